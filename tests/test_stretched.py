@@ -12,7 +12,8 @@ import pytest
 import bknb
 from bknb.config import Settings
 from bknb.exchanges.files import FrameSource, from_frame
-from bknb.market.candles import Candles, to_candles
+from bknb.market.answers import to_candles
+from bknb.market.candles import Candles
 from bknb.market.demo import DemoSource
 from bknb.market.feed import Feed
 from bknb.market.stretched import stretched

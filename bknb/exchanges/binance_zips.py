@@ -15,11 +15,11 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS
 from ..errors import BadCandle, DataError, UnknownName, UsageError
+from ..market.candle_rows import Reading
 from ..market.candles import Candles
 from ..market.gaps import gaps, missing_text
 from ..market.sessions import Sessions
 from ..stores.atomic import as_path
-from .candle_rows import Reading
 from .csv_reading import csv_table
 from .files import FrameSource
 

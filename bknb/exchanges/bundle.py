@@ -19,7 +19,8 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms
 from ..errors import StateError, UnknownName, UsageError
-from ..market.candles import COLUMNS, Candles, to_candles
+from ..market.answers import to_candles
+from ..market.candles import COLUMNS, Candles
 from ..market.outside import candles_from
 from ..stores.file_names import encode_name
 from ..stores.versions import read_json

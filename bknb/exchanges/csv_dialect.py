@@ -24,9 +24,10 @@ _SEPARATORS: Final = ("\t", ";", "|", ",")
 _BLANKS: Final = r"\s+"
 _LEAST: Final = 5  # columns: a time and four prices
 _NUMBER: Final = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
-_POINT: Final = re.compile(r"[+-]?\d+\.\d+")
+_POINT: Final = re.compile(r"[+-]?\d+(\.\d+)+")
 _COMMA: Final = re.compile(r"[+-]?\d+,\d+")
-_THOUSANDS: Final = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+_GROUPS: Final = re.compile(r"[+-]?[1-9]\d{0,2}([.,]\d{3})+")  # such as 1.234, which may be thousands
+_DAY_FIRST: Final = re.compile(r"\d{1,2}\.\d{1,2}\.\d{2,4}(\s.*)?")
 _CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 
 
@@ -41,6 +42,8 @@ class Dialect:
         Whether the encoding is a guess that reads every byte.
     separator : str
     decimal : str
+    notes : tuple of str
+        What was decided that may be otherwise.
     above : int
         Lines above the header or the first row.
     header : int
@@ -55,6 +58,7 @@ class Dialect:
     doubtful: bool
     separator: str
     decimal: str
+    notes: tuple[str, ...]
     above: int
     header: int
     names: tuple[str, ...]
@@ -66,6 +70,7 @@ def dialect_of(
     *,
     separator: str | None = None,
     decimal: str | None = None,
+    thousands: str | None = None,
     encoding: str | None = None,
     names: Sequence[str | None] | None = None,
 ) -> Dialect:
@@ -75,7 +80,7 @@ def dialect_of(
     ----------
     file
         The file, perhaps compressed.
-    separator, decimal, encoding
+    separator, decimal, thousands, encoding
         What is known already.
     names
         The names of the columns of a file without a header.
@@ -119,7 +124,20 @@ def dialect_of(
     rows = [[field.strip() for field in _fields(line, parting)] for line in lines[above:] if line.strip()]
     header = 0 if names is not None else _header(rows)
     values = rows[header:]
-    mark = decimal or _decimal([field for row in values for field in row[1:]], file)
+    fields = [field for row in values for field in row[1:]]
+    notes: tuple[str, ...] = ()
+    if thousands is not None:
+        mark = _decimal_beside(thousands, decimal)
+    elif decimal is not None:
+        mark = decimal
+    elif parting != "," and any(_DAY_FIRST.fullmatch(field) for row in values[:1] for field in row):
+        mark = _decimal_where_days_come_first(fields, file)
+    else:
+        mark = _decimal(fields, file)
+        if mark == "." and parting in (";", "\t") and _may_be_thousands(fields):
+            point = _first_point(fields)
+            told = f"the point in {point!r} was read as a decimal mark; where it stands between thousands"
+            notes = (f'{file}: {told}: thousands="."',)
     first = tuple(values[0]) if values else ()
     if not header and names is None:
         _check_above(lines[:above], parting, file)
@@ -133,6 +151,7 @@ def dialect_of(
         doubtful=doubtful,
         separator=parting,
         decimal=mark,
+        notes=notes,
         above=above,
         header=header,
         names=columns,
@@ -236,16 +255,48 @@ def _check_width(columns: tuple[str, ...], values: list[list[str]], file: Path, 
         )
 
 
+def _decimal_beside(thousands: str, decimal: str | None) -> str:
+    """The decimal mark of numbers with a mark between their thousands."""
+    if len(thousands) != 1 or thousands.isalnum() or thousands in "+-":
+        raise UsageError(f"thousands must be one mark, such as '.' or ',', got {thousands!r}")
+    mark = decimal or ("," if thousands == "." else ".")
+    if mark == thousands:
+        raise UsageError(f"decimal and thousands must be two marks, got {mark!r} for both")
+    return mark
+
+
 def _decimal(fields: list[str], file: Path) -> str:
     commas = [field for field in fields if _COMMA.fullmatch(field)]
     if len(commas) <= sum(_POINT.fullmatch(field) is not None for field in fields):
         return "."  # a comma here and there is told with its line
-    if all(_THOUSANDS.fullmatch(field) for field in commas):
+    if all(_GROUPS.fullmatch(field) for field in commas):
         raise UsageError(
             f"{file}: the comma in {commas[0]!r} may be a decimal mark or stand between thousands\n"
-            'say which: decimal=",", or take the commas out'
+            'say which: decimal="," or thousands=","'
         )
     return ","
+
+
+def _decimal_where_days_come_first(fields: list[str], file: Path) -> str:
+    """The decimal mark where dates are written 31.12.2024: often a comma, beside points between thousands."""
+    mark = _decimal(fields, file)
+    if mark == "." and _may_be_thousands(fields):
+        raise UsageError(
+            f"{file}: the point in {_first_point(fields)!r} may be a decimal mark or stand between thousands\n"
+            'say which: decimal="." or thousands="."'
+        )
+    # Without any mark in the first lines, a point further down would be one of two as well: it is told with its line.
+    return mark if any(_POINT.fullmatch(field) for field in fields) else ","
+
+
+def _may_be_thousands(fields: list[str]) -> bool:
+    """Whether there are points, and each stands where one between thousands would."""
+    points = [field for field in fields if _POINT.fullmatch(field)]
+    return bool(points) and all(_GROUPS.fullmatch(field) for field in points)
+
+
+def _first_point(fields: list[str]) -> str:
+    return next(field for field in fields if _POINT.fullmatch(field))
 
 
 def _unnamed(first: tuple[str, ...], names: Sequence[str | None] | None, file: Path) -> tuple[str, ...]:

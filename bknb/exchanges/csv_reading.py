@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from zipfile import BadZipFile
 
 from ..errors import UsageError
-from .candle_rows import Reading
-from .candle_tables import Tables, read_table
-from .column_names import KEYS, find_columns, plain_name
+from ..market.candle_rows import Reading
+from ..market.candle_tables import Tables, read_table
+from ..market.column_names import KEYS, find_columns, plain_name
 from .csv_dialect import Dialect, dialect_of
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def csv_table(
     file
         The file, perhaps compressed.
     reading
-        Makes a :class:`Reading` of ``where``, ``place``, ``decimal`` and ``guessed``.
+        Makes a :class:`Reading` of what is found out about the file.
     symbol
         The only symbol wanted.
     names, known
@@ -55,7 +55,9 @@ def csv_table(
     try:
         dialect = dialect_of(file, names=names, **known)
         # Blank lines are dropped later, after messages could name the true line.
-        frame = _frame(file, dialect, columns=reading.keywords.get("columns"), **exact_floats(pd.__version__))
+        named = reading.keywords.get("columns")
+        as_text = known.get("thousands") is not None
+        frame = _frame(file, dialect, columns=named, as_text=as_text, **exact_floats(pd.__version__))
     except (BadZipFile, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError, OSError, EOFError) as error:
         raise UsageError(f"{file}: cannot be read as CSV: {str(error).strip()}{_unread(error)}") from error
     except (ValueError, pd.errors.ParserWarning) as error:
@@ -65,9 +67,13 @@ def csv_table(
         where=str(file),
         place=lambda row: f"line {row + first}" if isinstance(row, Integral) else f"the row of {row}",
         decimal=dialect.decimal,
+        thousands=known.get("thousands"),
+        from_text=True,
         guessed=not dialect.header and names is None,
     )
-    return read_table(frame, made, symbol=symbol)
+    table = read_table(frame, made, symbol=symbol)
+    table.notes[:0] = dialect.notes
+    return table
 
 
 def exact_floats(version: str) -> dict[str, Any]:
@@ -86,7 +92,9 @@ def _unread(error: Exception) -> str:
     return '\ncorrect that line, or name the separator: separator=";"' if "Expected" in str(error) else ""
 
 
-def _frame(file: Path, dialect: Dialect, *, columns: Mapping[str, Any] | None, **options: Any) -> pd.DataFrame:
+def _frame(
+    file: Path, dialect: Dialect, *, columns: Mapping[str, Any] | None, as_text: bool, **options: Any
+) -> pd.DataFrame:
     """The table of a file; a row has the number of its line below the header as its label."""
     import pandas as pd
 
@@ -103,10 +111,18 @@ def _frame(file: Path, dialect: Dialect, *, columns: Mapping[str, Any] | None, *
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # values that have no column
         if dialect.header == 2:
-            two: pd.DataFrame = pd.read_csv(file, header=[0, 1], index_col=0, **(common | {"skip_blank_lines": True}))
+            two: pd.DataFrame = pd.read_csv(
+                file,
+                header=[0, 1],
+                index_col=0,
+                dtype=str if as_text else None,
+                **(common | {"skip_blank_lines": True}),
+            )
             return two
         found = find_columns(dialect.names, where=str(file), columns=columns)
         texts = {label: str for label in found.times if not _EPOCH.fullmatch(_cell(dialect, label))}
+        if as_text:  # pandas would read 1.234 as a number, whatever the point means
+            texts |= {label: str for label in (*found.values.values(), found.ticks) if isinstance(label, str)}
         # A symbol may be called NA, TRUE or 0700.
         keys = [label for label in dialect.names if plain_name(label) in KEYS or label == found.key]
         if keys:

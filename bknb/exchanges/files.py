@@ -12,12 +12,12 @@ import numpy as np
 from ..domain.formatting import plain_number, utc_text
 from ..domain.interval import MINUTE_MS, interval_ms
 from ..errors import MissingDependency, UnknownName, UsageError
+from ..market.candle_rows import Reading
+from ..market.candle_tables import Tables, read_table
 from ..market.candles import Candles
 from ..market.sessions import Sessions, as_sessions
 from ..market.spacing import Spacing, measured
 from ..stores.atomic import as_path
-from .candle_rows import Reading
-from .candle_tables import Tables, read_table
 from .csv_reading import csv_table
 
 if TYPE_CHECKING:
@@ -202,6 +202,7 @@ def from_csv(
     stamp: str = "open",
     separator: str | None = None,
     decimal: str | None = None,
+    thousands: str | None = None,
     encoding: str | None = None,
 ) -> FrameSource:
     r"""A source over one-minute candles in a CSV file, also compressed (``.csv.gz``, ``.zip``, ``.xz``).
@@ -222,6 +223,8 @@ def from_csv(
         ``None`` for those that are not read.
     separator, decimal, encoding
         Where they cannot be found out.
+    thousands
+        What stands between thousands, such as ``"."`` in ``1.234,50``; ``None``: nothing.
 
     Raises
     ------
@@ -246,19 +249,12 @@ def from_csv(
     if isinstance(columns, str):
         raise UsageError(f"columns must be a mapping or the names of all columns in their order, got {columns!r}")
     names = None if columns is None or isinstance(columns, Mapping) else tuple(columns)
-    made = partial(Reading, tz=tz, time_format=time_format, stamp=stamp, columns=named)
-    table = csv_table(file, made, symbol=symbol, names=names, separator=separator, decimal=decimal, encoding=encoding)
+    times: dict[str, Any] = {"tz": tz, "time_format": time_format, "stamp": stamp}
+    marks = {"separator": separator, "decimal": decimal, "thousands": thousands, "encoding": encoding}
+    table = csv_table(file, partial(Reading, columns=named, **times), symbol=symbol, names=names, **marks)
     source = _source(table, name=name or file.name, sessions=sessions)
     again = partial(from_csv, file.resolve(), name=source.name, symbol=symbol, sessions=sessions, columns=columns)
-    source.reopen = partial(
-        again,
-        tz=tz,
-        time_format=time_format,
-        stamp=stamp,
-        separator=separator,
-        decimal=decimal,
-        encoding=encoding,
-    )
+    source.reopen = partial(again, **times, **marks)
     return source
 
 
@@ -306,12 +302,11 @@ def from_parquet(
         frame = pd.read_parquet(file, engine="pyarrow")
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise UsageError(f"{file}: cannot be read as Parquet: {str(error).strip().splitlines()[0]}") from error
-    reading = Reading(
-        where=str(file), place="row {}".format, tz=tz, time_format=time_format, stamp=stamp, columns=columns
-    )
+    times: dict[str, Any] = {"tz": tz, "time_format": time_format, "stamp": stamp}
+    reading = Reading(where=str(file), place="row {}".format, columns=columns, **times)
     source = _source(read_table(frame, reading, symbol=symbol), name=name or file.name, sessions=sessions)
     again = partial(from_parquet, file.resolve(), name=source.name, symbol=symbol, sessions=sessions, columns=columns)
-    source.reopen = partial(again, tz=tz, time_format=time_format, stamp=stamp)
+    source.reopen = partial(again, **times)
     return source
 
 

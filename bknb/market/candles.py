@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsIndex, overload
+from typing import TYPE_CHECKING, Final, NoReturn, SupportsIndex, overload
 
 import numpy as np
 
 from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
@@ -263,98 +263,3 @@ def content_hash(candles: Candles) -> str:
         column = np.asarray(getattr(candles, name) + 0.0, dtype="<f8")
         total.update(column.view(np.uint8).data)
     return total.hexdigest()
-
-
-def to_candles(answer: Any) -> Candles:
-    """Whatever a ``get_candles`` function may return, as ``Candles`` (not yet checked for quality).
-
-    Parameters
-    ----------
-    answer
-        ``Candles``, a DataFrame (``timestamp`` as column or index), a sequence of rows
-        ``(timestamp, open, high, low, close, volume)``, or a sequence of mappings.
-        Times are milliseconds (int) or datetimes; naive datetimes are taken as UTC.
-
-    Raises
-    ------
-    UsageError
-        When it is none of these.
-    """
-    if isinstance(answer, Candles):
-        return answer
-    if hasattr(answer, "columns") and hasattr(answer, "index"):
-        return _from_frame(answer)
-    if isinstance(answer, (list, tuple)):
-        if not answer:
-            return Candles.empty()
-        if isinstance(answer[0], dict) or hasattr(answer[0], "keys"):
-            return _from_mappings(answer)
-        try:
-            return Candles.from_columns(
-                timestamp=[_ms(row[0]) for row in answer],
-                **{name: [float(row[i]) for row in answer] for i, name in enumerate(COLUMNS) if i},
-            )
-        except (TypeError, ValueError, IndexError) as error:
-            raise UsageError(
-                f"candles must be rows of (timestamp, open, high, low, close, volume); got {answer[0]!r} ({error})"
-            ) from None
-    raise UsageError(
-        "get_candles must return rows, mappings, a DataFrame or bknb.Candles; "
-        f"got {type(answer).__name__}: {str(answer)[:80]}"
-    )
-
-
-def _ms(value: Any) -> int:
-    """A moment as UTC milliseconds: numbers are milliseconds already."""
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    if isinstance(value, (float, np.floating)):
-        if not float(value).is_integer():
-            raise ValueError(f"a timestamp must be whole milliseconds, got {value!r}")
-        return int(value)
-    return int(np.datetime64(_naive_utc(value), "ms").astype(np.int64))
-
-
-def _naive_utc(value: Any) -> Any:
-    zone = getattr(value, "tzinfo", None)
-    if zone is None:
-        return value
-    from datetime import UTC
-
-    return value.astimezone(UTC).replace(tzinfo=None)
-
-
-def _from_mappings(rows: Sequence[Mapping[str, Any]]) -> Candles:
-    missing = [name for name in COLUMNS if name not in rows[0]]
-    if missing:
-        raise UsageError(f"candles need the keys {', '.join(COLUMNS)}; missing: {', '.join(missing)}")
-    return Candles.from_columns(
-        timestamp=[_ms(row["timestamp"]) for row in rows],
-        **{name: [float(row[name]) for row in rows] for name in COLUMNS[1:]},
-    )
-
-
-def _from_frame(frame: pd.DataFrame) -> Candles:
-    import pandas as pd
-
-    names = {str(column).lower(): column for column in frame.columns}
-    missing = [name for name in COLUMNS[1:] if name not in names]
-    if missing:
-        raise UsageError(
-            f"a DataFrame of candles needs the columns {', '.join(COLUMNS[1:])} and a timestamp; "
-            f"missing: {', '.join(missing)}"
-        )
-    if "timestamp" in names:
-        times: Any = frame[names["timestamp"]]
-    elif isinstance(frame.index, pd.DatetimeIndex) or frame.index.name == "timestamp":
-        times = frame.index.to_series()
-    else:
-        raise UsageError("a DataFrame of candles needs a 'timestamp' column or a DatetimeIndex")
-    if pd.api.types.is_numeric_dtype(times):
-        stamps = times.to_numpy(dtype=np.int64)
-    else:
-        moments = pd.to_datetime(times, utc=True)
-        stamps = moments.dt.tz_localize(None).to_numpy().astype("datetime64[ms]").astype(np.int64)
-    return Candles.from_columns(
-        timestamp=stamps, **{name: frame[names[name]].to_numpy(dtype=np.float64) for name in COLUMNS[1:]}
-    )

@@ -9,9 +9,10 @@ import numpy as np
 
 from ..domain.formatting import plain_number
 from ..domain.interval import INTERVAL_MS
-from ..errors import UsageError
+from ..errors import BadCandle, UsageError
 from ..ports import CandleSource
-from .candles import Candles, to_candles
+from .answers import read_answer
+from .candles import Candles
 from .outside import UserCalls, candles_from
 from .sessions import Sessions
 from .window import Window
@@ -30,7 +31,7 @@ class FunctionSource:
     ----------
     get_candles
         Returns up to ``limit`` candles from ``since`` on: rows of ``(timestamp, open, high, low, close,
-        volume)``, mappings, a DataFrame, or ``bknb.Candles``.
+        volume)``, mappings, a DataFrame as :func:`bknb.exchanges.from_frame` reads it, or ``bknb.Candles``.
     name
         For reports and messages; by default the function's own name.
     format_price, format_quantity
@@ -80,6 +81,7 @@ class FunctionSource:
         self._calls = UserCalls(f"exchange-{self.name}", limited=True)
         self._format_price = format_price
         self._format_quantity = format_quantity
+        self._notes: dict[str, bool] = {}  # what was decided in reading answers, and whether it was told
         self._is_async = inspect.iscoroutinefunction(get_candles) or inspect.iscoroutinefunction(
             getattr(get_candles, "__call__", None)  # noqa: B004 -- an object whose __call__ is async
         )
@@ -91,18 +93,31 @@ class FunctionSource:
         ------
         UsageError
             When the answer is of a kind that cannot be candles.
+        BadCandle
+            When a value of a DataFrame is no number or no time.
         """
         answer = await self._calls.call(lambda: self._call(symbol, interval, since, limit), is_async=self._is_async)
         try:
-            return to_candles(answer)
+            candles, notes = read_answer(answer, symbol)
         except UsageError as error:
             raise UsageError(f"exchange {self.name!r}: {error}") from None
+        except BadCandle as error:
+            raise BadCandle(f"exchange {self.name!r}: {error}") from None
         except (TypeError, ValueError, KeyError, OverflowError) as error:
             raise UsageError(
                 f"exchange {self.name!r}: get_candles must return rows of (timestamp, open, high, low, close, "
                 f"volume), mappings with these keys, a DataFrame or bknb.Candles\n"
                 f"got {type(answer).__name__}: {str(answer)[:80]} ({type(error).__name__}: {error})"
             ) from error
+        for note in notes:
+            self._notes.setdefault(f"exchange {self.name!r}: {note}", False)
+        return candles
+
+    def take_notes(self) -> list[str]:
+        """What was decided in reading the answers and was not told yet."""
+        new = [note for note, told in self._notes.items() if not told]
+        self._notes.update(dict.fromkeys(new, True))
+        return new
 
     def _call(self, symbol: str, interval: str, since: int, limit: int) -> Any:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -11,11 +11,11 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS
 from ..errors import BadCandle, UsageError
-from ..market.candles import Candles
-from ..market.quality import describe
-from ..market.spacing import measured
+from .candles import Candles
 from .column_names import ColumnNames
-from .time_units import Times, to_utc
+from .quality import describe
+from .spacing import measured
+from .time_units import Times, checked_zone, to_utc
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,10 +40,14 @@ class Reading:
         From a label of the index to the words for its row.
     tz, time_format, stamp, columns
         As in :func:`bknb.exchanges.from_frame`.
-    decimal : str
-        The decimal mark of numbers that are text.
+    decimal, thousands : str, str or None
+        The decimal mark of numbers that are text, and what stands between their thousands.
+    from_text : bool
+        Whether it comes from a text file, whose marks have options.
     guessed : bool
         Whether the columns bear no names: their order is then proven by their values.
+    is_checked_later : bool
+        Whether a feed checks the candles: what is missing, doubled or not in order is then left to it.
     """
 
     where: str
@@ -53,18 +57,43 @@ class Reading:
     stamp: str = "open"
     columns: Mapping[str, Any] | None = None
     decimal: str = "."
+    thousands: str | None = None
+    from_text: bool = False
     guessed: bool = False
+    is_checked_later: bool = False
 
     def __post_init__(self) -> None:
         if self.stamp not in ("open", "close"):
             raise UsageError(
                 f"stamp must be 'open' or 'close', the moment a candle bears the time of; got {self.stamp!r}"
             )
+        if self.tz is not None:
+            checked_zone(self.tz)
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A table with its columns read, to be parted into series."""
+    """A table with its columns read, to be parted into series.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        The table.
+    names : ColumnNames
+        Its columns.
+    reading : Reading
+        How it is read.
+    source : str
+        Its name, for messages.
+    times : Times
+        The time of each row.
+    values : dict
+        Open, high, low, close and volume of each row.
+    notes : list of str
+        What was left out or decided; making candles adds to it.
+    nights : dict
+        The days on which the clocks went back, in the order in which they were found; making candles adds to it.
+    """
 
     frame: pd.DataFrame
     names: ColumnNames
@@ -73,13 +102,16 @@ class Rows:
     times: Times
     values: dict[str, NDArray[np.float64]]
     notes: list[str]
+    nights: dict[str, None] = field(default_factory=dict)
 
     def candles(self, at: NDArray[np.intp], where: str) -> Candles:
         """The candles of some rows, which are one series."""
         ms = self.times.ms[at]
         if self.times.naive and self.reading.tz is not None:
-            ms, told = to_utc(ms, self.reading.tz, where=where)
-            self.notes.extend(told)
+            ms, nights = to_utc(ms, self.reading.tz, where=where)
+            self.nights.update(dict.fromkeys(nights))
+        if self.reading.is_checked_later:
+            return Candles.from_columns(timestamp=ms, **{name: column[at] for name, column in self.values.items()})
         if self.reading.stamp == "close":
             ms = _opened(ms, where)
         running = _running(ms)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..domain.formatting import exact_text
+from ..domain.interval import DAY_MS
 from ..errors import BadCandle, UsageError
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ _FORMS: Final = (
     "%d %b %Y",
 )
 RULE: Final = "a time (s, ms, us or ns since 1970, ISO 8601, or dd.mm.yyyy)"
-_HINT: Final = 'correct it, leave the row out, or name the form: time_format="%d/%m/%y %H:%M"'
+_CORRECT: Final = "correct it or leave the row out"
+_HINT: Final = f'{_CORRECT}; where all are written so, name the form: time_format="%d/%m/%y %H:%M"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def read_times(given: pd.Series[Any], *, where: str, place: Place, time_format: 
     Parameters
     ----------
     given
-        Numbers, text or datetimes.
+        Numbers, text, datetimes or periods; of a period, the moment it begins.
     where, place
         The name of the source, and from a label of the index to the words for its row; for messages.
     time_format
@@ -95,6 +97,8 @@ def read_times(given: pd.Series[Any], *, where: str, place: Place, time_format: 
     """
     import pandas as pd
 
+    if isinstance(given.dtype, pd.PeriodDtype):
+        given = given.dt.start_time
     bad = _Bad(given, where, place)
     if pd.api.types.is_datetime64_any_dtype(given):
         bad.where(given.isna())
@@ -115,8 +119,30 @@ def read_times(given: pd.Series[Any], *, where: str, place: Place, time_format: 
     return _texts(given.astype(str).str.strip(), bad)
 
 
+def checked_zone(tz: str) -> str:
+    """A time zone, once it is clear that there is one of this name.
+
+    Raises
+    ------
+    UsageError
+        There is no such zone.
+
+    Examples
+    --------
+    >>> checked_zone("America/New_York")
+    'America/New_York'
+    """
+    import pandas as pd
+
+    try:
+        pd.Timestamp(0).tz_localize(tz)
+    except (LookupError, ValueError, TypeError, OSError) as error:
+        raise UsageError(f"tz must be a time zone such as 'America/New_York', got {tz!r} ({error})") from None
+    return tz
+
+
 def to_utc(ms: NDArray[np.int64], tz: str, *, where: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Times of a local clock as UTC milliseconds, with a note for each night in which the clock went back.
+    """Times of a local clock as UTC milliseconds, with the days on which the clock went back.
 
     An hour that comes twice is told apart by the order of the candles.
 
@@ -132,9 +158,7 @@ def to_utc(ms: NDArray[np.int64], tz: str, *, where: str) -> tuple[NDArray[np.in
     Raises
     ------
     BadCandle
-        A time that the clock never showed, or one of an hour that came twice and is there once.
-    UsageError
-        There is no such zone.
+        A time that the clock never showed, or one of an hour that came twice where the order does not tell which.
 
     Examples
     --------
@@ -144,13 +168,10 @@ def to_utc(ms: NDArray[np.int64], tz: str, *, where: str) -> tuple[NDArray[np.in
     import pandas as pd
 
     if len(ms) and int(ms[0]) > int(ms[-1]):
-        turned, notes = to_utc(ms[::-1], tz, where=where)
-        return turned[::-1], notes
+        turned, found = to_utc(ms[::-1], tz, where=where)
+        return turned[::-1], found
     local = pd.DatetimeIndex(ms.astype("datetime64[ms]"))
-    try:
-        known = local.tz_localize(tz, ambiguous="NaT", nonexistent="shift_forward")
-    except (KeyError, ValueError, TypeError, OSError) as error:
-        raise UsageError(f"tz must be a time zone such as 'America/New_York', got {tz!r} ({error})") from None
+    known = local.tz_localize(tz, ambiguous="NaT", nonexistent="shift_forward")
     shown = _to_ms(known.tz_localize(None).to_series())
     unclear = np.asarray(known.isna())
     never = ~unclear & (shown != ms)
@@ -160,25 +181,45 @@ def to_utc(ms: NDArray[np.int64], tz: str, *, where: str) -> tuple[NDArray[np.in
             f"{where}: {when} does not exist in {tz}: the clocks went forward that night\n"
             "the times are those of another zone; name it with tz=, or leave tz out where they are UTC"
         )
-    summer = np.ones(len(ms), dtype=bool)
-    told: list[str] = []
-    days = ms // 86_400_000
+    before, after = (
+        _to_ms(
+            local.tz_localize(tz, ambiguous=each, nonexistent="raise").tz_convert("UTC").tz_localize(None).to_series()
+        )
+        for each in (np.ones(len(ms), dtype=bool), np.zeros(len(ms), dtype=bool))
+    )
+    utc = before.copy()
+    nights: list[str] = []
+    days = ms // DAY_MS
     for day in np.unique(days[unclear]):
         at = np.flatnonzero(unclear & (days == day))
-        back = np.flatnonzero(np.diff(ms[at]) <= 0)
-        night = exact_text(int(day) * 86_400_000)[:10]
-        if len(back) != 1:
+        night = exact_text(int(day) * DAY_MS)[:10]
+        second = _second_time(ms, at, int(after[at[0]] - before[at[0]]))
+        if second is None:
             raise BadCandle(
                 f"{where}: {exact_text(int(ms[at[0]]))} came twice in {tz}, as the clocks went back in the night of "
                 f"{night}, and the order of the candles does not show which is which\n"
                 "give the times with their offset or in UTC, or leave that hour out"
             )
-        summer[at[int(back[0]) + 1 :]] = False
-        told.append(
-            f"{where}: the clocks of {tz} went back in the night of {night}: its hour that came twice was read in order"
-        )
-    aware = local.tz_localize(tz, ambiguous=summer, nonexistent="raise")
-    return _to_ms(aware.tz_convert("UTC").tz_localize(None).to_series()), tuple(told)
+        utc[at[second:]] = after[at[second:]]
+        nights.append(night)
+    return utc, tuple(nights)
+
+
+def _second_time(ms: NDArray[np.int64], at: NDArray[np.intp], shift: int) -> int | None:
+    """Where an hour that came twice begins again, as a place in ``at``; ``None`` where the order does not show it.
+
+    Once the times go back by more than half of what the clocks went back, and otherwise never: a row that stands twice
+    does not go back, and one that stands too late goes back by less. Candles of an hour and longer are there once each
+    time, so that their two times are equal.
+    """
+    steps = np.diff(ms[at])
+    back = np.flatnonzero(steps < 0)
+    if len(back) == 1 and -int(steps[back[0]]) * 2 > shift:
+        return int(back[0]) + 1
+    on = np.diff(ms)
+    if not len(back) and len(at) == 2 and steps[0] == 0 and int(on[on > 0].min(initial=DAY_MS)) >= shift:
+        return 1
+    return None
 
 
 def plain_value(value: Any) -> Any:
@@ -195,6 +236,7 @@ class _Bad:
     place: Place
 
     def where(self, which: Any, rule: str = RULE, hint: str = _HINT) -> None:
+        """Refuse the first value of those that are marked."""
         bad = np.asarray(which)
         if bad.any():
             at = int(np.argmax(bad))
@@ -220,12 +262,12 @@ def _formatted(given: pd.Series[Any], time_format: str, bad: _Bad) -> Times:
 
     texts = given.astype(str).str.strip()
     moments = pd.to_datetime(texts, format=time_format, errors="coerce", utc=True)
-    bad.where(moments.isna(), rule=f"a time of the form {time_format!r}")
-    return Times(_to_ms(moments.dt.tz_localize(None)), naive="%z" not in time_format)
+    bad.where(moments.isna(), rule=f"a time of the form {time_format!r}", hint=f"{_CORRECT}, or correct time_format")
+    return Times(_to_ms(moments.dt.tz_localize(None)), naive="%z" not in time_format.lower())
 
 
 def _numbers(numbers: pd.Series[Any], bad: _Bad) -> Times:
-    bad.where(~np.isfinite(numbers.to_numpy(dtype=np.float64)))
+    bad.where(~np.isfinite(numbers.to_numpy(dtype=np.float64)), hint=_CORRECT)
     dates = _written_dates(numbers)
     if dates is not None:
         return Times(dates, naive=True)
@@ -235,11 +277,12 @@ def _numbers(numbers: pd.Series[Any], bad: _Bad) -> Times:
     units = tuple(name for name, which in found.items() if which.any())
     rest = ~np.any([*found.values()], axis=0)
     if rest.any() and len(units) > 1:
-        bad.where(rest, rule=f"a time in {' or '.join(units)} since 1970, as the others are")
+        bad.where(rest, rule=f"a time in {' or '.join(units)} since 1970, as the others are", hint=_CORRECT)
     if rest.any():  # the years before 1973, and little numbers that somebody made up
         units = units or ("ms",)
         scale = next(scale for name, _, _, scale in _UNITS if name == units[0])
-        bad.where(rest & (sizes * scale >= 1e11), rule="a time before the year 2103 in s, ms, us or ns since 1970")
+        late = rest & (sizes * scale >= 1e11)
+        bad.where(late, rule="a time before the year 2103 in s, ms, us or ns since 1970", hint=_CORRECT)
         found[units[0]] = found[units[0]] | rest
     ms = np.zeros(len(values), dtype=np.int64)
     for name, _, _, scale in _UNITS:
@@ -254,7 +297,7 @@ def _numbers(numbers: pd.Series[Any], bad: _Bad) -> Times:
         if name in ("s", "ms"):
             broken = np.zeros(len(values), dtype=bool)
             broken[which] = np.abs(exact - whole) > 1e-3
-            bad.where(broken, rule=f"whole milliseconds; as {name} since 1970 it is not")
+            bad.where(broken, rule=f"whole milliseconds; as {name} since 1970 it is not", hint=_CORRECT)
         ms[which] = whole.astype(np.int64)
     return Times(ms, naive=False, units=units)
 
@@ -306,7 +349,7 @@ def _texts(texts: pd.Series[Any], bad: _Bad) -> Times:
     # The end of a date such as 31-12-2024 is no offset: an offset follows a time of day.
     has = (offsets[0].notna() & texts.str.contains(":")).to_numpy()
     if has.any() and not has.all():
-        bad.where(~has, rule="a time with an offset from UTC, as the others are")
+        bad.where(~has, rule="a time with an offset from UTC, as the others are", hint="give all of them one, or none")
     shift = np.zeros(len(texts), dtype=np.int64)
     if has.any():
         hours = offsets[0].astype(np.int64).to_numpy()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import UsageError
-from ..market.candles import COLUMNS
+from .candles import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # The first name that is there counts.
-_TIMES: Final = (
+TIMES: Final = (
     *("timestamp", "open_time", "opentime", "unix", "unix_timestamp", "datetime", "date_time", "gmt_time"),
     *("local_time", "date", "time"),
 )
@@ -25,6 +26,14 @@ _VALUES: Final = {
     "volume": ("volume", "vol", "v", "vol."),
 }
 _TICKS: Final = ("tickvol", "tick_volume", "tickvolume")
+# A volume by its currency, such as "Volume BTC", and not what is computed of volumes, such as "Volume MA".
+_VOLUME_OF: Final = re.compile(
+    r"volume_\(?(?!(?:s?ma|[ewhr]ma|avg|mean|delta|change|osc|ratio|quote|sum|std|roc)\b)[a-z]{2,6}\)?"
+)
+_UTC: Final = re.compile(r"(?<![a-z])(utc|gmt)(?![a-z])")
+_LOCAL: Final = re.compile(
+    r"(?<![a-z])(local|e[ds]t|c[ds]t|m[ds]t|p[ds]t|ces?t|ees?t|msk|jst|ist|bst|sgt|hkt)(?![a-z])"
+)
 KEYS: Final = ("symbol", "ticker", "pair", "tic", "instrument")
 
 
@@ -37,6 +46,21 @@ def plain_name(label: Any) -> str:
     ('tickvol', 'adj_close')
     """
     return str(label).strip().strip("<>").strip().lower().replace(" ", "_")
+
+
+def zone_in(label: Any) -> str | None:
+    """What the name of a column of times says of their zone: ``"UTC"``, another one in its words, or nothing.
+
+    Examples
+    --------
+    >>> zone_in("Gmt time"), zone_in("Time (EST)"), zone_in("Local time"), zone_in("timestamp")
+    ('UTC', 'EST', 'LOCAL', None)
+    """
+    name = plain_name(label)
+    if _UTC.search(name):
+        return "UTC"
+    found = _LOCAL.search(name)
+    return None if found is None else found[0].upper()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +79,8 @@ class ColumnNames:
         The column that names the instrument.
     others : tuple
         Further columns that may name it.
+    named_times : bool
+        Whether the column of times was named by the user.
     notes : tuple of str
         What was decided that may be otherwise.
     """
@@ -64,6 +90,7 @@ class ColumnNames:
     ticks: Any = None
     key: Any = None
     others: tuple[Any, ...] = ()
+    named_times: bool = False
     notes: tuple[str, ...] = field(default=())
 
 
@@ -100,7 +127,7 @@ def find_columns(
     known: dict[str, Any] = {}
     for label in labels:
         name = plain_name(label)
-        if name in known and name in {*_TIMES, *_TICKS, *KEYS, *(each for names in _VALUES.values() for each in names)}:
+        if name in known and name in {*TIMES, *_TICKS, *KEYS, *(each for names in _VALUES.values() for each in names)}:
             raise UsageError(f"{where}: two columns are called {name!r}\nleave one of them out, or rename it")
         known.setdefault(name, label)
     values, notes = {}, []
@@ -109,7 +136,7 @@ def find_columns(
             values[name] = named[name]
         elif found := [known[each] for each in names if each in known]:
             values[name] = found[0]
-    if "volume" not in values and (of := [label for label in labels if plain_name(label).startswith("volume_")]):
+    if "volume" not in values and (of := [label for label in labels if _VOLUME_OF.fullmatch(plain_name(label))]):
         values["volume"] = of[0]
         notes.append(f"{where}: the volume is that of the column {str(of[0]).strip()!r}")
     ticks = next((known[each] for each in _TICKS if each in known), None)
@@ -135,6 +162,7 @@ def find_columns(
         ticks=ticks,
         key=key,
         others=tuple(each for each in keys if each is not key),
+        named_times="timestamp" in named,
         notes=tuple(notes),
     )
 
@@ -163,7 +191,7 @@ def _times(known: dict[str, Any], *, has_times: bool) -> tuple[Any, ...] | None:
         return (known["timestamp"],)
     if has_times:
         return ()
-    for name in _TIMES:
+    for name in TIMES:
         if name == "date" and "date" in known and "time" in known:
             return known["date"], known["time"]
         if name in known:
