@@ -123,6 +123,20 @@ def test_an_average_price_before_the_volume_is_no_volume(path: Path) -> None:
         read(path, text.replace(",1.75,10.5", ",0.0,0.0"))
 
 
+def test_a_price_in_the_place_of_the_volume(path: Path) -> None:
+    rows = [f"{START + at * MINUTE},1.5,2.5,1.25,2.0,{{}}" for at in range(20)]
+    with pytest.raises(UsageError, match="lies between low and high in every row: it is a price"):
+        read(path, "\n".join(rows).format(*["2.0"] * 20))
+    assert len(served(read(path, "\n".join(rows).format(*["2.0"] * 19, "3.0")))) == 20
+
+
+def test_a_header_with_more_names_than_fields(path: Path) -> None:
+    text = "time open high low close vol Volume MA\n" + f"{START} 1 1 1 1 5 99\n" * 2
+    with pytest.raises(UsageError, match=r"the header in line 1 names 8 columns, and the rows have 7\n"):
+        read(path, text)
+    assert len(served(read(path, ISO.strip() + ",\n" + f"{START},1,1,1,1,5\n"))) == 1
+
+
 def test_columns_behind_the_volume_that_are_not_known_are_told(path: Path) -> None:
     row = f"{START},1.5,2.5,1.25,2.0,10.5"
     assert "2 more were not read" in read(path, f"{row},99.5,x\n").warnings[0]
@@ -178,6 +192,19 @@ def test_the_zone_in_the_name_of_a_column(path: Path) -> None:
     assert served(read(path, local + row, tz="Europe/Berlin")).timestamp.tolist() == [START - 60 * MINUTE]
     with pytest.raises(UsageError, match="by its name they are not in UTC"):
         read(path, ISO.replace("timestamp", "Time (EST)") + row, columns={"timestamp": "Time (EST)"})
+
+
+def test_numbers_that_count_from_another_day_are_told(path: Path) -> None:
+    since_2001 = START // 1000 - 978_307_200
+    assert "by s since 1970 the first time is 1992-12-31" in read(path, ISO + f"{since_2001},1,1,1,1,1\n").warnings[0]
+    assert read(path, ISO + f"{START // 1000},1,1,1,1,1\n").warnings == ()
+
+
+def test_a_year_of_two_digits_is_not_guessed(path: Path) -> None:
+    text = ISO + "24/01/01 00:00,1,1,1,1,1\n"
+    with pytest.raises(BadCandle, match=r"got '24/01/01 00:00'\nsay what stands first, .* or \"%y/%m/%d %H:%M\""):
+        read(path, text)
+    assert served(read(path, text, time_format="%y/%m/%d %H:%M")).timestamp.tolist() == [START]
 
 
 # --- the night in which the clocks go back ---------------------------------------------------------------------------

@@ -22,7 +22,7 @@ HEAVY = {
     "asyncio",
 }
 SLOW = HEAVY - {"numpy", "asyncio"}
-PLAIN = 119  # modules of ours behind the names of a run
+PLAIN = 120  # modules of ours behind the names of a run
 # Of these, what managed positions brought: answers and declared exits are in the types and the checks of `Signal`; the
 # book, its fills and its view are in the state that every run steps.
 OF_MANAGED = {

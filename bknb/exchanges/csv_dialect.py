@@ -246,9 +246,9 @@ def _check_width(columns: tuple[str, ...], values: list[list[str]], file: Path, 
     if not values:
         return
     usual = Counter(len(row) for row in values).most_common(1)[0][0]
-    if usual > len(columns) and not (
-        usual == len(columns) + 1 and all(row[-1] == "" for row in values if len(row) == usual)
-    ):
+    more = usual == len(columns) + 1 and all(row[-1] == "" for row in values if len(row) == usual)
+    fewer = usual < len(columns) and not any(columns[usual:])  # a separator at the end of the header alone
+    if usual != len(columns) and not more and not fewer:
         raise UsageError(
             f"{file}: the header in line {line} names {len(columns)} columns, and the rows have {usual}\n"
             'complete the header, or name the separator: separator=";"'
@@ -270,9 +270,10 @@ def _decimal(fields: list[str], file: Path) -> str:
     if len(commas) <= sum(_POINT.fullmatch(field) is not None for field in fields):
         return "."  # a comma here and there is told with its line
     if all(_GROUPS.fullmatch(field) for field in commas):
+        points = any(_POINT.fullmatch(field) for field in fields)
+        which = 'decimal=",", thousands="." or decimal=".", thousands=","' if points else 'decimal="," or thousands=","'
         raise UsageError(
-            f"{file}: the comma in {commas[0]!r} may be a decimal mark or stand between thousands\n"
-            'say which: decimal="," or thousands=","'
+            f"{file}: the comma in {commas[0]!r} may be a decimal mark or stand between thousands\nsay which: {which}"
         )
     return ","
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UsageError
-from .candle_rows import Reading
-from .candle_tables import Tables, read_table
 from .candles import COLUMNS, Candles
 
 if TYPE_CHECKING:
@@ -68,8 +66,11 @@ def read_answer(answer: Any, symbol: str | None = None) -> tuple[Candles, list[s
 
 
 def _of_frame(frame: Any, symbol: str | None) -> tuple[Candles, list[str]]:
+    from .candle_rows import Reading  # here: few sources answer frames, and every run loads this module
+    from .candle_tables import read_table
+
     reading = Reading(where="a DataFrame of candles", place="row {}".format, is_checked_later=True)
-    table: Tables = read_table(frame, reading)
+    table = read_table(frame, reading)
     if isinstance(table.candles, Candles):
         return table.candles, table.notes
     found = table.candles.get(symbol) if symbol is not None else None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _GROUPED: Final = re.compile(r"[+-]?\d{1,3}(?:([.,' \u00a0\u202f])\d{3})(?:\1\d{3})*(?:([.,])\d+)?")
 _ROUNDING: Final = 1e-9  # of a price
+_MANY: Final = 20  # candles with a range, of which not all have a volume within it by chance
 
 
 def read_numbers(given: pd.Series[Any], reading: Reading, where: str) -> NDArray[np.float64]:
@@ -92,8 +93,9 @@ def check_order(frame: pd.DataFrame, values: dict[str, NDArray[np.float64]], whe
             f"{where}: has no header line, and its columns are not time, open, high, low, close, volume in this "
             f"order\n{name_them}"
         )
+    spread = values["high"] > values["low"]
     further = [label for label in frame.columns if str(label).startswith("column ")]
-    if not further or not len(frame):
+    if not len(frame) or (not further and np.count_nonzero(spread) < _MANY):
         return []
     traded = volume > 0
     slack = _ROUNDING * values["high"]
@@ -104,7 +106,7 @@ def check_order(frame: pd.DataFrame, values: dict[str, NDArray[np.float64]], whe
             f'{name_them}, with None for columns that are not read, such as columns=["timestamp", "open", "high", '
             '"low", "close", None, "volume", None]'
         )
-    if _is_known(frame, further):
+    if not further or _is_known(frame, further):
         return []
     told = (
         f"{where}: has no header line: its first {len(COLUMNS)} columns were read as {', '.join(COLUMNS)}, and "

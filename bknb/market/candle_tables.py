@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ..domain.formatting import utc_text
 from ..errors import BadCandle, UnknownName, UsageError
 from .candle_numbers import check_order, read_numbers
 from .candle_rows import Reading, Rows
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _PRICES: Final = frozenset({"open", "high", "low", "close"})
 _SAME_AS_UTC: Final = ("UTC", "GMT", "Etc/UTC", "Etc/GMT", "Z")
+_EARLY: Final = (94_694_400_000, 946_684_800_000)  # 1973 to 2000: there are few minutes of then, and other epochs
 _SHOWN: Final = 3  # nights that a note names
 
 
@@ -207,6 +209,12 @@ def _told_of_times(times: Times, names: ColumnNames, frame: pd.DataFrame, readin
         notes.append(f"{where}: times came in {' and in '.join(times.units)} since 1970; each was read by its size")
     if times.units and reading.tz not in (None, *_SAME_AS_UTC):
         notes.append(f"{where}: tz={reading.tz!r} is not used: the times are numbers since 1970, which are in UTC")
+    early = times.ms[(times.ms >= _EARLY[0]) & (times.ms < _EARLY[1])] if times.units else times.ms[:0]
+    if len(early):
+        notes.append(
+            f"{where}: by {' and '.join(times.units)} since 1970 the first time is {utc_text(int(early[0]))}; numbers "
+            "that count from another day must be changed into those since 1970"
+        )
     label = names.times[0] if names.times else frame.index.name
     zone = None if label is None or not times.naive else zone_in(label)
     if zone == "UTC" and not names.named_times and reading.tz not in (None, *_SAME_AS_UTC):

@@ -46,6 +46,10 @@ _FORMS: Final = (
 RULE: Final = "a time (s, ms, us or ns since 1970, ISO 8601, or dd.mm.yyyy)"
 _CORRECT: Final = "correct it or leave the row out"
 _HINT: Final = f'{_CORRECT}; where all are written so, name the form: time_format="%d/%m/%y %H:%M"'
+_SHORT_YEAR: Final = (
+    "say what stands first, the day, the month or the year: "
+    'time_format="%d/%m/%y %H:%M", "%m/%d/%y %H:%M" or "%y/%m/%d %H:%M"'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +212,12 @@ def to_utc(ms: NDArray[np.int64], tz: str, *, where: str) -> tuple[NDArray[np.in
 def _second_time(ms: NDArray[np.int64], at: NDArray[np.intp], shift: int) -> int | None:
     """Where an hour that came twice begins again, as a place in ``at``; ``None`` where the order does not show it.
 
-    Once the times go back by more than half of what the clocks went back, and otherwise never: a row that stands twice
-    does not go back, and one that stands too late goes back by less. Candles of an hour and longer are there once each
-    time, so that their two times are equal.
+    The rows of that hour stand together, and once their times go back by more than half of what the clocks went back:
+    a row that stands twice does not go back, and one that stands too late goes back by less. Candles of an hour and
+    longer are there once each time, so that their two times are equal.
     """
+    if int(at[-1] - at[0]) != len(at) - 1:
+        return None
     steps = np.diff(ms[at])
     back = np.flatnonzero(steps < 0)
     if len(back) == 1 and -int(steps[back[0]]) * 2 > shift:
@@ -241,10 +247,8 @@ class _Bad:
         if bad.any():
             at = int(np.argmax(bad))
             value, label = plain_value(self.given.iloc[at]), self.given.index[at]
-            raise BadCandle(
-                f"{self.source}, {self.place(label)}: {str(self.given.name).strip()} must be {rule}, got {value!r}\n"
-                f"{hint}"
-            )
+            name = "the index" if self.given.name is None else str(self.given.name).strip()
+            raise BadCandle(f"{self.source}, {self.place(label)}: {name} must be {rule}, got {value!r}\n{hint}")
 
 
 def _to_ms(moments: pd.Series[Any]) -> NDArray[np.int64]:
@@ -391,5 +395,7 @@ def _parsed(texts: pd.Series[Any], bad: _Bad) -> NDArray[np.int64]:
             return _to_ms(moments)
         if best is None or int(moments.notna().sum()) > int(best.notna().sum()):
             best = moments
-    bad.where(best.isna())
+    bad.where(
+        best.isna(), hint=_SHORT_YEAR if bool(texts.str.match(r"\d{1,2}[-./]\d{1,2}[-./]\d{2}\b").any()) else _HINT
+    )
     raise AssertionError("unreachable: some value fits no form")  # pragma: no cover
