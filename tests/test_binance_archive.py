@@ -137,7 +137,7 @@ def test_minutes_by_name_that_are_hours_inside(tmp_path: Path) -> None:
     path = archive(tmp_path, "2025-01", JANUARY, checksum=False)
     with zipfile.ZipFile(path, "w") as opened:
         opened.writestr("x.csv", "".join(f"{(JANUARY + at * 60 * MINUTE) * 1000},1,1,1,1,1\n" for at in range(9)))
-    with pytest.raises(UsageError, match="holds 1h candles"):
+    with pytest.raises(DataError, match="got candles spaced 1h"):
         binance_archive(tmp_path)
 
 

@@ -18,7 +18,7 @@ import pytest
 
 import bknb.exchanges
 from bknb.domain.formatting import plain_number, utc_text
-from bknb.errors import BadCandle, MissingDependency, UnknownName, UsageError
+from bknb.errors import BadCandle, DataError, MissingDependency, UnknownName, UsageError
 from bknb.exchanges.files import FrameSource, from_csv, from_frame, from_parquet
 from bknb.market.candles import Candles
 from bknb.market.demo import DemoSource
@@ -272,11 +272,11 @@ def test_unsorted_candles_are_sorted_with_a_note() -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "named"), [(5, "holds 5m candles"), (15, "holds 15m"), (1440, "holds 1d"), (7, "holds 7m")]
+    ("step", "named"), [(5, "got candles spaced 5m"), (15, "spaced 15m"), (1440, "spaced 1d"), (7, "spaced 7m")]
 )
 def test_other_candles_than_minutes_are_refused(step: int, named: str) -> None:
     wide = milliseconds().assign(timestamp=lambda f: START + np.arange(len(f)) * step * MINUTE)
-    with pytest.raises(UsageError, match=named):
+    with pytest.raises(DataError, match=named):
         from_frame(wide)
 
 
@@ -289,7 +289,7 @@ def test_seconds_are_recognised() -> None:
 
 
 def test_candles_in_seconds_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"only 60 ms apart.*\n.*multiplied by 1000; measured: 60 ms bars"):
+    with pytest.raises(DataError, match=r"only 60 ms apart.*\n.*multiplied by 1000; measured: 60 ms bars"):
         from_frame(changed(demo(), timestamp=demo().timestamp // 1000))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import bknb
-from bknb.errors import BadCandle, UsageError
+from bknb.errors import BadCandle, DataError, UsageError
 from bknb.exchanges.files import FrameSource, from_csv
 from bknb.market.candles import Candles
 
@@ -237,7 +237,7 @@ def test_what_cannot_be_read_is_named_with_what_helps(tmp_path: Path, name: str)
     text, message = REFUSED[name]
     path = tmp_path / "x.csv"
     path.write_text(text)
-    with pytest.raises((UsageError, BadCandle), match=message) as caught:
+    with pytest.raises((UsageError, DataError), match=message) as caught:
         from_csv(path)
     assert path.name in str(caught.value)
 

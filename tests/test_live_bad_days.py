@@ -174,6 +174,20 @@ def test_a_source_that_answers_longer_candles_is_still_refused() -> None:
     assert "got candles spaced 2m" in result.errors[0].message
 
 
+@pytest.mark.parametrize("allow_gaps", [True, False])
+def test_a_market_with_few_trades_is_watched(allow_gaps: bool) -> None:  # noqa: FBT001 -- a table's column
+    clock, seen = SimulatedClock(at(4000)), []
+    traded = np.random.default_rng(2).random(4100) < 0.1
+    rows = [row for row, there in zip(flat((0, 4100)), traded, strict=True) if there]
+
+    def get_signal(ctx: Any) -> None:
+        seen.append(len(ctx.get_candles("X", "1m", 20)))
+
+    result = lived(closed_by(clock, rows), get_signal, clock, until=4030, allow_gaps=allow_gaps)
+    assert [failure.message for failure in result.errors if "spaced" in failure.message] == []
+    assert set(seen) <= {20}
+
+
 def test_a_hole_in_candles_of_another_symbol_is_waited_for_before_a_strategy_sees_what_is_behind_it() -> None:
     clock, seen = SimulatedClock(at(30)), {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import pandas as pd
 import pytest
 
 import bknb
-from bknb.errors import DataError, GapError, UsageError
+from bknb.config import Settings
+from bknb.errors import DataError, GapError
 from bknb.exchanges.files import from_frame
 from bknb.market.candles import Candles
+from bknb.market.feed import Feed
 from bknb.market.gaps import check_gaps, check_spacing
 from bknb.market.quality import CandleRequest
+from bknb.market.sources import FunctionSource
 from bknb.market.spacing import length_name, measured
 
 FILES = Path(__file__).parent / "data" / "files"
@@ -45,6 +49,8 @@ def of(*minutes: int) -> np.ndarray:
         (of(3, 2, 2, 1, 0), "1m"),
         (np.arange(50) * HOUR, "1h"),
         (np.append(np.arange(50) * HOUR, 49 * HOUR + MINUTE), "1h"),
+        (np.append(np.arange(9) * HOUR, 4 * HOUR + MINUTE), "1h"),
+        (np.append(np.arange(40) * 3 % 97 * HOUR, 4 * HOUR + MINUTE), "1h"),
         (np.append(np.arange(50) * MINUTE, 49 * MINUTE + 41_000), "1m"),
         (np.arange(50) * 1000, "1s"),
         (times_of(pd.date_range("2024-01-01", "2024-12-31", freq="B", tz="America/New_York")), "1d"),
@@ -105,11 +111,11 @@ BUSINESS_DAYS = times_of(pd.date_range("2020-01-06", periods=60, freq="B", tz="U
     ],
 )
 def test_longer_bars_are_no_minutes_with_gaps_allowed_or_not(times: np.ndarray, interval: str) -> None:
-    for check in (check_spacing, check_gaps):
+    for check in (lambda: check_spacing(times, asked()), lambda: check_gaps(series(times), asked())):
         with pytest.raises(
             DataError, match=f"asked for 1m candles, got candles spaced {interval}\nmeasured: "
         ) as caught:
-            check(series(times), asked())
+            check()
         assert not isinstance(caught.value, GapError)
 
 
@@ -118,13 +124,61 @@ def test_longer_bars_are_no_minutes_with_gaps_allowed_or_not(times: np.ndarray, 
     [of(0, 3, 5, 6, 9, 11), of(0, 2, 4), of(0, 60), of(0, 1440), of(*range(100), *range(5000, 5100)), of()],
 )
 def test_minutes_with_holes_are_minutes(times: np.ndarray) -> None:
-    check_spacing(series(times), asked())
+    check_spacing(times, asked())
+
+
+def thin(rng: np.random.Generator, count: int, density: float, step: int = MINUTE) -> np.ndarray:
+    """Bars of which only a share is there, as where nobody trades."""
+    return START + np.flatnonzero(rng.random(count) < density) * step
+
+
+def test_a_thin_market_is_one_of_minutes_whatever_share_of_them_has_a_trade() -> None:
+    rng = np.random.default_rng(1)
+    for density in (0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0):
+        for count in (5, 10, 30, 60, 300, 1500, 20_000):
+            for _ in range(8):
+                times = thin(rng, count, density)
+                check_spacing(times, asked())
+                spacing = measured(times)
+                assert spacing is None or spacing.count < 10 or spacing.interval == "1m"
+
+
+@pytest.mark.parametrize("bars", [2, 3, 5, 15, 60, 240, 1440, 10_080])
+def test_longer_bars_are_found_whatever_share_of_them_is_there(bars: int) -> None:
+    rng = np.random.default_rng(bars)
+    for density in (0.1, 0.3, 0.5, 0.9, 1.0):
+        for stray in (False, True):
+            for _ in range(4):
+                times = thin(rng, int(60 / density), density, bars * MINUTE)
+                if stray:
+                    times = np.append(times, times[30] + MINUTE)
+                spacing = measured(times)
+                assert spacing is not None
+                assert spacing.step == bars * MINUTE
+                with pytest.raises(DataError, match=f"got candles spaced {spacing.interval}"):
+                    check_spacing(times, asked())
+
+
+def test_a_feed_of_single_candles_finds_in_time_how_far_apart_they_are() -> None:
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> Any:
+        times = np.arange(-(-since // 300_000), since // 300_000 + limit) * 300_000
+        return [(int(time), 1.0, 1.0, 1.0, 1.0, 1.0) for time in times]
+
+    feed = Feed(FunctionSource(get_candles), Settings(), allow_gaps=True)
+
+    async def follow() -> None:
+        for minute in range(0, 35, 5):
+            since = START + minute * MINUTE
+            await feed.fetch("AAPL", "1m", since, since + 5 * MINUTE, continued=minute > 0)
+
+    with pytest.raises(DataError, match="got candles spaced 5m"):
+        asyncio.run(follow())
 
 
 def test_days_are_days() -> None:
-    check_spacing(series(BUSINESS_DAYS), asked("1d"))
+    check_spacing(BUSINESS_DAYS, asked("1d"))
     with pytest.raises(DataError, match="asked for 1h candles, got candles spaced 1d"):
-        check_spacing(series(BUSINESS_DAYS), asked("1h"))
+        check_spacing(BUSINESS_DAYS, asked("1h"))
 
 
 @pytest.mark.parametrize("allow_gaps", [False, True])
@@ -161,15 +215,18 @@ def test_a_walk_of_days_makes_no_money_as_minutes(allow_gaps: bool) -> None:  # 
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("hourly_plus_one_stray_minute.csv", r"holds 1h candles.*\nmeasured: 1h bars: 116 of 117 distances are 1h"),
+        ("hourly_plus_one_stray_minute.csv", r"got candles spaced 1h\nmeasured: 1h bars: 116 of 117 distances are 1h"),
         (
             "hourly_one_hour_missing.csv",
-            r"holds 1h candles.*\nmeasured: 1h bars: 117 of 118 distances are 1h, 1 is long",
+            r"got candles spaced 1h\nmeasured: 1h bars: 117 of 118 distances are 1h, 1 is long",
         ),
-        ("daily_business_days.csv", r"holds 1d candles.*\nmeasured: 1d bars: 48 of 59 distances are 1d, 11 are longer"),
+        (
+            "daily_business_days.csv",
+            r"got candles spaced 1d\nmeasured: 1d bars: 48 of 59 distances are 1d, 11 are longer",
+        ),
     ],
 )
 def test_a_file_of_longer_bars_is_refused_with_their_length(name: str, told: str) -> None:
     frame = pd.read_csv(FILES / name).rename(columns={"Date": "timestamp"})
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(DataError, match=told):
         from_frame(frame)

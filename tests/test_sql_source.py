@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import bknb
-from bknb.errors import BadCandle, UnknownName, UsageError
+from bknb.errors import BadCandle, DataError, UnknownName, UsageError
 from bknb.market.candles import Candles
 from bknb.market.demo import DemoSource
 from bknb.testing.sources import CandleSourceContract
@@ -143,8 +143,8 @@ def test_an_engine_is_connected_for_the_query() -> None:
         ),
         (
             f"select timestamp * 3 - 3281990400000 as timestamp, {COLUMNS[11:]} from candles limit 60",  # noqa: S608
-            UsageError,
-            "holds 3m candles; bknb needs one-minute candles",
+            DataError,
+            "one-minute candles are needed, got candles spaced 3m",
         ),
     ],
 )

@@ -11,12 +11,12 @@ import numpy as np
 
 from ..domain.formatting import plain_number, utc_text
 from ..domain.interval import MINUTE_MS, interval_ms
-from ..errors import MissingDependency, UnknownName, UsageError
+from ..errors import DataError, MissingDependency, UnknownName, UsageError
 from ..market.candle_rows import Reading
 from ..market.candle_tables import Tables, read_table
 from ..market.candles import Candles
 from ..market.sessions import Sessions, as_sessions
-from ..market.spacing import Spacing, measured
+from ..market.spacing import Spacing, check_length, measured
 from ..stores.atomic import as_path
 from .csv_reading import csv_table
 
@@ -45,7 +45,7 @@ class FrameSource:
 
     Raises
     ------
-    UsageError
+    DataError
         When the candles are not one-minute candles.
 
     Examples
@@ -166,7 +166,9 @@ def from_frame(
     Raises
     ------
     UsageError
-        A column is missing, or the candles are not one-minute candles; the message holds their measured length.
+        A column is missing.
+    DataError
+        The candles are not one-minute candles; the message holds their measured length.
     BadCandle
         A value is missing or is not a number, a time may be two, or two candles contradict each other.
 
@@ -229,8 +231,9 @@ def from_csv(
     Raises
     ------
     UsageError
-        The file cannot be read, a column is missing, or the candles are not one-minute candles; the message names
-        the option that may help.
+        The file cannot be read, or a column is missing; the message names the option that may help.
+    DataError
+        The candles are not one-minute candles; the message holds their measured length.
     BadCandle
         A value is missing or is not a number; the message holds the line.
 
@@ -283,7 +286,9 @@ def from_parquet(
     MissingDependency
         pyarrow is not installed.
     UsageError
-        The file cannot be read, a column is missing, or the candles are not one-minute candles.
+        The file cannot be read, or a column is missing.
+    DataError
+        The candles are not one-minute candles; the message holds their measured length.
     BadCandle
         A value is missing or is not a number.
 
@@ -334,19 +339,19 @@ def _minutes(candles: Candles, where: str, notes: list[str]) -> Candles:
             notes.append(f"{where}: sorted: {int(back.sum())} candles were older than the one before them")
         candles = candles.take(np.argsort(times, kind="stable"))
         times = candles.timestamp
-    spacing = measured(times)
-    if spacing is None or (spacing.step == MINUTE_MS and not spacing.closer):
+    spacing = check_length(
+        times,
+        MINUTE_MS,
+        needed=f"{where}: one-minute candles are needed",
+        advice="bknb makes all longer candles of minutes, and never minutes of longer ones",
+    )
+    steps = np.diff(times)
+    off = steps % MINUTE_MS != 0
+    if spacing is None or not off.any():
         return candles
-    if spacing.step <= MINUTE_MS:
-        moments = np.unique(times)
-        steps = np.diff(moments)
-        at = int(np.argmin(steps))
-        hint = "; times in seconds must be multiplied by 1000" if spacing.step * 1000 == MINUTE_MS else ""
-        raise UsageError(
-            f"{where}: two candles are only {int(steps[at])} ms apart (at {utc_text(int(moments[at]))})\n"
-            f"bknb needs one-minute candles with times in UTC milliseconds{hint}; measured: {spacing}"
-        )
-    raise UsageError(
-        f"{where}: holds {spacing.interval} candles; bknb needs one-minute candles and makes the others itself\n"
-        f"measured: {spacing}"
+    at = int(np.argmin(np.where(off, steps, steps.max() + 1)))
+    hint = "; times in seconds must be multiplied by 1000" if spacing.step * 1000 == MINUTE_MS else ""
+    raise DataError(
+        f"{where}: two candles are only {int(steps[at])} ms apart (at {utc_text(int(times[at]))})\n"
+        f"bknb needs one-minute candles with times in UTC milliseconds{hint}; measured: {spacing}"
     )

@@ -44,7 +44,9 @@ def from_query(
     MissingDependency
         DuckDB is needed and not installed.
     UsageError
-        The query failed, or does not answer one-minute candles.
+        The query failed, or its answer lacks a column.
+    DataError
+        It does not answer one-minute candles.
     BadCandle
         A value is missing or is not a number.
 

@@ -43,7 +43,6 @@ class CandleStream:
             exchange.source,
             settings,
             allow_gaps=True,
-            one_spacing=not allow_gaps,
             leave_out_bad=True,
             warn=self._warn,
             now=clock.now,

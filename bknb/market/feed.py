@@ -22,10 +22,13 @@ from .paging import Paging
 from .quality import CandleRequest, Repair, audit, in_sessions
 from .resample import resample
 from .sessions import sessions_of
+from .spacing import measured
 from .stretched import stretched
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from numpy.typing import NDArray
 
     from ..config import Settings
     from ..ports import CandleSource
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
 
 _MOST_LEFT_OUT: Final = 50  # bad candles of one answer; with more of them nothing of it is believed
+_NEWEST: Final = 100  # open times that are kept, so that single candles show in time how far apart they are
 
 
 class _OnlyMinutes(Exception):  # noqa: N818 -- control flow inside this module, never an error for a user
@@ -59,9 +63,6 @@ class Feed:
         accepted. ``None`` for history that is known to be complete.
     whole_until
         Gaps that begin at or after this moment (UTC ms) are no error: nobody sees what is missing there.
-    one_spacing
-        Whether three candles that are spaced alike, but wider than asked, are refused although gaps are allowed; many
-        always are.
     leave_out_bad
         Whether a bad candle is left out, as if it had not come, where others beside it are good.
     timeout_seconds
@@ -87,7 +88,6 @@ class Feed:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         now: Callable[[], int] | None = None,
         whole_until: int | None = None,
-        one_spacing: bool = False,
         leave_out_bad: bool = False,
         timeout_seconds: float | None = None,
     ) -> None:
@@ -96,11 +96,11 @@ class Feed:
         self.allow_gaps = allow_gaps
         self.sessions: Sessions | None = sessions_of(source)
         self._whole_until = whole_until
-        self._one_spacing = one_spacing
         self.timeout_seconds = timeout_seconds
         self._leave_out_bad = leave_out_bad
         self._stretched: set[tuple[str, str]] = set()  # series of filled bars that were told
         self._left_out: set[tuple[str, str, int]] = set()  # bad candles that were told
+        self._newest: dict[tuple[str, str], NDArray[np.int64]] = {}  # open times of the newest candles of a series
         self._warn = warn if warn is not None else _no_warning
         self._sleep = sleep
         self._now = now
@@ -177,12 +177,16 @@ class Feed:
     def check_gaps(self, candles: Candles, asked: CandleRequest, *, continued: bool = False) -> None:
         """Raise ``GapError`` for candles that are missing between these, where gaps were not allowed.
 
-        Longer candles than asked for are refused although gaps are allowed, except beside others (``continued``): what
-        these are has been measured, and few candles that go on from there tell nothing.
+        Longer candles than asked for are refused although gaps are allowed; those that came before them
+        (``continued``) count, too, as few candles tell nothing.
         """
         if self.allow_gaps:
-            if self._one_spacing or not continued:
-                check_spacing(candles, asked, sessions=self.sessions, even=self._one_spacing)
+            key = asked.symbol, asked.interval
+            times = candles.timestamp
+            if continued and key in self._newest:
+                times = np.union1d(self._newest[key], times)
+            self._newest[key] = times[-_NEWEST:].copy()
+            check_spacing(times, asked, sessions=self.sessions)
             return
         if self._whole_until is not None:
             end = int(np.searchsorted(candles.timestamp, self._whole_until))
@@ -376,8 +380,8 @@ class Feed:
         """Raise ``_OnlyMinutes`` when a function of unknown intervals does not answer the interval asked for."""
         if self.source.intervals is not None or asked.interval in self._answers_itself or len(answer) < 2:
             return
-        steps = np.diff(np.unique(answer.timestamp))
-        if len(steps) and int(np.median(steps)) == MINUTE_MS:
+        spacing = measured(answer.timestamp)
+        if spacing is not None and spacing.step == MINUTE_MS:
             raise _OnlyMinutes
         self._answers_itself.add(asked.interval)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..domain.formatting import utc_text
-from ..errors import DataError, GapError
-from .spacing import measured
+from ..errors import GapError
+from .spacing import check_length
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,10 +50,10 @@ def check_gaps(candles: Candles, asked: CandleRequest, *, sessions: Sessions | N
     DataError
         When these are longer candles than asked for: the source ignored the interval.
     """
-    missing = _missing(candles, asked, sessions)
+    missing = _missing(candles.timestamp, asked, sessions)
     if not missing:
         return
-    _check_spacing(candles, asked, even=True)
+    _check_length(candles.timestamp, asked, even=True)
     raise GapError(
         f"{asked}: {missing_text(missing, asked.step)}\n"
         "complete the data, choose another range, or allow gaps: allow_gaps=True, in a magic --allow-gaps",
@@ -61,43 +61,38 @@ def check_gaps(candles: Candles, asked: CandleRequest, *, sessions: Sessions | N
     )
 
 
-def check_spacing(
-    candles: Candles, asked: CandleRequest, *, sessions: Sessions | None = None, even: bool = False
-) -> None:
+def check_spacing(times: NDArray[np.int64], asked: CandleRequest, *, sessions: Sessions | None = None) -> None:
     """Raise ``DataError`` where these are longer candles than asked for, although gaps are allowed.
 
     Parameters
     ----------
-    candles, asked, sessions
+    times : ndarray of int64, shape (n,)
+        Open times, UTC milliseconds.
+    asked, sessions
         As in :func:`check_gaps`.
-    even
-        Whether three candles or more that are all spaced alike are refused, too; otherwise there must be so many that
-        they cannot lie on the wider grid by chance.
 
     Raises
     ------
     DataError
-        With the measured length.
+        With the measured length: see :func:`bknb.market.spacing.check_length`.
     """
-    if _missing(candles, asked, sessions):
-        _check_spacing(candles, asked, even=even)
+    if _missing(times, asked, sessions):
+        _check_length(times, asked)
 
 
-def _missing(candles: Candles, asked: CandleRequest, sessions: Sessions | None) -> tuple[tuple[int, int], ...]:
-    missing = gaps(candles.timestamp, asked.step)
+def _missing(times: NDArray[np.int64], asked: CandleRequest, sessions: Sessions | None) -> tuple[tuple[int, int], ...]:
+    missing = gaps(times, asked.step)
     return sessions.open_part(missing, asked.step) if missing and sessions is not None else missing
 
 
-def _check_spacing(candles: Candles, asked: CandleRequest, *, even: bool) -> None:
-    spacing = measured(candles.timestamp)
-    if spacing is None or spacing.step <= asked.step:
-        return
-    if spacing.wider_than(asked.step) or (even and spacing.count > 1 and spacing.equal == spacing.count):
-        raise DataError(
-            f"{asked}: asked for {asked.interval} candles, got candles spaced {spacing.interval}\n"
-            f"measured: {spacing}\n"
-            "get_candles must honour `interval`; bknb resamples from 1m, never to a finer interval"
-        )
+def _check_length(times: NDArray[np.int64], asked: CandleRequest, *, even: bool = False) -> None:
+    check_length(
+        times,
+        asked.step,
+        needed=f"{asked}: asked for {asked.interval} candles",
+        advice="get_candles must honour `interval`; bknb resamples from 1m, never to a finer interval",
+        even=even,
+    )
 
 
 def missing_text(missing: tuple[tuple[int, int], ...], step: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, INTERVAL_MS, MINUTE_MS
+from ..errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 _HOUR_MS: Final = 60 * MINUTE_MS
 _WEEK_MS: Final = 7 * DAY_MS
 _MONTH_MS: Final = (28 * DAY_MS, 31 * DAY_MS)
-_SURE: Final = 10_000.0  # how many times rarer than one chance must be what is taken for no chance
+_STRAY: Final = 0.1  # of distances may be no whole numbers of bars, and in few bars two: those beside a stray row
+_SURE: Final = math.log(1_000.0)  # what is less likely than one in so many is not taken for chance
 
 
 def length_name(step: int) -> str:
@@ -50,8 +53,8 @@ class Spacing:
     Attributes
     ----------
     step : int
-        Length of a bar in milliseconds: the commonest distance between neighbours. Days of 23 and 25 hours count as
-        days; of months it is the commonest number of days.
+        Length of a bar in milliseconds: the greatest that nine of ten distances are whole numbers of. Days of 23 and
+        25 hours count as days; of months it is the commonest number of days.
     count : int
         Distances between neighbours.
     equal : int
@@ -60,6 +63,10 @@ class Spacing:
         Those of more than one bar: holes, nights, weekends.
     closer : int
         Those of less than one bar: bars that belong to no series of this length.
+    multiples : int
+        Those that are whole numbers of bars to the millisecond.
+    span : int
+        From the first open time to the last, milliseconds.
     first_closer : int or None
         Open time of the first bar that is closer than one bar to the one before it, UTC milliseconds.
 
@@ -74,6 +81,8 @@ class Spacing:
     equal: int
     longer: int
     closer: int
+    multiples: int
+    span: int
     first_closer: int | None
 
     @property
@@ -82,8 +91,20 @@ class Spacing:
         return length_name(self.step)
 
     def wider_than(self, step: int) -> bool:
-        """Whether these cannot be bars of ``step`` milliseconds with holes, which by chance all lie on a wider grid."""
-        return self.step > step and _sure(self.step / step, self.equal + self.longer)
+        """Whether these cannot be bars of ``step`` milliseconds with holes, which by chance all lie on a wider grid.
+
+        Where nothing is known but the first bar, the last one and how many there are, each choice of the bars between
+        is as likely as any other, whatever share of bars there is. Of all these choices the share of those on the
+        wider grid is the chance. With stray rows among them it is the chance of so many multiples, of which in a thin
+        series at most one distance in ``self.step / step`` is one.
+        """
+        if self.step <= step:
+            return False
+        if self.multiples == self.count:
+            inner = self.count - 1
+            chance = _log_choices(self.span / self.step - 1, inner) - _log_choices(self.span / step - 1, inner)
+            return chance <= -_SURE
+        return _sure(self.multiples, self.count, step / self.step)
 
     def __str__(self) -> str:
         text = f"{self.interval} bars: {self.equal:,} of {self.count:,} distances are {self.interval}"
@@ -98,9 +119,9 @@ class Spacing:
 def measured(times: NDArray[np.int64]) -> Spacing | None:
     """How far apart candles are; ``None`` for fewer than two different times.
 
-    The commonest distance counts where more than half of all distances are as long and that can be no chance: one
-    stray row among hours does not make minutes of them. Otherwise it is the shortest distance: minutes in which nobody
-    trades are left out by many sources, and what is left is minutes all the same.
+    The length is the greatest one that all distances are whole numbers of: minutes in which nobody trades are left out
+    by many sources, and what is left is minutes all the same. A longer one counts where nine of ten distances are
+    whole numbers of it and that can be no chance: one stray row among hours does not make minutes of them.
 
     Parameters
     ----------
@@ -112,18 +133,14 @@ def measured(times: NDArray[np.int64]) -> Spacing | None:
     >>> hours = np.arange(48) * 3_600_000
     >>> measured(hours).interval, measured(np.append(hours, 60_000)).interval
     ('1h', '1h')
-    >>> measured(np.array([0, 3, 5, 6, 9]) * 60_000).interval  # minutes, some of them without a trade
+    >>> measured(np.array([0, 40, 96, 97, 159]) * 60_000).interval  # minutes, few of them with a trade
     '1m'
     """
     moments = times if bool((times[1:] > times[:-1]).all()) else np.unique(times)
     steps = np.diff(moments)
     if not len(steps):
         return None
-    lengths, counts = np.unique(_calendar(steps), return_counts=True)
-    at = int(np.argmax(counts))
-    commonest, share = int(lengths[at]), int(counts[at])
-    sure = 2 * share > len(steps) and _sure(commonest / int(np.gcd.reduce(steps)), share)
-    step = commonest if sure else int(lengths[0])
+    step = _length(*np.unique(steps, return_counts=True))
     least, most = _bounds(step)
     closer = steps < least
     return Spacing(
@@ -132,35 +149,96 @@ def measured(times: NDArray[np.int64]) -> Spacing | None:
         equal=int(np.count_nonzero((steps >= least) & (steps <= most))),
         longer=int(np.count_nonzero(steps > most)),
         closer=int(np.count_nonzero(closer)),
+        multiples=int(np.count_nonzero(steps % step == 0)),
+        span=int(moments[-1] - moments[0]),
         first_closer=int(moments[1:][closer][0]) if closer.any() else None,
     )
 
 
-def _calendar(steps: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The distances, with days and weeks around a change of the clocks, and months, made equal."""
-    commonest = _commonest(steps)
-    least, most = _bounds(commonest)
-    return np.where((steps >= least) & (steps <= most), commonest, steps)
+def check_length(
+    times: NDArray[np.int64], step: int, *, needed: str, advice: str, even: bool = False
+) -> Spacing | None:
+    """The measured length of candles that are to be ``step`` long, unless they are longer.
+
+    Parameters
+    ----------
+    times : ndarray of int64, shape (n,)
+        Open times, UTC milliseconds.
+    step
+        The length they are to have, milliseconds.
+    needed, advice
+        What was needed, and what to do, for the message.
+    even
+        Whether three candles or more that are all spaced alike are refused, too; otherwise there must be so many that
+        they cannot lie on the wider grid by chance.
+
+    Raises
+    ------
+    DataError
+        They are longer; the message holds their measured length.
+
+    Examples
+    --------
+    >>> check_length(np.arange(9) * 300_000, 60_000, needed="mine: 1m candles are needed", advice="fetch minutes")
+    Traceback (most recent call last):
+        ...
+    bknb.errors.DataError: mine: 1m candles are needed, got candles spaced 5m
+    measured: 5m bars: 8 of 8 distances are 5m
+    fetch minutes
+    """
+    spacing = measured(times)
+    if spacing is None or spacing.step <= step:
+        return spacing
+    if spacing.wider_than(step) or (even and spacing.count > 1 and spacing.equal == spacing.count):
+        raise DataError(f"{needed}, got candles spaced {spacing.interval}\nmeasured: {spacing}\n{advice}")
+    return spacing
 
 
-def _commonest(steps: NDArray[np.int64]) -> int:
-    lengths, counts = np.unique(steps, return_counts=True)
+def _length(lengths: NDArray[np.int64], counts: NDArray[np.int64]) -> int:
+    """The length of bars that lie so far apart, so often."""
+    count = int(counts.sum())
     commonest = int(lengths[int(np.argmax(counts))])
-    for length in (DAY_MS, _WEEK_MS):
-        if abs(commonest - length) <= _HOUR_MS:
-            return length
-    return commonest
+    least, most = _bounds(commonest)
+    if least != most and int(counts[(lengths >= least) & (lengths <= most)].sum()) * 2 > count:
+        commonest = round(commonest / DAY_MS) * DAY_MS
+        if commonest not in (DAY_MS, _WEEK_MS):
+            return commonest
+        days = np.round(lengths / DAY_MS).astype(np.int64) * DAY_MS  # the clocks may have changed between two
+        lengths = np.where((np.abs(lengths - days) <= _HOUR_MS) & (days > 0), days, lengths)
+    by_count = np.argsort(-counts, kind="stable")
+    lengths, counts = lengths[by_count], counts[by_count]
+    common = np.gcd.accumulate(lengths)
+    finest = int(common[-1])
+    for step in dict.fromkeys(common.tolist()):
+        multiples = int(counts[lengths % step == 0].sum())
+        if count - multiples <= max(2, _STRAY * count) and _sure(multiples, count, finest / step):
+            return int(step)
+    return finest
 
 
 def _bounds(step: int) -> tuple[int, int]:
     """The shortest and the longest distance that counts as one bar of this length."""
-    if step in (DAY_MS, _WEEK_MS):
-        return step - _HOUR_MS, step + _HOUR_MS
+    for length in (DAY_MS, _WEEK_MS):
+        if abs(step - length) <= _HOUR_MS:
+            return length - _HOUR_MS, length + _HOUR_MS
     if _MONTH_MS[0] - _HOUR_MS <= step <= _MONTH_MS[1] + _HOUR_MS:
         return _MONTH_MS[0] - _HOUR_MS, _MONTH_MS[1] + _HOUR_MS
     return step, step
 
 
-def _sure(ratio: float, count: int) -> bool:
-    """Whether so many candles of a finer grid do not lie ``ratio`` apart by chance."""
-    return ratio <= 1 or count * float(np.log(ratio)) >= float(np.log(_SURE))
+def _sure(multiples: int, count: int, chance: float) -> bool:
+    """Whether so many multiples are no chance where each distance is one with this chance (Chernoff's bound).
+
+    One of them is not counted, as the length was taken from the distances.
+    """
+    multiples, count = multiples - 1, count - 1
+    share = multiples / max(count, 1)
+    if share <= chance:
+        return False
+    rest = (1 - share) * math.log((1 - share) / (1 - chance)) if share < 1 else 0.0
+    return count * (share * math.log(share / chance) + rest) >= _SURE
+
+
+def _log_choices(places: float, chosen: int) -> float:
+    """The logarithm of the number of ways to choose some of these places."""
+    return math.lgamma(places + 1) - math.lgamma(chosen + 1) - math.lgamma(places - chosen + 1)

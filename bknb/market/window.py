@@ -171,7 +171,7 @@ class Window:
             candles = Candles.concat([series.candles, after])
             if len(after):
                 edge = candles[max(0, len(series.candles) - 1) : len(series.candles) + 1]
-                self._feed.check_gaps(edge, self._feed.request(symbol, "1m", series.until, until))
+                self._feed.check_gaps(edge, self._feed.request(symbol, "1m", series.until, until), continued=True)
             series = Series(candles, step=MINUTE_MS, since=series.since, until=until, span=series.span)
             self._series[symbol, "1m"] = series
             return series
