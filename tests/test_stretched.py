@@ -13,7 +13,7 @@ import bknb
 from bknb.config import Settings
 from bknb.exchanges.files import FrameSource, from_frame
 from bknb.market.answers import to_candles
-from bknb.market.candles import Candles
+from bknb.market.candles import COLUMNS, Candles
 from bknb.market.demo import DemoSource
 from bknb.market.feed import Feed
 from bknb.market.stretched import stretched
@@ -83,6 +83,31 @@ def test_a_market_in_which_hardly_anybody_trades_is_not_filled() -> None:
     assert stretched(to_candles(frame.apply(lambda column: column.fillna(close)).dropna())) is None
 
 
+def thin(rng: np.random.Generator, count: int, density: float, *, tick: float | None) -> Candles:
+    """A market as exchanges write one in which only a share of minutes has a trade: all others stand still."""
+    traded = rng.random(count) < density
+    close = 100 * np.exp(np.cumsum(np.where(traded, rng.normal(0, 0.001, count), 0)))
+    close = close if tick is None else np.round(close / tick) * tick
+    opened = np.where(traded, np.r_[close[0], close[:-1]], close)
+    return Candles.from_columns(
+        timestamp=START + np.arange(count) * MINUTE,
+        open=opened,
+        high=np.maximum(opened, close),
+        low=np.minimum(opened, close),
+        close=close,
+        volume=np.where(traded, rng.uniform(1, 9, count), 0.0),
+    )
+
+
+def test_a_market_with_few_trades_is_not_filled_whatever_share_of_minutes_has_one() -> None:
+    rng = np.random.default_rng(1)
+    for density in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35):
+        for count in (150, 600, 3000):
+            for tick in (None, 0.5):
+                for _ in range(5):
+                    assert stretched(thin(rng, count, density, tick=tick)) is None
+
+
 def test_a_market_that_stands_still_is_not_filled() -> None:
     ones = np.ones(3000)
     times = START + np.arange(3000) * MINUTE
@@ -122,4 +147,24 @@ def test_an_audit_finds_filled_bars(tmp_path: Path) -> None:
     bknb.download("BTCUSDT", exchange=market, progress=False, warmup_minutes=0, **span)
     found = bknb.audit("BTCUSDT", exchange=market, **span).findings
     assert [each.kind for each in found] == ["stretched"]
-    assert found[0].text == "1h bars: 22 of 22 distances are 1h; the minutes between them were filled in"
+    assert found[0].text == (
+        "2024-01-01 00:00 UTC .. 2024-01-01 23:59 UTC (1,440 minutes); minutes filled in between 1h bars"
+    )
+
+
+def test_an_audit_of_filled_bars_finds_everything_else_too(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    columns = dict(zip(COLUMNS, Candles.concat([demo(10_080), repeated("1h", 400)]).block.copy(), strict=True))
+    columns["volume"][12_000:12_100] = 0.0
+    for name in ("open", "high", "low", "close"):
+        columns[name][15_000] *= 1.5
+    columns["timestamp"] = START + np.arange(len(columns["close"])) * MINUTE
+    market = bknb.exchanges.stored(FrameSource(Candles.from_columns(**columns), name="mine"), folder=tmp_path)
+    span = {"start": "2024-01-01", "end": "2024-01-23"}
+    bknb.download("BTCUSDT", exchange=market, progress=False, warmup_minutes=0, **span)
+    kinds = [
+        (each.kind, (each.when - START) // MINUTE) for each in bknb.audit("BTCUSDT", exchange=market, **span).findings
+    ]
+    assert ("stretched", 10_080) in kinds
+    assert {("flat", 12_000), ("wild", 15_000), ("wild", 15_001)} <= set(kinds)
+    assert [kind for kind, _ in kinds].count("stretched") == 1

@@ -27,6 +27,7 @@ from .stored_sources import ccxt
 
 _SHOWN: Final = 5
 _ASK_AGAIN: Final = 'bknb.download(..., again="absent")'
+_WEEK: Final = 7 * 1440  # minutes that are looked at together for bars that were filled up
 _FLAT_MINUTES: Final = 60  # that long without a trade is worth a look
 _WILD_MULTIPLE: Final = 40.0  # a move that many times the usual one is worth a look
 _TOLERANCE: Final = 1e-9  # exchanges add volumes in an order of their own
@@ -206,10 +207,6 @@ def _outliers(symbol: str, minutes: Candles) -> list[Finding]:
     """Findings for bars that were filled up, long stretches without a trade, and moves far beyond the usual."""
     if len(minutes) < 2:
         return []
-    bars = stretched(minutes)
-    if bars is not None:
-        text = f"{bars}; the minutes between them were filled in"
-        return [Finding(symbol=symbol, kind="stretched", when=int(minutes.timestamp[0]), text=text)]
     times = minutes.timestamp
     flat = np.concatenate([[0], (minutes.volume == 0).astype(np.int64), [0]])
     edges = np.diff(flat)
@@ -218,7 +215,10 @@ def _outliers(symbol: str, minutes: Candles) -> list[Finding]:
         for first, last in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True)
         if last - first >= _FLAT_MINUTES
     ]
-    found = [Finding(symbol=symbol, kind="flat", when=run[0], text=f"{_span(run)}; nothing was traded") for run in runs]
+    found = _filled(symbol, minutes)
+    found += [
+        Finding(symbol=symbol, kind="flat", when=run[0], text=f"{_span(run)}; nothing was traded") for run in runs
+    ]
     moves = np.abs(np.log(minutes.close[1:] / minutes.close[:-1]))
     # The usual move is the median of those that are one; a night or a weekend between two candles is no minute.
     moves[np.diff(times) != MINUTE_MS] = 0.0
@@ -228,6 +228,29 @@ def _outliers(symbol: str, minutes: Candles) -> list[Finding]:
         text = f"{utc_text(int(times[at + 1]))}: {percent:+.2f} % in a minute, {moves[at] / usual:.0f} times the usual"
         found.append(Finding(symbol=symbol, kind="wild", when=int(times[at + 1]), text=text))
     return found
+
+
+def _filled(symbol: str, minutes: Candles) -> list[Finding]:
+    """Findings for longer bars that were filled up to minutes, one for the weeks that follow each other."""
+    spans: list[tuple[str, int, int]] = []
+    for first in range(0, len(minutes), _WEEK):
+        week = minutes[first : first + _WEEK]
+        bars = stretched(week)
+        if bars is None:
+            continue
+        since, until = int(week.timestamp[0]), int(week.timestamp[-1]) + MINUTE_MS
+        if spans and spans[-1][0] == bars.interval and spans[-1][2] == int(minutes.timestamp[first - 1]) + MINUTE_MS:
+            since = spans.pop()[1]
+        spans.append((bars.interval, since, until))
+    return [
+        Finding(
+            symbol=symbol,
+            kind="stretched",
+            when=since,
+            text=f"{_span((since, until))}; minutes filled in between {interval} bars",
+        )
+        for interval, since, until in spans
+    ]
 
 
 def _differences(

@@ -23,7 +23,7 @@ from .quality import CandleRequest, Repair, audit, in_sessions
 from .resample import resample
 from .sessions import sessions_of
 from .spacing import measured
-from .stretched import stretched
+from .stretched import FEWEST, stretched
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -98,7 +98,7 @@ class Feed:
         self._whole_until = whole_until
         self.timeout_seconds = timeout_seconds
         self._leave_out_bad = leave_out_bad
-        self._stretched: set[tuple[str, str]] = set()  # series of filled bars that were told
+        self._looked_at: set[tuple[str, str]] = set()  # series that were asked whether they are filled bars
         self._left_out: set[tuple[str, str, int]] = set()  # bad candles that were told
         self._newest: dict[tuple[str, str], NDArray[np.int64]] = {}  # open times of the newest candles of a series
         self._warn = warn if warn is not None else _no_warning
@@ -243,9 +243,12 @@ class Feed:
 
     def _tell_stretched(self, candles: Candles, asked: CandleRequest) -> None:
         key = asked.symbol, asked.interval
-        if key in self._stretched or (bars := stretched(candles)) is None:
+        if key in self._looked_at or len(candles) < FEWEST:
             return
-        self._stretched.add(key)
+        self._looked_at.add(key)
+        bars = stretched(candles)
+        if bars is None:
+            return
         self._warn(
             f"{asked}: these {asked.interval} candles were filled up from longer bars ({bars}): between them nothing "
             "is known, and what is filled or exited there did not happen"

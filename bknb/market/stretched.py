@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from .candles import Candles
 
-_FEWEST: Final = 100  # candles that can tell
+FEWEST: Final = 100  # candles that can tell
 _MOST: Final = 50_000  # candles that are looked at
 _SHARE: Final = 0.6  # of candles that repeat or continue the one before
 _TOLERANCE: Final = 1e-9  # of a straight line, relative to the price
@@ -23,7 +23,7 @@ def stretched(candles: Candles) -> Spacing | None:
     """The length of the bars that these candles were made of; ``None`` where there is no sign of it.
 
     A candle tells nothing new when it equals the one before, stands still at its close, or moves every price by as much
-    as the one before did. In a market such minutes come now and then; where all others lie on the grid of a longer bar,
+    as the one before did. In a market such minutes come now and then; where the others lie on the grid of a longer bar,
     they were filled in.
 
     Parameters
@@ -38,7 +38,7 @@ def stretched(candles: Candles) -> Spacing | None:
     >>> print(stretched(Candles.from_rows(rows)))
     1h bars: 18 of 18 distances are 1h
     """
-    if len(candles) < _FEWEST:
+    if len(candles) < FEWEST:
         return None
     candles = candles[:_MOST]
     told = _tells(candles)
@@ -47,7 +47,7 @@ def stretched(candles: Candles) -> Spacing | None:
     step = measured(candles.timestamp)
     # The first two candles have nothing before them that they could repeat.
     bars = measured(candles.timestamp[2:][told[2:]])
-    if step is None or bars is None or bars.closer or not bars.wider_than(step.step):
+    if step is None or bars is None or not bars.wider_than(step.step):
         return None
     return bars
 
