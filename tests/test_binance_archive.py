@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import zipfile
 from pathlib import Path
 
@@ -90,8 +91,72 @@ def test_months_and_days_may_overlap_and_must_agree(tmp_path: Path) -> None:
     path = archive(tmp_path, "2025-01-01", JANUARY + 2 * MINUTE, 5)
     assert served(binance_archive(tmp_path)).timestamp.tolist() == [JANUARY + at * MINUTE for at in range(7)]
     archive(path.parent, "2025-01-01", JANUARY + 2 * MINUTE, 5, price=200.0)
-    with pytest.raises(BadCandle, match=r"BTCUSDT-1m-2025-01.*\.zip hold two different candles of 2025-01-01 00:02"):
+    said = f"{path} and {tmp_path / 'BTCUSDT-1m-2025-01.zip'} hold two different candles of 2025-01-01 00:02"
+    with pytest.raises(BadCandle, match=re.escape(said)):
         binance_archive(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("spot/monthly/klines/BTCUSDT/1m", "futures/um/daily/klines/BTCUSDT/1m"),
+        ("futures/um/monthly/klines/BTCUSDT/1m", "futures/cm/daily/klines/BTCUSDT/1m"),
+        ("futures/um/monthly/klines/BTCUSDT/1m", "futures/um/monthly/markPriceKlines/BTCUSDT/1m"),
+    ],
+)
+def test_archives_of_two_markets_are_not_mixed(tmp_path: Path, one: str, other: str) -> None:
+    paths = [archive(tmp_path / one, "2025-01", JANUARY), archive(tmp_path / other, "2025-02-01", JANUARY + 31 * DAY)]
+    archive(tmp_path / "spot" / "monthly" / "klines" / "ETHUSDT" / "1m", "2025-01", JANUARY, symbol="ETHUSDT")
+    for given in (tmp_path, paths):
+        with pytest.raises(UsageError, match="may be of two markets") as caught:
+            binance_archive(given)
+        assert all(str(path) in str(caught.value) for path in paths)
+    assert binance_archive(tmp_path, symbol="ETHUSDT").symbols == ("ETHUSDT",)
+    assert len(served(binance_archive(tmp_path / one))) == 3
+
+
+def test_folders_of_unknown_names_may_be_of_two_markets_unless_their_archives_are_listed(tmp_path: Path) -> None:
+    paths = [archive(tmp_path / name, period, first) for name, period, first in (
+        ("btc", "2025-01", JANUARY), ("perpetual", "2025-02-01", JANUARY + 31 * DAY)
+    )]  # fmt: skip
+    with pytest.raises(UsageError, match=r"may be of two markets.*\n.*list them"):
+        binance_archive(tmp_path)
+    source = binance_archive(paths)
+    assert len(served(source)) == 6
+    assert source.reopen is not None
+    assert served(source.reopen()) == served(source)
+
+
+def test_folders_of_months_days_and_symbols_are_of_one_market(tmp_path: Path) -> None:
+    for place, period, first in (
+        ("spot/monthly/klines/BTCUSDT/1m/2025", "2025-01", JANUARY),
+        ("spot/daily/klines/btcusdt/2025-02", "2025-02-01", JANUARY + 31 * DAY),
+    ):
+        archive(tmp_path / place, period, first)
+    assert len(served(binance_archive(tmp_path))) == 6
+
+
+def test_what_is_told_of_an_archive_is_told_with_its_name(tmp_path: Path) -> None:
+    path = archive(tmp_path, "2025-01", JANUARY, price=100.0)
+    with zipfile.ZipFile(path, "w") as opened:
+        opened.writestr(
+            "x.csv", "".join(f"{(JANUARY + at * MINUTE) * 1000},9,{9 + 91 * (at == 1)},8,9,1\n" for at in range(3))
+        )
+    path.with_name(path.name + ".CHECKSUM").write_text(hashlib.sha256(path.read_bytes()).hexdigest())
+    (note,) = binance_archive(tmp_path).warnings
+    assert note.startswith(f"{path}, line 2: the candle of 2025-01-01 00:01 UTC")
+
+
+def test_what_is_missing_in_closed_hours_is_no_hole(tmp_path: Path) -> None:
+    archive(tmp_path, "2025-01-01", JANUARY, 60)
+    archive(tmp_path, "2025-01-02", JANUARY + DAY, 50)
+    archive(tmp_path, "2025-01-03", JANUARY + 2 * DAY, 60)
+    hours = bknb.Sessions.weekly("UTC", {"mon-sun": "00:00-01:00"})
+    (note,) = binance_archive(tmp_path, sessions=hours).warnings
+    assert note == (
+        "binance-archive, BTCUSDT: 10 candles are missing: "
+        "2025-01-02 00:50 UTC .. 2025-01-02 00:59 UTC (10)"
+    )  # fmt: skip
 
 
 def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
@@ -108,8 +173,8 @@ def test_missing_checksums_are_told(tmp_path: Path) -> None:
     archive(tmp_path, "2025-01", JANUARY, checksum=False)
     (note,) = binance_archive(tmp_path).warnings
     assert note == (
-        "binance-archive: 1 of 1 archives have no checksum beside them, such as BTCUSDT-1m-2025-01.zip"
-    )  # fmt: skip
+        f"binance-archive: 1 of 1 archives have no checksum beside them, such as {tmp_path / 'BTCUSDT-1m-2025-01.zip'}"
+    )
 
 
 def test_candles_of_another_time_than_the_name_says(tmp_path: Path) -> None:
@@ -134,10 +199,11 @@ def test_what_is_no_archive_of_minutes(tmp_path: Path) -> None:
 
 
 def test_minutes_by_name_that_are_hours_inside(tmp_path: Path) -> None:
+    archive(tmp_path, "2025-02", JANUARY + 31 * DAY, 100)
     path = archive(tmp_path, "2025-01", JANUARY, checksum=False)
     with zipfile.ZipFile(path, "w") as opened:
         opened.writestr("x.csv", "".join(f"{(JANUARY + at * 60 * MINUTE) * 1000},1,1,1,1,1\n" for at in range(9)))
-    with pytest.raises(DataError, match="got candles spaced 1h"):
+    with pytest.raises(DataError, match=r"2025-01\.zip: one-minute candles are in it .* got candles spaced 1h"):
         binance_archive(tmp_path)
 
 

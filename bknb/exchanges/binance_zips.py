@@ -19,13 +19,18 @@ from ..market.candle_rows import Reading
 from ..market.candles import Candles
 from ..market.gaps import gaps, missing_text
 from ..market.sessions import Sessions
+from ..market.spacing import check_length
 from ..stores.atomic import as_path
 from .csv_reading import csv_table
 from .files import FrameSource
 
 _NAME: Final = re.compile(r"(?P<symbol>.+)-(?P<interval>\d+[smhdwM]|1mo)-(?P<period>\d{4}-\d{2}(?:-\d{2})?)\.zip")
 _SHA256: Final = re.compile(r"\b[0-9a-fA-F]{64}\b")
-_SHOWN: Final = 5
+_MARKETS: Final = frozenset({
+    "spot", "futures", "um", "cm", "option",
+    "klines", "markpriceklines", "indexpriceklines", "premiumindexklines",
+})  # fmt: skip
+_WHEN: Final = re.compile(r"daily|monthly|\d{4}(-\d{2}){0,2}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,7 +41,6 @@ class _Archive:
     start: int  # UTC ms
     end: int
     file: Path
-    interval: str
 
 
 def binance_archive(
@@ -50,13 +54,17 @@ def binance_archive(
 
     A file ``....zip.CHECKSUM`` beside an archive is verified. Times in milliseconds and (spot, since 2025) microseconds
     are read, with a header line or without. Archives of months and of days may overlap. What is missing between the
-    first and the last candle is told when a run begins, with its ranges.
+    first and the last candle is told when a run begins, with its ranges; with ``sessions``, while the market is open.
+    Spot, futures and mark prices come in files of the same names: those of one symbol must be of one market by the
+    folders they lie in.
 
     Parameters
     ----------
     archives
         A folder, which is searched with all folders in it, or the archives. Names stay as Binance gives them
-        (``BTCUSDT-1m-2024-01.zip``); of a folder, archives of other things than one-minute candles are left out.
+        (``BTCUSDT-1m-2024-01.zip``); of a folder, archives of other things than one-minute candles are left out. Of
+        archives that are listed only folders that Binance names (``spot``, ``futures``, ``markPriceKlines``, ...) tell
+        markets apart.
     symbol
         The only symbol wanted; ``None``: all.
     name, sessions
@@ -65,9 +73,9 @@ def binance_archive(
     Raises
     ------
     UsageError
-        There are no archives of one-minute candles, or one cannot be read.
+        There are no archives of one-minute candles, one cannot be read, or those of a symbol are of several markets.
     DataError
-        An archive does not have its checksum, or holds candles of another time than its name says.
+        An archive does not have its checksum, or holds candles of another time or length than its name says.
     BadCandle
         A value is no number, or two archives contradict each other.
     UnknownName
@@ -83,51 +91,63 @@ def binance_archive(
     >>> source.symbols
     ('BTCUSDT',)
     """
-    found = _found(archives)
+    folder = _folder(archives)
+    found = _found(archives, folder)
     symbols = tuple(dict.fromkeys(each.symbol for each in found))
     if symbol is not None:
         if symbol not in symbols:
             raise UnknownName("symbol", symbol, known=symbols)
         found = [each for each in found if each.symbol == symbol]
+    _check_markets(found, folder)
     notes = []
-    unsealed = [each.file.name for each in found if not _verified(each.file)]
+    unsealed = [str(each.file) for each in found if not _verified(each.file)]
     if unsealed:
         notes.append(
             f"{name}: {len(unsealed)} of {len(found)} archives have no checksum beside them, such as {unsealed[0]}"
         )
     candles: dict[str, Candles] = {}
     for each in dict.fromkeys(one.symbol for one in found):
-        candles[each] = _joined([(one, _read(one)) for one in found if one.symbol == each])
-        missing = gaps(candles[each].timestamp, MINUTE_MS)
+        candles[each] = _joined([(one.file, _read(one, notes)) for one in found if one.symbol == each])
+    source = FrameSource(candles, name=name, sessions=sessions)
+    for each, minutes in candles.items():
+        missing = gaps(minutes.timestamp, MINUTE_MS)
+        if source.sessions is not None:
+            missing = source.sessions.open_part(missing, MINUTE_MS)
         if missing:
             notes.append(f"{name}, {each}: {missing_text(missing, MINUTE_MS)}")
-    source = FrameSource(candles, name=name, sessions=sessions)
     source.warnings = (*notes, *source.warnings)
-    files = tuple(each.file.resolve() for each in found)
+    files = tuple(each.file.absolute() for each in found)
     source.reopen = partial(binance_archive, files, symbol=symbol, name=name, sessions=sessions)
     return source
 
 
-def _found(archives: str | Path | Iterable[str | Path]) -> list[_Archive]:
+def _folder(archives: str | Path | Iterable[str | Path]) -> Path | None:
+    """The folder that is to be searched; ``None`` where archives are listed."""
+    if not isinstance(archives, (str, Path)):
+        return None
+    place = as_path(archives).expanduser()
+    return place if place.is_dir() else None
+
+
+def _found(archives: str | Path | Iterable[str | Path], folder: Path | None) -> list[_Archive]:
     """The archives of one-minute candles, by symbol and time."""
-    folder = isinstance(archives, (str, Path)) and as_path(archives).expanduser().is_dir()
-    if isinstance(archives, (str, Path)):
-        place = as_path(archives).expanduser()
-        files = sorted(place.rglob("*.zip")) if folder else [place]
+    if folder is not None:
+        files = sorted(folder.rglob("*.zip"))
     else:
-        files = [as_path(each).expanduser() for each in archives]
+        listed = (archives,) if isinstance(archives, (str, Path)) else archives
+        files = [as_path(each).expanduser() for each in listed]
     found, others = [], []
     for file in files:
         if not file.is_file():
             raise UsageError(f"{file}: does not exist (looked from {Path.cwd()})")
         name = _NAME.fullmatch(file.name)
         if name is None or name["interval"] != "1m":
-            others.append(file.name)
+            others.append(file)
             continue
         start = np.datetime64(name["period"])  # a month or a day, as it is written
         first, end = (int(each.astype("datetime64[ms]").astype(np.int64)) for each in (start, start + 1))
-        found.append(_Archive(name["symbol"], first, end, file, name["interval"]))
-    if others and (not folder or not found):
+        found.append(_Archive(name["symbol"], first, end, file))
+    if others and (folder is None or not found):
         raise UsageError(
             f"{others[0]}: is no archive of one-minute candles by its name\n"
             "bknb reads archives such as BTCUSDT-1m-2024-01.zip and BTCUSDT-1m-2024-01-31.zip"
@@ -135,6 +155,29 @@ def _found(archives: str | Path | Iterable[str | Path]) -> list[_Archive]:
     if not found:
         raise UsageError(f"{archives}: holds no archives such as BTCUSDT-1m-2024-01.zip")
     return sorted(found)
+
+
+def _check_markets(found: list[_Archive], folder: Path | None) -> None:
+    """Refuse archives of one symbol that lie in folders of different markets.
+
+    Names of months and days, ``daily``, ``monthly``, the symbol and the interval tell no market.
+    """
+    seen: dict[str, tuple[tuple[str, ...], Path]] = {}
+    for each in found:
+        inside = each.file.parent if folder is None else each.file.parent.relative_to(folder)
+        names = tuple(name.lower() for name in inside.parts)
+        if folder is None:
+            market = tuple(name for name in names if name in _MARKETS)
+        else:
+            market = tuple(
+                name for name in names if not _WHEN.fullmatch(name) and name not in (each.symbol.lower(), "1m")
+            )
+        first, file = seen.setdefault(each.symbol, (market, each.file))
+        if market != first:
+            raise UsageError(
+                f"{file} and {each.file} may be of two markets: spot, futures and mark prices have files of the same "
+                f"names\nname the folder of one market; for archives of one market in several folders, list them"
+            )
 
 
 def _verified(file: Path) -> bool:
@@ -154,11 +197,19 @@ def _verified(file: Path) -> bool:
     return True
 
 
-def _read(archive: _Archive) -> Candles:
-    candles = csv_table(archive.file, partial(Reading)).candles
+def _read(archive: _Archive, notes: list[str]) -> Candles:
+    table = csv_table(archive.file, partial(Reading))
+    notes += table.notes
+    candles = table.candles
     if not isinstance(candles, Candles):
         raise UsageError(f"{archive.file}: holds candles of several symbols")
     times = candles.timestamp
+    check_length(
+        times,
+        MINUTE_MS,
+        needed=f"{archive.file}: one-minute candles are in it by its name",
+        advice="download it again",
+    )
     outside = (times < archive.start) | (times >= archive.end)
     if outside.any():
         days = (archive.end - archive.start) // DAY_MS
@@ -169,7 +220,7 @@ def _read(archive: _Archive) -> Candles:
     return candles.take(np.argsort(times, kind="stable"))
 
 
-def _joined(parts: list[tuple[_Archive, Candles]]) -> Candles:
+def _joined(parts: list[tuple[Path, Candles]]) -> Candles:
     """The candles of all archives of one symbol; those that are in two of them once."""
     whole = Candles.concat([candles for _, candles in parts])
     origin = np.concatenate([np.full(len(candles), at) for at, (_, candles) in enumerate(parts)])
@@ -179,7 +230,7 @@ def _joined(parts: list[tuple[_Archive, Candles]]) -> Candles:
     differs = (whole.block[1:, again] != whole.block[1:, again - 1]).any(axis=0)
     if differs.any():
         at = int(again[int(np.argmax(differs))])
-        one, other = (parts[int(origin[each])][0].file.name for each in (at - 1, at))
+        one, other = (parts[int(origin[each])][0] for each in (at - 1, at))
         raise BadCandle(
             f"{one} and {other} hold two different candles of {utc_text(int(whole.timestamp[at]))}\nkeep one of them",
             open_time=int(whole.timestamp[at]),
