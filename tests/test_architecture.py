@@ -48,7 +48,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "llm": ("stores", "market", "domain", "config", "errors", "ports", "lazy_names"),
     "brokers": ("stores", "domain", "errors", "lazy_names"),
     "live": ("stores.versions", "engine", "events", "market", "domain", "config", "errors", "log", "ports", "process"),
-    "provenance": ("user_code", "stores", "engine", "market", "domain", "errors", "process"),
+    "provenance": ("user_code", "stores", "engine", "market", "domain", "config", "errors", "process"),
     "testing": ("stores", "market", "domain", "errors", "ports", "process"),
     "sweeps": ("provenance", "engine", "events", "market", "kernels", "metrics", "stores", "domain", "errors", "ports"),
     "exchanges": (

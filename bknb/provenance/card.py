@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from ..config import Settings
 from ..domain.formatting import utc_text
 from ..errors import StateError, UsageError
 from .candle_fingerprint import CandleRange, changes
@@ -18,7 +19,7 @@ from .source_code import Code
 from .value_text import NOT_COMPARED
 
 FORMAT: Final = 2
-_LEFT_OUT: Final = {"max_adds": 10}  # cards have these only where they are another number (``Settings.decisive``)
+_LEFT_OUT: Final = {"max_adds": Settings().max_adds}  # cards have it only where it is another (``Settings.decisive``)
 _SHOWN: Final = 8  # lines of one kind in a report of differences
 _ROWS_SHOWN: Final = 4
 _COLUMNS_SHOWN: Final = 4
