@@ -25,10 +25,9 @@ from .orders import (
     left_open,
     order_text,
 )
-from .signal import SignalKey
 from .recorded_orders import Orders, any_left, ended
 from .rounding import is_rounded
-from .signal import Cancelled, Closed, Event, Opened, OpenSignal, Scheduled, ScheduledSignal, key_of
+from .signal import Cancelled, Closed, Event, Opened, OpenSignal, Scheduled, ScheduledSignal, SignalKey, key_of
 
 
 def postponed(state: State, orders: Orders, *, now: int, late_after_ms: int = MINUTE_MS) -> State:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from .adjusting import Adjustments
+
 
 class FrameSource:
     """One-minute candles held in memory, of one symbol or of many.
@@ -42,6 +44,8 @@ class FrameSource:
         What was repaired on loading; a feed reports it.
     reopen : callable or None
         Reads its file again and returns another such source; ``None`` for candles that came from no file.
+    adjustments : dict of (str or None) to Adjustments
+        For each symbol, or ``None`` for every one, what candles were multiplied by because of splits and dividends.
 
     Raises
     ------
@@ -67,6 +71,7 @@ class FrameSource:
         self.name = name
         self.sessions = as_sessions(sessions)
         self.reopen: Callable[[], FrameSource] | None = None
+        self.adjustments: dict[str | None, Adjustments] = {}
         notes: list[str] = []
         self._every: Candles | None = None
         self._by_symbol: dict[str, Candles] = {}
@@ -92,6 +97,11 @@ class FrameSource:
             For a symbol that is not in the data.
         """
         return measured(self._of(symbol).timestamp)
+
+    def describe(self, symbol: str) -> str:
+        """How the candles of a symbol were adjusted, for run cards; empty where they were not."""
+        made = self.adjustments.get(None if self._every is not None else symbol)
+        return "" if made is None else f", {made}"
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
         """The candles of the ``limit`` minutes from ``since`` on, as far as they are there (a view, not a copy).
@@ -135,6 +145,7 @@ def from_frame(
     tz: str | None = None,
     time_format: str | None = None,
     stamp: str = "open",
+    adjust: pd.DataFrame | None = None,
 ) -> FrameSource:
     """A source over one-minute candles in a DataFrame (or ``Candles``).
 
@@ -162,6 +173,11 @@ def from_frame(
         The form of times that are text, as ``strptime`` writes it; ``None``: recognised.
     stamp
         ``"open"``, or ``"close"`` for candles that bear the time of their close.
+    adjust
+        A table of splits and dividends, for prices as they were traded: dates as the index or a column ``date``, with
+        the zone ``tz``; a column ``splits`` (shares for each one before: 4 is four for one), ``dividends`` (per share
+        as it was then), or both; a column ``symbol`` where there are candles of several. Prices before each are put in
+        the terms of those after it, as far as there are candles.
 
     Raises
     ------
@@ -187,9 +203,10 @@ def from_frame(
     if not isinstance(frame, Candles) and not (hasattr(frame, "columns") and hasattr(frame, "index")):
         raise UsageError(f"from_frame needs a DataFrame or bknb.Candles, got {type(frame).__name__}")
     if isinstance(frame, Candles):
-        return FrameSource(frame if symbol is None else {symbol: frame}, name=name, sessions=sessions)
+        given = Tables(frame if symbol is None else {symbol: frame})
+        return _source(given, name=name, sessions=sessions, adjust=adjust, tz=tz)
     reading = Reading(where=name, place="row {}".format, tz=tz, time_format=time_format, stamp=stamp, columns=columns)
-    return _source(read_table(frame, reading, symbol=symbol), name=name, sessions=sessions)
+    return _source(read_table(frame, reading, symbol=symbol), name=name, sessions=sessions, adjust=adjust, tz=tz)
 
 
 def from_csv(
@@ -206,6 +223,7 @@ def from_csv(
     decimal: str | None = None,
     thousands: str | None = None,
     encoding: str | None = None,
+    adjust: pd.DataFrame | None = None,
 ) -> FrameSource:
     r"""A source over one-minute candles in a CSV file, also compressed (``.csv.gz``, ``.zip``, ``.xz``).
 
@@ -218,7 +236,7 @@ def from_csv(
         The file; it is read now, and again where a finished run needs candles that were released meanwhile.
     name
         For reports and messages; by default the file's name.
-    symbol, sessions, tz, time_format, stamp
+    symbol, sessions, tz, time_format, stamp, adjust
         As in :func:`from_frame`.
     columns
         As in :func:`from_frame`; or the names of all columns of a file without a header line, in their order, with
@@ -255,9 +273,9 @@ def from_csv(
     times: dict[str, Any] = {"tz": tz, "time_format": time_format, "stamp": stamp}
     marks = {"separator": separator, "decimal": decimal, "thousands": thousands, "encoding": encoding}
     table = csv_table(file, partial(Reading, columns=named, **times), symbol=symbol, names=names, **marks)
-    source = _source(table, name=name or file.name, sessions=sessions)
+    source = _source(table, name=name or file.name, sessions=sessions, adjust=adjust, tz=tz)
     again = partial(from_csv, file.resolve(), name=source.name, symbol=symbol, sessions=sessions, columns=columns)
-    source.reopen = partial(again, **times, **marks)
+    source.reopen = partial(again, **times, **marks, adjust=adjust)
     return source
 
 
@@ -271,6 +289,7 @@ def from_parquet(
     tz: str | None = None,
     time_format: str | None = None,
     stamp: str = "open",
+    adjust: pd.DataFrame | None = None,
 ) -> FrameSource:
     """A source over one-minute candles in a Parquet file; for the columns see :func:`from_frame`.
 
@@ -278,7 +297,7 @@ def from_parquet(
     ----------
     path, name
         As in :func:`from_csv`.
-    symbol, sessions, columns, tz, time_format, stamp
+    symbol, sessions, columns, tz, time_format, stamp, adjust
         As in :func:`from_frame`.
 
     Raises
@@ -309,9 +328,11 @@ def from_parquet(
         raise UsageError(f"{file}: cannot be read as Parquet: {str(error).strip().splitlines()[0]}") from error
     times: dict[str, Any] = {"tz": tz, "time_format": time_format, "stamp": stamp}
     reading = Reading(where=str(file), place="row {}".format, columns=columns, **times)
-    source = _source(read_table(frame, reading, symbol=symbol), name=name or file.name, sessions=sessions)
+    source = _source(
+        read_table(frame, reading, symbol=symbol), name=name or file.name, sessions=sessions, adjust=adjust, tz=tz
+    )
     again = partial(from_parquet, file.resolve(), name=source.name, symbol=symbol, sessions=sessions, columns=columns)
-    source.reopen = partial(again, **times)
+    source.reopen = partial(again, **times, adjust=adjust)
     return source
 
 
@@ -323,9 +344,20 @@ def _existing(path: str | Path) -> Path:
     return file
 
 
-def _source(table: Tables, *, name: str, sessions: Sessions | str | None) -> FrameSource:
-    source = FrameSource(table.candles, name=name, sessions=sessions)
-    source.warnings = (*table.notes, *source.warnings)
+def _source(
+    table: Tables, *, name: str, sessions: Sessions | str | None, adjust: pd.DataFrame | None, tz: str | None
+) -> FrameSource:
+    if adjust is None:
+        source = FrameSource(table.candles, name=name, sessions=sessions)
+        source.warnings = (*table.notes, *source.warnings)
+        return source
+    from .adjusting import adjust_series  # few need it
+
+    candles, made = adjust_series(table.candles, adjust, tz=tz, name=name)
+    source = FrameSource(candles, name=name, sessions=sessions)
+    told = (f"{name if symbol is None else f'{name}, {symbol}'}: {each}" for symbol, each in made.items())
+    source.warnings = (*table.notes, *told, *source.warnings)
+    source.adjustments = made
     return source
 
 

@@ -332,6 +332,12 @@ def _with_candles(record: RunRecord) -> RunRecord:
     return replace(record, candles=RunCandles(record.plan.symbol, record.candles._load))
 
 
+def _described(source: CandleSource, symbol: str) -> str:
+    """Return kind and name of a source, and what it says about the candles of a symbol."""
+    describe: Callable[[str], str] | None = getattr(source, "describe", None)
+    return f"{source.__class__.__name__} {source.name}" + ("" if describe is None else describe(symbol))
+
+
 def record_of(run: BacktestRun | LiveRun) -> RunRecord:
     """Return the record of a run up to now."""
     window = run.window if isinstance(run, BacktestRun) else None
@@ -347,7 +353,7 @@ def record_of(run: BacktestRun | LiveRun) -> RunRecord:
         stopped=run.stopped,
         seconds=run.seconds,
         candles=RunCandles(run.plan.symbol, lambda: loaded),
-        candles_from=f"{source.__class__.__name__} {source.name}",
+        candles_from=_described(source, run.plan.symbol),
         code=run.code,
         manages=run.manages if isinstance(run, BacktestRun) else run.plan.strategy.manages,
         rules=run.rules if isinstance(run, BacktestRun) else None,

@@ -1,0 +1,326 @@
+"""Splits and dividends: a table of them, and the candles before each in the terms of those after it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+from ..domain.formatting import utc_text
+from ..errors import BadCandle, DataError, UsageError
+from ..market.candles import Candles
+from .column_names import KEYS, plain_name
+from .time_units import read_times, to_utc
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+_TIMES: Final = ("date", "datetime", "timestamp", "time", "ex_date")
+_SPLITS: Final = ("splits", "split", "stock_splits", "stock_split")
+_DIVIDENDS: Final = ("dividends", "dividend")
+_SHOWN: Final = 5
+_TELLING: Final = math.log(1.25)  # a smaller split cannot be told from a move of the price
+
+
+class Action(NamedTuple):
+    """What changed the price of a share without a trade.
+
+    Attributes
+    ----------
+    when : int
+        The moment from which shares trade with it, UTC milliseconds.
+    split : float
+        Shares for each one before; 1: no split.
+    dividend : float
+        Paid for each share before, in quote currency; 0: none.
+    """
+
+    when: int
+    split: float
+    dividend: float
+
+
+class Adjustment(NamedTuple):
+    """What the candles before a moment were multiplied by.
+
+    Attributes
+    ----------
+    before : int
+        Candles that open before it, and not before that of an earlier adjustment; UTC milliseconds.
+    price, volume : float
+        Prices and volume as traded times these are those of the adjusted candles.
+    """
+
+    before: int
+    price: float
+    volume: float
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustments:
+    """What the candles of a series were multiplied by, so that prices are in the terms of the last one.
+
+    Attributes
+    ----------
+    steps : tuple of Adjustment
+        Oldest first.
+    splits, dividends : int
+        How many made a difference.
+
+    Examples
+    --------
+    >>> print(Adjustments((Adjustment(60_000, 0.25, 4.0),), splits=1, dividends=0))
+    adjusted for 1 split: the oldest prices are 0.25 of those traded
+    """
+
+    steps: tuple[Adjustment, ...]
+    splits: int
+    dividends: int
+
+    def __str__(self) -> str:
+        parts = [
+            f"{count} {noun}{'' if count == 1 else 's'}"
+            for count, noun in ((self.splits, "split"), (self.dividends, "dividend"))
+            if count
+        ]
+        if not parts:
+            return "adjusted for no split and no dividend"
+        return f"adjusted for {' and '.join(parts)}: the oldest prices are {self.steps[0].price:.6g} of those traded"
+
+
+def read_actions(table: pd.DataFrame, *, tz: str | None = None) -> dict[str | None, tuple[Action, ...]]:
+    """Splits and dividends of each symbol, oldest first; under ``None`` those of a table without symbols.
+
+    Parameters
+    ----------
+    table
+        Dates as the index or a column ``date``; columns ``splits`` (shares for each one before, 4 for four-for-one; 0
+        or nothing: none) and ``dividends`` (per share as it was then; 0 or nothing: none), or one of them; perhaps a
+        column ``symbol``.
+    tz
+        The zone of dates that bear none; ``None``: UTC.
+
+    Raises
+    ------
+    UsageError
+        It is no such table.
+    BadCandle
+        A date or a value cannot be read, or contradicts another.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"date": ["2020-08-31"], "Stock Splits": [4.0]})
+    >>> read_actions(table, tz="America/New_York")
+    {None: (Action(when=1598846400000, split=4.0, dividend=0.0),)}
+    """
+    import pandas as pd
+
+    if not isinstance(table, pd.DataFrame):
+        raise UsageError(f"adjust needs a DataFrame of splits and dividends, got {type(table).__name__}")
+    known = {plain_name(label): label for label in table.columns}
+
+    def named(names: tuple[str, ...]) -> Any:
+        return next((known[name] for name in names if name in known), None)
+
+    times, key = named(_TIMES), named(KEYS)
+    columns = named(_SPLITS), named(_DIVIDENDS)
+    dated = isinstance(table.index, pd.DatetimeIndex) or plain_name(table.index.name) in _TIMES
+    if (times is None and not dated) or columns == (None, None):
+        raise UsageError(
+            "adjust needs dates (the index, or a column 'date') and a column 'splits' or 'dividends'\n"
+            f"found: {', '.join(map(str, table.columns))}"
+        )
+    given = table.index.to_series() if times is None else table[times]
+    read = read_times(given, where="adjust", place="row {}".format)
+    splits, dividends = (_amounts(table, label, least) for label, least in zip(columns, (1.0, 0.0), strict=True))
+    keys = [None] * len(table) if key is None else [str(each).strip() for each in table[key]]
+    found: dict[str | None, list[Action]] = {each: [] for each in keys or ([None] if key is None else [])}
+    order = np.argsort(read.ms, kind="stable")
+    when = to_utc(read.ms[order], tz, where="adjust")[0] if read.naive and tz is not None else read.ms[order]
+    for at, moment in zip(order.tolist(), when.tolist(), strict=True):
+        if splits[at] != 1 or dividends[at] != 0:
+            found[keys[at]].append(Action(moment, float(splits[at]), float(dividends[at])))
+    return {each: _of_moments(actions) for each, actions in found.items()}
+
+
+def of_symbols(
+    actions: Mapping[str | None, tuple[Action, ...]], symbols: Collection[str] | None
+) -> dict[str | None, tuple[Action, ...]]:
+    """The actions of each symbol that is served; ``symbols`` is ``None`` for one series without a name.
+
+    Raises
+    ------
+    UsageError
+        It is open which actions are those of which candles.
+
+    Examples
+    --------
+    >>> split = Action(0, 2.0, 0.0)
+    >>> of_symbols({"AAPL": (split,), "IBM": ()}, ["AAPL", "MSFT"])
+    {'AAPL': (Action(when=0, split=2.0, dividend=0.0),), 'MSFT': ()}
+    """
+    served: list[str | None] = [None] if symbols is None else [*symbols]
+    if len(served) == len(actions) == 1 and (None in actions or None in served):
+        return dict.fromkeys(served, next(iter(actions.values())))
+    if None in actions or (actions and not set(actions) & set(served)):
+        named = "one series without a name" if symbols is None else ", ".join(list(symbols)[:_SHOWN])
+        found = ", ".join(str(each) for each in list(actions)[:_SHOWN] if each is not None)
+        raise UsageError(
+            f"adjust is a table of {found or 'no symbol'}, and these are the candles of {named}\n"
+            "a column 'symbol' says which split is whose; one series gets a name with symbol="
+        )
+    return {symbol: actions.get(symbol, ()) for symbol in served}
+
+
+def adjusted(candles: Candles, actions: tuple[Action, ...], *, where: str) -> tuple[Candles, Adjustments]:
+    """Candles whose prices before each split and dividend are in the terms of those after it, and how they became so.
+
+    Before a split of ``n`` for one prices are divided and volumes multiplied by ``n``; before a dividend ``d`` prices
+    are multiplied by ``1 - d / close``, with the close before it as it was traded. What comes before the first candle
+    or after the last one makes no difference.
+
+    Parameters
+    ----------
+    candles
+        Candles of one series, prices as traded.
+    actions
+        Oldest first.
+    where
+        The name of the series, for messages.
+
+    Raises
+    ------
+    DataError
+        Prices do not fall as a split would have them, or a dividend is as high as the price.
+
+    Examples
+    --------
+    >>> rows = [(0, 400.0, 400.0, 400.0, 400.0, 1.0), (60_000, 101.0, 101.0, 101.0, 101.0, 4.0)]
+    >>> candles, made = adjusted(Candles.from_rows(rows), (Action(60_000, 4.0, 0.0),), where="AAPL")
+    >>> candles.close.tolist(), candles.volume.tolist(), made.steps
+    ([100.0, 101.0], [4.0, 4.0], (Adjustment(before=60000, price=0.25, volume=4.0),))
+    """
+    times = candles.timestamp
+    if bool((times[1:] < times[:-1]).any()):
+        candles = candles.take(np.argsort(times, kind="stable"))
+        times = candles.timestamp
+    price, volume = np.ones(len(candles)), np.ones(len(candles))
+    inside = [(action, int(np.searchsorted(times, action.when))) for action in actions]
+    inside = [(action, first) for action, first in inside if 0 < first < len(candles)]
+    for action, first in inside:
+        before, after = float(candles.close[first - 1]), float(candles.open[first])
+        _check(action, before, after, where)
+        price[:first] *= (1 - action.dividend / before) / action.split
+        volume[:first] *= action.split
+    steps = tuple(Adjustment(action.when, float(price[at - 1]), float(volume[at - 1])) for action, at in inside)
+    columns: dict[str, Any] = {name: getattr(candles, name) * price for name in ("open", "high", "low", "close")}
+    made = Adjustments(
+        steps,
+        splits=sum(action.split != 1 for action, _ in inside),
+        dividends=sum(action.dividend != 0 for action, _ in inside),
+    )
+    return Candles.from_columns(timestamp=times, volume=candles.volume * volume, **columns), made
+
+
+def adjust_series(
+    candles: Candles | Mapping[str, Candles], table: pd.DataFrame, *, tz: str | None, name: str
+) -> tuple[Candles | dict[str, Candles], dict[str | None, Adjustments]]:
+    """The candles of one series or of each symbol, adjusted by a table, and how they became so.
+
+    Parameters
+    ----------
+    candles
+        One series, or a mapping from symbol to series, prices as traded.
+    table, tz
+        As in :func:`read_actions`.
+    name
+        The name of the source, for messages.
+
+    Raises
+    ------
+    UsageError, BadCandle, DataError
+        As in :func:`read_actions`, :func:`of_symbols` and :func:`adjusted`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = [(0, 4.0, 4.0, 4.0, 4.0, 1.0), (60_000, 1.0, 1.0, 1.0, 1.0, 4.0)]
+    >>> table = pd.DataFrame({"date": ["1970-01-01 00:01"], "splits": 4})
+    >>> found, made = adjust_series(Candles.from_rows(rows), table, tz=None, name="mine")
+    >>> found.close.tolist(), str(made[None])
+    ([1.0, 1.0], 'adjusted for 1 split: the oldest prices are 0.25 of those traded')
+    """
+    actions = read_actions(table, tz=tz)
+    if isinstance(candles, Candles):
+        only = of_symbols(actions, None)[None]
+        alone, made = adjusted(candles, only, where=name)
+        return alone, {None: made}
+    found: dict[str, Candles] = {}
+    each_made: dict[str | None, Adjustments] = {}
+    of_each = of_symbols(actions, candles)
+    for symbol, series in candles.items():
+        found[symbol], each_made[symbol] = adjusted(series, of_each[symbol], where=f"{name}, {symbol}")
+    return found, each_made
+
+
+def _amounts(table: pd.DataFrame, label: Any, nothing: float) -> NDArray[np.float64]:
+    """A column of numbers; 0 and what is empty are ``nothing``."""
+    import pandas as pd
+
+    if label is None:
+        return np.full(len(table), nothing)
+    given = table[label]
+    values = pd.to_numeric(given, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    bad = (np.isnan(values) & given.notna().to_numpy()) | np.isinf(values) | (values < 0)
+    if bad.any():
+        at = int(np.argmax(bad))
+        raise BadCandle(
+            f"adjust, row {given.index[at]}: {str(label).strip()} must be a number of at least 0, got "
+            f"{given.iloc[at]!r}\na split of four for one is 4, one of one for ten 0.1"
+        )
+    return np.where(np.isnan(values) | (values == 0), nothing, values)
+
+
+def _of_moments(actions: list[Action]) -> tuple[Action, ...]:
+    """One action for each moment: several dividends are paid together, and nothing else can be."""
+    found: list[Action] = []
+    for action in actions:
+        if not found or found[-1].when != action.when:
+            found.append(action)
+        elif found[-1].split == action.split == 1:
+            found[-1] = Action(action.when, 1.0, found[-1].dividend + action.dividend)
+        else:
+            raise _unordered(action)
+    for action in found:
+        if action.split != 1 and action.dividend:
+            raise _unordered(action)
+    return tuple(found)
+
+
+def _unordered(action: Action) -> BadCandle:
+    return BadCandle(
+        f"adjust: a split and something else on {utc_text(action.when)}: it is open which comes first\n"
+        "give each a moment of its own, the later one by a minute, or leave out what is there twice"
+    )
+
+
+def _check(action: Action, before: float, after: float, where: str) -> None:
+    """Refuse a split that prices do not show, and a dividend that is no part of the price."""
+    step, wanted = math.log(after / before), -math.log(action.split)
+    if abs(wanted) > _TELLING and abs(step) < abs(step - wanted):
+        raise DataError(
+            f"{where}: a split of {action.split:g} for 1 on {utc_text(action.when)}, and the price goes from "
+            f"{before:.12g} to {after:.12g}: the candles are adjusted for it already, or it was another day\n"
+            "leave it out of the table, or correct its date"
+        )
+    if action.dividend >= before:
+        raise DataError(
+            f"{where}: a dividend of {action.dividend:g} on {utc_text(action.when)}, and the price before it is "
+            f"{before:.12g}\ndividends are per share as it was then"
+        )

@@ -1,0 +1,192 @@
+"""Splits and dividends: candles before them in the terms of those after, told, and refused where prices deny them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bknb
+from bknb.errors import BadCandle, DataError, UsageError
+from bknb.exchanges.files import FrameSource, from_csv, from_frame, from_parquet
+from bknb.market.candles import Candles
+
+START = 1_704_067_200_000  # 2024-01-01 00:00 UTC
+MINUTE = 60_000
+DAY = 1440 * MINUTE
+
+
+def traded(count: int = 4 * 1440, *, split_at: int = 2880, ratio: float = 4.0) -> pd.DataFrame:
+    """Minutes as they were traded: a walk whose prices are a fourth from the split on."""
+    rng = np.random.default_rng(4)
+    close = 400 * np.exp(np.cumsum(rng.normal(0, 1e-4, count)))
+    opened = np.r_[400.0, close[:-1]]
+    frame = pd.DataFrame({"open": opened, "high": np.maximum(opened, close), "low": np.minimum(opened, close)})
+    frame["close"], frame["volume"] = close, 10.0
+    frame.loc[split_at:, ["open", "high", "low", "close"]] /= ratio
+    frame.loc[split_at:, "volume"] *= ratio
+    frame.index = pd.date_range("2024-01-01", periods=count, freq="min", name="timestamp")
+    return frame
+
+
+def table(**columns: Any) -> pd.DataFrame:
+    return pd.DataFrame(columns)
+
+
+SPLIT = table(date=["2024-01-03"], splits=[4.0])
+
+
+def served(source: FrameSource, symbol: str = "AAPL") -> Candles:
+    return asyncio.run(source.get_candles(symbol, "1m", 0, 2**40))
+
+
+def test_prices_before_a_split_are_in_the_terms_of_those_after_it() -> None:
+    source = from_frame(traded(), name="mine", adjust=SPLIT)
+    whole = traded(split_at=4 * 1440)
+    assert np.allclose(served(source).close, whole["close"] / 4, rtol=1e-12)
+    assert (served(source).volume == 40.0).all()
+    made = source.adjustments[None]
+    assert [tuple(step) for step in made.steps] == [(START + 2 * DAY, 0.25, 4.0)]
+    assert source.warnings == ("mine: adjusted for 1 split: the oldest prices are 0.25 of those traded",)
+
+
+def test_a_dividend_is_a_share_of_the_close_before_it() -> None:
+    dividends = table(date=["2024-01-02", "2024-01-04"], dividends=[2.0, 1.0])
+    source = from_frame(traded(split_at=0, ratio=1.0), adjust=dividends)
+    raw = traded(split_at=0, ratio=1.0)
+    first, second = 1 - 2.0 / raw["close"].iloc[1439], 1 - 1.0 / raw["close"].iloc[3 * 1440 - 1]
+    factor = np.ones(4 * 1440)
+    factor[: 3 * 1440] *= second
+    factor[:1440] *= first
+    assert np.allclose(served(source).close, raw["close"] * factor, rtol=1e-12)
+    assert (served(source).volume == 10.0).all()
+    assert [step.price for step in source.adjustments[None].steps] == pytest.approx([first * second, second], rel=1e-12)
+
+
+def test_a_return_over_splits_and_dividends_is_that_of_who_held_the_share() -> None:
+    """A holder who puts each dividend into shares at the close before it, on random tables."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        raw, shares, actions = traded(split_at=0, ratio=1.0), 1.0, []
+        close = raw["close"].to_numpy().copy()
+        for at in np.sort(rng.choice(np.arange(10, 5000), 4, replace=False)):
+            ratio, dividend = (
+                (1.0, float(rng.uniform(0, 3))) if rng.random() < 0.5 else (float(rng.choice([2, 3, 0.1])), 0.0)
+            )
+            close[at:] = close[at:] / ratio
+            shares *= ratio / (1 - dividend / close[at - 1])
+            actions.append((raw.index[at], ratio, dividend))
+        given = raw.assign(open=close, high=close, low=close, close=close)
+        adjust = pd.DataFrame(actions, columns=["date", "Stock Splits", "Dividends"])
+        found = served(from_frame(given, adjust=adjust)).close
+        assert found[-1] == close[-1]
+        assert found[-1] / found[0] == pytest.approx(shares * close[-1] / close[0], rel=1e-9)
+
+
+def test_a_run_over_a_split_sees_none_and_its_card_says_so() -> None:
+    asked: list[float] = []
+
+    def get_signal(price: float) -> None:
+        asked.append(price)
+
+    result = bknb.backtest(
+        "AAPL",
+        strategy=get_signal,
+        exchange=from_frame(traded(), name="mine", adjust=SPLIT),
+        frame=("2024-01-02 22:00", "2024-01-03 02:00"),
+    )
+    assert max(asked) < 1.01 * min(asked)
+    told = "adjusted for 1 split: the oldest prices are 0.25 of those traded"
+    assert f"mine: {told}" in "\n".join(result.warnings)
+    assert result.card.made_with["candles from"] == f"FrameSource mine, {told}"
+
+
+def test_each_symbol_has_its_own_actions(tmp_path: Path) -> None:
+    path = tmp_path / "many.csv"
+    both = pd.concat([traded().assign(symbol="AAPL"), traded(split_at=0, ratio=1.0).assign(symbol="MSFT")])
+    both.to_csv(path)
+    actions = table(symbol=["AAPL", "IBM"], date=["2024-01-03", "2024-01-02"], splits=[4.0, 2.0])
+    source = from_csv(path, adjust=actions)
+    assert served(source, "AAPL").close[0] == pytest.approx(100.0, rel=1e-3)
+    assert served(source, "MSFT").close[0] == pytest.approx(400.0, rel=1e-3)
+    assert source.reopen is not None
+    assert served(source.reopen(), "AAPL") == served(source, "AAPL")
+    assert "many.csv, MSFT: adjusted for no split and no dividend" in source.warnings
+    with pytest.raises(UsageError, match="adjust is a table of AAPL, IBM, and these are the candles of MSFT"):
+        from_csv(path, adjust=actions, symbol="MSFT")
+    with pytest.raises(UsageError, match="adjust is a table of no symbol, and these are the candles of AAPL, MSFT"):
+        from_csv(path, adjust=SPLIT)
+
+
+def test_a_parquet_file_and_candles_are_adjusted_too(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "one.parquet"
+    traded().to_parquet(path)
+    expected = served(from_frame(traded(), adjust=SPLIT))
+    source = from_parquet(path, adjust=SPLIT)
+    assert served(source) == expected
+    assert source.reopen is not None
+    assert served(source.reopen()) == expected
+    assert served(from_frame(served(from_frame(traded())), symbol="AAPL", adjust=SPLIT)) == expected
+
+
+def test_dates_are_those_of_the_zone_of_the_candles() -> None:
+    dates = pd.DataFrame({"splits": [4.0]}, index=pd.DatetimeIndex(["2024-01-03"], name="Date"))
+    source = from_frame(traded(), adjust=dates, tz="America/New_York")
+    assert source.adjustments[None].steps[0].before == START + 2 * DAY + 5 * 60 * MINUTE
+    aware = dates.tz_localize("America/New_York")
+    frame = traded().tz_localize("America/New_York")
+    assert served(from_frame(frame, adjust=aware)) == served(source)
+
+
+def test_what_lies_outside_of_the_candles_makes_no_difference() -> None:
+    outside = table(date=["2023-01-03", "2024-01-01", "2024-01-05", "2030-01-01"], splits=[4.0, 2.0, 3.0, 2.0])
+    source = from_frame(traded(), adjust=outside)
+    assert served(source) == served(from_frame(traded()))
+    assert source.adjustments[None].steps == ()
+
+
+@pytest.mark.parametrize(
+    ("frame", "adjust", "error", "told"),
+    [
+        (
+            traded(split_at=0),
+            SPLIT,
+            DataError,
+            r"a split of 4 for 1 on 2024-01-03 .* adjusted for it already, or it was",
+        ),
+        (traded(), table(date=["2024-01-02"], splits=[4.0]), DataError, "or it was another day"),
+        (traded(), table(date=["2024-01-03"], splits=[0.25]), DataError, "a split of 0.25 for 1"),
+        (traded(), table(date=["2024-01-02"], dividends=[500.0]), DataError, "a dividend of 500 on .* before it is"),
+        (traded(), table(date=["2024-01-02"], dividends=[-1.0]), BadCandle, "row 0: dividends must be .* got .*-1.0"),
+        (traded(), table(date=["2024-01-03"], splits=["4:1"]), BadCandle, r"got '4:1'\na split of four for one is 4"),
+        (traded(), table(date=["x"], splits=[4.0]), BadCandle, "adjust, row 0"),
+        (traded(), table(date=["2024-01-03"] * 2, splits=[4.0, 4.0]), BadCandle, "a split and something else"),
+        (traded(), table(date=["2024-01-03"], splits=[4.0], dividends=[1.0]), BadCandle, "which comes first"),
+        (traded(), table(date=["2024-01-03"], ratio=[4.0]), UsageError, "found: date, ratio"),
+        (traded(), table(splits=[4.0]), UsageError, "adjust needs dates"),
+        (traded(), {"2024-01-03": 4}, UsageError, "adjust needs a DataFrame .* got dict"),
+        (traded(), SPLIT.assign(symbol="IBM"), None, ""),
+    ],
+)
+def test_a_table_that_the_candles_deny_is_refused(frame: Any, adjust: Any, error: Any, told: str) -> None:
+    if error is None:  # one series and the actions of one symbol
+        assert from_frame(frame, adjust=adjust).adjustments[None].splits == 1
+        return
+    with pytest.raises(error, match=told):
+        from_frame(frame, adjust=adjust)
+
+
+@pytest.mark.parametrize("empty", [SPLIT[:0], SPLIT.assign(symbol="AAPL")[:0], SPLIT.assign(splits=np.nan)])
+def test_an_empty_table_changes_nothing(empty: pd.DataFrame) -> None:
+    assert served(from_frame(traded(), adjust=empty)) == served(from_frame(traded()))
+
+
+def test_two_dividends_of_one_day_are_paid_together() -> None:
+    twice = table(date=["2024-01-02", "2024-01-02"], dividends=[1.0, 2.0])
+    once = table(date=["2024-01-02"], dividends=[3.0])
+    assert served(from_frame(traded(ratio=1.0), adjust=twice)) == served(from_frame(traded(ratio=1.0), adjust=once))
