@@ -21,7 +21,7 @@ from bknb.jupyter.dashboard.live_stops import LiveStops
 from bknb.jupyter.dashboard.static_html import static_html
 from bknb.jupyter.dashboard.updates import Updates
 from bknb.market.series import Series
-from bknb.metrics.marked_equity import ADDS
+from bknb.metrics.reasons import ADDS
 from bknb.reports import panel_data
 from bknb.reports.managed_marks import POINTS
 from bknb.reports.managed_panel import managed_panel

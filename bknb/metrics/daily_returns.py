@@ -9,6 +9,7 @@ import numpy as np
 
 from ..domain.interval import DAY_MS
 from .compounding import growth
+from .reasons import needs_capital
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,10 +45,13 @@ def daily_returns(
 def of_results(results: Iterable[Any]) -> NDArray[np.float64]:
     """Daily returns of several results over one and the same frame, shape (days, results).
 
-    Days in which a market with sessions was closed are left out.
+    Days in which a market with sessions was closed are left out, and results in which a position was added to: a daily
+    return is of an account, and adds need a capital.
     """
     columns, first, open_days = [], 0, None
     for result in results:
+        if made_larger(result.trades):
+            continue
         trades, first, open_days = result.trades, result.start // DAY_MS, result.measured.open_days
         moments = trades["closed_at"].dt.tz_localize(None).to_numpy().astype("datetime64[ms]").astype(np.int64)
         columns.append(daily_returns(moments, trades["pnl_percentage"], start=result.start, end=result.end))
@@ -55,6 +59,19 @@ def of_results(results: Iterable[Any]) -> NDArray[np.float64]:
         return np.empty((0, 0))
     daily = np.stack(columns, axis=1)
     return daily if open_days is None else on_open_days(daily, first, sorted(open_days))
+
+
+def made_larger(trades: Any) -> bool:
+    """Whether a position of a table was made larger than its first fill, as far as it has the column ``largest_cost``.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> made_larger(pd.DataFrame({"largest_cost": [1.0, 1.9]})), made_larger(pd.DataFrame({"pnl_percentage": [1.0]}))
+    (True, False)
+    """
+    named = "largest_cost" in getattr(trades, "columns", ())
+    return named and needs_capital(trades["largest_cost"].to_numpy(dtype=np.float64))
 
 
 def on_open_days(daily: NDArray[np.float64], first: int, open_days: Iterable[int]) -> NDArray[np.float64]:

@@ -110,6 +110,7 @@ _NO_WIN: Final = any_of(reasons.NO_WIN)
 _NO_LOSS: Final = any_of(reasons.NO_LOSS)
 _FEW: Final = any_of(reasons.FEW)
 _PROFILE: Final = any_of(reasons.PROFILE)
+_OF_ACCOUNT: Final = any_of(reasons.NO_TRADE, reasons.ADDS)
 _NO_PEAK: Final = any_of("no trade has a peak")
 _NO_TROUGH: Final = any_of("no trade has a trough")
 _NO_MOVE: Final = any_of(_PROFILE, "no price differs from the one before")
@@ -139,11 +140,11 @@ _ROWS: Final[tuple[tuple[str, str, str, Better, str, str, Reasons], ...]] = (
     ("max_drawdown", "Maximum drawdown", "%", "lower",
      ("deepest fall of compounded equity from its peak: walk trades by exit time with the whole account in each, "
      "E = E * (1 + r / 100); a trough inside a trade deepens the fall and leaves E alone; 100 when blown"),
-     "peak-to-trough drawdown with intra-trade troughs", _NO_TRADE),
+     "peak-to-trough drawdown with intra-trade troughs", _OF_ACCOUNT),
     ("equity_final", "Final equity", "x start", "higher",
-     "product of (1 + r / 100), 1 at the start; 0 when blown", "geometric compounding", _NO_TRADE),
+     "product of (1 + r / 100), 1 at the start; 0 when blown", "geometric compounding", _OF_ACCOUNT),
     ("blown", "Account blown", "", None, "yes when equity, or a trough inside a trade, reaches zero", _OWN,
-     _NO_TRADE),
+     _OF_ACCOUNT),
     ("std_dev", "Standard deviation", "%", "lower", "sqrt(sum((r - avg_pnl)^2) / (n - 1))",
      "sample standard deviation (Bessel's correction)", _FEW),
     ("sharpe_ratio", "Sharpe ratio", "", "higher", "avg_pnl / std_dev, per trade, risk-free rate 0",
@@ -161,7 +162,7 @@ _ROWS: Final[tuple[tuple[str, str, str, Better, str, str, Reasons], ...]] = (
      any_of(_FEW, note=" (in the heat table also: neither win nor loss)")),
     ("recovery_factor", "Recovery factor", "", "higher",
      f"(E_final - 1) * 100 / max_drawdown, {_CLAMPED}", "common usage, on compounded equity",
-     any_of(_FEW, reasons.BLOWN, reasons.NO_DRAWDOWN)),
+     any_of(_FEW, reasons.ADDS, reasons.BLOWN, reasons.NO_DRAWDOWN)),
     ("span_days", "Calendar span", "days", None, "last exit - first entry", _ARITHMETIC, _NO_TRADE),
     ("trades_per_year", "Trades per year", _PER_YEAR, None,
      (f"n / span_days * {GATES.days_a_year}, time out of the market included; the number 0 (shown as {NOT_AVAILABLE}) "
@@ -171,11 +172,11 @@ _ROWS: Final[tuple[tuple[str, str, str, Better, str, str, Reasons], ...]] = (
      any_of(reasons.NO_SHARPE_RATIO, reasons.ANNUAL_GATES)),
     ("expected_yearly_returns", "Expected yearly return", "%", "higher",
      "(E_final^(trades_per_year / n) - 1) * 100; -100 when blown", "geometric compounding",
-     any_of(reasons.ANNUAL_GATES, f"further than {GATES.max_yearly_return:g} % from zero")),
+     any_of(reasons.ANNUAL_GATES, reasons.ADDS, f"further than {GATES.max_yearly_return:g} % from zero")),
     ("calmar_ratio", "Calmar ratio", "", "higher",
      f"expected_yearly_returns / max_drawdown, {_CLAMPED}",
      "T. W. Young, Calmar Ratio: A Smoother Tool, Futures 20, 1991",
-     any_of(reasons.NO_YEARLY_RETURNS, reasons.NO_DRAWDOWN)),
+     any_of(reasons.ADDS, reasons.NO_YEARLY_RETURNS, reasons.NO_DRAWDOWN)),
     ("avg_duration", "Average duration", "minutes", None, "mean of (exit - entry)", _ARITHMETIC, _NO_TRADE),
     ("avg_win_duration", "Average duration of wins", "minutes", None, "mean of (exit - entry) over r > 0",
      _ARITHMETIC, _NO_WIN),
@@ -241,6 +242,9 @@ REASONS: Final[dict[str, Reasons]] = {
     "trades_per_year": reasons.ANNUAL_GATES,  # never None: the number 0 says so
 }
 """When a figure of ``statistics`` is not available, or is shown as such."""
+
+OF_ACCOUNT: Final = frozenset(key for key, missing in REASONS.items() if reasons.ADDS in missing.each)
+"""The figures of ``statistics`` that compound, as on an account: none of positions that were added to."""
 
 _WEIGHTED: Final = ("avg_peak_pnl", "avg_fall_pnl", "avg_consecutive_win_pnl", "avg_consecutive_loss_pnl")
 _EXTREME: Final = ("peak_profit_pnl", "max_drawdown_pnl")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from ..domain.gates import GATES
 from ..domain.interval import DAY_MS, MINUTE_MS
 from .price_profile import median, price_profile, total
+from .reasons import needs_capital
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -87,14 +88,16 @@ def measure(sample: Ledger, *, dropped: int = 0) -> dict[str, Figure]:
     Returns
     -------
     dict
-        The figures named in ``bknb.metrics.definitions.DEFINITIONS``, in that order.
+        The figures named in ``bknb.metrics.definitions.DEFINITIONS``, in that order. Those that compound are None where
+        a position was added to.
     """
-    ordered = sample.by_close()
-    walk = walk_equity(ordered.pnl, ordered.trough)
+    walk = None if needs_capital(sample.largest_cost) else _walk(sample)
     results = _results(sample.pnl)
     figures: dict[str, Figure] = {"n": len(sample), "total_trades": len(sample), "dropped": dropped}
     figures |= results
-    figures |= {"max_drawdown": walk.max_drawdown, "equity_final": walk.final, "blown": walk.blown}
+    figures |= dict.fromkeys(("max_drawdown", "equity_final", "blown"))
+    if walk is not None:
+        figures |= {"max_drawdown": walk.max_drawdown, "equity_final": walk.final, "blown": walk.blown}
     figures |= _ratios(sample.pnl, results, walk=walk)
     figures |= _annual(len(sample), _span_days(sample), figures["sharpe_ratio"], walk=walk)
     figures |= _durations(sample) | _streaks(sample.pnl) | _snapshots(sample)
@@ -102,6 +105,11 @@ def measure(sample: Ledger, *, dropped: int = 0) -> dict[str, Figure]:
     if len(sample) == 0:
         figures |= dict.fromkeys(("max_drawdown", "equity_final", "blown", "trades_per_year"))
     return {key: _guard(value) for key, value in figures.items()}
+
+
+def _walk(sample: Ledger) -> EquityWalk:
+    ordered = sample.by_close()
+    return walk_equity(ordered.pnl, ordered.trough)
 
 
 def _guard(value: Figure) -> Figure:
@@ -135,7 +143,7 @@ def _results(pnl: list[float]) -> dict[str, Figure]:
     }
 
 
-def _ratios(pnl: list[float], results: dict[str, Figure], *, walk: EquityWalk) -> dict[str, Figure]:
+def _ratios(pnl: list[float], results: dict[str, Figure], *, walk: EquityWalk | None) -> dict[str, Figure]:
     """Figures that need enough trades: spread, risk-adjusted ratios, expectancy, recovery."""
     names = ("std_dev", "sharpe_ratio", "sortino_ratio", "certainty_ratio", "expectancy", "recovery_factor")
     figures: dict[str, Figure] = dict.fromkeys(names)
@@ -155,7 +163,7 @@ def _ratios(pnl: list[float], results: dict[str, Figure], *, walk: EquityWalk) -
         figures["sortino_ratio"] = average / downside
     if losses and abs(mean_loss) > GATES.epsilon:
         figures["certainty_ratio"] = mean_win / abs(mean_loss)
-    if not walk.blown and walk.max_drawdown > 0:
+    if walk is not None and not walk.blown and walk.max_drawdown > 0:
         figures["recovery_factor"] = _clamp((walk.final - 1) * 100 / walk.max_drawdown)
     return figures
 
@@ -171,7 +179,7 @@ def _span_days(sample: Ledger) -> float | None:
     return (max(exits) - min(entries)) / DAY_MS if entries and exits else None
 
 
-def _annual(count: int, span_days: float | None, sharpe: Figure, *, walk: EquityWalk) -> dict[str, Figure]:
+def _annual(count: int, span_days: float | None, sharpe: Figure, *, walk: EquityWalk | None) -> dict[str, Figure]:
     """Figures scaled to a year of 365 days, and the gates that forbid it."""
     figures: dict[str, Figure] = dict.fromkeys(
         ("span_days", "trades_per_year", "annualized_sharpe_ratio", "expected_yearly_returns", "calmar_ratio")
@@ -186,6 +194,8 @@ def _annual(count: int, span_days: float | None, sharpe: Figure, *, walk: Equity
     figures["trades_per_year"] = frequency
     if sharpe is not None:
         figures["annualized_sharpe_ratio"] = _float(sharpe) * sqrt(frequency)
+    if walk is None:
+        return figures
     yearly = _yearly_return(walk, exponent=frequency / count)
     if abs(yearly) <= GATES.max_yearly_return:
         figures["expected_yearly_returns"] = yearly

@@ -26,8 +26,6 @@ Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 Times: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 Flags: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 
-ADDS: Final = "adds need a capital"
-"""Why a run in which a position was added to has no equity."""
 _PERCENT: Final = 100.0
 _NEVER: Final = 2**62  # UTC ms; later than every bar
 SIDES: Final = {"long": 1.0, "short": -1.0}

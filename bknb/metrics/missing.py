@@ -8,7 +8,7 @@ from typing import Any, Final
 from ..domain.formatting import MISSING
 from ..domain.gates import GATES
 from . import reasons
-from .definitions import DEFINITIONS, HEAT_DEFINITIONS, PORTFOLIO_WEIGHTED, REASONS, figure_text
+from .definitions import DEFINITIONS, HEAT_DEFINITIONS, OF_ACCOUNT, PORTFOLIO_WEIGHTED, REASONS, figure_text
 
 
 def why_missing(key: str, figures: Mapping[str, Any]) -> str:
@@ -48,6 +48,7 @@ _TESTS: Final[dict[str, tuple[Any, ...]]] = {
     reasons.NO_LOSS: (lambda losses: losses == 0, "loss_count"),
     reasons.NO_WIN_NO_LOSS: (lambda wins, losses: wins == losses == 0, "win_count", "loss_count"),
     reasons.BLOWN: (lambda blown: blown, "blown"),
+    reasons.ADDS: (lambda fall: fall is None, "max_drawdown"),
     reasons.NO_DRAWDOWN: (lambda fall: fall is not None and fall <= GATES.epsilon, "max_drawdown"),
     reasons.NO_SHARPE_RATIO: (lambda ratio: ratio is None, "sharpe_ratio"),
     reasons.NO_YEARLY_RETURNS: (lambda yearly: yearly is None, "expected_yearly_returns"),
@@ -59,6 +60,17 @@ _TESTS: Final[dict[str, tuple[Any, ...]]] = {
     reasons.PROFILE: (lambda step: step is None, "median_step_size"),
 }
 """When a reason holds, and the figures that say so."""
+
+
+def lacks_capital(key: str, figures: Mapping[str, Any]) -> bool:
+    """Whether a figure of a sample is missing because a position was added to: adds need a capital.
+
+    Examples
+    --------
+    >>> lacks_capital("equity_final", {"n": 3, "max_drawdown": None}), lacks_capital("n", {"n": 3, "max_drawdown": None})
+    (True, False)
+    """
+    return key in OF_ACCOUNT and bool(figures.get("n")) and figures.get("max_drawdown") is None
 
 
 def why_missing_in_row(key: str, row: Mapping[str, float]) -> str:
@@ -86,7 +98,10 @@ def why_missing_pooled(key: str, figures: Mapping[str, Any]) -> str:
     bare = key.removeprefix("portfolio_")
     if bare in PORTFOLIO_WEIGHTED:
         return HEAT_DEFINITIONS[key].null_when
-    return why_missing(bare, {"n": figures.get("portfolio_total_trades", 0)})
+    known = {"n": figures.get("portfolio_total_trades", 0)}
+    if "portfolio_max_drawdown" in figures:
+        known["max_drawdown"] = figures["portfolio_max_drawdown"]
+    return why_missing(bare, known)
 
 
 def explained_text(key: str, figures: Mapping[str, Any]) -> str:

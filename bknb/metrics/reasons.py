@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from ..domain.gates import GATES
@@ -9,6 +10,12 @@ from .price_profile import MIN_PROFILE_POINTS
 
 FEW: Final = f"fewer than {GATES.min_trades} trades"
 NO_TRADE: Final = "no trade"
+ADDS: Final = "adds need a capital"
+"""Why there is no account of positions that were added to: how much an add weighs depends on how much money there is."""
+ADDS_INSTEAD: Final = (
+    "read total_pnl, avg_pnl, sharpe_ratio or the trades: their results are in percent of the first fill of each position"
+)
+"""What to read in place of figures of an account."""
 NO_WIN: Final = "no win"
 NO_LOSS: Final = "no loss"
 NO_WIN_NO_LOSS: Final = "no win and no loss"
@@ -22,6 +29,22 @@ PROFILE: Final = f"fewer than {MIN_PROFILE_POINTS} closing prices"
 
 FURTHER: Final = {NO_SHARPE_RATIO: "sharpe_ratio", NO_YEARLY_RETURNS: "expected_yearly_returns"}
 """Reasons that are another figure that is not available, with the key of that figure."""
+
+
+def needs_capital(largest_costs: Iterable[float]) -> bool:
+    """Whether a position cost more than its first fill at any time: then there is no account without a capital.
+
+    Parameters
+    ----------
+    largest_costs : iterable of float
+        ``largest_cost`` of each trade, where the first fill costs 1; NaN where unknown.
+
+    Examples
+    --------
+    >>> needs_capital([1.0, float("nan")]), needs_capital([1.0, 1.9])
+    (False, True)
+    """
+    return any(cost > 1 + GATES.epsilon for cost in largest_costs)
 
 
 class Reasons(NamedTuple):

@@ -45,14 +45,16 @@ def statistics(trades: pd.DataFrame | Iterable[Mapping[str, Any]]) -> Statistics
         One row per closed trade. ``pending_at`` (entry), ``close_timestamp`` or ``closed_at`` (exit): UTC
         milliseconds or datetimes, a naive datetime being UTC. ``pnl_percentage``: realised result in
         percent. Optional, None or NaN where unknown: ``price_close`` (quote currency),
-        ``peak_percentage`` and ``trough_percentage`` (best and worst unrealised result in percent). With
-        both exit columns present, ``close_timestamp`` is read. Other columns are ignored.
+        ``peak_percentage`` and ``trough_percentage`` (best and worst unrealised result in percent),
+        ``largest_cost`` (the most that was held at its cost, where the first fill costs 1). With both exit columns
+        present, ``close_timestamp`` is read. Other columns are ignored.
 
     Returns
     -------
     Statistics
         A mapping from name to figure, None where not available; ``.definitions`` and ``.explain(name)``
-        hold the meaning of each figure. ``trades_per_year`` is 0.0 when nothing is annualised. Without any
+        hold the meaning of each figure. Where a position was added to (``largest_cost`` above 1) figures that compound
+        are None: adds need a capital. ``trades_per_year`` is 0.0 when nothing is annualised. Without any
         usable row the counts are 0 and everything else is None.
 
     Raises

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from ..domain.formatting import number_text, percent_text
+from ..domain.formatting import number_text
 from ..domain.gates import GATES
 from ..errors import UnknownName
+from ..metrics.daily_returns import made_larger
 from ..reports.progress_text import compounded
 from ..research.deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio
 from .prompt import Message, Range, Shown
@@ -92,7 +93,10 @@ def _sentence(result: Result | None) -> str:
     if not count:
         return "no trades"
     sharpe = stats["sharpe_ratio"]
-    text = f"{count} trade{'' if count == 1 else 's'}, {percent_text(_total_return(result))} compounded"
+    money = result.account.text("total_return")
+    text = f"{count} trade{'' if count == 1 else 's'}, " + (
+        money if _total_return(result) is None else f"{money} compounded"
+    )
     return text + (f", Sharpe ratio {number_text(sharpe, decimals=2)} per trade" if sharpe is not None else "")
 
 
@@ -107,8 +111,9 @@ def _sharpe(values: Sequence[float]) -> float | None:
 def ranked(passed: Sequence[Passed], *, earlier: int) -> list[Proposal]:
     """Return proposals, best first; every look at the test range counts as a try, also those of ``earlier`` runs.
 
-    Those with enough trades come first, by their deflated Sharpe ratio; then the others by their total return; last
-    those that failed on the test range.
+    Those with enough trades come first, by their deflated Sharpe ratio; then the others by their total return, and those
+    that have none (adds need a capital) behind them by the sum of their results; last those that failed on the test
+    range.
     """
     samples = [_returns(each.test.result) for each in passed]
     ratios = [ratio for sample in samples if (ratio := _sharpe(sample)) is not None]
@@ -121,10 +126,12 @@ def ranked(passed: Sequence[Passed], *, earlier: int) -> list[Proposal]:
 
     judged = [(each, sample, luck(sample)) for each, sample in zip(passed, samples, strict=True)]
 
-    def place(entry: tuple[Passed, list[float], DeflatedSharpe]) -> tuple[bool, bool, float, float]:
+    def place(entry: tuple[Passed, list[float], DeflatedSharpe]) -> tuple[bool, bool, float, bool, float]:
         each, sample, chance = entry
         few = chance.deflated is None
-        return (bool(each.test.objections), few, -(chance.deflated or 0.0), -compounded(sample))
+        added = each.test.result is not None and made_larger(each.test.result.trades)
+        total = sum(sample) if added else compounded(sample)
+        return (bool(each.test.objections), few, -(chance.deflated or 0.0), added, -total)
 
     return [
         Proposal(

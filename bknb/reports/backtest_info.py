@@ -13,6 +13,7 @@ from ..domain.gates import GATES
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.definitions import DEFINITIONS, label_of
 from ..metrics.missing import explained_text
+from ..metrics.reasons import ADDS, ADDS_INSTEAD
 from .managed_rows import TRADE_COLUMNS, managed_text, step_rows, trade_cells, without_stop, without_way_out
 from .refusals import counted, refused_by_rule, rejected_by_rule
 
@@ -321,6 +322,8 @@ def _at_level(trades: Any) -> int:
 
 def _remarks(result: Any) -> tuple[str, ...]:
     remarks = [_FAILS_THE_LAW[result.execution]] if result.execution in _FAILS_THE_LAW else []
+    if result.account.reasons.get("total_return") == ADDS:
+        remarks.append(f"there is no account; {ADDS_INSTEAD}")
     held = int(result.account["positions"])
     if 0 < held < GATES.min_trades:
         positions = f"{held} position{'' if held == 1 else 's'}"

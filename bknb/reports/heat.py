@@ -17,7 +17,7 @@ from ..metrics.definitions import (
 )
 from ..metrics.figure_table import HeatStatistics
 from ..metrics.heat import heat_statistics
-from ..metrics.missing import explained_text, why_missing_pooled
+from ..metrics.missing import explained_text, why_missing, why_missing_pooled
 from .markup import Html, cell, element, figures, fragment, html_figures, html_table, markdown_table
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ _RETURN_WORDS: Final = "(equity_final - 1) * 100: the results of the trades of a
 
 def _total_return(stats: Statistics) -> str:
     final = stats["equity_final"]
-    return f"{MISSING}: no trade" if final is None else percent_text((final - 1) * 100)
+    return f"{MISSING}: {why_missing('equity_final', stats)}" if final is None else percent_text((final - 1) * 100)
 
 
 def heat_info(strategy: str, results: Iterable[Any]) -> HeatInfo:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import prod
+from typing import TYPE_CHECKING
 
+from ..domain.formatting import MISSING, percent_text
 from ..domain.interval import MINUTE_MS, interval_ms
+from ..metrics.reasons import ADDS, needs_capital
+
+if TYPE_CHECKING:
+    from ..domain.signal import Closed
 
 
 def interval_minutes(interval: str) -> float:
@@ -61,6 +67,20 @@ def compounded(results: Iterable[float]) -> float:
     (21.0, -100.0, 0.0)
     """
     return (prod((max(1 + each / 100, 0.0) for each in results), start=1.0) - 1) * 100
+
+
+def total_text(closed: Sequence[Closed]) -> str:
+    """What closed trades brought: compounded, or where a position was added to the sum of their results.
+
+    Examples
+    --------
+    >>> total_text([])
+    '0.00 % compounded'
+    """
+    results = [trade.pnl.pnl_percentage for trade in closed]
+    if needs_capital(trade.largest_cost for trade in closed):
+        return f"{percent_text(sum(results))} summed, of the first fill of each (compounded: {MISSING}, {ADDS})"
+    return f"{percent_text(compounded(results))} compounded"
 
 
 def clock_text(seconds: float) -> str:

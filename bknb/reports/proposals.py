@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ..domain.formatting import MISSING, percent_text
+from ..domain.formatting import MISSING
 from ..domain.gates import GATES
 from ..errors import UnknownName
 from ..metrics.missing import explained_text
@@ -27,7 +27,7 @@ _NO_RESULT: Final = f"{MISSING}: it failed there"
 def _total(result: Any) -> str:
     if result is None:
         return _NO_RESULT
-    text = percent_text(result.account["total_return"])
+    text = str(result.account.text("total_return"))
     mark = {"+": "▲", "-": "▼"}.get(text[0], "")
     return f"{mark} {text}".strip()
 

@@ -41,8 +41,9 @@ from ..events.failures import ListenerFailure, ListenerOverflow
 from ..events.messages import Done, ErrorEvent, Performance, Progress, WalkerStep
 from ..metrics.account_definitions import BESIDE_TRADES, account_text
 from ..metrics.definitions import label_of, lower_is_better
-from ..metrics.marked_equity import ADDS, SIDES, whole_exit
+from ..metrics.marked_equity import SIDES, whole_exit
 from ..metrics.missing import explained_text
+from ..metrics.reasons import ADDS
 from .managed_marks import NAMES, Stairs, stairs_of_moves
 from .ohlc_bars import PriceLine
 from .progress_text import interval_minutes
@@ -258,7 +259,7 @@ def _ranked(each: Any, metric: str) -> dict[str, str]:
     keys = dict.fromkeys((metric, "n", "win_rate"))
     texts = {label_of(key): failed if each.error else explained_text(key, each.stats) for key in keys}
     texts |= {
-        BESIDE_TRADES[key].label: failed if each.error else account_text(key, each.account[key])
+        BESIDE_TRADES[key].label: failed if each.error else account_text(key, each.account[key], ADDS)
         for key in ("total_return", "max_drawdown")
     }
     return {"Strategy": each.strategy, **texts, "Failed": each.error}

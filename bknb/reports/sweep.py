@@ -81,7 +81,8 @@ def _figure(name: str, value: object, rows: Any) -> str:
     whys: dict[str, list[str]] = {"it failed": failed} if failed else {}
     figures_known = [column for column in rows.columns if column in DEFINITIONS]
     for symbol, row in () if failed else zip(symbols, rows[figures_known].to_dict("records"), strict=True):
-        why = why_missing_in_row(name, row) if name in DEFINITIONS else NO_TRADE
+        figure = "equity_final" if name == _RETURN else name
+        why = why_missing_in_row(figure, row) if figure in DEFINITIONS else NO_TRADE
         whys.setdefault(why, []).append(symbol)
     if len(whys) == 1 and len(symbols) == len(next(iter(whys.values()))):
         return f"{NOT_AVAILABLE}: {next(iter(whys))}"

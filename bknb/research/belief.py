@@ -14,11 +14,12 @@ from ..domain.formatting import MISSING, number_text, percent_text, share_text
 from ..domain.gates import GATES, MIN_DAYS
 from ..errors import UsageError
 from ..metrics.compounding import final_equity
+from ..metrics.daily_returns import made_larger, of_results
 from ..metrics.definitions import DEFINITIONS, figure_text
-from ..metrics.marked_equity import ADDS
 from ..metrics.missing import explained_text
+from ..metrics.reasons import ADDS
 from ..reports.markup import Html, cell, element, figures, fragment, html_figures, html_table, markdown_table
-from .bootstrap import MAIN, Intervals, bootstrap, row_of_numbers
+from .bootstrap import OF_TRADES, Intervals, bootstrap, row_of_numbers
 from .deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio
 from .pbo import Overfitting, overfitting
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LUCK: Final = 0.05  # a chance above this is called luck in the sentence
-_OF_TRADES: Final = {name: figure for name, figure in MAIN.items() if name not in ("equity_final", "max_drawdown")}
 _TITLES: Final = ("Figure", "Value", "Low", "High", "Winning side")
 
 
@@ -43,7 +43,8 @@ class Belief:
     intervals : Intervals
         Bootstrap intervals of the main figures.
     overfitting : Overfitting or None
-        Of the search, where its daily returns are known; combinations of a sweep that failed are left out.
+        Of the search, where its daily returns are known; combinations of a sweep that failed are left out, and what
+        added to a position.
     failed : int
         How many combinations of the sweep failed.
     counted : int
@@ -55,6 +56,8 @@ class Belief:
     total_return : float or None
         Of an account that is put into each position in turn, percent; ``None`` where a position was made larger than
         its first fill (the column ``largest_cost``): how much that weighs depends on how much money there is.
+    with_adds : int
+        How many of the search added to a position: they have no daily returns, as adds need a capital.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Belief:
     unknown: str = ""
     left_out: int = 0
     total_return: float | None = 0.0
+    with_adds: int = 0
 
     @property
     def verdict(self) -> str:
@@ -108,7 +112,10 @@ class Belief:
         ]
         if self.overfitting is not None:
             left_out = f" ({self.failed:,} combinations that failed are left out)" if self.failed else ""
+            left_out += f" ({self.with_adds:,} with adds are left out: {ADDS})" if self.with_adds else ""
             pairs.append(("Probability of backtest overfitting", share_text(self.overfitting.probability) + left_out))
+        elif self.with_adds:
+            pairs.append(("Probability of backtest overfitting", f"{MISSING}: {ADDS}"))
         return pairs
 
     def _known(self, text: str) -> str:
@@ -213,14 +220,14 @@ def belief(
     added = _made_larger(result)
     tries = _attribute(result, "tries")
     counted = 0 if tries is None else tries.now()
-    tried, count, returns, failed = _search(1 if trials is None else trials)
+    tried, count, returns, failed, with_adds = _search(1 if trials is None else trials)
     if counted > (_number(tried) if count is None else count):
         count = float(counted)
     return Belief(
         name=name,
         deflated=deflated_sharpe_ratio(values, trials=tried, count=count),
         intervals=bootstrap(
-            values, seed=seed, level=level, resamples=resamples, block=block, figures=_OF_TRADES if added else None
+            values, seed=seed, level=level, resamples=resamples, block=block, figures=OF_TRADES if added else None
         ),
         overfitting=_of_search(returns),
         failed=failed,
@@ -228,6 +235,7 @@ def belief(
         unknown="" if tries is None else tries.unknown,
         left_out=left_out,
         total_return=None if added else float(final_equity(values) - 1) * 100,
+        with_adds=with_adds,
     )
 
 
@@ -266,23 +274,22 @@ def _made_larger(result: Any) -> bool:
     """Whether a position was made larger than its first fill, as far as there is a table that says so."""
     trades = _attribute(result, "trades")
     trades = result if trades is None else trades
-    if "largest_cost" not in getattr(trades, "columns", ()):
-        return False
-    return bool((trades["largest_cost"].to_numpy(dtype=np.float64) > 1 + GATES.epsilon).any())
+    return made_larger(trades)
 
 
-def _search(trials: Any) -> tuple[Any, float | None, Any, int]:
-    """Sharpe ratios of the trials, how many trials they stand for, daily returns, and how many failed."""
+def _search(trials: Any) -> tuple[Any, float | None, Any, int, int]:
+    """Sharpe ratios of the trials, how many trials they stand for, daily returns, how many failed, and added."""
     ratios = _attribute(trials, "trial_sharpes")
     if ratios is not None:  # a sweep
         count = float(max(trials.trials, 1))
-        returns = trials.returns
-        return (np.asarray(ratios) if len(ratios) > 1 else count), count, returns, len(trials) - returns.shape[1]
+        returns, added = trials.returns, len(trials.with_adds)
+        tried = np.asarray(ratios) if len(ratios) > 1 else count
+        return tried, count, returns, len(trials) - returns.shape[1] - added, added
     entries = _attribute(trials, "entries")
     if entries is not None:  # a comparison
-        from ..metrics.daily_returns import of_results
-
-        return float(max(len(entries), 1)), None, of_results(trials.results.values()), 0
+        results = trials.results.values()
+        added = sum(made_larger(result.trades) for result in results)
+        return float(max(len(entries), 1)), None, of_results(results), 0, added
     if isinstance(trials, Real) and isfinite(trials) and not float(trials).is_integer():
         raise UsageError(f"trials must be a whole number, or the Sharpe ratios of all trials, got {trials!r}")
     if not isinstance(trials, str) and (isinstance(trials, (Sequence, np.ndarray)) or hasattr(trials, "to_numpy")):
@@ -294,7 +301,7 @@ def _search(trials: Any) -> tuple[Any, float | None, Any, int]:
                 f"trials must be a number from 1 on, or the Sharpe ratio of every trial, each a number; got {came}\n"
                 "where some are unknown pass how many there were"
             )
-    return trials, None, None, 0
+    return trials, None, None, 0, 0
 
 
 def _of_search(returns: Any) -> Overfitting | None:

@@ -23,6 +23,8 @@ from ..domain.gates import GATES
 from ..domain.whole_number import is_number, whole_number
 from ..errors import UnknownName, UsageError
 from ..metrics.compounding import equity_path, final_equity
+from ..metrics.daily_returns import made_larger
+from ..metrics.definitions import OF_ACCOUNT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,6 +162,9 @@ MAIN: Final[dict[str, Callable[[Rows], Rows]]] = {
 """The figures that have intervals, by their names in ``bknb.statistics``; each takes resamples as rows. The drawdown is
 that of closed trades: troughs inside a trade are not resampled."""
 
+OF_TRADES: Final = {name: figure for name, figure in MAIN.items() if name not in OF_ACCOUNT}
+"""Those that do not compound: of positions that were added to there are no others, as adds need a capital."""
+
 
 _EDGES: Final[dict[str, float | None]] = {
     "profit_factor": 1.0,
@@ -259,7 +264,8 @@ def bootstrap(
     block
         (Mean) length of a block; ``None`` chooses by ``block_length``.
     figures
-        Functions of resamples (rows) by name; by default ``MAIN``.
+        Functions of resamples (rows) by name; by default ``MAIN``, and ``OF_TRADES`` for a table in which a position
+        was added to (``largest_cost`` above 1).
 
     Returns
     -------
@@ -284,7 +290,7 @@ def bootstrap(
     if method not in ("stationary", "circular"):
         raise UsageError(f"method must be 'stationary' or 'circular', got {method!r}")
     count = len(values)
-    chosen = MAIN if figures is None else figures
+    chosen = (OF_TRADES if made_larger(returns) else MAIN) if figures is None else figures
     length = block_length(values) if block is None else float(block)
     length = min(length, float(max(count, 1)))
     drawn: dict[str, Rows] = {name: np.empty(0) for name in chosen}

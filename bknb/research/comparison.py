@@ -11,9 +11,10 @@ from ..domain.gates import GATES, MIN_DAYS
 from ..errors import UnknownName, UsageError
 from ..metrics.account import Account
 from ..metrics.account_definitions import BESIDE_TRADES
-from ..metrics.daily_returns import of_results
+from ..metrics.daily_returns import made_larger, of_results
 from ..metrics.definitions import DEFINITIONS, Definition, figure_text, label_of
 from ..metrics.missing import explained_text
+from ..metrics.reasons import ADDS
 from ..reports.markup import Html, cell, element, figures, html_figures, html_table, markdown_table
 from ..reports.refusals import refusal_pairs
 from .deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio, effective_trials
@@ -201,7 +202,10 @@ class Comparison:
 
     @property
     def overfitting(self) -> Overfitting | None:
-        """How often the best in one half of the days was poor in the other; None for too few days or strategies."""
+        """How often the best in one half of the days was poor in the other; None for too few days or strategies.
+
+        Strategies that added to a position are left out: adds need a capital.
+        """
         daily = of_results(self.results.values())
         if daily.ndim != 2 or daily.shape[0] < MIN_DAYS or daily.shape[1] < 2:
             return None
@@ -248,10 +252,17 @@ class Comparison:
                 ("Deflated Sharpe ratio", share_text(deflated.deflated)),
                 ("Chance that luck alone looks this good", luck),
             ]
+        added = sum(made_larger(result.trades) for result in self.results.values())
         if over is not None:
+            left_out = f"; {added} with adds left out: {ADDS}" if added else ""
             rows.append(
-                ("Probability of backtest overfitting", f"{share_text(over.probability)} ({over.splits} splits)")
+                (
+                    "Probability of backtest overfitting",
+                    f"{share_text(over.probability)} ({over.splits} splits{left_out})",
+                )
             )
+        elif added:
+            rows.append(("Probability of backtest overfitting", f"{MISSING}: {ADDS}"))
         return rows
 
     def _refusals(self) -> list[tuple[str, str]]:

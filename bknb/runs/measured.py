@@ -10,7 +10,8 @@ from ..domain.signal import Added, Opened, OpenSignal, Reduced, key_of
 from ..errors import DataError
 from ..market.sessions import sessions_of
 from ..metrics.account import daily_marks
-from ..metrics.marked_equity import ADDS, MarkedEquity, StillOpen, positions_of
+from ..metrics.marked_equity import MarkedEquity, StillOpen, positions_of
+from ..metrics.reasons import ADDS, ADDS_INSTEAD
 from ..metrics.run_account import Terms, account_of, cut_off, mark_run, no_account
 
 if TYPE_CHECKING:
@@ -58,8 +59,7 @@ def positions_of_run(record: RunRecord) -> Positions:
     closed = record.records.closed
     if _added(record):
         raise DataError(
-            f"{ADDS}: how much an add weighs depends on how much money there is\n"
-            "result.trades and result.fills say what each position brought"
+            f"{ADDS}: how much an add weighs depends on how much money there is\n{ADDS_INSTEAD}"
         )
     still_open = None
     if (signal := _open_signal(record)) is not None:

@@ -140,7 +140,8 @@ class SweepResult:
         With several symbols they are means over those that have the figure; ``symbols`` says how many have the metric.
         A symbol on which a combination did not trade counts with a total of 0, an equity of 1 and a drawdown of 0, as
         long as the combination traded on another one. A combination that failed on a symbol has no figure and is
-        ranked last; ``errors`` says why.
+        ranked last; ``errors`` says why. So is one that added to a position, where the metric compounds: adds need a
+        capital.
         """
         import pandas as pd
 
@@ -224,22 +225,29 @@ class SweepResult:
     def mean_equity(self) -> pd.Series:
         """Final equity of each combination as a multiple of its start; with several symbols the mean of their accounts.
 
-        One whose symbols all have no trade is NaN, and one that failed on a symbol.
+        One whose symbols all have no trade is NaN, and one that failed or added to a position on a symbol.
         """
         return self.means("equity_final")
+
+    @cached_property
+    def with_adds(self) -> tuple[int, ...]:
+        """Combinations that added to a position on some symbol: they have no figure that compounds."""
+        return tuple(self._run.with_adds())
 
     @cached_property
     def returns(self) -> pd.DataFrame:
         """Net daily returns, days x combinations: of the trades that closed on each day (UTC), as a fraction.
 
         Every calendar day of the frame is a row, 0.0 when nothing closed; for markets with sessions every one in which
-        a candle closed. With several symbols their mean. Combinations that failed, if only on one symbol, are left out.
+        a candle closed. With several symbols their mean. Combinations that failed, if only on one symbol, are left out,
+        and those that added to a position: a daily return is of an account, and adds need a capital.
         This is the matrix that the probability of backtest overfitting is computed from.
         """
         import pandas as pd
 
         first, days = frame_days(self._run.plan.plans[0])
-        numbers = [number for number in self._complete if not self._run.failed(number)]
+        left_out = {*self.with_adds}
+        numbers = [number for number in self._complete if number not in left_out and not self._run.failed(number)]
         days_held = np.arange(first, first + days)
         matrix = np.zeros((days, len(numbers)))
         for symbol in range(len(self.symbols)):
@@ -359,6 +367,7 @@ _TRADES = {
     "peak_percentage": kernel.PEAK,
     "trough_percentage": kernel.TROUGH,
     "ambiguous": kernel.AMBIGUOUS,
+    "largest_cost": kernel.LARGEST_COST,
 }
 
 

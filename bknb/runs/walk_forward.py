@@ -19,7 +19,9 @@ from ..market.candles import Candles
 from ..market.sources import WindowSource
 from ..market.window import Window
 from ..metrics.account import Account
-from ..metrics.marked_equity import ADDS, positions_of
+from ..metrics.marked_equity import positions_of
+from ..metrics.missing import lacks_capital
+from ..metrics.reasons import ADDS, ADDS_INSTEAD
 from ..metrics.run_account import account_of, mark_run, no_account
 from ..provenance.strategy_hash import params_text, running
 from ..research.comparison import rankable
@@ -165,6 +167,8 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
                 found.append(self._figures(evaluator, params))
             else:
                 found.append(self._by_events(train, params, window))
+            if lacks_capital(self.metric, found[-1]):
+                self._warn(f"choosing: {set_text(params)} has no {self.metric}: {ADDS}; {ADDS_INSTEAD}")
         return found
 
     def _figures(self, evaluator: Evaluator, params: Mapping[str, Any]) -> dict[str, Any]:

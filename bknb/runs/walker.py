@@ -18,6 +18,8 @@ from ..engine.registry import WALKER_CALLBACKS, WalkerSpec, registry
 from ..errors import UsageError
 from ..events import messages, subjects
 from ..events.messages import WalkerStep
+from ..metrics.missing import lacks_capital
+from ..metrics.reasons import ADDS, ADDS_INSTEAD
 from ..provenance.candle_fingerprint import CandleRange
 from ..provenance.strategy_hash import running
 from ..research.comparison import UNNAMED, Comparison, Entry, questions_failed, rankable, ranked
@@ -198,6 +200,8 @@ class WalkerTask(Task[Comparison, WalkerStep]):
         broken = questions_failed(result)
         value = stats.get(self.spec.metric)
         number = None if value is None else float(value)
+        if lacks_capital(self.spec.metric, stats):
+            self._warn(f"{name} has no {self.spec.metric}: {ADDS}; {ADDS_INSTEAD}")
         return Entry(strategy=name, stats=stats, value=number, error=broken, account=account)
 
     async def _emit_step(self, entry: Entry) -> None:

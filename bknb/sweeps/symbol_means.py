@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..kernels.metrics import FIGURES
+from ..metrics.definitions import OF_ACCOUNT
 from ..metrics.missing import why_missing_in_row
+from ..metrics.reasons import ADDS, ADDS_INSTEAD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,14 +17,44 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _N: Final = FIGURES.index("n")
+_EQUITY: Final = FIGURES.index("equity_final")
+_OF_ACCOUNT: Final = [at for at, name in enumerate(FIGURES) if name in OF_ACCOUNT]
 _WITHOUT_TRADES: Final = {"total_pnl": 0.0, "equity_final": 1.0, "max_drawdown": 0.0}
+
+
+def added_on(figures: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """On which symbols a combination added to a position: there are trades, and no equity of them; shape (symbols,).
+
+    Parameters
+    ----------
+    figures : ndarray of float64, shape (symbols, len(FIGURES))
+        NaN where not available.
+    """
+    added: NDArray[np.bool_] = (figures[:, _N] > 0) & np.isnan(figures[:, _EQUITY])
+    return added
+
+
+def adds_text(metric: str, added: int, total: int) -> str:
+    """The warning of a sweep that ranks by a figure that combinations with adds do not have.
+
+    Examples
+    --------
+    >>> adds_text("equity_final", 2, 6).partition(":")[0]
+    '2 of 6 combinations added to a position and have no equity_final'
+    """
+    them = "combination" if total == 1 else "combinations"
+    return (
+        f"{added:,} of {total:,} {them} added to a position and {'has' if added == 1 else 'have'} no {metric}: {ADDS}. "
+        f"Ranked last; {ADDS_INSTEAD}"
+    )
 
 
 def known_figures(figures: NDArray[np.float64]) -> NDArray[np.float64]:
     """The figures of one combination on each symbol, with what is known of symbols without trades.
 
     A symbol without trades made nothing and lost nothing, so sums, equity and drawdown are known there; ratios are not.
-    A combination without a trade on any symbol keeps NaN: there is nothing to rank.
+    A combination without a trade on any symbol keeps NaN: there is nothing to rank. Where it added to a position on one
+    symbol, no symbol has a figure that compounds: a mean over the others would be that of another set of symbols.
 
     Parameters
     ----------
@@ -39,12 +71,14 @@ def known_figures(figures: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(figures) == 1:
         return figures
     counts = figures[:, _N]
-    idle = counts == 0
-    if not idle.any() or not (counts > 0).any():
+    idle, adds = counts == 0, bool(added_on(figures).any())
+    if not (counts > 0).any() or not (adds or idle.any()):
         return figures
     known = figures.copy()
     for name, value in _WITHOUT_TRADES.items():
         known[idle, FIGURES.index(name)] = value
+    if adds:
+        known[:, _OF_ACCOUNT] = np.nan
     return known
 
 
@@ -91,6 +125,8 @@ def missing_symbols(
         return []
     found, total, column = [], len(figures), FIGURES.index(metric)
     whole = {number: rows for number, rows in figures.items() if not any(errors[number, at] for at in range(len(rows)))}
+    if metric in OF_ACCOUNT:
+        whole = {number: rows for number, rows in whole.items() if not added_on(rows).any()}
     for at, symbol in enumerate(symbols):
         broken = [number for number in figures if errors[number, at]]
         if broken:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from ...reports.markup import minute_text, percent_text, price_text
-from ...reports.progress_text import compounded
+from ...reports.markup import minute_text, price_text
+from ...reports.progress_text import total_text
 from .arguments import Call, Option
 from .by_hand import ACTIONS, EARLIER, OPTIONS, decide, refuse_without_action, task_of
 from .options import ALLOW_GAPS, EXCHANGE, EXECUTION, SETTINGS, STRATEGY, SYMBOL, helped, optional, out
@@ -112,11 +112,10 @@ def _number(given: Any) -> Any:
 def _line(task: Any) -> str:
     """One live run in a line."""
     trades = task.trades_so_far
-    money = compounded(trade.pnl.pnl_percentage for trade in trades)
     state = task.status
     if not task.done:
         state = "stopping" if task.stopping else "paused" if task.paused else state
-    total = f", {percent_text(money)} compounded" if trades else ""
+    total = f", {total_text(trades)}" if trades else ""
     count = f"{len(trades):,} trade{'' if len(trades) == 1 else 's'}"
     left = f"; {task.unwatched}" if task.unwatched else ""
     run = f"{task.strategy} on {task.symbol}: {state}, up to {minute_text(task.now)} UTC"

@@ -1,0 +1,236 @@
+"""Figures that compound are not available where a position was added to: what an add weighs depends on the capital."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bknb
+from bknb.domain.gates import GATES
+from bknb.jupyter.dashboard.dashboard import _view_of_comparison, _view_of_result
+from bknb.kernels import metrics
+from bknb.metrics.compounding import final_equity
+from bknb.metrics.daily_returns import of_results
+from bknb.metrics.definitions import DEFINITIONS, OF_ACCOUNT
+from bknb.metrics.reasons import ADDS, ADDS_INSTEAD
+from bknb.metrics.statistics import statistics
+from bknb.optimizer.prompt import Range
+from bknb.optimizer.proposals import Proposal, ranked
+from bknb.optimizer.study import Draft, Verdict
+from bknb.optimizer.study import Proposal as Passed
+from bknb.reports import panel_data
+from bknb.reports.progress_text import total_text
+from bknb.reports.proposals import ranking_html
+from bknb.reports.run_view import RunView
+from bknb.reports.run_views import RunViews
+from bknb.research.bootstrap import bootstrap
+from bknb.runs.result_tables import trade_row
+from bknb.sweeps.evaluate import ends_of
+from bknb.sweeps.symbol_means import known_figures
+
+FRAME = "2024-01-01:2024-01-22"
+
+
+def get_signal(adds: int = 1) -> bknb.Signal:  # noqa: ARG001 -- manage has the same parameter
+    return bknb.Signal(side="long")
+
+
+def manage(position: bknb.HeldPosition, adds: int = 1) -> Any:
+    if position.minutes >= 1920:
+        return bknb.Close()
+    return bknb.Add(1) if adds and position.entries == 1 else None
+
+
+@dataclass(frozen=True)
+class World:
+    added: bknb.Result
+    plain: bknb.Result
+    sweep: Any
+    both: Any  # two symbols
+    walk: Any
+    walker: Any
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    managed = bknb.add_strategy("adder", get_signal=get_signal, manage=manage, interval="8h")
+    never = bknb.add_strategy("holder", get_signal=lambda: bknb.Signal(side="long", minute_estimated_time=1920),
+                              interval="8h")  # fmt: skip
+    added, plain = (
+        bknb.backtest("BTCUSDT", strategy=each, exchange="demo", frame=FRAME) for each in (managed, never)
+    )
+    asked: dict[str, Any] = {"params": {"adds": [1, 0]}, "exchange": "demo", "metric": "equity_final"}
+    return World(
+        added=added,
+        plain=plain,
+        sweep=bknb.sweep(managed, symbol="BTCUSDT", frame=FRAME, **asked),
+        both=bknb.sweep(managed, symbol=["BTCUSDT", "ETHUSDT"], frame="2024-01-01:2024-01-04", **asked),
+        walk=bknb.walk_forward(managed, frame="2024-01-01:2024-01-07", train="2d", test="2d", **asked),
+        walker=bknb.walker(
+            "BTCUSDT", strategies=[managed, never], exchange="demo", frame=FRAME, metric="equity_final"
+        ),
+    )
+
+
+def proposed(result: bknb.Result, name: str = "one") -> Passed:
+    draft = Draft(name=name, title="", rationale="", interval="8h", parameters=(), code="", imports=())
+    verdict = Verdict(result=result)
+    return Passed(draft=draft, range=Range(start=0, end=1), train=verdict, test=verdict)
+
+
+def proposal(world: World) -> Proposal:
+    (only,) = ranked([proposed(world.added)], earlier=0)
+    return only
+
+
+def view(world: World) -> RunView:
+    return _view_of_result(world.added)
+
+
+DOORS: dict[str, Callable[[World], str]] = {
+    "account": lambda world: repr(world.added.account),
+    "account as html": lambda world: world.added.account._repr_html_(),
+    "statistics": lambda world: repr(world.added.stats),
+    "statistics as html": lambda world: world.added.stats._repr_html_(),
+    "selected statistics": lambda world: repr(world.added.statistics(leave_out="frame_end")),
+    "summary": lambda world: repr(world.added),
+    "summary as html": lambda world: world.added._repr_html_(),
+    "report": lambda world: world.added.report(),
+    "heat statistics": lambda world: repr(bknb.heat_statistics(world.added.trades)),
+    "heat statistics as html": lambda world: bknb.heat_statistics(world.added.trades)._repr_html_(),
+    "heat": lambda world: repr(bknb.Heat.get_data("adder", results=[world.added])),
+    "heat as html": lambda world: bknb.Heat.get_data("adder", results=[world.added])._repr_html_(),
+    "heat report": lambda world: bknb.Heat.get_data("adder", results=[world.added, world.plain]).report(),
+    "belief": lambda world: repr(bknb.belief(world.added)),
+    "belief report": lambda world: bknb.belief(world.added.trades).report(),
+    "belief in a sweep": lambda world: repr(bknb.belief(world.plain, trials=world.sweep)),
+    "belief in a comparison": lambda world: bknb.belief(world.plain, trials=world.walker).report(),
+    "sweep": lambda world: repr(world.sweep),
+    "sweep as html": lambda world: world.sweep._repr_html_(),
+    "sweep report": lambda world: world.sweep.report(),
+    "sweep over symbols": lambda world: repr(world.both),
+    "walk-forward": lambda world: repr(world.walk),
+    "walk-forward as html": lambda world: world.walk._repr_html_(),
+    "walk-forward report": lambda world: world.walk.report(),
+    "comparison": lambda world: repr(world.walker),
+    "comparison as html": lambda world: world.walker._repr_html_(),
+    "comparison report": lambda world: world.walker.report(),
+    "proposal": lambda world: proposal(world).numbers,
+    "table of proposals": lambda world: ranking_html([proposal(world)]),
+    "dashboard: statistics": lambda world: str(panel_data.statistics_panel(view(world))),
+    "dashboard: equity": lambda world: str(panel_data.equity_panel(view(world))),
+    "dashboard: comparison": lambda world: str(panel_data.table_panel(_view_of_comparison(world.walker), "walker")),
+    "lines of live runs": lambda world: total_text(world.added.run_record.records.closed),
+    "equity": lambda world: str(pytest.raises(bknb.DataError, lambda: world.added.equity).value),
+    "returns": lambda world: str(pytest.raises(bknb.DataError, world.added.returns).value),
+    "calendar": lambda world: str(pytest.raises(bknb.DataError, world.added.calendar).value),
+    "drawdowns": lambda world: str(pytest.raises(bknb.DataError, world.added.drawdowns).value),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_door_says_why_there_is_no_account(door: str, world: World) -> None:
+    text = DOORS[door](world)
+    assert ADDS in text
+    closed = final_equity(world.added.trades["pnl_percentage"].to_numpy())
+    assert not any(number in text for number in (f"{closed:.4f}", f"{(closed - 1) * 100:.2f}"))
+
+
+@pytest.mark.parametrize("door", ["summary", "report", "sweep", "sweep report", "walk-forward", "comparison", "equity"])
+def test_what_can_be_read_instead_is_said(door: str, world: World) -> None:
+    assert ADDS_INSTEAD in DOORS[door](world)
+
+
+def test_a_run_without_adds_says_nothing_of_it(world: World) -> None:
+    assert world.plain.stats["equity_final"] is not None
+    assert ADDS not in repr(world.plain) + repr(world.plain.stats) + total_text(world.plain.run_record.records.closed)
+
+
+def test_of_the_statistics_only_what_compounds_is_missing(world: World) -> None:
+    table = world.added.trades
+    with_adds, compounding = statistics(table), statistics(table.drop(columns="largest_cost"))
+    assert {name for name in DEFINITIONS if with_adds[name] != compounding[name]} == {*OF_ACCOUNT}
+    assert dict(statistics(table.assign(largest_cost=1.0))) == dict(compounding)
+    assert {name for name in OF_ACCOUNT if with_adds[name] is not None} == set()
+    assert with_adds["total_pnl"] == pytest.approx(table["pnl_percentage"].sum())
+
+
+def test_the_kernel_has_the_figures_of_the_statistics(world: World) -> None:
+    records = world.added.run_record.records
+    expected, ends = statistics([trade_row(event) for event in records.closed]), ends_of(records)
+    compiled, plain = metrics.score(ends, GATES), metrics.score_plain(ends, GATES)
+    np.testing.assert_array_equal(np.isnan(compiled), np.isnan(plain))
+    known = {name: value for name, value in zip(metrics.FIGURES, plain.tolist(), strict=True) if name in expected}
+    for name, value in known.items():
+        assert value == pytest.approx(np.nan if expected[name] is None else expected[name], nan_ok=True), name
+
+
+# -- what ranks, and what is computed of many ----------------------------------------------------------------------
+
+
+def test_a_sweep_ranks_them_last_and_says_so(world: World) -> None:
+    assert world.sweep.with_adds == (0,)
+    assert world.sweep.best["params"] == {"adds": 0}
+    assert list(world.sweep.ranking.index) == [1, 0]
+    assert [text.partition(".")[0] for text in world.sweep.warnings if ADDS in text] == [
+        f"1 of 2 combinations added to a position and has no equity_final: {ADDS}"
+    ]
+    assert list(world.sweep.returns.columns) == [1]
+    assert statistics(world.sweep.trades(0))["equity_final"] is None
+    assert np.isnan(world.sweep.mean_equity[0])
+    assert np.isnan(world.sweep.heatmap().data[0]["y"][1])
+
+
+def test_a_mean_over_symbols_is_not_that_of_the_symbols_without_adds(world: World) -> None:
+    names = metrics.FIGURES
+    rows = np.full((3, len(names)), 2.0)
+    rows[0, names.index("equity_final")] = np.nan  # trades, and no equity: it added there
+    rows[1, names.index("n")] = 0.0
+    known = known_figures(rows)
+    assert np.isnan(known[:, [at for at, name in enumerate(names) if name in OF_ACCOUNT]]).all()
+    assert known[:, names.index("total_pnl")].tolist() == [2.0, 0.0, 2.0]
+    assert world.both.best["params"] == {"adds": 0}
+    assert len([text for text in world.both.warnings if ADDS in text]) == 1
+
+
+def test_a_walk_chooses_what_has_the_figure(world: World) -> None:
+    assert [fold.params for fold in world.walk.folds] == [{"adds": 0}] * 2
+    (warning,) = [text for text in world.walk.warnings if ADDS in text]
+    assert warning.startswith("choosing: adds=1 has no equity_final")
+
+
+def test_a_comparison_ranks_them_last(world: World) -> None:
+    assert [entry.strategy for entry in world.walker.entries] == ["holder", "adder"]
+    assert of_results(world.walker.results.values()).shape[1] == 1
+    assert world.walker.overfitting is None
+
+
+def test_proposals_without_a_total_return_come_behind_those_with_one(world: World) -> None:
+    short, few = (
+        bknb.backtest("BTCUSDT", strategy=each.run_record.plan.strategy, exchange="demo", frame="2024-01-01:2024-01-04")
+        for each in (world.added, world.plain)
+    )
+    assert [each.name for each in ranked([proposed(short, "adds"), proposed(few, "plain")], earlier=0)] == [
+        "plain",
+        "adds",
+    ]
+
+
+def test_a_bootstrap_of_a_table_has_no_figure_that_compounds(world: World) -> None:
+    with_adds, without = (bootstrap(world.added.trades.assign(**more), seed=0) for more in ({}, {"largest_cost": 1.0}))
+    assert {row.figure for row in without.rows} - {row.figure for row in with_adds.rows} == {
+        "equity_final",
+        "max_drawdown",
+    }
+
+
+def test_the_list_of_runs_and_the_head_have_no_total(world: World) -> None:
+    views = RunViews()
+    views.add(view(world))
+    (row,) = views.runs()
+    assert row["total"] == ""
+    assert "%" not in panel_data.status_panel(view(world), 0.0)["text"]
