@@ -35,7 +35,7 @@ from bknb.sweeps.symbol_means import known_figures
 FRAME = "2024-01-01:2024-01-22"
 
 
-def get_signal(adds: int = 1) -> bknb.Signal:  # noqa: ARG001 -- manage has the same parameter
+def get_signal(adds: int = 1) -> bknb.Signal:  # manage has the same parameter
     return bknb.Signal(side="long")
 
 
@@ -60,9 +60,7 @@ def world() -> World:
     managed = bknb.add_strategy("adder", get_signal=get_signal, manage=manage, interval="8h")
     never = bknb.add_strategy("holder", get_signal=lambda: bknb.Signal(side="long", minute_estimated_time=1920),
                               interval="8h")  # fmt: skip
-    added, plain = (
-        bknb.backtest("BTCUSDT", strategy=each, exchange="demo", frame=FRAME) for each in (managed, never)
-    )
+    added, plain = (bknb.backtest("BTCUSDT", strategy=each, exchange="demo", frame=FRAME) for each in (managed, never))
     asked: dict[str, Any] = {"params": {"adds": [1, 0]}, "exchange": "demo", "metric": "equity_final"}
     return World(
         added=added,
@@ -70,9 +68,7 @@ def world() -> World:
         sweep=bknb.sweep(managed, symbol="BTCUSDT", frame=FRAME, **asked),
         both=bknb.sweep(managed, symbol=["BTCUSDT", "ETHUSDT"], frame="2024-01-01:2024-01-04", **asked),
         walk=bknb.walk_forward(managed, frame="2024-01-01:2024-01-07", train="2d", test="2d", **asked),
-        walker=bknb.walker(
-            "BTCUSDT", strategies=[managed, never], exchange="demo", frame=FRAME, metric="equity_final"
-        ),
+        walker=bknb.walker("BTCUSDT", strategies=[managed, never], exchange="demo", frame=FRAME, metric="equity_final"),
     )
 
 
@@ -89,6 +85,12 @@ def proposal(world: World) -> Proposal:
 
 def view(world: World) -> RunView:
     return _view_of_result(world.added)
+
+
+def refused(ask: Callable[[], object]) -> str:
+    with pytest.raises(bknb.DataError) as error:
+        ask()
+    return str(error.value)
 
 
 DOORS: dict[str, Callable[[World], str]] = {
@@ -125,10 +127,10 @@ DOORS: dict[str, Callable[[World], str]] = {
     "dashboard: equity": lambda world: str(panel_data.equity_panel(view(world))),
     "dashboard: comparison": lambda world: str(panel_data.table_panel(_view_of_comparison(world.walker), "walker")),
     "lines of live runs": lambda world: total_text(world.added.run_record.records.closed),
-    "equity": lambda world: str(pytest.raises(bknb.DataError, lambda: world.added.equity).value),
-    "returns": lambda world: str(pytest.raises(bknb.DataError, world.added.returns).value),
-    "calendar": lambda world: str(pytest.raises(bknb.DataError, world.added.calendar).value),
-    "drawdowns": lambda world: str(pytest.raises(bknb.DataError, world.added.drawdowns).value),
+    "equity": lambda world: refused(lambda: world.added.equity),
+    "returns": lambda world: refused(world.added.returns),
+    "calendar": lambda world: refused(world.added.calendar),
+    "drawdowns": lambda world: refused(world.added.drawdowns),
 }
 
 

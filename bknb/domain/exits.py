@@ -105,28 +105,30 @@ def holding_minute(state: Holding, given: Minute, rules: Rules) -> Step:
         end = model.exit(signal, given)
     if end is not None:
         return _close_plain(state, given.t, given.price, end, rules)
+    high, low = model.extremes(given)
+    held = msgspec.structs.replace(state, highest=max(state.highest, high), lowest=min(state.lowest, low))
+    return survived(held, given, rules)
+
+
+def survived(state: Holding, given: Minute, rules: Rules, events: tuple[Event, ...] = ()) -> Step:
+    """A minute that an open position survived, with its milestones; the way is that to its declared levels."""
+    signal = state.signal
     side, percent = progress(signal, given.price)
-    passed = state.profit_level if side == "profit" else state.loss_level
-    levels = passed_levels(percent, passed)
-    where = labels(rules) if levels or rules.quiet else {}
-    events: tuple[Event, ...] = tuple(
+    levels = passed_levels(percent, state.profit_level if side == "profit" else state.loss_level)
+    if not levels and not rules.quiet:
+        return Step(state, events)
+    where = labels(rules)
+    events += tuple(
         Milestone(**where, when=given.t, price=given.price, side=side, level=level, signal=signal) for level in levels
     )
     if levels:
-        passed = levels[-1]
-    high, low = model.extremes(given)
-    held = msgspec.structs.replace(
-        state,
-        highest=max(state.highest, high),
-        lowest=min(state.lowest, low),
-        profit_level=passed if side == "profit" else state.profit_level,
-        loss_level=passed if side == "loss" else state.loss_level,
-    )
+        reached = {"profit_level": levels[-1]} if side == "profit" else {"loss_level": levels[-1]}
+        state = msgspec.structs.replace(state, **reached)
     if rules.quiet:
         tp, sl = (percent, 0.0) if side == "profit" else (0.0, percent)
         active = Active(**where, when=given.t, price=given.price, signal=signal, percent_tp=tp, percent_sl=sl)
         events = (*events, active)
-    return Step(held, events)
+    return Step(state, events)
 
 
 def _is_before(when: int, leaving: Leaving) -> bool:
@@ -173,7 +175,8 @@ def holding_halt(state: Holding, given: Halt, rules: Rules) -> Step:
     from .managed_minute import without_adds
 
     rest = [order for order, _ in book.resting]
-    return without_adds(state, book, rest, given.when, given.price, given.reason, rules)
+    held, _, events = without_adds(state, book, rest, given.when, given.price, given.reason, rules)
+    return Step(held, events)
 
 
 def due(state: State, rules: Rules) -> int:
@@ -192,13 +195,9 @@ def due(state: State, rules: Rules) -> int:
         if state.leaving is not None:
             deadline = deadline_of(state)
             return deadline if _is_before(deadline, state.leaving) else NEVER
-        minutes = state.signal.minute_estimated_time
+        moment = deadline_of(state)
         if state.book is not None:
-            moment = min(deadline_of(state), book_timeout(state.book))
-        elif minutes is None:
-            moment = NEVER
-        else:
-            moment = state.signal.pending_at + minutes * MINUTE_MS
+            moment = min(moment, book_timeout(state.book))
     elif isinstance(state, Opening | Waiting):
         moment = timeout_of(state.signal, rules)
     else:
@@ -211,19 +210,15 @@ def holding_boundary(state: Holding, given: Boundary, rules: Rules) -> Step:
     """What the clock ends of an open position: the position, or adds that rest."""
     if given.when < due(state, rules):
         return Step(state)
-    book = state.book
-    if not (over := frame_over(given.when, rules)) and given.when < deadline_of(state):
-        from .managed_minute import timed_out
-
-        assert book is not None  # nothing else is due  # noqa: S101
-        return timed_out(state, book, given.when, given.price, rules)
+    over = frame_over(given.when, rules)
     before: tuple[Event, ...] = ()
-    if not over and book is not None and book_timeout(book) <= given.when:
+    ends = over or given.when >= deadline_of(state)
+    if not over and state.book is not None and book_timeout(state.book) <= given.when:
         from .managed_minute import timed_out
 
-        out = timed_out(state, book, given.when, given.price, rules)
-        assert isinstance(out.state, Holding)  # noqa: S101
-        state, before = out.state, out.events
+        state, _, before = timed_out(state, state.book, given.when, given.price, rules)
+    if not ends:
+        return Step(state, before)
     reason: CloseReason = rules.model.frame_end_close if over else "time_expired"
     leaving = Leaving(reason=reason, decided_at=given.when, not_before=earliest_fill(given), price=given.price)
     return Step(msgspec.structs.replace(state, leaving=leaving), before)

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import msgspec
 
 from .execution import Exit, Minute
+from .exits import survived
 from .fill_run import FillRun
 from .levels import (
     StopInForce,
@@ -22,9 +23,8 @@ from .levels import (
     stop_in_force,
     trail_level,
 )
-from .milestones import passed_levels, progress
 from .position_book import PositionBook, PositionOrder, book_timeout
-from .signal import Active, AddCancelled, CancelReason, Event, Milestone
+from .signal import AddCancelled, CancelReason, Event
 from .states import Holding, Rules, SkippedMinutes, Step, after_frame, labels, quiet_minute
 
 
@@ -49,7 +49,9 @@ def _seen(state: Holding, book: PositionBook, high: float, low: float) -> Holdin
     )
 
 
-def timed_out(state: Holding, book: PositionBook, when: int, price: float, rules: Rules) -> Step:
+def timed_out(
+    state: Holding, book: PositionBook, when: int, price: float, rules: Rules
+) -> tuple[Holding, PositionBook, tuple[Event, ...]]:
     """Take back the resting adds whose time has passed at ``when`` (UTC ms)."""
     over = [order for order in book.orders if order.until is not None and order.until <= when]
     return without_adds(state, book, over, when, price, "timeout", rules)
@@ -58,8 +60,8 @@ def timed_out(state: Holding, book: PositionBook, when: int, price: float, rules
 def without_adds(
     state: Holding, book: PositionBook, adds: Iterable[PositionOrder], when: int, price: float, reason: CancelReason,
     rules: Rules, *, note: str = "",
-) -> Step:  # fmt: skip
-    """Take back adds that no candle has filled."""
+) -> tuple[Holding, PositionBook, tuple[Event, ...]]:  # fmt: skip
+    """Take back adds that no candle has filled: the position, its book, and what is told of them."""
     gone = {order.number: order for order in adds}
     kept = tuple(order for order in book.orders if order.number not in gone)
     book = msgspec.structs.replace(book, orders=kept, adds=book.adds - len(gone))
@@ -77,7 +79,7 @@ def without_adds(
         )
         for order in gone.values()
     )
-    return Step(msgspec.structs.replace(state, book=book), events)
+    return msgspec.structs.replace(state, book=book), book, events
 
 
 def managed_minute(state: Holding, book: PositionBook, given: Minute, rules: Rules, *, entered: bool = False) -> Step:
@@ -94,11 +96,7 @@ def managed_minute(state: Holding, book: PositionBook, given: Minute, rules: Rul
         return run.close(Exit(state.leaving.reason, given.open, ambiguous=False), note=state.leaving.note)
     before: tuple[Event, ...] = ()
     if not model.fills_at_open and book_timeout(book) <= given.t:
-        out = timed_out(state, book, given.t, given.price, rules)
-        before = out.events
-        assert isinstance(out.state, Holding)  # noqa: S101
-        assert out.state.book is not None  # noqa: S101
-        state, book = out.state, out.state.book
+        state, book, before = timed_out(state, book, given.t, given.price, rules)
     if not model.can_fill(given):
         return Step(state, before + quiet_minute(state.signal, given, rules))
     minute = _ManagedMinute(FillRun(state, book, given.t, given.price, rules), given, entered=entered)
@@ -237,7 +235,7 @@ class _ManagedMinute:
         run.events.extend(
             moved_events(labels(rules), minute.t, minute.price, state.signal, book, best, began, tick=rules.tick)
         )
-        return _with_milestones(msgspec.structs.replace(state, book=book), minute, rules, tuple(run.events))
+        return survived(msgspec.structs.replace(state, book=book), minute, rules, tuple(run.events))
 
     def _raised_over_itself(self, book: PositionBook, best: float) -> bool:
         """Whether the candle's own extreme moves the trailing stop to where its other extreme was, or beyond."""
@@ -245,24 +243,3 @@ class _ManagedMinute:
             return False
         raised = self.sign * trail_level(book.trailing, self.sign, best, self.run.rules.tick)
         return raised >= self.adverse and (self.level is None or raised > self.level)
-
-
-def _with_milestones(state: Holding, given: Minute, rules: Rules, events: tuple[Event, ...]) -> Step:
-    """The milestones of a minute a managed position survived; the way is that to its declared levels."""
-    signal = state.signal
-    side, percent = progress(signal, given.price)
-    passed = state.profit_level if side == "profit" else state.loss_level
-    levels = passed_levels(percent, passed)
-    events += tuple(
-        Milestone(**labels(rules), when=given.t, price=given.price, side=side, level=level, signal=signal)
-        for level in levels
-    )
-    if levels:
-        reached = {"profit_level": levels[-1]} if side == "profit" else {"loss_level": levels[-1]}
-        state = msgspec.structs.replace(state, **reached)
-    if rules.quiet:
-        tp, sl = (percent, 0.0) if side == "profit" else (0.0, percent)
-        events += (
-            Active(**labels(rules), when=given.t, price=given.price, signal=signal, percent_tp=tp, percent_sl=sl),
-        )
-    return Step(state, events)

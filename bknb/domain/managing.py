@@ -285,10 +285,8 @@ def _carried_out(state: Holding, judged: _Judged, given: Managed, rules: Rules, 
     held = msgspec.structs.replace(state, book=book)
     if judged.cancels is not None:
         waiting = [order for order in book.orders if order.kind == "add"]
-        out = without_adds(held, book, waiting, when, price, given.source, rules, note=judged.cancels.note)
-        assert isinstance(out.state, Holding)  # noqa: S101
-        assert out.state.book is not None  # noqa: S101
-        held, book, events = out.state, out.state.book, events + out.events
+        held, book, told = without_adds(held, book, waiting, when, price, given.source, rules, note=judged.cancels.note)
+        events += told
     parts, adds = orders_of(held, book.number, judged.sizes, given, rules)
     book = msgspec.structs.replace(book, number=book.number + len(judged.sizes))
     held = msgspec.structs.replace(held, book=book)

@@ -100,6 +100,7 @@ FIRST_CANCEL: Final = TIMEOUT
 """Reasons from here on are cancellations: their result is NaN."""
 
 MARKET_ORDER, LIMIT, STOP_ENTRY = range(3)  # kinds of entry orders
+_NOWHERE: Final = 1 << 20  # the bit of a stop entry without its level
 _OVER, _FULL, _UNDECLARED = range(3)  # why the loop comes back
 _ENDED, _KINDS_FOUND, _WHEN, _LEAVING = range(4)  # places of what it goes on with
 RESTS, AT_OPEN, AT_LEVEL, STOPPED_OUT, REJECTED = range(5)  # what a minute does with an entry order
@@ -234,22 +235,27 @@ def _broken(
     side: int, kind: int, price: float, target: float, stop: float, minutes: float, level: float, rules: Any
 ) -> int:
     """The rules of ``domain.validation`` that are broken, a bit for each; 0 for none."""
-    broken = 0 if side in (1, -1) else 1
-    broken |= _no_price(price) << 1 | _no_price(target) << 3 | _no_price(stop) << 5
-    nowhere = kind == STOP_ENTRY and np.isnan(level)  # a stop entry without its level
-    if nowhere:
-        level = price
-    elif kind != MARKET_ORDER:
-        broken |= _no_price(level) << 7
-    is_number = broken == 0
-    broken |= nowhere << 20
+    broken = _broken_entry(side, kind, price, level) | _no_price(target) << 3 | _no_price(stop) << 5
+    is_number = broken & ~_NOWHERE == 0
     broken |= _broken_minutes(minutes, rules)
     if not is_number:
         return broken
-    entry = price if kind == MARKET_ORDER else level
-    broken |= (side * (target - entry) <= 0) << 12 | (side * (entry - stop) <= 0) << 13
-    at_market = kind == STOP_ENTRY or side * (price - entry) <= 0  # the market may be where it fills
-    if at_market:
+    return broken | _broken_levels(side, kind, price, target, stop, level, rules)
+
+
+def _broken_entry(side: int, kind: int, price: float, level: float) -> int:
+    """The broken rules on side, market price and level of an entry, a bit for each."""
+    broken = (0 if side in (1, -1) else 1) | _no_price(price) << 1
+    if kind == STOP_ENTRY and np.isnan(level):
+        return broken | _NOWHERE
+    return broken if kind == MARKET_ORDER else broken | _no_price(level) << 7
+
+
+def _broken_levels(side: int, kind: int, price: float, target: float, stop: float, level: float, rules: Any) -> int:
+    """The broken rules on one target and the stop beside the entry, a bit for each."""
+    entry = price if np.isnan(level) else level
+    broken = (side * (target - entry) <= 0) << 12 | (side * (entry - stop) <= 0) << 13
+    if kind == STOP_ENTRY or side * (price - entry) <= 0:  # the market may be where it fills
         broken |= (side * (price - stop) <= 0) << 14 | (side * (target - price) <= 0) << 15
         if rules.fills_at_open and price != entry:
             broken |= _too_near(side, price, target, stop, rules) << 16
@@ -268,33 +274,19 @@ def _broken_declared(
     """``_broken`` of a row that may have a ladder or no level, and declares more; its targets are in ``prices``."""
     if has_ladder and broken_ladder(prices, shares, count):
         return 1 << 21  # the answer cannot be read
-    broken = 0 if side in (1, -1) else 1
-    broken |= _no_price(price) << 1
+    broken = _broken_entry(side, kind, price, level)
     if not has_ladder and not np.isnan(target):
         broken |= _no_price(target) << 3
     if not np.isnan(stop):
         broken |= _no_price(stop) << 5
-    nowhere = kind == STOP_ENTRY and np.isnan(level)
-    if nowhere:
-        level = price
-    elif kind != MARKET_ORDER:
-        broken |= _no_price(level) << 7
-    is_number = broken == 0
-    broken |= nowhere << 20 | broken_exits(book, side, rules.slippage, rules.fee) << 22
+    is_number = broken & ~_NOWHERE == 0
+    broken |= broken_exits(book, side, rules.slippage, rules.fee) << 22
     if not np.isnan(minutes):
         broken |= _broken_minutes(minutes, rules)
     if not is_number:
         return broken
-    entry = price if kind == MARKET_ORDER else level
-    at_market = kind == STOP_ENTRY or side * (price - entry) <= 0
     for i in range(max(count, 1)):  # without a target its stop alone
-        goal = prices[i] if count else np.nan
-        broken |= (side * (goal - entry) <= 0) << 12 | (side * (entry - stop) <= 0) << 13
-        if at_market:
-            broken |= (side * (price - stop) <= 0) << 14 | (side * (goal - price) <= 0) << 15
-            if rules.fills_at_open and price != entry:
-                broken |= _too_near(side, price, goal, stop, rules) << 16
-        broken |= _too_near(side, entry, goal, stop, rules) << 16
+        broken |= _broken_levels(side, kind, price, prices[i] if count else np.nan, stop, level, rules)
     return broken
 
 
@@ -645,7 +637,8 @@ def _go_on(  # noqa: C901 -- one pass, one place
 
 
 _PIECES: Final = (
-    *PIECES, *declared.PIECES, _no_price, _question, _newest_row, _reached, _too_near, _broken_minutes, _broken,
+    *PIECES, *declared.PIECES, _no_price, _question, _newest_row, _reached, _too_near, _broken_minutes,
+    _broken_entry, _broken_levels, _broken,
     _is_undeclared, _broken_declared, _count_refusal, _fill, _write, _write_declared, _write_cancelled, _wait,
     _ended_by_clock, _cancelled_by_clock, _leaves_at, _left, _go_on,
 )  # fmt: skip

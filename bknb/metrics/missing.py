@@ -67,7 +67,8 @@ def lacks_capital(key: str, figures: Mapping[str, Any]) -> bool:
 
     Examples
     --------
-    >>> lacks_capital("equity_final", {"n": 3, "max_drawdown": None}), lacks_capital("n", {"n": 3, "max_drawdown": None})
+    >>> figures = {"n": 3, "max_drawdown": None}
+    >>> lacks_capital("equity_final", figures), lacks_capital("n", figures)
     (True, False)
     """
     return key in OF_ACCOUNT and bool(figures.get("n")) and figures.get("max_drawdown") is None

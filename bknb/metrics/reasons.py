@@ -11,9 +11,10 @@ from .price_profile import MIN_PROFILE_POINTS
 FEW: Final = f"fewer than {GATES.min_trades} trades"
 NO_TRADE: Final = "no trade"
 ADDS: Final = "adds need a capital"
-"""Why there is no account of positions that were added to: how much an add weighs depends on how much money there is."""
+"""Why there is no account of positions that were added to: what an add weighs depends on how much money there is."""
 ADDS_INSTEAD: Final = (
-    "read total_pnl, avg_pnl, sharpe_ratio or the trades: their results are in percent of the first fill of each position"
+    "read total_pnl, avg_pnl, sharpe_ratio or the trades: "
+    "their results are in percent of the first fill of each position"
 )
 """What to read in place of figures of an account."""
 NO_WIN: Final = "no win"

@@ -58,9 +58,7 @@ def positions_of_run(record: RunRecord) -> Positions:
     """
     closed = record.records.closed
     if _added(record):
-        raise DataError(
-            f"{ADDS}: how much an add weighs depends on how much money there is\n{ADDS_INSTEAD}"
-        )
+        raise DataError(f"{ADDS}: how much an add weighs depends on how much money there is\n{ADDS_INSTEAD}")
     still_open = None
     if (signal := _open_signal(record)) is not None:
         settings = record.plan.settings

@@ -276,7 +276,7 @@ class SweepRun:
         return [symbol for symbol in range(len(self.plan.plans)) if self.outcomes[number, symbol].error]
 
     def figures(self, number: int) -> NDArray[np.float64]:
-        """Return the figures of a combination, shape (symbols, len(FIGURES)), as they are ranked; see ``known_figures``."""
+        """Return the figures of a combination, shape (symbols, len(FIGURES)), as ``known_figures`` has them."""
         outcomes = [self.outcomes[number, symbol] for symbol in range(len(self.plan.plans))]
         return known_figures(np.array([outcome.figures for outcome in outcomes]))
 
