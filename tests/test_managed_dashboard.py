@@ -210,12 +210,15 @@ def test_a_trailing_stop_whose_candles_are_gone_goes_on_where_it_is_seen() -> No
             view.take_all(task.events_so_far)
         view.last_ms = task.now
         stops.follow(view, task)
+        facts.append(panel_data.status_panel(view, 0.0)["facts"]["Trailing stop"])
         return ""
 
+    facts: list[str] = []
     play({6.5: look, 7.5: look, 9.5: look}, candles=rows(101, 102, 103, 104), signal=TRAILING)
     (stairs,) = view.stairs  # candles were never set: nothing can be worked out from them
     assert minutes([when for when, _ in stairs]) == [1, 6, 7, 9]
     assert [price for _, price in stairs][1:] == [97.5, 98.5, 100.5]
+    assert facts == ["known from 2024-01-01 00:06 UTC on; the candles before are not held any more"] * 3
 
 
 def test_a_dashboard_of_a_run_that_was_started_again_has_the_levels_of_now() -> None:

@@ -156,7 +156,7 @@ class Table(Generic[T]):
         """Add an item; one of that name is replaced, and a notice says so."""
         self.refuse_second(name, strict=strict)
         if name in self.items:
-            log.info(f"{self.kind} {name!r} replaced")
+            log.info("%s %r replaced", self.kind, name)
         self.items[name] = item
         return item
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
-from ast import literal_eval
 from typing import TYPE_CHECKING, Any, Final
 
 import bknb
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 
 _MODULES: Final = (register, backtest, runs, dashboard, live, share, sweep, compare, data, optimize)
 COMMANDS: Final = tuple(command for module in _MODULES for command, _action in module.MAGICS)
-_STRATEGY: Final = re.compile(r"strategy (.+) replaced\Z")
 _ACTIONS: Final[dict[str, Action]] = {command.name: action for module in _MODULES for command, action in module.MAGICS}
 
 
@@ -108,7 +105,8 @@ class ReplacedNotices(logging.Handler):
         text = record.getMessage()
         if text.endswith(" replaced") and not self.session.quiet:
             echo(text)
-            if (name := _STRATEGY.match(text)) and (goes_on := still_live(literal_eval(name[1]))):
+            kind, name = record.args if isinstance(record.args, tuple) and len(record.args) == 2 else ("", "")
+            if kind == "strategy" and (goes_on := still_live(str(name))):
                 echo(goes_on)
 
 

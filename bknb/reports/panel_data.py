@@ -71,6 +71,9 @@ def status_panel(view: RunView, seconds: float) -> dict[str, Any]:
     facts = {"Last tick": f"{minute_text(view.last_ms)} UTC" if view.last_ms is not None else "none yet"}
     if view.last_price is not None:
         facts["Last price"] = price_text(view.last_price)
+    seen = [level.stop_from for level in view.levels.values() if level.stop_from is not None]
+    if seen:
+        facts["Trailing stop"] = f"known from {minute_text(max(seen))} UTC on; the candles before are not held any more"
     return {
         "title": view.title,
         "status": view.status,

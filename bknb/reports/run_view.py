@@ -88,6 +88,8 @@ class Level:
         Parts and adds of which no event tells.
     trails : bool
         Whether the stop follows the market, as far as events tell.
+    stop_from : int or None
+        From when on its trailing stop was seen (UTC ms), where the candles from its entry on are not held any more.
     """
 
     row: OpenSignal | ScheduledSignal
@@ -101,6 +103,7 @@ class Level:
     parts: tuple[Fill, ...] = ()
     missing: tuple[Fill, ...] = ()
     trails: bool = False
+    stop_from: int | None = None
 
     @staticmethod
     def of(row: OpenSignal | ScheduledSignal, percents: tuple[float, float], price: float, when: int) -> Level:
@@ -610,6 +613,9 @@ class RunView:
             return
         begin = level.since
         (known,) = [one for one in self.stairs if one[0][0] == begin] or [()]
+        if not known:
+            level.stop_from = when
+            self._changed("status")
         if not known or (known[-1][1] != level.stop and known[-1][0] <= when):
             self.set_stairs([[*(known or [(begin, math.nan)]), (when, level.stop)]])
 

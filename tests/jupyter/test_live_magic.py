@@ -77,12 +77,15 @@ def test_what_is_open_is_decided_about_by_hand(
     for line, text in (
         (f"%live move {hand} --minute-estimated-time 1.5", "must be a whole number or none, got '1.5'"),
         (f"%live move {hand} --price-take-profit {{[(1,2)]}}", "or a variable in braces, such as {ladder}"),
+        (f"%live move {hand} --trailing wide", "quote currency, percent such as 1.5%, none, or a variable in braces"),
         (f"%live open {hand}", "%live open needs --position long or short"),
     ):
         assert text in str(cell(line).error)
     assert ready(f"%live move {hand} --price-stop-loss 31000 --price-take-profit none").out.startswith(
         "quiet on BTCUSDT: moves the levels of long BTCUSDT"
     )
+    assert "moves the levels" in ready(f"%live move {hand} --trailing 1.5%").out
+    assert until(lambda: task.position.price_stop_loss == pytest.approx(0.985 * task.position.best_price))
     assert ready(f"%live reduce {hand} --share 0.5").out.startswith("quiet on BTCUSDT: reduces long BTCUSDT")
     assert ready(f"%live close {hand} --note enough").out.startswith("quiet on BTCUSDT: closes long BTCUSDT")
     assert until(lambda: len(task.trades_so_far) > 0)

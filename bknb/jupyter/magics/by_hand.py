@@ -13,10 +13,13 @@ from .output import echo
 ACTIONS: Final = {
     "close": ("note",),
     "reduce": ("share", "note"),
-    "move": ("price_stop_loss", "price_take_profit", "minute_estimated_time", "loosen"),
+    "move": ("price_stop_loss", "price_take_profit", "trailing", "minute_estimated_time", "loosen"),
     "cancel": ("note",),
     "activate": (),
-    "open": ("position", "price_open", "price_stop_loss", "price_take_profit", "minute_estimated_time", "note"),
+    "open": (
+        *("position", "price_open", "price_stop_loss", "price_take_profit", "trailing", "minute_estimated_time"),
+        "note",
+    ),
     "flatten": ("note",),
 }
 """What can be decided, with the options of each."""
@@ -27,6 +30,7 @@ OPTIONS: Final = (
     Option(name="--price-open", help="with open: a limit; at the market by default"),
     Option(name="--price-stop-loss", help="with move and open: the stop, or none"),
     Option(name="--price-take-profit", help="with move and open: the target, none, or {ladder}"),
+    Option(name="--trailing", help="with move and open: a distance in quote currency, percent such as 1.5%, or none"),
     Option(name="--minute-estimated-time", help="with move and open: minutes after the entry, or none"),
     Option(name="--loosen", help="with move: the stop may become looser", flag=True),
     Option(name="--note", help="free text that travels with the fill"),
@@ -119,10 +123,12 @@ def refuse_without_action(call: Call) -> None:
 
 
 def _value(name: str, given: Any) -> Any:
-    if name not in _NUMBERS or not isinstance(given, str):
+    if name not in {*_NUMBERS, "trailing"} or not isinstance(given, str):
         return given
     if given.lower() == "none":
         return None
+    if name == "trailing":
+        return _trailing(given)
     whole = name == "minute_estimated_time"
     try:
         return int(given) if whole else float(given)
@@ -130,3 +136,13 @@ def _value(name: str, given: Any) -> Any:
         what = "a whole number or none" if whole else "a number"
         what += ", none, or a variable in braces, such as {ladder}" if name == "price_take_profit" else ""
         raise bknb.UsageError(f"--{name.replace('_', '-')} must be {what}, got {given!r}") from None
+
+
+def _trailing(given: str) -> bknb.Trailing:
+    share = given.removesuffix("%")
+    try:
+        number = float(share)
+    except ValueError:
+        what = "a distance in quote currency, percent such as 1.5%, none, or a variable in braces, such as {trailing}"
+        raise bknb.UsageError(f"--trailing must be {what}, got {given!r}") from None
+    return bknb.Trailing(distance=number) if share == given else bknb.Trailing(percent=number)
