@@ -136,7 +136,7 @@ class Cancel(ByName, frozen=True):
     note: str = ""
 
 
-Answer: TypeAlias = Close | Reduce | Add | Move | Cancel | Signal
+PositionAnswer: TypeAlias = Close | Reduce | Add | Move | Cancel | Signal
 _KINDS: Final = (Close, Reduce, Add, Move, Cancel)
 _TEXT: Final = "bknb.Close(), Reduce(), Add(), Move(), Cancel(), or a Signal behind Close() or Cancel()"
 
@@ -144,7 +144,7 @@ _TEXT: Final = "bknb.Close(), Reduce(), Add(), Move(), Cancel(), or a Signal beh
 class Answers(NamedTuple):
     """The answers that could be read, in order, and why others could not; ``text`` is all of it for messages."""
 
-    answers: tuple[Answer, ...]
+    answers: tuple[PositionAnswer, ...]
     faults: tuple[Reason, ...]
     text: str
 
@@ -159,7 +159,7 @@ def read_answers(answer: object) -> Answers:
 Close() or Cancel(); got int: 5'
     """
     given: Sequence[object] = answer if isinstance(answer, list | tuple) else (answer,)
-    answers: list[Answer] = []
+    answers: list[PositionAnswer] = []
     faults: list[Reason] = []
     for one in given:
         read = _read(one)
@@ -170,7 +170,7 @@ Close() or Cancel(); got int: 5'
     return Answers(tuple(answers), tuple(faults), shown(answer, 400))
 
 
-def _read(one: object) -> Answer | Reason:
+def _read(one: object) -> PositionAnswer | Reason:
     if isinstance(one, Signal):
         return read_answer(one)
     if not isinstance(one, _KINDS):

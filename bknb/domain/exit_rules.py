@@ -18,7 +18,7 @@ _LONGEST_MEMO: Final = 16_384  # bytes of JSON
 _WHOLE: Final = 100  # percent
 
 
-def is_number(value: object) -> bool:
+def is_finite_number(value: object) -> bool:
     """Whether a value is a finite int or float."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
@@ -30,7 +30,7 @@ def is_number(value: object) -> bool:
 
 def is_positive(value: object) -> bool:
     """Whether a value is a finite number above 0."""
-    return isinstance(value, (int, float)) and is_number(value) and value > 0
+    return isinstance(value, (int, float)) and is_finite_number(value) and value > 0
 
 
 def read_ladder(value: object) -> Ladder | Reason:
@@ -100,7 +100,7 @@ def broken_trailing(trailing: object, *, sign: int, price: float | None, what: s
     elif distance is not None and sign > 0 and price is not None and distance >= price:
         text = f"distance of a trailing stop of a long must be below {what} {price:g}"
         found.append(Reason("trailing", f"{text}, got {distance!r}"))
-    if not is_number(trailing.after) or trailing.after < 0:
+    if not is_finite_number(trailing.after) or trailing.after < 0:
         text = "after of a trailing stop must be a percentage of at least 0"
         found.append(Reason("trailing", f"{text}, got {trailing.after!r}"))
     return found

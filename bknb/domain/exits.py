@@ -9,10 +9,10 @@ import msgspec
 
 from .execution import Exit, Minute
 from .interval import MINUTE_MS
-from .milestones import passed_levels, progress
+from .milestones import survived
 from .pnl import net_percentage, trade_pnl
 from .position_book import NEVER, book_timeout
-from .signal import Active, Closed, CloseReason, Event, Milestone, OpenSignal
+from .signal import Closed, CloseReason, Event, OpenSignal
 from .states import (
     Boundary,
     DataEnd,
@@ -108,27 +108,6 @@ def holding_minute(state: Holding, given: Minute, rules: Rules) -> Step:
     high, low = model.extremes(given)
     held = msgspec.structs.replace(state, highest=max(state.highest, high), lowest=min(state.lowest, low))
     return survived(held, given, rules)
-
-
-def survived(state: Holding, given: Minute, rules: Rules, events: tuple[Event, ...] = ()) -> Step:
-    """A minute that an open position survived, with its milestones; the way is that to its declared levels."""
-    signal = state.signal
-    side, percent = progress(signal, given.price)
-    levels = passed_levels(percent, state.profit_level if side == "profit" else state.loss_level)
-    if not levels and not rules.quiet:
-        return Step(state, events)
-    where = labels(rules)
-    events += tuple(
-        Milestone(**where, when=given.t, price=given.price, side=side, level=level, signal=signal) for level in levels
-    )
-    if levels:
-        reached = {"profit_level": levels[-1]} if side == "profit" else {"loss_level": levels[-1]}
-        state = msgspec.structs.replace(state, **reached)
-    if rules.quiet:
-        tp, sl = (percent, 0.0) if side == "profit" else (0.0, percent)
-        active = Active(**where, when=given.t, price=given.price, signal=signal, percent_tp=tp, percent_sl=sl)
-        events = (*events, active)
-    return Step(state, events)
 
 
 def _is_before(when: int, leaving: Leaving) -> bool:

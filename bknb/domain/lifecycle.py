@@ -88,7 +88,7 @@ from .states import (
     signal_id,
     signals_of,
 )
-from .story import check, story
+from .story import story
 
 __all__ = [
     "Activate",
@@ -116,7 +116,6 @@ __all__ = [
     "Step",
     "Verdict",
     "Waiting",
-    "check",
     "due",
     "rejection",
     "signal_id",

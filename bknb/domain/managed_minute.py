@@ -13,7 +13,6 @@ from collections.abc import Iterable
 import msgspec
 
 from .execution import Exit, Minute
-from .exits import survived
 from .fill_run import FillRun
 from .levels import (
     StopInForce,
@@ -23,6 +22,7 @@ from .levels import (
     stop_in_force,
     trail_level,
 )
+from .milestones import survived
 from .position_book import PositionBook, PositionOrder, book_timeout
 from .signal import AddCancelled, CancelReason, Event
 from .states import Holding, Rules, SkippedMinutes, Step, after_frame, labels, quiet_minute

@@ -14,8 +14,7 @@ import msgspec
 
 from ..errors import InvalidTransition
 from .answer_sizes import implied_size, orders_of, size_before, sized
-from .answers import Add, Cancel, Close, Move, Reduce
-from .answers import Answer as ManageAnswer
+from .answers import Add, Cancel, Close, Move, PositionAnswer, Reduce
 from .entries import answered, cancel, refusal
 from .execution import Exit
 from .exit_rules import is_positive
@@ -160,7 +159,7 @@ def _rejected(given: Managed, reasons: list[Reason], rules: Rules) -> tuple[Reje
     return (Rejected(**labels(rules), when=given.when, price=given.price, reasons=tuple(reasons), signal=text),)
 
 
-def _judge(judged: _Judged, answer: ManageAnswer, state: Holding, given: Managed, rules: Rules) -> None:
+def _judge(judged: _Judged, answer: PositionAnswer, state: Holding, given: Managed, rules: Rules) -> None:
     reasons = judged.reasons
     note: object = answer.note if not isinstance(answer, Move) else ""
     if not isinstance(note, str) or text_fault(note, lines=True) is not None:

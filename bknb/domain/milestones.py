@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
-from .signal import OpenSignal
+import msgspec
+
+from .execution import Minute
+from .signal import Active, Event, Milestone, OpenSignal
+from .states import Holding, Rules, Step, labels
 
 LEVEL_STEP: Final = 10
 
@@ -50,3 +54,24 @@ def passed_levels(percent: float, reached: int) -> range:
     [20, 30]
     """
     return range(reached + LEVEL_STEP, int(percent // LEVEL_STEP) * LEVEL_STEP + 1, LEVEL_STEP)
+
+
+def survived(state: Holding, given: Minute, rules: Rules, events: tuple[Event, ...] = ()) -> Step:
+    """A minute that an open position survived, with its milestones; the way is that to its declared levels."""
+    signal = state.signal
+    side, percent = progress(signal, given.price)
+    levels = passed_levels(percent, state.profit_level if side == "profit" else state.loss_level)
+    if not levels and not rules.quiet:
+        return Step(state, events)
+    where = labels(rules)
+    events += tuple(
+        Milestone(**where, when=given.t, price=given.price, side=side, level=level, signal=signal) for level in levels
+    )
+    if levels:
+        reached = {"profit_level": levels[-1]} if side == "profit" else {"loss_level": levels[-1]}
+        state = msgspec.structs.replace(state, **reached)
+    if rules.quiet:
+        tp, sl = (percent, 0.0) if side == "profit" else (0.0, percent)
+        active = Active(**where, when=given.t, price=given.price, signal=signal, percent_tp=tp, percent_sl=sl)
+        events = (*events, active)
+    return Step(state, events)

@@ -104,11 +104,11 @@ class Signal(ByName, frozen=True, kw_only=True):
         given = {name: getattr(self, name) for name in self.__struct_fields__}
         if self.side == self.position:
             del given["side"]
-        shown = (f"{name}={value!r}" for name, value in given.items() if name not in _NEW or value is not None)
+        shown = (f"{name}={value!r}" for name, value in given.items() if name not in _WHEN_GIVEN or value is not None)
         return f"Signal({', '.join(shown)})"
 
 
-_NEW: Final = ("trailing", "breakeven", "side", "memo")  # left out of the text of a signal that has none
+_WHEN_GIVEN: Final = ("trailing", "breakeven", "side", "memo")
 
 
 def _limit() -> EntryKind:

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from ..config import Settings
-from .answers import Answer as ManageAnswer
+from .answers import PositionAnswer
 from .execution import Entry, ExecutionModel, Minute
 from .formatting import stamp_text
 from .interval import MINUTE_MS
@@ -258,7 +258,7 @@ class Managed(NamedTuple):
         Who answered; it is the reason of what comes of it.
     """
 
-    answers: tuple[ManageAnswer, ...]
+    answers: tuple[PositionAnswer, ...]
     price: float
     when: int
     close: float

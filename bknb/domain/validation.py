@@ -14,7 +14,7 @@ from .exit_plan import Breakeven, Trailing
 from .exit_rules import (
     broken_breakeven,
     broken_trailing,
-    is_number,
+    is_finite_number,
     is_positive,
     memo_text,
     read_ladder,
@@ -151,7 +151,7 @@ def broken_rules(signal: Signal, *, price: float, model: ExecutionModel, setting
     elif signal.side is not None and signal.side != position:
         text = "side is another name for position; give one of them"
         found.append(Reason("position", f"{text}, got position={position!r}, side={signal.side!r:.60}"))
-    if not is_number(price) or price <= 0:
+    if not is_finite_number(price) or price <= 0:
         found.append(Reason("price", f"the average price must be a finite number above 0, got {price!r}"))
     found += _broken_prices(signal)
     found += broken_lifetime(signal.minute_estimated_time, settings)
@@ -180,7 +180,7 @@ def _broken_prices(signal: Signal) -> list[Reason]:
             continue
         if value is None:
             continue
-        if not is_number(value):
+        if not is_finite_number(value):
             found.append(Reason("finite", f"{name} must be a finite number, got {value!r} ({type(value).__name__})"))
         elif value <= 0:
             found.append(Reason("positive", f"{name} must be above 0, got {value!r}"))

@@ -203,8 +203,9 @@ def add_strategy(
         Functions by name (``on_open``, ``on_close``, …), each called with the event.
     manage
         A function that is asked about a position that is open, or a signal that waits: any of ``ctx``, ``symbol``,
-        ``when``, ``price`` and ``position`` by name; sync or async. It returns ``None``, or one or a list of
-        ``bknb.Close``, ``Reduce``, ``Add``, ``Move``, ``Cancel``, and a ``Signal`` behind a ``Close``.
+        ``when``, ``price``, ``position`` and the parameters of the strategy by name; sync or async. It returns
+        ``None``, or one or a list of ``bknb.Close``, ``Reduce``, ``Add``, ``Move``, ``Cancel``, and a ``Signal`` behind
+        a ``Close``.
     manage_interval
         ``manage`` is asked once per slot of this interval; ``None``: of ``interval``.
     strict

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from ..market.window import Window
 
 
-class _About(NamedTuple):
+class _ManageQuestion(NamedTuple):
     """A question to ``manage``: whom to ask, about what, average price, last close, whether entries are taken."""
 
     ask: Manage
@@ -135,7 +135,7 @@ class StrategyLoop:
         rules = self.rules
         return Context(rules.symbol, when, rules.mode, self._newest, self._average, self.window.source)
 
-    async def ask(self, when: int, *, patient: bool = False, about: _About | None = None) -> None:
+    async def ask(self, when: int, *, patient: bool = False, about: _ManageQuestion | None = None) -> None:
         """Ask the strategy at a moment at which nothing is open or scheduled, and act on its answer.
 
         What the strategy raises is counted as a failure and ends nothing.
@@ -227,7 +227,7 @@ class StrategyLoop:
                 assert isinstance(state, Holding | Waiting)  # nothing else is managed  # noqa: S101
                 price = self._average_or(close, when, patient=patient)
                 position = position_view(state, when, price, self.rules)
-                await self.ask(when, patient=patient, about=_About(ask, position, price, close, entries))
+                await self.ask(when, patient=patient, about=_ManageQuestion(ask, position, price, close, entries))
                 known = self.known_at
                 if not self._left_out or known is None or known > when:
                     return
@@ -254,7 +254,7 @@ class StrategyLoop:
             return None if state.leaving is not None else state.signal.pending_at + MINUTE_MS
         return state.signal.scheduled_at + MINUTE_MS if isinstance(state, Waiting) else None
 
-    async def _managed(self, answer: object, when: int, price: float, about: _About) -> None:
+    async def _managed(self, answer: object, when: int, price: float, about: _ManageQuestion) -> None:
         answers, faults, text = read_answers(answer)
         decided_at, entry_at = self.decided_at(when, "exit"), self.decided_at(when, "entry")
         await self.take(Managed(answers, price, when, about.close, faults, text, decided_at, entry_at, about.entries))

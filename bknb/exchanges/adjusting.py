@@ -11,8 +11,8 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..errors import BadCandle, DataError, UsageError
 from ..market.candles import Candles
-from .column_names import KEYS, plain_name
-from .time_units import read_times, to_utc
+from ..market.column_names import KEYS, plain_name
+from ..market.time_units import read_times, to_utc
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from ..domain.formatting import number_text
 from ..domain.gates import GATES
 from ..errors import UnknownName
-from ..metrics.daily_returns import made_larger
 from ..reports.progress_text import compounded
 from ..research.deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio
 from .prompt import Message, Range, Shown
@@ -129,7 +128,7 @@ def ranked(passed: Sequence[Passed], *, earlier: int) -> list[Proposal]:
     def place(entry: tuple[Passed, list[float], DeflatedSharpe]) -> tuple[bool, bool, float, bool, float]:
         each, sample, chance = entry
         few = chance.deflated is None
-        added = each.test.result is not None and made_larger(each.test.result.trades)
+        added = each.test.result is not None and _total_return(each.test.result) is None
         total = sum(sample) if added else compounded(sample)
         return (bool(each.test.objections), few, -(chance.deflated or 0.0), added, -total)
 

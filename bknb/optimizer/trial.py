@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ..config import Settings
-from ..domain.answers import Answer
+from ..domain.answers import PositionAnswer
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS, floor_to
 from ..domain.signal import Signal
@@ -137,7 +137,7 @@ class DraftTrials:
         def recorded(ctx: Any) -> Signal | None:
             return answers.get(ctx.when_ms)
 
-        def manage(ctx: Any) -> list[Answer] | None:
+        def manage(ctx: Any) -> list[PositionAnswer] | None:
             return received(managed[ctx.when_ms]) if ctx.when_ms in managed else None
 
         source = FrameSource({self.symbol: candles}, name=self.exchange.name)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from ..domain.answers import Answer
+from ..domain.answers import PositionAnswer
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms, slot_after
 from ..domain.lifecycle import Holding, Waiting
@@ -57,7 +57,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Managed:
+class ManageAsked:
     """The answer of ``manage`` that was asked again.
 
     Attributes
@@ -95,7 +95,7 @@ class Managed:
     when_ms: int
     position: HeldPosition
     answer: object
-    answers: tuple[Answer, ...]
+    answers: tuple[PositionAnswer, ...]
     events: tuple[Event, ...] = ()
     reasons: tuple[Reason, ...] = ()
     diverged: str = ""

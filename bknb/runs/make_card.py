@@ -16,7 +16,7 @@ from ..provenance.source_code import Code, read_code
 from ..provenance.strategy_hash import functions_of
 from ..provenance.value_text import value_text
 from ..version import __version__
-from .result_tables import without_new_columns
+from .result_tables import without_managed_columns
 
 if TYPE_CHECKING:
     from ..engine.plan import Plan
@@ -45,7 +45,7 @@ def card_of(result: Result) -> Card:
     record = result.run_record
     plan, code = record.plan, record.code or code_of(record.plan)
     outcome = outcome_of(
-        [without_new_columns(row) for row in result.rows()],
+        [without_managed_columns(row) for row in result.rows()],
         trades=len(result.trades),
         rejected=len(result.rejected),
         refused=len(result.refused),

@@ -40,8 +40,7 @@ from ..domain.signal import (
     Signal,
     key_of,
 )
-from ..domain.states import AskingAdds
-from ..domain.states import Managed as ManageInput
+from ..domain.states import AskingAdds, Managed
 from ..domain.validation import read_answer
 from ..engine.call_by_name import calling_by_name, managing_by_name
 from ..engine.lookup import get_risk
@@ -53,7 +52,7 @@ from ..errors import NotEnoughData, UsageError
 from ..market.strategy_context import Context, current
 from ..reports.managed_marks import fills_between
 from ..reports.signal_story import story_of
-from .held_moment import Held, Managed, held_at, reasons_of
+from .held_moment import Held, ManageAsked, held_at, reasons_of
 from .nested_loop import run_here
 from .stop_table import stop_at
 
@@ -247,7 +246,7 @@ class Moment:
 
     # --- asking -------------------------------------------------------------------------------------------------
 
-    def manage(self, function: Callable[..., Any] | None = None) -> Managed:
+    def manage(self, function: Callable[..., Any] | None = None) -> ManageAsked:
         """Ask ``manage`` again about what was open or waited at this moment, in this thread.
 
         Parameters
@@ -258,7 +257,7 @@ class Moment:
 
         Returns
         -------
-        Managed
+        ManageAsked
             The answer, and what the run would make of it.
 
         Raises
@@ -287,16 +286,16 @@ class Moment:
         finally:
             current.reset(token)
 
-    def _managed(self, strategy: Strategy, held: Held, answer: object) -> Managed:
+    def _managed(self, strategy: Strategy, held: Held, answer: object) -> ManageAsked:
         """Return the outcome of an answer of ``manage`` by the rules of the run."""
         rules = self._record.rules
         assert rules is not None  # a backtest has them  # noqa: S101
         answers, faults, text = read_answers([] if answer is None else answer)
-        given = ManageInput(answers, self.price, self.when_ms, held.close, faults, text)
+        given = Managed(answers, self.price, self.when_ms, held.close, faults, text)
         made = step(held.state, given, rules) if answer is not None else Step(held.state)
         while isinstance(made.state, AskingAdds):
             made = step(made.state, self._verdict(strategy, made.commands[0]), rules)
-        return Managed(
+        return ManageAsked(
             when_ms=self.when_ms,
             position=held.position,
             answer=answer,

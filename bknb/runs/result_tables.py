@@ -97,16 +97,16 @@ def trade_row(event: Closed) -> dict[str, Any]:
     }
 
 
-def without_new_columns(row: Mapping[str, Any]) -> dict[str, Any]:
+def without_managed_columns(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row as bknb 0.1.0 had it, where there is nothing more to say: the digest of an outcome is made of these.
 
     That is so for one entry and one exit, and no candle in doubt about a trailing stop.
     """
     plain = row.get("fills", 2) == 2 and not row.get("ambiguous_trails")
-    return {name: value for name, value in row.items() if not plain or name not in _MANAGED}
+    return {name: value for name, value in row.items() if not plain or name not in _MANAGED_COLUMNS}
 
 
-_MANAGED = frozenset(TRADE_COLUMNS[TRADE_COLUMNS.index("fills") :])
+_MANAGED_COLUMNS = frozenset(TRADE_COLUMNS[TRADE_COLUMNS.index("fills") :])
 
 
 def cancelled_row(event: Cancelled) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ..metrics.definitions import lower_is_better
 from ..provenance.strategy_hash import running
 from ..sweeps.evaluate import Evaluator, frame_days, prepare
 from ..sweeps.sweep_run import SweepRun
+from ..sweeps.symbol_means import added_on
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -232,7 +233,7 @@ class SweepResult:
     @cached_property
     def with_adds(self) -> tuple[int, ...]:
         """Combinations that added to a position on some symbol: they have no figure that compounds."""
-        return tuple(self._run.with_adds())
+        return tuple(number for number in self._complete if added_on(self._run.figures(number)).any())
 
     @cached_property
     def returns(self) -> pd.DataFrame:

@@ -7,14 +7,16 @@ from typing import Any, Final
 
 import msgspec
 
-from ..domain.answers import Add, Answer, Cancel, Close, Move, Reduce
+from ..domain.answers import Add, Cancel, Close, Move, PositionAnswer, Reduce
 from ..domain.signal import Signal
 from .process import ManageAnswer
 
-_KINDS: Final[dict[str, type[Answer]]] = {kind.__name__: kind for kind in (Close, Reduce, Add, Move, Cancel, Signal)}
+_KINDS: Final[dict[str, type[PositionAnswer]]] = {
+    kind.__name__: kind for kind in (Close, Reduce, Add, Move, Cancel, Signal)
+}
 
 
-def sent(answers: Iterable[Answer]) -> tuple[ManageAnswer, ...]:
+def sent(answers: Iterable[PositionAnswer]) -> tuple[ManageAnswer, ...]:
     """Answers as plain values.
 
     Raises
@@ -30,7 +32,7 @@ def sent(answers: Iterable[Answer]) -> tuple[ManageAnswer, ...]:
     return tuple(ManageAnswer(kind=type(one).__name__, values=msgspec.to_builtins(one)) for one in answers)
 
 
-def received(answers: Iterable[ManageAnswer]) -> list[Answer]:
+def received(answers: Iterable[ManageAnswer]) -> list[PositionAnswer]:
     """The answers again; whatever is none is left out.
 
     Examples
@@ -38,7 +40,7 @@ def received(answers: Iterable[ManageAnswer]) -> list[Answer]:
     >>> received(sent([Reduce(0.5), Move(price_take_profit=[(104.0, 0.5)])]))
     [Reduce(share=0.5, of='now', note=''), Move(price_take_profit=[(104.0, 0.5)], loosen=False)]
     """
-    made: list[Answer] = []
+    made: list[PositionAnswer] = []
     for one in answers:
         kind = _KINDS.get(one.kind)
         if kind is not None:

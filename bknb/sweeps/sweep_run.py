@@ -21,12 +21,11 @@ from ..engine.vectorised import first_row, signal_rows, unsteady_rows
 from ..events import messages, subjects
 from ..kernels.metrics import FIGURES
 from ..market.clock import stopwatch
-from ..metrics.definitions import OF_ACCOUNT
 from ..provenance.strategy_hash import fingerprint, not_compared, params_text
 from .evaluate import Evaluator, Outcome, Prepared, frame_days, goes_compiled, pack_days, prepare, unpack_days
 from .executors import make_executor
 from .search import Params, make_search
-from .symbol_means import added_on, adds_text, known_figures, mean_of_known, missing_symbols
+from .symbol_means import known_figures, mean_of_known, missing_by_adds, missing_symbols
 from .work import Batch, Executor, WorkDir
 
 if TYPE_CHECKING:
@@ -280,23 +279,13 @@ class SweepRun:
         outcomes = [self.outcomes[number, symbol] for symbol in range(len(self.plan.plans))]
         return known_figures(np.array([outcome.figures for outcome in outcomes]))
 
-    def with_adds(self) -> list[int]:
-        """Return the combinations that added to a position on some symbol."""
-        symbols = range(len(self.plan.plans))
-        return [
-            number
-            for number in self.complete()
-            if added_on(np.array([self.outcomes[number, symbol].figures for symbol in symbols])).any()
-        ]
-
     def _warn_of_missing(self) -> None:
         """Warn of what is missing in the ranking: by adds, on symbols that failed, and in means over symbols."""
         complete, symbols = self.complete(), self.plan.symbols
         figures = {number: self.figures(number) for number in complete}
-        if (adds := self.with_adds()) and self.plan.metric in OF_ACCOUNT:
-            self._warn(adds_text(self.plan.metric, len(adds), len(complete)))
         errors = {(number, at): self.outcomes[number, at].error for number in complete for at in range(len(symbols))}
-        for text in missing_symbols(symbols, self.plan.metric, figures, errors):
+        metric = self.plan.metric
+        for text in (*missing_by_adds(metric, figures), *missing_symbols(symbols, metric, figures, errors)):
             self._warn(text)
 
     # --- the ledger -------------------------------------------------------------------------------------------------

@@ -34,19 +34,29 @@ def added_on(figures: NDArray[np.float64]) -> NDArray[np.bool_]:
     return added
 
 
-def adds_text(metric: str, added: int, total: int) -> str:
-    """The warning of a sweep that ranks by a figure that combinations with adds do not have.
+def missing_by_adds(metric: str, figures: Mapping[int, NDArray[np.float64]]) -> list[str]:
+    """The warning of a sweep that ranks by a figure that combinations with adds do not have; none for other figures.
+
+    Parameters
+    ----------
+    metric : str
+    figures : mapping of int to ndarray of float64, shape (symbols, len(FIGURES))
+        The figures of each combination on each symbol; NaN where not available.
 
     Examples
     --------
-    >>> adds_text("equity_final", 2, 6).partition(":")[0]
-    '2 of 6 combinations added to a position and have no equity_final'
+    >>> row = np.ones((1, len(FIGURES)))
+    >>> row[0, FIGURES.index("equity_final")] = np.nan
+    >>> missing_by_adds("equity_final", {0: row, 1: np.ones((1, len(FIGURES)))})[0].partition(":")[0]
+    '1 of 2 combinations added to a position and has no equity_final'
     """
-    them = "combination" if total == 1 else "combinations"
-    return (
-        f"{added:,} of {total:,} {them} added to a position and {'has' if added == 1 else 'have'} no {metric}: {ADDS}. "
-        f"Ranked last; {ADDS_INSTEAD}"
-    )
+    added = sum(bool(added_on(rows).any()) for rows in figures.values())
+    if not added or metric not in OF_ACCOUNT:
+        return []
+    them = "combination" if len(figures) == 1 else "combinations"
+    have = "has" if added == 1 else "have"
+    counted = f"{added:,} of {len(figures):,} {them} added to a position and {have} no {metric}"
+    return [f"{counted}: {ADDS}. Ranked last; {ADDS_INSTEAD}"]
 
 
 def known_figures(figures: NDArray[np.float64]) -> NDArray[np.float64]:
