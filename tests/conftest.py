@@ -35,6 +35,7 @@ settings.load_profile("bknb")
 
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # jsonschema would have it compile forty grammars
 os.environ.pop("PYTEST_ADDOPTS", None)  # read by now, and not meant for every pytest that a test starts
+os.fsync = lambda handle: None  # nobody pulls the plug here, and waiting for the disk takes most of many tests
 
 
 def pytest_configure(config: pytest.Config) -> None:

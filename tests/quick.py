@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 import pytest
 
 
-def first_quick(values: Iterable[Any]) -> list[Any]:
-    """The first value as it is, and every other marked ``slow``.
+def first_quick(values: Iterable[Any], *, kept: int = 1) -> list[Any]:
+    """The first ``kept`` values as they are, and every other marked ``slow``.
 
     For a costly test whose cases take the same path with another parameter. A tuple holds the values of several
     parameters, as in ``pytest.mark.parametrize``.
     """
-    first, *others = values
-    return [
-        first,
-        *(pytest.param(*(each if isinstance(each, tuple) else (each,)), marks=pytest.mark.slow) for each in others),
-    ]
+    values = list(values)
+    return [*values[:kept], *map(_slow, values[kept:])]
+
+
+def some_quick(values: Iterable[Any], quick: Container[Any]) -> list[Any]:
+    """The values that are in ``quick`` as they are, and every other marked ``slow``: as ``first_quick``, for any."""
+    return [value if value in quick else _slow(value) for value in values]
+
+
+def _slow(value: Any) -> Any:
+    return pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.slow)
 
 
 def rest_long(values: Iterable[Any], *, kept: int) -> list[Any]:

@@ -225,6 +225,7 @@ def quarter() -> bknb.Result:
     )
 
 
+@pytest.mark.slow
 def test_ratios_are_those_of_empyrical(quarter: bknb.Result) -> None:
     import empyrical  # takes a second
 
@@ -603,6 +604,7 @@ def test_a_market_with_sessions_has_252_days_a_year() -> None:
     assert result.account["sharpe"] == pytest.approx(returns.mean() / returns.std(ddof=1) * math.sqrt(252), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_no_figure_differs_between_one_run_at_a_time_and_eight() -> None:
     symbols = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT", "ADAUSDT", "DOGEUSDT", "LTCUSDT"]
     about: dict[str, Any] = {"strategy": often, "interval": "1h", "frame": "2024-01-01:2024-02-01"}

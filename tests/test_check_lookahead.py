@@ -18,6 +18,7 @@ import lookahead_cases as cases
 import numpy as np
 import pandas as pd
 import pytest
+from quick import some_quick
 
 import bknb
 from bknb.market.resample import resample
@@ -82,6 +83,7 @@ def raises_at_odd_lengths(candles):
     return by_the_last_change(candles)
 
 
+@pytest.mark.slow
 def test_rows_are_said_to_be_compared_at_as_many_moments_as_they_came():
     every = check(by_the_last_change)
     assert every.rows_compared == every.rows_chosen > 0
@@ -436,12 +438,12 @@ HONEST = [
 ]
 
 
-LONG = [crossing_in_rows, exponential, strength, breakout, several_intervals, finished_days_only, waiting_for_something]
+QUICK = [crossing, a_table_read_honestly]
 
 
 @pytest.mark.parametrize(
     "function",
-    [pytest.param(each, marks=[pytest.mark.slow] if each in LONG else []) for each in HONEST],
+    some_quick(HONEST, QUICK),
     ids=lambda function: getattr(function, "__name__", "Limit"),
 )
 def test_a_strategy_without_look_ahead_passes(function):

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from quick import some_quick
 
 import bknb
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 CASES = sorted((SHARED / "conformance" / "vwap").glob("*.json")) if SHARED.exists() else []
+QUICK = [path for path in CASES if path.stem in ("frame_5m", "real_1h_mixed", "real_15m_limit", "synth_2", "tight")]
 
 
 def candles_of(case: dict[str, Any]) -> pd.DataFrame:
@@ -61,7 +63,7 @@ def told(event: bknb.Closed | bknb.Cancelled) -> dict[str, Any]:
 
 
 @pytest.mark.skipif(not CASES, reason="the recorded results are not here")
-@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", some_quick(CASES, QUICK), ids=lambda path: path.stem)
 def test_vwap_execution_equals_the_recorded_results(path: Path) -> None:
     case = json.loads(path.read_text())
     frame = case["frame"]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from minute_clock import MinuteClock
 from order_events import scheduled
+from quick import first_quick
 from scenarios import MINUTE, ORIGIN, source
 
 import bknb
@@ -270,7 +271,7 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-@pytest.mark.parametrize("life", ["open", "waits"])
+@pytest.mark.parametrize("life", first_quick(["open", "waits"]))
 def test_a_position_of_another_set_up_is_named_and_watched(name: str, life: str) -> None:
     changes, text = CHANGES[name]
     store, fn = MemoryStore(), tuned if life == "open" else tuned_waits

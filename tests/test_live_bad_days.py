@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from quick import first_quick
 from scenarios import MINUTE
 from sleeping_clock import SleepingClock
 from test_holes import asked_once, at, both, ends, flat, kinds, ranged
@@ -636,6 +635,7 @@ def test_a_waiting_entry_is_cancelled_by_stop_although_the_exchange_is_dead() ->
 # --- parity with holes --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_and_behind_a_hole_goes_on_as_one_that_was_not() -> None:
     rows = steps((-10, 45, 100.0), (45, 200, 99.0))
     signal = asked_once(20, minute_estimated_time=40)
@@ -654,7 +654,8 @@ def test_a_run_killed_before_and_behind_a_hole_goes_on_as_one_that_was_not() -> 
         assert again.run_record.records.holes == [(at(40), at(42))]
 
 
-@pytest.mark.parametrize("model", first_quick(MODELS))
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
 def test_a_run_that_begins_again_behind_a_hole_has_the_average_prices_of_one_that_went_on(model: str) -> None:
     seen: dict[int, tuple[float, list[int]]] = {}
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from quick import first_quick
 from scenarios import MINUTE, ORIGIN, source
 from worlds import SETTINGS, signals, walk
 
@@ -250,7 +251,7 @@ class SetClock(SimulatedClock):
             self._now = max(self._now, when)
 
 
-@pytest.mark.parametrize("minutes", [-1, -30, -500])
+@pytest.mark.parametrize("minutes", first_quick([-30, -1, -500]))
 def test_a_clock_that_is_set_back_changes_nothing(minutes: int, tmp_path: Path) -> None:
     result = live(FileStore(tmp_path), SetClock(60, minutes))
     assert not result.errors

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from quick import some_quick
 from scenarios import MINUTE
 from test_holes import asked_once, at, ends, kinds, ranged
 from test_live_bad_days import LEVELS, Rows, closed_by, run_live, steps
@@ -112,7 +113,10 @@ def source_of(fault: Fault, clock: SimulatedClock) -> Any:
     return get_candles
 
 
-@pytest.mark.parametrize("name", FAULTS)
+QUICK = ["several minutes never come", "one candle cannot be right", "raises for half an hour"]
+
+
+@pytest.mark.parametrize("name", some_quick(FAULTS, QUICK))
 def test_it_is_told_watched_and_ends_at_its_time_as_a_backtest_does(name: str) -> None:
     fault, clock = FAULTS[name], NotingClock(at(10))
     clock.task = run_live(source_of(fault, clock), asked_once(20, **LEVELS), clock, until=UNTIL, settings=SETTINGS)
@@ -132,7 +136,7 @@ def test_it_is_told_watched_and_ends_at_its_time_as_a_backtest_does(name: str) -
         ]
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", some_quick(FAULTS, QUICK))
 def test_it_ends_when_it_is_stopped(name: str) -> None:
     fault, stopped = FAULTS[name], threading.Event()
 

@@ -437,7 +437,7 @@ for span in (5, 9):
 """
 
 
-@pytest.mark.parametrize("run", ["check", "backtest"])
+@pytest.mark.parametrize("run", first_quick(["backtest", "check"]))
 def test_a_statement_whose_helper_starts_a_run_is_not_run_again(tmp_path, monkeypatch, run):
     """The helper stands in a module of its own; ``backtest`` is named in no way that the text shows."""
     (tmp_path / "run_starter.py").write_text(CHECKER.format(frame=FRAME))
@@ -454,6 +454,7 @@ def test_a_statement_whose_helper_starts_a_run_is_not_run_again(tmp_path, monkey
         assert any("LEVELS" in text for text in module.RESULT.cannot_see), module.RESULT
 
 
+@pytest.mark.slow
 def test_a_script_whose_helper_checks_comes_to_its_end(tmp_path):
     (tmp_path / "run_starter.py").write_text(CHECKER.format(frame=FRAME))
     text = STARTING.format(run="check") + "    print(span, run_starter.STARTED)\n"

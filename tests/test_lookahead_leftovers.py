@@ -18,6 +18,7 @@ from multiprocessing.pool import ThreadPool
 import lookahead_cases as cases
 import numpy as np
 import pytest
+from quick import first_quick
 
 import bknb
 from bknb.research.check_threads import Check, belongs
@@ -125,7 +126,7 @@ def database(tmp_path):
     return str(path)
 
 
-@pytest.mark.parametrize("way", STATEMENTS)
+@pytest.mark.parametrize("way", first_quick(STATEMENTS, kept=2))
 def test_a_database_behind_a_helper_is_left_alone(tmp_path, monkeypatch, database, way):
     """The helper has the user's own connection: the statement is not run again, and that is said."""
     module = made(tmp_path, monkeypatch, HEAD.format(db=database, statement=STATEMENTS[way]))

@@ -17,7 +17,6 @@ from law_rules import RULES
 from law_runs import Sample, paths, total
 from managed_simulator import Held, ManagedByBars, ManagedWorld
 from page_simulator import MINUTE
-from quick import first_quick
 from test_managed_simulator import Run, first_difference, results_of
 from tick_paths import Path
 
@@ -201,7 +200,8 @@ def earns(by: dict[tuple[str, str, int], Sample]) -> float:
 # --- the law ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", first_quick(KINDS))
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_no_managed_rule_earns(kind: str) -> None:
     by = money(played(paths(kind, 3, MINUTES), FEW_RULES, PLANS))
     assert {name for name, _, _ in by} == set(PLANS)
@@ -304,6 +304,7 @@ def test_percent_of_all_entries_would_pay_for_averaging_down() -> None:
     assert of_first.t < LIMIT
 
 
+@pytest.mark.slow
 def test_shares_in_are_shares_out() -> None:
     for _, _, _, result in played(paths("gaps", 2, MINUTES), FEW_RULES, PLANS):
         into = sum(fill.share for fill in result.fills if fill.kind in ("entry", "add"))

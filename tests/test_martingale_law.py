@@ -30,7 +30,6 @@ from law_runs import (
     pooled,
     winners,
 )
-from quick import first_quick
 from tick_paths import HALF_SPREAD, KINDS, OUTSIDE, Path, path
 
 from bknb.domain.execution import EXECUTION_MODELS, Entry, ExecutionModel, Minute
@@ -110,7 +109,8 @@ def test_each_kind_is_what_it_is_called() -> None:
 # --- the law -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", first_quick(["gaps", "silent"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["gaps", "silent"])
 def test_no_rule_earns(kind: str) -> None:
     check(by_events(paths(kind, 2, MINUTES), FEW_RULES), least=2000)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from quick import first_quick
 
 from bknb.research.deflated_sharpe import deflated_sharpe_ratio
 from bknb.research.mean_test import mean_above_zero, t_above
@@ -40,7 +41,7 @@ def dependent(rng, count):
 NOISE = (normal, heavy, small_wins, skewed, dependent)
 
 
-@pytest.mark.parametrize("count", [20, 50, 150])
+@pytest.mark.parametrize("count", first_quick([20, 50, 150]))
 @pytest.mark.parametrize("draw", NOISE)
 def test_noise_passes_for_an_edge_no_more_often_than_promised(draw, count):
     rng = np.random.default_rng(count)

@@ -15,7 +15,6 @@ from typing import Any
 import make_fixtures as made
 import pandas as pd
 import pytest
-from quick import first_quick
 from recorder import LENGTH, MINUTE, ORIGIN, drawing, minutes, source, waiting
 
 import bknb
@@ -152,7 +151,8 @@ def same_as_uninterrupted(task: Any) -> bool:
     return bool(result.trades.equals(trades) and result.cancelled.equals(cancelled))
 
 
-@pytest.mark.parametrize("name", first_quick(MOMENTS))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MOMENTS)
 def test_a_live_run_of_the_second_format_goes_on(tmp_path: Path, name: str) -> None:
     folder = Path(shutil.copytree(SECOND / f"state-{name}", tmp_path / "state"))
     task, _ = goes_on(bknb.stores.FileStore(folder), start=MOMENTS[name])

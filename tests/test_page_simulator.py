@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 from page_simulator import MINUTE, Event, Simulator, World, always, money, on_grid, simulate
-from quick import rest_long
+from quick import first_quick, rest_long
 from scenarios import ORIGIN, Candle, long, source
 
 import bknb
@@ -779,7 +779,7 @@ def first_difference(came: list[int], page: list[int]) -> str:
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", first_quick(range(PARTS), kept=4))
 def test_a_backtest_is_the_simulator(model: str, part: int) -> None:
     for seed in range(part, FEW_WORLDS, PARTS):
         compare(seed, model, whole=part < 3)

@@ -72,7 +72,8 @@ def declared_plan(seed: int, model: str) -> Any:
     return plan_for(seed, model, declared, kinds=31 if seed % 2 else 1 + seed // 2 % 31)
 
 
-@pytest.mark.parametrize("model", first_quick(MODELS))
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
 @settings(max_examples=15)
 @given(seed=SEEDS)
 def test_kernel_trades_are_the_engines(model: str, seed: int) -> None:
