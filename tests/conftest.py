@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import shutil
 import signal
 import sys
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 QUICK = "not slow"
-for name, examples in (("bknb", 60), (QUICK, 10)):
+for name, examples in (("bknb", 60), (QUICK, 6)):
     settings.register_profile(
         name,
         derandomize=True,
@@ -43,6 +44,16 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile(QUICK if config.option.markexpr == QUICK else "bknb")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts with "&"
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+WHOLLY_SLOW = re.compile(r"^pytestmark = (\[\n    )?pytest\.mark\.(kernel|browser|slow|long)\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave a file unread whose tests are all slow, when only the quick ones were asked for."""
+    if config.option.markexpr != QUICK or not collection_path.match("test_*.py"):
+        return None
+    return True if WHOLLY_SLOW.search(collection_path.read_text(encoding="utf-8")) else None
 
 
 @pytest.hookimpl(tryfirst=True)

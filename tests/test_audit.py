@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("ccxt")
-pytest.importorskip("pyarrow")
+from packages import need_packages
 
 import bknb
 from bknb.exchanges.audit import clock_skew_ms, store_health
@@ -22,6 +20,8 @@ from bknb.market.candles import Candles, content_hash
 from bknb.market.clock import SystemClock
 from bknb.market.demo import DemoSource
 from bknb.testing.fake_binance import LocalBinance
+
+need_packages("ccxt", "pyarrow")
 
 MINUTE = 60_000
 START = 1_704_067_200_000  # 2024-01-01 00:00 UTC

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import multiprocessing
 import random
 import subprocess
@@ -14,10 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-pytest.importorskip("pyarrow")
-
-import itertools
+from packages import need_packages
 
 from bknb.domain.interval import INTERVAL_MS
 from bknb.domain.ranges import length, merged, within, without
@@ -26,6 +24,8 @@ from bknb.history.partition import SeriesName, encoded, period_of
 from bknb.history.store import CandleStore
 from bknb.market.candles import Candles, content_hash
 from bknb.testing.faults import FaultyDisk, PowerCutDisk
+
+need_packages("pyarrow")
 
 MINUTE = 60_000
 START = 1_643_500_800_000  # 2022-01-30 00:00 UTC: two days before a month ends

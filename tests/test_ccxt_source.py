@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("ccxt")
-pytest.importorskip("pyarrow")
+from packages import need_packages
 
 import bknb
 from bknb.config import Settings
@@ -31,6 +29,8 @@ from bknb.market.resample import resample
 from bknb.stores.record import seal, unseal
 from bknb.testing.fake_binance import Fault, LocalBinance, Market
 from bknb.testing.sources import CandleSourceContract
+
+need_packages("ccxt", "pyarrow")
 
 MINUTE = 60_000
 START = 1_704_067_200_000  # 2024-01-01 00:00 UTC

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from packages import need_packages
 
 from bknb import __version__, cli
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 nbformat = pytest.importorskip("nbformat")
-pytest.importorskip("nbclient")
-pytest.importorskip("nbconvert")
+
+need_packages("nbclient", "nbconvert")
 
 RESULT = """
 from IPython.display import display

@@ -19,9 +19,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-pytest.importorskip("ccxt")
-pytest.importorskip("pyarrow")
+from packages import need_packages
 
 import bknb
 from bknb.domain.retry import Patience
@@ -31,6 +29,8 @@ from bknb.history.store import CandleStore
 from bknb.market.candles import Candles, content_hash
 from bknb.market.demo import DemoSource
 from bknb.testing.fake_binance import LocalBinance, Market
+
+need_packages("ccxt", "pyarrow")
 
 MINUTE = 60_000
 START = 1_706_659_200_000  # 2024-01-31 00:00 UTC: a day before a month ends

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from packages import need_packages
 
-pytest.importorskip("numba")
+need_packages("numba")
+
 
 MODULE = """\
 from typing import NamedTuple

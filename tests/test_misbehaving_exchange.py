@@ -10,10 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-
-pytest.importorskip("ccxt")
-pytest.importorskip("pyarrow")
-
+from packages import need_packages
 from quick import first_quick
 
 import bknb
@@ -29,6 +26,8 @@ from bknb.market.candles import Candles
 from bknb.market.demo import DemoSource
 from bknb.stores.record import seal
 from bknb.testing.fake_binance import Fault, LocalBinance, Market
+
+need_packages("ccxt", "pyarrow")
 
 MINUTE = 60_000
 START = 1_704_067_200_000  # 2024-01-01 00:00 UTC

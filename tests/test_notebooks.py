@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packages import need_packages
 
 nbformat = pytest.importorskip("nbformat")
-pytest.importorskip("nbmake")
+
+need_packages("nbmake")
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))

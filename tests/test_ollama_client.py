@@ -22,6 +22,7 @@ from ollama_server import (
     silent,
     truncated,
 )
+from packages import need_packages
 from quick import some_quick
 
 import bknb
@@ -31,7 +32,8 @@ from bknb.testing.llm import ModelContract
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest.importorskip("ollama")
+need_packages("ollama")
+
 
 QUESTION = [{"role": "system", "content": "You trade."}, {"role": "user", "content": "Well?"}]
 SCHEMA = {"type": "object", "properties": {"position": {"type": "string"}}, "required": ["position"]}

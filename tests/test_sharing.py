@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from packages import need_packages
 
 import bknb
 from bknb import cli
@@ -37,7 +38,8 @@ from bknb.sharing.pins import imports_of, make_pins
 from bknb.sharing.secrets import Guard
 
 nbformat = pytest.importorskip("nbformat")
-pytest.importorskip("nbclient")
+
+need_packages("nbclient")
 
 HELPERS = """LENGTH = 10
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from packages import need_packages
 
 import bknb
 from bknb.domain.execution import EXECUTION_MODELS, execution_model
@@ -26,8 +27,8 @@ from bknb.sweeps.search import Space, make_search
 from bknb.sweeps.trial_ledger import TrialFile
 from bknb.sweeps.work import Batch, WorkDir, try_batch
 
-pytest.importorskip("numba")
-pytest.importorskip("cloudpickle")
+need_packages("numba", "cloudpickle")
+
 
 FRAME = ("2024-01-01", "2024-01-20")
 GRID = {"fast": [3, 5, 8], "slow": [13, 21, 34, 55]}

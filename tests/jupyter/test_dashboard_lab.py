@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from browser import CHROMEDRIVER, CHROMIUM, Browser, wait_for
+from packages import need_packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytest.importorskip("jupyterlab")
-pytest.importorskip("anywidget")
 
 from open_lab import OpenNotebook, laboratory, write
+
+need_packages("jupyterlab", "anywidget")
 
 pytestmark = [
     pytest.mark.browser,

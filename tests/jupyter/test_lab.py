@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from browser import CHROMEDRIVER, CHROMIUM, Browser, wait_for
+from packages import need_packages
 from page import jupyterlab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 nbformat = pytest.importorskip("nbformat")
-pytest.importorskip("jupyterlab")
-pytest.importorskip("plotly")
+
+need_packages("jupyterlab", "plotly")
 
 NOTEBOOK = Path(__file__).parent.parent.parent / "notebooks" / "01-first-backtest.ipynb"
 

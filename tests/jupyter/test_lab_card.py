@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from browser import CHROMEDRIVER, CHROMIUM, Browser, wait_for
+from packages import need_packages
 from page import Page, blank_notebook, jupyterlab
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from hostile_replies import HONEST, reply
 
-pytest.importorskip("jupyterlab")
-pytest.importorskip("anywidget")
+need_packages("jupyterlab", "anywidget")
+
 
 pytestmark = [
     pytest.mark.browser,

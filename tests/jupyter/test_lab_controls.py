@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from browser import CHROMEDRIVER, CHROMIUM, Browser, wait_for
+from packages import need_packages
 from page import Page, blank_notebook, jupyterlab
 
 from bknb.jupyter.run_controls import source
@@ -13,8 +14,8 @@ from bknb.jupyter.run_controls import source
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest.importorskip("jupyterlab")
-pytest.importorskip("anywidget")
+need_packages("jupyterlab", "anywidget")
+
 
 pytestmark = [
     pytest.mark.browser,
