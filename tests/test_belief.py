@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from following import follow, in_rows
+from quick import first_quick
 
 import bknb
 from bknb.research.bootstrap import MAIN, block_length, bootstrap, resample
@@ -27,7 +28,7 @@ def best_of_noise(trials: int, rng: np.random.Generator, *, days: int = 250) -> 
     return found
 
 
-@pytest.mark.parametrize("trials", [1, 10, 100])
+@pytest.mark.parametrize("trials", first_quick([1, 10, 100]))
 def test_the_best_of_pure_noise_is_called_more_in_one_of_twenty_searches_at_most(trials):
     found = np.array([each.p_value for each in best_of_noise(trials, np.random.default_rng(trials))])
     assert 0.01 < (found < 0.05).mean() < 0.05 + 3 * np.sqrt(0.05 * 0.95 / SEARCHES)

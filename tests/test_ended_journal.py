@@ -79,6 +79,7 @@ def test_every_end_is_there_after_a_restart(store: Any, count: int, tmp_path: Pa
         assert all(len(part) <= SMALL["most"] for part in held)
 
 
+@pytest.mark.slow
 def test_three_thousand_trades_are_two_values() -> None:
     with MemoryStore() as store:
         written = journal(store)

@@ -515,6 +515,7 @@ def test_a_hole_at_the_end_of_a_frame_is_refused_and_one_behind_it_is_not() -> N
     assert ends_of(rows, asked_once(30), last=60, allow_gaps=False) == ["frame_end 100 100 @200"]
 
 
+@pytest.mark.slow
 def test_a_frame_that_ends_while_the_market_is_closed_leaves_at_the_opening() -> None:
     times = [time for time in range(at(4 * DAY), at(9 * DAY), MINUTE) if HOURS.is_open(time)]
     rows = [(time, *(4 * (100.0 if time < at(6 * DAY) else 104.0,)), 1.0) for time in times]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from quick import first_quick
 from scenarios import MINUTE
 from sleeping_clock import SleepingClock
 from test_holes import asked_once, at, both, ends, flat, kinds, ranged
@@ -87,7 +88,7 @@ def minute_of(when: int) -> float:
 # --- a minute that never comes ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", first_quick(MODELS))
 def test_after_the_patience_the_watch_goes_on_as_a_backtest_with_gaps_does(model: str) -> None:
     rows, clock = steps((-10, 50, 100.0), (50, 200, 90.0)), SimulatedClock(at(10))
     source = closed_by(clock, rows, missing=lambda minute, now: minute == 40)

@@ -152,7 +152,7 @@ class Refusing(Disk):
         return super().create(path)
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS], ids=errno.errorcode.get)
+@pytest.mark.parametrize("number", first_quick([errno.ENOSPC, errno.EROFS]), ids=errno.errorcode.get)
 def test_a_disk_that_stays_full_for_minutes_is_told_and_then_made_up_for(tmp_path: Path, number: int) -> None:
     clock = SimulatedClock(ORIGIN)
     disk = Refusing(clock, 90, 112, number=number)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from order_events import MINUTE, leaving, ordering
-from quick import first_quick
 from scenarios import MINUTE as MINUTE_MS
 from scenarios import ORIGIN, source
 
@@ -167,8 +166,9 @@ def run(store: Any, first: int, until: int) -> bknb.Result:
     return task.result(timeout=60)
 
 
-@pytest.mark.parametrize("kind", first_quick(["ended", "late", "hole"]))
-@pytest.mark.parametrize("how", first_quick(["torn", "something else"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ended", "late", "hole"])
+@pytest.mark.parametrize("how", ["torn", "something else"])
 def test_a_damaged_value_is_told_and_the_position_is_watched_to_its_end(kind: str, how: str, tmp_path: Path) -> None:
     store = FileStore(tmp_path)
     before = run(store, 0, 130)

@@ -356,6 +356,7 @@ class Watched(MemoryStore):
         return None if found is None else msgspec.json.decode(found, type=form)
 
 
+@pytest.mark.slow
 def test_no_place_is_free_on_the_disk_while_its_position_is_open_there() -> None:
     """A position leaves, and the next limit fills in the same candle, for which the risk profile is asked again."""
 

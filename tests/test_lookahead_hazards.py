@@ -166,6 +166,7 @@ def test_what_a_strategy_puts_into_a_pool_belongs_to_the_check(hours):
     assert (report.findings[0].kind, "hours.csv" in report.findings[0].what) == ("future", True), report
 
 
+@pytest.mark.slow
 def test_a_thread_of_a_thread_of_a_strategy_belongs_to_the_check(hours):
     def knowing(ctx):
         found = []

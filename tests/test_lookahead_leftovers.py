@@ -338,6 +338,7 @@ def test_a_pool_of_threads_reads_for_the_check_what_belongs_to_it(way):
     assert not {"apply_async", "_map_async", "imap", "imap_unordered"} & vars(ThreadPool).keys()
 
 
+@pytest.mark.slow
 def test_a_leak_in_a_pool_of_threads_is_found(tmp_path):
     path = tmp_path / "hours.csv"
     cases.TABLE.reset_index(names="t").to_csv(path, index=False)

@@ -297,6 +297,7 @@ def test_a_trail_that_follows_the_bar_it_is_in_is_seen() -> None:
     assert earns(money(played(markets, FEW_RULES, ["trailing"], TrailAtOnce))) > LIMIT
 
 
+@pytest.mark.slow
 def test_percent_of_all_entries_would_pay_for_averaging_down() -> None:
     results = list(played(paths("plain", 48, MINUTES), ["at_once_again"], ["add on dip"]))
     of_first, of_all = (total(money(results, of).values()) for of in ("net", "cost_percentage"))

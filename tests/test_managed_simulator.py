@@ -431,6 +431,7 @@ def test_managed_positions_are_the_simulators_in_many_worlds(model: str, seeds: 
     check(seeds, model)
 
 
+@pytest.mark.slow
 def test_shares_and_money_are_kept_and_no_stop_loosens_unasked() -> None:
     moves = 0
     for seed in range(4):

@@ -30,6 +30,7 @@ from law_runs import (
     pooled,
     winners,
 )
+from quick import first_quick
 from tick_paths import HALF_SPREAD, KINDS, OUTSIDE, Path, path
 
 from bknb.domain.execution import EXECUTION_MODELS, Entry, ExecutionModel, Minute
@@ -115,7 +116,7 @@ def test_no_rule_earns(kind: str) -> None:
     check(by_events(paths(kind, 2, MINUTES), FEW_RULES), least=2000)
 
 
-@pytest.mark.parametrize("kind", ["gaps", "silent"])
+@pytest.mark.parametrize("kind", first_quick(["gaps", "silent"]))
 def test_no_rule_earns_in_the_compiled_loop(kind: str) -> None:
     check(compiled(paths(kind, 4, MINUTES), FEW_RULES), least=4000)
 

@@ -15,6 +15,7 @@ from typing import Any
 import make_fixtures as made
 import pandas as pd
 import pytest
+from quick import first_quick
 from recorder import LENGTH, MINUTE, ORIGIN, drawing, minutes, source, waiting
 
 import bknb
@@ -71,7 +72,7 @@ def goes_on_from(task: Any, name: str, signal: Any = None) -> bool:
     return kept and (signal is None or signal.id in ends)
 
 
-@pytest.mark.parametrize("name", ["open", "scheduled", "closed"])
+@pytest.mark.parametrize("name", first_quick(["open", "scheduled", "closed"]))
 def test_a_live_run_goes_on(old: Path, name: str) -> None:
     store = bknb.stores.FileStore(old / f"state-{name}")
     task, resumed = goes_on(store, start=made.MOMENTS[name])
@@ -100,6 +101,7 @@ def goes_on_after_a_kill(old: Path) -> Any:
     return task
 
 
+@pytest.mark.slow
 def test_a_live_run_that_was_killed_goes_on(old: Path) -> None:
     saved = {name.removesuffix(".json").split("-", 1)[1] for name in ended_files(old / "state-killed")}
     assert saved

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from quick import first_quick
 
 import bknb
 from bknb.config import Settings
@@ -244,7 +245,7 @@ def test_a_daily_strategy_is_asked_once_each_open_day() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("execution", ["pessimistic", "touch", "vwap"])
+@pytest.mark.parametrize("execution", first_quick(["pessimistic", "touch", "vwap"]))
 def test_nothing_is_filled_while_closed_and_the_next_candle_is_a_gap_open(execution: str) -> None:
     friday, sunday = ms("2024-01-05 21:59"), ms("2024-01-07 22:00")
     rows = []

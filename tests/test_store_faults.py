@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from killed import killed_in_a_child
+from quick import first_quick
 
 from bknb.errors import BknbError, StateError, UsageError
 from bknb.stores.disk import Disk
@@ -133,7 +134,7 @@ def test_killed_at_every_system_call(folder_in_memory, which):
 
 
 @needs_fork
-@pytest.mark.parametrize("which", ["files", "sqlite"])
+@pytest.mark.parametrize("which", first_quick(["files", "sqlite"]))
 def test_killed_at_every_change_of_the_first_start(folder_in_memory, which):
     result = drive(which, "first", str(folder_in_memory))
     assert result["problems"] == []

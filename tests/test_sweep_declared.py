@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from quick import first_quick
 from scenarios import MINUTE, ORIGIN, source
 from test_live_parity import JumpingClock, backtest_with_late_decisions, live
 from test_live_parity import told as told_live
@@ -105,7 +104,8 @@ def test_many_worlds(model: str) -> None:
         assert_same(by_events(plan), *by_kernel(plan))
 
 
-@pytest.mark.parametrize("model", first_quick(MODELS))
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
 @settings(max_examples=10)
 @given(seed=SEEDS)
 def test_the_kernel_equals_its_specification(model: str, seed: int) -> None:

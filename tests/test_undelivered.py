@@ -167,6 +167,7 @@ class Cut(MemoryStore):
         super().delete(kind, key)
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_at_any_change_loses_nothing_and_invents_nothing() -> None:
     """Half of what is emitted is handled meanwhile; what a restart tells is a gapless end of what was saved."""
     changes = 0

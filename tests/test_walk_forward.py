@@ -127,6 +127,7 @@ def test_a_figure_nobody_has_chooses_nothing():
     assert "none had the figure" in walk.report()
 
 
+@pytest.mark.slow
 def test_figures_where_lower_is_better_choose_the_lowest():
     calm = bknb.walk_forward(follow, {"hours": [4, 12, 24]}, **WALK | {"metric": "max_drawdown"})
     for fold in calm.folds:

@@ -41,6 +41,7 @@ def test_a_run_is_started_kept_and_listed(ready: Callable[[str], Answer], shell:
     assert ready("%live").out == "quiet on BTCUSDT: fulfilled, up to 2024-01-01 02:00 UTC, 0 trades\n"
 
 
+@pytest.mark.slow
 def test_the_listed_result_is_compounded(ready: Callable[[str], Answer], shell: Any) -> None:  # noqa: F811
     """Each trade is made with the whole account."""
     ready(f"%%strategy quiet --interval 1m\n{TRADER}")
