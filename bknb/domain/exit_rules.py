@@ -170,7 +170,7 @@ def _not_in_json(value: object, name: str) -> str:
         return ""
     if isinstance(value, list | tuple):
         return next((fault for at, each in enumerate(value) if (fault := _not_in_json(each, f"{name}[{at}]"))), "")
-    if value is None or isinstance(value, bool | str) or is_number(value):
+    if value is None or isinstance(value, bool | str) or is_finite_number(value):
         return ""
     return (
         f"{name} is {value!r:.60} ({type(value).__name__}); write a text, a finite number, True, False, None or a list"
