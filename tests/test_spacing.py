@@ -107,6 +107,7 @@ BUSINESS_DAYS = times_of(pd.date_range("2020-01-06", periods=60, freq="B", tz="U
         (np.delete(np.arange(50) * HOUR, 20), "1h"),
         (np.append(np.arange(50) * HOUR, 49 * HOUR + MINUTE), "1h"),
         (np.arange(3) * DAY, "1d"),
+        (times_of(pd.date_range("2024-01-01", periods=5, freq="MS", tz="Europe/Berlin")), "1M"),
         (np.arange(20) * 5 * MINUTE, "5m"),
     ],
 )

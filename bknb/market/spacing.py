@@ -65,6 +65,8 @@ class Spacing:
         Those of less than one bar: bars that belong to no series of this length.
     multiples : int
         Those that are whole numbers of bars to the millisecond.
+    grid : int
+        The greatest length that all distances are whole numbers of, milliseconds.
     span : int
         From the first open time to the last, milliseconds.
     first_closer : int or None
@@ -82,6 +84,7 @@ class Spacing:
     longer: int
     closer: int
     multiples: int
+    grid: int
     span: int
     first_closer: int | None
 
@@ -100,11 +103,12 @@ class Spacing:
         """
         if self.step <= step:
             return False
-        if self.multiples == self.count:
+        if self.grid > step:
             inner = self.count - 1
-            chance = _log_choices(self.span / self.step - 1, inner) - _log_choices(self.span / step - 1, inner)
-            return chance <= -_SURE
-        return _sure(self.multiples, self.count, step / self.step)
+            chance = _log_choices(self.span / self.grid - 1, inner) - _log_choices(self.span / step - 1, inner)
+            if chance <= -_SURE:
+                return True
+        return self.multiples < self.count and _sure(self.multiples, self.count, step / self.step)
 
     def __str__(self) -> str:
         text = f"{self.interval} bars: {self.equal:,} of {self.count:,} distances are {self.interval}"
@@ -140,7 +144,8 @@ def measured(times: NDArray[np.int64]) -> Spacing | None:
     steps = np.diff(moments)
     if not len(steps):
         return None
-    step = _length(*np.unique(steps, return_counts=True))
+    lengths, counts = np.unique(steps, return_counts=True)
+    step = _length(lengths, counts)
     least, most = _bounds(step)
     closer = steps < least
     return Spacing(
@@ -150,6 +155,7 @@ def measured(times: NDArray[np.int64]) -> Spacing | None:
         longer=int(np.count_nonzero(steps > most)),
         closer=int(np.count_nonzero(closer)),
         multiples=int(np.count_nonzero(steps % step == 0)),
+        grid=int(np.gcd.reduce(lengths)),
         span=int(moments[-1] - moments[0]),
         first_closer=int(moments[1:][closer][0]) if closer.any() else None,
     )
