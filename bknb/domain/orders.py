@@ -34,6 +34,7 @@ Side: TypeAlias = Literal["buy", "sell"]
 OrderKind: TypeAlias = Literal["market", "limit"]
 ReportStatus: TypeAlias = Literal["accepted", "partly_filled", "filled", "rejected", "cancelled"]
 OrderStatus: TypeAlias = Literal["intended", "sent", "unknown", "lost"] | ReportStatus
+
 MAX_CLOSES: Final = 8
 """Orders tried to close one signal, or to sell one part of it, before a message asks for a look at the account."""
 
