@@ -241,6 +241,31 @@ def test_an_add_that_rests_is_taken_back_by_hand() -> None:
     assert broker.position("X") == 0.0
 
 
+@pytest.mark.parametrize("decide", [lambda task: task.flatten("enough"), lambda task: task.cancel("enough")])
+def test_an_entry_order_that_has_not_left_is_taken_back_by_hand(decide: Any) -> None:
+    """A stop entry is watched here: nothing of it is at the broker."""
+    entry = {"side": "long", "entry": "stop", "price_open": 101.0}
+    broker = bknb.brokers.paper()
+    result, answers, _ = play({1.5: decide, 2.5: decide}, candles=rows(100, 102), signal=entry, broker=broker)
+    assert answers[0] == "takes back the entry order of hand-X-20240101T0001, which has not left"
+    assert result.cancelled[["reason", "note"]].to_numpy().tolist() == [["manual", "enough"]]
+    assert (len(result.trades), broker.orders) == (0, {})
+
+
+@pytest.mark.parametrize("minute", [1.5, 3.5])
+def test_an_entry_is_not_taken_back_with_a_note_that_cannot_be_saved(minute: float) -> None:
+    entry = {"side": "long", "entry": "stop", "price_open": 101.0}
+    broker = bknb.brokers.paper()
+    _, answers, _ = play({minute: lambda task: task.cancel("\ud800")}, signal=entry, broker=broker)
+    assert "note must be text that can be written, got '\\ud800'" in answers[0]
+
+
+@pytest.mark.parametrize("decide", [lambda task: task.flatten(), lambda task: task.cancel()])
+def test_an_entry_order_that_has_left_is_not_taken_back_by_hand(decide: Any) -> None:
+    _, answers, _ = play({1.5: decide}, broker=bknb.brokers.paper())
+    assert "the entry order of hand-X-20240101T0001 has left, no candle has filled it yet" in answers[0]
+
+
 @pytest.mark.parametrize("position", ["long", "short"])
 def test_an_add_that_rests_is_taken_back_when_its_run_is_stopped(position: str) -> None:
     level, reached = (90.0, 89.0) if position == "long" else (110.0, 111.0)

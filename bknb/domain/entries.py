@@ -388,8 +388,9 @@ def waiting_data_end(state: Waiting, given: DataEnd, rules: Rules) -> Step:
 
 
 def opening_halt(state: Opening, given: Halt, rules: Rules) -> Step:
-    """A stop takes an entry order back; the position before it still leaves."""
-    return cancel(state.signal, state.ending or flat_after(state), given.when, given.price, given.reason, rules)
+    """An entry order is taken back before it has left; the position before it still leaves."""
+    then = state.ending or flat_after(state)
+    return cancel(state.signal, then, given.when, given.price, given.reason, rules, note=given.note)
 
 
 def waiting_halt(state: Waiting, given: Halt, rules: Rules) -> Step:

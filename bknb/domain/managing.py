@@ -53,7 +53,10 @@ def waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:
     signal: Signal | None = None
     for answer in given.answers:
         if isinstance(answer, Cancel):
-            cancelled = cancelled or answer
+            if (fault := note_fault(answer.note)) is not None:
+                reasons.append(fault)
+            else:
+                cancelled = cancelled or answer
         elif isinstance(answer, Signal) and cancelled is not None and signal is None:
             signal = answer
         elif isinstance(answer, Signal):
@@ -159,11 +162,18 @@ def _rejected(given: Managed, reasons: list[Reason], rules: Rules) -> tuple[Reje
     return (Rejected(**labels(rules), when=given.when, price=given.price, reasons=tuple(reasons), signal=text),)
 
 
+def note_fault(note: object) -> Reason | None:
+    """Why a note cannot be saved; ``None`` when it can."""
+    if isinstance(note, str) and text_fault(note, lines=True) is None:
+        return None
+    return Reason("note", f"note must be text that can be written, got {note!a:.80}")
+
+
 def _judge(judged: _Judged, answer: PositionAnswer, state: Holding, given: Managed, rules: Rules) -> None:
     reasons = judged.reasons
     note: object = answer.note if not isinstance(answer, Move) else ""
-    if not isinstance(note, str) or text_fault(note, lines=True) is not None:
-        reasons.append(Reason("note", f"note must be text that can be written, got {note!a:.80}"))
+    if (fault := note_fault(note)) is not None:
+        reasons.append(fault)
         return
     closed = judged.closes is not None
     match answer:

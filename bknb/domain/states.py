@@ -225,7 +225,7 @@ class DataEnd(NamedTuple):
     close: float
 
 
-HaltReason: TypeAlias = Literal["stopped", "disagreement"]
+HaltReason: TypeAlias = Literal["stopped", "disagreement", "manual"]
 
 
 class Halt(NamedTuple):
@@ -234,6 +234,7 @@ class Halt(NamedTuple):
     when: int
     price: float
     reason: HaltReason = "stopped"
+    note: str = ""
 
 
 class Managed(NamedTuple):

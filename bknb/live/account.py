@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..domain.formatting import utc_text
-from ..domain.lifecycle import State
+from ..domain.lifecycle import Opening, State
 from ..domain.signal import Event
 from ..domain.text import named_error
 from ..engine.records import Records
@@ -66,6 +66,10 @@ class Account:
             self._failures.tell("state", StateError(message), None)
         else:
             self._failures.tell("broker", BrokerError(message), None)
+
+    def has_left(self, state: Opening) -> bool:
+        """Whether an entry order may be at the broker; without one it leaves when it is decided, as in a backtest."""
+        return self.desk is None or self.desk.has_left(state.signal)
 
     def follow(self, state: State, events: tuple[Event, ...]) -> None:
         """Have the orders carried out that a state and its events lead to; call it when they are saved.

@@ -23,6 +23,7 @@ from ..domain.lifecycle import (
     Activate,
     Answer,
     Flat,
+    Halt,
     Holding,
     Managed,
     Opening,
@@ -37,6 +38,7 @@ from ..domain.position_view import HeldPosition, position_view
 from ..domain.signal import Moved, Rejected, Signal
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData, UsageError
+from .account import Account
 from .live_market import LiveMarket
 from .turn import Turn
 
@@ -117,20 +119,18 @@ class ByHand:
 
     # --- on the loop of the run ---------------------------------------------------------------------------------
 
-    def begin(self, loop: StrategyLoop, market: LiveMarket, *, no_entries: Callable[[], str], at_broker: bool) -> None:
+    def begin(self, loop: StrategyLoop, market: LiveMarket, account: Account, *, no_entries: Callable[[], str]) -> None:
         """The state is restored: decisions are carried out from now on.
 
         Parameters
         ----------
-        loop, market
-            The state of the run, and its clock and prices.
+        loop, market, account
+            The state of the run, its clock and prices, and its orders at the broker.
         no_entries
             Says why nothing is opened at present, and what to do; empty when it is.
-        at_broker
-            Whether a broker carries out orders.
         """
         self._loop, self._market = loop, market
-        self._no_entries, self._at_broker = no_entries, at_broker
+        self._account, self._no_entries = account, no_entries
         self._began.set()
 
     def end(self) -> None:
@@ -188,7 +188,9 @@ class ByHand:
             elif isinstance(state, Holding) and state.leaving is None:
                 wish = Close(wish.note)
             elif isinstance(state, Opening):
-                raise UsageError(f"nothing is closed yet; {_there_is(loop)}")
+                if self._account.has_left(state):
+                    raise UsageError(f"nothing is closed yet; {_there_is(loop)}")
+                wish = Cancel(wish.note)
             else:
                 return ""
         if isinstance(wish, Cancel):
@@ -237,6 +239,8 @@ class ByHand:
         return Managed(answers, price, now.when, close, faults, text, source="manual")
 
     async def _cancel(self, loop: StrategyLoop, state: State, wish: Cancel, now: _Now) -> str:
+        if isinstance(state, Opening) and not self._account.has_left(state):
+            return await self._take_back(loop, state, wish, now)
         book = state.book if isinstance(state, Holding) and state.leaving is None else None
         adds = [] if book is None else [order for order in book.orders if order.kind == "add"]
         if not (isinstance(state, Waiting) or (isinstance(state, Holding) and adds)):
@@ -248,11 +252,18 @@ class ByHand:
             return f"takes back {_waits(state)}"
         return f"takes back {len(adds)} add{'' if len(adds) == 1 else 's'} to {state.signal.id}"
 
+    async def _take_back(self, loop: StrategyLoop, state: Opening, wish: Cancel, now: _Now) -> str:
+        if (fault := managing.note_fault(wish.note)) is not None:
+            raise UsageError(f"cancel: {fault.text}")
+        price, _ = await self._prices(state.signal.price_open)
+        await loop.take(Halt(now.when, price, "manual", wish.note))
+        return f"takes back the entry order of {state.signal.id}, which has not left"
+
     async def _activate(self, loop: StrategyLoop, state: State, now: _Now) -> str:
         if not isinstance(state, Waiting):
             raise UsageError(f"activate needs an entry that waits; {_there_is(loop)}")
         self._may_open("activate")
-        if self._at_broker and state.signal.entry == "limit":
+        if self._account.desk is not None and state.signal.entry == "limit":
             raise UsageError(
                 f"activate needs an entry that is not at the broker; {_waits(state)} rests there as a limit order\n"
                 "take it back with cancel(), then open a Signal without price_open"

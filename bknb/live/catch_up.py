@@ -222,8 +222,8 @@ class CatchUp:
 
         Without a broker an order leaves when it is decided, as in a backtest.
         """
-        state, desk = self._loop.state, self._account.desk
-        sent = isinstance(state, Opening) and (desk is None or desk.has_left(state.signal))
+        state = self._loop.state
+        sent = isinstance(state, Opening) and self._account.has_left(state)
         rest = isinstance(state, Holding) and state.leaving is None and _has_adds(state)
         if rest or (isinstance(state, Opening | Waiting) and not sent):
             assert isinstance(state, Holding | Opening | Waiting)  # as it was looked at  # noqa: S101

@@ -251,9 +251,7 @@ class LiveRun:
 
     async def _run_minutes(self, stream: CandleStream) -> None:
         begun = await self._begin(stream)
-        self.by_hand.begin(
-            begun.loop, begun.market, no_entries=self._no_entries, at_broker=self.plan.broker is not None
-        )
+        self.by_hand.begin(begun.loop, begun.market, self._account, no_entries=self._no_entries)
         async with self._turn, time_limited(begun.loop, self.plan.settings.max_signal_generation_seconds):
             while not await self._look(begun):
                 async with self._turn.given_up():
