@@ -555,7 +555,9 @@ class Result:
     # --- reasons ------------------------------------------------------------------------------------------------
 
     def why(self, signal_id: str) -> str:
-        """Return the events of one signal, one line each, with moment, price and reason.
+        """Return the events of a signal, one line each, with moment, price and reason.
+
+        Those of several signals with the same id come one after the other.
 
         Raises
         ------
