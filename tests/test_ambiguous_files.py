@@ -130,6 +130,23 @@ def test_a_price_in_the_place_of_the_volume(path: Path) -> None:
     assert len(served(read(path, "\n".join(rows).format(*["2.0"] * 19, "3.0")))) == 20
 
 
+def test_a_volume_in_the_place_of_a_price(path: Path) -> None:
+    for row in (f"{START},151.2,1462,151.1,151.2,151.3", f"{START},151.2,151.3,12.5,151.2,151.1"):
+        with pytest.raises(UsageError, match="are not time, open, high, low, close, volume in this order"):
+            read(path, row + "\n")
+
+
+def test_a_time_in_the_place_of_the_volume(path: Path) -> None:
+    rows = [f"{START + at * MINUTE},980,981,979,980,{START + (at + 1) * MINUTE - 1}" for at in range(3)]
+    with pytest.raises(UsageError, match="goes on like a time from row to row: it is no volume"):
+        read(path, "\n".join(rows) + "\n")
+
+
+def test_a_header_that_is_too_short_is_not_left_out(path: Path) -> None:
+    with pytest.raises(UsageError, match=r"the header in line 1 names 6 columns, and the rows have 8\n"):
+        read(path, ISO + f"{START},1,1,1,1,5,,\n" * 2)
+
+
 def test_a_header_with_more_names_than_fields(path: Path) -> None:
     text = "time open high low close vol Volume MA\n" + f"{START} 1 1 1 1 5 99\n" * 2
     with pytest.raises(UsageError, match=r"the header in line 1 names 8 columns, and the rows have 7\n"):

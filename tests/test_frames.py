@@ -71,8 +71,12 @@ def test_two_levels_of_columns_are_symbols(first: str, tickers: tuple[str, ...])
 
 @pytest.mark.parametrize("first", ["Price", "Ticker"])
 @pytest.mark.parametrize("tickers", [("AAPL",), ("AAPL", "MSFT")])
-def test_a_frame_of_yfinance_that_was_saved_is_the_same(tmp_path: Path, first: str, tickers: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("names", [{}, {"Ticker": "symbol", "Price": None}])
+def test_a_frame_of_yfinance_that_was_saved_is_the_same(
+    tmp_path: Path, first: str, tickers: tuple[str, ...], names: dict[str, str | None]
+) -> None:
     frame = download(*tickers, first=first)
+    frame.columns = frame.columns.rename([names.get(name, name) for name in frame.columns.names])
     frame.loc[frame.index[2], [each for each in frame.columns if "AAPL" not in each]] = np.nan
     frame.to_csv(tmp_path / "x.csv")
     source = from_csv(tmp_path / "x.csv")

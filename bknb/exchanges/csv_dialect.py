@@ -17,6 +17,7 @@ from typing import IO, Final
 
 from ..errors import UsageError
 from ..market.candles import COLUMNS
+from ..market.column_names import KEYS, TIMES, plain_name
 
 _HEAD: Final = 65_536  # bytes that show how a file is written
 _MOST_ABOVE: Final = 20  # lines above the header
@@ -140,7 +141,7 @@ def dialect_of(
             notes = (f'{file}: {told}: thousands="."',)
     first = tuple(values[0]) if values else ()
     if not header and names is None:
-        _check_above(lines[:above], parting, file)
+        _check_above(lines[:above], parting, usual, file)
     if header:
         columns = tuple(rows[0])
         _check_width(columns, values, file, above + header)
@@ -225,14 +226,18 @@ def _header(rows: list[list[str]]) -> int:
     """How many lines of header there are."""
     if not rows or any(_NUMBER.fullmatch(field) for field in rows[0]):
         return 0
-    if len(rows) > 1 and {rows[0][0].lower(), rows[1][0].lower()} <= {"price", "ticker", ""}:
+    names = {plain_name(field) for field in rows[0]}
+    if len(rows) > 1 and {rows[0][0].lower(), rows[1][0].lower()} <= {"price", "", *KEYS} and not names & {*TIMES}:
         return 2
     return 1 if any(re.search("[A-Za-z]", field) for field in rows[0]) else 0
 
 
-def _check_above(lines: list[str], separator: str, file: Path) -> None:
-    """Refuse rows without a header below a line that is one, only parted by something else."""
-    for line in lines:
+def _check_above(lines: list[str], separator: str, usual: int, file: Path) -> None:
+    """Refuse rows without a header below a line that is one, only too short or parted by something else."""
+    for number, line in enumerate(lines, start=1):
+        names = _fields(line, separator)
+        if len(names) >= _LEAST and _header([[name.strip() for name in names]]):
+            raise UsageError(_width_text(file, number, len(names), usual))
         for other in _SEPARATORS:
             if other != separator and len(_fields(line, other)) >= _LEAST and not re.search(r"\d", line):
                 raise UsageError(
@@ -249,10 +254,14 @@ def _check_width(columns: tuple[str, ...], values: list[list[str]], file: Path, 
     more = usual == len(columns) + 1 and all(row[-1] == "" for row in values if len(row) == usual)
     fewer = usual < len(columns) and not any(columns[usual:])  # a separator at the end of the header alone
     if usual != len(columns) and not more and not fewer:
-        raise UsageError(
-            f"{file}: the header in line {line} names {len(columns)} columns, and the rows have {usual}\n"
-            'complete the header, or name the separator: separator=";"'
-        )
+        raise UsageError(_width_text(file, line, len(columns), usual))
+
+
+def _width_text(file: Path, line: int, names: int, fields: int) -> str:
+    return (
+        f"{file}: the header in line {line} names {names} columns, and the rows have {fields}\n"
+        'complete the header, or name the separator: separator=";"'
+    )
 
 
 def _decimal_beside(thousands: str, decimal: str | None) -> str:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _GROUPED: Final = re.compile(r"[+-]?\d{1,3}(?:([.,' \u00a0\u202f])\d{3})(?:\1\d{3})*(?:([.,])\d+)?")
 _ROUNDING: Final = 1e-9  # of a price
+_FAR: Final = 2  # times between low and high, more than those of most minutes of any market
+_TIMES: Final = 1e8  # the least number that is a time since 1970
 _MANY: Final = 20  # candles with a range, of which not all have a volume within it by chance
 
 
@@ -81,21 +83,30 @@ def check_order(frame: pd.DataFrame, values: dict[str, NDArray[np.float64]], whe
     Raises
     ------
     UsageError
-        The values contradict that order: a high is not the highest, a volume is negative, or all volumes are prices,
-        as those of an average price or an adjusted close that stands before the volume.
+        The values contradict that order: a high is not the highest, most prices of a candle are far from one another,
+        a volume is negative, or all volumes are prices, as those of an average price or an adjusted close that stands
+        before the volume.
     """
+    if not len(frame):
+        return []
     highest = np.maximum(np.maximum(values["open"], values["close"]), values["low"])
     lowest = np.minimum(np.minimum(values["open"], values["close"]), values["high"])
     volume = values["volume"]
     name_them = 'name them: columns=["timestamp", "open", "high", "low", "close", "volume", ...]'
-    if (values["high"] < highest).any() or (values["low"] > lowest).any() or (volume < 0).any():
+    far = np.count_nonzero(values["high"] > _FAR * values["low"]) * 2 > len(frame) and (values["low"] > 0).all()
+    if far or (values["high"] < highest).any() or (values["low"] > lowest).any() or (volume < 0).any():
         raise UsageError(
             f"{where}: has no header line, and its columns are not time, open, high, low, close, volume in this "
             f"order\n{name_them}"
         )
+    if len(volume) > 1 and volume.min() >= _TIMES and (np.diff(volume) > 0).all() | (np.diff(volume) < 0).all():
+        raise UsageError(
+            f"{where}: has no header line, and what stands behind the close goes on like a time from row to row: it is "
+            f"no volume\n{name_them}"
+        )
     spread = values["high"] > values["low"]
     further = [label for label in frame.columns if str(label).startswith("column ")]
-    if not len(frame) or (not further and np.count_nonzero(spread) < _MANY):
+    if not further and np.count_nonzero(spread) < _MANY:
         return []
     traded = volume > 0
     slack = _ROUNDING * values["high"]
@@ -116,7 +127,7 @@ def check_order(frame: pd.DataFrame, values: dict[str, NDArray[np.float64]], whe
 
 
 def _is_known(frame: pd.DataFrame, further: list[Any]) -> bool:
-    """Whether the columns behind the volume are those of Binance (a later time first) or Kraken (whole numbers)."""
+    """Whether the columns behind the volume are those of Binance (a later time first) or Kraken (a count of trades)."""
     import pandas as pd
 
     if all(frame[label].isna().all() for label in further):  # a separator at the end of each line
@@ -127,7 +138,7 @@ def _is_known(frame: pd.DataFrame, further: list[Any]) -> bool:
     times = pd.to_numeric(frame.iloc[:, 0], errors="coerce")
     if len(further) >= 5:
         return bool((first > times).all())
-    return len(further) == 1 and bool((first % 1 == 0).all())
+    return len(further) == 1 and pd.api.types.is_integer_dtype(first) and bool(times.notna().all())
 
 
 def _with_points(texts: pd.Series[Any], reading: Reading) -> pd.Series[Any]:

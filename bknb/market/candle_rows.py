@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .time_units import Place
 
 _MANY: Final = 20  # candles that show whether prices go on from one to the next
+_CLOSER: Final = 3  # times closer to the next candle under the other name
 _WICK: Final = 10  # times above or below open and close is worth a word
 _FEW: Final = 3  # candles that show how far apart they are before one more is called a stray
 
@@ -221,7 +222,7 @@ def _swapped(candles: Candles) -> bool:
     opened, close = candles.open[order], candles.close[order]
     as_named = np.abs(opened[1:] - close[:-1]).sum()
     swapped = np.abs(close[1:] - opened[:-1]).sum()
-    return bool(swapped * 10 < as_named)
+    return bool(swapped * _CLOSER < as_named)
 
 
 def _opened(ms: NDArray[np.int64], where: str) -> NDArray[np.int64]:
