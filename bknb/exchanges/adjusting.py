@@ -12,7 +12,8 @@ from ..domain.formatting import utc_text
 from ..errors import BadCandle, DataError, UsageError
 from ..market.candles import Candles
 from ..market.column_names import KEYS, plain_name
-from ..market.time_units import read_times, to_utc
+from ..market.local_clock import checked_zone, to_utc
+from ..market.time_units import read_times
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -142,7 +143,9 @@ def read_actions(table: pd.DataFrame, *, tz: str | None = None) -> dict[str | No
     keys = [None] * len(table) if key is None else [str(each).strip() for each in table[key]]
     found: dict[str | None, list[Action]] = {each: [] for each in keys or ([None] if key is None else [])}
     order = np.argsort(read.ms, kind="stable")
-    when = to_utc(read.ms[order], tz, where="adjust")[0] if read.naive and tz is not None else read.ms[order]
+    when = (
+        to_utc(read.ms[order], checked_zone(tz), where="adjust")[0] if read.naive and tz is not None else read.ms[order]
+    )
     for at, moment in zip(order.tolist(), when.tolist(), strict=True):
         if splits[at] != 1 or dividends[at] != 0:
             found[keys[at]].append(Action(moment, float(splits[at]), float(dividends[at])))

@@ -13,9 +13,10 @@ from ..domain.interval import DAY_MS, MINUTE_MS
 from ..errors import BadCandle, UsageError
 from .candles import Candles
 from .column_names import ColumnNames
+from .local_clock import checked_zone, to_utc
 from .quality import describe
 from .spacing import measured
-from .time_units import Times, checked_zone, to_utc
+from .time_units import Times
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,4 @@
-"""Times of candles in whatever unit and form they come: numbers since 1970, text, and the clock of an exchange."""
+"""Times of candles in whatever unit and form they come: numbers since 1970, text, datetimes, periods."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..domain.formatting import exact_text
-from ..domain.interval import DAY_MS
-from ..errors import BadCandle, UsageError
+from ..errors import BadCandle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,113 +117,13 @@ def read_times(given: pd.Series[Any], *, where: str, place: Place, time_format: 
         zones = {getattr(value, "tzinfo", None) is None for value in given}
         if len(zones) > 1:
             raise BadCandle(f"{where}: some times have a time zone and some have none; give all of them one")
-        return Times(_to_ms(moments.dt.tz_localize(None)), naive=zones == {True})
+        return Times(to_ms(moments.dt.tz_localize(None)), naive=zones == {True})
     return _texts(given.astype(str).str.strip(), bad)
 
 
-def checked_zone(tz: str) -> str:
-    """A time zone, once it is clear that there is one of this name.
-
-    Raises
-    ------
-    UsageError
-        There is no such zone.
-
-    Examples
-    --------
-    >>> checked_zone("America/New_York")
-    'America/New_York'
-    """
-    import pandas as pd
-
-    try:
-        pd.Timestamp(0).tz_localize(tz)
-    except (LookupError, ValueError, TypeError, OSError) as error:
-        raise UsageError(f"tz must be a time zone such as 'America/New_York', got {tz!r} ({error})") from None
-    return tz
-
-
-def to_utc(ms: NDArray[np.int64], tz: str, *, where: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Times of a local clock as UTC milliseconds, with the days on which the clock went back.
-
-    An hour that comes twice is told apart by the order of the candles.
-
-    Parameters
-    ----------
-    ms : ndarray of int64, shape (n,)
-        What the clock showed, as milliseconds since 1970; of one series, in ascending or descending order.
-    tz
-        The zone of the clock, such as ``"America/New_York"``.
-    where
-        The name of the source, for messages.
-
-    Raises
-    ------
-    BadCandle
-        A time that the clock never showed, or one of an hour that came twice where the order does not tell which.
-
-    Examples
-    --------
-    >>> to_utc(np.array([1_704_067_200_000]), "America/New_York", where="mine")[0].tolist()
-    [1704085200000]
-    """
-    import pandas as pd
-
-    if len(ms) and int(ms[0]) > int(ms[-1]):
-        turned, found = to_utc(ms[::-1], tz, where=where)
-        return turned[::-1], found
-    local = pd.DatetimeIndex(ms.astype("datetime64[ms]"))
-    known = local.tz_localize(tz, ambiguous="NaT", nonexistent="shift_forward")
-    shown = _to_ms(known.tz_localize(None).to_series())
-    unclear = np.asarray(known.isna())
-    never = ~unclear & (shown != ms)
-    if never.any():
-        when = exact_text(int(ms[int(np.argmax(never))]))
-        raise BadCandle(
-            f"{where}: {when} does not exist in {tz}: the clocks went forward that night\n"
-            "the times are those of another zone; name it with tz=, or leave tz out where they are UTC"
-        )
-    before, after = (
-        _to_ms(
-            local.tz_localize(tz, ambiguous=each, nonexistent="raise").tz_convert("UTC").tz_localize(None).to_series()
-        )
-        for each in (np.ones(len(ms), dtype=bool), np.zeros(len(ms), dtype=bool))
-    )
-    utc = before.copy()
-    nights: list[str] = []
-    days = ms // DAY_MS
-    for day in np.unique(days[unclear]):
-        at = np.flatnonzero(unclear & (days == day))
-        night = exact_text(int(day) * DAY_MS)[:10]
-        second = _second_time(ms, at, int(after[at[0]] - before[at[0]]))
-        if second is None:
-            raise BadCandle(
-                f"{where}: {exact_text(int(ms[at[0]]))} came twice in {tz}, as the clocks went back in the night of "
-                f"{night}, and the order of the candles does not show which is which\n"
-                "give the times with their offset or in UTC, or leave that hour out"
-            )
-        utc[at[second:]] = after[at[second:]]
-        nights.append(night)
-    return utc, tuple(nights)
-
-
-def _second_time(ms: NDArray[np.int64], at: NDArray[np.intp], shift: int) -> int | None:
-    """Where an hour that came twice begins again, as a place in ``at``; ``None`` where the order does not show it.
-
-    The rows of that hour stand together, and once their times go back by more than half of what the clocks went back:
-    a row that stands twice does not go back, and one that stands too late goes back by less. Candles of an hour and
-    longer are there once each time, so that their two times are equal.
-    """
-    if int(at[-1] - at[0]) != len(at) - 1:
-        return None
-    steps = np.diff(ms[at])
-    back = np.flatnonzero(steps < 0)
-    if len(back) == 1 and -int(steps[back[0]]) * 2 > shift:
-        return int(back[0]) + 1
-    on = np.diff(ms)
-    if not len(back) and len(at) == 2 and steps[0] == 0 and int(on[on > 0].min(initial=DAY_MS)) >= shift:
-        return 1
-    return None
+def to_ms(moments: pd.Series[Any]) -> NDArray[np.int64]:
+    """Datetimes without a zone as milliseconds since 1970, int64 of shape (n,)."""
+    return moments.to_numpy().astype("datetime64[ms]").astype(np.int64)
 
 
 def plain_value(value: Any) -> Any:
@@ -251,14 +149,10 @@ class _Bad:
             raise BadCandle(f"{self.source}, {self.place(label)}: {name} must be {rule}, got {value!r}\n{hint}")
 
 
-def _to_ms(moments: pd.Series[Any]) -> NDArray[np.int64]:
-    return moments.to_numpy().astype("datetime64[ms]").astype(np.int64)
-
-
 def _datetimes(given: pd.Series[Any]) -> Times:
     if given.dt.tz is None:
-        return Times(_to_ms(given), naive=True)
-    return Times(_to_ms(given.dt.tz_convert("UTC").dt.tz_localize(None)), naive=False)
+        return Times(to_ms(given), naive=True)
+    return Times(to_ms(given.dt.tz_convert("UTC").dt.tz_localize(None)), naive=False)
 
 
 def _formatted(given: pd.Series[Any], time_format: str, bad: _Bad) -> Times:
@@ -267,7 +161,7 @@ def _formatted(given: pd.Series[Any], time_format: str, bad: _Bad) -> Times:
     texts = given.astype(str).str.strip()
     moments = pd.to_datetime(texts, format=time_format, errors="coerce", utc=True)
     bad.where(moments.isna(), rule=f"a time of the form {time_format!r}", hint=f"{_CORRECT}, or correct time_format")
-    return Times(_to_ms(moments.dt.tz_localize(None)), naive="%z" not in time_format.lower())
+    return Times(to_ms(moments.dt.tz_localize(None)), naive="%z" not in time_format.lower())
 
 
 def _numbers(numbers: pd.Series[Any], bad: _Bad) -> Times:
@@ -319,7 +213,7 @@ def _written_dates(numbers: pd.Series[Any]) -> NDArray[np.int64] | None:
                 return None
             moments = pd.to_datetime(whole.astype(str), format=form, errors="coerce")
             if bool(moments.notna().all()):
-                return _to_ms(moments)
+                return to_ms(moments)
     return None
 
 
@@ -341,7 +235,7 @@ def _iso(texts: pd.Series[Any]) -> Times | None:
     moments = pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce")
     if bool(moments.isna().any()):
         return None
-    return Times(_to_ms(moments.dt.tz_localize(None)), naive=not offset.any())
+    return Times(to_ms(moments.dt.tz_localize(None)), naive=not offset.any())
 
 
 def _texts(texts: pd.Series[Any], bad: _Bad) -> Times:
@@ -392,7 +286,7 @@ def _parsed(texts: pd.Series[Any], bad: _Bad) -> NDArray[np.int64]:
     for form in _FORMS:
         moments = pd.to_datetime(texts, format=form, errors="coerce").mask(short)
         if bool(moments.notna().all()):
-            return _to_ms(moments)
+            return to_ms(moments)
         if best is None or int(moments.notna().sum()) > int(best.notna().sum()):
             best = moments
     bad.where(
