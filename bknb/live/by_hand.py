@@ -49,7 +49,7 @@ class Flatten(NamedTuple):
     note: str = ""
 
 
-Wish: TypeAlias = Close | Reduce | Move | Cancel | Signal | Flatten | Literal["activate"]
+Instruction: TypeAlias = Close | Reduce | Move | Cancel | Signal | Flatten | Literal["activate"]
 """What somebody wants; a ``Signal`` is to be opened."""
 
 
@@ -91,10 +91,10 @@ class ByHand:
 
     # --- from any thread ----------------------------------------------------------------------------------------
 
-    def give(self, wish: Wish) -> Future[str]:
+    def give(self, instruction: Instruction) -> Future[str]:
         """Have a decision carried out; the future is the answer, or why it was not carried out (``UsageError``)."""
         answered: Future[str] = Future()
-        self._call(lambda: self._start(wish, answered))
+        self._call(lambda: self._start(instruction, answered))
         return answered
 
     def decisions(self) -> tuple[str, ...]:
@@ -145,118 +145,118 @@ class ByHand:
         """Hold nothing of the run any more, after its end: its loop and its market hold its candles."""
         self._loop = self._market = None
 
-    def _start(self, wish: Wish, answered: Future[str]) -> None:
+    def _start(self, instruction: Instruction, answered: Future[str]) -> None:
         if not answered.set_running_or_notify_cancel():
             return
         if self._over:
-            self._answer_over(wish, answered)
+            self._answer_over(instruction, answered)
             return
-        task = asyncio.get_running_loop().create_task(self._answer(wish, answered))
+        task = asyncio.get_running_loop().create_task(self._answer(instruction, answered))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, wish: Wish, answered: Future[str]) -> None:
+    async def _answer(self, instruction: Instruction, answered: Future[str]) -> None:
         try:
             await self._began.wait()
             async with self._turn:
-                text = await self._carry_out(wish)
+                text = await self._carry_out(instruction)
         except asyncio.CancelledError:
-            self._answer_over(wish, answered)
+            self._answer_over(instruction, answered)
         except Exception as error:  # noqa: BLE001 -- raised where the decision was given
             answered.set_exception(error)
         else:
             answered.set_result(text)
 
-    def _answer_over(self, wish: Wish, answered: Future[str]) -> None:
-        if isinstance(wish, Flatten) and self._left_nothing:
+    def _answer_over(self, instruction: Instruction, answered: Future[str]) -> None:
+        if isinstance(instruction, Flatten) and self._left_nothing:
             answered.set_result("")
         else:
             answered.set_exception(UsageError(_OVER))
 
-    async def _carry_out(self, wish: Wish) -> str:
+    async def _carry_out(self, instruction: Instruction) -> str:
         loop, market = self._loop, self._market
         assert loop is not None  # it began  # noqa: S101
         assert market is not None  # noqa: S101
         moment, at_open = market.moment(), loop.rules.model.fills_at_open
         now = _Now(moment, max(moment, ceil_to(market.clock(), MINUTE_MS)) if at_open else moment, at_open)
-        if isinstance(wish, Signal):
-            return await self._open(loop, wish, now)
+        if isinstance(instruction, Signal):
+            return await self._open(loop, instruction, now)
         state = loop.state
-        if isinstance(wish, Flatten):
+        if isinstance(instruction, Flatten):
             if isinstance(state, Waiting):
-                wish = Cancel(wish.note)
+                instruction = Cancel(instruction.note)
             elif isinstance(state, Holding) and state.leaving is None:
-                wish = Close(wish.note)
+                instruction = Close(instruction.note)
             elif isinstance(state, Opening):
                 if self._account.has_left(state):
                     raise UsageError(f"nothing is closed yet; {_there_is(loop)}")
-                wish = Cancel(wish.note)
+                instruction = Cancel(instruction.note)
             else:
                 return ""
-        if isinstance(wish, Cancel):
-            return await self._cancel(loop, state, wish, now)
-        if wish == "activate":
+        if isinstance(instruction, Cancel):
+            return await self._cancel(loop, state, instruction, now)
+        if instruction == "activate":
             return await self._activate(loop, state, now)
         if not isinstance(state, Holding):
-            raise UsageError(f"{_name(wish)} needs an open position; {_there_is(loop)}")
+            raise UsageError(f"{_name(instruction)} needs an open position; {_there_is(loop)}")
         if state.leaving is not None:
-            raise UsageError(f"{_name(wish)} came too late; {_there_is(loop)}")
-        return await self._managed(loop, state, wish, now)
+            raise UsageError(f"{_name(instruction)} came too late; {_there_is(loop)}")
+        return await self._managed(loop, state, instruction, now)
 
-    async def _managed(self, loop: StrategyLoop, state: Holding, wish: Close | Reduce | Move, now: _Now) -> str:
-        given = await self._given(state, wish, now)
+    async def _managed(self, loop: StrategyLoop, state: Holding, instruction: Close | Reduce | Move, now: _Now) -> str:
+        given = await self._given(state, instruction, now)
         expected = step(state, given, loop.rules)
         _refuse(loop, expected.events)
         after = expected.state
         leaves = not (isinstance(after, Holding) and after.leaving is None)
         name = f"{state.signal.position} {state.signal.symbol} ({state.signal.id})"
         behind = now.when > now.moment + MINUTE_MS  # minutes have closed that are to be worked on first
-        if isinstance(wish, Move) and (behind or not leaves):
+        if isinstance(instruction, Move) and (behind or not leaves):
             if (
                 not leaves
-                and wish.memo is msgspec.UNSET
+                and instruction.memo is msgspec.UNSET
                 and not any(isinstance(event, Moved) for event in expected.events)
             ):
                 raise UsageError(
-                    f"move changes nothing: {wish!r} leaves the levels of {name} as they are\n"
+                    f"move changes nothing: {instruction!r} leaves the levels of {name} as they are\n"
                     "a stop is moved towards the market only; loosen=True moves it away from it"
                 )
             if now.when > now.moment:
                 await loop.take(Planned(given.answers[0], now.when))  # type: ignore[arg-type]  # read_answers kept it
             else:
                 await loop.take(given)
-            return f"moves the levels of {name}; in force from {minute_text(now.when)} UTC on: {wish!r}"
+            return f"moves the levels of {name}; in force from {minute_text(now.when)} UTC on: {instruction!r}"
         await loop.take(given)
         if leaves:
             return f"closes {name} {now.fills}"
-        assert isinstance(wish, Reduce)  # a Close leaves, and a Move that does not was answered  # noqa: S101
-        whole = "its first size" if wish.of == "first" else "what is held"
-        return f"reduces {name} by {wish.share:g} of {whole} {now.fills}"
+        assert isinstance(instruction, Reduce)  # a Close leaves, and a Move that does not was answered  # noqa: S101
+        whole = "its first size" if instruction.of == "first" else "what is held"
+        return f"reduces {name} by {instruction.share:g} of {whole} {now.fills}"
 
-    async def _given(self, state: Holding | Waiting, wish: Close | Reduce | Move | Cancel, now: _Now) -> Managed:
-        answers, faults, text = read_answers(wish)
+    async def _given(self, state: Holding | Waiting, instruction: Close | Reduce | Move | Cancel, now: _Now) -> Managed:
+        answers, faults, text = read_answers(instruction)
         price, close = await self._prices(state.signal.price_open)
         return Managed(answers, price, now.when, close, faults, text, source="manual")
 
-    async def _cancel(self, loop: StrategyLoop, state: State, wish: Cancel, now: _Now) -> str:
+    async def _cancel(self, loop: StrategyLoop, state: State, instruction: Cancel, now: _Now) -> str:
         if isinstance(state, Opening) and not self._account.has_left(state):
-            return await self._take_back(loop, state, wish, now)
+            return await self._take_back(loop, state, instruction, now)
         book = state.book if isinstance(state, Holding) and state.leaving is None else None
         adds = [] if book is None else [order for order in book.orders if order.kind == "add"]
         if not (isinstance(state, Waiting) or (isinstance(state, Holding) and adds)):
             raise UsageError(f"cancel needs an entry or an add that waits; {_there_is(loop)}")
-        given = await self._given(state, wish, now)
+        given = await self._given(state, instruction, now)
         _refuse(loop, step(state, given, loop.rules).events if isinstance(state, Waiting) else ())
         await loop.take(given)
         if isinstance(state, Waiting):
             return f"takes back {_waits(state)}"
         return f"takes back {len(adds)} add{'' if len(adds) == 1 else 's'} to {state.signal.id}"
 
-    async def _take_back(self, loop: StrategyLoop, state: Opening, wish: Cancel, now: _Now) -> str:
-        if (fault := managing.note_fault(wish.note)) is not None:
+    async def _take_back(self, loop: StrategyLoop, state: Opening, instruction: Cancel, now: _Now) -> str:
+        if (fault := managing.note_fault(instruction.note)) is not None:
             raise UsageError(f"cancel: {fault.text}")
         price, _ = await self._prices(state.signal.price_open)
-        await loop.take(Halt(now.when, price, "manual", wish.note))
+        await loop.take(Halt(now.when, price, "manual", instruction.note))
         return f"takes back the entry order of {state.signal.id}, which has not left"
 
     async def _activate(self, loop: StrategyLoop, state: State, now: _Now) -> str:
@@ -272,12 +272,12 @@ class ByHand:
         await loop.take(Activate(now.when, price))
         return f"opens {_waits(state)} {now.fills}"
 
-    async def _open(self, loop: StrategyLoop, wish: Signal, now: _Now) -> str:
+    async def _open(self, loop: StrategyLoop, instruction: Signal, now: _Now) -> str:
         self._may_open("open")
         state = loop.state
         if not (isinstance(state, Flat) or (isinstance(state, Holding) and state.leaving is not None)):
             raise UsageError(f"open needs nothing that is open or waits; {_there_is(loop)}")
-        answers, faults, _ = read_answers(wish)
+        answers, faults, _ = read_answers(instruction)
         if faults:
             raise UsageError(f"open needs a valid Signal: {faults[0].text}")
         signal = answers[0]
@@ -329,8 +329,8 @@ class ByHand:
 _OVER = "the run is over: what it holds is watched by nobody\nstart it again with the same store, then repeat this"
 
 
-def _name(wish: Close | Reduce | Move) -> str:
-    return type(wish).__name__.lower()
+def _name(instruction: Close | Reduce | Move) -> str:
+    return type(instruction).__name__.lower()
 
 
 def _waits(state: Waiting) -> str:

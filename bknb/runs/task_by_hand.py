@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..domain.answers import Cancel, Close, Move, Reduce
 from ..domain.signal import Signal, TickResult
 from ..errors import BknbError, UsageError
-from ..live.by_hand import Flatten, Wish
+from ..live.by_hand import Flatten, Instruction
 from ..live.run import LiveRun
 from ..live.runtime import RUNTIME
 from ..market.strategy_context import current
@@ -125,10 +125,10 @@ class TaskByHand(RunTask[TickResult]):
     def candles(self) -> Candles:
         """The one-minute candles in memory."""
 
-    def _by_hand(self, wish: Wish) -> str:
-        return self._give(wish).result()
+    def _by_hand(self, instruction: Instruction) -> str:
+        return self._give(instruction).result()
 
-    def _give(self, wish: Wish) -> Future[str]:
+    def _give(self, instruction: Instruction) -> Future[str]:
         who = f"the live run of {self.strategy!r} on {self.symbol}"
         if self.done or self.worked or self.status == "ready":
             state = "has not begun" if self.status == "ready" else "is over"
@@ -140,7 +140,7 @@ class TaskByHand(RunTask[TickResult]):
                 f"{who} cannot take a decision by hand from within one of its own functions\n"
                 "return bknb.Close() and the like from manage, or decide from a listener or a cell"
             )
-        return self._run.by_hand.give(wish)
+        return self._run.by_hand.give(instruction)
 
 
 def flatten_all(tasks: Iterable[TaskByHand], note: str) -> dict[tuple[str, str], str]:
