@@ -230,8 +230,9 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
         raise UsageError(
             "luck enters the same positions at other moments, with the exits that their signals declared; in this run "
             "something was decided while they were open: by manage, by exit columns, or by hand\n"
-            "compare result.account with buy_and_hold, or declare these exits: a ladder in price_take_profit, "
-            "trailing=bknb.Trailing(...), breakeven=bknb.Breakeven(...), minute_estimated_time"
+            "declare these exits instead: a ladder in price_take_profit, trailing=bknb.Trailing(...), "
+            "breakeven=bknb.Breakeven(...), minute_estimated_time; where nothing was added to, result.account can be "
+            "compared with its buy_and_hold"
         )
     minutes, rules = market_of(result)
     ends = result.account_terms.end  # of a run that was stopped, the last moment it reached
