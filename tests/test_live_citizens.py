@@ -9,7 +9,7 @@ import gc
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from quick import first_quick
 from scenarios import MINUTE, ORIGIN, source
 from test_live import HeldClock, start, story
 from test_live_bad_days import Told
+from waiting import until
 from worlds import signals, walk
 
 import bknb
@@ -82,10 +83,19 @@ def test_a_source_that_blocks_behind_one_of_bknb_holds_up_no_loop(front: str, ne
 # --- calls outside ------------------------------------------------------------------------------------------------
 
 
+async def given_up(call: Coroutine[Any, Any, object], begun: Callable[[], bool]) -> None:
+    """Make a call, and give it up once it has begun."""
+    calling = asyncio.create_task(call)
+    assert await asyncio.to_thread(until, begun)
+    calling.cancel()
+    await asyncio.wait({calling})
+
+
 def test_a_loop_that_is_blocked_is_left_and_the_next_call_gets_another(never: threading.Event) -> None:
-    calls = UserCalls("test", answer_seconds=0.05)
+    calls, begun = UserCalls("test", answer_seconds=0.05), threading.Event()
 
     async def blocks() -> None:
+        begun.set()
         never.wait(60)
 
     async def where() -> int:
@@ -94,9 +104,7 @@ def test_a_loop_that_is_blocked_is_left_and_the_next_call_gets_another(never: th
     async def scene() -> tuple[int, int, int]:
         first = await calls.on_loop(where)
         second = await calls.on_loop(where)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.05):
-                await calls.on_loop(blocks)
+        await given_up(calls.on_loop(blocks), begun.is_set)
         return first, second, await calls.on_loop(where)
 
     first, second, third = asyncio.run(scene())
@@ -155,10 +163,8 @@ def test_a_loop_that_was_left_ends_and_is_not_kept(never: threading.Event) -> No
         never.wait(60)
 
     async def scene() -> None:
-        for _ in range(3):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.05):
-                    await calls.on_loop(blocks)
+        for count in range(1, 4):
+            await given_up(calls.on_loop(blocks), lambda: len(loops) == count)  # noqa: B023 -- called before the next
             await calls.on_loop(lambda: asyncio.sleep(0))
 
     asyncio.run(scene())
@@ -170,14 +176,70 @@ def test_a_loop_that_was_left_ends_and_is_not_kept(never: threading.Event) -> No
     assert [loop() for loop in loops] == [None] * 3
 
 
+def test_a_call_that_is_given_up_before_it_begins_does_not_begin() -> None:
+    """Its loop is busy meanwhile, and answers before the call would have its turn."""
+    calls, busy, free, begun = UserCalls("test", answer_seconds=20), threading.Event(), threading.Event(), list[str]()
+
+    async def holds_up() -> int:
+        busy.set()
+        assert free.wait(20)
+        return threading.get_ident()
+
+    async def begins() -> None:
+        begun.append("it began")
+
+    async def where() -> int:
+        return threading.get_ident()
+
+    async def scene() -> tuple[int, int]:
+        first = asyncio.create_task(calls.on_loop(holds_up))
+        assert await asyncio.to_thread(busy.wait, 20)
+        second = asyncio.create_task(calls.on_loop(begins))
+        for _ in range(3):  # until it waits
+            await asyncio.sleep(0)
+        second.cancel()
+        await asyncio.wait({second})
+        free.set()
+        return await first, await calls.on_loop(where)
+
+    first, next_ = asyncio.run(scene())
+    assert first == next_
+    assert begun == []
+
+
+def test_a_plain_call_that_is_given_up_before_its_thread_gets_to_it_does_not_begin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls, there, free, begun = UserCalls("slow"), threading.Event(), threading.Event(), list[str]()
+
+    class Slow:
+        """Variables of a context in which a thread is slow to begin."""
+
+        def run(self, function: Callable[..., object], *given: object) -> object:
+            there.set()
+            assert free.wait(20)
+            return function(*given)
+
+    monkeypatch.setattr("bknb.market.outside.copy_context", Slow)
+    asyncio.run(given_up(calls.in_thread(lambda: begun.append("it began")), there.is_set))
+    threads = [thread for thread in threading.enumerate() if thread.name == "bknb-slow"]
+    free.set()
+    for thread in threads:
+        thread.join(20)
+    assert len(threads) == 1
+    assert begun == []
+
+
 def test_what_never_returns_is_not_called_for_ever(never: threading.Event) -> None:
-    calls = UserCalls("test")
+    calls, begun = UserCalls("test"), list[int]()
+
+    def hangs() -> None:
+        begun.append(threading.get_ident())
+        never.wait(60)
 
     async def scene() -> None:
-        for _ in range(8):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.01):
-                    await calls.in_thread(lambda: never.wait(60))
+        for count in range(1, 9):
+            await given_up(calls.in_thread(hangs), lambda: len(begun) == count)  # noqa: B023 -- called before the next
         with pytest.raises(BknbError, match="8 earlier calls of it have not returned"):
             await calls.in_thread(lambda: None)
         never.set()
@@ -253,9 +315,7 @@ def test_a_thread_that_computes_without_end_is_ended_when_its_call_is_given_up(h
     async def scene() -> list[str]:
         beside = asyncio.create_task(calls.on_loop(waits))
         assert await asyncio.to_thread(started.wait, 20)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.05):
-                await (calls.in_thread(spins) if how == "plain" else calls.on_loop(spins_too))
+        await given_up(calls.in_thread(spins) if how == "plain" else calls.on_loop(spins_too), lambda: bool(threads))
         return [await calls.on_loop(lambda: asyncio.sleep(0, "next")), await beside]
 
     started = threading.Event()

@@ -15,7 +15,7 @@ import inspect
 import os
 import threading
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
@@ -43,14 +43,18 @@ class _GivenUp(BaseException):
 
 
 class _Call:
-    """One plain call in its thread: ended while it runs, and never afterwards."""
+    """One plain call in its thread: ended while it runs, never afterwards; given up before it begins, it does not."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._thread: int | None = None
+        self._given_up = False
 
     def run(self, function: Callable[[], T]) -> T:
-        self._thread = threading.get_ident()
+        with self._lock:
+            if self._given_up:
+                raise _GivenUp
+            self._thread = threading.get_ident()
         try:
             return function()
         finally:
@@ -59,6 +63,7 @@ class _Call:
 
     def end(self) -> None:
         with self._lock:
+            self._given_up = True
             if self._thread is not None:
                 _end_thread(self._thread)
 
@@ -200,13 +205,15 @@ class UserCalls:
         BknbError
             Too many earlier calls have not returned.
         """
-        own, running = await self._submitted(start)
+        given_up = threading.Event()
+        own, running = await self._submitted(lambda: _finished(start, self.name, given_up))
         try:
             value = await asyncio.wrap_future(running)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if running.cancelled() and task is not None and not task.cancelling():
                 raise BknbError("it was cancelled, and not by who called it") from None
+            given_up.set()  # before the loop is asked: behind its answer the call does not begin any more
             with self._lock:
                 own.ask()
             raise
@@ -272,14 +279,14 @@ class UserCalls:
             call.end()
             raise
 
-    async def _submitted(self, start: Callable[[], Awaitable[T]]) -> tuple[_OwnLoop, Future[T]]:
+    async def _submitted(self, call: Callable[[], Coroutine[Any, Any, T]]) -> tuple[_OwnLoop, Future[T]]:
         """Make a call on the loop of this owner, which has a moment to answer if a call on it was given up before."""
         doubted: _OwnLoop | None = None
         while True:
             with self._lock:
                 own = self._loop_to_use(doubted)
                 if own.answers:
-                    return own, asyncio.run_coroutine_threadsafe(_finished(start, self.name), own.loop)
+                    return own, asyncio.run_coroutine_threadsafe(call(), own.loop)
                 answer, seconds = own.answer, own.asked_at + self._answer_seconds - stopwatch()
             if answer is not None:
                 await asyncio.wait([asyncio.wrap_future(answer)], timeout=max(0.0, seconds))
@@ -328,7 +335,9 @@ class UserCalls:
         )
 
 
-async def _finished(start: Callable[[], Awaitable[T]], name: str) -> T:
+async def _finished(start: Callable[[], Awaitable[T]], name: str, given_up: threading.Event) -> T:
+    if given_up.is_set():
+        raise asyncio.CancelledError
     try:
         return await start()
     except (Exception, asyncio.CancelledError):
