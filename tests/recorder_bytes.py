@@ -7,6 +7,7 @@ Left out, because they differ from run to run or from version to version without
 * folders: the world's own folder becomes ``<folder>``, a line of the recorder ``<recorder>``;
 * what a card was made with: versions of Python, packages and bknb, the digest of its source, the platform;
 * hashes of strategies in ledgers (``STRATEGY_HASHES``): how a strategy is hashed may get another version;
+* results of an earlier life that are told again, as its listeners were slow;
 * lock files, which name the process that wrote them;
 * fields and columns that came after the recording, while they say nothing: ``ADDED_FIELDS`` with their default, and
   ``ADDED_COLUMNS`` of a table of trades that has nothing but one entry and one exit in each.
@@ -321,7 +322,7 @@ class Ears:
     def _is_replayed(self, name: str, event: Any) -> bool:
         """A result of an earlier life: how many are replayed depends on how fast that life's listeners were."""
         since = max((each.behind_since for each in self.received["resumed"]), default=0)
-        return name in {"signal", "signal_live"} and event.when < since
+        return name in {"signal", "signal_live", "partial_profit", "partial_loss"} and event.when < since
 
     @staticmethod
     def _shown(event: Any) -> Any:
