@@ -1,14 +1,19 @@
 """Live runs in which something is decided by hand, killed wherever their disk changes.
 
-``hand_life.py FOLDER STORE STEP``: for each decision it plays the run twice undisturbed, with the decision and without.
-Then, for every ``STEP``-th change of the disk from the decision on: a process is killed there, and another goes on to
-the end without deciding anything again. What ended must be as in one of the two; as with the decision, where the killed
-process had got its answer. It prints one JSON line. In SQLite every statement is a change.
+``hand_life.py FOLDER STORE chosen|every``: for each decision it plays the run twice undisturbed, with the decision and
+without. Then, for every change of the disk from the decision on or one of each kind: a process is killed there, and
+another goes on to the end without deciding anything again. What ended must be as in one of the two; as with the
+decision, where the killed process had got its answer. It prints one JSON line. Kinds are told apart by the parts of the
+position that a change is about; every value that is written until the decision is answered is tried, and what is
+changed then.
 """
 
 from __future__ import annotations
 
+import gc
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,15 +21,14 @@ from typing import Any
 import msgspec
 from hand_clock import HandClock
 from killed import killed_in_a_child
+from noting_disk import Change, NotingDisk, Place, by_part
 from scenarios import MINUTE, ORIGIN, source
 
 import bknb
 from bknb.runs.live import BOOK, LiveTask, plan_live
 from bknb.stores.file_store import FileStore
 from bknb.stores.sqlite_store import SqliteStore
-from bknb.testing.faults import FaultyDisk
 
-CHANGES = ("replace", "unlink", "sync_folder", "statement")
 UNTIL = ORIGIN + 10 * MINUTE
 AT = ORIGIN + 5 * MINUTE + 20_000
 PRICES = [*[100.0] * 64, 102.0, 102.0, 103.0, 101.0, 99.0, 98.5, 98.0, 98.0]  # from an hour before on
@@ -41,19 +45,19 @@ DECISIONS: dict[str, tuple[dict[str, Any], Any]] = {
 }
 
 
-def play(folder: Path, store: str, signal: dict[str, Any], decide: Any, *, at: int | None = None) -> None:
+def play(folder: Path, store: str, signal: dict[str, Any], decide: Any, *, at: Place | None = None) -> None:
     """One life; whether its decision was answered, and what had ended at its end, are in files."""
 
     def get_signal(when: Any) -> Any:
         return bknb.Signal(**signal) if signal and when.minute == 1 else None
 
     def answered(task: Any) -> None:
-        (folder / "first").write_text(str(len(disk.calls)))
+        (folder / "first").write_text(str(len(disk.changes)))
         decide(task)
-        (folder / "answered").touch()
+        (folder / "answered").write_text(str(len(disk.changes)))
 
     strategy = bknb.add_strategy("life", interval="1m", get_signal=get_signal)
-    disk = FaultyDisk(at=at, fault=None if at is None else "kill", only=CHANGES)
+    disk = NotingDisk(folder / "state", received=lambda: 0, at=at)
     place = SqliteStore(folder / "state.db", disk=disk) if store == "sqlite" else FileStore(folder / "state", disk=disk)
     clock = HandClock(ORIGIN, {} if decide is None else {AT: answered})
     plan = plan_live("X", strategy=strategy, exchange=MARKET, clock=clock, until=UNTIL, store=place, late_minutes=999)
@@ -68,39 +72,57 @@ def play(folder: Path, store: str, signal: dict[str, Any], decide: Any, *, at: i
         saved = json.loads(left.read("signal", ("life", "X")) or b"{}")
     kept = {name: saved.get(name) for name in ("signal", "book", "leaving")}
     (folder / "ended.json").write_bytes(msgspec.json.encode([ended, kept]))
+    (folder / "changes.json").write_bytes(msgspec.json.encode(disk.changes))
 
 
-def main(root: Path, store: str, step: int) -> None:
+def places_of(life: Path, seen: set[tuple[str, str]], *, every: bool) -> list[Place]:
+    """Where a life with a decision is killed; changes before the decision are for other tests."""
+    changes = msgspec.json.decode((life / "changes.json").read_bytes(), type=list[Change])
+    first, answered = (int((life / name).read_text()) for name in ("first", "answered"))
+    behind = [change.place for change in changes[first:]]
+    if every:
+        return behind
+    saving = [place for place in behind[: answered - first] if not place.change.startswith("sync")]
+    chosen = {*saving, behind[answered - first], *by_part(changes[first:], seen)}
+    return [place for place in behind if place in chosen]
+
+
+def main(root: Path, store: str, *, every: bool) -> None:
     wrong: list[str] = []
     counts = {"killed": 0, "as with": 0, "as without": 0}
+    seen: set[tuple[str, str]] = set()
     for name, (signal, decide) in DECISIONS.items():
         wanted = []
-        for kind, chosen in (("with", decide), ("without", None)):
+        for kind, made in (("with", decide), ("without", None)):
             folder = root / f"{name} {kind}"
             folder.mkdir()
-            assert not killed_in_a_child(lambda: play(folder, store, signal, chosen))  # noqa: B023 -- called at once
+            assert not killed_in_a_child(lambda: play(folder, store, signal, made))  # noqa: B023 -- called at once
             wanted.append((folder / "ended.json").read_bytes())
         if wanted[0] == wanted[1]:
             wrong.append(f"{name}: the decision changes nothing")
-        first = int((root / f"{name} with" / "first").read_text())  # changes before the decision are for other tests
-        at = first + 1 - step  # the first change is the one that a decision may be lost at
-        while True:
-            at += step
-            folder = root / f"{name} killed at {at}"
+        lost = 0
+        for at in places_of(root / f"{name} with", seen, every=every):
+            folder = root / "killed"
             folder.mkdir()
             if not killed_in_a_child(lambda: play(folder, store, signal, decide, at=at)):  # noqa: B023
-                break
+                wrong.append(f"{name} {at}: it did not come to this place")
             counts["killed"] += 1
             assert not killed_in_a_child(lambda: play(folder, store, signal, None))  # noqa: B023
             found = (folder / "ended.json").read_bytes()
             if found == wanted[0]:
                 counts["as with"] += 1
             elif found == wanted[1] and not (folder / "answered").exists():
-                counts["as without"] += 1
+                lost += 1
             else:
                 wrong.append(f"{name} {at}: {'answered, ' if (folder / 'answered').exists() else ''}{found.decode()}")
+            shutil.rmtree(folder)
+        counts["as without"] += lost
+        if not lost:
+            wrong.append(f"{name}: it was lost nowhere, so no process was killed before it was saved")
     print(json.dumps({"wrong": wrong, **counts}))  # noqa: T201
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    os.fsync = lambda handle: None  # a killed process loses nothing it has written; a power cut is another test
+    gc.freeze()  # a collection in a child would copy every page of what was imported
+    main(Path(sys.argv[1]), sys.argv[2], every=sys.argv[3] == "every")

@@ -25,17 +25,17 @@ import gc
 import json
 import os
 import shutil
-import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from broker_journal import sent_twice
 from killed import killed_in_a_child
+from noting_disk import Change, NotingDisk, Place, by_seam
 from scenarios import MINUTE, ORIGIN, source
 from worlds import signals, walk
 
@@ -55,7 +55,6 @@ from bknb.stores.file_store import FileStore
 from bknb.stores.sqlite_store import SqliteStore
 from bknb.testing.brokers import FaultyBroker
 from bknb.testing.clocks import SimulatedClock
-from bknb.testing.faults import end_process
 
 LOADED = (bknb.Live, bknb.add_risk, bknb.brokers.paper)  # once, before anybody is forked
 
@@ -141,94 +140,6 @@ class Clock(SimulatedClock):
         if when >= self.free_at:
             self.free.set()
         await super().sleep_until(ASLEEP[1] if self.asleep and ASLEEP[0] < when < ASLEEP[1] else when)
-
-
-class Place(NamedTuple):
-    """A change of the disk: the n-th of its kind, from 1 on."""
-
-    change: str
-    number: int
-
-
-class Change(NamedTuple):
-    """A change that was made, and how many lines had been received before it."""
-
-    place: Place
-    received: int
-
-
-class NotingDisk(Disk):
-    """A disk that notes its changes with the kinds of values they are about, and ends the process before one of them.
-
-    Parameters
-    ----------
-    root
-        The folder of the state, whose folders are named after the kinds.
-    received
-        How many lines were received so far.
-    at
-        Where it ends the process.
-    """
-
-    def __init__(self, root: Path, *, received: Callable[[], int], at: Place | None = None) -> None:
-        self.changes: list[Change] = []
-        self._root, self._received, self._at = root, received, at
-        self._counts: dict[str, int] = {}
-
-    def _before(self, what: str, kind: str) -> None:
-        change = f"{what} {kind}"
-        self._counts[change] = self._counts.get(change, 0) + 1
-        place = Place(change, self._counts[change])
-        if place == self._at:
-            end_process()
-        self.changes.append(Change(place, self._received()))
-
-    def _kind(self, path: Path) -> str:
-        return path.relative_to(self._root).parts[0] if self._root in path.parents else ""
-
-    def replace(self, source: Path, target: Path) -> None:
-        self._before("write", self._kind(target))
-        super().replace(source, target)
-
-    def unlink(self, path: Path) -> None:
-        self._before("remove", self._kind(path))
-        super().unlink(path)
-
-    def sync_folder(self, folder: Path) -> None:
-        self._before("sync", self._kind(folder))
-        super().sync_folder(folder)
-
-    def statement(
-        self, connection: sqlite3.Connection, sql: str, values: Sequence[object] = ()
-    ) -> list[tuple[Any, ...]]:
-        if change := {"INSERT": "write", "DELETE": "remove"}.get(sql.split(maxsplit=1)[0]):
-            self._before(change, str(values[0]))
-        return super().statement(connection, sql, values)
-
-
-def chosen(changes: list[Change], where: str) -> list[Place]:
-    """The places at which something new can go wrong.
-
-    The moment at which a name lasts is one where something was received behind it; elsewhere the next change is the
-    same. Orders are written beside the run, between any two of its changes: that is tried where ``where`` is ``disk``.
-    """
-    rare = {"write hole", "write late"}
-    behind = [change.received for change in changes[1:]] + [changes[-1].received]
-    mine = [
-        change
-        for change, later in zip(changes, behind, strict=True)
-        if (where == "disk" or not change.place.change.endswith(" order"))
-        and (not change.place.change.startswith("sync") or later > change.received)
-    ]
-    seen: set[tuple[str, str, bool]] = set()
-    places, before = [], Change(Place("", 0), 0)
-    for change in mine:
-        seam = before.place.change, change.place.change, change.received > before.received
-        if rare & {*seam[:2]} or (seam not in seen and where != "hole sqlite"):
-            places.append(change.place)
-        seen.add(seam)
-        before = change
-    return places
 
 
 def store_of(folder: Path, where: str, *, disk: Disk | None = None) -> StateStore:
@@ -525,7 +436,11 @@ def places_of(whole: Path, where: str, *, every: bool) -> Sequence[Place | int]:
         calls = [tuple(moments[number : number + 3]) for number in range(len(moments) - 2)]
         return [number for number, call in enumerate(calls, start=1) if every or call not in calls[: number - 1]]
     changes = msgspec.json.decode((whole / "changes.json").read_bytes(), type=list[Change])
-    return [change.place for change in changes] if every else chosen(changes, where)
+    if every:
+        return [change.place for change in changes]
+    # Orders are written beside the run, between any two of its changes: that is tried where ``where`` is ``disk``.
+    orders = () if where == "disk" else ("write order", "remove order", "sync order")
+    return by_seam(changes, always=("write hole", "write late"), never=orders, seams=where != "hole sqlite")
 
 
 def found_in(folder: Path, where: str, *, every: bool) -> dict[str, Any]:

@@ -1,19 +1,23 @@
-"""A live run whose positions are managed, killed wherever its disk changes: ``managed_life.py FOLDER STEP``.
+"""A live run whose positions are managed, killed wherever its disk changes: ``managed_life.py FOLDER chosen|every``.
 
-It plays the run once undisturbed. Then, for every ``STEP``-th change of the disk: a process is killed there, another
-goes on to the end, and its positions and fills, and what its listener received, are compared. It prints one JSON line.
+It plays the run once undisturbed. Then, for every change of the disk or one of each kind: a process is killed there,
+another goes on to the end, and its positions and fills, and what its listener received, are compared. It prints one
+JSON line. Kinds are told apart by the parts of the position that a change is about.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from killed import killed_in_a_child
+from noting_disk import Change, NotingDisk, Place, by_part
 from scenarios import MINUTE, ORIGIN, source
 from test_managed_properties import drawn, managing
 from worlds import SETTINGS, walk
@@ -21,15 +25,13 @@ from worlds import SETTINGS, walk
 import bknb
 from bknb.stores.file_store import FileStore
 from bknb.testing.clocks import SimulatedClock
-from bknb.testing.faults import FaultyDisk
 
 LOADED = (bknb.Live, bknb.add_risk)  # once, before anybody is forked
 SEED, UNTIL = 3, ORIGIN + 60 * MINUTE
 MARKET = source(walk(SEED))
-CHANGES = ("replace", "unlink", "sync_folder")
 
 
-def play(folder: Path, *, at: int | None = None) -> None:
+def play(folder: Path, *, at: Place | None = None) -> None:
     """One life; what is received, and the positions that ended, are in files."""
     log = os.open(folder / "received.log", os.O_APPEND | os.O_CREAT | os.O_WRONLY)
 
@@ -41,7 +43,7 @@ def play(folder: Path, *, at: int | None = None) -> None:
     strategy = bknb.add_strategy(
         "life", interval="1m", get_signal=drawn(SEED), manage=managing(SEED), manage_interval="1m"
     )
-    disk = FaultyDisk(at=at, fault=None if at is None else "kill", only=CHANGES)
+    disk = NotingDisk(folder / "state", received=lambda: 0, at=at)
     task = bknb.Live.background(
         "BTCUSDT",
         strategy=strategy,
@@ -56,35 +58,39 @@ def play(folder: Path, *, at: int | None = None) -> None:
     assert not result.errors, result.errors
     ended = [msgspec.structs.replace(event, price=0.0) for event in result.run_record.records.closed]
     (folder / "ended.json").write_bytes(msgspec.json.encode(ended))
+    (folder / "changes.json").write_bytes(msgspec.json.encode(disk.changes))
 
 
-def left(folder: Path) -> tuple[bytes, list[str]]:
-    """What ended, and what was received, each once and in order of first time."""
+def left(folder: Path, *, lives: int) -> tuple[bytes, list[str]]:
+    """What ended, and what was received: sorted, each once, and none more often than there were lives."""
     lines = (folder / "received.log").read_text().splitlines()
-    return (folder / "ended.json").read_bytes(), sorted(set(lines))
+    often = [f"{line}, {lines.count(line)} times" for line in {*lines} if lines.count(line) > lives]
+    return (folder / "ended.json").read_bytes(), sorted({*lines, *often})
 
 
-def main(root: Path, step: int) -> None:
-    whole = root / "whole"
+def main(root: Path, *, every: bool) -> None:
+    whole, folder = root / "whole", root / "killed"
     whole.mkdir()
     assert not killed_in_a_child(lambda: play(whole))
-    wanted = left(whole)
+    wanted = left(whole, lives=1)
+    changes = msgspec.json.decode((whole / "changes.json").read_bytes(), type=list[Change])
+    places = [change.place for change in changes] if every else by_part(changes)
     wrong: list[str] = []
-    at = killed = 0
-    while True:
-        at += step
-        folder = root / f"killed at {at}"
+    for at in places:
         folder.mkdir()
         if not killed_in_a_child(lambda: play(folder, at=at)):  # noqa: B023 -- called at once
-            break
-        killed += 1
-        assert not killed_in_a_child(lambda: play(folder))  # noqa: B023
-        found = left(folder)
+            wrong.append(f"{at}: it did not come to this place")
+        assert not killed_in_a_child(lambda: play(folder))
+        found = left(folder, lives=2)
         if found != wanted:
             wrong.append(f"{at}: {'ended' if found[0] != wanted[0] else 'received'}")
+        shutil.rmtree(folder)
     fills = sum(len(event["fills"]) for event in json.loads(wanted[0]))
-    print(json.dumps({"wrong": wrong, "killed": killed, "fills": fills, "received": len(wanted[1])}))  # noqa: T201
+    parts = sorted({part for change in changes for part in change.parts})
+    print(json.dumps({"wrong": wrong, "killed": [place.change for place in places], "parts": parts, "fills": fills}))  # noqa: T201
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    os.fsync = lambda handle: None  # a killed process loses nothing it has written; a power cut is another test
+    gc.freeze()  # a collection in a child would copy every page of what was imported
+    main(Path(sys.argv[1]), every=sys.argv[2] == "every")

@@ -7,8 +7,10 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -28,14 +30,45 @@ CHANGES = WRITTEN | {"remove schedule", "remove undelivered"}
 HOLED = CHANGES | {"write hole", "write late"}
 
 
-@pytest.fixture(scope="module")
-def lives() -> Iterator[subprocess.Popen[str]]:
+@dataclass(frozen=True)
+class Lives:
     """A process that plays lives in children of its own, which have everything imported."""
-    with subprocess.Popen(
-        [sys.executable, str(LIFE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        yield process
-        process.stdin.close()  # type: ignore[union-attr] -- a pipe, as asked for
+
+    asked: IO[str]
+    answers: IO[str]
+    said: Path
+    kill: Callable[[], None]
+
+    def played(self, folder: Path, where: str, *, every: bool) -> dict[str, Any]:
+        """What it found; the test fails with what the process said where it finds nothing."""
+        self.asked.write(f"{json.dumps([str(folder), where, every])}\n")
+        self.asked.flush()
+        answered, _, _ = select.select([self.answers], [], [], 1_800)
+        if not answered:
+            self.kill()
+            pytest.fail("the lives did not come to an end within half an hour")
+        answer = self.answers.readline()
+        assert answer, self.said.read_text()
+        found: dict[str, Any] = json.loads(answer)
+        return found
+
+
+@pytest.fixture(scope="module")
+def lives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lives]:
+    said = tmp_path_factory.mktemp("lives") / "stderr"  # a pipe that nobody reads would be full some day
+    command = [sys.executable, str(LIFE)]
+    with (
+        said.open("w") as errors,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield Lives(process.stdin, process.stdout, said, process.kill)
+        process.stdin.close()
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
 
 
 @pytest.mark.slow
@@ -51,25 +84,15 @@ def lives() -> Iterator[subprocess.Popen[str]]:
         ("hole sqlite", {"write hole", "write late"}, 8),
         pytest.param("disk every", CHANGES | {"write order"}, 250, marks=pytest.mark.long),
         pytest.param("broker every", set(), 50, marks=pytest.mark.long),
+        pytest.param("late disk every", CHANGES | {"write late"}, 450, marks=pytest.mark.long),
+        pytest.param("hole disk every", HOLED, 450, marks=pytest.mark.long),
     ],
 )
 def test_a_live_run_killed_at_any_kind_of_change_resumes_equal(
-    lives: subprocess.Popen[str], folder_in_memory: Path, where: str, changes: set[str], points: int
+    lives: Lives, folder_in_memory: Path, where: str, changes: set[str], points: int
 ) -> None:
     """``late``: the clock sleeps through some minutes; ``hole``: some never come, and the exchange fails."""
-    assert lives.stdin is not None
-    assert lives.stdout is not None
-    assert lives.stderr is not None
-    request = [str(folder_in_memory), where.removesuffix(" every"), where.endswith(" every")]
-    lives.stdin.write(f"{json.dumps(request)}\n")
-    lives.stdin.flush()
-    answered, _, _ = select.select([lives.stdout], [], [], 1_800)
-    if not answered:
-        lives.kill()
-        pytest.fail("the lives did not come to an end within half an hour")
-    answer = lives.stdout.readline()
-    assert answer, lives.stderr.read()
-    found = json.loads(answer)
+    found = lives.played(folder_in_memory, where.removesuffix(" every"), every=where.endswith(" every"))
     assert found["wrong"] == []
     assert len(found["killed"]) >= points
     assert set(found["killed"]) >= changes

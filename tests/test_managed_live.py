@@ -84,15 +84,27 @@ def test_live_equals_a_backtest(model: str, seed: int, *, jumping: bool, risk: b
     assert told(live, before=UNTIL) == told(run.records, before=UNTIL)
 
 
-@pytest.mark.parametrize("step", [pytest.param(17, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.long)])
-def test_killed_at_any_change_of_the_disk_it_has_the_same_fills_each_once(step: int, tmp_path: Path) -> None:
+PARTS = {
+    *("breakeven", "breakeven_stop", "deadline", "fills", "leaving", "opening"),
+    *("orders", "position", "stop", "targets", "trailing"),
+}
+
+
+@pytest.mark.parametrize(
+    ("places", "killed"),
+    [pytest.param("chosen", 12, marks=pytest.mark.slow), pytest.param("every", 170, marks=pytest.mark.long)],
+)
+def test_killed_at_any_change_of_the_disk_it_has_the_same_fills_each_once(
+    places: str, killed: int, tmp_path: Path
+) -> None:
     script = Path(__file__).with_name("managed_life.py")
-    call = [sys.executable, script, tmp_path, str(step)]
+    call = [sys.executable, script, tmp_path, places]
     done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=1_800)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["wrong"] == []
-    assert found["killed"] > 170 // step
+    assert len(found["killed"]) >= killed
+    assert set(found["parts"]) == PARTS
     assert found["fills"] > 8
 
 
