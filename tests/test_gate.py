@@ -41,6 +41,7 @@ def test_what_starts_a_kernel_or_a_browser_is_slow(mark: str, request: pytest.Fi
 @pytest.mark.parametrize("is_long", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_what_is_long_is_left_out_unless_it_is_asked_for(request: pytest.FixtureRequest, *, is_long: bool) -> None:
     assert bool(request.node.get_closest_marker("long")) == is_long
+    assert bool(request.node.get_closest_marker("slow")) == is_long  # "not slow" is never long
     assert not is_long or "long" in request.config.option.markexpr
 
 

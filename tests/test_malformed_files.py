@@ -177,12 +177,21 @@ def part_of_the_truth(candles: Candles) -> bool:
     return 0 <= first < COUNT and candles == TRUTH[first : first + len(candles)]
 
 
+READ_AS_WRITTEN = {  # what could be meant as it stands is told, and left as it is
+    *("open and close", "offsets that change"),
+    *("a decimal point lost of a high", "a decimal point moved of a low"),
+}
+
+
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_no_file_is_read_wrongly_in_silence(tmp_path: Path, name: str) -> None:
     path = tmp_path / "x.csv"
     path.write_bytes(MUTATIONS[name])
     candles, told = outcome(path)
-    assert told or (candles is not None and part_of_the_truth(candles)), candles
+    if candles is None or name in READ_AS_WRITTEN:
+        assert told
+    else:
+        assert part_of_the_truth(candles), (candles, told)
 
 
 def test_the_file_itself_is_read_without_a_word(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import cycle
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ from tick_paths import Path
 
 import bknb
 
-LIMIT, MINUTES = 4.0, 150  # of t, for each rule with each plan and side: a few hundred samples
+MINUTES = 150
+SEEN = 4.0  # of t: what breaks the law is beyond it
 KINDS = ("gaps", "silent", "plain", "clusters", "holes")
 FEW_RULES = ("with_last", "near_low", "far_above_avg", "at_once_again")
 MORE_RULES = (*FEW_RULES, "against_last", "below_avg", "with_gap", "with_big", "reversion_5", "outbreak")
@@ -189,8 +191,18 @@ def money(results: Iterable[tuple[str, str, int, Any]], of: str = "net") -> dict
     return {key: Sample(values) for key, values in found.items()}
 
 
-def winners(by: dict[tuple[str, str, int], Sample]) -> list[str]:
-    return [f"{key}: {sample!r}" for key, sample in by.items() if sample.t > LIMIT]
+def limit(comparisons: int) -> float:
+    """The t that one of so many comparisons passes with a chance of 6 %, where none earns: 4 for two thousand."""
+    return NormalDist().inv_cdf(1 - 0.06 / comparisons)
+
+
+QUICK_COMPARISONS = 2 * len(PLANS) * (len(KINDS) * len(FEW_RULES) + len(MORE_RULES) - len(FEW_RULES))  # 936: 3.8
+LONG_COMPARISONS = 2 * len(PLANS) * len(KINDS) * len(MORE_RULES)  # 1800: 4.0
+
+
+def winners(by: dict[tuple[str, str, int], Sample], comparisons: int) -> list[str]:
+    """What earns, where each rule with each plan and side is one of so many comparisons."""
+    return [f"{key}: {sample!r}" for key, sample in by.items() if sample.t > limit(comparisons)]
 
 
 def earns(by: dict[tuple[str, str, int], Sample]) -> float:
@@ -206,14 +218,23 @@ def test_no_managed_rule_earns(kind: str) -> None:
     by = money(played(paths(kind, 3, MINUTES), FEW_RULES, PLANS))
     assert {name for name, _, _ in by} == set(PLANS)
     assert sum(map(len, by.values())) > 4000
-    assert winners(by) == []
+    assert winners(by, QUICK_COMPARISONS) == []
+
+
+@pytest.mark.slow
+def test_no_managed_rule_of_some_others_earns() -> None:
+    others = [rule for rule in MORE_RULES if rule not in FEW_RULES]
+    by = money(played(paths("gaps", 2, MINUTES), others, PLANS))
+    assert {rule for _, rule, _ in by} == set(others)
+    assert sum(map(len, by.values())) > 4000
+    assert winners(by, QUICK_COMPARISONS) == []
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_managed_rule_of_many_earns(kind: str) -> None:
     by = money(played(paths(kind, 16, MINUTES), MORE_RULES, PLANS))
-    assert winners(by) == []
+    assert winners(by, LONG_COMPARISONS) == []
 
 
 NAMES = [name for name in PLANS if name != "everything"]
@@ -289,20 +310,20 @@ def test_an_add_that_fills_beside_the_last_target_is_seen() -> None:
             both.append(target - level - truth)
     assert len(both) > 100
     assert Sample(contract).mean <= 0
-    assert Sample(both).t > LIMIT
+    assert Sample(both).t > SEEN
 
 
 def test_a_trail_that_follows_the_bar_it_is_in_is_seen() -> None:
     markets = paths("plain", 4, MINUTES)
-    assert earns(money(played(markets, FEW_RULES, ["trailing"], TrailAtOnce))) > LIMIT
+    assert earns(money(played(markets, FEW_RULES, ["trailing"], TrailAtOnce))) > SEEN
 
 
 @pytest.mark.slow
 def test_percent_of_all_entries_would_pay_for_averaging_down() -> None:
     results = list(played(paths("plain", 48, MINUTES), ["at_once_again"], ["add on dip"]))
     of_first, of_all = (total(money(results, of).values()) for of in ("net", "cost_percentage"))
-    assert of_all.t > LIMIT
-    assert of_first.t < LIMIT
+    assert of_all.t > SEEN
+    assert of_first.t < SEEN
 
 
 @pytest.mark.slow

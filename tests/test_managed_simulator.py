@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +18,8 @@ from test_page_simulator import bars_of, tick_of
 import bknb
 
 MODELS = ("pessimistic", "touch", "vwap")
-FEW_WORLDS, MORE_WORLDS, WORLDS = 4, 14, 200
+FEW_WORLDS, WORLDS = 4, 200
+MORE_WORLDS = (4, 5, 6, 7, 9, 11, 12, 13, 20, 23)  # the slow ones: with the few every kind of event in each model
 INTERVALS = {1: "1m", 5: "5m", 15: "15m"}
 SHARES = (0.25, 0.5, 1.0, 0.3)
 LADDERS = ((0.5, 0.5), (0.5, 0.25), (0.3, 0.3, 0.4), (0.25,), (0.5, 0.25, 0.25))
@@ -408,7 +410,7 @@ def compare(seed: int, model: str) -> list[str]:
     return differences(simulate(world), Run(world, gaps=gaps))
 
 
-def check(seeds: range, model: str) -> None:
+def check(seeds: Iterable[int], model: str) -> None:
     for seed in seeds:
         found = compare(seed, model)
         assert not found, "\n".join([f"seed {seed}, {model}", *found])
@@ -422,12 +424,12 @@ def test_managed_positions_are_the_simulators(model: str) -> None:
 @pytest.mark.parametrize(
     "seeds",
     [
-        pytest.param(range(FEW_WORLDS, MORE_WORLDS), marks=pytest.mark.slow),
-        pytest.param(range(MORE_WORLDS, WORLDS), marks=pytest.mark.long),
+        pytest.param(MORE_WORLDS, marks=pytest.mark.slow),
+        pytest.param(sorted({*range(FEW_WORLDS, WORLDS)} - {*MORE_WORLDS}), marks=pytest.mark.long),
     ],
 )
 @pytest.mark.parametrize("model", MODELS)
-def test_managed_positions_are_the_simulators_in_many_worlds(model: str, seeds: range) -> None:
+def test_managed_positions_are_the_simulators_in_many_worlds(model: str, seeds: Iterable[int]) -> None:
     check(seeds, model)
 
 
@@ -452,7 +454,7 @@ def test_shares_and_money_are_kept_and_no_stop_loosens_unasked() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_the_worlds_hold_every_kind_of_event(model: str) -> None:
-    told = [one for seed in range(60) for one in simulate(draw(seed, model)[0]).told]
+    told = [one for seed in (*range(FEW_WORLDS), *MORE_WORLDS) for one in simulate(draw(seed, model)[0]).told]
     reasons = {"stop_loss", "take_profit", "time_expired", "data_end", "trailing_stop", "breakeven", "strategy"}
     frame_end = {"frame_end"} if model != "vwap" else set()
     assert {one.reason for one in told if one.kind == "closed"} == reasons | frame_end
@@ -460,4 +462,4 @@ def test_the_worlds_hold_every_kind_of_event(model: str) -> None:
     assert {one.reason for one in told if one.kind == "moved"} == {"strategy", "trailing_stop", "breakeven"}
     assert {one.reason for one in told if one.kind == "add_cancelled"} == {"strategy", "timeout"}
     assert {one.kind for one in told} >= {"added", "rejected", "refused", "scheduled", "cancelled"}
-    assert (sum(one.ambiguous for one in told) > 20) == (model != "vwap")
+    assert (sum(one.ambiguous for one in told) > 15) == (model != "vwap")

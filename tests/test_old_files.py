@@ -15,6 +15,7 @@ from typing import Any
 import make_fixtures as made
 import pandas as pd
 import pytest
+from broker_journal import sent
 from quick import first_quick
 from recorder import LENGTH, MINUTE, ORIGIN, drawing, minutes, source, waiting
 
@@ -124,11 +125,7 @@ def test_orders_go_on(old: Path) -> None:
     task, resumed = goes_on(store, start=made.MOMENTS["open"], **options)
     assert goes_on_from(task, "open", resumed.signal)
     assert journal.read_bytes().startswith(before)
-    sent: dict[str, int] = {}
-    for line in journal.read_text().splitlines():
-        order = json.loads(line)
-        sent[order["client_id"]] = max(sent.get(order["client_id"], 0), order["received"])
-    assert set(sent.values()) == {1}
+    assert set(sent(journal).values()) == {1}
     last = task.result().events[-1]
     left = made.QUANTITY * (1 if last.signal.position == "long" else -1) if last.action == "opened" else 0.0
     assert bknb.brokers.paper(journal=journal).position("BTCUSDT") == left

@@ -621,6 +621,50 @@ def vectorised(world: World) -> tuple[Any, World]:
     return get_signals, replace(world, ask=ask_at_close)
 
 
+LEVELS = ("price_take_profit", "price_stop_loss", LIFETIME)
+NEAR = {"min_take_profit_distance_percent": 0.0, "min_stop_loss_distance_percent": 0.0}
+
+
+def with_columns(seed: int, model: str) -> set[int]:
+    """Compare a world with ``get_signals`` whose columns have levels or NaN; numbers of the combinations that opened.
+
+    Each combination has an eighth of the frame; the one without any levels, whose position ends with it, the last.
+    """
+    drawn = draw(seed, model, plain=True)
+    drawn = replace(drawn, world=replace(drawn.world, settings=drawn.world.settings | NEAR))
+    start, end = drawn.world.start, drawn.world.end
+    closes = {row[0] + MINUTE: row[4] for row in drawn.world.rows}
+
+    def ask(when: int, price: float) -> Mapping[str, Any]:
+        combination, close = 7 - (when - start) * 8 // (end - start), closes[when]
+        levels = {"price_take_profit": close * 1.003, "price_stop_loss": close * 0.997, LIFETIME: 10}
+        given = {name: levels[name] for k, name in enumerate(LEVELS) if combination >> k & 1}
+        return {"position": "long"} | given
+
+    def get_signals(candles: Any) -> dict[str, Any]:
+        combination, close = 7 - (candles.timestamp + MINUTE - start) * 8 // (end - start), candles.close
+        levels = {"price_take_profit": close * 1.003, "price_stop_loss": close * 0.997, LIFETIME: 10.0}
+        columns = {name: np.where(combination >> k & 1, levels[name], math.nan) for k, name in enumerate(LEVELS)}
+        return {"position": np.ones(len(close)), **columns}
+
+    strategy = bknb.add_strategy("columns", interval="1m", get_signals=get_signals, execution=model)
+    result = bknb.backtest(
+        "BTCUSDT",
+        strategy=strategy,
+        exchange=drawn.exchange,
+        frame=(start, end),
+        **options_of(drawn),
+    )
+    page = simulate(replace(drawn.world, ask=ask))
+    assert_same_events(events_of(result.run_record.records), in_that_order(page.events), drawn.world)
+    return {(event.when - start) * 8 // (end - start) for event in page.events if event.kind == "opened"}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_nan_in_a_column_is_a_level_that_is_not_given(model: str) -> None:
+    assert with_columns(5, model) | with_columns(8, model) == {*range(8)}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_the_worlds_hold_every_kind_of_event(model: str) -> None:
@@ -632,10 +676,9 @@ def test_the_worlds_hold_every_kind_of_event(model: str) -> None:
     kinds, ambiguous, drawn = set[tuple[str, str]](), 0, []
     while (kinds != wanted or ambiguous < doubts or len(drawn) < FEW_WORLDS) and len(drawn) < WORLDS:
         drawn.append(draw(len(drawn), model))
-        if kinds != wanted or ambiguous < doubts:
-            events = simulate(drawn[-1].world).events
-            kinds |= {(event.kind, event.reason) for event in events}
-            ambiguous += sum(event.ambiguous for event in events)
+        events = simulate(drawn[-1].world).events
+        kinds |= {(event.kind, event.reason) for event in events}
+        ambiguous += sum(event.ambiguous for event in events)
     assert kinds == wanted
     assert ambiguous >= doubts
     assert model != "vwap" or not ambiguous
@@ -792,7 +835,7 @@ def test_a_backtest_is_the_simulator(model: str, part: int) -> None:
 )
 def test_a_backtest_is_the_simulator_in_many_worlds(model: str, first: int, end: int) -> None:
     for seed in range(first, end):
-        compare(seed, model, whole=False)
+        compare(seed, model, whole=first >= WORLDS)
 
 
 @pytest.mark.parametrize(("one", "model"), SYMMETRIC, ids=NAMES)

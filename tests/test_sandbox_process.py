@@ -6,14 +6,13 @@ import asyncio
 import gc
 import os
 import subprocess
-from collections.abc import Callable
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bknb.config import Settings
-from bknb.sandbox import process
 from bknb.sandbox.process import Job, run_job
 
 JOB = Job(
@@ -33,13 +32,13 @@ JOB = Job(
 def pids(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Process ids of what is started from now on."""
     seen: list[int] = []
-    execute = subprocess.Popen._execute_child  # type: ignore[attr-defined]
 
-    def noted(self: subprocess.Popen[bytes], *args: Any) -> None:
-        execute(self, *args)
-        seen.append(self.pid)
+    class Noted(subprocess.Popen[bytes]):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            seen.append(self.pid)
 
-    monkeypatch.setattr(subprocess.Popen, "_execute_child", noted)
+    monkeypatch.setattr(subprocess, "Popen", Noted)
     return seen
 
 
@@ -75,7 +74,8 @@ def test_a_trial_that_is_cancelled_leaves_no_process(pids: list[int], turns: int
 def test_a_trial_that_is_cancelled_by_the_end_of_the_loop_leaves_no_process(pids: list[int]) -> None:
     async def left() -> None:
         left.trial = asyncio.create_task(run_job(JOB))  # type: ignore[attr-defined]
-        await asyncio.sleep(0.05)
+        for _ in range(64):
+            await asyncio.sleep(0)
 
     asyncio.run(left())
     assert len(pids) == 1
@@ -83,30 +83,48 @@ def test_a_trial_that_is_cancelled_by_the_end_of_the_loop_leaves_no_process(pids
     gc.collect()
 
 
-@pytest.mark.parametrize("cancel", [asyncio.Task.cancel, lambda trial: None], ids=["cancelled", "left alone"])
+@pytest.mark.parametrize(
+    ("turns", "cancelled", "error"),
+    [(0, True, asyncio.CancelledError), (1, True, FileNotFoundError), (1, False, FileNotFoundError)],
+    ids=["cancelled before it starts", "cancelled behind its start", "left alone"],
+)
 def test_a_process_that_cannot_start_is_reported(
-    cancel: Callable[[asyncio.Task[object]], object], monkeypatch: pytest.MonkeyPatch
+    turns: int, error: type[BaseException], monkeypatch: pytest.MonkeyPatch, *, cancelled: bool
 ) -> None:
     monkeypatch.setattr("sys.executable", "/nowhere/python")
 
     async def tried() -> None:
         trial = asyncio.create_task(run_job(JOB))
-        await asyncio.sleep(0)
-        cancel(trial)
-        with pytest.raises((FileNotFoundError, asyncio.CancelledError)):
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if cancelled:
+            trial.cancel()
+        with pytest.raises(error):
             await trial
 
     asyncio.run(tried())
     gc.collect()
 
 
+LEAVES_ONE_BEHIND = """#!{python}
+import os, time
+mouth = os.open({fifo!r}, os.O_WRONLY)
+if os.fork() == 0:
+    os.closerange(0, 3)
+    time.sleep(20)
+    os.write(mouth, b"alive")
+"""
+
+
 def test_what_a_process_left_behind_is_ended_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the system cannot keep a trial from starting processes: one that outlives it."""
-    starts = "import os, time\nif os.fork() == 0:\n    time.sleep(2)\n    os.write(1, b'alive')"
-    monkeypatch.setattr(process, "_START", starts)
-    with process._Child(str(tmp_path)) as child:
-        child.process.wait(20)
-        assert child.process.stdout is not None
-        ears = os.dup(child.process.stdout.fileno())
-    assert os.read(ears, 5) == b""
+    fifo, program = tmp_path / "ears", tmp_path / "program"
+    os.mkfifo(fifo)
+    program.write_text(LEAVES_ONE_BEHIND.format(python=sys.executable, fifo=str(fifo)))
+    program.chmod(0o700)
+    ears = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(ears, True)
+    monkeypatch.setattr("sys.executable", str(program))
+    assert asyncio.run(run_job(JOB)).problem
+    assert os.read(ears, 5) == b""  # nobody has it open any more
     os.close(ears)

@@ -31,11 +31,19 @@ def soaked(folder: Path, *options: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("days", "pairs", "life_days", "seed"),
-    [(2, 3, 0.1, 6), pytest.param(2, 6, 0.06, 22, marks=pytest.mark.long)],
+    ("days", "pairs", "life_days", "seed", "least"),
+    [
+        (2, 3, 0.1, 6, {"trades": 25, "milestones": 150, "minutes in holes": 60, "carried out late": 3}),
+        pytest.param(
+            *(2, 6, 0.06, 22),
+            {"trades": 50, "milestones": 350, "minutes in holes": 80, "carried out late": 20}
+            | {"begun by a later life": 1},  # a kill came before anything of it was saved
+            marks=pytest.mark.long,
+        ),
+    ],
 )
 def test_days_with_every_fault_are_those_of_the_backtest(
-    folder_in_memory: Path, days: int, pairs: int, life_days: float, seed: int
+    folder_in_memory: Path, days: int, pairs: int, life_days: float, seed: int, least: dict[str, int]
 ) -> None:
     found = soaked(
         folder_in_memory,
@@ -45,11 +53,9 @@ def test_days_with_every_fault_are_those_of_the_backtest(
         f"--life-days={life_days}",
         "--late-alone=0.02",
     )
-    assert found["trades"] > 10
-    assert found["milestones"] > 10
+    assert {name: found[name] for name, count in least.items() if found[name] < count} == {}
     assert found["questions left out"] + found["cancelled at disagreements"] < 10  # they are left out in the backtest
-    assert 2 < found["carried out late"] < 40 * days * pairs
-    assert found["minutes in holes"] > 10
+    assert found["carried out late"] < 40 * days * pairs
     assert {"kill", "stop", "until"} <= set(found["lives"])
     assert {name for name, count in found["trouble"].items() if count} >= TROUBLE | AT_THE_BROKER
     assert {"state", "broker", "strategy", "late"} <= set(found["errors"])

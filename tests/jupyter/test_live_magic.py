@@ -158,8 +158,7 @@ def test_a_run_is_left_with_a_position_and_taken_up_again(
     shell.user_ns["clock"] = AcceleratedClock(START, speed=600)
     ready(f"{LIVE} --out task")
     task = shell.user_ns["task"]
-    while not task.snapshot().events:
-        task.wait(0.01)
+    assert until(lambda: bool(task.snapshot().events))
     assert ready("%live BTCUSDT --strategy quiet --stop --now").out == "quiet on BTCUSDT: leaving\n"
     (opened,) = task.result(20).events
     shell.user_ns["clock"] = SimulatedClock(opened.when)

@@ -412,12 +412,14 @@ def test_in_the_background_it_returns_a_task(fine: Callable[[str], Answer], cell
 HANGS = """
 import os, signal
 def get_signal():
-    while not waits():
-        gate.wait(0.01)
-    os.kill(os.getpid(), signal.SIGINT)
-    while not bknb.Backtest.list()[-1].stopping:
-        gate.wait(0.01)
-    os.kill(os.getpid(), signal.SIGINT)
+    for until in (waits, lambda: waits() and bknb.Backtest.list()[-1].stopping):
+        for _ in range(2_000):
+            if until():
+                break
+            gate.wait(0.01)
+        else:
+            raise AssertionError("the cell does not wait for its run")
+        os.kill(os.getpid(), signal.SIGINT)
     gate.wait(30)
 """
 
@@ -426,18 +428,20 @@ def test_a_second_interrupt_is_answered_in_two_lines(cell: Callable[[str], Answe
     """The strategy hangs, so the first one does not end its run."""
 
     def waits() -> bool:
-        frame = sys._current_frames()[threading.main_thread().ident or 0]
-        return "_wait" in [each.name for each in traceback.extract_stack(frame)]
+        "whether the cell waits in ``Task.wait``, where an interrupt is answered"
+        main = sys._current_frames()[threading.main_thread().ident or 0]
+        return any(frame.f_code is bknb.Task.wait.__code__ for frame, _ in traceback.walk_stack(main))
 
     gate = threading.Event()
     shell.user_ns |= {"gate": gate, "waits": waits}
     answer = cell(f"%%backtest BTCUSDT {RUN} --interval 1h --name hangs{HANGS}")
+    again = cell(f"%backtest BTCUSDT {RUN} --strategy hangs")
+    gate.set()
     assert answer.lines == [
         "KeyboardInterrupt: backtest hangs BTCUSDT was stopped",
         "when its strategy gives it back, run 1 of %runs has what it came to",
     ]
-    assert "another name, with --name" in str(cell(f"%backtest BTCUSDT {RUN} --strategy hangs").error)
-    gate.set()
+    assert "another name, with --name" in str(again.error)
     assert bknb.Backtest.list()[-1].wait(20)
 
 
