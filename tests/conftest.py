@@ -42,6 +42,7 @@ os.fsync = lambda handle: None  # nobody pulls the plug here, and waiting for th
 def pytest_configure(config: pytest.Config) -> None:
     """Fewer random examples when only the quick tests were asked for; interrupts reach a background process too."""
     settings.load_profile(QUICK if config.option.markexpr == QUICK else "bknb")
+    config.option.loadscopereorder = False  # in the order of LONGEST, whatever number of tests a module has
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts with "&"
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -71,6 +72,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 LONGEST = (
+    "test_row_exits",  # compiles what the others then find compiled
     *("test_live_faults", "test_soak", "test_sharing", "test_page_simulator", "test_holes"),
     *("test_misbehaving_exchange", "test_notebooks", "test_martingale_law", "test_recorded_digests"),
     *("test_managed_simulator", "test_live_parity", "test_check_lookahead", "test_lab_controls", "test_managed_law"),

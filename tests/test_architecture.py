@@ -234,9 +234,13 @@ def nodes(module: Module) -> tuple[ast.AST, ...]:
     return tuple(ast.walk(module.tree))
 
 
+IMPORTERS = {"import_module", "__import__"}
+
+
 @cache
 def imports(module: Module) -> list[Import]:
     found: list[Import] = []
+    by_name = any(isinstance(node, ast.Call) and _called(node) in IMPORTERS for node in nodes(module))
 
     def visit(node: ast.AST, *, types_only: bool, at_import: bool) -> None:
         if isinstance(node, ast.Import):
@@ -244,7 +248,7 @@ def imports(module: Module) -> list[Import]:
         elif isinstance(node, ast.ImportFrom):
             origin = _absolute(module, node)
             found.extend(Import(f"{origin}.{a.name}", node.lineno, types_only, at_import) for a in node.names)
-        elif isinstance(node, ast.Call) and _called(node) in {"import_module", "__import__"}:
+        elif isinstance(node, ast.Call) and _called(node) in IMPORTERS:
             target = node.args[0] if node.args else None
             if isinstance(target, ast.Constant) and isinstance(target.value, str):
                 dots = target.value.startswith(".")
@@ -258,7 +262,8 @@ def imports(module: Module) -> list[Import]:
             return
         inner = at_import and not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
         for child in ast.iter_child_nodes(node):
-            visit(child, types_only=types_only, at_import=inner)
+            if by_name or not isinstance(child, ast.expr):  # no other expression imports anything
+                visit(child, types_only=types_only, at_import=inner)
 
     visit(module.tree, types_only=False, at_import=True)
     return found

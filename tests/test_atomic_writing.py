@@ -306,6 +306,7 @@ def writes(path: Path) -> Iterator[str]:
                 yield f"{first} in line {node.lineno}"
 
 
+@pytest.mark.slow
 def test_every_other_file_is_written_by_the_atomic_writer() -> None:
     found = {path.relative_to(PACKAGE).as_posix(): list(writes(path)) for path in PACKAGE.rglob("*.py")}
     assert {name: places for name, places in found.items() if places and name not in IN_PLACE} == {}

@@ -425,7 +425,7 @@ def test_at_a_broker_a_limit_is_not_activated() -> None:
 # --- on the disk ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["files", "sqlite"])
+@pytest.mark.parametrize("kind", first_quick(["files", "sqlite"]))
 @pytest.mark.parametrize(
     ("decide", "reason", "when"),
     [

@@ -19,7 +19,10 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 OLD_PATHS = "ignore:bknb.* is an old path:DeprecationWarning"
 
 MODULES = ["bknb", *(found.name for found in pkgutil.walk_packages(bknb.__path__, "bknb."))]
-COSTLY = ["bknb.runs.sweep", "bknb.runs.sweep_result", "bknb.runs.luck"]  # they compile a loop
+COSTLY = {
+    *("bknb.runs.sweep", "bknb.runs.sweep_result", "bknb.runs.luck"),  # they compile a loop
+    *("bknb.diagnostics.doctor", "bknb.panels", "bknb.runs.check_lookahead", "bknb.runs.result", "bknb.sharing.share"),
+}
 
 
 @pytest.mark.filterwarnings(OLD_PATHS)

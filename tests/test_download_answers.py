@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from quick import first_quick
 
 import bknb
 from bknb.config import Settings
@@ -132,7 +133,9 @@ class OneHigh(Market):
         return bknb.Candles.from_rows([(t, p, p, p, p, 5.0) for t, p in prices])
 
 
-@pytest.mark.parametrize("minute", [0, 250, 499, 500, 2999])  # within a page, and where two of them meet
+@pytest.mark.parametrize(
+    "minute", first_quick([0, 250, 499, 500, 2999], kept=2)
+)  # within a page, and where two of them meet
 def test_a_price_of_1e30_is_asked_for_again_and_never_stored(tmp_path: Path, minute: int) -> None:
     assert downloaded(OneHigh(minute, 1), tmp_path / "once").series[0].candles == 3000
     with pytest.raises(bknb.BadCandle, match="anomalously high"):

@@ -265,7 +265,7 @@ def taken_up(rows: list[tuple[float, ...]], *, missing: tuple[int, int], model: 
     return lives, asked
 
 
-@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("waits", first_quick([False, True]))
 @pytest.mark.parametrize("model", first_quick(MODELS))
 def test_a_run_that_ends_before_its_last_candles_came_leaves_them_to_the_next_start(model: str, *, waits: bool) -> None:
     rows = [row if row[0] != at(85) else (at(85), 100.0, 112.0, 100.0, 100.0, 1.0) for row in flat((-10, 400))]
@@ -282,7 +282,7 @@ def test_a_run_that_ends_before_its_last_candles_came_leaves_them_to_the_next_st
     assert sum(left in text for text in told) == (0 if model == "vwap" else 2)  # there a candle ends it, not the clock
 
 
-@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("waits", first_quick([False, True]))
 @pytest.mark.parametrize("model", first_quick(["pessimistic", "touch"]))  # in vwap a candle ends it
 def test_what_the_clock_ends_in_a_hole_at_the_end_of_a_run_is_not_undone_by_minutes_that_come_later(
     model: str, *, waits: bool

@@ -188,7 +188,7 @@ def with_orders(store: Any, first: int, until: int, broker: Any = None, **option
     return start("old", store, first, until, clock=MinuteClock(ORIGIN + first * MINUTE), **orders, **options)
 
 
-@pytest.mark.parametrize("again_with", ["its broker", "no broker"])
+@pytest.mark.parametrize("again_with", first_quick(["its broker", "no broker"]))
 def test_a_deleted_state_is_noticed_by_its_orders_and_nothing_is_traded(tmp_path: Path, again_with: str) -> None:
     store, broker = FileStore(tmp_path), PaperBroker()
     with_orders(store, 0, 30, broker).result(timeout=60)

@@ -69,16 +69,17 @@ ACCEPTED = MATCH.format(last="        case Cancelled():\n            return 0.0"
 
 
 @pytest.mark.slow
-def test_the_type_checker_refuses_what_cannot_be(tmp_path: Path) -> None:
+def test_the_type_checker_refuses_what_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the rules and the cache of the project, whose modules are checked once for both."""
     api = pytest.importorskip("mypy.api")
     files = {"accepted": ACCEPTED} | {name: text for name, (text, _) in REFUSED.items()}
     for name, text in files.items():
         (tmp_path / f"{name}.py").write_text(HEAD + text + "\n")
     paths = [str(tmp_path / f"{name}.py") for name in files]
     root = Path(__file__).parent.parent
-    config = tmp_path / "mypy.ini"
-    config.write_text(f"[mypy]\nmypy_path = {root}\nfollow_imports = silent\nignore_missing_imports = True\n")
-    output, wrong, _ = api.run(["--strict", "--config-file", str(config), "--cache-dir", str(tmp_path / "c"), *paths])
+    monkeypatch.setenv("MYPYPATH", str(root))
+    options = ["--config-file", str(root / "pyproject.toml"), "--cache-dir", str(root / ".mypy_cache")]
+    output, wrong, _ = api.run([*options, *paths])
     assert not wrong
     found = dict.fromkeys(files, "")
     for name, code in re.findall(r"(\w+)\.py:\d+: error: .*\[([\w-]+)\]", output):

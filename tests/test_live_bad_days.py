@@ -236,7 +236,7 @@ def twice_at_40(rows: Rows) -> Rows:
     return [copy for row in rows for copy in ((row, (*row[:5], 7.0)) if row[0] == at(40) else (row,))]
 
 
-@pytest.mark.parametrize("bad", [nan_at_40, twice_at_40])
+@pytest.mark.parametrize("bad", first_quick([nan_at_40, twice_at_40]))
 def test_a_bad_candle_is_a_minute_that_has_not_come(bad: Callable[[Rows], Rows]) -> None:
     rows, clock = steps((-10, 50, 100.0), (50, 200, 90.0)), SimulatedClock(at(10))
     result = lived(spoiled(clock, rows, bad, until=1000), asked_once(20, **LEVELS), clock, until=120)
@@ -258,7 +258,7 @@ def low_at_40(rows: Rows) -> Rows:
     return [(row[0], *(1e-9,) * 4, row[5]) if row[0] == at(40) else row for row in rows]
 
 
-@pytest.mark.parametrize("bad", [high_at_40, high_from_40_to_43, low_at_40])
+@pytest.mark.parametrize("bad", first_quick([high_at_40, high_from_40_to_43, low_at_40]))
 def test_a_new_price_that_cannot_be_is_left_out(bad: Callable[[Rows], Rows]) -> None:
     rows, clock = steps((-10, 50, 100.0), (50, 200, 90.0)), SimulatedClock(at(10))
     result = lived(spoiled(clock, rows, bad, until=1000), asked_once(20, **LEVELS), clock, until=120)
@@ -269,7 +269,7 @@ def test_a_new_price_that_cannot_be_is_left_out(bad: Callable[[Rows], Rows]) -> 
     assert len(result.warnings) == end - 40
 
 
-@pytest.mark.parametrize("factor", [2000.0, 1 / 2000])
+@pytest.mark.parametrize("factor", first_quick([2000.0, 1 / 2000]))
 def test_a_price_that_jumps_and_stays_there_is_believed_after_the_patience(factor: float) -> None:
     jumped = 100.0 * factor
     rows, clock = steps((-10, 40, 100.0), (40, 200, jumped)), SimulatedClock(at(10))
@@ -313,7 +313,7 @@ def raising(*_: object) -> Any:
     raise ConnectionError("the line is dead")
 
 
-@pytest.mark.parametrize("fault", ["empty", "raises", "stale"])
+@pytest.mark.parametrize("fault", first_quick(["empty", "raises", "stale"]))
 def test_silence_is_told_once_and_the_run_ends_at_its_time(fault: str) -> None:
     clock, rows = SimulatedClock(at(10)), flat((-10, 200))
     good = closed_by(clock, rows, missing=lambda minute, now: minute >= 40)
@@ -558,7 +558,7 @@ def test_minutes_that_the_source_has_after_a_restart_are_worked_on() -> None:
     assert (again.errors, again.run_record.records.holes) == ([], [])
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", first_quick(MODELS))
 def test_a_position_that_was_due_in_minutes_that_are_gone_ends_behind_them(model: str) -> None:
     store, rows, clock = bknb.stores.memory(), flat((-10, 400)), SimulatedClock(at(10))
     signal = asked_once(20, minute_estimated_time=30)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from minute_clock import MinuteClock
+from quick import first_quick
 from scenarios import ORIGIN, source
 
 import bknb
@@ -130,7 +131,7 @@ class Flaky(Dying):
         return self.kept.write(*given)
 
 
-@pytest.mark.parametrize("first", [3, 8, 14])
+@pytest.mark.parametrize("first", first_quick([3, 8, 14]))
 @pytest.mark.parametrize("risk", [None, "loose"])
 def test_whatever_a_store_of_the_user_raises_is_a_trouble_of_the_state(first: int, risk: str | None) -> None:
     bknb.add_risk("loose", validations=[lambda request: True])

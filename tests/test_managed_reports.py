@@ -288,7 +288,7 @@ def test_the_panel_of_open_signals_has_the_levels_of_now(parts: bknb.Result) -> 
     assert row["texts"][1:] == ["N/A", "102.50"]
 
 
-@pytest.mark.parametrize("made", ["finished", "going on"])
+@pytest.mark.parametrize("made", first_quick(["finished", "going on"]))
 def test_a_dashboard_without_equity_says_why(made: str, added: bknb.Result) -> None:
     view = _view_of_result(added) if made == "finished" else replayed(added)
     assert "adds need a capital" in panel_data.equity_panel(view)["text"]

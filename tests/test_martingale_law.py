@@ -80,7 +80,7 @@ def check(runs: Iterable[Run], *, least: int) -> None:
 # --- the markets -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", first_quick(KINDS, kept=2))
 def test_the_prints_are_a_martingale_of_single_ticks(kind: str) -> None:
     markets = paths(kind, 8, MINUTES)
     assert np.median(np.concatenate([(market.high - market.low)[market.volume > 0] for market in markets])) >= 40
@@ -212,7 +212,7 @@ def test_an_entry_at_the_average_price_is_seen(broken: Any) -> None:
     assert compare(runs).different
 
 
-@pytest.mark.parametrize("engine", [by_events, compiled])
+@pytest.mark.parametrize("engine", first_quick([by_events, compiled]))
 def test_a_fill_in_a_minute_without_volume_is_seen(broken: Any, engine: Engine) -> None:
     broken(needs_volume=False)
     runs = list(engine(paths("silent", 12, MINUTES), ["with_leader"], ["market, deadline 1"]))
@@ -220,7 +220,7 @@ def test_a_fill_in_a_minute_without_volume_is_seen(broken: Any, engine: Engine) 
     assert compare(runs).different
 
 
-@pytest.mark.parametrize("engine", [by_events, compiled])
+@pytest.mark.parametrize("engine", first_quick([by_events, compiled]))
 def test_a_target_before_the_stop_is_seen(broken: Any, engine: Engine) -> None:
     broken(stop_first=False)
     orders = "market, stop and target near"

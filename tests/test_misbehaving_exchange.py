@@ -443,7 +443,7 @@ def test_marks_of_one_answer_are_named_and_asked_about_again(again: Any, tmp_pat
     assert store.seen_once(SERIES, at(0), at(1000)) == ()
 
 
-@pytest.mark.parametrize("again", [True, "all", "absent"])
+@pytest.mark.parametrize("again", first_quick([True, "all", "absent"]))
 def test_a_mark_that_is_not_proven_now_is_taken_back(again: Any, tmp_path: Path) -> None:
     marked = [(at(0), at(600))]
     first_version(tmp_path, truth(0, 1000, marked), (at(0), at(1000)))

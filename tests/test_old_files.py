@@ -158,6 +158,7 @@ def test_a_live_run_of_the_second_format_goes_on(tmp_path: Path, name: str) -> N
     assert same_as_uninterrupted(task)
 
 
+@pytest.mark.slow
 def test_a_live_run_of_the_second_format_goes_on_from_a_database(tmp_path: Path) -> None:
     shutil.copytree(SECOND, tmp_path / "old")
     task, resumed = goes_on(bknb.stores.SqliteStore(tmp_path / "old" / "state.db"), start=MOMENTS["open"])

@@ -822,7 +822,7 @@ def first_difference(came: list[int], page: list[int]) -> str:
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("part", first_quick(range(PARTS), kept=4))
+@pytest.mark.parametrize("part", first_quick(range(PARTS), kept=2))
 def test_a_backtest_is_the_simulator(model: str, part: int) -> None:
     for seed in range(part, FEW_WORLDS, PARTS):
         compare(seed, model, whole=part < 3)

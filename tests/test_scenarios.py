@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from quick import first_quick
 from scenarios import MINUTE, ORIGIN, Candle, Scenario, line, long, play
 
 import bknb
@@ -183,8 +184,11 @@ ROWS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("execution", ["pessimistic", "touch"])
-@pytest.mark.parametrize("upside_down", [False, True], ids=["long", "short"])
+@pytest.mark.parametrize(
+    ("execution", "upside_down"),
+    first_quick([("pessimistic", False), ("touch", True), ("pessimistic", True), ("touch", False)], kept=2),
+    ids=["pessimistic-long", "touch-short", "pessimistic-short", "touch-long"],
+)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_what_happens_to_a_signal(row: Scenario, upside_down: bool, execution: str) -> None:  # noqa: FBT001
     world = row.mirrored() if upside_down else row
