@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import errno
+import importlib
 import os
 import stat
 import subprocess
@@ -311,6 +312,21 @@ def test_every_other_file_is_written_by_the_atomic_writer() -> None:
     found = {path.relative_to(PACKAGE).as_posix(): list(writes(path)) for path in PACKAGE.rglob("*.py")}
     assert {name: places for name, places in found.items() if places and name not in IN_PLACE} == {}
     assert [name for name in IN_PLACE if not found[name]] == []
+
+
+@posix
+def test_a_file_and_its_folder_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the system, which every other test leaves out: ``conftest.py``."""
+    synced: list[bool] = []
+
+    def fsync(handle: int) -> None:
+        system.fsync(handle)
+        synced.append(stat.S_ISDIR(os.fstat(handle).st_mode))
+
+    system = importlib.import_module("posix")
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_whole(tmp_path / "file", b"all of it")
+    assert synced == ([True] if sys.platform == "darwin" else [False, True])
 
 
 def test_a_folder_at_the_path_of_a_report_is_reported(tmp_path: Path) -> None:
