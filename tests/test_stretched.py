@@ -12,7 +12,7 @@ import pytest
 import bknb
 from bknb.config import Settings
 from bknb.exchanges.files import FrameSource, from_frame
-from bknb.market.answers import to_candles
+from bknb.market.answers import read_answer
 from bknb.market.candles import COLUMNS, Candles
 from bknb.market.demo import DemoSource
 from bknb.market.feed import Feed
@@ -41,7 +41,7 @@ def bars(freq: str, count: int) -> pd.DataFrame:
 
 
 def repeated(freq: str, count: int) -> Candles:
-    return to_candles(bars(freq, count).resample("1min").ffill())
+    return read_answer(bars(freq, count).resample("1min").ffill())[0]
 
 
 def standing(freq: str, count: int) -> Candles:
@@ -49,11 +49,11 @@ def standing(freq: str, count: int) -> Candles:
     filled = bars(freq, count).resample("1min").asfreq()
     close = filled["close"].ffill()
     filled["volume"] = filled["volume"].fillna(0.0)
-    return to_candles(filled.apply(lambda column: column.fillna(close)))
+    return read_answer(filled.apply(lambda column: column.fillna(close)))[0]
 
 
 def drawn(freq: str, count: int) -> Candles:
-    return to_candles(bars(freq, count).resample("1min").interpolate())
+    return read_answer(bars(freq, count).resample("1min").interpolate())[0]
 
 
 @pytest.mark.parametrize("fill", [repeated, standing, drawn])
@@ -71,7 +71,7 @@ def demo(count: int = 3000) -> Candles:
 def test_minutes_of_a_market_are_not_filled() -> None:
     assert stretched(demo()) is None
     assert stretched(demo(50)) is None
-    assert stretched(to_candles(bars("1min", 2000))) is None
+    assert stretched(read_answer(bars("1min", 2000))[0]) is None
 
 
 def test_a_market_in_which_hardly_anybody_trades_is_not_filled() -> None:
@@ -80,7 +80,7 @@ def test_a_market_in_which_hardly_anybody_trades_is_not_filled() -> None:
     frame.loc[rng.random(3000) < 0.9, ["open", "high", "low", "close"]] = np.nan
     close = frame["close"].ffill()
     frame["volume"] = 1.0
-    assert stretched(to_candles(frame.apply(lambda column: column.fillna(close)).dropna())) is None
+    assert stretched(read_answer(frame.apply(lambda column: column.fillna(close)).dropna())[0]) is None
 
 
 def thin(rng: np.random.Generator, count: int, density: float, *, tick: float | None) -> Candles:

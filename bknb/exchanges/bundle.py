@@ -19,7 +19,6 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms
 from ..errors import StateError, UnknownName, UsageError
-from ..market.answers import to_candles
 from ..market.candles import COLUMNS, Candles
 from ..market.outside import candles_from
 from ..stores.file_names import encode_name
@@ -390,4 +389,7 @@ def _unpacked(content: bytes, file: CandleFile) -> bytes:
 def _parsed(content: bytes) -> Candles:
     import pandas as pd
 
-    return to_candles(pd.read_csv(io.BytesIO(content), **exact_floats(pd.__version__)))
+    table = pd.read_csv(io.BytesIO(content), **exact_floats(pd.__version__))
+    if list(table.columns) != list(COLUMNS) or (len(table) and table["timestamp"].dtype != np.int64):
+        raise ValueError(f"it must have the columns {', '.join(COLUMNS)}, with times in whole milliseconds")
+    return Candles.from_columns(**{name: table[name].to_numpy() for name in COLUMNS})

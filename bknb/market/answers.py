@@ -13,22 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-def to_candles(answer: Any) -> Candles:
-    """Whatever a ``get_candles`` function may return, as ``Candles`` (not yet checked for quality).
-
-    Parameters
-    ----------
-    answer
-        As in :func:`read_answer`.
-
-    Raises
-    ------
-    UsageError, BadCandle
-        As in :func:`read_answer`.
-    """
-    return read_answer(answer)[0]
-
-
 def read_answer(answer: Any, symbol: str | None = None) -> tuple[Candles, list[str]]:
     """Candles (not yet checked for quality) of what a ``get_candles`` function returned, and what was decided.
 
