@@ -17,6 +17,7 @@ from bknb.engine import strategy_loop
 from bknb.live import order_desk
 from bknb.live.hole_journal import HoleJournal
 from bknb.live.saved_values import read_state
+from bknb.stores.memory_store import MemoryStore
 from bknb.testing.clocks import SimulatedClock
 
 MARKET = steps((-10, 60, 100.0), (60, 400, 90.0))
@@ -59,6 +60,52 @@ def test_a_minute_that_could_not_be_worked_on_leaves_its_mark_on_the_trade_and_o
     with store:
         journal.read([])
     assert [*journal.items()] == [(at(41), at(42))]
+
+
+@pytest.mark.parametrize("changes", [0, 1, 2])
+def test_killed_while_a_minute_is_left_out_its_hole_and_its_doubt_are_there_or_neither(
+    changes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ends(MemoryStore):
+        left = 10_000  # changes until the process ends
+
+        def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
+            if not self.left:
+                raise SystemExit("killed")
+            self.left -= 1
+            super().write(kind, key, payload)
+
+    store = Ends()
+
+    def is_faulty(_: object, given: object, __: object) -> bool:
+        faulty = isinstance(given, Minute) and given.t == at(41)
+        store.left = changes if faulty else store.left
+        return faulty
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(strategy_loop, "step", raising(strategy_loop.step, is_faulty))
+        live(10, 60, store=store)
+    store.left = 10_000
+    result = live(42, 70, store=store)
+    left_out = changes == 2
+    assert result.trades[["close_reason", "ambiguous"]].to_numpy().tolist() == [["stop_loss", left_out]]
+    assert result.run_record.records.holes == ([(at(41), at(42))] if left_out else [])
+
+
+@pytest.mark.parametrize("error", [ArithmeticError, SystemExit])
+def test_a_broker_that_raises_when_it_is_told_of_a_minute_holds_up_no_watch(error: type[BaseException]) -> None:
+    class Raises(PaperBroker):
+        def saw(self, symbol: str, minute: Minute) -> None:
+            if minute.t >= at(30):
+                raise error("no market")
+            super().saw(symbol, minute)
+
+    broker = Raises()
+    with Told() as heard:
+        result = live(10, 70, broker=broker, quantity=1.0)
+    assert result.trades["close_reason"].tolist() == ["stop_loss"]
+    (told,) = [event.message for event in heard if "could not work on a minute" in event.message]
+    assert told == f"BrokerError: paper could not work on a minute of X: {error.__name__}: no market"
 
 
 @pytest.mark.parametrize(("state", "actions"), [(Opening, ["cancelled"]), (Holding, ["opened", "closed"])])

@@ -162,7 +162,7 @@ class ByHand:
                 text = await self._carry_out(instruction)
         except asyncio.CancelledError:
             self._answer_over(instruction, answered)
-        except Exception as error:  # noqa: BLE001 -- raised where the decision was given
+        except BaseException as error:  # noqa: BLE001 -- raised where the decision was given, exit() of a store, too
             answered.set_exception(error)
         else:
             answered.set_result(text)

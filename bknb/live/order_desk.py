@@ -38,7 +38,7 @@ from ..domain.reconcile import differences, postponed, reconcile, to_follow, to_
 from ..domain.recorded_orders import any_left, orders_after, orders_of_state
 from ..domain.signal import Event, OpenSignal, ScheduledSignal, SignalKey, key_of
 from ..domain.text import named_error
-from ..errors import BrokerError, UsageError
+from ..errors import BrokerError, StateError, UsageError
 from ..log import log
 from ..market.clock import limited_to
 from ..ports import Broker, PaperMarket, StateStore
@@ -266,7 +266,13 @@ class OrderDesk:
         self._newest = minute.low, minute.high
         self._seen = {each: (min(minute.low, *of), max(minute.high, *of)) for each, of in known.items()}
         if isinstance(self._broker, PaperMarket):
-            self._broker.saw(self._symbol, minute)
+            try:
+                self._broker.saw(self._symbol, minute)
+            except StateError:  # its orders could not be saved: the minute is repeated when they can
+                raise
+            except BaseException as error:  # noqa: BLE001 -- whatever a broker raises, what is open is watched on
+                text = f"{self._broker.name} could not work on a minute of {self._symbol}: {named_error(error)}"
+                self._report_problem("broker", text)
             self._idle.clear()
             self._wake.set()
 

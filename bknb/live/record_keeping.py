@@ -131,10 +131,10 @@ class RecordKeeping:
         StateError
             When it could not be saved.
         """
+        self._records.holes.extend(self._saver.save_holes(((minute, minute + MINUTE_MS),)))
         state = _in_doubt(self.loop.state)
         self._save(state)
         self.loop.state = state
-        self._records.holes.extend(self._saver.save_holes(((minute, minute + MINUTE_MS),)))
 
 
 def _in_doubt(state: State) -> State:
