@@ -23,6 +23,7 @@ import bknb
 from bknb import Close
 from bknb.live.by_hand import Flatten
 from bknb.stores.file_store import FileStore
+from bknb.stores.memory_store import MemoryStore
 from bknb.stores.sqlite_store import SqliteStore
 
 HALF = 30_000
@@ -450,6 +451,45 @@ def test_a_run_that_ends_behind_a_decision_goes_on_with_it(
     assert len(first.trades) == 0, answers
     result, _, _ = play({}, candles=candles, store=store(), signal={})
     assert [(end.close_reason, end.closed_at) for end in result.run_record.records.closed] == [(reason, at(when))]
+
+
+def test_a_decision_is_answered_whatever_a_store_raises() -> None:
+    class Ends(MemoryStore):
+        ends = False
+
+        def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
+            if self.ends:
+                raise SystemExit("the store ends")
+            super().write(kind, key, payload)
+
+    store = Ends()
+
+    def decide(task: Any) -> str:
+        store.ends = True
+        try:
+            return str(task.close())
+        except SystemExit as error:
+            return f"not carried out: {error}"
+        finally:
+            store.ends = False
+
+    result, answers, _ = play({6.5: decide}, store=store)
+    assert answers == ["not carried out: the store ends"]
+    assert (len(result.trades), result.fills["kind"].tolist()) == (0, ["entry"])
+
+
+def test_after_a_restart_the_fills_of_an_open_position_are_there_and_its_stops_are_counted_as_left_out() -> None:
+    store, signal = bknb.stores.memory(), {"side": "long", "price_stop_loss": 90.0}
+    first, _, _ = play({6.5: lambda task: task.reduce(0.5)}, store=store, signal=signal, until=10)
+    assert (first.fills["kind"].tolist(), first.stops.attrs["left_out"]) == (["entry", "reduce"], 0)
+    then: dict[str, Any] = {"store": store, "signal": {}, "begin": 10}
+    again, _, _ = play({12.5: lambda task: task.reduce(0.5)}, until=15, **then)
+    assert again.fills["share"].tolist() == [1.0, 0.5, 0.25]
+    assert again.fills.head(2).equals(first.fills)
+    assert (len(again.stops), again.stops.attrs["left_out"]) == (0, 1)
+    last, _, _ = play({16.5: lambda task: task.close()}, until=20, **then | {"begin": 15})
+    assert last.fills["kind"].tolist() == ["entry", "reduce", "reduce", "exit"]
+    assert (len(last.stops), last.stops.attrs["left_out"]) == (0, 1)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from copy import copy
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
+from ..domain.fills import Fill
 from ..domain.lateness import Decision
 from ..domain.signal import (
     Active,
@@ -15,6 +16,7 @@ from ..domain.signal import (
     Idle,
     Milestone,
     Moved,
+    OpenSignal,
     PositionEvent,
     Rejected,
     RiskRefused,
@@ -86,6 +88,7 @@ class Records:
     warnings: list[str] = field(default_factory=list)
     late: dict[Decision, int] = field(default_factory=dict)
     holes: list[tuple[int, int]] = field(default_factory=list)  # [first, end) of minutes a live run went on without, ms
+    held: tuple[tuple[Fill, OpenSignal], ...] = ()  # fills of what was open when a live run was started again
     _failures: dict[tuple[str, str, str], Failure] = field(default_factory=dict)
     _limit: int | None = None  # of milestones, warnings, rejections, refusals, moved levels; events are never dropped
     _moved: int = 0  # how many of the positions' events are moved levels

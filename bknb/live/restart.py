@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
+from ..domain.fills import Fill
 from ..domain.interval import MINUTE_MS, ceil_to
 from ..domain.lifecycle import Holding, Opening, State, signals_of
-from ..domain.position_book import size_allowed
+from ..domain.position_book import new_book, size_allowed
 from ..domain.recovery import Kept, Owner, Restored, SavedSetup
 from ..domain.risk import place_of
 from ..domain.signal import Cancelled, Closed, OpenSignal
@@ -69,6 +70,7 @@ class Restart:
         notices = self._notices(found, ended)
         for event in ended:
             records.add(event)
+        records.held = _held_fills(found.state)
         last_minute = found.last_minute
         reached.last_minute = ceil_to(now, MINUTE_MS) - MINUTE_MS if last_minute is None else last_minute
         reached.last_asked, reached.volume_seen = found.last_asked, found.volume_seen
@@ -134,6 +136,15 @@ class Restart:
 async def _call_back(loop: StrategyLoop, events: list[Kept]) -> None:
     for event in events:
         await loop.call_back(event)
+
+
+def _held_fills(state: State) -> tuple[tuple[Fill, OpenSignal], ...]:
+    """The fills of the position of a state; events of this process tell of later ones alone."""
+    held = state.ending if isinstance(state, Opening) else state
+    if not isinstance(held, Holding):
+        return ()
+    book = held.book or new_book(held.signal, highest=held.highest, lowest=held.lowest)
+    return tuple((fill, held.signal) for fill in book.fills)
 
 
 def take_places(book: RiskBook | None, state: State) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from ..config import Settings
@@ -60,15 +60,17 @@ def fill_rows(records: Records, settings: Settings) -> list[dict[str, Any]]:
 
 def _still_open(records: Records) -> Iterator[tuple[Fill, OpenSignal]]:
     ended = {key_of(event.signal) for event in records.closed}
+    told = {(key_of(signal), fill.number): (fill, signal) for fill, signal in _told(records)}  # some twice
+    yield from (each for (key, _), each in told.items() if key not in ended)
+
+
+def _told(records: Records) -> Iterator[tuple[Fill, OpenSignal]]:
+    yield from records.held
     for event in records.events:
-        if isinstance(event, Opened) and key_of(event.signal) not in ended:
+        if isinstance(event, Opened):
             signal = event.signal
             yield Fill(number=0, kind="entry", at=signal.pending_at, share=1.0, price=signal.price_open), signal
-    yield from ((event.fill, event.signal) for event in _filled(records) if key_of(event.signal) not in ended)
-
-
-def _filled(records: Records) -> Iterable[Added | Reduced]:
-    return (event for event in records.positions if isinstance(event, Added | Reduced))
+    yield from ((event.fill, event.signal) for event in records.positions if isinstance(event, Added | Reduced))
 
 
 def _row(fill: Fill, signal: OpenSignal, settings: Settings, limits: Mapping[SignalKey, float]) -> dict[str, Any]:

@@ -181,8 +181,8 @@ class Result:
         ``breakeven``. Where a trailing stop lay is worked out from the candles.
 
         A live run holds the candles of its last days and its last 1000 moves of levels, or some more. A position whose
-        stop trailed and whose candles are gone has no rows, nor has one whose moves are gone:
-        ``stops.attrs["left_out"]`` says how many there are.
+        stop trailed and whose candles are gone has no rows, nor has one whose moves are gone, such as one that was
+        opened before the run was started again: ``stops.attrs["left_out"]`` says how many there are.
 
         Raises
         ------

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..domain.execution import Entry, ExecutionModel, Minute, execution_model
 from ..domain.levels import StopInForce
-from ..domain.signal import Moved, Opened, OpenSignal, Scheduled, ScheduledSignal, SignalKey, key_of, sign_of
+from ..domain.signal import Closed, Moved, Opened, OpenSignal, Scheduled, ScheduledSignal, SignalKey, key_of, sign_of
 from ..domain.stop_path import StopStep, stop_path
 from ..engine.minute_walk import look_back_begin, minutes_that_fill
 from ..kernels.vwap import average_prices
@@ -150,7 +150,9 @@ def _counts_at_entry(market: _Market, signal: OpenSignal, order: Scheduled | Non
 
 def stop_rows(record: RunRecord) -> tuple[list[dict[str, Any]], int]:
     """Rows of :data:`STOP_COLUMNS`, moments in UTC ms; and how many positions are left out."""
-    rows, left_out = [], sum(isinstance(event, Opened) for event in record.records.events)
+    records, rows = record.records, []
+    known = {key_of(event.signal) for event in records.events if isinstance(event, Opened | Closed)}
+    left_out = len(known | {key_of(signal) for _, signal in records.held})
     for signal, until, steps in position_stops(record):
         left_out -= 1
         ends = [*(step.begin for step in steps[1:]), until]
