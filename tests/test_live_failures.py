@@ -82,9 +82,10 @@ def test_killed_while_a_minute_is_left_out_its_hole_and_its_doubt_are_there_or_n
         store.left = changes if faulty else store.left
         return faulty
 
-    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+    with monkeypatch.context() as patch:
         patch.setattr(strategy_loop, "step", raising(strategy_loop.step, is_faulty))
-        live(10, 60, store=store)
+        with pytest.raises(SystemExit):
+            live(10, 60, store=store)
     store.left = 10_000
     result = live(42, 70, store=store)
     left_out = changes == 2
