@@ -16,7 +16,7 @@ from bknb.market.answers import read_answer
 from bknb.market.candles import COLUMNS, Candles
 from bknb.market.demo import DemoSource
 from bknb.market.feed import Feed
-from bknb.market.stretched import stretched
+from bknb.market.stretched import longer_part, stretched
 
 START = 1_704_067_200_000
 MINUTE = 60_000
@@ -138,6 +138,39 @@ def test_a_result_says_so() -> None:
         frame=("2024-01-01 12:00", "2024-01-01 23:00"),
     )
     assert [each for each in result.warnings if "filled up from longer bars" in each]
+
+
+@pytest.mark.parametrize(("length", "count"), [(60, 12), (5, 40), (2, 60), (1440, 6)])
+@pytest.mark.parametrize("first", ["longer", "minutes"])
+def test_longer_bars_among_minutes_are_told(length: int, count: int, first: str) -> None:
+    longer, minutes = np.arange(count) * length, np.arange(3000)
+    parts = (longer, minutes + count * length) if first == "longer" else (minutes, longer + 3000)
+    source = FrameSource(Candles.from_columns(**columns_at(np.concatenate(parts))), name="mine")
+    told: list[str] = []
+    feed = Feed(source, Settings(), allow_gaps=True, warn=told.append)
+    asyncio.run(feed.fetch("BTCUSDT", "1m", START, START + (3000 + count * length) * MINUTE))
+    (note,) = told
+    lie = {60: "1h", 5: "5m", 2: "2m", 1440: "1d"}[length]
+    in_a_row = count + (first == "longer")  # the first minute lies as far behind the last longer bar
+    assert f"{in_a_row:,} candles in a row from" in note
+    assert f"on lie {lie} apart, and others 1m" in note
+
+
+def test_holes_of_a_market_are_no_longer_bars() -> None:
+    rng = np.random.default_rng(4)
+    for density in (0.003, 0.02, 0.1, 0.3, 0.5, 0.7, 0.95):
+        for count in (300, 3000, 30_000):
+            for _ in range(10):
+                times = START + np.flatnonzero(rng.random(count) < density) * MINUTE
+                assert longer_part(times, MINUTE) is None
+    days = np.concatenate([day * 1440 + 570 + np.arange(390) for day in range(60) if day % 7 < 5])
+    assert longer_part(START + days * MINUTE, MINUTE) is None  # sessions
+
+
+def columns_at(minutes: np.ndarray) -> dict[str, np.ndarray]:
+    price = 100 + np.sin(minutes * 1.7)
+    whole = dict.fromkeys(("open", "high", "low", "close"), price)
+    return {"timestamp": START + minutes * MINUTE, **whole, "volume": np.ones(len(minutes))}
 
 
 def test_an_audit_finds_filled_bars(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from .quality import CandleRequest, Repair, audit, in_sessions
 from .resample import resample
 from .sessions import sessions_of
 from .spacing import measured
-from .stretched import FEWEST, stretched
+from .stretched import FEWEST, doubts_of_length
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -238,21 +238,16 @@ class Feed:
         self._report(asked, repairs)
         self.check_gaps(candles, asked, continued=continued)
         if not continued:
-            self._tell_stretched(candles, asked)
+            self._tell_lengths(candles, asked)
         return candles[int(np.searchsorted(candles.timestamp, wanted.since)) :]
 
-    def _tell_stretched(self, candles: Candles, asked: CandleRequest) -> None:
+    def _tell_lengths(self, candles: Candles, asked: CandleRequest) -> None:
         key = asked.symbol, asked.interval
         if key in self._looked_at or len(candles) < FEWEST:
             return
         self._looked_at.add(key)
-        bars = stretched(candles)
-        if bars is None:
-            return
-        self._warn(
-            f"{asked}: these {asked.interval} candles were filled up from longer bars ({bars}): between them nothing "
-            "is known, and what is filled or exited there did not happen"
-        )
+        for doubt in doubts_of_length(candles, asked.interval, asked.step):
+            self._warn(f"{asked}: {doubt}")
 
     async def _pages(
         self, asked: CandleRequest, *, now: int | None, continued: bool, before: float | None

@@ -19,7 +19,7 @@ _HOUR_MS: Final = 60 * MINUTE_MS
 _WEEK_MS: Final = 7 * DAY_MS
 _MONTH_MS: Final = (28 * DAY_MS, 31 * DAY_MS)
 _STRAY: Final = 0.1  # of distances may be no whole numbers of bars, and in few bars two: those beside a stray row
-_SURE: Final = math.log(1_000.0)  # what is less likely than one in so many is not taken for chance
+SURE: Final = math.log(1_000.0)  # what is less likely than one in so many is not taken for chance
 
 
 def length_name(step: int) -> str:
@@ -106,7 +106,7 @@ class Spacing:
         if self.grid > step:
             inner = self.count - 1
             chance = _log_choices(self.span / self.grid - 1, inner) - _log_choices(self.span / step - 1, inner)
-            if chance <= -_SURE:
+            if chance <= -SURE:
                 return True
         return self.multiples < self.count and _sure(self.multiples, self.count, step / self.step)
 
@@ -242,7 +242,7 @@ def _sure(multiples: int, count: int, chance: float) -> bool:
     if share <= chance:
         return False
     rest = (1 - share) * math.log((1 - share) / (1 - chance)) if share < 1 else 0.0
-    return count * (share * math.log(share / chance) + rest) >= _SURE
+    return count * (share * math.log(share / chance) + rest) >= SURE
 
 
 def _log_choices(places: float, chosen: int) -> float:

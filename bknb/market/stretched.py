@@ -1,4 +1,4 @@
-"""Long bars that were filled up to short ones: by repeating them, or by drawing a line between them."""
+"""Long bars among short ones: filled up by repeating them or by drawing a line between them, or left as they were."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from .spacing import Spacing, measured
+from ..domain.formatting import utc_text
+from .spacing import SURE, Spacing, measured
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,7 +17,81 @@ if TYPE_CHECKING:
 FEWEST: Final = 100  # candles that can tell
 _MOST: Final = 50_000  # candles that are looked at
 _SHARE: Final = 0.6  # of candles that repeat or continue the one before
+_IN_A_ROW: Final = 4  # equal distances; fewer may be closed hours, such as those between one session and the next
 _TOLERANCE: Final = 1e-9  # of a straight line, relative to the price
+
+
+def doubts_of_length(candles: Candles, interval: str, step: int) -> list[str]:
+    """What a run says of candles that were not, or not all, made as bars of their length.
+
+    Parameters
+    ----------
+    candles
+        Candles of one series, oldest first.
+    interval, step
+        The length they are to have, as an interval and in milliseconds.
+
+    Examples
+    --------
+    >>> from .candles import Candles
+    >>> times = [*range(0, 12 * 60, 60), *range(12 * 60, 18 * 60)]
+    >>> mixed = Candles.from_rows([(minute * 60_000, *(4 * [100.0 + minute % 7]), 5.0) for minute in times])
+    >>> [told.partition(":")[0] for told in doubts_of_length(mixed, "1m", 60_000)]
+    ['13 candles in a row from 1970-01-01 00']
+    """
+    told = []
+    if (bars := stretched(candles)) is not None:
+        told.append(
+            f"these {interval} candles were filled up from longer bars ({bars}): between them nothing "
+            "is known, and what is filled or exited there did not happen"
+        )
+    if (part := longer_part(candles.timestamp, step)) is not None:
+        first, found = part
+        told.append(
+            f"{found.count + 1:,} candles in a row from {utc_text(first)} on lie {found.interval} apart, and others "
+            f"{interval}: where those are longer bars, nothing is known within them, and what is filled or exited "
+            "there did not happen"
+        )
+    return told
+
+
+def longer_part(times: NDArray[np.int64], step: int) -> tuple[int, Spacing] | None:
+    """The first open time and the length of the candles in a row that are most surely longer bars than the others.
+
+    Where each minute has a trade with the same chance, whatever that is, a distance of ``k`` minutes comes with a
+    chance of at most ``(1 - 1 / k) ** (k - 1) / k``; so many equal ones in a row must come less than once in a thousand
+    such series.
+
+    Parameters
+    ----------
+    times : ndarray of int64, shape (n,)
+        Open times, UTC milliseconds, in order.
+    step
+        The length that candles are to have, milliseconds.
+
+    Examples
+    --------
+    >>> hours, minutes = np.arange(6) * 3_600_000, np.arange(6 * 60, 12 * 60) * 60_000
+    >>> first, found = longer_part(np.concatenate([hours, minutes]), 60_000)
+    >>> first, found.interval, found.count
+    (0, '1h', 6)
+    """
+    distances = np.diff(times)
+    if not len(distances):
+        return None
+    ends = np.append(np.flatnonzero(distances[1:] != distances[:-1]) + 1, len(distances))
+    starts = np.concatenate([[0], ends[:-1]])
+    counts, lengths = ends - starts, distances[starts] / step
+    longer = lengths > 1
+    if not longer.any():
+        return None
+    starts, ends, counts, lengths = starts[longer], ends[longer], counts[longer], lengths[longer]
+    surprise = counts * (np.log(lengths) - (lengths - 1) * np.log1p(-1 / lengths))
+    best = int(np.argmax(surprise))
+    if counts[best] < _IN_A_ROW or surprise[best] - np.log(len(distances)) < SURE:
+        return None
+    found = measured(times[starts[best] : ends[best] + 1])
+    return None if found is None else (int(times[starts[best]]), found)
 
 
 def stretched(candles: Candles) -> Spacing | None:
