@@ -11,9 +11,9 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..errors import BadCandle, DataError, UsageError
 from ..market.candles import Candles
-from ..market.column_names import KEYS, plain_name
+from ..market.column_names import KEYS, looks_like_time, plain_name
 from ..market.local_clock import checked_zone, to_utc
-from ..market.time_units import read_times
+from ..market.time_units import plain_value, read_times
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -132,13 +132,21 @@ def read_actions(table: pd.DataFrame, *, tz: str | None = None) -> dict[str | No
     times, key = named(_TIMES), named(KEYS)
     columns = named(_SPLITS), named(_DIVIDENDS)
     dated = isinstance(table.index, pd.DatetimeIndex) or plain_name(table.index.name) in _TIMES
+    dated = dated or (table.index.name is None and len(table) > 0 and looks_like_time(table.index[0]))
     if (times is None and not dated) or columns == (None, None):
         raise UsageError(
             "adjust needs dates (the index, or a column 'date') and a column 'splits' or 'dividends'\n"
             f"found: {', '.join(map(str, table.columns))}"
         )
     given = table.index.to_series() if times is None else table[times]
-    read = read_times(given, where="adjust", place="row {}".format)
+    for label in (times, key, *columns):
+        if label is not None and list(table.columns).count(label) > 1:
+            raise UsageError(f"adjust: two columns are called {str(label).strip()!r}\nleave one of them out")
+    try:
+        read = read_times(given, where="adjust", place="row {}".format)
+    except BadCandle as error:
+        advice = "write the dates of the table as 2024-01-31, or as datetimes: pd.to_datetime(..., format=...)"
+        raise BadCandle(f"{str(error).partition(chr(10))[0]}\n{advice}") from None
     splits, dividends = (_amounts(table, label, least) for label, least in zip(columns, (1.0, 0.0), strict=True))
     keys = [None] * len(table) if key is None else [str(each).strip() for each in table[key]]
     found: dict[str | None, list[Action]] = {each: [] for each in keys or ([None] if key is None else [])}
@@ -285,7 +293,7 @@ def _amounts(table: pd.DataFrame, label: Any, nothing: float) -> NDArray[np.floa
         at = int(np.argmax(bad))
         raise BadCandle(
             f"adjust, row {given.index[at]}: {str(label).strip()} must be a number of at least 0, got "
-            f"{given.iloc[at]!r}\na split of four for one is 4, one of one for ten 0.1"
+            f"{plain_value(given.iloc[at])!r}\na split of four for one is 4, one of one for ten 0.1; a dividend is per share"
         )
     return np.where(np.isnan(values) | (values == 0), nothing, values)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 import numpy as np
@@ -135,6 +136,8 @@ def _found(archives: str | Path | Iterable[str | Path], folder: Path | None) -> 
         files = sorted(folder.rglob("*.zip"))
     else:
         listed = (archives,) if isinstance(archives, (str, Path)) else archives
+        if not isinstance(listed, Iterable):
+            raise UsageError(f"binance_archive needs a folder or archives, got {listed!r:.80}")
         files = [as_path(each).expanduser() for each in listed]
     found, others = [], []
     for file in files:
@@ -144,7 +147,10 @@ def _found(archives: str | Path | Iterable[str | Path], folder: Path | None) -> 
         if name is None or name["interval"] != "1m":
             others.append(file)
             continue
-        start = np.datetime64(name["period"])  # a month or a day, as it is written
+        try:
+            start = np.datetime64(name["period"])  # a month or a day, as it is written
+        except ValueError:
+            raise UsageError(f"{file}: {name['period']} is no month and no day\ncorrect the name") from None
         first, end = (int(each.astype("datetime64[ms]").astype(np.int64)) for each in (start, start + 1))
         found.append(_Archive(name["symbol"], first, end, file))
     if others and (folder is None or not found):
@@ -203,6 +209,11 @@ def _read(archive: _Archive, notes: list[str]) -> Candles:
     candles = table.candles
     if not isinstance(candles, Candles):
         raise UsageError(f"{archive.file}: holds candles of several symbols")
+    with zipfile.ZipFile(archive.file) as opened:
+        (member,) = (each for each in opened.namelist() if not each.endswith("/"))
+    inside = _NAME.fullmatch(f"{PurePosixPath(member).stem}.zip")
+    if inside is not None and inside["symbol"].upper() != archive.symbol.upper():
+        raise DataError(f"{archive.file}: holds {member}\ncorrect the name of the archive, or download it again")
     times = candles.timestamp
     check_length(
         times,

@@ -17,7 +17,7 @@ from typing import IO, Final
 
 from ..errors import UsageError
 from ..market.candles import COLUMNS
-from ..market.column_names import KEYS, TIMES, plain_name
+from ..market.column_names import KEYS, TIMES, looks_like_time, plain_name
 
 _HEAD: Final = 65_536  # bytes that show how a file is written
 _MOST_ABOVE: Final = 20  # lines above the header
@@ -144,6 +144,8 @@ def dialect_of(
         _check_above(lines[:above], parting, usual, file)
     if header:
         columns = tuple(rows[0])
+        if columns[0] == "" and first and looks_like_time(first[0]) and not {*map(plain_name, columns)} & {*TIMES}:
+            columns = ("timestamp", *columns[1:])  # the index of a DataFrame that had no name
         _check_width(columns, values, file, above + header)
     else:
         columns = _unnamed(first, names, file)

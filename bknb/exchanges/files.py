@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -267,11 +267,14 @@ def from_csv(
     """
     file = _existing(path)
     named = columns if isinstance(columns, Mapping) else None
-    if isinstance(columns, str):
+    if columns is not None and (isinstance(columns, str) or not isinstance(columns, Iterable)):
         raise UsageError(f"columns must be a mapping or the names of all columns in their order, got {columns!r}")
     names = None if columns is None or isinstance(columns, Mapping) else tuple(columns)
     times: dict[str, Any] = {"tz": tz, "time_format": time_format, "stamp": stamp}
     marks = {"separator": separator, "decimal": decimal, "thousands": thousands, "encoding": encoding}
+    for option, mark in marks.items():
+        if mark is not None and not (isinstance(mark, str) and mark):
+            raise UsageError(f"{option} must be a text, or left out where it can be found out; got {mark!r}")
     table = csv_table(file, partial(Reading, columns=named, **times), symbol=symbol, names=names, **marks)
     source = _source(table, name=name or file.name, sessions=sessions, adjust=adjust, tz=tz)
     again = partial(from_csv, file.resolve(), name=source.name, symbol=symbol, sessions=sessions, columns=columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,12 +60,19 @@ def _of_frame(frame: Any, symbol: str | None) -> tuple[Candles, list[str]]:
         return table.candles, table.notes
     found = table.candles.get(symbol) if symbol is not None else None
     if found is None and len(table.candles) == 1:
-        (found,) = table.candles.values()
+        ((named, found),) = table.candles.items()
+        if symbol is not None and _plain(named) != _plain(symbol):
+            table.notes.append(f"the candles that came for {symbol} are of {named} by their name")
     if found is None:
         raise UsageError(
             f"a DataFrame of candles holds {', '.join(list(table.candles)[:5])}; return the candles of one symbol"
         )
     return found, table.notes
+
+
+def _plain(symbol: str) -> str:
+    """A symbol without what exchanges write differently: ``BTC/USDT``, ``btc-usdt``, ``BTCUSDT``."""
+    return re.sub(r"[^a-z0-9]", "", symbol.lower())
 
 
 def _of_rows(rows: Sequence[Any]) -> Candles:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _MANY: Final = 20  # candles that show whether prices go on from one to the next
 _CLOSER: Final = 3  # times closer to the next candle under the other name
 _WICK: Final = 10  # times above or below open and close is worth a word
+_CLOSES: Final = 59_000  # milliseconds past the minute, where candles bear the time of their close
 _FEW: Final = 3  # candles that show how far apart they are before one more is called a stray
 
 
@@ -71,6 +72,9 @@ class Reading:
             )
         if self.tz is not None:
             checked_zone(self.tz)
+        form: object = self.time_format
+        if form is not None and not isinstance(form, str):
+            raise UsageError(f"time_format must be a text such as '%d/%m/%Y %H:%M', got {form!r:.80}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +171,11 @@ class Rows:
         if spacing is not None and spacing.step < MINUTE_MS:
             return  # told as what they are
         if bool((off == off[0]).all()):
+            closes = self.reading.stamp == "open" and int(off[0]) >= _CLOSES
+            advice = 'candles that bear the time of their close: stamp="close"; otherwise correct the times'
             raise UsageError(
                 f"{where}: every time is {off[0] / 1000:g} s past a full minute, the first {utc_text(int(ms[0]))}\n"
-                'candles that bear the time of their close: stamp="close"; otherwise correct the times'
+                + (advice if closes else "one-minute candles begin at full minutes: correct the times")
             )
         lengths, counts = np.unique(off, return_counts=True)
         first = int(np.argmax(off != lengths[int(np.argmax(counts))]))

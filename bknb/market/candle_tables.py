@@ -12,7 +12,7 @@ from ..errors import BadCandle, UnknownName, UsageError
 from .candle_numbers import check_order, read_numbers
 from .candle_rows import Reading, Rows
 from .candles import COLUMNS, Candles
-from .column_names import TIMES, ColumnNames, find_columns, plain_name, zone_in
+from .column_names import TIMES, ColumnNames, find_columns, looks_like_time, plain_name, zone_in
 from .time_units import Times, read_times
 
 if TYPE_CHECKING:
@@ -162,7 +162,10 @@ def _names(frame: pd.DataFrame, reading: Reading, where: str) -> ColumnNames:
 
     index = frame.index
     has_times = isinstance(index, (pd.DatetimeIndex, pd.PeriodIndex))
-    has_times = has_times or (index.name is not None and plain_name(index.name) in TIMES)
+    if index.name is not None:
+        has_times = has_times or plain_name(index.name) in TIMES
+    elif not {plain_name(label) for label in frame.columns} & {*TIMES}:
+        has_times = has_times or (len(index) > 0 and looks_like_time(index[0]))
     return find_columns(frame.columns, where=where, has_times=has_times, columns=reading.columns)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import UsageError
@@ -61,6 +62,17 @@ def zone_in(label: Any) -> str | None:
         return "UTC"
     found = _LOCAL.search(name)
     return None if found is None else found[0].upper()
+
+
+def looks_like_time(value: Any) -> bool:
+    """Whether the first value of a column without a name is a time, and no number of a row.
+
+    Examples
+    --------
+    >>> [looks_like_time(each) for each in ("2024-01-15 00:00", 1705276800000, "1705276800", 0, "17", "AAPL")]
+    [True, True, True, False, False, False]
+    """
+    return isinstance(value, date) or re.match(r"\d{8,}|\d{1,4}[-./]\d{1,2}[-./]\d", str(value).strip()) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +181,11 @@ def find_columns(
 
 def _named(labels: list[Any], columns: Mapping[str, Any] | None, where: str) -> dict[str, Any]:
     """The columns the user named, by bknb's names of them."""
+    if columns is not None and not isinstance(columns, Mapping):
+        raise UsageError(
+            f"columns must be a mapping from bknb's names to those of the table, got {columns!r:.80}\n"
+            'such as columns={"close": "Last"}'
+        )
     named: dict[str, Any] = {}
     for name, label in (columns or {}).items():
         if name not in (*COLUMNS, "symbol"):
@@ -187,8 +204,9 @@ def _named(labels: list[Any], columns: Mapping[str, Any] | None, where: str) -> 
 
 def _times(known: dict[str, Any], *, has_times: bool) -> tuple[Any, ...] | None:
     """The columns of times; empty for the index, ``None`` where there is none."""
-    if "timestamp" in known:
-        return (known["timestamp"],)
+    for name in ("open_time", "opentime", "timestamp"):
+        if name in known:
+            return (known[name],)
     if has_times:
         return ()
     for name in TIMES:

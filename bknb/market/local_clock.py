@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +32,8 @@ def checked_zone(tz: str) -> str:
     import pandas as pd
 
     try:
+        if not isinstance(tz, (str, tzinfo)):  # pandas takes a number for seconds
+            raise TypeError(type(tz).__name__)
         pd.Timestamp(0).tz_localize(tz)
     except (LookupError, ValueError, TypeError, OSError) as error:
         raise UsageError(f"tz must be a time zone such as 'America/New_York', got {tz!r} ({error})") from None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..errors import BadCandle
+from ..errors import BadCandle, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +88,8 @@ def read_times(given: pd.Series[Any], *, where: str, place: Place, time_format: 
     ------
     BadCandle
         A value is no time, or may be two.
+    UsageError
+        ``time_format`` is no such form.
 
     Examples
     --------
@@ -159,7 +161,12 @@ def _formatted(given: pd.Series[Any], time_format: str, bad: _Bad) -> Times:
     import pandas as pd
 
     texts = given.astype(str).str.strip()
-    moments = pd.to_datetime(texts, format=time_format, errors="coerce", utc=True)
+    try:
+        moments = pd.to_datetime(texts, format=time_format, errors="coerce", utc=True)
+    except ValueError as error:
+        raise UsageError(
+            f"time_format must be a form such as '%d/%m/%Y %H:%M', got {time_format!r} ({error})"
+        ) from None
     bad.where(moments.isna(), rule=f"a time of the form {time_format!r}", hint=f"{_CORRECT}, or correct time_format")
     return Times(to_ms(moments.dt.tz_localize(None)), naive="%z" not in time_format.lower())
 
