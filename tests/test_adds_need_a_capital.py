@@ -171,6 +171,29 @@ def test_the_kernel_has_the_figures_of_the_statistics(world: World) -> None:
         assert value == pytest.approx(np.nan if expected[name] is None else expected[name], nan_ok=True), name
 
 
+def test_an_add_of_a_position_that_is_still_open_counts() -> None:
+    """Of a run that was interrupted while it was open; the trades before it were not added to."""
+
+    def added_late(position: bknb.HeldPosition) -> Any:
+        if position.opened_at.day < 3:
+            return bknb.Close()
+        return bknb.Add(1) if position.entries == 1 else None
+
+    strategy = bknb.add_strategy("held", get_signal=get_signal, manage=added_late, interval="8h")
+    record = bknb.backtest("BTCUSDT", strategy=strategy, exchange="demo", frame="2024-01-01:2024-01-05").run_record
+    assert record.records.closed.pop().largest_cost > 1
+    result = bknb.Result(record)
+    assert len(result.trades) > 0
+    assert (result.trades["largest_cost"] == 1).all()
+    assert result.account.reasons["total_return"] == ADDS
+    assert {name for name in OF_ACCOUNT if result.stats[name] is not None} == set()
+    heat = bknb.Heat.get_data("held", results=[result]).statistics
+    assert heat["portfolio_max_drawdown"] is None
+    assert heat["per_symbol"]["BTCUSDT"]["equity_final"] is None
+    assert bknb.belief(result).total_return is None
+    assert of_results([result]).size == 0
+
+
 # -- what ranks, and what is computed of many ----------------------------------------------------------------------
 
 

@@ -293,7 +293,7 @@ def _amounts(table: pd.DataFrame, label: Any, nothing: float) -> NDArray[np.floa
         at = int(np.argmax(bad))
         raise BadCandle(
             f"adjust, row {given.index[at]}: {str(label).strip()} must be a number of at least 0, got "
-            f"{plain_value(given.iloc[at])!r}\na split of four for one is 4, one of one for ten 0.1; a dividend is per share"
+            f"{plain_value(given.iloc[at])!r}\na split of four for one is 4, one of one for ten 0.1"
         )
     return np.where(np.isnan(values) | (values == 0), nothing, values)
 

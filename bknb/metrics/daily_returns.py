@@ -9,6 +9,7 @@ import numpy as np
 
 from ..domain.interval import DAY_MS
 from .compounding import growth
+from .missing import lacks_capital
 from .reasons import needs_capital
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def of_results(results: Iterable[Any]) -> NDArray[np.float64]:
     """
     columns, first, open_days = [], 0, None
     for result in results:
-        if made_larger(result.trades):
+        if added_to(result):
             continue
         trades, first, open_days = result.trades, result.start // DAY_MS, result.measured.open_days
         moments = trades["closed_at"].dt.tz_localize(None).to_numpy().astype("datetime64[ms]").astype(np.int64)
@@ -59,6 +60,11 @@ def of_results(results: Iterable[Any]) -> NDArray[np.float64]:
         return np.empty((0, 0))
     daily = np.stack(columns, axis=1)
     return daily if open_days is None else on_open_days(daily, first, sorted(open_days))
+
+
+def added_to(result: Any) -> bool:
+    """Whether a position of a run was added to, one that is still open included."""
+    return lacks_capital("equity_final", result.stats)
 
 
 def made_larger(trades: Any) -> bool:

@@ -12,12 +12,14 @@ from ..metrics.definitions import (
     DEFINITIONS,
     HEAT_DEFINITIONS,
     NO_PORTFOLIO,
+    OF_ACCOUNT,
     figure_text,
     label_of,
 )
 from ..metrics.figure_table import HeatStatistics
 from ..metrics.heat import heat_statistics
 from ..metrics.missing import explained_text, why_missing, why_missing_pooled
+from ..metrics.reasons import ADDS
 from .markup import Html, cell, element, figures, fragment, html_figures, html_table, markdown_table
 
 if TYPE_CHECKING:
@@ -143,9 +145,14 @@ def heat_info(strategy: str, results: Iterable[Any]) -> HeatInfo:
         trades += result.trades.to_dict("records")
     reasons = {result.symbol: result.account.reasons.get("total_return", "") for result in chosen}
     missing = {symbol: reason for symbol, reason in reasons.items() if reason}
+    statistics = heat_statistics(trades)
+    if added := [symbol for symbol, reason in missing.items() if reason == ADDS]:  # perhaps to one that is still open
+        statistics.update(dict.fromkeys({f"portfolio_{key}" for key in OF_ACCOUNT} & statistics.keys()))
+        for symbol in statistics["per_symbol"].keys() & {*added}:
+            statistics["per_symbol"][symbol].update(dict.fromkeys(OF_ACCOUNT))
     return HeatInfo(
         strategy=strategy,
-        statistics=heat_statistics(trades),
+        statistics=statistics,
         runs=tuple((result.symbol, result.start, result.end) for result in chosen),
         warnings=(*_differences(chosen), *(f"{symbol} has no equity: {why}" for symbol, why in missing.items())),
         without_equity=missing,

@@ -14,7 +14,7 @@ from ..domain.formatting import MISSING, number_text, percent_text, share_text
 from ..domain.gates import GATES, MIN_DAYS
 from ..errors import UsageError
 from ..metrics.compounding import final_equity
-from ..metrics.daily_returns import made_larger, of_results
+from ..metrics.daily_returns import added_to, made_larger, of_results
 from ..metrics.definitions import DEFINITIONS, figure_text
 from ..metrics.missing import explained_text
 from ..metrics.reasons import ADDS
@@ -271,7 +271,9 @@ def _results(result: Any) -> tuple[NDArray[np.float64], str, int]:
 
 
 def _made_larger(result: Any) -> bool:
-    """Whether a position was made larger than its first fill, as far as there is a table that says so."""
+    """Whether a position was made larger than its first fill, as far as a run or a table says so."""
+    if _attribute(result, "stats") is not None:
+        return added_to(result)
     trades = _attribute(result, "trades")
     trades = result if trades is None else trades
     return made_larger(trades)
@@ -288,7 +290,7 @@ def _search(trials: Any) -> tuple[Any, float | None, Any, int, int]:
     entries = _attribute(trials, "entries")
     if entries is not None:  # a comparison
         results = trials.results.values()
-        added = sum(made_larger(result.trades) for result in results)
+        added = sum(added_to(result) for result in results)
         return float(max(len(entries), 1)), None, of_results(results), 0, added
     if isinstance(trials, Real) and isfinite(trials) and not float(trials).is_integer():
         raise UsageError(f"trials must be a whole number, or the Sharpe ratios of all trials, got {trials!r}")

@@ -11,7 +11,7 @@ from ..domain.gates import GATES, MIN_DAYS
 from ..errors import UnknownName, UsageError
 from ..metrics.account import Account
 from ..metrics.account_definitions import BESIDE_TRADES
-from ..metrics.daily_returns import made_larger, of_results
+from ..metrics.daily_returns import added_to, of_results
 from ..metrics.definitions import DEFINITIONS, Definition, figure_text, label_of
 from ..metrics.missing import explained_text
 from ..metrics.reasons import ADDS
@@ -252,7 +252,7 @@ class Comparison:
                 ("Deflated Sharpe ratio", share_text(deflated.deflated)),
                 ("Chance that luck alone looks this good", luck),
             ]
-        added = sum(made_larger(result.trades) for result in self.results.values())
+        added = sum(added_to(result) for result in self.results.values())
         if over is not None:
             left_out = f"; {added} with adds left out: {ADDS}" if added else ""
             rows.append(

@@ -40,7 +40,7 @@ class Measured:
     open_days: frozenset[int] | None = None
 
 
-def _added(record: RunRecord) -> bool:
+def has_adds(record: RunRecord) -> bool:
     """Whether a position of a run was added to, one that is still open included."""
     records = record.records
     return any(isinstance(event, Added) for event in records.positions) or any(
@@ -57,7 +57,7 @@ def positions_of_run(record: RunRecord) -> Positions:
         When a position was added to.
     """
     closed = record.records.closed
-    if _added(record):
+    if has_adds(record):
         raise DataError(f"{ADDS}: how much an add weighs depends on how much money there is\n{ADDS_INSTEAD}")
     still_open = None
     if (signal := _open_signal(record)) is not None:
@@ -107,7 +107,7 @@ def measure(record: RunRecord) -> Measured:
     if record.measured is not None:
         return record.measured
     candles, terms = record.minutes, terms_of(record)
-    if _added(record):
+    if has_adds(record):
         account = no_account(ADDS, record.records.closed, still_open=_open_signal(record) is not None)
         return Measured(account, has_volume=not len(candles) or bool((candles.volume > 0).any()))
     positions = positions_of_run(record)
