@@ -190,3 +190,88 @@ def test_two_dividends_of_one_day_are_paid_together() -> None:
     twice = table(date=["2024-01-02", "2024-01-02"], dividends=[1.0, 2.0])
     once = table(date=["2024-01-02"], dividends=[3.0])
     assert served(from_frame(traded(ratio=1.0), adjust=twice)) == served(from_frame(traded(ratio=1.0), adjust=once))
+
+
+def stepped(*closes: float) -> pd.DataFrame:
+    """Minutes that each stand at one price."""
+    index = pd.date_range("2024-01-02 23:58", periods=len(closes), freq="min", name="timestamp")
+    return pd.DataFrame({name: closes for name in ("open", "high", "low", "close")} | {"volume": 8.0}, index=index)
+
+
+@pytest.mark.parametrize(
+    ("closes", "actions", "factor", "shares"),
+    [
+        ((400.0, 400.0, 99.0), [(4.0, 0.0), (1.0, 1.0)], 0.2475, 4.0),
+        ((400.0, 400.0, 99.0), [(1.0, 4.0), (4.0, 0.0)], 0.2475, 4.0),
+        ((400.0, 400.0, 388.0), [(1.0, 8.0), (1.0, 4.0)], 0.97, 1.0),
+        ((400.0, 400.0, 50.0), [(4.0, 0.0), (2.0, 0.0)], 0.125, 8.0),
+        ((400.0, 400.0, 400.0), [(4.0, 0.0), (0.25, 0.0)], 1.0, 1.0),
+    ],
+)
+def test_what_is_due_between_two_candles_is_each_of_the_price_after_the_one_before(
+    closes: tuple[float, ...], actions: list[tuple[float, float]], factor: float, shares: float
+) -> None:
+    """A night without candles, in which each has a minute of its own."""
+    frame = stepped(*closes)
+    frame.index = pd.DatetimeIndex(["2024-01-02 23:58", "2024-01-02 23:59", "2024-01-03 09:30"], name="timestamp")
+    dates = pd.date_range("2024-01-03", periods=len(actions), freq="min")
+    adjust = pd.DataFrame(actions, columns=["splits", "dividends"], index=dates)
+    candles = served(from_frame(frame, adjust=adjust))
+    assert candles.close == pytest.approx([closes[0] * factor] * 2 + [closes[2]], rel=1e-12)
+    assert candles.volume.tolist() == [8 * shares, 8 * shares, 8]
+
+
+def test_splits_that_prices_deny_together_are_refused() -> None:
+    frame = stepped(400.0, 400.0, 400.0, 400.0)
+    frame.index = frame.index[:2].append(frame.index[2:] + pd.Timedelta(hours=9))
+    adjust = table(date=["2024-01-03 00:00", "2024-01-03 00:01"], splits=[4.0, 2.0])
+    with pytest.raises(DataError, match=r"splits of 8 for 1 in all from 2024-01-03 00:00 UTC to 2024-01-03 00:01 UTC"):
+        from_frame(frame, adjust=adjust)
+
+
+def test_a_row_without_a_symbol_is_refused_and_symbols_without_candles_are_told() -> None:
+    both = pd.concat([traded().assign(symbol="AAPL"), traded(split_at=0, ratio=1.0).assign(symbol="MSFT")])
+    for nothing in (None, np.nan, " "):
+        lost = table(symbol=["AAPL", nothing], date=["2024-01-02", "2024-01-03"], dividends=[1.0, 1.0])
+        with pytest.raises(BadCandle, match=r"adjust, row 1: symbol must name the symbol, and is empty\nfill it in"):
+            from_frame(both, adjust=lost)
+    source = from_frame(both, adjust=table(symbol=["AAPL", "aapl"], date=["2024-01-02"] * 2, dividends=[1.0, 1.0]))
+    assert source.warnings[0] == "frame: adjust has splits or dividends of aapl, and there are no candles of it"
+
+
+def test_a_table_that_is_not_in_order_is_told_beside_its_adjustments() -> None:
+    frame = traded()
+    order = [*range(1, len(frame)), 0]
+    source = from_frame(frame.iloc[order], name="mine", adjust=SPLIT)
+    assert source.warnings == (
+        "mine: sorted: 1 candles were older than the one before them",
+        "mine: adjusted for 1 split: the oldest prices are 0.25 of those traded",
+    )
+    assert served(source) == served(from_frame(frame, adjust=SPLIT))
+
+
+@pytest.mark.parametrize("price", [0.0, -3.0])
+@pytest.mark.parametrize("adjust", [SPLIT, table(date=["2024-01-03"], dividends=[1.0])])
+@pytest.mark.parametrize("at", [1, 2])
+def test_prices_beside_a_split_must_be_above_zero(price: float, adjust: pd.DataFrame, at: int) -> None:
+    frame = stepped(400.0, 400.0, 100.0, 100.0)
+    frame.iloc[at] = price
+    when = "2024-01-02 23:59 UTC" if at == 1 else "2024-01-03 00:00 UTC"
+    with pytest.raises(BadCandle, match=rf"the price at {when} is {price:g}, and .* 2024-01-03 00:00 UTC"):
+        from_frame(frame, adjust=adjust)
+
+
+def test_two_columns_of_one_name_in_the_table_are_refused() -> None:
+    for adjust in (
+        pd.DataFrame([["2024-01-03", 4.0, 2.0]], columns=["date", "splits", "Splits"]),
+        pd.DataFrame([["2024-01-03", 4.0, 2.0]], columns=["date", "splits", "splits"]),
+    ):
+        with pytest.raises(UsageError, match=r"adjust: two columns are called 'splits'\nleave one of them out"):
+            from_frame(traded(), adjust=adjust)
+
+
+def test_a_true_split_beside_a_large_move_has_a_way_out() -> None:
+    frame = stepped(300.0, 300.0, 250.0, 250.0)  # three for two, and a quarter up over night
+    told = r"where the split is true .*: divide the prices and dividends before it by 1.5 and multiply the volumes"
+    with pytest.raises(DataError, match=told):
+        from_frame(frame, adjust=table(date=["2024-01-03"], splits=[1.5]))

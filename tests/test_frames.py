@@ -167,3 +167,27 @@ def test_the_length_of_bars_is_known_to_who_asks() -> None:
     assert from_frame(yahoo(count=1)).spacing("AAPL") is None
     with pytest.raises(UnknownName):
         from_frame(yahoo(), symbol="AAPL").spacing("MSFT")
+
+
+# --- a market with few trades ----------------------------------------------------------------------------------------
+
+
+def thin(*minutes: float) -> pd.DataFrame:
+    """A market in which only these minutes have a trade."""
+    return yahoo(count=len(minutes)).set_index(pd.Timestamp(START, unit="ms") + pd.to_timedelta(minutes, unit="min"))
+
+
+@pytest.mark.parametrize("minutes", [(0, 2, 4, 6, 7), (0, 20, 40, 70, 80, 93), (0, 5, 10, 15, 17)])
+def test_minutes_that_lie_on_a_wider_grid_by_chance_lose_no_row(minutes: tuple[int, ...]) -> None:
+    source = from_frame(thin(*minutes))
+    assert ((served(source).timestamp - START) // MINUTE).tolist() == [*minutes]
+    assert source.warnings == ()
+    last = from_frame(thin(*minutes, minutes[-1] + 2.5))  # the moment of the last trade, half a minute past
+    assert served(last) == served(source)
+    assert "left out: the row of" in last.warnings[0]
+
+
+@pytest.mark.parametrize("minutes", [(2, 6, 12, 20), (10, 20, 30, 50)])
+def test_the_times_of_closes_are_those_of_minutes_unless_longer_bars_are_proven(minutes: tuple[int, ...]) -> None:
+    opened = served(from_frame(thin(*minutes), stamp="close")).timestamp
+    assert ((opened - START) // MINUTE).tolist() == [each - 1 for each in minutes]

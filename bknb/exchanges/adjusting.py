@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from ..domain.formatting import utc_text
 from ..errors import BadCandle, DataError, UsageError
+from ..market.candle_rows import in_order
 from ..market.candles import Candles
 from ..market.column_names import KEYS, looks_like_time, plain_name
 from ..market.local_clock import checked_zone, to_utc
@@ -124,7 +127,12 @@ def read_actions(table: pd.DataFrame, *, tz: str | None = None) -> dict[str | No
 
     if not isinstance(table, pd.DataFrame):
         raise UsageError(f"adjust needs a DataFrame of splits and dividends, got {type(table).__name__}")
-    known = {plain_name(label): label for label in table.columns}
+    known: dict[str, Any] = {}
+    for label in table.columns:
+        name = plain_name(label)
+        if name in known and name in (*_TIMES, *_SPLITS, *_DIVIDENDS, *KEYS):
+            raise UsageError(f"adjust: two columns are called {name!r}\nleave one of them out, or rename it")
+        known.setdefault(name, label)
 
     def named(names: tuple[str, ...]) -> Any:
         return next((known[name] for name in names if name in known), None)
@@ -148,7 +156,7 @@ def read_actions(table: pd.DataFrame, *, tz: str | None = None) -> dict[str | No
         advice = "write the dates of the table as 2024-01-31, or as datetimes: pd.to_datetime(..., format=...)"
         raise BadCandle(f"{str(error).partition(chr(10))[0]}\n{advice}") from None
     splits, dividends = (_amounts(table, label, least) for label, least in zip(columns, (1.0, 0.0), strict=True))
-    keys = [None] * len(table) if key is None else [str(each).strip() for each in table[key]]
+    keys = [None] * len(table) if key is None else _symbols(table[key])
     found: dict[str | None, list[Action]] = {each: [] for each in keys or ([None] if key is None else [])}
     order = np.argsort(read.ms, kind="stable")
     when = (
@@ -158,6 +166,19 @@ def read_actions(table: pd.DataFrame, *, tz: str | None = None) -> dict[str | No
         if splits[at] != 1 or dividends[at] != 0:
             found[keys[at]].append(Action(moment, float(splits[at]), float(dividends[at])))
     return {each: _of_moments(actions) for each, actions in found.items()}
+
+
+def _symbols(given: pd.Series[Any]) -> list[str]:
+    """Whose actions they are, row by row."""
+    keys = given.astype(str).str.strip()
+    blank = (given.isna() | (keys == "")).to_numpy()
+    if blank.any():
+        row = given.index[int(np.argmax(blank))]
+        raise BadCandle(
+            f"adjust, row {row}: {str(given.name).strip()} must name the symbol, and is empty\n"
+            "fill it in, or leave the row out"
+        )
+    return [*keys]
 
 
 def of_symbols(
@@ -193,13 +214,14 @@ def adjusted(candles: Candles, actions: tuple[Action, ...], *, where: str) -> tu
     """Candles whose prices before each split and dividend are in the terms of those after it, and how they became so.
 
     Before a split of ``n`` for one prices are divided and volumes multiplied by ``n``; before a dividend ``d`` prices
-    are multiplied by ``1 - d / close``, with the close before it as it was traded. What comes before the first candle
-    or after the last one makes no difference.
+    are multiplied by ``1 - d / close``, with the close before it as it was traded; of several between the same two
+    candles the later ones find that close in the terms of the earlier ones. What comes before the first candle or after
+    the last one makes no difference.
 
     Parameters
     ----------
     candles
-        Candles of one series, prices as traded.
+        Candles of one series, prices as traded, oldest first.
     actions
         Oldest first.
     where
@@ -208,7 +230,9 @@ def adjusted(candles: Candles, actions: tuple[Action, ...], *, where: str) -> tu
     Raises
     ------
     DataError
-        Prices do not fall as a split would have them, or a dividend is as high as the price.
+        Prices do not fall as splits would have them, or a dividend is as high as the price.
+    BadCandle
+        A price beside a split or a dividend is not above zero.
 
     Examples
     --------
@@ -218,17 +242,20 @@ def adjusted(candles: Candles, actions: tuple[Action, ...], *, where: str) -> tu
     ([100.0, 101.0], [4.0, 4.0], (Adjustment(before=60000, price=0.25, volume=4.0),))
     """
     times = candles.timestamp
-    if bool((times[1:] < times[:-1]).any()):
-        candles = candles.take(np.argsort(times, kind="stable"))
-        times = candles.timestamp
     price, volume = np.ones(len(candles)), np.ones(len(candles))
     inside = [(action, int(np.searchsorted(times, action.when))) for action in actions]
     inside = [(action, first) for action, first in inside if 0 < first < len(candles)]
-    for action, first in inside:
-        before, after = float(candles.close[first - 1]), float(candles.open[first])
-        _check(action, before, after, where)
-        price[:first] *= (1 - action.dividend / before) / action.split
-        volume[:first] *= action.split
+    for first, due in groupby(inside, key=itemgetter(1)):
+        together = [action for action, _ in due]
+        close = float(candles.close[first - 1])
+        _check_prices(candles, first, together[0], where)
+        before = close
+        for action in together:
+            _check_dividend(action, before, where)
+            price[:first] *= (1 - action.dividend / before) / action.split
+            volume[:first] *= action.split
+            before = (before - action.dividend) / action.split
+        _check_splits(together, close, before, float(candles.open[first]), where)
     steps = tuple(Adjustment(action.when, float(price[at - 1]), float(volume[at - 1])) for action, at in inside)
     columns: dict[str, Any] = {name: getattr(candles, name) * price for name in ("open", "high", "low", "close")}
     made = Adjustments(
@@ -241,8 +268,8 @@ def adjusted(candles: Candles, actions: tuple[Action, ...], *, where: str) -> tu
 
 def adjust_series(
     candles: Candles | Mapping[str, Candles], table: pd.DataFrame, *, tz: str | None, name: str
-) -> tuple[Candles | dict[str, Candles], dict[str | None, Adjustments]]:
-    """The candles of one series or of each symbol, adjusted by a table, and how they became so.
+) -> tuple[Candles | dict[str, Candles], dict[str | None, Adjustments], list[str]]:
+    """The candles of one series or of each symbol, adjusted by a table, how they became so, and what is told of it.
 
     Parameters
     ----------
@@ -263,21 +290,30 @@ def adjust_series(
     >>> import pandas as pd
     >>> rows = [(0, 4.0, 4.0, 4.0, 4.0, 1.0), (60_000, 1.0, 1.0, 1.0, 1.0, 4.0)]
     >>> table = pd.DataFrame({"date": ["1970-01-01 00:01"], "splits": 4})
-    >>> found, made = adjust_series(Candles.from_rows(rows), table, tz=None, name="mine")
-    >>> found.close.tolist(), str(made[None])
-    ([1.0, 1.0], 'adjusted for 1 split: the oldest prices are 0.25 of those traded')
+    >>> found, made, notes = adjust_series(Candles.from_rows(rows), table, tz=None, name="mine")
+    >>> found.close.tolist(), str(made[None]), notes
+    ([1.0, 1.0], 'adjusted for 1 split: the oldest prices are 0.25 of those traded', [])
     """
     actions = read_actions(table, tz=tz)
+    notes: list[str] = []
     if isinstance(candles, Candles):
         only = of_symbols(actions, None)[None]
-        alone, made = adjusted(candles, only, where=name)
-        return alone, {None: made}
+        alone, made = adjusted(in_order(candles, name, notes), only, where=name)
+        return alone, {None: made}, notes
     found: dict[str, Candles] = {}
     each_made: dict[str | None, Adjustments] = {}
     of_each = of_symbols(actions, candles)
     for symbol, series in candles.items():
-        found[symbol], each_made[symbol] = adjusted(series, of_each[symbol], where=f"{name}, {symbol}")
-    return found, each_made
+        where = f"{name}, {symbol}"
+        found[symbol], each_made[symbol] = adjusted(in_order(series, where, notes), of_each[symbol], where=where)
+    if None not in actions and (unknown := [str(each) for each in actions if each not in candles]):
+        more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+        them = "it" if len(unknown) == 1 else "them"
+        notes.append(
+            f"{name}: adjust has splits or dividends of {', '.join(unknown[:_SHOWN])}{more}, and there are no candles "
+            f"of {them}"
+        )
+    return found, each_made, notes
 
 
 def _amounts(table: pd.DataFrame, label: Any, nothing: float) -> NDArray[np.float64]:
@@ -321,17 +357,44 @@ def _unordered(action: Action) -> BadCandle:
     )
 
 
-def _check(action: Action, before: float, after: float, where: str) -> None:
-    """Refuse a split that prices do not show, and a dividend that is no part of the price."""
-    step, wanted = math.log(after / before), -math.log(action.split)
-    if abs(wanted) > _TELLING and abs(step) < abs(step - wanted):
-        raise DataError(
-            f"{where}: a split of {action.split:g} for 1 on {utc_text(action.when)}, and the price goes from "
-            f"{before:.12g} to {after:.12g}: the candles are adjusted for it already, or it was another day\n"
-            "leave it out of the table, or correct its date"
-        )
+def _check_prices(candles: Candles, first: int, action: Action, where: str) -> None:
+    """Refuse prices beside an action that have no ratio."""
+    for at, price in ((first - 1, float(candles.close[first - 1])), (first, float(candles.open[first]))):
+        if not (price > 0 and math.isfinite(price)):
+            when = int(candles.timestamp[at])
+            raise BadCandle(
+                f"{where}: the price at {utc_text(when)} is {price:g}, and beside a split or a dividend it must be above "
+                f"zero: {utc_text(action.when)}\ncorrect the candle or leave it out",
+                open_time=when,
+            )
+
+
+def _check_dividend(action: Action, before: float, where: str) -> None:
+    """Refuse a dividend that is no part of the price."""
     if action.dividend >= before:
         raise DataError(
             f"{where}: a dividend of {action.dividend:g} on {utc_text(action.when)}, and the price before it is "
             f"{before:.12g}\ndividends are per share as it was then"
         )
+
+
+def _check_splits(together: list[Action], close: float, wanted: float, after: float, where: str) -> None:
+    """Refuse splits between two candles whose prices are nearer to one another without them."""
+    splits = [action for action in together if action.split != 1]
+    ratio = math.prod(action.split for action in splits)
+    beside, without = math.log(after / wanted), math.log(after / wanted / ratio)
+    if abs(math.log(ratio)) <= _TELLING or abs(without) >= abs(beside):
+        return
+    first, last = utc_text(splits[0].when), utc_text(splits[-1].when)
+    alone = len(splits) == 1
+    told = (
+        f"a split of {ratio:g} for 1 on {first}"
+        if alone
+        else f"splits of {ratio:g} for 1 in all from {first} to {last}"
+    )
+    raise DataError(
+        f"{where}: {told}, and the price goes from {close:.12g} to {after:.12g}: the candles are adjusted for it already, "
+        "or it was another day\nleave it out of the table, or correct its date; where the split is true and the price "
+        f"moved so far besides: divide the prices and dividends before it by {ratio:g} and multiply the volumes, and "
+        "leave it out"
+    )

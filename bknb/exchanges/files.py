@@ -12,7 +12,7 @@ import numpy as np
 from ..domain.formatting import plain_number, utc_text
 from ..domain.interval import MINUTE_MS, interval_ms
 from ..errors import DataError, MissingDependency, UnknownName, UsageError
-from ..market.candle_rows import Reading
+from ..market.candle_rows import Reading, in_order
 from ..market.candle_tables import Tables, read_table
 from ..market.candles import Candles
 from ..market.sessions import Sessions, as_sessions
@@ -356,24 +356,18 @@ def _source(
         return source
     from .adjusting import adjust_series  # few need it
 
-    candles, made = adjust_series(table.candles, adjust, tz=tz, name=name)
+    candles, made, notes = adjust_series(table.candles, adjust, tz=tz, name=name)
     source = FrameSource(candles, name=name, sessions=sessions)
     told = (f"{name if symbol is None else f'{name}, {symbol}'}: {each}" for symbol, each in made.items())
-    source.warnings = (*table.notes, *told, *source.warnings)
+    source.warnings = (*table.notes, *notes, *told, *source.warnings)
     source.adjustments = made
     return source
 
 
 def _minutes(candles: Candles, where: str, notes: list[str]) -> Candles:
     """The candles in order of time, once it is clear that they are one-minute candles."""
+    candles = in_order(candles, where, notes)
     times = candles.timestamp
-    back = times[1:] < times[:-1]
-    if back.any():
-        # A file with the newest candle first is common and in order, only the other way round.
-        if not bool((times[1:] <= times[:-1]).all()):
-            notes.append(f"{where}: sorted: {int(back.sum())} candles were older than the one before them")
-        candles = candles.take(np.argsort(times, kind="stable"))
-        times = candles.timestamp
     spacing = check_length(
         times,
         MINUTE_MS,

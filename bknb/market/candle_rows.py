@@ -15,7 +15,7 @@ from .candles import Candles
 from .column_names import ColumnNames
 from .local_clock import checked_zone, to_utc
 from .quality import describe
-from .spacing import measured
+from .spacing import Spacing, measured
 from .time_units import Times
 
 if TYPE_CHECKING:
@@ -236,8 +236,7 @@ def _opened(ms: NDArray[np.int64], where: str) -> NDArray[np.int64]:
     """When candles opened that bear the time of their close, also 1 ms or 1 s before the full minute."""
     past = ms % MINUTE_MS
     ms = np.where((past == MINUTE_MS - 1) | (past == MINUTE_MS - 1000), ms - past + MINUTE_MS, ms)
-    spacing = measured(ms)
-    step = MINUTE_MS if spacing is None else spacing.step
+    step = _proven(measured(ms))
     if step >= DAY_MS:
         raise UsageError(
             f'{where}: stamp="close" is for candles of less than a day, and these are {step // DAY_MS} d long\n'
@@ -256,9 +255,46 @@ def _running(ms: NDArray[np.int64]) -> NDArray[np.bool_]:
     spacing = measured(rest)
     if spacing is None or spacing.closer or spacing.step < MINUTE_MS:
         return nothing
-    step, moment = spacing.step, int(ms[last])
+    moment = int(ms[last])
+    # A full minute may be one more of a market with few trades: bars must be longer whether it is counted or not.
+    step = _proven(spacing if moment % MINUTE_MS else measured(ms))
+    if step == MINUTE_MS and moment % MINUTE_MS == 0:
+        return nothing
     if step >= DAY_MS:
         stray = moment - int(rest.max()) < DAY_MS - MINUTE_MS * 60
     else:
         stray = bool((rest % step == rest[0] % step).all()) and moment % step != rest[0] % step
     return ms > moment - step if stray else nothing
+
+
+def _proven(spacing: Spacing | None) -> int:
+    """The length of bars that cannot be minutes with holes, and otherwise a minute; milliseconds."""
+    return spacing.step if spacing is not None and spacing.wider_than(MINUTE_MS) else MINUTE_MS
+
+
+def in_order(candles: Candles, where: str, notes: list[str]) -> Candles:
+    """The candles in order of time; what was not in order is noted.
+
+    Parameters
+    ----------
+    candles
+        Candles of one series.
+    where
+        The name of the series, for the note.
+    notes
+        What was decided; a series that is the other way round is common, and nothing is added of it.
+
+    Examples
+    --------
+    >>> rows = [(minute * 60_000, 1.0, 1.0, 1.0, 1.0, 1.0) for minute in (2, 0, 1)]
+    >>> notes: list[str] = []
+    >>> in_order(Candles.from_rows(rows), "mine", notes).timestamp.tolist(), notes
+    ([0, 60000, 120000], ['mine: sorted: 1 candles were older than the one before them'])
+    """
+    times = candles.timestamp
+    back = times[1:] < times[:-1]
+    if not back.any():
+        return candles
+    if not bool((times[1:] <= times[:-1]).all()):
+        notes.append(f"{where}: sorted: {int(back.sum())} candles were older than the one before them")
+    return candles.take(np.argsort(times, kind="stable"))
