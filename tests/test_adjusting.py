@@ -195,7 +195,7 @@ def test_two_dividends_of_one_day_are_paid_together() -> None:
 def stepped(*closes: float) -> pd.DataFrame:
     """Minutes that each stand at one price."""
     index = pd.date_range("2024-01-02 23:58", periods=len(closes), freq="min", name="timestamp")
-    return pd.DataFrame({name: closes for name in ("open", "high", "low", "close")} | {"volume": 8.0}, index=index)
+    return pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), closes) | {"volume": 8.0}, index=index)
 
 
 @pytest.mark.parametrize(

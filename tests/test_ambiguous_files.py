@@ -13,6 +13,8 @@ import pytest
 from bknb.config import Settings
 from bknb.errors import BadCandle, UsageError
 from bknb.exchanges.files import FrameSource, from_csv, from_frame
+from bknb.history.cached_source import StoredSource
+from bknb.history.store import CandleStore
 from bknb.market.candles import Candles
 from bknb.market.feed import Feed
 from bknb.market.sources import FunctionSource
@@ -322,15 +324,21 @@ def test_a_function_may_answer_the_frames_that_can_be_read(name: str) -> None:
     assert (candles.timestamp.tolist(), candles.volume.tolist(), told) == (MINUTES, [5.0] * 3, [])
 
 
-def test_what_is_decided_of_an_answer_is_told_once() -> None:
-    frame = bars().rename(columns={"Volume": "Volume BTC"})
-    source = FunctionSource(lambda symbol, interval, since, limit: frame, name="mine")
-    asyncio.run(source.get_candles("BTCUSDT", "1m", START, 3))
-    assert source.take_notes() == [
-        "exchange 'mine': a DataFrame of candles: the volume is that of the column 'Volume BTC'"
-    ]
-    asyncio.run(source.get_candles("BTCUSDT", "1m", START, 3))
-    assert source.take_notes() == []
+@pytest.mark.parametrize("stored", [False, True])
+def test_what_is_decided_of_an_answer_is_told_once_to_each_run_of_the_symbol(
+    tmp_path: Path,
+    stored: bool,  # noqa: FBT001 -- a table's column
+) -> None:
+    frames = {"A": bars().rename(columns={"Volume": "Volume BTC"}), "B": bars()}
+    function = FunctionSource(lambda symbol, interval, since, limit: frames[symbol], name="mine")
+    source = StoredSource(function, CandleStore(tmp_path), now=lambda: START + 86_400_000) if stored else function
+    for symbol in ("A", "A", "B"):
+        told: list[str] = []
+        feed = Feed(source, Settings(), warn=told.append)
+        for _ in range(2):
+            asyncio.run(feed.fetch(symbol, "1m", START, START + 3 * MINUTE))
+        note = "exchange 'mine': a DataFrame of candles: the volume is that of the column 'Volume BTC'"
+        assert [each for each in told if "volume" in each] == [note] * (symbol == "A")
 
 
 @pytest.mark.parametrize(
@@ -348,7 +356,15 @@ def test_answers_that_cannot_be_read(frame: pd.DataFrame, message: str) -> None:
 
 
 def test_an_answer_with_other_symbols_is_refused() -> None:
+    told = r"exchange 'mine': .* holds the candles of MSFT, and those of TSLA were asked for\nreturn those, or leave"
+    with pytest.raises(UsageError, match=told):
+        answered(bars().assign(symbol="MSFT"), "TSLA")
+    with pytest.raises(UsageError, match="holds the candles of MSFT, and those of TSLA"):
+        answered(pd.concat({"MSFT": bars()}, axis=1), "TSLA")
     with pytest.raises(UsageError, match=r"exchange 'mine': .* holds AAPL, MSFT; return the candles of one symbol"):
         answered(both_levels("Price"), "TSLA")
-    assert len(answered(bars().assign(symbol="BTC/USDT"), "BTCUSDT")[0]) == 3
+    for name, asked in (("BTC/USDT", "BTCUSDT"), ("btc-usd", "BTC/USD"), ("BTCUSDT", "BTCUSDT")):
+        assert len(answered(bars().assign(symbol=name), asked)[0]) == 3
+    two = pd.concat([bars().assign(symbol="BTC/USDT"), bars().assign(symbol="ETH/USDT", Open=1.5, High=1.5)])
+    assert answered(two, "ETHUSDT")[0].open.tolist() == [1.5] * 3
     assert len(served(FunctionSource(lambda *_: pd.DataFrame()))) == 0

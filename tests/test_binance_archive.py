@@ -183,6 +183,28 @@ def test_candles_of_another_time_than_the_name_says(tmp_path: Path) -> None:
         binance_archive(tmp_path)
 
 
+@pytest.mark.parametrize("period", ["2024-13", "2024-02-31", "2024-00"])
+def test_a_period_that_does_not_exist_is_refused_by_name(tmp_path: Path, period: str) -> None:
+    archive(tmp_path, period, JANUARY)
+    with pytest.raises(
+        UsageError, match=rf"BTCUSDT-1m-{period}\.zip: by its name it is of {period}, and there is no such"
+    ):
+        binance_archive(tmp_path)
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_the_columns_of_an_archive_are_known_and_not_guessed(tmp_path: Path, header: bool) -> None:  # noqa: FBT001 -- a table's column
+    """A stable coin: its volumes lie between low and high in every row."""
+    rows = [
+        f"{JANUARY + at * MINUTE},1.0001,1.0002,1.0000,1.0001,1.0,{JANUARY + at * MINUTE + MINUTE - 1},1.0,1,0.5,0.5,0\n"
+        for at in range(40)
+    ]
+    path = tmp_path / "USDCUSDT-1m-2025-01.zip"
+    with zipfile.ZipFile(path, "w") as opened:
+        opened.writestr("x.csv", (HEADER if header else "") + "".join(rows))
+    assert served(binance_archive(tmp_path), "USDCUSDT").volume.tolist() == [1.0] * 40
+
+
 def test_what_is_no_archive_of_minutes(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"holds no archives such as BTCUSDT-1m-2024-01\.zip"):
         binance_archive(tmp_path)

@@ -7,6 +7,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import bknb
@@ -346,6 +348,21 @@ def test_a_zip_of_many_files_is_no_csv(tmp_path: Path) -> None:
     path.write_bytes(b"PK no zip")
     with pytest.raises(UsageError, match="cannot be read as CSV"):
         from_csv(path)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zip"])
+@pytest.mark.parametrize("at", [0.1, 0.5, 0.9])
+def test_a_compressed_file_that_is_damaged_is_refused(tmp_path: Path, suffix: str, at: float) -> None:
+    path = tmp_path / f"x.csv{suffix}"
+    table = pd.DataFrame(1.0, index=range(2000), columns=["open", "high", "low", "close", "volume"])
+    table.insert(0, "timestamp", START + np.arange(2000) * MINUTE)
+    table.to_csv(path, index=False)
+    whole = path.read_bytes()
+    first = int(len(whole) * at)
+    for damaged in (whole[:first] + bytes(9) + whole[first + 9 :], whole[:first]):
+        path.write_bytes(damaged)
+        with pytest.raises(UsageError, match=rf"x\.csv\{suffix}: cannot be read as CSV"):
+            from_csv(path)
 
 
 # --- symbols ---------------------------------------------------------------------------------------------------------

@@ -363,8 +363,8 @@ def _check_prices(candles: Candles, first: int, action: Action, where: str) -> N
         if not (price > 0 and math.isfinite(price)):
             when = int(candles.timestamp[at])
             raise BadCandle(
-                f"{where}: the price at {utc_text(when)} is {price:g}, and beside a split or a dividend it must be above "
-                f"zero: {utc_text(action.when)}\ncorrect the candle or leave it out",
+                f"{where}: the price at {utc_text(when)} is {price:g}, and beside a split or a dividend it must be "
+                f"above zero: {utc_text(action.when)}\ncorrect the candle or leave it out",
                 open_time=when,
             )
 
@@ -393,8 +393,8 @@ def _check_splits(together: list[Action], close: float, wanted: float, after: fl
         else f"splits of {ratio:g} for 1 in all from {first} to {last}"
     )
     raise DataError(
-        f"{where}: {told}, and the price goes from {close:.12g} to {after:.12g}: the candles are adjusted for it already, "
-        "or it was another day\nleave it out of the table, or correct its date; where the split is true and the price "
-        f"moved so far besides: divide the prices and dividends before it by {ratio:g} and multiply the volumes, and "
-        "leave it out"
+        f"{where}: {told}, and the price goes from {close:.12g} to {after:.12g}: the candles are adjusted for it "
+        "already, or it was another day\nleave it out of the table, or correct its date; where the split is true and the "
+        f"price moved so far besides: divide the prices and dividends before it by {ratio:g} and multiply the volumes, "
+        "and leave it out"
     )

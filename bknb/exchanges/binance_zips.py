@@ -31,6 +31,10 @@ _MARKETS: Final = frozenset({
     "spot", "futures", "um", "cm", "option",
     "klines", "markpriceklines", "indexpriceklines", "premiumindexklines",
 })  # fmt: skip
+_COLUMNS: Final = (
+    *("open_time", "open", "high", "low", "close", "volume", "close_time", "quote_volume", "count"),
+    *("taker_buy_volume", "taker_buy_quote_volume", "ignore"),
+)
 _WHEN: Final = re.compile(r"daily|monthly|\d{4}(-\d{2}){0,2}")
 
 
@@ -150,7 +154,10 @@ def _found(archives: str | Path | Iterable[str | Path], folder: Path | None) -> 
         try:
             start = np.datetime64(name["period"])  # a month or a day, as it is written
         except ValueError:
-            raise UsageError(f"{file}: {name['period']} is no month and no day\ncorrect the name") from None
+            raise UsageError(
+                f"{file}: by its name it is of {name['period']}, and there is no such "
+                f"{'day' if name['period'].count('-') > 1 else 'month'}\ngive it the name it was published under"
+            ) from None
         first, end = (int(each.astype("datetime64[ms]").astype(np.int64)) for each in (start, start + 1))
         found.append(_Archive(name["symbol"], first, end, file))
     if others and (folder is None or not found):
@@ -204,7 +211,7 @@ def _verified(file: Path) -> bool:
 
 
 def _read(archive: _Archive, notes: list[str]) -> Candles:
-    table = csv_table(archive.file, partial(Reading))
+    table = csv_table(archive.file, partial(Reading), expected=_COLUMNS)
     notes += table.notes
     candles = table.candles
     if not isinstance(candles, Candles):

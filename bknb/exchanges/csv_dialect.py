@@ -49,6 +49,8 @@ class Dialect:
         Lines above the header or the first row.
     header : int
         Lines of the header: 0, 1, or 2 of prices and tickers.
+    guessed : bool
+        Whether the names of the columns are neither in the file nor given.
     names : tuple of str
         The columns.
     first : tuple of str
@@ -62,6 +64,7 @@ class Dialect:
     notes: tuple[str, ...]
     above: int
     header: int
+    guessed: bool
     names: tuple[str, ...]
     first: tuple[str, ...]
 
@@ -74,6 +77,7 @@ def dialect_of(
     thousands: str | None = None,
     encoding: str | None = None,
     names: Sequence[str | None] | None = None,
+    expected: Sequence[str] = (),
 ) -> Dialect:
     r"""How a file is written, from its first lines.
 
@@ -85,6 +89,8 @@ def dialect_of(
         What is known already.
     names
         The names of the columns of a file without a header.
+    expected
+        The names of its columns where it has no header and this many columns.
 
     Raises
     ------
@@ -140,7 +146,9 @@ def dialect_of(
             told = f"the point in {point!r} was read as a decimal mark; where it stands between thousands"
             notes = (f'{file}: {told}: thousands="."',)
     first = tuple(values[0]) if values else ()
-    if not header and names is None:
+    if not header and names is None and len(first) == len(expected):
+        names = expected
+    elif not header and names is None:
         _check_above(lines[:above], parting, usual, file)
     if header:
         columns = tuple(rows[0])
@@ -157,6 +165,7 @@ def dialect_of(
         notes=notes,
         above=above,
         header=header,
+        guessed=not header and names is None,
         names=columns,
         first=first,
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import warnings
+import zlib
 from collections.abc import Mapping
 from functools import partial
+from lzma import LZMAError
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MISSING: Final = ("", "NaN", "nan", "NA", "N/A", "null", "NULL", "None")
+_DAMAGED: Final = (BadZipFile, LZMAError, zlib.error, EOFError)  # what is compressed
 _EPOCH: Final = re.compile(r"-?\d{9,}")
 
 
@@ -30,6 +33,7 @@ def csv_table(
     *,
     symbol: str | None = None,
     names: tuple[str | None, ...] | None = None,
+    expected: tuple[str, ...] = (),
     **known: str | None,
 ) -> Tables:
     """The candles of a CSV file.
@@ -42,7 +46,7 @@ def csv_table(
         Makes a :class:`Reading` of what is found out about the file.
     symbol
         The only symbol wanted.
-    names, known
+    names, expected, known
         As in :func:`bknb.exchanges.csv_dialect.dialect_of`.
 
     Raises
@@ -53,12 +57,12 @@ def csv_table(
     import pandas as pd
 
     try:
-        dialect = dialect_of(file, names=names, **known)
+        dialect = dialect_of(file, names=names, expected=expected, **known)
         # Blank lines are dropped later, after messages could name the true line.
         named = reading.keywords.get("columns")
         as_text = known.get("thousands") is not None
         frame = _frame(file, dialect, columns=named, as_text=as_text, **exact_floats(pd.__version__))
-    except (BadZipFile, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError, OSError, EOFError) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError, OSError, *_DAMAGED) as error:
         raise UsageError(f"{file}: cannot be read as CSV: {str(error).strip()}{_unread(error)}") from error
     except (ValueError, pd.errors.ParserWarning) as error:
         raise UsageError(f"{file}: cannot be read as CSV: {str(error).strip()}") from error
@@ -69,7 +73,7 @@ def csv_table(
         decimal=dialect.decimal,
         thousands=known.get("thousands"),
         from_text=True,
-        guessed=not dialect.header and names is None,
+        guessed=dialect.guessed,
     )
     table = read_table(frame, made, symbol=symbol)
     table.notes[:0] = dialect.notes

@@ -317,6 +317,7 @@ class _Download:
             await self._run()
         finally:
             self.notes.extend(self.source.take_notes())
+            self.notes.extend(dict.fromkeys(note for symbol in self.symbols for note in self.source.decided(symbol)))
             self.over.set()
 
     async def _run(self) -> None:

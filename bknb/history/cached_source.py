@@ -90,6 +90,11 @@ class StoredSource:
     def __repr__(self) -> str:
         return f"StoredSource({self.source!r}, {self.store!r})"
 
+    def decided(self, symbol: str) -> tuple[str, ...]:
+        """What the source decided in reading its answers for a symbol, since this process began."""
+        inner = getattr(self.source, "decided", None)
+        return () if inner is None else tuple(inner(symbol))
+
     def take_notes(self) -> list[str]:
         """Notes about repairs, retries and corrections since the last call; each is returned once."""
         inner = getattr(self.source, "take_notes", None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,12 +23,12 @@ def read_answer(answer: Any, symbol: str | None = None) -> tuple[Candles, list[s
         ``(timestamp, open, high, low, close, volume)``, or a sequence of mappings. Times of rows and mappings are
         milliseconds (int) or datetimes. What bears no zone is in UTC.
     symbol
-        The symbol that was asked for, of a DataFrame with several.
+        The symbol that was asked for; of a DataFrame that names symbols, those candles are taken.
 
     Raises
     ------
     UsageError
-        It is none of these, a column is missing, or the DataFrame has several symbols and not this one.
+        It is none of these, a column is missing, or the DataFrame names symbols and not this one.
     BadCandle
         A value of a DataFrame is no number or no time.
 
@@ -58,21 +57,22 @@ def _of_frame(frame: Any, symbol: str | None) -> tuple[Candles, list[str]]:
     table = read_table(frame, reading)
     if isinstance(table.candles, Candles):
         return table.candles, table.notes
-    found = table.candles.get(symbol) if symbol is not None else None
-    if found is None and len(table.candles) == 1:
-        ((named, found),) = table.candles.items()
-        if symbol is not None and _plain(named) != _plain(symbol):
-            table.notes.append(f"the candles that came for {symbol} are of {named} by their name")
-    if found is None:
+    held = [*table.candles]
+    same = held if symbol is None else [each for each in held if each == symbol]
+    same = same or [each for each in held if _plain(each) == _plain(symbol)]
+    if len(same) == 1:
+        return table.candles[same[0]], table.notes
+    if len(held) == 1:
         raise UsageError(
-            f"a DataFrame of candles holds {', '.join(list(table.candles)[:5])}; return the candles of one symbol"
+            f"a DataFrame of candles holds the candles of {held[0]}, and those of {symbol} were asked for\n"
+            "return those, or leave the name out where it is another one for the same symbol"
         )
-    return found, table.notes
+    raise UsageError(f"a DataFrame of candles holds {', '.join(held[:5])}; return the candles of one symbol")
 
 
-def _plain(symbol: str) -> str:
-    """A symbol without what exchanges write differently: ``BTC/USDT``, ``btc-usdt``, ``BTCUSDT``."""
-    return re.sub(r"[^a-z0-9]", "", symbol.lower())
+def _plain(symbol: str | None) -> str:
+    """The letters and digits of a symbol: BTC/USDT and BTCUSDT are one."""
+    return "".join(each for each in symbol or "" if each.isalnum()).upper()
 
 
 def _of_rows(rows: Sequence[Any]) -> Candles:

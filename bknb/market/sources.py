@@ -81,7 +81,7 @@ class FunctionSource:
         self._calls = UserCalls(f"exchange-{self.name}", limited=True)
         self._format_price = format_price
         self._format_quantity = format_quantity
-        self._notes: dict[str, bool] = {}  # what was decided in reading answers, and whether it was told
+        self._decided: dict[str, dict[str, None]] = {}  # for each symbol, in the order in which it was
         self._is_async = inspect.iscoroutinefunction(get_candles) or inspect.iscoroutinefunction(
             getattr(get_candles, "__call__", None)  # noqa: B004 -- an object whose __call__ is async
         )
@@ -110,14 +110,12 @@ class FunctionSource:
                 f"got {type(answer).__name__}: {str(answer)[:80]} ({type(error).__name__}: {error})"
             ) from error
         for note in notes:
-            self._notes.setdefault(f"exchange {self.name!r}: {note}", False)
+            self._decided.setdefault(symbol, {})[f"exchange {self.name!r}: {note}"] = None
         return candles
 
-    def take_notes(self) -> list[str]:
-        """What was decided in reading the answers and was not told yet."""
-        new = [note for note, told in self._notes.items() if not told]
-        self._notes.update(dict.fromkeys(new, True))
-        return new
+    def decided(self, symbol: str) -> tuple[str, ...]:
+        """What was decided in reading the answers for a symbol so far; each run tells it."""
+        return tuple(self._decided.get(symbol, ()))
 
     def _call(self, symbol: str, interval: str, since: int, limit: int) -> Any:
         try:
