@@ -195,10 +195,8 @@ def test_a_period_that_does_not_exist_is_refused_by_name(tmp_path: Path, period:
 @pytest.mark.parametrize("header", [True, False])
 def test_the_columns_of_an_archive_are_known_and_not_guessed(tmp_path: Path, header: bool) -> None:  # noqa: FBT001 -- a table's column
     """A stable coin: its volumes lie between low and high in every row."""
-    rows = [
-        f"{JANUARY + at * MINUTE},1.0001,1.0002,1.0000,1.0001,1.0,{JANUARY + at * MINUTE + MINUTE - 1},1.0,1,0.5,0.5,0\n"
-        for at in range(40)
-    ]
+    times = range(JANUARY, JANUARY + 40 * MINUTE, MINUTE)
+    rows = [f"{ms},1.0001,1.0002,1.0000,1.0001,1.0,{ms + MINUTE - 1},1.0,1,0.5,0.5,0\n" for ms in times]
     path = tmp_path / "USDCUSDT-1m-2025-01.zip"
     with zipfile.ZipFile(path, "w") as opened:
         opened.writestr("x.csv", (HEADER if header else "") + "".join(rows))

@@ -160,6 +160,39 @@ def test_frames_that_cannot_be_read(change: Any, message: str) -> None:
         from_frame(change(yahoo()))
 
 
+@pytest.mark.parametrize(
+    ("written", "advice", "follow"),
+    [
+        ("1,5", r'\.str\.replace\(",", "\."\)', lambda column: column.str.replace(",", ".")),
+        ("1.234,5", r'\.str\.replace\("\.", ""\)\.str\.replace\(",", "\."\)', None),
+        ("1,234.5", r'\.str\.replace\(",", ""\)', lambda column: column.str.replace(",", "")),
+        ("1 234", r'\.str\.replace\(" ", ""\)', lambda column: column.str.replace(" ", "")),
+        ("1,234", r'\.str\.replace\(",", "\."\); with commas between thousands: \.str\.replace\(",", ""\)', None),
+        ("12 USD", "make numbers of the column, or leave the row out", None),
+    ],
+)
+def test_numbers_that_are_text_are_refused_with_what_makes_numbers_of_them(
+    written: str, advice: str, follow: Any
+) -> None:
+    texts = pd.Series(written, index=yahoo().index)
+    with pytest.raises(BadCandle, match=rf"Volume must be a number, got '{written}'\n.*{advice}"):
+        from_frame(yahoo().assign(Volume=texts))
+    if follow is not None:
+        from_frame(yahoo().assign(Volume=follow(texts)))
+
+
+def test_times_of_day_without_their_zeros_are_refused_with_what_gives_them_back(tmp_path: Path) -> None:
+    frame = yahoo().reset_index(drop=True).assign(date="20240101", time=range(0, 500, 100))
+    told = r"lost their leading zeros.*\n.*\.astype\(str\)\.str\.zfill\(4\).*\.str\.zfill\(6\).*from_frame"
+    with pytest.raises(UsageError, match=told):
+        from_frame(frame)
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    with pytest.raises(UsageError, match=told):
+        from_csv(tmp_path / "x.csv")
+    frame["time"] = frame["time"].astype(str).str.zfill(6)
+    assert served(from_frame(frame)).timestamp.tolist() == MINUTES
+
+
 def test_the_length_of_bars_is_known_to_who_asks() -> None:
     spacing = from_frame(yahoo()).spacing("AAPL")
     assert spacing is not None

@@ -118,6 +118,15 @@ def test_longer_bars_are_no_minutes_with_gaps_allowed_or_not(times: np.ndarray, 
         ) as caught:
             check()
         assert not isinstance(caught.value, GapError)
+        assert "allow_gaps" not in str(caught.value)
+        assert "get_candles" not in str(caught.value)  # they may come from a table
+
+
+def test_a_few_minutes_that_are_spaced_alike_are_refused_with_what_lets_them_pass() -> None:
+    told = r"spaced 2m\n.*\n.*where these are 1m candles with holes: allow_gaps=True, in a magic --allow-gaps"
+    with pytest.raises(DataError, match=told):
+        check_gaps(series(of(0, 2, 4)), asked())
+    check_spacing(of(0, 2, 4), asked())
 
 
 @pytest.mark.parametrize(

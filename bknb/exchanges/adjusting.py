@@ -394,7 +394,7 @@ def _check_splits(together: list[Action], close: float, wanted: float, after: fl
     )
     raise DataError(
         f"{where}: {told}, and the price goes from {close:.12g} to {after:.12g}: the candles are adjusted for it "
-        "already, or it was another day\nleave it out of the table, or correct its date; where the split is true and the "
-        f"price moved so far besides: divide the prices and dividends before it by {ratio:g} and multiply the volumes, "
-        "and leave it out"
+        "already, or it was another day\nleave it out of the table, or correct its date; where the split is true and "
+        f"the price moved so far besides: divide the prices and dividends before it by {ratio:g} and multiply the "
+        "volumes, and leave it out"
     )

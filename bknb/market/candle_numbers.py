@@ -169,9 +169,9 @@ def _advice(value: Any, reading: Reading) -> str:
     correct = "correct the value or leave the row out"
     if not isinstance(value, str) or not re.search(r"\d", value):
         return correct
-    if not reading.from_text:
-        return "make numbers of the column first, such as with pandas.to_numeric; or leave the row out"
     grouped = _GROUPED.fullmatch(value.strip())
+    if not reading.from_text:
+        return _advice_for_a_column(value, grouped)
     if grouped is not None and (grouped[2] is not None or grouped[1] not in ".,"):
         if grouped[1] == grouped[2]:
             return correct
@@ -186,3 +186,16 @@ def _advice(value: Any, reading: Reading) -> str:
             'thousands=".", decimal=","'
         )
     return correct
+
+
+def _advice_for_a_column(value: str, grouped: re.Match[str] | None) -> str:
+    """How a column of text becomes one of numbers, where no option says which marks they have."""
+    if grouped is None and "," not in value:
+        return "make numbers of the column, or leave the row out"
+    point = '.str.replace(",", ".")'
+    if grouped is None:
+        return f"numbers with a decimal comma: change the column with {point}"
+    bare = f'.str.replace("{grouped[1]}", "")'
+    if grouped[1] == "," and grouped[2] is None and value.count(",") == 1:
+        return f"numbers with a decimal comma: change the column with {point}; with commas between thousands: {bare}"
+    return f"numbers with a mark between thousands: change the column with {bare}{point if grouped[2] == ',' else ''}"

@@ -181,7 +181,8 @@ def _times(frame: pd.DataFrame, names: ColumnNames, reading: Reading, where: str
     if bool(digits.any()) and not bool(hours.str.len().isin((4, 6)).all()):
         raise UsageError(
             f"{where}: the times of day in {str(clock).strip()!r} have lost their leading zeros, so that "
-            "100 may be 01:00 or 00:01\nread that column as text"
+            "100 may be 01:00 or 00:01\ngive them their zeros back: .astype(str).str.zfill(4) where they are hours and "
+            "minutes, .str.zfill(6) with seconds; those of a file: in a table of pandas, for bknb.exchanges.from_frame"
         )
     given = (dates.astype(str).str.strip() + " " + hours.set_axis(dates.index)).rename(dates.name)
     given = given.where(dates.notna()).set_axis(frame.index)

@@ -90,8 +90,10 @@ def _check_length(times: NDArray[np.int64], asked: CandleRequest, *, even: bool 
         times,
         asked.step,
         needed=f"{asked}: asked for {asked.interval} candles",
-        advice="get_candles must honour `interval`; bknb resamples from 1m, never to a finer interval",
-        even=even,
+        advice="a source must answer the interval it is asked for; bknb makes longer candles of minutes, never shorter ones",
+        even=f"where these are {asked.interval} candles with holes: allow_gaps=True, in a magic --allow-gaps"
+        if even
+        else None,
     )
 
 

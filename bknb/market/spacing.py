@@ -162,7 +162,7 @@ def measured(times: NDArray[np.int64]) -> Spacing | None:
 
 
 def check_length(
-    times: NDArray[np.int64], step: int, *, needed: str, advice: str, even: bool = False
+    times: NDArray[np.int64], step: int, *, needed: str, advice: str, even: str | None = None
 ) -> Spacing | None:
     """The measured length of candles that are to be ``step`` long, unless they are longer.
 
@@ -175,8 +175,8 @@ def check_length(
     needed, advice
         What was needed, and what to do, for the message.
     even
-        Whether three candles or more that are all spaced alike are refused, too; otherwise there must be so many that
-        they cannot lie on the wider grid by chance.
+        What to do where three candles or more that are all spaced alike are what they are to be, though: those are
+        refused, too. ``None``: there must be so many that they cannot lie on the wider grid by chance.
 
     Raises
     ------
@@ -195,8 +195,11 @@ def check_length(
     spacing = measured(times)
     if spacing is None or spacing.step <= step:
         return spacing
-    if spacing.wider_than(step) or (even and spacing.count > 1 and spacing.equal == spacing.count):
-        raise DataError(f"{needed}, got candles spaced {spacing.interval}\nmeasured: {spacing}\n{advice}")
+    told = f"{needed}, got candles spaced {spacing.interval}\nmeasured: {spacing}\n{advice}"
+    if spacing.wider_than(step):
+        raise DataError(told)
+    if even is not None and spacing.count > 1 and spacing.equal == spacing.count:
+        raise DataError(f"{told}; {even}")
     return spacing
 
 
