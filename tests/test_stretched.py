@@ -64,6 +64,33 @@ def test_filled_bars_are_found(fill: object, freq: str, count: int, interval: st
     assert found.interval == interval
 
 
+@pytest.mark.parametrize("digits", [2, 4])
+@pytest.mark.parametrize(("freq", "count", "interval"), [("1h", 12, "1h"), ("1D", 5, "1d"), ("5min", 60, "5m")])
+def test_lines_between_bars_are_found_once_their_prices_are_rounded(
+    freq: str, count: int, interval: str, digits: int
+) -> None:
+    found = stretched(read_answer(bars(freq, count).resample("1min").interpolate().round(digits))[0])
+    assert found is not None
+    assert found.interval == interval
+
+
+def test_a_market_in_coarse_ticks_is_no_line() -> None:
+    rng = np.random.default_rng(2)
+    for digits in (0, 1, 2, 3):
+        for drift in (0.0, 0.02):
+            walk = 100 + np.cumsum(rng.normal(drift, 0.02, 3000))
+            prices = np.round(np.abs(walk + rng.uniform(0, 0.03, 3000)) + 1, digits)
+            opened, close = np.r_[prices[0], prices[:-1]], prices
+            columns = {
+                "high": np.maximum(opened, close),
+                "low": np.minimum(opened, close),
+                "open": opened,
+                "close": close,
+            }
+            times = START + np.arange(3000) * MINUTE
+            assert stretched(Candles.from_columns(timestamp=times, volume=np.ones(3000), **columns)) is None
+
+
 def demo(count: int = 3000) -> Candles:
     return asyncio.run(DemoSource().get_candles("BTCUSDT", "1m", START, count))
 

@@ -271,7 +271,7 @@ def from_csv(
         raise UsageError(f"columns must be a mapping or the names of all columns in their order, got {columns!r}")
     names = None if columns is None or isinstance(columns, Mapping) else tuple(columns)
     times: dict[str, Any] = {"tz": tz, "time_format": time_format, "stamp": stamp}
-    marks = {"separator": separator, "decimal": decimal, "thousands": thousands, "encoding": encoding}
+    marks: dict[str, Any] = {"separator": separator, "decimal": decimal, "thousands": thousands, "encoding": encoding}
     for option, mark in marks.items():
         if mark is not None and not (isinstance(mark, str) and mark):
             raise UsageError(f"{option} must be a text, or left out where it can be found out; got {mark!r}")

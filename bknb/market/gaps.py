@@ -90,7 +90,7 @@ def _check_length(times: NDArray[np.int64], asked: CandleRequest, *, even: bool 
         times,
         asked.step,
         needed=f"{asked}: asked for {asked.interval} candles",
-        advice="a source must answer the interval it is asked for; bknb makes longer candles of minutes, never shorter ones",
+        advice="a source must answer the interval it is asked for; bknb makes longer candles of minutes, none shorter",
         even=f"where these are {asked.interval} candles with holes: allow_gaps=True, in a magic --allow-gaps"
         if even
         else None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..domain.formatting import utc_text
+from ..domain.interval import MINUTE_MS
 from .spacing import SURE, Spacing, measured
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ FEWEST: Final = 100  # candles that can tell
 _MOST: Final = 50_000  # candles that are looked at
 _SHARE: Final = 0.6  # of candles that repeat or continue the one before
 _IN_A_ROW: Final = 4  # equal distances; fewer may be closed hours, such as those between one session and the next
+_LINES: Final = tuple(minutes * MINUTE_MS for minutes in (5, 10, 15, 30, 60, 120, 240, 360, 480, 720, 1440))
+_STEEP: Final = 8  # units of rounding from one end of a line to the other; flatter ones come by chance
+_FITTING: Final = (3, 0.9)  # steep lines at least, and the share of lines that must fit
+_MOST_DIGITS: Final = 8
+_ALMOST: Final = 1e-6  # of a unit, what floating point leaves of none
 _TOLERANCE: Final = 1e-9  # of a straight line, relative to the price
 
 
@@ -99,7 +105,7 @@ def stretched(candles: Candles) -> Spacing | None:
 
     A candle tells nothing new when it equals the one before, stands still at its close, or moves every price by as much
     as the one before did. In a market such minutes come now and then; where the others lie on the grid of a longer bar,
-    they were filled in.
+    they were filled in. Where prices are rounded, lines are looked for between the moments at which usual bars open.
 
     Parameters
     ----------
@@ -116,15 +122,15 @@ def stretched(candles: Candles) -> Spacing | None:
     if len(candles) < FEWEST:
         return None
     candles = candles[:_MOST]
+    step = measured(candles.timestamp)
     told = _tells(candles)
     if np.count_nonzero(told) > (1 - _SHARE) * len(told):
-        return None
-    step = measured(candles.timestamp)
+        return None if step is None else _rounded_lines(candles, step.step)
     # The first two candles have nothing before them that they could repeat.
     bars = measured(candles.timestamp[2:][told[2:]])
-    if step is None or bars is None or not bars.wider_than(step.step):
-        return None
-    return bars
+    if step is not None and bars is not None and bars.wider_than(step.step):
+        return bars
+    return None if step is None else _rounded_lines(candles, step.step)
 
 
 def _tells(candles: Candles) -> NDArray[np.bool_]:
@@ -139,3 +145,37 @@ def _tells(candles: Candles) -> NDArray[np.bool_]:
     told = np.ones(len(candles), dtype=bool)
     told[1:] = ~(same | still | line)
     return told
+
+
+def _rounded_lines(candles: Candles, step: int) -> Spacing | None:
+    """The length of the bars between which all prices lie on lines, as far as rounding lets them."""
+    prices, times = candles.block[1:5], candles.timestamp
+    unit = _unit(prices)
+    if unit is None:
+        return None
+    found = None
+    for length in _LINES:
+        inside = length // step
+        if length % step or inside < _FITTING[0] or inside >= len(times):
+            continue
+        first = np.flatnonzero(times[:-inside] % length == 0)
+        first = first[times[first + inside] - times[first] == length]
+        lines = prices[:, first[:, None] + np.arange(inside + 1)] / unit
+        rise = lines[..., -1:] - lines[..., :1]
+        off = np.abs(lines - lines[..., :1] - rise * (np.arange(inside + 1) / inside))
+        fitting = off.max(axis=(0, 2)) <= 1 + _ALMOST
+        if length == _LINES[0] and np.count_nonzero(fitting) < _FITTING[1] * len(fitting):
+            return None  # parts of a longer line are lines
+        steep = fitting[(np.abs(rise[..., 0]) >= _STEEP).any(axis=0)]
+        if len(steep) >= _FITTING[0] and np.count_nonzero(steep) >= _FITTING[1] * len(steep):
+            found = measured(np.union1d(times[first], times[first + inside]))
+    return found
+
+
+def _unit(prices: NDArray[np.float64]) -> float | None:
+    """The last decimal in which all prices are written; ``None`` where they are not rounded."""
+    for digits in range(_MOST_DIGITS + 1):
+        units = prices * 10.0**digits
+        if (np.abs(units - np.rint(units)) <= np.maximum(_ALMOST, 4 * np.spacing(units))).all():
+            return 10.0**-digits
+    return None
