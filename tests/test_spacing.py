@@ -185,6 +185,21 @@ def test_a_feed_of_single_candles_finds_in_time_how_far_apart_they_are() -> None
         asyncio.run(follow())
 
 
+def test_a_series_that_grows_by_single_candles_must_show_it_more_surely() -> None:
+    """What comes by chance once in a thousand times would come more often where it is asked at each candle."""
+
+    def follow(*minutes: int) -> None:
+        feed = Feed(FunctionSource(lambda *_: []), Settings(), allow_gaps=True)
+        for at, minute in enumerate(minutes):
+            feed.check_gaps(series(of(minute)), asked(), continued=at > 0)
+
+    with pytest.raises(DataError, match="got candles spaced 2m"):
+        check_spacing(of(*range(0, 16, 2)), asked())
+    follow(*range(0, 18, 2), 17)
+    with pytest.raises(DataError, match="got candles spaced 2m"):
+        follow(*range(0, 20, 2))
+
+
 def test_days_are_days() -> None:
     check_spacing(BUSINESS_DAYS, asked("1d"))
     with pytest.raises(DataError, match="asked for 1h candles, got candles spaced 1d"):

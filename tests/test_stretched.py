@@ -74,6 +74,13 @@ def test_lines_between_bars_are_found_once_their_prices_are_rounded(
     assert found.interval == interval
 
 
+def test_one_line_is_not_drawn_between_bars() -> None:
+    line = np.arange(300) / 2 + 100
+    prices = dict.fromkeys(("open", "high", "low", "close"), line)
+    times = START + np.arange(300) * MINUTE
+    assert stretched(Candles.from_columns(timestamp=times, volume=np.ones(300), **prices)) is None
+
+
 def test_a_market_in_coarse_ticks_is_no_line() -> None:
     rng = np.random.default_rng(2)
     for digits in (0, 1, 2, 3):

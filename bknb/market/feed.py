@@ -188,7 +188,7 @@ class Feed:
             if continued and key in self._newest:
                 times = np.union1d(self._newest[key], times)
             self._newest[key] = times[-_NEWEST:].copy()
-            check_spacing(times, asked, sessions=self.sessions)
+            check_spacing(times, asked, sessions=self.sessions, growing=continued)
             return
         if self._whole_until is not None:
             end = int(np.searchsorted(candles.timestamp, self._whole_until))

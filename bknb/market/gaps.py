@@ -61,7 +61,9 @@ def check_gaps(candles: Candles, asked: CandleRequest, *, sessions: Sessions | N
     )
 
 
-def check_spacing(times: NDArray[np.int64], asked: CandleRequest, *, sessions: Sessions | None = None) -> None:
+def check_spacing(
+    times: NDArray[np.int64], asked: CandleRequest, *, sessions: Sessions | None = None, growing: bool = False
+) -> None:
     """Raise ``DataError`` where these are longer candles than asked for, although gaps are allowed.
 
     Parameters
@@ -70,6 +72,8 @@ def check_spacing(times: NDArray[np.int64], asked: CandleRequest, *, sessions: S
         Open times, UTC milliseconds.
     asked, sessions
         As in :func:`check_gaps`.
+    growing
+        Whether this is asked at each new candle of the series.
 
     Raises
     ------
@@ -77,7 +81,7 @@ def check_spacing(times: NDArray[np.int64], asked: CandleRequest, *, sessions: S
         With the measured length: see :func:`bknb.market.spacing.check_length`.
     """
     if _missing(times, asked, sessions):
-        _check_length(times, asked)
+        _check_length(times, asked, growing=growing)
 
 
 def _missing(times: NDArray[np.int64], asked: CandleRequest, sessions: Sessions | None) -> tuple[tuple[int, int], ...]:
@@ -85,7 +89,7 @@ def _missing(times: NDArray[np.int64], asked: CandleRequest, sessions: Sessions 
     return sessions.open_part(missing, asked.step) if missing and sessions is not None else missing
 
 
-def _check_length(times: NDArray[np.int64], asked: CandleRequest, *, even: bool = False) -> None:
+def _check_length(times: NDArray[np.int64], asked: CandleRequest, *, even: bool = False, growing: bool = False) -> None:
     check_length(
         times,
         asked.step,
@@ -94,6 +98,7 @@ def _check_length(times: NDArray[np.int64], asked: CandleRequest, *, even: bool 
         even=f"where these are {asked.interval} candles with holes: allow_gaps=True, in a magic --allow-gaps"
         if even
         else None,
+        growing=growing,
     )
 
 

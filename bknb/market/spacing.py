@@ -20,6 +20,7 @@ _WEEK_MS: Final = 7 * DAY_MS
 _MONTH_MS: Final = (28 * DAY_MS, 31 * DAY_MS)
 _STRAY: Final = 0.1  # of distances may be no whole numbers of bars, and in few bars two: those beside a stray row
 SURE: Final = math.log(1_000.0)  # what is less likely than one in so many is not taken for chance
+_SURE_OF_GROWING: Final = math.log(20_000.0)  # it is asked again and again
 
 
 def length_name(step: int) -> str:
@@ -93,22 +94,24 @@ class Spacing:
         """The length as an interval: ``"1m"``, ``"1h"``, ``"1d"``, ``"1w"``, ``"1M"``, or for example ``"7m"``."""
         return length_name(self.step)
 
-    def wider_than(self, step: int) -> bool:
+    def wider_than(self, step: int, *, growing: bool = False) -> bool:
         """Whether these cannot be bars of ``step`` milliseconds with holes, which by chance all lie on a wider grid.
 
         Where nothing is known but the first bar, the last one and how many there are, each choice of the bars between
         is as likely as any other, whatever share of bars there is. Of all these choices the share of those on the
         wider grid is the chance. With stray rows among them it is the chance of so many multiples, of which in a thin
-        series at most one distance in ``self.step / step`` is one.
+        series at most one distance in ``self.step / step`` is one. Of a ``growing`` series, of which this is asked at
+        each new bar, it must be less than a twentieth of what is enough otherwise.
         """
         if self.step <= step:
             return False
+        sure = _SURE_OF_GROWING if growing else SURE
         if self.grid > step:
             inner = self.count - 1
             chance = _log_choices(self.span / self.grid - 1, inner) - _log_choices(self.span / step - 1, inner)
-            if chance <= -SURE:
+            if chance <= -sure:
                 return True
-        return self.multiples < self.count and _sure(self.multiples, self.count, step / self.step)
+        return self.multiples < self.count and _sure(self.multiples, self.count, step / self.step, sure)
 
     def __str__(self) -> str:
         text = f"{self.interval} bars: {self.equal:,} of {self.count:,} distances are {self.interval}"
@@ -162,7 +165,7 @@ def measured(times: NDArray[np.int64]) -> Spacing | None:
 
 
 def check_length(
-    times: NDArray[np.int64], step: int, *, needed: str, advice: str, even: str | None = None
+    times: NDArray[np.int64], step: int, *, needed: str, advice: str, even: str | None = None, growing: bool = False
 ) -> Spacing | None:
     """The measured length of candles that are to be ``step`` long, unless they are longer.
 
@@ -177,6 +180,8 @@ def check_length(
     even
         What to do where three candles or more that are all spaced alike are what they are to be, though: those are
         refused, too. ``None``: there must be so many that they cannot lie on the wider grid by chance.
+    growing
+        As in :meth:`Spacing.wider_than`.
 
     Raises
     ------
@@ -196,7 +201,7 @@ def check_length(
     if spacing is None or spacing.step <= step:
         return spacing
     told = f"{needed}, got candles spaced {spacing.interval}\nmeasured: {spacing}\n{advice}"
-    if spacing.wider_than(step):
+    if spacing.wider_than(step, growing=growing):
         raise DataError(told)
     if even is not None and spacing.count > 1 and spacing.equal == spacing.count:
         raise DataError(f"{told}; {even}")
@@ -235,7 +240,7 @@ def _bounds(step: int) -> tuple[int, int]:
     return step, step
 
 
-def _sure(multiples: int, count: int, chance: float) -> bool:
+def _sure(multiples: int, count: int, chance: float, sure: float = SURE) -> bool:
     """Whether so many multiples are no chance where each distance is one with this chance (Chernoff's bound).
 
     One of them is not counted, as the length was taken from the distances.
@@ -245,7 +250,7 @@ def _sure(multiples: int, count: int, chance: float) -> bool:
     if share <= chance:
         return False
     rest = (1 - share) * math.log((1 - share) / (1 - chance)) if share < 1 else 0.0
-    return count * (share * math.log(share / chance) + rest) >= SURE
+    return count * (share * math.log(share / chance) + rest) >= sure
 
 
 def _log_choices(places: float, chosen: int) -> float:

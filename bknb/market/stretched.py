@@ -21,6 +21,7 @@ _SHARE: Final = 0.6  # of candles that repeat or continue the one before
 _IN_A_ROW: Final = 4  # equal distances; fewer may be closed hours, such as those between one session and the next
 _LINES: Final = tuple(minutes * MINUTE_MS for minutes in (5, 10, 15, 30, 60, 120, 240, 360, 480, 720, 1440))
 _STEEP: Final = 8  # units of rounding from one end of a line to the other; flatter ones come by chance
+_BENT: Final = 2  # units by which two lines may differ though they are one
 _FITTING: Final = (3, 0.9)  # steep lines at least, and the share of lines that must fit
 _MOST_DIGITS: Final = 8
 _ALMOST: Final = 1e-6  # of a unit, what floating point leaves of none
@@ -167,6 +168,9 @@ def _rounded_lines(candles: Candles, step: int) -> Spacing | None:
         if length == _LINES[0] and np.count_nonzero(fitting) < _FITTING[1] * len(fitting):
             return None  # parts of a longer line are lines
         steep = fitting[(np.abs(rise[..., 0]) >= _STEEP).any(axis=0)]
+        bends = (np.abs(np.diff(rise[..., 0])) > _BENT).any(axis=0)
+        if np.count_nonzero(bends) * 2 < len(bends):
+            continue  # one line goes on over many bars
         if len(steep) >= _FITTING[0] and np.count_nonzero(steep) >= _FITTING[1] * len(steep):
             found = measured(np.union1d(times[first], times[first + inside]))
     return found
