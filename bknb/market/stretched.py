@@ -168,7 +168,7 @@ def _rounded_lines(candles: Candles, step: int) -> Spacing | None:
         if length == _LINES[0] and np.count_nonzero(fitting) < _FITTING[1] * len(fitting):
             return None  # parts of a longer line are lines
         steep = fitting[(np.abs(rise[..., 0]) >= _STEEP).any(axis=0)]
-        bends = (np.abs(np.diff(rise[..., 0])) > _BENT).any(axis=0)
+        bends = np.abs(np.diff(rise[..., 0])).max(axis=0) > _BENT
         if np.count_nonzero(bends) * 2 < len(bends):
             continue  # one line goes on over many bars
         if len(steep) >= _FITTING[0] and np.count_nonzero(steep) >= _FITTING[1] * len(steep):
