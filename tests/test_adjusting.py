@@ -165,6 +165,7 @@ def test_what_lies_outside_of_the_candles_makes_no_difference() -> None:
         (traded(), table(date=["2024-01-02"], dividends=[-1.0]), BadCandle, "row 0: dividends must be .* got .*-1.0"),
         (traded(), table(date=["2024-01-03"], splits=["4:1"]), BadCandle, r"got '4:1'\na split of four for one is 4"),
         (traded(), table(date=["x"], splits=[4.0]), BadCandle, "adjust, row 0"),
+        (traded(), table(date=["2024-01-03"], splits=[True]), BadCandle, "row 0: splits must be .* got .*True"),
         (traded(), table(date=["2024-01-03"] * 2, splits=[4.0, 4.0]), BadCandle, "a split and something else"),
         (traded(), table(date=["2024-01-03"], splits=[4.0], dividends=[1.0]), BadCandle, "which comes first"),
         (traded(), table(date=["2024-01-03"], ratio=[4.0]), UsageError, "found: date, ratio"),

@@ -193,6 +193,69 @@ def test_times_of_day_without_their_zeros_are_refused_with_what_gives_them_back(
     assert served(from_frame(frame)).timestamp.tolist() == MINUTES
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda f: f.assign(Vol=1.0), "frame: the volume is that of the column 'Volume', and 'Vol' is not read"),
+        (lambda f: f.assign(c=1.0), "frame: the close is that of the column 'Close', and 'c' is not read"),
+        (
+            lambda f: f.reset_index().assign(unix=START // 1000 + 60 * np.arange(5), Datetime=f.index.hour.astype(str)),
+            None,
+        ),
+        (
+            lambda f: f.reset_index(drop=True).assign(
+                unix=START // 1000 + 60 * np.arange(5), date=(f.index + pd.Timedelta(hours=1)).astype(str)
+            ),
+            "frame: the times are those of 'unix'; by 'date' the first one is 2024-01-01 01:00 UTC, 60 min later",
+        ),
+        (
+            lambda f: f.reset_index(drop=True).assign(
+                unix=START // 1000 + 60 * np.arange(5), date=f.index - pd.Timedelta(minutes=90)
+            ),
+            "frame: the times are those of 'unix'; by 'date' the first one is 2023-12-31 22:30 UTC, 90 min earlier",
+        ),
+        (lambda f: f.reset_index(drop=True).assign(unix=START // 1000 + 60 * np.arange(5), date="2024-01-01"), None),
+        (lambda f: f.reset_index(drop=True).assign(unix=START // 1000 + 60 * np.arange(5), date=f.index), None),
+    ],
+)
+def test_a_column_that_says_otherwise_is_told(change: Any, told: str | None) -> None:
+    assert from_frame(change(yahoo(zone=None))).warnings == (() if told is None else (told,))
+
+
+def test_the_times_of_another_column_are_compared_in_the_zone_that_is_named() -> None:
+    frame = yahoo(zone=None).reset_index(drop=True).assign(unix=START // 1000 + 60 * np.arange(5))
+    local = pd.date_range("2023-12-31 19:00", periods=5, freq="min").strftime("%Y-%m-%d %H:%M")
+    (note,) = from_frame(frame.assign(date=local), tz="America/New_York").warnings
+    assert "tz='America/New_York' is not used" in note
+
+
+def test_a_zone_beside_times_with_offsets_is_told() -> None:
+    frame = yahoo(zone=None)
+    frame.index = pd.Index(frame.index.strftime("%Y-%m-%dT%H:%M:%S+01:00"), name="date")
+    note = "frame: tz='America/New_York' is not used: the times bear offsets or a zone of their own"
+    assert from_frame(frame, tz="America/New_York").warnings == (note,)
+    assert from_frame(frame, tz="UTC").warnings == from_frame(frame).warnings == ()
+    aware = yahoo(zone="America/New_York")
+    assert from_frame(aware, tz="America/New_York").warnings == ()
+    assert from_frame(aware, tz="Europe/Berlin").warnings == (note.replace("America/New_York", "Europe/Berlin"),)
+
+
+@pytest.mark.parametrize("values", [True, [1.5, True, 2.5, 1.5, 1.5], [1.5, np.False_, 2.5, 1.5, "1.5"]])
+def test_true_and_false_are_no_numbers(values: Any) -> None:
+    given = pd.Series(values, index=yahoo().index, dtype=object if isinstance(values, list) else None)
+    row = 1 if isinstance(values, list) else 0
+    with pytest.raises(BadCandle, match=rf"row 2024-01-01 00:0{row}:00.*: Volume must be a number, got (True|False)"):
+        from_frame(yahoo().assign(Volume=given))
+
+
+def test_numbers_that_are_text_are_read_to_the_last_digit() -> None:
+    exact = np.random.default_rng(1).uniform(0, 1, 2000)
+    index = pd.date_range("2024-01-01", periods=2000, freq="min", name="Datetime")
+    texts = pd.Series([repr(float(each)) for each in exact], index=index, dtype=object)
+    frame = pd.DataFrame(dict.fromkeys(("Open", "High", "Low", "Close", "Volume"), texts))
+    assert served(from_frame(frame)).close.tolist() == exact.tolist()
+
+
 def test_the_length_of_bars_is_known_to_who_asks() -> None:
     spacing = from_frame(yahoo()).spacing("AAPL")
     assert spacing is not None

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..domain.formatting import utc_text
 from ..errors import BadCandle, DataError, UsageError
+from ..market.candle_numbers import as_numbers
 from ..market.candle_rows import in_order
 from ..market.candles import Candles
 from ..market.column_names import KEYS, looks_like_time, plain_name
@@ -318,12 +319,10 @@ def adjust_series(
 
 def _amounts(table: pd.DataFrame, label: Any, nothing: float) -> NDArray[np.float64]:
     """A column of numbers; 0 and what is empty are ``nothing``."""
-    import pandas as pd
-
     if label is None:
         return np.full(len(table), nothing)
     given = table[label]
-    values = pd.to_numeric(given, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    values = as_numbers(given)
     bad = (np.isnan(values) & given.notna().to_numpy()) | np.isinf(values) | (values < 0)
     if bad.any():
         at = int(np.argmax(bad))

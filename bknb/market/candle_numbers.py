@@ -54,7 +54,7 @@ def read_numbers(given: pd.Series[Any], reading: Reading, where: str) -> NDArray
     plain = given
     if not pd.api.types.is_numeric_dtype(given) and (reading.decimal != "." or reading.thousands is not None):
         plain = _with_points(given.astype(str).str.strip(), reading)
-    values = pd.to_numeric(plain, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    values = as_numbers(plain)
     bad = ~np.isfinite(values)
     if reading.is_checked_later:
         bad &= given.notna().to_numpy() & ~_are_numbers(given)
@@ -66,6 +66,33 @@ def read_numbers(given: pd.Series[Any], reading: Reading, where: str) -> NDArray
             f"{_advice(value, reading)}"
         )
     return values
+
+
+def as_numbers(given: pd.Series[Any]) -> NDArray[np.float64]:
+    """A column as numbers, NaN for what is none: True and False are none, and text is read to its last digit.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> as_numbers(pd.Series([True, "1.5", 2, "x"], dtype=object)).tolist()
+    [nan, 1.5, 2.0, nan]
+    """
+    import pandas as pd
+
+    if pd.api.types.is_bool_dtype(given):
+        return np.full(len(given), np.nan)
+    values = pd.to_numeric(given, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    if pd.api.types.is_numeric_dtype(given):
+        return values
+    # Before pandas 3.1 the last bit of a number that is text may be another one.
+    pairs = zip(given.to_numpy(dtype=object), values.tolist(), strict=True)
+    return np.array([_number(each, value) for each, value in pairs], dtype=np.float64)
+
+
+def _number(given: Any, value: float) -> float:
+    if isinstance(given, (bool, np.bool_)):
+        return np.nan
+    return float(given) if isinstance(given, str) and not np.isnan(value) else value
 
 
 def check_order(frame: pd.DataFrame, values: dict[str, NDArray[np.float64]], where: str) -> list[str]:
@@ -160,8 +187,9 @@ def _are_numbers(given: pd.Series[Any]) -> NDArray[np.bool_]:
     import pandas as pd
 
     if pd.api.types.is_numeric_dtype(given):
-        return np.ones(len(given), dtype=bool)
-    return np.array([isinstance(each, (int, float, np.number)) for each in given], dtype=bool)
+        return np.full(len(given), not pd.api.types.is_bool_dtype(given))
+    numbers = (int, float, np.number)
+    return np.array([isinstance(each, numbers) and not isinstance(each, bool) for each in given], dtype=bool)
 
 
 def _advice(value: Any, reading: Reading) -> str:

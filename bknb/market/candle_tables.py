@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..domain.formatting import utc_text
+from ..domain.interval import MINUTE_MS
 from ..errors import BadCandle, UnknownName, UsageError
 from .candle_numbers import check_order, read_numbers
 from .candle_rows import Reading, Rows
 from .candles import COLUMNS, Candles
 from .column_names import TIMES, ColumnNames, find_columns, looks_like_time, plain_name, zone_in
+from .local_clock import to_utc
 from .time_units import Times, read_times
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 _PRICES: Final = frozenset({"open", "high", "low", "close"})
 _SAME_AS_UTC: Final = ("UTC", "GMT", "Etc/UTC", "Etc/GMT", "Z")
 _EARLY: Final = (94_694_400_000, 946_684_800_000)  # 1973 to 2000: there are few minutes of then, and other epochs
+_ZONES_MS: Final = 26 * 60 * MINUTE_MS  # between the clocks of two places; what is further off is another kind of time
 _SHOWN: Final = 3  # nights that a note names
 
 
@@ -213,6 +216,14 @@ def _told_of_times(times: Times, names: ColumnNames, frame: pd.DataFrame, readin
         notes.append(f"{where}: times came in {' and in '.join(times.units)} since 1970; each was read by its size")
     if times.units and reading.tz not in (None, *_SAME_AS_UTC):
         notes.append(f"{where}: tz={reading.tz!r} is not used: the times are numbers since 1970, which are in UTC")
+    given = frame[names.times[0]] if names.times else frame.index
+    if not (times.units or times.naive) and reading.tz not in (
+        None,
+        *_SAME_AS_UTC,
+        str(getattr(given.dtype, "tz", None)),
+    ):
+        notes.append(f"{where}: tz={reading.tz!r} is not used: the times bear offsets or a zone of their own")
+    notes += _told_of_other_times(times, names, frame, reading, where)
     early = times.ms[(times.ms >= _EARLY[0]) & (times.ms < _EARLY[1])] if times.units else times.ms[:0]
     if len(early):
         notes.append(
@@ -231,6 +242,34 @@ def _told_of_times(times: Times, names: ColumnNames, frame: pd.DataFrame, readin
             f"{where}: the times of {str(label).strip()!r} bear no offset, and by its name they are not in UTC\n"
             'name their zone: tz="America/New_York"; where they are in UTC all the same: tz="UTC"'
         )
+    return notes
+
+
+def _told_of_other_times(
+    times: Times, names: ColumnNames, frame: pd.DataFrame, reading: Reading, where: str
+) -> list[str]:
+    """Columns whose first time is another one than that of the column that is read."""
+    if not names.times or not len(frame):
+        return []
+    first = times.ms[:1]
+    if times.naive and reading.tz is not None:
+        return []  # which of the hours that come twice it is shows later
+    notes = []
+    for label in frame.columns:
+        other = frame[label].iloc[:1]
+        if label in names.times or plain_name(label) not in TIMES or _are_days(other):
+            continue
+        try:
+            read = read_times(other, where=where, place=reading.place)
+            ms = to_utc(read.ms, reading.tz, where=where)[0] if read.naive and reading.tz is not None else read.ms
+        except (BadCandle, UsageError):
+            continue  # it is not read
+        off = int(ms[0]) - int(first[0])
+        if MINUTE_MS <= abs(off) <= _ZONES_MS:
+            notes.append(
+                f"{where}: the times are those of {str(names.times[0]).strip()!r}; by {str(label).strip()!r} the first "
+                f"one is {utc_text(int(ms[0]))}, {abs(off) / MINUTE_MS:g} min {'later' if off > 0 else 'earlier'}"
+            )
     return notes
 
 

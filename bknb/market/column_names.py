@@ -142,12 +142,18 @@ def find_columns(
         if name in known and name in {*TIMES, *_TICKS, *KEYS, *(each for names in _VALUES.values() for each in names)}:
             raise UsageError(f"{where}: two columns are called {name!r}\nleave one of them out, or rename it")
         known.setdefault(name, label)
-    values, notes = {}, []
+    values: dict[str, Any] = {}
+    notes: list[str] = []
     for name, names in _VALUES.items():
         if name in named:
             values[name] = named[name]
         elif found := [known[each] for each in names if each in known]:
             values[name] = found[0]
+            notes += [
+                f"{where}: the {name} is that of the column {str(found[0]).strip()!r}, and {str(other).strip()!r} is "
+                "not read"
+                for other in found[1:]
+            ]
     if "volume" not in values and (of := [label for label in labels if _VOLUME_OF.fullmatch(plain_name(label))]):
         values["volume"] = of[0]
         notes.append(f"{where}: the volume is that of the column {str(of[0]).strip()!r}")
