@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -70,6 +70,10 @@ CHANGES: Final = (
 
 WAYS: Final = ("separator", "marks", "time", "quotes", "header", "further", "order", "changes")
 MARKS: Final = ((",", None), (",", "."), (".", ","), (".", "'"), (",", " "))
+WORDS: Final = {  # what is said of columns that may have been read wrongly
+    frozenset({"volume"}): "where the volume is another one",
+    frozenset({"open", "close"}): "open and close look swapped",
+}
 ONCE_WRONG: Final = (571, 6059, 9133, 10403)  # files that were read wrongly in silence
 
 
@@ -117,8 +121,8 @@ def changed(chance: random.Random, change: str, lines: list[list[str]], names: l
     return rows.get(change, lines)
 
 
-def a_file(seed: int) -> tuple[list[dict[str, float]], bytes]:
-    """Known candles, and a file of them that differs from a plain one in up to four ways."""
+def a_file(seed: int) -> tuple[list[dict[str, float]], bytes, int]:
+    """Known candles, a file of them that differs from a plain one in up to four ways, and how many are not in it."""
     chance = random.Random(seed)  # noqa: S311 -- a world of a test
     rows, digits = known_candles(chance)
     ways = set(chance.sample(WAYS, 1 + seed % 4))
@@ -146,7 +150,8 @@ def a_file(seed: int) -> tuple[list[dict[str, float]], bytes]:
     text = "".join(separator.join(map(field, line)) + "\n" for line in lines)
     text = f"a report; of the broker, 2024\n{text}" if "a line above" in changes else text
     text = f"{text}exported on Monday, by the broker\n" if "a line below" in changes else text
-    return rows, text.encode(chance.choice(("utf-8", "utf-8-sig", "utf-16")) if quotes else "utf-8")
+    data = text.encode(chance.choice(("utf-8", "utf-8-sig", "utf-16")) if quotes else "utf-8")
+    return rows, data, changes.count("a row lost")
 
 
 def outcome(path: Path) -> tuple[Candles | None, list[str]]:
@@ -161,17 +166,27 @@ def outcome(path: Path) -> tuple[Candles | None, list[str]]:
         return None, [str(error)]
 
 
+def wrong(candles: Candles, rows: list[dict[str, float]], lost: int) -> set[str]:
+    """The columns that were not read as they were known; ``rows`` where some are missing, ``timestamp`` for others."""
+    known = {row["timestamp"]: row for row in rows}
+    found = {"rows"} if len(candles) < len(rows) - lost else set()
+    for each in candles:
+        row: dict[str, float] = known.get(each["timestamp"], {})
+        found |= {name for name in PRICES if each[name] != row[name]} if row else {"timestamp"}
+    return found
+
+
 def check(path: Path, seeds: Iterable[int]) -> Counter[str]:
-    """How many files were read, and how many of them with a word; none may be read wrongly in silence."""
+    """How many files were read, and how many of them wrongly with a word for it; none may be without."""
     counts: Counter[str] = Counter()
     for seed in seeds:
-        rows, data = a_file(seed)
+        rows, data, lost = a_file(seed)
         path.write_bytes(data)
         candles, told = outcome(path)
-        known: dict[float, Any] = {row["timestamp"]: row for row in rows}
-        right = candles is not None and all(each == known.get(each["timestamp"]) for each in candles)
-        assert told or right, f"seed {seed}: {data[:400]!r}"
-        counts["refused" if candles is None else "right" if right else "told"] += 1
+        found = set() if candles is None else wrong(candles, rows, lost)
+        excused = not found or any(WORDS.get(frozenset(found), "nothing") in note for note in told)
+        assert excused, f"seed {seed}: {found}, {told}: {data[:400]!r}"
+        counts["refused" if candles is None else "told" if found else "right"] += 1
     return counts
 
 

@@ -16,14 +16,14 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS
 from ..errors import BadCandle, DataError, UnknownName, UsageError
-from ..market.candle_rows import Reading
+from ..market.candle_rows import Reading, in_order
 from ..market.candles import Candles
 from ..market.gaps import gaps, missing_text
 from ..market.sessions import Sessions
 from ..market.spacing import check_length
 from ..stores.atomic import as_path
 from .csv_reading import csv_table
-from .files import FrameSource
+from .files import FrameSource, existing_file
 
 _NAME: Final = re.compile(r"(?P<symbol>.+)-(?P<interval>\d+[smhdwM]|1mo)-(?P<period>\d{4}-\d{2}(?:-\d{2})?)\.zip")
 _SHA256: Final = re.compile(r"\b[0-9a-fA-F]{64}\b")
@@ -142,11 +142,9 @@ def _found(archives: str | Path | Iterable[str | Path], folder: Path | None) -> 
         listed = (archives,) if isinstance(archives, (str, Path)) else archives
         if not isinstance(listed, Iterable):
             raise UsageError(f"binance_archive needs a folder or archives, got {listed!r:.80}")
-        files = [as_path(each).expanduser() for each in listed]
+        files = [existing_file(each) for each in listed]
     found, others = [], []
     for file in files:
-        if not file.is_file():
-            raise UsageError(f"{file}: does not exist (looked from {Path.cwd()})")
         name = _NAME.fullmatch(file.name)
         if name is None or name["interval"] != "1m":
             others.append(file)
@@ -235,7 +233,7 @@ def _read(archive: _Archive, notes: list[str]) -> Candles:
             f"{archive.file}: holds a candle of {utc_text(int(times[int(np.argmax(outside))]))}, and by its name only "
             f"those of {days} day{'' if days == 1 else 's'} from {utc_text(archive.start)}\ndownload it again"
         )
-    return candles.take(np.argsort(times, kind="stable"))
+    return in_order(candles, str(archive.file), notes)
 
 
 def _joined(parts: list[tuple[Path, Candles]]) -> Candles:

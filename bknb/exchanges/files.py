@@ -265,7 +265,7 @@ def from_csv(
     >>> source.name
     'btc.csv'
     """
-    file = _existing(path)
+    file = existing_file(path)
     named = columns if isinstance(columns, Mapping) else None
     if columns is not None and (isinstance(columns, str) or not isinstance(columns, Iterable)):
         raise UsageError(f"columns must be a mapping or the names of all columns in their order, got {columns!r}")
@@ -324,7 +324,7 @@ def from_parquet(
         raise MissingDependency("pyarrow", purpose="reading a Parquet file", extra="parquet") from None
     import pandas as pd
 
-    file = _existing(path)
+    file = existing_file(path)
     try:
         frame = pd.read_parquet(file, engine="pyarrow")
     except (pyarrow.ArrowException, OSError, ValueError) as error:
@@ -339,7 +339,21 @@ def from_parquet(
     return source
 
 
-def _existing(path: str | Path) -> Path:
+def existing_file(path: str | Path) -> Path:
+    """The path of a file that is there.
+
+    Raises
+    ------
+    UsageError
+        It does not exist, or is a folder.
+
+    Examples
+    --------
+    >>> existing_file("no such.csv")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    bknb.errors.UsageError: no such.csv: does not exist (looked from ...)
+    """
     file = as_path(path).expanduser()
     if not file.is_file():
         what = "is a folder, not a file" if file.is_dir() else f"does not exist (looked from {Path.cwd()})"

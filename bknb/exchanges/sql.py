@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ..errors import MissingDependency, UsageError
 from ..market.sessions import Sessions
-from .files import FrameSource, from_frame
+from .files import FrameSource, existing_file, from_frame
 
 _SQLITE_MAGIC: Final = b"SQLite format 3\x00"
 
@@ -81,9 +81,7 @@ def _connected(database: Any) -> Iterator[Any]:
         yield database
         return
     path = str(database)
-    file = Path(path).expanduser()
-    if path != ":memory:" and not file.is_file():
-        raise UsageError(f"{file}: does not exist (looked from {Path.cwd()})")
+    file = Path(path) if path == ":memory:" else existing_file(path)
     opened = _opened_sqlite(file) if path != ":memory:" and _is_sqlite(file) else _opened_duckdb(path, file)
     with contextlib.closing(opened):
         yield opened

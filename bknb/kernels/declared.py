@@ -40,8 +40,8 @@ FILLED_AT_OPEN, FILLED_AT_LEVEL, FILLED_AT_AVERAGE = range(3)  # how an entry fi
 class Exits(NamedTuple):
     """What rows declare besides one target, one stop and a deadline; see ``engine.row_exits.RowExits``.
 
-    Prices of targets are on the tick grid already. ``tick`` (NaN: unknown) is ``unit / scale``, whole numbers that
-    floats hold exactly.
+    Prices of targets of rows are on the tick grid already; of trades in ``kernels.random_trades`` they are multiples of
+    the fill. ``tick`` (NaN: unknown) is ``unit / scale``, whole numbers that floats hold exactly.
     """
 
     leave_long: NDArray[np.bool_]
