@@ -26,7 +26,8 @@ from bknb.brokers.paper_broker import PaperBroker, Trouble
 from bknb.domain.orders import MAX_CLOSES, client_id
 from bknb.domain.signal import Closed, Opened
 from bknb.errors import BrokerError, StateError, UsageError
-from bknb.live.order_desk import LONGEST_PAUSE_SECONDS, OrderDesk
+from bknb.live.order_desk import OrderDesk
+from bknb.live.order_pauses import LONGEST_PAUSE_SECONDS
 from bknb.live.order_store import MAX_FINISHED_SIGNALS, read_orders
 from bknb.stores.file_store import FileStore
 from bknb.stores.memory_store import MemoryStore
@@ -79,11 +80,13 @@ class Life:
         for event in events:
             if isinstance(event, Opened | Closed):
                 self.broker.now = event.signal.price_open if isinstance(event, Opened) else event.price_close
+            await self.desk.work_out(None, [event])
             self.desk.follow(event)
             assert await self.desk.settle(5.0)
 
     async def become(self, *states):
         for state in states:
+            await self.desk.work_out(state, [])
             self.desk.follow_state(state)
             assert await self.desk.settle(5.0)
 

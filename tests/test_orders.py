@@ -35,7 +35,7 @@ from bknb.domain.orders import (
     left_open,
     own_prefix,
 )
-from bknb.domain.reconcile import postponed, reconcile, to_query
+from bknb.domain.reconcile import compared_with_open, postponed, reconcile, to_query
 from bknb.domain.recorded_orders import ended, orders_after, orders_of_state
 from bknb.domain.signal import Idle
 
@@ -441,8 +441,8 @@ def answers(order: Order, says: str) -> dict[str, Report | None]:
     return {order.client_id: None if reply is None else report(order, *reply)}
 
 
-def restart(*orders, reports=None, working=(), holds=(), when=99 * MINUTE):
-    return reconcile(orders, reports or {}, working=working, held=holds, when=when, prefix=PREFIX)
+def restart(*orders, reports=None, holds=(), when=99 * MINUTE):
+    return reconcile(orders, reports or {}, held=holds, when=when)
 
 
 @pytest.mark.parametrize("says", SAYS)
@@ -453,7 +453,6 @@ def test_an_order_after_a_restart(status, says):
     (new,) = found.save or (order,)
     assert new.status == RESTARTS[status][says]
     assert not found.discard
-    assert not found.cancel
     # and what may have left is never sent again
     assert (type(next_action([new])) is Place) == (status == "intended")
     assert bool(found.problems) == (status == "lost" and new.status != "lost")
@@ -505,17 +504,27 @@ def test_a_leftover_order_is_cancelled_and_an_unknown_one_reported():
     over = ended(entry(status="cancelled"), 9, 1.0)
     stranger = Report(client_id=f"{PREFIX}oaaaa", symbol="BTCUSDT", status="accepted")
     of_others = Report(client_id="by hand", symbol="BTCUSDT", status="accepted")
-    found = restart(over, working=[report(over, "accepted"), stranger, of_others])
-    assert found.cancel == (over,)
-    assert len(found.problems) == 2
-    assert "still works at the broker" in found.problems[0]
-    assert stranger.client_id in found.problems[1]
+    working = [report(over, "accepted"), stranger, of_others]
+    found = compared_with_open([over], working, done_before={over.client_id}, prefix=PREFIX)
+    assert (found.again, found.save) == ((over,), (replace(over, status="unknown"),))
+    assert len(found.problems) == len(found.strangers) == 1
+    assert found.problems[0].endswith("is cancelled for us and still works at the broker; it is being cancelled")
+    assert stranger.client_id in found.strangers[0]
+    # it was done while the broker was asked: the list is older
+    assert compared_with_open([over], working[:1], done_before=set(), prefix=PREFIX) == ((), (), (), ())
+
+
+@pytest.mark.parametrize("status", ["filled", "lost"])
+def test_an_order_that_is_filled_or_was_lost_for_us_and_works_at_the_broker_stays_what_it_is(status):
+    order = entry(status=status)
+    found = compared_with_open([order], [report(order, "accepted")], done_before={order.client_id}, prefix=PREFIX)
+    assert (found.again, found.save, len(found.problems)) == ((order,), (), int(status == "filled"))
 
 
 def test_a_position_without_an_order_is_reported():
     for kind in ("market", "limit", "stop"):
         found = restart(holds=[held(entry=kind)])
-        assert (found.save, found.cancel) == ((), ())
+        assert found.save == ()
         assert "no order was ever made" in found.problems[0]
     assert restart(holds=[waiting(entry="stop")]).problems == ()  # watched here
     assert "no order was ever made" in restart(holds=[waiting()]).problems[0]

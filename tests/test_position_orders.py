@@ -684,7 +684,7 @@ def test_a_part_that_never_left_is_carried_out_after_a_late_restart() -> None:
 def test_a_part_is_found_again_and_asked_about() -> None:
     first, one, two = made(part(1), part(2, kind="add", price_open=98.0))
     orders = [first, replace(one, quantity=1.0, status="sent"), replace(two, quantity=1.0, status="accepted")]
-    found = reconcile(orders, {one.client_id: None}, held=[holding().signal], when=99 * MINUTE, prefix="bk")
+    found = reconcile(orders, {one.client_id: None}, held=[holding().signal], when=99 * MINUTE)
     assert [(order.client_id, order.status) for order in found.save] == [(one.client_id, "unknown")]
     assert found.problems == ()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
-from .lifecycle import Holding, Opening, State
+from .lifecycle import Opening, State, position_of
 
 OrderRole: TypeAlias = Literal["exit", "entry"]
 Decision: TypeAlias = tuple[int, OrderRole]
@@ -28,7 +28,7 @@ def late_orders(state: State) -> dict[Decision, int]:
     {}
     """
     found: dict[Decision, int] = {}
-    ending = _position(state)
+    ending = position_of(state)
     book = None if ending is None else ending.book
     for order in () if book is None else book.orders:  # of manage: together with a closing order of that moment
         if order.not_before > order.decided_at:
@@ -52,13 +52,8 @@ def late_order_name(state: State, decision: Decision) -> str:
     when, role = decision
     if role == "entry":
         return "entry order"
-    ending = _position(state)
+    ending = position_of(state)
     if ending is None or ending.book is None or (ending.leaving is not None and ending.leaving.decided_at == when):
         return "closing order"
     kinds = {order.kind for order in ending.book.orders if order.decided_at == when}
     return f"order to {' and '.join(sorted(kinds, reverse=True))}"
-
-
-def _position(state: State) -> Holding | None:
-    """The position of a state, also one that leaves while the next one is ordered."""
-    return state.ending if isinstance(state, Opening) else state if isinstance(state, Holding) else None

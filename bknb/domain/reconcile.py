@@ -5,14 +5,14 @@ One pure function decides it all; nothing in it sends an order. Called again on 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from .formatting import plain_number
 from .interval import MINUTE_MS
-from .lifecycle import Holding, Opening, State
+from .lifecycle import Holding, Opening, State, position_of
 from .order_reports import closed_in_doubt, report_problem
 from .order_sizes import by_number, owed, part_given_up, sold_beyond
 from .orders import (
@@ -37,7 +37,7 @@ def postponed(state: State, orders: Orders, *, now: int, late_after_ms: int = MI
     order and is watched here, and a position without orders has none to be late: both stay. A part that was decided
     with the closing order has none either, and stays with it.
     """
-    ending = state.ending if isinstance(state, Opening) else state if isinstance(state, Holding) else None
+    ending = position_of(state)
     if ending is not None:
         ending = _postponed_orders(ending, orders.get(key_of(ending.signal), ()), now, late_after_ms)
     if not isinstance(state, Opening):
@@ -103,18 +103,12 @@ class Reconciled(NamedTuple):
         Orders whose saved value changes.
     discard
         Orders that never left, for a signal the record does not have: it will decide again.
-    cancel
-        Orders that work at the broker although they are over for us.
-    strangers
-        Orders that work at the broker under our names and were never saved here, as sentences.
     problems
-        Where record and broker differ, as sentences, strangers included.
+        Where record and broker differ, as sentences.
     """
 
     save: tuple[Order, ...]
     discard: tuple[Order, ...]
-    cancel: tuple[Order, ...]
-    strangers: tuple[str, ...]
     problems: tuple[str, ...]
 
 
@@ -122,10 +116,8 @@ def reconcile(
     orders: Iterable[Order],
     reports: Mapping[str, Report | None],
     *,
-    working: Iterable[Report] = (),
     held: Sequence[OpenSignal | ScheduledSignal] = (),
     when: int,
-    prefix: str,
 ) -> Reconciled:
     """Reconcile saved orders, the broker's reports and the restored record.
 
@@ -139,33 +131,24 @@ def reconcile(
     reports
         The broker's answers to :func:`to_query`, by client id; ``None``: it knows no such order. One it did not
         answer about is not in here.
-    working
-        All orders that work at the broker on this symbol.
     held
         The signals the restored record has open, ordered or scheduled.
     when
         Now (UTC ms).
-    prefix
-        What our client ids begin with; see :func:`own_prefix`.
     """
     orders = list(orders)
     save: list[Order] = []
     discard: list[Order] = []
-    cancel: list[Order] = []
     problems: list[str] = []
     by_key = {key_of(signal): signal for signal in held}
     by_signal: dict[SignalKey, list[Order]] = {}
     for order in orders:
         by_signal.setdefault(order.key, []).append(order)
-    at_broker = {report.client_id: report for report in working}
     for old in orders:
         if _never_left(old) and old.key not in by_key:
             discard.append(old)
             continue
         new, problem = _after_answer(old, reports, by_signal[old.key])
-        if old.client_id in at_broker and old.done and old.status != "lost":
-            cancel.append(old)
-            problem = f"{order_text(old)} is {old.status} for us and still works at the broker; it is cancelled"
         if new.purpose == "open":
             new, more = _as_recorded(new, by_key.get(new.key), when)
             problem = problem or more
@@ -173,20 +156,70 @@ def reconcile(
             save.append(new)
         if problem:
             problems.append(problem)
-    known = {order.client_id for order in orders}
-    strangers = tuple(
-        f"the broker has an order {name} of this strategy on {report.symbol} that was never saved here; look at it"
-        for name, report in at_broker.items()
-        if name.startswith(prefix) and name not in known
-    )
-    problems.extend(strangers)
     ordered = {order.key for order in orders}
     problems.extend(
         f"the record holds {signal.id!r}, for which no order was ever made; none is made now"
         for key, signal in by_key.items()
         if key not in ordered and (isinstance(signal, OpenSignal) or signal.entry != "stop")
     )
-    return Reconciled(tuple(save), tuple(discard), tuple(cancel), strangers, tuple(problems))
+    return Reconciled(tuple(save), tuple(discard), tuple(problems))
+
+
+class OpenAtBroker(NamedTuple):
+    """What the list of the orders that work at a broker tells.
+
+    Attributes
+    ----------
+    save
+        Orders whose saved value changes: nobody knows what became of them.
+    again
+        Orders that were done, as they were: they are cancelled, and asked about where they were lost.
+    strangers
+        Orders under our names that were never saved here, as sentences.
+    problems
+        The orders that are cancelled, as sentences.
+    """
+
+    save: tuple[Order, ...]
+    again: tuple[Order, ...]
+    strangers: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def compared_with_open(
+    orders: Iterable[Order], working: Iterable[Report], *, done_before: Collection[str], prefix: str
+) -> OpenAtBroker:
+    """Compare saved orders with all that work at the broker on their symbol.
+
+    Parameters
+    ----------
+    orders
+        All saved orders of one strategy on one symbol.
+    working
+        The broker's list.
+    done_before
+        Client ids of the orders that were done before the broker was asked: it may list what was done meanwhile.
+    prefix
+        What our client ids begin with; see :func:`own_prefix`.
+    """
+    known = {order.client_id: order for order in orders}
+    at_broker = {report.client_id: report for report in working}
+    again = [order for name, order in known.items() if name in at_broker and name in done_before and order.done]
+    undone = [order for order in again if order.status in ("rejected", "cancelled")]
+    return OpenAtBroker(
+        save=tuple(msgspec.structs.replace(order, status="unknown") for order in undone),
+        again=tuple(again),
+        strangers=tuple(
+            f"the broker has an order {name} of this strategy on {report.symbol} that was never saved here; look at it"
+            for name, report in at_broker.items()
+            if name.startswith(prefix) and name not in known
+        ),
+        problems=tuple(
+            f"{order_text(order)} is {order.status} for us and still works at the broker; it is being cancelled"
+            for order in again
+            if order.status != "lost"
+        ),
+    )
 
 
 def _never_left(order: Order) -> bool:

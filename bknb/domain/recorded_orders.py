@@ -24,12 +24,12 @@ watched here, and only while the process runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
 from .interval import MINUTE_MS
-from .lifecycle import Holding, Opening, State
+from .lifecycle import Holding, Opening, State, position_of
 from .order_sizes import by_number
 from .orders import Order, OrderKind, client_id, closing_orders, order_beside
 from .position_book import PositionOrder
@@ -51,6 +51,9 @@ from .signal import (
 
 Orders: TypeAlias = Mapping[SignalKey, Sequence[Order]]
 """What is known, by signal: the entry, then the others in turn."""
+OrderEvent: TypeAlias = Scheduled | Opened | Cancelled | Closed | Reduced | Added | AddCancelled
+ORDER_EVENTS: Final = (Scheduled, Opened, Cancelled, Closed, Reduced, Added, AddCancelled)
+"""The events that may lead to orders."""
 QuantityOf: TypeAlias = Callable[[OpenSignal | ScheduledSignal], float | str]
 """How much to trade, in base currency, or why that is unknown: then the order is rejected with that note before it
 leaves. Asked once for each signal, when there is an order to make."""
@@ -58,7 +61,7 @@ leaves. Asked once for each signal, when there is an order to make."""
 
 def orders_of_state(state: State, orders: Orders, quantity_of: QuantityOf) -> tuple[Order, ...]:
     """The orders that are new or changed because of what a state has decided and no minute has filled yet."""
-    ending = state.ending if isinstance(state, Opening) else state if isinstance(state, Holding) else None
+    ending = position_of(state)
     found: list[Order] = []
     if ending is not None and ending.leaving is not None:
         mine, leaving = orders.get(key_of(ending.signal), ()), ending.leaving

@@ -371,6 +371,23 @@ def quiet_minute(signal: OpenSignal | ScheduledSignal, minute: Minute, rules: Ru
     return (active,)
 
 
+def position_of(state: State) -> Holding | None:
+    """The position of a state, also one that leaves while the next is being opened; none while adds are asked about.
+
+    Examples
+    --------
+    >>> position_of(Flat()) is None
+    True
+    """
+    match state:
+        case Holding():
+            return state
+        case Opening(ending=ending):
+            return ending
+        case _:
+            return None
+
+
 def signals_of(state: State) -> tuple[OpenSignal | ScheduledSignal, ...]:
     """The signals that are open, ordered or scheduled in a state, the oldest first.
 

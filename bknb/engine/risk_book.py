@@ -108,6 +108,10 @@ class RiskBook:
         except Exception as error:  # noqa: BLE001 -- a callback never stops a run
             log.warning("callback %s of risk profile %r failed: %r", callback, self.risk.name, error)
 
+    def has(self, place: OpenPosition) -> bool:
+        """Whether the signal of a place has one."""
+        return _key(place) in self.places
+
     def take(self, place: OpenPosition) -> None:
         """Take a place; when it cannot be saved, the places stay as they were."""
         before = dict(self.places)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..domain.answers import read_answers
@@ -102,7 +102,7 @@ class StrategyLoop:
         book: RiskBook | None = None,
         state: State | None = None,
         save: Callable[[State, tuple[Event, ...]], None] | None = None,
-        follow: Callable[[State, tuple[Event, ...]], None] | None = None,
+        follow: Callable[[State, tuple[Event, ...]], Awaitable[None]] | None = None,
         on_event: Callable[[Event], None] | None = None,
         silent: bool = False,
         decided_at: Callable[[int, OrderRole], int | None] = _at_once,
@@ -324,7 +324,7 @@ class StrategyLoop:
             self._save(result.state, result.events)
         before, self.state = self.state, result.state
         if self._follow is not None:
-            self._follow(result.state, result.events)
+            await self._follow(result.state, result.events)
         for command in result.commands:
             if not isinstance(command, Reserve):
                 self._release(command.signal_id)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from ..domain.formatting import utc_text
 from ..domain.lifecycle import Opening, State
 from ..domain.signal import Event
-from ..domain.text import named_error
 from ..engine.records import Records
 from ..errors import BrokerError, StateError
 from ..ports import StateStore
 from .failures import Failures
 from .order_desk import OrderDesk
-from .outside_calls import broker_outside
+from .outside_calls import broker_outside, quantity_outside
 from .plan import LivePlan
 from .reached import Reached
 
@@ -37,8 +36,6 @@ class Account:
         self._records = records
         self._failures = failures
         self._reached = reached
-        self._to_follow: list[Event] = []  # whose orders could not be worked out yet
-        self._not_followed = ""  # why
 
     def open(self) -> OrderDesk | None:
         """Open the account, at the start of a run; ``None`` without a broker."""
@@ -49,7 +46,7 @@ class Account:
                 store=self._store,
                 strategy=plan.strategy.name,
                 symbol=plan.symbol,
-                quantity=plan.quantity,
+                quantity=quantity_outside(plan.quantity, seconds=plan.settings.max_signal_generation_seconds),
                 on_problem=self._on_problem,
                 sleep=self._rest,
                 now=plan.clock.now,
@@ -71,7 +68,7 @@ class Account:
         """Whether an entry order may be at the broker; without one it leaves when it is decided, as in a backtest."""
         return self.desk is None or self.desk.has_left(state.signal)
 
-    def follow(self, state: State, events: tuple[Event, ...]) -> None:
+    async def follow(self, state: State, events: tuple[Event, ...]) -> None:
         """Have the orders carried out that a state and its events lead to; call it when they are saved.
 
         Where that fails, it is told, nothing is opened, and it is tried again with the next state.
@@ -79,20 +76,14 @@ class Account:
         desk = self.desk
         if desk is None:
             return
-        self._to_follow += events
-        try:
-            while self._to_follow:
-                desk.follow(self._to_follow[0])
-                del self._to_follow[0]
-            desk.follow_state(state)
-            self._not_followed = ""
-        except Exception as error:  # noqa: BLE001 -- the record goes on
-            self._not_followed = f"the orders of {self._plan.symbol} could not be worked out: {named_error(error)}"
-            self._failures.tell("broker", error, self._reached.last_minute)
+        await desk.work_out(state, events)
+        for event in events:
+            desk.follow(event)
+        desk.follow_state(state)
 
     def differs(self) -> bool:
         """Whether the account is not what the record says: then nothing is opened, and what is open is watched on."""
-        why = "" if self.desk is None else self._not_followed or self.desk.disagreement
+        why = "" if self.desk is None else self.desk.disagreement
         done = self._reached.done
         if why and why != self.disagreement:
             self._failures.note("broker", "disagreement", why, done)

@@ -7,10 +7,7 @@ in order. Whatever the broker does, the record goes on; where the two differ, ``
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import partial
-from typing import Final, TypeVar
 
 import msgspec
 
@@ -30,24 +27,22 @@ from ..domain.orders import (
     finished,
     given_up,
     left_open,
-    net_filled,
     order_text,
-    own_prefix,
 )
-from ..domain.reconcile import differences, postponed, reconcile, to_follow, to_query
-from ..domain.recorded_orders import any_left, orders_after, orders_of_state
-from ..domain.signal import Event, OpenSignal, ScheduledSignal, SignalKey, key_of
+from ..domain.reconcile import differences, postponed, reconcile, to_follow
+from ..domain.recorded_orders import any_left
+from ..domain.signal import Event, ScheduledSignal, SignalKey, key_of
 from ..domain.text import named_error
 from ..errors import BrokerError, StateError, UsageError
 from ..log import log
 from ..market.clock import limited_to
 from ..ports import Broker, PaperMarket, StateStore
+from .broker_check import BrokerCheck
+from .following import Following
+from .order_pauses import Pauses
+from .order_quantity import Quantities, Quantity
 from .order_store import KIND, SavedOrders
-
-LONGEST_PAUSE_SECONDS: Final = 60.0
-
-_Answer = TypeVar("_Answer")
-Quantity = float | Callable[[OpenSignal | ScheduledSignal], float]
+from .outside_calls import answered
 
 
 class OrderDesk:
@@ -62,14 +57,14 @@ class OrderDesk:
     strategy, symbol
         Whose orders these are.
     quantity : float or callable
-        How much to trade per signal, in base currency; a callable gets the signal. Where it raises, that is reported
-        once, and the entry counts as rejected: the record goes on without orders.
+        How much to trade per signal, in base currency; a callable gets the signal, and is asked by :meth:`work_out`.
+        Where it raises, that is reported once, and the entry counts as rejected: the record goes on without orders.
     on_problem : callable
         Called with a kind (``"broker"`` or ``"state"``) and a sentence for every trouble.
     sleep : callable
         How to wait for so many seconds before asking again.
     answer_seconds
-        How long one call of the broker may take before its outcome counts as unknown.
+        How long one call of the broker may take before its outcome counts as unknown, and all calls of a start.
     max_unknown_answers
         How often a broker must answer that it does not know an order, with growing pauses, before it counts as lost.
     now : callable, optional
@@ -113,35 +108,35 @@ class OrderDesk:
             raise UsageError(
                 f"a broker has the calls place, cancel, report and open_orders, and a name; got {type(broker).__name__}"
             )
-        if not callable(quantity):
-            quantity = _checked(quantity)
         self._broker = broker
-        self._prefix = own_prefix(strategy, symbol)
         self._symbol = symbol
-        self._quantity = quantity
         self._on_problem = on_problem
-        self._sleep = sleep
         self._answer_seconds = answer_seconds
         self._max_unknown_answers = max_unknown_answers
         self._now = now
         self._late_after_ms = late_after_ms
         self._saved = SavedOrders(store, strategy, symbol, on_problem=self._report_problem)
         self._signals = self._saved.signals
+        self._following = Following(
+            self._saved, Quantities(quantity, on_problem=self._report_problem),
+            save=self._save_orders, on_problem=self._report_problem,
+        )  # fmt: skip
+        self._check = BrokerCheck(
+            broker, self._saved, answer_seconds=answer_seconds, sleep=sleep,
+            on_problem=self._report_problem, on_change=self._has_work,
+        )  # fmt: skip
+        self._pauses = Pauses(sleep)
         self._unknown_answers: dict[str, int] = {}
-        self._pauses: dict[SignalKey, int] = {}  # pauses in a row for this signal
-        self._waiting: set[SignalKey] = set()
         self._paused: dict[SignalKey, str] = {}  # before which order, by client id, a pause was made
         self._reported: dict[SignalKey, set[str]] = {}
         self._impossible: dict[str, str] = {}  # by client id: why its last report cannot be right
         self._seen: dict[str, tuple[float, float]] = {}  # by client id: lowest and highest price since it was ordered
         self._newest: tuple[float, ...] = ()  # the lowest and highest price of the newest minute
-        self._unconfirmed: set[str] = set()  # client ids the broker has not answered about since the start
         self._still_lost: set[str] = set()  # client ids the broker did not know when it was asked once more
+        self._unseen = ""  # why a broker on paper has not taken the newest minute
         self._told_rounding = False
-        self._strangers: tuple[str, ...] = ()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
-        self._pause_task: asyncio.Task[None] | None = None
         self._worker: asyncio.Task[None] | None = None
 
     # --- for the run --------------------------------------------------------------------------------------------
@@ -149,7 +144,8 @@ class OrderDesk:
     async def start(self, state: State | None = None, *, when: int, undelivered: Iterable[Event] = ()) -> None:
         """Read the saved orders, ask the broker about those that left, and begin to carry out what is due.
 
-        Each order is asked about once; one the broker does not answer about now is asked about again beside the run.
+        Each order is asked about once, all of them within the time of one call; what the broker does not answer now is
+        asked again beside the run, and nothing is to be opened before.
 
         Parameters
         ----------
@@ -170,38 +166,19 @@ class OrderDesk:
         self._saved.load()
         self._told_rounding = any(order.reported and order.number for order in self.orders)
         held = () if state is None else signals_of(state)
-        for event in to_follow(undelivered, self._signals, held):
-            self._save_orders(partial(orders_after, event, self._signals, self._quantity_of))
-        if state is not None:
-            self._save_orders(partial(orders_of_state, state, self._signals, self._quantity_of))
-        orders = self.orders
-        reports: dict[str, Report | None] = {}
-        for order in to_query(orders):
-            try:
-                report = reports[order.client_id] = await self._call(self._broker.report(order.client_id, order.symbol))
-                if report is not None:
-                    self._check(order, report)
-            except Exception as error:  # noqa: BLE001 -- whatever a broker raises, it did not answer
-                self._unconfirmed.add(order.client_id)
-                self._report_problem(
-                    "broker", f"{order_text(order)}: the broker did not say what became of it: {named_error(error)}"
-                )
-        working: Iterable[Report] = ()
-        try:
-            working = _reports(await self._call(self._broker.open_orders(self._symbol)))
-        except Exception as error:  # noqa: BLE001
-            self._report_problem(
-                "broker", f"{self._broker.name} did not list its open orders on {self._symbol}: {named_error(error)}"
-            )
-        found = reconcile(orders, reports, working=working, held=held, when=when, prefix=self._prefix)
-        self._strangers = found.strangers
+        events = to_follow(undelivered, self._signals, held)
+        await self._following.work_out(state, events)
+        for event in events:
+            self._following.event(event)
+        self._following.state(state)
+        reports = await self._check.ask(self._believes)
+        found = reconcile(self.orders, reports, held=held, when=when)
         for problem in found.problems:
-            self._report_problem("broker", f"{problem}. {self._to_cancel}" if problem in found.strangers else problem)
+            self._report_problem("broker", problem)
         self._saved.put(*found.save)
         for order in found.discard:
             self._saved.discard(order.key)
-        for order in found.cancel:
-            await self._cancel(order)
+        self._check.begin()
         self._wake.set()
         self._worker = asyncio.create_task(self._work())
 
@@ -222,35 +199,42 @@ class OrderDesk:
         """Whether the entry order of a signal may be on its way to the broker, or there."""
         return any_left(self._signals.get(key_of(signal), ()))
 
+    async def work_out(self, state: State | None, events: Iterable[Event]) -> None:
+        """Ask the function of the quantity about new signals, before :meth:`follow` makes their orders."""
+        await self._following.work_out(state, events)
+
     def follow(self, event: Event) -> None:
         """Save the orders an event leads to; they are carried out in a task of their own.
 
-        An event that comes twice changes nothing. Call it when the event itself is saved and before it is emitted;
-        after a crash in between, give it to :meth:`start` as undelivered.
+        An event that comes twice changes nothing; one whose orders cannot be worked out is tried again with every
+        state. Call it when the event itself is saved and before it is emitted; after a crash in between, give it to
+        :meth:`start` as undelivered.
         """
-        self._follow(partial(orders_after, event, self._signals, self._quantity_of))
+        self._must_have_started()
+        self._following.event(event)
 
     def follow_state(self, state: State) -> None:
         """Save the orders a state leads to: what was decided at this moment leaves now, before a minute fills it."""
-        self._follow(partial(orders_of_state, state, self._signals, self._quantity_of))
+        self._must_have_started()
+        self._following.state(state)
 
-    def _follow(self, changed: Callable[[], tuple[Order, ...]]) -> None:
+    def _must_have_started(self) -> None:
         if self._worker is None:
             raise UsageError("call start() first: until then nobody knows which orders exist")
-        if self._save_orders(changed):
-            self._idle.clear()
-            self._wake.set()
 
-    def _save_orders(self, changed: Callable[[], tuple[Order, ...]]) -> bool:
-        """Save the orders that changed; returns whether there are any."""
-        orders = changed()
+    def _save_orders(self, orders: tuple[Order, ...]) -> None:
+        """Save the orders that changed."""
         if any(order.key not in self._signals for order in orders):
             self._ask_for_lost()
         for order in orders:
-            self._waiting.discard(order.key)
-            self._pauses.pop(order.key, None)
+            self._pauses.end(order.key)
         self._saved.put(*orders)
-        return bool(orders)
+        if orders:
+            self._has_work()
+
+    def _has_work(self) -> None:
+        self._idle.clear()
+        self._wake.set()
 
     def _ask_for_lost(self) -> None:
         """Ask once more about each order that was lost, beside the orders of the next signal."""
@@ -260,7 +244,13 @@ class OrderDesk:
     def saw(self, minute: Minute) -> None:
         """Note the prices of a minute, and pass it on to a broker on paper; call it before the events.
 
-        A broker on paper has no market of its own; what any other reports is compared with these prices.
+        A broker on paper has no market of its own; what any other reports is compared with these prices. Where it does
+        not take the minute, that is reported, and nothing is to be opened before it takes one.
+
+        Raises
+        ------
+        StateError
+            When what it led to could not be saved: give it the minute again.
         """
         known = {order.client_id: self._market(order) for order in self.orders if not order.done}
         self._newest = minute.low, minute.high
@@ -268,13 +258,13 @@ class OrderDesk:
         if isinstance(self._broker, PaperMarket):
             try:
                 self._broker.saw(self._symbol, minute)
-            except StateError:  # its orders could not be saved: the minute is repeated when they can
+                self._unseen = ""
+            except StateError:
                 raise
-            except BaseException as error:  # noqa: BLE001 -- whatever a broker raises, what is open is watched on
-                text = f"{self._broker.name} could not work on a minute of {self._symbol}: {named_error(error)}"
-                self._report_problem("broker", text)
-            self._idle.clear()
-            self._wake.set()
+            except BaseException as error:  # noqa: BLE001 -- whatever it raises, exit() too, ends no run
+                self._unseen = f"{self._broker.name} did not take the newest minute: {named_error(error)}"
+                self._report_problem("broker", self._unseen)
+            self._has_work()
 
     async def settle(self, seconds: float) -> bool:
         """Wait until nothing is due; ``False`` when that takes longer than so many seconds.
@@ -296,21 +286,20 @@ class OrderDesk:
         if seconds > 0 and self._worker is not None:
             await self.settle(seconds)
         worker, self._worker = self._worker, None
-        for task in (worker, self._pause_task):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait({task})
-        self._pause_task = None
+        if worker is not None:
+            worker.cancel()
+            await asyncio.wait({worker})
+        await self._pauses.close()
+        await self._check.close()
 
     @property
     def orders(self) -> list[Order]:
         """All orders known here: those of the signals that are not over, and of the last ones that are."""
-        return [order for orders in self._signals.values() for order in orders]
+        return self._saved.orders
 
     def position(self) -> float:
         """What the broker reported as filled and not closed again, in base currency; negative when short."""
-        every = self._signals.values()
-        return math.fsum(net_filled(orders) if orders[0].side == "buy" else -net_filled(orders) for orders in every)
+        return self._saved.position()
 
     def rows(self) -> list[dict[str, object]]:
         """The orders as rows of a table, oldest first; prices in quote, quantities in base currency."""
@@ -322,26 +311,29 @@ class OrderDesk:
 
         Empty when both agree, or when an order is on its way as it should be.
         """
-        for key, orders in self._signals.items():
-            if key in self._saved.over:
-                continue
-            for order in orders:
-                if problem := self._impossible.get(order.client_id):
-                    return f"{order_text(order)}: its report cannot be right: {problem}"
-                if order.client_id in self._unconfirmed:
-                    return f"{order_text(order)}: the broker has not said yet what became of it"
-            if given_up(orders):
-                return f"{plain_number(left_open(orders))} {self._symbol} of {key[0]!r} are open and the record ended"
-            if beyond := closed_beyond(orders):
-                return f"{plain_number(beyond)} {self._symbol} of {key[0]!r} were closed beyond what was open"
-            for part in by_number(orders):
-                if part_given_up(part):
-                    return f"{order_text(part[-1])} could not be carried out; more is held than the record says"
-                if orders[0].ended_at is None and sold_beyond(part):
-                    return f"{order_text(part[-1])}: more was closed than was to be; less is held than the record says"
-            if self._pauses.get(key, 0) >= self._max_unknown_answers:
-                return self._hanging_text(orders)
-        return next(iter(self._strangers), "")
+        going_on = (orders for key, orders in self._signals.items() if key not in self._saved.over)
+        of_orders = next(filter(None, map(self._disagreement_of, going_on)), "")
+        return self._following.problem or of_orders or self._check.unlisted or self._unseen
+
+    def _disagreement_of(self, orders: Sequence[Order]) -> str:
+        """Why nothing may be opened because of the orders of a signal, as a sentence; empty when nothing is wrong."""
+        of = f"{self._symbol} of {orders[0].signal_id!r}"
+        for order in orders:
+            if problem := self._impossible.get(order.client_id):
+                return f"{order_text(order)}: its report cannot be right: {problem}"
+            if problem := self._check.problem(order):
+                return problem
+        if given_up(orders):
+            return f"{plain_number(left_open(orders))} {of} are open and the record ended"
+        if beyond := closed_beyond(orders):
+            return f"{plain_number(beyond)} {of} were closed beyond what was open"
+        for part in by_number(orders):
+            if part_given_up(part):
+                return f"{order_text(part[-1])} could not be carried out; more is held than the record says"
+            if orders[0].ended_at is None and sold_beyond(part):
+                return f"{order_text(part[-1])}: more was closed than was to be; less is held than the record says"
+        hangs = self._pauses.in_a_row(orders[0].key) >= self._max_unknown_answers
+        return self._hanging_text(orders) if hangs else ""
 
     @property
     def _by_hand(self) -> str:
@@ -352,18 +344,13 @@ class OrderDesk:
             "start it again"
         )
 
-    @property
-    def _to_cancel(self) -> str:
-        """What to do about an order of ours that was never saved: the saved orders of others are to stay."""
-        return f"Nothing new is opened. Cancel it at {self._broker.name}, then stop this run and start it again"
-
     # --- carrying out -------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
         while True:
             self._wake.clear()
             for key in list(self._signals):
-                if key not in self._waiting and key not in self._saved.over:
+                if key not in self._pauses.waiting and key not in self._saved.over:
                     try:
                         await self._carry_out(key)
                     except Exception as error:  # noqa: BLE001 -- one order must not end the carrying out of all others
@@ -373,8 +360,8 @@ class OrderDesk:
                         self._defer(key)
             if self._wake.is_set():
                 continue
-            if self._waiting:
-                await self._pause_or_wake()
+            if self._pauses.waiting:
+                await self._pauses.over(self._wake)
                 continue
             self._saved.tidy()
             self._reported = {key: reported for key, reported in self._reported.items() if key in self._signals}
@@ -386,10 +373,10 @@ class OrderDesk:
         before: Action | None = None
         while True:
             orders = self._signals[key]
-            if not self._saved.save(quiet=key in self._pauses):
+            if not self._saved.save(quiet=self._pauses.in_a_row(key) > 0):
                 self._defer(key)
                 return
-            action = next_action(orders) or self._unanswered(orders)
+            action = self._leftover(orders) or next_action(orders) or self._unanswered(orders)
             if action is None or action == before:
                 break
             if isinstance(action, Save) and self._is_another_try(action.order):
@@ -402,7 +389,7 @@ class OrderDesk:
             if not self._next_candle_fills(action.order):
                 self._defer(key)
             return
-        self._pauses.pop(key, None)
+        self._pauses.forget(key)
         orders = self._signals[key]
         found = list(differences(orders))
         reported = self._reported.setdefault(key, set(found) if orders[0].reported else set())
@@ -436,6 +423,10 @@ class OrderDesk:
         failed = order.attempt > 1 and alike[-1].status != "filled"
         return new and failed and self._paused.get(order.key) != order.client_id
 
+    def _leftover(self, orders: list[Order]) -> CancelOrder | None:
+        """The cancelling of an order that was done for us, and works at the broker all the same."""
+        return next((CancelOrder(order) for order in orders if order.client_id in self._check.leftovers), None)
+
     def _unanswered(self, orders: list[Order]) -> Query | None:
         """The question about an order the broker did not answer at the start, or about a lost one of what is over.
 
@@ -443,7 +434,7 @@ class OrderDesk:
         """
         for order in orders:
             again = order.status == "lost" and orders[0].ended_at is not None
-            if order.client_id in self._unconfirmed or (again and order.client_id not in self._still_lost):
+            if order.client_id in self._check.unconfirmed or (again and order.client_id not in self._still_lost):
                 return Query(order)
         return None
 
@@ -469,7 +460,7 @@ class OrderDesk:
             self._saved.put(order, quiet=True)  # not saved, so not sent
             return
         try:
-            report = await self._call(self._broker.place(sent))
+            report = await answered(self._broker.place(sent), self._answer_seconds)
         except Exception as error:  # noqa: BLE001 -- whatever a broker raises, the outcome is unknown unless it says so
             refused = isinstance(error, BrokerError) and error.refused
             self._change(sent, status="rejected" if refused else "unknown", note=named_error(error))
@@ -489,7 +480,7 @@ class OrderDesk:
 
     async def _cancel(self, order: Order) -> None:
         try:
-            report = await self._call(self._broker.cancel(order.client_id, order.symbol))
+            report = await answered(self._broker.cancel(order.client_id, order.symbol), self._answer_seconds)
         except Exception as error:  # noqa: BLE001
             self._report_problem("broker", f"{order_text(order)} may not be cancelled ({named_error(error)}); asking")
             await self._query(order)
@@ -498,9 +489,9 @@ class OrderDesk:
 
     async def _query(self, order: Order) -> None:
         try:
-            report = await self._call(self._broker.report(order.client_id, order.symbol))
+            report = await answered(self._broker.report(order.client_id, order.symbol), self._answer_seconds)
         except Exception as error:  # noqa: BLE001
-            if self._pauses.get(order.key, 0) == 0 and order.client_id not in self._unconfirmed:
+            if self._pauses.in_a_row(order.key) == 0 and order.client_id not in self._check.unconfirmed:
                 self._report_problem(
                     "broker", f"{order_text(order)}: the broker did not say what became of it: {named_error(error)}"
                 )
@@ -509,20 +500,20 @@ class OrderDesk:
             self._unknown_answers.pop(order.client_id, None)
             self._apply_report(order, report)
             return
-        self._unconfirmed.discard(order.client_id)
+        self._check.has_answered(order)
         if order.done:
             self._still_lost.add(order.client_id)
             return
         self._unknown_answers[order.client_id] = unknown = self._unknown_answers.get(order.client_id, 0) + 1
         if unknown >= self._max_unknown_answers:
             self._change(order, status="lost", note="the broker has no such order")
-            self._pauses.pop(order.key, None)  # it is settled: what follows has not been waited for yet
+            self._pauses.forget(order.key)  # it is settled: what follows has not been waited for yet
         elif order.status != "unknown":
             self._change(order, status="unknown", note=order.note)
 
     def _apply_report(self, order: Order, report: Report) -> None:
         order = self._known(order)
-        if not self._check(order, report):
+        if not self._believes(order, report):
             in_doubt = closed_in_doubt(order, report)
             if order.status == "sent" or in_doubt != order.in_doubt:
                 note = self._impossible[order.client_id]
@@ -532,12 +523,17 @@ class OrderDesk:
         if after != order:
             if order.status == "lost":
                 self._report_problem("broker", f"{order_text(after)} was lost and has turned up: {after.status}")
-            self._pauses.pop(order.key, None)
+            if after.filled_quantity > order.filled_quantity or not (after.attempt > 1 or _failed(after)):
+                self._pauses.forget(order.key)
             self._saved.put(after)
+            if after.reduces_only and _failed(after) and after.status != order.status and not after.filled_quantity:
+                what = "refused" if after.status == "rejected" else "cancelled at the broker"
+                why = f": {after.note}" if after.note else ""
+                self._report_problem("broker", f"{order_text(after)} was {what}{why}")
 
-    def _check(self, order: Order, report: Report) -> bool:
+    def _believes(self, order: Order, report: Report) -> bool:
         """Whether a report can be right; one that cannot be is reported once, and nothing is opened until one can."""
-        self._unconfirmed.discard(order.client_id)
+        self._check.has_answered(order)
         problem = report_problem(order, report, self._market(order), orders=self._signals[order.key])
         known = self._impossible.pop(order.client_id, "")
         if not problem:
@@ -560,14 +556,10 @@ class OrderDesk:
         """The order as it is now: the run may have ended its signal while the broker was working on it."""
         return next((now for now in self._signals[order.key] if now.client_id == order.client_id), order)
 
-    async def _call(self, answer: Awaitable[_Answer]) -> _Answer:
-        async with limited_to(self._answer_seconds):
-            return await answer
-
     def _hanging_text(self, orders: Sequence[Order]) -> str:
         """The order of a signal that comes to no end, as a sentence."""
         for order in orders:
-            if not order.done and (order.kind == "market" or order.opened_at is not None):
+            if not order.done and (order.kind == "market" or order.opened_at is not None or _is_over(orders)):
                 return f"{order_text(order)} is {order.status}, however often the broker is asked"
         unanswered = self._unanswered(list(orders))
         if unanswered is not None:
@@ -577,35 +569,13 @@ class OrderDesk:
     # --- waiting ------------------------------------------------------------------------------------------------
 
     def _defer(self, key: SignalKey) -> None:
-        self._waiting.add(key)
-        pauses = self._pauses[key] = self._pauses.get(key, 0) + 1
-        orders = self._signals[key]
+        pauses, orders = self._pauses.begin(key), self._signals[key]
         if pauses != self._max_unknown_answers or orders[0].ended_at is not None:
             return
         for order in orders:
             if order.working and order.opened_at is not None and not order.reduces_only:
                 filled = f"{plain_number(order.filled_quantity)} of {plain_number(order.quantity)}"
                 self._report_problem("broker", f"{order_text(order)}: the record has it open; {filled} are filled")
-
-    async def _pause_or_wake(self) -> None:
-        if self._pause_task is None:
-            pauses = min(self._pauses.get(key, 1) for key in self._waiting)
-            seconds = min(2.0 ** min(pauses - 1, 10), LONGEST_PAUSE_SECONDS)
-            self._pause_task = asyncio.create_task(self._pause(seconds))
-        woken = asyncio.create_task(self._woken())
-        try:
-            await asyncio.wait({self._pause_task, woken}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            woken.cancel()
-        if self._pause_task.done():
-            self._pause_task = None
-            self._waiting.clear()
-
-    async def _woken(self) -> None:
-        await self._wake.wait()
-
-    async def _pause(self, seconds: float) -> None:
-        await self._sleep(seconds)
 
     # --- problems -----------------------------------------------------------------------------------------------
 
@@ -615,30 +585,13 @@ class OrderDesk:
         except Exception as error:  # noqa: BLE001 -- a callback must not stop the orders
             log.warning("%s: %s (and reporting it failed: %r)", kind, message, error)
 
-    def _quantity_of(self, signal: OpenSignal | ScheduledSignal) -> float | str:
-        """How much to trade, in base currency, or why that is unknown; that is reported."""
-        try:
-            return _checked(self._quantity(signal) if callable(self._quantity) else self._quantity)
-        except BaseException as error:  # noqa: BLE001 -- whatever the user's function raises, exit() too, ends no run
-            why = named_error(error)
-            self._report_problem(
-                "broker", f"{signal.id!r} is not traded, only watched: its quantity could not be worked out: {why}"
-            )
-            return why
+
+def _failed(order: Order) -> bool:
+    return order.status in ("rejected", "cancelled")
 
 
-def _checked(quantity: object) -> float:
-    if isinstance(quantity, (int, float)) and not isinstance(quantity, bool) and 0 < quantity < math.inf:
-        return float(quantity)
-    raise UsageError(f"a quantity is a number above 0 in base currency, not {quantity!r}")
-
-
-def _reports(answer: object) -> list[Report]:
-    found = list(answer) if isinstance(answer, Iterable) else [answer]
-    reports = [each for each in found if isinstance(each, Report)]
-    if len(reports) == len(found):
-        return reports
-    raise BrokerError(f"open_orders gives a list of Reports, not {answer!r:.80}")
+def _is_over(orders: Sequence[Order]) -> bool:
+    return orders[0].ended_at is not None
 
 
 def _row(order: Order) -> dict[str, object]:

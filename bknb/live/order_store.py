@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final
 
 import msgspec
 
-from ..domain.orders import Order, finished
+from ..domain.orders import Order, finished, net_filled
 from ..domain.reconcile import differences
 from ..domain.signal import SignalKey
 from ..errors import StateError
@@ -83,6 +84,16 @@ class SavedOrders:
         self._on_problem = on_problem
         self._unsaved = False
 
+    @property
+    def orders(self) -> list[Order]:
+        """All orders known here: those of the signals that are not over, and of the last ones that are."""
+        return [order for orders in self.signals.values() for order in orders]
+
+    def position(self) -> float:
+        """What the broker reported as filled and not closed again, in base currency; negative when short."""
+        every = self.signals.values()
+        return math.fsum(net_filled(orders) if orders[0].side == "buy" else -net_filled(orders) for orders in every)
+
     def load(self) -> None:
         """Read what was saved.
 
@@ -114,9 +125,8 @@ class SavedOrders:
         """Write orders that are not on the disk yet; returns whether everything is on the disk."""
         if not self._unsaved:
             return True
-        everything = [order for orders in self.signals.values() for order in orders]
         try:
-            self._store.write(KIND, self.address, msgspec.json.encode(SavedOrderList(orders=everything)))
+            self._store.write(KIND, self.address, msgspec.json.encode(SavedOrderList(orders=self.orders)))
         except StateError as error:
             if not quiet:
                 self._on_problem(

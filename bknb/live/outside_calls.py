@@ -5,20 +5,25 @@ Whatever one of them does, the loop of the live runs stays free; what takes too 
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ..domain.orders import Order, Report
 from ..domain.position_view import HeldPosition
 from ..engine.call_by_name import Manage
 from ..engine.registry import Risk, Strategy
+from ..errors import BrokerError
 from ..market.clock import limited_to
 from ..market.outside import UserCalls, ships_with_bknb, user_calls_of
 from ..market.strategy_context import Context
 from ..ports import Broker, PaperMarket
 from .callbacks import Callbacks
+from .order_quantity import Quantity
+
+_Answer = TypeVar("_Answer")
 
 
 def strategy_outside(strategy: Strategy, *, seconds: float, callbacks: Callbacks) -> Strategy:
@@ -83,6 +88,29 @@ def _limited(function: Callable[..., Any], name: str, seconds: float) -> Callabl
 
     call_outside.__name__ = name
     return call_outside
+
+
+def quantity_outside(quantity: Quantity, *, seconds: float) -> Quantity:
+    """The quantity; a function of it is called outside, and fails when it takes longer than ``seconds``."""
+    return _limited(quantity, "the function of the quantity", seconds) if callable(quantity) else quantity
+
+
+async def answered(answer: Awaitable[_Answer], seconds: float) -> _Answer:
+    """What a broker answers within so many seconds; one that is cancelled by itself has failed, and ends nobody else.
+
+    Raises
+    ------
+    TimeoutError, BrokerError
+        When no answer came.
+    """
+    try:
+        async with limited_to(seconds):
+            return await answer
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise BrokerError("it was cancelled, and not by who called it") from None
 
 
 def broker_outside(broker: Broker) -> Broker:

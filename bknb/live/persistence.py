@@ -5,7 +5,18 @@ from __future__ import annotations
 import msgspec
 
 from ..domain.lateness import Decision, late_order_name, late_orders
-from ..domain.lifecycle import Asking, AskingAdds, Entering, Flat, Holding, Opening, State, Waiting, signals_of
+from ..domain.lifecycle import (
+    Asking,
+    AskingAdds,
+    Entering,
+    Flat,
+    Holding,
+    Opening,
+    State,
+    Waiting,
+    position_of,
+    signals_of,
+)
 from ..domain.recovery import (
     Kept,
     Owner,
@@ -241,9 +252,9 @@ class StateSaver:
             case Waiting():
                 self._write_schedule(state, shared)
             case Flat() | Holding() | Opening():
-                written = self._write_levels(_held(state))
+                written = self._write_levels(position_of(state))
                 self._write_signal(state, shared)
-                self._mark_open(_held(state), written=written)
+                self._mark_open(position_of(state), written=written)
         if isinstance(self._saved, Waiting) and not isinstance(state, Waiting):
             self.store.delete("schedule", self._key)
         self.progress, self._saved = progress, state
@@ -295,7 +306,7 @@ class StateSaver:
         )
 
     def _write_signal(self, state: Flat | Holding | Opening, shared: _Shared) -> None:
-        held = _held(state)
+        held = position_of(state)
         opening = None
         if isinstance(state, Opening):
             opening = SavedOpening(signal=state.signal, not_before=state.not_before, activated=state.activated)
@@ -329,7 +340,7 @@ class StateSaver:
             self._write_partial(state, 0, 0)
 
     def _held_before(self, state: Holding) -> Holding | None:
-        before = _held(self._saved)
+        before = position_of(self._saved)
         return before if before is not None and before.signal.id == state.signal.id else None
 
     def _write_partial(self, state: Holding, profit_before: int, loss_before: int) -> None:
@@ -343,14 +354,3 @@ class StateSaver:
             loss_before=loss_before,
         )
         self._write("partial", saved)
-
-
-def _held(state: State) -> Holding | None:
-    """The position of a state, also one that leaves while the next is being opened."""
-    match state:
-        case Holding():
-            return state
-        case Opening(ending=ending):
-            return ending
-        case _:
-            return None

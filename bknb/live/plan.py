@@ -10,7 +10,7 @@ from ..engine.registry import Exchange, Strategy
 from ..events import messages
 from ..market.clock import speed_of
 from ..ports import Broker, Clock, StateStore
-from .order_desk import Quantity
+from .order_quantity import Quantity
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..domain.fills import Fill
 from ..domain.interval import MINUTE_MS, ceil_to
-from ..domain.lifecycle import Holding, Opening, State, signals_of
+from ..domain.lifecycle import Holding, Opening, State, position_of, signals_of
 from ..domain.position_book import new_book, size_allowed
 from ..domain.recovery import Kept, Owner, Restored, SavedSetup
 from ..domain.risk import place_of
@@ -157,12 +157,12 @@ def take_places(book: RiskBook | None, state: State) -> None:
     """
     if book is None:
         return
-    held = state.ending if isinstance(state, Opening) else state
-    managed = held.book if isinstance(held, Holding) else None
+    held = position_of(state)
+    managed = None if held is None else held.book
     for signal in signals_of(state):
         if isinstance(signal, OpenSignal):
             place = place_of(signal, signal.pending_at, size=1.0 if managed is None else size_allowed(managed))
         else:
             place = place_of(signal, signal.scheduled_at)
-        if (place.symbol, place.strategy, place.signal_id) not in book.places:
+        if not book.has(place):
             book.take(place)

@@ -22,7 +22,7 @@ from ..errors import UsageError
 from ..events import messages, subjects
 from ..events.listen import drain
 from ..live.ending import LISTENER_SECONDS
-from ..live.order_desk import Quantity
+from ..live.order_quantity import Quantity
 from ..live.plan import LivePlan
 from ..live.run import LiveRun
 from ..live.runtime import RUNTIME

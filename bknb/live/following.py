@@ -1,0 +1,103 @@
+"""From the record of a live run to its orders: what cannot be worked out holds up nothing else, and is tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+
+from ..domain.formatting import plain_number
+from ..domain.lifecycle import State
+from ..domain.orders import Order
+from ..domain.recorded_orders import ORDER_EVENTS, OrderEvent, orders_after, orders_of_state
+from ..domain.signal import Cancelled, Closed, Event, OpenSignal, ScheduledSignal, key_of
+from ..domain.text import named_error
+from .order_quantity import Quantities
+from .order_store import SavedOrders
+
+
+class Following:
+    """Has orders made of the events and states of a record, in their order.
+
+    An event whose orders cannot be worked out is tried again with every state, and those of its signal behind it wait.
+    The end of a signal does not wait: it needs nothing but the orders there are, and makes up for what is missing.
+
+    Parameters
+    ----------
+    saved, quantities
+        The orders there are, and how much is traded of a signal.
+    save
+        Called with the orders that are new or changed.
+    on_problem
+        Called with ``"broker"`` and a sentence, with every state behind which something could not be worked out.
+
+    Attributes
+    ----------
+    problem
+        Why not all orders could be worked out, as a sentence that names what is open; empty when they were.
+    """
+
+    def __init__(
+        self,
+        saved: SavedOrders,
+        quantities: Quantities,
+        *,
+        save: Callable[[tuple[Order, ...]], object],
+        on_problem: Callable[[str, str], object],
+    ) -> None:
+        self.problem = ""
+        self._saved = saved
+        self._quantities = quantities
+        self._save = save
+        self._on_problem = on_problem
+        self._waiting: list[OrderEvent] = []
+
+    async def work_out(self, state: State | None, events: Iterable[Event]) -> None:
+        """Ask how much is traded of the signals for which entry orders are about to be made."""
+        if self._quantities.fixed:
+            return
+        found: list[OpenSignal | ScheduledSignal] = []
+
+        def asked(signal: OpenSignal | ScheduledSignal) -> float:
+            found.append(signal)
+            return 1.0
+
+        for event in (*self._waiting, *events):
+            with suppress(Exception):  # told when its orders are made
+                orders_after(event, self._saved.signals, asked)
+        with suppress(Exception):
+            if state is not None:
+                orders_of_state(state, self._saved.signals, asked)
+        await self._quantities.work_out(found)
+
+    def event(self, event: Event) -> None:
+        """Have the orders made that an event leads to."""
+        if not isinstance(event, ORDER_EVENTS):
+            return
+        over = isinstance(event, Closed | Cancelled)
+        waits = not over and any(key_of(earlier.signal) == key_of(event.signal) for earlier in self._waiting)
+        if waits or not self._made(partial(orders_after, event, self._saved.signals, self._quantities.of)):
+            self._waiting.append(event)
+        elif over:
+            self._waiting = [one for one in self._waiting if key_of(one.signal) != key_of(event.signal)]
+
+    def state(self, state: State | None) -> None:
+        """Have the orders made that a state leads to, behind those of earlier events that could not be."""
+        self.problem = ""
+        events, self._waiting = self._waiting, []
+        for event in events:
+            self.event(event)
+        if state is not None:
+            self._made(partial(orders_of_state, state, self._saved.signals, self._quantities.of))
+        if self.problem:
+            self._on_problem("broker", self.problem)
+
+    def _made(self, orders: Callable[[], tuple[Order, ...]]) -> bool:
+        try:
+            self._save(orders())
+        except Exception as error:  # noqa: BLE001 -- the record goes on
+            symbol, position = self._saved.address[1], self._saved.position()
+            left = f"; {plain_number(position)} {symbol} are open at the broker" if position else ""
+            self.problem = f"the orders of {symbol} could not be worked out: {named_error(error)}{left}"
+            return False
+        return True
