@@ -13,8 +13,9 @@ import bknb
 from bknb.brokers.paper_broker import PaperBroker
 from bknb.domain.execution import Minute
 from bknb.domain.lifecycle import Holding, Opening
+from bknb.domain.signal import Opened
 from bknb.engine import strategy_loop
-from bknb.live import order_desk
+from bknb.live import following
 from bknb.live.hole_journal import HoleJournal
 from bknb.live.saved_values import read_state
 from bknb.stores.memory_store import MemoryStore
@@ -118,7 +119,7 @@ def test_orders_that_could_not_be_worked_out_are_told_and_worked_out_later_and_n
     def fails(given: object, *_: object) -> bool:
         return isinstance(given, state) and bool(faults) and bool(faults.pop())
 
-    monkeypatch.setattr(order_desk, "orders_of_state", raising(order_desk.orders_of_state, fails))
+    monkeypatch.setattr(following, "orders_of_state", raising(following.orders_of_state, fails))
     broker = PaperBroker()
     result = live(10, 70, broker=broker, quantity=1.0)
     assert [event.action for event in result.events] == actions
@@ -127,3 +128,19 @@ def test_orders_that_could_not_be_worked_out_are_told_and_worked_out_later_and_n
     assert [order.side for order in broker.orders.values()] == (["buy", "sell"] if "closed" in actions else [])
     assert broker.position("X") == 0.0
     assert result.cancelled["reason"].tolist() == ([] if "closed" in actions else ["disagreement"])
+
+
+def test_a_fault_that_lasts_holds_up_no_close_and_is_over_with_its_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    fails = raising(following.orders_after, lambda event, *_: isinstance(event, Opened))
+    monkeypatch.setattr(following, "orders_after", fails)
+    broker = PaperBroker()
+    result = live(10, 70, broker=broker, quantity=1.0)
+    assert [event.action for event in result.events] == ["opened", "closed"]
+    assert [(order.side, order.status) for order in broker.orders.values()] == [("buy", "filled"), ("sell", "filled")]
+    assert broker.position("X") == 0.0
+    why = "BrokerError: the orders of X could not be worked out: ArithmeticError: a fault"
+    assert [(failure.kind, failure.message.partition(";")[0]) for failure in result.errors][:1] == [("broker", why)]
+    assert [text.partition(": ")[0].partition(" from ")[0].partition(" at ")[0] for text in result.warnings] == [
+        "new entries were stopped",
+        "account and record agree; entries are asked for again",
+    ]
