@@ -65,6 +65,8 @@ class Hostile(PaperBroker):
         if report is None or self.is_calm or left == 0:
             return report
         self.wrong[report.client_id] = kind, left - 1
+        if kind == "twice" and 2 * report.filled_quantity <= self.placed[report.client_id].quantity:
+            return report  # it would be believed, as it may be true
         return None if kind == "hidden" else replace(report, filled_quantity=2 * report.filled_quantity)
 
     async def time_passes(self, *, all_of_it: bool = False) -> None:
@@ -132,11 +134,22 @@ class HostileLife(Life):
             await self.desk.close()
         return found
 
+    def differing(self) -> set[str]:
+        """The signals of which anything is held, or something else than is known: in the record all are over."""
+        known: dict[str, float] = {}
+        for order in self.desk.orders:
+            sign = -1 if order.reduces_only else 1
+            known[order.signal_id] = known.get(order.signal_id, 0.0) + sign * order.filled_quantity
+        held = dict.fromkeys(known, 0.0)
+        for client_id, placed in self.broker.placed.items():
+            there = self.broker.orders.get(client_id)
+            filled = 0.0 if there is None else there.filled_quantity
+            held[placed.signal_id] = held.get(placed.signal_id, 0.0) + (-filled if placed.reduces_only else filled)
+        return {name for name, left in held.items() if max(abs(left), abs(left - known.get(name, 0.0))) > EXACT}
 
-@pytest.mark.slow
-@settings(max_examples=15, deadline=None, database=None)
-@given(st.integers(0, 2**32))
-def test_an_account_that_a_broker_filled_twice_or_late_is_the_record_or_that_is_told(seed: int) -> None:
+
+def lived(seed: int) -> bool:
+    """Whether a life came to a calm end; what differs at the end of any other is named."""
     life = HostileLife(seed)
     known, there, why = asyncio.run(life.end())
     assert {order.received for order in life.broker.orders.values()} <= {1}
@@ -145,3 +158,19 @@ def test_an_account_that_a_broker_filled_twice_or_late_is_the_record_or_that_is_
         assert known == pytest.approx(there, abs=EXACT)
         told: list[Any] = [text for text in life.told if "by hand" in text]
         assert told or abs(there) < EXACT
+        return True
+    assert any(repr(name) in why for name in life.differing()), (why, life.differing())
+    return False
+
+
+@pytest.mark.slow
+@settings(max_examples=15, deadline=None, database=None)
+@given(st.integers(0, 2**32))
+def test_an_account_that_a_broker_filled_twice_or_late_is_the_record_or_that_is_told(seed: int) -> None:
+    lived(seed)
+
+
+@pytest.mark.slow
+def test_of_accounts_that_a_broker_filled_twice_or_late_some_are_the_record_and_of_others_that_is_told() -> None:
+    calm = [lived(seed) for seed in range(20)]
+    assert 3 <= sum(calm) <= 17

@@ -24,6 +24,7 @@ import bknb
 from bknb.errors import BknbError
 from bknb.exchanges.bundle import Record, RecordingSource
 from bknb.live.lag import LagWatch
+from bknb.live.outside_calls import broker_outside, quantity_outside
 from bknb.live.runtime import RUNTIME
 from bknb.market.demo import DemoSource
 from bknb.market.outside import UserCalls, user_calls_of
@@ -473,9 +474,45 @@ def test_a_broker_that_blocks_holds_up_no_other_run(never: threading.Event) -> N
     assert told == expected
 
 
-def test_brokers_of_bknb_are_called_where_they_are() -> None:
-    from bknb.live.outside_calls import broker_outside
+def test_a_function_of_the_quantity_is_called_outside_and_given_up(never: threading.Event) -> None:
+    where: list[int] = []
 
+    def quantity(_signal: Any) -> float:
+        where.append(threading.get_ident())
+        never.wait(60)
+        return 1.0
+
+    async def scene() -> None:
+        outside: Any = quantity_outside(quantity, seconds=0.02)
+        with pytest.raises(TimeoutError, match="the function of the quantity took longer than"):
+            await outside(None)
+        assert where != [threading.get_ident()]
+
+    asyncio.run(scene())
+    assert quantity_outside(2.0, seconds=0.02) == 2.0
+
+
+@pytest.mark.slow
+def test_a_function_of_the_quantity_that_blocks_holds_up_no_other_run_and_is_given_up(never: threading.Event) -> None:
+    expected, broker = whole(), bknb.brokers.paper()
+
+    def quantity(_signal: Any) -> float:
+        never.wait(60)
+        return 1.0
+
+    bad = bknb.add_strategy("bad", interval="1m", get_signal=signals(36))
+    held = start(bad, broker=broker, quantity=quantity, until=None, settings=SOON)
+    told = story(start("good").result(20))
+    assert until(lambda: held.orders is not None and len(held.orders) > 0)
+    held.stop(now=True)
+    result = held.result(20)
+    assert told == expected
+    text = "the function of the quantity took longer than max_signal_generation_seconds = 1"
+    assert (result.errors[0].kind, text in result.errors[0].message) == ("broker", True)
+    assert broker.orders == {}
+
+
+def test_brokers_of_bknb_are_called_where_they_are() -> None:
     paper = bknb.brokers.paper()
     for broker in (paper, FaultyBroker(paper)):
         assert broker_outside(broker) is broker
