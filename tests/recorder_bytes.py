@@ -51,7 +51,7 @@ ADDED_FIELDS: dict[str, Any] = {
     "not_taken": 0,
     "max_adds": 10,  # of settings
 }
-ADDED_COLUMNS = ("fills", "average_price", "cost_percentage", "largest_cost", "ambiguous_trails")
+ADDED_COLUMNS = ("fills", "adds", "average_price", "cost_percentage", "largest_cost", "ambiguous_trails")
 STRATEGY_HASHES = frozenset({"strategy_hash", "code_sha256"})  # and the key of a trial; see trial_lines()
 
 _NOW = re.compile(r"20(2[5-9]|[3-9][0-9])-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?)?")

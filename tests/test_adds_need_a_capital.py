@@ -42,7 +42,9 @@ def get_signal(adds: int = 1) -> bknb.Signal:  # manage has the same parameter
 def manage(position: bknb.HeldPosition, adds: int = 1) -> Any:
     if position.minutes >= 1920:
         return bknb.Close()
-    return bknb.Add(1) if adds and position.entries == 1 else None
+    if not adds or position.entries > 1:
+        return None
+    return [bknb.Reduce(0.5), bknb.Add(0.4)]  # never costs more than its first fill
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,13 @@ def test_what_can_be_read_instead_is_said(door: str, world: World) -> None:
     assert ADDS_INSTEAD in DOORS[door](world)
 
 
+def test_no_position_of_these_runs_cost_more_than_its_first_fill(world: World) -> None:
+    both = world.added.trades, world.sweep.trades(0)
+    for column, count in (("largest_cost", 1.0), ("adds", 1)):
+        assert {value for trades in both for value in trades[column]} == {count}
+    assert set(world.plain.trades["adds"]) == set(world.sweep.trades(1)["adds"]) == {0}
+
+
 def test_a_run_without_adds_says_nothing_of_it(world: World) -> None:
     assert world.plain.stats["equity_final"] is not None
     assert ADDS not in repr(world.plain) + repr(world.plain.stats) + total_text(world.plain.run_record.records.closed)
@@ -154,11 +163,21 @@ def test_a_run_without_adds_says_nothing_of_it(world: World) -> None:
 
 def test_of_the_statistics_only_what_compounds_is_missing(world: World) -> None:
     table = world.added.trades
-    with_adds, compounding = statistics(table), statistics(table.drop(columns="largest_cost"))
+    with_adds, compounding = statistics(table), statistics(table.drop(columns=["adds", "largest_cost"]))
     assert {name for name in DEFINITIONS if with_adds[name] != compounding[name]} == {*OF_ACCOUNT}
-    assert dict(statistics(table.assign(largest_cost=1.0))) == dict(compounding)
+    assert dict(statistics(table.assign(adds=0))) == dict(compounding)
     assert {name for name in OF_ACCOUNT if with_adds[name] is not None} == set()
     assert with_adds["total_pnl"] == pytest.approx(table["pnl_percentage"].sum())
+
+
+def test_where_the_adds_of_a_trade_are_unknown_its_largest_cost_decides(world: World) -> None:
+    table = world.added.trades
+    old = table.drop(columns="adds").assign(largest_cost=1.5)
+    rows = [*table.assign(adds=0).to_dict("records"), {**table.iloc[0], "adds": None, "largest_cost": 1.5}]
+    for added in (old, table.assign(adds=None, largest_cost=1.5), rows):
+        assert statistics(added)["equity_final"] is None
+    assert bknb.belief(old).total_return is None
+    assert statistics(table.assign(adds=0, largest_cost=1.5))["equity_final"] is not None
 
 
 def test_the_kernel_has_the_figures_of_the_statistics(world: World) -> None:
@@ -246,7 +265,7 @@ def test_proposals_without_a_total_return_come_behind_those_with_one(world: Worl
 
 
 def test_a_bootstrap_of_a_table_has_no_figure_that_compounds(world: World) -> None:
-    with_adds, without = (bootstrap(world.added.trades.assign(**more), seed=0) for more in ({}, {"largest_cost": 1.0}))
+    with_adds, without = (bootstrap(world.added.trades.assign(**more), seed=0) for more in ({}, {"adds": 0}))
     assert {row.figure for row in without.rows} - {row.figure for row in with_adds.rows} == {
         "equity_final",
         "max_drawdown",

@@ -305,7 +305,7 @@ def test_the_compounded_account_comes_before_the_sum():
     assert shown.index("Total return") < shown.index("Sum of results")
 
 
-def test_nothing_is_compounded_where_positions_were_made_larger():
+def test_nothing_is_compounded_where_positions_were_added_to():
     trades = pd.DataFrame({"pnl_percentage": [10.0, -10.0] * 20, "largest_cost": [1.0, 1.5] * 20})
     found = bknb.belief(trades)
     assert found.total_return is None

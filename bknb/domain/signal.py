@@ -310,6 +310,11 @@ class Closed(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="close
     not_taken: int = 0
     note: str = ""
 
+    @property
+    def adds(self) -> int:
+        """How many adds filled: above 0 there is no account of the position without a capital."""
+        return sum(fill.kind == "add" for fill in self.fills)
+
 
 class Cancelled(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="cancelled"):
     """A scheduled signal ended without ever opening.

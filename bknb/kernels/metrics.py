@@ -12,7 +12,7 @@ import numpy as np
 
 from .jit import compiled
 from .position import MINUTE
-from .simulate import AMBIGUOUS, CLOSED_AT, FIRST_CANCEL, LARGEST_COST, NET, PEAK, PENDING_AT, REASON, TROUGH
+from .simulate import ADDS, AMBIGUOUS, CLOSED_AT, FIRST_CANCEL, NET, PEAK, PENDING_AT, REASON, TROUGH
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -161,7 +161,7 @@ def _score(ends: Any, gates: Any) -> Any:
     if count == 0:
         return out
     equity, deepest, blown = _equity(pnl, closed[:, TROUGH])
-    if np.max(closed[:, LARGEST_COST]) > 1 + gates.epsilon:  # a position was added to: there is no account
+    if np.max(closed[:, ADDS]) > 0:  # a position was added to: there is no account
         equity, deepest, blown = np.nan, np.nan, False
     out[WIN_RATE] = wins / (wins + losses) * 100 if wins + losses else 0.0
     out[TOTAL] = np.sum(pnl)
@@ -215,7 +215,7 @@ def score_plain(ends: NDArray[np.float64], gates: Any) -> NDArray[np.float64]:
     Examples
     --------
     >>> from bknb.domain.gates import GATES
-    >>> score_plain(np.empty((0, 18)), GATES)[:3].tolist()
+    >>> score_plain(np.empty((0, 19)), GATES)[:3].tolist()
     [0.0, 0.0, 0.0]
     """
     figures: NDArray[np.float64] = _score(ends, gates)

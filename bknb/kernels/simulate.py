@@ -64,8 +64,8 @@ _KINDS: Final = 64  # sets of rules that refused answers are counted by; what is
 
 # columns of a table of ends
 ROW, SIDE, SCHEDULED_AT, PENDING_AT, CLOSED_AT, OPEN, TARGET, STOP, CLOSE, REASON = range(10)
-NET, GROSS, FEE, SLIPPAGE, PEAK, TROUGH, AMBIGUOUS, LARGEST_COST = range(10, 18)
-WIDTH: Final = 18
+NET, GROSS, FEE, SLIPPAGE, PEAK, TROUGH, AMBIGUOUS, LARGEST_COST, ADDS = range(10, 19)
+WIDTH: Final = 19
 
 TIME_EXPIRED, FRAME_END, DATA_END = range(2, 5)  # after the two reasons of a position's own levels
 STRATEGY, MANUAL, LIQUIDATION = range(BREAKEVEN + 1, BREAKEVEN + 4)
@@ -380,7 +380,7 @@ def _write(
     end[NET], end[GROSS], end[FEE], end[SLIPPAGE] = slipped - fees, gross, fees, gross - slipped
     end[PEAK] = net(side, entry, best, rules.slippage, rules.fee)
     end[TROUGH] = net(side, entry, worst, rules.slippage, rules.fee)
-    end[AMBIGUOUS], end[LARGEST_COST] = doubt, 1.0
+    end[AMBIGUOUS], end[LARGEST_COST], end[ADDS] = doubt, 1.0, 0.0
 
 
 def _write_declared(
@@ -398,7 +398,8 @@ def _write_declared(
         row, side, scheduled_at, pending_at, closed_at)  # fmt: skip
     end[OPEN], end[TARGET], end[STOP], end[CLOSE], end[REASON] = entry, target, stop, price, reason
     end[NET], end[GROSS], end[FEE], end[SLIPPAGE] = slipped - fees, gross, fees, gross - slipped
-    end[PEAK], end[TROUGH], end[AMBIGUOUS], end[LARGEST_COST] = book[MOST], book[LEAST], doubt, 1.0
+    end[PEAK], end[TROUGH], end[AMBIGUOUS] = book[MOST], book[LEAST], doubt
+    end[LARGEST_COST], end[ADDS] = 1.0, 0.0  # what adds is not compiled
 
 
 def _write_cancelled(

@@ -67,17 +67,23 @@ def added_to(result: Any) -> bool:
     return lacks_capital("equity_final", result.stats)
 
 
-def made_larger(trades: Any) -> bool:
-    """Whether a position of a table was made larger than its first fill, as far as it has the column ``largest_cost``.
+def adds_in(trades: Any) -> bool:
+    """Whether a position of a table was added to, as far as its columns ``adds`` and ``largest_cost`` say so.
 
     Examples
     --------
     >>> import pandas as pd
-    >>> made_larger(pd.DataFrame({"largest_cost": [1.0, 1.9]})), made_larger(pd.DataFrame({"pnl_percentage": [1.0]}))
+    >>> adds_in(pd.DataFrame({"adds": [0, 1]})), adds_in(pd.DataFrame({"pnl_percentage": [1.0]}))
     (True, False)
     """
-    named = "largest_cost" in getattr(trades, "columns", ())
-    return named and needs_capital(trades["largest_cost"].to_numpy(dtype=np.float64))
+    named = {"adds", "largest_cost"} & {*getattr(trades, "columns", ())}
+    if not named:
+        return False
+    adds, largest_costs = (
+        trades[name].to_numpy(dtype=np.float64, na_value=np.nan) if name in named else np.full(len(trades), np.nan)
+        for name in ("adds", "largest_cost")
+    )
+    return needs_capital(adds.tolist(), largest_costs.tolist())
 
 
 def on_open_days(daily: NDArray[np.float64], first: int, open_days: Iterable[int]) -> NDArray[np.float64]:

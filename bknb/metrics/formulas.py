@@ -91,7 +91,7 @@ def measure(sample: Ledger, *, dropped: int = 0) -> dict[str, Figure]:
         The figures named in ``bknb.metrics.definitions.DEFINITIONS``, in that order. Those that compound are None where
         a position was added to.
     """
-    walk = None if needs_capital(sample.largest_cost) else _walk(sample)
+    walk = None if needs_capital(sample.adds, sample.largest_cost) else _walk(sample)
     results = _results(sample.pnl)
     figures: dict[str, Figure] = {"n": len(sample), "total_trades": len(sample), "dropped": dropped}
     figures |= results

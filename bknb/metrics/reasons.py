@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import isnan
 from typing import Final, NamedTuple
 
 from ..domain.gates import GATES
@@ -32,20 +33,25 @@ FURTHER: Final = {NO_SHARPE_RATIO: "sharpe_ratio", NO_YEARLY_RETURNS: "expected_
 """Reasons that are another figure that is not available, with the key of that figure."""
 
 
-def needs_capital(largest_costs: Iterable[float]) -> bool:
-    """Whether a position cost more than its first fill at any time: then there is no account without a capital.
+def needs_capital(adds: Iterable[float], largest_costs: Iterable[float]) -> bool:
+    """Whether a position was added to: then there is no account without a capital.
 
     Parameters
     ----------
+    adds : iterable of float
+        How many adds filled in each trade; NaN where unknown.
     largest_costs : iterable of float
-        ``largest_cost`` of each trade, where the first fill costs 1; NaN where unknown.
+        ``largest_cost`` of each trade, where the first fill costs 1; NaN where unknown. It decides for trades whose
+        adds are unknown: what cost more than its first fill was added to. One that was made smaller before is not seen.
 
     Examples
     --------
-    >>> needs_capital([1.0, float("nan")]), needs_capital([1.0, 1.9])
-    (False, True)
+    >>> unknown = float("nan")
+    >>> needs_capital([0, 1], [1.0, 0.9]), needs_capital([unknown], [1.9]), needs_capital([unknown], [unknown])
+    (True, True, False)
     """
-    return any(cost > 1 + GATES.epsilon for cost in largest_costs)
+    pairs = zip(adds, largest_costs, strict=True)
+    return any(cost > 1 + GATES.epsilon if isnan(count) else count > 0 for count, cost in pairs)
 
 
 class Reasons(NamedTuple):

@@ -46,16 +46,16 @@ def statistics(trades: pd.DataFrame | Iterable[Mapping[str, Any]]) -> Statistics
         milliseconds or datetimes, a naive datetime being UTC. ``pnl_percentage``: realised result in
         percent. Optional, None or NaN where unknown: ``price_close`` (quote currency),
         ``peak_percentage`` and ``trough_percentage`` (best and worst unrealised result in percent),
-        ``largest_cost`` (the most that was held at its cost, where the first fill costs 1). With both exit columns
-        present, ``close_timestamp`` is read. Other columns are ignored.
+        ``adds`` (how many adds of the position filled), ``largest_cost`` (the most that was held at its cost, where
+        the first fill costs 1). With both exit columns present, ``close_timestamp`` is read. Other columns are ignored.
 
     Returns
     -------
     Statistics
         A mapping from name to figure, None where not available; ``.definitions`` and ``.explain(name)``
-        hold the meaning of each figure. Where a position was added to (``largest_cost`` above 1) figures that compound
-        are None: adds need a capital. ``trades_per_year`` is 0.0 when nothing is annualised. Without any
-        usable row the counts are 0 and everything else is None.
+        hold the meaning of each figure. Where a position was added to (``adds`` above 0, or where they are unknown
+        ``largest_cost`` above 1) figures that compound are None: adds need a capital. ``trades_per_year`` is 0.0 when
+        nothing is annualised. Without any usable row the counts are 0 and everything else is None.
 
     Raises
     ------

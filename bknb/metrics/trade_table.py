@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SECONDS: Final = (1e9, 1e10)  # 2001 to 2286 in seconds; as milliseconds, January to April 1970
 _PLAIN: Final = frozenset({int, float, type(None), np.float64, np.int64})
 _CLOSE_NAMES: Final = ("close_timestamp", "closed_at")
-_OPTIONAL: Final = ("price_close", "peak_percentage", "trough_percentage", "largest_cost")
+_OPTIONAL: Final = ("price_close", "peak_percentage", "trough_percentage", "adds", "largest_cost")
 _SHAPE: Final = "a DataFrame or a list of mappings, one row per closed trade"
 
 
@@ -41,6 +41,8 @@ class Ledger:
         Realised result of each trade in percent; NaN where missing.
     price_close, peak, trough : list of float
         Exit price (quote currency) and best and worst unrealised result in percent; NaN where missing.
+    adds : list of float
+        How many adds of the position filled; NaN where missing.
     largest_cost : list of float
         The most that was held of the position at its cost, where its first fill costs 1; NaN where missing.
     """
@@ -52,6 +54,7 @@ class Ledger:
     price_close: list[float]
     peak: list[float]
     trough: list[float]
+    adds: list[float]
     largest_cost: list[float]
 
     def __len__(self) -> int:
@@ -67,6 +70,7 @@ class Ledger:
             price_close=[self.price_close[row] for row in rows],
             peak=[self.peak[row] for row in rows],
             trough=[self.trough[row] for row in rows],
+            adds=[self.adds[row] for row in rows],
             largest_cost=[self.largest_cost[row] for row in rows],
         )
 
@@ -106,8 +110,8 @@ def read_ledger(trades: object, *, symbols: bool = False) -> Ledger:
     ----------
     trades : DataFrame or iterable of mappings
         Columns ``pending_at``, ``close_timestamp`` (or ``closed_at``) and ``pnl_percentage``; ``symbol``,
-        ``price_close``, ``peak_percentage``, ``trough_percentage`` and ``largest_cost`` may be absent, None or NaN.
-        Times are UTC milliseconds or datetimes (a naive datetime is UTC).
+        ``price_close``, ``peak_percentage``, ``trough_percentage``, ``adds`` and ``largest_cost`` may be absent, None
+        or NaN. Times are UTC milliseconds or datetimes (a naive datetime is UTC).
     symbols : bool, default False
         Whether ``symbol`` is required as well.
 
@@ -136,7 +140,8 @@ def read_ledger(trades: object, *, symbols: bool = False) -> Ledger:
         price_close=optional[0],
         peak=optional[1],
         trough=optional[2],
-        largest_cost=optional[3],
+        adds=optional[3],
+        largest_cost=optional[4],
     )
     numbers = all(isinstance(next(iter(columns[name]), None), Real) for name in ("pending_at", "closed_at"))
     _check_times(ledger, numbers=numbers)

@@ -275,11 +275,11 @@ def statistics_panel(view: RunView) -> list[list[str]]:
     count = len(trades)
     columns = (
         *(trades.opened_ms, trades.closed_ms, trades.pnl, trades.price_close, trades.peak, trades.trough),
-        [event.largest_cost for event in trades.events[:count]],
+        [event.adds for event in trades.events[:count]],
     )
     names = (
         *("pending_at", "closed_at", "pnl_percentage", "price_close", "peak_percentage", "trough_percentage"),
-        "largest_cost",
+        "adds",
     )
     rows = [dict(zip(names, row, strict=True)) for row in zip(*(column[:count] for column in columns), strict=True)]
     figures = (*account_figures_of(account_of_view(view)), *figures_of(statistics(rows)))

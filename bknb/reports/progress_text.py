@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..domain.formatting import MISSING, percent_text
 from ..domain.interval import MINUTE_MS, interval_ms
-from ..metrics.reasons import ADDS, needs_capital
+from ..metrics.reasons import ADDS
 
 if TYPE_CHECKING:
     from ..domain.signal import Closed
@@ -78,7 +78,7 @@ def total_text(closed: Sequence[Closed]) -> str:
     '0.00 % compounded'
     """
     results = [trade.pnl.pnl_percentage for trade in closed]
-    if needs_capital(trade.largest_cost for trade in closed):
+    if any(trade.adds for trade in closed):
         return f"{percent_text(sum(results))} summed, of the first fill of each (compounded: {MISSING}, {ADDS})"
     return f"{percent_text(compounded(results))} compounded"
 

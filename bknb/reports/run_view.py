@@ -448,7 +448,7 @@ class RunView:
         self._remember(event)
         self.levels.pop(key_of(event.signal), None)
         self.trades.add(event)
-        if any(fill.kind == "add" for fill in event.fills):  # perhaps in an earlier life, of which no event tells
+        if event.adds:  # perhaps in an earlier life, of which no event tells
             self.no_equity = ADDS
         if key_of(event.signal) in self.positions_managed:
             self.positions_managed[key_of(event.signal)] = (event.signal, event.closed_at)

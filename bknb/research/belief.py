@@ -14,7 +14,7 @@ from ..domain.formatting import MISSING, number_text, percent_text, share_text
 from ..domain.gates import GATES, MIN_DAYS
 from ..errors import UsageError
 from ..metrics.compounding import final_equity
-from ..metrics.daily_returns import added_to, made_larger, of_results
+from ..metrics.daily_returns import added_to, adds_in, of_results
 from ..metrics.definitions import DEFINITIONS, figure_text
 from ..metrics.missing import explained_text
 from ..metrics.reasons import ADDS
@@ -54,8 +54,8 @@ class Belief:
     left_out : int
         Results that are no finite numbers.
     total_return : float or None
-        Of an account that is put into each position in turn, percent; ``None`` where a position was made larger than
-        its first fill (the column ``largest_cost``): how much that weighs depends on how much money there is.
+        Of an account that is put into each position in turn, percent; ``None`` where a position was added to (the
+        column ``adds``): how much that weighs depends on how much money there is.
     with_adds : int
         How many of the search added to a position: they have no daily returns, as adds need a capital.
     """
@@ -217,7 +217,7 @@ def belief(
     True
     """
     values, name, left_out = _results(result)
-    added = _made_larger(result)
+    added = _added_to(result)
     tries = _attribute(result, "tries")
     counted = 0 if tries is None else tries.now()
     tried, count, returns, failed, with_adds = _search(1 if trials is None else trials)
@@ -270,13 +270,13 @@ def _results(result: Any) -> tuple[NDArray[np.float64], str, int]:
     return finite, f"{strategy} on {symbol}" if named else "these results", len(values) - len(finite)
 
 
-def _made_larger(result: Any) -> bool:
-    """Whether a position was made larger than its first fill, as far as a run or a table says so."""
+def _added_to(result: Any) -> bool:
+    """Whether a position was added to, as far as a run or a table says so."""
     if _attribute(result, "stats") is not None:
         return added_to(result)
     trades = _attribute(result, "trades")
     trades = result if trades is None else trades
-    return made_larger(trades)
+    return adds_in(trades)
 
 
 def _search(trials: Any) -> tuple[Any, float | None, Any, int, int]:

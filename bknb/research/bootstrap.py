@@ -23,7 +23,7 @@ from ..domain.gates import GATES
 from ..domain.whole_number import is_number, whole_number
 from ..errors import UnknownName, UsageError
 from ..metrics.compounding import equity_path, final_equity
-from ..metrics.daily_returns import made_larger
+from ..metrics.daily_returns import adds_in
 from ..metrics.definitions import OF_ACCOUNT
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ def bootstrap(
         (Mean) length of a block; ``None`` chooses by ``block_length``.
     figures
         Functions of resamples (rows) by name; by default ``MAIN``, and ``OF_TRADES`` for a table in which a position
-        was added to (``largest_cost`` above 1).
+        was added to (``adds`` above 0, or where they are unknown ``largest_cost`` above 1).
 
     Returns
     -------
@@ -290,7 +290,7 @@ def bootstrap(
     if method not in ("stationary", "circular"):
         raise UsageError(f"method must be 'stationary' or 'circular', got {method!r}")
     count = len(values)
-    chosen = (OF_TRADES if made_larger(returns) else MAIN) if figures is None else figures
+    chosen = (OF_TRADES if adds_in(returns) else MAIN) if figures is None else figures
     length = block_length(values) if block is None else float(block)
     length = min(length, float(max(count, 1)))
     drawn: dict[str, Rows] = {name: np.empty(0) for name in chosen}

@@ -43,9 +43,7 @@ class Measured:
 def has_adds(record: RunRecord) -> bool:
     """Whether a position of a run was added to, one that is still open included."""
     records = record.records
-    return any(isinstance(event, Added) for event in records.positions) or any(
-        fill.kind == "add" for event in records.closed for fill in event.fills
-    )
+    return any(isinstance(event, Added) for event in records.positions) or any(event.adds for event in records.closed)
 
 
 def positions_of_run(record: RunRecord) -> Positions:

@@ -368,6 +368,7 @@ _TRADES = {
     "peak_percentage": kernel.PEAK,
     "trough_percentage": kernel.TROUGH,
     "ambiguous": kernel.AMBIGUOUS,
+    "adds": kernel.ADDS,
     "largest_cost": kernel.LARGEST_COST,
 }
 
@@ -383,4 +384,5 @@ def _trade_table(ends: NDArray[np.float64]) -> pd.DataFrame:
     frame["position"] = np.where(closed[:, kernel.SIDE] > 0, "long", "short")
     frame["close_reason"] = [kernel.REASONS[int(code)] for code in closed[:, kernel.REASON]]
     frame["ambiguous"] = closed[:, kernel.AMBIGUOUS] > 0
+    frame["adds"] = frame["adds"].astype("int64")
     return frame

@@ -375,4 +375,5 @@ def _fill(line: NDArray[np.float64], event: Closed | Cancelled) -> None:
         pnl.slippage_percentage,
     )
     line[kernel.PEAK], line[kernel.TROUGH] = event.peak_percentage, event.trough_percentage
-    line[kernel.AMBIGUOUS], line[kernel.LARGEST_COST] = float(event.ambiguous), event.largest_cost
+    line[kernel.AMBIGUOUS] = float(event.ambiguous)
+    line[kernel.LARGEST_COST], line[kernel.ADDS] = event.largest_cost, event.adds
