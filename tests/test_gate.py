@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,39 @@ def test_before_a_commit_the_gate_s_checks_run() -> None:
 def test_the_gate_can_be_run() -> None:
     for name in ("run", "binder"):
         assert (ROOT / ".ci" / name).stat().st_mode & stat.S_IXUSR
+
+
+def enough(summary: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    (folder / "summary").write_text(summary)
+    wanted = re.search(r"^least_tests=[0-9]+", GATE, flags=re.MULTILINE)
+    function = re.search(r"^enough\(\) \{\n.*?^\}$", GATE, flags=re.MULTILINE | re.DOTALL)
+    assert wanted is not None
+    assert function is not None
+    script = f"set -euo pipefail\n{wanted[0]}\n{function[0]}\nenough {shlex.quote(str(folder / 'summary'))}"
+    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("summary", "passes"),
+    [
+        (".... [100%]\n{least} passed, 11 skipped in 995.81s (0:16:35)\n", True),
+        ("{least} passed in 9.41s\n", True),
+        ("99999 passed in 9.41s\n{fewer} passed, 11 skipped in 995.81s (0:16:35)\n", False),
+        ("{fewer} passed, {least} skipped, 70 deselected in 995.81s\n", False),
+        ("no tests ran in 1.00s\n", False),
+        ("", False),
+    ],
+)
+def test_the_gate_notices_tests_that_did_not_run(summary: str, passes: bool, tmp_path: Path) -> None:  # noqa: FBT001
+    least = int(GATE.partition("\nleast_tests=")[2].split()[0])
+    found = enough(summary.format(least=least, fewer=least - 1), tmp_path)
+    assert (found.returncode == 0) == passes
+    assert found.stdout == ""
+    assert (f"expected at least {least}" in found.stderr) != passes
+
+
+def test_the_gate_counts_the_tests_that_it_ran() -> None:
+    assert re.search(r'tee "\$summary"\nenough "\$summary"$', GATE, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize(
