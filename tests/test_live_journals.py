@@ -166,6 +166,27 @@ def run(store: Any, first: int, until: int) -> bknb.Result:
     return task.result(timeout=60)
 
 
+@pytest.mark.parametrize("kind", ["ended", "late", "hole"])
+def test_a_damaged_value_is_a_problem_and_the_rest_is_restored(kind: str) -> None:
+    with MemoryStore() as store:
+        mine = saver(store)
+        save(mine, leaving(ends=5, not_before=7), last=8)
+        save(mine, leaving(ends=9, not_before=12), last=30)
+        mine.save_holes(tuple(HOLES))
+        of_the_state = {(9 * MINUTE, "exit"): 12 * MINUTE}
+        late = of_the_state if kind == "late" else of_the_state | {(5 * MINUTE, "exit"): 7 * MINUTE}
+        store.write(kind, (*KEY, "part-000001"), b'{"version":2,"what":"something else"}')
+        again = StateSaver(store, OWNER)
+        state = again.restore().state
+        assert again.ended() == []
+        assert again.late() == late
+        assert again.holes() == ([] if kind == "hole" else HOLES)
+        (problem,) = again.problems
+        assert kind in problem
+        assert problem.endswith("the run goes on without it")
+        assert state == leaving(ends=9, not_before=12)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ended", "late", "hole"])
 @pytest.mark.parametrize("how", ["torn", "something else"])
