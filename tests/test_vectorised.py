@@ -19,6 +19,7 @@ import bknb
 from bknb.engine.build import definition, make_strategy, with_params
 from bknb.engine.columns import INVALID
 from bknb.engine.signal_rows import read_rows
+from bknb.errors import UsageError
 
 FRAME = ("2024-01-01", "2024-01-10")
 
@@ -152,6 +153,56 @@ def test_a_stop_entry_needs_a_price() -> None:
     result = run(entry, interval="15m")
     assert len(result.trades) == 0
     assert set(result.rejected["codes"]) == {"entry"}
+
+
+LEVELS = ("price_take_profit", "price_stop_loss", "minute_estimated_time")
+TIMES = np.arange(3) * 3_600_000 + 1_704_067_200_000
+HOURS = pd.date_range("2024-01-01", periods=3, freq="1h", tz="UTC")
+OTHER_ROWS = [
+    (
+        HOURS.shift(1),
+        "row 0 of .* must be of the candle that opens at 2024-01-01 00:00 UTC, its index says 2024-01-01 01:00 UTC",
+    ),
+    (HOURS[::-1], "row 0 of .*, its index says 2024-01-01 02:00"),
+    (HOURS[::-1].tz_localize(None), "row 0 of .*, its index says 2024-01-01 02:00"),
+    (pd.DatetimeIndex([HOURS[0], HOURS[1], pd.NaT]), "row 2 of .*, its index says no time"),
+    (pd.Index([0, 2, 1]), "must ascend as the candles do, it does not"),
+]
+
+
+def indexed(index: Any, kind: str) -> Any:
+    table = pd.DataFrame({"position": [0, 1, 0], **dict.fromkeys(LEVELS, 1.0)}, index=index)
+    return table if kind == "table" else {"position": table["position"], **dict.fromkeys(LEVELS, 1.0)}
+
+
+@pytest.mark.parametrize("kind", ["table", "columns"])
+@pytest.mark.parametrize(("index", "said"), OTHER_ROWS, ids=["moved", "turned", "naive", "no time", "numbers"])
+def test_rows_of_other_candles_are_refused(index: Any, said: str, kind: str) -> None:
+    with pytest.raises(UsageError, match=rf"strategy 'demo': .*{said}.*\nrows are taken by their place"):
+        read_rows(indexed(index, kind), 3, "demo", times=TIMES)
+
+
+@pytest.mark.parametrize("kind", ["table", "columns"])
+@pytest.mark.parametrize("index", [HOURS, HOURS.as_unit("s"), HOURS.tz_convert("Europe/Berlin"),
+                                   HOURS.tz_localize(None), None, [5, 6, 7], ["c", "b", "a"]])  # fmt: skip
+def test_rows_of_these_candles_are_read(index: Any, kind: str) -> None:
+    assert read_rows(indexed(index, kind), 3, "demo", times=TIMES).position.tolist() == [0, 1, 0]
+
+
+def test_an_indicator_may_be_of_other_moments() -> None:
+    daily = pd.Series([1.0, 2.0, 3.0], index=HOURS.shift(1))
+    assert len(read_rows(indexed(HOURS, "columns") | {"daily": daily}, 3, "demo", times=TIMES)) == 3
+
+
+def test_a_column_that_was_moved_by_its_index_ends_the_run() -> None:
+    def entry(candles: Any) -> dict[str, Any]:
+        close = candles.to_pandas()["close"]
+        moved = (close > close.shift(1)).astype(int).shift(1, freq="15min")  # meant to act one candle later
+        return {"position": moved, "price_take_profit": close * 1.01, "price_stop_loss": close * 0.99,
+                "minute_estimated_time": 60}  # fmt: skip
+
+    with pytest.raises(UsageError, match="row 0 of the column position of get_signals must be of the candle"):
+        run(entry, interval="15m", frame=("2024-01-01", "2024-01-02"))
 
 
 @pytest.mark.parametrize("kind", [list, np.array, pd.Series, tuple])

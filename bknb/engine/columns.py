@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ..domain.formatting import utc_text
 from ..errors import UsageError
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 INVALID: Final = 2
 """The code of a position that is none of 1, 0, -1 and NaN."""
+_PER_MS: Final = {"ms": 1, "us": 1_000, "ns": 1_000_000}
 
 
 @lru_cache(maxsize=16)
@@ -68,6 +70,45 @@ def numbers(column: Any, count: int, what: str, name: str) -> NDArray[np.float64
             "keep every row (no dropna): where nothing is to be done the position is 0"
         )
     return values
+
+
+def check_index(column: Any, times: NDArray[np.int64], what: str, name: str) -> None:
+    """See that the rows of a pandas object are those of the candles, which they are taken for by their place.
+
+    Moments are compared with the open times of the candles, numbers must ascend; other labels say nothing of an order.
+
+    Parameters
+    ----------
+    column
+        Anything; only a DataFrame or a Series has an index.
+    times : ndarray of int64, shape (n,)
+        Open times, UTC ms.
+    what, name
+        What is indexed, and the strategy.
+
+    Raises
+    ------
+    UsageError
+        When a row is of another moment than the candle of its place, or rows are not in ascending order.
+    """
+    index: Any = getattr(column, "index", None)
+    if not hasattr(index, "dtype") or len(index) != len(times):
+        return
+    advice = "rows are taken by their place: keep the order of the candles and the index of candles.to_pandas()"
+    if index.dtype.kind == "M":
+        if np.array_equal(index.asi8, times // 1_000 if index.unit == "s" else times * _PER_MS[index.unit]):
+            return  # the fast way, as a sweep comes here with each of its combinations
+        moments = index.to_numpy(dtype="datetime64[ms]").astype(np.int64)
+        if (other := np.flatnonzero(moments != times)).size:
+            row = int(other[0])
+            got = "no time" if index[row] != index[row] else utc_text(int(moments[row]))
+            raise UsageError(
+                f"strategy {name!r}: row {row} of {what} must be of the candle that opens at "
+                f"{utc_text(int(times[row]))}, its index says {got}\n"
+                f"{advice}; where another index is meant, return {what} without one: .reset_index(drop=True)"
+            )
+    elif index.dtype.kind in "iuf" and not index.is_monotonic_increasing:
+        raise UsageError(f"strategy {name!r}: the index of {what} must ascend as the candles do, it does not\n{advice}")
 
 
 def flags(column: Any, count: int, what: str, name: str, *, meaning: str) -> NDArray[np.bool_]:

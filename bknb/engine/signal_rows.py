@@ -11,7 +11,7 @@ import numpy as np
 
 from ..domain.tick_grid import NEARLY, round_down, round_up, tick_ratio
 from ..errors import UsageError
-from .columns import INVALID, constant, flags, no_flags, numbers, positions
+from .columns import INVALID, check_index, constant, flags, no_flags, numbers, positions
 from .row_exits import EXIT_COLUMNS, RowExits, read_exits, refused_column, sorted_ladders
 
 if TYPE_CHECKING:
@@ -155,17 +155,17 @@ def _rounded(
     return result
 
 
-def read_rows(answer: object, count: int, name: str) -> SignalRows:
+def read_rows(answer: object, count: int, name: str, *, times: NDArray[np.int64] | None = None) -> SignalRows:
     """What ``get_signals`` returned for ``count`` candles, as columns.
 
     Columns besides the known ones are left alone, so that a DataFrame may carry its indicators, unless their names are
     nearly those of known ones, or of what only ``manage`` can do. A scalar holds for all rows. A row that contradicts
-    itself is rejected when it is asked.
+    itself is rejected when it is asked. An index is compared with ``times``, the open times of the candles (UTC ms).
 
     Raises
     ------
     UsageError
-        When it is no table, a column is missing or misspelt, or a length is wrong.
+        When it is no table, a column is missing or misspelt, a length is wrong, or rows are of other candles.
 
     Examples
     --------
@@ -190,6 +190,12 @@ def read_rows(answer: object, count: int, name: str) -> SignalRows:
         )
     if len(present) > len(_REQUIRED) and (why := refused_column(tuple(present), _KNOWN)) is not None:
         raise UsageError(f"strategy {name!r}: {why}")
+    if times is not None:
+        if is_frame:
+            check_index(table, times, "the table of get_signals", name)
+        else:
+            for column in _KNOWN.intersection(table):
+                check_index(table[column], times, f"the column {column} of get_signals", name)
     columns = {
         column: numbers(table[column], count, column, name) if column in present else constant(math.nan, count)
         for column in (*_REQUIRED[1:], "price_open")

@@ -78,7 +78,7 @@ def signal_rows(strategy: Strategy, candles: Candles, params: Mapping[str, Any] 
         ) from error
     from .signal_rows import read_rows
 
-    return read_rows(answer, len(candles), strategy.name)
+    return read_rows(answer, len(candles), strategy.name, times=candles.timestamp)
 
 
 class Windowed:
@@ -125,7 +125,8 @@ class Windowed:
     def _rows(self, candles: Candles) -> SignalRows:
         from .signal_rows import read_rows
 
-        rows = read_rows(self._get_signals(candles, **self._params), len(candles), self._name)
+        answer = self._get_signals(candles, **self._params)
+        rows = read_rows(answer, len(candles), self._name, times=candles.timestamp)
         self.leaves = leaving_rows(rows, self._name, self._interval, self._manage_interval)
         return rows
 
