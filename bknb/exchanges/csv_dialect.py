@@ -131,20 +131,7 @@ def dialect_of(
     rows = [[field.strip() for field in _fields(line, parting)] for line in lines[above:] if line.strip()]
     header = 0 if names is not None else _header(rows)
     values = rows[header:]
-    fields = [field for row in values for field in row[1:]]
-    notes: tuple[str, ...] = ()
-    if thousands is not None:
-        mark = _decimal_beside(thousands, decimal)
-    elif decimal is not None:
-        mark = decimal
-    elif parting != "," and any(_DAY_FIRST.fullmatch(field) for row in values[:1] for field in row):
-        mark = _decimal_where_days_come_first(fields, file)
-    else:
-        mark = _decimal(fields, file)
-        if mark == "." and parting in (";", "\t") and _may_be_thousands(fields):
-            point = _first_point(fields)
-            told = f"the point in {point!r} was read as a decimal mark; where it stands between thousands"
-            notes = (f'{file}: {told}: thousands="."',)
+    mark, notes = _decimal_mark(values, parting, file, decimal=decimal, thousands=thousands)
     first = tuple(values[0]) if values else ()
     if not header and names is None and len(first) == len(expected):
         names = expected
@@ -169,6 +156,24 @@ def dialect_of(
         names=columns,
         first=first,
     )
+
+
+def _decimal_mark(
+    values: Sequence[Sequence[str]], parting: str, file: Path, *, decimal: str | None, thousands: str | None
+) -> tuple[str, tuple[str, ...]]:
+    """What stands before the decimals of numbers, and what was decided about that."""
+    if thousands is not None:
+        return _decimal_beside(thousands, decimal), ()
+    if decimal is not None:
+        return decimal, ()
+    fields = [field for row in values for field in row[1:]]
+    if parting != "," and any(_DAY_FIRST.fullmatch(field) for row in values[:1] for field in row):
+        return _decimal_where_days_come_first(fields, file), ()
+    mark = _decimal(fields, file)
+    if mark != "." or parting not in (";", "\t") or not _may_be_thousands(fields):
+        return mark, ()
+    told = f"the point in {_first_point(fields)!r} was read as a decimal mark; where it stands between thousands"
+    return mark, (f'{file}: {told}: thousands="."',)
 
 
 def _head(file: Path) -> tuple[bytes, bool]:
