@@ -106,8 +106,8 @@ def test_a_broker_that_raises_when_it_is_told_of_a_minute_holds_up_no_watch(erro
     with Told() as heard:
         result = live(10, 70, broker=broker, quantity=1.0)
     assert result.trades["close_reason"].tolist() == ["stop_loss"]
-    (told,) = [event.message for event in heard if "could not work on a minute" in event.message]
-    assert told == f"BrokerError: paper could not work on a minute of X: {error.__name__}: no market"
+    (told,) = [event.message for event in heard if event.message.startswith("BrokerError: paper did not take")]
+    assert told == f"BrokerError: paper did not take the newest minute: {error.__name__}: no market"
 
 
 @pytest.mark.parametrize(("state", "actions"), [(Opening, ["cancelled"]), (Holding, ["opened", "closed"])])
