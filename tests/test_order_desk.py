@@ -932,6 +932,39 @@ def test_a_quantity_that_cannot_be_worked_out_is_asked_for_once_and_its_entry_co
     assert [order.quantity for order in life.broker.orders.values()] == [sent["quantity"]] == [2.0]
 
 
+def test_an_entry_whose_quantity_could_not_be_worked_out_has_not_left():
+    left = []
+
+    async def play(life):
+        await life.become(ordering())
+        left.append(life.desk.has_left(ordering().signal))
+
+    for quantity in (lambda signal: 1 / 0, 2.0):
+        life = Life(quantity=quantity)
+        life.live(lambda: play(life))  # noqa: B023 -- played at once
+    assert left == [False, True]
+
+
+def test_what_the_record_has_ended_and_the_broker_has_not_is_unsettled_until_a_candle_fills_it():
+    life, found = Life(broker=PaperBroker()), []
+
+    async def play():
+        for minute, event in ((2, opened()), (5, closed())):
+            found.append(life.desk.unsettled)
+            await life.receive(event)
+            found.append(life.desk.unsettled)
+            life.desk.saw(candle(minute + 10, 101.0))
+            assert await life.desk.settle(5.0)
+        found.append(life.desk.unsettled)
+        await life.receive(scheduled("b", at=19))
+        found.append(life.desk.unsettled)  # what rests in both does not differ
+
+    life.live(play)
+    entry, close = (f"the order to {what} 'a' ({side} 2 BTCUSDT, {id_}) is accepted" for what, side, id_ in
+                    (("open", "buy", ENTRY), ("close", "sell", closing())))  # fmt: skip
+    assert found == ["", entry, "", close, "", ""]
+
+
 def test_a_failing_problem_listener_does_not_stop_the_desk():
     life = Life(broker=script(place=["refuse"]))
     life.desk._on_problem = lambda kind, text: 1 / 0

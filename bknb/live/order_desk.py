@@ -196,8 +196,11 @@ class OrderDesk:
         return postponed(state, self._signals, now=now, late_after_ms=self._late_after_ms)
 
     def has_left(self, signal: ScheduledSignal) -> bool:
-        """Whether the entry order of a signal may be on its way to the broker, or there."""
-        return any_left(self._signals.get(key_of(signal), ()))
+        """Whether the entry order of a signal may be on its way to the broker, or there.
+
+        One whose quantity could not be worked out is rejected here, and never leaves; its quantity is 0.
+        """
+        return any_left(order for order in self._signals.get(key_of(signal), ()) if order.quantity > 0.0)
 
     async def work_out(self, state: State | None, events: Iterable[Event]) -> None:
         """Ask the function of the quantity about new signals, before :meth:`follow` makes their orders."""
@@ -334,6 +337,24 @@ class OrderDesk:
                 return f"{order_text(part[-1])}: more was closed than was to be; less is held than the record says"
         hangs = self._pauses.in_a_row(orders[0].key) >= self._max_unknown_answers
         return self._hanging_text(orders) if hangs else ""
+
+    @property
+    def unsettled(self) -> str:
+        """What the record has filled or ended and the broker is still to carry out, as a sentence; empty: nothing.
+
+        What rests in both is not named, nor is what cannot be carried out: that is a :attr:`disagreement`.
+        """
+        for key, orders in self._signals.items():
+            if key in self._saved.over:
+                continue
+            over = orders[0].ended_at is not None
+            for order in orders:
+                if not order.done and (over or order.opened_at is not None):
+                    return f"{order_text(order)} is {order.status}"
+            if over and left_open(orders) and not given_up(orders):
+                side = "sell" if orders[0].side == "buy" else "buy"
+                return f"{side} {plain_number(left_open(orders))} {self._symbol} to close {key[0]!r} is not ordered yet"
+        return ""
 
     @property
     def _by_hand(self) -> str:
