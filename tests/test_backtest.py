@@ -80,12 +80,13 @@ def test_stop_watches_the_position_to_its_end_and_stop_now_leaves_it():
         tasks = []
         asked = threading.Event()
 
-        def get_signal(price, now=now, tasks=tasks, asked=asked):
+        def on_open(event, now=now, tasks=tasks, asked=asked):
             assert asked.wait(10)
             tasks[0].stop(now=now)
-            return eager(price)
 
-        tasks.append(bknb.Backtest.background("BTCUSDT", strategy=get_signal, **CALL))
+        name = f"stopped {now}"
+        bknb.add_strategy(name, interval="1h", get_signal=eager, callbacks={"on_open": on_open})
+        tasks.append(bknb.Backtest.background("BTCUSDT", strategy=name, **CALL))
         asked.set()
         result = tasks[0].result(timeout=20)
         assert result.stopped

@@ -21,6 +21,7 @@ from worlds import MODELS, SETTINGS, walk
 
 import bknb
 from bknb import Close
+from bknb.domain import managing
 from bknb.live.by_hand import Flatten
 from bknb.stores.file_store import FileStore
 from bknb.stores.memory_store import MemoryStore
@@ -140,6 +141,30 @@ def test_a_stop_that_is_reached_closes_at_the_market() -> None:
     assert answers[0].startswith("closes long X")
     assert result.trades["close_reason"].tolist() == ["stop_loss"]
     assert result.trades["price_close"].tolist() == [99.7]
+
+
+def test_a_planned_move_that_cannot_be_carried_out_is_told_once_and_keeps_back_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = managing.moved_book
+
+    def moved_book(state: Any, book: Any, move: bknb.Move, *, when: int, **more: Any) -> Any:
+        if move.price_stop_loss == 90.0:
+            raise ArithmeticError("a fault")
+        return real(state, book, move, when=when, **more)
+
+    monkeypatch.setattr(managing, "moved_book", moved_book)
+
+    def decide(task: Any) -> None:
+        monkeypatch.undo()
+        task.move(price_stop_loss=90.0)
+        monkeypatch.setattr(managing, "moved_book", moved_book)
+        task.move(price_stop_loss=91.0)
+
+    result, _, _ = play({5.5: decide})
+    moved = [event for event in result.run_record.records.positions if isinstance(event, bknb.Moved)]
+    assert [(event.when, event.price_stop_loss) for event in moved] == [(at(6), 91.0)]
+    assert [(failure.kind, failure.count) for failure in result.errors] == [("strategy", 1)]
 
 
 WAITING = {"side": "long", "price_open": 99.0, "price_stop_loss": 95.0}

@@ -17,7 +17,7 @@ from bknb.domain.execution import Entry, Minute, execution_model
 from bknb.domain.fills import DUST
 from bknb.domain.position_book import PositionOrder, new_book
 from bknb.domain.position_money import held
-from bknb.domain.signal import Closed, OpenSignal, ScheduledSignal, Signal, sign_of
+from bknb.domain.signal import Cancelled, Closed, OpenSignal, ScheduledSignal, Signal, sign_of
 from bknb.errors import InvalidTransition
 
 HEAD = """
@@ -251,6 +251,13 @@ def test_a_stop_takes_an_order_back_and_the_position_before_it_still_leaves() ->
     assert found.commands == (life.Release("next"),)
     alone = life.step(replace(state, ending=None, last_id="mine"), life.Halt(60_000, 100.0), PESSIMISTIC)
     assert alone.state == life.Flat(last_id="mine")
+
+
+@pytest.mark.parametrize("state", [life.Opening(signal=WAITS, not_before=0), life.Waiting(signal=WAITS)])
+def test_what_is_taken_back_has_the_note_of_who_took_it_back(state: life.Opening | life.Waiting) -> None:
+    (end,) = life.step(state, life.Halt(60_000, 100.0, "manual", "enough"), PESSIMISTIC).events
+    assert isinstance(end, Cancelled)
+    assert (end.reason, end.note) == ("manual", "enough")
 
 
 @pytest.mark.parametrize("allowed", [True, False])

@@ -251,15 +251,14 @@ class Unreachable(PaperBroker):
 
 def test_stop_takes_back_an_order_that_has_not_left() -> None:
     tasks: list[live_runs.LiveTask] = []
-    signal, broker = once(10), PaperBroker()
+    broker = PaperBroker()
 
-    def get_signal(when: Any, price: float) -> dict[str, Any] | None:
-        if when.minute == 10:
-            tasks[0].stop()  # before the order of this answer is there
-        return signal(when, price)
+    def quantity(_: Any) -> float:
+        tasks[0].stop()  # it was decided, and its order is being worked out
+        return 1.0
 
     clock = HeldClock(ORIGIN, hold_at=ORIGIN + 5 * MINUTE)
-    tasks.append(start(get_signal, clock=clock, until=None, broker=broker, quantity=1.0))
+    tasks.append(start(once(10), clock=clock, until=None, broker=broker, quantity=quantity))
     clock.freed.set()
     result = tasks[0].result(20)
     assert [event.action for event in result.events] == ["cancelled"]
@@ -273,29 +272,67 @@ def test_stop_takes_back_an_order_that_has_not_left() -> None:
 def test_without_a_broker_stop_meets_an_order_as_in_a_backtest(entry: str, away: float) -> None:
     """Nobody carries out orders, so one that was decided has left at its moment; what waits is cancelled."""
     stops: list[Any] = []
+    bknb.add_risk("all", validations=[lambda request: True], callbacks={"on_allowed": lambda request: stops[0]()})
 
     def get_signal(when: Any, price: float) -> dict[str, Any] | None:
         if when.minute != 10:
             return None
-        stops[0]()
         levels = {"price_take_profit": price * 1.3, "price_stop_loss": price * 0.8, "minute_estimated_time": 5}
         return {"position": "long", **levels} | (
             {} if entry == "market" else {"entry": entry, "price_open": price * (1 + away)}
         )
 
-    strategy = bknb.add_strategy("w", interval="1m", get_signal=get_signal)
+    strategy = bknb.add_strategy("w", interval="1m", risk="all", get_signal=get_signal)
+    run, result = in_both(strategy, stops)
+    assert story(result) == story(run.records)
+    assert run.records.rejected == []
+    assert run.records.events
+
+
+def in_both(strategy: Any, stops: list[Any], **options: Any) -> tuple[BacktestRun, bknb.Result]:
+    """A strategy in a backtest and in a live run; ``stops`` has what stops the one that goes on."""
     plan = plan_backtest("BTCUSDT", strategy=strategy, exchange=source(walk(36)), frame=(ORIGIN, UNTIL),
                          settings=SETTINGS)  # fmt: skip
     run = BacktestRun(plan)
     stops.append(run.stop)
     asyncio.run(run.through())
     clock = HeldClock(ORIGIN, hold_at=ORIGIN + 5 * MINUTE)
-    task = start(strategy, clock=clock, until=None)
+    task = start(strategy, clock=clock, until=None, **options)
     stops[0] = task.stop
     clock.freed.set()
-    assert story(task.result(20)) == story(run.records)
-    assert run.records.rejected == []
-    assert run.records.events
+    return run, task.result(20)
+
+
+@pytest.mark.parametrize("execution", ["pessimistic", "vwap"])
+@pytest.mark.parametrize("who", ["strategy", "risk profile", "manager"])
+def test_what_is_answered_after_a_stop_opens_nothing(who: str, execution: str) -> None:
+    """The stop comes while the answer is being thought about: nothing is sent to the broker for it."""
+    stops: list[Any] = []
+
+    def stopping(name: str) -> bool:
+        if name == who:
+            stops[0]()
+        return True
+
+    def get_signal(when: Any, price: float) -> dict[str, Any] | None:
+        signal = once(10, minute_estimated_time=20)(when, price)
+        return signal if signal is not None and stopping("strategy") else None
+
+    def manage(position: Any) -> Any:
+        return bknb.Add(1.0) if position.minutes == 5 and stopping("manager") else None
+
+    bknb.add_risk("all", validations=[lambda request: stopping("risk profile")])
+    strategy = bknb.add_strategy("w", interval="1m", execution=execution, risk="all", manage=manage,
+                                 get_signal=get_signal)  # fmt: skip
+    broker = PaperBroker()
+    run, result = in_both(strategy, stops, broker=broker, quantity=1.0)
+    rejected = result.run_record.records.rejected
+    assert [[reason.code for reason in event.reasons] for event in rejected] == [["stopped"]]
+    assert [event.when for event in rejected] == [event.when for event in run.records.rejected]
+    assert len(broker.orders) == (2 if who == "manager" else 0)  # the entry, and what closed it
+    assert broker.position("BTCUSDT") == 0.0
+    assert story(result) == story(run.records)
+    assert result.warnings == []
 
 
 def test_stop_does_not_take_back_an_order_that_has_left() -> None:
@@ -560,7 +597,7 @@ def test_a_rule_that_does_not_answer_holds_others_up_for_a_limited_time() -> Non
         held = asyncio.create_task(book.ask(Reserve(_candidate("a", "1"), ORIGIN, 100.0)))
         await asyncio.sleep(0)
         verdict = await asyncio.wait_for(book.ask(Reserve(_candidate("b", "2"), ORIGIN, 100.0)), 20)
-        assert verdict == (False, "the rules of 'few' were busy with other candidates for 0.01 s", 0)
+        assert verdict[:3] == (False, "the rules of 'few' were busy with other candidates for 0.01 s", 0)
         held.cancel()
 
     asyncio.run(scene())

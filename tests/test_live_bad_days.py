@@ -616,6 +616,25 @@ def test_a_stopped_run_with_a_position_of_which_nothing_comes_ends_and_says_so()
     assert [each.split()[0] for each in ends(again)] == ["time_expired"]
 
 
+def test_a_stopped_run_waits_for_its_broker_as_long_as_for_a_minute_and_says_what_is_left() -> None:
+    """No candle comes behind the one that closes the record, and a broker on paper fills by candles."""
+    clock, broker, tasks = SimulatedClock(at(10)), bknb.brokers.paper(), []
+    come = closed_by(clock, steps((-10, 40, 100.0), (40, 41, 90.0)))
+
+    def get_candles(*asked: Any) -> Any:
+        if tasks and at(30) <= clock.now() < at(31):
+            tasks[0].stop()
+        return come(*asked)
+
+    tasks.append(run_live(get_candles, asked_once(20, **LEVELS), clock, until=None, broker=broker, quantity=2.0))
+    result = tasks[0].result(timeout=20)
+    assert [each.split()[0] for each in ends(result)] == ["stop_loss"]
+    assert broker.position("X") == 2.0
+    assert at(51) <= clock.now() < at(53)
+    assert "carried out what the record says: the order to close" in result.warnings[-1]
+    assert "(sell 2 X, " in result.warnings[-1]
+
+
 def test_a_waiting_entry_is_cancelled_by_stop_although_the_exchange_is_dead() -> None:
     clock, reached = SimulatedClock(at(10)), threading.Event()
 

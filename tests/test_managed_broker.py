@@ -252,6 +252,41 @@ def test_an_entry_order_that_has_not_left_is_taken_back_by_hand(decide: Any) -> 
     assert (len(result.trades), broker.orders) == (0, {})
 
 
+def test_what_waits_can_be_cancelled_and_the_answers_say_so() -> None:
+    """A stop entry that has not left, then the position, then the position with an add that rests."""
+    entry = {"side": "long", "entry": "stop", "price_open": 101.0}
+    strategy = {"manage": lambda position: bknb.Add(1.0, price_open=90.0) if position.minutes == 2 else None}
+    look = lambda task: task.decisions  # noqa: E731 -- as the others
+    _, answers, _ = play({1.25: look, 1.5: lambda task: task.close(), 5.5: look, 8.5: look}, candles=rows(102, 103),
+                         signal=entry, broker=bknb.brokers.paper(), strategy=strategy)  # fmt: skip
+    assert answers[0] == "('cancel',)"
+    assert "the entry order of hand-X-20240101T0001 has not left\nuse cancel() to take it back" in answers[1]
+    assert answers[2:] == ["('cancel', 'activate')", "('close', 'reduce', 'move', 'cancel')"]
+
+
+@pytest.mark.parametrize("execution", ["pessimistic", "vwap"])
+def test_a_run_that_is_stopped_ends_when_its_broker_has_closed_what_the_record_has_closed(execution: str) -> None:
+    """A broker on paper fills at the next candle what the candle before it has closed in the record."""
+    entry, broker = {"side": "long", "price_stop_loss": 95.0}, bknb.brokers.paper()
+    result, _, task = play({5.5: lambda task: task.stop()}, candles=rows(100, 90), signal=entry, broker=broker,
+                           strategy={"execution": execution}, until=40)  # fmt: skip
+    assert result.trades["close_reason"].tolist() == ["stop_loss"]
+    assert (broker.position("X"), set(task.orders["status"])) == (0.0, {"filled"})
+    assert result.stopped
+    assert (result.warnings, result.errors) == ([], [])
+
+
+def test_what_the_broker_has_not_carried_out_at_the_end_of_a_run_is_told() -> None:
+    """The last candle before the end closes the record."""
+    entry, broker = {"side": "long", "price_stop_loss": 95.0}, bknb.brokers.paper()
+    result, _, _ = play({}, candles=rows(100, 90), signal=entry, broker=broker, until=7)
+    assert broker.position("X") == 2.0
+    (warning,) = result.warnings
+    assert warning.startswith("the run ended before paper carried out what the record says: the order to close ")
+    assert "(sell 2 X, " in warning
+    assert [failure.kind for failure in result.errors] == ["broker"]
+
+
 @pytest.mark.parametrize("minute", [1.5, 3.5])
 def test_an_entry_is_not_taken_back_with_a_note_that_cannot_be_saved(minute: float) -> None:
     entry = {"side": "long", "entry": "stop", "price_open": 101.0}

@@ -24,6 +24,7 @@ from .signal import (
     OpenSignal,
     PositionEvent,
     Reason,
+    Rejected,
     RiskRefused,
     Scheduled,
     ScheduledSignal,
@@ -31,6 +32,7 @@ from .signal import (
     sign_of,
 )
 from .states import (
+    STOPPED,
     Answer,
     Asking,
     Boundary,
@@ -87,8 +89,7 @@ def answered(
     ``earlier`` are events of the same answer, told before what comes of it; ``freed`` is the id of a signal whose place
     counts as free.
     """
-    last_id = state.last_id if isinstance(state, Flat) else state.signal.id
-    model = rules.model
+    last_id, model = state.last_id if isinstance(state, Flat) else state.signal.id, rules.model
     signal = on_grid(given.signal, rules.tick)
     reasons = broken_rules(signal, price=given.price, model=model, settings=rules.settings)
     if signal.id is not None and signal.id == last_id:
@@ -171,14 +172,15 @@ def _granted(state: Asking, rules: Rules) -> Step:
 
 def opened_holding(signal: OpenSignal) -> Holding:
     """A position that was opened just now."""
-    entry = signal.price_open
-    return Holding(signal=signal, highest=entry, lowest=entry, book=opened_book(signal))
+    return Holding(signal=signal, highest=signal.price_open, lowest=signal.price_open, book=opened_book(signal))
 
 
 def refusal(
     candidate: OpenSignal | ScheduledSignal, when: int, price: float, verdict: Verdict, rules: Rules
-) -> RiskRefused:
-    """The event for what the risk profile refused."""
+) -> RiskRefused | Rejected:
+    """The event for what the risk profile refused, or for what came too late."""
+    if verdict.stopped:
+        return rejection(rules, when, price, (STOPPED,), candidate)
     return RiskRefused(
         **labels(rules),
         when=when,
@@ -394,5 +396,5 @@ def opening_halt(state: Opening, given: Halt, rules: Rules) -> Step:
 
 
 def waiting_halt(state: Waiting, given: Halt, rules: Rules) -> Step:
-    """A stop takes a resting entry back."""
-    return cancel(state.signal, flat_after(state), given.when, given.price, given.reason, rules)
+    """A resting entry is taken back."""
+    return cancel(state.signal, flat_after(state), given.when, given.price, given.reason, rules, note=given.note)

@@ -25,8 +25,9 @@ from .managed_minute import without_adds
 from .moves import moved_book
 from .position_book import NEVER, PositionBook, PositionOrder, UnsizedPart, new_book, size_allowed
 from .position_money import average_price
-from .signal import Event, Reason, Rejected, RiskRefused, Signal, sign_of
+from .signal import Event, Reason, Rejected, Signal, sign_of
 from .states import (
+    STOPPED,
     Answer,
     AskingAdds,
     Flat,
@@ -40,6 +41,7 @@ from .states import (
     Waiting,
     earliest_fill,
     labels,
+    rejection,
 )
 from .story import story
 from .text import text_fault
@@ -68,7 +70,7 @@ def waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:
                 Reason("nothing_open", f"{text}; Cancel() takes it back, with a Signal behind it replaces it")
             )
     if signal is not None and not given.entries:
-        reasons.append(_STOPPED)
+        reasons.append(STOPPED)
     rejected = _rejected(given, reasons, rules)
     if cancelled is None:
         return Step(state, rejected)
@@ -92,7 +94,6 @@ _TWO_SIGNALS = Reason(
     "one Signal stands behind Close() or Cancel(), got another: there is one position at a time; leave one out",
 )
 _MOST_SHARE: Final = 1e9  # of the first size; sums of a few of these are floats that still have the first size in them
-_STOPPED = Reason("stopped", "the run opens nothing new: it was stopped or paused, so no Add and no Signal is taken")
 
 
 @dataclass
@@ -188,7 +189,7 @@ def _judge(judged: _Judged, answer: PositionAnswer, state: Holding, given: Manag
             elif judged.signal is not None:
                 reasons.append(_TWO_SIGNALS)
             elif not given.entries:
-                reasons.append(_STOPPED)
+                reasons.append(STOPPED)
             else:
                 judged.signal = answer
         case _ if closed:
@@ -261,7 +262,7 @@ def _judge_add(judged: _Judged, answer: Add, state: Holding, given: Managed, rul
         text = f"the position has {count} adds already, max_adds = {most}"
         reasons.append(Reason("add_limit", f"{text}; {allow('max_adds', max(2 * most, 10))}"))
     if not given.entries:
-        reasons.append(_STOPPED)
+        reasons.append(STOPPED)
     if len(reasons) > before:
         return
     sign = sign_of(state.signal.position)
@@ -356,11 +357,14 @@ def _reserve(asking: AskingAdds) -> Reserve:
 def adds_verdict(state: AskingAdds, given: Verdict, rules: Rules) -> Step:
     """The decision of the risk profile on an add."""
     add, left, granted, earlier = state.adds[0], state.adds[1:], state.granted, state.earlier
+    if given.stopped:
+        wanted = [Add(each.share, price_open=each.price_open) for each in (*granted, *state.adds)]
+        rejected = rejection(rules, state.when, state.price, (STOPPED,), wanted)
+        return _ordered(state.holding, state.parts, (), state.when, state.price, rules, (*earlier, rejected))
     if given.allowed:
         granted = (*granted, add)
     else:
-        refused: RiskRefused = refusal(state.holding.signal, state.when, state.price, given, rules)
-        earlier = (*earlier, refused)
+        earlier = (*earlier, refusal(state.holding.signal, state.when, state.price, given, rules))
     if left:
         asking = msgspec.structs.replace(state, adds=left, granted=granted, earlier=earlier)
         return Step(asking, (), (_reserve(asking),))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -203,11 +203,22 @@ class Boundary(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The decision of the risk profile on the candidate, its note, and how many places were taken."""
+    """The decision of the risk profile on a candidate.
+
+    Attributes
+    ----------
+    allowed, note
+        Whether it may be opened, and why not.
+    open_positions
+        How many places were taken.
+    stopped
+        The profile allowed it, and by then the run opened nothing new any more.
+    """
 
     allowed: bool
     note: str = ""
     open_positions: int = 0
+    stopped: bool = False
 
 
 class SkippedMinutes(NamedTuple):
@@ -229,7 +240,10 @@ HaltReason: TypeAlias = Literal["stopped", "disagreement", "manual"]
 
 
 class Halt(NamedTuple):
-    """The run was stopped at moment ``when``, or its account at the broker differs from its record."""
+    """What waits is taken back at moment ``when`` (UTC ms).
+
+    The run was stopped, its account at the broker differs from its record, or it was decided by hand.
+    """
 
     when: int
     price: float
@@ -339,6 +353,13 @@ def earliest_fill(given: Answer | Boundary | Managed) -> int:
     if given.decided_at is None or given.decided_at <= given.when + MINUTE_MS:
         return given.when
     return given.decided_at
+
+
+STOPPED: Final = Reason(
+    "stopped",
+    "the run opens nothing new: it was stopped or paused, or its account differs from its record, so no Add and no "
+    "Signal is taken",
+)
 
 
 def rejection(rules: Rules, when: int, price: float, reasons: tuple[Reason, ...], signal: object) -> Rejected:

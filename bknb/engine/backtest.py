@@ -238,6 +238,7 @@ class BacktestRun:
             records=self.records,
             silent=self._silent,
             decided_at=self._decided_at,
+            may_open=lambda: not self._no_entries,
         )
 
     def _decided_at(self, when: int, order: OrderRole) -> int | None:

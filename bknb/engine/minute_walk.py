@@ -238,7 +238,7 @@ class MinuteWalk:
                 after = due - 1
                 continue
             if manage_at is not None and manage_at <= moment:
-                await loop.manage(manage_at, self._close_before(index), entries=not stopping())
+                await loop.manage(manage_at, self._close_before(index))
                 after = manage_at - 1 if loop.rules.model.fills_at_open else manage_at
                 continue
             if index >= self.count:

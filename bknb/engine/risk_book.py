@@ -21,6 +21,11 @@ Place: TypeAlias = tuple[str, str, str]
 """Symbol, strategy and id of the signal that holds a place; ids alone may repeat between strategies."""
 
 
+def always() -> bool:
+    """True: a run that nobody stops may always open something."""
+    return True
+
+
 class RiskBook:
     """The places taken in one risk profile, shared by every strategy that uses it.
 
@@ -50,8 +55,11 @@ class RiskBook:
         """Replace the risk profile, the places stay; a candidate waits at most so long for others to be checked."""
         self.risk, self._wait_seconds = risk, wait_seconds
 
-    async def ask(self, command: Reserve) -> Verdict:
-        """Ask every rule in order about a candidate, and take its place when all allow it."""
+    async def ask(self, command: Reserve, *, may_open: Callable[[], bool] = always) -> Verdict:
+        """Ask every rule in order about a candidate, and take its place when all allow it.
+
+        Where ``may_open`` says by then that the run opens nothing any more, no place is taken.
+        """
         candidate = command.candidate
         try:
             async with limited_to(self._wait_seconds):
@@ -73,6 +81,8 @@ class RiskBook:
                 size=command.size,
             )
             note = await self._refusal(request)
+            if note is None and not may_open():
+                return Verdict(allowed=False, open_positions=len(others), stopped=True)
             if note is None and not command.add:
                 self.take(place)
             elif note is None and (mine := self.places.get(_key(place))) is not None:  # who adds has its place

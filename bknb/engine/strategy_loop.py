@@ -18,6 +18,7 @@ from ..domain.lifecycle import (
     Answer,
     Asking,
     Boundary,
+    Entering,
     Flat,
     Holding,
     Input,
@@ -27,6 +28,7 @@ from ..domain.lifecycle import (
     SkippedMinutes,
     State,
     Step,
+    Verdict,
     Waiting,
     due,
     rejection,
@@ -34,7 +36,7 @@ from ..domain.lifecycle import (
 )
 from ..domain.position_view import HeldPosition, position_view
 from ..domain.signal import Event, Signal
-from ..domain.states import labels
+from ..domain.states import STOPPED, labels
 from ..domain.validation import read_answer
 from ..errors import NotEnoughData, StateError
 from ..events import messages, subjects
@@ -44,20 +46,19 @@ from .call_by_name import Manage
 from .callback_names import callback_names
 from .records import Failure, FailureKind, Records
 from .registry import Strategy
-from .risk_book import RiskBook
+from .risk_book import RiskBook, always
 
 if TYPE_CHECKING:
     from ..market.window import Window
 
 
 class _ManageQuestion(NamedTuple):
-    """A question to ``manage``: whom to ask, about what, average price, last close, whether entries are taken."""
+    """A question to ``manage``: whom to ask, about what, average price, last close."""
 
     ask: Manage
     position: HeldPosition
     price: float
     close: float
-    entries: bool
 
 
 def _at_once(_moment: int, _order: OrderRole) -> None:
@@ -90,6 +91,8 @@ class StrategyLoop:
         Called with a moment (UTC ms) and ``"exit"`` or ``"entry"``, for what is decided then; returns the time of the
         clock (UTC ms) at which that was known, or ``None``: at that moment. More than a minute later is late: the order
         fills in the first candle that opens at or after that time.
+    may_open
+        Whether something new may be opened now; asked when the strategy, and when its risk profile, has answered.
     """
 
     def __init__(
@@ -106,19 +109,19 @@ class StrategyLoop:
         on_event: Callable[[Event], None] | None = None,
         silent: bool = False,
         decided_at: Callable[[int, OrderRole], int | None] = _at_once,
+        may_open: Callable[[], bool] = always,
     ) -> None:
         self.rules = rules
         self.strategy = strategy
-        self.window = window
-        self.book = book
+        self.window, self.book = window, book
         self.state: State = Flat() if state is None else state
         self.records = records
         self.now = 0  # the moment or minute that is being worked on, UTC ms
         self.last_managed = 0  # the last moment at which manage was asked, UTC ms
         self.thinking = 0  # odd while a question is being answered; grows with each, so that a long one is recognised
         self.silent = silent
-        self._save, self._follow = save, follow
-        self._on_event, self.decided_at = on_event, decided_at
+        self._save, self._follow, self._on_event = save, follow, on_event
+        self.decided_at, self._may_open = decided_at, may_open
         self._asking_task: asyncio.Task[object] | None = None
         self._abandoned = False
         self._left_out = False  # whether the last answer was about what had been changed by hand meanwhile
@@ -201,7 +204,7 @@ class StrategyLoop:
         else:
             await self._managed(answer, when, price, about)
 
-    async def manage(self, when: int, close: float, *, entries: bool = True, patient: bool = False) -> None:
+    async def manage(self, when: int, close: float, *, patient: bool = False) -> None:
         """Ask the strategy about what is open or waits, and act on its answer.
 
         Where that is changed by hand meanwhile, the answer is left out and the strategy is asked about what there is.
@@ -213,8 +216,6 @@ class StrategyLoop:
         close
             The last close before it (quote currency): moved levels are judged against it. It stands in for the average
             price where there are too few candles for one, as at the beginning of a market or after a hole.
-        entries
-            Whether adds and new signals are taken.
         patient
             As for :meth:`ask`, which raises the same.
         """
@@ -227,7 +228,7 @@ class StrategyLoop:
                 assert isinstance(state, Holding | Waiting)  # nothing else is managed  # noqa: S101
                 price = self._average_or(close, when, patient=patient)
                 position = position_view(state, when, price, self.rules)
-                await self.ask(when, patient=patient, about=_ManageQuestion(ask, position, price, close, entries))
+                await self.ask(when, patient=patient, about=_ManageQuestion(ask, position, price, close))
                 known = self.known_at
                 if not self._left_out or known is None or known > when:
                     return
@@ -257,7 +258,9 @@ class StrategyLoop:
     async def _managed(self, answer: object, when: int, price: float, about: _ManageQuestion) -> None:
         answers, faults, text = read_answers(answer)
         decided_at, entry_at = self.decided_at(when, "exit"), self.decided_at(when, "entry")
-        await self.take(Managed(answers, price, when, about.close, faults, text, decided_at, entry_at, about.entries))
+        await self.take(
+            Managed(answers, price, when, about.close, faults, text, decided_at, entry_at, self._may_open())
+        )
 
     def abandon(self) -> None:
         """Cancel the question that is being answered; the slot passes without a signal."""
@@ -267,10 +270,11 @@ class StrategyLoop:
 
     async def _answered(self, answer: object, when: int, price: float) -> None:
         signal = read_answer(answer)
-        if isinstance(signal, Signal):
+        if isinstance(signal, Signal) and self._may_open():
             await self.take(Answer(when, price, signal, self.decided_at(when, "entry")))
         else:
-            await self.deliver((rejection(self.rules, when, price, (signal,), answer),))
+            reason = STOPPED if isinstance(signal, Signal) else signal
+            await self.deliver((rejection(self.rules, when, price, (reason,), answer),))
 
     def fail(self, kind: FailureKind, error: BaseException, when: int | None, *, emit: bool = True) -> None:
         """Count a failure and, unless it was told before, ``emit`` it on ``error``; the run goes on."""
@@ -290,14 +294,11 @@ class StrategyLoop:
 
     def _emit_failure(self, failure: Failure, text: str | None, when: int | None) -> None:
         if subjects.error.subscribed and not self.silent:
+            message = failure.message if text is None else text
             event = messages.ErrorEvent(
-                **labels(self.rules),
-                kind=failure.kind,
-                message=failure.message if text is None else text,
-                where=failure.where,
-                when=when,
+                **labels(self.rules), kind=failure.kind, message=message, where=failure.where, when=when,
                 count=failure.count,
-            )
+            )  # fmt: skip
             subjects.error.emit(event)
 
     # --- the life of the signal ---------------------------------------------------------------------------------
@@ -355,10 +356,11 @@ class StrategyLoop:
         except StateError as error:
             self.fail("state", error, None)
 
-    async def _verdict(self, book: RiskBook, request: Reserve) -> Input:
+    async def _verdict(self, book: RiskBook, request: Reserve) -> Verdict:
         token = current.set(self.context(request.when))
         try:
-            return await book.ask(request)
+            filled = isinstance(self.state, Entering)  # by a candle: it was opened before
+            return await book.ask(request, may_open=always if filled else self._may_open)
         finally:
             current.reset(token)
 

@@ -13,6 +13,7 @@ from .order_desk import OrderDesk
 from .outside_calls import broker_outside, quantity_outside
 from .plan import LivePlan
 from .reached import Reached
+from .sleeping import sleep_until
 
 
 class Account:
@@ -23,7 +24,7 @@ class Account:
     desk
         The orders, from the start of the run on; ``None`` without a broker.
     disagreement
-        Why nothing is opened: where the account is not what the record says; empty when it is.
+        Why nothing is opened: where the account is not what the record says; empty when it is. As of the last look.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Account:
 
     async def _rest(self, seconds: float) -> None:
         clock = self._plan.clock
-        await clock.sleep_until(clock.now() + round(seconds * 1000))
+        await sleep_until(clock, clock.now() + round(seconds * 1000), self._failures)
 
     def _on_problem(self, kind: str, message: str) -> None:
         if kind == "state":
@@ -81,10 +82,16 @@ class Account:
             desk.follow(event)
         desk.follow_state(state)
 
-    def differs(self) -> bool:
-        """Whether the account is not what the record says: then nothing is opened, and what is open is watched on."""
-        why = "" if self.desk is None else self.desk.disagreement
-        done = self._reached.done
+    def differs(self) -> str:
+        """Why the account is not what the record says, now; empty when it is.
+
+        While it differs nothing is opened, and what is open is watched on.
+        """
+        return "" if self.desk is None else self.desk.disagreement
+
+    def look(self) -> None:
+        """Tell where the account begins to differ from the record, or agrees again."""
+        why, done = self.differs(), self._reached.done
         if why and why != self.disagreement:
             self._failures.note("broker", "disagreement", why, done)
         if why and not self.disagreement:
@@ -92,4 +99,3 @@ class Account:
         elif self.disagreement and not why:
             self._records.warn(f"account and record agree; entries are asked for again from {utc_text(done)} on")
         self.disagreement = why
-        return bool(why)

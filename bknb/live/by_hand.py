@@ -34,12 +34,14 @@ from ..domain.lifecycle import (
     signals_of,
     step,
 )
+from ..domain.position_book import PlannedMove, PositionOrder
 from ..domain.position_view import HeldPosition, position_view
 from ..domain.signal import Moved, Rejected, Signal
 from ..engine.strategy_loop import StrategyLoop
-from ..errors import NotEnoughData, UsageError
+from ..errors import NotEnoughData, StateError, UsageError
 from .account import Account
 from .live_market import LiveMarket
+from .new_entries import NewEntries
 from .turn import Turn
 
 
@@ -87,6 +89,7 @@ class ByHand:
         self._began = asyncio.Event()
         self._over = False
         self._left_nothing = False  # at its end
+        self._broken: list[PlannedMove] = []  # moves that were tried and raised
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- from any thread ----------------------------------------------------------------------------------------
@@ -101,8 +104,10 @@ class ByHand:
         """What can be decided now, by name; may be another thing a moment later."""
         state = None if self._loop is None or self._over else self._loop.state
         match state:
-            case Holding(leaving=None):
-                return ("close", "reduce", "move")
+            case Holding(leaving=None) as held:
+                return ("close", "reduce", "move", "cancel") if _adds(held) else ("close", "reduce", "move")
+            case Opening() as opening if not self._account.has_left(opening):
+                return ("cancel",)
             case Waiting():
                 return ("cancel", "activate")
             case Flat():
@@ -119,18 +124,18 @@ class ByHand:
 
     # --- on the loop of the run ---------------------------------------------------------------------------------
 
-    def begin(self, loop: StrategyLoop, market: LiveMarket, account: Account, *, no_entries: Callable[[], str]) -> None:
+    def begin(self, loop: StrategyLoop, market: LiveMarket, account: Account, entries: NewEntries) -> None:
         """The state is restored: decisions are carried out from now on.
 
         Parameters
         ----------
         loop, market, account
             The state of the run, its clock and prices, and its orders at the broker.
-        no_entries
-            Says why nothing is opened at present, and what to do; empty when it is.
+        entries
+            Whether something may be opened at present.
         """
         self._loop, self._market = loop, market
-        self._account, self._no_entries = account, no_entries
+        self._account, self._entries = account, entries
         self._began.set()
 
     def end(self) -> None:
@@ -188,9 +193,7 @@ class ByHand:
             elif isinstance(state, Holding) and state.leaving is None:
                 instruction = Close(instruction.note)
             elif isinstance(state, Opening):
-                if self._account.has_left(state):
-                    raise UsageError(f"nothing is closed yet; {_there_is(loop)}")
-                instruction = Cancel(instruction.note)
+                return await self._take_back(loop, state, instruction.note, now, else_="nothing is closed yet")
             else:
                 return ""
         if isinstance(instruction, Cancel):
@@ -198,9 +201,9 @@ class ByHand:
         if instruction == "activate":
             return await self._activate(loop, state, now)
         if not isinstance(state, Holding):
-            raise UsageError(f"{_name(instruction)} needs an open position; {_there_is(loop)}")
+            raise UsageError(f"{_name(instruction)} needs an open position; {self._there_is(loop)}")
         if state.leaving is not None:
-            raise UsageError(f"{_name(instruction)} came too late; {_there_is(loop)}")
+            raise UsageError(f"{_name(instruction)} came too late; {self._there_is(loop)}")
         return await self._managed(loop, state, instruction, now)
 
     async def _managed(self, loop: StrategyLoop, state: Holding, instruction: Close | Reduce | Move, now: _Now) -> str:
@@ -239,12 +242,12 @@ class ByHand:
         return Managed(answers, price, now.when, close, faults, text, source="manual")
 
     async def _cancel(self, loop: StrategyLoop, state: State, instruction: Cancel, now: _Now) -> str:
-        if isinstance(state, Opening) and not self._account.has_left(state):
-            return await self._take_back(loop, state, instruction, now)
-        book = state.book if isinstance(state, Holding) and state.leaving is None else None
-        adds = [] if book is None else [order for order in book.orders if order.kind == "add"]
+        needs = "cancel needs an entry or an add that waits"
+        if isinstance(state, Opening):
+            return await self._take_back(loop, state, instruction.note, now, else_=needs)
+        adds = _adds(state) if isinstance(state, Holding) and state.leaving is None else []
         if not (isinstance(state, Waiting) or (isinstance(state, Holding) and adds)):
-            raise UsageError(f"cancel needs an entry or an add that waits; {_there_is(loop)}")
+            raise UsageError(f"{needs}; {self._there_is(loop)}")
         given = await self._given(state, instruction, now)
         _refuse(loop, step(state, given, loop.rules).events if isinstance(state, Waiting) else ())
         await loop.take(given)
@@ -252,31 +255,35 @@ class ByHand:
             return f"takes back {_waits(state)}"
         return f"takes back {len(adds)} add{'' if len(adds) == 1 else 's'} to {state.signal.id}"
 
-    async def _take_back(self, loop: StrategyLoop, state: Opening, instruction: Cancel, now: _Now) -> str:
-        if (fault := managing.note_fault(instruction.note)) is not None:
+    async def _take_back(self, loop: StrategyLoop, state: Opening, note: str, now: _Now, *, else_: str) -> str:
+        """Take back an entry order that has not left; else raise ``UsageError``, which begins with ``else_``."""
+        if (fault := managing.note_fault(note)) is not None:
             raise UsageError(f"cancel: {fault.text}")
         price, _ = await self._prices(state.signal.price_open)
-        await loop.take(Halt(now.when, price, "manual", instruction.note))
+        if self._account.has_left(state):  # asked last: it may have left meanwhile
+            raise UsageError(f"{else_}; {self._there_is(loop)}")
+        await loop.take(Halt(now.when, price, "manual", note))
         return f"takes back the entry order of {state.signal.id}, which has not left"
 
     async def _activate(self, loop: StrategyLoop, state: State, now: _Now) -> str:
         if not isinstance(state, Waiting):
-            raise UsageError(f"activate needs an entry that waits; {_there_is(loop)}")
-        self._may_open("activate")
+            raise UsageError(f"activate needs an entry that waits; {self._there_is(loop)}")
+        self._check_entries("activate")
         if self._account.desk is not None and state.signal.entry == "limit":
             raise UsageError(
                 f"activate needs an entry that is not at the broker; {_waits(state)} rests there as a limit order\n"
                 "take it back with cancel(), then open a Signal without price_open"
             )
         price, _ = await self._prices(state.signal.price_open)
+        self._check_entries("activate")
         await loop.take(Activate(now.when, price))
         return f"opens {_waits(state)} {now.fills}"
 
     async def _open(self, loop: StrategyLoop, instruction: Signal, now: _Now) -> str:
-        self._may_open("open")
+        self._check_entries("open")
         state = loop.state
         if not (isinstance(state, Flat) or (isinstance(state, Holding) and state.leaving is not None)):
-            raise UsageError(f"open needs nothing that is open or waits; {_there_is(loop)}")
+            raise UsageError(f"open needs nothing that is open or waits; {self._there_is(loop)}")
         answers, faults, _ = read_answers(instruction)
         if faults:
             raise UsageError(f"open needs a valid Signal: {faults[0].text}")
@@ -289,10 +296,12 @@ class ByHand:
         except NotEnoughData as error:
             text = f"open needs a price of {loop.rules.symbol}, and no candles of it have come yet"
             raise UsageError(f"{text}\ntry again after the next minute") from error
+        self._check_entries("open")
         given = Answer(now.when, price, signal)
         _refuse(loop, step(state, given, loop.rules).events)
         await loop.take(given)
         if signal.id not in {each.id for each in signals_of(loop.state)}:
+            self._check_entries("open")
             refused = loop.records.refused[-1]
             raise UsageError(f"open was refused by the risk profile {refused.risk!r}: {refused.note or 'no place'}")
         entry = "" if signal.price_open is None else f" with an entry at {signal.price_open:g}"
@@ -302,28 +311,42 @@ class ByHand:
         assert self._market is not None  # it began  # noqa: S101
         return await self._market.prices(otherwise)
 
-    def _may_open(self, name: str) -> None:
-        if reason := self._no_entries():
+    def _there_is(self, loop: StrategyLoop) -> str:
+        return _there_is(loop, self._account)
+
+    def _check_entries(self, name: str) -> None:
+        if reason := self._entries.refusal:
             raise UsageError(f"{name} needs a run that takes entries; {reason}")
 
     # --- for the run, in its turn -------------------------------------------------------------------------------
 
-    async def carry_out_planned(self, when: int) -> None:
-        """Carry out the moves that were planned for the moment ``when`` (UTC ms), or for one before it."""
-        for move in self._planned(when):
-            loop = self._loop
-            if loop is None or not isinstance(loop.state, Holding) or loop.state.leaving is not None:
-                return
-            price, close = await self._prices(loop.state.signal.price_open)
-            decided_at = loop.decided_at(when, "exit")
-            await loop.take(Managed((move,), price, when, close, decided_at=decided_at, source="manual"))
-
-    def _planned(self, when: int) -> tuple[Move, ...]:
+    def planned(self, when: int) -> list[PlannedMove]:
         """The moves by hand that are due at a moment (UTC ms), in their order; each is judged by itself."""
         state = None if self._loop is None else self._loop.state
         if not isinstance(state, Holding) or state.book is None:
-            return ()
-        return tuple(one.move for one in state.book.planned if one.due <= when)
+            return []
+        return [one for one in state.book.planned if one.due <= when and one not in self._broken]
+
+    async def carry_out_planned(self, one: PlannedMove, when: int) -> None:
+        """Carry out a planned move at a moment (UTC ms); one that raises is not tried again in this process.
+
+        Raises
+        ------
+        StateError, NotEnoughData
+            It has not happened: try it again.
+        """
+        loop = self._loop
+        if loop is None or not isinstance(loop.state, Holding) or loop.state.leaving is not None:
+            return
+        price, close = await self._prices(loop.state.signal.price_open)
+        given = Managed((one.move,), price, when, close, decided_at=loop.decided_at(when, "exit"), source="manual")
+        try:
+            await loop.take(given)
+        except (NotEnoughData, StateError):
+            raise
+        except Exception:
+            self._broken.append(one)
+            raise
 
 
 _OVER = "the run is over: what it holds is watched by nobody\nstart it again with the same store, then repeat this"
@@ -338,10 +361,18 @@ def _waits(state: Waiting) -> str:
     return f"the {signal.entry} entry of {signal.position} {signal.symbol} at {signal.price_open:g} ({signal.id})"
 
 
-def _there_is(loop: StrategyLoop) -> str:
+def _adds(state: Holding) -> list[PositionOrder]:
+    """The adds to a position that wait."""
+    return [] if state.book is None else [order for order in state.book.orders if order.kind == "add"]
+
+
+def _there_is(loop: StrategyLoop, account: Account) -> str:
     """What there is instead, and what can be done about it."""
     who = f"{loop.rules.strategy} on {loop.rules.symbol}"
     match loop.state:
+        case Opening(signal=signal) as opening if not account.has_left(opening):
+            text = f"the entry order of {signal.id} has not left"
+            return f"{who}: {text}\nuse cancel() to take it back"
         case Waiting() as waits:
             return f"{who} has {_waits(waits)}\nuse cancel() to take it back, activate() to open it at the market"
         case Opening(signal=signal):

@@ -73,5 +73,9 @@ class Callbacks:
         """Give what goes on beside the run so long to end, then give it up."""
         if self._beside:
             await asyncio.wait([*self._beside], timeout=seconds)
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Give up what goes on beside the run."""
         for task in [*self._beside]:
             task.cancel()

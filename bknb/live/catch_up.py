@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TypeGuard
 
 from ..domain.execution import Minute
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms, slot_after
-from ..domain.lifecycle import Flat, Halt, HaltReason, Holding, Opening, Waiting
+from ..domain.lifecycle import Flat, Halt, HaltReason, Holding, Opening, State, Waiting
 from ..engine.strategy_loop import StrategyLoop
 from .account import Account
 from .by_hand import ByHand
 from .controls import Controls
 from .failures import Failures
 from .live_market import LiveMarket
+from .new_entries import NewEntries
 from .plan import LivePlan
 from .reached import Reached
 from .record_keeping import RecordKeeping
@@ -27,8 +29,8 @@ class CatchUp:
     ----------
     plan, reached, loop, market
         The run, how far it has come, its state and its minutes.
-    account, controls
-        Whether something new may be opened.
+    account, controls, entries
+        The orders at the broker, whether the run was stopped, and whether something new may be opened.
     keeping
         Saves what is decided.
     by_hand
@@ -46,6 +48,7 @@ class CatchUp:
         reached: Reached,
         account: Account,
         controls: Controls,
+        entries: NewEntries,
         keeping: RecordKeeping,
         by_hand: ByHand,
         failures: Failures,
@@ -56,6 +59,7 @@ class CatchUp:
         self._reached = reached
         self._account = account
         self._controls = controls
+        self._entries = entries
         self._keeping = keeping
         self._by_hand = by_hand
         self._failures = failures
@@ -128,8 +132,10 @@ class CatchUp:
     async def _moment(self, when: int) -> None:
         """What the clock ends at a moment, what was decided by hand and by ``manage``, and the question of it."""
         await self.end_due(when)
-        with self._failures.left_out("strategy", when):
-            await self._by_hand.carry_out_planned(when)
+        for move in self._by_hand.planned(when):
+            with self._failures.left_out("strategy", when):
+                await self._by_hand.carry_out_planned(move, when)
+        self._account.look()
         await self._manage(when)
         await self._question(when)
 
@@ -174,34 +180,32 @@ class CatchUp:
 
     async def _manage(self, when: int) -> None:
         """Ask the strategy about what is open or waits, when it is time to."""
-        loop, plan, controls = self._loop, self._plan, self._controls
+        loop, plan = self._loop, self._plan
         known = loop.known_at
         if known is None or not _is_due(when, max(loop.last_managed, known - 1), plan.strategy.manages_every):
             return
         if not self._market.may_ask(when):
             return
         close = await self._market.close_at(when)
-        entries = not (controls.stopped or controls.paused or self._account.differs())
-        patient = plan.clock.now() < when + MINUTE_MS
         with self._failures.left_out("strategy", when):
-            await loop.manage(when, close, entries=entries, patient=patient)
+            await loop.manage(when, close, patient=plan.clock.now() < when + MINUTE_MS)
             return
         loop.last_managed = when  # it was asked, and what it answered cannot be carried out
 
     async def _question(self, when: int) -> None:
         """Ask the strategy at a moment, when it is time to."""
-        loop, plan, reached, controls = self._loop, self._plan, self._reached, self._controls
+        loop, plan, reached = self._loop, self._plan, self._reached
         due = _is_due(when, reached.last_asked, plan.strategy.interval)
         if not loop.rules.model.fills_at_open and loop.last_managed == when:
             due = False  # what ended at the average price of a moment frees the moments after it
-        if controls.stopped or not loop.is_free or not due:
+        if self._controls.stopped or not loop.is_free or not due:
             return
         if not self._market.may_ask(when):
             return  # closed, or so short after the opening that there is no price of this session yet
         late = plan.late_minutes
         before, reached.last_asked = reached.last_asked, when
         try:
-            if controls.paused or self._account.differs():
+            if not self._entries.are_taken():
                 pass  # not asked later either: a resumed run must not open what was not to be opened now
             elif late is not None and plan.clock.now() - when > late * MINUTE_MS:
                 age = (plan.clock.now() - when) // MINUTE_MS
@@ -217,24 +221,35 @@ class CatchUp:
 
     # --- at a stop or a disagreement ----------------------------------------------------------------------------
 
-    async def halt(self) -> None:
+    async def halt(self, reason: HaltReason) -> None:
         """Cancel what waits, entry or add, and an order that has not left for the broker, at a stop or a disagreement.
 
         Without a broker an order leaves when it is decided, as in a backtest.
         """
+        if not self._can_halt(self._loop.state):
+            return
+        when = self._reached.known
+        price: float | None = None
+        close = self._market.last_close(None)
+        if close is not None:
+            price = await self._market.price_at(when, otherwise=close)
         state = self._loop.state
-        sent = isinstance(state, Opening) and self._account.has_left(state)
-        rest = isinstance(state, Holding) and state.leaving is None and _has_adds(state)
-        if rest or (isinstance(state, Opening | Waiting) and not sent):
-            assert isinstance(state, Holding | Opening | Waiting)  # as it was looked at  # noqa: S101
-            when = self._reached.known
-            price = state.signal.price_open  # of a dead exchange after a restart nothing else is known
-            close = self._market.last_close(None)
-            if close is not None:
-                price = await self._market.price_at(when, otherwise=close)
-            reason: HaltReason = "stopped" if self._controls.stopped else "disagreement"
-            with self._failures.left_out("state", when):
-                await self._loop.take(Halt(when, price, reason))
+        if not self._can_halt(state):  # its order left while the price was read
+            return
+        if price is None:  # of a dead exchange after a restart nothing else is known
+            price = state.signal.price_open
+        with self._failures.left_out("state", when):
+            await self._loop.take(Halt(when, price, reason))
+
+    def _can_halt(self, state: State) -> TypeGuard[Holding | Opening | Waiting]:
+        """Whether something can be taken back: it waits, or is ordered and has not left for the broker."""
+        match state:
+            case Opening():
+                return not self._account.has_left(state)
+            case Holding(leaving=None):
+                return _has_adds(state)
+            case _:
+                return isinstance(state, Waiting)
 
 
 def _is_due(when: int, asked: int | None, interval: str) -> bool:

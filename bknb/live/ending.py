@@ -12,6 +12,7 @@ from ..domain.lifecycle import Flat
 from ..engine.records import Records
 from ..engine.strategy_loop import StrategyLoop
 from ..events.listen import adrain
+from .account import Account
 from .catch_up import CatchUp
 from .controls import Controls
 from .failures import Failures
@@ -23,18 +24,22 @@ from .undelivered import SUBJECTS
 from .watch import left_text, overdue_text, silence_text
 
 GRACE_SECONDS: Final = 0.3  # a run that is stopped at once may come to the end of the minute within this time
+_SETTLE_SECONDS: Final = 60.0  # the broker has this long for the last orders
 LISTENER_SECONDS: Final = 10.0  # a run that ends waits so long for its listeners; the rest is told again
 
 
 class Ending:
     """Whether a run is over after a look at what has come, and what is still decided then.
 
+    A run that was stopped and has nothing open goes on until its broker has carried out what it was told, as a broker
+    on paper does at the next candle, for ``patience_minutes`` at most.
+
     Parameters
     ----------
     plan, reached, loop, market
         The run, how far it has come, its state and its minutes.
-    controls
-        Whether it was stopped.
+    controls, account
+        Whether it was stopped, and its orders at the broker.
     catch_up, keeping
         End what is due, and save it.
     records, failures
@@ -46,6 +51,7 @@ class Ending:
         plan: LivePlan,
         controls: Controls,
         *,
+        account: Account,
         reached: Reached,
         loop: StrategyLoop,
         market: LiveMarket,
@@ -56,6 +62,7 @@ class Ending:
     ) -> None:
         self._plan = plan
         self._controls = controls
+        self._account = account
         self._reached = reached
         self._loop = loop
         self._market = market
@@ -64,13 +71,44 @@ class Ending:
         self._records = records
         self._failures = failures
         self._overdue_since: int | None = None  # the first look after ``until`` at which a candle was missing
+        self._flat_since: int | None = None  # the first look after a stop at which nothing was open
+        self._had_time = False  # whether the broker had its time for the last orders
 
     async def has_come(self) -> bool:
         """Whether the run is over; what the clock ends before ``until`` has ended then."""
         if self._is_over():
             await self._end_before_until()
             return True
-        return (self._controls.stopped and isinstance(self._loop.state, Flat)) or self._gives_up()
+        if self._controls.stopped and isinstance(self._loop.state, Flat):
+            return await self._is_settled()
+        return self._gives_up()
+
+    async def _is_settled(self) -> bool:
+        """Whether the broker has carried out what it was told, or had its time for it."""
+        desk, now = self._account.desk, self._plan.clock.now()
+        if desk is None:
+            return True
+        await self.settle()
+        self._flat_since = now if self._flat_since is None else self._flat_since
+        return not desk.unsettled or now - self._flat_since >= self._plan.settings.patience_minutes * MINUTE_MS
+
+    async def settle(self) -> None:
+        """Give the broker its time for the last orders, once; after it a little."""
+        desk, had_time, self._had_time = self._account.desk, self._had_time, True
+        if desk is not None:
+            await desk.settle(GRACE_SECONDS if had_time else _SETTLE_SECONDS)
+
+    def tell_unsettled(self) -> None:
+        """Tell what the broker has not carried out at the end of the run: nobody watches it."""
+        desk, broker = self._account.desk, self._plan.broker
+        if desk is None or broker is None or not (what := desk.unsettled):
+            return
+        text = (
+            f"the run ended before {broker.name} carried out what the record says: {what}\n"
+            "look at the account, or start the run again with the same store: it goes on with its orders"
+        )
+        self._records.warn(text)
+        self._failures.note("broker", "unsettled", text, self._reached.known)
 
     def _gives_up(self) -> bool:
         """Tell once that no minute comes; returns whether a run that was stopped leaves because of that."""

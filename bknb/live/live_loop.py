@@ -16,6 +16,7 @@ from ..market.window import Window
 from .account import Account
 from .callbacks import Callbacks
 from .failures import Failures
+from .new_entries import NewEntries
 from .outside_calls import strategy_outside
 from .plan import LivePlan
 from .record_keeping import RecordKeeping
@@ -31,6 +32,8 @@ class LiveLoop(StrategyLoop):
         The run, its candles, the places of its risk profile, and where it begins.
     keeping, account
         Save what the loop decides, and carry it out.
+    entries
+        Whether something new may be opened.
     records, failures
         Where events and failures are noted, and which of these are told.
     turn, callbacks
@@ -48,6 +51,7 @@ class LiveLoop(StrategyLoop):
         *,
         keeping: RecordKeeping,
         account: Account,
+        entries: NewEntries,
         records: Records,
         failures: Failures,
         turn: Turn,
@@ -80,6 +84,7 @@ class LiveLoop(StrategyLoop):
             follow=account.follow,
             on_event=on_event,
             decided_at=keeping.decided_at,
+            may_open=entries.are_taken,
         )
         self._failures = failures
 

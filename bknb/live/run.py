@@ -34,6 +34,7 @@ from .ending import GRACE_SECONDS, LISTENER_SECONDS, Ending, listeners_heard
 from .failures import Failures
 from .live_loop import LiveLoop
 from .live_market import LiveMarket
+from .new_entries import NewEntries
 from .order_desk import OrderDesk
 from .outside_calls import risk_outside
 from .plan import LivePlan
@@ -41,6 +42,7 @@ from .reached import Reached
 from .record_keeping import RecordKeeping
 from .restart import Restart, take_places
 from .runtime import Runtime
+from .sleeping import sleep_until
 from .turn import Turn
 from .user_store import with_state_errors
 from .watch import CandleWatch, unwatched_text
@@ -49,7 +51,6 @@ _LATE_MS: Final = 1_000  # a candle that has not arrived is asked for again afte
 _MAX_NOTES: Final = 1_000
 """Milestones, refusals, rejections, warnings and moved levels of closed positions held in memory of a run that goes on
 for months, of each at least."""
-_SETTLE_SECONDS: Final = 60.0  # the broker has this long for the last orders; the next start finds the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class LiveRun:
         self._restart = Restart(plan, store)
         self._saver = self._restart.saver
         self._account = Account(plan, store, records=self.records, failures=self._failures, reached=self._reached)
+        self._entries = NewEntries(self._controls, self._account)
         self._stream: CandleStream | None = None
         self._begun: _Begun | None = None
         self._watch: CandleWatch | None = None
@@ -235,10 +237,12 @@ class LiveRun:
             if self._work is not None:
                 self._work.cancel()
             self.by_hand.end()
-            await self._callbacks.end(0.0)
+            self._callbacks.give_up()
             try:
                 if self._account.desk is not None:
                     await self._account.desk.close()
+                if self._begun is not None:
+                    self._begun.ending.tell_unsettled()
                 await self._save_heard()
             finally:
                 self._runtime.release_stream(stream, warn)
@@ -251,7 +255,7 @@ class LiveRun:
 
     async def _run_minutes(self, stream: CandleStream) -> None:
         begun = await self._begin(stream)
-        self.by_hand.begin(begun.loop, begun.market, self._account, no_entries=self._no_entries)
+        self.by_hand.begin(begun.loop, begun.market, self._account, self._entries)
         async with self._turn, time_limited(begun.loop, self.plan.settings.max_signal_generation_seconds):
             while not await self._look(begun):
                 async with self._turn.given_up():
@@ -263,9 +267,8 @@ class LiveRun:
                 return
             await self._callbacks.end(LISTENER_SECONDS)
             await stream.notified(LISTENER_SECONDS)
-            desk = self._account.desk
-            if desk is not None and not self._controls.leaving:
-                await desk.settle(_SETTLE_SECONDS)
+            if not self._controls.leaving:
+                await begun.ending.settle()
 
     async def _begin(self, stream: CandleStream) -> _Begun:
         """Go on from the saved state."""
@@ -274,8 +277,8 @@ class LiveRun:
         found, notices = self._restart.take_over(records, reached, now=now)
         keeping = RecordKeeping(plan, self._saver, reached=reached, records=records, failures=failures)
         keeping.loop = loop = LiveLoop(
-            plan, stream.window, self._book(), found.state, keeping=keeping, account=account, records=records,
-            failures=failures, turn=self._turn, callbacks=self._callbacks, on_event=self._emitted,
+            plan, stream.window, self._book(), found.state, keeping=keeping, account=account, entries=self._entries,
+            records=records, failures=failures, turn=self._turn, callbacks=self._callbacks, on_event=self._emitted,
         )  # fmt: skip
         loop.last_managed = found.last_managed or 0
         failures.begin(loop)
@@ -285,12 +288,12 @@ class LiveRun:
         market = LiveMarket(plan, stream, reached, turn=self._turn, failures=failures)
         self._watch = market.watch
         catch_up = CatchUp(
-            plan, loop, market, reached=reached, account=account, controls=controls, keeping=keeping,
-            by_hand=self.by_hand, failures=failures,
+            plan, loop, market, reached=reached, account=account, controls=controls, entries=self._entries,
+            keeping=keeping, by_hand=self.by_hand, failures=failures,
         )  # fmt: skip
         ending = Ending(
-            plan, controls, reached=reached, loop=loop, market=market, catch_up=catch_up, keeping=keeping,
-            records=records, failures=failures,
+            plan, controls, account=account, reached=reached, loop=loop, market=market, catch_up=catch_up,
+            keeping=keeping, records=records, failures=failures,
         )  # fmt: skip
         self._begun = begun = _Begun(loop, market, catch_up, ending)
         take_places(loop.book, found.state)
@@ -321,10 +324,12 @@ class LiveRun:
             now = self.plan.clock.now()
             if (since := market.watch.came(now)) is not None:
                 self.records.warn(f"no minute came from {utc_text(since)} until {utc_text(now)}")
-        differs = self._account.differs() and self._looked  # a broker that did not answer at the start is asked again
-        self._looked = True
-        if (controls.stopped or differs) and not controls.leaving:
-            done = await failures.look(begun.catch_up.halt) and done
+        self._account.look()
+        halt, looked, self._looked = self._entries.halt, self._looked, True
+        if halt is not None and (
+            looked or halt == "stopped"
+        ):  # a broker that did not answer at the start is asked again
+            done = await failures.look(partial(begun.catch_up.halt, halt)) and done
         if not done:
             market.watch.working_since = None  # what held the minutes up has been told
         self._time(stopwatch() - began)
@@ -339,7 +344,7 @@ class LiveRun:
         if self._failures.late or self._reached.known < present:
             wake = min(wake, now + _LATE_MS * 2 ** min(self._tries, 6))
             self._tries += 1
-        sleeping = asyncio.ensure_future(clock.sleep_until(wake))
+        sleeping = asyncio.ensure_future(sleep_until(clock, wake, self._failures))
         woken = asyncio.ensure_future(self._woken.wait())
         try:
             await asyncio.wait({sleeping, woken}, return_when=asyncio.FIRST_COMPLETED)
@@ -349,12 +354,6 @@ class LiveRun:
 
     def _has_open(self) -> bool:
         return self._begun is not None and not isinstance(self._begun.loop.state, Flat)
-
-    def _no_entries(self) -> str:
-        """Why nothing is opened at present, and what to do; empty when entries are taken."""
-        if asked := self._controls.no_entries:
-            return asked
-        return f"this one takes none: {self._account.disagreement}" if self._account.differs() else ""
 
     # --- what is told -------------------------------------------------------------------------------------------
 
