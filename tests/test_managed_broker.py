@@ -180,8 +180,9 @@ def carried_out(seed: int) -> int:
     strategy = bknb.add_strategy("random", interval="1m", get_signal=get_signal, manage=manage, manage_interval="1m")
     broker = bknb.brokers.paper()
     result = live(strategy, exchange, broker, minutes=minutes)
-    # an add and the end of its position in one candle: in the record the add may come too late
-    assert all("; the record never added it" in error.message for error in result.errors), result.errors
+    # an add and the end of its position in one candle: in the record the add may come too late; or it is the last one
+    known = ("; the record never added it", "the run ended before paper carried out what the record says")
+    assert all(any(text in error.message for text in known) for error in result.errors), result.errors
     frame = (ORIGIN, ORIGIN + minutes * MINUTE)
     plan = plan_backtest("BTCUSDT", frame=frame, strategy=strategy, exchange=exchange, settings=SETTINGS)
     run = BacktestRun(plan)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from decimal import Decimal
 from typing import Any
 
 import pytest
+import waiting
 from hypothesis import given
 from hypothesis import strategies as st
 from minute_clock import MinuteClock
@@ -528,7 +530,7 @@ def test_an_entry_that_rests_outlives_one_question_without_an_answer(silent: int
 
 
 def test_a_closing_order_that_stays_unfilled_is_told_in_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bknb.live.run._SETTLE_SECONDS", 0.1)  # for the last orders, which here never come to an end
+    monkeypatch.setattr("bknb.live.ending._SETTLE_SECONDS", 0.1)  # for the last orders, which here never come to an end
 
     class Stays(PaperBroker):
         async def place(self, order: Order) -> Report:
@@ -550,3 +552,34 @@ def test_a_closing_order_that_stays_unfilled_is_told_in_a_run(monkeypatch: pytes
     assert error.kind == "broker"
     assert "is partly_filled, however often the broker is asked" in error.message
     assert [message for message in heard if message == error.message] == [error.message]
+
+
+def test_where_the_account_begins_to_differ_while_the_strategy_thinks_its_answer_opens_nothing() -> None:
+    thinks = threading.Event()
+
+    class Twice(PaperBroker):
+        """Says of a closing order that it was filled twice, as soon as the strategy is asked again."""
+
+        async def report(self, client_id: str, symbol: str) -> Report | None:
+            found = await super().report(client_id, symbol)
+            if found is None or self.orders[client_id].side == "buy" or not found.filled_quantity:
+                return found
+            while not thinks.is_set():  # noqa: ASYNC110 -- set by the thread of the strategy
+                await asyncio.sleep(0.001)
+            return replace(found, filled_quantity=2 * found.filled_quantity)
+
+    def get_signal(when: Any, price: float) -> dict[str, Any] | None:
+        if when.minute not in (1, 10):
+            return None
+        if when.minute == 10:
+            thinks.set()
+            assert waiting.until(lambda: bool(task._run.orders.disagreement))
+        levels = {"price_take_profit": price * 1.3, "price_stop_loss": price * 0.7, "minute_estimated_time": 3}
+        return {"position": "long", **levels}
+
+    broker = Twice()
+    task = with_broker(broker, get_signal, bknb.stores.memory(), 0, 12)
+    result = task.result(timeout=60)
+    assert [order.side for order in broker.orders.values()] == ["buy", "sell"]
+    (rejected,) = result.run_record.records.rejected
+    assert [reason.code for reason in rejected.reasons] == ["stopped"]

@@ -203,16 +203,9 @@ class Boundary(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The decision of the risk profile on a candidate.
+    """The decision of the risk profile on the candidate, its note, and how many places were taken.
 
-    Attributes
-    ----------
-    allowed, note
-        Whether it may be opened, and why not.
-    open_positions
-        How many places were taken.
-    stopped
-        The profile allowed it, and by then the run opened nothing new any more.
+    ``stopped``: its rules allowed it, and by then the run opened nothing new any more.
     """
 
     allowed: bool
@@ -240,10 +233,7 @@ HaltReason: TypeAlias = Literal["stopped", "disagreement", "manual"]
 
 
 class Halt(NamedTuple):
-    """What waits is taken back at moment ``when`` (UTC ms).
-
-    The run was stopped, its account at the broker differs from its record, or it was decided by hand.
-    """
+    """Take back what waits at ``when`` (UTC ms): at a stop, where account and record differ, or by hand."""
 
     when: int
     price: float
@@ -355,11 +345,7 @@ def earliest_fill(given: Answer | Boundary | Managed) -> int:
     return given.decided_at
 
 
-STOPPED: Final = Reason(
-    "stopped",
-    "the run opens nothing new: it was stopped or paused, or its account differs from its record, so no Add and no "
-    "Signal is taken",
-)
+STOPPED: Final = Reason("stopped", "the run was stopped or paused, or its account differs: no Add, no Signal is taken")
 
 
 def rejection(rules: Rules, when: int, price: float, reasons: tuple[Reason, ...], signal: object) -> Rejected:

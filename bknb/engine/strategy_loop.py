@@ -111,8 +111,7 @@ class StrategyLoop:
         decided_at: Callable[[int, OrderRole], int | None] = _at_once,
         may_open: Callable[[], bool] = always,
     ) -> None:
-        self.rules = rules
-        self.strategy = strategy
+        self.rules, self.strategy = rules, strategy
         self.window, self.book = window, book
         self.state: State = Flat() if state is None else state
         self.records = records

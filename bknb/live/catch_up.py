@@ -96,16 +96,12 @@ class CatchUp:
             self._keeping.go_on_without(holes)
             if minute is not None:  # in a hole before it, if at all; it is not taken yet
                 await self.end_due(opened, open_=minute.open, hole_end=opened if holes else None)
-            before, reached.last_minute = reached.last_minute, opened
-            loop.move_to(opened)
-            try:
+            with reached.moving(last_minute=opened):
+                loop.move_to(opened)
                 if minute is not None:
                     if desk is not None:
                         desk.saw(minute)
                     await self._take(minute)
-            except BaseException:
-                reached.last_minute = before
-                raise
             reached.done = reached.known
             await self._moment(reached.done)
             self._tell_behind()
@@ -158,14 +154,12 @@ class CatchUp:
         while (due := loop.due) <= when:
             # No candle lies between the last one and what is due in a hole or in closed hours.
             price = await self._market.price_at(min(due, known), otherwise=open_)
-            before, state = reached.last_minute, loop.state
-            reached.last_minute = before if hole_end is None else hole_end - MINUTE_MS
-            try:
-                with self._failures.left_out("state", due):
-                    await loop.end_due(due, price)
-            except BaseException:
-                reached.last_minute = before
-                raise
+            state = loop.state
+            with (
+                reached.moving(last_minute=None if hole_end is None else hole_end - MINUTE_MS),
+                self._failures.left_out("state", due),
+            ):
+                await loop.end_due(due, price)
             if loop.state is state:  # it could not be ended, which was told
                 return
 
@@ -203,8 +197,7 @@ class CatchUp:
         if not self._market.may_ask(when):
             return  # closed, or so short after the opening that there is no price of this session yet
         late = plan.late_minutes
-        before, reached.last_asked = reached.last_asked, when
-        try:
+        with reached.moving(last_asked=when):
             if not self._entries.are_taken():
                 pass  # not asked later either: a resumed run must not open what was not to be opened now
             elif late is not None and plan.clock.now() - when > late * MINUTE_MS:
@@ -215,9 +208,6 @@ class CatchUp:
                 with self._failures.left_out("strategy", when):
                     await loop.ask(when, patient=plan.clock.now() < when + MINUTE_MS)
             self._keeping.save_asked(when)
-        except BaseException:
-            reached.last_asked = before
-            raise
 
     # --- at a stop or a disagreement ----------------------------------------------------------------------------
 

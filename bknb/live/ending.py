@@ -119,7 +119,7 @@ class Ending:
             return False
         minutes, state, unsaved = plan.settings.patience_minutes, self._loop.state, self._failures.unsaved
         if watch.silent_since is None and not unsaved:  # what cannot be saved has been told
-            watch.silent_since = known
+            watch.told_silence(known)
             text = silence_text(plan.symbol, plan.exchange.name, state, known=known, minutes=minutes)
             self._failures.note("silence", "", text, known)
         if not self._controls.stopped or not watch.silent(known, now, since=self._controls.stopped_at):
@@ -142,8 +142,7 @@ class Ending:
         if now < self._overdue_since + MINUTE_MS:
             return False
         if market.held is not None:  # what is behind the hole is worked on before the end
-            market.watch.stop_waiting()
-            market.held = None
+            market.stop_waiting()
             return False
         self._records.warn(f"the run ended at {utc_text(until)}; its last candle closed at {utc_text(known)}")
         return True

@@ -99,6 +99,10 @@ class Failures:
         except Exception as error:  # noqa: BLE001 -- whatever it is: what is open must be watched on
             self.tell("state" if isinstance(error, StateError) else part, error, self._reached.last_minute)
 
+    def begin_look(self) -> None:
+        """What the last look could not do is looked at again."""
+        self.late, self.unsaved = False, ""
+
     async def look(self, work: Callable[[], Awaitable[None]]) -> bool:
         """Do what can be done now; ``False`` where it failed: that is told, and done again at the next minute."""
         with self.told("exchange"):

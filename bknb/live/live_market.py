@@ -91,6 +91,11 @@ class LiveMarket:
         price = await self.price_at(when, otherwise=close)
         return price, price if close is None else close
 
+    def stop_waiting(self) -> None:
+        """Wait for no missing minute any longer: what is behind the hole is worked on next."""
+        self.watch.stop_waiting()
+        self.held = None
+
     # --- minutes ------------------------------------------------------------------------------------------------
 
     async def next_minutes(self) -> Candles:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from ..domain.interval import MINUTE_MS
 from .persistence import Progress
@@ -36,6 +38,21 @@ class Reached:
     def known(self) -> int:
         """The end of the last minute."""
         return self.last_minute + MINUTE_MS
+
+    @contextmanager
+    def moving(self, *, last_minute: int | None = None, last_asked: int | None = None) -> Iterator[None]:
+        """Have come so far (UTC ms; ``None``: as before) while something is done, and from then on.
+
+        Where that raises, it has not happened, and everything is as it was.
+        """
+        before = replace(self)
+        self.last_minute = self.last_minute if last_minute is None else last_minute
+        self.last_asked = self.last_asked if last_asked is None else last_asked
+        try:
+            yield
+        except BaseException:
+            vars(self).update(vars(before))
+            raise
 
     def progress(self, last_managed: int) -> Progress:
         """As it is saved; ``last_managed`` is the last moment at which ``manage`` was asked, 0 before the first."""

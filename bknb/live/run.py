@@ -316,7 +316,7 @@ class LiveRun:
         failures, controls, market = self._failures, self._controls, begun.market
         began = stopwatch()
         self._woken.clear()
-        failures.late, failures.unsaved, market.answered_at = False, "", None
+        failures.begin_look()
         before = self._reached.last_minute
         done = await failures.look(begun.catch_up.work)
         if self._reached.last_minute > before:

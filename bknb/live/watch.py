@@ -87,6 +87,10 @@ class CandleWatch:
         self._moved_at = now
         return since
 
+    def told_silence(self, known: int) -> None:
+        """It was told that nothing has come since ``known`` (UTC ms)."""
+        self.silent_since = known
+
     def behind(self, done: int, now: int) -> bool:
         """Whether minutes that are here are worked on much later than they came; ``done`` is the end of the last."""
         since = self.working_since
