@@ -32,7 +32,6 @@ from .signal import (
     sign_of,
 )
 from .states import (
-    STOPPED,
     Answer,
     Asking,
     Boundary,
@@ -60,7 +59,7 @@ from .states import (
 )
 from .story import story
 from .tick_grid import on_grid
-from .validation import broken_rules, target_prices
+from .validation import STOPPED, broken_rules, target_prices
 
 
 def flat_answer(state: Flat, given: Answer, rules: Rules) -> Step:

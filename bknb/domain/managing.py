@@ -27,7 +27,6 @@ from .position_book import NEVER, PositionBook, PositionOrder, UnsizedPart, new_
 from .position_money import average_price
 from .signal import Event, Reason, Rejected, Signal, sign_of
 from .states import (
-    STOPPED,
     Answer,
     AskingAdds,
     Flat,
@@ -45,7 +44,7 @@ from .states import (
 )
 from .story import story
 from .text import text_fault
-from .validation import allow
+from .validation import STOPPED, allow
 
 
 def waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:

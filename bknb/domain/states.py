@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -343,9 +343,6 @@ def earliest_fill(given: Answer | Boundary | Managed) -> int:
     if given.decided_at is None or given.decided_at <= given.when + MINUTE_MS:
         return given.when
     return given.decided_at
-
-
-STOPPED: Final = Reason("stopped", "the run was stopped or paused, or its account differs: no Add, no Signal is taken")
 
 
 def rejection(rules: Rules, when: int, price: float, reasons: tuple[Reason, ...], signal: object) -> Rejected:

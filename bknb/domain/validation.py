@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -24,6 +24,7 @@ from .pnl import net_percentage
 from .signal import Position, Reason, Signal
 from .text import text_fault
 
+STOPPED: Final = Reason("stopped", "the run was stopped or paused, or its account differs: no Add, no Signal is taken")
 _FIELDS = Signal.__struct_fields__
 _LEVEL_RULES = (  # in the order in which they are told
     "take_profit_side",

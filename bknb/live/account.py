@@ -13,7 +13,6 @@ from .order_desk import OrderDesk
 from .outside_calls import broker_outside, quantity_outside
 from .plan import LivePlan
 from .reached import Reached
-from .sleeping import sleep_until
 
 
 class Account:
@@ -57,7 +56,7 @@ class Account:
 
     async def _rest(self, seconds: float) -> None:
         clock = self._plan.clock
-        await sleep_until(clock, clock.now() + round(seconds * 1000), self._failures)
+        await clock.sleep_until(clock.now() + round(seconds * 1000))
 
     def _on_problem(self, kind: str, message: str) -> None:
         if kind == "state":
