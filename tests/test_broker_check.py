@@ -21,7 +21,6 @@ from bknb.domain.recorded_orders import ended, orders_after
 from bknb.domain.signal import Opened
 from bknb.errors import BrokerError, StateError
 from bknb.live import following
-from bknb.live.order_pauses import Pauses
 
 STRANGER = Report(client_id=f"{own_prefix('sma', 'BTCUSDT')}oaaaa", symbol="BTCUSDT", status="accepted")
 AGAIN = "it is asked again, and nothing is opened before"
@@ -241,23 +240,6 @@ def test_a_closing_order_that_is_filled_by_a_part_each_time_is_not_kept_waiting(
     life.live(lambda: life.receive(opened(), closed()))
     assert life.slept == [1.0, 1.0, 1.0]
     assert life.broker.position("BTCUSDT") == 0.0
-
-
-def test_a_clock_that_raises_makes_no_pause_shorter() -> None:
-    async def raises(_seconds: float) -> None:
-        raise OSError("no clock")
-
-    async def scene() -> None:
-        pauses = Pauses(raises)
-        assert [pauses.begin(("a", 1)) for _ in range(2)] == [1, 2]
-        waits = asyncio.create_task(pauses.over(asyncio.Event()))
-        for _ in range(20):
-            await asyncio.sleep(0)
-        assert (pauses.waiting, waits.done()) == ({("a", 1)}, False)
-        waits.cancel()
-        await pauses.close()
-
-    asyncio.run(scene())
 
 
 # A broker on paper that fails

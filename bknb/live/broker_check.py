@@ -11,7 +11,7 @@ from ..domain.text import named_error
 from ..errors import BrokerError
 from ..market.clock import limited_to
 from ..ports import Broker
-from .order_pauses import pause_seconds, rest
+from .order_pauses import pause_seconds
 from .order_store import SavedOrders
 from .outside_calls import answered
 
@@ -156,7 +156,7 @@ class BrokerCheck:
     async def _ask_again(self) -> None:
         pauses = 0
         while self._found is None:
-            await rest(self._sleep, pause_seconds(pauses))
+            await self._sleep(pause_seconds(pauses))
             pauses += 1
             await self._list(told=True)
         self._compare()

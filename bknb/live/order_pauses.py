@@ -22,14 +22,6 @@ def pause_seconds(pauses: int) -> float:
     return min(2.0 ** min(pauses, 10), LONGEST_PAUSE_SECONDS)
 
 
-async def rest(sleep: Callable[[float], Awaitable[object]], seconds: float) -> None:
-    """Wait for so many seconds; where ``sleep`` raises, as a clock of a user's own may, by the computer's clock."""
-    try:
-        await sleep(seconds)
-    except Exception:  # noqa: BLE001 -- else one try would follow on the other without a pause
-        await asyncio.sleep(seconds)
-
-
 class Pauses:
     """The signals whose orders wait for a next try, and how often each has waited in a row.
 
@@ -91,7 +83,7 @@ class Pauses:
             await asyncio.wait({task})
 
     async def _pause(self, seconds: float) -> None:
-        await rest(self._sleep, seconds)
+        await self._sleep(seconds)
 
 
 async def _woken(wake: asyncio.Event) -> None:
