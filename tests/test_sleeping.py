@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
+from bknb.brokers.paper_broker import PaperBroker
+from bknb.domain.orders import Report
+from bknb.engine.records import Records
+from bknb.live.account import Account
 from bknb.live.failures import Failures
 from bknb.live.reached import Reached
 from bknb.live.sleeping import sleep_until
 from bknb.market.clock import stopwatch
+from bknb.runs.live import plan_live
+from bknb.stores.memory_store import MemoryStore
 from bknb.testing.clocks import SimulatedClock
 
 
@@ -20,3 +26,29 @@ def test_a_clock_that_raises_does_not_keep_its_run_busy() -> None:
     clock, began = Broken(0), stopwatch()
     asyncio.run(sleep_until(clock, 150, Failures(clock, 60_000, Reached(0))))
     assert stopwatch() - began >= 0.15
+
+
+def test_a_clock_that_raises_does_not_keep_the_orders_of_its_run_busy() -> None:
+    class Away(PaperBroker):
+        asked = 0
+
+        async def open_orders(self, symbol: str) -> list[Report]:
+            self.asked += 1
+            raise TimeoutError
+
+    async def scene() -> tuple[int, bool]:
+        clock, broker, reached = Broken(0), Away(), Reached(0)
+        plan = plan_live("BTCUSDT", strategy=lambda: None, exchange="demo", clock=clock, broker=broker, quantity=1.0)
+        with MemoryStore() as store:
+            failures = Failures(clock, 60_000, reached)
+            desk = Account(plan, store, records=Records(), failures=failures, reached=reached).open()
+            assert desk is not None
+            await desk.start(when=0)
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for _ in range(100):
+                await asyncio.sleep(0)
+            found = broker.asked, any(task.done() for task in others)
+            await desk.close()
+        return found
+
+    assert asyncio.run(scene()) == (1, False)

@@ -13,6 +13,7 @@ from .order_desk import OrderDesk
 from .outside_calls import broker_outside, quantity_outside
 from .plan import LivePlan
 from .reached import Reached
+from .sleeping import sleep_until
 
 
 class Account:
@@ -56,7 +57,7 @@ class Account:
 
     async def _rest(self, seconds: float) -> None:
         clock = self._plan.clock
-        await clock.sleep_until(clock.now() + round(seconds * 1000))
+        await sleep_until(clock, clock.now() + round(seconds * 1000), self._failures)
 
     def _on_problem(self, kind: str, message: str) -> None:
         if kind == "state":
