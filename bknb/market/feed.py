@@ -108,7 +108,7 @@ class Feed:
         self._only_minutes = False
         self._notes: tuple[str, ...] = tuple(getattr(source, "warnings", ()))
         self._take_notes: Callable[[], list[str]] | None = getattr(source, "take_notes", None)
-        self._decided: Callable[[str], tuple[str, ...]] | None = getattr(source, "decided", None)
+        self._decided: Callable[[str], tuple[str, ...]] = getattr(source, "decided", lambda _: ())
         self._told: set[str] = set()  # of what the source decided
 
     async def fetch(
@@ -366,10 +366,9 @@ class Feed:
                 if self._take_notes is not None:
                     for note in self._take_notes():
                         self._warn(note)
-                for note in () if self._decided is None else self._decided(asked.symbol):
-                    if note not in self._told:
-                        self._told.add(note)
-                        self._warn(note)
+                for note in [each for each in self._decided(asked.symbol) if each not in self._told]:
+                    self._told.add(note)
+                    self._warn(note)
 
     async def _answer(self, asked: CandleRequest, limit: int) -> Candles:
         try:
