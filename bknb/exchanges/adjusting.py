@@ -148,9 +148,6 @@ def read_actions(table: pd.DataFrame, *, tz: str | None = None) -> dict[str | No
             f"found: {', '.join(map(str, table.columns))}"
         )
     given = table.index.to_series() if times is None else table[times]
-    for label in (times, key, *columns):
-        if label is not None and list(table.columns).count(label) > 1:
-            raise UsageError(f"adjust: two columns are called {str(label).strip()!r}\nleave one of them out")
     try:
         read = read_times(given, where="adjust", place="row {}".format)
     except BadCandle as error:
