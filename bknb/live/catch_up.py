@@ -131,7 +131,6 @@ class CatchUp:
         for move in self._by_hand.planned(when):
             with self._failures.left_out("strategy", when):
                 await self._by_hand.carry_out_planned(move, when)
-        self._account.look()
         await self._manage(when)
         await self._question(when)
 
@@ -181,6 +180,7 @@ class CatchUp:
         if not self._market.may_ask(when):
             return
         close = await self._market.close_at(when)
+        self._account.look()
         with self._failures.left_out("strategy", when):
             await loop.manage(when, close, patient=plan.clock.now() < when + MINUTE_MS)
             return
@@ -197,6 +197,7 @@ class CatchUp:
         if not self._market.may_ask(when):
             return  # closed, or so short after the opening that there is no price of this session yet
         late = plan.late_minutes
+        self._account.look()
         with reached.moving(last_asked=when):
             if not self._entries.are_taken():
                 pass  # not asked later either: a resumed run must not open what was not to be opened now
