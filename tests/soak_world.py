@@ -232,7 +232,7 @@ class SoakClock(SimulatedClock):
     async def sleep_until(self, when: int) -> None:
         task, symbol = asyncio.current_task(), SYMBOL.get()
         assert task is not None
-        is_run = task.get_coro().__qualname__ == "SoakClock.sleep_until"  # else its orders wait for the broker
+        is_run = task.get_coro().__qualname__ == "sleep_until"  # of live.sleeping; else its orders wait for the broker
         when = -(-max(when, self.now() + (self._step - 1) * MINUTE) // MINUTE) * MINUTE
         self._waits[task] = symbol, is_run, when
         try:
