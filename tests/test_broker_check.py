@@ -8,7 +8,19 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from order_events import MINUTE, added, cancelled, candle, closed, holding, managed, opened, part, scheduled
+from order_events import (
+    MINUTE,
+    added,
+    cancelled,
+    candle,
+    closed,
+    holding,
+    managed,
+    opened,
+    part,
+    scheduled,
+    taken_back,
+)
 from test_order_desk import ENTRY, Exchange, Life, closing, script
 from test_position_orders import entry
 from test_quantities import FOR_EVER, Silent, pauses
@@ -18,9 +30,9 @@ from bknb.domain.lifecycle import Flat
 from bknb.domain.order_actions import CancelOrder, Query, next_action
 from bknb.domain.orders import MAX_CLOSES, Order, Report, order_beside, own_prefix
 from bknb.domain.recorded_orders import ended, orders_after
-from bknb.domain.signal import Opened
+from bknb.domain.signal import Closed, Opened
 from bknb.errors import BrokerError, StateError
-from bknb.live import following
+from bknb.live import broker_check, following
 
 STRANGER = Report(client_id=f"{own_prefix('sma', 'BTCUSDT')}oaaaa", symbol="BTCUSDT", status="accepted")
 AGAIN = "it is asked again, and nothing is opened before"
@@ -111,6 +123,72 @@ def test_an_order_done_for_us_that_works_at_the_broker_is_cancelled_until_it_is_
     assert (broker.orders[ENTRY].status, life.statuses) == ("cancelled", {ENTRY: "cancelled"})
 
 
+class OneSilent(Exchange):
+    """Neither cancels one of its orders nor says what became of it."""
+
+    quiet = ""
+
+    async def cancel(self, client_id: str, symbol: str) -> Report:
+        if client_id == self.quiet:
+            raise TimeoutError("down")
+        return await super().cancel(client_id, symbol)
+
+    async def report(self, client_id: str, symbol: str) -> Report | None:
+        if client_id == self.quiet:
+            raise TimeoutError("down")
+        return await super().report(client_id, symbol)
+
+
+def test_an_add_nobody_knows_the_fate_of_does_not_hold_up_the_close() -> None:
+    broker = OneSilent(script={"place": [None, Trouble(kind="refuse")]})
+    life = Life(broker=broker)
+
+    async def play() -> None:
+        await life.receive(opened())
+        await life.become(managed(part(2, 0.5, kind="add", price_open=90.0)))
+        refused = life.desk.orders[1]
+        await broker.place(refused)  # it had not been refused after all
+        await life.receive(taken_back(2))
+        broker.quiet = refused.client_id
+        await begun(life, holding())
+        life.desk.follow(closed())
+        life.desk.follow_state(Flat())
+        await pauses(life, 3)
+        assert (life.statuses[closing()], broker.position("BTCUSDT")) == ("filled", 0.0)
+        assert refused.client_id in life.desk.disagreement
+        broker.quiet = ""
+        assert await life.desk.settle(5.0)
+        assert (life.desk.disagreement, broker.orders[refused.client_id].status) == ("", "cancelled")
+
+    life.live(play)
+    assert life.received[closing()] == 1
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_an_entry_nobody_knows_the_fate_of_does_not_hold_up_the_close(*, restarted: bool) -> None:
+    class Stale(OneSilent):
+        async def open_orders(self, symbol: str) -> list[Report]:
+            return [replace(self.orders[ENTRY].report(), status="partly_filled")]
+
+    broker = Stale(script={"place": [Trouble(kind="partly_cancelled")]})
+    life = Life(broker=broker)
+
+    async def play() -> None:
+        await life.receive(opened())
+        broker.quiet = ENTRY
+        await begun(life, holding())
+        assert life.statuses == {ENTRY: "unknown"}
+        life.desk.follow(closed())
+        life.desk.follow_state(Flat())
+        if restarted:
+            await begun(life)
+        await pauses(life, 3)
+        assert (life.statuses[closing()], broker.position("BTCUSDT")) == ("filled", 0.0)
+
+    life.live(play)
+    assert life.received[closing()] == 1
+
+
 @pytest.mark.parametrize("purpose", ["close", "reduce"])
 def test_an_order_that_works_although_another_was_made_in_its_place_is_cancelled(purpose: Any) -> None:
     first = entry(2.0, quantity=2.0)
@@ -152,6 +230,81 @@ def test_nothing_is_opened_before_the_broker_has_listed_its_open_orders() -> Non
         f"the order to open 'a' (buy 2 BTCUSDT, {ENTRY}) {LEFT}",
         f"the broker has an order {STRANGER.client_id}",
     ]
+
+
+@pytest.mark.parametrize("silent", [0, 2])
+def test_an_open_order_without_a_client_id_is_of_somebody_else(silent: int) -> None:
+    class Foreign(Exchange):
+        silent = 0
+
+        async def open_orders(self, symbol: str) -> list[Report]:
+            self.silent -= 1
+            if self.silent >= 0:
+                raise TimeoutError("down")
+            nameless: Any = None
+            return [Report(client_id=nameless, symbol=symbol, status="accepted"), STRANGER]
+
+    broker = Foreign()
+    broker.silent = silent
+    life = Life(broker=broker)
+
+    async def play() -> None:
+        for _ in range(30):
+            await asyncio.sleep(0)
+        assert "that was never saved here" in life.desk.disagreement
+
+    life.live(play)
+
+
+@pytest.mark.parametrize("silent", [0, 1])
+def test_open_orders_that_cannot_be_compared_are_told_and_asked_for_again(silent: int) -> None:
+    class Name(str):
+        __slots__ = ()
+
+        def startswith(self, *_: Any) -> bool:
+            raise ArithmeticError("a fault")
+
+    class Odd(Unlisted):
+        odd = 2
+
+        async def open_orders(self, symbol: str) -> list[Report]:
+            found = await super().open_orders(symbol)
+            self.odd -= 1
+            return found if self.odd < 0 else [replace(STRANGER, client_id=Name("mine"))]
+
+    broker = Odd()
+    broker.silent = silent
+    life = Life(broker=broker)
+
+    async def play() -> None:
+        for _ in range(60):
+            await asyncio.sleep(0)
+        assert "that was never saved here" in life.desk.disagreement
+
+    life.live(play)
+    assert [text.partition(f" on BTCUSDT: {'ArithmeticError: a fault'}")[2] for _, text in life.told[-3:-1]] == [
+        f"; {AGAIN}"
+    ] * 2
+
+
+def test_a_clock_that_cancels_itself_does_not_end_the_asking_for_open_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Cancels(Life):
+        async def sleep(self, seconds: float) -> None:
+            self.slept.append(seconds)
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(broker_check, "pause_seconds", lambda _: 0.0)
+    broker = Unlisted()
+    broker.silent = 2
+    life = Cancels(broker=broker)
+
+    async def play() -> None:
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert "that was never saved here" in life.desk.disagreement
+
+    life.live(play)
+    assert life.slept == [0.0, 0.0]
 
 
 def test_all_questions_of_a_start_take_no_longer_than_one() -> None:
@@ -328,6 +481,22 @@ def test_an_event_whose_orders_cannot_be_worked_out_holds_up_no_close(monkeypatc
     life.live(play)
     assert {order.signal_id for order in life.desk.orders} == {"b"}
     assert life.broker.position("BTCUSDT") == 0.0
+
+
+def test_a_close_that_cannot_be_worked_out_is_unsettled(monkeypatch: pytest.MonkeyPatch) -> None:
+    fails_for(monkeypatch, lambda event: isinstance(event, Closed))
+    life = Life()
+
+    async def play() -> None:
+        await life.receive(opened())
+        life.desk.follow(closed())
+        await life.become(Flat())
+        assert "could not be worked out: ArithmeticError: a fault; 2 BTCUSDT are open" in life.desk.unsettled
+        monkeypatch.undo()
+        await life.become(Flat())
+        assert life.desk.unsettled == ""
+
+    life.live(play)
 
 
 def test_an_event_whose_orders_cannot_be_worked_out_does_not_stop_a_start(monkeypatch: pytest.MonkeyPatch) -> None:

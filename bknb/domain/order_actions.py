@@ -57,7 +57,7 @@ def next_action(orders: Sequence[Order]) -> Action | None:
         Its entry, then the others in turn.
     """
     entry = orders[0]
-    if not entry.done:
+    if not entry.done and entry.ended_at is None:
         if len(orders) > 1 and _hangs(entry):
             return CancelOrder(entry)
         return _entry_action(entry)
@@ -138,7 +138,7 @@ def _closing_action(orders: Sequence[Order], free: float) -> Action | None:
     entry, closing = orders[0], closing_orders(orders)
     for order in orders:
         if order.status == "intended" and order.purpose != "close":
-            note = "the position ended before this was sent"
+            note = f"the {'signal was over' if order is entry else 'position ended'} before this was sent"
             return Save(msgspec.structs.replace(order, status="cancelled", note=note))
     last = closing[-1] if closing else None
     if last is not None and not last.done:
@@ -163,14 +163,7 @@ def _closing_action(orders: Sequence[Order], free: float) -> Action | None:
 
 
 def _entry_action(entry: Order) -> Action | None:
-    over = entry.ended_at is not None
+    """The next action for the entry of a signal that goes on."""
     if entry.status == "intended":
-        if over:
-            note = "the signal was over before this was sent"
-            return Save(msgspec.structs.replace(entry, status="cancelled", note=note))
         return Place(entry)
-    if not entry.working:
-        return Query(entry)
-    if over:
-        return CancelOrder(entry)
-    return Query(entry) if entry.opened_at is not None else None
+    return Query(entry) if not entry.working or entry.opened_at is not None else None

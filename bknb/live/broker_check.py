@@ -9,6 +9,7 @@ from ..domain.orders import Order, Report, order_text, own_prefix
 from ..domain.reconcile import compared_with_open, to_query
 from ..domain.text import named_error
 from ..errors import BrokerError
+from ..log import log
 from ..market.clock import limited_to
 from ..ports import Broker
 from .order_pauses import pause_seconds
@@ -90,9 +91,7 @@ class BrokerCheck:
 
     def begin(self) -> None:
         """Compare the open orders with those known here, now or when the broker lists them."""
-        if self._found is not None:
-            self._compare()
-        else:
+        if self._found is None or not self._compared():
             self._again = asyncio.create_task(self._ask_again())
 
     async def close(self) -> None:
@@ -155,12 +154,29 @@ class BrokerCheck:
 
     async def _ask_again(self) -> None:
         pauses = 0
-        while self._found is None:
-            await self._sleep(pause_seconds(pauses))
+        while not (self._found is not None and self._compared()):
+            await self._pause(pause_seconds(pauses))
             pauses += 1
             await self._list(told=True)
-        self._compare()
         self._on_change()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long, by the given clock or, where that fails, by that of the system."""
+        try:
+            await answered(self._sleep(seconds), seconds + self._answer_seconds)
+        except Exception as error:  # noqa: BLE001 -- whatever it raises, the broker is asked again
+            log.warning("waiting before %s is asked again failed: %s", self._broker.name, named_error(error))
+            await asyncio.sleep(seconds)
+
+    def _compared(self) -> bool:
+        """Compare the list; ``False``: it cannot be used, and is to be asked for again."""
+        try:
+            self._compare()
+        except Exception as error:  # noqa: BLE001 -- a list that cannot be compared ends no run
+            self._found, self.listed = None, False
+            self._not_listed(error)
+            return False
+        return True
 
     def _compare(self) -> None:
         assert self._found is not None  # the broker has answered  # noqa: S101
@@ -180,8 +196,13 @@ class BrokerCheck:
 
 
 def _reports(answer: object) -> list[Report]:
+    """The orders in an answer that may be ours: those without a client id are of somebody else."""
     found = list(answer) if isinstance(answer, Iterable) else [answer]
     reports = [each for each in found if isinstance(each, Report)]
     if len(reports) == len(found):
-        return reports
+        return [report for report in reports if _is_text(report.client_id)]
     raise BrokerError(f"open_orders gives a list of Reports, not {answer!r:.80}")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)

@@ -342,8 +342,11 @@ class OrderDesk:
     def unsettled(self) -> str:
         """What the record has filled or ended and the broker is still to carry out, as a sentence; empty: nothing.
 
-        What rests in both is not named, nor is what cannot be carried out: that is a :attr:`disagreement`.
+        What rests in both is not named, nor is what cannot be carried out: that is a :attr:`disagreement`. What orders
+        are due is unknown as long as they cannot be worked out.
         """
+        if self._following.problem:
+            return self._following.problem
         for key, orders in self._signals.items():
             if key in self._saved.over:
                 continue
@@ -392,22 +395,29 @@ class OrderDesk:
     async def _carry_out(self, key: SignalKey) -> None:
         """Do for one signal what is due, until there is nothing or it has to wait."""
         before: Action | None = None
+        tried: set[str] = set()  # the leftovers that were to be cancelled in this round
         while True:
             orders = self._signals[key]
             if not self._saved.save(quiet=self._pauses.in_a_row(key) > 0):
                 self._defer(key)
                 return
-            action = self._leftover(orders) or next_action(orders) or self._unanswered(orders)
-            if action is None or action == before:
+            action = next_action(orders) or self._unanswered(orders)
+            again = isinstance(action, Save) and self._is_another_try(action.order)
+            leftover = None if isinstance(action, Place | Save) and not again else self._leftover(orders, tried)
+            if leftover is not None:  # what becomes of it holds up nothing else
+                tried.add(leftover.order.client_id)
+                await self._do(leftover)
+                continue
+            if action is None or action == before or _asks_about(action, tried & self._check.leftovers):
                 break
-            if isinstance(action, Save) and self._is_another_try(action.order):
+            if again:
                 self._paused[key] = action.order.client_id
                 self._defer(key)  # closing failed: the next try comes after a pause
                 return
             await self._do(action)
             before = action
-        if action is not None:
-            if not self._next_candle_fills(action.order):
+        if action is not None or tried & self._check.leftovers:
+            if action is None or not self._next_candle_fills(action.order):
                 self._defer(key)
             return
         self._pauses.forget(key)
@@ -444,9 +454,10 @@ class OrderDesk:
         failed = order.attempt > 1 and alike[-1].status != "filled"
         return new and failed and self._paused.get(order.key) != order.client_id
 
-    def _leftover(self, orders: list[Order]) -> CancelOrder | None:
-        """The cancelling of an order that was done for us, and works at the broker all the same."""
-        return next((CancelOrder(order) for order in orders if order.client_id in self._check.leftovers), None)
+    def _leftover(self, orders: list[Order], tried: set[str]) -> CancelOrder | None:
+        """The cancelling of an order that was done for us, and works at the broker all the same, if not tried yet."""
+        names = self._check.leftovers - tried
+        return next((CancelOrder(order) for order in orders if order.client_id in names), None)
 
     def _unanswered(self, orders: list[Order]) -> Query | None:
         """The question about an order the broker did not answer at the start, or about a lost one of what is over.
@@ -605,6 +616,10 @@ class OrderDesk:
             self._on_problem(kind, message)
         except Exception as error:  # noqa: BLE001 -- a callback must not stop the orders
             log.warning("%s: %s (and reporting it failed: %r)", kind, message, error)
+
+
+def _asks_about(action: Action, names: set[str]) -> bool:
+    return isinstance(action, Query) and action.order.client_id in names
 
 
 def _failed(order: Order) -> bool:
