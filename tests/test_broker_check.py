@@ -388,6 +388,27 @@ def test_however_a_broker_refuses_to_close_it_is_told_and_tried_again_with_growi
     assert life.slept == slept
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_closing_order_that_is_cancelled_here_is_not_told_as_cancelled_at_the_broker(*, fails: bool) -> None:
+    life = Life(broker=script(place=[None, "lost_request"], cancel=["lost_reply"] if fails else []))
+
+    async def play() -> None:
+        await life.receive(opened(), closed())
+        lost = life.desk.orders[1]
+        assert (lost.status, life.statuses[closing(2)]) == ("lost", "filled")
+        life.broker._price_of = None  # what arrives now waits for a minute
+        await life.broker.place(lost)
+        life.told.clear()
+        await begun(life)
+        assert await life.desk.settle(5.0)
+        late = life.desk.orders[1]
+        assert (late.status, late.note) == ("cancelled", "")
+
+    life.live(play)
+    assert "has turned up" in life.told[0][1]
+    assert not any("cancelled at the broker" in text for _, text in life.told)
+
+
 def test_a_closing_order_that_is_filled_by_a_part_each_time_is_not_kept_waiting() -> None:
     life = Life(broker=script(place=[None, *["partly_cancelled"] * 3]))
     life.live(lambda: life.receive(opened(), closed()))

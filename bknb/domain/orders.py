@@ -297,6 +297,7 @@ def finished(orders: Sequence[Order]) -> bool:
 def after_report(order: Order, report: Report) -> Order:
     """An order updated by a report; fills are never taken back, a final status only when it was ``lost``."""
     filled = max(order.filled_quantity, report.filled_quantity)
+    note = "" if order.status == "lost" else order.note  # that of a lost one says that there is no such order
     back = order.done and order.status != "lost" and report.status in _WORKING
     return msgspec.structs.replace(
         order,
@@ -304,7 +305,7 @@ def after_report(order: Order, report: Report) -> Order:
         filled_quantity=filled,
         average_price=report.average_price if report.filled_quantity >= order.filled_quantity else order.average_price,
         broker_id=_as_text(report.broker_id) or order.broker_id,
-        note=_as_text(report.note) or order.note,
+        note=_as_text(report.note) or note,
         in_doubt=0.0,
     )
 

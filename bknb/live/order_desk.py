@@ -515,11 +515,11 @@ class OrderDesk:
             report = await answered(self._broker.cancel(order.client_id, order.symbol), self._answer_seconds)
         except Exception as error:  # noqa: BLE001
             self._report_problem("broker", f"{order_text(order)} may not be cancelled ({named_error(error)}); asking")
-            await self._query(order)
+            await self._query(order, cancelled_here=True)
             return
-        self._apply_report(order, report)
+        self._apply_report(order, report, cancelled_here=True)
 
-    async def _query(self, order: Order) -> None:
+    async def _query(self, order: Order, *, cancelled_here: bool = False) -> None:
         try:
             report = await answered(self._broker.report(order.client_id, order.symbol), self._answer_seconds)
         except Exception as error:  # noqa: BLE001
@@ -530,7 +530,7 @@ class OrderDesk:
             return
         if report is not None:
             self._unknown_answers.pop(order.client_id, None)
-            self._apply_report(order, report)
+            self._apply_report(order, report, cancelled_here=cancelled_here)
             return
         self._check.has_answered(order)
         if order.done:
@@ -543,7 +543,7 @@ class OrderDesk:
         elif order.status != "unknown":
             self._change(order, status="unknown", note=order.note)
 
-    def _apply_report(self, order: Order, report: Report) -> None:
+    def _apply_report(self, order: Order, report: Report, *, cancelled_here: bool = False) -> None:
         order = self._known(order)
         if not self._believes(order, report):
             in_doubt = closed_in_doubt(order, report)
@@ -558,7 +558,8 @@ class OrderDesk:
             if after.filled_quantity > order.filled_quantity or not (after.attempt > 1 or _failed(after)):
                 self._pauses.forget(order.key)
             self._saved.put(after)
-            if after.reduces_only and _failed(after) and after.status != order.status and not after.filled_quantity:
+            failed = _failed(after) and after.status != order.status and not after.filled_quantity
+            if after.reduces_only and failed and not (cancelled_here and after.status == "cancelled"):
                 what = "refused" if after.status == "rejected" else "cancelled at the broker"
                 why = f": {after.note}" if after.note else ""
                 self._report_problem("broker", f"{order_text(after)} was {what}{why}")
