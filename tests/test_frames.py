@@ -10,9 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bknb.config import Settings
 from bknb.errors import BadCandle, UnknownName, UsageError
 from bknb.exchanges.files import FrameSource, from_csv, from_frame
 from bknb.market.candles import Candles
+from bknb.market.feed import Feed
+from bknb.market.sources import FunctionSource
 
 START = 1_704_067_200_000
 MINUTE = 60_000
@@ -220,6 +223,30 @@ def test_times_of_day_without_their_zeros_are_refused_with_what_gives_them_back(
 )
 def test_a_column_that_says_otherwise_is_told(change: Any, told: str | None) -> None:
     assert from_frame(change(yahoo(zone=None))).warnings == (() if told is None else (told,))
+
+
+@pytest.mark.parametrize(("start", "text"), [(START, "by 'date' they are 120 min later"), (0, None)])
+@pytest.mark.parametrize("size", [1, 50])  # as a live run asks, and page by page
+def test_what_every_answer_of_a_function_shows_is_told_once(start: int, text: str | None, size: int) -> None:
+    start = start or 883_612_800_000  # 1998
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> pd.DataFrame:
+        times = since + MINUTE * np.arange(min(limit, size))
+        later = pd.to_datetime(times, unit="ms") + pd.Timedelta(hours=2)
+        prices = dict.fromkeys(("open", "high", "low", "close", "volume"), 1.0)
+        return pd.DataFrame({"timestamp": times, **prices} | ({"date": later} if text else {}))
+
+    told: list[str] = []
+    feed = Feed(FunctionSource(get_candles, intervals=("1m",)), Settings(), warn=told.append)
+
+    async def minutes() -> None:
+        for at in range(100 // size):
+            since = start + at * size * MINUTE
+            await feed.fetch("X", "1m", since, since + size * MINUTE, continued=True)
+
+    asyncio.run(minutes())
+    assert len(told) == 1
+    assert (text or "times are before 2000") in told[0]
 
 
 def test_the_times_of_another_column_are_compared_in_the_zone_that_is_named() -> None:

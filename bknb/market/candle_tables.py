@@ -226,9 +226,11 @@ def _told_of_times(times: Times, names: ColumnNames, frame: pd.DataFrame, readin
     notes += _told_of_other_times(times, names, frame, reading, where)
     early = times.ms[(times.ms >= _EARLY[0]) & (times.ms < _EARLY[1])] if times.units else times.ms[:0]
     if len(early):
+        # Of answers page by page the text must be the same each time, so that it is told once.
+        what = "times are before 2000" if reading.is_checked_later else f"the first time is {utc_text(int(early[0]))}"
         notes.append(
-            f"{where}: by {' and '.join(times.units)} since 1970 the first time is {utc_text(int(early[0]))}; numbers "
-            "that count from another day must be changed into those since 1970"
+            f"{where}: by {' and '.join(times.units)} since 1970 {what}; numbers that count from another day must be "
+            "changed into those since 1970"
         )
     label = names.times[0] if names.times else frame.index.name
     zone = None if label is None or not times.naive else zone_in(label)
@@ -266,9 +268,10 @@ def _told_of_other_times(
             continue  # it is not read
         off = int(ms[0]) - int(first[0])
         if MINUTE_MS <= abs(off) <= _ZONES_MS:
+            other_is = "they are" if reading.is_checked_later else f"the first one is {utc_text(int(ms[0]))},"
             notes.append(
-                f"{where}: the times are those of {str(names.times[0]).strip()!r}; by {str(label).strip()!r} the first "
-                f"one is {utc_text(int(ms[0]))}, {abs(off) / MINUTE_MS:g} min {'later' if off > 0 else 'earlier'}"
+                f"{where}: the times are those of {str(names.times[0]).strip()!r}; by {str(label).strip()!r} "
+                f"{other_is} {abs(off) / MINUTE_MS:g} min {'later' if off > 0 else 'earlier'}"
             )
     return notes
 
