@@ -89,6 +89,11 @@ def view(world: World) -> RunView:
     return _view_of_result(world.added)
 
 
+def line_of(result: bknb.Result) -> str:
+    records = result.run_record.records
+    return total_text(records.closed, has_adds=records.has_adds)
+
+
 def refused(ask: Callable[[], object]) -> str:
     with pytest.raises(bknb.DataError) as error:
         ask()
@@ -128,7 +133,7 @@ DOORS: dict[str, Callable[[World], str]] = {
     "dashboard: statistics": lambda world: str(panel_data.statistics_panel(view(world))),
     "dashboard: equity": lambda world: str(panel_data.equity_panel(view(world))),
     "dashboard: comparison": lambda world: str(panel_data.table_panel(_view_of_comparison(world.walker), "walker")),
-    "lines of live runs": lambda world: total_text(world.added.run_record.records.closed),
+    "lines of live runs": lambda world: line_of(world.added),
     "equity": lambda world: refused(lambda: world.added.equity),
     "returns": lambda world: refused(world.added.returns),
     "calendar": lambda world: refused(world.added.calendar),
@@ -158,7 +163,7 @@ def test_no_position_of_these_runs_cost_more_than_its_first_fill(world: World) -
 
 def test_a_run_without_adds_says_nothing_of_it(world: World) -> None:
     assert world.plain.stats["equity_final"] is not None
-    assert ADDS not in repr(world.plain) + repr(world.plain.stats) + total_text(world.plain.run_record.records.closed)
+    assert ADDS not in repr(world.plain) + repr(world.plain.stats) + line_of(world.plain)
 
 
 def test_of_the_statistics_only_what_compounds_is_missing(world: World) -> None:
@@ -211,6 +216,35 @@ def test_an_add_of_a_position_that_is_still_open_counts() -> None:
     assert heat["per_symbol"]["BTCUSDT"]["equity_final"] is None
     assert bknb.belief(result).total_return is None
     assert of_results([result]).size == 0
+    assert ADDS in line_of(result)
+    assert result.statistics(leave_out="stop_loss")["equity_final"] is None
+    record.records.closed.clear()
+    record.records.ends.clear()
+    alone = bknb.Result(record)  # the first trade is the open one
+    assert bknb.belief(alone).total_return is None
+    assert of_results([alone]).size == 0
+
+
+def test_selected_trades_have_the_figures_of_a_table_of_them() -> None:
+    def added_once(position: bknb.HeldPosition) -> Any:
+        if position.opened_at.day == 2:
+            return bknb.Add(1) if position.entries == 1 else None
+        return bknb.Close()
+
+    strategy = bknb.add_strategy("once", get_signal=get_signal, manage=added_once, interval="8h")
+    result = bknb.backtest("BTCUSDT", strategy=strategy, exchange="demo", frame="2024-01-01:2024-01-05")
+    kept = result.trades[result.trades["adds"] == 0]
+    (reason,) = {*result.trades["close_reason"]} - {*kept["close_reason"]}
+    assert len(kept) > 1
+    assert result.stats["equity_final"] is None
+    assert dict(result.statistics(leave_out=reason)) == dict(statistics(kept))
+
+
+def test_a_column_of_text_is_refused_by_belief_as_by_statistics(world: World) -> None:
+    table = world.plain.trades.assign(adds="none")
+    for ask in (statistics, bknb.belief):
+        with pytest.raises(bknb.UsageError, match="column adds holds text"):
+            ask(table)
 
 
 # -- what ranks, and what is computed of many ----------------------------------------------------------------------

@@ -10,6 +10,7 @@ from ..domain.fills import Fill
 from ..domain.lateness import Decision
 from ..domain.signal import (
     Active,
+    Added,
     Cancelled,
     Closed,
     Event,
@@ -92,6 +93,17 @@ class Records:
     _failures: dict[tuple[str, str, str], Failure] = field(default_factory=dict)
     _limit: int | None = None  # of milestones, warnings, rejections, refusals, moved levels; events are never dropped
     _moved: int = 0  # how many of the positions' events are moved levels
+
+    @property
+    def has_adds(self) -> bool:
+        """Whether a position was added to, one that is still open included."""
+        return any(event.adds for event in self.closed) or any(isinstance(event, Added) for event in self.positions)
+
+    @property
+    def has_open_adds(self) -> bool:
+        """Whether a position that is still open was added to."""
+        over = {key_of(event.signal) for event in self.closed}
+        return any(isinstance(event, Added) and key_of(event.signal) not in over for event in self.positions)
 
     def warn(self, text: str) -> None:
         """Add a warning."""

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..domain.interval import DAY_MS
 from .compounding import growth
-from .missing import lacks_capital
 from .reasons import needs_capital
+from .trade_table import numbers_in
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,11 +64,16 @@ def of_results(results: Iterable[Any]) -> NDArray[np.float64]:
 
 def added_to(result: Any) -> bool:
     """Whether a position of a run was added to, one that is still open included."""
-    return lacks_capital("equity_final", result.stats)
+    return bool(result.run_record.records.has_adds)
 
 
 def adds_in(trades: Any) -> bool:
     """Whether a position of a table was added to, as far as its columns ``adds`` and ``largest_cost`` say so.
+
+    Raises
+    ------
+    UsageError
+        One of them holds text alone.
 
     Examples
     --------
@@ -80,10 +85,9 @@ def adds_in(trades: Any) -> bool:
     if not named:
         return False
     adds, largest_costs = (
-        trades[name].to_numpy(dtype=np.float64, na_value=np.nan) if name in named else np.full(len(trades), np.nan)
-        for name in ("adds", "largest_cost")
+        numbers_in(trades, name) if name in named else [np.nan] * len(trades) for name in ("adds", "largest_cost")
     )
-    return needs_capital(adds.tolist(), largest_costs.tolist())
+    return needs_capital(adds, largest_costs)
 
 
 def on_open_days(daily: NDArray[np.float64], first: int, open_days: Iterable[int]) -> NDArray[np.float64]:

@@ -148,6 +148,23 @@ def read_ledger(trades: object, *, symbols: bool = False) -> Ledger:
     return ledger
 
 
+def numbers_in(frame: Any, name: str) -> list[float]:
+    """A column of a table of trades as floats, NaN for what is missing or no number.
+
+    Raises
+    ------
+    UsageError
+        The column holds text alone.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> numbers_in(pd.DataFrame({"adds": [0, None, 2]}), "adds")
+    [0.0, nan, 2.0]
+    """
+    return _read(_values(frame[name]), name, _number)
+
+
 def _check_times(ledger: Ledger, *, numbers: bool) -> None:
     known = [moment for moment in (*ledger.pending_at, *ledger.closed_at) if moment > 0]
     if numbers and known and _SECONDS[0] <= min(known) and max(known) < _SECONDS[1]:

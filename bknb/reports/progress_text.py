@@ -69,16 +69,23 @@ def compounded(results: Iterable[float]) -> float:
     return (prod((max(1 + each / 100, 0.0) for each in results), start=1.0) - 1) * 100
 
 
-def total_text(closed: Sequence[Closed]) -> str:
+def total_text(closed: Sequence[Closed], *, has_adds: bool) -> str:
     """What closed trades brought: compounded, or where a position was added to the sum of their results.
+
+    Parameters
+    ----------
+    closed
+        The closed trades.
+    has_adds
+        Whether a position of the run was added to, one that is still open included.
 
     Examples
     --------
-    >>> total_text([])
+    >>> total_text([], has_adds=False)
     '0.00 % compounded'
     """
     results = [trade.pnl.pnl_percentage for trade in closed]
-    if any(trade.adds for trade in closed):
+    if has_adds:
         return f"{percent_text(sum(results))} summed, of the first fill of each (compounded: {MISSING}, {ADDS})"
     return f"{percent_text(compounded(results))} compounded"
 

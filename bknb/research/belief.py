@@ -272,7 +272,7 @@ def _results(result: Any) -> tuple[NDArray[np.float64], str, int]:
 
 def _added_to(result: Any) -> bool:
     """Whether a position was added to, as far as a run or a table says so."""
-    if _attribute(result, "stats") is not None:
+    if _attribute(result, "run_record") is not None:
         return added_to(result)
     trades = _attribute(result, "trades")
     trades = result if trades is None else trades

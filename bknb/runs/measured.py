@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..domain.interval import DAY_MS
-from ..domain.signal import Added, Opened, OpenSignal, Reduced, key_of
+from ..domain.signal import Opened, OpenSignal, Reduced, key_of
 from ..errors import DataError
 from ..market.sessions import sessions_of
 from ..metrics.account import daily_marks
@@ -40,12 +40,6 @@ class Measured:
     open_days: frozenset[int] | None = None
 
 
-def has_adds(record: RunRecord) -> bool:
-    """Whether a position of a run was added to, one that is still open included."""
-    records = record.records
-    return any(isinstance(event, Added) for event in records.positions) or any(event.adds for event in records.closed)
-
-
 def positions_of_run(record: RunRecord) -> Positions:
     """The positions of a run, with one that is still open.
 
@@ -55,7 +49,7 @@ def positions_of_run(record: RunRecord) -> Positions:
         When a position was added to.
     """
     closed = record.records.closed
-    if has_adds(record):
+    if record.records.has_adds:
         raise DataError(f"{ADDS}: how much an add weighs depends on how much money there is\n{ADDS_INSTEAD}")
     still_open = None
     if (signal := _open_signal(record)) is not None:
@@ -105,7 +99,7 @@ def measure(record: RunRecord) -> Measured:
     if record.measured is not None:
         return record.measured
     candles, terms = record.minutes, terms_of(record)
-    if has_adds(record):
+    if record.records.has_adds:
         account = no_account(ADDS, record.records.closed, still_open=_open_signal(record) is not None)
         return Measured(account, has_volume=not len(candles) or bool((candles.volume > 0).any()))
     positions = positions_of_run(record)

@@ -367,7 +367,6 @@ class Result:
         """
         from ..metrics.definitions import OF_ACCOUNT
         from ..metrics.statistics import statistics
-        from .measured import has_adds
 
         given: object = leave_out
         if not isinstance(given, Iterable):
@@ -378,7 +377,7 @@ class Result:
                 raise UnknownName("close reason", reason, known=CLOSE_REASONS)
         kept = [trade_row(event) for event in self._records.closed if event.close_reason not in without]
         figures = statistics(kept)
-        if has_adds(self.run_record):  # perhaps of a position that is still open
+        if self._records.has_open_adds:
             figures.update(dict.fromkeys(OF_ACCOUNT))
         if len(kept) < len(self._records.closed):
             figures.selected = f"without {', '.join(without)}"
