@@ -166,6 +166,12 @@ OTHER_ROWS = [
     (HOURS[::-1], "row 0 of .*, its index says 2024-01-01 02:00"),
     (HOURS[::-1].tz_localize(None), "row 0 of .*, its index says 2024-01-01 02:00"),
     (pd.DatetimeIndex([HOURS[0], HOURS[1], pd.NaT]), "row 2 of .*, its index says no time"),
+    (
+        pd.Index(pd.Series(HOURS.shift(1)).astype("timestamp[ns, UTC][pyarrow]")),
+        "row 0 of .*, its index says 2024-01-01 01",
+    ),
+    (HOURS.shift(1).astype(object), "row 0 of .*, its index says 2024-01-01 01:00"),
+    (HOURS.tz_localize(None).to_period("h").shift(1), "row 0 of .*, its index says 2024-01-01 01:00"),
     (pd.Index([0, 2, 1]), "must ascend as the candles do, it does not"),
 ]
 
@@ -176,15 +182,21 @@ def indexed(index: Any, kind: str) -> Any:
 
 
 @pytest.mark.parametrize("kind", ["table", "columns"])
-@pytest.mark.parametrize(("index", "said"), OTHER_ROWS, ids=["moved", "turned", "naive", "no time", "numbers"])
+@pytest.mark.parametrize(("index", "said"), OTHER_ROWS, ids=["moved", "turned", "naive", "no time", "arrow",
+                         "objects", "periods", "numbers"])  # fmt: skip
 def test_rows_of_other_candles_are_refused(index: Any, said: str, kind: str) -> None:
-    with pytest.raises(UsageError, match=rf"strategy 'demo': .*{said}.*\nrows are taken by their place"):
+    with pytest.raises(
+        UsageError, match=rf"strategy 'demo': .*{said}.*\nrows are taken by their place.*reset_index\(drop=True\)"
+    ):
         read_rows(indexed(index, kind), 3, "demo", times=TIMES)
 
 
 @pytest.mark.parametrize("kind", ["table", "columns"])
 @pytest.mark.parametrize("index", [HOURS, HOURS.as_unit("s"), HOURS.tz_convert("Europe/Berlin"),
-                                   HOURS.tz_localize(None), None, [5, 6, 7], ["c", "b", "a"]])  # fmt: skip
+                                   HOURS.tz_localize(None), HOURS.astype(object),
+                                   pd.Index(pd.Series(HOURS).astype("timestamp[ns, UTC][pyarrow]")),
+                                   HOURS.tz_localize(None).to_period("h"),
+                                   None, [5, 6, 7], ["c", "b", "a"]])  # fmt: skip
 def test_rows_of_these_candles_are_read(index: Any, kind: str) -> None:
     assert read_rows(indexed(index, kind), 3, "demo", times=TIMES).position.tolist() == [0, 1, 0]
 

@@ -11,6 +11,7 @@ from ..domain.formatting import utc_text
 from ..errors import UsageError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
 INVALID: Final = 2
@@ -75,7 +76,8 @@ def numbers(column: Any, count: int, what: str, name: str) -> NDArray[np.float64
 def check_index(column: Any, times: NDArray[np.int64], what: str, name: str) -> None:
     """See that the rows of a pandas object are those of the candles, which they are taken for by their place.
 
-    Moments are compared with the open times of the candles, numbers must ascend; other labels say nothing of an order.
+    Moments and starts of periods are compared with the open times of the candles, numbers must ascend; other labels
+    say nothing of an order.
 
     Parameters
     ----------
@@ -94,8 +96,16 @@ def check_index(column: Any, times: NDArray[np.int64], what: str, name: str) -> 
     index: Any = getattr(column, "index", None)
     if not hasattr(index, "dtype") or len(index) != len(times):
         return
-    advice = "rows are taken by their place: keep the order of the candles and the index of candles.to_pandas()"
-    if index.dtype.kind == "M":
+    advice = (
+        "rows are taken by their place: keep the order of the candles and the index of candles.to_pandas(); where "
+        f"another index is meant, return {what} without one: .reset_index(drop=True)"
+    )
+    if index.dtype.kind in "iuf":
+        if not index.is_monotonic_increasing:
+            raise UsageError(
+                f"strategy {name!r}: the index of {what} must ascend as the candles do, it does not\n{advice}"
+            )
+    elif (index := _moments(index)) is not None:
         if np.array_equal(index.asi8, times // 1_000 if index.unit == "s" else times * _PER_MS[index.unit]):
             return  # the fast way, as a sweep comes here with each of its combinations
         moments = index.to_numpy(dtype="datetime64[ms]").astype(np.int64)
@@ -105,10 +115,21 @@ def check_index(column: Any, times: NDArray[np.int64], what: str, name: str) -> 
             raise UsageError(
                 f"strategy {name!r}: row {row} of {what} must be of the candle that opens at "
                 f"{utc_text(int(times[row]))}, its index says {got}\n"
-                f"{advice}; where another index is meant, return {what} without one: .reset_index(drop=True)"
+                f"{advice}"
             )
-    elif index.dtype.kind in "iuf" and not index.is_monotonic_increasing:
-        raise UsageError(f"strategy {name!r}: the index of {what} must ascend as the candles do, it does not\n{advice}")
+
+
+def _moments(index: Any) -> pd.DatetimeIndex | None:
+    """An index of moments, of the starts of periods too; None for one of other labels."""
+    import pandas as pd
+
+    if isinstance(index, pd.DatetimeIndex):
+        return index
+    if isinstance(index, pd.PeriodIndex):
+        return index.to_timestamp()
+    if index.dtype.kind == "M":  # of Arrow
+        return pd.DatetimeIndex(index)
+    return pd.to_datetime(index, utc=True) if getattr(index, "inferred_type", None) == "datetime" else None
 
 
 def flags(column: Any, count: int, what: str, name: str, *, meaning: str) -> NDArray[np.bool_]:
