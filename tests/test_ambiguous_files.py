@@ -363,8 +363,13 @@ def test_an_answer_with_other_symbols_is_refused() -> None:
         answered(pd.concat({"MSFT": bars()}, axis=1), "TSLA")
     with pytest.raises(UsageError, match=r"exchange 'mine': .* holds AAPL, MSFT; return the candles of one symbol"):
         answered(both_levels("Price"), "TSLA")
-    for name, asked in (("BTC/USDT", "BTCUSDT"), ("btc-usd", "BTC/USD"), ("BTCUSDT", "BTCUSDT")):
+    for name, asked in (("BTC/USDT", "BTCUSDT"), ("btc-usd", "BTC/USD"), ("BTCUSDT", "BTCUSDT"),
+                        ("BTCUSDT", "BTC/USDT:USDT"), ("BTC/USDT:USDT", "BTCUSDT")):  # fmt: skip
         assert len(answered(bars().assign(symbol=name), asked)[0]) == 3
     two = pd.concat([bars().assign(symbol="BTC/USDT"), bars().assign(symbol="ETH/USDT", Open=1.5, High=1.5)])
     assert answered(two, "ETHUSDT")[0].open.tolist() == [1.5] * 3
     assert len(served(FunctionSource(lambda *_: pd.DataFrame()))) == 0
+    for name, asked in (("BTC/USDT", "BTC/USDT:USDT"), ("BTC/USDT:USDT", "BTC/USDT"), ("BTC-USD", "BTCUSDT"),
+                        ("BTC/USDT:USDT-240329", "BTCUSDT")):  # fmt: skip
+        with pytest.raises(UsageError, match="were asked for"):
+            answered(bars().assign(symbol=name), asked)

@@ -184,7 +184,7 @@ def check(path: Path, seeds: Iterable[int]) -> Counter[str]:
         path.write_bytes(data)
         candles, told = outcome(path)
         found = set() if candles is None else wrong(candles, rows, lost)
-        excused = not found or any(WORDS.get(frozenset(found), "nothing") in note for note in told)
+        excused = not found or any((word := WORDS.get(frozenset(found))) and word in note for note in told)
         assert excused, f"seed {seed}: {found}, {told}: {data[:400]!r}"
         counts["refused" if candles is None else "told" if found else "right"] += 1
     return counts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -264,6 +265,8 @@ def test_a_zone_beside_times_with_offsets_is_told() -> None:
     assert from_frame(frame, tz="UTC").warnings == from_frame(frame).warnings == ()
     aware = yahoo(zone="America/New_York")
     assert from_frame(aware, tz="America/New_York").warnings == ()
+    new_york: Any = ZoneInfo("America/New_York")
+    assert from_frame(aware, tz=new_york).warnings == ()
     assert from_frame(aware, tz="Europe/Berlin").warnings == (note.replace("America/New_York", "Europe/Berlin"),)
 
 

@@ -79,7 +79,7 @@ def test_the_time_of_the_open_counts_before_one_that_is_called_timestamp() -> No
     assert times_of(from_frame(frame)) == WHOLE
 
 
-@pytest.mark.parametrize("seconds", [0.5, 17, 20])
+@pytest.mark.parametrize("seconds", [0.5, 17, 20, 59.5])
 def test_times_within_a_minute_are_no_times_of_a_close(seconds: float) -> None:
     frame = table().set_axis(TIMES + pd.Timedelta(seconds=seconds))
     for stamp in ("open", "close"):

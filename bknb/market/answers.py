@@ -60,6 +60,7 @@ def _of_frame(frame: Any, symbol: str | None) -> tuple[Candles, list[str]]:
     held = [*table.candles]
     same = held if symbol is None else [each for each in held if each == symbol]
     same = same or [each for each in held if _plain(each) == _plain(symbol)]
+    same = same or [each for each in held if _is_future_of(each, symbol) or _is_future_of(symbol, each)]
     if len(same) == 1:
         return table.candles[same[0]], table.notes
     if len(held) == 1:
@@ -73,6 +74,12 @@ def _of_frame(frame: Any, symbol: str | None) -> tuple[Candles, list[str]]:
 def _plain(symbol: str | None) -> str:
     """The letters and digits of a symbol: BTC/USDT and BTCUSDT are one."""
     return "".join(each for each in symbol or "" if each.isalnum()).upper()
+
+
+def _is_future_of(symbol: str | None, bare: str | None) -> bool:
+    """Whether one is what exchanges call the other, a bare name: BTC/USDT:USDT is called BTCUSDT."""
+    pair, colon, settled_in = (symbol or "").partition(":")
+    return bool(colon) and settled_in.isalpha() and (bare or "").isalnum() and _plain(pair) == _plain(bare)
 
 
 def _of_rows(rows: Sequence[Any]) -> Candles:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _MANY: Final = 20  # candles that show whether prices go on from one to the next
 _CLOSER: Final = 3  # times closer to the next candle under the other name
 _WICK: Final = 10  # times above or below open and close is worth a word
-_CLOSES: Final = 59_000  # milliseconds past the minute, where candles bear the time of their close
+_CLOSES: Final = (MINUTE_MS - 1000, MINUTE_MS - 1)  # past the minute, where candles bear the time of their close
 _FEW: Final = 3  # candles that show how far apart they are before one more is called a stray
 
 
@@ -171,7 +171,7 @@ class Rows:
         if spacing is not None and spacing.step < MINUTE_MS:
             return  # told as what they are
         if bool((off == off[0]).all()):
-            closes = self.reading.stamp == "open" and int(off[0]) >= _CLOSES
+            closes = self.reading.stamp == "open" and int(off[0]) in _CLOSES
             advice = 'candles that bear the time of their close: stamp="close"; otherwise correct the times'
             raise UsageError(
                 f"{where}: every time is {off[0] / 1000:g} s past a full minute, the first {utc_text(int(ms[0]))}\n"
@@ -235,7 +235,7 @@ def _swapped(candles: Candles) -> bool:
 def _opened(ms: NDArray[np.int64], where: str) -> NDArray[np.int64]:
     """When candles opened that bear the time of their close, also 1 ms or 1 s before the full minute."""
     past = ms % MINUTE_MS
-    ms = np.where((past == MINUTE_MS - 1) | (past == MINUTE_MS - 1000), ms - past + MINUTE_MS, ms)
+    ms = np.where(np.isin(past, _CLOSES), ms - past + MINUTE_MS, ms)
     step = _proven(measured(ms))
     if step >= DAY_MS:
         raise UsageError(

@@ -212,17 +212,14 @@ def _told_of_times(times: Times, names: ColumnNames, frame: pd.DataFrame, readin
         The zone in the name of the column is not the one they would be read in.
     """
     notes = []
+    tz = None if reading.tz is None else str(reading.tz)  # an object of a zone by its name
     if len(times.units) > 1:
         notes.append(f"{where}: times came in {' and in '.join(times.units)} since 1970; each was read by its size")
-    if times.units and reading.tz not in (None, *_SAME_AS_UTC):
-        notes.append(f"{where}: tz={reading.tz!r} is not used: the times are numbers since 1970, which are in UTC")
+    if times.units and tz not in (None, *_SAME_AS_UTC):
+        notes.append(f"{where}: tz={tz!r} is not used: the times are numbers since 1970, which are in UTC")
     given = frame[names.times[0]] if names.times else frame.index
-    if not (times.units or times.naive) and reading.tz not in (
-        None,
-        *_SAME_AS_UTC,
-        str(getattr(given.dtype, "tz", None)),
-    ):
-        notes.append(f"{where}: tz={reading.tz!r} is not used: the times bear offsets or a zone of their own")
+    if not (times.units or times.naive) and tz not in (None, *_SAME_AS_UTC, str(getattr(given.dtype, "tz", None))):
+        notes.append(f"{where}: tz={tz!r} is not used: the times bear offsets or a zone of their own")
     notes += _told_of_other_times(times, names, frame, reading, where)
     early = times.ms[(times.ms >= _EARLY[0]) & (times.ms < _EARLY[1])] if times.units else times.ms[:0]
     if len(early):
@@ -234,9 +231,9 @@ def _told_of_times(times: Times, names: ColumnNames, frame: pd.DataFrame, readin
         )
     label = names.times[0] if names.times else frame.index.name
     zone = None if label is None or not times.naive else zone_in(label)
-    if zone == "UTC" and not names.named_times and reading.tz not in (None, *_SAME_AS_UTC):
+    if zone == "UTC" and not names.named_times and tz not in (None, *_SAME_AS_UTC):
         raise UsageError(
-            f"{where}: tz={reading.tz!r} contradicts the name of the column {str(label).strip()!r}\n"
+            f"{where}: tz={tz!r} contradicts the name of the column {str(label).strip()!r}\n"
             f'leave tz out; where the name is wrong: columns={{"timestamp": "{str(label).strip()}"}}'
         )
     if zone not in (None, "UTC") and reading.tz is None:
