@@ -11,6 +11,8 @@ import pytest
 
 import bknb
 from bknb.domain.gates import GATES
+from bknb.domain.signal import Added
+from bknb.engine.records import Records
 from bknb.jupyter.dashboard.dashboard import _view_of_comparison, _view_of_result
 from bknb.kernels import metrics
 from bknb.metrics.compounding import final_equity
@@ -218,6 +220,10 @@ def test_an_add_of_a_position_that_is_still_open_counts() -> None:
     assert of_results([result]).size == 0
     assert ADDS in line_of(result)
     assert result.statistics(leave_out="stop_loss")["equity_final"] is None
+    added = next(event for event in record.records.positions if isinstance(event, Added))
+    started_again = Records(held=((added.fill, added.signal),))  # by a live run that was stopped while it was open
+    assert started_again.has_adds
+    assert started_again.has_open_adds
     record.records.closed.clear()
     record.records.ends.clear()
     alone = bknb.Result(record)  # the first trade is the open one

@@ -97,13 +97,17 @@ class Records:
     @property
     def has_adds(self) -> bool:
         """Whether a position was added to, one that is still open included."""
-        return any(event.adds for event in self.closed) or any(isinstance(event, Added) for event in self.positions)
+        return any(event.adds for event in self.closed) or bool(self._added())
 
     @property
     def has_open_adds(self) -> bool:
         """Whether a position that is still open was added to."""
-        over = {key_of(event.signal) for event in self.closed}
-        return any(isinstance(event, Added) and key_of(event.signal) not in over for event in self.positions)
+        return bool(self._added() - {key_of(event.signal) for event in self.closed})
+
+    def _added(self) -> set[SignalKey]:
+        """The positions that were added to, as far as events and fills before a restart tell."""
+        added = {key_of(event.signal) for event in self.positions if isinstance(event, Added)}
+        return added | {key_of(signal) for fill, signal in self.held if fill.kind == "add"}
 
     def warn(self, text: str) -> None:
         """Add a warning."""
