@@ -23,7 +23,7 @@ def pause_seconds(pauses: int) -> float:
 
 
 class Pauses:
-    """The signals whose orders wait for a next try, and how often each has waited in a row.
+    """The signals whose orders wait for a next try, each for a time of its own, and how often it has in a row.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Pauses:
         self.waiting: set[SignalKey] = set()
         self._sleep = sleep
         self._in_a_row: dict[SignalKey, int] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: dict[SignalKey, asyncio.Task[None]] = {}
 
     def in_a_row(self, key: SignalKey) -> int:
         """How many pauses were made in a row for a signal."""
@@ -48,9 +48,11 @@ class Pauses:
 
     def begin(self, key: SignalKey) -> int:
         """Have a signal wait; returns which of its pauses in a row this is."""
+        self._stop(key)
+        self._in_a_row[key] = pauses = self.in_a_row(key) + 1
         self.waiting.add(key)
-        self._in_a_row[key] = self.in_a_row(key) + 1
-        return self._in_a_row[key]
+        self._tasks[key] = asyncio.create_task(self._pause(pause_seconds(pauses - 1)))
+        return pauses
 
     def forget(self, key: SignalKey) -> None:
         """Have the next pause of a signal be a first one."""
@@ -58,29 +60,32 @@ class Pauses:
 
     def end(self, key: SignalKey) -> None:
         """Have a signal wait no longer: something new is known of it."""
-        self.waiting.discard(key)
+        self._stop(key)
         self.forget(key)
 
     async def over(self, wake: asyncio.Event) -> None:
-        """Wait until the pause is over, or something has happened; a pause that goes on is not begun again."""
-        if self._task is None:
-            pauses = min(self._in_a_row.get(key, 1) for key in self.waiting)
-            self._task = asyncio.create_task(self._pause(pause_seconds(pauses - 1)))
+        """Wait until a pause is over, or something has happened; the signals whose pause is over wait no longer."""
         woken = asyncio.create_task(_woken(wake))
         try:
-            await asyncio.wait({self._task, woken}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({*self._tasks.values(), woken}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             woken.cancel()
-        if self._task.done():
-            self._task = None
-            self.waiting.clear()
+        for key in [key for key, task in self._tasks.items() if task.done()]:
+            self._stop(key)
 
     async def close(self) -> None:
-        """End a pause that goes on."""
-        task, self._task = self._task, None
+        """End the pauses that go on."""
+        tasks = set(self._tasks.values())
+        for key in list(self._tasks):
+            self._stop(key)
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _stop(self, key: SignalKey) -> None:
+        self.waiting.discard(key)
+        task = self._tasks.pop(key, None)
         if task is not None:
             task.cancel()
-            await asyncio.wait({task})
 
     async def _pause(self, seconds: float) -> None:
         await self._sleep(seconds)
