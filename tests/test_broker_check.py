@@ -27,7 +27,7 @@ from test_quantities import FOR_EVER, Silent, pauses
 
 from bknb.brokers.paper_broker import PaperBroker, Trouble
 from bknb.domain.lifecycle import Flat
-from bknb.domain.order_actions import CancelOrder, Query, next_action
+from bknb.domain.order_actions import CancelOrder, Query, Save, next_action
 from bknb.domain.orders import MAX_CLOSES, Order, Report, order_beside, own_prefix
 from bknb.domain.recorded_orders import ended, orders_after
 from bknb.domain.signal import Closed, Opened
@@ -187,6 +187,18 @@ def test_an_entry_nobody_knows_the_fate_of_does_not_hold_up_the_close(*, restart
 
     life.live(play)
     assert life.received[closing()] == 1
+
+
+def test_an_entry_that_goes_on_filling_leaves_closing_orders_for_the_end() -> None:
+    first = replace(ended(entry(2.0, quantity=2.0), 9 * MINUTE, 110.0), status="partly_filled")
+    orders = [first]
+    while (action := next_action(orders)) != CancelOrder(first):
+        assert isinstance(action, Save)
+        orders.append(replace(action.order, status="filled", quantity=0.1, filled_quantity=0.1))
+    assert len(orders) - 1 == MAX_CLOSES // 2
+    settled = next_action([replace(first, status="filled"), *orders[1:]])
+    assert isinstance(settled, Save)
+    assert settled.order.attempt == MAX_CLOSES // 2 + 1
 
 
 @pytest.mark.parametrize("purpose", ["close", "reduce"])

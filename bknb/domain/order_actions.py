@@ -133,7 +133,8 @@ def _rest_of_a_part(orders: Sequence[Order], free: float) -> Save | None:
 def _closing_action(orders: Sequence[Order], free: float) -> Action | None:
     """The next action for a signal that is over: what is held is sold first, then the rest is settled.
 
-    ``free`` is how much may be closed (base currency).
+    ``free`` is how much may be closed (base currency). An entry that is not settled yet may fill again and again: half
+    of the closing orders are kept for what it has filled in the end.
     """
     entry, closing = orders[0], closing_orders(orders)
     for order in orders:
@@ -146,7 +147,7 @@ def _closing_action(orders: Sequence[Order], free: float) -> Action | None:
             return Place(last) if last.status == "intended" else Query(last)
     else:
         attempt = 1 if last is None else last.attempt + 1
-        if free > 0.0 and attempt <= MAX_CLOSES:
+        if free > 0.0 and attempt <= (MAX_CLOSES if entry.done else MAX_CLOSES // 2):
             assert entry.ended_at is not None  # it is over  # noqa: S101
             assert entry.exit_price is not None  # both are set at once  # noqa: S101
             return Save(
