@@ -79,8 +79,11 @@ def state() -> tuple[Any, ...]:
 
 
 def new_threads(before: list[threading.Thread]) -> list[str]:
-    """Threads that were started since; those of earlier tests may come to their end meanwhile."""
-    return [thread.name for thread in threading.enumerate() if thread not in before]
+    """Threads that were started since and go on; those of a trial that has ended may be at their end."""
+    since = [thread for thread in threading.enumerate() if thread not in before]
+    for thread in since:
+        thread.join(10)
+    return [thread.name for thread in since if thread.is_alive()]
 
 
 READ = [case for case in CASES if not case.tried]
