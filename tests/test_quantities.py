@@ -9,7 +9,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-import waiting
 from hypothesis import given
 from hypothesis import strategies as st
 from minute_clock import MinuteClock
@@ -555,14 +554,20 @@ def test_a_closing_order_that_stays_unfilled_is_told_in_a_run(monkeypatch: pytes
 
 
 def test_where_the_account_begins_to_differ_while_the_strategy_thinks_its_answer_opens_nothing() -> None:
-    thinks = threading.Event()
+    thinks, told = threading.Event(), threading.Event()
 
     class Twice(PaperBroker):
-        """Says of a closing order that it was filled twice, as soon as the strategy is asked again."""
+        """Says of a closing order that it was filled twice, from the question to the strategy to the next minute."""
+
+        lies = True
+
+        def saw(self, symbol: str, minute: Any) -> None:
+            self.lies = not thinks.is_set()
+            super().saw(symbol, minute)
 
         async def report(self, client_id: str, symbol: str) -> Report | None:
             found = await super().report(client_id, symbol)
-            if found is None or self.orders[client_id].side == "buy" or not found.filled_quantity:
+            if found is None or self.orders[client_id].side == "buy" or not found.filled_quantity or not self.lies:
                 return found
             while not thinks.is_set():  # noqa: ASYNC110 -- set by the thread of the strategy
                 await asyncio.sleep(0.001)
@@ -573,13 +578,13 @@ def test_where_the_account_begins_to_differ_while_the_strategy_thinks_its_answer
             return None
         if when.minute == 10:
             thinks.set()
-            assert waiting.until(lambda: bool(task._run.orders.disagreement))
+            assert told.wait(timeout=60)
         levels = {"price_take_profit": price * 1.3, "price_stop_loss": price * 0.7, "minute_estimated_time": 3}
         return {"position": "long", **levels}
 
+    bknb.listen_error(lambda event: told.set() if "its report cannot be right" in event.message else None)
     broker = Twice()
-    task = with_broker(broker, get_signal, bknb.stores.memory(), 0, 12)
-    result = task.result(timeout=60)
-    assert [order.side for order in broker.orders.values()] == ["buy", "sell"]
+    result = with_broker(broker, get_signal, bknb.stores.memory(), 0, 14).result(timeout=60)
+    assert [(order.side, order.status) for order in broker.orders.values()] == [("buy", "filled"), ("sell", "filled")]
     (rejected,) = result.run_record.records.rejected
     assert [reason.code for reason in rejected.reasons] == ["stopped"]
