@@ -12,16 +12,17 @@ sleeps through minutes; ``hole disk`` and ``hole sqlite``: some minutes never co
 nothing for some.
 
 A change of the disk is a value that is written or removed, or the moment at which its new name is made to last; what
-can happen within the writing of one file is for the tests of the stores. A change is chosen when its kind, the kind of
-the change before it, and whether anything was told in between are new together; of holes and late orders every change
-is chosen, and the one behind it. Of the broker, a call with the two before it; in ``hole sqlite`` holes and late orders
-alone, as the run is that of ``hole disk``.
+can happen within the writing of one file is for the tests of the stores. In ``disk`` a change is chosen when its kind,
+the kind of the change before it, and whether anything was told in between are new together; in the others when its kind
+is, and of holes and late orders every change, and the one behind it. Of the broker, a call with the one before it; in
+``hole sqlite`` holes and late orders alone, as the run is that of ``hole disk``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import json
 import os
 import shutil
@@ -30,12 +31,12 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import msgspec
 from broker_journal import sent_twice
 from killed import killed_in_a_child
-from noting_disk import Change, NotingDisk, Place, by_seam
+from noting_disk import Change, NotingDisk, Place, chosen
 from scenarios import MINUTE, ORIGIN, source
 from worlds import signals, walk
 
@@ -165,6 +166,7 @@ def holed(clock: SimulatedClock) -> Any:
     return bknb.add_exchange("holed", get_candles=get_candles, intervals=["1m"])
 
 
+BY: Final[dict[str, Literal["seam", "nothing"]]] = {"disk": "seam", "hole sqlite": "nothing"}
 LOGS = ("received.log", "held.log")
 EXPECTED = "expected.log"
 
@@ -432,15 +434,15 @@ def has_moved(folder: Path, where: str) -> bool:
 def places_of(whole: Path, where: str, *, every: bool) -> Sequence[Place | int]:
     """Where the run is killed, as its undisturbed life says."""
     if where == "broker":
-        moments = ["", "", *json.loads((whole / "moments.json").read_text())]
-        calls = [tuple(moments[number : number + 3]) for number in range(len(moments) - 2)]
+        moments = ["", *json.loads((whole / "moments.json").read_text())]
+        calls = list(itertools.pairwise(moments))
         return [number for number, call in enumerate(calls, start=1) if every or call not in calls[: number - 1]]
     changes = msgspec.json.decode((whole / "changes.json").read_bytes(), type=list[Change])
     if every:
         return [change.place for change in changes]
     # Orders are written beside the run, between any two of its changes: that is tried where ``where`` is ``disk``.
     orders = () if where == "disk" else ("write order", "remove order", "sync order")
-    return by_seam(changes, always=("write hole", "write late"), never=orders, seams=where != "hole sqlite")
+    return chosen(changes, always=("write hole", "write late"), never=orders, by=BY.get(where, "kind"))
 
 
 def found_in(folder: Path, where: str, *, every: bool) -> dict[str, Any]:

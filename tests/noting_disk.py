@@ -1,7 +1,7 @@
 """A disk that notes its changes and can end the process before one of them, and which changes are worth an end.
 
 A change is like one that was tried already by its kind, the kind of the change before it, and whether anything was told
-in between (``by_seam``), or by the parts of the saved value that it changes (``by_part``).
+in between (``chosen``), or by the parts of the saved value that it changes (``by_part``).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from bknb.stores.disk import Disk
 from bknb.testing.faults import end_process
@@ -107,8 +107,12 @@ class NotingDisk(Disk):
         return super().statement(connection, sql, values)
 
 
-def by_seam(
-    changes: Sequence[Change], *, always: Iterable[str] = (), never: Iterable[str] = (), seams: bool = True
+def chosen(
+    changes: Sequence[Change],
+    *,
+    always: Iterable[str] = (),
+    never: Iterable[str] = (),
+    by: Literal["seam", "kind", "nothing"] = "seam",
 ) -> list[Place]:
     """A change is chosen when its kind, the kind of the change before it, and whether anything was received in between
     are new together.
@@ -122,8 +126,8 @@ def by_seam(
         Kinds of which every change is chosen, and the one behind it.
     never
         Kinds that are passed over.
-    seams
-        Whether any but those of ``always`` are chosen.
+    by
+        What must be new of a change that is none of ``always``: its seam, or its kind alone; ``nothing``: none is chosen.
     """
     always, never = {*always}, {*never}
     behind = [change.received for change in changes[1:]] + [changes[-1].received]
@@ -132,13 +136,14 @@ def by_seam(
         for change, later in zip(changes, behind, strict=True)
         if change.place.change not in never and (not change.place.change.startswith("sync") or later > change.received)
     ]
-    seen: set[tuple[str, str, bool]] = set()
+    seen: set[tuple[str, str, bool] | str] = set()
     places, before = [], Change(Place("", 0), 0)
     for change in mine:
         seam = before.place.change, change.place.change, change.received > before.received
-        if always & {*seam[:2]} or (seams and seam not in seen):
+        mark = seam if by == "seam" else change.place.change
+        if always & {*seam[:2]} or (by != "nothing" and mark not in seen):
             places.append(change.place)
-        seen.add(seam)
+        seen.add(mark)
         before = change
     return places
 

@@ -76,11 +76,11 @@ def lives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lives]:
 @pytest.mark.parametrize(
     ("where", "changes", "points"),
     [
-        ("disk", CHANGES | {"write order"}, 35),
-        ("sqlite", CHANGES, 25),
+        ("disk", CHANGES | {"write order"}, 30),
+        ("sqlite", CHANGES, 9),
         ("broker", set(), 12),
-        ("late disk", CHANGES | {"write late"}, 30),
-        ("hole disk", HOLED, 35),
+        ("late disk", CHANGES | {"write late"}, 12),
+        ("hole disk", HOLED, 20),
         ("hole sqlite", {"write hole", "write late"}, 8),
         pytest.param("disk every", CHANGES | {"write order"}, 250, marks=pytest.mark.long),
         pytest.param("broker every", set(), 50, marks=pytest.mark.long),
