@@ -33,7 +33,7 @@ LIMITS = (
     "max_stop_loss_distance_percent",
     "max_signal_lifetime_minutes",
 )
-LONG_WORLDS, WORLDS, FEW_WORLDS = 1000, 400, 60  # in the long set, in the slow one, in the fast one
+LONG_WORLDS, WORLDS, FEW_WORLDS = 1000, 200, 60  # in the long set, in the slow one, in the fast one
 LIVE_WORLDS, SWEEP_WORLDS, PARTS = 20, 40, 12
 
 # --- tables: the simulator against the page -------------------------------------------------------------------------
@@ -848,7 +848,7 @@ def test_the_engine_does_what_the_tables_say(one: Case, model: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("seed", rest_long(range(LIVE_WORLDS), kept=8))
+@pytest.mark.parametrize("seed", rest_long(range(LIVE_WORLDS), kept=5))
 def test_live_is_the_simulator(model: str, seed: int) -> None:
     drawn, asked = draw(seed, model, plain=True), list[int]()
     world = drawn.world
@@ -872,10 +872,10 @@ def test_live_is_the_simulator(model: str, seed: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("part", rest_long(range(2), kept=1))
+@pytest.mark.parametrize("part", rest_long(range(4), kept=1))
 def test_a_sweep_is_the_simulator(model: str, part: int) -> None:
     pytest.importorskip("numba")
-    for seed in range(part, SWEEP_WORLDS, 2):
+    for seed in range(part, SWEEP_WORLDS, 4):
         drawn = draw(seed, model, plain=True)
         world = drawn.world
         get_signals, alike = vectorised(world)

@@ -742,8 +742,9 @@ except OSError as error:
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("target", ["story-share", "new/story-share", "story.zip"])
-@pytest.mark.parametrize("tracked", [True, False])
+@pytest.mark.parametrize(
+    ("target", "tracked"), [("story-share", True), ("new/story-share", False), ("story.zip", True)]
+)
 def test_a_notebook_in_a_git_repository_is_shared(target: str, tmp_path: Path, *, tracked: bool) -> None:
     def git(*words: str) -> None:
         named = ("-c", "user.name=me", "-c", "user.email=me@example.com", "-c", "commit.gpgsign=false")
