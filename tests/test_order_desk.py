@@ -80,8 +80,8 @@ class Life:
         for event in events:
             if isinstance(event, Opened | Closed):
                 self.broker.now = event.signal.price_open if isinstance(event, Opened) else event.price_close
-            await self.desk.work_out(None, [event])
-            self.desk.follow(event)
+            for each in await self.desk.work_out(None, [event]):
+                self.desk.follow(each)
             assert await self.desk.settle(5.0)
 
     async def become(self, *states):
@@ -930,6 +930,40 @@ def test_a_quantity_that_cannot_be_worked_out_is_asked_for_once_and_its_entry_co
     refused, sent = life.desk.rows()
     assert (refused["status"], refused["quantity"], refused["note"]) == ("rejected", 0.0, "LookupError: no balance")
     assert [order.quantity for order in life.broker.orders.values()] == [sent["quantity"]] == [2.0]
+
+
+@pytest.mark.parametrize("told", ["state", "events"])
+def test_what_leaves_does_not_wait_for_the_quantity_of_what_follows_it(told):
+    asked, freed = asyncio.Event(), asyncio.Event()
+
+    async def quantity(signal):
+        if signal.id == "b":
+            asked.set()
+            await freed.wait()
+        return 2.0
+
+    life = Life(quantity=quantity)
+    state = ordering("b", at=9, ending=leaving() if told == "state" else None)
+    events = [] if told == "state" else [closed()]
+
+    async def turn():
+        for event in await life.desk.work_out(state, events):
+            life.desk.follow(event)
+        life.desk.follow_state(state)
+
+    async def play():
+        await life.receive(opened())
+        turning = asyncio.create_task(turn())
+        await asyncio.wait_for(asked.wait(), 5.0)
+        assert await life.desk.settle(5.0)
+        assert life.statuses == {ENTRY: "filled", closing(): "filled"}
+        freed.set()
+        await turning
+        assert await life.desk.settle(5.0)
+
+    life.live(play)
+    assert [(order.purpose, order.status) for order in life.desk.orders][2:] == [("open", "filled")]
+    assert life.told == []
 
 
 def test_an_entry_whose_quantity_could_not_be_worked_out_has_not_left():

@@ -77,8 +77,7 @@ class Account:
         desk = self.desk
         if desk is None:
             return
-        await desk.work_out(state, events)
-        for event in events:
+        for event in await desk.work_out(state, events):
             desk.follow(event)
         desk.follow_state(state)
 

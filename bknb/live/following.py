@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 
 from ..domain.formatting import plain_number
-from ..domain.lifecycle import State
+from ..domain.lifecycle import State, position_of
 from ..domain.orders import Order
 from ..domain.recorded_orders import ORDER_EVENTS, OrderEvent, orders_after, orders_of_state
 from ..domain.signal import Cancelled, Closed, Event, OpenSignal, ScheduledSignal, key_of
@@ -52,10 +52,15 @@ class Following:
         self._on_problem = on_problem
         self._waiting: list[OrderEvent] = []
 
-    async def work_out(self, state: State | None, events: Iterable[Event]) -> None:
-        """Ask how much is traded of the signals for which entry orders are about to be made."""
+    async def work_out(self, state: State | None, events: Iterable[Event]) -> list[Event]:
+        """Ask how much is traded of the signals for which entry orders are about to be made.
+
+        Orders of other signals are made before: what ends a position does not wait for the quantity of the next one.
+        Returns the events that are left.
+        """
+        events = list(events)
         if self._quantities.fixed:
-            return
+            return events
         found: list[OpenSignal | ScheduledSignal] = []
 
         def asked(signal: OpenSignal | ScheduledSignal) -> float:
@@ -68,7 +73,16 @@ class Following:
         with suppress(Exception):
             if state is not None:
                 orders_of_state(state, self._saved.signals, asked)
+        keys = {key_of(signal) for signal in found}
+        left = [event for event in events if isinstance(event, ORDER_EVENTS) and key_of(event.signal) in keys]
+        for event in events:
+            if event not in left:
+                self.event(event)
+        held = None if state is None else position_of(state)
+        if held is not None and key_of(held.signal) not in keys:
+            self._made(partial(orders_of_state, held, self._saved.signals, self._quantities.of))
         await self._quantities.work_out(found)
+        return left
 
     def event(self, event: Event) -> None:
         """Have the orders made that an event leads to."""

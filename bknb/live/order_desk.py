@@ -167,8 +167,7 @@ class OrderDesk:
         self._told_rounding = any(order.reported and order.number for order in self.orders)
         held = () if state is None else signals_of(state)
         events = to_follow(undelivered, self._signals, held)
-        await self._following.work_out(state, events)
-        for event in events:
+        for event in await self._following.work_out(state, events):
             self._following.event(event)
         self._following.state(state)
         reports = await self._check.ask(self._believes)
@@ -202,9 +201,13 @@ class OrderDesk:
         """
         return any_left(order for order in self._signals.get(key_of(signal), ()) if order.quantity > 0.0)
 
-    async def work_out(self, state: State | None, events: Iterable[Event]) -> None:
-        """Ask the function of the quantity about new signals, before :meth:`follow` makes their orders."""
-        await self._following.work_out(state, events)
+    async def work_out(self, state: State | None, events: Iterable[Event]) -> list[Event]:
+        """Ask the function of the quantity about new signals; returns the events that are left for :meth:`follow`.
+
+        Events of other signals, and the end of a position in ``state``, were followed before it was asked.
+        """
+        self._must_have_started()
+        return await self._following.work_out(state, events)
 
     def follow(self, event: Event) -> None:
         """Save the orders an event leads to; they are carried out in a task of their own.
