@@ -12,12 +12,12 @@ from msgspec.structs import replace
 
 from bknb.config import Settings
 from bknb.domain import lifecycle as life
-from bknb.domain.answers import Close, Move, Reduce
+from bknb.domain.answers import Add, Close, Move, Reduce
 from bknb.domain.execution import Entry, Minute, execution_model
 from bknb.domain.fills import DUST
-from bknb.domain.position_book import PositionOrder, new_book
+from bknb.domain.position_book import PositionOrder, new_book, size_allowed
 from bknb.domain.position_money import held
-from bknb.domain.signal import Cancelled, Closed, OpenSignal, ScheduledSignal, Signal, sign_of
+from bknb.domain.signal import Cancelled, Closed, OpenSignal, Rejected, ScheduledSignal, Signal, sign_of
 from bknb.errors import InvalidTransition
 
 HEAD = """
@@ -274,3 +274,19 @@ def test_the_place_of_what_left_is_given_back_with_its_end_not_while_the_next_is
     found = life.step(asked.state, life.Verdict(allowed), PESSIMISTIC)
     assert told(found)[:2] == ["Closed mine @1", "Scheduled next @1"]
     assert found.commands == (life.Release("mine"), *(() if allowed else (life.Release("next"),)))
+
+
+def test_an_add_that_was_allowed_before_a_stop_is_decided() -> None:
+    asked = life.step(MANAGED, life.Managed((Add(0.5), Add(0.25)), 100.0, 60_000, 100.0), PESSIMISTIC)
+    assert isinstance(asked.state, life.AskingAdds)
+    second = life.step(asked.state, life.Verdict(allowed=True), PESSIMISTIC)
+    assert isinstance(second.state, life.AskingAdds)
+    found = life.step(second.state, life.Verdict(allowed=False, stopped=True), PESSIMISTIC)
+    assert isinstance(found.state, life.Holding)
+    assert found.state.book is not None
+    assert size_allowed(found.state.book) == 1.5  # the size of its place in the risk book
+    (rejected,) = found.events
+    assert isinstance(rejected, Rejected)
+    assert [reason.code for reason in rejected.reasons] == ["stopped"]
+    assert "Add(share=0.25" in rejected.signal
+    assert "Add(share=0.5" not in rejected.signal

@@ -356,10 +356,10 @@ def _reserve(asking: AskingAdds) -> Reserve:
 def adds_verdict(state: AskingAdds, given: Verdict, rules: Rules) -> Step:
     """The decision of the risk profile on an add."""
     add, left, granted, earlier = state.adds[0], state.adds[1:], state.granted, state.earlier
-    if given.stopped:
-        wanted = [Add(each.share, price_open=each.price_open) for each in (*granted, *state.adds)]
+    if given.stopped:  # what was allowed before is decided
+        wanted = [Add(each.share, price_open=each.price_open) for each in state.adds]
         rejected = rejection(rules, state.when, state.price, (STOPPED,), wanted)
-        return _ordered(state.holding, state.parts, (), state.when, state.price, rules, (*earlier, rejected))
+        return _ordered(state.holding, state.parts, granted, state.when, state.price, rules, (*earlier, rejected))
     if given.allowed:
         granted = (*granted, add)
     else:
