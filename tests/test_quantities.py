@@ -528,6 +528,31 @@ def test_an_entry_that_rests_outlives_one_question_without_an_answer(silent: int
     assert any("the broker did not say what became of it" in error.message for error in result.errors)
 
 
+def test_an_entry_that_rests_outlives_a_second_question_that_takes_minutes() -> None:
+    class Slow(SilentPaper):
+        questions = 0
+
+        async def report(self, client_id: str, symbol: str) -> Report | None:
+            self.questions += 1
+            if self.questions == 2:
+                await answers.wait()
+            return await super().report(client_id, symbol)
+
+        def saw(self, symbol: str, minute: Any) -> None:
+            super().saw(symbol, minute)
+            if minute.t == ORIGIN + 10 * MINUTE:
+                answers.set()
+
+    answers = asyncio.Event()
+    store, broker = bknb.stores.memory(), Slow()
+    with_broker(broker, below, store, 0, 5).result(timeout=60)
+    assert broker.questions == 0
+    broker.silent = 1
+    result = with_broker(broker, below, store, 5, 15).result(timeout=60)
+    assert (broker.questions, result.cancelled["reason"].tolist()) == (2, [])
+    assert len(result.warnings) == 2  # entries were stopped, and taken again
+
+
 def test_a_closing_order_that_stays_unfilled_is_told_in_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bknb.live.ending._SETTLE_SECONDS", 0.1)  # for the last orders, which here never come to an end
 

@@ -88,6 +88,11 @@ class Account:
         """
         return "" if self.desk is None else self.desk.disagreement
 
+    @property
+    def asked_again(self) -> bool:
+        """Whether the broker was asked once more, since the start, about what it had not answered by then."""
+        return self.desk is None or self.desk.asked_again
+
     def look(self) -> None:
         """Tell where the account begins to differ from the record, or agrees again."""
         why, done = self.differs(), self._reached.done

@@ -43,6 +43,8 @@ class BrokerCheck:
         Orders of ours that work there and were never saved here, as sentences.
     listed
         Whether it has listed its open orders.
+    asked_again
+        Whether it has, or was asked for them once more.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class BrokerCheck:
         self.leftovers: set[str] = set()
         self.strangers: tuple[str, ...] = ()
         self.listed = False
+        self.asked_again = False
         self._broker = broker
         self._saved = saved
         self._symbol = saved.address[1]
@@ -158,6 +161,7 @@ class BrokerCheck:
             await self._pause(pause_seconds(pauses))
             pauses += 1
             await self._list(told=True)
+            self.asked_again = True
         self._on_change()
 
     async def _pause(self, seconds: float) -> None:
@@ -183,7 +187,7 @@ class BrokerCheck:
         done, working = self._found
         prefix = own_prefix(*self._saved.address)
         found = compared_with_open(self._saved.orders, working, done_before=done, prefix=prefix)
-        self.listed, self.strangers = True, found.strangers
+        self.listed, self.asked_again, self.strangers = True, True, found.strangers
         for order in found.again:
             (self.unconfirmed if order.status == "lost" else self.leftovers).add(order.client_id)
             self._saved.over.discard(order.key)

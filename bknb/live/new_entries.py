@@ -38,9 +38,12 @@ class NewEntries:
 
     @property
     def halt(self) -> HaltReason | None:
-        """Why what waits is to be taken back, too; ``None``: it goes on waiting."""
+        """Why what waits is to be taken back, too; ``None``: it goes on waiting.
+
+        What the broker did not answer at the start it is asked once more before.
+        """
         if self._controls.leaving:
             return None
         if self._controls.stopped:
             return "stopped"
-        return "disagreement" if self._account.differs() else None
+        return "disagreement" if self._account.differs() and self._account.asked_again else None

@@ -135,6 +135,7 @@ class OrderDesk:
         self._still_lost: set[str] = set()  # client ids the broker did not know when it was asked once more
         self._unseen = ""  # why a broker on paper has not taken the newest minute
         self._told_rounding = False
+        self._asked_again = False  # about each order, since the start
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
@@ -342,6 +343,14 @@ class OrderDesk:
         return self._hanging_text(orders) if hangs else ""
 
     @property
+    def asked_again(self) -> bool:
+        """Whether the broker was asked once more about what it had not answered at the start.
+
+        Before that a :attr:`disagreement` may be over with its next answer.
+        """
+        return self._asked_again and self._check.asked_again
+
+    @property
     def unsettled(self) -> str:
         """What the record has filled or ended and the broker is still to carry out, as a sentence; empty: nothing.
 
@@ -385,6 +394,7 @@ class OrderDesk:
                             "broker", f"the orders of {key[0]!r} could not be carried out: {named_error(error)}"
                         )
                         self._defer(key)
+            self._asked_again = True
             if self._wake.is_set():
                 continue
             if self._pauses.waiting:

@@ -108,7 +108,6 @@ class LiveRun:
         self._work: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
         self._tries = 0  # looks in a row for a candle that is late
-        self._looked = False  # whether there was a look
         self._heard = True  # whether listeners heard its results within their time
 
     mode: Final = "live"
@@ -325,10 +324,8 @@ class LiveRun:
             if (since := market.watch.came(now)) is not None:
                 self.records.warn(f"no minute came from {utc_text(since)} until {utc_text(now)}")
         self._account.look()
-        halt, looked, self._looked = self._entries.halt, self._looked, True
-        if halt is not None and (
-            looked or halt == "stopped"
-        ):  # a broker that did not answer at the start is asked again
+        halt = self._entries.halt
+        if halt is not None:
             done = await failures.look(partial(begun.catch_up.halt, halt)) and done
         if not done:
             market.watch.working_since = None  # what held the minutes up has been told
