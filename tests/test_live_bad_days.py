@@ -616,21 +616,26 @@ def test_a_stopped_run_with_a_position_of_which_nothing_comes_ends_and_says_so()
     assert [each.split()[0] for each in ends(again)] == ["time_expired"]
 
 
-def test_a_stopped_run_waits_for_its_broker_as_long_as_for_a_minute_and_says_what_is_left() -> None:
+@pytest.mark.parametrize("set_back", [0, 120])
+def test_a_stopped_run_waits_for_its_broker_as_long_as_for_a_minute_and_says_what_is_left(set_back: int) -> None:
     """No candle comes behind the one that closes the record, and a broker on paper fills by candles."""
+    back = [set_back] if set_back else []
     clock, broker, tasks = SimulatedClock(at(10)), bknb.brokers.paper(), []
     come = closed_by(clock, steps((-10, 40, 100.0), (40, 41, 90.0)))
 
     def get_candles(*asked: Any) -> Any:
         if tasks and at(30) <= clock.now() < at(31):
             tasks[0].stop()
+        if back and clock.now() >= at(45):
+            clock._now = at(45 - back.pop())
         return come(*asked)
 
     tasks.append(run_live(get_candles, asked_once(20, **LEVELS), clock, until=None, broker=broker, quantity=2.0))
     result = tasks[0].result(timeout=20)
     assert [each.split()[0] for each in ends(result)] == ["stop_loss"]
     assert broker.position("X") == 2.0
-    assert at(51) <= clock.now() < at(53)
+    waited = at(45 - set_back + 10) if set_back else at(51)
+    assert waited <= clock.now() < waited + 2 * MINUTE
     assert "carried out what the record says: the order to close" in result.warnings[-1]
     assert "(sell 2 X, " in result.warnings[-1]
 

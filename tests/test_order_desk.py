@@ -972,11 +972,12 @@ def test_an_entry_whose_quantity_could_not_be_worked_out_has_not_left():
     async def play(life):
         await life.become(ordering())
         left.append(life.desk.has_left(ordering().signal))
+        left.append(life.desk.postponed(ordering(), now=50 * MINUTE) == ordering())
 
     for quantity in (lambda signal: 1 / 0, 2.0):
         life = Life(quantity=quantity)
         life.live(lambda: play(life))  # noqa: B023 -- played at once
-    assert left == [False, True]
+    assert left == [False, False, True, True]
 
 
 def test_what_the_record_has_ended_and_the_broker_has_not_is_unsettled_until_a_candle_fills_it():

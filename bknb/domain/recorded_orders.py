@@ -103,8 +103,11 @@ def _is_traded(mine: Sequence[Order]) -> bool:
 
 
 def any_left(orders: Iterable[Order]) -> bool:
-    """Whether one of these orders may be on its way to the broker, or there."""
-    return any(order.status != "intended" for order in orders)
+    """Whether one of these orders may be on its way to the broker, or there.
+
+    One whose quantity could not be worked out is rejected here, and never leaves; its quantity is 0.
+    """
+    return any(order.status != "intended" and order.quantity > 0.0 for order in orders)
 
 
 def orders_after(event: Event, orders: Orders, quantity_of: QuantityOf) -> tuple[Order, ...]:

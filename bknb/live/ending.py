@@ -89,7 +89,7 @@ class Ending:
         if desk is None:
             return True
         await self.settle()
-        self._flat_since = now if self._flat_since is None else self._flat_since
+        self._flat_since = now if self._flat_since is None else min(self._flat_since, now)  # a clock may be set back
         return not desk.unsettled or now - self._flat_since >= self._plan.settings.patience_minutes * MINUTE_MS
 
     async def settle(self) -> None:
@@ -138,7 +138,7 @@ class Ending:
             return False
         if market.closed_until(until) or (market.held is None and market.first_behind(until) is not None):
             return True
-        self._overdue_since = now if self._overdue_since is None else self._overdue_since
+        self._overdue_since = now if self._overdue_since is None else min(self._overdue_since, now)
         if now < self._overdue_since + MINUTE_MS:
             return False
         if market.held is not None:  # what is behind the hole is worked on before the end

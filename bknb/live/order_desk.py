@@ -196,11 +196,8 @@ class OrderDesk:
         return postponed(state, self._signals, now=now, late_after_ms=self._late_after_ms)
 
     def has_left(self, signal: ScheduledSignal) -> bool:
-        """Whether the entry order of a signal may be on its way to the broker, or there.
-
-        One whose quantity could not be worked out is rejected here, and never leaves; its quantity is 0.
-        """
-        return any_left(order for order in self._signals.get(key_of(signal), ()) if order.quantity > 0.0)
+        """Whether the entry order of a signal may be on its way to the broker, or there."""
+        return any_left(self._signals.get(key_of(signal), ()))
 
     async def work_out(self, state: State | None, events: Iterable[Event]) -> list[Event]:
         """Ask the function of the quantity about new signals; returns the events that are left for :meth:`follow`.

@@ -140,8 +140,8 @@ async def _call_back(loop: StrategyLoop, events: list[Kept]) -> None:
 
 def _held_fills(state: State) -> tuple[tuple[Fill, OpenSignal], ...]:
     """The fills of the position of a state; events of this process tell of later ones alone."""
-    held = state.ending if isinstance(state, Opening) else state
-    if not isinstance(held, Holding):
+    held = position_of(state)
+    if held is None:
         return ()
     book = held.book or new_book(held.signal, highest=held.highest, lowest=held.lowest)
     return tuple((fill, held.signal) for fill in book.fills)
