@@ -66,7 +66,7 @@ def play(
     script = {at(minute): decide for minute, decide in decisions.items()}
     clock = HandClock(at(begin), script) if broker is None else BrokerHandClock(at(begin), script)
     if broker is not None:
-        options |= {"broker": broker, "quantity": 2.0}
+        options = {"broker": broker, "quantity": 2.0} | options
     options = {"store": bknb.stores.memory()} | options
     from bknb.runs.live import BOOK, LiveTask, plan_live
 
@@ -300,6 +300,22 @@ def test_the_risk_profile_is_asked() -> None:
     assert answers[0].startswith("open was refused by the risk profile 'never'")
 
 
+def test_what_comes_while_a_run_is_paused_for_a_moment_is_not_opened_and_says_so() -> None:
+    def pauses(_request: Any) -> bool:
+        bknb.Live.list()[0].pause()
+        return True
+
+    bknb.add_risk("pauses", validations=[pauses])
+    resumes = {"on_reject": lambda _event: bknb.Live.list()[0].resume()}
+    result, answers, _ = play({6.5: lambda task: task.open(bknb.Signal(side="long"))}, signal={},
+                              strategy={"risk": "pauses", "callbacks": resumes})  # fmt: skip
+    assert answers == [
+        "open needs a run that takes entries; this one was paused while its risk profile was asked\n"
+        "it was resumed since: repeat this"
+    ]
+    assert result.events == []
+
+
 def test_an_answer_that_comes_after_a_decision_is_left_out() -> None:
     """The strategy thinks about a position that is closed by hand meanwhile."""
     asked, decided = threading.Event(), threading.Event()
@@ -476,6 +492,37 @@ def test_a_run_that_ends_behind_a_decision_goes_on_with_it(
     assert len(first.trades) == 0, answers
     result, _, _ = play({}, candles=candles, store=store(), signal={})
     assert [(end.close_reason, end.closed_at) for end in result.run_record.records.closed] == [(reason, at(when))]
+
+
+def test_a_decision_that_is_saved_when_its_run_is_left_says_that_the_next_start_goes_on_with_it() -> None:
+    asked, answers, answered = threading.Event(), [], threading.Event()
+
+    async def quantity(_signal: Any) -> float:
+        asked.set()
+        await asyncio.sleep(60)
+        return 1.0
+
+    def opens(task: Any) -> None:
+        try:
+            answers.append(task.open(bknb.Signal(side="long")))
+        finally:
+            answered.set()
+
+    def decide(task: Any) -> None:
+        threading.Thread(target=opens, args=(task,), daemon=True).start()
+        assert asked.wait(20)
+        task.stop(now=True)
+
+    store, broker = bknb.stores.memory(), bknb.brokers.paper()
+    play({6.5: decide}, store=store, broker=broker, signal={}, quantity=quantity)
+    assert answered.wait(20)
+    assert answers == [
+        "opens long X (hand-X-20240101T0007-manual) at the open of the first candle from 2024-01-01 00:07 UTC on; "
+        "the run is over, and the next start with the same store goes on with it"
+    ]
+    result, _, _ = play({}, store=store, broker=broker, signal={}, begin=6.6)
+    assert [event.signal.id for event in result.events] == ["hand-X-20240101T0007-manual"]
+    assert broker.position("X") == 2.0
 
 
 def test_a_decision_is_answered_whatever_a_store_raises() -> None:

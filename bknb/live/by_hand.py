@@ -25,6 +25,7 @@ from ..domain.lifecycle import (
     Flat,
     Halt,
     Holding,
+    Input,
     Managed,
     Opening,
     Planned,
@@ -34,12 +35,13 @@ from ..domain.lifecycle import (
     signals_of,
     step,
 )
-from ..domain.position_book import PlannedMove, PositionOrder
+from ..domain.position_book import PlannedMove
 from ..domain.position_view import HeldPosition, position_view
-from ..domain.signal import Moved, Rejected, Signal
+from ..domain.signal import Moved, Signal
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData, StateError, UsageError
 from .account import Account
+from .hand_answers import GOES_ON, OVER, name_of, refuse, there_is, waiting_adds, waits_text
 from .live_market import LiveMarket
 from .new_entries import NewEntries
 from .turn import Turn
@@ -105,7 +107,7 @@ class ByHand:
         state = None if self._loop is None or self._over else self._loop.state
         match state:
             case Holding(leaving=None) as held:
-                return ("close", "reduce", "move", "cancel") if _adds(held) else ("close", "reduce", "move")
+                return ("close", "reduce", "move", "cancel") if waiting_adds(held) else ("close", "reduce", "move")
             case Opening() as opening if not self._account.has_left(opening):
                 return ("cancel",)
             case Waiting():
@@ -165,6 +167,7 @@ class ByHand:
             await self._began.wait()
             async with self._turn:
                 text = await self._carry_out(instruction)
+            text += GOES_ON if self._over else ""
         except asyncio.CancelledError:
             self._answer_over(instruction, answered)
         except BaseException as error:  # noqa: BLE001 -- raised where the decision was given, exit() of a store, too
@@ -176,7 +179,7 @@ class ByHand:
         if isinstance(instruction, Flatten) and self._left_nothing:
             answered.set_result("")
         else:
-            answered.set_exception(UsageError(_OVER))
+            answered.set_exception(UsageError(OVER))
 
     async def _carry_out(self, instruction: Instruction) -> str:
         loop, market = self._loop, self._market
@@ -201,15 +204,15 @@ class ByHand:
         if instruction == "activate":
             return await self._activate(loop, state, now)
         if not isinstance(state, Holding):
-            raise UsageError(f"{_name(instruction)} needs an open position; {self._there_is(loop)}")
+            raise UsageError(f"{name_of(instruction)} needs an open position; {self._there_is(loop)}")
         if state.leaving is not None:
-            raise UsageError(f"{_name(instruction)} came too late; {self._there_is(loop)}")
+            raise UsageError(f"{name_of(instruction)} came too late; {self._there_is(loop)}")
         return await self._managed(loop, state, instruction, now)
 
     async def _managed(self, loop: StrategyLoop, state: Holding, instruction: Close | Reduce | Move, now: _Now) -> str:
         given = await self._given(state, instruction, now)
         expected = step(state, given, loop.rules)
-        _refuse(loop, expected.events)
+        refuse(loop, expected.events)
         after = expected.state
         leaves = not (isinstance(after, Holding) and after.leaving is None)
         name = f"{state.signal.position} {state.signal.symbol} ({state.signal.id})"
@@ -225,11 +228,11 @@ class ByHand:
                     "a stop is moved towards the market only; loosen=True moves it away from it"
                 )
             if now.when > now.moment:
-                await loop.take(Planned(given.answers[0], now.when))  # type: ignore[arg-type]  # read_answers kept it
+                await _taken(loop, Planned(given.answers[0], now.when))  # type: ignore[arg-type]  # read_answers kept it
             else:
-                await loop.take(given)
+                await _taken(loop, given)
             return f"moves the levels of {name}; in force from {minute_text(now.when)} UTC on: {instruction!r}"
-        await loop.take(given)
+        await _taken(loop, given)
         if leaves:
             return f"closes {name} {now.fills}"
         assert isinstance(instruction, Reduce)  # a Close leaves, and a Move that does not was answered  # noqa: S101
@@ -245,14 +248,14 @@ class ByHand:
         needs = "cancel needs an entry or an add that waits"
         if isinstance(state, Opening):
             return await self._take_back(loop, state, instruction.note, now, else_=needs)
-        adds = _adds(state) if isinstance(state, Holding) and state.leaving is None else []
+        adds = waiting_adds(state) if isinstance(state, Holding) and state.leaving is None else []
         if not (isinstance(state, Waiting) or (isinstance(state, Holding) and adds)):
             raise UsageError(f"{needs}; {self._there_is(loop)}")
         given = await self._given(state, instruction, now)
-        _refuse(loop, step(state, given, loop.rules).events if isinstance(state, Waiting) else ())
-        await loop.take(given)
+        refuse(loop, step(state, given, loop.rules).events if isinstance(state, Waiting) else ())
+        await _taken(loop, given)
         if isinstance(state, Waiting):
-            return f"takes back {_waits(state)}"
+            return f"takes back {waits_text(state)}"
         return f"takes back {len(adds)} add{'' if len(adds) == 1 else 's'} to {state.signal.id}"
 
     async def _take_back(self, loop: StrategyLoop, state: Opening, note: str, now: _Now, *, else_: str) -> str:
@@ -262,7 +265,7 @@ class ByHand:
         price, _ = await self._prices(state.signal.price_open)
         if self._account.has_left(state):  # asked last: it may have left meanwhile
             raise UsageError(f"{else_}; {self._there_is(loop)}")
-        await loop.take(Halt(now.when, price, "manual", note))
+        await _taken(loop, Halt(now.when, price, "manual", note))
         return f"takes back the entry order of {state.signal.id}, which has not left"
 
     async def _activate(self, loop: StrategyLoop, state: State, now: _Now) -> str:
@@ -271,13 +274,13 @@ class ByHand:
         self._check_entries("activate")
         if self._account.desk is not None and state.signal.entry == "limit":
             raise UsageError(
-                f"activate needs an entry that is not at the broker; {_waits(state)} rests there as a limit order\n"
+                f"activate needs an entry that is not at the broker; {waits_text(state)} rests there as a limit order\n"
                 "take it back with cancel(), then open a Signal without price_open"
             )
         price, _ = await self._prices(state.signal.price_open)
         self._check_entries("activate")
-        await loop.take(Activate(now.when, price))
-        return f"opens {_waits(state)} {now.fills}"
+        await _taken(loop, Activate(now.when, price))
+        return f"opens {waits_text(state)} {now.fills}"
 
     async def _open(self, loop: StrategyLoop, instruction: Signal, now: _Now) -> str:
         self._check_entries("open")
@@ -298,12 +301,17 @@ class ByHand:
             raise UsageError(f"{text}\ntry again after the next minute") from error
         self._check_entries("open")
         given = Answer(now.when, price, signal)
-        _refuse(loop, step(state, given, loop.rules).events)
-        await loop.take(given)
+        refuse(loop, step(state, given, loop.rules).events)
+        refused = loop.records.refused
+        before = refused[-1] if refused else None
+        await _taken(loop, given)
         if signal.id not in {each.id for each in signals_of(loop.state)}:
             self._check_entries("open")
-            refused = loop.records.refused[-1]
-            raise UsageError(f"open was refused by the risk profile {refused.risk!r}: {refused.note or 'no place'}")
+            refusal = refused[-1] if refused else None
+            if refusal is None or refusal is before:
+                text = "open needs a run that takes entries; this one was paused while its risk profile was asked"
+                raise UsageError(f"{text}\nit was resumed since: repeat this")
+            raise UsageError(f"open was refused by the risk profile {refusal.risk!r}: {refusal.note or 'no place'}")
         entry = "" if signal.price_open is None else f" with an entry at {signal.price_open:g}"
         return f"opens {signal.position} {loop.rules.symbol} ({signal.id}){entry} {now.fills}"
 
@@ -312,7 +320,7 @@ class ByHand:
         return await self._market.prices(otherwise)
 
     def _there_is(self, loop: StrategyLoop) -> str:
-        return _there_is(loop, self._account)
+        return there_is(loop, self._account)
 
     def _check_entries(self, name: str) -> None:
         if reason := self._entries.refusal:
@@ -349,48 +357,11 @@ class ByHand:
             raise
 
 
-_OVER = "the run is over: what it holds is watched by nobody\nstart it again with the same store, then repeat this"
-
-
-def _name(instruction: Close | Reduce | Move) -> str:
-    return type(instruction).__name__.lower()
-
-
-def _waits(state: Waiting) -> str:
-    signal = state.signal
-    return f"the {signal.entry} entry of {signal.position} {signal.symbol} at {signal.price_open:g} ({signal.id})"
-
-
-def _adds(state: Holding) -> list[PositionOrder]:
-    """The adds to a position that wait."""
-    return [] if state.book is None else [order for order in state.book.orders if order.kind == "add"]
-
-
-def _there_is(loop: StrategyLoop, account: Account) -> str:
-    """What there is instead, and what can be done about it."""
-    who = f"{loop.rules.strategy} on {loop.rules.symbol}"
-    match loop.state:
-        case Opening(signal=signal) as opening if not account.has_left(opening):
-            text = f"the entry order of {signal.id} has not left"
-            return f"{who}: {text}\nuse cancel() to take it back"
-        case Waiting() as waits:
-            return f"{who} has {_waits(waits)}\nuse cancel() to take it back, activate() to open it at the market"
-        case Opening(signal=signal):
-            text = f"the entry order of {signal.id} has left, no candle has filled it yet"
-            return f"{who}: {text}\ntry again after the next minute"
-        case Holding(leaving=None, signal=signal):
-            text = f"{signal.position} {signal.id} is open"
-            return f"{who}: {text}\nuse close(), reduce(share) or move(...)"
-        case Holding(leaving=leaving, signal=signal):
-            reason = "" if leaving is None else f" ({leaving.reason})"
-            return f"{who}: {signal.id} leaves already{reason}\nthe next candle that trades closes it"
-        case _:
-            return f"{who} has nothing open and nothing that waits\nopen(bknb.Signal(...)) opens something"
-
-
-def _refuse(loop: StrategyLoop, events: tuple[object, ...]) -> None:
-    """Raise ``UsageError`` with the reasons when a decision would be rejected."""
-    for event in events:
-        if isinstance(event, Rejected):
-            reasons = "\n".join(reason.text for reason in event.reasons)
-            raise UsageError(f"{loop.rules.strategy} on {loop.rules.symbol}: not carried out\n{reasons}")
+async def _taken(loop: StrategyLoop, given: Input) -> None:
+    """Take a decision; one that is saved when the run ends meanwhile is taken, for the next start goes on with it."""
+    before = loop.state
+    try:
+        await loop.take(given)
+    except asyncio.CancelledError:
+        if loop.state is before:
+            raise

@@ -1,0 +1,64 @@
+"""What a decision by hand is answered with when it cannot be carried out, and what there is instead."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..domain.answers import Close, Move, Reduce
+from ..domain.lifecycle import Holding, Opening, Waiting
+from ..domain.position_book import PositionOrder
+from ..domain.signal import Rejected
+from ..engine.strategy_loop import StrategyLoop
+from ..errors import UsageError
+from .account import Account
+
+OVER: Final = (
+    "the run is over: what it holds is watched by nobody\nstart it again with the same store, then repeat this"
+)
+GOES_ON: Final = "; the run is over, and the next start with the same store goes on with it"
+
+
+def name_of(instruction: Close | Reduce | Move) -> str:
+    """What a decision about a position is called."""
+    return type(instruction).__name__.lower()
+
+
+def waits_text(state: Waiting) -> str:
+    """The entry that waits, in words."""
+    signal = state.signal
+    return f"the {signal.entry} entry of {signal.position} {signal.symbol} at {signal.price_open:g} ({signal.id})"
+
+
+def waiting_adds(state: Holding) -> list[PositionOrder]:
+    """The adds to a position that wait."""
+    return [] if state.book is None else [order for order in state.book.orders if order.kind == "add"]
+
+
+def there_is(loop: StrategyLoop, account: Account) -> str:
+    """What there is instead, and what can be done about it."""
+    who = f"{loop.rules.strategy} on {loop.rules.symbol}"
+    match loop.state:
+        case Opening(signal=signal) as opening if not account.has_left(opening):
+            text = f"the entry order of {signal.id} has not left"
+            return f"{who}: {text}\nuse cancel() to take it back"
+        case Waiting() as waits:
+            return f"{who} has {waits_text(waits)}\nuse cancel() to take it back, activate() to open it at the market"
+        case Opening(signal=signal):
+            text = f"the entry order of {signal.id} has left, no candle has filled it yet"
+            return f"{who}: {text}\ntry again after the next minute"
+        case Holding(leaving=None, signal=signal):
+            text = f"{signal.position} {signal.id} is open"
+            return f"{who}: {text}\nuse close(), reduce(share) or move(...)"
+        case Holding(leaving=leaving, signal=signal):
+            reason = "" if leaving is None else f" ({leaving.reason})"
+            return f"{who}: {signal.id} leaves already{reason}\nthe next candle that trades closes it"
+        case _:
+            return f"{who} has nothing open and nothing that waits\nopen(bknb.Signal(...)) opens something"
+
+
+def refuse(loop: StrategyLoop, events: tuple[object, ...]) -> None:
+    """Raise ``UsageError`` with the reasons when a decision would be rejected."""
+    for event in events:
+        if isinstance(event, Rejected):
+            reasons = "\n".join(reason.text for reason in event.reasons)
+            raise UsageError(f"{loop.rules.strategy} on {loop.rules.symbol}: not carried out\n{reasons}")
