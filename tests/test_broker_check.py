@@ -34,7 +34,7 @@ from bknb.domain.signal import Closed, Opened
 from bknb.errors import BrokerError, StateError
 from bknb.live import broker_check, following
 
-STRANGER = Report(client_id=f"{own_prefix('sma', 'BTCUSDT')}oaaaa", symbol="BTCUSDT", status="accepted")
+UNKNOWN = Report(client_id=f"{own_prefix('sma', 'BTCUSDT')}oaaaa", symbol="BTCUSDT", status="accepted")
 AGAIN = "it is asked again, and nothing is opened before"
 LEFT = "is rejected for us and still works at the broker; it is being cancelled"
 
@@ -48,7 +48,7 @@ class Unlisted(Exchange):
         self.silent -= 1
         if self.silent >= 0:
             raise TimeoutError("down")
-        return [*await super().open_orders(symbol), STRANGER]
+        return [*await super().open_orders(symbol), UNKNOWN]
 
 
 class Stubborn(Exchange):
@@ -240,7 +240,7 @@ def test_nothing_is_opened_before_the_broker_has_listed_its_open_orders() -> Non
     assert broker.orders[ENTRY].status == "cancelled"
     assert [text.partition(" of this strategy")[0] for _, text in life.told[1:]] == [
         f"the order to open 'a' (buy 2 BTCUSDT, {ENTRY}) {LEFT}",
-        f"the broker has an order {STRANGER.client_id}",
+        f"the broker has an order {UNKNOWN.client_id}",
     ]
 
 
@@ -254,7 +254,7 @@ def test_an_open_order_without_a_client_id_is_of_somebody_else(silent: int) -> N
             if self.silent >= 0:
                 raise TimeoutError("down")
             nameless: Any = None
-            return [Report(client_id=nameless, symbol=symbol, status="accepted"), STRANGER]
+            return [Report(client_id=nameless, symbol=symbol, status="accepted"), UNKNOWN]
 
     broker = Foreign()
     broker.silent = silent
@@ -282,7 +282,7 @@ def test_open_orders_that_cannot_be_compared_are_told_and_asked_for_again(silent
         async def open_orders(self, symbol: str) -> list[Report]:
             found = await super().open_orders(symbol)
             self.odd -= 1
-            return found if self.odd < 0 else [replace(STRANGER, client_id=Name("mine"))]
+            return found if self.odd < 0 else [replace(UNKNOWN, client_id=Name("mine"))]
 
     broker = Odd()
     broker.silent = silent
@@ -426,6 +426,11 @@ def test_a_closing_order_that_is_filled_by_a_part_each_time_is_not_kept_waiting(
     life.live(lambda: life.receive(opened(), closed()))
     assert life.slept == [1.0, 1.0, 1.0]
     assert life.broker.position("BTCUSDT") == 0.0
+    assert [text.partition(") was ")[2] for _, text in life.told] == [
+        "cancelled at the broker, 1 of 2 filled",
+        "cancelled at the broker, 0.5 of 1 filled",
+        "cancelled at the broker, 0.25 of 0.5 filled",
+    ]
 
 
 # A broker on paper that fails

@@ -664,7 +664,7 @@ def test_a_lost_order_that_turns_up_is_found_and_closed():
     assert any("turned up" in text for _, text in life.told)
 
 
-def test_leftovers_are_cancelled_at_the_start():
+def test_an_order_that_works_though_it_is_done_here_is_cancelled_at_the_start():
     life = Life(broker=script(place=["refuse"]))
 
     async def play():
@@ -690,6 +690,24 @@ def test_a_broker_that_is_away_does_not_stop_the_start():
     life.live(play)
     assert life.broker.orders[ENTRY].status == "cancelled"
     assert len(life.told) == 2
+
+
+def test_of_signals_whose_orders_are_forgotten_nothing_is_kept():
+    """The first ones are lost, which leaves notes beside their orders."""
+    life = Life(broker=script(place=["lost_request"] * 3))
+    first = [client_id("sma", "BTCUSDT", (name, 20 * number * MINUTE), "open") for number, name in enumerate("abc", 1)]
+
+    async def play():
+        for number, name in enumerate("abcdefghijklm", 1):
+            at = 20 * number
+            await life.receive(opened(name, at=at), closed(name, at=at, ended=at + 5))
+            if number == 3:
+                assert all(name in repr([vars(life.desk), vars(life.desk._check)]) for name in first)
+
+    life.live(play)
+    assert not {order.client_id for order in life.desk.orders} & {*first}
+    kept = repr([vars(life.desk), vars(life.desk._check)])
+    assert not [name for name in first if name in kept]
 
 
 # Decisions of a moment

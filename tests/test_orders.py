@@ -482,6 +482,23 @@ def test_a_restart_is_settled_the_second_time():
                 assert again.save == ()
 
 
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        (("rejected", 0.0), "was refused: no"),
+        (("cancelled", 0.5), "was cancelled at the broker, 0.5 of 2 filled: no"),
+        (("filled", 2.0), ""),
+    ],
+)
+def test_a_closing_order_that_was_refused_before_a_start_is_told(said, text):
+    over = ended(entry(status="filled", filled_quantity=2.0), 9, 1.0)
+    first = closing(over, status="accepted")
+    reports = {first.client_id: report(first, *said, note="no")}
+    found = restart(over, first, reports=reports)
+    assert [problem.partition(") ")[2] for problem in found.problems] == ([text] if text else [])
+    assert restart(over, first, closing(over, attempt=2), reports=reports).problems == ()  # it was cancelled here
+
+
 def test_an_order_that_waits_learns_that_its_signal_is_open():
     order = entry(scheduled(), status="accepted")
     found = restart(order, reports={order.client_id: report(order, "accepted")}, holds=[held(opened=5, price=98.0)])
@@ -500,16 +517,16 @@ def test_only_what_may_have_changed_is_asked_about():
     assert asked == {"sent", "unknown", "lost", "accepted", "partly_filled"}
 
 
-def test_a_leftover_order_is_cancelled_and_an_unknown_one_reported():
+def test_an_order_that_is_done_here_is_cancelled_and_an_unknown_one_reported():
     over = ended(entry(status="cancelled"), 9, 1.0)
-    stranger = Report(client_id=f"{PREFIX}oaaaa", symbol="BTCUSDT", status="accepted")
+    unknown = Report(client_id=f"{PREFIX}oaaaa", symbol="BTCUSDT", status="accepted")
     of_others = Report(client_id="by hand", symbol="BTCUSDT", status="accepted")
-    working = [report(over, "accepted"), stranger, of_others]
+    working = [report(over, "accepted"), unknown, of_others]
     found = compared_with_open([over], working, done_before={over.client_id}, prefix=PREFIX)
     assert (found.again, found.save) == ((over,), (replace(over, status="unknown"),))
-    assert len(found.problems) == len(found.strangers) == 1
+    assert len(found.problems) == len(found.unknown) == 1
     assert found.problems[0].endswith("is cancelled for us and still works at the broker; it is being cancelled")
-    assert stranger.client_id in found.strangers[0]
+    assert unknown.client_id in found.unknown[0]
     # it was done while the broker was asked: the list is older
     assert compared_with_open([over], working[:1], done_before=set(), prefix=PREFIX) == ((), (), (), ())
 

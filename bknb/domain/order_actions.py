@@ -9,7 +9,7 @@ from typing import TypeAlias
 import msgspec
 
 from .order_sizes import by_number, free_to_close, owed, size_of
-from .orders import MAX_CLOSES, Order, closing_orders, order_beside
+from .orders import MAX_CLOSES, Order, closing_orders, is_superseded, order_beside
 from .rounding import EXACT
 
 
@@ -70,13 +70,6 @@ def _hangs(order: Order) -> bool:
     return order.working and order.opened_at is not None and (order.kind == "limit" or order.status == "partly_filled")
 
 
-def _superseded(order: Order, orders: Sequence[Order]) -> bool:
-    """Whether another order was made in place of one that had failed, as far as was known."""
-    return order.reduces_only and any(
-        (one.purpose, one.number) == (order.purpose, order.number) and one.attempt > order.attempt for one in orders
-    )
-
-
 def _position_action(orders: Sequence[Order], free: float) -> Action | None:
     """The next action for the parts and adds of a position; ``free`` is how much may be closed (base currency)."""
     waits: Query | None = None
@@ -90,7 +83,7 @@ def _position_action(orders: Sequence[Order], free: float) -> Action | None:
             action = _unsent(order, orders, free)
             if action is not None:
                 return action
-        elif order.working and (order.ended_at is not None or _superseded(order, orders)):
+        elif order.working and (order.ended_at is not None or is_superseded(order, orders)):
             return CancelOrder(order)
         elif order.kind == "market" or not order.working or order.opened_at is not None:
             waits = waits or Query(order)
@@ -157,7 +150,7 @@ def _closing_action(orders: Sequence[Order], free: float) -> Action | None:
                 )
             )  # fmt: skip
     for order in orders:
-        if order.working and (not order.reduces_only or _superseded(order, orders)):
+        if order.working and (not order.reduces_only or is_superseded(order, orders)):
             return CancelOrder(order)
     unsettled = next((order for order in orders if not order.done), None)
     return None if unsettled is None else Query(unsettled)

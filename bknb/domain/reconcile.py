@@ -20,7 +20,9 @@ from .orders import (
     Report,
     after_report,
     closed_beyond,
+    closing_failure,
     closing_orders,
+    is_superseded,
     left_by_rounding,
     left_open,
     order_text,
@@ -174,7 +176,7 @@ class OpenAtBroker(NamedTuple):
         Orders whose saved value changes: nobody knows what became of them.
     again
         Orders that were done, as they were: they are cancelled, and asked about where they were lost.
-    strangers
+    unknown
         Orders under our names that were never saved here, as sentences.
     problems
         The orders that are cancelled, as sentences.
@@ -182,7 +184,7 @@ class OpenAtBroker(NamedTuple):
 
     save: tuple[Order, ...]
     again: tuple[Order, ...]
-    strangers: tuple[str, ...]
+    unknown: tuple[str, ...]
     problems: tuple[str, ...]
 
 
@@ -209,7 +211,7 @@ def compared_with_open(
     return OpenAtBroker(
         save=tuple(msgspec.structs.replace(order, status="unknown") for order in undone),
         again=tuple(again),
-        strangers=tuple(
+        unknown=tuple(
             f"the broker has an order {name} of this strategy on {report.symbol} that was never saved here; look at it"
             for name, report in at_broker.items()
             if name.startswith(prefix) and name not in known
@@ -235,7 +237,9 @@ def _after_answer(old: Order, reports: Mapping[str, Report | None], orders: Sequ
     report = reports.get(old.client_id)
     if report is not None and not report_problem(old, report, orders=orders):
         new = after_report(old, report)
-        return new, f"{order_text(new)} was lost and has turned up: {new.status}" if old.status == "lost" else ""
+        if old.status == "lost":
+            return new, f"{order_text(new)} was lost and has turned up: {new.status}"
+        return new, "" if is_superseded(old, orders) else closing_failure(old, new)
     if old.working and old.client_id not in reports:
         return old, ""  # no answer; the saved state still holds
     in_doubt = old.in_doubt if report is None else closed_in_doubt(old, report)

@@ -37,9 +37,9 @@ class BrokerCheck:
     ----------
     unconfirmed
         Client ids of the orders it has not answered about.
-    leftovers
+    to_cancel
         Client ids of orders that are done here, and are to be cancelled at the broker.
-    strangers
+    unknown
         Orders of ours that work there and were never saved here, as sentences.
     listed
         Whether it has listed its open orders.
@@ -58,8 +58,8 @@ class BrokerCheck:
         on_change: Callable[[], object],
     ) -> None:
         self.unconfirmed: set[str] = set()
-        self.leftovers: set[str] = set()
-        self.strangers: tuple[str, ...] = ()
+        self.to_cancel: set[str] = set()
+        self.unknown: tuple[str, ...] = ()
         self.listed = False
         self.asked_again = False
         self._broker = broker
@@ -107,11 +107,16 @@ class BrokerCheck:
     def has_answered(self, order: Order) -> None:
         """Note that the broker has answered about an order."""
         self.unconfirmed.discard(order.client_id)
-        self.leftovers.discard(order.client_id)
+        self.to_cancel.discard(order.client_id)
+
+    def forget_but(self, client_ids: set[str]) -> None:
+        """Forget orders other than these: they are not known here any more."""
+        self.unconfirmed &= client_ids
+        self.to_cancel &= client_ids
 
     def problem(self, order: Order) -> str:
         """Why nothing is to be opened because of an order, as a sentence; empty when nothing speaks against it."""
-        if order.client_id in self.leftovers:
+        if order.client_id in self.to_cancel:
             return f"{order_text(order)} works at the broker although it was over for us"
         if order.client_id in self.unconfirmed:
             return f"{order_text(order)}: the broker has not said yet what became of it"
@@ -122,7 +127,7 @@ class BrokerCheck:
         """Why nothing is to be opened whatever is known of the orders here, as a sentence; else empty."""
         if not self.listed:
             return f"{self._broker.name} has not listed its open orders on {self._symbol} yet"
-        return next(iter(self.strangers), "")
+        return next(iter(self.unknown), "")
 
     async def _ask_about(
         self, order: Order, reports: dict[str, Report | None], check: Callable[[Order, Report], object]
@@ -187,16 +192,16 @@ class BrokerCheck:
         done, working = self._found
         prefix = own_prefix(*self._saved.address)
         found = compared_with_open(self._saved.orders, working, done_before=done, prefix=prefix)
-        self.listed, self.asked_again, self.strangers = True, True, found.strangers
+        self.listed, self.asked_again, self.unknown = True, True, found.unknown
         for order in found.again:
-            (self.unconfirmed if order.status == "lost" else self.leftovers).add(order.client_id)
+            (self.unconfirmed if order.status == "lost" else self.to_cancel).add(order.client_id)
             self._saved.over.discard(order.key)
         self._saved.put(*found.save)
         for problem in found.problems:
             self._on_problem("broker", problem)
         advice = f"Nothing new is opened. Cancel it at {self._broker.name}, then stop this run and start it again"
-        for stranger in found.strangers:  # the saved orders of others are to stay
-            self._on_problem("broker", f"{stranger}. {advice}")
+        for unknown in found.unknown:  # the saved orders of others are to stay
+            self._on_problem("broker", f"{unknown}. {advice}")
 
 
 def _reports(answer: object) -> list[Report]:

@@ -74,7 +74,9 @@ class Following:
             if state is not None:
                 orders_of_state(state, self._saved.signals, asked)
         keys = {key_of(signal) for signal in found}
-        left = [event for event in events if isinstance(event, ORDER_EVENTS) and key_of(event.signal) in keys]
+        left: list[Event] = [
+            event for event in events if isinstance(event, ORDER_EVENTS) and key_of(event.signal) in keys
+        ]
         for event in events:
             if event not in left:
                 self.event(event)

@@ -24,6 +24,7 @@ from ..domain.orders import (
     Report,
     after_report,
     closed_beyond,
+    closing_failure,
     finished,
     given_up,
     left_open,
@@ -397,15 +398,25 @@ class OrderDesk:
             if self._pauses.waiting:
                 await self._pauses.over(self._wake)
                 continue
-            self._saved.tidy()
-            self._reported = {key: reported for key, reported in self._reported.items() if key in self._signals}
+            self._tidy()
             self._idle.set()
             await self._wake.wait()
+
+    def _tidy(self) -> None:
+        """Forget what is over, but the last few signals."""
+        self._saved.tidy()
+        known = {order.client_id for order in self.orders}
+        self._reported = {key: reported for key, reported in self._reported.items() if key in self._signals}
+        self._paused = {key: paused for key, paused in self._paused.items() if key in self._signals}
+        self._impossible = {each: why for each, why in self._impossible.items() if each in known}
+        self._unknown_answers = {each: count for each, count in self._unknown_answers.items() if each in known}
+        self._still_lost &= known
+        self._check.forget_but(known)
 
     async def _carry_out(self, key: SignalKey) -> None:
         """Do for one signal what is due, until there is nothing or it has to wait."""
         before: Action | None = None
-        tried: set[str] = set()  # the leftovers that were to be cancelled in this round
+        tried: set[str] = set()  # what works there though it is done here, and was to be cancelled in this round
         while True:
             orders = self._signals[key]
             if not self._saved.save(quiet=self._pauses.in_a_row(key) > 0):
@@ -413,12 +424,12 @@ class OrderDesk:
                 return
             action = next_action(orders) or self._unanswered(orders)
             again = isinstance(action, Save) and self._is_another_try(action.order)
-            leftover = None if isinstance(action, Place | Save) and not again else self._leftover(orders, tried)
-            if leftover is not None:  # what becomes of it holds up nothing else
-                tried.add(leftover.order.client_id)
-                await self._do(leftover)
+            cancel = None if isinstance(action, Place | Save) and not again else self._to_cancel(orders, tried)
+            if cancel is not None:  # what becomes of it holds up nothing else
+                tried.add(cancel.order.client_id)
+                await self._do(cancel)
                 continue
-            if action is None or action == before or _asks_about(action, tried & self._check.leftovers):
+            if action is None or action == before or _asks_about(action, tried & self._check.to_cancel):
                 break
             if again:
                 self._paused[key] = action.order.client_id
@@ -426,7 +437,7 @@ class OrderDesk:
                 return
             await self._do(action)
             before = action
-        if action is not None or tried & self._check.leftovers:
+        if action is not None or tried & self._check.to_cancel:
             if action is None or not self._next_candle_fills(action.order):
                 self._defer(key)
             return
@@ -464,9 +475,9 @@ class OrderDesk:
         failed = order.attempt > 1 and alike[-1].status != "filled"
         return new and failed and self._paused.get(order.key) != order.client_id
 
-    def _leftover(self, orders: list[Order], tried: set[str]) -> CancelOrder | None:
+    def _to_cancel(self, orders: list[Order], tried: set[str]) -> CancelOrder | None:
         """The cancelling of an order that was done for us, and works at the broker all the same, if not tried yet."""
-        names = self._check.leftovers - tried
+        names = self._check.to_cancel - tried
         return next((CancelOrder(order) for order in orders if order.client_id in names), None)
 
     def _unanswered(self, orders: list[Order]) -> Query | None:
@@ -568,11 +579,9 @@ class OrderDesk:
             if after.filled_quantity > order.filled_quantity or not (after.attempt > 1 or _failed(after)):
                 self._pauses.forget(order.key)
             self._saved.put(after)
-            failed = _failed(after) and after.status != order.status and not after.filled_quantity
-            if after.reduces_only and failed and not (cancelled_here and after.status == "cancelled"):
-                what = "refused" if after.status == "rejected" else "cancelled at the broker"
-                why = f": {after.note}" if after.note else ""
-                self._report_problem("broker", f"{order_text(after)} was {what}{why}")
+            failure = "" if cancelled_here and after.status == "cancelled" else closing_failure(order, after)
+            if failure:
+                self._report_problem("broker", failure)
 
     def _believes(self, order: Order, report: Report) -> bool:
         """Whether a report can be right; one that cannot be is reported once, and nothing is opened until one can."""
