@@ -11,7 +11,7 @@ from luck_worlds import DAY, START, at_hours, wild_hours
 
 import bknb
 from bknb.kernels.random_trades import outcomes, outcomes_plain
-from bknb.runs.luck import _compounded, declared_of, market_of, shapes_of
+from bknb.runs.luck import _compounded, declared_of, market_of, moments_of, shapes_of
 from bknb.runs.random_moments import at_same_hours, hours_of
 
 MINUTE = 60_000
@@ -134,6 +134,80 @@ def test_trades_with_ladders_trailing_and_break_even_stops_are_those_of_the_even
     assert set(result.trades["close_reason"]) >= {"trailing_stop", "stop_loss", "breakeven"}
     assert {event.action for event in result.position_events} == {"moved", "reduced"}
     at_random_moments_are_those_of(result)
+
+
+def entered_at(moments, result, candles):
+    """Net results of the event engine for trades of a run entered elsewhere; NaN for those that never filled.
+
+    ``moments`` are pairs of a trade of the run and when it is entered (UTC ms). What would overlap is another run.
+    """
+    execution, settings = result.execution, result.settings
+    closed, found = result.run_record.records.closed, np.full(len(moments), np.nan)
+    waiting = dict(enumerate(moments))
+    while waiting:
+        asked = []
+
+        def get_signal(ctx):
+            due = [at for at, (_, when) in waiting.items() if when == ctx.when_ms]
+            if not due:
+                return None
+            asked.append(due[0])  # noqa: B023
+            price = ctx.price
+            if execution != "vwap":
+                opens = (candles.timestamp >= ctx.when_ms) & ((candles.volume > 0) | (execution == "touch"))
+                price = candles.open[np.argmax(opens)] if opens.any() else ctx.price
+            return moved(closed[waiting[due[0]][0]].signal, price, str(due[0]))
+
+        again = bknb.backtest(
+            "BTCUSDT", strategy=get_signal, exchange=bknb.exchanges.from_frame(candles, name="walk"),
+            frame=(result.start, result.end), execution=execution, settings=settings,
+        )  # fmt: skip
+        assert not len(again.rejected)
+        assert asked
+        for trade in again.run_record.records.closed:
+            found[int(trade.signal.id)] = trade.pnl.pnl_percentage
+        for at in asked:
+            del waiting[at]
+    return found
+
+
+def moved(signal, price, name):
+    """A signal with every level, and the distance of a trailing stop, at the same share of another entry price."""
+    factor = price / signal.price_open
+    targets = [(each.price * factor, each.share) for each in signal.targets]
+    trailing = signal.trailing
+    if trailing is not None and trailing.distance is not None:
+        trailing = bknb.Trailing(distance=trailing.distance * factor, after=trailing.after)
+    return bknb.Signal(
+        id=name,
+        position=signal.position,
+        price_take_profit=targets or (None if signal.price_take_profit is None else signal.price_take_profit * factor),
+        price_stop_loss=None if signal.price_stop_loss is None else signal.price_stop_loss * factor,
+        trailing=trailing,
+        breakeven=signal.breakeven,
+        minute_estimated_time=signal.minute_estimated_time,
+    )
+
+
+@pytest.mark.parametrize(
+    ("execution", "silent", "tick"),
+    [("pessimistic", 0.3, None), ("pessimistic", 0.0, 0.13), ("touch", 0.0, 0.13), ("vwap", 0.3, None)],
+)
+def test_totals_are_those_of_the_event_engine_at_the_same_moments(execution, silent, tick):
+    """At the same share of another price: levels, and the distance of a trailing stop in quote currency."""
+    candles = rows(5, 1200, silent=silent, step=0.0006, drift=0.0004)  # prices rise by a half
+    settings = {"percent_fee": 0.05, "percent_slippage": 0.02} | ({"price_tick": tick} if tick else {})
+    exchange = bknb.exchanges.from_frame(candles, name="walk")
+    result = ran(declaring(0.05), exchange, count=1200, execution=execution, settings=settings)
+    minutes, _ = market_of(result)
+    [(which, starts)] = moments_of(result, minutes.times, 4).drawn(3, at_once=3)
+    moments = [*zip(which.ravel().tolist(), minutes.times[starts.ravel()].tolist(), strict=True)]
+    alone = entered_at(moments, result, candles).reshape(which.shape)
+    compared = bknb.luck(result, n=3, seed=4)
+    np.testing.assert_allclose(compared.totals, _compounded(alone), rtol=1e-9, atol=1e-9)
+    signals = [trade.signal for trade in result.run_record.records.closed]
+    assert any(signal.trailing and signal.trailing.distance for signal in signals)
+    assert all(any(getattr(signal, name) for signal in signals) for name in ("targets", "breakeven"))
 
 
 @pytest.mark.slow

@@ -18,13 +18,17 @@ from .declared import (
     EVEN_COSTS,
     FILLED_AT_AVERAGE,
     FILLED_AT_OPEN,
+    SCALE,
+    TICK,
     TRAIL_DISTANCE,
+    UNIT,
     Exits,
     block_swings,
     declare,
     hold_declared,
     marked,
     open_book,
+    stop_on_grid,
 )
 from .jit import compiled
 from .position import MINUTE, PIECES, block_extremes, exit_at_entry, first_at, hold, net, next_fill
@@ -82,7 +86,10 @@ class Declared(NamedTuple):
 
 
 class FillRules(NamedTuple):
-    """An execution model, the last moment of the frame (UTC ms) and costs per side in percent, as numbers."""
+    """An execution model, the last moment of the frame (UTC ms) and costs per side in percent, as numbers.
+
+    ``tick`` (NaN: unknown), ``unit`` and ``scale`` are those of :class:`bknb.kernels.declared.Exits`.
+    """
 
     fills_at_open: bool
     watches_average: bool
@@ -92,6 +99,9 @@ class FillRules(NamedTuple):
     frame_last: int
     slippage: float
     fee: float
+    tick: float
+    unit: float
+    scale: float
 
 
 def minutes_of(
@@ -145,11 +155,12 @@ def _outcome(
             return np.nan
         entry = minutes.average[at - 1]
         due = min(minutes.times[at] + longest * MINUTE, rules.frame_last + 1)
-    stop = entry * shapes.stop[trade]
+    book[TICK], book[UNIT], book[SCALE] = rules.tick, rules.unit, rules.scale
+    stop = stop_on_grid(entry * shapes.stop[trade], side, book)  # away from the market, as any level
     if declared is not None:
         number, _ = declare(declared.exits, trade, shapes.target[trade], book, prices, shares)
         for i in range(number):
-            prices[i] *= entry
+            prices[i] = stop_on_grid(entry * prices[i], -side, book)
         book[TRAIL_DISTANCE], book[EVEN_COSTS] = declared.distance[trade] * entry, declared.costs[trade]
         open_book(book, side, entry, stop, entry, entry)
         how = FILLED_AT_OPEN if rules.fills_at_open else FILLED_AT_AVERAGE
@@ -158,7 +169,7 @@ def _outcome(
         if reason < 0:  # the clock ends it, or the data
             price = _price_at(minutes, rules, next_fill(minutes, over))
         return marked(book, price, rules.slippage, rules.fee)
-    target, price = entry * shapes.target[trade], entry
+    target, price = stop_on_grid(entry * shapes.target[trade], -side, book), entry
     if not rules.fills_at_open or exit_at_entry(side, entry, target, stop) < 0:
         over = first_at(minutes.times, minutes.regular, due)
         reason, _, price, _, _, _ = hold(minutes, minutes, rules, side, target, stop, entry, entry, at, over)

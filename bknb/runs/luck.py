@@ -20,7 +20,7 @@ from ..kernels.random_trades import Declared, FillRules, Minutes, Shapes, minute
 from ..market.sessions import sessions_of
 from ..metrics.compounding import growth
 from ..reports.markup import Html, element, fragment, html_figures, text_figures
-from .random_moments import anywhere, at_same_hours, crowded, hours_of, why_any_hour
+from .random_moments import Moments, crowded, hours_of, why_any_hour
 from .result import Result
 
 if TYPE_CHECKING:
@@ -168,9 +168,10 @@ class Luck:
 def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
     """Return how a run compares with the same trades entered at random moments of the same candles.
 
-    Each random run has the trades of the result: the same number, sides and longest durations, levels at the same
-    distances from the entry, the same ladders, trailing and break-even stops, the same costs and fills. Only the
-    moments differ: each trade is entered on a random day, in a random minute of its own hour of the day (of the
+    Each random run has the trades of the result: the same number, sides and longest durations, the same ladders,
+    trailing and break-even stops, the same costs and fills. Every level and the distance of a trailing stop are the
+    same share of the price at which the trade is entered, on the tick grid where the tick is known. Only the moments
+    differ: each trade is entered on a random day, in a random minute of its own hour of the day (of the
     market's time zone where it has sessions, else UTC), for prices move more in some hours than in others. Of a run
     that was stopped, moments are those up to its stop.
 
@@ -235,27 +236,12 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
             "compared with its buy_and_hold"
         )
     minutes, rules = market_of(result)
-    ends = result.account_terms.end  # of a run that was stopped, the last moment it reached
-    first, last = (int(minutes.times.searchsorted(moment)) for moment in (result.start, ends))
-    last = max(last, first + 1)
-    opened = minutes.times.searchsorted([trade.signal.pending_at for trade in closed])
-    over = minutes.times.searchsorted([trade.closed_at for trade in closed])
-    lengths = np.maximum(over - opened, 1)
-    sessions = sessions_of(result.run_record.plan.exchange.source)
-    hours = hours_of(minutes.times, opened, first, last, "UTC" if sessions is None else sessions.zone)
-    any_hour = why_any_hour(hours, lengths, last, seed)
-    rng = np.random.default_rng(seed)
+    moments = moments_of(result, minutes.times, seed)
     shapes, declared = shapes_of(closed), declared_of(closed, result.settings.price_tick)
     parts, filled, overlapping = [], 0, 0
-    size = max(1, _AT_ONCE // len(closed))
-    for at in range(0, n, size):
-        rows = min(size, n - at)
-        if any_hour:
-            which, starts = anywhere(rng, rows, lengths, first, last)
-        else:
-            which = np.tile(np.arange(len(closed)), (rows, 1))
-            starts = at_same_hours(rng, rows, hours, lengths, last)
-            overlapping += int(crowded(starts, lengths, last).sum())
+    for which, starts in moments.drawn(n, at_once=max(1, _AT_ONCE // len(closed))):
+        if not moments.any_hour:
+            overlapping += int(crowded(starts, moments.lengths, moments.last).sum())
         found = outcomes(minutes, rules, shapes, which, starts, declared)
         filled += int(np.isfinite(found).sum())
         parts.append(_compounded(found))
@@ -268,7 +254,7 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
         seed=seed,
         filled=filled,
         overlapping=overlapping / (n * len(closed)),
-        any_hour=any_hour,
+        any_hour=moments.any_hour,
     )
 
 
@@ -301,6 +287,19 @@ def _checked(result: object) -> None:
         raise UsageError(f"luck compares the result of a backtest, got {what}\nsuch as bknb.luck(bknb.backtest(...))")
 
 
+def moments_of(result: Result, times: NDArray[np.int64], seed: int) -> Moments:
+    """The random moments of the trades of a backtest; ``times`` are the open times of its minutes, UTC ms."""
+    closed = result.run_record.records.closed
+    ends = result.account_terms.end  # of a run that was stopped, the last moment it reached
+    first, last = (int(times.searchsorted(moment)) for moment in (result.start, ends))
+    last = max(last, first + 1)
+    opened = times.searchsorted([trade.signal.pending_at for trade in closed])
+    lengths = np.maximum(times.searchsorted([trade.closed_at for trade in closed]) - opened, 1)
+    sessions = sessions_of(result.run_record.plan.exchange.source)
+    hours = hours_of(times, opened, first, last, "UTC" if sessions is None else sessions.zone)
+    return Moments(hours, lengths, first, last, seed, why_any_hour(hours, lengths, last, seed))
+
+
 def market_of(result: Result) -> tuple[Minutes, FillRules]:
     """Return the candles of a backtest and how they fill orders, as arrays and numbers."""
     record = result.run_record
@@ -320,6 +319,7 @@ def market_of(result: Result) -> tuple[Minutes, FillRules]:
         result.account_terms.end,
         float(plan.settings.percent_slippage),
         float(plan.settings.percent_fee),
+        *_grid(plan.settings.price_tick),
     )
     return minutes, rules
 
@@ -362,10 +362,15 @@ def declared_of(closed: Sequence[Closed], tick: float | None) -> Declared | None
             distance[at] = (signal.trailing.distance or 0.0) / entry[at]
         if signal.breakeven is not None:
             breakeven[at], costs[at] = signal.breakeven.after, signal.breakeven.plus == "costs"
-    unit, scale = (1, 1) if tick is None else tick_ratio(tick)
     never = np.zeros(len(signals), dtype=np.bool_)
     exits = Exits(
         *(never, never, trailing, after, breakeven, tuple(prices), tuple(shares)),
-        *(np.nan if tick is None else float(tick), float(unit), float(scale)),
+        *_grid(tick),
     )
     return Declared(exits, distance, costs)
+
+
+def _grid(tick: float | None) -> tuple[float, float, float]:
+    """The tick of a market for a kernel, and the whole numbers whose ratio it is."""
+    unit, scale = (1, 1) if tick is None else tick_ratio(tick)
+    return np.nan if tick is None else float(tick), float(unit), float(scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -10,6 +11,8 @@ from ..domain.formatting import share_text
 from ..domain.interval import DAY_MS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     Indices = NDArray[np.int64]
@@ -38,6 +41,46 @@ class Hours(NamedTuple):
     first: Indices
     number: Indices
     days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Where the trades of a run may be entered at random.
+
+    Attributes
+    ----------
+    hours : Hours
+        The minutes in the hour of each trade.
+    lengths : ndarray of int64, shape (trades,)
+        How many minutes each trade lasted in the run.
+    first, last : int
+        The minutes of the frame: from the first to before the last.
+    seed : int
+        Of the random numbers.
+    any_hour : str
+        Why moments are of any hour of the day; empty where each trade has the hour of its own.
+    """
+
+    hours: Hours
+    lengths: Indices
+    first: int
+    last: int
+    seed: int
+    any_hour: str
+
+    def drawn(self, n: int, *, at_once: int) -> Iterator[tuple[Indices, Indices]]:
+        """Draw ``n`` runs, at most ``at_once`` of them at a time.
+
+        Yields which trade is entered and the index of its minute, both of shape (runs, trades).
+        """
+        rng = np.random.default_rng(self.seed)
+        for at in range(0, n, at_once):
+            rows = min(at_once, n - at)
+            if self.any_hour:
+                yield anywhere(rng, rows, self.lengths, self.first, self.last)
+            else:
+                which = np.tile(np.arange(len(self.lengths)), (rows, 1))
+                yield which, at_same_hours(rng, rows, self.hours, self.lengths, self.last)
 
 
 def hours_of(times: Indices, entries: Indices, first: int, last: int, zone: str) -> Hours:
