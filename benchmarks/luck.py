@@ -1,9 +1,10 @@
 """Measure the test behind every chance of luck: false alarms on noise of many kinds, and power on a true edge.
 
-The last two tables are those of ``bknb.luck``: entries at random moments, and sides drawn by lot at fixed hours.
+The last three tables are those of ``bknb.luck``: entries at random moments, a part of the sides known beforehand, and
+sides drawn by lot at fixed hours.
 
 ``python benchmarks/luck.py`` prints the tables of docs/statistics.md; seeds are fixed. It takes some minutes;
-``--samples 500`` is quicker and coarser.
+``--samples 500`` is quicker and coarser, ``--only mean``, ``moments``, ``known`` or ``hours`` prints a part.
 """
 
 from __future__ import annotations
@@ -114,6 +115,37 @@ def by_chance(seed: int, share: float, *, shorts: bool) -> Callable[[float], bkn
     return get_signal
 
 
+def knowing(seed: int, closes: np.ndarray, part: float) -> Callable[[bknb.Context], bknb.Signal | None]:
+    """A strategy that enters at random for an hour, and knows of a part of its entries what the hour will bring."""
+    rng = np.random.default_rng(seed)
+
+    def get_signal(ctx: bknb.Context) -> bknb.Signal | None:
+        if rng.random() >= 0.05:
+            return None
+        at = (ctx.when_ms - START) // 60_000
+        known = 1 if closes[min(at + 60, len(closes) - 1)] > closes[at] else -1
+        side = known if rng.random() < part else rng.choice((-1, 1))
+        return bknb.Signal(
+            position="long" if side > 0 else "short",
+            price_take_profit=ctx.price * (1 + side * 0.05),
+            price_stop_loss=ctx.price * (1 - side * 0.05),
+            minute_estimated_time=60,
+        )
+
+    return get_signal
+
+
+def entered(candles: bknb.Candles, strategy: Callable[..., bknb.Signal | None]) -> bknb.Result:
+    """A backtest over 3,880 minutes."""
+    return bknb.backtest(
+        "BTCUSDT",
+        strategy=strategy,
+        exchange=bknb.exchanges.from_frame(candles, name="walk"),
+        frame=(START + 20 * 60_000, START + 3900 * 60_000),
+        settings={"count_tries": False},
+    )
+
+
 def moments(runs: int) -> None:
     """How often entries at random moments pass for better than random ones."""
     print("\n| entries at random | trades, mean | p < 0.05, % | p < 0.01, % |\n|---|---|---|---|")
@@ -124,18 +156,26 @@ def moments(runs: int) -> None:
     ):
         chances, trades = [], []
         for seed in range(runs):
-            result = bknb.backtest(
-                "BTCUSDT",
-                strategy=by_chance(seed, share, shorts=shorts),
-                exchange=bknb.exchanges.from_frame(walk(seed + 10_000, 4000, drift), name="walk"),
-                frame=(START + 20 * 60_000, START + 3900 * 60_000),
-                settings={"count_tries": False},
-            )
+            result = entered(walk(seed + 10_000, 4000, drift), by_chance(seed, share, shorts=shorts))
             if len(result.trades):
                 chances.append(bknb.luck(result, n=400, seed=seed).p_value)
                 trades.append(len(result.trades))
         low, lower = (100 * np.mean(np.array(chances) < limit) for limit in (0.05, 0.01))
         print(f"| {name} | {np.mean(trades):.0f} | {low:.1f} | {lower:.1f} |", flush=True)
+
+
+def known_sides(runs: int) -> None:
+    """How often it is found that a part of the sides was known beforehand."""
+    print("\n| sides known, % of entries | trades, mean | p < 0.05, % | p < 0.01, % |\n|---|---|---|---|")
+    for part in (0.0, 0.1, 0.2, 0.4):
+        chances, trades = [], []
+        for seed in range(runs):
+            candles = walk(seed + 20_000, 4000, 0.0)
+            result = entered(candles, knowing(seed, candles.close, part))
+            chances.append(bknb.luck(result, n=400, seed=seed).p_value)
+            trades.append(len(result.trades))
+        low, lower = (100 * np.mean(np.array(chances) < limit) for limit in (0.05, 0.01))
+        print(f"| {100 * part:.0f} | {np.mean(trades):.0f} | {low:.1f} | {lower:.1f} |", flush=True)
 
 
 def hours_of_the_day(runs: int) -> None:
@@ -168,11 +208,8 @@ def hours_of_the_day(runs: int) -> None:
         print(f"| {name} | {cells} |", flush=True)
 
 
-def main() -> None:
-    """Print all tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=4000)
-    samples = parser.parse_args().samples
+def means(samples: int) -> None:
+    """How often the mean of noise passes for one above 0, and how often that of an edge is found."""
     found = {name: [alarms(draw, count, samples) for count in COUNTS] for name, draw in NOISE.items()}
     table(
         "noise: p < 0.05 / p < 0.01 (too few), % of samples",
@@ -194,8 +231,23 @@ def main() -> None:
         "a true Sharpe ratio per trade of: found (p < 0.05), %",
         {f"{edge:g}": [f"{100 * share:.0f}" for share in row] for edge, row in edges.items()},
     )
-    moments(samples // 4)
-    hours_of_the_day(samples // 10)
+
+
+def main() -> None:
+    """Print all tables, or those of one part."""
+    parts = {
+        "mean": means,
+        "moments": lambda samples: moments(samples // 5),
+        "known": lambda samples: known_sides(samples // 20),
+        "hours": lambda samples: hours_of_the_day(samples // 10),
+    }
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--samples", type=int, default=4000)
+    parser.add_argument("--only", choices=parts)
+    given = parser.parse_args()
+    for name, measure in parts.items():
+        if given.only in (None, name):
+            measure(given.samples)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def utc(form: str) -> Callable[[int], str]:
 TIMES: Final[dict[str, Callable[[int], str]]] = {
     "s": lambda ms: str(ms // 1000),
     "us": lambda ms: str(ms * 1000),
-    "float": lambda ms: f"{ms / 1000}",
+    "float": lambda ms: str(ms / 1000),
     "rounded": lambda ms: f"{ms:.6E}",
     "ISO": utc("%Y-%m-%dT%H:%M:%SZ"),
     "New York": lambda ms: datetime.fromtimestamp(ms / 1000, NEW_YORK).isoformat(),

@@ -574,11 +574,11 @@ def test_the_limit_holds_under_any_interleaving(limit: int, asks: list[tuple[int
         nonlocal most
         for _ in range(pauses):
             await asyncio.sleep(0)
-        verdict = await book.ask(Reserve(_candidate(f"{who}", f"{'x' * pauses}{number}"), ORIGIN, 100.0))
+        verdict = await book.ask(Reserve(_candidate(str(who), f"{'x' * pauses}{number}"), ORIGIN, 100.0))
         most = max(most, len(book.places))
         if verdict.allowed and pauses % 2:
             await asyncio.sleep(0)
-            book.release("BTCUSDT", f"{who}", f"{'x' * pauses}{number}")
+            book.release("BTCUSDT", str(who), f"{'x' * pauses}{number}")
 
     async def all_at_once() -> None:
         await asyncio.gather(*(ask(number, *one) for number, one in enumerate(asks)))

@@ -157,7 +157,7 @@ def test_a_parameter_may_have_the_name_of_a_figure(symbols):
     best = found.best
     assert (best["params"]["symbols"], best["n"]) == (7, ranking["n"].iloc[0])
     row = next(line for line in repr(found).splitlines() if line.split()[:1] == [str(ranking.index[0])])
-    assert row.split()[1:3] == [f"{ranking['param_n'].iloc[0]}", f"{ranking['param_total_return'].iloc[0]:g}"]
+    assert row.split()[1:3] == [str(ranking["param_n"].iloc[0]), f"{ranking['param_total_return'].iloc[0]:g}"]
     assert "combination there has" not in found.report()
     assert "| n \\ " not in found.report()
     drawn = found.heatmap("n", "total_return")

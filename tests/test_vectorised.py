@@ -172,6 +172,14 @@ OTHER_ROWS = [
     ),
     (HOURS.shift(1).astype(object), "row 0 of .*, its index says 2024-01-01 01:00"),
     (HOURS.tz_localize(None).to_period("h").shift(1), "row 0 of .*, its index says 2024-01-01 01:00"),
+    (pd.Index(TIMES + 3_600_000), "row 0 of .*, its index says 2024-01-01 01:00"),
+    (pd.Index((TIMES + 3_600_000) / 1000), "row 0 of .*, its index says 2024-01-01 01:00"),
+    (HOURS.shift(1).astype(str), "row 0 of .*, its index says 2024-01-01 01:00"),
+    (HOURS.shift(1).strftime("%d.%m.%Y %H:%M"), "row 0 of .*, its index says 2024-01-01 01:00"),
+    (pd.Index(["2024-01-01", "2024-01-01T01:00", None]), "row 2 of .*, its index says no time"),
+    (pd.Index([20_240_101, 20_240_102, 20_240_103]), "row 1 of .*, its index says 2024-01-02 00:00"),
+    (pd.CategoricalIndex(HOURS.shift(1)), "row 0 of .*, its index says 2024-01-01 01:00"),
+    (pd.MultiIndex.from_product([["BTC"], HOURS.shift(1)]), "row 0 of .*, its index says 2024-01-01 01:00"),
     (pd.Index([0, 2, 1]), "must ascend as the candles do, it does not"),
 ]
 
@@ -183,7 +191,8 @@ def indexed(index: Any, kind: str) -> Any:
 
 @pytest.mark.parametrize("kind", ["table", "columns"])
 @pytest.mark.parametrize(("index", "said"), OTHER_ROWS, ids=["moved", "turned", "naive", "no time", "arrow",
-                         "objects", "periods", "numbers"])  # fmt: skip
+                         "objects", "periods", "ms", "s", "text", "dotted", "no text", "written", "categories",
+                         "symbols", "numbers"])  # fmt: skip
 def test_rows_of_other_candles_are_refused(index: Any, said: str, kind: str) -> None:
     with pytest.raises(
         UsageError, match=rf"strategy 'demo': .*{said}.*\nrows are taken by their place.*reset_index\(drop=True\)"
@@ -196,7 +205,9 @@ def test_rows_of_other_candles_are_refused(index: Any, said: str, kind: str) -> 
                                    HOURS.tz_localize(None), HOURS.astype(object),
                                    pd.Index(pd.Series(HOURS).astype("timestamp[ns, UTC][pyarrow]")),
                                    HOURS.tz_localize(None).to_period("h"),
-                                   None, [5, 6, 7], ["c", "b", "a"]])  # fmt: skip
+                                   TIMES, TIMES / 1000, HOURS.astype(str), HOURS.strftime("%Y-%m-%d %H:%M"),
+                                   pd.MultiIndex.from_product([["BTC"], HOURS]),
+                                   None, [5, 6, 7], [30_000_001, 30_000_002, 30_000_003], ["c", "b", "a"]])  # fmt: skip
 def test_rows_of_these_candles_are_read(index: Any, kind: str) -> None:
     assert read_rows(indexed(index, kind), 3, "demo", times=TIMES).position.tolist() == [0, 1, 0]
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..domain.formatting import utc_text
-from ..errors import UsageError
+from ..errors import BadCandle, UsageError
+from ..market.column_names import looks_like_time
+from ..market.time_units import read_times
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 INVALID: Final = 2
 """The code of a position that is none of 1, 0, -1 and NaN."""
+_FEWEST: Final = 19_000_101  # the smallest number that is a written date, such as 20240131
+_SECONDS: Final = 100_000_000  # the smallest that is a time since 1970: 1973 in seconds
 _PER_MS: Final = {"ms": 1, "us": 1_000, "ns": 1_000_000}
 
 
@@ -76,8 +80,8 @@ def numbers(column: Any, count: int, what: str, name: str) -> NDArray[np.float64
 def check_index(column: Any, times: NDArray[np.int64], what: str, name: str) -> None:
     """See that the rows of a pandas object are those of the candles, which they are taken for by their place.
 
-    Moments and starts of periods are compared with the open times of the candles, numbers must ascend; other labels
-    say nothing of an order.
+    Moments are compared with the open times of the candles: datetimes, starts of periods, ISO 8601 text, numbers that
+    are times since 1970 or written dates by their size. Other numbers must ascend; other labels say nothing of order.
 
     Parameters
     ----------
@@ -100,23 +104,23 @@ def check_index(column: Any, times: NDArray[np.int64], what: str, name: str) -> 
         "rows are taken by their place: keep the order of the candles and the index of candles.to_pandas(); where "
         f"another index is meant, return {what} without one: .reset_index(drop=True)"
     )
-    if index.dtype.kind in "iuf":
-        if not index.is_monotonic_increasing:
+    moments = _moments(index)
+    if moments is None:
+        if index.dtype.kind in "iuf" and not index.is_monotonic_increasing:
             raise UsageError(
                 f"strategy {name!r}: the index of {what} must ascend as the candles do, it does not\n{advice}"
             )
-    elif (index := _moments(index)) is not None:
-        if np.array_equal(index.asi8, times // 1_000 if index.unit == "s" else times * _PER_MS[index.unit]):
-            return  # the fast way, as a sweep comes here with each of its combinations
-        moments = index.to_numpy(dtype="datetime64[ms]").astype(np.int64)
-        if (other := np.flatnonzero(moments != times)).size:
-            row = int(other[0])
-            got = "no time" if index[row] != index[row] else utc_text(int(moments[row]))
-            raise UsageError(
-                f"strategy {name!r}: row {row} of {what} must be of the candle that opens at "
-                f"{utc_text(int(times[row]))}, its index says {got}\n"
-                f"{advice}"
-            )
+        return
+    if np.array_equal(moments.asi8, times // 1_000 if moments.unit == "s" else times * _PER_MS[moments.unit]):
+        return  # the fast way, as a sweep comes here with each of its combinations
+    opens = moments.to_numpy(dtype="datetime64[ms]").astype(np.int64)
+    if (other := np.flatnonzero(opens != times)).size:
+        row = int(other[0])
+        got = "no time" if moments[row] != moments[row] else utc_text(int(opens[row]))
+        raise UsageError(
+            f"strategy {name!r}: row {row} of {what} must be of the candle that opens at "
+            f"{utc_text(int(times[row]))}, its index says {got}\n{advice}"
+        )
 
 
 def _moments(index: Any) -> pd.DatetimeIndex | None:
@@ -127,9 +131,43 @@ def _moments(index: Any) -> pd.DatetimeIndex | None:
         return index
     if isinstance(index, pd.PeriodIndex):
         return index.to_timestamp()
-    if index.dtype.kind == "M":  # of Arrow
+    if isinstance(index, pd.MultiIndex):  # of symbols and moments
+        levels = (_moments(index.get_level_values(level)) for level in range(index.nlevels))
+        return next((level for level in levels if level is not None), None)
+    if isinstance(index, pd.CategoricalIndex):
+        return _moments(pd.Index(index.to_list()))
+    kind = index.dtype.kind
+    if kind == "M":  # of Arrow
         return pd.DatetimeIndex(index)
-    return pd.to_datetime(index, utc=True) if getattr(index, "inferred_type", None) == "datetime" else None
+    if kind in "iuf":
+        return _numbered(index)
+    moments: pd.DatetimeIndex | None = None
+    inferred = getattr(index, "inferred_type", None)
+    if inferred in ("datetime", "datetime64", "date"):
+        moments = pd.to_datetime(index, utc=True)
+    elif inferred == "string" and len(index) and looks_like_time(index[0]):
+        moments = pd.to_datetime(index, utc=True, format="ISO8601", errors="coerce")
+        moments = _read(index) if moments.isna().all() else moments
+    return moments
+
+
+def _numbered(index: Any) -> pd.DatetimeIndex | None:
+    """Numbers that are moments by their size, such as milliseconds since 1970; None for numbers of rows."""
+    least = index.min()
+    if not least >= _FEWEST:  # NaN too
+        return None
+    return _read(index, is_since_1970=bool(least >= _SECONDS))
+
+
+def _read(index: Any, *, is_since_1970: bool = False) -> pd.DatetimeIndex | None:
+    """Text or numbers as moments; None where they are none."""
+    import pandas as pd
+
+    try:
+        found = read_times(index.to_series(), where="", place=str)
+    except BadCandle:
+        return None
+    return None if found.units and not is_since_1970 else pd.DatetimeIndex(found.ms.astype("datetime64[ms]"))
 
 
 def flags(column: Any, count: int, what: str, name: str, *, meaning: str) -> NDArray[np.bool_]:
@@ -148,8 +186,8 @@ def flags(column: Any, count: int, what: str, name: str, *, meaning: str) -> NDA
     wanted: NDArray[np.bool_] = values == 1
     if (odd := np.flatnonzero(~wanted & (values != 0))).size:
         raise UsageError(
-            f"strategy {name!r}: the column {what} of get_signals must hold True or False, got {values[odd[0]]:g}\n"
-            f"{meaning}"
+            f"strategy {name!r}: the column {what} of get_signals must hold True or False, "
+            f"got {values[odd[0]]:g}\n{meaning}"
         )
     return wanted
 

@@ -185,8 +185,8 @@ def read_rows(answer: object, count: int, name: str, *, times: NDArray[np.int64]
         raise UsageError(
             f"strategy {name!r}: get_signals must return the columns {', '.join(_REQUIRED)}, with NaN where there is "
             f"no target, no stop or no deadline\n"
-            f"missing: {', '.join(missing)}; got: {', '.join(present) or 'none'}; optional: price_open, stop_entry, "
-            f"{', '.join(EXIT_COLUMNS)}" + ("\nside is called position here" if "side" in present else "")
+            f"missing: {', '.join(missing)}; got: {', '.join(present) or 'none'}; optional: price_open, "
+            f"stop_entry, {', '.join(EXIT_COLUMNS)}" + ("\nside is called position here" if "side" in present else "")
         )
     if len(present) > len(_REQUIRED) and (why := refused_column(tuple(present), _KNOWN)) is not None:
         raise UsageError(f"strategy {name!r}: {why}")

@@ -70,8 +70,8 @@ class AnswerFaults:
         for what, questions in self._unusable.items():
             answers = "1 answer" if len(questions) == 1 else f"{len(questions)} answers"
             notes.append(
-                f"{self._series}: {answers} {what}; nothing is concluded from that; the first was asked for "
-                f"{utc_text(questions[0])}"
+                f"{self._series}: {answers} {what}; nothing is concluded from that; the first was asked "
+                f"for {utc_text(questions[0])}"
             )
         return notes
 

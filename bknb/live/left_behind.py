@@ -74,14 +74,14 @@ def _unwatched(store: StateStore, key: Key) -> str:
             f"since {since}) that is in this store and that no run watches; was the strategy renamed?{at_broker}\n"
             f"go on with it: {broker}{line_to_resume(saved.owner, with_broker=bool(orders), **interval)}\n"
             "with .stop() behind it nothing new is opened; "
-            f"{'when nothing is open at the broker, ' if orders else ''}to forget it: "
-            f"{_forget(store, key, 'signal', 'schedule', ORDER, 'partial')}"
+            f"{'when nothing is open at the broker, ' if orders else ''}to forget "
+            f"it: {_forget(store, key, 'signal', 'schedule', ORDER, 'partial')}"
         )
     if orders:
         return (
             f"orders of {strategy!r} on {symbol} are in this store, and no run works on them: {'; '.join(orders)}\n"
-            f"start {strategy!r} on {symbol} again with its broker; when nothing is open there, forget them: "
-            f"{_forget(store, key, ORDER, 'partial')}"
+            f"start {strategy!r} on {symbol} again with its broker; when nothing is open there, forget "
+            f"them: {_forget(store, key, ORDER, 'partial')}"
         )
     return ""
 
@@ -106,7 +106,7 @@ def _never_sent(orders: list[Order]) -> bool:
 def _standing(orders: list[Order]) -> str:
     entry = orders[0]
     rest, beyond = left_open(orders), closed_beyond(orders)
-    open_ = f"{plain_number(rest)} open" if rest else f"{entry.status}"
+    open_ = f"{plain_number(rest)} open" if rest else entry.status
     open_ = f"{plain_number(beyond)} closed beyond what was open" if beyond else open_
     return f"{entry.side} {plain_number(entry.quantity)} {entry.symbol} for {entry.signal_id!r}, {open_}"
 
@@ -127,8 +127,8 @@ def deleted_state(store: StateStore, owner: Owner, ended: Sequence[Closed | Canc
     if orders := _unsettled(store, strategy, symbol):
         raise StateError(
             f"{gone}, and its orders are not over: {'; '.join(orders)}\n"
-            f"put signal/{strategy}/{symbol} back from a copy; or, when nothing is open at the broker, forget them: "
-            f"{_forget(store, key, ORDER, 'partial')}"
+            f"put signal/{strategy}/{symbol} back from a copy; or, when nothing is open at the broker, forget "
+            f"them: {_forget(store, key, ORDER, 'partial')}"
         )
     partial = read_value(store, "partial", key, SavedPartial)
     if partial is not None and not any(each.signal.id == partial.signal_id for each in ended):

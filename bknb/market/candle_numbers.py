@@ -62,8 +62,8 @@ def read_numbers(given: pd.Series[Any], reading: Reading, where: str) -> NDArray
         at = int(np.argmax(bad))
         value = plain_value(given.iloc[at])
         raise BadCandle(
-            f"{where}, {reading.place(given.index[at])}: {str(given.name).strip()} must be a number, got {value!r}\n"
-            f"{_advice(value, reading)}"
+            f"{where}, {reading.place(given.index[at])}: {str(given.name).strip()} must be a number, "
+            f"got {value!r}\n{_advice(value, reading)}"
         )
     return values
 

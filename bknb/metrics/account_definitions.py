@@ -52,8 +52,8 @@ _ROWS: Final[tuple[tuple[str, str, str, Better, str, str, str], ...]] = (
      f"{_SHORT}, no position was held, or all daily returns are alike"),
     ("sortino", "Sortino ratio", "", "higher",
      "mean of D / sqrt(sum of D^2 over days below 0 / number of days) * sqrt(K), minimal acceptable return 0",
-     ("F. A. Sortino and R. van der Meer, Downside Risk, Journal of Portfolio Management 17(4), 1991; "
-     f"{_EMPIRICAL}"), f"{_SHORT}, no position was held, or no day lost"),
+     ("F. A. Sortino and R. van der Meer, Downside Risk, Journal of Portfolio Management 17(4), "
+     f"1991; {_EMPIRICAL}"), f"{_SHORT}, no position was held, or no day lost"),
     ("calmar", "Calmar ratio", "", "higher", "cagr / max_drawdown",
      "T. W. Young, Calmar Ratio: A Smoother Tool, Futures 20, 1991", "no cagr, or no drawdown"),
     ("exposure", "Time in the market", "%", None,

@@ -78,7 +78,7 @@ class HeatInfo:
 
     def _pairs(self) -> list[tuple[str, str]]:
         silent = len({symbol for symbol, _, _ in self.runs} - set(self.statistics["per_symbol"]))
-        pairs = [("Symbols", f"{len(self.runs)}" + (f", {silent} of them without a trade" if silent else ""))]
+        pairs = [("Symbols", str(len(self.runs)) + (f", {silent} of them without a trade" if silent else ""))]
         for key, own in HEAT_DEFINITIONS.items():
             if key.startswith("portfolio_"):
                 text = figure_text(DEFINITIONS[key.removeprefix("portfolio_")], self.statistics[key])

@@ -148,7 +148,7 @@ def clock_calls(function: Callable[..., Any]) -> dict[str, str]:
             name = ast.unparse(node.func)
             is_now = any(isinstance(word, ast.Constant) and word.value in ("now", "today") for word in node.args)
             if name.split(".")[-1] in _NOW and "." in name:
-                found.setdefault(name, f"{one.__name__}")
+                found.setdefault(name, one.__name__)
             elif is_now and name.split(".")[-1] in ("datetime64", "Timestamp", "to_datetime"):
-                found.setdefault(f"{name}('now')", f"{one.__name__}")
+                found.setdefault(f"{name}('now')", one.__name__)
     return found
