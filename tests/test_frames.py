@@ -17,6 +17,7 @@ from bknb.exchanges.files import FrameSource, from_csv, from_frame
 from bknb.market.candles import Candles
 from bknb.market.feed import Feed
 from bknb.market.sources import FunctionSource
+from bknb.market.time_units import read_times
 
 START = 1_704_067_200_000
 MINUTE = 60_000
@@ -164,6 +165,24 @@ def test_frames_that_cannot_be_read(change: Any, message: str) -> None:
         from_frame(change(yahoo()))
 
 
+@pytest.mark.parametrize("seconds", [START // 1000, 123_456_789, 4_100_000_000, 194_000_000, 0])
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_times_of_one_unit_are_read_as_those_beside_others(seconds: int, unit: str) -> None:
+    """Whole columns of numbers or datetimes have a way of their own, which must come to the same."""
+    numbers = (seconds + 60 * np.arange(4)) * {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
+    moments = pd.Series(numbers.astype(f"datetime64[{unit}]"))
+    before = pd.Series((-numbers).astype(f"datetime64[{unit}]"))
+    for given in (pd.Series(numbers), moments, before, moments.dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo")):
+        found, other = (read_times(each, where="mine", place=str) for each in (given, given.astype(object)))
+        assert (found.ms.tolist(), found.naive, found.units) == (other.ms.tolist(), other.naive, other.units)
+
+
+def test_a_time_that_is_no_full_minute_is_named_as_it_is_written() -> None:
+    late = yahoo().set_index(yahoo().index + pd.Timedelta(seconds=30))
+    with pytest.raises(UsageError, match=r"every time is 30 s past a full minute, the first 2024-01-01 00:00:30 UTC"):
+        from_frame(late, stamp="close")
+
+
 @pytest.mark.parametrize(
     ("written", "advice", "follow"),
     [
@@ -217,6 +236,18 @@ def test_times_of_day_without_their_zeros_are_refused_with_what_gives_them_back(
                 unix=START // 1000 + 60 * np.arange(5), date=f.index - pd.Timedelta(minutes=90)
             ),
             "frame: the times are those of 'unix'; by 'date' the first one is 2023-12-31 22:30 UTC, 90 min earlier",
+        ),
+        (
+            lambda f: f.assign(date=f.index + pd.Timedelta(hours=1)),
+            "frame: the times are those of the index; by 'date' the first one is 2024-01-01 01:00 UTC, 60 min later",
+        ),
+        (
+            lambda f: f.shift(1, freq="60min").assign(date=f.index),
+            "frame: the times are those of the index; by 'date' the first one is 2024-01-01 00:00 UTC, 60 min earlier",
+        ),
+        (
+            lambda f: f.shift(1, freq="9min").assign(opentime=START + MINUTE * np.arange(5)),
+            "frame: the times are those of 'opentime'; by the index the first one is 2024-01-01 00:09 UTC, 9 min later",
         ),
         (lambda f: f.reset_index(drop=True).assign(unix=START // 1000 + 60 * np.arange(5), date="2024-01-01"), None),
         (lambda f: f.reset_index(drop=True).assign(unix=START // 1000 + 60 * np.arange(5), date=f.index), None),

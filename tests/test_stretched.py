@@ -190,6 +190,19 @@ def test_longer_bars_among_minutes_are_told(length: int, count: int, first: str)
     assert f"on lie {lie} apart, and others 1m" in note
 
 
+@pytest.mark.parametrize("continued", [False, True])
+def test_longer_bars_are_told_in_whichever_answer_they_come(*, continued: bool) -> None:
+    minutes = np.concatenate([np.arange(400), 400 + np.arange(120) * 5, np.arange(1000, 1400)])
+    told: list[str] = []
+    mine = FrameSource(Candles.from_columns(**columns_at(minutes)), name="mine")
+    feed = Feed(mine, Settings(), allow_gaps=True, warn=told.append)
+    for since, until in ((0, 300), (200, 1200), (400, 1400)):
+        span = START + since * MINUTE, START + until * MINUTE
+        asyncio.run(feed.fetch("BTCUSDT", "1m", *span, continued=continued and since > 0))
+        assert len(told) == (since > 0)
+    assert "candles in a row from 2024-01-01 06:40 UTC on lie 5m apart, and others 1m" in told[0]
+
+
 def test_holes_of_a_market_are_no_longer_bars() -> None:
     rng = np.random.default_rng(4)
     for density in (0.003, 0.02, 0.1, 0.3, 0.5, 0.7, 0.95):

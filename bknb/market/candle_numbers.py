@@ -51,6 +51,10 @@ def read_numbers(given: pd.Series[Any], reading: Reading, where: str) -> NDArray
     """
     import pandas as pd
 
+    if isinstance(given.dtype, np.dtype) and given.dtype.kind in "iuf":  # the usual case, many times faster
+        numbers: NDArray[np.float64] = given.to_numpy(dtype=np.float64)
+        if reading.is_checked_later or np.isfinite(numbers).all():
+            return numbers
     plain = given
     if not pd.api.types.is_numeric_dtype(given) and (reading.decimal != "." or reading.thousands is not None):
         plain = _with_points(given.astype(str).str.strip(), reading)

@@ -118,6 +118,7 @@ class Rows:
             self.nights.update(dict.fromkeys(nights))
         if self.reading.is_checked_later:
             return Candles.from_columns(timestamp=ms, **{name: column[at] for name, column in self.values.items()})
+        given = ms
         if self.reading.stamp == "close":
             ms = _opened(ms, where)
         running = _running(ms)
@@ -126,8 +127,8 @@ class Rows:
             self.notes.append(
                 f"{where}: left out: the row of {last}, which is no candle, and what had not closed by then"
             )
-            at, ms = at[~running], ms[~running]
-        self._check_grid(at, ms, where)
+            at, ms, given = at[~running], ms[~running], given[~running]
+        self._check_grid(at, ms, given, where)
         self._check_twice(at, ms, where)
         candles = Candles.from_columns(timestamp=ms, **{name: column[at] for name, column in self.values.items()})
         if _swapped(candles):
@@ -162,8 +163,8 @@ class Rows:
                     f'are two instruments\nname the column to go by: columns={{"symbol": "{other}"}}'
                 )
 
-    def _check_grid(self, at: NDArray[np.intp], ms: NDArray[np.int64], where: str) -> None:
-        """Refuse times that are no full minutes."""
+    def _check_grid(self, at: NDArray[np.intp], ms: NDArray[np.int64], given: NDArray[np.int64], where: str) -> None:
+        """Refuse open times that are no full minutes, as they were ``given``."""
         off = ms % MINUTE_MS
         if not off.any():
             return
@@ -174,14 +175,14 @@ class Rows:
             closes = self.reading.stamp == "open" and int(off[0]) in _CLOSES
             advice = 'candles that bear the time of their close: stamp="close"; otherwise correct the times'
             raise UsageError(
-                f"{where}: every time is {off[0] / 1000:g} s past a full minute, the first {utc_text(int(ms[0]))}\n"
+                f"{where}: every time is {off[0] / 1000:g} s past a full minute, the first {utc_text(int(given[0]))}\n"
                 + (advice if closes else "one-minute candles begin at full minutes: correct the times")
             )
         lengths, counts = np.unique(off, return_counts=True)
         first = int(np.argmax(off != lengths[int(np.argmax(counts))]))
         label = self.frame.index[at[first]]
         raise BadCandle(
-            f"{where}, {self.reading.place(label)}: {utc_text(int(ms[first]))} is no full minute\n"
+            f"{where}, {self.reading.place(label)}: {utc_text(int(given[first]))} is no full minute\n"
             "correct the time or leave the row out"
         )
 

@@ -175,8 +175,9 @@ def _names(frame: pd.DataFrame, reading: Reading, where: str) -> ColumnNames:
 def _times(frame: pd.DataFrame, names: ColumnNames, reading: Reading, where: str) -> Times:
     dates: Any = frame[names.times[0]] if names.times else frame.index.to_series()
     clock = names.times[1] if len(names.times) == 2 else None
-    if not names.times and len(frame) and _are_days(dates):
-        clock = next((label for label in frame.columns if plain_name(label) == "time"), None)
+    if not names.times and len(frame):
+        beside = next((label for label in frame.columns if plain_name(label) == "time"), None)
+        clock = beside if beside is not None and _are_days(dates) else None
     if clock is None:
         return read_times(dates, where=where, place=reading.place, time_format=reading.time_format)
     hours = frame[clock].astype(str).str.strip()
@@ -247,16 +248,26 @@ def _told_of_times(times: Times, names: ColumnNames, frame: pd.DataFrame, readin
 def _told_of_other_times(
     times: Times, names: ColumnNames, frame: pd.DataFrame, reading: Reading, where: str
 ) -> list[str]:
-    """Columns whose first time is another one than that of the column that is read."""
-    if not names.times or not len(frame):
+    """Columns, or an index, whose first time is another one than that which is read."""
+    import pandas as pd
+
+    if not len(frame):
         return []
     first = times.ms[:1]
     if times.naive and reading.tz is not None:
         return []  # which of the hours that come twice it is shows later
+    there = [
+        (repr(str(label).strip()), frame[label])
+        for label in frame.columns
+        if label not in names.times and plain_name(label) in TIMES
+    ]
+    read_of = repr(str(names.times[0]).strip()) if names.times else "the index"
+    if names.times and isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
+        there.append(("the index", frame.index.to_series()))
     notes = []
-    for label in frame.columns:
-        other = frame[label].iloc[:1]
-        if label in names.times or plain_name(label) not in TIMES or _are_days(other):
+    for name, every in there:
+        other = every.iloc[:1]
+        if _are_days(every if pd.api.types.is_datetime64_any_dtype(every) else other):
             continue
         try:
             read = read_times(other, where=where, place=reading.place)
@@ -267,8 +278,8 @@ def _told_of_other_times(
         if MINUTE_MS <= abs(off) <= _ZONES_MS:
             other_is = "they are" if reading.is_checked_later else f"the first one is {utc_text(int(ms[0]))},"
             notes.append(
-                f"{where}: the times are those of {str(names.times[0]).strip()!r}; by {str(label).strip()!r} "
-                f"{other_is} {abs(off) / MINUTE_MS:g} min {'later' if off > 0 else 'earlier'}"
+                f"{where}: the times are those of {read_of}; by {name} {other_is} {abs(off) / MINUTE_MS:g} min "
+                f"{'later' if off > 0 else 'earlier'}"
             )
     return notes
 

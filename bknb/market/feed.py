@@ -98,7 +98,7 @@ class Feed:
         self._whole_until = whole_until
         self.timeout_seconds = timeout_seconds
         self._leave_out_bad = leave_out_bad
-        self._looked_at: set[tuple[str, str]] = set()  # series that were asked whether they are filled bars
+        self._doubts: dict[tuple[str, str], set[str]] = {}  # of the length of a series, those that were told
         self._left_out: set[tuple[str, str, int]] = set()  # bad candles that were told
         self._newest: dict[tuple[str, str], NDArray[np.int64]] = {}  # open times of the newest candles of a series
         self._warn = warn if warn is not None else _no_warning
@@ -239,17 +239,18 @@ class Feed:
             repairs.extend([] if left_out is None else [left_out])
         self._report(asked, repairs)
         self.check_gaps(candles, asked, continued=continued)
-        if not continued:
-            self._tell_lengths(candles, asked)
+        self._tell_lengths(candles, asked)
         return candles[int(np.searchsorted(candles.timestamp, wanted.since)) :]
 
     def _tell_lengths(self, candles: Candles, asked: CandleRequest) -> None:
-        key = asked.symbol, asked.interval
-        if key in self._looked_at or len(candles) < FEWEST:
+        """Warn of each doubt once, in whichever part of a series it shows."""
+        if len(candles) < FEWEST:
             return
-        self._looked_at.add(key)
-        for doubt in doubts_of_length(candles, asked.interval, asked.step):
-            self._warn(f"{asked}: {doubt}")
+        told = self._doubts.setdefault((asked.symbol, asked.interval), set())
+        for doubt, text in doubts_of_length(candles, asked.interval, asked.step).items():
+            if doubt not in told:
+                told.add(doubt)
+                self._warn(f"{asked}: {text}")
 
     async def _pages(
         self, asked: CandleRequest, *, now: int | None, continued: bool, before: float | None

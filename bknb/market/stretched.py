@@ -28,8 +28,8 @@ _ALMOST: Final = 1e-6  # of a unit, what floating point leaves of none
 _TOLERANCE: Final = 1e-9  # of a straight line, relative to the price
 
 
-def doubts_of_length(candles: Candles, interval: str, step: int) -> list[str]:
-    """What a run says of candles that were not, or not all, made as bars of their length.
+def doubts_of_length(candles: Candles, interval: str, step: int) -> dict[str, str]:
+    """What a run says of candles that were not, or not all, made as bars of their length, by kind.
 
     Parameters
     ----------
@@ -43,18 +43,18 @@ def doubts_of_length(candles: Candles, interval: str, step: int) -> list[str]:
     >>> from .candles import Candles
     >>> times = [*range(0, 12 * 60, 60), *range(12 * 60, 18 * 60)]
     >>> mixed = Candles.from_rows([(minute * 60_000, *(4 * [100.0 + minute % 7]), 5.0) for minute in times])
-    >>> [told.partition(":")[0] for told in doubts_of_length(mixed, "1m", 60_000)]
-    ['13 candles in a row from 1970-01-01 00']
+    >>> doubts_of_length(mixed, "1m", 60_000)["longer"][:38]
+    '13 candles in a row from 1970-01-01 00'
     """
-    told = []
+    told = {}
     if (bars := stretched(candles)) is not None:
-        told.append(
+        told["filled"] = (
             f"these {interval} candles were filled up from longer bars ({bars}): between them nothing "
             "is known, and what is filled or exited there did not happen"
         )
     if (part := longer_part(candles.timestamp, step)) is not None:
         first, found = part
-        told.append(
+        told["longer"] = (
             f"{found.count + 1:,} candles in a row from {utc_text(first)} on lie {found.interval} apart, and others "
             f"{interval}: where those are longer bars, nothing is known within them, and what is filled or exited "
             "there did not happen"

@@ -25,7 +25,7 @@ _UNITS: Final = (
     ("us", 1e14, 4.2e15, 1e-3),
     ("ns", 1e17, 4.2e18, 1e-6),
 )
-_PER_MS: Final = {"us": 1_000, "ns": 1_000_000}
+_PER_MS: Final = {"ms": 1, "us": 1_000, "ns": 1_000_000}
 _DATES: Final = ((8, "%Y%m%d"), (12, "%Y%m%d%H%M"), (14, "%Y%m%d%H%M%S"))  # numbers that are written dates
 _OFFSET: Final = r"\s*(?:UTC|GMT)?([+-]\d{2}):?(\d{2})$"
 _FORMS: Final = (
@@ -101,6 +101,8 @@ def read_times(given: pd.Series[Any], *, where: str, place: Place, time_format: 
     """
     import pandas as pd
 
+    if time_format is None and (regular := _regular(given)) is not None:
+        return regular
     if isinstance(given.dtype, pd.PeriodDtype):
         given = given.dt.start_time
     bad = _Bad(given, where, place)
@@ -121,6 +123,30 @@ def read_times(given: pd.Series[Any], *, where: str, place: Place, time_format: 
             raise BadCandle(f"{where}: some times have a time zone and some have none; give all of them one")
         return Times(to_ms(moments.dt.tz_localize(None)), naive=zones == {True})
     return _texts(given.astype(str).str.strip(), bad)
+
+
+def _regular(given: pd.Series[Any]) -> Times | None:
+    """Datetimes without a missing one, or whole numbers of one unit: the usual cases, many times faster."""
+    import pandas as pd
+
+    if not len(given):
+        return None
+    if isinstance(given.dtype, pd.DatetimeTZDtype) or given.dtype.kind == "M":
+        index = pd.DatetimeIndex(given)
+        if index.unit not in _PER_MS or index.hasnans:
+            return None
+        return Times(index.asi8 // _PER_MS[index.unit], naive=index.tz is None)
+    if not isinstance(given.dtype, np.dtype) or given.dtype.kind not in "iu":
+        return None
+    values = given.to_numpy()
+    lowest, highest = int(values.min()), int(values.max())
+    if any(lowest < 2101 * 10 ** (digits - 4) and highest >= 1900 * 10 ** (digits - 4) for digits, _ in _DATES):
+        return None  # written dates, perhaps
+    for name, least, most, _ in _UNITS:
+        if least <= lowest and highest < most:
+            whole = values.astype(np.int64)
+            return Times(whole * 1000 if name == "s" else whole // _PER_MS[name], naive=False, units=(name,))
+    return None
 
 
 def to_ms(moments: pd.Series[Any]) -> NDArray[np.int64]:
@@ -194,7 +220,7 @@ def _numbers(numbers: pd.Series[Any], bad: _Bad) -> Times:
         which = found[name]
         if not which.any():
             continue
-        if name in _PER_MS and values.dtype.kind in "iu":
+        if name in ("us", "ns") and values.dtype.kind in "iu":
             ms[which] = values[which] // _PER_MS[name]
             continue
         exact = values[which].astype(np.float64) * scale
