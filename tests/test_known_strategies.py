@@ -278,8 +278,9 @@ FREQTRADE = [
     # "High happens first - adjusting stoploss": there 101.92 in minute 3; here see "own high" of WHY
     Row("high and low in one candle", bknb.Signal(side="long", trailing=TWO), {3: (104, 104, 101, 104),
         4: (104, 106, 104, 106), 5: (106, 106, 103, 103)}, lines=["opened 100 @m0", "closed trailing_stop 103.88 @m5"]),
-    # "Stoploss exits happen exactly at stoploss price, even if low was lower": there 90; here see "gap" of WHY
-    Row("an open below the stop", bknb.Signal(side="long", price_stop_loss=90.0), {3: (85, 85, 84, 84)},
+    # "Stoploss exits happen exactly at stoploss price, even if low was lower": there 90, as the candle comes back to it
+    # (one that lies below it altogether leaves at its open there, too); here see "gap" of WHY
+    Row("an open below the stop", bknb.Signal(side="long", price_stop_loss=90.0), {3: (85, 91, 84, 91)},
         lines=["opened 100 @m0", "closed stop_loss 85 @m3"], touch=["opened 100 @m0", "closed stop_loss 90 @m3"]),
 ]  # fmt: skip
 
