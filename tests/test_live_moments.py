@@ -198,6 +198,38 @@ def test_a_restart_behind_a_decision_by_hand_judges_first_what_closed_before_it(
     assert told(result) == [expected]
 
 
+OLD: dict[str, tuple[Callable[[Any], str], str, list[str], list[tuple[str, int, float]]]] = {
+    "a close": (lambda task: task.close(), "exit", ["entry", "exit"], [("manual", 5, 100.0)]),
+    "a part": (lambda task: task.reduce(0.5), "exit", ["entry", "reduce"], []),
+    "a move": (lambda task: task.move(price_stop_loss=101.0), "", ["entry", "exit"], [("stop_loss", 10, 100.0)]),
+    "an entry": (lambda task: task.open(bknb.Signal(side="long")), "entry", ["entry"], []),
+}
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_in_vwap_what_fills_at_an_old_price_by_hand_is_told_as_late(name: str) -> None:
+    """Minutes are missing when it is decided: the average price is that of the last one that has come."""
+    give, role, kinds, expected = OLD[name]
+    answers: list[str] = []
+    store, begins = bknb.stores.memory(), 99 if name == "an entry" else 1
+    bknb.add_strategy("moments", interval="1m", execution="vwap", get_signal=long_at(begins, price_stop_loss=90.0))
+    clock = HandClock(ORIGIN, {ORIGIN + 9 * MINUTE + MINUTE // 2: lambda task: answers.append(give(task))})
+    plan = plan_live("X", strategy="moments", exchange=source(calm(5)), clock=clock, until=ORIGIN + 11 * MINUTE,
+                     store=store)  # fmt: skip
+    clock.task = task = LiveTask(plan)
+    BOOK.add(task)
+    task.start()
+    result = task.result(timeout=60)
+    late = {(ORIGIN + 5 * MINUTE, role): ORIGIN + 9 * MINUTE + MINUTE // 2} if role else {}
+    assert result.run_record.records.late == late
+    assert [error.kind for error in result.errors if error.kind == "late"] == ["late"] * len(late)
+    assert ("2024-01-01 00:05 UTC, 4 minutes old: no minute has come since" in answers[0]) == bool(role)
+    strategy = {"get_signal": lambda: None, "execution": "vwap"}
+    again = live(calm(20), at=11, store=store, strategy=strategy)
+    assert told(again) == expected
+    assert again.fills["kind"].tolist() == kinds
+
+
 def test_a_run_that_ends_waits_for_listeners_of_positions() -> None:
     heard: list[str] = []
     again: list[int] = []

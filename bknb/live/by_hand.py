@@ -19,6 +19,7 @@ from ..domain import by_hand, managed_minute, managing  # noqa: F401 -- a run th
 from ..domain.answers import Cancel, Close, Move, Reduce, read_answers
 from ..domain.formatting import minute_text
 from ..domain.interval import MINUTE_MS, ceil_to
+from ..domain.lateness import OrderRole
 from ..domain.lifecycle import (
     Activate,
     Answer,
@@ -44,6 +45,7 @@ from .account import Account
 from .hand_answers import GOES_ON, OVER, name_of, refuse, there_is, waiting_adds, waits_text
 from .live_market import LiveMarket
 from .new_entries import NewEntries
+from .record_keeping import RecordKeeping
 from .turn import Turn
 
 
@@ -59,16 +61,21 @@ Instruction: TypeAlias = Close | Reduce | Move | Cancel | Signal | Flatten | Lit
 
 @dataclass(frozen=True, slots=True)
 class _Now:
-    """When a decision was made (UTC ms), from when on it can fill, and whether that is at once."""
+    """The moment up to which everything is done, when a decision can fill (UTC ms), and whether that is at an open.
+
+    Else it fills at the average price of that moment, which is ``late_minutes`` old when minutes have not come.
+    """
 
     moment: int
     when: int
     at_open: bool
+    late_minutes: int
 
     @property
     def fills(self) -> str:
         if not self.at_open:
-            return f"at the average price of {minute_text(self.when)} UTC"
+            old = f", {self.late_minutes} minutes old: no minute has come since" if self.late_minutes else ""
+            return f"at the average price of {minute_text(self.when)} UTC{old}"
         return f"at the open of the first candle from {minute_text(self.when)} UTC on"
 
 
@@ -126,7 +133,9 @@ class ByHand:
 
     # --- on the loop of the run ---------------------------------------------------------------------------------
 
-    def begin(self, loop: StrategyLoop, market: LiveMarket, account: Account, entries: NewEntries) -> None:
+    def begin(
+        self, loop: StrategyLoop, market: LiveMarket, account: Account, entries: NewEntries, keeping: RecordKeeping
+    ) -> None:
         """The state is restored: decisions are carried out from now on.
 
         Parameters
@@ -135,9 +144,11 @@ class ByHand:
             The state of the run, its clock and prices, and its orders at the broker.
         entries
             Whether something may be opened at present.
+        keeping
+            Notes what has filled at a price that was old.
         """
         self._loop, self._market = loop, market
-        self._account, self._entries = account, entries
+        self._account, self._entries, self._keeping = account, entries, keeping
         self._began.set()
 
     def end(self) -> None:
@@ -186,7 +197,11 @@ class ByHand:
         assert loop is not None  # it began  # noqa: S101
         assert market is not None  # noqa: S101
         moment, at_open = market.moment(), loop.rules.model.fills_at_open
-        now = _Now(moment, max(moment, ceil_to(market.clock(), MINUTE_MS)) if at_open else moment, at_open)
+        next_minute = max(moment, ceil_to(market.clock(), MINUTE_MS))
+        # a level is judged behind the minutes that closed before it, whatever the model
+        waits = at_open or (isinstance(instruction, Move) and next_minute > moment + MINUTE_MS)
+        late = (loop.decided_at(moment, "exit") or moment) - moment
+        now = _Now(moment, next_minute if waits else moment, at_open, 0 if at_open else late // MINUTE_MS)
         if isinstance(instruction, Signal):
             return await self._open(loop, instruction, now)
         state = loop.state
@@ -233,6 +248,7 @@ class ByHand:
                 await _taken(loop, given)
             return f"moves the levels of {name}; in force from {minute_text(now.when)} UTC on: {instruction!r}"
         await _taken(loop, given)
+        self._tell_late("closing order" if leaves else "order to reduce", now, "exit")
         if leaves:
             return f"closes {name} {now.fills}"
         assert isinstance(instruction, Reduce)  # a Close leaves, and a Move that does not was answered  # noqa: S101
@@ -280,6 +296,7 @@ class ByHand:
         price, _ = await self._prices(state.signal.price_open)
         self._check_entries("activate")
         await _taken(loop, Activate(now.when, price))
+        self._tell_late("entry order", now, "entry")
         return f"opens {waits_text(state)} {now.fills}"
 
     async def _open(self, loop: StrategyLoop, instruction: Signal, now: _Now) -> str:
@@ -312,12 +329,18 @@ class ByHand:
                 text = "open needs a run that takes entries; this one was paused while its risk profile was asked"
                 raise UsageError(f"{text}\nit was resumed since: repeat this")
             raise UsageError(f"open was refused by the risk profile {refusal.risk!r}: {refusal.note or 'no place'}")
+        if isinstance(loop.state, Holding):
+            self._tell_late("entry order", now, "entry")
         entry = "" if signal.price_open is None else f" with an entry at {signal.price_open:g}"
         return f"opens {signal.position} {loop.rules.symbol} ({signal.id}){entry} {now.fills}"
 
     async def _prices(self, otherwise: float | None) -> tuple[float, float]:
         assert self._market is not None  # it began  # noqa: S101
         return await self._market.prices(otherwise)
+
+    def _tell_late(self, order: str, now: _Now, role: OrderRole) -> None:
+        if now.late_minutes:
+            self._keeping.tell_old_price(order, now.when, role)
 
     def _there_is(self, loop: StrategyLoop) -> str:
         return there_is(loop, self._account)

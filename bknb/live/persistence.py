@@ -263,6 +263,17 @@ class StateSaver:
         self.undelivered.tidy(self._heard)
         return late
 
+    def save_late(self, decision: Decision, decided_at: int) -> None:
+        """Save that an order, which no state holds any more, was decided late (UTC ms).
+
+        Raises
+        ------
+        StateError
+            When it could not be saved.
+        """
+        when, role = decision
+        self._late.append(SavedLate(moment=when, order=role, decided_at=decided_at))
+
     def save_holes(self, holes: tuple[Hole, ...]) -> tuple[Hole, ...]:
         """Save ranges of minutes the run goes on without; returns those that were not saved before.
 

@@ -105,6 +105,16 @@ class RecordKeeping:
         text = f"the {order} of {utc_text(when)} was {what} {behind}; it fills at the first candle from "
         self._failures.note("late", what, f"{text}{utc_text(decided_at)} on", when)
 
+    def tell_old_price(self, order: str, when: int, role: OrderRole) -> None:
+        """Note and tell an order by hand that has filled at the average price of a moment (UTC ms) long before it."""
+        decided_at = self.decided_at(when, role)
+        with self._failures.told("state"):  # what it did is on the disk
+            self._saver.save_late((when, role), decided_at)
+        self._records.late[when, role] = decided_at
+        text = f"the {order} of {utc_text(when)} was decided {(decided_at - when) // MINUTE_MS} minutes late"
+        note = f"{text}, by hand; it has filled at the average price of then, for no minute had come since"
+        self._failures.note("late", "by hand", note, when)
+
     # --- holes --------------------------------------------------------------------------------------------------
 
     def go_on_without(self, holes: tuple[tuple[int, int], ...]) -> None:

@@ -58,6 +58,7 @@ class _Begun:
     """What a run has from the time its state was restored to its end."""
 
     loop: LiveLoop
+    keeping: RecordKeeping
     market: LiveMarket
     catch_up: CatchUp
     ending: Ending
@@ -254,7 +255,7 @@ class LiveRun:
 
     async def _run_minutes(self, stream: CandleStream) -> None:
         begun = await self._begin(stream)
-        self.by_hand.begin(begun.loop, begun.market, self._account, self._entries)
+        self.by_hand.begin(begun.loop, begun.market, self._account, self._entries, begun.keeping)
         async with self._turn, time_limited(begun.loop, self.plan.settings.max_signal_generation_seconds):
             while not await self._look(begun):
                 async with self._turn.given_up():
@@ -294,7 +295,7 @@ class LiveRun:
             plan, controls, account=account, reached=reached, loop=loop, market=market, catch_up=catch_up,
             keeping=keeping, records=records, failures=failures,
         )  # fmt: skip
-        self._begun = begun = _Begun(loop, market, catch_up, ending)
+        self._begun = begun = _Begun(loop, keeping, market, catch_up, ending)
         take_places(loop.book, found.state)
         desk = account.open()
         if desk is not None:
