@@ -41,7 +41,6 @@ from ..domain.position_view import HeldPosition, position_view
 from ..domain.signal import Moved, Signal
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData, StateError, UsageError
-from .account import Account
 from .hand_answers import GOES_ON, OVER, name_of, refuse, there_is, waiting_adds, waits_text
 from .live_market import LiveMarket
 from .new_entries import NewEntries
@@ -133,22 +132,20 @@ class ByHand:
 
     # --- on the loop of the run ---------------------------------------------------------------------------------
 
-    def begin(
-        self, loop: StrategyLoop, market: LiveMarket, account: Account, entries: NewEntries, keeping: RecordKeeping
-    ) -> None:
+    def begin(self, loop: StrategyLoop, market: LiveMarket, entries: NewEntries, keeping: RecordKeeping) -> None:
         """The state is restored: decisions are carried out from now on.
 
         Parameters
         ----------
-        loop, market, account
-            The state of the run, its clock and prices, and its orders at the broker.
+        loop, market
+            The state of the run, its clock and prices.
         entries
-            Whether something may be opened at present.
+            Whether something may be opened at present; its account has the orders at the broker.
         keeping
             Notes what has filled at a price that was old.
         """
         self._loop, self._market = loop, market
-        self._account, self._entries, self._keeping = account, entries, keeping
+        self._account, self._entries, self._keeping = entries.account, entries, keeping
         self._began.set()
 
     def end(self) -> None:

@@ -8,19 +8,14 @@ from ..domain.execution import execution_model
 from ..domain.interval import interval_ms
 from ..domain.lifecycle import Rules, State
 from ..domain.signal import Event
-from ..engine.records import FailureKind, Records
+from ..engine.records import FailureKind
 from ..engine.registry import Strategy
 from ..engine.risk_book import RiskBook
 from ..engine.strategy_loop import StrategyLoop
 from ..market.window import Window
-from .account import Account
-from .callbacks import Callbacks
-from .failures import Failures
 from .new_entries import NewEntries
-from .outside_calls import strategy_outside
 from .plan import LivePlan
 from .record_keeping import RecordKeeping
-from .turn import Turn
 
 
 class LiveLoop(StrategyLoop):
@@ -30,14 +25,12 @@ class LiveLoop(StrategyLoop):
     ----------
     plan, window, book, state
         The run, its candles, the places of its risk profile, and where it begins.
-    keeping, account
-        Save what the loop decides, and carry it out.
+    strategy
+        The strategy of the plan, called outside.
+    keeping
+        Saves what the loop decides; notes events, and tells failures.
     entries
-        Whether something new may be opened.
-    records, failures
-        Where events and failures are noted, and which of these are told.
-    turn, callbacks
-        Given up while the strategy thinks; calls its callbacks.
+        Whether something new may be opened, as far as its account is concerned, too, which carries it out.
     on_event
         Called with every event, after records, callbacks and listeners.
     """
@@ -49,13 +42,9 @@ class LiveLoop(StrategyLoop):
         book: RiskBook | None,
         state: State,
         *,
+        strategy: Strategy,
         keeping: RecordKeeping,
-        account: Account,
         entries: NewEntries,
-        records: Records,
-        failures: Failures,
-        turn: Turn,
-        callbacks: Callbacks,
         on_event: Callable[[Event], None],
     ) -> None:
         rules = Rules(
@@ -71,22 +60,20 @@ class LiveLoop(StrategyLoop):
             quiet=True,
             tick=plan.settings.price_tick,
         )
-        seconds = plan.settings.max_signal_generation_seconds
-        strategy: Strategy = strategy_outside(plan.strategy, seconds=seconds, callbacks=callbacks)
         super().__init__(
             rules=rules,
-            strategy=turn.while_asked(strategy),
+            strategy=strategy,
             window=window,
             book=book,
-            records=records,
+            records=keeping.records,
             state=state,
             save=keeping.save,
-            follow=account.follow,
+            follow=entries.account.follow,
             on_event=on_event,
             decided_at=keeping.decided_at,
             may_open=entries.are_taken,
         )
-        self._failures = failures
+        self._failures = keeping.failures
 
     def fail(self, kind: FailureKind, error: BaseException, when: int | None, *, emit: bool = True) -> None:
         """Count a failure, and ``emit`` it unless it was told and goes on."""

@@ -18,18 +18,23 @@ class NewEntries:
         Whether the run was paused or stopped.
     account
         Whether the orders at the broker are what the record says.
+
+    Attributes
+    ----------
+    account
+        As given.
     """
 
     def __init__(self, controls: Controls, account: Account) -> None:
         self._controls = controls
-        self._account = account
+        self.account = account
 
     @property
     def refusal(self) -> str:
         """Why nothing is opened now, and what to do; empty when entries are taken."""
         if asked := self._controls.no_entries:
             return asked
-        why = self._account.differs()
+        why = self.account.differs()
         return f"this one takes none: {why}" if why else ""
 
     def are_taken(self) -> bool:
@@ -46,4 +51,4 @@ class NewEntries:
             return None
         if self._controls.stopped:
             return "stopped"
-        return "disagreement" if self._account.differs() and self._account.asked_again else None
+        return "disagreement" if self.account.differs() and self.account.asked_again else None

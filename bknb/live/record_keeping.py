@@ -34,6 +34,8 @@ class RecordKeeping:
 
     Attributes
     ----------
+    records, failures
+        As given.
     loop
         The strategy loop of the run; set before anything is saved.
     """
@@ -52,8 +54,8 @@ class RecordKeeping:
         self._plan = plan
         self._saver = saver
         self._reached = reached
-        self._records = records
-        self._failures = failures
+        self.records = records
+        self.failures = failures
 
     def save(self, state: State, events: tuple[Event, ...]) -> None:
         """Save a new state with its events; the strategy loop calls it before the state holds.
@@ -97,23 +99,23 @@ class RecordKeeping:
 
         ``hole_end`` is where the last hole ended (UTC ms), if there was one.
         """
-        self._records.late[decision] = decided_at
+        self.records.late[decision] = decided_at
         when, _ = decision
         hole = f": its moment lay in a hole, which ended at {utc_text(hole_end)}" if hole_end > when else ""
         behind = f"{(decided_at - when) // MINUTE_MS} minutes late{hole}"
         order = self._saver.late_order_name(decision)
         text = f"the {order} of {utc_text(when)} was {what} {behind}; it fills at the first candle from "
-        self._failures.note("late", what, f"{text}{utc_text(decided_at)} on", when)
+        self.failures.note("late", what, f"{text}{utc_text(decided_at)} on", when)
 
     def tell_old_price(self, order: str, when: int, role: OrderRole) -> None:
         """Note and tell an order by hand that has filled at the average price of a moment (UTC ms) long before it."""
         decided_at = self.decided_at(when, role)
-        with self._failures.told("state"):  # what it did is on the disk
+        with self.failures.told("state"):  # what it did is on the disk
             self._saver.save_late((when, role), decided_at)
-        self._records.late[when, role] = decided_at
+        self.records.late[when, role] = decided_at
         text = f"the {order} of {utc_text(when)} was decided {(decided_at - when) // MINUTE_MS} minutes late"
         note = f"{text}, by hand; it has filled at the average price of then, for no minute had come since"
-        self._failures.note("late", "by hand", note, when)
+        self.failures.note("late", "by hand", note, when)
 
     # --- holes --------------------------------------------------------------------------------------------------
 
@@ -128,10 +130,10 @@ class RecordKeeping:
         plan, reached = self._plan, self._reached
         reached.hole_end = max([reached.hole_end, *(end for _, end in holes)])
         new = self._saver.save_holes(holes)
-        self._records.holes.extend(new)
+        self.records.holes.extend(new)
         if not plan.allow_gaps and new:
             text = hole_text(plan.symbol, plan.exchange.name, new, waited_minutes=plan.settings.patience_minutes)
-            self._failures.note("hole", "", text, new[0][0], again=False)
+            self.failures.note("hole", "", text, new[0][0], again=False)
 
     def leave_out(self, minute: int) -> None:
         """Save that the run goes on without a minute (UTC ms) that could not be worked on: its trade is in doubt.
@@ -141,7 +143,7 @@ class RecordKeeping:
         StateError
             When it could not be saved.
         """
-        self._records.holes.extend(self._saver.save_holes(((minute, minute + MINUTE_MS),)))
+        self.records.holes.extend(self._saver.save_holes(((minute, minute + MINUTE_MS),)))
         state = _in_doubt(self.loop.state)
         self._save(state)
         self.loop.state = state

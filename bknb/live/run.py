@@ -18,6 +18,7 @@ from ..domain.lifecycle import Flat
 from ..domain.signal import Event
 from ..engine.lookup import get_risk
 from ..engine.records import Records
+from ..engine.registry import Strategy
 from ..engine.risk_book import RiskBook
 from ..engine.time_limit import time_limited
 from ..errors import StateError
@@ -36,7 +37,7 @@ from .live_loop import LiveLoop
 from .live_market import LiveMarket
 from .new_entries import NewEntries
 from .order_desk import OrderDesk
-from .outside_calls import risk_outside
+from .outside_calls import risk_outside, strategy_outside
 from .plan import LivePlan
 from .reached import Reached
 from .record_keeping import RecordKeeping
@@ -255,7 +256,7 @@ class LiveRun:
 
     async def _run_minutes(self, stream: CandleStream) -> None:
         begun = await self._begin(stream)
-        self.by_hand.begin(begun.loop, begun.market, self._account, self._entries, begun.keeping)
+        self.by_hand.begin(begun.loop, begun.market, self._entries, begun.keeping)
         async with self._turn, time_limited(begun.loop, self.plan.settings.max_signal_generation_seconds):
             while not await self._look(begun):
                 async with self._turn.given_up():
@@ -277,8 +278,8 @@ class LiveRun:
         found, notices = self._restart.take_over(records, reached, now=now)
         keeping = RecordKeeping(plan, self._saver, reached=reached, records=records, failures=failures)
         keeping.loop = loop = LiveLoop(
-            plan, stream.window, self._book(), found.state, keeping=keeping, account=account, entries=self._entries,
-            records=records, failures=failures, turn=self._turn, callbacks=self._callbacks, on_event=self._emitted,
+            plan, stream.window, self._book(), found.state, strategy=self._strategy(), keeping=keeping,
+            entries=self._entries, on_event=self._emitted,
         )  # fmt: skip
         loop.last_managed = found.last_managed or 0
         failures.begin(loop)
@@ -302,6 +303,11 @@ class LiveRun:
             await self._restart.take_over_orders(desk, found, loop, keeping, now=now)
         self._callbacks.go_on(self._restart.tell_again(found, loop, now=now))
         return begun
+
+    def _strategy(self) -> Strategy:
+        """The strategy, which is called outside and thinks while decisions by hand are carried out."""
+        plan, seconds = self.plan, self.plan.settings.max_signal_generation_seconds
+        return self._turn.while_asked(strategy_outside(plan.strategy, seconds=seconds, callbacks=self._callbacks))
 
     def _book(self) -> RiskBook | None:
         plan, seconds = self.plan, self.plan.settings.max_signal_generation_seconds
