@@ -13,14 +13,16 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
+from minute_clock import MinuteClock
 from quick import first_quick
 from scenarios import MINUTE, ORIGIN, source
-from test_live import HeldClock, start, story
+from test_live import UNTIL, HeldClock, start, story
 from test_live_bad_days import Told
 from waiting import until
 from worlds import signals, walk
 
 import bknb
+from bknb.brokers.paper_broker import PaperBroker
 from bknb.errors import BknbError
 from bknb.exchanges.bundle import Record, RecordingSource
 from bknb.live.lag import LagWatch
@@ -472,6 +474,48 @@ def test_a_broker_that_blocks_holds_up_no_other_run(never: threading.Event) -> N
     held.stop(now=True)
     held.result(20)
     assert told == expected
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_a_market_of_a_broker_that_blocks_holds_up_no_other_run(*, blocks: bool, never: threading.Event) -> None:
+    """It is called outside, as its orders are, which are there before the candle that fills them."""
+    where: set[str] = set()
+
+    class Market:
+        name = "market"
+
+        def __init__(self) -> None:
+            self.paper = PaperBroker()
+            self.place, self.cancel = self.paper.place, self.paper.cancel
+            self.report, self.open_orders = self.paper.report, self.paper.open_orders
+
+        def saw(self, symbol: str, minute: Any) -> None:
+            where.add(threading.current_thread().name)
+            if blocks:
+                never.wait(60)
+            self.paper.saw(symbol, minute)
+
+    def get_signal(when: Any) -> bknb.Signal | None:
+        return bknb.Signal(side="long", minute_estimated_time=5) if when.minute % 20 == 0 else None
+
+    expected = whole()
+    bad, broker = bknb.add_strategy("bad", interval="1m", get_signal=get_signal), Market()
+    task = start(bad, broker=broker, quantity=1.0, clock=MinuteClock(ORIGIN), until=None if blocks else UNTIL)
+    if blocks:
+        assert until(lambda: bool(where))
+        assert story(start("good").result(20)) == expected
+        task.stop(now=True)
+        task.result(20)
+        return
+    result = task.result(20)
+    assert where == {"bknb-broker-market"}
+    paper = PaperBroker()
+    alone = start(bad, broker=paper, quantity=1.0, clock=MinuteClock(ORIGIN)).result(20)
+    assert story(result) == story(alone)
+    assert [order.average_price for order in broker.paper.orders.values()] == [
+        order.average_price for order in paper.orders.values()
+    ]
+    assert len(paper.orders) == 13
 
 
 def test_a_function_of_the_quantity_is_called_outside_and_given_up(never: threading.Event) -> None:

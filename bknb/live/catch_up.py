@@ -101,6 +101,7 @@ class CatchUp:
                 if minute is not None:
                     if desk is not None:
                         desk.saw(minute)
+                        await desk.pass_on(minute)
                     await self._take(minute)
             reached.done = reached.known
             await self._moment(reached.done)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Final
 
 import msgspec
 
@@ -43,7 +45,9 @@ from .following import Following
 from .order_pauses import Pauses
 from .order_quantity import Quantities, Quantity
 from .order_store import KIND, SavedOrders
-from .outside_calls import answered
+from .outside_calls import MarketOutside, answered
+
+_SEND_SECONDS: Final = 1.0  # a broker that is given minutes has this long before each for the orders of earlier ones
 
 
 class OrderDesk:
@@ -139,6 +143,7 @@ class OrderDesk:
         self._asked_again = False  # about each order, since the start
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
+        self._at_rest = asyncio.Event()  # idle, or in a pause
         self._worker: asyncio.Task[None] | None = None
 
     # --- for the run --------------------------------------------------------------------------------------------
@@ -239,6 +244,7 @@ class OrderDesk:
 
     def _has_work(self) -> None:
         self._idle.clear()
+        self._at_rest.clear()
         self._wake.set()
 
     def _ask_for_lost(self) -> None:
@@ -249,8 +255,8 @@ class OrderDesk:
     def saw(self, minute: Minute) -> None:
         """Note the prices of a minute, and pass it on to a broker on paper; call it before the events.
 
-        A broker on paper has no market of its own; what any other reports is compared with these prices. Where it does
-        not take the minute, that is reported, and nothing is to be opened before it takes one.
+        What a broker reports is compared with these prices. Where one on paper does not take the minute, that is
+        reported, and nothing is to be opened before it takes one. Who is called outside gets it by :meth:`pass_on`.
 
         Raises
         ------
@@ -267,9 +273,34 @@ class OrderDesk:
             except StateError:
                 raise
             except BaseException as error:  # noqa: BLE001 -- whatever it raises, exit() too, ends no run
-                self._unseen = f"{self._broker.name} did not take the newest minute: {named_error(error)}"
-                self._report_problem("broker", self._unseen)
+                self._report_unseen(error)
             self._has_work()
+
+    async def pass_on(self, minute: Minute) -> None:
+        """Pass a minute on to a broker with a market of its own that is called outside; the orders before it first.
+
+        Raises
+        ------
+        StateError
+            As for :meth:`saw`.
+        """
+        if not isinstance(self._broker, MarketOutside):
+            return
+        with suppress(TimeoutError):  # what the broker does not take now is late
+            async with limited_to(_SEND_SECONDS):
+                await self._at_rest.wait()
+        try:
+            await answered(self._broker.see(self._symbol, minute), self._answer_seconds)
+            self._unseen = ""
+        except StateError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- whatever it raises ends no run
+            self._report_unseen(error)
+        self._has_work()
+
+    def _report_unseen(self, error: BaseException) -> None:
+        self._unseen = f"{self._broker.name} did not take the newest minute: {named_error(error)}"
+        self._report_problem("broker", self._unseen)
 
     async def settle(self, seconds: float) -> bool:
         """Wait until nothing is due; ``False`` when that takes longer than so many seconds.
@@ -395,8 +426,10 @@ class OrderDesk:
             self._asked_again = True
             if self._wake.is_set():
                 continue
+            self._at_rest.set()
             if self._pauses.waiting:
                 await self._pauses.over(self._wake)
+                self._at_rest.clear()
                 continue
             self._tidy()
             self._idle.set()
@@ -494,7 +527,7 @@ class OrderDesk:
     def _next_candle_fills(self, order: Order) -> bool:
         """Whether only a candle, which wakes us, can change an order: it need not be asked about before."""
         unfilled = order.status == "accepted" and order.kind == "market"
-        return unfilled and isinstance(self._broker, PaperMarket)
+        return unfilled and isinstance(self._broker, PaperMarket | MarketOutside)
 
     async def _do(self, action: Action) -> None:
         match action:

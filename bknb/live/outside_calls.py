@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from ..domain.execution import Minute
 from ..domain.orders import Order, Report
 from ..domain.position_view import HeldPosition
 from ..engine.call_by_name import Manage
@@ -114,10 +115,16 @@ async def answered(answer: Awaitable[_Answer], seconds: float) -> _Answer:
 
 
 def broker_outside(broker: Broker) -> Broker:
-    """The broker with its calls made outside; one of bknb, or on paper, stays as it is."""
-    if ships_with_bknb(broker) or isinstance(broker, PaperMarket) or not isinstance(broker, Broker):
+    """The broker with its calls made outside; one of bknb, or with its market, stays as it is."""
+    if ships_with_bknb(broker) or not isinstance(broker, Broker) or _has_market_of_bknb(broker):
         return broker
-    return _BrokerOutside(broker)
+    return MarketOutside(broker, market=broker) if isinstance(broker, PaperMarket) else _BrokerOutside(broker)
+
+
+def _has_market_of_bknb(broker: Broker) -> bool:
+    """Whether a broker is derived from one of bknb with a market of its own: its orders are there before a candle."""
+    classes = (each for each in type(broker).__mro__ if each is not PaperMarket)
+    return any("saw" in vars(each) and each.__module__.startswith("bknb.") for each in classes)
 
 
 class _BrokerOutside:
@@ -137,3 +144,19 @@ class _BrokerOutside:
 
     async def open_orders(self, symbol: str) -> list[Report]:
         return await self._calls.on_loop(lambda: self._broker.open_orders(symbol))
+
+
+class MarketOutside(_BrokerOutside):
+    """A broker with a market of its own that is called outside, like its orders on its own loop."""
+
+    def __init__(self, broker: Broker, *, market: PaperMarket) -> None:
+        super().__init__(broker)
+        self._market = market
+
+    async def see(self, symbol: str, minute: Minute) -> None:
+        """Have it see a minute."""
+
+        async def saw() -> None:
+            self._market.saw(symbol, minute)
+
+        await self._calls.on_loop(saw)
