@@ -116,7 +116,7 @@ async def answered(answer: Awaitable[_Answer], seconds: float) -> _Answer:
 
 def broker_outside(broker: Broker) -> Broker:
     """The broker with its calls made outside; one of bknb, or with its market, stays as it is."""
-    if ships_with_bknb(broker) or not isinstance(broker, Broker) or _has_market_of_bknb(broker):
+    if ships_with_bknb(broker) or _has_market_of_bknb(broker) or not isinstance(broker, Broker):
         return broker
     return MarketOutside(broker, market=broker) if isinstance(broker, PaperMarket) else _BrokerOutside(broker)
 
