@@ -248,6 +248,34 @@ def test_an_entry_that_never_arrived_is_lost_after_several_answers_and_never_sen
     assert "is lost" in life.told[-1][1]
 
 
+def test_an_order_that_a_broker_finds_seconds_later_is_not_lost():
+    class Lagging(Exchange):
+        """Has taken an order, and finds it ten seconds later."""
+
+        asked = 0
+
+        async def place(self, order):
+            return replace(await super().place(order), status="accepted", filled_quantity=0.0, average_price=None)
+
+        async def report(self, client_id, symbol):
+            self.asked += 1
+            late = client_id == closing() and sum(life.slept) < 10.0
+            return None if late else await super().report(client_id, symbol)
+
+    life = Life(broker=Lagging())
+
+    async def play():
+        await life.receive(opened())
+        before = life.broker.asked
+        life.desk.follow_state(leaving())
+        while life.broker.asked == before:
+            await asyncio.sleep(0)
+        await life.receive(closed())
+
+    life.live(play)
+    assert life.statuses == {ENTRY: "filled", closing(): "filled"}
+
+
 def test_a_closing_order_that_never_arrived_is_made_up_for_under_another_name():
     life = lives(opened(), closed(), broker=script(place=[None, "lost_request"]))
     assert life.statuses == {ENTRY: "filled", closing(): "lost", closing(2): "filled"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bknb.live.order_pauses import Pauses
+from bknb.live.order_pauses import Pauses, UnknownAnswers
 
 
 def test_each_signal_waits_for_a_time_of_its_own() -> None:
@@ -38,3 +38,16 @@ def test_each_signal_waits_for_a_time_of_its_own() -> None:
 
     asyncio.run(play())
     assert slept == [2.0, 1.0, 2.0]
+
+
+def test_what_a_broker_answers_before_the_next_pause_has_been_made_is_not_counted() -> None:
+    answers, a, b = UnknownAnswers(), ("a", 0), ("b", 0)
+    assert [answers.count("one", a), answers.count("one", a), answers.count("two", b)] == [1, 1, 1]
+    answers.waited({a: 1.0})
+    assert [answers.count("one", a), answers.count("one", a), answers.count("two", b)] == [2, 2, 1]
+    answers.waited({a: 1.0})
+    assert answers.count("one", a) == 2  # the second pause is twice as long, also where events have shortened it
+    answers.waited({a: 1.0, b: 1.0})
+    assert [answers.count("one", a), answers.count("two", b)] == [3, 2]
+    answers.forget("one")
+    assert answers.count("one", a) == 1

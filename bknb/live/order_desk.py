@@ -42,7 +42,7 @@ from ..market.clock import limited_to
 from ..ports import Broker, PaperMarket, StateStore
 from .broker_check import BrokerCheck
 from .following import Following
-from .order_pauses import Pauses
+from .order_pauses import Pauses, UnknownAnswers
 from .order_quantity import Quantities, Quantity
 from .order_store import KIND, SavedOrders
 from .outside_calls import MarketOutside, answered
@@ -131,7 +131,7 @@ class OrderDesk:
             on_problem=self._report_problem, on_change=self._has_work,
         )  # fmt: skip
         self._pauses = Pauses(sleep)
-        self._unknown_answers: dict[str, int] = {}
+        self._unknown_answers = UnknownAnswers()
         self._paused: dict[SignalKey, str] = {}  # before which order, by client id, a pause was made
         self._reported: dict[SignalKey, set[str]] = {}
         self._impossible: dict[str, str] = {}  # by client id: why its last report cannot be right
@@ -428,7 +428,7 @@ class OrderDesk:
                 continue
             self._at_rest.set()
             if self._pauses.waiting:
-                await self._pauses.over(self._wake)
+                self._unknown_answers.waited(await self._pauses.over(self._wake))
                 self._at_rest.clear()
                 continue
             self._tidy()
@@ -583,15 +583,15 @@ class OrderDesk:
                 )
             return
         if report is not None:
-            self._unknown_answers.pop(order.client_id, None)
+            self._unknown_answers.forget(order.client_id)
             self._apply_report(order, report, cancelled_here=cancelled_here)
             return
         self._check.has_answered(order)
         if order.done:
             self._still_lost.add(order.client_id)
             return
-        self._unknown_answers[order.client_id] = unknown = self._unknown_answers.get(order.client_id, 0) + 1
-        if unknown >= self._max_unknown_answers:
+        if self._unknown_answers.count(order.client_id, order.key) >= self._max_unknown_answers:
+            self._unknown_answers.forget(order.client_id)
             self._change(order, status="lost", note="the broker has no such order")
             self._pauses.forget(order.key)  # it is settled: what follows has not been waited for yet
         elif order.status != "unknown":
