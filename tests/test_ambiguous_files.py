@@ -11,13 +11,16 @@ import pandas as pd
 import pytest
 
 from bknb.config import Settings
+from bknb.engine.registry import Exchange
 from bknb.errors import BadCandle, UsageError
 from bknb.exchanges.files import FrameSource, from_csv, from_frame
 from bknb.history.cached_source import StoredSource
 from bknb.history.store import CandleStore
+from bknb.live.runtime import Runtime
 from bknb.market.candles import Candles
 from bknb.market.feed import Feed
 from bknb.market.sources import FunctionSource
+from bknb.testing.clocks import SimulatedClock
 
 START = 1_704_067_200_000  # 2024-01-01 00:00 UTC
 MINUTE = 60_000
@@ -339,6 +342,33 @@ def test_what_is_decided_of_an_answer_is_told_once_to_each_run_of_the_symbol(
             asyncio.run(feed.fetch(symbol, "1m", START, START + 3 * MINUTE))
         note = "exchange 'mine': a DataFrame of candles: the volume is that of the column 'Volume BTC'"
         assert [each for each in told if "volume" in each] == [note] * (symbol == "A")
+
+
+def test_a_run_is_told_what_its_own_answers_gave() -> None:
+    frames = [bars().rename(columns={"Volume": "Volume BTC"}), bars()]
+    source = FunctionSource(lambda symbol, interval, since, limit: frames.pop(0), name="mine")
+    told: list[list[str]] = [[], []]
+    for each in told:
+        asyncio.run(Feed(source, Settings(), warn=each.append).fetch("A", "1m", START, START + 3 * MINUTE))
+    assert [len(each) for each in told] == [1, 0]
+
+
+def test_a_live_run_that_joins_others_is_told_how_the_candles_of_its_symbol_were_read() -> None:
+    frames = {"A": bars().rename(columns={"Volume": "Volume BTC"}), "B": bars()}
+    function = FunctionSource(lambda symbol, interval, since, limit: frames[symbol], name="mine")
+    runtime, exchange, clock = Runtime(), Exchange("mine", function), SimulatedClock(START + 3 * MINUTE)
+    told: list[tuple[str, str]] = []
+
+    async def joined(symbol: str) -> None:
+        stream = runtime.candle_stream(
+            exchange, symbol, Settings(), allow_gaps=True, clock=clock, warn=lambda text: told.append((symbol, text))
+        )
+        await stream.minutes(symbol, START + MINUTE)
+
+    for symbol in ("A", "A", "B"):
+        asyncio.run(joined(symbol))
+    note = "exchange 'mine': a DataFrame of candles: the volume is that of the column 'Volume BTC'"
+    assert [each for each in told if "volume" in each[1]] == [("A", note)] * 2
 
 
 @pytest.mark.parametrize(

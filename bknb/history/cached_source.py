@@ -14,6 +14,7 @@ from ..domain.formatting import plain_number, utc_text
 from ..domain.interval import DAY_MS, INTERVAL_MS, MINUTE_MS, floor_to, interval_ms
 from ..domain.ranges import Ranges, within, without
 from ..errors import DataError, UnknownName, UsageError
+from ..market.answer_notes import Notes, note, noting
 from ..market.candles import COLUMNS, Candles
 from ..market.sessions import Sessions, sessions_of
 from ..ports import CandleSource
@@ -80,6 +81,7 @@ class StoredSource:
         self._settle_ms = settle_minutes * MINUTE_MS
         self._settings = settings or Settings()
         self._notes: list[str] = []
+        self._decided: dict[str, Notes] = {}  # for each symbol; what is stored was read so
         self._fresh: dict[SeriesName, dict[int, tuple[float, ...]]] = {}
         self._skew_ms = 0
         self._skew_at: int | None = None
@@ -91,9 +93,8 @@ class StoredSource:
         return f"StoredSource({self.source!r}, {self.store!r})"
 
     def decided(self, symbol: str) -> tuple[str, ...]:
-        """What the source decided in reading its answers for a symbol, since this process began."""
-        inner = getattr(self.source, "decided", None)
-        return () if inner is None else tuple(inner(symbol))
+        """What was decided in reading the answers of the source for a symbol, since this process began."""
+        return tuple(self._decided.get(symbol, ()))
 
     def take_notes(self) -> list[str]:
         """Notes about repairs, retries and corrections since the last call; each is returned once."""
@@ -126,6 +127,8 @@ class StoredSource:
         series = await self.series(symbol, interval)
         async with self._lock(series):
             filled = await self.fill(series, symbol, since, until)
+            for text in self.decided(symbol):
+                note(text)
         candles = await asyncio.to_thread(self.store.read, series, since, until)
         return _joined(candles, filled.fresh)
 
@@ -178,9 +181,12 @@ class StoredSource:
             revise=bool(again),
             on_progress=on_progress,
         )
+        decided = self._decided.setdefault(symbol, {})
         try:
-            await backfill.fill(ranges)
+            with noting() as found:
+                await backfill.fill(ranges)
         finally:
+            decided.update(found)
             self.pages += backfill.result.pages
             self._note(series, backfill.result)
         return backfill.result

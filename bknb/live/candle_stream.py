@@ -39,7 +39,7 @@ class CandleStream:
     """
 
     def __init__(self, exchange: Exchange, settings: Settings, *, allow_gaps: bool, clock: Clock) -> None:
-        feed = Feed(
+        self._feed = Feed(
             exchange.source,
             settings,
             allow_gaps=True,
@@ -53,7 +53,7 @@ class CandleStream:
         self.readers: list[Callable[[str], None]] = []
         self.failed: list[Callable[[Exception], object]] = []
         self.window = Window(
-            feed,
+            self._feed,
             horizon=floor_to(clock.now(), MINUTE_MS),
             growing=True,
             patience_ms=self.hole_patience_ms,
@@ -61,6 +61,10 @@ class CandleStream:
             failed=self._fail,
         )
         self._before = settings.avg_price_candles_count * MINUTE_MS
+
+    def decided(self, symbol: str) -> tuple[str, ...]:
+        """What its runs were told of how the candles of a symbol, or all of them, were read."""
+        return self._feed.told.of(symbol)
 
     def _warn(self, text: str) -> None:
         for warn in list(self.readers):

@@ -212,7 +212,7 @@ class LiveRun:
         plan, began, warn = self.plan, stopwatch(), self.records.warn
         self._runtime.open(plan.store, self._key)
         self._stream = stream = self._runtime.candle_stream(
-            plan.exchange, plan.settings, allow_gaps=plan.allow_gaps, clock=plan.clock, warn=warn
+            plan.exchange, plan.symbol, plan.settings, allow_gaps=plan.allow_gaps, clock=plan.clock, warn=warn
         )
         lag = self._runtime.lag
         stream.failed.append(self._callback_failed)

@@ -94,13 +94,25 @@ class Runtime:
     # --- shared -------------------------------------------------------------------------------------------------
 
     def candle_stream(
-        self, exchange: Exchange, settings: Settings, *, allow_gaps: bool, clock: Clock, warn: Callable[[str], None]
+        self,
+        exchange: Exchange,
+        symbol: str,
+        settings: Settings,
+        *,
+        allow_gaps: bool,
+        clock: Clock,
+        warn: Callable[[str], None],
     ) -> CandleStream:
-        """The candle stream of an exchange for one more run; the first that needs one makes it."""
+        """The candle stream of an exchange for one more run; the first that needs one makes it.
+
+        What was decided in reading the candles of the symbol that are in memory is told to the run, too.
+        """
         key = (exchange.source, tuple(exchange.callbacks.items()), settings, allow_gaps, clock)
         for known, stream in self._streams:
             if known[0] is key[0] and known[1:4] == key[1:4] and known[4] is key[4]:
                 stream.readers.append(warn)
+                for text in stream.decided(symbol):
+                    warn(text)
                 return stream
         made = CandleStream(exchange, settings, allow_gaps=allow_gaps, clock=clock)
         self._streams.append((key, made))

@@ -14,6 +14,7 @@ from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..domain.retry import GiveUp, Patience, attempts_text
 from ..domain.text import named_error
 from ..errors import BadCandle, BknbError, DataError, UsageError
+from .answer_notes import Told, noting
 from .candles import Candles
 from .clock import limited_to
 from .gaps import check_gaps, check_spacing
@@ -108,8 +109,7 @@ class Feed:
         self._only_minutes = False
         self._notes: tuple[str, ...] = tuple(getattr(source, "warnings", ()))
         self._take_notes: Callable[[], list[str]] | None = getattr(source, "take_notes", None)
-        self._decided: Callable[[str], tuple[str, ...]] = getattr(source, "decided", lambda _: ())
-        self._told: set[str] = set()  # of what the source decided
+        self.told = Told(self._warn)
 
     async def fetch(
         self,
@@ -151,9 +151,7 @@ class Feed:
         UsageError
             The interval is unknown, or neither it nor ``1m`` can be had from this source.
         """
-        for note in self._notes:
-            self._warn(note)
-        self._notes = ()
+        self.told.tell(None, self._notes)
         step = interval_ms(interval)
         since, until = ceil_to(since, step), ceil_to(until, step)
         now = self._now() if self._now is not None else None
@@ -344,7 +342,8 @@ class Feed:
         while True:
             attempt += 1
             try:
-                answer = await self._answer(asked, limit)
+                with noting() as decided:
+                    answer = await self._answer(asked, limit)
             except BknbError:
                 raise  # trying again cannot help, or the source has tried often enough itself
             except Exception as error:
@@ -367,9 +366,7 @@ class Feed:
                 if self._take_notes is not None:
                     for note in self._take_notes():
                         self._warn(note)
-                for note in [each for each in self._decided(asked.symbol) if each not in self._told]:
-                    self._told.add(note)
-                    self._warn(note)
+                self.told.tell(asked.symbol, decided)
 
     async def _answer(self, asked: CandleRequest, limit: int) -> Candles:
         try:

@@ -11,6 +11,7 @@ from ..domain.formatting import plain_number
 from ..domain.interval import INTERVAL_MS
 from ..errors import BadCandle, UsageError
 from ..ports import CandleSource
+from .answer_notes import note
 from .answers import read_answer
 from .candles import Candles
 from .outside import UserCalls, candles_from
@@ -81,7 +82,6 @@ class FunctionSource:
         self._calls = UserCalls(f"exchange-{self.name}", limited=True)
         self._format_price = format_price
         self._format_quantity = format_quantity
-        self._decided: dict[str, dict[str, None]] = {}  # for each symbol, in the order in which it was
         self._is_async = inspect.iscoroutinefunction(get_candles) or inspect.iscoroutinefunction(
             getattr(get_candles, "__call__", None)  # noqa: B004 -- an object whose __call__ is async
         )
@@ -109,13 +109,9 @@ class FunctionSource:
                 f"volume), mappings with these keys, a DataFrame or bknb.Candles\n"
                 f"got {type(answer).__name__}: {str(answer)[:80]} ({type(error).__name__}: {error})"
             ) from error
-        for note in notes:
-            self._decided.setdefault(symbol, {})[f"exchange {self.name!r}: {note}"] = None
+        for text in notes:
+            note(f"exchange {self.name!r}: {text}")
         return candles
-
-    def decided(self, symbol: str) -> tuple[str, ...]:
-        """What was decided in reading the answers for a symbol so far; each run tells it."""
-        return tuple(self._decided.get(symbol, ()))
 
     def _call(self, symbol: str, interval: str, since: int, limit: int) -> Any:
         try:
