@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from quick import first_quick
 from scenarios import MINUTE, ORIGIN, source
 
 import bknb
+from bknb.domain.execution import Entry, Minute, execution_model
 from bknb.domain.gates import GATES
+from bknb.domain.signal import ScheduledSignal
 from bknb.domain.trial import Refusals
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.build import make_strategy
@@ -37,6 +40,7 @@ if sys.modules.get("numba", 0) is not None:  # a test takes it away
 pytestmark = pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaWarning")
 
 MODELS = ("pessimistic", "touch", "vwap")
+FILLS = {"open": kernel.AT_OPEN, "level": kernel.AT_LEVEL, "stopped": kernel.STOPPED_OUT}
 SEEDS = st.integers(0, 2**32 - 1)
 LIMITS = {
     "min_take_profit_distance_percent": 0.8,
@@ -421,3 +425,39 @@ def test_without_numba_the_error_names_the_install_command() -> None:
 def test_terms_name_the_reasons_of_each_model() -> None:
     assert [rule_numbers(plan_for(1, model)).frame_end for model in MODELS] == [
         kernel.FRAME_END, kernel.FRAME_END, kernel.TIME_EXPIRED]  # fmt: skip
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("entry", ["limit", "stop"])
+def test_the_kernel_fills_entries_as_the_model_does(model: str, entry: Any) -> None:
+    """Every order of open, extremes, average price, level and stop, equal ones included, in first and later candles."""
+    execution, rules = execution_model(model), rule_numbers(plan_for(1, model))
+    places = (97.0, 98.0, 99.0, 100.0, 101.0)  # beyond the stop, at it, between, at the level, beyond
+    for open_, high, low, average, sign, first in product(places, places, places, places, (1, -1), (True, False)):
+        if not low <= open_ <= high or not low <= average <= high:
+            continue
+        opened, one, other, mean = (200 + sign * (each - 100) for each in (open_, high, low, average))
+        level, stop, most, least = 200.0, 200.0 - 2 * sign, max(one, other), min(one, other)
+        minute = Minute(0, opened, most, least, opened, mean)
+        names = ("open", "high", "low", "average")
+        prices = {name: np.array([each]) for name, each in zip(names, (opened, most, least, mean), strict=True)}
+        flag = np.ones(1, dtype=bool)
+        market = kernel.Market(
+            times=np.zeros(1, dtype=np.int64), fills=flag, regular=True, ready=flag[:0], last_close=opened, **prices
+        )
+        signal = ScheduledSignal(
+            id="a", symbol="X", strategy="s", exchange="e", position="long" if sign > 0 else "short", entry=entry,
+            price_open=level, price_stop_loss=stop, price_take_profit=None, minute_estimated_time=5, note="",
+            scheduled_at=0,
+        )  # fmt: skip
+        wanted = execution.entry(signal, minute, first=first)
+        kind = kernel.LIMIT if entry == "limit" else kernel.STOP_ENTRY
+        found = kernel._fill(market, 0, sign, kind, level, stop, first, rules)
+        assert found[0] == told_fill(wanted), (minute, sign, first)
+        assert not isinstance(wanted, Entry) or bool(found[1]) == wanted.in_doubt
+
+
+def told_fill(wanted: Entry | str | None) -> int:
+    if isinstance(wanted, Entry):
+        return FILLS["open" if wanted.at_open else "stopped" if wanted.stopped else "level"]
+    return kernel.RESTS if wanted is None else kernel.REJECTED
