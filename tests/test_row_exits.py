@@ -14,6 +14,8 @@ from test_sweep_parity import assert_same, by_kernel
 from worlds import MODELS
 
 import bknb
+from bknb.domain.signal import Reason
+from bknb.domain.validation import read_answer, shown
 from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
 from bknb.engine.signal_rows import read_rows
@@ -215,6 +217,24 @@ def test_a_missing_column_says_what_stands_for_nothing() -> None:
 def test_indicators_are_left_alone() -> None:
     table = pd.DataFrame({"position": [0], **PLAIN, "target": [1.0], "sma": [2.0], "close": [3.0], "share": [1.0]})
     assert read_rows(table, 1, "demo").exits is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "text"),
+    [
+        ({"exit_long": True}, "opens a long or closes one, got position=1 with exit_long=True; set exit_long to False"),
+        ({"position": -1, "exit_short": True}, "got position=-1 with exit_short=True; set exit_short to False where"),
+        (LADDER | {"price_take_profit": 103.0}, "or a ladder, got price_take_profit with target_1; set price_take_p"),
+        ({"position": 2}, "must be 1 (long), -1 (short) or 0 (nothing), got another number; make it one of these"),
+        (LADDER | {"share_1": 0.9}, "the shares of a ladder add up to"),
+    ],
+)  # fmt: skip
+def test_a_row_that_is_no_signal_says_what_to_do(columns: dict[str, Any], text: str) -> None:
+    answer = read_rows({"position": [1], **PLAIN, **columns}, 1, "demo").answer(0)
+    refused = read_answer(answer)
+    assert isinstance(refused, Reason)
+    assert text in refused.text
+    assert shown(answer, 40).startswith("{")  # the row stands beside the reason
 
 
 @pytest.mark.parametrize(

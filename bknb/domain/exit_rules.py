@@ -62,7 +62,8 @@ def read_ladder(value: object) -> Ladder | Reason:
         return Reason("ladder", "a ladder in price_take_profit needs a level; None means no target")
     total = math.fsum(share for _, share in levels)
     if total > 1 + DUST:
-        return Reason("ladder", f"the shares of a ladder add up to {total:g}; at most 1, the first size, can be closed")
+        text = f"the shares of a ladder add up to {total:g}; at most 1, the first size, can be closed"
+        return Reason("ladder", f"{text}; make them smaller")
     return tuple(levels)
 
 

@@ -39,6 +39,14 @@ _LEVEL_RULES = (  # in the order in which they are told
 _PRICES = ("price_open", "price_take_profit", "price_stop_loss")
 
 
+class RefusedRow(dict[str, object]):
+    """A row of ``get_signals`` that is no signal, for a reason that its columns have together."""
+
+    def __init__(self, columns: Mapping[str, object], reason: Reason) -> None:
+        super().__init__(columns)
+        self.reason = reason
+
+
 def shown(value: object, length: int) -> str:
     """A user's value as text of at most ``length`` characters, even when its ``repr`` raises.
 
@@ -64,6 +72,8 @@ def read_answer(answer: object) -> Signal | Reason:
     >>> read_answer({"price_stop_loss": 90.0})
     Reason(code='shape', text="a signal needs position, 'long' or 'short'")
     """
+    if isinstance(answer, RefusedRow):
+        return answer.reason
     if isinstance(answer, Signal):
         values: dict[str, Any] = msgspec.structs.asdict(answer)
     elif isinstance(answer, Mapping):
@@ -76,9 +86,9 @@ def read_answer(answer: object) -> Signal | Reason:
         if values.get("position") is None and values.get("side") is None:
             return Reason("shape", "a signal needs position, 'long' or 'short'")
     else:
-        return Reason(
-            "shape", f"a strategy returns None or bknb.Signal(...), got {type(answer).__name__}: {shown(answer, 80)}"
-        )
+        got = f"got {type(answer).__name__}: {shown(answer, 80)}"
+        one = "; return one signal at a time" if isinstance(answer, list | tuple) else ""
+        return Reason("shape", f"a strategy returns None or bknb.Signal(...), {got}{one}")
     target = with_python_lists(values)
     if isinstance(target, list | tuple | Mapping):
         ladder = read_ladder(target)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ..domain.signal import Reason
 from ..domain.tick_grid import NEARLY, round_down, round_up, tick_ratio
+from ..domain.validation import RefusedRow
 from ..errors import UsageError
 from .columns import INVALID, check_index, constant, flags, no_flags, numbers, positions
 from .row_exits import EXIT_COLUMNS, RowExits, read_exits, refused_column, sorted_ladders
@@ -23,13 +25,16 @@ _KNOWN: Final = frozenset((*_COLUMNS, *EXIT_COLUMNS))
 _SHAPE: Final = "get_signals returns a DataFrame or a mapping of arrays, one row per candle"
 _STOP_ENTRY: Final = "True: price_open is the price at which the market has to come first; False: it is a limit"
 _LONG_LEAVES, _SHORT_LEAVES, _TWO_TARGETS = range(INVALID + 1, INVALID + 4)  # rows that contradict themselves
-_SIDES: Final = {
-    1: "long",
-    -1: "short",
-    INVALID: "neither 1, 0 nor -1",
-    _LONG_LEAVES: "1 where exit_long is True: a row opens or leaves",
-    _SHORT_LEAVES: "-1 where exit_short is True: a row opens or leaves",
-    _TWO_TARGETS: "a row with price_take_profit and target_1: one target or a ladder, NaN in the other",
+_SIDES: Final = {1: "long", -1: "short"}
+_NO_SIGNAL: Final = {
+    INVALID: "position in a row of get_signals must be 1 (long), -1 (short) or 0 (nothing), got another number; make "
+    "it one of these",
+    _LONG_LEAVES: "a row of get_signals opens a long or closes one, got position=1 with exit_long=True; set exit_long "
+    "to False where position is 1",
+    _SHORT_LEAVES: "a row of get_signals opens a short or closes one, got position=-1 with exit_short=True; set "
+    "exit_short to False where position is -1",
+    _TWO_TARGETS: "a row of get_signals has one target or a ladder, got price_take_profit with target_1; set "
+    "price_take_profit to NaN where target_1 is a price, or leave that column out",
 }
 _EXACT: Final = 2**53  # whole numbers up to here are floats
 
@@ -71,6 +76,8 @@ class SignalRows:
         code = int(self.position[row])
         if code == 0:
             return None
+        if code not in _SIDES:
+            return RefusedRow(self._columns(row), Reason("position", _NO_SIGNAL[code]))
         answer: dict[str, Any] = {
             "position": _SIDES[code],
             "price_take_profit": _number(self.price_take_profit[row]),
@@ -84,6 +91,11 @@ class SignalRows:
         if ladder := self.exits.ladder(row):
             answer["price_take_profit"] = ladder
         return answer | self.exits.declared(row)
+
+    def _columns(self, row: int) -> dict[str, float]:
+        """What a row holds besides its position, by column; what is missing is left out."""
+        found = {name: float(column[row]) for name, column in self.numbers().items() if not math.isnan(column[row])}
+        return {"minute_estimated_time" if name == "minutes" else name: value for name, value in found.items()}
 
     @property
     def acts(self) -> NDArray[np.bool_]:
