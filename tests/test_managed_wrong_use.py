@@ -107,7 +107,7 @@ ANSWERS: dict[str, tuple[Any, str]] = {
     "a ladder by price": (Move(price_take_profit={104: 0.5}), "got a mapping: {104: 0.5}; list(….items()) makes pairs"),
     "an add for too long": (Add(1.0, price_open=99.0, valid=2000),
         "valid 2000 of Add is above max_signal_lifetime_minutes = 1440; settings={'max_signal_lifetime_minutes': No"),
-    "a ladder of more": (Move(price_take_profit=[(104.0, 0.7), (105.0, 0.7)]), "1, the first size, can be closed; make them smaller"),
+    "a ladder of more": (Move(price_take_profit=[(104.0, 0.7), (105.0, 0.7)]), "can be closed; make them smaller"),
     "no minutes": (Move(minute_estimated_time=0), "minute_estimated_time must be above 0, got 0"),
     "a trail that is none": (Move(trailing=2.0), "trailing must be bknb.Trailing(percent=…, after=…) or None"),
     "a break-even that is none": (Move(breakeven=Breakeven(after=-1.0)), "a percentage above 0, got -1.0"),
