@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -409,6 +410,15 @@ def test_knowing_the_future_is_not_luck():
     assert compared.trades > 5
     assert compared.share == 0
     assert compared.p_value == pytest.approx(1 / 301)
+
+
+@pytest.mark.parametrize("apart", [0.0, 1e-15])
+def test_totals_that_are_alike_have_a_histogram(apart):
+    totals = np.array([-1.0, -1.0 - apart, -1.0])
+    alike = bknb.luck(ran(at_random(0.01), source(7, 600), count=600), n=1)
+    counts, edges = replace(alike, totals=totals, n=3).histogram(4)
+    assert counts.sum() == 3
+    assert (np.diff(edges) > 0).all()
 
 
 def test_longs_in_a_rising_market_are_no_skill():

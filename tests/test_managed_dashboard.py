@@ -158,7 +158,7 @@ def test_the_stored_tables_have_parts_and_levels_of_now(added: bknb.Result) -> N
     open_still.take_all(added.position_events)
     told = " ".join(Tags(static_html(open_still, PANELS)).texts)
     assert "State Side Held Entry Targets Stop" in told
-    assert "open long 0.75 100.00 N/A 102.50" in told
+    assert "open long 0.75 100.00 none 102.50" in told
 
 
 # -- live ----------------------------------------------------------------------------------------------------------

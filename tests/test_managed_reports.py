@@ -285,7 +285,7 @@ def test_the_panel_of_open_signals_has_the_levels_of_now(parts: bknb.Result) -> 
     view.take_all(parts.position_events)
     (row,) = panel_data.signals_panel(view)["rows"]
     assert (row["stop"], row["target"], row["size"]) == (102.5, None, 0.25)
-    assert row["texts"][1:] == ["N/A", "102.50"]
+    assert row["texts"][1:] == ["none", "102.50"]
 
 
 @pytest.mark.parametrize("made", first_quick(["finished", "going on"]))

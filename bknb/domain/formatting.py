@@ -254,6 +254,17 @@ def price_text(price: float | None) -> str:
     return f"{price:,.{price_decimals(price)}f}"
 
 
+def exit_text(price: float | None) -> str:
+    """A target or a stop as :func:`price_text` writes it; ``none`` where a position has none.
+
+    Examples
+    --------
+    >>> exit_text(42_000.0), exit_text(None), exit_text(float("nan"))
+    ('42,000.00', 'none', 'none')
+    """
+    return "none" if price is None or math.isnan(price) else price_text(price)
+
+
 # -- words -------------------------------------------------------------------------------------------------------
 
 

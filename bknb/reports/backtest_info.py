@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ..domain.formatting import MISSING, duration_text, minute_text, percent_text, price_text
+from ..domain.formatting import MISSING, duration_text, exit_text, minute_text, percent_text, price_text
 from ..domain.gates import GATES
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.definitions import DEFINITIONS, label_of
@@ -242,8 +242,9 @@ def _time_cells(column: Any) -> list[str]:
 
 
 def _rows(trades: Any) -> tuple[tuple[str, ...], ...]:
-    prices = ("price_open", "price_take_profit", "price_stop_loss", "price_close")
-    cells = {name: [price_text(price) for price in trades[name].tolist()] for name in prices}
+    writes = {"price_take_profit": exit_text, "price_stop_loss": exit_text}
+    prices = ("price_open", *writes, "price_close")
+    cells = {name: [writes.get(name, price_text)(price) for price in trades[name].tolist()] for name in prices}
     percents = ("pnl_percentage", "peak_percentage", "trough_percentage")
     cells |= {name: [percent_text(value) for value in trades[name].tolist()] for name in percents}
     return tuple(

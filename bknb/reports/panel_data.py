@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..domain.formatting import duration_text, minute_text, percent_text, price_text
+from ..domain.formatting import duration_text, exit_text, minute_text, percent_text, price_text
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import Closed, OpenSignal
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
@@ -256,7 +256,7 @@ def signals_panel(view: RunView) -> dict[str, Any]:
                 "percent_sl": round(level.percent_sl, 1),
                 "minutes": row.minute_estimated_time,
                 "note": row.note,
-                "texts": [price_text(price) for price in (row.price_open, target, stop)],
+                "texts": [price_text(row.price_open), exit_text(target), exit_text(stop)],
             }
         )
     missed = [

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ..domain.formatting import MISSING, minute_text, number_text, price_text
+from ..domain.formatting import MISSING, exit_text, minute_text, number_text, price_text
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import Cancelled, Opened, Scheduled, SignalKey, key_of
 from .markup import Html, figures_report, fragment, html_figures, html_table, markdown_table, text_figures
@@ -108,8 +108,8 @@ class ScheduleInfo:
                 row.signal_id,
                 row.position.upper(),
                 row.note,
-                *(price_text(price) for price in (row.price, row.price_open, row.price_take_profit)),
-                price_text(row.price_stop_loss),
+                *(price_text(price) for price in (row.price, row.price_open)),
+                *(exit_text(price) for price in (row.price_take_profit, row.price_stop_loss)),
                 number_text(row.minutes, decimals=0),
                 row.reason,
                 minute_text(row.scheduled_at),

@@ -150,7 +150,9 @@ class Belief:
     def __repr__(self) -> str:
         lines = [f"how far to believe {self.name}", *(f"  {label}: {text}" for label, text in self._pairs())]
         lines.append(f"  {self._how()}")
-        lines += [f"    {row[0]}: {row[1]}, from {row[2]} to {row[3]}" for row in self._rows()]
+        for label, value, low, high, _ in self._rows():
+            known = not (value.startswith(MISSING) and low.startswith(MISSING))
+            lines.append(f"    {label}: {value}, from {low} to {high}" if known else f"    {label}: {value}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> Html:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE: Final = 4_000_000  # trades that are computed at a time
 _BARS: Final = 40
+_ALIKE: Final = 1e-9  # of totals that differ by less, relative to the largest, no bars are made
 _TALLEST: Final = 90.0  # px
 _OWN_ENDS: Final = frozenset(
     ("take_profit", "stop_loss", "trailing_stop", "breakeven", "time_expired", "frame_end", "data_end")
@@ -124,7 +125,10 @@ class Luck:
 
     def histogram(self, bars: int = _BARS) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """How many random runs came to which total: counts, shape (bars,), and edges in percent, shape (bars + 1,)."""
-        counts, edges = np.histogram(self.totals, bins=bars)
+        span = None
+        if len(self.totals) and np.ptp(self.totals) <= _ALIKE * np.abs(self.totals).max():  # too near for floats
+            span = (float(self.totals.min()) - 0.5, float(self.totals.max()) + 0.5)
+        counts, edges = np.histogram(self.totals, bins=bars, range=span)
         return counts.astype(np.int64), edges
 
     def _pairs(self) -> list[tuple[str, str]]:

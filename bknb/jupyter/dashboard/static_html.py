@@ -9,7 +9,7 @@ from ...errors import MissingDependency
 from ...reports import panel_data
 from ...reports.managed_panel import target_texts
 from ...reports.managed_rows import TRADE_COLUMNS
-from ...reports.markup import Html, element, elements, fragment, minute_text, percent_text, price_text
+from ...reports.markup import Html, element, elements, exit_text, fragment, minute_text, percent_text, price_text
 from ...reports.plots import equity_png
 from ...reports.signal_story import event_text
 
@@ -113,8 +113,8 @@ def _levels(view: RunView) -> Html:
             level.row.position,
             f"{level.size:.4g}" if level.is_open else "",
             price_text(level.row.price_open),
-            ", ".join(target_texts(level.targets)) or price_text(None),
-            stops.get(level.row.id, price_text(level.stop)),
+            ", ".join(target_texts(level.targets)) or exit_text(None),
+            stops.get(level.row.id, exit_text(level.stop)),
             f"▲ {level.percent_tp:.0f} %" if level.percent_tp >= level.percent_sl else f"▼ {level.percent_sl:.0f} %",
             level.row.id,
         ]
