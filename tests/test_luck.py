@@ -416,7 +416,7 @@ def test_knowing_the_future_is_not_luck():
 def test_totals_that_are_alike_have_a_histogram(apart):
     totals = np.array([-1.0, -1.0 - apart, -1.0])
     alike = bknb.luck(ran(at_random(0.01), source(7, 600), count=600), n=1)
-    counts, edges = replace(alike, totals=totals, n=3).histogram(4)
+    counts, edges = replace(alike, totals=totals, n=3).histogram()
     assert counts.sum() == 3
     assert (np.diff(edges) > 0).all()
 
