@@ -127,7 +127,8 @@ def chosen(
     never
         Kinds that are passed over.
     by
-        What must be new of a change that is none of ``always``: its seam, its kind alone, or ``nothing``: none is chosen.
+        What must be new of a change that is none of ``always``: its seam, its kind alone, or
+        ``nothing``: none is chosen.
     """
     always, never = {*always}, {*never}
     behind = [change.received for change in changes[1:]] + [changes[-1].received]

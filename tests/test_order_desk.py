@@ -252,13 +252,13 @@ def test_an_order_that_a_broker_finds_seconds_later_is_not_lost():
     class Lagging(Exchange):
         """Has taken an order, and finds it ten seconds later."""
 
-        asked = 0
+        was_asked = asyncio.Event()
 
         async def place(self, order):
             return replace(await super().place(order), status="accepted", filled_quantity=0.0, average_price=None)
 
         async def report(self, client_id, symbol):
-            self.asked += 1
+            self.was_asked.set()
             late = client_id == closing() and sum(life.slept) < 10.0
             return None if late else await super().report(client_id, symbol)
 
@@ -266,10 +266,9 @@ def test_an_order_that_a_broker_finds_seconds_later_is_not_lost():
 
     async def play():
         await life.receive(opened())
-        before = life.broker.asked
+        life.broker.was_asked.clear()
         life.desk.follow_state(leaving())
-        while life.broker.asked == before:
-            await asyncio.sleep(0)
+        await life.broker.was_asked.wait()
         await life.receive(closed())
 
     life.live(play)

@@ -442,7 +442,7 @@ class OrderDesk:
         self._reported = {key: reported for key, reported in self._reported.items() if key in self._signals}
         self._paused = {key: paused for key, paused in self._paused.items() if key in self._signals}
         self._impossible = {each: why for each, why in self._impossible.items() if each in known}
-        self._unknown_answers = {each: count for each, count in self._unknown_answers.items() if each in known}
+        self._unknown_answers.forget_but(known)
         self._still_lost &= known
         self._check.forget_but(known)
 

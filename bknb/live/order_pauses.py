@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final
 
 from ..domain.signal import SignalKey
@@ -132,3 +132,7 @@ class UnknownAnswers:
     def forget(self, client_id: str) -> None:
         """Count from the beginning: something else is known of that order."""
         self._known.pop(client_id, None)
+
+    def forget_but(self, client_ids: Collection[str]) -> None:
+        """Forget all other orders."""
+        self._known = {each: known for each, known in self._known.items() if each in client_ids}
