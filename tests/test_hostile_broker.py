@@ -31,6 +31,7 @@ class Hostile(PaperBroker):
         self.on_the_way: list[Order] = []
         self.wrong: dict[str, tuple[str, int]] = {}  # by client id: what is said, and how often still
         self.oversold: list[Order] = []
+        self.told: set[str] = set()  # client ids of orders of which a report was given
 
     def trouble(self, _call: str, _about: str, _number: int) -> Trouble | None:
         """What a broker on paper does wrong."""
@@ -61,6 +62,8 @@ class Hostile(PaperBroker):
 
     def said(self, report: Report | None) -> Report | None:
         """A report as it is told."""
+        if report is not None:
+            self.told.add(report.client_id)
         kind, left = ("", 0) if report is None else self.wrong.get(report.client_id, ("", 0))
         if report is None or self.is_calm or left == 0:
             return report
@@ -79,14 +82,18 @@ class Hostile(PaperBroker):
                         await super().place(order)
 
     def look(self, order: Order) -> None:
-        """Note an order that sells what is not there, unless one that was lost has sold it."""
+        """Note an order that sells what is not there, as far as that can be known.
+
+        One that was lost may have sold it, and so may one that was filled twice and of which nothing was told.
+        """
         if not order.reduces_only:
             return
         held = 0.0
         for client_id, placed in self.placed.items():
             known = self.orders.get(client_id)
             if known is not None and placed.key == order.key:
-                quantity = known.quantity if known.working and placed.reduces_only else known.filled_quantity
+                filled = known.filled_quantity if client_id in self.told else min(known.filled_quantity, placed.quantity)
+                quantity = known.quantity if known.working and placed.reduces_only else filled
                 held += -quantity if placed.reduces_only else quantity
         mine = [each for each in self.life.desk.orders if each.key == order.key and each.reduces_only]
         if order.quantity > held + EXACT and not any(each.status == "lost" for each in mine):
@@ -116,14 +123,14 @@ class HostileLife(Life):
                     self.desk.follow(event)
                 self.desk.follow_state(state)
                 await self.time_passes(event, state)
-        await self.desk.settle(0.02)
+        await self.settled(100)
         await self.broker.time_passes(all_of_it=True)
         self.broker.is_calm = True
         await self.desk.close()
         self.desk = self.made()
         await self.desk.start(Flat(), when=0)
         for _ in range(100):  # in vain where a report still cannot be right
-            if await self.desk.settle(0.1) or self.desk.disagreement:
+            if await self.settled(100) or self.desk.disagreement:
                 break
 
     async def end(self) -> tuple[float, float, str]:

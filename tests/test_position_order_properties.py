@@ -115,6 +115,13 @@ class Life:
         self.look()
         await self.desk.close(0.0)
 
+    async def settled(self, turns: int) -> bool:
+        """Whether nothing is due after so many turns of the loop: a life is the same however busy the machine is."""
+        for _ in range(turns):
+            if await self.desk.settle(0.0):
+                return True
+        return False
+
     async def time_passes(self, event: Any, state: Any) -> None:
         drawn = self.chance.random()
         if drawn < 0.3:
@@ -124,7 +131,7 @@ class Life:
             self.desk = self.made()
             await self.desk.start(state, when=0, undelivered=[] if event is None else [event])
         elif drawn < 0.8:
-            await self.desk.settle(0.01)
+            await self.settled(50)
 
     def look(self) -> dict[Any, float]:
         """What is held of each position at the broker; none is on the wrong side."""
