@@ -31,7 +31,7 @@ class Hostile(PaperBroker):
         self.on_the_way: list[Order] = []
         self.wrong: dict[str, tuple[str, int]] = {}  # by client id: what is said, and how often still
         self.oversold: list[Order] = []
-        self.told: set[str] = set()  # client ids of orders of which a report was given
+        self.said_twice: set[str] = set()  # client ids of orders that were filled beyond their quantity, and said to be
 
     def trouble(self, _call: str, _about: str, _number: int) -> Trouble | None:
         """What a broker on paper does wrong."""
@@ -62,8 +62,8 @@ class Hostile(PaperBroker):
 
     def said(self, report: Report | None) -> Report | None:
         """A report as it is told."""
-        if report is not None:
-            self.told.add(report.client_id)
+        if report is not None and report.filled_quantity > self.placed[report.client_id].quantity:
+            self.said_twice.add(report.client_id)
         kind, left = ("", 0) if report is None else self.wrong.get(report.client_id, ("", 0))
         if report is None or self.is_calm or left == 0:
             return report
@@ -84,7 +84,7 @@ class Hostile(PaperBroker):
     def look(self, order: Order) -> None:
         """Note an order that sells what is not there, as far as that can be known.
 
-        One that was lost may have sold it, and so may one that was filled twice and of which nothing was told.
+        One that was lost may have sold it, and so may one that is filled twice before the broker has said so.
         """
         if not order.reduces_only:
             return
@@ -92,8 +92,8 @@ class Hostile(PaperBroker):
         for client_id, placed in self.placed.items():
             known = self.orders.get(client_id)
             if known is not None and placed.key == order.key:
-                filled = known.filled_quantity if client_id in self.told else min(known.filled_quantity, placed.quantity)
-                quantity = known.quantity if known.working and placed.reduces_only else filled
+                quantity = known.quantity if known.working and placed.reduces_only else known.filled_quantity
+                quantity = quantity if client_id in self.said_twice else min(quantity, placed.quantity)
                 held += -quantity if placed.reduces_only else quantity
         mine = [each for each in self.life.desk.orders if each.key == order.key and each.reduces_only]
         if order.quantity > held + EXACT and not any(each.status == "lost" for each in mine):
