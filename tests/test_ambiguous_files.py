@@ -353,6 +353,18 @@ def test_a_run_is_told_what_its_own_answers_gave() -> None:
     assert [len(each) for each in told] == [1, 0]
 
 
+def test_a_live_run_is_told_once_what_each_minute_needs() -> None:
+    function = FunctionSource(lambda *_: bars().iloc[::-1].iloc[[0, 0, 1, 2]], name="mine", intervals=("1m",))
+    told: list[str] = []
+    feed = Feed(function, Settings(), warn=told.append, allow_gaps=True, leave_out_bad=True)
+    for minute in range(3):
+        since = START + minute * MINUTE
+        asyncio.run(feed.fetch("A", "1m", since, since + MINUTE, continued=minute > 0))
+    assert [each.partition("'mine': ")[2].partition(":")[0] for each in told] == [
+        "ignored outside the asked range", "dropped duplicates"]  # fmt: skip
+    assert all(each.endswith("UTC; from now on it is not told") for each in told)
+
+
 def test_a_live_run_that_joins_others_is_told_how_the_candles_of_its_symbol_were_read() -> None:
     frames = {"A": bars().rename(columns={"Volume": "Volume BTC"}), "B": bars()}
     function = FunctionSource(lambda symbol, interval, since, limit: frames[symbol], name="mine")

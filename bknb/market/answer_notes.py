@@ -60,6 +60,7 @@ class Told:
     def __init__(self, warn: Callable[[str], object]) -> None:
         self._warn = warn
         self._notes: dict[str | None, Notes] = {}
+        self._seen: set[tuple[str, ...]] = set()
 
     def tell(self, symbol: str | None, notes: Iterable[str]) -> None:
         """Tell what is new of the answers for a symbol; ``None``: of the whole source."""
@@ -68,6 +69,12 @@ class Told:
             if text not in known:
                 known[text] = None
                 self._warn(text)
+
+    def is_first(self, *kind: str) -> bool:
+        """Whether this kind of note comes for the first time, whatever its text."""
+        before = len(self._seen)
+        self._seen.add(kind)
+        return len(self._seen) > before
 
     def of(self, symbol: str) -> tuple[str, ...]:
         """What was told of the whole source, and of the answers for a symbol."""

@@ -99,7 +99,6 @@ class Feed:
         self._whole_until = whole_until
         self.timeout_seconds = timeout_seconds
         self._leave_out_bad = leave_out_bad
-        self._doubts: dict[tuple[str, str], set[str]] = {}  # of the length of a series, those that were told
         self._left_out: set[tuple[str, str, int]] = set()  # bad candles that were told
         self._newest: dict[tuple[str, str], NDArray[np.int64]] = {}  # open times of the newest candles of a series
         self._warn = warn if warn is not None else _no_warning
@@ -244,11 +243,9 @@ class Feed:
         """Warn of each doubt once, in whichever part of a series it shows."""
         if len(candles) < FEWEST:
             return
-        told = self._doubts.setdefault((asked.symbol, asked.interval), set())
         for doubt, text in doubts_of_length(candles, asked.interval, asked.step).items():
-            if doubt not in told:
-                told.add(doubt)
-                self._warn(f"{asked}: {text}")
+            if self.told.is_first(asked.symbol, asked.interval, doubt):
+                self.told.tell(asked.symbol, [f"{asked}: {text}"])
 
     async def _pages(
         self, asked: CandleRequest, *, now: int | None, continued: bool, before: float | None
@@ -387,11 +384,14 @@ class Feed:
         self._answers_itself.add(asked.interval)
 
     def _report(self, asked: CandleRequest, repairs: list[Repair]) -> None:
+        later = "; from now on it is not told" if self._leave_out_bad else ""  # live, each minute may need it
         for rule in dict.fromkeys(repair.rule for repair in repairs):
+            if not self.told.is_first(asked.symbol, asked.interval, rule) and later:
+                continue
             same = [repair for repair in repairs if repair.rule == rule]
             count, first = sum(repair.count for repair in same), min(repair.first for repair in same)
             noun = "candle" if count == 1 else "candles"
-            self._warn(f"{asked}: {rule}: {count} {noun}, the first at {utc_text(first)}")
+            self.told.tell(asked.symbol, [f"{asked}: {rule}: {count} {noun}, the first at {utc_text(first)}{later}"])
 
 
 def _no_warning(_: str) -> None:
