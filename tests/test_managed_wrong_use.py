@@ -113,6 +113,17 @@ ANSWERS: dict[str, tuple[Any, str]] = {
     "a break-even that is none": (Move(breakeven=Breakeven(after=-1.0)), "a percentage above 0, got -1.0"),
     "a memo that is none": (Move(memo=5), "memo must be a mapping that JSON can hold, got int"),
     "behind a close": ([Close(), Add(1.0)], "Add behind Close() has nothing to act on; put it before, or leave it out"),
+    "behind a reduce of all": ([Reduce(1.0), Move(price_stop_loss=95.0)],
+        "Move behind Reduce(1, of='now'), which closes all that is held, has nothing to act on; put it before, or"),
+    "a class": (Close, "got the class Close; write bknb.Close()"),
+    "a class in a list": ([Reduce], "got the class Reduce; write bknb.Reduce(…)"),
+    "a word for better": (Add(1.0, only_better="no"), "only_better must be True or False, got 'no'"),
+    "a word for loosen": (Move(price_stop_loss=80.0, loosen="no"), "loosen must be True or False, got 'no'"),
+    "an add valid at the market": (Add(1.0, valid=5),
+        "valid 5 of Add is how long a limit rests, and price_open is None: give its price, or leave valid out"),
+    "an add at the stop": (Add(1.0, price_open=90.0), "the stop at 90 lies at or before price_open 90 of Add"),
+    "a signal behind a cancel": ([bknb.Cancel(), bknb.Signal(side="short")],
+        "a Signal from manage stands behind Close(), such as [bknb.Close(), bknb.Signal(...)]: there is"),
     "a signal alone": (bknb.Signal(side="short"), "such as [bknb.Close(), bknb.Signal(...)]: there is one position"),
     "two signals": ([Close(), bknb.Signal(side="short"), bknb.Signal(side="long")],
         "one Signal stands behind Close() or Cancel(), got another: there is one position at a time; leave one out"),
@@ -132,6 +143,31 @@ def test_a_wrong_answer_says_what_to_do(name: str) -> None:
     )
     (rejected,) = run_of(row, "pessimistic").records.rejected
     assert text in rejected.reasons[0].text
+
+
+def test_a_signal_beside_an_entry_that_waits_is_told_of_cancel() -> None:
+    waiting = bknb.Signal(side="long", price_open=95.0)
+    (rejected,) = run_of(Row("", waiting, answers={4: bknb.Signal(side="short")}), "pessimistic").records.rejected
+    assert "stands behind Cancel(), such as [bknb.Cancel(), bknb.Signal(...)]" in rejected.reasons[0].text
+
+
+@pytest.mark.parametrize("answer", [Close(note=5), Reduce(0.5, note=None), bknb.Cancel(note=1.5)], ids=repr)  # type: ignore[arg-type]
+def test_what_closes_is_carried_out_without_a_note_that_is_wrong(answer: Any) -> None:
+    """As all that closes, reduces or takes back beside something wrong."""
+    signal = bknb.Signal(side="long", price_open=95.0 if isinstance(answer, bknb.Cancel) else None)
+    records = run_of(Row("", signal, answers={4: answer}), "pessimistic").records
+    assert [reason.code for each in records.rejected for reason in each.reasons] == ["note"]
+    if isinstance(answer, bknb.Cancel):
+        assert [each.reason for each in records.cancelled] == ["strategy"]
+        return
+    (closed,) = records.closed
+    fill = closed.fills[1]
+    assert (fill.reason, fill.at, fill.note) == ("strategy", ORIGIN + 4 * MINUTE, "")
+
+
+def test_minutes_of_an_add_may_be_a_float_that_is_whole() -> None:
+    (add,) = read_answers(Add(1.0, price_open=99.0, valid=5.0)).answers  # type: ignore[arg-type]
+    assert repr(add) == repr(Add(1.0, price_open=99.0, valid=5))
 
 
 WRITTEN: dict[str, tuple[Any, str]] = {

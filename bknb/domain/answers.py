@@ -175,8 +175,18 @@ def _read(one: object) -> PositionAnswer | Reason:
         return read_answer(one)
     if not isinstance(one, _KINDS):
         got = f"got {type(one).__name__}: {shown(one, 80)}"
+        if isinstance(one, type) and issubclass(one, (*_KINDS, Signal)):
+            got = f"got the class {one.__name__}; write bknb.{one.__name__}({'' if one in (Close, Cancel) else '…'})"
         return Reason("shape", f"manage returns None, or one or a list of {_TEXT}; {got}")
     values = msgspec.structs.asdict(one)
     with_python_lists(values)
-    fault = plain_numbers(values)
+    fault = plain_numbers(values) or _no_flag(values)
     return type(one)(**values) if fault is None else fault
+
+
+def _no_flag(values: dict[str, Any]) -> Reason | None:
+    """Why what should be True or False is neither; a text such as ``"no"`` would count as True."""
+    for name in ("only_better", "loosen"):
+        if not isinstance(value := values.get(name, False), bool):
+            return Reason("flag", f"{name} must be True or False, got {shown(value, 60)}")
+    return None

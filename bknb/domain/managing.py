@@ -8,11 +8,11 @@ out; ``Close``, ``Reduce`` and ``Cancel`` of the same list are carried out all t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
 
 import msgspec
 
 from ..errors import InvalidTransition
+from .answer_faults import add_faults, note_fault
 from .answer_sizes import implied_size, orders_of, size_before, sized
 from .answers import Add, Cancel, Close, Move, PositionAnswer, Reduce
 from .entries import answered, cancel, refusal
@@ -43,7 +43,6 @@ from .states import (
     rejection,
 )
 from .story import story
-from .text import text_fault
 from .validation import STOPPED, allow
 
 
@@ -56,12 +55,11 @@ def waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:
         if isinstance(answer, Cancel):
             if (fault := note_fault(answer.note)) is not None:
                 reasons.append(fault)
-            else:
-                cancelled = cancelled or answer
+            cancelled = cancelled or (answer if fault is None else Cancel())
         elif isinstance(answer, Signal) and cancelled is not None and signal is None:
             signal = answer
         elif isinstance(answer, Signal):
-            reasons.append(_LONELY_SIGNAL if signal is None else _TWO_SIGNALS)
+            reasons.append(_lonely_signal("Cancel") if signal is None else _TWO_SIGNALS)
         else:
             name = type(answer).__name__
             text = f"{name} needs an open position, and this signal waits for its entry"
@@ -83,16 +81,16 @@ def waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:
     return answered(flat, None, asked, rules, earlier=events, freed=state.signal.id)
 
 
-_LONELY_SIGNAL = Reason(
-    "signal_alone",
-    "a Signal from manage stands behind Close() or Cancel(), such as [bknb.Close(), bknb.Signal(...)]: "
-    "there is one position at a time",
-)
+def _lonely_signal(end: str) -> Reason:
+    """A signal that nothing makes room for; ``end`` is the answer that would."""
+    text = f"a Signal from manage stands behind {end}(), such as [bknb.{end}(), bknb.Signal(...)]"
+    return Reason("signal_alone", f"{text}: there is one position at a time")
+
+
 _TWO_SIGNALS = Reason(
     "signal_alone",
     "one Signal stands behind Close() or Cancel(), got another: there is one position at a time; leave one out",
 )
-_MOST_SHARE: Final = 1e9  # of the first size; sums of a few of these are floats that still have the first size in them
 
 
 @dataclass
@@ -104,6 +102,7 @@ class _Judged:
 
     book: PositionBook
     closes: Close | None = None
+    closed_by: str = "Close()"
     sizes: list[Reduce | Add] = field(default_factory=list)
     cancels: Cancel | None = None
     moved: PositionBook | None = None
@@ -162,19 +161,11 @@ def _rejected(given: Managed, reasons: list[Reason], rules: Rules) -> tuple[Reje
     return (Rejected(**labels(rules), when=given.when, price=given.price, reasons=tuple(reasons), signal=text),)
 
 
-def note_fault(note: object) -> Reason | None:
-    """Why a note cannot be saved; ``None`` when it can."""
-    if isinstance(note, str) and text_fault(note, lines=True) is None:
-        return None
-    return Reason("note", f"note must be text that can be written, got {note!a:.80}")
-
-
 def _judge(judged: _Judged, answer: PositionAnswer, state: Holding, given: Managed, rules: Rules) -> None:
     reasons = judged.reasons
-    note: object = answer.note if not isinstance(answer, Move) else ""
-    if (fault := note_fault(note)) is not None:
+    if not isinstance(answer, Move) and (fault := note_fault(answer.note)) is not None:
         reasons.append(fault)
-        return
+        answer = msgspec.structs.replace(answer, note="")  # what closes is carried out without it
     closed = judged.closes is not None
     match answer:
         case Close():
@@ -184,7 +175,7 @@ def _judge(judged: _Judged, answer: PositionAnswer, state: Holding, given: Manag
             judged.sizes = [one for one in judged.sizes if isinstance(one, Reduce) or one.price_open is None]
         case Signal():
             if not closed:
-                reasons.append(_LONELY_SIGNAL)
+                reasons.append(_lonely_signal("Close"))
             elif judged.signal is not None:
                 reasons.append(_TWO_SIGNALS)
             elif not given.entries:
@@ -192,10 +183,8 @@ def _judge(judged: _Judged, answer: PositionAnswer, state: Holding, given: Manag
             else:
                 judged.signal = answer
         case _ if closed:
-            name = type(answer).__name__
-            reasons.append(
-                Reason("closed", f"{name} behind Close() has nothing to act on; put it before, or leave it out")
-            )
+            text = f"{type(answer).__name__} behind {judged.closed_by} has nothing to act on"
+            reasons.append(Reason("closed", f"{text}; put it before, or leave it out"))
         case Reduce() | Add():
             _judge_size(judged, answer, state, given, rules)
         case Move():
@@ -232,28 +221,14 @@ def _judge_reduce(judged: _Judged, answer: Reduce) -> None:
             judged.reasons.append(Reason("reduce_more", f"{text}; Close() closes all of it"))
         elif size >= judged.size - DUST:
             judged.closes = Close(answer.note)
+            judged.closed_by = f"Reduce({answer.share:g}, of={of!r}), which closes all that is held,"
         else:
             judged.sizes.append(answer)
 
 
 def _judge_add(judged: _Judged, answer: Add, state: Holding, given: Managed, rules: Rules) -> None:
-    reasons, most = judged.reasons, rules.settings.max_adds
-    share: object = answer.share
-    limit: object = answer.price_open
-    valid: object = answer.valid
-    before = len(reasons)
-    if not is_positive(share) or answer.share > _MOST_SHARE:
-        text = f"Add needs a share above 0 and at most {_MOST_SHARE:g}, in units of the first size"
-        reasons.append(Reason("add_share", f"{text}, got {share!r:.60}"))
-    if limit is not None and not is_positive(limit):
-        text = "price_open of Add must be a finite number above 0, or None for the market"
-        reasons.append(Reason("add_price", f"{text}, got {limit!r:.60}"))
-    if valid is not None and (not isinstance(valid, int) or isinstance(valid, bool) or valid <= 0):
-        text = "valid of Add must be whole minutes above 0, or None"
-        reasons.append(Reason("add_valid", f"{text}, got {valid!r:.60}"))
-    elif isinstance(valid, int) and (longest := rules.settings.max_signal_lifetime_minutes) and valid > longest:
-        text = f"valid {valid} of Add is above max_signal_lifetime_minutes = {longest}"
-        reasons.append(Reason("add_valid", f"{text}; {allow('max_signal_lifetime_minutes', None)}"))
+    most = rules.settings.max_adds
+    reasons = add_faults(answer, rules.settings)
     count = judged.book.adds + sum(isinstance(one, Add) for one in judged.sizes)
     if judged.cancels is not None:
         count -= sum(order.kind == "add" for order in judged.book.orders)
@@ -262,7 +237,8 @@ def _judge_add(judged: _Judged, answer: Add, state: Holding, given: Managed, rul
         reasons.append(Reason("add_limit", f"{text}; {allow('max_adds', max(2 * most, 10))}"))
     if not given.entries:
         reasons.append(STOPPED)
-    if len(reasons) > before:
+    judged.reasons.extend(reasons)
+    if reasons:
         return
     sign = sign_of(state.signal.position)
     if answer.only_better and sign * (average_price(judged.book.fills) - given.close) <= 0:
@@ -273,11 +249,11 @@ def _judge_add(judged: _Judged, answer: Add, state: Holding, given: Managed, rul
     level = None if answer.price_open is None else stop_on_grid(float(answer.price_open), sign, rules.tick)
     if level is not None and level <= 0:
         text = f"price_open {answer.price_open:g} of Add lies below the first tick of this market, {rules.tick:g}"
-        reasons.append(Reason("add_price", f"{text}; give a price of at least that"))
+        judged.reasons.append(Reason("add_price", f"{text}; give a price of at least that"))
         return
     if level is not None and stop is not None and sign * (level - stop.price) <= 0:
-        text = f"the stop at {stop.price:g} lies before price_open {level:g} of Add: it would never fill"
-        reasons.append(Reason("add_stop", f"{text}; put it between the market and the stop"))
+        text = f"the stop at {stop.price:g} lies at or before price_open {level:g} of Add: it would never fill"
+        judged.reasons.append(Reason("add_stop", f"{text}; put it between the market and the stop"))
         return
     judged.sizes.append(answer)
 

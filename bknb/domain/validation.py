@@ -120,9 +120,10 @@ def plain_numbers(values: dict[str, Any]) -> Reason | None:
             return Reason("shape", f"{name} must not contain itself, got {type(value).__name__}")
         if hasattr(plain, "item"):
             return Reason("shape", f"{name} must be one number, got {type(value).__name__} {shown(value, 60)}")
-    minutes = values.get("minute_estimated_time")
-    if isinstance(minutes, float) and minutes.is_integer():
-        values["minute_estimated_time"] = int(minutes)
+    for name in ("minute_estimated_time", "valid"):
+        minutes = values.get(name)
+        if isinstance(minutes, float) and minutes.is_integer():
+            values[name] = int(minutes)
     return None
 
 

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import msgspec
 
 from ..domain import by_hand, managed_minute, managing  # noqa: F401 -- a run that goes on for weeks imports nothing later
+from ..domain.answer_faults import note_fault
 from ..domain.answers import Cancel, Close, Move, Reduce, read_answers
 from ..domain.formatting import minute_text
 from ..domain.interval import MINUTE_MS, ceil_to
@@ -273,7 +274,7 @@ class ByHand:
 
     async def _take_back(self, loop: StrategyLoop, state: Opening, note: str, now: _Now, *, else_: str) -> str:
         """Take back an entry order that has not left; else raise ``UsageError``, which begins with ``else_``."""
-        if (fault := managing.note_fault(note)) is not None:
+        if (fault := note_fault(note)) is not None:
             raise UsageError(f"cancel: {fault.text}")
         price, _ = await self._prices(state.signal.price_open)
         if self._account.has_left(state):  # asked last: it may have left meanwhile
