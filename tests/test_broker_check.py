@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from desk_life import ENTRY, Exchange, Life, closing, script
 from msgspec.structs import replace
 from order_events import (
     MINUTE,
@@ -21,7 +22,6 @@ from order_events import (
     scheduled,
     taken_back,
 )
-from test_order_desk import ENTRY, Exchange, Life, closing, script
 from test_position_orders import entry
 from test_quantities import FOR_EVER, Silent, pauses
 

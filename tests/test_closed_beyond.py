@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from desk_life import ENTRY, Exchange, Life, closing, script
 from msgspec.structs import replace
 from order_events import MINUTE, closed, managed, opened, part, reduced, taken_back
-from test_order_desk import ENTRY, Exchange, Life, closing, script
 from test_position_orders import entry, filled, made, name_of
 from test_quantities import FOR_EVER, Lying, Silent, pauses
 

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from desk_life import Exchange, Life, closing, script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -23,7 +24,6 @@ from order_events import (
     scheduled,
     taken_back,
 )
-from test_order_desk import Exchange, Life, closing, script
 
 from bknb.domain.lifecycle import Flat
 from bknb.domain.order_actions import CancelOrder, Place, Query, Save, next_action

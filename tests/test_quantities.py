@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from desk_life import ENTRY, Exchange, Life, closing, lives
 from hypothesis import given
 from hypothesis import strategies as st
 from minute_clock import MinuteClock
@@ -16,7 +17,6 @@ from msgspec.structs import replace
 from order_events import MINUTE, cancelled, candle, closed, holding, leaving, opened, resting, scheduled
 from scenarios import ORIGIN, source
 from test_broker_words import ROWS, brief
-from test_order_desk import ENTRY, Exchange, Life, closing, lives
 
 import bknb
 from bknb.brokers.paper_broker import PaperBroker, Trouble
