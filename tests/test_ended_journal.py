@@ -207,12 +207,20 @@ def found_in(folder: Path) -> list[Closed | Cancelled]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that can be forked")
-@pytest.mark.parametrize("fault", ["kill", "torn"])
-def test_killed_at_every_change_of_the_disk(fault: Any, folder_in_memory: Path) -> None:
+@pytest.mark.parametrize(
+    ("fault", "first", "step"),
+    [
+        ("kill", 1, 3),
+        ("torn", 2, 3),
+        pytest.param("kill", 1, 1, marks=pytest.mark.long),
+        pytest.param("torn", 1, 1, marks=pytest.mark.long),
+    ],
+)
+def test_killed_at_every_change_of_the_disk(fault: Any, first: int, step: int, folder_in_memory: Path) -> None:
     """Every end that was confirmed is there, and the one that was not is whole or missing; a second life goes on."""
-    calls, count = 0, 11
+    calls, count = first - step, 11
     while True:
-        calls += 1
+        calls += step
         folder = folder_in_memory / str(calls)
         folder.mkdir()
         begin(folder)

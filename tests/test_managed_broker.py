@@ -354,7 +354,7 @@ def test_an_account_that_differs_takes_no_add_and_its_position_is_watched_to_its
 # --- killed -------------------------------------------------------------------------------------------------------
 
 
-KILLED = (("broker", 4, 15, pytest.mark.slow), ("disk", 17, 10, pytest.mark.slow),
+KILLED = (("broker", 7, 8, pytest.mark.slow), ("disk", 29, 6, pytest.mark.slow),
           ("broker", 1, 70, pytest.mark.long), ("disk", 1, 200, pytest.mark.long))  # fmt: skip
 
 

@@ -146,13 +146,14 @@ def verdict(which: str, folder: Path) -> tuple[list[str], list[str]]:
 CHANGES = ("make_folder", "create", "write", "replace", "sync_folder", "statement")
 
 
-def every_moment(which: str, where: str, root: Path) -> dict[str, object]:
+def every_moment(which: str, where: str, step: int, root: Path) -> dict[str, object]:
+    """Every ``step``-th moment, from the first one on."""
     problems: list[str] = []
     lost: list[str] = []
-    point = 0
+    point = 1 - step
     killed = True
     while killed:
-        point += 1
+        point += step
         folder = root / str(point)
         folder.mkdir()
 
@@ -174,23 +175,25 @@ def every_moment(which: str, where: str, root: Path) -> dict[str, object]:
 # has no such order, and it is not sent again. That happens once for each entry, and only there is an entry given up.
 # The file store is killed before and after each of its steps, SQLite only before a statement: never in between.
 KILLED = (
-    ("files", "disk", 200, ["a", "b", "c", "d", "e", "f"]),
-    ("sqlite", "disk", 60, []),
-    ("files", "broker", 30, ["a", "b", "c", "d", "e", "f"]),
+    pytest.param("files", "disk", 1, 200, ["a", "b", "c", "d", "e", "f"], marks=pytest.mark.long),
+    pytest.param("sqlite", "disk", 1, 60, [], marks=pytest.mark.long),
+    ("files", "disk", 6, 200, None),
+    ("sqlite", "disk", 4, 60, []),
+    ("files", "broker", 1, 30, ["a", "b", "c", "d", "e", "f"]),
 )
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-@pytest.mark.parametrize(("which", "where", "points", "lost"), KILLED)
-def test_killed_at_every_moment(folder_in_memory, which, where, points, lost):
-    command = [sys.executable, __file__, which, where, str(folder_in_memory)]
+@pytest.mark.parametrize(("which", "where", "step", "points", "lost"), KILLED)
+def test_killed_at_every_moment(folder_in_memory, which, where, step, points, lost):
+    command = [sys.executable, __file__, which, where, str(step), str(folder_in_memory)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["problems"] == []
     assert result["points"] > points
-    assert result["lost"] == lost
+    assert lost is None or result["lost"] == lost
 
 
 def test_the_life_without_a_crash(tmp_path):
@@ -206,4 +209,4 @@ def test_the_life_without_a_crash(tmp_path):
 
 if __name__ == "__main__":
     os.fsync = lambda handle: None  # a killed process loses nothing it has written; a power cut is another test
-    print(json.dumps(every_moment(sys.argv[1], sys.argv[2], Path(sys.argv[3]))))  # noqa: T201
+    print(json.dumps(every_moment(sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))))  # noqa: T201
