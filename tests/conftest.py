@@ -22,8 +22,8 @@ from bknb.testing import reset
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-QUICK = "not slow"
-for name, examples in (("bknb", 60), (QUICK, 6)):
+QUICK, LONG = "not slow", "long"
+for name, examples in (("bknb", 30), (QUICK, 6), (LONG, 100)):
     settings.register_profile(
         name,
         derandomize=True,
@@ -35,13 +35,16 @@ for name, examples in (("bknb", 60), (QUICK, 6)):
 settings.load_profile("bknb")
 
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # jsonschema would have it compile forty grammars
+sys.dont_write_bytecode = False  # every process would compile the tests anew, and each Python that they start bknb
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.pop("PYTEST_ADDOPTS", None)  # read by now, and not meant for every pytest that a test starts
 os.fsync = lambda handle: None  # nobody pulls the plug here, and waiting for the disk takes most of many tests
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Fewer random examples when only the quick tests were asked for; interrupts reach a background process too."""
-    settings.load_profile(QUICK if config.option.markexpr == QUICK else "bknb")
+    """Random examples for the tests that were asked for; interrupts reach a background process too."""
+    asked = config.option.markexpr
+    settings.load_profile(QUICK if asked == QUICK else LONG if LONG in asked else "bknb")
     config.option.loadscopereorder = False  # in the order of LONGEST, whatever number of tests a module has
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts with "&"
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -60,7 +63,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What starts a kernel or a browser is slow; what is long is slow, too, and runs only when it is asked for."""
-    if "long" not in config.option.markexpr:
+    if LONG not in config.option.markexpr:
         left_out = [item for item in items if item.get_closest_marker("long")]
         items[:] = [item for item in items if not item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=left_out)

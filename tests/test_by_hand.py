@@ -563,14 +563,17 @@ def test_after_a_restart_the_fills_of_an_open_position_are_there_and_its_stops_a
 
 
 @pytest.mark.parametrize(
-    ("places", "killed"),
-    [pytest.param("chosen", 18, marks=pytest.mark.slow), pytest.param("every", 50, marks=pytest.mark.long)],
+    ("store", "places", "killed"),
+    [
+        pytest.param("files", "chosen", 18, marks=pytest.mark.slow),
+        pytest.param("files", "every", 50, marks=pytest.mark.long),
+        pytest.param("sqlite", "every", 50, marks=pytest.mark.long),
+    ],
 )
-@pytest.mark.parametrize("store", ["files", "sqlite"])
 def test_killed_at_any_change_of_the_disk_a_decision_is_carried_out_once_or_not_at_all(
-    store: str, places: str, killed: int, tmp_path: Path
+    store: str, places: str, killed: int, folder_in_memory: Path
 ) -> None:
-    call = [sys.executable, Path(__file__).with_name("hand_life.py"), tmp_path, store, places]
+    call = [sys.executable, Path(__file__).with_name("hand_life.py"), folder_in_memory, store, places]
     done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=1_800)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])

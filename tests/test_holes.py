@@ -655,7 +655,7 @@ HOLES = st.lists(st.tuples(st.integers(1, 120), st.sampled_from([1, 2, 4, 5, 6, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=6)
+@settings(max_examples=3)
 @example(seed=93302, holes=[], at_start=0, at_end=40, lead=0, waits=False)  # an order times out in the hole at the end
 @example(seed=7, holes=[(70, 2600)], at_start=0, at_end=3, lead=3, waits=True)  # longer than two pages
 @example(seed=7, holes=[(70, 2600)], at_start=0, at_end=3, lead=3, waits=False)

@@ -392,7 +392,7 @@ def test_minutes_before_a_hole_are_worked_on_although_the_exchange_fails_when_it
 # --- calls that do not come back ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["thread", "awaits"])
+@pytest.mark.parametrize("how", first_quick(["thread", "awaits"]))
 def test_a_call_that_hangs_is_given_up_told_and_made_again(how: str) -> None:
     clock, calls, never = SimulatedClock(at(10)), [0], threading.Event()
     good = closed_by(clock, flat((-10, 200)))
@@ -421,6 +421,7 @@ def test_a_call_that_hangs_is_given_up_told_and_made_again(how: str) -> None:
     assert "TimeoutError: it did not answer within 1 s" in heard[0].message
 
 
+@pytest.mark.slow
 def test_a_callback_that_never_returns_holds_up_the_watch_once() -> None:
     clock, calls = SimulatedClock(at(10)), []
 

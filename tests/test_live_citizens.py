@@ -397,7 +397,8 @@ def test_a_coroutine_that_blocks_holds_up_no_other_run_and_is_given_up(when: str
     assert result.end == ORIGIN + 6 * MINUTE
 
 
-@pytest.mark.parametrize("kind", first_quick(["function", "object"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["function", "object"])
 def test_a_source_that_blocks_holds_up_no_other_run_and_no_backtest(kind: str, never: threading.Event) -> None:
     expected, calls, good = whole(), [0], source(walk(36))
 

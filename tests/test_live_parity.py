@@ -130,11 +130,13 @@ def test_recorded_minutes(shared: Path, recorded: str, model: str, calm: str) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("days", [2, pytest.param(7, marks=pytest.mark.long)])
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    ("model", "days"),
+    [("touch", 1), ("vwap", 1), *(pytest.param(model, 7, marks=pytest.mark.long) for model in MODELS)],
+)
 def test_a_machine_that_slept_for_days_trades_at_the_market_it_woke_up_to(model: str, days: int) -> None:
     start, slept = 1_704_067_200_000, days * 1440 * MINUTE
-    until = start + slept + 2 * 1440 * MINUTE
+    until = start + slept + 1800 * MINUTE
 
     def get_signal(ctx: Any) -> bknb.Signal | None:
         price = ctx.price

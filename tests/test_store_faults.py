@@ -126,8 +126,9 @@ def test_killed_at_every_change_of_the_disk(folder_in_memory, which, fault):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="traces its child as Linux does")
 @pytest.mark.parametrize("which", ["files", "sqlite"])
-def test_killed_at_every_system_call(folder_in_memory, which):
-    result = drive(which, "trace", str(folder_in_memory))
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.long)])
+def test_killed_at_every_system_call(folder_in_memory, which, step):
+    result = drive(which, "trace", str(folder_in_memory), str(step))
     assert result["problems"] == []
     assert result["points"] > 250
     assert sorted(set(result["told"])) == list(range(len(STORY) + 1))
@@ -483,9 +484,10 @@ def test_folders_of_kinds_are_encoded(tmp_path, name):
 # The driver: runs in a process of its own, see drive()
 
 
-def at_every_point(which: str, how: str, root: Path) -> dict[str, object]:
+def at_every_point(which: str, how: str, root: Path, step: int) -> dict[str, object]:
+    """Every ``step``-th point, from the first one on."""
     problems, told = [], []
-    for point in range(1, 100_000):
+    for point in range(1, 100_000, step):
         folder = Path(tempfile.mkdtemp(dir=root))
         if how != "first":
             prepare(which, folder)
@@ -525,7 +527,7 @@ def first_verdict(which: str, folder: Path, steps: int) -> str:
 
 if __name__ == "__main__":
     try:
-        answer = at_every_point(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
+        answer = at_every_point(sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(*sys.argv[4:] or [1]))
     except UsageError as error:
         answer = {"skip": str(error)}
     sys.stdout.write(json.dumps(answer))

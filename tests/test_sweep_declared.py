@@ -98,8 +98,9 @@ def test_a_worker_has_the_exchange_where_floats_do_not_hold_the_tick(tmp_path: A
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-def test_many_worlds(model: str) -> None:
-    for seed in range(1000, 1170):
+@pytest.mark.parametrize("seeds", [range(1000, 1060), pytest.param(range(1060, 1170), marks=pytest.mark.long)])
+def test_many_worlds(model: str, seeds: range) -> None:
+    for seed in seeds:
         plan = declared_plan(seed, model)
         assert_same(by_events(plan), *by_kernel(plan))
 
