@@ -74,14 +74,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("slow")
 
 
-LONGEST = (
+LONGEST = (  # those of ten seconds and more
     "test_row_exits",  # compiles what the others then find compiled
-    *("test_live_faults", "test_soak", "test_sharing", "test_page_simulator", "test_holes"),
-    *("test_misbehaving_exchange", "test_notebooks", "test_martingale_law", "test_recorded_digests"),
-    *("test_managed_simulator", "test_live_parity", "test_check_lookahead", "test_lab_controls", "test_managed_law"),
-    *("test_managed_properties", "test_managed_live", "test_dashboard_lab", "test_by_hand", "test_sweep_parity"),
-    *("test_download", "test_vectorised", "test_quantities", "test_order_faults", "test_optimizer"),
-    *("test_walk_forward", "test_sweep", "test_live_bad_days"),
+    *("test_sharing", "test_check_lookahead", "test_holes", "test_optimizer", "test_lab_controls"),
+    *("test_recorded_digests", "test_martingale_law", "test_live_faults", "test_sweep_parity", "test_dashboard_lab"),
+    *("test_page_simulator", "test_live_bad_days", "test_misbehaving_exchange", "test_live_parity", "test_old_files"),
+    *("test_sweep_declared", "test_kernel", "test_lifecycle_types", "test_managed_live", "test_by_hand"),
+    *("test_lab_card", "test_sweep", "test_optimizer_hostile_replies", "test_download", "test_store_faults"),
+    *("test_scenarios", "test_docs", "test_order_faults", "test_live", "test_live_citizens", "test_managed_law"),
+    *("test_lab", "test_soak", "test_live_disks_and_clocks", "test_managed_broker", "test_managed_properties"),
+    *("test_engine_properties", "test_journal", "test_ended_journal", "test_stores", "test_sessions"),
+    *("test_optimizer_cells", "test_strategy_hash", "test_docstrings", "test_secret_scan", "test_task_memory"),
+    *("test_stop_table", "test_managed_simulator", "test_ccxt_source", "test_cli", "test_run_reports"),
+    *("test_vectorised", "test_quantities", "test_walk_forward"),
 )
 
 _tests = 0
