@@ -58,6 +58,7 @@ WAYS = {
     "task = bknb.Live.background('BTCUSDT', strategy='slow', exchange='demo', store=memory)\ntask",
     "background magic": "%backtest BTCUSDT --strategy slow --exchange demo --frame 2024-01-01:2025-01-01 --background",
 }
+OF_A_KIND = ("running cell", "magic", "live", "background magic")  # the others take the path of one of these
 HAND = """
 memory = bknb.stores.memory()
 market = bknb.testing.clocks.AcceleratedClock(1_704_067_200_000, speed=60)
@@ -168,7 +169,10 @@ def start(page: Page, buttons: Buttons, code: str) -> int:
     return cell
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way",
+    [way if way in OF_A_KIND else pytest.param(way, marks=pytest.mark.long) for way in WAYS],
+)
 def test_a_run_is_paused_resumed_and_stopped(page: Page, buttons: Buttons, way: str) -> None:
     cell = start(page, buttons, WAYS[way])
     assert page.browser.count(".bknb-controls") == 1
