@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from waiting import until
 
@@ -102,6 +102,7 @@ def walk(count: int, seed: int) -> Candles:
     )
 
 
+@example(count=542, seed=219, points=3, cut=(0.0, 0.0))  # the second candle is missing
 @given(
     count=st.integers(1, 3000),
     seed=st.integers(0, 10_000),

@@ -140,7 +140,7 @@ def bars(candles: Any, *, start_ms: int | None = None, end_ms: int | None = None
         return _NONE
     start = int(times[0]) if start_ms is None else max(start_ms, int(times[0]))
     end = int(times[-1]) if end_ms is None else min(end_ms, int(times[-1]))
-    own = int(times[1] - times[0]) if times.shape[0] > 1 else MINUTE_MS
+    own = int(np.diff(times).min()) if times.shape[0] > 1 else MINUTE_MS  # a hole is longer than a candle
     step = max(bar_length(max(end - start, 1), points), own)
     first = int(np.searchsorted(times, start // step * step))
     last = int(np.searchsorted(times, end // step * step + step))
