@@ -22,7 +22,9 @@ from worlds import MODELS, SETTINGS, walk
 import bknb
 from bknb import Close
 from bknb.domain import managing
-from bknb.live.by_hand import Flatten
+from bknb.live.by_hand import ByHand, Flatten
+from bknb.live.hand_answers import OVER
+from bknb.live.turn import Turn
 from bknb.stores.file_store import FileStore
 from bknb.stores.memory_store import MemoryStore
 from bknb.stores.sqlite_store import SqliteStore
@@ -521,6 +523,18 @@ def test_a_decision_that_is_saved_when_its_run_is_left_says_that_the_next_start_
     result, _, _ = play({}, store=store, broker=broker, signal={}, begin=6.6)
     assert [event.signal.id for event in result.events] == ["hand-X-20240101T0007-manual"]
     assert broker.position("X") == 2.0
+
+
+def test_a_decision_is_answered_where_its_run_ends_before_it_began() -> None:
+    async def ends() -> str | None:
+        hand = ByHand(Turn(), lambda call: call())
+        answered = hand.give(Close())
+        hand.end()
+        await asyncio.sleep(0.001)
+        error = answered.exception(0)
+        return None if error is None else str(error)
+
+    assert asyncio.run(ends()) == OVER
 
 
 def test_a_decision_is_answered_whatever_a_store_raises() -> None:

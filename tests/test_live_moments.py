@@ -228,6 +228,7 @@ def test_in_vwap_what_fills_at_an_old_price_by_hand_is_told_as_late(name: str) -
     again = live(calm(20), at=11, store=store, strategy=strategy)
     assert told(again) == expected
     assert again.fills["kind"].tolist() == kinds
+    assert again.run_record.records.late == late
 
 
 def test_a_run_that_ends_waits_for_listeners_of_positions() -> None:

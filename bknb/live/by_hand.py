@@ -169,7 +169,13 @@ class ByHand:
             return
         task = asyncio.get_running_loop().create_task(self._answer(instruction, answered))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if not answered.done():  # the run ended before it began
+                self._answer_over(instruction, answered)
+
+        task.add_done_callback(done)
 
     async def _answer(self, instruction: Instruction, answered: Future[str]) -> None:
         try:

@@ -5,6 +5,7 @@ See :mod:`bknb.live.journal`. Version 1 saved each as a value of its own.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import ClassVar
 
 import msgspec
@@ -53,7 +54,9 @@ class LateJournal(Journal[SavedLate]):
         """Late orders as a value of version 2."""
         return msgspec.json.encode(SavedLates(late=items))
 
-    def without_orphans(self, state: State, *, last_minute: int, last_asked: int | None) -> dict[Decision, int]:
+    def without_orphans(
+        self, state: State, *, last_minute: int, last_asked: int | None, filled: Collection[int]
+    ) -> dict[Decision, int]:
         """The late orders that a restored state knows of; others are removed.
 
         An order is saved as late before the state that holds it. A crash in between leaves one that was never decided
@@ -63,6 +66,8 @@ class LateJournal(Journal[SavedLate]):
         ----------
         state, last_minute, last_asked
             As restored; moments in UTC ms.
+        filled
+            The moments (UTC ms) of fills: in ``vwap`` what is decided by hand fills at its moment, in no minute.
 
         Returns
         -------
@@ -79,7 +84,7 @@ class LateJournal(Journal[SavedLate]):
 
         def is_orphan(late: SavedLate) -> bool:
             was_asked = late.order == "entry" and last_asked is not None and late.moment <= last_asked
-            return not (self.name_of(late) in held or late.moment < known or was_asked)
+            return not (self.name_of(late) in held or late.moment < known or late.moment in filled or was_asked)
 
         self.drop(is_orphan)
         self.append(*(SavedLate(moment=when, order=role, decided_at=at) for (when, role), at in held.items()))

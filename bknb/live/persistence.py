@@ -168,7 +168,9 @@ class StateSaver:
         at = self.progress
         if at is None:
             return self._late.decisions()
-        return self._late.without_orphans(self._saved, last_minute=at.last_minute, last_asked=at.last_asked)
+        return self._late.without_orphans(
+            self._saved, last_minute=at.last_minute, last_asked=at.last_asked, filled=self._filled()
+        )
 
     def holes(self) -> list[Hole]:
         """The ranges ``[first, end)`` of minutes (UTC ms) that earlier processes of this run went on without.
@@ -177,6 +179,15 @@ class StateSaver:
         """
         self._holes.read(self.problems)
         return sorted(self._holes.items()) if self.progress is None else self._holes.up_to(self.progress.last_minute)
+
+    def _filled(self) -> set[int]:
+        """The moments (UTC ms) of the fills of the saved position and of the trades that were read."""
+        closed = [each for each in self._ended.items() if isinstance(each, Closed)]
+        found = {moment for each in closed for moment in (each.signal.pending_at, each.closed_at)}
+        held = position_of(self._saved)
+        if held is not None:
+            found |= {held.signal.pending_at} if held.book is None else {fill.at for fill in held.book.fills}
+        return found
 
     def _check_owner(self, saved: Owner, *, busy: bool) -> None:
         mine = self.owner if busy else msgspec.structs.replace(self.owner, execution=saved.execution)
