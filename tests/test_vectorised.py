@@ -181,6 +181,7 @@ OTHER_ROWS = [
     (pd.CategoricalIndex(HOURS.shift(1)), "row 0 of .*, its index says 2024-01-01 01:00"),
     (pd.MultiIndex.from_product([["BTC"], HOURS.shift(1)]), "row 0 of .*, its index says 2024-01-01 01:00"),
     (pd.Index([0, 2, 1]), "must ascend as the candles do, it does not"),
+    (pd.Index([None] * 3, dtype="Int64"), "must ascend as the candles do, it does not"),
 ]
 
 
@@ -192,7 +193,7 @@ def indexed(index: Any, kind: str) -> Any:
 @pytest.mark.parametrize("kind", ["table", "columns"])
 @pytest.mark.parametrize(("index", "said"), OTHER_ROWS, ids=["moved", "turned", "naive", "no time", "arrow",
                          "objects", "periods", "ms", "s", "text", "dotted", "no text", "written", "categories",
-                         "symbols", "numbers"])  # fmt: skip
+                         "symbols", "numbers", "no numbers"])  # fmt: skip
 def test_rows_of_other_candles_are_refused(index: Any, said: str, kind: str) -> None:
     with pytest.raises(
         UsageError, match=rf"strategy 'demo': .*{said}.*\nrows are taken by their place.*reset_index\(drop=True\)"

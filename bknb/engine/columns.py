@@ -153,8 +153,10 @@ def _moments(index: Any) -> pd.DatetimeIndex | None:
 
 def _numbered(index: Any) -> pd.DatetimeIndex | None:
     """Numbers that are moments by their size, such as milliseconds since 1970; None for numbers of rows."""
+    import pandas as pd
+
     least = index.min()
-    if not least >= _FEWEST:  # NaN too
+    if pd.isna(least) or least < _FEWEST:
         return None
     return _read(index, is_since_1970=bool(least >= _SECONDS))
 
