@@ -36,7 +36,7 @@ OF_THE_LIFECYCLE = {  # parts of it that became modules: they were loaded before
 }
 OF_WHAT_IS_GIVEN = {  # checks of arguments and of candles
     *("bknb.domain.by_name", "bknb.domain.whole_number"),
-    *(f"bknb.market.{name}" for name in ("anomalies", "answers", "spacing", "stretched")),
+    *(f"bknb.market.{name}" for name in ("anomalies", "answer_notes", "answers", "spacing", "stretched")),
 }
 NAMED = OF_MANAGED | OF_THE_LIFECYCLE | OF_WHAT_IS_GIVEN
 PLAIN = 97 + len(NAMED)
