@@ -78,7 +78,7 @@ def test_an_answer_that_cannot_be_carried_out_is_told_and_the_position_stays_wat
 
     def manage(when: Any) -> Any:
         asked.append(minute_of(when))
-        return bknb.Move(price_stop_loss=95.0, loosen=Undecided()) if len(asked) == 2 else None  # type: ignore[arg-type]
+        return bknb.Reduce(0.5, of=Undecided()) if len(asked) == 2 else None  # type: ignore[arg-type]
 
     result = live(calm(20, low={9: 89.0}), strategy={"get_signal": long_at(1, price_stop_loss=90.0), "manage": manage})
     assert told(result) == [("stop_loss", 9, 90.0)]
