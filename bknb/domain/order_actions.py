@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -45,8 +45,25 @@ class Save(_OnOrder):
 Action: TypeAlias = Place | CancelOrder | Query | Save
 
 
-def next_action(orders: Sequence[Order]) -> Action | None:
-    """The next action for the orders of one signal; ``None``: nothing before the next event.
+Attempt: TypeAlias = tuple[type[Action], str]
+"""What was tried: the kind of an action, and the client id of its order."""
+
+
+def attempt_of(action: Action) -> Attempt:
+    """What was tried when an action was carried out."""
+    return type(action), action.order.client_id
+
+
+def next_action(orders: Sequence[Order], tried: Collection[Attempt] = ()) -> Action | None:
+    """The first of :func:`due_actions` that was not tried yet; ``None``: there is none."""
+    return next((action for action in due_actions(orders) if attempt_of(action) not in tried), None)
+
+
+def due_actions(orders: Sequence[Order]) -> Iterator[Action]:
+    """The actions that are due for the orders of one signal, the most urgent first; none: wait for the next event.
+
+    Each can be carried out although those before it were tried in vain: an order that the broker does not cancel, or
+    does not answer about, holds up no other.
 
     What is unfilled of an entry that the record opened is cancelled before the first part or add: the first size is
     what was filled of it.
@@ -59,10 +76,12 @@ def next_action(orders: Sequence[Order]) -> Action | None:
     entry = orders[0]
     if not entry.done and entry.ended_at is None:
         if len(orders) > 1 and _hangs(entry):
-            return CancelOrder(entry)
-        return _entry_action(entry)
+            yield CancelOrder(entry)
+        else:
+            yield from _entry_actions(entry)
+        return
     free = free_to_close(orders)
-    return _position_action(orders, free) if entry.ended_at is None else _closing_action(orders, free)
+    yield from _position_actions(orders, free) if entry.ended_at is None else _closing_actions(orders, free)
 
 
 def _hangs(order: Order) -> bool:
@@ -70,25 +89,24 @@ def _hangs(order: Order) -> bool:
     return order.working and order.opened_at is not None and (order.kind == "limit" or order.status == "partly_filled")
 
 
-def _position_action(orders: Sequence[Order], free: float) -> Action | None:
-    """The next action for the parts and adds of a position; ``free`` is how much may be closed (base currency)."""
-    waits: Query | None = None
+def _position_actions(orders: Sequence[Order], free: float) -> Iterator[Action]:
+    """The actions for the parts and adds of a position; ``free`` is how much may be closed (base currency)."""
+    waits: list[Query] = []
     hanging: Order | None = None
     for order in orders[1:]:
         if order.done:
             continue
         if order.status == "intended":
-            if hanging is not None:
-                return CancelOrder(hanging)
-            action = _unsent(order, orders, free)
+            action = _unsent(order, orders, free) if hanging is None else CancelOrder(hanging)
             if action is not None:
-                return action
+                yield action
         elif order.working and (order.ended_at is not None or is_superseded(order, orders)):
-            return CancelOrder(order)
+            yield CancelOrder(order)
         elif order.kind == "market" or not order.working or order.opened_at is not None:
-            waits = waits or Query(order)
+            waits.append(Query(order))
             hanging = order if _hangs(order) and not order.reduces_only else hanging
-    return _rest_of_a_part(orders, free) or waits
+    yield from _rest_of_a_part(orders, free)
+    yield from waits
 
 
 def _unsent(order: Order, orders: Sequence[Order], free: float) -> Action | None:
@@ -106,7 +124,7 @@ def _unsent(order: Order, orders: Sequence[Order], free: float) -> Action | None
     return Save(msgspec.structs.replace(order, quantity=size))
 
 
-def _rest_of_a_part(orders: Sequence[Order], free: float) -> Save | None:
+def _rest_of_a_part(orders: Sequence[Order], free: float) -> Iterator[Save]:
     """Another order for a part that was not sold, or one that sells what was filled of an add that was taken back."""
     for part in by_number(orders):
         last = part[-1]
@@ -114,17 +132,16 @@ def _rest_of_a_part(orders: Sequence[Order], free: float) -> Save | None:
         quantity = min(owed(part), free) if last.done and attempt <= MAX_CLOSES else 0.0
         if quantity > 0.0:
             since = last.created_at if last.ended_at is None else last.ended_at
-            return Save(
+            yield Save(
                 order_beside(
                     orders[0], "reduce", quantity=quantity, record_price=last.record_price, created_at=since,
                     number=last.number, share=last.share, attempt=attempt,
                 )
             )  # fmt: skip
-    return None
 
 
-def _closing_action(orders: Sequence[Order], free: float) -> Action | None:
-    """The next action for a signal that is over: what is held is sold first, then the rest is settled.
+def _closing_actions(orders: Sequence[Order], free: float) -> Iterator[Action]:
+    """The actions for a signal that is over: what is held is sold first, then the rest is settled.
 
     ``free`` is how much may be closed (base currency). An entry that is not settled yet may fill again and again: half
     of the closing orders are kept for what it has filled in the end.
@@ -133,17 +150,17 @@ def _closing_action(orders: Sequence[Order], free: float) -> Action | None:
     for order in orders:
         if order.status == "intended" and order.purpose != "close":
             note = f"the {'signal was over' if order is entry else 'position ended'} before this was sent"
-            return Save(msgspec.structs.replace(order, status="cancelled", note=note))
+            yield Save(msgspec.structs.replace(order, status="cancelled", note=note))
     last = closing[-1] if closing else None
     if last is not None and not last.done:
         if not last.working:
-            return Place(last) if last.status == "intended" else Query(last)
+            yield Place(last) if last.status == "intended" else Query(last)
     else:
         attempt = 1 if last is None else last.attempt + 1
         if free > 0.0 and attempt <= (MAX_CLOSES if entry.done else MAX_CLOSES // 2):
             assert entry.ended_at is not None  # it is over  # noqa: S101
             assert entry.exit_price is not None  # both are set at once  # noqa: S101
-            return Save(
+            yield Save(
                 order_beside(
                     entry, "close", quantity=free, record_price=entry.exit_price, created_at=entry.ended_at,
                     attempt=attempt,
@@ -151,13 +168,13 @@ def _closing_action(orders: Sequence[Order], free: float) -> Action | None:
             )  # fmt: skip
     for order in orders:
         if order.working and (not order.reduces_only or is_superseded(order, orders)):
-            return CancelOrder(order)
-    unsettled = next((order for order in orders if not order.done), None)
-    return None if unsettled is None else Query(unsettled)
+            yield CancelOrder(order)
+    yield from (Query(order) for order in orders if not order.done and order.status != "intended")
 
 
-def _entry_action(entry: Order) -> Action | None:
-    """The next action for the entry of a signal that goes on."""
+def _entry_actions(entry: Order) -> Iterator[Action]:
+    """The action for the entry of a signal that goes on."""
     if entry.status == "intended":
-        return Place(entry)
-    return Query(entry) if not entry.working or entry.opened_at is not None else None
+        yield Place(entry)
+    elif not entry.working or entry.opened_at is not None:
+        yield Query(entry)

@@ -7,7 +7,7 @@ in order. Whatever the broker does, the record goes on; where the two differ, ``
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -17,7 +17,17 @@ from ..domain.execution import Minute
 from ..domain.formatting import plain_number
 from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import State, signals_of
-from ..domain.order_actions import Action, CancelOrder, Place, Query, Save, next_action
+from ..domain.order_actions import (
+    Action,
+    Attempt,
+    CancelOrder,
+    Place,
+    Query,
+    Save,
+    attempt_of,
+    due_actions,
+    next_action,
+)
 from ..domain.order_reports import closed_in_doubt, report_problem
 from ..domain.order_sizes import by_number, part_given_up, rounded_part, sold_beyond
 from ..domain.orders import (
@@ -132,7 +142,7 @@ class OrderDesk:
         )  # fmt: skip
         self._pauses = Pauses(sleep)
         self._unknown_answers = UnknownAnswers()
-        self._paused: dict[SignalKey, str] = {}  # before which order, by client id, a pause was made
+        self._paused: dict[SignalKey, set[str]] = {}  # before which orders, by client id, a pause was made
         self._reported: dict[SignalKey, set[str]] = {}
         self._impossible: dict[str, str] = {}  # by client id: why its last report cannot be right
         self._seen: dict[str, tuple[float, float]] = {}  # by client id: lowest and highest price since it was ordered
@@ -449,32 +459,37 @@ class OrderDesk:
     async def _carry_out(self, key: SignalKey) -> None:
         """Do for one signal what is due, until there is nothing or it has to wait."""
         before: Action | None = None
-        tried: set[str] = set()  # what works there though it is done here, and was to be cancelled in this round
+        tried: set[Attempt] = set()  # in this round; what becomes of it holds up nothing else
         while True:
             orders = self._signals[key]
             if not self._saved.save(quiet=self._pauses.in_a_row(key) > 0):
                 self._defer(key)
                 return
-            action = next_action(orders) or self._unanswered(orders)
+            action = next_action(orders, tried) or self._unanswered(orders, tried)
             again = isinstance(action, Save) and self._is_another_try(action.order)
-            cancel = None if isinstance(action, Place | Save) and not again else self._to_cancel(orders, tried)
-            if cancel is not None:  # what becomes of it holds up nothing else
-                tried.add(cancel.order.client_id)
-                await self._do(cancel)
-                continue
-            if action is None or action == before or _asks_about(action, tried & self._check.to_cancel):
+            if again or not isinstance(action, Place | Save):
+                action = self._to_cancel(orders, tried) or action
+            if action is None or action == before:
                 break
-            if again:
-                self._paused[key] = action.order.client_id
-                self._defer(key)  # closing failed: the next try comes after a pause
-                return
+            if again and isinstance(action, Save):  # closing failed: the next try comes after a pause
+                self._paused.setdefault(key, set()).add(action.order.client_id)
+                tried.add(attempt_of(action))
+                continue
             await self._do(action)
             before = action
-        if action is not None or tried & self._check.to_cancel:
-            if action is None or not self._next_candle_fills(action.order):
+            if isinstance(action, CancelOrder | Query):
+                tried |= {attempt_of(action), (Query, action.order.client_id)}  # cancelling in vain asks
+        waits = [*due_actions(orders), *filter(None, [self._unanswered(orders)])]
+        cancels = any(kind is CancelOrder and name in self._check.to_cancel for kind, name in tried)
+        if waits or cancels:
+            if cancels or not all(self._next_candle_fills(action.order) for action in waits):
                 self._defer(key)
             return
         self._pauses.forget(key)
+        self._report_differences(key)
+
+    def _report_differences(self, key: SignalKey) -> None:
+        """Report where the broker differs from the record, now that nothing is due for a signal; note when it is over."""
         orders = self._signals[key]
         found = list(differences(orders))
         reported = self._reported.setdefault(key, set(found) if orders[0].reported else set())
@@ -506,21 +521,24 @@ class OrderDesk:
         alike = [one for one in self._signals[order.key] if (one.purpose, one.number) == (order.purpose, order.number)]
         new = all(one.client_id != order.client_id for one in alike)
         failed = order.attempt > 1 and alike[-1].status != "filled"
-        return new and failed and self._paused.get(order.key) != order.client_id
+        return new and failed and order.client_id not in self._paused.get(order.key, ())
 
-    def _to_cancel(self, orders: list[Order], tried: set[str]) -> CancelOrder | None:
+    def _to_cancel(self, orders: list[Order], tried: Collection[Attempt]) -> CancelOrder | None:
         """The cancelling of an order that was done for us, and works at the broker all the same, if not tried yet."""
-        names = self._check.to_cancel - tried
-        return next((CancelOrder(order) for order in orders if order.client_id in names), None)
+        cancels = (CancelOrder(order) for order in orders if order.client_id in self._check.to_cancel)
+        return next((cancel for cancel in cancels if attempt_of(cancel) not in tried), None)
 
-    def _unanswered(self, orders: list[Order]) -> Query | None:
+    def _unanswered(self, orders: list[Order], tried: Collection[Attempt] = ()) -> Query | None:
         """The question about an order the broker did not answer at the start, or about a lost one of what is over.
 
         One that turns up after all is known soon; see also :meth:`_ask_for_lost`.
         """
         for order in orders:
             again = order.status == "lost" and orders[0].ended_at is not None
-            if order.client_id in self._check.unconfirmed or (again and order.client_id not in self._still_lost):
+            unanswered = order.client_id in self._check.unconfirmed
+            if (unanswered or (again and order.client_id not in self._still_lost)) and (
+                (Query, order.client_id) not in tried
+            ):
                 return Query(order)
         return None
 
@@ -669,10 +687,6 @@ class OrderDesk:
             self._on_problem(kind, message)
         except Exception as error:  # noqa: BLE001 -- a callback must not stop the orders
             log.warning("%s: %s (and reporting it failed: %r)", kind, message, error)
-
-
-def _asks_about(action: Action, names: set[str]) -> bool:
-    return isinstance(action, Query) and action.order.client_id in names
 
 
 def _failed(order: Order) -> bool:
