@@ -152,7 +152,7 @@ class Doubles(Exchange):
 
     def __init__(self, *, really: bool) -> None:
         super().__init__()
-        self.really, self.lies, self.silent = really, True, False
+        self.really, self.lies, self.silent, self.forgets = really, True, False, False
 
     async def place(self, order: Order) -> Any:
         more = replace(order, quantity=2 * order.quantity) if self.really and order.number else order
@@ -161,7 +161,7 @@ class Doubles(Exchange):
     async def report(self, client_id: str, symbol: str) -> Any:
         if self.silent:
             raise ConnectionError("no route")
-        return self.said(await super().report(client_id, symbol))
+        return None if self.forgets else self.said(await super().report(client_id, symbol))
 
     def said(self, report: Any) -> Any:
         if self.really or not self.lies or report is None or report.client_id != name_of("reduce"):
@@ -191,6 +191,23 @@ def test_a_part_that_was_filled_twice_is_told_and_nothing_is_closed_beyond(*, re
             assert await life.desk.settle(5.0)
             assert life.desk.disagreement == ""
             assert life.broker.position("BTCUSDT") == life.desk.position() == 0.0
+
+    life.live(play)
+
+
+def test_what_may_be_gone_is_not_closed_though_the_broker_knows_nothing_of_it_any_more() -> None:
+    life = Life(broker=Doubles(really=True), quantity=3.0)
+
+    async def play() -> None:
+        await life.receive(opened())
+        life.desk.follow_state(managed(part(1)))
+        await pauses(life, 2)
+        life.broker.forgets = True
+        await pauses(life, 12)
+        life.desk.follow(closed())
+        await pauses(life, 18)
+        assert life.desk.disagreement != ""
+        assert life.broker.position("BTCUSDT") == 0.0
 
     life.live(play)
 

@@ -489,7 +489,7 @@ class OrderDesk:
         self._report_differences(key)
 
     def _report_differences(self, key: SignalKey) -> None:
-        """Report where the broker differs from the record, now that nothing is due for a signal; note when it is over."""
+        """Report where the broker differs from the record, once nothing is due for a signal; note that it is over."""
         orders = self._signals[key]
         found = list(differences(orders))
         reported = self._reported.setdefault(key, set(found) if orders[0].reported else set())
@@ -608,7 +608,8 @@ class OrderDesk:
         if order.done:
             self._still_lost.add(order.client_id)
             return
-        if self._unknown_answers.count(order.client_id, order.key) >= self._max_unknown_answers:
+        denied = self._unknown_answers.count(order.client_id, order.key)
+        if denied >= self._max_unknown_answers and not order.in_doubt:  # once it had filled it, and more
             self._unknown_answers.forget(order.client_id)
             self._change(order, status="lost", note="the broker has no such order")
             self._pauses.forget(order.key)  # it is settled: what follows has not been waited for yet
