@@ -201,6 +201,16 @@ def test_an_entry_that_goes_on_filling_leaves_closing_orders_for_the_end() -> No
     assert settled.order.attempt == MAX_CLOSES // 2 + 1
 
 
+def test_an_add_that_goes_on_filling_leaves_closing_orders_for_the_end() -> None:
+    first = ended(entry(2.0, quantity=2.0), 9 * MINUTE, 110.0)
+    add = order_beside(first, "add", quantity=1.0, record_price=98.0, created_at=9, limit=98.0, number=2)
+    orders = [first, replace(add, status="partly_filled", filled_quantity=0.5)]
+    while (action := next_action(orders)) != CancelOrder(orders[1]):
+        assert isinstance(action, Save)
+        orders.append(replace(action.order, status="filled", quantity=0.1, filled_quantity=0.1))
+    assert len(orders) - 2 == MAX_CLOSES // 2
+
+
 @pytest.mark.parametrize("purpose", ["close", "reduce"])
 def test_an_order_that_works_although_another_was_made_in_its_place_is_cancelled(purpose: Any) -> None:
     first = entry(2.0, quantity=2.0)

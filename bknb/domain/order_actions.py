@@ -143,8 +143,8 @@ def _rest_of_a_part(orders: Sequence[Order], free: float) -> Iterator[Save]:
 def _closing_actions(orders: Sequence[Order], free: float) -> Iterator[Action]:
     """The actions for a signal that is over: what is held is sold first, then the rest is settled.
 
-    ``free`` is how much may be closed (base currency). An entry that is not settled yet may fill again and again: half
-    of the closing orders are kept for what it has filled in the end.
+    ``free`` is how much may be closed (base currency). An entry or an add that is not settled yet may fill again and
+    again: half of the closing orders are kept for what it has filled in the end.
     """
     entry, closing = orders[0], closing_orders(orders)
     for order in orders:
@@ -157,7 +157,8 @@ def _closing_actions(orders: Sequence[Order], free: float) -> Iterator[Action]:
             yield Place(last) if last.status == "intended" else Query(last)
     else:
         attempt = 1 if last is None else last.attempt + 1
-        if free > 0.0 and attempt <= (MAX_CLOSES if entry.done else MAX_CLOSES // 2):
+        settled = all(order.done for order in orders if not order.reduces_only)
+        if free > 0.0 and attempt <= (MAX_CLOSES if settled else MAX_CLOSES // 2):
             assert entry.ended_at is not None  # it is over  # noqa: S101
             assert entry.exit_price is not None  # both are set at once  # noqa: S101
             yield Save(
