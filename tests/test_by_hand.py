@@ -562,6 +562,16 @@ def test_a_decision_is_answered_whatever_a_store_raises() -> None:
     assert (len(result.trades), result.fills["kind"].tolist()) == (0, ["entry"])
 
 
+@pytest.mark.parametrize("until", [4, 8, 11])
+def test_a_limit_entry_is_that_of_a_maker_also_after_a_restart(until: int) -> None:
+    """The run ends while it waits, while its position is open, or when that is closed."""
+    store, candles = bknb.stores.memory(), rows(100, 98)
+    signal = {"side": "long", "price_open": 97.8, "price_stop_loss": 90.0, "minute_estimated_time": 3}
+    play({}, store=store, signal=signal, candles=candles, until=until)
+    result, _, _ = play({}, store=store, signal={}, candles=candles, begin=until, until=15)
+    assert result.fills[["kind", "price", "maker"]].to_numpy().tolist()[0] == ["entry", 97.8, True]
+
+
 def test_after_a_restart_the_fills_of_an_open_position_are_there_and_its_stops_are_counted_as_left_out() -> None:
     store, signal = bknb.stores.memory(), {"side": "long", "price_stop_loss": 90.0}
     first, _, _ = play({6.5: lambda task: task.reduce(0.5)}, store=store, signal=signal, until=10)

@@ -315,7 +315,8 @@ def activated(signal: ScheduledSignal, when: int, price: float) -> OpenSignal:
 
 def _entered(order: ScheduledSignal, minute: Minute, entry: Entry, rules: Rules) -> Step:
     """The fill of an entry, and what the rest of its minute does."""
-    signal = activated(order, minute.t, entry.price)
+    rested = order.entry == "limit" and entry.rested and entry.price == order.price_open
+    signal = msgspec.structs.replace(activated(order, minute.t, entry.price), rested=rested)
     opened = Opened(**labels(rules), when=minute.t, price=minute.price, signal=signal)
     holding = opened_holding(signal)
     if entry.at_open and holding.book is not None:

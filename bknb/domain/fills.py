@@ -30,7 +30,7 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         Why a part or all was closed; empty for an entry and an add.
     rested
         Whether a resting order filled at its level: a limit of an add, a target. One that a candle opens beyond fills
-        at that open, and has not. Whether an entry rested is told by its ``Scheduled`` event.
+        at that open, and has not. Whether an entry rested is told by its signal.
     note
         The note of the answer that ordered it.
     """

@@ -181,9 +181,13 @@ class ScheduledSignal(CheckedSignal, frozen=True, kw_only=True, gc=False):
 
 
 class OpenSignal(CheckedSignal, frozen=True, kw_only=True, gc=False):
-    """A checked signal with an open position, since ``pending_at`` (UTC ms)."""
+    """A checked signal with an open position, since ``pending_at`` (UTC ms).
+
+    ``rested`` says whether its limit order rested and was filled at its limit, as a maker.
+    """
 
     pending_at: int
+    rested: bool = False
 
 
 def key_of(signal: CheckedSignal) -> SignalKey:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from ..config import Settings
 from ..domain.fills import Fill
-from ..domain.signal import Added, Closed, Opened, OpenSignal, Reduced, Scheduled, SignalKey, key_of, sign_of
+from ..domain.signal import Added, Closed, Opened, OpenSignal, Reduced, key_of, sign_of
 
 if TYPE_CHECKING:
     from ..engine.records import Records
@@ -30,7 +30,7 @@ FILL_COLUMNS: Final = (
 def fills_of(event: Closed) -> tuple[Fill, ...]:
     """All fills of a position that is over; of a plain one its entry and its exit.
 
-    Whether the entry rested is not in them: ``fill_rows`` looks at its order.
+    Whether the entry rested is not in them: its signal says so.
     """
     if event.fills:
         return event.fills
@@ -49,12 +49,7 @@ def fill_rows(records: Records, settings: Settings) -> list[dict[str, Any]]:
     """The fills of a run in order of time; moments are UTC ms, percentages are of the cost of the first fill."""
     found = [(fill, event.signal) for event in records.closed for fill in fills_of(event)]
     found += _still_open(records)
-    limits = {
-        key_of(event.signal): event.signal.price_open
-        for event in records.events
-        if isinstance(event, Scheduled) and event.signal.entry == "limit"
-    }
-    rows = [_row(fill, signal, settings, limits) for fill, signal in found]
+    rows = [_row(fill, signal, settings) for fill, signal in found]
     return sorted(rows, key=lambda row: row["at"])
 
 
@@ -73,8 +68,7 @@ def _told(records: Records) -> Iterator[tuple[Fill, OpenSignal]]:
     yield from ((event.fill, event.signal) for event in records.positions if isinstance(event, Added | Reduced))
 
 
-def _row(fill: Fill, signal: OpenSignal, settings: Settings, limits: Mapping[SignalKey, float]) -> dict[str, Any]:
-    enters_at_limit = fill.kind == "entry" and signal.entry == "limit"  # not one opened by hand
+def _row(fill: Fill, signal: OpenSignal, settings: Settings) -> dict[str, Any]:
     buys = fill.enters == (signal.position == "long")
     slippage, fee = settings.percent_slippage, settings.percent_fee
     first = signal.price_open * (1 + sign_of(signal.position) * slippage / 100)
@@ -89,6 +83,6 @@ def _row(fill: Fill, signal: OpenSignal, settings: Settings, limits: Mapping[Sig
         "reason": fill.reason,
         "fee_percentage": fee * fill.share * slipped / first,
         "slippage_percentage": fill.share * abs(slipped - fill.price) / first * 100,
-        "maker": fill.rested or (enters_at_limit and limits.get(key_of(signal)) == fill.price),
+        "maker": fill.rested or (fill.kind == "entry" and signal.rested),
         "note": fill.note,
     }
