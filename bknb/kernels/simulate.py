@@ -100,6 +100,7 @@ FIRST_CANCEL: Final = TIMEOUT
 """Reasons from here on are cancellations: their result is NaN."""
 
 MARKET_ORDER, LIMIT, STOP_ENTRY = range(3)  # kinds of entry orders
+_NO_SIGNAL: Final = 1  # a row that no signal can be made of
 _NOWHERE: Final = 1 << 20  # the bit of a stop entry without its level
 _OVER, _FULL, _UNDECLARED = range(3)  # why the loop comes back
 _ENDED, _KINDS_FOUND, _WHEN, _LEAVING = range(4)  # places of what it goes on with
@@ -235,7 +236,9 @@ def _broken(
     side: int, kind: int, price: float, target: float, stop: float, minutes: float, level: float, rules: Any
 ) -> int:
     """The rules of ``domain.validation`` that are broken, a bit for each; 0 for none."""
-    broken = _broken_entry(side, kind, price, level) | _no_price(target) << 3 | _no_price(stop) << 5
+    if side not in (1, -1):
+        return _NO_SIGNAL
+    broken = _broken_entry(kind, price, level) | _no_price(target) << 3 | _no_price(stop) << 5
     is_number = broken & ~_NOWHERE == 0
     broken |= _broken_minutes(minutes, rules)
     if not is_number:
@@ -243,9 +246,9 @@ def _broken(
     return broken | _broken_levels(side, kind, price, target, stop, level, rules)
 
 
-def _broken_entry(side: int, kind: int, price: float, level: float) -> int:
-    """The broken rules on side, market price and level of an entry, a bit for each."""
-    broken = (0 if side in (1, -1) else 1) | _no_price(price) << 1
+def _broken_entry(kind: int, price: float, level: float) -> int:
+    """The broken rules on market price and level of an entry, a bit for each."""
+    broken = _no_price(price) << 1
     if kind == STOP_ENTRY and np.isnan(level):
         return broken | _NOWHERE
     return broken if kind == MARKET_ORDER else broken | _no_price(level) << 7
@@ -272,9 +275,11 @@ def _broken_declared(
     prices: Any, shares: Any, count: int, has_ladder: bool, rules: Any,  # noqa: FBT001 -- compiled, no keywords
 ) -> int:  # fmt: skip
     """``_broken`` of a row that may have a ladder or no level, and declares more; its targets are in ``prices``."""
+    if side not in (1, -1):
+        return _NO_SIGNAL
     if has_ladder and broken_ladder(prices, shares, count):
         return 1 << 21  # the answer cannot be read
-    broken = _broken_entry(side, kind, price, level)
+    broken = _broken_entry(kind, price, level)
     if not has_ladder and not np.isnan(target):
         broken |= _no_price(target) << 3
     if not np.isnan(stop):
