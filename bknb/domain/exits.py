@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from .execution import Exit, Minute
-from .interval import MINUTE_MS
+from .interval import MINUTE_MS, ceil_to
 from .milestones import survived
 from .pnl import net_percentage, trade_pnl
 from .position_book import NEVER, book_timeout
@@ -181,6 +181,8 @@ def due(state: State, rules: Rules) -> int:
         moment = timeout_of(state.signal, rules)
     else:
         return NEVER
+    if rules.base_ms > MINUTE_MS and moment != NEVER:
+        moment = ceil_to(moment, rules.base_ms)  # known at the first moment at or after it
     last = rules.frame_last
     return moment if last is None or moment < last else last
 

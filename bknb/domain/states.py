@@ -43,8 +43,8 @@ class Rules(NamedTuple):
         Whether minutes in which nothing happens give ``Idle`` and ``Active`` results.
     tick
         The smallest step of prices on this market (quote currency); ``None``: unknown, levels stay as they are.
-    interval_ms
-        The strategy's interval: a resting entry waits at least as long.
+    interval_ms, base_ms
+        The strategy's interval, and the length of the candles that fill orders: those that inputs call minutes.
     """
 
     symbol: str
@@ -59,11 +59,13 @@ class Rules(NamedTuple):
     quiet: bool = False
     tick: float | None = None
     interval_ms: int = MINUTE_MS
+    base_ms: int = MINUTE_MS
 
     @property
     def awaits_ms(self) -> int:
-        """How long a resting entry waits."""
-        return max(self.settings.schedule_await_minutes * MINUTE_MS, self.interval_ms)
+        """How long a resting entry waits; over bars longer than a minute at least twenty of them."""
+        bars = 20 * self.base_ms if self.base_ms > MINUTE_MS else 0
+        return max(self.settings.schedule_await_minutes * MINUTE_MS, self.interval_ms, bars)
 
 
 # --- states -----------------------------------------------------------------------------------------------------
@@ -362,9 +364,7 @@ def frame_over(when: int, rules: Rules) -> bool:
 
 def timeout_of(signal: ScheduledSignal, rules: Rules) -> int:
     """The moment (UTC ms) at which an entry order that has not filled is cancelled; never for a market order."""
-    if signal.entry == "market":
-        return NEVER
-    return signal.scheduled_at + rules.awaits_ms
+    return NEVER if signal.entry == "market" else signal.scheduled_at + rules.awaits_ms
 
 
 def quiet_minute(signal: OpenSignal | ScheduledSignal, minute: Minute, rules: Rules) -> tuple[Event, ...]:

@@ -25,7 +25,12 @@ class StopStep(NamedTuple):
 
 
 def stop_path(
-    signal: OpenSignal, moves: Iterable[Moved], bests: Sequence[tuple[int, float]], *, tick: float | None
+    signal: OpenSignal,
+    moves: Iterable[Moved],
+    bests: Sequence[tuple[int, float]],
+    *,
+    tick: float | None,
+    base_ms: int = MINUTE_MS,
 ) -> list[StopStep]:
     """The stops of a position from its entry on, each where it differs from the one before.
 
@@ -40,6 +45,8 @@ def stop_path(
         currency).
     tick
         The step of prices, or ``None``.
+    base_ms
+        Length of a candle, ms.
 
     Examples
     --------
@@ -62,7 +69,7 @@ def stop_path(
         return StopInForce(level, "trailing_stop") if floor is None or sign * (level - floor.price) > 0 else floor
 
     path = [StopStep(signal.pending_at, in_force())]
-    for begin, _, change in sorted(_changes(moves, bests), key=lambda change: change[:2]):
+    for begin, _, change in sorted(_changes(moves, bests, base_ms), key=lambda change: change[:2]):
         if isinstance(change, Moved):
             floor = None if change.price_stop_loss is None else StopInForce(change.price_stop_loss, change.stop_reason)
             trailing = change.trailing
@@ -74,10 +81,12 @@ def stop_path(
     return path
 
 
-def _changes(moves: Iterable[Moved], bests: Sequence[tuple[int, float]]) -> list[tuple[int, int, Moved | float]]:
+def _changes(
+    moves: Iterable[Moved], bests: Sequence[tuple[int, float]], base_ms: int
+) -> list[tuple[int, int, Moved | float]]:
     """What changes the stop: from when on, its rank among those of one moment, and itself."""
-    found: list[tuple[int, int, Moved | float]] = [(at + MINUTE_MS, _BEST, best) for at, best in bests]
+    found: list[tuple[int, int, Moved | float]] = [(at + base_ms, _BEST, best) for at, best in bests]
     for move in moves:
         declared = move.reason in _DECLARED
-        found.append((move.when + MINUTE_MS, _BEGUN, move) if declared else (move.when, _MOVED, move))
+        found.append((move.when + base_ms, _BEGUN, move) if declared else (move.when, _MOVED, move))
     return found

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ..domain.execution import execution_model
 from ..domain.formatting import utc_text
-from ..domain.interval import MINUTE_MS, floor_to, interval_ms
+from ..domain.interval import DAY_MS, MINUTE_MS, floor_to, interval_ms
 from ..domain.lateness import Lateness, OrderRole
 from ..domain.lifecycle import Flat, Rules, State
 from ..domain.signal import Cancelled, Closed
@@ -26,7 +26,7 @@ from ..market.series import Series
 from ..market.window import Window
 from .lookup import get_risk
 from .minute_walk import MinuteWalk, Questions
-from .plan import Plan, Stopping, open_window
+from .plan import Plan, Stopping, candles_text, open_window
 from .records import Records
 from .registry import Strategy
 from .risk_book import RiskBook
@@ -184,8 +184,8 @@ class BacktestRun:
             start=plan.frame.start,
             step_ms=interval_ms(plan.frame.interval),
             slot_ms=interval_ms(plan.strategy.interval if interval is None else interval),
-            sessions=window.sessions,
-            count=plan.settings.avg_price_candles_count,
+            sessions=None if window.base_ms >= DAY_MS else window.sessions,  # a day ends where its market is closed
+            count=window.price_count,
         )
 
     async def through(self) -> None:
@@ -223,6 +223,7 @@ class BacktestRun:
             frame_last=plan.frame.last,
             risk=plan.strategy.risk,
             interval_ms=interval_ms(plan.strategy.interval),
+            base_ms=interval_ms(plan.base),
             quiet=(subjects.wants_quiet("backtest") and not self._silent)
             or bool({"on_idle", "on_active"} & set(plan.strategy.callbacks)),
             tick=plan.settings.price_tick,
@@ -252,7 +253,7 @@ class BacktestRun:
         if not len(candles) or int(candles.timestamp[-1]) < first:
             said = f"\n{self.records.warnings[-1]}" if self.records.warnings else ""  # such as: it is out of reach
             raise NotEnoughData(
-                f"{where} has no one-minute candles in the frame {plan.frame}{said}\n"
+                f"{where} has no {candles_text(plan.base)} in the frame {plan.frame}{said}\n"
                 + ("see that the exchange answers from `since` on, or " if said else "")
                 + "choose a frame inside the data"
             )
@@ -262,12 +263,14 @@ class BacktestRun:
         if sessions is not None:
             open_spans = sessions.open_ranges(first, end)
             first, end = (open_spans[0][0], open_spans[-1][1]) if open_spans else (begin, last)
+        step = interval_ms(plan.base)
+        bars = "minutes" if step == MINUTE_MS else f"bars of {plan.base}"
         if begin > first:
-            late = (begin - first) // MINUTE_MS
-            self.records.warnings.append(f"the data of {where} begins {late} minutes after the start of the frame")
-        if last < end - MINUTE_MS:
-            early = (end - last) // MINUTE_MS
-            self.records.warnings.append(f"the data of {where} ends {early} minutes before the end of the frame")
+            late = (begin - first) // step
+            self.records.warnings.append(f"the data of {where} begins {late} {bars} after the start of the frame")
+        if last < end - step:
+            early = (end - last) // step
+            self.records.warnings.append(f"the data of {where} ends {early} {bars} before the end of the frame")
 
     def _tell_data_end(self, series: Series) -> None:
         """Add a warning where the end of the data ended something."""
@@ -275,7 +278,7 @@ class BacktestRun:
         closed = any(end.close_reason == "data_end" for end in records.closed[-1:])
         cancelled = any(end.reason == "data_end" for end in records.cancelled[-1:])
         if closed or cancelled:
-            end = utc_text(int(series.candles.timestamp[-1]) + MINUTE_MS)
+            end = utc_text(int(series.candles.timestamp[-1]) + series.step)
             what = "a position was open" if closed else "an entry was waiting"
             where = f"{plan.symbol} on {plan.exchange.name}"
             records.warnings.append(f"the data of {where} ended at {end} where {what}; it ended as data_end")
@@ -321,15 +324,17 @@ class BacktestRun:
         if not self.stopped:
             self.processed, self._reached = self.total, frame.last
         elif records.closed:
-            self._reached = min(max(self.reached, records.closed[-1].closed_at + MINUTE_MS), frame.last)
+            self._reached = min(
+                max(self.reached, records.closed[-1].closed_at + interval_ms(self.plan.base)), frame.last
+            )
 
     @property
     def reached(self) -> int:
         """The first moment (UTC ms) that the run has not worked on yet."""
         if self._reached is not None:
             return self._reached
-        frame = self.plan.frame
-        return frame.start if self._after is None else min(floor_to(self._after, MINUTE_MS) + MINUTE_MS, frame.last)
+        frame, step = self.plan.frame, interval_ms(self.plan.base)
+        return frame.start if self._after is None else min(floor_to(self._after, step) + step, frame.last)
 
     async def _hold(self, when: int) -> None:
         """Wait before the question at ``when`` until the run is resumed or stopped.

@@ -29,9 +29,12 @@ if TYPE_CHECKING:
 _most, _least = np.maximum.reduce, np.minimum.reduce
 
 
-def look_back_begin(candles: Candles, start: int, count: int) -> int:
-    """Index of the first of the ``count`` candles that have closed at ``start`` (UTC ms), with which a run begins."""
-    return max(0, int(np.searchsorted(candles.timestamp, start - MINUTE_MS, side="right")) - count)
+def look_back_begin(candles: Candles, start: int, count: int, step: int = MINUTE_MS) -> int:
+    """Index of the first of the ``count`` candles that have closed at ``start`` (UTC ms), with which a run begins.
+
+    ``step`` is how long each is, ms.
+    """
+    return max(0, int(np.searchsorted(candles.timestamp, start - step, side="right")) - count)
 
 
 def minutes_that_fill(candles: Candles, model: ExecutionModel, *, begin: int = 0) -> NDArray[np.bool_]:
@@ -56,13 +59,15 @@ def minutes_that_fill(candles: Candles, model: ExecutionModel, *, begin: int = 0
     return filling
 
 
-def ready_minutes(times: NDArray[np.int64], sessions: Sessions, count: int) -> NDArray[np.bool_]:
+def ready_minutes(times: NDArray[np.int64], sessions: Sessions, count: int, step: int = MINUTE_MS) -> NDArray[np.bool_]:
     """At the close of which minutes (open times, UTC ms) a strategy can be asked where sessions are declared.
+
+    ``step`` is the length of longer base bars, ms.
 
     The market must be open then, and have been for ``count`` minutes: an average price of the session before does not
     count.
     """
-    closes = times + MINUTE_MS
+    closes = times + step
     warm = sessions.open_minutes(closes - count * MINUTE_MS, count * MINUTE_MS) == count
     ready: NDArray[np.bool_] = warm & (sessions.open_minutes(closes, MINUTE_MS) == 1)
     return ready
@@ -87,11 +92,11 @@ class Questions:
         self, series: Series, *, start: int, step_ms: int, slot_ms: int, sessions: Sessions | None, count: int
     ) -> None:
         times = series.candles.timestamp
-        self._closes = times + MINUTE_MS
+        self._closes = times + series.step
         if sessions is not None:
-            self._closes = self._closes[ready_minutes(times, sessions, count)]
+            self._closes = self._closes[ready_minutes(times, sessions, count, series.step)]
         self._regular = series.regular and sessions is None
-        self._begin = int(times[0]) + MINUTE_MS if len(times) else 0
+        self._begin = int(times[0]) + series.step if len(times) else 0
         self._end = int(times[-1]) if len(times) else -1  # no candle opens later: nobody could fill an order
         self._start, self._step, self._slot = start, step_ms, slot_ms
 
@@ -143,7 +148,7 @@ class MinuteWalk:
         self._times = candles.timestamp
         self._price = price
         self._prices = candles.block[1:5]
-        begin = look_back_begin(candles, start, loop.rules.settings.avg_price_candles_count)
+        begin = look_back_begin(candles, start, loop.window.price_count, series.step)
         self._fills = minutes_that_fill(candles, model, begin=begin)
         self._all_fill = bool(self._fills.all())
         self._high, self._low, self._scanned = candles.high, candles.low, price
@@ -166,7 +171,7 @@ class MinuteWalk:
     def index_at(self, when: int) -> int:
         """Index of the first minute that opens at or after ``when``; the count when there is none."""
         if self._series.regular:
-            at = -((self._series.start - when) // MINUTE_MS)
+            at = -((self._series.start - when) // self._series.step)
             return 0 if at < 0 else min(at, self.count)
         return int(np.searchsorted(self._times, when))
 
@@ -232,7 +237,7 @@ class MinuteWalk:
             if target > index and isinstance(state, Holding):
                 loop.skip(self._skipped(index, target))
             index = target
-            moment = self.time_of(index) if index < self.count else self.time_of(self.count - 1) + MINUTE_MS
+            moment = self.time_of(index) if index < self.count else self.time_of(self.count - 1) + self._series.step
             if due <= moment and (manage_at is None or due <= manage_at):
                 await loop.end_due(due, self._price_before(index))
                 after = due - 1
@@ -279,7 +284,9 @@ class MinuteWalk:
         loop = self._loop
         if (known := loop.known_at) is None:
             return None
-        closed = self.time_of(index - 1) + MINUTE_MS if index else self.time_of(index)  # where a hole begins, perhaps
+        closed = (
+            self.time_of(index - 1) + self._series.step if index else self.time_of(index)
+        )  # where a hole begins, perhaps
         when = managing.next(after=closed - 1, asked=max(loop.last_managed, known - 1))
         rules = loop.rules
         if when is None or rules.frame_last is None:

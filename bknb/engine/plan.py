@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from ..config import Settings, changed, get_config
 from ..domain.execution import execution_model
-from ..domain.interval import MINUTE_MS
+from ..domain.interval import ceil_to, interval_ms
 from ..domain.text import text_fault
 from ..errors import UsageError
 from ..events.messages import RunLabels
 from ..market.clock import SystemClock
 from ..market.feed import Feed
+from ..market.spacing import MINUTE, base_of, check_made_of, check_minutes
 from ..market.window import Window
 from ..ports import CandleSource
 from .lookup import get_risk
@@ -35,6 +36,7 @@ class Plan:
     execution: str
     settings: Settings
     allow_gaps: bool = False
+    base: str = MINUTE  # the interval of the candles that fill orders
     given: tuple[str, ...] = ()  # what the call gave itself: "interval", "execution", "setting percent_fee"
 
     def labels(self) -> RunLabels:
@@ -55,7 +57,7 @@ def open_window(plan: Plan, *, warn: Callable[[str], object]) -> Window:
             now=SystemClock().now,
             whole_until=plan.frame.last,
         ),
-        horizon=plan.frame.last + 2 * MINUTE_MS,
+        horizon=plan.frame.last + 2 * interval_ms(plan.base),
         on_candles=plan.exchange.callbacks.get("on_candle_data"),
     )
 
@@ -79,24 +81,89 @@ def plan_backtest(
     settings: Settings | dict[str, Any] | None = None,
     *,
     allow_gaps: bool = False,
+    minutes_for: str = "",
 ) -> Plan:
-    """The plan of a backtest, with every name resolved; ``UnknownName`` for one that is not registered."""
+    """The plan of a backtest, with every name resolved.
+
+    Parameters
+    ----------
+    minutes_for
+        What is to be done with one-minute candles alone, such as ``"a sweep"``; empty: base bars of any length do.
+
+    Raises
+    ------
+    UnknownName
+        A name is not registered.
+    UsageError
+        Something cannot be done with the base bars of the exchange: ``minutes_for``, an interval finer than they are,
+        execution ``vwap``.
+    """
     sys.audit("bknb.run", "a run over history")  # refused in statements that a look-ahead check runs again
-    chosen = resolve_strategy(strategy, interval=interval)
+    resolved = resolve_exchange(exchange)
+    base = base_of(resolved.source)
+    if minutes_for:
+        check_minutes(resolved.source, resolved.name, minutes_for)
+    chosen = resolve_strategy(strategy, interval=interval, default=base)
     if chosen.risk is not None:
         get_risk(chosen.risk)
     given = [name for name, value in (("interval", interval), ("execution", execution)) if value is not None]
-    resolved = resolve_exchange(exchange)
+    model = execution_model(execution or chosen.execution).name
+    span = resolve_frame(frame)
+    if base != MINUTE:
+        _check_base(base, chosen, model, resolved.name)
+        span = on_base(span, base)
     return Plan(
         symbol=checked_symbol(symbol),
         strategy=chosen,
         exchange=resolved,
-        frame=resolve_frame(frame),
-        execution=execution_model(execution or chosen.execution).name,
+        frame=span,
+        execution=model,
         settings=on_exchange(chosen_settings(settings), resolved, symbol),
         allow_gaps=allow_gaps,
+        base=base,
         given=(*given, *_given_settings(settings)),
     )
+
+
+def candles_text(base: str) -> str:
+    """What the base bars of a run are called.
+
+    Examples
+    --------
+    >>> candles_text("1m"), candles_text("1d")
+    ('one-minute candles', '1d bars')
+    """
+    return "one-minute candles" if base == MINUTE else f"{base} bars"
+
+
+def on_base(frame: Frame, base: str) -> Frame:
+    """The frame over moments at which a base bar ends: it begins with the first of them.
+
+    Examples
+    --------
+    >>> on_base(Frame(None, 3_600_000, 259_200_000, "1m"), "1d")
+    Frame(name=None, start=86400000, end=259200000, interval='1d')
+    """
+    step = interval_ms(base)
+    start = ceil_to(frame.start, step)
+    if start > frame.end:
+        raise UsageError(f"in the frame {frame} no bar of {base} ends\nchoose a longer frame, or take finer data")
+    interval = base if interval_ms(frame.interval) % step else frame.interval
+    return replace(frame, start=start, interval=interval)
+
+
+def _check_base(base: str, strategy: Strategy, execution: str, exchange: str) -> None:
+    """Raise ``UsageError`` for what cannot be done with base bars longer than a minute."""
+    for what, interval in (("interval", strategy.interval), ("manage_interval", strategy.manage_interval)):
+        try:
+            check_made_of(interval or base, base, (base,), exchange)
+        except UsageError as error:
+            raise UsageError(f"strategy {strategy.name!r}, {what} {interval}: {error}") from None
+    if execution == "vwap":
+        raise UsageError(
+            f"execution 'vwap' fills at the average of the last minutes and needs 1m candles, and exchange "
+            f"{exchange!r} has {base} bars\nchoose execution='pessimistic' or 'touch'"
+        )
 
 
 def checked_symbol(symbol: object) -> str:

@@ -28,11 +28,13 @@ def _exchange(exchange: str | Exchange | CandleSource | AnyFunction) -> Exchange
     return Exchange(str(name), as_source(str(name), exchange))
 
 
-def resolve_strategy(chosen: str | Strategy | AnyFunction, *, interval: str | None = None) -> Strategy:
+def resolve_strategy(
+    chosen: str | Strategy | AnyFunction, *, interval: str | None = None, default: str = "1m"
+) -> Strategy:
     """A name, a strategy or a function as a strategy.
 
     A registered function is the strategy it was registered as; ``interval`` comes before its own. Any other function is
-    asked at every ``interval`` (default ``"1m"``).
+    asked at every ``interval``, or at every ``default`` where that is ``None``.
 
     Raises
     ------
@@ -50,7 +52,7 @@ def resolve_strategy(chosen: str | Strategy | AnyFunction, *, interval: str | No
             return chosen
         return rebuilt(chosen, interval=interval)
     name = getattr(chosen, "__name__", type(chosen).__name__)
-    return make_strategy(name, chosen, interval=interval or "1m")
+    return make_strategy(name, chosen, interval=interval or default)
 
 
 def _registered(function: AnyFunction) -> Strategy | None:

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..domain.answers import read_answers
-from ..domain.interval import MINUTE_MS
 from ..domain.lateness import OrderRole
 from ..domain.lifecycle import (
     Answer,
@@ -251,8 +250,8 @@ class StrategyLoop:
             return None
         state = self.state
         if isinstance(state, Holding):
-            return None if state.leaving is not None else state.signal.pending_at + MINUTE_MS
-        return state.signal.scheduled_at + MINUTE_MS if isinstance(state, Waiting) else None
+            return None if state.leaving is not None else state.signal.pending_at + self.rules.base_ms
+        return state.signal.scheduled_at + self.rules.base_ms if isinstance(state, Waiting) else None
 
     async def _managed(self, answer: object, when: int, price: float, about: _ManageQuestion) -> None:
         answers, faults, text = read_answers(answer)

@@ -23,7 +23,7 @@ from .paging import Paging
 from .quality import CandleRequest, Repair, audit, in_sessions
 from .resample import resample
 from .sessions import sessions_of
-from .spacing import measured
+from .spacing import base_of, check_made_of, measured
 from .stretched import FEWEST, doubts_of_length
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from ..config import Settings
     from ..ports import CandleSource
     from .sessions import Sessions
-
 
 _MOST_LEFT_OUT: Final = 50  # bad candles of one answer; with more of them nothing of it is believed
 _NEWEST: Final = 100  # open times that are kept, so that single candles show in time how far apart they are
@@ -96,6 +95,7 @@ class Feed:
         self.settings = settings
         self.allow_gaps = allow_gaps
         self.sessions: Sessions | None = sessions_of(source)
+        self.base = base_of(source)
         self._whole_until = whole_until
         self.timeout_seconds = timeout_seconds
         self._leave_out_bad = leave_out_bad
@@ -104,7 +104,7 @@ class Feed:
         self._warn = warn if warn is not None else _no_warning
         self._sleep = sleep
         self._now = now
-        self._answers_itself: set[str] = {"1m"}
+        self._answers_itself: set[str] = {self.base}
         self._only_minutes = False
         self._notes: tuple[str, ...] = tuple(getattr(source, "warnings", ()))
         self._take_notes: Callable[[], list[str]] | None = getattr(source, "take_notes", None)
@@ -203,23 +203,20 @@ class Feed:
             return interval == "1m" or not self._only_minutes
         if interval in known:
             return True
-        if "1m" in known:
-            return False
-        raise UsageError(
-            f"exchange {self.source.name!r} has no {interval} candles and no 1m candles to make them from\n"
-            f"it has: {' '.join(known)}"
-        )
+        check_made_of(interval, self.base, known, self.source.name)
+        return False
 
     async def _resampled(
         self, asked: CandleRequest, *, now: int | None, continued: bool, before: float | None
     ) -> Candles:
         return resample(
-            await self._native(replace(asked, interval="1m"), now=now, continued=continued, before=before),
+            await self._native(replace(asked, interval=self.base), now=now, continued=continued, before=before),
             asked.interval,
             allow_gaps=self.allow_gaps,
             since=asked.since,
             until=asked.until,
             sessions=self.sessions,
+            base_ms=interval_ms(self.base),
         )
 
     async def _native(self, asked: CandleRequest, *, now: int | None, continued: bool, before: float | None) -> Candles:

@@ -1,4 +1,4 @@
-"""One-minute candles to a higher interval, on UTC boundaries, complete buckets only."""
+"""Base bars, mostly minutes, to a higher interval, on UTC boundaries, complete buckets only."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ def resample(
     since: int | None = None,
     until: int | None = None,
     sessions: Sessions | None = None,
+    base_ms: int = MINUTE_MS,
 ) -> Candles:
-    """Candles of a higher interval, made of one-minute candles.
+    """Candles of a higher interval, made of one-minute candles or of longer base bars.
 
     Open is the first minute's, close the last one's, high and low the extremes, volume the sum, added minute
     by minute in order (so that it equals the plain-Python version to the last bit).
@@ -42,6 +43,8 @@ def resample(
         its other minutes exist, they are just not here. By default the range the candles span.
     sessions
         When the market is open: only those minutes are needed to make a bucket complete.
+    base_ms
+        Length of the given candles in milliseconds, where they are no minutes.
 
     Returns
     -------
@@ -61,11 +64,11 @@ def resample(
     {'timestamp': 0, 'open': 10.0, 'high': 15.0, 'low': 9.0, 'close': 14.5, 'volume': 5.0}
     """
     step = interval_ms(interval)
-    if step == MINUTE_MS or not len(candles):
+    if step == base_ms or not len(candles):
         return candles
     times = candles.timestamp
     first = ceil_to(int(times[0]) if since is None else since, step)
-    end = floor_to(int(times[-1]) + MINUTE_MS if until is None else until, step)
+    end = floor_to(int(times[-1]) + base_ms if until is None else until, step)
     low, high = np.searchsorted(times, [first, end])
     candles = candles[int(low) : int(high)]
     if not len(candles):
@@ -79,24 +82,30 @@ def resample(
         high=np.maximum.reduceat(candles.high, starts),
         low=np.minimum.reduceat(candles.low, starts),
         close=candles.close[ends - 1],
-        volume=_summed(candles, starts, ends, minutes=step // MINUTE_MS),
+        volume=_summed(candles, starts, ends, base_ms=base_ms, count=step // base_ms),
     )
     if allow_gaps:
         return made
-    needed = step // MINUTE_MS if sessions is None else sessions.open_minutes(made.timestamp, step)
+    if sessions is None:
+        needed: int | NDArray[np.int64] = step // base_ms
+    elif base_ms == MINUTE_MS:
+        needed = sessions.open_minutes(made.timestamp, step)
+    else:
+        slots = made.timestamp[:, None] + np.arange(0, step, base_ms)
+        needed = (sessions.open_minutes(slots.ravel(), base_ms) > 0).reshape(slots.shape).sum(axis=1)
     full = ends - starts == needed
     return made if full.all() else made.take(full)
 
 
 def _summed(
-    candles: Candles, starts: NDArray[np.int64], ends: NDArray[np.int64], *, minutes: int
+    candles: Candles, starts: NDArray[np.int64], ends: NDArray[np.int64], *, base_ms: int, count: int
 ) -> NDArray[np.float64]:
     """Volume of each bucket, added in order of time.
 
     ``np.add.reduceat`` adds pairwise, in an order that differs between builds of numpy; this order does not.
     """
-    position = (candles.timestamp // MINUTE_MS) % minutes
-    table = np.zeros((minutes, len(starts)))
+    position = (candles.timestamp // base_ms) % count
+    table = np.zeros((count, len(starts)))
     table[position, np.repeat(np.arange(len(starts)), ends - starts)] = candles.volume
     total = np.zeros(len(starts))
     for row in table:

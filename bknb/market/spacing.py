@@ -1,4 +1,7 @@
-"""The length of bars as their open times show it, whatever they are said to be."""
+"""The length of bars: as their open times show it, whatever they are said to be, and what a run can do with it.
+
+Base bars are the finest a source has: their opens and ranges decide every fill.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..domain.formatting import utc_text
-from ..domain.interval import DAY_MS, INTERVAL_MS, MINUTE_MS
-from ..errors import DataError
+from ..domain.interval import DAY_MS, INTERVAL_MS, MINUTE_MS, interval_ms
+from ..errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
+MINUTE: Final = "1m"
 _HOUR_MS: Final = 60 * MINUTE_MS
 _WEEK_MS: Final = 7 * DAY_MS
 _MONTH_MS: Final = (28 * DAY_MS, 31 * DAY_MS)
@@ -162,6 +168,61 @@ def measured(times: NDArray[np.int64]) -> Spacing | None:
         span=int(moments[-1] - moments[0]),
         first_closer=int(moments[1:][closer][0]) if closer.any() else None,
     )
+
+
+def base_of(source: object) -> str:
+    """The interval of the base bars of a source; ``"1m"`` unless it declares ``base_interval``.
+
+    Examples
+    --------
+    >>> base_of(object())
+    '1m'
+    """
+    found = getattr(source, "base_interval", MINUTE)
+    return found if isinstance(found, str) and found in INTERVAL_MS else MINUTE
+
+
+def check_made_of(interval: str, base: str, known: Sequence[str], exchange: str) -> None:
+    """Raise ``UsageError`` for an interval that cannot be made of base bars: one that is finer, or ends within one.
+
+    ``known`` are the intervals a source answers itself: the base must be one of them.
+
+    Examples
+    --------
+    >>> check_made_of("3d", "1d", ["1d"], "mine")
+    >>> check_made_of("1h", "1d", ["1d"], "mine")
+    Traceback (most recent call last):
+        ...
+    bknb.errors.UsageError: 1h candles cannot be made of the 1d bars of 'mine'
+    ask for 1d 3d, or take finer data
+    """
+    if base not in known:
+        raise UsageError(
+            f"exchange {exchange!r} has no {interval} candles and no {base} candles to make them from\n"
+            f"it has: {' '.join(known)}"
+        )
+    step, base_ms = interval_ms(interval), interval_ms(base)
+    if step % base_ms:
+        possible = " ".join(name for name, length in INTERVAL_MS.items() if length % base_ms == 0)
+        raise UsageError(
+            f"{interval} candles cannot be made of the {base} bars of {exchange!r}\n"
+            f"ask for {possible}, or take finer data"
+        )
+
+
+def check_minutes(source: object, exchange: str, what: str) -> None:
+    """Raise ``UsageError`` where ``what``, which needs one-minute candles, is given longer bars.
+
+    Examples
+    --------
+    >>> check_minutes(object(), "mine", "a sweep")
+    """
+    base = base_of(source)
+    if base != MINUTE:
+        raise UsageError(
+            f"{what} needs 1m candles, and exchange {exchange!r} has {base} bars\n"
+            "bknb.backtest works with them; for everything else take one-minute candles"
+        )
 
 
 def check_length(

@@ -21,6 +21,7 @@ from .fetch_loop import fetch_now, submit
 from .gaps import Awaited
 from .resample import resample
 from .series import Series, end_of
+from .spacing import check_made_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +70,9 @@ class Window:
         self.settings = feed.settings
         self.source = feed.source
         self.sessions = feed.sessions
+        self.base, self.base_ms = feed.base, interval_ms(feed.base)  # the candles that all others are made of
+        count = feed.settings.avg_price_candles_count
+        self.price_count = count if self.base_ms == MINUTE_MS else 1  # how many candles a price is made of
 
     def grow_to(self, horizon: int) -> None:
         """Let candles be loaded up to a later horizon (UTC ms, exclusive)."""
@@ -110,7 +114,7 @@ class Window:
     async def _load_before(self, symbol: str, interval: str, since: int) -> Series:
         """The series in memory with what the source has from ``since`` (UTC ms) on before it."""
         if not self._is_native(interval):
-            await self._load_before(symbol, "1m", since)
+            await self._load_before(symbol, self.base, since)
         async with self._loading.setdefault((symbol, interval), asyncio.Lock()):
             series = self._series[symbol, interval]
             if series.since <= since:
@@ -142,7 +146,7 @@ class Window:
     async def fill(self, symbol: str, interval: str, since: int, until: int) -> None:
         """Fetch candles once more that are missing between others, in ``[since, until)``, and put in what has come."""
         if not self._is_native(interval):
-            interval = "1m"
+            interval = self.base
         async with self._loading.setdefault((symbol, interval), asyncio.Lock()):
             series = self._series[symbol, interval]
             place = int(np.searchsorted(series.candles.timestamp, since))
@@ -164,24 +168,24 @@ class Window:
         await self._listener.notify()
 
     async def load_after(self, symbol: str, until: int) -> Series:
-        """The minutes of a symbol that was loaded before, up to ``until`` (UTC ms), which is after the horizon."""
-        async with self._loading.setdefault((symbol, "1m"), asyncio.Lock()):
-            series = self._series[symbol, "1m"]
-            after = await self._feed.fetch(symbol, "1m", series.until, until, continued=True)
+        """The base bars of a symbol that was loaded before, up to ``until`` (UTC ms), which is after the horizon."""
+        async with self._loading.setdefault((symbol, self.base), asyncio.Lock()):
+            series = self._series[symbol, self.base]
+            after = await self._feed.fetch(symbol, self.base, series.until, until, continued=True)
             candles = Candles.concat([series.candles, after])
             if len(after):
                 edge = candles[max(0, len(series.candles) - 1) : len(series.candles) + 1]
-                self._feed.check_gaps(edge, self._feed.request(symbol, "1m", series.until, until), continued=True)
-            series = Series(candles, step=MINUTE_MS, since=series.since, until=until, span=series.span)
-            self._series[symbol, "1m"] = series
+                self._feed.check_gaps(edge, self._feed.request(symbol, self.base, series.until, until), continued=True)
+            series = Series(candles, step=series.step, since=series.since, until=until, span=series.span)
+            self._series[symbol, self.base] = series
             return series
 
     def end_minutes(self, symbol: str, until: int) -> Series:
-        """The minutes of a symbol without those that open at or after ``until`` (UTC ms)."""
+        """The base bars of a symbol without those that open at or after ``until`` (UTC ms)."""
         series = self.minutes(symbol)
         candles = series.candles[: int(np.searchsorted(series.candles.timestamp, until))]
-        series = Series(candles, step=MINUTE_MS, since=series.since, until=until, span=series.span)
-        self._series[symbol, "1m"] = series
+        series = Series(candles, step=series.step, since=series.since, until=until, span=series.span)
+        self._series[symbol, self.base] = series
         return series
 
     async def notified(self) -> None:
@@ -190,7 +194,7 @@ class Window:
 
     def _is_native(self, interval: str) -> bool:
         native = self.source.intervals
-        return interval == "1m" or native is None or interval in native
+        return interval == self.base or native is None or interval in native
 
     async def _grown(self, symbol: str, interval: str, series: Series, wanted: int) -> Series:
         """The series from ``wanted`` or earlier up to the horizon.
@@ -223,11 +227,13 @@ class Window:
         if self._is_native(interval):
             candles = await self._feed.fetch(symbol, interval, since, self.horizon, before=before)
         else:
-            minutes = await self.load(symbol, "1m", since)
+            if step % self.base_ms:
+                check_made_of(interval, self.base, (self.base,), self.source.name)
+            minutes = await self.load(symbol, self.base, since)
             first = int(np.searchsorted(minutes.candles.timestamp, since))
             until = min(self.horizon, minutes.until)
             if self._growing and self._gives_up:  # a minute that has not come within one more is a hole
-                until = max(until, self.horizon - MINUTE_MS)
+                until = max(until, self.horizon - self.base_ms)
             candles = resample(
                 minutes.candles[first:],
                 interval,
@@ -235,6 +241,7 @@ class Window:
                 since=since,
                 until=until,
                 sessions=self._feed.sessions,
+                base_ms=self.base_ms,
             )
         self._listener.came(symbol, interval, since, candles)
         self._note_missing(symbol, interval, candles, after=after)
@@ -268,8 +275,8 @@ class Window:
         return self._series.get((symbol, interval))
 
     def minutes(self, symbol: str) -> Series:
-        """The one-minute candles of a symbol that was loaded before."""
-        return self._series[symbol, "1m"]
+        """The base bars, mostly one-minute candles, of a symbol that was loaded before."""
+        return self._series[symbol, self.base]
 
     def has_newest(self, symbol: str, interval: str, limit: int, when: int) -> bool:
         """Whether the ``limit`` newest candles that have closed at ``when`` (UTC ms) are in memory: none is fetched."""
@@ -324,7 +331,7 @@ class Window:
 
     def _awaited_of(self, series: Series, symbol: str, interval: str, limit: int, when: int) -> Series:
         """The series with what has come of the candles that are missing; late while one is still waited for."""
-        name = interval if self._is_native(interval) else "1m"
+        name = interval if self._is_native(interval) else self.base
         awaited, known = self._awaited.get((symbol, name)), self._series.get((symbol, name))
         if awaited is None or known is None:
             return series
@@ -357,14 +364,14 @@ class Window:
             return False
         if self.sessions is not None and self.sessions.next_open(end, newest) >= newest:
             return False
-        minutes = self._series.get((symbol, "1m"))
+        minutes = self._series.get((symbol, self.base))
         if self._feed.allow_gaps and minutes is not None:
             first, behind = np.searchsorted(minutes.candles.timestamp, [end, newest])
             if first < behind:
                 return True
             if behind < len(minutes.candles):
                 return False
-        return not (self._growing and self._gives_up and newest + MINUTE_MS <= self.horizon)
+        return not (self._growing and self._gives_up and newest + self.base_ms <= self.horizon)
 
     def _refuse(self, series: Series, symbol: str, interval: str, limit: int, when: int, *, lacking: bool) -> None:
         candles, last = series.candles, series.available(when)
@@ -382,22 +389,27 @@ class Window:
         )
 
     def average_price(self, symbol: str, when: int) -> float:
-        """VWAP of the newest closed one-minute candles at ``when``, in quote currency."""
-        count = self.settings.avg_price_candles_count
-        series = self._series.get((symbol, "1m"))
+        """VWAP of the newest closed one-minute candles at ``when``, quote currency; of longer bars the last close."""
+        count = self.price_count
+        series = self._series.get((symbol, self.base))
         if series is not None and series.averages is not None:
             last = series.closed(when)
             if count <= last <= len(series.candles):
                 return float(series.averages[last - 1])
-        candles = self.newest(symbol, "1m", count, when, wait=False)
+        candles = self.newest(symbol, self.base, count, when, wait=False)
+        if self.base_ms > MINUTE_MS:
+            return float(candles.close[-1])
         return average_price(*candles.block[2:6].tolist())  # high, low, close, volume
 
     def average_prices(self, symbol: str) -> NDArray[np.float64]:
-        """For each one-minute candle in memory the average price of the window that ends with it."""
-        return self.minutes(symbol).average_prices(self.settings.avg_price_candles_count)
+        """For each base bar in memory the average price of the window that ends with it: of a longer one its close."""
+        series = self.minutes(symbol)
+        if self.base_ms > MINUTE_MS:
+            series.averages = series.candles.close.copy()
+        return series.average_prices(self.price_count)
 
     async def load_run(self, symbol: str, start: int) -> Series:
-        """Load the minutes of a run that starts at ``start``, with what its first average price needs."""
-        count = self.settings.avg_price_candles_count
-        since = self._feed.reach_back(start, MINUTE_MS, count)
-        return await asyncio.wrap_future(submit(self.load_closed(symbol, "1m", start, count, since=since)))
+        """Load the base bars of a run that starts at ``start``, with what its first average price needs."""
+        count = self.price_count
+        since = self._feed.reach_back(start, self.base_ms, count)
+        return await asyncio.wrap_future(submit(self.load_closed(symbol, self.base, start, count, since=since)))

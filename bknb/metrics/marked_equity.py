@@ -292,8 +292,10 @@ class MarkedEquity:
         return drawdown(self.path)
 
 
-def mark(positions: Positions, bar_ms: Times, close: Floats, *, start: int, end: int) -> MarkedEquity:
-    """Equity of an account at the close of every one-minute bar from ``start`` to ``end``.
+def mark(
+    positions: Positions, bar_ms: Times, close: Floats, *, start: int, end: int, step: int = MINUTE_MS
+) -> MarkedEquity:
+    """Equity of an account at the close of every bar from ``start`` to ``end``.
 
     A long is worth ``units * close``, a short ``2 * equity put in - units * close``, both less the fee of the entry.
     What leaves at the end, at the open of the bar behind it, is booked at the end.
@@ -305,6 +307,8 @@ def mark(positions: Positions, bar_ms: Times, close: Floats, *, start: int, end:
         Open times (UTC milliseconds, ascending) and closing prices of the bars.
     start, end : int
         First and last moment of the run, UTC milliseconds.
+    step : int
+        Length of a bar, milliseconds.
 
     Raises
     ------
@@ -313,8 +317,8 @@ def mark(positions: Positions, bar_ms: Times, close: Floats, *, start: int, end:
     """
     if end < start:
         raise UsageError(f"the end of a run cannot be before its start; got start={start}, end={end}")
-    booked = np.minimum(positions.closed_ms + MINUTE_MS, end)
-    times, prices, bar_closed = _moments(bar_ms, close, booked, start, end)
+    booked = np.minimum(positions.closed_ms + step, end)
+    times, prices, bar_closed = _moments(bar_ms, close, booked, start, end, step)
     count, is_open = len(times), np.isnan(positions.exit_ratio)
     last = np.where(is_open, count, np.searchsorted(times, booked))
     # What was opened at the end has no mark behind its entry: its exit is booked at the end all the same.
@@ -322,7 +326,7 @@ def mark(positions: Positions, bar_ms: Times, close: Floats, *, start: int, end:
     bounds = np.stack((first, last), axis=1).ravel()
     parts = positions.parts
     at_part = 2 * parts.position + 1  # where each part stands among the bounds of all
-    booked_parts = np.minimum(parts.closed_ms + MINUTE_MS, end)
+    booked_parts = np.minimum(parts.closed_ms + step, end)
     bounds = np.insert(bounds, at_part, np.searchsorted(times, booked_parts))
     bounds = np.minimum(np.maximum.accumulate(bounds), count)
     at_exit = 2 * np.arange(len(positions)) + 1 + np.searchsorted(parts.position, np.arange(len(positions)), "right")
@@ -376,10 +380,12 @@ def _with_segments(
     )
 
 
-def _moments(bar_ms: Times, close: Floats, booked: Times, start: int, end: int) -> tuple[Times, Floats, Flags]:
+def _moments(
+    bar_ms: Times, close: Floats, booked: Times, start: int, end: int, step: int
+) -> tuple[Times, Floats, Flags]:
     """Moments of the marks, with the last price known at each, and whether it is the close of a bar."""
-    lower, upper = (int(at) for at in np.searchsorted(bar_ms, (start, end - MINUTE_MS + 1)))
-    closes = bar_ms[lower:upper] + MINUTE_MS
+    lower, upper = (int(at) for at in np.searchsorted(bar_ms, (start, end - step + 1)))
+    closes = bar_ms[lower:upper] + step
     extra = np.array([start, *([end] if not len(closes) or closes[-1] < end else [])], dtype=np.int64)
     at = np.searchsorted(closes, booked)
     known = np.zeros(len(booked), dtype=np.bool_)

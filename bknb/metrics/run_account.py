@@ -51,6 +51,8 @@ class Terms:
         Costs of each side, percent.
     sessions : bool
         Whether the market has sessions: what lies before its first bar and behind its last one is no time of the run.
+    bar_ms : int
+        Length of a bar, ms.
     """
 
     start: int
@@ -58,19 +60,20 @@ class Terms:
     slippage: float
     fee: float
     sessions: bool = False
+    bar_ms: int = MINUTE_MS
 
     def span(self, bar_ms: Times) -> tuple[int, int]:
         """First and last moment of the account, UTC ms, with the open times of the bars that are known."""
-        first, behind = (int(at) for at in bar_ms.searchsorted((self.start, self.end - MINUTE_MS + 1)))
+        first, behind = (int(at) for at in bar_ms.searchsorted((self.start, self.end - self.bar_ms + 1)))
         if not self.sessions or first >= behind:
             return self.start, max(self.start, self.end)
-        return int(bar_ms[first]), int(bar_ms[behind - 1]) + MINUTE_MS
+        return int(bar_ms[first]), int(bar_ms[behind - 1]) + self.bar_ms
 
 
 def mark_run(positions: Positions, bar_ms: Times, close: Floats, terms: Terms) -> MarkedEquity:
     """Equity of a run at the close of every bar; see :func:`~bknb.metrics.marked_equity.mark`."""
     start, end = terms.span(bar_ms)
-    return mark(positions, bar_ms, close, start=start, end=end)
+    return mark(positions, bar_ms, close, start=start, end=end, step=terms.bar_ms)
 
 
 def account_of(

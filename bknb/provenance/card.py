@@ -13,6 +13,7 @@ import msgspec
 
 from ..config import Settings
 from ..domain.formatting import utc_text
+from ..domain.interval import interval_ms
 from ..errors import StateError, UsageError
 from .candle_fingerprint import CandleRange, changes
 from .source_code import Code
@@ -142,6 +143,12 @@ class Card(_Card1, frozen=True, kw_only=True):
     """
 
     rules: int = 1
+
+    @property
+    def base(self) -> str:
+        """Interval of the candles that filled orders, the finest of ``data``: ``"1m"``, or that of longer base bars."""
+        known = [part.interval for part in self.data if part.symbol == self.symbol]
+        return min(known, key=interval_ms, default="1m")
 
     # --- on disk ------------------------------------------------------------------------------------------------
 
@@ -306,7 +313,8 @@ def _changed(kind: Kind, name: str, before: object, after: object) -> Difference
 
 
 def _run_differences(old: Card, new: Card) -> list[Difference]:
-    names = ("strategy", "symbol", "exchange", "interval", "execution", "risk", "frame_interval", "allow_gaps", "seed")
+    ran = ("strategy", "symbol", "exchange", "interval", "execution", "risk")
+    names = (*ran, "frame_interval", "base", "allow_gaps", "seed")
     found = [
         _changed("run", name, getattr(old, name), getattr(new, name))
         for name in names

@@ -86,7 +86,8 @@ def _rule(info: BacktestInfo, key: str) -> str:
 
 def _ambiguous(info: BacktestInfo) -> str:
     exits = "exit" if info.ambiguous == 1 else "exits"
-    return f"{info.ambiguous:,} {exits} whose candle allows another reading" if info.ambiguous else ""
+    found = f"{info.ambiguous:,} {exits} whose candle allows another reading" if info.ambiguous else ""
+    return "; ".join(text for text in (found, info.watched) if text)
 
 
 def _at_level(info: BacktestInfo) -> str:
@@ -147,6 +148,7 @@ def backtest_report(result: Any) -> str:
         f"**Ambiguous exits:** {info.ambiguous:,} (whose candle allows another reading, such as stop and target in it)",
         "",
     ]
+    lines += [f"**Base bars:** {info.watched}", ""] if info.watched else []
     lines += [
         f"**Entries at or beyond a level of their own:** {info.at_level:,} (closed at once, at the price of the entry)",
         "",

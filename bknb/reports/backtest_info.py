@@ -123,6 +123,8 @@ class BacktestInfo:
         1, -1 or 0 for each trade: won, lost, neither.
     ambiguous : int
         Trades whose candle allows another reading, such as stop and target in one candle.
+    watched : str
+        How exits were watched where the base bars are longer than minutes; else empty.
     at_level : int
         Entries that filled at or beyond one of their own levels and closed there at once.
     cut_off : int
@@ -156,6 +158,7 @@ class BacktestInfo:
     rows: tuple[tuple[str, ...], ...]
     signs: tuple[int, ...]
     ambiguous: int
+    watched: str
     at_level: int
     cut_off: int
     managed: str
@@ -298,8 +301,22 @@ def _facts(result: Any, settings: Mapping[str, Any]) -> tuple[tuple[str, str], .
         ("Interval", str(result.interval)),
         ("Execution model", str(result.execution)),
         ("Costs per side", costs),
-        ("Data", f"{count:,} one-minute candles ({duration_text(count)})"),
+        ("Data", _data(count, result.run_record.base)),
     )
+
+
+def _data(count: int, base: str) -> str:
+    """How much data there is; days without a bar make the span of longer bars another than their number times it."""
+    return f"{count:,} one-minute candles ({duration_text(count)})" if base == "1m" else f"{count:,} {base} bars"
+
+
+def _watched(result: Any, trades: int, ambiguous: int) -> str:
+    """How exits were watched, where that was not by the minute."""
+    base = result.run_record.base
+    if base == "1m":
+        return ""
+    share = f", {ambiguous / trades:.0%} of them ambiguous" if trades else ""
+    return f"exits watched on {base} bars{share}: what happened within one is not known"
 
 
 def _notes(result: Any) -> tuple[str, ...]:
@@ -356,6 +373,7 @@ def backtest_info(result: Any) -> BacktestInfo:
         rows=_managed_rows(trades) if result.is_managed else _rows(trades),
         signs=tuple((value > 0) - (value < 0) for value in trades["pnl_percentage"].tolist()),
         ambiguous=int(trades["ambiguous"].sum()),
+        watched=_watched(result, len(trades), int(trades["ambiguous"].sum())),
         at_level=_at_level(trades),
         cut_off=int(result.account["cut_off"]),
         managed=managed_text(result),

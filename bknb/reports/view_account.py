@@ -28,7 +28,7 @@ def _terms(view: RunView) -> Terms:
         return view.terms
     start, end = view.span()
     known = Terms(start=start, end=start, slippage=0.0, fee=0.0) if view.terms is None else view.terms
-    newest = max(known.end, view.last_ms or start, *(int(closed) + MINUTE_MS for closed in trades.closed_ms[-1:]))
+    newest = max(known.end, view.last_ms or start, *(int(closed) + known.bar_ms for closed in trades.closed_ms[-1:]))
     return replace(known, end=end if view.over else newest)
 
 
@@ -47,7 +47,8 @@ def _bars(view: RunView) -> tuple[Times, Floats, Floats]:
         view.price_ms, view.prices
     )  # fmt: skip
     times, prices = np.array(reported[0], dtype=np.float64), np.array(reported[1], dtype=np.float64)
-    return times.astype(np.int64) - MINUTE_MS, prices, prices
+    step = MINUTE_MS if view.terms is None else view.terms.bar_ms
+    return times.astype(np.int64) - step, prices, prices
 
 
 def _positions(view: RunView, terms: Terms) -> Positions:
@@ -108,7 +109,7 @@ def total_return(view: RunView) -> float | None:
     if held is None:
         return closed
     times, _, closes = _bars(view)
-    behind = int(times.searchsorted(terms.end - MINUTE_MS + 1))
+    behind = int(times.searchsorted(terms.end - terms.bar_ms + 1))
     if not behind:
         return closed
     price = float(closes[behind - 1])

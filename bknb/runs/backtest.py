@@ -75,7 +75,7 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
 
     @property
     def candles(self) -> Candles:
-        """The one-minute candles of the frame; none before they are loaded."""
+        """The candles of the frame that fill orders, mostly minutes; none before they are loaded."""
         if self.status == "fulfilled":
             return self.result().candles
         with suppress(KeyError):  # not loaded yet
@@ -131,7 +131,7 @@ def backtest(
         A registered name, ``(start, end)``, or ``"2024-01-01:2024-02-01"``.
     interval
         How often the strategy is asked; by default as it was registered, and a function that is not registered every
-        minute.
+        minute, or at the end of every base bar where the exchange has longer ones.
     execution
         Which prices fill orders: ``"pessimistic"``, ``"touch"`` or ``"vwap"``; by default what the strategy was
         registered with.

@@ -28,6 +28,7 @@ from ..live.run import LiveRun
 from ..live.runtime import RUNTIME
 from ..market.candles import Candles
 from ..market.clock import SystemClock
+from ..market.spacing import check_minutes
 from ..ports import Broker, Clock, StateStore
 from ..stores.atomic import write_report
 from ..stores.choose import checked, chosen
@@ -171,6 +172,8 @@ def plan_live(
 ) -> LivePlan:
     """Return the plan of a live run with every name resolved; raises ``UnknownName`` or ``UsageError``."""
     sys.audit("bknb.run", "a live run")
+    resolved = resolve_exchange(exchange)
+    check_minutes(resolved.source, resolved.name, "a live run")
     picked = resolve_strategy(strategy, interval=interval)
     if picked.risk is not None:
         get_risk(picked.risk)
@@ -182,7 +185,6 @@ def plan_live(
         raise UsageError("a broker needs a quantity, and a quantity a broker: give both, or neither")
     if broker is not None and late_minutes is None:
         late_minutes = _LATE_WITH_BROKER
-    resolved = resolve_exchange(exchange)
     return LivePlan(
         symbol=checked_symbol(symbol),
         strategy=picked,

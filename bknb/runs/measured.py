@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..domain.interval import DAY_MS
+from ..domain.interval import DAY_MS, interval_ms
 from ..domain.signal import Opened, OpenSignal, Reduced, key_of
 from ..errors import DataError
 from ..market.sessions import sessions_of
+from ..market.spacing import base_of
 from ..metrics.account import daily_marks
 from ..metrics.marked_equity import MarkedEquity, StillOpen, positions_of
 from ..metrics.reasons import ADDS, ADDS_INSTEAD
@@ -91,6 +92,7 @@ def terms_of(run: RunRecord | BacktestRun | LiveRun) -> Terms:
         slippage=settings.percent_slippage,
         fee=settings.percent_fee,
         sessions=sessions_of(run.plan.exchange.source) is not None,
+        bar_ms=interval_ms(base_of(run.plan.exchange.source)),
     )
 
 

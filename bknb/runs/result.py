@@ -621,7 +621,11 @@ class Result:
                 "only a backtest can be stepped into: a live run does not keep its candles\n"
                 "run a backtest of the same strategy over that time, and step into its result"
             )
+        from ..market.spacing import check_minutes
         from .moment import Moment  # loaded by those who step into a run
+
+        exchange = self.run_record.plan.exchange
+        check_minutes(exchange.source, exchange.name, "stepping into a run")
 
         return Moment(self.run_record, self._minute(moment))
 

@@ -9,7 +9,6 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..domain.formatting import plain_number
-from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import Rules
 from ..domain.signal import Mode
 from ..engine.backtest import BacktestRun
@@ -25,6 +24,7 @@ from ..market.outside import candles_from
 from ..market.series import Series
 from ..market.sessions import sessions_of
 from ..market.sources import SessionSource
+from ..market.spacing import base_of
 from ..market.window import Window
 from ..ports import CandleSource
 from ..provenance.candle_fingerprint import CandleRange, digest, fingerprint
@@ -76,7 +76,7 @@ class RunCandles:
 
     @property
     def minutes(self) -> Candles:
-        """The one-minute candles of the symbol."""
+        """The candles of the symbol that filled orders: one-minute candles, or longer base bars."""
         if self.window is not None:
             return self.window.minutes(self.symbol).candles
         known = self.series.get((self.symbol, "1m"))
@@ -123,7 +123,7 @@ class _Reload:
         window = Window(feed, horizon=self.horizon)
         for part in self.parts:
             found = fetch_now(window.load(part.symbol, part.interval, part.since))
-            if part.interval == "1m" and part.until > self.horizon:
+            if part.interval == window.base and part.until > self.horizon:
                 found = fetch_now(window.load_after(part.symbol, part.until))
             if digest(found.candles) != part.digest:
                 raise DataError(
@@ -133,7 +133,7 @@ class _Reload:
                 )
         del held
         series = window.series()
-        if (plan.symbol, "1m") in series:
+        if (plan.symbol, window.base) in series:
             window.average_prices(plan.symbol)
         return Loaded(window, series)
 
@@ -146,6 +146,7 @@ class _WeakSource:
         self.intervals = source.intervals
         self.page_limit = source.page_limit
         self.sessions = sessions_of(source)
+        self.base_interval = base_of(source)
         self._reopen: Callable[[], CandleSource] | None = getattr(source, "reopen", None)
         self._source = weakref.ref(source)
 
@@ -258,13 +259,18 @@ class RunRecord:
     measured: Measured | None = None
 
     @property
+    def base(self) -> str:
+        """The interval of the candles that filled orders."""
+        return base_of(self.plan.exchange.source)
+
+    @property
     def minute_count(self) -> int:
-        """Number of minutes from the first to the last moment, without reading candles again."""
+        """Number of base bars from the first to the last moment, without reading candles again."""
         return len(self.minutes) if self.counted is None else self.counted
 
     @property
     def minutes(self) -> Candles:
-        """The one-minute candles from the first to the last moment."""
+        """The base bars, mostly one-minute candles, from the first to the last moment."""
         candles = self.candles.minutes
         first, last = (int(candles.timestamp.searchsorted(moment)) for moment in (self.start, self.last + 1))
         return candles[first:last]
@@ -310,7 +316,7 @@ class RunRecord:
             _Part(*key, each.since, each.until, made[id(each)].digest if id(each) in made else digest(each.candles))
             for key, each in series.items()
         )
-        ends = [int(each.candles.timestamp[-1]) + MINUTE_MS for each in series.values() if len(each.candles)]
+        ends = [int(each.candles.timestamp[-1]) + each.step for each in series.values() if len(each.candles)]
         horizon = window.horizon if window is not None else max(ends, default=0)
         plan = replace(self.plan, exchange=exchange or with_weak_source(self.plan.exchange))
         load = _Reload(plan, horizon, parts) if parts else _nothing

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from ..domain.execution import Entry, ExecutionModel, Minute, execution_model
+from ..domain.interval import MINUTE_MS, interval_ms
 from ..domain.levels import StopInForce
 from ..domain.signal import Closed, Moved, Opened, OpenSignal, Scheduled, ScheduledSignal, SignalKey, key_of, sign_of
 from ..domain.stop_path import StopStep, stop_path
@@ -65,7 +66,8 @@ def _market(record: RunRecord) -> _Market:
         averages = window.average_prices(record.plan.symbol)
     elif model.watches == "average":
         averages = average_prices(candles.high, candles.low, candles.close, candles.volume, count=count)
-    begin = look_back_begin(candles, record.start, count)
+    step = interval_ms(record.base)
+    begin = look_back_begin(candles, record.start, count if step == MINUTE_MS else 1, step)
     return _Market(candles, model, averages, minutes_that_fill(candles, model, begin=begin))
 
 
@@ -112,7 +114,7 @@ def position_stops(
         if trails and record.mode == "live" and _is_forgotten(market.candles, signal.pending_at):
             continue
         bests = _bests(market, signal, orders.get(key_of(signal)), until) if trails else []
-        steps = stop_path(signal, mine, bests, tick=tick)
+        steps = stop_path(signal, mine, bests, tick=tick, base_ms=interval_ms(record.base))
         kept = tuple(step for step in steps if step.begin <= until)
         yield PositionStops(signal, min(until, max(record.last, kept[-1].begin)), kept)
 

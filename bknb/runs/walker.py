@@ -327,7 +327,11 @@ def _plan(
         spec = replace(spec, **{key: value for key, value in given.items() if value is not None})
         rankable(spec.metric)
     plans = [
-        plan_backtest(symbol, strategy, spec.exchange, spec.frame, None, execution, settings, allow_gaps=allow_gaps)
+        plan_backtest(
+            *(symbol, strategy, spec.exchange, spec.frame, None, execution, settings),
+            allow_gaps=allow_gaps,
+            minutes_for="a comparison of strategies",
+        )
         for strategy in spec.strategies
     ]
     names = [plan.strategy.name for plan in plans]
