@@ -271,10 +271,16 @@ def test_unsorted_candles_are_sorted_with_a_note() -> None:
     assert source.warnings == ("mine: sorted: 1 candles were older than the one before them",)
 
 
-@pytest.mark.parametrize(
-    ("step", "named"), [(5, "got candles spaced 5m"), (15, "spaced 15m"), (1440, "spaced 1d"), (7, "spaced 7m")]
-)
-def test_other_candles_than_minutes_are_refused(step: int, named: str) -> None:
+@pytest.mark.parametrize(("step", "named"), [(1, "1m"), (5, "5m"), (15, "15m"), (60, "1h"), (1440, "1d")])
+def test_a_source_has_the_bars_that_are_measured(step: int, named: str) -> None:
+    wide = milliseconds().assign(timestamp=lambda f: START + np.arange(len(f)) * step * MINUTE)
+    source = from_frame(wide)
+    assert (source.base_interval, source.intervals) == (named, (named,))
+    assert len(asyncio.run(source.get_candles("BTCUSDT", named, START, 7))) == 7
+
+
+@pytest.mark.parametrize(("step", "named"), [(7, "spaced 7m"), (7 * 1440, "spaced 1w")])
+def test_bars_of_no_interval_are_refused(step: int, named: str) -> None:
     wide = milliseconds().assign(timestamp=lambda f: START + np.arange(len(f)) * step * MINUTE)
     with pytest.raises(DataError, match=named):
         from_frame(wide)

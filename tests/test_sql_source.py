@@ -142,9 +142,9 @@ def test_an_engine_is_connected_for_the_query() -> None:
             "volume must be a number, got 'much'",
         ),
         (
-            f"select timestamp * 3 - 3281990400000 as timestamp, {COLUMNS[11:]} from candles limit 60",  # noqa: S608
+            f"select timestamp * 7 - 9845971200000 as timestamp, {COLUMNS[11:]} from candles limit 60",  # noqa: S608
             DataError,
-            "one-minute candles are needed, got candles spaced 3m",
+            "1m 3m .* are needed, got candles spaced 7m",
         ),
     ],
 )

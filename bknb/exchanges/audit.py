@@ -21,6 +21,7 @@ from ..market.candles import COLUMNS, Candles, content_hash
 from ..market.fetch_loop import fetch_now
 from ..market.resample import resample
 from ..market.sessions import Sessions
+from ..market.spacing import check_minutes
 from ..market.stretched import stretched
 from .download import as_range, as_stored, as_symbols
 from .stored_sources import ccxt
@@ -153,6 +154,7 @@ def audit(
       BTCUSDT: minutes b9069071bc9c
     """
     source = as_stored(exchange, folder=folder)
+    check_minutes(source.source, source.name, "an audit")
     since, until = as_range(start, end, frame, MINUTE_MS)
     intervals = (compare,) if isinstance(compare, str) else tuple(compare)
     for interval in intervals:

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..domain.formatting import plain_number, utc_text
-from ..domain.interval import MINUTE_MS, interval_ms
-from ..errors import DataError, MissingDependency, UnknownName, UsageError
-from ..market.candle_rows import Reading, in_order
+from ..domain.formatting import plain_number
+from ..domain.interval import DAY_MS, interval_ms
+from ..errors import MissingDependency, UnknownName, UsageError
+from ..market.candle_rows import Reading
 from ..market.candle_tables import Tables, read_table
 from ..market.candles import Candles
 from ..market.sessions import Sessions, as_sessions
-from ..market.spacing import Spacing, check_length, measured
+from ..market.spacing import MINUTE, Spacing, measured
+from ..market.trading_days import trading_days
 from ..stores.atomic import as_path
+from .bar_length import bars_of
 from .csv_reading import csv_table
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class FrameSource:
-    """One-minute candles held in memory, of one symbol or of many.
+    """Candles held in memory, of one symbol or of many: minutes, or longer bars of one measured length.
 
     Parameters
     ----------
@@ -40,6 +42,10 @@ class FrameSource:
 
     Attributes
     ----------
+    base_interval : str
+        How long its bars are, as an interval, measured: runs on them fill orders at their opens and in their ranges.
+    sessions : Sessions or None
+        When the market is open; of daily bars the days on which it trades, declared or as the bars show them.
     warnings : tuple of str
         What was repaired on loading; a feed reports it.
     reopen : callable or None
@@ -50,7 +56,7 @@ class FrameSource:
     Raises
     ------
     DataError
-        When the candles are not one-minute candles.
+        When the candles are of no interval, or of several lengths; the message holds what was measured.
 
     Examples
     --------
@@ -61,7 +67,7 @@ class FrameSource:
     [120000, 180000, 240000]
     """
 
-    intervals: tuple[str, ...] | None = ("1m",)
+    intervals: tuple[str, ...] | None = (MINUTE,)
     page_limit: int | None = None
     in_memory = True  # its candles live as long as the source
 
@@ -73,14 +79,18 @@ class FrameSource:
         self.reopen: Callable[[], FrameSource] | None = None
         self.adjustments: dict[str | None, Adjustments] = {}
         notes: list[str] = []
-        self._every: Candles | None = None
-        self._by_symbol: dict[str, Candles] = {}
-        if isinstance(candles, Candles):
-            self._every = _minutes(candles, name, notes)
-        elif not isinstance(candles, Mapping):
+        if not isinstance(candles, Candles | Mapping):
             raise UsageError(f"a FrameSource needs bknb.Candles or a mapping from symbol to them, got {candles!r:.80}")
-        else:
-            self._by_symbol = {symbol: _minutes(part, f"{name}, {symbol}", notes) for symbol, part in candles.items()}
+        given = [(None, candles)] if isinstance(candles, Candles) else candles.items()
+        bars = bars_of(dict[str | None, Candles](given), name, notes)
+        self._every: Candles | None = bars.candles.get(None)
+        self._by_symbol = {symbol: part for symbol, part in bars.candles.items() if symbol is not None}
+        self.base_interval = bars.interval
+        self.intervals = (bars.interval,)
+        if interval_ms(bars.interval) >= DAY_MS:
+            times = [part.timestamp for part in bars.candles.values()]
+            self.sessions, told = trading_days(times, self.sessions, name)
+            notes.extend(told)
         self.warnings = tuple(notes)
 
     @property
@@ -104,20 +114,22 @@ class FrameSource:
         return "" if made is None else f", {made}"
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
-        """The candles of the ``limit`` minutes from ``since`` on, as far as they are there (a view, not a copy).
+        """The candles of the ``limit`` intervals from ``since`` on, as far as they are there (a view, not a copy).
 
         Raises
         ------
         UnknownName
             For a symbol that is not in the data.
         UsageError
-            For another interval than ``1m``; a feed resamples.
+            For another interval than that of its bars; a feed resamples.
         """
-        if interval != "1m":
-            interval_ms(interval)
-            raise UsageError(f"{self.name!r} holds 1m candles, not {interval}; bknb.get_candles resamples them")
+        step = interval_ms(interval)
+        if interval != self.base_interval:
+            base = self.base_interval
+            makes = "makes no shorter ones of them" if step % interval_ms(base) else "resamples them"
+            raise UsageError(f"{self.name!r} holds {base} candles, not {interval}; bknb.get_candles {makes}")
         candles = self._of(symbol)
-        first, end = np.searchsorted(candles.timestamp, [since, since + limit * MINUTE_MS])
+        first, end = np.searchsorted(candles.timestamp, [since, since + limit * step])
         return candles[int(first) : int(end)]
 
     def _of(self, symbol: str) -> Candles:
@@ -147,7 +159,11 @@ def from_frame(
     stamp: str = "open",
     adjust: pd.DataFrame | None = None,
 ) -> FrameSource:
-    """A source over one-minute candles in a DataFrame (or ``Candles``).
+    """A source over candles in a DataFrame (or ``Candles``): minutes, or longer bars such as days.
+
+    How long the bars are is measured. With longer ones than minutes, ``bknb.backtest`` fills orders at their opens and
+    in their ranges. Daily bars bear the UTC day they belong to; days of the week on which there is never one, and
+    holidays, are no holes.
 
     Parameters
     ----------
@@ -184,7 +200,7 @@ def from_frame(
     UsageError
         A column is missing.
     DataError
-        The candles are not one-minute candles; the message holds their measured length.
+        The bars are of no interval, or of several lengths; the message holds what was measured.
     BadCandle
         A value is missing or is not a number, a time may be two, or two candles contradict each other.
 
@@ -225,7 +241,7 @@ def from_csv(
     encoding: str | None = None,
     adjust: pd.DataFrame | None = None,
 ) -> FrameSource:
-    r"""A source over one-minute candles in a CSV file, also compressed (``.csv.gz``, ``.zip``, ``.xz``).
+    r"""A source over candles in a CSV file, also compressed (``.csv.gz``, ``.zip``, ``.xz``).
 
     Separator, decimal mark, encoding, header and lines above it are found out; the files of MetaTrader, TradingView,
     Yahoo, Stooq, Binance, Kraken and CryptoDataDownload need no option. For columns and times see :func:`from_frame`.
@@ -251,7 +267,7 @@ def from_csv(
     UsageError
         The file cannot be read, or a column is missing; the message names the option that may help.
     DataError
-        The candles are not one-minute candles; the message holds their measured length.
+        The bars are of no interval, or of several lengths; the message holds what was measured.
     BadCandle
         A value is missing or is not a number; the message holds the line.
 
@@ -294,7 +310,7 @@ def from_parquet(
     stamp: str = "open",
     adjust: pd.DataFrame | None = None,
 ) -> FrameSource:
-    """A source over one-minute candles in a Parquet file; for the columns see :func:`from_frame`.
+    """A source over candles in a Parquet file; for bars and columns see :func:`from_frame`.
 
     Parameters
     ----------
@@ -310,7 +326,7 @@ def from_parquet(
     UsageError
         The file cannot be read, or a column is missing.
     DataError
-        The candles are not one-minute candles; the message holds their measured length.
+        The bars are of no interval, or of several lengths; the message holds what was measured.
     BadCandle
         A value is missing or is not a number.
 
@@ -376,25 +392,3 @@ def _source(
     source.warnings = (*table.notes, *notes, *told, *source.warnings)
     source.adjustments = made
     return source
-
-
-def _minutes(candles: Candles, where: str, notes: list[str]) -> Candles:
-    """The candles in order of time, once it is clear that they are one-minute candles."""
-    candles = in_order(candles, where, notes)
-    times = candles.timestamp
-    spacing = check_length(
-        times,
-        MINUTE_MS,
-        needed=f"{where}: one-minute candles are needed",
-        advice="bknb makes all longer candles of minutes, and never minutes of longer ones",
-    )
-    steps = np.diff(times)
-    off = steps % MINUTE_MS != 0
-    if spacing is None or not off.any():
-        return candles
-    at = int(np.argmin(np.where(off, steps, steps.max() + 1)))
-    hint = "; times in seconds must be multiplied by 1000" if spacing.step * 1000 == MINUTE_MS else ""
-    raise DataError(
-        f"{where}: two candles are only {int(steps[at])} ms apart (at {utc_text(int(times[at]))})\n"
-        f"bknb needs one-minute candles with times in UTC milliseconds{hint}; measured: {spacing}"
-    )

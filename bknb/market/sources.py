@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..domain.formatting import plain_number
-from ..domain.interval import INTERVAL_MS
+from ..domain.interval import DAY_MS, INTERVAL_MS, interval_ms
 from ..errors import BadCandle, UsageError
 from ..ports import CandleSource
 from .answer_notes import note
@@ -16,6 +16,7 @@ from .answers import read_answer
 from .candles import Candles
 from .outside import UserCalls, candles_from
 from .sessions import Sessions
+from .spacing import base_of
 from .window import Window
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ class WindowSource:
         self.intervals: tuple[str, ...] | None = tuple(INTERVAL_MS)
         self.page_limit: int | None = None
         self.window = window
+        self.base_interval = window.base
         self.format_price = window.source.format_price
         self.format_quantity = window.source.format_quantity
         self.sessions = window.sessions
@@ -174,6 +176,11 @@ class SessionSource:
     """
 
     def __init__(self, source: CandleSource, sessions: Sessions) -> None:
+        if interval_ms(base_of(source)) >= DAY_MS:
+            raise UsageError(
+                f"{source.name!r} has daily bars, and its trading days are looked for in them\n"
+                "give the sessions where the bars are read: from_frame(..., sessions=)"
+            )
         self.source = source
         self.sessions = sessions
         self.name = source.name

@@ -1,0 +1,459 @@
+"""Runs over bars longer than minutes: against a plain loop, what is refused, and what reports and cards say."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from bar_loop import Bar, Row, bar_loop
+
+import bknb
+from bknb.domain.interval import INTERVAL_MS
+from bknb.engine.backtest import BacktestRun
+from bknb.engine.plan import plan_backtest
+from bknb.exchanges import from_frame
+from bknb.market.sessions import Sessions
+
+DAY = 86_400_000
+MONDAY = 1_704_067_200_000  # 2024-01-01
+INTERVALS = {"1d": ("1d", "3d"), "1h": ("1h", "2h", "4h"), "5m": ("5m", "15m")}
+WEEK = Sessions.weekly("UTC", {"mon-fri": "09:00-17:00"})
+FREE = {
+    "percent_fee": 0.0,
+    "percent_slippage": 0.0,
+    "min_take_profit_distance_percent": 0.0,
+    "min_stop_loss_distance_percent": 0.0,
+}
+
+
+def walk(seed: int, base: str, count: int, *, holes: float = 0.0, sessions: Sessions | None = None) -> list[Bar]:
+    """Bars of a random walk on a coarse grid, so that levels are often met exactly; some have no volume."""
+    rng, step = np.random.default_rng(seed), INTERVAL_MS[base]
+    times = MONDAY + np.arange(count, dtype=np.int64) * step
+    if base == "1d":
+        times = times[(times // DAY + 3) % 7 < 5]
+    if sessions is not None:
+        times = times[sessions.open_minutes(times, step) > 0]
+    kept = rng.random(len(times)) >= holes
+    kept[:4] = kept[-6:] = True
+    bars, close = [], 100.0
+    for t in times[kept].tolist():
+        opened = close + float(rng.integers(-1, 2)) * (rng.random() < 0.3)
+        path = opened + np.cumsum(rng.integers(-1, 2, size=6))
+        close = float(max(path[-1], 20.0))
+        inner = [opened, close, *np.maximum(path, 20.0).tolist()]
+        quiet = rng.random() < 0.06 and len(bars) > 12 and t < times[-8]
+        bars.append(Bar(t, opened, max(inner), min(inner), close, 0.0 if quiet else 5.0))
+    return bars
+
+
+def frame_of(bars: list[Bar]) -> pd.DataFrame:
+    """The bars as people have them."""
+    table = pd.DataFrame(bars)
+    return table.assign(date=pd.to_datetime(table["t"], unit="ms", utc=True)).drop(columns="t").set_index("date")
+
+
+def answer(seed: int, when: int, price: float, base: int) -> dict[str, Any] | None:
+    """What the strategy of a world says at a moment: any kind of order, either side, for no whole number of bars."""
+    rng = random.Random(seed * 1_000_003 + when // 60_000)  # noqa: S311 -- the same in every run
+    if rng.random() < 0.3:
+        return None
+    kind, sign = rng.choice(("market", "limit", "stop")), rng.choice((1, -1))
+    level = price if kind == "market" else price + rng.randint(-4, 4)
+    below, above = min(level, price) - rng.randint(1, 6), max(level, price) + rng.randint(1, 6)
+    stop, target = (below, above) if sign > 0 else (above, below)
+    minutes = rng.randint(1, 12 * base // 60_000)
+    return {"kind": kind, "sign": sign, "level": level, "stop": stop, "target": target, "minutes": minutes}
+
+
+def signal_of(given: Mapping[str, Any] | None) -> bknb.Signal | None:
+    """The same as a signal."""
+    if given is None:
+        return None
+    return bknb.Signal(
+        position="long" if given["sign"] > 0 else "short",
+        price_open=None if given["kind"] == "market" else given["level"],
+        entry="stop" if given["kind"] == "stop" else "limit",
+        price_take_profit=given["target"],
+        price_stop_loss=given["stop"],
+        minute_estimated_time=given["minutes"],
+    )
+
+
+def rows_of(result: Any) -> list[Row]:
+    """Trades and cancelled entries of a result as the loop gives them."""
+    found: list[tuple[int, Row]] = []
+    records = result.run_record.records
+    for end in records.ends:
+        if end.action == "closed":
+            signal = end.signal
+            entered = (signal.scheduled_at, signal.pending_at, signal.price_open)
+            found.append((end.closed_at, (*entered, end.closed_at, end.price_close, end.close_reason, end.ambiguous)))
+        else:
+            found.append((end.closed_at, (end.signal.scheduled_at, end.closed_at, end.reason)))
+    assert not records.rejected, records.rejected[0]
+    assert not records.failures, records.failures
+    return [row for _, row in found]
+
+
+def compared(seed: int, base: str, model: str, kind: str) -> int:
+    """Run a world in both, and return how many rows were equal."""
+    step, sessions = INTERVAL_MS[base], WEEK if kind == "sessions" and base != "1d" else None
+    bars = walk(seed, base, 420 if sessions else 150, holes=0.08 if kind == "holes" else 0.0, sessions=sessions)
+    interval = INTERVALS[base][seed % len(INTERVALS[base])]
+    start, end = bars[8].t + step, bars[-20].t
+    start, end = start - start % step, end - end % step
+    expected = bar_loop(
+        bars,
+        step,
+        model=model,
+        ask=lambda when, price: answer(seed, when, price, step),
+        start=start,
+        end=end,
+        interval=INTERVAL_MS[interval],
+        may_ask=lambda when: sessions is None or sessions.may_ask(when, 1),
+    )
+
+    def get_signal(ctx: Any) -> bknb.Signal | None:
+        return signal_of(answer(seed, ctx.when_ms, ctx.price, step))
+
+    source = from_frame(frame_of(bars), sessions=sessions)
+    assert source.base_interval == base
+    result = bknb.backtest(
+        "X", strategy=get_signal, interval=interval, exchange=source, frame=(start, end), execution=model,
+        settings=FREE, allow_gaps=kind == "holes",
+    )  # fmt: skip
+    assert rows_of(result) == expected
+    return len(expected)
+
+
+@pytest.mark.parametrize("kind", ["whole", "holes", "sessions"])
+@pytest.mark.parametrize("model", ["pessimistic", "touch"])
+@pytest.mark.parametrize("base", ["1d", "1h", "5m"])
+def test_every_world_ends_as_in_the_plain_loop(base: str, model: str, kind: str) -> None:
+    assert sum(compared(seed, base, model, kind) for seed in range(2)) > 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["whole", "holes", "sessions"])
+@pytest.mark.parametrize("model", ["pessimistic", "touch"])
+@pytest.mark.parametrize("base", ["1d", "1h", "5m"])
+def test_many_worlds_end_as_in_the_plain_loop(base: str, model: str, kind: str) -> None:
+    assert sum(compared(seed, base, model, kind) for seed in range(100, 112)) > 100
+
+
+# --- what bars are ------------------------------------------------------------------------------------------------
+
+
+def days(count: int = 120, zone: str = "UTC", hour: int = 0, freq: str = "B", **dropped: Any) -> pd.DataFrame:
+    """Daily bars of business days."""
+    index = pd.date_range("2024-01-01", periods=count, freq=freq, tz=zone) + pd.Timedelta(hours=hour)
+    price = 100.0 + np.arange(count) % 7
+    table = pd.DataFrame(
+        {"Open": price, "High": price + 2, "Low": price - 1, "Close": price, "Volume": 1e6}, index=index
+    )
+    return table.drop(index[list(dropped.get("at", ()))])
+
+
+def dates(source: Any) -> list[str]:
+    """The open times of the first bars of a source."""
+    candles = source._of("X")
+    assert not (candles.timestamp % DAY).any()
+    return [str(np.datetime64(int(t), "ms"))[:10] for t in candles.timestamp[:3]]
+
+
+@pytest.mark.parametrize(
+    ("zone", "hour"),
+    [("UTC", 0), ("America/New_York", 0), ("Europe/Berlin", 0), ("Asia/Tokyo", 0), ("Pacific/Auckland", 0),
+     ("America/New_York", 4)],
+)  # fmt: skip
+def test_daily_bars_bear_the_date_of_their_midnight(zone: str, hour: int) -> None:
+    source = from_frame(days(200, zone, hour))
+    assert source.base_interval == "1d"
+    assert dates(source) == ["2024-01-01", "2024-01-02", "2024-01-03"]
+    assert source.spacing("X").equal + source.spacing("X").longer == 199
+
+
+def test_days_stamped_as_a_session_may_be_are_told() -> None:
+    """Taken for the next date they are never known too early, and of one symbol it changes no fill."""
+    source = from_frame(days(200, "America/New_York", 16))
+    assert dates(source) == ["2024-01-02", "2024-01-03", "2024-01-04"]
+    assert "stamped 21:00 UTC are taken for those of the next UTC date" in source.warnings[0]
+    assert from_frame(days(200, "Europe/Berlin")).warnings == ()
+
+
+def test_daily_bars_at_any_hour_are_refused() -> None:
+    given = days(40)
+    given.index = given.index + pd.to_timedelta(np.arange(40) // 20 * 3, unit="h")
+    with pytest.raises(bknb.DataError, match="times of day of daily bars must be alike, got candles spaced 1d"):
+        from_frame(given)
+
+
+def test_weekends_and_holidays_are_no_holes_and_a_long_absence_is_one() -> None:
+    source = from_frame(days(at=(30, 60, 61)))
+    assert source.warnings == (
+        (
+            "frame: 3 working days without a bar are taken for holidays (2024-02-12, 2024-03-25, 2024-03-26); "
+            "with sessions= those that are none would be holes"
+        ),
+    )
+    quiet = bknb.backtest("X", strategy=lambda: None, exchange=source, frame=("2024-01-08", "2024-05-01"))
+    assert quiet.account["days_a_year"] == 252
+    absent = from_frame(days(at=range(50, 56)))
+    with pytest.raises(bknb.GapError, match="6 candles are missing: 2024-03-11"):
+        bknb.backtest("X", strategy=lambda: None, exchange=absent, frame=("2024-01-08", "2024-05-01"))
+
+
+def test_a_day_that_is_missing_where_every_day_trades_is_a_hole() -> None:
+    with pytest.raises(bknb.GapError, match="1 candles are missing: 2024-01-31"):
+        bknb.backtest(
+            "X",
+            strategy=lambda: None,
+            exchange=from_frame(days(freq="D", at=(30,))),
+            frame=("2024-01-08", "2024-03-01"),
+        )
+
+
+def test_declared_sessions_say_which_days_are_missing() -> None:
+    us_closed = (0, 10, 35)  # New Year's Day, Martin Luther King's, Presidents'
+    source = from_frame(days(60, at=us_closed), sessions="us-equities")
+    assert source.warnings == ()
+    assert (
+        len(bknb.backtest("X", strategy=lambda: None, exchange=source, frame=("2024-01-08", "2024-03-01")).candles)
+        == 38
+    )
+    with pytest.raises(bknb.GapError, match="1 candles are missing: 2024-01-30"):
+        bknb.backtest(
+            "X",
+            strategy=lambda: None,
+            exchange=from_frame(days(60, at=(*us_closed, 21)), sessions="us-equities"),
+            frame=("2024-01-08", "2024-03-01"),
+        )
+
+
+def test_hours_that_begin_at_half_past_are_refused() -> None:
+    index = pd.date_range("2024-01-01 00:30", periods=80, freq="h", tz="UTC")
+    given = pd.DataFrame({"open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0, "volume": 1.0}, index=index)
+    with pytest.raises(bknb.DataError, match="one opens 30 minutes after it"):
+        from_frame(given)
+
+
+def test_symbols_with_bars_of_different_lengths_are_refused() -> None:
+    hours = days(80)
+    hours.index = pd.date_range("2024-01-01", periods=80, freq="h", tz="UTC")
+    with pytest.raises(bknb.UsageError, match="frame, A has 1d bars, and frame, B has 1h bars\nmake a source of each"):
+        from_frame(pd.concat([days(80).assign(symbol="A"), hours.assign(symbol="B")]))
+
+
+# --- runs ----------------------------------------------------------------------------------------------------------
+
+
+def hold(price: float) -> bknb.Signal:
+    """Always wants to be in."""
+    return bknb.Signal(position="long", price_take_profit=price * 1.03, price_stop_loss=price * 0.985)
+
+
+SPAN = ("2024-01-10", "2024-05-01")
+
+
+def test_shares_by_the_day_run_in_the_first_cell() -> None:
+    result = bknb.backtest("X", strategy=hold, exchange=from_frame(days(zone="America/New_York")), frame=SPAN)
+    assert len(result.trades) > 5
+    assert (result.interval, result.card.base, result.card.frame_interval) == ("1d", "1d", "1d")
+    assert "ambiguous exits watched on 1d bars, 0% of them ambiguous" in str(result)
+    assert "**Base bars:** exits watched on 1d bars" in result.report()
+    assert f"{len(result.candles)} 1d bars" in result.report()
+    step = np.diff(result.equity.index.as_unit("ms").asi8)
+    assert step.min() == DAY
+    assert bknb.verify(result, strategy=hold, exchange=from_frame(days(zone="America/New_York"))).differences == ()
+
+
+def test_reports_of_minutes_say_nothing_of_bars() -> None:
+    result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+    assert "exits watched" not in str(result)
+    assert result.card.base == "1m"
+
+
+def test_price_is_the_last_close_and_higher_intervals_are_made_of_the_bars() -> None:
+    seen: list[tuple[float, float, list[float], int]] = []
+
+    def get_signal(ctx: Any, price: float) -> None:
+        days_, three = ctx.candles("1d", 4), ctx.candles("3d", 2)
+        seen.append((price, float(days_.close[-1]), days_.volume.tolist(), int(three.timestamp[-1] // DAY % 3)))
+
+    result = bknb.backtest(
+        "X", strategy=get_signal, exchange=from_frame(days(freq="D")), frame=("2024-01-20", "2024-03-01")
+    )
+    assert len(seen) == 41
+    assert not result.errors
+    assert all(price == close for price, close, _, _ in seen)
+
+
+def test_a_deadline_within_a_day_ends_at_the_next_bar_and_frees_its_question() -> None:
+    def get_signal(price: float) -> bknb.Signal:
+        return bknb.Signal(
+            position="long", price_take_profit=price * 1.9, price_stop_loss=price * 0.5, minute_estimated_time=100
+        )
+
+    result = bknb.backtest(
+        "X", strategy=get_signal, exchange=from_frame(days(freq="D")), frame=("2024-01-20", "2024-02-01"),
+        settings={"max_stop_loss_distance_percent": None},
+    )  # fmt: skip
+    trades = result.trades
+    assert set(trades["close_reason"][:-1]) == {"time_expired"}
+    assert (trades["minutes"][:-1] == 1440).all()
+    assert (trades["pending_at"].iloc[1:].to_numpy() == trades["closed_at"].iloc[:-1].to_numpy()).all()
+
+
+def run(**options: Any) -> Any:
+    """A run over daily bars."""
+    given: dict[str, Any] = {"strategy": hold, "exchange": from_frame(days()), "frame": SPAN}
+    return bknb.backtest("X", **{**given, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"interval": "1h"}, "interval 1h: 1h candles cannot be made of the 1d bars of 'frame'\nask for 1d 3d"),
+        ({"execution": "vwap"}, "execution 'vwap' .* needs 1m candles, and exchange 'frame' has 1d bars"),
+        ({"frame": ("2024-01-10 01:00", "2024-01-10 05:00")}, "no bar of 1d ends"),
+    ],
+)
+def test_what_daily_bars_cannot_do_is_refused(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(bknb.UsageError, match=told):
+        run(**options)
+
+
+def test_candles_finer_than_the_bars_are_refused_to_a_strategy() -> None:
+    result = run(strategy=lambda ctx: ctx.candles("1h", 3))
+    assert "1h candles cannot be made of the 1d bars of 'frame'" in result.errors[0].message
+
+
+@pytest.mark.parametrize(
+    ("what", "call"),
+    [
+        ("a live run", lambda source: bknb.Live.background("X", strategy=hold, exchange=source)),
+        ("a sweep", lambda source: bknb.sweep(hold, params={"up": [1, 2]}, symbol="X", exchange=source, frame=SPAN)),
+        ("the look-ahead check", lambda source: bknb.check_lookahead(hold, symbol="X", exchange=source, frame=SPAN)),
+        (
+            "a walk-forward run",
+            lambda source: bknb.walk_forward(
+                hold, {"a": [1]}, symbol="X", exchange=source, frame=SPAN, train="30d", test="30d"
+            ),
+        ),
+        ("a hold-out", lambda source: bknb.open_holdout(hold, symbol="X", exchange=source, frame=SPAN)),
+        (
+            "a comparison of strategies",
+            lambda source: bknb.Walker.background("X", strategies=[hold], exchange=source, frame=SPAN),
+        ),
+        ("an audit", lambda source: bknb.audit("X", exchange=source, frame=SPAN)),
+        ("luck", lambda source: bknb.luck(run(exchange=source))),
+        ("stepping into a run", lambda source: run(exchange=source).at("2024-02-01")),
+    ],
+)
+def test_what_needs_minutes_says_so(what: str, call: Any) -> None:
+    with pytest.raises(
+        bknb.UsageError, match=f"{what} needs 1m candles, and exchange 'frame' has 1d bars\nbknb.backtest"
+    ):
+        call(from_frame(days()))
+
+
+def test_sessions_of_daily_bars_are_given_where_they_are_read() -> None:
+    with pytest.raises(bknb.UsageError, match="give the sessions where the bars are read"):
+        bknb.exchanges.in_sessions(from_frame(days()), "us-equities")
+
+
+@pytest.mark.parametrize("base", ["1d", "1h"])
+def test_jumping_over_bars_gives_what_looking_at_each_gives_with_managed_positions(base: str) -> None:
+    step = INTERVAL_MS[base]
+    bars = walk(5, base, 400, holes=0.05)
+
+    def get_signal(ctx: Any, price: float) -> bknb.Signal | None:
+        return bknb.Signal(
+            position="long",
+            price_take_profit=[(price + 4, 0.5), (price + 9, 0.5)],
+            price_stop_loss=price - 5,
+            trailing=bknb.Trailing(distance=6.0),
+            minute_estimated_time=30 * step // 60_000 + 7,
+        )
+
+    def manage(ctx: Any, position: Any) -> Any:
+        if position.bars == 3:
+            return bknb.Add(share=0.5, price_open=position.price - 1)
+        return bknb.Reduce(share=0.2) if position.bars == 7 else None
+
+    strategy = bknb.add_strategy("managed", interval=base, get_signal=get_signal, manage=manage)
+    source = from_frame(frame_of(bars))
+    plan = plan_backtest("X", strategy, source, (bars[9].t, bars[-20].t), settings=FREE, allow_gaps=True)
+    runs = [BacktestRun(plan, every_minute=each) for each in (False, True)]
+    for each in runs:
+        asyncio.run(each.through())
+    assert runs[0].records.events == runs[1].records.events
+    assert {"Added", "Reduced"} <= {type(event).__name__ for event in runs[0].records.positions}
+    assert not runs[0].records.failures
+
+
+def test_rows_of_a_vectorised_strategy_are_acted_on_as_its_questions_are() -> None:
+    source = from_frame(frame_of(walk(9, "1d", 400)))
+
+    def get_signals(candles: Any) -> pd.DataFrame:
+        close = candles.close
+        rises = np.r_[False, close[1:] > close[:-1]]
+        return pd.DataFrame(
+            {
+                "position": rises.astype(int),
+                "price_take_profit": close + 4,
+                "price_stop_loss": close - 4,
+                "minute_estimated_time": 7_000,
+            }
+        )
+
+    def get_signal(ctx: Any, price: float) -> bknb.Signal | None:
+        close = ctx.candles("1d", 2).close
+        if close[1] <= close[0]:
+            return None
+        return bknb.Signal(
+            position="long", price_take_profit=price + 4, price_stop_loss=price - 4, minute_estimated_time=7_000
+        )
+
+    runs = [run(strategy=each, exchange=source, frame=SPAN, settings=FREE) for each in (get_signals, get_signal)]
+    assert rows_of(runs[0]) == rows_of(runs[1])
+    assert len(runs[0].trades) > 5
+
+
+@pytest.mark.parametrize(("base", "minutes"), [("1d", 20 * 1440), ("1h", 20 * 60), ("5m", 120)])
+def test_an_entry_rests_twenty_bars_and_at_least_as_long_as_the_setting_says(base: str, minutes: int) -> None:
+    bars = [Bar(MONDAY + i * INTERVAL_MS[base], 100.0, 101.0, 99.0, 100.0, 1.0) for i in range(90)]
+
+    def get_signal(price: float) -> bknb.Signal:
+        return bknb.Signal(position="long", price_open=90.0, price_take_profit=120.0, price_stop_loss=80.0)
+
+    result = run(strategy=get_signal, exchange=from_frame(frame_of(bars)), frame=(bars[9].t, bars[-9].t))
+    waited = result.cancelled["closed_at"] - result.cancelled["scheduled_at"]
+    assert result.cancelled["reason"].iloc[0] == "timeout"
+    assert waited.iloc[0] == pd.Timedelta(minutes=minutes)
+
+
+def test_stops_move_at_the_opens_of_bars() -> None:
+    def get_signal(price: float) -> bknb.Signal:
+        return bknb.Signal(position="long", price_stop_loss=price - 4, trailing=bknb.Trailing(distance=3.0))
+
+    result = run(strategy=get_signal, exchange=from_frame(frame_of(walk(3, "1d", 300))), settings=FREE)
+    stops = result.stops
+    assert len(stops) > len(result.trades)
+    assert (stops["at"].dt.normalize() == stops["at"]).all()
+
+
+def test_bars_that_were_released_are_read_again() -> None:
+    source = from_frame(days(at=range(86, 89)))  # the last position is filled behind its frame
+    result = run(exchange=source)
+    again = result.run_record.rebuilder(exchange=result.run_record.plan.exchange)()
+    assert again.measured is not None
+    assert again.base == "1d"
+    assert again.minutes == result.run_record.minutes
+    assert len(again.minutes) > 50
