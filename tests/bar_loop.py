@@ -70,19 +70,23 @@ def bar_loop(  # noqa: C901 -- the whole contract in one loop, to be read beside
     """Trades and cancelled entries in order: moments, prices, reason, doubt."""
     strict, by_open, found = model == "pessimistic", {bar.t: bar for bar in bars}, list[Row]()
     order = position = None  # what is to enter, resting or not; what is open
-    slot, waits = -1, max(await_minutes * 60_000, interval, 20 * base)
+    slot, waits = -1, max(await_minutes * 60_000, interval)
     for when in range(start, bars[-1].t + base, base):
         over = position and (when >= end or when - position["opened"] >= position["minutes"] * 60_000)
         if position and over and not position["leaving"]:
             position["leaving"] = "frame_end" if when >= end else "time_expired"
-        if order and (when >= end or (order["kind"] != "market" and when - order["asked"] >= waits)):
+        if order and (
+            when >= end or (order["kind"] != "market" and when - order["asked"] >= waits and order["bars"] >= 20)
+        ):
             found.append((order["asked"], when, "frame_end" if when >= end else "timeout"))
             order = None
         free, before = not order and (not position or position["leaving"]), by_open.get(when - base)
         if free and before and when < end and when // interval > slot and may_ask(when):
             slot, answer = when // interval, ask(when, before.close)
-            order = {**answer, "asked": when, "first": True} if answer else None
+            order = {**answer, "asked": when, "first": True, "bars": 0} if answer else None
         bar = by_open.get(when)
+        if bar and order:
+            order["bars"] += 1
         if bar is None or (strict and not bar.volume):
             continue
         ended = None

@@ -29,6 +29,7 @@ FREE = {
     "min_take_profit_distance_percent": 0.0,
     "min_stop_loss_distance_percent": 0.0,
 }
+FAR = {"max_stop_loss_distance_percent": None}
 
 
 def walk(seed: int, base: str, count: int, *, holes: float = 0.0, sessions: Sessions | None = None) -> list[Bar]:
@@ -204,8 +205,8 @@ def test_weekends_and_holidays_are_no_holes_and_a_long_absence_is_one() -> None:
     )
     quiet = bknb.backtest("X", strategy=lambda: None, exchange=source, frame=("2024-01-08", "2024-05-01"))
     assert quiet.account["days_a_year"] == 252
-    absent = from_frame(days(at=range(50, 56)))
-    with pytest.raises(bknb.GapError, match="6 candles are missing: 2024-03-11"):
+    absent = from_frame(days(at=range(50, 59)))
+    with pytest.raises(bknb.GapError, match="9 candles are missing: 2024-03-11"):
         bknb.backtest("X", strategy=lambda: None, exchange=absent, frame=("2024-01-08", "2024-05-01"))
 
 
@@ -437,6 +438,48 @@ def test_an_entry_rests_twenty_bars_and_at_least_as_long_as_the_setting_says(bas
     waited = result.cancelled["closed_at"] - result.cancelled["scheduled_at"]
     assert result.cancelled["reason"].iloc[0] == "timeout"
     assert waited.iloc[0] == pd.Timedelta(minutes=minutes)
+
+
+def test_twenty_bars_are_bars_whatever_the_weekends_and_closed_hours() -> None:
+    def get_signal(price: float) -> bknb.Signal:
+        return bknb.Signal(position="long", price_open=50.0, price_take_profit=160.0, price_stop_loss=40.0)
+
+    week = walk(1, "1h", 900, sessions=WEEK)
+    for source, step in ((from_frame(days(200)), DAY), (from_frame(frame_of(week), sessions=WEEK), 3_600_000)):
+        times = source._of("X").timestamp
+        options = {"exchange": source, "frame": (int(times[10]), int(times[80])), "settings": FREE}
+        result = run(strategy=get_signal, **options)
+        first = result.cancelled.iloc[0]
+        opened = [t for t in times.tolist() if first["scheduled_at"].value <= t * 10**6 < first["closed_at"].value]
+        assert (first["reason"], len(opened)) == ("timeout", 20)
+        assert opened[-1] + step == first["closed_at"].value // 10**6
+
+
+def test_time_in_the_market_counts_the_bar_in_which_a_level_was_reached() -> None:
+    def get_signal(price: float) -> bknb.Signal:
+        return bknb.Signal(position="long", price_take_profit=price * 1.008, price_stop_loss=price * 0.95)
+
+    flat = days().assign(Open=100.0, High=102.0, Low=99.0, Close=100.0)
+    every_bar = run(strategy=get_signal, exchange=from_frame(flat), settings=FREE)
+    assert (every_bar.trades["minutes"] == 0).all()
+    trades, bars = len(every_bar.trades), every_bar.candles
+    frame = int(bars.timestamp[-1]) - int(bars.timestamp[0])
+    assert every_bar.account["exposure"] == pytest.approx(100 * trades * DAY / frame, abs=1.5)
+    assert every_bar.account["exposure"] > 65  # weekends are time of the frame
+
+
+def test_time_in_the_market_ends_at_the_open_that_a_position_left_at() -> None:
+    def get_signal(ctx: Any, price: float) -> bknb.Signal | None:
+        if ctx.when_ms // DAY % 10:
+            return None
+        return bknb.Signal(
+            position="long", price_take_profit=price * 1.5, price_stop_loss=price * 0.5, minute_estimated_time=1440
+        )
+
+    result = run(strategy=get_signal, exchange=from_frame(days(freq="D")), settings={**FREE, **FAR})
+    held = (result.trades["closed_at"] - result.trades["pending_at"]).sum() / pd.Timedelta(days=1)
+    assert held == len(result.trades) > 5
+    assert result.account["exposure"] == pytest.approx(100 * held / result.account["frame_days"])
 
 
 def test_stops_move_at_the_opens_of_bars() -> None:

@@ -97,6 +97,6 @@ def _add_order(number: int, add: Add, given: Managed, sign: int, rules: Rules) -
     order = _order("add", number, add.share, given, note=add.note)
     if add.price_open is None:
         return order
-    rests_ms = rules.awaits_ms if add.valid is None else add.valid * MINUTE_MS
+    until = rules.rests_until(given.when) if add.valid is None else given.when + add.valid * MINUTE_MS
     limit = stop_on_grid(float(add.price_open), sign, rules.tick)
-    return msgspec.structs.replace(order, price_open=limit, until=given.when + rests_ms)
+    return msgspec.structs.replace(order, price_open=limit, until=until)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Callable
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -29,6 +30,8 @@ from .signal import (
 )
 from .validation import shown
 
+_RESTING_BARS: Final = 20
+
 
 class Rules(NamedTuple):
     """The parameters of a run that the lifecycle depends on.
@@ -45,6 +48,9 @@ class Rules(NamedTuple):
         The smallest step of prices on this market (quote currency); ``None``: unknown, levels stay as they are.
     interval_ms, base_ms
         The strategy's interval, and the length of the candles that fill orders: those that inputs call minutes.
+    close_of
+        The close (UTC ms) of the n-th candle that opens at or after a moment, or ``None`` where there are fewer; given
+        where candles are longer than a minute: what rests waits for at least twenty of them.
     """
 
     symbol: str
@@ -60,12 +66,15 @@ class Rules(NamedTuple):
     tick: float | None = None
     interval_ms: int = MINUTE_MS
     base_ms: int = MINUTE_MS
+    close_of: Callable[[int, int], int | None] | None = None
 
-    @property
-    def awaits_ms(self) -> int:
-        """How long a resting entry waits; over bars longer than a minute at least twenty of them."""
-        bars = 20 * self.base_ms if self.base_ms > MINUTE_MS else 0
-        return max(self.settings.schedule_await_minutes * MINUTE_MS, self.interval_ms, bars)
+    def rests_until(self, when: int) -> int:
+        """The moment (UTC ms) at which an entry that rests from a moment on is taken back."""
+        until = when + max(self.settings.schedule_await_minutes * MINUTE_MS, self.interval_ms)
+        if self.close_of is None:
+            return until
+        closed = self.close_of(when, _RESTING_BARS)
+        return NEVER if closed is None else max(until, closed)
 
 
 # --- states -----------------------------------------------------------------------------------------------------
@@ -364,7 +373,7 @@ def frame_over(when: int, rules: Rules) -> bool:
 
 def timeout_of(signal: ScheduledSignal, rules: Rules) -> int:
     """The moment (UTC ms) at which an entry order that has not filled is cancelled; never for a market order."""
-    return NEVER if signal.entry == "market" else signal.scheduled_at + rules.awaits_ms
+    return NEVER if signal.entry == "market" else rules.rests_until(signal.scheduled_at)
 
 
 def quiet_minute(signal: OpenSignal | ScheduledSignal, minute: Minute, rules: Rules) -> tuple[Event, ...]:

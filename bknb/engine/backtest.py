@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.execution import execution_model
 from ..domain.formatting import utc_text
@@ -18,14 +18,14 @@ from ..domain.interval import DAY_MS, MINUTE_MS, floor_to, interval_ms
 from ..domain.lateness import Lateness, OrderRole
 from ..domain.lifecycle import Flat, Rules, State
 from ..domain.signal import Cancelled, Closed
-from ..errors import NotEnoughData
+from ..errors import NotEnoughData, UsageError
 from ..events import messages, subjects
 from ..market.clock import SystemClock, stopwatch
 from ..market.fetch_loop import submit
 from ..market.series import Series
 from ..market.window import Window
 from .lookup import get_risk
-from .minute_walk import MinuteWalk, Questions
+from .minute_walk import MinuteWalk, Questions, ready_minutes
 from .plan import Plan, Stopping, candles_text, open_window
 from .records import Records
 from .registry import Strategy
@@ -34,6 +34,12 @@ from .run_candles import run_minutes
 from .strategy_loop import StrategyLoop
 from .time_limit import time_limited
 from .vectorised import LookedUp, first_row, rows_begin, signal_rows, unsteady_rows
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..market.sessions import Sessions
 
 _REPORTS: Final = 200  # progress is emitted this often in a run
 _POLL_SECONDS: Final = 0.02  # a paused run checks this often whether it goes on
@@ -184,7 +190,9 @@ class BacktestRun:
             start=plan.frame.start,
             step_ms=interval_ms(plan.frame.interval),
             slot_ms=interval_ms(plan.strategy.interval if interval is None else interval),
-            sessions=None if window.base_ms >= DAY_MS else window.sessions,  # a day ends where its market is closed
+            sessions=None
+            if window.base_ms >= DAY_MS
+            else window.sessions_of(plan.symbol),  # a day ends where its market is closed
             count=window.price_count,
         )
 
@@ -198,7 +206,7 @@ class BacktestRun:
         plan, strategy = self.plan, self.plan.strategy
         if strategy.get_signals is None:
             return None
-        begin = rows_begin(strategy, plan.frame.start, window.sessions)
+        begin = rows_begin(strategy, plan.frame.start, window.sessions_of(plan.symbol))
         loading = window.load_closed(plan.symbol, strategy.interval, plan.frame.start, strategy.lookback, since=begin)
         series = await asyncio.wrap_future(submit(loading))
         candles = series.candles.copy()
@@ -231,8 +239,9 @@ class BacktestRun:
 
     def _make_loop(self, window: Window, strategy: Strategy) -> StrategyLoop:
         book = None if strategy.risk is None else RiskBook(get_risk(strategy.risk))
+        minutes = window.minutes(self.plan.symbol)
         return StrategyLoop(
-            rules=self.rules,
+            rules=self.rules if minutes.step == MINUTE_MS else self.rules._replace(close_of=minutes.close_of),
             strategy=strategy,
             window=window,
             book=book,
@@ -259,11 +268,13 @@ class BacktestRun:
             )
         last = int(candles.timestamp[-1])
         begin = int(candles.timestamp[0])
-        sessions = self.window.sessions if self.window is not None else None
+        sessions = self.window.sessions_of(plan.symbol) if self.window is not None else None
         if sessions is not None:
             open_spans = sessions.open_ranges(first, end)
             first, end = (open_spans[0][0], open_spans[-1][1]) if open_spans else (begin, last)
         step = interval_ms(plan.base)
+        if sessions is not None and MINUTE_MS < step < DAY_MS:
+            self._check_asked(candles.timestamp, sessions, step)
         bars = "minutes" if step == MINUTE_MS else f"bars of {plan.base}"
         if begin > first:
             late = (begin - first) // step
@@ -271,6 +282,14 @@ class BacktestRun:
         if last < end - step:
             early = (end - last) // step
             self.records.warnings.append(f"the data of {where} ends {early} {bars} before the end of the frame")
+
+    def _check_asked(self, times: NDArray[np.int64], sessions: Sessions, step: int) -> None:
+        """Raise ``UsageError`` where no base bar ends while the market is open: nobody could be asked."""
+        if not ready_minutes(times, sessions, 1, step).any():
+            raise UsageError(
+                f"no {self.plan.base} bar of {self.plan.symbol} ends while its market is open: {sessions}\n"
+                "take shorter bars, or daily ones, at whose end the next day is decided"
+            )
 
     def _tell_data_end(self, series: Series) -> None:
         """Add a warning where the end of the data ended something."""

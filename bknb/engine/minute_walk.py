@@ -306,7 +306,7 @@ class MinuteWalk:
             return self.index_at(due)
         assert rules.frame_last is not None  # a backtest always has a frame  # noqa: S101
         if isinstance(state, Waiting):
-            deadline = state.signal.scheduled_at + rules.awaits_ms
+            deadline = rules.rests_until(state.signal.scheduled_at)
         else:
             assert isinstance(state, Holding)  # nothing else waits for minutes  # noqa: S101
             deadline = deadline_of(state)

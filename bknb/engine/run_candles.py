@@ -39,8 +39,9 @@ async def run_minutes(window: Window, plan: Plan) -> Series:
     if not len(times) or int(times[-1]) < frame.start or _first_fill(series, plan, window) is not None:
         return series
     reopens, end = frame.last, series.until
-    if window.sessions is not None:
-        reopens = window.sessions.next_open(frame.last, frame.last + _LONGEST_CLOSE_MS)
+    sessions = window.sessions_of(symbol)
+    if sessions is not None:
+        reopens = sessions.next_open(frame.last, frame.last + _LONGEST_CLOSE_MS)
     for further in () if symbol in window.ended else _FURTHER_MS:
         until = reopens + max(further, _FEWEST * window.base_ms)
         series = await asyncio.wrap_future(submit(window.load_after(symbol, until)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ..market.sessions import Sessions
+
 _ADVICE: Final = "bknb makes longer candles of shorter ones, and never shorter ones of longer ones"
 
 
@@ -29,7 +32,9 @@ class Bars(NamedTuple):
     interval: str
 
 
-def bars_of(series: Mapping[str | None, Candles], name: str, notes: list[str]) -> Bars:
+def bars_of(
+    series: Mapping[str | None, Candles], name: str, notes: list[str], sessions: Sessions | None = None
+) -> Bars:
     """The series in order of time, once it is clear how long their bars are; daily ones bear their UTC day.
 
     Parameters
@@ -40,13 +45,15 @@ def bars_of(series: Mapping[str | None, Candles], name: str, notes: list[str]) -
         The name of the table, for messages.
     notes
         What was sorted, and decided about days, is added to it.
+    sessions
+        The declared trading hours: they say to which day a daily bar belongs.
 
     Raises
     ------
     DataError
         Bars are of no interval bknb knows, of several lengths, or not on its grid; the message holds what was measured.
     UsageError
-        The symbols have bars of different lengths.
+        The symbols have bars of different lengths, or days that begin at different times.
     """
     where = {symbol: name if symbol is None else f"{name}, {symbol}" for symbol in series}
     ordered = {symbol: in_order(part, where[symbol], notes) for symbol, part in series.items()}
@@ -67,32 +74,64 @@ def bars_of(series: Mapping[str | None, Candles], name: str, notes: list[str]) -
                 f"{where[first]} has {interval} bars, and {where[symbol]} has {found.interval} bars\n"
                 "make a source of each"
             )
-    made = {
-        symbol: _longer(part, longer.get(symbol, longer[first]), where[symbol], notes)
-        for symbol, part in ordered.items()
-    }
-    return Bars(made, interval)
+    for symbol in ordered:
+        _check_length(longer.get(symbol, longer[first]), where[symbol])
+    if interval == "1d":
+        ordered = _of_days(ordered, where, longer[first], sessions, notes)
+    for symbol, part in ordered.items():
+        found = longer.get(symbol, longer[first])
+        _check_grid(part.timestamp, found.step, found, where[symbol])
+    return Bars(ordered, interval)
 
 
-def _longer(candles: Candles, spacing: Spacing, where: str, notes: list[str]) -> Candles:
-    """Bars longer than a minute, on the grid of their interval."""
-    step, times = spacing.step, candles.timestamp
+def _check_length(spacing: Spacing, where: str) -> None:
     measure = f"got candles spaced {spacing.interval}\nmeasured: {spacing}"
     if spacing.interval not in INTERVAL_MS:
         raise DataError(f"{where}: bars of {' '.join(INTERVAL_MS)} are needed, {measure}\n{_ADVICE}")
     if spacing.closer:
         raise DataError(f"{where}: bars of one length are needed, {measure}\nleave out the rows that belong to no bar")
-    if step == DAY_MS and (times % DAY_MS).any():
-        days = day_labels(times)
-        if days is None:
+
+
+def _of_days(
+    series: dict[str | None, Candles],
+    where: Mapping[str | None, str],
+    spacing: Spacing,
+    sessions: Sessions | None,
+    notes: list[str],
+) -> dict[str | None, Candles]:
+    """Daily bars with the UTC midnight of their day: they may be seen beside each other, so all by one rule."""
+    times = {symbol: part.timestamp for symbol, part in series.items()}
+    if not any((each % DAY_MS).any() for each in times.values()):
+        return series
+    days = {symbol: day_labels(each, sessions) for symbol, each in times.items()}
+    for symbol, found in days.items():
+        if found is None or (np.diff(found) <= 0).any():
             raise DataError(
-                f"{where}: the times of day of daily bars must be alike, {measure}\n"
+                f"{where[symbol]}: the times of day of daily bars must be alike, got candles spaced "
+                f"{spacing.interval}\nmeasured: {spacing}\n"
                 "give the day each belongs to, or the zone of its midnight: tz="
             )
-        notes.extend(moved_note(times, where))
-        candles, times = _relabelled(candles, days), days
-    _check_grid(times, step, spacing, where)
-    return candles
+    if sessions is None:
+        every = day_labels(np.concatenate(list(times.values())))
+        if every is None:
+            raise _differing(times, where)
+        days = dict(zip(times, np.split(every, np.cumsum([len(each) for each in times.values()])[:-1]), strict=True))
+    for symbol, each in times.items():
+        notes.extend(moved_note(each, where[symbol], sessions))
+    labels = {symbol: found for symbol, found in days.items() if found is not None}
+    return {symbol: _relabelled(part, labels[symbol]) for symbol, part in series.items()}
+
+
+def _differing(times: Mapping[str | None, NDArray[np.int64]], where: Mapping[str | None, str]) -> UsageError:
+    """The days of two symbols begin at different times: one would be known before it is over beside the other."""
+    pairs = combinations([symbol for symbol, each in times.items() if len(each)], 2)
+    one, other = next(pair for pair in pairs if day_labels(np.concatenate([times[each] for each in pair])) is None)
+    stamps = [utc_text(int(times[symbol][0]))[11:16] for symbol in (one, other)]
+    return UsageError(
+        f"{where[one]} has days that begin at {stamps[0]} UTC, and {where[other]} days that begin at {stamps[1]} UTC\n"
+        "one would be known before it is over\n"
+        "give the dates of trading days alone, make a source of each, or say when their market is open: sessions="
+    )
 
 
 def _relabelled(candles: Candles, times: NDArray[np.int64]) -> Candles:

@@ -46,6 +46,8 @@ class FrameSource:
         How long its bars are, as an interval, measured: runs on them fill orders at their opens and in their ranges.
     sessions : Sessions or None
         When the market is open; of daily bars the days on which it trades, declared or as the bars show them.
+    symbol_sessions : mapping of str to (Sessions or None)
+        The same for each symbol, whose holidays may be its own.
     warnings : tuple of str
         What was repaired on loading; a feed reports it.
     reopen : callable or None
@@ -78,18 +80,22 @@ class FrameSource:
         self.sessions = as_sessions(sessions)
         self.reopen: Callable[[], FrameSource] | None = None
         self.adjustments: dict[str | None, Adjustments] = {}
+        self.symbol_sessions: Mapping[str, Sessions | None] = {}
         notes: list[str] = []
         if not isinstance(candles, Candles | Mapping):
             raise UsageError(f"a FrameSource needs bknb.Candles or a mapping from symbol to them, got {candles!r:.80}")
         given = [(None, candles)] if isinstance(candles, Candles) else candles.items()
-        bars = bars_of(dict[str | None, Candles](given), name, notes)
+        bars = bars_of(dict[str | None, Candles](given), name, notes, self.sessions)
         self._every: Candles | None = bars.candles.get(None)
         self._by_symbol = {symbol: part for symbol, part in bars.candles.items() if symbol is not None}
         self.base_interval = bars.interval
         self.intervals = (bars.interval,)
-        if interval_ms(bars.interval) >= DAY_MS:
-            times = [part.timestamp for part in bars.candles.values()]
-            self.sessions, told = trading_days(times, self.sessions, name)
+        if interval_ms(bars.interval) == DAY_MS:
+            times = {symbol: part.timestamp for symbol, part in bars.candles.items()}
+            days, told = trading_days(times, self.sessions, name)
+            kinds = set(days.values())
+            self.sessions = kinds.pop() if len(kinds) == 1 else self.sessions
+            self.symbol_sessions = {symbol: each for symbol, each in days.items() if symbol is not None}
             notes.extend(told)
         self.warnings = tuple(notes)
 

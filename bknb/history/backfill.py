@@ -122,7 +122,7 @@ class Backfill:
     ) -> None:
         self._source = source
         self._ask = partial(asked_candles, source, symbol, settings=settings)
-        self._sessions: Sessions | None = sessions_of(source)
+        self._sessions: Sessions | None = sessions_of(source, symbol)
         self._store = store
         self._series = series
         self._now = now

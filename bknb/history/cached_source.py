@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..errors import DataError, UnknownName, UsageError
 from ..market.answer_notes import Notes, note, noting
 from ..market.candles import COLUMNS, Candles
 from ..market.sessions import Sessions, sessions_of
+from ..market.spacing import base_of
 from ..ports import CandleSource
 from .backfill import Backfill, BackfillResult
 from .partition import SeriesName
@@ -77,6 +78,8 @@ class StoredSource:
         self.intervals: tuple[str, ...] | None = source.intervals if source.intervals is not None else ("1m",)
         self.pages = 0
         self.sessions: Sessions | None = sessions_of(source)
+        self.symbol_sessions: Mapping[str, Sessions | None] = getattr(source, "symbol_sessions", {})
+        self.base_interval = base_of(source)
         self._now = now
         self._settle_ms = settle_minutes * MINUTE_MS
         self._settings = settings or Settings()

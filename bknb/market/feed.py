@@ -27,7 +27,7 @@ from .spacing import base_of, check_made_of, measured
 from .stretched import FEWEST, doubts_of_length
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -95,6 +95,7 @@ class Feed:
         self.settings = settings
         self.allow_gaps = allow_gaps
         self.sessions: Sessions | None = sessions_of(source)
+        self._symbol_sessions: Mapping[str, Sessions | None] = getattr(source, "symbol_sessions", {})
         self.base = base_of(source)
         self._whole_until = whole_until
         self.timeout_seconds = timeout_seconds
@@ -167,11 +168,16 @@ class Feed:
                 self._warn(f"{self.source.name!r} answers {interval} with 1m candles; bknb resamples them from now on")
         return await self._resampled(asked, now=now, continued=continued, before=before)
 
-    def reach_back(self, when: int, step: int, count: int) -> int:
+    def sessions_of(self, symbol: str) -> Sessions | None:
+        """When the market of a symbol is open."""
+        return self._symbol_sessions.get(symbol, self.sessions)
+
+    def reach_back(self, symbol: str, when: int, step: int, count: int) -> int:
         """Where the ``count`` newest candles that have closed at ``when`` begin, UTC ms, when none is missing."""
-        if self.sessions is None:
+        sessions = self.sessions_of(symbol)
+        if sessions is None:
             return floor_to(when, step) - count * step
-        return self.sessions.reach_back(when, step, count)
+        return sessions.reach_back(when, step, count)
 
     def check_gaps(self, candles: Candles, asked: CandleRequest, *, continued: bool = False) -> None:
         """Raise ``GapError`` for candles that are missing between these, where gaps were not allowed.
@@ -185,13 +191,13 @@ class Feed:
             if continued and key in self._newest:
                 times = np.union1d(self._newest[key], times)
             self._newest[key] = times[-_NEWEST:].copy()
-            check_spacing(times, asked, sessions=self.sessions, growing=continued)
+            check_spacing(times, asked, sessions=self.sessions_of(asked.symbol), growing=continued)
             return
         if self._whole_until is not None:
             end = int(np.searchsorted(candles.timestamp, self._whole_until))
             hole_is_after = 0 < end < len(candles) and int(candles.timestamp[end - 1]) + asked.step >= self._whole_until
             candles = candles[: end + (not hole_is_after)]
-        check_gaps(candles, asked, sessions=self.sessions)
+        check_gaps(candles, asked, sessions=self.sessions_of(asked.symbol))
 
     def request(self, symbol: str, interval: str, since: int, until: int) -> CandleRequest:
         """A request to the source, for messages."""
@@ -215,7 +221,7 @@ class Feed:
             allow_gaps=self.allow_gaps,
             since=asked.since,
             until=asked.until,
-            sessions=self.sessions,
+            sessions=self.sessions_of(asked.symbol),
             base_ms=interval_ms(self.base),
         )
 
@@ -228,8 +234,9 @@ class Feed:
             asked = replace(asked, since=asked.since - asked.step)
         parts, repairs = await self._pages(asked, now=now, continued=continued, before=before)
         candles = parts[0] if len(parts) == 1 else Candles.concat(parts)
-        if self.sessions is not None:
-            candles, left_out = in_sessions(candles, asked, self.sessions)
+        sessions = self.sessions_of(asked.symbol)
+        if sessions is not None:
+            candles, left_out = in_sessions(candles, asked, sessions)
             repairs.extend([] if left_out is None else [left_out])
         self._report(asked, repairs)
         self.check_gaps(candles, asked, continued=continued)
@@ -249,7 +256,7 @@ class Feed:
     ) -> tuple[list[Candles], list[Repair]]:
         parts: list[Candles] = []
         repairs: list[Repair] = []
-        paging = Paging.of(self.source, asked, size=self._page_size(asked), sessions=self.sessions)
+        paging = Paging.of(self.source, asked, size=self._page_size(asked), sessions=self.sessions_of(asked.symbol))
         behind = False
         while (page := paging.next()) is not None:
             rest = replace(asked, since=page.since)

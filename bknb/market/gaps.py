@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..domain.formatting import utc_text
+from ..domain.interval import DAY_MS
 from ..errors import GapError
 from .spacing import check_length
 
@@ -54,8 +55,10 @@ def check_gaps(candles: Candles, asked: CandleRequest, *, sessions: Sessions | N
     if not missing:
         return
     _check_length(candles.timestamp, asked, even=True)
+    closed = asked.step == DAY_MS and sessions is not None
+    days = "days on which the market was closed are told where the bars are read: sessions=\n" if closed else ""
     raise GapError(
-        f"{asked}: {missing_text(missing, asked.step)}\n"
+        f"{asked}: {missing_text(missing, asked.step)}\n{days}"
         "complete the data, choose another range, or allow gaps: allow_gaps=True, in a magic --allow-gaps",
         ranges=missing,
     )

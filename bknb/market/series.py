@@ -50,6 +50,11 @@ class Series:
             return (floor_to(when, self.step) - self.start) // self.step
         return int(np.searchsorted(self.candles.timestamp, when - self.step, side="right"))
 
+    def close_of(self, when: int, count: int) -> int | None:
+        """The close (UTC ms) of the ``count``-th candle that opens at or after ``when``; ``None`` for fewer."""
+        at = int(np.searchsorted(self.candles.timestamp, when)) + count - 1
+        return int(self.candles.timestamp[at]) + self.step if at < len(self.candles) else None
+
     def available(self, when: int) -> int:
         """How many candles that have closed at ``when`` are here."""
         return min(self.closed(when), len(self.candles))

@@ -70,6 +70,7 @@ class Window:
         self.settings = feed.settings
         self.source = feed.source
         self.sessions = feed.sessions
+        self.sessions_of = feed.sessions_of  # of a symbol that may have its own
         self.base, self.base_ms = feed.base, interval_ms(feed.base)  # the candles that all others are made of
         count = feed.settings.avg_price_candles_count
         self.price_count = count if self.base_ms == MINUTE_MS else 1  # how many candles a price is made of
@@ -205,7 +206,8 @@ class Window:
         if not len(known):
             return await self._fetch(symbol, interval, series.since)
         last, end = int(known.timestamp[-1]), floor_to(self.horizon, series.step)
-        if self.sessions is not None and self.sessions.next_open(last + series.step, end) >= end:
+        sessions = self.sessions_of(symbol)
+        if sessions is not None and sessions.next_open(last + series.step, end) >= end:
             return series  # the market has been closed since
         close = float(known.close[-1])
         fresh = (await self._fetch(symbol, interval, last, after=last, before=close)).candles
@@ -240,7 +242,7 @@ class Window:
                 allow_gaps=self._feed.allow_gaps,
                 since=since,
                 until=until,
-                sessions=self._feed.sessions,
+                sessions=self.sessions_of(symbol),
                 base_ms=self.base_ms,
             )
         self._listener.came(symbol, interval, since, candles)
@@ -251,7 +253,8 @@ class Window:
     def _note_missing(self, symbol: str, interval: str, candles: Candles, *, after: int | None = None) -> None:
         """Wait for what is missing behind ``after`` (UTC ms) from now on; what is in the past, since its end."""
         if self._patience_ms:
-            awaited = self._awaited.setdefault((symbol, interval), Awaited(self._patience_ms, sessions=self.sessions))
+            fresh = Awaited(self._patience_ms, sessions=self.sessions_of(symbol))
+            awaited = self._awaited.setdefault((symbol, interval), fresh)
             awaited.note(candles.timestamp, step=interval_ms(interval), now=self.horizon, after=after)
 
     def series(self) -> dict[tuple[str, str], Series]:
@@ -313,12 +316,12 @@ class Window:
         if not (isinstance(given, str) and given):
             raise UsageError(f"symbol must be a non-empty text such as 'BTCUSDT', got {symbol!r}")
         limit = limit.__index__()
-        oldest = self._feed.reach_back(when, step, limit)
+        oldest = self._feed.reach_back(symbol, when, step, limit)
         series = self._series.get((symbol, interval))
         if series is None or (
             series.available(when) < limit and (series.since > oldest or self._may_have_holes(series))
         ):
-            since = self._feed.reach_back(oldest, step, _HEADROOM)
+            since = self._feed.reach_back(symbol, oldest, step, _HEADROOM)
             series = fetch_now(self.load_closed(symbol, interval, when, limit, since=since))
         elif self._growing and series.until < min(floor_to(when, step), floor_to(self.horizon, step)):
             series = fetch_now(self.load(symbol, interval, series.since))
@@ -362,7 +365,8 @@ class Window:
         newest, end = floor_to(when, series.step), end_of(series.candles, series.step, series.since)
         if end >= newest or (not self._growing and series.closed(when) <= len(series.candles)):
             return False
-        if self.sessions is not None and self.sessions.next_open(end, newest) >= newest:
+        sessions = self.sessions_of(symbol)
+        if sessions is not None and sessions.next_open(end, newest) >= newest:
             return False
         minutes = self._series.get((symbol, self.base))
         if self._feed.allow_gaps and minutes is not None:
@@ -411,5 +415,5 @@ class Window:
     async def load_run(self, symbol: str, start: int) -> Series:
         """Load the base bars of a run that starts at ``start``, with what its first average price needs."""
         count = self.price_count
-        since = self._feed.reach_back(start, self.base_ms, count)
+        since = self._feed.reach_back(symbol, start, self.base_ms, count)
         return await asyncio.wrap_future(submit(self.load_closed(symbol, self.base, start, count, since=since)))

@@ -147,6 +147,7 @@ def account_figures(
     cut_off: int = 0,
     buy_and_hold: float | None = None,
     sessions: bool = False,
+    over_ms: Times | None = None,
 ) -> Account:
     """The figures of an account.
 
@@ -162,13 +163,16 @@ def account_figures(
         Net result of holding from the first bar to the last, percent; None where there are no candles.
     sessions : bool
         Whether the market has sessions: 252 days a year, and days without a bar are no days.
+    over_ms : ndarray of int64, optional
+        When each position was over, UTC milliseconds, where that is another moment than the open of its last bar.
     """
     start, end = int(marked.time_ms[0]), int(marked.time_ms[-1])
     days = (end - start) / DAY_MS
     final = float(marked.equity[-1])
     with np.errstate(divide="ignore", invalid="ignore"):
         sides = float(np.sum(marked.put_in * (1 + np.nan_to_num(positions.exit_ratio))))
-    held = float(np.sum(np.minimum(positions.closed_ms, end) - np.minimum(positions.opened_ms, end)))
+    over = positions.closed_ms if over_ms is None else over_ms
+    held = float(np.sum(np.minimum(over, end) - np.minimum(positions.opened_ms, end)))
     figures: dict[str, float | int | None] = dict.fromkeys(ACCOUNT_DEFINITIONS)
     reasons: dict[str, str] = {}
     figures |= {

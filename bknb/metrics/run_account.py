@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from ..domain.interval import MINUTE_MS
 from ..domain.pnl import net_percentage
 from .account import Account, account_figures
@@ -84,6 +86,7 @@ def account_of(
     close: Floats,
     terms: Terms,
     *,
+    closed: Sequence[Closed],
     cut_off: int,
 ) -> Account:
     """The figures of the account of a run, as they stand at its last moment.
@@ -96,6 +99,8 @@ def account_of(
     bar_ms, open_, close : ndarray, shape (n,)
         Open times (UTC ms, ascending), opening and closing prices of the bars.
     terms : Terms
+    closed : sequence of Closed
+        The ends of those of the positions that have ended.
     cut_off : int
         How many positions had no end of their own, or have none yet.
     """
@@ -105,4 +110,24 @@ def account_of(
     if first < behind:
         prices = float(open_[first]), float(close[behind - 1])
         held = net_percentage("long", *prices, terms.slippage, terms.fee)
-    return account_figures(marked, positions, cut_off=cut_off, buy_and_hold=held, sessions=terms.sessions)
+    return account_figures(
+        marked,
+        positions,
+        cut_off=cut_off,
+        buy_and_hold=held,
+        sessions=terms.sessions,
+        over_ms=None if terms.bar_ms == MINUTE_MS else _over(positions, closed, bar_ms, open_, terms.bar_ms),
+    )
+
+
+def _over(positions: Positions, closed: Sequence[Closed], bar_ms: Times, open_: Floats, step: int) -> Times:
+    """When positions were over, UTC ms: one that did not leave at the open of its last bar, at its close."""
+    over = positions.closed_ms.copy()
+    at = bar_ms.searchsorted(over[: len(closed)])
+    known = at < len(bar_ms)
+    opens = np.full(len(closed), np.nan)
+    opens[known] = open_[at[known]]
+    prices = np.array([event.price_close for event in closed])
+    ends_with_data = np.array([event.close_reason == "data_end" for event in closed], dtype=np.bool_)
+    over[: len(closed)] += np.where((prices != opens) | ends_with_data, step, 0)
+    return over

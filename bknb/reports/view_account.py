@@ -92,7 +92,9 @@ def account_of_view(view: RunView) -> Account:
     positions = _positions(view, terms)
     without_end = len(cut_off(view.trades.events)) + len(positions) - len(view.trades)
     marked = mark_run(positions, times, closes, terms)
-    return account_of(marked, positions, times, opens, closes, terms, cut_off=without_end)
+    return account_of(
+        marked, positions, times, opens, closes, terms, closed=view.trades.events[: len(positions)], cut_off=without_end
+    )
 
 
 def total_return(view: RunView) -> float | None:

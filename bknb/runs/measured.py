@@ -91,7 +91,7 @@ def terms_of(run: RunRecord | BacktestRun | LiveRun) -> Terms:
         end=run.last if reached is None else min(run.last, reached),
         slippage=settings.percent_slippage,
         fee=settings.percent_fee,
-        sessions=sessions_of(run.plan.exchange.source) is not None,
+        sessions=sessions_of(run.plan.exchange.source, run.plan.symbol) is not None,
         bar_ms=interval_ms(base_of(run.plan.exchange.source)),
     )
 
@@ -112,6 +112,7 @@ def measure(record: RunRecord) -> Measured:
         positions,
         *(candles.timestamp, candles.open, candles.close),
         terms,
+        closed=record.records.closed,
         cut_off=len(cut_off(record.records.closed)) + still_open,
     )
     begins = daily_marks(marked, sessions=True)[0] if terms.sessions else None

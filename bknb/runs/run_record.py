@@ -32,6 +32,7 @@ from ..provenance.candle_fingerprint import CandleRange, digest, fingerprint
 if TYPE_CHECKING:
     from ..live.plan import LivePlan
     from ..live.run import LiveRun
+    from ..market.sessions import Sessions
     from ..research.tries_ledger import Tries
     from .measured import Measured
 
@@ -146,6 +147,7 @@ class _WeakSource:
         self.intervals = source.intervals
         self.page_limit = source.page_limit
         self.sessions = sessions_of(source)
+        self.symbol_sessions: Mapping[str, Sessions | None] = getattr(source, "symbol_sessions", {})
         self.base_interval = base_of(source)
         self._reopen: Callable[[], CandleSource] | None = getattr(source, "reopen", None)
         self._source = weakref.ref(source)

@@ -126,7 +126,7 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
         positions, times = positions_of(closed), minutes.timestamp
         marked = mark_run(positions, times, minutes.close, terms)
         cut = sum(result.account["cut_off"] for result in results)
-        return account_of(marked, positions, times, minutes.open, minutes.close, terms, cut_off=cut)
+        return account_of(marked, positions, times, minutes.open, minutes.close, terms, closed=closed, cut_off=cut)
 
     def _fold(self, plan: Plan, step: Stretch) -> Fold | None:
         train = replace(plan, frame=_frame(plan, step.train_start, step.train_end))
