@@ -26,7 +26,7 @@ class CandleSource(Protocol):
     name : str
         A short name for reports and messages.
     intervals : tuple of str or None
-        Intervals the source answers itself; bknb resamples all others from ``1m``. ``None``: any interval.
+        Intervals the source answers itself; bknb resamples all others from the shortest. ``None``: any interval.
     page_limit : int or None
         Most candles it hands out at once; ``None``: no limit.
     """

@@ -17,7 +17,9 @@ from bknb.domain.interval import INTERVAL_MS
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.exchanges import from_frame
+from bknb.exchanges.bundle import BundleSource
 from bknb.market.sessions import Sessions
+from bknb.reports import ohlc_bars
 
 DAY = 86_400_000
 MONDAY = 1_704_067_200_000  # 2024-01-01
@@ -266,7 +268,7 @@ def test_shares_by_the_day_run_in_the_first_cell() -> None:
     result = bknb.backtest("X", strategy=hold, exchange=from_frame(days(zone="America/New_York")), frame=SPAN)
     assert len(result.trades) > 5
     assert (result.interval, result.card.base, result.card.frame_interval) == ("1d", "1d", "1d")
-    assert "ambiguous exits watched on 1d bars, 0% of them ambiguous" in str(result)
+    assert "ambiguous exits watched on 1d bars, none of them ambiguous" in str(result)
     assert "**Base bars:** exits watched on 1d bars" in result.report()
     assert f"{len(result.candles)} 1d bars" in result.report()
     step = np.diff(result.equity.index.as_unit("ms").asi8)
@@ -335,6 +337,21 @@ def test_candles_finer_than_the_bars_are_refused_to_a_strategy() -> None:
     assert "1h candles cannot be made of the 1d bars of 'frame'" in result.errors[0].message
 
 
+def optimized(source: Any) -> None:
+    """Have strategies proposed over a source."""
+    test = ("2024-05-02", "2024-05-20")
+    bknb.add_optimizer(
+        "o",
+        sources=["1h"],
+        range_train=[SPAN],
+        range_test=test,
+        exchange=source,
+        model=bknb.llm.recorded([]),
+        ledger=None,
+    )
+    bknb.Optimizer.background("X", "o")
+
+
 @pytest.mark.parametrize(
     ("what", "call"),
     [
@@ -355,6 +372,7 @@ def test_candles_finer_than_the_bars_are_refused_to_a_strategy() -> None:
         ("an audit", lambda source: bknb.audit("X", exchange=source, frame=SPAN)),
         ("luck", lambda source: bknb.luck(run(exchange=source))),
         ("stepping into a run", lambda source: run(exchange=source).at("2024-02-01")),
+        ("an optimizer", optimized),
     ],
 )
 def test_what_needs_minutes_says_so(what: str, call: Any) -> None:
@@ -480,6 +498,59 @@ def test_time_in_the_market_ends_at_the_open_that_a_position_left_at() -> None:
     held = (result.trades["closed_at"] - result.trades["pending_at"]).sum() / pd.Timedelta(days=1)
     assert held == len(result.trades) > 5
     assert result.account["exposure"] == pytest.approx(100 * held / result.account["frame_days"])
+
+
+def test_a_frame_that_begins_within_a_bar_begins_with_its_end_and_says_so() -> None:
+    result = run(strategy=lambda: None, frame=("2024-01-10 10:00", "2024-05-01"))
+    told = "the frame begins at 2024-01-11 00:00 UTC, where the first 1d bar in it ends"
+    assert (result.warnings, result.run_record.start) == ([told], 1_704_931_200_000)
+    assert run(strategy=lambda: None).warnings == []
+
+
+def test_a_chart_shows_each_bar_whichever_day_it_begins_with() -> None:
+    candles = run(strategy=lambda: None, frame=("2024-01-12", "2024-05-01")).candles
+    found = ohlc_bars.bars(candles, points=1000)
+    assert (len(found), found.step_ms) == (len(candles), DAY)
+
+
+def test_a_function_that_lists_longer_intervals_alone_has_them_as_its_base() -> None:
+    series = from_frame(days(freq="D"))._of("X")
+    asked: list[str] = []
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> Any:
+        asked.append(interval)
+        at = int(np.searchsorted(series.timestamp, since))
+        return series[at : at + limit]
+
+    bknb.add_exchange("own days", get_candles=get_candles, intervals=["3d", "1d"])
+    result = run(exchange="own days", settings=FREE)
+    assert (set(asked), result.card.base, result.run_record.base) == ({"1d"}, "1d", "1d")
+    assert rows_of(result) == rows_of(run(exchange=from_frame(days(freq="D")), settings=FREE))
+
+
+def test_bars_that_are_stored_or_shared_keep_their_base(tmp_path: Any) -> None:
+    source = from_frame(days())
+    expected = rows_of(run(exchange=source))
+    stored = bknb.exchanges.stored(source, folder=tmp_path)
+    assert rows_of(run(exchange=stored)) == expected
+    assert rows_of(run(exchange=bknb.exchanges.from_store(tmp_path), allow_gaps=True)) == expected
+    shared = BundleSource("frame", {("X", "1d"): source._of("X")})
+    assert rows_of(run(exchange=shared, allow_gaps=True)) == expected
+
+
+def test_a_model_is_shown_candles_of_the_bars_there_are() -> None:
+    wait = (
+        '{"position": "wait", "note": "", "price_open": 0, "price_take_profit": 0, "price_stop_loss": 0, '
+        '"minute_estimated_time": 0}'
+    )
+    model, asked = bknb.llm.recorded([wait] * 3), []
+
+    async def get_signal(ctx: Any) -> Any:
+        asked.append(ctx.when)
+        return await bknb.ask_model("Wait.", model=model, cache=None)
+
+    result = run(strategy=get_signal, exchange=from_frame(days(200, freq="D")), frame=("2024-05-01", "2024-05-03"))
+    assert (len(asked), result.errors) == (2, [])
 
 
 def test_stops_move_at_the_opens_of_bars() -> None:

@@ -56,7 +56,7 @@ def orders_of(
     parts, adds = list[UnsizedPart](), list[PositionOrder]()
     for number, answer in enumerate(answers, first):
         if isinstance(answer, Reduce):
-            order = _order("reduce", number, answer.share, given, note=answer.note)
+            order = _order("reduce", number, answer.share, given, rules, note=answer.note)
             parts.append(UnsizedPart(order=order, of_now=answer.of == "now"))
         else:
             adds.append(_add_order(number, answer, given, sign_of(state.signal.position), rules))
@@ -80,13 +80,15 @@ def sized(book: PositionBook, parts: Iterable[UnsizedPart], adds: Iterable[Posit
     return tuple(found)
 
 
-def _order(kind: Literal["reduce", "add"], number: int, share: float, given: Managed, *, note: str) -> PositionOrder:
+def _order(
+    kind: Literal["reduce", "add"], number: int, share: float, given: Managed, rules: Rules, *, note: str
+) -> PositionOrder:
     return PositionOrder(
         kind=kind,
         number=number,
         share=float(share),
         decided_at=given.when,
-        not_before=earliest_fill(given),
+        not_before=earliest_fill(given, rules),
         price=given.price,
         reason=given.source,
         note=note,
@@ -94,7 +96,7 @@ def _order(kind: Literal["reduce", "add"], number: int, share: float, given: Man
 
 
 def _add_order(number: int, add: Add, given: Managed, sign: int, rules: Rules) -> PositionOrder:
-    order = _order("add", number, add.share, given, note=add.note)
+    order = _order("add", number, add.share, given, rules, note=add.note)
     if add.price_open is None:
         return order
     until = rules.rests_until(given.when) if add.valid is None else given.when + add.valid * MINUTE_MS

@@ -124,7 +124,7 @@ def answered(
         candidate=candidate,
         when=given.when,
         price=given.price,
-        not_before=earliest_fill(given),
+        not_before=earliest_fill(given, rules),
         last_id=last_id,
         ending=ending,
         earlier=earlier,

@@ -82,7 +82,7 @@ def holding_skipped(state: Holding, given: SkippedMinutes, _rules: Rules) -> Ste
 
 def holding_minute(state: Holding, given: Minute, rules: Rules) -> Step:
     """A minute with an open position."""
-    if state.leaving is not None and _is_before(given.t + MINUTE_MS, state.leaving):
+    if state.leaving is not None and _is_before(given.t + rules.base_ms, state.leaving):
         passed_by = holding_minute(msgspec.structs.replace(state, leaving=None), given, rules)
         if isinstance(passed_by.state, Holding):
             return passed_by._replace(state=msgspec.structs.replace(passed_by.state, leaving=state.leaving))
@@ -181,7 +181,7 @@ def due(state: State, rules: Rules) -> int:
         moment = timeout_of(state.signal, rules)
     else:
         return NEVER
-    if rules.base_ms > MINUTE_MS and moment != NEVER:
+    if rules.base_ms > MINUTE_MS:
         moment = ceil_to(moment, rules.base_ms)  # known at the first moment at or after it
     last = rules.frame_last
     return moment if last is None or moment < last else last
@@ -201,5 +201,5 @@ def holding_boundary(state: Holding, given: Boundary, rules: Rules) -> Step:
     if not ends:
         return Step(state, before)
     reason: CloseReason = rules.model.frame_end_close if over else "time_expired"
-    leaving = Leaving(reason=reason, decided_at=given.when, not_before=earliest_fill(given), price=given.price)
+    leaving = Leaving(reason=reason, decided_at=given.when, not_before=earliest_fill(given, rules), price=given.price)
     return Step(msgspec.structs.replace(state, leaving=leaving), before)

@@ -302,7 +302,7 @@ def _leaves(
     reason = given.source if judged.closes is not None or judged.ends is None else judged.ends.reason
     note = judged.closes.note if judged.closes is not None else ""
     leaving = Leaving(
-        reason=reason, decided_at=given.when, not_before=earliest_fill(given), price=given.price, note=note
+        reason=reason, decided_at=given.when, not_before=earliest_fill(given, rules), price=given.price, note=note
     )
     held = msgspec.structs.replace(state, book=book, leaving=leaving)
     asked = None

@@ -349,9 +349,9 @@ def signal_id(rules: Rules, when: int) -> str:
     return f"{rules.strategy}-{rules.symbol}-{stamp_text(when)}"
 
 
-def earliest_fill(given: Answer | Boundary | Managed) -> int:
-    """The earliest moment (UTC ms) at which an order can fill: the clock, when it was more than a minute late."""
-    if given.decided_at is None or given.decided_at <= given.when + MINUTE_MS:
+def earliest_fill(given: Answer | Boundary | Managed, rules: Rules) -> int:
+    """The earliest moment (UTC ms) at which an order can fill: the clock, when it was more than a base bar late."""
+    if given.decided_at is None or given.decided_at <= given.when + rules.base_ms:
         return given.when
     return given.decided_at
 

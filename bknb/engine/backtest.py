@@ -23,10 +23,11 @@ from ..events import messages, subjects
 from ..market.clock import SystemClock, stopwatch
 from ..market.fetch_loop import submit
 from ..market.series import Series
+from ..market.spacing import candles_text
 from ..market.window import Window
 from .lookup import get_risk
 from .minute_walk import MinuteWalk, Questions, ready_minutes
-from .plan import Plan, Stopping, candles_text, open_window
+from .plan import Plan, Stopping, open_window
 from .records import Records
 from .registry import Strategy
 from .risk_book import RiskBook
@@ -155,6 +156,7 @@ class BacktestRun:
         plan = self.plan
         began = stopwatch()
         records = self.records
+        records.warnings.extend(plan.notes)
         window = self.window = self.window or open_window(plan, warn=records.warnings.append)
         lookup = await self._rows(window)
         series = await run_minutes(window, plan)
@@ -275,7 +277,7 @@ class BacktestRun:
         step = interval_ms(plan.base)
         if sessions is not None and MINUTE_MS < step < DAY_MS:
             self._check_asked(candles.timestamp, sessions, step)
-        bars = "minutes" if step == MINUTE_MS else f"bars of {plan.base}"
+        bars = "minutes" if step == MINUTE_MS else candles_text(plan.base)
         if begin > first:
             late = (begin - first) // step
             self.records.warnings.append(f"the data of {where} begins {late} {bars} after the start of the frame")

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from ..config import Settings, changed, get_config
 from ..domain.execution import execution_model
+from ..domain.formatting import utc_text
 from ..domain.interval import ceil_to, interval_ms
 from ..domain.text import text_fault
 from ..errors import UsageError
@@ -37,6 +38,7 @@ class Plan:
     settings: Settings
     allow_gaps: bool = False
     base: str = MINUTE  # the interval of the candles that fill orders
+    notes: tuple[str, ...] = ()  # what was decided about the frame
     given: tuple[str, ...] = ()  # what the call gave itself: "interval", "execution", "setting percent_fee"
 
     def labels(self) -> RunLabels:
@@ -48,6 +50,7 @@ class Plan:
 
 def open_window(plan: Plan, *, warn: Callable[[str], object]) -> Window:
     """The candles of a run, still to be loaded; runs over the same frame of the same exchange may share them."""
+    assert plan.base == base_of(plan.exchange.source)  # else other bars would fill than those it says  # noqa: S101
     return Window(
         Feed(
             plan.exchange.source,
@@ -108,7 +111,7 @@ def plan_backtest(
         get_risk(chosen.risk)
     given = [name for name, value in (("interval", interval), ("execution", execution)) if value is not None]
     model = execution_model(execution or chosen.execution).name
-    span = resolve_frame(frame)
+    asked = span = resolve_frame(frame)
     if base != MINUTE:
         _check_base(base, chosen, model, resolved.name)
         span = on_base(span, base)
@@ -121,19 +124,9 @@ def plan_backtest(
         settings=on_exchange(chosen_settings(settings), resolved, symbol),
         allow_gaps=allow_gaps,
         base=base,
+        notes=_moved(asked, span, base),
         given=(*given, *_given_settings(settings)),
     )
-
-
-def candles_text(base: str) -> str:
-    """What the base bars of a run are called.
-
-    Examples
-    --------
-    >>> candles_text("1m"), candles_text("1d")
-    ('one-minute candles', '1d bars')
-    """
-    return "one-minute candles" if base == MINUTE else f"{base} bars"
 
 
 def on_base(frame: Frame, base: str) -> Frame:
@@ -150,6 +143,12 @@ def on_base(frame: Frame, base: str) -> Frame:
         raise UsageError(f"in the frame {frame} no bar of {base} ends\nchoose a longer frame, or take finer data")
     interval = base if interval_ms(frame.interval) % step else frame.interval
     return replace(frame, start=start, interval=interval)
+
+
+def _moved(given: Frame, frame: Frame, base: str) -> tuple[str, ...]:
+    if given.start == frame.start:
+        return ()
+    return (f"the frame begins at {utc_text(frame.start)}, where the first {base} bar in it ends",)
 
 
 def _check_base(base: str, strategy: Strategy, execution: str, exchange: str) -> None:

@@ -89,7 +89,7 @@ def add_exchange(
     format_price, format_quantity
         Functions ``(symbol, number) -> str``.
     intervals
-        Intervals the function answers itself; others are resampled from its one-minute candles. ``None``: any.
+        Intervals the function answers itself; others are resampled from the shortest of them. ``None``: any.
     tick
         The step of prices (quote currency), or a mapping from symbol to it: levels of signals are put on this grid,
         away from the market, as by the setting ``price_tick`` of one run. ``None``: unknown.

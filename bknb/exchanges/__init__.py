@@ -1,7 +1,7 @@
 """Ready-made exchanges; each can be passed wherever the name of an exchange can.
 
 ``demo()`` needs nothing; ``ccxt("binance")`` is any exchange ccxt knows, saved on disk; ``from_frame(df)``,
-``from_csv(path)``, ``from_parquet(path)`` and ``from_query(database, sql)`` serve one-minute candles of your own;
+``from_csv(path)``, ``from_parquet(path)`` and ``from_query(database, sql)`` serve candles of your own;
 ``binance_archive(folder)`` serves the zip archives that Binance publishes;
 ``stored(source)`` saves what any source answers, and ``from_store(folder)`` serves what was saved, without a network.
 ``bundled()`` serves the candles that came with a shared notebook.

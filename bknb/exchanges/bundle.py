@@ -242,7 +242,7 @@ class BundleSource:
     Attributes
     ----------
     intervals : tuple of str
-        What was recorded; all else is resampled from ``1m``.
+        What was recorded; all else is resampled from the shortest.
     """
 
     page_limit: int | None = None

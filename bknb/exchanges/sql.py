@@ -23,7 +23,7 @@ def from_query(
     name: str = "query",
     sessions: Sessions | str | None = None,
 ) -> FrameSource:
-    """A source over the one-minute candles that a query answers; the query runs once, now.
+    """A source over the candles that a query answers: minutes, or longer bars; the query runs once, now.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def from_query(
     UsageError
         The query failed, or its answer lacks a column.
     DataError
-        It does not answer one-minute candles.
+        The bars are of no interval, or of several lengths; the message holds what was measured.
     BadCandle
         A value is missing or is not a number.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from ..domain.formatting import exact_text, minute_text
+from ..domain.interval import interval_ms
 from ..domain.signal import Signal
 from ..errors import ModelError, ReplyRefused, UsageError
 from .ollama_client import DEFAULT_MODEL, OllamaModel
@@ -103,6 +104,16 @@ Answer with one JSON object and nothing else:
 - note: one sentence why. With "wait" the numbers are 0."""
 
 _WINDOWS: Final[Mapping[str, int]] = {"1h": 24, "15m": 24, "5m": 24, "1m": 30}
+_LONGER: Final = ("3d", "1d", "4h", "1h", "15m", "5m")
+
+
+def _windows(base: str) -> Mapping[str, int]:
+    """The candles shown where none were chosen: over longer base bars these, and two longer intervals made of them."""
+    if base == "1m":
+        return _WINDOWS
+    step = interval_ms(base)
+    longer = [each for each in _LONGER if interval_ms(each) > step and interval_ms(each) % step == 0]
+    return {**dict.fromkeys(longer[-2:], 24), base: 30}
 
 
 async def ask_model(
@@ -126,7 +137,8 @@ async def ask_model(
     model
         The model: from ``bknb.llm``, or the name of a model behind Ollama. ``None``: only what is in the cache.
     candles
-        Interval -> how many of the newest closed candles to show. By default 24 of 1h, 15m and 5m, and 30 of 1m.
+        Interval -> how many of the newest closed candles to show. By default 24 of 1h, 15m and 5m, and 30 of 1m; over
+        longer base bars 30 of them, and 24 of each of the next two intervals.
     cache
         Folder of the saved replies; ``None``: none are saved.
     timeout_seconds
@@ -165,7 +177,7 @@ async def ask_model(
     from .recordings import AnswerFolder, fingerprint
     from .structured import schema_of
 
-    messages = _messages(instructions, candles if candles is not None else _WINDOWS)
+    messages = _messages(instructions, candles)
     schema = schema_of(Advice)
     chosen = None if model is None else as_model(model)
     name = None if chosen is None else chosen.name
@@ -190,15 +202,15 @@ async def ask_model(
     return _signal(reply)
 
 
-def _messages(instructions: str, windows: Mapping[str, int]) -> list[dict[str, str]]:
+def _messages(instructions: str, windows: Mapping[str, int] | None) -> list[dict[str, str]]:
     from ..config import get_config
-    from ..market.strategy_context import get_average_price, get_candles, get_symbol, get_when
+    from ..market.strategy_context import get_average_price, get_base, get_candles, get_symbol, get_when
     from .tables import render
 
     symbol, when, price = get_symbol(), get_when(), get_average_price()
     rules = _RULES.format(symbol=symbol, **get_config().advice())
     messages = [{"role": "system", "content": rules}]
-    for interval, count in windows.items():
+    for interval, count in (_windows(get_base()) if windows is None else windows).items():
         rows = [
             {"time": exact_text(int(candle["timestamp"])), **{name: candle[name] for name in _PRICES}}
             for candle in get_candles(symbol, interval, count)

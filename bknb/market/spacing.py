@@ -171,15 +171,31 @@ def measured(times: NDArray[np.int64]) -> Spacing | None:
 
 
 def base_of(source: object) -> str:
-    """The interval of the base bars of a source; ``"1m"`` unless it declares ``base_interval``.
+    """The interval of the base bars of a source: its ``base_interval``, or the finest of its ``intervals``.
+
+    A source that does not say what it has is taken to have minutes.
 
     Examples
     --------
     >>> base_of(object())
     '1m'
     """
-    found = getattr(source, "base_interval", MINUTE)
-    return found if isinstance(found, str) and found in INTERVAL_MS else MINUTE
+    found = getattr(source, "base_interval", None)
+    if isinstance(found, str) and found in INTERVAL_MS:
+        return found
+    known = getattr(source, "intervals", None) or (MINUTE,)
+    return min((each for each in known if each in INTERVAL_MS), key=interval_ms, default=MINUTE)
+
+
+def candles_text(base: str) -> str:
+    """What base bars are called.
+
+    Examples
+    --------
+    >>> candles_text("1m"), candles_text("1d")
+    ('one-minute candles', '1d bars')
+    """
+    return "one-minute candles" if base == MINUTE else f"{base} bars"
 
 
 def check_made_of(interval: str, base: str, known: Sequence[str], exchange: str) -> None:

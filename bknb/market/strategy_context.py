@@ -56,7 +56,7 @@ class Context(msgspec.Struct, frozen=True, gc=False):
         return self._newest(self.symbol, interval, limit, self.when_ms)
 
     def get_average_price(self, symbol: str | None = None) -> float:
-        """VWAP of the newest closed one-minute candles, in quote currency."""
+        """VWAP of the newest closed one-minute candles, of longer base bars the last close; in quote currency."""
         return self._average(symbol or self.symbol, self.when_ms)
 
     def get_when(self) -> datetime:
@@ -131,7 +131,9 @@ def get_candles(symbol: str, interval: str, limit: int) -> Candles:
 
 
 def get_average_price(symbol: str | None = None) -> float:
-    """VWAP of the newest closed one-minute candles, in quote currency; by default of the run's symbol.
+    """VWAP of the newest closed one-minute candles, of longer base bars the last close; by default of the run's symbol.
+
+    In quote currency.
 
     Examples
     --------
@@ -173,6 +175,13 @@ def get_symbol() -> str:
     []
     """
     return _context("get_symbol").symbol
+
+
+def get_base() -> str:
+    """The interval of the base bars of the run a strategy is being asked in."""
+    from .spacing import base_of
+
+    return base_of(_context("ask_model")._formats)
 
 
 def get_mode() -> Mode:

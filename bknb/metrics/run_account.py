@@ -1,4 +1,4 @@
-"""The account of one run, finished or not: its equity and its figures from positions and one-minute bars."""
+"""The account of one run, finished or not: its equity and its figures from positions and bars."""
 
 from __future__ import annotations
 

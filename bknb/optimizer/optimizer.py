@@ -20,6 +20,7 @@ from ..frontend import frontend
 from ..llm.ask import as_model
 from ..log import log
 from ..market.clock import SystemClock
+from ..market.spacing import check_minutes
 from ..ports import Model
 from ..runs.book import TaskBook
 from ..runs.result import Result
@@ -209,14 +210,19 @@ class OptimizerTask(Task[Proposals, Step]):
 
 def _exchange(spec: OptimizerSpec) -> Exchange:
     if spec.exchange is not None:
-        return resolve_exchange(spec.exchange)
+        return _of_minutes(resolve_exchange(spec.exchange))
     own = list(registry.exchanges.items)
     if len(own) > 1:
         raise UsageError(
             f"several exchanges are registered: {', '.join(own)}\n"
             f"say which one: bknb.add_optimizer({spec.name!r}, ..., exchange={own[0]!r})"
         )
-    return resolve_exchange(own[0] if own else "demo")
+    return _of_minutes(resolve_exchange(own[0] if own else "demo"))
+
+
+def _of_minutes(exchange: Exchange) -> Exchange:
+    check_minutes(exchange.source, exchange.name, "an optimizer")
+    return exchange
 
 
 def _facts(settings: Settings, lead_days: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING, duration_text, exit_text, minute_text, percent_text, price_text
 from ..domain.gates import GATES
+from ..market.spacing import MINUTE, candles_text
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.definitions import DEFINITIONS, label_of
 from ..metrics.missing import explained_text
@@ -72,6 +73,7 @@ _FAILS_THE_LAW: Final = {
 }
 _NO_VOLUME: Final = "the candles have no volume at all: it is not known which minutes traded, so all of them can fill"
 
+_PERCENT: Final = 0.01
 _WARM_UP: Final = "warm-up"
 _COSTS: Final = ("percent_fee", "percent_slippage")
 
@@ -307,16 +309,20 @@ def _facts(result: Any, settings: Mapping[str, Any]) -> tuple[tuple[str, str], .
 
 def _data(count: int, base: str) -> str:
     """How much data there is; days without a bar make the span of longer bars another than their number times it."""
-    return f"{count:,} one-minute candles ({duration_text(count)})" if base == "1m" else f"{count:,} {base} bars"
+    return f"{count:,} {candles_text(base)}" + (f" ({duration_text(count)})" if base == MINUTE else "")
 
 
 def _watched(result: Any, trades: int, ambiguous: int) -> str:
     """How exits were watched, where that was not by the minute."""
     base = result.run_record.base
-    if base == "1m":
+    if base == MINUTE:
         return ""
-    share = f", {ambiguous / trades:.0%} of them ambiguous" if trades else ""
-    return f"exits watched on {base} bars{share}: what happened within one is not known"
+    share = f", {_share(ambiguous / trades)} of them ambiguous" if trades else ""
+    return f"exits watched on {candles_text(base)}{share}: what happened within one is not known"
+
+
+def _share(of_one: float) -> str:
+    return "none" if not of_one else "less than 1 %" if of_one < _PERCENT else f"{100 * of_one:.0f} %"
 
 
 def _notes(result: Any) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What is measured of a run from its one-minute candles: the account, and whether they had volume."""
+"""What is measured of a run from its base bars: the account, and whether they had volume."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _open_signal(record: RunRecord) -> OpenSignal | None:
 
 
 def marked_equity(record: RunRecord) -> MarkedEquity:
-    """Equity of the account of a run, marked at the close of every one-minute bar.
+    """Equity of the account of a run, marked at the close of every base bar.
 
     Raises
     ------

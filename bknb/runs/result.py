@@ -268,7 +268,7 @@ class Result:
 
     @property
     def candles(self) -> Candles:
-        """The one-minute candles of the run.
+        """The candles of the run that filled orders: one-minute candles, or longer base bars.
 
         Examples
         --------
@@ -441,7 +441,7 @@ class Result:
 
     @cached_property
     def marked(self) -> MarkedEquity:
-        """Equity of the account as arrays, marked at the close of every one-minute bar.
+        """Equity of the account as arrays, marked at the close of every base bar.
 
         Examples
         --------
@@ -456,7 +456,7 @@ class Result:
 
     @cached_property
     def equity(self) -> pd.Series:
-        """Equity of the account as a multiple of its start, marked at the close of every one-minute bar.
+        """Equity of the account as a multiple of its start, marked at the close of every base bar.
 
         The index holds moments (UTC): the start of the run with 1.0, the close of each bar, the end.
 

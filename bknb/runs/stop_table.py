@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from ..domain.execution import Entry, ExecutionModel, Minute, execution_model
-from ..domain.interval import MINUTE_MS, interval_ms
+from ..domain.interval import interval_ms
 from ..domain.levels import StopInForce
 from ..domain.signal import Closed, Moved, Opened, OpenSignal, Scheduled, ScheduledSignal, SignalKey, key_of, sign_of
 from ..domain.stop_path import StopStep, stop_path
@@ -67,7 +67,7 @@ def _market(record: RunRecord) -> _Market:
     elif model.watches == "average":
         averages = average_prices(candles.high, candles.low, candles.close, candles.volume, count=count)
     step = interval_ms(record.base)
-    begin = look_back_begin(candles, record.start, count if step == MINUTE_MS else 1, step)
+    begin = look_back_begin(candles, record.start, count if window is None else window.price_count, step)
     return _Market(candles, model, averages, minutes_that_fill(candles, model, begin=begin))
 
 
