@@ -23,6 +23,17 @@ class Bar(NamedTuple):
     volume: float
 
 
+class Trade(NamedTuple):
+    """A position: its side, when and at which prices it was opened and closed, and whether that was at an open."""
+
+    sign: int
+    opened: int
+    price_open: float
+    closed: int
+    price_close: float
+    at_open: bool
+
+
 def mirrored(bar: Bar, sign: int) -> tuple[float, float, float]:
     """Open, best and worst price of a bar where favourable is up."""
     best, worst = (bar.high, bar.low) if sign > 0 else (bar.low, bar.high)
@@ -66,12 +77,13 @@ def exit_of(signal: Mapping[str, Any], bar: Bar, *, strict: bool) -> tuple[str, 
 def bar_loop(  # noqa: C901 -- the whole contract in one loop, to be read beside it
     bars: Sequence[Bar], base: int, *, model: str, ask: Callable[[int, float], Mapping[str, Any] | None],
     start: int, end: int, interval: int, await_minutes: int = 120, may_ask: Callable[[int], bool] = lambda when: True,
-) -> list[Row]:  # fmt: skip
-    """Trades and cancelled entries in order: moments, prices, reason, doubt."""
+) -> tuple[list[Row], list[Trade]]:  # fmt: skip
+    """Trades and cancelled entries in order: moments, prices, reason, doubt; and the trades once more."""
+    trades = list[Trade]()
     strict, by_open, found = model == "pessimistic", {bar.t: bar for bar in bars}, list[Row]()
     order = position = None  # what is to enter, resting or not; what is open
     slot, waits = -1, max(await_minutes * 60_000, interval)
-    for when in range(start, bars[-1].t + base, base):
+    for when in range(start, bars[-1].t + 2 * base, base):
         over = position and (when >= end or when - position["opened"] >= position["minutes"] * 60_000)
         if position and over and not position["leaving"]:
             position["leaving"] = "frame_end" if when >= end else "time_expired"
@@ -80,6 +92,8 @@ def bar_loop(  # noqa: C901 -- the whole contract in one loop, to be read beside
         ):
             found.append((order["asked"], when, "frame_end" if when >= end else "timeout"))
             order = None
+        if when > bars[-1].t:
+            break
         free, before = not order and (not position or position["leaving"]), by_open.get(when - base)
         if free and before and when < end and when // interval > slot and may_ask(when):
             slot, answer = when // interval, ask(when, before.close)
@@ -96,6 +110,7 @@ def bar_loop(  # noqa: C901 -- the whole contract in one loop, to be read beside
             )
         if position and ended:
             found.append((*position["row"], bar.t, ended[1], ended[0], ended[2] or position["doubt"]))
+            trades.append(trade_of(position, bar, ended[1]))
             position = None
         fill = entry_of(order, bar, first=order["first"], strict=strict) if order else None
         if order:
@@ -120,7 +135,18 @@ def bar_loop(  # noqa: C901 -- the whole contract in one loop, to be read beside
             ended = ("stop_loss", position["stop"], True)
         if ended:
             found.append((*position["row"], bar.t, ended[1], ended[0], ended[2]))
+            trades.append(trade_of(position, bar, ended[1]))
             position = None
-    assert position is None, "a world has bars behind its frame"
+    if position:
+        found.append((*position["row"], bars[-1].t, bars[-1].close, "data_end", position["doubt"]))
+        trades.append(trade_of(position, bars[-1], bars[-1].close)._replace(at_open=False))
+    if order:
+        found.append((order["asked"], bars[-1].t, "data_end"))
     assert all(math.isfinite(row[2]) for row in found if len(row) > 3)
-    return found
+    return found, trades
+
+
+def trade_of(position: Mapping[str, Any], bar: Bar, price: float) -> Trade:
+    """A position that ended in a bar; at its open, or at a level within it."""
+    _, opened, entered = position["row"]
+    return Trade(position["sign"], opened, entered, bar.t, price, at_open=price == bar.open)

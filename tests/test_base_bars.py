@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytest
+from bar_account import account, candles_before
 from bar_loop import Bar, Row, bar_loop
 
 import bknb
@@ -34,11 +36,13 @@ FREE = {
 FAR = {"max_stop_loss_distance_percent": None}
 
 
-def walk(seed: int, base: str, count: int, *, holes: float = 0.0, sessions: Sessions | None = None) -> list[Bar]:
+def walk(
+    seed: int, base: str, count: int, *, holes: float = 0.0, sessions: Sessions | None = None, weekends: bool = False
+) -> list[Bar]:
     """Bars of a random walk on a coarse grid, so that levels are often met exactly; some have no volume."""
     rng, step = np.random.default_rng(seed), INTERVAL_MS[base]
     times = MONDAY + np.arange(count, dtype=np.int64) * step
-    if base == "1d":
+    if base == "1d" and not weekends:
         times = times[(times // DAY + 3) % 7 < 5]
     if sessions is not None:
         times = times[sessions.open_minutes(times, step) > 0]
@@ -104,50 +108,114 @@ def rows_of(result: Any) -> list[Row]:
     return [row for _, row in found]
 
 
-def compared(seed: int, base: str, model: str, kind: str) -> int:
-    """Run a world in both, and return how many rows were equal."""
-    step, sessions = INTERVAL_MS[base], WEEK if kind == "sessions" and base != "1d" else None
-    bars = walk(seed, base, 420 if sessions else 150, holes=0.08 if kind == "holes" else 0.0, sessions=sessions)
+class World(NamedTuple):
+    """Bars with the options of a run over them."""
+
+    bars: list[Bar]
+    base: str
+    interval: str
+    start: int
+    end: int
+    sessions: Sessions | None = None
+    gaps: bool = False
+    by_day: bool = False  # days without a bar are no days of the account
+
+
+def world(seed: int, base: str, kind: str) -> World:
+    """A random world: every bar, holes, a market with sessions, or data that ends within the frame."""
+    step, sessions = INTERVAL_MS[base], WEEK if kind == "sessions" else None
+    count = 450 if sessions and base != "1d" else 180
+    holes, weekends = 0.08 if kind == "holes" else 0.0, kind == "holes"
+    bars = walk(seed, base, count, holes=holes, sessions=sessions, weekends=weekends)
+    start, end = bars[40].t + step, bars[-1].t + 40 * step if kind == "data end" else bars[-20].t
     interval = INTERVALS[base][seed % len(INTERVALS[base])]
-    start, end = bars[8].t + step, bars[-20].t
-    start, end = start - start % step, end - end % step
-    expected = bar_loop(
+    by_day = sessions is not None or (base == "1d" and not weekends)
+    return World(bars, base, interval, start - start % step, end - end % step, sessions, kind == "holes", by_day)
+
+
+COSTS = {"percent_slippage": 0.03, "percent_fee": 0.04}
+
+
+def compared(seed: int, model: str, given: World) -> int:
+    """Run a world in both, and return how many rows were equal."""
+    bars, step, start, end, sessions = given.bars, INTERVAL_MS[given.base], given.start, given.end, given.sessions
+    expected, trades = bar_loop(
         bars,
         step,
         model=model,
         ask=lambda when, price: answer(seed, when, price, step),
         start=start,
         end=end,
-        interval=INTERVAL_MS[interval],
-        may_ask=lambda when: sessions is None or sessions.may_ask(when, 1),
+        interval=INTERVAL_MS[given.interval],
+        may_ask=lambda when: sessions is None or given.base == "1d" or sessions.may_ask(when, 1),
     )
+    longer = INTERVALS[given.base][1:]
+
+    def is_open(t: int) -> bool:
+        if sessions is not None:
+            return bool(sessions.open_minutes(np.array([t]), step)[0])
+        return given.base != "1d" or not given.by_day or (t // DAY + 3) % 7 < 5
 
     def get_signal(ctx: Any) -> bknb.Signal | None:
+        for interval in longer if ctx.when_ms // step % 5 == 0 else ():
+            seen = ctx.candles(interval, 2)
+            made = candles_before(bars, step, INTERVAL_MS[interval], ctx.when_ms, 2, gaps=given.gaps, opens=is_open)
+            assert [tuple(candle.values()) for candle in seen] == [tuple(bar) for bar in made]
         return signal_of(answer(seed, ctx.when_ms, ctx.price, step))
 
     source = from_frame(frame_of(bars), sessions=sessions)
-    assert source.base_interval == base
+    assert source.base_interval == given.base
     result = bknb.backtest(
-        "X", strategy=get_signal, interval=interval, exchange=source, frame=(start, end), execution=model,
-        settings=FREE, allow_gaps=kind == "holes",
+        "X", strategy=get_signal, interval=given.interval, exchange=source, frame=(start, end), execution=model,
+        settings={**FREE, **COSTS}, allow_gaps=given.gaps,
     )  # fmt: skip
     assert rows_of(result) == expected
+    figures = account(
+        bars,
+        trades,
+        step,
+        start=start,
+        end=end,
+        slippage=COSTS["percent_slippage"],
+        fee=COSTS["percent_fee"],
+        sessions=given.by_day,
+    )
+    closes = [bar.t + step for bar in bars if start <= bar.t and bar.t + step <= end]
+    marks = result.equity.set_axis(result.equity.index.as_unit("ms").asi8)
+    assert marks.loc[closes[:-1]].tolist() == pytest.approx(figures.equity[:-1], rel=1e-9)
+    assert result.trades["pnl_percentage"].tolist() == pytest.approx(figures.net, rel=1e-9, abs=1e-12)
+    for name in ("total_return", "max_drawdown", "exposure", "fees"):
+        assert result.account[name] == pytest.approx(getattr(figures, name), rel=1e-9, abs=1e-9), name
     return len(expected)
 
 
-@pytest.mark.parametrize("kind", ["whole", "holes", "sessions"])
+KINDS = ["whole", "holes", "sessions", "data end"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("model", ["pessimistic", "touch"])
 @pytest.mark.parametrize("base", ["1d", "1h", "5m"])
 def test_every_world_ends_as_in_the_plain_loop(base: str, model: str, kind: str) -> None:
-    assert sum(compared(seed, base, model, kind) for seed in range(2)) > 10
+    assert sum(compared(seed, model, world(seed, base, kind)) for seed in range(2)) > 10
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["whole", "holes", "sessions"])
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("model", ["pessimistic", "touch"])
 @pytest.mark.parametrize("base", ["1d", "1h", "5m"])
 def test_many_worlds_end_as_in_the_plain_loop(base: str, model: str, kind: str) -> None:
-    assert sum(compared(seed, base, model, kind) for seed in range(100, 112)) > 100
+    assert sum(compared(seed, model, world(seed, base, kind)) for seed in range(100, 142)) > 400
+
+
+@pytest.mark.parametrize(("name", "gaps"), [("daily_business_days.csv", False), ("hourly_one_hour_missing.csv", True)])
+@pytest.mark.parametrize("model", ["pessimistic", "touch"])
+def test_bars_of_a_file_end_as_in_the_plain_loop(name: str, gaps: bool, model: str) -> None:  # noqa: FBT001
+    table = pd.read_csv(Path(__file__).parent / "data" / "files" / name)
+    times = pd.to_datetime(table.iloc[:, 0], utc=True).dt.as_unit("ms").astype("int64")
+    bars = [Bar(int(t), *map(float, row)) for t, row in zip(times, table.iloc[:, 1:6].to_numpy(), strict=True)]
+    base = "1h" if gaps else "1d"
+    given = World(bars, base, base, bars[12].t, bars[-6].t, gaps=gaps, by_day=not gaps)
+    assert sum(compared(seed, model, given) for seed in range(2)) > 8
 
 
 # --- what bars are ------------------------------------------------------------------------------------------------
@@ -484,6 +552,13 @@ def test_time_in_the_market_counts_the_bar_in_which_a_level_was_reached() -> Non
     frame = int(bars.timestamp[-1]) - int(bars.timestamp[0])
     assert every_bar.account["exposure"] == pytest.approx(100 * trades * DAY / frame, abs=1.5)
     assert every_bar.account["exposure"] > 65  # weekends are time of the frame
+
+
+def test_time_in_the_market_reaches_the_end_of_the_data() -> None:
+    flat = days(60, freq="D").assign(Open=100.0, High=102.0, Low=99.0, Close=100.0)
+    result = run(exchange=from_frame(flat), frame=("2024-02-20", "2024-03-20"), settings=FREE)
+    assert result.trades["close_reason"].tolist() == ["data_end"]
+    assert result.account["exposure"] == pytest.approx(100 * 10 / 29)  # of 29 days the ten there are
 
 
 def test_time_in_the_market_ends_at_the_open_that_a_position_left_at() -> None:

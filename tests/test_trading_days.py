@@ -55,7 +55,7 @@ def test_symbols_whose_days_begin_at_different_times_are_refused(cut: int) -> No
 def test_of_several_symbols_any_two_that_differ_are_refused() -> None:
     every = pd.date_range("2024-01-01", periods=90, freq="D", tz="UTC")
     given = table(**{name: bars_at(every + pd.Timedelta(hours=at)) for name, at in (("A", 4), ("B", 5), ("C", 3))})
-    with pytest.raises(bknb.UsageError, match="frame, B has days that begin at 05:00 UTC, and frame, C .* 03:00"):
+    with pytest.raises(bknb.UsageError, match=r"frame, B has days that begin at 05:00 UTC, and frame, C .* 03:00"):
         from_frame(given)
 
 
