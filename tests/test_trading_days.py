@@ -175,6 +175,15 @@ def test_bars_of_three_days_have_no_trading_days() -> None:
     assert (source.base_interval, source.sessions, source.warnings) == ("3d", None, ())
 
 
+def test_a_stray_row_among_longer_bars_is_refused() -> None:
+    hours = pd.date_range("2024-01-01", periods=200, freq="h", tz="UTC")
+    given = bars_at(hours.union(pd.DatetimeIndex(["2024-01-05 03:07"], tz="UTC")))
+    with pytest.raises(
+        bknb.DataError, match=r"bars of one length are needed, got candles spaced 1h(?s:.*)leave out the rows"
+    ):
+        from_frame(given)
+
+
 def test_bars_that_never_end_while_their_market_is_open_are_refused() -> None:
     halves = pd.date_range("2024-01-01", periods=300, freq="12h", tz="UTC")
     with pytest.raises(bknb.UsageError, match="no 12h bar of X ends while its market is open"):

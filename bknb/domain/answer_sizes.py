@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from .answers import Add, Reduce
+from .exits import rests_until
 from .fills import DUST
 from .interval import MINUTE_MS
 from .levels import stop_on_grid
@@ -99,6 +100,6 @@ def _add_order(number: int, add: Add, given: Managed, sign: int, rules: Rules) -
     order = _order("add", number, add.share, given, rules, note=add.note)
     if add.price_open is None:
         return order
-    until = rules.rests_until(given.when) if add.valid is None else given.when + add.valid * MINUTE_MS
+    until = rests_until(given.when, rules) if add.valid is None else given.when + add.valid * MINUTE_MS
     limit = stop_on_grid(float(add.price_open), sign, rules.tick)
     return msgspec.structs.replace(order, price_open=limit, until=until)

@@ -11,7 +11,7 @@ from ..errors import InvalidTransition
 from .execution import Entry, Exit, Minute, exit_at_entry
 from .exit_plan import targets_of
 from .exit_rules import memo_text
-from .exits import close_at, holding_data_end, holding_minute
+from .exits import close_at, holding_data_end, holding_minute, timeout_of
 from .levels import after_progress, costs_of, moved_events
 from .position_book import opened_book
 from .signal import (
@@ -55,7 +55,6 @@ from .states import (
     quiet_minute,
     rejection,
     signal_id,
-    timeout_of,
 )
 from .story import story
 from .tick_grid import on_grid

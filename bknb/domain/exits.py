@@ -5,6 +5,8 @@ What only a managed position needs is imported when there is one.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from .execution import Exit, Minute
@@ -12,7 +14,7 @@ from .interval import MINUTE_MS, ceil_to
 from .milestones import survived
 from .pnl import net_percentage, trade_pnl
 from .position_book import NEVER, book_timeout
-from .signal import Closed, CloseReason, Event, OpenSignal
+from .signal import Closed, CloseReason, Event, OpenSignal, ScheduledSignal
 from .states import (
     Boundary,
     DataEnd,
@@ -32,7 +34,6 @@ from .states import (
     frame_over,
     labels,
     quiet_minute,
-    timeout_of,
 )
 
 
@@ -156,6 +157,26 @@ def holding_halt(state: Holding, given: Halt, rules: Rules) -> Step:
     rest = [order for order, _ in book.resting]
     held, _, events = without_adds(state, book, rest, given.when, given.price, given.reason, rules)
     return Step(held, events)
+
+
+_RESTING_BARS: Final = 20
+
+
+def rests_until(when: int, rules: Rules) -> int:
+    """The moment (UTC ms) at which an entry that rests from ``when`` on is taken back.
+
+    Over bars longer than a minute that is after twenty of them at the earliest, however far apart they are.
+    """
+    until = when + max(rules.settings.schedule_await_minutes * MINUTE_MS, rules.interval_ms)
+    if rules.close_of is None:
+        return until
+    closed = rules.close_of(when, _RESTING_BARS)
+    return NEVER if closed is None else max(until, closed)
+
+
+def timeout_of(signal: ScheduledSignal, rules: Rules) -> int:
+    """The moment (UTC ms) at which an entry order that has not filled is cancelled; never for a market order."""
+    return NEVER if signal.entry == "market" else rests_until(signal.scheduled_at, rules)
 
 
 def due(state: State, rules: Rules) -> int:

@@ -8,6 +8,7 @@ from ..errors import UsageError
 
 Interval: TypeAlias = Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d"]
 
+MINUTE: Final = "1m"
 MINUTE_MS: Final = 60_000
 DAY_MINUTES: Final = 1440
 DAY_MS: Final = DAY_MINUTES * MINUTE_MS
@@ -82,3 +83,14 @@ def ceil_to(when: int, step: int) -> int:
     1640991780000
     """
     return -(-when // step) * step
+
+
+def candles_text(base: str) -> str:
+    """What base bars are called.
+
+    Examples
+    --------
+    >>> candles_text("1m"), candles_text("1d")
+    ('one-minute candles', '1d bars')
+    """
+    return "one-minute candles" if base == MINUTE else f"{base} bars"

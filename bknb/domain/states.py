@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -13,7 +13,7 @@ from .execution import Entry, ExecutionModel, Minute
 from .formatting import stamp_text
 from .interval import MINUTE_MS
 from .manual_inputs import Activate, Planned, Source
-from .position_book import NEVER, PositionBook, PositionOrder, UnsizedPart
+from .position_book import PositionBook, PositionOrder, UnsizedPart
 from .signal import (
     Active,
     Closed,
@@ -29,8 +29,6 @@ from .signal import (
     Signal,
 )
 from .validation import shown
-
-_RESTING_BARS: Final = 20
 
 
 class Rules(NamedTuple):
@@ -67,14 +65,6 @@ class Rules(NamedTuple):
     interval_ms: int = MINUTE_MS
     base_ms: int = MINUTE_MS
     close_of: Callable[[int, int], int | None] | None = None
-
-    def rests_until(self, when: int) -> int:
-        """The moment (UTC ms) at which an entry that rests from a moment on is taken back."""
-        until = when + max(self.settings.schedule_await_minutes * MINUTE_MS, self.interval_ms)
-        if self.close_of is None:
-            return until
-        closed = self.close_of(when, _RESTING_BARS)
-        return NEVER if closed is None else max(until, closed)
 
 
 # --- states -----------------------------------------------------------------------------------------------------
@@ -369,11 +359,6 @@ def after_frame(t: int, rules: Rules) -> bool:
 def frame_over(when: int, rules: Rules) -> bool:
     """Whether the frame ends at the moment ``when`` (UTC ms), or has ended."""
     return rules.frame_last is not None and when >= rules.frame_last
-
-
-def timeout_of(signal: ScheduledSignal, rules: Rules) -> int:
-    """The moment (UTC ms) at which an entry order that has not filled is cancelled; never for a market order."""
-    return NEVER if signal.entry == "market" else rules.rests_until(signal.scheduled_at)
 
 
 def quiet_minute(signal: OpenSignal | ScheduledSignal, minute: Minute, rules: Rules) -> tuple[Event, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ..domain.execution import execution_model
 from ..domain.formatting import utc_text
@@ -18,29 +18,21 @@ from ..domain.interval import DAY_MS, MINUTE_MS, floor_to, interval_ms
 from ..domain.lateness import Lateness, OrderRole
 from ..domain.lifecycle import Flat, Rules, State
 from ..domain.signal import Cancelled, Closed
-from ..errors import NotEnoughData, UsageError
 from ..events import messages, subjects
 from ..market.clock import SystemClock, stopwatch
 from ..market.fetch_loop import submit
 from ..market.series import Series
-from ..market.spacing import candles_text
 from ..market.window import Window
 from .lookup import get_risk
-from .minute_walk import MinuteWalk, Questions, ready_minutes
+from .minute_walk import MinuteWalk, Questions
 from .plan import Plan, Stopping, open_window
 from .records import Records
 from .registry import Strategy
 from .risk_book import RiskBook
-from .run_candles import run_minutes
+from .run_candles import coverage_notes, run_minutes
 from .strategy_loop import StrategyLoop
 from .time_limit import time_limited
 from .vectorised import LookedUp, first_row, rows_begin, signal_rows, unsteady_rows
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from ..market.sessions import Sessions
 
 _REPORTS: Final = 200  # progress is emitted this often in a run
 _POLL_SECONDS: Final = 0.02  # a paused run checks this often whether it goes on
@@ -160,7 +152,8 @@ class BacktestRun:
         window = self.window = self.window or open_window(plan, warn=records.warnings.append)
         lookup = await self._rows(window)
         series = await run_minutes(window, plan)
-        self.check_coverage(series)
+        sessions = window.sessions_of(plan.symbol)
+        records.warnings.extend(coverage_notes(plan, series, sessions, said=records.warnings[-1:]))
         strategy = plan.strategy
         if lookup is not None:
             strategy = replace(strategy, ask=lookup, ask_manage=lookup.managing(strategy), windowed=None)
@@ -255,43 +248,6 @@ class BacktestRun:
 
     def _decided_at(self, when: int, order: OrderRole) -> int | None:
         return self._late.get((when, order))
-
-    def check_coverage(self, series: Series) -> None:
-        """Raise ``NotEnoughData`` for a frame without data; add a warning where the data begins late or ends early."""
-        plan, candles = self.plan, series.candles
-        first, end = plan.frame.start, plan.frame.last
-        where = f"{plan.symbol} on {plan.exchange.name}"
-        if not len(candles) or int(candles.timestamp[-1]) < first:
-            said = f"\n{self.records.warnings[-1]}" if self.records.warnings else ""  # such as: it is out of reach
-            raise NotEnoughData(
-                f"{where} has no {candles_text(plan.base)} in the frame {plan.frame}{said}\n"
-                + ("see that the exchange answers from `since` on, or " if said else "")
-                + "choose a frame inside the data"
-            )
-        last = int(candles.timestamp[-1])
-        begin = int(candles.timestamp[0])
-        sessions = self.window.sessions_of(plan.symbol) if self.window is not None else None
-        if sessions is not None:
-            open_spans = sessions.open_ranges(first, end)
-            first, end = (open_spans[0][0], open_spans[-1][1]) if open_spans else (begin, last)
-        step = interval_ms(plan.base)
-        if sessions is not None and MINUTE_MS < step < DAY_MS:
-            self._check_asked(candles.timestamp, sessions, step)
-        bars = "minutes" if step == MINUTE_MS else candles_text(plan.base)
-        if begin > first:
-            late = (begin - first) // step
-            self.records.warnings.append(f"the data of {where} begins {late} {bars} after the start of the frame")
-        if last < end - step:
-            early = (end - last) // step
-            self.records.warnings.append(f"the data of {where} ends {early} {bars} before the end of the frame")
-
-    def _check_asked(self, times: NDArray[np.int64], sessions: Sessions, step: int) -> None:
-        """Raise ``UsageError`` where no base bar ends while the market is open: nobody could be asked."""
-        if not ready_minutes(times, sessions, 1, step).any():
-            raise UsageError(
-                f"no {self.plan.base} bar of {self.plan.symbol} ends while its market is open: {sessions}\n"
-                "take shorter bars, or daily ones, at whose end the next day is decided"
-            )
 
     def _tell_data_end(self, series: Series) -> None:
         """Add a warning where the end of the data ended something."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..domain.execution import ExecutionModel, Minute
-from ..domain.exits import deadline_of
+from ..domain.exits import deadline_of, rests_until
 from ..domain.interval import MINUTE_MS, ceil_to, slot_after
 from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, Opening, SkippedMinutes, Waiting
 from ..domain.position_book import PositionBook, book_timeout
@@ -306,7 +306,7 @@ class MinuteWalk:
             return self.index_at(due)
         assert rules.frame_last is not None  # a backtest always has a frame  # noqa: S101
         if isinstance(state, Waiting):
-            deadline = rules.rests_until(state.signal.scheduled_at)
+            deadline = rests_until(state.signal.scheduled_at, rules)
         else:
             assert isinstance(state, Holding)  # nothing else waits for minutes  # noqa: S101
             deadline = deadline_of(state)

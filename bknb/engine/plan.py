@@ -10,13 +10,13 @@ from typing import Any, Literal, TypeAlias
 from ..config import Settings, changed, get_config
 from ..domain.execution import execution_model
 from ..domain.formatting import utc_text
-from ..domain.interval import ceil_to, interval_ms
+from ..domain.interval import MINUTE, ceil_to, interval_ms
 from ..domain.text import text_fault
 from ..errors import UsageError
 from ..events.messages import RunLabels
 from ..market.clock import SystemClock
 from ..market.feed import Feed
-from ..market.spacing import MINUTE, base_of, check_made_of, check_minutes
+from ..market.spacing import base_of, check_made_of, check_minutes
 from ..market.window import Window
 from ..ports import CandleSource
 from .lookup import get_risk

@@ -1,4 +1,4 @@
-"""The minutes of a run over a frame: from those its first average price is made of to the last that fills an order."""
+"""The minutes of a run over a frame, up to the last that fills an order, and how much of the frame they cover."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..domain.execution import execution_model
-from ..domain.interval import DAY_MS
+from ..domain.interval import DAY_MS, MINUTE_MS, candles_text, interval_ms
+from ..errors import NotEnoughData, UsageError
 from ..market.fetch_loop import submit
-from .minute_walk import look_back_begin, minutes_that_fill
+from .minute_walk import look_back_begin, minutes_that_fill, ready_minutes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..market.series import Series
+    from ..market.sessions import Sessions
     from ..market.window import Window
     from .plan import Plan
 
@@ -61,3 +65,48 @@ def _first_fill(series: Series, plan: Plan, window: Window) -> int | None:
     after = int(np.searchsorted(times, plan.frame.last, side="left" if model.fills_at_open else "right"))
     filling = np.flatnonzero(minutes_that_fill(series.candles, model, begin=begin)[after:])
     return int(times[after + filling[0]]) if len(filling) else None
+
+
+def coverage_notes(
+    plan: Plan, series: Series, sessions: Sessions | None, *, said: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """What is told of a frame whose data begins late or ends early.
+
+    Parameters
+    ----------
+    plan, series
+        The run, and the candles that fill its orders.
+    sessions
+        When its market is open.
+    said
+        What was told before, such as that the data is out of reach.
+
+    Raises
+    ------
+    NotEnoughData
+        There is no candle in the frame.
+    UsageError
+        None of its longer base bars ends while the market is open.
+    """
+    times, first, end = series.candles.timestamp, plan.frame.start, plan.frame.last
+    where = f"{plan.symbol} on {plan.exchange.name}"
+    if not len(times) or int(times[-1]) < first:
+        told = "".join(f"\n{each}" for each in said)
+        raise NotEnoughData(
+            f"{where} has no {candles_text(plan.base)} in the frame {plan.frame}{told}\n"
+            + ("see that the exchange answers from `since` on, or " if told else "")
+            + "choose a frame inside the data"
+        )
+    begin, last, step = int(times[0]), int(times[-1]), interval_ms(plan.base)
+    if sessions is not None:
+        open_spans = sessions.open_ranges(first, end)
+        first, end = (open_spans[0][0], open_spans[-1][1]) if open_spans else (begin, last)
+        if MINUTE_MS < step < DAY_MS and not ready_minutes(times, sessions, 1, step).any():
+            raise UsageError(
+                f"no {plan.base} bar of {plan.symbol} ends while its market is open: {sessions}\n"
+                "take shorter bars, or daily ones, at whose end the next day is decided"
+            )
+    bars = "minutes" if step == MINUTE_MS else candles_text(plan.base)
+    late = (f"the data of {where} begins {(begin - first) // step} {bars} after the start of the frame",)
+    early = (f"the data of {where} ends {(end - last) // step} {bars} before the end of the frame",)
+    return (*(late if begin > first else ()), *(early if last < end - step else ()))

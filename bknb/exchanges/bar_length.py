@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from ..domain.formatting import utc_text
-from ..domain.interval import DAY_MS, INTERVAL_MS, MINUTE_MS
+from ..domain.interval import DAY_MS, INTERVAL_MS, MINUTE, MINUTE_MS
 from ..errors import DataError, UsageError
 from ..market.candle_rows import in_order
 from ..market.candles import COLUMNS, Candles
-from ..market.spacing import MINUTE, Spacing, measured
+from ..market.spacing import Spacing, measured
 from ..market.trading_days import day_labels, moved_note
 
 if TYPE_CHECKING:

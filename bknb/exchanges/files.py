@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..domain.formatting import plain_number
-from ..domain.interval import DAY_MS, interval_ms
+from ..domain.interval import DAY_MS, MINUTE, interval_ms
 from ..errors import MissingDependency, UnknownName, UsageError
 from ..market.candle_rows import Reading
 from ..market.candle_tables import Tables, read_table
 from ..market.candles import Candles
 from ..market.sessions import Sessions, as_sessions
-from ..market.spacing import MINUTE, Spacing, measured
+from ..market.spacing import Spacing, measured
 from ..market.trading_days import trading_days
 from ..stores.atomic import as_path
 from .bar_length import bars_of

@@ -27,7 +27,7 @@ from .spacing import base_of, check_made_of, measured
 from .stretched import FEWEST, doubts_of_length
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from numpy.typing import NDArray
 
@@ -95,7 +95,7 @@ class Feed:
         self.settings = settings
         self.allow_gaps = allow_gaps
         self.sessions: Sessions | None = sessions_of(source)
-        self._symbol_sessions: Mapping[str, Sessions | None] = getattr(source, "symbol_sessions", {})
+        self.sessions_of: Callable[[str], Sessions | None] = partial(sessions_of, source)
         self.base = base_of(source)
         self._whole_until = whole_until
         self.timeout_seconds = timeout_seconds
@@ -167,10 +167,6 @@ class Feed:
                 self._only_minutes = True
                 self._warn(f"{self.source.name!r} answers {interval} with 1m candles; bknb resamples them from now on")
         return await self._resampled(asked, now=now, continued=continued, before=before)
-
-    def sessions_of(self, symbol: str) -> Sessions | None:
-        """When the market of a symbol is open."""
-        return self._symbol_sessions.get(symbol, self.sessions)
 
     def reach_back(self, symbol: str, when: int, step: int, count: int) -> int:
         """Where the ``count`` newest candles that have closed at ``when`` begin, UTC ms, when none is missing."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..domain.formatting import utc_text
-from ..domain.interval import DAY_MS, INTERVAL_MS, MINUTE_MS, interval_ms
+from ..domain.interval import DAY_MS, INTERVAL_MS, MINUTE, MINUTE_MS, interval_ms
 from ..errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-MINUTE: Final = "1m"
 _HOUR_MS: Final = 60 * MINUTE_MS
 _WEEK_MS: Final = 7 * DAY_MS
 _MONTH_MS: Final = (28 * DAY_MS, 31 * DAY_MS)
@@ -185,17 +184,6 @@ def base_of(source: object) -> str:
         return found
     known = getattr(source, "intervals", None) or (MINUTE,)
     return min((each for each in known if each in INTERVAL_MS), key=interval_ms, default=MINUTE)
-
-
-def candles_text(base: str) -> str:
-    """What base bars are called.
-
-    Examples
-    --------
-    >>> candles_text("1m"), candles_text("1d")
-    ('one-minute candles', '1d bars')
-    """
-    return "one-minute candles" if base == MINUTE else f"{base} bars"
 
 
 def check_made_of(interval: str, base: str, known: Sequence[str], exchange: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING, duration_text, exit_text, minute_text, percent_text, price_text
 from ..domain.gates import GATES
-from ..market.spacing import MINUTE, candles_text
+from ..domain.interval import MINUTE, candles_text
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.definitions import DEFINITIONS, label_of
 from ..metrics.missing import explained_text

@@ -24,7 +24,7 @@ from ..engine.backtest import BacktestRun
 from ..engine.build import with_params
 from ..engine.minute_walk import look_back_begin, minutes_that_fill, ready_minutes
 from ..engine.plan import Plan, open_window
-from ..engine.run_candles import run_minutes
+from ..engine.run_candles import coverage_notes, run_minutes
 from ..engine.vectorised import rows_begin, signal_rows
 from ..kernels import simulate as kernel
 from ..kernels.declared import Exits
@@ -136,7 +136,7 @@ async def prepare(plan: Plan, warn: Any = None) -> Prepared:
         loading = window.load_closed(plan.symbol, strategy.interval, plan.frame.start, strategy.lookback, since=begin)
         rows = await asyncio.wrap_future(submit(loading))
     series = await run_minutes(window, plan)
-    BacktestRun(plan, window=window).check_coverage(series)
+    coverage_notes(plan, series, window.sessions)
     times, sessions = series.candles.timestamp, window.sessions
     count = plan.settings.avg_price_candles_count
     ready = np.zeros(0, dtype=bool) if sessions is None else ready_minutes(times, sessions, count)
