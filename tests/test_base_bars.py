@@ -20,6 +20,7 @@ from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.exchanges import from_frame
 from bknb.exchanges.bundle import BundleSource
+from bknb.market.resample import resample
 from bknb.market.sessions import Sessions
 from bknb.reports import ohlc_bars
 
@@ -626,6 +627,50 @@ def test_a_model_is_shown_candles_of_the_bars_there_are() -> None:
 
     result = run(strategy=get_signal, exchange=from_frame(days(200, freq="D")), frame=("2024-05-01", "2024-05-03"))
     assert (len(asked), result.errors) == (2, [])
+
+
+@pytest.mark.parametrize("base", ["1d", "1h"])
+def test_minutes_and_bars_made_of_them_have_the_same_questions_and_market_fills(base: str) -> None:
+    step, begin = INTERVAL_MS[base], 1_704_067_200_000
+    count = 20 * DAY // 60_000 if base == "1d" else 2 * DAY // 60_000
+    minutes = asyncio.run(bknb.exchanges.demo().get_candles("BTCUSDT", "1m", begin, count))
+    longer = resample(minutes, base)
+    asked: dict[str, list[int]] = {}
+
+    def moments(result_of: str) -> Any:
+        def get_signal(ctx: Any, price: float) -> bknb.Signal:
+            asked.setdefault(result_of, []).append(ctx.when_ms)
+            side = "long" if ctx.candles(base, 1).close[-1] > ctx.candles(base, 1).open[-1] else "short"
+            return bknb.Signal(position=side, minute_estimated_time=2 * step // 60_000)
+
+        return get_signal
+
+    frame = (begin + 2 * step, begin + count * 60_000 - 2 * step)
+    runs = [
+        run(strategy=moments(name), interval=base, exchange=from_frame(candles), frame=frame, settings=FREE)
+        for name, candles in (("1m", minutes), (base, longer))
+    ]
+    assert [each.run_record.base for each in runs] == ["1m", base]
+    assert asked["1m"] == asked[base]
+    assert rows_of(runs[0]) == rows_of(runs[1])
+    assert len(runs[0].trades) > 7
+
+
+def test_bars_tell_less_than_the_minutes_they_are_made_of() -> None:
+    begin, count = 1_704_067_200_000, 3 * DAY // 60_000
+    minutes = asyncio.run(bknb.exchanges.demo().get_candles("BTCUSDT", "1m", begin, count))
+
+    def get_signal(price: float) -> bknb.Signal:
+        return bknb.Signal(position="long", price_take_profit=price * 1.002, price_stop_loss=price * 0.998)
+
+    frame = (begin + DAY // 4, begin + count * 60_000 - DAY // 4)
+    found = [
+        run(strategy=get_signal, interval="1h", exchange=from_frame(candles), frame=frame, settings=FREE)
+        for candles in (minutes, resample(minutes, "1h"))
+    ]
+    shares = [float(each.trades["ambiguous"].mean()) for each in found]
+    assert shares[0] < 0.05 < shares[1]
+    assert f"exits watched on 1h bars, {100 * shares[1]:.0f} % of them ambiguous" in str(found[1])
 
 
 def test_stops_move_at_the_opens_of_bars() -> None:
