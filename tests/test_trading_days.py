@@ -108,6 +108,14 @@ def test_symbols_of_a_market_with_sessions_may_bear_different_times() -> None:
     assert source._of("A").timestamp.tolist() == source._of("B").timestamp.tolist()
 
 
+def test_what_was_decided_about_the_days_of_a_table_is_told_once() -> None:
+    index = pd.date_range("2024-01-02 16:00", periods=40, freq="B", tz="America/New_York")
+    source = from_frame(table(**{name: bars_at(index) for name in "ABCDE"}))
+    assert [note.splitlines()[0] for note in source.warnings] == [
+        "frame: daily bars stamped 21:00 UTC are taken for those of the next UTC date"
+    ]
+
+
 # --- which days are there -------------------------------------------------------------------------------------------
 
 

@@ -77,7 +77,7 @@ def bars_of(
     for symbol in ordered:
         _check_length(longer.get(symbol, longer[first]), where[symbol])
     if interval == "1d":
-        ordered = _of_days(ordered, where, longer[first], sessions, notes)
+        ordered = _of_days(ordered, name, where, longer[first], sessions, notes)
     for symbol, part in ordered.items():
         found = longer.get(symbol, longer[first])
         _check_grid(part.timestamp, found.step, found, where[symbol])
@@ -94,6 +94,7 @@ def _check_length(spacing: Spacing, where: str) -> None:
 
 def _of_days(
     series: dict[str | None, Candles],
+    name: str,
     where: Mapping[str | None, str],
     spacing: Spacing,
     sessions: Sessions | None,
@@ -116,8 +117,7 @@ def _of_days(
         if every is None:
             raise _differing(times, where)
         days = dict(zip(times, np.split(every, np.cumsum([len(each) for each in times.values()])[:-1]), strict=True))
-    for symbol, each in times.items():
-        notes.extend(moved_note(each, where[symbol], sessions))
+    notes.extend(dict.fromkeys(note for each in times.values() for note in moved_note(each, name, sessions)))
     labels = {symbol: found for symbol, found in days.items() if found is not None}
     return {symbol: _relabelled(part, labels[symbol]) for symbol, part in series.items()}
 

@@ -241,7 +241,7 @@ def _opened(ms: NDArray[np.int64], where: str) -> NDArray[np.int64]:
     if step >= DAY_MS:
         raise UsageError(
             f'{where}: stamp="close" is for candles of less than a day, and these are {step // DAY_MS} d long\n'
-            "give the day a candle belongs to; where it bears the close of its session, leave stamp out: sessions= say so"
+            "give the day a candle belongs to; where it bears the close of its session: sessions= instead of stamp="
         )
     return ms - step
 
