@@ -22,9 +22,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     schedule_await_minutes
         A limit or stop entry that was not filled in this many minutes is cancelled, but not before one interval of the
-        strategy has passed.
+        strategy has passed, nor over longer base bars before twenty of them.
     avg_price_candles_count
-        One-minute candles in the volume-weighted average price that a strategy gets as ``price``.
+        One-minute candles in the volume-weighted average price that a strategy gets as ``price``; over longer base bars
+        that is the last close.
     percent_slippage, percent_fee
         Cost per side, in percent of the traded value; below 100.
     min_take_profit_distance_percent

@@ -178,8 +178,8 @@ def test_more_absent_days_than_a_market_has_holidays_are_holes_and_the_way_out_i
 
 
 def test_bars_of_three_days_have_no_trading_days() -> None:
-    times = pd.to_datetime(np.arange(6600, 6620) * 3 * DAY_MS, unit="ms", utc=True)
-    source = from_frame(bars_at(times.delete(7)))
+    times = pd.to_datetime(np.arange(6600, 6609) * 3 * DAY_MS, unit="ms", utc=True)
+    source = from_frame(bars_at(times.delete(4)))
     assert (source.base_interval, source.sessions, source.warnings) == ("3d", None, ())
 
 
