@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -66,6 +67,10 @@ def account(
     return Figures(equity, (worth - 1) * 100, fall * 100, held / (last - first) * 100, fees, nets)
 
 
+def _opened(bar: Bar) -> int:
+    return bar.t
+
+
 def candles_before(
     bars: Sequence[Bar], base: int, step: int, when: int, count: int, *, gaps: bool, opens: Callable[[int], bool]
 ) -> list[Bar]:
@@ -73,7 +78,7 @@ def candles_before(
     made: list[Bar] = []
     at = when // step * step - step
     while len(made) < count and at > bars[0].t:
-        part = [bar for bar in bars if at <= bar.t < at + step]
+        part = bars[bisect_left(bars, at, key=_opened) : bisect_left(bars, at + step, key=_opened)]
         expected = [t for t in range(at, at + step, base) if opens(t)]
         if part and (gaps or len(part) == len(expected)):
             volume = 0.0

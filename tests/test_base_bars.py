@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,8 @@ from bknb.exchanges.bundle import BundleSource
 from bknb.market.resample import resample
 from bknb.market.sessions import Sessions
 from bknb.reports import ohlc_bars
+from bknb.runs.result import Result
+from bknb.runs.run_record import record_of
 
 DAY = 86_400_000
 MONDAY = 1_704_067_200_000  # 2024-01-01
@@ -152,6 +155,7 @@ def compared(seed: int, model: str, given: World) -> int:
     )
     longer = INTERVALS[given.base][1:]
 
+    @cache
     def is_open(t: int) -> bool:
         if sessions is not None:
             return bool(sessions.open_minutes(np.array([t]), step)[0])
@@ -166,10 +170,11 @@ def compared(seed: int, model: str, given: World) -> int:
 
     source = from_frame(frame_of(bars), sessions=sessions)
     assert source.base_interval == given.base
-    result = bknb.backtest(
-        "X", strategy=get_signal, interval=given.interval, exchange=source, frame=(start, end), execution=model,
-        settings={**FREE, **COSTS}, allow_gaps=given.gaps,
-    )  # fmt: skip
+    settings = {**FREE, **COSTS}
+    plan = plan_backtest("X", get_signal, source, (start, end), given.interval, model, settings, allow_gaps=given.gaps)
+    driver = BacktestRun(plan)  # without a card: its code would be read together with all bars
+    asyncio.run(driver.through())
+    result = Result(record_of(driver))
     assert rows_of(result) == expected
     figures = account(
         bars,
