@@ -696,3 +696,18 @@ def test_bars_that_were_released_are_read_again() -> None:
     assert again.base == "1d"
     assert again.minutes == result.run_record.minutes
     assert len(again.minutes) > 50
+
+
+@pytest.mark.parametrize("freq", ["B", "D"])
+def test_days_that_were_filled_in_with_the_day_before_are_told(freq: str) -> None:
+    filled = days(60, freq=freq).resample("D").ffill()
+    result = bknb.backtest("X", strategy=hold, exchange=from_frame(filled), frame=("2024-01-10", "2024-02-20"))
+    told = [each for each in result.warnings if "repeat the one before in range and volume" in each]
+    assert len(told) == (freq == "B")
+
+
+def test_days_before_few_shorter_bars_are_told_with_gaps_allowed() -> None:
+    mixed = pd.concat([days(40, freq="D"), days(30, freq="4h").shift(60, freq="D")])
+    source = from_frame(mixed)
+    result = bknb.backtest("X", strategy=hold, exchange=source, frame=("2024-01-10", "2024-03-03"), allow_gaps=True)
+    assert any("lie 1d apart, and others 4h" in each for each in result.warnings)

@@ -241,7 +241,7 @@ class Feed:
 
     def _tell_lengths(self, candles: Candles, asked: CandleRequest) -> None:
         """Warn of each doubt once, in whichever part of a series it shows."""
-        if len(candles) < FEWEST:
+        if len(candles) < FEWEST and asked.step == MINUTE_MS:
             return
         for doubt, text in doubts_of_length(candles, asked.interval, asked.step).items():
             if self.told.is_first(asked.symbol, asked.interval, doubt):

@@ -23,6 +23,7 @@ _LINES: Final = tuple(minutes * MINUTE_MS for minutes in (5, 10, 15, 30, 60, 120
 _STEEP: Final = 8  # units of rounding from one end of a line to the other; flatter ones come by chance
 _BENT: Final = 2  # units by which two lines may differ though they are one
 _FITTING: Final = (3, 0.9)  # steep lines at least, and the share of lines that must fit
+_REPEATED: Final = (3, 0.01)  # whole bars that repeat the one before: so many, and that share of all
 _MOST_DIGITS: Final = 8
 _ALMOST: Final = 1e-6  # of a unit, what floating point leaves of none
 _TOLERANCE: Final = 1e-9  # of a straight line, relative to the price
@@ -51,6 +52,12 @@ def doubts_of_length(candles: Candles, interval: str, step: int) -> dict[str, st
         told["filled"] = (
             f"these {interval} candles were filled up from longer bars ({bars}): between them nothing "
             "is known, and what is filled or exited there did not happen"
+        )
+    elif step > MINUTE_MS and (moments := repeated(candles)) is not None:
+        told["filled"] = (
+            f"{len(moments):,} of these {interval} candles repeat the one before in range and volume, the first at "
+            f"{utc_text(int(moments[0]))}: they seem to be filled in where nothing traded, at prices known by then, "
+            "and what is filled or exited there did not happen; leave them out"
         )
     if (part := longer_part(candles.timestamp, step)) is not None:
         first, found = part
@@ -132,6 +139,27 @@ def stretched(candles: Candles) -> Spacing | None:
     if step is not None and bars is not None and bars.wider_than(step.step):
         return bars
     return None if step is None else _rounded_lines(candles, step.step)
+
+
+def repeated(candles: Candles) -> NDArray[np.int64] | None:
+    """Open times of the candles that repeat the one before: weekends, holidays or nights that were filled in.
+
+    Prices and volume must be equal and the high above the low: in a market it comes now and then that nothing moves,
+    and hardly ever that a whole bar comes again. ``None`` for so few that they may be chance.
+
+    Examples
+    --------
+    >>> from .candles import Candles
+    >>> week = [(86_400_000 * day, 10.0 + min(day, 4), 12.0 + min(day, 4), 9.0, 11.0, 5.0) for day in range(8)]
+    >>> repeated(Candles.from_rows(week)) // 86_400_000
+    array([5, 6, 7])
+    """
+    block = candles.block[1:]
+    again = (block[:, 1:] == block[:, :-1]).all(axis=0) & (candles.high[1:] > candles.low[1:])
+    count = int(np.count_nonzero(again))
+    if count < max(_REPEATED[0], _REPEATED[1] * len(candles)):
+        return None
+    return candles.timestamp[1:][again]
 
 
 def _tells(candles: Candles) -> NDArray[np.bool_]:
