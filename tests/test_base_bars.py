@@ -711,3 +711,8 @@ def test_days_before_few_shorter_bars_are_told_with_gaps_allowed() -> None:
     source = from_frame(mixed)
     result = bknb.backtest("X", strategy=hold, exchange=source, frame=("2024-01-10", "2024-03-03"), allow_gaps=True)
     assert any("lie 1d apart, and others 4h" in each for each in result.warnings)
+
+
+def test_bars_too_few_to_be_measured_are_told_to_be_taken_for_minutes() -> None:
+    result = bknb.backtest("X", strategy=hold, exchange=from_frame(days(2)), frame=("2024-01-02", "2024-01-03"))
+    assert [each for each in result.warnings if "2 candles that lie 1d apart are too few" in each]

@@ -62,6 +62,7 @@ def bars_of(
     if not longer:
         for symbol, part in ordered.items():
             _check_minutes(part, spacings[symbol], where[symbol])
+            notes.extend(_too_few(spacings[symbol], where[symbol]))
         return Bars(ordered, MINUTE)
     first = next(iter(longer))
     interval = longer[first].interval
@@ -90,6 +91,14 @@ def _check_length(spacing: Spacing, where: str) -> None:
         raise DataError(f"{where}: bars of {' '.join(INTERVAL_MS)} are needed, {measure}\n{_ADVICE}")
     if spacing.closer:
         raise DataError(f"{where}: bars of one length are needed, {measure}\nleave out the rows that belong to no bar")
+
+
+def _too_few(spacing: Spacing | None, where: str) -> list[str]:
+    """That a few candles, all as far apart, were taken for minutes, which they may not be."""
+    if spacing is None or spacing.step <= MINUTE_MS or spacing.equal < spacing.count:
+        return []
+    told = f"{where}: {spacing.count + 1} candles that lie {spacing.interval} apart are too few to tell their length"
+    return [f"{told}, and are taken for one-minute candles; give more of them where they are longer"]
 
 
 def _of_days(

@@ -159,7 +159,8 @@ def repeated(candles: Candles) -> NDArray[np.int64] | None:
     count = int(np.count_nonzero(again))
     if count < max(_REPEATED[0], _REPEATED[1] * len(candles)):
         return None
-    return candles.timestamp[1:][again]
+    moments: NDArray[np.int64] = candles.timestamp[1:][again]
+    return moments
 
 
 def _tells(candles: Candles) -> NDArray[np.bool_]:
