@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from event_channel import Channel
@@ -45,9 +45,17 @@ def pytest_configure(config: pytest.Config) -> None:
     """Random examples for the tests that were asked for; interrupts reach a background process too."""
     asked = config.option.markexpr
     settings.load_profile(QUICK if asked == QUICK else LONG if LONG in asked else "bknb")
+    if hasattr(config, "workerinput"):
+        config.option.deselect = config.workerinput["deselect"]
     config.option.loadscopereorder = False  # in the order of LONGEST, whatever number of tests a module has
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts with "&"
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """A worker has the tests left out that ``PYTEST_ADDOPTS`` deselects: it is given the command line alone."""
+    node.workerinput["deselect"] = node.config.option.deselect
 
 
 WHOLLY_SLOW = re.compile(r"^pytestmark = (\[\n    )?pytest\.mark\.(kernel|browser|slow|long)\b", re.MULTILINE)

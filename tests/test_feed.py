@@ -388,9 +388,11 @@ def test_an_interval_the_source_has_is_asked_for() -> None:
     assert {asked for asked, _, _ in shop.asked} == {"5m"}
 
 
-def test_neither_the_interval_nor_minutes() -> None:
-    with pytest.raises(UsageError, match="no 15m candles and no 1m candles to make them from\nit has: 5m 1h"):
-        Watch(Shop(tape(), intervals=("5m", "1h"))).minutes(0, 50, "15m")
+def test_an_interval_that_nothing_there_makes() -> None:
+    shop = Shop(tape(*range(6), step=5), intervals=("5m", "1h"))
+    assert Watch(shop).minutes(0, 30, "15m") == [0, 15]
+    with pytest.raises(UsageError, match="3m candles cannot be made of the 5m bars of 'shop'\nask for 5m 15m 30m"):
+        Watch(shop).minutes(0, 30, "3m")
 
 
 def test_an_unknown_interval() -> None:

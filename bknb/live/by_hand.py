@@ -95,6 +95,7 @@ class ByHand:
         self._call = call
         self._loop: StrategyLoop | None = None
         self._market: LiveMarket | None = None
+        self._keeping: RecordKeeping | None = None
         self._began = asyncio.Event()
         self._over = False
         self._left_nothing = False  # at its end
@@ -158,8 +159,8 @@ class ByHand:
             task.cancel()
 
     def release(self) -> None:
-        """Hold nothing of the run any more, after its end: its loop and its market hold its candles."""
-        self._loop = self._market = None
+        """Hold nothing of the run any more, after its end: its loop, its market and its records hold its candles."""
+        self._loop = self._market = self._keeping = None
 
     def _start(self, instruction: Instruction, answered: Future[str]) -> None:
         if not answered.set_running_or_notify_cancel():
@@ -343,7 +344,7 @@ class ByHand:
         return await self._market.prices(otherwise)
 
     def _tell_late(self, order: str, now: _Now, role: OrderRole) -> None:
-        if now.late_minutes:
+        if now.late_minutes and self._keeping is not None:
             self._keeping.tell_old_price(order, now.when, role)
 
     def _there_is(self, loop: StrategyLoop) -> str:
