@@ -7,6 +7,7 @@ from typing import Final
 from ..config import Settings
 from .answers import Add
 from .exit_rules import is_positive
+from .fills import DUST
 from .signal import Reason
 from .text import text_fault
 from .validation import allow
@@ -27,8 +28,8 @@ def add_faults(add: Add, settings: Settings) -> list[Reason]:
     share: object = add.share
     limit: object = add.price_open
     valid: object = add.valid
-    if not is_positive(share) or add.share > _MOST_SHARE:
-        text = f"Add needs a share above 0 and at most {_MOST_SHARE:g}, in units of the first size"
+    if not is_positive(share) or not DUST < add.share <= _MOST_SHARE:
+        text = f"Add needs a share above {DUST:g} and at most {_MOST_SHARE:g}, in units of the first size"
         found.append(Reason("add_share", f"{text}, got {share!r:.60}"))
     if limit is not None and not is_positive(limit):
         text = "price_open of Add must be a finite number above 0, or None for the market"
