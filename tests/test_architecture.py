@@ -617,6 +617,7 @@ LARGE: dict[str, str] = {
     "jupyter.dashboard.dashboard": "the public dashboard and its class",
     "kernels.simulate": "a whole backtest as one compiled loop, with its plain twin",
     "live.order_desk": "orders at a broker: saved, sent, asked about, found again",
+    "market.feed": "candles from a source: paged, asked for again, checked",
     "market.window": "the candles a run has in memory, and what it may see of them",
     "optimizer.optimizer": "the public Optimizer and its task",
     "optimizer.study": "the loop of a study: show, ask, check, try out, rank",

@@ -151,6 +151,34 @@ def test_a_source_that_adds_the_forming_candle_is_normal() -> None:
 # --- pages ---------------------------------------------------------------------------------------------------------
 
 
+class Silent(Shop):
+    """A shop that answers nothing to some of its questions, counted from 0."""
+
+    def __init__(self, candles: Candles, *, silent: set[int]) -> None:
+        super().__init__(candles, page_limit=10)
+        self.silent = silent
+
+    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
+        answer = await super().get_candles(symbol, interval, since, limit)
+        return Candles.empty() if len(self.asked) - 1 in self.silent else answer
+
+
+def lived(shop: Shop, end: int) -> Candles:
+    """The minutes up to one, as a live run fetches them."""
+    feed = Feed(shop, Settings(), allow_gaps=True, leave_out_bad=True)
+    return asyncio.run(feed.fetch("BTCUSDT", "1m", at(0), at(end)))
+
+
+def test_an_answer_of_nothing_in_the_midst_of_others_is_asked_for_once_more_from_the_candle_before() -> None:
+    shop = Silent(tape(*range(35)), silent={1})
+    assert lived(shop, 35) == shop.candles
+    assert [since for _, since, _ in shop.asked] == [0, 10, 9, 19, 29]
+    holed = Shop(tape(*range(10), *range(22, 35)), page_limit=10)
+    assert lived(holed, 35) == holed.candles
+    with pytest.raises(DataError, match=r"nothing came for .* 12:10 UTC .* nor the candle before"):
+        lived(Silent(tape(*range(35)), silent={1, 2}), 35)
+
+
 @pytest.mark.parametrize(
     ("page_limit", "intervals", "expected"),
     [

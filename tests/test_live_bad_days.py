@@ -716,6 +716,28 @@ def test_a_run_that_begins_again_behind_a_hole_has_the_average_prices_of_one_tha
         seen.clear()
 
 
+@pytest.mark.parametrize("allow_gaps", [True, False])
+def test_an_answer_of_nothing_does_not_put_old_candles_into_an_average_price(allow_gaps: bool) -> None:  # noqa: FBT001 -- a table's column
+    clock, seen, silent = SimulatedClock(at(43)), [], [True]
+    rows = steps((-1440, -390, 50.0), (-390, 200, 100.0))  # the earlier ones fill an answer
+    good = closed_by(clock, rows, missing=lambda minute, now: 30 <= minute < 42)
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> Any:
+        if at(-500) < since < at(0) and silent:
+            silent.pop()
+            return []
+        return good(symbol, interval, since, limit)[:1_000]
+
+    def get_signal(ctx: Any) -> None:
+        seen.append((minute_of(ctx.when_ms), ctx.price))
+
+    result = lived(get_candles, get_signal, clock, until=50, allow_gaps=allow_gaps)
+    assert not silent
+    assert {price for _, price in seen} == {100.0}
+    assert [when for when, _ in seen] == [43.0, 44.0, 45.0, 46.0, 47.0, 48.0, 49.0, 50.0]
+    assert kinds(result) <= {"exchange"}
+
+
 def test_a_run_at_the_beginning_of_a_market_looks_for_candles_before_it_for_a_week_at_most() -> None:
     clock, asked = SimulatedClock(at(3)), []
 

@@ -20,7 +20,7 @@ from .clock import limited_to
 from .gaps import check_gaps, check_spacing
 from .outside import candles_from
 from .paging import Paging
-from .quality import CandleRequest, Repair, audit, in_sessions
+from .quality import CandleRequest, Repair, audit, in_sessions, nothing_came
 from .resample import resample
 from .sessions import sessions_of
 from .spacing import base_of, check_made_of, measured
@@ -267,6 +267,8 @@ class Feed:
                     continue
                 raise
             self._notice_minutes(answer, asked)
+            if self._leave_out_bad and parts and not len(answer) and page.since + page.limit * asked.step < asked.until:
+                answer = await self._once_more(rest, limit=page.limit, last=int(parts[-1].timestamp[-1]))
             times = answer.timestamp
             if len(times) and int(times.min()) < page.since:
                 paging.strayed()
@@ -297,6 +299,19 @@ class Feed:
                 repairs.extend(found)
                 parts.append(candles)
         return parts, repairs
+
+    async def _once_more(self, asked: CandleRequest, *, limit: int, last: int) -> Candles:
+        """The answer for a page in the midst of others for which nothing came.
+
+        A source may answer nothing where it has candles: it is asked once more from the candle before on, which has
+        come.
+        """
+        if last != asked.since - asked.step:  # in a hole that is longer than a page, or behind closed hours
+            return Candles.empty()
+        answer = await self._ask(replace(asked, since=last), limit=limit)
+        if not len(answer):
+            raise nothing_came(asked)
+        return answer.take(answer.timestamp > last)
 
     def _lasting(self, step: int) -> int | None:
         """How many newest candles make a new level of the price: live, as many as a missing one is waited for."""

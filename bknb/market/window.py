@@ -19,6 +19,7 @@ from .candle_listener import CandleListener
 from .candles import Candles
 from .fetch_loop import fetch_now, submit
 from .gaps import Awaited
+from .quality import nothing_came
 from .resample import resample
 from .series import Series, end_of
 from .spacing import check_made_of
@@ -123,6 +124,7 @@ class Window:
             candles, until = series.candles, series.until
             if self._is_native(interval):
                 before = await self._feed.fetch(symbol, interval, since, series.since, continued=True)
+                before = await self._up_to(series.start, before, symbol, interval)
                 self._listener.came(symbol, interval, since, before)
                 candles = Candles.concat([before, candles])
                 self._note_missing(symbol, interval, candles)
@@ -133,6 +135,27 @@ class Window:
             self._series[symbol, interval] = series
         await self._listener.notify()
         return series
+
+    async def _up_to(self, end: int, before: Candles, symbol: str, interval: str) -> Candles:
+        """Candles with those between them and ``end`` (UTC ms) that come when a hole there is asked for once more.
+
+        A source may answer nothing where it has candles. It is asked from the last candle before the hole on, which it
+        has: an answer without any candle is not taken for a hole.
+
+        Raises
+        ------
+        DataError
+            For such an answer.
+        """
+        asked = self._feed.request(symbol, interval, end_of(before, interval_ms(interval), end), end)
+        missing, sessions = ((asked.since, end),) if asked.since < end else (), self.sessions_of(symbol)
+        if not (missing if sessions is None else sessions.open_part(missing, asked.step)):
+            return before
+        last, close = int(before.timestamp[-1]), float(before.close[-1])
+        again = await self._feed.fetch(symbol, interval, last, end, continued=True, before=close)
+        if not len(again):
+            raise nothing_came(asked)
+        return Candles.concat([before, again[int(np.searchsorted(again.timestamp, last, side="right")) :]])
 
     @property
     def _gives_up(self) -> bool:
