@@ -219,12 +219,12 @@ def _judge_reduce(judged: _Judged, answer: Reduce) -> None:
                 f"Reduce({answer.share:g}, of={of!r}) is more than the {judged.size:g} of the first size that is held"
             )
             judged.reasons.append(Reason("reduce_more", f"{text}; Close() closes all of it"))
-        elif size <= DUST:
-            text = f"Reduce needs more than {DUST:g} of the first size, of which {judged.size:g} are held"
-            judged.reasons.append(Reason("reduce_share", f"{text}, got share {share!r:.60} of={of!r}"))
         elif size >= judged.size - DUST:
             judged.closes = Close(answer.note)
             judged.closed_by = f"Reduce({answer.share:g}, of={of!r}), which closes all that is held,"
+        elif size <= DUST:
+            text = f"Reduce needs more than {DUST:g} of the first size, of which {judged.size:g} are held"
+            judged.reasons.append(Reason("reduce_share", f"{text}, got share {share!r:.60} of={of!r}"))
         else:
             judged.sizes.append(answer)
 
