@@ -37,6 +37,7 @@ _LEVEL_RULES = (  # in the order in which they are told
     "stop_loss_far",
 )
 _PRICES = ("price_open", "price_take_profit", "price_stop_loss")
+_PLAIN_TYPES: Final = frozenset((str, bool, int, float, type(None)))
 
 
 class RefusedRow(dict[str, object]):
@@ -114,6 +115,8 @@ def plain_numbers(values: dict[str, Any]) -> Reason | None:
     Exits, ladders and memos are read to their innermost value.
     """
     for name, value in values.items():
+        if type(value) in _PLAIN_TYPES:
+            continue
         try:
             values[name] = plain = _plain(value)
         except RecursionError:

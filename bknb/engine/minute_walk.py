@@ -339,18 +339,7 @@ class MinuteWalk:
         return event
 
     def _first_outside(self, index: int, stop: int, bounds: Bounds) -> int:
-        above, below, price_above, price_below = bounds
-        return first_outside(
-            self._high,
-            self._low,
-            self._scanned,
-            index,
-            stop,
-            above=above,
-            below=below,
-            price_above=price_above,
-            price_below=price_below,
-        )
+        return first_outside(self._high, self._low, self._scanned, index, stop, *bounds)
 
     def _next_managed(self, state: Holding, book: PositionBook, index: int, stop: int) -> int:
         """The next minute at which a managed position can change: by an order, a level, or its trailing stop."""

@@ -10,6 +10,7 @@ from ..domain.fills import Fill
 from ..domain.lateness import Decision
 from ..domain.signal import (
     Active,
+    AddCancelled,
     Added,
     Cancelled,
     Closed,
@@ -19,6 +20,7 @@ from ..domain.signal import (
     Moved,
     OpenSignal,
     PositionEvent,
+    Reduced,
     Rejected,
     RiskRefused,
     SignalKey,
@@ -120,15 +122,15 @@ class Records:
 
     def add(self, event: Event) -> None:
         """Add one event; results of quiet minutes (idle, active) are left out."""
-        if isinstance(event, PositionEvent):
-            self.positions.append(event)
-            self._moved += isinstance(event, Moved)
-            return
         match event:
-            case Idle() | Active():
-                return
             case Milestone():
                 self._append(self.milestones, event)
+                return
+            case Idle() | Active():
+                return
+            case Reduced() | Added() | AddCancelled() | Moved():
+                self.positions.append(event)
+                self._moved += type(event) is Moved
                 return
             case Rejected():
                 self._append(self.rejected, event)

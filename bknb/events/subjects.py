@@ -6,11 +6,15 @@ from typing import Any
 
 from ..domain.signal import (
     Active,
+    AddCancelled,
+    Added,
     Event,
     Idle,
     Milestone,
     Mode,
+    Moved,
     PositionEvent,
+    Reduced,
     Rejected,
     RiskRefused,
     TickResult,
@@ -47,6 +51,8 @@ ALL: tuple[Subject[Any], ...] = (
 )
 """Every subject above."""
 
+_OF_QUIET_MINUTES = frozenset((Idle, Active))
+
 
 @at_reset
 def unsubscribe_all() -> None:
@@ -82,8 +88,6 @@ def subjects_of(event: Event) -> tuple[Subject[Any], ...]:
     >>> [subject.name for subject in subjects_of(quiet)]
     ['signal_live', 'signal']
     """
-    if isinstance(event, PositionEvent):
-        return (position,)
     match event:
         case Milestone():
             return (partial_profit if event.side == "profit" else partial_loss,)
@@ -91,12 +95,14 @@ def subjects_of(event: Event) -> tuple[Subject[Any], ...]:
             return (risk,)
         case Rejected():
             return (validation,)
+        case Reduced() | Added() | AddCancelled() | Moved():
+            return (position,)
         case _:
             return (signal_live if event.mode == "live" else signal_backtest, signal)
 
 
 def emit_event(event: Event) -> None:
     """Emit an event of a run on the subjects of its kind."""
-    live, quiet = event.mode == "live", isinstance(event, Idle | Active)
+    live, quiet = event.mode == "live", type(event) in _OF_QUIET_MINUTES
     for subject in subjects_of(event):
         subject.emit(event, quiet=quiet, live=live)

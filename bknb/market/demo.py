@@ -25,8 +25,7 @@ a sum of four uniforms, and the exponential is ``(1 + x/n)**n`` by repeated squa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -67,8 +66,7 @@ _WEEKDAYS: Final = (1.05, 1.08, 1.1, 1.08, 1.02, 0.75, 0.8)
 _ERAS, _MIDPOINTS, _STEPS, _JUMPS, _SWINGS, _TREND, _WICKS, _VOLUME, _MOODS = range(1, 10)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Market:
+class _Market(NamedTuple):
     """The parameters of one symbol."""
 
     price: float  # around which it moves, in quote currency

@@ -84,8 +84,7 @@ class RunCandles:
         return Candles.empty() if known is None else known.candles
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(NamedTuple):
     """One series that can be read again, with the digest of its candles."""
 
     symbol: str
