@@ -54,3 +54,6 @@ from .stored_sources import (
 from .stored_sources import (
     stored as stored,
 )
+from .yahoo import (
+    yfinance as yfinance,
+)
