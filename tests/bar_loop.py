@@ -60,18 +60,18 @@ def entry_of(signal: Mapping[str, Any], bar: Bar, *, first: bool, strict: bool) 
     return (signal["level"], False, False) if reached else None
 
 
-def exit_of(signal: Mapping[str, Any], bar: Bar, *, strict: bool) -> tuple[str, float, bool] | None:
-    """Reason, price and doubt of the exit of an open position in a bar."""
+def exit_of(signal: Mapping[str, Any], bar: Bar, *, strict: bool) -> tuple[str, float, bool, bool] | None:
+    """Reason, price and doubt of the exit of an open position in a bar, and whether it is at the open."""
     sign, (opened, best, worst) = signal["sign"], mirrored(bar, signal["sign"])
     stop, target = sign * signal["stop"], sign * signal["target"]
     if strict and opened <= stop:
-        return "stop_loss", bar.open, False
+        return "stop_loss", bar.open, False, True
     if strict and opened > target:
-        return "take_profit", bar.open, False
+        return "take_profit", bar.open, False, True
     lost, won = worst <= stop, best > target if strict else best >= target
     if lost and (strict or not won):
-        return "stop_loss", signal["stop"], won
-    return ("take_profit", signal["target"], lost) if won else None
+        return "stop_loss", signal["stop"], won, opened == stop
+    return ("take_profit", signal["target"], lost, False) if won else None
 
 
 def bar_loop(  # noqa: C901 -- the whole contract in one loop, to be read beside it
@@ -105,12 +105,11 @@ def bar_loop(  # noqa: C901 -- the whole contract in one loop, to be read beside
             continue
         ended = None
         if position:
-            ended = (
-                (position["leaving"], bar.open, False) if position["leaving"] else exit_of(position, bar, strict=strict)
-            )
+            leaving = position["leaving"]
+            ended = (leaving, bar.open, False, True) if leaving else exit_of(position, bar, strict=strict)
         if position and ended:
             found.append((*position["row"], bar.t, ended[1], ended[0], ended[2] or position["doubt"]))
-            trades.append(trade_of(position, bar, ended[1]))
+            trades.append(trade_of(position, bar, ended[1], at_open=ended[3]))
             position = None
         fill = entry_of(order, bar, first=order["first"], strict=strict) if order else None
         if order:
@@ -126,27 +125,27 @@ def bar_loop(  # noqa: C901 -- the whole contract in one loop, to be read beside
         position["row"] = (position["asked"], bar.t, price)
         ended, sign = None, position["sign"]
         if at_open and sign * (price - position["stop"]) <= 0:
-            ended = ("stop_loss", price, False)
+            ended = ("stop_loss", price, False, True)
         elif at_open and sign * (position["target"] - price) <= 0:
-            ended = ("take_profit", price, False)
+            ended = ("take_profit", price, False, True)
         elif at_open:
             ended = exit_of(position, bar, strict=strict)
         elif position["kind"] == "limit" and doubt:
-            ended = ("stop_loss", position["stop"], True)
+            ended = ("stop_loss", position["stop"], True, False)
         if ended:
             found.append((*position["row"], bar.t, ended[1], ended[0], ended[2]))
-            trades.append(trade_of(position, bar, ended[1]))
+            trades.append(trade_of(position, bar, ended[1], at_open=ended[3]))
             position = None
     if position:
         found.append((*position["row"], bars[-1].t, bars[-1].close, "data_end", position["doubt"]))
-        trades.append(trade_of(position, bars[-1], bars[-1].close)._replace(at_open=False))
+        trades.append(trade_of(position, bars[-1], bars[-1].close, at_open=False))
     if order:
         found.append((order["asked"], bars[-1].t, "data_end"))
     assert all(math.isfinite(row[2]) for row in found if len(row) > 3)
     return found, trades
 
 
-def trade_of(position: Mapping[str, Any], bar: Bar, price: float) -> Trade:
+def trade_of(position: Mapping[str, Any], bar: Bar, price: float, *, at_open: bool) -> Trade:
     """A position that ended in a bar; at its open, or at a level within it."""
     _, opened, entered = position["row"]
-    return Trade(position["sign"], opened, entered, bar.t, price, at_open=price == bar.open)
+    return Trade(position["sign"], opened, entered, bar.t, price, at_open)

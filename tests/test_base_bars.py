@@ -581,6 +581,44 @@ def test_time_in_the_market_ends_at_the_open_that_a_position_left_at() -> None:
     assert result.account["exposure"] == pytest.approx(100 * held / result.account["frame_days"])
 
 
+@pytest.mark.parametrize("side", ["long", "short"])
+@pytest.mark.parametrize(
+    ("last", "options", "held"),
+    [
+        ((10, 12, 9, 11), {"price_take_profit": 10}, 3),  # opens at the target and is traded through later
+        ((11, 12, 9, 11), {"price_take_profit": 10}, 2),  # opens beyond it
+        ((10, 12, 9, 11), {"price_take_profit": [(10, 1.0)]}, 3),
+        ((11, 12, 9, 11), {"price_take_profit": [(10, 1.0)]}, 2),
+        ((-10, -9, -15, -12), {"price_stop_loss": -10}, 2),  # the open has reached the stop
+        ((-9, -9, -15, -12), {"price_stop_loss": -10}, 3),
+        ((5, 5, 5, 5), {"minute_estimated_time": 2 * 1440}, 2),
+    ],
+)
+def test_time_in_the_market_goes_by_the_order_a_position_left_with(
+    last: tuple[int, ...], options: dict[str, Any], held: int, side: Any
+) -> None:
+    """Prices are distances from 100 in favour of the position, which enters two bars before the last one."""
+    sign = 1 if side == "long" else -1
+
+    def at(given: Any) -> Any:
+        return (
+            [(100 + sign * price, share) for price, share in given] if isinstance(given, list) else 100 + sign * given
+        )
+
+    levels = {name: at(value) if name.startswith("price") else value for name, value in options.items()}
+    bars = days(60, freq="D").assign(Open=100.0, High=100.0, Low=100.0, Close=100.0)
+    first, best, worst, close = (100.0 + sign * price for price in last)
+    bars.loc[bars.index[42], ["Open", "High", "Low", "Close"]] = [first, max(best, worst), min(best, worst), close]
+    asked = bars.index[40].value // 10**6
+
+    def get_signal(ctx: Any) -> bknb.Signal | None:
+        return bknb.Signal(position=side, **levels) if ctx.when_ms == asked else None
+
+    result = run(strategy=get_signal, exchange=from_frame(bars), settings={**FREE, **FAR})
+    assert len(result.trades) == 1
+    assert result.account["exposure"] == pytest.approx(100 * held / result.account["frame_days"])
+
+
 def test_a_frame_that_begins_within_a_bar_begins_with_its_end_and_says_so() -> None:
     result = run(strategy=lambda: None, frame=("2024-01-10 10:00", "2024-05-01"))
     told = "the frame begins at 2024-01-11 00:00 UTC, where the first 1d bar in it ends"

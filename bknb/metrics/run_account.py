@@ -128,6 +128,17 @@ def _over(positions: Positions, closed: Sequence[Closed], bar_ms: Times, open_: 
     opens = np.full(len(closed), np.nan)
     opens[known] = open_[at[known]]
     prices = np.array([event.price_close for event in closed])
-    ends_with_data = np.array([event.close_reason == "data_end" for event in closed], dtype=np.bool_)
-    over[: len(closed)] += np.where((prices != opens) | ends_with_data, step, 0)
+    later = np.array([event.close_reason == "data_end" or _left_by_limit(event) for event in closed], dtype=np.bool_)
+    over[: len(closed)] += np.where((prices != opens) | later, step, 0)
     return over
+
+
+def _left_by_limit(event: Closed) -> bool:
+    """Whether a position left by its target within a bar: that bar may have opened at the target before it filled.
+
+    A target that a bar opens beyond, or that the entry has filled beyond, fills at that open.
+    """
+    if event.fills:
+        return event.fills[-1].rested
+    signal = event.signal
+    return event.close_reason == "take_profit" and event.price_close == signal.price_take_profit != signal.price_open
