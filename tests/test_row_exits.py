@@ -15,7 +15,7 @@ from worlds import MODELS
 
 import bknb
 from bknb.domain.signal import Reason
-from bknb.domain.validation import read_answer, shown
+from bknb.domain.validation import read_answer
 from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
 from bknb.engine.signal_rows import read_rows
@@ -230,11 +230,16 @@ def test_indicators_are_left_alone() -> None:
     ],
 )  # fmt: skip
 def test_a_row_that_is_no_signal_says_what_to_do(columns: dict[str, Any], text: str) -> None:
-    answer = read_rows({"position": [1], **PLAIN, **columns}, 1, "demo").answer(0)
-    refused = read_answer(answer)
+    refused = read_answer(read_rows({"position": [1], **PLAIN, **columns}, 1, "demo").answer(0))
     assert isinstance(refused, Reason)
     assert text in refused.text
-    assert shown(answer, 40).startswith("{")  # the row stands beside the reason
+
+
+def test_a_row_that_is_no_signal_says_what_else_it_holds() -> None:
+    row = {"position": [1], **PLAIN, "price_stop_loss": 95.0, "minute_estimated_time": 60, "exit_long": True}
+    refused = read_rows(row, 1, "demo").answer(0)
+    assert isinstance(refused, Reason)
+    assert refused.text.endswith("; the row has price_stop_loss=95.0, minute_estimated_time=60.0")
 
 
 @pytest.mark.parametrize(

@@ -40,14 +40,6 @@ _PRICES = ("price_open", "price_take_profit", "price_stop_loss")
 _PLAIN_TYPES: Final = frozenset((str, bool, int, float, type(None)))
 
 
-class RefusedRow(dict[str, object]):
-    """A row of ``get_signals`` that is no signal, for a reason that its columns have together."""
-
-    def __init__(self, columns: Mapping[str, object], reason: Reason) -> None:
-        super().__init__(columns)
-        self.reason = reason
-
-
 def shown(value: object, length: int) -> str:
     """A user's value as text of at most ``length`` characters, even when its ``repr`` raises.
 
@@ -66,15 +58,16 @@ def read_answer(answer: object) -> Signal | Reason:
     """A strategy's answer as a ``Signal``, or the reason why it is none.
 
     Accepts a ``Signal`` or a mapping with its fields. Numbers of numpy and the like become Python numbers, and a ladder
-    of targets a tuple of pairs, the level nearest to the entry first.
+    of targets a tuple of pairs, the level nearest to the entry first. A ``Reason``, the answer of a row of
+    ``get_signals`` that is no signal, stays one.
 
     Examples
     --------
     >>> read_answer({"price_stop_loss": 90.0})
     Reason(code='shape', text="a signal needs position, 'long' or 'short'")
     """
-    if isinstance(answer, RefusedRow):
-        return answer.reason
+    if isinstance(answer, Reason):
+        return answer
     if isinstance(answer, Signal):
         values: dict[str, Any] = msgspec.structs.asdict(answer)
     elif isinstance(answer, Mapping):

@@ -11,7 +11,6 @@ import numpy as np
 
 from ..domain.signal import Reason
 from ..domain.tick_grid import NEARLY, round_down, round_up, tick_ratio
-from ..domain.validation import RefusedRow
 from ..errors import UsageError
 from .columns import INVALID, check_index, constant, flags, no_flags, numbers, positions
 from .row_exits import EXIT_COLUMNS, RowExits, read_exits, refused_column, sorted_ladders
@@ -71,13 +70,16 @@ class SignalRows:
     def __len__(self) -> int:
         return len(self.position)
 
-    def answer(self, row: int) -> dict[str, Any] | None:
-        """One row as ``get_signal`` would have answered it; ``None`` where it wants nothing."""
+    def answer(self, row: int) -> dict[str, Any] | Reason | None:
+        """One row as ``get_signal`` would have answered it; ``None`` where it wants nothing.
+
+        A row that is no signal answers with the reason, and what else it holds.
+        """
         code = int(self.position[row])
         if code == 0:
             return None
         if code not in _SIDES:
-            return RefusedRow(self._columns(row), Reason("position", _NO_SIGNAL[code]))
+            return Reason("position", f"{_NO_SIGNAL[code]}; the row has {self._columns(row)}")
         answer: dict[str, Any] = {
             "position": _SIDES[code],
             "price_take_profit": _number(self.price_take_profit[row]),
@@ -92,10 +94,13 @@ class SignalRows:
             answer["price_take_profit"] = ladder
         return answer | self.exits.declared(row)
 
-    def _columns(self, row: int) -> dict[str, float]:
+    def _columns(self, row: int) -> str:
         """What a row holds besides its position, by column; what is missing is left out."""
-        found = {name: float(column[row]) for name, column in self.numbers().items() if not math.isnan(column[row])}
-        return {"minute_estimated_time" if name == "minutes" else name: value for name, value in found.items()}
+        numbers = {
+            "minute_estimated_time" if name == "minutes" else name: each for name, each in self.numbers().items()
+        }
+        found = [f"{name}={float(each[row])}" for name, each in numbers.items() if not math.isnan(each[row])]
+        return ", ".join(found) or "no other number"
 
     @property
     def acts(self) -> NDArray[np.bool_]:

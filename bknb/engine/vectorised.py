@@ -24,6 +24,7 @@ from .call_by_name import Manage, managing_by_name, named
 
 if TYPE_CHECKING:
     from ..domain.position_view import HeldPosition
+    from ..domain.signal import Reason
     from ..market.candles import Candles
     from ..market.series import Series
     from ..market.sessions import Sessions
@@ -118,7 +119,7 @@ class Windowed:
         self.leaves: bool | None = None
         self.ask_manage = _leaving(self._leaves, manage, params)
 
-    def get_signal(self, ctx: Context) -> dict[str, Any] | None:
+    def get_signal(self, ctx: Context) -> dict[str, Any] | Reason | None:
         """The last row as a signal."""
         return self._rows(_newest(ctx, self._interval, self._lookback)).answer(-1)
 
@@ -209,7 +210,7 @@ class LookedUp:
         self._series = series
         self._active = rows.position != 0
 
-    def __call__(self, ctx: Context) -> dict[str, Any] | None:
+    def __call__(self, ctx: Context) -> dict[str, Any] | Reason | None:
         """The row of the newest candle that has closed at the moment of the question."""
         row = self._row(ctx)
         return self._rows.answer(row) if self._active[row] else None
