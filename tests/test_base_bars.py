@@ -643,7 +643,7 @@ def test_a_function_that_lists_longer_intervals_alone_has_them_as_its_base() -> 
 
     bknb.add_exchange("own days", get_candles=get_candles, intervals=["3d", "1d"])
     result = run(exchange="own days", settings=FREE)
-    assert (set(asked), result.card.base, result.run_record.base) == ({"1d"}, "1d", "1d")
+    assert (set(asked), result.card.base, result.run_record.plan.base) == ({"1d"}, "1d", "1d")
     assert rows_of(result) == rows_of(run(exchange=from_frame(days(freq="D")), settings=FREE))
 
 
@@ -693,7 +693,7 @@ def test_minutes_and_bars_made_of_them_have_the_same_questions_and_market_fills(
         run(strategy=moments(name), interval=base, exchange=from_frame(candles), frame=frame, settings=FREE)
         for name, candles in (("1m", minutes), (base, longer))
     ]
-    assert [each.run_record.base for each in runs] == ["1m", base]
+    assert [each.run_record.plan.base for each in runs] == ["1m", base]
     assert asked["1m"] == asked[base]
     assert rows_of(runs[0]) == rows_of(runs[1])
     assert len(runs[0].trades) > 7
@@ -731,7 +731,7 @@ def test_bars_that_were_released_are_read_again() -> None:
     result = run(exchange=source)
     again = result.run_record.rebuilder(exchange=result.run_record.plan.exchange)()
     assert again.measured is not None
-    assert again.base == "1d"
+    assert again.plan.base == "1d"
     assert again.minutes == result.run_record.minutes
     assert len(again.minutes) > 50
 

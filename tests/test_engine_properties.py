@@ -16,7 +16,7 @@ from worlds import LENGTH, MODELS, SEEDS, run, walk
 from bknb.domain.signal import Cancelled, Closed, Opened, Scheduled
 from bknb.engine.backtest import BacktestRun
 from bknb.kernels.first_touch import first_outside, first_outside_plain
-from bknb.kernels.vwap import average_price, average_prices
+from bknb.kernels.vwap import average_prices
 
 
 def told(done: BacktestRun, *, before: int | None = None) -> bytes:
@@ -83,6 +83,15 @@ def test_the_scan_equals_its_specification(seed: int, start: int, bounds: tuple[
     limits = dict(zip(names, bounds, strict=True))
     data = (columns[2], columns[3], columns[4], start, len(columns[0]))
     assert first_outside(*data, **limits) == first_outside_plain(*data, **limits)
+
+
+def average_price(high: list[float], low: list[float], close: list[float], volume: list[float]) -> float:
+    """VWAP of a few candles as a plain loop."""
+    weighted = total = 0.0
+    for h, lo, c, v in zip(high, low, close, volume, strict=True):
+        weighted += (h + lo + c) / 3 * v
+        total += v
+    return weighted / total if total else sum(close) / len(close)
 
 
 @given(seed=SEEDS, count=st.integers(1, 9))

@@ -7,29 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
-
-
-def average_price(
-    high: Sequence[float], low: Sequence[float], close: Sequence[float], volume: Sequence[float]
-) -> float:
-    """VWAP of a few candles: Σ typical·volume / Σ volume, typical = (high + low + close) / 3.
-
-    With no volume at all it is the mean of the closes. This is the specification of ``average_prices``: sums run
-    from the oldest candle to the newest.
-
-    Examples
-    --------
-    >>> average_price([3.0, 6.0], [3.0, 6.0], [3.0, 6.0], [1.0, 2.0])
-    5.0
-    """
-    weighted = total = 0.0
-    for h, lo, c, v in zip(high, low, close, volume, strict=True):
-        weighted += (h + lo + c) / 3 * v
-        total += v
-    return weighted / total if total else sum(close) / len(close)
 
 
 def average_prices(
@@ -40,7 +18,10 @@ def average_prices(
     *,
     count: int,
 ) -> NDArray[np.float64]:
-    """``average_price`` of the ``count`` candles that end with each candle, to the last bit.
+    """VWAP of the ``count`` candles that end with each candle: Σ typical·volume / Σ volume.
+
+    Typical is (high + low + close) / 3, and sums run from the oldest candle to the newest. Where there was no volume at
+    all it is the mean of the closes.
 
     Returns
     -------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..config import Settings
-from ..domain.interval import MINUTE_MS
+from ..domain.interval import MINUTE, MINUTE_MS
 from ..engine.registry import Exchange, Strategy
 from ..events import messages
 from ..market.clock import speed_of
@@ -40,6 +40,11 @@ class LivePlan:
     late_minutes: int | None = None
     broker: Broker | None = None
     quantity: Quantity = 0.0
+
+    @property
+    def base(self) -> str:
+        """The interval of the candles that fill orders, as of a backtest: a live run has minutes."""
+        return MINUTE
 
     def labels(self) -> messages.RunLabels:
         """Symbol, strategy and exchange by name, as the events of the run carry them; there is no frame."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ..domain.interval import floor_to
+from ..domain.interval import MINUTE_MS, floor_to
 from ..kernels.vwap import average_prices
 from .candles import Candles
 
@@ -38,10 +38,9 @@ class Series:
         return _BYTES_PER_CANDLE * len(self.candles)
 
     def average_prices(self, count: int) -> NDArray[np.float64]:
-        """For each candle the average price of the ``count`` candles that end with it; computed once."""
+        """For each candle the price of the ``count`` candles that end with it, as ``prices_of``; computed once."""
         if self.averages is None:
-            candles = self.candles
-            self.averages = average_prices(candles.high, candles.low, candles.close, candles.volume, count=count)
+            self.averages = prices_of(self.candles, self.step, count)
         return self.averages
 
     def closed(self, when: int) -> int:
@@ -58,6 +57,20 @@ class Series:
     def available(self, when: int) -> int:
         """How many candles that have closed at ``when`` are here."""
         return min(self.closed(when), len(self.candles))
+
+
+def prices_of(candles: Candles, step: int, count: int) -> NDArray[np.float64]:
+    """For each candle the price of a moment at its end: the VWAP of ``count`` minutes, of longer bars the close.
+
+    Examples
+    --------
+    >>> candles = Candles.from_rows([(0, 1.0, 4.0, 1.0, 1.0, 5.0)])
+    >>> prices_of(candles, 60_000, 1).tolist(), prices_of(candles, 3_600_000, 1).tolist()
+    ([2.0], [1.0])
+    """
+    if step > MINUTE_MS:
+        return candles.close.copy()
+    return average_prices(candles.high, candles.low, candles.close, candles.volume, count=count)
 
 
 def end_of(candles: Candles, step: int, since: int = 0) -> int:

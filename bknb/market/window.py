@@ -14,14 +14,13 @@ import numpy as np
 from ..domain.formatting import minute_text
 from ..domain.interval import DAY_MINUTES, DAY_MS, MINUTE_MS, floor_to, interval_ms
 from ..errors import NotEnoughData, UsageError
-from ..kernels.vwap import average_price
 from .candle_listener import CandleListener
 from .candles import Candles
 from .fetch_loop import fetch_now, submit
 from .gaps import Awaited
 from .quality import nothing_came
 from .resample import resample
-from .series import Series, end_of
+from .series import Series, end_of, prices_of
 from .spacing import check_made_of
 
 if TYPE_CHECKING:
@@ -424,16 +423,11 @@ class Window:
             if count <= last <= len(series.candles):
                 return float(series.averages[last - 1])
         candles = self.newest(symbol, self.base, count, when, wait=False)
-        if self.base_ms > MINUTE_MS:
-            return float(candles.close[-1])
-        return average_price(*candles.block[2:6].tolist())  # high, low, close, volume
+        return float(prices_of(candles, self.base_ms, count)[-1])
 
     def average_prices(self, symbol: str) -> NDArray[np.float64]:
         """For each base bar in memory the average price of the window that ends with it: of a longer one its close."""
-        series = self.minutes(symbol)
-        if self.base_ms > MINUTE_MS:
-            series.averages = series.candles.close.copy()
-        return series.average_prices(self.price_count)
+        return self.minutes(symbol).average_prices(self.price_count)
 
     async def load_run(self, symbol: str, start: int) -> Series:
         """Load the base bars of a run that starts at ``start``, with what its first average price needs."""

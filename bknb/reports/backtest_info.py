@@ -303,7 +303,7 @@ def _facts(result: Any, settings: Mapping[str, Any]) -> tuple[tuple[str, str], .
         ("Interval", str(result.interval)),
         ("Execution model", str(result.execution)),
         ("Costs per side", costs),
-        ("Data", _data(count, result.run_record.base)),
+        ("Data", _data(count, result.run_record.plan.base)),
     )
 
 
@@ -314,7 +314,7 @@ def _data(count: int, base: str) -> str:
 
 def _watched(result: Any, trades: int, ambiguous: int) -> str:
     """How exits were watched, where that was not by the minute."""
-    base = result.run_record.base
+    base = result.run_record.plan.base
     if base == MINUTE:
         return ""
     share = f", {_share(ambiguous / trades)} of them ambiguous" if trades else ""

@@ -156,16 +156,8 @@ def check_lookahead(
     >>> bknb.check_lookahead(get_signal, exchange="demo", frame="2024-01-01:2024-01-15", interval="1h").ok
     True
     """
-    plan = plan_backtest(
-        symbol,
-        strategy,
-        exchange,
-        frame,
-        interval,
-        settings=settings,
-        allow_gaps=allow_gaps,
-        minutes_for="the look-ahead check",
-    )
+    given = (symbol, strategy, exchange, frame, interval, None, settings)
+    plan = plan_backtest(*given, allow_gaps=allow_gaps, minutes_for="the look-ahead check")
     hint = "it says how many moments to look at closely: leave it out for 40"
     moments = whole_number("moments", moments, least=2, hint=hint)
     if belongs():

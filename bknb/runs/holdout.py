@@ -144,17 +144,8 @@ def open_holdout(
     ...     bknb.open_holdout(lambda: None, **look).first, bknb.open_holdout(lambda: None, **look).first
     (True, False)
     """
-    plan = plan_backtest(
-        symbol,
-        strategy,
-        exchange,
-        frame,
-        interval,
-        execution,
-        settings,
-        allow_gaps=allow_gaps,
-        minutes_for="a hold-out",
-    )
+    given = (symbol, strategy, exchange, frame, interval, execution, settings)
+    plan = plan_backtest(*given, allow_gaps=allow_gaps, minutes_for="a hold-out")
     task = _HoldoutTask(plan, HoldoutLedger(as_path(path, OPENINGS)))
     with running(plan.strategy):
         task.start()

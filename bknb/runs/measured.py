@@ -9,7 +9,6 @@ from ..domain.interval import DAY_MS, interval_ms
 from ..domain.signal import Opened, OpenSignal, Reduced, key_of
 from ..errors import DataError
 from ..market.sessions import sessions_of
-from ..market.spacing import base_of
 from ..metrics.account import daily_marks
 from ..metrics.marked_equity import MarkedEquity, StillOpen, positions_of
 from ..metrics.reasons import ADDS, ADDS_INSTEAD
@@ -92,7 +91,7 @@ def terms_of(run: RunRecord | BacktestRun | LiveRun) -> Terms:
         slippage=settings.percent_slippage,
         fee=settings.percent_fee,
         sessions=sessions_of(run.plan.exchange.source, run.plan.symbol) is not None,
-        bar_ms=interval_ms(base_of(run.plan.exchange.source)),
+        bar_ms=interval_ms(run.plan.base),
     )
 
 

@@ -260,11 +260,6 @@ class RunRecord:
     measured: Measured | None = None
 
     @property
-    def base(self) -> str:
-        """The interval of the candles that filled orders."""
-        return base_of(self.plan.exchange.source)
-
-    @property
     def minute_count(self) -> int:
         """Number of base bars from the first to the last moment, without reading candles again."""
         return len(self.minutes) if self.counted is None else self.counted

@@ -14,7 +14,7 @@ from ..domain.levels import StopInForce
 from ..domain.signal import Closed, Moved, Opened, OpenSignal, Scheduled, ScheduledSignal, SignalKey, key_of, sign_of
 from ..domain.stop_path import StopStep, stop_path
 from ..engine.minute_walk import look_back_begin, minutes_that_fill
-from ..kernels.vwap import average_prices
+from ..market.series import prices_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,13 +60,12 @@ class _Market(NamedTuple):
 def _market(record: RunRecord) -> _Market:
     model, settings = execution_model(record.plan.execution), record.plan.settings
     window = record.candles.window
-    candles, count = record.candles.minutes, settings.avg_price_candles_count
+    candles, count, step = record.candles.minutes, settings.avg_price_candles_count, interval_ms(record.plan.base)
     averages = None
     if model.watches == "average" and window is not None:
         averages = window.average_prices(record.plan.symbol)
     elif model.watches == "average":
-        averages = average_prices(candles.high, candles.low, candles.close, candles.volume, count=count)
-    step = interval_ms(record.base)
+        averages = prices_of(candles, step, count)
     begin = look_back_begin(candles, record.start, count if window is None else window.price_count, step)
     return _Market(candles, model, averages, minutes_that_fill(candles, model, begin=begin))
 
@@ -114,7 +113,7 @@ def position_stops(
         if trails and record.mode == "live" and _is_forgotten(market.candles, signal.pending_at):
             continue
         bests = _bests(market, signal, orders.get(key_of(signal)), until) if trails else []
-        steps = stop_path(signal, mine, bests, tick=tick, base_ms=interval_ms(record.base))
+        steps = stop_path(signal, mine, bests, tick=tick, base_ms=interval_ms(record.plan.base))
         kept = tuple(step for step in steps if step.begin <= until)
         yield PositionStops(signal, min(until, max(record.last, kept[-1].begin)), kept)
 

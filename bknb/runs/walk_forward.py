@@ -285,17 +285,8 @@ def walk_forward(
     (3, True)
     """
     rankable(metric)
-    plan = plan_backtest(
-        symbol,
-        strategy,
-        exchange,
-        frame,
-        interval,
-        execution,
-        settings,
-        allow_gaps=allow_gaps,
-        minutes_for="a walk-forward run",
-    )
+    given = (symbol, strategy, exchange, frame, interval, execution, settings)
+    plan = plan_backtest(*given, allow_gaps=allow_gaps, minutes_for="a walk-forward run")
     sets = combinations_of(params)
     for each in sets:
         with_params(plan.strategy, each)
