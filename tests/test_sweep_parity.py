@@ -274,11 +274,10 @@ def test_the_worlds_hold_every_kind_of_end() -> None:
     declared = {kernel.TRAILING_STOP, kernel.BREAKEVEN, kernel.STRATEGY}  # test_sweep_declared.py
     wanted = {*kernel.REASONS} - kernel.EVENT_ENGINE_ONLY - declared
     ambiguous = rejected = freed = overtaken = at_entry = exact = 0
-    for seed in range(20, 80):
-        if seen == wanted and ambiguous > 10 and rejected > 100 and min(freed, overtaken, at_entry, exact) > 0:
-            break
+    for seed in (37, 40, 59, 76):  # chosen among many: together they hold every kind
         for model in MODELS:
-            ends, refused = by_kernel(plan_for(seed, model))
+            plan = plan_for(seed, model)
+            ends, refused = by_kernel(plan)
             seen |= set(ends[:, kernel.REASON].astype(int).tolist())
             ambiguous += int(ends[:, kernel.AMBIGUOUS].sum())
             rejected += sum(count for _, _, count in refused)
@@ -291,8 +290,7 @@ def test_the_worlds_hold_every_kind_of_end() -> None:
             once = ends[:, kernel.PENDING_AT] == ends[:, kernel.CLOSED_AT]
             at_entry += int(np.sum(closed & once & (ends[:, kernel.OPEN] == ends[:, kernel.CLOSE])))
             timeouts = ends[ends[:, kernel.REASON] == kernel.TIMEOUT, kernel.CLOSED_AT]
-            if len(timeouts) and not exact:
-                exact += int(np.sum(~np.isin(timeouts, asyncio.run(prepare(plan_for(seed, model))).market.times)))
+            exact += int(np.sum(~np.isin(timeouts, asyncio.run(prepare(plan)).market.times)))
     assert seen == wanted
     assert ambiguous > 10
     assert rejected > 100
