@@ -438,6 +438,10 @@ ANSWERED = [
     Row("reverse into a limit", long(90), {6: (100, 104, 100, 100)},
         {4: [Close(), bknb.Signal(position="short", price_open=103.0)]},
         lines=[IN, CLOSED4, "scheduled 103 @m4", "opened 103 @m6", END]),
+    Row("a close behind a signal contradicts it: the first close stands", long(90), {},
+        {4: [Close(), bknb.Signal(position="short"), Close()]}, lines=[IN, "rejected behind_signal @m4", CLOSED4]),
+    Row("a cancel behind a signal contradicts it", long(90), {},
+        {4: [Close(), bknb.Signal(position="short"), Cancel()]}, lines=[IN, "rejected behind_signal @m4", CLOSED4]),
     # a list
     Row("what is wrong leaves the rest of a list, but not its reduces", long(90), {},
         {4: [Move(price_take_profit=99.0), Move(price_stop_loss=95.0), Reduce(0.5)]},
@@ -465,6 +469,9 @@ ANSWERED = [
         lines=["scheduled 96 @m0", "rejected nothing_open @m4", "opened 96 @m6", END]),
     Row("cancel of a list that is wrong", long(90, price_open=96.0), {}, {4: [Add(1), Cancel()]},
         lines=["scheduled 96 @m0", "rejected nothing_open @m4", "cancelled strategy @m4"]),
+    Row("a cancel behind another entry contradicts it", long(90, price_open=96.0), {},
+        {4: [Cancel(), long(95), Cancel()]},
+        lines=["scheduled 96 @m0", "rejected behind_signal @m4", "cancelled strategy @m4"]),
     Row("a signal alone while one waits", long(90, price_open=96.0), {}, {4: long(95)},
         lines=["scheduled 96 @m0", "rejected signal_alone @m4", "cancelled frame_end @m30"]),
 ]  # fmt: skip

@@ -129,6 +129,8 @@ ANSWERS: dict[str, tuple[Any, str]] = {
     "a signal alone": (bknb.Signal(side="short"), "such as [bknb.Close(), bknb.Signal(...)]: there is one position"),
     "two signals": ([Close(), bknb.Signal(side="short"), bknb.Signal(side="long")],
         "one Signal stands behind Close() or Cancel(), got another: there is one position at a time; leave one out"),
+    "a close behind a signal": ([Close(), bknb.Signal(side="short"), Close()],
+        "a Signal opens what Close() would end; put Close() before the Signal, or leave one of them out"),
     "a trail wider than its price": (Move(trailing=Trailing(distance=100.0)),
         "distance of a trailing stop of a long must be below the last close 100, got 100.0"),
 }  # fmt: skip

@@ -55,6 +55,8 @@ def waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:
         if isinstance(answer, Cancel):
             if (fault := note_fault(answer.note)) is not None:
                 reasons.append(fault)
+            if signal is not None:
+                reasons.append(_behind_signal(answer))
             cancelled = cancelled or (answer if fault is None else Cancel())
         elif isinstance(answer, Signal) and cancelled is not None and signal is None:
             signal = answer
@@ -85,6 +87,13 @@ def _lonely_signal(end: str) -> Reason:
     """A signal that nothing makes room for; ``end`` is the answer that would."""
     text = f"a Signal from manage stands behind {end}(), such as [bknb.{end}(), bknb.Signal(...)]"
     return Reason("signal_alone", f"{text}: there is one position at a time")
+
+
+def _behind_signal(end: Close | Cancel) -> Reason:
+    """A ``Close`` or ``Cancel`` behind the signal it would have to make room for."""
+    name = f"{type(end).__name__}()"
+    text = f"{name} behind a Signal contradicts it: a Signal opens what {name} would end"
+    return Reason("behind_signal", f"{text}; put {name} before the Signal, or leave one of them out")
 
 
 _TWO_SIGNALS = Reason(
@@ -167,6 +176,8 @@ def _judge(judged: _Judged, answer: PositionAnswer, state: Holding, given: Manag
         reasons.append(fault)
         answer = msgspec.structs.replace(answer, note="")  # what closes is carried out without it
     closed = judged.closes is not None
+    if judged.signal is not None and isinstance(answer, Close | Cancel):
+        reasons.append(_behind_signal(answer))
     match answer:
         case Close():
             judged.closes = judged.closes or answer
@@ -174,14 +185,7 @@ def _judge(judged: _Judged, answer: PositionAnswer, state: Holding, given: Manag
             judged.cancels = judged.cancels or answer
             judged.sizes = [one for one in judged.sizes if isinstance(one, Reduce) or one.price_open is None]
         case Signal():
-            if not closed:
-                reasons.append(_lonely_signal("Close"))
-            elif judged.signal is not None:
-                reasons.append(_TWO_SIGNALS)
-            elif not given.entries:
-                reasons.append(STOPPED)
-            else:
-                judged.signal = answer
+            _judge_signal(judged, answer, given)
         case _ if closed:
             text = f"{type(answer).__name__} behind {judged.closed_by} has nothing to act on"
             reasons.append(Reason("closed", f"{text}; put it before, or leave it out"))
@@ -195,6 +199,17 @@ def _judge(judged: _Judged, answer: PositionAnswer, state: Holding, given: Manag
             judged.not_taken += looser
             if not broken:
                 judged.moved, judged.ends = book, judged.ends or ends
+
+
+def _judge_signal(judged: _Judged, answer: Signal, given: Managed) -> None:
+    if judged.closes is None:
+        judged.reasons.append(_lonely_signal("Close"))
+    elif judged.signal is not None:
+        judged.reasons.append(_TWO_SIGNALS)
+    elif not given.entries:
+        judged.reasons.append(STOPPED)
+    else:
+        judged.signal = answer
 
 
 def _judge_size(judged: _Judged, answer: Reduce | Add, state: Holding, given: Managed, rules: Rules) -> None:
