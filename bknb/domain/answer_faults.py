@@ -9,7 +9,7 @@ from .answers import Add
 from .exit_rules import is_positive
 from .fills import DUST
 from .signal import Reason
-from .text import text_fault
+from .text import shown, text_fault, without_addresses
 from .validation import allow
 
 _MOST_SHARE: Final = 1e9  # of the first size; sums of a few of these are floats that still have the first size in them
@@ -19,7 +19,7 @@ def note_fault(note: object) -> Reason | None:
     """Why a note cannot be saved; ``None`` when it can."""
     if isinstance(note, str) and text_fault(note, lines=True) is None:
         return None
-    return Reason("note", f"note must be text that can be written, got {note!a:.80}")
+    return Reason("note", f"note must be text that can be written, got {without_addresses(ascii(note)):.80}")
 
 
 def add_faults(add: Add, settings: Settings) -> list[Reason]:
@@ -30,13 +30,13 @@ def add_faults(add: Add, settings: Settings) -> list[Reason]:
     valid: object = add.valid
     if not is_positive(share) or not DUST < add.share <= _MOST_SHARE:
         text = f"Add needs a share above {DUST:g} and at most {_MOST_SHARE:g}, in units of the first size"
-        found.append(Reason("add_share", f"{text}, got {share!r:.60}"))
+        found.append(Reason("add_share", f"{text}, got {shown(share, 60)}"))
     if limit is not None and not is_positive(limit):
         text = "price_open of Add must be a finite number above 0, or None for the market"
-        found.append(Reason("add_price", f"{text}, got {limit!r:.60}"))
+        found.append(Reason("add_price", f"{text}, got {shown(limit, 60)}"))
     if valid is not None and (not isinstance(valid, int) or isinstance(valid, bool) or valid <= 0):
         text = "valid of Add must be whole minutes above 0, or None"
-        found.append(Reason("add_valid", f"{text}, got {valid!r:.60}"))
+        found.append(Reason("add_valid", f"{text}, got {shown(valid, 60)}"))
     elif valid is not None and limit is None:
         text = f"valid {valid} of Add is how long a limit rests"
         found.append(Reason("add_valid", f"{text}, and price_open is None: give its price, or leave valid out"))

@@ -13,6 +13,7 @@ from .exit_plan import Breakeven, Ladder, Trailing
 from .fills import DUST
 from .pnl import breakeven_price
 from .signal import Reason
+from .text import shown
 
 _LONGEST_MEMO: Final = 16_384  # bytes of JSON
 _WHOLE: Final = 100  # percent
@@ -46,17 +47,17 @@ def read_ladder(value: object) -> Ladder | Reason:
     levels: list[tuple[float, float]] = []
     what = "a ladder in price_take_profit is a list of pairs (price, share), such as [(104.0, 0.5), (108.0, 0.25)]"
     if isinstance(value, Mapping):
-        return Reason("ladder", f"{what}, got a mapping: {dict(value)!r:.80}; list(….items()) makes pairs of it")
+        return Reason("ladder", f"{what}, got a mapping: {shown(dict(value), 80)}; list(….items()) makes pairs of it")
     assert isinstance(value, list | tuple)  # the caller looked  # noqa: S101
     for pair in value:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
-            return Reason("ladder", f"{what}, got {pair!r:.80}")
+            return Reason("ladder", f"{what}, got {shown(pair, 80)}")
         price, share = (each.item() if hasattr(each, "item") else each for each in pair)
         if not is_positive(price):
-            return Reason("ladder", f"each price of a ladder must be a finite number above 0, got {price!r:.80}")
+            return Reason("ladder", f"each price of a ladder must be a finite number above 0, got {shown(price, 80)}")
         if not is_positive(share) or share > 1 + DUST:
             text = "each share of a ladder must be above 0 and at most 1, a part of the first size"
-            return Reason("ladder", f"{text}, got {share!r:.80}")
+            return Reason("ladder", f"{text}, got {shown(share, 80)}")
         levels.append((float(price), float(share)))
     if not levels:
         return Reason("ladder", "a ladder in price_take_profit needs a level; None means no target")
@@ -86,24 +87,25 @@ def broken_trailing(trailing: object, *, sign: int, price: float | None, what: s
     'trailing needs percent or distance, and not both: bknb.Trailing(percent=1.0), got percent=None, distance=None'
     """
     if not isinstance(trailing, Trailing):
-        got = f"got {type(trailing).__name__}: {trailing!r:.60}"
+        got = f"got {type(trailing).__name__}: {shown(trailing, 60)}"
         return [Reason("trailing", f"trailing must be bknb.Trailing(percent=…, after=…) or None, {got}")]
     found: list[Reason] = []
     percent, distance = trailing.percent, trailing.distance
     if (percent is None) == (distance is None):
         text = "trailing needs percent or distance, and not both: bknb.Trailing(percent=1.0)"
-        found.append(Reason("trailing", f"{text}, got percent={percent!r}, distance={distance!r}"))
+        found.append(Reason("trailing", f"{text}, got percent={shown(percent, 80)}, distance={shown(distance, 80)}"))
     elif percent is not None and not (is_positive(percent) and percent < _WHOLE):
-        found.append(Reason("trailing", f"percent of a trailing stop must be above 0 and below 100, got {percent!r}"))
+        text = "percent of a trailing stop must be above 0 and below 100"
+        found.append(Reason("trailing", f"{text}, got {shown(percent, 80)}"))
     elif distance is not None and not is_positive(distance):
         text = "distance of a trailing stop must be a finite number above 0, in quote currency"
-        found.append(Reason("trailing", f"{text}, got {distance!r}"))
+        found.append(Reason("trailing", f"{text}, got {shown(distance, 80)}"))
     elif distance is not None and sign > 0 and price is not None and distance >= price:
         text = f"distance of a trailing stop of a long must be below {what} {price:g}"
-        found.append(Reason("trailing", f"{text}, got {distance!r}"))
+        found.append(Reason("trailing", f"{text}, got {shown(distance, 80)}"))
     if not is_finite_number(trailing.after) or trailing.after < 0:
         text = "after of a trailing stop must be a percentage of at least 0"
-        found.append(Reason("trailing", f"{text}, got {trailing.after!r}"))
+        found.append(Reason("trailing", f"{text}, got {shown(trailing.after, 80)}"))
     return found
 
 
@@ -117,15 +119,15 @@ def broken_breakeven(breakeven: object, *, sign: int, settings: Settings) -> lis
 give a higher after, or plus=''"
     """
     if not isinstance(breakeven, Breakeven):
-        got = f"got {type(breakeven).__name__}: {breakeven!r:.60}"
+        got = f"got {type(breakeven).__name__}: {shown(breakeven, 60)}"
         return [Reason("breakeven", f"breakeven must be bknb.Breakeven(after=…) or None, {got}")]
     found: list[Reason] = []
     after: object = breakeven.after
     if not is_positive(breakeven.after):
-        found.append(Reason("breakeven", f"after of breakeven must be a percentage above 0, got {after!r}"))
+        found.append(Reason("breakeven", f"after of breakeven must be a percentage above 0, got {shown(after, 80)}"))
     plus: object = breakeven.plus
     if plus not in ("costs", ""):
-        found.append(Reason("breakeven", f"plus of breakeven must be 'costs' or '', got {plus!r:.60}"))
+        found.append(Reason("breakeven", f"plus of breakeven must be 'costs' or '', got {shown(plus, 60)}"))
     if found or plus == "":
         return found
     slippage, fee = settings.percent_slippage, settings.percent_fee
@@ -165,8 +167,8 @@ def _not_in_json(value: object, name: str) -> str:
     if isinstance(value, Mapping):
         for key, each in value.items():
             if not isinstance(key, str):
-                return f"{name} has the key {key!r:.60} ({type(key).__name__}); write {str(key)!r:.60}"
-            if fault := _not_in_json(each, f"{name}[{key!r:.60}]"):
+                return f"{name} has the key {shown(key, 60)} ({type(key).__name__}); write {shown(str(key), 60)}"
+            if fault := _not_in_json(each, f"{name}[{shown(key, 60)}]"):
                 return fault
         return ""
     if isinstance(value, list | tuple):
@@ -174,5 +176,6 @@ def _not_in_json(value: object, name: str) -> str:
     if value is None or isinstance(value, bool | str) or is_finite_number(value):
         return ""
     return (
-        f"{name} is {value!r:.60} ({type(value).__name__}); write a text, a finite number, True, False, None or a list"
+        f"{name} is {shown(value, 60)} ({type(value).__name__}); "
+        "write a text, a finite number, True, False, None or a list"
     )

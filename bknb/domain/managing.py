@@ -43,6 +43,7 @@ from .states import (
     rejection,
 )
 from .story import story
+from .text import shown
 from .validation import STOPPED, allow
 
 
@@ -166,7 +167,7 @@ def holding_managed(state: Holding, given: Managed, rules: Rules) -> Step:
 def _rejected(given: Managed, reasons: list[Reason], rules: Rules) -> tuple[Rejected, ...]:
     if not reasons:
         return ()
-    text = given.text or ", ".join(map(repr, given.answers))[:400]
+    text = given.text or ", ".join(shown(answer, 400) for answer in given.answers)[:400]
     return (Rejected(**labels(rules), when=given.when, price=given.price, reasons=tuple(reasons), signal=text),)
 
 
@@ -223,10 +224,10 @@ def _judge_reduce(judged: _Judged, answer: Reduce) -> None:
     share: object = answer.share
     of: object = answer.of
     if of not in ("now", "first"):
-        judged.reasons.append(Reason("reduce_of", f"of must be 'now' or 'first', got {of!r:.60}"))
+        judged.reasons.append(Reason("reduce_of", f"of must be 'now' or 'first', got {shown(of, 60)}"))
     elif not is_positive(share):
         text = "Reduce needs a share above 0, such as 0.5 for the half"
-        judged.reasons.append(Reason("reduce_share", f"{text}, got {share!r:.60}"))
+        judged.reasons.append(Reason("reduce_share", f"{text}, got {shown(share, 60)}"))
     else:
         size = answer.share * judged.size if of == "now" else answer.share
         if size > judged.size + DUST:
@@ -239,7 +240,7 @@ def _judge_reduce(judged: _Judged, answer: Reduce) -> None:
             judged.closed_by = f"Reduce({answer.share:g}, of={of!r}), which closes all that is held,"
         elif size <= DUST:
             text = f"Reduce needs more than {DUST:g} of the first size, of which {judged.size:g} are held"
-            judged.reasons.append(Reason("reduce_share", f"{text}, got share {share!r:.60} of={of!r}"))
+            judged.reasons.append(Reason("reduce_share", f"{text}, got share {shown(share, 60)} of={of!r}"))
         else:
             judged.sizes.append(answer)
 

@@ -26,6 +26,7 @@ from .levels import StopInForce, after_progress, costs_of, stop_in_force, stop_o
 from .position_book import PositionBook
 from .signal import OpenSignal, Reason, sign_of
 from .states import Holding, Rules
+from .text import shown
 from .tick_grid import round_down, round_up
 from .validation import broken_lifetime
 
@@ -123,7 +124,7 @@ def _broken(move: Move, state: Holding, close: float, rules: Rules) -> list[Reas
     stop: object = move.price_stop_loss
     if stop is not msgspec.UNSET and stop is not None and not is_positive(stop):
         text = "price_stop_loss of Move must be a finite number above 0, or None"
-        found.append(Reason("finite", f"{text}, got {stop!r:.60}"))
+        found.append(Reason("finite", f"{text}, got {shown(stop, 60)}"))
     found += _broken_target(move.price_take_profit, state, close, sign)
     if move.trailing is not msgspec.UNSET and move.trailing is not None:
         found += broken_trailing(move.trailing, sign=sign, price=close, what="the last close")
@@ -146,7 +147,7 @@ def _broken_target(target: object, state: Holding, close: float, sign: int) -> l
         prices = [float(target)]
     else:
         text = "price_take_profit of Move must be a finite number above 0, a ladder or None"
-        return [Reason("finite", f"{text}, got {target!r:.60}")]
+        return [Reason("finite", f"{text}, got {shown(target, 60)}")]
     position = state.signal.position
     side = "above" if sign > 0 else "below"
     return [

@@ -28,7 +28,7 @@ from .signal import (
     ScheduledSignal,
     Signal,
 )
-from .validation import shown
+from .text import shown
 
 
 class Rules(NamedTuple):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_ADDRESS: Final = re.compile(" at 0x[0-9a-fA-F]{6,}")  # as in <function f at 0x7f3a5c1d2e50>
 
 
 def text_fault(text: str, *, lines: bool = False) -> str | None:
@@ -55,8 +57,37 @@ def readable(text: str) -> str:
     )
 
 
+def without_addresses(text: str) -> str:
+    """The text without addresses in memory, which are others in every process.
+
+    Examples
+    --------
+    >>> without_addresses("[<function f at 0x7f3a5c1d2e50>, <object object at 0x7f3a5c1d2e60>]")
+    '[<function f>, <object object>]'
+    """
+    return _ADDRESS.sub("", text)
+
+
+def shown(value: object, length: int) -> str:
+    """A user's value as text of at most ``length`` characters, the same in every process.
+
+    It is its ``repr`` without addresses, and the name of its class where that raises.
+
+    Examples
+    --------
+    >>> shown([1, 2, 3], 4), shown([object()], 40)
+    ('[1, ', '[<object object>]')
+    """
+    try:
+        return without_addresses(repr(value))[:length]
+    except Exception:  # noqa: BLE001 -- a user's repr may raise anything
+        return f"<{type(value).__name__}>"
+
+
 def error_text(error: BaseException) -> str:
-    """The text of an error as it can be written and shown; of one whose text cannot be had, words that say so.
+    """The text of an error as it can be written and shown, without addresses in memory.
+
+    Of one whose text cannot be had it is words that say so.
 
     Examples
     --------
@@ -64,7 +95,7 @@ def error_text(error: BaseException) -> str:
     'no such candle'
     """
     try:
-        return readable(str(error))
+        return readable(without_addresses(str(error)))
     except Exception:  # noqa: BLE001 -- a user's exception may raise in its own text
         return "(its text cannot be read)"
 

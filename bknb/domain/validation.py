@@ -22,7 +22,7 @@ from .exit_rules import (
 )
 from .pnl import net_percentage
 from .signal import Position, Reason, Signal
-from .text import text_fault
+from .text import shown, text_fault
 
 STOPPED: Final = Reason("stopped", "the run was stopped or paused, or its account differs: no Add, no Signal is taken")
 _FIELDS = Signal.__struct_fields__
@@ -38,20 +38,6 @@ _LEVEL_RULES = (  # in the order in which they are told
 )
 _PRICES = ("price_open", "price_take_profit", "price_stop_loss")
 _PLAIN_TYPES: Final = frozenset((str, bool, int, float, type(None)))
-
-
-def shown(value: object, length: int) -> str:
-    """A user's value as text of at most ``length`` characters, even when its ``repr`` raises.
-
-    Examples
-    --------
-    >>> shown([1, 2, 3], 4)
-    '[1, '
-    """
-    try:
-        return repr(value)[:length]
-    except Exception:  # noqa: BLE001 -- a user's repr may raise anything
-        return f"<{type(value).__name__}>"
 
 
 def read_answer(answer: object) -> Signal | Reason:
@@ -155,19 +141,19 @@ def broken_rules(signal: Signal, *, price: float, model: ExecutionModel, setting
     found: list[Reason] = []
     position: object = signal.position
     if position not in ("long", "short"):
-        found.append(Reason("position", f"position must be 'long' or 'short', got {signal.position!r}"))
+        found.append(Reason("position", f"position must be 'long' or 'short', got {shown(signal.position, 80)}"))
     elif signal.side is not None and signal.side != position:
         text = "side is another name for position; give one of them"
-        found.append(Reason("position", f"{text}, got position={position!r}, side={signal.side!r:.60}"))
+        found.append(Reason("position", f"{text}, got position={shown(position, 80)}, side={shown(signal.side, 60)}"))
     if not is_finite_number(price) or price <= 0:
-        found.append(Reason("price", f"the average price must be a finite number above 0, got {price!r}"))
+        found.append(Reason("price", f"the average price must be a finite number above 0, got {shown(price, 80)}"))
     found += _broken_prices(signal)
     found += broken_lifetime(signal.minute_estimated_time, settings)
     found += _broken_texts(note=signal.note, name=signal.id)
     found += _broken_exits(signal, price, settings)
     entry: object = signal.entry
     if entry not in ("limit", "stop"):
-        found.append(Reason("entry", f"entry must be 'limit' or 'stop', got {signal.entry!r}"))
+        found.append(Reason("entry", f"entry must be 'limit' or 'stop', got {shown(signal.entry, 80)}"))
     elif entry == "stop" and signal.price_open is None:
         found.append(Reason("entry", "entry='stop' needs price_open, the price at which the market has to come first"))
     if any(reason.code in ("position", "price", "finite", "positive") for reason in found):
@@ -181,7 +167,7 @@ def _broken_prices(signal: Signal) -> list[Reason]:
         value = getattr(signal, name)
         if isinstance(value, tuple):  # a ladder that was read; the tick grid may have put a price on 0
             found += [
-                Reason("positive", f"each price of a ladder must be above 0, got {price!r}")
+                Reason("positive", f"each price of a ladder must be above 0, got {shown(price, 80)}")
                 for price, _ in value
                 if price <= 0
             ]
@@ -189,9 +175,10 @@ def _broken_prices(signal: Signal) -> list[Reason]:
         if value is None:
             continue
         if not is_finite_number(value):
-            found.append(Reason("finite", f"{name} must be a finite number, got {value!r} ({type(value).__name__})"))
+            got = f"got {shown(value, 80)} ({type(value).__name__})"
+            found.append(Reason("finite", f"{name} must be a finite number, {got}"))
         elif value <= 0:
-            found.append(Reason("positive", f"{name} must be above 0, got {value!r}"))
+            found.append(Reason("positive", f"{name} must be above 0, got {shown(value, 80)}"))
     return found
 
 
@@ -229,7 +216,7 @@ def broken_lifetime(minutes: object, settings: Settings) -> list[Reason]:
         return []
     longest = settings.max_signal_lifetime_minutes
     if not isinstance(minutes, int) or isinstance(minutes, bool):
-        return [Reason("minutes_whole", f"minute_estimated_time must be a whole number, got {minutes!r}")]
+        return [Reason("minutes_whole", f"minute_estimated_time must be a whole number, got {shown(minutes, 80)}")]
     if minutes <= 0:
         return [Reason("minutes_positive", f"minute_estimated_time must be above 0, got {minutes}")]
     if longest is not None and minutes > longest:

@@ -12,7 +12,7 @@ import msgspec
 from ..domain.lifecycle import Reserve, Verdict
 from ..domain.risk import OpenPosition, RiskRequest, place_of
 from ..domain.signal import labels_of
-from ..domain.text import readable
+from ..domain.text import error_text, readable
 from ..log import log
 from ..market.clock import limited_to
 from .registry import Risk
@@ -100,7 +100,7 @@ class RiskBook:
                 if inspect.isawaitable(answer):
                     answer = await answer
             except Exception as error:  # noqa: BLE001 -- a rule refuses by raising whatever it likes
-                answer = str(error) or type(error).__name__
+                answer = error_text(error) or type(error).__name__
             if isinstance(answer, str) and answer:
                 return f"{rule.note}: {answer}" if rule.note else answer
             if answer is False:

@@ -18,6 +18,7 @@ import numpy as np
 from ..domain.answers import Close
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms
+from ..domain.text import named_error
 from ..errors import BknbError, NotEnoughData, StrategyError, UsageError
 from ..user_code import where_it_failed
 from .call_by_name import Manage, managing_by_name, named
@@ -75,7 +76,7 @@ def signal_rows(strategy: Strategy, candles: Candles, params: Mapping[str, Any] 
     except Exception as error:
         where = where_it_failed(error)
         raise StrategyError(
-            f"get_signals of {strategy.name!r} failed{f' at {where}' if where else ''}\n{type(error).__name__}: {error}"
+            f"get_signals of {strategy.name!r} failed{f' at {where}' if where else ''}\n{named_error(error)}"
         ) from error
     from .signal_rows import read_rows
 

@@ -19,6 +19,7 @@ import numpy as np
 from ..domain.execution import execution_model
 from ..domain.gates import GATES
 from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms
+from ..domain.text import error_text
 from ..domain.tick_grid import tick_ratio
 from ..engine.backtest import BacktestRun
 from ..engine.build import with_params
@@ -226,7 +227,7 @@ class Evaluator:
         except ImportError:
             raise
         except Exception as error:  # noqa: BLE001 -- one bad combination does not end a sweep
-            text = " ".join(str(error).split())
+            text = " ".join(error_text(error).split())
             return Outcome(
                 np.full(len(FIGURES), np.nan), np.zeros(self.days), error=f"{type(error).__name__}: {text}"[:300]
             )
