@@ -7,7 +7,7 @@ from collections import Counter
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from quick import first_quick
 from scenarios import MINUTE, ORIGIN
@@ -47,6 +47,7 @@ def test_nothing_depends_on_what_comes_later(model: str, seed: int, at: int) -> 
 
 @pytest.mark.parametrize("model", first_quick(MODELS))
 @given(seed=SEEDS)
+@example(seed=2_000_000)
 def test_every_signal_has_one_beginning_and_one_end(model: str, seed: int) -> None:
     events = run(seed, model).records.events
     held: str | None = None
@@ -58,8 +59,8 @@ def test_every_signal_has_one_beginning_and_one_end(model: str, seed: int) -> No
             assert held is None
         elif isinstance(event, Opened):
             assert held in (None, event.signal.id)
-        else:
-            assert held == event.signal.id
+        else:  # an order that no minute could fill before the end of the frame was never known to wait
+            assert held == event.signal.id or (isinstance(event, Cancelled) and held is None)
         held = None if isinstance(event, (Closed, Cancelled)) else event.signal.id
     assert held is None
     assert set(count.values()) <= {1}
