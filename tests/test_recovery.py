@@ -11,6 +11,7 @@ from bknb.domain.lifecycle import Flat, Holding, Leaving, Opening, State, Waitin
 from bknb.domain.recovery import Owner, SavedOpening, SavedPartial, SavedSchedule, SavedSignal, restore
 from bknb.domain.risk import place_of
 from bknb.domain.signal import Cancelled, OpenSignal, ScheduledSignal
+from bknb.errors import StateError
 from bknb.live.persistence import Progress, StateSaver
 from bknb.live.risk_places import save_places, saved_places
 from bknb.stores.memory_store import MemoryStore
@@ -158,6 +159,29 @@ def test_milestones_from_before_an_order_was_cancelled_stay() -> None:
             store.cut = number == 3
             first.save(given, (), Progress(last_minute=number, last_asked=number, volume_seen=True))
         assert saver(store).restore().state == ordered(leaving(40, 10))
+
+
+class Full(MemoryStore):
+    """A store that cannot save a position while ``full`` is set."""
+
+    full = False
+
+    def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
+        if self.full and kind == "signal":
+            raise StateError("the disk is full")
+        super().write(kind, key, payload)
+
+
+def test_milestones_of_a_turn_that_was_not_saved_are_put_back_by_the_next_turn_that_is() -> None:
+    with Full() as store:
+        first, progress = saver(store), Progress(last_minute=1, last_asked=1, volume_seen=True)
+        first.save(holding(30, 10), (), progress)
+        store.full = True
+        with pytest.raises(StateError):
+            first.save(holding(40, 10), (), replace(progress, last_minute=2))
+        store.full = False
+        first.save(holding(30, 10), (), progress)  # as when listeners have heard something
+        assert saver(store).restore().state == holding(30, 10)
 
 
 def test_a_postponed_order_is_saved_with_what_nobody_heard_yet() -> None:

@@ -112,6 +112,7 @@ class StateSaver:
         self._saved: SavedState = Flat()
         self._decided_with: SavedSetup | None = None  # the newest signal of it
         self._heard = 0  # as the disk has it
+        self._levels_ahead = False  # milestones of a state that was not saved may be on the disk
         self.problems: list[str] = []
 
     # --- restoring ----------------------------------------------------------------------------------------------
@@ -268,7 +269,7 @@ class StateSaver:
                 self._mark_open(position_of(state), written=written)
         if isinstance(self._saved, Waiting) and not isinstance(state, Waiting):
             self.store.delete("schedule", self._key)
-        self.progress, self._saved = progress, state
+        self.progress, self._saved, self._levels_ahead = progress, state, False
         self._decided_with, self._heard = shared.setup, self.undelivered.heard
         self.undelivered.add(kept)
         self.undelivered.tidy(self._heard)
@@ -351,8 +352,9 @@ class StateSaver:
             return False
         before = self._held_before(state)
         profit, loss = (0, 0) if before is None else (before.profit_level, before.loss_level)
-        if (profit, loss) == (state.profit_level, state.loss_level):
+        if (profit, loss) == (state.profit_level, state.loss_level) and not self._levels_ahead:
             return False
+        self._levels_ahead = True
         self._write_partial(state, profit, loss)
         return True
 
