@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -162,26 +163,50 @@ def test_milestones_from_before_an_order_was_cancelled_stay() -> None:
 
 
 class Full(MemoryStore):
-    """A store that cannot save a position while ``full`` is set."""
+    """A store that cannot save a position while ``full`` is set: ``before`` or ``behind`` its write."""
 
-    full = False
+    full = ""
 
     def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
-        if self.full and kind == "signal":
+        if self.full == "before" and kind == "signal":
             raise StateError("the disk is full")
         super().write(kind, key, payload)
+        if self.full == "behind" and kind == "signal":
+            raise StateError("the disk is full")
 
 
 def test_milestones_of_a_turn_that_was_not_saved_are_put_back_by_the_next_turn_that_is() -> None:
     with Full() as store:
         first, progress = saver(store), Progress(last_minute=1, last_asked=1, volume_seen=True)
         first.save(holding(30, 10), (), progress)
-        store.full = True
+        store.full = "before"
         with pytest.raises(StateError):
             first.save(holding(40, 10), (), replace(progress, last_minute=2))
-        store.full = False
+        store.full = ""
         first.save(holding(30, 10), (), progress)  # as when listeners have heard something
         assert saver(store).restore().state == holding(30, 10)
+
+
+def test_a_turn_that_failed_behind_its_last_write_keeps_its_milestones_until_the_next_is_saved() -> None:
+    with Full() as store:
+        first, progress = saver(store), Progress(last_minute=1, last_asked=1, volume_seen=True)
+        first.save(holding(30, 10), (), progress)
+        for store.full in ("behind", "before"):
+            with pytest.raises(StateError):
+                first.save(holding(40, 10), (), progress)
+            assert saver(store).restore().state == holding(40, 10)
+
+
+def test_milestones_of_a_position_that_was_not_saved_are_not_those_of_its_next_opening() -> None:
+    with Full() as store:
+        for kind, saved in (("schedule", schedule(1)), ("partial", partial(2))):
+            store.write(kind, ("sma", "BTCUSDT"), msgspec.json.encode(saved))
+        second = saver(store)
+        assert second.restore().state == WAITING
+        store.full = "behind"
+        with pytest.raises(StateError):
+            second.save(holding(0, 0), (), Progress(last_minute=2, last_asked=1, volume_seen=True))
+        assert saver(store).restore().state == holding(0, 0)
 
 
 def test_a_postponed_order_is_saved_with_what_nobody_heard_yet() -> None:

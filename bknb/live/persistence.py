@@ -112,7 +112,7 @@ class StateSaver:
         self._saved: SavedState = Flat()
         self._decided_with: SavedSetup | None = None  # the newest signal of it
         self._heard = 0  # as the disk has it
-        self._levels_ahead = False  # milestones of a state that was not saved may be on the disk
+        self._levels_ahead = False  # the disk may have milestones of a turn that was not saved, or that turn itself
         self.problems: list[str] = []
 
     # --- restoring ----------------------------------------------------------------------------------------------
@@ -126,7 +126,8 @@ class StateSaver:
             When something cannot be read, or belongs to another strategy, exchange or symbol.
         """
         signal, schedule = read_state(self.store, self._key)
-        found = restore(signal, schedule, read_value(self.store, "partial", self._key, SavedPartial))
+        partial = read_value(self.store, "partial", self._key, SavedPartial)
+        found = restore(signal, schedule, partial)
         for saved in (signal, schedule):
             if saved is not None:
                 self._check_owner(saved.owner, busy=not isinstance(found.state, Flat))
@@ -135,6 +136,8 @@ class StateSaver:
         if found.partial is not None:
             self._write("partial", found.partial)
         self.turn, self._saved, self._heard = found.turn, found.state, found.heard
+        held = position_of(found.state)
+        self._levels_ahead = partial is not None and (held is None or held.signal.id != partial.signal_id)
         if found.last_minute is not None:
             self.progress = Progress(
                 last_minute=found.last_minute,
@@ -260,6 +263,7 @@ class StateSaver:
         late = self._write_late(state)
         self.turn += 1
         shared = self._shared(state, kept, progress)
+        written = False
         match state:
             case Waiting():
                 self._write_schedule(state, shared)
@@ -269,7 +273,8 @@ class StateSaver:
                 self._mark_open(position_of(state), written=written)
         if isinstance(self._saved, Waiting) and not isinstance(state, Waiting):
             self.store.delete("schedule", self._key)
-        self.progress, self._saved, self._levels_ahead = progress, state, False
+        self.progress, self._saved = progress, state
+        self._levels_ahead = self._levels_ahead and not written
         self._decided_with, self._heard = shared.setup, self.undelivered.heard
         self.undelivered.add(kept)
         self.undelivered.tidy(self._heard)
@@ -350,7 +355,7 @@ class StateSaver:
         """Save the milestones that a position has passed; returns whether they are others than before."""
         if state is None:
             return False
-        before = self._held_before(state)
+        before = self._on_disk(state) if self._levels_ahead else self._held_before(state)
         profit, loss = (0, 0) if before is None else (before.profit_level, before.loss_level)
         if (profit, loss) == (state.profit_level, state.loss_level) and not self._levels_ahead:
             return False
@@ -364,8 +369,12 @@ class StateSaver:
             self._write_partial(state, 0, 0)
 
     def _held_before(self, state: Holding) -> Holding | None:
-        before = position_of(self._saved)
-        return before if before is not None and before.signal.id == state.signal.id else None
+        return _same(state, self._saved)
+
+    def _on_disk(self, state: Holding) -> Holding | None:
+        """The position as a restart would find it; a turn that failed at its last steps is on the disk."""
+        partial = read_value(self.store, "partial", self._key, SavedPartial)
+        return _same(state, restore(*read_state(self.store, self._key), partial).state)
 
     def _write_partial(self, state: Holding, profit_before: int, loss_before: int) -> None:
         saved = SavedPartial(
@@ -378,3 +387,9 @@ class StateSaver:
             loss_before=loss_before,
         )
         self._write("partial", saved)
+
+
+def _same(state: Holding, other: SavedState) -> Holding | None:
+    """The position of another state, if it is the same one."""
+    held = position_of(other)
+    return held if held is not None and held.signal.id == state.signal.id else None
