@@ -163,20 +163,27 @@ class Silent(Shop):
         return Candles.empty() if len(self.asked) - 1 in self.silent else answer
 
 
-def lived(shop: Shop, end: int) -> Candles:
-    """The minutes up to one, as a live run fetches them."""
-    feed = Feed(shop, Settings(), allow_gaps=True, leave_out_bad=True)
-    return asyncio.run(feed.fetch("BTCUSDT", "1m", at(0), at(end)))
+@pytest.mark.parametrize("is_live", [True, False])
+def test_a_page_without_an_answer_is_asked_for_once_more_with_the_candle_before(is_live: bool) -> None:  # noqa: FBT001 -- a table's column
+    def fetched(shop: Shop) -> list[float]:
+        feed = Feed(shop, Settings(get_candles_retry_delay_ms=0), allow_gaps=is_live, leave_out_bad=is_live)
+        assert asyncio.run(feed.fetch("BTCUSDT", "1m", at(0), at(35))) == shop.candles
+        return [since for _, since, _ in shop.asked]
+
+    assert fetched(Silent(tape(*range(35)), silent={1})) == [0, 10, 9, 19, 29]
+    assert fetched(Silent(tape(*range(35)), silent={1, 2, 3})) == [0, 10, 9, 9, 9, 19, 29]
+    assert fetched(Silent(tape(*range(35)), silent={3})) == [0, 10, 20, 30, 29]
+    with pytest.raises(DataError, match=r"3 attempts\n.* answered nothing, although the candle of 2022-01-01 12:09"):
+        fetched(Silent(tape(*range(35)), silent={1, 2, 3, 4}))
 
 
-def test_an_answer_of_nothing_in_the_midst_of_others_is_asked_for_once_more_from_the_candle_before() -> None:
-    shop = Silent(tape(*range(35)), silent={1})
-    assert lived(shop, 35) == shop.candles
+def test_a_hole_is_seen_by_an_answer_that_holds_the_candle_before() -> None:
+    shop = Silent(tape(*range(10), *range(19, 35)), silent={1})  # its last candle is one that the page held
+    assert Watch(shop, allow_gaps=True).minutes(0, 35) == [*range(10), *range(19, 35)]
     assert [since for _, since, _ in shop.asked] == [0, 10, 9, 19, 29]
-    holed = Shop(tape(*range(10), *range(22, 35)), page_limit=10)
-    assert lived(holed, 35) == holed.candles
-    with pytest.raises(DataError, match=r"nothing came for .* 12:10 UTC .* nor the candle before"):
-        lived(Silent(tape(*range(35)), silent={1, 2}), 35)
+    holed = Shop(tape(*range(10), *range(32, 35)), page_limit=10)
+    assert Watch(holed, allow_gaps=True).minutes(0, 35) == [*range(10), 32, 33, 34]
+    assert [since for _, since, _ in holed.asked] == [0, 10, 9, 19, 29]
 
 
 @pytest.mark.parametrize(
@@ -231,7 +238,7 @@ def test_the_beginning_is_found_pages_later() -> None:
 def test_the_end_is_found_without_walking_to_the_horizon() -> None:
     shop = Shop(tape(*range(10)), intervals=None)
     assert Watch(shop, max_candles_per_request=10).minutes(0, 10_000) == list(range(10))
-    assert [limit for _, _, limit in shop.asked[:6]] == [10, 10, 20, 40, 80, 160]
+    assert [limit for _, _, limit in shop.asked[:6]] == [10, 10, 10, 20, 40, 80]
     assert len(shop.asked) < 25
 
 

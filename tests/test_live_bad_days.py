@@ -125,6 +125,32 @@ def test_a_minute_that_came_while_the_machine_slept_is_asked_for_before_the_watc
     assert result.run_record.records.holes == [(at(minute), at(minute + 1)) for minute in others]
 
 
+@pytest.mark.parametrize(
+    ("silent_until", "hole", "fault"), [(61, [], "silent"), (61, [], "raises"), (200, [40], "silent")]
+)
+def test_an_answer_of_nothing_is_no_hole_until_the_patience_is_over_twice(
+    silent_until: int, hole: list[int], fault: str
+) -> None:
+    rows = steps((-10, 40, 100.0), (40, 41, 90.0), (41, 200, 100.0))
+    clock = SleepingClock(at(10), sleeps=at(43), wakes=at(60))
+    good = closed_by(clock, rows, missing=lambda minute, now: minute == 40 and now < 45)
+    times: list[float] = []
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> Any:
+        if since == at(39) and clock.now() > at(42):  # the minute before the hole, the hole, and what is behind it
+            times.append(minute_of(clock.now()))
+            if at(60) <= clock.now() < at(silent_until):
+                return raising() if fault == "raises" else []
+            return good(symbol, interval, since, limit)
+        answer = good(symbol, interval, since, limit)
+        return [row for row in answer if row[0] != at(40)]
+
+    result = lived(get_candles, asked_once(20, **LEVELS), clock, until=120, settings={"get_candles_retry_count": 1})
+    assert ends(result) == ([] if hole else ["stop_loss 100 90 @40"])
+    assert result.run_record.records.holes == [(at(minute), at(minute + 1)) for minute in hole]
+    assert max(times) < 64
+
+
 def test_only_what_stays_missing_is_a_hole() -> None:
     rows, clock = flat((-10, 200)), SimulatedClock(at(10))
     source = closed_by(clock, rows, missing=lambda minute, now: minute == 40 or (minute in (41, 60) and now < 45))
@@ -379,14 +405,14 @@ def test_minutes_before_a_hole_are_worked_on_although_the_exchange_fails_when_it
     good = closed_by(clock, rows, missing=lambda minute, now: minute == 43)
 
     def get_candles(symbol: str, interval: str, since: int, limit: int) -> Any:
-        if limit == 2:  # the minute before the hole, and the hole
+        if since == at(42):  # the minute before the hole
             raising()
         answer = good(symbol, interval, since, limit)
         return [] if at(40) <= clock.now() < at(45) else answer  # so that 40 to 44 come together
 
     result = lived(get_candles, asked_once(20, **LEVELS), clock, until=49, settings={"get_candles_retry_count": 1})
     assert ends(result) == ["stop_loss 100 90 @41"]
-    assert {failure.kind for failure in result.errors} == {"exchange"}
+    assert {failure.kind for failure in result.errors} == {"exchange", "hole"}  # which is told at its end
 
 
 # --- calls that do not come back ----------------------------------------------------------------------------------

@@ -104,13 +104,16 @@ class LiveMarket:
         self.held = self.answered_at = None  # of an exchange that does not answer nothing is known
         async with self._turn.given_up():
             minutes = await stream.minutes(symbol, last)
+        answered = True
         if missing := watch.to_ask_for(minutes.timestamp, last, self.clock()):
+            answered = False
             with self._failures.told("exchange"):  # the minutes before the hole are here
                 async with self._turn.given_up():
                     for hole in missing:
                         await stream.fill(symbol, *hole)
                     minutes = await stream.minutes(symbol, last)
-        self.held = held = watch.hole(minutes.timestamp, last, self.clock())
+                answered = True
+        self.held = held = watch.hole(minutes.timestamp, last, self.clock(), answered=answered)
         self.answered_at = self.clock()
         if held is None:
             return minutes

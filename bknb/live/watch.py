@@ -54,9 +54,19 @@ class CandleWatch:
         self._moved_at = now  # the clock when a minute came, or none was due
         self.silent_since: int | None = None  # it was told that nothing comes
 
-    def hole(self, times: NDArray[np.int64], last_minute: int, now: int) -> tuple[int, int] | None:
-        """The first range ``[first, end)`` of minutes (UTC ms) that is missing and still waited for."""
-        return self._holes.first(times, step=MINUTE_MS, now=now, after=last_minute)
+    def hole(
+        self, times: NDArray[np.int64], last_minute: int, now: int, *, answered: bool = True
+    ) -> tuple[int, int] | None:
+        """The first range ``[first, end)`` of minutes (UTC ms) that is missing and still waited for.
+
+        Where the exchange has not ``answered`` when it was asked for what is missing, it is also waited for until twice
+        the patience has passed since the minute behind it closed: that does not depend on when a run was started.
+        """
+        held = self._holes.first(times, step=MINUTE_MS, now=now, after=last_minute)
+        if answered or held is not None:
+            return held
+        missing, longest = self._holes.missing(times, step=MINUTE_MS, after=last_minute), 2 * self._holes.patience_ms
+        return next((hole for hole in missing if now - (hole[1] + MINUTE_MS) < longest), None)
 
     def to_ask_for(self, times: NDArray[np.int64], last_minute: int, now: int) -> list[tuple[int, int]]:
         """The ranges ``[first, end)`` (UTC ms) of missing minutes to ask for once more.

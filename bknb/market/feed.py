@@ -20,7 +20,7 @@ from .clock import limited_to
 from .gaps import check_gaps, check_spacing
 from .outside import candles_from
 from .paging import Paging
-from .quality import CandleRequest, Repair, audit, in_sessions, nothing_came
+from .quality import CandleRequest, Repair, audit, in_sessions
 from .resample import resample
 from .sessions import sessions_of
 from .spacing import base_of, check_made_of, measured
@@ -120,6 +120,7 @@ class Feed:
         *,
         continued: bool = False,
         before: float | None = None,
+        known: tuple[int, ...] = (),
     ) -> Candles:
         """Candles with an open time in ``[since, until)``, oldest first.
 
@@ -137,6 +138,9 @@ class Feed:
         before
             The close of the candle before this range, or of its first one; with it, each candle is compared with the
             close before it (see :func:`bknb.market.quality.check_anomalies`).
+        known
+            Open times (UTC ms) of candles in the range that have come before: nothing is no answer for a page with one.
+            It counts as an attempt that failed, as it does for a page that is asked for with the candle before it.
 
         Raises
         ------
@@ -162,7 +166,7 @@ class Feed:
         asked = self.request(symbol, interval, since, until)
         if self._is_native(interval):
             try:
-                return await self._native(asked, now=now, continued=continued, before=before)
+                return await self._native(asked, now=now, continued=continued, before=before, known=known)
             except _OnlyMinutes:
                 self._only_minutes = True
                 self._warn(f"{self.source.name!r} answers {interval} with 1m candles; bknb resamples them from now on")
@@ -221,14 +225,22 @@ class Feed:
             base_ms=interval_ms(self.base),
         )
 
-    async def _native(self, asked: CandleRequest, *, now: int | None, continued: bool, before: float | None) -> Candles:
+    async def _native(
+        self,
+        asked: CandleRequest,
+        *,
+        now: int | None,
+        continued: bool,
+        before: float | None,
+        known: tuple[int, ...] = (),
+    ) -> Candles:
         wanted = asked
         unsure = self.source.intervals is None and asked.interval not in self._answers_itself
         if unsure and asked.until - asked.since < 2 * asked.step:
             # One candle alone does not show its length: a function that has only minutes would answer with
             # one minute, and nothing would show it. So ask for the candle before it, too.
             asked = replace(asked, since=asked.since - asked.step)
-        parts, repairs = await self._pages(asked, now=now, continued=continued, before=before)
+        parts, repairs = await self._pages(asked, now=now, continued=continued, before=before, known=known)
         candles = parts[0] if len(parts) == 1 else Candles.concat(parts)
         sessions = self.sessions_of(asked.symbol)
         if sessions is not None:
@@ -248,7 +260,7 @@ class Feed:
                 self.told.tell(asked.symbol, [f"{asked}: {text}"])
 
     async def _pages(
-        self, asked: CandleRequest, *, now: int | None, continued: bool, before: float | None
+        self, asked: CandleRequest, *, now: int | None, continued: bool, before: float | None, known: tuple[int, ...]
     ) -> tuple[list[Candles], list[Repair]]:
         parts: list[Candles] = []
         repairs: list[Repair] = []
@@ -260,15 +272,17 @@ class Feed:
                 answer = await self._ask(replace(rest, interval=page.interval), limit=page.limit)
                 paging.longer(answer.timestamp)
                 continue
+            held = page.since if page.again else next((each for each in known if page.holds(each, asked.step)), None)
             try:
-                answer = await self._ask(rest, limit=page.limit, once=paging.is_grown)
+                answer = await self._ask(rest, limit=page.limit, once=paging.is_grown, known=held)
             except Exception:
                 if paging.failed():
                     continue
                 raise
             self._notice_minutes(answer, asked)
-            if self._leave_out_bad and parts and not len(answer) and page.since + page.limit * asked.step < asked.until:
-                answer = await self._once_more(rest, limit=page.limit, last=int(parts[-1].timestamp[-1]))
+            answered = len(answer) > 0
+            if page.again:
+                answer = answer.take(answer.timestamp != page.since)
             times = answer.timestamp
             if len(times) and int(times.min()) < page.since:
                 paging.strayed()
@@ -294,24 +308,11 @@ class Feed:
             )
             candles, found = self._audited(answer, rest, check, alone=not (parts or continued))
             if not len(candles):
-                paging.empty()
+                paging.empty(answered=answered)
             elif paging.found(int(candles.timestamp[0]), int(candles.timestamp[-1])):
                 repairs.extend(found)
                 parts.append(candles)
         return parts, repairs
-
-    async def _once_more(self, asked: CandleRequest, *, limit: int, last: int) -> Candles:
-        """The answer for a page in the midst of others for which nothing came.
-
-        A source may answer nothing where it has candles: it is asked once more from the candle before on, which has
-        come.
-        """
-        if last != asked.since - asked.step:  # in a hole that is longer than a page, or behind closed hours
-            return Candles.empty()
-        answer = await self._ask(replace(asked, since=last), limit=limit)
-        if not len(answer):
-            raise nothing_came(asked)
-        return answer.take(answer.timestamp > last)
 
     def _lasting(self, step: int) -> int | None:
         """How many newest candles make a new level of the price: live, as many as a missing one is waited for."""
@@ -346,7 +347,7 @@ class Feed:
             return self.settings.max_candles_per_request
         return (asked.until - asked.since) // asked.step
 
-    async def _ask(self, asked: CandleRequest, *, limit: int, once: bool = False) -> Candles:
+    async def _ask(self, asked: CandleRequest, *, limit: int, once: bool = False, known: int | None = None) -> Candles:
         attempts = 1 if once else max(1, self.settings.get_candles_retry_count)
         delay_ms = self.settings.get_candles_retry_delay_ms
         policy = Patience(attempts=attempts, first_pause_ms=delay_ms, longest_pause_ms=delay_ms)
@@ -355,7 +356,7 @@ class Feed:
             attempt += 1
             try:
                 with noting() as decided:
-                    answer = await self._answer(asked, limit)
+                    answer = await self._answer(asked, limit, known)
             except BknbError:
                 raise  # trying again cannot help, or the source has tried often enough itself
             except Exception as error:
@@ -380,14 +381,17 @@ class Feed:
                         self._warn(note)
                 self.told.tell(asked.symbol, decided)
 
-    async def _answer(self, asked: CandleRequest, limit: int) -> Candles:
+    async def _answer(self, asked: CandleRequest, limit: int, known: int | None) -> Candles:
         try:
             async with limited_to(self.timeout_seconds) as deadline:
-                return await candles_from(self.source, asked.symbol, asked.interval, asked.since, limit)
+                answer = await candles_from(self.source, asked.symbol, asked.interval, asked.since, limit)
         except TimeoutError as error:
             if not deadline.expired():
                 raise
             raise TimeoutError(f"it did not answer within {self.timeout_seconds:g} s") from error
+        if known is not None and not len(answer):
+            raise LookupError(f"it answered nothing, although the candle of {utc_text(known)} has come before")
+        return answer
 
     def _notice_minutes(self, answer: Candles, asked: CandleRequest) -> None:
         """Raise ``_OnlyMinutes`` when a function of unknown intervals does not answer the interval asked for."""

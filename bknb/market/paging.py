@@ -1,8 +1,9 @@
 """Which range of a long request is asked for next, so that nothing is missed and few questions are needed.
 
 Sources differ in what ``limit`` means: some answer the next ``limit`` candles there are, others those of the next
-``limit`` intervals. So an empty answer shows that its page is empty, not that the data has ended. What lies behind an
-empty page is looked for
+``limit`` intervals. So an empty answer shows that its page is empty, not that the data has ended. And a source may
+answer nothing where it has candles: the first page behind a candle that came is asked for again together with that
+candle, which shows that the source answered. What lies behind an empty page is looked for
 
 * with sessions: at the next opening, closed time is not asked for;
 * where longer candles can be had from the source (``1d`` mostly): in the days that have one;
@@ -31,11 +32,20 @@ _SMALLEST: Final = 10  # a source that cuts pages short is taken to answer at le
 
 
 class Page(NamedTuple):
-    """One question: ``limit`` candles from ``since`` (UTC ms) on; ``interval`` when it is another than that wanted."""
+    """One question: ``limit`` candles from ``since`` (UTC ms) on.
+
+    ``interval`` when it is another than that wanted; ``again`` when its first candle has come before, and is asked for
+    because nothing came behind it.
+    """
 
     since: int
     limit: int
     interval: str | None = None
+    again: bool = False
+
+    def holds(self, when: int, step: int) -> bool:
+        """Whether a candle that opens at ``when`` (UTC ms) lies in the page; ``step`` is the length of a candle."""
+        return self.since <= when < self.since + self.limit * step
 
 
 class Paging:
@@ -87,6 +97,7 @@ class Paging:
         self._page = Page(self._at, 0)
         self._factor = 1
         self._hole: int | None = None  # where the empty pages began
+        self._last: int | None = None  # the newest candle that came; None once the hole behind it was asked for with it
         self._empty_end = -1  # where the last of them ended
         self._search_from = 0  # where longer candles are asked for next
         self._short_end = -1  # where an answer ended that was shorter than its page
@@ -110,7 +121,11 @@ class Paging:
                 return None
             self._at = self._until - self._step
         limit = min(self._size * self._factor, (self._until - self._at) // self._step)
-        self._page = self._search() or Page(self._at, limit)
+        if self._at == self._last:
+            self._last = None
+            self._page = Page(self._at, limit, again=True)
+        else:
+            self._page = self._search() or Page(self._at, limit)
         return self._page
 
     def _search(self) -> Page | None:
@@ -149,17 +164,22 @@ class Paging:
                 return False
         self._longest = max(self._longest, reach)
         self._short_end = last + step if reach < page.limit else -1
-        self._at, self._hole, self._factor = last + step, None, 1
+        self._at, self._hole, self._factor, self._last = last + step, None, 1, last
         return True
 
-    def empty(self) -> None:
-        """The answer holds nothing of its page."""
+    def empty(self, *, answered: bool = True) -> None:
+        """The answer holds nothing of its page; ``answered``: it holds candles, so the source did answer."""
         page = self._page
+        begins = self._hole is None or page.again
         if self._hole is None:
             self._hole = page.since
+        if not answered and self._last == page.since - self._step:
+            self._at = self._last
+            return
+        self._last = None
         self._at = page.since + (min(page.limit, self._longest) if self._cut else page.limit) * self._step
         self._empty_end = self._at
-        if self._longer is not None and self._hole == page.since:
+        if self._longer is not None and begins:
             self._search_from = ceil_to(self._at, INTERVAL_MS[self._longer])
         if self._may_grow:
             self._factor = min(2 * self._factor, _LONGEST)

@@ -103,14 +103,6 @@ class Repair:
     first: int
 
 
-def nothing_came(asked: CandleRequest) -> DataError:
-    """The error for an answer of nothing that is no hole, for the candle before it was asked for, too."""
-    return DataError(
-        f"{asked}: nothing came for {asked.range_text}, nor the candle before, which came a moment ago\n"
-        "a source must answer its candles or raise; where a run goes on, it is asked again"
-    )
-
-
 def audit(
     candles: Candles,
     asked: CandleRequest,

@@ -7,18 +7,18 @@ to anything later, not even through the base of an array.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from ..domain.formatting import minute_text
 from ..domain.interval import DAY_MINUTES, DAY_MS, MINUTE_MS, floor_to, interval_ms
-from ..errors import NotEnoughData, UsageError
+from ..errors import DataError, NotEnoughData, UsageError
 from .candle_listener import CandleListener
 from .candles import Candles
 from .fetch_loop import fetch_now, submit
 from .gaps import Awaited
-from .quality import nothing_came
 from .resample import resample
 from .series import Series, end_of, prices_of
 from .spacing import check_made_of
@@ -122,8 +122,7 @@ class Window:
                 return series
             candles, until = series.candles, series.until
             if self._is_native(interval):
-                before = await self._feed.fetch(symbol, interval, since, series.since, continued=True)
-                before = await self._up_to(series.start, before, symbol, interval)
+                before = await self._before(series, symbol, interval, since)
                 self._listener.came(symbol, interval, since, before)
                 candles = Candles.concat([before, candles])
                 self._note_missing(symbol, interval, candles)
@@ -135,26 +134,15 @@ class Window:
         await self._listener.notify()
         return series
 
-    async def _up_to(self, end: int, before: Candles, symbol: str, interval: str) -> Candles:
-        """Candles with those between them and ``end`` (UTC ms) that come when a hole there is asked for once more.
+    async def _before(self, series: Series, symbol: str, interval: str, since: int) -> Candles:
+        """Candles from ``since`` (UTC ms) to the first one of a series, asked for together with some of the series.
 
-        A source may answer nothing where it has candles. It is asked from the last candle before the hole on, which it
-        has: an answer without any candle is not taken for a hole.
-
-        Raises
-        ------
-        DataError
-            For such an answer.
+        Nothing is no answer then, see :meth:`bknb.market.feed.Feed.fetch`.
         """
-        asked = self._feed.request(symbol, interval, end_of(before, interval_ms(interval), end), end)
-        missing, sessions = ((asked.since, end),) if asked.since < end else (), self.sessions_of(symbol)
-        if not (missing if sessions is None else sessions.open_part(missing, asked.step)):
-            return before
-        last, close = int(before.timestamp[-1]), float(before.close[-1])
-        again = await self._feed.fetch(symbol, interval, last, end, continued=True, before=close)
-        if not len(again):
-            raise nothing_came(asked)
-        return Candles.concat([before, again[int(np.searchsorted(again.timestamp, last, side="right")) :]])
+        known = _beside(series, series.start)
+        until = known[-1] + series.step if known else series.since
+        found = await self._feed.fetch(symbol, interval, since, until, continued=True, known=known)
+        return found[: int(np.searchsorted(found.timestamp, series.start))]
 
     @property
     def _gives_up(self) -> bool:
@@ -167,15 +155,25 @@ class Window:
         return self._feed.allow_gaps and not (self._patience_ms and series.regular and not begins_late)
 
     async def fill(self, symbol: str, interval: str, since: int, until: int) -> None:
-        """Fetch candles once more that are missing between others, in ``[since, until)``, and put in what has come."""
+        """Fetch candles once more that are missing between others, in ``[since, until)``, and put in what has come.
+
+        They are asked for together with candles beside them: nothing is no answer then.
+
+        Raises
+        ------
+        DataError
+            There was no answer.
+        """
         if not self._is_native(interval):
             interval = self.base
         async with self._loading.setdefault((symbol, interval), asyncio.Lock()):
             series = self._series[symbol, interval]
             place = int(np.searchsorted(series.candles.timestamp, since))
             close = float(series.candles.close[place - 1]) if place else None
-            first = since - series.step
-            found = await self._feed.fetch(symbol, interval, first, until, continued=True, before=close)
+            first, behind = since - series.step, _beside(series, until)
+            known = behind if not place or int(series.candles.timestamp[place - 1]) < first else (first, *behind)
+            end = behind[-1] + series.step if behind else until
+            found = await self._feed.fetch(symbol, interval, first, end, continued=True, before=close, known=known)
             fresh = found.take(~np.isin(found.timestamp, series.candles.timestamp))
             if not len(fresh):
                 return
@@ -194,7 +192,11 @@ class Window:
         """The base bars of a symbol that was loaded before, up to ``until`` (UTC ms), which is after the horizon."""
         async with self._loading.setdefault((symbol, self.base), asyncio.Lock()):
             series = self._series[symbol, self.base]
-            after = await self._feed.fetch(symbol, self.base, series.until, until, continued=True)
+            last = end_of(series.candles, series.step) - series.step
+            known = (last,) if last + series.step == series.until else ()
+            since = known[0] if known else series.until
+            after = await self._feed.fetch(symbol, self.base, since, until, continued=True, known=known)
+            after = after[int(np.searchsorted(after.timestamp, series.until)) :]
             candles = Candles.concat([series.candles, after])
             if len(after):
                 edge = candles[max(0, len(series.candles) - 1) : len(series.candles) + 1]
@@ -369,7 +371,8 @@ class Window:
             if hole is None:
                 return series
             if not last_try:
-                fetch_now(self.fill(symbol, name, *hole))
+                with suppress(DataError):  # there was no answer
+                    fetch_now(self.fill(symbol, name, *hole))
                 known = self._series[symbol, name]
                 series = fetch_now(self.load(symbol, interval, series.since))
         assert hole is not None  # the loop ended  # noqa: S101
@@ -434,3 +437,13 @@ class Window:
         count = self.price_count
         since = self._feed.reach_back(symbol, start, self.base_ms, count)
         return await asyncio.wrap_future(submit(self.load_closed(symbol, self.base, start, count, since=since)))
+
+
+def _beside(series: Series, when: int) -> tuple[int, ...]:
+    """The open time (UTC ms) of a candle to ask for with those before ``when``; nothing where none opens at ``when``.
+
+    It is the newest of some: a source may not hold the older ones for long.
+    """
+    times = series.candles.timestamp
+    first, end = np.searchsorted(times, [when, when + _HEADROOM * series.step])
+    return (int(times[end - 1]),) if first < end and int(times[first]) == when else ()
