@@ -168,6 +168,29 @@ def test_cancelling_that_fails_is_asked_about_and_tried_again():
     assert life.slept == [1.0]
 
 
+def test_impossible_reports_that_change_are_told_once_and_counted():
+    class Drunk(Exchange):
+        lies, lied = 0, asyncio.Event()
+
+        async def report(self, client_id, symbol):
+            self.lies += 1
+            if self.lies == 5:
+                self.lied.set()
+            return replace(await super().report(client_id, symbol), filled_quantity=90.0 + self.lies % 3)
+
+    life = Life(broker=Drunk(script={"place": [Trouble(kind="lost_reply")]}))
+
+    async def play():
+        life.desk.follow(opened())
+        await life.broker.lied.wait()
+
+    life.live(play)
+    impossible = [text for _, text in life.told if "cannot be right" in text]
+    assert len(impossible) >= 3
+    assert len(set(impossible)) == 1  # which a run tells once
+    assert "91.0 of 2 are filled" in impossible[0]
+
+
 def test_an_impossible_report_is_ignored():
     class Confused(Exchange):
         lies = 3

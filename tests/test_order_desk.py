@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from desk_life import ENTRY, Exchange, Life, closing, lives, script
+from msgspec.structs import replace
 from order_events import MINUTE, cancelled, candle, closed, leaving, opened, ordering, scheduled
 
 from bknb.brokers.paper_broker import PaperBroker
@@ -48,6 +49,17 @@ def test_a_scheduled_entry_rests_fills_and_is_closed():
     assert life.statuses == {ENTRY: "filled", closing(): "filled"}
     assert life.broker.position("BTCUSDT") == 0.0
     assert life.told == []
+
+
+def test_what_was_filled_before_an_order_was_cancelled_is_asked_for():
+    class Racing(Exchange):
+        async def cancel(self, client_id, symbol):
+            self.fill(client_id, 0.5)
+            return replace(await super().cancel(client_id, symbol), filled_quantity=0.0, average_price=None)
+
+    life = lives(scheduled(), cancelled(), broker=Racing())
+    assert life.broker.orders[closing()].filled_quantity == 0.5
+    assert life.broker.position("BTCUSDT") == 0.0
 
 
 def test_a_cancelled_entry_is_cancelled():

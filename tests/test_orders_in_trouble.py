@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from desk_life import Exchange, Life, closing
-from order_events import closed, managed, opened, part, taken_back
+from order_events import added, closed, managed, opened, part, taken_back
 from test_closed_beyond import pauses
 
 from bknb.domain.orders import Order
@@ -60,6 +60,21 @@ def test_an_add_that_is_not_cancelled_holds_up_no_part() -> None:
         await pauses(life, 6)
         assert [row["status"] for row in life.desk.rows()] == ["filled", "accepted", "filled"]
         assert life.broker.position("BTCUSDT") == 1.0
+
+    life.live(play)
+
+
+def test_an_add_that_the_record_has_filled_and_is_not_cancelled_holds_up_no_part() -> None:
+    life = Life(broker=Troubled(cancels=False))
+
+    async def play() -> None:
+        await with_an_add_that_rests(life)
+        life.broker.fill(life.desk.rows()[1]["client_id"], 0.25)
+        life.desk.follow(added(2, 0.5, price=98.0))
+        life.desk.follow_state(managed(part(3, 1.0)))
+        await pauses(life, 6)
+        assert [row["status"] for row in life.desk.rows()] == ["filled", "partly_filled", "filled"]
+        assert life.broker.position("BTCUSDT") == 0.75  # of 2.25: 1.0 of 1.5 were sold
 
     life.live(play)
 

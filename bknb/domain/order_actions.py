@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import msgspec
+from msgspec.structs import replace
 
 from .order_sizes import by_number, free_to_close, owed, size_of
 from .orders import MAX_CLOSES, Order, closing_orders, is_superseded, order_beside
@@ -92,19 +92,22 @@ def _hangs(order: Order) -> bool:
 def _position_actions(orders: Sequence[Order], free: float) -> Iterator[Action]:
     """The actions for the parts and adds of a position; ``free`` is how much may be closed (base currency)."""
     waits: list[Query] = []
-    hanging: Order | None = None
+    hanging: list[Order] = []
     for order in orders[1:]:
         if order.done:
             continue
         if order.status == "intended":
-            action = _unsent(order, orders, free) if hanging is None else CancelOrder(hanging)
+            yield from map(CancelOrder, hanging)
+            # of one that the broker does not cancel counts what is filled
+            known = [replace(each, status="cancelled") if each in hanging else each for each in orders]
+            action = _unsent(order, known, free)
             if action is not None:
                 yield action
         elif order.working and (order.ended_at is not None or is_superseded(order, orders)):
             yield CancelOrder(order)
         elif order.kind == "market" or not order.working or order.opened_at is not None:
             waits.append(Query(order))
-            hanging = order if _hangs(order) and not order.reduces_only else hanging
+            hanging.extend([order] if _hangs(order) and not order.reduces_only else [])
     yield from _rest_of_a_part(orders, free)
     yield from waits
 
@@ -112,7 +115,7 @@ def _position_actions(orders: Sequence[Order], free: float) -> Iterator[Action]:
 def _unsent(order: Order, orders: Sequence[Order], free: float) -> Action | None:
     """What is done about a part or an add that never left; ``None``: it waits for an add before it."""
     if order.ended_at is not None:
-        return Save(msgspec.structs.replace(order, status="cancelled", note="it was taken back before it was sent"))
+        return Save(replace(order, status="cancelled", note="it was taken back before it was sent"))
     if order.quantity > 0.0:
         return Place(order)
     size = size_of(order, orders)
@@ -120,8 +123,8 @@ def _unsent(order: Order, orders: Sequence[Order], free: float) -> Action | None
         return None
     size = min(size, free) if order.reduces_only else size
     if size <= orders[0].quantity * EXACT:
-        return Save(msgspec.structs.replace(order, status="cancelled", note="nothing is held at the broker"))
-    return Save(msgspec.structs.replace(order, quantity=size))
+        return Save(replace(order, status="cancelled", note="nothing is held at the broker"))
+    return Save(replace(order, quantity=size))
 
 
 def _rest_of_a_part(orders: Sequence[Order], free: float) -> Iterator[Save]:
@@ -150,7 +153,7 @@ def _closing_actions(orders: Sequence[Order], free: float) -> Iterator[Action]:
     for order in orders:
         if order.status == "intended" and order.purpose != "close":
             note = f"the {'signal was over' if order is entry else 'position ended'} before this was sent"
-            yield Save(msgspec.structs.replace(order, status="cancelled", note=note))
+            yield Save(replace(order, status="cancelled", note=note))
     last = closing[-1] if closing else None
     if last is not None and not last.done:
         if not last.working:

@@ -145,6 +145,7 @@ class OrderDesk:
         self._paused: dict[SignalKey, set[str]] = {}  # before which orders, by client id, a pause was made
         self._reported: dict[SignalKey, set[str]] = {}
         self._impossible: dict[str, str] = {}  # by client id: why its last report cannot be right
+        self._told_impossible: dict[str, str] = {}  # by client id: what was told of it first
         self._seen: dict[str, tuple[float, float]] = {}  # by client id: lowest and highest price since it was ordered
         self._newest: tuple[float, ...] = ()  # the lowest and highest price of the newest minute
         self._still_lost: set[str] = set()  # client ids the broker did not know when it was asked once more
@@ -452,6 +453,7 @@ class OrderDesk:
         self._reported = {key: reported for key, reported in self._reported.items() if key in self._signals}
         self._paused = {key: paused for key, paused in self._paused.items() if key in self._signals}
         self._impossible = {each: why for each, why in self._impossible.items() if each in known}
+        self._told_impossible = {each: text for each, text in self._told_impossible.items() if each in known}
         self._unknown_answers.forget_but(known)
         self._still_lost &= known
         self._check.forget_but(known)
@@ -589,6 +591,13 @@ class OrderDesk:
             self._report_problem("broker", f"{order_text(order)} may not be cancelled ({named_error(error)}); asking")
             await self._query(order, cancelled_here=True)
             return
+        if getattr(report, "status", "") == "cancelled":
+            with suppress(Exception):  # what was filled before it arrived may be missing in that answer
+                final = await answered(self._broker.report(order.client_id, order.symbol), self._answer_seconds)
+                if final is not None:
+                    self._apply_report(order, final, cancelled_here=True)
+            if self._known(order).status == "filled":
+                return
         self._apply_report(order, report, cancelled_here=True)
 
     async def _query(self, order: Order, *, cancelled_here: bool = False) -> None:
@@ -646,7 +655,8 @@ class OrderDesk:
         if problem != known:
             what = f"{order_text(order)}: its report cannot be right: {problem}"
             kept = "what the broker fills of it is not closed, while the record is watched on"
-            self._report_problem("broker", f"{what}; {kept}. {self._by_hand}")
+            text = f"{what}; {kept}. {self._by_hand}"  # told once: others that follow it are counted
+            self._report_problem("broker", self._told_impossible.setdefault(order.client_id, text))
         return False
 
     def _market(self, order: Order) -> tuple[float, ...]:
