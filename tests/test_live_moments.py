@@ -15,7 +15,9 @@ from scenarios import MINUTE, ORIGIN, source
 import bknb
 from bknb.config import Settings
 from bknb.domain.execution import Minute, execution_model
-from bknb.domain.lifecycle import Answer, Boundary, Flat, Managed, Rules, due, step
+from bknb.domain.lifecycle import Answer, Boundary, Flat, Managed, Rules, due, position_of, step
+from bknb.domain.recovery import Owner
+from bknb.live.persistence import StateSaver
 from bknb.runs.live import BOOK, LiveTask, plan_live
 from bknb.stores.memory_store import MemoryStore
 from bknb.testing.clocks import SimulatedClock
@@ -198,6 +200,35 @@ def test_a_restart_behind_a_decision_by_hand_judges_first_what_closed_before_it(
     assert told(result) == [expected]
 
 
+class Kept(MemoryStore):
+    """A store that keeps what it held behind each write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[dict[Any, bytes]] = []
+
+    def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
+        super().write(kind, key, payload)
+        self.held.append(dict(self.sealed))
+
+    def late_of_fills_at(self, when: int, plan: Any) -> set[Any]:
+        """The late orders as restarts find them where something was filled at a moment (UTC ms)."""
+        found = set()
+        owner = Owner(strategy="moments", exchange=plan.exchange.name, symbol="X", execution="vwap")
+        for held in self.held:
+            with MemoryStore() as store:
+                store.sealed = dict(held)
+                saver = StateSaver(store, owner)
+                position = position_of(saver.restore().state)
+                fills = [each.when for each in saver.ended()]
+                if position is not None:
+                    fills += [position.signal.pending_at]
+                    fills += [] if position.book is None else [fill.at for fill in position.book.fills]
+                if when in fills:
+                    found.add(tuple(saver.late().items()))
+        return found
+
+
 OLD: dict[str, tuple[Callable[[Any], str], str, list[str], list[tuple[str, int, float]]]] = {
     "a close": (lambda task: task.close(), "exit", ["entry", "exit"], [("manual", 5, 100.0)]),
     "a part": (lambda task: task.reduce(0.5), "exit", ["entry", "reduce"], []),
@@ -211,7 +242,7 @@ def test_in_vwap_what_fills_at_an_old_price_by_hand_is_told_as_late(name: str) -
     """Minutes are missing when it is decided: the average price is that of the last one that has come."""
     give, role, kinds, expected = OLD[name]
     answers: list[str] = []
-    store, begins = bknb.stores.memory(), 99 if name == "an entry" else 1
+    store, begins = Kept(), 99 if name == "an entry" else 1
     bknb.add_strategy("moments", interval="1m", execution="vwap", get_signal=long_at(begins, price_stop_loss=90.0))
     clock = HandClock(ORIGIN, {ORIGIN + 9 * MINUTE + MINUTE // 2: lambda task: answers.append(give(task))})
     plan = plan_live("X", strategy="moments", exchange=source(calm(5)), clock=clock, until=ORIGIN + 11 * MINUTE,
@@ -224,6 +255,7 @@ def test_in_vwap_what_fills_at_an_old_price_by_hand_is_told_as_late(name: str) -
     assert result.run_record.records.late == late
     assert [error.kind for error in result.errors if error.kind == "late"] == ["late"] * len(late)
     assert ("2024-01-01 00:05 UTC, 4 minutes old: no minute has come since" in answers[0]) == bool(role)
+    assert store.late_of_fills_at(ORIGIN + 5 * MINUTE, plan) <= {tuple(late.items())}  # killed wherever
     strategy = {"get_signal": lambda: None, "execution": "vwap"}
     again = live(calm(20), at=11, store=store, strategy=strategy)
     assert told(again) == expected

@@ -252,8 +252,7 @@ class ByHand:
             else:
                 await _taken(loop, given)
             return f"moves the levels of {name}; in force from {minute_text(now.when)} UTC on: {instruction!r}"
-        await _taken(loop, given)
-        self._tell_late("closing order" if leaves else "order to reduce", now, "exit")
+        await self._filled(loop, given, "closing order" if leaves else "order to reduce", now, "exit")
         if leaves:
             return f"closes {name} {now.fills}"
         assert isinstance(instruction, Reduce)  # a Close leaves, and a Move that does not was answered  # noqa: S101
@@ -300,8 +299,7 @@ class ByHand:
             )
         price, _ = await self._prices(state.signal.price_open)
         self._check_entries("activate")
-        await _taken(loop, Activate(now.when, price))
-        self._tell_late("entry order", now, "entry")
+        await self._filled(loop, Activate(now.when, price), "entry order", now, "entry")
         return f"opens {waits_text(state)} {now.fills}"
 
     async def _open(self, loop: StrategyLoop, instruction: Signal, now: _Now) -> str:
@@ -326,7 +324,7 @@ class ByHand:
         refuse(loop, step(state, given, loop.rules).events)
         refused = loop.records.refused
         before = refused[-1] if refused else None
-        await _taken(loop, given)
+        await self._filled(loop, given, "entry order", now, "entry")
         if signal.id not in {each.id for each in signals_of(loop.state)}:
             self._check_entries("open")
             refusal = refused[-1] if refused else None
@@ -334,8 +332,6 @@ class ByHand:
                 text = "open needs a run that takes entries; this one was paused while its risk profile was asked"
                 raise UsageError(f"{text}\nit was resumed since: repeat this")
             raise UsageError(f"open was refused by the risk profile {refusal.risk!r}: {refusal.note or 'no place'}")
-        if isinstance(loop.state, Holding):
-            self._tell_late("entry order", now, "entry")
         entry = "" if signal.price_open is None else f" with an entry at {signal.price_open:g}"
         return f"opens {signal.position} {loop.rules.symbol} ({signal.id}){entry} {now.fills}"
 
@@ -343,9 +339,14 @@ class ByHand:
         assert self._market is not None  # it began  # noqa: S101
         return await self._market.prices(otherwise)
 
-    def _tell_late(self, order: str, now: _Now, role: OrderRole) -> None:
-        if now.late_minutes and self._keeping is not None:
-            self._keeping.tell_old_price(order, now.when, role)
+    async def _filled(self, loop: StrategyLoop, given: Input, order: str, now: _Now, role: OrderRole) -> None:
+        """Take a decision that may fill at a price of long ago, which is noted then."""
+        assert self._keeping is not None  # it began  # noqa: S101
+        if not now.late_minutes:
+            await _taken(loop, given)
+            return
+        with self._keeping.at_old_price(order, now.when, role):
+            await _taken(loop, given)
 
     def _there_is(self, loop: StrategyLoop) -> str:
         return there_is(loop, self._account)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 
-from ..domain.lateness import Decision, late_order_name, late_orders
+from ..domain.lateness import Decision, Lateness, late_order_name, late_orders
 from ..domain.lifecycle import (
     Asking,
     AskingAdds,
@@ -126,8 +128,7 @@ class StateSaver:
             When something cannot be read, or belongs to another strategy, exchange or symbol.
         """
         signal, schedule = read_state(self.store, self._key)
-        partial = read_value(self.store, "partial", self._key, SavedPartial)
-        found = restore(signal, schedule, partial)
+        found = restore(signal, schedule, partial := read_value(self.store, "partial", self._key, SavedPartial))
         for saved in (signal, schedule):
             if saved is not None:
                 self._check_owner(saved.owner, busy=not isinstance(found.state, Flat))
@@ -207,10 +208,13 @@ class StateSaver:
 
     # --- saving -------------------------------------------------------------------------------------------------
 
-    def save(self, state: State, events: tuple[Event, ...], progress: Progress) -> dict[Decision, int]:
+    def save(
+        self, state: State, events: tuple[Event, ...], progress: Progress, *, filled_late: Lateness | None = None
+    ) -> dict[Decision, int]:
         """Save a state and the events that led to it; returns when they are on the disk.
 
-        Returns the orders of the state that were decided late and were not saved before, see :func:`late_orders`.
+        Returns the orders of the state that were decided late and were not saved before, see :func:`late_orders`;
+        ``filled_late`` are such orders that no state holds, as they filled at once.
 
         Raises
         ------
@@ -226,7 +230,13 @@ class StateSaver:
         quiet = isinstance(state, Flat) and isinstance(self._saved, Flat) and progress.last_asked == asked_before
         if quiet and not kept and self.undelivered.heard == self._heard:
             return {}  # a restarted run processes this minute once more
-        return self._write_state(state, kept, progress)
+        filled = filled_late or {}
+        try:
+            return self._write_state(state, kept, progress, filled)
+        except StateError:
+            with suppress(StateError):
+                self._late.drop(lambda late: self._late.name_of(late) in filled)  # it has not happened
+            raise
 
     def save_heard(self) -> None:
         """Save what listeners have heard since the last save, so that it is not told again.
@@ -238,7 +248,7 @@ class StateSaver:
         """
         self.undelivered.forget_heard()
         if self.undelivered.heard > self._heard and self.progress is not None:
-            self._write_state(self._saved, (), self.progress)
+            self._write_state(self._saved, (), self.progress, {})
 
     def save_postponed(self, state: Holding | Opening) -> dict[Decision, int]:
         """Save the restored state once more, with orders that are carried out later; what was undelivered stays so.
@@ -251,16 +261,18 @@ class StateSaver:
             When it could not be saved; then the state from before still holds.
         """
         assert self.progress is not None  # something was restored  # noqa: S101
-        return self._write_state(state, (), self.progress)
+        return self._write_state(state, (), self.progress, {})
 
-    def _write_state(self, state: SavedState, kept: tuple[Kept, ...], progress: Progress) -> dict[Decision, int]:
+    def _write_state(
+        self, state: SavedState, kept: tuple[Kept, ...], progress: Progress, filled: Lateness
+    ) -> dict[Decision, int]:
         """Write a state and what belongs to it; in memory everything is as before until all of it is on the disk.
 
         When the last steps fail (the trace beside a new position, the removal of an old schedule), the disk has the
         state of this turn and memory the one before: the run repeats the turn, whose number is then the higher one.
         """
         self.undelivered.make_room()
-        late = self._write_late(state)
+        late = self._write_late(state, filled)
         self.turn += 1
         shared = self._shared(state, kept, progress)
         written = False
@@ -279,17 +291,6 @@ class StateSaver:
         self.undelivered.add(kept)
         self.undelivered.tidy(self._heard)
         return late
-
-    def save_late(self, decision: Decision, decided_at: int) -> None:
-        """Save that an order, which no state holds any more, was decided late (UTC ms).
-
-        Raises
-        ------
-        StateError
-            When it could not be saved.
-        """
-        when, role = decision
-        self._late.append(SavedLate(moment=when, order=role, decided_at=decided_at))
 
     def save_holes(self, holes: tuple[Hole, ...]) -> tuple[Hole, ...]:
         """Save ranges of minutes the run goes on without; returns those that were not saved before.
@@ -321,11 +322,12 @@ class StateSaver:
         """What a late order of the saved state is called in messages."""
         return late_order_name(self._saved, decision)
 
-    def _write_late(self, state: State) -> dict[Decision, int]:
+    def _write_late(self, state: State, filled: Lateness) -> dict[Decision, int]:
         """Save the orders of a state that are late and were not before; a decision made again replaces its time."""
         before = late_orders(self._saved)
         late = {decision: at for decision, at in late_orders(state).items() if before.get(decision) != at}
-        self._late.append(*(SavedLate(moment=when, order=role, decided_at=at) for (when, role), at in late.items()))
+        every = (late | dict(filled)).items()
+        self._late.append(*(SavedLate(moment=when, order=role, decided_at=at) for (when, role), at in every))
         return late
 
     def _write_schedule(self, state: Waiting, shared: _Shared) -> None:

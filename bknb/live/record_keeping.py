@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import msgspec
@@ -56,6 +58,7 @@ class RecordKeeping:
         self._reached = reached
         self.records = records
         self.failures = failures
+        self._old_price: Decision | None = None  # of an order by hand, which is late if it fills now
 
     def save(self, state: State, events: tuple[Event, ...]) -> None:
         """Save a new state with its events; the strategy loop calls it before the state holds.
@@ -65,7 +68,12 @@ class RecordKeeping:
         StateError
             When it could not be saved; then the state from before still holds.
         """
-        for decision, decided_at in self._save(state, events).items():
+        old, beside = self._old_price, {}
+        if old is not None and any(event.when == old[0] for event in events):
+            beside = {old: self.decided_at(*old)}
+        late = self._saver.save(state, events, self._reached.progress(self.loop.last_managed), filled_late=beside)
+        self.records.late.update(beside)
+        for decision, decided_at in late.items():
             self.tell_late(decision, decided_at, "decided", hole_end=self._reached.hole_end)
 
     def save_asked(self, when: int) -> None:
@@ -80,8 +88,8 @@ class RecordKeeping:
         if saved is None or saved.last_asked != when:
             self._save(self.loop.state)
 
-    def _save(self, state: State, events: tuple[Event, ...] = ()) -> dict[Decision, int]:
-        return self._saver.save(state, events, self._reached.progress(self.loop.last_managed))
+    def _save(self, state: State) -> None:
+        self._saver.save(state, (), self._reached.progress(self.loop.last_managed))
 
     # --- late decisions -----------------------------------------------------------------------------------------
 
@@ -107,12 +115,17 @@ class RecordKeeping:
         text = f"the {order} of {utc_text(when)} was {what} {behind}; it fills at the first candle from "
         self.failures.note("late", what, f"{text}{utc_text(decided_at)} on", when)
 
-    def tell_old_price(self, order: str, when: int, role: OrderRole) -> None:
-        """Note and tell an order by hand that has filled at the average price of a moment (UTC ms) long before it."""
-        decided_at = self.decided_at(when, role)
-        with self.failures.told("state"):  # what it did is on the disk
-            self._saver.save_late((when, role), decided_at)
-        self.records.late[when, role] = decided_at
+    @contextmanager
+    def at_old_price(self, order: str, when: int, role: OrderRole) -> Iterator[None]:
+        """Note and tell an order by hand that fills within at the average price of a moment (UTC ms) long before it."""
+        before, self._old_price = self.records.late.get((when, role)), (when, role)
+        try:
+            yield
+        finally:
+            self._old_price = None
+        decided_at = self.records.late.get((when, role))
+        if decided_at is None or decided_at == before:
+            return
         text = f"the {order} of {utc_text(when)} was decided {(decided_at - when) // MINUTE_MS} minutes late"
         note = f"{text}, by hand; it has filled at the average price of then, for no minute had come since"
         self.failures.note("late", "by hand", note, when)
