@@ -70,11 +70,11 @@ class Paging:
     >>> asked = CandleRequest(exchange="mine", symbol="BTCUSDT", interval="1m", since=0, until=1_200_000)
     >>> paging = Paging(asked, size=4, may_grow=True)
     >>> paging.next(), paging.found(0, 180_000)
-    (Page(since=0, limit=4, interval=None), True)
+    (Page(since=0, limit=4, interval=None, again=False), True)
     >>> paging.next(), paging.empty()
-    (Page(since=240000, limit=4, interval=None), None)
+    (Page(since=240000, limit=4, interval=None, again=False), None)
     >>> paging.next()
-    Page(since=480000, limit=8, interval=None)
+    Page(since=480000, limit=8, interval=None, again=False)
     """
 
     def __init__(
