@@ -84,6 +84,31 @@ def test_live_equals_a_backtest(model: str, seed: int, *, jumping: bool, risk: b
     assert told(live, before=UNTIL) == told(run.records, before=UNTIL)
 
 
+def test_a_part_decided_before_a_hole_fills_behind_it_although_what_leaves_in_it_is_late() -> None:
+    rows = [(ORIGIN + k * MINUTE, *(4 * (100.0 + k,)), 1.0) for k in range(-60, 30) if not 2 <= k < 8]
+
+    def get_signal(when: Any) -> Any:
+        return bknb.Signal(side="long", minute_estimated_time=4) if when.minute == 1 else None
+
+    def manage(when: Any) -> Any:
+        return bknb.Reduce(0.5) if when.minute == 2 else None
+
+    exchange = source(rows)
+    strategy = bknb.add_strategy("parts", interval="1m", get_signal=get_signal, manage=manage)
+    common: dict[str, Any] = {"strategy": strategy, "exchange": exchange, "allow_gaps": True}
+    task = bknb.Live.background(
+        "X", clock=SimulatedClock(ORIGIN), until=ORIGIN + 20 * MINUTE, store=bknb.stores.memory(), **common
+    )
+    live = task.result(timeout=60).run_record.records
+    fills = [(fill.kind, (fill.at - ORIGIN) // MINUTE) for event in live.closed for fill in event.fills]
+    assert fills == [("entry", 1), ("reduce", 8), ("exit", 9)]
+    for every_minute in (False, True):
+        plan = plan_backtest("X", frame=(ORIGIN, ORIGIN + 20 * MINUTE), **common)
+        run = BacktestRun(plan, late=dict(live.late), every_minute=every_minute)
+        asyncio.run(run.through())
+        assert told(live, before=UNTIL) == told(run.records, before=UNTIL)
+
+
 PARTS = {
     *("breakeven", "breakeven_stop", "deadline", "fills", "leaving", "opening"),
     *("orders", "position", "stop", "targets", "trailing"),

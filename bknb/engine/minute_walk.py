@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 _most, _least = np.maximum.reduce, np.minimum.reduce
 
 
+def _leaves_from(state: Holding | None) -> int | None:
+    """From when on (UTC ms) a position that leaves, or a part of it that was ordered before, may fill."""
+    if state is None or state.leaving is None:
+        return None
+    parts = () if state.book is None else [order for order in state.book.orders if order.kind == "reduce"]
+    return min([state.leaving.not_before, *(part.not_before for part in parts)])
+
+
 def look_back_begin(candles: Candles, start: int, count: int, step: int = MINUTE_MS) -> int:
     """Index of the first of the ``count`` candles that have closed at ``start`` (UTC ms), with which a run begins.
 
@@ -319,14 +327,14 @@ class MinuteWalk:
         state = self._loop.state
         stop = max(stop, index)
         if isinstance(state, Holding):
-            if state.leaving is not None:
-                return self._next_fill(index, stop, state.leaving.not_before)
+            if (leaves := _leaves_from(state)) is not None:
+                return self._next_fill(index, stop, leaves)
             if state.book is not None:
                 return self._next_managed(state, state.book, index, stop)
             return self._first_outside(index, stop, exit_bounds(state, average=self._average))
         if isinstance(state, Opening):
-            ending = None if state.ending is None else state.ending.leaving
-            return self._next_fill(index, stop, state.not_before if ending is None else ending.not_before)
+            leaves = _leaves_from(state.ending)
+            return self._next_fill(index, stop, state.not_before if leaves is None else leaves)
         assert isinstance(state, Waiting)  # nothing else waits for minutes  # noqa: S101
         return self._first_outside(index, stop, entry_bounds(state.signal, average=self._average))
 
