@@ -263,20 +263,26 @@ class ManagedByAverage(Managed):
             self.finish(held, bar, held.order.sign * average_price, held.order.sign * average_price)
 
     def exits(self, held: Held, t: int, price: float, low: float) -> None:
-        for waits in list(held.waiting):
-            if waits.until <= t <= self.last:
+        for waits in list(held.waiting):  # "of two moments inside one gap the earlier decides"
+            if waits.until <= min(t, self.last, held.since + held.minutes * MINUTE):
                 held.waiting.remove(waits)
                 told = {"signal": held.order.number, "share": waits.share}
                 self.say("add_cancelled", t, None, "timeout", **told)
         if t > self.last or t - held.since >= held.minutes * MINUTE:
             self.sold(held, t, held.size, price, "time_expired")
             return
+        stop = held.stop
+        adds = [order for order in held.waiting if order.level is not None and low <= order.level]
+        reached = [share for level, share in held.targets if price >= level]
+        left = 0.0 if None in reached else held.size - sum(share or 0.0 for share in reached)
+        # "Both levels in one candle: … the trade is marked ambiguous", where a stop was moved beyond a target;
+        # "Add and the target that closes the rest in one candle: the target fills, the add does not, and the trade is
+        # marked ambiguous"
+        held.ambiguous |= bool(reached) and (price <= stop or (left <= DUST and bool(adds)))
         while held.targets and price >= held.targets[0][0]:
             level, share = held.targets.pop(0)
             if self.sold(held, t, held.size if share is None else min(share, held.size), level, "take_profit"):
                 return
-        stop = held.stop
-        adds = [order for order in held.waiting if order.level is not None and low <= order.level]
         adds = [order for order in adds if price > stop or (order.level or 0) > stop]
         for order in sorted(adds, key=lambda order: -(order.level or 0)):
             self.added(held, order, t, order.level or 0)

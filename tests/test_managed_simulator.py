@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Iterable
 from datetime import datetime
@@ -10,15 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 from managed_simulator import Fill, Managed, ManagedWorld, Result, Told, View, simulate
-from page_simulator import MINUTE, on_grid
+from page_simulator import MINUTE, always, on_grid
 from quick import first_quick
 from scenarios import ORIGIN, source
-from test_page_simulator import bars_of, tick_of
+from test_page_simulator import HOURS, NEW_YORK, bars_of, is_open, tick_of, times_of
 
 import bknb
+from bknb.engine.backtest import BacktestRun
+from bknb.engine.plan import plan_backtest
+from bknb.engine.records import Records
+from bknb.runs.fill_table import fill_rows
 
 MODELS = ("pessimistic", "touch", "vwap")
 FEW_WORLDS, WORLDS = 4, 200
+WHOLE = (0, 20, 21)  # worlds that are run as users run them
 MORE_WORLDS = (4, 5, 6, 7, 9, 11, 12, 13, 20, 23)  # the slow ones: with the few every kind of event in each model
 INTERVALS = {1: "1m", 5: "5m", 15: "15m"}
 SHARES = (0.25, 0.5, 1.0, 0.3)
@@ -218,9 +224,9 @@ class Now:
 
 
 class Run:
-    """A backtest of a world, in the simulator's words."""
+    """A backtest of a world, in the simulator's words; ``whole``: as users run it, with hashes and tables."""
 
-    def __init__(self, world: ManagedWorld, *, gaps: bool) -> None:
+    def __init__(self, world: ManagedWorld, *, gaps: bool, sessions: bool = False, whole: bool = True) -> None:
         self.asked: list[int] = []
         self.views: list[View] = []
         self.waited: list[int] = []
@@ -259,15 +265,24 @@ class Run:
             execution=world.model,
         )
         tick = {} if world.tick is None else {"price_tick": world.tick}
-        self.result = bknb.backtest(
-            "BTCUSDT",
-            strategy=strategy,
-            exchange=source(world.rows),
-            frame=(world.start, world.end),
-            settings={**world.settings, **tick},
-            allow_gaps=gaps,
-        )
-        assert not self.result.errors, self.result.errors
+        bknb.add_frame("frame", start=world.start, end=world.end, interval=f"{world.step // MINUTE}m")
+        exchange, settings = source(world.rows), {**world.settings, **tick}
+        if sessions:
+            exchange = bknb.exchanges.in_sessions(exchange, bknb.Sessions.weekly(NEW_YORK.key, HOURS))
+        options = {"strategy": strategy, "exchange": exchange, "settings": settings, "allow_gaps": gaps}
+        if whole:
+            result = bknb.backtest("BTCUSDT", frame="frame", **options)
+            self.records, fills = result.run_record.records, result.fills.to_dict("records")
+        else:
+            run = BacktestRun(plan_backtest("BTCUSDT", frame="frame", **options))
+            asyncio.run(run.through())
+            self.records, fills = run.records, fill_rows(run.records, bknb.Settings(**settings))
+        assert not self.records.failures, self.records.failures
+        self.fills: dict[str, list[Fill]] = {}  # of each position
+        for row in fills:
+            at = row["at"] if isinstance(row["at"], int) else moment(row["at"]) or 0
+            fill = Fill(row["kind"], at, row["share"], row["price"], row["reason"])
+            self.fills.setdefault(row["signal_id"], []).append(fill)
 
 
 def moment(when: datetime | None) -> int | None:
@@ -283,13 +298,12 @@ def view_of(when: int, position: bknb.HeldPosition) -> View:
                 one.best_price, one.worst_price, one.percent, len(one.waiting))  # fmt: skip
 
 
-def told_by(result: bknb.Result) -> list[Told]:
-    """What a result tells in four lists, one behind the other: ends and beginnings, what became of what is open,
+def told_by(records: Records) -> list[Told]:
+    """What a run tells in four lists, one behind the other: ends and beginnings, what became of what is open,
     rejections, refusals."""
     numbers: dict[str, int] = {}
     found = []
-    records = result.run_record.records
-    for event in [*result.events, *records.positions]:
+    for event in [*records.events, *records.positions]:
         number = numbers.setdefault(event.signal.id, len(numbers))
         match event:
             case bknb.Scheduled() | bknb.Opened():
@@ -320,17 +334,13 @@ def in_that_order(told: list[Told]) -> list[Told]:
     return [one for kinds in LISTS for one in told if one.kind in kinds]
 
 
-def results_of(result: bknb.Result) -> list[Result]:
+def results_of(run: Run) -> list[Result]:
     numbers: dict[str, int] = {}
     found = []
-    filled: dict[str, list[Fill]] = {}
-    for row in result.fills.itertuples():
-        fill = Fill(row.kind, moment(row.at) or 0, row.share, row.price, row.reason)
-        filled.setdefault(row.signal_id, []).append(fill)
-    for event in result.events:
+    for event in run.records.events:
         number = numbers.setdefault(event.signal.id, len(numbers))
         if isinstance(event, bknb.Closed):
-            pnl, fills = event.pnl, tuple(filled[event.signal.id])
+            pnl, fills = event.pnl, tuple(run.fills[event.signal.id])
             found.append(
                 Result(
                     number,
@@ -382,7 +392,7 @@ def first_difference(page: list[Any], came: list[Any]) -> int | None:
 def differences(page: Managed, run: Run) -> list[str]:
     """What a backtest says otherwise than the page; of each kind the first."""
     found = []
-    came = told_by(run.result)
+    came = told_by(run.records)
     moved = {(one.when, one.signal, one.reason) for one in came if one.kind == "moved"}
     left_out = [one for one in page.optional if (one.when, one.signal, one.reason) not in moved]
     told = in_that_order([one for one in page.told if one not in left_out])
@@ -396,7 +406,7 @@ def differences(page: Managed, run: Run) -> list[str]:
         ("asked", page.asked, run.asked),
         ("shown", page.views, run.views),
         ("asked while waiting", page.waited, run.waited),
-        ("result", page.results, results_of(run.result)),
+        ("result", page.results, results_of(run)),
     ]
     for name, mine, theirs in pairs:
         k = first_difference(mine, theirs)
@@ -407,7 +417,7 @@ def differences(page: Managed, run: Run) -> list[str]:
 
 def compare(seed: int, model: str) -> list[str]:
     world, gaps = draw(seed, model)
-    return differences(simulate(world), Run(world, gaps=gaps))
+    return differences(simulate(world), Run(world, gaps=gaps, whole=seed in WHOLE))
 
 
 def check(seeds: Iterable[int], model: str) -> None:
@@ -439,8 +449,8 @@ def test_shares_and_money_are_kept_and_no_stop_loosens_unasked() -> None:
     for seed in range(4):
         world, gaps = draw(seed, MODELS[seed % 2])
         world.manage.__self__.loosens = 0.0  # type: ignore[attr-defined]
-        run = Run(world, gaps=gaps)
-        for result in results_of(run.result):
+        run = Run(world, gaps=gaps, whole=False)
+        for result in results_of(run):
             into = sum(fill.share for fill in result.fills if fill.kind in ("entry", "add"))
             out = sum(fill.share for fill in result.fills if fill.kind in ("reduce", "exit"))
             assert into == pytest.approx(out, abs=1e-9)

@@ -50,10 +50,11 @@ def _seen(state: Holding, book: PositionBook, high: float, low: float) -> Holdin
 
 
 def timed_out(
-    state: Holding, book: PositionBook, when: int, price: float, rules: Rules
+    state: Holding, book: PositionBook, when: int, price: float, rules: Rules, *, by: int | None = None
 ) -> tuple[Holding, PositionBook, tuple[Event, ...]]:
-    """Take back the resting adds whose time has passed at ``when`` (UTC ms)."""
-    over = [order for order in book.orders if order.until is not None and order.until <= when]
+    """Take back at ``when`` the resting adds whose time has passed by then, or ``by`` an earlier moment (UTC ms)."""
+    passed = when if by is None else by
+    over = [order for order in book.orders if order.until is not None and order.until <= passed]
     return without_adds(state, book, over, when, price, "timeout", rules)
 
 
@@ -96,7 +97,9 @@ def managed_minute(state: Holding, book: PositionBook, given: Minute, rules: Rul
         return run.close(Exit(state.leaving.reason, given.open, ambiguous=False), note=state.leaving.note)
     before: tuple[Event, ...] = ()
     if not model.fills_at_open and book_timeout(book) <= given.t:
-        state, book, before = timed_out(state, book, given.t, given.price, rules)
+        # what the clock ends between two minutes ends in its order: an add dies with its position without a word
+        ends = min(moment for moment in (given.t, book.deadline, rules.frame_last) if moment is not None)
+        state, book, before = timed_out(state, book, given.t, given.price, rules, by=ends)
     if not model.can_fill(given):
         return Step(state, before + quiet_minute(state.signal, given, rules))
     minute = _ManagedMinute(FillRun(state, book, given.t, given.price, rules), given, entered=entered)

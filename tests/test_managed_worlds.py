@@ -1,0 +1,100 @@
+"""Managed positions in worlds with trading hours over a change of the clocks, many holes, and frames of any step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+from managed_page import ManagedWorld
+from managed_simulator import simulate
+from page_simulator import MINUTE, always
+from scenarios import ORIGIN
+from test_managed_simulator import FREE, MODELS, Now, Run, Wishes, differences, told_by
+from test_page_simulator import bars_of, is_open, tick_of, times_of
+
+import bknb
+
+FEW_WORLDS, WORLDS = 4, 150  # of each model
+
+
+def draw(seed: int, model: str) -> tuple[ManagedWorld, bool, bool]:
+    """A world of a seed, whether it has holes, and whether it has hours; those begin right before the market closes."""
+    random = np.random.default_rng([17, seed])
+    sessions, gaps = bool(random.random() < 0.5), bool(random.random() < 0.6)
+    first = int(random.integers(330, 400)) if sessions else int(random.integers(10, 80))
+    times = times_of(random, sessions=sessions, size=first + int(random.integers(150, 500)))
+    tick = tick_of(random) if random.random() < 0.35 else None
+    rows = bars_of(random, times, tick)
+    if gaps:
+        gone = {*random.integers(first + 1, len(rows), int(random.integers(1, 12))).tolist()}
+        for size in random.choice([2, 5, 12, 40], int(random.integers(1, 4))).tolist():
+            hole = int(random.integers(first + 1, len(rows) - 20))
+            gone |= {*range(hole, hole + size)}
+        rows = [row for k, row in enumerate(rows) if k not in gone]
+    if random.random() < 0.15:
+        rows = rows[: -int(random.integers(20, 60))]
+    settings = FREE | {
+        "schedule_await_minutes": int(random.choice([3, 10, 120])),
+        "avg_price_candles_count": int(random.choice([1, 5])),
+        "percent_fee": float(random.choice([0.0, 0.05, 0.1])),
+        "percent_slippage": float(random.choice([0.0, 0.1])),
+        "max_adds": int(random.choice([0, 1, 3, 10, 10])),
+    }
+    wishes = Wishes(seed, tick, calm=float(random.choice([0.5, 0.85])), wrong=float(random.choice([0.0, 0.1])))
+    world = ManagedWorld(
+        rows,
+        model,
+        wishes.ask,
+        times[first] + int(random.choice([0, 0, 1, 59_999])),
+        times[-int(random.integers(2, 60))] + int(random.integers(0, MINUTE)),
+        step=int(random.choice([1, 1, 1, 3, 15])) * MINUTE,
+        interval=int(random.choice([1, 1, 5, 15])) * MINUTE,
+        settings=settings,
+        tick=tick if random.random() < 0.9 else None,
+        allowed=Now(int(random.choice([1, 1, 5]))),
+        is_open=is_open if sessions else always,
+        manage=wishes.manage,
+        manage_interval=int(random.choice([1, 1, 5, 15])) * MINUTE,
+        may_add=Now(int(random.choice([1, 1, 3]))),
+    )
+    return world, gaps, sessions
+
+
+def check(seeds: Iterable[int], model: str) -> None:
+    for seed in seeds:
+        world, gaps, sessions = draw(seed, model)
+        found = differences(simulate(world), Run(world, gaps=gaps, sessions=sessions, whole=False))
+        assert not found, "\n".join([f"seed {seed}, {model}", *found])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_hours_and_holes_are_as_the_simulator_says(model: str) -> None:
+    check(range(FEW_WORLDS), model)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_of_what_ends_in_one_hole_the_earlier_is_told(model: str) -> None:
+    """Adds that rest until minutes 5 and 12, a deadline at minute 6, and no candle from minute 4 until 15."""
+    rows = [(ORIGIN + k * MINUTE, 100.0, 101.0, 99.0, 100.0, 1.0) for k in range(-60, 40) if not 4 <= k < 15]
+
+    def ask(when: int, _price: float) -> dict[str, str] | None:
+        return {"position": "long"} if when == ORIGIN else None
+
+    def manage(when: int, _price: float, _sign: int, *, waits: bool) -> list[object] | None:
+        adds = [bknb.Add(0.5, price_open=90.0, valid=3), bknb.Add(0.25, price_open=90.0, valid=10)]
+        return [*adds, bknb.Move(minute_estimated_time=6)] if when == ORIGIN + 2 * MINUTE else None
+
+    settings = FREE | {"max_adds": 10}
+    world = ManagedWorld(rows, model, ask, ORIGIN, ORIGIN + 30 * MINUTE, settings=settings, manage=manage)
+    run = Run(world, gaps=True, whole=False)
+    told = [(one.kind, one.share, (one.when - ORIGIN) // MINUTE) for one in told_by(run.records)]
+    taken_back = ("add_cancelled", 0.5, 15 if model == "vwap" else 5)
+    assert told == [("opened", 0.0, 0), ("closed", 0.0, 15), ("moved", 0.0, 2), taken_back]
+    assert differences(simulate(world), run) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("model", MODELS)
+def test_hours_and_holes_are_as_the_simulator_says_in_many_worlds(model: str) -> None:
+    check(range(FEW_WORLDS, WORLDS), model)
