@@ -547,6 +547,24 @@ def test_twenty_bars_are_bars_whatever_the_weekends_and_closed_hours() -> None:
         assert opened[-1] + step == first["closed_at"].value // 10**6
 
 
+def test_the_bars_of_a_position_are_candles_and_not_days_of_the_calendar() -> None:
+    seen: list[tuple[str, int]] = []
+
+    def manage(when: Any, position: Any) -> bknb.Close | None:
+        seen.append((f"{when:%a}", position.bars))
+        return bknb.Close() if position.bars == 5 else None
+
+    strategy = bknb.add_strategy(
+        "bars",
+        interval="1d",
+        get_signal=lambda when: bknb.Signal(side="long") if when.day == 1 else None,
+        manage=manage,
+    )
+    result = run(strategy=strategy, exchange=from_frame(days(60)), frame=("2024-02-01", "2024-02-20"), settings=FREE)
+    assert seen == [("Fri", 1), ("Sat", 2), ("Tue", 3), ("Wed", 4), ("Thu", 5)]
+    assert result.trades["closed_at"].tolist() == [pd.Timestamp("2024-02-08", tz="UTC")]
+
+
 def test_time_in_the_market_counts_the_bar_in_which_a_level_was_reached() -> None:
     def get_signal(price: float) -> bknb.Signal:
         return bknb.Signal(position="long", price_take_profit=price * 1.008, price_stop_loss=price * 0.95)

@@ -109,6 +109,30 @@ def test_a_part_decided_before_a_hole_fills_behind_it_although_what_leaves_in_it
         assert told(live, before=UNTIL) == told(run.records, before=UNTIL)
 
 
+def test_the_bars_of_a_position_are_those_of_open_hours_over_a_change_of_the_clocks() -> None:
+    """New York on the 10th of March 2024: closed from 06:30 until 07:15 UTC, as clocks are set from 02:00 to 03:00."""
+    sessions = bknb.Sessions.weekly("America/New_York", {"mon-sun": "00:00-01:30, 03:15-24:00"})
+    opens, closes, reopens = (1_710_050_400_000 + minutes * MINUTE for minutes in (0, 30, 75))
+    until = reopens + 30 * MINUTE
+    times = [*range(opens - 30 * MINUTE, closes, MINUTE), *range(reopens, until + 10 * MINUTE, MINUTE)]
+    exchange = bknb.exchanges.in_sessions(source([(t, *(4 * (100.0,)), 1.0) for t in times]), sessions)
+    seen: dict[str, list[tuple[str, int]]] = {"backtest": [], "live": []}
+
+    def get_signal(when: Any) -> Any:
+        return bknb.Signal(side="long") if round(when.timestamp() * 1000) == opens else None
+
+    def manage(when: Any, position: Any, ctx: Any) -> None:
+        seen[ctx.mode].append((f"{when:%H:%M}", position.bars))
+
+    strategy = bknb.add_strategy("bars", interval="15m", get_signal=get_signal, manage=manage)
+    common: dict[str, Any] = {"strategy": strategy, "exchange": exchange}
+    bknb.backtest("X", frame=(opens, until), **common)
+    task = bknb.Live.background("X", clock=SimulatedClock(opens), until=until, store=bknb.stores.memory(), **common)
+    assert not task.result(timeout=60).errors
+    assert seen["backtest"] == [("06:15", 1), ("07:20", 2), ("07:30", 3)]
+    assert seen["live"][:3] == seen["backtest"]
+
+
 PARTS = {
     *("breakeven", "breakeven_stop", "deadline", "fills", "leaving", "opening"),
     *("orders", "position", "stop", "targets", "trailing"),

@@ -36,7 +36,8 @@ class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
     minutes : int
         Whole minutes since then; 0 while the signal waits.
     bars : int
-        Candles of the strategy's interval that have closed since then.
+        Candles of the strategy's interval that have closed since then, the one of the entry included. Closed hours and
+        days have none; minutes that are missing while the market is open change nothing.
     average_price, last_entry : float or None
         Cost of all entries over their quantity; the price of the newest one. ``None`` while the signal waits.
     entries : int
@@ -141,6 +142,12 @@ def _waiting(state: Waiting, price: float) -> HeldPosition:
     )
 
 
+def _bars(opened: int, when: int, rules: Rules) -> int:
+    if rules.bars_between is not None:
+        return rules.bars_between(opened, when)
+    return when // rules.interval_ms - opened // rules.interval_ms
+
+
 def _open(state: Holding, when: int, price: float, rules: Rules) -> HeldPosition:
     signal = state.signal
     book = state.book or new_book(signal, highest=state.highest, lowest=state.lowest)
@@ -163,7 +170,7 @@ def _open(state: Holding, when: int, price: float, rules: Rules) -> HeldPosition
         sign=sign,
         opened_at=_moment(opened),
         minutes=(when - opened) // MINUTE_MS,
-        bars=when // rules.interval_ms - opened // rules.interval_ms,
+        bars=_bars(opened, when, rules),
         average_price=average_price(book.fills),
         last_entry=entries[-1].price,
         entries=len(entries),

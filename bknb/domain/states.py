@@ -49,6 +49,9 @@ class Rules(NamedTuple):
     close_of
         The close (UTC ms) of the n-th candle that opens at or after a moment, or ``None`` where there are fewer; given
         where candles are longer than a minute: what rests waits for at least twenty of them.
+    bars_between
+        How many candles of the strategy's interval closed after a moment and up to another (UTC ms); ``None`` where
+        there is one for every interval, as on a market that never closes.
     """
 
     symbol: str
@@ -65,6 +68,7 @@ class Rules(NamedTuple):
     interval_ms: int = MINUTE_MS
     base_ms: int = MINUTE_MS
     close_of: Callable[[int, int], int | None] | None = None
+    bars_between: Callable[[int, int], int] | None = None
 
 
 # --- states -----------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from ..market.clock import SystemClock, stopwatch
 from ..market.fetch_loop import submit
 from ..market.series import Series
 from ..market.window import Window
+from .bar_count import bar_counter
 from .lookup import get_risk
 from .minute_walk import MinuteWalk, Questions
 from .plan import Plan, Stopping, open_window
@@ -234,9 +235,13 @@ class BacktestRun:
 
     def _make_loop(self, window: Window, strategy: Strategy) -> StrategyLoop:
         book = None if strategy.risk is None else RiskBook(get_risk(strategy.risk))
-        minutes = window.minutes(self.plan.symbol)
+        minutes, rules = window.minutes(self.plan.symbol), self.rules
+        sessions = window.sessions_of(self.plan.symbol)
         return StrategyLoop(
-            rules=self.rules if minutes.step == MINUTE_MS else self.rules._replace(close_of=minutes.close_of),
+            rules=rules._replace(
+                close_of=None if minutes.step == MINUTE_MS else minutes.close_of,
+                bars_between=bar_counter(rules.interval_ms, minutes, sessions),
+            ),
             strategy=strategy,
             window=window,
             book=book,

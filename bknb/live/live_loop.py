@@ -8,6 +8,7 @@ from ..domain.execution import execution_model
 from ..domain.interval import interval_ms
 from ..domain.lifecycle import Rules, State
 from ..domain.signal import Event
+from ..engine.bar_count import bar_counter
 from ..engine.records import FailureKind
 from ..engine.registry import Strategy
 from ..engine.risk_book import RiskBook
@@ -59,6 +60,7 @@ class LiveLoop(StrategyLoop):
             interval_ms=interval_ms(plan.strategy.interval),
             quiet=True,
             tick=plan.settings.price_tick,
+            bars_between=bar_counter(interval_ms(plan.strategy.interval), None, window.sessions_of(plan.symbol)),
         )
         super().__init__(
             rules=rules,
