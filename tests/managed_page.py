@@ -549,9 +549,15 @@ class Managed(Simulator):
         if wrong and not over and any(isinstance(answer, bknb.Reduce) for answer, _ in good):
             over = self.parts_of(left.size, [answer for answer, _ in good]) >= left.size - DUST
             held.leaving = "strategy" if over else held.leaving
+        for answer, share in good:
+            if isinstance(answer, bknb.Move):
+                self.carry_out(held, answer, share, when, close)
+        # adds that wait do not count where the position ends, by a stop that was moved beyond the close, too
         size = Implied(held, cancelled=last >= 0 or bool(held.leaving)).size
-        for answer, judged in sorted(good, key=lambda pair: not isinstance(pair[0], bknb.Move)):
+        for answer, judged in good:
             share = judged
+            if isinstance(answer, bknb.Move):
+                continue
             if isinstance(answer, bknb.Reduce):  # "an add that is left out or refused does not count"
                 share = min(answer.share * size if answer.of == "now" else answer.share, size)
                 size -= share

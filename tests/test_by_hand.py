@@ -106,6 +106,19 @@ def test_in_vwap_a_close_fills_at_the_average_price_of_the_last_full_minute() ->
     assert result.run_record.records.closed[0].closed_at == at(7)
 
 
+@pytest.mark.parametrize("decide", [lambda task: task.close(), lambda task: task.flatten()])
+def test_a_close_in_a_hole_is_not_put_off_by_a_deadline_that_is_known_behind_it(decide: Decide) -> None:
+    """No candle from minute 4 until 15; the deadline is minute 6, and the decision by hand has left long ago."""
+    candles = [row for row in rows(*(100.0 + k for k in range(20))) if not at(4) <= row[0] < at(15)]
+    result, answers, _ = play(
+        {9.5: decide}, candles=candles, signal={"side": "long", "minute_estimated_time": 5}, allow_gaps=True
+    )
+    assert answers[0].endswith(" at the open of the first candle from 2024-01-01 00:10 UTC on")
+    (trade,) = result.run_record.records.closed
+    assert (trade.close_reason, trade.closed_at, trade.price_close) == ("manual", at(15), 110.0)
+    assert "late" not in {failure.kind for failure in result.errors}
+
+
 def test_reduce_then_close() -> None:
     result, answers, _ = play(
         {5.5: lambda task: task.reduce(0.5, note="half"), 6.2: lambda task: task.close()},

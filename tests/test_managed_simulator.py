@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from managed_simulator import Fill, Managed, ManagedWorld, Result, Told, View, simulate
-from page_simulator import MINUTE, always, on_grid
+from page_simulator import MINUTE, on_grid
 from quick import first_quick
 from scenarios import ORIGIN, source
-from test_page_simulator import HOURS, NEW_YORK, bars_of, is_open, tick_of, times_of
+from test_page_simulator import HOURS, NEW_YORK, bars_of, tick_of
 
 import bknb
 from bknb.engine.backtest import BacktestRun
