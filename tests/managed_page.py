@@ -549,11 +549,18 @@ class Managed(Simulator):
         if wrong and not over and any(isinstance(answer, bknb.Reduce) for answer, _ in good):
             over = self.parts_of(left.size, [answer for answer, _ in good]) >= left.size - DUST
             held.leaving = "strategy" if over else held.leaving
+        self.in_order(held, good, when, close, cancelled=last >= 0)
+        if any(isinstance(answer, bknb.Move) for answer, _ in good):
+            # reading: one event for all moves of a list, optional where nothing that it shows is different
+            self.moved(held, when, "strategy", optional=before == (held.stop, held.targets, held.minutes))
+
+    def in_order(self, held: Held, good: list[Any], when: int, close: float, *, cancelled: bool) -> None:
+        """Carry out answers with their shares, what moves levels first."""
         for answer, share in good:
             if isinstance(answer, bknb.Move):
                 self.carry_out(held, answer, share, when, close)
         # adds that wait do not count where the position ends, by a stop that was moved beyond the close, too
-        size = Implied(held, cancelled=last >= 0 or bool(held.leaving)).size
+        size = Implied(held, cancelled=cancelled or bool(held.leaving)).size
         for answer, judged in good:
             share = judged
             if isinstance(answer, bknb.Move):
@@ -565,9 +572,6 @@ class Managed(Simulator):
             self.carry_out(held, answer, share, when, close)
             if len(held.waiting) > before_it and isinstance(answer, bknb.Add) and answer.price_open is None:
                 size += share
-        if any(isinstance(answer, bknb.Move) for answer, _ in good):
-            # reading: one event for all moves of a list, optional where nothing that it shows is different
-            self.moved(held, when, "strategy", optional=before == (held.stop, held.targets, held.minutes))
 
     @staticmethod
     def parts_of(size: float, answers: list[Any]) -> float:

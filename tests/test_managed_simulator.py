@@ -269,7 +269,7 @@ class Run:
         exchange, settings = source(world.rows), {**world.settings, **tick}
         if sessions:
             exchange = bknb.exchanges.in_sessions(exchange, bknb.Sessions.weekly(NEW_YORK.key, HOURS))
-        options = {"strategy": strategy, "exchange": exchange, "settings": settings, "allow_gaps": gaps}
+        self.options = options = {"strategy": strategy, "exchange": exchange, "settings": settings, "allow_gaps": gaps}
         if whole:
             result = bknb.backtest("BTCUSDT", frame="frame", **options)
             self.records, fills = result.run_record.records, result.fills.to_dict("records")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,12 +11,19 @@ from managed_page import ManagedWorld
 from managed_simulator import simulate
 from page_simulator import MINUTE, always
 from scenarios import ORIGIN
+from test_live_parity import JumpingClock
+from test_managed_live import told
 from test_managed_simulator import FREE, MODELS, Now, Run, Wishes, differences, told_by
 from test_page_simulator import bars_of, is_open, tick_of, times_of
 
 import bknb
+import bknb.testing
+from bknb.engine.backtest import BacktestRun
+from bknb.engine.plan import plan_backtest
+from bknb.testing.clocks import SimulatedClock
 
-FEW_WORLDS, WORLDS = 4, 150  # of each model
+FEW_WORLDS, WORLDS, LIVE_WORLDS = 4, 150, 30  # the first two of each model
+HOLED = (16, 27)  # worlds of less than two hundred minutes with holes, the second with hours
 
 
 def draw(seed: int, model: str) -> tuple[ManagedWorld, bool, bool]:
@@ -88,9 +96,9 @@ def test_of_what_ends_in_one_hole_the_earlier_is_told(model: str) -> None:
     settings = FREE | {"max_adds": 10}
     world = ManagedWorld(rows, model, ask, ORIGIN, ORIGIN + 30 * MINUTE, settings=settings, manage=manage)
     run = Run(world, gaps=True, whole=False)
-    told = [(one.kind, one.share, (one.when - ORIGIN) // MINUTE) for one in told_by(run.records)]
+    lines = [(one.kind, one.share, (one.when - ORIGIN) // MINUTE) for one in told_by(run.records)]
     taken_back = ("add_cancelled", 0.5, 15 if model == "vwap" else 5)
-    assert told == [("opened", 0.0, 0), ("closed", 0.0, 15), ("moved", 0.0, 2), taken_back]
+    assert lines == [("opened", 0.0, 0), ("closed", 0.0, 15), ("moved", 0.0, 2), taken_back]
     assert differences(simulate(world), run) == []
 
 
@@ -98,3 +106,25 @@ def test_of_what_ends_in_one_hole_the_earlier_is_told(model: str) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_hours_and_holes_are_as_the_simulator_says_in_many_worlds(model: str) -> None:
     check(range(FEW_WORLDS, WORLDS), model)
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        pytest.param(HOLED, marks=pytest.mark.slow),
+        pytest.param(range(LIVE_WORLDS), marks=pytest.mark.long),
+    ],
+)
+def test_a_live_run_with_hours_and_holes_is_a_backtest_that_is_told_what_was_late(seeds: Iterable[int]) -> None:
+    for seed in seeds:
+        world, gaps, sessions = draw(seed, MODELS[seed % 3])
+        options = Run(world, gaps=gaps, sessions=sessions, whole=False).options
+        start, until = world.start // MINUTE * MINUTE, min(world.end // MINUTE * MINUTE, int(world.rows[-1][0]))
+        clock = JumpingClock(start, seed) if seed % 2 else SimulatedClock(start)
+        store = bknb.stores.memory()
+        task = bknb.Live.background("BTCUSDT", clock=clock, until=until, store=store, **options)
+        live = task.result(timeout=300).run_record.records
+        run = BacktestRun(plan_backtest("BTCUSDT", frame=(start, until), **options), late=dict(live.late))
+        asyncio.run(run.through())
+        assert told(live, before=until) == told(run.records, before=until), seed
+        bknb.testing.reset()
