@@ -18,8 +18,11 @@ from test_page_simulator import bars_of, is_open, tick_of, times_of
 
 import bknb
 import bknb.testing
+from bknb.domain.interval import interval_ms
 from bknb.engine.backtest import BacktestRun
+from bknb.engine.bar_count import bar_counter
 from bknb.engine.plan import plan_backtest
+from bknb.market.sessions import as_sessions
 from bknb.testing.clocks import SimulatedClock
 
 FEW_WORLDS, WORLDS, LIVE_WORLDS = 4, 150, 30  # the first two of each model
@@ -100,6 +103,17 @@ def test_of_what_ends_in_one_hole_the_earlier_is_told(model: str) -> None:
     taken_back = ("add_cancelled", 0.5, 15 if model == "vwap" else 5)
     assert lines == [("opened", 0.0, 0), ("closed", 0.0, 15), ("moved", 0.0, 2), taken_back]
     assert differences(simulate(world), run) == []
+
+
+@pytest.mark.parametrize("interval", ["1m", "15m", "6h", "1d"])
+def test_bars_are_those_with_an_open_minute(interval: str) -> None:
+    random, step = np.random.default_rng(1), interval_ms(interval)
+    counted = bar_counter(step, None, sessions := as_sessions("fx"))
+    assert counted is not None
+    for first, span in random.integers([-(10**5), 0], [10**5, 20_000], (20, 2)).tolist():
+        opened, when = ORIGIN + first * MINUTE, ORIGIN + (first + span) * MINUTE
+        starts = np.arange(opened // step, when // step) * step
+        assert counted(opened, when) == np.count_nonzero(sessions.open_minutes(starts, step))
 
 
 @pytest.mark.long
