@@ -106,17 +106,17 @@ def _with_exits(book: PositionBook, move: Move, signal: OpenSignal, best: float,
 
 def _targets(target: object, sign: int, tick: float | None) -> float | Ladder | None:
     """A checked take profit on the tick grid, away from the market."""
-
-    def on_grid(price: float) -> float:
-        if tick is None:
-            return price
-        return round_up(price, tick) if sign > 0 else round_down(price, tick)
-
     if isinstance(target, list | tuple):
         ladder = read_ladder(target)
         assert not isinstance(ladder, Reason)  # _broken looked  # noqa: S101
-        return tuple((on_grid(price), share) for price, share in sorted_ladder(ladder, sign))
-    return on_grid(float(target)) if isinstance(target, int | float) else None
+        return tuple((_on_grid(price, sign, tick), share) for price, share in sorted_ladder(ladder, sign))
+    return _on_grid(float(target), sign, tick) if isinstance(target, int | float) else None
+
+
+def _on_grid(target: float, sign: int, tick: float | None) -> float:
+    if tick is None:
+        return target
+    return round_up(target, tick) if sign > 0 else round_down(target, tick)
 
 
 def _broken(move: Move, state: Holding, close: float, rules: Rules) -> list[Reason]:
@@ -125,7 +125,7 @@ def _broken(move: Move, state: Holding, close: float, rules: Rules) -> list[Reas
     if stop is not msgspec.UNSET and stop is not None and not is_positive(stop):
         text = "price_stop_loss of Move must be a finite number above 0, or None"
         found.append(Reason("finite", f"{text}, got {shown(stop, 60)}"))
-    found += _broken_target(move.price_take_profit, state, close, sign)
+    found += _broken_target(move.price_take_profit, state, close, rules.tick)
     if move.trailing is not msgspec.UNSET and move.trailing is not None:
         found += broken_trailing(move.trailing, sign=sign, price=close, what="the last close")
     if move.breakeven is not msgspec.UNSET and move.breakeven is not None:
@@ -135,7 +135,7 @@ def _broken(move: Move, state: Holding, close: float, rules: Rules) -> list[Reas
     return found
 
 
-def _broken_target(target: object, state: Holding, close: float, sign: int) -> list[Reason]:
+def _broken_target(target: object, state: Holding, close: float, tick: float | None) -> list[Reason]:
     if target is msgspec.UNSET or target is None:
         return []
     if isinstance(target, list | tuple | Mapping):
@@ -149,11 +149,14 @@ def _broken_target(target: object, state: Holding, close: float, sign: int) -> l
         text = "price_take_profit of Move must be a finite number above 0, a ladder or None"
         return [Reason("finite", f"{text}, got {shown(target, 60)}")]
     position = state.signal.position
-    side = "above" if sign > 0 else "below"
+    sign = sign_of(position)
+    side, levels = ("above" if sign > 0 else "below"), [_on_grid(price, sign, tick) for price in prices]
+    if min(levels) <= 0:
+        return [Reason("positive", f"price_take_profit {min(prices):g} lies below the first tick {tick:g}")]
     return [
         Reason(
             "take_profit_side", f"a {position}'s price_take_profit {price:g} must be {side} the last close {close:g}"
         )
-        for price in prices
+        for price in levels
         if sign * (price - close) <= 0
     ]
