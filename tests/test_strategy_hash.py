@@ -750,6 +750,20 @@ def test_a_module_that_was_edited_and_not_loaded_again_is_what_runs(
     assert "price / UP" in read_code(get_signal).functions[1].text
 
 
+def test_a_class_of_a_module_that_was_edited_after_it_was_read_is_what_was_loaded(
+    load: Callable[[str, str], Any], tmp_path: Path
+) -> None:
+    levels = "class Levels:\n    UP = 3\n"
+    get_signal = load("import helpers\ndef get_signal(price): return helpers.Levels.UP", levels).get_signal
+    loaded = hashed(get_signal)
+    (tmp_path / "helpers.py").write_text(levels.replace("3", "4"))
+    later(tmp_path / "helpers.py")
+    assert hashed(get_signal) == loaded
+    importlib.reload(sys.modules["helpers"])
+    assert hashed(get_signal) != loaded
+    assert "UP = 4" in read_code(get_signal).functions[1].text
+
+
 def test_a_comment_above_a_loaded_function_does_not_hide_its_text(
     load: Callable[[str, str], Any], tmp_path: Path
 ) -> None:

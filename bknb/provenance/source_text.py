@@ -10,6 +10,7 @@ import linecache
 import sys
 import textwrap
 import types
+import weakref
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ _KEPT_FILES: Final = 16
 
 # Reading text costs a millisecond; holding the code objects here keeps their ids unique.
 _texts: dict[int, tuple[types.CodeType, str]] = {}
+_classes: dict[int, tuple[weakref.ref[type], str]] = {}
 _files: dict[str, tuple[tuple[int, int], dict[str, list[types.CodeType]]]] = {}
 
 
@@ -43,7 +45,16 @@ def text_of_code(code: types.CodeType, module: types.ModuleType | None) -> str:
 
 
 def text_of_class(thing: type) -> str:
-    """The text of a class, as of a function."""
+    """The text of a class, as of a function: read once, as its whole file is parsed for it."""
+    known = _classes.get(id(thing))
+    if known is None or known[0]() is not thing:
+        if len(_classes) >= _KEPT:
+            _classes.clear()
+        known = _classes[id(thing)] = (weakref.ref(thing), _text_of_class(thing))
+    return known[1]
+
+
+def _text_of_class(thing: type) -> str:
     module = sys.modules.get(thing.__module__)
     methods = [member for member in vars(thing).values() if is_written_in(member, thing)]
     if not all(text_of_code(method.__code__, module) for method in methods):
