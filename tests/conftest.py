@@ -82,6 +82,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("slow")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[Any]:
+    """No garbage is collected meanwhile: what is made stays, and would be walked again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 LONGEST = (  # those of ten seconds and more
     "test_row_exits",  # compiles what the others then find compiled
     *("test_sharing", "test_check_lookahead", "test_holes", "test_optimizer", "test_lab_controls"),

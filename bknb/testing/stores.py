@@ -133,7 +133,7 @@ class StateStoreContract:
         """Whatever a strategy or a symbol is called, it has a place of its own."""
         store = self.acquired(tmp_path)
 
-        @settings(max_examples=60, deadline=None, database=None)
+        @settings(deadline=None, database=None)
         @given(st.dictionaries(KEYS, st.integers(), max_size=6))
         def hold(values: dict[tuple[str, ...], int]) -> None:
             for key, number in values.items():
