@@ -400,7 +400,7 @@ ANSWERS: dict[str, tuple[Decide, Callable[[], Any]]] = {
 
 
 @pytest.mark.parametrize("model", first_quick(MODELS))
-@pytest.mark.parametrize("name", ANSWERS)
+@pytest.mark.parametrize("name", first_quick(ANSWERS))
 @pytest.mark.parametrize("seed", first_quick([3, 8]))
 def test_by_hand_at_a_minute_equals_a_backtest_whose_manage_answers_the_same(name: str, model: str, seed: int) -> None:
     decide, answer = ANSWERS[name]

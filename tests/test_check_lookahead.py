@@ -438,7 +438,7 @@ HONEST = [
 ]
 
 
-QUICK = [crossing, a_table_read_honestly]
+QUICK = [crossing]
 
 
 @pytest.mark.parametrize(
@@ -822,6 +822,7 @@ def test_changed_candles_are_still_candles():
     assert (changed.high >= np.maximum(changed.open, changed.close)).all()
 
 
+@pytest.mark.slow
 def test_a_year_of_changed_minutes_stays_a_market():
     minutes = bknb.Candles.from_columns(
         timestamp=np.arange(525_600) * 60_000,
@@ -926,13 +927,16 @@ def a_clock_imported_inside(ctx):
 
 @pytest.mark.parametrize(
     ("function", "how"),
-    [
-        (only_when_it_is_quick, "the clock was shifted"),
-        (a_clock, "the clock was shifted"),
-        (another_clock, "the clock was shifted"),
-        (the_clock_of_numpy, "cannot be shifted"),
-        (a_clock_imported_inside, "cannot be shifted"),
-    ],
+    some_quick(
+        [
+            (only_when_it_is_quick, "the clock was shifted"),
+            (a_clock, "the clock was shifted"),
+            (another_clock, "the clock was shifted"),
+            (the_clock_of_numpy, "cannot be shifted"),
+            (a_clock_imported_inside, "cannot be shifted"),
+        ],
+        [(a_clock, "the clock was shifted"), (the_clock_of_numpy, "cannot be shifted")],
+    ),
 )
 def test_a_clock_that_an_answer_depends_on_is_found(function, how):
     report = check(function, moments=4)

@@ -190,6 +190,7 @@ def test_it_needs_numpy_alone() -> None:
     assert done.stdout.strip() == "set()"
 
 
+@pytest.mark.slow
 def test_a_day_does_not_cost_a_year() -> None:
     def cost(limit: int) -> float:
         best = 9.9

@@ -168,7 +168,7 @@ def test_what_the_clock_ends_in_a_hole_ends_at_its_moment() -> None:
     [
         *some_quick(
             itertools.product([(30, 31), (30, 35), (25, 90)], [30, 32, 40]),
-            [((30, 31), 30), ((30, 35), 32), ((25, 90), 40)],
+            [((30, 35), 32)],
         ),
         *rest_long(itertools.product([(30, 31), (30, 35), (25, 90)], [31, 34]), kept=0),
         *rest_long(itertools.product([(30, 32), (29, 33)], [30, 31, 32, 34, 40]), kept=0),
@@ -232,7 +232,7 @@ def test_a_machine_that_slept_over_the_end_of_a_hole_decides_late() -> None:
 
 
 @pytest.mark.parametrize("model", first_quick(MODELS))
-@pytest.mark.parametrize("until", some_quick([100, 101, 102, 130], [101, 130]))
+@pytest.mark.parametrize("until", some_quick([100, 101, 102, 130], [130]))
 def test_a_live_run_ends_at_its_time_where_no_candle_comes_any_more(model: str, until: int) -> None:
     store = bknb.stores.memory()
     exchange = bknb.add_exchange("ends", get_candles=ranged(flat((-10, 100))), intervals=["1m"])
@@ -324,6 +324,7 @@ class Killed(MemoryStore):
             self.left.sealed = dict(self.sealed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_end", first_quick([False, True]))
 def test_minutes_that_come_after_a_kill_do_not_undo_what_was_decided_without_them(*, at_end: bool) -> None:
     hole, until = (80, 100), 100 if at_end else 300
@@ -686,7 +687,7 @@ def test_random_worlds_with_holes(
     parity(signals(seed), ranged(rows), first=ORIGIN, last=at(last), model=model, holes=gone, waits=waits, known=known)
 
 
-@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("waits", first_quick([False, True]))
 def test_a_world_with_holes(*, waits: bool) -> None:
     minutes = [*range(-3, 30), *range(34, 50), *range(81, 120), *range(123, 300)]
     rows = random_rows(11, [at(minute) for minute in minutes])

@@ -181,6 +181,7 @@ def test_with_gaps_allowed_a_hole_is_not_waited_for_and_is_in_the_record_alone()
     assert (result.errors, result.run_record.records.holes) == ([], [(at(40), at(41))])
 
 
+@pytest.mark.slow
 def test_closed_hours_are_no_hole_and_no_silence() -> None:
     hours = Sessions.weekly("UTC", {"mon-sun": "00:00-01:00, 02:00-12:00"})
     clock = SimulatedClock(at(10))
@@ -200,7 +201,7 @@ def test_a_source_that_answers_longer_candles_is_still_refused() -> None:
     assert "got candles spaced 2m" in result.errors[0].message
 
 
-@pytest.mark.parametrize("allow_gaps", [True, False])
+@pytest.mark.parametrize("allow_gaps", first_quick([True, False]))
 def test_a_market_with_few_trades_is_watched(allow_gaps: bool) -> None:  # noqa: FBT001 -- a table's column
     clock, seen = SimulatedClock(at(4000)), []
     traded = np.random.default_rng(2).random(4100) < 0.1

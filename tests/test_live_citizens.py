@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from minute_clock import MinuteClock
-from quick import first_quick
+from quick import first_quick, some_quick
 from scenarios import MINUTE, ORIGIN, source
 from test_live import UNTIL, HeldClock, start, story
 from test_live_bad_days import Told
@@ -477,7 +477,7 @@ def test_a_broker_that_blocks_holds_up_no_other_run(never: threading.Event) -> N
     assert told == expected
 
 
-@pytest.mark.parametrize("blocks", [False, True])
+@pytest.mark.parametrize("blocks", some_quick([False, True], [True]))
 def test_a_market_of_a_broker_that_blocks_holds_up_no_other_run(*, blocks: bool, never: threading.Event) -> None:
     """It is called outside, as its orders are, which are there before the candle that fills them."""
     where: set[str] = set()

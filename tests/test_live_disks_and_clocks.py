@@ -258,6 +258,7 @@ def test_a_clock_that_is_set_back_changes_nothing(minutes: int, tmp_path: Path) 
     assert told(result.events) == undisturbed()
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_set_forward_makes_decisions_late(tmp_path: Path) -> None:
     late = {}
     for at in (15, 30, 45, 60):

@@ -62,6 +62,7 @@ def test_leaving_now_does_not_wait_for_a_dead_exchange() -> None:
     assert task.result(20).stopped
 
 
+@pytest.mark.slow
 def test_leaving_now_does_not_wait_for_a_strategy(tmp_path: Path) -> None:
     thinks, never = threading.Event(), threading.Event()
 

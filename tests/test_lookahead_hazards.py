@@ -65,6 +65,7 @@ def close_of(path, when):
 # -- other threads -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_thread_that_another_one_starts_during_a_check_reads_what_there_is(hours):
     """As a live run does: its loop was there before, the thread of each question is new."""
     begin, read, over, seen = threading.Event(), threading.Event(), threading.Event(), []

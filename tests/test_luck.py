@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from luck_worlds import DAY, START, at_hours, wild_hours
+from quick import first_quick
 
 import bknb
 from bknb.kernels.random_trades import outcomes, outcomes_plain
@@ -192,7 +193,7 @@ def moved(signal, price, name):
 
 @pytest.mark.parametrize(
     ("execution", "silent", "tick"),
-    [("pessimistic", 0.3, None), ("pessimistic", 0.0, 0.13), ("touch", 0.0, 0.13), ("vwap", 0.3, None)],
+    first_quick([("pessimistic", 0.3, None), ("pessimistic", 0.0, 0.13), ("touch", 0.0, 0.13), ("vwap", 0.3, None)]),
 )
 def test_totals_are_those_of_the_event_engine_at_the_same_moments(execution, silent, tick):
     """At the same share of another price: levels, and the distance of a trailing stop in quote currency."""

@@ -152,6 +152,7 @@ def as_limits(answer: Any) -> Any:
     return replace(answer, entry="limit") if isinstance(answer, bknb.Signal) else answer
 
 
+@pytest.mark.slow
 @settings(max_examples=1)
 @given(seed=SEEDS)
 @example(seed=1)

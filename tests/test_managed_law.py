@@ -295,6 +295,7 @@ class TrailAtOnce(ManagedByBars):
         super().levels(held, t, open_, low, high)
 
 
+@pytest.mark.slow
 def test_an_add_that_fills_beside_the_last_target_is_seen() -> None:
     """What an add earns in such a bar is nothing by the contract; filled too it would be more than the prints give."""
     contract, both = [], []

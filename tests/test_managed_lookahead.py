@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import pytest
+
 import bknb
 from bknb.engine.build import make_strategy
 
@@ -51,6 +53,7 @@ def test_a_look_into_the_future_in_manage_is_found() -> None:
     assert not report.ok
 
 
+@pytest.mark.slow
 def test_a_strategy_of_rows_is_asked_about_its_positions_too() -> None:
     def get_signals(candles: Any) -> Any:
         levels = {"price_take_profit": candles.close * 1.2, "price_stop_loss": candles.close * 0.97}

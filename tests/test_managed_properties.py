@@ -143,6 +143,7 @@ def told(done: Heard, *, before: int | None = None) -> list[bytes]:
     return [msgspec.json.encode(event) for event in done.heard if before is None or event.when < before]
 
 
+@pytest.mark.slow
 @given(model=st.sampled_from(MODELS), seed=SEEDS, tick=st.sampled_from([None, 0.05]), risk=st.booleans())
 def test_skipping_minutes_changes_nothing(model: str, seed: int, tick: float | None, risk: bool) -> None:  # noqa: FBT001
     skipped = told(run(seed, model, tick=tick, risk=risk))
@@ -155,6 +156,7 @@ def test_nothing_depends_on_what_comes_later(model: str, seed: int, at: int) -> 
     assert told(run(seed, model), before=before) == told(run(seed, model, changed_from=at), before=before)
 
 
+@pytest.mark.slow
 @given(model=st.sampled_from(MODELS), seed=SEEDS)
 def test_shares_and_money_are_conserved(model: str, seed: int) -> None:
     for event in run(seed, model).records.closed:

@@ -250,6 +250,7 @@ def is_selected(ends: Any) -> Any:
     return ~np.isin(ends[:, kernel.REASON], (kernel.FRAME_END, kernel.DATA_END))
 
 
+@pytest.mark.slow
 def test_leaving_out_what_a_frame_cuts_off_is_seen() -> None:
     orders = "market, target, frame end"
     runs = list(compiled(paths("plain", 24, MINUTES), FEW_RULES, [orders]))

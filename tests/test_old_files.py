@@ -166,6 +166,7 @@ def test_a_live_run_of_the_second_format_goes_on_from_a_database(tmp_path: Path)
     assert same_as_uninterrupted(task)
 
 
+@pytest.mark.slow
 def test_orders_of_the_second_format_go_on(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(SECOND / "orders", tmp_path / "orders"))
     options = made.with_orders(folder / "paper.jsonl")

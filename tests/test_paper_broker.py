@@ -338,6 +338,7 @@ def test_a_limit_the_market_has_passed_is_filled_at_the_market():
     asyncio.run(play())
 
 
+@pytest.mark.slow
 def test_the_journal_forgets_a_line_that_was_cut_off(tmp_path):
     path = tmp_path / "journal.jsonl"
     asyncio.run(paper(journal=path).place(order("a")))

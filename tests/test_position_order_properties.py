@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from order_events import added, candle, closed, holding, managed, opened, ordering, part, reduced, taken_back
 
@@ -158,7 +158,6 @@ def check(order: Order, life: Life) -> None:
         assert any(order.client_id in text for text in life.told)
 
 
-@settings(max_examples=25, deadline=None, database=None)
 @given(st.integers(0, 2**32))
 def test_whatever_the_broker_does_each_order_is_sent_once_and_nobody_sells_what_is_not_held(seed: int) -> None:
     life = Life(seed)

@@ -434,6 +434,7 @@ def test_a_note_tells_of_values_that_are_not_compared() -> None:
     assert code.not_compared == ("environment: its content is not compared",)
 
 
+@pytest.mark.slow
 def test_a_file_of_many_lambdas_is_parsed_once_and_again_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     parsed = []
     parse = ast.parse

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from quick import some_quick
 
 import bknb
 
@@ -42,7 +43,7 @@ def asked(ctx: Any, near: int = 0) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("function", [rows, asked])
+@pytest.mark.parametrize("function", some_quick([rows, asked], [asked]))
 def test_refusals_are_those_of_the_backtest_by_rule(function: Any, tmp_path: Path) -> None:
     for _ in range(2):  # the second time they come from the ledger
         found = bknb.sweep(function, **SWEEP, ledger=tmp_path / "trials")

@@ -183,6 +183,7 @@ def raises_in_rows(candles, hours=4):
     return in_rows(candles, hours)
 
 
+@pytest.mark.slow
 def test_a_walk_warns_of_what_failed_where_it_chose_and_in_tests():
     walk = bknb.walk_forward(raises_late, {"hours": [4, 8]}, **WALK)
     (chosen,) = [text for text in walk.warnings if text.startswith("choosing: hours=8: ZeroDivisionError: <late> (")]
