@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import atexit
+import gc
 import hashlib
 import importlib
 import importlib.util
@@ -1010,6 +1011,14 @@ def differences(name: str, now: dict[str, str], before: dict[str, str]) -> list[
     ]
 
 
+LOADED_ONCE = (  # not in each world
+    *("pandas", "pyarrow.pandas_compat", "numba", "plotly.graph_objects", "bknb.runs.backtest", "bknb.runs.live"),
+    *("bknb.runs.sweep", "bknb.runs.reports", "bknb.runs.make_card", "bknb.runs.measured", "bknb.runs.stop_table"),
+    *("bknb.runs.held_moment", "bknb.engine.registration", "bknb.exchanges.files", "bknb.metrics.heat"),
+    *("bknb.metrics.run_account", "bknb.reports.plots", "bknb.reports.backtest_info"),
+)
+
+
 def main() -> int:
     """The command line; see the module's text."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -1019,9 +1028,11 @@ def main() -> int:
     parser.add_argument("--only", default="", help="only worlds whose name holds this")
     chosen = parser.parse_args()
     os.environ["COLUMNS"] = "80"
-    for name in ("pandas", "numba", "plotly.graph_objects"):  # once, not in each world
+    for name in LOADED_ONCE:
         with suppress(ImportError):
             importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # nor is it walked in each world
     os.fsync = lambda handle: None  # nobody pulls the plug here, and it takes most of the time of a live run
     out = None if chosen.out is None else chosen.out.resolve()
     made: dict[str, dict[str, str]] = {}
