@@ -360,6 +360,7 @@ def test_wins_and_losses_carry_signs(month: bknb.Result) -> None:
     assert text.count("▼") == month.stats["loss_count"]
 
 
+@pytest.mark.slow
 def test_a_long_table_shows_both_ends_and_counts_the_rest(many: bknb.Result) -> None:
     assert len(many.trades) > ROWS_SHOWN
     page = Page(summary_html(many))

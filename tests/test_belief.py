@@ -35,6 +35,7 @@ def test_the_best_of_pure_noise_is_called_more_in_one_of_twenty_searches_at_most
     assert (found < 0.5).mean() > 0.35  # and it is not silent
 
 
+@pytest.mark.slow
 def test_the_published_ratio_gathers_around_one_half_when_many_were_tried():
     found = [each.deflated for each in best_of_noise(100, np.random.default_rng(5))]
     assert abs(np.mean(found) - 0.5) < 0.03
@@ -249,6 +250,7 @@ def test_belief_counts_a_comparison_and_a_sweep():
     assert "by luck alone the best of 7" in found.verdict
 
 
+@pytest.mark.slow
 def test_combinations_that_failed_are_no_strategies_of_the_overfitting_and_that_is_said():
     def get_signals(candles, up=1.02):
         if up > 1.5:

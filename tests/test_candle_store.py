@@ -214,6 +214,7 @@ def test_known_ranges_must_make_sense(tmp_path: Path) -> None:
         store.put(SERIES, tape(0, 5), known=[span(0, 3)], now=LATER)
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_is_noticed_or_harmless(tmp_path: Path) -> None:
     store = CandleStore(tmp_path)
     store.put(SERIES, tape(*range(200)), now=LATER)

@@ -48,6 +48,7 @@ def test_a_kernel_gets_the_notebooks_front_end_by_itself() -> None:
     assert printed(code) == ["Terminal", "Notebook"]
 
 
+@pytest.mark.slow
 def test_in_a_kernel_the_extension_shows_results_in_the_notebook_after_a_reset_too() -> None:
     pytest.importorskip("ipykernel")
     code = """

@@ -82,6 +82,7 @@ def test_a_namespace_loads_what_is_asked_for(namespace: str) -> None:
     assert ours(loaded(code)) == {"bknb", "bknb.lazy_names", "bknb.version", f"bknb.{namespace}"}
 
 
+@pytest.mark.slow
 def test_the_names_of_a_run_load_no_disk_and_no_other_source() -> None:
     found = loaded("import bknb\nbknb.backtest, bknb.Signal, bknb.add_strategy, bknb.exchanges.demo")
     rooms = {name.split(".")[1] for name in ours(found) if "." in name}

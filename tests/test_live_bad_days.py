@@ -158,6 +158,7 @@ def test_only_what_stays_missing_is_a_hole() -> None:
     assert result.run_record.records.holes == [(at(40), at(41))]
 
 
+@pytest.mark.slow
 def test_several_holes_are_waited_for_at_the_same_time_and_told_once_with_a_count() -> None:
     asked: list[tuple[float, float]] = []
     clock = SimulatedClock(at(10))
@@ -505,6 +506,7 @@ def test_a_watch_that_is_behind_its_candles_is_told_once() -> None:
     assert {error.kind for error in result.errors} == {"lag", "late"}
 
 
+@pytest.mark.slow
 def test_what_was_missed_is_no_watch_that_is_behind() -> None:
     clock = SimulatedClock(at(10))
     good = closed_by(clock, flat((-10, 200)))

@@ -370,6 +370,7 @@ def beside(bad: Any, **options: Any) -> tuple[list[tuple[str, int, str]], bknb.R
     return told, held.result(30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", first_quick(["strategy", "callback", "rule"]))
 def test_a_coroutine_that_blocks_holds_up_no_other_run_and_is_given_up(when: str, never: threading.Event) -> None:
     expected, blocked = whole(), []
@@ -440,6 +441,7 @@ def test_a_listener_of_candles_that_blocks_holds_up_no_other_run(never: threadin
     assert result.end == ORIGIN + 6 * MINUTE
 
 
+@pytest.mark.slow
 def test_a_listener_of_candles_that_raises_holds_up_nothing() -> None:
     expected, calls = whole(), [0]
 

@@ -92,6 +92,7 @@ def test_a_slow_disk_changes_nothing_while_it_is_faster_than_the_minutes(tmp_pat
     assert told(result.events) == undisturbed()
 
 
+@pytest.mark.slow
 def test_what_a_disk_makes_late_is_told_and_fills_at_the_market_of_then(tmp_path: Path) -> None:
     clock = SimulatedClock(ORIGIN)
     result = live(FileStore(tmp_path, disk=SlowDisk(clock, lambda number: 200 if number % 7 == 0 else 1)), clock)

@@ -125,6 +125,7 @@ def test_a_pool_that_both_use_hands_each_its_own(tmp_path):
         assert pool.submit(path.read_text).result() == "1.5"
 
 
+@pytest.mark.slow
 def test_an_open_connection_gives_other_threads_what_there_is(tmp_path, monkeypatch):
     connection = sqlite3.connect(tmp_path / "prices.db", check_same_thread=False)
     connection.execute("create table candles (t integer, close real)")
@@ -160,6 +161,7 @@ def test_an_open_connection_gives_other_threads_what_there_is(tmp_path, monkeypa
     assert set(seen) == {cases.BY_MOMENT[late]}
 
 
+@pytest.mark.slow
 def test_what_a_strategy_puts_into_a_pool_belongs_to_the_check(hours):
     with ThreadPoolExecutor(1) as pool:
         pool.submit(len, "").result()

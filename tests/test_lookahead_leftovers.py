@@ -383,6 +383,7 @@ class _Item:
         self.seen.append(belongs())
 
 
+@pytest.mark.slow
 def test_what_threads_of_before_read_is_named():
     """A worker with a queue, and a loop in a thread of its own: they cannot be told whose work they do."""
     questions, answers, loop = queue.Queue(), queue.Queue(), asyncio.new_event_loop()

@@ -223,6 +223,7 @@ def test_there_is_one_position_at_a_time_and_its_size_adds_up(model: str, seed: 
     assert held_id is None
 
 
+@pytest.mark.slow
 @given(model=st.sampled_from(MODELS), seed=SEEDS)
 def test_a_stop_never_loosens_unless_asked_to(model: str, seed: int) -> None:
     stops: dict[str, float] = {}

@@ -38,6 +38,7 @@ def test_the_hash_of_a_strategy_sees_manage_and_how_often_it_is_asked() -> None:
     assert fingerprint(managed(closing, None)) == fingerprint(managed(closing, "1h"))  # as often as the strategy
 
 
+@pytest.mark.slow
 def test_each_way_to_manage_counts_as_a_try(tmp_path: Path) -> None:
     keep_in(tmp_path / "tries.jsonl")
     strategies = (managed(None), managed(closing), managed(closing), managed(closing, "5m"), managed(halving))

@@ -50,6 +50,7 @@ def test_what_is_sealed_with_the_old_name_is_opened_with_the_new_one() -> None:
     assert unseal(seal("signal", ("sma", "BTCUSDT"), b"[1]"), "signal", ("sma", "BTCUSDT")) == b"[1]"
 
 
+@pytest.mark.slow
 def test_nothing_of_bknb_imports_an_old_path() -> None:
     testing = "bknb.testing.stores, bknb.testing.fake_binance, bknb.testing.llm, bknb.testing.faults"
     script = f"import bknb, bknb.stores, {testing}, sys; print([*sys.modules])"

@@ -111,7 +111,9 @@ def undelivered(store: StateStore) -> list[Kept]:
     return list(StateSaver(store, OWNER).restore().undelivered)
 
 
-@pytest.mark.parametrize("make", [MemoryStore, FileStore, SqliteStore], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make", first_quick([MemoryStore, FileStore, SqliteStore], kept=2), ids=lambda make: make.__name__
+)
 def test_nothing_that_was_not_heard_is_dropped(make: Any, tmp_path: Path, slow: Slow) -> None:
     store = make(*([] if make is MemoryStore else [tmp_path / "state"]))
     with store:

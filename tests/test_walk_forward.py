@@ -229,6 +229,7 @@ def hourly(ctx, near=0):
     )
 
 
+@pytest.mark.slow
 def test_the_account_of_a_walk_goes_through_all_tests_and_knows_no_most_trades_a_year():
     walk = bknb.walk_forward(hourly, {"near": [0]}, **WALK)
     returns = np.concatenate([fold.result.returns("1D").to_numpy() for fold in walk.folds])

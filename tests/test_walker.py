@@ -59,6 +59,7 @@ def test_the_first_of_equals_stays_first():
     assert [entry.strategy for entry in ranked(entries, "total_pnl")] == ["x", "y", "z"]
 
 
+@pytest.mark.slow
 def test_each_strategy_comes_to_what_its_own_backtest_comes_to():
     found = bknb.walker("BTCUSDT", walker="all")
     assert [entry.strategy for entry in found][-2:] == ["idle", "broken"]
