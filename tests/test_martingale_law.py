@@ -122,7 +122,7 @@ def test_no_rule_earns_in_the_compiled_loop(kind: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [10, pytest.param(24, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [6, pytest.param(24, marks=pytest.mark.long)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_rule_of_all_earns_in_the_compiled_loop(kind: str, count: int) -> None:
     runs = list(compiled(paths(kind, count, MINUTES)))

@@ -872,10 +872,10 @@ def test_live_is_the_simulator(model: str, seed: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("part", rest_long(range(4), kept=1))
+@pytest.mark.parametrize("part", rest_long(range(8), kept=1))
 def test_a_sweep_is_the_simulator(model: str, part: int) -> None:
     pytest.importorskip("numba")
-    for seed in range(part, SWEEP_WORLDS, 4):
+    for seed in range(part, SWEEP_WORLDS, 8):
         drawn = draw(seed, model, plain=True)
         world = drawn.world
         get_signals, alike = vectorised(world)

@@ -73,7 +73,7 @@ def declared_plan(seed: int, model: str) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(seed=SEEDS)
 def test_kernel_trades_are_the_engines(model: str, seed: int) -> None:
     plan = declared_plan(seed, model)
@@ -107,7 +107,7 @@ def test_many_worlds(model: str, seeds: range) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(seed=SEEDS)
 def test_the_kernel_equals_its_specification(model: str, seed: int) -> None:
     plan = declared_plan(seed, model)
