@@ -24,6 +24,7 @@ import msgspec
 import numpy as np
 import pytest
 from packages import need_packages
+from packaging.version import Version
 
 import bknb
 from bknb import cli
@@ -31,7 +32,7 @@ from bknb.engine.registry import Exchange, registry
 from bknb.exchanges.bundle import Bundle, CandleFile, Manifest, Record, csv_bytes, read_manifest
 from bknb.exchanges.received_paths import inside
 from bknb.market.candles import Candles
-from bknb.sharing import recorder, secrets
+from bknb.sharing import fresh_environment, recorder, secrets
 from bknb.sharing.folder import SharedFolder
 from bknb.sharing.fresh_environment import NoFreshEnvironment, make_environment, registry_unreachable
 from bknb.sharing.pins import imports_of, make_pins
@@ -352,6 +353,7 @@ def test_an_environment_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
 def test_pins_that_cannot_be_installed_are_not_shared(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(fresh_environment, "_PIP_WITH_PYTHON", Version("9999"))  # one that needs a pip of its own
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     monkeypatch.setenv("PIP_NO_INDEX", "1")  # a registry that answers, and has nothing

@@ -7,10 +7,12 @@ import re
 import subprocess
 import sys
 import tempfile
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 
 from ..errors import UsageError
 
@@ -25,6 +27,8 @@ _GIVEN_UP: Final = re.compile(r"Retrying \(Retry\(total=0\b.*/(?P<name>[^/\s]+)/
 _NOTHING_FOUND: Final = re.compile(
     r"satisfies the requirement (?P<name>[A-Za-z0-9][A-Za-z0-9._-]*).*\(from versions: none\)$"
 )
+_PIP_WITH_PYTHON: Final = Version("22.3")
+"""The first pip with the option ``--python``."""
 _OF_THIS_ENVIRONMENT: Final = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
 
 
@@ -51,13 +55,15 @@ def make_environment(folder: Path, place: Path, *, timeout_seconds: float = _LON
     UsageError
         The registry was reached, and what is pinned cannot be installed.
     """
-    made = _run([sys.executable, "-m", "venv", str(place)], folder, timeout_seconds)
+    python = place / ("Scripts" if os.name == "nt" else "bin") / "python"
+    borrowed = _pip_that_installs_elsewhere()  # a pip of its own takes seconds to install
+    pip = ["-m", "pip", "--python", str(python)] if borrowed else ["-m", "pip"]
+    make = [sys.executable, "-m", "venv", *(["--without-pip"] if borrowed else []), str(place)]
+    made = _run(make, folder, timeout_seconds)
     if made.returncode:
         raise NoFreshEnvironment(f"this Python cannot make a virtual environment ({_last_line(made)})")
-    python = place / ("Scripts" if os.name == "nt" else "bin") / "python"
     install = [
-        "-m",
-        "pip",
+        *pip,
         "--disable-pip-version-check",
         "--no-input",
         "install",
@@ -67,7 +73,7 @@ def make_environment(folder: Path, place: Path, *, timeout_seconds: float = _LON
         "-r",
         REQUIREMENTS,
     ]
-    installed = _run([str(python), *install], folder, timeout_seconds)
+    installed = _run([sys.executable if borrowed else str(python), *install], folder, timeout_seconds)
     if installed.returncode:
         if registry_unreachable(installed.stdout):
             raise NoFreshEnvironment("the package registry cannot be reached")
@@ -76,6 +82,14 @@ def make_environment(folder: Path, place: Path, *, timeout_seconds: float = _LON
             "a package that is on no registry must lie beside the notebook"
         )
     return python
+
+
+def _pip_that_installs_elsewhere() -> bool:
+    """Whether the pip of this Python, if it has one, takes ``--python``."""
+    try:
+        return Version(metadata.version("pip")) >= _PIP_WITH_PYTHON
+    except (metadata.PackageNotFoundError, InvalidVersion):
+        return False
 
 
 def registry_unreachable(output: str) -> bool:
