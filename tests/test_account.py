@@ -789,6 +789,7 @@ def test_days_of_a_market_with_sessions_are_those_with_a_bar() -> None:
         assert len(result.returns("1h")) == 19
 
 
+@pytest.mark.slow
 def test_time_in_which_a_market_is_closed_changes_no_figure() -> None:
     times = pd.date_range("2024-01-01", "2024-03-15", freq="1min", inclusive="left", tz="UTC")
     times = times[(times.day_of_week < 5) & (times.hour >= 9) & (times.hour < 11)]

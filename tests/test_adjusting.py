@@ -67,6 +67,7 @@ def test_a_dividend_is_a_share_of_the_close_before_it() -> None:
     assert [step.price for step in source.adjustments[None].steps] == pytest.approx([first * second, second], rel=1e-12)
 
 
+@pytest.mark.slow
 def test_a_return_over_splits_and_dividends_is_that_of_who_held_the_share() -> None:
     """A holder who puts each dividend into shares at the close before it, on random tables."""
     for seed in range(20):

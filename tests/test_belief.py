@@ -43,6 +43,7 @@ def test_the_published_ratio_gathers_around_one_half_when_many_were_tried():
     assert np.mean(np.array(found) > 0.95) < 0.01  # one in twenty would be uniform: it is stricter
 
 
+@pytest.mark.slow
 def test_without_the_number_of_trials_noise_has_a_high_ratio():
     found = best_of_noise(100, np.random.default_rng(6))
     assert np.mean([each.probabilistic > 0.95 for each in found]) > 0.9

@@ -103,6 +103,7 @@ def raises_when_cut(candles):
     return by_the_last_change(candles)
 
 
+@pytest.mark.slow
 def test_a_check_that_could_compare_no_row_is_not_ok():
     report = check(raises_when_cut, moments=6)
     assert report.findings == ()
@@ -732,6 +733,7 @@ def test_a_predictable_market_is_a_suspicion_and_no_finding_of_a_leak():
 # -- the report ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_strategy_that_never_trades_gives_no_verdict():
     report = check(lambda ctx: None)
     assert not report.ok

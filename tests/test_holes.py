@@ -196,6 +196,7 @@ def test_what_the_clock_ends_in_a_hole_ends_live_as_in_a_backtest(hole: tuple[in
         assert ends(lived) == [line(end) for end in again.records.ends]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("waits", "decided"), [(False, 36), (True, 46)])
 def test_an_exit_that_was_due_in_a_hole_fills_at_the_market_of_its_decision(*, waits: bool, decided: int) -> None:
     """The candle behind the hole opened before anybody knew: its open cannot be traded any more."""
@@ -286,8 +287,9 @@ def test_a_run_that_ends_before_its_last_candles_came_leaves_them_to_the_next_st
     assert sum(left in text for text in told) == (0 if model == "vwap" else 2)  # there a candle ends it, not the clock
 
 
-@pytest.mark.parametrize("waits", first_quick([False, True]))
-@pytest.mark.parametrize("model", first_quick(["pessimistic", "touch"]))  # in vwap a candle ends it
+@pytest.mark.slow
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("model", ["pessimistic", "touch"])  # in vwap a candle ends it
 def test_what_the_clock_ends_in_a_hole_at_the_end_of_a_run_is_not_undone_by_minutes_that_come_later(
     model: str, *, waits: bool
 ) -> None:
@@ -325,7 +327,7 @@ class Killed(MemoryStore):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("at_end", first_quick([False, True]))
+@pytest.mark.parametrize("at_end", [False, True])
 def test_minutes_that_come_after_a_kill_do_not_undo_what_was_decided_without_them(*, at_end: bool) -> None:
     hole, until = (80, 100), 100 if at_end else 300
     rows = [(at(k), 100.0, 100.0 if k != 85 else 112.0, 100.0, 100.0, 1.0) for k in range(-10, 400)]
@@ -707,6 +709,7 @@ def random_sessions(seed: int, day: str) -> Iterator[tuple[str, str, int, int]]:
         yield model, f"{begin:%Y-%m-%d %H:%M}", before + int(dice.integers(48, 72)), int(dice.integers(1 << 31))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "begin", "hours", "seed"),
     first_quick(

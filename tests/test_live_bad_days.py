@@ -114,6 +114,7 @@ def test_a_minute_that_comes_within_the_patience_is_waited_for_and_leaves_no_tra
     assert (result.errors, result.run_record.records.holes) == ([], [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("others", [(), (58,)])
 def test_a_minute_that_came_while_the_machine_slept_is_asked_for_before_the_watch_goes_on(others: tuple[int, ...]
                                                                                           ) -> None:  # fmt: skip
@@ -362,6 +363,7 @@ def test_silence_is_told_once_and_the_run_ends_at_its_time(fault: str) -> None:
     assert ends(result) == []
 
 
+@pytest.mark.slow
 def test_what_was_missed_is_caught_up_when_the_exchange_answers_again() -> None:
     clock, rows = SimulatedClock(at(10)), steps((-10, 50, 100.0), (50, 200, 90.0))
     good = closed_by(clock, rows)
@@ -402,6 +404,7 @@ def test_an_exchange_that_dies_while_a_hole_is_waited_for_is_silent_and_stop_end
     assert [event.kind for event in heard if event.kind == "silence"] == ["silence"] * 2
 
 
+@pytest.mark.slow
 def test_minutes_before_a_hole_are_worked_on_although_the_exchange_fails_when_it_is_asked_for_it_again() -> None:
     clock, rows = SimulatedClock(at(10)), steps((-10, 41, 100.0), (41, 42, 90.0), (42, 200, 100.0))
     good = closed_by(clock, rows, missing=lambda minute, now: minute == 43)
@@ -621,6 +624,7 @@ def test_a_hole_at_the_front_of_one_run_does_not_hold_another_of_the_same_symbol
 # --- stopping -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_stopped_run_with_a_position_of_which_nothing_comes_ends_and_says_so() -> None:
     clock, store = SimulatedClock(at(10)), bknb.stores.memory()
     reached = threading.Event()
@@ -783,6 +787,7 @@ def test_a_run_at_the_beginning_of_a_market_looks_for_candles_before_it_for_a_we
     assert kinds(result) == {"warm-up"}
 
 
+@pytest.mark.slow
 def test_both_of_a_backtest_and_a_live_run_with_gaps_allowed_are_the_same() -> None:
     rows = [row for row in steps((-10, 50, 100.0), (50, 200, 90.0)) if row[0] not in (at(48), at(51))]
     backtest, live = both(rows, asked_once(20, **LEVELS), first=10, last=120)

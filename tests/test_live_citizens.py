@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from minute_clock import MinuteClock
-from quick import first_quick, some_quick
+from quick import some_quick
 from scenarios import MINUTE, ORIGIN, source
 from test_live import UNTIL, HeldClock, start, story
 from test_live_bad_days import Told
@@ -371,7 +371,7 @@ def beside(bad: Any, **options: Any) -> tuple[list[tuple[str, int, str]], bknb.R
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("when", first_quick(["strategy", "callback", "rule"]))
+@pytest.mark.parametrize("when", ["strategy", "callback", "rule"])
 def test_a_coroutine_that_blocks_holds_up_no_other_run_and_is_given_up(when: str, never: threading.Event) -> None:
     expected, blocked = whole(), []
 
@@ -424,6 +424,7 @@ def test_a_source_that_blocks_holds_up_no_other_run_and_no_backtest(kind: str, n
     assert result.end == ORIGIN + 6 * MINUTE
 
 
+@pytest.mark.slow
 def test_a_listener_of_candles_that_blocks_holds_up_no_other_run(never: threading.Event) -> None:
     expected, calls = whole(), [0]
 

@@ -83,6 +83,7 @@ class SlowDisk(Disk):
         self._clock.advance(self._clock.now() + self._seconds(self.syncs) * 1000)
 
 
+@pytest.mark.slow
 def test_a_slow_disk_changes_nothing_while_it_is_faster_than_the_minutes(tmp_path: Path) -> None:
     clock = SimulatedClock(ORIGIN)
     disk = SlowDisk(clock, lambda _: 9)
@@ -300,6 +301,7 @@ def test_a_process_that_is_stopped_for_an_hour_watches_its_position_when_it_goes
     assert found["live"] == found["backtest"]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_started_on_a_clock_before_its_saved_minutes_waits_for_them(tmp_path: Path) -> None:
     store = FileStore(tmp_path)
     early = SimulatedClock(ORIGIN)

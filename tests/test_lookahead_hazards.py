@@ -353,6 +353,7 @@ def get_signal(ctx):
 """
 
 
+@pytest.mark.slow
 def test_what_statements_change_in_place_stays_as_it_is(tmp_path, monkeypatch):
     module = strategy_of(tmp_path, monkeypatch, "changing_strategy", CHANGING.format(file=tmp_path / "saved"))
     table, before = module.TABLE, module.TABLE.copy()

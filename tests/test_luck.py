@@ -121,13 +121,16 @@ def declaring(share, *, tick=None, seed=1):
 
 @pytest.mark.parametrize(
     ("execution", "step", "silent", "tick"),
-    [
-        ("pessimistic", 0.0012, 0.3, None),
-        ("pessimistic", 0.008, 0.0, 0.013),
-        ("touch", 0.0012, 0.0, 0.013),
-        ("vwap", 0.0012, 0.3, None),
-        ("vwap", 0.004, 0.0, 0.013),
-    ],
+    first_quick(
+        [
+            ("pessimistic", 0.0012, 0.3, None),
+            ("pessimistic", 0.008, 0.0, 0.013),
+            ("touch", 0.0012, 0.0, 0.013),
+            ("vwap", 0.0012, 0.3, None),
+            ("vwap", 0.004, 0.0, 0.013),
+        ],
+        kept=2,
+    ),
 )
 def test_trades_with_ladders_trailing_and_break_even_stops_are_those_of_the_event_engine(execution, step, silent, tick):
     settings = {"percent_fee": 0.05, "percent_slippage": 0.02} | ({"price_tick": tick} if tick else {})

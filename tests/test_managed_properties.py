@@ -200,6 +200,7 @@ def money(event: Closed) -> float:
     return cash / (event.fills[0].price * (1 + sign * 0.001)) * 100
 
 
+@pytest.mark.slow
 @given(model=st.sampled_from(MODELS), seed=SEEDS)
 def test_there_is_one_position_at_a_time_and_its_size_adds_up(model: str, seed: int) -> None:
     size, held_id = 0.0, None

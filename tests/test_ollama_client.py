@@ -187,6 +187,7 @@ def test_a_host_that_sends_slowly_is_ended_at_the_time_limit() -> None:
         assert server.gone.wait(10)
 
 
+@pytest.mark.slow
 def test_an_endless_reply_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     from bknb.llm import ollama_client as ollama
 

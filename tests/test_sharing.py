@@ -25,6 +25,7 @@ import numpy as np
 import pytest
 from packages import need_packages
 from packaging.version import Version
+from quick import first_quick
 
 import bknb
 from bknb import cli
@@ -932,11 +933,13 @@ def test_the_manifest_of_no_folder_is_told() -> None:
 
 @pytest.mark.parametrize(
     ("changed", "count", "says", "most_mb"),
-    [
-        (False, 10, "holds more than 2,200 bytes, and 10 candles were to be in it", 5),
-        (True, 10, "holds more than 2,200 bytes, and 10 candles were to be in it", 5),
-        (False, 10**18, "and none of its size can hold more", 20),
-    ],
+    first_quick(
+        [
+            (False, 10, "holds more than 2,200 bytes, and 10 candles were to be in it", 5),
+            (True, 10, "holds more than 2,200 bytes, and 10 candles were to be in it", 5),
+            (False, 10**18, "and none of its size can hold more", 20),
+        ]
+    ),
 )
 def test_a_received_file_is_unpacked_no_further_than_its_candles_can_go(
     tmp_path: Path, *, changed: bool, count: int, says: str, most_mb: int

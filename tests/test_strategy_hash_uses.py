@@ -309,6 +309,7 @@ def chain(count: int, *, last: int = 0) -> Callable[..., Any]:
     return get_signal
 
 
+@pytest.mark.slow
 def test_names_in_a_long_chain_of_objects_stay_short() -> None:
     code = read_code(chain(2_000))
     assert max(map(len, code.values)) < 250

@@ -102,6 +102,7 @@ def test_parameters_make_another_strategy():
     assert [tried(name, interval=None).count for name in ("p", "q", "p")] == [1, 2, 2]
 
 
+@pytest.mark.slow
 def test_overlapping_frames_share_their_data_and_others_do_not():
     assert tried(bracket(1.02)).count == 1
     assert tried(bracket(1.03), ("2024-01-05", "2024-01-12")).count == 2
@@ -242,6 +243,7 @@ for number in range(40):
 """
 
 
+@pytest.mark.slow
 def test_several_processes_add_at_once(ledger):
     command = [sys.executable, "-c", textwrap.dedent(ADDS), str(ledger)]
     running = [subprocess.Popen([*command, name]) for name in ("one", "other")]
