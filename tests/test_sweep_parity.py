@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from quick import first_quick
 from scenarios import MINUTE, ORIGIN, source
@@ -42,6 +42,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaWarning"
 MODELS = ("pessimistic", "touch", "vwap")
 FILLS = {"open": kernel.AT_OPEN, "level": kernel.AT_LEVEL, "stopped": kernel.STOPPED_OUT}
 SEEDS = st.integers(0, 2**32 - 1)
+HALF = settings(max_examples=settings.default.max_examples // 2)  # an example is a world in two engines
 LIMITS = {
     "min_take_profit_distance_percent": 0.8,
     "min_stop_loss_distance_percent": 0.8,
@@ -205,6 +206,7 @@ def assert_same(events: BacktestRun, ends: np.ndarray, refusals: Refusals) -> No
 
 @pytest.mark.slow  # the same of rows that declare exits is quick: test_sweep_declared.py
 @pytest.mark.parametrize("model", MODELS)
+@HALF
 @given(seed=SEEDS)
 def test_kernel_trades_are_the_engines(model: str, seed: int) -> None:
     plan = plan_for(seed, model)
@@ -213,6 +215,7 @@ def test_kernel_trades_are_the_engines(model: str, seed: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
+@HALF
 @given(seed=SEEDS)
 def test_the_kernel_equals_its_specification(model: str, seed: int) -> None:
     plan = plan_for(seed, model)
