@@ -124,6 +124,9 @@ from .engine.lookup import (
     list_risks as list_risks,
 )
 from .engine.lookup import (
+    list_series as list_series,
+)
+from .engine.lookup import (
     list_sizings as list_sizings,
 )
 from .engine.lookup import (
@@ -146,6 +149,9 @@ from .engine.registration import (
 )
 from .engine.registration import (
     strategy as strategy,
+)
+from .engine.series import (
+    add_series as add_series,
 )
 from .engine.sizing import (
     PositionSize as PositionSize,
@@ -345,6 +351,9 @@ from .market.candles import (
 from .market.candles import (
     content_hash as content_hash,
 )
+from .market.series_rows import (
+    SeriesRows as SeriesRows,
+)
 from .market.sessions import (
     Sessions as Sessions,
 )
@@ -362,6 +371,9 @@ from .market.strategy_context import (
 )
 from .market.strategy_context import (
     get_mode as get_mode,
+)
+from .market.strategy_context import (
+    get_series as get_series,
 )
 from .market.strategy_context import (
     get_symbol as get_symbol,

@@ -22,6 +22,7 @@ from ..events import messages, subjects
 from ..market.clock import SystemClock, stopwatch
 from ..market.fetch_loop import submit
 from ..market.series import Series
+from ..market.strategy_context import RowsAsked
 from ..market.window import Window
 from .bar_count import bar_counter
 from .lookup import get_risk
@@ -29,6 +30,7 @@ from .minute_walk import MinuteWalk, Questions
 from .plan import Plan, Stopping, open_window
 from .records import Records
 from .registry import Strategy
+from .resolve import RunSeries
 from .risk_book import RiskBook
 from .run_candles import coverage_notes, run_minutes
 from .strategy_loop import StrategyLoop
@@ -54,6 +56,8 @@ class BacktestRun:
         Whether the run was stopped before its end.
     paused
         Whether it waits before its next question.
+    published
+        The point-in-time series it reads.
     stopping
         ``""``, ``"entries"`` once it opens nothing new any more, ``"now"`` once it leaves at the next minute.
     """
@@ -67,9 +71,11 @@ class BacktestRun:
         window: Window | None = None,
         code: Any = None,
         late: Lateness | None = None,
+        published: RunSeries | None = None,
     ) -> None:
         self.plan = plan
-        self.records = Records()
+        self.records = records = Records()
+        self.published = published or RunSeries(plan.settings, until=plan.frame.last, warn=records.warnings.append)
         self.processed = 0
         self.total = (plan.frame.last - plan.frame.start) // interval_ms(plan.frame.interval) + 1
         self.stopped = False
@@ -206,9 +212,10 @@ class BacktestRun:
         loading = window.load_closed(plan.symbol, strategy.interval, plan.frame.start, strategy.lookback, since=begin)
         series = await asyncio.wrap_future(submit(loading))
         candles = series.candles.copy()
-        rows = signal_rows(strategy, candles)
+        asked = RowsAsked(self.published, plan.symbol, interval_ms(strategy.interval))
+        rows = signal_rows(strategy, candles, asked=asked)
         first = first_row(candles, plan.frame.start, strategy.interval)
-        if (warning := unsteady_rows(strategy, rows, candles, first)) is not None:
+        if (warning := unsteady_rows(strategy, rows, candles, first, asked=asked)) is not None:
             self.records.warnings.append(warning)
         return LookedUp(rows, series)
 
@@ -249,6 +256,7 @@ class BacktestRun:
             silent=self._silent,
             decided_at=self._decided_at,
             may_open=lambda: not self._no_entries,
+            published=self.published,
         )
 
     def _decided_at(self, when: int, order: OrderRole) -> int | None:

@@ -78,6 +78,19 @@ def list_sizings() -> list[str]:
     return registry.sizings.names()
 
 
+def list_series() -> list[str]:
+    """Names of the registered point-in-time series, in order of registration.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> _ = bknb.add_series("score", {"published_at": [1_704_067_200], "value": [0.5]})
+    >>> "score" in bknb.list_series()
+    True
+    """
+    return registry.series.names()
+
+
 def get_exchange(name: str) -> Exchange:
     """The exchange of that name.
 

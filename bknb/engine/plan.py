@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -40,6 +40,7 @@ class Plan:
     base: str = MINUTE  # the interval of the candles that fill orders
     notes: tuple[str, ...] = ()  # what was decided about the frame
     given: tuple[str, ...] = ()  # what the call gave itself: "interval", "execution", "setting percent_fee"
+    series: Mapping[str, Any] | None = None  # the point-in-time series of a sweep; None: those that are registered
 
     def labels(self) -> RunLabels:
         """Symbol, strategy, exchange and frame by name, as the events of the run carry them."""

@@ -205,8 +205,8 @@ class Registry:
 
     Attributes
     ----------
-    exchanges, strategies, frames, risks, walkers, sizings, optimizers
-        What was registered, by name. Optimizers are typed where they are made: nothing here runs them.
+    exchanges, strategies, frames, risks, walkers, sizings, optimizers, series
+        What was registered, by name. Optimizers and series are typed where they are made: nothing here runs them.
     sizing_callbacks
         ``on_calculate`` of sizings that have one, by name.
     middleware
@@ -223,6 +223,7 @@ class Registry:
         self.sizings: Table[Sizing] = Table("sizing")
         self.sizing_callbacks: Table[AnyFunction] = Table("sizing callback")
         self.optimizers: Table[Any] = Table("optimizer")
+        self.series: Table[Any] = Table("series")
         self.middleware: list[Callable[[Exchange], Exchange]] = []
 
     def _tables(self) -> list[Table[Any]]:

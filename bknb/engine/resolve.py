@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from types import MethodType
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import UsageError
 from ..ports import CandleSource
 from .build import as_moment, as_source, make_frame, make_strategy, rebuilt
 from .registry import AnyFunction, Exchange, Frame, Strategy, registry
+
+if TYPE_CHECKING:
+    from ..config import Settings
+    from ..market.published import Published
+    from .series_reading import SeriesReader
 
 
 def resolve_exchange(exchange: str | Exchange | CandleSource | AnyFunction) -> Exchange:
@@ -105,3 +111,56 @@ def _split_span(text: str) -> tuple[str, Literal[":", ""], str]:
                 continue
             return text[:at], ":", text[at + 1 :]
     return text, "", ""
+
+
+class RunSeries:
+    """The point-in-time series that one run reads: each is looked up by its name, and loaded, at its first use.
+
+    Parameters
+    ----------
+    settings
+        How often and how long a function is asked.
+    until
+        The last moment of the run, UTC ms; ``None`` for a live run, for which functions are asked again.
+    warn
+        Called with one sentence for what the user should know.
+    tables
+        The series there are; ``None``: those that are registered.
+
+    Attributes
+    ----------
+    readers
+        What was read so far, by name.
+    """
+
+    __slots__ = ("_tables", "readers", "settings", "until", "warn")
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        until: int | None,
+        warn: Callable[[str], object],
+        tables: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.settings, self.until, self.warn, self._tables = settings, until, warn, tables
+        self.readers: dict[str, SeriesReader] = {}
+
+    def __call__(self, name: str, symbol: str, when: int) -> Published:
+        """The rows of a series, with all that are known at a moment (UTC ms).
+
+        Raises
+        ------
+        UnknownName
+            No series of that name is registered.
+        DataError
+            A function did not answer, or answered what is no such table.
+        """
+        reader = self.readers.get(name)
+        if reader is None:
+            found = None if self._tables is None else self._tables.get(name)
+            found = registry.series.get(name) if found is None else found
+            from .series_reading import SeriesReader
+
+            reader = self.readers.setdefault(name, SeriesReader(found, self))
+        return reader.at(symbol, when)

@@ -48,6 +48,7 @@ from .registry import Strategy
 from .risk_book import RiskBook, always
 
 if TYPE_CHECKING:
+    from ..market.series_questions import ReadSeries
     from ..market.window import Window
 
 
@@ -92,6 +93,8 @@ class StrategyLoop:
         fills in the first candle that opens at or after that time.
     may_open
         Whether something new may be opened now; asked when the strategy, and when its risk profile, has answered.
+    published
+        Reads the point-in-time series of the run.
     """
 
     def __init__(
@@ -109,20 +112,19 @@ class StrategyLoop:
         silent: bool = False,
         decided_at: Callable[[int, OrderRole], int | None] = _at_once,
         may_open: Callable[[], bool] = always,
+        published: ReadSeries | None = None,
     ) -> None:
         self.rules, self.strategy = rules, strategy
-        self.window, self.book = window, book
+        self.window, self.book, self._published = window, book, published
         self.state: State = Flat() if state is None else state
-        self.records = records
+        self.records, self.silent = records, silent
         self.now = 0  # the moment or minute that is being worked on, UTC ms
         self.last_managed = 0  # the last moment at which manage was asked, UTC ms
         self.thinking = 0  # odd while a question is being answered; grows with each, so that a long one is recognised
-        self.silent = silent
         self._save, self._follow, self._on_event = save, follow, on_event
         self.decided_at, self._may_open = decided_at, may_open
         self._asking_task: asyncio.Task[object] | None = None
-        self._abandoned = False
-        self._left_out = False  # whether the last answer was about what had been changed by hand meanwhile
+        self._abandoned = self._left_out = False  # the latter: the last answer was about what was changed by hand since
         self._newest, self._average = window.newest, window.average_price
 
     def move_to(self, when: int) -> None:
@@ -133,8 +135,8 @@ class StrategyLoop:
 
     def context(self, when: int) -> Context:
         """The context of the strategy at a moment (UTC ms)."""
-        rules = self.rules
-        return Context(rules.symbol, when, rules.mode, self._newest, self._average, self.window.source)
+        rules, source = self.rules, self.window.source
+        return Context(rules.symbol, when, rules.mode, self._newest, self._average, source, self._published)
 
     async def ask(self, when: int, *, patient: bool = False, about: _ManageQuestion | None = None) -> None:
         """Ask the strategy at a moment at which nothing is open or scheduled, and act on its answer.
@@ -293,11 +295,10 @@ class StrategyLoop:
     def _emit_failure(self, failure: Failure, text: str | None, when: int | None) -> None:
         if subjects.error.subscribed and not self.silent:
             message = failure.message if text is None else text
-            event = messages.ErrorEvent(
+            subjects.error.emit(messages.ErrorEvent(
                 **labels(self.rules), kind=failure.kind, message=message, where=failure.where, when=when,
                 count=failure.count,
-            )  # fmt: skip
-            subjects.error.emit(event)
+            ))  # fmt: skip
 
     # --- the life of the signal ---------------------------------------------------------------------------------
 

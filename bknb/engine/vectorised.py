@@ -20,6 +20,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms
 from ..domain.text import named_error
 from ..errors import BknbError, NotEnoughData, StrategyError, UsageError
+from ..market.strategy_context import RowsAsked, rows_asked
 from ..user_code import where_it_failed
 from .call_by_name import Manage, managing_by_name, named
 
@@ -55,10 +56,12 @@ def is_vectorised(function: Callable[..., Any]) -> bool:
     return bool(parameters) and parameters[0] == "candles"
 
 
-def signal_rows(strategy: Strategy, candles: Candles, params: Mapping[str, Any] | None = None) -> SignalRows:
+def signal_rows(
+    strategy: Strategy, candles: Candles, params: Mapping[str, Any] | None = None, *, asked: RowsAsked | None = None
+) -> SignalRows:
     """The rows of a vectorised strategy over these candles; row ``i`` belongs to candle ``i``.
 
-    ``params`` go over the strategy's own.
+    ``params`` go over the strategy's own; ``asked`` says from where it reads point-in-time series.
 
     Raises
     ------
@@ -68,6 +71,7 @@ def signal_rows(strategy: Strategy, candles: Candles, params: Mapping[str, Any] 
         When the function itself raises.
     """
     assert strategy.get_signals is not None  # the caller looked  # noqa: S101
+    token = rows_asked.set(asked)
     try:
         chosen = named(strategy.get_signals, {**strategy.params, **(params or {})})
         answer = strategy.get_signals(candles, **chosen)
@@ -78,6 +82,8 @@ def signal_rows(strategy: Strategy, candles: Candles, params: Mapping[str, Any] 
         raise StrategyError(
             f"get_signals of {strategy.name!r} failed{f' at {where}' if where else ''}\n{named_error(error)}"
         ) from error
+    finally:
+        rows_asked.reset(token)
     from .signal_rows import read_rows
 
     return read_rows(answer, len(candles), strategy.name, times=candles.timestamp)
@@ -122,12 +128,16 @@ class Windowed:
 
     def get_signal(self, ctx: Context) -> dict[str, Any] | Reason | None:
         """The last row as a signal."""
-        return self._rows(_newest(ctx, self._interval, self._lookback)).answer(-1)
+        return self._rows(ctx, _newest(ctx, self._interval, self._lookback)).answer(-1)
 
-    def _rows(self, candles: Candles) -> SignalRows:
+    def _rows(self, ctx: Context, candles: Candles) -> SignalRows:
         from .signal_rows import read_rows
 
-        answer = self._get_signals(candles, **self._params)
+        token = rows_asked.set(ctx.rows_asked(interval_ms(self._interval)))
+        try:
+            answer = self._get_signals(candles, **self._params)
+        finally:
+            rows_asked.reset(token)
         rows = read_rows(answer, len(candles), self._name, times=candles.timestamp)
         self.leaves = leaving_rows(rows, self._name, self._interval, self._manage_interval)
         return rows
@@ -136,7 +146,7 @@ class Windowed:
         if position.opened_at is None or self.leaves is False:
             return False
         candles = _newest(ctx, self._interval, self._lookback)
-        exits = self._rows(candles).exits
+        exits = self._rows(ctx, candles).exits
         closed_at = int(candles.timestamp[-1]) + interval_ms(self._interval)
         return exits is not None and _is_later(closed_at, position) and exits.leaves_at(-1, position.side)
 
@@ -239,7 +249,9 @@ class LookedUp:
         return _is_later(closed_at, position) and exits.leaves_at(row, position.side)
 
 
-def unsteady_rows(strategy: Strategy, rows: SignalRows, candles: Candles, first: int) -> str | None:
+def unsteady_rows(
+    strategy: Strategy, rows: SignalRows, candles: Candles, first: int, *, asked: RowsAsked | None = None
+) -> str | None:
     """Whether some rows change when they are computed on their own ``lookback`` candles only, and what that means.
 
     Compares a few rows from ``first`` on: the first, the last and some in between that want a position.
@@ -249,7 +261,7 @@ def unsteady_rows(strategy: Strategy, rows: SignalRows, candles: Candles, first:
     for row in where:
         begin = max(0, row + 1 - strategy.lookback)
         try:
-            how = _difference(rows, row, signal_rows(strategy, candles[begin : row + 1].copy()))
+            how = _difference(rows, row, signal_rows(strategy, candles[begin : row + 1].copy(), asked=asked))
         except BknbError as error:
             how = f"{error.lines()[-1]}, with {row + 1 - begin} candles"
         if how is not None:

@@ -11,6 +11,7 @@ from ..domain.signal import Event
 from ..engine.bar_count import bar_counter
 from ..engine.records import FailureKind
 from ..engine.registry import Strategy
+from ..engine.resolve import RunSeries
 from ..engine.risk_book import RiskBook
 from ..engine.strategy_loop import StrategyLoop
 from ..market.window import Window
@@ -34,6 +35,8 @@ class LiveLoop(StrategyLoop):
         Whether something new may be opened, as far as its account is concerned, too, which carries it out.
     on_event
         Called with every event, after records, callbacks and listeners.
+    published
+        The point-in-time series of the run.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class LiveLoop(StrategyLoop):
         keeping: RecordKeeping,
         entries: NewEntries,
         on_event: Callable[[Event], None],
+        published: RunSeries,
     ) -> None:
         rules = Rules(
             symbol=plan.symbol,
@@ -74,6 +78,7 @@ class LiveLoop(StrategyLoop):
             on_event=on_event,
             decided_at=keeping.decided_at,
             may_open=entries.are_taken,
+            published=published,
         )
         self._failures = keeping.failures
 

@@ -19,6 +19,7 @@ from ..domain.signal import Event
 from ..engine.lookup import get_risk
 from ..engine.records import Records
 from ..engine.registry import Strategy
+from ..engine.resolve import RunSeries
 from ..engine.risk_book import RiskBook
 from ..engine.time_limit import time_limited
 from ..errors import StateError
@@ -83,11 +84,10 @@ class LiveRun:
     def __init__(
         self, plan: LivePlan, runtime: Runtime, *, on_event: Callable[[Event], None] | None = None, code: Any = None
     ) -> None:
-        self.plan = plan
+        self.plan, self.start = plan, plan.clock.now()
         self.records = Records(_limit=_MAX_NOTES)
-        self.seconds = 0.0
-        self.start = plan.clock.now()
-        self.unwatched = ""
+        self.published = RunSeries(plan.settings, until=None, warn=self.records.warn)
+        self.seconds, self.unwatched = 0.0, ""
         self.code = code  # source text of the user's functions, where somebody read it before the run
         self._runtime = runtime
         self._on_event = on_event
@@ -279,7 +279,7 @@ class LiveRun:
         keeping = RecordKeeping(plan, self._saver, reached=reached, records=records, failures=failures)
         keeping.loop = loop = LiveLoop(
             plan, stream.window, self._book(), found.state, strategy=self._strategy(), keeping=keeping,
-            entries=self._entries, on_event=self._emitted,
+            entries=self._entries, on_event=self._emitted, published=self.published,
         )  # fmt: skip
         loop.last_managed = found.last_managed or 0
         failures.begin(loop)

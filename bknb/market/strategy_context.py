@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -17,6 +17,12 @@ from ..domain.formatting import minute_text
 from ..domain.signal import Mode
 from ..errors import UsageError
 from .candles import Candles
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from .series_questions import ReadSeries
+    from .series_rows import SeriesRows
 
 
 class Context(msgspec.Struct, frozen=True, gc=False):
@@ -36,6 +42,7 @@ class Context(msgspec.Struct, frozen=True, gc=False):
     _newest: Callable[[str, str, int, int], Candles]
     _average: Callable[[str, int], float]
     _formats: Any
+    _published: ReadSeries | None = None
 
     @property
     def when(self) -> datetime:
@@ -54,6 +61,24 @@ class Context(msgspec.Struct, frozen=True, gc=False):
     def candles(self, interval: str, limit: int) -> Candles:
         """The ``limit`` newest closed candles of the symbol of this question."""
         return self._newest(self.symbol, interval, limit, self.when_ms)
+
+    def series(
+        self,
+        name: str,
+        limit: int | None = None,
+        *,
+        since: str | timedelta | datetime | int | None = None,
+        symbol: str | None = None,
+    ) -> SeriesRows:
+        """The newest rows of a point-in-time series that are known now; see ``bknb.get_series``."""
+        from .series_questions import newest_rows
+
+        chosen = self.symbol if symbol is None else symbol
+        return newest_rows(self._published, name, chosen, self.when_ms, limit, since)
+
+    def rows_asked(self, step: int) -> RowsAsked:
+        """What a ``get_signals`` over candles of ``step`` milliseconds is asked about."""
+        return RowsAsked(self._published, self.symbol, step)
 
     def get_average_price(self, symbol: str | None = None) -> float:
         """VWAP of the newest closed one-minute candles, of longer base bars the last close; in quote currency."""
@@ -86,6 +111,17 @@ class Context(msgspec.Struct, frozen=True, gc=False):
 
 
 current: ContextVar[Context | None] = ContextVar("bknb_context", default=None)
+
+
+class RowsAsked(NamedTuple):
+    """What ``get_signals`` is asked about: a symbol, and the length of its candles in milliseconds."""
+
+    published: ReadSeries | None
+    symbol: str
+    step: int
+
+
+rows_asked: ContextVar[RowsAsked | None] = ContextVar("bknb_rows_asked", default=None)
 
 
 def _context(function: str) -> Context:
@@ -128,6 +164,66 @@ def get_candles(symbol: str, interval: str, limit: int) -> Candles:
     0
     """
     return _context("get_candles").get_candles(symbol, interval, limit)
+
+
+def get_series(
+    name: str,
+    limit: int | Candles | None = None,
+    *,
+    since: str | timedelta | datetime | int | None = None,
+    symbol: str | None = None,
+) -> SeriesRows:
+    """Rows of a point-in-time series that were known at the moment of the question, inside a strategy.
+
+    A row is known from the moment it was published plus the delay of the series. Of a row that was published again
+    the newest revision known by then is returned, at the place of the first. Rows come oldest first, in the order in
+    which they were published.
+
+    Parameters
+    ----------
+    name
+        The name it was registered by, with ``bknb.add_series``.
+    limit
+        How many of the newest rows. Fewer are returned where fewer are known, and none before the first: look at
+        ``len(rows)``. In ``get_signals`` give its candles instead: for each of them one row comes back, the newest
+        that was known at its close; where none was, numbers are NaN, text is None and moments are 0.
+    since
+        Only rows that were published since: a span up to now (``"24h"``, a timedelta), whose begin is left out, or a
+        moment (an aware datetime, UTC ms), which is included.
+    symbol
+        Where the table has a column of symbols: whose rows; by default those of the symbol of the question.
+
+    Raises
+    ------
+    UnknownName
+        No series of that name is registered.
+    UsageError
+        Outside a run, or where neither ``limit`` nor ``since`` is given.
+    DataError
+        A function source did not answer, or answered what is no such table.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> _ = bknb.add_series("funding", {"published_at": ["2024-01-01 08:00Z", "2024-01-01 16:00Z"],
+    ...                                 "rate": [0.01, 0.03]})
+    >>> seen = []
+    >>> def get_signal(when):
+    ...     seen.append((when.hour, bknb.get_series("funding", 2).rate.tolist()))
+    >>> result = bknb.backtest("BTCUSDT", strategy=get_signal, interval="8h", exchange="demo",
+    ...                        frame=("2024-01-01", "2024-01-02"))
+    >>> seen[:3]
+    [(0, []), (8, [0.01]), (16, [0.01, 0.03])]
+    """
+    asked = rows_asked.get()
+    if asked is None:
+        context = _context("get_series")
+        return context.series(name, limit, since=since, symbol=symbol)  # type: ignore[arg-type]  # candles are refused
+    from .series_questions import joined_rows
+
+    if since is not None:
+        raise UsageError(f"series {name!r}: in get_signals each candle has one row, so since= has no meaning there")
+    return joined_rows(asked.published, name, asked.symbol if symbol is None else symbol, limit, asked.step)
 
 
 def get_average_price(symbol: str | None = None) -> float:

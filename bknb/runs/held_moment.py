@@ -157,7 +157,8 @@ class _Replay:
             manage_interval="1m",
         )
         frame = Frame(plan.frame.name, signal.scheduled_at, plan.frame.last)
-        self.run = BacktestRun(replace(plan, strategy=strategy, frame=frame), silent=True, window=record.candles.window)
+        plan, window = replace(plan, strategy=strategy, frame=frame), record.candles.window
+        self.run = BacktestRun(plan, silent=True, window=window, published=record.published)
 
     def _ask(self, ctx: Context) -> Signal | None:
         if ctx.when_ms == self._scheduled_at:

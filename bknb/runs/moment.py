@@ -160,7 +160,9 @@ class Moment:
         self._tokens: list[Token[Context | None]] = []
         self.symbol = record.plan.symbol
         self.when_ms = when
-        self.context = Context(self.symbol, when, "backtest", window.newest, window.average_price, window.source)
+        self.context = Context(
+            self.symbol, when, "backtest", window.newest, window.average_price, window.source, record.published
+        )
         self.state, self.signal = self._known()
         self.decision = self._decision()
 

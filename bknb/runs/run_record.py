@@ -15,6 +15,7 @@ from ..engine.backtest import BacktestRun
 from ..engine.plan import Plan
 from ..engine.records import Records
 from ..engine.registry import Exchange
+from ..engine.resolve import RunSeries
 from ..errors import BknbError, DataError
 from ..market.candles import Candles
 from ..market.clock import SystemClock
@@ -238,6 +239,8 @@ class RunRecord:
         What was measured of its candles, where those were released.
     tries
         How many strategies were tried on its candles; ``None`` where that is not counted.
+    published
+        The point-in-time series it read.
     """
 
     plan: Plan | LivePlan
@@ -258,6 +261,7 @@ class RunRecord:
     released: tuple[CandleRange, ...] | None = None  # fingerprints of the candles, where they were released
     reached: int | None = None
     measured: Measured | None = None
+    published: RunSeries | None = None
 
     @property
     def minute_count(self) -> int:
@@ -360,4 +364,5 @@ def record_of(run: BacktestRun | LiveRun) -> RunRecord:
         manages=run.manages if isinstance(run, BacktestRun) else run.plan.strategy.manages,
         rules=run.rules if isinstance(run, BacktestRun) else None,
         reached=run.reached if isinstance(run, BacktestRun) else None,
+        published=run.published,
     )

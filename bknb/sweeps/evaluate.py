@@ -34,6 +34,7 @@ from ..market.candles import Candles
 from ..market.fetch_loop import submit
 from ..market.series import Series
 from .refused_answers import of_events, of_table
+from .series import asked_of, digests, run_series
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -143,7 +144,7 @@ async def prepare(plan: Plan, warn: Any = None) -> Prepared:
     ready = np.zeros(0, dtype=bool) if sessions is None else ready_minutes(times, sessions, count)
     begin = look_back_begin(series.candles, plan.frame.start, count)
     fills = minutes_that_fill(series.candles, execution_model(plan.execution), begin=begin)
-    return _prepared(plan.symbol, series, window.average_prices(plan.symbol), rows, fills, ready)
+    return _prepared(plan, series, window.average_prices(plan.symbol), rows, fills, ready)
 
 
 def _ignored(_: str) -> None:
@@ -151,7 +152,7 @@ def _ignored(_: str) -> None:
 
 
 def _prepared(
-    symbol: str,
+    plan: Plan,
     series: Series,
     average: NDArray[np.float64],
     rows: Series | None,
@@ -164,11 +165,13 @@ def _prepared(
     digest = hashlib.sha256()  # of the candles, whatever the execution model
     for array in (minutes.block, average, candles.block, ready):
         digest.update(np.ascontiguousarray(array).data)
+    for text in digests(plan.frame.last):
+        digest.update(text.encode())
     if not fills.all():
         high, low = np.where(fills, high, -np.inf), np.where(fills, low, np.inf)
     last_close = float(minutes.close[-1]) if len(minutes) else 0.0
     market = kernel.Market(times, minutes.open, high, low, average, fills, bool(series.regular), ready, last_close)
-    return Prepared(symbol, market, candles, digest.hexdigest())
+    return Prepared(plan.symbol, market, candles, digest.hexdigest())
 
 
 class Evaluator:
@@ -190,6 +193,7 @@ class Evaluator:
         model = execution_model(plan.execution)
         self.first_day, self.days = frame_days(plan)
         self._rules = rule_numbers(plan)
+        self._published = run_series(plan)
         self._grid = kernel.Grid(
             plan.frame.start,
             interval_ms(plan.frame.interval),
@@ -215,7 +219,8 @@ class Evaluator:
         try:
             rows: SignalRows | None = None
             if self._compiled:
-                given = signal_rows(self.plan.strategy, self.prepared.candles, params)
+                asked = asked_of(self.plan, self._published)
+                given = signal_rows(self.plan.strategy, self.prepared.candles, params, asked=asked)
                 rows = given.on_grid(self.plan.settings.price_tick)
             if rows is not None and (rows.exits is None or self._exact_grid):
                 ends, table = self._simulate(rows)
@@ -267,7 +272,7 @@ class Evaluator:
 
     def _run_events(self, strategy: Strategy) -> tuple[NDArray[np.float64], Refusals]:
         plan = replace(self.plan, strategy=replace(strategy, callbacks={}))
-        run = BacktestRun(plan, silent=True, window=self._window)
+        run = BacktestRun(plan, silent=True, window=self._window, published=self._published)
         asyncio.run(run.through())
         failures = [failure for failure in run.records.failures if failure.kind != "warm-up"]
         if failures and not run.records.ends:

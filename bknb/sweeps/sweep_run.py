@@ -25,6 +25,7 @@ from ..provenance.strategy_hash import fingerprint, not_compared, params_text
 from .evaluate import Evaluator, Outcome, Prepared, frame_days, goes_compiled, pack_days, prepare, unpack_days
 from .executors import make_executor
 from .search import Params, make_search
+from .series import asked_of
 from .symbol_means import known_figures, mean_of_known, missing_by_adds, missing_symbols
 from .work import Batch, Executor, WorkDir
 
@@ -101,8 +102,7 @@ class SweepRun:
         self.combinations: list[Params] = []
         self.outcomes: dict[tuple[int, int], Outcome] = {}
         self.warnings: list[str] = []
-        self.processed = 0
-        self.from_ledger = 0
+        self.processed = self.from_ledger = 0
         self.seconds = 0.0
         self.stopped = False
         self.data: list[str] = []
@@ -183,9 +183,10 @@ class SweepRun:
         strategy = with_params(plan.strategy, self.plan.space.at(0))
         first = first_row(prepared.candles, plan.frame.start, strategy.interval)
         try:
-            rows = signal_rows(strategy, prepared.candles)
+            asked = asked_of(plan)
+            rows = signal_rows(strategy, prepared.candles, asked=asked)
             self._declares = rows.exits is not None
-            warning = unsteady_rows(strategy, rows, prepared.candles, first)
+            warning = unsteady_rows(strategy, rows, prepared.candles, first, asked=asked)
         except Exception:  # noqa: BLE001 -- the row of the combination shows the error
             return
         if warning is not None:

@@ -20,6 +20,7 @@ from ..errors import MissingDependency, UsageError
 from ..provenance.source_code import own_modules
 from ..provenance.strategy_hash import functions_of
 from .evaluate import Evaluator, Outcome, Prepared, needs_source
+from .series import tables
 
 if TYPE_CHECKING:
     from ..engine.plan import Plan
@@ -95,7 +96,7 @@ def packed(plan: Plan, *, keep_ends: bool, with_source: bool) -> bytes:
     """
     if find_spec("cloudpickle") is None:
         raise MissingDependency("cloudpickle", purpose="a sweep", extra="sweep")
-    strategy = plan.strategy
+    plan, strategy = replace(plan, series=tables()), plan.strategy
     # No callbacks: they are for one run.
     made = {**definition(strategy), "callbacks": None}
     source = plan.exchange.source if with_source else None

@@ -1,0 +1,84 @@
+"""What a strategy asks of a point-in-time series: the newest rows at a moment, or for each candle the newest row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from ..domain.whole_number import whole_number
+from ..errors import UsageError
+from .candles import Candles
+from .series_tables import span_ms
+
+if TYPE_CHECKING:
+    from .published import Published
+    from .series_rows import SeriesRows
+
+ReadSeries: TypeAlias = "Callable[[str, str, int], Published]"
+"""From the name of a series, a symbol and a moment (UTC ms) to its rows, with all that are known at that moment."""
+
+
+def newest_rows(read: ReadSeries | None, name: str, symbol: str, when: int, limit: object, since: object) -> SeriesRows:
+    """The rows that are known at a moment (UTC ms); see ``get_series``."""
+    if isinstance(limit, Candles):
+        raise UsageError(
+            f"series {name!r}: candles are given in get_signals, where each gets the row known at its close\n"
+            f"in get_signal, manage and callbacks say how many rows: get_series({name!r}, 5)"
+        )
+    if limit is None and since is None:
+        raise UsageError(f"series {name!r}: say how many rows, such as 5, or since when, such as since='24h'")
+    if limit is not None:
+        limit = whole_number("limit", limit, least=1, hint="it says how many of the newest rows to return, such as 5")
+    return _reader(read, name)(name, _symbol(symbol), when).rows(symbol, when, limit, _since(since, when))
+
+
+def joined_rows(read: ReadSeries | None, name: str, symbol: str, candles: object, step: int) -> SeriesRows:
+    """For each candle of ``step`` milliseconds the newest row that is known at its close."""
+    if not isinstance(candles, Candles):
+        raise UsageError(
+            f"series {name!r}: in get_signals give the candles, get_series({name!r}, candles): for each of them the "
+            f"newest row that was known at its close comes back; got {candles!r:.80}"
+        )
+    times = candles.timestamp
+    if len(times) > 1 and int(np.diff(times).min()) < step:
+        raise UsageError(
+            f"series {name!r}: these are not the candles of get_signals, they are closer together than its interval\n"
+            f"give those it was called with, or some of them: get_series({name!r}, candles)"
+        )
+    closes = times + step
+    table = _reader(read, name)(name, _symbol(symbol), int(closes[-1]) if len(closes) else 0)
+    return table.joined(symbol, closes)
+
+
+def _reader(read: ReadSeries | None, name: str) -> ReadSeries:
+    if read is None:
+        raise UsageError(
+            f"series {name!r} cannot be read here: this question is not one of a run that has series, such as that of "
+            "a proposed strategy in its process of its own\nask for it in bknb.backtest, bknb.Live or bknb.sweep"
+        )
+    return read
+
+
+def _symbol(symbol: object) -> str:
+    if not (isinstance(symbol, str) and symbol):
+        raise UsageError(f"symbol must be a non-empty text such as 'BTCUSDT', got {symbol!r:.80}")
+    return symbol
+
+
+def _since(since: object, when: int) -> int | None:
+    """The first moment (UTC ms) at which a row may have been published; a span ends now and leaves its begin out."""
+    if since is None:
+        return None
+    if isinstance(since, (str, timedelta)):
+        return when - span_ms(since, "since") + 1
+    if isinstance(since, datetime):
+        if since.tzinfo is None:
+            raise UsageError(
+                f"since must have a time zone, got {since!r}\ngive it one: since.replace(tzinfo=timezone.utc)"
+            )
+        return round(since.timestamp() * 1000)
+    hint = "or give a span such as '24h', or an aware datetime"
+    return whole_number("since in UTC milliseconds", since, least=0, hint=hint)
