@@ -8,6 +8,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -238,6 +239,55 @@ def test_a_changed_series_is_other_data_for_a_ledger_of_trials() -> None:
         bknb.add_series("funding", {"published_at": [f"{DAY} 00:00Z"], "rate": [rate]})
         hashes.append(asyncio.run(prepare(plan)).data)
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+# --- cards ----------------------------------------------------------------------------------------------------------
+
+
+def run_with_funding(rates: list[float], *, delay: str = "0m") -> bknb.Result:
+    hours = [f"{DAY} {hour:02}:00Z" for hour in range(len(rates))]
+    bknb.add_series("funding", {"published_at": hours, "rate": rates}, delay=delay)
+    strategy = bknb.add_strategy("by rate", interval="1h", get_signal=by_rate_one_by_one)
+    return bknb.backtest("BTCUSDT", strategy=strategy, exchange="demo", frame=(DAY, f"{DAY} 05:00"))
+
+
+def test_a_card_holds_the_fingerprint_of_what_was_read_and_verify_says_what_changed() -> None:
+    bknb.add_series("never read", FUNDING)
+    card = run_with_funding([0.01, 0.02, 0.03]).card
+    [part] = card.series
+    assert (part.name, part.count, part.delay_ms) == ("funding", 3, 0)
+    assert bknb.Card.from_json(card.to_json()) == card
+    assert "| funding | 2024-01-01 00:00 UTC | 2024-01-01 02:00 UTC | 3 | 0 min |" in card.report()
+    assert bknb.verify(card).same
+    changes = {
+        "other values in its 3 rows": ([0.01, 0.02, 0.04], "0m"),
+        "3 rows -> 2, last row published 2024-01-01 02:00 UTC -> 2024-01-01 01:00 UTC": ([0.01, 0.02], "0m"),
+        "delay 0 s -> 120 s": ([0.01, 0.02, 0.03], "2m"),
+    }
+    for text, (rates, delay) in changes.items():
+        run_with_funding(rates, delay=delay)
+        told = [(one.kind, one.text) for one in bknb.verify(card).differences if one.kind == "series"]
+        assert told == [("series", f"funding: {text}")]
+    bknb.testing.reset()
+    bknb.add_strategy("by rate", interval="1h", get_signal=by_rate_one_by_one)
+    with pytest.raises(bknb.UnknownName, match="funding"):
+        bknb.verify(card)
+
+
+def test_rows_behind_the_end_of_a_run_change_nothing_on_its_card() -> None:
+    one, other = (run_with_funding([0.01] * count).card for count in (6, 12))
+    assert one.series == other.series
+    bknb.add_strategy("reads nothing", interval="1h", get_signal=lambda: None)
+    plain = bknb.backtest("BTCUSDT", strategy="reads nothing", exchange="demo", frame=(DAY, f"{DAY} 05:00")).card
+    assert plain.series is msgspec.UNSET
+    assert '"series"' not in plain.to_json()
+    assert [part.text for part in plain.diff(one) if part.kind == "series"] == ["funding: read now"]
+
+
+def test_a_minute_of_a_result_sees_the_series_its_run_saw() -> None:
+    result = run_with_funding([0.01, 0.02, 0.03])
+    run_with_funding([0.5, 0.5])
+    assert result.at(f"{DAY} 01:30").context.series("funding", 9).rate.tolist() == [0.01, 0.02]
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------

@@ -177,11 +177,12 @@ class Published:
             nothing = _NOTHING[column.dtype.kind]
             found[name] = column[places] if len(self) else np.full(len(places), nothing, dtype=column.dtype)
             found[name][places < 0] = nothing
-        return SeriesRows(found, self.times)
+        return SeriesRows(found, self.times, partial=not len(self))
 
     def _taken(self, places: Places) -> SeriesRows:
         """Rows in memory of their own: no array leads back to the others."""
-        return SeriesRows({name: column.take(places) for name, column in self.columns.items()}, self.times)
+        taken = {name: column.take(places) for name, column in self.columns.items()}
+        return SeriesRows(taken, self.times, partial=not len(self))
 
     # --- other worlds -------------------------------------------------------------------------------------------
 

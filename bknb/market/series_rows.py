@@ -27,6 +27,8 @@ class SeriesRows:
         Not copied; made read-only.
     times : tuple of str
         Those that hold moments (UTC milliseconds).
+    partial : bool
+        Whether other columns are not known yet, as a function has returned no row so far: they hold NaN.
 
     Attributes
     ----------
@@ -45,18 +47,20 @@ class SeriesRows:
     (SeriesRows(1: published_at, rate), {'published_at': 0, 'rate': 0.01})
     """
 
-    __slots__ = ("_columns", "times")
+    __slots__ = ("_columns", "_partial", "times")
 
     _columns: dict[str, NDArray[Any]]
+    _partial: bool
     times: tuple[str, ...]
 
-    def __init__(self, columns: Mapping[str, NDArray[Any]], times: tuple[str, ...]) -> None:
+    def __init__(self, columns: Mapping[str, NDArray[Any]], times: tuple[str, ...], *, partial: bool = False) -> None:
         kept = {}
         for name, column in columns.items():
             view = column.view()
             view.setflags(write=False)
             kept[name] = view
         object.__setattr__(self, "_columns", kept)
+        object.__setattr__(self, "_partial", partial)
         object.__setattr__(self, "times", times)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -74,9 +78,8 @@ class SeriesRows:
         return tuple(self._columns)
 
     def __getattr__(self, name: str) -> NDArray[Any]:
-        if not name.startswith("_") and name in self._columns:
-            column: NDArray[Any] = self._columns[name]
-            return column
+        if not name.startswith("_") and (name in self._columns or self._partial):
+            return self[name]
         known = "" if name.startswith("_") else f"; its columns: {', '.join(self._columns)}"
         raise AttributeError(f"the series has no column {name!r}{known}", name=name, obj=self)
 
@@ -96,11 +99,14 @@ class SeriesRows:
         """A column by its name, one row as a mapping by its place, rows by a slice, a mask or a list of places."""
         if isinstance(item, str):
             if item not in self._columns:
+                if self._partial:
+                    return np.full(len(self), np.nan)
                 raise UsageError(f"the series has no column {item!r}\nits columns: {', '.join(self._columns)}")
             return self._columns[item]
         if hasattr(item, "__index__") and not isinstance(item, np.ndarray):
             return {name: _plain(column[item]) for name, column in self._columns.items()}
-        return SeriesRows({name: column[item] for name, column in self._columns.items()}, self.times)
+        part = {name: column[item] for name, column in self._columns.items()}
+        return SeriesRows(part, self.times, partial=self._partial)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return (self[place] for place in range(len(self)))

@@ -75,6 +75,29 @@ class CandleRange(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.symbol} {self.interval} ({self.exchange})"
 
 
+class SeriesRange(msgspec.Struct, frozen=True, kw_only=True):
+    """Fingerprint of a point-in-time series that a run read: its rows that were known at the end of the run.
+
+    Attributes
+    ----------
+    name : str
+    count : int
+    first, last : int
+        When the first and the last row were published, UTC ms; 0 when there is none.
+    delay_ms : int
+        How long after that a row is known, milliseconds.
+    digest : str
+        SHA-256 of columns and moments.
+    """
+
+    name: str
+    count: int
+    first: int
+    last: int
+    delay_ms: int
+    digest: str
+
+
 class Changed(msgspec.Struct, frozen=True):
     """Changed candles: their open times (UTC ms), or a whole day when there are many."""
 

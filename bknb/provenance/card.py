@@ -13,9 +13,9 @@ import msgspec
 
 from ..config import Settings
 from ..domain.formatting import utc_text
-from ..domain.interval import interval_ms
+from ..domain.interval import MINUTE_MS, interval_ms
 from ..errors import StateError, UsageError
-from .candle_fingerprint import CandleRange, changes
+from .candle_fingerprint import CandleRange, SeriesRange, changes
 from .source_code import Code
 from .value_text import NOT_COMPARED
 
@@ -35,7 +35,7 @@ MOVED_DEFAULTS: Final[Mapping[str, tuple[float | None, float | None]]] = {
 }
 """Setting -> its default when cards had format 1, and since."""
 
-Kind = Literal["candles", "code", "value", "setting", "run", "rules", "outcome", "with"]
+Kind = Literal["candles", "series", "code", "value", "setting", "run", "rules", "outcome", "with"]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +67,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    kind : {"candles", "code", "value", "setting", "run", "rules", "outcome", "with"}
+    kind : {"candles", "series", "code", "value", "setting", "run", "rules", "outcome", "with"}
         ``"rules"``: the same orders filled otherwise then, so the outcomes cannot be compared. ``"with"``: versions,
         their defaults and the platform, which may differ without harm.
     text : str
@@ -133,6 +133,8 @@ class Card(_Card1, frozen=True, kw_only=True):
     notes : tuple of str
     rules : int
         Version of the rules by which the execution model filled orders; 1 before cards told it.
+    series : tuple of SeriesRange or msgspec.UNSET
+        The point-in-time series that were read; unset, and left out on disk, where there was none.
 
     Examples
     --------
@@ -143,6 +145,7 @@ class Card(_Card1, frozen=True, kw_only=True):
     """
 
     rules: int = 1
+    series: tuple[SeriesRange, ...] | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def base(self) -> str:
@@ -201,6 +204,7 @@ class Card(_Card1, frozen=True, kw_only=True):
             *_code_differences(self.code, other.code),
             *_value_differences(self.code, other.code),
             *_data_differences(self, other),
+            *_series_differences(self, other),
             *_results_differences(self, other),
             *_with_differences(self, other),
         ]
@@ -453,6 +457,30 @@ def _data_differences(old: Card, new: Card) -> list[Difference]:
     return [Difference(kind="candles", text=text) for text in found]
 
 
+def _series_differences(old: Card, new: Card) -> list[Difference]:
+    before, after = ({part.name: part for part in card.series or ()} for card in (old, new))
+    found = []
+    for name, part in before.items():
+        now = after.get(name)
+        if now is None:
+            found.append(f"{name}: not read any more")
+        elif part.digest != now.digest:
+            found.append(f"{name}: {_series_change(part, now)}")
+    found += [f"{name}: read now" for name in after if name not in before]
+    return [Difference(kind="series", text=text) for text in found]
+
+
+def _series_change(old: SeriesRange, new: SeriesRange) -> str:
+    parts = [f"{old.count:,} rows -> {new.count:,}"] if old.count != new.count else []
+    for name in ("first", "last"):
+        was, now = getattr(old, name), getattr(new, name)
+        if was != now:
+            parts.append(f"{name} row published {utc_text(was)} -> {utc_text(now)}")
+    if old.delay_ms != new.delay_ms:
+        parts.append(f"delay {old.delay_ms / 1000:g} s -> {new.delay_ms / 1000:g} s")
+    return ", ".join(parts) or f"other values in its {old.count:,} rows"
+
+
 def _results_differences(old: Card, new: Card) -> list[Difference]:
     """Differences in the outcome, or why it cannot be compared."""
     if old.execution != new.execution or old.rules == new.rules:
@@ -564,6 +592,7 @@ def card_markdown(card: Card) -> str:
             for part in card.data
         ),
         "",
+        *_series_lines(card),
         "## Settings",
         "",
         ", ".join(f"{name} {_setting(value)}" for name, value in card.settings.items()),
@@ -577,6 +606,16 @@ def card_markdown(card: Card) -> str:
     if card.notes:
         lines += ["", "## Notes", "", *(f"* {note}" for note in card.notes)]
     return "\n".join(lines)
+
+
+def _series_lines(card: Card) -> list[str]:
+    rows = [
+        f"| {part.name} | {utc_text(part.first)} | {utc_text(part.last)} | {part.count:,} "
+        f"| {part.delay_ms / MINUTE_MS:g} min | `{part.digest[:16]}` |"
+        for part in card.series or ()
+    ]
+    head = ["## Series", "", "| Series | From | To | Rows | Delay | SHA-256 |", "|---|---|---|--:|--:|---|"]
+    return [*head, *rows, ""] if rows else []
 
 
 def _tick(card: Card) -> str:

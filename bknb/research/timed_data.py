@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_TIME_NAMES: Final = ("timestamp", "time", "date", "datetime", "open_time", "t")
+_TIME_NAMES: Final = ("published_at", "timestamp", "time", "date", "datetime", "open_time", "t")
 _EARLIEST_MS, _LATEST_MS = 10**11, 10**13  # 1973 .. 2286: what can be taken for milliseconds
 _MANY: Final = 100  # fewer numbers than this are settings, not a history
 

@@ -24,6 +24,7 @@ from ..domain.whole_number import whole_number
 from ..engine.backtest import BacktestRun
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
 from ..engine.registry import Exchange, Strategy
+from ..engine.resolve import RunSeries
 from ..engine.vectorised import signal_rows
 from ..errors import NotEnoughData, StrategyError, UsageError
 from ..market.candles import Candles
@@ -34,7 +35,7 @@ from ..market.loop_thread import LoopThread
 from ..market.outside import candles_from
 from ..market.series import Series
 from ..market.sources import WindowSource
-from ..market.strategy_context import Context, current
+from ..market.strategy_context import Context, RowsAsked, current
 from ..market.window import Window
 from ..provenance.strategy_hash import running
 from ..research.check_threads import Check, belongs
@@ -56,6 +57,7 @@ from ..research.lookahead_checks import (
     choose,
     line_with_place,
     perturbed,
+    row_answer,
     same,
     sort_findings,
 )
@@ -66,6 +68,8 @@ from ..research.variables import Variable, caches, emptied, variables
 
 if TYPE_CHECKING:
     from ..config import Settings
+    from ..market.published import Published
+    from ..market.series_questions import ReadSeries
 
 _SCANNED: Final = 2000  # moments at which the strategy is asked once, to find those with a signal
 _FEWEST_ROWS: Final = 30  # fewer candles cannot be cut anywhere
@@ -230,6 +234,30 @@ class _OtherWorld(WindowSource):
         return self.part(candles, max(since, world.since or since), limit, before=before)
 
 
+class _OtherSeries:
+    """The point-in-time series of a run, with another future; a function is asked as if the moment were the present."""
+
+    def __init__(self, whole: RunSeries, world: World) -> None:
+        self._whole, self._world = whole, world
+        self._tables: dict[str, Published] = {}
+
+    def __call__(self, name: str, symbol: str, when: int) -> Published:
+        """The rows of a series, as they are in this world; see ``RunSeries``."""
+        if name not in self._tables:
+            self._tables[name] = self._altered(name, symbol, when)
+        return self._tables[name]
+
+    def _altered(self, name: str, symbol: str, when: int) -> Published:
+        whole, world = self._whole(name, symbol, when), self._world
+        if world.changed_after is not None:
+            return whole.changed_after(world.changed_after, seed=world.seed)
+        assert world.until is not None  # what has another future was changed or cut off  # noqa: S101
+        if self._whole.readers[name].source.function is None:
+            return whole.until(world.until)
+        present = RunSeries(self._whole.settings, until=world.until, warn=self._whole.warn)
+        return present(name, symbol, when)
+
+
 class _RecordingSource:
     """A source in a variable of the strategy; records candles that had not closed at the moment of the question."""
 
@@ -283,6 +311,8 @@ class _Check:
             horizon=plan.frame.last + 2 * MINUTE_MS,
         )
         self._worlds: dict[World, Window] = {AsIs: self.window}
+        self.published = RunSeries(plan.settings, until=plan.frame.last, warn=_ignored)
+        self._series_as_is = False  # whether series stay as they are in every world
         self._failure = ""
         self._row_signals = 0
         self._rows_chosen = self._rows_compared = 0
@@ -306,11 +336,22 @@ class _Check:
             made.hold(self.plan.symbol, candles, max(minutes.since, world.since or 0))
         return self._worlds[world]
 
+    def _series_in(self, world: World) -> ReadSeries:
+        if self._series_as_is or (world.until is None and world.changed_after is None):
+            return self.published
+        return _OtherSeries(self.published, world)
+
+    def _rows_asked(self, world: World = AsIs) -> RowsAsked:
+        return RowsAsked(self._series_in(world), self.plan.symbol, self.slot)
+
     def ask(self, when: int, world: World = AsIs) -> Answer:
         """Return the answer at a moment in a world."""
         self.check.go_on()
         window = self._window(world if (world.until, world.changed_after, world.since) != (None,) * 3 else AsIs)
-        context = Context(self.plan.symbol, when, "backtest", window.newest, window.average_price, window.source)
+        published = self._series_in(world)
+        context = Context(
+            self.plan.symbol, when, "backtest", window.newest, window.average_price, window.source, published
+        )
         token = current.set(context)
         # the state of the user's random generators, restored afterwards
         states = (random.getstate(), np.random.get_state()) if world.seed else None  # noqa: NPY002
@@ -384,7 +425,8 @@ class _Check:
 
     def _experiments(self, chosen: Sequence[int], answers: dict[int, Answer]) -> list[Finding]:
         """Everything that is done with one function, at moments that were chosen."""
-        findings = [*self._rows(), *self._answers(chosen, answers)]
+        findings = [self._named(finding) for finding in (*self._rows(), *self._answers(chosen, answers))]
+        self._look_at_series()
         clocks, read = self._watched(chosen)
         if any(finding.kind in ("memory", "chance") for finding in findings):
             self.unseen += [f"whether {name} ({where}) matters: {_CHANGING}" for name, where in clocks.items()]
@@ -393,6 +435,36 @@ class _Check:
             findings += [*self._clocks(clocks, chosen), *self._data(chosen, answers, read)]
         self.unseen += [f"what threads started before read for it (through {name})" for name in self._threads()]
         return findings
+
+    def _look_at_series(self) -> None:
+        names = [f"the series {name}" for name in self.published.readers]
+        self.looked_at += [name for name in names if name not in self.looked_at]
+        self.unseen += [f"whether the numbers in {name} were revised after they were published" for name in names]
+
+    def _named(self, finding: Finding) -> Finding:
+        """A finding about the future; one that candles alone do not make, with the names of the series it read."""
+        when = finding.when
+        if finding.kind != "future" or when is None or not self.published.readers:
+            return finding
+        self._series_as_is = True
+        try:
+            if self._asks_rows:
+                candles = self._candles()[0]
+                count = int(np.searchsorted(candles.timestamp, when - self.slot)) + 1
+                parts = (candles.copy(), candles[:count].copy())
+                whole, cut = (
+                    row_answer(signal_rows(self.strategy, part, asked=self._rows_asked()), count - 1) for part in parts
+                )
+            else:
+                whole, cut = (self.ask(when, world) for world in (AsIs, World(until=when)))
+        except StrategyError:  # it raises over fewer candles
+            return finding
+        finally:
+            self._series_as_is = False
+        if not same(whole, cut):
+            return finding
+        names = ", ".join(self.published.readers)
+        return replace(finding, what=f"rows of the series {names} that were not known yet, or not so", candle=None)
 
     def _manage(self) -> list[Finding]:
         """The same with ``manage``, at moments at which a run over the frame asks it."""
@@ -434,7 +506,7 @@ class _Check:
 
         # Without its get_signals: rows that are looked up would ask manage by themselves.
         watched = replace(self.strategy, callbacks={}, ask_manage=recorded, get_signals=None, windowed=None)
-        run = BacktestRun(replace(self.plan, strategy=watched), silent=True)
+        run = BacktestRun(replace(self.plan, strategy=watched), silent=True, published=self.published)
         asyncio.run_coroutine_threadsafe(run.through(), _RUNS.loop()).result()
         self.check.go_on()
         return held
@@ -454,7 +526,8 @@ class _Check:
         candles, begin = self._candles()
         some = every[:: -(-len(every) // (4 * self.count))]
         try:
-            rows = begin + np.flatnonzero(signal_rows(self.strategy, candles.copy()).acts[begin:])
+            found = signal_rows(self.strategy, candles.copy(), asked=self._rows_asked())
+            rows = begin + np.flatnonzero(found.acts[begin:])
         except StrategyError:
             return some  # it raises again when it is asked
         self._row_signals = min(len(rows), max(self.count // 2, 1))
@@ -489,7 +562,7 @@ class _Check:
 
         def evaluate(part: Candles) -> Any:
             self.check.go_on()
-            return signal_rows(strategy, part)
+            return signal_rows(strategy, part, asked=self._rows_asked(self._world_of(part, candles)))
 
         found, self._rows_chosen, self._rows_compared = check_rows(evaluate, candles.copy(), first=begin, **options)
         if self._rows_compared < self._rows_chosen:
@@ -498,6 +571,13 @@ class _Check:
         if found or len(candles) <= strategy.lookback:
             return found
         return check_row_history(evaluate, candles.copy(), lookback=strategy.lookback, **options)
+
+    def _world_of(self, part: Candles, whole: Candles) -> World:
+        """The world in which candles were cut off, or changed from one on."""
+        if len(part) < len(whole):
+            return World(until=int(part.timestamp[-1]) + self.slot) if len(part) else AsIs
+        changed = np.flatnonzero((part.block[1:] != whole.block[1:]).any(axis=0))
+        return World(changed_after=int(whole.timestamp[changed[0]]), seed=self.seed) if len(changed) else AsIs
 
     def _answers(self, chosen: Sequence[int], known: dict[int, Answer]) -> list[Finding]:
         if self._asks_rows:
@@ -617,6 +697,10 @@ class _Check:
                     signal=answer_text(answer),
                 )
         return None
+
+
+def _ignored(_: str) -> None:
+    """Drop a warning: a run over the frame shows it."""
 
 
 async def _awaited(answer: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..domain.execution import execution_model
+from ..provenance.candle_fingerprint import SeriesRange
 from ..provenance.source_code import Code, read_code
 from ..provenance.strategy_hash import functions_of
 from ..provenance.value_text import value_text
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ..live.plan import LivePlan
     from ..provenance.card import Card
     from .result import Result
+    from .run_record import RunRecord
 
 _ALWAYS = ("numpy", "pandas", "msgspec")
 
@@ -72,9 +74,24 @@ def card_of(result: Result) -> Card:
         data=record.fingerprints(),
         made_with={**made_with(code.packages), "candles from": record.candles_from},
         outcome=outcome,
+        series=_series_of(record),
         notes=code.notes,
         rules=execution_model(plan.execution).rules,
     )
+
+
+def _series_of(record: RunRecord) -> tuple[SeriesRange, ...] | msgspec.UnsetType:
+    """Fingerprints of the series a run read, by name."""
+    readers = {} if record.published is None else record.published.readers
+    if not readers:
+        return msgspec.UNSET
+    found = []
+    for name, reader in sorted(readers.items()):
+        table = reader.table
+        count, first, last, digest = (0, 0, 0, "") if table is None else table.known_until(record.last)
+        delay_ms = reader.source.columns.delay_ms
+        found.append(SeriesRange(name=name, count=count, first=first, last=last, delay_ms=delay_ms, digest=digest))
+    return tuple(found)
 
 
 def made_with(packages: tuple[str, ...] = ()) -> dict[str, str]:

@@ -121,7 +121,7 @@ def verify(
     Raises
     ------
     UnknownName
-        The strategy or the exchange of the card is not registered here, and none was given.
+        The strategy, the exchange or a series of the card is not registered here, and none was given.
     UsageError
         The run of the card was stopped before its end, so it cannot be repeated.
     StateError
@@ -155,6 +155,8 @@ def verify(
     chosen: Any = card.strategy if strategy is None else strategy
     if chosen == card.strategy and card.strategy not in registry.strategies.names():
         raise UnknownName("strategy", card.strategy, known=registry.strategies.names())
+    for part in card.series or ():
+        registry.series.get(part.name)
     is_function = not isinstance(chosen, (str, Strategy))
     plan = plan_backtest(
         card.symbol,
