@@ -80,6 +80,7 @@ LEFT: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
         bknb.list_sizings,
     ),
     "optimizer": (optimizer, bknb.list_optimizers),
+    "series": (lambda: bknb.add_series("left", {"published_at": [1_704_067_200]}), bknb.list_series),
     "settings": (lambda: bknb.set_config(percent_fee=0.07), bknb.get_config),
     "store": (lambda: bknb.set_store(bknb.stores.memory()), chosen),
     "logger": (lambda: bknb.set_logger(Quiet()), lambda: log.target),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -77,9 +78,7 @@ def test_live_equals_backtest_with_a_function_that_is_asked_again(form: str) -> 
     assert result.errors == []
     assert asked[0][0] == 0
     assert len(asked) > 10
-    assert all(
-        since == max(0, before - 1440 * MINUTE - 2 * MINUTE) for (_, before), (since, _) in zip(asked, asked[1:])
-    )
+    assert all(since == max(0, before - 1440 * MINUTE - 2 * MINUTE) for (_, before), (since, _) in pairwise(asked))
     asked.clear()
     backtest = backtest_with_late_decisions(result, start=ORIGIN, until=UNTIL, strategy=strategy, exchange=exchange)
     assert asked == [(0, UNTIL)]

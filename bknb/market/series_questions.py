@@ -56,8 +56,8 @@ def joined_rows(read: ReadSeries | None, name: str, symbol: str, candles: object
 def _reader(read: ReadSeries | None, name: str) -> ReadSeries:
     if read is None:
         raise UsageError(
-            f"series {name!r} cannot be read here: this question is not one of a run that has series, such as that of "
-            "a proposed strategy in its process of its own\nask for it in bknb.backtest, bknb.Live or bknb.sweep"
+            f"series {name!r} cannot be read here: this question is not one of a run\n"
+            "read it in a strategy of bknb.backtest, bknb.Live or bknb.sweep"
         )
     return read
 
