@@ -137,7 +137,12 @@ def worlds(draw: Any) -> tuple[list[dict[str, Any]], int]:
         )
     )
     made = [
-        {"published_at": 1_704_067_200_000 + at * MINUTE, "symbol": symbol, "event_time": f"e{event}", "value": value}
+        {
+            "published_at": 1_704_067_200_000 + at * MINUTE + value % 2,
+            "symbol": symbol,
+            "event_time": f"e{event}",
+            "value": value,
+        }
         for at, symbol, event, value in rows
     ]
     return made, draw(st.integers(0, 5))
@@ -288,6 +293,22 @@ def test_a_minute_of_a_result_sees_the_series_its_run_saw() -> None:
     result = run_with_funding([0.01, 0.02, 0.03])
     run_with_funding([0.5, 0.5])
     assert result.at(f"{DAY} 01:30").context.series("funding", 9).rate.tolist() == [0.01, 0.02]
+
+
+def test_manage_reads_the_series_its_run_read_when_a_minute_is_played_again() -> None:
+    def manage(ctx: Any, position: bknb.HeldPosition) -> bknb.Reduce | None:
+        return bknb.Reduce(0.5) if ctx.series("funding", 1).rate[-1] > 0.5 and position.size == 1 else None
+
+    def get_signal(ctx: Any) -> dict[str, Any]:
+        return {"position": "long", "price_stop_loss": ctx.price * 0.5}
+
+    hours = {"published_at": [f"{DAY} 00:00Z", f"{DAY} 02:00Z"]}
+    bknb.add_series("funding", {**hours, "rate": [0.0, 1.0]})
+    bknb.add_strategy("managed", interval="1h", get_signal=get_signal, manage=manage)
+    result = bknb.backtest("BTCUSDT", strategy="managed", exchange="demo", frame=(DAY, f"{DAY} 05:00"))
+    bknb.add_series("funding", {**hours, "rate": [0.0, 0.0]})
+    sizes = [result.at(f"{DAY} 0{hour}:30").position.size for hour in (1, 3)]  # type: ignore[union-attr]  # open
+    assert sizes == [1, 0.5]
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------
