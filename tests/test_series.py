@@ -83,6 +83,9 @@ def test_a_revision_takes_the_place_of_its_row_from_its_own_publication_on() -> 
     assert seen[9] == [1.5, 2.0]  # and the newest stays that of the second quarter
     assert table(GDP).rows("X", 10**15, 1).growth.tolist() == [2.0]
     assert len(table(GDP, key="growth").rows("X", 10**15, 9)) == 3  # another key: no row is a revision
+    of_each = [{**NEWS[0], "period": 1}, {**NEWS[1], "period": 1}, {**NEWS[3], "period": 1}]
+    rows = table(of_each, key=["ticker", "period"])
+    assert [rows.rows(symbol, 10**15, 9).score.tolist() for symbol in ("BTCUSDT", "ETHUSDT")] == [[0.4], [0.2]]
 
 
 def test_rows_are_those_of_the_symbol_of_the_question_or_of_the_one_that_is_named() -> None:
@@ -364,6 +367,8 @@ def test_tables_of_any_form_are_the_same() -> None:
     [
         (lambda ctx: ctx.series("fundnig", 1), "fundnig.*funding"),
         (lambda ctx: ctx.series("funding"), "say how many rows, such as 5, or since when"),
+        (lambda ctx: ctx.series("funding", 1, symbol="ETHUSDT"), "has no column of symbols.*leave symbol= out"),
+        (lambda ctx: ctx.series("funding", 1, symbol=7), "symbol must be a non-empty text"),
         (lambda ctx: ctx.series("funding", 0), "limit must be a whole number of at least 1, got 0"),
         (lambda ctx: ctx.series("funding", ctx.candles("1h", 2)), "candles are given in get_signals"),
         (lambda ctx: ctx.series("funding", 1, since=datetime(2024, 1, 1)), "since must have a time zone"),

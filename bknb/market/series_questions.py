@@ -21,8 +21,10 @@ ReadSeries: TypeAlias = "Callable[[str, str, int], Published]"
 """From the name of a series, a symbol and a moment (UTC ms) to its rows, with all that are known at that moment."""
 
 
-def newest_rows(read: ReadSeries | None, name: str, symbol: str, when: int, limit: object, since: object) -> SeriesRows:
-    """The rows that are known at a moment (UTC ms); see ``get_series``."""
+def newest_rows(
+    read: ReadSeries | None, name: str, own: str, when: int, *, limit: object, since: object, symbol: str | None
+) -> SeriesRows:
+    """The rows that are known at a moment (UTC ms); ``own`` is the symbol of the question. See ``get_series``."""
     if isinstance(limit, Candles):
         raise UsageError(
             f"series {name!r}: candles are given in get_signals, where each gets the row known at its close\n"
@@ -32,10 +34,13 @@ def newest_rows(read: ReadSeries | None, name: str, symbol: str, when: int, limi
         raise UsageError(f"series {name!r}: say how many rows, such as 5, or since when, such as since='24h'")
     if limit is not None:
         limit = whole_number("limit", limit, least=1, hint="it says how many of the newest rows to return, such as 5")
-    return _reader(read, name)(name, _symbol(symbol), when).rows(symbol, when, limit, _since(since, when))
+    begin, whose = _since(since, when), own if symbol is None else symbol
+    return _table(read, name, whose, when, named=symbol is not None).rows(whose, when, limit, begin)
 
 
-def joined_rows(read: ReadSeries | None, name: str, symbol: str, candles: object, step: int) -> SeriesRows:
+def joined_rows(
+    read: ReadSeries | None, name: str, own: str, candles: object, step: int, *, symbol: str | None
+) -> SeriesRows:
     """For each candle of ``step`` milliseconds the newest row that is known at its close."""
     if not isinstance(candles, Candles):
         raise UsageError(
@@ -49,23 +54,26 @@ def joined_rows(read: ReadSeries | None, name: str, symbol: str, candles: object
             f"give those it was called with, or some of them: get_series({name!r}, candles)"
         )
     closes = times + step
-    table = _reader(read, name)(name, _symbol(symbol), int(closes[-1]) if len(closes) else 0)
-    return table.joined(symbol, closes)
+    whose, last = own if symbol is None else symbol, int(closes[-1]) if len(closes) else 0
+    return _table(read, name, whose, last, named=symbol is not None).joined(whose, closes)
 
 
-def _reader(read: ReadSeries | None, name: str) -> ReadSeries:
+def _table(read: ReadSeries | None, name: str, symbol: object, when: int, *, named: bool) -> Published:
+    """The rows of a series; ``named``: the user says whose are wanted."""
     if read is None:
         raise UsageError(
             f"series {name!r} cannot be read here: this question is not one of a run\n"
             "read it in a strategy of bknb.backtest, bknb.Live or bknb.sweep"
         )
-    return read
-
-
-def _symbol(symbol: object) -> str:
     if not (isinstance(symbol, str) and symbol):
         raise UsageError(f"symbol must be a non-empty text such as 'BTCUSDT', got {symbol!r:.80}")
-    return symbol
+    table = read(name, symbol, when)
+    if named and len(table) and not table.has_symbols:
+        raise UsageError(
+            f"series {name!r} has no column of symbols, so none can be chosen with symbol={symbol!r}\n"
+            "leave symbol= out: its rows are of all symbols"
+        )
+    return table
 
 
 def _since(since: object, when: int) -> int | None:

@@ -173,6 +173,7 @@ def read_published(frame: pd.DataFrame, columns: Columns) -> Published:
     key = columns.key
     if key is None:
         key = (_EVENT,) if _EVENT in found else ()
+    key = tuple(SYMBOL if name == symbol else name for name in key)
     missing = [name for name in key if name not in found]
     if missing:
         raise UsageError(f"{columns.where}: key names {missing[0]!r}, and its columns are {', '.join(found)}")

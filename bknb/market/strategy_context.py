@@ -73,8 +73,7 @@ class Context(msgspec.Struct, frozen=True, gc=False):
         """The newest rows of a point-in-time series that are known now; see ``bknb.get_series``."""
         from .series_questions import newest_rows
 
-        chosen = self.symbol if symbol is None else symbol
-        return newest_rows(self._published, name, chosen, self.when_ms, limit, since)
+        return newest_rows(self._published, name, self.symbol, self.when_ms, limit=limit, since=since, symbol=symbol)
 
     def rows_asked(self, step: int) -> RowsAsked:
         """What a ``get_signals`` over candles of ``step`` milliseconds is asked about."""
@@ -198,7 +197,7 @@ def get_series(
     UnknownName
         No series of that name is registered.
     UsageError
-        Outside a run, or where neither ``limit`` nor ``since`` is given.
+        Outside a run, where neither ``limit`` nor ``since`` is given, or for ``symbol`` where the table has none.
     DataError
         A function source did not answer, or answered what is no such table.
 
@@ -223,7 +222,7 @@ def get_series(
 
     if since is not None:
         raise UsageError(f"series {name!r}: in get_signals each candle has one row, so since= has no meaning there")
-    return joined_rows(asked.published, name, asked.symbol if symbol is None else symbol, limit, asked.step)
+    return joined_rows(asked.published, name, asked.symbol, limit, asked.step, symbol=symbol)
 
 
 def get_average_price(symbol: str | None = None) -> float:

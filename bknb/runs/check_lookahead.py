@@ -101,7 +101,8 @@ def check_lookahead(
     dictionaries, text), and what pandas, numpy, files, databases and sources hand out while it is asked, gets another
     future as well; statements of its module or notebook that made variables of such data are run again over it. It is
     also asked twice and backwards, with less history and with shifted clocks, and watched for files and the network: a
-    clock that is read while no answer depends on it, as for a log, is a remark and no finding. Rows of a
+    clock that is read while no answer depends on it, as for a log, is a remark and no finding. Point-in-time series are
+    cut off and changed with the candles, and functions of them asked as of each moment. Rows of a
     ``get_signals`` are compared with those computed from fewer candles. A strategy that manages its positions is asked
     about them in the same ways, at moments at which a run over the frame has something open or waiting. Last, the
     accuracy of its entries is held against what simple rules on past prices reach on futures shuffled in blocks.
