@@ -25,6 +25,7 @@ from bknb.market.series_rows import SeriesRows
 from bknb.market.series_tables import checked_columns, read_frame, read_published
 from bknb.sweeps.evaluate import Evaluator, prepare
 from bknb.sweeps.work import packed, unpacked
+from bknb.testing.series import SeriesContract, check_series
 
 MINUTE = 60_000
 DAY = "2024-01-01"
@@ -412,3 +413,42 @@ def test_rows_show_themselves() -> None:
     assert "rate" in dir(rows)
     with pytest.raises(bknb.UsageError, match="no column 'x'\nits columns: published_at, rate"):
         rows["x"]
+
+
+# --- the contract of a function -------------------------------------------------------------------------------------
+
+HOUR = 60 * MINUTE
+
+
+def hourly(since: int, until: int) -> dict[str, Any]:
+    moments = [*range(since + -since % HOUR, until + 1, HOUR)]
+    return {"published_at": moments, "value": [at // HOUR % 7 for at in moments]}
+
+
+async def hourly_later(since: int, until: int) -> Any:
+    return None if until < since else hourly(since, until)
+
+
+class TestHourly(SeriesContract):
+    def function(self) -> Any:
+        return hourly
+
+
+class TestHourlyLater(SeriesContract):
+    def function(self) -> Any:
+        return hourly_later
+
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        (lambda since, until: hourly(since - HOUR, until), "got some before that"),
+        (lambda since, until: hourly(since, until + HOUR), "got some after that"),
+        (lambda since, until: hourly(until + -until % HOUR, until), "needs at least two rows"),
+        (lambda since, until: {**hourly(since, until), "value": until}, "does not change when time goes on"),
+        (lambda since, until: hourly(since, until) if until > since else 1 / 0, "division"),
+    ],
+)
+def test_a_function_that_breaks_a_promise_is_named(function: Any, text: str) -> None:
+    with pytest.raises((AssertionError, ZeroDivisionError), match=text):
+        check_series(function, 1_704_067_200_000, 1_704_067_200_000 + 9 * HOUR)

@@ -145,6 +145,10 @@ class Published:
 
     # --- what is known ------------------------------------------------------------------------------------------
 
+    def all_rows(self) -> SeriesRows:
+        """Every row, of all symbols, in the order in which they were published."""
+        return self._taken(np.arange(len(self)))
+
     def rows(self, symbol: str, when: int, count: int | None, since: int | None = None) -> SeriesRows:
         """The newest rows that are known at a moment, oldest first.
 

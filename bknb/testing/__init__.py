@@ -12,7 +12,7 @@ def reset() -> None:
 
     Runs in the background and live runs are stopped, waited for (at most 10 seconds each) and forgotten; their saved
     state stays where it is. Every listener is unsubscribed. Registered strategies, exchanges, frames, risk profiles,
-    walkers, sizings and optimizers are forgotten, and so are settings (``bknb.set_config``), the store
+    walkers, sizings, optimizers and series are forgotten, and so are settings (``bknb.set_config``), the store
     (``bknb.set_store``), the logger (``bknb.set_logger``) and measured durations (``bknb.Performance``).
 
     Magics belong to their IPython shell: ``%unload_ext bknb`` takes them out of it.
