@@ -38,7 +38,7 @@ Told = dict[str, bytes]
 
 NORMALISED_FIELDS = frozenset({"duration_ms", "previous_at", "seconds", "opened_at"})
 ADDED_FIELDS: dict[str, Any] = {
-    "series": "UNSET",  # of cards: no series was read
+    "_series": "UNSET",  # of cards: no series was read
     "targets": [],
     "trailing": None,
     "breakeven": None,

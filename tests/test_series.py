@@ -8,7 +8,6 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -288,7 +287,7 @@ def test_rows_behind_the_end_of_a_run_change_nothing_on_its_card() -> None:
     assert one.series == other.series
     bknb.add_strategy("reads nothing", interval="1h", get_signal=lambda: None)
     plain = bknb.backtest("BTCUSDT", strategy="reads nothing", exchange="demo", frame=(DAY, f"{DAY} 05:00")).card
-    assert plain.series is msgspec.UNSET
+    assert plain.series == ()
     assert '"series"' not in plain.to_json()
     assert [part.text for part in plain.diff(one) if part.kind == "series"] == ["funding: read now"]
 

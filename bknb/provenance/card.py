@@ -133,8 +133,8 @@ class Card(_Card1, frozen=True, kw_only=True):
     notes : tuple of str
     rules : int
         Version of the rules by which the execution model filled orders; 1 before cards told it.
-    series : tuple of SeriesRange or msgspec.UNSET
-        The point-in-time series that were read; unset, and left out on disk, where there was none.
+    series : tuple of SeriesRange
+        The point-in-time series that were read; left out on disk where there was none.
 
     Examples
     --------
@@ -145,7 +145,12 @@ class Card(_Card1, frozen=True, kw_only=True):
     """
 
     rules: int = 1
-    series: tuple[SeriesRange, ...] | msgspec.UnsetType = msgspec.UNSET
+    _series: tuple[SeriesRange, ...] | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="series")
+
+    @property
+    def series(self) -> tuple[SeriesRange, ...]:
+        """The point-in-time series that were read."""
+        return self._series or ()
 
     @property
     def base(self) -> str:
@@ -458,7 +463,7 @@ def _data_differences(old: Card, new: Card) -> list[Difference]:
 
 
 def _series_differences(old: Card, new: Card) -> list[Difference]:
-    before, after = ({part.name: part for part in card.series or ()} for card in (old, new))
+    before, after = ({part.name: part for part in card.series} for card in (old, new))
     found = []
     for name, part in before.items():
         now = after.get(name)
@@ -612,7 +617,7 @@ def _series_lines(card: Card) -> list[str]:
     rows = [
         f"| {part.name} | {utc_text(part.first)} | {utc_text(part.last)} | {part.count:,} "
         f"| {part.delay_ms / MINUTE_MS:g} min | `{part.digest[:16]}` |"
-        for part in card.series or ()
+        for part in card.series
     ]
     head = ["## Series", "", "| Series | From | To | Rows | Delay | SHA-256 |", "|---|---|---|--:|--:|---|"]
     return [*head, *rows, ""] if rows else []

@@ -74,7 +74,7 @@ def card_of(result: Result) -> Card:
         data=record.fingerprints(),
         made_with={**made_with(code.packages), "candles from": record.candles_from},
         outcome=outcome,
-        series=_series_of(record),
+        _series=_series_of(record),
         notes=code.notes,
         rules=execution_model(plan.execution).rules,
     )

@@ -155,7 +155,7 @@ def verify(
     chosen: Any = card.strategy if strategy is None else strategy
     if chosen == card.strategy and card.strategy not in registry.strategies.names():
         raise UnknownName("strategy", card.strategy, known=registry.strategies.names())
-    for part in card.series or ():
+    for part in card.series:
         registry.series.get(part.name)
     is_function = not isinstance(chosen, (str, Strategy))
     plan = plan_backtest(
