@@ -12,8 +12,8 @@ import bknb
 
 HOUR = 3_600_000
 START = 1_704_067_200_000
-FRAME = ("2024-01-01", "2024-01-06")
-HOURS = np.arange(-20, 24 * 5 + 20) * HOUR + START
+FRAME = ("2024-01-01", "2024-01-03")
+HOURS = np.arange(-20, 24 * 2 + 20) * HOUR + START
 
 
 def scores(**changes: Any) -> pd.DataFrame:
@@ -50,7 +50,7 @@ def rows_by_score(candles: Any) -> dict[str, Any]:
 
 
 def checked(strategy: Any, **options: Any) -> Any:
-    return bknb.check_lookahead(strategy, exchange="demo", frame=FRAME, interval="1h", moments=8, **options)
+    return bknb.check_lookahead(strategy, exchange="demo", frame=FRAME, interval="1h", moments=5, **options)
 
 
 @pytest.mark.parametrize("strategy", [by_score, rows_by_score])
@@ -72,8 +72,9 @@ def test_a_function_that_overwrites_what_it_said_before_is_found(strategy: Any) 
 
     bknb.add_series("scores", final)
     report = checked(strategy)
-    told = {finding.what for finding in report.findings if finding.kind == "future"}
-    assert told == {"rows of the series scores that were not known yet, or not so"}
+    told = [finding.what for finding in report.findings if finding.kind == "future"]
+    ways = 2 if strategy is rows_by_score else 1  # its rows, and its answers
+    assert told == ["rows of the series scores that were not known yet, or not so"] * ways
     assert not report.ok
 
 
@@ -87,7 +88,7 @@ def test_a_function_that_answers_the_same_whenever_it_is_asked_leaks_nothing() -
 
     bknb.add_series("scores", steady)
     assert checked(by_score).ok
-    assert len(asked) > 8  # as of each moment
+    assert len(asked) > 5  # as of each moment
 
 
 def reading(table: pd.DataFrame) -> Any:
