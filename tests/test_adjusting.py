@@ -106,6 +106,7 @@ def test_a_run_over_a_split_sees_none_and_its_card_says_so() -> None:
     assert result.card.made_with["candles from"] == f"FrameSource mine, {told}"
 
 
+@pytest.mark.slow
 def test_each_symbol_has_its_own_actions(tmp_path: Path) -> None:
     path = tmp_path / "many.csv"
     both = pd.concat([traded().assign(symbol="AAPL"), traded(split_at=0, ratio=1.0).assign(symbol="MSFT")])

@@ -54,9 +54,8 @@ def test_the_launch_link_opens_a_notebook_that_exists() -> None:
 
 def test_the_gate_does_what_binder_does() -> None:
     gate = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    halves = re.findall(r"^\.ci/binder (\w+) .*&", gate, flags=re.MULTILINE)
-    assert halves == ["install", "notebooks"]
-    assert gate.count('wait "$binder" || ') == len(halves)  # each of them can make it fail
+    assert re.search(r"^nice -n 5 \.ci/binder .*&", gate, flags=re.MULTILINE)
+    assert 'wait "$binder" || ' in gate  # it can make it fail
     script = ROOT / ".ci" / "binder"
     assert script.stat().st_mode & 0o100
     subprocess.run(["bash", "-n", str(script)], check=True)

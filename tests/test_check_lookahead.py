@@ -747,6 +747,7 @@ def test_a_strategy_that_always_raises_is_reported():
     assert "test_check_lookahead.py, line" in report.verdict
 
 
+@pytest.mark.slow
 def test_errors_at_some_moments_are_told():
     def from_the_second_day_on(ctx):
         if ctx.when.day > 1:

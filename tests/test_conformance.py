@@ -15,7 +15,7 @@ import bknb
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 CASES = sorted((SHARED / "conformance" / "vwap").glob("*.json")) if SHARED.exists() else []
-QUICK = [path for path in CASES if path.stem in ("real_1h_mixed", "tight")]
+QUICK = [path for path in CASES if path.stem == "tight"]
 
 
 def candles_of(case: dict[str, Any]) -> pd.DataFrame:

@@ -115,6 +115,7 @@ def test_the_process_that_uses_the_state_is_named_and_not_disturbed(tmp_path: Pa
 # --- stored candles ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_gaps_and_damage_of_stored_candles_are_reported(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     from bknb.history.partition import SeriesName

@@ -240,6 +240,7 @@ def test_killed_at_every_change_of_the_disk(fault: Any, first: int, step: int, f
     assert calls > 60
 
 
+@pytest.mark.slow
 def test_a_disk_that_fails_once_loses_nothing(folder_in_memory: Path) -> None:
     """The end whose write failed is added again, as a run does that repeats its minute."""
     calls, count = 0, 11

@@ -462,6 +462,7 @@ def test_rows_computed_at_once_look_back_across_a_hole_as_live_does() -> None:
     assert seen[0] >= 80 + 40
 
 
+@pytest.mark.slow
 def test_a_frame_that_begins_in_a_hole_has_a_price_from_its_first_minute_on() -> None:
     rows = flat((0, 50)) + [(at(k), 100.0, 101.0, 99.0, 100.0, 1.0) for k in range(200, 300)]
     prices: list[float] = []

@@ -104,6 +104,7 @@ def test_the_command_line_starts_light() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_run_needs_no_charts_and_no_frames() -> None:
     names = [
         "backtest",

@@ -90,6 +90,7 @@ def test_a_position_of_a_renamed_strategy_is_named_with_the_line_that_resumes_it
     assert told(run("new", store, 151, 160, fn=never)) != []  # what the old one opened after it
 
 
+@pytest.mark.slow
 def test_with_stop_it_is_watched_to_its_end_and_with_the_other_line_forgotten() -> None:
     for way in ("stop", "forget"):
         store = MemoryStore()

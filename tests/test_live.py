@@ -474,6 +474,7 @@ def test_a_question_that_is_too_old_passes() -> None:
 # --- whose state it is ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_another_process_is_refused_until_it_ends_however_it_ends(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom bknb.stores.file_store import FileStore\nstore = FileStore(sys.argv[1])\nstore.acquire()\n"

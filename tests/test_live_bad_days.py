@@ -197,6 +197,7 @@ def test_closed_hours_are_no_hole_and_no_silence() -> None:
     assert (result.errors, result.run_record.records.holes) == ([], [])
 
 
+@pytest.mark.slow
 def test_a_source_that_answers_longer_candles_is_still_refused() -> None:
     clock = SimulatedClock(at(600))
     result = lived(closed_by(clock, flat((0, 700))[::2]), lambda: None, clock, until=630)
@@ -308,6 +309,7 @@ def test_a_price_that_jumps_and_stays_there_is_believed_after_the_patience(facto
     assert clock.now() >= at(120)
 
 
+@pytest.mark.slow
 def test_wrong_prices_at_the_end_of_a_first_answer_are_left_out() -> None:
     rows, clock = steps((-10, 50, 100.0), (50, 200, 90.0)), SimulatedClock(at(10))
 
@@ -490,6 +492,7 @@ def test_a_manage_that_never_answers_is_abandoned_for_its_slot_and_the_position_
     assert len(calls) == 1
 
 
+@pytest.mark.slow
 def test_a_watch_that_is_behind_its_candles_is_told_once() -> None:
     clock = SimulatedClock(at(10))
 
@@ -591,7 +594,8 @@ def test_minutes_that_the_source_has_after_a_restart_are_worked_on() -> None:
     assert (again.errors, again.run_record.records.holes) == ([], [])
 
 
-@pytest.mark.parametrize("model", first_quick(MODELS))
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
 def test_a_position_that_was_due_in_minutes_that_are_gone_ends_behind_them(model: str) -> None:
     store, rows, clock = bknb.stores.memory(), flat((-10, 400)), SimulatedClock(at(10))
     signal = asked_once(20, minute_estimated_time=30)

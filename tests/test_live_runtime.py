@@ -238,6 +238,7 @@ def test_what_passed_while_it_was_paused_is_not_made_up_for_after_a_restart() ->
 # --- one strategy does not disturb the others ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_callback_that_waits_delays_only_its_own_run() -> None:
     waits, go = threading.Event(), threading.Event()
 

@@ -442,7 +442,8 @@ for span in (5, 9):
 """
 
 
-@pytest.mark.parametrize("run", first_quick(["backtest", "check"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("run", ["backtest", "check"])
 def test_a_statement_whose_helper_starts_a_run_is_not_run_again(tmp_path, monkeypatch, run):
     """The helper stands in a module of its own; ``backtest`` is named in no way that the text shows."""
     (tmp_path / "run_starter.py").write_text(CHECKER.format(frame=FRAME))

@@ -419,6 +419,7 @@ def test_what_threads_of_before_read_is_named():
 # -- one name in two places ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_table_of_a_helper_is_looked_at_beside_one_of_the_same_name():
     source = (
         "def known(ctx, table=KNOWN):\n    return cases.if_up(ctx, table[cases.at(ctx)])\n"

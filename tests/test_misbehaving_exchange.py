@@ -207,6 +207,7 @@ def test_a_memory_longer_than_a_page_is_known_by_daily_candles(tmp_path: Path) -
     assert any("out of reach" in note for note in done.warnings)
 
 
+@pytest.mark.slow
 def test_two_answers_that_lose_the_same_part_prove_nothing(tmp_path: Path) -> None:
     for fault in ("no beginning", "hole inside"):
         markets = [Market(base="BTC", listed_at=at(400))]

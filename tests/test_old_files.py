@@ -83,6 +83,7 @@ def test_a_live_run_goes_on(old: Path, name: str) -> None:
     assert goes_on_from(task, name, resumed.signal)
 
 
+@pytest.mark.slow
 def test_a_live_run_goes_on_from_a_database(old: Path) -> None:
     task, resumed = goes_on(bknb.stores.SqliteStore(old / "state.db"), start=made.MOMENTS["open"])
     assert resumed.signal.price_open > 0

@@ -37,6 +37,7 @@ def patient(price):
 # -- heat ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_heat_pools_the_trades_of_all_symbols():
     heat = bknb.Heat.run(SYMBOLS, strategy=follow, interval="1h", **CALL)
     results = [bknb.Backtest.get_data(symbol, "follow") for symbol in SYMBOLS]

@@ -271,6 +271,7 @@ def test_nothing_is_filled_while_closed_and_the_next_candle_is_a_gap_open(execut
     assert all(FX.is_open(int(moment.timestamp() * 1000)) for moment in result.trades["closed_at"])
 
 
+@pytest.mark.slow
 def test_a_stop_is_filled_at_the_open_after_the_weekend() -> None:
     rows = []
     for moment in range(ms("2024-01-05 20:00"), ms("2024-01-08 00:00"), MINUTE):

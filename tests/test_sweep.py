@@ -486,6 +486,7 @@ def test_values_a_strategy_refers_to_are_part_of_its_hash(values: tuple[Any, Any
     assert printed(one) == printed(one) != printed(other)
 
 
+@pytest.mark.slow
 def test_a_torn_or_flipped_ledger_is_read_as_far_as_it_holds(inline: bknb.SweepResult, tmp_path: Path) -> None:
     path = tmp_path / "ledger"
     bknb.sweep(get_signals, **options(ledger=path))

@@ -78,6 +78,7 @@ def test_a_mean_of_nothing_is_nothing():
     assert np.isnan(mean_of_known(np.array([[np.nan, np.nan]]))).all()
 
 
+@pytest.mark.slow
 def test_every_combination_is_a_try_and_running_one_again_is_none():
     found = bknb.sweep(everywhere, params={"up": [1.02, 1.03, 1.04]}, **SWEEP)
     run = {"exchange": "demo", "frame": SWEEP["frame"]}

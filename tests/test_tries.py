@@ -142,6 +142,7 @@ def test_a_walk_forward_is_one_try():
     assert "tried on these data" in walk.report()
 
 
+@pytest.mark.slow
 def test_belief_counts_what_the_ledger_holds_by_now():
     result = bknb.backtest("BTCUSDT", strategy=bracket(1.02), frame=WEEK, **RUN)
     assert bknb.belief(result).deflated.trials == 1
@@ -305,6 +306,7 @@ def test_what_a_strategy_changes_of_itself_in_a_run_makes_no_other_try(run):
     assert (first.count, again.count, again.number) == (1, 1, 1)
 
 
+@pytest.mark.slow
 def test_a_cache_is_no_other_try_when_it_is_run_again_nor_in_a_walk_forward_hold_out_or_sweep(tmp_path):
     strategy = caching({})
     assert [tried(strategy).count for _ in range(3)] == [1, 1, 1]

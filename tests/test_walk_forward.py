@@ -151,6 +151,7 @@ def test_the_walk_in_every_form():
     assert bknb.belief(walk).deflated.observations == len(walk.trades)
 
 
+@pytest.mark.slow
 def test_a_walk_tells_the_return_of_the_account_and_why_a_figure_is_missing():
     walk = bknb.walk_forward(follow, {"hours": [4, 12]}, **WALK)
     end = math.prod(fold.result.account["end"] for fold in walk.folds)

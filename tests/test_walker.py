@@ -310,6 +310,7 @@ def test_a_winner_without_rivals_and_a_failure_are_called_so():
     assert {text for name, text in row.items() if name not in ("Strategy", "Failed")} == {"N/A: failed"}
 
 
+@pytest.mark.slow
 def test_the_search_is_counted_against_the_winner():
     found = bknb.walker("BTCUSDT", exchange="demo", frame=("2024-01-01", "2024-02-20"), strategies=["follow-4", "idle"])
     deflated = found.deflated
