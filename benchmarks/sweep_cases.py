@@ -115,7 +115,8 @@ def kernel_year(path: str) -> dict[str, Any]:
     from bknb.engine.plan import plan_backtest
     from bknb.engine.vectorised import signal_rows
     from bknb.kernels.metrics import score
-    from bknb.sweeps.evaluate import Evaluator, prepare
+    from bknb.sweeps.evaluate import Evaluator
+    from bknb.sweeps.prepared_candles import prepare
 
     options = _options(path, 100)
     options.pop("params"), options.pop("metric")

@@ -414,6 +414,9 @@ from .runs.backtest import (
 from .runs.check_lookahead import (
     check_lookahead as check_lookahead,
 )
+from .runs.heat import (
+    Heat as Heat,
+)
 from .runs.holdout import (
     open_holdout as open_holdout,
 )
@@ -431,9 +434,6 @@ from .runs.moment import (
 )
 from .runs.nested_loop import (
     enable_nested as enable_nested,
-)
-from .runs.reports import (
-    Heat as Heat,
 )
 from .runs.reports import (
     Partial as Partial,

@@ -21,7 +21,8 @@ from bknb.engine.backtest import BacktestRun
 from bknb.engine.build import make_strategy
 from bknb.engine.plan import Plan, open_window, plan_backtest
 from bknb.kernels import simulate as kernel
-from bknb.sweeps.evaluate import Evaluator, ends_of, prepare
+from bknb.sweeps.evaluate import Evaluator, ends_of
+from bknb.sweeps.prepared_candles import prepare
 
 SETTINGS = {"percent_fee": 0.0, "percent_slippage": 0.0}
 LOOKBACK = 40

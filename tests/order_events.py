@@ -5,9 +5,9 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from bknb.domain.execution import Minute
-from bknb.domain.fills import Fill
 from bknb.domain.lifecycle import Holding, Leaving, Opening, Waiting
 from bknb.domain.position_book import PositionOrder, new_book
+from bknb.domain.position_fills import Fill
 from bknb.domain.signal import (
     AddCancelled,
     Added,

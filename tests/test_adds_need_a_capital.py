@@ -17,9 +17,9 @@ from bknb.jupyter.dashboard.dashboard import _view_of_comparison, _view_of_resul
 from bknb.kernels import metrics
 from bknb.metrics.compounding import final_equity
 from bknb.metrics.daily_returns import of_results
-from bknb.metrics.definitions import DEFINITIONS, OF_ACCOUNT
 from bknb.metrics.reasons import ADDS, ADDS_INSTEAD
 from bknb.metrics.statistics import statistics
+from bknb.metrics.trade_definitions import DEFINITIONS, OF_ACCOUNT
 from bknb.optimizer.prompt import Range
 from bknb.optimizer.proposals import Proposal, ranked
 from bknb.optimizer.study import Draft, Verdict

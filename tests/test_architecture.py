@@ -651,14 +651,14 @@ def test_small_packages_have_a_reason() -> None:
 
 
 BITES: tuple[tuple[Callable[[Module], list[str]], str, str], ...] = (
-    (doors, "bknb.domain.validation", "from ..market.candles import Candles"),
-    (doors, "bknb.domain.validation", "from ..market import candles"),
-    (doors, "bknb.domain.validation", "from .. import market"),
-    (doors, "bknb.domain.validation", "import bknb.market.candles"),
-    (doors, "bknb.domain.validation", "from ..log import logger"),
-    (doors, "bknb.domain.validation", "if TYPE_CHECKING:\n    from ..market.candles import Candles"),
-    (doors, "bknb.domain.validation", "def f():\n    from ..engine.plan import Plan"),
-    (doors, "bknb.domain.validation", "import importlib\nimportlib.import_module('bknb.market.feed')"),
+    (doors, "bknb.domain.signal_validation", "from ..market.candles import Candles"),
+    (doors, "bknb.domain.signal_validation", "from ..market import candles"),
+    (doors, "bknb.domain.signal_validation", "from .. import market"),
+    (doors, "bknb.domain.signal_validation", "import bknb.market.candles"),
+    (doors, "bknb.domain.signal_validation", "from ..log import logger"),
+    (doors, "bknb.domain.signal_validation", "if TYPE_CHECKING:\n    from ..market.candles import Candles"),
+    (doors, "bknb.domain.signal_validation", "def f():\n    from ..engine.plan import Plan"),
+    (doors, "bknb.domain.signal_validation", "import importlib\nimportlib.import_module('bknb.market.feed')"),
     (doors, "bknb.market.feed", "from ..engine.plan import Plan"),
     (doors, "bknb.market.feed", "import bknb"),
     (doors, "bknb.market.feed", "from bknb import backtest"),
@@ -719,7 +719,7 @@ def test_each_rule_finds_a_planted_violation(rule: Callable[[Module], list[str]]
 
 ALLOWED: tuple[tuple[str, str], ...] = (
     (
-        "bknb.domain.validation",
+        "bknb.domain.signal_validation",
         "import math\nimport msgspec\nfrom datetime import UTC, datetime\nfrom ..config import Settings",
     ),
     ("bknb.market.clock", "import time\nnow = time.time()"),

@@ -12,8 +12,8 @@ import pytest
 import bknb
 from bknb.domain.formatting import duration_text, percent_text, price_text
 from bknb.metrics.account_definitions import ACCOUNT_DEFINITIONS, account_text
-from bknb.metrics.definitions import DEFINITIONS, figure_text
 from bknb.metrics.missing import why_missing
+from bknb.metrics.trade_definitions import DEFINITIONS, figure_text
 from bknb.reports.backtest import ROWS_SHOWN, backtest_report, summary_html, summary_text
 from bknb.reports.backtest_info import FIGURES, backtest_info
 

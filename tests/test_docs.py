@@ -15,7 +15,7 @@ from test_managed_positions import ROWS as MANAGED_ROWS
 from test_scenarios import ROWS
 
 from bknb.metrics.account_definitions import ACCOUNT_DEFINITIONS
-from bknb.metrics.definitions import DEFINITIONS
+from bknb.metrics.trade_definitions import DEFINITIONS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))

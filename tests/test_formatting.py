@@ -27,7 +27,7 @@ from bknb.domain.formatting import (
     utc_text,
 )
 from bknb.metrics.account_definitions import account_text
-from bknb.metrics.definitions import DEFINITIONS, figure_text
+from bknb.metrics.trade_definitions import DEFINITIONS, figure_text
 
 PACKAGE = Path(bknb.__file__).parent
 YEAR_1, YEAR_1000, YEAR_10000 = (int(np.datetime64(year, "ms").astype(int)) for year in ("0001", "1000", "10000"))

@@ -14,8 +14,8 @@ from bknb.config import Settings
 from bknb.domain import lifecycle as life
 from bknb.domain.answers import Add, Close, Move, Reduce
 from bknb.domain.execution import Entry, Minute, execution_model
-from bknb.domain.fills import DUST
 from bknb.domain.position_book import PositionOrder, new_book, size_allowed
+from bknb.domain.position_fills import DUST
 from bknb.domain.position_money import held
 from bknb.domain.signal import Cancelled, Closed, OpenSignal, Rejected, ScheduledSignal, Signal, sign_of
 from bknb.errors import InvalidTransition

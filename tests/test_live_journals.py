@@ -15,7 +15,7 @@ import bknb
 from bknb.domain.lifecycle import Flat
 from bknb.domain.recovery import Owner
 from bknb.live.hole_journal import HoleJournal
-from bknb.live.persistence import Progress, StateSaver
+from bknb.live.saved_state import Progress, StateSaver
 from bknb.ports import StateStore
 from bknb.stores.file_store import FileStore
 from bknb.stores.memory_store import MemoryStore

@@ -21,9 +21,9 @@ from test_managed_properties import drawn, managing
 from worlds import MODELS, SEEDS, SETTINGS, walk
 
 import bknb
-from bknb.domain.levels import stop_in_force
 from bknb.domain.position_book import PositionBook, new_book
 from bknb.domain.signal import OpenSignal
+from bknb.domain.stop_levels import stop_in_force
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.engine.records import Records

@@ -14,10 +14,10 @@ import bknb
 from bknb.config import Settings
 from bknb.engine.registry import Exchange
 from bknb.market.demo import DemoSource
-from bknb.optimizer.cells import Cell, program
 from bknb.optimizer.lint import lint
 from bknb.optimizer.prompt import system
 from bknb.optimizer.standalone import standalone
+from bknb.optimizer.strategy_cells import Cell, program
 from bknb.optimizer.trial import DraftTrials
 from bknb.sandbox.allowlist import SIGNAL_FIELDS
 

@@ -22,7 +22,7 @@ from bknb.domain.by_name import ByName
 from bknb.domain.execution import execution_model
 from bknb.domain.lifecycle import Reserve
 from bknb.domain.signal import OpenSignal, Reason
-from bknb.domain.validation import broken_rules, read_answer
+from bknb.domain.signal_validation import broken_rules, read_answer
 from bknb.engine.build import make_strategy
 from bknb.engine.risk_book import RiskBook
 

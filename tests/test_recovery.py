@@ -13,8 +13,8 @@ from bknb.domain.recovery import Owner, SavedOpening, SavedPartial, SavedSchedul
 from bknb.domain.risk import place_of
 from bknb.domain.signal import Cancelled, OpenSignal, ScheduledSignal
 from bknb.errors import StateError
-from bknb.live.persistence import Progress, StateSaver
 from bknb.live.risk_places import save_places, saved_places
+from bknb.live.saved_state import Progress, StateSaver
 from bknb.stores.memory_store import MemoryStore
 
 OWNER = Owner(strategy="sma", exchange="demo", symbol="BTCUSDT", execution="pessimistic")

@@ -15,7 +15,7 @@ from worlds import MODELS
 
 import bknb
 from bknb.domain.signal import Reason
-from bknb.domain.validation import read_answer
+from bknb.domain.signal_validation import read_answer
 from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
 from bknb.engine.signal_rows import read_rows

@@ -32,7 +32,8 @@ from bknb.kernels import metrics
 from bknb.kernels import simulate as kernel
 from bknb.metrics.statistics import statistics
 from bknb.runs.result_tables import trade_row
-from bknb.sweeps.evaluate import Evaluator, Prepared, ends_of, prepare, rule_numbers
+from bknb.sweeps.evaluate import Evaluator, ends_of, rule_numbers
+from bknb.sweeps.prepared_candles import Prepared, prepare
 from bknb.sweeps.refused_answers import of_events, of_table
 
 if sys.modules.get("numba", 0) is not None:  # a test takes it away

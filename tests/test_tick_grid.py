@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scenarios import MINUTE, ORIGIN, source
 
 import bknb
+from bknb.domain.signal_validation import read_answer
 from bknb.domain.tick_grid import on_grid
-from bknb.domain.validation import read_answer
 from bknb.engine.signal_rows import read_rows
 
 LEVELS = ("price_take_profit", "price_stop_loss", "price_open")

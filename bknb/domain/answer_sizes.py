@@ -12,12 +12,12 @@ import msgspec
 
 from .answers import Add, Reduce
 from .exits import rests_until
-from .fills import DUST
 from .interval import MINUTE_MS
-from .levels import stop_on_grid
 from .position_book import PositionBook, PositionOrder, UnsizedPart
+from .position_fills import DUST
 from .signal import sign_of
 from .states import Holding, Managed, Rules, earliest_fill
+from .stop_levels import stop_on_grid
 
 
 def size_before(book: PositionBook, *, adds: bool = True) -> float:

@@ -13,8 +13,8 @@ import msgspec
 from .by_name import ByName
 from .exit_plan import Breakeven, Trailing
 from .signal import Reason, Signal
+from .signal_validation import plain_numbers, read_answer, with_python_lists
 from .text import shown
-from .validation import plain_numbers, read_answer, with_python_lists
 
 
 class Close(ByName, frozen=True):

@@ -12,7 +12,6 @@ from .execution import Entry, Exit, Minute, exit_at_entry
 from .exit_plan import targets_of
 from .exit_rules import memo_text
 from .exits import close_at, holding_data_end, holding_minute, timeout_of
-from .levels import after_progress, costs_of, moved_events
 from .position_book import opened_book
 from .signal import (
     Cancelled,
@@ -31,6 +30,7 @@ from .signal import (
     Signal,
     sign_of,
 )
+from .signal_validation import STOPPED, broken_rules, target_prices
 from .states import (
     Answer,
     Asking,
@@ -56,9 +56,9 @@ from .states import (
     rejection,
     signal_id,
 )
+from .stop_levels import after_progress, costs_of, moved_events
 from .story import story
 from .tick_grid import on_grid
-from .validation import STOPPED, broken_rules, target_prices
 
 
 def flat_answer(state: Flat, given: Answer, rules: Rules) -> Step:

@@ -10,8 +10,8 @@ import msgspec
 
 from ..config import Settings
 from .exit_plan import Breakeven, Ladder, Trailing
-from .fills import DUST
 from .pnl import breakeven_price
+from .position_fills import DUST
 from .signal import Reason
 from .text import shown
 

@@ -9,8 +9,8 @@ import msgspec
 
 from .execution import Exit
 from .exit_plan import Target
-from .fills import DUST, Fill, FillKind
 from .position_book import PositionBook, PositionOrder
+from .position_fills import DUST, Fill, FillKind
 from .position_money import average_price, cost_percentage, largest_cost, net_results, result
 from .signal import Added, Closed, Event, Reduced, sign_of
 from .states import Flat, Holding, Release, Rules, Step, labels

@@ -14,7 +14,11 @@ import msgspec
 
 from .execution import Exit, Minute
 from .fill_run import FillRun
-from .levels import (
+from .milestones import survived
+from .position_book import PositionBook, PositionOrder, book_timeout
+from .signal import AddCancelled, CancelReason, Event
+from .states import Holding, Rules, SkippedMinutes, Step, after_frame, labels, quiet_minute
+from .stop_levels import (
     StopInForce,
     after_progress,
     costs_of,
@@ -22,10 +26,6 @@ from .levels import (
     stop_in_force,
     trail_level,
 )
-from .milestones import survived
-from .position_book import PositionBook, PositionOrder, book_timeout
-from .signal import AddCancelled, CancelReason, Event
-from .states import Holding, Rules, SkippedMinutes, Step, after_frame, labels, quiet_minute
 
 
 def close_managed(

@@ -12,20 +12,20 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ..errors import InvalidTransition
-from .answer_faults import add_faults, note_fault
 from .answer_sizes import implied_size, orders_of, size_before, sized
 from .answers import Add, Cancel, Close, Move, PositionAnswer, Reduce
 from .entries import answered, cancel, refusal
 from .execution import Exit
 from .exit_rules import is_positive
 from .fill_run import FillRun
-from .fills import DUST
-from .levels import moved_events, stop_in_force, stop_on_grid
+from .manage_faults import add_faults, note_fault
 from .managed_minute import without_adds
 from .moves import moved_book
 from .position_book import NEVER, PositionBook, PositionOrder, UnsizedPart, new_book, size_allowed
+from .position_fills import DUST
 from .position_money import average_price
 from .signal import Event, Reason, Rejected, Signal, sign_of
+from .signal_validation import STOPPED, allow
 from .states import (
     Answer,
     AskingAdds,
@@ -42,9 +42,9 @@ from .states import (
     labels,
     rejection,
 )
+from .stop_levels import moved_events, stop_in_force, stop_on_grid
 from .story import story
 from .text import shown
-from .validation import STOPPED, allow
 
 
 def waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:

@@ -22,13 +22,13 @@ from .exit_rules import (
     sorted_ladder,
 )
 from .interval import MINUTE_MS
-from .levels import StopInForce, after_progress, costs_of, stop_in_force, stop_on_grid, trail_reached
 from .position_book import PositionBook
 from .signal import OpenSignal, Reason, sign_of
+from .signal_validation import broken_lifetime
 from .states import Holding, Rules
+from .stop_levels import StopInForce, after_progress, costs_of, stop_in_force, stop_on_grid, trail_reached
 from .text import shown
 from .tick_grid import round_down, round_up
-from .validation import broken_lifetime
 
 
 class MovedBook(NamedTuple):

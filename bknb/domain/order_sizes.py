@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from .fills import DUST
 from .orders import MAX_CLOSES, Order, left_open
+from .position_fills import DUST
 from .rounding import EXACT, NEAR
 
 

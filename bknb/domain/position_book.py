@@ -11,8 +11,8 @@ import msgspec
 
 from .answers import Move
 from .exit_plan import Breakeven, Target, Trailing, targets_of
-from .fills import Fill
 from .interval import MINUTE_MS
+from .position_fills import Fill
 from .signal import CloseReason, OpenSignal
 
 NEVER: Final = 2**63 - 1

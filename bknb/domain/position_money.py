@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from .fills import Fill
+from .position_fills import Fill
 from .signal import Pnl, Position, sign_of
 
 

@@ -11,13 +11,13 @@ from typing import Any, Final
 import msgspec
 
 from .exit_plan import Target
-from .fills import Fill
 from .interval import MINUTE_MS
-from .levels import stop_in_force
 from .position_book import PositionOrder, new_book
+from .position_fills import Fill
 from .position_money import average_price, net_results
 from .signal import Position, ScheduledSignal, sign_of
 from .states import Holding, Rules, Waiting
+from .stop_levels import stop_in_force
 
 _CALENDAR_END_MS: Final = 253_402_300_800_000  # 10000-01-01; a datetime ends there
 

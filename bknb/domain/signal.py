@@ -12,7 +12,7 @@ import msgspec
 
 from .by_name import ByName
 from .exit_plan import Breakeven, Target, Trailing
-from .fills import Fill
+from .position_fills import Fill
 
 Position: TypeAlias = Literal["long", "short"]
 Mode: TypeAlias = Literal["backtest", "live"]
@@ -443,7 +443,7 @@ class Moved(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="moved"
     ``reason`` says why: ``"strategy"``, ``"manual"``, or a declared exit that began, ``"trailing_stop"`` or
     ``"breakeven"``, in the candle that opened at ``when``. ``price_stop_loss`` is the stop in force then and
     ``stop_reason`` the close reason it would have. ``trailing`` is the trailing stop that has begun, if there is one:
-    what it does later has no event, for it follows from the candles (:mod:`bknb.domain.stop_path`).
+    what it does later has no event, for it follows from the candles (:mod:`bknb.domain.stop_history`).
 
     Examples
     --------

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Final, TypeAlias
 
-from ..domain.levels import level_at, stop_in_force
 from ..domain.lifecycle import Holding
 from ..domain.milestones import LEVEL_STEP
 from ..domain.position_book import PositionBook
 from ..domain.signal import ScheduledSignal, sign_of
+from ..domain.stop_levels import level_at, stop_in_force
 from ..domain.tick_grid import NEARLY
 
 NEVER: Final = math.inf

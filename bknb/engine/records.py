@@ -6,8 +6,8 @@ from copy import copy
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
-from ..domain.fills import Fill
 from ..domain.lateness import Decision
+from ..domain.position_fills import Fill
 from ..domain.signal import (
     Active,
     AddCancelled,

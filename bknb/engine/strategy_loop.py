@@ -35,8 +35,8 @@ from ..domain.lifecycle import (
 )
 from ..domain.position_view import HeldPosition, position_view
 from ..domain.signal import Event, Signal
+from ..domain.signal_validation import STOPPED, read_answer
 from ..domain.states import labels
-from ..domain.validation import STOPPED, read_answer
 from ..errors import NotEnoughData, StateError
 from ..events import messages, subjects
 from ..market.strategy_context import Context, current

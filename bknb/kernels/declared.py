@@ -1,8 +1,8 @@
 """Positions with a ladder, a trailing stop or break-even, or without some level: pieces of the compiled loop.
 
-The rules are those of ``domain/managed_minute.py``, ``domain/levels.py`` and ``domain/position_money.py``, in plain
-Python that compiles as it stands. Prices called *mirrored* are those of a short times -1: favourable is up. Moments are
-UTC milliseconds, prices are in quote currency, percentages of 1.5 mean 1.5 %.
+The rules are those of ``domain/managed_minute.py``, ``domain/stop_levels.py`` and ``domain/position_money.py``, in
+plain Python that compiles as it stands. Prices called *mirrored* are those of a short times -1: favourable is up.
+Moments are UTC milliseconds, prices are in quote currency, percentages of 1.5 mean 1.5 %.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .position import BLOCK, STOP_LOSS, TAKE_PROFIT, next_set
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-DUST: Final = 1e-9  # of the first size; ``domain.fills``
+DUST: Final = 1e-9  # of the first size; ``domain.position_fills``
 NEARLY: Final = 1e-6  # of a tick; ``domain.tick_grid``
 CLOSE: Final = 1e-6  # relative: swings this near to a trailing stop are looked at minute by minute
 LEVELS: Final = 3  # of a ladder, at most
@@ -115,7 +115,7 @@ def breakeven_price(side: float, entry: float, slippage: float, fee: float) -> f
 
 
 def stop_on_grid(level: float, side: float, book: Any) -> Any:
-    """``domain.levels.stop_on_grid``."""
+    """``domain.stop_levels.stop_on_grid``."""
     if np.isnan(book[TICK]):
         return level
     ticks = level / book[TICK]
@@ -127,14 +127,14 @@ def stop_on_grid(level: float, side: float, book: Any) -> Any:
 
 
 def trailed(book: Any, best: float) -> Any:
-    """The mirrored trailing stop of a mirrored best price; ``domain.levels.trail_level``."""
+    """The mirrored trailing stop of a mirrored best price; ``domain.stop_levels.trail_level``."""
     side = book[SIDE]
     level = side * best * (1 - side * book[TRAIL] / 100) - side * book[TRAIL_DISTANCE]
     return side * stop_on_grid(level, side, book)
 
 
 def stop_in_force(book: Any, best: float) -> Any:
-    """The mirrored stop and its reason; ``domain.levels.stop_in_force``."""
+    """The mirrored stop and its reason; ``domain.stop_levels.stop_in_force``."""
     level, reason = book[STOP], STOP_LOSS
     if book[EVEN_STOP] > level:
         level, reason = book[EVEN_STOP], BREAKEVEN
@@ -146,7 +146,7 @@ def stop_in_force(book: Any, best: float) -> Any:
 
 
 def progress(book: Any, best: float, slippage: float, fee: float) -> None:
-    """What begins once the mirrored best price of finished candles is ``best``; ``domain.levels.after_progress``."""
+    """What begins once the mirrored best price of closed candles is ``best``; ``domain.stop_levels.after_progress``."""
     if best >= book[EVEN_FROM]:
         side = book[SIDE]
         costs = book[EVEN_COSTS]

@@ -235,7 +235,7 @@ def _reached(side: int, kind: int, price: float, level: float) -> bool:
 def _broken(
     side: int, kind: int, price: float, target: float, stop: float, minutes: float, level: float, rules: Any
 ) -> int:
-    """The rules of ``domain.validation`` that are broken, a bit for each; 0 for none."""
+    """The rules of ``domain.signal_validation`` that are broken, a bit for each; 0 for none."""
     if side not in (1, -1):
         return _NO_SIGNAL
     broken = _broken_entry(kind, price, level) | _no_price(target) << 3 | _no_price(stop) << 5

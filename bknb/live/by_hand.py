@@ -16,7 +16,6 @@ from typing import Literal, NamedTuple, TypeAlias
 import msgspec
 
 from ..domain import by_hand, managed_minute, managing  # noqa: F401 -- a run that goes on for weeks imports nothing later
-from ..domain.answer_faults import note_fault
 from ..domain.answers import Cancel, Close, Move, Reduce, read_answers
 from ..domain.formatting import minute_text
 from ..domain.interval import MINUTE_MS, ceil_to
@@ -37,6 +36,7 @@ from ..domain.lifecycle import (
     signals_of,
     step,
 )
+from ..domain.manage_faults import note_fault
 from ..domain.position_book import PlannedMove
 from ..domain.position_view import HeldPosition, position_view
 from ..domain.signal import Moved, Signal

@@ -15,11 +15,11 @@ from .by_hand import ByHand
 from .controls import Controls
 from .failures import Failures
 from .live_market import LiveMarket
+from .missing_minutes import behind_text
 from .new_entries import NewEntries
 from .plan import LivePlan
 from .reached import Reached
 from .record_keeping import RecordKeeping
-from .watch import behind_text
 
 
 class CatchUp:

@@ -17,11 +17,11 @@ from .catch_up import CatchUp
 from .controls import Controls
 from .failures import Failures
 from .live_market import LiveMarket
+from .missing_minutes import left_text, overdue_text, silence_text
 from .plan import LivePlan
 from .reached import Reached
 from .record_keeping import RecordKeeping
 from .undelivered import SUBJECTS
-from .watch import left_text, overdue_text, silence_text
 
 GRACE_SECONDS: Final = 0.3  # a run that is stopped at once may come to the end of the minute within this time
 _SETTLE_SECONDS: Final = 60.0  # the broker has this long for the last orders

@@ -17,10 +17,10 @@ from ..market.outside import user_calls_of
 from ..market.window import Window
 from .candle_stream import CandleStream
 from .failures import Failures
+from .missing_minutes import CandleWatch
 from .plan import LivePlan
 from .reached import Reached
 from .turn import Turn
-from .watch import CandleWatch
 
 T = TypeVar("T")
 

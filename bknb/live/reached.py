@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from ..domain.interval import MINUTE_MS
-from .persistence import Progress
+from .saved_state import Progress
 
 
 @dataclass

@@ -16,10 +16,10 @@ from ..domain.signal import Event
 from ..engine.records import Records
 from ..engine.strategy_loop import StrategyLoop
 from .failures import Failures
-from .persistence import StateSaver
+from .missing_minutes import hole_text
 from .plan import LivePlan
 from .reached import Reached
-from .watch import hole_text
+from .saved_state import StateSaver
 
 
 class RecordKeeping:

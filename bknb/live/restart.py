@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from ..domain.fills import Fill
 from ..domain.interval import MINUTE_MS, ceil_to
 from ..domain.lifecycle import Holding, Opening, State, position_of, signals_of
 from ..domain.position_book import new_book, size_allowed
+from ..domain.position_fills import Fill
 from ..domain.recovery import Kept, Owner, Restored, SavedSetup
 from ..domain.risk import place_of
 from ..domain.signal import Cancelled, Closed, OpenSignal
@@ -18,12 +18,12 @@ from ..engine.strategy_loop import StrategyLoop
 from ..events import messages, subjects
 from ..ports import StateStore
 from .left_behind import changed_setup, deleted_state, orders_without_a_broker, setup_of
+from .missing_minutes import earlier_holes_text
 from .order_desk import OrderDesk
-from .persistence import StateSaver
 from .plan import LivePlan
 from .reached import Reached
 from .record_keeping import RecordKeeping
-from .watch import earlier_holes_text
+from .saved_state import StateSaver
 
 
 class Restart:

@@ -36,6 +36,7 @@ from .ending import GRACE_SECONDS, LISTENER_SECONDS, Ending, listeners_heard
 from .failures import Failures
 from .live_loop import LiveLoop
 from .live_market import LiveMarket
+from .missing_minutes import CandleWatch, unwatched_text
 from .new_entries import NewEntries
 from .order_desk import OrderDesk
 from .outside_calls import risk_outside, strategy_outside
@@ -47,7 +48,6 @@ from .runtime import Runtime
 from .sleeping import sleep_until
 from .turn import Turn
 from .user_store import with_state_errors
-from .watch import CandleWatch, unwatched_text
 
 _LATE_MS: Final = 1_000  # a candle that has not arrived is asked for again after this time, then after twice as long, …
 _MAX_NOTES: Final = 1_000

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .definitions import Definition
     from .marked_equity import Floats, MarkedEquity, Positions, Times
+    from .trade_definitions import Definition
 
 NO_POSITION: Final = "no position was held"
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ..domain.formatting import MISSING, number_text, percent_text
 from ..domain.gates import GATES
-from .definitions import Better, Definition
+from .trade_definitions import Better, Definition
 
 SESSION_DAYS: Final = 252
 """Trading days a year of a market with sessions."""

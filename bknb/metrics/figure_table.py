@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from ..domain.formatting import NOT_AVAILABLE
 from ..domain.html import Html, element, elements, fragment
 from ..errors import UnknownName
-from .definitions import DEFINITIONS, HEAT_DEFINITIONS, NO_PORTFOLIO, Definition
 from .missing import why_missing, why_missing_pooled
+from .trade_definitions import DEFINITIONS, HEAT_DEFINITIONS, NO_PORTFOLIO, Definition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from .definitions import HEAT_DEFINITIONS, PORTFOLIO_POOLED, PORTFOLIO_WEIGHTED
 from .figure_table import HeatStatistics, Statistics
-from .formulas import measure
 from .price_profile import total
+from .trade_definitions import HEAT_DEFINITIONS, PORTFOLIO_POOLED, PORTFOLIO_WEIGHTED
+from .trade_formulas import measure
 from .trade_table import read_ledger
 
 if TYPE_CHECKING:

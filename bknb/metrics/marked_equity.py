@@ -19,7 +19,7 @@ from .compounding import drawdown, equity_path
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ..domain.fills import Fill
+    from ..domain.position_fills import Fill
     from ..domain.signal import Closed, OpenSignal
 
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]

@@ -8,7 +8,7 @@ from typing import Any, Final
 from ..domain.formatting import MISSING
 from ..domain.gates import GATES
 from . import reasons
-from .definitions import DEFINITIONS, HEAT_DEFINITIONS, OF_ACCOUNT, PORTFOLIO_WEIGHTED, REASONS, figure_text
+from .trade_definitions import DEFINITIONS, HEAT_DEFINITIONS, OF_ACCOUNT, PORTFOLIO_WEIGHTED, REASONS, figure_text
 
 
 def why_missing(key: str, figures: Mapping[str, Any]) -> str:

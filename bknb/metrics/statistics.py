@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .definitions import DEFINITIONS, HEAT_DEFINITIONS, Definition
 from .figure_table import HeatStatistics, Statistics
-from .formulas import measure
 from .heat import heat_statistics
+from .trade_definitions import DEFINITIONS, HEAT_DEFINITIONS, Definition
+from .trade_formulas import measure
 from .trade_table import read_ledger
 
 if TYPE_CHECKING:

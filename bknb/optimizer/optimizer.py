@@ -27,7 +27,7 @@ from ..runs.result import Result
 from ..runs.run_record import with_weak_source
 from ..runs.task import Task
 from ..version import __version__
-from . import cells, prompt
+from . import prompt, strategy_cells
 from .attempt_ledger import AttemptLedger
 from .proposals import Proposals
 from .registration import OptimizerSpec, OwnCall, get_optimizer
@@ -295,7 +295,7 @@ class Optimizer:
     @staticmethod
     def get_code(symbol: str, optimizer: str) -> str:
         """Return everything as one Python program: exchange, frames, strategies and a walker on the test range."""
-        text = cells.program(_cells(symbol, optimizer, folder=None))
+        text = strategy_cells.program(_cells(symbol, optimizer, folder=None))
         _call(get_optimizer(optimizer), "on_code", symbol, text)
         return text
 
@@ -311,7 +311,7 @@ class Optimizer:
         folder = as_path(path)
         made = _cells(symbol, optimizer, folder=folder)
         where = write_notebook(
-            folder, (optimizer, symbol), cells.notebook(made, provenance=_provenance(symbol, optimizer))
+            folder, (optimizer, symbol), strategy_cells.notebook(made, provenance=_provenance(symbol, optimizer))
         )
         _call(get_optimizer(optimizer), "on_dump", symbol, where)
         return where
@@ -343,7 +343,7 @@ class ProposalCells:
         What the buttons insert.
     """
 
-    def __init__(self, proposals: Proposals, *, path: Path, cells: list[cells.Cell]) -> None:
+    def __init__(self, proposals: Proposals, *, path: Path, cells: list[strategy_cells.Cell]) -> None:
         self.proposals = proposals
         self.path = path
         self.cells = cells
@@ -358,10 +358,10 @@ class ProposalCells:
 # --- cells ------------------------------------------------------------------------------------------------------
 
 
-def _setting(symbol: str, optimizer: str, *, exchange_code: str) -> cells.Setting:
+def _setting(symbol: str, optimizer: str, *, exchange_code: str) -> strategy_cells.Setting:
     proposals = Optimizer.get_data(symbol, optimizer)
     exchange = BOOK.get(symbol, optimizer).exchange
-    return cells.Setting(
+    return strategy_cells.Setting(
         optimizer=optimizer,
         symbol=symbol,
         exchange=exchange.name,
@@ -391,21 +391,21 @@ def _ranked(symbol: str, optimizer: str) -> list[tuple[Any, str, dict[str, Any]]
     return made
 
 
-def _insertable(symbol: str, optimizer: str) -> list[cells.Cell]:
+def _insertable(symbol: str, optimizer: str) -> list[strategy_cells.Cell]:
     setting = _setting(symbol, optimizer, exchange_code="")
     templates = BOOK.get(symbol, optimizer).spec.templates
     frames = prompt.fill(templates, "frames_cell", setting=setting)
-    first = cells.Cell(kind="code", source=frames)
+    first = strategy_cells.Cell(kind="code", source=frames)
     known = setting.exchange in registry.exchanges.names()  # else a backtest cell could not name it
-    return [first, *cells.for_insertion(setting, _ranked(symbol, optimizer), templates, backtests=known)]
+    return [first, *strategy_cells.for_insertion(setting, _ranked(symbol, optimizer), templates, backtests=known)]
 
 
-def _cells(symbol: str, optimizer: str, *, folder: Path | None) -> list[cells.Cell]:
+def _cells(symbol: str, optimizer: str, *, folder: Path | None) -> list[strategy_cells.Cell]:
     Optimizer.get_data(symbol, optimizer)
     task = BOOK.get(symbol, optimizer)
     code = _exchange_code(task, folder)
     setting = _setting(symbol, optimizer, exchange_code=code)
-    return cells.for_notebook(setting, _ranked(symbol, optimizer), task.spec.templates)
+    return strategy_cells.for_notebook(setting, _ranked(symbol, optimizer), task.spec.templates)
 
 
 def _exchange_code(task: OptimizerTask, folder: Path | None) -> str:

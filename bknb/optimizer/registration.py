@@ -19,12 +19,12 @@ from ..ports import Model, ModelReply
 from ..sandbox.process import Limits
 from ..stores.atomic import as_path
 from ..user_code import where_it_failed
-from . import cells, prompt
+from . import prompt, strategy_cells
 from .prompt import Range
 from .sources import Source, as_source
 
 OPTIMIZER_CALLBACKS: Final = ("on_source_data", "on_data", "on_code", "on_dump")
-_TEMPLATES: Final = {**prompt.DEFAULT, **cells.DEFAULT}
+_TEMPLATES: Final = {**prompt.DEFAULT, **strategy_cells.DEFAULT}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from ..domain.formatting import MISSING, duration_text, exit_text, minute_text, 
 from ..domain.gates import GATES
 from ..domain.interval import MINUTE, candles_text
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
-from ..metrics.definitions import DEFINITIONS, label_of
 from ..metrics.missing import explained_text
 from ..metrics.reasons import ADDS, ADDS_INSTEAD
+from ..metrics.trade_definitions import DEFINITIONS, label_of
 from .managed_rows import TRADE_COLUMNS, managed_text, step_rows, trade_cells, without_stop, without_way_out
 from .refusals import counted, refused_by_rule, rejected_by_rule
 

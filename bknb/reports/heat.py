@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING, minute_text, percent_text
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
-from ..metrics.definitions import (
+from ..metrics.figure_table import HeatStatistics
+from ..metrics.heat import heat_statistics
+from ..metrics.missing import explained_text, why_missing, why_missing_pooled
+from ..metrics.reasons import ADDS
+from ..metrics.trade_definitions import (
     DEFINITIONS,
     HEAT_DEFINITIONS,
     NO_PORTFOLIO,
@@ -16,10 +20,6 @@ from ..metrics.definitions import (
     figure_text,
     label_of,
 )
-from ..metrics.figure_table import HeatStatistics
-from ..metrics.heat import heat_statistics
-from ..metrics.missing import explained_text, why_missing, why_missing_pooled
-from ..metrics.reasons import ADDS
 from .markup import Html, cell, element, figures, fragment, html_figures, html_table, markdown_table
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UnknownName, UsageError
-from ..metrics.definitions import lower_is_better
+from ..metrics.trade_definitions import lower_is_better
 from .plots import graph_objects
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from ..domain.fills import Fill
 from ..domain.formatting import minute_text
+from ..domain.position_fills import Fill
 from ..domain.signal import Added, Moved, PositionEvent, Reduced, SignalKey, key_of
 
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]

@@ -10,7 +10,7 @@ from ..domain.formatting import duration_text, exit_text, minute_text, percent_t
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import Closed, OpenSignal
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
-from ..metrics.definitions import DEFINITIONS
+from ..metrics.trade_definitions import DEFINITIONS
 from .backtest_info import FIGURES, HEADLINES, account_figures_of, figures_of
 from .equity_arrays import EquityInfo, Floats, Times, decimate
 from .managed_marks import marks_of

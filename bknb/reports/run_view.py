@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from ..domain.exit_plan import Target, targets_of
-from ..domain.fills import Fill
 from ..domain.formatting import MISSING
 from ..domain.interval import MINUTE_MS
+from ..domain.position_fills import Fill
 from ..domain.signal import (
     Active,
     AddCancelled,
@@ -40,10 +40,10 @@ from ..domain.signal import (
 from ..events.failures import ListenerFailure, ListenerOverflow
 from ..events.messages import Done, ErrorEvent, Performance, Progress, WalkerStep
 from ..metrics.account_definitions import BESIDE_TRADES, account_text
-from ..metrics.definitions import label_of, lower_is_better
 from ..metrics.marked_equity import SIDES, whole_exit
 from ..metrics.missing import explained_text
 from ..metrics.reasons import ADDS
+from ..metrics.trade_definitions import label_of, lower_is_better
 from .managed_marks import NAMES, Stairs, stairs_of_moves
 from .ohlc_bars import PriceLine
 from .progress_text import interval_minutes

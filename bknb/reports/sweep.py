@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 
 from ..domain.formatting import NOT_AVAILABLE, with_article
-from ..metrics.definitions import DEFINITIONS
 from ..metrics.missing import why_missing_in_row
 from ..metrics.reasons import NO_TRADE
+from ..metrics.trade_definitions import DEFINITIONS
 from .heatmap import HeatmapInfo, heatmap_info
 from .markup import Html, cell, element, elements, figures
 from .refusals import REJECTED, by_rule, counts_text

@@ -15,9 +15,9 @@ from ..domain.gates import GATES, MIN_DAYS
 from ..errors import UsageError
 from ..metrics.compounding import final_equity
 from ..metrics.daily_returns import added_to, adds_in, of_results
-from ..metrics.definitions import DEFINITIONS, figure_text
 from ..metrics.missing import explained_text
 from ..metrics.reasons import ADDS
+from ..metrics.trade_definitions import DEFINITIONS, figure_text
 from ..reports.markup import Html, cell, element, figures, fragment, html_figures, html_table, markdown_table
 from .bootstrap import OF_TRADES, Intervals, bootstrap, row_of_numbers
 from .deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio

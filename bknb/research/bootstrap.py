@@ -24,7 +24,7 @@ from ..domain.whole_number import is_number, whole_number
 from ..errors import UnknownName, UsageError
 from ..metrics.compounding import equity_path, final_equity
 from ..metrics.daily_returns import adds_in
-from ..metrics.definitions import OF_ACCOUNT
+from ..metrics.trade_definitions import OF_ACCOUNT
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,9 +12,9 @@ from ..errors import UnknownName, UsageError
 from ..metrics.account import Account
 from ..metrics.account_definitions import BESIDE_TRADES
 from ..metrics.daily_returns import added_to, of_results
-from ..metrics.definitions import DEFINITIONS, Definition, figure_text, label_of
 from ..metrics.missing import explained_text
 from ..metrics.reasons import ADDS
+from ..metrics.trade_definitions import DEFINITIONS, Definition, figure_text, label_of
 from ..reports.markup import Html, cell, element, figures, html_figures, html_table, markdown_table
 from ..reports.refusals import refusal_pairs
 from .deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio, effective_trials

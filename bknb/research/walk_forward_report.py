@@ -18,9 +18,9 @@ from ..domain.interval import DAY_MS, MINUTE_MS
 from ..errors import UsageError
 from ..metrics.account import Account
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
-from ..metrics.definitions import DEFINITIONS, label_of
 from ..metrics.figure_table import Statistics
 from ..metrics.missing import explained_text
+from ..metrics.trade_definitions import DEFINITIONS, label_of
 from ..reports.markup import Html, cell, elements, figures, fragment, html_figures, html_table, markdown_table
 from ..reports.refusals import refusal_pairs
 from .comparison import rankable

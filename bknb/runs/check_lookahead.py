@@ -19,10 +19,10 @@ from ..domain.answers import read_answers
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..domain.position_view import HeldPosition
 from ..domain.signal import Signal
-from ..domain.validation import read_answer, target_prices
+from ..domain.signal_validation import read_answer, target_prices
 from ..domain.whole_number import whole_number
 from ..engine.backtest import BacktestRun
-from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
+from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, ignored, plan_backtest
 from ..engine.registry import Exchange, Strategy
 from ..engine.resolve import RunSeries
 from ..engine.vectorised import signal_rows
@@ -312,7 +312,7 @@ class _Check:
             horizon=plan.frame.last + 2 * MINUTE_MS,
         )
         self._worlds: dict[World, Window] = {AsIs: self.window}
-        self.published = RunSeries(plan.settings, until=plan.frame.last, warn=_ignored)
+        self.published = RunSeries(plan.settings, until=plan.frame.last, warn=ignored)
         self._series_as_is = False  # whether series stay as they are in every world
         self._failure = ""
         self._row_signals = 0
@@ -698,10 +698,6 @@ class _Check:
                     signal=answer_text(answer),
                 )
         return None
-
-
-def _ignored(_: str) -> None:
-    """Drop a warning: a run over the frame shows it."""
 
 
 async def _awaited(answer: Any) -> Any:

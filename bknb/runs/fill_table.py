@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from ..config import Settings
-from ..domain.fills import Fill
+from ..domain.position_fills import Fill
 from ..domain.signal import Added, Closed, Opened, OpenSignal, Reduced, key_of, sign_of
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ import msgspec
 
 from ..domain.answers import read_answers
 from ..domain.execution import Minute
-from ..domain.fills import Fill
 from ..domain.formatting import level_text, lifetime_text, minute_text, percent_text, plain_number, utc_text
 from ..domain.html import Html, element, elements
 from ..domain.lifecycle import Answer, Asking, DataEnd, Flat, Holding, Opening, Rules, Step, due, rejection, step
 from ..domain.position_book import new_book
+from ..domain.position_fills import Fill
 from ..domain.position_money import held, result
 from ..domain.position_view import HeldPosition
 from ..domain.signal import (
@@ -40,8 +40,8 @@ from ..domain.signal import (
     Signal,
     key_of,
 )
+from ..domain.signal_validation import read_answer
 from ..domain.states import AskingAdds, Managed
-from ..domain.validation import read_answer
 from ..engine.call_by_name import calling_by_name, managing_by_name
 from ..engine.lookup import get_risk
 from ..engine.minute_walk import look_back_begin, minutes_that_fill

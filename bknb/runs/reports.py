@@ -1,7 +1,6 @@
-"""Reports over the runs of this process: one strategy on many symbols, scheduled signals, and durations.
+"""Reports over the runs of this process: scheduled signals, durations, milestones and refusals.
 
-``Heat`` and ``Schedule`` read the last backtest, or the last live run, of every symbol and strategy
-(``bknb.Backtest.list()``, ``bknb.Live.list()``), or results they are given; they store nothing.
+``Schedule`` reads the last backtest, or the last live run, of a symbol and strategy; it stores nothing.
 ``Performance`` listens between ``start()`` and ``stop()`` and stores the newest durations of every symbol and strategy.
 """
 
@@ -9,23 +8,20 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from ..engine.plan import ExchangeLike, FrameLike, StrategyLike
 from ..errors import UnknownName, UsageError
 from ..events import listen as events
 from ..events import messages, subjects
 from ..process import at_reset
-from ..reports.heat import HeatInfo, heat_info
 from ..reports.milestones_and_refusals import MilestoneTally, RefusalTally, milestone_tally, refusal_tally
 from ..reports.performance import PerformanceInfo, performance_info
 from ..reports.scheduled import ScheduleInfo, schedule_info
 from ..stores.atomic import write_report
-from .backtest import Backtest, BacktestTask, backtest
+from .backtest import Backtest, BacktestTask
 from .live import Live, LiveTask
-from .result import Result
 
 if TYPE_CHECKING:
     from ..engine.records import Records
@@ -35,73 +31,6 @@ MOST_DURATIONS: Final = 10_000
 
 
 Mode: TypeAlias = Literal["backtest", "live"]
-
-
-def _results(mode: Mode) -> list[Result]:
-    """Return the results of one mode: of backtests those that are over, of live runs those up to now."""
-    if mode == "backtest":
-        return [task.result() for task in Backtest.list() if task.status == "fulfilled"]
-    if mode != "live":
-        raise UsageError(f"mode must be 'backtest' or 'live', got {mode!r}")
-    return [task.snapshot() for task in Live.list()]
-
-
-class Heat:
-    """One strategy on many symbols: a table by symbol, and all trades pooled.
-
-    Examples
-    --------
-    >>> import bknb
-    >>> def rising(ctx):
-    ...     closes = ctx.candles("1h", 4).close
-    ...     if closes[-1] > closes[0]:
-    ...         return bknb.Signal(position="long", price_take_profit=ctx.price * 1.02,
-    ...                            price_stop_loss=ctx.price * 0.99, minute_estimated_time=240)
-    >>> heat = bknb.Heat.run(["BTCUSDT", "ETHUSDT"], strategy=rising, exchange="demo", frame="2024-01-01:2024-01-08")
-    >>> heat.statistics["total_symbols"]
-    2
-    """
-
-    @staticmethod
-    def run(
-        symbols: Sequence[str], *, strategy: StrategyLike, exchange: ExchangeLike, frame: FrameLike, **options: Any
-    ) -> HeatInfo:
-        """Backtest a strategy on every symbol, one after the other; options as in ``bknb.backtest``."""
-        if isinstance(symbols, str) or not symbols:
-            raise UsageError(f"symbols must be a list such as ['BTCUSDT', 'ETHUSDT'], got {symbols!r:.80}")
-        results = []
-        for symbol in dict.fromkeys(symbols):
-            results.append(backtest(symbol, strategy=strategy, exchange=exchange, frame=frame, **options))
-            if results[-1].stopped:
-                break
-        return heat_info(results[0].strategy, results)
-
-    @staticmethod
-    def get_data(strategy: str, *, mode: Mode = "backtest", results: Iterable[Result] | None = None) -> HeatInfo:
-        """The last run of a strategy on every symbol, pooled; or the results that are given."""
-        if results is not None:
-            return heat_info(strategy, results)
-        ran = _results(mode)
-        chosen = [result for result in ran if result.strategy == strategy]
-        if not chosen:
-            raise UnknownName(f"{mode} run", strategy, known=dict.fromkeys(result.strategy for result in ran))
-        return heat_info(strategy, chosen)
-
-    @staticmethod
-    def get_report(strategy: str, *, mode: Mode = "backtest", results: Iterable[Result] | None = None) -> str:
-        """The same as Markdown."""
-        return Heat.get_data(strategy, mode=mode, results=results).report()
-
-    @staticmethod
-    def dump(
-        strategy: str,
-        path: str | Path = "./dump/heatmap",
-        *,
-        mode: Mode = "backtest",
-        results: Iterable[Result] | None = None,
-    ) -> Path:
-        """Write the Markdown report into a folder and return its path; the name holds strategy and mode."""
-        return write_report(path, (strategy, mode), Heat.get_report(strategy, mode=mode, results=results))
 
 
 class Schedule:

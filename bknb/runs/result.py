@@ -365,8 +365,8 @@ class Result:
         >>> result.statistics(leave_out="frame_end")["n"] <= result.stats["n"]
         True
         """
-        from ..metrics.definitions import OF_ACCOUNT
         from ..metrics.statistics import statistics
+        from ..metrics.trade_definitions import OF_ACCOUNT
 
         given: object = leave_out
         if not isinstance(given, Iterable):

@@ -10,9 +10,9 @@ import numpy as np
 
 from ..domain.execution import Entry, ExecutionModel, Minute, execution_model
 from ..domain.interval import interval_ms
-from ..domain.levels import StopInForce
 from ..domain.signal import Closed, Moved, Opened, OpenSignal, Scheduled, ScheduledSignal, SignalKey, key_of, sign_of
-from ..domain.stop_path import StopStep, stop_path
+from ..domain.stop_history import StopStep, stop_path
+from ..domain.stop_levels import StopInForce
 from ..engine.minute_walk import look_back_begin, minutes_that_fill
 from ..market.series import prices_of
 

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 from ..config import Settings
 from ..engine.plan import ExchangeLike, FrameLike, StrategyLike, plan_backtest
 from ..errors import UsageError
-from ..metrics.definitions import lower_is_better
+from ..metrics.trade_definitions import lower_is_better
 from ..ports import TrialLedger
 from ..provenance.strategy_hash import running
 from ..stores.atomic import as_path

@@ -16,9 +16,10 @@ from ..kernels import simulate as kernel
 from ..kernels.metrics import FIGURES
 from ..market.sessions import sessions_of
 from ..metrics.daily_returns import on_open_days
-from ..metrics.definitions import lower_is_better
+from ..metrics.trade_definitions import lower_is_better
 from ..provenance.strategy_hash import running
-from ..sweeps.evaluate import Evaluator, frame_days, prepare
+from ..sweeps.evaluate import Evaluator, frame_days
+from ..sweeps.prepared_candles import prepare
 from ..sweeps.sweep_run import SweepRun
 from ..sweeps.symbol_means import added_on
 

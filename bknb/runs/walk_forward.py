@@ -36,7 +36,8 @@ from ..research.walk_forward_report import (
     stretches,
     warning_text,
 )
-from ..sweeps.evaluate import Evaluator, goes_compiled, prepare
+from ..sweeps.evaluate import Evaluator, goes_compiled
+from ..sweeps.prepared_candles import prepare
 from .result import Result
 from .run_record import record_of
 from .task import Counted, Task

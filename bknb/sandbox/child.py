@@ -20,7 +20,7 @@ from ..domain.execution import execution_model
 from ..domain.exit_rules import memo_text
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import Reason, Signal
-from ..domain.validation import read_answer
+from ..domain.signal_validation import read_answer
 from ..engine.backtest import BacktestRun
 from ..engine.call_by_name import calling_by_name, managing_by_name
 from ..engine.plan import Plan

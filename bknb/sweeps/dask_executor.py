@@ -9,7 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from .evaluate import Evaluator, Outcome, Prepared
+from .evaluate import Evaluator, Outcome
+from .prepared_candles import Prepared
 from .work import TRIES, Batch, WorkDir, unpacked
 
 if TYPE_CHECKING:

@@ -7,13 +7,10 @@ Both give the same table of ends.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 import numpy as np
 
 from ..domain.execution import execution_model
@@ -23,18 +20,14 @@ from ..domain.text import error_text
 from ..domain.tick_grid import tick_ratio
 from ..engine.backtest import BacktestRun
 from ..engine.build import with_params
-from ..engine.minute_walk import look_back_begin, minutes_that_fill, ready_minutes
-from ..engine.plan import Plan, open_window
-from ..engine.run_candles import coverage_notes, run_minutes
-from ..engine.vectorised import rows_begin, signal_rows
+from ..engine.plan import Plan, ignored, open_window
+from ..engine.vectorised import signal_rows
 from ..kernels import simulate as kernel
 from ..kernels.declared import Exits
 from ..kernels.metrics import FIGURES, daily, daily_plain, score, score_plain
-from ..market.candles import Candles
-from ..market.fetch_loop import submit
-from ..market.series import Series
+from .prepared_candles import Prepared
 from .refused_answers import of_events, of_table
-from .series import asked_of, digests, run_series
+from .series import asked_of, run_series
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,51 +41,6 @@ if TYPE_CHECKING:
 _EXACT: Final = 2**53  # whole numbers up to here are floats
 _CODES: Final = {text: code for code, text in kernel.REASONS.items() if code < kernel.FIRST_CANCEL}
 _CANCEL_CODES: Final = {text: code for code, text in kernel.REASONS.items() if code >= kernel.FIRST_CANCEL}
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """The candles of one symbol as arrays, for any number of combinations with one execution model.
-
-    Attributes
-    ----------
-    market
-        One-minute candles and their average prices, as the execution model fills them.
-    candles
-        The candles of the strategy's interval.
-    data
-        Hash of all of them, closing prices and volumes included.
-    """
-
-    symbol: str
-    market: kernel.Market
-    candles: Candles
-    data: str
-
-    def save(self, folder: Path) -> None:
-        """Write the arrays to a folder, for other processes to map."""
-        folder.mkdir(parents=True)
-        market = self.market
-        np.save(folder / "times.npy", market.times)
-        np.save(folder / "prices.npy", np.stack([market.open, market.high, market.low, market.average]))
-        np.save(folder / "candles.npy", self.candles.block)
-        np.save(folder / "fills.npy", market.fills)
-        np.save(folder / "ready.npy", market.ready)
-        about = [self.symbol, market.regular, market.last_close, self.data]
-        (folder / "about.json").write_bytes(msgspec.json.encode(about))
-
-    @classmethod
-    def load(cls, folder: Path) -> Prepared:
-        """Map the arrays that ``save`` wrote; processes share the memory."""
-        symbol, regular, last_close, data = msgspec.json.decode((folder / "about.json").read_bytes())
-        names = ("times", "prices", "candles", "fills", "ready")
-        times, prices, block, fills, ready = (
-            np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in names
-        )
-        market = kernel.Market(
-            times, prices[0], prices[1], prices[2], prices[3], fills, regular, ready, float(last_close)
-        )
-        return cls(symbol, market, Candles(block), data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,52 +76,6 @@ def goes_compiled(strategy: Strategy) -> bool:
     return strategy.get_signals is not None and strategy.risk is None and strategy.manage is None
 
 
-async def prepare(plan: Plan, warn: Any = None) -> Prepared:
-    """Return the candles of one symbol for a sweep, fetched and checked as for a backtest."""
-    window = open_window(plan, warn=warn or _ignored)
-    strategy = plan.strategy
-    rows: Series | None = None
-    if strategy.get_signals is not None:
-        begin = rows_begin(strategy, plan.frame.start, window.sessions)
-        loading = window.load_closed(plan.symbol, strategy.interval, plan.frame.start, strategy.lookback, since=begin)
-        rows = await asyncio.wrap_future(submit(loading))
-    series = await run_minutes(window, plan)
-    coverage_notes(plan, series, window.sessions)
-    times, sessions = series.candles.timestamp, window.sessions
-    count = plan.settings.avg_price_candles_count
-    ready = np.zeros(0, dtype=bool) if sessions is None else ready_minutes(times, sessions, count)
-    begin = look_back_begin(series.candles, plan.frame.start, count)
-    fills = minutes_that_fill(series.candles, execution_model(plan.execution), begin=begin)
-    return _prepared(plan, series, window.average_prices(plan.symbol), rows, fills, ready)
-
-
-def _ignored(_: str) -> None:
-    """Drop a warning: it was shown when the candles were prepared."""
-
-
-def _prepared(
-    plan: Plan,
-    series: Series,
-    average: NDArray[np.float64],
-    rows: Series | None,
-    fills: NDArray[np.bool_],
-    ready: NDArray[np.bool_],
-) -> Prepared:
-    minutes = series.candles
-    times, high, low = minutes.timestamp.copy(), minutes.high, minutes.low
-    candles = Candles.empty() if rows is None else rows.candles.copy()
-    digest = hashlib.sha256()  # of the candles, whatever the execution model
-    for array in (minutes.block, average, candles.block, ready):
-        digest.update(np.ascontiguousarray(array).data)
-    for text in digests(plan.frame.last):
-        digest.update(text.encode())
-    if not fills.all():
-        high, low = np.where(fills, high, -np.inf), np.where(fills, low, np.inf)
-    last_close = float(minutes.close[-1]) if len(minutes) else 0.0
-    market = kernel.Market(times, minutes.open, high, low, average, fills, bool(series.regular), ready, last_close)
-    return Prepared(plan.symbol, market, candles, digest.hexdigest())
-
-
 class Evaluator:
     """Evaluates combinations of parameters on the prepared candles of one symbol.
 
@@ -204,7 +106,7 @@ class Evaluator:
         self._compiled = goes_compiled(plan.strategy)
         self._exact_grid = _is_exact(plan.settings.price_tick, prepared.market)
         by_events = needs_source(plan, prepared.market)
-        self._window = open_window(plan, warn=_ignored) if by_events else None  # shared by all its runs
+        self._window = open_window(plan, warn=ignored) if by_events else None  # shared by all its runs
         given = prepared.market
         times, open_, high, low, average, fills, ready = map(_fixed, (*given[:6], given.ready))
         market = kernel.Market(times, open_, high, low, average, fills, given.regular, ready, given.last_close)

@@ -13,7 +13,8 @@ from os import cpu_count
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from .evaluate import Evaluator, Prepared
+from .evaluate import Evaluator
+from .prepared_candles import Prepared
 from .work import Batch, Executor, WorkDir, forget, try_batch
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from ..domain.execution import execution_model
 from ..domain.signal import Signal
+from ..domain.signal_validation import broken_rules, read_answer
 from ..domain.trial import Refusals, by_codes
-from ..domain.validation import broken_rules, read_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

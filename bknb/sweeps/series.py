@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..domain.interval import interval_ms
+from ..engine.plan import ignored
 from ..engine.registry import registry
 from ..engine.resolve import RunSeries
 from ..market.strategy_context import RowsAsked
@@ -28,13 +29,9 @@ def digests(until: int) -> list[str]:
 def run_series(plan: Plan) -> RunSeries:
     """What the combinations of a sweep read series through; warnings were shown when the candles were prepared."""
     known = tables() if plan.series is None else plan.series
-    return RunSeries(plan.settings, until=plan.frame.last, warn=_ignored, tables=known)
+    return RunSeries(plan.settings, until=plan.frame.last, warn=ignored, tables=known)
 
 
 def asked_of(plan: Plan, published: RunSeries | None = None) -> RowsAsked:
     """What a ``get_signals`` of a sweep is asked about."""
     return RowsAsked(published or run_series(plan), plan.symbol, interval_ms(plan.strategy.interval))
-
-
-def _ignored(_: str) -> None:
-    return None

@@ -22,9 +22,10 @@ from ..events import messages, subjects
 from ..kernels.metrics import FIGURES
 from ..market.clock import stopwatch
 from ..provenance.strategy_hash import fingerprint, not_compared, params_text
-from .evaluate import Evaluator, Outcome, Prepared, frame_days, goes_compiled, pack_days, prepare, unpack_days
+from .evaluate import Evaluator, Outcome, frame_days, goes_compiled, pack_days, unpack_days
 from .executors import make_executor
-from .search import Params, make_search
+from .prepared_candles import Prepared, prepare
+from .search import Params, Space, make_search
 from .series import asked_of
 from .symbol_means import known_figures, mean_of_known, missing_by_adds, missing_symbols
 from .work import Batch, Executor, WorkDir
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from ..engine.plan import Plan
     from ..kernels.simulate import Market
     from ..ports import TrialLedger
-    from .search import Space
 
 RULES: Final = "1:" + ",".join(FIGURES)
 """Version of the figures in the key of a trial; that of the fills is the execution model's own."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..kernels.metrics import FIGURES
-from ..metrics.definitions import OF_ACCOUNT
 from ..metrics.missing import why_missing_in_row
 from ..metrics.reasons import ADDS, ADDS_INSTEAD
+from ..metrics.trade_definitions import OF_ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

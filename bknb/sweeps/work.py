@@ -19,7 +19,8 @@ from ..engine.registry import Exchange, registry
 from ..errors import MissingDependency, UsageError
 from ..provenance.source_code import own_modules
 from ..provenance.strategy_hash import functions_of
-from .evaluate import Evaluator, Outcome, Prepared, needs_source
+from .evaluate import Evaluator, Outcome, needs_source
+from .prepared_candles import Prepared
 from .series import tables
 
 if TYPE_CHECKING:

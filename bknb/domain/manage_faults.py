@@ -7,10 +7,10 @@ from typing import Final
 from ..config import Settings
 from .answers import Add
 from .exit_rules import is_positive
-from .fills import DUST
+from .position_fills import DUST
 from .signal import Reason
+from .signal_validation import allow
 from .text import shown, text_fault, without_addresses
-from .validation import allow
 
 _MOST_SHARE: Final = 1e9  # of the first size; sums of a few of these are floats that still have the first size in them
 

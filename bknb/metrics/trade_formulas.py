@@ -88,8 +88,8 @@ def measure(sample: Ledger, *, dropped: int = 0) -> dict[str, Figure]:
     Returns
     -------
     dict
-        The figures named in ``bknb.metrics.definitions.DEFINITIONS``, in that order. Those that compound are None where
-        a position was added to.
+        The figures named in ``bknb.metrics.trade_definitions.DEFINITIONS``, in that order. Those that compound are None
+        where a position was added to.
     """
     walk = None if needs_capital(sample.adds, sample.largest_cost) else _walk(sample)
     results = _results(sample.pnl)

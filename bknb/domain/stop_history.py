@@ -1,7 +1,7 @@
 """The stop of a position over time, from its events and the best prices of its candles.
 
 Events tell when a stop was declared or moved and when a trailing stop began; where a trailing stop lay between them
-follows from the candles, by the rules of :mod:`bknb.domain.levels`.
+follows from the candles, by the rules of :mod:`bknb.domain.stop_levels`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from .interval import MINUTE_MS
-from .levels import StopInForce, trail_level
 from .signal import Moved, OpenSignal, sign_of
+from .stop_levels import StopInForce, trail_level
 
 _BEST, _BEGUN, _MOVED = range(3)
 _DECLARED: Final = ("trailing_stop", "breakeven")
