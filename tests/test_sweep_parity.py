@@ -302,6 +302,7 @@ def test_the_worlds_hold_every_kind_of_end() -> None:
 
 
 @pytest.mark.parametrize("model", first_quick(MODELS))
+@HALF
 @given(seed=SEEDS)
 def test_figures_are_those_of_the_statistics(model: str, seed: int) -> None:
     plan = plan_for(seed, model)
@@ -322,6 +323,7 @@ def test_figures_are_those_of_the_statistics(model: str, seed: int) -> None:
 
 
 @pytest.mark.slow
+@HALF
 @given(seed=SEEDS)
 def test_daily_returns_compound_to_the_equity(seed: int) -> None:
     plan = plan_for(seed, "touch")
