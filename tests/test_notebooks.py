@@ -64,7 +64,7 @@ def made_again(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         if (FOLDER / "data").is_dir():  # what notebooks read, beside them
             shutil.copytree(FOLDER / "data", own / "data")
         names.append(f"{path.stem}/{path.name}")
-    options = ["--nbmake", "--overwrite", "--nbmake-timeout=300", "-p", "no:cacheprovider", "-rfE"]
+    options = ["--nbmake", "--overwrite", "--nbmake-timeout=300", "-p", "no:cacheprovider", "-rfE", "--color=no"]
     command = [sys.executable, "-m", "pytest", *options, *names]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=3600, check=False)
     assert done.returncode in (0, 1), done.stdout + done.stderr
