@@ -100,12 +100,20 @@ def test_a_download_that_fails_says_why(package: Any) -> None:
 
 def test_a_day_that_has_not_ended_is_left_out(package: Any) -> None:
     today = pd.Timestamp.now("UTC").tz_localize(None).normalize()
-    package.answer = table(pd.bdate_range(end=today + pd.Timedelta(days=1), periods=30, name="Date"), "AAPL")
-    source = yfinance("AAPL")
+    package.answer = table(pd.date_range(end=today + pd.Timedelta(days=1), periods=30, name="Date"), "BTC-USD")
+    source = yfinance("BTC-USD")
     assert "has not ended, and is left out" in source.warnings[0]
     now = pd.Timestamp.now("UTC").timestamp() * 1000
-    last = int(source._of("AAPL").timestamp[-1])
+    last = int(source._of("BTC-USD").timestamp[-1])
     assert last + (24 + 6) * 3_600_000 <= now
+    assert source.describe("BTC-USD") == ", adjusted for splits by Yahoo"
+
+
+@pytest.mark.parametrize("times", [pd.date_range("2024-03-08 14:30", periods=30, freq="5min"), DAYS[:1]])
+def test_bars_of_another_length_are_refused(package: Any, times: pd.DatetimeIndex) -> None:
+    package.answer = table(times, "AAPL")
+    with pytest.raises(DataError, match="were asked for, and what came are bars of"):
+        yfinance("AAPL", interval="1d" if len(times) == 1 else "1m")
 
 
 def test_minutes_come_in_the_zone_of_the_exchange(package: Any) -> None:

@@ -7,7 +7,7 @@ import unicodedata
 from typing import Final
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-_ADDRESS: Final = re.compile(" at 0x[0-9a-fA-F]{6,}")  # as in <function f at 0x7f3a5c1d2e50>
+_ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]{6,16}\b")  # as in <function f at 0x7f3a5c1d2e50>
 
 
 def text_fault(text: str, *, lines: bool = False) -> str | None:

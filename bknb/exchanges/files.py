@@ -54,6 +54,8 @@ class FrameSource:
         Reads its file again and returns another such source; ``None`` for candles that came from no file.
     adjustments : dict of (str or None) to Adjustments
         For each symbol, or ``None`` for every one, what candles were multiplied by because of splits and dividends.
+    remark : str
+        What else run cards are to say of the candles of every symbol.
 
     Raises
     ------
@@ -80,6 +82,7 @@ class FrameSource:
         self.sessions = as_sessions(sessions)
         self.reopen: Callable[[], FrameSource] | None = None
         self.adjustments: dict[str | None, Adjustments] = {}
+        self.remark = ""
         self.symbol_sessions: Mapping[str, Sessions | None] = {}
         notes: list[str] = []
         if not isinstance(candles, Candles | Mapping):
@@ -115,9 +118,9 @@ class FrameSource:
         return measured(self._of(symbol).timestamp)
 
     def describe(self, symbol: str) -> str:
-        """How the candles of a symbol were adjusted, for run cards; empty where they were not."""
+        """How the candles of a symbol were adjusted, for run cards; empty where nothing is known of it."""
         made = self.adjustments.get(None if self._every is not None else symbol)
-        return "" if made is None else f", {made}"
+        return "".join(f", {each}" for each in (made, self.remark) if each)
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
         """The candles of the ``limit`` intervals from ``since`` on, as far as they are there (a view, not a copy).

@@ -39,8 +39,9 @@ def yfinance(
     """A source over bars of Yahoo Finance, downloaded once, now, with the package yfinance.
 
     Yahoo has days since a share was first traded, hours of the last 730 days, bars of 5 to 30 minutes of the last 60
-    days, and minutes of the last 30, eight days at most in one download. It tells neither delisted shares nor what it
-    corrects afterwards: what comes tomorrow may differ, so keep what a result was made of (``bknb share`` does).
+    days, and minutes of the last 30, eight days at most in one download. Its hours begin where the market opens: those
+    of New York, at half past, are refused. It tells neither delisted shares nor what it corrects afterwards: what comes
+    tomorrow may differ, so keep what a result was made of (``bknb share`` does).
 
     Prices are in terms of the shares of today: Yahoo adjusts all of them for splits. A bar that has not ended when it
     is downloaded is left out; a day counts as ended at 06:00 UTC of the next one.
@@ -84,6 +85,12 @@ def yfinance(
     frame, missing = _downloaded(tickers, interval, span, dividends=dividends, name=name)
     frame, notes = _ended(frame, interval, SystemClock().now(), name)
     source = from_frame(frame, name=name, sessions=sessions)
+    if source.base_interval != interval:
+        raise DataError(
+            f"{name}: bars of {interval} were asked for, and what came are bars of {source.base_interval}, as far as "
+            f"{len(frame)} of them show\nask for a longer time"
+        )
+    source.remark = f"adjusted for splits{' and dividends' if dividends else ''} by Yahoo"
     if missing:
         notes.append(
             f"{name}: nothing came for {', '.join(missing)}: the ticker may be written otherwise at Yahoo, or was not "
