@@ -39,10 +39,10 @@ from .domain.answers import (
 from .domain.answers import (
     Reduce as Reduce,
 )
-from .domain.exit_plan import (
+from .domain.declared_exits import (
     Breakeven as Breakeven,
 )
-from .domain.exit_plan import (
+from .domain.declared_exits import (
     Trailing as Trailing,
 )
 from .domain.position_view import (
@@ -150,7 +150,7 @@ from .engine.registration import (
 from .engine.registration import (
     strategy as strategy,
 )
-from .engine.series import (
+from .engine.series_registration import (
     add_series as add_series,
 )
 from .engine.sizing import (

@@ -13,7 +13,7 @@ from packages import need_packages
 
 import bknb
 from bknb.exchanges.audit import clock_skew_ms, store_health
-from bknb.exchanges.files import FrameSource
+from bknb.exchanges.frame_source import FrameSource
 from bknb.history.partition import SeriesName
 from bknb.history.store import CandleStore
 from bknb.market.candles import Candles, content_hash

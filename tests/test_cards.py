@@ -27,7 +27,7 @@ import bknb
 from bknb.market.candles import Candles
 from bknb.provenance.candle_fingerprint import compare, fingerprint
 from bknb.provenance.card import Card, decode, encode
-from bknb.provenance.source_code import read_code
+from bknb.provenance.source_walk import read_code
 from bknb.provenance.value_text import value_text
 from bknb.sharing.verify_notebook import compared
 

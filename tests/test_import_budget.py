@@ -26,8 +26,8 @@ SLOW = HEAVY - {"numpy", "asyncio"}
 OF_MANAGED = {  # answers and declared exits are in the types and checks of `Signal`; book, fills, view in every state
     f"bknb.domain.{name}"
     for name in (
-        *("answers", "exit_plan", "exit_rules", "manual_inputs"),
-        *("fills", "levels", "position_book", "position_money", "position_view"),
+        *("answers", "declared_exits", "exit_checks", "manual_inputs"),
+        *("position_fills", "stop_levels", "position_book", "position_money", "position_view"),
     )
 }
 OF_THE_LIFECYCLE = {  # parts of it that became modules: they were loaded before, in larger ones
@@ -41,7 +41,10 @@ OF_WHAT_IS_GIVEN = {  # checks of arguments and of candles
 NAMED = OF_MANAGED | OF_THE_LIFECYCLE | OF_WHAT_IS_GIVEN
 PLAIN = 97 + len(NAMED)
 ONLY_MANAGED = {  # what carries answers and exits out, and the columns of `get_signals`: only when one is there
-    *(f"bknb.domain.{name}" for name in ("answer_sizes", "by_hand", "fill_run", "managed_minute", "managing", "moves")),
+    *(
+        f"bknb.domain.{name}"
+        for name in ("answer_sizes", "by_hand", "fill_run", "managed_minute", "manage_answers", "moves")
+    ),
     *(f"bknb.engine.{name}" for name in ("columns", "row_exits", "signal_rows")),
     *(f"bknb.runs.{name}" for name in ("fill_table", "stop_table")),
 }
@@ -87,7 +90,7 @@ def test_the_names_of_a_run_load_no_disk_and_no_other_source() -> None:
     found = loaded("import bknb\nbknb.backtest, bknb.Signal, bknb.add_strategy, bknb.exchanges.demo")
     rooms = {name.split(".")[1] for name in ours(found) if "." in name}
     assert rooms & {"brokers", "history", "jupyter", "live", "llm", "optimizer", "sandbox", "stores", "sweeps"} == set()
-    assert {name for name in found if name.startswith("bknb.exchanges.")} == {"bknb.exchanges.factories"}
+    assert {name for name in found if name.startswith("bknb.exchanges.")} == {"bknb.exchanges.simple_sources"}
     assert found & {"fractions", "shutil", "sqlite3"} == set()
     assert len(ours(found)) <= PLAIN, sorted(ours(found))
     assert ours(found) >= NAMED  # else the limit is too high

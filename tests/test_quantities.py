@@ -21,7 +21,7 @@ from test_broker_words import ROWS, brief
 import bknb
 from bknb.brokers.paper_broker import PaperBroker, Trouble
 from bknb.domain.orders import MAX_CLOSES, Order, Report, own_prefix
-from bknb.domain.rounding import is_rounded
+from bknb.domain.quantity_rounding import is_rounded
 
 
 @given(st.integers(1, 10**9), st.integers(0, 6), st.integers(0, 6), st.sampled_from([math.floor, round]))

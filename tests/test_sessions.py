@@ -17,7 +17,7 @@ from quick import first_quick
 import bknb
 from bknb.config import Settings
 from bknb.errors import GapError, UnknownName, UsageError
-from bknb.exchanges.files import FrameSource
+from bknb.exchanges.frame_source import FrameSource
 from bknb.market.candles import Candles
 from bknb.market.demo import DemoSource
 from bknb.market.feed import Feed

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from .by_name import ByName
-from .exit_plan import Breakeven, Trailing
+from .declared_exits import Breakeven, Trailing
 from .signal import Reason, Signal
 from .signal_validation import plain_numbers, read_answer, with_python_lists
 from .text import shown

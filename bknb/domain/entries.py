@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from ..errors import InvalidTransition
+from .declared_exits import targets_of
 from .execution import Entry, Exit, Minute, exit_at_entry
-from .exit_plan import targets_of
-from .exit_rules import memo_text
+from .exit_checks import memo_text
 from .exits import close_at, holding_data_end, holding_minute, timeout_of
 from .position_book import opened_book
 from .signal import (

@@ -172,19 +172,19 @@ def step(state: State, given: Input, rules: Rules) -> Step:
 
 # What only a managed position needs is imported when it is first given: most runs never do.
 def _adds_verdict(state: AskingAdds, given: Verdict, rules: Rules) -> Step:
-    from .managing import adds_verdict
+    from .manage_answers import adds_verdict
 
     return adds_verdict(state, given, rules)
 
 
 def _waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:
-    from .managing import waiting_managed
+    from .manage_answers import waiting_managed
 
     return waiting_managed(state, given, rules)
 
 
 def _holding_managed(state: Holding, given: Managed, rules: Rules) -> Step:
-    from .managing import holding_managed
+    from .manage_answers import holding_managed
 
     return holding_managed(state, given, rules)
 

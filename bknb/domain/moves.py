@@ -11,9 +11,9 @@ from typing import NamedTuple
 import msgspec
 
 from .answers import Move
+from .declared_exits import Ladder, targets_of
 from .execution import Exit
-from .exit_plan import Ladder, targets_of
-from .exit_rules import (
+from .exit_checks import (
     broken_breakeven,
     broken_trailing,
     is_positive,

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from .order_sizes import by_number, free_to_close, owed, size_of
 from .orders import MAX_CLOSES, Order, closing_orders, is_superseded, order_beside
-from .rounding import EXACT
+from .quantity_rounding import EXACT
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from .orders import MAX_CLOSES, Order, left_open
 from .position_fills import DUST
-from .rounding import EXACT, NEAR
+from .quantity_rounding import EXACT, NEAR
 
 
 def by_number(orders: Sequence[Order]) -> list[list[Order]]:

@@ -25,7 +25,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from .formatting import plain_number
-from .rounding import EXACT
+from .quantity_rounding import EXACT
 from .signal import SignalKey
 from .text import readable
 

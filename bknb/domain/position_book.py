@@ -10,7 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from .answers import Move
-from .exit_plan import Breakeven, Target, Trailing, targets_of
+from .declared_exits import Breakeven, Target, Trailing, targets_of
 from .interval import MINUTE_MS
 from .position_fills import Fill
 from .signal import CloseReason, OpenSignal

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from .exit_plan import Target
+from .declared_exits import Target
 from .interval import MINUTE_MS
 from .position_book import PositionOrder, new_book
 from .position_fills import Fill

@@ -27,8 +27,8 @@ from .orders import (
     left_open,
     order_text,
 )
+from .quantity_rounding import is_rounded
 from .recorded_orders import Orders, any_left, ended
-from .rounding import is_rounded
 from .signal import Cancelled, Closed, Event, Opened, OpenSignal, Scheduled, ScheduledSignal, SignalKey, key_of
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias, TypedDict, get_args
 import msgspec
 
 from .by_name import ByName
-from .exit_plan import Breakeven, Target, Trailing
+from .declared_exits import Breakeven, Target, Trailing
 from .position_fills import Fill
 
 Position: TypeAlias = Literal["long", "short"]

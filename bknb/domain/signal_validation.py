@@ -9,9 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from ..config import Settings
+from .declared_exits import Breakeven, Trailing
 from .execution import ExecutionModel
-from .exit_plan import Breakeven, Trailing
-from .exit_rules import (
+from .exit_checks import (
     broken_breakeven,
     broken_trailing,
     is_finite_number,

@@ -50,7 +50,7 @@ def stop_path(
 
     Examples
     --------
-    >>> from bknb.domain.exit_plan import Trailing
+    >>> from bknb.domain.declared_exits import Trailing
     >>> row = OpenSignal(id="a", symbol="B", strategy="s", exchange="e", position="long", price_open=100.0,
     ...     price_take_profit=None, price_stop_loss=95.0, minute_estimated_time=None, note="", scheduled_at=0,
     ...     pending_at=0, trailing=Trailing(distance=4.0))

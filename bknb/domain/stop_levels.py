@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from ..config import Settings
-from .exit_plan import Breakeven, Trailing
+from .declared_exits import Breakeven, Trailing
 from .pnl import breakeven_price
 from .position_book import PositionBook
 from .position_money import average_price

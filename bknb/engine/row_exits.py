@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..domain.exit_plan import Breakeven, Trailing
+from ..domain.declared_exits import Breakeven, Trailing
 from ..errors import UsageError
 from .columns import constant, flags, no_flags, numbers
 

@@ -21,26 +21,26 @@ from ..market.sources import (
 from .binance_zips import (
     binance_archive as binance_archive,
 )
-from .factories import (
-    bundled as bundled,
-)
-from .factories import (
-    demo as demo,
-)
-from .factories import (
-    in_sessions as in_sessions,
-)
-from .files import (
+from .frame_source import (
     FrameSource as FrameSource,
 )
-from .files import (
+from .from_files import (
     from_csv as from_csv,
 )
-from .files import (
+from .from_files import (
     from_frame as from_frame,
 )
-from .files import (
+from .from_files import (
     from_parquet as from_parquet,
+)
+from .simple_sources import (
+    bundled as bundled,
+)
+from .simple_sources import (
+    demo as demo,
+)
+from .simple_sources import (
+    in_sessions as in_sessions,
 )
 from .sql import (
     from_query as from_query,

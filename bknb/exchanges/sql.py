@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from ..errors import MissingDependency, UsageError
 from ..market.sessions import Sessions
-from .files import FrameSource, existing_file, from_frame
+from .frame_source import FrameSource
+from .from_files import existing_file, from_frame
 
 _SQLITE_MAGIC: Final = b"SQLite format 3\x00"
 

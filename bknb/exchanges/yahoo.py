@@ -11,7 +11,8 @@ from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, interval_ms
 from ..errors import DataError, MissingDependency, UsageError
 from ..market.clock import SystemClock
-from .files import FrameSource, from_frame
+from .frame_source import FrameSource
+from .from_files import from_frame
 
 if TYPE_CHECKING:
     from datetime import date

@@ -15,7 +15,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from ..domain import by_hand, managed_minute, managing  # noqa: F401 -- a run that goes on for weeks imports nothing later
+from ..domain import by_hand, manage_answers, managed_minute  # noqa: F401 -- a run of weeks imports nothing later
+from ..domain.add_checks import note_fault
 from ..domain.answers import Cancel, Close, Move, Reduce, read_answers
 from ..domain.formatting import minute_text
 from ..domain.interval import MINUTE_MS, ceil_to
@@ -36,16 +37,15 @@ from ..domain.lifecycle import (
     signals_of,
     step,
 )
-from ..domain.manage_faults import note_fault
 from ..domain.position_book import PlannedMove
 from ..domain.position_view import HeldPosition, position_view
 from ..domain.signal import Moved, Signal
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData, StateError, UsageError
 from .hand_answers import GOES_ON, OVER, name_of, refuse, there_is, waiting_adds, waits_text
+from .late_and_holes import RecordKeeping
 from .live_market import LiveMarket
 from .new_entries import NewEntries
-from .record_keeping import RecordKeeping
 from .turn import Turn
 
 

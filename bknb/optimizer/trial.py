@@ -21,7 +21,7 @@ from ..engine.call_by_name import calling_by_name, managing_by_name
 from ..engine.plan import Plan
 from ..engine.registry import Exchange, Frame, Strategy
 from ..errors import NotEnoughData
-from ..exchanges.files import FrameSource
+from ..exchanges.frame_source import FrameSource
 from ..llm.structured import Objection
 from ..market.candles import Candles
 from ..market.clock import SystemClock

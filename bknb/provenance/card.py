@@ -16,7 +16,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms
 from ..errors import StateError, UsageError
 from .candle_fingerprint import CandleRange, SeriesRange, changes
-from .source_code import Code
+from .source_walk import Code
 from .value_text import NOT_COMPARED
 
 FORMAT: Final = 2

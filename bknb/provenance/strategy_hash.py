@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 
 from ..engine.registry import registry
-from .source_code import READER, CodeOnly, changing_itself, read_code, source_hash, unnamed_hash
+from .source_walk import READER, CodeOnly, changing_itself, read_code, source_hash, unnamed_hash
 
 if TYPE_CHECKING:
     from ..engine.registry import Risk, Strategy
@@ -23,7 +23,7 @@ def fingerprint(strategy: Strategy) -> str:
     """The hash of a strategy; its name and comments elsewhere in the file do not change it.
 
     It is that of everything :func:`functions_of` lists, with what these call and read (see
-    :mod:`bknb.provenance.source_code`), and of the intervals and the length of a window. What comes from an installed
+    :mod:`bknb.provenance.source_walk`), and of the intervals and the length of a window. What comes from an installed
     package counts by its name only.
 
     Examples

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..domain.exit_plan import Target, targets_of
+from ..domain.declared_exits import Target, targets_of
 from ..domain.formatting import price_text
 from ..domain.signal import Moved, OpenSignal, PositionEvent, Reduced, SignalKey, key_of
 from .managed_marks import MARKS, NAMES, Stairs, marks_of

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
-from ..domain.exit_plan import Target, targets_of
+from ..domain.declared_exits import Target, targets_of
 from ..domain.formatting import MISSING
 from ..domain.interval import MINUTE_MS
 from ..domain.position_fills import Fill

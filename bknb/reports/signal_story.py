@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from ..domain.exit_plan import Target
+from ..domain.declared_exits import Target
 from ..domain.formatting import level_text, lifetime_text, minute_text
 from ..domain.signal import (
     AddCancelled,

@@ -13,7 +13,7 @@ import msgspec
 
 from ..domain.execution import execution_model
 from ..provenance.candle_fingerprint import SeriesRange
-from ..provenance.source_code import Code, read_code
+from ..provenance.source_walk import Code, read_code
 from ..provenance.strategy_hash import functions_of
 from ..provenance.value_text import value_text
 from ..version import __version__

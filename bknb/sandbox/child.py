@@ -14,10 +14,10 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import msgspec
 import numpy as np
 
-from ..domain import managed_minute, managing  # noqa: F401 -- files cannot be opened afterwards
+from ..domain import manage_answers, managed_minute  # noqa: F401 -- files cannot be opened afterwards
 from ..domain.answers import Move, Reduce, read_answers
 from ..domain.execution import execution_model
-from ..domain.exit_rules import memo_text
+from ..domain.exit_checks import memo_text
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import Reason, Signal
 from ..domain.signal_validation import read_answer
@@ -26,7 +26,7 @@ from ..engine.call_by_name import calling_by_name, managing_by_name
 from ..engine.plan import Plan
 from ..engine.registry import Exchange, Frame, Strategy
 from ..errors import BknbError
-from ..exchanges.files import FrameSource
+from ..exchanges.frame_source import FrameSource
 from ..market.candles import Candles
 from ..runs.check_lookahead import check_lookahead
 from ..user_code import where_it_failed

@@ -27,7 +27,7 @@ from ..kernels.declared import Exits
 from ..kernels.metrics import FIGURES, daily, daily_plain, score, score_plain
 from .prepared_candles import Prepared
 from .refused_answers import of_events, of_table
-from .series import asked_of, run_series
+from .sweep_series import asked_of, run_series
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -20,7 +20,7 @@ from ..kernels import simulate as kernel
 from ..market.candles import Candles
 from ..market.fetch_loop import submit
 from ..market.series import Series
-from .series import digests
+from .sweep_series import digests
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -26,7 +26,7 @@ from .evaluate import Evaluator, Outcome, frame_days, goes_compiled, pack_days, 
 from .executors import make_executor
 from .prepared_candles import Prepared, prepare
 from .search import Params, Space, make_search
-from .series import asked_of
+from .sweep_series import asked_of
 from .symbol_means import known_figures, mean_of_known, missing_by_adds, missing_symbols
 from .work import Batch, Executor, WorkDir
 

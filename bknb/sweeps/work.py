@@ -17,11 +17,11 @@ from ..engine.build import definition, make_strategy
 from ..engine.lookup import get_risk
 from ..engine.registry import Exchange, registry
 from ..errors import MissingDependency, UsageError
-from ..provenance.source_code import own_modules
+from ..provenance.source_walk import own_modules
 from ..provenance.strategy_hash import functions_of
 from .evaluate import Evaluator, Outcome, needs_source
 from .prepared_candles import Prepared
-from .series import tables
+from .sweep_series import tables
 
 if TYPE_CHECKING:
     from ..engine.plan import Plan

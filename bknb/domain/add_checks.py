@@ -6,7 +6,7 @@ from typing import Final
 
 from ..config import Settings
 from .answers import Add
-from .exit_rules import is_positive
+from .exit_checks import is_positive
 from .position_fills import DUST
 from .signal import Reason
 from .signal_validation import allow

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ..errors import InvalidTransition
+from .add_checks import add_faults, note_fault
 from .answer_sizes import implied_size, orders_of, size_before, sized
 from .answers import Add, Cancel, Close, Move, PositionAnswer, Reduce
 from .entries import answered, cancel, refusal
 from .execution import Exit
-from .exit_rules import is_positive
+from .exit_checks import is_positive
 from .fill_run import FillRun
-from .manage_faults import add_faults, note_fault
 from .managed_minute import without_adds
 from .moves import moved_book
 from .position_book import NEVER, PositionBook, PositionOrder, UnsizedPart, new_book, size_allowed

@@ -7,153 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ..domain.formatting import plain_number
-from ..domain.interval import DAY_MS, MINUTE, interval_ms
-from ..errors import MissingDependency, UnknownName, UsageError
+from ..errors import MissingDependency, UsageError
 from ..market.candle_rows import Reading
 from ..market.candle_tables import Tables, read_table
 from ..market.candles import Candles
-from ..market.sessions import Sessions, as_sessions
-from ..market.spacing import Spacing, measured
-from ..market.trading_days import trading_days
+from ..market.sessions import Sessions
 from ..stores.atomic import as_path
-from .bar_length import bars_of
 from .csv_reading import csv_table
+from .frame_source import FrameSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pandas as pd
-
-    from .adjusting import Adjustments
-
-
-class FrameSource:
-    """Candles held in memory, of one symbol or of many: minutes, or longer bars of one measured length.
-
-    Parameters
-    ----------
-    candles
-        ``Candles`` that are served under every symbol, or a mapping from symbol to ``Candles``.
-    name, sessions
-        As in :func:`from_frame`.
-
-    Attributes
-    ----------
-    base_interval : str
-        How long its bars are, as an interval, measured: runs on them fill orders at their opens and in their ranges.
-    sessions : Sessions or None
-        When the market is open; of daily bars the days on which it trades, declared or as the bars show them.
-    symbol_sessions : mapping of str to (Sessions or None)
-        The same for each symbol, whose holidays may be its own.
-    warnings : tuple of str
-        What was repaired on loading; a feed reports it.
-    reopen : callable or None
-        Reads its file again and returns another such source; ``None`` for candles that came from no file.
-    adjustments : dict of (str or None) to Adjustments
-        For each symbol, or ``None`` for every one, what candles were multiplied by because of splits and dividends.
-    remark : str
-        What else run cards are to say of the candles of every symbol.
-
-    Raises
-    ------
-    DataError
-        When the candles are of no interval, or of several lengths; the message holds what was measured.
-
-    Examples
-    --------
-    >>> import asyncio
-    >>> rows = [(minute * 60_000, 1.0, 1.0, 1.0, 1.0, 1.0) for minute in range(10)]
-    >>> source = FrameSource(Candles.from_rows(rows), name="mine")
-    >>> asyncio.run(source.get_candles("BTCUSDT", "1m", 120_000, 3)).timestamp.tolist()
-    [120000, 180000, 240000]
-    """
-
-    intervals: tuple[str, ...] | None = (MINUTE,)
-    page_limit: int | None = None
-    in_memory = True  # its candles live as long as the source
-
-    def __init__(
-        self, candles: Candles | Mapping[str, Candles], *, name: str = "frame", sessions: Sessions | str | None = None
-    ) -> None:
-        self.name = name
-        self.sessions = as_sessions(sessions)
-        self.reopen: Callable[[], FrameSource] | None = None
-        self.adjustments: dict[str | None, Adjustments] = {}
-        self.remark = ""
-        self.symbol_sessions: Mapping[str, Sessions | None] = {}
-        notes: list[str] = []
-        if not isinstance(candles, Candles | Mapping):
-            raise UsageError(f"a FrameSource needs bknb.Candles or a mapping from symbol to them, got {candles!r:.80}")
-        given = [(None, candles)] if isinstance(candles, Candles) else candles.items()
-        bars = bars_of(dict[str | None, Candles](given), name, notes, self.sessions)
-        self._every: Candles | None = bars.candles.get(None)
-        self._by_symbol = {symbol: part for symbol, part in bars.candles.items() if symbol is not None}
-        self.base_interval = bars.interval
-        self.intervals = (bars.interval,)
-        if interval_ms(bars.interval) == DAY_MS:
-            times = {symbol: part.timestamp for symbol, part in bars.candles.items()}
-            days, told = trading_days(times, self.sessions, name)
-            kinds = set(days.values())
-            self.sessions = kinds.pop() if len(kinds) == 1 else self.sessions
-            self.symbol_sessions = {symbol: each for symbol, each in days.items() if symbol is not None}
-            notes.extend(told)
-        self.warnings = tuple(notes)
-
-    @property
-    def symbols(self) -> tuple[str, ...] | None:
-        """The symbols it serves; ``None``: the same candles under any name."""
-        return None if self._every is not None else tuple(self._by_symbol)
-
-    def spacing(self, symbol: str) -> Spacing | None:
-        """The measured length of the bars of a symbol; ``None`` where there are fewer than two.
-
-        Raises
-        ------
-        UnknownName
-            For a symbol that is not in the data.
-        """
-        return measured(self._of(symbol).timestamp)
-
-    def describe(self, symbol: str) -> str:
-        """How the candles of a symbol were adjusted, for run cards; empty where nothing is known of it."""
-        made = self.adjustments.get(None if self._every is not None else symbol)
-        return "".join(f", {each}" for each in (made, self.remark) if each)
-
-    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
-        """The candles of the ``limit`` intervals from ``since`` on, as far as they are there (a view, not a copy).
-
-        Raises
-        ------
-        UnknownName
-            For a symbol that is not in the data.
-        UsageError
-            For another interval than that of its bars; a feed resamples.
-        """
-        step = interval_ms(interval)
-        if interval != self.base_interval:
-            base = self.base_interval
-            makes = "makes no shorter ones of them" if step % interval_ms(base) else "resamples them"
-            raise UsageError(f"{self.name!r} holds {base} candles, not {interval}; bknb.get_candles {makes}")
-        candles = self._of(symbol)
-        first, end = np.searchsorted(candles.timestamp, [since, since + limit * step])
-        return candles[int(first) : int(end)]
-
-    def _of(self, symbol: str) -> Candles:
-        candles = self._every if self._every is not None else self._by_symbol.get(symbol)
-        if candles is None:
-            raise UnknownName("symbol", symbol, known=self._by_symbol)
-        return candles
-
-    def format_price(self, symbol: str, price: float) -> str:  # noqa: ARG002 -- the port's signature
-        """A price in plain decimals."""
-        return plain_number(price)
-
-    def format_quantity(self, symbol: str, quantity: float) -> str:  # noqa: ARG002 -- the port's signature
-        """A quantity in plain decimals."""
-        return plain_number(quantity)
 
 
 def from_frame(

@@ -1,7 +1,7 @@
 """Exits that a signal declares beside one stop and one target: a ladder of targets, a trailing stop, break-even.
 
 Prices and distances are in quote currency, percentages of 1.5 mean 1.5 %. Nothing is checked here;
-:mod:`bknb.domain.exit_rules` says what is wrong with one.
+:mod:`bknb.domain.exit_checks` says what is wrong with one.
 """
 
 from __future__ import annotations

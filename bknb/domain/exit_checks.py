@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from ..config import Settings
-from .exit_plan import Breakeven, Ladder, Trailing
+from .declared_exits import Breakeven, Ladder, Trailing
 from .pnl import breakeven_price
 from .position_fills import DUST
 from .signal import Reason
