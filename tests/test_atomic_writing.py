@@ -290,7 +290,7 @@ IN_PLACE = {
     "exchanges/binance_zips.py": "zip files are read",
     "exchanges/csv_dialect.py": "zip files are read",
     "sweeps/work.py": "into the scratch folder of a sweep, read after it is complete",
-    "sweeps/evaluate.py": "into the scratch folder of a sweep, read after it is complete",
+    "sweeps/prepared_candles.py": "into the scratch folder of a sweep, read after it is complete",
 }
 METHODS = {"write_text", "write_bytes", "NamedTemporaryFile", "mkstemp", "chmod", "copyfile", "copy2", "savefig"}
 FUNCTIONS = {"np.save", "zipfile.ZipFile", "nbformat.write"}

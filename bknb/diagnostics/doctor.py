@@ -37,6 +37,7 @@ _EXTRAS: Final = {
     "optuna": "sweeps that search",
     "parquet": "Parquet files, stored candles",
     "sweep": "fast sweeps",
+    "yfinance": "bars of Yahoo Finance",
 }
 
 

@@ -24,7 +24,6 @@ from ..market.fetch_loop import submit
 from ..market.series import Series
 from ..market.strategy_context import RowsAsked
 from ..market.window import Window
-from .bar_count import bar_counter
 from .lookup import get_risk
 from .minute_walk import MinuteWalk, Questions
 from .plan import Plan, Stopping, open_window
@@ -244,11 +243,14 @@ class BacktestRun:
         book = None if strategy.risk is None else RiskBook(get_risk(strategy.risk))
         minutes, rules = window.minutes(self.plan.symbol), self.rules
         sessions = window.sessions_of(self.plan.symbol)
+        if minutes.step != MINUTE_MS or sessions is not None:
+            from .bar_count import bar_counter  # few need it
+
+            close_of = None if minutes.step == MINUTE_MS else minutes.close_of
+            counter = bar_counter(rules.interval_ms, minutes, sessions)
+            rules = rules._replace(close_of=close_of, bars_between=counter)
         return StrategyLoop(
-            rules=rules._replace(
-                close_of=None if minutes.step == MINUTE_MS else minutes.close_of,
-                bars_between=bar_counter(rules.interval_ms, minutes, sessions),
-            ),
+            rules=rules,
             strategy=strategy,
             window=window,
             book=book,
