@@ -677,7 +677,7 @@ BITES: tuple[tuple[Callable[[Module], list[str]], str, str], ...] = (
     (public_attributes, "bknb.jupyter.extension", "import bknb\nbknb.engine.registry"),
     (third_party, "bknb.domain.pnl", "import numpy as np"),
     (third_party, "bknb.domain.pnl", "def f():\n    import pandas"),
-    (third_party, "bknb.kernels.first_touch", "import pandas"),
+    (third_party, "bknb.kernels.first_change", "import pandas"),
     (purity, "bknb.domain.pnl", "import time"),
     (purity, "bknb.domain.pnl", "from random import random"),
     (purity, "bknb.domain.pnl", "import asyncio"),

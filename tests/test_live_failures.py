@@ -11,7 +11,7 @@ from test_live_bad_days import LEVELS, Told, closed_by, lived, steps
 
 import bknb
 from bknb.brokers.paper_broker import PaperBroker
-from bknb.domain.execution import Minute
+from bknb.domain.execution_models import Minute
 from bknb.domain.lifecycle import Holding, Opening
 from bknb.domain.signal import Opened
 from bknb.engine import strategy_loop

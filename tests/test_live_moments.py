@@ -14,7 +14,7 @@ from scenarios import MINUTE, ORIGIN, source
 
 import bknb
 from bknb.config import Settings
-from bknb.domain.execution import Minute, execution_model
+from bknb.domain.execution_models import Minute, execution_model
 from bknb.domain.lifecycle import Answer, Boundary, Flat, Managed, Rules, due, position_of, step
 from bknb.domain.recovery import Owner
 from bknb.live.saved_state import StateSaver

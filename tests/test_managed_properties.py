@@ -22,7 +22,7 @@ from bknb.domain.signal import Added, Closed, Moved, Opened, Reduced
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
-from bknb.kernels.first_touch import first_trailed, first_trailed_plain
+from bknb.kernels.first_change import first_trailed, first_trailed_plain
 from bknb.runs.fill_table import fill_rows
 
 

@@ -19,7 +19,7 @@ from bknb import Add, Breakeven, Close, Move, Reduce, Trailing
 from bknb.config import Settings
 from bknb.domain.answers import read_answers
 from bknb.domain.by_name import ByName
-from bknb.domain.execution import execution_model
+from bknb.domain.execution_models import execution_model
 from bknb.domain.lifecycle import Reserve
 from bknb.domain.signal import OpenSignal, Reason
 from bknb.domain.signal_validation import broken_rules, read_answer

@@ -8,7 +8,7 @@ import threading
 import pytest
 from event_channel import PATIENCE, Channel, threads_of, wait
 
-from bknb.events import subscription
+from bknb.events import listener_queue as subscription
 
 
 def test_unsubscribing_inside_the_listener_ends_it_after_this_call(channel: Channel) -> None:

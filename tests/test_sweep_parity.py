@@ -20,7 +20,7 @@ from quick import first_quick
 from scenarios import MINUTE, ORIGIN, source
 
 import bknb
-from bknb.domain.execution import Entry, Minute, execution_model
+from bknb.domain.execution_models import Entry, Minute, execution_model
 from bknb.domain.gates import GATES
 from bknb.domain.signal import ScheduledSignal
 from bknb.domain.trial import Refusals

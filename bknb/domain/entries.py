@@ -9,7 +9,7 @@ import msgspec
 
 from ..errors import InvalidTransition
 from .declared_exits import targets_of
-from .execution import Entry, Exit, Minute, exit_at_entry
+from .execution_models import Entry, Exit, Minute, exit_at_entry
 from .exit_checks import memo_text
 from .exits import close_at, holding_data_end, holding_minute, timeout_of
 from .position_book import opened_book

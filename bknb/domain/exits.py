@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from .execution import Exit, Minute
+from .execution_models import Exit, Minute
 from .interval import MINUTE_MS, ceil_to
 from .milestones import survived
 from .pnl import net_percentage, trade_pnl
@@ -185,7 +185,7 @@ def due(state: State, rules: Rules) -> int:
     Examples
     --------
     >>> from bknb.config import Settings
-    >>> from bknb.domain.execution import execution_model
+    >>> from bknb.domain.execution_models import execution_model
     >>> due(Flat(), Rules("BTCUSDT", "s", "demo", None, "live", execution_model("touch"), Settings())) > 10**15
     True
     """

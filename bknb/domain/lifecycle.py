@@ -57,7 +57,7 @@ from .entries import (
     waiting_halt,
     waiting_minute,
 )
-from .execution import Minute
+from .execution_models import Minute
 from .exits import due, holding_boundary, holding_data_end, holding_halt, holding_minute, holding_skipped
 from .manual_inputs import Activate, Planned
 from .states import (
@@ -152,7 +152,7 @@ def step(state: State, given: Input, rules: Rules) -> Step:
     Examples
     --------
     >>> from bknb.config import Settings
-    >>> from bknb.domain.execution import execution_model
+    >>> from bknb.domain.execution_models import execution_model
     >>> from bknb.domain.signal import Signal
     >>> rules = Rules("BTCUSDT", "s", "demo", None, "backtest", execution_model("touch"), Settings())
     >>> signal = Signal(position="long", price_take_profit=110.0, price_stop_loss=90.0, minute_estimated_time=5)

@@ -16,7 +16,7 @@ from .add_checks import add_faults, note_fault
 from .answer_sizes import implied_size, orders_of, size_before, sized
 from .answers import Add, Cancel, Close, Move, PositionAnswer, Reduce
 from .entries import answered, cancel, refusal
-from .execution import Exit
+from .execution_models import Exit
 from .exit_checks import is_positive
 from .fill_run import FillRun
 from .managed_minute import without_adds

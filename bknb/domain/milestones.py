@@ -6,7 +6,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from .execution import Minute
+from .execution_models import Minute
 from .signal import Active, Event, Milestone, OpenSignal
 from .states import Holding, Rules, Step, labels
 

@@ -12,7 +12,7 @@ import msgspec
 
 from .answers import Move
 from .declared_exits import Ladder, targets_of
-from .execution import Exit
+from .execution_models import Exit
 from .exit_checks import (
     broken_breakeven,
     broken_trailing,

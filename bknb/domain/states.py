@@ -9,7 +9,7 @@ import msgspec
 
 from ..config import Settings
 from .answers import PositionAnswer
-from .execution import Entry, ExecutionModel, Minute
+from .execution_models import Entry, ExecutionModel, Minute
 from .formatting import stamp_text
 from .interval import MINUTE_MS
 from .manual_inputs import Activate, Planned, Source
@@ -336,7 +336,7 @@ def signal_id(rules: Rules, when: int) -> str:
     Examples
     --------
     >>> from bknb.config import Settings
-    >>> from bknb.domain.execution import execution_model
+    >>> from bknb.domain.execution_models import execution_model
     >>> signal_id(Rules("BTCUSDT", "sma", "demo", None, "live", execution_model("touch"), Settings()), 0)
     'sma-BTCUSDT-19700101T0000'
     """

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, Final
 
-from ..domain.execution import execution_model
+from ..domain.execution_models import execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS, floor_to, interval_ms
 from ..domain.lateness import Lateness, OrderRole
@@ -27,13 +27,13 @@ from ..market.window import Window
 from .lookup import get_risk
 from .minute_walk import MinuteWalk, Questions
 from .plan import Plan, Stopping, open_window
+from .question_time_limit import time_limited
 from .records import Records
 from .registry import Strategy
 from .resolve import RunSeries
 from .risk_book import RiskBook
 from .run_candles import coverage_notes, run_minutes
 from .strategy_loop import StrategyLoop
-from .time_limit import time_limited
 from .vectorised import LookedUp, first_row, rows_begin, signal_rows, unsteady_rows
 
 _REPORTS: Final = 200  # progress is emitted this often in a run

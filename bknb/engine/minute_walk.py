@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..domain.execution import ExecutionModel, Minute
+from ..domain.execution_models import ExecutionModel, Minute
 from ..domain.exits import deadline_of, rests_until
 from ..domain.interval import MINUTE_MS, ceil_to, slot_after
 from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, Opening, SkippedMinutes, Waiting
 from ..domain.position_book import PositionBook, book_timeout
 from ..domain.signal import OpenSignal
-from ..kernels.first_touch import first_outside, first_trailed
+from ..kernels.first_change import first_outside, first_trailed
 from ..market.candles import Candles
 from ..market.series import Series
 from .price_bounds import NEVER, Bounds, entry_bounds, exit_bounds, managed_bounds, trail_slack
@@ -53,7 +53,7 @@ def minutes_that_fill(candles: Candles, model: ExecutionModel, *, begin: int = 0
 
     Examples
     --------
-    >>> from bknb.domain.execution import execution_model
+    >>> from bknb.domain.execution_models import execution_model
     >>> rows = [(60_000 * i, 1.0, 1.0, 1.0, 1.0, volume) for i, volume in enumerate((0.0, 2.0, 0.0))]
     >>> minutes_that_fill(Candles.from_rows(rows), execution_model("pessimistic"))
     array([ True,  True, False])

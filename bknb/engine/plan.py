@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from ..config import Settings, changed, get_config
-from ..domain.execution import execution_model
+from ..domain.execution_models import execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE, ceil_to, interval_ms
 from ..domain.text import text_fault

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypedDict, Unpack, overload
 
-from ..domain.execution import execution_model
+from ..domain.execution_models import execution_model
 from ..domain.interval import interval_ms
 from ..errors import UsageError
 from ..ports import CandleSource

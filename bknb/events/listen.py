@@ -42,10 +42,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, overload
 from ..domain.signal import TickResult
 from . import subject, subjects
 from .failures import ListenerFailure, ListenerOverflow, Overflow
+from .listener_queue import Subscription
 from .messages import Done, ErrorEvent, Performance, Problem, Progress
 from .subject import QUEUE_LIMIT, Subject
 from .subjects import wants_quiet
-from .subscription import Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from .listener_queue import Subscription
     from .subject import Subject
-    from .subscription import Subscription
 
 
 class Receipt:

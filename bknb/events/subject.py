@@ -13,7 +13,7 @@ from ..errors import UsageError
 from ..process import after_fork
 from .drain import Drain, clear_waits
 from .failures import ListenerFailure, ListenerOverflow, Overflow, name_of
-from .subscription import Subscription, waiting_listener
+from .listener_queue import Subscription, waiting_listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

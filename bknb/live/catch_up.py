@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TypeGuard
 
-from ..domain.execution import Minute
+from ..domain.execution_models import Minute
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms, slot_after
 from ..domain.lifecycle import Flat, Halt, HaltReason, Holding, Opening, State, Waiting

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..domain.execution import execution_model
+from ..domain.execution_models import execution_model
 from ..domain.interval import interval_ms
 from ..domain.lifecycle import Rules, State
 from ..domain.signal import Event

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from ..domain.execution import Minute
+from ..domain.execution_models import Minute
 from ..domain.interval import MINUTE_MS, floor_to
 from ..errors import NotEnoughData
 from ..market.candles import Candles

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from ..domain.execution import Minute
+from ..domain.execution_models import Minute
 from ..domain.formatting import plain_number
 from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import State, signals_of

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from ..domain.execution import Minute
+from ..domain.execution_models import Minute
 from ..domain.orders import Order, Report
 from ..domain.position_view import HeldPosition
 from ..engine.call_by_name import Manage

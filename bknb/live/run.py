@@ -17,11 +17,11 @@ from ..domain.interval import MINUTE_MS, floor_to
 from ..domain.lifecycle import Flat
 from ..domain.signal import Event
 from ..engine.lookup import get_risk
+from ..engine.question_time_limit import time_limited
 from ..engine.records import Records
 from ..engine.registry import Strategy
 from ..engine.resolve import RunSeries
 from ..engine.risk_book import RiskBook
-from ..engine.time_limit import time_limited
 from ..errors import StateError
 from ..events import messages, subjects
 from ..market.clock import SystemClock, stopwatch

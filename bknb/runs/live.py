@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ..config import Settings
-from ..domain.execution import execution_model
+from ..domain.execution_models import execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import Active, Cancelled, Closed, Event, Idle, Opened, Scheduled, TickResult

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ..domain.execution import execution_model
+from ..domain.execution_models import execution_model
 from ..domain.formatting import percent_text, share_text
 from ..domain.signal import Added, Reduced
 from ..domain.tick_grid import tick_ratio

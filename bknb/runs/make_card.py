@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..domain.execution import execution_model
+from ..domain.execution_models import execution_model
 from ..provenance.candle_fingerprint import SeriesRange
 from ..provenance.source_walk import Code, read_code
 from ..provenance.strategy_hash import functions_of

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import msgspec
 
 from ..domain.answers import read_answers
-from ..domain.execution import Minute
+from ..domain.execution_models import Minute
 from ..domain.formatting import level_text, lifetime_text, minute_text, percent_text, plain_number, utc_text
 from ..domain.html import Html, element, elements
 from ..domain.lifecycle import Answer, Asking, DataEnd, Flat, Holding, Opening, Rules, Step, due, rejection, step

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from ..domain.execution import Entry, ExecutionModel, Minute, execution_model
+from ..domain.execution_models import Entry, ExecutionModel, Minute, execution_model
 from ..domain.interval import interval_ms
 from ..domain.signal import Closed, Moved, Opened, OpenSignal, Scheduled, ScheduledSignal, SignalKey, key_of, sign_of
 from ..domain.stop_history import StopStep, stop_path

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..domain import manage_answers, managed_minute  # noqa: F401 -- files cannot be opened afterwards
 from ..domain.answers import Move, Reduce, read_answers
-from ..domain.execution import execution_model
+from ..domain.execution_models import execution_model
 from ..domain.exit_checks import memo_text
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import Reason, Signal

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..domain.execution import execution_model
+from ..domain.execution_models import execution_model
 from ..domain.gates import GATES
 from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms
 from ..domain.text import error_text

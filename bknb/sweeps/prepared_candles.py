@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from ..domain.execution import execution_model
+from ..domain.execution_models import execution_model
 from ..engine.minute_walk import look_back_begin, minutes_that_fill, ready_minutes
 from ..engine.plan import Plan, ignored, open_window
 from ..engine.run_candles import coverage_notes, run_minutes

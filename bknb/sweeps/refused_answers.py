@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..domain.execution import execution_model
+from ..domain.execution_models import execution_model
 from ..domain.signal import Signal
 from ..domain.signal_validation import broken_rules, read_answer
 from ..domain.trial import Refusals, by_codes

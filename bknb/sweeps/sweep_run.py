@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
-from ..domain.execution import execution_model
+from ..domain.execution_models import execution_model
 from ..domain.trial import Trial, same_data
 from ..engine.build import with_params
 from ..engine.vectorised import first_row, signal_rows, unsteady_rows

@@ -10,7 +10,9 @@ from .. import display
 from ..session import Session
 from ..wait import wait
 from .arguments import Call, Option
-from .options import (
+from .output import assign_out, echo
+from .register import register_strategy
+from .shared_options import (
     ALLOW_GAPS,
     BACKGROUND,
     EXCHANGE,
@@ -26,8 +28,6 @@ from .options import (
     SYMBOL,
     helped,
 )
-from .output import assign_out, echo
-from .register import register_strategy
 from .table import Magics
 
 _OUT: Final = Option(name="--out", help="variable that receives the result", kind="variable")

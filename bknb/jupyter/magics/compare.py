@@ -9,7 +9,8 @@ import bknb
 
 from ..kernel import ipython
 from .arguments import Call, Option, whole
-from .options import (
+from .output import assign_out, task_or_result, wait_with_line
+from .shared_options import (
     ALLOW_GAPS,
     BACKGROUND,
     EXCHANGE,
@@ -23,7 +24,6 @@ from .options import (
     optional,
     out,
 )
-from .output import assign_out, task_or_result, wait_with_line
 from .table import Magics
 
 if TYPE_CHECKING:

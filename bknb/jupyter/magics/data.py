@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import bknb
 
 from .arguments import Call, Option
-from .options import EXCHANGE, FRAME, SYMBOL, helped, optional, out
 from .output import assign_out
+from .shared_options import EXCHANGE, FRAME, SYMBOL, helped, optional, out
 from .table import Magics
 
 if TYPE_CHECKING:

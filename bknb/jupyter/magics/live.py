@@ -10,8 +10,8 @@ from ...reports.markup import minute_text, price_text
 from ...reports.progress_text import total_text
 from .arguments import Call, Option
 from .by_hand import ACTIONS, EARLIER, OPTIONS, decide, refuse_without_action, task_of
-from .options import ALLOW_GAPS, EXCHANGE, EXECUTION, SETTINGS, STRATEGY, SYMBOL, helped, optional, out
 from .output import assign_or_return, echo
+from .shared_options import ALLOW_GAPS, EXCHANGE, EXECUTION, SETTINGS, STRATEGY, SYMBOL, helped, optional, out
 from .table import Magics
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from ..kernel import ipython
 from ..session import Session
 from ..wait import wait
 from .arguments import Call, Option
-from .options import BACKGROUND, SYMBOL, helped, out
 from .output import assign_or_return, assign_out, echo
+from .shared_options import BACKGROUND, SYMBOL, helped, out
 from .table import Magics
 
 MAGICS: Final = Magics()

@@ -9,8 +9,8 @@ import bknb
 from ..session import Session
 from .arguments import Call, Option, whole
 from .cell_body import risk_rules, strategy_function
-from .options import EXECUTION, INTERVAL, LOOKBACK, MANAGE_INTERVAL, PARAMS, RISK, helped, optional
 from .output import echo, still_live
+from .shared_options import EXECUTION, INTERVAL, LOOKBACK, MANAGE_INTERVAL, PARAMS, RISK, helped, optional
 from .table import Magics
 
 _NAME: Final = Option(name="NAME", help="its name", required=True)

@@ -8,8 +8,20 @@ from typing import TYPE_CHECKING, Any, Final
 import bknb
 
 from .arguments import Call, Option, whole
-from .options import ALLOW_GAPS, BACKGROUND, EXCHANGE, EXECUTION, FRAME, METRIC, SETTINGS, STRATEGY, SYMBOL, helped, out
 from .output import task_or_result, wait_with_line
+from .shared_options import (
+    ALLOW_GAPS,
+    BACKGROUND,
+    EXCHANGE,
+    EXECUTION,
+    FRAME,
+    METRIC,
+    SETTINGS,
+    STRATEGY,
+    SYMBOL,
+    helped,
+    out,
+)
 from .table import Magics
 
 if TYPE_CHECKING:
