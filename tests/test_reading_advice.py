@@ -12,7 +12,7 @@ import pytest
 
 import bknb
 from bknb.errors import BadCandle, DataError, UsageError
-from bknb.exchanges.from_files import from_csv, from_frame
+from bknb.exchanges.from_tables import from_csv, from_frame
 from bknb.market.answers import read_answer
 from bknb.market.candles import Candles
 

@@ -13,7 +13,7 @@ import pytest
 import bknb
 from bknb.config import Settings
 from bknb.errors import DataError, GapError
-from bknb.exchanges.from_files import from_frame
+from bknb.exchanges.from_tables import from_frame
 from bknb.market.candles import Candles
 from bknb.market.feed import Feed
 from bknb.market.gaps import check_gaps, check_spacing

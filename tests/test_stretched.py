@@ -12,7 +12,7 @@ import pytest
 import bknb
 from bknb.config import Settings
 from bknb.exchanges.frame_source import FrameSource
-from bknb.exchanges.from_files import from_frame
+from bknb.exchanges.from_tables import from_frame
 from bknb.market.answers import read_answer
 from bknb.market.candles import COLUMNS, Candles
 from bknb.market.demo import DemoSource

@@ -24,13 +24,13 @@ from .binance_zips import (
 from .frame_source import (
     FrameSource as FrameSource,
 )
-from .from_files import (
+from .from_tables import (
     from_csv as from_csv,
 )
-from .from_files import (
+from .from_tables import (
     from_frame as from_frame,
 )
-from .from_files import (
+from .from_tables import (
     from_parquet as from_parquet,
 )
 from .simple_sources import (

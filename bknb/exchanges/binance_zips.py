@@ -24,7 +24,7 @@ from ..market.spacing import check_length
 from ..stores.atomic import as_path
 from .csv_reading import csv_table
 from .frame_source import FrameSource
-from .from_files import existing_file
+from .from_tables import existing_file
 
 _NAME: Final = re.compile(r"(?P<symbol>.+)-(?P<interval>\d+[smhdwM]|1mo)-(?P<period>\d{4}-\d{2}(?:-\d{2})?)\.zip")
 _SHA256: Final = re.compile(r"\b[0-9a-fA-F]{64}\b")

@@ -12,7 +12,7 @@ from ..domain.interval import DAY_MS, interval_ms
 from ..errors import DataError, MissingDependency, UsageError
 from ..market.clock import SystemClock
 from .frame_source import FrameSource
-from .from_files import from_frame
+from .from_tables import from_frame
 
 if TYPE_CHECKING:
     from datetime import date

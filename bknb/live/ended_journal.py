@@ -1,4 +1,4 @@
-"""What ended in a live run, as a journal of few values in a state store; see :mod:`bknb.live.journal`.
+"""What ended in a live run, as a journal of few values in a state store; see :mod:`bknb.live.growing_list`.
 
 Version 1 saved each end as a value of its own.
 """
@@ -11,7 +11,7 @@ import msgspec
 
 from ..domain.recovery import SavedEnds
 from ..domain.signal import Cancelled, Closed, SignalKey, key_of
-from .journal import Journal, Readers
+from .growing_list import Journal, Readers
 
 End: TypeAlias = Closed | Cancelled
 
@@ -36,7 +36,7 @@ class EndedJournal(Journal[End]):
     Parameters
     ----------
     store, key, latest, most
-        As for :class:`bknb.live.journal.Journal`.
+        As for :class:`bknb.live.growing_list.Journal`.
 
     Examples
     --------
