@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from managed_page import ManagedWorld
 from managed_simulator import simulate
+from numpy.typing import NDArray
 from page_simulator import MINUTE, always
 from scenarios import ORIGIN
 from test_live_parity import JumpingClock
@@ -114,6 +115,26 @@ def test_bars_are_those_with_an_open_minute(interval: str) -> None:
         opened, when = ORIGIN + first * MINUTE, ORIGIN + (first + span) * MINUTE
         starts = np.arange(opened // step, when // step) * step
         assert counted(opened, when) == np.count_nonzero(sessions.open_minutes(starts, step))
+
+
+def test_bars_are_right_where_another_thread_asks_while_they_are_counted() -> None:
+    """The other question begins earlier, so that counting begins anew."""
+    day = 24 * 60 * MINUTE
+
+    class Asked(bknb.Sessions):
+        def open_minutes(self, starts: NDArray[np.int64], step: int) -> NDArray[np.int64]:
+            if others:
+                answers.append(counted(ORIGIN - others.pop() * day, ORIGIN + 3 * day))
+            return super().open_minutes(starts, step)
+
+    sessions = Asked.weekly("UTC", {"mon-fri": "09:00-17:00"})
+    others: list[int] = [1, 2]
+    answers: list[int] = []
+    counted = bar_counter(15 * MINUTE, None, sessions)
+    assert counted is not None
+    assert counted(ORIGIN, ORIGIN + 2 * day) == 64  # of a Monday and a Tuesday
+    assert answers == [96, 96]
+    assert [counted(ORIGIN - back * day, ORIGIN + 5 * day) for back in (0, 1, 3)] == [160, 160, 192]
 
 
 @pytest.mark.long

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -39,29 +39,41 @@ def bar_counter(interval: int, base: Series | None, sessions: Sessions | None) -
     return None if sessions is None else _InSessions(sessions, interval)
 
 
+class _Counted(NamedTuple):
+    """Days counted in a row."""
+
+    first: int  # the day that counting began with
+    before: tuple[NDArray[np.int64], ...] = ()  # for each day since then how many there were before each slot of it
+
+
 class _InSessions:
-    """Candles with an open minute, counted a day at a time, as a question of ``manage`` may come every minute."""
+    """Candles with an open minute, counted a day at a time, as a question of ``manage`` may come every minute.
+
+    Several threads may ask: what was counted is replaced as a whole, and each question is answered from one of them.
+    """
 
     def __init__(self, sessions: Sessions, interval: int) -> None:
         self._sessions, self._interval = sessions, interval
         self._slots = max(DAY_MS // interval, 1)  # of a day, or of one candle where that is longer
-        self._first: int | None = None  # the day that counting began with
-        self._days: list[NDArray[np.int64]] = []  # for each since then how many there were before each slot of it
+        self._counted: _Counted | None = None
 
     def __call__(self, after: int, until: int) -> int:
-        first, end = after // self._interval, until // self._interval
-        if self._first is None or first // self._slots < self._first:
-            self._first, self._days = first // self._slots, []
-        return self._before(end) - self._before(first)
+        first_day, first_slot = divmod(after // self._interval, self._slots)
+        last_day, last_slot = divmod(until // self._interval, self._slots)
+        counted = self._counted
+        if counted is None or first_day < counted.first:
+            counted = _Counted(first_day)
+        if len(counted.before) <= last_day - counted.first:
+            counted = self._counted = self._through(last_day, counted)
+        first, before = counted
+        return int(before[last_day - first][last_slot] - before[first_day - first][first_slot])
 
-    def _before(self, slot: int) -> int:
-        """How many candles there were before one, since counting began."""
-        assert self._first is not None  # it was set before  # noqa: S101
-        day, within = divmod(slot, self._slots)
-        while len(self._days) <= day - self._first:
-            begin = (self._first + len(self._days)) * self._slots
-            starts = np.arange(begin, begin + self._slots, dtype=np.int64) * self._interval
-            known = int(self._days[-1][-1]) if self._days else 0
+    def _through(self, day: int, counted: _Counted) -> _Counted:
+        """What was counted, and the days behind it up to one."""
+        before = list(counted.before)
+        for each in range(counted.first + len(before), day + 1):
+            starts = np.arange(each * self._slots, (each + 1) * self._slots, dtype=np.int64) * self._interval
+            known = int(before[-1][-1]) if before else 0
             is_open = self._sessions.open_minutes(starts, self._interval) > 0
-            self._days.append(known + np.concatenate([[0], np.cumsum(is_open)]))
-        return int(self._days[day - self._first][within])
+            before.append(known + np.concatenate([[0], np.cumsum(is_open)]))
+        return _Counted(counted.first, tuple(before))
