@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
+import pytest
 from desk_life import ENTRY, Exchange, Life, closing, lives, script
 from msgspec.structs import replace
 from order_events import cancelled, closed, leaving, opened, scheduled
@@ -189,6 +190,61 @@ def test_impossible_reports_that_change_are_told_once_and_counted():
     assert len(impossible) >= 3
     assert len(set(impossible)) == 1  # which a run tells once
     assert "91.0 of 2 are filled" in impossible[0]
+
+
+def test_another_fault_of_a_report_is_told_as_what_it_is_where_one_was_right_between():
+    class Drunk(Exchange):
+        said, lied = 0, asyncio.Event()
+
+        async def report(self, client_id, symbol):
+            self.said += 1
+            if self.said == 4:
+                self.lied.set()
+            filled, price = {1: (0.5, None), 2: (0.5, 101.0)}.get(self.said, (90.0, 101.0))
+            report = await super().report(client_id, symbol)
+            return replace(report, status="partly_filled", filled_quantity=filled, average_price=price)
+
+    life = Life(broker=Drunk(script={"place": [Trouble(kind="lost_reply")]}))
+
+    async def play():
+        life.desk.follow(opened())
+        await life.broker.lied.wait()
+
+    life.live(play)
+    impossible = [text for _, text in life.told if "cannot be right" in text]
+    assert ["it has no average price" in impossible[0], "90.0 of 2 are filled" in impossible[1]] == [True, True]
+
+
+class Racing(Exchange):
+    """Fills a part of a resting order while it is cancelled, says nothing of it, and does not answer once."""
+
+    answer = None
+
+    async def cancel(self, client_id, symbol):
+        if self.orders[client_id].working:
+            self.fill(client_id, 0.5)
+            self.answer = self.first
+        return replace(await super().cancel(client_id, symbol), filled_quantity=0.0, average_price=None)
+
+    async def report(self, client_id, symbol):
+        answer, self.answer = self.answer, None
+        if answer == "nothing":
+            raise ConnectionError("reset")
+        report = await super().report(client_id, symbol)
+        return report if answer is None else replace(report, filled_quantity=90.0)
+
+
+@pytest.mark.parametrize(
+    ("first", "text"),
+    [("nothing", "the broker did not say what became of it: ConnectionError: reset"), ("90", "90.0 of")],
+)
+def test_what_was_filled_before_a_cancel_is_closed_where_the_broker_does_not_say_so_at_once(first, text):
+    broker = Racing()
+    broker.first = first
+    life = lives(scheduled(), cancelled(), broker=broker)
+    assert life.broker.position("BTCUSDT") == life.desk.position() == 0.0
+    assert life.statuses == {ENTRY: "cancelled", closing(): "filled"}
+    assert text in life.told[0][1]
 
 
 def test_an_impossible_report_is_ignored():

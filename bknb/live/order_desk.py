@@ -145,7 +145,7 @@ class OrderDesk:
         self._paused: dict[SignalKey, set[str]] = {}  # before which orders, by client id, a pause was made
         self._reported: dict[SignalKey, set[str]] = {}
         self._impossible: dict[str, str] = {}  # by client id: why its last report cannot be right
-        self._told_impossible: dict[str, str] = {}  # by client id: what was told of it first
+        self._told_impossible: dict[str, str] = {}  # by client id: what was told first since one was right
         self._seen: dict[str, tuple[float, float]] = {}  # by client id: lowest and highest price since it was ordered
         self._newest: tuple[float, ...] = ()  # the lowest and highest price of the newest minute
         self._still_lost: set[str] = set()  # client ids the broker did not know when it was asked once more
@@ -591,23 +591,25 @@ class OrderDesk:
             self._report_problem("broker", f"{order_text(order)} may not be cancelled ({named_error(error)}); asking")
             await self._query(order, cancelled_here=True)
             return
-        if getattr(report, "status", "") == "cancelled":
-            with suppress(Exception):  # what was filled before it arrived may be missing in that answer
+        if (
+            getattr(report, "status", "") == "cancelled"
+        ):  # what was filled before it arrived may be missing in that answer
+            try:
                 final = await answered(self._broker.report(order.client_id, order.symbol), self._answer_seconds)
-                if final is not None:
-                    self._apply_report(order, final, cancelled_here=True)
-            if self._known(order).status == "filled":
-                return
+            except Exception as error:  # noqa: BLE001
+                self._report_unanswered(order, error)
+                return  # it is cancelled again: what it filled is not known
+            if final is not None:
+                self._apply_report(order, final, cancelled_here=True)
+                if self._known(order).status == "filled" or order.client_id in self._impossible:
+                    return
         self._apply_report(order, report, cancelled_here=True)
 
     async def _query(self, order: Order, *, cancelled_here: bool = False) -> None:
         try:
             report = await answered(self._broker.report(order.client_id, order.symbol), self._answer_seconds)
         except Exception as error:  # noqa: BLE001
-            if self._pauses.in_a_row(order.key) == 0 and order.client_id not in self._check.unconfirmed:
-                self._report_problem(
-                    "broker", f"{order_text(order)}: the broker did not say what became of it: {named_error(error)}"
-                )
+            self._report_unanswered(order, error)
             return
         if report is not None:
             self._unknown_answers.forget(order.client_id)
@@ -624,6 +626,11 @@ class OrderDesk:
             self._pauses.forget(order.key)  # it is settled: what follows has not been waited for yet
         elif order.status != "unknown":
             self._change(order, status="unknown", note=order.note)
+
+    def _report_unanswered(self, order: Order, error: Exception) -> None:
+        if self._pauses.in_a_row(order.key) == 0 and order.client_id not in self._check.unconfirmed:
+            text = f"{order_text(order)}: the broker did not say what became of it: {named_error(error)}"
+            self._report_problem("broker", text)
 
     def _apply_report(self, order: Order, report: Report, *, cancelled_here: bool = False) -> None:
         order = self._known(order)
@@ -650,6 +657,7 @@ class OrderDesk:
         problem = report_problem(order, report, self._market(order), orders=self._signals[order.key])
         known = self._impossible.pop(order.client_id, "")
         if not problem:
+            self._told_impossible.pop(order.client_id, None)
             return True
         self._impossible[order.client_id] = problem
         if problem != known:
