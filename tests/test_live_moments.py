@@ -234,7 +234,15 @@ OLD: dict[str, tuple[Callable[[Any], str], str, list[str], list[tuple[str, int, 
     "a part": (lambda task: task.reduce(0.5), "exit", ["entry", "reduce"], []),
     "a move": (lambda task: task.move(price_stop_loss=101.0), "", ["entry", "exit"], [("stop_loss", 10, 100.0)]),
     "an entry": (lambda task: task.open(bknb.Signal(side="long")), "entry", ["entry"], []),
+    "an entry that rests": (lambda task: task.open(bknb.Signal(side="long", price_open=95.0)), "", [], []),
+    "an entry that is refused": (lambda task: refused(task.open), "", [], []),
 }
+
+
+def refused(give: Callable[[Any], str]) -> str:
+    with pytest.raises(bknb.UsageError, match="open was refused by the risk profile 'two'") as raised:
+        give(bknb.Signal(side="long", note="no"))
+    return str(raised.value)
 
 
 @pytest.mark.parametrize("name", OLD)
@@ -242,8 +250,10 @@ def test_in_vwap_what_fills_at_an_old_price_by_hand_is_told_as_late(name: str) -
     """Minutes are missing when it is decided: the average price is that of the last one that has come."""
     give, role, kinds, expected = OLD[name]
     answers: list[str] = []
-    store, begins = Kept(), 99 if name == "an entry" else 1
-    bknb.add_strategy("moments", interval="1m", execution="vwap", get_signal=long_at(begins, price_stop_loss=90.0))
+    store, begins = Kept(), 99 if "entry" in name else 1
+    bknb.add_risk("two", validations=[lambda request: request.signal.note != "no"])
+    rules = {"execution": "vwap", "risk": "two"}
+    bknb.add_strategy("moments", interval="1m", get_signal=long_at(begins, price_stop_loss=90.0), **rules)
     clock = HandClock(ORIGIN, {ORIGIN + 9 * MINUTE + MINUTE // 2: lambda task: answers.append(give(task))})
     plan = plan_live("X", strategy="moments", exchange=source(calm(5)), clock=clock, until=ORIGIN + 11 * MINUTE,
                      store=store)  # fmt: skip
@@ -256,8 +266,7 @@ def test_in_vwap_what_fills_at_an_old_price_by_hand_is_told_as_late(name: str) -
     assert [error.kind for error in result.errors if error.kind == "late"] == ["late"] * len(late)
     assert ("2024-01-01 00:05 UTC, 4 minutes old: no minute has come since" in answers[0]) == bool(role)
     assert store.late_of_fills_at(ORIGIN + 5 * MINUTE, plan) <= {tuple(late.items())}  # killed wherever
-    strategy = {"get_signal": lambda: None, "execution": "vwap"}
-    again = live(calm(20), at=11, store=store, strategy=strategy)
+    again = live(calm(20), at=11, store=store, strategy={"get_signal": lambda: None, **rules})
     assert told(again) == expected
     assert again.fills["kind"].tolist() == kinds
     assert again.run_record.records.late == late

@@ -332,8 +332,13 @@ class ByHand:
                 text = "open needs a run that takes entries; this one was paused while its risk profile was asked"
                 raise UsageError(f"{text}\nit was resumed since: repeat this")
             raise UsageError(f"open was refused by the risk profile {refusal.risk!r}: {refusal.note or 'no place'}")
+        name = f"{signal.position} {loop.rules.symbol} ({signal.id})"
+        if isinstance(loop.state, Waiting):
+            return (
+                f"opens {name} with an entry at {signal.price_open:g}, which waits from {minute_text(now.when)} UTC on"
+            )
         entry = "" if signal.price_open is None else f" with an entry at {signal.price_open:g}"
-        return f"opens {signal.position} {loop.rules.symbol} ({signal.id}){entry} {now.fills}"
+        return f"opens {name}{entry} {now.fills}"
 
     async def _prices(self, otherwise: float | None) -> tuple[float, float]:
         assert self._market is not None  # it began  # noqa: S101

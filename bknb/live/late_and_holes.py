@@ -12,7 +12,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS
 from ..domain.lateness import Decision, OrderRole
 from ..domain.lifecycle import Holding, Opening, State
-from ..domain.signal import Event
+from ..domain.signal import Added, Closed, Event, Opened, Reduced
 from ..engine.records import Records
 from ..engine.strategy_loop import StrategyLoop
 from .failures import Failures
@@ -69,7 +69,9 @@ class RecordKeeping:
             When it could not be saved; then the state from before still holds.
         """
         old, beside = self._old_price, {}
-        if old is not None and any(event.when == old[0] for event in events):
+        if old is not None and any(
+            isinstance(event, Opened | Added | Reduced | Closed) and event.when == old[0] for event in events
+        ):
             beside = {old: self.decided_at(*old)}
         late = self._saver.save(state, events, self._reached.progress(self.loop.last_managed), filled_late=beside)
         self.records.late.update(beside)
