@@ -7,7 +7,7 @@ be decided for the same moment and at different times, so each is counted on its
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from .lifecycle import Opening, State, position_of
 
@@ -16,6 +16,21 @@ Decision: TypeAlias = tuple[int, OrderRole]
 """The moment of a decision (UTC ms), and whether it is about a position, its adds included, or opens one."""
 Lateness: TypeAlias = Mapping[Decision, int]
 """The time of the clock (UTC ms) at which each late decision was made: its order fills from then on."""
+
+
+class OldPrice(NamedTuple):
+    """That an order by hand fills at the average price of a moment long ago, for no minute has come since.
+
+    Attributes
+    ----------
+    order
+        What it is called in messages.
+    decision
+        That moment (UTC ms), and whether it is about a position or opens one.
+    """
+
+    order: str
+    decision: Decision
 
 
 def late_orders(state: State) -> dict[Decision, int]:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..domain.answers import read_answers
-from ..domain.lateness import OrderRole
+from ..domain.lateness import OldPrice, OrderRole
 from ..domain.lifecycle import (
     Answer,
     Asking,
@@ -79,8 +79,8 @@ class StrategyLoop:
     book
         The risk profile's places, when the strategy has a profile.
     save
-        Called with the new state and its events before they are emitted; live writes them to disk. When it raises, the
-        input has not been taken.
+        Called with the new state, its events and the ``old_price`` of :meth:`take` before events are emitted; live
+        writes them to disk. When it raises, the input has not been taken.
     follow
         Called with both once they are saved, to carry them out.
     on_event
@@ -106,7 +106,7 @@ class StrategyLoop:
         records: Records,
         book: RiskBook | None = None,
         state: State | None = None,
-        save: Callable[[State, tuple[Event, ...]], None] | None = None,
+        save: Callable[[State, tuple[Event, ...], OldPrice | None], None] | None = None,
         follow: Callable[[State, tuple[Event, ...]], Awaitable[None]] | None = None,
         on_event: Callable[[Event], None] | None = None,
         silent: bool = False,
@@ -317,11 +317,11 @@ class StrategyLoop:
         """End what the clock ends at ``when`` (UTC ms), at which the average price is ``price``."""
         await self.take(Boundary(when, price, self.decided_at(when, "exit")))
 
-    async def take(self, given: Input) -> None:
-        """Feed one input to the lifecycle and carry out everything it leads to."""
+    async def take(self, given: Input, *, old_price: OldPrice | None = None) -> None:
+        """Feed one input to the lifecycle and carry out everything it leads to; what fills may have an old price."""
         result = _step(self.state, given, self.rules)
         if self._save is not None:
-            self._save(result.state, result.events)
+            self._save(result.state, result.events, old_price)
         before, self.state = self.state, result.state
         if self._follow is not None:
             await self._follow(result.state, result.events)
@@ -334,7 +334,7 @@ class StrategyLoop:
             if isinstance(command, Reserve):
                 assert self.book is not None  # rules.risk is set exactly when there is a book  # noqa: S101
                 try:
-                    await self.take(await self._verdict(self.book, command))
+                    await self.take(await self._verdict(self.book, command), old_price=old_price)
                 except BaseException:
                     if self.state is result.state:  # the verdict was not taken, so the question was not either
                         self.state = before

@@ -20,7 +20,7 @@ from ..domain.add_checks import note_fault
 from ..domain.answers import Cancel, Close, Move, Reduce, read_answers
 from ..domain.formatting import minute_text
 from ..domain.interval import MINUTE_MS, ceil_to
-from ..domain.lateness import OrderRole
+from ..domain.lateness import OldPrice, OrderRole
 from ..domain.lifecycle import (
     Activate,
     Answer,
@@ -95,7 +95,6 @@ class ByHand:
         self._call = call
         self._loop: StrategyLoop | None = None
         self._market: LiveMarket | None = None
-        self._keeping: RecordKeeping | None = None
         self._began = asyncio.Event()
         self._over = False
         self._left_nothing = False  # at its end
@@ -134,7 +133,7 @@ class ByHand:
 
     # --- on the loop of the run ---------------------------------------------------------------------------------
 
-    def begin(self, loop: StrategyLoop, market: LiveMarket, entries: NewEntries, keeping: RecordKeeping) -> None:
+    def begin(self, loop: StrategyLoop, market: LiveMarket, entries: NewEntries) -> None:
         """The state is restored: decisions are carried out from now on.
 
         Parameters
@@ -143,11 +142,9 @@ class ByHand:
             The state of the run, its clock and prices.
         entries
             Whether something may be opened at present; its account has the orders at the broker.
-        keeping
-            Notes what has filled at a price that was old.
         """
         self._loop, self._market = loop, market
-        self._account, self._entries, self._keeping = entries.account, entries, keeping
+        self._account, self._entries = entries.account, entries
         self._began.set()
 
     def end(self) -> None:
@@ -159,8 +156,8 @@ class ByHand:
             task.cancel()
 
     def release(self) -> None:
-        """Hold nothing of the run any more, after its end: its loop, its market and its records hold its candles."""
-        self._loop = self._market = self._keeping = None
+        """Hold nothing of the run any more, after its end: its loop and its market hold its candles."""
+        self._loop = self._market = None
 
     def _start(self, instruction: Instruction, answered: Future[str]) -> None:
         if not answered.set_running_or_notify_cancel():
@@ -346,12 +343,7 @@ class ByHand:
 
     async def _filled(self, loop: StrategyLoop, given: Input, order: str, now: _Now, role: OrderRole) -> None:
         """Take a decision that may fill at a price of long ago, which is noted then."""
-        assert self._keeping is not None  # it began  # noqa: S101
-        if not now.late_minutes:
-            await _taken(loop, given)
-            return
-        with self._keeping.at_old_price(order, now.when, role):
-            await _taken(loop, given)
+        await _taken(loop, given, OldPrice(order, (now.when, role)) if now.late_minutes else None)
 
     def _there_is(self, loop: StrategyLoop) -> str:
         return there_is(loop, self._account)
@@ -391,11 +383,11 @@ class ByHand:
             raise
 
 
-async def _taken(loop: StrategyLoop, given: Input) -> None:
+async def _taken(loop: StrategyLoop, given: Input, old_price: OldPrice | None = None) -> None:
     """Take a decision; one that is saved when the run ends meanwhile is taken, for the next start goes on with it."""
     before = loop.state
     try:
-        await loop.take(given)
+        await loop.take(given, old_price=old_price)
     except asyncio.CancelledError:
         if loop.state is before:
             raise

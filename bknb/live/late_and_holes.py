@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
 import msgspec
 
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS
-from ..domain.lateness import Decision, OrderRole
+from ..domain.lateness import Decision, OldPrice, OrderRole
 from ..domain.lifecycle import Holding, Opening, State
 from ..domain.signal import Added, Closed, Event, Opened, Reduced
 from ..engine.records import Records
@@ -58,23 +56,23 @@ class RecordKeeping:
         self._reached = reached
         self.records = records
         self.failures = failures
-        self._old_price: Decision | None = None  # of an order by hand, which is late if it fills now
 
-    def save(self, state: State, events: tuple[Event, ...]) -> None:
+    def save(self, state: State, events: tuple[Event, ...], old_price: OldPrice | None = None) -> None:
         """Save a new state with its events; the strategy loop calls it before the state holds.
+
+        What fills at an old price is noted as late, and told.
 
         Raises
         ------
         StateError
             When it could not be saved; then the state from before still holds.
         """
-        old, beside = self._old_price, {}
-        if old is not None and any(
-            isinstance(event, Opened | Added | Reduced | Closed) and event.when == old[0] for event in events
-        ):
-            beside = {old: self.decided_at(*old)}
+        old = None if old_price is None or not _has_filled(old_price.decision, events) else old_price
+        beside = {} if old is None else {old.decision: self.decided_at(*old.decision)}
         late = self._saver.save(state, events, self._reached.progress(self.loop.last_managed), filled_late=beside)
         self.records.late.update(beside)
+        if old is not None:
+            self._tell_old_price(old, beside[old.decision])
         for decision, decided_at in late.items():
             self.tell_late(decision, decided_at, "decided", hole_end=self._reached.hole_end)
 
@@ -117,18 +115,9 @@ class RecordKeeping:
         text = f"the {order} of {utc_text(when)} was {what} {behind}; it fills at the first candle from "
         self.failures.note("late", what, f"{text}{utc_text(decided_at)} on", when)
 
-    @contextmanager
-    def at_old_price(self, order: str, when: int, role: OrderRole) -> Iterator[None]:
-        """Note and tell an order by hand that fills within at the average price of a moment (UTC ms) long before it."""
-        before, self._old_price = self.records.late.get((when, role)), (when, role)
-        try:
-            yield
-        finally:
-            self._old_price = None
-        decided_at = self.records.late.get((when, role))
-        if decided_at is None or decided_at == before:
-            return
-        text = f"the {order} of {utc_text(when)} was decided {(decided_at - when) // MINUTE_MS} minutes late"
+    def _tell_old_price(self, old: OldPrice, decided_at: int) -> None:
+        when, _ = old.decision
+        text = f"the {old.order} of {utc_text(when)} was decided {(decided_at - when) // MINUTE_MS} minutes late"
         note = f"{text}, by hand; it has filled at the average price of then, for no minute had come since"
         self.failures.note("late", "by hand", note, when)
 
@@ -162,6 +151,12 @@ class RecordKeeping:
         state = _in_doubt(self.loop.state)
         self._save(state)
         self.loop.state = state
+
+
+def _has_filled(decision: Decision, events: tuple[Event, ...]) -> bool:
+    """Whether an order was filled at the moment of its decision."""
+    when, _ = decision
+    return any(isinstance(event, Opened | Added | Reduced | Closed) and event.when == when for event in events)
 
 
 def _in_doubt(state: State) -> State:
