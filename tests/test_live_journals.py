@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from order_events import MINUTE, leaving, ordering
+from order_events import MINUTE, holding, leaving, ordering, resting
 from scenarios import MINUTE as MINUTE_MS
 from scenarios import ORIGIN, source
 
 import bknb
-from bknb.domain.lifecycle import Flat
-from bknb.domain.recovery import Owner
+from bknb.domain.lifecycle import Flat, Holding
+from bknb.domain.recovery import Owner, SavedLate
+from bknb.errors import StateError
 from bknb.live.hole_journal import HoleJournal
+from bknb.live.late_journal import LateJournal
 from bknb.live.saved_state import Progress, StateSaver
 from bknb.ports import StateStore
 from bknb.stores.file_store import FileStore
@@ -144,6 +146,61 @@ def test_a_hole_behind_the_last_minute_is_dropped() -> None:
         for _ in range(2):
             assert saver(store).holes() == HOLES[:1]
         assert HoleJournal(store, KEY).load() == HOLES[:1]
+
+
+class FailsOnce(MemoryStore):
+    """A store that fails once, at a write of one kind or a removal."""
+
+    fails = ""
+
+    def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
+        self.check(kind)
+        super().write(kind, key, payload)
+
+    def delete(self, kind: str, key: tuple[str, ...]) -> None:
+        self.check(f"remove {kind}")
+        super().delete(kind, key)
+
+    def check(self, change: str) -> None:
+        if change == self.fails:
+            self.fails = ""
+            raise StateError("the disk is full")
+
+
+BY_HAND = (9 * MINUTE, "entry")
+
+
+@pytest.mark.parametrize("fails", ["remove schedule", "signal"])
+def test_a_late_order_by_hand_is_kept_exactly_where_the_disk_has_the_turn_that_filled_it(fails: str) -> None:
+    with FailsOnce() as store:
+        mine = saver(store)
+        assert mine.late() == {}
+        save(mine, resting("b", at=2), last=8)
+        store.fails = fails
+        opened = holding("b", at=2, opened=9)
+        reached = Progress(last_minute=8 * MINUTE, last_asked=MINUTE, volume_seen=True)
+        with pytest.raises(StateError, match="disk is full"):
+            mine.save(opened, (), reached, filled_late={BY_HAND: 12 * MINUTE})
+        late = {BY_HAND: 12 * MINUTE} if fails == "remove schedule" else {}
+        again = saver(store)
+        assert again.late() == late
+        assert isinstance(again.restore().state, Holding) == bool(late)
+        save(mine, resting("b", at=2), last=9)  # the run went on as before that turn
+        assert saver(store).late() == {}
+
+
+def test_a_late_order_by_hand_that_fails_leaves_another_of_its_moment_as_it_was() -> None:
+    with FailsOnce() as store:
+        mine = saver(store)
+        assert mine.late() == {}
+        reached = Progress(last_minute=8 * MINUTE, last_asked=MINUTE, volume_seen=True)
+        mine.save(holding("b", at=2, opened=5), (), reached, filled_late={BY_HAND: 12 * MINUTE})
+        store.fails = "signal"
+        with pytest.raises(StateError, match="disk is full"):
+            mine.save(Flat(), (), reached, filled_late={BY_HAND: 14 * MINUTE})
+        assert LateJournal(store, KEY).load() == [SavedLate(moment=9 * MINUTE, order="entry", decided_at=12 * MINUTE)]
+        mine.save(Flat(), (), reached, filled_late={BY_HAND: 15 * MINUTE})
+        assert [late.decided_at for late in LateJournal(store, KEY).load()] == [15 * MINUTE]
 
 
 # --- damage -----------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from ..domain.interval import MINUTE_MS
 from ..domain.lateness import Decision, late_orders
 from ..domain.lifecycle import State
 from ..domain.recovery import SavedLate, SavedLates
+from ..ports import StateStore
 from .growing_list import Journal, Readers
 
 
@@ -45,6 +46,10 @@ class LateJournal(Journal[SavedLate]):
 
     kind = "late"
     readers: ClassVar[Readers[SavedLate]] = {1: _one, 2: _many}
+
+    def __init__(self, store: StateStore, key: tuple[str, str]) -> None:
+        super().__init__(store, key)
+        self._undone: dict[Decision, SavedLate | None] = {}  # what is in doubt, and what was there in its place
 
     def name_of(self, item: SavedLate) -> Decision:
         """The moment of an order (UTC ms), and what it orders."""
@@ -89,6 +94,25 @@ class LateJournal(Journal[SavedLate]):
         self.drop(is_orphan)
         self.append(*(SavedLate(moment=when, order=role, decided_at=at) for (when, role), at in held.items()))
         return self.decisions()
+
+    def may_fail(self, decisions: Collection[Decision]) -> None:
+        """Note what is there of orders that are about to be added, and that are filled if their turn is saved."""
+        known = {name: late for late in self.items() if (name := self.name_of(late)) in decisions} if decisions else {}
+        self._undone = {name: known.get(name) for name in decisions} | self._undone
+
+    def take_back(self, *, kept: Collection[Decision] = ()) -> None:
+        """Remove the orders of turns that failed, but for some that were filled after all, and put back what was there.
+
+        Raises
+        ------
+        StateError
+            When the journal could not be written; then the next call does it.
+        """
+        self._undone = {name: late for name, late in self._undone.items() if name not in kept}
+        if self._undone:
+            self.drop(lambda late: self.name_of(late) in self._undone)
+            self.append(*filter(None, self._undone.values()))
+            self._undone = {}
 
     def decisions(self) -> dict[Decision, int]:
         """What was read and added, as :attr:`bknb.engine.records.Records.late`."""

@@ -230,12 +230,14 @@ class StateSaver:
         quiet = isinstance(state, Flat) and isinstance(self._saved, Flat) and progress.last_asked == asked_before
         if quiet and not kept and self.undelivered.heard == self._heard:
             return {}  # a restarted run processes this minute once more
-        filled = filled_late or {}
+        filled, turn = filled_late or {}, self.turn + 1
+        self._late.may_fail(filled)
         try:
             return self._write_state(state, kept, progress, filled)
         except StateError:
-            with suppress(StateError):
-                self._late.drop(lambda late: self._late.name_of(late) in filled)  # it has not happened
+            with suppress(StateError):  # what the disk has of this turn holds until the next one is saved
+                if filled and all(saved is None or saved.turn < turn for saved in read_state(self.store, self._key)):
+                    self._late.take_back()
             raise
 
     def save_heard(self) -> None:
@@ -290,6 +292,8 @@ class StateSaver:
         self._decided_with, self._heard = shared.setup, self.undelivered.heard
         self.undelivered.add(kept)
         self.undelivered.tidy(self._heard)
+        with suppress(StateError):  # the next turn does it
+            self._late.take_back(kept=filled)
         return late
 
     def save_holes(self, holes: tuple[Hole, ...]) -> tuple[Hole, ...]:
@@ -357,7 +361,7 @@ class StateSaver:
         """Save the milestones that a position has passed; returns whether they are others than before."""
         if state is None:
             return False
-        before = self._on_disk(state) if self._levels_ahead else self._held_before(state)
+        before = self._on_disk(state) if self._levels_ahead else _same(state, self._saved)
         profit, loss = (0, 0) if before is None else (before.profit_level, before.loss_level)
         if (profit, loss) == (state.profit_level, state.loss_level) and not self._levels_ahead:
             return False
@@ -367,11 +371,8 @@ class StateSaver:
 
     def _mark_open(self, state: Holding | None, *, written: bool) -> None:
         """Leave a trace of a new position beside it: should its file be deleted, the next start notices."""
-        if state is not None and not written and self._held_before(state) is None:
+        if state is not None and not written and _same(state, self._saved) is None:
             self._write_partial(state, 0, 0)
-
-    def _held_before(self, state: Holding) -> Holding | None:
-        return _same(state, self._saved)
 
     def _on_disk(self, state: Holding) -> Holding | None:
         """The position as a restart would find it; a turn that failed at its last steps is on the disk."""
