@@ -221,8 +221,8 @@ def holding_boundary(state: Holding, given: Boundary, rules: Rules) -> Step:
         state, _, before = timed_out(state, state.book, given.when, given.price, rules)
     if not ends:
         return Step(state, before)
-    by_hand = state.leaving
-    if by_hand is not None and by_hand.not_before <= earliest_fill(given, rules):
+    ordered = state.leaving  # by hand: behind any other nothing is due
+    if ordered is not None and ordered.not_before <= earliest_fill(given, rules):
         return Step(state, before)  # its order left before this was known
     reason: CloseReason = rules.model.frame_end_close if over else "time_expired"
     leaving = Leaving(reason=reason, decided_at=given.when, not_before=earliest_fill(given, rules), price=given.price)
