@@ -119,6 +119,24 @@ def test_a_close_in_a_hole_is_not_put_off_by_a_deadline_that_is_known_behind_it(
     assert "late" not in {failure.kind for failure in result.errors}
 
 
+@pytest.mark.parametrize("begin", [9.6, 13])
+def test_a_decision_in_a_hole_stays_decided_after_a_kill(begin: float) -> None:
+    """The disk is as it was when the decision was answered; the next life begins in the hole, too."""
+    candles = [row for row in rows(*(100.0 + k for k in range(20))) if not at(4) <= row[0] < at(15)]
+    store, killed = MemoryStore(), MemoryStore()
+
+    def decide(task: Any) -> None:
+        task.close("enough")
+        killed.sealed = dict(store.sealed)
+
+    signal = {"side": "long", "minute_estimated_time": 5}
+    whole, _, _ = play({9.5: decide}, candles=candles, signal=signal, allow_gaps=True, store=store)
+    result, _, _ = play({}, candles=candles, signal={}, allow_gaps=True, store=killed, begin=begin)
+    (trade,) = result.run_record.records.closed
+    assert (trade.close_reason, trade.closed_at, trade.note) == ("manual", at(15), "enough")
+    assert [trade] == whole.run_record.records.closed
+
+
 def test_reduce_then_close() -> None:
     result, answers, _ = play(
         {5.5: lambda task: task.reduce(0.5, note="half"), 6.2: lambda task: task.close()},

@@ -200,11 +200,23 @@ def money(event: Closed) -> float:
     return cash / (event.fills[0].price * (1 + sign * 0.001)) * 100
 
 
+def test_in_one_run_there_is_one_position_at_a_time_and_no_stop_loosens() -> None:
+    heard = run(1, "vwap", loosens=False).heard
+    assert {Opened, Added, Reduced, Moved, Closed} <= {type(event) for event in heard}
+    check_sizes(heard)
+    check_stops(heard)
+
+
 @pytest.mark.slow
 @given(model=st.sampled_from(MODELS), seed=SEEDS)
 def test_there_is_one_position_at_a_time_and_its_size_adds_up(model: str, seed: int) -> None:
+    check_sizes(run(seed, model).heard)
+
+
+def check_sizes(heard: list[Any]) -> None:
+    """One position at a time, of the size that its fills add up to."""
     size, held_id = 0.0, None
-    for event in run(seed, model).heard:
+    for event in heard:
         match event:
             case Opened():
                 assert held_id is None
@@ -227,8 +239,13 @@ def test_there_is_one_position_at_a_time_and_its_size_adds_up(model: str, seed: 
 @pytest.mark.slow
 @given(model=st.sampled_from(MODELS), seed=SEEDS)
 def test_a_stop_never_loosens_unless_asked_to(model: str, seed: int) -> None:
+    check_stops(run(seed, model, loosens=False).heard)
+
+
+def check_stops(heard: list[Any]) -> None:
+    """No stop of a position is further from the market than the one before."""
     stops: dict[str, float] = {}
-    for event in run(seed, model, loosens=False).heard:
+    for event in heard:
         if isinstance(event, Moved):
             sign = 1 if event.signal.position == "long" else -1
             before = stops.get(event.signal.id, event.signal.price_stop_loss)
