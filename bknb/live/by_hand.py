@@ -43,7 +43,6 @@ from ..domain.signal import Moved, Signal
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData, StateError, UsageError
 from .hand_answers import GOES_ON, OVER, name_of, refuse, there_is, waiting_adds, waits_text
-from .late_and_holes import RecordKeeping
 from .live_market import LiveMarket
 from .new_entries import NewEntries
 from .turn import Turn
