@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import re
 import threading
 from datetime import UTC, datetime, timedelta
@@ -332,6 +333,16 @@ def test_manage_reads_the_series_its_run_read_when_a_minute_is_played_again() ->
         ({"published_at": [f"{DAY}Z"]}, {"tz": "Mars/Base"}, "tz must be a time zone"),
         ({"published_at": [f"{DAY}Z"], "a": [1, 2]}, {}, "do not make a table"),
         ({"published_at": []}, {}, "has no rows"),
+        ({"published_at": [True, False]}, {}, "row 0: published_at must be a time, got .*True"),
+        ({"published_at": [2023, 2024]}, {}, "too small for times since 1970, such as .*2023.*to_datetime"),
+        ({"published_at": [45292, 45293]}, {}, "too small for times since 1970"),
+        ({"published_at": ["01/02/2024"]}, {"tz": "UTC"}, "in one way only.*convert the column before: pd.to_datetime"),
+        ({"published_at": [f"{DAY}Z"] * 2, "id": [2**60, 2**60 + 1]}, {"key": "id"}, "row 0: id is a key.*astype"),
+        (
+            pd.DataFrame({"x": [1]}, index=pd.to_datetime([f"{DAY} 00:00Z"])),
+            {},
+            r"name it: table.rename_axis\('published_at'",
+        ),
         (3, {}, "needs a DataFrame, a mapping of columns or a list of mappings, got int\nor give a function"),
         (None, {}, "needs a table or a function"),
         (lambda: None, {}, r"must take two arguments, since and until \(UTC ms\)"),
@@ -354,10 +365,44 @@ def test_times_of_a_declared_zone_are_read_as_of_it() -> None:
         table({"published_at": ["2024-03-10 02:30"]}, tz="America/New_York")
 
 
+@pytest.mark.parametrize("clock", [["01:30", "01:30"], ["09:00", "01:10", "01:50", "08:00"], ["01:30"]])
+def test_an_hour_that_came_twice_is_not_told_apart_by_the_order_of_rows(clock: list[str]) -> None:
+    rows = {"published_at": [f"2023-11-05 {each}" for each in clock]}
+    with pytest.raises(
+        bknb.DataError, match=r"row [01]: published_at 2023-11-05 01:\d0 came twice in America/New_York"
+    ):
+        table(rows, tz="America/New_York")
+
+
+def test_rows_without_a_column_are_no_array_and_stay_what_they_are_when_copied() -> None:
+    [rows] = [table(None).rows("X", 0, 1)]
+    assert rows.rate.tolist() == copy.deepcopy(rows).rate.tolist() == []
+    assert not [name for name in ("to_numpy", "dtypes", "dtype", "iloc", "shape") if hasattr(rows, name)]
+    kept: list[Any] = []
+    bknb.add_series("s", lambda since, until: None)
+    result = bknb.backtest(
+        "BTCUSDT", strategy=lambda ctx: kept.append(ctx.series("s", 1)), interval="1h", exchange="demo",
+        frame=(DAY, f"{DAY} 02:00"),
+    )  # fmt: skip
+    assert (result.errors, len(kept)) == ([], 2)  # what a strategy keeps is spelled for its card
+
+
+def test_a_function_that_reads_its_own_series_is_told() -> None:
+    bknb.add_series("own", lambda since, until: bknb.get_series("own", 1))
+    result = bknb.backtest(
+        "BTCUSDT", strategy=lambda ctx: ctx.series("own", 1) and None, interval="1h", exchange="demo",
+        frame=(DAY, f"{DAY} 02:00"),
+    )  # fmt: skip
+    assert "its function reads the series itself\nlet it return" in result.errors[0].message
+
+
 def test_tables_of_any_form_are_the_same() -> None:
     frame = pd.DataFrame(FUNDING)
     indexed = frame.assign(published_at=pd.to_datetime(frame.published_at)).set_index("published_at")
     records = frame.to_dict("records")
+    levels = indexed.assign(place=range(len(indexed))).set_index("place", append=True)
+    panel = table(levels).rows("X", 10**15, 9)
+    assert panel.published_at.tolist() == table(frame).rows("X", 10**15, 9).published_at.tolist()
     one, *others = (table(each).rows("X", 10**15, 9) for each in (FUNDING, frame, indexed, records))
     assert all(each == one for each in others)
     assert one.to_pandas()["published_at"].iloc[0] == pd.Timestamp(f"{DAY} 00:00Z")

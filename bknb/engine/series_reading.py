@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _OVERLAP_MS: Final = DAY_MS  # a live run asks again about so long, and the delay, before its last question
 _SHOWN: Final = 5  # symbols in a warning
+_ANSWERING: Final[ContextVar[frozenset[str]]] = ContextVar("answering", default=frozenset())  # names, in a function
 
 
 class SeriesReader:
@@ -53,6 +55,11 @@ class SeriesReader:
         if self.source.function is not None:
             until = when if self._run.until is None else self._run.until
             if until > self._asked:
+                if self.source.name in _ANSWERING.get():  # it would wait for itself
+                    raise UsageError(
+                        f"series {self.source.name!r}: its function reads the series itself\n"
+                        "let it return the rows from where they come, or read them from another series"
+                    )
                 with self._lock:
                     self._ask(self.source.function, until)
         table = self._table
@@ -115,6 +122,7 @@ class SeriesReader:
         attempts, pause_ms = max(1, settings.get_candles_retry_count), settings.get_candles_retry_delay_ms
         policy = Patience(attempts=attempts, first_pause_ms=pause_ms, longest_pause_ms=pause_ms)
         attempt = 0
+        _ANSWERING.set(_ANSWERING.get() | {name})  # of this answer alone, as each has a context of its own
         while True:
             attempt += 1
             try:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn, overload
+import functools
+from typing import TYPE_CHECKING, Any, Final, NoReturn, overload
 
 import numpy as np
 
 from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import pandas as pd
     from numpy.typing import NDArray
+
+_OF_ARRAYS: Final = frozenset({"dtype", "dtypes", "iloc", "loc", "ndim", "shape", "to_numpy", "tobytes"})
+"""By these one finds out whether something is an array or a table, which rows without a column are not either."""
 
 
 class SeriesRows:
@@ -69,8 +73,8 @@ class SeriesRows:
     def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"rows of a series are read-only, so {name!r} cannot be deleted")
 
-    def __reduce__(self) -> tuple[type[SeriesRows], tuple[dict[str, NDArray[Any]], tuple[str, ...]]]:
-        return SeriesRows, (self._columns, self.times)
+    def __reduce__(self) -> tuple[Callable[..., SeriesRows], tuple[dict[str, NDArray[Any]], tuple[str, ...]]]:
+        return functools.partial(SeriesRows, partial=self._partial), (self._columns, self.times)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -78,7 +82,7 @@ class SeriesRows:
         return tuple(self._columns)
 
     def __getattr__(self, name: str) -> NDArray[Any]:
-        if not name.startswith("_") and (name in self._columns or self._partial):
+        if not name.startswith("_") and (name in self._columns or (self._partial and name not in _OF_ARRAYS)):
             return self[name]
         known = "" if name.startswith("_") else f"; its columns: {', '.join(self._columns)}"
         raise AttributeError(f"the series has no column {name!r}{known}", name=name, obj=self)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
 
 import numpy as np
 
+from ..domain.formatting import exact_text
 from ..domain.interval import DAY_MS, MINUTE_MS
 from ..errors import BadCandle, DataError, UsageError
 from .column_names import KEYS, plain_name
-from .local_clock import checked_zone, to_utc
+from .local_clock import checked_zone
 from .published import SYMBOL, Published
-from .time_units import read_times
+from .time_units import read_times, to_ms
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +26,9 @@ _UTC: Final = ("UTC", "GMT", "Etc/UTC", "Z")
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
 _UNIT_MS: Final = {"s": 1000, "m": MINUTE_MS, "h": 60 * MINUTE_MS, "d": DAY_MS, "w": 7 * DAY_MS}
 _EVENT: Final = "event_time"
+_EXACT: Final = 2.0**53  # from there on float64 holds no longer every whole number
+_LEAST_MS: Final = 10**11  # March 1973: years and counts of days are less, in whatever unit they are read
+_CONVERT: Final = 'pd.to_datetime(column, format="%d/%m/%Y %H:%M", utc=True)'
 
 
 def span_ms(span: object, what: str) -> int:
@@ -131,15 +135,21 @@ def read_frame(source: object, columns: Columns) -> pd.DataFrame:
             f"{where} needs a DataFrame, a mapping of columns or a list of mappings, got {type(source).__name__}\n"
             "or give a function (since, until) that returns one of them"
         )
-    if frame.index.name == columns.time and columns.time not in frame.columns:
+    levels = list(frame.index.names)
+    if columns.time in levels and set(levels).isdisjoint(frame.columns):
         frame = frame.reset_index()
     if not len(frame) and not len(frame.columns):
         return frame
     names = [str(name) for name in frame.columns]
     if columns.time not in names:
+        helps = f"name that column with time=, such as time={names[0]!r}"
+        if isinstance(frame.index, (pd.DatetimeIndex, pd.PeriodIndex)):
+            helps = f"where the index holds the times, name it: table.rename_axis({columns.time!r})"
+        elif isinstance(frame.index, pd.MultiIndex):
+            helps = "where the index holds the times, make columns of it with table.reset_index()"
         raise UsageError(
             f"{where} needs a column {columns.time!r} that says when each row was published; its columns: "
-            f"{', '.join(names)}\nname that column with time=, such as time={names[0]!r}"
+            f"{', '.join(names)}\n{helps}"
         )
     if len(set(names)) < len(names):
         raise UsageError(f"{where}: two columns have the same name among {', '.join(names)}\nrename one of them")
@@ -178,6 +188,14 @@ def read_published(frame: pd.DataFrame, columns: Columns) -> Published:
     if missing:
         raise UsageError(f"{columns.where}: key names {missing[0]!r}, and its columns are {', '.join(found)}")
     of_rows = tuple(name for name in key if name != SYMBOL)
+    for name in of_rows:
+        large = found[name].dtype.kind == "f" and np.abs(found[name]) > _EXACT
+        if np.any(large):
+            raise DataError(
+                f"{columns.where}, row {int(np.argmax(large))}: {name} is a key, and whole numbers beyond 2**53 cannot "
+                f"be told apart, got {frame[name].iloc[int(np.argmax(large))]!r:.80}\n"
+                f"give them as text: table[{name!r}].astype(str)"
+            )
     return Published(found, time=columns.time, times=tuple(times), delay_ms=columns.delay_ms, key=of_rows)
 
 
@@ -185,18 +203,53 @@ def _moments(given: pd.Series[Any], columns: Columns) -> NDArray[np.int64]:
     where, name = columns.where, str(given.name)
     if not len(given):
         return np.zeros(0, dtype=np.int64)
+    if given.dtype.kind == "b":
+        raise DataError(
+            f"{where}, row 0: {name} must be a time, got {given.iloc[0]!r}\nname the column of times with time="
+        )
     try:
         times = read_times(given, where=where, place=lambda row: f"row {row}")
-        if not times.naive or columns.tz in _UTC:
-            return times.ms
-        if columns.tz is None:
-            raise UsageError(
-                f"{where}: the times of {name} have no time zone, so nobody can tell when a row was known\n"
-                "say which zone they are of: tz='UTC', or one such as tz='America/New_York'"
-            )
-        return to_utc(times.ms, columns.tz, where=f"{where}, {name}")[0]
     except BadCandle as error:
-        raise DataError(str(error)) from None
+        text = str(error)
+        if "time_format=" in text:
+            text = f"{text.splitlines()[0]}\ncorrect it or leave the row out, or convert the column before: {_CONVERT}"
+        raise DataError(text) from None
+    if times.units and int(np.abs(times.ms).max()) < _LEAST_MS:
+        raise DataError(
+            f"{where}: the numbers of {name} are too small for times since 1970, such as {given.iloc[0]!r:.80}, so "
+            "that every row would be known from the first question on\n"
+            f"give them in s, ms, us or ns since 1970, as text with an offset, or as aware datetimes: {_CONVERT}"
+        )
+    if not times.naive or columns.tz in _UTC:
+        return times.ms
+    if columns.tz is None:
+        raise UsageError(
+            f"{where}: the times of {name} have no time zone, so nobody can tell when a row was known\n"
+            "say which zone they are of: tz='UTC', or one such as tz='America/New_York'"
+        )
+    return _of_zone(times.ms, columns.tz, f"{where}, row", name)
+
+
+def _of_zone(ms: NDArray[np.int64], tz: str, row: str, name: str) -> NDArray[np.int64]:
+    """Times of a local clock as UTC; rows come in any order, which tells nothing of an hour that came twice."""
+    import pandas as pd
+
+    local = pd.DatetimeIndex(ms.astype("datetime64[ms]"))
+    known = local.tz_localize(tz, ambiguous="NaT", nonexistent="NaT")
+    unclear = np.flatnonzero(known.isna())
+    if len(unclear):
+        at = int(unclear[0])
+        twice = bool(local[at : at + 1].tz_localize(tz, ambiguous="NaT", nonexistent="shift_forward").isna()[0])
+        what, helps = (
+            ("came twice in", "give the times with their offset or in UTC, or leave that hour out")
+            if twice
+            else ("does not exist in", "the times are those of another zone; name it with tz=")
+        )
+        way = "back" if twice else "forward"
+        raise DataError(
+            f"{row} {at}: {name} {exact_text(int(ms[at]))} {what} {tz}, as the clocks went {way} that night\n{helps}"
+        )
+    return to_ms(known.tz_convert("UTC").tz_localize(None).to_series())
 
 
 def _symbols(given: pd.Series[Any], columns: Columns) -> NDArray[Any]:
