@@ -90,6 +90,12 @@ def test_a_revision_takes_the_place_of_its_row_from_its_own_publication_on() -> 
     assert [rows.rows(symbol, 10**15, 9).score.tolist() for symbol in ("BTCUSDT", "ETHUSDT")] == [[0.4], [0.2]]
 
 
+@pytest.mark.parametrize("keys", [[None, None, "None"], [np.nan, np.nan, 1.0]])
+def test_a_row_without_a_value_in_the_key_is_no_revision(keys: list[Any]) -> None:
+    rows = {"published_at": [f"{DAY} 0{hour}:00Z" for hour in range(4)], "id": [*keys, keys[2]], "x": [1, 2, 3, 4]}
+    assert table(rows, key="id").rows("X", 10**15, 9).x.tolist() == [1, 2, 4]
+
+
 def test_rows_are_those_of_the_symbol_of_the_question_or_of_the_one_that_is_named() -> None:
     bknb.add_series("news", NEWS)
     seen = seen_in_run(lambda ctx: (ctx.series("news", 2), ctx.series("news", 2, symbol="ETHUSDT")))
@@ -419,6 +425,7 @@ def test_tables_of_any_form_are_the_same() -> None:
         (lambda ctx: ctx.series("funding", ctx.candles("1h", 2)), "candles are given in get_signals"),
         (lambda ctx: ctx.series("funding", 1, since=datetime(2024, 1, 1)), "since must have a time zone"),
         (lambda ctx: ctx.series("funding", 1, since="yesterday"), "since must be a span such as"),
+        (lambda ctx: ctx.series("funding", 1, since=np.timedelta64(1, "h")), "since in UTC.*or give a span such as"),
         (lambda ctx: ctx.series("funding", 1).volume, "no column 'volume'; its columns: published_at, rate"),
     ],
 )

@@ -44,7 +44,9 @@ def whole_number(name: str, value: object, *, least: int, hint: str = "") -> int
     Traceback (most recent call last):
     bknb.errors.UsageError: n must be a whole number of at least 1, got 0.5
     """
-    number = None if isinstance(value, bool) or not isinstance(value, Integral) else int(value)
+    number = None
+    if isinstance(value, Integral) and hasattr(value, "__index__") and not isinstance(value, bool):
+        number = int(value)  # no timedelta64, which numpy counts among the whole numbers
     if number is None or number < least:
         text = f"{name} must be a whole number of at least {least}, got {value!r:.80}"
         raise UsageError(f"{text}\n{hint}" if hint else text)

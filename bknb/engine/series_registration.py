@@ -74,7 +74,8 @@ def add_series(
         The zone of times that have none, such as ``"UTC"`` or ``"America/New_York"``; without it they are refused.
     key
         Column or columns that say what a row is about, such as the period. A row equal in them, and in its symbol, to
-        one published before is a revision of it. By default ``event_time``, where there is such a column.
+        one published before is a revision of it; one without a value in them is not. By default ``event_time``, where
+        there is such a column.
     strict
         Refuse to replace a series of that name.
 

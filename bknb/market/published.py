@@ -77,7 +77,8 @@ class Published:
     delay_ms
         How long after it was published a row is known, milliseconds.
     key
-        Columns in which a revision is equal to the row it revises; empty: no row is a revision.
+        Columns in which a revision is equal to the row it revises; empty: no row is a revision. Nor is one without a
+        value in one of them.
     """
 
     def __init__(
@@ -132,10 +133,14 @@ class Published:
         if not self.key or not len(places):
             return None
         mixed = np.zeros(len(places), dtype=np.int64)
+        absent = np.zeros(len(places), dtype=bool)
         for name in self.key:
             values = self.columns[name][places]
+            if values.dtype.kind != "i":
+                absent |= np.equal(values, None) if values.dtype.kind == "O" else np.isnan(values)
             _, codes = np.unique(values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True)
             _, mixed = np.unique(mixed * (int(codes.max()) + 1) + codes, return_inverse=True)
+        mixed[absent] = len(places) + np.arange(int(absent.sum()))  # equal to no other
         _, first, of = np.unique(mixed, return_index=True, return_inverse=True)
         if len(first) == len(places):
             return None

@@ -440,7 +440,10 @@ class _Check:
     def _look_at_series(self) -> None:
         names = [f"the series {name}" for name in self.published.readers]
         self.looked_at += [name for name in names if name not in self.looked_at]
-        self.unseen += [f"whether the numbers in {name} were revised after they were published" for name in names]
+        self.unseen += [
+            f"whether the numbers in {name} were published at the times beside them, and not revised since"
+            for name in names
+        ]
 
     def _named(self, finding: Finding) -> Finding:
         """A finding about the future; one that candles alone do not make, with the names of the series it read."""
