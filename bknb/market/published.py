@@ -137,7 +137,7 @@ class Published:
         for name in self.key:
             values = self.columns[name][places]
             if values.dtype.kind != "i":
-                absent |= np.equal(values, None) if values.dtype.kind == "O" else np.isnan(values)
+                absent |= [value is None for value in values] if values.dtype.kind == "O" else np.isnan(values)
             _, codes = np.unique(values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True)
             _, mixed = np.unique(mixed * (int(codes.max()) + 1) + codes, return_inverse=True)
         mixed[absent] = len(places) + np.arange(int(absent.sum()))  # equal to no other
