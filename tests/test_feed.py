@@ -26,7 +26,10 @@ from bknb.exchanges.frame_source import FrameSource
 from bknb.market.candles import Candles
 from bknb.market.demo import DemoSource
 from bknb.market.feed import Feed
+from bknb.market.paging import Page, Paging
+from bknb.market.quality import CandleRequest
 from bknb.market.resample import resample_plainly
+from bknb.market.sessions import Sessions
 from bknb.market.sources import FunctionSource
 
 START = 1_641_038_400_000  # 2022-01-01 12:00 UTC
@@ -173,8 +176,48 @@ def test_a_page_without_an_answer_is_asked_for_once_more_with_the_candle_before(
     assert fetched(Silent(tape(*range(35)), silent={1})) == [0, 10, 9, 19, 29]
     assert fetched(Silent(tape(*range(35)), silent={1, 2, 3})) == [0, 10, 9, 9, 9, 19, 29]
     assert fetched(Silent(tape(*range(35)), silent={3})) == [0, 10, 20, 30, 29]
+    assert fetched(Silent(tape(*range(8), *range(12, 35)), silent=set())) == [0, 8, 18, 28]  # 8 and 9 were asked for
     with pytest.raises(DataError, match=r"3 attempts\n.* answered nothing, although the candle of 2022-01-01 12:09"):
         fetched(Silent(tape(*range(35)), silent={1, 2, 3, 4}))
+
+
+def test_a_live_fetch_gives_what_came_before_a_page_without_an_answer() -> None:
+    def fetched(silent: set[int], end: int = 35) -> tuple[int, list[float]]:
+        shop = Silent(tape(*range(35)), silent=silent)
+        feed = Feed(shop, Settings(get_candles_retry_delay_ms=0), allow_gaps=True, leave_out_bad=True)
+        came = asyncio.run(feed.fetch("BTCUSDT", "1m", at(0), at(end), growing=True))
+        return len(came), [since for _, since, _ in shop.asked]
+
+    assert fetched({1, 2, 3, 4}) == (10, [0, 10, 9, 9, 9])
+    assert fetched({3}) == (30, [0, 10, 20, 30])  # the newest may not be there yet: nothing is an answer
+    assert fetched(set(), end=36) == (35, [0, 10, 20, 30, 35])
+    shop = Shop(tape(0), page_limit=1, failures=[])
+    feed = Feed(shop, Settings(get_candles_retry_count=1), allow_gaps=True, leave_out_bad=True)
+
+    async def both() -> None:
+        await feed.fetch("BTCUSDT", "1m", at(0), at(1), growing=True)
+        shop.failures = [OSError("down")]
+        await feed.fetch("BTCUSDT", "1m", at(0), at(3), growing=True)
+
+    with pytest.raises(DataError, match="down"):  # what is known alone is nothing new
+        asyncio.run(both())
+
+
+def test_minutes_in_closed_hours_before_an_opening_do_not_keep_the_pages_from_ending() -> None:
+    hours = Sessions.weekly("UTC", {"mon-sun": "00:00-13:00, 14:00-23:00"})
+    shop = Shop(tape(*range(120), *range(121, 130)))  # the candles of closed hours, but not the first of a session
+    shop.page_limit = 120
+    asked = CandleRequest(exchange="shop", symbol="BTCUSDT", interval="1m", since=at(0), until=at(130))
+    paging = Paging.of(shop, asked, size=120, sessions=hours)
+    page = paging.next()
+    paging.found(at(0), at(119))
+    assert page is not None
+    page = paging.next()
+    assert page == Page(at(120), 10)
+    paging.empty(answered=False)
+    assert paging.next() == Page(at(119), 11, known=at(119), again=True)
+    paging.empty(answered=True)
+    assert paging.next() is None
 
 
 def test_a_hole_is_seen_by_an_answer_that_holds_the_candle_before() -> None:

@@ -152,6 +152,26 @@ def test_an_answer_of_nothing_is_no_hole_until_the_patience_is_over_twice(
     assert max(times) < 64
 
 
+def test_a_hole_without_an_answer_holds_what_is_behind_it_although_a_later_one_is_waited_for() -> None:
+    clock, seen = SimulatedClock(at(30)), []
+    rows = flat((-10, 200))
+    good = closed_by(clock, rows, missing=lambda minute, now: minute in (40, 48, 60) and (minute != 48 or now < 56))
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> Any:
+        if since == at(39) and clock.now() > at(42.5):  # the hole at 40 alone
+            raising()
+        return good(symbol, interval, since, limit)
+
+    def get_signal(ctx: Any) -> None:
+        seen.append((minute_of(ctx.when_ms), minute_of(clock.now())))
+
+    result = lived(get_candles, get_signal, clock, until=90, settings={"get_candles_retry_count": 1})
+    assert next(each for each in seen if each[0] > 40) == (42, 62)  # 20 minutes after the minute behind it closed
+    assert result.run_record.records.holes == [(at(minute), at(minute + 1)) for minute in (40, 60)]
+    hole = next(failure for failure in result.errors if failure.kind == "hole")
+    assert "did not answer it within 20 minutes" in hole.message
+
+
 def test_only_what_stays_missing_is_a_hole() -> None:
     rows, clock = flat((-10, 200)), SimulatedClock(at(10))
     source = closed_by(clock, rows, missing=lambda minute, now: minute == 40 or (minute in (41, 60) and now < 45))

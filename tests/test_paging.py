@@ -16,6 +16,8 @@ from bknb.errors import DataError, GapError, NotEnoughData
 from bknb.market.candles import Candles
 from bknb.market.feed import Feed
 from bknb.market.gaps import gaps
+from bknb.market.paging import Paging
+from bknb.market.quality import CandleRequest
 from bknb.market.resample import resample
 from bknb.market.sessions import Sessions, as_sessions
 
@@ -140,6 +142,53 @@ def test_a_source_that_answers_less_than_it_is_asked_for(first: int, hole: int, 
     source = Shelf(candles, "range", intervals=None, page_limit=None, cap=cap)
     assert fetched(source, page=1000) == in_range(candles)
     assert len(source.asked) <= 2 * LENGTH / min(cap, 100) + 10
+
+
+@given(
+    data=st.data(),
+    segments=st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), min_size=1, max_size=4),
+    page=st.integers(2, 30),
+    kind=st.sampled_from(["range", "count"]),
+    habit=st.booleans(),
+    closed=st.booleans(),
+)
+def test_one_silent_answer_loses_nothing_behind_what_came_and_no_page_comes_twice(
+    data: st.DataObject,
+    segments: list[tuple[int, int]],
+    page: int,
+    kind: str,
+    habit: bool,  # noqa: FBT001 -- drawn by name
+    closed: bool,  # noqa: FBT001 -- drawn by name
+) -> None:
+    candles, until = market(segments), 300
+    cap = data.draw(st.integers(2, page)) if habit else None
+    limit = None if habit else page
+    source = Shelf(candles, kind, intervals=None if habit else ("1m",), page_limit=limit, cap=cap)
+    hours = Sessions.weekly("UTC", {"mon-sun": "00:00-01:00, 02:00-12:00"}) if closed else None
+    asked = CandleRequest(exchange="mine", symbol="X", interval="1m", since=ORIGIN, until=ORIGIN + until * MINUTE_MS)
+    paging, silent = Paging.of(source, asked, size=page, sessions=hours), data.draw(st.integers(0, 20))
+    pages: list[tuple[int, int]] = []
+    came: set[int] = set()
+    while (question := paging.next()) is not None:
+        assert len(pages) < 5 * until
+        answer = asyncio.run(source.get_candles("X", "1m", question.since, question.limit)).timestamp
+        if len(pages) == silent:
+            answer = answer[:0]
+            if question.known is not None:  # nothing is no answer: it is asked again
+                pages.append((-1, 0))
+                continue_with = asyncio.run(source.get_candles("X", "1m", question.since, question.limit)).timestamp
+                answer = continue_with
+        pages.append((question.since, question.limit))
+        fresh = answer[(answer >= paging.missing_since) & (answer < asked.until)]
+        if question.again:
+            fresh = fresh[fresh != question.since]
+        if not len(fresh):
+            paging.empty(answered=len(answer) > 0)
+        elif paging.found(int(fresh[0]), int(fresh[-1])):
+            came.update(fresh.tolist())
+    assert all(pages.count(each) <= 1 + habit for each in pages)  # a source that cuts answers is asked for a part again
+    opened = [t for t in in_range(candles, until=until).timestamp.tolist() if hours is None or hours.is_open(t)]
+    assert [t for t in opened if t not in came and t - MINUTE_MS in came] == []
 
 
 def test_questions_about_a_long_hole_are_few() -> None:

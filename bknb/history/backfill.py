@@ -179,7 +179,7 @@ class Backfill:
             elif len(candles):
                 break  # the next candle lies after the range, or the answer is wrong: the hole is asked about
             else:
-                paging.empty()
+                paging.empty(answered=True)  # a hole is asked about when its range is through
             if len(self._parts) >= _SAVE_EVERY_PAGES:
                 await self._save_aside()
 

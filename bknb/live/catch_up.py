@@ -93,7 +93,7 @@ class CatchUp:
             busy, opened = not isinstance(loop.state, Flat), int(minutes.timestamp[index])
             minute = await market.minute(minutes, index, busy=busy)
             holes = watch.skipped(reached.last_minute, opened)
-            self._keeping.go_on_without(holes)
+            self._keeping.go_on_without(holes, waited_minutes=watch.waited_minutes(holes, plan.clock.now()))
             if minute is not None:  # in a hole before it, if at all; it is not taken yet
                 await self.end_due(opened, open_=minute.open, hole_end=opened if holes else None)
             with reached.moving(last_minute=opened):

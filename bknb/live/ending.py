@@ -162,7 +162,9 @@ class Ending:
             if market.closed_until(until):
                 await self._catch_up.end_due(until - 1)
             elif behind is not None:
-                self._keeping.go_on_without(market.watch.skipped(self._reached.last_minute, until))
+                holes = market.watch.skipped(self._reached.last_minute, until)
+                waited = market.watch.waited_minutes(holes, self._plan.clock.now())
+                self._keeping.go_on_without(holes, waited_minutes=waited)
                 await self._catch_up.end_due(until - 1, hole_end=until)
             else:
                 text = overdue_text(self._plan.symbol, self._loop.state, due=due, known=known)

@@ -123,8 +123,10 @@ class RecordKeeping:
 
     # --- holes --------------------------------------------------------------------------------------------------
 
-    def go_on_without(self, holes: tuple[tuple[int, int], ...]) -> None:
+    def go_on_without(self, holes: tuple[tuple[int, int], ...], *, waited_minutes: int) -> None:
         """Note minutes that never came, on disk and in the record, before the minute behind them is worked on.
+
+        ``waited_minutes`` is how long they have been waited for.
 
         Raises
         ------
@@ -136,7 +138,7 @@ class RecordKeeping:
         new = self._saver.save_holes(holes)
         self.records.holes.extend(new)
         if not plan.allow_gaps and new:
-            text = hole_text(plan.symbol, plan.exchange.name, new, waited_minutes=plan.settings.patience_minutes)
+            text = hole_text(plan.symbol, plan.exchange.name, new, waited_minutes=waited_minutes)
             self.failures.note("hole", "", text, new[0][0], again=False)
 
     def leave_out(self, minute: int) -> None:

@@ -104,16 +104,21 @@ class LiveMarket:
         self.held = self.answered_at = None  # of an exchange that does not answer nothing is known
         async with self._turn.given_up():
             minutes = await stream.minutes(symbol, last)
-        answered = True
-        if missing := watch.to_ask_for(minutes.timestamp, last, self.clock()):
-            answered = False
+        missing = watch.to_ask_for(minutes.timestamp, last, self.clock())
+        unanswered: list[tuple[int, int]] = []
+        for hole in missing:
+            unanswered.append(hole)
             with self._failures.told("exchange"):  # the minutes before the hole are here
                 async with self._turn.given_up():
-                    for hole in missing:
-                        await stream.fill(symbol, *hole)
+                    await stream.fill(symbol, *hole)
+                unanswered.pop()
+        if missing:
+            unanswered, of_fills = missing, unanswered  # as long as they have not been read again
+            with self._failures.told("exchange"):
+                async with self._turn.given_up():
                     minutes = await stream.minutes(symbol, last)
-                answered = True
-        self.held = held = watch.hole(minutes.timestamp, last, self.clock(), answered=answered)
+                unanswered = of_fills
+        self.held = held = watch.hole(minutes.timestamp, last, self.clock(), unanswered=unanswered)
         self.answered_at = self.clock()
         if held is None:
             return minutes

@@ -55,18 +55,19 @@ class CandleWatch:
         self.silent_since: int | None = None  # it was told that nothing comes
 
     def hole(
-        self, times: NDArray[np.int64], last_minute: int, now: int, *, answered: bool = True
+        self,
+        times: NDArray[np.int64],
+        last_minute: int,
+        now: int,
+        *,
+        unanswered: Sequence[tuple[int, int]] = (),
     ) -> tuple[int, int] | None:
         """The first range ``[first, end)`` of minutes (UTC ms) that is missing and still waited for.
 
-        Where the exchange has not ``answered`` when it was asked for what is missing, it is also waited for until twice
-        the patience has passed since the minute behind it closed: that does not depend on when a run was started.
+        What was ``unanswered`` when it was asked for once more is waited for longer: see
+        :meth:`bknb.market.gaps.Awaited.first`.
         """
-        held = self._holes.first(times, step=MINUTE_MS, now=now, after=last_minute)
-        if answered or held is not None:
-            return held
-        missing, longest = self._holes.missing(times, step=MINUTE_MS, after=last_minute), 2 * self._holes.patience_ms
-        return next((hole for hole in missing if now - (hole[1] + MINUTE_MS) < longest), None)
+        return self._holes.first(times, step=MINUTE_MS, now=now, after=last_minute, unanswered=unanswered)
 
     def to_ask_for(self, times: NDArray[np.int64], last_minute: int, now: int) -> list[tuple[int, int]]:
         """The ranges ``[first, end)`` (UTC ms) of missing minutes to ask for once more.
@@ -86,6 +87,10 @@ class CandleWatch:
             return ()
         hole = ((last_minute + MINUTE_MS, opened),)
         return hole if self._sessions is None else self._sessions.open_part(hole, MINUTE_MS)
+
+    def waited_minutes(self, holes: Sequence[tuple[int, int]], now: int) -> int:
+        """How many minutes each of these ranges ``[first, end)`` (UTC ms) has been waited for, or more."""
+        return min(((now - self._holes.seen_at(first, now)) // MINUTE_MS for first, _ in holes), default=0)
 
     def stop_waiting(self) -> None:
         """Wait for no missing minute any longer."""
@@ -139,9 +144,10 @@ def hole_text(symbol: str, exchange: str, holes: tuple[tuple[int, int], ...], *,
     which = utc_text(first) if count == 1 else f"{utc_text(first)} .. {utc_text(last)}"
     what = "1 minute of" if count == 1 else f"{count} minutes of"
     verb = "is" if count == 1 else "are"
+    waited = f"{waited_minutes} minutes" if waited_minutes > 1 else "a minute"
     return (
         f"{what} {symbol} {verb} missing: {which}\n"
-        f"{exchange!r} did not answer {'it' if count == 1 else 'them'} within {waited_minutes} minutes; "
+        f"{exchange!r} did not answer {'it' if count == 1 else 'them'} within {waited}; "
         f"the run goes on without {'it' if count == 1 else 'them'}, as a backtest with allow_gaps=True does"
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from .candles import Candles
 from .clock import limited_to
 from .gaps import check_gaps, check_spacing
 from .outside import candles_from
-from .paging import Paging
+from .paging import Page, Paging
 from .quality import CandleRequest, Repair, audit, in_sessions
 from .resample import resample
 from .sessions import sessions_of
@@ -41,6 +41,17 @@ _NEWEST: Final = 100  # open times that are kept, so that single candles show in
 
 class _OnlyMinutes(Exception):  # noqa: N818 -- control flow inside this module, never an error for a user
     """The source answered minutes although a higher interval was asked for."""
+
+
+class _Fetch(NamedTuple):
+    """How a range is fetched: see :meth:`Feed.fetch`; ``now`` is the present (UTC ms), where that matters."""
+
+    now: int | None
+    continued: bool
+    before: float | None
+    known: tuple[int, ...]
+    growing: bool
+    once: bool
 
 
 class Feed:
@@ -121,6 +132,8 @@ class Feed:
         continued: bool = False,
         before: float | None = None,
         known: tuple[int, ...] = (),
+        growing: bool = False,
+        once: bool = False,
     ) -> Candles:
         """Candles with an open time in ``[since, until)``, oldest first.
 
@@ -141,6 +154,11 @@ class Feed:
         known
             Open times (UTC ms) of candles in the range that have come before: nothing is no answer for a page with one.
             It counts as an attempt that failed, as it does for a page that is asked for with the candle before it.
+        growing
+            Whether the range ends with the newest candle, and the rest of it is asked for again soon: it may not be
+            there yet, and where a page failed at every attempt, what came before is the answer.
+        once
+            Whether each page is asked for once only, as all of it is asked for again soon.
 
         Raises
         ------
@@ -164,13 +182,14 @@ class Feed:
         if since >= until:
             return Candles.empty()
         asked = self.request(symbol, interval, since, until)
+        how = _Fetch(now=now, continued=continued, before=before, known=known, growing=growing, once=once)
         if self._is_native(interval):
             try:
-                return await self._native(asked, now=now, continued=continued, before=before, known=known)
+                return await self._native(asked, how)
             except _OnlyMinutes:
                 self._only_minutes = True
                 self._warn(f"{self.source.name!r} answers {interval} with 1m candles; bknb resamples them from now on")
-        return await self._resampled(asked, now=now, continued=continued, before=before)
+        return await self._resampled(asked, how)
 
     def reach_back(self, symbol: str, when: int, step: int, count: int) -> int:
         """Where the ``count`` newest candles that have closed at ``when`` begin, UTC ms, when none is missing."""
@@ -212,11 +231,9 @@ class Feed:
         check_made_of(interval, self.base, known, self.source.name)
         return False
 
-    async def _resampled(
-        self, asked: CandleRequest, *, now: int | None, continued: bool, before: float | None
-    ) -> Candles:
+    async def _resampled(self, asked: CandleRequest, how: _Fetch) -> Candles:
         return resample(
-            await self._native(replace(asked, interval=self.base), now=now, continued=continued, before=before),
+            await self._native(replace(asked, interval=self.base), how),
             asked.interval,
             allow_gaps=self.allow_gaps,
             since=asked.since,
@@ -225,29 +242,21 @@ class Feed:
             base_ms=interval_ms(self.base),
         )
 
-    async def _native(
-        self,
-        asked: CandleRequest,
-        *,
-        now: int | None,
-        continued: bool,
-        before: float | None,
-        known: tuple[int, ...] = (),
-    ) -> Candles:
+    async def _native(self, asked: CandleRequest, how: _Fetch) -> Candles:
         wanted = asked
         unsure = self.source.intervals is None and asked.interval not in self._answers_itself
         if unsure and asked.until - asked.since < 2 * asked.step:
             # One candle alone does not show its length: a function that has only minutes would answer with
             # one minute, and nothing would show it. So ask for the candle before it, too.
             asked = replace(asked, since=asked.since - asked.step)
-        parts, repairs = await self._pages(asked, now=now, continued=continued, before=before, known=known)
+        parts, repairs = await self._pages(asked, how)
         candles = parts[0] if len(parts) == 1 else Candles.concat(parts)
         sessions = self.sessions_of(asked.symbol)
         if sessions is not None:
             candles, left_out = in_sessions(candles, asked, sessions)
             repairs.extend([] if left_out is None else [left_out])
         self._report(asked, repairs)
-        self.check_gaps(candles, asked, continued=continued)
+        self.check_gaps(candles, asked, continued=how.continued)
         self._tell_lengths(candles, asked)
         return candles[int(np.searchsorted(candles.timestamp, wanted.since)) :]
 
@@ -259,54 +268,54 @@ class Feed:
             if self.told.is_first(asked.symbol, asked.interval, doubt):
                 self.told.tell(asked.symbol, [f"{asked}: {text}"])
 
-    async def _pages(
-        self, asked: CandleRequest, *, now: int | None, continued: bool, before: float | None, known: tuple[int, ...]
-    ) -> tuple[list[Candles], list[Repair]]:
+    async def _pages(self, asked: CandleRequest, how: _Fetch) -> tuple[list[Candles], list[Repair]]:
         parts: list[Candles] = []
         repairs: list[Repair] = []
-        paging = Paging.of(self.source, asked, size=self._page_size(asked), sessions=self.sessions_of(asked.symbol))
+        size, sessions = self._page_size(asked), self.sessions_of(asked.symbol)
+        paging = Paging.of(self.source, asked, size=size, sessions=sessions, known=how.known, growing=how.growing)
         behind = False
         while (page := paging.next()) is not None:
             rest = replace(asked, since=page.since)
             if page.interval is not None:
-                answer = await self._ask(replace(rest, interval=page.interval), limit=page.limit)
+                answer = await self._ask(replace(rest, interval=page.interval), page)
                 paging.longer(answer.timestamp)
                 continue
-            held = page.since if page.again else next((each for each in known if page.holds(each, asked.step)), None)
             try:
-                answer = await self._ask(rest, limit=page.limit, once=paging.is_grown, known=held)
-            except Exception:
+                answer = await self._ask(rest, page, once=how.once or paging.is_grown)
+            except Exception as error:
                 if paging.failed():
                     continue
+                if how.growing and isinstance(error, DataError) and sum(map(len, parts)) > 1:  # one may be known
+                    self._warn(f"{error}\nwhat came before is kept, and the rest is asked for again")
+                    break
                 raise
             self._notice_minutes(answer, asked)
             answered = len(answer) > 0
-            if page.again:
-                answer = answer.take(answer.timestamp != page.since)
+            answer = answer.take(answer.timestamp != page.since) if page.again else answer
             times = answer.timestamp
             if len(times) and int(times.min()) < page.since:
                 paging.strayed()
             rest = replace(asked, since=paging.missing_since)
-            if (parts or continued) and len(answer) and not ((times >= rest.since) & (times < rest.until)).any():
+            if (parts or how.continued) and len(answer) and not ((times >= rest.since) & (times < rest.until)).any():
                 if int(times.min()) >= rest.until:
                     break  # "at or after since" begins after the range: the rest of the range is empty
                 if not behind:  # this source hands out candles once more where it has none
                     rule, behind = "ignored outside the asked range", True
                     repairs.append(Repair(rule=rule, count=len(answer), first=int(times.min())))
-                paging.empty()
+                paging.empty(answered=True)
                 continue
-            close = float(parts[-1].close[-1]) if parts else before
+            close = float(parts[-1].close[-1]) if parts else how.before
             last = len(answer) < page.limit or int(times.max()) + asked.step >= asked.until
             check = partial(
                 audit,
                 asked=rest,
                 settings=self.settings,
-                now=now,
+                now=how.now,
                 before=close,
-                one_by_one=before is not None,
-                lasting=self._lasting(asked.step) if last or before is not None else None,
+                one_by_one=how.before is not None,
+                lasting=self._lasting(asked.step) if last or how.before is not None else None,
             )
-            candles, found = self._audited(answer, rest, check, alone=not (parts or continued))
+            candles, found = self._audited(answer, rest, check, alone=not (parts or how.continued))
             if not len(candles):
                 paging.empty(answered=answered)
             elif paging.found(int(candles.timestamp[0]), int(candles.timestamp[-1])):
@@ -347,7 +356,7 @@ class Feed:
             return self.settings.max_candles_per_request
         return (asked.until - asked.since) // asked.step
 
-    async def _ask(self, asked: CandleRequest, *, limit: int, once: bool = False, known: int | None = None) -> Candles:
+    async def _ask(self, asked: CandleRequest, page: Page, *, once: bool = False) -> Candles:
         attempts = 1 if once else max(1, self.settings.get_candles_retry_count)
         delay_ms = self.settings.get_candles_retry_delay_ms
         policy = Patience(attempts=attempts, first_pause_ms=delay_ms, longest_pause_ms=delay_ms)
@@ -356,14 +365,14 @@ class Feed:
             attempt += 1
             try:
                 with noting() as decided:
-                    answer = await self._answer(asked, limit, known)
+                    answer = await self._answer(asked, page)
             except BknbError:
                 raise  # trying again cannot help, or the source has tried often enough itself
             except Exception as error:
                 failure = named_error(error)
                 pause = policy.after(attempt)
                 if isinstance(pause, GiveUp):
-                    end = utc_text(asked.since + limit * asked.step)
+                    end = utc_text(asked.since + page.limit * asked.step)
                     raise DataError(
                         f"{asked}: no answer for {utc_text(asked.since)} .. {end} after {attempts_text(attempt)}\n"
                         f"the last one failed with {failure}"
@@ -381,16 +390,16 @@ class Feed:
                         self._warn(note)
                 self.told.tell(asked.symbol, decided)
 
-    async def _answer(self, asked: CandleRequest, limit: int, known: int | None) -> Candles:
+    async def _answer(self, asked: CandleRequest, page: Page) -> Candles:
         try:
             async with limited_to(self.timeout_seconds) as deadline:
-                answer = await candles_from(self.source, asked.symbol, asked.interval, asked.since, limit)
+                answer = await candles_from(self.source, asked.symbol, asked.interval, asked.since, page.limit)
         except TimeoutError as error:
             if not deadline.expired():
                 raise
             raise TimeoutError(f"it did not answer within {self.timeout_seconds:g} s") from error
-        if known is not None and not len(answer):
-            raise LookupError(f"it answered nothing, although the candle of {utc_text(known)} has come before")
+        if page.known is not None and not len(answer):
+            raise LookupError(f"it answered nothing, although the candle of {utc_text(page.known)} has come before")
         return answer
 
     def _notice_minutes(self, answer: Candles, asked: CandleRequest) -> None:

@@ -12,6 +12,8 @@ from ..errors import GapError
 from .spacing import check_length
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from .candles import Candles
@@ -158,7 +160,13 @@ class Awaited:
         self._forgotten = -1  # the latest of those that were waited for and are not in it any more
 
     def first(
-        self, times: NDArray[np.int64], *, step: int, now: int, after: int | None = None
+        self,
+        times: NDArray[np.int64],
+        *,
+        step: int,
+        now: int,
+        after: int | None = None,
+        unanswered: Sequence[tuple[int, int]] = (),
     ) -> tuple[int, int] | None:
         """The first range ``[first, end)`` of missing candles that is still waited for; UTC ms.
 
@@ -172,11 +180,24 @@ class Awaited:
             The present; a hole that has not been seen before is waited for from now on.
         after
             Open time of the candle before them, when it is known.
+        unanswered
+            Ranges ``[first, end)`` that were asked for once more without an answer. What is missing in them is waited
+            for until twice the patience has passed since the candle behind it closed, too: that does not depend on when
+            it was first seen.
         """
         missing = self.missing(times, step=step, after=after)
         self._note(missing, now)
-        patience = self.patience_ms
-        return next((hole for hole in missing if now - self._seen.get(hole[0], now - patience) < patience), None)
+        for hole in missing:
+            if now - self.seen_at(hole[0], now - self.patience_ms) < self.patience_ms:
+                return hole
+            has_no_answer = any(first < hole[1] and hole[0] < end for first, end in unanswered)
+            if has_no_answer and now - (hole[1] + step) < 2 * self.patience_ms:
+                return hole
+        return None
+
+    def seen_at(self, first: int, otherwise: int) -> int:
+        """When (UTC ms) the hole that begins at ``first`` was first seen; ``otherwise`` where that is not known."""
+        return self._seen.get(first, otherwise)
 
     def note(self, times: NDArray[np.int64], *, step: int, now: int, after: int | None = None) -> None:
         """Wait for what is missing between candles from now on; in history, whose holes ended long ago, since then.

@@ -2,8 +2,10 @@
 
 Sources differ in what ``limit`` means: some answer the next ``limit`` candles there are, others those of the next
 ``limit`` intervals. So an empty answer shows that its page is empty, not that the data has ended. And a source may
-answer nothing where it has candles: the first page behind a candle that came is asked for again together with that
-candle, which shows that the source answered. What lies behind an empty page is looked for
+answer nothing where it has candles. Nothing is no answer for a page with a candle that is known. So where a page came
+full, and nothing came for the one behind it, that one is asked for again together with the last candle that came. An
+answer that ended before its page has shown that there is nothing behind it. What lies behind an empty page is looked
+for
 
 * with sessions: at the next opening, closed time is not asked for;
 * where longer candles can be had from the source (``1d`` mostly): in the days that have one;
@@ -34,18 +36,15 @@ _SMALLEST: Final = 10  # a source that cuts pages short is taken to answer at le
 class Page(NamedTuple):
     """One question: ``limit`` candles from ``since`` (UTC ms) on.
 
-    ``interval`` when it is another than that wanted; ``again`` when its first candle has come before, and is asked for
-    because nothing came behind it.
+    ``interval`` when it is another than that wanted. ``known`` opens a candle in it that has come before (UTC ms):
+    nothing is no answer then. ``again`` when that is its first one, which came with the page before.
     """
 
     since: int
     limit: int
     interval: str | None = None
+    known: int | None = None
     again: bool = False
-
-    def holds(self, when: int, step: int) -> bool:
-        """Whether a candle that opens at ``when`` (UTC ms) lies in the page; ``step`` is the length of a candle."""
-        return self.since <= when < self.since + self.limit * step
 
 
 class Paging:
@@ -63,6 +62,10 @@ class Paging:
         When the market is open; ``None``: always.
     longer
         Intervals the source surely answers itself.
+    known
+        Open times (UTC ms) of candles that have come before.
+    growing
+        Whether the range ends with the newest candle, which may not be there yet: nothing is an answer there.
 
     Examples
     --------
@@ -70,11 +73,11 @@ class Paging:
     >>> asked = CandleRequest(exchange="mine", symbol="BTCUSDT", interval="1m", since=0, until=1_200_000)
     >>> paging = Paging(asked, size=4, may_grow=True)
     >>> paging.next(), paging.found(0, 180_000)
-    (Page(since=0, limit=4, interval=None, again=False), True)
-    >>> paging.next(), paging.empty()
-    (Page(since=240000, limit=4, interval=None, again=False), None)
+    (Page(since=0, limit=4, interval=None, known=None, again=False), True)
+    >>> paging.next(), paging.empty(answered=True)
+    (Page(since=240000, limit=4, interval=None, known=None, again=False), None)
     >>> paging.next()
-    Page(since=480000, limit=8, interval=None, again=False)
+    Page(since=480000, limit=8, interval=None, known=None, again=False)
     """
 
     def __init__(
@@ -85,6 +88,8 @@ class Paging:
         may_grow: bool,
         sessions: Sessions | None = None,
         longer: Sequence[str] = (),
+        known: Sequence[int] = (),
+        growing: bool = False,
     ) -> None:
         self._until, self._step = asked.until, asked.step
         self._size = size
@@ -97,7 +102,10 @@ class Paging:
         self._page = Page(self._at, 0)
         self._factor = 1
         self._hole: int | None = None  # where the empty pages began
-        self._last: int | None = None  # the newest candle that came; None once the hole behind it was asked for with it
+        self._known = known
+        self._growing = growing
+        self._last: int | None = None  # the candle at the end of the last page; None where none came, or it ended short
+        self._again: int | None = None  # the candle to ask for next, together with those behind it
         self._empty_end = -1  # where the last of them ended
         self._search_from = 0  # where longer candles are asked for next
         self._short_end = -1  # where an answer ended that was shorter than its page
@@ -106,13 +114,34 @@ class Paging:
         self._longest = max(size // _SMALLEST, 1)  # intervals an answer has reached
 
     @classmethod
-    def of(cls, source: CandleSource, asked: CandleRequest, *, size: int, sessions: Sessions | None) -> Paging:
+    def of(
+        cls,
+        source: CandleSource,
+        asked: CandleRequest,
+        *,
+        size: int,
+        sessions: Sessions | None,
+        known: Sequence[int] = (),
+        growing: bool = False,
+    ) -> Paging:
         """The pages of a request to a source: they may grow where it declares neither a limit nor its intervals."""
-        may_grow = source.page_limit is None and source.intervals is None
-        return cls(asked, size=size, may_grow=may_grow, sessions=sessions, longer=source.intervals or ())
+        return cls(
+            asked,
+            size=size,
+            may_grow=source.page_limit is None and source.intervals is None,
+            sessions=sessions,
+            longer=source.intervals or (),
+            known=known,
+            growing=growing,
+        )
 
     def next(self) -> Page | None:
         """The next question; ``None`` when the range is through."""
+        if self._again is not None:
+            since, self._again = self._again, None
+            limit = min(self._size, (self._until - since) // self._step)
+            self._page = Page(since, limit, known=since, again=True)
+            return self._page
         if self._sessions is not None and self._at < self._until:
             opening = self._sessions.next_open(self._at, self._until)
             self._at = max(self._at, floor_to(opening, self._step))
@@ -121,11 +150,9 @@ class Paging:
                 return None
             self._at = self._until - self._step
         limit = min(self._size * self._factor, (self._until - self._at) // self._step)
-        if self._at == self._last:
-            self._last = None
-            self._page = Page(self._at, limit, again=True)
-        else:
-            self._page = self._search() or Page(self._at, limit)
+        end = self._at + limit * self._step
+        known = next((each for each in self._known if self._at <= each < end), None)
+        self._page = self._search() or Page(self._at, limit, known=known)
         return self._page
 
     def _search(self) -> Page | None:
@@ -164,19 +191,21 @@ class Paging:
                 return False
         self._longest = max(self._longest, reach)
         self._short_end = last + step if reach < page.limit else -1
-        self._at, self._hole, self._factor, self._last = last + step, None, 1, last
+        may_have_more = reach >= page.limit or self._habit or self._strays
+        self._at, self._hole, self._factor, self._last = last + step, None, 1, last if may_have_more else None
         return True
 
-    def empty(self, *, answered: bool = True) -> None:
+    def empty(self, *, answered: bool) -> None:
         """The answer holds nothing of its page; ``answered``: it holds candles, so the source did answer."""
         page = self._page
         begins = self._hole is None or page.again
         if self._hole is None:
             self._hole = page.since
-        if not answered and self._last == page.since - self._step:
-            self._at = self._last
+        last, self._last = self._last, None
+        newest = self._growing and page.since + page.limit * self._step >= self._until
+        if not answered and last == page.since - self._step and not newest:
+            self._again = last
             return
-        self._last = None
         self._at = page.since + (min(page.limit, self._longest) if self._cut else page.limit) * self._step
         self._empty_end = self._at
         if self._longer is not None and begins:

@@ -141,7 +141,7 @@ class Window:
         """
         known = _beside(series, series.start)
         until = known[-1] + series.step if known else series.since
-        found = await self._feed.fetch(symbol, interval, since, until, continued=True, known=known)
+        found = await self._feed.fetch(symbol, interval, since, until, continued=True, known=known, once=self._growing)
         return found[: int(np.searchsorted(found.timestamp, series.start))]
 
     @property
@@ -157,7 +157,7 @@ class Window:
     async def fill(self, symbol: str, interval: str, since: int, until: int) -> None:
         """Fetch candles once more that are missing between others, in ``[since, until)``, and put in what has come.
 
-        They are asked for together with candles beside them: nothing is no answer then.
+        They are asked for once, together with candles beside them: nothing is no answer then.
 
         Raises
         ------
@@ -173,7 +173,9 @@ class Window:
             first, behind = since - series.step, _beside(series, until)
             known = behind if not place or int(series.candles.timestamp[place - 1]) < first else (first, *behind)
             end = behind[-1] + series.step if behind else until
-            found = await self._feed.fetch(symbol, interval, first, end, continued=True, before=close, known=known)
+            found = await self._feed.fetch(
+                symbol, interval, first, end, continued=True, before=close, known=known, once=True
+            )
             fresh = found.take(~np.isin(found.timestamp, series.candles.timestamp))
             if not len(fresh):
                 return
@@ -224,7 +226,8 @@ class Window:
     async def _grown(self, symbol: str, interval: str, series: Series, wanted: int) -> Series:
         """The series from ``wanted`` or earlier up to the horizon.
 
-        Its last candle is fetched once more, so that a hole behind it is seen.
+        Its last candle is fetched once more, so that a hole behind it is seen. Nothing is an answer all the same: the
+        next look asks again, and an exchange that answers nothing for long is told as silent.
         """
         known = series.candles
         if not len(known):
@@ -251,7 +254,9 @@ class Window:
     ) -> Series:
         step = interval_ms(interval)
         if self._is_native(interval):
-            candles = await self._feed.fetch(symbol, interval, since, self.horizon, before=before)
+            candles = await self._feed.fetch(
+                symbol, interval, since, self.horizon, before=before, growing=self._growing
+            )
         else:
             if step % self.base_ms:
                 check_made_of(interval, self.base, (self.base,), self.source.name)
