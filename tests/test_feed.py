@@ -190,16 +190,21 @@ def test_a_live_fetch_gives_what_came_before_a_page_without_an_answer() -> None:
     assert fetched({1, 2, 3, 4}) == (10, [0, 10, 9, 9, 9])
     assert fetched({3}) == (30, [0, 10, 20, 30])  # the newest may not be there yet: nothing is an answer
     assert fetched(set(), end=36) == (35, [0, 10, 20, 30, 35])
-    shop = Shop(tape(0), page_limit=1, failures=[])
-    feed = Feed(shop, Settings(get_candles_retry_count=1), allow_gaps=True, leave_out_bad=True)
+    shop = Silent(tape(*range(35)), silent={1, 2, 3, 4})
+    shop.page_limit = 1
+    feed = Feed(shop, Settings(get_candles_retry_delay_ms=0), allow_gaps=True, leave_out_bad=True)
+    with pytest.raises(DataError, match="after 3 attempts"):  # the first candle may be known: that is nothing new
+        asyncio.run(feed.fetch("BTCUSDT", "1m", at(0), at(5), growing=True))
+    assert [since for _, since, _ in shop.asked] == [0, 1, 0, 0, 0]
 
-    async def both() -> None:
-        await feed.fetch("BTCUSDT", "1m", at(0), at(1), growing=True)
-        shop.failures = [OSError("down")]
-        await feed.fetch("BTCUSDT", "1m", at(0), at(3), growing=True)
 
-    with pytest.raises(DataError, match="down"):  # what is known alone is nothing new
-        asyncio.run(both())
+@pytest.mark.parametrize("once", [True, False])
+def test_what_is_asked_for_again_soon_is_asked_for_once(once: bool) -> None:  # noqa: FBT001 -- a table's column
+    shop = Silent(tape(*range(5)), silent={0, 1, 2})
+    feed = Feed(shop, Settings(get_candles_retry_delay_ms=0), allow_gaps=True)
+    with pytest.raises(DataError, match="although the candle of 2022-01-01 12:02 UTC has come before"):
+        asyncio.run(feed.fetch("BTCUSDT", "1m", at(0), at(5), known=(at(2),), once=once))
+    assert len(shop.asked) == (1 if once else 3)
 
 
 def test_minutes_in_closed_hours_before_an_opening_do_not_keep_the_pages_from_ending() -> None:

@@ -153,11 +153,13 @@ def test_an_answer_of_nothing_is_no_hole_until_the_patience_is_over_twice(
 
 
 def test_a_hole_without_an_answer_holds_what_is_behind_it_although_a_later_one_is_waited_for() -> None:
-    clock, seen = SimulatedClock(at(30)), []
+    clock, seen, own = SimulatedClock(at(30)), [], []
     rows = flat((-10, 200))
     good = closed_by(clock, rows, missing=lambda minute, now: minute in (40, 48, 60) and (minute != 48 or now < 56))
 
     def get_candles(symbol: str, interval: str, since: int, limit: int) -> Any:
+        if since == at(47) and at(56) <= clock.now() < at(62):
+            own.append(minute_of(clock.now()))
         if since == at(39) and clock.now() > at(42.5):  # the hole at 40 alone
             raising()
         return good(symbol, interval, since, limit)
@@ -168,6 +170,7 @@ def test_a_hole_without_an_answer_holds_what_is_behind_it_although_a_later_one_i
     result = lived(get_candles, get_signal, clock, until=90, settings={"get_candles_retry_count": 1})
     assert next(each for each in seen if each[0] > 40) == (42, 62)  # 20 minutes after the minute behind it closed
     assert result.run_record.records.holes == [(at(minute), at(minute + 1)) for minute in (40, 60)]
+    assert own == [56]  # the later hole is asked for on its own
     hole = next(failure for failure in result.errors if failure.kind == "hole")
     assert "did not answer it within 20 minutes" in hole.message
 
