@@ -814,6 +814,20 @@ def test_a_run_at_the_beginning_of_a_market_looks_for_candles_before_it_for_a_we
     assert kinds(result) == {"warm-up"}
 
 
+def test_a_symbol_listed_a_moment_ago_is_traded_where_a_source_answers_fewer_minutes_than_it_is_asked_for() -> None:
+    clock, seen = SimulatedClock(at(3)), []
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> Rows:
+        return closed_by(clock, flat((0, 200)))(symbol, interval, since, min(limit, 100))
+
+    def get_signal(ctx: Any) -> None:
+        seen.append(minute_of(ctx.when_ms))
+
+    result = lived(get_candles, get_signal, clock, until=20, settings={"get_candles_retry_delay_ms": 0})
+    assert seen == [*range(3, 21)]
+    assert kinds(result) == set()
+
+
 @pytest.mark.slow
 def test_both_of_a_backtest_and_a_live_run_with_gaps_allowed_are_the_same() -> None:
     rows = [row for row in steps((-10, 50, 100.0), (50, 200, 90.0)) if row[0] not in (at(48), at(51))]

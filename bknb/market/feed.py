@@ -43,6 +43,10 @@ class _OnlyMinutes(Exception):  # noqa: N818 -- control flow inside this module,
     """The source answered minutes although a higher interval was asked for."""
 
 
+class NoAnswerError(LookupError):
+    """The source answered nothing for a range that has a candle which came before."""
+
+
 class _Fetch(NamedTuple):
     """How a range is fetched: see :meth:`Feed.fetch`; ``now`` is the present (UTC ms), where that matters."""
 
@@ -399,7 +403,7 @@ class Feed:
                 raise
             raise TimeoutError(f"it did not answer within {self.timeout_seconds:g} s") from error
         if page.known is not None and not len(answer):
-            raise LookupError(f"it answered nothing, although the candle of {utc_text(page.known)} has come before")
+            raise NoAnswerError(f"it answered nothing, although the candle of {utc_text(page.known)} has come before")
         return answer
 
     def _notice_minutes(self, answer: Candles, asked: CandleRequest) -> None:
