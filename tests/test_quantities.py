@@ -518,7 +518,7 @@ def test_an_entry_that_waits_is_cancelled_while_the_account_may_differ() -> None
     assert [order.status for order in broker.orders.values()] == ["cancelled"]
 
 
-@pytest.mark.parametrize(("silent", "reasons"), [(1, []), (1_000, ["disagreement"])])
+@pytest.mark.parametrize(("silent", "reasons"), [(1, []), (4, ["disagreement"])])
 def test_an_entry_that_rests_outlives_one_question_without_an_answer(silent: int, reasons: list[str]) -> None:
     store, broker = bknb.stores.memory(), SilentPaper()
     with_broker(broker, below, store, 0, 5).result(timeout=60)
