@@ -143,6 +143,7 @@ DOORS: dict[str, Callable[[World], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", DOORS)
 def test_every_door_says_why_there_is_no_account(door: str, world: World) -> None:
     text = DOORS[door](world)

@@ -137,6 +137,7 @@ def test_asking_outside_a_strategy_is_refused() -> None:
         asyncio.run(bknb.ask_model("Buy.", model=Counted(BUY)))
 
 
+@pytest.mark.slow
 def test_with_the_real_client(tmp_path: Path) -> None:
     pytest.importorskip("ollama")
     with serving(saying(advice(), thinking="hm"), saying(BUY), raw("junk\n"), saying(advice())) as server:
@@ -152,6 +153,7 @@ def test_with_the_real_client(tmp_path: Path) -> None:
     assert len(server.asked) == 6  # five questions, one of them twice
 
 
+@pytest.mark.slow
 def test_a_model_that_is_too_slow_costs_one_question(tmp_path: Path) -> None:
     pytest.importorskip("ollama")
     with serving(silent(), saying(BUY)) as server:

@@ -54,6 +54,7 @@ def audited(source: Any, folder: Path, **more: Any) -> bknb.Audit:
     return bknb.audit("BTCUSDT", exchange=market, **DAY, **more)
 
 
+@pytest.mark.slow
 def test_a_sound_market_is_sound(tmp_path: Path) -> None:
     found = audited(DemoSource(), tmp_path)
     assert found.sound

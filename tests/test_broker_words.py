@@ -44,6 +44,7 @@ class Unwritable(PaperBroker):
         raise ConnectionError("half \ud800, NUL \x00")
 
 
+@pytest.mark.slow
 def test_an_error_whose_text_cannot_be_written_is_saved_with_its_order(tmp_path: Path) -> None:
     broker = Unwritable()
     task = run(bknb.stores.files(tmp_path), broker)

@@ -191,6 +191,7 @@ def test_what_may_pass_is_asked_again(world: World, fault: Fault) -> None:
         assert 0.75 <= world.pauses[1] <= 1.0
 
 
+@pytest.mark.slow
 def test_a_slow_answer_is_given_up_and_asked_again(tmp_path: Path) -> None:
     slow = World(tmp_path, slow_s=1.0)
     with slow.server:
@@ -200,6 +201,7 @@ def test_a_slow_answer_is_given_up_and_asked_again(tmp_path: Path) -> None:
         assert "RequestTimeout" in client.take_notes()[0]
 
 
+@pytest.mark.slow
 def test_pauses_are_the_same_for_the_same_seed_and_end(world: World) -> None:
     told = []
     for _ in (1, 2):
@@ -330,6 +332,7 @@ def test_minutes_before_the_listing_are_stored_as_absent(tmp_path: Path) -> None
         assert store.absent(SERIES, at(0), at(5100)) == ((at(0), at(5000)),)
 
 
+@pytest.mark.slow
 def test_after_a_delisting_silence_is_asked_about_again(tmp_path: Path) -> None:
     gone = World(tmp_path, markets=[Market(base="BTC", delisted_at=at(500))])
     with gone.server:

@@ -266,6 +266,7 @@ def test_a_stopped_run_is_shown_as_stopped(strategy: str) -> None:
     assert ": stopped early · " in repr(board)
 
 
+@pytest.mark.slow
 def test_everything_that_runs_is_found(strategy: str) -> None:
     board = bknb.dashboard()
     try:

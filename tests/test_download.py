@@ -67,6 +67,7 @@ def files(root: Path) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*.parquet"))}
 
 
+@pytest.mark.slow
 def test_several_symbols_are_complete_and_the_second_time_nothing_is_asked(
     server: LocalBinance, tmp_path: Path
 ) -> None:
@@ -113,6 +114,7 @@ def test_a_longer_interval_comes_from_the_exchange(server: LocalBinance, tmp_pat
     assert list(files(tmp_path)) == ["binance/BTC%2FUSDT/1h/2024.parquet"]
 
 
+@pytest.mark.slow
 def test_an_error_keeps_what_came_and_the_next_call_goes_on(server: LocalBinance, tmp_path: Path) -> None:
     server.faults.extend([None, None, *["500"] * 3])  # type: ignore[list-item]
     with pytest.raises(bknb.DataError, match="no answer after 3 attempts"):

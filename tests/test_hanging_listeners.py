@@ -42,6 +42,7 @@ def started() -> Any:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_listener_that_hangs_holds_up_the_end_of_a_run_for_ten_seconds_at_most(
     hung: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -149,6 +149,7 @@ def backtested(
 # --- one hole -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_entry_decided_before_a_hole_fills_behind_it() -> None:
     rows = flat((0, 60)) + flat((120, 200), price=104.0)
     signal = asked_once(60, price_take_profit=103.0, price_stop_loss=98.0)
@@ -163,6 +164,7 @@ def test_what_the_clock_ends_in_a_hole_ends_at_its_moment() -> None:
     assert ends_of(rows, resting, last=350, settings={"schedule_await_minutes": 100}) == ["cancelled timeout @130"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hole", "due"),
     [
@@ -270,6 +272,7 @@ def taken_up(rows: list[tuple[float, ...]], *, missing: tuple[int, int], model: 
     return lives, asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("waits", first_quick([False, True]))
 @pytest.mark.parametrize("model", first_quick(MODELS))
 def test_a_run_that_ends_before_its_last_candles_came_leaves_them_to_the_next_start(model: str, *, waits: bool) -> None:

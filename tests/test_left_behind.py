@@ -127,6 +127,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
         assert "look at your exchange" in text
 
 
+@pytest.mark.slow
 def test_a_position_with_orders_is_named_with_them_and_resumed_with_its_broker() -> None:
     store, broker = MemoryStore(), PaperBroker()
     with_orders(store, 0, 30, broker).result(timeout=60)
@@ -189,6 +190,7 @@ def with_orders(store: Any, first: int, until: int, broker: Any = None, **option
     return start("old", store, first, until, clock=MinuteClock(ORIGIN + first * MINUTE), **orders, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again_with", first_quick(["its broker", "no broker"]))
 def test_a_deleted_state_is_noticed_by_its_orders_and_nothing_is_traded(tmp_path: Path, again_with: str) -> None:
     store, broker = FileStore(tmp_path), PaperBroker()

@@ -170,6 +170,7 @@ def test_stop_cancels_what_is_scheduled_and_does_not_wait_for_the_minute() -> No
     clock.freed.set()
 
 
+@pytest.mark.slow
 def test_stop_now_leaves_and_the_next_run_goes_on(tmp_path: Path) -> None:
     store, whole = FileStore(tmp_path), start(signals(36)).result(20)
     received: list[Any] = []

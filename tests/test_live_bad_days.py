@@ -152,6 +152,7 @@ def test_an_answer_of_nothing_is_no_hole_until_the_patience_is_over_twice(
     assert max(times) < 64
 
 
+@pytest.mark.slow
 def test_a_hole_without_an_answer_holds_what_is_behind_it_although_a_later_one_is_waited_for() -> None:
     clock, seen, own = SimulatedClock(at(30)), [], []
     rows = flat((-10, 200))
@@ -227,6 +228,7 @@ def test_a_source_that_answers_longer_candles_is_still_refused() -> None:
     assert "got candles spaced 2m" in result.errors[0].message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("allow_gaps", first_quick([True, False]))
 def test_a_market_with_few_trades_is_watched(allow_gaps: bool) -> None:  # noqa: FBT001 -- a table's column
     clock, seen = SimulatedClock(at(4000)), []
@@ -322,6 +324,7 @@ def test_a_new_price_that_cannot_be_is_left_out(bad: Callable[[Rows], Rows]) -> 
     assert len(result.warnings) == end - 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", first_quick([2000.0, 1 / 2000]))
 def test_a_price_that_jumps_and_stays_there_is_believed_after_the_patience(factor: float) -> None:
     jumped = 100.0 * factor

@@ -480,6 +480,7 @@ def test_a_broker_that_blocks_holds_up_no_other_run(never: threading.Event) -> N
     assert told == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocks", some_quick([False, True], [True]))
 def test_a_market_of_a_broker_that_blocks_holds_up_no_other_run(*, blocks: bool, never: threading.Event) -> None:
     """It is called outside, as its orders are, which are there before the candle that fills them."""

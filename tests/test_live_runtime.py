@@ -103,6 +103,7 @@ def test_a_listener_of_the_end_of_a_run_can_start_it_again() -> None:
     assert found[0].result(20).trades.shape[0] == 1
 
 
+@pytest.mark.slow
 def test_a_process_ends_although_runs_and_listeners_go_on(tmp_path: Path) -> None:
     code = """
 import threading, bknb, bknb.live.run

@@ -207,6 +207,7 @@ def test_two_checks_at_once_say_what_each_says_alone(hours):
     assert [found[0], found[1]] == alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leaves", first_quick([True, False]), ids=["it ends", "it hangs"])
 def test_an_interrupted_check_puts_everything_back(hours, monkeypatch, leaves):
     """Control-C reaches the thread that waits; the strategy is asked in another one, and may never answer."""

@@ -46,6 +46,7 @@ def test_each_way_to_manage_counts_as_a_try(tmp_path: Path) -> None:
     assert [tries.count for tries in counts if tries is not None] == [1, 2, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_a_card_holds_manage_and_names_what_changed_of_it(monkeypatch: Any) -> None:
     bknb.add_strategy("one", interval="1h", get_signal=get_signal, manage=closing, manage_interval="1m")
     card = bknb.backtest("BTCUSDT", strategy="one", **RUN).card

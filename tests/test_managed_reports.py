@@ -221,6 +221,7 @@ def test_the_figure_marks_fills_and_draws_the_stop_as_stairs(added: bknb.Result)
     assert {"added", "part closed"} <= set(traces)
 
 
+@pytest.mark.slow
 def test_without_equity_the_picture_says_why_and_shows_the_price(added: bknb.Result, parts: bknb.Result) -> None:
     picture = figure_json(added)
     names = {trace.get("name") for trace in picture["data"]}

@@ -180,6 +180,7 @@ def test_a_host_that_stops_sending_times_out() -> None:
     assert reply.text == ANSWER
 
 
+@pytest.mark.slow
 def test_a_host_that_sends_slowly_is_ended_at_the_time_limit() -> None:
     with serving(dripping(0.02)) as server:
         with pytest.raises(bknb.ModelError, match=r"no end after 0\.4 s"):

@@ -115,6 +115,7 @@ def test_equity_is_that_of_the_result(year: bknb.Result, info: EquityInfo) -> No
     assert info.time_ms.tolist() == [int(moment.timestamp() * 1000) for moment in year.equity.index]
 
 
+@pytest.mark.slow
 def test_the_lowest_point_of_the_drawdown_is_the_reported_one(year: bknb.Result, info: EquityInfo) -> None:
     assert -info.drawdown_percent.min() == pytest.approx(year.account["max_drawdown"], abs=1e-9)
     assert (info.drawdown_percent <= 0).all()

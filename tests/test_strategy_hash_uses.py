@@ -90,6 +90,7 @@ def test_workers_run_helper_modules_as_they_are_here(load: Callable[[str, str], 
     assert list(bknb.sweep(get_signals, **SWEEP, executor=2).table["total_pnl"]) == list(here.table["total_pnl"])
 
 
+@pytest.mark.slow
 def test_functions_as_parameters_are_told_apart_by_their_code(tmp_path: Path) -> None:
     pytest.importorskip("numba")
 

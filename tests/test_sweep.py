@@ -368,6 +368,7 @@ def test_a_strategy_of_a_cell_reaches_the_workers() -> None:
 # --- background ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_progress_and_stop() -> None:
     seen: list[tuple[int, int]] = []
     reached = threading.Event()

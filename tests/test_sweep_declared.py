@@ -81,6 +81,7 @@ def test_kernel_trades_are_the_engines(model: str, seed: int) -> None:
     assert_same(by_events(plan), *by_kernel(plan))
 
 
+@pytest.mark.slow
 def test_a_worker_has_the_exchange_where_floats_do_not_hold_the_tick(tmp_path: Any) -> None:
     """Declared exits on such a grid go through the event engine, which fetches its candles."""
     plan = declared_plan(1, "touch")
@@ -154,6 +155,7 @@ def test_live_trades_as_the_backtest(model: str, seed: int, interval: str) -> No
     assert told_live(result, before=until) == told_live(backtest, before=until) != []
 
 
+@pytest.mark.slow
 def test_a_row_that_leaves_by_what_comes_next_is_found() -> None:
     def get_signals(candles: bknb.Candles) -> dict[str, Any]:
         rows = get_signals_of(candles)

@@ -43,6 +43,7 @@ def asked(ctx: Any, near: int = 0) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", some_quick([rows, asked], [asked]))
 def test_refusals_are_those_of_the_backtest_by_rule(function: Any, tmp_path: Path) -> None:
     for _ in range(2):  # the second time they come from the ledger

@@ -77,6 +77,7 @@ def half(price, up):
     return bracket(up)(price)
 
 
+@pytest.mark.slow
 def test_another_name_of_the_function_docstring_or_comment_is_the_same_strategy():
     assert [tried(each).count for each in (first_name, renamed, changed, other_default)] == [1, 1, 2, 3]
     found = [

@@ -380,6 +380,7 @@ def test_results_that_a_listener_has_not_heard_when_the_run_is_left_are_told_aga
     assert told == [30, 40, 50]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hold", "heard_again"), [(28, [50]), (29, [])])
 def test_callbacks_hear_again_what_the_last_turn_told_and_nothing_before(hold: int, heard_again: list[int]) -> None:
     store, slow, called = bknb.stores.memory(), Slow(), list[int]()

@@ -89,6 +89,7 @@ def test_every_fold_is_two_plain_backtests():
     assert walk.stats["n"] == len(walk.trades)
 
 
+@pytest.mark.slow
 def test_the_compiled_loop_chooses_what_the_event_engine_chooses():
     pytest.importorskip("numba")
     bknb.add_risk("anything goes", validations=[])

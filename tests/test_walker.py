@@ -137,6 +137,7 @@ class Counting:
         return self.demo.format_quantity(symbol, quantity)
 
 
+@pytest.mark.slow
 def test_candles_are_loaded_once_for_all():
     names = ["follow-48", "follow-4", "follow-12"]
     alone, together = Counting(), Counting()

@@ -61,6 +61,7 @@ def test_a_run_is_stopped(ready: Callable[[str], Answer], shell: Any) -> None:  
     assert shell.user_ns["task"].result(20).stopped
 
 
+@pytest.mark.slow
 def test_what_is_open_is_decided_about_by_hand(
     ready: Callable[[str], Answer], cell: Callable[[str], Answer], shell: Any  # noqa: F811
 ) -> None:  # fmt: skip

@@ -227,6 +227,7 @@ def test_a_comparison_from_a_line(fine: Callable[[str], Answer], cell: Callable[
     assert "bknb.walker(" in fine("%walker --help").out
 
 
+@pytest.mark.slow
 def test_a_look_ahead_check_from_a_line(fine: Callable[[str], Answer], cell: Callable[[str], Answer]) -> None:
     fine(f"%%strategy eager --interval 1h\n{TRADER}")
     assert "nothing found in 40 moments" in fine(f"%lookahead BTCUSDT --strategy eager {RUN}").out
