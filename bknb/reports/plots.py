@@ -212,7 +212,7 @@ def _layout(info: EquityInfo) -> dict[str, Any]:
     return {
         "title": {"text": info.title, "font": {"size": 14}, "x": 0.01, "xanchor": "left"},
         "height": 620,
-        "margin": {"l": 60, "r": 16, "t": 64, "b": 36},
+        "margin": {"l": 60, "r": 16, "t": 64, "b": 60},
         "paper_bgcolor": _CLEAR,
         "plot_bgcolor": _CLEAR,
         "font": {"color": _TEXT, "size": 12},
@@ -226,7 +226,8 @@ def _layout(info: EquityInfo) -> dict[str, Any]:
             "range": [info.start_ms, max(info.end_ms, info.start_ms + MINUTE_MS)],
             "gridcolor": _GRID,
             "zeroline": False,
-            "title": {"text": "UTC", "font": {"size": 11}},
+            "title": {"text": "UTC", "font": {"size": 11}, "standoff": 4},
+            "automargin": True,
         },
         "yaxis": _axis("equity, %", (0.52, 1.0), ticksuffix=" %"),
         "yaxis2": _axis("drawdown, %", (0.36, 0.49), ticksuffix=" %", nticks=4),
