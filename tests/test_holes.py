@@ -140,10 +140,8 @@ def ends_of(rows: list[tuple[float, ...]], get_signal: Any, *, first: int = 0, l
 def backtested(
     rows: list[tuple[float, ...]], get_signal: Any, *, first: int = 0, last: int, **options: Any
 ) -> bknb.Result:
-    options = {"allow_gaps": True, **options}
-    return bknb.backtest(
-        "X", strategy=get_signal, interval="1m", exchange=ranged(rows), frame=(at(first), at(last)), **options
-    )
+    options = {"allow_gaps": True, "exchange": ranged(rows), **options}
+    return bknb.backtest("X", strategy=get_signal, interval="1m", frame=(at(first), at(last)), **options)
 
 
 # --- one hole -----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 from quick import first_quick
 from scenarios import MINUTE
 from sleeping_clock import SleepingClock
-from test_holes import asked_once, at, both, ends, flat, kinds, ranged
+from test_holes import asked_once, at, backtested, both, ends, flat, kinds, ranged
 from worlds import MODELS
 
 import bknb
@@ -836,3 +836,41 @@ def test_both_of_a_backtest_and_a_live_run_with_gaps_allowed_are_the_same() -> N
     rows = [row for row in steps((-10, 50, 100.0), (50, 200, 90.0)) if row[0] not in (at(48), at(51))]
     backtest, live = both(rows, asked_once(20, **LEVELS), first=10, last=120)
     assert ends(backtest) == ends(live)
+
+
+# --- sources that answer few ----------------------------------------------------------------------------------------
+
+
+def few(clock: SimulatedClock, rows: Rows, cap: int) -> Any:
+    """A source that answers ``cap`` minutes from ``since`` on at most, whatever it is asked for."""
+    good = closed_by(clock, rows)
+    return lambda symbol, interval, since, limit: good(symbol, interval, since, min(limit, cap))
+
+
+@pytest.mark.parametrize("allow_gaps", first_quick([True, False]))
+@pytest.mark.parametrize("cap", first_quick([5, 1, 10]))
+def test_what_is_behind_a_hole_is_found_of_a_source_that_answers_few(cap: int, *, allow_gaps: bool) -> None:
+    rows, clock = steps((-10, 40, 100.0), (52, 200, 90.0)), SimulatedClock(at(36))
+    signal, until = asked_once(37, **LEVELS), 56 if allow_gaps else 68
+    result = lived(few(clock, rows, cap), signal, clock, until=until, allow_gaps=allow_gaps)
+    assert ends(result) == ["stop_loss 100 90 @52"]
+    assert result.run_record.records.holes == [(at(40), at(52))]
+    assert kinds(result) == ({"silence"} if allow_gaps else {"silence", "hole"})
+    source = few(SimulatedClock(at(200)), rows, cap)
+    assert ends(backtested(rows, signal, first=36, last=until, exchange=source)) == ends(result)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("split", [45, 56])
+def test_a_run_killed_around_a_hole_of_a_source_that_answers_few_goes_on_as_one_that_was_not(split: int) -> None:
+    rows = steps((-10, 40, 100.0), (55, 70, 99.0), (80, 200, 90.0))
+
+    def life(store: Any, first: int, until: int) -> bknb.Result:
+        clock = SimulatedClock(at(first))
+        return lived(few(clock, rows, 5), asked_once(20, **LEVELS), clock, until=until, store=store)
+
+    whole, store = life(bknb.stores.memory(), 10, 120), bknb.stores.memory()
+    life(store, 10, split)
+    again = life(store, split, 120)
+    assert ends(again) == ends(whole) == ["stop_loss 100 90 @80"]
+    assert again.run_record.records.holes == whole.run_record.records.holes == [(at(40), at(55)), (at(70), at(80))]

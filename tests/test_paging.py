@@ -144,6 +144,71 @@ def test_a_source_that_answers_less_than_it_is_asked_for(first: int, hole: int, 
     assert len(source.asked) <= 2 * LENGTH / min(cap, 100) + 10
 
 
+PARTS = st.lists(st.tuples(st.integers(1, 900), st.integers(1, 100)), max_size=3)  # hole, candles
+
+
+@given(
+    cap=st.sampled_from([2, 5, 10, 100]),
+    parts=PARTS,
+    page=st.sampled_from([200, 1000]),
+    kind=st.sampled_from(["range", "count"]),
+    declared=st.booleans(),
+    intervals=st.sampled_from([None, ("1m",), ("1m", "1d")]),
+)
+def test_a_source_that_answers_few_whatever_it_is_asked_for_loses_nothing_behind_holes(
+    cap: int,
+    parts: list[tuple[int, int]],
+    page: int,
+    kind: str,
+    declared: bool,  # noqa: FBT001 -- drawn by name
+    intervals: tuple[str, ...] | None,
+) -> None:
+    # behind a hole it is told that candles may be missed that are few beside it
+    candles = market([(60, 2 * cap + 1), *((hole, count + hole // 32) for hole, count in parts)])
+    until = 1500
+    source = Shelf(candles, kind, intervals=intervals, page_limit=page if declared else None, cap=cap)
+    assert fetched(source, page=page, until=until) == in_range(candles, until=until)
+    assert len(source.asked) <= until / cap * 1.5 + 60
+
+
+@pytest.mark.slow
+@given(cap=st.sampled_from([1, 3, 10, 100]), parts=PARTS, intervals=st.sampled_from([None, ("1m",)]))
+def test_of_a_source_that_answers_few_candles_are_found_wherever_they_begin(
+    cap: int, parts: list[tuple[int, int]], intervals: tuple[str, ...] | None
+) -> None:
+    until = 30 + sum(hole + count + hole // 32 for hole, count in parts)
+    candles = market([*((hole, count + hole // 32) for hole, count in parts), (1, 100)])
+    source = Shelf(candles, "range", intervals=intervals, page_limit=None, cap=cap)
+    assert fetched(source, page=1000, until=until) == in_range(candles, until=until)
+
+
+def test_a_hole_that_a_source_does_not_answer_across_is_asked_for_in_steps_it_answers() -> None:
+    candles = minutes((-5, 10), (22, 60))
+    source = Shelf(candles, "range", intervals=("1m",), page_limit=None, cap=5)
+    assert fetched(source, page=1000, until=60) == in_range(candles, until=60)
+    asked = [since for _, since, _ in source.asked]
+    assert asked[:7] == [0, 5, 10, 9, 14, 19, 24]  # at 9 with the last candle that came; from 19 on it answers 22
+    assert len(asked) == 6 + len(range(24, 60, 5))
+
+
+def test_what_is_behind_a_hole_shows_how_far_a_source_answers() -> None:
+    candles = minutes((0, 3), (20, 300))
+    few = Shelf(candles, "range", intervals=("1m",), page_limit=None, cap=8)
+    assert fetched(few, page=1000, until=300) == candles
+    assert [since for _, since, _ in few.asked][:6] == [0, 3, 297, 3, 292, 286]  # the end, the hole, how far it answers
+    whole = Shelf(candles, "range", intervals=("1m",), page_limit=100, cap=None)
+    assert fetched(whole, page=1000, until=300) == candles
+    assert [since for _, since, _ in whole.asked] == [0, 100, 200]
+
+
+def test_questions_about_a_long_hole_are_few_where_a_source_answers_few() -> None:
+    year = 366 * 1440
+    candles = minutes((0, 300), (year - 20_000, year - 10_000))
+    source = Shelf(candles, "range", intervals=("1m",), page_limit=1000, cap=100)
+    assert fetched(source, page=1000, until=year) == candles
+    assert len(source.asked) < 700  # 103 of them for the candles
+
+
 @given(
     data=st.data(),
     segments=st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), min_size=1, max_size=4),
@@ -174,6 +239,9 @@ def test_one_silent_answer_loses_nothing_behind_what_came_and_no_page_comes_twic
         answer = answer[:limit] if kind == "count" else answer[answer < question.since + limit * MINUTE_MS]
         if len(pages) == silent and question.known is None:  # with a known candle it would be asked for again
             answer = answer[:0]
+        if question.look:
+            paging.looked(answer)
+            continue
         pages.append(question)
         fresh = answer[(answer >= paging.missing_since) & (answer < asked.until)]
         fresh = fresh[fresh != question.since] if question.again else fresh

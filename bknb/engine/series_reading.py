@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import threading
 from contextvars import ContextVar
@@ -11,10 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS
-from ..domain.retry import GiveUp, Patience, attempts_text
-from ..domain.text import named_error
-from ..errors import BknbError, DataError, UsageError
-from ..market.clock import limited_to
+from ..errors import BknbError, UsageError
+from ..market.attempts import answer_to
 from ..market.fetch_loop import fetch_now
 from ..market.outside import user_calls_of
 from ..market.published import Published
@@ -119,28 +116,16 @@ class SeriesReader:
         live = self._run.until is None
         seconds = settings.get_candles_timeout_seconds if live else None
         calls, is_async = user_calls_of(function, f"series-{name}"), inspect.iscoroutinefunction(function)
-        attempts, pause_ms = max(1, settings.get_candles_retry_count), settings.get_candles_retry_delay_ms
-        policy = Patience(attempts=attempts, first_pause_ms=pause_ms, longest_pause_ms=pause_ms)
-        attempt = 0
         _ANSWERING.set(_ANSWERING.get() | {name})  # of this answer alone, as each has a context of its own
-        while True:
-            attempt += 1
-            try:
-                async with limited_to(seconds) as limit:
-                    return await calls.call(partial(function, since, until), is_async=is_async)
-            except BknbError:
-                raise  # asking again cannot help
-            except Exception as error:
-                late = isinstance(error, TimeoutError) and limit.expired()
-                failure = f"it did not answer within {seconds:g} s" if late else named_error(error)
-                pause = policy.after(attempt)
-                if isinstance(pause, GiveUp):
-                    raise DataError(
-                        f"series {name!r}: no answer for {utc_text(since)} .. {utc_text(until)} after "
-                        f"{attempts_text(attempt)}\nthe last one failed with {failure}"
-                    ) from error
-                self._run.warn(f"series {name!r}: attempt {attempt} of {attempts} failed with {failure}")
-                await asyncio.sleep(pause / 1000)
+        return await answer_to(
+            partial(calls.call, partial(function, since, until), is_async=is_async),
+            what=f"series {name!r}",
+            since=since,
+            until=until,
+            settings=settings,
+            seconds=seconds,
+            warn=self._run.warn,
+        )
 
 
 def _between(table: Published, since: int, until: int) -> Published:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ..domain.formatting import utc_text
 from ..domain.interval import INTERVAL_MS, MINUTE_MS, interval_ms
-from ..domain.retry import GiveUp, Patience, attempts_text
-from ..domain.text import error_text
-from ..errors import BadCandle, BknbError, DataError
+from ..errors import BadCandle
+from ..market.attempts import answer_to
 from ..market.outside import candles_from
 
 if TYPE_CHECKING:
@@ -39,29 +37,14 @@ async def asked_candles(
     """
     if getattr(source, "own_patience", False):
         return await candles_from(source, symbol, interval, since, limit)
-    delay_ms, seconds = settings.get_candles_retry_delay_ms, settings.get_candles_timeout_seconds
-    policy = Patience(
-        attempts=max(1, settings.get_candles_retry_count), first_pause_ms=delay_ms, longest_pause_ms=delay_ms
+    return await answer_to(
+        partial(candles_from, source, symbol, interval, since, limit),
+        what=f"{symbol} {interval} from {source.name!r}",
+        since=since,
+        until=since + limit * interval_ms(interval),
+        settings=settings,
+        seconds=settings.get_candles_timeout_seconds,
     )
-    attempt = 0
-    while True:
-        attempt += 1
-        try:
-            async with asyncio.timeout(seconds) as deadline:
-                return await candles_from(source, symbol, interval, since, limit)
-        except BknbError:
-            raise  # trying again cannot help
-        except Exception as error:
-            late = isinstance(error, TimeoutError) and deadline.expired()
-            why = f"it did not answer within {seconds:g} s" if late else error_text(error)
-            pause = policy.after(attempt)
-            if isinstance(pause, GiveUp):
-                end = utc_text(since + limit * interval_ms(interval))
-                raise DataError(
-                    f"{symbol} {interval} from {source.name!r}: no answer for {utc_text(since)} .. {end} after "
-                    f"{attempts_text(attempt)}\nthe last one failed with {type(error).__name__}: {why}"
-                ) from error
-        await asyncio.sleep(pause / 1000)
 
 
 def check_length(times: NDArray[np.int64], step: int, asked: object) -> None:

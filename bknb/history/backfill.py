@@ -167,11 +167,13 @@ class Backfill:
         while (page := paging.next()) is not None:
             if page.interval is not None:
                 self.result.count_request()
-                paging.longer((await self._ask(page.interval, page.since, page.limit)).timestamp)
+                paging.looked((await self._ask(page.interval, page.since, page.limit)).timestamp)
                 continue
             candles = await self._answer(page.since, page.limit, evidence)
             inside = _between(candles, since, until)
-            if len(inside):
+            if page.look:
+                paging.looked(inside.timestamp)
+            elif len(inside):
                 last = int(inside.timestamp[-1])
                 self._take(inside)
                 paging.found(int(inside.timestamp[0]), last)
@@ -215,11 +217,7 @@ class Backfill:
         candles, repairs = audit(
             _between(answer, at, end), asked, settings=self._settings, now=self._now, before=before
         )
-        for repair in repairs:
-            noun = "candle" if repair.count == 1 else "candles"
-            self.result.notes.append(
-                f"{self._series}: {repair.rule}: {repair.count} {noun}, the first at {utc_text(repair.first)}"
-            )
+        self.result.notes.extend(f"{self._series}: {repair}" for repair in repairs)
         return candles
 
     def _asked(self, since: int, until: int) -> CandleRequest:

@@ -11,15 +11,13 @@ import numpy as np
 
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
-from ..domain.retry import GiveUp, Patience, attempts_text
-from ..domain.text import named_error
-from ..errors import BadCandle, BknbError, DataError, UsageError
+from ..errors import BadCandle, DataError, UsageError
 from .answer_notes import Told, noting
+from .attempts import answer_to
 from .candles import Candles
-from .clock import limited_to
 from .gaps import check_gaps, check_spacing
 from .outside import candles_from
-from .paging import Page, Paging
+from .paging import Page, Paging, Reach
 from .quality import CandleRequest, Repair, audit, in_sessions
 from .resample import resample
 from .sessions import sessions_of
@@ -122,6 +120,7 @@ class Feed:
         self._now = now
         self._answers_itself: set[str] = {self.base}
         self._only_minutes = False
+        self._reaches: dict[str, Reach] = {}  # how far the source answers, by interval
         self._notes: tuple[str, ...] = tuple(getattr(source, "warnings", ()))
         self._take_notes: Callable[[], list[str]] | None = getattr(source, "take_notes", None)
         self.told = Told(self._warn)
@@ -276,18 +275,20 @@ class Feed:
         parts: list[Candles] = []
         repairs: list[Repair] = []
         size, sessions = self._page_size(asked), self.sessions_of(asked.symbol)
-        paging = Paging.of(self.source, asked, size=size, sessions=sessions, known=how.known, growing=how.growing)
+        reach = self._reaches.setdefault(asked.interval, Reach())
+        paging = Paging.of(
+            self.source, asked, size=size, sessions=sessions, known=how.known, growing=how.growing, reach=reach
+        )
         behind = False
         while (page := paging.next()) is not None:
             rest = replace(asked, since=page.since)
-            if page.interval is not None:
-                answer = await self._ask(replace(rest, interval=page.interval), page)
-                paging.longer(answer.timestamp)
+            if page.look:
+                paging.looked(await self._look(rest, page, how))
                 continue
             try:
                 answer = await self._ask(rest, page, once=how.once or paging.is_grown)
             except Exception as error:
-                if paging.failed():
+                if paging.failed() or (isinstance(error.__cause__, NoAnswerError) and paging.unanswered()):
                     continue
                 if how.growing and isinstance(error, DataError) and sum(map(len, parts)) > 1:  # one may be known
                     self._warn(f"{error}\nwhat came before is kept, and the rest is asked for again")
@@ -327,6 +328,19 @@ class Feed:
                 parts.append(candles)
         return parts, repairs
 
+    async def _look(self, asked: CandleRequest, page: Page, how: _Fetch) -> NDArray[np.int64]:
+        """Open times of the candles that a source answers; without an answer none, unless one of them is known."""
+        if page.interval is not None:
+            return (await self._ask(replace(asked, interval=page.interval), page)).timestamp
+        try:
+            answer = await self._ask(asked, page, once=how.once or page.known is None)
+        except DataError:
+            if page.known is not None:
+                raise
+            return np.empty(0, np.int64)
+        times = answer.timestamp
+        return times if how.now is None else times[times <= how.now - asked.step]
+
     def _lasting(self, step: int) -> int | None:
         """How many newest candles make a new level of the price: live, as many as a missing one is waited for."""
         return max(2, -(-self.settings.patience_minutes * MINUTE_MS // step)) if self._leave_out_bad else None
@@ -361,47 +375,29 @@ class Feed:
         return (asked.until - asked.since) // asked.step
 
     async def _ask(self, asked: CandleRequest, page: Page, *, once: bool = False) -> Candles:
-        attempts = 1 if once else max(1, self.settings.get_candles_retry_count)
-        delay_ms = self.settings.get_candles_retry_delay_ms
-        policy = Patience(attempts=attempts, first_pause_ms=delay_ms, longest_pause_ms=delay_ms)
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                with noting() as decided:
-                    answer = await self._answer(asked, page)
-            except BknbError:
-                raise  # trying again cannot help, or the source has tried often enough itself
-            except Exception as error:
-                failure = named_error(error)
-                pause = policy.after(attempt)
-                if isinstance(pause, GiveUp):
-                    end = utc_text(asked.since + page.limit * asked.step)
-                    raise DataError(
-                        f"{asked}: no answer for {utc_text(asked.since)} .. {end} after {attempts_text(attempt)}\n"
-                        f"the last one failed with {failure}"
-                    ) from error
-                next_one = f"next one in {pause / 1000:g} s"
-                self._warn(f"{asked}: attempt {attempt} of {attempts} failed with {failure}; {next_one}")
-                await self._sleep(pause / 1000)
-            else:
-                if not isinstance(answer, Candles):
-                    raise UsageError(f"{asked}: a source must answer bknb.Candles, got {type(answer).__name__}")
-                return answer
-            finally:
-                if self._take_notes is not None:
-                    for note in self._take_notes():
-                        self._warn(note)
-                self.told.tell(asked.symbol, decided)
+        return await answer_to(
+            partial(self._answer, asked, page),
+            what=str(asked),
+            since=asked.since,
+            until=asked.since + page.limit * asked.step,
+            settings=self.settings,
+            once=once,
+            seconds=self.timeout_seconds,
+            warn=self._warn,
+            sleep=self._sleep,
+        )
 
     async def _answer(self, asked: CandleRequest, page: Page) -> Candles:
         try:
-            async with limited_to(self.timeout_seconds) as deadline:
+            with noting() as decided:
                 answer = await candles_from(self.source, asked.symbol, asked.interval, asked.since, page.limit)
-        except TimeoutError as error:
-            if not deadline.expired():
-                raise
-            raise TimeoutError(f"it did not answer within {self.timeout_seconds:g} s") from error
+        finally:
+            if self._take_notes is not None:
+                for note in self._take_notes():
+                    self._warn(note)
+            self.told.tell(asked.symbol, decided)
+        if not isinstance(answer, Candles):
+            raise UsageError(f"{asked}: a source must answer bknb.Candles, got {type(answer).__name__}")
         if page.known is not None and not len(answer):
             raise NoAnswerError(f"it answered nothing, although the candle of {utc_text(page.known)} has come before")
         return answer
@@ -422,8 +418,7 @@ class Feed:
                 continue
             same = [repair for repair in repairs if repair.rule == rule]
             count, first = sum(repair.count for repair in same), min(repair.first for repair in same)
-            noun = "candle" if count == 1 else "candles"
-            self.told.tell(asked.symbol, [f"{asked}: {rule}: {count} {noun}, the first at {utc_text(first)}{later}"])
+            self.told.tell(asked.symbol, [f"{asked}: {Repair(rule=rule, count=count, first=first)}{later}"])
 
 
 def _no_warning(_: str) -> None:

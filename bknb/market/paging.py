@@ -1,43 +1,53 @@
 """Which range of a long request is asked for next, so that nothing is missed and few questions are needed.
 
 Sources differ in what ``limit`` means: some answer the next ``limit`` candles there are, others those of the next
-``limit`` intervals. So an empty answer shows that its page is empty, not that the data has ended. And a source may
-answer nothing where it has candles. Nothing is no answer for a page with a candle that is known. So where a page came
-full, and nothing came for the one behind it, that one is asked for again together with the last candle that came. An
-answer that ended before its page has shown that there is nothing behind it. What lies behind an empty page is looked
-for
+``limit`` intervals, others fewer, without saying so. So an empty answer shows that its page is empty, not that the data
+has ended, and of a source that answers fewer it shows that of the first intervals alone, see
+:class:`Reach`. And a source may answer nothing where it has candles. Nothing is no answer for a page
+with a candle that is known. So where a page came full, and nothing came for the one behind it, that one is asked for
+again together with the last candle that came. An answer that ended before its page has shown that there is nothing
+behind it. What lies behind an empty page is looked for
 
 * with sessions: at the next opening, closed time is not asked for;
 * where longer candles can be had from the source (``1d`` mostly): in the days that have one;
 * where the source declares no ``page_limit``: with pages that grow;
 * else page by page, as if the candles were there.
+
+Where an empty page was longer than the source has ever answered, candles behind it, or near the end of the range, are
+asked for from farther off: a source that does not answer them then answers fewer than it is asked for. What was empty
+is then asked for once more in steps it does answer, which double after each 64: what lies between two of them is asked
+for when the later one has candles. In a long hole of such a source, candles may so be missed that span less than a
+sixtieth of the hole before them.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import numpy as np
+
 from ..domain.interval import DAY_MS, INTERVAL_MS, ceil_to, floor_to
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from ..ports import CandleSource
+    from .looks import Looking
     from .quality import CandleRequest
     from .sessions import Sessions
 
 _LONGEST: Final = 64  # a page grows to at most so many times its size
-_SMALLEST: Final = 10  # a source that cuts pages short is taken to answer at least a tenth of what it is asked for
+_EXACT: Final = 64  # steps of one length over a hole of a source that answers few, before they double
 
 
 class Page(NamedTuple):
     """One question: ``limit`` candles from ``since`` (UTC ms) on.
 
     ``interval`` when it is another than that wanted. ``known`` opens a candle in it that has come before (UTC ms):
-    nothing is no answer then. ``again`` when that is its first one, which came with the page before.
+    nothing is no answer then. ``again`` when that is its first one, which came with the page before. ``look`` when its
+    answer only shows where there are candles, and is for :meth:`Paging.looked`.
     """
 
     since: int
@@ -45,6 +55,40 @@ class Page(NamedTuple):
     interval: str | None = None
     known: int | None = None
     again: bool = False
+    look: bool = False
+
+
+class Reach:
+    """How many intervals from the beginning of a question on a source answers, as far as its answers have shown.
+
+    Examples
+    --------
+    >>> reach = Reach()
+    >>> reach.answered(5), reach.ended(5)
+    (None, None)
+    >>> reach.sure, reach.is_short
+    (5, True)
+    >>> reach.answered(300)
+    >>> reach.sure, reach.is_short
+    (300, False)
+    """
+
+    def __init__(self) -> None:
+        self.sure = 1  # it answers as far as this
+        self._end: int | None = None
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it is known to answer no farther than it has so far, whatever it is asked for."""
+        return self._end is not None and self.sure <= self._end
+
+    def answered(self, count: int) -> None:
+        """An answer held a candle in the last of so many intervals."""
+        self.sure = max(self.sure, count)
+
+    def ended(self, count: int) -> None:
+        """An answer ended after so many intervals, although there was a candle in the next one that was asked for."""
+        self._end = max(count, 1)
 
 
 class Paging:
@@ -66,6 +110,8 @@ class Paging:
         Open times (UTC ms) of candles that have come before.
     growing
         Whether the range ends with the newest candle, which may not be there yet: nothing is an answer there.
+    reach
+        How far the source has answered, as far as other requests have shown.
 
     Examples
     --------
@@ -73,11 +119,11 @@ class Paging:
     >>> asked = CandleRequest(exchange="mine", symbol="BTCUSDT", interval="1m", since=0, until=1_200_000)
     >>> paging = Paging(asked, size=4, may_grow=True)
     >>> paging.next(), paging.found(0, 180_000)
-    (Page(since=0, limit=4, interval=None, known=None, again=False), True)
+    (Page(since=0, limit=4, interval=None, known=None, again=False, look=False), True)
     >>> paging.next(), paging.empty(answered=True)
-    (Page(since=240000, limit=4, interval=None, known=None, again=False), None)
+    (Page(since=240000, limit=4, interval=None, known=None, again=False, look=False), None)
     >>> paging.next()
-    Page(since=480000, limit=8, interval=None, known=None, again=False)
+    Page(since=480000, limit=8, interval=None, known=None, again=False, look=False)
     """
 
     def __init__(
@@ -90,6 +136,7 @@ class Paging:
         longer: Sequence[str] = (),
         known: Sequence[int] = (),
         growing: bool = False,
+        reach: Reach | None = None,
     ) -> None:
         self._until, self._step = asked.until, asked.step
         self._size = size
@@ -108,10 +155,16 @@ class Paging:
         self._again: int | None = None  # the candle to ask for next, together with those behind it
         self._empty_end = -1  # where the last of them ended
         self._search_from = 0  # where longer candles are asked for next
-        self._short_end = -1  # where an answer ended that was shorter than its page
+        self._short: tuple[int, int] | None = None  # where an answer ended before its page, after how many intervals
         self._strays = False  # it answers candles before those it was asked for: from the beginning of a day, say
-        self._cut = False  # the source may answer less than it is asked for, in the middle of its data
-        self._longest = max(size // _SMALLEST, 1)  # intervals an answer has reached
+        self._reach = Reach() if reach is None else reach
+        self._doubtful = 0  # the longest page of the hole that was empty, in intervals
+        self._first_empty = 0  # the first of them, in intervals
+        self._empty_pages = 0  # of the hole, by a source that answers few
+        self._passed: int | None = None  # from here on nothing was asked for before the next page, since steps are long
+        self._exact_until = -1  # up to here no step is longer than the source answers
+        self._has_looked = False  # behind this hole
+        self._looking: Looking | None = None
 
     @classmethod
     def of(
@@ -123,6 +176,7 @@ class Paging:
         sessions: Sessions | None,
         known: Sequence[int] = (),
         growing: bool = False,
+        reach: Reach | None = None,
     ) -> Paging:
         """The pages of a request to a source: they may grow where it declares neither a limit nor its intervals."""
         return cls(
@@ -133,6 +187,7 @@ class Paging:
             longer=source.intervals or (),
             known=known,
             growing=growing,
+            reach=reach,
         )
 
     def next(self) -> Page | None:
@@ -142,27 +197,31 @@ class Paging:
             limit = min(self._size, (self._until - since) // self._step)
             self._page = Page(since, limit, known=since, again=True)
             return self._page
+        if self._looking is not None:
+            return self._page
         if self._sessions is not None and self._at < self._until:
             opening = self._sessions.next_open(self._at, self._until)
             self._at = max(self._at, floor_to(opening, self._step))
+        if self._may_be_behind() and self._hole is not None:
+            return self._look(self._behind(self._hole))
         if self._at >= self._until:
             if not self._strays or self._hole is None or self._page.since == self._until - self._step:
                 return None
             self._at = self._until - self._step
         limit = min(self._size * self._factor, (self._until - self._at) // self._step)
-        end = self._at + limit * self._step
+        end = self._at + (min(limit, self._reach.sure) if self._is_slow else limit) * self._step
         known = next((each for each in self._known if self._at <= each < end), None)
         self._page = self._search() or Page(self._at, limit, known=known)
         return self._page
 
     def _search(self) -> Page | None:
-        if self._longer is None or self._hole is None:
+        if self._longer is None or self._hole is None or self._is_slow:
             return None
         step = INTERVAL_MS[self._longer]
         first, end = floor_to(self._at, step), floor_to(self._until, step)
         if first < self._search_from or first >= end:  # the last one may be unfinished: its minutes are asked for
             return None
-        return Page(first, min(self._size, (end - first) // step), self._longer)
+        return Page(first, min(self._size, (end - first) // step), self._longer, look=True)
 
     @property
     def missing_since(self) -> int:
@@ -180,19 +239,26 @@ class Paging:
         """
         page, step = self._page, self._step
         reach = (last - page.since) // step + 1
-        if self._habit and first == page.since:
-            went_on = self._short_end == page.since
-            after_hole = self._empty_end == page.since and not self._cut
-            if went_on or after_hole:  # it may answer shorter pages than it is asked for
-                self._longest = max(self._longest, min(reach, self._size))
-                self._cut, self._may_grow, self._factor = True, False, 1
-            if after_hole and self._hole is not None:
-                self._at = self._hole
+        if self._short is not None and first == page.since == self._short[0]:
+            self._reach.ended(self._short[1])
+        self._reach.answered(reach)
+        end = page.since + page.limit * step
+        lacking = next((each for each in self._known if last < each < end), None)
+        if lacking is not None:
+            self._reach.ended((lacking - page.since) // step)
+        if self._passed is not None:
+            self._at, self._exact_until, self._passed = self._passed, page.since, None
+            return False
+        if self._hole is not None and not self._strays:
+            believed = min(self._doubtful, (first - self._hole) // step + 1)
+            if believed > self._reach.sure:
+                self._look(self._checked(self._hole, first, believed))
                 return False
-        self._longest = max(self._longest, reach)
-        self._short_end = last + step if reach < page.limit else -1
-        may_have_more = reach >= page.limit or self._habit or self._strays
+        newest = self._growing and last + 2 * step >= self._until  # the one behind it may have come meanwhile
+        self._short = (last + step, reach) if reach < page.limit and not newest else None
+        may_have_more = reach >= page.limit or self._habit or self._strays or self._reach.is_short
         self._at, self._hole, self._factor, self._last = last + step, None, 1, last if may_have_more else None
+        self._doubtful, self._empty_pages, self._has_looked = 0, 0, False
         return True
 
     def empty(self, *, answered: bool) -> None:
@@ -206,8 +272,13 @@ class Paging:
         if not answered and last == page.since - self._step and not newest:
             self._again = last
             return
-        self._at = page.since + (min(page.limit, self._longest) if self._cut else page.limit) * self._step
-        self._empty_end = self._at
+        if self._is_slow:
+            self._step_over(page)
+            return
+        if not self._doubtful:
+            self._first_empty = page.limit
+        self._doubtful = max(self._doubtful, page.limit)
+        self._at = page.since + page.limit * self._step
         if self._longer is not None and begins:
             self._search_from = ceil_to(self._at, INTERVAL_MS[self._longer])
         if self._may_grow:
@@ -225,8 +296,89 @@ class Paging:
         self._may_grow, self._factor = False, 1
         return True
 
-    def longer(self, times: NDArray[np.int64]) -> None:
-        """The longer candles of the answer open at ``times`` (UTC ms, any order)."""
+    # --- sources that answer fewer candles than they are asked for -----------------------------------------------
+
+    @property
+    def _is_slow(self) -> bool:
+        """Whether a page without candles is believed no farther than the source has answered."""
+        return self._reach.is_short and not self._strays
+
+    def _step_over(self, page: Page) -> None:
+        """Go on behind an empty page, as far as the source answers; in a long hole farther."""
+        sure, last = self._reach.sure * self._step, self._until - self._reach.sure * self._step
+        doublings = 0 if page.since < self._exact_until else self._empty_pages // _EXACT
+        self._empty_pages += 1
+        self._at = page.since + sure
+        self._passed = None
+        if doublings and self._at < last:
+            self._passed, self._at = self._at, min(page.since + (sure << doublings), last)
+        self._factor = 1
+
+    def _may_be_behind(self) -> bool:
+        """Whether candles may be behind the hole that its pages have not shown."""
+        if self._hole is None or self._has_looked or self._strays:
+            return False
+        if self._is_slow:
+            return self._growing and self._at < self._until
+        return self._at >= self._until and self._doubtful > self._reach.sure
+
+    def _look(self, looking: Looking, known: int | None = None) -> Page:
+        """The first question of some whose candles only show where there are any."""
+        self._looking, self._page = looking, Page(*next(looking), known=known, look=True)
+        return self._page
+
+    def looked(self, times: NDArray[np.int64]) -> None:
+        """The candles of the answer to a ``look`` open at ``times`` (UTC ms, any order)."""
+        page, looking = self._page, self._looking
+        if page.interval is not None:
+            self._longer_came(times)
+            return
+        end = page.since + page.limit * self._step
+        assert looking is not None  # that was the question  # noqa: S101
+        try:
+            self._page = Page(*looking.send(np.sort(times[(times >= page.since) & (times < end)])), look=True)
+        except StopIteration:
+            self._looking = None
+
+    def unanswered(self) -> bool:
+        """Nothing came for a page with a known candle; whether nearer questions may show that it answers few."""
+        page, known = self._page, self._page.known
+        if known is None or page.look or (known - page.since) // self._step < self._reach.sure:
+            return False
+        self._look(self._nearer(page, known), known)
+        return True
+
+    def _nearer(self, page: Page, known: int) -> Looking:
+        """Ask for a known candle from nearer; where it comes, what is before it is asked for in shorter steps."""
+        sure, step = self._reach.sure, self._step
+        yield known - (sure - 1) * step, sure
+        yield from self._measured(known, (known - page.since) // step + 1)
+        self._hole = page.since if self._hole is None else self._hole
+        self._at = page.since
+
+    def _behind(self, hole: int) -> Looking:
+        """Look for candles behind a hole up to the end, first where the newest are; go on from its begin if any is."""
+        from .looks import looked_for
+
+        self._has_looked = True
+        any_is = yield from looked_for(
+            self._reach, hole, self._until, step=self._step, size=self._size, first_page=self._first_empty,
+            newest=self._growing,
+        )  # fmt: skip
+        self._at = self._until if not any_is else hole + (self._reach.sure * self._step if self._is_slow else 0)
+
+    def _checked(self, hole: int, first: int, believed: int) -> Looking:
+        """See whether the pages of a hole would have had candles; go on from its begin, or else from ``first``."""
+        yield from self._measured(first, believed)
+        self._doubtful = 0
+        self._at = hole if self._is_slow else first
+
+    def _measured(self, there: int, count: int) -> Looking:
+        from .looks import measured  # here: few sources need it, and every run loads this module
+
+        return measured(self._reach, there, count, step=self._step)
+
+    def _longer_came(self, times: NDArray[np.int64]) -> None:
         page = self._page
         if (times < page.since).any():
             self.strayed()

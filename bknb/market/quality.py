@@ -102,6 +102,10 @@ class Repair:
     count: int
     first: int
 
+    def __str__(self) -> str:
+        noun = "candle" if self.count == 1 else "candles"
+        return f"{self.rule}: {self.count} {noun}, the first at {utc_text(self.first)}"
+
 
 def audit(
     candles: Candles,

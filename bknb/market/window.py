@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -18,7 +17,6 @@ from ..domain.interval import DAY_MINUTES, DAY_MS, MINUTE_MS, floor_to, interval
 from ..errors import DataError, NotEnoughData, UsageError
 from .candle_listener import CandleListener
 from .candles import Candles
-from .feed import NoAnswerError
 from .fetch_loop import fetch_now, submit
 from .gaps import Awaited
 from .resample import resample
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 
     from .feed import Feed
 
-_NEAR: Final = 10  # candles before a series that a source answers for, although it answers few at once
 _HEADROOM: Final = 64  # candles fetched beyond what was asked, so that a slightly longer look back finds them
 _FARTHEST_MS: Final = 366 * DAY_MS  # candles are looked for behind holes of this length in all
 _BEFORE_MS: Final = 7 * DAY_MS  # before candles that begin later than asked, others are looked for behind such a hole
@@ -143,26 +140,15 @@ class Window:
         Nothing is no answer then, see :meth:`bknb.market.feed.Feed.fetch`.
         """
         known = _beside(series, series.start)
-        fetch = partial(
-            self._feed.fetch,
+        found = await self._feed.fetch(
             symbol,
             interval,
-            until=known[-1] + series.step if known else series.since,
+            since,
+            known[-1] + series.step if known else series.since,
             continued=True,
             known=known,
             once=self._growing,
         )
-        try:
-            found = await fetch(since)
-        except DataError as error:
-            # A source that answers fewer minutes than it is asked for has nothing to say where candles begin behind
-            # those: then it says so of a few minutes, and what lies before them is taken for empty.
-            near = series.start - _NEAR * series.step
-            if not isinstance(error.__cause__, NoAnswerError) or self.sessions_of(symbol) is not None or near <= since:
-                raise
-            found = await fetch(near)
-            if not len(found) or int(found.timestamp[0]) == near:  # there are candles farther back
-                raise
         return found[: int(np.searchsorted(found.timestamp, series.start))]
 
     @property

@@ -1,0 +1,78 @@
+"""Questions whose answers only show where a source has candles, and how far it answers.
+
+A source that answers fewer candles than it is asked for is asked these, and one that may be such: see
+:mod:`bknb.market.paging`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from .paging import Reach
+
+    # Each question is a beginning, UTC ms, and a number of candles; what comes back are open times, ascending.
+    Question = tuple[int, int]
+    Looking = Generator[Question, NDArray[np.int64], None]
+
+
+def measured(reach: Reach, there: int, count: int, *, step: int) -> Looking:
+    """Learn whether a source answers a candle in the last of ``count`` intervals, or else how far it answers.
+
+    Parameters
+    ----------
+    reach
+        What is known of it, and learned; where it answers fewer intervals it is found to within half.
+    there
+        When the candle opens, UTC ms: it is there.
+    count, step
+        How many intervals, and how long one is, ms.
+    """
+    sure = reach.sure
+    if count <= sure:
+        return
+    for asked in (count, *(sure << n for n in range(1, (count // sure).bit_length()) if sure << n < count)):
+        times = yield there - (asked - 1) * step, asked
+        has_come = there in times
+        if has_come:
+            reach.answered(asked)
+        else:
+            reach.ended(asked - 1)
+        if has_come == (asked == count):
+            return
+
+
+def looked_for(
+    reach: Reach, hole: int, until: int, *, step: int, size: int, first_page: int, newest: bool
+) -> Generator[Question, NDArray[np.int64], bool]:
+    """Whether there is a candle behind the begin of a hole, and learn how far the source answers there.
+
+    Parameters
+    ----------
+    reach
+        What is known of the source, and learned.
+    hole, until
+        The range, UTC ms.
+    step, size
+        The length of an interval, ms, and how many a question may ask for.
+    first_page
+        How many intervals from ``hole`` on the first empty page had: others have begun behind it.
+    newest
+        Whether to look at the end of the range alone.
+    """
+    last = max(hole, until - reach.sure * step)
+    begins, first_end = [last], hole if newest else min(hole + first_page * step, last)
+    while (further := hole + (reach.sure << len(begins) - 1) * step) < first_end:
+        begins.append(further)
+    for begin in begins:
+        times = yield begin, min(size, (until - begin) // step)
+        if len(times):
+            there = int(times[0])
+            yield from measured(reach, there, (there - hole) // step + 1, step=step)
+            return True
+    return False
