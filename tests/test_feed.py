@@ -207,6 +207,57 @@ def test_what_is_asked_for_again_soon_is_asked_for_once(once: bool) -> None:  # 
     assert len(shop.asked) == (1 if once else 3)
 
 
+class Few(Silent):
+    """A shop that answers the candles of so many minutes at most, and nothing to some questions."""
+
+    def __init__(self, candles: Candles, *, most: int, silent: set[int] | None = None) -> None:
+        super().__init__(candles, silent=silent or set())
+        self.page_limit, self.most = 100, most
+
+    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
+        answer = await super().get_candles(symbol, interval, since, limit)
+        return answer.take(answer.timestamp < since + self.most * MINUTE)
+
+
+def test_a_known_candle_that_a_source_does_not_answer_from_far_is_asked_for_from_nearer() -> None:
+    shop, pauses = Few(tape(*range(50)), most=10), []
+
+    async def fetched(silent: set[int]) -> int:
+        async def sleep(seconds: float) -> None:
+            pauses.append(seconds)
+
+        feed = Feed(shop, Settings(), allow_gaps=True, sleep=sleep)
+        assert len(await feed.fetch("BTCUSDT", "1m", at(0), at(8))) == 8
+        shop.asked.clear()
+        shop.silent = silent
+        return len(await feed.fetch("BTCUSDT", "1m", at(-40), at(8), continued=True, known=(at(7),)))
+
+    assert asyncio.run(fetched(set())) == 8
+    assert [since for _, since, _ in shop.asked] == [-40, -40, -40, 0, -40, -8, -40, -32, -24, -16, -8, 2]
+    assert len(pauses) == 2
+    with pytest.raises(DataError, match="answered nothing, although the candle of 2022-01-01 12:07 UTC"):
+        asyncio.run(fetched(set(range(3, 6))))
+
+
+def test_a_source_that_answers_a_known_candle_and_not_another_answers_few() -> None:
+    shop, pauses = Few(tape(*range(10), *range(22, 40)), most=5), []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    feed = Feed(shop, Settings(), allow_gaps=True, sleep=sleep)
+    found = asyncio.run(feed.fetch("BTCUSDT", "1m", at(9), at(23), continued=True, known=(at(9), at(22))))
+    assert ((found.timestamp - START) // MINUTE).tolist() == [9, 22]
+    assert pauses == []
+
+
+def test_one_silent_answer_of_a_source_that_answers_few_loses_nothing() -> None:
+    for silent in range(20):
+        shop = Few(tape(*range(43), *range(50, 60)), most=4, silent={silent})
+        feed = Feed(shop, Settings(get_candles_retry_delay_ms=0), allow_gaps=True)
+        assert asyncio.run(feed.fetch("BTCUSDT", "1m", at(0), at(60))) == shop.candles
+
+
 def test_minutes_in_closed_hours_before_an_opening_do_not_keep_the_pages_from_ending() -> None:
     hours = Sessions.weekly("UTC", {"mon-sun": "00:00-13:00, 14:00-23:00"})
     shop = Shop(tape(*range(120), *range(121, 130)))  # the candles of closed hours, but not the first of a session

@@ -8,7 +8,7 @@ from typing import Final, get_args
 
 from .formatting import plain_number
 from .orders import Order, Report, ReportStatus
-from .quantity_rounding import is_near, is_rounded, is_rounded_down, is_whole, is_whole_part
+from .quantity_rounding import EXACT, is_near, is_rounded, is_rounded_down, is_whole, is_whole_part
 
 MAX_PRICE_FACTOR: Final = 1.5
 """How far an average price may lie above or below all prices known of the market, as a factor."""
@@ -64,6 +64,21 @@ def closed_in_doubt(order: Order, report: object) -> float:
     if not (order.reduces_only and _is_number(filled)):
         return 0.0
     return max(float(filled or 0.0) - order.quantity, 0.0)
+
+
+def fills_more(order: Order, report: object) -> bool:
+    """Whether a report says that more of an order is filled than is known.
+
+    Examples
+    --------
+    >>> order = Order(client_id="bk1", signal_id="s", decided_at=0, symbol="BTCUSDT", strategy="sma", exchange="demo",
+    ...     purpose="open", side="buy", kind="limit", quantity=1.0, price=2.0, record_price=2.0, created_at=0)
+    >>> report = Report(client_id="bk1", symbol="BTCUSDT", status="cancelled", filled_quantity=0.7, average_price=2.0)
+    >>> fills_more(order, report)
+    True
+    """
+    filled = report.filled_quantity if isinstance(report, Report) else None
+    return _is_number(filled) and float(filled or 0.0) > order.filled_quantity + order.quantity * EXACT
 
 
 def _is_rounded(order: Order, filled: float, orders: Iterable[Order]) -> bool:

@@ -28,7 +28,7 @@ from ..domain.order_actions import (
     due_actions,
     next_action,
 )
-from ..domain.order_reports import closed_in_doubt, report_problem
+from ..domain.order_reports import closed_in_doubt, fills_more, report_problem
 from ..domain.order_sizes import by_number, part_given_up, rounded_part, sold_beyond
 from ..domain.orders import (
     Order,
@@ -591,19 +591,27 @@ class OrderDesk:
             self._report_problem("broker", f"{order_text(order)} may not be cancelled ({named_error(error)}); asking")
             await self._query(order, cancelled_here=True)
             return
-        if (
-            getattr(report, "status", "") == "cancelled"
-        ):  # what was filled before it arrived may be missing in that answer
-            try:
-                final = await answered(self._broker.report(order.client_id, order.symbol), self._answer_seconds)
-            except Exception as error:  # noqa: BLE001
-                self._report_unanswered(order, error)
-                return  # it is cancelled again: what it filled is not known
-            if final is not None:
-                self._apply_report(order, final, cancelled_here=True)
-                if self._known(order).status == "filled" or order.client_id in self._impossible:
-                    return
-        self._apply_report(order, report, cancelled_here=True)
+        if getattr(report, "status", "") != "cancelled" and not fills_more(self._known(order), report):
+            self._apply_report(order, report, cancelled_here=True)
+            return
+        # What was filled before it arrived may be missing in that answer, and what it fills may be too much.
+        try:
+            final = await answered(self._broker.report(order.client_id, order.symbol), self._answer_seconds)
+        except Exception as error:  # noqa: BLE001
+            self._report_unanswered(order, error)
+            return  # it is cancelled again: what it filled is not known
+        if final is None:
+            self._is_unknown(order)
+            return
+        self._apply_report(order, final, cancelled_here=True)
+        known = self._known(order)
+        if known.done and fills_more(known, report):
+            said, counted = plain_number(report.filled_quantity), plain_number(known.filled_quantity)
+            text = f"the answer to its cancelling has {said} filled, and the broker's report of it {counted}"
+            counts = f"{said if order.reduces_only else counted} counts; see what {self._broker.name} holds"
+            self._report_problem("broker", f"{order_text(order)}: {text}; {counts}")
+            if order.reduces_only:  # it is not to be closed twice
+                self._apply_report(order, report, cancelled_here=True)
 
     async def _query(self, order: Order, *, cancelled_here: bool = False) -> None:
         try:
@@ -615,6 +623,10 @@ class OrderDesk:
             self._unknown_answers.forget(order.client_id)
             self._apply_report(order, report, cancelled_here=cancelled_here)
             return
+        self._is_unknown(order)
+
+    def _is_unknown(self, order: Order) -> None:
+        """Note that the broker does not know an order; said often, it is lost."""
         self._check.has_answered(order)
         if order.done:
             self._still_lost.add(order.client_id)

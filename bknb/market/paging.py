@@ -163,6 +163,7 @@ class Paging:
         self._empty_pages = 0  # of the hole, by a source that answers few
         self._passed: int | None = None  # from here on nothing was asked for before the next page, since steps are long
         self._exact_until = -1  # up to here no step is longer than the source answers
+        self._sure_begin = -1  # the candle before this one was asked for twice
         self._has_looked = False  # behind this hole
         self._looking: Looking | None = None
 
@@ -254,6 +255,9 @@ class Paging:
             if believed > self._reach.sure:
                 self._look(self._checked(self._hole, first, believed))
                 return False
+        if self._is_slow and self._hole not in (None, page.since) and first == page.since != self._sure_begin:
+            self._at, self._sure_begin = max(self._hole or 0, first - self._reach.sure * step), first
+            return False  # candles right before it may have been answered with nothing
         newest = self._growing and last + 2 * step >= self._until  # the one behind it may have come meanwhile
         self._short = (last + step, reach) if reach < page.limit and not newest else None
         may_have_more = reach >= page.limit or self._habit or self._strays or self._reach.is_short
