@@ -66,10 +66,6 @@ def open_window(plan: Plan, *, warn: Callable[[str], object]) -> Window:
     )
 
 
-def ignored(_: str) -> None:
-    """Drop a warning: of another run over candles that were warned of before."""
-
-
 StrategyLike: TypeAlias = str | Strategy | Callable[..., Any]
 
 

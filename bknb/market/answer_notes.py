@@ -79,3 +79,7 @@ class Told:
     def of(self, symbol: str) -> tuple[str, ...]:
         """What was told of the whole source, and of the answers for a symbol."""
         return (*self._notes.get(None, ()), *self._notes.get(symbol, ()))
+
+
+def ignored(_: str) -> None:
+    """Drop a warning, such as one of another run over candles that were warned of before."""

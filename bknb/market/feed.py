@@ -12,7 +12,7 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..errors import BadCandle, DataError, UsageError
-from .answer_notes import Told, noting
+from .answer_notes import Told, ignored, noting
 from .attempts import answer_to
 from .candles import Candles
 from .gaps import check_gaps, check_spacing
@@ -115,7 +115,7 @@ class Feed:
         self._leave_out_bad = leave_out_bad
         self._left_out: set[tuple[str, str, int]] = set()  # bad candles that were told
         self._newest: dict[tuple[str, str], NDArray[np.int64]] = {}  # open times of the newest candles of a series
-        self._warn = warn if warn is not None else _no_warning
+        self._warn = ignored if warn is None else warn
         self._sleep = sleep
         self._now = now
         self._answers_itself: set[str] = {self.base}
@@ -419,7 +419,3 @@ class Feed:
             same = [repair for repair in repairs if repair.rule == rule]
             count, first = sum(repair.count for repair in same), min(repair.first for repair in same)
             self.told.tell(asked.symbol, [f"{asked}: {Repair(rule=rule, count=count, first=first)}{later}"])
-
-
-def _no_warning(_: str) -> None:
-    return None

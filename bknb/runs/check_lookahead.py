@@ -22,11 +22,12 @@ from ..domain.signal import Signal
 from ..domain.signal_validation import read_answer, target_prices
 from ..domain.whole_number import whole_number
 from ..engine.backtest import BacktestRun
-from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, ignored, plan_backtest
+from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
 from ..engine.registry import Exchange, Strategy
 from ..engine.resolve import RunSeries
 from ..engine.vectorised import signal_rows
 from ..errors import NotEnoughData, StrategyError, UsageError
+from ..market.answer_notes import ignored
 from ..market.candles import Candles
 from ..market.clock import SystemClock
 from ..market.feed import Feed

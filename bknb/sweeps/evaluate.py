@@ -20,11 +20,12 @@ from ..domain.text import error_text
 from ..domain.tick_grid import tick_ratio
 from ..engine.backtest import BacktestRun
 from ..engine.build import with_params
-from ..engine.plan import Plan, ignored, open_window
+from ..engine.plan import Plan, open_window
 from ..engine.vectorised import signal_rows
 from ..kernels import simulate as kernel
 from ..kernels.declared import Exits
 from ..kernels.metrics import FIGURES, daily, daily_plain, score, score_plain
+from ..market.answer_notes import ignored
 from .prepared_candles import Prepared
 from .refused_answers import of_events, of_table
 from .sweep_series import asked_of, run_series

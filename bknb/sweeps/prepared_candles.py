@@ -13,10 +13,11 @@ import numpy as np
 
 from ..domain.execution_models import execution_model
 from ..engine.minute_walk import look_back_begin, minutes_that_fill, ready_minutes
-from ..engine.plan import Plan, ignored, open_window
+from ..engine.plan import Plan, open_window
 from ..engine.run_candles import coverage_notes, run_minutes
 from ..engine.vectorised import rows_begin
 from ..kernels import simulate as kernel
+from ..market.answer_notes import ignored
 from ..market.candles import Candles
 from ..market.fetch_loop import submit
 from ..market.series import Series

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..domain.interval import interval_ms
-from ..engine.plan import ignored
 from ..engine.registry import registry
 from ..engine.resolve import RunSeries
+from ..market.answer_notes import ignored
 from ..market.strategy_context import RowsAsked
 
 if TYPE_CHECKING:
