@@ -187,6 +187,8 @@ class Broker(Protocol):
     async def cancel(self, client_id: str, symbol: str) -> Report:
         """Cancel what is unfilled of an order; for one that is done already, report how it ended.
 
+        What :meth:`report` says of it afterwards counts: it is asked for until the order is done.
+
         Raises
         ------
         BrokerError

@@ -183,17 +183,16 @@ def test_only_what_stays_missing_is_a_hole() -> None:
     assert result.run_record.records.holes == [(at(40), at(41))]
 
 
-@pytest.mark.slow
 def test_several_holes_are_waited_for_at_the_same_time_and_told_once_with_a_count() -> None:
     asked: list[tuple[float, float]] = []
-    clock = SimulatedClock(at(10))
+    clock = SimulatedClock(at(39))
     source = closed_by(clock, flat((-10, 200)), missing=lambda minute, now: minute in (40, 42, 44, 46))
 
     def get_signal(ctx: Any) -> None:
         asked.append((minute_of(ctx.when_ms), minute_of(clock.now())))
 
     with Told() as heard:
-        result = lived(source, get_signal, clock, until=120)
+        result = lived(source, get_signal, clock, until=59)
     assert max(now - when for when, now in asked) <= 12
     assert len(result.run_record.records.holes) == 4
     assert [(failure.kind, failure.count) for failure in result.errors] == [("hole", 4)]
@@ -207,17 +206,16 @@ def test_with_gaps_allowed_a_hole_is_not_waited_for_and_is_in_the_record_alone()
     assert (result.errors, result.run_record.records.holes) == ([], [(at(40), at(41))])
 
 
-@pytest.mark.slow
 def test_closed_hours_are_no_hole_and_no_silence() -> None:
-    hours = Sessions.weekly("UTC", {"mon-sun": "00:00-01:00, 02:00-12:00"})
-    clock = SimulatedClock(at(10))
-    rows = flat((-10, 60), (120, 300))
+    hours = Sessions.weekly("UTC", {"mon-sun": "00:00-01:00, 01:15-12:00"})
+    clock = SimulatedClock(at(55))
+    rows = flat((-10, 60), (75, 300))
     source = bknb.exchanges.in_sessions(closed_by(clock, rows), hours)
-    strategy = bknb.add_strategy("once", interval="1m", get_signal=asked_once(20, minute_estimated_time=115))
-    task = bknb.Live.background("X", strategy=strategy, exchange=source, clock=clock, until=at(200),
+    strategy = bknb.add_strategy("once", interval="1m", get_signal=asked_once(56, minute_estimated_time=22))
+    task = bknb.Live.background("X", strategy=strategy, exchange=source, clock=clock, until=at(80),
                                 store=bknb.stores.memory())  # fmt: skip
     result = task.result(timeout=20)
-    assert ends(result) == ["time_expired 100 100 @135"]
+    assert ends(result) == ["time_expired 100 100 @78"]
     assert (result.errors, result.run_record.records.holes) == ([], [])
 
 

@@ -370,6 +370,24 @@ def beside(bad: Any, **options: Any) -> tuple[list[tuple[str, int, str]], bknb.R
     return told, held.result(30)
 
 
+def test_another_run_goes_on_to_its_end_while_a_coroutine_blocks(never: threading.Event) -> None:
+    begun = threading.Event()
+
+    async def blocks(ctx: Any) -> None:
+        begun.set()
+        never.wait(60)
+
+    until_soon = ORIGIN + 5 * MINUTE
+    held = start(bknb.add_strategy("bad", interval="1m", get_signal=blocks), until=until_soon)
+    assert begun.wait(20)
+    good = start(bknb.add_strategy("good", interval="1m", get_signal=signals(36)), until=until_soon)
+    assert good.result(20).end == until_soon
+    assert held.status == "pending"
+    never.set()
+    result = held.result(20)
+    assert (result.end, result.errors) == (until_soon, [])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["strategy", "callback", "rule"])
 def test_a_coroutine_that_blocks_holds_up_no_other_run_and_is_given_up(when: str, never: threading.Event) -> None:
