@@ -3,6 +3,7 @@
 ``bknb/__init__.py`` reads it at run time, type checkers read it as a stub, and a test pins its names.
 """
 
+from . import at as at
 from . import brokers as brokers
 from . import exchanges as exchanges
 from . import llm as llm

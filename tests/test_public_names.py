@@ -94,6 +94,7 @@ PUBLIC_NAMES = [
     "add_strategy",
     "add_walker",
     "ask_model",
+    "at",
     "audit",
     "backtest",
     "belief",

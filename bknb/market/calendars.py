@@ -23,6 +23,8 @@ from ..errors import DataError, MissingDependency, UnknownName
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..domain.session_days import SessionDay
+
 _NAME: Final = re.compile(r"[A-Z]{3,6}|24/[57]|us_futures")  # what the package calls its calendars
 _YEARS: Final = 10  # read at once: a calendar of one year costs as much as one of ten
 _A_WEEK: Final = timedelta(days=7)
@@ -93,8 +95,21 @@ def open_spans(name: str, year: int) -> Ranges:
     return within(_decade(name, decade), _utc_ms(date(year, 1, 1)), _utc_ms(date(year + 1, 1, 1)))
 
 
+def session_days(name: str, year: int) -> tuple[SessionDay, ...]:
+    """The sessions that bear a date in a year, oldest first; none outside what is covered."""
+    return tuple(day for day in _decade_of_days(name, year - year % _YEARS) if day.day.year == year)
+
+
 @lru_cache(maxsize=64)
 def _decade(name: str, first_year: int) -> Ranges:
+    return merged(span for day in _decade_of_days(name, first_year) for span in day.spans)
+
+
+@lru_cache(maxsize=64)
+def _decade_of_days(name: str, first_year: int) -> tuple[SessionDay, ...]:
+    """The sessions of ten years and of a week at either end."""
+    from ..domain.session_days import SessionDay
+
     first, last = _known(name)[1]
     # A session may open in another year, as the world's clocks go, than the one it bears.
     since, until = date(first_year, 1, 1) - _A_WEEK, date(first_year + _YEARS, 1, 1) + _A_WEEK
@@ -104,12 +119,12 @@ def _decade(name: str, first_year: int) -> Ranges:
     schedule = _calendar(name, since, until).schedule
     opens, closes = _moments(schedule["open"]), _moments(schedule["close"])
     starts, ends = _moments(schedule["break_start"]), _moments(schedule["break_end"])
-    pause = ~(np.isnat(starts) | np.isnat(ends))
-    spans = [
-        np.stack([opens, np.where(pause, starts, closes)], axis=1),
-        np.stack([ends[pause], closes[pause]], axis=1),
-    ]
-    return merged((start, end) for start, end in np.concatenate(spans).astype(np.int64).tolist())
+    pauses = (~(np.isnat(starts) | np.isnat(ends))).tolist()
+    moments = np.stack([opens, closes, starts, ends], axis=1).astype(np.int64).tolist()
+    return tuple(
+        SessionDay(label.date(), ((opened, begin), (end, closed)) if pause else ((opened, closed),))
+        for label, pause, (opened, closed, begin, end) in zip(schedule.index, pauses, moments, strict=True)
+    )
 
 
 @lru_cache(maxsize=256)

@@ -6,7 +6,6 @@ follow the wall clock of the market, so they move with daylight saving time.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -26,8 +25,7 @@ from .holidays import us_closed_days, us_short_days
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_SPAN = re.compile(r"\s*([0-2]?[0-9]):([0-5][0-9])\s*-\s*([0-2]?[0-9]):([0-5][0-9])\s*")
+    from ..domain.session_days import SessionDay
 
 Hours = tuple[tuple[int, int], ...]  # minutes after midnight, [open, close)
 
@@ -126,21 +124,23 @@ class Sessions:
         UsageError
             A part cannot be understood.
         """
+        from .hours_text import day_of, minute_of, spans_of, weekdays
+
         try:
             ZoneInfo(zone)
         except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
             raise UsageError(f"unknown time zone {zone!r}; expected a name such as 'America/New_York'") from None
-        table: list[list[tuple[int, int]]] = [[] for _ in _DAYS]
+        table: list[list[tuple[int, int]]] = [[] for _ in range(7)]
         for days, text in hours.items():
-            for day in _weekdays(days):
-                table[day].extend(_spans(text))
+            for day in weekdays(days):
+                table[day].extend(spans_of(text))
         if not any(table):
             raise UsageError("sessions need hours, such as {'mon-fri': '09:30-16:00'}")
         return cls(
             zone=zone,
             hours=tuple(tuple(sorted(spans)) for spans in table),
-            closed=frozenset(_day(day) for day in closed),
-            short=tuple((_day(day), _minute(text)) for day, text in sorted((short or {}).items())),
+            closed=frozenset(day_of(day) for day in closed),
+            short=tuple((day_of(day), minute_of(text)) for day, text in sorted((short or {}).items())),
         )
 
     # --- questions ----------------------------------------------------------------------------------------------
@@ -158,7 +158,20 @@ class Sessions:
             A part of it is outside what the calendar of an exchange covers.
         """
         self._check_covered(since, until)
-        return self._open_ranges(since, until)
+        return self.known_ranges(since, until)
+
+    def session_days(self, since: int, until: int) -> list[SessionDay]:
+        """The days of the market that have a part in ``[since, until)`` (UTC ms), oldest first, each of them whole.
+
+        Examples
+        --------
+        >>> week = as_sessions("fx").session_days(1_704_571_200_000, 1_705_176_000_000)  # a Saturday to the next
+        >>> [f"{day.day:%a} {day.minutes // 60} h" for day in week]
+        ['Mon 24 h', 'Tue 24 h', 'Wed 24 h', 'Thu 24 h', 'Fri 24 h']
+        """
+        from .session_days import session_days
+
+        return session_days(self, since, until)
 
     def next_open(self, when: int, until: int) -> int:
         """The first open moment in ``[when, until)``, UTC ms; ``until`` when there is none.
@@ -191,7 +204,8 @@ class Sessions:
                 "a newer release of exchange_calendars may: pip install --upgrade exchange_calendars"
             )
 
-    def _open_ranges(self, since: int, until: int) -> Ranges:
+    def known_ranges(self, since: int, until: int) -> Ranges:
+        """The open spans in ``[since, until)``, UTC ms; none where the calendar of an exchange does not reach."""
         first, last = _local_day(since, self.zone), _local_day(max(since, until - 1), self.zone)
         years = range((first - timedelta(days=1)).year, (last + timedelta(days=1)).year + 1)
         return within((span for year in years for span in _year(self, year)), since, until)
@@ -206,7 +220,7 @@ class Sessions:
             return np.zeros(0, dtype=np.int64)
         since, until = int(starts.min()), int(starts.max()) + step
         self._check_covered(since, until)
-        ranges = self._open_ranges(since - DAY_MS, until + DAY_MS)
+        ranges = self.known_ranges(since - DAY_MS, until + DAY_MS)
         edges = np.array(ranges, dtype=np.int64).reshape(-1, 2)
         before = np.concatenate([[0], np.cumsum(edges[:, 1] - edges[:, 0])])
 
@@ -248,10 +262,13 @@ class Sessions:
             days *= 4
 
     def __str__(self) -> str:
+        from ..domain.session_days import WEEKDAYS
+        from .hours_text import clock_text
+
         spans = []
-        for day, hours in zip(_DAYS, self.hours, strict=True):
+        for day, hours in zip(WEEKDAYS, self.hours, strict=True):
             if hours:
-                spans.append(f"{day} " + ", ".join(f"{_clock(first)}-{_clock(end)}" for first, end in hours))
+                spans.append(f"{day} " + ", ".join(f"{clock_text(first)}-{clock_text(end)}" for first, end in hours))
         return f"{'; '.join(spans)} ({self.zone}{self.calendar and f', {self.calendar}'})"
 
 
@@ -291,43 +308,6 @@ def _utc(day: date, minute: int, zone: ZoneInfo) -> int:
 
 def _local_day(when: int, zone: str) -> date:
     return datetime.fromtimestamp(when / 1000, UTC).astimezone(ZoneInfo(zone)).date()
-
-
-def _weekdays(text: str) -> list[int]:
-    first, _, last = text.strip().lower().partition("-")
-    try:
-        low, high = _DAYS.index(first.strip()), _DAYS.index((last or first).strip())
-    except ValueError:
-        raise UsageError(f"days are written 'mon' or 'mon-fri', got {text!r}") from None
-    return list(range(low, high + 1)) if low <= high else [*range(low, 7), *range(high + 1)]
-
-
-def _spans(text: str) -> list[tuple[int, int]]:
-    found = []
-    for part in text.split(","):
-        match = _SPAN.fullmatch(part)
-        if match is None:
-            raise UsageError(f"hours are written '09:30-16:00', got {part.strip()!r}")
-        first, end = int(match[1]) * 60 + int(match[2]), int(match[3]) * 60 + int(match[4])
-        if not first < end <= 24 * 60:
-            raise UsageError(f"hours must end after they begin, at 24:00 at the latest, got {part.strip()!r}")
-        found.append((first, end))
-    return found
-
-
-def _minute(text: str) -> int:
-    return _spans(f"00:00-{text}")[0][1]
-
-
-def _day(given: str | date) -> date:
-    try:
-        return given if isinstance(given, date) else date.fromisoformat(given)
-    except (TypeError, ValueError):
-        raise UsageError(f"a day is written '2024-12-25', got {given!r}") from None
-
-
-def _clock(minute: int) -> str:
-    return f"{minute // 60:02d}:{minute % 60:02d}"
 
 
 def _fx() -> Sessions:
