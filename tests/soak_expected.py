@@ -40,8 +40,8 @@ from bknb.domain.lifecycle import State, signals_of
 from bknb.domain.recovery import Owner
 from bknb.domain.signal import Cancelled, Closed, Milestone
 from bknb.engine.backtest import BacktestRun
-from bknb.engine.minute_walk import Questions
 from bknb.engine.plan import Plan, plan_backtest
+from bknb.engine.questions import Questions
 from bknb.live.ended_journal import EndedJournal
 from bknb.live.saved_state import StateSaver
 from bknb.market.series import Series

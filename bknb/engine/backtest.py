@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ..domain.execution_models import execution_model
 from ..domain.formatting import utc_text
-from ..domain.interval import DAY_MS, MINUTE_MS, floor_to, interval_ms
+from ..domain.interval import MINUTE_MS, floor_to, interval_ms
 from ..domain.lateness import Lateness, OrderRole
 from ..domain.lifecycle import Flat, Rules, State
 from ..domain.signal import Cancelled, Closed
@@ -25,9 +25,10 @@ from ..market.series import Series
 from ..market.strategy_context import RowsAsked
 from ..market.window import Window
 from .lookup import get_risk
-from .minute_walk import MinuteWalk, Questions
+from .minute_walk import MinuteWalk
 from .plan import Plan, Stopping, open_window
 from .question_time_limit import time_limited
+from .questions import AskedAt, questions_of
 from .records import Records
 from .registry import Strategy
 from .resolve import RunSeries
@@ -173,28 +174,22 @@ class BacktestRun:
             loop,
             start=plan.frame.start,
             every_minute=self._every_minute,
-            managing=None if strategy.ask_manage is None else self.questions(series, window, strategy.manages_every),
+            managing=None if strategy.ask_manage is None else self.questions(series, window, managing=True),
         )
         async with time_limited(loop, plan.settings.max_signal_generation_seconds):
             async for result in self._walk(walk, questions, loop):
                 yield result
         self._tell_data_end(series)
+        if plan.strategy.at is not None:
+            records.missed = questions.missed(self.reached)
         self.seconds = stopwatch() - began
         self._report(self.processed if self.stopped else self.total)
         self._time("backtest_total", self.seconds)
 
-    def questions(self, series: Series, window: Window, interval: str | None = None) -> Questions:
-        """Return the moments at which the strategy, or what has slots of ``interval``, can be asked over a series."""
-        plan = self.plan
-        return Questions(
-            series,
-            start=plan.frame.start,
-            step_ms=interval_ms(plan.frame.interval),
-            slot_ms=interval_ms(plan.strategy.interval if interval is None else interval),
-            sessions=None
-            if window.base_ms >= DAY_MS
-            else window.sessions_of(plan.symbol),  # a day ends where its market is closed
-            count=window.price_count,
+    def questions(self, series: Series, window: Window, *, managing: bool = False) -> AskedAt:
+        """Return the moments at which the strategy, or what manages its position, can be asked over a series."""
+        return questions_of(
+            self.plan, series, window, managing=managing, published=self.published, warn=self.records.warnings.append
         )
 
     async def through(self) -> None:
@@ -276,7 +271,7 @@ class BacktestRun:
             records.warnings.append(f"the data of {where} ended at {end} where {what}; it ended as data_end")
 
     async def _walk(
-        self, walk: MinuteWalk, questions: Questions, loop: StrategyLoop
+        self, walk: MinuteWalk, questions: AskedAt, loop: StrategyLoop
     ) -> AsyncIterator[Closed | Cancelled]:
         """Question after question; after each that ordered something, minutes until the next may be asked."""
         records, frame = self.records, self.plan.frame

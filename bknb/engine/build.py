@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..config import tick_problems
 from ..domain.execution_models import execution_model
@@ -21,6 +21,9 @@ from ..ports import CandleSource
 from .call_by_name import Manage, calling_by_name, managing_by_name, named
 from .registry import STRATEGY_CALLBACKS, AnyFunction, Frame, Strategy, Validation
 from .vectorised import DEFAULT_LOOKBACK, Windowed, is_vectorised
+
+if TYPE_CHECKING:
+    from ..domain.schedules import Schedule
 
 _OFFERED: Final = ("ctx", "symbol", "when", "price")  # what bknb hands in itself, beside candles and the position
 _CALENDAR_END_MS: Final = 253_402_300_800_000  # 10000-01-01
@@ -65,7 +68,7 @@ def make_strategy(
     name: str,
     get_signal: AnyFunction | None = None,
     *,
-    interval: str,
+    interval: str | None = None,
     get_signals: AnyFunction | None = None,
     params: Mapping[str, Any] | None = None,
     lookback: int = DEFAULT_LOOKBACK,
@@ -74,14 +77,17 @@ def make_strategy(
     callbacks: Mapping[str, AnyFunction] | None = None,
     manage: AnyFunction | None = None,
     manage_interval: str | None = None,
+    at: Schedule | str | None = None,
+    late: str | bool = "miss",
+    manage_at: Schedule | str | None = None,
 ) -> Strategy:
     """A checked strategy that is not registered (yet).
 
     A function whose first parameter is called ``candles`` is a ``get_signals``.
     """
-    interval_ms(interval)
-    execution_model(execution)
     checked_name("strategy", name)
+    interval = checked_interval(name, interval, at)
+    execution_model(execution)
     if get_signal is not None and get_signals is not None:
         raise UsageError(f"strategy {name!r} has both get_signal and get_signals; give one of them")
     if get_signals is None and get_signal is not None and is_vectorised(get_signal):
@@ -92,6 +98,9 @@ def make_strategy(
     lookback = whole_number("lookback", lookback, least=1, hint="give how many candles get_signals sees, such as 500")
     chosen = checked_params(name, function, params, manage=manage)
     asked_to_manage = _checked_manage(name, manage, manage_interval, chosen)
+    schedule, asks_late, manage_schedule = _schedules(name, at, late, manage_at, what=what, manage=manage)
+    if manage_schedule is not None and manage_interval is not None:
+        raise UsageError(f"strategy {name!r} has both manage_interval and manage_at; give one of them")
     rows: Windowed | None = None
     if get_signals is None:
         called: AnyFunction = function
@@ -116,7 +125,55 @@ def make_strategy(
         manage=manage,
         ask_manage=asked_to_manage,
         manage_interval=manage_interval,
+        at=schedule,
+        late=asks_late,
+        manage_at=manage_schedule,
         windowed=rows,
+    )
+
+
+def checked_interval(name: str, interval: str | None, at: object) -> str:
+    """The interval of a strategy; one with a schedule needs none, and has that of a day.
+
+    Raises
+    ------
+    UsageError
+        It is no interval, or there is neither.
+    """
+    if interval is None:
+        if at is None:
+            raise UsageError(
+                f"strategy {name!r} has neither interval nor at\n"
+                "say how often it is asked: interval='15m', or at='session_open+30m'"
+            )
+        return "1d"
+    interval_ms(interval)
+    return interval
+
+
+def _schedules(
+    name: str, at: object, late: object, manage_at: object, *, what: str, manage: AnyFunction | None
+) -> tuple[Schedule | None, bool, Schedule | None]:
+    """The schedule of a strategy, whether it is asked late, and the schedule of its ``manage``."""
+    if at is None and manage_at is None and late in ("miss", False):
+        return None, False, None
+    from ..domain.schedule_text import as_schedule  # few strategies have one
+
+    if late not in ("miss", "ask", False, True):
+        raise UsageError(f"late of strategy {name!r} must be 'miss' or 'ask', got {late!r:.40}")
+    if what == "get_signals":
+        raise UsageError(
+            f"strategy {name!r}: get_signals answers for each candle of its interval, not at= and manage_at= moments\n"
+            "give a get_signal, which is asked at moments, or leave them out"
+        )
+    if at is None and late in ("ask", True):
+        raise UsageError(f"strategy {name!r} has late='ask' and no at; only a schedule has moments that can be missed")
+    if manage_at is not None and manage is None:
+        raise UsageError(f"strategy {name!r} has a manage_at and no manage\ngive manage=, a function (ctx, position)")
+    return (
+        None if at is None else as_schedule(at),
+        late in ("ask", True),
+        None if manage_at is None else as_schedule(manage_at, "manage_at"),
     )
 
 
@@ -193,6 +250,10 @@ def definition(strategy: Strategy) -> dict[str, Any]:
     }
     if strategy.manage is not None:
         made |= {"manage": strategy.manage, "manage_interval": strategy.manage_interval}
+        if strategy.manage_at is not None:
+            made["manage_at"] = strategy.manage_at
+    if strategy.at is not None:
+        made |= {"at": strategy.at, "late": strategy.late}
     if vectorised:
         made["lookback"] = strategy.lookback
     return made

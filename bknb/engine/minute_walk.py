@@ -1,4 +1,4 @@
-"""The walk over the minutes of a backtest: which minute can change something, and when a strategy can be asked."""
+"""The walk over the minutes of a backtest: which minute can change something."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ..domain.execution_models import ExecutionModel, Minute
 from ..domain.exits import deadline_of, rests_until
-from ..domain.interval import MINUTE_MS, ceil_to, slot_after
+from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, Opening, SkippedMinutes, Waiting
 from ..domain.position_book import PositionBook, book_timeout
 from ..domain.signal import OpenSignal
@@ -23,7 +23,7 @@ from .strategy_loop import StrategyLoop
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..market.sessions import Sessions
+    from .questions import AskedAt
 
 
 _most, _least = np.maximum.reduce, np.minimum.reduce
@@ -67,74 +67,6 @@ def minutes_that_fill(candles: Candles, model: ExecutionModel, *, begin: int = 0
     return filling
 
 
-def ready_minutes(times: NDArray[np.int64], sessions: Sessions, count: int, step: int = MINUTE_MS) -> NDArray[np.bool_]:
-    """At the close of which minutes (open times, UTC ms) a strategy can be asked where sessions are declared.
-
-    ``step`` is the length of longer base bars, ms.
-
-    The market must be open then, and have been for ``count`` minutes: an average price of the session before does not
-    count.
-    """
-    closes = times + step
-    warm = sessions.open_minutes(closes - count * MINUTE_MS, count * MINUTE_MS) == count
-    ready: NDArray[np.bool_] = warm & (sessions.open_minutes(closes, MINUTE_MS) == 1)
-    return ready
-
-
-class Questions:
-    """The moments at which a strategy can be asked: where the minute before has closed, and its market was open.
-
-    Parameters
-    ----------
-    series
-        The minutes of the run.
-    start, step_ms
-        Moments are ``start + k * step_ms`` (UTC ms).
-    slot_ms
-        The strategy is asked at most once per slot ``floor(moment / slot_ms)``.
-    sessions, count
-        With trading hours: the market must be open at a moment, and have been for ``count`` minutes.
-    """
-
-    def __init__(
-        self, series: Series, *, start: int, step_ms: int, slot_ms: int, sessions: Sessions | None, count: int
-    ) -> None:
-        times = series.candles.timestamp
-        self._closes = times + series.step
-        if sessions is not None:
-            self._closes = self._closes[ready_minutes(times, sessions, count, series.step)]
-        self._regular = series.regular and sessions is None
-        self._begin = int(times[0]) + series.step if len(times) else 0
-        self._end = int(times[-1]) if len(times) else -1  # no candle opens later: nobody could fill an order
-        self._start, self._step, self._slot = start, step_ms, slot_ms
-
-    def first(self, earliest: int) -> int | None:
-        """The first moment at or after ``earliest`` (UTC ms) at which a strategy can be asked, if there is one."""
-        moment = self._start + max(ceil_to(earliest - self._start, self._step), 0)
-        while True:
-            if moment > self._end:
-                return None
-            if self._regular:
-                closes = max(moment, self._begin)
-            else:
-                at = int(np.searchsorted(self._closes, moment))
-                if at == len(self._closes):
-                    return None
-                closes = int(self._closes[at])
-            if closes == moment:
-                return moment
-            moment = self._start + ceil_to(closes - self._start, self._step)
-
-    def next(self, *, after: int, asked: int) -> int | None:
-        """The first moment later than ``after`` and in a later slot than ``asked``; all in UTC ms."""
-        earliest = max(slot_after(asked, self._slot), after + 1)
-        if self._regular and earliest >= self._start:  # the path of nearly every question
-            moment = self._start - (self._start - earliest) // self._step * self._step
-            if self._begin <= moment <= self._end:
-                return moment
-        return self.first(earliest)
-
-
 class MinuteWalk:
     """The minutes of a run as arrays, and the walk over them while something is open or scheduled.
 
@@ -149,7 +81,7 @@ class MinuteWalk:
         *,
         start: int,
         every_minute: bool,
-        managing: Questions | None = None,
+        managing: AskedAt | None = None,
     ) -> None:
         candles, model = series.candles, loop.rules.model
         self._series = series
@@ -287,7 +219,7 @@ class MinuteWalk:
     def _close_before(self, index: int) -> float:
         return float(self._prices[3, max(index - 1, 0)])
 
-    def _manage_at(self, managing: Questions, index: int) -> int | None:
+    def _manage_at(self, managing: AskedAt, index: int) -> int | None:
         """The next moment (UTC ms), not before the minute ``index``, at which the strategy manages what it has."""
         loop = self._loop
         if (known := loop.known_at) is None:

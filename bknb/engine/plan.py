@@ -154,6 +154,12 @@ def _moved(given: Frame, frame: Frame, base: str) -> tuple[str, ...]:
 
 def _check_base(base: str, strategy: Strategy, execution: str, exchange: str) -> None:
     """Raise ``UsageError`` for what cannot be done with base bars longer than a minute."""
+    if strategy.at is not None or strategy.manage_at is not None:
+        from .scheduled_questions import check_fine_enough
+
+        for what, schedule in (("at", strategy.at), ("manage_at", strategy.manage_at)):
+            if schedule is not None:
+                check_fine_enough(schedule, what, base, interval_ms(base), ())
     for what, interval in (("interval", strategy.interval), ("manage_interval", strategy.manage_interval)):
         try:
             check_made_of(interval or base, base, (base,), exchange)

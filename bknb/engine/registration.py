@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from ..domain.execution_models import execution_model
-from ..domain.interval import interval_ms
 from ..errors import UsageError
 from ..ports import CandleSource
-from .build import as_source, as_validation, checked_callbacks, checked_name, checked_tick, make_frame, make_strategy
+from .build import (
+    as_source,
+    as_validation,
+    checked_callbacks,
+    checked_interval,
+    checked_name,
+    checked_tick,
+    make_frame,
+    make_strategy,
+)
 from .registry import EXCHANGE_CALLBACKS, RISK_CALLBACKS, AnyFunction, Exchange, F, Frame, Risk, Strategy, registry
 from .vectorised import DEFAULT_LOOKBACK
+
+if TYPE_CHECKING:
+    from ..domain.schedules import Schedule
 
 
 class _RiskOptions(TypedDict, total=False):
@@ -33,12 +44,16 @@ class _ExchangeOptions(_RiskOptions, total=False):
 class _StrategyOptions(_RiskOptions, total=False):
     """Options of ``add_strategy``, as its overloads take them."""
 
+    interval: str | None
     params: Mapping[str, Any] | None
     lookback: int
     risk: str | None
     execution: str
     manage: AnyFunction | None
     manage_interval: str | None
+    at: Schedule | str | None
+    late: Literal["miss", "ask"]
+    manage_at: Schedule | str | None
 
 
 def _decorator(register: Callable[[Any], object]) -> Callable[[F], F]:
@@ -128,7 +143,6 @@ def add_exchange(
 def add_strategy(
     name: str,
     *,
-    interval: str,
     get_signal: AnyFunction,
     get_signals: None = None,
     **options: Unpack[_StrategyOptions],
@@ -137,7 +151,6 @@ def add_strategy(
 def add_strategy(
     name: str,
     *,
-    interval: str,
     get_signal: None = None,
     get_signals: AnyFunction,
     **options: Unpack[_StrategyOptions],
@@ -146,7 +159,6 @@ def add_strategy(
 def add_strategy(
     name: str,
     *,
-    interval: str,
     get_signal: None = None,
     get_signals: None = None,
     **options: Unpack[_StrategyOptions],
@@ -154,7 +166,7 @@ def add_strategy(
 def add_strategy(
     name: str,
     *,
-    interval: str,
+    interval: str | None = None,
     get_signal: AnyFunction | None = None,
     get_signals: AnyFunction | None = None,
     params: Mapping[str, Any] | None = None,
@@ -164,6 +176,9 @@ def add_strategy(
     callbacks: Mapping[str, AnyFunction] | None = None,
     manage: AnyFunction | None = None,
     manage_interval: str | None = None,
+    at: Schedule | str | None = None,
+    late: Literal["miss", "ask"] = "miss",
+    manage_at: Schedule | str | None = None,
     strict: bool = False,
 ) -> Strategy | Callable[[F], F]:
     """Register a strategy; without a function it is a decorator.
@@ -173,7 +188,7 @@ def add_strategy(
     name
         The name runs, reports and files use.
     interval
-        The strategy is asked at most once per slot of this interval.
+        The strategy is asked at most once per slot of it; with ``at`` a signal waits at least so long, else a day.
     get_signal
         A function that asks for what it wants by parameter name, any of ``ctx``, ``symbol``, ``when``, ``price``;
         sync or async; it returns ``None`` or a ``bknb.Signal``.
@@ -206,8 +221,12 @@ def add_strategy(
         ``when``, ``price``, ``position`` and the parameters of the strategy by name; sync or async. It returns
         ``None``, or one or a list of ``bknb.Close``, ``Reduce``, ``Add``, ``Move``, ``Cancel``, and a ``Signal`` behind
         a ``Close``.
-    manage_interval
-        ``manage`` is asked once per slot of this interval; ``None``: of ``interval``.
+    manage_interval, manage_at
+        The same as ``interval`` and ``at`` for ``manage``; neither: as the strategy.
+    at, late
+        Moments by the clock of the market at which it is asked, in place of slots of ``interval``: a schedule of
+        ``bknb.at``, or its text, such as ``"session_open+30m"``. Where no base bar opens or closes within one base bar
+        of a moment, or something is open, it is missed and counted; with ``late="ask"`` asked at when that is possible.
     strict
         Refuse to replace a strategy of that name.
 
@@ -216,6 +235,8 @@ def add_strategy(
     >>> import bknb
     >>> bknb.add_strategy("patient", interval="1h", get_signal=lambda: None).interval
     '1h'
+    >>> bknb.add_strategy("opening", at="session_open+30m", get_signal=lambda: None).asked
+    'at session_open+30m'
     >>> def get_signals(candles, length=20):
     ...     rise = candles.close > candles.open
     ...     return {"position": rise, "price_take_profit": candles.close * 1.02,
@@ -237,12 +258,15 @@ def add_strategy(
             callbacks=callbacks,
             manage=manage,
             manage_interval=manage_interval,
+            at=at,
+            late=late,
+            manage_at=manage_at,
         )
         return registry.strategies.add(name, made, strict=strict)
 
     if get_signal is not None or get_signals is not None:
         return register(get_signal)
-    interval_ms(interval)
+    checked_interval(name, interval, at)
     execution_model(execution)
 
     return _decorator(register)
@@ -251,7 +275,7 @@ def add_strategy(
 def strategy(
     name: str,
     *,
-    interval: str,
+    interval: str | None = None,
     params: Mapping[str, Any] | None = None,
     lookback: int = DEFAULT_LOOKBACK,
     risk: str | None = None,
@@ -259,6 +283,9 @@ def strategy(
     callbacks: Mapping[str, AnyFunction] | None = None,
     manage: AnyFunction | None = None,
     manage_interval: str | None = None,
+    at: Schedule | str | None = None,
+    late: Literal["miss", "ask"] = "miss",
+    manage_at: Schedule | str | None = None,
     strict: bool = False,
 ) -> Callable[[F], F]:
     """Decorator that registers a function as a strategy; see ``add_strategy``.
@@ -282,6 +309,9 @@ def strategy(
         callbacks=callbacks,
         manage=manage,
         manage_interval=manage_interval,
+        at=at,
+        late=late,
+        manage_at=manage_at,
         strict=strict,
     )
 

@@ -16,6 +16,7 @@ from ..process import at_reset
 from .call_by_name import Ask, Manage
 
 if TYPE_CHECKING:
+    from ..domain.schedules import Schedule
     from .vectorised import Windowed
 
 AnyFunction = Callable[..., Any]
@@ -62,7 +63,8 @@ class Strategy:
     A vectorised strategy has ``get_signals`` too; its ``get_signal`` and ``ask`` compute it on the newest ``lookback``
     candles and take the last row. ``params`` are already bound in ``ask``. ``manage`` is asked, by
     ``ask_manage``, about what is open or waits, once per slot of ``manage_interval``; columns of a vectorised one that
-    say where to leave are asked so, too.
+    say where to leave are asked so, too. With ``at`` it is asked at the moments of a schedule, in place of slots of
+    ``interval``; with ``late`` also after one that has passed. ``manage_at`` is the same for ``manage``.
     """
 
     name: str
@@ -78,6 +80,9 @@ class Strategy:
     manage: AnyFunction | None = None
     ask_manage: Manage | None = None
     manage_interval: str | None = None
+    at: Schedule | None = None
+    late: bool = False
+    manage_at: Schedule | None = None
     windowed: Windowed | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -89,8 +94,18 @@ class Strategy:
 
     @property
     def manages_every(self) -> str:
-        """The interval at which ``manage`` is asked."""
+        """The interval at which ``manage`` is asked, where it has no schedule."""
         return self.manage_interval or self.interval
+
+    @property
+    def manages_at(self) -> Schedule | None:
+        """The schedule by which ``manage`` is asked; ``None``: once per slot of :attr:`manages_every`."""
+        return self.at if self.manage_at is None and self.manage_interval is None else self.manage_at
+
+    @property
+    def asked(self) -> str:
+        """When it is asked, as words: ``"every 15m"``, ``"at session_open+30m"``."""
+        return f"every {self.interval}" if self.at is None else f"at {self.at}"
 
 
 @dataclass(frozen=True, slots=True)

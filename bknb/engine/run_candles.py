@@ -11,7 +11,8 @@ from ..domain.execution_models import execution_model
 from ..domain.interval import DAY_MS, MINUTE_MS, candles_text, interval_ms
 from ..errors import NotEnoughData, UsageError
 from ..market.fetch_loop import submit
-from .minute_walk import look_back_begin, minutes_that_fill, ready_minutes
+from .minute_walk import look_back_begin, minutes_that_fill
+from .questions import ready_minutes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 from ..domain.execution_models import Minute
 from ..domain.formatting import utc_text
@@ -21,6 +21,11 @@ from .new_entries import NewEntries
 from .plan import LivePlan
 from .reached import Reached
 
+if TYPE_CHECKING:
+    from ..domain.schedules import Schedule
+    from ..engine.resolve import RunSeries
+    from .schedules import LiveSchedule
+
 
 class CatchUp:
     """Works on everything that has come and has not been worked on, as a backtest does.
@@ -37,6 +42,8 @@ class CatchUp:
         What was decided by hand for a later moment.
     failures
         Tells what goes wrong.
+    published
+        The series of the run, which a schedule may read.
     """
 
     def __init__(
@@ -52,8 +59,10 @@ class CatchUp:
         keeping: RecordKeeping,
         by_hand: ByHand,
         failures: Failures,
+        published: RunSeries,
     ) -> None:
         self._plan = plan
+        self._published = published
         self._loop = loop
         self._market = market
         self._reached = reached
@@ -63,6 +72,25 @@ class CatchUp:
         self._keeping = keeping
         self._by_hand = by_hand
         self._failures = failures
+        self._asked_at: LiveSchedule | None = None
+        self._managed_at: LiveSchedule | None = None
+        strategy, since = plan.strategy, reached.done
+        if strategy.at is not None:
+            self._asked_at = self._schedule(
+                strategy.at, since=max(since - 1, reached.last_asked or 0), late=strategy.late
+            )
+        if strategy.manages and strategy.manages_at is not None:
+            self._managed_at = self._schedule(strategy.manages_at, since=max(since - 1, loop.last_managed), late=False)
+
+    def _schedule(self, at: Schedule, *, since: int, late: bool) -> LiveSchedule:
+        from .schedules import LiveSchedule  # few strategies have one
+
+        return LiveSchedule(at, self._plan.symbol, self._market.window, self._published, since=since, late=late)
+
+    @property
+    def _schedules(self) -> bool:
+        """Whether something is asked at moments at which no minute may have closed: at the open of a session."""
+        return self._asked_at is not None or self._managed_at is not None
 
     async def work(self) -> None:
         """Question and minute in turn, from where the run stands to the present.
@@ -86,6 +114,7 @@ class CatchUp:
             await self._moment(reached.known)
         until = len(minutes) if plan.until is None else int(minutes.timestamp.searchsorted(plan.until))
         for index in range(int(arrived), until):
+            known = reached.known
             if self._controls.leaving:
                 return
             if index % 64 == 63 or desk is not None:
@@ -96,6 +125,7 @@ class CatchUp:
             self._keeping.go_on_without(holes, waited_minutes=watch.waited_minutes(holes, plan.clock.now()))
             if minute is not None:  # in a hole before it, if at all; it is not taken yet
                 await self.end_due(opened, open_=minute.open, hole_end=opened if holes else None)
+                await self._before_the_open(known, opened)
             with reached.moving(last_minute=opened):
                 loop.move_to(opened)
                 if minute is not None:
@@ -109,6 +139,21 @@ class CatchUp:
         if plan.clock.now() < reached.done + 2 * MINUTE_MS:
             watch.working_since = None
         await self._end_while_closed()
+        await self._at_the_open()
+
+    async def _before_the_open(self, known: int, opened: int) -> None:
+        """Ask at the opens of sessions from the last minute's end to a minute's open (UTC ms), and at that."""
+        if self._schedules and opened > known:
+            for when in (*self._market.opens(known, opened), opened):
+                await self._moment(when)
+
+    async def _at_the_open(self) -> None:
+        """Ask at the open of a session that has come, before which no minute comes any more."""
+        if self._schedules:
+            now, until = self._plan.clock.now() + 1, self._plan.until
+            for when in self._market.opens(self._reached.known, now if until is None else min(now, until)):
+                if not self._market.opens_before(when):
+                    await self._moment(when)
 
     async def _take(self, minute: Minute) -> None:
         """Give a minute to the lifecycle; one that it cannot work on leaves its mark before the next one is."""
@@ -174,28 +219,42 @@ class CatchUp:
 
     async def _manage(self, when: int) -> None:
         """Ask the strategy about what is open or waits, when it is time to."""
-        loop, plan = self._loop, self._plan
+        loop, plan, at = self._loop, self._plan, self._managed_at
         known = loop.known_at
-        if known is None or not _is_due(when, max(loop.last_managed, known - 1), plan.strategy.manages_every):
+        if at is not None:
+            if not await self._told(at, when):
+                return
+            if known is None or when < known or when <= loop.last_managed:
+                at.done()
+                return
+        elif known is None or not _is_due(when, max(loop.last_managed, known - 1), plan.strategy.manages_every):
             return
-        if not self._market.may_ask(when):
+        if at is None and not self._market.may_ask(when):
             return
         close = await self._market.close_at(when)
         self._account.look()
         with self._failures.left_out("strategy", when):
             await loop.manage(when, close, patient=plan.clock.now() < when + MINUTE_MS)
+            if at is not None:
+                at.done()
             return
         loop.last_managed = when  # it was asked, and what it answered cannot be carried out
 
     async def _question(self, when: int) -> None:
         """Ask the strategy at a moment, when it is time to."""
-        loop, plan, reached = self._loop, self._plan, self._reached
-        due = _is_due(when, reached.last_asked, plan.strategy.interval)
+        loop, plan, reached, at = self._loop, self._plan, self._reached, self._asked_at
+        if at is None:
+            due = _is_due(when, reached.last_asked, plan.strategy.interval)
+        else:
+            due = await self._told(at, when)
+            loop.records.missed = at.missed
+            if due and loop.strategy.manages and not loop.is_free:
+                at.done()
         if not loop.rules.model.fills_at_open and loop.last_managed == when:
             due = False  # what ended at the average price of a moment frees the moments after it
         if self._controls.stopped or not loop.is_free or not due:
             return
-        if not self._market.may_ask(when):
+        if at is None and not self._market.may_ask(when):
             return  # closed, or so short after the opening that there is no price of this session yet
         late = plan.late_minutes
         self._account.look()
@@ -209,7 +268,15 @@ class CatchUp:
             else:
                 with self._failures.left_out("strategy", when):
                     await loop.ask(when, patient=plan.clock.now() < when + MINUTE_MS)
+            if at is not None:
+                at.done()
             self._keeping.save_asked(when)
+
+    async def _told(self, schedule: LiveSchedule, when: int) -> bool:
+        """Whether a schedule is due at a moment (UTC ms); where its series fails, which is told, it is not."""
+        with self._failures.left_out("strategy", when):
+            return await schedule.is_due(when)
+        return False
 
     # --- at a stop or a disagreement ----------------------------------------------------------------------------
 

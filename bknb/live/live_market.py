@@ -204,6 +204,12 @@ class LiveMarket:
         sessions = self.sessions
         return sessions is not None and sessions.next_open(self._reached.known, until) >= until
 
+    def opens(self, since: int, until: int) -> list[int]:
+        """When sessions open in ``(since, until)`` (UTC ms); never where there are no closed hours."""
+        if self.sessions is None:
+            return []
+        return [start for start, _ in self.sessions.known_ranges(since, until) if start > since]
+
     def opens_before(self, due: int) -> bool:
         """Whether a minute comes that closes before or at ``due`` (UTC ms); always where there are no closed hours."""
         sessions = self.sessions

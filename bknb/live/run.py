@@ -290,7 +290,7 @@ class LiveRun:
         self._watch = market.watch
         catch_up = CatchUp(
             plan, loop, market, reached=reached, account=account, controls=controls, entries=self._entries,
-            keeping=keeping, by_hand=self.by_hand, failures=failures,
+            keeping=keeping, by_hand=self.by_hand, failures=failures, published=self.published,
         )  # fmt: skip
         ending = Ending(
             plan, controls, account=account, reached=reached, loop=loop, market=market, catch_up=catch_up,

@@ -177,6 +177,11 @@ class Published:
         places = places[self.columns[self.time][places] >= since]
         return self._taken(places if count is None else places[max(len(places) - count, 0) :])
 
+    def known_moments(self, symbol: str) -> Places:
+        """When the rows of a symbol become known, UTC ms, ascending."""
+        part = self._parts.get(symbol if self.has_symbols else None)
+        return np.zeros(0, dtype=np.int64) if part is None else part.known_at
+
     def joined(self, symbol: str, moments: Places) -> SeriesRows:
         """For each moment (UTC ms) the newest row that is known then; where none is: NaN, None, and 0 for moments."""
         part = self._parts.get(symbol if self.has_symbols else None)

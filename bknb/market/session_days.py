@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _DAY: Final = 24 * 60
 _WEEK: Final = 7 * _DAY
+_EPOCH: Final = date(1970, 1, 1).toordinal()
 _A_DAY: Final = timedelta(days=1)
 
 
@@ -43,6 +44,31 @@ def session_days(sessions: Sessions, since: int, until: int) -> list[SessionDay]
         return []
     years = range(_date_of(since - 3 * DAY_MS).year, _date_of(until + 3 * DAY_MS).year + 1)
     return [day for year in years for day in _of_year(sessions, year) if day.close > since and day.open < until]
+
+
+class WholeDays:
+    """The calendar of a market as bars of a day show it: each of its days is the UTC day of its date.
+
+    Examples
+    --------
+    >>> from bknb.market.sessions import as_sessions
+    >>> monday, *_ = WholeDays(as_sessions("fx")).session_days(1_704_571_200_000, 1_705_176_000_000)
+    >>> monday.day.isoformat(), monday.spans
+    ('2024-01-08', ((1704672000000, 1704758400000),))
+    """
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    def session_days(self, since: int, until: int) -> list[SessionDay]:
+        """The days that have a part in ``[since, until)`` (UTC ms), oldest first."""
+        days = session_days(self._sessions, since - 2 * DAY_MS, until + 2 * DAY_MS)
+        begins = ((day.day, (day.day.toordinal() - _EPOCH) * DAY_MS) for day in days)
+        return [
+            SessionDay(day, ((begin, begin + DAY_MS),))
+            for day, begin in begins
+            if begin + DAY_MS > since and begin < until
+        ]
 
 
 @lru_cache(maxsize=256)

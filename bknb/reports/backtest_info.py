@@ -15,6 +15,7 @@ from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.missing import explained_text
 from ..metrics.reasons import ADDS, ADDS_INSTEAD
 from ..metrics.trade_definitions import DEFINITIONS, label_of
+from .asked import asked, missed
 from .managed_rows import TRADE_COLUMNS, managed_text, step_rows, trade_cells, without_stop, without_way_out
 from .refusals import counted, refused_by_rule, rejected_by_rule
 
@@ -300,7 +301,7 @@ def _facts(result: Any, settings: Mapping[str, Any]) -> tuple[tuple[str, str], .
         ("Symbol", str(result.symbol)),
         ("Exchange", str(result.exchange)),
         ("Frame", f"{frame}{minute_text(result.start)} to {minute_text(result.end)} UTC"),
-        ("Interval", str(result.interval)),
+        asked(result),
         ("Execution model", str(result.execution)),
         ("Costs per side", costs),
         ("Data", _data(count, result.run_record.plan.base)),
@@ -326,7 +327,7 @@ def _share(of_one: float) -> str:
 
 
 def _notes(result: Any) -> tuple[str, ...]:
-    notes = tuple(_failure(failure) for failure in result.errors if failure.kind == _WARM_UP)
+    notes = tuple(_failure(failure) for failure in result.errors if failure.kind == _WARM_UP) + missed(result)
     return notes if result.tries is None else (*notes, result.tries.line)
 
 

@@ -109,6 +109,8 @@ class LookaheadReport:
         The worst first.
     failure : str
         The first exception of the strategy with its line, when it raised at every moment.
+    asked_at : str
+        The schedule by which the strategy is asked; empty where it is asked in slots of ``interval``.
     asked, raised : int
         At how many moments it was asked in all, and at how many of these it raised.
     first_error : str
@@ -137,6 +139,7 @@ class LookaheadReport:
     looks_back: str
     findings: tuple[Finding, ...]
     failure: str = ""
+    asked_at: str = ""
     looked_at: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     accuracy: Accuracy | None = None
@@ -227,9 +230,13 @@ class LookaheadReport:
         """What no experiment of this check can see: in this strategy, and in any."""
         return (*self.unseen, *BLIND)
 
+    @property
+    def _when(self) -> str:
+        return f"at {self.asked_at}" if self.asked_at else f"every {self.interval}"
+
     def __repr__(self) -> str:
         seen = f"{self.signals} of {self.moments} moments with a signal{self._seen_of_manage}"
-        lines = [f"look-ahead check of {self.strategy} on {self.symbol}, every {self.interval}: {seen}"]
+        lines = [f"look-ahead check of {self.strategy} on {self.symbol}, {self._when}: {seen}"]
         lines.append(f"  {self.verdict}" if self.ok else f"  {self._headline.upper()}  {self.verdict}")
         lines += [f"  {finding}" for finding in self.findings]
         if not self.failure:
@@ -242,7 +249,7 @@ class LookaheadReport:
 
     def _pairs(self) -> list[tuple[str, str]]:
         return [
-            ("Strategy", f"{self.strategy} on {self.symbol}, every {self.interval}"),
+            ("Strategy", f"{self.strategy} on {self.symbol}, {self._when}"),
             ("Looked at", self._seen),
             ("Looks back", self.looks_back or "not known"),
             ("Verdict", self.verdict if self.ok else f"{self._headline}: {self.verdict}"),

@@ -407,6 +407,7 @@ class _Check:
             strategy=self.strategy.name,
             symbol=self.plan.symbol,
             interval=self.strategy.interval,
+            asked_at="" if self.strategy.at is None else str(self.strategy.at),
             moments=len(chosen),
             signals=max(sum(answers[when][0] in ("long", "short") for when in chosen), self._row_signals),
             looks_back=self.window.looked,
@@ -518,11 +519,10 @@ class _Check:
 
     def _moments(self) -> list[int]:
         frame = self.plan.frame
-        first = ceil_to(frame.start, self.slot)
-        every = [*range(first, frame.last + 1, self.slot)]
+        every = self._every_moment()
         if len(every) < 3:
             raise UsageError(
-                f"the frame {frame} holds {len(every)} moments of a strategy asked every {self.strategy.interval}\n"
+                f"the frame {frame} holds {len(every)} moments of a strategy asked {self.strategy.asked}\n"
                 "give a longer frame"
             )
         if self.strategy.get_signals is None:
@@ -539,6 +539,17 @@ class _Check:
         step = max(-(-len(rows) // self.count), 1)
         signals = (candles.timestamp[rows[::step]] + self.slot).tolist()
         return sorted({*some, *(when for when in signals if when <= frame.last)})
+
+    def _every_moment(self) -> list[int]:
+        """All moments of the frame at which the strategy may be asked."""
+        frame, at = self.plan.frame, self.strategy.at
+        if at is None:
+            return [*range(ceil_to(frame.start, self.slot), frame.last + 1, self.slot)]
+        from ..engine.scheduled_questions import calendar_of, in_run
+
+        schedule = in_run(at, self.published, self.plan.symbol, frame.last)
+        calendar = calendar_of(self.window.sessions_of(self.plan.symbol), self.window.base_ms)
+        return schedule.moments(frame.start, frame.last + 1, calendar)
 
     def _candles(self) -> tuple[Candles, int]:
         """Return the candles whose rows a backtest would look up, and the place of the first in the frame."""

@@ -17,6 +17,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms, slot_after
 from ..domain.lifecycle import Holding, Waiting
 from ..domain.position_view import HeldPosition
+from ..domain.schedules import AnyOf, Listed
 from ..domain.signal import (
     Event,
     OpenSignal,
@@ -145,6 +146,8 @@ class _Replay:
         self._scheduled_at, self._own = signal.scheduled_at, plan.strategy
         self._start, self._step = plan.frame.start, interval_ms(plan.frame.interval)
         self._slot, self._asked = interval_ms(plan.strategy.manages_every), -1
+        at, managed_at = plan.strategy.at, plan.strategy.manages_at
+        self._has_schedule = managed_at is not None
         self._minutes = record.candles.minutes
         self.seen: Held | None = None
         strategy = Strategy(
@@ -154,7 +157,9 @@ class _Replay:
             ask=self._ask,
             manage=self._manage,
             ask_manage=self._manage,
-            manage_interval="1m",
+            manage_interval="1m" if managed_at is None else None,
+            at=None if at is None else Listed((self._scheduled_at,)),
+            manage_at=None if managed_at is None else AnyOf((managed_at, Listed((when,)))),
         )
         frame = Frame(plan.frame.name, signal.scheduled_at, plan.frame.last)
         plan, window = replace(plan, strategy=strategy, frame=frame), record.candles.window
@@ -178,7 +183,9 @@ class _Replay:
         return self._own.ask_manage(ctx, position) if self._own.ask_manage and self._is_asked(now, position) else None
 
     def _is_asked(self, now: int, position: HeldPosition) -> bool:
-        """Whether the run asked ``manage`` at a moment: at the first of each of its slots."""
+        """Whether the run asked ``manage`` at a moment: at those of its schedule, or the first of each of its slots."""
+        if self._has_schedule:
+            return True
         opened = position.opened_at
         known = (self._scheduled_at if opened is None else round(opened.timestamp() * 1000)) + MINUTE_MS
         if (now - self._start) % self._step or now < slot_after(max(self._asked, known - 1), self._slot):

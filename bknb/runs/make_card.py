@@ -37,6 +37,10 @@ def code_of(plan: Plan | LivePlan) -> Code:
     named = {f"parameter {name}": value_text(value) for name, value in parameters.items()}
     if strategy.manage is not None:
         named["interval of manage"] = strategy.manages_every
+    if strategy.at is not None:
+        named["at"] = f"{strategy.at}{', late' if strategy.late else ''}"
+    if strategy.manage_at is not None:
+        named["manage at"] = str(strategy.manage_at)
     return msgspec.structs.replace(code, values={**named, **code.values})
 
 

@@ -106,6 +106,7 @@ class Result:
         self.milestones: list[Milestone] = records.milestones
         self.refused: list[RiskRefused] = records.refused
         self.warnings: list[str] = records.warnings
+        self.missed: int = records.missed
         self.run_record = record
         self._records = records
 

@@ -12,8 +12,9 @@ import msgspec
 import numpy as np
 
 from ..domain.execution_models import execution_model
-from ..engine.minute_walk import look_back_begin, minutes_that_fill, ready_minutes
+from ..engine.minute_walk import look_back_begin, minutes_that_fill
 from ..engine.plan import Plan, open_window
+from ..engine.questions import ready_minutes
 from ..engine.run_candles import coverage_notes, run_minutes
 from ..engine.vectorised import rows_begin
 from ..kernels import simulate as kernel

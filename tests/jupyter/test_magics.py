@@ -509,7 +509,7 @@ def test_report_can_be_the_run_card(fine: Callable[[str], Answer], tmp_path: Pat
 
 MISTAKES = [
     ("%%strategy\nx = 1", "needs NAME"),
-    ("%%strategy sma\ndef get_signal(): pass", "needs --interval"),
+    ("%%strategy sma\ndef get_signal(): pass", "neither interval nor at"),
     ("%%strategy sma --intervall 15m\ndef get_signal(): pass", "did you mean '--interval'?"),
     ("%%strategy sma --interval\ndef get_signal(): pass", "--interval needs a value"),
     ("%%strategy sma --interval --risk x\ndef get_signal(): pass", "--interval needs a value"),

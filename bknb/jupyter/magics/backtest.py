@@ -14,12 +14,15 @@ from .output import assign_out, echo
 from .register import register_strategy
 from .shared_options import (
     ALLOW_GAPS,
+    AT,
     BACKGROUND,
     EXCHANGE,
     EXECUTION,
     FRAME,
     INTERVAL,
+    LATE,
     LOOKBACK,
+    MANAGE_AT,
     MANAGE_INTERVAL,
     PARAMS,
     RISK,
@@ -27,6 +30,7 @@ from .shared_options import (
     STRATEGY,
     SYMBOL,
     helped,
+    optional,
 )
 from .table import Magics
 
@@ -86,9 +90,9 @@ def _refuse_a_second(symbol: Any, strategy: Any) -> None:
 
 @MAGICS.add(
     "%%backtest",
-    *(SYMBOL, EXCHANGE, FRAME, INTERVAL),
+    *(SYMBOL, EXCHANGE, FRAME, optional(INTERVAL), AT, LATE),
     Option(name="--name", help="name of the strategy; 'cell' by default", kind="strategy"),
-    *(PARAMS, LOOKBACK, RISK, EXECUTION, MANAGE_INTERVAL, SETTINGS, ALLOW_GAPS, _OUT, _BACKGROUND),
+    *(PARAMS, LOOKBACK, RISK, EXECUTION, MANAGE_INTERVAL, MANAGE_AT, SETTINGS, ALLOW_GAPS, _OUT, _BACKGROUND),
     twin='bknb.backtest("BTCUSDT", strategy=get_signal, exchange="demo", frame="2024-01-01:2024-02-01")',
 )
 def backtest_cell(session: Session, call: Call) -> Any:

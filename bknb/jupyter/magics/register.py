@@ -10,7 +10,19 @@ from ..session import Session
 from .arguments import Call, Option, whole
 from .cell_body import risk_rules, strategy_function
 from .output import echo, still_live
-from .shared_options import EXECUTION, INTERVAL, LOOKBACK, MANAGE_INTERVAL, PARAMS, RISK, helped, optional
+from .shared_options import (
+    AT,
+    EXECUTION,
+    INTERVAL,
+    LATE,
+    LOOKBACK,
+    MANAGE_AT,
+    MANAGE_INTERVAL,
+    PARAMS,
+    RISK,
+    helped,
+    optional,
+)
 from .table import Magics
 
 _NAME: Final = Option(name="NAME", help="its name", required=True)
@@ -26,15 +38,18 @@ def register_strategy(session: Session, call: Call, *, name: str) -> None:
     known = name in bknb.list_strategies()
     options: dict[str, Any] = {
         key: call.values[key]
-        for key in ("interval", "params", "risk", "execution", "manage_interval")
+        for key in ("interval", "at", "late", "params", "risk", "execution", "manage_interval", "manage_at")
         if key in call.values
     }
     options |= whole(call, "lookback")
     with session.quietly():
         strategy = bknb.add_strategy(name, **functions, **options)
-    what = f"interval {strategy.interval}, execution {strategy.execution}"
+    asked = f"interval {strategy.interval}" if strategy.at is None else f"at {strategy.at}"
+    what = f"{asked}, execution {strategy.execution}"
     what += f", risk {strategy.risk}" if strategy.risk else ""
-    what += f", manage every {strategy.manages_every}" if strategy.manage else ""
+    if strategy.manage:
+        at = strategy.manages_at
+        what += f", manage every {strategy.manages_every}" if at is None else f", manage at {at}"
     echo(f"strategy {name!r} {'replaced' if known else 'registered'} ({what})")
     if text := still_live(name):
         echo(text)
@@ -42,7 +57,7 @@ def register_strategy(session: Session, call: Call, *, name: str) -> None:
 
 @MAGICS.add(
     "%%strategy",
-    *(_NAME, INTERVAL, PARAMS, LOOKBACK, RISK, EXECUTION, MANAGE_INTERVAL),
+    *(_NAME, optional(INTERVAL), AT, LATE, PARAMS, LOOKBACK, RISK, EXECUTION, MANAGE_INTERVAL, MANAGE_AT),
     twin='bknb.add_strategy("sma-cross", interval="15m", get_signal=get_signal)',
 )
 def strategy(session: Session, call: Call) -> None:

@@ -16,6 +16,9 @@ FRAME: Final = Option(
     name="--frame", help="a name, or START:END such as 2024-01-01:2024-02-01", kind="frame", required=True
 )
 INTERVAL: Final = Option(name="--interval", help="how often the strategy is asked", kind="interval", required=True)
+AT: Final = Option(name="--at", help="moments it is asked at, such as 'session_open+30m', in place of an interval")
+LATE: Final = Option(name="--late", help="ask: a moment that was missed is asked at when that is possible")
+MANAGE_AT: Final = Option(name="--manage-at", help="moments manage is asked at, in place of an interval")
 MANAGE_INTERVAL: Final = Option(
     name="--manage-interval", help="how often manage is asked; as often as the strategy by default", kind="interval"
 )

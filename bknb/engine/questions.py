@@ -1,0 +1,139 @@
+"""The moments of a backtest at which a strategy, or what manages its position, can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from ..domain.interval import DAY_MS, MINUTE_MS, ceil_to, interval_ms, slot_after
+from ..market.series import Series
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..market.series_questions import ReadSeries
+    from ..market.sessions import Sessions
+    from ..market.window import Window
+    from .plan import Plan
+
+
+def questions_of(
+    plan: Plan,
+    series: Series,
+    window: Window,
+    *,
+    managing: bool,
+    published: ReadSeries,
+    warn: Callable[[str], object],
+) -> AskedAt:
+    """The moments at which the strategy of a plan, or with ``managing`` its ``manage``, can be asked over base bars.
+
+    Raises
+    ------
+    UsageError
+        Its schedule is finer than the base bars.
+    """
+    strategy, sessions = plan.strategy, window.sessions_of(plan.symbol)
+    interval, at = (strategy.manages_every, strategy.manages_at) if managing else (strategy.interval, strategy.at)
+    if at is not None:
+        from .scheduled_questions import scheduled_questions  # few strategies have a schedule
+
+        return scheduled_questions(plan, at, series, sessions, published=published, warn=warn, managing=managing)
+    return Questions(
+        series,
+        start=plan.frame.start,
+        step_ms=interval_ms(plan.frame.interval),
+        slot_ms=interval_ms(interval),
+        sessions=None if window.base_ms >= DAY_MS else sessions,  # a day ends where its market is closed
+        count=window.price_count,
+    )
+
+
+def ready_minutes(times: NDArray[np.int64], sessions: Sessions, count: int, step: int = MINUTE_MS) -> NDArray[np.bool_]:
+    """At the close of which minutes (open times, UTC ms) a strategy can be asked where sessions are declared.
+
+    ``step`` is the length of longer base bars, ms.
+
+    The market must be open then, and have been for ``count`` minutes: an average price of the session before does not
+    count.
+    """
+    closes = times + step
+    warm = sessions.open_minutes(closes - count * MINUTE_MS, count * MINUTE_MS) == count
+    ready: NDArray[np.bool_] = warm & (sessions.open_minutes(closes, MINUTE_MS) == 1)
+    return ready
+
+
+class AskedAt(Protocol):
+    """The moments at which a strategy can be asked: by slots of an interval, or by a schedule."""
+
+    def first(self, earliest: int) -> int | None:
+        """The first moment at or after ``earliest`` (UTC ms) at which it can be asked, if there is one."""
+        ...
+
+    def next(self, *, after: int, asked: int) -> int | None:
+        """The first moment later than ``after``, to which the question at ``asked`` leads; all in UTC ms."""
+        ...
+
+    def missed(self, until: int) -> int:
+        """How many moments up to one (UTC ms) were missed."""
+        ...
+
+
+class Questions:
+    """The moments at which a strategy can be asked: where the minute before has closed, and its market was open.
+
+    Parameters
+    ----------
+    series
+        The minutes of the run.
+    start, step_ms
+        Moments are ``start + k * step_ms`` (UTC ms).
+    slot_ms
+        The strategy is asked at most once per slot ``floor(moment / slot_ms)``.
+    sessions, count
+        With trading hours: the market must be open at a moment, and have been for ``count`` minutes.
+    """
+
+    def __init__(
+        self, series: Series, *, start: int, step_ms: int, slot_ms: int, sessions: Sessions | None, count: int
+    ) -> None:
+        times = series.candles.timestamp
+        self._closes = times + series.step
+        if sessions is not None:
+            self._closes = self._closes[ready_minutes(times, sessions, count, series.step)]
+        self._regular = series.regular and sessions is None
+        self._begin = int(times[0]) + series.step if len(times) else 0
+        self._end = int(times[-1]) if len(times) else -1  # no candle opens later: nobody could fill an order
+        self._start, self._step, self._slot = start, step_ms, slot_ms
+
+    def first(self, earliest: int) -> int | None:
+        """The first moment at or after ``earliest`` (UTC ms) at which a strategy can be asked, if there is one."""
+        moment = self._start + max(ceil_to(earliest - self._start, self._step), 0)
+        while True:
+            if moment > self._end:
+                return None
+            if self._regular:
+                closes = max(moment, self._begin)
+            else:
+                at = int(np.searchsorted(self._closes, moment))
+                if at == len(self._closes):
+                    return None
+                closes = int(self._closes[at])
+            if closes == moment:
+                return moment
+            moment = self._start + ceil_to(closes - self._start, self._step)
+
+    def missed(self, until: int) -> int:  # noqa: ARG002
+        """None: a slot has no moment of its own, so it is asked in when it can be."""
+        return 0
+
+    def next(self, *, after: int, asked: int) -> int | None:
+        """The first moment later than ``after`` and in a later slot than ``asked``; all in UTC ms."""
+        earliest = max(slot_after(asked, self._slot), after + 1)
+        if self._regular and earliest >= self._start:  # the path of nearly every question
+            moment = self._start - (self._start - earliest) // self._step * self._step
+            if self._begin <= moment <= self._end:
+                return moment
+        return self.first(earliest)

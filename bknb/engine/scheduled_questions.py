@@ -1,0 +1,195 @@
+"""The moments at which a strategy is asked that has a schedule (``at``) in place of slots of an interval.
+
+A moment of the schedule is asked at where the first base bar opens at or after it, or where a bar closes then. Where
+that is not within one base bar of it, or something is open then, it is missed and counted; a strategy that is asked
+late is asked when it can be, once for all moments that have passed meanwhile.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..domain.interval import DAY_MS, MINUTE_MS
+from ..domain.schedules import AnyOf, Listed, Schedule, SeriesRows
+from ..domain.session_days import TradingCalendar
+from ..errors import UsageError
+from ..market.session_days import WholeDays
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from ..market.series import Series
+    from ..market.series_questions import ReadSeries
+    from ..market.sessions import Sessions
+    from .plan import Plan
+
+
+def calendar_of(sessions: Sessions | None, base_ms: int) -> TradingCalendar | None:
+    """The calendar of a run's schedules: with bars of a day or longer, days are as long as their bars."""
+    return WholeDays(sessions) if base_ms >= DAY_MS and sessions is not None else sessions
+
+
+def in_run(schedule: Schedule, published: ReadSeries, symbol: str, when: int) -> Schedule:
+    """The schedule with the moments of series in it, as far as their rows are known at a moment (UTC ms)."""
+    if isinstance(schedule, SeriesRows):
+        table = published(schedule.name, symbol, when)
+        return Listed(tuple(np.unique(table.known_moments(symbol)).tolist()))
+    if isinstance(schedule, AnyOf):
+        return AnyOf(tuple(in_run(each, published, symbol, when) for each in schedule.of))
+    return schedule
+
+
+def check_fine_enough(schedule: Schedule, what: str, base: str, base_ms: int, moments: Sequence[int]) -> None:
+    """Raise ``UsageError`` where a schedule is finer than the base bars of a run."""
+    if base_ms >= DAY_MS and not schedule.by_day:
+        raise UsageError(
+            f"{what}={str(schedule)!r} names times of a day, and the exchange has {base} bars\n"
+            "take one-minute candles, or a schedule of days: session_open, session_close, mon, month, month_end"
+        )
+    if base_ms > MINUTE_MS and len(moments) > 1 and int(np.diff(moments).min()) < base_ms:
+        raise UsageError(
+            f"{what}={str(schedule)!r} has moments that are closer together than one {base} bar of the exchange\n"
+            "take finer candles, or moments further apart"
+        )
+
+
+class ScheduledQuestions:
+    """The moments at which a strategy with a schedule can be asked in a backtest.
+
+    Parameters
+    ----------
+    series
+        The base bars of the run.
+    moments
+        Those of the schedule, UTC ms, ascending.
+    opens
+        When sessions open, UTC ms: there a strategy is asked although no bar may open.
+    late
+        Whether a moment that has passed is asked at when it can be.
+    counts_open
+        Whether moments at which something is open count as missed.
+    """
+
+    def __init__(
+        self, series: Series, moments: Sequence[int], *, opens: Sequence[int] = (), late: bool, counts_open: bool
+    ) -> None:
+        times = series.candles.timestamp
+        opened = np.asarray(opens, dtype=np.int64)
+        self._edges: NDArray[np.int64] = np.unique(np.concatenate([times, times + series.step, opened]))
+        self._edges = self._edges[self._edges <= (times[-1] if len(times) else -1)]  # later nobody could fill an order
+        given = np.asarray(moments, dtype=np.int64)
+        place = np.searchsorted(self._edges, given)
+        known = place < len(self._edges)
+        given, place = given[known], place[known]
+        asked = self._edges[place]
+        on_time = (asked < given + series.step) if not late else np.ones(len(given), dtype=np.bool_)
+        self._missed: list[int] = given[~on_time].tolist()  # no bar opened in time
+        self._asked: list[int] = np.unique(asked[on_time]).tolist()
+        self._late, self._counts_open = late, counts_open
+
+    def missed(self, until: int) -> int:
+        """How many moments up to one (UTC ms) were missed."""
+        return sum(moment <= until for moment in self._missed)
+
+    def first(self, earliest: int) -> int | None:
+        """The first moment at or after ``earliest`` (UTC ms) at which a strategy can be asked, if there is one."""
+        at = bisect_left(self._asked, earliest)
+        return self._asked[at] if at < len(self._asked) else None
+
+    def next(self, *, after: int, asked: int) -> int | None:
+        """The first moment later than ``after`` and than the question at ``asked``; all in UTC ms."""
+        begin, end = bisect_right(self._asked, asked), bisect_right(self._asked, max(after, asked))
+        following = self._asked[end] if end < len(self._asked) else None
+        passed = self._asked[begin:end]
+        if self._late and passed:
+            at = bisect_right(self._edges, after)
+            now = int(self._edges[at]) if at < len(self._edges) else None
+            if now is not None and (following is None or now < following):
+                following = now
+                passed = passed[:-1]
+        if self._counts_open:
+            self._missed += passed
+        return following
+
+
+def scheduled_questions(
+    plan: Plan,
+    at: Schedule,
+    series: Series,
+    sessions: Sessions | None,
+    *,
+    published: ReadSeries,
+    warn: Callable[[str], object],
+    managing: bool,
+) -> ScheduledQuestions:
+    """The questions of a backtest by a schedule: to the strategy, or with ``managing`` to its ``manage``.
+
+    Raises
+    ------
+    UsageError
+        The schedule is finer than the base bars.
+    """
+    strategy, frame, base_ms = plan.strategy, plan.frame, series.step
+    schedule = in_run(at, published, plan.symbol, frame.last)
+    what = "manage_at" if managing and strategy.manage_at is not None else "at"
+    calendar = calendar_of(sessions, base_ms)
+    moments = schedule.moments(frame.start, frame.last + 1, calendar)
+    days = [] if calendar is None else calendar.session_days(frame.start, frame.last)
+    check_fine_enough(at, what, plan.base, base_ms, moments)
+    if not moments and not managing:
+        hours = "" if sessions is None else f"; the market trades {sessions}"
+        warn(f"the strategy was never asked: {what}={str(at)!r} has no moment in the frame{hours}")
+    return ScheduledQuestions(
+        series,
+        moments,
+        opens=[start for day in days for start, _ in day.spans],
+        late=strategy.late and not managing,
+        counts_open=not managing and not strategy.manages,
+    )
+
+
+class DueMoments:
+    """Which moments of a schedule are due in a live run, whose time passes minute by minute.
+
+    Parameters
+    ----------
+    since
+        Moments later than this (UTC ms) count.
+    late
+        As in :class:`ScheduledQuestions`.
+
+    Examples
+    --------
+    >>> from bknb.domain.schedule_text import as_schedule
+    >>> due = DueMoments(as_schedule("00:01 UTC"), since=0, late=False)
+    >>> due.is_due(60_000, None), due.is_due(120_000, None), due.missed
+    (True, False, 1)
+    """
+
+    def __init__(self, schedule: Schedule, *, since: int, late: bool) -> None:
+        self.schedule, self._late = schedule, late
+        self._told = since
+        self._pending: int | None = None
+        self.missed = 0
+
+    def is_due(self, when: int, calendar: TradingCalendar | None) -> bool:
+        """Whether a question is due at a moment (UTC ms), which is later than those asked about before."""
+        if when > self._told:
+            fresh = self.schedule.moments(self._told + 1, when + 1, calendar)
+            self._told = when
+            if fresh:
+                self.missed += len(fresh) - 1 + (self._pending is not None)
+                self._pending = fresh[-1]
+        if self._pending is not None and self._pending <= when - MINUTE_MS and not self._late:
+            self.missed += 1
+            self._pending = None
+        return self._pending is not None
+
+    def done(self) -> None:
+        """The question that was due was asked, or does not count as missed."""
+        self._pending = None

@@ -1,0 +1,60 @@
+"""The schedules of a live run: which of their moments are due, as time passes minute by minute."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..domain.schedules import AnyOf, Schedule, SeriesRows
+from ..engine.scheduled_questions import DueMoments, in_run
+from ..market.outside import user_calls_of
+
+if TYPE_CHECKING:
+    from ..domain.session_days import TradingCalendar
+    from ..engine.resolve import RunSeries
+    from ..market.window import Window
+
+
+class LiveSchedule:
+    """The moments of a schedule in a live run.
+
+    Parameters
+    ----------
+    schedule
+        Of the strategy, or of its ``manage``.
+    symbol, window, published
+        Of the run: what it trades, its candles, the series it reads.
+    since
+        Moments later than this (UTC ms) count.
+    late
+        Whether a moment that has passed is due until it is asked at.
+    """
+
+    def __init__(
+        self, schedule: Schedule, symbol: str, window: Window, published: RunSeries, *, since: int, late: bool
+    ) -> None:
+        self._schedule, self._symbol, self._published = schedule, symbol, published
+        self._calendar: TradingCalendar | None = window.sessions_of(symbol)
+        self._calls = user_calls_of(window, f"series-{symbol}") if _reads_series(schedule) else None
+        self._due = DueMoments(schedule, since=since, late=late)
+
+    @property
+    def missed(self) -> int:
+        """How many moments were missed in this process."""
+        return self._due.missed
+
+    async def is_due(self, when: int) -> bool:
+        """Whether a question is due at a moment (UTC ms); what a series raises is passed on."""
+        if self._calls is not None:
+            known = await self._calls.in_thread(lambda: in_run(self._schedule, self._published, self._symbol, when))
+            self._due.schedule = known
+        return self._due.is_due(when, self._calendar)
+
+    def done(self) -> None:
+        """The question that was due was asked, or does not count as missed."""
+        self._due.done()
+
+
+def _reads_series(schedule: Schedule) -> bool:
+    return isinstance(schedule, SeriesRows) or (
+        isinstance(schedule, AnyOf) and any(_reads_series(each) for each in schedule.of)
+    )
