@@ -66,9 +66,9 @@ class Row:
             signal=flipped(self.signal),
             candles={k: (200 - o, 200 - low, 200 - high, 200 - c) for k, (o, high, low, c) in self.candles.items()},
             answers={k: flipped(answer) for k, answer in self.answers.items()},
-            lines=None if self.lines is None else [_flip(text) for text in self.lines],
-            touch=None if self.touch is None else [_flip(text) for text in self.touch],
-            vwap=None if self.vwap is None else [_flip(text) for text in self.vwap],
+            lines=None if self.lines is None else [mirrored_line(text) for text in self.lines],
+            touch=None if self.touch is None else [mirrored_line(text) for text in self.touch],
+            vwap=None if self.vwap is None else [mirrored_line(text) for text in self.vwap],
         )
 
 
@@ -90,7 +90,7 @@ def flipped(answer: Any) -> Any:
     return msgspec.structs.replace(answer, **changes)
 
 
-def _flip(text: str) -> str:
+def mirrored_line(text: str) -> str:
     """A line with the price behind ``at``, ``to`` or an action mirrored."""
     words = text.split()
     for at, word in enumerate(words):

@@ -96,7 +96,7 @@ ANSWERS: dict[str, tuple[Any, str]] = {
     "an add beyond measure": (Add(1e308), "Add needs a share above 1e-09 and at most 1e+09, in units of the first"),
     "an add at nothing": (Add(1.0, price_open=-1.0), "price_open of Add must be a finite number above 0, or None"),
     "an add for nothing": (Add(1.0, price_open=99.0, valid=0),
-        "valid of Add must be whole minutes above 0, or None, got 0"),
+        "valid of Add in minutes must be a whole number above 0, got 0"),
     "an add too many": ([Add(0.1), Add(0.1), Add(0.1)], "the position has 2 adds already, max_adds = 2; "
                         "settings={'max_adds': 10} allows more".replace(" more", " it")),
     "an add behind the stop": (Add(1.0, price_open=89.0),
@@ -182,7 +182,7 @@ WRITTEN: dict[str, tuple[Any, str]] = {
     "another name": (lambda: Close(why="x"), "Close has no why; it takes note"),
     "nothing": (Add, "Add needs share, got nothing; it takes share, price_open"),
     "no move": (Breakeven, "Breakeven needs after, got nothing"),
-    "too many": (lambda: Close("a", "b"), "Close got 2 values; it takes note"),
+    "too many": (lambda: Close("a", "b", "c"), "Close got 3 values; it takes note, at"),
     "twice": (lambda: Reduce(0.5, share=0.5), "Reduce got share twice, with its name and without"),
     "the second alone": (lambda: Breakeven(plus=1.0), "Breakeven needs after, got plus; it takes after, plus"),
     "something long": (lambda: Pair("x" * 1000), "Pair needs second, got 'x{59}; it takes first, second, third"),

@@ -1,15 +1,17 @@
-"""What is wrong with the values of an answer of ``manage``, whatever is open."""
+"""What is wrong with the values of answers of ``manage`` and with their order, whatever is open."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from ..config import Settings
-from .answers import Add
+from msgspec import UNSET
+
+from .answers import Add, Cancel, Close
 from .exit_checks import is_positive
+from .lifetimes import read_valid
 from .position_fills import DUST
 from .signal import Reason
-from .signal_validation import allow
+from .states import Rules
 from .text import shown, text_fault, without_addresses
 
 _MOST_SHARE: Final = 1e9  # of the first size; sums of a few of these are floats that still have the first size in them
@@ -22,25 +24,47 @@ def note_fault(note: object) -> Reason | None:
     return Reason("note", f"note must be text that can be written, got {without_addresses(ascii(note)):.80}")
 
 
-def add_faults(add: Add, settings: Settings) -> list[Reason]:
-    """Everything that is wrong with the size, the price and the validity of an add."""
+def add_faults(add: Add, when: int, rules: Rules) -> list[Reason]:
+    """Everything that is wrong with the size, the price and the validity of an add, decided at ``when`` (UTC ms)."""
     found: list[Reason] = []
     share: object = add.share
     limit: object = add.price_open
-    valid: object = add.valid
     if not is_positive(share) or not DUST < add.share <= _MOST_SHARE:
         text = f"Add needs a share above {DUST:g} and at most {_MOST_SHARE:g}, in units of the first size"
         found.append(Reason("add_share", f"{text}, got {shown(share, 60)}"))
     if limit is not None and not is_positive(limit):
         text = "price_open of Add must be a finite number above 0, or None for the market"
         found.append(Reason("add_price", f"{text}, got {shown(limit, 60)}"))
-    if valid is not None and (not isinstance(valid, int) or isinstance(valid, bool) or valid <= 0):
-        text = "valid of Add must be whole minutes above 0, or None"
-        found.append(Reason("add_valid", f"{text}, got {shown(valid, 60)}"))
-    elif valid is not None and limit is None:
-        text = f"valid {valid} of Add is how long a limit rests"
+    if add.valid is UNSET:
+        return found
+    if limit is None and add.valid is not None:
+        text = f"valid {shown(add.valid, 60)} of Add is how long a limit rests"
         found.append(Reason("add_valid", f"{text}, and price_open is None: give its price, or leave valid out"))
-    elif isinstance(valid, int) and (longest := settings.max_signal_lifetime_minutes) and valid > longest:
-        text = f"valid {valid} of Add is above max_signal_lifetime_minutes = {longest}"
-        found.append(Reason("add_valid", f"{text}; {allow('max_signal_lifetime_minutes', None)}"))
+        return found
+    read = read_valid(add.valid, when, rules, name="valid of Add")
+    if isinstance(read, list):
+        found += [Reason("add_valid", fault.text) for fault in read]
     return found
+
+
+def lonely_signal(end: str) -> Reason:
+    """A signal that nothing makes room for; ``end`` is the answer that would."""
+    text = f"a Signal from manage stands behind {end}(), such as [bknb.{end}(), bknb.Signal(...)]"
+    return Reason("signal_alone", f"{text}: there is one position at a time")
+
+
+def behind_signal(end: Close | Cancel) -> Reason:
+    """A ``Close`` or ``Cancel`` behind the signal it would have to make room for."""
+    name = f"{type(end).__name__}()"
+    text = f"{name} behind a Signal contradicts it: a Signal opens what {name} would end"
+    return Reason("behind_signal", f"{text}; put {name} before the Signal, or leave one of them out")
+
+
+TWO_SIGNALS: Final = Reason(
+    "signal_alone",
+    "one Signal stands behind Close() or Cancel(), got another: there is one position at a time; leave one out",
+)
+EARLY_SIGNAL: Final = Reason(
+    "signal_alone",
+    "a Signal behind Close(at='close') would open while the position is still there; give it when it has closed",
+)

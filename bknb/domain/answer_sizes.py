@@ -12,7 +12,7 @@ import msgspec
 
 from .answers import Add, Reduce
 from .exits import rests_until
-from .interval import MINUTE_MS
+from .lifetimes import read_valid
 from .position_book import PositionBook, PositionOrder, UnsizedPart
 from .position_fills import DUST
 from .signal import sign_of
@@ -100,6 +100,8 @@ def _add_order(number: int, add: Add, given: Managed, sign: int, rules: Rules) -
     order = _order("add", number, add.share, given, rules, note=add.note)
     if add.price_open is None:
         return order
-    until = rests_until(given.when, rules) if add.valid is None else given.when + add.valid * MINUTE_MS
+    until = read_valid(add.valid, given.when, rules)
+    assert not isinstance(until, list)  # add_faults looked  # noqa: S101
+    until = rests_until(given.when, rules) if until is None else until
     limit = stop_on_grid(float(add.price_open), sign, rules.tick)
     return msgspec.structs.replace(order, price_open=limit, until=until)

@@ -12,13 +12,21 @@ import msgspec
 
 from .by_name import ByName
 from .declared_exits import Breakeven, Trailing
-from .signal import Reason, Signal
+from .signal import Reason, Signal, Until
 from .signal_validation import plain_numbers, read_answer, with_python_lists
 from .text import shown
 
 
 class Close(ByName, frozen=True):
     """Close all that is left, at the market.
+
+    Parameters
+    ----------
+    note
+        Free text that travels with the fill.
+    at
+        ``"market"``: now; ``"close"``: at the close of the session's last candle that can fill, until when its levels
+        hold on. A market that never closes has the days of UTC for sessions. It stands until then.
 
     Examples
     --------
@@ -27,6 +35,7 @@ class Close(ByName, frozen=True):
     """
 
     note: str = ""
+    at: Literal["market", "close"] = "market"
 
 
 class Reduce(ByName, frozen=True):
@@ -68,8 +77,7 @@ class Add(ByName, frozen=True):
     note
         Free text that travels with the fill.
     valid
-        Minutes that a limit rests, at most ``max_signal_lifetime_minutes`` where that is set; ``None``: as long as a
-        resting entry does.
+        How long a limit rests, as in ``bknb.Signal``; at most ``max_signal_lifetime_minutes`` where that is set.
 
     Examples
     --------
@@ -81,7 +89,11 @@ class Add(ByName, frozen=True):
     price_open: float | None = None
     only_better: bool = False
     note: str = ""
-    valid: int | None = None
+    valid: Until | msgspec.UnsetType | None = msgspec.UNSET
+
+    def __repr__(self) -> str:
+        given = ((name, getattr(self, name)) for name in self.__struct_fields__)
+        return f"Add({', '.join(f'{name}={value!r}' for name, value in given if value is not msgspec.UNSET)})"
 
 
 class Move(ByName, frozen=True, kw_only=True):
@@ -98,6 +110,10 @@ class Move(ByName, frozen=True, kw_only=True):
         The target or a ladder, as in ``bknb.Signal``; ``None``: none.
     minute_estimated_time
         Whole minutes after the fill of the entry; ``None``: no deadline.
+    until, bars
+        As in ``bknb.Signal``: minutes and ``bars`` count from the fill of the entry, other moments are the next ones
+        from now on. Of ``minute_estimated_time``, ``until`` and ``bars`` those given replace the deadline that there
+        is: the earliest of them counts.
     trailing, breakeven
         As in ``bknb.Signal``; ``None``: none. A level that one of them has reached stays in force unless ``loosen``.
     loosen
@@ -114,6 +130,8 @@ class Move(ByName, frozen=True, kw_only=True):
     price_stop_loss: float | msgspec.UnsetType | None = msgspec.UNSET
     price_take_profit: float | Sequence[tuple[float, float]] | msgspec.UnsetType | None = msgspec.UNSET
     minute_estimated_time: int | msgspec.UnsetType | None = msgspec.UNSET
+    until: Until | msgspec.UnsetType | None = msgspec.UNSET
+    bars: int | msgspec.UnsetType | None = msgspec.UNSET
     trailing: Trailing | msgspec.UnsetType | None = msgspec.UNSET
     breakeven: Breakeven | msgspec.UnsetType | None = msgspec.UNSET
     loosen: bool = False
@@ -182,6 +200,13 @@ def _read(one: object) -> PositionAnswer | Reason:
     values = msgspec.structs.asdict(one)
     with_python_lists(values)
     fault = plain_numbers(values) or _no_flag(values)
+    if isinstance(one, Close) and values["at"] not in ("market", "close"):
+        fault = Reason("close_at", f"at of Close must be 'market' or 'close', got {shown(values['at'], 60)}")
+    if isinstance(one, Move) and fault is None and values["until"] not in (None, msgspec.UNSET):
+        from .moment_text import moment_text
+
+        values["until"] = read = moment_text(values["until"], "until")  # as it is saved when it is planned
+        fault = read if isinstance(read, Reason) else None
     return type(one)(**values) if fault is None else fault
 
 

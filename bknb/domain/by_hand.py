@@ -20,7 +20,7 @@ def waiting_activated(state: Waiting, given: Activate, rules: Rules) -> Step:
         return Step(Opening(signal=ordered, not_before=given.when, last_id=state.last_id, activated=True))
     signal = activated(ordered, given.when, given.price)
     opened = Opened(**labels(rules), when=given.when, price=given.price, signal=signal)
-    return Step(opened_holding(signal), (opened,))
+    return Step(opened_holding(signal, rules), (opened,))
 
 
 def holding_planned(state: Holding, given: Planned, rules: Rules) -> Step:

@@ -9,13 +9,14 @@ import msgspec
 
 from ..errors import InvalidTransition
 from .declared_exits import targets_of
+from .entry_ends import cancel, flat_after
 from .execution_models import Entry, Exit, Minute, exit_at_entry
 from .exit_checks import memo_text
-from .exits import close_at, holding_data_end, holding_minute, timeout_of
-from .position_book import opened_book
+from .exits import close_at, holding_minute, timeout_of
+from .formatting import stamp_text
+from .position_book import Lifetime, opened_book
 from .signal import (
     Cancelled,
-    CancelReason,
     Closed,
     Event,
     Idle,
@@ -30,16 +31,13 @@ from .signal import (
     Signal,
     sign_of,
 )
-from .signal_validation import STOPPED, broken_rules, target_prices
+from .signal_validation import STOPPED, broken_rules, is_timed, target_prices
 from .states import (
     Answer,
     Asking,
-    Boundary,
     Command,
-    DataEnd,
     Entering,
     Flat,
-    Halt,
     Holding,
     Opening,
     Release,
@@ -50,15 +48,26 @@ from .states import (
     Waiting,
     after_frame,
     earliest_fill,
-    frame_over,
     labels,
     quiet_minute,
     rejection,
-    signal_id,
 )
 from .stop_levels import after_progress, costs_of, moved_events
 from .story import story
 from .tick_grid import on_grid
+
+
+def signal_id(rules: Rules, when: int) -> str:
+    """The id of a signal that brought none: strategy, symbol and minute; the same in every run.
+
+    Examples
+    --------
+    >>> from bknb.config import Settings
+    >>> from bknb.domain.execution_models import execution_model
+    >>> signal_id(Rules("BTCUSDT", "sma", "demo", None, "live", execution_model("touch"), Settings()), 0)
+    'sma-BTCUSDT-19700101T0000'
+    """
+    return f"{rules.strategy}-{rules.symbol}-{stamp_text(when)}"
 
 
 def flat_answer(state: Flat, given: Answer, rules: Rules) -> Step:
@@ -90,6 +99,11 @@ def answered(
     last_id, model = state.last_id if isinstance(state, Flat) else state.signal.id, rules.model
     signal = on_grid(given.signal, rules.tick)
     reasons = broken_rules(signal, price=given.price, model=model, settings=rules.settings)
+    timed = is_timed(signal)
+    if timed:
+        from .lifetimes import timed_faults
+
+        reasons += timed_faults(signal, given.when, rules)
     if signal.id is not None and signal.id == last_id:
         reasons.append(Reason("repeated", f"the signal {signal.id!r} was opened already"))
     if reasons:
@@ -110,14 +124,18 @@ def answered(
         "minute_estimated_time": signal.minute_estimated_time,
         "note": signal.note,
         "scheduled_at": given.when,
-        "entry": "market" if signal.price_open is None else signal.entry,
+        "entry": "market" if signal.price_open is None and signal.entry != "close" else signal.entry,
         "trailing": signal.trailing,
         "breakeven": signal.breakeven,
         "memo": memo,
     }
     if isinstance(signal.price_take_profit, tuple):
         row["targets"] = targets_of(signal.price_take_profit)
-    at_once = not model.fills_at_open and reached(signal, given.price)
+    if timed:
+        from .lifetimes import timed_fields
+
+        row |= timed_fields(signal, given.when, rules)
+    at_once = not model.fills_at_open and signal.entry != "close" and reached(signal, given.price)
     candidate = OpenSignal(pending_at=given.when, **row) if at_once else ScheduledSignal(**row)
     asking = Asking(
         candidate=candidate,
@@ -160,17 +178,38 @@ def _granted(state: Asking, rules: Rules) -> Step:
     candidate, earlier, released = state.candidate, state.earlier, _released(state.earlier, rules)
     if isinstance(candidate, OpenSignal):
         opened = Opened(**labels(rules), when=state.when, price=state.price, signal=candidate)
-        return Step(opened_holding(candidate), (*earlier, opened), released)
-    if rules.model.fills_at_open:
-        opening = Opening(signal=candidate, not_before=state.not_before, last_id=state.last_id, ending=state.ending)
+        return Step(opened_holding(candidate, rules), (*earlier, opened), released)
+    if rules.model.fills_at_open or candidate.entry == "close":
+        opening = Opening(
+            signal=candidate,
+            not_before=state.not_before,
+            last_id=state.last_id,
+            ending=state.ending,
+            close_at=_session_close(state.not_before, rules) if candidate.entry == "close" else None,
+        )
         return Step(opening, earlier, released)
     scheduled = Scheduled(**labels(rules), when=state.when, price=state.price, signal=candidate)
     return Step(Waiting(signal=candidate, last_id=state.last_id), (*earlier, scheduled), released)
 
 
-def opened_holding(signal: OpenSignal) -> Holding:
-    """A position that was opened just now."""
-    return Holding(signal=signal, highest=signal.price_open, lowest=signal.price_open, book=opened_book(signal))
+def _session_close(not_before: int, rules: Rules) -> int:
+    from .lifetimes import session_close  # few signals need it
+
+    return session_close(not_before, rules)
+
+
+def opened_holding(signal: OpenSignal, rules: Rules) -> Holding:
+    """A position that was opened just now; when the clock ends it is worked out here."""
+    book = None if signal.is_plain else opened_book(signal, _lifetime(signal, rules))
+    return Holding(signal=signal, highest=signal.price_open, lowest=signal.price_open, book=book)
+
+
+def _lifetime(signal: OpenSignal, rules: Rules) -> Lifetime | None:
+    if not (signal.until or signal.bars or signal.entry == "close"):
+        return None
+    from .lifetimes import lifetime_at
+
+    return lifetime_at(signal, rules)
 
 
 def refusal(
@@ -199,47 +238,6 @@ def asking_verdict(state: Asking, given: Verdict, rules: Rules) -> Step:
     return Step(state.ending or Flat(last_id=state.last_id), (*earlier, refused), _released(earlier, rules))
 
 
-def cancel(
-    signal: ScheduledSignal,
-    then: Flat | Holding,
-    when: int,
-    price: float,
-    reason: CancelReason,
-    rules: Rules,
-    *,
-    note: str = "",
-) -> Step:
-    """The end of an entry order that has not filled, and the state that is left."""
-    cancelled = Cancelled(
-        **labels(rules), when=when, price=price, signal=signal, reason=reason, closed_at=when, note=note
-    )
-    release = () if rules.risk is None else (Release(signal.id),)
-    return Step(then, (cancelled,), release)
-
-
-def flat_after(state: Opening | Waiting | Entering) -> Flat:
-    """The state once a waiting signal is gone."""
-    return Flat(last_id=state.last_id)
-
-
-def _cancelled_by_clock(state: Opening | Waiting, then: Flat | Holding, given: Boundary, rules: Rules) -> Step:
-    if frame_over(given.when, rules):
-        return cancel(state.signal, then, given.when, given.price, rules.model.frame_end_cancel, rules)
-    if given.when >= timeout_of(state.signal, rules):
-        return cancel(state.signal, then, given.when, given.price, "timeout", rules)
-    return Step(state)
-
-
-def opening_boundary(state: Opening, given: Boundary, rules: Rules) -> Step:
-    """What the clock ends of an entry order that no minute has filled."""
-    return _cancelled_by_clock(state, state.ending or flat_after(state), given, rules)
-
-
-def waiting_boundary(state: Waiting, given: Boundary, rules: Rules) -> Step:
-    """What the clock ends of a resting entry."""
-    return _cancelled_by_clock(state, flat_after(state), given, rules)
-
-
 def opening_minute(state: Opening, given: Minute, rules: Rules) -> Step:
     """A minute with an entry order, and perhaps a position that leaves before it."""
     signal, model = state.signal, rules.model
@@ -251,7 +249,7 @@ def opening_minute(state: Opening, given: Minute, rules: Rules) -> Step:
         if isinstance(left.state, Holding):  # parts of it that were ordered before may have filled
             return Step(msgspec.structs.replace(state, ending=left.state), left.events)
         events, commands, last_id = left.events, left.commands, state.ending.signal.id
-    if not model.can_fill(given, state.not_before):
+    if signal.entry == "close" or not model.can_fill(given, state.not_before):
         alone = msgspec.structs.replace(state, last_id=last_id, ending=None)
         return Step(alone, events + quiet_minute(signal, given, rules), commands)
     entry = model.entry(signal, given, first=True)
@@ -266,7 +264,7 @@ def opening_minute(state: Opening, given: Minute, rules: Rules) -> Step:
         if isinstance(made.state, Entering):
             return made
     else:  # risk was asked in this minute already
-        made = _entered(signal, given, entry, rules)
+        made = entered(signal, given, entry, rules)
     return Step(made.state, events + made.events, commands + made.commands)
 
 
@@ -281,7 +279,7 @@ def _touched(
 ) -> Step:
     """A resting entry that fills in a minute, once the risk profile has been asked again."""
     if rules.risk is None:
-        return _entered(signal, minute, entry, rules)
+        return entered(signal, minute, entry, rules)
     entering = Entering(signal=signal, minute=minute, entry=entry, last_id=last_id, earlier=earlier)
     ending = next(_ids_closed(earlier), None)
     return Step(entering, (), (Reserve(activated(signal, minute.t, entry.price), minute.t, minute.price, ending),))
@@ -312,12 +310,12 @@ def activated(signal: ScheduledSignal, when: int, price: float) -> OpenSignal:
     return OpenSignal(**{**msgspec.structs.asdict(signal), "price_open": price}, pending_at=when)
 
 
-def _entered(order: ScheduledSignal, minute: Minute, entry: Entry, rules: Rules) -> Step:
+def entered(order: ScheduledSignal, minute: Minute, entry: Entry, rules: Rules) -> Step:
     """The fill of an entry, and what the rest of its minute does."""
     rested = order.entry == "limit" and entry.rested and entry.price == order.price_open
     signal = msgspec.structs.replace(activated(order, minute.t, entry.price), rested=rested)
     opened = Opened(**labels(rules), when=minute.t, price=minute.price, signal=signal)
-    holding = opened_holding(signal)
+    holding = opened_holding(signal, rules)
     if entry.at_open and holding.book is not None:
         from .managed_minute import managed_minute
 
@@ -366,34 +364,8 @@ def entering_verdict(state: Entering, given: Verdict, rules: Rules) -> Step:
     """The decision of the risk profile on a resting entry that was touched."""
     minute, released = state.minute, tuple(Release(signal_id) for signal_id in _ids_closed(state.earlier))
     if given.allowed:
-        made = _entered(state.signal, minute, state.entry, rules)
+        made = entered(state.signal, minute, state.entry, rules)
         return Step(made.state, state.earlier + made.events, released + made.commands)
     refused = refusal(activated(state.signal, minute.t, state.entry.price), minute.t, minute.price, given, rules)
     ending = cancel(state.signal, flat_after(state), minute.t, minute.price, "risk", rules, note=given.note)
     return Step(ending.state, (*state.earlier, refused, *ending.events), released + ending.commands)
-
-
-def opening_data_end(state: Opening, given: DataEnd, rules: Rules) -> Step:
-    """The end of the data, with an entry order."""
-    when = max(given.t, state.signal.scheduled_at)
-    cancelled = cancel(state.signal, flat_after(state), when, given.price, "data_end", rules)
-    if state.ending is None:
-        return cancelled
-    closed = holding_data_end(state.ending, given, rules)
-    return Step(closed.state, closed.events + cancelled.events, closed.commands + cancelled.commands)
-
-
-def waiting_data_end(state: Waiting, given: DataEnd, rules: Rules) -> Step:
-    """The end of the data, with a resting entry."""
-    return cancel(state.signal, flat_after(state), given.t, given.price, "data_end", rules)
-
-
-def opening_halt(state: Opening, given: Halt, rules: Rules) -> Step:
-    """An entry order is taken back before it has left; the position before it still leaves."""
-    then = state.ending or flat_after(state)
-    return cancel(state.signal, then, given.when, given.price, given.reason, rules, note=given.note)
-
-
-def waiting_halt(state: Waiting, given: Halt, rules: Rules) -> Step:
-    """A resting entry is taken back."""
-    return cancel(state.signal, flat_after(state), given.when, given.price, given.reason, rules, note=given.note)

@@ -9,11 +9,13 @@ from typing import Final
 
 import msgspec
 
+from .close_orders import close_due, holding_at_close
 from .execution_models import Exit, Minute
 from .interval import MINUTE_MS, ceil_to
+from .market_clock import NEVER
 from .milestones import survived
 from .pnl import net_percentage, trade_pnl
-from .position_book import NEVER, book_timeout
+from .position_book import book_timeout
 from .signal import Closed, CloseReason, Event, OpenSignal, ScheduledSignal
 from .states import (
     Boundary,
@@ -175,8 +177,10 @@ def rests_until(when: int, rules: Rules) -> int:
 
 
 def timeout_of(signal: ScheduledSignal, rules: Rules) -> int:
-    """The moment (UTC ms) at which an entry order that has not filled is cancelled; never for a market order."""
-    return NEVER if signal.entry == "market" else rests_until(signal.scheduled_at, rules)
+    """The moment (UTC ms) at which an entry order that has not filled is cancelled; never for one at the market."""
+    if signal.entry == "market" or signal.entry == "close":
+        return NEVER
+    return rests_until(signal.scheduled_at, rules) if signal.waits_until is None else signal.waits_until
 
 
 def due(state: State, rules: Rules) -> int:
@@ -189,17 +193,18 @@ def due(state: State, rules: Rules) -> int:
     >>> due(Flat(), Rules("BTCUSDT", "s", "demo", None, "live", execution_model("touch"), Settings())) > 10**15
     True
     """
-    if not rules.model.fills_at_open:
-        return NEVER
+    closes = close_due(state, rules)
+    if not (rules.model.fills_at_open or isinstance(state, Opening)):
+        return closes
     if isinstance(state, Holding):
         if state.leaving is not None:
             deadline = deadline_of(state)
             return deadline if _is_before(deadline, state.leaving) else NEVER
-        moment = deadline_of(state)
+        moment = min(deadline_of(state), closes)
         if state.book is not None:
             moment = min(moment, book_timeout(state.book))
     elif isinstance(state, Opening | Waiting):
-        moment = timeout_of(state.signal, rules)
+        moment = min(timeout_of(state.signal, rules), closes)
     else:
         return NEVER
     if rules.base_ms > MINUTE_MS:
@@ -212,6 +217,8 @@ def holding_boundary(state: Holding, given: Boundary, rules: Rules) -> Step:
     """What the clock ends of an open position: the position, or adds that rest."""
     if given.when < due(state, rules):
         return Step(state)
+    if state.book is not None and state.book.closing and given.when >= close_due(state, rules):
+        return holding_at_close(state, state.book, state.book.closing, given, rules)
     over = frame_over(given.when, rules)
     before: tuple[Event, ...] = ()
     ends = over or given.when >= deadline_of(state)

@@ -48,6 +48,8 @@ def late_orders(state: State) -> dict[Decision, int]:
     for order in () if book is None else book.orders:  # of manage: together with a closing order of that moment
         if order.not_before > order.decided_at:
             found[order.decided_at, "exit"] = order.not_before
+    if book is not None and book.closing and book.closing.not_before > book.closing.decided_at:
+        found[book.closing.decided_at, "exit"] = book.closing.not_before
     if ending is not None and ending.leaving is not None and ending.leaving.not_before > ending.leaving.decided_at:
         found[ending.leaving.decided_at, "exit"] = ending.leaving.not_before
     if isinstance(state, Opening) and not state.activated and state.not_before > state.signal.scheduled_at:

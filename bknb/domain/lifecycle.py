@@ -48,15 +48,12 @@ from .entries import (
     flat_answer,
     flat_minute,
     holding_answer,
-    opening_boundary,
-    opening_data_end,
-    opening_halt,
     opening_minute,
-    waiting_boundary,
-    waiting_data_end,
-    waiting_halt,
+    signal_id,
     waiting_minute,
 )
+from .entry_boundaries import opening_boundary, waiting_boundary
+from .entry_ends import opening_data_end, opening_halt, waiting_data_end, waiting_halt
 from .execution_models import Minute
 from .exits import due, holding_boundary, holding_data_end, holding_halt, holding_minute, holding_skipped
 from .manual_inputs import Activate, Planned
@@ -86,7 +83,6 @@ from .states import (
     Waiting,
     position_of,
     rejection,
-    signal_id,
     signals_of,
 )
 from .story import story

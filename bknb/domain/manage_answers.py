@@ -12,16 +12,19 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ..errors import InvalidTransition
-from .add_checks import add_faults, note_fault
+from .add_checks import EARLY_SIGNAL, TWO_SIGNALS, add_faults, behind_signal, lonely_signal, note_fault
 from .answer_sizes import implied_size, orders_of, size_before, sized
 from .answers import Add, Cancel, Close, Move, PositionAnswer, Reduce
-from .entries import answered, cancel, refusal
+from .entries import answered, refusal
+from .entry_ends import cancel
 from .execution_models import Exit
 from .exit_checks import is_positive
 from .fill_run import FillRun
+from .lifetimes import closing_order
 from .managed_minute import without_adds
+from .market_clock import NEVER
 from .moves import moved_book
-from .position_book import NEVER, PositionBook, PositionOrder, UnsizedPart, new_book, size_allowed
+from .position_book import ClosingOrder, PositionBook, PositionOrder, UnsizedPart, new_book, size_allowed
 from .position_fills import DUST
 from .position_money import average_price
 from .signal import Event, Reason, Rejected, Signal, sign_of
@@ -57,12 +60,12 @@ def waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:
             if (fault := note_fault(answer.note)) is not None:
                 reasons.append(fault)
             if signal is not None:
-                reasons.append(_behind_signal(answer))
+                reasons.append(behind_signal(answer))
             cancelled = cancelled or (answer if fault is None else Cancel())
         elif isinstance(answer, Signal) and cancelled is not None and signal is None:
             signal = answer
         elif isinstance(answer, Signal):
-            reasons.append(_lonely_signal("Cancel") if signal is None else _TWO_SIGNALS)
+            reasons.append(lonely_signal("Cancel") if signal is None else TWO_SIGNALS)
         else:
             name = type(answer).__name__
             text = f"{name} needs an open position, and this signal waits for its entry"
@@ -84,25 +87,6 @@ def waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:
     return answered(flat, None, asked, rules, earlier=events, freed=state.signal.id)
 
 
-def _lonely_signal(end: str) -> Reason:
-    """A signal that nothing makes room for; ``end`` is the answer that would."""
-    text = f"a Signal from manage stands behind {end}(), such as [bknb.{end}(), bknb.Signal(...)]"
-    return Reason("signal_alone", f"{text}: there is one position at a time")
-
-
-def _behind_signal(end: Close | Cancel) -> Reason:
-    """A ``Close`` or ``Cancel`` behind the signal it would have to make room for."""
-    name = f"{type(end).__name__}()"
-    text = f"{name} behind a Signal contradicts it: a Signal opens what {name} would end"
-    return Reason("behind_signal", f"{text}; put {name} before the Signal, or leave one of them out")
-
-
-_TWO_SIGNALS = Reason(
-    "signal_alone",
-    "one Signal stands behind Close() or Cancel(), got another: there is one position at a time; leave one out",
-)
-
-
 @dataclass
 class _Judged:
     """Answers judged so far, and what they imply.
@@ -112,6 +96,7 @@ class _Judged:
 
     book: PositionBook
     closes: Close | None = None
+    at_close: ClosingOrder | None = None
     closed_by: str = "Close()"
     sizes: list[Reduce | Add] = field(default_factory=list)
     cancels: Cancel | None = None
@@ -125,6 +110,16 @@ class _Judged:
     def size(self) -> float:
         """What is held once everything ordered so far at the market has filled, in units of the first size."""
         return implied_size(size_before(self.book, adds=self.cancels is None), self.sizes)
+
+    def close_later(self, answer: Close, given: Managed, rules: Rules) -> None:
+        """Take a ``Close`` for the session's close; one that is known too late for it closes at the market."""
+        order = closing_order(self.levels.closing, given, answer.note, rules)
+        if isinstance(order, ClosingOrder):
+            self.at_close = order
+        elif isinstance(order, Reason):
+            self.reasons.append(order)
+        elif order == "late":
+            self.closes = self.closes or answer
 
     @property
     def levels(self) -> PositionBook:
@@ -161,6 +156,8 @@ def holding_managed(state: Holding, given: Managed, rules: Rules) -> Step:
     elif judged.not_taken:
         taken = judged.levels
         judged.moved = msgspec.structs.replace(taken, not_taken=taken.not_taken + judged.not_taken)
+    if judged.at_close is not None:
+        judged.moved = msgspec.structs.replace(judged.levels, closing=judged.at_close)
     return _carried_out(state, judged, given, rules, rejected)
 
 
@@ -178,8 +175,10 @@ def _judge(judged: _Judged, answer: PositionAnswer, state: Holding, given: Manag
         answer = msgspec.structs.replace(answer, note="")  # what closes is carried out without it
     closed = judged.closes is not None
     if judged.signal is not None and isinstance(answer, Close | Cancel):
-        reasons.append(_behind_signal(answer))
+        reasons.append(behind_signal(answer))
     match answer:
+        case Close(at="close"):
+            judged.close_later(answer, given, rules)
         case Close():
             judged.closes = judged.closes or answer
         case Cancel():
@@ -203,10 +202,12 @@ def _judge(judged: _Judged, answer: PositionAnswer, state: Holding, given: Manag
 
 
 def _judge_signal(judged: _Judged, answer: Signal, given: Managed) -> None:
-    if judged.closes is None:
-        judged.reasons.append(_lonely_signal("Close"))
+    if judged.at_close is not None and judged.closes is None:
+        judged.reasons.append(EARLY_SIGNAL)
+    elif judged.closes is None:
+        judged.reasons.append(lonely_signal("Close"))
     elif judged.signal is not None:
-        judged.reasons.append(_TWO_SIGNALS)
+        judged.reasons.append(TWO_SIGNALS)
     elif not given.entries:
         judged.reasons.append(STOPPED)
     else:
@@ -247,7 +248,7 @@ def _judge_reduce(judged: _Judged, answer: Reduce) -> None:
 
 def _judge_add(judged: _Judged, answer: Add, state: Holding, given: Managed, rules: Rules) -> None:
     most = rules.settings.max_adds
-    reasons = add_faults(answer, rules.settings)
+    reasons = add_faults(answer, given.when, rules)
     count = judged.book.adds + sum(isinstance(one, Add) for one in judged.sizes)
     if judged.cancels is not None:
         count -= sum(order.kind == "add" for order in judged.book.orders)
@@ -310,7 +311,7 @@ def _orders(judged: _Judged) -> bool:
 
 def _levels_differ(before: PositionBook, after: PositionBook) -> bool:
     exits = ("trailing", "trails", "trail_stop", "breakeven", "breakeven_stop")
-    names = ("stop", "stop_reason", "targets", "deadline", *exits)
+    names = ("stop", "stop_reason", "targets", "deadline", "closing", *exits)
     return any(getattr(before, name) != getattr(after, name) for name in names)
 
 

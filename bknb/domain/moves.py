@@ -6,7 +6,7 @@ Levels are judged against the last close. A stop at or beyond it, and a deadline
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -22,7 +22,7 @@ from .exit_checks import (
     sorted_ladder,
 )
 from .interval import MINUTE_MS
-from .position_book import PositionBook
+from .position_book import ClosingOrder, Lifetime, PositionBook
 from .signal import OpenSignal, Reason, sign_of
 from .signal_validation import broken_lifetime
 from .states import Holding, Rules
@@ -45,16 +45,17 @@ def moved_book(state: Holding, book: PositionBook, move: Move, *, when: int, clo
     sign, broken = sign_of(state.signal.position), _broken(move, state, close, rules)
     if move.minute_estimated_time is not msgspec.UNSET:
         broken += broken_lifetime(move.minute_estimated_time, rules.settings)
+    if _given(move.until) is not None or _given(move.bars) is not None:
+        from .lifetimes import lifetime_faults
+
+        broken += lifetime_faults(_given(move.until), _given(move.bars), when, rules)
     if broken:
         return MovedBook(book, None, looser=False, broken=broken)
     best = state.highest if sign > 0 else state.lowest
     before = stop_in_force(book, sign, best, rules.tick)
     if move.price_take_profit is not msgspec.UNSET:
         book = msgspec.structs.replace(book, targets=targets_of(_targets(move.price_take_profit, sign, rules.tick)))
-    if move.minute_estimated_time is not msgspec.UNSET:
-        minutes = move.minute_estimated_time
-        deadline = None if minutes is None else state.signal.pending_at + minutes * MINUTE_MS
-        book = msgspec.structs.replace(book, deadline=deadline)
+    book = _with_lifetime(book, move, state.signal, when, rules)
     if move.memo is not msgspec.UNSET:
         memo = memo_text(move.memo)
         assert isinstance(memo, str)  # _broken looked  # noqa: S101
@@ -68,6 +69,33 @@ def moved_book(state: Holding, book: PositionBook, move: Move, *, when: int, clo
     elif book.deadline is not None and book.deadline <= when:
         ends = Exit("time_expired", close, ambiguous=False)
     return MovedBook(book, ends, looser, broken)
+
+
+def _given(value: Any) -> Any:
+    """A value of a move; ``None`` where it is not given."""
+    return None if value is msgspec.UNSET else value
+
+
+def _with_lifetime(book: PositionBook, move: Move, signal: OpenSignal, when: int, rules: Rules) -> PositionBook:
+    """The book with the deadline of a move; an order to close at the close of a session stands."""
+    if all(value is msgspec.UNSET for value in (move.minute_estimated_time, move.until, move.bars)):
+        return book
+    minutes, until, bars = _given(move.minute_estimated_time), _given(move.until), _given(move.bars)
+    if until is None and bars is None and signal.entry != "close":
+        ends = Lifetime(None if minutes is None else signal.pending_at + minutes * MINUTE_MS)
+    else:
+        from .lifetimes import lifetime_of, opened_from
+        from .moment_text import moment_text
+
+        text = "" if until is None else moment_text(until, "until")
+        assert isinstance(text, str)  # lifetime_faults looked  # noqa: S101
+        ends = lifetime_of(text, bars, minutes, opened=opened_from(signal, rules), rules=rules, after=when)
+    closing = book.closing
+    if not closing or closing.reason == "time_expired":
+        closing = msgspec.UNSET
+        if ends.close is not None:
+            closing = ClosingOrder(moment=ends.close, decided_at=when, not_before=when)
+    return msgspec.structs.replace(book, deadline=ends.deadline, closing=closing)
 
 
 def _with_stop(

@@ -5,18 +5,47 @@ A position with one stop, one target and a deadline that nobody manages has none
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from .answers import Move
 from .declared_exits import Breakeven, Target, Trailing, targets_of
 from .interval import MINUTE_MS
+from .market_clock import NEVER
 from .position_fills import Fill
 from .signal import CloseReason, OpenSignal
 
-NEVER: Final = 2**63 - 1
-"""A moment (UTC ms) that does not come."""
+
+class Lifetime(NamedTuple):
+    """When the clock ends a position (UTC ms): at the market, and at the close of a session; ``None``: it does not."""
+
+    deadline: int | None
+    close: int | None = None
+
+
+class ClosingOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An order that closes a position at the close of a session's last candle, with the candle's levels before it.
+
+    Attributes
+    ----------
+    moment
+        The close of the session (UTC ms).
+    decided_at, not_before
+        When it was decided, and the earliest open of a candle whose close may fill it (UTC ms).
+    reason, note
+        Of the closed position.
+    sent, price
+        Whether it has left for the broker, at the open of that candle, and the average price then.
+    """
+
+    moment: int
+    decided_at: int
+    not_before: int
+    reason: CloseReason = "time_expired"
+    note: str = ""
+    sent: bool = False
+    price: float = 0.0
 
 
 class PositionOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +142,8 @@ class PositionBook(msgspec.Struct, frozen=True, kw_only=True):
         JSON; empty when there is none.
     planned
         Moves by hand that are not in force yet, in order.
+    closing
+        The order for the close of a session; unset where there is none.
     """
 
     fills: tuple[Fill, ...]
@@ -138,6 +169,14 @@ class PositionBook(msgspec.Struct, frozen=True, kw_only=True):
     not_taken: int = 0
     memo: str = ""
     planned: tuple[PlannedMove, ...] = ()
+    closing: ClosingOrder | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def ends_at(self) -> int | None:
+        """The moment (UTC ms) at which the clock ends it; ``None``: it does not."""
+        if not self.closing:
+            return self.deadline
+        return self.closing.moment if self.deadline is None else min(self.deadline, self.closing.moment)
 
     @property
     def resting(self) -> tuple[tuple[PositionOrder, float], ...]:
@@ -150,9 +189,14 @@ def size_allowed(book: PositionBook) -> float:
     return book.left + sum(order.share for order in book.orders if order.kind == "add")
 
 
-def new_book(signal: OpenSignal, *, highest: float, lowest: float) -> PositionBook:
-    """The book of a position that has its entry and nothing else; ``highest`` and ``lowest`` are prices it has seen."""
-    minutes = signal.minute_estimated_time
+def new_book(signal: OpenSignal, *, highest: float, lowest: float, lifetime: Lifetime | None = None) -> PositionBook:
+    """The book of a position that has its entry and nothing else; ``highest`` and ``lowest`` are prices it has seen.
+
+    ``lifetime`` is when the clock ends it; by default that is what its ``minute_estimated_time`` says.
+    """
+    if lifetime is None:
+        minutes = signal.minute_estimated_time
+        lifetime = Lifetime(None if minutes is None else signal.pending_at + minutes * MINUTE_MS)
     entry = Fill(number=0, kind="entry", at=signal.pending_at, share=1.0, price=signal.price_open)
     trailing = signal.trailing
     return PositionBook(
@@ -160,7 +204,10 @@ def new_book(signal: OpenSignal, *, highest: float, lowest: float) -> PositionBo
         left=1.0,
         stop=signal.price_stop_loss,
         targets=signal.targets or targets_of(signal.price_take_profit),
-        deadline=None if minutes is None else signal.pending_at + minutes * MINUTE_MS,
+        deadline=lifetime.deadline,
+        closing=msgspec.UNSET
+        if lifetime.close is None
+        else ClosingOrder(moment=lifetime.close, decided_at=signal.pending_at, not_before=signal.pending_at),
         trailing=trailing,
         trails=trailing is not None and trailing.after == 0,
         breakeven=signal.breakeven,
@@ -170,11 +217,9 @@ def new_book(signal: OpenSignal, *, highest: float, lowest: float) -> PositionBo
     )
 
 
-def opened_book(signal: OpenSignal) -> PositionBook | None:
-    """The book of a position that was opened just now; ``None`` for a plain one."""
-    if signal.is_plain:
-        return None
-    return new_book(signal, highest=signal.price_open, lowest=signal.price_open)
+def opened_book(signal: OpenSignal, lifetime: Lifetime | None = None) -> PositionBook:
+    """The book of a position that was opened just now."""
+    return new_book(signal, highest=signal.price_open, lowest=signal.price_open, lifetime=lifetime)
 
 
 def book_timeout(book: PositionBook) -> int:

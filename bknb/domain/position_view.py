@@ -183,7 +183,7 @@ def _open(state: Holding, when: int, price: float, rules: Rules) -> HeldPosition
         size=book.left,
         price_stop_loss=None if stop is None else stop.price,
         targets=book.targets,
-        deadline=_moment(book.deadline),
+        deadline=_moment(book.ends_at),
         fills=book.fills,
         waiting=book.orders,
         memo=_memo(book.memo),

@@ -46,7 +46,8 @@ def postponed(state: State, orders: Orders, *, now: int, late_after_ms: int = MI
         return state if ending is None else ending
     not_before = state.not_before
     ordered = state.signal.entry != "stop" and not any_left(orders.get(key_of(state.signal), ()))
-    if ordered and now > not_before + late_after_ms:
+    due = state.close_at is None or state.sent
+    if ordered and due and now > not_before + late_after_ms:
         not_before = now
     return msgspec.structs.replace(state, ending=ending, not_before=not_before)
 

@@ -9,7 +9,7 @@ state or event    the orders of its signal
 ================= =============================================================================
 Opening           a market or limit order; a stop entry is watched here until it opens
 Holding           a part that was decided is a market order, an add a market or limit order
-Holding, leaving  what is left is closed
+Holding, leaving  what is left is closed; at a session's close, at the open of its last minute
 Opened            a market order, unless the entry was ordered already: that one is expected to fill
 Reduced, Added    the same: a level of a ladder is ordered once a candle has reached it
 AddCancelled      the add is cancelled; what was filled of it meanwhile is closed
@@ -63,23 +63,37 @@ def orders_of_state(state: State, orders: Orders, quantity_of: QuantityOf) -> tu
     """The orders that are new or changed because of what a state has decided and no minute has filled yet."""
     ending = position_of(state)
     found: list[Order] = []
-    if ending is not None and ending.leaving is not None:
-        mine, leaving = orders.get(key_of(ending.signal), ()), ending.leaving
+    if ending is not None and (leaves := _leaves(ending)) is not None:
+        mine, (not_before, price) = orders.get(key_of(ending.signal), ()), leaves
         closing = closing_orders(mine)
-        if mine and mine[0].ended_at != leaving.not_before and not any_left(closing):
-            found.append(ended(mine[0], leaving.not_before, leaving.price))
-            found += [msgspec.structs.replace(order, created_at=leaving.not_before) for order in closing]
+        if mine and mine[0].ended_at != not_before and not any_left(closing):
+            found.append(ended(mine[0], not_before, price))
+            found += [msgspec.structs.replace(order, created_at=not_before) for order in closing]
     elif ending is not None:
         found += _orders_of_book(ending, orders.get(key_of(ending.signal), ()))
-    if isinstance(state, Opening) and state.signal.entry != "stop":
+    if isinstance(state, Opening) and state.signal.entry != "stop" and (state.close_at is None or state.sent):
         entry = _entry(orders, state.signal)
-        kind: OrderKind = "market" if state.signal.entry == "market" else "limit"
+        kind: OrderKind = "limit" if state.signal.entry == "limit" else "market"
+        leaves_at = state.not_before if state.close_at is None else max(state.not_before, state.close_at - MINUTE_MS)
         if entry is None:
             quantity = quantity_of(state.signal)
-            found.append(_entry_order(state.signal, quantity, kind=kind, created_at=state.not_before, opened_at=None))
-        elif entry.status == "intended" and entry.created_at != state.not_before:
-            found.append(msgspec.structs.replace(entry, created_at=state.not_before))
+            found.append(_entry_order(state.signal, quantity, kind=kind, created_at=leaves_at, opened_at=None))
+        elif entry.status == "intended" and entry.created_at != leaves_at:
+            found.append(msgspec.structs.replace(entry, created_at=leaves_at))
     return tuple(found)
+
+
+def _leaves(state: Holding) -> tuple[int, float] | None:
+    """When the closing order of a position leaves (UTC ms), and the average price at its decision; ``None``: not yet.
+
+    One for the close of a session leaves at the open of its last minute.
+    """
+    if state.leaving is not None:
+        return state.leaving.not_before, state.leaving.price
+    closing = None if state.book is None else state.book.closing
+    if closing and closing.sent:
+        return max(closing.moment - MINUTE_MS, closing.not_before), closing.price
+    return None
 
 
 def _orders_of_book(state: Holding, mine: Sequence[Order]) -> list[Order]:

@@ -105,6 +105,8 @@ class SavedOpening(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     signal: ScheduledSignal
     not_before: int
     activated: bool = False
+    close_at: int | None = None
+    sent: bool = False
 
 
 class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
@@ -322,6 +324,8 @@ def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial:
             last_id=signal.last_id,
             ending=holding,
             activated=opening.activated,
+            close_at=opening.close_at,
+            sent=opening.sent,
         )
     return Restored(
         state=state,

@@ -6,13 +6,22 @@ Prices are in quote currency, moments are UTC milliseconds, a percentage of 1.5 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final, Literal, TypeAlias, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, TypedDict, get_args
 
 import msgspec
 
 from .by_name import ByName
 from .declared_exits import Breakeven, Target, Trailing
 from .position_fills import Fill
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from .schedules import Schedule
+
+    Until: TypeAlias = int | str | datetime | Schedule
+else:
+    Until = Any  # a saved one is a text; no field that is read can be a text or a datetime
 
 Position: TypeAlias = Literal["long", "short"]
 Mode: TypeAlias = Literal["backtest", "live"]
@@ -32,7 +41,7 @@ CLOSE_REASONS: Final[tuple[str, ...]] = get_args(CloseReason)
 CancelReason: TypeAlias = Literal[
     "timeout", "price_reject", "risk", "frame_end", "data_end", "stopped", "disagreement", "strategy", "manual"
 ]
-EntryKind: TypeAlias = Literal["market", "limit", "stop"]
+EntryKind: TypeAlias = Literal["market", "limit", "stop", "close"]
 SignalKey: TypeAlias = tuple[str, int]
 """A signal's id and the moment it was decided at (UTC ms): an id of the user's own may come twice."""
 
@@ -51,13 +60,24 @@ class Signal(ByName, frozen=True, kw_only=True):
         The stop, in quote currency; ``None``: no stop.
     minute_estimated_time
         Whole minutes after the fill of the entry at which the position is closed at the market; ``None``: no deadline.
+    until, bars
+        Other deadlines, worked out when the position opens; of several the earliest counts. ``until``: minutes, a
+        ``datetime`` with a time zone, a time of the day (``"16:00"`` in the market's zone, or
+        ``"16:00 Europe/London"``; the next one on a day on which the market trades), or the end of the session.
+        ``"session_end"`` closes at the close of its last candle that can fill, and ``"session_end-5m"`` five minutes
+        before it at the market. ``bars``: whole candles of the strategy's interval, the one of the entry included.
     price_open
         The price of the entry order, in quote currency: a limit (at most this for a long, at least this for a short),
         or with ``entry="stop"`` the price at which the market has to come first. ``None``: a market order, which
         fills at the open of the next candle with volume (``execution="pessimistic"``), of the next candle
         (``"touch"``), or at the average price of the moment (``"vwap"``).
     entry
-        ``"limit"`` or ``"stop"``: what ``price_open`` means.
+        ``"limit"`` or ``"stop"``: what ``price_open`` means. ``"close"``: without a price, at the close of the
+        session's last candle that can fill; a market that never closes has the days of UTC for sessions.
+    valid
+        How long ``price_open`` waits: minutes, a moment as for ``until``, ``"session_end"``, ``"slot"`` (until the next
+        question of the strategy), or ``None``: until it is cancelled. By default for
+        ``schedule_await_minutes`` or one interval of the strategy, whichever is longer.
     note
         Free text that travels with the trade.
     id
@@ -88,13 +108,16 @@ class Signal(ByName, frozen=True, kw_only=True):
     price_stop_loss: float | None = None
     minute_estimated_time: int | None = None
     price_open: float | None = None
-    entry: Literal["limit", "stop"] = "limit"
+    entry: Literal["limit", "stop", "close"] = "limit"
     note: str = ""
     id: str | None = None
     trailing: Trailing | None = None
     breakeven: Breakeven | None = None
     side: Position | None = None
     memo: dict[str, Any] | None = None
+    until: Until | None = None
+    bars: int | None = None
+    valid: Until | msgspec.UnsetType | None = msgspec.UNSET
 
     def __post_init__(self) -> None:
         if self.position is None and self.side is not None:
@@ -104,11 +127,13 @@ class Signal(ByName, frozen=True, kw_only=True):
         given = {name: getattr(self, name) for name in self.__struct_fields__}
         if self.side == self.position:
             del given["side"]
+        if self.valid is msgspec.UNSET:
+            del given["valid"]
         shown = (f"{name}={value!r}" for name, value in given.items() if name not in _WHEN_GIVEN or value is not None)
         return f"Signal({', '.join(shown)})"
 
 
-_WHEN_GIVEN: Final = ("trailing", "breakeven", "side", "memo")
+_WHEN_GIVEN: Final = ("trailing", "breakeven", "side", "memo", "until", "bars")
 
 
 def _limit() -> EntryKind:
@@ -132,7 +157,9 @@ class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_de
     ``price_open`` is the price of a fill once there is one; before, the price of a limit or stop entry, and for a
     market order the average price at the moment of the decision. With a ladder ``targets`` holds its levels, the
     nearest first, and ``price_take_profit`` is the farthest; a single target is no ladder. ``memo`` is JSON, empty
-    when there is none. In JSON a field that has its default is left out, except for ``entry``.
+    when there is none. ``until`` is a text of :mod:`bknb.domain.lifetimes`, empty when there is none, and
+    ``waits_until`` the moment (UTC ms) at which its order is taken back; ``None``: it said nothing of that. In JSON a
+    field that has its default is left out, except for ``entry``.
     """
 
     id: str
@@ -151,6 +178,9 @@ class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_de
     trailing: Trailing | None = None
     breakeven: Breakeven | None = None
     memo: str = ""
+    until: str = ""
+    bars: int | None = None
+    waits_until: int | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -160,6 +190,7 @@ class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_de
             and self.price_stop_loss is not None
             and self.minute_estimated_time is not None
             and not (self.targets or self.trailing or self.breakeven or self.memo)
+            and not (self.until or self.bars or self.entry == "close")
         )
 
 

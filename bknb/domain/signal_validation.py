@@ -102,7 +102,7 @@ def plain_numbers(values: dict[str, Any]) -> Reason | None:
             return Reason("shape", f"{name} must not contain itself, got {type(value).__name__}")
         if hasattr(plain, "item"):
             return Reason("shape", f"{name} must be one number, got {type(value).__name__} {shown(value, 60)}")
-    for name in ("minute_estimated_time", "valid"):
+    for name in ("minute_estimated_time", "valid", "until", "bars"):
         minutes = values.get(name)
         if isinstance(minutes, float) and minutes.is_integer():
             values[name] = int(minutes)
@@ -152,8 +152,11 @@ def broken_rules(signal: Signal, *, price: float, model: ExecutionModel, setting
     found += _broken_texts(note=signal.note, name=signal.id)
     found += _broken_exits(signal, price, settings)
     entry: object = signal.entry
-    if entry not in ("limit", "stop"):
-        found.append(Reason("entry", f"entry must be 'limit' or 'stop', got {shown(signal.entry, 80)}"))
+    if entry not in ("limit", "stop", "close"):
+        found.append(Reason("entry", f"entry must be 'limit', 'stop' or 'close', got {shown(signal.entry, 80)}"))
+    elif entry == "close" and signal.price_open is not None:
+        text = f"entry='close' fills at the close of the session, got price_open={shown(signal.price_open, 60)}"
+        found.append(Reason("entry", f"{text}; leave one of them out"))
     elif entry == "stop" and signal.price_open is None:
         found.append(Reason("entry", "entry='stop' needs price_open, the price at which the market has to come first"))
     if any(reason.code in ("position", "price", "finite", "positive") for reason in found):
@@ -256,6 +259,13 @@ def _broken_levels(signal: Signal, *, price: float, model: ExecutionModel, setti
             found += _broken_stop(signal, stop, entry=fill, settings=settings)
     first = {reason.code: reason for reason in reversed(found)}
     return [first[code] for code in _LEVEL_RULES if code in first]
+
+
+def is_timed(signal: Signal) -> bool:
+    """Whether a signal says more of its times than ``minute_estimated_time``."""
+    return not (
+        signal.until is None and signal.bars is None and signal.valid is msgspec.UNSET and signal.entry != "close"
+    )
 
 
 def target_prices(signal: Signal) -> tuple[float, ...]:

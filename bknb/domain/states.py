@@ -10,9 +10,9 @@ import msgspec
 from ..config import Settings
 from .answers import PositionAnswer
 from .execution_models import Entry, ExecutionModel, Minute
-from .formatting import stamp_text
 from .interval import MINUTE_MS
 from .manual_inputs import Activate, Planned, Source
+from .market_clock import MarketClock
 from .position_book import PositionBook, PositionOrder, UnsizedPart
 from .signal import (
     Active,
@@ -52,6 +52,8 @@ class Rules(NamedTuple):
     bars_between
         How many candles of the strategy's interval closed after a moment and up to another (UTC ms); ``None`` where
         there is one for every interval, as on a market that never closes.
+    clock
+        Returns the clock of the market, which is made when it is first asked for.
     """
 
     symbol: str
@@ -69,6 +71,7 @@ class Rules(NamedTuple):
     base_ms: int = MINUTE_MS
     close_of: Callable[[int, int], int | None] | None = None
     bars_between: Callable[[int, int], int] | None = None
+    clock: Callable[[], MarketClock] | None = None
 
 
 # --- states -----------------------------------------------------------------------------------------------------
@@ -147,7 +150,8 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """An entry order was decided, and no minute that can fill it has closed yet.
 
     ``not_before`` is the moment (UTC ms) from which on it may fill; ``ending`` a position that leaves meanwhile;
-    ``activated``: it waited, and was ordered by hand.
+    ``activated``: it waited, and was ordered by hand. ``close_at``: the close of the session (UTC ms) that it is for,
+    and ``sent`` whether it has left for the broker.
     """
 
     signal: ScheduledSignal
@@ -155,6 +159,8 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     last_id: str | None = None
     ending: Holding | None = None
     activated: bool = False
+    close_at: int | None = None
+    sent: bool = False
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -199,12 +205,14 @@ class Answer(NamedTuple):
 class Boundary(NamedTuple):
     """The moment ``when`` (UTC ms), before its minute: the clock ends what is due. ``price`` is the average then.
 
-    ``decided_at`` is the time of the clock when it was looked at, where that was later (live, catching up).
+    ``decided_at`` is the time of the clock when it was looked at, where that was later (live, catching up). ``newest``
+    is the newest candle before it that can fill an order, where a session closes for which there is one.
     """
 
     when: int
     price: float
     decided_at: int | None = None
+    newest: Minute | None = None
 
 
 class Verdict(NamedTuple):
@@ -328,19 +336,6 @@ def labels(rules: Rules) -> dict[str, Any]:
         "frame": rules.frame,
         "mode": rules.mode,
     }
-
-
-def signal_id(rules: Rules, when: int) -> str:
-    """The id of a signal that brought none: strategy, symbol and minute; the same in every run.
-
-    Examples
-    --------
-    >>> from bknb.config import Settings
-    >>> from bknb.domain.execution_models import execution_model
-    >>> signal_id(Rules("BTCUSDT", "sma", "demo", None, "live", execution_model("touch"), Settings()), 0)
-    'sma-BTCUSDT-19700101T0000'
-    """
-    return f"{rules.strategy}-{rules.symbol}-{stamp_text(when)}"
 
 
 def earliest_fill(given: Answer | Boundary | Managed, rules: Rules) -> int:

@@ -154,7 +154,7 @@ def moved_events(
             price_stop_loss=None if stop is None else stop.price,
             stop_reason="stop_loss" if stop is None else stop.reason,
             targets=book.targets,
-            deadline=book.deadline,
+            deadline=book.ends_at,
             trailing=book.trailing if book.trails else None,
         )
         for reason in reasons

@@ -33,6 +33,7 @@ from .records import Records
 from .registry import Strategy
 from .resolve import RunSeries
 from .risk_book import RiskBook
+from .rules_clock import clock_maker
 from .run_candles import coverage_notes, run_minutes
 from .strategy_loop import StrategyLoop
 from .vectorised import LookedUp, first_row, rows_begin, signal_rows, unsteady_rows
@@ -244,6 +245,7 @@ class BacktestRun:
             close_of = None if minutes.step == MINUTE_MS else minutes.close_of
             counter = bar_counter(rules.interval_ms, minutes, sessions)
             rules = rules._replace(close_of=close_of, bars_between=counter)
+        rules = rules._replace(clock=clock_maker(rules.interval_ms, minutes, sessions))
         return StrategyLoop(
             rules=rules,
             strategy=strategy,

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..domain.close_orders import close_due
 from ..domain.execution_models import ExecutionModel, Minute
-from ..domain.exits import deadline_of, rests_until
+from ..domain.exits import deadline_of, timeout_of
 from ..domain.interval import MINUTE_MS
-from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, Opening, SkippedMinutes, Waiting
+from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, Opening, SkippedMinutes, State, Waiting
 from ..domain.position_book import PositionBook, book_timeout
 from ..domain.signal import OpenSignal
 from ..kernels.first_change import first_outside, first_trailed
@@ -35,6 +36,11 @@ def _leaves_from(state: Holding | None) -> int | None:
         return None
     parts = () if state.book is None else [order for order in state.book.orders if order.kind == "reduce"]
     return min([state.leaving.not_before, *(part.not_before for part in parts)])
+
+
+def _rests(state: State) -> bool:
+    """Whether an entry order waits, for its price or for the close of a session."""
+    return isinstance(state, Waiting) or (isinstance(state, Opening) and state.close_at is not None)
 
 
 def look_back_begin(candles: Candles, start: int, count: int, step: int = MINUTE_MS) -> int:
@@ -159,7 +165,7 @@ class MinuteWalk:
             if leave():
                 break
             state = loop.state
-            if isinstance(state, Waiting) and stopping():
+            if _rests(state) and stopping():
                 await loop.take(Halt(self.time_of(min(index, self.count - 1)), self._price_before(index)))
                 break
             plain = state.signal if isinstance(state, Holding) and state.book is None else None
@@ -179,7 +185,8 @@ class MinuteWalk:
             index = target
             moment = self.time_of(index) if index < self.count else self.time_of(self.count - 1) + self._series.step
             if due <= moment and (manage_at is None or due <= manage_at):
-                await loop.end_due(due, self._price_before(index))
+                newest = None if close_due(state, loop.rules) > due else self._newest_fill(index)
+                await loop.end_due(due, self._price_before(index), newest)
                 after = due - 1
                 continue
             if manage_at is not None and manage_at <= moment:
@@ -216,6 +223,12 @@ class MinuteWalk:
     def _price_before(self, index: int) -> float:
         return float(self._price[max(index - 1, 0)])
 
+    def _newest_fill(self, index: int) -> Minute | None:
+        """The newest minute before ``index`` that can fill an order."""
+        while index > 0 and not self._fills[index - 1]:
+            index -= 1
+        return self.minute(index - 1) if index > 0 else None
+
     def _close_before(self, index: int) -> float:
         return float(self._prices[3, max(index - 1, 0)])
 
@@ -246,12 +259,14 @@ class MinuteWalk:
             return self.index_at(due)
         assert rules.frame_last is not None  # a backtest always has a frame  # noqa: S101
         if isinstance(state, Waiting):
-            deadline = rests_until(state.signal.scheduled_at, rules)
+            deadline = timeout_of(state.signal, rules)
+        elif isinstance(state, Opening):
+            return self.index_at(due)
         else:
             assert isinstance(state, Holding)  # nothing else waits for minutes  # noqa: S101
             deadline = deadline_of(state)
             if state.book is not None:
-                deadline = min(deadline, book_timeout(state.book))
+                deadline = min(deadline, book_timeout(state.book), close_due(state, rules))
         return min(self.index_at(deadline), self.index_at(rules.frame_last + 1))
 
     def _next(self, index: int, stop: int) -> int:
@@ -266,6 +281,8 @@ class MinuteWalk:
             return self._first_outside(index, stop, exit_bounds(state, average=self._average))
         if isinstance(state, Opening):
             leaves = _leaves_from(state.ending)
+            if leaves is None and state.close_at is not None:
+                return stop
             return self._next_fill(index, stop, state.not_before if leaves is None else leaves)
         assert isinstance(state, Waiting)  # nothing else waits for minutes  # noqa: S101
         return self._first_outside(index, stop, entry_bounds(state.signal, average=self._average))

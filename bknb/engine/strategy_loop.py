@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..domain.answers import read_answers
+from ..domain.execution_models import Minute
 from ..domain.lateness import OldPrice, OrderRole
 from ..domain.lifecycle import (
     Answer,
@@ -284,10 +285,7 @@ class StrategyLoop:
             self._emit_failure(failure, None, when)
 
     def note(self, kind: FailureKind, topic: str, text: str, when: int, *, emit: bool = True) -> None:
-        """Count what went wrong without an exception (``when`` in UTC ms), and ``emit`` its text on ``error``.
-
-        All of a kind and a topic are counted as one failure.
-        """
+        """Count what went wrong at ``when`` (UTC ms), all of a kind and a topic as one failure; ``emit`` its text."""
         failure = self.records.note(kind, topic, text, when=when)
         if emit:
             self._emit_failure(failure, text, when)
@@ -313,9 +311,9 @@ class StrategyLoop:
         """The moment (UTC ms) at which the clock ends something; far in the future when it ends nothing."""
         return due(self.state, self.rules)
 
-    async def end_due(self, when: int, price: float) -> None:
-        """End what the clock ends at ``when`` (UTC ms), at which the average price is ``price``."""
-        await self.take(Boundary(when, price, self.decided_at(when, "exit")))
+    async def end_due(self, when: int, price: float, newest: Minute | None = None) -> None:
+        """End what the clock ends at ``when`` (UTC ms), at the average ``price``; ``newest`` as in ``Boundary``."""
+        await self.take(Boundary(when, price, self.decided_at(when, "exit"), newest))
 
     async def take(self, given: Input, *, old_price: OldPrice | None = None) -> None:
         """Feed one input to the lifecycle and carry out everything it leads to; what fills may have an old price."""

@@ -67,6 +67,8 @@ class Account:
 
     def has_left(self, state: Opening) -> bool:
         """Whether an entry order may be at the broker; without one it leaves when it is decided, as in a backtest."""
+        if state.close_at is not None and not state.sent:
+            return False
         return self.desk is None or self.desk.has_left(state.signal)
 
     async def follow(self, state: State, events: tuple[Event, ...]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, TypeGuard
 
+from ..domain.close_orders import close_due
 from ..domain.execution_models import Minute
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms, slot_after
@@ -199,12 +200,14 @@ class CatchUp:
         while (due := loop.due) <= when:
             # No candle lies between the last one and what is due in a hole or in closed hours.
             price = await self._market.price_at(min(due, known), otherwise=open_)
+            closes = close_due(loop.state, loop.rules) <= due
+            newest = await self._market.newest_fill(due, loop.state) if closes else None
             state = loop.state
             with (
                 reached.moving(last_minute=None if hole_end is None else hole_end - MINUTE_MS),
                 self._failures.left_out("state", due),
             ):
-                await loop.end_due(due, price)
+                await loop.end_due(due, price, newest)
             if loop.state is state:  # it could not be ended, which was told
                 return
 

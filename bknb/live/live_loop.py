@@ -13,6 +13,7 @@ from ..engine.records import FailureKind
 from ..engine.registry import Strategy
 from ..engine.resolve import RunSeries
 from ..engine.risk_book import RiskBook
+from ..engine.rules_clock import clock_maker
 from ..engine.strategy_loop import StrategyLoop
 from ..market.window import Window
 from .late_and_holes import RecordKeeping
@@ -65,6 +66,7 @@ class LiveLoop(StrategyLoop):
             quiet=True,
             tick=plan.settings.price_tick,
             bars_between=bar_counter(interval_ms(plan.strategy.interval), None, window.sessions_of(plan.symbol)),
+            clock=clock_maker(interval_ms(plan.strategy.interval), None, window.sessions_of(plan.symbol)),
         )
         super().__init__(
             rules=rules,

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from ..domain.execution_models import Minute
+from ..domain.close_orders import close_order_since
+from ..domain.execution_models import Minute, execution_model
 from ..domain.interval import MINUTE_MS, floor_to
+from ..domain.lifecycle import State
 from ..errors import NotEnoughData
 from ..market.candles import Candles
 from ..market.outside import user_calls_of
@@ -67,6 +69,7 @@ class LiveMarket:
         self._reached = reached
         self._turn = turn
         self._failures = failures
+        self._needs_volume = execution_model(plan.execution).needs_volume
 
     # --- for decisions by hand ----------------------------------------------------------------------------------
 
@@ -179,6 +182,33 @@ class LiveMarket:
             if otherwise is None:
                 raise
             return otherwise
+
+    async def newest_fill(self, when: int, state: State) -> Minute | None:
+        """The newest minute before a session's close at ``when`` (UTC ms) that can fill what waits for it.
+
+        ``None`` where no minute since the order could.
+        """
+        since, symbol = close_order_since(state), self._plan.symbol
+        known = self.window.known(symbol, "1m")
+        candles = None if known is None else known.candles[: int(known.candles.timestamp.searchsorted(when))]
+        at = None if candles is None else self._last_filling(candles)
+        if at is None and since < when and (candles is None or not len(candles) or candles.timestamp[0] > since):
+            count = (when - since) // MINUTE_MS  # after a restart older ones may be gone
+            try:
+                candles = await self._read(partial(self.window.newest, symbol, "1m", count, when, wait=False), when)
+            except NotEnoughData:
+                return None
+            at = self._last_filling(candles)
+        if candles is None or at is None or candles.timestamp[at] < since:
+            return None
+        return await self.minute(candles, at, busy=True)
+
+    def _last_filling(self, candles: Candles) -> int | None:
+        """The index of the last candle that can fill an order; ``None``: none can."""
+        if not (self._needs_volume and self._reached.volume_seen):
+            return len(candles) - 1 if len(candles) else None
+        filling = candles.volume.nonzero()[0]
+        return int(filling[-1]) if len(filling) else None
 
     async def close_at(self, when: int) -> float:
         """The last close (quote currency) before a moment (UTC ms)."""

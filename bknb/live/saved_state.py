@@ -343,7 +343,8 @@ class StateSaver:
         held = position_of(state)
         opening = None
         if isinstance(state, Opening):
-            opening = SavedOpening(signal=state.signal, not_before=state.not_before, activated=state.activated)
+            names = ("signal", "not_before", "activated", "close_at", "sent")
+            opening = SavedOpening(**{name: getattr(state, name) for name in names})
         saved = SavedSignal(
             **msgspec.structs.asdict(shared),
             last_id=state.signal.id if isinstance(state, Holding) else state.last_id,

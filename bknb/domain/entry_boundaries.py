@@ -1,0 +1,47 @@
+"""Entry orders at a moment: what the clock takes back, and what fills at the close of a session."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .close_orders import close_due
+from .entries import entered
+from .entry_ends import cancel, flat_after
+from .execution_models import Entry
+from .exits import timeout_of
+from .states import Boundary, Flat, Holding, Opening, Rules, Step, Waiting, frame_over
+
+
+def _cancelled_by_clock(state: Opening | Waiting, then: Flat | Holding, given: Boundary, rules: Rules) -> Step:
+    if frame_over(given.when, rules):
+        return cancel(state.signal, then, given.when, given.price, rules.model.frame_end_cancel, rules)
+    if given.when >= timeout_of(state.signal, rules):
+        return cancel(state.signal, then, given.when, given.price, "timeout", rules)
+    return Step(state)
+
+
+def opening_boundary(state: Opening, given: Boundary, rules: Rules) -> Step:
+    """What the clock ends of an entry order that no minute has filled, or fills at the close of a session."""
+    if state.close_at is not None and given.when >= close_due(state, rules):
+        return _at_close(state, state.close_at, given, rules)
+    return _cancelled_by_clock(state, state.ending or flat_after(state), given, rules)
+
+
+def waiting_boundary(state: Waiting, given: Boundary, rules: Rules) -> Step:
+    """What the clock ends of a resting entry."""
+    return _cancelled_by_clock(state, flat_after(state), given, rules)
+
+
+def _at_close(state: Opening, close_at: int, given: Boundary, rules: Rules) -> Step:
+    """An entry order for the close that is due: it leaves for the broker, or fills at the newest candle's close.
+
+    Where no candle of the session could fill it, it is over.
+    """
+    if given.when < close_at:
+        return Step(msgspec.structs.replace(state, sent=True))
+    newest, then = given.newest, state.ending or flat_after(state)
+    if newest is None or newest.t < state.not_before or not isinstance(then, Flat):
+        return cancel(state.signal, then, given.when, given.price, "timeout", rules)
+    price = newest.close if rules.model.fills_at_open else newest.price
+    end = newest._replace(open=price, high=price, low=price, close=price)  # nothing of the candle comes behind it
+    return entered(state.signal, end, Entry(price, at_open=True, rested=False), rules)

@@ -1,0 +1,31 @@
+"""What the lifecycle asks the clock of a market: when its session ends, and when it is 16:00 there."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+NEVER = 2**63 - 1
+"""A moment (UTC ms) that does not come."""
+
+
+class MarketClock(Protocol):
+    """The clock of one market, for one strategy; moments are UTC ms.
+
+    It depends on nothing but the calendar and the moments it is asked about.
+    """
+
+    def session_end(self, when: int) -> int:
+        """The first close of a session that is later than ``when``; of a market that never closes, of the UTC day."""
+        ...
+
+    def next_moment(self, text: str, when: int) -> int:
+        """The first moment that a text such as ``"16:00"`` means and that is later than ``when``."""
+        ...
+
+    def fault(self, text: str) -> str:
+        """Why a text means no moment of this clock; empty when it does."""
+        ...
+
+    def candles_closed(self, opened: int, count: int) -> int:
+        """When ``count`` candles of the strategy's interval have closed, that in which ``opened`` lies included."""
+        ...

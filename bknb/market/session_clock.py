@@ -1,0 +1,155 @@
+"""The clock of a market: where its sessions end, times of the day in its zone, schedules, and closes of candles."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+
+from ..domain.interval import DAY_MS
+from ..domain.market_clock import NEVER
+from ..domain.schedule_text import as_schedule
+from ..domain.session_days import ALWAYS_OPEN, TradingCalendar
+from ..errors import DataError, UsageError
+from .sessions import Sessions
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_T = TypeVar("_T")
+_TIME: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?:\s+(\S+))?")
+_REACH: Final = (8 * DAY_MS, 70 * DAY_MS, 400 * DAY_MS)  # how far the next session is looked for
+
+
+class SessionClock:
+    """The clock of one market, for a strategy of one interval; see :class:`bknb.domain.market_clock.MarketClock`.
+
+    Parameters
+    ----------
+    sessions
+        When the market is open; ``None``: always, and its sessions are the days of UTC.
+    interval
+        The strategy's, ms.
+    times : ndarray of int64, optional
+        Open times (UTC ms) of base bars longer than a minute, which say what candles there are; ``None``: those in
+        which the market is open.
+    zone
+        The time zone of times of the day, where it is not the market's.
+
+    Examples
+    --------
+    >>> clock = SessionClock(None, 3_600_000)
+    >>> clock.session_end(1_704_067_200_000) - 1_704_067_200_000  # from a midnight to the next
+    86400000
+    >>> clock.next_moment("16:00", 1_704_067_200_000) - 1_704_067_200_000
+    57600000
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions | None,
+        interval: int,
+        *,
+        times: NDArray[np.int64] | None = None,
+        zone: str | None = None,
+    ) -> None:
+        self._sessions, self._interval = sessions, interval
+        self._slots = None if times is None else np.unique(times // interval)
+        self.zone = zone or ("UTC" if sessions is None else sessions.zone)
+
+    def session_end(self, when: int) -> int:
+        """The first close of a session that is later than ``when`` (UTC ms)."""
+        for calendar in self._calendars():
+            for reach in _REACH:
+                days = calendar.session_days(when, when + reach)
+                if (close := next((day.close for day in days if day.close > when), None)) is not None:
+                    return close
+        return NEVER
+
+    def _calendars(self) -> tuple[TradingCalendar, ...]:
+        """The days of the market; behind the end of an exchange's calendar only its regular week is known."""
+        sessions = self._sessions
+        if sessions is None:
+            return (ALWAYS_OPEN,)
+        return (sessions, replace(sessions, calendar="")) if sessions.calendar else (sessions,)
+
+    def next_moment(self, text: str, when: int) -> int:
+        """The first moment of a time of the day, or of a schedule, that is later than ``when`` (UTC ms).
+
+        A time of the day counts on every day on which the market trades, also after an early close.
+        """
+        found = _TIME.fullmatch(text)
+        if found is not None:
+            return self._next_time(int(found[1]) * 60 + int(found[2]), ZoneInfo(found[3] or self.zone), when)
+        schedule = as_schedule(text)
+        moments = (schedule.next_after(when, calendar) for calendar in self._calendars())
+        return next((moment for moment in moments if moment is not None), NEVER)
+
+    def _next_time(self, minute: int, zone: ZoneInfo, when: int) -> int:
+        day = datetime.fromtimestamp(when / 1000, UTC).astimezone(zone).date()
+        for _ in range(_REACH[-1] // DAY_MS):
+            moment = _utc(day, minute, zone)
+            if moment > when and self._trades(day, zone):
+                return moment
+            day += timedelta(days=1)
+        return NEVER
+
+    def _trades(self, day: date, zone: ZoneInfo) -> bool:
+        sessions = self._sessions
+        if sessions is None:
+            return True
+        since, until = _utc(day, 0, zone), _utc(day + timedelta(days=1), 0, zone)
+        return bool(_beyond_calendar(sessions, lambda each: each.open_ranges(since, until)))
+
+    def fault(self, text: str) -> str:
+        """Why a text is neither a time of the day nor a schedule; empty when it is one."""
+        found = _TIME.fullmatch(text)
+        try:
+            if found is None:
+                as_schedule(text).next_after(0)
+            else:
+                ZoneInfo(found[3] or "UTC")
+        except UsageError as error:
+            return str(error).partition("\n")[0]
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            assert found is not None  # a schedule raises another error  # noqa: S101
+            return f"there is no time zone {found[3]!r}; expected a name such as 'America/New_York'"
+        return ""
+
+    def candles_closed(self, opened: int, count: int) -> int:
+        """When ``count`` candles have closed (UTC ms), that in which ``opened`` lies included."""
+        first, interval = opened // self._interval, self._interval
+        if self._slots is not None:
+            at = int(np.searchsorted(self._slots, first)) + count - 1
+            return NEVER if at >= len(self._slots) else (int(self._slots[at]) + 1) * interval
+        sessions = self._sessions
+        if sessions is None:
+            return (first + count) * interval
+        ahead = 4 * count + max(8 * DAY_MS // interval, 1)
+        while ahead * interval < (400 + 40 * count) * max(DAY_MS, interval):
+            starts = np.arange(first, first + ahead, dtype=np.int64) * interval
+            minutes = _beyond_calendar(sessions, partial(Sessions.open_minutes, starts=starts, step=interval))
+            is_open = np.flatnonzero(minutes > 0)
+            if len(is_open) >= count:
+                return int(starts[is_open[count - 1]]) + interval
+            ahead *= 4
+        return NEVER
+
+
+def _beyond_calendar(sessions: Sessions, ask: Callable[[Sessions], _T]) -> _T:
+    """What sessions answer; of days behind the calendar of an exchange only its regular week is known."""
+    try:
+        return ask(sessions)
+    except DataError:
+        return ask(replace(sessions, calendar=""))
+
+
+def _utc(day: date, minute: int, zone: ZoneInfo) -> int:
+    hour, minute = divmod(minute, 60)
+    return round(datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone).timestamp()) * 1000
