@@ -239,6 +239,20 @@ def lifetime_text(minutes: int | None) -> str:
     return "no deadline" if minutes is None else f"{minutes} min"
 
 
+def ends_text(minutes: int | None, until: str, bars: int | None) -> str:
+    """When a position ends by the clock, as its signal said it.
+
+    Examples
+    --------
+    >>> ends_text(60, "", None), ends_text(None, "session_end", 3)
+    ('60 min', 'until session_end, 3 candles')
+    """
+    found = [f"{minutes} min"] if minutes is not None else []
+    found += [f"until {until}"] if until else []
+    found += [f"{bars} candle{'' if bars == 1 else 's'}"] if bars else []
+    return ", ".join(found) or lifetime_text(None)
+
+
 def price_text(price: float | None) -> str:
     """A price with the decimals of :func:`price_decimals`; below 1e-17 with an exponent, and ``N/A`` without one.
 

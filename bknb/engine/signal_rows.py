@@ -13,13 +13,14 @@ from ..domain.signal import Reason
 from ..domain.tick_grid import NEARLY, round_down, round_up, tick_ratio
 from ..errors import UsageError
 from .columns import INVALID, check_index, constant, flags, no_flags, numbers, positions
+from .row_deadlines import TIMED_COLUMNS, RowDeadlines, read_deadlines
 from .row_exits import EXIT_COLUMNS, RowExits, read_exits, refused_column, sorted_ladders
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _REQUIRED: Final = ("position", "price_take_profit", "price_stop_loss", "minute_estimated_time")
-_COLUMNS: Final = (*_REQUIRED, "price_open", "stop_entry")
+_COLUMNS: Final = (*_REQUIRED, "price_open", "stop_entry", *TIMED_COLUMNS)
 _KNOWN: Final = frozenset((*_COLUMNS, *EXIT_COLUMNS))
 _SHAPE: Final = "get_signals returns a DataFrame or a mapping of arrays, one row per candle"
 _STOP_ENTRY: Final = "True: price_open is the price at which the market has to come first; False: it is a limit"
@@ -57,6 +58,8 @@ class SignalRows:
         Whether ``price_open`` is a stop entry.
     exits
         What rows declare besides, and where they leave; ``None`` where no column does.
+    timed
+        The deadlines of ``until`` and ``bars``; ``None`` where there is no such column.
     """
 
     position: NDArray[np.int8]
@@ -66,6 +69,7 @@ class SignalRows:
     price_open: NDArray[np.float64]
     stop_entry: NDArray[np.bool_]
     exits: RowExits | None = None
+    timed: RowDeadlines | None = None
 
     def __len__(self) -> int:
         return len(self.position)
@@ -88,6 +92,8 @@ class SignalRows:
             "price_open": _number(self.price_open[row]),
             "entry": "stop" if self.stop_entry[row] else "limit",
         }
+        if self.timed is not None:
+            answer |= self.timed.declared(row)
         if self.exits is None:
             return answer
         if ladder := self.exits.ladder(row):
@@ -121,6 +127,8 @@ class SignalRows:
         columns = {
             name: getattr(self, name) for name in ("price_take_profit", "price_stop_loss", "minutes", "price_open")
         }
+        if self.timed is not None:
+            columns |= self.timed.columns()
         return columns if self.exits is None else columns | self.exits.columns()
 
     def on_grid(self, tick: float | None) -> SignalRows:
@@ -203,7 +211,8 @@ def read_rows(answer: object, count: int, name: str, *, times: NDArray[np.int64]
             f"strategy {name!r}: get_signals must return the columns {', '.join(_REQUIRED)}, with NaN where there is "
             f"no target, no stop or no deadline\n"
             f"missing: {', '.join(missing)}; got: {', '.join(present) or 'none'}; optional: price_open, "
-            f"stop_entry, {', '.join(EXIT_COLUMNS)}" + ("\nside is called position here" if "side" in present else "")
+            f"stop_entry, {', '.join((*TIMED_COLUMNS, *EXIT_COLUMNS))}"
+            + ("\nside is called position here" if "side" in present else "")
         )
     if len(present) > len(_REQUIRED) and (why := refused_column(tuple(present), _KNOWN)) is not None:
         raise UsageError(f"strategy {name!r}: {why}")
@@ -235,6 +244,7 @@ def read_rows(answer: object, count: int, name: str, *, times: NDArray[np.int64]
         if given
         else no_flags(count),
         exits=exits,
+        timed=read_deadlines(table, present, count, name),
     )
 
 

@@ -16,7 +16,15 @@ from ..metrics.missing import explained_text
 from ..metrics.reasons import ADDS, ADDS_INSTEAD
 from ..metrics.trade_definitions import DEFINITIONS, label_of
 from .asked import asked, missed
-from .managed_rows import TRADE_COLUMNS, managed_text, step_rows, trade_cells, without_stop, without_way_out
+from .managed_rows import (
+    TRADE_COLUMNS,
+    at_the_close,
+    managed_text,
+    step_rows,
+    trade_cells,
+    without_stop,
+    without_way_out,
+)
 from .refusals import counted, refused_by_rule, rejected_by_rule
 
 if TYPE_CHECKING:
@@ -357,6 +365,7 @@ def _remarks(result: Any) -> tuple[str, ...]:
         *remarks,
         *without_stop(result),
         *without_way_out(result),
+        *at_the_close(result),
         *([] if result.measured.has_volume else [_NO_VOLUME]),
     )
 

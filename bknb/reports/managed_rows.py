@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..domain.formatting import level_text, minute_text, price_text
-from ..domain.signal import AddCancelled, Added, Moved, Opened, Reduced
+from ..domain.signal import AddCancelled, Added, Closed, Moved, Opened, Reduced
 
 STEP_COLUMNS: Final = ("Time", "Signal ID", "What", "Share", "Price", "Reason", "Note")
 TRADE_COLUMNS: Final = ("Fills", "Average entry")
@@ -57,8 +57,8 @@ def without_way_out(result: Any) -> tuple[str, ...]:
     if record.manages:
         return ()
     opened = [event.signal for event in result.events if isinstance(event, Opened)]
-    ends = ("price_take_profit", "minute_estimated_time", "trailing")
-    bare = sum(all(getattr(signal, name) is None for name in ends) for signal in opened)
+    ends = ("price_take_profit", "minute_estimated_time", "trailing", "until", "bars")
+    bare = sum(not any(getattr(signal, name) for name in ends) for signal in opened)
     if not bare:
         return ()
     had = f"{bare:,} of {len(opened):,} positions had no target, no deadline and no trailing stop"
@@ -68,6 +68,20 @@ def without_way_out(result: Any) -> tuple[str, ...]:
     how = "manage(ctx, position) can return bknb.Close(), or [bknb.Close(), bknb.Signal(...)] to turn round"
     told = f"no way out of a gain: {had}, and {asks}, so a signal of the other side changes nothing; {columns}{how}"
     return (told,)
+
+
+def at_the_close(result: Any) -> tuple[str, ...]:
+    """A remark that the close of a session's last candle is not the price of an auction; empty where none filled."""
+    ends = {
+        event.signal.id
+        for event in result.events
+        if isinstance(event, Closed) and (event.signal.until.startswith("session_end") or event.signal.entry == "close")
+    }
+    ends |= {event.signal.id for event in result.events if isinstance(event, Opened) and event.signal.entry == "close"}
+    if not ends:
+        return ()
+    text = f"at the close: {len(ends):,} positions were opened or closed for the close of a session"
+    return (f"{text}; they fill at the close of its last candle, and the price of a closing auction may be another",)
 
 
 def _one_line(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ..domain.declared_exits import Target
-from ..domain.formatting import level_text, lifetime_text, minute_text
+from ..domain.formatting import ends_text, level_text, minute_text
 from ..domain.signal import (
     AddCancelled,
     Added,
@@ -95,7 +95,7 @@ def event_text(event: Any) -> str:
         case Scheduled():
             text = f"scheduled: {signal.position} waits for {signal.price_open:.8g} ({levels})"
         case Opened():
-            lifetime = lifetime_text(signal.minute_estimated_time)
+            lifetime = ends_text(signal.minute_estimated_time, signal.until, signal.bars)
             text = f"opened: {signal.position} at {signal.price_open:.8g} ({levels}, {lifetime})"
         case Reduced():
             fill = event.fill

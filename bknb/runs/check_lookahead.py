@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
 from ..domain.answers import read_answers
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
@@ -729,7 +730,8 @@ def _as_answer(answer: object) -> Answer:
     levels = (prices[-1] if prices else None, signal.price_stop_loss, signal.minute_estimated_time, signal.price_open)
     plain = (signal.position, *(None if level is None else float(level) for level in levels))
     ladder = signal.price_take_profit if isinstance(signal.price_take_profit, tuple) else ()
-    declared = (*ladder, signal.trailing, signal.breakeven)
+    timed = (signal.until, signal.bars, None if signal.valid is UNSET else ("valid", signal.valid))
+    declared = (*ladder, signal.trailing, signal.breakeven, *timed, "close" if signal.entry == "close" else None)
     return (*plain, *map(repr, declared)) if any(declared) else plain
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
@@ -16,6 +17,7 @@ from ..domain.answers import PositionAnswer
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms, slot_after
 from ..domain.lifecycle import Holding, Waiting
+from ..domain.market_clock import NEVER
 from ..domain.position_view import HeldPosition
 from ..domain.schedules import AnyOf, Listed
 from ..domain.signal import (
@@ -206,14 +208,24 @@ def _as_returned(records: Records, signal: OpenSignal | ScheduledSignal) -> Sign
         price_take_profit=target,
         price_stop_loss=order.price_stop_loss,
         minute_estimated_time=order.minute_estimated_time,
-        price_open=None if order.entry == "market" else order.price_open,
-        entry="stop" if order.entry == "stop" else "limit",
+        price_open=None if order.entry in ("market", "close") else order.price_open,
+        entry="limit" if order.entry == "market" else order.entry,
         note=order.note,
         id=order.id,
         trailing=order.trailing,
         breakeven=order.breakeven,
         memo=msgspec.json.decode(order.memo) if order.memo else None,
+        until=order.until or None,
+        bars=order.bars,
+        valid=_valid(order.waits_until),
     )
+
+
+def _valid(waits_until: int | None) -> datetime | msgspec.UnsetType | None:
+    """How long an order was said to rest, from the moment at which it is taken back (UTC ms)."""
+    if waits_until is None:
+        return msgspec.UNSET
+    return None if waits_until >= NEVER else datetime.fromtimestamp(waits_until / 1000, UTC)
 
 
 def _difference(recorded: Records, replayed: Records, key: SignalKey, when: int) -> str:

@@ -240,6 +240,12 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
             "breakeven=bknb.Breakeven(...), minute_estimated_time; where nothing was added to, result.account can be "
             "compared with its buy_and_hold"
         )
+    if _is_by_clock(closed):
+        raise UsageError(
+            "luck enters the same positions at other moments, and these end or begin by the clock of the market: "
+            "until, bars or entry='close'\n"
+            "declare minute_estimated_time instead, or compare with the buy_and_hold of result.account"
+        )
     minutes, rules = market_of(result)
     moments = moments_of(result, minutes.times, seed)
     shapes, declared = shapes_of(closed), declared_of(closed, result.settings.price_tick)
@@ -269,6 +275,11 @@ def _was_decided_about(result: Result) -> bool:
     if not all(trade.close_reason in _OWN_ENDS for trade in records.closed):
         return True
     return any(_reason(event) not in _OWN_CHANGES for event in records.positions)
+
+
+def _is_by_clock(closed: Sequence[Closed]) -> bool:
+    """Whether positions ended, or began, by the clock of the market, which is another at another moment."""
+    return any(trade.signal.until or trade.signal.bars or trade.signal.entry == "close" for trade in closed)
 
 
 def _reason(event: PositionEvent) -> str:

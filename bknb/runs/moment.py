@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import msgspec
 
 from ..domain.answers import read_answers
+from ..domain.entries import opened_holding
 from ..domain.execution_models import Minute
-from ..domain.formatting import level_text, lifetime_text, minute_text, percent_text, plain_number, utc_text
+from ..domain.formatting import ends_text, level_text, minute_text, percent_text, plain_number, utc_text
 from ..domain.html import Html, element, elements
 from ..domain.lifecycle import Answer, Asking, DataEnd, Flat, Holding, Opening, Rules, Step, due, rejection, step
 from ..domain.position_book import new_book
@@ -213,9 +214,9 @@ class Moment:
         rules = self._record.rules
         assert rules is not None  # a backtest has them  # noqa: S101
         moved = [event for event in self._events_of(signal) if isinstance(event, Moved)]
-        book = new_book(signal, highest=0.0, lowest=0.0)
+        book = opened_holding(signal, rules).book or new_book(signal, highest=0.0, lowest=0.0)
         if moved:
-            book = msgspec.structs.replace(book, deadline=moved[-1].deadline)
+            book = msgspec.structs.replace(book, deadline=moved[-1].deadline, closing=msgspec.UNSET)
         return self.when_ms >= due(Holding(signal=signal, highest=0.0, lowest=0.0, book=book), rules)
 
     def _events_of(self, signal: OpenSignal | ScheduledSignal) -> list[PositionEvent]:
@@ -511,7 +512,8 @@ def _clock(when: float) -> str:
 
 
 def _row_text(signal: OpenSignal | ScheduledSignal) -> str:
+    ends = ends_text(signal.minute_estimated_time, signal.until, signal.bars)
     return (
         f"{signal.position} at {signal.price_open:.8g} (target {level_text(signal.price_take_profit)}, "
-        f"stop {level_text(signal.price_stop_loss)}, {lifetime_text(signal.minute_estimated_time)})"
+        f"stop {level_text(signal.price_stop_loss)}, {ends})"
     )

@@ -85,10 +85,10 @@ MANAGE: Final = ("manage", "manage_position")
 """Names of the function that is asked while something is open or waits; it may ask for ``position``, too."""
 
 SIGNAL_NEEDS: Final = ("position", "price_stop_loss")
-SIGNAL_ENDS: Final = ("price_take_profit", "minute_estimated_time", "trailing")
+SIGNAL_ENDS: Final = ("price_take_profit", "minute_estimated_time", "trailing", "until", "bars")
 """At least one of these ends a position that goes well, unless the code manages it."""
 SIGNAL_FIELDS: Final = frozenset(
-    [*SIGNAL_NEEDS, *SIGNAL_ENDS, "side", "breakeven", "memo", "price_open", "entry", "note", "id"]
+    [*SIGNAL_NEEDS, *SIGNAL_ENDS, "side", "breakeven", "memo", "price_open", "entry", "valid", "note", "id"]
 )
 
 TO_ALLOWED: Final = _words("to_dict to_frame to_list to_numpy to_pandas to_datetime to_numeric to_timedelta")

@@ -14,11 +14,12 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import msgspec
 import numpy as np
 
-from ..domain import manage_answers, managed_minute  # noqa: F401 -- files cannot be opened afterwards
+from ..domain import lifetimes, manage_answers, managed_minute  # noqa: F401 -- files cannot be opened afterwards
 from ..domain.answers import Move, Reduce, read_answers
 from ..domain.execution_models import execution_model
 from ..domain.exit_checks import memo_text
 from ..domain.interval import MINUTE_MS
+from ..domain.moment_text import moment_text
 from ..domain.signal import Reason, Signal
 from ..domain.signal_validation import read_answer
 from ..engine.backtest import BacktestRun
@@ -27,6 +28,7 @@ from ..engine.plan import Plan
 from ..engine.registry import Exchange, Frame, Strategy
 from ..errors import BknbError
 from ..exchanges.frame_source import FrameSource
+from ..market import session_clock  # noqa: F401 -- files cannot be opened afterwards
 from ..market.candles import Candles
 from ..runs.check_lookahead import check_lookahead
 from ..user_code import where_it_failed
@@ -291,7 +293,18 @@ def _plain(signal: Signal) -> Signal:
         trailing=signal.trailing,
         breakeven=signal.breakeven,
         memo=signal.memo,
+        until=_plain_moment(signal.until, "until"),
+        bars=signal.bars,
+        valid=_plain_moment(signal.valid, "valid"),
     )
+
+
+def _plain_moment(value: Any, name: str) -> Any:
+    """Return a moment as the text it is kept as; what is none is rejected outside as it is here."""
+    if value is None or value is msgspec.UNSET:
+        return value
+    text = value if value == "slot" else moment_text(value, name)
+    return str(value)[:200] if isinstance(text, Reason) else text
 
 
 def _is_lossy(memo: object) -> bool:

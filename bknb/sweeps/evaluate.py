@@ -125,7 +125,7 @@ class Evaluator:
                 asked = asked_of(self.plan, self._published)
                 given = signal_rows(self.plan.strategy, self.prepared.candles, params, asked=asked)
                 rows = given.on_grid(self.plan.settings.price_tick)
-            if rows is not None and (rows.exits is None or self._exact_grid):
+            if rows is not None and rows.timed is None and (rows.exits is None or self._exact_grid):
                 ends, table = self._simulate(rows)
                 refusals = of_table(table, rows, self.plan)
                 figures, returns = score(ends, GATES), daily(ends, self.first_day, self.days)
