@@ -352,35 +352,35 @@ from .market.candles import (
 from .market.candles import (
     content_hash as content_hash,
 )
+from .market.question_functions import (
+    format_price as format_price,
+)
+from .market.question_functions import (
+    format_quantity as format_quantity,
+)
+from .market.question_functions import (
+    get_average_price as get_average_price,
+)
+from .market.question_functions import (
+    get_candles as get_candles,
+)
+from .market.question_functions import (
+    get_mode as get_mode,
+)
+from .market.question_functions import (
+    get_series as get_series,
+)
+from .market.question_functions import (
+    get_symbol as get_symbol,
+)
+from .market.question_functions import (
+    get_when as get_when,
+)
 from .market.series_rows import (
     SeriesRows as SeriesRows,
 )
 from .market.sessions import (
     Sessions as Sessions,
-)
-from .market.strategy_context import (
-    format_price as format_price,
-)
-from .market.strategy_context import (
-    format_quantity as format_quantity,
-)
-from .market.strategy_context import (
-    get_average_price as get_average_price,
-)
-from .market.strategy_context import (
-    get_candles as get_candles,
-)
-from .market.strategy_context import (
-    get_mode as get_mode,
-)
-from .market.strategy_context import (
-    get_series as get_series,
-)
-from .market.strategy_context import (
-    get_symbol as get_symbol,
-)
-from .market.strategy_context import (
-    get_when as get_when,
 )
 from .metrics.heat import (
     heat_statistics as heat_statistics,

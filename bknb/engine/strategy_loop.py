@@ -40,7 +40,7 @@ from ..domain.signal_validation import STOPPED, read_answer
 from ..domain.states import labels
 from ..errors import NotEnoughData, StateError
 from ..events import messages, subjects
-from ..market.strategy_context import Context, current
+from ..market.strategy_context import Context, RunSources, current
 from ..user_code import where_it_failed
 from .call_by_name import Manage
 from .callback_names import callback_names
@@ -115,8 +115,8 @@ class StrategyLoop:
         may_open: Callable[[], bool] = always,
         published: ReadSeries | None = None,
     ) -> None:
-        self.rules, self.strategy = rules, strategy
-        self.window, self.book, self._published = window, book, published
+        self.rules, self.strategy, self.book = rules, strategy, book
+        self.window, self._sources = window, RunSources(window, published, rules.interval_ms)
         self.state: State = Flat() if state is None else state
         self.records, self.silent = records, silent
         self.now = 0  # the moment or minute that is being worked on, UTC ms
@@ -136,8 +136,8 @@ class StrategyLoop:
 
     def context(self, when: int) -> Context:
         """The context of the strategy at a moment (UTC ms)."""
-        rules, source = self.rules, self.window.source
-        return Context(rules.symbol, when, rules.mode, self._newest, self._average, source, self._published)
+        rules = self.rules
+        return Context(rules.symbol, when, rules.mode, self._newest, self._average, self._sources)
 
     async def ask(self, when: int, *, patient: bool = False, about: _ManageQuestion | None = None) -> None:
         """Ask the strategy at a moment at which nothing is open or scheduled, and act on its answer.

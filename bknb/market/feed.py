@@ -115,7 +115,7 @@ class Feed:
         self._leave_out_bad = leave_out_bad
         self._left_out: set[tuple[str, str, int]] = set()  # bad candles that were told
         self._newest: dict[tuple[str, str], NDArray[np.int64]] = {}  # open times of the newest candles of a series
-        self._warn = ignored if warn is None else warn
+        self.warn = ignored if warn is None else warn
         self._sleep = sleep
         self._now = now
         self._answers_itself: set[str] = {self.base}
@@ -123,7 +123,7 @@ class Feed:
         self._reaches: dict[str, Reach] = {}  # how far the source answers, by interval
         self._notes: tuple[str, ...] = tuple(getattr(source, "warnings", ()))
         self._take_notes: Callable[[], list[str]] | None = getattr(source, "take_notes", None)
-        self.told = Told(self._warn)
+        self.told = Told(self.warn)
 
     async def fetch(
         self,
@@ -191,7 +191,7 @@ class Feed:
                 return await self._native(asked, how)
             except _OnlyMinutes:
                 self._only_minutes = True
-                self._warn(f"{self.source.name!r} answers {interval} with 1m candles; bknb resamples them from now on")
+                self.warn(f"{self.source.name!r} answers {interval} with 1m candles; bknb resamples them from now on")
         return await self._resampled(asked, how)
 
     def reach_back(self, symbol: str, when: int, step: int, count: int) -> int:
@@ -291,7 +291,7 @@ class Feed:
                 if paging.failed() or (isinstance(error.__cause__, NoAnswerError) and paging.unanswered()):
                     continue
                 if how.growing and isinstance(error, DataError) and sum(map(len, parts)) > 1:  # one may be known
-                    self._warn(f"{error}\nwhat came before is kept, and the rest is asked for again")
+                    self.warn(f"{error}\nwhat came before is kept, and the rest is asked for again")
                     break
                 raise
             self._notice_minutes(answer, asked)
@@ -363,7 +363,7 @@ class Feed:
                 answer, bad = answer.take(good), (asked.symbol, asked.interval, error.open_time)
                 if bad not in self._left_out:
                     self._left_out.add(bad)
-                    self._warn(f"left out until it is corrected: {error}")
+                    self.warn(f"left out until it is corrected: {error}")
         return check(answer)
 
     def _page_size(self, asked: CandleRequest) -> int:
@@ -383,7 +383,7 @@ class Feed:
             settings=self.settings,
             once=once,
             seconds=self.timeout_seconds,
-            warn=self._warn,
+            warn=self.warn,
             sleep=self._sleep,
         )
 
@@ -394,7 +394,7 @@ class Feed:
         finally:
             if self._take_notes is not None:
                 for note in self._take_notes():
-                    self._warn(note)
+                    self.warn(note)
             self.told.tell(asked.symbol, decided)
         if not isinstance(answer, Candles):
             raise UsageError(f"{asked}: a source must answer bknb.Candles, got {type(answer).__name__}")

@@ -82,6 +82,23 @@ def _since(since: object, when: int) -> int | None:
         return None
     if isinstance(since, (str, timedelta)):
         return when - span_ms(since, "since") + 1
+    return moment_ms(since)
+
+
+def moment_ms(since: object) -> int:
+    """A moment as UTC milliseconds: an aware datetime, or that number itself.
+
+    Raises
+    ------
+    UsageError
+        It is neither, or has no time zone.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> moment_ms(datetime(1970, 1, 2, tzinfo=UTC))
+    86400000
+    """
     if isinstance(since, datetime):
         if since.tzinfo is None:
             raise UsageError(

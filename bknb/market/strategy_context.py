@@ -1,7 +1,6 @@
 """The context of a strategy: a moment, a symbol, and candles that have closed.
 
-A strategy may take a ``ctx``; the functions of this module do the same for the code it calls (``bknb.get_candles``
-and friends). They follow ``await``, ``gather`` and tasks; in a thread the strategy starts they raise ``UsageError``.
+A strategy may take it as ``ctx``; the functions of :mod:`.question_functions` ask the one that is current.
 """
 
 from __future__ import annotations
@@ -9,20 +8,45 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from ..domain.formatting import minute_text
 from ..domain.signal import Mode
-from ..errors import UsageError
 from .candles import Candles
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import timedelta
 
+    from .alignment import Alignment
+    from .panel import Calendar, Panel
     from .series_questions import ReadSeries
     from .series_rows import SeriesRows
+    from .window import Window
+
+
+class RunSources:
+    """Where the answers to the questions of a run come from; the same for all of its moments.
+
+    Attributes
+    ----------
+    window
+        The candles in memory.
+    published
+        Reads the point-in-time series; ``None``: there are none.
+    interval_ms : int
+        The length of the candles of the strategy's interval, milliseconds.
+    alignment
+        Compares candles of different symbols, once a strategy has asked for another one.
+    """
+
+    __slots__ = ("alignment", "interval_ms", "published", "window")
+
+    def __init__(self, window: Window, published: ReadSeries | None, interval_ms: int) -> None:
+        self.window, self.published, self.interval_ms = window, published, interval_ms
+        self.alignment: Alignment | None = None
 
 
 class Context(msgspec.Struct, frozen=True, gc=False):
@@ -41,8 +65,7 @@ class Context(msgspec.Struct, frozen=True, gc=False):
     mode: Mode
     _newest: Callable[[str, str, int, int], Candles]
     _average: Callable[[str, int], float]
-    _formats: Any
-    _published: ReadSeries | None = None
+    _run: RunSources
 
     @property
     def when(self) -> datetime:
@@ -56,11 +79,82 @@ class Context(msgspec.Struct, frozen=True, gc=False):
 
     def get_candles(self, symbol: str, interval: str, limit: int) -> Candles:
         """The ``limit`` newest closed candles of any symbol and interval."""
-        return self._newest(symbol, interval, limit, self.when_ms)
+        candles = self._newest(symbol, interval, limit, self.when_ms)
+        if symbol != self.symbol:
+            self._compare(symbol, interval, candles)
+        return candles
 
-    def candles(self, interval: str, limit: int) -> Candles:
-        """The ``limit`` newest closed candles of the symbol of this question."""
-        return self._newest(self.symbol, interval, limit, self.when_ms)
+    def _compare(self, symbol: str, interval: str, candles: Candles) -> None:
+        """Warn once in a run where these candles of another symbol do not belong to those beside them."""
+        run = self._run
+        if run.alignment is None:
+            from .alignment import Alignment  # few ask for another symbol
+
+            run.alignment = Alignment(run.window, self.symbol, run.interval_ms)
+        run.alignment.look(symbol, interval, candles, self.when_ms)
+
+    def panel(self, symbols: Sequence[str], interval: str, limit: int, how: Calendar = "union") -> Panel:
+        """The newest closed candles of several symbols on one calendar: row for row they are of the same time.
+
+        Parameters
+        ----------
+        symbols
+            Any symbols the exchange of the run knows; a column for each.
+        interval
+            As in ``bknb.get_candles``.
+        limit
+            How many rows.
+        how
+            ``"union"``: a row for each time at which any of them has a candle, and NaN where another has none: it is
+            young, halted, gone, or its market is closed. ``"common"``: only times at which all of them have one.
+
+        Returns
+        -------
+        Panel
+            ``.timestamp`` (n,) and ``.open``, ``.high``, ``.low``, ``.close``, ``.volume`` of the shape (n, symbols).
+
+        Raises
+        ------
+        NotEnoughData
+            When there are fewer rows.
+        """
+        return self._run.window.panel(symbols, interval, limit, how, self.when_ms)
+
+    def candles(
+        self, interval: str, limit: int | None = None, *, since: str | timedelta | datetime | int | None = None
+    ) -> Candles:
+        """The closed candles of the symbol of this question: the ``limit`` newest, or those that opened ``since`` then.
+
+        Parameters
+        ----------
+        interval
+            As in ``bknb.get_candles``.
+        limit
+            How many. With ``since`` the most that come back; leave it out for all of them.
+        since
+            A moment (an aware datetime such as ``ctx.at("00:00")``, or UTC ms), which is
+            included, or a span up to now (``"24h"``, a timedelta). None come back where none has closed since, and
+            those there are where the data begins later.
+        """
+        if since is None and limit is not None:
+            return self._newest(self.symbol, interval, limit, self.when_ms)
+        from .candle_questions import candles_since
+
+        return candles_since(self._run.window, self.symbol, interval, self.when_ms, limit=limit, since=since)
+
+    def at(self, time: str) -> datetime:
+        """The newest moment, now included, at which clocks showed a time of day; an aware datetime in UTC.
+
+        Parameters
+        ----------
+        time
+            ``"00:00"``, in the zone of the market (UTC without trading hours), or with a zone:
+            ``"07:00 Europe/London"``.
+        """
+        from .day_time import newest_time
+
+        sessions = self._run.window.sessions_of(self.symbol)
+        return newest_time(time, self.when_ms, "UTC" if sessions is None else sessions.zone)
 
     def series(
         self,
@@ -73,11 +167,17 @@ class Context(msgspec.Struct, frozen=True, gc=False):
         """The newest rows of a point-in-time series that are known now; see ``bknb.get_series``."""
         from .series_questions import newest_rows
 
-        return newest_rows(self._published, name, self.symbol, self.when_ms, limit=limit, since=since, symbol=symbol)
+        return newest_rows(
+            self._run.published, name, self.symbol, self.when_ms, limit=limit, since=since, symbol=symbol
+        )
+
+    def base(self) -> str:
+        """The interval of the base bars of the run."""
+        return self._run.window.base
 
     def rows_asked(self, step: int) -> RowsAsked:
         """What a ``get_signals`` over candles of ``step`` milliseconds is asked about."""
-        return RowsAsked(self._published, self.symbol, step)
+        return RowsAsked(self._run.published, self.symbol, step)
 
     def get_average_price(self, symbol: str | None = None) -> float:
         """VWAP of the newest closed one-minute candles, of longer base bars the last close; in quote currency."""
@@ -97,13 +197,11 @@ class Context(msgspec.Struct, frozen=True, gc=False):
 
     def format_price(self, symbol: str, price: float) -> str:
         """A price as the exchange writes it."""
-        text: str = self._formats.format_price(symbol, price)
-        return text
+        return self._run.window.source.format_price(symbol, price)
 
     def format_quantity(self, symbol: str, quantity: float) -> str:
         """A quantity as the exchange writes it."""
-        text: str = self._formats.format_quantity(symbol, quantity)
-        return text
+        return self._run.window.source.format_quantity(symbol, quantity)
 
     def __repr__(self) -> str:
         return f"Context({self.symbol}, {minute_text(self.when_ms)} UTC, {self.mode})"
@@ -121,204 +219,3 @@ class RowsAsked(NamedTuple):
 
 
 rows_asked: ContextVar[RowsAsked | None] = ContextVar("bknb_rows_asked", default=None)
-
-
-def _context(function: str) -> Context:
-    context = current.get()
-    if context is None:
-        raise UsageError(
-            f"bknb.{function} works only while a strategy, a callback or a risk rule is being asked\n"
-            "a thread of a strategy is outside: give it the ctx, or start it with contextvars.copy_context().run"
-        )
-    return context
-
-
-def get_candles(symbol: str, interval: str, limit: int) -> Candles:
-    """The ``limit`` newest closed candles, inside a strategy and whatever it calls.
-
-    Parameters
-    ----------
-    symbol
-        Any symbol the exchange of the run knows.
-    interval
-        ``"1m"`` … ``"3d"``; aligned to UTC.
-    limit
-        How many; never more come back, and never the forming one.
-
-    Raises
-    ------
-    NotEnoughData
-        When fewer closed candles exist.
-    UsageError
-        Outside a run, or for an unknown interval.
-
-    Examples
-    --------
-    >>> import bknb
-    >>> def get_signal(symbol):
-    ...     closes = bknb.get_candles(symbol, "1h", 3).close
-    ...     assert len(closes) == 3
-    >>> frame = ("2024-01-01", "2024-01-02")
-    >>> len(bknb.backtest("BTCUSDT", strategy=get_signal, exchange=bknb.exchanges.demo(), frame=frame).trades)
-    0
-    """
-    return _context("get_candles").get_candles(symbol, interval, limit)
-
-
-def get_series(
-    name: str,
-    limit: int | Candles | None = None,
-    *,
-    since: str | timedelta | datetime | int | None = None,
-    symbol: str | None = None,
-) -> SeriesRows:
-    """Rows of a point-in-time series that were known at the moment of the question, inside a strategy.
-
-    A row is known from the moment it was published plus the delay of the series. Of a row that was published again
-    the newest revision known by then is returned, at the place of the first. Rows come oldest first, in the order in
-    which they were published.
-
-    Parameters
-    ----------
-    name
-        The name it was registered by, with ``bknb.add_series``.
-    limit
-        How many of the newest rows. Fewer are returned where fewer are known, and none before the first: look at
-        ``len(rows)``. In ``get_signals`` give its candles instead: for each of them one row comes back, the newest
-        that was known at its close; where none was, numbers are NaN, text is None and moments are 0.
-    since
-        Only rows that were published since: a span up to now (``"24h"``, a timedelta), whose begin is left out, or a
-        moment (an aware datetime, UTC ms), which is included.
-    symbol
-        Where the table has a column of symbols: whose rows; by default those of the symbol of the question.
-
-    Raises
-    ------
-    UnknownName
-        No series of that name is registered.
-    UsageError
-        Outside a run, where neither ``limit`` nor ``since`` is given, or for ``symbol`` where the table has none.
-    DataError
-        A function source did not answer, or answered what is no such table.
-
-    Examples
-    --------
-    >>> import bknb
-    >>> _ = bknb.add_series("funding", {"published_at": ["2024-01-01 08:00Z", "2024-01-01 16:00Z"],
-    ...                                 "rate": [0.01, 0.03]})
-    >>> seen = []
-    >>> def get_signal(when):
-    ...     seen.append((when.hour, bknb.get_series("funding", 2).rate.tolist()))
-    >>> result = bknb.backtest("BTCUSDT", strategy=get_signal, interval="8h", exchange="demo",
-    ...                        frame=("2024-01-01", "2024-01-02"))
-    >>> seen[:3]
-    [(0, []), (8, [0.01]), (16, [0.01, 0.03])]
-    """
-    asked = rows_asked.get()
-    if asked is None:
-        context = _context("get_series")
-        return context.series(name, limit, since=since, symbol=symbol)  # type: ignore[arg-type]  # candles are refused
-    from .series_questions import joined_rows
-
-    if since is not None:
-        raise UsageError(f"series {name!r}: in get_signals each candle has one row, so since= has no meaning there")
-    return joined_rows(asked.published, name, asked.symbol, limit, asked.step, symbol=symbol)
-
-
-def get_average_price(symbol: str | None = None) -> float:
-    """VWAP of the newest closed one-minute candles, of longer base bars the last close; by default of the run's symbol.
-
-    In quote currency.
-
-    Examples
-    --------
-    >>> import bknb
-    >>> def get_signal():
-    ...     assert bknb.get_average_price() > 0
-    >>> frame = ("2024-01-01", "2024-01-02")
-    >>> bknb.backtest("BTCUSDT", strategy=get_signal, exchange=bknb.exchanges.demo(), frame=frame).errors
-    []
-    """
-    return _context("get_average_price").get_average_price(symbol)
-
-
-def get_when() -> datetime:
-    """The moment a strategy is being asked about, as an aware datetime in UTC.
-
-    Examples
-    --------
-    >>> import bknb
-    >>> bknb.get_when()
-    Traceback (most recent call last):
-    ...
-    bknb.errors.UsageError: bknb.get_when works only while a strategy, a callback or a risk rule is being asked
-    a thread of a strategy is outside: give it the ctx, or start it with contextvars.copy_context().run
-    """
-    return _context("get_when").when
-
-
-def get_symbol() -> str:
-    """The symbol a strategy is being asked about.
-
-    Examples
-    --------
-    >>> import bknb
-    >>> def get_signal():
-    ...     assert bknb.get_symbol() == "ETHUSDT"
-    >>> frame = ("2024-01-01", "2024-01-02")
-    >>> bknb.backtest("ETHUSDT", strategy=get_signal, exchange=bknb.exchanges.demo(), frame=frame).errors
-    []
-    """
-    return _context("get_symbol").symbol
-
-
-def get_base() -> str:
-    """The interval of the base bars of the run a strategy is being asked in."""
-    from .spacing import base_of
-
-    return base_of(_context("ask_model")._formats)
-
-
-def get_mode() -> Mode:
-    """``"backtest"`` or ``"live"``.
-
-    Examples
-    --------
-    >>> import bknb
-    >>> def get_signal():
-    ...     assert bknb.get_mode() == "backtest"
-    >>> frame = ("2024-01-01", "2024-01-02")
-    >>> bknb.backtest("BTCUSDT", strategy=get_signal, exchange=bknb.exchanges.demo(), frame=frame).errors
-    []
-    """
-    return _context("get_mode").mode
-
-
-def format_price(symbol: str, price: float) -> str:
-    """A price as the exchange of the run writes it.
-
-    Examples
-    --------
-    >>> import bknb
-    >>> def get_signal(symbol, price):
-    ...     assert float(bknb.format_price(symbol, price)) > 0
-    >>> frame = ("2024-01-01", "2024-01-02")
-    >>> bknb.backtest("BTCUSDT", strategy=get_signal, exchange=bknb.exchanges.demo(), frame=frame).errors
-    []
-    """
-    return _context("format_price").format_price(symbol, price)
-
-
-def format_quantity(symbol: str, quantity: float) -> str:
-    """A quantity as the exchange of the run writes it.
-
-    Examples
-    --------
-    >>> import bknb
-    >>> def get_signal(symbol):
-    ...     assert float(bknb.format_quantity(symbol, 0.5)) == 0.5
-    >>> frame = ("2024-01-01", "2024-01-02")
-    >>> bknb.backtest("BTCUSDT", strategy=get_signal, exchange=bknb.exchanges.demo(), frame=frame).errors
-    []
-    """
-    return _context("format_quantity").format_quantity(symbol, quantity)

@@ -24,11 +24,12 @@ from .series import Series, end_of, prices_of
 from .spacing import check_made_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from .feed import Feed
+    from .panel import Panel, PanelMatrix
 
 _HEADROOM: Final = 64  # candles fetched beyond what was asked, so that a slightly longer look back finds them
 _FARTHEST_MS: Final = 366 * DAY_MS  # candles are looked for behind holes of this length in all
@@ -66,6 +67,8 @@ class Window:
         self.horizon = horizon
         self._series: dict[tuple[str, str], Series] = {}
         self._loading: dict[tuple[str, str], asyncio.Lock] = {}  # used on the fetching loop only
+        self.warn, self.allow_gaps = feed.warn, feed.allow_gaps
+        self.matrices: dict[object, PanelMatrix] = {}  # of the panels that were asked for
         self.ended: set[str] = set()  # symbols of which no minute was found that a run still needed after the horizon
         self.settings = feed.settings
         self.source = feed.source
@@ -270,8 +273,8 @@ class Window:
             minutes = await self.load(symbol, self.base, since)
             first = int(np.searchsorted(minutes.candles.timestamp, since))
             until = min(self.horizon, minutes.until)
-            if self._growing and self._gives_up:  # a minute that has not come within one more is a hole
-                until = max(until, self.horizon - self.base_ms)
+            if self._growing and self._feed.allow_gaps:  # what has not come for so long is a hole
+                until = max(until, self.horizon - max(self._patience_ms, self.base_ms))
             candles = resample(
                 minutes.candles[first:],
                 interval,
@@ -343,6 +346,86 @@ class Window:
                 block.setflags(write=False)
                 return Candles(block)
         return self._newest_slowly(symbol, interval, limit, when, wait=wait)
+
+    def panel(self, symbols: Sequence[str], interval: str, limit: int, how: str, when: int) -> Panel:
+        """The ``limit`` newest rows of candles of several symbols that have closed at ``when`` (UTC ms)."""
+        from .panel import panel_of  # few need it
+
+        return panel_of(self, symbols, interval, limit, how, when)
+
+    def reach_back(self, symbol: str, when: int, step: int, count: int) -> int:
+        """Where the ``count`` newest candles that have closed at ``when`` begin, UTC ms, when none is missing."""
+        return self._feed.reach_back(symbol, when, step, count)
+
+    def load_several(self, symbols: Sequence[str], interval: str, since: int, when: int) -> tuple[Series, ...]:
+        """The candles of several symbols from ``since`` on, with those that have closed at ``when`` (UTC ms) as known.
+
+        A symbol of which nothing came for as long as holes are waited for is not waited for any longer.
+
+        Raises
+        ------
+        NotEnoughData
+            When a candle that has closed is waited for.
+        """
+        step = interval_ms(interval)
+        wanted = min(floor_to(when, step), floor_to(self.horizon, step))
+        lacking = [
+            symbol
+            for symbol in symbols
+            if (known := self._series.get((symbol, interval))) is None
+            or known.since > since
+            or (self._growing and known.until < wanted)
+        ]
+        if lacking:
+            fetch_now(self._load_several(lacking, interval, since))
+        found = [self._series[symbol, interval] for symbol in symbols]
+        if self._growing:
+            for place, symbol in enumerate(symbols):
+                series = found[place]
+                count = series.available(when) - int(np.searchsorted(series.candles.timestamp, since))
+                if self._patience_ms and not series.regular and count > 0:
+                    series = found[place] = self._awaited_of(series, symbol, interval, count, when)
+                if self._lacks_newest(series, symbol, when) and self._may_come(series, symbol, when):
+                    self._refuse(series, symbol, interval, 1, when, lacking=True)
+        return tuple(found)
+
+    async def _load_several(self, symbols: Sequence[str], interval: str, since: int) -> None:
+        await asyncio.gather(*(self.load(symbol, interval, since) for symbol in symbols))
+
+    def _may_come(self, series: Series, symbol: str, when: int) -> bool:
+        """Whether the newest candle of a live series, which is not here at ``when``, is worth waiting for.
+
+        It is not where nothing came for longer than holes are waited for, or nothing at all so far. A candle of which a
+        base bar is here comes.
+        """
+        base, newest = self._series.get((symbol, self.base)), floor_to(when, series.step)
+        if base is None:
+            return self.horizon - newest <= self._patience_ms
+        silent_since = end_of(base.candles, base.step)  # 0: nothing came so far
+        is_partly_here = end_of(series.candles, series.step, series.since) < silent_since
+        return is_partly_here or self.horizon - silent_since <= max(self._patience_ms, self.base_ms)
+
+    def since(self, symbol: str, interval: str, since: int, when: int) -> Candles:
+        """The candles that open at or after ``since`` and have closed at ``when`` (UTC ms).
+
+        Raises
+        ------
+        NotEnoughData
+            When one that has closed is not here yet.
+        """
+        step = interval_ms(interval)
+        series = self._series.get((symbol, interval))
+        if series is None or series.since > since:
+            begin = self._feed.reach_back(symbol, since, step, _HEADROOM)
+            series = fetch_now(self.load(symbol, interval, begin))
+        elif self._growing and series.until < min(floor_to(when, step), floor_to(self.horizon, step)):
+            series = fetch_now(self.load(symbol, interval, series.since))
+        count = series.available(when) - int(np.searchsorted(series.candles.timestamp, since))
+        if count > 0:
+            return self.newest(symbol, interval, count, when)
+        if since <= floor_to(when, step) - step and self._lacks_newest(series, symbol, when):
+            self._refuse(series, symbol, interval, 1, when, lacking=True)
+        return Candles.empty()
 
     def _newest_slowly(self, symbol: str, interval: str, limit: int, when: int, *, wait: bool) -> Candles:
         step = interval_ms(interval)

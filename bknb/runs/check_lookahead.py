@@ -37,7 +37,7 @@ from ..market.loop_thread import LoopThread
 from ..market.outside import candles_from
 from ..market.series import Series
 from ..market.sources import WindowSource
-from ..market.strategy_context import Context, RowsAsked, current
+from ..market.strategy_context import Context, RowsAsked, RunSources, current
 from ..market.window import Window
 from ..provenance.strategy_hash import running
 from ..research.check_threads import Check, belongs
@@ -70,6 +70,7 @@ from ..research.variables import Variable, caches, emptied, variables
 
 if TYPE_CHECKING:
     from ..config import Settings
+    from ..market.panel import Panel
     from ..market.published import Published
     from ..market.series_questions import ReadSeries
 
@@ -293,10 +294,18 @@ class _RecordingWindow(Window):
     def newest(self, symbol: str, interval: str, limit: int, when: int, *, wait: bool = True) -> Candles:
         """Return the newest candles, and record how far back they reach."""
         candles = super().newest(symbol, interval, limit, when, wait=wait)
-        reach = len(candles) * interval_ms(interval)
-        if reach > self.reach:
-            self.reach, self.looked = reach, f"{len(candles)} x {interval} of {symbol}"
+        self._record(len(candles) * interval_ms(interval), f"{len(candles)} x {interval} of {symbol}")
         return candles
+
+    def panel(self, symbols: Sequence[str], interval: str, limit: int, how: str, when: int) -> Panel:
+        """Return the newest rows of several symbols, and record how far back they reach."""
+        panel = super().panel(symbols, interval, limit, how, when)
+        self._record(when - int(panel.timestamp[0]), f"{limit} x {interval} of {', '.join(symbols)}")
+        return panel
+
+    def _record(self, reach: int, looked: str) -> None:
+        if reach > self.reach:
+            self.reach, self.looked = reach, looked
 
 
 class _Check:
@@ -351,10 +360,8 @@ class _Check:
         """Return the answer at a moment in a world."""
         self.check.go_on()
         window = self._window(world if (world.until, world.changed_after, world.since) != (None,) * 3 else AsIs)
-        published = self._series_in(world)
-        context = Context(
-            self.plan.symbol, when, "backtest", window.newest, window.average_price, window.source, published
-        )
+        sources = RunSources(window, self._series_in(world), self.slot)
+        context = Context(self.plan.symbol, when, "backtest", window.newest, window.average_price, sources)
         token = current.set(context)
         # the state of the user's random generators, restored afterwards
         states = (random.getstate(), np.random.get_state()) if world.seed else None  # noqa: NPY002

@@ -21,6 +21,7 @@ from ..domain.entries import opened_holding
 from ..domain.execution_models import Minute
 from ..domain.formatting import ends_text, level_text, minute_text, percent_text, plain_number, utc_text
 from ..domain.html import Html, element, elements
+from ..domain.interval import interval_ms
 from ..domain.lifecycle import Answer, Asking, DataEnd, Flat, Holding, Opening, Rules, Step, due, rejection, step
 from ..domain.position_book import new_book
 from ..domain.position_fills import Fill
@@ -50,7 +51,7 @@ from ..engine.registry import Strategy
 from ..engine.resolve import resolve_strategy
 from ..engine.risk_book import RiskBook
 from ..errors import NotEnoughData, UsageError
-from ..market.strategy_context import Context, current
+from ..market.strategy_context import Context, RunSources, current
 from ..reports.managed_marks import fills_between
 from ..reports.signal_story import story_of
 from .held_moment import Held, ManageAsked, held_at, reasons_of
@@ -161,9 +162,8 @@ class Moment:
         self._tokens: list[Token[Context | None]] = []
         self.symbol = record.plan.symbol
         self.when_ms = when
-        self.context = Context(
-            self.symbol, when, "backtest", window.newest, window.average_price, window.source, record.published
-        )
+        sources = RunSources(window, record.published, interval_ms(record.plan.strategy.interval))
+        self.context = Context(self.symbol, when, "backtest", window.newest, window.average_price, sources)
         self.state, self.signal = self._known()
         self.decision = self._decision()
 
