@@ -18,7 +18,9 @@ from test_live_parity import live
 import bknb
 from bknb.domain.interval import interval_ms
 from bknb.exchanges import from_frame
-from bknb.market.day_time import newest_time
+from bknb.market.newest_moment import newest_moment, newest_time
+from bknb.market.sessions import as_sessions
+from bknb.market.trading_session import session_at
 
 FRAME = (ORIGIN, ORIGIN + 300 * MINUTE)
 OF_NEW_YORK = bknb.Sessions.weekly("America/New_York", {"mon-fri": "09:30-16:00"})
@@ -192,15 +194,103 @@ DAYS = 86_400_000
 
 
 @pytest.mark.parametrize(
+    ("given_", "found"),
+    [
+        ("session_open", "2024-07-03 13:30"),
+        (bknb.at.session_close(minutes=-30), "2024-07-02 19:30"),
+        ("mon", "2024-07-01 13:30"),
+        ("month", "2024-07-01 13:30"),
+        ("09:30", "2024-07-03 13:30"),
+        ("16:00", "2024-07-02 20:00"),
+        ("00:00", "2024-07-03 04:00"),
+    ],
+)
+def test_a_schedule_gives_its_newest_moment(given_: Any, found: str) -> None:
+    when = pd.Timestamp("2024-07-03 13:30", tz="UTC")
+    assert newest_moment(given_, when.value // 10**6, OF_NEW_YORK) == pd.Timestamp(found, tz="UTC")
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("25:00", "a time of day is written '09:30'"),
-        ("noon", "a time of day is written '09:30'"),
-        (930, "a time of day is written '09:30'"),
+        ("25:00", "at='25:00' is no schedule"),
+        ("noon", "at='noon' is no schedule"),
+        (930, "at must be a schedule or its text, got 930"),
         ("09:30 Mars/Base", "unknown time zone 'Mars/Base'"),
         ("09:30 /etc/passwd", "unknown time zone '/etc/passwd'"),
     ],
 )
 def test_what_is_no_time_of_day_is_refused(text: Any, words: str) -> None:
     with pytest.raises(bknb.UsageError, match=words):
-        newest_time(text, ORIGIN, "UTC")
+        newest_moment(text, ORIGIN, None)
+
+
+# --- sessions -----------------------------------------------------------------------------------------------------
+
+IN_TOKYO = bknb.Sessions.weekly("Asia/Tokyo", {"mon-fri": "09:00-11:30, 12:30-15:00"})
+FX = as_sessions("fx")
+OF_SHARES = as_sessions("us-equities")
+
+
+@pytest.mark.parametrize(
+    ("sessions", "when", "day", "opened", "closes", "passed", "bars"),
+    [
+        (None, "2024-07-03 15:10", "2024-07-03", "2024-07-03 00:00", "2024-07-04 00:00", 910, 60),
+        (None, "2024-07-03 00:00", "2024-07-03", "2024-07-03 00:00", "2024-07-04 00:00", 0, 0),
+        (OF_SHARES, "2024-07-03 16:59", "2024-07-03", "2024-07-03 13:30", "2024-07-03 17:00", 209, 13),  # a half day
+        (OF_SHARES, "2024-07-03 17:00", "2024-07-03", "2024-07-03 13:30", "2024-07-03 17:00", 210, 14),
+        (
+            OF_SHARES,
+            "2024-07-05 13:29",
+            "2024-07-03",
+            "2024-07-03 13:30",
+            "2024-07-03 17:00",
+            210,
+            14,
+        ),
+        (OF_SHARES, "2024-07-05 13:30", "2024-07-05", "2024-07-05 13:30", "2024-07-05 20:00", 0, 0),
+        (OF_SHARES, "2024-03-11 14:00", "2024-03-11", "2024-03-11 13:30", "2024-03-11 20:00", 30, 2),  # summer time
+        (FX, "2024-01-07 22:20", "2024-01-08", "2024-01-07 22:00", "2024-01-08 22:00", 20, 1),
+        (FX, "2024-01-06 12:00", "2024-01-05", "2024-01-04 22:00", "2024-01-05 22:00", 1440, 96),
+        (IN_TOKYO, "2024-07-03 03:00", "2024-07-03", "2024-07-03 00:00", "2024-07-03 06:00", 150, 10),  # in the break
+        (IN_TOKYO, "2024-07-03 03:45", "2024-07-03", "2024-07-03 00:00", "2024-07-03 06:00", 165, 11),
+    ],
+)
+def test_the_session_of_a_moment(
+    sessions: Any, when: str, day: str, opened: str, closes: str, passed: int, bars: int
+) -> None:
+    found = session_at(sessions, pd.Timestamp(when, tz="UTC").value // 10**6, 900_000)
+    assert str(found.day) == day
+    assert (found.open, found.close) == (pd.Timestamp(opened, tz="UTC"), pd.Timestamp(closes, tz="UTC"))
+    assert (found.minutes, found.bars) == (passed, bars)
+
+
+@pytest.mark.parametrize("sessions", [OF_SHARES, FX, IN_TOKYO, None], ids=["shares", "fx", "tokyo", "always"])
+@pytest.mark.parametrize("interval", [60_000, 900_000, 3_600_000, 86_400_000])
+def test_bars_of_a_session_are_its_candles_with_an_open_minute(sessions: Any, interval: int) -> None:
+    rng = np.random.default_rng(2)
+    for when in (ORIGIN + rng.integers(0, 500_000, size=12) * MINUTE).tolist():
+        found = session_at(sessions, when, interval)
+        opened, closes = (round(each.timestamp() * 1000) for each in (found.open, found.close))
+        inside = np.arange(opened, min(when, closes), MINUTE, dtype=np.int64)
+        inside = inside if sessions is None else inside[sessions.mask(inside)]
+        ends = np.unique(inside // interval + 1) * interval
+        assert (found.minutes, found.bars) == (len(inside), int((ends <= when).sum()))
+
+
+def test_a_strategy_sees_its_session_and_the_candles_since_its_open() -> None:
+    shift = ORIGIN + DAYS
+    table = minutes(14 * 60, 21 * 60).assign(timestamp=lambda each: each["timestamp"] + DAYS)
+    table = table[OF_NEW_YORK.mask(table["timestamp"].to_numpy())]
+    seen = []
+
+    def get_signal(ctx: Any) -> None:
+        session = ctx.session
+        opening = ctx.candles("1m", since=session.open)
+        assert len(opening) == session.minutes
+        assert ctx.at("session_open") == session.open
+        seen.append((str(session.day), session.bars, len(ctx.candles("15m", since=session.open))))
+
+    exchange = from_frame(table, symbol="BTCUSDT", sessions=OF_NEW_YORK)
+    run(get_signal, table, exchange=exchange, frame=(shift + 15 * 60 * MINUTE, shift + 20 * 60 * MINUTE))
+    assert seen[:3] == [("2024-01-02", 2, 2), ("2024-01-02", 3, 3), ("2024-01-02", 4, 4)]

@@ -157,15 +157,19 @@ def test_candles_of_declared_sessions_stand_in_one_calendar() -> None:
     assert play(rows, "1m", "1h", 3, "union", sessions=week) > 30
 
 
-def test_a_longer_look_back_finds_what_was_there_before_a_shorter_one() -> None:
+def test_a_look_back_across_a_halt_finds_all_that_was_there_before_it() -> None:
     seen: list[Any] = []
 
     def get_signal(ctx: Any) -> None:
-        ctx.candles("1h", 280)  # of one of them more is in memory
-        panels = [ctx.panel(["AAA", "CCC"], "1h", limit) for limit in (2, 200, 3)]
+        ctx.candles("1h", 200)  # of one of them more is in memory
+        panels = [ctx.panel(["AAA", "CCC"], "1h", limit) for limit in (50, 2, 60)]
         seen.append([np.isnan(panel.close).any() for panel in panels])
 
-    rows = hourly(AAA=300, CCC=300)
+    halt = (ORIGIN - 110 * 60 * MINUTE, ORIGIN - 5 * 60 * MINUTE)
+    rows = {
+        name: [row for row in each if not halt[0] <= row[0] < halt[1]]
+        for name, each in hourly(AAA=500, CCC=500).items()
+    }
     assert run(get_signal, rows).errors == []
     assert seen[0] == [False] * 3
 

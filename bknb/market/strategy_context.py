@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
+    from ..domain.schedules import Schedule
     from .alignment import Alignment
     from .panel import Calendar, Panel
     from .series_questions import ReadSeries
     from .series_rows import SeriesRows
+    from .trading_session import TradingSession
     from .window import Window
 
 
@@ -132,7 +134,7 @@ class Context(msgspec.Struct, frozen=True, gc=False):
         limit
             How many. With ``since`` the most that come back; leave it out for all of them.
         since
-            A moment (an aware datetime such as ``ctx.at("00:00")``, or UTC ms), which is
+            A moment (an aware datetime such as ``ctx.session.open`` or ``ctx.at("00:00")``, or UTC ms), which is
             included, or a span up to now (``"24h"``, a timedelta). None come back where none has closed since, and
             those there are where the data begins later.
         """
@@ -142,19 +144,30 @@ class Context(msgspec.Struct, frozen=True, gc=False):
 
         return candles_since(self._run.window, self.symbol, interval, self.when_ms, limit=limit, since=since)
 
-    def at(self, time: str) -> datetime:
-        """The newest moment, now included, at which clocks showed a time of day; an aware datetime in UTC.
+    @property
+    def session(self) -> TradingSession:
+        """The trading session of the market now, or the last one while it is closed.
+
+        ``day`` (a date), ``open`` and ``close`` (aware datetimes in UTC), ``minutes`` and ``bars`` (candles of the
+        strategy's interval) since it opened. A market without trading hours has a session each UTC day.
+        """
+        from .trading_session import session_at
+
+        return session_at(self._run.window.sessions_of(self.symbol), self.when_ms, self._run.interval_ms)
+
+    def at(self, time: str | Schedule) -> datetime:
+        """The newest moment by a clock or a schedule, now included; an aware datetime in UTC.
 
         Parameters
         ----------
         time
-            ``"00:00"``, in the zone of the market (UTC without trading hours), or with a zone:
-            ``"07:00 Europe/London"``.
+            A time of day, ``"00:00"`` in the zone of the market (UTC without trading hours) or with a zone,
+            ``"07:00 Europe/London"``, whether the market was open then or not. Or any of ``bknb.at``, or its text:
+            ``"session_open"``, ``"mon"``, ``"month"``.
         """
-        from .day_time import newest_time
+        from .newest_moment import newest_moment
 
-        sessions = self._run.window.sessions_of(self.symbol)
-        return newest_time(time, self.when_ms, "UTC" if sessions is None else sessions.zone)
+        return newest_moment(time, self.when_ms, self._run.window.sessions_of(self.symbol))
 
     def series(
         self,

@@ -1,16 +1,58 @@
-"""The newest moment at which clocks showed a time of day."""
+"""The newest moment at which clocks showed a time of day, or of a schedule."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ..errors import UsageError
+from ..domain.interval import DAY_MS
+from ..errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from ..domain.schedules import Schedule
+    from .sessions import Sessions
 
 _TIME: Final = re.compile(r"\s*([01]?[0-9]|2[0-3]):([0-5][0-9])(?:\s+(\S+))?\s*")
+_LOOKED_BACK_MS: Final = (8 * DAY_MS, 70 * DAY_MS, 800 * DAY_MS)
+
+
+def newest_moment(given: str | Schedule, when: int, sessions: Sessions | None) -> datetime:
+    """The newest moment at or before ``when`` (UTC ms), in UTC.
+
+    Parameters
+    ----------
+    given
+        A time of day, of the zone of the market or with a zone; or a schedule or its text, as for ``at=``.
+    when
+        UTC ms.
+    sessions
+        When the market is open; ``None``: always, by the clock of UTC.
+
+    Raises
+    ------
+    UsageError
+        It is neither.
+    DataError
+        The schedule had no moment in the two years before.
+
+    Examples
+    --------
+    >>> newest_moment("mon", 1_704_380_400_000, None).isoformat()  # a Thursday
+    '2024-01-01T00:00:00+00:00'
+    """
+    if isinstance(given, str) and _TIME.fullmatch(given):
+        return newest_time(given, when, "UTC" if sessions is None else sessions.zone)
+    from ..domain.schedule_text import as_schedule
+
+    schedule = as_schedule(given)
+    for back in _LOOKED_BACK_MS:
+        found = schedule.moments(when - back, when + 1, sessions)
+        if found:
+            return datetime.fromtimestamp(found[-1] / 1000, UTC)
+    raise DataError(f"at={str(given)!r:.60}: the market had no such moment in the two years before")
 
 
 def newest_time(text: str, when: int, zone: str) -> datetime:
@@ -31,7 +73,7 @@ def newest_time(text: str, when: int, zone: str) -> datetime:
     Raises
     ------
     UsageError
-        It is no time of day, or there is no such zone.
+        There is no such zone.
 
     Examples
     --------
@@ -51,10 +93,9 @@ def _moment(day: date, hour: int, minute: int, zone: ZoneInfo) -> datetime:
 
 
 @lru_cache(maxsize=64)
-def _read(text: object, zone: str) -> tuple[int, int, ZoneInfo]:
-    match = _TIME.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
-        raise UsageError(f"a time of day is written '09:30' or '09:30 America/New_York', got {text!r:.80}")
+def _read(text: str, zone: str) -> tuple[int, int, ZoneInfo]:
+    match = _TIME.fullmatch(text)
+    assert match is not None  # the caller looked  # noqa: S101
     try:
         return int(match[1]), int(match[2]), ZoneInfo(match[3] or zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
