@@ -123,7 +123,12 @@ class Context(msgspec.Struct, frozen=True, gc=False):
         return self._run.window.panel(symbols, interval, limit, how, self.when_ms)
 
     def candles(
-        self, interval: str, limit: int | None = None, *, since: str | timedelta | datetime | int | None = None
+        self,
+        interval: str,
+        limit: int | None = None,
+        *,
+        since: str | timedelta | datetime | int | None = None,
+        forming: bool = False,
     ) -> Candles:
         """The closed candles of the symbol of this question: the ``limit`` newest, or those that opened ``since`` then.
 
@@ -137,12 +142,16 @@ class Context(msgspec.Struct, frozen=True, gc=False):
             A moment (an aware datetime such as ``ctx.session.open`` or ``ctx.at("00:00")``, or UTC ms), which is
             included, or a span up to now (``"24h"``, a timedelta). None come back where none has closed since, and
             those there are where the data begins later.
+        forming
+            Whether one more row comes last: the candle made of the base bars of its slot that have closed so far. There
+            is none where none has, as at the moment at which a slot begins.
         """
-        if since is None and limit is not None:
+        if since is None and limit is not None and not forming:
             return self._newest(self.symbol, interval, limit, self.when_ms)
-        from .candle_questions import candles_since
+        from .candle_questions import asked_candles
 
-        return candles_since(self._run.window, self.symbol, interval, self.when_ms, limit=limit, since=since)
+        window, symbol, when = self._run.window, self.symbol, self.when_ms
+        return asked_candles(window, symbol, interval, when, limit=limit, since=since, forming=forming)
 
     @property
     def session(self) -> TradingSession:
