@@ -431,7 +431,6 @@ def optimized(source: Any) -> None:
     ("what", "call"),
     [
         ("a live run", lambda source: bknb.Live.background("X", strategy=hold, exchange=source)),
-        ("a sweep", lambda source: bknb.sweep(hold, params={"up": [1, 2]}, symbol="X", exchange=source, frame=SPAN)),
         ("the look-ahead check", lambda source: bknb.check_lookahead(hold, symbol="X", exchange=source, frame=SPAN)),
         (
             "a walk-forward run",
@@ -440,10 +439,6 @@ def optimized(source: Any) -> None:
             ),
         ),
         ("a hold-out", lambda source: bknb.open_holdout(hold, symbol="X", exchange=source, frame=SPAN)),
-        (
-            "a comparison of strategies",
-            lambda source: bknb.Walker.background("X", strategies=[hold], exchange=source, frame=SPAN),
-        ),
         ("an audit", lambda source: bknb.audit("X", exchange=source, frame=SPAN)),
         ("luck", lambda source: bknb.luck(run(exchange=source))),
         ("stepping into a run", lambda source: run(exchange=source).at("2024-02-01")),

@@ -32,18 +32,18 @@ def net(side: int, entry: float, exit_: float, slippage: float, fee: float) -> f
     return slipped - fee * (1 + got / paid)
 
 
-def first_at(times: Any, regular: bool, moment: int) -> Any:  # noqa: FBT001 -- compiled, no keywords
+def first_at(market: Any, moment: int) -> Any:
     """Index of the first minute that opens at or after a moment; the count when there is none."""
-    count = len(times)
-    if regular and count:
-        at = -((times[0] - moment) // MINUTE)
+    count = len(market.times)
+    if market.regular and count:
+        at = -((market.times[0] - moment) // market.step)
         return min(max(at, 0), count)
-    return int(np.searchsorted(times, moment))
+    return int(np.searchsorted(market.times, moment))
 
 
 def time_at(market: Any, at: int) -> Any:
     """When minute ``at`` opens; without a hole it is reckoned, which spares a look into a long table."""
-    return market.times[0] + at * MINUTE if market.regular else market.times[at]
+    return market.times[0] + at * market.step if market.regular else market.times[at]
 
 
 def next_fill(market: Any, at: int) -> int:

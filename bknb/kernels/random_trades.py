@@ -58,6 +58,7 @@ class Minutes(NamedTuple):
     bottom: NDArray[np.float64]
     fall: NDArray[np.float64]
     rise: NDArray[np.float64]
+    step: int = MINUTE
 
 
 class Shapes(NamedTuple):
@@ -164,14 +165,14 @@ def _outcome(
         book[TRAIL_DISTANCE], book[EVEN_COSTS] = declared.distance[trade] * entry, declared.costs[trade]
         open_book(book, side, entry, stop, entry, entry)
         how = FILLED_AT_OPEN if rules.fills_at_open else FILLED_AT_AVERAGE
-        over = first_at(minutes.times, minutes.regular, due)
+        over = first_at(minutes, due)
         reason, _, price, _ = hold_declared(minutes, minutes, rules, book, prices, shares, number, how, at, over)
         if reason < 0:  # the clock ends it, or the data
             price = _price_at(minutes, rules, next_fill(minutes, over))
         return marked(book, price, rules.slippage, rules.fee)
     target, price = stop_on_grid(entry * shapes.target[trade], -side, book), entry
     if not rules.fills_at_open or exit_at_entry(side, entry, target, stop) < 0:
-        over = first_at(minutes.times, minutes.regular, due)
+        over = first_at(minutes, due)
         reason, _, price, _, _, _ = hold(minutes, minutes, rules, side, target, stop, entry, entry, at, over)
         if reason < 0:  # the clock ends it, or the data
             over = next_fill(minutes, over)

@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FOREVER: Final = 1e11  # minutes; longer lives are the same
+NEVER: Final = 1 << 62  # a moment that does not come
+RESTING_BARS: Final = 20  # an entry rests for so many base bars longer than a minute at least; `exits.rests_until`
 _KINDS: Final = 64  # sets of rules that refused answers are counted by; what is beyond counts with the last
 
 # columns of a table of ends
@@ -108,7 +110,7 @@ RESTS, AT_OPEN, AT_LEVEL, STOPPED_OUT, REJECTED = range(5)  # what a minute does
 
 
 class Market(NamedTuple):
-    """One-minute candles of a run, shared by all combinations.
+    """One-minute candles of a run, or longer base bars ("minutes" as well), shared by all combinations.
 
     Attributes
     ----------
@@ -123,6 +125,8 @@ class Market(NamedTuple):
         Where trading hours are declared, the minutes at whose close a strategy can be asked; else empty: at all.
     last_close : float
         The close of the last minute.
+    step : int
+        How long each is, ms.
     """
 
     times: NDArray[np.int64]
@@ -134,6 +138,7 @@ class Market(NamedTuple):
     regular: bool
     ready: NDArray[np.bool_]
     last_close: float
+    step: int = MINUTE
 
 
 class Blocks(NamedTuple):
@@ -203,12 +208,12 @@ def _question(market: Any, grid: Any, earliest: int) -> int:
     if earliest > moment:
         moment -= (moment - earliest) // grid.step * grid.step
     while count and moment <= times[count - 1]:  # a bar opens at or after it
-        at = first_at(times, market.regular, moment - MINUTE)
+        at = first_at(market, moment - market.step)
         while len(market.ready) and at < count and not market.ready[at]:
             at += 1
         if at == count:
             return -1
-        closes = time_at(market, at) + MINUTE
+        closes = time_at(market, at) + market.step
         if closes == moment:
             return int(moment)
         moment -= (moment - closes) // grid.step * grid.step
@@ -433,6 +438,27 @@ def _wait(market: Any, rules: Any, side: int, kind: int, level: float, stop: flo
     return RESTS, over, False
 
 
+def _at_bar(market: Any, moment: int) -> Any:
+    """The first moment at or after one at which a bar ends, when that is known."""
+    return -(-moment // market.step) * market.step
+
+
+def _deadline(market: Any, opened: int, minutes: float) -> Any:
+    """When the clock ends a position; ``exits.due``."""
+    return _at_bar(market, opened + int(min(minutes, FOREVER)) * MINUTE)
+
+
+def _rests_until(market: Any, rules: Any, when: int) -> Any:
+    """When the clock cancels an entry order that rests from a moment on; ``exits.rests_until``."""
+    until = when + rules.await_ms
+    if market.step > MINUTE:
+        at = first_at(market, when) + RESTING_BARS - 1
+        if at >= len(market.times):
+            return NEVER
+        until = max(until, time_at(market, at) + market.step)
+    return _at_bar(market, until)
+
+
 def _ended_by_clock(market: Any, rules: Any, last: int, due: int, over: int) -> Any:
     """How the clock ends a position at ``due``, or the data end it.
 
@@ -446,7 +472,7 @@ def _ended_by_clock(market: Any, rules: Any, last: int, due: int, over: int) -> 
             return DATA_END, market.average[count - 1], end, end, -1
         reason = rules.frame_end if time_at(market, over) > last else TIME_EXPIRED
         return reason, market.average[over], time_at(market, over), time_at(market, over), -1
-    if over == count and due > end + MINUTE:
+    if over == count and due > end + market.step:
         return DATA_END, market.last_close, end, end, -1
     fill = next_fill(market, over)
     if fill == count:
@@ -461,7 +487,7 @@ def _cancelled_by_clock(market: Any, rules: Any, last: int, due: int, over: int)
     """
     times, count = market.times, len(market.times)
     end = times[count - 1]
-    if over == count and not (rules.fills_at_open and due <= end + MINUTE):
+    if over == count and not (rules.fills_at_open and due <= end + market.step):
         return DATA_END_CANCEL, market.average[count - 1], end, end
     if rules.fills_at_open:
         return (rules.frame_end_cancel if due >= last else TIMEOUT), market.average[max(over - 1, 0)], due, due - 1
@@ -527,7 +553,7 @@ def _go_on(  # noqa: C901 -- one pass, one place
     ``ends`` is full, or a row declares a position that this loop does not know.
     """
     ended, kinds, when, leaving = int(place[_ENDED]), int(place[_KINDS_FOUND]), int(place[_WHEN]), int(place[_LEAVING])
-    candles, times, last, count = len(rows.times), market.times, grid.last, 0
+    candles, last, count = len(rows.times), grid.last, 0
     final = last - 1 if rules.fills_at_open else last  # the last moment of a frame only ends what there is
     clock_end = last if rules.fills_at_open else last + 1
     done_with = _OVER
@@ -544,7 +570,7 @@ def _go_on(  # noqa: C901 -- one pass, one place
                 break  # nothing is wanted any more
             when = _question(market, grid, max(when + 1, rows.times[row] + grid.slot))  # when that row is known
             continue
-        index, after = first_at(times, market.regular, when), when
+        index, after = first_at(market, when), when
         if index >= grid.average_count:  # there is an average price
             side, level, minutes = int(rows.position[row]), rows.level[row], rows.minutes[row]
             target, stop, price = rows.target[row], rows.stop[row], market.average[index - 1]
@@ -565,8 +591,8 @@ def _go_on(  # noqa: C901 -- one pass, one place
                 entry = price if kind == MARKET_ORDER else level
                 done, at, doubt, pending_at = AT_OPEN, index, False, when
                 if rules.fills_at_open or not _reached(side, kind, price, level):
-                    due = clock_end if kind == MARKET_ORDER else min(clock_end, when + rules.await_ms)
-                    over = first_at(times, market.regular, due)
+                    due = clock_end if kind == MARKET_ORDER else min(clock_end, _rests_until(market, rules, when))
+                    over = first_at(market, due)
                     done, at, doubt = _wait(market, rules, side, kind, level, stop, index, over)
                     if done == RESTS:
                         reason, price, closed_at, after = _cancelled_by_clock(market, rules, last, due, over)
@@ -608,12 +634,12 @@ def _go_on(  # noqa: C901 -- one pass, one place
                             how = FILLED_AT_AVERAGE
                         due = clock_end
                         if not np.isnan(minutes):
-                            due = min(clock_end, pending_at + int(min(minutes, FOREVER)) * MINUTE)
+                            due = min(clock_end, _deadline(market, pending_at, minutes))
                         rows_leave = exits.leave_long if side > 0 else exits.leave_short
-                        leaves = _leaves_at(market, grid, rows.times, rows_leave, pending_at + MINUTE, final,
+                        leaves = _leaves_at(market, grid, rows.times, rows_leave, pending_at + market.step, final,
                                             found[(side + 1) // 2])  # fmt: skip
                         by_row = leaves >= 0 and (leaves < due or (leaves == due and not rules.fills_at_open))
-                        over = first_at(times, market.regular, leaves if by_row else due)
+                        over = first_at(market, leaves if by_row else due)
                         reason, at, price, unsure = hold_declared(
                             market, blocks, rules, book, prices, shares, count, how, at, over)  # fmt: skip
                         if reason >= 0:
@@ -625,8 +651,8 @@ def _go_on(  # noqa: C901 -- one pass, one place
                         _write_declared(end, row, side, when, pending_at, closed_at, entry, target, stop, price, reason,
                                         book, 1.0 if doubt or unsure else 0.0, rules)  # fmt: skip
                     elif reason < 0:
-                        due = min(clock_end, pending_at + int(min(minutes, FOREVER)) * MINUTE)
-                        over = first_at(times, market.regular, due)
+                        due = min(clock_end, _deadline(market, pending_at, minutes))
+                        over = first_at(market, due)
                         reason, at, price, unsure, highest, lowest = hold(
                             market, blocks, rules, side, target, stop, highest, lowest, at, over)  # fmt: skip
                         if reason < 0:
@@ -646,7 +672,7 @@ _PIECES: Final = (
     *PIECES, *declared.PIECES, _no_price, _question, _newest_row, _reached, _too_near, _broken_minutes,
     _broken_entry, _broken_levels, _broken,
     _is_undeclared, _broken_declared, _count_refusal, _fill, _write, _write_declared, _write_cancelled, _wait,
-    _ended_by_clock, _cancelled_by_clock, _leaves_at, _left, _go_on,
+    _at_bar, _deadline, _rests_until, _ended_by_clock, _cancelled_by_clock, _leaves_at, _left, _go_on,
 )  # fmt: skip
 
 

@@ -109,7 +109,7 @@ def plan_sweep(
     if not symbols or len(set(symbols)) != len(symbols):
         raise UsageError(f"symbol must be a text, or a list of different ones, got {symbol!r:.80}")
     common = (strategy, exchange, frame, options.interval, options.execution, options.settings)
-    plans = tuple(plan_backtest(one, *common, allow_gaps=options.allow_gaps, minutes_for="a sweep") for one in symbols)
+    plans = tuple(plan_backtest(one, *common, allow_gaps=options.allow_gaps) for one in symbols)
     space = Space(params)
     from ..engine.build import checked_params
 

@@ -330,7 +330,6 @@ def _plan(
         plan_backtest(
             *(symbol, strategy, spec.exchange, spec.frame, None, execution, settings),
             allow_gaps=allow_gaps,
-            minutes_for="a comparison of strategies",
         )
         for strategy in spec.strategies
     ]

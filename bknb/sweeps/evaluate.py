@@ -15,7 +15,7 @@ import numpy as np
 
 from ..domain.execution_models import execution_model
 from ..domain.gates import GATES
-from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms
+from ..domain.interval import DAY_MS, MINUTE, MINUTE_MS, interval_ms
 from ..domain.text import error_text
 from ..domain.tick_grid import tick_ratio
 from ..engine.backtest import BacktestRun
@@ -102,7 +102,7 @@ class Evaluator:
             interval_ms(plan.frame.interval),
             plan.frame.last,
             interval_ms(plan.strategy.interval),
-            plan.settings.avg_price_candles_count,
+            plan.settings.avg_price_candles_count if plan.base == MINUTE else 1,
         )
         self._compiled = goes_compiled(plan.strategy)
         self._exact_grid = _is_exact(plan.settings.price_tick, prepared.market)
@@ -110,7 +110,7 @@ class Evaluator:
         self._window = open_window(plan, warn=ignored) if by_events else None  # shared by all its runs
         given = prepared.market
         times, open_, high, low, average, fills, ready = map(_fixed, (*given[:6], given.ready))
-        market = kernel.Market(times, open_, high, low, average, fills, given.regular, ready, given.last_close)
+        market = given._replace(times=times, open=open_, high=high, low=low, average=average, fills=fills, ready=ready)
         prepared = replace(prepared, market=market)
         self.prepared = prepared
         self._blocks = (

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from ..domain.execution_models import execution_model
+from ..domain.interval import DAY_MS
 from ..engine.minute_walk import look_back_begin, minutes_that_fill
 from ..engine.plan import Plan, open_window
 from ..engine.questions import ready_minutes
@@ -35,7 +36,7 @@ class Prepared:
     Attributes
     ----------
     market
-        One-minute candles and their average prices, as the execution model fills them.
+        One-minute candles, or longer base bars, and their average prices, as the execution model fills them.
     candles
         The candles of the strategy's interval.
     data
@@ -56,19 +57,19 @@ class Prepared:
         np.save(folder / "candles.npy", self.candles.block)
         np.save(folder / "fills.npy", market.fills)
         np.save(folder / "ready.npy", market.ready)
-        about = [self.symbol, market.regular, market.last_close, self.data]
+        about = [self.symbol, market.regular, market.last_close, market.step, self.data]
         (folder / "about.json").write_bytes(msgspec.json.encode(about))
 
     @classmethod
     def load(cls, folder: Path) -> Prepared:
         """Map the arrays that ``save`` wrote; processes share the memory."""
-        symbol, regular, last_close, data = msgspec.json.decode((folder / "about.json").read_bytes())
+        symbol, regular, last_close, step, data = msgspec.json.decode((folder / "about.json").read_bytes())
         names = ("times", "prices", "candles", "fills", "ready")
         times, prices, block, fills, ready = (
             np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in names
         )
         market = kernel.Market(
-            times, prices[0], prices[1], prices[2], prices[3], fills, regular, ready, float(last_close)
+            times, prices[0], prices[1], prices[2], prices[3], fills, regular, ready, float(last_close), step
         )
         return cls(symbol, market, Candles(block), data)
 
@@ -79,15 +80,15 @@ async def prepare(plan: Plan, warn: Any = None) -> Prepared:
     strategy = plan.strategy
     rows: Series | None = None
     if strategy.get_signals is not None:
-        begin = rows_begin(strategy, plan.frame.start, window.sessions)
+        begin = rows_begin(strategy, plan.frame.start, window.sessions_of(plan.symbol))
         loading = window.load_closed(plan.symbol, strategy.interval, plan.frame.start, strategy.lookback, since=begin)
         rows = await asyncio.wrap_future(submit(loading))
     series = await run_minutes(window, plan)
-    coverage_notes(plan, series, window.sessions)
-    times, sessions = series.candles.timestamp, window.sessions
-    count = plan.settings.avg_price_candles_count
-    ready = np.zeros(0, dtype=bool) if sessions is None else ready_minutes(times, sessions, count)
-    begin = look_back_begin(series.candles, plan.frame.start, count)
+    times, sessions, count = series.candles.timestamp, window.sessions_of(plan.symbol), window.price_count
+    coverage_notes(plan, series, sessions)
+    asked_anytime = sessions is None or window.base_ms >= DAY_MS  # a day ends where its market is closed
+    ready = np.zeros(0, dtype=bool) if asked_anytime else ready_minutes(times, sessions, count, series.step)
+    begin = look_back_begin(series.candles, plan.frame.start, count, series.step)
     fills = minutes_that_fill(series.candles, execution_model(plan.execution), begin=begin)
     return _prepared(plan, series, window.average_prices(plan.symbol), rows, fills, ready)
 
@@ -111,5 +112,7 @@ def _prepared(
     if not fills.all():
         high, low = np.where(fills, high, -np.inf), np.where(fills, low, np.inf)
     last_close = float(minutes.close[-1]) if len(minutes) else 0.0
-    market = kernel.Market(times, minutes.open, high, low, average, fills, bool(series.regular), ready, last_close)
+    market = kernel.Market(
+        times, minutes.open, high, low, average, fills, bool(series.regular), ready, last_close, series.step
+    )
     return Prepared(plan.symbol, market, candles, digest.hexdigest())
