@@ -79,6 +79,8 @@ class RecordingSource:
         The name runs know it by.
     """
 
+    stream = None  # what is pushed would not be recorded
+
     def __init__(self, source: CandleSource, record: Record, exchange: str) -> None:
         self._source = source
         self._record = record
@@ -246,6 +248,7 @@ class BundleSource:
     """
 
     page_limit: int | None = None
+    stream = None  # nothing comes from the exchange itself
 
     def __init__(self, name: str, series: dict[tuple[str, str], Candles], *, original: Any = None) -> None:
         self.name = name

@@ -27,7 +27,7 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
@@ -42,6 +42,9 @@ from ..stores.atomic import write_whole
 from ..stores.file_names import encode_name
 from ..stores.record import Unreadable, seal, unseal
 from ..stores.versions import read_json
+
+if TYPE_CHECKING:
+    from ..market.streamed import MinuteStream
 
 _RULES_ARE_FRESH_MS: Final = DAY_MS
 _FALLBACK_PAGE: Final = 500
@@ -143,8 +146,9 @@ class CcxtSource:
         self._rules_path = None if rules_folder is None else rules_folder / encode_name(exchange) / "markets.json"
         self._notes: list[str] = []
         self.requests = 0
+        self.stream: MinuteStream | None = None
         weakref.finalize(self, _close, self._client).atexit = False
-        _open.add(self._client)
+        close_at_exit(self._client)
 
     def __repr__(self) -> str:
         return f"CcxtSource({self.name!r})"
@@ -195,6 +199,23 @@ class CcxtSource:
         """The symbol in ccxt's spelling: ``BTC/USDT`` for ``BTCUSDT``."""
         name: str = await self._on_fetch_loop(self._resolved(symbol))
         return name
+
+    @property
+    def pause_ms(self) -> float:
+        """How long ccxt waits between two requests, so that the exchange does not refuse them."""
+        return float(self._client.rateLimit)
+
+    async def lend_markets(self, client: Any) -> None:
+        """Give another client of this exchange the markets of this one, on the fetching loop.
+
+        Raises
+        ------
+        DataError
+            They had to be fetched, and it did not answer.
+        """
+        if self._client.markets is None:
+            await self._with_retries(self._client.load_markets, f"markets of {self.name!r}")
+        client.set_markets_from_exchange(self._client)
 
     async def _on_fetch_loop(self, work: Any) -> Any:
         """Await a coroutine on the fetch loop, where the client lives."""
@@ -523,6 +544,11 @@ def _short(error: Exception) -> str:
 
 
 _open: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def close_at_exit(client: Any) -> None:
+    """Have the connections of a client of ccxt closed when the process ends."""
+    _open.add(client)
 
 
 def _close(client: Any) -> None:

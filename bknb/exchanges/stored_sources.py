@@ -25,6 +25,7 @@ def ccxt(
     intervals: tuple[str, ...] | None = None,
     patience: Patience | None = None,
     settle_minutes: int = 3,
+    stream: bool = False,
 ) -> StoredSource | CcxtSource:
     """Any exchange ccxt knows, with everything it answered saved on disk.
 
@@ -47,6 +48,9 @@ def ccxt(
         Attempts and pauses when it does not answer.
     settle_minutes
         How long a closed candle counts as provisional: it is used, but asked for again and not stored yet.
+    stream
+        Whether live runs have their minutes pushed by the exchange (Binance, Bybit, OKX): many symbols at once. What
+        the exchange answers when it is asked counts. Backtests and downloads ask.
 
     Raises
     ------
@@ -65,6 +69,10 @@ def ccxt(
     now = SystemClock().now
     folder = None if cache is None else CandleStore(cache).root
     source = CcxtSource(exchange, now=now, config=config, intervals=intervals, patience=patience, rules_folder=folder)
+    if stream:
+        from .ccxt_stream import CcxtStream
+
+        source.stream = CcxtStream(source, now=now, config=config)
     if folder is None:
         return source
     return StoredSource(source, CandleStore(folder), now=now, settle_minutes=settle_minutes)

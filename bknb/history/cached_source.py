@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from ..ports import CandleSource
 from .backfill import Backfill, BackfillResult
 from .partition import SeriesName
 from .store import CandleStore
+
+if TYPE_CHECKING:
+    from ..market.streamed import MinuteStream
 
 _MEASURE_EVERY_MS: Final = 60 * MINUTE_MS
 _NEAR_PRESENT_MS: Final = DAY_MS
@@ -80,6 +83,7 @@ class StoredSource:
         self.sessions: Sessions | None = sessions_of(source)
         self.symbol_sessions: Mapping[str, Sessions | None] = getattr(source, "symbol_sessions", {})
         self.base_interval = base_of(source)
+        self.stream: MinuteStream | None = getattr(source, "stream", None)
         self._now = now
         self._settle_ms = settle_minutes * MINUTE_MS
         self._settings = settings or Settings()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ..config import Settings
 from ..domain.interval import MINUTE_MS, floor_to
@@ -13,7 +14,10 @@ from ..market.feed import Feed
 from ..market.fetch_loop import submit
 from ..market.series import Series
 from ..market.window import Window
-from ..ports import Clock
+from ..ports import CandleSource, Clock
+
+if TYPE_CHECKING:
+    from ..market.streamed import MinuteStream
 
 
 class CandleStream:
@@ -39,8 +43,9 @@ class CandleStream:
     """
 
     def __init__(self, exchange: Exchange, settings: Settings, *, allow_gaps: bool, clock: Clock) -> None:
+        self._stream: MinuteStream | None = getattr(exchange.source, "stream", None)
         self._feed = Feed(
-            exchange.source,
+            _streamed(exchange.source, self._stream, clock),
             settings,
             allow_gaps=True,
             leave_out_bad=True,
@@ -61,6 +66,16 @@ class CandleStream:
             failed=self._fail,
         )
         self._before = settings.avg_price_candles_count * MINUTE_MS
+
+    def follow(self, symbol: str) -> None:
+        """One more run needs the minutes of a symbol: where the exchange pushes minutes, it pushes these."""
+        if self._stream is not None:
+            self._stream.follow(symbol)
+
+    def leave(self, symbol: str) -> None:
+        """A run needs the minutes of a symbol no longer."""
+        if self._stream is not None:
+            self._stream.leave(symbol)
 
     def decided(self, symbol: str) -> tuple[str, ...]:
         """What its runs were told of how the candles of a symbol, or all of them, were read."""
@@ -98,3 +113,12 @@ class CandleStream:
     async def fill(self, symbol: str, since: int, until: int) -> None:
         """Ask once more for the minutes that are missing in ``[since, until)`` (UTC ms)."""
         await asyncio.wrap_future(submit(self.window.fill(symbol, "1m", since, until)))
+
+
+def _streamed(source: CandleSource, stream: MinuteStream | None, clock: Clock) -> CandleSource:
+    """A source with the minutes that its exchange pushes in front, where it pushes some."""
+    if stream is None:
+        return source
+    from ..market.streamed import StreamedSource
+
+    return StreamedSource(source, stream, clock)

@@ -246,7 +246,7 @@ class LiveRun:
                     self._begun.ending.tell_unsettled()
                 await self._save_heard()
             finally:
-                self._runtime.release_stream(stream, warn)
+                self._runtime.release_stream(stream, plan.symbol, warn)
                 self._runtime.close(plan.store, self._key)
                 self._minutes = self.series().get((plan.symbol, "1m"))
                 self._stream = self._work = self._begun = None

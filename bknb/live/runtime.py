@@ -111,17 +111,20 @@ class Runtime:
         for known, stream in self._streams:
             if known[0] is key[0] and known[1:4] == key[1:4] and known[4] is key[4]:
                 stream.readers.append(warn)
+                stream.follow(symbol)
                 for text in stream.decided(symbol):
                     warn(text)
                 return stream
         made = CandleStream(exchange, settings, allow_gaps=allow_gaps, clock=clock)
         self._streams.append((key, made))
         made.readers.append(warn)
+        made.follow(symbol)
         return made
 
-    def release_stream(self, stream: CandleStream, warn: Callable[[str], None]) -> None:
+    def release_stream(self, stream: CandleStream, symbol: str, warn: Callable[[str], None]) -> None:
         """A run needs its candle stream no longer; one without readers is dropped with its candles."""
         stream.readers.remove(warn)
+        stream.leave(symbol)
         if not stream.readers:
             self._streams = [entry for entry in self._streams if entry[1] is not stream]
 
