@@ -109,7 +109,9 @@ class World:
         self.symbols = symbols
         self.server = stack.enter_context(LocalBinance(Prices(), now=self.clock.now, **server))
         self.stream = self.clock.stream = stack.enter_context(LocalBinanceStream(self.server))
-        self.pauses: list[float] = []
+        self.may_pass = threading.Event()
+        self.may_pass.set()
+        self.resting = False
         self.source = CcxtSource(
             "binance",
             now=self.clock.now,
@@ -118,7 +120,7 @@ class World:
             sleep=no_pause,
         )
         self.made = CcxtStream(
-            self.source, now=self.clock.now, config={**self.stream.ccxt_config, "rateLimit": 1}, sleep=no_pause
+            self.source, now=self.clock.now, config={**self.stream.ccxt_config, "rateLimit": 1}, sleep=self.sleep
         )
         self.made.at_once = at_once
         self.source.stream = self.made
@@ -128,6 +130,10 @@ class World:
             self.made.follow(symbol)
         if symbols:
             self.stream.wait_for(connections=1, symbols=symbols)
+
+    async def sleep(self, _: float) -> None:
+        self.resting = not self.may_pass.is_set()
+        await asyncio.to_thread(self.may_pass.wait, 10)
 
     def leave(self) -> None:
         for symbol in self.symbols:
@@ -218,6 +224,19 @@ def test_of_many_symbols_a_few_are_asked_for_in_turn(stack: ExitStack) -> None:
     assert asked == [2, 2, 2, 2]  # with the minute that was given unasked
 
 
+def test_minutes_of_the_far_future_push_out_none_of_the_present(stack: ExitStack) -> None:
+    world = World(stack, at_once=1)
+    for _ in range(2):
+        world.minute()
+        for symbol in TWO:
+            world.newest(symbol)
+    world.stream.faults = {(symbol, at(minute)): "far future" for symbol in TWO for minute in range(602, 606)}
+    for _ in range(4):
+        before = world.minute()
+        assert [world.newest(symbol) for symbol in TWO] == [world.right(symbol) for symbol in TWO]
+        assert world.asked - before == 1
+
+
 @pytest.mark.slow
 def test_a_lie_that_nobody_can_see_is_found_at_the_next_turn_told_once_and_asked_for_from_then_on(
     stack: ExitStack,
@@ -237,7 +256,10 @@ def test_a_lie_that_nobody_can_see_is_found_at_the_next_turn_told_once_and_asked
     pushed = world.made.pushed("BTCUSDT")
     assert pushed is not None
     assert pushed.differed >= 15
-    assert "different" in repr(world.made)
+    counts = world.made.compared, world.made.differed
+    world.leave()
+    assert (world.made.compared, world.made.differed) == counts
+    assert f"{counts[1]} different" in repr(world.made)
 
 
 def test_an_answer_that_lags_behind_what_was_pushed_is_asked_for_again(stack: ExitStack) -> None:
@@ -306,6 +328,8 @@ def test_a_server_that_refuses_connections_is_asked(stack: ExitStack) -> None:
     world.minute()
     world.stream.refusing, world.clock.pushes = True, False
     world.stream.disconnect()
+    pushed = world.made.pushed("BTCUSDT")
+    assert until(lambda: pushed is not None and not pushed.heard)
     for _ in range(3):
         world.minute()
         assert world.newest("BTCUSDT") == world.right("BTCUSDT")
@@ -350,6 +374,19 @@ def test_symbols_that_are_followed_later_share_the_connection_which_is_closed_af
     world.made.follow("BTCUSDT")
     world.symbols = ("BTCUSDT",)
     world.stream.wait_for(connections=1, symbols=world.symbols)
+
+
+def test_symbols_that_are_followed_within_a_moment_are_subscribed_with_one_message(stack: ExitStack) -> None:
+    markets = [Market(base=name) for name in ("BTC", "A", "B", "C")]
+    world = World(stack, symbols=("BTCUSDT",), markets=markets)
+    world.may_pass.clear()
+    for symbol in ("AUSDT", "BUSDT", "CUSDT"):
+        world.made.follow(symbol)
+    assert until(lambda: world.resting)
+    world.may_pass.set()
+    world.symbols = ("BTCUSDT", "AUSDT", "BUSDT", "CUSDT")
+    world.stream.wait_for(connections=1, symbols=world.symbols)
+    assert [len(streams) for streams in world.stream.subscriptions] == [1, 3]
 
 
 def test_a_symbol_that_the_exchange_does_not_have_is_asked_for_and_refused(stack: ExitStack) -> None:

@@ -78,6 +78,7 @@ class CcxtStream:
         self._base = base
         self.at_once = max(1, int(1000 / max(1.0, float(source.pause_ms))))
         self.connections = 0
+        self._compared_before = self._differed_before = 0  # of symbols that nobody follows any longer
         self._notes: list[str] = []
         self._begin_anew()
 
@@ -93,12 +94,20 @@ class CcxtStream:
         self._silent = self._broke = False
 
     def __repr__(self) -> str:
-        compared = sum(minutes.compared for minutes in self._pushed.values())
-        differed = sum(minutes.differed for minutes in self._pushed.values())
         return (
             f"<stream of {self._source.name!r}: {len(self._followed)} symbols, {self.connections} connections, "
-            f"{compared} minutes compared with answers, {differed} different>"
+            f"{self.compared} minutes compared with answers, {self.differed} different>"
         )
+
+    @property
+    def compared(self) -> int:
+        """How many minutes were pushed and answered."""
+        return self._compared_before + sum(minutes.compared for minutes in self._pushed.values())
+
+    @property
+    def differed(self) -> int:
+        """How many of them were pushed with other values than those of the answer."""
+        return self._differed_before + sum(minutes.differed for minutes in self._pushed.values())
 
     # --- who follows --------------------------------------------------------------------------------------------
 
@@ -130,7 +139,9 @@ class CcxtStream:
         if self._followed[symbol]:
             return
         del self._followed[symbol]
-        self._pushed.pop(symbol, None)
+        if (minutes := self._pushed.pop(symbol, None)) is not None:
+            self._compared_before += minutes.compared
+            self._differed_before += minutes.differed
         for symbols in self._symbols.values():
             symbols[:] = [name for name in symbols if name != symbol]
         if not self._followed and self._run is not None:

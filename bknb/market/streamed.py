@@ -131,7 +131,7 @@ class StreamedSource:
             return await candles_from(self.source, symbol, interval, since, limit)
         newest = end - MINUTE_MS
         await self._wait(symbol, pushed, newest)
-        if not pushed.has(newest):
+        if not pushed.has(newest) and self._clock.now() < end + MINUTE_MS:
             self.stream.missed(symbol, newest)
         on_turn = is_turn(*self.stream.place(symbol), self.stream.at_once, newest)
         held = pushed.give(first, end, with_pushed=not on_turn)

@@ -297,7 +297,7 @@ def _wrong(symbol: str, time: int, rows: list[list[float]], fault: StreamFault |
     elif fault == "shifted":
         return [*texts[:-1], _message(symbol, time + 1000, wrong, closed=True)]
     elif fault == "far future":
-        return [*texts[:-1], _message(symbol, time + 10**9 * MINUTE_MS, wrong, closed=True)]
+        return [*texts, *(_message(symbol, time + k * 10**6 * MINUTE_MS, wrong, closed=True) for k in range(1, 70))]
     return [*texts[:-1], _message(symbol, time, wrong, closed=True)]
 
 
