@@ -22,7 +22,7 @@ from bknb.domain.retry import Patience
 from bknb.errors import DataError
 from bknb.exchanges.bundle import BundleSource, RecordingSource
 from bknb.exchanges.ccxt_source import CcxtSource
-from bknb.exchanges.ccxt_stream import CcxtStream, client_class, closed_minutes_of
+from bknb.exchanges.ccxt_stream import CcxtStream, client_class, wording_of
 from bknb.history.cached_source import StoredSource
 from bknb.history.store import CandleStore
 from bknb.market.candles import Candles
@@ -53,6 +53,9 @@ class Prices:
     page_limit = None
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
+        return self.candles(symbol, since, limit)
+
+    def candles(self, symbol: str, since: int, limit: int) -> Candles:
         first, seed = since // MINUTE, sum(symbol.encode()) % 89
         rows = []
         for minute in range(first, first + limit):
@@ -69,7 +72,7 @@ class Prices:
 
 
 def truth(first: int, end: int, symbol: str = "BTCUSDT") -> Candles:
-    return asyncio.run(Prices().get_candles(symbol, "1m", at(first), end - first))
+    return Prices().candles(symbol, at(first), end - first)
 
 
 async def no_pause(_: float) -> None:
@@ -404,7 +407,7 @@ def test_a_symbol_that_the_exchange_does_not_have_is_asked_for_and_refused(stack
 
 @pytest.mark.slow
 def test_two_hundred_symbols_share_one_connection_and_are_the_same_as_asked(stack: ExitStack) -> None:
-    names = tuple(f"S{number:03}" for number in range(200))
+    names = tuple(f"NAME{number:03}" for number in range(200))
     markets = [Market(base=name) for name in names]
     symbols = tuple(market.id for market in markets)
     world = World(stack, symbols=symbols, at_once=20, markets=markets)
@@ -413,17 +416,18 @@ def test_two_hundred_symbols_share_one_connection_and_are_the_same_as_asked(stac
     world.stream.faults = {
         (symbol, at(minute)): of_each[place]
         for place, symbol in enumerate(symbols)
-        for minute in range(603, 606)
+        for minute in range(602, 604)
         if place % 7 == 0
     }
 
-    for minute in range(600, 608):
+    for minute in range(600, 606):
         before = world.minute()
         assert wrong_in(world, of_each) == []
         assert world.clock.now() % MINUTE <= 1_000
-        if minute in (601, 602, 607):
+        if minute == 601:
             assert world.asked - before == 20
-    assert (world.stream.connected, len(world.stream.subscriptions)) == (1, 1)
+    assert world.stream.connected == 1
+    assert [len(streams) for streams in world.stream.subscriptions] == [100, 100]  # Binance ignores longer messages
 
 
 # --- live runs -----------------------------------------------------------------------------------------------------
@@ -566,9 +570,9 @@ def test_messages_of_other_exchanges_say_when_a_minute_has_closed(
 
     base = getattr(ccxt.pro, name)
     came: list[tuple[str, list[float], bool]] = []
-    reader = closed_minutes_of(base)
-    assert reader is not None
-    client = client_class(base, reader, lambda symbol, row, *, closed: came.append((symbol, list(row), closed)))()
+    wording = wording_of(base)
+    assert wording is not None
+    client = client_class(base, wording, lambda symbol, row, *, closed: came.append((symbol, list(row), closed)))()
     client.set_markets(
         [client.safe_market_structure(
             {"id": market, "symbol": "BTC/USDT", "base": "BTC", "quote": "USDT", "type": "spot", "spot": True}

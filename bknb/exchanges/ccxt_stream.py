@@ -16,7 +16,7 @@ import contextlib
 import importlib
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..domain.interval import MINUTE_MS
 from ..errors import UnknownName, UsageError
@@ -27,7 +27,7 @@ from .ccxt_source import close_at_exit
 if TYPE_CHECKING:
     from .ccxt_source import CcxtSource
 
-_TOGETHER_SECONDS: Final = 0.25  # symbols that are followed within this time are subscribed with one message
+_PAUSE_SECONDS: Final = 0.25  # before and between subscriptions: Binance disconnects who sends five in a second
 _SILENT_MS: Final = 5 * MINUTE_MS  # without any update the connection is made anew
 _LONGEST_PAUSE: Final = 60.0  # seconds between two attempts to connect
 
@@ -74,8 +74,8 @@ class CcxtStream:
         self._now = now
         self._sleep = sleep
         base = getattr(importlib.import_module("ccxt.pro"), source.name, None)
-        self._closed_minutes = None if base is None else closed_minutes_of(base)
         self._base = base
+        self._wording = None if base is None else wording_of(base)
         self.at_once = max(1, int(1000 / max(1.0, float(source.pause_ms))))
         self.connections = 0
         self._compared_before = self._differed_before = 0  # of symbols that nobody follows any longer
@@ -122,17 +122,17 @@ class CcxtStream:
         submit(self._leave(symbol))
 
     async def _follow(self, symbol: str) -> None:
-        if self._base is None or self._closed_minutes is None:
+        if self._wording is None:
             what = "ccxt has no stream of it" if self._base is None else "its stream does not say when a minute closes"
             note = f"{self._source.name!r} is asked for each minute: {what}"
             self._notes.extend([] if self._followed else [note])
         self._followed[symbol] = self._followed.get(symbol, 0) + 1
-        if self._closed_minutes is None or symbol in self._pushed:
+        if self._wording is None or symbol in self._pushed:
             return
         self._pushed[symbol] = PushedMinutes()
         self._changed.set()
         if self._run is None:
-            self._run = asyncio.get_running_loop().create_task(self._keep_connected())
+            self._run = asyncio.get_running_loop().create_task(self._keep_connected(self._wording))
 
     async def _leave(self, symbol: str) -> None:
         self._followed[symbol] -= 1
@@ -210,15 +210,15 @@ class CcxtStream:
 
     # --- the connection -----------------------------------------------------------------------------------------
 
-    async def _keep_connected(self) -> None:
-        client = client_class(self._base, self._closed_minutes, self._came)(dict(self._config))
+    async def _keep_connected(self, wording: Wording) -> None:
+        client = client_class(self._base, wording, self._came)(dict(self._config))
         close_at_exit(client)
         attempt = 0
         try:
             while True:
                 self._connected_at = self._now()
                 try:
-                    await self._watch_all(client)
+                    await self._watch_all(client, wording.together)
                 except Exception as error:  # noqa: BLE001 -- whatever it is, minutes are asked for until it is back
                     self._tell_broken(error)
                 attempt = 1 if self._heard_at >= self._connected_at + MINUTE_MS else attempt + 1
@@ -226,8 +226,9 @@ class CcxtStream:
                 for symbol, minutes in self._pushed.items():
                     minutes.interrupted()
                     self._wake(symbol)
-                await client.close_ws_clients()
-                await self._sleep(min(_LONGEST_PAUSE, 2.0 ** (attempt - 1)))
+                with contextlib.suppress(Exception):  # it is gone already
+                    await client.close_ws_clients()
+                await self._sleep(min(_LONGEST_PAUSE, 2.0 ** min(attempt - 1, 6)))
         finally:
             await client.close()
 
@@ -240,20 +241,21 @@ class CcxtStream:
                 "its minutes are asked for until it is back; from now on it is not told"
             )
 
-    async def _watch_all(self, client: Any) -> None:
+    async def _watch_all(self, client: Any, together: int) -> None:
         """Subscribe what is followed, now and later; ends with an error."""
         await self._source.lend_markets(client)
         subscribed: set[str] = set()
         watching: set[asyncio.Task[None]] = set()
         try:
             while True:
-                await self._sleep(_TOGETHER_SECONDS)
+                await self._sleep(_PAUSE_SECONDS)
                 self._changed.clear()
-                new = await self._not_in(subscribed)
-                subscribed.update(new)
-                for market in new:
-                    client.ohlcvs.setdefault(market, {})["1m"] = client.updates_of(market)
-                watching.update(asyncio.ensure_future(_watch(client, group)) for group in _groups(client, new))
+                for group in _groups(client, await self._not_in(subscribed), together):
+                    for market in group:
+                        client.ohlcvs.setdefault(market, {})["1m"] = client.updates_of(market)
+                    subscribed.update(group)
+                    watching.add(asyncio.ensure_future(_watch(client, group)))
+                    await self._sleep(_PAUSE_SECONDS)
                 await self._until_changed(watching)
         finally:
             for task in watching:
@@ -295,13 +297,13 @@ async def _watch(client: Any, markets: Sequence[str]) -> None:
         await client.watch_ohlcv_for_symbols([[markets[0], "1m"]])
 
 
-def _groups(client: Any, markets: Sequence[str]) -> list[list[str]]:
-    """Symbols by the kind of their market: ccxt subscribes one kind at a time."""
-    groups: dict[tuple[object, object], list[str]] = {}
+def _groups(client: Any, markets: Sequence[str], together: int) -> list[list[str]]:
+    """At most so many symbols of one kind of market each: ccxt subscribes one kind at a time."""
+    kinds: dict[tuple[object, object], list[str]] = {}
     for name in markets:
         market = client.market(name)
-        groups.setdefault((market.get("type"), market.get("linear")), []).append(name)
-    return list(groups.values())
+        kinds.setdefault((market.get("type"), market.get("linear")), []).append(name)
+    return [kind[at : at + together] for kind in kinds.values() for at in range(0, len(kind), together)]
 
 
 # --- what ccxt leaves out -------------------------------------------------------------------------------------------
@@ -324,20 +326,30 @@ def _closed_of_okx(message: Any) -> frozenset[int]:
     return frozenset(int(row[0]) for row in message.get("data", ()) if len(row) > 8 and str(row[8]) == "1")
 
 
-_CLOSED_MINUTES: Final[Mapping[str, Callable[[Any], frozenset[int]]]] = {
-    "binance": _closed_of_binance,
-    "bybit": _closed_of_bybit,
-    "okx": _closed_of_okx,
+class Wording(NamedTuple):
+    """What is to be known of the stream of an exchange.
+
+    ``closed`` returns the open times (UTC ms) of the candles that have closed as a message says. ``together`` symbols
+    may be subscribed with one message: Binance ignores messages of more than 4096 bytes, Bybit those of more topics.
+    """
+
+    closed: Callable[[Any], frozenset[int]]
+    together: int
+
+
+_WORDINGS: Final[Mapping[str, Wording]] = {
+    "binance": Wording(_closed_of_binance, together=100),
+    "bybit": Wording(_closed_of_bybit, together=10),
+    "okx": Wording(_closed_of_okx, together=100),
 }
-"""Class of ccxt -> the open times (UTC ms) of the candles that have closed, as a message of its stream says."""
 
 
-def closed_minutes_of(base: Any) -> Callable[[Any], frozenset[int]] | None:
-    """How messages of a class of ccxt, or of one that it was made from, say that candles have closed."""
-    return next((_CLOSED_MINUTES[each.__name__] for each in base.__mro__ if each.__name__ in _CLOSED_MINUTES), None)
+def wording_of(base: Any) -> Wording | None:
+    """The wording of a class of ccxt, or of one that it was made from; ``None``: it does not say what has closed."""
+    return next((_WORDINGS[each.__name__] for each in base.__mro__ if each.__name__ in _WORDINGS), None)
 
 
-def client_class(base: Any, closed_minutes: Any, came: Callable[..., None]) -> Any:
+def client_class(base: Any, wording: Wording, came: Callable[..., None]) -> Any:
     """A class of ccxt that hands on each update of a candle, with whether the exchange says that it has closed."""
     cache: Any = importlib.import_module("ccxt.async_support.base.ws.cache")
 
@@ -360,7 +372,7 @@ def client_class(base: Any, closed_minutes: Any, came: Callable[..., None]) -> A
             return connection
 
         def handle_message(self, connection: Any, message: Any) -> None:
-            self.closed_now = closed_minutes(message) if isinstance(message, dict) else frozenset()
+            self.closed_now = wording.closed(message) if isinstance(message, dict) else frozenset()
             super().handle_message(connection, message)
 
         def updates_of(self, market: str) -> Any:

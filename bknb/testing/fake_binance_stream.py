@@ -48,6 +48,7 @@ StreamFault = Literal[
     "far future",
     "cut off",
 ]
+_LONGEST: Final = 4096  # bytes of a message; longer ones are ignored, as Binance does
 _WAIT_SECONDS: Final = 10.0
 
 
@@ -204,6 +205,8 @@ class LocalBinanceStream:
     async def _subscribe(self, socket: Any, asked: dict[str, Any]) -> None:
         streams = [str(name) for name in asked.get("params", ())]
         self.subscriptions.append(streams)
+        if len(json.dumps(asked, separators=(",", ":"))) > _LONGEST:
+            return
         await socket.send_str(json.dumps({"result": None, "id": asked.get("id")}))
         self._note(socket, {name.split("@")[0].upper() for name in streams if name.endswith("@kline_1m")})
 
