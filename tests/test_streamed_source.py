@@ -6,6 +6,7 @@ The real client of ccxt talks to a server on this computer. A simulated clock sa
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -38,6 +39,7 @@ MINUTE = 60_000
 START = 1_704_067_200_000  # 2024-01-01 00:00 UTC
 FAULTS: tuple[StreamFault, ...] = get_args(StreamFault)
 UNSEEN = ("closed early", "other prices", "other close")  # nothing about these updates shows that they are wrong
+SEEN = tuple(fault for fault in FAULTS if fault not in UNSEEN)
 TWO = ("BTCUSDT", "ETHUSDT")
 
 
@@ -182,15 +184,15 @@ def faulty(stack: ExitStack, faults: tuple[StreamFault, ...], minutes: tuple[int
     return world
 
 
-def wrong_in(world: World, faults: tuple[StreamFault, ...]) -> list[StreamFault]:
-    """The faults whose symbol is not given as it is asked for."""
+def wrong_in(world: World, names: tuple[str, ...]) -> list[str]:
+    """The names, such as faults, of the symbols that are not given as they are asked for."""
     since = world.clock.now() // MINUTE * MINUTE - 2 * MINUTE
 
     async def all_of_them() -> list[Candles]:
         return await asyncio.gather(*(world.streamed.get_candles(symbol, "1m", since, 2) for symbol in world.symbols))
 
-    given = zip(world.symbols, faults, fetch_now(all_of_them()), strict=True)
-    return [fault for symbol, fault, candles in given if candles != world.right(symbol)]
+    given = zip(world.symbols, names, fetch_now(all_of_them()), strict=True)
+    return [name for symbol, name, candles in given if candles != world.right(symbol)]
 
 
 def test_whatever_is_pushed_the_candles_are_those_that_are_asked_for(stack: ExitStack) -> None:
@@ -204,11 +206,10 @@ def test_whatever_is_pushed_the_candles_are_those_that_are_asked_for(stack: Exit
 
 @pytest.mark.slow
 def test_what_can_be_seen_to_be_wrong_is_never_given_unasked(stack: ExitStack) -> None:
-    faults = tuple(fault for fault in FAULTS if fault not in UNSEEN)
-    world = faulty(stack, faults, (604, 605, 607), at_once=8)
+    world = faulty(stack, SEEN, (604, 605, 607), at_once=8)
     for _ in range(10):
         world.minute()
-        assert wrong_in(world, faults) == []
+        assert wrong_in(world, SEEN) == []
         assert world.clock.now() % MINUTE <= 1_000
     assert world.streamed.given > 40
     assert world.made.take_notes() == []
@@ -406,13 +407,37 @@ def test_a_symbol_that_the_exchange_does_not_have_is_asked_for_and_refused(stack
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("at_once", "faults"), [(100, FAULTS), (2, SEEN)], ids=["each is asked for", "in turn"])
+def test_in_random_worlds_the_candles_are_those_that_are_asked_for(
+    at_once: int, faults: tuple[StreamFault, ...], stack: ExitStack
+) -> None:
+    """Half of all minutes have a fault, and one connection in eight minutes is lost, before or after it was asked."""
+    chance = random.Random(at_once)  # noqa: S311
+    markets = [Market(base=f"R{number}") for number in range(8)]
+    world = World(stack, symbols=tuple(market.id for market in markets), at_once=at_once, markets=markets)
+    for minute in range(600, 640):
+        chosen = {symbol: chance.choice(faults) for symbol in world.symbols if chance.random() < 0.5}
+        world.stream.faults = {(symbol, at(minute)): fault for symbol, fault in chosen.items()}
+        world.stream.silent = chance.random() < 0.1
+        world.minute()
+        lost = chance.choice([world.stream.disconnect, world.stream.abort]) if chance.random() < 0.125 else None
+        if lost is not None and chance.random() < 0.5:
+            lost()
+            lost = None
+        assert wrong_in(world, world.symbols) == []
+        if lost is not None:
+            lost()
+    assert world.stream.connected > 3
+    assert world.made.compared > 40
+
+
+@pytest.mark.slow
 def test_two_hundred_symbols_share_one_connection_and_are_the_same_as_asked(stack: ExitStack) -> None:
     names = tuple(f"NAME{number:03}" for number in range(200))
     markets = [Market(base=name) for name in names]
     symbols = tuple(market.id for market in markets)
     world = World(stack, symbols=symbols, at_once=20, markets=markets)
-    faults = [fault for fault in FAULTS if fault not in UNSEEN]
-    of_each = tuple(faults[place % len(faults)] for place in range(200))
+    of_each = tuple(SEEN[place % len(SEEN)] for place in range(200))
     world.stream.faults = {
         (symbol, at(minute)): of_each[place]
         for place, symbol in enumerate(symbols)
@@ -473,8 +498,7 @@ def test_a_live_run_over_what_is_pushed_equals_a_backtest_and_leaves_nothing_ope
     stack: ExitStack, tmp_path: Path
 ) -> None:
     world = World(stack, symbols=("ETHUSDT",), at_once=1)
-    seen = [fault for fault in FAULTS if fault not in UNSEEN]
-    world.stream.faults = {("BTCUSDT", at(604 + 2 * k)): fault for k, fault in enumerate(seen)}
+    world.stream.faults = {("BTCUSDT", at(604 + 2 * k)): fault for k, fault in enumerate(SEEN)}
     stored = StoredSource(world.source, CandleStore(tmp_path), now=world.clock.now)
     strategy, end = ups_and_downs(), at(650)
     result = live(world, strategy, end, bknb.stores.memory(), source=stored).result(timeout=60)
