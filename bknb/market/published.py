@@ -240,6 +240,11 @@ class Published:
             }
         )
 
+    def backwards(self, name: str, since: int) -> Published:
+        """The same with the values of one column in the opposite order in rows known after a moment (UTC ms)."""
+        column = self.columns[name]
+        return self._made({**self.columns, name: np.where(self.known_at > since, column[::-1], column)})
+
     def changed_after(self, when: int, *, seed: int) -> Published:
         """The same with other numbers, and text of other rows, in the rows that become known after a moment."""
         rng = np.random.default_rng(seed)

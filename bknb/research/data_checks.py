@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 
 from ..domain.formatting import failure_text
+from ..market.candles import Candles
+from .exchanged_rows import are_prices, is_history, was_published
+from .foresight import suspicion
 from .handed_out import DATABASE, ENVIRONMENT, Rows, handing_out
 from .lookahead_checks import Answer, Finding, change_text, same
-from .market_values import MarketValues, OtherFuture, price_numbers
+from .market_values import MarketValues, OtherFuture
+from .paired_rows import paired
 from .preparation import Preparation
 from .read_only import is_database
-from .timed_data import Timed, is_row_of_numbers, scrambled, timed
+from .seen_data import SeenData
+from .timed_data import Timed, backwards, beside, is_row_of_numbers, scrambled, timed
 from .variables import Variable, emptied, variables
 
 Ask = Callable[[int], Answer]
 
 _JUMPS: Final = (0.25, -0.25)
 _REMADE: Final = 8  # moments at which preparing statements are run again
-_SMALL: Final = 64  # numbers: a row, a line
 _RUN_AGAIN: Final = "the statements that made {names}, run again over another future"
 _FROZEN: Final = 3  # moments at which it must show which places of a row are read
 
@@ -84,27 +89,46 @@ class DataChecks:
         found = self._handed_out(read)
         found += [] if any(finding.kind == "future" for finding in found) else self._remade(preparation)
         if not any(finding.kind == "future" for finding in found):  # one leak shows in several experiments
-            found += self._held(preparation.explained)
+            found += self._held(preparation)
+        for variable in variables(self._function) if not found else ():
+            found += self._foreseen(variable)
         if preparation.unread:
             why = f" ({'; '.join(preparation.reasons)})" if preparation.reasons else ""
             self.unseen.append(f"how {_list(preparation.unread)} came about: no statement for it can be run again{why}")
         return found
 
     def _holds_data(self, value: Any) -> bool:
-        return self._middle.of(value) is not value or (timed(value) is not None and _has_floats(value))
+        if any(future.of(value) is not value for future in (self._middle, replace(self._middle, exchange=True))):
+            return True
+        data = timed(value, self._market.span)
+        return data is not None and is_history(value, data)
 
     def _moved(self, when: int, seen: Answer) -> bool:
         return not same(self._answers[when], seen)
 
-    def _candle(self, when: int, changed: Callable[[int], Answer]) -> int | None:
+    def _candle(self, when: int, ask: Callable[[OtherFuture, int], Answer], future: OtherFuture) -> int | None:
         """Open time (UTC ms) of the last candle an answer depends on: the data is changed later and later."""
+
+        def moved(steps: int) -> bool:
+            return self._moved(when, ask(replace(future, when=when + steps * self._slot), when))
+
         low, high = 0, max(1, (self._end - when) // self._slot + 1)
-        if self._moved(when, changed(when + high * self._slot)):
+        if moved(high):
             return None
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if self._moved(when, changed(when + middle * self._slot)) else (low, middle)
+            low, high = (middle, high) if moved(middle) else (low, middle)
         return when + (high - 1) * self._slot
+
+    def _futures(self, moments: Sequence[int]) -> Iterator[tuple[int, OtherFuture]]:
+        """Other futures after each moment: prices by a factor, then rows exchanged while there are any to exchange."""
+        for exchange in (False, True):
+            for when in moments:
+                for jump in _JUMPS:
+                    future = OtherFuture(when, self._market, jump, exchange=exchange)
+                    yield when, future
+                    if exchange and not future.exchanges:
+                        return
 
     # --- what libraries hand out --------------------------------------------------------------------------------
 
@@ -120,14 +144,14 @@ class DataChecks:
             yield
 
     def _handed_out(self, read: Mapping[str, str]) -> list[Finding]:
-        seen: dict[str, _Seen] = {}
+        seen: dict[str, SeenData] = {}
         steady = True
         for when in self._moments:
             future = OtherFuture(when, self._market, _JUMPS[0])
 
             def note(name: str, value: Any, future: OtherFuture = future) -> Any:
                 if name:
-                    seen.setdefault(name, _Seen()).add(value, future)
+                    seen.setdefault(name, SeenData()).add(value, future)
                 return value
 
             with self._handing_out(note):
@@ -156,36 +180,34 @@ class DataChecks:
             self.unseen.append(f"where {_list(sorted(names))} came from, which was there before")
 
     def _changed_handouts(self, prices: Set[str]) -> list[Finding]:
-        for when in self._moments:
-            for jump in _JUMPS:
-                changed: set[str] = set()
+        changed: set[str] = set()
 
-                def ask(after: int, jump: float = jump, when: int = when, changed: set[str] = changed) -> Answer:
-                    changed.clear()
+        def ask(future: OtherFuture, when: int) -> Answer:
+            changed.clear()
 
-                    def change(name: str, value: Any) -> Any:
-                        future = OtherFuture(after, self._market, jump, everything=name in prices)
-                        new = future.of(value)
-                        if new is not value:
-                            changed.add(name)
-                        return new
+            def change(name: str, value: Any) -> Any:
+                new = replace(future, everything=name in prices).of(value)
+                if new is not value:
+                    changed.add(name)
+                return new
 
-                    with self._handing_out(change):
-                        return self._ask(when)
+            with self._handing_out(change):
+                return self._ask(when)
 
-                answer = ask(when)
-                if self._moved(when, answer):
-                    names = _list(sorted(changed)) or DATABASE
-                    return [
-                        Finding(
-                            kind="future",
-                            what=f"rows of {names} that were not known yet",
-                            how=f"what {names} hands out was changed after that moment",
-                            when=when,
-                            candle=self._candle(when, ask),
-                            signal=change_text(self._answers[when], answer),
-                        )
-                    ]
+        for when, future in self._futures(self._moments):
+            answer = ask(future, when)
+            if self._moved(when, answer):
+                names = _list(sorted(changed)) or DATABASE
+                return [
+                    Finding(
+                        kind="future",
+                        what=f"rows of {names} that were not known yet",
+                        how=f"what {names} hands out was changed after that moment",
+                        when=when,
+                        candle=self._candle(when, ask, future),
+                        signal=change_text(self._answers[when], answer),
+                    )
+                ]
         return []
 
     # --- statements that made the variables ---------------------------------------------------------------------
@@ -200,33 +222,31 @@ class DataChecks:
         names = _list(preparation.names)
         raised: list[str] = []
         compared = 0
-        for when in moments:
-            for jump in _JUMPS:
 
-                def ask(after: int, jump: float = jump, when: int = when, only: str | None = None) -> Answer:
-                    future = OtherFuture(after, self._market, jump)
-                    try:
-                        with handing_out(lambda _, value: future.of(value)), preparation.remade(future.of, only):
-                            return self._ask(when)
-                    except Exception as error:  # noqa: BLE001 -- what the statements raise over other data
-                        raised.append(failure_text(error))
-                        return ("error", type(error).__name__)
+        def ask(future: OtherFuture, when: int, only: str | None = None) -> Answer:
+            try:
+                with handing_out(lambda _, value: future.of(value)), preparation.remade(future.of, only):
+                    return self._ask(when)
+            except Exception as error:  # noqa: BLE001 -- what the statements raise over other data
+                raised.append(failure_text(error))
+                return ("error", type(error).__name__)
 
-                answer = ask(when)
-                compared += answer[0] != "error"
-                if self._moved(when, answer) and answer[0] != "error":
-                    self.looked_at.append(_RUN_AGAIN.format(names=names))
-                    made = next((one for one in preparation.put_names if self._moved(when, ask(when, only=one))), names)
-                    return [
-                        Finding(
-                            kind="future",
-                            what=f"the variable {made}, made of data that was not known yet",
-                            how="the statements that made it were run again, with another future after that moment",
-                            when=when,
-                            candle=self._candle(when, ask),
-                            signal=change_text(self._answers[when], answer),
-                        )
-                    ]
+        for when, future in self._futures(moments):
+            answer = ask(future, when)
+            compared += answer[0] != "error"
+            if self._moved(when, answer) and answer[0] != "error":
+                self.looked_at.append(_RUN_AGAIN.format(names=names))
+                made = next((one for one in preparation.put_names if self._moved(when, ask(future, when, one))), names)
+                return [
+                    Finding(
+                        kind="future",
+                        what=f"the variable {made}, made of data that was not known yet",
+                        how="the statements that made it were run again, with another future after that moment",
+                        when=when,
+                        candle=self._candle(when, ask, future),
+                        signal=change_text(self._answers[when], answer),
+                    )
+                ]
         if compared:
             self.looked_at.append(_RUN_AGAIN.format(names=names))
         else:
@@ -237,42 +257,44 @@ class DataChecks:
 
     # --- variables ----------------------------------------------------------------------------------------------
 
-    def _held(self, explained: Set[int]) -> list[Finding]:
-        held = [one for one in variables(self._function) if id(one.value) not in explained]
-        data = [one for one in held if self._holds_data(one.value)]
+    def _held(self, preparation: Preparation) -> list[Finding]:
+        every = variables(self._function)
+        mappings = [one.value for one in every if isinstance(one.value, Mapping)]
+        explained = preparation.explained
+        explained |= {id(part) for one in mappings if id(one) in explained for part in one.values()}
+        held = [one for one in every if id(one.value) not in explained]
+        series = paired(held)
+        beside = {one.name for one in series}
+        # What running the statements again did not change: its moments are all that speaks about it.
+        remade = [one for one in every if id(one.value) in explained]
+        still = [one for one in remade if was_published(one.value, self._market.span, preparation.unmoved)]
+        cut = [*(one for one in held if one.name not in beside), *still, *series]
+        data = [one for one in cut if self._holds_data(one.value)]
         if data:
             self.looked_at.append(f"the variables {_list([one.name for one in data])}")
-        found = []
-        for variable in held:
-            finding = self._cut(variable)
-            if finding is not None:
-                found.append(finding)
+        found = [finding for variable in cut if (finding := self._cut(variable)) is not None]
         if not found:
             found = self._changed(data)
         if not self._market.fine and data:
             self.unseen.append("prices without moments: the market is too coarse to tell them from other numbers")
+        known = {one.name for one in data}
         for variable in held if not found else ():
-            if is_row_of_numbers(variable.value) and not any(variable.value is one.value for one in data):
+            if variable.name not in known and is_row_of_numbers(variable.value):
                 finding = self._along(variable)
                 found += [] if finding is None else [finding]
         return found
 
     def _cut(self, variable: Variable) -> Finding | None:
-        data = timed(variable.value)
+        data = timed(variable.value, self._market.span)
         if data is None:
             return None
-        known = (
-            self._middle.known(variable.value, data.known_at, data.opens_at)
-            if hasattr(variable.value, "iloc")
-            else data.known_at
-        )
-        floats = _has_floats(variable.value)
+        known = self._middle.known(variable.value, data)
         for when in self._moments:
             with variable.replaced(data.take(known <= when)), emptied(self._function):
                 seen = self._ask(when)
             if not self._moved(when, seen):
                 continue
-            if not floats:
+            if not is_history(variable.value, data):
                 self.unseen.append(f"whether the moments in {variable.name} were known before (a calendar is)")
                 return None
             return Finding(
@@ -297,31 +319,43 @@ class DataChecks:
         return int(data.opens_at[known == later[high]][0]) if len(later) else None
 
     def _changed(self, data: Sequence[Variable]) -> list[Finding]:
-        for when in self._moments if data else ():
-            for jump in _JUMPS:
+        def ask(future: OtherFuture, when: int, some: Sequence[Variable] = data) -> Answer:
+            with contextlib.ExitStack() as stack:
+                for variable in some:
+                    stack.enter_context(variable.replaced(future.of(variable.value)))
+                stack.enter_context(emptied(self._function))
+                return self._ask(when)
 
-                def ask(after: int, some: Sequence[Variable] = data, jump: float = jump, when: int = when) -> Answer:
-                    future = OtherFuture(after, self._market, jump)
-                    with contextlib.ExitStack() as stack:
-                        for variable in some:
-                            stack.enter_context(variable.replaced(future.of(variable.value)))
-                        stack.enter_context(emptied(self._function))
-                        return self._ask(when)
-
-                answer = ask(when)
-                if self._moved(when, answer):
-                    name = next((one.name for one in data if self._moved(when, ask(when, [one]))), data[0].name)
-                    return [
-                        Finding(
-                            kind="future",
-                            what=f"prices in the variable {name} that were not known yet",
-                            how="prices of the market after that moment were changed in it",
-                            when=when,
-                            candle=self._candle(when, ask),
-                            signal=change_text(self._answers[when], answer),
-                        )
-                    ]
+        for when, future in self._futures(self._moments) if data else ():
+            answer = ask(future, when)
+            if self._moved(when, answer):
+                name = next((one.name for one in data if self._moved(when, ask(future, when, [one]))), data[0].name)
+                kind, way = ("rows of", "exchanged for others") if future.exchange else ("prices in", "changed")
+                return [
+                    Finding(
+                        kind="future",
+                        what=f"{kind} the variable {name} that were not known yet",
+                        how=f"{kind.split()[0]} after that moment were {way} in it",
+                        when=when,
+                        candle=self._candle(when, ask, future),
+                        signal=change_text(self._answers[when], answer),
+                    )
+                ]
         return []
+
+    def _foreseen(self, variable: Variable) -> list[Finding]:
+        """A suspicion for what goes with later moves, and on which answers depend; prices were looked at before."""
+        data = timed(variable.value, self._market.span)
+        columns = {} if data is None or isinstance(variable.value, Candles) else beside(variable.value)
+        if data is None or are_prices(list(columns.values()), self._market):
+            return []
+
+        def moved(name: Any, when: int, since: int) -> bool:
+            with variable.replaced(backwards(variable.value, data, name, since)), emptied(self._function):
+                return self._moved(when, self._ask(when))
+
+        what, minutes = f"the variable {variable.name}", self._market.minutes
+        return suspicion(what, data.opens_at, columns, minutes, self._slot, moments=self._moments, moved=moved)
 
     def _along(self, variable: Variable) -> Finding | None:
         """A finding for numbers without moments that are read further on as time goes on: a history, not settings."""
@@ -357,41 +391,6 @@ class DataChecks:
             when=shown[0],
             signal=change_text(self._answers[shown[0]], shown[1]),
         )
-
-
-class _Seen:
-    """What was handed out under one name."""
-
-    def __init__(self) -> None:
-        self.recognised = False
-        self.numbers: list[float] = []
-        self.count = 0
-        self._texts: dict[type, set[str]] = {}
-
-    def add(self, value: Any, future: OtherFuture) -> None:
-        """Note one thing that was handed out."""
-        self.recognised = self.recognised or future.of(value) is not value
-        numbers = price_numbers(value)
-        self.count = max(self.count, len(numbers))
-        if len(numbers) <= _SMALL:
-            self.numbers += numbers
-            self._texts.setdefault(type(value), set()).add(repr(value))
-
-    @property
-    def is_settings(self) -> bool:
-        """Whether it was always the same few numbers."""
-        return self.count <= _SMALL and all(len(texts) == 1 for texts in self._texts.values())
-
-
-def _has_floats(value: Any) -> bool:
-    if hasattr(value, "dtypes"):
-        kinds = value.dtypes if hasattr(value, "columns") else [value.dtype]
-        return any(getattr(kind, "kind", "O") in "fib" for kind in kinds)
-    if isinstance(value, Mapping):
-        return all(isinstance(one, (int, float)) for one in list(value.values())[:_SMALL])
-    if isinstance(value, (list, tuple)) and value and isinstance(value[0], (list, tuple)):
-        return any(isinstance(one, float) for one in value[0])
-    return True
 
 
 def _list(names: Sequence[str]) -> str:

@@ -31,7 +31,7 @@ Answer: TypeAlias = tuple[Any, ...]
 NOTHING: Final[Answer] = ("nothing",)
 MEANING: Final[dict[Kind, str]] = {
     "future": "knows something that had not happened yet",
-    "accuracy": "is right more often than simple rules on past prices: a suspicion, not a proof",
+    "accuracy": "is right more often than simple rules on past prices or reads what goes with later moves: a suspicion",
     "clock": "depends on the computer's clock, or reads one that cannot be shifted to see whether it does",
     "chance": "answers differently when asked again: random numbers without a seed of their own",
     "memory": "answers differently depending on what it was asked before",

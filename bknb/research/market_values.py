@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ..domain.interval import MINUTE_MS
 from ..market.candles import Candles
-from .timed_data import timed
+from .exchanged_rows import exchanged
+from .timed_data import Timed, timed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,6 +46,7 @@ class MarketValues:
     """
 
     def __init__(self, minutes: Candles) -> None:
+        self.minutes = minutes
         closed = minutes.timestamp + MINUTE_MS
         values = np.concatenate([minutes.open, minutes.high, minutes.low, minutes.close])
         known = np.concatenate([closed] * 4)
@@ -51,6 +54,8 @@ class MarketValues:
         values, known = values[order], known[order]
         first = np.ones(len(values), dtype=bool)
         first[1:] = values[1:] != values[:-1]
+        self.span = (int(closed[0]), int(closed[-1])) if len(closed) else (0, 0)
+        """When the first and the last of the minutes closed, UTC ms."""
         self._values: Floats = values[first]
         self._known: NDArray[np.int64] = known[first]
         steps = np.diff(self._values)
@@ -105,12 +110,18 @@ class OtherFuture:
         The logarithm of (other price / price) right after the moment.
     everything : bool
         Whether single numbers are prices as well: what the same read handed out at other moments were.
+    exchange : bool
+        Whether rows with moments, other than prices, hold afterwards what stands in other rows: a fifth more or less
+        changes no sign, no text and no category.
     """
 
     when: int
     market: MarketValues
     jump: float
     everything: bool = False
+    exchange: bool = False
+    exchanges: list[Any] = field(default_factory=list)
+    """What was exchanged so far."""
 
     def factors(self, known: NDArray[np.int64]) -> Floats:
         """(other price / price) of what became known at these moments; 1 up to the moment itself."""
@@ -127,6 +138,17 @@ class OtherFuture:
     # --- by kind ------------------------------------------------------------------------------------------------
 
     def _of(self, value: Any, depth: int) -> Any:
+        if self.exchange and not isinstance(value, (str, bytes, Candles)):
+            other = exchanged(value, self.when, self.known, self.market, seed=int(self.jump > 0))
+            if other is not value:
+                self.exchanges.append(other)
+                return other
+        if isinstance(value, partial):
+            parts = [self._of(item, depth - 1) for item in value.args] if depth > 0 else value.args
+            return partial(value.func, *parts, **value.keywords) if _differ(parts, value.args) else value
+        return self._by_kind(value, depth)
+
+    def _by_kind(self, value: Any, depth: int) -> Any:
         if isinstance(value, str):
             return self._text(value)
         if isinstance(value, (bytes, bytearray)):
@@ -188,7 +210,7 @@ class OtherFuture:
     def _pandas(self, value: Any) -> Any:
         if hasattr(value, "columns"):
             data = timed(value)
-            times = None if data is None else self.known(value, data.known_at, data.opens_at)
+            times = None if data is None else self.known(value, data)
             own = {} if data is None else {name for name in value.columns if _is_moment(value[name], data.opens_at)}
             new = {
                 at: changed
@@ -202,12 +224,15 @@ class OtherFuture:
                 copy.isetitem(at, column)
             return copy
         data = timed(value)
-        times = None if data is None else self.known(value, data.known_at, data.opens_at)
+        times = None if data is None else self.known(value, data)
         changed = self._column(_plain(value), times)
         return value if changed is None else value.__class__(changed, index=value.index, name=value.name)
 
-    def known(self, value: Any, known: NDArray[np.int64], opens: NDArray[np.int64]) -> NDArray[np.int64]:
-        """When the rows of a table are known: its prices tell whether a row is labelled by its begin or its end."""
+    def known(self, value: Any, data: Timed) -> NDArray[np.int64]:
+        """When rows are known: the prices of a table tell whether a row is labelled by its begin or its end."""
+        known, opens = data.known_at, data.opens_at
+        if not hasattr(value, "iloc"):
+            return known
         names = {str(name).lower(): name for name in getattr(value, "columns", ())}
         numbers = _plain(value[names["close"]] if "close" in names else value)
         numbers = np.asarray(numbers)

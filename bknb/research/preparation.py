@@ -60,6 +60,8 @@ class Preparation:
         Variables that could not be read again for them, and why.
     explained : set of int
         Identities of values whose making is known: remade, or made of what the text says alone.
+    unmoved : set of int
+        Identities of those that came out the same over every other future.
     """
 
     def __init__(self, function: Callable[..., Any], holds_data: Callable[[Any], bool]) -> None:
@@ -69,6 +71,8 @@ class Preparation:
         self.reasons: list[str] = []
         self.put_names: list[str] = []
         self.explained: set[int] = set()
+        self.unmoved: set[int] = set()
+        self._moved: set[int] = set()
         self._holds_data = holds_data
         self._parts: list[_Part] = []
         self._imports: list[tuple[dict[str, Any], str, dict[str, Any], str]] = []
@@ -225,6 +229,11 @@ class Preparation:
         for part in self._parts:
             puts += self._puts(part, self._run(part, change))
         self.put_names = list(dict.fromkeys(variable.name for variable, _ in puts))
+        for variable, new in puts:
+            if id(variable.value) not in self._moved:
+                alike = _are_alike(variable.value, new)
+                (self.unmoved.add if alike else self._moved.add)(id(variable.value))
+        self.unmoved -= self._moved
         with contextlib.ExitStack() as stack:
             for variable, new in puts:
                 if only is None or variable.name == only:
@@ -314,6 +323,21 @@ def _copied(value: Any) -> Any:
     if _is_code(value):
         raise PermissionError("a function, a class or a module would be changed for everybody")
     return copy.deepcopy(value)
+
+
+def _are_alike(one: Any, other: Any) -> bool:
+    """Whether two values are the same data; also false where that cannot be told."""
+    if one is other:
+        return True
+    if type(one) is not type(other):
+        return False
+    if hasattr(one, "equals"):
+        return bool(one.equals(other))
+    try:
+        same: Any = one == other
+        return bool(same.all()) if hasattr(same, "all") else bool(same)
+    except (TypeError, ValueError):
+        return False
 
 
 def _is_code(value: Any) -> bool:

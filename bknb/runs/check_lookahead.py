@@ -35,6 +35,7 @@ from ..market.feed import Feed
 from ..market.fetch_loop import fetch_now
 from ..market.loop_thread import LoopThread
 from ..market.outside import candles_from
+from ..market.published import SYMBOL
 from ..market.series import Series
 from ..market.sources import WindowSource
 from ..market.strategy_context import Context, RowsAsked, RunSources, current
@@ -43,6 +44,7 @@ from ..provenance.strategy_hash import running
 from ..research.check_threads import Check, belongs
 from ..research.data_checks import DataChecks
 from ..research.entry_accuracy import Accuracy, measure
+from ..research.foresight import suspicion
 from ..research.lookahead_checks import (
     NOTHING,
     Answer,
@@ -110,7 +112,8 @@ def check_lookahead(
     about them in the same ways, at moments at which a run over the frame has something open or waiting. Last, the
     accuracy of its entries is held against what simple rules on past prices reach on futures shuffled in blocks.
     Entries that are right more often are a suspicion (``.suspected``): a leak that nothing else could see, or a market
-    predictable by something those rules do not know, such as the clock, another symbol, or a level.
+    predictable by something those rules do not know, such as the clock, another symbol, or a level. So is a column of a
+    series, or of data with moments, that goes with later moves of the market.
 
     That nothing was found is no proof: the report says what was looked at and what it cannot see.
 
@@ -324,6 +327,7 @@ class _Check:
         )
         self._worlds: dict[World, Window] = {AsIs: self.window}
         self.published = RunSeries(plan.settings, until=plan.frame.last, warn=ignored)
+        self._series_instead: dict[str, Published] = {}  # what stands for a series while it is looked at
         self._series_as_is = False  # whether series stay as they are in every world
         self._failure = ""
         self._row_signals = 0
@@ -349,6 +353,9 @@ class _Check:
         return self._worlds[world]
 
     def _series_in(self, world: World) -> ReadSeries:
+        if self._series_instead:
+            instead = self._series_instead
+            return lambda name, symbol, when: instead.get(name) or self.published(name, symbol, when)
         if self._series_as_is or (world.until is None and world.changed_after is None):
             return self.published
         return _OtherSeries(self.published, world)
@@ -408,7 +415,8 @@ class _Check:
         if not raised:
             findings = self._experiments(chosen, answers)
             accuracy = self._accuracy(answers)
-            findings += accuracy_findings(accuracy)
+            if not any(finding.kind == "accuracy" for finding in findings):
+                findings += accuracy_findings(accuracy)
             if self.strategy.manages:
                 findings += self._manage()
         return LookaheadReport(
@@ -444,6 +452,8 @@ class _Check:
             self.unseen.append(f"data besides the candles: {_CHANGING}")
         else:
             findings += [*self._clocks(clocks, chosen), *self._data(chosen, answers, read)]
+        if not findings:
+            findings = [one for name in self.published.readers for one in self._foreseen(name, chosen, answers)]
         self.unseen += [f"what threads started before read for it (through {name})" for name in self._threads()]
         return findings
 
@@ -454,6 +464,23 @@ class _Check:
             f"whether the numbers in {name} were published at the times beside them, and not revised since"
             for name in names
         ]
+
+    def _foreseen(self, name: str, chosen: Sequence[int], answers: dict[int, Answer]) -> list[Finding]:
+        """A suspicion for a series that goes with later moves, and on which answers depend."""
+        table = self.published(name, self.plan.symbol, self.plan.frame.last)
+        own = table.take(table.columns[SYMBOL] == self.plan.symbol) if table.has_symbols else table
+        columns = {one: column for one, column in own.columns.items() if one not in (SYMBOL, *own.times)}
+
+        def moved(column: str, when: int, since: int) -> bool:
+            self._series_instead[name] = table.backwards(column, since)
+            try:
+                return not same(answers[when], self.ask(when))
+            finally:
+                del self._series_instead[name]
+
+        minutes = self.window.minutes(self.plan.symbol).candles
+        what = f"the series {name}"
+        return suspicion(what, own.known_at, columns, minutes, self.slot, moments=chosen, moved=moved)
 
     def _named(self, finding: Finding) -> Finding:
         """A finding about the future; one that candles alone do not make, with the names of the series it read."""
