@@ -66,7 +66,9 @@ def minutes_that_fill(candles: Candles, model: ExecutionModel, *, begin: int = 0
     """
     if not model.needs_volume:
         return np.ones(len(candles), dtype=np.bool_)
-    traded = candles.volume > 0
+    traded: NDArray[np.bool_] = candles.volume > 0
+    if traded.all():
+        return traded
     seen = traded.copy()
     seen[:begin] = False
     filling: NDArray[np.bool_] = traded | ~np.logical_or.accumulate(seen)

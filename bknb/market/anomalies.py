@@ -80,16 +80,14 @@ def anomalous(
     [False, True, False]
     """
     factor = settings.get_candles_price_anomaly_threshold_factor
+    if not len(candles) or _within(candles.block[1:5], before, factor):  # then each part of them is, too
+        return None
     for start in range(0, len(candles), settings.max_candles_per_request):
         end = start + settings.max_candles_per_request
         part = candles[start:end]
         left = before if start == 0 else float(candles.close[start - 1])
         prices = np.stack((part.open, part.high, part.low, part.close))
-        # Neither a median nor a neighbour lies outside of these: nearly always this answers without looking further.
-        lowest, highest = float(prices.min()), float(prices.max())
-        if left is not None:
-            lowest, highest = min(lowest, left), max(highest, left)
-        if lowest * factor >= highest:
+        if _within(prices, left, factor):
             continue
         right = float(candles.open[end]) if end < len(candles) else None
         found: list[tuple[NDArray[np.bool_], str]] = []
@@ -107,6 +105,17 @@ def anomalous(
             if bad.any():
                 return Anomaly(part, bad, rule)
     return None
+
+
+def _within(prices: NDArray[np.float64], left: float | None, factor: int) -> bool:
+    """Whether no price, ``left`` among them, is more than ``factor`` times another: then none is anomalous.
+
+    Neither a median nor a neighbour lies outside of them: nearly always this answers without looking further.
+    """
+    lowest, highest = float(prices.min()), float(prices.max())
+    if left is not None:
+        lowest, highest = min(lowest, left), max(highest, left)
+    return lowest * factor >= highest
 
 
 def _upper_median(prices: NDArray[np.float64]) -> float:

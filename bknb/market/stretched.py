@@ -25,6 +25,7 @@ _BENT: Final = 2  # units by which two lines may differ though they are one
 _FITTING: Final = (3, 0.9)  # steep lines at least, and the share of lines that must fit
 _REPEATED: Final = (3, 0.01)  # whole bars that repeat the one before: so many, and that share of all
 _MOST_DIGITS: Final = 8
+_GLANCE: Final = 100  # candles by which most numbers of decimals are ruled out
 _ALMOST: Final = 1e-6  # of a unit, what floating point leaves of none
 _TOLERANCE: Final = 1e-9  # of a straight line, relative to the price
 
@@ -190,14 +191,16 @@ def _rounded_lines(candles: Candles, step: int) -> Spacing | None:
             continue
         first = np.flatnonzero(times[:-inside] % length == 0)
         first = first[times[first + inside] - times[first] == length]
-        lines = prices[:, first[:, None] + np.arange(inside + 1)] / unit
-        rise = lines[..., -1:] - lines[..., :1]
-        off = np.abs(lines - lines[..., :1] - rise * (np.arange(inside + 1) / inside))
-        fitting = off.max(axis=(0, 2)) <= 1 + _ALMOST
+        places = first[:, None] + np.arange(inside + 1)
+        if length == _LINES[0]:  # closes alone tell it of nearly every market
+            on_line, _ = _on_lines(prices[-1:, places] / unit)
+            if np.count_nonzero(on_line) < _FITTING[1] * len(on_line):
+                return None  # parts of a longer line are lines
+        fitting, rise = _on_lines(prices[:, places] / unit)
         if length == _LINES[0] and np.count_nonzero(fitting) < _FITTING[1] * len(fitting):
-            return None  # parts of a longer line are lines
-        steep = fitting[(np.abs(rise[..., 0]) >= _STEEP).any(axis=0)]
-        bends = np.abs(np.diff(rise[..., 0])).max(axis=0) > _BENT
+            return None
+        steep = fitting[(np.abs(rise) >= _STEEP).any(axis=0)]
+        bends = np.abs(np.diff(rise)).max(axis=0) > _BENT
         if np.count_nonzero(bends) * 2 < len(bends):
             continue  # one line goes on over many bars
         if len(steep) >= _FITTING[0] and np.count_nonzero(steep) >= _FITTING[1] * len(steep):
@@ -205,10 +208,32 @@ def _rounded_lines(candles: Candles, step: int) -> Spacing | None:
     return found
 
 
+def _on_lines(lines: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Which bars lie on straight lines, as far as rounding lets them, and how far each of their lines rises.
+
+    Parameters
+    ----------
+    lines : ndarray of float64, shape (prices, bars, points)
+        Prices along each bar, in units of rounding.
+    """
+    rise = lines[..., -1:] - lines[..., :1]
+    inside = lines.shape[-1] - 1
+    off = np.abs(lines - lines[..., :1] - rise * (np.arange(inside + 1) / inside))
+    fitting: NDArray[np.bool_] = off.max(axis=(0, 2)) <= 1 + _ALMOST
+    return fitting, rise[..., 0]
+
+
 def _unit(prices: NDArray[np.float64]) -> float | None:
     """The last decimal in which all prices are written; ``None`` where they are not rounded."""
     for digits in range(_MOST_DIGITS + 1):
-        units = prices * 10.0**digits
-        if (np.abs(units - np.rint(units)) <= np.maximum(_ALMOST, 4 * np.spacing(units))).all():
+        if _has_decimals(prices[:, :_GLANCE], digits) and _has_decimals(prices, digits):
             return 10.0**-digits
     return None
+
+
+def _has_decimals(prices: NDArray[np.float64], digits: int) -> bool:
+    """Whether no price has more decimals than these, but for what floating point leaves."""
+    units = prices * 10.0**digits
+    off = np.abs(units - np.rint(units))
+    far = ~(off <= _ALMOST)
+    return not far.any() or bool((off[far] <= 4 * np.spacing(units[far])).all())
