@@ -40,7 +40,7 @@ def text_of_code(code: types.CodeType, module: types.ModuleType | None) -> str:
         if len(_texts) >= _KEPT:
             _texts.clear()
         written = _as_in_file(code, module)
-        known = _texts[id(code)] = (code, "" if written is None else _text(written))
+        known = _texts[id(code)] = (code, "" if written is None else _text(_function_of(written, module)))
     return known[1]
 
 
@@ -207,6 +207,12 @@ def _text(thing: Any) -> str:
         return _plain(inspect.getsource(thing))
     except (OSError, TypeError, IndentationError, SyntaxError):
         return ""
+
+
+def _function_of(code: types.CodeType, module: types.ModuleType | None) -> types.FunctionType:
+    """A function of some code, only to read its text: of bare code Python looks through the files of all modules."""
+    cells = tuple(types.CellType() for _ in code.co_freevars)
+    return types.FunctionType(code, {} if module is None else vars(module), closure=cells)
 
 
 def _plain(lines: str) -> str:
