@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from managed_run import run
+from msgspec.structs import replace
 from scenarios import MINUTE, ORIGIN
 from test_by_hand import at, play, rows
 from test_dashboard import Tags, view_of

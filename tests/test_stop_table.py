@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
+from msgspec.structs import replace
 from quick import first_quick
 from scenarios import MINUTE, ORIGIN, source
 from test_managed_properties import drawn, managing

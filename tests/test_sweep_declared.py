@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from scenarios import MINUTE, ORIGIN, source
 from test_live_parity import JumpingClock, backtest_with_late_decisions, live
 from test_live_parity import told as told_live

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from ..domain.execution_models import execution_model
 from ..domain.formatting import utc_text

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
+
+import msgspec
 
 from ..config import Settings, changed, get_config
 from ..domain.execution_models import execution_model
@@ -26,8 +27,7 @@ from .resolve import resolve_exchange, resolve_frame, resolve_strategy
 Stopping: TypeAlias = Literal["", "entries", "now"]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """Everything a backtest needs, resolved."""
 
     symbol: str
@@ -143,7 +143,7 @@ def on_base(frame: Frame, base: str) -> Frame:
     if start > frame.end:
         raise UsageError(f"in the frame {frame} no bar of {base} ends\nchoose a longer frame, or take finer data")
     interval = base if interval_ms(frame.interval) % step else frame.interval
-    return replace(frame, start=start, interval=interval)
+    return msgspec.structs.replace(frame, start=start, interval=interval)
 
 
 def _moved(given: Frame, frame: Frame, base: str) -> tuple[str, ...]:

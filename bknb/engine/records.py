@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
+
+from msgspec import Struct, field
 
 from ..domain.lateness import Decision
 from ..domain.position_fills import Fill
@@ -69,8 +71,7 @@ class Failure:
     last_at: int
 
 
-@dataclass(slots=True)
-class Records:
+class Records(Struct):
     """The events, warnings and failures of a run; ``ends`` holds its closed and cancelled results.
 
     ``late`` holds, for each order a live run decided more than a minute after its moment, the time of the clock
@@ -196,7 +197,7 @@ class Records:
     def snapshot(self) -> Records:
         """What there is now; a run that goes on does not change it."""
         copies: dict[str, Any] = {
-            item.name: copy(getattr(self, item.name)) for item in fields(self) if not item.name.startswith("_")
+            name: copy(getattr(self, name)) for name in self.__struct_fields__ if not name.startswith("_")
         }
         return Records(**copies, _limit=self._limit, _failures=dict(self._failures))
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+
+import msgspec
 
 from ..domain.formatting import minute_text, with_article
 from ..domain.interval import interval_ms
@@ -42,13 +43,12 @@ EXCHANGE_CALLBACKS = ("on_candle_data",)
 WALKER_CALLBACKS = ("on_strategy_start", "on_strategy_complete", "on_strategy_error", "on_complete")
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(msgspec.Struct, frozen=True):
     """A registered source of candles; ``tick`` is the step of its prices (quote currency), for all or by symbol."""
 
     name: str
     source: CandleSource
-    callbacks: Mapping[str, AnyFunction] = field(default_factory=dict)
+    callbacks: Mapping[str, AnyFunction] = msgspec.field(default_factory=dict)
     tick: float | Mapping[str, float] | None = None
 
     def tick_of(self, symbol: str) -> float | None:
@@ -56,8 +56,7 @@ class Exchange:
         return self.tick.get(symbol) if isinstance(self.tick, Mapping) else self.tick
 
 
-@dataclass(frozen=True, slots=True)
-class Strategy:
+class Strategy(msgspec.Struct, frozen=True):
     """A registered strategy: a function, how often it is asked, and how its signals are executed.
 
     A vectorised strategy has ``get_signals`` too; its ``get_signal`` and ``ask`` compute it on the newest ``lookback``
@@ -73,9 +72,9 @@ class Strategy:
     ask: Ask
     risk: str | None = None
     execution: str = "pessimistic"
-    callbacks: Mapping[str, AnyFunction] = field(default_factory=dict)
+    callbacks: Mapping[str, AnyFunction] = msgspec.field(default_factory=dict)
     get_signals: AnyFunction | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = msgspec.field(default_factory=dict)
     lookback: int = 0
     manage: AnyFunction | None = None
     ask_manage: Manage | None = None
@@ -83,7 +82,7 @@ class Strategy:
     at: Schedule | None = None
     late: bool = False
     manage_at: Schedule | None = None
-    windowed: Windowed | None = field(default=None, compare=False, repr=False)
+    windowed: Windowed | None = None
 
     @property
     def manages(self) -> bool:
@@ -108,8 +107,7 @@ class Strategy:
         return f"every {self.interval}" if self.at is None else f"at {self.at}"
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """A stretch of time: the moments ``start, start + interval, …`` up to and including ``end`` (UTC ms)."""
 
     name: str | None
@@ -127,25 +125,22 @@ class Frame:
         return f"{self.name} ({span})" if self.name else span
 
 
-@dataclass(frozen=True, slots=True)
-class Validation:
+class Validation(msgspec.Struct, frozen=True):
     """One rule of a risk profile; it refuses by raising, or by returning a text or False."""
 
     validate: AnyFunction
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Risk:
+class Risk(msgspec.Struct, frozen=True):
     """A registered risk profile: rules that every candidate must pass, in order."""
 
     name: str
     validations: tuple[Validation, ...]
-    callbacks: Mapping[str, AnyFunction] = field(default_factory=dict)
+    callbacks: Mapping[str, AnyFunction] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class WalkerSpec:
+class WalkerSpec(msgspec.Struct, frozen=True):
     """Strategies to compare over one frame; what is named is looked up when the comparison starts."""
 
     name: str
@@ -153,7 +148,7 @@ class WalkerSpec:
     frame: Any
     strategies: tuple[Any, ...]
     metric: str = "sharpe_ratio"
-    callbacks: Mapping[str, AnyFunction] = field(default_factory=dict)
+    callbacks: Mapping[str, AnyFunction] = msgspec.field(default_factory=dict)
 
 
 T = TypeVar("T")

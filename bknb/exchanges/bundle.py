@@ -8,13 +8,13 @@ import hashlib
 import io
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms

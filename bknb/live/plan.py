@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ..config import Settings
 from ..domain.interval import MINUTE, MINUTE_MS
@@ -13,8 +13,7 @@ from ..ports import Broker, Clock, StateStore
 from .order_quantity import Quantity
 
 
-@dataclass(frozen=True, slots=True)
-class LivePlan:
+class LivePlan(msgspec.Struct, frozen=True):
     """Everything a live run needs, resolved.
 
     Attributes

@@ -20,9 +20,9 @@ missing candles             refused (``GapError``), unless gaps were allowed
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from ..domain.formatting import utc_text
@@ -52,8 +52,7 @@ def series_text(symbol: str, interval: str, exchange: str) -> str:
     return f"{symbol} {interval} from {exchange!r}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CandleRequest:
+class CandleRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The request to a source: exchange, symbol, interval and range; every message names it.
 
     Attributes
@@ -84,8 +83,7 @@ class CandleRequest:
         return f"{utc_text(self.since)} .. {utc_text(self.until)}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repair:
+class Repair(msgspec.Struct, frozen=True, kw_only=True):
     """A repair of an answer; the feed turns it into a warning.
 
     Attributes

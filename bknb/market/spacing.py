@@ -6,9 +6,9 @@ Base bars are the finest a source has: their opens and ranges decide every fill.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import numpy as np
 
 from ..domain.formatting import utc_text
@@ -52,8 +52,7 @@ def length_name(step: int) -> str:
     return f"{step} ms"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spacing:
+class Spacing(msgspec.Struct, frozen=True, kw_only=True):
     """The measured length of bars, and how well their open times agree with it.
 
     Attributes

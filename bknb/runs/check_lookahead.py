@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import dataclasses
 import inspect
 import queue
 import random
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 import numpy as np
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from ..domain.answers import read_answers
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
@@ -505,7 +506,9 @@ class _Check:
         if not same(whole, cut):
             return finding
         names = ", ".join(self.published.readers)
-        return replace(finding, what=f"rows of the series {names} that were not known yet, or not so", candle=None)
+        return dataclasses.replace(
+            finding, what=f"rows of the series {names} that were not known yet, or not so", candle=None
+        )
 
     def _manage(self) -> list[Finding]:
         """The same with ``manage``, at moments at which a run over the frame asks it."""
@@ -529,7 +532,7 @@ class _Check:
                 self.remarks.append(f"manage raised at {raised:,} of {len(answers):,} moments, first {self._failure}")
             self._managed_moments = len(chosen)
             self._managed_answers = sum(answers[when][0] == _MANAGED for when in chosen)
-            return [replace(one, what=f"manage: {one.what}") for one in self._experiments(chosen, answers)]
+            return [dataclasses.replace(one, what=f"manage: {one.what}") for one in self._experiments(chosen, answers)]
         finally:
             self._held = None
 

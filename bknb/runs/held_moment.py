@@ -6,12 +6,14 @@ with ``manage`` being asked as in the run, up to the moment.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from ..domain.answers import PositionAnswer
 from ..domain.formatting import utc_text
@@ -137,7 +139,9 @@ def held_at(record: RunRecord, signal: OpenSignal | ScheduledSignal, when: int) 
     run_here(replay.run.through())
     if replay.seen is None:
         return None
-    return replace(replay.seen, diverged=_difference(record.records, replay.run.records, key_of(signal), when))
+    return dataclasses.replace(
+        replay.seen, diverged=_difference(record.records, replay.run.records, key_of(signal), when)
+    )
 
 
 class _Replay:

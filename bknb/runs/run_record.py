@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from ..domain.formatting import plain_number
 from ..domain.lifecycle import Rules
@@ -95,8 +97,7 @@ class _Part(NamedTuple):
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Reload:
+class _Reload(msgspec.Struct, frozen=True):
     """Reads the candles of a run again."""
 
     plan: Plan | LivePlan
@@ -211,8 +212,7 @@ def _held(source: CandleSource) -> CandleSource:
     return inner.held() if isinstance(inner, _WeakSource) else inner
 
 
-@dataclass(frozen=True, slots=True)
-class RunRecord:
+class RunRecord(msgspec.Struct, frozen=True):
     """The record of a backtest or a live run.
 
     Attributes

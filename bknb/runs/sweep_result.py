@@ -299,7 +299,7 @@ class SweepResult:
 
     def run(self, combination: int | None = None, symbol: str | None = None) -> Result:
         """Return the result of one combination (the best one by default) from the event engine."""
-        from dataclasses import replace
+        from msgspec.structs import replace
 
         from .backtest import BacktestTask
 

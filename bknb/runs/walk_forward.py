@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from ..config import Settings
 from ..domain.interval import MINUTE_MS
@@ -123,7 +125,7 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
         if any(result.account.reasons.get("total_return") == ADDS for result in results):
             return no_account(ADDS, closed, still_open=False)
         start, end = self.folds[0].stretch.test_start, self.folds[-1].stretch.test_end
-        terms = replace(results[0].account_terms, start=start, end=end)
+        terms = dataclasses.replace(results[0].account_terms, start=start, end=end)
         positions, times = positions_of(closed), minutes.timestamp
         marked = mark_run(positions, times, minutes.close, terms)
         cut = sum(result.account["cut_off"] for result in results)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, aclosing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from ..config import Settings
 from ..domain.formatting import failure_text
@@ -280,8 +282,8 @@ class WalkerTask(Task[Comparison, WalkerStep]):
     def _rebuilder(self, result: Comparison) -> Callable[[], Comparison]:
         known: dict[int, CandleRange] = {}
         made = {name: one.run_record.rebuilder(known=known) for name, one in self.results.items()}
-        bare = replace(result, results={})
-        return lambda: replace(bare, results={name: Result(make()) for name, make in made.items()})
+        bare = dataclasses.replace(result, results={})
+        return lambda: dataclasses.replace(bare, results={name: Result(make()) for name, make in made.items()})
 
     def _release_candles(self) -> None:
         super()._release_candles()

@@ -7,11 +7,13 @@ Both give the same table of ends.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from msgspec.structs import replace
 
 from ..domain.execution_models import execution_model
 from ..domain.gates import GATES
@@ -111,7 +113,7 @@ class Evaluator:
         given = prepared.market
         times, open_, high, low, average, fills, ready = map(_fixed, (*given[:6], given.ready))
         market = given._replace(times=times, open=open_, high=high, low=low, average=average, fills=fills, ready=ready)
-        prepared = replace(prepared, market=market)
+        prepared = dataclasses.replace(prepared, market=market)
         self.prepared = prepared
         self._blocks = (
             kernel.blocks_of(prepared.market, watches_average=model.watches == "average") if self._compiled else None

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from os import cpu_count
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from ..errors import UsageError
 from .evaluate import Evaluator

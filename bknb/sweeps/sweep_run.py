@@ -7,7 +7,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -393,7 +393,7 @@ def _compile(evaluator: Evaluator, *, declares: bool) -> None:
     from ..engine.build import make_strategy
 
     idle = make_strategy("idle", interval=evaluator.plan.strategy.interval, get_signals=nothing)
-    Evaluator(replace(evaluator.plan, strategy=idle), evaluator.prepared).evaluate({})
+    Evaluator(msgspec.structs.replace(evaluator.plan, strategy=idle), evaluator.prepared).evaluate({})
 
 
 def _failed(text: str, days: int) -> Outcome:
