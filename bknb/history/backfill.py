@@ -25,7 +25,8 @@ from ..errors import BadCandle
 from ..market.candles import Candles
 from ..market.paging import Paging
 from ..market.quality import CandleRequest, audit
-from ..market.sessions import Sessions, sessions_of
+from ..market.sessions import Sessions
+from ..market.source_hours import sessions_of
 from ..ports import CandleSource
 from .answer_faults import LACKED_CANDLES, SINCE_IGNORED, AnswerFaults
 from .asking import asked_candles, check_length

@@ -16,7 +16,8 @@ from ..domain.ranges import Ranges, within, without
 from ..errors import DataError, UnknownName, UsageError
 from ..market.answer_notes import Notes, note, noting
 from ..market.candles import COLUMNS, Candles
-from ..market.sessions import Sessions, sessions_of
+from ..market.sessions import Sessions
+from ..market.source_hours import sessions_of
 from ..market.spacing import base_of
 from ..ports import CandleSource
 from .backfill import Backfill, BackfillResult

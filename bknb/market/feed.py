@@ -20,7 +20,7 @@ from .outside import candles_from
 from .paging import Page, Paging, Reach
 from .quality import CandleRequest, Repair, audit, in_sessions
 from .resample import resample
-from .sessions import sessions_of
+from .source_hours import sessions_of
 from .spacing import base_of, check_made_of, measured
 from .stretched import FEWEST, doubts_of_length
 

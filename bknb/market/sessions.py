@@ -322,20 +322,6 @@ def _us_equities() -> Sessions:
 NAMED: Final = {"fx": _fx, "us-equities": _us_equities}
 
 
-def sessions_of(source: object, symbol: str | None = None) -> Sessions | None:
-    """Return the trading hours that a source of candles tells; ``None`` for one without: its market never closes.
-
-    Of a source whose symbols trade on days of their own (``symbol_sessions``) those of the symbol.
-
-    Examples
-    --------
-    >>> sessions_of(object()) is None
-    True
-    """
-    own: Mapping[str | None, Sessions | None] = getattr(source, "symbol_sessions", {})
-    return own[symbol] if symbol in own else getattr(source, "sessions", None)
-
-
 def as_sessions(given: Sessions | str | None) -> Sessions | None:
     """Sessions by name or as they are; ``None``: always open.
 

@@ -15,12 +15,13 @@ from .answer_notes import note
 from .answers import read_answer
 from .candles import Candles
 from .outside import UserCalls, candles_from
-from .sessions import Sessions
 from .spacing import base_of
 from .window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .sessions import Sessions
 
 
 class FunctionSource:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
@@ -68,8 +67,7 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
     version: int = _VERSION
 
 
-@dataclass(frozen=True, slots=True)
-class Tries:
+class Tries(msgspec.Struct, frozen=True):
     """How many strategies were tried on the candles of a run.
 
     Attributes

@@ -17,7 +17,7 @@ from ..engine.plan import Plan
 from ..errors import UsageError
 from ..kernels.declared import Exits
 from ..kernels.random_trades import Declared, FillRules, Minutes, Shapes, minutes_of, outcomes
-from ..market.sessions import sessions_of
+from ..market.source_hours import sessions_of
 from ..market.spacing import check_minutes
 from ..metrics.compounding import growth
 from ..reports.markup import Html, element, fragment, html_figures, text_figures

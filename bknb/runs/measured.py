@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..domain.interval import DAY_MS, interval_ms
 from ..domain.signal import Opened, OpenSignal, Reduced, key_of
 from ..errors import DataError
-from ..market.sessions import sessions_of
+from ..market.source_hours import sessions_of
 from ..metrics.account import daily_marks
 from ..metrics.marked_equity import MarkedEquity, StillOpen, positions_of
 from ..metrics.reasons import ADDS, ADDS_INSTEAD

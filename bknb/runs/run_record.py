@@ -25,7 +25,7 @@ from ..market.feed import Feed
 from ..market.fetch_loop import fetch_now
 from ..market.outside import candles_from
 from ..market.series import Series
-from ..market.sessions import sessions_of
+from ..market.source_hours import sessions_of
 from ..market.sources import SessionSource
 from ..market.spacing import base_of
 from ..market.window import Window

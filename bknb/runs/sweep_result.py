@@ -14,7 +14,7 @@ from ..engine.build import with_params
 from ..errors import UnknownName, UsageError
 from ..kernels import simulate as kernel
 from ..kernels.metrics import FIGURES
-from ..market.sessions import sessions_of
+from ..market.source_hours import sessions_of
 from ..metrics.daily_returns import on_open_days
 from ..metrics.trade_definitions import lower_is_better
 from ..provenance.strategy_hash import running
