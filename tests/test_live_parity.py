@@ -136,13 +136,13 @@ def test_recorded_minutes(shared: Path, recorded: str, model: str, calm: str) ->
 )
 def test_a_machine_that_slept_for_days_trades_at_the_market_it_woke_up_to(model: str, days: int) -> None:
     start, slept = 1_704_067_200_000, days * 1440 * MINUTE
-    until = start + slept + 1800 * MINUTE
+    until = start + slept + 900 * MINUTE
 
     def get_signal(ctx: Any) -> bknb.Signal | None:
         price = ctx.price
         side = 1 if price > ctx.candles("1h", 24).close.mean() else -1
         levels = {"price_take_profit": price * (1 + side * 0.03), "price_stop_loss": price * (1 - side * 0.03)}
-        return bknb.Signal(position="long" if side > 0 else "short", minute_estimated_time=200, **levels)
+        return bknb.Signal(position="long" if side > 0 else "short", minute_estimated_time=100, **levels)
 
     strategy = bknb.add_strategy("sleeper", interval="15m", get_signal=get_signal, execution=model)
     demo = bknb.exchanges.demo()
