@@ -64,7 +64,7 @@ def as_moments(values: Any, span: tuple[int, int]) -> Moments | None:
     elif isinstance(first, str) and _TEXT.match(first):
         index = pd.to_datetime(index, utc=True, errors="coerce", format="mixed")
     elif isinstance(first, str) and _DIGITS.match(first):
-        index = pd.to_numeric(index, errors="coerce")
+        index = pd.Index(pd.to_numeric(index.to_numpy(), errors="coerce"))
     if isinstance(index, pd.DatetimeIndex):
         moments = None if index.hasnans else as_time_stamps(index)
         return moments if moments is not None and are_moments(moments) else None
