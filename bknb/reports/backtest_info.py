@@ -9,23 +9,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING, duration_text, exit_text, minute_text, percent_text, price_text
-from ..domain.gates import GATES
 from ..domain.interval import MINUTE, candles_text
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.missing import explained_text
-from ..metrics.reasons import ADDS, ADDS_INSTEAD
 from ..metrics.trade_definitions import DEFINITIONS, label_of
 from .asked import asked, missed
 from .managed_rows import (
     TRADE_COLUMNS,
-    at_the_close,
     managed_text,
     step_rows,
     trade_cells,
-    without_stop,
-    without_way_out,
 )
 from .refusals import counted, refused_by_rule, rejected_by_rule
+from .remarks import partial, remarks, watched
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,19 +66,7 @@ HEADLINES: Final = 6
 """How many of them are shown before "more figures" is opened."""
 
 _LEVELS: Final = frozenset({"stop_loss", "take_profit", "trailing_stop", "breakeven"})
-_FAILS_THE_LAW: Final = {
-    "touch": (
-        "execution touch fills at every level that a candle reaches, the target first: a rule can earn with it on a "
-        "random walk by design; compare with pessimistic"
-    ),
-    "vwap": (
-        "execution vwap fills at an average of past minutes, at which nobody can trade any more: a rule can earn with "
-        "it on a random walk by design; compare with pessimistic"
-    ),
-}
-_NO_VOLUME: Final = "the candles have no volume at all: it is not known which minutes traded, so all of them can fill"
 
-_PERCENT: Final = 0.01
 _WARM_UP: Final = "warm-up"
 _COSTS: Final = ("percent_fee", "percent_slippage")
 
@@ -321,53 +305,14 @@ def _data(count: int, base: str) -> str:
     return f"{count:,} {candles_text(base)}" + (f" ({duration_text(count)})" if base == MINUTE else "")
 
 
-def _watched(result: Any, trades: int, ambiguous: int) -> str:
-    """How exits were watched, where that was not by the minute."""
-    base = result.run_record.plan.base
-    if base == MINUTE:
-        return ""
-    share = f", {_share(ambiguous / trades)} of them ambiguous" if trades else ""
-    return f"exits watched on {candles_text(base)}{share}: what happened within one is not known"
-
-
-def _share(of_one: float) -> str:
-    return "none" if not of_one else "less than 1 %" if of_one < _PERCENT else f"{100 * of_one:.0f} %"
-
-
 def _notes(result: Any) -> tuple[str, ...]:
     notes = tuple(_failure(failure) for failure in result.errors if failure.kind == _WARM_UP) + missed(result)
     return notes if result.tries is None else (*notes, result.tries.line)
 
 
-def _partial(result: Any) -> str:
-    if not result.stopped or result.mode == "live":
-        return ""
-    closed = result.trades["closed_at"]
-    last = f"; last trade closed {minute_text(closed.iloc[-1])} UTC" if len(closed) else ""
-    came = minute_text(result.account_terms.end)
-    return f"Stopped before its end, at {came} UTC: this is a partial result{last}."
-
-
 def _at_level(trades: Any) -> int:
     same = (trades["price_open"] == trades["price_close"]) & (trades["pending_at"] == trades["closed_at"])
     return int((same & trades["close_reason"].isin(_LEVELS)).sum())
-
-
-def _remarks(result: Any) -> tuple[str, ...]:
-    remarks = [_FAILS_THE_LAW[result.execution]] if result.execution in _FAILS_THE_LAW else []
-    if result.account.reasons.get("total_return") == ADDS:
-        remarks.append(f"there is no account; {ADDS_INSTEAD}")
-    held = int(result.account["positions"])
-    if 0 < held < GATES.min_trades:
-        positions = f"{held} position{'' if held == 1 else 's'}"
-        remarks.append(f"{positions} alone: figures of a year and ratios of so few say nothing about the next ones")
-    return (
-        *remarks,
-        *without_stop(result),
-        *without_way_out(result),
-        *at_the_close(result),
-        *([] if result.measured.has_volume else [_NO_VOLUME]),
-    )
 
 
 def backtest_info(result: Any) -> BacktestInfo:
@@ -380,7 +325,7 @@ def backtest_info(result: Any) -> BacktestInfo:
         kind="backtest" if result.mode == "backtest" else "live run",
         strategy=str(result.strategy),
         symbol=str(result.symbol),
-        partial=_partial(result),
+        partial=partial(result),
         facts=_facts(result, settings),
         settings=tuple((name, _setting(value)) for name, value in settings.items()),
         account=account_figures_of(result.account),
@@ -389,12 +334,12 @@ def backtest_info(result: Any) -> BacktestInfo:
         rows=_managed_rows(trades) if result.is_managed else _rows(trades),
         signs=tuple((value > 0) - (value < 0) for value in trades["pnl_percentage"].tolist()),
         ambiguous=int(trades["ambiguous"].sum()),
-        watched=_watched(result, len(trades), int(trades["ambiguous"].sum())),
+        watched=watched(result, len(trades), int(trades["ambiguous"].sum())),
         at_level=_at_level(trades),
         cut_off=int(result.account["cut_off"]),
         managed=managed_text(result),
         steps=step_rows(result) if result.is_managed else (),
-        remarks=_remarks(result),
+        remarks=remarks(result),
         open=int(result.account["positions"]) - len(trades),
         refused=refused_by_rule([result]),
         cancelled=counted(str(reason) for reason in result.cancelled["reason"]),

@@ -227,7 +227,6 @@ def _layout(info: EquityInfo) -> dict[str, Any]:
             "gridcolor": _GRID,
             "zeroline": False,
             "title": {"text": "UTC", "font": {"size": 11}, "standoff": 4},
-            "automargin": True,
         },
         "yaxis": _axis("equity, %", (0.52, 1.0), ticksuffix=" %"),
         "yaxis2": _axis("drawdown, %", (0.36, 0.49), ticksuffix=" %", nticks=4),

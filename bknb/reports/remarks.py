@@ -1,0 +1,65 @@
+"""The sentences beside the figures of a backtest: what limits what they say."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..domain.formatting import minute_text
+from ..domain.gates import GATES
+from ..domain.interval import MINUTE, candles_text
+from ..metrics.reasons import ADDS, ADDS_INSTEAD
+from .managed_rows import at_the_close, without_stop, without_way_out
+
+_FAILS_THE_LAW: Final = {
+    "touch": (
+        "execution touch fills at every level that a candle reaches, the target first: a rule can earn with it on a "
+        "random walk by design; compare with pessimistic"
+    ),
+    "vwap": (
+        "execution vwap fills at an average of past minutes, at which nobody can trade any more: a rule can earn with "
+        "it on a random walk by design; compare with pessimistic"
+    ),
+}
+_NO_VOLUME: Final = "the candles have no volume at all: it is not known which minutes traded, so all of them can fill"
+_PERCENT: Final = 0.01
+
+
+def watched(result: Any, trades: int, ambiguous: int) -> str:
+    """How exits were watched, where that was not by the minute."""
+    base = result.run_record.plan.base
+    if base == MINUTE:
+        return ""
+    share = f", {_share(ambiguous / trades)} of them ambiguous" if trades else ""
+    return f"exits watched on {candles_text(base)}{share}: what happened within one is not known"
+
+
+def partial(result: Any) -> str:
+    """That a backtest was stopped before its end, and where; empty if it was not."""
+    if not result.stopped or result.mode == "live":
+        return ""
+    closed = result.trades["closed_at"]
+    last = f"; last trade closed {minute_text(closed.iloc[-1])} UTC" if len(closed) else ""
+    came = minute_text(result.account_terms.end)
+    return f"Stopped before its end, at {came} UTC: this is a partial result{last}."
+
+
+def remarks(result: Any) -> tuple[str, ...]:
+    """What is to be known of the execution model, of few positions, of missing stops and volumes."""
+    said = [_FAILS_THE_LAW[result.execution]] if result.execution in _FAILS_THE_LAW else []
+    if result.account.reasons.get("total_return") == ADDS:
+        said.append(f"there is no account; {ADDS_INSTEAD}")
+    held = int(result.account["positions"])
+    if 0 < held < GATES.min_trades:
+        positions = f"{held} position{'' if held == 1 else 's'}"
+        said.append(f"{positions} alone: figures of a year and ratios of so few say nothing about the next ones")
+    return (
+        *said,
+        *without_stop(result),
+        *without_way_out(result),
+        *at_the_close(result),
+        *([] if result.measured.has_volume else [_NO_VOLUME]),
+    )
+
+
+def _share(of_one: float) -> str:
+    return "none" if not of_one else "less than 1 %" if of_one < _PERCENT else f"{100 * of_one:.0f} %"
