@@ -213,9 +213,10 @@ def _of_pandas(value: Any, span: Span | None) -> Timed | None:
         return None
 
     def exchanged(places: Places) -> Any:
-        new = value.iloc[places]
+        new = value.iloc[places].copy()
         new.index = value.index
-        for kept in [column for column in lower.values() if column == named or _is_key(value[column], times)]:
+        names = list(lower.values()) if lower and value.columns.is_unique else []
+        for kept in [name for name in names if name == named or _is_key(value[name], times)]:
             new[kept] = value[kept]
         return new
 
