@@ -274,7 +274,7 @@ class DataChecks:
             self.looked_at.append(f"the variables {_list([one.name for one in data])}")
         found = [finding for variable in cut if (finding := self._cut(variable)) is not None]
         if not found:
-            found = self._changed(data)
+            found = self._changed([one for one in data if one not in still])
         if not self._market.fine and data:
             self.unseen.append("prices without moments: the market is too coarse to tell them from other numbers")
         known = {one.name for one in data}

@@ -55,7 +55,7 @@ def as_moments(values: Any, span: tuple[int, int]) -> Moments | None:
     """
     import pandas as pd
 
-    index = values if isinstance(values, pd.Index) else pd.Index(np.asarray(values, dtype=object).tolist())
+    index: Any = values if isinstance(values, pd.Index) else pd.Index(np.asarray(values, dtype=object).tolist())
     if isinstance(index, pd.PeriodIndex):
         index = index.to_timestamp()
     first = index[0] if len(index) > 1 else None
