@@ -17,6 +17,7 @@ import bknb
 from bknb.market.candles import Candles
 from bknb.research.exchanged_rows import is_dense, is_history
 from bknb.research.foresight import foresight, suspicion
+from bknb.research.handed_out import name_of
 from bknb.research.market_values import MarketValues, OtherFuture
 from bknb.research.moments import as_moments
 from bknb.research.paired_rows import paired
@@ -363,3 +364,8 @@ def test_a_column_of_later_moves_that_no_answer_depends_on_is_none():
     table = pd.DataFrame({"published_at": moves.index, "score": moves.to_numpy(), "target": moves.shift(-1).to_numpy()})
     bknb.add_series("scores", table.dropna())
     assert check(by_series).ok
+
+
+def test_text_that_is_read_itself_is_no_file():
+    names = [name_of(text) for text in ('{"1704067200000": 1.0}', " [1, 2]", "a,b\n1,2", "prices.csv")]
+    assert names == ["data in memory"] * 3 + ["the file prices.csv"]

@@ -123,7 +123,8 @@ def name_of(place: Any) -> str:
     if isinstance(place, (str, os.PathLike)):
         text = os.fspath(place)
         text = text if isinstance(text, str) else "data in memory"
-        return NETWORK if "://" in text else data_file_name(text) if "\n" not in text else "data in memory"
+        is_content = "\n" in text or text.lstrip().startswith(("{", "["))  # read_csv and json.loads take text itself
+        return "data in memory" if is_content else NETWORK if "://" in text else data_file_name(text)
     name = getattr(place, "name", None)
     return data_file_name(name) if isinstance(name, str) else "data in memory"
 
