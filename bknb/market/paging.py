@@ -153,7 +153,6 @@ class Paging:
         self._growing = growing
         self._last: int | None = None  # the candle at the end of the last page; None where none came, or it ended short
         self._again: int | None = None  # the candle to ask for next, together with those behind it
-        self._empty_end = -1  # where the last of them ended
         self._search_from = 0  # where longer candles are asked for next
         self._short: tuple[int, int] | None = None  # where an answer ended before its page, after how many intervals
         self._strays = False  # it answers candles before those it was asked for: from the beginning of a day, say
