@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from desk_life import ENTRY, Exchange, Life, closing
 from msgspec.structs import replace
-from order_events import cancelled, scheduled
+from order_events import cancelled, closed, opened, scheduled
 
 from bknb.domain.orders import Order, Report
 
@@ -18,9 +18,9 @@ Said = tuple[str, float] | None  # a status, and how much is filled; None: it kn
 class TwoTongued(Exchange):
     """Fills a part of an order when it is cancelled, and says something else of it than it does."""
 
-    def __init__(self, truth: float, cancelling: Said, reports: list[Said]) -> None:
+    def __init__(self, truth: float, cancelling: Said, reports: list[Said], *, about: str = ENTRY) -> None:
         super().__init__()
-        self.truth, self.cancelling, self.reports = truth, cancelling, list(reports)
+        self.truth, self.cancelling, self.reports, self.about = truth, cancelling, list(reports), about
 
     async def cancel(self, client_id: str, symbol: str) -> Report:
         if self.orders[client_id].working and self.truth:
@@ -29,7 +29,7 @@ class TwoTongued(Exchange):
 
     async def report(self, client_id: str, symbol: str) -> Report | None:
         report = await super().report(client_id, symbol)
-        if client_id != ENTRY or report is None or not self.reports:
+        if client_id != self.about or report is None or not self.reports:
             return report
         said = self.reports.pop(0) if len(self.reports) > 1 else self.reports[0]
         return None if said is None else self.told(report, said)
@@ -72,6 +72,23 @@ def test_what_a_broker_says_of_an_order_counts_and_not_how_it_answers_its_cancel
     assert {order.filled_quantity for order in life.desk.orders if order.client_id == ENTRY} == {sold}
     told = [text for _, text in life.told if "to its cancelling" in text]
     assert len(told) == contradicts
+
+
+@pytest.mark.parametrize(("cancelling", "counts"), [(0.7, 0.7), (0.3, 0.3), (0.0, 0.3)])
+def test_of_an_order_that_closes_the_larger_quantity_counts(cancelling: float, counts: float) -> None:
+    broker = TwoTongued(0.0, ("cancelled", cancelling), [("cancelled", 0.3)], about=closing())
+    life = Life(broker=broker)
+
+    async def play() -> None:
+        await life.receive(opened(), closed())
+        order = next(order for order in life.desk.orders if order.client_id == closing())
+        order = replace(order, status="accepted", filled_quantity=0.0, average_price=None)
+        life.desk._saved.put(order)
+        await life.desk._cancel(order)
+
+    life.live(play)
+    assert {order.filled_quantity for order in life.desk.orders if order.client_id == closing()} == {counts}
+    assert sum("to its cancelling" in text for _, text in life.told) == (cancelling > 0.3)
 
 
 class Liar(Exchange):
