@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from clocked import DAY, SHORT_DAYS, ClockRow, clock_source, functions_of, numbered, open_times, play
 from managed import FREE, told
-from minute_clock import MinuteClock
 from scenarios import MINUTE, ORIGIN
-from test_market_orders import ROWS
+from test_market_orders import ROWS, long
 
 import bknb
 from bknb.brokers.paper_broker import PaperBroker
@@ -24,12 +24,11 @@ class OpenHours(SimulatedClock):
 
     async def sleep_until(self, when: int) -> None:
         opens = SHORT_DAYS.next_open(when, when + 5 * DAY)
-        await super().sleep_until(
-            max(when, opens - MINUTE) if opens > when + 3 * MINUTE and when % DAY > 22 * MINUTE else when
-        )
+        closed = opens > when + 3 * MINUTE and when % DAY > 22 * MINUTE
+        await super().sleep_until(opens - MINUTE if closed else when)
 
 
-def lived(row: ClockRow, model: str, *, lives: list[int], broker: PaperBroker | None = None) -> list[str]:
+def lived(row: ClockRow, model: str, *, lives: list[int]) -> list[str]:
     """The lines of a live run over the minutes of a row, in as many lives, each up to the minute of a number."""
     heard: dict[str, int] = {}
     store, exchange, times = bknb.stores.memory(), clock_source(row), open_times(row.sessions)
@@ -47,11 +46,10 @@ def lived(row: ClockRow, model: str, *, lives: list[int], broker: PaperBroker | 
             "BTCUSDT",
             strategy=strategy,
             exchange=exchange,
-            clock=OpenHours(since) if broker is None else MinuteClock(since),
+            clock=OpenHours(since),
             until=until,
             store=store,
             settings=FREE | dict(row.settings),
-            **({} if broker is None else {"broker": broker, "quantity": 2.0}),
         )
         result = task.result(timeout=60)
         assert not [one for one in result.errors if one.kind not in ("warm-up", "late")], result.errors
@@ -80,3 +78,44 @@ def test_a_live_run_tells_what_a_backtest_does(model: str) -> None:
 def test_a_restarted_run_tells_what_one_that_went_on_does() -> None:
     for number, row in enumerate(LIVE[1::6]):
         assert lived(row, "pessimistic", lives=[12 + number % 9, SHORT]) == expected(row, "pessimistic"), row.name
+
+
+@pytest.mark.parametrize(
+    ("signal", "answers", "purpose"),
+    [
+        (long(until="session_end"), {}, "close"),
+        (long(), {8: bknb.Close(at="close")}, "close"),
+        (long(entry="close"), {}, "open"),
+    ],
+    ids=["until", "told by manage", "entry"],
+)
+def test_an_order_for_the_close_leaves_for_the_broker_at_the_open_of_the_last_minute(
+    signal: Any, answers: Any, purpose: str
+) -> None:
+    broker, row = PaperBroker(), ClockRow("", {5: signal}, (), {19: (100.5, 102, 99, 101)}, answers)
+    store = bknb.stores.memory()
+    get_signal, manage = functions_of(row)
+    strategy = bknb.add_strategy(
+        "clocked",
+        interval="1m",
+        get_signal=get_signal,
+        manage=manage if answers else None,
+        manage_interval="1m" if answers else None,
+    )
+    result = bknb.Live.background(
+        "BTCUSDT",
+        strategy=strategy,
+        exchange=clock_source(row),
+        clock=SimulatedClock(ORIGIN),
+        until=ORIGIN + 22 * MINUTE,
+        store=store,
+        settings=FREE,
+        broker=broker,
+        quantity=2.0,
+    ).result(timeout=60)
+    assert {failure.kind for failure in result.errors} <= {"warm-up"}, result.errors
+    (order,) = [order for order in broker.orders.values() if order.side == ("sell" if purpose == "close" else "buy")]
+    assert (order.status, order.average_price) == ("filled", 100.5)
+    fills = [event for event in result.events if isinstance(event, bknb.Closed if purpose == "close" else bknb.Opened)]
+    price = fills[0].price_close if isinstance(fills[0], bknb.Closed) else fills[0].signal.price_open
+    assert (len(fills), price) == (1, 101.0)

@@ -38,6 +38,7 @@ def close_order_since(state: State) -> int:
 
     Examples
     --------
+    >>> from bknb.domain.states import Flat
     >>> close_order_since(Flat()) == NEVER
     True
     """

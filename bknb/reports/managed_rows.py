@@ -84,6 +84,11 @@ def at_the_close(result: Any) -> tuple[str, ...]:
     return (f"{text}; they fill at the close of its last candle, and the price of a closing auction may be another",)
 
 
+def position_remarks(result: Any) -> tuple[str, ...]:
+    """What is to be told of how positions were opened and closed."""
+    return (*without_stop(result), *without_way_out(result), *at_the_close(result))
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.split())
 

@@ -8,7 +8,7 @@ from ..domain.formatting import minute_text
 from ..domain.gates import GATES
 from ..domain.interval import MINUTE, candles_text
 from ..metrics.reasons import ADDS, ADDS_INSTEAD
-from .managed_rows import at_the_close, without_stop, without_way_out
+from .managed_rows import position_remarks
 
 _FAILS_THE_LAW: Final = {
     "touch": (
@@ -54,9 +54,7 @@ def remarks(result: Any) -> tuple[str, ...]:
         said.append(f"{positions} alone: figures of a year and ratios of so few say nothing about the next ones")
     return (
         *said,
-        *without_stop(result),
-        *without_way_out(result),
-        *at_the_close(result),
+        *position_remarks(result),
         *([] if result.measured.has_volume else [_NO_VOLUME]),
     )
 

@@ -1,0 +1,161 @@
+"""Orders of the market's clock beyond the engine: rows, sweeps, reports, a moment asked again, luck, late decisions."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from clocked import SHORT_DAYS, ClockRow, clock_source, open_times
+from managed import FREE
+from scenarios import MINUTE, ORIGIN
+from test_market_orders import LAST, long
+
+import bknb
+from bknb.config import Settings
+from bknb.domain.answers import Move
+from bknb.domain.execution_models import execution_model
+from bknb.domain.lifecycle import Answer, Boundary, Flat, Holding, Managed, Minute, Rules, step
+from bknb.domain.recovery import SavedOpening, SavedSignal
+from bknb.engine.backtest import BacktestRun
+from bknb.engine.build import make_strategy, with_params
+from bknb.engine.plan import plan_backtest
+from bknb.market.session_clock import SessionClock
+from bknb.sweeps.evaluate import Evaluator, ends_of
+from bknb.sweeps.prepared_candles import prepare
+
+CANDLES = {19: LAST, 39: (100, 104, 100, 103)}
+SOURCE = clock_source(ClockRow("", {}, (), CANDLES))
+
+
+def ran(get_signal: Any = None, **strategy: Any) -> bknb.Result:
+    made = bknb.add_strategy("rows", interval="5m", get_signal=get_signal, **strategy)
+    end = open_times(SHORT_DAYS)[45]
+    return bknb.backtest("BTCUSDT", strategy=made, exchange=SOURCE, frame=(ORIGIN, end), settings=FREE)
+
+
+def rows(candles: Any, until: Any = "session_end", bars: Any = float("nan")) -> dict[str, Any]:
+    empty = np.full(len(candles), np.nan)
+    return {
+        "position": np.ones(len(candles)),
+        "price_take_profit": empty,
+        "price_stop_loss": empty,
+        "minute_estimated_time": empty,
+        "until": until,
+        "bars": bars,
+    }
+
+
+def ends(result: bknb.Result) -> list[tuple[int, int, float]]:
+    trades = result.run_record.records.closed
+    return [(trade.signal.pending_at, trade.closed_at, trade.price_close) for trade in trades]
+
+
+@pytest.mark.parametrize(
+    ("until", "bars"),
+    [("session_end", None), (4, None), (None, 2), (datetime(2024, 1, 2, 0, 3, tzinfo=UTC), 3), ("00:12", None)],
+    ids=str,
+)
+def test_rows_have_deadlines_by_the_clock(until: Any, bars: int | None) -> None:
+    def get_signals(candles: Any) -> dict[str, Any]:
+        given = until if isinstance(until, str) else [until] * len(candles)
+        return rows(candles, given, float("nan") if bars is None else bars)
+
+    by_rows = ran(get_signals=get_signals, lookback=1)
+    by_question = ran(lambda: long(until=until, bars=bars))
+    assert ends(by_rows) == ends(by_question)
+    assert len(by_rows.run_record.records.rejected) == len(by_question.run_record.records.rejected)
+
+
+def test_columns_of_another_length_are_refused() -> None:
+    with pytest.raises(bknb.UsageError, match=r"get_signals must return one row per candle, \d+ rows; until has 2"):
+        ran(get_signals=lambda candles: rows(candles, ["session_end"] * 2), lookback=1)
+
+
+@pytest.mark.slow
+def test_a_sweep_over_such_rows_is_the_backtest() -> None:
+    def get_signals(candles: Any, bars: int = 1) -> dict[str, Any]:
+        return rows(candles, bars=float(bars))
+
+    frame = (ORIGIN, open_times(SHORT_DAYS)[45])
+    strategy = make_strategy("rows", interval="5m", get_signals=get_signals, lookback=1)
+    plan = plan_backtest("BTCUSDT", strategy=strategy, exchange=SOURCE, frame=frame, settings=FREE)
+    evaluator = Evaluator(plan, asyncio.run(prepare(plan)), keep_ends=True)
+    for bars in (1, 2, 9):
+        outcome = evaluator.evaluate({"bars": bars})
+        assert not outcome.error
+        assert outcome.ends is not None
+        run = BacktestRun(replace(plan, strategy=with_params(plan.strategy, {"bars": bars})))
+        asyncio.run(run.through())
+        assert len(outcome.ends) >= 2
+        np.testing.assert_array_equal(outcome.ends, ends_of(run.records))
+
+
+def test_the_report_says_that_an_auction_may_differ() -> None:
+    said = "the price of a closing auction may be another"
+    assert said in ran(lambda: long(until="session_end")).report()
+    assert said not in ran(lambda: long(until=5)).report()
+
+
+def test_the_story_of_a_signal_names_its_deadlines() -> None:
+    result = ran(lambda: long(until="session_end", bars=30))
+    assert "until session_end, 30 candles" in result.why(result.run_record.records.closed[0].signal.id)
+
+
+def test_luck_refuses_what_the_clock_ends() -> None:
+    with pytest.raises(bknb.UsageError, match="end or begin by the clock of the market: until, bars or entry='close'"):
+        bknb.luck(ran(lambda: long(until="session_end")), n=10)
+
+
+def rules_of(mode: Any = "live") -> Rules:
+    clock = SessionClock(SHORT_DAYS, MINUTE)
+    model = execution_model("pessimistic")
+    return Rules("B", "s", "demo", None, mode, model, Settings(), clock=lambda: clock)
+
+
+def opened(signal: bknb.Signal, rules: Rules) -> Holding:
+    opening = step(Flat(), Answer(ORIGIN + 5 * MINUTE, 100.0, signal), rules).state
+    held = step(opening, Minute(ORIGIN + 5 * MINUTE, 100.0, 100.0, 100.0, 100.0, 100.0), rules).state  # type: ignore[call-overload]
+    assert isinstance(held, Holding)
+    return held
+
+
+def test_an_order_for_the_close_that_is_known_too_late_is_one_at_the_market() -> None:
+    rules, moment = rules_of(), ORIGIN + 15 * MINUTE
+    held = opened(long(), rules)
+    for decided_at, late in ((moment + 3 * MINUTE, False), (moment + 10 * MINUTE, True)):
+        given = Managed((bknb.Close(at="close"),), 100.0, moment, 100.0, decided_at=decided_at)
+        after = step(held, given, rules).state
+        assert isinstance(after, Holding)
+        assert (after.leaving is not None) == late
+        assert after.leaving is None or after.leaving.not_before == decided_at
+
+
+def test_in_a_live_run_the_order_leaves_before_it_fills() -> None:
+    rules = rules_of()
+    held = opened(long(until="session_end"), rules)
+    last = Minute(ORIGIN + 19 * MINUTE, 100.0, 102.0, 99.0, 101.0, 100.5)
+    sent = step(held, Boundary(ORIGIN + 19 * MINUTE, 100.0), rules)
+    assert (sent.events, isinstance(sent.state, Holding)) == ((), True)
+    assert sent.state.book.closing.sent  # type: ignore[union-attr]
+    (closed,) = step(sent.state, Boundary(ORIGIN + 20 * MINUTE, 100.5, newest=last), rules).events  # type: ignore[call-overload]
+    assert (closed.close_reason, closed.price_close) == ("time_expired", 101.0)
+    kept = step(held, Boundary(ORIGIN + 19 * MINUTE, 100.0), rules_of("backtest")).state
+    assert kept == held
+
+
+def test_what_is_saved_comes_back() -> None:
+    held = opened(long(until="session_end", bars=3), rules_of())
+    text = msgspec.json.encode(held)
+    assert msgspec.json.decode(text, type=Holding) == held
+    plain = opened(long(minute_estimated_time=9), rules_of())
+    assert b"closing" not in msgspec.json.encode(plain)
+    assert b"until" not in msgspec.json.encode(plain.signal)
+    move = Move(until="session_end-5m", bars=None)
+    assert msgspec.json.decode(msgspec.json.encode(move), type=Move) == move
+    assert {"close_at", "sent"} <= set(SavedOpening.__struct_fields__)
+    assert "book" in SavedSignal.__struct_fields__
