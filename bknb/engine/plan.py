@@ -51,7 +51,6 @@ class Plan(msgspec.Struct, frozen=True):
 
 def open_window(plan: Plan, *, warn: Callable[[str], object]) -> Window:
     """The candles of a run, still to be loaded; runs over the same frame of the same exchange may share them."""
-    assert plan.base == base_of(plan.exchange.source)  # else other bars would fill than those it says  # noqa: S101
     return Window(
         Feed(
             plan.exchange.source,
@@ -62,6 +61,7 @@ def open_window(plan: Plan, *, warn: Callable[[str], object]) -> Window:
             whole_until=plan.frame.last,
         ),
         horizon=plan.frame.last + 2 * interval_ms(plan.base),
+        base=plan.base,
         on_candles=plan.exchange.callbacks.get("on_candle_data"),
     )
 
@@ -85,12 +85,15 @@ def plan_backtest(
     settings: Settings | dict[str, Any] | None = None,
     *,
     allow_gaps: bool = False,
+    base: str | None = None,
     minutes_for: str = "",
 ) -> Plan:
     """The plan of a backtest, with every name resolved.
 
     Parameters
     ----------
+    base
+        The interval of the bars that fill orders; ``None``: the finest the exchange has.
     minutes_for
         What is to be done with one-minute candles alone, such as ``"a sweep"``; empty: base bars of any length do.
 
@@ -104,13 +107,14 @@ def plan_backtest(
     """
     sys.audit("bknb.run", "a run over history")  # refused in statements that a look-ahead check runs again
     resolved = resolve_exchange(exchange)
-    base = base_of(resolved.source)
+    chosen_base, base = base, _chosen_base(base, resolved)
     if minutes_for:
         check_minutes(resolved.source, resolved.name, minutes_for)
     chosen = resolve_strategy(strategy, interval=interval, default=base)
     if chosen.risk is not None:
         get_risk(chosen.risk)
-    given = [name for name, value in (("interval", interval), ("execution", execution)) if value is not None]
+    call = (("interval", interval), ("execution", execution), ("base", chosen_base))
+    given = [name for name, value in call if value is not None]
     model = execution_model(execution or chosen.execution).name
     asked = span = resolve_frame(frame)
     if base != MINUTE:
@@ -128,6 +132,18 @@ def plan_backtest(
         notes=_moved(asked, span, base),
         given=(*given, *_given_settings(settings)),
     )
+
+
+def _chosen_base(given: str | None, exchange: Exchange) -> str:
+    """The interval of the base bars of a run, once it is clear that the exchange has them or what makes them."""
+    finest = base_of(exchange.source)
+    if given is None or given == finest:
+        return finest
+    try:
+        check_made_of(given, finest, (finest,), exchange.name)
+    except UsageError as error:
+        raise UsageError(f"base={given!r}: {error}") from None
+    return given
 
 
 def on_base(frame: Frame, base: str) -> Frame:

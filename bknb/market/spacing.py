@@ -218,9 +218,18 @@ def check_minutes(source: object, exchange: str, what: str) -> None:
 
     Examples
     --------
-    >>> check_minutes(object(), "mine", "a sweep")
+    >>> check_minutes(object(), "mine", "a live run")
     """
-    base = base_of(source)
+    check_base(base_of(source), exchange, what)
+
+
+def check_base(base: str, exchange: str, what: str) -> None:
+    """Raise ``UsageError`` where ``what``, which needs a run over one-minute candles, is given one over longer bars.
+
+    Examples
+    --------
+    >>> check_base("1m", "mine", "luck")
+    """
     if base != MINUTE:
         raise UsageError(
             f"{what} needs 1m candles, and exchange {exchange!r} has {base} bars\n"

@@ -40,6 +40,7 @@ _MIN_CANDLES: Final = DAY_MINUTES  # a live run holds at least as many candles o
 class Window:
     """The candles of a run in memory, loaded from its feed when needed.
 
+    ``base`` is the interval of the bars that all longer candles are made of; ``None``: the finest of the source.
     ``horizon`` is the end of what it may load (UTC ms, exclusive). For a backtest it is fixed. For a live run
     (``growing``) it moves on, and every series grows up to it when it is next asked for. ``patience_ms`` is how long
     a growing window waits for candles that are missing between others: until then, candles behind them are refused as
@@ -54,6 +55,7 @@ class Window:
         feed: Feed,
         *,
         horizon: int,
+        base: str | None = None,
         growing: bool = False,
         patience_ms: int = 0,
         on_candles: Callable[[str, str, int, int, Candles], object] | None = None,
@@ -74,7 +76,8 @@ class Window:
         self.source = feed.source
         self.sessions = feed.sessions
         self.sessions_of = feed.sessions_of  # of a symbol that may have its own
-        self.base, self.base_ms = feed.base, interval_ms(feed.base)  # the candles that all others are made of
+        self.base = feed.base if base is None else base
+        self.base_ms = interval_ms(self.base)
         count = feed.settings.avg_price_candles_count
         self.price_count = count if self.base_ms == MINUTE_MS else 1  # how many candles a price is made of
 
@@ -231,7 +234,9 @@ class Window:
 
     def _is_native(self, interval: str) -> bool:
         native = self.source.intervals
-        return interval == self.base or native is None or interval in native
+        if interval == self.base:
+            return True
+        return (native is None or interval in native) and interval_ms(interval) > self.base_ms
 
     async def _grown(self, symbol: str, interval: str, series: Series, wanted: int) -> Series:
         """The series from ``wanted`` or earlier up to the horizon.

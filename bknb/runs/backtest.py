@@ -117,6 +117,7 @@ def backtest(
     execution: str | None = None,
     settings: Settings | dict[str, Any] | None = None,
     allow_gaps: bool = False,
+    base: str | None = None,
 ) -> Result:
     """Run a strategy over history and return what it would have done.
 
@@ -140,6 +141,9 @@ def backtest(
         Settings of this run, or a mapping of those that differ from ``get_config()``.
     allow_gaps
         Accept missing minutes; nothing can fill inside a gap.
+    base
+        The interval of the bars that fill orders and that longer candles are made of, such as ``"1h"``; by default the
+        finest the exchange has. One-minute candles tell most of what happened within a bar.
 
     Raises
     ------
@@ -166,7 +170,8 @@ def backtest(
     >>> len(result.trades) > 0
     True
     """
-    plan = plan_backtest(symbol, strategy, exchange, frame, interval, execution, settings, allow_gaps=allow_gaps)
+    asked = (symbol, strategy, exchange, frame, interval, execution, settings)
+    plan = plan_backtest(*asked, allow_gaps=allow_gaps, base=base)
     with running(plan.strategy):
         return BOOK.start(BacktestTask(plan)).wait_or_stop()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Settings
 from ..domain.formatting import utc_text
-from ..domain.interval import MINUTE_MS, floor_to
+from ..domain.interval import MINUTE, MINUTE_MS, floor_to
 from ..domain.signal import (
     CLOSE_REASONS,
     Milestone,
@@ -622,12 +622,11 @@ class Result:
                 "only a backtest can be stepped into: a live run does not keep its candles\n"
                 "run a backtest of the same strategy over that time, and step into its result"
             )
-        from ..market.spacing import check_minutes
+        from ..market.spacing import check_base
         from .moment import Moment  # loaded by those who step into a run
 
-        exchange = self.run_record.plan.exchange
-        check_minutes(exchange.source, exchange.name, "stepping into a run")
-
+        plan = self.run_record.plan
+        check_base(getattr(plan, "base", MINUTE), plan.exchange.name, "stepping into a run")
         return Moment(self.run_record, self._minute(moment))
 
     def _minute(self, moment: object) -> int:

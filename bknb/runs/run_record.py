@@ -122,7 +122,7 @@ class _Reload(msgspec.Struct, frozen=True):
             now=SystemClock().now,
             whole_until=plan.frame.last if isinstance(plan, Plan) else None,
         )
-        window = Window(feed, horizon=self.horizon)
+        window = Window(feed, horizon=self.horizon, base=plan.base if isinstance(plan, Plan) else None)
         for part in self.parts:
             found = fetch_now(window.load(part.symbol, part.interval, part.since))
             if part.interval == window.base and part.until > self.horizon:

@@ -93,6 +93,7 @@ class SweepOptions(SearchOptions):
     execution: str | None = None
     settings: Settings | dict[str, Any] | None = None
     allow_gaps: bool = False
+    base: str | None = None
 
 
 def plan_sweep(
@@ -109,7 +110,8 @@ def plan_sweep(
     if not symbols or len(set(symbols)) != len(symbols):
         raise UsageError(f"symbol must be a text, or a list of different ones, got {symbol!r:.80}")
     common = (strategy, exchange, frame, options.interval, options.execution, options.settings)
-    plans = tuple(plan_backtest(one, *common, allow_gaps=options.allow_gaps) for one in symbols)
+    allow_gaps, base = options.allow_gaps, options.base
+    plans = tuple(plan_backtest(one, *common, allow_gaps=allow_gaps, base=base) for one in symbols)
     space = Space(params)
     from ..engine.build import checked_params
 
@@ -139,6 +141,7 @@ def sweep(
     execution: str | None = None,
     settings: Settings | dict[str, Any] | None = None,
     allow_gaps: bool = False,
+    base: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> SweepResult:
     """Try a strategy with many combinations of parameters on the same candles.
@@ -155,7 +158,7 @@ def sweep(
         For each parameter of its function the values to try: a list, a range, an array, or one value.
     symbol
         One, or several; each combination is tried on all of them.
-    exchange, frame, interval, execution, settings, allow_gaps
+    exchange, frame, interval, execution, settings, allow_gaps, base
         As in ``bknb.backtest``.
     metric
         A figure of ``bknb.statistics`` to rank by; with several symbols their mean.
@@ -214,6 +217,7 @@ def sweep(
         execution=execution,
         settings=settings,
         allow_gaps=allow_gaps,
+        base=base,
     )
     plan = plan_sweep(strategy, params, symbol, exchange, frame, options)
     task = SweepTask(plan, open_ledger(ledger), progress)

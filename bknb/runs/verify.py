@@ -167,6 +167,7 @@ def verify(
         execution=execution or (card.execution if is_function or "execution" in card.given else None),
         settings=_settings(card) if settings is None else settings,
         allow_gaps=card.allow_gaps,
+        base=card.base if "base" in card.given else None,
     )
     with running(plan.strategy):
         result = BacktestTask(plan).start().wait_or_stop()

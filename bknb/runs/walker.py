@@ -312,6 +312,7 @@ def _plan(
     execution: str | None = None,
     settings: Settings | dict[str, Any] | None = None,
     allow_gaps: bool = False,
+    base: str | None = None,
 ) -> WalkerTask:
     """Return the task of a comparison with every name resolved; raises ``UnknownName`` or ``UsageError``."""
     if walker is None or (isinstance(walker, str) and strategies is not None):
@@ -332,6 +333,7 @@ def _plan(
         plan_backtest(
             *(symbol, strategy, spec.exchange, spec.frame, None, execution, settings),
             allow_gaps=allow_gaps,
+            base=base,
         )
         for strategy in spec.strategies
     ]
@@ -354,6 +356,7 @@ def walker(
     execution: str | None = None,
     settings: Settings | dict[str, Any] | None = None,
     allow_gaps: bool = False,
+    base: str | None = None,
 ) -> Comparison:
     """Compare strategies over one frame and rank them.
 
@@ -365,7 +368,7 @@ def walker(
         Name of a registered walker; or leave it out and give ``exchange``, ``frame`` and ``strategies``.
     exchange, frame, strategies, metric
         As for ``bknb.add_walker``; next to the name of a walker they replace its own.
-    execution, settings, allow_gaps
+    execution, settings, allow_gaps, base
         As for ``bknb.backtest``, for all strategies.
 
     Returns
@@ -407,6 +410,7 @@ def walker(
         execution=execution,
         settings=settings,
         allow_gaps=allow_gaps,
+        base=base,
     )
     with ExitStack() as all_running:
         for plan in task.plans:

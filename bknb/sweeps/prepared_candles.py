@@ -86,10 +86,8 @@ async def prepare(plan: Plan, warn: Any = None) -> Prepared:
     series = await run_minutes(window, plan)
     times, sessions, count = series.candles.timestamp, window.sessions_of(plan.symbol), window.price_count
     coverage_notes(plan, series, sessions)
-    if sessions is None or window.base_ms >= DAY_MS:  # a day ends where its market is closed
-        ready = np.zeros(0, dtype=bool)
-    else:
-        ready = ready_minutes(times, sessions, count, series.step)
+    hours = None if window.base_ms >= DAY_MS else sessions  # a day ends where its market is closed
+    ready = np.zeros(0, dtype=bool) if hours is None else ready_minutes(times, hours, count, series.step)
     begin = look_back_begin(series.candles, plan.frame.start, count, series.step)
     fills = minutes_that_fill(series.candles, execution_model(plan.execution), begin=begin)
     return _prepared(plan, series, window.average_prices(plan.symbol), rows, fills, ready)

@@ -16,6 +16,7 @@ from .shared_options import (
     ALLOW_GAPS,
     AT,
     BACKGROUND,
+    BASE,
     EXCHANGE,
     EXECUTION,
     FRAME,
@@ -52,6 +53,7 @@ def _run(session: Session, call: Call, *, strategy: Any, execution: str | None =
         execution=execution,
         settings=call.get("settings"),
         allow_gaps=bool(call.get("allow_gaps")),
+        base=call.get("base"),
     )
     label = f"backtest {task.strategy} {symbol}"
     chosen = execution or (bknb.get_strategy(strategy).execution if isinstance(strategy, str) else "pessimistic")
@@ -92,7 +94,7 @@ def _refuse_a_second(symbol: Any, strategy: Any) -> None:
     "%%backtest",
     *(SYMBOL, EXCHANGE, FRAME, optional(INTERVAL), AT, LATE),
     Option(name="--name", help="name of the strategy; 'cell' by default", kind="strategy"),
-    *(PARAMS, LOOKBACK, RISK, EXECUTION, MANAGE_INTERVAL, MANAGE_AT, SETTINGS, ALLOW_GAPS, _OUT, _BACKGROUND),
+    *(PARAMS, LOOKBACK, RISK, EXECUTION, MANAGE_INTERVAL, MANAGE_AT, SETTINGS, ALLOW_GAPS, BASE, _OUT, _BACKGROUND),
     twin='bknb.backtest("BTCUSDT", strategy=get_signal, exchange="demo", frame="2024-01-01:2024-02-01")',
 )
 def backtest_cell(session: Session, call: Call) -> Any:
@@ -107,7 +109,7 @@ def backtest_cell(session: Session, call: Call) -> Any:
 
 @MAGICS.add(
     "%backtest",
-    *(SYMBOL, STRATEGY, EXCHANGE, FRAME, EXECUTION, SETTINGS, ALLOW_GAPS, _OUT, _BACKGROUND),
+    *(SYMBOL, STRATEGY, EXCHANGE, FRAME, EXECUTION, SETTINGS, ALLOW_GAPS, BASE, _OUT, _BACKGROUND),
     twin='bknb.backtest("BTCUSDT", strategy="sma-cross", exchange="demo", frame="2024-01-01:2024-02-01")',
 )
 def backtest(session: Session, call: Call) -> Any:

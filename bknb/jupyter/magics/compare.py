@@ -13,6 +13,7 @@ from .output import assign_out, task_or_result, wait_with_line
 from .shared_options import (
     ALLOW_GAPS,
     BACKGROUND,
+    BASE,
     EXCHANGE,
     EXECUTION,
     FRAME,
@@ -45,7 +46,7 @@ MAGICS: Final = Magics()
     optional(_FRAME),
     replace(METRIC, kind="metric"),
     helped(EXECUTION, "pessimistic, touch or vwap, for all of them"),
-    *(_SETTINGS, ALLOW_GAPS, _OUT, BACKGROUND),
+    *(_SETTINGS, ALLOW_GAPS, BASE, _OUT, BACKGROUND),
     twin='bknb.walker("BTCUSDT", strategies=["fast", "slow"], exchange="demo", frame="2024-01-01:2024-02-01")',
 )
 def walker(session: Session, call: Call) -> Any:

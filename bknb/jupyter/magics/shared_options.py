@@ -29,6 +29,9 @@ EXECUTION: Final = Option(name="--execution", help="pessimistic (default), touch
 METRIC: Final = Option(name="--metric", help="figure to rank by; sharpe_ratio by default")
 SETTINGS: Final = Option(name="--settings", help="costs and limits of this run, as {settings}", kind="variable")
 ALLOW_GAPS: Final = Option(name="--allow-gaps", help="missing candles are holes, not an error", flag=True)
+BASE: Final = Option(
+    name="--base", help="bars that fill orders, such as 1h; the finest there are by default", kind="interval"
+)
 BACKGROUND: Final = Option(name="--background", help="return at once, with a task", flag=True)
 
 

@@ -12,6 +12,7 @@ from .output import task_or_result, wait_with_line
 from .shared_options import (
     ALLOW_GAPS,
     BACKGROUND,
+    BASE,
     EXCHANGE,
     EXECUTION,
     FRAME,
@@ -74,7 +75,7 @@ def _value(node: ast.expr) -> Any:
     Option(name="--seed", help="of a random search; 0 by default"),
     Option(name="--executor", help="inline (default), processes, a number of workers, or {client}"),
     Option(name="--ledger", help="file that keeps everything that was ever tried", kind="path"),
-    *(EXECUTION, SETTINGS, ALLOW_GAPS, out("the result"), BACKGROUND),
+    *(EXECUTION, SETTINGS, ALLOW_GAPS, BASE, out("the result"), BACKGROUND),
     twin='bknb.sweep("sma-cross", params={"fast": range(5, 50, 5)}, symbol="BTCUSDT", exchange="demo", frame="jan")',
 )
 def sweep(session: Session, call: Call) -> Any:
@@ -86,7 +87,7 @@ def sweep(session: Session, call: Call) -> Any:
         executor = int(executor)
     given = {
         key: call.values[key]
-        for key in ("exchange", "frame", "metric", "search", "ledger", "execution", "settings")
+        for key in ("exchange", "frame", "metric", "search", "ledger", "execution", "settings", "base")
         if key in call.values
     }
     task = bknb.Sweep.background(
