@@ -29,6 +29,8 @@ _CLOSER: Final = 3  # times closer to the next candle under the other name
 _WICK: Final = 10  # times above or below open and close is worth a word
 _CLOSES: Final = (MINUTE_MS - 1000, MINUTE_MS - 1)  # past the minute, where candles bear the time of their close
 _FEW: Final = 3  # candles that show how far apart they are before one more is called a stray
+_THURSDAY: Final = 3  # the weekday of 1970-01-01, Monday being 0
+_WORKING_DAYS: Final = 5  # from Monday on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +122,7 @@ class Rows:
             return Candles.from_columns(timestamp=ms, **{name: column[at] for name, column in self.values.items()})
         given = ms
         if self.reading.stamp == "close":
-            ms = _opened(ms, where)
+            ms = _opened(ms, where, self.notes)
         running = _running(ms)
         if running.any():
             last = utc_text(int(ms.max()))
@@ -233,17 +235,35 @@ def _swapped(candles: Candles) -> bool:
     return bool(swapped * _CLOSER < as_named)
 
 
-def _opened(ms: NDArray[np.int64], where: str) -> NDArray[np.int64]:
-    """When candles opened that bear the time of their close, also 1 ms or 1 s before the full minute."""
+def _opened(ms: NDArray[np.int64], where: str, notes: list[str]) -> NDArray[np.int64]:
+    """When candles opened that bear the time of their close, also 1 ms or 1 s before the full minute.
+
+    Daily ones get the UTC day in which they closed, so that none is known before; what was decided is noted.
+    """
     past = ms % MINUTE_MS
     ms = np.where(np.isin(past, _CLOSES), ms - past + MINUTE_MS, ms)
     step = _proven(measured(ms))
-    if step >= DAY_MS:
+    if step < DAY_MS:
+        return ms - step
+    if step > DAY_MS:
         raise UsageError(
-            f'{where}: stamp="close" is for candles of less than a day, and these are {step // DAY_MS} d long\n'
-            "give the day a candle belongs to; where it bears the close of its session: sessions= instead of stamp="
+            f'{where}: stamp="close" is for candles of up to a day, and these are {step // DAY_MS} d long\n'
+            "give the day on which a candle opens"
         )
-    return ms - step
+    return _days_closed(ms, where, notes)
+
+
+def _days_closed(ms: NDArray[np.int64], where: str, notes: list[str]) -> NDArray[np.int64]:
+    """The UTC days of daily bars that closed at some moments: a close at midnight is that of the day before."""
+    if not (ms % DAY_MS).any():
+        weekdays = (ms // DAY_MS + _THURSDAY) % 7
+        if len(ms) > _WORKING_DAYS and int(weekdays.min()) == 0 and int(weekdays.max()) < _WORKING_DAYS:
+            raise UsageError(
+                f'{where}: with stamp="close" these daily bars, stamped 00:00 UTC from Monday to Friday, would be those'
+                " of Sunday to Thursday\nthey bear the dates of their days: leave stamp= out"
+            )
+        notes.append(f"{where}: daily bars stamped 00:00 UTC are taken for those of the day before, which closed then")
+    return -(-ms // DAY_MS) * DAY_MS - DAY_MS
 
 
 def _running(ms: NDArray[np.int64]) -> NDArray[np.bool_]:
