@@ -19,12 +19,13 @@ _BYTES_PER_CANDLE: Final = 7 * 8  # six columns, and an average price
 class Series:
     """Candles of one symbol and interval in memory: ``since`` and ``until`` are the requested range (UTC ms)."""
 
-    __slots__ = ("averages", "candles", "regular", "since", "span", "start", "step", "until")
+    __slots__ = ("_asked", "averages", "candles", "regular", "since", "span", "start", "step", "until")
 
     def __init__(self, candles: Candles, *, step: int, since: int, until: int, span: int | None = None) -> None:
         times = candles.timestamp
         self.span = len(candles) if span is None else span  # how many were asked for at first; a live run holds as many
         self.averages: NDArray[np.float64] | None = None  # computed by average_prices
+        self._asked = False  # for one average price
         self.candles = candles
         self.step = step
         self.since = since
@@ -42,6 +43,16 @@ class Series:
         if self.averages is None:
             self.averages = prices_of(self.candles, self.step, count)
         return self.averages
+
+    def average_price(self, last: int, count: int) -> float:
+        """The price of the ``count`` candles that end with the ``last``-th, counted from 1.
+
+        The first one is worked out alone; from the second on all are, as a backtest asks for thousands of them.
+        """
+        if self.averages is None and not self._asked:
+            self._asked = True
+            return float(prices_of(self.candles[last - count : last], self.step, count)[-1])
+        return float(self.average_prices(count)[last - 1])
 
     def closed(self, when: int) -> int:
         """How many of the candles have closed at ``when``; may exceed their number where the data ends."""

@@ -521,10 +521,10 @@ class Window:
         """VWAP of the newest closed one-minute candles at ``when``, quote currency; of longer bars the last close."""
         count = self.price_count
         series = self._series.get((symbol, self.base))
-        if series is not None and (series.averages is not None or (series.regular and not self._growing)):
+        if series is not None and (series.averages is not None or not self._growing):
             last = series.closed(when)
-            if count <= last <= len(series.candles):  # all of a backtest at once: it asks for thousands of them
-                return float(series.average_prices(count)[last - 1])
+            if count <= last <= len(series.candles):
+                return series.average_price(last, count)
         candles = self.newest(symbol, self.base, count, when, wait=False)
         return float(prices_of(candles, self.base_ms, count)[-1])
 

@@ -40,7 +40,7 @@ def text_of_code(code: types.CodeType, module: types.ModuleType | None) -> str:
         if len(_texts) >= _KEPT:
             _texts.clear()
         written = _as_in_file(code, module)
-        known = _texts[id(code)] = (code, "" if written is None else _text(_function_of(written, module)))
+        known = _texts[id(code)] = (code, "" if written is None else _text_at(written, module))
     return known[1]
 
 
@@ -209,10 +209,18 @@ def _text(thing: Any) -> str:
         return ""
 
 
-def _function_of(code: types.CodeType, module: types.ModuleType | None) -> types.FunctionType:
-    """A function of some code, only to read its text: of bare code Python looks through the files of all modules."""
-    cells = tuple(types.CellType() for _ in code.co_freevars)
-    return types.FunctionType(code, {} if module is None else vars(module), closure=cells)
+def _text_at(code: types.CodeType, module: types.ModuleType | None) -> str:
+    """The text of a function, as ``inspect.getsource``, which of bare code looks through the files of all modules."""
+    file = code.co_filename
+    space = None if module is None or getattr(module, "__file__", None) != file else vars(module)
+    linecache.checkcache(file)
+    if space is None and file not in linecache.cache and not Path(file).exists():
+        return ""
+    lines = linecache.getlines(file, space)[code.co_firstlineno - 1 :]
+    try:
+        return _plain("".join(inspect.getblock(lines))) if lines else ""
+    except SyntaxError:
+        return ""
 
 
 def _plain(lines: str) -> str:
