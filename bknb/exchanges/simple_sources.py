@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..market.demo import DemoSource
-from ..market.sessions import Sessions, as_sessions
 from ..market.sources import FunctionSource, SessionSource
 from ..ports import CandleSource
 
 if TYPE_CHECKING:
+    from ..market.sessions import Sessions
     from .bundle import Bundle
 
 
@@ -50,6 +50,8 @@ def in_sessions(source: CandleSource | Callable[..., Any], sessions: Sessions | 
     >>> eurusd.sessions.zone
     'America/New_York'
     """
+    from ..market.sessions import as_sessions
+
     hours = as_sessions(sessions)
     if hours is None:
         raise UsageError(

@@ -25,7 +25,6 @@ from ..errors import BadCandle
 from ..market.candles import Candles
 from ..market.paging import Paging
 from ..market.quality import CandleRequest, audit
-from ..market.sessions import Sessions
 from ..market.source_hours import sessions_of
 from ..ports import CandleSource
 from .answer_faults import LACKED_CANDLES, SINCE_IGNORED, AnswerFaults
@@ -123,7 +122,7 @@ class Backfill:
     ) -> None:
         self._source = source
         self._ask = partial(asked_candles, source, symbol, settings=settings)
-        self._sessions: Sessions | None = sessions_of(source, symbol)
+        self._sessions = sessions_of(source, symbol)
         self._store = store
         self._series = series
         self._now = now
