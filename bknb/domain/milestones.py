@@ -64,10 +64,12 @@ def survived(state: Holding, given: Minute, rules: Rules, events: tuple[Event, .
     if not levels and not rules.quiet:
         return Step(state, events)
     where = labels(rules)
-    events += tuple(
-        Milestone(**where, when=given.t, price=given.price, side=side, level=level, signal=signal) for level in levels
-    )
     if levels:
+        passed = [
+            Milestone(**where, when=given.t, price=given.price, side=side, level=level, signal=signal)
+            for level in levels
+        ]
+        events = (*events, *passed)
         reached = {"profit_level": levels[-1]} if side == "profit" else {"loss_level": levels[-1]}
         state = msgspec.structs.replace(state, **reached)
     if rules.quiet:
