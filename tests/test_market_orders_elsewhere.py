@@ -18,8 +18,9 @@ from test_market_orders import LAST, long
 import bknb
 from bknb.config import Settings
 from bknb.domain.answers import Move
-from bknb.domain.execution_models import execution_model
-from bknb.domain.lifecycle import Answer, Boundary, Flat, Holding, Managed, Minute, Rules, step
+from bknb.domain.execution_models import Minute, execution_model
+from bknb.domain.lifecycle import Answer, Boundary, Flat, Holding, Managed, Rules
+from bknb.domain.lifecycle import step as typed_step
 from bknb.domain.recovery import SavedOpening, SavedSignal
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.build import make_strategy, with_params
@@ -111,6 +112,9 @@ def test_luck_refuses_what_the_clock_ends() -> None:
         bknb.luck(ran(lambda: long(until="session_end")), n=10)
 
 
+step: Any = typed_step  # states and inputs are known at run time alone
+
+
 def rules_of(mode: Any = "live") -> Rules:
     clock = SessionClock(SHORT_DAYS, MINUTE)
     model = execution_model("pessimistic")
@@ -119,7 +123,7 @@ def rules_of(mode: Any = "live") -> Rules:
 
 def opened(signal: bknb.Signal, rules: Rules) -> Holding:
     opening = step(Flat(), Answer(ORIGIN + 5 * MINUTE, 100.0, signal), rules).state
-    held = step(opening, Minute(ORIGIN + 5 * MINUTE, 100.0, 100.0, 100.0, 100.0, 100.0), rules).state  # type: ignore[call-overload]
+    held = step(opening, Minute(ORIGIN + 5 * MINUTE, 100.0, 100.0, 100.0, 100.0, 100.0), rules).state
     assert isinstance(held, Holding)
     return held
 
@@ -141,8 +145,8 @@ def test_in_a_live_run_the_order_leaves_before_it_fills() -> None:
     last = Minute(ORIGIN + 19 * MINUTE, 100.0, 102.0, 99.0, 101.0, 100.5)
     sent = step(held, Boundary(ORIGIN + 19 * MINUTE, 100.0), rules)
     assert (sent.events, isinstance(sent.state, Holding)) == ((), True)
-    assert sent.state.book.closing.sent  # type: ignore[union-attr]
-    (closed,) = step(sent.state, Boundary(ORIGIN + 20 * MINUTE, 100.5, newest=last), rules).events  # type: ignore[call-overload]
+    assert sent.state.book.closing.sent
+    (closed,) = step(sent.state, Boundary(ORIGIN + 20 * MINUTE, 100.5, newest=last), rules).events
     assert (closed.close_reason, closed.price_close) == ("time_expired", 101.0)
     kept = step(held, Boundary(ORIGIN + 19 * MINUTE, 100.0), rules_of("backtest")).state
     assert kept == held
@@ -159,3 +163,22 @@ def test_what_is_saved_comes_back() -> None:
     assert msgspec.json.decode(msgspec.json.encode(move), type=Move) == move
     assert {"close_at", "sent"} <= set(SavedOpening.__struct_fields__)
     assert "book" in SavedSignal.__struct_fields__
+
+
+def test_a_moment_that_had_passed_is_that_of_the_next_candle() -> None:
+    """A live run would tell of an order that is late, were it one of before the opening."""
+    signal = long(until=datetime(2024, 1, 1, 0, 6, tzinfo=UTC), price_open=95.0)
+    rules, at = rules_of(), ORIGIN + 8 * MINUTE
+    state: Any = step(Flat(), Answer(ORIGIN + 5 * MINUTE, 100.0, signal), rules).state
+    for minute in (ORIGIN + 5 * MINUTE, at):
+        low = 94.0 if minute == at else 100.0
+        state = step(state, Minute(minute, 100.0, 100.0, low, 100.0, 100.0), rules).state
+    assert state.book.deadline == at + MINUTE
+
+
+def test_at_its_close_a_session_is_over() -> None:
+    clock = SessionClock(SHORT_DAYS, MINUTE)
+    times = open_times(SHORT_DAYS)
+    assert clock.session_end(times[19]) == times[19] + MINUTE
+    assert clock.session_end(times[19] + MINUTE) == times[39] + MINUTE
+    assert SessionClock(None, MINUTE).session_end(ORIGIN) == ORIGIN + 24 * 60 * MINUTE

@@ -54,7 +54,7 @@ class InSessions(BacktestRun):
         return loop
 
 
-ORDERS: dict[str, Callable[[str, float, float], bknb.Signal]] = {
+ORDERS: dict[str, Callable[[Any, float, float], bknb.Signal]] = {
     "out at the close": lambda side, _t, _s: bknb.Signal(side=side, until="session_end"),
     "stop and target, out at the close": lambda side, target, stop: bknb.Signal(
         side=side, price_take_profit=target, price_stop_loss=stop, until="session_end"

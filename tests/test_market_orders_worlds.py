@@ -29,7 +29,7 @@ def minutes(seed: int, since: int, until: int, *, step: int = 5 * MINUTE) -> lis
     spans = US.open_ranges(since, until)
     times = np.concatenate([np.arange(start, end, MINUTE) for start, end in spans])
     close = 100 * np.exp(np.cumsum(random.normal(0, 0.0005, len(times))))
-    rows = []
+    rows: list[tuple[float, ...]] = []
     for at, (t, c) in enumerate(zip(times.tolist(), close.tolist(), strict=True)):
         o = close[at - 1] if at else 100.0
         there = random.random() > 0.03 or t in {start for start, _ in spans}
@@ -56,7 +56,7 @@ def test_out_at_the_close_never_holds_over_night(how: str, since: str, until: st
     def get_signal(ctx: Any) -> bknb.Signal | None:
         if random.random() > 0.05:
             return None
-        side = "long" if random.random() < 0.5 else "short"
+        side: Any = "long" if random.random() < 0.5 else "short"
         sign = 1 if side == "long" else -1
         limit = ctx.price * (1 - sign * 0.0005) if random.random() < 0.4 else None
         stop = ctx.price * (1 - sign * 0.002) if random.random() < 0.5 else None
@@ -100,7 +100,7 @@ def test_out_at_the_close_never_holds_over_night(how: str, since: str, until: st
 def days(base: str = "1d") -> tuple[list[tuple[float, ...]], bknb.Sessions]:
     """Daily bars of a market that is open from Monday to Friday, whose close is its open and one."""
     week = bknb.Sessions.weekly("UTC", {"mon-fri": "00:00-24:00"}, closed=["2024-01-04"])
-    first, rows = ms("2024-01-01"), []
+    first, rows = ms("2024-01-01"), list[tuple[float, ...]]()
     for day in range(20):
         t = first + day * 24 * 60 * MINUTE
         if week.is_open(t):
@@ -136,7 +136,10 @@ def test_daily_bars(signal: Any, answer: Any, opened: tuple[int, float], closed:
         settings=FREE,
     )
     (trade,) = result.run_record.records.closed
-    day = lambda moment: (moment - ms("2024-01-01")) // (24 * 60 * MINUTE)  # noqa: E731
+
+    def day(moment: int) -> int:
+        return (moment - ms("2024-01-01")) // (24 * 60 * MINUTE)
+
     assert (day(trade.signal.pending_at), trade.signal.price_open) == opened
     assert (day(trade.closed_at), trade.price_close) == closed
 
