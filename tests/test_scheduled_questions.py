@@ -240,6 +240,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.parametrize(("interval", "way_out"), [("1w", "at='mon'"), ("1M", "at='month'")])
+def test_weeks_and_months_are_no_intervals_of_a_strategy(interval: str, way_out: str) -> None:
+    with pytest.raises(bknb.UsageError, match=f"{interval} is an interval of candles.*\n.*{way_out}"):
+        bknb.add_strategy("wrong", interval=interval, get_signal=lambda: None)
+
+
 @pytest.mark.parametrize(("options", "fault"), WRONG)
 def test_wrong_use_says_what_is_expected(options: dict[str, Any], fault: str) -> None:
     with pytest.raises(bknb.UsageError, match=fault):
@@ -435,7 +441,8 @@ def test_a_live_run_that_slept_over_an_open_asks_about_it_once(stopped: bool) ->
     assert shown(seen) == [f"{day} 09:3{minute}" for day in ("27", "29", "02", "03") for minute in (0, 1)]
 
 
-def test_a_moment_of_a_managed_position_is_asked_again_as_in_the_run() -> None:
+@pytest.mark.parametrize("options", [{"at": "session_open"}, {"interval": "1d"}])
+def test_a_moment_of_a_managed_position_is_asked_again_as_in_the_run(options: dict[str, Any]) -> None:
     """``result.at`` replays the questions of the schedule, at the open of a session too."""
     managed: list[tuple[int, float]] = []
 
@@ -443,7 +450,7 @@ def test_a_moment_of_a_managed_position_is_asked_again_as_in_the_run() -> None:
         managed.append((ctx.when_ms, position.price_stop_loss))
         return bknb.Move(price_stop_loss=position.price_stop_loss * 1.001)
 
-    _, result = asked(SOURCE, answer=hold(100_000), at="session_open", manage=manage)
+    _, result = asked(SOURCE, answer=hold(100_000), manage=manage, **options)
     ran = list(managed)
     assert shown([when for when, _ in ran]) == ["26 09:30", "27 09:30", "29 09:30", "02 09:30", "03 09:30"]
     managed.clear()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import pickle
-import warnings
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from market_rows import Row, at, forex_rows, rows_of, utc_rows
 
 import bknb
 from bknb.domain.schedule_text import as_schedule
@@ -264,52 +264,6 @@ def test_a_span_has_the_moments_of_its_parts(
 
 
 # --- ten years, against loops that know nothing of bknb ---------------------------------------------------------------
-
-
-Row = tuple[date, int, int, list[tuple[int, int]]]  # date, open, close, spans
-
-
-def at(moment: datetime) -> int:
-    return round(moment.timestamp()) * 1000
-
-
-def rows_of(name: str, first: int, last: int) -> list[Row]:
-    """The sessions of an exchange as its calendar lists them."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of pandas, about code of exchange_calendars
-        import exchange_calendars
-
-        table = exchange_calendars.get_calendar(name, start=f"{first}-01-01", end=f"{last}-12-31").schedule
-    rows = []
-    for label, row in table.iterrows():
-        opened, closed = at(row["open"]), at(row["close"])
-        spans = [(opened, closed)]
-        if row["break_start"] == row["break_start"]:  # not a NaT
-            spans = [(opened, at(row["break_start"])), (at(row["break_end"]), closed)]
-        rows.append((label.date(), opened, closed, spans))
-    return rows
-
-
-def forex_rows(first: int, last: int) -> list[Row]:
-    zone, rows = ZoneInfo("America/New_York"), []
-    day = date(first, 1, 1)
-    while day.year <= last:
-        if day.weekday() < 5:
-            opened = datetime(day.year, day.month, day.day, 17, tzinfo=zone) - A_DAY
-            closed = datetime(day.year, day.month, day.day, 17, tzinfo=zone)
-            span = (at(opened), at(closed))
-            rows.append((day, *span, [span]))
-        day += A_DAY
-    return rows
-
-
-def utc_rows(first: int, last: int) -> list[Row]:
-    rows, day = [], date(first, 1, 1)
-    while day.year <= last:
-        opened = at(datetime(day.year, day.month, day.day, tzinfo=UTC))
-        rows.append((day, opened, opened + DAY, [(opened, opened + DAY)]))
-        day += A_DAY
-    return rows
 
 
 def expected_of(rows: list[Row], first: int, last: int) -> Iterator[tuple[str, list[int]]]:

@@ -241,7 +241,7 @@ def test_nothing_is_asked_while_the_market_is_closed() -> None:
 def test_a_daily_strategy_is_asked_once_each_open_day() -> None:
     seen = asked_moments(US, "1d", ("2024-03-07", "2024-03-13"))
     assert [when.strftime("%a %H:%M") for when in seen] == [
-        "Thu 14:35", "Fri 14:35", "Mon 13:35", "Tue 13:35",
+        "Thu 14:30", "Fri 14:30", "Mon 13:30", "Tue 13:30",
     ]  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from .lookup import get_risk
 from .minute_walk import MinuteWalk
 from .plan import Plan, Stopping, open_window
 from .question_time_limit import time_limited
-from .questions import AskedAt, questions_of
+from .questions import AskedAt, has_session_days, questions_of
 from .records import Records
 from .registry import Strategy
 from .resolve import RunSeries
@@ -244,7 +244,8 @@ class BacktestRun:
             from .bar_count import bar_counter  # few need it
 
             close_of = None if minutes.step == MINUTE_MS else minutes.close_of
-            counter = bar_counter(rules.interval_ms, minutes, sessions)
+            by_day = has_session_days(strategy, strategy.interval, sessions, minutes.step)
+            counter = bar_counter(rules.interval_ms, minutes, sessions, by_day=by_day)
             rules = rules._replace(close_of=close_of, bars_between=counter)
         rules = rules._replace(clock=clock_maker(rules.interval_ms, minutes, sessions))
         return StrategyLoop(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from ..market.sessions import Sessions
 
 
-def bar_counter(interval: int, base: Series | None, sessions: Sessions | None) -> Callable[[int, int], int] | None:
+def bar_counter(
+    interval: int, base: Series | None, sessions: Sessions | None, *, by_day: bool = False
+) -> Callable[[int, int], int] | None:
     """What ``Rules.bars_between`` is: ``None`` where every candle is there by the clock.
 
     Parameters
@@ -27,7 +30,11 @@ def bar_counter(interval: int, base: Series | None, sessions: Sessions | None) -
         The candles that fill orders, all of them; those of a minute do not matter.
     sessions
         When the market is open; ``None``: always, or as the candles say.
+    by_day
+        Whether the candles are the days of these sessions.
     """
+    if by_day and sessions is not None:
+        return _SessionDays(sessions)
     if base is not None and base.step > MINUTE_MS:
         slots = np.unique(base.candles.timestamp // interval)
 
@@ -37,6 +44,23 @@ def bar_counter(interval: int, base: Series | None, sessions: Sessions | None) -
 
         return closed
     return None if sessions is None else _InSessions(sessions, interval)
+
+
+class _SessionDays:
+    """Sessions that close between two moments; those of some years are listed at once."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._since, self._until = 0, -1
+        self._closes: list[int] = []
+
+    def __call__(self, after: int, until: int) -> int:
+        since, end, closes = self._since, self._until, self._closes
+        if after < since or until > end:
+            since, end = after - DAY_MS, until + 366 * DAY_MS
+            closes = [day.close for day in self._sessions.session_days(since, end)]
+            self._since, self._until, self._closes = since, end, closes
+        return bisect_right(closes, until) - bisect_right(closes, after)
 
 
 class _Counted(NamedTuple):

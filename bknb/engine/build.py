@@ -147,6 +147,12 @@ def checked_interval(name: str, interval: str | None, at: object) -> str:
                 "say how often it is asked: interval='15m', or at='session_open+30m'"
             )
         return "1d"
+    if interval in ("1w", "1M"):
+        day = "mon" if interval == "1w" else "month"
+        raise UsageError(
+            f"strategy {name!r}: {interval} is an interval of candles, whose weeks and months begin with a session\n"
+            f"say when it is asked: at={day!r}"
+        )
     interval_ms(interval)
     return interval
 

@@ -8,12 +8,12 @@ late is asked when it can be, once for all moments that have passed meanwhile.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from ..domain.interval import DAY_MS, MINUTE_MS
-from ..domain.schedules import AnyOf, Listed, Schedule, SeriesRows
+from ..domain.schedules import AnyOf, Listed, Schedule, SeriesRows, SessionOpen
 from ..domain.session_days import TradingCalendar
 from ..errors import UsageError
 from ..market.session_days import WholeDays
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from ..market.series_questions import ReadSeries
     from ..market.sessions import Sessions
     from .plan import Plan
+
+
+SESSION_DAY: Final = SessionOpen()
+"""The schedule of a strategy by the day in a market with sessions; it is asked late, as in any slot."""
 
 
 def calendar_of(sessions: Sessions | None, base_ms: int) -> TradingCalendar | None:
@@ -119,7 +123,7 @@ class ScheduledQuestions:
 
 def scheduled_questions(
     plan: Plan,
-    at: Schedule,
+    at: Schedule | None,
     series: Series,
     sessions: Sessions | None,
     *,
@@ -129,27 +133,30 @@ def scheduled_questions(
 ) -> ScheduledQuestions:
     """The questions of a backtest by a schedule: to the strategy, or with ``managing`` to its ``manage``.
 
+    Without one they are those of a strategy by the day, in slots that begin with the open of each session.
+
     Raises
     ------
     UsageError
         The schedule is finer than the base bars.
     """
     strategy, frame, base_ms = plan.strategy, plan.frame, series.step
+    by_day, at = at is None, SESSION_DAY if at is None else at
     schedule = in_run(at, published, plan.symbol, frame.last)
     what = "manage_at" if managing and strategy.manage_at is not None else "at"
     calendar = calendar_of(sessions, base_ms)
     moments = schedule.moments(frame.start, frame.last + 1, calendar)
     days = [] if calendar is None else calendar.session_days(frame.start, frame.last)
     check_fine_enough(at, what, plan.base, base_ms, moments)
-    if not moments and not managing:
+    if not moments and not managing and not by_day:
         hours = "" if sessions is None else f"; the market trades {sessions}"
         warn(f"the strategy was never asked: {what}={str(at)!r} has no moment in the frame{hours}")
     return ScheduledQuestions(
         series,
         moments,
         opens=[start for day in days for start, _ in day.spans],
-        late=strategy.late and not managing,
-        counts_open=not managing and not strategy.manages,
+        late=by_day or (strategy.late and not managing),
+        counts_open=not (by_day or managing or strategy.manages),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, TypeGuard
 
 from ..domain.close_orders import close_due
@@ -23,7 +24,6 @@ from .plan import LivePlan
 from .reached import Reached
 
 if TYPE_CHECKING:
-    from ..domain.schedules import Schedule
     from ..engine.resolve import RunSeries
     from .schedules import LiveSchedule
 
@@ -63,7 +63,6 @@ class CatchUp:
         published: RunSeries,
     ) -> None:
         self._plan = plan
-        self._published = published
         self._loop = loop
         self._market = market
         self._reached = reached
@@ -75,18 +74,14 @@ class CatchUp:
         self._failures = failures
         self._asked_at: LiveSchedule | None = None
         self._managed_at: LiveSchedule | None = None
-        strategy, since = plan.strategy, reached.done
-        if strategy.at is not None:
-            self._asked_at = self._schedule(
-                strategy.at, since=max(since - 1, reached.last_asked or 0), late=strategy.late
-            )
-        if strategy.manages and strategy.manages_at is not None:
-            self._managed_at = self._schedule(strategy.manages_at, since=max(since - 1, loop.last_managed), late=False)
+        strategy, since = plan.strategy, reached.done - 1
+        if strategy.at is not None or strategy.manage_at is not None or market.sessions is not None:
+            from .schedules import schedule_of  # few strategies have one
 
-    def _schedule(self, at: Schedule, *, since: int, late: bool) -> LiveSchedule:
-        from .schedules import LiveSchedule  # few strategies have one
-
-        return LiveSchedule(at, self._plan.symbol, self._market.window, self._published, since=since, late=late)
+            given = partial(schedule_of, strategy, plan.symbol, market.window, published)
+            self._asked_at = given(managing=False, since=max(since, reached.last_asked or 0))
+            if strategy.manages:
+                self._managed_at = given(managing=True, since=max(since, loop.last_managed))
 
     @property
     def _schedules(self) -> bool:
@@ -250,7 +245,7 @@ class CatchUp:
             due = _is_due(when, reached.last_asked, plan.strategy.interval)
         else:
             due = await self._told(at, when)
-            loop.records.missed = at.missed
+            loop.records.missed = 0 if plan.strategy.at is None else at.missed
             if due and loop.strategy.manages and not loop.is_free:
                 at.done()
         if not loop.rules.model.fills_at_open and loop.last_managed == when:

@@ -9,6 +9,7 @@ from ..domain.interval import interval_ms
 from ..domain.lifecycle import Rules, State
 from ..domain.signal import Event
 from ..engine.bar_count import bar_counter
+from ..engine.questions import has_session_days
 from ..engine.records import FailureKind
 from ..engine.registry import Strategy
 from ..engine.resolve import RunSeries
@@ -53,6 +54,8 @@ class LiveLoop(StrategyLoop):
         on_event: Callable[[Event], None],
         published: RunSeries,
     ) -> None:
+        sessions = window.sessions_of(plan.symbol)
+        by_day = has_session_days(plan.strategy, plan.strategy.interval, sessions, window.base_ms)
         rules = Rules(
             symbol=plan.symbol,
             strategy=plan.strategy.name,
@@ -65,8 +68,8 @@ class LiveLoop(StrategyLoop):
             interval_ms=interval_ms(plan.strategy.interval),
             quiet=True,
             tick=plan.settings.price_tick,
-            bars_between=bar_counter(interval_ms(plan.strategy.interval), None, window.sessions_of(plan.symbol)),
-            clock=clock_maker(interval_ms(plan.strategy.interval), None, window.sessions_of(plan.symbol)),
+            bars_between=bar_counter(interval_ms(plan.strategy.interval), None, sessions, by_day=by_day),
+            clock=clock_maker(interval_ms(plan.strategy.interval), None, sessions),
         )
         super().__init__(
             rules=rules,

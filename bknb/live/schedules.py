@@ -5,13 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..domain.schedules import AnyOf, Schedule, SeriesRows
-from ..engine.scheduled_questions import DueMoments, in_run
+from ..engine.questions import has_session_days
+from ..engine.scheduled_questions import SESSION_DAY, DueMoments, in_run
 from ..market.outside import user_calls_of
 
 if TYPE_CHECKING:
     from ..domain.session_days import TradingCalendar
+    from ..engine.registry import Strategy
     from ..engine.resolve import RunSeries
     from ..market.window import Window
+
+
+def schedule_of(
+    strategy: Strategy, symbol: str, window: Window, published: RunSeries, *, managing: bool, since: int
+) -> LiveSchedule | None:
+    """The schedule by which a strategy, or with ``managing`` its ``manage``, is asked; ``None``: by an interval.
+
+    A strategy by the day is asked once from the open of each session on. ``since`` is as in :class:`LiveSchedule`.
+    """
+    interval, at = (strategy.manages_every, strategy.manages_at) if managing else (strategy.interval, strategy.at)
+    if at is not None:
+        return LiveSchedule(at, symbol, window, published, since=since, late=strategy.late and not managing)
+    if has_session_days(strategy, interval, window.sessions_of(symbol), window.base_ms):
+        return LiveSchedule(SESSION_DAY, symbol, window, published, since=since, late=True)
+    return None
 
 
 class LiveSchedule:

@@ -36,7 +36,8 @@ def get_candles(symbol: str, interval: str, limit: int) -> Candles:
     symbol
         Any symbol the exchange of the run knows.
     interval
-        ``"1m"`` … ``"3d"``; aligned to UTC.
+        ``"1m"`` … ``"3d"``, aligned to UTC; in a market with sessions ``"1d"`` is a session. ``"1w"`` and ``"1M"`` are
+        weeks from Monday on and months, of the dates that sessions, or days of UTC, bear.
     limit
         How many; never more come back, and never the forming one.
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .calendar_candles import CalendarCandles
     from .feed import Feed
     from .panel import Panel, PanelMatrix
 
@@ -68,6 +69,7 @@ class Window:
         self._listener = CandleListener(on_candles, beside=growing, failed=failed, timeout_seconds=feed.timeout_seconds)
         self.horizon = horizon
         self._series: dict[tuple[str, str], Series] = {}
+        self._by_calendar: CalendarCandles | None = None
         self._loading: dict[tuple[str, str], asyncio.Lock] = {}  # used on the fetching loop only
         self.warn, self.allow_gaps = feed.warn, feed.allow_gaps
         self.matrices: dict[object, PanelMatrix] = {}  # of the panels that were asked for
@@ -93,6 +95,7 @@ class Window:
                 series = await self._fetch(symbol, interval, since)
             elif self._growing and series.until < floor_to(self.horizon, series.step):
                 series = await self._grown(symbol, interval, series, since)
+            series.regular = series.regular and not self._is_by_calendar(symbol, interval)
             self._series[symbol, interval] = series
         await self._listener.notify()
         return series
@@ -136,6 +139,7 @@ class Window:
                 made = await self._fetch(symbol, interval, since)
                 candles, until = made.candles, made.until
             series = Series(candles, step=series.step, since=since, until=until, span=series.span)
+            series.regular = series.regular and not self._is_by_calendar(symbol, interval)
             self._series[symbol, interval] = series
         await self._listener.notify()
         return series
@@ -432,14 +436,30 @@ class Window:
             self._refuse(series, symbol, interval, 1, when, lacking=True)
         return Candles.empty()
 
+    def _is_by_calendar(self, symbol: str, interval: str) -> bool:
+        """Whether candles of an interval begin and end by the calendar of the market, not by the clock."""
+        if interval == "1d":
+            return self.base_ms < DAY_MS and self.sessions_of(symbol) is not None
+        return interval in ("1w", "1M")
+
+    def _calendar_candles(self) -> CalendarCandles:
+        if self._by_calendar is None:
+            from .calendar_candles import CalendarCandles  # few strategies look at them
+
+            self._by_calendar = CalendarCandles(self, allow_gaps=self._feed.allow_gaps)
+        return self._by_calendar
+
     def _newest_slowly(self, symbol: str, interval: str, limit: int, when: int, *, wait: bool) -> Candles:
-        step = interval_ms(interval)
+        by_calendar = self._is_by_calendar(symbol, interval)
+        step = 0 if by_calendar else interval_ms(interval)
         if isinstance(limit, bool) or not hasattr(limit, "__index__") or limit.__index__() <= 0:
             raise UsageError(f"limit must be a whole number of candles above 0, got {limit!r}")
         given: object = symbol
         if not (isinstance(given, str) and given):
             raise UsageError(f"symbol must be a non-empty text such as 'BTCUSDT', got {symbol!r}")
         limit = limit.__index__()
+        if by_calendar:
+            return self._calendar_candles().newest(symbol, interval, limit, when, wait=wait)
         oldest = self._feed.reach_back(symbol, when, step, limit)
         series = self._series.get((symbol, interval))
         if series is None or (

@@ -25,11 +25,13 @@ from ..domain.signal_validation import read_answer, target_prices
 from ..domain.whole_number import whole_number
 from ..engine.backtest import BacktestRun
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
+from ..engine.questions import has_session_days
 from ..engine.registry import Exchange, Strategy
 from ..engine.resolve import RunSeries
 from ..engine.vectorised import signal_rows
 from ..errors import NotEnoughData, StrategyError, UsageError
 from ..market.answer_notes import ignored
+from ..market.calendar_candles import LENGTHS_MS
 from ..market.candles import Candles
 from ..market.clock import SystemClock
 from ..market.feed import Feed
@@ -298,7 +300,8 @@ class _RecordingWindow(Window):
     def newest(self, symbol: str, interval: str, limit: int, when: int, *, wait: bool = True) -> Candles:
         """Return the newest candles, and record how far back they reach."""
         candles = super().newest(symbol, interval, limit, when, wait=wait)
-        self._record(len(candles) * interval_ms(interval), f"{len(candles)} x {interval} of {symbol}")
+        length = LENGTHS_MS.get(interval) or interval_ms(interval)
+        self._record(len(candles) * length, f"{len(candles)} x {interval} of {symbol}")
         return candles
 
     def panel(self, symbols: Sequence[str], interval: str, limit: int, how: str, when: int) -> Panel:
@@ -580,13 +583,14 @@ class _Check:
 
     def _every_moment(self) -> list[int]:
         """All moments of the frame at which the strategy may be asked."""
-        frame, at = self.plan.frame, self.strategy.at
-        if at is None:
+        frame, at, sessions = self.plan.frame, self.strategy.at, self.window.sessions_of(self.plan.symbol)
+        by_day = has_session_days(self.strategy, self.strategy.interval, sessions, self.window.base_ms)
+        if at is None and not by_day:
             return [*range(ceil_to(frame.start, self.slot), frame.last + 1, self.slot)]
-        from ..engine.scheduled_questions import calendar_of, in_run
+        from ..engine.scheduled_questions import SESSION_DAY, calendar_of, in_run
 
-        schedule = in_run(at, self.published, self.plan.symbol, frame.last)
-        calendar = calendar_of(self.window.sessions_of(self.plan.symbol), self.window.base_ms)
+        schedule = in_run(SESSION_DAY if at is None else at, self.published, self.plan.symbol, frame.last)
+        calendar = calendar_of(sessions, self.window.base_ms)
         return schedule.moments(frame.start, frame.last + 1, calendar)
 
     def _candles(self) -> tuple[Candles, int]:

@@ -21,7 +21,7 @@ from ..domain.interval import MINUTE_MS, interval_ms, slot_after
 from ..domain.lifecycle import Holding, Waiting
 from ..domain.market_clock import NEVER
 from ..domain.position_view import HeldPosition
-from ..domain.schedules import AnyOf, Listed
+from ..domain.schedules import AnyOf, Listed, SessionOpen
 from ..domain.signal import (
     Event,
     OpenSignal,
@@ -36,7 +36,9 @@ from ..domain.signal import (
 )
 from ..engine.backtest import BacktestRun
 from ..engine.plan import Plan
+from ..engine.questions import has_session_days
 from ..engine.registry import Frame, Strategy
+from ..market.sessions import sessions_of
 from ..reports.signal_story import history
 from .nested_loop import run_here
 
@@ -152,7 +154,13 @@ class _Replay:
         self._scheduled_at, self._own = signal.scheduled_at, plan.strategy
         self._start, self._step = plan.frame.start, interval_ms(plan.frame.interval)
         self._slot, self._asked = interval_ms(plan.strategy.manages_every), -1
-        at, managed_at = plan.strategy.at, plan.strategy.manages_at
+        at, managed_at, own = plan.strategy.at, plan.strategy.manages_at, plan.strategy
+        sessions = sessions_of(plan.exchange.source, plan.symbol)
+        base_ms = interval_ms(plan.base)
+        if at is None and has_session_days(own, own.interval, sessions, base_ms):
+            at = SessionOpen()
+        if managed_at is None and has_session_days(own, own.manages_every, sessions, base_ms):
+            managed_at = SessionOpen()
         self._has_schedule = managed_at is not None
         self._minutes = record.candles.minutes
         self.seen: Held | None = None
