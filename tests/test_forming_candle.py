@@ -83,6 +83,7 @@ def test_the_forming_candle_of_many_worlds(seed: int, case: tuple[str, str], hol
     play(world(seed, case[0], 300, holes=holes), *case)
 
 
+@pytest.mark.slow
 def test_in_declared_sessions_it_is_made_of_their_minutes() -> None:
     week = bknb.Sessions.weekly("UTC", {"mon-fri": "09:15-10:45"})
     rows = within(week, world(3, "1m", 4 * 1440, holes=0.0))

@@ -130,7 +130,7 @@ def test_a_panel_is_what_a_plain_construction_gives(seed: int, case: tuple[str, 
 
 
 @pytest.mark.slow
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 1_000_000), case=st.sampled_from(CASES), limit=st.integers(1, 40))
 def test_a_panel_is_what_a_plain_construction_gives_in_many_worlds_with_holes_and_halts(
     seed: int, case: tuple[str, str, Any], limit: int
@@ -148,6 +148,7 @@ def test_symbols_of_markets_with_other_days_stand_in_one_calendar(how: Any) -> N
     assert play(rows, "1d", "1d", 9, how) > 20
 
 
+@pytest.mark.slow
 def test_candles_of_declared_sessions_stand_in_one_calendar() -> None:
     rng = np.random.default_rng(5)
     week = bknb.Sessions.weekly("UTC", {"mon-fri": "09:00-11:00"})

@@ -193,17 +193,24 @@ def asked(ctx: Any, back: int = 5) -> Any:
 
 
 @pytest.mark.parametrize("function", [rows, asked])
-@pytest.mark.parametrize("executor", ["inline", pytest.param(2, marks=pytest.mark.slow)])
-def test_a_sweep_over_days_has_the_figures_of_its_backtests(function: Any, executor: Any) -> None:
+def test_a_sweep_over_days_has_the_figures_of_its_backtests(function: Any) -> None:
     form: Any = {"get_signals": rows, "lookback": 30} if function is rows else {"get_signal": asked}
     strategy, exchange = bknb.add_strategy("moved", interval="1d", **form), days()
     options: Any = {"symbol": "AAPL", "exchange": exchange, "frame": SPAN}
-    swept = bknb.sweep(strategy, params={"back": [3, 8]}, executor=executor, **options)
+    swept = bknb.sweep(strategy, params={"back": [3, 8]}, **options)
     for number, row in swept.table.iterrows():
         result = swept.run(int(number))
         assert result.card.base == "1d"
         assert row["n"] == len(result.trades) > 10
         assert row["total_pnl"] == pytest.approx(result.stats["total_pnl"])
+
+
+@pytest.mark.slow
+def test_workers_of_a_sweep_know_the_length_of_the_bars() -> None:
+    strategy = bknb.add_strategy("moved", interval="1d", get_signals=rows, lookback=30)
+    options: Any = {"params": {"back": [3, 8]}, "symbol": "AAPL", "exchange": days(), "frame": SPAN}
+    alone, shared = (bknb.sweep(strategy, executor=executor, **options) for executor in ("inline", 2))
+    pd.testing.assert_frame_equal(alone.table, shared.table)
 
 
 def test_a_walker_over_days_compares_its_backtests() -> None:
