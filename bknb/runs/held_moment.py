@@ -38,7 +38,7 @@ from ..engine.backtest import BacktestRun
 from ..engine.plan import Plan
 from ..engine.questions import has_session_days
 from ..engine.registry import Frame, Strategy
-from ..market.sessions import sessions_of
+from ..market.source_hours import sessions_of
 from ..reports.signal_story import history
 from .nested_loop import run_here
 
