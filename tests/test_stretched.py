@@ -249,3 +249,14 @@ def test_an_audit_of_filled_bars_finds_everything_else_too(tmp_path: Path) -> No
     assert ("stretched", 10_080) in kinds
     assert {("flat", 12_000), ("wild", 15_000), ("wild", 15_001)} <= set(kinds)
     assert [kind for kind, _ in kinds].count("stretched") == 1
+
+
+def test_prices_that_are_written_with_more_decimals_later_are_not_rounded_to_fewer() -> None:
+    rng = np.random.default_rng(5)
+    rises = np.where(np.arange(24) % 2 == 0, 10.0, -10.0).repeat(5) / 5
+    lines = 1000 + np.concatenate([[0.0], rises.cumsum()[:-1]])
+    moves = np.round(1000 + rng.random(60), 2)
+    whole = Candles.from_rows([(60_000 * i, *(4 * [price]), 5.0) for i, price in enumerate([*lines, *np.rint(moves)])])
+    assert stretched(whole) is not None
+    later = Candles.from_rows([(60_000 * i, *(4 * [price]), 5.0) for i, price in enumerate([*lines, *moves])])
+    assert stretched(later) is None

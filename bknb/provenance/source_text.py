@@ -214,8 +214,7 @@ def _text_at(code: types.CodeType, module: types.ModuleType | None) -> str:
     file = code.co_filename
     space = None if module is None or getattr(module, "__file__", None) != file else vars(module)
     linecache.checkcache(file)
-    is_there = file.startswith("<") or file in linecache.cache or Path(file).exists()
-    if space is None and not is_there:
+    if space is None and not file.startswith("<") and file not in linecache.cache and not Path(file).exists():
         return ""
     lines = linecache.getlines(file, space)[code.co_firstlineno - 1 :]
     try:
