@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from clocked import SHORT_DAYS, ClockRow, clock_source, open_times
 from managed import FREE
+from msgspec.structs import replace
 from scenarios import MINUTE, ORIGIN
 from test_market_orders import LAST, long
 

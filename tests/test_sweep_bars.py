@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from scenarios import ORIGIN
 from test_sweep_declared import declared
 from test_sweep_parity import LIMITS, assert_same, by_events, by_kernel, get_signals, market
