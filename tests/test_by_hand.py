@@ -276,6 +276,7 @@ def test_moves_of_one_minute_are_each_judged_by_themselves() -> None:
         (lambda task: task.activate(), None, "activate needs an entry that waits"),
         (lambda task: task.open(bknb.Signal(side="long")), None, "open needs nothing that is open or waits"),
         (lambda task: task.open("long"), None, "open needs a bknb.Signal"),
+        (lambda task: task.open(bknb.Signal(side="long", entry="close")), {}, "open by hand takes no entry='close'"),
         (lambda task: task.open(bknb.Signal(side="long", price_stop_loss=120.0)), {}, "not carried out\n"),
         (lambda task: (task.pause(), task.open(bknb.Signal(side="long"))), {}, "this one is paused\nresume() it first"),
         (lambda task: (task.pause(), task.activate()), WAITING, "this one is paused"),

@@ -70,13 +70,13 @@ LIVE = [row for row in ROWS if not row.missing and row.sessions is not None and 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["pessimistic", "vwap"])
 def test_a_live_run_tells_what_a_backtest_does(model: str) -> None:
-    for row in LIVE[:: 6 if model == "pessimistic" else 12]:
+    for row in LIVE[:: 8 if model == "pessimistic" else 16]:
         assert lived(row, model, lives=[SHORT]) == expected(row, model), row.name
 
 
 @pytest.mark.slow
 def test_a_restarted_run_tells_what_one_that_went_on_does() -> None:
-    for number, row in enumerate(LIVE[1::6]):
+    for number, row in enumerate(LIVE[1::8]):
         assert lived(row, "pessimistic", lives=[12 + number % 9, SHORT]) == expected(row, "pessimistic"), row.name
 
 

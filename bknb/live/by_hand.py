@@ -308,6 +308,8 @@ class ByHand:
             raise UsageError(f"open needs a valid Signal: {faults[0].text}")
         signal = answers[0]
         assert isinstance(signal, Signal)  # it was one  # noqa: S101
+        if signal.entry == "close":
+            raise UsageError("open by hand takes no entry='close'\nleave entry out, or let the strategy return it")
         if signal.id is None:
             signal = msgspec.structs.replace(signal, id=f"{signal_id(loop.rules, now.when)}-manual")
         try:
