@@ -90,6 +90,8 @@ CLOSES = [
         {19: LAST}, {8: Move(until="session_end")}),
     ClockRow("no deadline any more", {5: long(until="session_end")}, [IN, "moved strategy to none @8", FRAME_END],
         {19: LAST}, {8: Move(until=None)}),
+    ClockRow("moved to the close again", {5: long()}, [IN, "moved strategy to none @8", DAY1_CLOSE], {19: LAST},
+        {8: Move(until="session_end"), 9: Move(until="session_end")}),
     ClockRow("an order for the close stands", {5: long()},
         [IN, "moved strategy to none @8", "closed strategy 101 @19"], {19: LAST},
         {8: Close(at="close"), 9: Move(until=None)}),

@@ -182,3 +182,16 @@ def test_at_its_close_a_session_is_over() -> None:
     assert clock.session_end(times[19]) == times[19] + MINUTE
     assert clock.session_end(times[19] + MINUTE) == times[39] + MINUTE
     assert SessionClock(None, MINUTE).session_end(ORIGIN) == ORIGIN + 24 * 60 * MINUTE
+
+
+@pytest.mark.parametrize("managed", [False, True])
+def test_a_moment_of_such_a_run_can_be_looked_at(*, managed: bool) -> None:
+    def manage(position: Any) -> Any:
+        return bknb.Move(until="session_end") if position.minutes == 3 else None
+
+    signal = long(until="session_end-5m", bars=30, price_open=100.0, valid=None)
+    options: dict[str, Any] = {"manage": manage, "manage_interval": "1m"} if managed else {}
+    result, times = ran(lambda: signal, **options), open_times(SHORT_DAYS)
+    states = [result.at(datetime.fromtimestamp(times[k] / 1000, UTC)).state for k in (7, 14, 15)]
+    assert states == ["open", "open", "open" if managed else "leaving"]
+    assert "until session_end-5m, 30 candles" in str(result.at(datetime.fromtimestamp(times[9] / 1000, UTC)))

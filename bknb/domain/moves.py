@@ -91,7 +91,7 @@ def _with_lifetime(book: PositionBook, move: Move, signal: OpenSignal, when: int
         assert isinstance(text, str)  # lifetime_faults looked  # noqa: S101
         ends = lifetime_of(text, bars, minutes, opened=opened_from(signal, rules), rules=rules, after=when)
     closing = book.closing
-    if not closing or closing.reason == "time_expired":
+    if not closing or (closing.reason == "time_expired" and closing.moment != ends.close):
         closing = msgspec.UNSET
         if ends.close is not None:
             closing = ClosingOrder(moment=ends.close, decided_at=when, not_before=when)

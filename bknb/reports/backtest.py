@@ -38,7 +38,7 @@ def summary_text(result: Any) -> str:
     info = _as_info(result)
     facts = dict(info.facts)
     lines = [
-        f"{info.kind} {info.strategy} on {info.symbol}, every {facts['Interval']}, {facts['Frame']}",
+        f"{info.kind} {info.strategy} on {info.symbol}, {info.asked}, {facts['Frame']}",
         f"  execution {facts['Execution model']}, {facts['Costs per side']} per side, exchange {facts['Exchange']}",
     ]
     if info.partial:
@@ -281,7 +281,7 @@ def summary_html(result: Any) -> Html:
     """
     info = _as_info(result)
     facts = dict(info.facts)
-    title = f"{info.strategy} on {info.symbol}, every {facts['Interval']}"
+    title = f"{info.strategy} on {info.symbol}, {info.asked}"
     what = fragment(
         *(f"{facts['Frame']} · execution ", element("b", facts["Execution model"])),
         f" · {facts['Costs per side']} per side · exchange {facts['Exchange']} · {facts['Data']}",

@@ -95,8 +95,8 @@ class BacktestInfo:
 
     Attributes
     ----------
-    strategy, symbol : str
-        What ran.
+    strategy, symbol, asked : str
+        What ran, and when it was asked: ``"every 15m"``, ``"at month_end"``.
     partial : str
         Empty, or a sentence saying that the run was stopped before its end.
     facts : tuple of (str, str)
@@ -139,6 +139,7 @@ class BacktestInfo:
     kind: str
     strategy: str
     symbol: str
+    asked: str
     partial: str
     facts: tuple[tuple[str, str], ...]
     settings: tuple[tuple[str, str], ...]
@@ -320,6 +321,7 @@ def backtest_info(result: Any) -> BacktestInfo:
         kind="backtest" if result.mode == "backtest" else "live run",
         strategy=str(result.strategy),
         symbol=str(result.symbol),
+        asked=result.run_record.plan.strategy.asked,
         partial=partial(result),
         facts=_facts(result, settings),
         settings=tuple((name, _setting(value)) for name, value in settings.items()),
