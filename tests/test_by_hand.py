@@ -637,3 +637,10 @@ def test_killed_at_any_change_of_the_disk_a_decision_is_carried_out_once_or_not_
     assert found["killed"] >= killed
     assert found["as with"] >= 12  # of six decisions: saved but not answered yet, and answered
     assert found["as without"] >= 6
+
+
+def test_an_entry_for_the_close_of_a_session_can_be_taken_back_until_it_leaves() -> None:
+    result, answers, _ = play({6.5: lambda task: task.cancel("no")}, signal={"side": "long", "entry": "close"})
+    assert answers == ["takes back the entry order of hand-X-20240101T0001, which has not left"]
+    (cancelled,) = result.run_record.records.cancelled
+    assert (cancelled.reason, cancelled.note) == ("manual", "no")
