@@ -129,6 +129,7 @@ def test_a_moment_at_which_something_is_open_is_missed(
     seen, result = asked(SOURCE, answer=hold(length), **options)
     assert (shown(seen), result.missed) == (expected, missed)
     assert ("missed of those of at='session_open+5m" in result.report()) is bool(missed)
+    assert f", at {options['at']}, " in repr(result)
 
 
 def test_what_is_managed_misses_nothing_and_is_asked_at_the_same_moments() -> None:
