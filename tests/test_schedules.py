@@ -98,7 +98,7 @@ def test_the_moments_of_a_schedule(
 
 WRONG = [
     ("session_end", "did you mean 'session_open'?"),
-    ("session_open+30", r"minutes are written \+30m or -5m"),
+    ("session_open+30", r"a distance is written \+30m, -5m or \+1h"),
     ("session_open-5m", r"session_open\(minutes=\) takes a whole number from 0 to 1440"),
     ("session_close+5m", r"takes a whole number from -1440 to 0, got 5"),
     ("07:00", "07:00 needs the name of a time zone behind it, such as '07:00 UTC'"),
@@ -150,6 +150,7 @@ def test_a_wrong_call_says_what_is_expected(call: Callable[[], object], fault: s
 def test_the_functions_make_what_the_spellings_mean() -> None:
     at = bknb.at
     assert at.session_open(minutes=30) == as_schedule("session_open+30m")
+    assert at.session_open(minutes=60) == as_schedule("session_open+1h")
     assert at.session_close(minutes=-5) == as_schedule("session_close-5m")
     assert at.clock("07:00", "Europe/London") == as_schedule("07:00 Europe/London")
     assert at.week("mon", "09:30", "America/New_York") == as_schedule("Mon 09:30 America/New_York")

@@ -16,7 +16,7 @@ SPELLINGS: Final = (
     "'session_open+30m', 'session_close-5m', '07:00 Europe/London', 'mon 09:30 America/New_York', 'mon', 'month', "
     "'month 15', 'month_end', several with commas between them, or bknb.at"
 )
-_SESSION: Final = re.compile(r"session_(open|close)(?:\s*([+-])\s*([0-9]+)m)?")
+_SESSION: Final = re.compile(r"session_(open|close)(?:\s*([+-])\s*([0-9]+)(m|h))?")
 _TIME: Final = re.compile(r"([0-9]{1,2}):([0-9]{2})")
 _WORDS: Final = ("session_open", "session_close", "month", "month_end", *WEEKDAYS)
 
@@ -124,7 +124,7 @@ def _one(text: str) -> Schedule:
     """A schedule from its text without commas; what it raises holds the fault alone."""
     session = _SESSION.fullmatch(text)
     if session is not None:
-        minutes = int(f"{session[2] or '+'}{session[3] or 0}")
+        minutes = int(f"{session[2] or '+'}{session[3] or 0}") * (60 if session[4] == "h" else 1)
         return Open(minutes) if session[1] == "open" else Close(minutes)
     match text.split():
         case ["month"]:
@@ -153,6 +153,6 @@ def _one(text: str) -> Schedule:
 
 def _hint(word: str) -> str:
     if word.startswith(("session_open", "session_close")):
-        return "; minutes are written +30m or -5m"
+        return "; a distance is written +30m, -5m or +1h"
     near = get_close_matches(word.lower(), _WORDS, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""

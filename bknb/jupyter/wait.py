@@ -7,6 +7,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from ..domain.interval import MINUTE
 from ..market.clock import stopwatch
 from ..reports.markup import minute_text
 from ..reports.progress_text import clock_text, interval_minutes, minutes_between, speed_text
@@ -90,7 +91,7 @@ class Follower:
             return [f"{task.processed:,} of {task.total:,}"]
         facts = [_trades(len(task.trades_so_far))]
         if task.progress > 0 and not task.paused:  # a paused run has no speed
-            facts.append(_speed(minutes, seconds))
+            facts += _speed(task, minutes, seconds)
         return facts
 
     def close(self, text: str = "") -> None:
@@ -107,8 +108,9 @@ def _minutes_behind(task: Any) -> float | None:
     return float(task.processed * interval_minutes(frame.interval))
 
 
-def _speed(minutes: float, seconds: float) -> str:
-    return speed_text(minutes / max(seconds, 1e-9))
+def _speed(task: Any, minutes: float, seconds: float) -> list[str]:
+    """How fast history is gone through; nothing over longer bars than minutes, of which nobody counts minutes."""
+    return [speed_text(minutes / max(seconds, 1e-9))] if task.plan.base == MINUTE else []
 
 
 def wait(task: Any, label: str) -> Any:
@@ -224,5 +226,5 @@ def _note(task: Any, seconds: float) -> str:
         return f"{'stopped early' if getattr(result, 'stopped', False) else 'done'} in {seconds:.1f} s"
     minutes = minutes_between(result.start, result.end)
     how = "stopped early, partial result" if result.stopped else "done"
-    pace = "" if result.stopped else f" ({_speed(minutes, seconds)})"
-    return f"{how} in {seconds:.1f} s{pace} · {_trades(len(result.trades))}"
+    pace = [] if result.stopped else _speed(task, minutes, seconds)
+    return f"{how} in {seconds:.1f} s{''.join(f' ({each})' for each in pace)} · {_trades(len(result.trades))}"
