@@ -7,7 +7,6 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from ..domain.interval import MINUTE
 from ..market.clock import stopwatch
 from ..reports.markup import minute_text
 from ..reports.progress_text import clock_text, interval_minutes, minutes_between, speed_text
@@ -110,7 +109,7 @@ def _minutes_behind(task: Any) -> float | None:
 
 def _speed(task: Any, minutes: float, seconds: float) -> list[str]:
     """How fast history is gone through; nothing over longer bars than minutes, of which nobody counts minutes."""
-    return [speed_text(minutes / max(seconds, 1e-9))] if task.plan.base == MINUTE else []
+    return [speed_text(minutes / max(seconds, 1e-9))] if interval_minutes(task.plan.base) == 1 else []
 
 
 def wait(task: Any, label: str) -> Any:
