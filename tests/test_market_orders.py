@@ -173,6 +173,8 @@ VALID = [
         [LIMIT, "cancelled timeout @10", "scheduled 96 @10", "cancelled timeout @13"], interval="5m"),
     ClockRow("waits until the session ends", {5: long(price_open=95, valid="session_end")},
         [LIMIT, "cancelled timeout @20-"]),
+    ClockRow("waits until five minutes before the end, which have begun: until the end",
+        {16: long(price_open=95, valid="session_end-5m")}, ["scheduled 95 @16", "cancelled timeout @20-"]),
     ClockRow("waits until a time of the day", {5: long(price_open=95, valid="00:08")}, [LIMIT, "cancelled timeout @8"]),
     ClockRow("waits until a moment", {5: long(price_open=95, valid=datetime(2024, 1, 1, 0, 9, tzinfo=UTC))},
         [LIMIT, "cancelled timeout @9"]),

@@ -166,6 +166,8 @@ def test_a_moment_without_a_bar_is_missed_unless_it_is_asked_late() -> None:
     assert (shown(seen)[:3], result.missed) == (["25 09:35", "27 09:35", "29 09:35"], 1)
     seen, result = asked(holed, at="session_open+5m", late="ask", allow_gaps=True)
     assert (shown(seen)[:3], result.missed) == (["25 09:35", "26 09:39", "27 09:35"], 0)
+    seen, result = asked(holed, at="session_open+5m, session_open+6m", late="ask", allow_gaps=True)  # once for both
+    assert (shown(seen)[2:4], result.missed) == (["26 09:39", "27 09:35"], 1)
     seen, result = asked(holed, at="session_open+3m", allow_gaps=True)  # a bar closes at it
     assert (shown(seen)[:3], result.missed) == (["25 09:33", "26 09:33", "27 09:33"], 0)
 
@@ -346,6 +348,9 @@ PARITY: list[dict[str, Any]] = [
     {"at": "session_close"},
     {"at": "session_open+2m, session_open+4m", "late": "ask"},
     {"at": "session_open", "manages": True},
+    {"at": "session_open+2m, session_open+4m", "late": "ask", "manages": True},
+    {"at": "session_open+2m, session_open+4m", "late": "ask", "execution": "vwap"},
+    {"at": "session_open+3m, session_close-2m", "manages": True, "execution": "vwap"},
     {"interval": "5m", "manages": True, "manage_at": "session_open"},
 ]
 
@@ -440,6 +445,28 @@ def test_a_live_run_that_slept_over_an_open_asks_about_it_once(stopped: bool) ->
         task = bknb.Live.background("X", strategy=strategy, exchange=source, clock=clock, until=end, store=store)
         assert task.result(timeout=60).missed == 0
     assert shown(seen) == [f"{day} 09:3{minute}" for day in ("27", "29", "02", "03") for minute in (0, 1)]
+
+
+@pytest.mark.parametrize("lives", [["29 09:50"], ["27 09:50", "29 09:50"]])
+def test_a_moment_that_is_asked_about_late_is_not_lost_at_a_restart(lives: list[str]) -> None:
+    clock, whole, store = (
+        OpenHoursClock(ms("2024-11-27 09:20", ZONE), HOURS),
+        minutes(HOURS, "2024-11-22", "2024-12-05"),
+        bknb.stores.memory(),
+    )
+    seen: list[int] = []
+
+    def get_signal(ctx: Any) -> Any:
+        seen.append(ctx.when_ms)
+        return hold(2876)(ctx)
+
+    strategy = bknb.add_strategy("owing", at="session_open+5m, session_open+7m", late="ask", get_signal=get_signal)
+    source = bknb.exchanges.in_sessions(closed_by(clock, whole), HOURS)
+    for day, time in (each.split() for each in lives):
+        task = bknb.Live.background("X", strategy=strategy, exchange=source, clock=clock, store=store,
+                                    until=ms(f"2024-11-{day} {time}", ZONE))  # fmt: skip
+        task.result(timeout=60)
+    assert shown(seen) == ["27 09:35", "29 09:31"]  # that of 09:37 is asked about once the position has ended
 
 
 @pytest.mark.parametrize("options", [{"at": "session_open"}, {"interval": "1d"}])

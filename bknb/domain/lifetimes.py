@@ -96,7 +96,8 @@ def read_valid(value: object, when: int, rules: Rules, *, name: str = "valid") -
             return [Reason("valid", text.text + ("" if "in minutes" in text.text else advice))]
         if faults := moment_faults(text, name, when, rules):
             return faults
-        ends = min(moments_of(text, when, rules))
+        at, close = moments_of(text, when, rules)
+        ends = close if at <= when else min(at, close)  # too short before the close: at the close itself
     if longest is not None and ends - when > longest * MINUTE_MS:
         what, _, of = name.partition(" ")
         text = f"{what} {shown(value, 60)}{of and ' '}{of} is above max_signal_lifetime_minutes = {longest}"

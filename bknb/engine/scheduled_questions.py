@@ -93,7 +93,9 @@ class ScheduledQuestions:
         asked = self._edges[place]
         on_time = (asked < given + series.step) if not late else np.ones(len(given), dtype=np.bool_)
         self._missed: list[int] = given[~on_time].tolist()  # no bar opened in time
-        self._asked: list[int] = np.unique(asked[on_time]).tolist()
+        given, asked = given[on_time], asked[on_time]
+        self._missed += given[:-1][asked[:-1] == asked[1:]].tolist()  # asked about together with the one behind them
+        self._asked: list[int] = np.unique(asked).tolist()
         self._late, self._counts_open = late, counts_open
 
     def missed(self, until: int) -> int:
@@ -113,7 +115,7 @@ class ScheduledQuestions:
         if self._late and passed:
             at = bisect_right(self._edges, after)
             now = int(self._edges[at]) if at < len(self._edges) else None
-            if now is not None and (following is None or now < following):
+            if now is None or following is None or now < following:
                 following = now
                 passed = passed[:-1]
         if self._counts_open:
@@ -182,6 +184,7 @@ class DueMoments:
         self.schedule, self._late = schedule, late
         self._told = since
         self._pending: int | None = None
+        self._is_managed = False  # what was open at the pending moment is managed
         self.missed = 0
 
     def is_due(self, when: int, calendar: TradingCalendar | None) -> bool:
@@ -190,8 +193,8 @@ class DueMoments:
             fresh = self.schedule.moments(self._told + 1, when + 1, calendar)
             self._told = when
             if fresh:
-                self.missed += len(fresh) - 1 + (self._pending is not None)
-                self._pending = fresh[-1]
+                self.missed += len(fresh) - 1 + (self._pending is not None and not self._is_managed)
+                self._pending, self._is_managed = fresh[-1], False
         if self._pending is not None and self._pending <= when - MINUTE_MS and not self._late:
             self.missed += 1
             self._pending = None
@@ -199,4 +202,10 @@ class DueMoments:
 
     def done(self) -> None:
         """The question that was due was asked, or does not count as missed."""
-        self._pending = None
+        self._pending, self._is_managed = None, False
+
+    def managed(self) -> None:
+        """What is open at the moment that is due is managed: it does not count as missed, and stays due where late."""
+        self._is_managed = True
+        if not self._late:
+            self.done()

@@ -74,12 +74,15 @@ class CatchUp:
         self._failures = failures
         self._asked_at: LiveSchedule | None = None
         self._managed_at: LiveSchedule | None = None
-        strategy, since = plan.strategy, reached.done - 1
+        strategy, since, asked = plan.strategy, reached.done - 1, reached.last_asked
         if strategy.at is not None or strategy.manage_at is not None or market.sessions is not None:
             from .schedules import schedule_of  # few strategies have one
 
             given = partial(schedule_of, strategy, plan.symbol, market.window, published)
-            self._asked_at = given(managing=False, since=max(since, reached.last_asked or 0))
+            # One that is asked late, as one by the day is, may owe a question of before a restart.
+            owes = strategy.late or strategy.at is None
+            begin = asked if owes and asked is not None else max(since, asked or 0)
+            self._asked_at = given(managing=False, since=begin)
             if strategy.manages:
                 self._managed_at = given(managing=True, since=max(since, loop.last_managed))
 
@@ -241,16 +244,16 @@ class CatchUp:
     async def _question(self, when: int) -> None:
         """Ask the strategy at a moment, when it is time to."""
         loop, plan, reached, at = self._loop, self._plan, self._reached, self._asked_at
+        # What ended at the average price of a moment frees the moments after it.
+        is_free = loop.is_free and (loop.rules.model.fills_at_open or loop.last_managed != when)
         if at is None:
             due = _is_due(when, reached.last_asked, plan.strategy.interval)
         else:
             due = await self._told(at, when)
             loop.records.missed = 0 if plan.strategy.at is None else at.missed
-            if due and loop.strategy.manages and not loop.is_free:
-                at.done()
-        if not loop.rules.model.fills_at_open and loop.last_managed == when:
-            due = False  # what ended at the average price of a moment frees the moments after it
-        if self._controls.stopped or not loop.is_free or not due:
+            if due and loop.strategy.manages and not is_free:
+                at.managed()
+        if self._controls.stopped or not is_free or not due:
             return
         if at is None and not self._market.may_ask(when):
             return  # closed, or so short after the opening that there is no price of this session yet

@@ -70,6 +70,10 @@ class LiveSchedule:
         """The question that was due was asked, or does not count as missed."""
         self._due.done()
 
+    def managed(self) -> None:
+        """What is open at the moment that is due is managed: it does not count as missed, and stays due where late."""
+        self._due.managed()
+
 
 def _reads_series(schedule: Schedule) -> bool:
     return isinstance(schedule, SeriesRows) or (
