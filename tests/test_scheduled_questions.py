@@ -20,6 +20,7 @@ from bknb.engine.scheduled_questions import DueMoments, ScheduledQuestions
 from bknb.market.candles import Candles
 from bknb.market.series import Series
 from bknb.market.sessions import Sessions
+from bknb.provenance.strategy_hash import fingerprint, unnamed_fingerprint
 from bknb.testing.clocks import SimulatedClock
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -274,6 +275,19 @@ def test_the_card_and_the_strategy_hash_know_the_schedule() -> None:
         cards.append(bknb.backtest("X", strategy="carded", exchange=SOURCE, frame=("2024-11-25", "2024-11-26")).card)
     assert cards[0].code.values["at"] == "session_open+5m"
     assert any("session_open+6m" in part.text for part in cards[0].diff(cards[1]))
+
+    def fingerprint_of(**options: Any) -> tuple[str, str]:
+        made = bknb.add_strategy("carded", get_signal=nothing, manage=nothing, **options)
+        return fingerprint(made), unnamed_fingerprint(made)
+
+    def nothing() -> None: ...
+
+    schedules: list[dict[str, Any]] = [{"interval": "1d"}, {"at": "mon"}, {"at": "tue"}, {"at": "mon", "late": "ask"}]
+    schedules += [{"at": "mon", "manage_at": "mon"}, {"at": "mon", "manage_at": "tue"}]
+    found = [fingerprint_of(**each) for each in schedules]
+    assert len({*found}) == len(schedules)
+    assert len({one for one, _ in found}) == len({unnamed for _, unnamed in found}) == len(schedules)
+    assert fingerprint_of(at="mon") == found[1]
 
 
 # --- the same in a loop, and live ---------------------------------------------------------------------------------

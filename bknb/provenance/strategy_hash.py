@@ -63,6 +63,8 @@ def _hash_of(strategy: Strategy, hash_of: Callable[..., str]) -> str:
     parts: tuple[object, ...] = (
         *(strategy.interval, strategy.lookback, strategy.risk, list(functions)[1:], source, _rules_hash(strategy)),
         *(() if strategy.manage is None else (strategy.manages_every,)),
+        *(() if strategy.at is None else (f"at {strategy.at}", strategy.late)),
+        *(() if strategy.manage_at is None else (f"manage at {strategy.manage_at}",)),
     )
     return f"{VERSION}:{hashlib.sha256(repr(parts).encode()).hexdigest()}"
 
