@@ -100,6 +100,8 @@ def test_the_report_says_that_an_auction_may_differ() -> None:
     said = "the price of a closing auction may be another"
     assert said in ran(lambda: long(until="session_end")).report()
     assert said not in ran(lambda: long(until=5)).report()
+    assert said in ran(lambda: long(entry="close")).report()
+    assert said not in ran(lambda: long(until="session_end", price_take_profit=100.0001)).report()  # not at the close
 
 
 def test_the_story_of_a_signal_names_its_deadlines() -> None:

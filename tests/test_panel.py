@@ -264,6 +264,8 @@ def test_a_young_symbol_is_nan_and_no_error() -> None:
         ((["AAA"], "1h", 0), "limit must be"),
         ((["AAA"], "1h", 2.5), "limit must be"),
         ((["AAA"], "1h", 5, "inner"), "how must be 'union' or 'common', got 'inner'"),
+        ((["AAA"], "1h", 5, ["union"]), "how must be 'union' or 'common', got ['union']"),
+        ((["AAA"], ["1h"], 5), "unknown interval ['1h']"),
         ((["AAA"], "1m", 5), "1m candles cannot be made of the 1h bars"),
     ],
 )

@@ -103,6 +103,7 @@ WRONG = [
     ("session_close+5m", r"takes a whole number from -1440 to 0, got 5"),
     ("07:00", "07:00 needs the name of a time zone behind it, such as '07:00 UTC'"),
     ("mon 07:00", "07:00 needs the name of a time zone behind it"),
+    ("25:00", "a time is written '07:00', from 00:00 to 23:59, got '25:00'"),
     ("25:00 UTC", "from 00:00 to 23:59, got '25:00'"),
     ("07:00 Europe/Lodnon", "unknown time zone 'Europe/Lodnon'"),
     ("07:00 ../../etc/passwd", "unknown time zone"),
@@ -159,6 +160,7 @@ def test_the_functions_make_what_the_spellings_mean() -> None:
     assert at.month(day=15) == as_schedule("month 15")
     assert at.month_end() == as_schedule("month_end")
     assert at.series("news") == as_schedule("series news")
+    assert at.series("my news after 2") == as_schedule(str(at.series("my news after 2")))
     assert at.any("mon", at.month()) == as_schedule("mon, month")
     assert as_schedule(at.month()) is not None
 

@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 from .formatting import utc_text
 from .interval import MINUTE_MS, ceil_to, slot_after
 from .market_clock import NEVER
-from .moment_text import EXAMPLES, MINUTES, SESSION_END, instant_of, moment_text
+from .moment_text import EXAMPLES, MINUTES, SESSION_END, instant_of, moment_text, reason_of
 from .position_book import ClosingOrder, Lifetime
 from .signal import OpenSignal, Reason, Signal
 from .signal_validation import allow
@@ -25,10 +25,6 @@ class Moments(NamedTuple):
 
     at: int = NEVER
     close: int = NEVER
-
-
-def _code(name: str) -> str:
-    return name.split(maxsplit=1)[0]
 
 
 def moments_of(text: str, after: int, rules: Rules) -> Moments:
@@ -63,18 +59,13 @@ def moment_faults(text: str, name: str, when: int, rules: Rules) -> list[Reason]
         if moment > when:
             return []
         past = f"{name} {utc_text(moment)} is not later than the moment of the decision, {utc_text(when)}"
-        return [Reason(_code(name), f"{past}; give a later one")]
+        return [reason_of(name, f"{past}; give a later one")]
     if rules.clock is None:
-        return [
-            Reason(
-                name.split(maxsplit=1)[0],
-                f"{name} {text!r} needs the clock of a market, and this run has none; give minutes",
-            )
-        ]
+        return [reason_of(name, f"{name} {text!r} needs the clock of a market, and this run has none; give minutes")]
     if SESSION_END.fullmatch(text):
         return []
     fault = rules.clock().fault(text)
-    return [Reason(_code(name), f"{name} must be {EXAMPLES}; got {shown(text, 60)}: {fault}")] if fault else []
+    return [reason_of(name, f"{name} must be {EXAMPLES}; got {shown(text, 60)}: {fault}")] if fault else []
 
 
 def read_valid(value: object, when: int, rules: Rules, *, name: str = "valid") -> int | list[Reason] | None:

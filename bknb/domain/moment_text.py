@@ -30,10 +30,7 @@ def moment_text(value: object, name: str) -> str | Reason:
     if isinstance(value, datetime):
         if value.utcoffset() is None:
             text = f"{name} must have a time zone, got {value.isoformat()}, which has none"
-            return Reason(
-                name.split(maxsplit=1)[0],
-                f"{text}; write {name}=….replace(tzinfo=datetime.UTC), or the zone that it is of",
-            )
+            return reason_of(name, f"{text}; write {name}=….replace(tzinfo=datetime.UTC), or the zone that it is of")
         return value.astimezone(UTC).isoformat()
     if isinstance(value, Schedule):
         return str(value)
@@ -41,16 +38,13 @@ def moment_text(value: object, name: str) -> str | Reason:
         return _plain_text(value, name)
     if isinstance(value, int | float) and not isinstance(value, bool):
         if value != value or value <= 0 or value != int(value) or value >= 10**9:
-            return Reason(
-                name.split(maxsplit=1)[0], f"{name} in minutes must be a whole number above 0, got {shown(value, 60)}"
-            )
+            return reason_of(name, f"{name} in minutes must be a whole number above 0, got {shown(value, 60)}")
         return f"{int(value)}m"
-    return Reason(
-        name.split(maxsplit=1)[0], f"{name} must be {EXAMPLES}, got {type(value).__name__}: {shown(value, 60)}"
-    )
+    return reason_of(name, f"{name} must be {EXAMPLES}, got {type(value).__name__}: {shown(value, 60)}")
 
 
-def _reason(name: str, text: str) -> Reason:
+def reason_of(name: str, text: str) -> Reason:
+    """The reason for what is wrong with an argument; its code is the first word of ``name``."""
     return Reason(name.split(maxsplit=1)[0], text)
 
 
@@ -60,9 +54,9 @@ def _plain_text(value: str, name: str) -> str | Reason:
         return f"session_end-{found[1]}{found[2]}" if found[1] else "session_end"
     if text.startswith("session_end"):
         advice = f"{name}='session_end' is the close itself, and 'session_end-5m' five minutes before it"
-        return _reason(name, f"{name} {shown(value, 60)} is not understood: {advice}")
+        return reason_of(name, f"{name} {shown(value, 60)} is not understood: {advice}")
     if not text:
-        return _reason(name, f"{name} must be {EXAMPLES}, got an empty text")
+        return reason_of(name, f"{name} must be {EXAMPLES}, got an empty text")
     try:
         moment = datetime.fromisoformat(text) if re.match(r"[0-9]{4}-", text) else None
     except ValueError:

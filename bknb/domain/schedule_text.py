@@ -133,8 +133,8 @@ def _one(text: str) -> Schedule:
             return MonthDay(int(day))
         case ["month_end"]:
             return MonthEnd()
-        case ["series", name]:
-            return SeriesRows(name)
+        case ["series", _, *_]:
+            return SeriesRows(text.removeprefix("series").strip())
         case [*words, "after", count] if words and count.isdecimal():
             return NthOf(_one(" ".join(words)), int(count))
         case [day] if day.lower() in WEEKDAYS:
@@ -144,6 +144,7 @@ def _one(text: str) -> Schedule:
         case [time, zone] if _TIME.fullmatch(time):
             return Clock(minute_of_day(time), zone)
         case [*_, time] if _TIME.fullmatch(time):
+            minute_of_day(time)
             raise UsageError(f"{time} needs the name of a time zone behind it, such as '{time} UTC'")
         case [word, *_]:
             raise UsageError(f"there is no {word!r:.40}{_hint(word)}")

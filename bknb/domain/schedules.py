@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -18,6 +18,7 @@ import msgspec
 
 from ..errors import UsageError
 from .interval import DAY_MS, MINUTE_MS
+from .local_time import local_moment
 from .session_days import ALWAYS_OPEN, WEEKDAYS, SessionDay, TradingCalendar
 
 if TYPE_CHECKING:
@@ -154,14 +155,12 @@ class Clock(Schedule, frozen=True):
         starts = [start for start, _ in spans]
         if not spans:
             return
-        hour, minute = divmod(self.minute, 60)
         day, last = _date_of(max(since, starts[0]) - DAY_MS), _date_of(min(until, spans[-1][1]) + DAY_MS)
         if self.weekday is not None:
             day += timedelta(days=(self.weekday - day.weekday()) % 7)
         step = timedelta(days=1 if self.weekday is None else 7)
         while day <= last:
-            local = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
-            moment = round(local.timestamp()) * 1000
+            moment = local_moment(day, self.minute, zone)
             if _is_traded(moment, spans, starts):
                 yield moment
             day += step

@@ -76,8 +76,9 @@ class Signal(ByName, frozen=True, kw_only=True):
         session's last candle that can fill; a market that never closes has the days of UTC for sessions.
     valid
         How long ``price_open`` waits: minutes, a moment as for ``until``, ``"session_end"``, ``"slot"`` (until the next
-        question of the strategy), or ``None``: until it is cancelled. By default for
-        ``schedule_await_minutes`` or one interval of the strategy, whichever is longer.
+        question of the strategy; with ``at=`` until the next slot of its ``interval``, without one of a day), or
+        ``None``: until it is cancelled. By default for ``schedule_await_minutes`` or one interval of the strategy,
+        whichever is longer.
     note
         Free text that travels with the trade.
     id

@@ -603,6 +603,7 @@ class OrderDesk:
         if final is None:
             self._is_unknown(order)
             return
+        self._unknown_answers.forget(order.client_id)
         self._apply_report(order, final, cancelled_here=True)
         known = self._known(order)
         if known.done and fills_more(known, report):

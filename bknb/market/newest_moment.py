@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ..domain.interval import DAY_MS
+from ..domain.local_time import local_moment, time_of_day
 from ..errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from ..domain.schedules import Schedule
     from .sessions import Sessions
 
-_TIME: Final = re.compile(r"\s*([01]?[0-9]|2[0-3]):([0-5][0-9])(?:\s+(\S+))?\s*")
 _LOOKED_BACK_MS: Final = (8 * DAY_MS, 70 * DAY_MS, 800 * DAY_MS)
 
 
@@ -43,7 +42,7 @@ def newest_moment(given: str | Schedule, when: int, sessions: Sessions | None) -
     >>> newest_moment("mon", 1_704_380_400_000, None).isoformat()  # a Thursday
     '2024-01-01T00:00:00+00:00'
     """
-    if isinstance(given, str) and _TIME.fullmatch(given):
+    if isinstance(given, str) and time_of_day(given):
         return newest_time(given, when, "UTC" if sessions is None else sessions.zone)
     from ..domain.schedule_text import as_schedule
 
@@ -82,21 +81,17 @@ def newest_time(text: str, when: int, zone: str) -> datetime:
     >>> newest_time("07:00 Europe/London", 1_719_813_599_999, "UTC").isoformat()  # a millisecond before it in summer
     '2024-06-30T06:00:00+00:00'
     """
-    hour, minute, where = _read(text, zone)
+    minute, where = _read(text, zone)
     today = datetime.fromtimestamp(when / 1000, UTC).astimezone(where).date()
-    shown = (_moment(today - timedelta(days=back), hour, minute, where) for back in range(3))
-    return next(moment for moment in shown if moment.timestamp() * 1000 <= when)
-
-
-def _moment(day: date, hour: int, minute: int, zone: ZoneInfo) -> datetime:
-    return datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone).astimezone(UTC)
+    shown = (local_moment(today - timedelta(days=back), minute, where) for back in range(3))
+    return datetime.fromtimestamp(next(moment for moment in shown if moment <= when) / 1000, UTC)
 
 
 @lru_cache(maxsize=64)
-def _read(text: str, zone: str) -> tuple[int, int, ZoneInfo]:
-    match = _TIME.fullmatch(text)
-    assert match is not None  # the caller looked  # noqa: S101
+def _read(text: str, zone: str) -> tuple[int, ZoneInfo]:
+    found = time_of_day(text)
+    assert found is not None  # the caller looked  # noqa: S101
     try:
-        return int(match[1]), int(match[2]), ZoneInfo(match[3] or zone)
+        return found[0], ZoneInfo(found[1] or zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise UsageError(f"unknown time zone {match[3]!r}; expected a name such as 'America/New_York'") from None
+        raise UsageError(f"unknown time zone {found[1]!r}; expected a name such as 'America/New_York'") from None

@@ -156,6 +156,9 @@ def panel_of(window: Window, symbols: Sequence[str], interval: str, limit: int, 
         When there are fewer rows, or a candle that has closed is not here yet.
     """
     limit = whole_number("limit", limit, least=1, hint="it says how many rows, such as 60")
+    if how not in _HOW:
+        raise UsageError(f"how must be 'union' or 'common', got {how!r:.40}")
+    interval_ms(interval)
     key = (_names(symbols), interval, how)
     known = window.matrices.get(key)
     begin = None if known is None else known.begin(when, limit)
@@ -181,8 +184,6 @@ def _names(symbols: object) -> tuple[str, ...]:
 
 def _loaded(window: Window, symbols: tuple[str, ...], interval: str, how: str, limit: int, when: int) -> PanelMatrix:
     """The candles of the symbols from so early on that ``limit`` rows have closed at ``when``, if there are as many."""
-    if how not in _HOW:
-        raise UsageError(f"how must be 'union' or 'common', got {how!r:.40}")
     step = interval_ms(interval)
     begin = min(window.reach_back(symbol, when, step, limit) for symbol in symbols)
     since = min(window.reach_back(symbol, begin, step, _HEADROOM) for symbol in symbols)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -13,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 
 from ..domain.interval import DAY_MS
+from ..domain.local_time import local_moment, time_of_day
 from ..domain.market_clock import NEVER
 from ..domain.schedule_text import as_schedule
 from ..domain.session_days import ALWAYS_OPEN, TradingCalendar
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _T = TypeVar("_T")
-_TIME: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?:\s+(\S+))?")
 _REACH: Final = (8 * DAY_MS, 70 * DAY_MS, 400 * DAY_MS)  # how far the next session is looked for
 
 
@@ -84,9 +83,9 @@ class SessionClock:
 
         A time of the day counts on every day on which the market trades, also after an early close.
         """
-        found = _TIME.fullmatch(text)
+        found = time_of_day(text)
         if found is not None:
-            return self._next_time(int(found[1]) * 60 + int(found[2]), ZoneInfo(found[3] or self.zone), when)
+            return self._next_time(found[0], ZoneInfo(found[1] or self.zone), when)
         schedule = as_schedule(text)
         moments = (schedule.next_after(when, calendar) for calendar in self._calendars())
         return next((moment for moment in moments if moment is not None), NEVER)
@@ -94,7 +93,7 @@ class SessionClock:
     def _next_time(self, minute: int, zone: ZoneInfo, when: int) -> int:
         day = datetime.fromtimestamp(when / 1000, UTC).astimezone(zone).date()
         for _ in range(_REACH[-1] // DAY_MS):
-            moment = _utc(day, minute, zone)
+            moment = local_moment(day, minute, zone)
             if moment > when and self._trades(day, zone):
                 return moment
             day += timedelta(days=1)
@@ -104,22 +103,22 @@ class SessionClock:
         sessions = self._sessions
         if sessions is None:
             return True
-        since, until = _utc(day, 0, zone), _utc(day + timedelta(days=1), 0, zone)
+        since, until = local_moment(day, 0, zone), local_moment(day + timedelta(days=1), 0, zone)
         return bool(_beyond_calendar(sessions, lambda each: each.open_ranges(since, until)))
 
     def fault(self, text: str) -> str:
         """Why a text is neither a time of the day nor a schedule; empty when it is one."""
-        found = _TIME.fullmatch(text)
+        found = time_of_day(text)
         try:
             if found is None:
                 as_schedule(text).next_after(0)
             else:
-                ZoneInfo(found[3] or "UTC")
+                ZoneInfo(found[1] or "UTC")
         except UsageError as error:
             return str(error).partition("\n")[0]
         except (ZoneInfoNotFoundError, ValueError, OSError):
             assert found is not None  # a schedule raises another error  # noqa: S101
-            return f"there is no time zone {found[3]!r}; expected a name such as 'America/New_York'"
+            return f"there is no time zone {found[1]!r}; expected a name such as 'America/New_York'"
         return ""
 
     def candles_closed(self, opened: int, count: int) -> int:
@@ -148,8 +147,3 @@ def _beyond_calendar(sessions: Sessions, ask: Callable[[Sessions], _T]) -> _T:
         return ask(sessions)
     except DataError:
         return ask(replace(sessions, calendar=""))
-
-
-def _utc(day: date, minute: int, zone: ZoneInfo) -> int:
-    hour, minute = divmod(minute, 60)
-    return round(datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone).timestamp()) * 1000

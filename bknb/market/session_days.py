@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 from ..domain.interval import DAY_MS
+from ..domain.local_time import local_moment
 from ..domain.ranges import Ranges, merged, within
 from ..domain.session_days import SessionDay
 from . import calendars
@@ -79,12 +80,12 @@ def _of_year(sessions: Sessions, year: int) -> tuple[SessionDay, ...]:
     zone = ZoneInfo(sessions.zone)
     begin, is_next = _regular_day(sessions)
     first, last = date(year, 1, 1), date(year, 12, 31)
-    spans = sessions.known_ranges(_utc(first - 2 * _A_DAY, 0, zone), _utc(last + 2 * _A_DAY, 0, zone))
+    spans = sessions.known_ranges(local_moment(first - 2 * _A_DAY, 0, zone), local_moment(last + 2 * _A_DAY, 0, zone))
     starts, ends = [start for start, _ in spans], [end for _, end in spans]
     found, day = [], first
     while day <= last:
         opens = day - _A_DAY if is_next else day
-        since, until = _utc(opens, begin, zone), _utc(opens + _A_DAY, begin, zone)
+        since, until = local_moment(opens, begin, zone), local_moment(opens + _A_DAY, begin, zone)
         mine = within(spans[bisect_right(ends, since) : bisect_left(starts, until)], since, until)
         if mine:
             found.append(SessionDay(day, mine))
@@ -118,11 +119,6 @@ def _longest_closed(spans: Ranges, length: int) -> int | None:
         if start > end
     ]
     return max(stretches, key=lambda each: (each[0], -each[1]))[1] % length if stretches else None
-
-
-def _utc(day: date, minute: int, zone: ZoneInfo) -> int:
-    hour, minute = divmod(minute, 60)
-    return round(datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone).timestamp()) * 1000
 
 
 def _date_of(when: int) -> date:

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS
+from ..domain.local_time import local_moment
 from ..domain.ranges import Ranges, merged, within
 from ..errors import DataError, UnknownName, UsageError
 from . import calendars
@@ -289,7 +290,7 @@ def _year(sessions: Sessions, year: int) -> Ranges:
         until = short.get(day, 24 * 60)
         for first, end in sessions.hours[day.weekday()]:
             if first < min(end, until):
-                found.append((_utc(day, first, zone), _utc(day, min(end, until), zone)))
+                found.append((local_moment(day, first, zone), local_moment(day, min(end, until), zone)))
     return merged(found)
 
 
@@ -298,12 +299,6 @@ def _days_of(year: int) -> Iterator[date]:
     while day.year == year:
         yield day
         day += timedelta(days=1)
-
-
-def _utc(day: date, minute: int, zone: ZoneInfo) -> int:
-    days, minute = divmod(minute, 24 * 60)
-    there = datetime(day.year, day.month, day.day, minute // 60, minute % 60, tzinfo=zone)
-    return int((there + timedelta(days=days)).timestamp()) * 1000
 
 
 def _local_day(when: int, zone: str) -> date:

@@ -130,10 +130,10 @@ class StreamedSource:
         if pushed is None or not 0 < end - first <= HELD * MINUTE_MS:
             return await candles_from(self.source, symbol, interval, since, limit)
         newest = end - MINUTE_MS
-        await self._wait(symbol, pushed, newest)
+        on_turn = is_turn(*self.stream.place(symbol), self.stream.at_once, newest)
+        await self._wait(symbol, pushed, newest)  # meanwhile the last run of a symbol may end
         if not pushed.has(newest) and self._clock.now() < end + MINUTE_MS:
             self.stream.missed(symbol, newest)
-        on_turn = is_turn(*self.stream.place(symbol), self.stream.at_once, newest)
         held = pushed.give(first, end, with_pushed=not on_turn)
         if held is not None:
             self.given += 1

@@ -72,12 +72,12 @@ def without_way_out(result: Any) -> tuple[str, ...]:
 
 def at_the_close(result: Any) -> tuple[str, ...]:
     """A remark that the close of a session's last candle is not the price of an auction; empty where none filled."""
-    ends = {
+    ends = {event.signal.id for event in result.events if isinstance(event, Opened) and event.signal.entry == "close"}
+    ends |= {
         event.signal.id
         for event in result.events
-        if isinstance(event, Closed) and (event.signal.until.startswith("session_end") or event.signal.entry == "close")
+        if isinstance(event, Closed) and event.signal.until == "session_end" and event.close_reason == "time_expired"
     }
-    ends |= {event.signal.id for event in result.events if isinstance(event, Opened) and event.signal.entry == "close"}
     if not ends:
         return ()
     text = f"at the close: {len(ends):,} positions were opened or closed for the close of a session"

@@ -78,6 +78,8 @@ class Result:
         What a reader of the numbers should know.
     stopped : bool
         Whether the run was stopped before its end.
+    missed : int
+        Moments of the strategy's schedule (``at=``) at which it could not be asked; of a live run since its last start.
 
     Examples
     --------
