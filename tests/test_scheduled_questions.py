@@ -213,7 +213,7 @@ def test_daily_bars_know_days_weeks_and_months() -> None:
 
 @pytest.mark.parametrize("at", ["session_open+30m", "07:00 UTC", "mon 07:00 UTC", bknb.at.series("news")])
 def test_a_time_of_day_is_refused_on_daily_bars(at: Any) -> None:
-    with pytest.raises(bknb.UsageError, match="names times of a day, and the exchange has 1d bars"):
+    with pytest.raises(bknb.UsageError, match="names times of a day, and the run has 1d bars"):
         asked(days(), at=at)
     with pytest.raises(bknb.UsageError, match=r"manage_at=.*names times of a day"):
         asked(days(), at="month", manage=lambda: None, manage_at=at)

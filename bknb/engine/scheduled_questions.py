@@ -52,12 +52,12 @@ def check_fine_enough(schedule: Schedule, what: str, base: str, base_ms: int, mo
     """Raise ``UsageError`` where a schedule is finer than the base bars of a run."""
     if base_ms >= DAY_MS and not schedule.by_day:
         raise UsageError(
-            f"{what}={str(schedule)!r} names times of a day, and the exchange has {base} bars\n"
+            f"{what}={str(schedule)!r} names times of a day, and the run has {base} bars\n"
             "take one-minute candles, or a schedule of days: session_open, session_close, mon, month, month_end"
         )
     if base_ms > MINUTE_MS and len(moments) > 1 and int(np.diff(moments).min()) < base_ms:
         raise UsageError(
-            f"{what}={str(schedule)!r} has moments that are closer together than one {base} bar of the exchange\n"
+            f"{what}={str(schedule)!r} has moments that are closer together than one {base} bar of the run\n"
             "take finer candles, or moments further apart"
         )
 

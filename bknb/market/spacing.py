@@ -233,7 +233,8 @@ def check_base(base: str, exchange: str, what: str) -> None:
     if base != MINUTE:
         raise UsageError(
             f"{what} needs 1m candles, and exchange {exchange!r} has {base} bars\n"
-            "bknb.backtest, bknb.sweep and bknb.walker work with them; for everything else take one-minute candles"
+            "bknb.backtest, bknb.sweep and bknb.walker work with them; for everything else take one-minute candles, "
+            "without base="
         )
 
 
