@@ -73,7 +73,8 @@ def test_what_is_wrong_with_one_is_said(old: str, new: str, says: str) -> None:
 def test_a_position_that_nothing_ends_is_refused() -> None:
     code = "import bknb\ndef get_signal(ctx):\n    return bknb.Signal(side='long', price_stop_loss=ctx.price * 0.98)"
     (objection,) = lint(code).objections
-    assert "needs one of price_take_profit, minute_estimated_time, trailing, or a function manage" in str(objection)
+    named = "price_take_profit, minute_estimated_time, trailing, until, bars"
+    assert f"needs one of {named}, or a function manage" in str(objection)
     assert lint(code + "\ndef manage(position):\n    return bknb.Close()").objections == ()
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS
 from ..domain.ranges import Ranges, within
 from ..domain.session_days import ALWAYS_OPEN, SessionDay
@@ -92,7 +93,7 @@ def _newest(sessions: Sessions | None, when: int) -> SessionDay:
         at = bisect_right(days, when, key=lambda day: day.open)
         if at:
             return days[at - 1]
-    raise DataError(f"no session of the market is known in the year before {_utc(when):%Y-%m-%d %H:%M} UTC")
+    raise DataError(f"no session of the market is known in the year before {utc_text(when)}")
 
 
 @lru_cache(maxsize=256)  # asked for at each moment of a day
