@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from ..domain.formatting import minute_text
-from ..domain.interval import DAY_MS, MINUTE_MS
+from ..domain.interval import DAY_MS, MINUTE_MS, ceil_to, floor_to
 from ..domain.ranges import Range, Ranges
 from ..domain.session_days import ALWAYS_OPEN, SessionDay
 from ..errors import NotEnoughData
@@ -35,9 +35,13 @@ LENGTHS_MS: Final = {"1w": 7 * DAY_MS, "1M": 31 * DAY_MS}
 
 
 class Part(NamedTuple):
-    """A day, week or month: its sessions, ``[open, close)`` in UTC ms each."""
+    """A day, week or month: its sessions, ``[open, close)`` in UTC ms each.
+
+    ``day`` is the ordinal of the date it bears: that of its session, of its Monday, or of the first of its month.
+    """
 
     spans: Ranges
+    day: int
 
     @property
     def opened(self) -> int:
@@ -48,6 +52,22 @@ class Part(NamedTuple):
     def closed(self) -> int:
         """The close of its last session, UTC ms."""
         return self.spans[-1][1]
+
+    def begin(self, step: int) -> int:
+        """The open of the first bar of ``step`` ms that has a part in it, UTC ms."""
+        return floor_to(self.opened, step)
+
+    def end(self, step: int) -> int:
+        """The close of the last bar of ``step`` ms that has a part in it, UTC ms."""
+        return ceil_to(self.closed, step)
+
+    def bars(self, step: int) -> int:
+        """How many bars of ``step`` ms have a part in one of its sessions."""
+        count, behind = 0, 0  # bars before `behind` were counted
+        for start, close in self.spans:
+            first, end = max(start // step, behind), -(-close // step)
+            count, behind = count + max(end - first, 0), max(end, behind)
+        return count
 
 
 def parts(interval: str, sessions: Sessions | None, since: int, until: int, *, base_ms: int = MINUTE_MS) -> list[Part]:
@@ -65,8 +85,9 @@ def parts(interval: str, sessions: Sessions | None, since: int, until: int, *, b
     margin = LENGTHS_MS.get(interval, 0)
     days = calendar.session_days(since - margin, until + margin)
     if interval == "1d":
-        return [Part(day.spans) for day in days]
-    found = [Part(tuple(_spans(group))) for _, group in groupby(days, key=_WEEK if interval == "1w" else _MONTH)]
+        return [Part(day.spans, day.day.toordinal()) for day in days]
+    groups = groupby(days, key=_WEEK if interval == "1w" else _MONTH)
+    found = [Part(tuple(_spans(group)), first) for first, group in groups]
     return [part for part in found if part.closed > since and part.opened < until]
 
 
@@ -74,21 +95,54 @@ def _spans(days: Iterable[SessionDay]) -> Iterable[Range]:
     return (span for day in days for span in day.spans)
 
 
-_WEEK: Final[Callable[[SessionDay], tuple[int, int]]] = lambda day: day.day.isocalendar()[:2]  # noqa: E731
-_MONTH: Final[Callable[[SessionDay], tuple[int, int]]] = lambda day: (day.day.year, day.day.month)  # noqa: E731
+_WEEK: Final[Callable[[SessionDay], int]] = lambda day: day.day.toordinal() - day.day.weekday()  # noqa: E731
+_MONTH: Final[Callable[[SessionDay], int]] = lambda day: day.day.replace(day=1).toordinal()  # noqa: E731
 
 
-class _Made(NamedTuple):
-    """Candles that were made, when each closed, of which base bars, and up to which moment nothing is to be added."""
+def running_part(window: Window, symbol: str, interval: str, when: int) -> Part | None:
+    """The day, week or month that ``when`` (UTC ms) lies in; ``None`` between two of them.
+
+    One begins with the first base bar that has a part in it, and is over when the last of them has closed.
+    """
+    step = window.base_ms
+    given = parts(interval, window.sessions_of(symbol), when - step, when + step, base_ms=step)
+    mine = [part for part in given if part.begin(step) <= when < part.end(step)]
+    return mine[-1] if mine else None
+
+
+class MadeCandles(NamedTuple):
+    """Candles that were made of base bars.
+
+    Attributes
+    ----------
+    candles : Candles
+        Each named by the open of the first base bar that has a part in it.
+    parts : list of Part
+        What each of them holds.
+    closes : ndarray of int64
+        When each of them closed, UTC ms.
+    begins : dict
+        The open (UTC ms) of each part of the calendar, also of those without a candle, by its day.
+    of : Series
+        The base bars.
+    until : int
+        Up to which moment (UTC ms) nothing is to be added.
+    """
 
     candles: Candles
+    parts: list[Part]
     closes: NDArray[np.int64]
+    begins: dict[int, int]
     of: Series
     until: int
 
+    def closed(self, when: int) -> int:
+        """How many have closed at a moment (UTC ms)."""
+        return int(np.searchsorted(self.closes, when, side="right"))
 
-def made_of(bars: Candles, given: list[Part], step: int, *, allow_gaps: bool) -> tuple[Candles, NDArray[np.int64]]:
-    """Candles made of base bars, and when each closes (UTC ms).
+
+def made_of(bars: Candles, given: list[Part], step: int, *, allow_gaps: bool) -> tuple[Candles, list[Part]]:
+    """Candles made of base bars, and what each of them holds.
 
     Open is the first bar's, close the last one's, high and low the extremes, volume the sum, added bar by bar in order.
 
@@ -103,29 +157,29 @@ def made_of(bars: Candles, given: list[Part], step: int, *, allow_gaps: bool) ->
     allow_gaps
         ``False``: a candle is made when all of its bars are there. ``True``: when any is.
     """
-    times, rows, closes = bars.timestamp, [], []
-    for part in given:
-        begin, end = part.opened // step * step, -(-part.closed // step) * step
-        first, last = np.searchsorted(times, [begin, end])
-        if first == last:
+    times, rows, held = bars.timestamp, [], []
+    begins = np.searchsorted(times, [part.begin(step) for part in given])
+    ends = np.searchsorted(times, [part.end(step) for part in given])
+    for part, first, last in zip(given, begins.tolist(), ends.tolist(), strict=True):
+        if first == last or (not allow_gaps and last - first != part.bars(step)):
             continue
-        needed = len({slot for start, close in part.spans for slot in range(start // step, -(-close // step))})
-        if not allow_gaps and int(last - first) != needed:
-            continue
-        mine = bars[int(first) : int(last)]
-        volume = float(np.add.accumulate(mine.volume)[-1])
-        prices = float(mine.open[0]), float(mine.high.max()), float(mine.low.min()), float(mine.close[-1])
-        rows.append((begin, *prices, volume))
-        closes.append(end)
-    return Candles.from_rows(rows) if rows else Candles.empty(), np.array(closes, dtype=np.int64)
+        rows.append((part.begin(step), *_joined(bars[first:last])))
+        held.append(part)
+    return (Candles.from_rows(rows) if rows else Candles.empty()), held
+
+
+def _joined(bars: Candles) -> tuple[float, float, float, float, float]:
+    """The prices and the volume of a candle made of some bars."""
+    volume = float(np.add.accumulate(bars.volume)[-1])
+    return float(bars.open[0]), float(bars.high.max()), float(bars.low.min()), float(bars.close[-1]), volume
 
 
 class CalendarCandles:
     """The days, weeks and months of a window, made when they are first asked for."""
 
-    def __init__(self, window: Window, *, allow_gaps: bool) -> None:
-        self._window, self._allow_gaps = window, allow_gaps
-        self._made: dict[tuple[str, str], _Made] = {}
+    def __init__(self, window: Window, *, allow_gaps: bool, waits: bool) -> None:
+        self._window, self._allow_gaps, self._waits = window, allow_gaps, waits
+        self._made: dict[tuple[str, str], MadeCandles] = {}
 
     def newest(self, symbol: str, interval: str, limit: int, when: int, *, wait: bool) -> Candles:
         """The ``limit`` newest candles that have closed at ``when`` (UTC ms).
@@ -139,16 +193,19 @@ class CalendarCandles:
         known = self._made.get((symbol, interval))
         if known is None or when >= known.until or known.of is not window.known(symbol, window.base):
             window.newest(symbol, window.base, 1, when, wait=wait)  # every bar that has closed is here from now on
-            known = self._remade(symbol, interval, when)
-        made = known
+        made = self.made(symbol, interval, when)
         for count in (limit, 2 * limit + 8, 8 * limit + 60) if self._allow_gaps else (limit,):
-            if int(np.searchsorted(made.closes, when, side="right")) >= limit:
+            if made.closed(when) >= limit:
                 break
-            since = self._begin(symbol, interval, count, when)
+            since = self.begin(symbol, interval, count, when)
             if since < made.of.since:
                 fetch_now(window.load(symbol, window.base, since))
-                made = self._remade(symbol, interval, when)
-        last = int(np.searchsorted(made.closes, when, side="right"))
+                made = self.made(symbol, interval, when)
+        last = made.closed(when)
+        if wait and self._waits and last:
+            window.since(symbol, window.base, int(made.candles.timestamp[max(last - limit, 0)]), when)
+            made = self.made(symbol, interval, when)  # with what was waited for
+            last = made.closed(when)
         if last < limit:
             first = minute_text(made.of.start)
             raise NotEnoughData(
@@ -159,16 +216,46 @@ class CalendarCandles:
             )
         return made.candles[last - limit : last].copy()
 
-    def _begin(self, symbol: str, interval: str, count: int, when: int) -> int:
+    def since(self, symbol: str, interval: str, since: int, when: int) -> Candles:
+        """The candles that opened at or after ``since`` and have closed at ``when`` (UTC ms).
+
+        Raises
+        ------
+        NotEnoughData
+            When one that has closed is not here yet.
+        """
+        window, begin = self._window, floor_to(max(since, 0), self._window.base_ms)
+        series = window.known(symbol, window.base)
+        if series is None or series.since > begin:
+            series = fetch_now(window.load(symbol, window.base, begin))
+        if self._waits or not series.available(when):
+            bars = window.since(symbol, window.base, begin, when)
+            if not len(bars):
+                return bars
+        made = self.made(symbol, interval, when)
+        count = sum(part.opened >= since for part in made.parts[: made.closed(when)])
+        return self.newest(symbol, interval, count, when, wait=True) if count else Candles.empty()
+
+    def made(self, symbol: str, interval: str, when: int) -> MadeCandles:
+        """All candles of the base bars in memory, which reach up to ``when`` (UTC ms)."""
+        known = self._made.get((symbol, interval))
+        if known is None or when >= known.until or known.of is not self._window.known(symbol, self._window.base):
+            known = self._made[symbol, interval] = self._remade(symbol, interval, when)
+        return known
+
+    def known(self, symbol: str, interval: str) -> MadeCandles | None:
+        """The candles that were made last; ``None``: none were asked for so far."""
+        return self._made.get((symbol, interval))
+
+    def begin(self, symbol: str, interval: str, count: int, when: int) -> int:
         """The open time (UTC ms) of the first bar of the ``count``-th newest part that has closed at ``when``."""
         step, length = self._window.base_ms, LENGTHS_MS.get(interval, DAY_MS)
         since = when - (2 * count + 2) * length - 14 * DAY_MS
         given = parts(interval, self._window.sessions_of(symbol), max(since, 0), when, base_ms=step)
         closed = [part for part in given if part.closed <= when]
-        begin = closed[-min(count, len(closed))].opened if closed else max(since, 0)
-        return begin - begin % step
+        return floor_to(closed[-min(count, len(closed))].opened if closed else max(since, 0), step)
 
-    def _remade(self, symbol: str, interval: str, when: int) -> _Made:
+    def _remade(self, symbol: str, interval: str, when: int) -> MadeCandles:
         """All candles of the base bars in memory, up to the first that has not closed by the end of them."""
         window = self._window
         series = window.minutes(symbol)
@@ -176,9 +263,14 @@ class CalendarCandles:
         bars, step = series.candles, series.step
         end = max(when, int(bars.timestamp[-1]) + step if len(bars) else series.since)
         given = parts(interval, sessions, series.since, end + 2 * LENGTHS_MS.get(interval, 7 * DAY_MS), base_ms=step)
-        whole = [part for part in given if part.opened // step * step >= series.since]
+        whole = [part for part in given if part.begin(step) >= series.since]
         closed = [part for part in whole if part.closed <= end]
-        candles, closes = made_of(bars, closed, step, allow_gaps=self._allow_gaps)
-        until = next((part.closed for part in whole if part.closed > end), end + DAY_MS)
-        made = self._made[symbol, interval] = _Made(candles, closes, series, until)
-        return made
+        candles, held = made_of(bars, closed, step, allow_gaps=self._allow_gaps)
+        return MadeCandles(
+            candles,
+            held,
+            closes=np.array([part.end(step) for part in held], dtype=np.int64),
+            begins={part.day: part.begin(step) for part in whole},
+            of=series,
+            until=next((part.closed for part in whole if part.closed > end), end + DAY_MS),
+        )

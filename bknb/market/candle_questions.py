@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..domain.interval import floor_to, interval_ms
 from ..domain.whole_number import whole_number
@@ -29,16 +29,36 @@ def asked_candles(
         raise UsageError("say how many candles, such as 20, or since when, such as since=ctx.at('00:00')")
     if not forming:
         return candles
-    last = forming_candle(window, symbol, interval, when)
-    return Candles.concat([candles, last]) if len(last) and int(last.timestamp[0]) >= begin else candles
+    slot = _slot(window, symbol, interval, when)
+    if slot is None or slot.opened < begin:
+        return candles
+    last = _made_since(window, symbol, slot.begin, when)
+    return Candles.concat([candles, last]) if len(last) else candles
 
 
-def forming_candle(window: Window, symbol: str, interval: str, when: int) -> Candles:
-    """The candle of the slot that ``when`` (UTC ms) lies in, of its base bars that have closed by then; or none.
+class _Slot(NamedTuple):
+    """When a slot opens, and its first base bar (UTC ms)."""
+
+    opened: int
+    begin: int
+
+
+def _slot(window: Window, symbol: str, interval: str, when: int) -> _Slot | None:
+    """The slot that ``when`` (UTC ms) lies in; ``None`` between two sessions, weeks or months."""
+    if not window.is_by_calendar(symbol, interval):
+        begin = floor_to(when, interval_ms(interval))
+        return _Slot(begin, begin)
+    from .calendar_candles import running_part  # few look at them
+
+    part = running_part(window, symbol, interval, when)
+    return None if part is None else _Slot(part.opened, part.begin(window.base_ms))
+
+
+def _made_since(window: Window, symbol: str, begin: int, when: int) -> Candles:
+    """The candle of the base bars that opened since ``begin`` and have closed at ``when`` (UTC ms); or none.
 
     Once all of them have, it is the closed candle, to the last bit.
     """
-    begin = floor_to(when, interval_ms(interval))
     bars = window.since(symbol, window.base, begin, when)
     if not len(bars):
         return bars

@@ -95,7 +95,7 @@ class Window:
                 series = await self._fetch(symbol, interval, since)
             elif self._growing and series.until < floor_to(self.horizon, series.step):
                 series = await self._grown(symbol, interval, series, since)
-            series.regular = series.regular and not self._is_by_calendar(symbol, interval)
+            series.regular = series.regular and not self.is_by_calendar(symbol, interval)
             self._series[symbol, interval] = series
         await self._listener.notify()
         return series
@@ -139,7 +139,7 @@ class Window:
                 made = await self._fetch(symbol, interval, since)
                 candles, until = made.candles, made.until
             series = Series(candles, step=series.step, since=since, until=until, span=series.span)
-            series.regular = series.regular and not self._is_by_calendar(symbol, interval)
+            series.regular = series.regular and not self.is_by_calendar(symbol, interval)
             self._series[symbol, interval] = series
         await self._listener.notify()
         return series
@@ -422,6 +422,8 @@ class Window:
         NotEnoughData
             When one that has closed is not here yet.
         """
+        if self.is_by_calendar(symbol, interval):
+            return self.calendar_candles().since(symbol, interval, since, when)
         step = interval_ms(interval)
         series = self._series.get((symbol, interval))
         if series is None or series.since > since:
@@ -436,21 +438,24 @@ class Window:
             self._refuse(series, symbol, interval, 1, when, lacking=True)
         return Candles.empty()
 
-    def _is_by_calendar(self, symbol: str, interval: str) -> bool:
+    def is_by_calendar(self, symbol: str, interval: str) -> bool:
         """Whether candles of an interval begin and end by the calendar of the market, not by the clock."""
         if interval == "1d":
             return self.base_ms < DAY_MS and self.sessions_of(symbol) is not None
         return interval in ("1w", "1M")
 
-    def _calendar_candles(self) -> CalendarCandles:
+    def calendar_candles(self) -> CalendarCandles:
+        """Its candles of days, weeks and months by the calendar of the market."""
         if self._by_calendar is None:
             from .calendar_candles import CalendarCandles  # few strategies look at them
 
-            self._by_calendar = CalendarCandles(self, allow_gaps=self._feed.allow_gaps)
+            self._by_calendar = CalendarCandles(
+                self, allow_gaps=self._feed.allow_gaps, waits=self._growing and self._patience_ms > 0
+            )
         return self._by_calendar
 
     def _newest_slowly(self, symbol: str, interval: str, limit: int, when: int, *, wait: bool) -> Candles:
-        by_calendar = self._is_by_calendar(symbol, interval)
+        by_calendar = self.is_by_calendar(symbol, interval)
         step = 0 if by_calendar else interval_ms(interval)
         if isinstance(limit, bool) or not hasattr(limit, "__index__") or limit.__index__() <= 0:
             raise UsageError(f"limit must be a whole number of candles above 0, got {limit!r}")
@@ -459,7 +464,7 @@ class Window:
             raise UsageError(f"symbol must be a non-empty text such as 'BTCUSDT', got {symbol!r}")
         limit = limit.__index__()
         if by_calendar:
-            return self._calendar_candles().newest(symbol, interval, limit, when, wait=wait)
+            return self.calendar_candles().newest(symbol, interval, limit, when, wait=wait)
         oldest = self._feed.reach_back(symbol, when, step, limit)
         series = self._series.get((symbol, interval))
         if series is None or (
