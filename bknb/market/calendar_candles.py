@@ -34,6 +34,10 @@ LENGTHS_MS: Final = {"1w": 7 * DAY_MS, "1M": 31 * DAY_MS}
 """The intervals that have no length of their own, with the longest they may have (ms)."""
 
 
+EPOCH_DAY: Final = 719_163
+"""The ordinal of 1 January 1970, as ``date.toordinal`` counts."""
+
+
 class Part(NamedTuple):
     """A day, week or month: its sessions, ``[open, close)`` in UTC ms each.
 
@@ -270,7 +274,7 @@ class CalendarCandles:
             candles,
             held,
             closes=np.array([part.end(step) for part in held], dtype=np.int64),
-            begins={part.day: part.begin(step) for part in whole},
+            begins={part.day: part.begin(step) for part in given},
             of=series,
             until=next((part.closed for part in whole if part.closed > end), end + DAY_MS),
         )

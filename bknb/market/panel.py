@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .calendar_panel import CalendarMatrix
     from .series import Series
     from .window import Window
 
@@ -26,7 +27,7 @@ Calendar: TypeAlias = Literal["union", "common"]
 
 _HOW: Final = ("union", "common")
 _HEADROOM: Final = 64  # rows that are loaded beyond what was asked, so that a slightly longer look back finds them
-_FARTHEST_MS: Final = 366 * DAY_MS  # rows are looked for behind holes and closed hours of this length in all
+FARTHEST_MS: Final = 366 * DAY_MS  # rows are looked for behind holes and closed hours of this length in all
 
 
 class Panel:
@@ -38,18 +39,18 @@ class Panel:
         One for each column.
     interval : str
     timestamp : ndarray of int64, shape (n,)
-        Open times, UTC milliseconds.
+        Open times, UTC milliseconds; of session days, weeks and months when the first of the markets opens.
     open, high, low, close : ndarray of float64, shape (n, symbols)
         Prices in quote currency, read-only.
     volume : ndarray of float64, shape (n, symbols)
         Traded volumes in base currency, read-only.
     """
 
-    __slots__ = ("_columns", "_first", "_last", "_matrix", "interval", "symbols", "timestamp")
+    __slots__ = ("_columns", "_first", "_last", "_matrix", "_when", "interval", "symbols", "timestamp")
 
-    def __init__(self, matrix: PanelMatrix, first: int, last: int) -> None:
+    def __init__(self, matrix: PanelMatrix | CalendarMatrix, first: int, last: int, when: int) -> None:
         self.symbols, self.interval = matrix.symbols, matrix.interval
-        self._matrix, self._first, self._last = matrix, first, last
+        self._matrix, self._first, self._last, self._when = matrix, first, last, when
         self._columns: dict[str, NDArray[np.float64]] = {}
         self.timestamp: NDArray[np.int64] = matrix.times[first:last].copy()
         self.timestamp.setflags(write=False)
@@ -58,7 +59,7 @@ class Panel:
         """A copy: an array cannot lead back to later rows."""
         found = self._columns.get(name)
         if found is None:
-            found = self._matrix.column(name)[self._first : self._last].copy()
+            found = self._matrix.rows(name, self._first, self._last, self._when)
             found.setflags(write=False)
             self._columns[name] = found
         return found
@@ -129,6 +130,10 @@ class PanelMatrix:
         found = int(self.times[first])
         return found if found >= self.since else None
 
+    def rows(self, name: str, first: int, last: int, when: int) -> NDArray[np.float64]:  # noqa: ARG002 -- all have closed
+        """Some rows of a column that have closed at ``when`` (UTC ms), in memory of their own."""
+        return self.column(name)[first:last].copy()
+
     def column(self, name: str) -> NDArray[np.float64]:
         """One column of all candles, shape (times, symbols)."""
         found = self._columns.get(name)
@@ -156,13 +161,16 @@ def panel_of(window: Window, symbols: Sequence[str], interval: str, limit: int, 
         When there are fewer rows, or a candle that has closed is not here yet.
     """
     limit = whole_number("limit", limit, least=1, hint="it says how many rows, such as 60")
-    if how not in _HOW:
-        raise UsageError(f"how must be 'union' or 'common', got {how!r:.40}")
-    interval_ms(interval)
+    check_how(how)
     key = (_names(symbols), interval, how)
+    if any(window.is_by_calendar(symbol, interval) for symbol in key[0]):
+        from .calendar_panel import calendar_panel_of  # few look at them
+
+        return calendar_panel_of(window, *key, limit, when)
+    interval_ms(interval)  # which says what an interval is
     known = window.matrices.get(key)
     begin = None if known is None else known.begin(when, limit)
-    if known is not None and begin is not None:
+    if isinstance(known, PanelMatrix) and begin is not None:
         series = window.load_several(known.symbols, interval, begin, when)
         matrix = known if all(map(is_, series, known.series)) else PanelMatrix(*key[:2], series, how)
     else:
@@ -170,8 +178,19 @@ def panel_of(window: Window, symbols: Sequence[str], interval: str, limit: int, 
     window.matrices[key] = matrix
     last = matrix.closed(when)
     if last < limit:
-        raise NotEnoughData(_too_few(matrix, how, limit, last, when), available=last)
-    return Panel(matrix, last - limit, last)
+        begins = {
+            symbol: int(series.candles.timestamp[0])
+            for symbol, series in zip(matrix.symbols, matrix.series, strict=True)
+            if series.available(when) > 0
+        }
+        raise NotEnoughData(too_few(matrix, begins, how, limit, last, when), available=last)
+    return Panel(matrix, last - limit, last, when)
+
+
+def check_how(how: str) -> None:
+    """Raise ``UsageError`` for a calendar that is none."""
+    if how not in _HOW:
+        raise UsageError(f"how must be 'union' or 'common', got {how!r:.40}")
 
 
 def _names(symbols: object) -> tuple[str, ...]:
@@ -188,7 +207,7 @@ def _loaded(window: Window, symbols: tuple[str, ...], interval: str, how: str, l
     begin = min(window.reach_back(symbol, when, step, limit) for symbol in symbols)
     since = min(window.reach_back(symbol, begin, step, _HEADROOM) for symbol in symbols)
     may_be_farther = window.allow_gaps or (how == "common" and any(window.sessions_of(each) for each in symbols))
-    earliest = max(0, when - max(_FARTHEST_MS, 4 * limit * step)) if may_be_farther else since
+    earliest = max(0, when - max(FARTHEST_MS, 4 * limit * step)) if may_be_farther else since
     while True:
         matrix = PanelMatrix(symbols, interval, window.load_several(symbols, interval, max(since, 0), when), how)
         if matrix.begin(when, limit) is not None or since <= earliest:
@@ -196,13 +215,11 @@ def _loaded(window: Window, symbols: tuple[str, ...], interval: str, how: str, l
         since = max(earliest, when - max(2 * (when - since), DAY_MS))
 
 
-def _too_few(matrix: PanelMatrix, how: str, limit: int, last: int, when: int) -> str:
+def too_few(
+    matrix: PanelMatrix | CalendarMatrix, begins: dict[str, int], how: str, limit: int, last: int, when: int
+) -> str:
+    """Why there are only ``last`` rows, and what to do. ``begins``: where the data of a symbol begins (UTC ms)."""
     wanted = f"{limit} rows of closed {matrix.interval} candles were asked for at {minute_text(when)} UTC"
-    begins = {
-        symbol: int(series.candles.timestamp[0])
-        for symbol, series in zip(matrix.symbols, matrix.series, strict=True)
-        if series.available(when) > 0
-    }
     none = [symbol for symbol in matrix.symbols if symbol not in begins]
     if how == "common" and none:
         return f"{wanted}, and there is none of {', '.join(none)} before that moment\nleave it out, or take how='union'"

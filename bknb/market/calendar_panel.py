@@ -1,0 +1,189 @@
+"""Panels of session days, weeks and months: a row for each date that sessions bear, a column for each symbol.
+
+Markets of other calendars close a day at other moments. A row is there once the first of its candles has closed, with
+``how="common"`` once all of them have, and NaN stands where a candle has not closed yet, as where nothing was.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import is_
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from ..domain.interval import DAY_MS, floor_to
+from ..errors import NotEnoughData
+from .calendar_candles import EPOCH_DAY, LENGTHS_MS
+from .candles import COLUMNS
+from .panel import FARTHEST_MS, Panel, check_how, too_few
+from .series import Series
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    from numpy.typing import NDArray
+
+    from .calendar_candles import MadeCandles
+    from .candles import Candles
+    from .window import Window
+
+    _Source: TypeAlias = MadeCandles | Series
+
+_HEADROOM: Final = 8  # rows that are loaded beyond what was asked, so that a slightly longer look back finds them
+_NEVER: Final = np.iinfo(np.int64).max
+
+
+class _Known(NamedTuple):
+    """The candles of one symbol: which day each bears, when it closed, from when on all are known (UTC ms).
+
+    ``begin`` is the open (UTC ms) of a day; ``None``: its market does not trade on it.
+    """
+
+    candles: Candles
+    days: NDArray[np.int64]
+    closes: NDArray[np.int64]
+    begin: Callable[[int], int | None]
+    since: int
+
+
+class CalendarMatrix:
+    """All candles of some symbols in memory by the days they bear, for the panels of a run.
+
+    Parameters
+    ----------
+    symbols, interval
+        Whose candles, and of which length.
+    sources
+        Their candles in memory.
+    how
+        ``"union"`` or ``"common"``.
+    """
+
+    def __init__(self, symbols: tuple[str, ...], interval: str, sources: tuple[_Source, ...], how: str) -> None:
+        self.symbols, self.interval, self.sources = symbols, interval, sources
+        self.known = known = tuple(_of_utc(each) if isinstance(each, Series) else _made(each) for each in sources)
+        self.since = max(each.since for each in known)  # from there on all of them are known
+        join = np.union1d if how == "union" else np.intersect1d
+        days: NDArray[np.int64] = reduce(join, [each.days for each in known]).astype(np.int64)
+        begins = ([each.begin(day) for each in known] for day in days.tolist())
+        times = np.array([min(each for each in some if each is not None) for some in begins], dtype=np.int64)
+        self._days = days[times >= self.since]
+        self.times: NDArray[np.int64] = times[times >= self.since]
+        self._closes = np.full((len(self._days), len(symbols)), _NEVER)
+        for place, each in enumerate(known):
+            at, here = self._places(each)
+            self._closes[at, place] = each.closes[here]
+        closed = self._closes.min(axis=1) if how == "union" else self._closes.max(axis=1)
+        self._closed = np.maximum.accumulate(closed)
+        self._columns: dict[str, NDArray[np.float64]] = {}
+
+    def _places(self, known: _Known) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """The rows of the candles of a symbol, and which of these candles have one."""
+        at = np.searchsorted(self._days, known.days)
+        here = at < len(self._days)
+        here[here] = self._days[at[here]] == known.days[here]
+        return at[here].astype(np.int64), here
+
+    def closed(self, when: int) -> int:
+        """How many of the rows have closed at ``when`` (UTC ms)."""
+        return int(self._closed.searchsorted(when, "right"))
+
+    def rows(self, name: str, first: int, last: int, when: int) -> NDArray[np.float64]:
+        """Some rows of a column, in memory of their own: NaN where no candle has closed at ``when`` (UTC ms)."""
+        found = self.column(name)[first:last].copy()
+        found[self._closes[first:last] > when] = np.nan
+        return found
+
+    def column(self, name: str) -> NDArray[np.float64]:
+        """One column of all candles, shape (times, symbols)."""
+        found = self._columns.get(name)
+        if found is None:
+            found = np.full((len(self.times), len(self.symbols)), np.nan)
+            for place, each in enumerate(self.known):
+                at, here = self._places(each)
+                found[at, place] = each.candles.block[COLUMNS.index(name), here]
+            self._columns[name] = found
+        return found
+
+
+def calendar_panel_of(
+    window: Window, symbols: tuple[str, ...], interval: str, how: str, limit: int, when: int
+) -> Panel:
+    """The ``limit`` newest rows of days, weeks or months that have closed at ``when`` (UTC ms). See ``Context.panel``.
+
+    Raises
+    ------
+    UsageError
+        For a calendar that is none.
+    NotEnoughData
+        When there are fewer rows, or a candle that has closed is not here yet.
+    """
+    check_how(how)
+    key = (symbols, interval, how)
+    known = window.matrices.get(key)
+    matrix = _loaded(window, key, limit, when, known if isinstance(known, CalendarMatrix) else None)
+    window.matrices[key] = matrix
+    last = matrix.closed(when)
+    if last < limit:
+        begins = {
+            symbol: int(each.candles.timestamp[0])
+            for symbol, each in zip(symbols, matrix.known, strict=True)
+            if len(each.closes) and int(each.closes[0]) <= when
+        }
+        raise NotEnoughData(too_few(matrix, begins, how, limit, last, when), available=last)
+    return Panel(matrix, last - limit, last, when)
+
+
+def _loaded(
+    window: Window, key: tuple[tuple[str, ...], str, str], limit: int, when: int, known: CalendarMatrix | None
+) -> CalendarMatrix:
+    """The candles of the symbols from so early on that ``limit`` rows have closed at ``when``, if there are as many."""
+    if known is not None and known.closed(when) >= limit:
+        known = _matrix(window, key, known.since, when, known)
+        if known.closed(when) >= limit:
+            return known
+    (symbols, interval, how), calendar = key, window.calendar_candles()
+    length = LENGTHS_MS.get(interval, DAY_MS)
+    since = min(calendar.begin(symbol, interval, limit + _HEADROOM, when) for symbol in symbols)
+    earliest = since
+    if window.allow_gaps or how == "common":
+        earliest = max(0, when - max(FARTHEST_MS, 4 * limit * length))
+    while True:
+        matrix = known = _matrix(window, key, max(since, 0), when, known)
+        since = min(since, matrix.since)
+        if matrix.closed(when) >= limit or since <= earliest:
+            return matrix
+        since = max(earliest, when - max(2 * (when - since), length))
+
+
+def _matrix(
+    window: Window, key: tuple[tuple[str, ...], str, str], since: int, when: int, before: CalendarMatrix | None
+) -> CalendarMatrix:
+    """The candles of the symbols, loaded from ``since`` (UTC ms) on; ``before`` where nothing has changed since."""
+    symbols, interval, how = key
+    by_calendar = [symbol for symbol in symbols if window.is_by_calendar(symbol, interval)]
+    others = [symbol for symbol in symbols if symbol not in by_calendar]
+    if others:
+        window.load_several(others, interval, floor_to(since, DAY_MS), when)
+    window.load_several(by_calendar, window.base, since, when)
+    calendar, in_memory = window.calendar_candles(), window.series()
+    sources = tuple(
+        in_memory[symbol, interval] if symbol in others else calendar.made(symbol, interval, when) for symbol in symbols
+    )
+    if before is not None and all(map(is_, sources, before.sources)):
+        return before
+    return CalendarMatrix(symbols, interval, sources, how)
+
+
+def _made(made: MadeCandles) -> _Known:
+    days = np.array([part.day for part in made.parts], dtype=np.int64)
+    return _Known(made.candles, days, made.closes, made.begins.get, made.of.since)
+
+
+def _of_utc(series: Series) -> _Known:
+    """The days of a symbol without sessions: those of UTC."""
+    times = series.candles.timestamp
+    days = times // DAY_MS + EPOCH_DAY
+    return _Known(series.candles, days, times + series.step, lambda day: (day - EPOCH_DAY) * DAY_MS, series.since)
