@@ -169,7 +169,8 @@ def rests_until(when: int, rules: Rules) -> int:
 
     Over bars longer than a minute that is after twenty of them at the earliest, however far apart they are.
     """
-    until = when + max(rules.settings.schedule_await_minutes * MINUTE_MS, rules.interval_ms)
+    later = rules.clock().interval_later(when) if rules.by_day and rules.clock is not None else when + rules.interval_ms
+    until = max(when + rules.settings.schedule_await_minutes * MINUTE_MS, later)
     if rules.close_of is None:
         return until
     closed = rules.close_of(when, _RESTING_BARS)

@@ -12,6 +12,8 @@ MINUTE: Final = "1m"
 MINUTE_MS: Final = 60_000
 DAY_MINUTES: Final = 1440
 DAY_MS: Final = DAY_MINUTES * MINUTE_MS
+EPOCH_DAY: Final = 719_163
+"""The ordinal of 1 January 1970, as ``date.toordinal`` counts."""
 
 INTERVAL_MS: Final[dict[str, int]] = {
     "1m": MINUTE_MS,

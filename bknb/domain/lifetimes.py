@@ -79,7 +79,8 @@ def read_valid(value: object, when: int, rules: Rules, *, name: str = "valid") -
     if value is None:
         ends = NEVER
     elif value == "slot":
-        ends = slot_after(when, rules.interval_ms)
+        clock = rules.clock() if rules.by_day and rules.clock is not None else None
+        ends = slot_after(when, rules.interval_ms) if clock is None else clock.slot_after(when)
     else:
         text = moment_text(value, name)
         if isinstance(text, Reason):

@@ -29,3 +29,11 @@ class MarketClock(Protocol):
     def candles_closed(self, opened: int, count: int) -> int:
         """When ``count`` candles of the strategy's interval have closed, that in which ``opened`` lies included."""
         ...
+
+    def slot_after(self, when: int) -> int:
+        """When the strategy may be asked again after ``when``: in the next slot of its interval."""
+        ...
+
+    def interval_later(self, when: int) -> int:
+        """The moment an interval of the strategy after ``when``; a session day later where those are its candles."""
+        ...

@@ -44,6 +44,8 @@ class Rules(NamedTuple):
         Whether minutes in which nothing happens give ``Idle`` and ``Active`` results.
     tick
         The smallest step of prices on this market (quote currency); ``None``: unknown, levels stay as they are.
+    by_day
+        Whether the candles of the strategy's interval are the days of a market with sessions, which its clock knows.
     interval_ms, base_ms
         The strategy's interval, and the length of the candles that fill orders: those that inputs call minutes.
     close_of
@@ -72,6 +74,7 @@ class Rules(NamedTuple):
     close_of: Callable[[int, int], int | None] | None = None
     bars_between: Callable[[int, int], int] | None = None
     clock: Callable[[], MarketClock] | None = None
+    by_day: bool = False
 
 
 # --- states -----------------------------------------------------------------------------------------------------

@@ -242,15 +242,15 @@ class BacktestRun:
     def _make_loop(self, window: Window, strategy: Strategy) -> StrategyLoop:
         book = None if strategy.risk is None else RiskBook(get_risk(strategy.risk))
         minutes, sessions = window.minutes(self.plan.symbol), window.sessions_of(self.plan.symbol)
-        self._clock = clock_maker(interval_ms(self.plan.strategy.interval), minutes, sessions)
+        by_day = has_session_days(strategy, strategy.interval, sessions, minutes.step)
+        self._clock = clock_maker(interval_ms(strategy.interval), minutes, sessions, by_day=by_day)
         rules = self.rules
         if minutes.step != MINUTE_MS or sessions is not None:
             from .bar_count import bar_counter  # few need it
 
             close_of = None if minutes.step == MINUTE_MS else minutes.close_of
-            by_day = has_session_days(strategy, strategy.interval, sessions, minutes.step)
             counter = bar_counter(rules.interval_ms, minutes, sessions, by_day=by_day)
-            rules = rules._replace(close_of=close_of, bars_between=counter)
+            rules = rules._replace(close_of=close_of, bars_between=counter, by_day=by_day)
         return StrategyLoop(
             rules=rules,
             strategy=strategy,

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from ..market.sessions import Sessions
 
 
-def clock_maker(interval: int, base: Series | None, sessions: Sessions | None) -> Callable[[], MarketClock]:
+def clock_maker(
+    interval: int, base: Series | None, sessions: Sessions | None, *, by_day: bool = False
+) -> Callable[[], MarketClock]:
     """Return what makes the clock.
 
     Parameters
@@ -29,12 +31,14 @@ def clock_maker(interval: int, base: Series | None, sessions: Sessions | None) -
         The candles that fill orders, all of them; those of a minute do not matter.
     sessions
         When the market is open; ``None``: always, or as the candles say.
+    by_day
+        Whether the candles are the days of these sessions.
     """
     times = None if base is None or base.step == MINUTE_MS else base.candles.timestamp
-    return partial(_clock, interval, times, sessions)
+    return partial(_clock, interval, times, sessions, by_day=by_day)
 
 
-def _clock(interval: int, times: NDArray[np.int64] | None, sessions: Sessions | None) -> MarketClock:
+def _clock(interval: int, times: NDArray[np.int64] | None, sessions: Sessions | None, *, by_day: bool) -> MarketClock:
     from ..market.session_clock import SessionClock  # few runs need it
 
-    return SessionClock(sessions, interval, times=times)
+    return SessionClock(sessions, interval, times=times, by_day=by_day)

@@ -34,10 +34,6 @@ LENGTHS_MS: Final = {"1w": 7 * DAY_MS, "1M": 31 * DAY_MS}
 """The intervals that have no length of their own, with the longest they may have (ms)."""
 
 
-EPOCH_DAY: Final = 719_163
-"""The ordinal of 1 January 1970, as ``date.toordinal`` counts."""
-
-
 class Part(NamedTuple):
     """A day, week or month: its sessions, ``[open, close)`` in UTC ms each.
 
@@ -121,8 +117,10 @@ class MadeCandles(NamedTuple):
     ----------
     candles : Candles
         Each named by the open of the first base bar that has a part in it.
-    parts : list of Part
-        What each of them holds.
+    days : ndarray of int64
+        The date each of them bears, see :class:`Part`.
+    opens : ndarray of int64
+        When the first session of each opened, UTC ms: within that bar.
     closes : ndarray of int64
         When each of them closed, UTC ms.
     begins : dict
@@ -134,7 +132,8 @@ class MadeCandles(NamedTuple):
     """
 
     candles: Candles
-    parts: list[Part]
+    days: NDArray[np.int64]
+    opens: NDArray[np.int64]
     closes: NDArray[np.int64]
     begins: dict[int, int]
     of: Series
@@ -237,8 +236,8 @@ class CalendarCandles:
             if not len(bars):
                 return bars
         made = self.made(symbol, interval, when)
-        count = sum(part.opened >= since for part in made.parts[: made.closed(when)])
-        return self.newest(symbol, interval, count, when, wait=True) if count else Candles.empty()
+        count = made.closed(when) - int(np.searchsorted(made.opens, since))
+        return self.newest(symbol, interval, count, when, wait=True) if count > 0 else Candles.empty()
 
     def made(self, symbol: str, interval: str, when: int) -> MadeCandles:
         """All candles of the base bars in memory, which reach up to ``when`` (UTC ms)."""
@@ -272,7 +271,8 @@ class CalendarCandles:
         candles, held = made_of(bars, closed, step, allow_gaps=self._allow_gaps)
         return MadeCandles(
             candles,
-            held,
+            days=np.array([part.day for part in held], dtype=np.int64),
+            opens=np.array([part.opened for part in held], dtype=np.int64),
             closes=np.array([part.end(step) for part in held], dtype=np.int64),
             begins={part.day: part.begin(step) for part in given},
             of=series,

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from ..domain.interval import DAY_MS, floor_to
+from ..domain.interval import DAY_MS, EPOCH_DAY, floor_to
 from ..errors import NotEnoughData
-from .calendar_candles import EPOCH_DAY, LENGTHS_MS
+from .calendar_candles import LENGTHS_MS
 from .candles import COLUMNS
 from .panel import FARTHEST_MS, Panel, check_how, too_few
 from .series import Series
@@ -178,8 +178,7 @@ def _matrix(
 
 
 def _made(made: MadeCandles) -> _Known:
-    days = np.array([part.day for part in made.parts], dtype=np.int64)
-    return _Known(made.candles, days, made.closes, made.begins.get, made.of.since)
+    return _Known(made.candles, made.days, made.closes, made.begins.get, made.of.since)
 
 
 def _of_utc(series: Series) -> _Known:

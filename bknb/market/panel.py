@@ -169,7 +169,7 @@ def panel_of(window: Window, symbols: Sequence[str], interval: str, limit: int, 
         return calendar_panel_of(window, *key, limit, when)
     interval_ms(interval)  # which says what an interval is
     known = window.matrices.get(key)
-    begin = None if known is None else known.begin(when, limit)
+    begin = known.begin(when, limit) if isinstance(known, PanelMatrix) else None
     if isinstance(known, PanelMatrix) and begin is not None:
         series = window.load_several(known.symbols, interval, begin, when)
         matrix = known if all(map(is_, series, known.series)) else PanelMatrix(*key[:2], series, how)

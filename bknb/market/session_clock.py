@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
-from ..domain.interval import DAY_MS
+from ..domain.interval import DAY_MS, slot_after
 from ..domain.local_time import local_moment, time_of_day
 from ..domain.market_clock import NEVER
 from ..domain.schedule_text import as_schedule
-from ..domain.session_days import ALWAYS_OPEN, TradingCalendar
+from ..domain.session_days import ALWAYS_OPEN, SessionDay, TradingCalendar
 from ..errors import DataError, UsageError
 from .sessions import Sessions
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _T = TypeVar("_T")
+_NO_DAY: Final = SessionDay(date.max, ((NEVER, NEVER),))
 _REACH: Final = (8 * DAY_MS, 70 * DAY_MS, 400 * DAY_MS)  # how far the next session is looked for
 
 
@@ -40,6 +42,8 @@ class SessionClock:
         which the market is open.
     zone
         The time zone of times of the day, where it is not the market's.
+    by_day
+        Whether its candles are the days of these sessions.
 
     Examples
     --------
@@ -57,7 +61,9 @@ class SessionClock:
         *,
         times: NDArray[np.int64] | None = None,
         zone: str | None = None,
+        by_day: bool = False,
     ) -> None:
+        self._by_day = by_day
         self._sessions, self._interval = sessions, interval
         self._slots = None if times is None else np.unique(times // interval)
         self.zone = zone or ("UTC" if sessions is None else sessions.zone)
@@ -123,6 +129,8 @@ class SessionClock:
 
     def candles_closed(self, opened: int, count: int) -> int:
         """When ``count`` candles have closed (UTC ms), that in which ``opened`` lies included."""
+        if self._by_day:
+            return self._days_closed(opened, count)
         first, interval = opened // self._interval, self._interval
         if self._slots is not None:
             at = int(np.searchsorted(self._slots, first)) + count - 1
@@ -139,6 +147,46 @@ class SessionClock:
                 return int(starts[is_open[count - 1]]) + interval
             ahead *= 4
         return NEVER
+
+    def _days_closed(self, opened: int, count: int) -> int:
+        for calendar in self._calendars():
+            for reach in _REACH:
+                days = calendar.session_days(opened, opened + 2 * count * DAY_MS + reach)
+                closes = [day.close for day in days if day.close > opened]
+                if len(closes) >= count:
+                    return closes[count - 1]
+        return NEVER
+
+    def slot_after(self, when: int) -> int:
+        """When the strategy may be asked again after ``when`` (UTC ms): in the next slot of its interval."""
+        return self._two_days(when)[1].open if self._by_day else slot_after(when, self._interval)
+
+    def interval_later(self, when: int) -> int:
+        """The moment an interval after ``when`` (UTC ms).
+
+        By the day it is that of the next session that is as long after its open, at the latest its close.
+        """
+        if not self._by_day:
+            return when + self._interval
+        today, following = self._two_days(when)
+        return min(following.open + max(when - today.open, 0), following.close)
+
+    def _two_days(self, when: int) -> tuple[SessionDay, SessionDay]:
+        """The session that ``when`` lies in, or the one before it where the market is closed, and the next."""
+        for calendar in self._calendars():
+            if isinstance(calendar, Sessions) and (found := _around(calendar, when)) is not None:
+                return found
+        return _NO_DAY, _NO_DAY
+
+
+@lru_cache(maxsize=64)  # an order that waits asks every minute
+def _around(sessions: Sessions, when: int) -> tuple[SessionDay, SessionDay] | None:
+    for reach in _REACH:
+        days = sessions.session_days(when - reach, when + reach)
+        at = bisect_right(days, when, key=lambda day: day.open)
+        if 0 < at < len(days):
+            return days[at - 1], days[at]
+    return None
 
 
 def _beyond_calendar(sessions: Sessions, ask: Callable[[Sessions], _T]) -> _T:

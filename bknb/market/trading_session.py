@@ -37,7 +37,8 @@ class TradingSession(msgspec.Struct, frozen=True):
     minutes : int
         Minutes since it opened, without those of a break.
     bars : int
-        Candles of the strategy's interval that have closed since, those that have an open minute of it.
+        Candles of the strategy's interval that have closed since, those that have an open minute of it. By the day it
+        is 1 from the close on.
 
     Examples
     --------
@@ -82,7 +83,7 @@ def session_at(sessions: Sessions | None, when: int, interval: int) -> TradingSe
         open=_utc(day.open),
         close=_utc(day.close),
         minutes=sum(end - first for first, end in within(day.spans, day.open, when)) // MINUTE_MS,
-        bars=_closed(day.spans, when, interval),
+        bars=_closed(day.spans, when, interval) if sessions is None or interval != DAY_MS else int(when >= day.close),
     )
 
 
