@@ -103,3 +103,68 @@ def test_rows_of_a_panel_are_the_days_weeks_and_months_that_markets_have(
         assert rows == [[line.get(symbol) for symbol in symbols] for _, line in mine], (when, interval, how)
         widths.add((interval, how, len(mine[-1][1])))
     assert {("1d", "union", 1), ("1d", "common", len(symbols)), ("1w", "common", len(symbols))} <= widths
+
+
+@pytest.mark.parametrize(("symbols", "told"), [(("FX", "COIN"), True), (("FX", "CME"), False)])
+def test_days_of_two_markets_are_compared_by_their_dates(symbols: tuple[str, str], *, told: bool) -> None:
+    made = {}
+    for place, symbol in enumerate(symbols):
+        listed = HOURS["FX" if symbol == "CME" else symbol][1](2024, 2024)
+        rows = [row for row in listed if date(2024, 3, 4) <= row[0] <= date(2024, 3, 19)]
+        if symbol == "CME":  # the same days, opened an hour later
+            rows = [(row[0], row[1] + 4 * STEP, row[2], [(row[1] + 4 * STEP, row[2])]) for row in rows]
+        made[symbol] = world(rows, every=STEP // MINUTE, seed=place)[0]
+    source = source_of(
+        {symbol: each for symbol, each in made.items() if symbol != "CME"}
+        | {symbol: each for symbol, each in made.items() if symbol == "CME"}
+    )
+    hours = {"sun": "18:00-24:00", "mon-thu": "00:00-17:00, 18:00-24:00", "fri": "00:00-17:00"}
+    source.symbol_sessions["CME"] = Sessions.weekly("America/New_York", hours)
+
+    def get_signal(ctx: Any) -> None:
+        for interval in ("1d", "1w"):
+            assert len(ctx.candles(interval, 1)) == len(ctx.get_candles(symbols[1], interval, 1)) == 1
+
+    strategy = bknb.add_strategy("two", at="session_open+120m", get_signal=get_signal)
+    frame = (datetime(2024, 3, 11, tzinfo=UTC), datetime(2024, 3, 19, tzinfo=UTC))
+    result = bknb.backtest("FX", strategy=strategy, exchange=source, frame=frame)
+    assert result.errors == []
+    assert [text.partition(" UTC ")[2].partition(" (")[0] for text in result.warnings if "belong together" in text] == (
+        ["are not of the same days"] if told else []
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("peeks", [False, True])
+def test_the_look_ahead_check_sees_what_is_asked_of_session_days(*, peeks: bool) -> None:
+    def get_signal(ctx: Any) -> Any:
+        panel = ctx.panel(["BTCUSDT", "ETHUSDT"], "1d", 2)
+        closes = panel.close[-1]
+        if peeks:
+            closes = panel._matrix.column("close")[panel._last : panel._last + 1, 0]
+        week, month = ctx.candles("1w", since="20d", forming=True), ctx.candles("1M", 1, forming=True)
+        day = ctx.candles("1d", 2, forming=True)
+        if not len(closes):
+            return None
+        shift = (closes[0] + week.close[-1] + month.close[-1] + day.high[-1]) * 1e-9
+        return bknb.Signal(position="long", price_take_profit=ctx.price * 1.1 + shift,
+                           price_stop_loss=ctx.price * 0.9, minute_estimated_time=9)  # fmt: skip
+
+    source = bknb.exchanges.in_sessions(bknb.exchanges.demo(), "fx")
+    strategy = bknb.add_strategy("looks", at="session_open+180m, session_close-5m", get_signal=get_signal)
+    report = bknb.check_lookahead(strategy, "BTCUSDT", exchange=source, frame=("2024-03-06", "2024-03-13"), moments=4)
+    assert report.ok is not peeks, report
+
+
+@pytest.mark.parametrize("interval", ["1w", "1M"])
+def test_weeks_and_months_are_refused_in_words_where_they_are_no_candles_of_a_strategy(interval: str) -> None:
+    frame = ("2024-01-01", "2024-02-01")
+    calls: list[Any] = [
+        lambda: bknb.add_strategy("a", interval="1d", get_signal=len, manage=len, manage_interval=interval),
+        lambda: bknb.add_frame("a", interval=interval, start=frame[0], end=frame[1]),
+        lambda: bknb.download("BTCUSDT", exchange="demo", interval=interval, frame=frame),
+        lambda: bknb.backtest("BTCUSDT", strategy=len, base=interval, exchange="demo", frame=frame),
+    ]
+    for call in calls:
+        with pytest.raises(bknb.UsageError, match=f"{interval} has no one length"):
+            call()

@@ -49,6 +49,11 @@ def interval_ms(interval: str) -> int:
         return INTERVAL_MS[interval]
     except (KeyError, TypeError):
         known = " ".join(INTERVAL_MS)
+        if interval in ("1w", "1M"):
+            raise UsageError(
+                f"{interval} has no one length: candles of weeks and months are made of shorter ones where a strategy "
+                f"asks, as in ctx.candles({interval!r}, 12)\nexpected here one of {known}"
+            ) from None
         raise UsageError(f"unknown interval {interval!r}; expected one of {known}") from None
 
 

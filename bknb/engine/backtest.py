@@ -211,6 +211,11 @@ class BacktestRun:
         series = await asyncio.wrap_future(submit(loading))
         candles = series.candles.copy()
         asked = RowsAsked(self.published, plan.symbol, interval_ms(strategy.interval))
+        if strategy.interval == "1d" and window.is_by_calendar(plan.symbol, "1d"):
+            self.records.warn(
+                f"get_signals of {strategy.name!r} is given days of UTC, and {plan.symbol} trades in sessions\n"
+                "for the days of its sessions take get_signal with interval='1d', or daily bars"
+            )
         rows = signal_rows(strategy, candles, asked=asked)
         first = first_row(candles, plan.frame.start, strategy.interval)
         if (warning := unsteady_rows(strategy, rows, candles, first, asked=asked)) is not None:

@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from ..domain.interval import DAY_MS, EPOCH_DAY, floor_to
-from ..errors import NotEnoughData
 from .calendar_candles import LENGTHS_MS
 from .candles import COLUMNS
-from .panel import FARTHEST_MS, Panel, check_how, too_few
 from .series import Series
 
 if TYPE_CHECKING:
@@ -90,6 +88,14 @@ class CalendarMatrix:
         """How many of the rows have closed at ``when`` (UTC ms)."""
         return int(self._closed.searchsorted(when, "right"))
 
+    def begins(self, when: int) -> dict[str, int]:
+        """Where the data of each symbol begins of which a candle has closed at ``when``; UTC ms."""
+        return {
+            symbol: int(each.candles.timestamp[0])
+            for symbol, each in zip(self.symbols, self.known, strict=True)
+            if len(each.closes) and int(each.closes[0]) <= when
+        }
+
     def rows(self, name: str, first: int, last: int, when: int) -> NDArray[np.float64]:
         """Some rows of a column, in memory of their own: NaN where no candle has closed at ``when`` (UTC ms)."""
         found = self.column(name)[first:last].copy()
@@ -108,38 +114,33 @@ class CalendarMatrix:
         return found
 
 
-def calendar_panel_of(
-    window: Window, symbols: tuple[str, ...], interval: str, how: str, limit: int, when: int
-) -> Panel:
-    """The ``limit`` newest rows of days, weeks or months that have closed at ``when`` (UTC ms). See ``Context.panel``.
+def calendar_matrix_of(
+    window: Window,
+    key: tuple[tuple[str, ...], str, str],
+    limit: int,
+    when: int,
+    *,
+    known: CalendarMatrix | None,
+    farthest: int,
+) -> CalendarMatrix:
+    """The candles of symbols from so early on that ``limit`` rows have closed at ``when``, if there are as many.
+
+    Parameters
+    ----------
+    key
+        Symbols, interval and calendar.
+    when
+        UTC ms.
+    known
+        The one that was made before.
+    farthest
+        For how long (ms) rows are looked for behind holes and days on which not all markets trade.
 
     Raises
     ------
-    UsageError
-        For a calendar that is none.
     NotEnoughData
-        When there are fewer rows, or a candle that has closed is not here yet.
+        When a candle that has closed is not here yet.
     """
-    check_how(how)
-    key = (symbols, interval, how)
-    known = window.matrices.get(key)
-    matrix = _loaded(window, key, limit, when, known if isinstance(known, CalendarMatrix) else None)
-    window.matrices[key] = matrix
-    last = matrix.closed(when)
-    if last < limit:
-        begins = {
-            symbol: int(each.candles.timestamp[0])
-            for symbol, each in zip(symbols, matrix.known, strict=True)
-            if len(each.closes) and int(each.closes[0]) <= when
-        }
-        raise NotEnoughData(too_few(matrix, begins, how, limit, last, when), available=last)
-    return Panel(matrix, last - limit, last, when)
-
-
-def _loaded(
-    window: Window, key: tuple[tuple[str, ...], str, str], limit: int, when: int, known: CalendarMatrix | None
-) -> CalendarMatrix:
-    """The candles of the symbols from so early on that ``limit`` rows have closed at ``when``, if there are as many."""
     if known is not None and known.closed(when) >= limit:
         known = _matrix(window, key, known.since, when, known)
         if known.closed(when) >= limit:
@@ -149,7 +150,7 @@ def _loaded(
     since = min(calendar.begin(symbol, interval, limit + _HEADROOM, when) for symbol in symbols)
     earliest = since
     if window.allow_gaps or how == "common":
-        earliest = max(0, when - max(FARTHEST_MS, 4 * limit * length))
+        earliest = max(0, when - max(farthest, 4 * limit * length))
     while True:
         matrix = known = _matrix(window, key, max(since, 0), when, known)
         since = min(since, matrix.since)

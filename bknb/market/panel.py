@@ -27,7 +27,7 @@ Calendar: TypeAlias = Literal["union", "common"]
 
 _HOW: Final = ("union", "common")
 _HEADROOM: Final = 64  # rows that are loaded beyond what was asked, so that a slightly longer look back finds them
-FARTHEST_MS: Final = 366 * DAY_MS  # rows are looked for behind holes and closed hours of this length in all
+_FARTHEST_MS: Final = 366 * DAY_MS  # rows are looked for behind holes and closed hours of this length in all
 
 
 class Panel:
@@ -130,6 +130,14 @@ class PanelMatrix:
         found = int(self.times[first])
         return found if found >= self.since else None
 
+    def begins(self, when: int) -> dict[str, int]:
+        """Where the data of each symbol begins of which a candle has closed at ``when``; UTC ms."""
+        return {
+            symbol: int(series.candles.timestamp[0])
+            for symbol, series in zip(self.symbols, self.series, strict=True)
+            if series.available(when) > 0
+        }
+
     def rows(self, name: str, first: int, last: int, when: int) -> NDArray[np.float64]:  # noqa: ARG002 -- all have closed
         """Some rows of a column that have closed at ``when`` (UTC ms), in memory of their own."""
         return self.column(name)[first:last].copy()
@@ -161,36 +169,35 @@ def panel_of(window: Window, symbols: Sequence[str], interval: str, limit: int, 
         When there are fewer rows, or a candle that has closed is not here yet.
     """
     limit = whole_number("limit", limit, least=1, hint="it says how many rows, such as 60")
-    check_how(how)
+    if how not in _HOW:
+        raise UsageError(f"how must be 'union' or 'common', got {how!r:.40}")
     key = (_names(symbols), interval, how)
-    if any(window.is_by_calendar(symbol, interval) for symbol in key[0]):
-        from .calendar_panel import calendar_panel_of  # few look at them
+    by_calendar = any(window.is_by_calendar(symbol, interval) for symbol in key[0])
+    matrix = _of_calendar(window, key, limit, when) if by_calendar else _of_clock(window, key, limit, when)
+    window.matrices[key] = matrix
+    last = matrix.closed(when)
+    if last < limit:
+        raise NotEnoughData(_too_few(matrix, how, limit, last, when), available=last)
+    return Panel(matrix, last - limit, last, when)
 
-        return calendar_panel_of(window, *key, limit, when)
+
+def _of_calendar(window: Window, key: tuple[tuple[str, ...], str, str], limit: int, when: int) -> CalendarMatrix:
+    from .calendar_panel import CalendarMatrix, calendar_matrix_of  # few look at them
+
+    found = window.matrices.get(key)
+    known = found if isinstance(found, CalendarMatrix) else None
+    return calendar_matrix_of(window, key, limit, when, known=known, farthest=_FARTHEST_MS)
+
+
+def _of_clock(window: Window, key: tuple[tuple[str, ...], str, str], limit: int, when: int) -> PanelMatrix:
+    _, interval, how = key
     interval_ms(interval)  # which says what an interval is
     known = window.matrices.get(key)
     begin = known.begin(when, limit) if isinstance(known, PanelMatrix) else None
     if isinstance(known, PanelMatrix) and begin is not None:
         series = window.load_several(known.symbols, interval, begin, when)
-        matrix = known if all(map(is_, series, known.series)) else PanelMatrix(*key[:2], series, how)
-    else:
-        matrix = _loaded(window, *key, limit, when)
-    window.matrices[key] = matrix
-    last = matrix.closed(when)
-    if last < limit:
-        begins = {
-            symbol: int(series.candles.timestamp[0])
-            for symbol, series in zip(matrix.symbols, matrix.series, strict=True)
-            if series.available(when) > 0
-        }
-        raise NotEnoughData(too_few(matrix, begins, how, limit, last, when), available=last)
-    return Panel(matrix, last - limit, last, when)
-
-
-def check_how(how: str) -> None:
-    """Raise ``UsageError`` for a calendar that is none."""
-    if how not in _HOW:
-        raise UsageError(f"how must be 'union' or 'common', got {how!r:.40}")
+        return known if all(map(is_, series, known.series)) else PanelMatrix(*key[:2], series, how)
+    return _loaded(window, *key, limit, when)
 
 
 def _names(symbols: object) -> tuple[str, ...]:
@@ -207,7 +214,7 @@ def _loaded(window: Window, symbols: tuple[str, ...], interval: str, how: str, l
     begin = min(window.reach_back(symbol, when, step, limit) for symbol in symbols)
     since = min(window.reach_back(symbol, begin, step, _HEADROOM) for symbol in symbols)
     may_be_farther = window.allow_gaps or (how == "common" and any(window.sessions_of(each) for each in symbols))
-    earliest = max(0, when - max(FARTHEST_MS, 4 * limit * step)) if may_be_farther else since
+    earliest = max(0, when - max(_FARTHEST_MS, 4 * limit * step)) if may_be_farther else since
     while True:
         matrix = PanelMatrix(symbols, interval, window.load_several(symbols, interval, max(since, 0), when), how)
         if matrix.begin(when, limit) is not None or since <= earliest:
@@ -215,10 +222,9 @@ def _loaded(window: Window, symbols: tuple[str, ...], interval: str, how: str, l
         since = max(earliest, when - max(2 * (when - since), DAY_MS))
 
 
-def too_few(
-    matrix: PanelMatrix | CalendarMatrix, begins: dict[str, int], how: str, limit: int, last: int, when: int
-) -> str:
-    """Why there are only ``last`` rows, and what to do. ``begins``: where the data of a symbol begins (UTC ms)."""
+def _too_few(matrix: PanelMatrix | CalendarMatrix, how: str, limit: int, last: int, when: int) -> str:
+    """Why there are only ``last`` rows, and what to do."""
+    begins = matrix.begins(when)
     wanted = f"{limit} rows of closed {matrix.interval} candles were asked for at {minute_text(when)} UTC"
     none = [symbol for symbol in matrix.symbols if symbol not in begins]
     if how == "common" and none:
