@@ -188,4 +188,6 @@ def test_a_strategy_five_minutes_before_the_close_sees_the_day_so_far() -> None:
     assert [failure.kind for failure in result.errors] == []
     assert len(seen) == 4
     for last in seen:
-        assert [tuple(last.values())] == so_far(rows, "1d", "1m", last["timestamp"] + (16 * 60 - 5) * MINUTE)
+        assert last["timestamp"] % DAY == (14 * 60 + 30) * MINUTE  # a session day is named by its open
+        day = so_far(rows, "1d", "1m", last["timestamp"] + 85 * MINUTE)
+        assert [tuple(last.values())[1:]] == [each[1:] for each in day]
