@@ -80,14 +80,14 @@ def anomalous(
     [False, True, False]
     """
     factor = settings.get_candles_price_anomaly_threshold_factor
-    if not len(candles) or _within(candles.block[1:5], before, factor):  # then each part of them is, too
+    if not len(candles) or is_within(candles.block[1:5], before, factor):  # then each part of them is, too
         return None
     for start in range(0, len(candles), settings.max_candles_per_request):
         end = start + settings.max_candles_per_request
         part = candles[start:end]
         left = before if start == 0 else float(candles.close[start - 1])
         prices = np.stack((part.open, part.high, part.low, part.close))
-        if _within(prices, left, factor):
+        if is_within(prices, left, factor):
             continue
         right = float(candles.open[end]) if end < len(candles) else None
         found: list[tuple[NDArray[np.bool_], str]] = []
@@ -107,10 +107,16 @@ def anomalous(
     return None
 
 
-def _within(prices: NDArray[np.float64], left: float | None, factor: int) -> bool:
+def is_within(prices: NDArray[np.float64], left: float | None, factor: int) -> bool:
     """Whether no price, ``left`` among them, is more than ``factor`` times another: then none is anomalous.
 
-    Neither a median nor a neighbour lies outside of them: nearly always this answers without looking further.
+    Neither a median nor a neighbour lies outside of them: nearly always this answers without looking further. In
+    which parts the candles are looked at makes no difference then.
+
+    Examples
+    --------
+    >>> is_within(np.array([[99.0, 101.0], [100.0, 102.0]]), None, 100)
+    True
     """
     lowest, highest = float(prices.min()), float(prices.max())
     if left is not None:

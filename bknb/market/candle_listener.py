@@ -49,9 +49,16 @@ class CandleListener:
         self._running: set[asyncio.Task[None]] = set()
         self._one_at_a_time = asyncio.Lock()
 
-    def came(self, symbol: str, interval: str, since: int, candles: Candles) -> None:
-        """Note candles from ``since`` (UTC ms) on; the function is called with them once they are in memory."""
+    def came(self, symbol: str, interval: str, since: int, candles: Candles, *, known: Candles | None = None) -> None:
+        """Note candles from ``since`` (UTC ms) on; the function is called with them once they are in memory.
+
+        Where they end with those it was called with before, ``known``, only the others are noted.
+        """
         if self._function is not None:
+            if known is not None and candles[-len(known) :] == known:
+                candles = candles[: -len(known)]
+                if not len(candles):
+                    return
             self._pending.append(partial(self._function, symbol, interval, since, len(candles), candles))
 
     async def notify(self) -> None:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..errors import BadCandle, DataError, UsageError
+from .anomalies import is_within
 from .answer_notes import Told, ignored, noting
 from .attempts import answer_to
 from .candles import Candles
@@ -54,6 +55,7 @@ class _Fetch(NamedTuple):
     known: tuple[int, ...]
     growing: bool
     once: bool
+    held: Candles | None = None
 
 
 class Feed:
@@ -121,6 +123,7 @@ class Feed:
         self._answers_itself: set[str] = {self.base}
         self._only_minutes = False
         self._reaches: dict[str, Reach] = {}  # how far the source answers, by interval
+        self._whole_only: set[tuple[str, str]] = set()  # series that are asked for whole where older ones are wanted
         self._notes: tuple[str, ...] = tuple(getattr(source, "warnings", ()))
         self._take_notes: Callable[[], list[str]] | None = getattr(source, "take_notes", None)
         self.told = Told(self.warn)
@@ -137,6 +140,7 @@ class Feed:
         known: tuple[int, ...] = (),
         growing: bool = False,
         once: bool = False,
+        held: Candles | None = None,
     ) -> Candles:
         """Candles with an open time in ``[since, until)``, oldest first.
 
@@ -162,6 +166,12 @@ class Feed:
             there yet, and where a page failed at every attempt, what came before is the answer.
         once
             Whether each page is asked for once only, as all of it is asked for again soon.
+        held
+            The candles of a later part of the range, up to its end, that this feed gave before: only what lies before
+            them is asked for, together with the first of them, and all are checked as if they came at once. Nothing is
+            no answer then. All are asked for again where that one does not come or came otherwise before, where an
+            answer has to be repaired, where the end of the range had not closed, and where prices lie so far apart that
+            one may be anomalous.
 
         Raises
         ------
@@ -180,19 +190,22 @@ class Feed:
         step = interval_ms(interval)
         since, until = ceil_to(since, step), ceil_to(until, step)
         now = self._now() if self._now is not None else None
-        if now is not None:
-            until = min(until, floor_to(now, step))
+        if now is not None and floor_to(now, step) < until:
+            until = floor_to(now, step)
+            self._whole_only.add((symbol, interval))  # more may have closed when it is asked for again
         if since >= until:
             return Candles.empty()
         asked = self.request(symbol, interval, since, until)
-        how = _Fetch(now=now, continued=continued, before=before, known=known, growing=growing, once=once)
+        if (symbol, interval) in self._whole_only:
+            held = None
+        how = _Fetch(now=now, continued=continued, before=before, known=known, growing=growing, once=once, held=held)
         if self._is_native(interval):
             try:
                 return await self._native(asked, how)
             except _OnlyMinutes:
                 self._only_minutes = True
                 self.warn(f"{self.source.name!r} answers {interval} with 1m candles; bknb resamples them from now on")
-        return await self._resampled(asked, how)
+        return await self._resampled(asked, how._replace(held=None))
 
     def reach_back(self, symbol: str, when: int, step: int, count: int) -> int:
         """Where the ``count`` newest candles that have closed at ``when`` begin, UTC ms, when none is missing."""
@@ -252,12 +265,16 @@ class Feed:
             # One candle alone does not show its length: a function that has only minutes would answer with
             # one minute, and nothing would show it. So ask for the candle before it, too.
             asked = replace(asked, since=asked.since - asked.step)
-        parts, repairs = await self._pages(asked, how)
+        parts, repairs = await (
+            self._pages(asked, how) if how.held is None else self._pages_before(asked, how, how.held)
+        )
         candles = parts[0] if len(parts) == 1 else Candles.concat(parts)
         sessions = self.sessions_of(asked.symbol)
         if sessions is not None:
             candles, left_out = in_sessions(candles, asked, sessions)
             repairs.extend([] if left_out is None else [left_out])
+        if any(repair.first < asked.until for repair in repairs):  # not only what came behind the range
+            self._whole_only.add((asked.symbol, asked.interval))
         self._report(asked, repairs)
         self.check_gaps(candles, asked, continued=how.continued)
         self._tell_lengths(candles, asked)
@@ -270,6 +287,27 @@ class Feed:
         for doubt, text in doubts_of_length(candles, asked.interval, asked.step).items():
             if self.told.is_first(asked.symbol, asked.interval, doubt):
                 self.told.tell(asked.symbol, [f"{asked}: {text}"])
+
+    async def _pages_before(
+        self, asked: CandleRequest, how: _Fetch, held: Candles
+    ) -> tuple[list[Candles], list[Repair]]:
+        """The candles of a range of which the later ones are here: see ``held`` of :meth:`fetch`."""
+        first, factor = int(held.timestamp[0]), self.settings.get_candles_price_anomaly_threshold_factor
+        whole = how._replace(held=None)
+        if is_within(held.block[1:5], None, factor):
+            try:
+                parts, repairs = await self._pages(
+                    replace(asked, until=first + asked.step), how._replace(continued=True)
+                )
+            except BadCandle:  # among all candles it may be right, and the message differ
+                return await self._pages(asked, whole)
+            if not parts:
+                return await self._pages(asked, whole._replace(known=(first,)))
+            parts[-1], again = parts[-1][:-1], parts[-1][-1:]
+            candles = Candles.concat([*parts, held])
+            if not repairs and again == held[:1] and is_within(candles.block[1:5], None, factor):
+                return [candles], []
+        return await self._pages(asked, whole)
 
     async def _pages(self, asked: CandleRequest, how: _Fetch) -> tuple[list[Candles], list[Repair]]:
         parts: list[Candles] = []
@@ -309,6 +347,7 @@ class Feed:
                     repairs.append(Repair(rule=rule, count=len(answer), first=int(times.min())))
                 paging.empty(answered=True)
                 continue
+            answer = answer if how.held is None else answer.take(times < rest.until)  # the others are here
             close = float(parts[-1].close[-1]) if parts else how.before
             last = len(answer) < page.limit or int(times.max()) + asked.step >= asked.until
             check = partial(

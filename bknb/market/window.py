@@ -93,7 +93,7 @@ class Window:
         async with self._loading.setdefault((symbol, interval), asyncio.Lock()):
             series = self._series.get((symbol, interval))
             if series is None or series.since > since:
-                series = await self._fetch(symbol, interval, since)
+                series = await self._fetch(symbol, interval, since, held=series)
             elif self._growing and series.until < floor_to(self.horizon, series.step):
                 series = await self._grown(symbol, interval, series, since)
             series.regular = series.regular and not self.is_by_calendar(symbol, interval)
@@ -270,12 +270,23 @@ class Window:
         return Series(candles, step=series.step, since=since, until=end_of(candles, series.step), span=series.span)
 
     async def _fetch(
-        self, symbol: str, interval: str, since: int, *, after: int | None = None, before: float | None = None
+        self,
+        symbol: str,
+        interval: str,
+        since: int,
+        *,
+        after: int | None = None,
+        before: float | None = None,
+        held: Series | None = None,
     ) -> Series:
+        """The series from ``since`` (UTC ms) to the horizon; of one in memory that ends there, only what is before."""
         step = interval_ms(interval)
+        if held is not None and (self._growing or held.until != self.horizon or not len(held.candles)):
+            held = None
+        known = None if held is None else held.candles
         if self._is_native(interval):
             candles = await self._feed.fetch(
-                symbol, interval, since, self.horizon, before=before, growing=self._growing
+                symbol, interval, since, self.horizon, before=before, growing=self._growing, held=known
             )
         else:
             if step % self.base_ms:
@@ -294,7 +305,7 @@ class Window:
                 sessions=self.sessions_of(symbol),
                 base_ms=self.base_ms,
             )
-        self._listener.came(symbol, interval, since, candles)
+        self._listener.came(symbol, interval, since, candles, known=known)
         self._note_missing(symbol, interval, candles, after=after)
         until = end_of(candles, step) if self._growing and len(candles) else self.horizon
         return Series(candles, step=step, since=since, until=until)
