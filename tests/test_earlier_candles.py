@@ -46,7 +46,7 @@ class Shelf:
         sessions: Sessions | None = None,
     ) -> None:
         self.name = "shelf"
-        self.intervals = ("1m",)
+        self.intervals: tuple[str, ...] | None = ("1m",)
         self.page_limit = page_limit
         self.candles = candles
         self.by_count = by_count
