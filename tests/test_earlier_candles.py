@@ -133,24 +133,6 @@ def test_a_longer_interval_of_the_same_minutes_is_whole_across_where_they_were_j
     assert watch.came[-2:] == [("1m", 0, 30, 0), ("15m", 0, 2, 0)]
 
 
-class WithoutLimit(Shelf):
-    """It answers everything from a moment on."""
-
-    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
-        await super().get_candles(symbol, interval, since, limit)
-        return self.candles[int(np.searchsorted(self.candles.timestamp, since)) :]
-
-
-def test_of_a_source_that_answers_more_than_it_is_asked_for_is_told_what_lies_behind_the_end_and_once() -> None:
-    shelf = WithoutLimit(tape(*range(100)))
-    watch = Watch(shelf, until=90)
-    watch.load(30)
-    assert watch.load(0) == tape(*range(90))
-    assert shelf.asked == [(30, 60), (0, 31)]
-    told = "ignored outside the asked range: 10 candles, the first at 2022-01-03 01:30 UTC"
-    assert watch.warnings == [f"BTCUSDT 1m from 'shelf': {told}"]
-
-
 # --- where all is asked for again --------------------------------------------------------------------------------
 
 
@@ -178,6 +160,16 @@ def test_an_answer_that_has_to_be_repaired_is_that_of_everything() -> None:
     ]
     watch.load(-10)  # nothing is kept of it from now on
     assert shelf.asked == [(70, 30), (0, 71), (0, 100), (-10, 110)]
+
+
+def test_of_a_source_that_answers_more_than_it_is_asked_for_the_same_is_told_as_of_one_load() -> None:
+    later = Shelf(tape(*range(10, 100)), by_count=True)  # more come for a page that begins before the data
+    watch, once = Watch(later, until=90), Watch(Shelf(later.candles, by_count=True), until=90)
+    watch.load(30)
+    assert watch.load(0) == once.load(0) == tape(*range(10, 90))
+    assert later.asked == [(30, 60), (0, 31), (0, 90)]
+    told = "ignored outside the asked range: 10 candles, the first at 2022-01-03 01:30 UTC"
+    assert watch.warnings == once.warnings == [f"BTCUSDT 1m from 'shelf': {told}"]
 
 
 @pytest.mark.parametrize(
@@ -289,7 +281,7 @@ def test_any_order_of_questions_gives_the_candles_of_one_load_and_asks_for_none_
         plain = Shelf(shelf["candles"], sessions=shelf["sessions"])
         once = Watch(plain, until=until, allow_gaps=True, listens=False).load(since, interval)
         assert found[int(np.searchsorted(found.timestamp, at(since))) :] == once
-    if shelf["few"] is None and shelf["page_limit"] is None:
+    if not shelf["by_count"] and shelf["few"] is None and shelf["page_limit"] is None:
         times = Counter(minute for first, count in source.asked for minute in range(first, first + count))
         minutes = ((shelf["candles"].timestamp - START) // MINUTE).tolist()
         assert all(times[minute] <= 1 + firsts[minute] for minute in minutes)

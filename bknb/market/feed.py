@@ -170,8 +170,8 @@ class Feed:
             The candles of a later part of the range, up to its end, that this feed gave before: only what lies before
             them is asked for, together with the first of them, and all are checked as if they came at once. Nothing is
             no answer then. All are asked for again where that one does not come or came otherwise before, where an
-            answer has to be repaired, where the end of the range had not closed, and where prices lie so far apart that
-            one may be anomalous.
+            answer has to be repaired (also of what came behind its range), where the end of the range had not closed,
+            and where prices lie so far apart that one may be anomalous.
 
         Raises
         ------
@@ -273,7 +273,7 @@ class Feed:
         if sessions is not None:
             candles, left_out = in_sessions(candles, asked, sessions)
             repairs.extend([] if left_out is None else [left_out])
-        if any(repair.first < asked.until for repair in repairs):  # not only what came behind the range
+        if repairs:
             self._whole_only.add((asked.symbol, asked.interval))
         self._report(asked, repairs)
         self.check_gaps(candles, asked, continued=how.continued)
@@ -347,7 +347,6 @@ class Feed:
                     repairs.append(Repair(rule=rule, count=len(answer), first=int(times.min())))
                 paging.empty(answered=True)
                 continue
-            answer = answer if how.held is None else answer.take(times < rest.until)  # the others are here
             close = float(parts[-1].close[-1]) if parts else how.before
             last = len(answer) < page.limit or int(times.max()) + asked.step >= asked.until
             check = partial(
