@@ -15,7 +15,7 @@ from .interval import MINUTE_MS
 from .position_book import PositionOrder, new_book
 from .position_fills import Fill
 from .position_money import average_price, net_results
-from .signal import Position, ScheduledSignal, sign_of
+from .signal import OpenSignal, Position, ScheduledSignal, sign_of
 from .states import Holding, Rules, Waiting
 from .stop_levels import stop_in_force
 
@@ -189,3 +189,15 @@ def _open(state: Holding, when: int, price: float, rules: Rules) -> HeldPosition
         memo=_memo(book.memo),
         note=signal.note,
     )
+
+
+def known_from(signal: OpenSignal, rules: Rules) -> int:
+    """Since when (UTC ms) an entry is known: the close of the candle that filled it; at the close, that of the session.
+
+    Until a session has closed nobody knows which of its candles is the last that fills.
+    """
+    if signal.entry != "close":
+        return signal.pending_at + rules.base_ms
+    from .lifetimes import opened_from  # few entries are
+
+    return opened_from(signal, rules)

@@ -34,7 +34,7 @@ from ..domain.lifecycle import (
     rejection,
     step,
 )
-from ..domain.position_view import HeldPosition, position_view
+from ..domain.position_view import HeldPosition, known_from, position_view
 from ..domain.signal import Event, Signal
 from ..domain.signal_validation import STOPPED, read_answer
 from ..domain.states import labels
@@ -253,7 +253,7 @@ class StrategyLoop:
             return None
         state = self.state
         if isinstance(state, Holding):
-            return None if state.leaving is not None else state.signal.pending_at + self.rules.base_ms
+            return None if state.leaving is not None else known_from(state.signal, self.rules)
         return state.signal.scheduled_at + self.rules.base_ms if isinstance(state, Waiting) else None
 
     async def _managed(self, answer: object, when: int, price: float, about: _ManageQuestion) -> None:
