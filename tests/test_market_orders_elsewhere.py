@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from clocked import SHORT_DAYS, ClockRow, clock_source, open_times
+from clocked import SHORT_DAYS, ClockRow, clock_source, functions_of, open_times
 from managed import FREE
 from msgspec.structs import replace
 from scenarios import MINUTE, ORIGIN
@@ -197,3 +197,18 @@ def test_a_moment_of_such_a_run_can_be_looked_at(*, managed: bool) -> None:
     states = [result.at(datetime.fromtimestamp(times[k] / 1000, UTC)).state for k in (7, 14, 15)]
     assert states == ["open", "open", "open" if managed else "leaving"]
     assert "until session_end-5m, 30 candles" in str(result.at(datetime.fromtimestamp(times[9] / 1000, UTC)))
+@pytest.mark.parametrize("signal", [long(until="session_end"), long(bars=9), long(entry="close", until="session_end")])
+def test_a_moment_of_a_run_knows_the_clock_of_its_market(signal: Any) -> None:
+    row = ClockRow("", {5: signal}, answers={12: None})
+    get_signal, manage = functions_of(row)
+    strategy = bknb.add_strategy("clocked", interval="1m", get_signal=get_signal, manage=manage, manage_interval="1m")
+    result = bknb.backtest(
+        "BTCUSDT", strategy=strategy, exchange=clock_source(row), settings=FREE,
+        frame=(ORIGIN, open_times(SHORT_DAYS)[60]),
+    )  # fmt: skip
+    number = 28 if signal.entry == "close" else 9
+    moment = result.at(open_times(SHORT_DAYS)[number])
+    assert moment.state == "open"
+    assert moment.manage(lambda: bknb.Close(at="close")).accepted
+    before = result.at(open_times(SHORT_DAYS)[5])
+    assert before.ask(lambda: bknb.Signal(side="short", until="16:00")).accepted

@@ -8,7 +8,7 @@ give the same events.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -18,7 +18,6 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms
 from ..domain.lateness import Lateness, OrderRole
 from ..domain.lifecycle import Flat, Rules, State
-from ..domain.market_clock import MarketClock
 from ..domain.signal import Cancelled, Closed
 from ..events import messages, subjects
 from ..market.clock import SystemClock, stopwatch
@@ -86,7 +85,6 @@ class BacktestRun:
         self._reached: int | None = None
         self.code = code  # source text of the user's functions, where somebody read it before the run
         self._loop: StrategyLoop | None = None
-        self._clock: Callable[[], MarketClock] | None = None  # of its market, once there are candles
         self.window: Window | None = window  # candles in memory that several runs share
         self.seconds = 0.0
         self._every_minute = every_minute
@@ -224,7 +222,9 @@ class BacktestRun:
 
     @property
     def rules(self) -> Rules:
-        """The parameters of the run for the lifecycle."""
+        """The parameters of the run for the lifecycle; once it has its candles, with the clock of its market."""
+        if self._loop is not None:
+            return self._loop.rules
         plan = self.plan
         return Rules(
             symbol=plan.symbol,
@@ -241,15 +241,13 @@ class BacktestRun:
             quiet=(subjects.wants_quiet("backtest") and not self._silent)
             or bool({"on_idle", "on_active"} & set(plan.strategy.callbacks)),
             tick=plan.settings.price_tick,
-            clock=self._clock,
         )
 
     def _make_loop(self, window: Window, strategy: Strategy) -> StrategyLoop:
         book = None if strategy.risk is None else RiskBook(get_risk(strategy.risk))
         minutes, sessions = window.minutes(self.plan.symbol), window.sessions_of(self.plan.symbol)
         by_day = has_session_days(strategy, strategy.interval, sessions, minutes.step)
-        self._clock = clock_maker(interval_ms(strategy.interval), minutes, sessions, by_day=by_day)
-        rules = self.rules
+        rules = self.rules._replace(clock=clock_maker(interval_ms(strategy.interval), minutes, sessions, by_day=by_day))
         if minutes.step != MINUTE_MS or sessions is not None:
             from .bar_count import bar_counter  # few need it
 
