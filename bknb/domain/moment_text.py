@@ -31,13 +31,17 @@ def moment_text(value: object, name: str) -> str | Reason:
         if value.utcoffset() is None:
             text = f"{name} must have a time zone, got {value.isoformat()}, which has none"
             return reason_of(name, f"{text}; write {name}=….replace(tzinfo=datetime.UTC), or the zone that it is of")
-        return value.astimezone(UTC).isoformat()
+        try:
+            return value.astimezone(UTC).isoformat()
+        except OverflowError:
+            advice = "give a moment within some years, or None"
+            return reason_of(name, f"{name} {value.isoformat()} is out of range; {advice}")
     if isinstance(value, Schedule):
         return str(value)
     if isinstance(value, str):
         return _plain_text(value, name)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        if value != value or value <= 0 or value != int(value) or value >= 10**9:
+        if not 0 < value < 10**9 or value != int(value):
             return reason_of(name, f"{name} in minutes must be a whole number above 0, got {shown(value, 60)}")
         return f"{int(value)}m"
     return reason_of(name, f"{name} must be {EXAMPLES}, got {type(value).__name__}: {shown(value, 60)}")
@@ -59,8 +63,9 @@ def _plain_text(value: str, name: str) -> str | Reason:
         return reason_of(name, f"{name} must be {EXAMPLES}, got an empty text")
     try:
         moment = datetime.fromisoformat(text) if re.match(r"[0-9]{4}-", text) else None
-    except ValueError:
-        moment = None
+    except ValueError as error:
+        advice = "write a datetime with a time zone, or such as '2024-01-31T16:00+00:00'"
+        return reason_of(name, f"{name} {shown(value, 60)} is no date and time: {error}; {advice}")
     return text if moment is None else moment_text(moment, name)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from difflib import get_close_matches
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _NO_DAY: Final = SessionDay(date.max, ((NEVER, NEVER),))
+_LIKE_TIME: Final = re.compile(r"[0-9]{1,2}:[0-9]{2}")
 _REACH: Final = (8 * DAY_MS, 70 * DAY_MS, 400 * DAY_MS)  # how far the next session is looked for
 
 
@@ -115,13 +118,17 @@ class SessionClock:
     def fault(self, text: str) -> str:
         """Why a text is neither a time of the day nor a schedule; empty when it is one."""
         found = time_of_day(text)
+        if found is None and "," not in text and _LIKE_TIME.match(text):
+            return "a time is written '07:00', from 00:00 to 23:59, and a zone such as 'UTC' may stand behind it"
+        if re.search(r"[+-][0-9]|,", text) is None and get_close_matches(text.lower(), ["session_end"], cutoff=0.7):
+            return f"there is no {text!r:.40}; did you mean 'session_end'?"
         try:
             if found is None:
                 as_schedule(text).next_after(0)
             else:
                 ZoneInfo(found[1] or "UTC")
         except UsageError as error:
-            return str(error).partition("\n")[0]
+            return str(error).partition("\n")[0].removeprefix(f"at={text!r:.60} is no schedule: ")
         except (ZoneInfoNotFoundError, ValueError, OSError):
             assert found is not None  # a schedule raises another error  # noqa: S101
             return f"there is no time zone {found[1]!r}; expected a name such as 'America/New_York'"
