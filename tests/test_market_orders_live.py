@@ -80,6 +80,13 @@ def test_a_restarted_run_tells_what_one_that_went_on_does() -> None:
         assert lived(row, "pessimistic", lives=[12 + number % 9, SHORT]) == expected(row, "pessimistic"), row.name
 
 
+def test_what_ends_in_closed_hours_frees_no_question_of_before() -> None:
+    signals = {5: long(until="01:00"), 20: bknb.Signal(position="short")}
+    row = ClockRow("", signals, at="00:05 UTC, session_close", interval="1d")
+    assert expected(row, "pessimistic") == ["closed time_expired 100 @20", "opened 100 @5"]
+    assert lived(row, "pessimistic", lives=[SHORT]) == expected(row, "pessimistic")
+
+
 @pytest.mark.parametrize(
     ("signal", "answers", "purpose"),
     [

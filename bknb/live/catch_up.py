@@ -72,6 +72,7 @@ class CatchUp:
         self._keeping = keeping
         self._by_hand = by_hand
         self._failures = failures
+        self._ended_at = 0  # when the clock ended something last, UTC ms
         self._asked_at: LiveSchedule | None = None
         self._managed_at: LiveSchedule | None = None
         strategy, since, asked = plan.strategy, reached.done - 1, reached.last_asked
@@ -208,6 +209,7 @@ class CatchUp:
                 await loop.end_due(due, price, newest)
             if loop.state is state:  # it could not be ended, which was told
                 return
+            self._ended_at = due
 
     async def _end_while_closed(self) -> None:
         """End what the clock ends while the market is closed: no minute comes, so none has to be waited for."""
@@ -253,6 +255,7 @@ class CatchUp:
             loop.records.missed = 0 if plan.strategy.at is None else at.missed
             if due and loop.strategy.manages and not is_free:
                 at.managed()
+            due = due and when >= self._ended_at  # in closed hours the last moment was before that
         if self._controls.stopped or not is_free or not due:
             return
         if at is None and not self._market.may_ask(when):
