@@ -79,16 +79,19 @@ def read_valid(value: object, when: int, rules: Rules, *, name: str = "valid") -
     if value is None:
         ends = NEVER
     elif value == "slot":
-        clock = rules.clock() if rules.by_day and rules.clock is not None else None
-        ends = slot_after(when, rules.interval_ms) if clock is None else clock.slot_after(when)
+        following = slot_after(when, rules.interval_ms) if rules.clock is None else rules.clock().next_question(when)
+        if following is None:
+            text = f"{name}='slot' is until the next question, and rows of a series do not say when they come"
+            return [Reason("valid", f"{text}; give minutes or a moment, or None, until it is cancelled")]
+        ends = following
     else:
-        text = moment_text(value, name)
-        if isinstance(text, Reason):
+        read = moment_text(value, name)
+        if isinstance(read, Reason):
             advice = "; or 'slot', until the next question, or None, until it is cancelled"
-            return [Reason("valid", text.text + ("" if "in minutes" in text.text else advice))]
-        if faults := moment_faults(text, name, when, rules):
+            return [Reason("valid", read.text + ("" if "in minutes" in read.text else advice))]
+        if faults := moment_faults(read, name, when, rules):
             return faults
-        at, close = moments_of(text, when, rules)
+        at, close = moments_of(read, when, rules)
         ends = close if at <= when else min(at, close)  # too short before the close: at the close itself
     if longest is not None and ends - when > longest * MINUTE_MS:
         what, _, of = name.partition(" ")

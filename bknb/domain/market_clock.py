@@ -22,16 +22,19 @@ class MarketClock(Protocol):
         """The first moment that a text such as ``"16:00"`` means and that is later than ``when``."""
         ...
 
+    def next_question(self, when: int) -> int | None:
+        """When the strategy is asked after a question at ``when`` (UTC ms), if it is free then.
+
+        ``None`` where nobody knows it before, as of a schedule by the rows of a series.
+        """
+        ...
+
     def fault(self, text: str) -> str:
         """Why a text means no moment of this clock; empty when it does."""
         ...
 
     def candles_closed(self, opened: int, count: int) -> int:
         """When ``count`` candles of the strategy's interval have closed, that in which ``opened`` lies included."""
-        ...
-
-    def slot_after(self, when: int) -> int:
-        """When the strategy may be asked again after ``when``: in the next slot of its interval."""
         ...
 
     def interval_later(self, when: int) -> int:

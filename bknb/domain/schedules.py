@@ -46,6 +46,11 @@ class Schedule(msgspec.Struct, frozen=True):
         """Whether its moments are opens and closes of sessions, for which bars of a day are fine enough."""
         return False
 
+    @property
+    def clock_zone(self) -> str | None:
+        """The time zone of its times of the day; ``None`` where it has none, or several."""
+        return None
+
     def moments(self, since: int, until: int, calendar: TradingCalendar | None = None) -> list[int]:
         """Its moments in ``[since, until)``, UTC ms, ascending, each once.
 
@@ -148,6 +153,11 @@ class Clock(Schedule, frozen=True):
                 f"unknown time zone {self.zone!r:.60}; expected a name such as 'America/New_York' or 'UTC'"
             ) from None
 
+    @property
+    def clock_zone(self) -> str | None:
+        """The time zone of its time of the day."""
+        return self.zone
+
     def _around(self, since: int, until: int, calendar: TradingCalendar) -> Iterator[int]:
         zone = ZoneInfo(self.zone)
         days = calendar.session_days(since - _MARGIN, until + _MARGIN)
@@ -247,6 +257,11 @@ class NthOf(Schedule, frozen=True):
         """Whether bars of a day are fine enough for it."""
         return self.of.by_day
 
+    @property
+    def clock_zone(self) -> str | None:
+        """The time zone of its times of the day, if they have one."""
+        return self.of.clock_zone
+
     def next_after(self, moment: int, calendar: TradingCalendar | None = None) -> int | None:
         """The ``count``-th of its moments later than ``moment`` (UTC ms); ``None`` where they end before."""
         found: int | None = moment
@@ -283,9 +298,14 @@ class SeriesRows(Schedule, frozen=True):
 
 
 class Listed(Schedule, frozen=True):
-    """Moments one by one, UTC ms, ascending."""
+    """Moments one by one, UTC ms, ascending: those of a run, for which its bars are fine enough."""
 
     times: tuple[int, ...]
+
+    @property
+    def by_day(self) -> bool:
+        """``True``: whoever listed them has looked at the bars."""
+        return True
 
     def _around(self, since: int, until: int, calendar: TradingCalendar) -> Iterator[int]:
         days = calendar.session_days(since - _MARGIN, until + _MARGIN)
@@ -312,6 +332,12 @@ class AnyOf(Schedule, frozen=True):
         """Whether bars of a day are fine enough for it."""
         return all(each.by_day for each in self.of)
 
+    @property
+    def clock_zone(self) -> str | None:
+        """The time zone of its times of the day, where all of them have the same."""
+        zones = {each.clock_zone for each in self.of} - {None}
+        return zones.pop() if len(zones) == 1 else None
+
     def next_after(self, moment: int, calendar: TradingCalendar | None = None) -> int | None:
         """The first of its moments later than ``moment`` (UTC ms); ``None`` where none of them has one."""
         found = [each.next_after(moment, calendar) for each in self.of]
@@ -323,6 +349,19 @@ class AnyOf(Schedule, frozen=True):
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.of))
+
+
+def reads_series(schedule: Schedule) -> bool:
+    """Whether moments of a schedule are those of rows of a series.
+
+    Examples
+    --------
+    >>> reads_series(AnyOf((SeriesRows("news"), MonthEnd()))), reads_series(MonthEnd())
+    (True, False)
+    """
+    if isinstance(schedule, NthOf):
+        return reads_series(schedule.of)
+    return isinstance(schedule, SeriesRows) or (isinstance(schedule, AnyOf) and any(map(reads_series, schedule.of)))
 
 
 def _months(since: int, until: int, calendar: TradingCalendar) -> Iterator[list[SessionDay]]:

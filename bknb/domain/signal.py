@@ -62,8 +62,9 @@ class Signal(ByName, frozen=True, kw_only=True):
         Whole minutes after the fill of the entry at which the position is closed at the market; ``None``: no deadline.
     until, bars
         Other deadlines, worked out when the position opens; of several the earliest counts. ``until``: minutes, a
-        ``datetime`` with a time zone, a time of the day (``"16:00"`` in the market's zone, or
-        ``"16:00 Europe/London"``; the next one on a day on which the market trades), or the end of the session.
+        ``datetime`` with a time zone, a time of the day (``"16:00 Europe/London"``, or ``"16:00"`` in
+        the zone of the times of ``at=``, else of the market; the next one on a day on which the market trades), or the
+        end of the session.
         ``"session_end"`` closes at the close of its last candle that can fill, and ``"session_end-5m"`` five minutes
         before it at the market. ``bars``: whole candles of the strategy's interval, the one of the entry included.
     price_open
@@ -76,9 +77,9 @@ class Signal(ByName, frozen=True, kw_only=True):
         session's last candle that can fill; a market that never closes has the days of UTC for sessions.
     valid
         How long ``price_open`` waits: minutes, a moment as for ``until``, ``"session_end"``, ``"slot"`` (until the next
-        question of the strategy; with ``at=`` until the next slot of its ``interval``, without one of a day), or
-        ``None``: until it is cancelled. By default for ``schedule_await_minutes`` or one interval of the strategy,
-        whichever is longer.
+        question of the strategy, with ``at=`` its next moment), or ``None``: until it is cancelled. By default for
+        ``schedule_await_minutes`` or one interval of the strategy, whichever is longer; one with ``at=`` has the
+        interval ``1d`` where it names none.
     note
         Free text that travels with the trade.
     id

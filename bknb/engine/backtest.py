@@ -247,7 +247,7 @@ class BacktestRun:
         book = None if strategy.risk is None else RiskBook(get_risk(strategy.risk))
         minutes, sessions = window.minutes(self.plan.symbol), window.sessions_of(self.plan.symbol)
         by_day = has_session_days(strategy, strategy.interval, sessions, minutes.step)
-        rules = self.rules._replace(clock=clock_maker(interval_ms(strategy.interval), minutes, sessions, by_day=by_day))
+        rules = self.rules._replace(clock=clock_maker(strategy, minutes, sessions))
         if minutes.step != MINUTE_MS or sessions is not None:
             from .bar_count import bar_counter  # few need it
 

@@ -102,6 +102,12 @@ class Strategy(msgspec.Struct, frozen=True):
         return self.at if self.manage_at is None and self.manage_interval is None else self.manage_at
 
     @property
+    def zone(self) -> str | None:
+        """The time zone of times of the day that name none: that of its schedule; ``None``: that of its market."""
+        named = (each.clock_zone for each in (self.at, self.manage_at) if each is not None)
+        return next((zone for zone in named if zone is not None), None)
+
+    @property
     def asked(self) -> str:
         """When it is asked, as words: ``"every 15m"``, ``"at session_open+30m"``."""
         return f"every {self.interval}" if self.at is None else f"at {self.at}"

@@ -5,40 +5,43 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..domain.interval import MINUTE_MS
+from ..domain.interval import MINUTE_MS, interval_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from ..domain.market_clock import MarketClock
     from ..market.series import Series
     from ..market.sessions import Sessions
+    from .registry import Strategy
 
 
-def clock_maker(
-    interval: int, base: Series | None, sessions: Sessions | None, *, by_day: bool = False
-) -> Callable[[], MarketClock]:
+def clock_maker(strategy: Strategy, base: Series | None, sessions: Sessions | None) -> Callable[[], MarketClock]:
     """Return what makes the clock.
 
     Parameters
     ----------
-    interval
-        The strategy's, ms.
+    strategy
+        What says when it is asked, the zone of its times, and the length of its candles.
     base
         The candles that fill orders, all of them; those of a minute do not matter.
     sessions
         When the market is open; ``None``: always, or as the candles say.
-    by_day
-        Whether the candles are the days of these sessions.
     """
-    times = None if base is None or base.step == MINUTE_MS else base.candles.timestamp
-    return partial(_clock, interval, times, sessions, by_day=by_day)
+    return partial(_clock, strategy, None if base is None or base.step == MINUTE_MS else base, sessions)
 
 
-def _clock(interval: int, times: NDArray[np.int64] | None, sessions: Sessions | None, *, by_day: bool) -> MarketClock:
+def _clock(strategy: Strategy, base: Series | None, sessions: Sessions | None) -> MarketClock:
     from ..market.session_clock import SessionClock  # few runs need it
+    from .questions import has_session_days
 
-    return SessionClock(sessions, interval, times=times, by_day=by_day)
+    step = MINUTE_MS if base is None else base.step
+    return SessionClock(
+        sessions,
+        interval_ms(strategy.interval),
+        times=None if base is None else base.candles.timestamp,
+        step=step,
+        zone=strategy.zone,
+        by_day=has_session_days(strategy, strategy.interval, sessions, step),
+        at=strategy.at,
+    )

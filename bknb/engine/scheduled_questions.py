@@ -149,7 +149,7 @@ def scheduled_questions(
     calendar = calendar_of(sessions, base_ms)
     moments = schedule.moments(frame.start, frame.last + 1, calendar)
     days = [] if calendar is None else calendar.session_days(frame.start, frame.last)
-    check_fine_enough(at, what, plan.base, base_ms, moments)
+    check_fine_enough(at, what, plan.base, base_ms, moments if _has_distances(at) else ())
     if not moments and not managing and not by_day:
         hours = "" if sessions is None else f"; the market trades {sessions}"
         warn(f"the strategy was never asked: {what}={str(at)!r} has no moment in the frame{hours}")
@@ -160,6 +160,11 @@ def scheduled_questions(
         late=by_day or (strategy.late and not managing),
         counts_open=not (by_day or managing or strategy.manages),
     )
+
+
+def _has_distances(schedule: Schedule) -> bool:
+    """Whether moments of a schedule are told apart: one may be listed that is near another, as a bar allows."""
+    return not (isinstance(schedule, AnyOf) and any(isinstance(each, Listed) for each in schedule.of))
 
 
 class DueMoments:

@@ -116,7 +116,7 @@ class StrategyLoop:
         published: ReadSeries | None = None,
     ) -> None:
         self.rules, self.strategy, self.book = rules, strategy, book
-        self.window, self._sources = window, RunSources(window, published, rules.interval_ms)
+        self.window, self._sources = window, RunSources(window, published, rules.interval_ms, strategy.zone)
         self.state: State = Flat() if state is None else state
         self.records, self.silent = records, silent
         self.now = 0  # the moment or minute that is being worked on, UTC ms

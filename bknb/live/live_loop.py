@@ -69,7 +69,7 @@ class LiveLoop(StrategyLoop):
             quiet=True,
             tick=plan.settings.price_tick,
             bars_between=bar_counter(interval_ms(plan.strategy.interval), None, sessions, by_day=by_day),
-            clock=clock_maker(interval_ms(plan.strategy.interval), None, sessions, by_day=by_day),
+            clock=clock_maker(plan.strategy, None, sessions),
             by_day=by_day,
         )
         super().__init__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..domain.schedules import AnyOf, Schedule, SeriesRows
+from ..domain.schedules import Schedule, reads_series
 from ..engine.questions import has_session_days
 from ..engine.scheduled_questions import SESSION_DAY, DueMoments, in_run
 from ..market.outside import user_calls_of
@@ -51,7 +51,7 @@ class LiveSchedule:
     ) -> None:
         self._schedule, self._symbol, self._published = schedule, symbol, published
         self._calendar: TradingCalendar | None = window.sessions_of(symbol)
-        self._calls = user_calls_of(window, f"series-{symbol}") if _reads_series(schedule) else None
+        self._calls = user_calls_of(window, f"series-{symbol}") if reads_series(schedule) else None
         self._due = DueMoments(schedule, since=since, late=late)
 
     @property
@@ -73,9 +73,3 @@ class LiveSchedule:
     def managed(self) -> None:
         """What is open at the moment that is due is managed: it does not count as missed, and stays due where late."""
         self._due.managed()
-
-
-def _reads_series(schedule: Schedule) -> bool:
-    return isinstance(schedule, SeriesRows) or (
-        isinstance(schedule, AnyOf) and any(_reads_series(each) for each in schedule.of)
-    )

@@ -18,17 +18,19 @@ if TYPE_CHECKING:
 _LOOKED_BACK_MS: Final = (8 * DAY_MS, 70 * DAY_MS, 800 * DAY_MS)
 
 
-def newest_moment(given: str | Schedule, when: int, sessions: Sessions | None) -> datetime:
+def newest_moment(given: str | Schedule, when: int, sessions: Sessions | None, *, zone: str | None = None) -> datetime:
     """The newest moment at or before ``when`` (UTC ms), in UTC.
 
     Parameters
     ----------
     given
-        A time of day, of the zone of the market or with a zone; or a schedule or its text, as for ``at=``.
+        A time of day, with a zone or of ``zone``; or a schedule or its text, as for ``at=``.
     when
         UTC ms.
     sessions
         When the market is open; ``None``: always, by the clock of UTC.
+    zone
+        The time zone of a time of day that names none; ``None``: that of the market.
 
     Raises
     ------
@@ -43,7 +45,7 @@ def newest_moment(given: str | Schedule, when: int, sessions: Sessions | None) -
     '2024-01-01T00:00:00+00:00'
     """
     if isinstance(given, str) and time_of_day(given):
-        return newest_time(given, when, "UTC" if sessions is None else sessions.zone)
+        return newest_time(given, when, zone or ("UTC" if sessions is None else sessions.zone))
     from ..domain.schedule_text import as_schedule
 
     schedule = as_schedule(given)

@@ -14,16 +14,20 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
-from ..domain.interval import DAY_MS, slot_after
+from ..domain.interval import DAY_MS, MINUTE_MS, slot_after
 from ..domain.local_time import local_moment, time_of_day
 from ..domain.market_clock import NEVER
 from ..domain.schedule_text import as_schedule
+from ..domain.schedules import reads_series
 from ..domain.session_days import ALWAYS_OPEN, SessionDay, TradingCalendar
 from ..errors import DataError, UsageError
+from .session_days import WholeDays
 from .sessions import Sessions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from ..domain.schedules import Schedule
 
 _T = TypeVar("_T")
 _NO_DAY: Final = SessionDay(date.max, ((NEVER, NEVER),))
@@ -43,10 +47,14 @@ class SessionClock:
     times : ndarray of int64, optional
         Open times (UTC ms) of base bars longer than a minute, which say what candles there are; ``None``: those in
         which the market is open.
+    step
+        The length of base bars, ms; those of a day or longer bear the dates of sessions.
     zone
         The time zone of times of the day, where it is not the market's.
     by_day
         Whether its candles are the days of these sessions.
+    at
+        The schedule by which the strategy is asked; ``None``: in each slot of its interval.
 
     Examples
     --------
@@ -63,10 +71,12 @@ class SessionClock:
         interval: int,
         *,
         times: NDArray[np.int64] | None = None,
+        step: int = MINUTE_MS,
         zone: str | None = None,
         by_day: bool = False,
+        at: Schedule | None = None,
     ) -> None:
-        self._by_day = by_day
+        self._by_day, self._at, self._has_whole_days = by_day, at, step >= DAY_MS
         self._sessions, self._interval = sessions, interval
         self._slots = None if times is None else np.unique(times // interval)
         self.zone = zone or ("UTC" if sessions is None else sessions.zone)
@@ -95,9 +105,15 @@ class SessionClock:
         found = time_of_day(text)
         if found is not None:
             return self._next_time(found[0], ZoneInfo(found[1] or self.zone), when)
-        schedule = as_schedule(text)
-        moments = (schedule.next_after(when, calendar) for calendar in self._calendars())
-        return next((moment for moment in moments if moment is not None), NEVER)
+        return self._next_of(as_schedule(text), when)
+
+    def _next_of(self, schedule: Schedule, when: int) -> int:
+        """The first moment of a schedule later than ``when`` (UTC ms); far in the future where none is known."""
+        for calendar in self._calendars():
+            days = WholeDays(calendar) if self._has_whole_days and isinstance(calendar, Sessions) else calendar
+            if (moment := schedule.next_after(when, days)) is not None:
+                return moment
+        return NEVER
 
     def _next_time(self, minute: int, zone: ZoneInfo, when: int) -> int:
         day = datetime.fromtimestamp(when / 1000, UTC).astimezone(zone).date()
@@ -164,8 +180,10 @@ class SessionClock:
                     return closes[count - 1]
         return NEVER
 
-    def slot_after(self, when: int) -> int:
-        """When the strategy may be asked again after ``when`` (UTC ms): in the next slot of its interval."""
+    def next_question(self, when: int) -> int | None:
+        """When the strategy is asked after a question at ``when`` (UTC ms); ``None`` where nobody knows it before."""
+        if self._at is not None:
+            return None if reads_series(self._at) else self._next_of(self._at, when)
         return self._two_days(when)[1].open if self._by_day else slot_after(when, self._interval)
 
     def interval_later(self, when: int) -> int:

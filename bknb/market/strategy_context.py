@@ -40,14 +40,16 @@ class RunSources:
         Reads the point-in-time series; ``None``: there are none.
     interval_ms : int
         The length of the candles of the strategy's interval, milliseconds.
+    zone
+        The time zone of times of the day, where it is not the market's.
     alignment
         Compares candles of different symbols, once a strategy has asked for another one.
     """
 
-    __slots__ = ("alignment", "interval_ms", "published", "window")
+    __slots__ = ("alignment", "interval_ms", "published", "window", "zone")
 
-    def __init__(self, window: Window, published: ReadSeries | None, interval_ms: int) -> None:
-        self.window, self.published, self.interval_ms = window, published, interval_ms
+    def __init__(self, window: Window, published: ReadSeries | None, interval_ms: int, zone: str | None = None) -> None:
+        self.window, self.published, self.interval_ms, self.zone = window, published, interval_ms, zone
         self.alignment: Alignment | None = None
 
 
@@ -170,13 +172,15 @@ class Context(msgspec.Struct, frozen=True, gc=False):
         Parameters
         ----------
         time
-            A time of day, ``"00:00"`` in the zone of the market (UTC without trading hours) or with a zone,
-            ``"07:00 Europe/London"``, whether the market was open then or not. Or any of ``bknb.at``, or its text:
+            A time of day, with a zone, ``"07:00 Europe/London"``, or without, ``"00:00"``: in the zone of the times of
+            ``at=``, else in that of the market, UTC without trading hours. Whether the market was open then or not.
+            Or any of ``bknb.at``, or its text:
             ``"session_open"``, ``"mon"``, ``"month"``.
         """
         from .newest_moment import newest_moment
 
-        return newest_moment(time, self.when_ms, self._run.window.sessions_of(self.symbol))
+        run = self._run
+        return newest_moment(time, self.when_ms, run.window.sessions_of(self.symbol), zone=run.zone)
 
     def series(
         self,

@@ -371,7 +371,7 @@ class _Check:
         """Return the answer at a moment in a world."""
         self.check.go_on()
         window = self._window(world if (world.until, world.changed_after, world.since) != (None,) * 3 else AsIs)
-        sources = RunSources(window, self._series_in(world), self.slot)
+        sources = RunSources(window, self._series_in(world), self.slot, self.strategy.zone)
         context = Context(self.plan.symbol, when, "backtest", window.newest, window.average_price, sources)
         token = current.set(context)
         # the state of the user's random generators, restored afterwards

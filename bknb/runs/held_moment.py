@@ -172,7 +172,7 @@ class _Replay:
             manage=self._manage,
             ask_manage=self._manage,
             manage_interval="1m" if managed_at is None else None,
-            at=None if at is None else Listed((self._scheduled_at,)),
+            at=None if at is None else AnyOf((at, Listed((self._scheduled_at,)))),
             manage_at=None if managed_at is None else AnyOf((managed_at, Listed((when,)))),
         )
         frame = Frame(plan.frame.name, signal.scheduled_at, plan.frame.last)

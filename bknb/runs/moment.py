@@ -163,7 +163,8 @@ class Moment:
         self._tokens: list[Token[Context | None]] = []
         self.symbol = record.plan.symbol
         self.when_ms = when
-        sources = RunSources(window, record.published, interval_ms(record.plan.strategy.interval))
+        strategy = record.plan.strategy
+        sources = RunSources(window, record.published, interval_ms(strategy.interval), strategy.zone)
         self.context = Context(self.symbol, when, "backtest", window.newest, window.average_price, sources)
         self.state, self.signal = self._known()
         self.decision = self._decision()

@@ -1,0 +1,142 @@
+"""An order until the next question of a strategy with a schedule, and the zone of a time that names none."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from managed import Heard
+from test_scheduled_questions import HOURS, SOURCE, ZONE, days, minutes, ms, shown
+
+import bknb
+from bknb.domain.schedule_text import as_schedule
+from bknb.engine.plan import plan_backtest
+
+FRAME = ("2024-11-25", "2024-12-04")
+LIMIT = {"position": "long", "price_open": 1.0}  # never reached
+
+
+def run(source: Any, answer: Any, *, frame: Any = FRAME, base: str | None = None, **options: Any) -> bknb.Result:
+    strategy = bknb.add_strategy("slots", get_signal=answer, **options)
+    return bknb.backtest("X", strategy=strategy, exchange=source, frame=frame, base=base, settings={"percent_fee": 0.0})
+
+
+def cancels(result: bknb.Result, zone: str = ZONE) -> list[str]:
+    found = [event for event in result.events if isinstance(event, bknb.Cancelled)]
+    assert {event.reason for event in found[:-1]} <= {"timeout"}
+    return shown([event.when for event in found], zone)
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"),
+    [
+        ("session_open+5m", ["26 09:35", "27 09:35", "29 09:35", "02 09:35", "03 09:35"]),
+        ("session_close-5m", ["26 09:55", "27 09:55", "29 09:35", "02 09:55", "03 09:55"]),
+        ("09:45 America/New_York", ["26 09:45", "27 09:45", "02 09:45", "03 09:45"]),
+        ("wed, session_open+20m", ["26 09:50", "27 09:30", "27 09:50", "02 09:50", "03 09:50"]),
+    ],
+)
+def test_an_order_until_the_next_question_rests_until_the_next_moment_of_the_schedule(
+    at: str, expected: list[str]
+) -> None:
+    asked: list[int] = []
+
+    def get_signal(ctx: Any) -> Any:
+        asked.append(ctx.when_ms)
+        return bknb.Signal(**LIMIT, valid="slot")
+
+    result = run(SOURCE, get_signal, at=at)
+    # at every cancel the strategy is asked again; the last order ends with the frame
+    assert cancels(result)[:-1] == expected == shown(asked)[1:]
+    assert result.missed == 0
+
+
+@pytest.mark.parametrize(("options", "minutes_"), [({}, 1440), ({"interval": "4h"}, 240), ({"interval": "1h"}, 120)])
+def test_the_default_of_a_strategy_with_a_schedule_is_its_interval(options: dict[str, Any], minutes_: int) -> None:
+    source = minutes(None, "2024-11-25", "2024-11-28")
+    result = run(source, lambda: bknb.Signal(**LIMIT), at="07:00 UTC", **options, frame=("2024-11-25", "2024-11-27"))
+    first = next(event for event in result.events if isinstance(event, bknb.Cancelled))
+    assert first.when - first.signal.scheduled_at == minutes_ * 60_000
+
+
+def test_an_add_rests_until_the_next_question_of_the_strategy_too() -> None:
+    def manage(ctx: Any, position: Any) -> Any:
+        return bknb.Add(1, price_open=1.0, valid="slot") if ctx.when.minute == 50 else None
+
+    strategy: dict[str, Any] = {"at": "session_open+5m", "manage": manage, "manage_at": "session_open+20m"}
+    plan = plan_backtest("X", bknb.add_strategy("slots", get_signal=lambda: bknb.Signal(position="long"), **strategy),
+                         SOURCE, ("2024-11-25", "2024-11-28"))  # fmt: skip
+    heard = Heard(plan)
+    asyncio.run(heard.through())
+    taken = [event for event in heard.heard if isinstance(event, bknb.AddCancelled)]
+    assert shown([event.when for event in taken]) == ["26 09:35", "27 09:35"]
+
+
+def test_the_slot_of_a_strategy_by_the_day_is_the_session() -> None:
+    result = run(SOURCE, lambda: bknb.Signal(**LIMIT, valid="slot"), interval="1d")
+    assert cancels(result)[:-1] == ["26 09:30", "27 09:30", "29 09:30", "02 09:30", "03 09:30"]
+
+
+@pytest.mark.parametrize(
+    ("at", "closed", "slots"),
+    [
+        ("mon", "06 00:00", ["13 00:00", "20 00:00", "03 00:00"]),
+        ("month", "03 00:00", ["03 00:00"]),
+        ("month_end", "31 00:00", []),
+    ],
+)
+def test_over_daily_bars_a_moment_is_that_of_the_bar_of_its_session(at: str, closed: str, slots: list[str]) -> None:
+    frame = ("2024-05-02", "2024-06-05")
+    result = run(days(), lambda: bknb.Signal(position="long", until=at), interval="1d", frame=frame)
+    first = next(event for event in result.events if isinstance(event, bknb.Closed))
+    assert shown([first.when], "UTC") == [closed]
+    result = run(days(), lambda: bknb.Signal(**LIMIT, valid="slot"), at=at, frame=("2024-05-01", "2024-06-05"))
+    assert cancels(result, "UTC")[:-1] == slots
+
+
+def test_rows_of_a_series_do_not_say_when_they_come() -> None:
+    bknb.add_series("rows", {"published_at": [ms("2024-11-25 09:40", ZONE)]})
+    result = run(SOURCE, lambda: bknb.Signal(**LIMIT, valid="slot"), at=bknb.at.series("rows"))
+    assert "rows of a series do not say when they come; give minutes" in result.rejected["reasons"].iloc[0]
+
+
+BERLIN = "Europe/Berlin"
+
+
+@pytest.mark.parametrize(
+    ("options", "zone"),
+    [
+        ({"at": "15:35 Europe/Berlin"}, BERLIN),
+        ({"at": "session_open+5m"}, ZONE),
+        ({"interval": "5m"}, ZONE),
+        ({"interval": "5m", "manage": lambda: None, "manage_at": "15:50 Europe/Berlin"}, BERLIN),
+    ],
+)
+@pytest.mark.parametrize("hours", [HOURS, None])
+def test_a_time_that_names_no_zone_is_of_the_zone_of_at(options: dict[str, Any], zone: str, hours: Any) -> None:
+    zone = "UTC" if hours is None and zone == ZONE else zone
+    seen: list[datetime] = []
+
+    def get_signal(ctx: Any) -> Any:
+        seen.append(ctx.at("00:00"))
+        now = ctx.when.astimezone(ZoneInfo(zone))
+        return bknb.Signal(position="long", until=f"{now:%H}:{now.minute + 4:02d}")
+
+    source = SOURCE if hours else minutes(None, "2024-11-25", "2024-11-27")
+    result = run(source, get_signal, **options, frame=("2024-11-26", "2024-11-27"))
+    assert seen[0].astimezone(ZoneInfo(zone)).strftime("%H:%M") == "00:00"
+    first = next(event for event in result.events if isinstance(event, bknb.Closed))
+    opened = first.signal.pending_at
+    assert (first.close_reason, first.when - opened) == ("time_expired", 4 * 60_000)
+
+
+def test_zones_of_schedules() -> None:
+    texts = {
+        "07:00 Europe/London": "Europe/London", "mon 09:30 UTC": "UTC", "session_open": None, "month": None,
+        "07:00 Europe/London, 08:00 Europe/London, mon": "Europe/London", "07:00 UTC, 07:00 Europe/London": None,
+        "mon 09:30 UTC after 2": "UTC",
+    }  # fmt: skip
+    assert {text: as_schedule(text).clock_zone for text in texts} == texts
