@@ -192,11 +192,12 @@ def test_a_frame_without_a_moment_is_told() -> None:
 # --- on longer bars -----------------------------------------------------------------------------------------------
 
 
-def days(source: Any = None) -> Any:
+def days(sessions: Any = None) -> Any:
     dates = pd.bdate_range("2024-01-02", "2024-06-28").drop(pd.DatetimeIndex(["2024-03-29", "2024-05-27"]))
     close = 100 + np.cumsum(np.random.default_rng(1).normal(0, 1, len(dates)))
     return bknb.exchanges.from_frame(
-        pd.DataFrame({"open": close, "high": close + 1, "low": close - 1, "close": close, "volume": 5.0}, index=dates)
+        pd.DataFrame({"open": close, "high": close + 1, "low": close - 1, "close": close, "volume": 5.0}, index=dates),
+        sessions=sessions,
     )
 
 
@@ -273,7 +274,7 @@ def test_the_card_and_the_strategy_hash_know_the_schedule() -> None:
     for at in ("session_open+5m", "session_open+6m"):
         bknb.add_strategy("carded", at=at, get_signal=lambda: None)
         cards.append(bknb.backtest("X", strategy="carded", exchange=SOURCE, frame=("2024-11-25", "2024-11-26")).card)
-    assert cards[0].code.values["at"] == "session_open+5m"
+    assert cards[0].code.values["asked at"] == "session_open+5m"
     assert any("session_open+6m" in part.text for part in cards[0].diff(cards[1]))
 
     def fingerprint_of(**options: Any) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,6 +15,7 @@ import bknb
 from bknb.domain.schedule_text import as_schedule
 from bknb.engine.plan import plan_backtest
 
+NEW_YORK = bknb.Sessions.weekly(ZONE, {"mon-fri": "09:30-16:00"}, closed=["2024-03-29", "2024-05-27"])
 FRAME = ("2024-11-25", "2024-12-04")
 LIMIT = {"position": "long", "price_open": 1.0}  # never reached
 
@@ -88,12 +89,16 @@ def test_the_slot_of_a_strategy_by_the_day_is_the_session() -> None:
         ("month_end", "31 00:00", []),
     ],
 )
-def test_over_daily_bars_a_moment_is_that_of_the_bar_of_its_session(at: str, closed: str, slots: list[str]) -> None:
+@pytest.mark.parametrize("hours", [None, NEW_YORK])
+def test_over_daily_bars_a_moment_is_that_of_the_bar_of_its_session(
+    at: str, closed: str, slots: list[str], hours: Any
+) -> None:
     frame = ("2024-05-02", "2024-06-05")
-    result = run(days(), lambda: bknb.Signal(position="long", until=at), interval="1d", frame=frame)
+    source = days(sessions=hours)
+    result = run(source, lambda: bknb.Signal(position="long", until=at), interval="1d", frame=frame)
     first = next(event for event in result.events if isinstance(event, bknb.Closed))
     assert shown([first.when], "UTC") == [closed]
-    result = run(days(), lambda: bknb.Signal(**LIMIT, valid="slot"), at=at, frame=("2024-05-01", "2024-06-05"))
+    result = run(source, lambda: bknb.Signal(**LIMIT, valid="slot"), at=at, frame=("2024-05-01", "2024-06-05"))
     assert cancels(result, "UTC")[:-1] == slots
 
 
@@ -140,3 +145,30 @@ def test_zones_of_schedules() -> None:
         "mon 09:30 UTC after 2": "UTC",
     }  # fmt: skip
     assert {text: as_schedule(text).clock_zone for text in texts} == texts
+
+
+# --- what is shown of such runs -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["pessimistic", "touch", "vwap"])
+@pytest.mark.parametrize("frame", [FRAME, ("2024-11-25", "2024-11-25 14:50")])
+def test_an_entry_for_the_close_is_asked_again_with_what_came_of_it(model: str, frame: Any) -> None:
+    strategy = bknb.add_strategy(
+        "slots", at="session_open+5m", get_signal=lambda: bknb.Signal(position="long", entry="close", bars=1)
+    )
+    result = bknb.backtest("X", strategy=strategy, exchange=SOURCE, frame=frame, execution=model)
+    moments = [event.signal.scheduled_at for event in result.events if isinstance(event, bknb.Opened)]
+    assert len(moments) == (6 if frame == FRAME else 0)
+    for moment in moments:
+        at = result.at(datetime.fromtimestamp(moment / 1000, UTC))
+        assert at.ask().event == at.decision
+    first = result.at(datetime(2024, 11, 25, 14, 35, tzinfo=UTC)).ask().event
+    assert isinstance(first, bknb.Opened if frame == FRAME else bknb.Cancelled)
+
+
+def test_the_card_says_when_it_was_asked() -> None:
+    result = run(SOURCE, lambda: None, at="session_open+5m", late="ask")
+    assert "| Run | slots, X on frame, asked at session_open+5m, late |" in result.card._repr_markdown_()
+    assert "interval of manage" not in result.card.code.values
+    result = run(SOURCE, lambda: None, interval="15m")
+    assert "| Run | slots, X on frame, asked every 15m |" in result.card._repr_markdown_()

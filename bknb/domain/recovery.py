@@ -82,13 +82,18 @@ def line_to_resume(owner: Owner, *, with_broker: bool = False, **options: object
     return f"bknb.Live.background({owner.symbol!r}, {words}{broker}, store=store)"
 
 
-class SavedSetup(msgspec.Struct, frozen=True, kw_only=True):
-    """What an open, ordered or scheduled signal was decided with; parameters and settings as text, by name."""
+class SavedSetup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an open, ordered or scheduled signal was decided with; parameters and settings as text, by name.
+
+    ``at`` and ``manage_at`` are the schedules by which its strategy was asked; empty: by an interval.
+    """
 
     interval: str
     risk: str | None
     parameters: dict[str, str]
     settings: dict[str, str]
+    at: str = ""
+    manage_at: str = ""
 
 
 STATE_VERSION: Final = 4

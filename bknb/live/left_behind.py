@@ -164,6 +164,8 @@ def setup_of(strategy: Strategy, settings: Settings) -> SavedSetup:
         risk=strategy.risk,
         parameters={name: _text(value) for name, value in strategy.params.items()},
         settings={name: repr(value) for name, value in watching_settings(settings).items()},
+        at="" if strategy.at is None else str(strategy.at),
+        manage_at="" if strategy.manage_at is None else str(strategy.manage_at),
     )
 
 
@@ -177,9 +179,7 @@ def changed_setup(owner: Owner, before: SavedSetup | None, now: SavedSetup) -> s
     """What is different since the open signal was decided, as a sentence; empty when nothing is."""
     if before is None or before == now:
         return ""
-    changes = [
-        *_changes({"interval": before.interval, "risk": before.risk}, {"interval": now.interval, "risk": now.risk})
-    ]
+    changes = [*_changes(_asked(before), _asked(now))]
     changes += [f"parameter {text}" for text in _changes(before.parameters, now.parameters)]
     both = before.settings.keys() & now.settings.keys()  # another version may know others
     settings = ({name: setup.settings[name] for name in both} for setup in (before, now))
@@ -191,6 +191,13 @@ def changed_setup(owner: Owner, before: SavedSetup | None, now: SavedSetup) -> s
         "it is watched to its end with the levels it has, by the settings of now\n"
         f"as before: {line_to_resume(owner, interval=before.interval)}, with these parameters and settings"
     )
+
+
+def _asked(setup: SavedSetup) -> dict[str, object]:
+    """When a strategy is asked, and its risk profile, by name; a schedule where it has one."""
+    schedules = {"at": setup.at, "manage_at": setup.manage_at}
+    given = {name: text for name, text in schedules.items() if text}
+    return {"interval": setup.interval, "risk": setup.risk, **given}
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms
 from ..errors import StateError, UsageError
 from .candle_fingerprint import CandleRange, SeriesRange, changes
-from .source_walk import Code
+from .source_walk import ASKED_AT, Code
 from .value_text import NOT_COMPARED
 
 FORMAT: Final = 2
@@ -568,6 +568,12 @@ def _some(lines: list[str], what: str, *, shown: int = _SHOWN) -> list[str]:
 # --- showing ----------------------------------------------------------------------------------------------------
 
 
+def _asked(card: Card) -> str:
+    """When the strategy was asked: ``"asked every 15m"``, ``"asked at session_open+30m"``."""
+    at = card.code.values.get(ASKED_AT)
+    return f"asked every {card.interval}" if at is None else f"asked at {at}"
+
+
 def card_markdown(card: Card) -> str:
     """The card as Markdown."""
     span = f"{utc_text(card.start)} .. {utc_text(card.end)}"
@@ -579,7 +585,7 @@ def card_markdown(card: Card) -> str:
         "",
         "| | |",
         "|---|---|",
-        f"| Run | {card.strategy}, {card.symbol} on {card.exchange}, asked every {card.interval} |",
+        f"| Run | {card.strategy}, {card.symbol} on {card.exchange}, {_asked(card)} |",
         f"| Frame | {span}{f' ({card.frame})' if card.frame else ''} |",
         f"| Execution | {card.execution} (rules {card.rules}){f', risk {card.risk}' if card.risk else ''} |",
         *([f"| Price tick | {tick} |"] if (tick := _tick(card)) else ()),

@@ -88,6 +88,10 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
 
 
+ASKED_AT: Final = "asked at"
+"""The name of a schedule among the values of a :class:`Code`: no variable can have it."""
+
+
 class Code(msgspec.Struct, frozen=True, kw_only=True):
     """What a run executes of the user's.
 

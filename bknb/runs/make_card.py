@@ -13,7 +13,7 @@ import msgspec
 
 from ..domain.execution_models import execution_model
 from ..provenance.candle_fingerprint import SeriesRange
-from ..provenance.source_walk import Code, read_code
+from ..provenance.source_walk import ASKED_AT, Code, read_code
 from ..provenance.strategy_hash import functions_of
 from ..provenance.value_text import value_text
 from ..version import __version__
@@ -35,10 +35,10 @@ def code_of(plan: Plan | LivePlan) -> Code:
     parameters = dict(strategy.params)
     code = read_code(*functions_of(strategy).values(), *filter(callable, parameters.values()))
     named = {f"parameter {name}": value_text(value) for name, value in parameters.items()}
-    if strategy.manage is not None:
+    if strategy.manage is not None and strategy.manages_at is None:
         named["interval of manage"] = strategy.manages_every
     if strategy.at is not None:
-        named["at"] = f"{strategy.at}{', late' if strategy.late else ''}"
+        named[ASKED_AT] = f"{strategy.at}{', late' if strategy.late else ''}"
     if strategy.manage_at is not None:
         named["manage at"] = str(strategy.manage_at)
     return msgspec.structs.replace(code, values={**named, **code.values})

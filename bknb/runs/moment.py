@@ -18,12 +18,26 @@ import msgspec
 from msgspec.structs import replace
 
 from ..domain.answers import read_answers
+from ..domain.close_orders import close_due
 from ..domain.entries import opened_holding
 from ..domain.execution_models import Minute
 from ..domain.formatting import ends_text, level_text, minute_text, percent_text, plain_number, utc_text
 from ..domain.html import Html, element, elements
 from ..domain.interval import interval_ms
-from ..domain.lifecycle import Answer, Asking, DataEnd, Flat, Holding, Opening, Rules, Step, due, rejection, step
+from ..domain.lifecycle import (
+    Answer,
+    Asking,
+    Boundary,
+    DataEnd,
+    Flat,
+    Holding,
+    Opening,
+    Rules,
+    Step,
+    due,
+    rejection,
+    step,
+)
 from ..domain.position_book import new_book
 from ..domain.position_fills import Fill
 from ..domain.position_money import held, result
@@ -375,17 +389,25 @@ class Moment:
         return Asked(when_ms=when, answer=answer, signal=signal, event=event, reasons=reasons)
 
     def _filled(self, opening: Opening, rules: Rules) -> Step:
-        """Return what the first candle that can fill an order makes of it; without one, the order as it waits."""
+        """Return what the candle that fills an order makes of it; without one, what the end of the data does."""
         candles = self._window.minutes(self.symbol).candles
         begin = look_back_begin(candles, self._record.start, rules.settings.avg_price_candles_count)
         filling = minutes_that_fill(candles, rules.model, begin=begin) & (candles.timestamp >= opening.not_before)
-        if not filling.any():
+        until = close_due(opening, rules)
+        if opening.close_at is not None and len(candles) and candles.timestamp[-1] + rules.base_ms >= until:
+            before = (filling & (candles.timestamp < until)).nonzero()[0]
+            newest = self._minute_at(int(before[-1])) if len(before) else None
+            return step(opening, Boundary(until, self.price, newest=newest), rules)
+        if opening.close_at is not None or not filling.any():
             return step(opening, DataEnd(self.when_ms, self.price, self.price), rules)
-        index = int(filling.argmax())
+        return step(opening, self._minute_at(int(filling.argmax())), rules)
+
+    def _minute_at(self, index: int) -> Minute:
+        """Return a base bar of the symbol."""
+        candles = self._window.minutes(self.symbol).candles
         _, open_, high, low, close, _ = candles.block[:, index].tolist()
         average = float(self._window.average_prices(self.symbol)[index])
-        minute = Minute(int(candles.timestamp[index]), open_, high, low, close, average)
-        return step(opening, minute, rules)
+        return Minute(int(candles.timestamp[index]), open_, high, low, close, average)
 
     def _verdict(self, strategy: Strategy, request: Any) -> Any:
         """Return the risk profile's answer with nothing else open; its callbacks are not called."""
