@@ -644,3 +644,20 @@ def test_an_entry_for_the_close_of_a_session_can_be_taken_back_until_it_leaves()
     assert answers == ["takes back the entry order of hand-X-20240101T0001, which has not left"]
     (cancelled,) = result.run_record.records.cancelled
     assert (cancelled.reason, cancelled.note) == ("manual", "no")
+
+
+def test_a_close_for_the_close_of_the_session_fills_there() -> None:
+    evening = rows(rest=1450)
+    last = 60 + 1439  # the candle of 23:59
+    evening[last] = (*evening[last][:4], 100.25, 1.0)
+    again = {1386.5: lambda task: task.close("late", at="close"), 1390.5: lambda task: task.close(at="close"),
+             1392: lambda task: task.close(at="noon")}  # fmt: skip
+    result, answers, _ = play(again, candles=evening, begin=1380, until=1443)
+    name = "long X (hand-X-20240101T2301)"
+    assert answers[0] == f"closes {name} at the close of its session, 2024-01-02 00:00 UTC"
+    assert answers[1].endswith(f"close changes nothing: {name} closes at the close of its session already"), answers[1]
+    assert "at of Close must be 'market' or 'close', got 'noon'" in answers[2]
+    (trade,) = result.run_record.records.closed
+    assert (trade.close_reason, trade.price_close, trade.closed_at) == ("manual", 100.25, at(1439))
+    assert trade.note == "late"
+    assert "the price of a closing auction may be another" in result.report()

@@ -17,7 +17,7 @@ from test_market_orders import LAST, long
 
 import bknb
 from bknb.config import Settings
-from bknb.domain.answers import Move
+from bknb.domain.answers import Close, Move
 from bknb.domain.execution_models import Minute, execution_model
 from bknb.domain.lifecycle import Answer, Boundary, Flat, Holding, Managed, Rules
 from bknb.domain.lifecycle import step as typed_step
@@ -102,6 +102,9 @@ def test_the_report_says_that_an_auction_may_differ() -> None:
     assert said not in ran(lambda: long(until=5)).report()
     assert said in ran(lambda: long(entry="close")).report()
     assert said not in ran(lambda: long(until="session_end", price_take_profit=100.0001)).report()  # not at the close
+    closing = {"manage": lambda: Close(at="close"), "manage_interval": "1m"}
+    assert said in ran(long, **closing).report()
+    assert said not in ran(long, **(closing | {"manage": Close})).report()
 
 
 def test_the_story_of_a_signal_names_its_deadlines() -> None:

@@ -8,12 +8,14 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scenarios import MINUTE, ORIGIN, source
 from test_live_parity import backtest_with_late_decisions, live, told
 from worlds import walk
 
 import bknb
+from bknb.testing.clocks import SimulatedClock
 
 MINUTES = 60
 UNTIL = ORIGIN + MINUTES * MINUTE
@@ -164,3 +166,64 @@ def test_a_table_in_a_live_run_is_told_to_end() -> None:
     [text] = [text for text in result.warnings if "scores" in text]
     assert "is a table, so the live run never sees a row behind its last" in text
     assert "register a function (since, until)" in text
+
+
+def scored(ctx: Any) -> Any:
+    return {"position": "long" if ctx.series("scores", 1).score[0] > 0 else "short", "minute_estimated_time": 2}
+
+
+@pytest.mark.slow
+def test_a_live_run_is_asked_when_rows_of_a_function_become_known_as_a_backtest_is() -> None:
+    end = ORIGIN + 35 * MINUTE
+    rows, questions = published(3), list[tuple[int, int]]()
+    bknb.add_series("scores", asked_of(rows, questions), delay="2m")
+    strategy = bknb.add_strategy("by row", at=bknb.at.any(bknb.at.series("scores"), "00:17 UTC"), get_signal=scored)
+    exchange = source(walk(3))
+    result = live(strategy, exchange, start=ORIGIN, until=end)
+    assert result.errors == []
+    assert len(questions) > 20  # as rows come, not once
+    back = bknb.backtest("BTCUSDT", strategy=strategy, exchange=exchange, frame=(ORIGIN, end))
+    assert told(result, before=end) == told(back, before=end)
+    known = {-(-(row["published_at"] + 2 * MINUTE) // MINUTE) * MINUTE for row in rows}
+    opened = {event.signal.scheduled_at for event in result.events if isinstance(event, bknb.Opened)}
+    assert opened <= known | {ORIGIN + 17 * MINUTE}
+    assert len(opened) > 5
+
+
+@pytest.mark.slow
+def test_a_live_run_by_rows_of_a_series_that_starts_again_goes_on_as_one_that_never_stopped() -> None:
+    rows = published(5)
+    bknb.add_series("scores", asked_of(rows, []), delay="2m")
+    strategy = bknb.add_strategy("by row", at=bknb.at.series("scores"), get_signal=scored)
+    exchange = source(walk(5))
+    whole = live(strategy, exchange, start=ORIGIN, until=ORIGIN + 35 * MINUTE)
+    store = bknb.stores.memory()
+    for begin, end in pairwise((0, 7, 19, 20, 35)):
+        task = bknb.Live.background(
+            "BTCUSDT", strategy=strategy, exchange=exchange, store=store,
+            clock=SimulatedClock(ORIGIN + begin * MINUTE), until=ORIGIN + end * MINUTE,
+        )  # fmt: skip
+        parts = task.result(timeout=60)
+    assert parts.errors == []
+    pd.testing.assert_frame_equal(parts.trades, whole.trades)  # those of the lives before among them
+    assert len(whole.trades) > 5
+
+
+@pytest.mark.slow
+def test_a_moment_whose_series_could_not_be_asked_is_told_and_missed() -> None:
+    rows, questions = published(3), list[tuple[int, int]]()
+    scores = asked_of(rows, questions)
+
+    def sometimes(since: int, until: int) -> Any:
+        answer = scores(since, until)
+        if len(questions) in (5, 6, 7, 8, 9):
+            raise ConnectionError("no route")
+        return answer
+
+    bknb.add_series("scores", sometimes, delay="2m")
+    strategy = bknb.add_strategy("by row", at=bknb.at.series("scores"), get_signal=scored)
+    result = live(strategy, source(walk(3)), start=ORIGIN, until=ORIGIN + 25 * MINUTE, settings=ONCE)
+    assert [failure.kind for failure in result.errors] == ["strategy"]
+    assert "no route" in result.errors[0].message
+    assert result.missed > 0
+    assert len(result.trades) > 1

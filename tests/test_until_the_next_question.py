@@ -14,6 +14,7 @@ from test_scheduled_questions import HOURS, SOURCE, ZONE, days, minutes, ms, sho
 import bknb
 from bknb.domain.schedule_text import as_schedule
 from bknb.engine.plan import plan_backtest
+from bknb.testing.clocks import SimulatedClock
 
 NEW_YORK = bknb.Sessions.weekly(ZONE, {"mon-fri": "09:30-16:00"}, closed=["2024-03-29", "2024-05-27"])
 FRAME = ("2024-11-25", "2024-12-04")
@@ -172,3 +173,63 @@ def test_the_card_says_when_it_was_asked() -> None:
     assert "interval of manage" not in result.card.code.values
     result = run(SOURCE, lambda: None, interval="15m")
     assert "| Run | slots, X on frame, asked every 15m |" in result.card._repr_markdown_()
+
+
+# --- at= where a function is given --------------------------------------------------------------------------------
+
+
+def opening(ctx: Any, hold: int = 5) -> Any:
+    return bknb.Signal(position="long", minute_estimated_time=hold)
+
+
+@pytest.mark.slow
+def test_every_function_that_takes_an_interval_takes_at(tmp_path: Any) -> None:
+    run_: dict[str, Any] = {"exchange": SOURCE, "frame": FRAME}
+    made = bknb.add_strategy("opening", get_signal=opening, at="session_open+5m")
+
+    def bare(ctx: Any, hold: int = 5) -> Any:  # not the registered one
+        return opening(ctx, hold)
+
+    expected = bknb.backtest("X", strategy=made, **run_)
+    at: dict[str, Any] = {**run_, "at": "session_open+5m"}
+    found = bknb.backtest("X", strategy=bare, **at)
+    assert repr(found).startswith("backtest bare on X, at session_open+5m,")
+    assert (found.interval, len(found.trades)) == ("1d", 6)
+    assert found.trades["pending_at"].tolist() == expected.trades["pending_at"].tolist()
+    assert bknb.Backtest.background("X", strategy=bare, **at).result().card.diff(found.card) == []
+    assert bknb.open_holdout(bare, "X", path=tmp_path / "looks.jsonl", **at).result.card.diff(found.card) == []
+    assert "every" not in str(bknb.check_lookahead(bare, "X", **at).report()).split("\n")[0]
+    swept = bknb.sweep(bare, params={"hold": [5]}, symbol="X", keep_trades=True, **at)
+    assert len(swept.trades(0)) == 6
+    at = {"exchange": minutes(None, "2024-11-20", "2024-12-04"), "frame": FRAME, "at": "09:35 America/New_York"}
+    walk = bknb.walk_forward(bare, {"hold": [5]}, symbol="X", train="3d", test="2d", metric="total_pnl", **at)
+    opened = walk.trades["pending_at"].dt.tz_convert(ZONE)
+    assert set(opened.dt.strftime("%H:%M")) == {"09:35"}
+    assert len(walk.trades) > 1
+
+
+def test_at_comes_before_that_of_the_strategy_and_a_card_is_run_again_with_it() -> None:
+    made = bknb.add_strategy("slots", get_signal=lambda: None, at="session_open+5m", late="ask")
+    result = bknb.backtest("X", strategy=made, exchange=SOURCE, frame=FRAME, at="month")
+    plan = result.run_record.plan
+    assert (plan.strategy.asked, plan.strategy.late, plan.given) == ("at month", True, ("at",))
+    assert bknb.verify(result, exchange=SOURCE).same
+    result = bknb.backtest("X", strategy=opening, exchange=SOURCE, frame=FRAME, at="month")
+    assert bknb.verify(result, strategy=opening, exchange=SOURCE).same
+    rows = bknb.add_strategy("rows", get_signals=lambda candles: None, interval="5m")
+    with pytest.raises(bknb.UsageError, match="get_signals answers for each candle of its interval"):
+        bknb.backtest("X", strategy=rows, exchange=SOURCE, frame=FRAME, at="month")
+    with pytest.raises(bknb.UsageError, match="at='noon' is no schedule"):
+        bknb.backtest("X", strategy=opening, exchange=SOURCE, frame=FRAME, at="noon")
+
+
+def test_a_live_run_of_a_function_takes_at() -> None:
+    begin = ms("2024-11-25 09:30", ZONE)
+    task = bknb.Live.background(
+        "X", strategy=opening, exchange=SOURCE, at="session_open+5m", store=bknb.stores.memory(),
+        clock=SimulatedClock(begin), until=begin + 20 * 60_000, settings={"percent_fee": 0.0},
+    )  # fmt: skip
+    result = task.result()
+    [opened] = [event for event in result.events if isinstance(event, bknb.Opened)]
+    assert shown([opened.when]) == ["25 09:35"]
+    assert task.plan.strategy.asked == "at session_open+5m"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -23,6 +23,9 @@ from ..ports import CandleSource
 from .lookup import get_risk
 from .registry import Exchange, Frame, Strategy
 from .resolve import resolve_exchange, resolve_frame, resolve_strategy
+
+if TYPE_CHECKING:
+    from ..domain.schedules import Schedule
 
 Stopping: TypeAlias = Literal["", "entries", "now"]
 
@@ -84,6 +87,7 @@ def plan_backtest(
     execution: str | None = None,
     settings: Settings | dict[str, Any] | None = None,
     *,
+    at: Schedule | str | None = None,
     allow_gaps: bool = False,
     base: str | None = None,
     minutes_for: str = "",
@@ -92,6 +96,8 @@ def plan_backtest(
 
     Parameters
     ----------
+    at
+        The moments at which the strategy is asked; ``None``: as it says.
     base
         The interval of the bars that fill orders; ``None``: the finest the exchange has.
     minutes_for
@@ -110,10 +116,10 @@ def plan_backtest(
     chosen_base, base = base, _chosen_base(base, resolved)
     if minutes_for:
         check_minutes(resolved.source, resolved.name, minutes_for)
-    chosen = resolve_strategy(strategy, interval=interval, default=base)
+    chosen = resolve_strategy(strategy, interval=interval, at=at, default=base)
     if chosen.risk is not None:
         get_risk(chosen.risk)
-    call = (("interval", interval), ("execution", execution), ("base", chosen_base))
+    call = (("interval", interval), ("at", at), ("execution", execution), ("base", chosen_base))
     given = [name for name, value in call if value is not None]
     model = execution_model(execution or chosen.execution).name
     asked = span = resolve_frame(frame)

@@ -13,6 +13,7 @@ from .registry import AnyFunction, Exchange, Frame, Strategy, registry
 
 if TYPE_CHECKING:
     from ..config import Settings
+    from ..domain.schedules import Schedule
     from ..market.published import Published
     from .series_reading import SeriesReader
 
@@ -35,12 +36,17 @@ def _exchange(exchange: str | Exchange | CandleSource | AnyFunction) -> Exchange
 
 
 def resolve_strategy(
-    chosen: str | Strategy | AnyFunction, *, interval: str | None = None, default: str = "1m"
+    chosen: str | Strategy | AnyFunction,
+    *,
+    interval: str | None = None,
+    at: Schedule | str | None = None,
+    default: str = "1m",
 ) -> Strategy:
     """A name, a strategy or a function as a strategy.
 
-    A registered function is the strategy it was registered as; ``interval`` comes before its own. Any other function is
-    asked at every ``interval``, or at every ``default`` where that is ``None``.
+    A registered function is the strategy it was registered as; ``interval`` and ``at`` come before its own. Any other
+    function is asked at the moments of ``at``, or at every ``interval``, or at every ``default`` where both are
+    ``None``.
 
     Raises
     ------
@@ -54,11 +60,12 @@ def resolve_strategy(
     if not isinstance(chosen, Strategy):
         chosen = _registered(chosen) or chosen
     if isinstance(chosen, Strategy):
-        if interval is None or interval == chosen.interval:
-            return chosen
-        return rebuilt(chosen, interval=interval)
+        changes: dict[str, Any] = {} if interval in (None, chosen.interval) else {"interval": interval}
+        if at is not None and str(at) != str(chosen.at):
+            changes["at"] = at
+        return rebuilt(chosen, **changes) if changes else chosen
     name = getattr(chosen, "__name__", type(chosen).__name__)
-    return make_strategy(name, chosen, interval=interval or default)
+    return make_strategy(name, chosen, interval=interval if at is not None else interval or default, at=at)
 
 
 def _registered(function: AnyFunction) -> Strategy | None:

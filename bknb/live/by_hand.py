@@ -248,6 +248,12 @@ class ByHand:
             else:
                 await _taken(loop, given)
             return f"moves the levels of {name}; in force from {minute_text(now.when)} UTC on: {instruction!r}"
+        if isinstance(instruction, Close) and instruction.at == "close" and not leaves:
+            assert isinstance(after, Holding)  # one that leaves has no order  # noqa: S101
+            if after.book == state.book or after.book is None or not after.book.closing:
+                raise UsageError(f"close changes nothing: {name} closes at the close of its session already")
+            await _taken(loop, given)
+            return f"closes {name} at the close of its session, {minute_text(after.book.closing.moment)} UTC"
         await self._filled(loop, given, "closing order" if leaves else "order to reduce", now, "exit")
         if leaves:
             return f"closes {name} {now.fills}"

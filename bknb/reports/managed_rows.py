@@ -78,10 +78,30 @@ def at_the_close(result: Any) -> tuple[str, ...]:
         for event in result.events
         if isinstance(event, Closed) and event.signal.until == "session_end" and event.close_reason == "time_expired"
     }
+    ends |= _closed_at_a_close(result)
     if not ends:
         return ()
     text = f"at the close: {len(ends):,} positions were opened or closed for the close of a session"
     return (f"{text}; they fill at the close of its last candle, and the price of a closing auction may be another",)
+
+
+def _closed_at_a_close(result: Any) -> set[str]:
+    """Ids of positions that ``Close(at="close")`` ended: at the close of a candle, where the market fills at its open.
+
+    A candle whose open is its close tells nothing.
+    """
+    by_answer = ("strategy", "manual")
+    closed = [event for event in result.events if isinstance(event, Closed) and event.close_reason in by_answer]
+    if not closed or result.execution == "vwap":
+        return set()
+    candles, found = result.candles, set[str]()
+    for event in closed:
+        at = int(candles.timestamp.searchsorted(event.closed_at))
+        if at == len(candles) or not event.fills or candles.timestamp[at] != event.fills[-1].at:
+            continue
+        if event.fills[-1].price == candles.close[at] != candles.open[at]:
+            found.add(event.signal.id)
+    return found
 
 
 def position_remarks(result: Any) -> tuple[str, ...]:

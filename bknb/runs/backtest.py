@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
@@ -22,6 +22,9 @@ from .result import Result
 from .run_record import record_of, with_weak_source
 from .run_task import RunTask
 from .task import Counted
+
+if TYPE_CHECKING:
+    from ..domain.schedules import Schedule
 
 
 class BacktestTask(Counted, RunTask[Closed | Cancelled]):
@@ -114,6 +117,7 @@ def backtest(
     exchange: ExchangeLike,
     frame: FrameLike,
     interval: str | None = None,
+    at: Schedule | str | None = None,
     execution: str | None = None,
     settings: Settings | dict[str, Any] | None = None,
     allow_gaps: bool = False,
@@ -134,6 +138,9 @@ def backtest(
     interval
         How often the strategy is asked; by default as it was registered, and a function that is not registered every
         minute, or at the end of every base bar where the exchange has longer ones.
+    at
+        Moments by the clock of the market at which the strategy is asked, such as ``"session_open+30m"``, in place of
+        those of ``interval``: as in ``bknb.add_strategy``.
     execution
         Which prices fill orders: ``"pessimistic"``, ``"touch"`` or ``"vwap"``; by default what the strategy was
         registered with.
@@ -169,9 +176,12 @@ def backtest(
     ...                        frame=("2024-01-01", "2024-01-08"))
     >>> len(result.trades) > 0
     True
+    >>> print(repr(bknb.backtest("BTCUSDT", strategy=get_signal, at="07:00 Europe/London", exchange="demo",
+    ...                          frame=("2024-01-01", "2024-01-08"))).splitlines()[0])
+    backtest get_signal on BTCUSDT, at 07:00 Europe/London, 2024-01-01 00:00 to 2024-01-08 00:00 UTC
     """
     asked = (symbol, strategy, exchange, frame, interval, execution, settings)
-    plan = plan_backtest(*asked, allow_gaps=allow_gaps, base=base)
+    plan = plan_backtest(*asked, at=at, allow_gaps=allow_gaps, base=base)
     with running(plan.strategy):
         return BOOK.start(BacktestTask(plan)).wait_or_stop()
 

@@ -75,6 +75,7 @@ from ..research.variables import Variable, caches, emptied, variables
 
 if TYPE_CHECKING:
     from ..config import Settings
+    from ..domain.schedules import Schedule
     from ..market.panel import Panel
     from ..market.published import Published
     from ..market.series_questions import ReadSeries
@@ -97,6 +98,7 @@ def check_lookahead(
     exchange: ExchangeLike,
     frame: FrameLike,
     interval: str | None = None,
+    at: Schedule | str | None = None,
     moments: int = 40,
     seed: int = 0,
     settings: Settings | dict[str, Any] | None = None,
@@ -124,7 +126,7 @@ def check_lookahead(
     ----------
     strategy
         A registered name, a function, or a strategy; ``get_signal`` or ``get_signals``.
-    symbol, exchange, frame, interval, settings, allow_gaps
+    symbol, exchange, frame, interval, at, settings, allow_gaps
         As for ``bknb.backtest``.
     moments
         How many moments to look at closely.
@@ -171,7 +173,7 @@ def check_lookahead(
     True
     """
     given = (symbol, strategy, exchange, frame, interval, None, settings)
-    plan = plan_backtest(*given, allow_gaps=allow_gaps, minutes_for="the look-ahead check")
+    plan = plan_backtest(*given, at=at, allow_gaps=allow_gaps, minutes_for="the look-ahead check")
     hint = "it says how many moments to look at closely: leave it out for 40"
     moments = whole_number("moments", moments, least=2, hint=hint)
     if belongs():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..config import Settings
 from ..domain.formatting import minute_text
@@ -21,6 +21,9 @@ from .result import Result
 from .run_record import record_of
 from .task import Task
 from .tries import key_of, with_tries
+
+if TYPE_CHECKING:
+    from ..domain.schedules import Schedule
 
 OPENINGS: Final = "./dump/holdout/openings.jsonl"
 """Default path of the hold-out ledger."""
@@ -107,6 +110,7 @@ def open_holdout(
     frame: FrameLike,
     path: str | Path = OPENINGS,
     interval: str | None = None,
+    at: Schedule | str | None = None,
     execution: str | None = None,
     settings: Settings | dict[str, Any] | None = None,
     allow_gaps: bool = False,
@@ -119,7 +123,7 @@ def open_holdout(
 
     Parameters
     ----------
-    strategy, symbol, exchange, frame, interval, execution, settings, allow_gaps
+    strategy, symbol, exchange, frame, interval, at, execution, settings, allow_gaps
         As for ``bknb.backtest``; the frame is the hold-out.
     path
         The hold-out ledger. Keep it with the notebook; it is append-only.
@@ -145,7 +149,7 @@ def open_holdout(
     (True, False)
     """
     given = (symbol, strategy, exchange, frame, interval, execution, settings)
-    plan = plan_backtest(*given, allow_gaps=allow_gaps, minutes_for="a hold-out")
+    plan = plan_backtest(*given, at=at, allow_gaps=allow_gaps, minutes_for="a hold-out")
     task = _HoldoutTask(plan, HoldoutLedger(as_path(path, OPENINGS)))
     with running(plan.strategy):
         task.start()

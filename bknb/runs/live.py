@@ -42,6 +42,8 @@ from .task_by_hand import TaskByHand, flatten_all
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..domain.schedules import Schedule
+
 
 _WALL_CLOCK = SystemClock()  # one for all: runs with the same clock share their candles
 _LATE_WITH_BROKER = 1  # an order at an old price would not be filled
@@ -160,6 +162,7 @@ def plan_live(
     strategy: StrategyLike,
     exchange: ExchangeLike,
     interval: str | None = None,
+    at: Schedule | str | None = None,
     execution: str | None = None,
     settings: Settings | dict[str, Any] | None = None,
     allow_gaps: bool = False,
@@ -174,7 +177,7 @@ def plan_live(
     sys.audit("bknb.run", "a live run")
     resolved = resolve_exchange(exchange)
     check_minutes(resolved.source, resolved.name, "a live run")
-    picked = resolve_strategy(strategy, interval=interval)
+    picked = resolve_strategy(strategy, interval=interval, at=at)
     if picked.risk is not None:
         get_risk(picked.risk)
     if clock is not None and not isinstance(clock, Clock):
@@ -258,7 +261,7 @@ class Live:
         symbol, strategy, exchange
             As in ``bknb.backtest``.
         **options
-            ``interval, execution, settings`` as in ``bknb.backtest``;
+            ``interval, at, execution, settings`` as in ``bknb.backtest``;
             ``allow_gaps``: go on over missing minutes at once (default: after ``settings.patience_minutes``);
             ``store``: where the state is kept (default: what ``bknb.set_store`` chose, else files in ``./dump/data``);
             runs that share a risk profile share its places when they share the store;

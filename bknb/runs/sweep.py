@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..config import Settings
 from ..engine.plan import ExchangeLike, FrameLike, StrategyLike, plan_backtest
@@ -20,6 +20,9 @@ from ..sweeps.trial_ledger import TrialFile, TrialMemory
 from .sweep_result import SweepResult
 from .task import Counted, Task
 from .tries import code_of, count_sweep
+
+if TYPE_CHECKING:
+    from ..domain.schedules import Schedule
 
 _LEDGER: Final = "./dump/trials"  # a path that would do, for messages
 LedgerLike: TypeAlias = str | Path | TrialLedger | None
@@ -90,6 +93,7 @@ class SweepOptions(SearchOptions):
     """The options of a sweep beside what is run on what, with their defaults; as in ``bknb.sweep``."""
 
     interval: str | None = None
+    at: Schedule | str | None = None
     execution: str | None = None
     settings: Settings | dict[str, Any] | None = None
     allow_gaps: bool = False
@@ -111,7 +115,7 @@ def plan_sweep(
         raise UsageError(f"symbol must be a text, or a list of different ones, got {symbol!r:.80}")
     common = (strategy, exchange, frame, options.interval, options.execution, options.settings)
     allow_gaps, base = options.allow_gaps, options.base
-    plans = tuple(plan_backtest(one, *common, allow_gaps=allow_gaps, base=base) for one in symbols)
+    plans = tuple(plan_backtest(one, *common, at=options.at, allow_gaps=allow_gaps, base=base) for one in symbols)
     space = Space(params)
     from ..engine.build import checked_params
 
@@ -138,6 +142,7 @@ def sweep(
     ledger: LedgerLike = None,
     keep_trades: bool = False,
     interval: str | None = None,
+    at: Schedule | str | None = None,
     execution: str | None = None,
     settings: Settings | dict[str, Any] | None = None,
     allow_gaps: bool = False,
@@ -158,7 +163,7 @@ def sweep(
         For each parameter of its function the values to try: a list, a range, an array, or one value.
     symbol
         One, or several; each combination is tried on all of them.
-    exchange, frame, interval, execution, settings, allow_gaps, base
+    exchange, frame, interval, at, execution, settings, allow_gaps, base
         As in ``bknb.backtest``.
     metric
         A figure of ``bknb.statistics`` to rank by; with several symbols their mean.
@@ -214,6 +219,7 @@ def sweep(
         executor=executor,
         keep_trades=keep_trades,
         interval=interval,
+        at=at,
         execution=execution,
         settings=settings,
         allow_gaps=allow_gaps,

@@ -30,8 +30,8 @@ class TaskByHand(RunTask[TickResult]):
 
     _run: LiveRun
 
-    def close(self, note: str = "") -> str:
-        """Close the open position, at the market.
+    def close(self, note: str = "", *, at: Literal["market", "close"] = "market") -> str:
+        """Close the open position, at the market, or with ``at="close"`` at the close of its session.
 
         Like everything that is decided by hand: it is on the disk before its order leaves, the record fills it at the
         open of the first candle at or after this moment, and its reason is ``manual``.
@@ -62,7 +62,7 @@ class TaskByHand(RunTask[TickResult]):
         opens long BTCUSDT (mine)
         >>> task.stop(now=True)
         """
-        return self._by_hand(Close(note))
+        return self._by_hand(Close(note, at))
 
     def reduce(self, share: float, *, of: Literal["now", "first"] = "now", note: str = "") -> str:
         """Close a share of the open position, above 0 and at most all of it; else as :meth:`close`."""

@@ -16,6 +16,7 @@ from ..engine.registry import Exchange, Frame, Strategy, registry
 from ..errors import UnknownName, UsageError
 from ..ports import CandleSource
 from ..provenance.card import MOVED_DEFAULTS, Card, Difference
+from ..provenance.source_walk import ASKED_AT
 from ..provenance.strategy_hash import running
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ def verify(
         exchange=card.exchange if exchange is None else exchange,
         frame=_frame(card) if frame is None else frame,
         interval=card.interval if is_function or "interval" in card.given else None,
+        at=_at(card) if is_function or "at" in card.given else None,
         execution=execution or (card.execution if is_function or "execution" in card.given else None),
         settings=_settings(card) if settings is None else settings,
         allow_gaps=card.allow_gaps,
@@ -177,6 +179,12 @@ def verify(
     named = tuple(f"{what}: " for what, is_given in given if is_given)
     decisive = tuple(part for part in found if part.kind != "with" and not _only_named(part, named))
     return Verification(card, result, decisive, tuple(part for part in found if part.kind == "with"))
+
+
+def _at(card: Card) -> str | None:
+    """The schedule by which the strategy of a card was asked, if it had one."""
+    at = card.code.values.get(ASKED_AT)
+    return None if at is None else at.removesuffix(", late")
 
 
 def _only_named(part: Difference, named: tuple[str, ...]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -44,6 +44,9 @@ from .result import Result
 from .run_record import record_of
 from .task import Counted, Task
 from .tries import code_of, count_keys, strategy_key
+
+if TYPE_CHECKING:
+    from ..domain.schedules import Schedule
 
 
 class WalkForwardTask(Counted, Task[WalkForward, Fold]):
@@ -230,6 +233,7 @@ def walk_forward(
     anchored: bool = False,
     metric: str = "sharpe_ratio",
     interval: str | None = None,
+    at: Schedule | str | None = None,
     execution: str | None = None,
     settings: Settings | dict[str, Any] | None = None,
     allow_gaps: bool = False,
@@ -244,7 +248,7 @@ def walk_forward(
         A registered name, a function, or a strategy; ``get_signal`` or ``get_signals`` with parameters.
     params
         Values to try for each parameter (every combination is tried), or a list of sets.
-    symbol, exchange, frame, interval, execution, settings, allow_gaps
+    symbol, exchange, frame, interval, at, execution, settings, allow_gaps
         As for ``bknb.backtest``; the frame holds the whole walk.
     train, test
         How long the stretches are: ``"60d"``, ``"12h"``, ``"2w"``, a number of days or a timedelta.
@@ -289,7 +293,7 @@ def walk_forward(
     """
     rankable(metric)
     given = (symbol, strategy, exchange, frame, interval, execution, settings)
-    plan = plan_backtest(*given, allow_gaps=allow_gaps, minutes_for="a walk-forward run")
+    plan = plan_backtest(*given, at=at, allow_gaps=allow_gaps, minutes_for="a walk-forward run")
     sets = combinations_of(params)
     for each in sets:
         with_params(plan.strategy, each)

@@ -11,7 +11,7 @@ from .arguments import Call, Option
 from .output import echo
 
 ACTIONS: Final = {
-    "close": ("note",),
+    "close": ("note", "at"),
     "reduce": ("share", "note"),
     "move": ("price_stop_loss", "price_take_profit", "trailing", "minute_estimated_time", "loosen"),
     "cancel": ("note",),
@@ -34,6 +34,7 @@ OPTIONS: Final = (
     Option(name="--minute-estimated-time", help="with move and open: minutes after the entry, or none"),
     Option(name="--loosen", help="with move: the stop may become looser", flag=True),
     Option(name="--note", help="free text that travels with the fill"),
+    Option(name="--at", help="with close: market, or close for the close of the session"),
 )
 _NUMBERS: Final = ("share", "price_open", "price_stop_loss", "price_take_profit", "minute_estimated_time")
 _NAMED: Final = {option.key for option in OPTIONS}
