@@ -7,13 +7,16 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pandas as pd
 import pytest
 from managed import Heard
 from test_scheduled_questions import HOURS, SOURCE, ZONE, days, minutes, ms, shown
 
 import bknb
+from bknb.domain.recovery import Owner
 from bknb.domain.schedule_text import as_schedule
 from bknb.engine.plan import plan_backtest
+from bknb.live.left_behind import changed_setup, setup_of
 from bknb.testing.clocks import SimulatedClock
 
 NEW_YORK = bknb.Sessions.weekly(ZONE, {"mon-fri": "09:30-16:00"}, closed=["2024-03-29", "2024-05-27"])
@@ -233,3 +236,46 @@ def test_a_live_run_of_a_function_takes_at() -> None:
     [opened] = [event for event in result.events if isinstance(event, bknb.Opened)]
     assert shown([opened.when]) == ["25 09:35"]
     assert task.plan.strategy.asked == "at session_open+5m"
+
+
+@pytest.mark.parametrize(
+    ("minute", "advice"),
+    [(30, "take 30m bars, which may open then (longer candles are made of them), shorter ones, or daily ones"),
+     (45, "take 15m bars, which may open then"), (7, "take shorter bars, or daily ones")],
+)  # fmt: skip
+def test_bars_that_open_at_half_past_are_refused_with_those_that_may(minute: int, advice: str) -> None:
+    opens = pd.DatetimeIndex(
+        [f"2024-11-{day} {hour}:{minute:02d}" for day in (25, 26, 27) for hour in range(10, 16)], tz=ZONE
+    )
+    table = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close", "volume"), 100.0), index=opens)
+    with pytest.raises(bknb.DataError, match="1h bars must open at a multiple of 1h in UTC") as refused:
+        bknb.backtest("X", strategy=opening, exchange=bknb.exchanges.from_frame(table), frame=FRAME, interval="1h")
+    assert advice in str(refused.value)
+
+
+def test_bars_of_half_an_hour_run_from_half_past_on() -> None:
+    opens = pd.DatetimeIndex(
+        [f"2024-11-{day} {hour}:{minute}" for day in (25, 26, 27) for hour in range(9, 16) for minute in ("00", "30")
+         if (hour, minute) != (9, "00")], tz=ZONE,
+    )  # fmt: skip
+    table = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close", "volume"), 100.0), index=opens)
+    seen: list[int] = []
+
+    def get_signal(ctx: Any) -> Any:
+        seen.append(ctx.when_ms)
+        return bknb.Signal(position="long", until="session_end") if ctx.when.minute == 30 else None
+
+    source = bknb.exchanges.from_frame(table, sessions=NEW_YORK)
+    result = run(source, get_signal, at="session_open+30m", frame=("2024-11-25", "2024-11-28"))
+    assert shown(seen) == ["25 10:00", "26 10:00", "27 10:00"]
+    assert result.run_record.plan.base == "30m"
+
+
+def test_a_start_with_another_schedule_says_what_was_decided_with_which() -> None:
+    owner = Owner(strategy="slots", exchange="ny", symbol="X", execution="pessimistic")
+    setups = [
+        setup_of(bknb.add_strategy("slots", get_signal=lambda: None, at=at), bknb.get_config())
+        for at in ("session_open+5m", "session_close-5m")
+    ]
+    assert "at was session_open+5m, is session_close-5m" in changed_setup(owner, *setups)
+    assert changed_setup(owner, setups[0], setups[0]) == ""

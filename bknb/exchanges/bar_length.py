@@ -156,8 +156,16 @@ def _check_grid(times: NDArray[np.int64], step: int, spacing: Spacing, where: st
     raise DataError(
         f"{where}: {spacing.interval} bars must open at a multiple of {spacing.interval} in UTC, and one opens "
         f"{int(off[at]) // MINUTE_MS} minutes after it (at {utc_text(int(times[at]))})\nmeasured: {spacing}\n"
-        "take shorter bars, or daily ones"
+        f"{_finer(times, step)}, or daily ones"
     )
+
+
+def _finer(times: NDArray[np.int64], step: int) -> str:
+    """What to take in place of bars that open off their grid: the longest ones on whose grid all of these open."""
+    fitting = [name for name, length in INTERVAL_MS.items() if length < step and not (times % length).any()]
+    if not fitting or fitting[-1] == MINUTE:
+        return "take shorter bars"
+    return f"take {fitting[-1]} bars, which may open then (longer candles are made of them), shorter ones"
 
 
 def _check_minutes(candles: Candles, spacing: Spacing | None, where: str) -> None:
