@@ -91,6 +91,19 @@ def test_candles_since_before_the_data_are_those_there_are() -> None:
     run(get_signal, minutes(-50, 320))
 
 
+@pytest.mark.parametrize("forming", [False, True])
+@pytest.mark.parametrize("allow_gaps", [False, True])
+def test_candles_since_before_data_without_a_closed_one_are_none(*, allow_gaps: bool, forming: bool) -> None:
+    seen = []
+
+    def get_signal(ctx: Any) -> None:
+        found = ctx.candles("3d", since="20d", forming=forming)
+        seen.append([(row["open"], row["close"]) for row in found])
+
+    run(get_signal, minutes(-50, 320), allow_gaps=allow_gaps, interval="1h")
+    assert seen == [[(950.0, 999.0 + 60 * hour)] if forming else [] for hour in range(5)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -7,6 +7,7 @@ import contextvars
 import threading
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import bknb
@@ -149,3 +150,45 @@ def test_the_future_does_not_change_the_past():
         changed.iloc[cut:, :4] *= np.exp(rng.normal(0.05, 0.01))
         until = start + cut * 60_000
         assert events(tape, until) == events(changed, until) != []
+
+
+def answers_about_another(behind):
+    """What a strategy is told of a symbol that is halted on the first day and trades again ``behind`` days later."""
+    minutes = np.arange(4 * 1440)
+    day = pd.DataFrame(
+        {"open": 1.0, "high": 2.0, "low": 1.0, "close": 1 + minutes % 7 / 7, "volume": 1.0}, index=minutes
+    )
+    day["timestamp"] = 1_704_067_200_000 + minutes * 60_000
+    halted = day[(minutes < 1000) | (minutes >= 1000 + behind * 1440)]
+    told = []
+
+    def get_signal(ctx):
+        questions = {
+            "5m": lambda: list(ctx.get_candles("HALTED", "5m", 3)),
+            "1h": lambda: list(ctx.get_candles("HALTED", "1h", 2)),
+            "price": lambda: ctx.get_average_price("HALTED"),
+            "panel": lambda: bytes(ctx.panel(["BTCUSDT", "HALTED"], "1h", 3).close),
+        }
+        for name, question in questions.items():
+            try:
+                told.append((ctx.when_ms, name, question()))
+            except bknb.NotEnoughData as error:
+                told.append((ctx.when_ms, name, str(error)))
+
+    table = pd.concat([day.assign(symbol="BTCUSDT"), halted.assign(symbol="HALTED")])
+    strategy = bknb.add_strategy("another", interval="4h", get_signal=get_signal)
+    exchange = bknb.exchanges.from_frame(table)
+    result = bknb.backtest(
+        "BTCUSDT", strategy=strategy, exchange=exchange, frame=("2024-01-01 12:00", "2024-01-03 12:00"), allow_gaps=True
+    )
+    assert result.errors == []
+    return told
+
+
+def test_nothing_tells_whether_a_symbol_that_is_halted_will_trade_again():
+    resumes, soon = answers_about_another(2), 1_704_067_200_000 + (1000 + 1440) * 60_000
+    assert resumes == answers_about_another(9)
+    assert [each for each in answers_about_another(1) if each[0] <= soon] == [
+        each for each in resumes if each[0] <= soon
+    ]
+    assert not [each for each in resumes if isinstance(each[2], str)]  # the newest there are

@@ -446,7 +446,8 @@ class Window:
         count = series.available(when) - int(np.searchsorted(series.candles.timestamp, since))
         if count > 0:
             return self.newest(symbol, interval, count, when)
-        if since <= floor_to(when, step) - step and self._lacks_newest(series, symbol, when):
+        may_lack = (self._growing or len(series.candles)) and since <= floor_to(when, step) - step
+        if may_lack and self._lacks_newest(series, symbol, when):
             self._refuse(series, symbol, interval, 1, when, lacking=True)
         return Candles.empty()
 
@@ -522,7 +523,8 @@ class Window:
         """Whether a candle that has closed at ``when`` is not here, and has not turned out to be a hole.
 
         It is a hole where gaps are allowed, none of its minutes is here, and a later minute is; or where nothing came
-        within a minute after its end.
+        within a minute after its end. In a backtest with gaps allowed the later minute makes no difference: that there
+        is none, and a symbol never trades again, is known to nobody at ``when``.
         """
         newest, end = floor_to(when, series.step), end_of(series.candles, series.step, series.since)
         if end >= newest or (not self._growing and series.closed(when) <= len(series.candles)):
@@ -537,7 +539,9 @@ class Window:
                 return True
             if behind < len(minutes.candles):
                 return False
-        return not (self._growing and self._gives_up and newest + self.base_ms <= self.horizon)
+        if not self._growing:
+            return not self._feed.allow_gaps
+        return not (self._gives_up and newest + self.base_ms <= self.horizon)
 
     def _refuse(self, series: Series, symbol: str, interval: str, limit: int, when: int, *, lacking: bool) -> None:
         candles, last = series.candles, series.available(when)
