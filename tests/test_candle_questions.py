@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -23,6 +24,7 @@ from bknb.market.sessions import as_sessions
 from bknb.market.trading_session import session_at
 
 FRAME = (ORIGIN, ORIGIN + 300 * MINUTE)
+DAYS = 86_400_000
 OF_NEW_YORK = bknb.Sessions.weekly("America/New_York", {"mon-fri": "09:30-16:00"})
 
 
@@ -137,6 +139,39 @@ def test_candles_since_leak_nothing() -> None:
     assert " x 15m of BTCUSDT" in report.looks_back
 
 
+DEMO = asyncio.run(bknb.exchanges.demo().get_candles("BTCUSDT", "1m", ORIGIN - DAYS, 6 * 1440))
+
+
+def rises(candles: Any) -> bool:
+    return bool(len(candles)) and bool(candles.close[-1] > candles.close.mean())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rule", "kinds"),
+    [
+        (lambda ctx: rises(ctx.candles("15m", since="6h")), set()),
+        (lambda ctx: rises(ctx.candles("15m", since=ctx.session.open)), set()),
+        (lambda ctx: rises(ctx.candles("15m", since="24h", forming=True)), set()),
+        (lambda ctx: len(ctx.candles("15m", since=0)) % 7 > 3, {"history"}),  # all there is
+    ],
+)
+def test_the_look_ahead_check_knows_candles_since_from_all_there_are(rule: Any, kinds: set[str]) -> None:
+    def get_signal(ctx: Any) -> Any:
+        sign = 1 if rule(ctx) else -1
+        price = ctx.price
+        return bknb.Signal(
+            position="long" if sign > 0 else "short",
+            price_take_profit=price * (1 + 0.02 * sign),
+            price_stop_loss=price * (1 - 0.02 * sign),
+        )
+
+    exchange = from_frame(DEMO, symbol="BTCUSDT")
+    frame = (ORIGIN + DAYS, ORIGIN + 4 * DAYS)
+    report = bknb.check_lookahead(get_signal, exchange=exchange, frame=frame, interval="1h", moments=8)
+    assert {finding.kind for finding in report.findings} == kinds, report
+
+
 @pytest.mark.parametrize("gaps", first_quick([[7, 8, 31], []]))
 def test_live_candles_since_are_those_of_a_backtest(gaps: list[int]) -> None:
     seen: dict[str, dict[int, list[Any]]] = {"live": {}, "backtest": {}}
@@ -201,9 +236,6 @@ def test_a_time_without_a_zone_is_of_the_market() -> None:
     exchange = from_frame(table, symbol="BTCUSDT", sessions=OF_NEW_YORK)
     run(get_signal, table, exchange=exchange, frame=frame)
     assert seen[0] == ("2024-01-02T15:00:00+00:00", "2024-01-02T10:00:00+00:00")
-
-
-DAYS = 86_400_000
 
 
 @pytest.mark.parametrize(

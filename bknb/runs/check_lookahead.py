@@ -290,10 +290,11 @@ class _RecordingSource:
 
 
 class _RecordingWindow(Window):
-    """A window that records how far back a strategy looked."""
+    """A window that records how far back a strategy looked; in a world with less history, one that ``lacks`` some."""
 
     reach = 0
     looked = ""
+    lacks: tuple[Window, int] | None = None  # the whole history, and where less begins (UTC ms)
 
     def hold(self, symbol: str, candles: Candles, since: int) -> None:
         """Put these minutes into memory."""
@@ -305,6 +306,14 @@ class _RecordingWindow(Window):
         length = LENGTHS_MS.get(interval) or interval_ms(interval)
         self._record(len(candles) * length, f"{len(candles)} x {interval} of {symbol}")
         return candles
+
+    def since(self, symbol: str, interval: str, since: int, when: int) -> Candles:
+        """Return the candles since a moment; too few are told where only the whole history has them all."""
+        if self.lacks is not None and since < self.lacks[1]:
+            series = self.lacks[0].known(symbol, interval)
+            if series is not None and series.start <= since:
+                raise NotEnoughData(f"candles of {symbol} from before the history were asked for")
+        return super().since(symbol, interval, since, when)
 
     def panel(self, symbols: Sequence[str], interval: str, limit: int, how: str, when: int) -> Panel:
         """Return the newest rows of several symbols, and record how far back they reach."""
@@ -353,6 +362,7 @@ class _Check:
             other = _OtherWorld(self.window, world)
             feed = Feed(other, self.plan.settings, allow_gaps=self.plan.allow_gaps)
             made = self._worlds[world] = _RecordingWindow(feed, horizon=self.window.horizon)
+            made.lacks = None if world.since is None else (self.window, world.since)
             minutes = self.window.minutes(self.plan.symbol)  # in memory in every run, so in every world
             candles = other.altered(minutes.candles, MINUTE_MS, minutes.since, len(minutes.candles))
             made.hold(self.plan.symbol, candles, max(minutes.since, world.since or 0))
