@@ -683,7 +683,7 @@ def the_window_of_the_run(ctx):
 
 @leak
 def the_source_of_the_run(ctx):
-    return if_up(ctx, fetch_now(ctx._formats.get_candles(ctx.symbol, "1m", ctx.when_ms, 30)).close[-1])
+    return if_up(ctx, fetch_now(ctx._run.window.source.get_candles(ctx.symbol, "1m", ctx.when_ms, 30)).close[-1])
 
 
 @clean
