@@ -114,6 +114,8 @@ def test_candles_since_before_data_without_a_closed_one_are_none(*, allow_gaps: 
         ({"since": "yesterday"}, "since must be a span such as"),
         ({"since": 1.5}, "since in UTC milliseconds"),
         ({"since": "1h", "limit": 0}, "limit must be"),
+        ({"limit": 2, "forming": "no"}, "forming must be True or False, got 'no'"),
+        ({"since": "1h", "forming": 1}, "forming must be True or False, got 1"),
     ],
 )
 def test_what_is_no_span_is_refused(arguments: Any, words: str) -> None:
@@ -260,6 +262,8 @@ def test_a_schedule_gives_its_newest_moment(given_: Any, found: str) -> None:
     [
         ("25:00", "at='25:00' is no schedule"),
         ("noon", "at='noon' is no schedule"),
+        ("series news", "ctx.at does not look into series, got 'series news'\nwhen the newest row"),
+        (bknb.at.any("mon", bknb.at.series("news")), "ctx.at does not look into series"),
         (930, "at must be a schedule or its text, got 930"),
         ("09:30 Mars/Base", "unknown time zone 'Mars/Base'"),
         ("09:30 /etc/passwd", "unknown time zone '/etc/passwd'"),

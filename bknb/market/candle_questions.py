@@ -20,6 +20,8 @@ def asked_candles(
     window: Window, symbol: str, interval: str, when: int, *, limit: Any, since: object, forming: bool
 ) -> Candles:
     """The closed candles a strategy asks for, and the forming one where it does. See ``Context.candles``."""
+    if type(forming) is not bool:
+        raise UsageError(f"forming must be True or False, got {forming!r:.60}")
     if since is not None:
         begin = _begin(since, when)
         candles = _since(window, symbol, interval, when, begin, limit)

@@ -47,8 +47,14 @@ def newest_moment(given: str | Schedule, when: int, sessions: Sessions | None, *
     if isinstance(given, str) and time_of_day(given):
         return newest_time(given, when, zone or ("UTC" if sessions is None else sessions.zone))
     from ..domain.schedule_text import as_schedule
+    from ..domain.schedules import reads_series
 
     schedule = as_schedule(given)
+    if reads_series(schedule):
+        raise UsageError(
+            f"ctx.at does not look into series, got {str(given)!r:.60}\n"
+            "when the newest row of a series was published: ctx.series(NAME, 1)"
+        )
     for back in _LOOKED_BACK_MS:
         found = schedule.moments(when - back, when + 1, sessions)
         if found:

@@ -174,7 +174,7 @@ class Context(msgspec.Struct, frozen=True, gc=False):
         time
             A time of day, with a zone, ``"07:00 Europe/London"``, or without, ``"00:00"``: in the zone of the times of
             ``at=``, else in that of the market, UTC without trading hours. Whether the market was open then or not.
-            Or any of ``bknb.at``, or its text:
+            Or any of ``bknb.at`` except series, or its text:
             ``"session_open"``, ``"mon"``, ``"month"``.
         """
         from .newest_moment import newest_moment
