@@ -60,10 +60,10 @@ def test_a_chosen_base_gives_the_run_over_bars_of_that_length(base: str) -> None
     assert len(chosen.trades) > 5
     pd.testing.assert_frame_equal(chosen.trades, given.trades)
     assert chosen.stats == given.stats
-    assert chosen.card.base == given.card.base == base
+    assert chosen.card.base == given.card.base == base == chosen.base == given.base
     assert f"exits watched on {base} bars" in chosen.report()
     assert len(run(minutes()).trades) > 5
-    assert run(minutes()).card.base == "1m"
+    assert run(minutes()).card.base == run(minutes()).base == "1m"
 
 
 def test_a_source_that_makes_its_own_longer_candles_is_asked_for_them() -> None:

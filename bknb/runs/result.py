@@ -63,6 +63,8 @@ class Result:
     ----------
     symbol, strategy, exchange, frame, interval, execution : str
         What was run; ``frame`` may be ``None``.
+    base : str
+        The interval of the bars that filled orders; of a live run ``"1m"``.
     start, end : int
         First and last moment, UTC ms.
     mode : {"backtest", "live"}
@@ -90,6 +92,8 @@ class Result:
     """
 
     def __init__(self, record: RunRecord) -> None:
+        from ..engine.plan import Plan  # loaded by then: not for the names of a run
+
         plan, records = record.plan, record.records
         self.symbol = plan.symbol
         self.strategy = plan.strategy.name
@@ -97,6 +101,7 @@ class Result:
         self.frame = record.frame
         self.mode: Mode = record.mode
         self.interval = plan.strategy.interval
+        self.base: str = plan.base if isinstance(plan, Plan) else MINUTE
         self.execution = plan.execution
         self.settings: Settings = plan.settings
         self.start = record.start
