@@ -77,6 +77,24 @@ def test_a_source_that_takes_since_for_the_end_proves_nothing(tmp_path: Path) ->
     assert series.candles + sum(end - first for first, end in series.missing) // MINUTE == 3000
 
 
+def test_a_source_that_answers_the_newest_of_a_range_is_downloaded_whole(tmp_path: Path) -> None:
+    market = Market(lambda asked, since, limit: every(MINUTE, since, limit)[-200:])
+    series = downloaded(market, tmp_path).series[0]
+    assert (series.candles, series.absent) == (3000, ())
+    assert market.asked <= 100
+
+
+def test_what_a_source_that_answers_few_does_not_show_is_not_absent(tmp_path: Path) -> None:
+    there = {T0 + minute * MINUTE for minute in (1229, *range(1413, 3000))}  # one minute in a hole of a day
+
+    def few(asked: int, since: int, limit: int) -> list[int]:
+        return [at for at in every(MINUTE, since, min(limit, 5)) if at in there]
+
+    series = downloaded(Market(few), tmp_path).series[0]
+    assert series.candles >= 1587
+    assert not [at for at in there for first, end in series.absent if first <= at < end]
+
+
 def test_a_call_that_fails_once_is_made_again(tmp_path: Path) -> None:
     def once(asked: int, since: int, limit: int) -> list[int]:
         if asked == 2:

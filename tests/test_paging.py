@@ -37,8 +37,9 @@ def minutes(*ranges: tuple[int, int]) -> Candles:
 class Shelf:
     """A source that answers in one of the ways sources answer.
 
-    ``kind``: ``range``, the candles of the next ``limit`` intervals; ``count``, the next ``limit`` candles there are;
-    ``day``, the whole day of ``since``, whatever the limit; ``everything``. ``cap``: it stops short after so many.
+    ``kind``: ``range``, the candles of the next ``limit`` intervals; ``newest``, the newest of these; ``count``, the
+    next ``limit`` candles there are; ``day``, the whole day of ``since``, whatever the limit; ``everything``. ``cap``:
+    it answers no more.
     """
 
     name = "shelf"
@@ -56,13 +57,15 @@ class Shelf:
         if self.page_limit is not None:
             assert limit <= self.page_limit
         candles = self.series[interval]
-        limit = limit if self.cap is None else min(limit, self.cap)
+        most = limit if self.cap is None else min(limit, self.cap)
+        limit = limit if self.kind == "newest" else most
         end = since + limit * INTERVAL_MS[interval]
         if self.kind == "day":
             since, end = since - since % DAY_MS, since - since % DAY_MS + DAY_MS
         first, last = np.searchsorted(candles.timestamp, [since, end]).tolist()
         if self.kind == "everything":
             return candles
+        first = max(first, last - most) if self.kind == "newest" else first
         return candles[first : first + limit if self.kind == "count" else last].copy()
 
     def format_price(self, symbol: str, price: float) -> str:
@@ -180,6 +183,46 @@ def test_of_a_source_that_answers_few_candles_are_found_wherever_they_begin(
     candles = market([*((hole, count + hole // 32) for hole, count in parts), (1, 100)])
     source = Shelf(candles, "range", intervals=intervals, page_limit=None, cap=cap)
     assert fetched(source, page=1000, until=until) == in_range(candles, until=until)
+
+
+@pytest.mark.slow
+@given(
+    cap=st.sampled_from([1, 5, 100, 200]),
+    parts=PARTS,
+    page=st.sampled_from([50, 200, 1000]),
+    declared=st.booleans(),
+    intervals=st.sampled_from([None, ("1m",), ("1m", "1h"), ("1m", "1d")]),
+)
+def test_a_source_that_answers_the_newest_of_a_range_loses_nothing(
+    cap: int,
+    parts: list[tuple[int, int]],
+    page: int,
+    declared: bool,  # noqa: FBT001 -- drawn by name
+    intervals: tuple[str, ...] | None,
+) -> None:
+    candles, until = market([(30, 300), *parts]), 1500
+    source = Shelf(candles, "newest", intervals=intervals, page_limit=page if declared else None, cap=cap)
+    assert fetched(source, page=page, until=until) == in_range(candles, until=until)
+    assert len(source.asked) <= 2 * until / cap + 60
+
+
+def test_a_source_that_answers_the_newest_of_a_range_is_noticed_once() -> None:
+    candles = minutes((0, 700), (900, 1000))
+    source = Shelf(candles, "newest", intervals=("1m",), page_limit=500, cap=200)
+    assert fetched(source, page=500, until=1000) == candles
+    # the page, what is before its first candle, the page once more; then two hundred at a time
+    assert [each[1:] for each in source.asked[:5]] == [(0, 500), (0, 300), (0, 500), (0, 200), (200, 200)]
+    assert len(source.asked) == 9
+    whole = Shelf(minutes((20, 500)), "range", intervals=("1m",), page_limit=500, cap=None)
+    fetched(whole, page=500, until=500)
+    assert [each[1:] for each in whole.asked] == [(0, 500), (0, 20), (0, 500)]  # it begins there
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_source_that_answers_few_and_has_shown_nothing_is_looked_for_in_every_part(*, declared: bool) -> None:
+    candles = minutes((2249, 2425), (2670, 3420))
+    source = Shelf(candles, "range", intervals=("1m",), page_limit=3000 if declared else None, cap=10)
+    assert fetched(source, page=3000, until=3425) == candles
 
 
 def test_a_hole_that_a_source_does_not_answer_across_is_asked_for_in_steps_it_answers() -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -25,13 +24,15 @@ from ..errors import BadCandle
 from ..market.candles import Candles
 from ..market.paging import Paging
 from ..market.quality import CandleRequest, audit
+from ..market.reach import Reach
 from ..market.source_hours import sessions_of
 from ..ports import CandleSource
 from .answer_faults import LACKED_CANDLES, SINCE_IGNORED, AnswerFaults
 from .asking import asked_candles, check_length
+from .backfill_result import BackfillResult
 from .evidence import ENOUGH, Evidence, holes_in, question_about
 from .partition import SeriesName, periods
-from .store import CandleStore, Stored, runs, united
+from .store import CandleStore, runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,46 +44,6 @@ _END_TRIES: Final = 2  # about the end of the data, where often there is nothing
 _ANCHORS: Final = 8  # candles before a hole to ask from
 _NEAR: Final = 100  # candles before a hole in which one to ask from is looked for
 _YEAR_MS: Final = 366 * DAY_MS
-
-
-@dataclass(slots=True)
-class BackfillResult:
-    """Result of one backfill.
-
-    Attributes
-    ----------
-    added : int
-        New candles on disk.
-    revised, late : list of int
-        Open times (UTC ms); see :class:`bknb.history.store.Stored`.
-    pages : int
-        Requests that were made.
-    fresh : Candles
-        Closed candles too young to be stored.
-    notes : list of str
-        What was repaired on the way, what could not be used, and what could not be proven.
-    """
-
-    added: int = 0
-    revised: list[int] = field(default_factory=list)
-    late: list[int] = field(default_factory=list)
-    pages: int = 0
-    fresh: Candles = field(default_factory=Candles.empty)
-    notes: list[str] = field(default_factory=list)
-
-    def count(self, stored: Stored) -> None:
-        """Add the result of one :meth:`CandleStore.put`."""
-        self.added += stored.added
-        self.revised.extend(stored.revised)
-        self.late.extend(stored.late)
-
-    def count_request(self) -> None:
-        """Count one request of a page."""
-        self.pages += 1
-
-    def add_fresh(self, candles: Candles) -> None:
-        """Append closed candles that are too young to be stored."""
-        self.fresh = united(self.fresh, candles)
 
 
 class Backfill:
@@ -105,6 +66,8 @@ class Backfill:
         answers do not prove them.
     on_progress
         Called with the start of a range and the moment reached in it: ``on_progress(first, reached)``, UTC ms.
+    reach
+        How far the source answers, as far as it is known.
     """
 
     def __init__(
@@ -119,6 +82,7 @@ class Backfill:
         settings: Settings,
         revise: bool = False,
         on_progress: Callable[[int, int], object] | None = None,
+        reach: Reach,
     ) -> None:
         self._source = source
         self._ask = partial(asked_candles, source, symbol, settings=settings)
@@ -134,6 +98,7 @@ class Backfill:
         self._marks: list[Range] = []  # absent
         self._doubted: list[Range] = []  # asked about, and not proven
         self._faults = AnswerFaults(series)
+        self._reach = reach
         self.result = BackfillResult()
 
     async def fill(self, ranges: tuple[Range, ...]) -> BackfillResult:
@@ -163,7 +128,9 @@ class Backfill:
 
     async def _collect(self, since: int, until: int, evidence: Evidence) -> None:
         """Fetch every page of a range once."""
-        paging = Paging.of(self._source, self._asked(since, until), size=self._size(), sessions=self._sessions)
+        paging = Paging.of(
+            self._source, self._asked(since, until), size=self._size(), sessions=self._sessions, reach=self._reach
+        )
         while (page := paging.next()) is not None:
             if page.interval is not None:
                 self.result.count_request()
@@ -176,7 +143,7 @@ class Backfill:
             elif len(inside):
                 last = int(inside.timestamp[-1])
                 self._take(inside)
-                paging.found(int(inside.timestamp[0]), last)
+                paging.found(int(inside.timestamp[0]), last, len(inside))
                 self._on_progress(since, last + self._series.step)
             elif len(candles):
                 break  # the next candle lies after the range, or the answer is wrong: the hole is asked about
@@ -199,7 +166,8 @@ class Backfill:
                     raise
                 # An answer may be garbled in transit; the same twice is the exchange's.
         if len(candles) or not len(answer) or int(answer.timestamp.max()) >= end:
-            evidence.answered(at, limit, candles.timestamp, oldest=int(answer.timestamp.min(initial=at)))
+            covered = min(limit, self._reach.sure) if self._reach.is_short else limit
+            evidence.answered(at, covered, candles.timestamp, oldest=int(answer.timestamp.min(initial=at)))
         else:
             self._faults.unusable(SINCE_IGNORED, at)
         return candles
@@ -227,7 +195,8 @@ class Backfill:
         )
 
     def _size(self) -> int:
-        return max(1, self._source.page_limit or max(_FALLBACK_PAGE, self._settings.max_candles_per_request))
+        most = self._source.page_limit or max(_FALLBACK_PAGE, self._settings.max_candles_per_request)
+        return max(1, min(most, self._reach.newest or most))
 
     # --- holes --------------------------------------------------------------------------------------------------
 
@@ -255,7 +224,7 @@ class Backfill:
             later = not ends or len(after) > 0 or evidence.newest >= end
             absent = evidence.proven_until(hole, anchored=bool(len(before)), later=later, begins=begins, ends=ends)
             is_silent = absent == first and later and not len(before)
-            if is_silent:
+            if is_silent and not self._reach.is_short:  # of one that answers few, nothing shows little
                 absent = evidence.silent_until(hole, limit)
             if absent > first and not len(before) and await self._has_longer(hole):
                 done.append(pending.popleft())
@@ -316,8 +285,14 @@ class Backfill:
         Without one, nothing is asked, and the empty answer proves nothing.
         """
         if known and not len(answer):
-            candles = await self._answer(int(known[0]), self._size(), evidence)
+            first, size = int(known[0]), self._size()
+            candles = await self._answer(first, size, evidence)
             evidence.controlled(held=len(candles) > 0)
+            behind = int(candles.timestamp[-1]) + self._series.step if len(candles) else first
+            count = (behind - first) // self._series.step
+            if 0 < count < size and len(await asyncio.to_thread(self._store.read, self._series, behind, behind + 1)):
+                self._reach.answered(count)
+                self._reach.ended(count)
 
     async def _compare(self, candles: Candles) -> None:
         """Note the candles that were answered otherwise before."""

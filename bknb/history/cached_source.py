@@ -16,11 +16,13 @@ from ..domain.ranges import Ranges, within, without
 from ..errors import DataError, UnknownName, UsageError
 from ..market.answer_notes import Notes, note, noting
 from ..market.candles import COLUMNS, Candles
+from ..market.reach import Reach
 from ..market.sessions import Sessions
 from ..market.source_hours import sessions_of
 from ..market.spacing import base_of
 from ..ports import CandleSource
-from .backfill import Backfill, BackfillResult
+from .backfill import Backfill
+from .backfill_result import BackfillResult
 from .partition import SeriesName
 from .store import CandleStore
 
@@ -91,6 +93,7 @@ class StoredSource:
         self._notes: list[str] = []
         self._decided: dict[str, Notes] = {}  # for each symbol; what is stored was read so
         self._fresh: dict[SeriesName, dict[int, tuple[float, ...]]] = {}
+        self._reaches: dict[str, Reach] = {}  # how far the source answers, by interval
         self._skew_ms = 0
         self._skew_at: int | None = None
         self._locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[SeriesName, asyncio.Lock]] = (
@@ -188,6 +191,7 @@ class StoredSource:
             settings=self._settings,
             revise=bool(again),
             on_progress=on_progress,
+            reach=self._reaches.setdefault(series.interval, Reach()),
         )
         decided = self._decided.setdefault(symbol, {})
         try:

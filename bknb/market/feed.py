@@ -18,8 +18,9 @@ from .attempts import answer_to
 from .candles import Candles
 from .gaps import check_gaps, check_spacing
 from .outside import candles_from
-from .paging import Page, Paging, Reach
+from .paging import Page, Paging
 from .quality import CandleRequest, Repair, audit, in_sessions
+from .reach import Reach
 from .resample import resample
 from .source_hours import sessions_of
 from .spacing import base_of, check_made_of, measured
@@ -361,7 +362,7 @@ class Feed:
             candles, found = self._audited(answer, rest, check, alone=not (parts or how.continued))
             if not len(candles):
                 paging.empty(answered=answered)
-            elif paging.found(int(candles.timestamp[0]), int(candles.timestamp[-1])):
+            elif paging.found(int(candles.timestamp[0]), int(candles.timestamp[-1]), len(candles)):
                 repairs.extend(found)
                 parts.append(candles)
         return parts, repairs

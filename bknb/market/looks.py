@@ -6,7 +6,7 @@ A source that answers fewer candles than it is asked for is asked these, and one
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .paging import Reach
+    from .reach import Reach
 
     # Each question is a beginning, UTC ms, and a number of candles; what comes back are open times, ascending.
     Question = tuple[int, int]
     Looking = Generator[Question, NDArray[np.int64], None]
+
+_PARTS: Final = 64  # of a range in which nothing has come, at the begin of each of which is looked
 
 
 def measured(reach: Reach, there: int, count: int, *, step: int) -> Looking:
@@ -69,6 +71,8 @@ def looked_for(
     begins, first_end = [last], hole if newest else min(hole + first_page * step, last)
     while (further := hole + (reach.sure << len(begins) - 1) * step) < first_end:
         begins.append(further)
+    if reach.sure == 1 and not newest:  # it has shown nothing yet
+        begins += [hole + n * (until - hole) // _PARTS // step * step for n in range(1, _PARTS)]
     for begin in begins:
         times = yield begin, min(size, (until - begin) // step)
         if len(times):

@@ -3,7 +3,7 @@
 Sources differ in what ``limit`` means: some answer the next ``limit`` candles there are, others those of the next
 ``limit`` intervals, others fewer, without saying so. So an empty answer shows that its page is empty, not that the data
 has ended, and of a source that answers fewer it shows that of the first intervals alone, see
-:class:`Reach`. And a source may answer nothing where it has candles. Nothing is no answer for a page
+:class:`bknb.market.reach.Reach`. And a source may answer nothing where it has candles. Nothing is no answer for a page
 with a candle that is known. So where a page came full, and nothing came for the one behind it, that one is asked for
 again together with the last candle that came. An answer that ended before its page has shown that there is nothing
 behind it. What lies behind an empty page is looked for
@@ -18,6 +18,10 @@ asked for from farther off: a source that does not answer them then answers fewe
 is then asked for once more in steps it does answer, which double after each 64: what lies between two of them is asked
 for when the later one has candles. In a long hole of such a source, candles may so be missed that span less than a
 sixtieth of the hole before them.
+
+Others that answer fewer answer the newest of the range. Where an answer begins later than it was asked, and holds at
+least as many candles as any before that did not, what is before its first candle is asked for. Where that is there, no
+page is longer from then on, unless it is empty.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from ..domain.interval import DAY_MS, INTERVAL_MS, ceil_to, floor_to
+from .reach import Reach
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,39 +61,6 @@ class Page(NamedTuple):
     known: int | None = None
     again: bool = False
     look: bool = False
-
-
-class Reach:
-    """How many intervals from the beginning of a question on a source answers, as far as its answers have shown.
-
-    Examples
-    --------
-    >>> reach = Reach()
-    >>> reach.answered(5), reach.ended(5)
-    (None, None)
-    >>> reach.sure, reach.is_short
-    (5, True)
-    >>> reach.answered(300)
-    >>> reach.sure, reach.is_short
-    (300, False)
-    """
-
-    def __init__(self) -> None:
-        self.sure = 1  # it answers as far as this
-        self._end: int | None = None
-
-    @property
-    def is_short(self) -> bool:
-        """Whether it is known to answer no farther than it has so far, whatever it is asked for."""
-        return self._end is not None and self.sure <= self._end
-
-    def answered(self, count: int) -> None:
-        """An answer held a candle in the last of so many intervals."""
-        self.sure = max(self.sure, count)
-
-    def ended(self, count: int) -> None:
-        """An answer ended after so many intervals, although there was a candle in the next one that was asked for."""
-        self._end = max(count, 1)
 
 
 class Paging:
@@ -139,7 +111,6 @@ class Paging:
         reach: Reach | None = None,
     ) -> None:
         self._until, self._step = asked.until, asked.step
-        self._size = size
         self._habit = may_grow  # nobody said what the source hands out at most
         self._may_grow = may_grow
         self._sessions = sessions
@@ -154,9 +125,12 @@ class Paging:
         self._last: int | None = None  # the candle at the end of the last page; None where none came, or it ended short
         self._again: int | None = None  # the candle to ask for next, together with those behind it
         self._search_from = 0  # where longer candles are asked for next
+        self._shorter: tuple[int, int] | None = None  # which of them are asked for once more: a beginning, and how many
         self._short: tuple[int, int] | None = None  # where an answer ended before its page, after how many intervals
         self._strays = False  # it answers candles before those it was asked for: from the beginning of a day, say
         self._reach = Reach() if reach is None else reach
+        self._most = size  # candles of a page, where it may not grow beyond
+        self._size = min(size, self._reach.newest or size)
         self._doubtful = 0  # the longest page of the hole that was empty, in intervals
         self._first_empty = 0  # the first of them, in intervals
         self._empty_pages = 0  # of the hole, by a source that answers few
@@ -208,7 +182,8 @@ class Paging:
             if not self._strays or self._hole is None or self._page.since == self._until - self._step:
                 return None
             self._at = self._until - self._step
-        limit = min(self._size * self._factor, (self._until - self._at) // self._step)
+        most = self._size * self._factor
+        limit = min(most if self._may_grow else min(most, self._most), (self._until - self._at) // self._step)
         end = self._at + (min(limit, self._reach.sure) if self._is_slow else limit) * self._step
         known = next((each for each in self._known if self._at <= each < end), None)
         self._page = self._search() or Page(self._at, limit, known=known)
@@ -219,6 +194,8 @@ class Paging:
             return None
         step = INTERVAL_MS[self._longer]
         first, end = floor_to(self._at, step), floor_to(self._until, step)
+        if self._shorter is not None:
+            return Page(*self._shorter, self._longer, look=True)
         if first < self._search_from or first >= end:  # the last one may be unfinished: its minutes are asked for
             return None
         return Page(first, min(self._size, (end - first) // step), self._longer, look=True)
@@ -232,12 +209,14 @@ class Paging:
         """The answer holds candles that open before its page."""
         self._strays, self._may_grow, self._factor, self._longer = True, False, 1, None
 
-    def found(self, first: int, last: int) -> bool:
-        """The answer holds candles that open from ``first`` to ``last`` (UTC ms); whether they are to be kept.
+    def found(self, first: int, last: int, count: int = 0) -> bool:
+        """The answer holds ``count`` candles that open from ``first`` to ``last`` (UTC ms); whether to keep them.
 
         They are not when the source may have left out some before them: that part is then asked for again.
         """
         page, step = self._page, self._step
+        if self._may_be_newest(first, last, count):
+            return False
         reach = (last - page.since) // step + 1
         if self._short is not None and first == page.since == self._short[0]:
             self._reach.ended(self._short[1])
@@ -284,7 +263,7 @@ class Paging:
         self._at = page.since + page.limit * self._step
         if self._longer is not None and begins:
             self._search_from = ceil_to(self._at, INTERVAL_MS[self._longer])
-        if self._may_grow:
+        if self._may_grow or self._size < self._most:
             self._factor = min(2 * self._factor, _LONGEST)
 
     @property
@@ -296,10 +275,31 @@ class Paging:
         """There was no answer; whether shorter pages may help."""
         if not self.is_grown:
             return False
-        self._may_grow, self._factor = False, 1
+        self._may_grow, self._factor, self._most = False, 1, self._size
         return True
 
     # --- sources that answer fewer candles than they are asked for -----------------------------------------------
+
+    def _may_be_newest(self, first: int, last: int, count: int) -> bool:
+        """Whether an answer may be the newest candles of its page alone; it is asked for again then."""
+        page, reach = self._page, self._reach
+        if page.again or self._strays or not count:
+            return False
+        if first <= page.since:
+            reach.was_whole(count)
+        elif last < page.since + page.limit * self._step and count < page.limit and reach.may_be_newest(count):
+            self._factor, self._at = 1, page.since
+            if reach.newest is None or page.limit <= reach.newest:
+                self._look(self._before(page, first, count))
+            return True
+        return False
+
+    def _before(self, page: Page, first: int, count: int) -> Looking:
+        """See whether there are candles before the first one of an answer, and whether it lacks them once more."""
+        before = yield page.since, (first - page.since) // self._step
+        again = (yield page.since, page.limit) if len(before) else before
+        self._reach.looked_before(count, any_is=bool(len(again)) and again[0] >= first)
+        self._size = min(self._size, self._reach.newest or self._size)
 
     @property
     def _is_slow(self) -> bool:
@@ -364,10 +364,8 @@ class Paging:
         from .looks import looked_for
 
         self._has_looked = True
-        any_is = yield from looked_for(
-            self._reach, hole, self._until, step=self._step, size=self._size, first_page=self._first_empty,
-            newest=self._growing,
-        )  # fmt: skip
+        more = {"step": self._step, "size": self._size, "first_page": self._first_empty}
+        any_is = yield from looked_for(self._reach, hole, self._until, newest=self._growing, **more)
         self._at = self._until if not any_is else hole + (self._reach.sure * self._step if self._is_slow else 0)
 
     def _checked(self, hole: int, first: int, believed: int) -> Looking:
@@ -389,9 +387,13 @@ class Paging:
         step = INTERVAL_MS[page.interval or "1m"]
         end = page.since + page.limit * step
         later = times[(times >= page.since) & (times < end)]
+        self._shorter = None
         if not len(later):
             self._at = self._search_from = end
             return
         first = int(later.min())
+        if first > page.since and self._reach.may_be_newest(len(later)):
+            self._shorter = page.since, (first - page.since) // step  # what is before it may have been left out
+            return
         self._at = max(self._at, first)
         self._search_from = floor_to(first, step) + step
