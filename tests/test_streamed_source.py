@@ -295,6 +295,35 @@ def test_an_exchange_that_answers_no_more_is_told_and_what_it_pushes_is_given(st
         world.newest("BTCUSDT")
 
 
+class Ahead:
+    """A clock that runs ahead of another one, in milliseconds."""
+
+    def __init__(self, clock: SimulatedClock, ms: int) -> None:
+        self.clock, self.ms = clock, ms
+
+    def now(self) -> int:
+        return self.clock.now() + self.ms
+
+    async def sleep_until(self, when: int) -> None:
+        await self.clock.sleep_until(when - self.ms)
+
+
+@pytest.mark.parametrize("streams", [True, False])
+def test_a_minute_that_goes_on_at_the_exchange_is_not_there_though_this_computer_is_ahead(
+    stack: ExitStack, *, streams: bool
+) -> None:
+    world = World(stack, symbols=("BTCUSDT",))
+    clock = world.source._now = world.made._now = Ahead(world.clock, 3_000).now
+    source = StreamedSource(world.source, world.made, Ahead(world.clock, 3_000)) if streams else world.source
+    for minute in (601, 602):
+        asyncio.run(world.clock.sleep_until(at(minute) - 3_000))
+        assert clock() == at(minute)
+        assert fetch_now(source.get_candles("BTCUSDT", "1m", at(minute - 2), 2)) == truth(minute - 2, minute - 1)
+        asyncio.run(world.clock.sleep_until(at(minute)))
+        assert fetch_now(source.get_candles("BTCUSDT", "1m", at(minute - 2), 2)) == truth(minute - 2, minute)
+    assert world.made.differed == 0
+
+
 def test_more_than_is_held_other_intervals_and_other_symbols_are_asked_for(stack: ExitStack) -> None:
     world = World(stack, symbols=("BTCUSDT",))
     for _ in range(3):

@@ -33,7 +33,7 @@ import msgspec
 import numpy as np
 
 from ..domain.formatting import utc_text
-from ..domain.interval import DAY_MS, INTERVAL_MS, interval_ms
+from ..domain.interval import DAY_MS, INTERVAL_MS, MINUTE_MS, interval_ms
 from ..domain.retry import GiveUp, Patience, attempts_text
 from ..errors import DataError, MissingDependency, StateError, UnknownName, UsageError
 from ..market.candles import Candles
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 _RULES_ARE_FRESH_MS: Final = DAY_MS
 _FALLBACK_PAGE: Final = 500
 _CLOCK_SAMPLES: Final = 3
+_MEASURE_EVERY_MS: Final = 60 * MINUTE_MS
 _BUSY: Final = frozenset({418, 429})
 # Not on the UTC grid of bknb at every exchange; made of minutes instead.
 _NEVER_NATIVE: Final = frozenset({"3d"})
@@ -142,6 +143,8 @@ class CcxtSource:
         self._random = Random(os.getpid() if seed is None else seed)  # noqa: S311 -- pauses, not secrets
         self._sleep = sleep
         self._blocked_until = 0
+        self._skew_ms = 0  # how far this computer's clock is ahead of the exchange's, and when that was measured
+        self._skew_at: int | None = None
         self._rules: MarketRules | None = None
         self._rules_path = None if rules_folder is None else rules_folder / encode_name(exchange) / "markets.json"
         self._notes: list[str] = []
@@ -192,8 +195,23 @@ class CcxtSource:
             return _candles(rows)
 
         what = f"{symbol} {interval} from {self.name!r}"
+        before = self._now()
         page: Candles = await self._with_retries(ask, what)
-        return page
+        return await self._closed_there(page, interval_ms(interval), (before + self._now()) // 2)
+
+    async def _closed_there(self, page: Candles, step: int, now: int) -> Candles:
+        """A page without candles that have closed on this computer's clock (``now``, UTC ms) and not at the exchange.
+
+        An exchange that does not tell its time is taken for exact.
+        """
+        ends = page.timestamp + step
+        if not self.has_clock or not ((ends <= now) & (ends > now - MINUTE_MS)).any():
+            return page
+        if self._skew_at is None or not 0 <= now - self._skew_at < _MEASURE_EVERY_MS:
+            self._skew_at = now
+            with contextlib.suppress(DataError):
+                self._skew_ms = await self._skew()
+        return page.take((ends > now) | (ends <= now - self._skew_ms))
 
     async def canonical(self, symbol: str) -> str:
         """The symbol in ccxt's spelling: ``BTC/USDT`` for ``BTCUSDT``."""
