@@ -88,6 +88,13 @@ def test_what_may_be_a_calendar_or_settings_stays(name):
         assert other is value
 
 
+def test_volumes_have_another_future_as_prices_have():
+    late = MINUTES.timestamp >= NOW_MS
+    for other in other_futures(MINUTES):
+        assert (other.volume[late] != MINUTES.volume[late]).all()
+        assert (other.volume[~late] == MINUTES.volume[~late]).all()
+
+
 def test_names_and_text_of_a_table_that_may_be_a_calendar_stay():
     some = HOURS[np.sort(np.random.default_rng(4).choice(len(HOURS), 60, replace=False))]
     table = pd.DataFrame({"time": some, "event": ["rates", "jobs"] * 30, "surprise": np.arange(60.0)})

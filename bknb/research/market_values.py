@@ -194,6 +194,9 @@ class OtherFuture:
             return value
         block = value.block.copy()
         block[1:5] *= factors
+        late = np.flatnonzero(factors != 1.0)
+        rng = np.random.default_rng([self.when // MINUTE_MS, int(self.jump > 0)])
+        block[5, late] *= np.exp(rng.normal(self.jump, 0.7, size=len(late)))
         block.setflags(write=False)
         return Candles(block)
 
