@@ -60,6 +60,7 @@ class ClockRow:
     end: int = 85
     sessions: bknb.Sessions | None = SHORT_DAYS
     interval: str = "1m"
+    at: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def expected(self, model: str) -> list[str] | None:
@@ -109,7 +110,7 @@ def strategy_of(row: ClockRow) -> Any:
     """The strategy of a row; it manages its positions where that answers anything."""
     get_signal, manage = functions_of(row)
     managing = {"manage": manage, "manage_interval": "1m"} if row.answers else {}
-    return make_strategy("clocked", get_signal, interval=row.interval, **managing)
+    return make_strategy("clocked", get_signal, interval=row.interval, at=row.at, **managing)
 
 
 def run_of(row: ClockRow, model: str, *, every_minute: bool = False) -> Heard:

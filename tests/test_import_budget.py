@@ -38,8 +38,13 @@ OF_WHAT_IS_GIVEN = {  # checks of arguments and of candles
     *("bknb.domain.by_name", "bknb.domain.whole_number"),
     *(f"bknb.market.{name}" for name in ("anomalies", "answer_notes", "answers", "spacing", "stretched")),
 }
-NAMED = OF_MANAGED | OF_THE_LIFECYCLE | OF_WHAT_IS_GIVEN
-PLAIN = 93 + len(NAMED)
+OF_THE_CLOCK = {  # orders for the close and lifetimes by the clock of the market are in the types of every state
+    *(f"bknb.domain.{name}" for name in ("close_orders", "entry_boundaries", "entry_ends", "market_clock")),
+    "bknb.engine.rules_clock",
+}
+OF_ASKING = {f"bknb.market.{name}" for name in ("attempts", "reach", "source_hours")}  # parts of the feed before
+NAMED = OF_MANAGED | OF_THE_LIFECYCLE | OF_THE_CLOCK | OF_WHAT_IS_GIVEN | OF_ASKING
+PLAIN = 92 + len(NAMED)
 ONLY_MANAGED = {  # what carries answers and exits out, and the columns of `get_signals`: only when one is there
     *(
         f"bknb.domain.{name}"

@@ -236,7 +236,7 @@ WRONG: dict[str, tuple[Any, str]] = {
         "valid in minutes must be a whole number above 0, got inf"),
     "the close, misspelled": (long(until="session-end"),
         "got 'session-end': there is no 'session-end'; did you mean 'session_end'?"),
-    "a distance without its unit": (long(until="session_open+30"), "there is no 'session_open+30'; minutes are"),
+    "a distance without its unit": (long(until="session_open+30"), "there is no 'session_open+30'; a distance is written"),
     "a time that there is not": (long(until="16:60"), "got '16:60': a time is written '07:00', from 00:00 to 23:59"),
     "the past": (long(until=datetime(2024, 1, 1, 0, 5, tzinfo=UTC)),
         "until 2024-01-01 00:05 UTC is not later than the moment of the decision, 2024-01-01 00:05 UTC; give a later"),

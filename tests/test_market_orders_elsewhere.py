@@ -200,6 +200,8 @@ def test_a_moment_of_such_a_run_can_be_looked_at(*, managed: bool) -> None:
     states = [result.at(datetime.fromtimestamp(times[k] / 1000, UTC)).state for k in (7, 14, 15)]
     assert states == ["open", "open", "open" if managed else "leaving"]
     assert "until session_end-5m, 30 candles" in str(result.at(datetime.fromtimestamp(times[9] / 1000, UTC)))
+
+
 @pytest.mark.parametrize("signal", [long(until="session_end"), long(bars=9), long(entry="close", until="session_end")])
 def test_a_moment_of_a_run_knows_the_clock_of_its_market(signal: Any) -> None:
     row = ClockRow("", {5: signal}, answers={12: None})

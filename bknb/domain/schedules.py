@@ -396,10 +396,3 @@ def _date_of(moment: int) -> date:
 
 def _utc_ms(day: date) -> int:
     return (day.toordinal() - _EPOCH) * DAY_MS
-
-
-def reads_series(schedule: Schedule) -> bool:
-    """Whether moments of point-in-time series are among those of a schedule."""
-    return isinstance(schedule, SeriesRows) or (
-        isinstance(schedule, AnyOf) and any(reads_series(each) for each in schedule.of)
-    )
