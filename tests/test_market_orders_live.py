@@ -36,6 +36,7 @@ def lived(row: ClockRow, model: str, *, lives: list[int]) -> list[str]:
     strategy = bknb.add_strategy(
         "clocked",
         interval=row.interval,
+        at=row.at,
         get_signal=get_signal,
         manage=manage if row.answers else None,
         manage_interval="1m" if row.answers else None,
