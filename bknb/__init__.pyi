@@ -136,12 +136,6 @@ from .engine.lookup import (
 from .engine.lookup import (
     list_walkers as list_walkers,
 )
-from .engine.position_size import (
-    PositionSize as PositionSize,
-)
-from .engine.position_size import (
-    add_sizing as add_sizing,
-)
 from .engine.registration import (
     add_exchange as add_exchange,
 )
@@ -159,6 +153,12 @@ from .engine.registration import (
 )
 from .engine.series_registration import (
     add_series as add_series,
+)
+from .engine.sizing_registration import (
+    PositionSize as PositionSize,
+)
+from .engine.sizing_registration import (
+    add_sizing as add_sizing,
 )
 from .errors import (
     BadCandle as BadCandle,

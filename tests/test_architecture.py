@@ -668,7 +668,7 @@ BITES: tuple[tuple[Callable[[Module], list[str]], str, str], ...] = (
     (doors, "bknb.metrics.statistics", "from ..market.feed import Feed"),
     (doors, "bknb.metrics.statistics", "from ..market import feed"),
     (doors, "bknb.history.store", "from ..engine.plan import Plan"),
-    (doors, "bknb.history.store", "from ..reports.heat import statistics"),
+    (doors, "bknb.history.store", "from ..reports.heat_info import statistics"),
     (doors, "bknb.jupyter.extension", "from ..engine.registry import registry"),
     (doors, "bknb.jupyter.extension", "from .. import engine"),
     (doors, "bknb.cli", "from .history.store import CandleStore"),

@@ -21,7 +21,7 @@ from worlds import MODELS, SETTINGS, walk
 
 import bknb
 from bknb import Close
-from bknb.domain import manage_answers as managing
+from bknb.domain import apply_answers as managing
 from bknb.live.by_hand import ByHand, Flatten
 from bknb.live.hand_answers import OVER
 from bknb.live.turn import Turn

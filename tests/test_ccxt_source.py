@@ -15,7 +15,7 @@ from packages import need_packages
 
 import bknb
 from bknb.config import Settings
-from bknb.domain.retry import Patience
+from bknb.domain.retry_pauses import Patience
 from bknb.errors import BadCandle, DataError, UnknownName, UsageError
 from bknb.exchanges.ccxt_source import CcxtSource
 from bknb.exchanges.frame_source import FrameSource

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from packages import need_packages
 
 import bknb
-from bknb.domain.retry import Patience
+from bknb.domain.retry_pauses import Patience
 from bknb.exchanges.download import DownloadProgress
 from bknb.history.partition import SeriesName
 from bknb.history.store import CandleStore

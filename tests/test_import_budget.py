@@ -39,16 +39,16 @@ OF_WHAT_IS_GIVEN = {  # checks of arguments and of candles
     *(f"bknb.market.{name}" for name in ("anomalies", "answer_notes", "answers", "spacing", "stretched")),
 }
 OF_THE_CLOCK = {  # orders for the close and lifetimes by the clock of the market are in the types of every state
-    *(f"bknb.domain.{name}" for name in ("close_orders", "entry_boundaries", "entry_ends", "market_clock")),
+    *(f"bknb.domain.{name}" for name in ("close_orders", "entry_boundaries", "unfilled_entries", "market_clock")),
     "bknb.engine.rules_clock",
 }
-OF_ASKING = {f"bknb.market.{name}" for name in ("attempts", "reach", "source_hours")}  # parts of the feed before
+OF_ASKING = {f"bknb.market.{name}" for name in ("retries", "reach", "source_hours")}  # parts of the feed before
 NAMED = OF_MANAGED | OF_THE_LIFECYCLE | OF_THE_CLOCK | OF_WHAT_IS_GIVEN | OF_ASKING
 PLAIN = 92 + len(NAMED)
 ONLY_MANAGED = {  # what carries answers and exits out, and the columns of `get_signals`: only when one is there
     *(
         f"bknb.domain.{name}"
-        for name in ("answer_sizes", "by_hand", "fill_run", "managed_minute", "manage_answers", "moves")
+        for name in ("answer_sizes", "by_hand", "fill_run", "managed_minute", "apply_answers", "moves")
     ),
     *(f"bknb.engine.{name}" for name in ("columns", "row_exits", "signal_rows")),
     *(f"bknb.runs.{name}" for name in ("fill_table", "stop_table")),
@@ -56,7 +56,7 @@ ONLY_MANAGED = {  # what carries answers and exits out, and the columns of `get_
 
 
 ONLY_WITH_SESSIONS = {"bknb.domain.ranges", *(f"bknb.market.{name}" for name in ("calendars", "holidays", "sessions"))}
-ONLY_AFTER_FAILURE = {"bknb.domain.retry"}
+ONLY_AFTER_FAILURE = {"bknb.domain.retry_pauses"}
 
 
 def pulled(code: str) -> set[str]:

@@ -16,7 +16,7 @@ from quick import first_quick
 import bknb
 import bknb.history.partition as partition
 from bknb.domain.ranges import Range
-from bknb.domain.retry import Patience
+from bknb.domain.retry_pauses import Patience
 from bknb.exchanges.frame_source import FrameSource
 from bknb.history.cached_source import StoredSource
 from bknb.history.evidence import Evidence

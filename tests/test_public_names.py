@@ -233,7 +233,7 @@ def test_a_stub_is_read_however_its_lines_are_broken(tmp_path: Path) -> None:
         '"""Names as they are known."""',
         "from . import panels as panels",
         "from .config import Settings as Settings, get_config as get_config",
-        "from ..domain.retry import (",
+        "from ..domain.retry_pauses import (",
         "    Patience as Patience,  # of a source",
         ")",
     ]

@@ -19,7 +19,7 @@ from packages import need_packages
 from waiting import until
 
 import bknb
-from bknb.domain.retry import Patience
+from bknb.domain.retry_pauses import Patience
 from bknb.errors import DataError
 from bknb.exchanges.bundle import BundleSource, RecordingSource
 from bknb.exchanges.ccxt_source import CcxtSource

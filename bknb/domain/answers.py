@@ -203,7 +203,7 @@ def _read(one: object) -> PositionAnswer | Reason:
     if isinstance(one, Close) and values["at"] not in ("market", "close"):
         fault = Reason("close_at", f"at of Close must be 'market' or 'close', got {shown(values['at'], 60)}")
     if isinstance(one, Move) and fault is None and values["until"] not in (None, msgspec.UNSET):
-        from .moment_text import moment_text
+        from .until_text import moment_text
 
         values["until"] = read = moment_text(values["until"], "until")  # as it is saved when it is planned
         fault = read if isinstance(read, Reason) else None

@@ -9,7 +9,6 @@ import msgspec
 
 from ..errors import InvalidTransition
 from .declared_exits import targets_of
-from .entry_ends import cancel, flat_after
 from .execution_models import Entry, Exit, Minute, exit_at_entry
 from .exit_checks import memo_text
 from .exits import close_at, holding_minute, timeout_of
@@ -55,6 +54,7 @@ from .states import (
 from .stop_levels import after_progress, costs_of, moved_events
 from .story import story
 from .tick_grid import on_grid
+from .unfilled_entries import cancel, flat_after
 
 
 def signal_id(rules: Rules, when: int) -> str:

@@ -6,10 +6,10 @@ import msgspec
 
 from .close_orders import close_due
 from .entries import entered
-from .entry_ends import cancel, flat_after
 from .execution_models import Entry
 from .exits import timeout_of
 from .states import Boundary, Flat, Holding, Opening, Rules, Step, Waiting, frame_over
+from .unfilled_entries import cancel, flat_after
 
 
 def _cancelled_by_clock(state: Opening | Waiting, then: Flat | Holding, given: Boundary, rules: Rules) -> Step:

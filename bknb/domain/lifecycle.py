@@ -53,7 +53,6 @@ from .entries import (
     waiting_minute,
 )
 from .entry_boundaries import opening_boundary, waiting_boundary
-from .entry_ends import opening_data_end, opening_halt, waiting_data_end, waiting_halt
 from .execution_models import Minute
 from .exits import due, holding_boundary, holding_data_end, holding_halt, holding_minute, holding_skipped
 from .manual_inputs import Activate, Planned
@@ -86,6 +85,7 @@ from .states import (
     signals_of,
 )
 from .story import story
+from .unfilled_entries import opening_data_end, opening_halt, waiting_data_end, waiting_halt
 
 __all__ = [
     "Activate",
@@ -168,19 +168,19 @@ def step(state: State, given: Input, rules: Rules) -> Step:
 
 # What only a managed position needs is imported when it is first given: most runs never do.
 def _adds_verdict(state: AskingAdds, given: Verdict, rules: Rules) -> Step:
-    from .manage_answers import adds_verdict
+    from .apply_answers import adds_verdict
 
     return adds_verdict(state, given, rules)
 
 
 def _waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:
-    from .manage_answers import waiting_managed
+    from .apply_answers import waiting_managed
 
     return waiting_managed(state, given, rules)
 
 
 def _holding_managed(state: Holding, given: Managed, rules: Rules) -> Step:
-    from .manage_answers import holding_managed
+    from .apply_answers import holding_managed
 
     return holding_managed(state, given, rules)
 

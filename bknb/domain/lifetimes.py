@@ -12,12 +12,12 @@ from msgspec import UNSET, UnsetType
 from .formatting import utc_text
 from .interval import MINUTE_MS, ceil_to, slot_after
 from .market_clock import NEVER
-from .moment_text import EXAMPLES, MINUTES, SESSION_END, instant_of, moment_text, reason_of
 from .position_book import ClosingOrder, Lifetime
 from .signal import OpenSignal, Reason, Signal
 from .signal_validation import allow
 from .states import Managed, Rules, earliest_fill
 from .text import shown
+from .until_text import EXAMPLES, MINUTES, SESSION_END, instant_of, moment_text, reason_of
 
 
 class Moments(NamedTuple):

@@ -85,7 +85,7 @@ def _with_lifetime(book: PositionBook, move: Move, signal: OpenSignal, when: int
         ends = Lifetime(None if minutes is None else signal.pending_at + minutes * MINUTE_MS)
     else:
         from .lifetimes import lifetime_of, opened_from
-        from .moment_text import moment_text
+        from .until_text import moment_text
 
         text = "" if until is None else moment_text(until, "until")
         assert isinstance(text, str)  # lifetime_faults looked  # noqa: S101

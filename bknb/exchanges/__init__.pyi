@@ -1,6 +1,6 @@
 """The public names of ``bknb.exchanges``, each with the module it lives in: the one list of them."""
 
-from ..domain.retry import (
+from ..domain.retry_pauses import (
     Patience as Patience,
 )
 from ..history.cached_source import (

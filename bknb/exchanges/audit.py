@@ -345,7 +345,7 @@ def clock_skew_ms(exchange: str = "binance", *, timeout_seconds: float = 5.0) ->
     MissingDependency
         ccxt is not installed.
     """
-    from ..domain.retry import Patience
+    from ..domain.retry_pauses import Patience
 
     source = ccxt(
         exchange,

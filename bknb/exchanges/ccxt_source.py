@@ -34,7 +34,7 @@ import numpy as np
 
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, INTERVAL_MS, MINUTE_MS, interval_ms
-from ..domain.retry import GiveUp, Patience, attempts_text
+from ..domain.retry_pauses import GiveUp, Patience, attempts_text
 from ..errors import DataError, MissingDependency, StateError, UnknownName, UsageError
 from ..market.candles import Candles
 from ..market.fetch_loop import fetch_now, submit

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..domain.retry import Patience
+from ..domain.retry_pauses import Patience
 from ..errors import UsageError
 from ..history.cached_source import ShelfSource, StoredSource
 from ..history.store import DEFAULT_FOLDER, CandleStore

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..domain.interval import INTERVAL_MS, MINUTE_MS, interval_ms
 from ..errors import BadCandle
-from ..market.attempts import answer_to
 from ..market.outside import candles_from
+from ..market.retries import answer_to
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

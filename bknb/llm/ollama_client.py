@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from ..domain.retry import GiveUp, Patience, attempts_text
+from ..domain.retry_pauses import GiveUp, Patience, attempts_text
 from ..errors import MissingDependency, ModelError, UsageError
 from ..ports import ModelReply
 

@@ -14,7 +14,6 @@ from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..errors import BadCandle, DataError, UsageError
 from .anomalies import is_within
 from .answer_notes import Told, ignored, noting
-from .attempts import answer_to
 from .candles import Candles
 from .gaps import check_gaps, check_spacing
 from .outside import candles_from
@@ -22,6 +21,7 @@ from .paging import Page, Paging
 from .quality import CandleRequest, Repair, audit, in_sessions
 from .reach import Reach
 from .resample import resample
+from .retries import answer_to
 from .source_hours import sessions_of
 from .spacing import base_of, check_made_of, measured
 from .stretched import FEWEST, doubts_of_length

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from ..domain.schedules import Schedule
-    from .alignment import Alignment
     from .panel import Calendar, Panel
     from .series_questions import ReadSeries
     from .series_rows import SeriesRows
     from .trading_session import TradingSession
+    from .unaligned_windows import Alignment
     from .window import Window
 
 
@@ -92,7 +92,7 @@ class Context(msgspec.Struct, frozen=True, gc=False):
         """Warn once in a run where these candles of another symbol do not belong to those beside them."""
         run = self._run
         if run.alignment is None:
-            from .alignment import Alignment  # few ask for another symbol
+            from .unaligned_windows import Alignment  # few ask for another symbol
 
             run.alignment = Alignment(run.window, self.symbol, run.interval_ms)
         run.alignment.look(symbol, interval, candles, self.when_ms)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..engine.plan import ExchangeLike, FrameLike, StrategyLike
 from ..errors import UnknownName, UsageError
-from ..reports.heat import HeatInfo, heat_info
+from ..reports.heat_info import HeatInfo, heat_info
 from ..stores.atomic import write_report
 from .backtest import Backtest, backtest
 from .live import Live

@@ -14,14 +14,14 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import msgspec
 import numpy as np
 
-from ..domain import lifetimes, manage_answers, managed_minute  # noqa: F401 -- files cannot be opened afterwards
+from ..domain import apply_answers, lifetimes, managed_minute  # noqa: F401 -- files cannot be opened afterwards
 from ..domain.answers import Move, Reduce, read_answers
 from ..domain.execution_models import execution_model
 from ..domain.exit_checks import memo_text
 from ..domain.interval import MINUTE_MS
-from ..domain.moment_text import moment_text
 from ..domain.signal import Reason, Signal
 from ..domain.signal_validation import read_answer
+from ..domain.until_text import moment_text
 from ..engine.backtest import BacktestRun
 from ..engine.call_by_name import calling_by_name, managing_by_name
 from ..engine.plan import Plan

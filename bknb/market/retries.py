@@ -81,7 +81,7 @@ async def answer_to(
         except Exception as error:
             failure = named_error(error)
             if attempt == attempts:
-                from ..domain.retry import attempts_text  # here: every run loads this module, and few need it
+                from ..domain.retry_pauses import attempts_text  # here: every run loads this module, and few need it
 
                 raise DataError(
                     f"{what}: no answer for {utc_text(since)} .. {utc_text(until)} after {attempts_text(attempts)}\n"

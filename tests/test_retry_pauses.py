@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bknb.exchanges
-from bknb.domain.retry import GiveUp, Patience
+from bknb.domain.retry_pauses import GiveUp, Patience
 
 POLICIES = st.builds(
     Patience,

@@ -16,7 +16,6 @@ from .add_checks import EARLY_SIGNAL, TWO_SIGNALS, add_faults, behind_signal, lo
 from .answer_sizes import implied_size, orders_of, size_before, sized
 from .answers import Add, Cancel, Close, Move, PositionAnswer, Reduce
 from .entries import answered, refusal
-from .entry_ends import cancel
 from .execution_models import Exit
 from .exit_checks import is_positive
 from .fill_run import FillRun
@@ -48,6 +47,7 @@ from .states import (
 from .stop_levels import moved_events, stop_in_force, stop_on_grid
 from .story import story
 from .text import shown
+from .unfilled_entries import cancel
 
 
 def waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:

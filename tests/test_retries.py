@@ -10,7 +10,7 @@ import pytest
 
 from bknb.config import Settings
 from bknb.errors import DataError, UsageError
-from bknb.market.attempts import answer_to
+from bknb.market.retries import answer_to
 
 TWICE = Settings(get_candles_retry_count=2, get_candles_retry_delay_ms=300)
 
