@@ -27,7 +27,7 @@ def test_the_clock_of_a_strategy_by_the_day_counts_sessions(market: Market) -> N
         following = next(row for row in rows if row[1] > when)
         closes = [row[2] for row in rows if row[2] > when]
         assert [clock.candles_closed(when, count) for count in (1, 2, 4)] == [closes[0], closes[1], closes[3]]
-        assert clock.slot_after(when) == following[1]
+        assert clock.next_question(when) == following[1]
         assert clock.interval_later(when) == min(following[1] + when - today[1], following[2])
 
 
