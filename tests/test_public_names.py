@@ -243,7 +243,7 @@ def test_a_stub_is_read_however_its_lines_are_broken(tmp_path: Path) -> None:
         "panels": ".",
         "Settings": ".config",
         "get_config": ".config",
-        "Patience": "..domain.retry",
+        "Patience": "..domain.retry_pauses",
     }
 
 
