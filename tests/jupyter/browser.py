@@ -49,6 +49,10 @@ class Browser:
         options = {"goog:chromeOptions": {"binary": str(CHROMIUM), "args": arguments}}
         session = self.call("POST", "/session", {"capabilities": {"alwaysMatch": options}})
         self.base += f"/session/{session['sessionId']}"
+        # Some headless Chromiums (150 of Debian 12) give their only page no focus: no focus event comes, and JupyterLab
+        # has a current widget only after one.
+        focused = {"cmd": "Emulation.setFocusEmulationEnabled", "params": {"enabled": True}}
+        self.call("POST", "/goog/cdp/execute", focused)
         return self
 
     def __exit__(self, *_: object) -> None:
