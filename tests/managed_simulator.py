@@ -46,7 +46,7 @@ class ManagedByBars(Managed):
         """ "frame end, time-out of what waits, deadline"."""
         order, held = self.order, self.held
         if order:
-            valid = math.inf if order.kind == MARKET else order.asked + self.waits()
+            valid = math.inf if order.kind == MARKET else self.rests_until(order.asked)
             if when >= min(self.last, valid):
                 self.cancel(int(min(self.last, valid)), "frame_end" if self.last <= valid else "timeout")
         if held and not held.leaving:
@@ -248,7 +248,7 @@ class ManagedByAverage(Managed):
             price = order.sign * average_price
             low, high = (low, high) if order.kind == LIMIT else (price, price)
             order.known = bar.t + MINUTE
-            if bar.t > self.last or bar.t - order.asked >= self.waits():
+            if bar.t > self.last or bar.t >= self.rests_until(order.asked):
                 self.cancel(bar.t, "timeout")
             elif low <= order.stop:
                 self.cancel(bar.t, "price_reject")

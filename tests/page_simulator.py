@@ -8,12 +8,14 @@ is silent. One strategy, one symbol, bars of one minute.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 MINUTE = 60_000
+DAY = 1440 * MINUTE
 MARKET, LIMIT, STOP = "market", "limit", "stop"
 SETTINGS: Mapping[str, float] = {
     "schedule_await_minutes": 120,
@@ -160,9 +162,26 @@ class Simulator:
         self.trades: list[tuple[Event, Money]] = []
         self.asked: list[int] = []
         self.slot = -1
+        self.sessions = self.days() if world.interval == DAY and world.is_open is not always else []
         self.count = 0
         self.order: Order | None = None
         self.position: Position | None = None
+
+    def days(self) -> list[tuple[int, int]]:
+        """The sessions ``[open, close)`` around the frame; reading: each unbroken stretch of open minutes is one."""
+        sessions, opened = [], None
+        for when in range(self.start - 8 * DAY, self.last + 8 * DAY, MINUTE):
+            if self.world.is_open(when) and opened is None:
+                opened = when
+            elif not self.world.is_open(when) and opened is not None:
+                sessions.append((opened, when))
+                opened = None
+        return sessions
+
+    def moments(self) -> list[int]:
+        """ "A moment `when` is a boundary of base bars": of bars that exist; and where "a session opens" by the day."""
+        edges = {bar.t + end for bar in self.bars for end in (0, MINUTE)}
+        return sorted(edges | {opened for opened, _ in self.sessions if opened <= self.bars[-1].t})
 
     def tell(
         self,
@@ -204,14 +223,19 @@ class Simulator:
 
     def price(self, when: int) -> float:
         # "At moment `when` a strategy can see exactly the candles with `t + interval <= when`"
-        closed = self.at[when - MINUTE] + 1
+        closed = bisect_right(self.bars, when - MINUTE, key=lambda bar: bar.t)
         return average(self.bars[closed - int(self.settings["avg_price_candles_count"]) : closed])
 
     def can_be_asked(self, when: int) -> bool:
         """Whether the strategy is asked at a moment at which nothing is open or scheduled."""
-        of_frame = when >= self.start and (when - self.start) % self.world.step == 0
         # "A question at the frame's last moment is not asked" ("`vwap`: …, as the original", which asks)
-        of_frame = of_frame and (when <= self.last if self.world.model == "vwap" else when < self.last)
+        of_frame = self.start <= when and (when <= self.last if self.world.model == "vwap" else when < self.last)
+        if self.sessions:
+            # "In a market with sessions a day is a session: a `get_signal` by the day … asked once a session from its
+            # open on", "of the sessions that open in the frame", late where something was open
+            opened = any(self.start <= day and self.slot < day <= when for day, _ in self.sessions)
+            return of_frame and opened and when <= self.bars[-1].t
+        of_frame = of_frame and (when - self.start) % self.world.step == 0
         # "asked at most once per slot of its interval (`floor(when / interval)`): at the first moment of a slot at
         # which it can be asked"; reading: it can when the bar that closes at `when` exists and `price` has its bars.
         fresh = when // self.world.interval > self.slot
@@ -227,7 +251,7 @@ class Simulator:
         """Ask the strategy, if this is a moment at which it is asked."""
         if not self.can_be_asked(when):
             return
-        self.slot = when // self.world.interval
+        self.slot = when if self.sessions else when // self.world.interval
         price = self.price(when)
         self.asked.append(when)
         answer = self.world.ask(when, price)
@@ -294,9 +318,18 @@ class Simulator:
         """Moment, open, high and low as a long sees them."""
         return bar.t, sign * bar.open, max(sign * bar.high, sign * bar.low), min(sign * bar.high, sign * bar.low)
 
-    def waits(self) -> float:
-        # "default the larger of `schedule_await_minutes` = 120 and one interval"
-        return max(self.settings["schedule_await_minutes"] * MINUTE, self.world.interval)
+    def rests_until(self, when: int) -> int:
+        """When an entry is taken back that rests from ``when`` on."""
+        # "By default it waits for `schedule_await_minutes` (120), or for one interval of the strategy where that is
+        # longer"; by the day an order rests "until as long after the open of the next session"
+        later = self.next_session(when) if self.sessions else when + self.world.interval
+        return max(when + int(self.settings["schedule_await_minutes"]) * MINUTE, later)
+
+    def next_session(self, when: int) -> int:
+        """As long after the open of the next session; "at the latest until its close"."""
+        opened = max(start for start, _ in self.sessions if start <= when)
+        following, close = min(day for day in self.sessions if day[0] > when)
+        return min(following + when - opened, close)
 
 
 class ByBars(Simulator):
@@ -311,8 +344,7 @@ class ByBars(Simulator):
         self.reports_from = next((bar.t for bar in seen if bar.volume > 0), math.inf)
 
     def run(self) -> None:
-        # "A moment `when` is a boundary of base bars": of bars that exist, so nothing happens inside a gap.
-        for when in sorted({bar.t + end for bar in self.bars for end in (0, MINUTE)}):
+        for when in self.moments():  # nothing happens inside a gap
             if when < self.start:
                 continue
             self.clock(when)  # (1) was done with the bar before; "(2) what the clock ends at `when`"
@@ -338,7 +370,7 @@ class ByBars(Simulator):
         """
         if self.order:
             # "cancelled at the first moment at which its `valid` has passed"; "time-outs count from the question"
-            valid = math.inf if self.order.kind == MARKET else self.order.asked + self.waits()
+            valid = math.inf if self.order.kind == MARKET else self.rests_until(self.order.asked)
             ends = min(self.last, valid)
             if when >= ends:
                 self.cancel(int(ends), "frame_end" if self.last <= valid else "timeout")
@@ -441,7 +473,7 @@ class ByAverage(Simulator):
         count = int(self.settings["avg_price_candles_count"])
         free_after = -1  # "(`vwap`: strictly after, as the original.)"
         data_end = self.bars[-1].t
-        for when in sorted({bar.t + end for bar in self.bars for end in (0, MINUTE)}):
+        for when in self.moments():
             if when < self.start or when > data_end:
                 continue
             if self.order is None and self.position is None and when > free_after:
@@ -483,7 +515,7 @@ class ByAverage(Simulator):
     def resting(self, order: Order, t: int, _: float, high: float, low: float, price: float) -> None:
         # "resting limit | as the original": the range of a bar counts; "stop entry | when `price` crosses"
         low, high = (low, high) if order.kind == LIMIT else (price, price)
-        if t > self.last or t - order.asked >= self.waits():
+        if t > self.last or t >= self.rests_until(order.asked):
             self.cancel(t, "timeout")  # reading: the frame's end bears this reason too, as `time_expired` does
         elif low <= order.stop:
             self.cancel(t, "price_reject")  # "Stop and limit entry in one bar: `touch` and `vwap` cancel"

@@ -34,7 +34,7 @@ LIMITS = (
     "max_signal_lifetime_minutes",
 )
 LONG_WORLDS, WORLDS, FEW_WORLDS = 1000, 200, 60  # in the long set, in the slow one, in the fast one
-LIVE_WORLDS, SWEEP_WORLDS, PARTS = 20, 40, 12
+LIVE_WORLDS, SWEEP_WORLDS, SESSION_WORLDS, PARTS = 20, 40, 40, 12
 
 # --- tables: the simulator against the page -------------------------------------------------------------------------
 
@@ -515,8 +515,11 @@ def bars_of(random: np.random.Generator, times: list[int], tick: float | None) -
     return list(zip(times, *prices, volume.tolist(), strict=True))
 
 
-def wishes(seed: int, tick: float | None) -> Any:
-    """A strategy of random signals of all kinds; what a signal is depends on its moment and ``price`` alone."""
+def wishes(seed: int, tick: float | None, *, far: float = 1) -> Any:
+    """A strategy of random signals of all kinds; what a signal is depends on its moment and ``price`` alone.
+
+    Levels are ``far`` times as far away.
+    """
 
     def ask(when: int, price: float) -> dict[str, Any] | None:
         random = np.random.default_rng([seed, when // MINUTE])
@@ -524,13 +527,13 @@ def wishes(seed: int, tick: float | None) -> Any:
             return None
         sign = 1 if random.random() < 0.5 else -1
         kind = random.choice(["market", "limit", "stop"])
-        offset = random.uniform(-0.01, 0.02) * (-1 if kind == "stop" else 1)
+        offset = far * random.uniform(-0.01, 0.02) * (-1 if kind == "stop" else 1)
         entry = price if kind == "market" else price * (1 - sign * offset)
-        target = entry * (1 + sign * random.uniform(0.004, 0.04))
-        stop = entry * (1 - sign * random.uniform(0.004, 0.04))
+        target = entry * (1 + far * sign * random.uniform(0.004, 0.04))
+        stop = entry * (1 - far * sign * random.uniform(0.004, 0.04))
         if tick is not None and random.random() < 0.6:
             entry, target, stop = (max(1, round(value / tick)) * tick for value in (entry, target, stop))
-        minutes = int(random.choice([1, 3, 10, 60, 400]))
+        minutes = int(random.choice([1, 3, 10, 60, 400] if far == 1 else [10, 400, 1400, 1440]))
         spoilt = int(random.integers(0, 30))
         signal = {
             "position": "long" if sign > 0 else "short",
@@ -546,13 +549,19 @@ def wishes(seed: int, tick: float | None) -> Any:
     return ask
 
 
-def draw(seed: int, model: str, *, plain: bool = False) -> Drawn:
-    """A world of a seed; a plain one, for live runs and sweeps, asks every minute and has no hours."""
+def draw(seed: int, model: str, *, plain: bool = False, by_day: bool = False) -> Drawn:
+    """A world of a seed.
+
+    A plain one, for live runs and sweeps, asks every minute and has no hours; one by the day asks once a session.
+    """
     random = np.random.default_rng([3, seed])
-    sessions = bool(random.random() < 0.25) and not plain
+    sessions = (bool(random.random() < 0.25) or by_day) and not plain
     interval = "1m" if plain else str(random.choice(list(INTERVALS), p=[0.4, 0.2, 0.2, 0.15, 0.05]))
+    interval = "1d" if by_day else interval
     times = times_of(
-        random, sessions=sessions, size=int(random.integers(300, 1500 if interval in ("1h", "1d") else 700))
+        random,
+        sessions=sessions,
+        size=int(random.integers(300, 1500 if interval in ("1h", "1d") else 700)) + 1000 * by_day,
     )
     grid = tick_of(random) if random.random() < 0.5 else None
     rows = bars_of(random, times, grid)
@@ -563,6 +572,8 @@ def draw(seed: int, model: str, *, plain: bool = False) -> Drawn:
     if gaps:
         gone = set(random.integers(frame_at + 1, len(rows), 10).tolist())
         hole = int(random.integers(frame_at + 1, len(rows) - 20))
+        if by_day:
+            hole = next(k for k in range(frame_at + 300, len(rows)) if times[k] - times[k - 1] > MINUTE)  # at an open
         rows = [row for k, row in enumerate(rows) if k not in gone and not hole <= k < hole + 15]
     if random.random() < 0.2 and not plain:
         rows = rows[: -int(random.integers(20, 120))]  # the data ends inside the frame
@@ -581,7 +592,7 @@ def draw(seed: int, model: str, *, plain: bool = False) -> Drawn:
     world = World(
         rows,
         model,
-        wishes(seed, grid),
+        wishes(seed, grid, far=5 if by_day else 1),
         start,
         end,
         step=int(step[:-1]) * MINUTE,
@@ -799,9 +810,9 @@ def by_engine(drawn: Drawn) -> tuple[Records, list[int]]:
 PARTS_OF_PNL = ("pnl_percentage", "gross_percentage", "fee_percentage", "slippage_percentage")
 
 
-def compare(seed: int, model: str, *, whole: bool) -> None:
+def compare(seed: int, model: str, *, whole: bool, by_day: bool = False) -> Simulator:
     """Compare a world with the simulator; ``whole``: as users run it, with the table of trades."""
-    drawn = draw(seed, model)
+    drawn = draw(seed, model, by_day=by_day)
     page = simulate(drawn.world)
     if whole:
         result, asked = by_backtest(drawn)
@@ -814,6 +825,7 @@ def compare(seed: int, model: str, *, whole: bool) -> None:
     assert asked == page.asked, f"asked at {first_difference(asked, page.asked)}"
     expected = np.array([parts for _, parts in page.trades], dtype=float).reshape(-1, 4)
     np.testing.assert_allclose(made.reshape(-1, 4), expected, rtol=0, atol=1e-9)
+    return page
 
 
 def first_difference(came: list[int], page: list[int]) -> str:
@@ -836,6 +848,16 @@ def test_a_backtest_is_the_simulator(model: str, part: int) -> None:
 def test_a_backtest_is_the_simulator_in_many_worlds(model: str, first: int, end: int) -> None:
     for seed in range(first, end):
         compare(seed, model, whole=first >= WORLDS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+def test_by_the_day_a_backtest_is_the_simulator(model: str) -> None:
+    pages = [compare(seed, model, whole=False, by_day=True) for seed in range(SESSION_WORLDS)]
+    late = sum(when not in {opened for opened, _ in page.sessions} for page in pages for when in page.asked)
+    waited = sum(event.reason == "timeout" for page in pages for event in page.events)
+    assert late > 0
+    assert waited > 0
 
 
 @pytest.mark.parametrize(("one", "model"), SYMMETRIC, ids=NAMES)
