@@ -582,6 +582,12 @@ class Managed(Simulator):
                 size -= answer.share * size if answer.of == "now" else answer.share
         return first - size
 
+    def add_rests_until(self, valid: Any, when: int) -> float:
+        if valid is msgspec.UNSET:
+            return self.rests_until(when)  # "without `valid`, after as long as a resting entry waits"
+        # "`valid=` says otherwise: minutes, …, or `None`, until it is cancelled. An add takes the same."
+        return math.inf if valid is None else when + valid * MINUTE
+
     def carry_out(self, held: Held, answer: Any, share: float, when: int, close: float) -> None:
         match answer:
             case bknb.Close():
@@ -599,7 +605,7 @@ class Managed(Simulator):
                     sign, level, until = held.order.sign, None, math.inf
                     if answer.price_open is not None:
                         level = sign * on_grid(answer.price_open, self.world.tick, -sign)
-                        until = when + (self.waits() if answer.valid is None else answer.valid * MINUTE)
+                        until = self.add_rests_until(answer.valid, when)
                     held.waiting.append(Waiting("add", share, level, until, when))
             case bknb.Move():
                 self.move(held, answer, when, close)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from managed_simulator import Fill, Managed, ManagedWorld, Result, Told, View, simulate
@@ -137,7 +138,8 @@ class Wishes:
             case "limit":
                 level = price * (1 - sign * random.uniform(-0.002, 0.012))
                 level = on_grid(level, self.tick, 1)
-                valid = None if random.random() < 0.5 else int(random.choice([2, 10, 30]))
+                drawn = random.random()
+                valid = msgspec.UNSET if drawn < 0.3 else None if drawn < 0.5 else int(random.choice([2, 10, 30]))
                 return bknb.Add(share, price_open=level, only_better=bool(random.random() < 0.2), valid=valid)
             case "stop":
                 level = self.on_tick(random, price * (1 - sign * random.uniform(-0.0005, 0.015)))
