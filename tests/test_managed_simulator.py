@@ -26,7 +26,7 @@ from bknb.runs.fill_table import fill_rows
 MODELS = ("pessimistic", "touch", "vwap")
 FEW_WORLDS, WORLDS = 4, 200
 WHOLE = (0, 20, 21)  # worlds that are run as users run them
-MORE_WORLDS = (4, 5, 6, 7, 9, 11, 12, 13, 20, 23)  # the slow ones: with the few every kind of event in each model
+MORE_WORLDS = (4, 5, 6, 7, 9, 11, 12, 13, 20, 23, 39)  # the slow ones: with the few every kind of event in each model
 INTERVALS = {1: "1m", 5: "5m", 15: "15m"}
 SHARES = (0.25, 0.5, 1.0, 0.3)
 LADDERS = ((0.5, 0.5), (0.5, 0.25), (0.3, 0.3, 0.4), (0.25,), (0.5, 0.25, 0.25))
@@ -187,7 +187,7 @@ def draw(seed: int, model: str) -> tuple[ManagedWorld, bool]:
     if random.random() < 0.15:
         rows = rows[: -int(random.integers(20, 60))]
     settings = FREE | {
-        "schedule_await_minutes": int(random.choice([10, 120])),
+        "schedule_await_minutes": int(random.choice([2, 120])),
         "avg_price_candles_count": int(random.choice([1, 5])),
         "percent_fee": float(random.choice([0.0, 0.05, 0.1])),
         "percent_slippage": float(random.choice([0.0, 0.1])),
