@@ -215,7 +215,39 @@ def test_a_source_that_answers_the_newest_of_a_range_is_noticed_once() -> None:
     assert len(source.asked) == 9
     whole = Shelf(minutes((20, 500)), "range", intervals=("1m",), page_limit=500, cap=None)
     fetched(whole, page=500, until=500)
-    assert [each[1:] for each in whole.asked] == [(0, 500), (0, 20), (0, 500)]  # it begins there
+    assert [each[1:] for each in whole.asked] == [(0, 500), (0, 20)]  # it begins there: the first answer stands
+
+
+class Inclusive(Shelf):
+    """The candle at the end of a range belongs to it."""
+
+    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
+        return await super().get_candles(symbol, interval, since, limit + 1)
+
+
+class Hasty(Shelf):
+    """The first answer lacks its first candles."""
+
+    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
+        answer = await super().get_candles(symbol, interval, since, limit)
+        return answer[20:] if len(self.asked) == 1 else answer
+
+
+def test_the_newest_of_a_range_with_its_end_are_not_taken_for_those_from_its_begin_on() -> None:
+    candles = minutes((0, 700))
+    source = Inclusive(candles, "newest", intervals=("1m",), page_limit=None, cap=200)
+    assert fetched(source, page=200, until=700) == candles
+
+
+def test_an_answer_that_goes_on_behind_its_range_has_left_out_nothing_before() -> None:
+    source = Shelf(minutes((20, 600)), "count", intervals=("1m",), page_limit=500, cap=None)
+    assert fetched(source, page=500, until=500) == minutes((20, 500))
+    assert [each[1:] for each in source.asked] == [(0, 500)]
+
+
+def test_an_answer_that_lacked_candles_once_does_not_stand() -> None:
+    source = Hasty(minutes((0, 500)), "range", intervals=("1m",), page_limit=500, cap=None)
+    assert fetched(source, page=500, until=500) == minutes((0, 500))
 
 
 @pytest.mark.parametrize("declared", [True, False])

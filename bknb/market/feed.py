@@ -319,13 +319,20 @@ class Feed:
             self.source, asked, size=size, sessions=sessions, known=how.known, growing=how.growing, reach=reach
         )
         behind = False
+        doubted: tuple[Page, Candles] | None = None  # an answer that may lack candles, as long as none has shown it
         while (page := paging.next()) is not None:
             rest = replace(asked, since=page.since)
             if page.look:
-                paging.looked(await self._look(rest, page, how))
+                times = await self._look(rest, page, how)
+                if ((times >= page.since) & (times < page.since + page.limit * asked.step)).any():
+                    doubted = None
+                paging.looked(times)
                 continue
             try:
-                answer = await self._ask(rest, page, once=how.once or paging.is_grown)
+                if doubted is not None and doubted[0] == page:
+                    answer = doubted[1]
+                else:
+                    answer = await self._ask(rest, page, once=how.once or paging.is_grown)
             except Exception as error:
                 if paging.failed() or (isinstance(error.__cause__, NoAnswerError) and paging.unanswered()):
                     continue
@@ -333,6 +340,7 @@ class Feed:
                     self.warn(f"{error}\nwhat came before is kept, and the rest is asked for again")
                     break
                 raise
+            came, doubted = answer, None
             self._notice_minutes(answer, asked)
             answered = len(answer) > 0
             answer = answer.take(answer.timestamp != page.since) if page.again else answer
@@ -362,9 +370,14 @@ class Feed:
             candles, found = self._audited(answer, rest, check, alone=not (parts or how.continued))
             if not len(candles):
                 paging.empty(answered=answered)
-            elif paging.found(int(candles.timestamp[0]), int(candles.timestamp[-1]), len(candles)):
+                continue
+            goes_on = len(answer) >= page.limit and int(times.max()) > page.since + page.limit * asked.step
+            count = 0 if goes_on else len(candles)  # the newest of a range do not go on behind it
+            if paging.found(int(candles.timestamp[0]), int(candles.timestamp[-1]), count):
                 repairs.extend(found)
                 parts.append(candles)
+            else:
+                doubted = page, came
         return parts, repairs
 
     async def _look(self, asked: CandleRequest, page: Page, how: _Fetch) -> NDArray[np.int64]:

@@ -21,7 +21,7 @@ sixtieth of the hole before them.
 
 Others that answer fewer answer the newest of the range. Where an answer begins later than it was asked, and holds at
 least as many candles as any before that did not, what is before its first candle is asked for. Where that is there, no
-page is longer from then on, unless it is empty.
+page is longer from then on, unless it is empty; else the answer stands. One that goes on behind its range left out none.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ class Paging:
         self._strays, self._may_grow, self._factor, self._longer = True, False, 1, None
 
     def found(self, first: int, last: int, count: int = 0) -> bool:
-        """The answer holds ``count`` candles that open from ``first`` to ``last`` (UTC ms); whether to keep them.
+        """The answer holds ``count`` candles, or surely all, from ``first`` to ``last`` (UTC ms); whether to keep them.
 
         They are not when the source may have left out some before them: that part is then asked for again.
         """
@@ -287,7 +287,7 @@ class Paging:
             return False
         if first <= page.since:
             reach.was_whole(count)
-        elif last < page.since + page.limit * self._step and count < page.limit and reach.may_be_newest(count):
+        elif last <= page.since + page.limit * self._step and count <= page.limit and reach.may_be_newest(count):
             self._factor, self._at = 1, page.since
             if reach.newest is None or page.limit <= reach.newest:
                 self._look(self._before(page, first, count))
@@ -298,7 +298,8 @@ class Paging:
         """See whether there are candles before the first one of an answer, and whether it lacks them once more."""
         before = yield page.since, (first - page.since) // self._step
         again = (yield page.since, page.limit) if len(before) else before
-        self._reach.looked_before(count, any_is=bool(len(again)) and again[0] >= first)
+        any_is = bool(len(again)) and again[0] >= first
+        self._reach.looked_before(len(again) if any_is else count, any_is=any_is)
         self._size = min(self._size, self._reach.newest or self._size)
 
     @property
