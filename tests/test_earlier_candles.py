@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bknb.config import Settings
-from bknb.errors import BadCandle, DataError, GapError
+from bknb.errors import BadCandle, DataError, GapError, NotEnoughData
 from bknb.market.candles import Candles
 from bknb.market.feed import Feed
 from bknb.market.fetch_loop import fetch_now
@@ -278,9 +278,14 @@ def test_any_order_of_questions_gives_the_candles_of_one_load_and_asks_for_none_
         known = watch.window.known("BTCUSDT", "1m")
         if known is not None and known.since > at(since):
             firsts[(known.start - START) // MINUTE] += 1
-        found = watch.load(since, interval)
         plain = Shelf(shelf["candles"], sessions=shelf["sessions"])
         once = Watch(plain, until=until, allow_gaps=True, listens=False).load(since, interval)
+        try:
+            found = watch.load(since, interval)
+        except NotEnoughData:  # of a range without candles the next ones behind it came
+            assert shelf["by_count"]
+            assert not len(once)
+            continue
         assert found[int(np.searchsorted(found.timestamp, at(since))) :] == once
     if not shelf["by_count"] and shelf["few"] is None and shelf["page_limit"] is None:
         times = Counter(minute for first, count in source.asked for minute in range(first, first + count))

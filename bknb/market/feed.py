@@ -324,15 +324,13 @@ class Feed:
             rest = replace(asked, since=page.since)
             if page.look:
                 times = await self._look(rest, page, how)
-                if ((times >= page.since) & (times < page.since + page.limit * asked.step)).any():
-                    doubted = None
+                any_is = ((times >= page.since) & (times < page.since + page.limit * asked.step)).any()
+                doubted = None if any_is else doubted
                 paging.looked(times)
                 continue
             try:
-                if doubted is not None and doubted[0] == page:
-                    answer = doubted[1]
-                else:
-                    answer = await self._ask(rest, page, once=how.once or paging.is_grown)
+                kept = doubted[1] if doubted is not None and doubted[0] == page else None
+                answer = kept or await self._ask(rest, page, once=how.once or paging.is_grown)
             except Exception as error:
                 if paging.failed() or (isinstance(error.__cause__, NoAnswerError) and paging.unanswered()):
                     continue

@@ -50,7 +50,7 @@ def measured(reach: Reach, there: int, count: int, *, step: int) -> Looking:
 
 
 def looked_for(
-    reach: Reach, hole: int, until: int, *, step: int, size: int, first_page: int, newest: bool
+    reach: Reach, hole: int, until: int, *, step: int, size: int, first_page: int, newest: bool, shown_from: int
 ) -> Generator[Question, NDArray[np.int64], bool]:
     """Whether there is a candle behind the begin of a hole, and learn how far the source answers there.
 
@@ -66,6 +66,8 @@ def looked_for(
         How many intervals from ``hole`` on the first empty page had: others have begun behind it.
     newest
         Whether to look at the end of the range alone.
+    shown_from
+        From here to the end it was asked for nothing farther off than it answers, and answered nothing.
     """
     last = max(hole, until - reach.sure * step)
     begins, first_end = [last], hole if newest else min(hole + first_page * step, last)
@@ -73,7 +75,7 @@ def looked_for(
         begins.append(further)
     if reach.sure == 1 and not newest:  # it has shown nothing yet
         begins += [hole + n * (until - hole) // _PARTS // step * step for n in range(1, _PARTS)]
-    for begin in begins:
+    for begin in begins[1:] if shown_from <= last and len(begins) > 1 else begins:
         times = yield begin, min(size, (until - begin) // step)
         if len(times):
             there = int(times[0])

@@ -21,7 +21,7 @@ sixtieth of the hole before them.
 
 Others that answer fewer answer the newest of the range. Where an answer begins later than it was asked, and holds at
 least as many candles as any before that did not, what is before its first candle is asked for. Where that is there, no
-page is longer from then on, unless it is empty; else the answer stands. One that goes on behind its range left out none.
+page is longer from then on, unless it is empty; else the answer stands, as one that goes on behind its range does.
 """
 
 from __future__ import annotations
@@ -120,8 +120,7 @@ class Paging:
         self._page = Page(self._at, 0)
         self._factor = 1
         self._hole: int | None = None  # where the empty pages began
-        self._known = known
-        self._growing = growing
+        self._known, self._growing = known, growing
         self._last: int | None = None  # the candle at the end of the last page; None where none came, or it ended short
         self._again: int | None = None  # the candle to ask for next, together with those behind it
         self._search_from = 0  # where longer candles are asked for next
@@ -133,6 +132,7 @@ class Paging:
         self._size = min(size, self._reach.newest or size)
         self._doubtful = 0  # the longest page of the hole that was empty, in intervals
         self._first_empty = 0  # the first of them, in intervals
+        self._shown_from = self._until  # from here to where the hole goes on no question was longer than it answers
         self._empty_pages = 0  # of the hole, by a source that answers few
         self._passed: int | None = None  # from here on nothing was asked for before the next page, since steps are long
         self._exact_until = -1  # up to here no step is longer than the source answers
@@ -168,8 +168,7 @@ class Paging:
         """The next question; ``None`` when the range is through."""
         if self._again is not None:
             since, self._again = self._again, None
-            limit = min(self._size, (self._until - since) // self._step)
-            self._page = Page(since, limit, known=since, again=True)
+            self._page = Page(since, min(self._size, (self._until - since) // self._step), known=since, again=True)
             return self._page
         if self._looking is not None:
             return self._page
@@ -240,15 +239,14 @@ class Paging:
         self._short = (last + step, reach) if reach < page.limit and not newest else None
         may_have_more = reach >= page.limit or self._habit or self._strays or self._reach.is_short
         self._at, self._hole, self._factor, self._last = last + step, None, 1, last if may_have_more else None
-        self._doubtful, self._empty_pages, self._has_looked = 0, 0, False
+        self._doubtful, self._empty_pages, self._has_looked, self._shown_from = 0, 0, False, self._until
         return True
 
     def empty(self, *, answered: bool) -> None:
         """The answer holds nothing of its page; ``answered``: it holds candles, so the source did answer."""
         page = self._page
         begins = self._hole is None or page.again
-        if self._hole is None:
-            self._hole = page.since
+        self._hole = page.since if self._hole is None else self._hole
         last, self._last = self._last, None
         newest = self._growing and page.since + page.limit * self._step >= self._until
         if not answered and last == page.since - self._step and not newest:
@@ -257,10 +255,10 @@ class Paging:
         if self._is_slow:
             self._step_over(page)
             return
-        if not self._doubtful:
-            self._first_empty = page.limit
+        self._first_empty = self._first_empty if self._doubtful else page.limit
         self._doubtful = max(self._doubtful, page.limit)
         self._at = page.since + page.limit * self._step
+        self._shown_from = self._at if page.limit > self._reach.sure or begins else self._shown_from
         if self._longer is not None and begins:
             self._search_from = ceil_to(self._at, INTERVAL_MS[self._longer])
         if self._may_grow or self._size < self._most:
@@ -366,6 +364,7 @@ class Paging:
 
         self._has_looked = True
         more = {"step": self._step, "size": self._size, "first_page": self._first_empty}
+        more["shown_from"] = self._shown_from if self._at >= self._until else self._until
         any_is = yield from looked_for(self._reach, hole, self._until, newest=self._growing, **more)
         self._at = self._until if not any_is else hole + (self._reach.sure * self._step if self._is_slow else 0)
 
@@ -389,6 +388,7 @@ class Paging:
         end = page.since + page.limit * step
         later = times[(times >= page.since) & (times < end)]
         self._shorter = None
+        self._shown_from = end if page.limit > self._reach.sure else self._shown_from
         if not len(later):
             self._at = self._search_from = end
             return
