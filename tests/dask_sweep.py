@@ -1,4 +1,4 @@
-"""A sweep on a Dask cluster on loopback, twice: plainly, and with a worker killed in the middle. Prints two hashes."""
+"""A sweep on a Dask cluster on loopback: plainly, with one worker killed in the middle, with all. Prints hashes."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ def main() -> None:
         Client(cluster) as client,
     ):
         print(hash_of(bknb.sweep(get_signals, **options(executor=client))))  # noqa: T201
-        shot = threading.Event()
+        for killed in (1, 2):
+            shot = threading.Event()
 
-        def shoot(done: int, _: int) -> None:
-            if done and not shot.is_set():
-                shot.set()
-                os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+            def shoot(done: int, _: int, *, killed: int = killed, shot: threading.Event = shot) -> None:
+                if done and not shot.is_set():
+                    shot.set()
+                    for process in [*client.run(os.getpid).values()][:killed]:
+                        os.kill(process, signal.SIGKILL)
 
-        print(hash_of(bknb.sweep(get_signals, **options(executor=client, progress=shoot))))  # noqa: T201
+            print(hash_of(bknb.sweep(get_signals, **options(executor=client, progress=shoot))))  # noqa: T201
 
 
 if __name__ == "__main__":

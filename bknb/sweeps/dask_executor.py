@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -79,8 +80,9 @@ class DaskCluster:
         while running and not stopping():
             future = next(completed)
             batch = running.pop(future)
-            if future.status == "finished":
-                yield batch, future.result()
+            outcomes = _outcomes(future)
+            if outcomes is not None:
+                yield batch, outcomes
             else:
                 # A dead worker may have held the only copy of the candles: they are sent again.
                 self._sent.clear()
@@ -97,6 +99,19 @@ class DaskCluster:
         """Release what was scattered; the cluster belongs to the user and stays open."""
         self._sent.clear()
         self._plan = None
+
+
+def _outcomes(future: Any) -> list[Outcome] | None:
+    """Return the outcomes of a batch; None if it failed, or if its worker died before they came over."""
+    distributed: Any = import_module("distributed")  # untyped
+
+    if future.status != "finished":
+        return None
+    try:
+        outcomes: list[Outcome] = future.result()
+    except (CancelledError, distributed.scheduler.KilledWorker):
+        return None
+    return outcomes
 
 
 def _error_text(future: Any) -> str | None:
