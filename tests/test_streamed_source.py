@@ -115,7 +115,6 @@ class World:
         self.server = stack.enter_context(LocalBinance(Prices(), now=self.clock.now, **server))
         self.stream = self.clock.stream = stack.enter_context(LocalBinanceStream(self.server))
         self.may_pass = threading.Event()
-        self.may_pass.set()
         self.resting = False
         self.source = CcxtSource(
             "binance",
@@ -131,8 +130,10 @@ class World:
         self.source.stream = self.made
         self.streamed = StreamedSource(self.source, self.made, self.clock)
         stack.callback(self.leave)
+        self.may_pass.clear()  # until all are followed: they are subscribed together
         for symbol in symbols:
             self.made.follow(symbol)
+        self.may_pass.set()
         if symbols:
             self.stream.wait_for(connections=1, symbols=symbols)
 
