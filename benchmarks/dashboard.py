@@ -48,7 +48,8 @@ data, metadata = board._bundle()
 print(program, len(json.dumps(state)) - program, sum(len(b) for b in buffers), len(json.dumps(data)), round(kernel_ms))
 """
 FLOOD = """
-from bknb.domain.signal import Active, OpenSignal
+from bknb.domain.signal import OpenSignal
+from bknb.domain.signal_events import Active
 where = dict(symbol="BTCUSDT", strategy="flood", exchange="demo", frame=None, mode="live")
 row = OpenSignal(id="one", symbol="BTCUSDT", strategy="flood", exchange="demo", position="long", price_open=100.0,
                  price_take_profit=110.0, price_stop_loss=95.0, minute_estimated_time=60, note="",

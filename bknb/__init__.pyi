@@ -52,88 +52,60 @@ from .domain.position_view import (
 from .domain.risk import (
     RiskRequest as RiskRequest,
 )
-from .domain.signal import (
-    Active as Active,
-)
-from .domain.signal import (
-    AddCancelled as AddCancelled,
-)
-from .domain.signal import (
-    Added as Added,
-)
-from .domain.signal import (
-    Cancelled as Cancelled,
-)
-from .domain.signal import (
-    Closed as Closed,
-)
-from .domain.signal import (
-    Idle as Idle,
-)
-from .domain.signal import (
-    Milestone as Milestone,
-)
-from .domain.signal import (
-    Moved as Moved,
-)
-from .domain.signal import (
-    Opened as Opened,
-)
-from .domain.signal import (
-    Reduced as Reduced,
-)
-from .domain.signal import (
-    Rejected as Rejected,
-)
-from .domain.signal import (
-    RiskRefused as RiskRefused,
-)
-from .domain.signal import (
-    Scheduled as Scheduled,
-)
-from .domain.signal import (
-    Signal as Signal,
-)
+from .domain.signal import Signal as Signal
+from .domain.signal_events import Active as Active
+from .domain.signal_events import AddCancelled as AddCancelled
+from .domain.signal_events import Added as Added
+from .domain.signal_events import Cancelled as Cancelled
+from .domain.signal_events import Closed as Closed
+from .domain.signal_events import Idle as Idle
+from .domain.signal_events import Milestone as Milestone
+from .domain.signal_events import Moved as Moved
+from .domain.signal_events import Opened as Opened
+from .domain.signal_events import Reduced as Reduced
+from .domain.signal_events import Rejected as Rejected
+from .domain.signal_events import RiskRefused as RiskRefused
+from .domain.signal_events import Scheduled as Scheduled
 from .domain.sizing import (
     Constant as Constant,
 )
-from .engine.lookup import (
+from .engine.get_and_list import (
     get_exchange as get_exchange,
 )
-from .engine.lookup import (
+from .engine.get_and_list import (
     get_frame as get_frame,
 )
-from .engine.lookup import (
+from .engine.get_and_list import (
     get_risk as get_risk,
 )
-from .engine.lookup import (
+from .engine.get_and_list import (
     get_sizing as get_sizing,
 )
-from .engine.lookup import (
+from .engine.get_and_list import (
     get_strategy as get_strategy,
 )
-from .engine.lookup import (
+from .engine.get_and_list import (
     get_walker as get_walker,
 )
-from .engine.lookup import (
+from .engine.get_and_list import (
     list_exchanges as list_exchanges,
 )
-from .engine.lookup import (
+from .engine.get_and_list import (
     list_frames as list_frames,
 )
-from .engine.lookup import (
+from .engine.get_and_list import (
     list_risks as list_risks,
 )
-from .engine.lookup import (
+from .engine.get_and_list import (
     list_series as list_series,
 )
-from .engine.lookup import (
+from .engine.get_and_list import (
     list_sizings as list_sizings,
 )
-from .engine.lookup import (
+from .engine.get_and_list import (
     list_strategies as list_strategies,
 )
-from .engine.lookup import (
+from .engine.get_and_list import (
     list_walkers as list_walkers,
 )
 from .engine.registration import (
@@ -346,12 +318,8 @@ from .llm.ask import (
 from .log import (
     set_logger as set_logger,
 )
-from .market.candles import (
-    Candles as Candles,
-)
-from .market.candles import (
-    content_hash as content_hash,
-)
+from .market.candle_hash import content_hash as content_hash
+from .market.candles import Candles as Candles
 from .market.question_functions import (
     format_price as format_price,
 )

@@ -8,7 +8,7 @@ from order_events import MINUTE
 
 from bknb.brokers.paper_broker import PaperBroker, Trouble
 from bknb.domain.orders import client_id
-from bknb.domain.signal import Closed, Opened
+from bknb.domain.signal_events import Closed, Opened
 from bknb.live.order_desk import OrderDesk
 from bknb.stores.memory_store import MemoryStore
 

@@ -8,18 +8,8 @@ from bknb.domain.execution_models import Minute
 from bknb.domain.lifecycle import Holding, Leaving, Opening, Waiting
 from bknb.domain.position_book import PositionOrder, new_book
 from bknb.domain.position_fills import Fill
-from bknb.domain.signal import (
-    AddCancelled,
-    Added,
-    Cancelled,
-    Closed,
-    Opened,
-    OpenSignal,
-    Pnl,
-    Reduced,
-    Scheduled,
-    ScheduledSignal,
-)
+from bknb.domain.signal import OpenSignal, ScheduledSignal
+from bknb.domain.signal_events import AddCancelled, Added, Cancelled, Closed, Opened, Pnl, Reduced, Scheduled
 
 MINUTE = 60_000
 WHERE = {"symbol": "BTCUSDT", "strategy": "sma", "exchange": "demo", "frame": None, "mode": "live"}

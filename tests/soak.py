@@ -65,7 +65,7 @@ from soak_world import (
 )
 
 import bknb
-from bknb.domain.signal import Cancelled, Closed, Milestone
+from bknb.domain.signal_events import Cancelled, Closed, Milestone
 from bknb.stores.file_store import FileStore
 
 LOADED = (bknb.Live, bknb.backtest)  # once, before anybody is forked

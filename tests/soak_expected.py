@@ -38,7 +38,7 @@ from bknb.brokers.paper_broker import PaperBroker
 from bknb.domain.lateness import Decision
 from bknb.domain.lifecycle import State, signals_of
 from bknb.domain.recovery import Owner
-from bknb.domain.signal import Cancelled, Closed, Milestone
+from bknb.domain.signal_events import Cancelled, Closed, Milestone
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import Plan, plan_backtest
 from bknb.engine.questions import Questions

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 import bknb
 from bknb.domain.formatting import percent_text
 from bknb.domain.pnl import trade_pnl
-from bknb.domain.signal import Active, OpenSignal
+from bknb.domain.signal import OpenSignal
+from bknb.domain.signal_events import Active
 from bknb.metrics.account import Account, account_figures, daily_marks, under_water
 from bknb.metrics.account_definitions import ACCOUNT_DEFINITIONS
 from bknb.metrics.marked_equity import MarkedEquity, Positions, StillOpen, mark, positions_from

@@ -11,7 +11,7 @@ import pytest
 
 import bknb
 from bknb.domain.gates import GATES
-from bknb.domain.signal import Added
+from bknb.domain.signal_events import Added
 from bknb.engine.records import Records
 from bknb.jupyter.dashboard.dashboard import _view_of_comparison, _view_of_result
 from bknb.kernels import metrics

@@ -16,7 +16,8 @@ from bknb.exchanges.audit import clock_skew_ms, store_health
 from bknb.exchanges.frame_source import FrameSource
 from bknb.history.partition import SeriesName
 from bknb.history.store import CandleStore
-from bknb.market.candles import Candles, content_hash
+from bknb.market.candle_hash import content_hash
+from bknb.market.candles import Candles
 from bknb.market.clock import SystemClock
 from bknb.market.demo import DemoSource
 from bknb.testing.fake_binance import LocalBinance

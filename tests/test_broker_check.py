@@ -30,7 +30,7 @@ from bknb.domain.lifecycle import Flat
 from bknb.domain.order_actions import CancelOrder, Query, Save, next_action
 from bknb.domain.orders import MAX_CLOSES, Order, Report, order_beside, own_prefix
 from bknb.domain.recorded_orders import ended, orders_after
-from bknb.domain.signal import Closed, Opened
+from bknb.domain.signal_events import Closed, Opened
 from bknb.errors import BrokerError, StateError
 from bknb.live import broker_check, following
 

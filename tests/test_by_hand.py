@@ -24,7 +24,7 @@ from bknb import Close
 from bknb.domain import apply_answers as managing
 from bknb.live.by_hand import ByHand, Flatten
 from bknb.live.hand_answers import OVER
-from bknb.live.turn import Turn
+from bknb.live.turn_lock import Turn
 from bknb.stores.file_store import FileStore
 from bknb.stores.memory_store import MemoryStore
 from bknb.stores.sqlite_store import SqliteStore

@@ -26,7 +26,8 @@ from bknb.domain.retry_pauses import Patience
 from bknb.exchanges.download import DownloadProgress
 from bknb.history.partition import SeriesName
 from bknb.history.store import CandleStore
-from bknb.market.candles import Candles, content_hash
+from bknb.market.candle_hash import content_hash
+from bknb.market.candles import Candles
 from bknb.market.demo import DemoSource
 from bknb.testing.fake_binance import LocalBinance, Market
 

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 from killed import killed_in_a_child
 
-from bknb.domain.signal import Cancelled, Closed, OpenSignal, Pnl, ScheduledSignal
+from bknb.domain.signal import OpenSignal, ScheduledSignal
+from bknb.domain.signal_events import Cancelled, Closed, Pnl
 from bknb.errors import StateError
 from bknb.live.ended_journal import EndedJournal
 from bknb.ports import StateStore

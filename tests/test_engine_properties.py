@@ -13,7 +13,7 @@ from quick import first_quick
 from scenarios import MINUTE, ORIGIN
 from worlds import LENGTH, MODELS, SEEDS, run, walk
 
-from bknb.domain.signal import Cancelled, Closed, Opened, Scheduled
+from bknb.domain.signal_events import Cancelled, Closed, Opened, Scheduled
 from bknb.engine.backtest import BacktestRun
 from bknb.kernels.first_change import first_outside, first_outside_plain
 from bknb.kernels.vwap import average_prices

@@ -17,7 +17,8 @@ import pytest
 import bknb
 from bknb.diagnostics.doctor import Finding as DoctorFinding
 from bknb.domain.html import Html, element, elements, fragment
-from bknb.domain.signal import OpenSignal, RiskRefused
+from bknb.domain.signal import OpenSignal
+from bknb.domain.signal_events import RiskRefused
 from bknb.exchanges.audit import Finding as CandleFinding
 from bknb.jupyter import display
 from bknb.jupyter.dashboard import static_html

@@ -20,7 +20,7 @@ from worlds import MODELS, SEEDS, SETTINGS, signals
 
 import bknb
 from bknb.domain.interval import interval_ms
-from bknb.domain.signal import Cancelled, Closed
+from bknb.domain.signal_events import Cancelled, Closed
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.engine.records import Records

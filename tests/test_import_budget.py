@@ -31,7 +31,7 @@ OF_MANAGED = {  # answers and declared exits are in the types and checks of `Sig
     )
 }
 OF_THE_LIFECYCLE = {  # parts of it that became modules: they were loaded before, in larger ones
-    *(f"bknb.domain.{name}" for name in ("entries", "exits", "states", "story")),
+    *(f"bknb.domain.{name}" for name in ("entries", "exits", "signal_events", "states", "story")),
     *(f"bknb.engine.{name}" for name in ("callback_names", "price_bounds", "question_time_limit", "questions")),
 }
 OF_WHAT_IS_GIVEN = {  # checks of arguments and of candles

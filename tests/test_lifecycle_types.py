@@ -17,12 +17,13 @@ from bknb.domain.execution_models import Entry, Minute, execution_model
 from bknb.domain.position_book import PositionOrder, new_book, size_allowed
 from bknb.domain.position_fills import DUST
 from bknb.domain.position_money import held
-from bknb.domain.signal import Cancelled, Closed, OpenSignal, Rejected, ScheduledSignal, Signal, sign_of
+from bknb.domain.signal import OpenSignal, ScheduledSignal, Signal, sign_of
+from bknb.domain.signal_events import Cancelled, Closed, Rejected
 from bknb.errors import InvalidTransition
 
 HEAD = """
 from typing import assert_never
-from bknb.domain.signal import Active, Cancelled, Closed, Idle, Opened, Scheduled, TickResult
+from bknb.domain.signal_events import (Active, Cancelled, Closed, Idle, Opened, Scheduled, TickResult)
 from bknb.domain.lifecycle import (
     Activate, Answer, Asking, AskingAdds, Boundary, DataEnd, Flat, Halt, Holding, Managed, Opening, Planned, Rules,
     SkippedMinutes, Verdict, Waiting, step,

@@ -10,7 +10,7 @@ import pytest
 from event_channel import PATIENCE, raises
 
 import bknb
-from bknb.domain.signal import Idle
+from bknb.domain.signal_events import Idle
 from bknb.events import listen as events
 from bknb.events import subjects
 from bknb.events.listen import (

@@ -17,7 +17,7 @@ from test_holes import asked_once, at, backtested, both, ends, flat, kinds, rang
 from worlds import MODELS
 
 import bknb
-from bknb.domain.signal import Closed
+from bknb.domain.signal_events import Closed
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.errors import StateError

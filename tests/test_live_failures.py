@@ -13,7 +13,7 @@ import bknb
 from bknb.brokers.paper_broker import PaperBroker
 from bknb.domain.execution_models import Minute
 from bknb.domain.lifecycle import Holding, Opening
-from bknb.domain.signal import Opened
+from bknb.domain.signal_events import Opened
 from bknb.engine import strategy_loop
 from bknb.live import following
 from bknb.live.hole_journal import HoleJournal

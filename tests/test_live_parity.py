@@ -17,7 +17,7 @@ from sleeping_clock import SleepingClock
 from worlds import LENGTH, MODELS, SEEDS, SETTINGS, signals, walk
 
 import bknb
-from bknb.domain.signal import Closed, Opened
+from bknb.domain.signal_events import Closed, Opened
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.engine.records import Records

@@ -21,7 +21,7 @@ from worlds import LENGTH, SETTINGS, signals, walk
 import bknb
 from bknb.domain.lifecycle import signals_of
 from bknb.domain.recovery import SavedPlaces, SavedSchedule, SavedSignal, restore
-from bknb.domain.signal import AddCancelled, Milestone, Moved, Rejected
+from bknb.domain.signal_events import AddCancelled, Milestone, Moved, Rejected
 from bknb.engine.records import Records
 from bknb.live.runtime import RUNTIME
 from bknb.market.candles import Candles

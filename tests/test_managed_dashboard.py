@@ -15,7 +15,7 @@ from test_dashboard import Tags, view_of
 from waiting import until
 
 import bknb
-from bknb.domain.signal import Added, Closed, Opened
+from bknb.domain.signal_events import Added, Closed, Opened
 from bknb.jupyter.dashboard.dashboard import Dashboard, _view_of_result
 from bknb.jupyter.dashboard.live_stops import LiveStops
 from bknb.jupyter.dashboard.static_html import static_html

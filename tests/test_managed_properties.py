@@ -18,7 +18,7 @@ from worlds import LENGTH, MODELS, SEEDS, SETTINGS, walk
 import bknb
 from bknb.config import Settings
 from bknb.domain.position_money import average_price, held
-from bknb.domain.signal import Added, Closed, Moved, Opened, Reduced
+from bknb.domain.signal_events import Added, Closed, Moved, Opened, Reduced
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest

@@ -15,7 +15,7 @@ from scenarios import MINUTE, ORIGIN, source
 from test_managed_equity import result_of
 
 import bknb
-from bknb.domain.signal import Moved, Rejected, RiskRefused
+from bknb.domain.signal_events import Moved, Rejected, RiskRefused
 from bknb.jupyter.dashboard.dashboard import _view_of_result
 from bknb.reports import panel_data
 from bknb.reports.backtest import summary_html, summary_text

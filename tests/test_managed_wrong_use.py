@@ -21,7 +21,8 @@ from bknb.domain.answers import read_answers
 from bknb.domain.by_name import ByName
 from bknb.domain.execution_models import execution_model
 from bknb.domain.lifecycle import Reserve
-from bknb.domain.signal import OpenSignal, Reason
+from bknb.domain.signal import OpenSignal
+from bknb.domain.signal_events import Reason
 from bknb.domain.signal_validation import broken_rules, read_answer
 from bknb.engine.build import make_strategy
 from bknb.engine.risk_book import RiskBook

@@ -16,7 +16,7 @@ from scenarios import MINUTE, ORIGIN, source
 from test_engine_properties import LENGTH, MODELS, SEEDS, walk
 
 import bknb
-from bknb.domain.signal import Opened, Scheduled
+from bknb.domain.signal_events import Opened, Scheduled
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.runs.nested_loop import run_here

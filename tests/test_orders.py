@@ -37,7 +37,7 @@ from bknb.domain.orders import (
 )
 from bknb.domain.reconcile import compared_with_open, postponed, reconcile, to_query
 from bknb.domain.recorded_orders import ended, orders_after, orders_of_state
-from bknb.domain.signal import Idle
+from bknb.domain.signal_events import Idle
 
 KEY = ("a", MINUTE)
 PREFIX = own_prefix("sma", "BTCUSDT")

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from bknb.domain.lifecycle import Flat, Holding, Leaving, Opening, State, Waiting
 from bknb.domain.recovery import Owner, SavedOpening, SavedPartial, SavedSchedule, SavedSignal, restore
 from bknb.domain.risk import place_of
-from bknb.domain.signal import Cancelled, OpenSignal, ScheduledSignal
+from bknb.domain.signal import OpenSignal, ScheduledSignal
+from bknb.domain.signal_events import Cancelled
 from bknb.errors import StateError
 from bknb.live.risk_places import save_places, saved_places
 from bknb.live.saved_state import Progress, StateSaver

@@ -14,7 +14,7 @@ from test_sweep_parity import assert_same, by_kernel
 from worlds import MODELS
 
 import bknb
-from bknb.domain.signal import Reason
+from bknb.domain.signal_events import Reason
 from bknb.domain.signal_validation import read_answer
 from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest

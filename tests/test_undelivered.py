@@ -18,7 +18,7 @@ from waiting import until
 import bknb
 from bknb.domain.lifecycle import Flat
 from bknb.domain.recovery import Kept, Owner
-from bknb.domain.signal import Milestone
+from bknb.domain.signal_events import Milestone
 from bknb.errors import StateError
 from bknb.events import subjects
 from bknb.events.listen import drain

@@ -17,7 +17,7 @@ from worlds import LENGTH, MODELS, SEEDS, SETTINGS, walk
 
 import bknb
 from bknb.engine.build import definition, make_strategy, with_params
-from bknb.engine.columns import INVALID
+from bknb.engine.column_values import INVALID
 from bknb.engine.signal_rows import read_rows
 from bknb.errors import UsageError
 

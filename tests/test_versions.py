@@ -20,7 +20,7 @@ import bknb
 from bknb.brokers.paper_broker import PaperBroker
 from bknb.domain.lifecycle import Flat, Waiting
 from bknb.domain.recovery import Owner, Restored, SavedLate
-from bknb.domain.signal import Cancelled
+from bknb.domain.signal_events import Cancelled
 from bknb.errors import BknbError, StateError
 from bknb.exchanges.bundle import read_manifest
 from bknb.history.partition import arrow

@@ -10,7 +10,7 @@ from .answers import Add, Cancel, Close
 from .exit_checks import is_positive
 from .lifetimes import read_valid
 from .position_fills import DUST
-from .signal import Reason
+from .signal_events import Reason
 from .states import Rules
 from .text import shown, text_fault, without_addresses
 

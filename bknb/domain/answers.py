@@ -12,7 +12,8 @@ import msgspec
 
 from .by_name import ByName
 from .declared_exits import Breakeven, Trailing
-from .signal import Reason, Signal, Until
+from .signal import Signal, Until
+from .signal_events import Reason
 from .signal_validation import plain_numbers, read_answer, with_python_lists
 from .text import shown
 

@@ -26,7 +26,8 @@ from .moves import moved_book
 from .position_book import ClosingOrder, PositionBook, PositionOrder, UnsizedPart, new_book, size_allowed
 from .position_fills import DUST
 from .position_money import average_price
-from .signal import Event, Reason, Rejected, Signal, sign_of
+from .signal import Signal, sign_of
+from .signal_events import Event, Reason, Rejected
 from .signal_validation import STOPPED, allow
 from .states import (
     Answer,

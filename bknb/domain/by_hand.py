@@ -8,7 +8,7 @@ from ..errors import InvalidTransition
 from .entries import activated, opened_holding
 from .manual_inputs import Activate, Planned
 from .position_book import PlannedMove, new_book
-from .signal import Opened
+from .signal_events import Opened
 from .states import Holding, Opening, Rules, Step, Waiting, labels
 from .story import story
 

@@ -14,21 +14,18 @@ from .exit_checks import memo_text
 from .exits import close_at, holding_minute, timeout_of
 from .formatting import stamp_text
 from .position_book import Lifetime, opened_book
-from .signal import (
+from .signal import OpenSignal, ScheduledSignal, Signal, sign_of
+from .signal_events import (
     Cancelled,
     Closed,
     Event,
     Idle,
     Opened,
-    OpenSignal,
     PositionEvent,
     Reason,
     Rejected,
     RiskRefused,
     Scheduled,
-    ScheduledSignal,
-    Signal,
-    sign_of,
 )
 from .signal_validation import STOPPED, broken_rules, is_timed, target_prices
 from .states import (

@@ -12,7 +12,8 @@ import math
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from ..errors import UnknownName
-from .signal import CancelReason, CloseReason, OpenSignal, ScheduledSignal, sign_of
+from .signal import OpenSignal, ScheduledSignal, sign_of
+from .signal_events import CancelReason, CloseReason
 
 ExecutionName: TypeAlias = Literal["pessimistic", "touch", "vwap"]
 

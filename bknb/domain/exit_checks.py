@@ -12,7 +12,7 @@ from ..config import Settings
 from .declared_exits import Breakeven, Ladder, Trailing
 from .pnl import breakeven_price
 from .position_fills import DUST
-from .signal import Reason
+from .signal_events import Reason
 from .text import shown
 
 _LONGEST_MEMO: Final = 16_384  # bytes of JSON

@@ -16,7 +16,8 @@ from .market_clock import NEVER
 from .milestones import survived
 from .pnl import net_percentage, trade_pnl
 from .position_book import book_timeout
-from .signal import Closed, CloseReason, Event, OpenSignal, ScheduledSignal
+from .signal import OpenSignal, ScheduledSignal
+from .signal_events import Closed, CloseReason, Event
 from .states import (
     Boundary,
     DataEnd,

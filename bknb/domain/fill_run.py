@@ -12,7 +12,8 @@ from .execution_models import Exit
 from .position_book import PositionBook, PositionOrder
 from .position_fills import DUST, Fill, FillKind
 from .position_money import average_price, cost_percentage, largest_cost, net_results, result
-from .signal import Added, Closed, Event, Reduced, sign_of
+from .signal import sign_of
+from .signal_events import Added, Closed, Event, Reduced
 from .states import Flat, Holding, Release, Rules, Step, labels
 
 

@@ -13,7 +13,8 @@ from .formatting import utc_text
 from .interval import MINUTE_MS, ceil_to, slot_after
 from .market_clock import NEVER
 from .position_book import ClosingOrder, Lifetime
-from .signal import OpenSignal, Reason, Signal
+from .signal import OpenSignal, Signal
+from .signal_events import Reason
 from .signal_validation import allow
 from .states import Managed, Rules, earliest_fill
 from .text import shown

@@ -16,7 +16,7 @@ from .execution_models import Exit, Minute
 from .fill_run import FillRun
 from .milestones import survived
 from .position_book import PositionBook, PositionOrder, book_timeout
-from .signal import AddCancelled, CancelReason, Event
+from .signal_events import AddCancelled, CancelReason, Event
 from .states import Holding, Rules, SkippedMinutes, Step, after_frame, labels, quiet_minute
 from .stop_levels import (
     StopInForce,

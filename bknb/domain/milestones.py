@@ -7,7 +7,8 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from .execution_models import Minute
-from .signal import Active, Event, Milestone, OpenSignal
+from .signal import OpenSignal
+from .signal_events import Active, Event, Milestone
 from .states import Holding, Rules, Step, labels
 
 LEVEL_STEP: Final = 10

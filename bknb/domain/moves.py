@@ -23,7 +23,8 @@ from .exit_checks import (
 )
 from .interval import MINUTE_MS
 from .position_book import ClosingOrder, Lifetime, PositionBook
-from .signal import OpenSignal, Reason, sign_of
+from .signal import OpenSignal, sign_of
+from .signal_events import Reason
 from .signal_validation import broken_lifetime
 from .states import Holding, Rules
 from .stop_levels import StopInForce, after_progress, costs_of, stop_in_force, stop_on_grid, trail_reached

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .signal import Pnl, Position, sign_of
+from .signal import Position, sign_of
+from .signal_events import Pnl
 
 
 def net_percentage(position: Position, price_open: float, price_close: float, slippage: float, fee: float) -> float:

@@ -14,7 +14,8 @@ from .declared_exits import Breakeven, Target, Trailing, targets_of
 from .interval import MINUTE_MS
 from .market_clock import NEVER
 from .position_fills import Fill
-from .signal import CloseReason, OpenSignal
+from .signal import OpenSignal
+from .signal_events import CloseReason
 
 
 class Lifetime(NamedTuple):

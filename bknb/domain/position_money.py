@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from .position_fills import Fill
-from .signal import Pnl, Position, sign_of
+from .signal import Position, sign_of
+from .signal_events import Pnl
 
 
 class _Sums(NamedTuple):

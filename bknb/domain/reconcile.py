@@ -29,7 +29,8 @@ from .orders import (
 )
 from .quantity_rounding import is_rounded
 from .recorded_orders import Orders, any_left, ended
-from .signal import Cancelled, Closed, Event, Opened, OpenSignal, Scheduled, ScheduledSignal, SignalKey, key_of
+from .signal import OpenSignal, ScheduledSignal, SignalKey, key_of
+from .signal_events import Cancelled, Closed, Event, Opened, Scheduled
 
 
 def postponed(state: State, orders: Orders, *, now: int, late_after_ms: int = MINUTE_MS) -> State:

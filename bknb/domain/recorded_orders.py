@@ -33,21 +33,8 @@ from .lifecycle import Holding, Opening, State, position_of
 from .order_sizes import by_number
 from .orders import Order, OrderKind, client_id, closing_orders, order_beside
 from .position_book import PositionOrder
-from .signal import (
-    AddCancelled,
-    Added,
-    Cancelled,
-    Closed,
-    Event,
-    Opened,
-    OpenSignal,
-    Reduced,
-    Scheduled,
-    ScheduledSignal,
-    SignalKey,
-    key_of,
-    labels_of,
-)
+from .signal import OpenSignal, ScheduledSignal, SignalKey, key_of, labels_of
+from .signal_events import AddCancelled, Added, Cancelled, Closed, Event, Opened, Reduced, Scheduled
 
 Orders: TypeAlias = Mapping[SignalKey, Sequence[Order]]
 """What is known, by signal: the entry, then the others in turn."""

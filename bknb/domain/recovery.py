@@ -20,16 +20,8 @@ from .lateness import OrderRole
 from .lifecycle import Flat, Holding, Leaving, Opening, Waiting
 from .position_book import PositionBook
 from .risk import OpenPosition
-from .signal import (
-    Cancelled,
-    Closed,
-    Milestone,
-    Opened,
-    OpenSignal,
-    PositionEvent,
-    Scheduled,
-    ScheduledSignal,
-)
+from .signal import OpenSignal, ScheduledSignal
+from .signal_events import Cancelled, Closed, Milestone, Opened, PositionEvent, Scheduled
 
 Kept: TypeAlias = Scheduled | Opened | Closed | Cancelled | Milestone | PositionEvent
 """The results that are kept until the listeners have heard them."""

@@ -21,7 +21,8 @@ from .exit_checks import (
     sorted_ladder,
 )
 from .pnl import net_percentage
-from .signal import Position, Reason, Signal
+from .signal import Position, Signal
+from .signal_events import Reason
 from .text import shown, text_fault
 
 STOPPED: Final = Reason("stopped", "the run was stopped or paused, or its account differs: no Add, no Signal is taken")

@@ -14,20 +14,8 @@ from .interval import MINUTE_MS
 from .manual_inputs import Activate, Planned, Source
 from .market_clock import MarketClock
 from .position_book import PositionBook, PositionOrder, UnsizedPart
-from .signal import (
-    Active,
-    Closed,
-    CloseReason,
-    Event,
-    Mode,
-    OpenSignal,
-    PositionEvent,
-    Reason,
-    Rejected,
-    Scheduled,
-    ScheduledSignal,
-    Signal,
-)
+from .signal import OpenSignal, ScheduledSignal, Signal
+from .signal_events import Active, Closed, CloseReason, Event, Mode, PositionEvent, Reason, Rejected, Scheduled
 from .text import shown
 
 

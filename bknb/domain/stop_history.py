@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from .interval import MINUTE_MS
-from .signal import Moved, OpenSignal, sign_of
+from .signal import OpenSignal, sign_of
+from .signal_events import Moved
 from .stop_levels import StopInForce, trail_level
 
 _BEST, _BEGUN, _MOVED = range(3)

@@ -11,7 +11,8 @@ from .declared_exits import Breakeven, Trailing
 from .pnl import breakeven_price
 from .position_book import PositionBook
 from .position_money import average_price
-from .signal import CloseReason, Moved, OpenSignal, Position, sign_of
+from .signal import OpenSignal, Position, sign_of
+from .signal_events import CloseReason, Moved
 from .tick_grid import round_down, round_up
 
 Begun: TypeAlias = Literal["trailing_stop", "breakeven"]

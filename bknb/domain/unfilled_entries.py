@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .exits import holding_data_end
-from .signal import Cancelled, CancelReason, ScheduledSignal
+from .signal import ScheduledSignal
+from .signal_events import Cancelled, CancelReason
 from .states import DataEnd, Entering, Flat, Halt, Holding, Opening, Release, Rules, Step, Waiting, labels
 
 

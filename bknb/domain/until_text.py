@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from .schedules import Schedule
-from .signal import Reason
+from .signal_events import Reason
 from .text import shown
 
 SESSION_END: Final = re.compile(r"session_end(?:\s*-\s*([1-9][0-9]{0,3})(m|h))?")

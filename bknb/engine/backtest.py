@@ -18,14 +18,14 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms
 from ..domain.lateness import Lateness, OrderRole
 from ..domain.lifecycle import Flat, Rules, State
-from ..domain.signal import Cancelled, Closed
+from ..domain.signal_events import Cancelled, Closed
 from ..events import messages, subjects
 from ..market.clock import SystemClock, stopwatch
 from ..market.fetch_loop import submit
 from ..market.series import Series
 from ..market.strategy_context import RowsAsked
 from ..market.window import Window
-from .lookup import get_risk
+from .get_and_list import get_risk
 from .minute_walk import MinuteWalk
 from .plan import Plan, Stopping, open_window
 from .question_time_limit import time_limited

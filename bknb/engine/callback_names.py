@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..domain.signal import Event, Milestone, TickResult
+from ..domain.signal_events import Event, Milestone, TickResult
 
 _CALLBACK_OF = {
     "Idle": "on_idle",

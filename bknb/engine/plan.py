@@ -20,7 +20,7 @@ from ..market.feed import Feed
 from ..market.spacing import base_of, check_made_of, check_minutes
 from ..market.window import Window
 from ..ports import CandleSource
-from .lookup import get_risk
+from .get_and_list import get_risk
 from .registry import Exchange, Frame, Strategy
 from .resolve import resolve_exchange, resolve_frame, resolve_strategy
 

@@ -10,7 +10,8 @@ from msgspec import Struct, field
 
 from ..domain.lateness import Decision
 from ..domain.position_fills import Fill
-from ..domain.signal import (
+from ..domain.signal import OpenSignal, SignalKey, key_of
+from ..domain.signal_events import (
     Active,
     AddCancelled,
     Added,
@@ -20,14 +21,11 @@ from ..domain.signal import (
     Idle,
     Milestone,
     Moved,
-    OpenSignal,
     PositionEvent,
     Reduced,
     Rejected,
     RiskRefused,
-    SignalKey,
     TickResult,
-    key_of,
 )
 from ..domain.text import error_text, readable
 

@@ -11,7 +11,7 @@ from zlib import crc32
 import numpy as np
 
 from ..errors import UsageError
-from .columns import constant, numbers
+from .column_values import constant, numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

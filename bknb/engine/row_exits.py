@@ -14,7 +14,7 @@ import numpy as np
 
 from ..domain.declared_exits import Breakeven, Trailing
 from ..errors import UsageError
-from .columns import constant, flags, no_flags, numbers
+from .column_values import constant, flags, no_flags, numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..domain.signal import Reason
+from ..domain.signal_events import Reason
 from ..domain.tick_grid import NEARLY, round_down, round_up, tick_ratio
 from ..errors import UsageError
-from .columns import INVALID, check_index, constant, flags, no_flags, numbers, positions
+from .column_values import INVALID, check_index, constant, flags, no_flags, numbers, positions
 from .row_deadlines import TIMED_COLUMNS, RowDeadlines, read_deadlines
 from .row_exits import EXIT_COLUMNS, RowExits, read_exits, refused_column, sorted_ladders
 

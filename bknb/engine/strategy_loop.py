@@ -35,7 +35,8 @@ from ..domain.lifecycle import (
     step,
 )
 from ..domain.position_view import HeldPosition, known_from, position_view
-from ..domain.signal import Event, Signal
+from ..domain.signal import Signal
+from ..domain.signal_events import Event
 from ..domain.signal_validation import STOPPED, read_answer
 from ..domain.states import labels
 from ..errors import NotEnoughData, StateError

@@ -26,7 +26,7 @@ from .call_by_name import Manage, managing_by_name, named
 
 if TYPE_CHECKING:
     from ..domain.position_view import HeldPosition
-    from ..domain.signal import Reason
+    from ..domain.signal_events import Reason
     from ..market.candles import Candles
     from ..market.series import Series
     from ..market.sessions import Sessions

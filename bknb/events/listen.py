@@ -39,7 +39,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, overload
 
-from ..domain.signal import TickResult
+from ..domain.signal_events import TickResult
 from . import subject, subjects
 from .failures import ListenerFailure, ListenerOverflow, Overflow
 from .listener_queue import Subscription

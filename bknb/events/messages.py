@@ -6,11 +6,8 @@ from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 
 import msgspec
 
-from ..domain.signal import (
-    Mode,
-    OpenSignal,
-    ScheduledSignal,
-)
+from ..domain.signal import OpenSignal, ScheduledSignal
+from ..domain.signal_events import Mode
 from ..domain.text import error_text
 from ..user_code import where_it_failed
 from .failures import ListenerFailure, ListenerOverflow

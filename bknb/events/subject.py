@@ -18,7 +18,7 @@ from .listener_queue import Subscription, waiting_listener
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ..domain.signal import Mode
+    from ..domain.signal_events import Mode
 
 T = TypeVar("T")
 

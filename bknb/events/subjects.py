@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..domain.signal import (
+from ..domain.signal_events import (
     Active,
     AddCancelled,
     Added,
@@ -83,7 +83,7 @@ def subjects_of(event: Event) -> tuple[Subject[Any], ...]:
 
     Examples
     --------
-    >>> from bknb.domain.signal import Idle
+    >>> from bknb.domain.signal_events import Idle
     >>> quiet = Idle(symbol="BTCUSDT", strategy="sma", exchange="demo", frame=None, mode="live", when=0, price=100.0)
     >>> [subject.name for subject in subjects_of(quiet)]
     ['signal_live', 'signal']

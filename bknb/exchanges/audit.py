@@ -17,7 +17,8 @@ from ..errors import StateError, UsageError
 from ..history.cached_source import StoredSource
 from ..history.partition import SeriesName
 from ..history.store import DEFAULT_FOLDER, CandleStore
-from ..market.candles import COLUMNS, Candles, content_hash
+from ..market.candle_hash import content_hash
+from ..market.candles import COLUMNS, Candles
 from ..market.fetch_loop import fetch_now
 from ..market.resample import resample
 from ..market.sessions import Sessions

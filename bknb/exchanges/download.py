@@ -25,7 +25,7 @@ from ..frontend import frontend
 from ..history.cached_source import StoredSource
 from ..history.partition import SeriesName, periods
 from ..history.store import DEFAULT_FOLDER
-from ..market.candles import content_hash
+from ..market.candle_hash import content_hash
 from ..market.clock import SystemClock, stopwatch
 from ..market.fetch_loop import submit
 from ..ports import CandleSource

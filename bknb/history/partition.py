@@ -18,7 +18,8 @@ import numpy as np
 from ..domain.interval import INTERVAL_MS
 from ..domain.ranges import Ranges
 from ..errors import MissingDependency, StateError
-from ..market.candles import COLUMNS, Candles, content_hash
+from ..market.candle_hash import content_hash
+from ..market.candles import COLUMNS, Candles
 from ..market.quality import series_text
 from ..stores.record import Unreadable, address_of, seal, unseal
 from ..stores.versions import read_json

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..domain.formatting import utc_text
 from ..domain.lifecycle import Opening, State
-from ..domain.signal import Event
+from ..domain.signal_events import Event
 from ..engine.records import Records
 from ..errors import BrokerError, StateError
 from ..ports import StateStore

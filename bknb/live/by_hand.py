@@ -39,13 +39,14 @@ from ..domain.lifecycle import (
 )
 from ..domain.position_book import PlannedMove
 from ..domain.position_view import HeldPosition, position_view
-from ..domain.signal import Moved, Signal
+from ..domain.signal import Signal
+from ..domain.signal_events import Moved
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData, StateError, UsageError
 from .hand_answers import GOES_ON, OVER, name_of, refuse, there_is, waiting_adds, waits_text
 from .live_market import LiveMarket
 from .new_entries import NewEntries
-from .turn import Turn
+from .turn_lock import Turn
 
 
 class Flatten(NamedTuple):
@@ -338,9 +339,8 @@ class ByHand:
             raise UsageError(f"open was refused by the risk profile {refusal.risk!r}: {refusal.note or 'no place'}")
         name = f"{signal.position} {loop.rules.symbol} ({signal.id})"
         if isinstance(loop.state, Waiting):
-            return (
-                f"opens {name} with an entry at {signal.price_open:g}, which waits from {minute_text(now.when)} UTC on"
-            )
+            waits = f"which waits from {minute_text(now.when)} UTC on"
+            return f"opens {name} with an entry at {signal.price_open:g}, {waits}"
         entry = "" if signal.price_open is None else f" with an entry at {signal.price_open:g}"
         return f"opens {name}{entry} {now.fills}"
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final
 
-from ..domain.signal import Event
+from ..domain.signal_events import Event
 from ..errors import BknbError
 
 Callback = Callable[[Event], Awaitable[object]]

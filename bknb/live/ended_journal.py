@@ -10,7 +10,8 @@ from typing import Any, ClassVar, TypeAlias
 import msgspec
 
 from ..domain.recovery import SavedEnds
-from ..domain.signal import Cancelled, Closed, SignalKey, key_of
+from ..domain.signal import SignalKey, key_of
+from ..domain.signal_events import Cancelled, Closed
 from .growing_list import Journal, Readers
 
 End: TypeAlias = Closed | Cancelled

@@ -10,7 +10,8 @@ from ..domain.formatting import plain_number
 from ..domain.lifecycle import State, position_of
 from ..domain.orders import Order
 from ..domain.recorded_orders import ORDER_EVENTS, OrderEvent, orders_after, orders_of_state
-from ..domain.signal import Cancelled, Closed, Event, OpenSignal, ScheduledSignal, key_of
+from ..domain.signal import OpenSignal, ScheduledSignal, key_of
+from ..domain.signal_events import Cancelled, Closed, Event
 from ..domain.text import named_error
 from .order_quantity import Quantities
 from .order_store import SavedOrders

@@ -7,7 +7,7 @@ from typing import Final
 from ..domain.answers import Close, Move, Reduce
 from ..domain.lifecycle import Holding, Opening, Waiting
 from ..domain.position_book import PositionOrder
-from ..domain.signal import Rejected
+from ..domain.signal_events import Rejected
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import UsageError
 from .account import Account

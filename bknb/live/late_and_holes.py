@@ -10,7 +10,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS
 from ..domain.lateness import Decision, OldPrice, OrderRole
 from ..domain.lifecycle import Holding, Opening, State
-from ..domain.signal import Added, Closed, Event, Opened, Reduced
+from ..domain.signal_events import Added, Closed, Event, Opened, Reduced
 from ..engine.records import Records
 from ..engine.strategy_loop import StrategyLoop
 from .failures import Failures

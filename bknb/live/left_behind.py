@@ -16,7 +16,8 @@ from ..domain.recovery import (
     line_to_resume,
     restore,
 )
-from ..domain.signal import Cancelled, Closed, OpenSignal
+from ..domain.signal import OpenSignal
+from ..domain.signal_events import Cancelled, Closed
 from ..engine.registry import Strategy
 from ..errors import StateError
 from ..ports import StateStore

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ..domain.execution_models import execution_model
 from ..domain.interval import interval_ms
 from ..domain.lifecycle import Rules, State
-from ..domain.signal import Event
+from ..domain.signal_events import Event
 from ..engine.bar_count import bar_counter
 from ..engine.questions import has_session_days
 from ..engine.records import FailureKind

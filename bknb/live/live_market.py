@@ -22,7 +22,7 @@ from .failures import Failures
 from .missing_minutes import CandleWatch
 from .plan import LivePlan
 from .reached import Reached
-from .turn import Turn
+from .turn_lock import Turn
 
 T = TypeVar("T")
 

@@ -44,7 +44,8 @@ from ..domain.orders import (
 )
 from ..domain.reconcile import differences, postponed, reconcile, to_follow
 from ..domain.recorded_orders import any_left
-from ..domain.signal import Event, ScheduledSignal, SignalKey, key_of
+from ..domain.signal import ScheduledSignal, SignalKey, key_of
+from ..domain.signal_events import Event
 from ..domain.text import named_error
 from ..errors import BrokerError, StateError, UsageError
 from ..log import log

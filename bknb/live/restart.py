@@ -11,7 +11,8 @@ from ..domain.position_book import new_book, size_allowed
 from ..domain.position_fills import Fill
 from ..domain.recovery import Kept, Owner, Restored, SavedSetup
 from ..domain.risk import place_of
-from ..domain.signal import Cancelled, Closed, OpenSignal
+from ..domain.signal import OpenSignal
+from ..domain.signal_events import Cancelled, Closed
 from ..engine.records import Records
 from ..engine.risk_book import RiskBook
 from ..engine.strategy_loop import StrategyLoop

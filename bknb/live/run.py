@@ -15,8 +15,8 @@ from typing import Any, Final
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to
 from ..domain.lifecycle import Flat
-from ..domain.signal import Event
-from ..engine.lookup import get_risk
+from ..domain.signal_events import Event
+from ..engine.get_and_list import get_risk
 from ..engine.question_time_limit import time_limited
 from ..engine.records import Records
 from ..engine.registry import Strategy
@@ -46,7 +46,7 @@ from .reached import Reached
 from .restart import Restart, take_places
 from .runtime import Runtime
 from .sleeping import sleep_until
-from .turn import Turn
+from .turn_lock import Turn
 from .user_store import with_state_errors
 
 _LATE_MS: Final = 1_000  # a candle that has not arrived is asked for again after this time, then after twice as long, …

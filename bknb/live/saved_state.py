@@ -34,7 +34,8 @@ from ..domain.recovery import (
     line_to_resume,
     restore,
 )
-from ..domain.signal import Cancelled, Closed, Event, key_of
+from ..domain.signal import key_of
+from ..domain.signal_events import Cancelled, Closed, Event
 from ..errors import StateError
 from ..ports import StateStore
 from .ended_journal import EndedJournal

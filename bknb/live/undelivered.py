@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from ..domain.recovery import Kept, Restored, SavedResult, SavedUndelivered, kept_result, saved_result
-from ..domain.signal import Event
+from ..domain.signal_events import Event
 from ..errors import StateError
 from ..events import subjects
 from ..events.receipt import Receipt

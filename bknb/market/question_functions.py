@@ -13,7 +13,7 @@ from .strategy_context import Context, current, rows_asked
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    from ..domain.signal import Mode
+    from ..domain.signal_events import Mode
     from .candles import Candles
     from .series_rows import SeriesRows
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from ..domain.formatting import minute_text
-from ..domain.signal import Mode
+from ..domain.signal_events import Mode
 from .candles import Candles
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ..domain.position_fills import Fill
-    from ..domain.signal import Closed, OpenSignal
+    from ..domain.signal import OpenSignal
+    from ..domain.signal_events import Closed
 
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 Times: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]

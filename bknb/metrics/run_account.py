@@ -16,7 +16,7 @@ from .marked_equity import MarkedEquity, mark
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ..domain.signal import Closed
+    from ..domain.signal_events import Closed
     from .marked_equity import Floats, Positions, Times
 
 CUT_OFF: Final = ("frame_end", "data_end")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..domain.formatting import day_text
-from ..domain.signal import Opened
+from ..domain.signal_events import Opened
 from ..errors import UsageError
 from .managed_marks import NO_MARKS, ManagedMarks, fills_between, marks_of
 

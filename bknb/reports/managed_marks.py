@@ -11,7 +11,8 @@ import numpy as np
 
 from ..domain.formatting import minute_text
 from ..domain.position_fills import Fill
-from ..domain.signal import Added, Moved, PositionEvent, Reduced, SignalKey, key_of
+from ..domain.signal import SignalKey, key_of
+from ..domain.signal_events import Added, Moved, PositionEvent, Reduced
 
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 Stairs: TypeAlias = Sequence[tuple[int, float]]

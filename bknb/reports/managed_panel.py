@@ -11,7 +11,8 @@ import numpy as np
 
 from ..domain.declared_exits import Target, targets_of
 from ..domain.formatting import price_text
-from ..domain.signal import Moved, OpenSignal, PositionEvent, Reduced, SignalKey, key_of
+from ..domain.signal import OpenSignal, SignalKey, key_of
+from ..domain.signal_events import Moved, PositionEvent, Reduced
 from .managed_marks import MARKS, NAMES, Stairs, marks_of
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..domain.formatting import level_text, minute_text, price_text
-from ..domain.signal import AddCancelled, Added, Closed, Moved, Opened, Reduced
+from ..domain.signal_events import AddCancelled, Added, Closed, Moved, Opened, Reduced
 
 STEP_COLUMNS: Final = ("Time", "Signal ID", "What", "Share", "Price", "Reason", "Note")
 TRADE_COLUMNS: Final = ("Fills", "Average entry")

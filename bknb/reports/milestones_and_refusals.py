@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import minute_text, price_text
-from ..domain.signal import Milestone, RiskRefused
+from ..domain.signal_events import Milestone, RiskRefused
 from .markup import cell, markdown_table
 
 if TYPE_CHECKING:

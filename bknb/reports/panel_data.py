@@ -8,7 +8,8 @@ import numpy as np
 
 from ..domain.formatting import duration_text, exit_text, minute_text, percent_text, price_text
 from ..domain.interval import MINUTE_MS
-from ..domain.signal import Closed, OpenSignal
+from ..domain.signal import OpenSignal
+from ..domain.signal_events import Closed
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.trade_definitions import DEFINITIONS
 from .backtest_info import FIGURES, HEADLINES, account_figures_of, figures_of

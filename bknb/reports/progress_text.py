@@ -11,7 +11,7 @@ from ..domain.interval import MINUTE_MS, interval_ms
 from ..metrics.reasons import ADDS
 
 if TYPE_CHECKING:
-    from ..domain.signal import Closed
+    from ..domain.signal_events import Closed
 
 
 def interval_minutes(interval: str) -> float:

@@ -17,7 +17,8 @@ from ..domain.declared_exits import Target, targets_of
 from ..domain.formatting import MISSING
 from ..domain.interval import MINUTE_MS
 from ..domain.position_fills import Fill
-from ..domain.signal import (
+from ..domain.signal import OpenSignal, ScheduledSignal, SignalKey, key_of
+from ..domain.signal_events import (
     Active,
     AddCancelled,
     Added,
@@ -27,15 +28,11 @@ from ..domain.signal import (
     Milestone,
     Moved,
     Opened,
-    OpenSignal,
     PositionEvent,
     Reduced,
     Rejected,
     RiskRefused,
     Scheduled,
-    ScheduledSignal,
-    SignalKey,
-    key_of,
 )
 from ..events.failures import ListenerFailure, ListenerOverflow
 from ..events.messages import Done, ErrorEvent, Performance, Progress, WalkerStep

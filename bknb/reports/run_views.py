@@ -17,7 +17,7 @@ def key_of(event: Any) -> Key | None:
 
     Examples
     --------
-    >>> from bknb.domain.signal import Idle
+    >>> from bknb.domain.signal_events import Idle
     >>> key_of(Idle(symbol="BTCUSDT", strategy="sma", exchange="demo", frame=None, mode="live", when=0, price=1.0))
     ('live', 'BTCUSDT', 'sma')
     """
@@ -49,7 +49,7 @@ class RunViews:
 
     Examples
     --------
-    >>> from bknb.domain.signal import Idle
+    >>> from bknb.domain.signal_events import Idle
     >>> views = RunViews()
     >>> views.take(Idle(symbol="BTCUSDT", strategy="sma", exchange="demo", frame=None, mode="live", when=0, price=1.0))
     >>> views.selected, len(views.views)

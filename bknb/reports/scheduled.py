@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING, exit_text, minute_text, number_text, price_text
 from ..domain.interval import MINUTE_MS
-from ..domain.signal import Cancelled, Opened, Scheduled, SignalKey, key_of
+from ..domain.signal import SignalKey, key_of
+from ..domain.signal_events import Cancelled, Opened, Scheduled
 from .markup import Html, figures_report, fragment, html_figures, html_table, markdown_table, text_figures
 
 if TYPE_CHECKING:

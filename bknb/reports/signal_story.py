@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from ..domain.declared_exits import Target
 from ..domain.formatting import ends_text, level_text, minute_text
-from ..domain.signal import (
+from ..domain.signal import OpenSignal, ScheduledSignal, SignalKey, key_of
+from ..domain.signal_events import (
     AddCancelled,
     Added,
     Cancelled,
@@ -15,14 +16,10 @@ from ..domain.signal import (
     Milestone,
     Moved,
     Opened,
-    OpenSignal,
     Reduced,
     Rejected,
     RiskRefused,
     Scheduled,
-    ScheduledSignal,
-    SignalKey,
-    key_of,
 )
 
 RANK: Final[dict[type, int]] = {

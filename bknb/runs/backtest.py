@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 
 from ..config import Settings
-from ..domain.signal import Cancelled, Closed
+from ..domain.signal_events import Cancelled, Closed
 from ..engine.backtest import BacktestRun
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
 from ..events import messages, subjects

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..config import Settings
 from ..domain.position_fills import Fill
-from ..domain.signal import Added, Closed, Opened, OpenSignal, Reduced, key_of, sign_of
+from ..domain.signal import OpenSignal, key_of, sign_of
+from ..domain.signal_events import Added, Closed, Opened, Reduced
 
 if TYPE_CHECKING:
     from ..engine.records import Records

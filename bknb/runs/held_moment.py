@@ -22,18 +22,8 @@ from ..domain.lifecycle import Holding, Waiting
 from ..domain.market_clock import NEVER
 from ..domain.position_view import HeldPosition
 from ..domain.schedules import AnyOf, Listed, SessionOpen
-from ..domain.signal import (
-    Event,
-    OpenSignal,
-    Reason,
-    Rejected,
-    RiskRefused,
-    Scheduled,
-    ScheduledSignal,
-    Signal,
-    SignalKey,
-    key_of,
-)
+from ..domain.signal import OpenSignal, ScheduledSignal, Signal, SignalKey, key_of
+from ..domain.signal_events import Event, Reason, Rejected, RiskRefused, Scheduled
 from ..engine.backtest import BacktestRun
 from ..engine.plan import Plan
 from ..engine.questions import has_session_days

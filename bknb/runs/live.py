@@ -13,9 +13,9 @@ from ..config import Settings
 from ..domain.execution_models import execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS
-from ..domain.signal import Active, Cancelled, Closed, Event, Idle, Opened, Scheduled, TickResult
+from ..domain.signal_events import Active, Cancelled, Closed, Event, Idle, Opened, Scheduled, TickResult
 from ..engine.build import as_moment
-from ..engine.lookup import get_risk
+from ..engine.get_and_list import get_risk
 from ..engine.plan import ExchangeLike, StrategyLike, checked_symbol, chosen_settings, on_exchange
 from ..engine.resolve import resolve_exchange, resolve_strategy
 from ..errors import UsageError

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..domain.execution_models import execution_model
 from ..domain.formatting import percent_text, share_text
-from ..domain.signal import Added, Reduced
+from ..domain.signal_events import Added, Reduced
 from ..domain.tick_grid import tick_ratio
 from ..domain.whole_number import whole_number
 from ..engine.minute_walk import look_back_begin, minutes_that_fill
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..domain.signal import Closed, PositionEvent
+    from ..domain.signal_events import Closed, PositionEvent
 
 _AT_ONCE: Final = 4_000_000  # trades that are computed at a time
 _BARS: Final = 40

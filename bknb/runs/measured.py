@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..domain.interval import DAY_MS, interval_ms
-from ..domain.signal import Opened, OpenSignal, Reduced, key_of
+from ..domain.signal import OpenSignal, key_of
+from ..domain.signal_events import Opened, Reduced
 from ..errors import DataError
 from ..market.source_hours import sessions_of
 from ..metrics.account import daily_marks

@@ -42,25 +42,22 @@ from ..domain.position_book import new_book
 from ..domain.position_fills import Fill
 from ..domain.position_money import held, result
 from ..domain.position_view import HeldPosition
-from ..domain.signal import (
+from ..domain.signal import OpenSignal, ScheduledSignal, Signal, key_of
+from ..domain.signal_events import (
     Cancelled,
     Closed,
     Moved,
     Opened,
-    OpenSignal,
     PositionEvent,
     Reason,
     Rejected,
     RiskRefused,
     Scheduled,
-    ScheduledSignal,
-    Signal,
-    key_of,
 )
 from ..domain.signal_validation import read_answer
 from ..domain.states import AskingAdds, Managed
 from ..engine.call_by_name import calling_by_name, managing_by_name
-from ..engine.lookup import get_risk
+from ..engine.get_and_list import get_risk
 from ..engine.minute_walk import look_back_begin, minutes_that_fill
 from ..engine.registry import Strategy
 from ..engine.resolve import resolve_strategy

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 from ..config import Settings
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE, MINUTE_MS, floor_to
-from ..domain.signal import (
+from ..domain.signal import OpenSignal, ScheduledSignal
+from ..domain.signal_events import (
     CLOSE_REASONS,
     Milestone,
     Mode,
     Opened,
-    OpenSignal,
     PositionEvent,
     Rejected,
     RiskRefused,
-    ScheduledSignal,
     TickResult,
 )
 from ..domain.text import without_formula

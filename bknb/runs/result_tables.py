@@ -7,7 +7,8 @@ from math import nan
 from typing import TYPE_CHECKING, Any
 
 from ..domain.interval import MINUTE_MS
-from ..domain.signal import Cancelled, Closed, OpenSignal, Rejected, ScheduledSignal
+from ..domain.signal import OpenSignal, ScheduledSignal
+from ..domain.signal_events import Cancelled, Closed, Rejected
 
 if TYPE_CHECKING:
     import pandas as pd

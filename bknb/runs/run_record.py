@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from ..domain.formatting import plain_number
 from ..domain.lifecycle import Rules
-from ..domain.signal import Mode
+from ..domain.signal_events import Mode
 from ..engine.backtest import BacktestRun
 from ..engine.plan import Plan
 from ..engine.records import Records

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from ..domain.signal import Closed, Event
+from ..domain.signal_events import Closed, Event
 from ..engine.records import Records
 from .task import Task
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..domain.execution_models import Entry, ExecutionModel, Minute, execution_model
 from ..domain.interval import interval_ms
-from ..domain.signal import Closed, Moved, Opened, OpenSignal, Scheduled, ScheduledSignal, SignalKey, key_of, sign_of
+from ..domain.signal import OpenSignal, ScheduledSignal, SignalKey, key_of, sign_of
+from ..domain.signal_events import Closed, Moved, Opened, Scheduled
 from ..domain.stop_history import StopStep, stop_path
 from ..domain.stop_levels import StopInForce
 from ..engine.minute_walk import look_back_begin, minutes_that_fill

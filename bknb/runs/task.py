@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 from ..domain.formatting import with_article
-from ..domain.signal import Mode
+from ..domain.signal_events import Mode
 from ..errors import UsageError
 from ..events import listen as events
 from ..events import messages, subjects

@@ -8,7 +8,8 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..domain.answers import Cancel, Close, Move, Reduce
-from ..domain.signal import Signal, TickResult
+from ..domain.signal import Signal
+from ..domain.signal_events import TickResult
 from ..errors import BknbError, UsageError
 from ..live.by_hand import Flatten, Instruction
 from ..live.run import LiveRun

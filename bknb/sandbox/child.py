@@ -19,7 +19,8 @@ from ..domain.answers import Move, Reduce, read_answers
 from ..domain.execution_models import execution_model
 from ..domain.exit_checks import memo_text
 from ..domain.interval import MINUTE_MS
-from ..domain.signal import Reason, Signal
+from ..domain.signal import Signal
+from ..domain.signal_events import Reason
 from ..domain.signal_validation import read_answer
 from ..domain.until_text import moment_text
 from ..engine.backtest import BacktestRun

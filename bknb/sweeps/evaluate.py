@@ -35,7 +35,7 @@ from .sweep_series import asked_of, run_series
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..domain.signal import Cancelled, Closed
+    from ..domain.signal_events import Cancelled, Closed
     from ..domain.trial import Refusals
     from ..engine.records import Records
     from ..engine.registry import Strategy

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..domain.signal import Reason, Rejected
+    from ..domain.signal_events import Reason, Rejected
     from ..engine.plan import Plan
     from ..engine.signal_rows import SignalRows
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from msgspec.structs import replace
 
 from ..engine.build import definition, make_strategy
-from ..engine.lookup import get_risk
+from ..engine.get_and_list import get_risk
 from ..engine.registry import Exchange, registry
 from ..errors import MissingDependency, UsageError
 from ..provenance.source_walk import own_modules
