@@ -111,7 +111,7 @@ def kernel_year(path: str) -> dict[str, Any]:
     """One year through the compiled loop, its statistics, and the whole of one combination; once compiled."""
     import asyncio
 
-    from bknb.domain.gates import GATES
+    from bknb.domain.least_samples import GATES
     from bknb.engine.plan import plan_backtest
     from bknb.engine.vectorised import signal_rows
     from bknb.kernels.metrics import score

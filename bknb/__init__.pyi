@@ -108,6 +108,9 @@ from .engine.get_and_list import (
 from .engine.get_and_list import (
     list_walkers as list_walkers,
 )
+from .engine.position_size import (
+    PositionSize as PositionSize,
+)
 from .engine.registration import (
     add_exchange as add_exchange,
 )
@@ -125,9 +128,6 @@ from .engine.registration import (
 )
 from .engine.series_registration import (
     add_series as add_series,
-)
-from .engine.sizing_registration import (
-    PositionSize as PositionSize,
 )
 from .engine.sizing_registration import (
     add_sizing as add_sizing,
@@ -404,20 +404,20 @@ from .runs.moment import (
 from .runs.nested_loop import (
     enable_nested as enable_nested,
 )
-from .runs.reports import (
+from .runs.partial import (
     Partial as Partial,
 )
-from .runs.reports import (
+from .runs.performance import (
     Performance as Performance,
-)
-from .runs.reports import (
-    Risk as Risk,
-)
-from .runs.reports import (
-    Schedule as Schedule,
 )
 from .runs.result import (
     Result as Result,
+)
+from .runs.risk import (
+    Risk as Risk,
+)
+from .runs.schedule import (
+    Schedule as Schedule,
 )
 from .runs.sweep import (
     Sweep as Sweep,

@@ -1013,7 +1013,16 @@ def differences(name: str, now: dict[str, str], before: dict[str, str]) -> list[
 
 LOADED_ONCE = (  # not in each world
     *("pandas", "pyarrow.pandas_compat", "numba", "plotly.graph_objects", "bknb.runs.backtest", "bknb.runs.live"),
-    *("bknb.runs.sweep", "bknb.runs.heat", "bknb.runs.reports", "bknb.runs.make_card", "bknb.runs.measured"),
+    *(
+        "bknb.runs.sweep",
+        "bknb.runs.heat",
+        "bknb.runs.schedule",
+        "bknb.runs.performance",
+        "bknb.runs.partial",
+        "bknb.runs.risk",
+        "bknb.runs.make_card",
+        "bknb.runs.measured",
+    ),
     *("bknb.runs.stop_table", "bknb.runs.held_moment", "bknb.engine.registration", "bknb.exchanges.from_tables"),
     *("bknb.metrics.heat", "bknb.metrics.run_account", "bknb.reports.plots", "bknb.reports.backtest_info"),
 )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import bknb
-from bknb.domain.gates import GATES
+from bknb.domain.least_samples import GATES
 from bknb.domain.signal_events import Added
 from bknb.engine.records import Records
 from bknb.jupyter.dashboard.dashboard import _view_of_comparison, _view_of_result

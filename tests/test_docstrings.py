@@ -21,7 +21,16 @@ OLD_PATHS = "ignore:bknb.* is an old path:DeprecationWarning"
 MODULES = ["bknb", *(found.name for found in pkgutil.walk_packages(bknb.__path__, "bknb."))]
 COSTLY = {
     *("bknb.runs.sweep", "bknb.runs.sweep_result", "bknb.runs.luck"),  # they compile a loop
-    *("bknb.runs.backtest", "bknb.runs.heat", "bknb.runs.live", "bknb.runs.reports", "bknb.runs.walker"),
+    *(
+        "bknb.runs.backtest",
+        "bknb.runs.heat",
+        "bknb.runs.live",
+        "bknb.runs.schedule",
+        "bknb.runs.performance",
+        "bknb.runs.partial",
+        "bknb.runs.risk",
+        "bknb.runs.walker",
+    ),
     *("bknb.diagnostics.doctor", "bknb.panels", "bknb.runs.check_lookahead", "bknb.runs.result", "bknb.sharing.share"),
 }
 

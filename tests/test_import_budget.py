@@ -26,7 +26,7 @@ SLOW = HEAVY - {"numpy", "asyncio"}
 OF_MANAGED = {  # answers and declared exits are in the types and checks of `Signal`; book, fills, view in every state
     f"bknb.domain.{name}"
     for name in (
-        *("answers", "declared_exits", "exit_checks", "manual_inputs"),
+        *("answers", "declared_exits", "exit_validation", "by_hand_inputs"),
         *("position_fills", "stop_levels", "position_book", "position_money", "position_view"),
     )
 }
@@ -35,7 +35,7 @@ OF_THE_LIFECYCLE = {  # parts of it that became modules: they were loaded before
     *(f"bknb.engine.{name}" for name in ("callback_names", "price_bounds", "question_time_limit", "questions")),
 }
 OF_WHAT_IS_GIVEN = {  # checks of arguments and of candles
-    *("bknb.domain.by_name", "bknb.domain.whole_number"),
+    *("bknb.domain.keyword_arguments", "bknb.domain.whole_number"),
     *(f"bknb.market.{name}" for name in ("anomalies", "answer_notes", "answers", "spacing", "stretched")),
 }
 OF_THE_CLOCK = {  # orders for the close and lifetimes by the clock of the market are in the types of every state

@@ -115,7 +115,7 @@ def test_machine_code_is_made_anew_when_the_class_of_an_argument_changes(tmp_pat
 
 
 def test_the_version_of_the_figures_covers_the_modules_they_take_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bknb.domain.gates import Gates
+    from bknb.domain.least_samples import Gates
     from bknb.kernels import jit, metrics, simulate
 
     read: list[str] = []

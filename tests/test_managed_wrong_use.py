@@ -18,8 +18,8 @@ import bknb
 from bknb import Add, Breakeven, Close, Move, Reduce, Trailing
 from bknb.config import Settings
 from bknb.domain.answers import read_answers
-from bknb.domain.by_name import ByName
 from bknb.domain.execution_models import execution_model
+from bknb.domain.keyword_arguments import ByName
 from bknb.domain.lifecycle import Reserve
 from bknb.domain.signal import OpenSignal
 from bknb.domain.signal_events import Reason

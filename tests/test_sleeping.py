@@ -11,7 +11,7 @@ from bknb.domain.orders import Report
 from bknb.engine.records import Records
 from bknb.live.account import Account
 from bknb.live.failures import Failures
-from bknb.live.reached import Reached
+from bknb.live.run_progress import Reached
 from bknb.live.sleeping import sleep_until
 from bknb.runs.live import plan_live
 from bknb.stores.memory_store import MemoryStore

@@ -21,7 +21,7 @@ from scenarios import MINUTE, ORIGIN, source
 
 import bknb
 from bknb.domain.execution_models import Entry, Minute, execution_model
-from bknb.domain.gates import GATES
+from bknb.domain.least_samples import GATES
 from bknb.domain.signal import ScheduledSignal
 from bknb.domain.trial import Refusals
 from bknb.engine.backtest import BacktestRun

@@ -20,9 +20,9 @@ from bknb.jupyter import display
 from bknb.market.candles import Candles
 from bknb.market.clock import limited_to
 from bknb.market.window import Window
-from bknb.runs.book import TaskBook
 from bknb.runs.candle_memory import MEMORY
 from bknb.runs.task import Task
+from bknb.runs.task_book import TaskBook
 from bknb.testing.clocks import SimulatedClock
 
 MINUTE = 60_000

@@ -10,8 +10,8 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from .by_name import ByName
 from .declared_exits import Breakeven, Trailing
+from .keyword_arguments import ByName
 from .signal import Signal, Until
 from .signal_events import Reason
 from .signal_validation import plain_numbers, read_answer, with_python_lists

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ..errors import InvalidTransition
-from .add_checks import EARLY_SIGNAL, TWO_SIGNALS, add_faults, behind_signal, lonely_signal, note_fault
+from .add_validation import EARLY_SIGNAL, TWO_SIGNALS, add_faults, behind_signal, lonely_signal, note_fault
 from .answer_sizes import implied_size, orders_of, size_before, sized
 from .answers import Add, Cancel, Close, Move, PositionAnswer, Reduce
 from .entries import answered, refusal
 from .execution_models import Exit
-from .exit_checks import is_positive
+from .exit_validation import is_positive
 from .fill_run import FillRun
 from .lifetimes import closing_order
 from .managed_minute import without_adds

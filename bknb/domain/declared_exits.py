@@ -1,7 +1,7 @@
 """Exits that a signal declares beside one stop and one target: a ladder of targets, a trailing stop, break-even.
 
 Prices and distances are in quote currency, percentages of 1.5 mean 1.5 %. Nothing is checked here;
-:mod:`bknb.domain.exit_checks` says what is wrong with one.
+:mod:`bknb.domain.exit_validation` says what is wrong with one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from .by_name import ByName
+from .keyword_arguments import ByName
 
 Plus: TypeAlias = Literal["costs", ""]
 

@@ -10,7 +10,7 @@ import msgspec
 from ..errors import InvalidTransition
 from .declared_exits import targets_of
 from .execution_models import Entry, Exit, Minute, exit_at_entry
-from .exit_checks import memo_text
+from .exit_validation import memo_text
 from .exits import close_at, holding_minute, timeout_of
 from .formatting import stamp_text
 from .position_book import Lifetime, opened_book

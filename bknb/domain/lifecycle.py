@@ -42,6 +42,7 @@ from __future__ import annotations
 from typing import Any, Final, overload
 
 from ..errors import InvalidTransition
+from .by_hand_inputs import Activate, Planned
 from .entries import (
     asking_verdict,
     entering_verdict,
@@ -55,7 +56,6 @@ from .entries import (
 from .entry_boundaries import opening_boundary, waiting_boundary
 from .execution_models import Minute
 from .exits import due, holding_boundary, holding_data_end, holding_halt, holding_minute, holding_skipped
-from .manual_inputs import Activate, Planned
 from .states import (
     Answer,
     Asking,

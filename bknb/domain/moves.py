@@ -13,7 +13,7 @@ import msgspec
 from .answers import Move
 from .declared_exits import Ladder, targets_of
 from .execution_models import Exit
-from .exit_checks import (
+from .exit_validation import (
     broken_breakeven,
     broken_trailing,
     is_positive,

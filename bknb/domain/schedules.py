@@ -19,7 +19,7 @@ import msgspec
 from ..errors import UsageError
 from .interval import DAY_MS, MINUTE_MS
 from .local_time import local_moment
-from .session_days import ALWAYS_OPEN, WEEKDAYS, SessionDay, TradingCalendar
+from .trading_calendar import ALWAYS_OPEN, WEEKDAYS, SessionDay, TradingCalendar
 
 if TYPE_CHECKING:
     from .ranges import Range

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict
 
 import msgspec
 
-from .by_name import ByName
 from .declared_exits import Breakeven, Target, Trailing
+from .keyword_arguments import ByName
 
 if TYPE_CHECKING:
     from datetime import datetime

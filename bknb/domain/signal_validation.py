@@ -11,7 +11,7 @@ import msgspec
 from ..config import Settings
 from .declared_exits import Breakeven, Trailing
 from .execution_models import ExecutionModel
-from .exit_checks import (
+from .exit_validation import (
     broken_breakeven,
     broken_trailing,
     is_finite_number,

@@ -9,9 +9,9 @@ import msgspec
 
 from ..config import Settings
 from .answers import PositionAnswer
+from .by_hand_inputs import Activate, Planned, Source
 from .execution_models import Entry, ExecutionModel, Minute
 from .interval import MINUTE_MS
-from .manual_inputs import Activate, Planned, Source
 from .market_clock import MarketClock
 from .position_book import PositionBook, PositionOrder, UnsizedPart
 from .signal import OpenSignal, ScheduledSignal, Signal

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..domain.interval import DAY_MS, MINUTE_MS
 from ..domain.schedules import AnyOf, Listed, Schedule, SeriesRows, SessionOpen
-from ..domain.session_days import TradingCalendar
+from ..domain.trading_calendar import TradingCalendar
 from ..errors import UsageError
 from ..market.session_days import WholeDays
 

@@ -78,7 +78,7 @@ def declare(exits: Any, row: int, target: float, book: Any, prices: Any, shares:
 
 
 def broken_ladder(prices: Any, shares: Any, count: int) -> bool:
-    """Whether a ladder cannot be read; ``exit_checks.read_ladder``."""
+    """Whether a ladder cannot be read; ``exit_validation.read_ladder``."""
     total = 0.0
     for i in range(count):
         price, share = prices[i], shares[i]
@@ -89,7 +89,7 @@ def broken_ladder(prices: Any, shares: Any, count: int) -> bool:
 
 
 def broken_exits(book: Any, side: int, slippage: float, fee: float) -> int:
-    """The broken rules of trailing and break-even stops, a bit for each; ``exit_checks``."""
+    """The broken rules of trailing and break-even stops, a bit for each; ``exit_validation``."""
     broken = 0
     percent, after, even = book[TRAIL], book[TRAIL_AFTER], book[EVEN_AFTER]
     if not np.isnan(percent):

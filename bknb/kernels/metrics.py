@@ -203,7 +203,7 @@ def score(ends: NDArray[np.float64], gates: Any) -> NDArray[np.float64]:
     ends : ndarray of float64, shape (k, WIDTH)
         See ``kernels.simulate``.
     gates : Gates
-        The gates of the figures: :data:`bknb.domain.gates.GATES`.
+        The gates of the figures: :data:`bknb.domain.least_samples.GATES`.
     """
     figures: NDArray[np.float64] = compiled(_score, globals(), _PIECES, takes=(type(gates),))(ends, gates)
     return figures
@@ -214,7 +214,7 @@ def score_plain(ends: NDArray[np.float64], gates: Any) -> NDArray[np.float64]:
 
     Examples
     --------
-    >>> from bknb.domain.gates import GATES
+    >>> from bknb.domain.least_samples import GATES
     >>> score_plain(np.empty((0, 19)), GATES)[:3].tolist()
     [0.0, 0.0, 0.0]
     """

@@ -12,7 +12,7 @@ from .failures import Failures
 from .order_desk import OrderDesk
 from .outside_calls import broker_outside, quantity_outside
 from .plan import LivePlan
-from .reached import Reached
+from .run_progress import Reached
 from .sleeping import sleep_until
 
 

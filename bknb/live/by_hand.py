@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import msgspec
 
 from ..domain import apply_answers, by_hand, managed_minute  # noqa: F401 -- a run of weeks imports nothing later
-from ..domain.add_checks import note_fault
+from ..domain.add_validation import note_fault
 from ..domain.answers import Cancel, Close, Move, Reduce, read_answers
 from ..domain.formatting import minute_text
 from ..domain.interval import MINUTE_MS, ceil_to
@@ -43,7 +43,7 @@ from ..domain.signal import Signal
 from ..domain.signal_events import Moved
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData, StateError, UsageError
-from .hand_answers import GOES_ON, OVER, name_of, refuse, there_is, waiting_adds, waits_text
+from .by_hand_refusals import GOES_ON, OVER, name_of, refuse, there_is, waiting_adds, waits_text
 from .live_market import LiveMarket
 from .new_entries import NewEntries
 from .turn_lock import Turn

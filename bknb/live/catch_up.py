@@ -16,12 +16,12 @@ from .account import Account
 from .by_hand import ByHand
 from .controls import Controls
 from .failures import Failures
-from .late_and_holes import RecordKeeping
 from .live_market import LiveMarket
 from .missing_minutes import behind_text
 from .new_entries import NewEntries
 from .plan import LivePlan
-from .reached import Reached
+from .record_keeping import RecordKeeping
+from .run_progress import Reached
 
 if TYPE_CHECKING:
     from ..engine.resolve import RunSeries

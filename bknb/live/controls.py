@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..domain.formatting import utc_text
 from ..engine.records import Records
 from ..ports import Clock
-from .reached import Reached
+from .run_progress import Reached
 
 
 class Controls:

@@ -16,7 +16,7 @@ from ..engine.records import FailureKind
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData, StateError
 from ..ports import Clock
-from .reached import Reached
+from .run_progress import Reached
 
 
 class Troubles:

@@ -17,9 +17,9 @@ from ..engine.risk_book import RiskBook
 from ..engine.rules_clock import clock_maker
 from ..engine.strategy_loop import StrategyLoop
 from ..market.window import Window
-from .late_and_holes import RecordKeeping
 from .new_entries import NewEntries
 from .plan import LivePlan
+from .record_keeping import RecordKeeping
 
 
 class LiveLoop(StrategyLoop):

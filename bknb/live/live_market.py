@@ -21,7 +21,7 @@ from .candle_stream import CandleStream
 from .failures import Failures
 from .missing_minutes import CandleWatch
 from .plan import LivePlan
-from .reached import Reached
+from .run_progress import Reached
 from .turn_lock import Turn
 
 T = TypeVar("T")

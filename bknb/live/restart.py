@@ -18,12 +18,12 @@ from ..engine.risk_book import RiskBook
 from ..engine.strategy_loop import StrategyLoop
 from ..events import messages, subjects
 from ..ports import StateStore
-from .late_and_holes import RecordKeeping
 from .left_behind import changed_setup, deleted_state, orders_without_a_broker, setup_of
 from .missing_minutes import earlier_holes_text
 from .order_desk import OrderDesk
 from .plan import LivePlan
-from .reached import Reached
+from .record_keeping import RecordKeeping
+from .run_progress import Reached
 from .saved_state import StateSaver
 
 

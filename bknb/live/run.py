@@ -34,7 +34,6 @@ from .catch_up import CatchUp
 from .controls import Controls
 from .ending import GRACE_SECONDS, LISTENER_SECONDS, Ending, listeners_heard
 from .failures import Failures
-from .late_and_holes import RecordKeeping
 from .live_loop import LiveLoop
 from .live_market import LiveMarket
 from .missing_minutes import CandleWatch, unwatched_text
@@ -42,8 +41,9 @@ from .new_entries import NewEntries
 from .order_desk import OrderDesk
 from .outside_calls import risk_outside, strategy_outside
 from .plan import LivePlan
-from .reached import Reached
+from .record_keeping import RecordKeeping
 from .restart import Restart, take_places
+from .run_progress import Reached
 from .runtime import Runtime
 from .sleeping import sleep_until
 from .turn_lock import Turn

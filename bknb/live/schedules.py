@@ -10,7 +10,7 @@ from ..engine.scheduled_questions import SESSION_DAY, DueMoments, in_run
 from ..market.outside import user_calls_of
 
 if TYPE_CHECKING:
-    from ..domain.session_days import TradingCalendar
+    from ..domain.trading_calendar import TradingCalendar
     from ..engine.registry import Strategy
     from ..engine.resolve import RunSeries
     from ..market.window import Window

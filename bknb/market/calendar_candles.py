@@ -15,7 +15,7 @@ import numpy as np
 from ..domain.formatting import minute_text
 from ..domain.interval import DAY_MS, MINUTE_MS, ceil_to, floor_to
 from ..domain.ranges import Range, Ranges
-from ..domain.session_days import ALWAYS_OPEN, SessionDay
+from ..domain.trading_calendar import ALWAYS_OPEN, SessionDay
 from ..errors import NotEnoughData
 from .candles import Candles
 from .fetch_loop import fetch_now

@@ -19,7 +19,7 @@ from ..domain.local_time import local_moment, time_of_day
 from ..domain.market_clock import NEVER
 from ..domain.schedule_text import as_schedule
 from ..domain.schedules import reads_series
-from ..domain.session_days import ALWAYS_OPEN, SessionDay, TradingCalendar
+from ..domain.trading_calendar import ALWAYS_OPEN, SessionDay, TradingCalendar
 from ..errors import DataError, UsageError
 from .session_days import WholeDays
 from .sessions import Sessions

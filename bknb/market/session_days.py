@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from ..domain.interval import DAY_MS
 from ..domain.local_time import local_moment
 from ..domain.ranges import Ranges, merged, within
-from ..domain.session_days import SessionDay
+from ..domain.trading_calendar import SessionDay
 from . import calendars
 
 if TYPE_CHECKING:

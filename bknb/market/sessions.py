@@ -26,7 +26,7 @@ from .holidays import us_closed_days, us_short_days
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..domain.session_days import SessionDay
+    from ..domain.trading_calendar import SessionDay
 
 Hours = tuple[tuple[int, int], ...]  # minutes after midnight, [open, close)
 
@@ -263,7 +263,7 @@ class Sessions:
             days *= 4
 
     def __str__(self) -> str:
-        from ..domain.session_days import WEEKDAYS
+        from ..domain.trading_calendar import WEEKDAYS
         from .hours_text import clock_text
 
         spans = []

@@ -12,7 +12,7 @@ import msgspec
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS
 from ..domain.ranges import Ranges, within
-from ..domain.session_days import ALWAYS_OPEN, SessionDay
+from ..domain.trading_calendar import ALWAYS_OPEN, SessionDay
 from ..errors import DataError
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 import numpy as np
 
 from ..domain.formatting import duration_text
-from ..domain.gates import GATES
 from ..domain.html import Html, element, elements
 from ..domain.interval import DAY_MS, MINUTE_MS
+from ..domain.least_samples import GATES
 from .account_definitions import ACCOUNT_DEFINITIONS, SESSION_DAYS, SHORT_DAYS, account_text
 from .figure_table import Explained
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from ..domain.formatting import MISSING, number_text, percent_text
-from ..domain.gates import GATES
+from ..domain.least_samples import GATES
 from .trade_definitions import Better, Definition
 
 SESSION_DAYS: Final = 252

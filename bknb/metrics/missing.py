@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..domain.formatting import MISSING
-from ..domain.gates import GATES
+from ..domain.least_samples import GATES
 from . import reasons
 from .trade_definitions import DEFINITIONS, HEAT_DEFINITIONS, OF_ACCOUNT, PORTFOLIO_WEIGHTED, REASONS, figure_text
 

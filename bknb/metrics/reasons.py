@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from math import isnan
 from typing import Final, NamedTuple
 
-from ..domain.gates import GATES
+from ..domain.least_samples import GATES
 from .price_profile import MIN_PROFILE_POINTS
 
 FEW: Final = f"fewer than {GATES.min_trades} trades"

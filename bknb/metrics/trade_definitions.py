@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from ..domain.formatting import MISSING, NOT_AVAILABLE, duration_text, number_text, percent_text
-from ..domain.gates import GATES
+from ..domain.least_samples import GATES
 from . import reasons
 from .reasons import Reasons, any_of
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import inf, isfinite, isnan, sqrt
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..domain.gates import GATES
 from ..domain.interval import DAY_MS, MINUTE_MS
+from ..domain.least_samples import GATES
 from .price_profile import median, price_profile, total
 from .reasons import needs_capital
 

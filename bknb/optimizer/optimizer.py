@@ -22,10 +22,10 @@ from ..log import log
 from ..market.clock import SystemClock
 from ..market.spacing import check_minutes
 from ..ports import Model
-from ..runs.book import TaskBook
 from ..runs.result import Result
 from ..runs.run_record import with_weak_source
 from ..runs.task import Task
+from ..runs.task_book import TaskBook
 from ..version import __version__
 from . import prompt, strategy_cells
 from .attempt_ledger import AttemptLedger

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import number_text
-from ..domain.gates import GATES
+from ..domain.least_samples import GATES
 from ..errors import UnknownName
 from ..reports.progress_text import compounded
 from ..research.deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ..domain.formatting import MISSING
-from ..domain.gates import GATES
+from ..domain.least_samples import GATES
 from ..errors import UnknownName
 from ..metrics.missing import explained_text
 from .markup import Child, Html, element, elements, fragment

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..domain.formatting import minute_text
-from ..domain.gates import GATES
 from ..domain.interval import MINUTE, candles_text
+from ..domain.least_samples import GATES
 from ..metrics.reasons import ADDS, ADDS_INSTEAD
 from .managed_rows import position_remarks
 

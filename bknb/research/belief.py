@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..domain.formatting import MISSING, number_text, percent_text, share_text
-from ..domain.gates import GATES, MIN_DAYS
+from ..domain.least_samples import GATES, MIN_DAYS
 from ..errors import UsageError
 from ..metrics.compounding import final_equity
 from ..metrics.daily_returns import added_to, adds_in, of_results

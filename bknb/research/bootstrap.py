@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from ..domain.gates import GATES
+from ..domain.least_samples import GATES
 from ..domain.whole_number import is_number, whole_number
 from ..errors import UnknownName, UsageError
 from ..metrics.compounding import equity_path, final_equity

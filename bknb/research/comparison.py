@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING, minute_text, share_text, utc_text, with_article
-from ..domain.gates import GATES, MIN_DAYS
+from ..domain.least_samples import GATES, MIN_DAYS
 from ..errors import UnknownName, UsageError
 from ..metrics.account import Account
 from ..metrics.account_definitions import BESIDE_TRADES

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..domain.gates import GATES
+from ..domain.least_samples import GATES
 from ..domain.whole_number import is_number
 from ..errors import UsageError
 from .mean_test import mean_above_zero

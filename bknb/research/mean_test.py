@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from ..domain.gates import GATES
+from ..domain.least_samples import GATES
 from .bootstrap import block_length
 
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_back
 from ..events import messages, subjects
 from ..market.candles import Candles
 from ..provenance.strategy_hash import running
-from .book import TaskBook
 from .make_card import code_of
 from .result import Result
 from .run_record import record_of, with_weak_source
 from .run_task import RunTask
 from .task import Counted
+from .task_book import TaskBook
 
 if TYPE_CHECKING:
     from ..domain.schedules import Schedule

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..domain.signal_events import Mode
 from ..engine.plan import ExchangeLike, FrameLike, StrategyLike
 from ..errors import UnknownName, UsageError
 from ..reports.heat_info import HeatInfo, heat_info
 from ..stores.atomic import write_report
 from .backtest import Backtest, backtest
 from .live import Live
-from .reports import Mode
 from .result import Result
 
 

@@ -26,10 +26,10 @@ from ..provenance.candle_fingerprint import CandleRange
 from ..provenance.strategy_hash import running
 from ..research.comparison import UNNAMED, Comparison, Entry, questions_failed, rankable, ranked
 from ..stores.atomic import write_report
-from .book import TaskBook
 from .result import Result
 from .run_record import record_of, with_weak_source
 from .task import Task
+from .task_book import TaskBook
 from .tries import key_of, with_tries
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from ..domain import apply_answers, lifetimes, managed_minute  # noqa: F401 -- files cannot be opened afterwards
 from ..domain.answers import Move, Reduce, read_answers
 from ..domain.execution_models import execution_model
-from ..domain.exit_checks import memo_text
+from ..domain.exit_validation import memo_text
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import Signal
 from ..domain.signal_events import Reason

@@ -16,8 +16,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from ..domain.execution_models import execution_model
-from ..domain.gates import GATES
 from ..domain.interval import DAY_MS, MINUTE, MINUTE_MS, interval_ms
+from ..domain.least_samples import GATES
 from ..domain.text import error_text
 from ..domain.tick_grid import tick_ratio
 from ..engine.backtest import BacktestRun

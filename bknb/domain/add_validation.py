@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import UNSET
 
 from .answers import Add, Cancel, Close
-from .exit_checks import is_positive
+from .exit_validation import is_positive
 from .lifetimes import read_valid
 from .position_fills import DUST
 from .signal_events import Reason

@@ -16,7 +16,7 @@ from ..engine.strategy_loop import StrategyLoop
 from .failures import Failures
 from .missing_minutes import hole_text
 from .plan import LivePlan
-from .reached import Reached
+from .run_progress import Reached
 from .saved_state import StateSaver
 
 
