@@ -256,7 +256,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "an unknown word": (long(until="tomorrow"), "'session_end-5m' or a time of the day: '16:00'; got 'tomorrow': "),
     "after the end": (long(until="session_end+5m"), "until='session_end' is the close itself, and 'session_end-5m'"),
     "nothing": (long(until=""), "got an empty text"),
-    "a zone that is none": (long(until="16:00 Mars/Phobos"), "there is no time zone 'Mars/Phobos'; expected a name"),
+    "a zone that is none": (long(until="16:00 Mars/Phobos"), "unknown time zone 'Mars/Phobos'; expected a name"),
     "a series": (long(until="series news"), "the moments of series('news') are known in a run alone"),
     "no minutes": (long(until=0), "until in minutes must be a whole number above 0, got 0"),
     "half a minute": (long(until=0.5), "until in minutes must be a whole number above 0, got 0.5"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, timedelta
 from typing import Final
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from ..errors import UsageError
 
 _TIME: Final = re.compile(r"\s*([01]?[0-9]|2[0-3]):([0-5][0-9])(?:\s+(\S+))?\s*")
 _DAY: Final = 24 * 60
@@ -21,6 +23,27 @@ def time_of_day(text: str) -> tuple[int, str | None] | None:
     """
     found = _TIME.fullmatch(text)
     return None if found is None else (int(found[1]) * 60 + int(found[2]), found[3])
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone of an IANA name.
+
+    Raises
+    ------
+    UsageError
+        There is no such zone.
+
+    Examples
+    --------
+    >>> zone_of("Europe/London").key
+    'Europe/London'
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
+        raise UsageError(
+            f"unknown time zone {name!r:.60}; expected a name such as 'America/New_York' or 'UTC'"
+        ) from None
 
 
 def local_moment(day: date, minute: int, zone: ZoneInfo) -> int:

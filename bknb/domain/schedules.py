@@ -12,13 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from ..errors import UsageError
 from .interval import DAY_MS, MINUTE_MS
-from .local_time import local_moment
+from .local_time import local_moment, zone_of
 from .trading_calendar import ALWAYS_OPEN, WEEKDAYS, SessionDay, TradingCalendar
 
 if TYPE_CHECKING:
@@ -146,12 +145,7 @@ class Clock(Schedule, frozen=True):
     weekday: int | None = None
 
     def __post_init__(self) -> None:
-        try:
-            ZoneInfo(self.zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
-            raise UsageError(
-                f"unknown time zone {self.zone!r:.60}; expected a name such as 'America/New_York' or 'UTC'"
-            ) from None
+        zone_of(self.zone)
 
     @property
     def clock_zone(self) -> str | None:
@@ -159,7 +153,7 @@ class Clock(Schedule, frozen=True):
         return self.zone
 
     def _around(self, since: int, until: int, calendar: TradingCalendar) -> Iterator[int]:
-        zone = ZoneInfo(self.zone)
+        zone = zone_of(self.zone)
         days = calendar.session_days(since - _MARGIN, until + _MARGIN)
         spans = [span for day in days for span in day.spans]
         starts = [start for start, _ in spans]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ..domain.interval import DAY_MS
-from ..domain.local_time import local_moment, time_of_day
+from ..domain.local_time import local_moment, time_of_day, zone_of
 from ..errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from ..domain.schedules import Schedule
     from .sessions import Sessions
 
@@ -99,7 +100,4 @@ def newest_time(text: str, when: int, zone: str) -> datetime:
 def _read(text: str, zone: str) -> tuple[int, ZoneInfo]:
     found = time_of_day(text)
     assert found is not None  # the caller looked  # noqa: S101
-    try:
-        return found[0], ZoneInfo(found[1] or zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise UsageError(f"unknown time zone {found[1]!r}; expected a name such as 'America/New_York'") from None
+    return found[0], zone_of(found[1] or zone)

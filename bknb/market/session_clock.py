@@ -10,12 +10,12 @@ from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final, TypeVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from ..domain.interval import DAY_MS, MINUTE_MS, slot_after
-from ..domain.local_time import local_moment, time_of_day
+from ..domain.local_time import local_moment, time_of_day, zone_of
 from ..domain.market_clock import NEVER
 from ..domain.schedule_text import as_schedule
 from ..domain.schedules import reads_series
@@ -142,12 +142,9 @@ class SessionClock:
             if found is None:
                 as_schedule(text).next_after(0)
             else:
-                ZoneInfo(found[1] or "UTC")
+                zone_of(found[1] or "UTC")
         except UsageError as error:
             return str(error).partition("\n")[0].removeprefix(f"at={text!r:.60} is no schedule: ")
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            assert found is not None  # a schedule raises another error  # noqa: S101
-            return f"there is no time zone {found[1]!r}; expected a name such as 'America/New_York'"
         return ""
 
     def candles_closed(self, opened: int, count: int) -> int:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS
-from ..domain.local_time import local_moment
+from ..domain.local_time import local_moment, zone_of
 from ..domain.ranges import Ranges, merged, within
 from ..errors import DataError, UnknownName, UsageError
 from . import calendars
@@ -127,10 +127,7 @@ class Sessions:
         """
         from .hours_text import day_of, minute_of, spans_of, weekdays
 
-        try:
-            ZoneInfo(zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
-            raise UsageError(f"unknown time zone {zone!r}; expected a name such as 'America/New_York'") from None
+        zone_of(zone)
         table: list[list[tuple[int, int]]] = [[] for _ in range(7)]
         for days, text in hours.items():
             for day in weekdays(days):
