@@ -1,4 +1,4 @@
-"""Times of the day by the clocks of a zone: read from text, and as moments."""
+"""Times of the day by the clocks of a zone: read from text, written as text, and as moments."""
 
 from __future__ import annotations
 
@@ -23,6 +23,17 @@ def time_of_day(text: str) -> tuple[int, str | None] | None:
     """
     found = _TIME.fullmatch(text)
     return None if found is None else (int(found[1]) * 60 + int(found[2]), found[3])
+
+
+def time_of_day_text(minute: int) -> str:
+    """A minute after midnight as clocks show it; 1440 is ``24:00``, the end of the day.
+
+    Examples
+    --------
+    >>> time_of_day_text(570)
+    '09:30'
+    """
+    return f"{minute // 60:02d}:{minute % 60:02d}"
 
 
 def zone_of(name: str) -> ZoneInfo:

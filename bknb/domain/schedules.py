@@ -17,7 +17,7 @@ import msgspec
 
 from ..errors import UsageError
 from .interval import DAY_MS, MINUTE_MS
-from .local_time import local_moment, zone_of
+from .local_time import local_moment, time_of_day_text, zone_of
 from .trading_calendar import ALWAYS_OPEN, WEEKDAYS, SessionDay, TradingCalendar
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class Clock(Schedule, frozen=True):
 
     def __str__(self) -> str:
         day = "" if self.weekday is None else f"{WEEKDAYS[self.weekday]} "
-        return f"{day}{self.minute // 60:02d}:{self.minute % 60:02d} {self.zone}"
+        return f"{day}{time_of_day_text(self.minute)} {self.zone}"
 
 
 class WeekdayOpen(Schedule, frozen=True):

@@ -74,14 +74,3 @@ def day_of(given: str | date) -> date:
         return given if isinstance(given, date) else date.fromisoformat(given)
     except (TypeError, ValueError):
         raise UsageError(f"a day is written '2024-12-25', got {given!r}") from None
-
-
-def clock_text(minute: int) -> str:
-    """A minute after midnight as people write it.
-
-    Examples
-    --------
-    >>> clock_text(570)
-    '09:30'
-    """
-    return f"{minute // 60:02d}:{minute % 60:02d}"

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS
-from ..domain.local_time import local_moment, zone_of
+from ..domain.local_time import local_moment, time_of_day_text, zone_of
 from ..domain.ranges import Ranges, merged, within
 from ..errors import DataError, UnknownName, UsageError
 from . import calendars
@@ -261,12 +261,11 @@ class Sessions:
 
     def __str__(self) -> str:
         from ..domain.trading_calendar import WEEKDAYS
-        from .hours_text import clock_text
 
         spans = []
         for day, hours in zip(WEEKDAYS, self.hours, strict=True):
             if hours:
-                spans.append(f"{day} " + ", ".join(f"{clock_text(first)}-{clock_text(end)}" for first, end in hours))
+                spans.append(f"{day} " + ", ".join("-".join(map(time_of_day_text, each)) for each in hours))
         return f"{'; '.join(spans)} ({self.zone}{self.calendar and f', {self.calendar}'})"
 
 
