@@ -18,13 +18,12 @@ import msgspec
 from ..errors import UsageError
 from .interval import DAY_MS, MINUTE_MS
 from .local_time import local_moment, time_of_day_text, zone_of
-from .trading_calendar import ALWAYS_OPEN, WEEKDAYS, SessionDay, TradingCalendar
+from .trading_calendar import ALWAYS_OPEN, LOOKED_THROUGH_MS, WEEKDAYS, SessionDay, TradingCalendar
 
 if TYPE_CHECKING:
     from .ranges import Range
 
 _EPOCH: Final = date(1970, 1, 1).toordinal()
-_REACH: Final = (8 * DAY_MS, 70 * DAY_MS, 800 * DAY_MS)  # how far the next moment is looked for
 _MARGIN: Final = 3 * DAY_MS  # a session, and the night of a zone, reach no further out of their date
 
 
@@ -67,7 +66,7 @@ class Schedule(msgspec.Struct, frozen=True):
 
     def next_after(self, moment: int, calendar: TradingCalendar | None = None) -> int | None:
         """The first of its moments later than ``moment`` (UTC ms); ``None`` where none is known in two years."""
-        for reach in _REACH:
+        for reach in LOOKED_THROUGH_MS:
             found = self.moments(moment + 1, moment + 1 + reach, calendar)
             if found:
                 return found[0]

@@ -10,6 +10,12 @@ from .interval import DAY_MS, MINUTE_MS
 from .ranges import Ranges
 
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+LOOKED_THROUGH_MS: Final = (8 * DAY_MS, 70 * DAY_MS, 800 * DAY_MS)
+"""How far the next or the newest session or moment is looked for, ms: as far as each, until one is found.
+
+The first holds every day of the week, and the second every day of a month, where some days are holidays, too. No
+market was closed for as long as the last: what is not found in it does not come.
+"""
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from ..domain.interval import DAY_MS
 from ..domain.local_time import local_moment, time_of_day, zone_of
+from ..domain.trading_calendar import LOOKED_THROUGH_MS
 from ..errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from ..domain.schedules import Schedule
     from .sessions import Sessions
-
-_LOOKED_BACK_MS: Final = (8 * DAY_MS, 70 * DAY_MS, 800 * DAY_MS)
 
 
 def newest_moment(given: str | Schedule, when: int, sessions: Sessions | None, *, zone: str | None = None) -> datetime:
@@ -56,7 +54,7 @@ def newest_moment(given: str | Schedule, when: int, sessions: Sessions | None, *
             f"ctx.at does not look into series, got {str(given)!r:.60}\n"
             "when the newest row of a series was published: ctx.series(NAME, 1)"
         )
-    for back in _LOOKED_BACK_MS:
+    for back in LOOKED_THROUGH_MS:
         found = schedule.moments(when - back, when + 1, sessions)
         if found:
             return datetime.fromtimestamp(found[-1] / 1000, UTC)

@@ -19,7 +19,7 @@ from ..domain.local_time import local_moment, time_of_day, zone_of
 from ..domain.market_clock import NEVER
 from ..domain.schedule_text import as_schedule
 from ..domain.schedules import reads_series
-from ..domain.trading_calendar import ALWAYS_OPEN, SessionDay, TradingCalendar
+from ..domain.trading_calendar import ALWAYS_OPEN, LOOKED_THROUGH_MS, SessionDay, TradingCalendar
 from ..errors import DataError, UsageError
 from .session_days import WholeDays
 from .sessions import Sessions
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _NO_DAY: Final = SessionDay(date.max, ((NEVER, NEVER),))
 _LIKE_TIME: Final = re.compile(r"[0-9]{1,2}:[0-9]{2}")
-_REACH: Final = (8 * DAY_MS, 70 * DAY_MS, 400 * DAY_MS)  # how far the next session is looked for
 
 
 class SessionClock:
@@ -84,7 +83,7 @@ class SessionClock:
     def session_end(self, when: int) -> int:
         """The first close of a session that is later than ``when`` (UTC ms)."""
         for calendar in self._calendars():
-            for reach in _REACH:
+            for reach in LOOKED_THROUGH_MS:
                 days = calendar.session_days(when, when + reach)
                 if (close := next((day.close for day in days if day.close > when), None)) is not None:
                     return close
@@ -117,7 +116,7 @@ class SessionClock:
 
     def _next_time(self, minute: int, zone: ZoneInfo, when: int) -> int:
         day = datetime.fromtimestamp(when / 1000, UTC).astimezone(zone).date()
-        for _ in range(_REACH[-1] // DAY_MS):
+        for _ in range(LOOKED_THROUGH_MS[-1] // DAY_MS):
             moment = local_moment(day, minute, zone)
             if moment > when and self._trades(day, zone):
                 return moment
@@ -159,7 +158,7 @@ class SessionClock:
         if sessions is None:
             return (first + count) * interval
         ahead = 4 * count + max(8 * DAY_MS // interval, 1)
-        while ahead * interval < (400 + 40 * count) * max(DAY_MS, interval):
+        while ahead * interval < (LOOKED_THROUGH_MS[-1] // DAY_MS + 40 * count) * max(DAY_MS, interval):
             starts = np.arange(first, first + ahead, dtype=np.int64) * interval
             minutes = _beyond_calendar(sessions, partial(Sessions.open_minutes, starts=starts, step=interval))
             is_open = np.flatnonzero(minutes > 0)
@@ -170,7 +169,7 @@ class SessionClock:
 
     def _days_closed(self, opened: int, count: int) -> int:
         for calendar in self._calendars():
-            for reach in _REACH:
+            for reach in LOOKED_THROUGH_MS:
                 days = calendar.session_days(opened, opened + 2 * count * DAY_MS + reach)
                 closes = [day.close for day in days if day.close > opened]
                 if len(closes) >= count:
@@ -203,7 +202,7 @@ class SessionClock:
 
 @lru_cache(maxsize=64)  # an order that waits asks every minute
 def _around(sessions: Sessions, when: int) -> tuple[SessionDay, SessionDay] | None:
-    for reach in _REACH:
+    for reach in LOOKED_THROUGH_MS:
         days = sessions.session_days(when - reach, when + reach)
         at = bisect_right(days, when, key=lambda day: day.open)
         if 0 < at < len(days):

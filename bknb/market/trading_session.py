@@ -5,22 +5,20 @@ from __future__ import annotations
 from bisect import bisect_right
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS
 from ..domain.ranges import Ranges, within
-from ..domain.trading_calendar import ALWAYS_OPEN, SessionDay
+from ..domain.trading_calendar import ALWAYS_OPEN, LOOKED_THROUGH_MS, SessionDay
 from ..errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .sessions import Sessions
-
-_LOOKED_BACK_MS: Final = (4 * DAY_MS, 40 * DAY_MS, 400 * DAY_MS)  # no market was closed for longer
 
 
 class TradingSession(msgspec.Struct, frozen=True):
@@ -70,7 +68,7 @@ def session_at(sessions: Sessions | None, when: int, interval: int) -> TradingSe
     Raises
     ------
     DataError
-        No session is known in the year before.
+        No session is known in the two years before.
 
     Examples
     --------
@@ -89,12 +87,12 @@ def session_at(sessions: Sessions | None, when: int, interval: int) -> TradingSe
 
 def _newest(sessions: Sessions | None, when: int) -> SessionDay:
     today = when - when % DAY_MS
-    for back in _LOOKED_BACK_MS:
+    for back in LOOKED_THROUGH_MS:
         days = _days(sessions, today - back, today + DAY_MS)
         at = bisect_right(days, when, key=lambda day: day.open)
         if at:
             return days[at - 1]
-    raise DataError(f"no session of the market is known in the year before {utc_text(when)}")
+    raise DataError(f"no session of the market is known in the two years before {utc_text(when)}")
 
 
 @lru_cache(maxsize=256)  # asked for at each moment of a day
