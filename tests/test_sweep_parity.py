@@ -20,6 +20,7 @@ from quick import first_quick
 from scenarios import MINUTE, ORIGIN, source
 
 import bknb
+from bknb.domain import exits, market_clock, position_fills, tick_grid
 from bknb.domain.execution_models import Entry, Minute, execution_model
 from bknb.domain.least_samples import GATES
 from bknb.domain.signal import ScheduledSignal
@@ -28,7 +29,7 @@ from bknb.engine.backtest import BacktestRun
 from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
 from bknb.engine.signal_rows import read_rows
-from bknb.kernels import metrics
+from bknb.kernels import declared, metrics
 from bknb.kernels import simulate as kernel
 from bknb.metrics.statistics import statistics
 from bknb.runs.result_tables import trade_row
@@ -275,8 +276,8 @@ def test_the_data_end_where_the_clock_ends_something(
 @pytest.mark.slow
 def test_the_worlds_hold_every_kind_of_end() -> None:
     seen: set[int] = set()
-    declared = {kernel.TRAILING_STOP, kernel.BREAKEVEN, kernel.STRATEGY}  # test_sweep_declared.py
-    wanted = {*kernel.REASONS} - kernel.EVENT_ENGINE_ONLY - declared
+    of_declared = {kernel.TRAILING_STOP, kernel.BREAKEVEN, kernel.STRATEGY}  # test_sweep_declared.py
+    wanted = {*kernel.REASONS} - kernel.EVENT_ENGINE_ONLY - of_declared
     ambiguous = rejected = freed = overtaken = at_entry = exact = 0
     for seed in (37, 40, 59, 76):  # chosen among many: together they hold every kind
         for model in MODELS:
@@ -428,6 +429,14 @@ def test_without_numba_the_error_names_the_install_command() -> None:
         "try:\n    by_kernel(plan_for(3, 'touch'))\nexcept bknb.MissingDependency as error:\n    print(error)\n"
     )
     assert "pip install 'bknb[sweep]'" in in_a_process(code)
+
+
+def test_what_the_kernels_repeat_of_the_domain_is_equal() -> None:
+    """They may not import it."""
+    assert kernel.NEVER == market_clock.NEVER
+    assert kernel.RESTING_BARS == exits.RESTING_BARS
+    assert declared.DUST == position_fills.DUST
+    assert declared.NEARLY == tick_grid.NEARLY
 
 
 def test_terms_name_the_reasons_of_each_model() -> None:

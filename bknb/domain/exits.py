@@ -162,7 +162,8 @@ def holding_halt(state: Holding, given: Halt, rules: Rules) -> Step:
     return Step(held, events)
 
 
-_RESTING_BARS: Final = 20
+RESTING_BARS: Final = 20
+"""Over bars longer than a minute an entry rests for so many of them at least."""
 
 
 def rests_until(when: int, rules: Rules) -> int:
@@ -174,7 +175,7 @@ def rests_until(when: int, rules: Rules) -> int:
     until = max(when + rules.settings.schedule_await_minutes * MINUTE_MS, later)
     if rules.close_of is None:
         return until
-    closed = rules.close_of(when, _RESTING_BARS)
+    closed = rules.close_of(when, RESTING_BARS)
     return NEVER if closed is None else max(until, closed)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
-NEVER = 2**63 - 1
-"""A moment (UTC ms) that does not come."""
+NEVER: Final = 2**62
+"""A moment (UTC ms) that does not come; also with a length of time added it is a whole number of 64 bits."""
 
 
 class MarketClock(Protocol):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from ..domain.interval import DAY_MS, EPOCH_DAY, floor_to
+from ..domain.market_clock import NEVER
 from .calendar_candles import LENGTHS_MS
 from .candles import COLUMNS
 from .series import Series
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     _Source: TypeAlias = MadeCandles | Series
 
 _HEADROOM: Final = 8  # rows that are loaded beyond what was asked, so that a slightly longer look back finds them
-_NEVER: Final = np.iinfo(np.int64).max
 
 
 class _Known(NamedTuple):
@@ -69,7 +69,7 @@ class CalendarMatrix:
         times = np.array([min(each for each in some if each is not None) for some in begins], dtype=np.int64)
         self._days = days[times >= self.since]
         self.times: NDArray[np.int64] = times[times >= self.since]
-        self._closes = np.full((len(self._days), len(symbols)), _NEVER)
+        self._closes = np.full((len(self._days), len(symbols)), NEVER)
         for place, each in enumerate(known):
             at, here = self._places(each)
             self._closes[at, place] = each.closes[here]

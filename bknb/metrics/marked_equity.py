@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 import numpy as np
 
 from ..domain.interval import MINUTE_MS
+from ..domain.market_clock import NEVER
 from ..errors import UsageError
 from .compounding import drawdown, equity_path
 
@@ -28,7 +29,6 @@ Times: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 Flags: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 
 _PERCENT: Final = 100.0
-_NEVER: Final = 2**62  # UTC ms; later than every bar
 SIDES: Final = {"long": 1.0, "short": -1.0}
 
 
@@ -229,7 +229,7 @@ def with_open(ended: Positions, still_open: StillOpen | None) -> Positions:
         return ended
     return Positions(
         opened_ms=np.append(ended.opened_ms, np.int64(still_open.signal.pending_at)),
-        closed_ms=np.append(ended.closed_ms, np.int64(_NEVER)),
+        closed_ms=np.append(ended.closed_ms, np.int64(NEVER)),
         side=np.append(ended.side, still_open.side),
         entry=np.append(ended.entry, still_open.entry),
         entry_fee=np.append(ended.entry_fee, still_open.fee / _PERCENT),

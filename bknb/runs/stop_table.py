@@ -10,6 +10,7 @@ import numpy as np
 
 from ..domain.execution_models import Entry, ExecutionModel, Minute, execution_model
 from ..domain.interval import interval_ms
+from ..domain.market_clock import NEVER
 from ..domain.signal import OpenSignal, ScheduledSignal, SignalKey, key_of, sign_of
 from ..domain.signal_events import Closed, Moved, Opened, Scheduled
 from ..domain.stop_history import StopStep, stop_path
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from .run_record import RunRecord
 
 STOP_COLUMNS: Final = ("signal_id", "at", "until", "price_stop_loss", "stop_reason")
-_NEVER: Final = 2**62  # UTC ms
 
 
 class PositionStops(NamedTuple):
@@ -78,9 +78,7 @@ def stop_at(record: RunRecord, signal: OpenSignal | ScheduledSignal, when: int) 
     return None
 
 
-def position_stops(
-    record: RunRecord, *, only: SignalKey | None = None, before: int = _NEVER
-) -> Iterator[PositionStops]:
+def position_stops(record: RunRecord, *, only: SignalKey | None = None, before: int = NEVER) -> Iterator[PositionStops]:
     """The positions of a run with their stops, in order of their entries.
 
     Left out are positions of which a live run does not hold everything any more: moves of the levels, or candles
@@ -108,7 +106,7 @@ def position_stops(
             moves[key_of(event.signal)].append(event)
     market, tick = _market(record), record.plan.settings.price_tick
     for signal in opened:
-        until = ended.get(key_of(signal), _NEVER)
+        until = ended.get(key_of(signal), NEVER)
         mine = moves.get(key_of(signal), [])
         trails = signal.trailing is not None or any(move.trailing is not None for move in mine)
         if trails and record.mode == "live" and _is_forgotten(market.candles, signal.pending_at):
