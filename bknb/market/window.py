@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .calendar_candles import CalendarCandles
-    from .calendar_panel import CalendarMatrix
     from .feed import Feed
-    from .panel import Panel, PanelMatrix
+    from .panel import Panel
+    from .panel_matrix import PanelMatrix
 
 _HEADROOM: Final = 64  # candles fetched beyond what was asked, so that a slightly longer look back finds them
 _FARTHEST_MS: Final = 366 * DAY_MS  # candles are looked for behind holes of this length in all
@@ -73,7 +73,7 @@ class Window:
         self._by_calendar: CalendarCandles | None = None
         self._loading: dict[tuple[str, str], asyncio.Lock] = {}  # used on the fetching loop only
         self.warn, self.allow_gaps = feed.warn, feed.allow_gaps
-        self.matrices: dict[object, PanelMatrix | CalendarMatrix] = {}  # of the panels that were asked for
+        self.matrices: dict[object, PanelMatrix] = {}  # of the panels that were asked for
         self.ended: set[str] = set()  # symbols of which no minute was found that a run still needed after the horizon
         self.settings = feed.settings
         self.source = feed.source
