@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from .strategy_context import Context, current, rows_asked
+from .strategy_context import Context, base_of, current, rows_asked
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -170,7 +170,7 @@ def get_symbol() -> str:
 
 def get_base() -> str:
     """The interval of the base bars of the run a strategy is being asked in."""
-    return _context("ask_model").base()
+    return base_of(_context("ask_model"))
 
 
 def get_mode() -> Mode:

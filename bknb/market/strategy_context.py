@@ -197,10 +197,6 @@ class Context(msgspec.Struct, frozen=True, gc=False):
             self._run.published, name, self.symbol, self.when_ms, limit=limit, since=since, symbol=symbol
         )
 
-    def base(self) -> str:
-        """The interval of the base bars of the run."""
-        return self._run.window.base
-
     def rows_asked(self, step: int) -> RowsAsked:
         """What a ``get_signals`` over candles of ``step`` milliseconds is asked about."""
         return RowsAsked(self._run.published, self.symbol, step)
@@ -231,6 +227,11 @@ class Context(msgspec.Struct, frozen=True, gc=False):
 
     def __repr__(self) -> str:
         return f"Context({self.symbol}, {minute_text(self.when_ms)} UTC, {self.mode})"
+
+
+def base_of(context: Context) -> str:
+    """The interval of the base bars of the run in which a context is asked; a strategy does not see it."""
+    return context._run.window.base
 
 
 current: ContextVar[Context | None] = ContextVar("bknb_context", default=None)
