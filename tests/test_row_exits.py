@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from managed import FREE, Heard, told
 from scenarios import MINUTE, ORIGIN, Candle, source
+from test_live_parity import live
 from test_sweep_parity import assert_same, by_kernel
 from worlds import MODELS
 
@@ -153,6 +154,17 @@ def test_manage_is_asked_where_no_row_leaves() -> None:
     lines = world({}, {}, leave=6, model="pessimistic", manage=manage)
     assert lines == ["opened 100 @m0", "reduced strategy 0.5 at 100 @m3, 0.5 left", "closed strategy 100 @m7"]
     assert asked == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(("columns", "manage"), [({}, False), ({"exit_long": False}, True)])
+def test_rows_that_have_said_nothing_of_leaving_manage_nothing(*, columns: dict[str, Any], manage: bool) -> None:
+    strategy = make_strategy("rows", interval="1m", get_signals=lambda _: {"position": 0} | PLAIN | columns, lookback=5)
+    assert strategy.manages  # they may, as far as is known before the first answer
+    exchange = source([(ORIGIN + k * MINUTE, *(100.0,) * 4, 100.0) for k in range(-60, 10)])
+    result = live(strategy, exchange, start=ORIGIN, until=ORIGIN + 3 * MINUTE)
+    assert not result.errors
+    assert strategy.manages is manage
+    assert "windowed" not in repr(strategy)
 
 
 def test_manage_is_asked_where_a_hole_begins() -> None:

@@ -165,7 +165,7 @@ class BacktestRun:
         records.warnings.extend(coverage_notes(plan, series, sessions, said=records.warnings[-1:]))
         strategy = plan.strategy
         if lookup is not None:
-            strategy = replace(strategy, ask=lookup, ask_manage=lookup.managing(strategy), windowed=None)
+            strategy = replace(strategy, get_signal=lookup, ask=lookup, ask_manage=lookup.managing(strategy))
         loop = self._make_loop(window, strategy)
         self._loop = loop
         averages = window.average_prices(plan.symbol)

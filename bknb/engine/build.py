@@ -101,7 +101,6 @@ def make_strategy(
     schedule, asks_late, manage_schedule = _schedules(name, at, late, manage_at, what=what, manage=manage)
     if manage_schedule is not None and manage_interval is not None:
         raise UsageError(f"strategy {name!r} has both manage_interval and manage_at; give one of them")
-    rows: Windowed | None = None
     if get_signals is None:
         called: AnyFunction = function
         own = named(function, chosen)
@@ -128,7 +127,6 @@ def make_strategy(
         at=schedule,
         late=asks_late,
         manage_at=manage_schedule,
-        windowed=rows,
     )
 
 

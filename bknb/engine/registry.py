@@ -82,13 +82,14 @@ class Strategy(msgspec.Struct, frozen=True):
     at: Schedule | None = None
     late: bool = False
     manage_at: Schedule | None = None
-    windowed: Windowed | None = None
 
     @property
     def manages(self) -> bool:
         """Whether it is asked about what is open; a vectorised strategy that has not answered yet may be."""
-        if self.windowed is not None and self.manage is None and self.windowed.leaves is False:
-            return False
+        if self.get_signals is not None and self.manage is None:
+            rows: Windowed | None = getattr(self.get_signal, "__self__", None)  # ``None``: they are looked up
+            if rows is not None and rows.leaves is False:
+                return False
         return self.ask_manage is not None
 
     @property

@@ -564,7 +564,7 @@ class _Check:
             return ask(context, position)
 
         # Without its get_signals: rows that are looked up would ask manage by themselves.
-        watched = replace(self.strategy, callbacks={}, ask_manage=recorded, get_signals=None, windowed=None)
+        watched = replace(self.strategy, callbacks={}, ask_manage=recorded, get_signals=None)
         run = BacktestRun(replace(self.plan, strategy=watched), silent=True, published=self.published)
         asyncio.run_coroutine_threadsafe(run.through(), _RUNS.loop()).result()
         self.check.go_on()
