@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 from scenarios import ORIGIN
 from test_sweep_declared import declared
 from test_sweep_parity import LIMITS, assert_same, by_events, by_kernel, get_signals, market
+from worlds import drawn_plan
 
 import bknb
 from bknb.domain.interval import MINUTE_MS, interval_ms
@@ -63,30 +63,17 @@ def plan_of_bars(seed: int, base: str, model: str, rows: Any = get_signals, **pa
     exchange: Any = from_frame(table, symbol="BTCUSDT")
     if base != "1d" and random.random() < 0.3:
         exchange = bknb.exchanges.in_sessions(exchange, bknb.Sessions.weekly("UTC", {"mon-sun": HOURS}))
-    strategy = make_strategy(
-        "dice",
-        interval=str(random.choice(INTERVALS[base])),
-        get_signals=of_bars(rows, step),
-        params={"seed": seed, "busy": float(random.choice([0.05, 0.3, 0.9]))} | params,
-        lookback=int(random.integers(1, 30)),
-    )
-    start = ORIGIN + int(random.integers(-20, 10)) * step + int(random.integers(0, step))
-    end = ORIGIN + length * step + int(random.integers(0, step))
-    plan = plan_backtest(
-        "BTCUSDT",
-        strategy=strategy,
-        exchange=exchange,
-        frame=(start, end),
-        execution=model,
-        settings={
-            "schedule_await_minutes": int(random.choice([3, 120, 30_000])),
-            "percent_fee": float(random.choice([0.0, 0.1])),
-            "price_tick": tick,
-            **({**LIMITS, "max_signal_lifetime_minutes": 40 * step // MINUTE_MS} if random.random() < 0.4 else {}),
-        },
-        allow_gaps=gaps,
-    )
-    return replace(plan, frame=replace(plan.frame, interval=str(random.choice(INTERVALS[base]))))
+
+    def frame() -> tuple[int, int]:
+        start = ORIGIN + int(random.integers(-20, 10)) * step + int(random.integers(0, step))
+        return start, ORIGIN + length * step + int(random.integers(0, step))
+
+    return drawn_plan(
+        random, exchange, seed=seed, rows=of_bars(rows, step), model=model, frame=frame, tick=tick, gaps=gaps,
+        params=params, intervals=INTERVALS[base], steps=INTERVALS[base], lookbacks=30,
+        limits=LIMITS | {"max_signal_lifetime_minutes": 40 * step // MINUTE_MS},
+        choices={"schedule_await_minutes": (3, 120, 30_000), "percent_fee": (0.0, 0.1)},
+    )  # fmt: skip
 
 
 CASES = [

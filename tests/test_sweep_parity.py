@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from msgspec.structs import replace
 from quick import first_quick
 from scenarios import MINUTE, ORIGIN, source
+from worlds import MODELS, SEEDS, drawn_plan
 
 import bknb
 from bknb.domain import exits, market_clock, position_fills, tick_grid
@@ -41,9 +40,7 @@ if sys.modules.get("numba", 0) is not None:  # a test takes it away
     pytest.importorskip("numba")
 pytestmark = pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaWarning")
 
-MODELS = ("pessimistic", "touch", "vwap")
 FILLS = {"open": kernel.AT_OPEN, "level": kernel.AT_LEVEL, "stopped": kernel.STOPPED_OUT}
-SEEDS = st.integers(0, 2**32 - 1)
 HALF = settings(max_examples=settings.default.max_examples // 2)  # an example is a world in two engines
 LIMITS = {
     "min_take_profit_distance_percent": 0.8,
@@ -141,32 +138,20 @@ def plan_for(seed: int, model: str, rows: Callable[..., Any] = get_signals, **pa
     if random.random() < 0.2:  # a market that closes for lunch and at night
         hours = "00:00-04:10, 05:00-09:30, 11:00-24:00"
         exchange = bknb.exchanges.in_sessions(exchange, bknb.Sessions.weekly("UTC", {"mon-sun": hours}))
-    strategy = make_strategy(
-        "dice",
-        interval=str(random.choice(["1m", "5m", "15m"])),
-        get_signals=rows,
-        params={"seed": seed, "busy": float(random.choice([0.05, 0.3, 0.9]))} | params,
-        lookback=int(random.integers(1, 40)),
-    )
-    start = ORIGIN + int(random.integers(-30, 10)) * MINUTE
-    end = ORIGIN + length * MINUTE + int(random.integers(0, 50_000))
-    plan = plan_backtest(
-        "BTCUSDT",
-        strategy=strategy,
-        exchange=exchange,
-        frame=(start, end),
-        execution=model,
-        settings={
-            "schedule_await_minutes": int(random.choice([3, 30, 120])),
-            "percent_fee": float(random.choice([0.0, 0.05, 0.1])),
-            "avg_price_candles_count": int(random.choice([1, 5])),
-            "price_tick": tick,
-            **(LIMITS if random.random() < 0.4 else {}),
+
+    def frame() -> tuple[int, int]:
+        start = ORIGIN + int(random.integers(-30, 10)) * MINUTE
+        return start, ORIGIN + length * MINUTE + int(random.integers(0, 50_000))
+
+    return drawn_plan(
+        random, exchange, seed=seed, rows=rows, model=model, frame=frame, tick=tick, gaps=gaps, params=params,
+        intervals=("1m", "5m", "15m"), steps=("1m", "1m", "3m", "15m", "30m"), lookbacks=40, limits=LIMITS,
+        choices={
+            "schedule_await_minutes": (3, 30, 120),
+            "percent_fee": (0.0, 0.05, 0.1),
+            "avg_price_candles_count": (1, 5),
         },
-        allow_gaps=gaps,
-    )
-    step = str(random.choice(["1m", "1m", "3m", "15m", "30m"]))
-    return replace(plan, frame=replace(plan.frame, interval=step))
+    )  # fmt: skip
 
 
 def by_events(plan: Any) -> BacktestRun:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from scenarios import MINUTE, ORIGIN, source
 
 from bknb.engine.backtest import BacktestRun
-from bknb.engine.plan import plan_backtest
+from bknb.engine.build import make_strategy
+from bknb.engine.plan import Plan, plan_backtest
 
 MODELS = ["pessimistic", "touch", "vwap"]
 LENGTH = 400
@@ -53,6 +55,37 @@ def signals(seed: int) -> Callable[..., dict[str, Any] | None]:
         } | ({"price_open": entry} if random.random() < 0.5 else {})
 
     return get_signal
+
+
+def drawn_plan(
+    random: np.random.Generator, exchange: Any, *, seed: int, rows: Callable[..., Any], model: str,
+    intervals: Sequence[str], steps: Sequence[str], lookbacks: int, frame: Callable[[], tuple[int, int]],
+    choices: Mapping[str, Sequence[float]], limits: Mapping[str, float], tick: float | None, gaps: bool,
+    params: Mapping[str, Any],
+) -> Plan:  # fmt: skip
+    """A strategy whose get_signals are ``rows``, a frame and settings over an exchange, one drawn after the other.
+
+    ``intervals`` are those of the strategy, ``steps`` those of the frame, ``choices`` those of each setting.
+    """
+    strategy = make_strategy(
+        "dice",
+        interval=str(random.choice(intervals)),
+        get_signals=rows,
+        params={"seed": seed, "busy": float(random.choice([0.05, 0.3, 0.9])), **params},
+        lookback=int(random.integers(1, lookbacks)),
+    )
+    between = frame()
+    drawn = {name: random.choice(some).item() for name, some in choices.items()}
+    plan = plan_backtest(
+        "BTCUSDT",
+        strategy=strategy,
+        exchange=exchange,
+        frame=between,
+        execution=model,
+        settings=drawn | {"price_tick": tick} | (limits if random.random() < 0.4 else {}),
+        allow_gaps=gaps,
+    )
+    return replace(plan, frame=replace(plan.frame, interval=str(random.choice(steps))))
 
 
 def run(seed: int, model: str, *, every_minute: bool = False, changed_from: int | None = None) -> BacktestRun:
