@@ -135,10 +135,10 @@ def refusal_tally(title: str, refusals: Iterable[RiskRefused]) -> RefusalTally:
 def _table(fields: Sequence[str], events: Iterable[Any]) -> pd.DataFrame:
     import pandas as pd
 
+    from .time_columns import with_times
+
     read = attrgetter(*(_PLACES.get(name, name) for name in fields))
-    table = pd.DataFrame([read(event) for event in events], columns=list(fields))
-    table["when"] = pd.to_datetime(table["when"].astype("int64"), unit="ms", utc=True)
-    return table
+    return with_times(pd.DataFrame([read(event) for event in events], columns=list(fields)), ["when"])
 
 
 def _report(title: str, columns: Sequence[str], events: Sequence[Any], after: Sequence[str], *, empty: str) -> str:

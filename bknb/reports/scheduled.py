@@ -83,10 +83,10 @@ class ScheduleInfo:
         """One row per event."""
         import pandas as pd
 
+        from .time_columns import with_times
+
         made = pd.DataFrame([[getattr(row, name) for name in _FIELDS] for row in self.rows], columns=list(_FIELDS))
-        for name in ("when", "scheduled_at"):
-            made[name] = pd.to_datetime(made[name].astype("int64"), unit="ms", utc=True)
-        return made
+        return with_times(made, ("when", "scheduled_at"))
 
     def _pairs(self) -> list[tuple[str, str]]:
         why = ", ".join(f"{count:,} x {reason}" for reason, count in self.reasons)

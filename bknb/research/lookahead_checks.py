@@ -281,12 +281,12 @@ class LookaheadReport:
         """One row for each finding."""
         import pandas as pd
 
+        from ..reports.time_columns import with_times
+
         table = pd.DataFrame(
             [[getattr(finding, name) for name in _COLUMNS] for finding in self.findings], columns=list(_COLUMNS)
         )
-        for name in ("when", "candle"):
-            table[name] = pd.to_datetime(table[name].astype("Int64"), unit="ms", utc=True)
-        return table
+        return with_times(table, ("when", "candle"))
 
 
 _TITLES: Final = ("Kind", "What", "Asked at (UTC)", "Candle (UTC)", "Answer", "Experiment", "Times")

@@ -237,6 +237,8 @@ class WalkForward:
         """One row for each fold: its times, its choice, the figure before and after, trades and result of the test."""
         import pandas as pd
 
+        from ..reports.time_columns import with_times
+
         rows = []
         for fold in self.folds:
             stats = {} if fold.result is None else fold.result.stats
@@ -247,10 +249,7 @@ class WalkForward:
                 | {f"train.{self.metric}": fold.train_value, f"test.{self.metric}": fold.test_value}
                 | {"test.n": stats.get("n", 0), "test.total_pnl": stats.get("total_pnl")}
             )
-        made = pd.DataFrame(rows, index=pd.RangeIndex(len(rows), name="fold"))
-        for name in Stretch.__slots__:
-            made[name] = pd.to_datetime(made[name].astype("int64"), unit="ms", utc=True)
-        return made
+        return with_times(pd.DataFrame(rows, index=pd.RangeIndex(len(rows), name="fold")), Stretch.__slots__)
 
     # --- showing ------------------------------------------------------------------------------------------------
 

@@ -109,6 +109,8 @@ def drawdowns_of(marked: MarkedEquity, n: int) -> pd.DataFrame:
     """The ``n`` deepest drawdowns, the deepest first."""
     import pandas as pd
 
+    from ..reports.time_columns import with_times
+
     count = whole_number("n of drawdowns()", n, least=1)
     found = [
         (
@@ -122,6 +124,4 @@ def drawdowns_of(marked: MarkedEquity, n: int) -> pd.DataFrame:
     ]
     found.sort(key=lambda row: (-row[3], row[0]))
     table = pd.DataFrame(found[:count], columns=["peak", "trough", "recovered", "drawdown", "days"])
-    for name in ("peak", "trough", "recovered"):
-        table[name] = pd.to_datetime(table[name].astype("Int64"), unit="ms", utc=True)
-    return table.astype({"drawdown": "float64", "days": "float64"})
+    return with_times(table, ("peak", "trough", "recovered")).astype({"drawdown": "float64", "days": "float64"})

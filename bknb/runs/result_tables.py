@@ -139,8 +139,7 @@ def table_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.Da
     """Return rows as a table with these columns; moments become timestamps (UTC)."""
     import pandas as pd
 
+    from ..reports.time_columns import with_times
+
     frame = pd.DataFrame({name: [row[name] for row in rows] for name in columns})
-    for name in columns:
-        if name in _TIMES:
-            frame[name] = pd.to_datetime(frame[name].astype("int64"), unit="ms", utc=True)
-    return frame
+    return with_times(frame, [name for name in columns if name in _TIMES])

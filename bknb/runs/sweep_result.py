@@ -378,10 +378,11 @@ def _trade_table(ends: NDArray[np.float64]) -> pd.DataFrame:
     """Return the closed positions of a table of ends, with the columns of ``Result.trades``."""
     import pandas as pd
 
+    from ..reports.time_columns import with_times
+
     closed = ends[ends[:, kernel.REASON] < kernel.FIRST_CANCEL]
     frame = pd.DataFrame({name: closed[:, at] for name, at in _TRADES.items()})
-    for name in ("scheduled_at", "pending_at", "closed_at"):
-        frame[name] = pd.to_datetime(frame[name].astype("int64"), unit="ms", utc=True)
+    with_times(frame, ("scheduled_at", "pending_at", "closed_at"))
     frame["position"] = np.where(closed[:, kernel.SIDE] > 0, "long", "short")
     frame["close_reason"] = [kernel.REASONS[int(code)] for code in closed[:, kernel.REASON]]
     frame["ambiguous"] = closed[:, kernel.AMBIGUOUS] > 0
