@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -18,6 +18,8 @@ from ..errors import StateError, UsageError
 from .candle_fingerprint import CandleRange, SeriesRange, changes
 from .source_walk import ASKED_AT, Code
 from .value_text import NOT_COMPARED
+
+_T = TypeVar("_T")
 
 FORMAT: Final = 2
 _LEFT_OUT: Final = {"max_adds": Settings().max_adds}  # cards have it only where it is another (``Settings.decisive``)
@@ -211,7 +213,7 @@ class Card(_Card1, frozen=True, kw_only=True):
             *_data_differences(self, other),
             *_series_differences(self, other),
             *_results_differences(self, other),
-            *_with_differences(self, other),
+            *_text_differences("with", self.made_with, other.made_with, missing="none"),
         ]
 
     def verify(self, **changes: Any) -> Any:
@@ -422,11 +424,15 @@ def _line_differences(name: str, old: str, new: str) -> list[Difference]:
 def _value_differences(old: Code, new: Code) -> list[Difference]:
     if old.reader != new.reader:
         return _value_differences_of_readers(old, new)
-    names = sorted({*old.values, *new.values})
+    return _text_differences("value", old.values, new.values, missing="not read")
+
+
+def _text_differences(kind: Kind, old: Mapping[str, str], new: Mapping[str, str], *, missing: str) -> list[Difference]:
+    """Differences in texts by name; ``missing`` stands for one that is not there."""
     return [
-        _changed("value", name, old.values.get(name, "not read"), new.values.get(name, "not read"))
-        for name in names
-        if old.values.get(name) != new.values.get(name)
+        _changed(kind, name, old.get(name, missing), new.get(name, missing))
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
     ]
 
 
@@ -464,18 +470,27 @@ def _data_differences(old: Card, new: Card) -> list[Difference]:
 
 def _series_differences(old: Card, new: Card) -> list[Difference]:
     before, after = ({part.name: part for part in card.series} for card in (old, new))
-    found = []
-    for name, part in before.items():
-        now = after.get(name)
-        if now is None:
-            found.append(f"{name}: not read any more")
-        elif part.digest != now.digest:
-            found.append(f"{name}: {_series_change(part, now)}")
-    found += [f"{name}: read now" for name in after if name not in before]
+    found = _changes_by_name(before, after, _series_change, gone=": not read any more", added=": read now")
     return [Difference(kind="series", text=text) for text in found]
 
 
+def _changes_by_name(
+    before: Mapping[str, _T], after: Mapping[str, _T], change: Callable[[_T, _T], str], *, gone: str, added: str
+) -> list[str]:
+    """What became of each of some named things; ``change`` says how one differs, an empty text for not at all."""
+    found = []
+    for name, thing in before.items():
+        now = after.get(name)
+        if now is None:
+            found.append(f"{name}{gone}")
+        elif text := change(thing, now):
+            found.append(f"{name}: {text}")
+    return found + [f"{name}{added}" for name in after if name not in before]
+
+
 def _series_change(old: SeriesRange, new: SeriesRange) -> str:
+    if old.digest == new.digest:
+        return ""
     parts = [f"{old.count:,} rows -> {new.count:,}"] if old.count != new.count else []
     for name in ("first", "last"):
         was, now = getattr(old, name), getattr(new, name)
@@ -519,18 +534,13 @@ def _rows_by_number(old: Outcome, new: Outcome) -> list[str]:
 
 def _rows_by_name(old: Outcome, new: Outcome) -> list[str]:
     before, after = ({row["signal_id"]: row for row in map(msgspec.json.decode, side.rows)} for side in (old, new))
-    found = []
-    for name, row in before.items():
-        now = after.get(name)
-        if now is None:
-            found.append(f"{name} is gone")
-        elif now != row:
-            found.append(f"{name}: {_row_difference(row, now)}")
-    found += [f"{name} is new" for name in after if name not in before]
+    found = _changes_by_name(before, after, _row_difference, gone=" is gone", added=" is new")
     return found or ["the rows come in another order"]
 
 
 def _row_difference(before: dict[str, Any], after: dict[str, Any]) -> str:
+    if before == after:
+        return ""
     names = [name for name in after if before.get(name) != after[name]]
     parts = [f"{name} {_shown(name, before.get(name))} -> {_shown(name, after[name])}" for name in names]
     if all(_nearly(before.get(name), after[name]) for name in names):
@@ -548,15 +558,6 @@ def _nearly(a: object, b: object) -> bool:
     if isinstance(a, float) and isinstance(b, float):
         return abs(a - b) <= _CLOSE * max(abs(a), abs(b), 1.0)
     return a == b
-
-
-def _with_differences(old: Card, new: Card) -> list[Difference]:
-    names = sorted({*old.made_with, *new.made_with})
-    return [
-        _changed("with", name, old.made_with.get(name, "none"), new.made_with.get(name, "none"))
-        for name in names
-        if old.made_with.get(name) != new.made_with.get(name)
-    ]
 
 
 def _some(lines: list[str], what: str, *, shown: int = _SHOWN) -> list[str]:
