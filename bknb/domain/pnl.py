@@ -43,6 +43,17 @@ def trade_pnl(position: Position, price_open: float, price_close: float, *, slip
     slipped = (exit_ - entry) / entry * 100 * sign
     fees = fee * (1 + exit_ / entry)
     gross = (price_close - price_open) / price_open * 100 * sign
+    return pnl_of(gross, slipped, fees)
+
+
+def pnl_of(gross: float, slipped: float, fees: float) -> Pnl:
+    """A result with its parts, in percent: the raw price move, the move between slipped prices, and the fees.
+
+    Examples
+    --------
+    >>> pnl_of(10.0, 9.5, 0.25)
+    Pnl(pnl_percentage=9.25, gross_percentage=10.0, fee_percentage=0.25, slippage_percentage=0.5)
+    """
     return Pnl(
         pnl_percentage=slipped - fees,
         gross_percentage=gross,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from .pnl import pnl_of
 from .position_fills import Fill
 from .signal import Position, sign_of
 from .signal_events import Pnl
@@ -82,12 +83,7 @@ def result(
     slipped = (received - paid) / entry * 100 * sign
     fees = fee * (paid / entry + received / entry)
     gross = (left - entered) / first * 100 * sign
-    return Pnl(
-        pnl_percentage=slipped - fees,
-        gross_percentage=gross,
-        fee_percentage=fees,
-        slippage_percentage=gross - slipped,
-    )
+    return pnl_of(gross, slipped, fees)
 
 
 def net_results(
