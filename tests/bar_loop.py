@@ -77,13 +77,19 @@ def exit_of(signal: Mapping[str, Any], bar: Bar, *, strict: bool) -> tuple[str, 
 def bar_loop(  # noqa: C901 -- the whole contract in one loop, to be read beside it
     bars: Sequence[Bar], base: int, *, model: str, ask: Callable[[int, float], Mapping[str, Any] | None],
     start: int, end: int, interval: int, await_minutes: int = 120, may_ask: Callable[[int], bool] = lambda when: True,
+    moments: Sequence[int] | None = None, slot_of: Callable[[int], int] | None = None,
 ) -> tuple[list[Row], list[Trade]]:  # fmt: skip
-    """Trades and cancelled entries in order: moments, prices, reason, doubt; and the trades once more."""
+    """Trades and cancelled entries in order: moments, prices, reason, doubt; and the trades once more.
+
+    Bars open and close at multiples of their length, or at ``moments``; ``slot_of`` then gives the slot of a moment.
+    """
     trades = list[Trade]()
     strict, by_open, found = model == "pessimistic", {bar.t: bar for bar in bars}, list[Row]()
     order = position = None  # what is to enter, resting or not; what is open
     slot, waits = -1, max(await_minutes * 60_000, interval)
-    for when in range(start, bars[-1].t + 2 * base, base):
+    moments = range(start, bars[-1].t + 2 * base, base) if moments is None else moments
+    slot_of = slot_of or (lambda when: when // interval)
+    for when, last in zip(moments, (start - base, *moments), strict=False):
         over = position and (when >= end or when - position["opened"] >= position["minutes"] * 60_000)
         if position and over and not position["leaving"]:
             position["leaving"] = "frame_end" if when >= end else "time_expired"
@@ -94,9 +100,9 @@ def bar_loop(  # noqa: C901 -- the whole contract in one loop, to be read beside
             order = None
         if when > bars[-1].t:
             break
-        free, before = not order and (not position or position["leaving"]), by_open.get(when - base)
-        if free and before and when < end and when // interval > slot and may_ask(when):
-            slot, answer = when // interval, ask(when, before.close)
+        free, before = not order and (not position or position["leaving"]), by_open.get(last)
+        if free and before and when < end and slot_of(when) > slot and may_ask(when):
+            slot, answer = slot_of(when), ask(when, before.close)
             order = {**answer, "asked": when, "first": True, "bars": 0} if answer else None
         bar = by_open.get(when)
         if bar and order:

@@ -314,13 +314,6 @@ def test_declared_sessions_say_which_days_are_missing() -> None:
         )
 
 
-def test_hours_that_begin_at_half_past_are_refused() -> None:
-    index = pd.date_range("2024-01-01 00:30", periods=80, freq="h", tz="UTC")
-    given = pd.DataFrame({"open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0, "volume": 1.0}, index=index)
-    with pytest.raises(bknb.DataError, match="one opens 30 minutes after it"):
-        from_frame(given)
-
-
 def test_symbols_with_bars_of_different_lengths_are_refused() -> None:
     hours = days(80)
     hours.index = pd.date_range("2024-01-01", periods=80, freq="h", tz="UTC")

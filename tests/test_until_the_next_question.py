@@ -238,21 +238,6 @@ def test_a_live_run_of_a_function_takes_at() -> None:
     assert task.plan.strategy.asked == "at session_open+5m"
 
 
-@pytest.mark.parametrize(
-    ("minute", "advice"),
-    [(30, "take 30m bars, which may open then (longer candles are made of them), shorter ones, or daily ones"),
-     (45, "take 15m bars, which may open then"), (7, "take shorter bars, or daily ones")],
-)  # fmt: skip
-def test_bars_that_open_at_half_past_are_refused_with_those_that_may(minute: int, advice: str) -> None:
-    opens = pd.DatetimeIndex(
-        [f"2024-11-{day} {hour}:{minute:02d}" for day in (25, 26, 27) for hour in range(10, 16)], tz=ZONE
-    )
-    table = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close", "volume"), 100.0), index=opens)
-    with pytest.raises(bknb.DataError, match="1h bars must open at a multiple of 1h in UTC") as refused:
-        bknb.backtest("X", strategy=opening, exchange=bknb.exchanges.from_frame(table), frame=FRAME, interval="1h")
-    assert advice in str(refused.value)
-
-
 def test_bars_of_half_an_hour_run_from_half_past_on() -> None:
     opens = pd.DatetimeIndex(
         [f"2024-11-{day} {hour}:{minute}" for day in (25, 26, 27) for hour in range(9, 16) for minute in ("00", "30")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from .execution_models import Exit
-from .interval import MINUTE_MS, ceil_to
+from .interval import MINUTE_MS
 from .market_clock import NEVER
 from .position_book import ClosingOrder, PositionBook
 from .states import Boundary, Holding, Leaving, Opening, Rules, State, Step, earliest_fill
@@ -29,7 +29,7 @@ def close_due(state: State, rules: Rules) -> int:
     else:
         return NEVER
     if rules.base_ms > MINUTE_MS:
-        moment = ceil_to(moment, rules.base_ms)
+        moment = rules.on_bars(moment)
     return moment if sent or rules.mode == "backtest" else moment - rules.base_ms
 
 

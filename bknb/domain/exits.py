@@ -11,7 +11,7 @@ import msgspec
 
 from .close_orders import close_due, holding_at_close
 from .execution_models import Exit, Minute
-from .interval import MINUTE_MS, ceil_to
+from .interval import MINUTE_MS
 from .market_clock import NEVER
 from .milestones import survived
 from .pnl import net_percentage, trade_pnl
@@ -86,7 +86,7 @@ def holding_skipped(state: Holding, given: SkippedMinutes, _rules: Rules) -> Ste
 
 def holding_minute(state: Holding, given: Minute, rules: Rules) -> Step:
     """A minute with an open position."""
-    if state.leaving is not None and _is_before(given.t + rules.base_ms, state.leaving):
+    if state.leaving is not None and _is_before(rules.bar_end(given.t), state.leaving):
         passed_by = holding_minute(msgspec.structs.replace(state, leaving=None), given, rules)
         if isinstance(passed_by.state, Holding):
             return passed_by._replace(state=msgspec.structs.replace(passed_by.state, leaving=state.leaving))
@@ -211,7 +211,7 @@ def due(state: State, rules: Rules) -> int:
     else:
         return NEVER
     if rules.base_ms > MINUTE_MS:
-        moment = ceil_to(moment, rules.base_ms)  # known at the first moment at or after it
+        moment = rules.on_bars(moment)  # known at the first moment at or after it
     last = rules.frame_last
     return moment if last is None or moment < last else last
 

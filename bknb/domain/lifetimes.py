@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from msgspec import UNSET, UnsetType
 
 from .formatting import utc_text
-from .interval import MINUTE_MS, ceil_to, slot_after
+from .interval import MINUTE_MS, slot_after
 from .market_clock import NEVER
 from .position_book import ClosingOrder, Lifetime
 from .signal import OpenSignal, Signal
@@ -143,7 +143,7 @@ def opened_from(signal: OpenSignal, rules: Rules) -> int:
     if signal.entry != "close":
         return signal.pending_at
     assert rules.clock is not None  # its order was made with it  # noqa: S101
-    return ceil_to(rules.clock().session_end(signal.pending_at), rules.base_ms)
+    return rules.on_bars(rules.clock().session_end(signal.pending_at))
 
 
 def lifetime_of(
@@ -159,7 +159,7 @@ def lifetime_of(
         at, close = moments_of(until, since, rules)
         if close < NEVER and at <= since:
             at = NEVER  # too short before the close: at the close itself
-        at = max(at, opened + rules.base_ms)  # a moment that had passed when it opened
+        at = max(at, rules.bar_end(opened))  # a moment that had passed when it opened
     if bars is not None:
         assert rules.clock is not None  # ``lifetime_faults`` looked  # noqa: S101
         at = min(at, rules.clock().candles_closed(opened, bars))

@@ -8,6 +8,18 @@ NEVER: Final = 2**62
 """A moment (UTC ms) that does not come; also with a length of time added it is a whole number of 64 bits."""
 
 
+class Slots(Protocol):
+    """Where candles of a market begin and end that do not begin at multiples of their length; moments are UTC ms."""
+
+    def after(self, when: int, step: int) -> int:
+        """The end of the candle of ``step`` ms that a moment lies in."""
+        ...
+
+    def ceil(self, when: int, step: int) -> int:
+        """The first moment at or after ``when`` at which a candle of ``step`` ms begins."""
+        ...
+
+
 class MarketClock(Protocol):
     """The clock of one market, for one strategy; moments are UTC ms.
 

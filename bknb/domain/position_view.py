@@ -197,7 +197,7 @@ def known_from(signal: OpenSignal, rules: Rules) -> int:
     Until a session has closed nobody knows which of its candles is the last that fills.
     """
     if signal.entry != "close":
-        return signal.pending_at + rules.base_ms
+        return rules.bar_end(signal.pending_at)
     from .lifetimes import opened_from  # few entries are
 
     return opened_from(signal, rules)

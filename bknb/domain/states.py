@@ -11,8 +11,9 @@ from ..config import Settings
 from .answers import PositionAnswer
 from .by_hand_inputs import Activate, Planned, Source
 from .execution_models import Entry, ExecutionModel, Minute
-from .interval import MINUTE_MS
-from .market_clock import MarketClock
+from .interval import MINUTE_MS, ceil_to
+from .by_hand_inputs import Activate, Planned, Source
+from .market_clock import MarketClock, Slots
 from .position_book import PositionBook, PositionOrder, UnsizedPart
 from .signal import OpenSignal, ScheduledSignal, Signal
 from .signal_events import Active, Closed, CloseReason, Event, Mode, PositionEvent, Reason, Rejected, Scheduled
@@ -32,6 +33,8 @@ class Rules(NamedTuple):
         Whether minutes in which nothing happens give ``Idle`` and ``Active`` results.
     tick
         The smallest step of prices on this market (quote currency); ``None``: unknown, levels stay as they are.
+    grid
+        The slots that candles lie in, where they do not begin at multiples of their length.
     by_day
         Whether the candles of the strategy's interval are the days of a market with sessions, which its clock knows.
     interval_ms, base_ms
@@ -63,6 +66,15 @@ class Rules(NamedTuple):
     bars_between: Callable[[int, int], int] | None = None
     clock: Callable[[], MarketClock] | None = None
     by_day: bool = False
+    grid: Slots | None = None
+
+    def bar_end(self, when: int) -> int:
+        """When the candle that opens at a moment closes (UTC ms)."""
+        return when + self.base_ms if self.grid is None else self.grid.after(when, self.base_ms)
+
+    def on_bars(self, when: int) -> int:
+        """The first moment at or after ``when`` (UTC ms) at which a candle that fills orders opens or closes."""
+        return ceil_to(when, self.base_ms) if self.grid is None else self.grid.ceil(when, self.base_ms)
 
 
 # --- states -----------------------------------------------------------------------------------------------------

@@ -204,7 +204,7 @@ class BacktestRun:
         plan, strategy = self.plan, self.plan.strategy
         if strategy.get_signals is None:
             return None
-        begin = rows_begin(strategy, plan.frame.start, window.sessions_of(plan.symbol))
+        begin = rows_begin(strategy, plan.frame.start, window, plan.symbol)
         loading = window.load_closed(plan.symbol, strategy.interval, plan.frame.start, strategy.lookback, since=begin)
         series = await asyncio.wrap_future(submit(loading))
         candles = series.candles.copy()
@@ -253,7 +253,7 @@ class BacktestRun:
 
             close_of = None if minutes.step == MINUTE_MS else minutes.close_of
             counter = bar_counter(rules.interval_ms, minutes, sessions, by_day=by_day)
-            rules = rules._replace(close_of=close_of, bars_between=counter, by_day=by_day)
+            rules = rules._replace(close_of=close_of, bars_between=counter, by_day=by_day, grid=minutes.grid)
         return StrategyLoop(
             rules=rules,
             strategy=strategy,
@@ -275,7 +275,7 @@ class BacktestRun:
         closed = any(end.close_reason == "data_end" for end in records.closed[-1:])
         cancelled = any(end.reason == "data_end" for end in records.cancelled[-1:])
         if closed or cancelled:
-            end = utc_text(int(series.candles.timestamp[-1]) + series.step)
+            end = utc_text(series.close_at(-1))
             what = "a position was open" if closed else "an entry was waiting"
             where = f"{plan.symbol} on {plan.exchange.name}"
             records.warnings.append(f"the data of {where} ended at {end} where {what}; it ended as data_end")

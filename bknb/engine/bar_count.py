@@ -36,6 +36,14 @@ def bar_counter(
     if by_day and sessions is not None:
         return _SessionDays(sessions)
     if base is not None and base.step > MINUTE_MS:
+        if base.grid is not None:
+            closes = np.unique(base.grid.ends(base.candles.timestamp, interval))
+
+            def closed_on_grid(after: int, until: int) -> int:
+                first, end = np.searchsorted(closes, (after, until), side="right")
+                return int(end - first)
+
+            return closed_on_grid
         slots = np.unique(base.candles.timestamp // interval)
 
         def closed(after: int, until: int) -> int:

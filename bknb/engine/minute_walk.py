@@ -185,7 +185,7 @@ class MinuteWalk:
             if target > index and isinstance(state, Holding):
                 loop.skip(self._skipped(index, target))
             index = target
-            moment = self.time_of(index) if index < self.count else self.time_of(self.count - 1) + self._series.step
+            moment = self.time_of(index) if index < self.count else self._series.close_at(-1)
             if due <= moment and (manage_at is None or due <= manage_at):
                 newest = None if close_due(state, loop.rules) > due else self._newest_fill(index)
                 await loop.end_due(due, self._price_before(index), newest)
@@ -239,9 +239,7 @@ class MinuteWalk:
         loop = self._loop
         if (known := loop.known_at) is None:
             return None
-        closed = (
-            self.time_of(index - 1) + self._series.step if index else self.time_of(index)
-        )  # where a hole begins, perhaps
+        closed = self._series.close_at(index - 1) if index else self.time_of(index)  # where a hole begins, perhaps
         when = managing.next(after=closed - 1, asked=max(loop.last_managed, known - 1))
         rules = loop.rules
         if when is None or rules.frame_last is None:

@@ -17,6 +17,7 @@ from ..errors import UsageError
 from ..events.messages import RunLabels
 from ..market.clock import SystemClock
 from ..market.feed import Feed
+from ..market.source_hours import bar_grid_of
 from ..market.spacing import base_of, check_made_of, check_minutes
 from ..market.window import Window
 from ..ports import CandleSource
@@ -26,6 +27,7 @@ from .resolve import resolve_exchange, resolve_frame, resolve_strategy
 
 if TYPE_CHECKING:
     from ..domain.schedules import Schedule
+    from ..market.bar_grid import BarGrid
 
 Stopping: TypeAlias = Literal["", "entries", "now"]
 
@@ -125,7 +127,8 @@ def plan_backtest(
     asked = span = resolve_frame(frame)
     if base != MINUTE:
         _check_base(base, chosen, model, resolved.name)
-        span = on_base(span, base)
+        grid = bar_grid_of(resolved.source, checked_symbol(symbol))
+        span = on_base(span, base) if grid is None else _on_grid(span, base, grid)
     return Plan(
         symbol=checked_symbol(symbol),
         strategy=chosen,
@@ -166,6 +169,14 @@ def on_base(frame: Frame, base: str) -> Frame:
         raise UsageError(f"in the frame {frame} no bar of {base} ends\nchoose a longer frame, or take finer data")
     interval = base if interval_ms(frame.interval) % step else frame.interval
     return msgspec.structs.replace(frame, start=start, interval=interval)
+
+
+def _on_grid(frame: Frame, base: str, grid: BarGrid) -> Frame:
+    """The frame over bars that do not open at multiples of their length: it ends where a bar may open or close."""
+    step = interval_ms(base)
+    end = max(grid.floor(frame.end, step), frame.start)
+    interval = MINUTE if interval_ms(frame.interval) <= step else frame.interval
+    return msgspec.structs.replace(frame, end=end, interval=interval)
 
 
 def _moved(given: Frame, frame: Frame, base: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from ..market.series import Series
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..market.bar_grid import BarGrid
     from ..market.series_questions import ReadSeries
     from ..market.sessions import Sessions
     from ..market.window import Window
@@ -42,25 +43,20 @@ def questions_of(
         from .scheduled_questions import scheduled_questions  # few strategies have a schedule
 
         return scheduled_questions(plan, at, series, sessions, published=published, warn=warn, managing=managing)
-    return Questions(
-        series,
-        start=plan.frame.start,
-        step_ms=interval_ms(plan.frame.interval),
-        slot_ms=interval_ms(interval),
-        sessions=None if window.base_ms >= DAY_MS else sessions,  # a day ends where its market is closed
-        count=window.price_count,
-    )
+    hours = None if window.base_ms >= DAY_MS else sessions  # a day ends where its market is closed
+    step, slot = interval_ms(plan.frame.interval), interval_ms(interval)
+    if series.grid is not None:
+        return GridQuestions(series, series.grid, step_ms=step, slot_ms=slot, sessions=hours)
+    count = window.price_count
+    return Questions(series, start=plan.frame.start, step_ms=step, slot_ms=slot, sessions=hours, count=count)
 
 
-def ready_minutes(times: NDArray[np.int64], sessions: Sessions, count: int, step: int = MINUTE_MS) -> NDArray[np.bool_]:
-    """At the close of which minutes (open times, UTC ms) a strategy can be asked where sessions are declared.
-
-    ``step`` is the length of longer base bars, ms.
+def ready_minutes(closes: NDArray[np.int64], sessions: Sessions, count: int) -> NDArray[np.bool_]:
+    """At which closes of minutes or longer bars (UTC ms) a strategy can be asked where sessions are declared.
 
     The market must be open then, and have been for ``count`` minutes: an average price of the session before does not
     count.
     """
-    closes = times + step
     warm = sessions.open_minutes(closes - count * MINUTE_MS, count * MINUTE_MS) == count
     ready: NDArray[np.bool_] = warm & (sessions.open_minutes(closes, MINUTE_MS) == 1)
     return ready
@@ -111,7 +107,7 @@ class Questions:
         times = series.candles.timestamp
         self._closes = times + series.step
         if sessions is not None:
-            self._closes = self._closes[ready_minutes(times, sessions, count, series.step)]
+            self._closes = self._closes[ready_minutes(self._closes, sessions, count)]
         self._regular = series.regular and sessions is None
         self._begin = int(times[0]) + series.step if len(times) else 0
         self._end = int(times[-1]) if len(times) else -1  # no candle opens later: nobody could fill an order
@@ -146,3 +142,42 @@ class Questions:
             if self._begin <= moment <= self._end:
                 return moment
         return self.first(earliest)
+
+
+class GridQuestions:
+    """The moments at which a strategy can be asked over bars that do not open at multiples of their length.
+
+    Parameters
+    ----------
+    series, grid
+        The bars of the run, and where they open.
+    step_ms
+        The interval of the frame: where it is longer than a bar, only moments that begin a slot of it count.
+    slot_ms
+        The strategy is asked at most once per slot of so many ms.
+    sessions
+        With trading hours: the market must be open at a moment.
+    """
+
+    def __init__(self, series: Series, grid: BarGrid, *, step_ms: int, slot_ms: int, sessions: Sessions | None) -> None:
+        closes = series.closes
+        if sessions is not None:
+            closes = closes[ready_minutes(closes, sessions, 1)]
+        if step_ms > series.step:
+            closes = closes[grid.starts(closes, step_ms) == closes]
+        times = series.candles.timestamp
+        self._closes = closes[closes <= (times[-1] if len(times) else -1)]  # nobody could fill a later order
+        self._grid, self._slot = grid, slot_ms
+
+    def first(self, earliest: int) -> int | None:
+        """The first moment at or after ``earliest`` (UTC ms) at which a strategy can be asked, if there is one."""
+        at = int(np.searchsorted(self._closes, earliest))
+        return int(self._closes[at]) if at < len(self._closes) else None
+
+    def missed(self, until: int) -> int:  # noqa: ARG002
+        """None: a slot has no moment of its own, so it is asked in when it can be."""
+        return 0
+
+    def next(self, *, after: int, asked: int) -> int | None:
+        """The first moment later than ``after`` and in a later slot than ``asked``; all in UTC ms."""
+        return self.first(max(self._grid.after(asked, self._slot), after + 1))

@@ -44,4 +44,5 @@ def _clock(strategy: Strategy, base: Series | None, sessions: Sessions | None) -
         zone=strategy.zone,
         by_day=has_session_days(strategy, strategy.interval, sessions, step),
         at=strategy.at,
+        grid=None if base is None else base.grid,
     )

@@ -102,7 +102,7 @@ def coverage_notes(
     if sessions is not None:
         open_spans = sessions.open_ranges(first, end)
         first, end = (open_spans[0][0], open_spans[-1][1]) if open_spans else (begin, last)
-        if MINUTE_MS < step < DAY_MS and not ready_minutes(times, sessions, 1, step).any():
+        if MINUTE_MS < step < DAY_MS and not ready_minutes(series.closes, sessions, 1).any():
             raise UsageError(
                 f"no {plan.base} bar of {plan.symbol} ends while its market is open: {sessions}\n"
                 "take shorter bars, or daily ones, at whose end the next day is decided"

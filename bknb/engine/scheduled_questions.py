@@ -84,7 +84,7 @@ class ScheduledQuestions:
     ) -> None:
         times = series.candles.timestamp
         opened = np.asarray(opens, dtype=np.int64)
-        self._edges: NDArray[np.int64] = np.unique(np.concatenate([times, times + series.step, opened]))
+        self._edges: NDArray[np.int64] = np.unique(np.concatenate([times, series.closes, opened]))
         self._edges = self._edges[self._edges <= (times[-1] if len(times) else -1)]  # later nobody could fill an order
         given = np.asarray(moments, dtype=np.int64)
         place = np.searchsorted(self._edges, given)

@@ -255,7 +255,7 @@ class StrategyLoop:
         state = self.state
         if isinstance(state, Holding):
             return None if state.leaving is not None else known_from(state.signal, self.rules)
-        return state.signal.scheduled_at + self.rules.base_ms if isinstance(state, Waiting) else None
+        return self.rules.bar_end(state.signal.scheduled_at) if isinstance(state, Waiting) else None
 
     async def _managed(self, answer: object, when: int, price: float, about: _ManageQuestion) -> None:
         answers, faults, text = read_answers(answer)

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from ..domain.signal_events import Reason
     from ..market.candles import Candles
     from ..market.series import Series
-    from ..market.sessions import Sessions
     from ..market.strategy_context import Context
+    from ..market.window import Window
     from .registry import Strategy
     from .signal_rows import SignalRows
 
@@ -310,12 +310,9 @@ def _difference(rows: SignalRows, row: int, alone: SignalRows) -> str | None:
     return None
 
 
-def rows_begin(strategy: Strategy, start: int, sessions: Sessions | None = None) -> int:
+def rows_begin(strategy: Strategy, start: int, window: Window, symbol: str) -> int:
     """The open time of the first candle that the rows of a run starting at ``start`` may depend on, UTC ms."""
-    step = interval_ms(strategy.interval)
-    if sessions is not None:
-        return sessions.reach_back(start, step, strategy.lookback)
-    return start - start % step - strategy.lookback * step
+    return window.reach_back(symbol, start, interval_ms(strategy.interval), strategy.lookback)
 
 
 def first_row(candles: Candles, start: int, interval: str) -> int:

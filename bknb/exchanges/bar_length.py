@@ -6,13 +6,14 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, INTERVAL_MS, MINUTE, MINUTE_MS
 from ..errors import DataError, UsageError
 from ..market.candle_rows import in_order
 from ..market.candles import COLUMNS, Candles
-from ..market.spacing import Spacing, measured
+from ..market.spacing import Spacing, length_name, measured
 from ..market.trading_days import day_labels, moved_note
 
 if TYPE_CHECKING:
@@ -20,16 +21,22 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ..market.bar_grid import BarGrid
     from ..market.sessions import Sessions
 
+_USUAL: Final = 0.5  # of distances must be alike to show the length of bars whose sessions have breaks
 _ADVICE: Final = "bknb makes longer candles of shorter ones, and never shorter ones of longer ones"
 
 
 class Bars(NamedTuple):
-    """Series of one length, by symbol, and that length as an interval."""
+    """Series of one length, by symbol, and that length as an interval.
+
+    ``grids`` says where the bars of a symbol open, where that is not at multiples of their length.
+    """
 
     candles: dict[str | None, Candles]
     interval: str
+    grids: dict[str | None, BarGrid]
 
 
 def bars_of(
@@ -57,13 +64,13 @@ def bars_of(
     """
     where = {symbol: name if symbol is None else f"{name}, {symbol}" for symbol in series}
     ordered = {symbol: in_order(part, where[symbol], notes) for symbol, part in series.items()}
-    spacings = {symbol: measured(part.timestamp) for symbol, part in ordered.items()}
+    spacings = {symbol: spacing_in(part.timestamp, sessions, where[symbol]) for symbol, part in ordered.items()}
     longer = {symbol: found for symbol, found in spacings.items() if found is not None and found.wider_than(MINUTE_MS)}
     if not longer:
         for symbol, part in ordered.items():
             _check_minutes(part, spacings[symbol], where[symbol])
             notes.extend(_too_few(spacings[symbol], where[symbol]))
-        return Bars(ordered, MINUTE)
+        return Bars(ordered, MINUTE, {})
     first = next(iter(longer))
     interval = longer[first].interval
     for symbol, found in spacings.items():
@@ -79,10 +86,52 @@ def bars_of(
         _check_length(longer.get(symbol, longer[first]), where[symbol])
     if interval == "1d":
         ordered = _of_days(ordered, name, where, longer[first], sessions, notes)
+    grids: dict[str | None, BarGrid] = {}
     for symbol, part in ordered.items():
         found = longer.get(symbol, longer[first])
-        _check_grid(part.timestamp, found.step, found, where[symbol])
-    return Bars(ordered, interval)
+        if (grid := _grid_of(part.timestamp, found.step, found, where[symbol], sessions)) is not None:
+            grids[symbol] = grid
+    return Bars(ordered, interval, grids)
+
+
+def spacing_in(times: NDArray[np.int64], sessions: Sessions | None, where: str) -> Spacing | None:
+    """The length of bars; where sessions with a break open at times that are no whole number of bars apart, too.
+
+    Half an hour divides all distances of hours from 09:30 to 12:00 and from 13:00 on, and no two are half an hour
+    apart: taken for bars of half an hour they would be known half an hour too early.
+
+    Parameters
+    ----------
+    times : ndarray of int64, shape (n,)
+        Open times, UTC milliseconds, ascending.
+    sessions
+        The declared trading hours.
+    where
+        What the bars are called in messages.
+
+    Raises
+    ------
+    DataError
+        Sessions seem to have breaks, and it is not known when.
+    """
+    spacing = measured(times)
+    if spacing is None or spacing.equal or not spacing.wider_than(MINUTE_MS):
+        return spacing
+    lengths, counts = np.unique(np.diff(times), return_counts=True)
+    usual, share = int(lengths[int(np.argmax(counts))]), float(counts.max() / counts.sum())
+    if share < _USUAL or usual >= DAY_MS:
+        return spacing
+    if sessions is not None:
+        from ..market.bar_grid import in_sessions_grid  # few bars need it
+
+        if in_sessions_grid(times, usual, sessions) is not None:
+            multiples = int(counts[lengths % usual == 0].sum())
+            equal, longer = int(counts.max()), int(counts[lengths > usual].sum())
+            return replace(spacing, step=usual, equal=equal, longer=longer, multiples=multiples)
+    raise DataError(
+        f"{where}: bars of one length are needed; most are {length_name(usual)} apart, others no whole number of it\n"
+        f"measured: {spacing}\nwhere the market has a break, say when it is open: sessions="
+    )
 
 
 def _check_length(spacing: Spacing, where: str) -> None:
@@ -148,15 +197,27 @@ def _relabelled(candles: Candles, times: NDArray[np.int64]) -> Candles:
     return Candles.from_columns(**{**columns, "timestamp": times})
 
 
-def _check_grid(times: NDArray[np.int64], step: int, spacing: Spacing, where: str) -> None:
+def _grid_of(
+    times: NDArray[np.int64], step: int, spacing: Spacing, where: str, sessions: Sessions | None
+) -> BarGrid | None:
+    """Where bars open that do not open at multiples of their length; ``None``: all do."""
     off = times % step
     if not off.any():
-        return
-    at = int(np.argmax(off != 0))
+        return None
+    if step < DAY_MS:
+        from ..market.bar_grid import bar_grid  # few bars do
+
+        if (found := bar_grid(times, step, sessions)) is not None:
+            return found
+    usual = int(np.bincount(off // MINUTE_MS).argmax()) * MINUTE_MS
+    at = int(np.argmax(off != usual))
+    hours = "say when the market is open: sessions=, " if sessions is None else f"the market is open {sessions}\n"
     raise DataError(
-        f"{where}: {spacing.interval} bars must open at a multiple of {spacing.interval} in UTC, and one opens "
-        f"{int(off[at]) // MINUTE_MS} minutes after it (at {utc_text(int(times[at]))})\nmeasured: {spacing}\n"
-        f"{_finer(times, step)}, or daily ones"
+        f"{where}: {spacing.interval} bars must count from the open of each session, or all open the same time after a "
+        f"multiple of {spacing.interval} in UTC\n"
+        f"the bar of {utc_text(int(times[0]))} opens {int(off[0]) // MINUTE_MS} minutes after one, that of "
+        f"{utc_text(int(times[at]))} {int(off[at]) // MINUTE_MS} minutes\n"
+        f"measured: {spacing}\n{hours}leave out bars that belong to no session, {_finer(times, step)}, or daily ones"
     )
 
 

@@ -12,13 +12,14 @@ from ..domain.interval import DAY_MS, MINUTE, interval_ms
 from ..errors import UnknownName, UsageError
 from ..market.candles import Candles
 from ..market.sessions import Sessions, as_sessions
-from ..market.spacing import Spacing, measured
+from ..market.spacing import Spacing
 from ..market.trading_days import trading_days
-from .bar_length import bars_of
+from .bar_length import bars_of, spacing_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..market.bar_grid import BarGrid
     from .adjusting import Adjustments
 
 
@@ -85,6 +86,7 @@ class FrameSource:
         self._by_symbol = {symbol: part for symbol, part in bars.candles.items() if symbol is not None}
         self.base_interval = bars.interval
         self.intervals = (bars.interval,)
+        self._grids = bars.grids
         if interval_ms(bars.interval) == DAY_MS:
             times = {symbol: part.timestamp for symbol, part in bars.candles.items()}
             days, told = trading_days(times, self.sessions, name)
@@ -99,6 +101,10 @@ class FrameSource:
         """The symbols it serves; ``None``: the same candles under any name."""
         return None if self._every is not None else tuple(self._by_symbol)
 
+    def bar_grid(self, symbol: str) -> BarGrid | None:
+        """Where the bars of a symbol open that do not open at multiples of their length; ``None``: they do."""
+        return self._grids.get(None if self._every is not None else symbol)
+
     def spacing(self, symbol: str) -> Spacing | None:
         """The measured length of the bars of a symbol; ``None`` where there are fewer than two.
 
@@ -107,7 +113,7 @@ class FrameSource:
         UnknownName
             For a symbol that is not in the data.
         """
-        return measured(self._of(symbol).timestamp)
+        return spacing_in(self._of(symbol).timestamp, self.sessions, self.name)
 
     def describe(self, symbol: str) -> str:
         """How the candles of a symbol were adjusted, for run cards; empty where nothing is known of it."""

@@ -18,7 +18,7 @@ from ..market.answer_notes import Notes, note, noting
 from ..market.candles import COLUMNS, Candles
 from ..market.reach import Reach
 from ..market.sessions import Sessions
-from ..market.source_hours import sessions_of
+from ..market.source_hours import bar_grid_of, sessions_of
 from ..market.spacing import base_of
 from ..ports import CandleSource
 from .backfill import Backfill
@@ -144,7 +144,19 @@ class StoredSource:
         return _joined(candles, filled.fresh)
 
     async def series(self, symbol: str, interval: str) -> SeriesName:
-        """The name under which a symbol is stored."""
+        """The name under which a symbol is stored.
+
+        Raises
+        ------
+        UsageError
+            Its bars do not open at multiples of their length, as all stored ones do.
+        """
+        if bar_grid_of(self.source, symbol) is not None:
+            raise UsageError(
+                f"the {self.base_interval} bars of {symbol} from {self.name!r} count from the open of their market\n"
+                f"a store keeps bars that open at multiples of {self.base_interval} in UTC\n"
+                "give the source itself to the run, without a store: it holds its candles in memory"
+            )
         canonical = getattr(self.source, "canonical", None)
         return SeriesName(self.name, symbol if canonical is None else await canonical(symbol), interval)
 

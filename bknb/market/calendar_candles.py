@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .bar_grid import BarGrid
     from .series import Series
     from .sessions import Sessions
     from .window import Window
@@ -53,16 +54,24 @@ class Part(NamedTuple):
         """The close of its last session, UTC ms."""
         return self.spans[-1][1]
 
-    def begin(self, step: int) -> int:
-        """The open of the first bar of ``step`` ms that has a part in it, UTC ms."""
-        return floor_to(self.opened, step)
+    def begin(self, step: int, grid: BarGrid | None) -> int:
+        """The open of the first bar of ``step`` ms that has a part in it, UTC ms.
 
-    def end(self, step: int) -> int:
+        ``grid`` says where bars open that do not open at multiples of their length.
+        """
+        return floor_to(self.opened, step) if grid is None else grid.floor(self.opened, step)
+
+    def end(self, step: int, grid: BarGrid | None) -> int:
         """The close of the last bar of ``step`` ms that has a part in it, UTC ms."""
-        return ceil_to(self.closed, step)
+        return ceil_to(self.closed, step) if grid is None else grid.ceil(self.closed, step)
 
-    def bars(self, step: int) -> int:
+    def bars(self, step: int, grid: BarGrid | None) -> int:
         """How many bars of ``step`` ms have a part in one of its sessions."""
+        if grid is not None:
+            return sum(
+                len(np.unique(grid.starts(np.arange(start, close, MINUTE_MS, dtype=np.int64), step)))
+                for start, close in self.spans
+            )
         count, behind = 0, 0  # bars before `behind` were counted
         for start, close in self.spans:
             first, end = max(start // step, behind), -(-close // step)
@@ -106,7 +115,8 @@ def running_part(window: Window, symbol: str, interval: str, when: int) -> Part 
     """
     step = window.base_ms
     given = parts(interval, window.sessions_of(symbol), when - step, when + step, base_ms=step)
-    mine = [part for part in given if part.begin(step) <= when < part.end(step)]
+    grid = window.grid_of(symbol)
+    mine = [part for part in given if part.begin(step, grid) <= when < part.end(step, grid)]
     return mine[-1] if mine else None
 
 
@@ -144,7 +154,9 @@ class MadeCandles(NamedTuple):
         return int(np.searchsorted(self.closes, when, side="right"))
 
 
-def made_of(bars: Candles, given: list[Part], step: int, *, allow_gaps: bool) -> tuple[Candles, list[Part]]:
+def made_of(
+    bars: Candles, given: list[Part], step: int, grid: BarGrid | None = None, *, allow_gaps: bool
+) -> tuple[Candles, list[Part]]:
     """Candles made of base bars, and what each of them holds.
 
     Open is the first bar's, close the last one's, high and low the extremes, volume the sum, added bar by bar in order.
@@ -157,16 +169,18 @@ def made_of(bars: Candles, given: list[Part], step: int, *, allow_gaps: bool) ->
         What each candle is to hold: the bars that have a part in one of its sessions.
     step
         Length of a bar, ms.
+    grid
+        Where bars open that do not open at multiples of their length.
     allow_gaps
         ``False``: a candle is made when all of its bars are there. ``True``: when any is.
     """
     times, rows, held = bars.timestamp, [], []
-    begins = np.searchsorted(times, [part.begin(step) for part in given])
-    ends = np.searchsorted(times, [part.end(step) for part in given])
+    begins = np.searchsorted(times, [part.begin(step, grid) for part in given])
+    ends = np.searchsorted(times, [part.end(step, grid) for part in given])
     for part, first, last in zip(given, begins.tolist(), ends.tolist(), strict=True):
-        if first == last or (not allow_gaps and last - first != part.bars(step)):
+        if first == last or (not allow_gaps and last - first != part.bars(step, grid)):
             continue
-        rows.append((part.begin(step), *_joined(bars[first:last])))
+        rows.append((part.begin(step, grid), *_joined(bars[first:last])))
         held.append(part)
     return (Candles.from_rows(rows) if rows else Candles.empty()), held
 
@@ -227,7 +241,8 @@ class CalendarCandles:
         NotEnoughData
             When one that has closed is not here yet.
         """
-        window, begin = self._window, floor_to(max(since, 0), self._window.base_ms)
+        window, step, grid = self._window, self._window.base_ms, self._window.grid_of(symbol)
+        begin = floor_to(max(since, 0), step) if grid is None else grid.floor(max(since, 0), step)
         series = window.known(symbol, window.base)
         if series is None or series.since > begin:
             series = fetch_now(window.load(symbol, window.base, begin))
@@ -264,17 +279,18 @@ class CalendarCandles:
         series = window.minutes(symbol)
         sessions = window.sessions_of(symbol)
         bars, step = series.candles, series.step
-        end = max(when, int(bars.timestamp[-1]) + step if len(bars) else series.since)
+        end = max(when, series.close_at(-1) if len(bars) else series.since)
         given = parts(interval, sessions, series.since, end + 2 * LENGTHS_MS.get(interval, 7 * DAY_MS), base_ms=step)
-        whole = [part for part in given if part.begin(step) >= series.since]
+        grid = series.grid
+        whole = [part for part in given if part.begin(step, grid) >= series.since]
         closed = [part for part in whole if part.closed <= end]
-        candles, held = made_of(bars, closed, step, allow_gaps=self._allow_gaps)
+        candles, held = made_of(bars, closed, step, grid, allow_gaps=self._allow_gaps)
         return MadeCandles(
             candles,
             days=np.array([part.day for part in held], dtype=np.int64),
             opens=np.array([part.opened for part in held], dtype=np.int64),
-            closes=np.array([part.end(step) for part in held], dtype=np.int64),
-            begins={part.day: part.begin(step) for part in given},
+            closes=np.array([part.end(step, grid) for part in held], dtype=np.int64),
+            begins={part.day: part.begin(step, grid) for part in given},
             of=series,
             until=next((part.closed for part in whole if part.closed > end), end + DAY_MS),
         )

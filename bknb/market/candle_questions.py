@@ -48,12 +48,13 @@ class _Slot(NamedTuple):
 def _slot(window: Window, symbol: str, interval: str, when: int) -> _Slot | None:
     """The slot that ``when`` (UTC ms) lies in; ``None`` between two sessions, weeks or months."""
     if not window.is_by_calendar(symbol, interval):
-        begin = floor_to(when, interval_ms(interval))
+        step, grid = interval_ms(interval), window.grid_of(symbol)
+        begin = floor_to(when, step) if grid is None else grid.floor(when, step)
         return _Slot(begin, begin)
     from .calendar_candles import running_part  # few look at them
 
     part = running_part(window, symbol, interval, when)
-    return None if part is None else _Slot(part.opened, part.begin(window.base_ms))
+    return None if part is None else _Slot(part.opened, part.begin(window.base_ms, window.grid_of(symbol)))
 
 
 def _made_since(window: Window, symbol: str, begin: int, when: int) -> Candles:

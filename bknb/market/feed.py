@@ -22,7 +22,7 @@ from .quality import CandleRequest, Repair, audit, in_sessions
 from .reach import Reach
 from .resample import resample
 from .retries import answer_to
-from .source_hours import sessions_of
+from .source_hours import bar_grid_of, sessions_of
 from .spacing import base_of, check_made_of, measured
 from .stretched import FEWEST, doubts_of_length
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from ..config import Settings
     from ..ports import CandleSource
+    from .bar_grid import BarGrid
     from .sessions import Sessions
 
 _MOST_LEFT_OUT: Final = 50  # bad candles of one answer; with more of them nothing of it is believed
@@ -113,6 +114,7 @@ class Feed:
         self.sessions: Sessions | None = sessions_of(source)
         self.sessions_of: Callable[[str], Sessions | None] = partial(sessions_of, source)
         self.base = base_of(source)
+        self.grid_of: Callable[[str], BarGrid | None] = partial(bar_grid_of, source)
         self._whole_until = whole_until
         self.timeout_seconds = timeout_seconds
         self._leave_out_bad = leave_out_bad
@@ -189,7 +191,8 @@ class Feed:
         """
         self.told.tell(None, self._notes)
         step = interval_ms(interval)
-        since, until = ceil_to(since, step), ceil_to(until, step)
+        if self.grid_of(symbol) is None:
+            since, until = ceil_to(since, step), ceil_to(until, step)
         now = self._now() if self._now is not None else None
         if now is not None and floor_to(now, step) < until:
             until = floor_to(now, step)
@@ -210,7 +213,9 @@ class Feed:
 
     def reach_back(self, symbol: str, when: int, step: int, count: int) -> int:
         """Where the ``count`` newest candles that have closed at ``when`` begin, UTC ms, when none is missing."""
-        sessions = self.sessions_of(symbol)
+        sessions, grid = self.sessions_of(symbol), self.grid_of(symbol)
+        if grid is not None:
+            return grid.reach_back(when, step, count, sessions)
         if sessions is None:
             return floor_to(when, step) - count * step
         return sessions.reach_back(when, step, count)
@@ -227,13 +232,14 @@ class Feed:
             if continued and key in self._newest:
                 times = np.union1d(self._newest[key], times)
             self._newest[key] = times[-_NEWEST:].copy()
-            check_spacing(times, asked, sessions=self.sessions_of(asked.symbol), growing=continued)
+            sessions, grid = self.sessions_of(asked.symbol), self.grid_of(asked.symbol)
+            check_spacing(times, asked, sessions=sessions, grid=grid, growing=continued)
             return
         if self._whole_until is not None:
             end = int(np.searchsorted(candles.timestamp, self._whole_until))
             hole_is_after = 0 < end < len(candles) and int(candles.timestamp[end - 1]) + asked.step >= self._whole_until
             candles = candles[: end + (not hole_is_after)]
-        check_gaps(candles, asked, sessions=self.sessions_of(asked.symbol))
+        check_gaps(candles, asked, sessions=self.sessions_of(asked.symbol), grid=self.grid_of(asked.symbol))
 
     def request(self, symbol: str, interval: str, since: int, until: int) -> CandleRequest:
         """A request to the source, for messages."""
@@ -257,6 +263,7 @@ class Feed:
             until=asked.until,
             sessions=self.sessions_of(asked.symbol),
             base_ms=interval_ms(self.base),
+            grid=self.grid_of(asked.symbol),
         )
 
     async def _native(self, asked: CandleRequest, how: _Fetch) -> Candles:
@@ -266,9 +273,13 @@ class Feed:
             # One candle alone does not show its length: a function that has only minutes would answer with
             # one minute, and nothing would show it. So ask for the candle before it, too.
             asked = replace(asked, since=asked.since - asked.step)
-        parts, repairs = await (
-            self._pages(asked, how) if how.held is None else self._pages_before(asked, how, how.held)
-        )
+        grid = self.grid_of(asked.symbol)
+        if grid is not None:
+            parts, repairs = await self._at_once(asked, how, grid)
+        elif how.held is None:
+            parts, repairs = await self._pages(asked, how)
+        else:
+            parts, repairs = await self._pages_before(asked, how, how.held)
         candles = parts[0] if len(parts) == 1 else Candles.concat(parts)
         sessions = self.sessions_of(asked.symbol)
         if sessions is not None:
@@ -288,6 +299,15 @@ class Feed:
         for doubt, text in doubts_of_length(candles, asked.interval, asked.step).items():
             if self.told.is_first(asked.symbol, asked.interval, doubt):
                 self.told.tell(asked.symbol, [f"{asked}: {text}"])
+
+    async def _at_once(self, asked: CandleRequest, how: _Fetch, grid: BarGrid) -> tuple[list[Candles], list[Repair]]:
+        """All candles of a range from a source that holds them in memory."""
+        answer = await self._ask(asked, Page(asked.since, -(-(asked.until - asked.since) // asked.step)))
+        answer = answer.take(answer.timestamp < asked.until)
+        candles, repairs = audit(
+            answer, asked, settings=self.settings, now=how.now, before=how.before, lasting=None, grid=grid
+        )
+        return [candles], list(repairs)
 
     async def _pages_before(
         self, asked: CandleRequest, how: _Fetch, held: Candles

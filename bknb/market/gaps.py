@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..domain.formatting import utc_text
-from ..domain.interval import DAY_MS
+from ..domain.interval import DAY_MS, MINUTE_MS
+from ..domain.ranges import merged
 from ..errors import GapError
 from .spacing import check_length
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .bar_grid import BarGrid
     from .candles import Candles
     from .quality import CandleRequest
     from .sessions import Sessions
@@ -43,8 +45,12 @@ def gaps(timestamps: NDArray[np.int64], step: int) -> tuple[tuple[int, int], ...
     return tuple((int(timestamps[i]) + step, int(timestamps[i + 1])) for i in breaks)
 
 
-def check_gaps(candles: Candles, asked: CandleRequest, *, sessions: Sessions | None = None) -> None:
+def check_gaps(
+    candles: Candles, asked: CandleRequest, *, sessions: Sessions | None = None, grid: BarGrid | None = None
+) -> None:
     """Raise ``GapError`` for missing candles between others; with sessions, only while the market is open.
+
+    ``grid`` says where candles open that do not open at multiples of their interval.
 
     Raises
     ------
@@ -53,12 +59,18 @@ def check_gaps(candles: Candles, asked: CandleRequest, *, sessions: Sessions | N
     DataError
         When these are longer candles than asked for: the source ignored the interval.
     """
-    missing = _missing(candles.timestamp, asked, sessions)
+    missing = _missing(candles.timestamp, asked, sessions, grid)
     if not missing:
         return
     _check_length(candles.timestamp, asked, even=True)
-    closed = asked.step == DAY_MS and sessions is not None
-    days = "days on which the market was closed are told where the bars are read: sessions=\n" if closed else ""
+    days = ""
+    if asked.step == DAY_MS and sessions is not None:
+        days = "days on which the market was closed are told where the bars are read: sessions=\n"
+    elif MINUTE_MS < asked.step < DAY_MS and sessions is None:
+        days = (
+            "where the market is closed then, say when it is open: sessions='us-equities', 'XLON', …, "
+            "where the bars are read or in bknb.exchanges.in_sessions\n"
+        )
     raise GapError(
         f"{asked}: {missing_text(missing, asked.step)}\n{days}"
         "complete the data, choose another range, or allow gaps: allow_gaps=True, in a magic --allow-gaps",
@@ -67,7 +79,12 @@ def check_gaps(candles: Candles, asked: CandleRequest, *, sessions: Sessions | N
 
 
 def check_spacing(
-    times: NDArray[np.int64], asked: CandleRequest, *, sessions: Sessions | None = None, growing: bool = False
+    times: NDArray[np.int64],
+    asked: CandleRequest,
+    *,
+    sessions: Sessions | None = None,
+    grid: BarGrid | None = None,
+    growing: bool = False,
 ) -> None:
     """Raise ``DataError`` where these are longer candles than asked for, although gaps are allowed.
 
@@ -75,7 +92,7 @@ def check_spacing(
     ----------
     times : ndarray of int64, shape (n,)
         Open times, UTC milliseconds.
-    asked, sessions
+    asked, sessions, grid
         As in :func:`check_gaps`.
     growing
         Whether this is asked at each new candle of the series.
@@ -85,11 +102,15 @@ def check_spacing(
     DataError
         With the measured length: see :func:`bknb.market.spacing.check_length`.
     """
-    if _missing(times, asked, sessions):
+    if _missing(times, asked, sessions, grid):
         _check_length(times, asked, growing=growing)
 
 
-def _missing(times: NDArray[np.int64], asked: CandleRequest, sessions: Sessions | None) -> tuple[tuple[int, int], ...]:
+def _missing(
+    times: NDArray[np.int64], asked: CandleRequest, sessions: Sessions | None, grid: BarGrid | None
+) -> tuple[tuple[int, int], ...]:
+    if grid is not None and grid.in_sessions:
+        return merged((first, first + asked.step) for first in grid.missing(times, asked.step).tolist())
     missing = gaps(times, asked.step)
     return sessions.open_part(missing, asked.step) if missing and sessions is not None else missing
 

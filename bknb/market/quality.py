@@ -26,7 +26,7 @@ import msgspec
 import numpy as np
 
 from ..domain.formatting import utc_text
-from ..domain.interval import interval_ms
+from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms
 from ..errors import BadCandle, DataError, NotEnoughData
 from .anomalies import anomalous
 from .candles import Candles
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..config import Settings
+    from .bar_grid import BarGrid
     from .sessions import Sessions
 
 # Sources that keep prices as 32-bit or decimal text may be off in the last digits.
@@ -114,6 +115,7 @@ def audit(
     before: float | None = None,
     one_by_one: bool = False,
     lasting: int | None = None,
+    grid: BarGrid | None = None,
 ) -> tuple[Candles, tuple[Repair, ...]]:
     """The candles of an answer that can be used, oldest first, and what had to be repaired.
 
@@ -131,6 +133,8 @@ def audit(
         The present, UTC milliseconds; candles that have not closed by then are dropped. ``None`` keeps all.
     before, one_by_one, lasting
         As in :func:`bknb.market.anomalies.anomalous`.
+    grid
+        Where candles open that do not open at multiples of their interval.
 
     Raises
     ------
@@ -153,7 +157,7 @@ def audit(
     repairs: list[Repair] = []
     candles = _closed(candles, asked, now=now)
     candles = _inside(candles, asked, repairs)
-    _check_grid(candles, asked)
+    _check_grid(candles, asked, grid)
     candles = _sorted(candles, repairs)
     candles = _unique(candles, asked, repairs)
     check_values(candles, asked)
@@ -194,16 +198,24 @@ def _foreign(times: NDArray[np.int64], asked: CandleRequest) -> DataError:
     return DataError(f"{asked}: asked for {asked.range_text}; {came}\n{advice}")
 
 
-def _check_grid(candles: Candles, asked: CandleRequest) -> None:
+def _check_grid(candles: Candles, asked: CandleRequest, grid: BarGrid | None = None) -> None:
     times = candles.timestamp
-    off = times % asked.step != 0
+    off = times % asked.step != 0 if grid is None else grid.starts(times, asked.step) != times
     if not off.any():
         return
     at = int(np.argmax(off))
     raise BadCandle(
         f"{asked}: {describe(candles, at)}\n"
         f"its open time is not a multiple of {asked.interval} in UTC: the interval is ignored or the clock is shifted"
+        + _read_as_table(asked.step)
     )
+
+
+def _read_as_table(step: int) -> str:
+    """The way out for bars of a market that opens at half past."""
+    if not MINUTE_MS < step < DAY_MS:
+        return ""
+    return "\nbars that count from the open of their market, as from 09:30, run from a table: bknb.exchanges.from_frame"
 
 
 def _sorted(candles: Candles, repairs: list[Repair]) -> Candles:

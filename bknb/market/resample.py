@@ -12,6 +12,7 @@ from .candles import Candles
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .bar_grid import BarGrid
     from .sessions import Sessions
 
 
@@ -24,6 +25,7 @@ def resample(
     until: int | None = None,
     sessions: Sessions | None = None,
     base_ms: int = MINUTE_MS,
+    grid: BarGrid | None = None,
 ) -> Candles:
     """Candles of a higher interval, made of one-minute candles or of longer base bars.
 
@@ -45,6 +47,8 @@ def resample(
         When the market is open: only those minutes are needed to make a bucket complete.
     base_ms
         Length of the given candles in milliseconds, where they are no minutes.
+    grid
+        Where they open, where that is not at multiples of their length; candles of the interval open there, too.
 
     Returns
     -------
@@ -67,27 +71,33 @@ def resample(
     if step == base_ms or not len(candles):
         return candles
     times = candles.timestamp
-    first = ceil_to(int(times[0]) if since is None else since, step)
-    end = floor_to(int(times[-1]) + base_ms if until is None else until, step)
+    known_from = int(times[0]) if since is None else since
+    known_to = int(times[-1]) + base_ms if until is None else until
+    if grid is None:
+        first, end = ceil_to(known_from, step), floor_to(known_to, step)
+    else:
+        first, end = grid.ceil(known_from, step), grid.floor(known_to, step)
     low, high = np.searchsorted(times, [first, end])
     candles = candles[int(low) : int(high)]
     if not len(candles):
         return Candles.empty()
-    bucket = candles.timestamp // step
-    starts = np.concatenate([[0], np.flatnonzero(bucket[1:] != bucket[:-1]) + 1])
+    opens = candles.timestamp - candles.timestamp % step if grid is None else grid.starts(candles.timestamp, step)
+    starts = np.concatenate([[0], np.flatnonzero(opens[1:] != opens[:-1]) + 1])
     ends = np.append(starts[1:], len(candles))
     made = Candles.from_columns(
-        timestamp=bucket[starts] * step,
+        timestamp=opens[starts],
         open=candles.open[starts],
         high=np.maximum.reduceat(candles.high, starts),
         low=np.minimum.reduceat(candles.low, starts),
         close=candles.close[ends - 1],
-        volume=_summed(candles, starts, ends, base_ms=base_ms, count=step // base_ms),
+        volume=_summed(candles, starts, ends, (candles.timestamp - opens) // base_ms, count=step // base_ms),
     )
     if allow_gaps:
         return made
-    if sessions is None:
-        needed: int | NDArray[np.int64] = step // base_ms
+    if grid is not None:
+        needed: int | NDArray[np.int64] = grid.bars_in(made.timestamp, step, base_ms, sessions)
+    elif sessions is None:
+        needed = step // base_ms
     elif base_ms == MINUTE_MS:
         needed = sessions.open_minutes(made.timestamp, step)
     else:
@@ -98,13 +108,17 @@ def resample(
 
 
 def _summed(
-    candles: Candles, starts: NDArray[np.int64], ends: NDArray[np.int64], *, base_ms: int, count: int
+    candles: Candles,
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    position: NDArray[np.int64],
+    *,
+    count: int,
 ) -> NDArray[np.float64]:
-    """Volume of each bucket, added in order of time.
+    """Volume of each bucket, added in order of time; ``position`` is the place of each candle in its bucket.
 
     ``np.add.reduceat`` adds pairwise, in an order that differs between builds of numpy; this order does not.
     """
-    position = (candles.timestamp // base_ms) % count
     table = np.zeros((count, len(starts)))
     table[position, np.repeat(np.arange(len(starts)), ends - starts)] = candles.volume
     total = np.zeros(len(starts))

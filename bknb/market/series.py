@@ -13,15 +13,41 @@ from .candles import Candles
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .bar_grid import BarGrid
+
 _BYTES_PER_CANDLE: Final = 7 * 8  # six columns, and an average price
 
 
 class Series:
-    """Candles of one symbol and interval in memory: ``since`` and ``until`` are the requested range (UTC ms)."""
+    """Candles of one symbol and interval in memory: ``since`` and ``until`` are the requested range (UTC ms).
 
-    __slots__ = ("_asked", "averages", "candles", "regular", "since", "span", "start", "step", "until")
+    ``grid`` says where they open, where that is not at multiples of their interval.
+    """
 
-    def __init__(self, candles: Candles, *, step: int, since: int, until: int, span: int | None = None) -> None:
+    __slots__ = (
+        "_asked",
+        "_closes",
+        "averages",
+        "candles",
+        "grid",
+        "regular",
+        "since",
+        "span",
+        "start",
+        "step",
+        "until",
+    )
+
+    def __init__(
+        self,
+        candles: Candles,
+        *,
+        step: int,
+        since: int,
+        until: int,
+        span: int | None = None,
+        grid: BarGrid | None = None,
+    ) -> None:
         times = candles.timestamp
         self.span = len(candles) if span is None else span  # how many were asked for at first; a live run holds as many
         self.averages: NDArray[np.float64] | None = None  # computed by average_prices
@@ -31,7 +57,13 @@ class Series:
         self.since = since
         self.until = until
         self.start = int(times[0]) if len(times) else since
-        self.regular = not len(times) or int(times[-1]) == self.start + (len(times) - 1) * step
+        self.regular = grid is None and (not len(times) or int(times[-1]) == self.start + (len(times) - 1) * step)
+        self.grid = grid
+        self._closes = None if grid is None else grid.ends(times, step)
+
+    def with_candles(self, candles: Candles, *, since: int, until: int) -> Series:
+        """The same series over another range, of which these are the candles."""
+        return Series(candles, step=self.step, since=since, until=until, span=self.span, grid=self.grid)
 
     @property
     def candle_bytes(self) -> int:
@@ -54,16 +86,27 @@ class Series:
             return float(prices_of(self.candles[last - count : last], self.step, count)[-1])
         return float(self.average_prices(count)[last - 1])
 
+    @property
+    def closes(self) -> NDArray[np.int64]:
+        """When each candle closes, UTC ms: of one at the end of a session that ends earlier, with that."""
+        return self.candles.timestamp + self.step if self._closes is None else self._closes
+
+    def close_at(self, index: int) -> int:
+        """When one of its candles closes, UTC ms."""
+        return int(self.candles.timestamp[index]) + self.step if self._closes is None else int(self._closes[index])
+
     def closed(self, when: int) -> int:
         """How many of the candles have closed at ``when``; may exceed their number where the data ends."""
         if self.regular:
             return (floor_to(when, self.step) - self.start) // self.step
+        if self._closes is not None:
+            return int(np.searchsorted(self._closes, when, side="right"))
         return int(np.searchsorted(self.candles.timestamp, when - self.step, side="right"))
 
     def close_of(self, when: int, count: int) -> int | None:
         """The close (UTC ms) of the ``count``-th candle that opens at or after ``when``; ``None`` for fewer."""
         at = int(np.searchsorted(self.candles.timestamp, when)) + count - 1
-        return int(self.candles.timestamp[at]) + self.step if at < len(self.candles) else None
+        return self.close_at(at) if at < len(self.candles) else None
 
     def available(self, when: int) -> int:
         """How many candles that have closed at ``when`` are here."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..domain.schedules import Schedule
+    from .bar_grid import BarGrid
 
 _T = TypeVar("_T")
 _NO_DAY: Final = SessionDay(date.max, ((NEVER, NEVER),))
@@ -54,6 +55,8 @@ class SessionClock:
         Whether its candles are the days of these sessions.
     at
         The schedule by which the strategy is asked; ``None``: in each slot of its interval.
+    grid
+        Where candles begin that do not begin at multiples of their length.
 
     Examples
     --------
@@ -74,10 +77,13 @@ class SessionClock:
         zone: str | None = None,
         by_day: bool = False,
         at: Schedule | None = None,
+        grid: BarGrid | None = None,
     ) -> None:
         self._by_day, self._at, self._has_whole_days = by_day, at, step >= DAY_MS
         self._sessions, self._interval = sessions, interval
-        self._slots = None if times is None else np.unique(times // interval)
+        self._grid = grid
+        self._slots = None if times is None or grid is not None else np.unique(times // interval)
+        self._ends = None if times is None or grid is None else np.unique(grid.ends(times, interval))
         self.zone = zone or ("UTC" if sessions is None else sessions.zone)
 
     def session_end(self, when: int) -> int:
@@ -150,6 +156,9 @@ class SessionClock:
         """When ``count`` candles have closed (UTC ms), that in which ``opened`` lies included."""
         if self._by_day:
             return self._days_closed(opened, count)
+        if self._ends is not None:
+            at = int(np.searchsorted(self._ends, opened, side="right")) + count - 1
+            return NEVER if at >= len(self._ends) else int(self._ends[at])
         first, interval = opened // self._interval, self._interval
         if self._slots is not None:
             at = int(np.searchsorted(self._slots, first)) + count - 1
@@ -180,7 +189,9 @@ class SessionClock:
         """When the strategy is asked after a question at ``when`` (UTC ms); ``None`` where nobody knows it before."""
         if self._at is not None:
             return None if reads_series(self._at) else self._next_of(self._at, when)
-        return self._two_days(when)[1].open if self._by_day else slot_after(when, self._interval)
+        if self._by_day:
+            return self._two_days(when)[1].open
+        return slot_after(when, self._interval) if self._grid is None else self._grid.after(when, self._interval)
 
     def interval_later(self, when: int) -> int:
         """The moment an interval after ``when`` (UTC ms).

@@ -15,12 +15,14 @@ from .answer_notes import note
 from .answers import read_answer
 from .candles import Candles
 from .outside import UserCalls, candles_from
+from .source_hours import bar_grid_of
 from .spacing import base_of
 from .window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .bar_grid import BarGrid
     from .sessions import Sessions
 
 
@@ -148,6 +150,7 @@ class WindowSource:
         self.page_limit: int | None = None
         self.window = window
         self.base_interval = window.base
+        self.bar_grid = window.grid_of
         self.format_price = window.source.format_price
         self.format_quantity = window.source.format_quantity
         self.sessions = window.sessions
@@ -208,3 +211,8 @@ class SessionSource:
         if name.startswith("__") or name == "source":
             raise AttributeError(name)
         return getattr(self.source, name)
+
+    def bar_grid(self, symbol: str) -> BarGrid | None:
+        """Where the bars of a symbol open that do not open at multiples of their length, counted from its sessions."""
+        grid = bar_grid_of(self.source, symbol)
+        return None if grid is None else grid.in_sessions_of(self.sessions)

@@ -164,7 +164,9 @@ class Context(msgspec.Struct, frozen=True, gc=False):
         """
         from .trading_session import session_at
 
-        return session_at(self._run.window.sessions_of(self.symbol), self.when_ms, self._run.interval_ms)
+        window, symbol = self._run.window, self.symbol
+        grid = window.grid_of(symbol)
+        return session_at(window.sessions_of(symbol), self.when_ms, self._run.interval_ms, grid=grid)
 
     def at(self, time: str | Schedule) -> datetime:
         """The newest moment by a clock or a schedule, now included; an aware datetime in UTC.

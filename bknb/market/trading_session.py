@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS
@@ -18,6 +19,7 @@ from ..errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .bar_grid import BarGrid
     from .sessions import Sessions
 
 
@@ -53,7 +55,7 @@ class TradingSession(msgspec.Struct, frozen=True):
     bars: int
 
 
-def session_at(sessions: Sessions | None, when: int, interval: int) -> TradingSession:
+def session_at(sessions: Sessions | None, when: int, interval: int, *, grid: BarGrid | None = None) -> TradingSession:
     """The session at a moment (UTC ms), or the newest before it where the market is closed.
 
     Parameters
@@ -64,6 +66,8 @@ def session_at(sessions: Sessions | None, when: int, interval: int) -> TradingSe
         UTC ms. The close of a session belongs to it where the next one opens later.
     interval
         The length of the candles that are counted, ms.
+    grid
+        Where they begin, where that is not at multiples of their length.
 
     Raises
     ------
@@ -81,7 +85,9 @@ def session_at(sessions: Sessions | None, when: int, interval: int) -> TradingSe
         open=_utc(day.open),
         close=_utc(day.close),
         minutes=sum(end - first for first, end in within(day.spans, day.open, when)) // MINUTE_MS,
-        bars=_closed(day.spans, when, interval) if sessions is None or interval != DAY_MS else int(when >= day.close),
+        bars=_closed(day.spans, when, interval, grid)
+        if sessions is None or interval != DAY_MS
+        else int(when >= day.close),
     )
 
 
@@ -100,8 +106,11 @@ def _days(sessions: Sessions | None, since: int, until: int) -> Sequence[Session
     return (ALWAYS_OPEN if sessions is None else sessions).session_days(since, until)
 
 
-def _closed(spans: Ranges, when: int, interval: int) -> int:
+def _closed(spans: Ranges, when: int, interval: int, grid: BarGrid | None) -> int:
     """How many candles with a moment in some open spans have closed at ``when`` (UTC ms)."""
+    if grid is not None:
+        moments = np.concatenate([np.arange(first, end, MINUTE_MS, dtype=np.int64) for first, end in spans])
+        return int(np.count_nonzero(np.unique(grid.ends(moments, interval)) <= when))
     count, behind = 0, 0  # slots before `behind` were counted
     for first, end in spans:
         last = min(-(-end // interval), when // interval)

@@ -79,6 +79,7 @@ class Window:
         self.source = feed.source
         self.sessions = feed.sessions
         self.sessions_of = feed.sessions_of  # of a symbol that may have its own
+        self.grid_of = feed.grid_of  # of a symbol whose bars do not open at multiples of their length
         self.base = feed.base if base is None else base
         self.base_ms = interval_ms(self.base)
         count = feed.settings.avg_price_candles_count
@@ -139,7 +140,7 @@ class Window:
             else:
                 made = await self._fetch(symbol, interval, since)
                 candles, until = made.candles, made.until
-            series = Series(candles, step=series.step, since=since, until=until, span=series.span)
+            series = series.with_candles(candles, since=since, until=until)
             series.regular = series.regular and not self.is_by_calendar(symbol, interval)
             self._series[symbol, interval] = series
         await self._listener.notify()
@@ -200,9 +201,7 @@ class Window:
             self._listener.came(symbol, interval, since, fresh)
             both = Candles.concat([series.candles, fresh])
             candles = both.take(np.argsort(both.timestamp, kind="stable"))
-            self._series[symbol, interval] = Series(
-                candles, step=series.step, since=series.since, until=series.until, span=series.span
-            )
+            self._series[symbol, interval] = series.with_candles(candles, since=series.since, until=series.until)
             for key in list(self._series):
                 if key[0] == symbol and not self._is_native(key[1]):  # made from these minutes
                     del self._series[key]
@@ -221,7 +220,7 @@ class Window:
             if len(after):
                 edge = candles[max(0, len(series.candles) - 1) : len(series.candles) + 1]
                 self._feed.check_gaps(edge, self._feed.request(symbol, self.base, series.until, until), continued=True)
-            series = Series(candles, step=series.step, since=series.since, until=until, span=series.span)
+            series = series.with_candles(candles, since=series.since, until=until)
             self._series[symbol, self.base] = series
             return series
 
@@ -229,7 +228,7 @@ class Window:
         """The base bars of a symbol without those that open at or after ``until`` (UTC ms)."""
         series = self.minutes(symbol)
         candles = series.candles[: int(np.searchsorted(series.candles.timestamp, until))]
-        series = Series(candles, step=series.step, since=series.since, until=until, span=series.span)
+        series = series.with_candles(candles, since=series.since, until=until)
         self._series[symbol, self.base] = series
         return series
 
@@ -267,7 +266,7 @@ class Window:
         if spare > held:
             candles = candles[spare:].copy()
             since = int(candles.timestamp[0])
-        return Series(candles, step=series.step, since=since, until=end_of(candles, series.step), span=series.span)
+        return series.with_candles(candles, since=since, until=end_of(candles, series.step))
 
     async def _fetch(
         self,
@@ -304,11 +303,12 @@ class Window:
                 until=until,
                 sessions=self.sessions_of(symbol),
                 base_ms=self.base_ms,
+                grid=self.grid_of(symbol),
             )
         self._listener.came(symbol, interval, since, candles, known=known)
         self._note_missing(symbol, interval, candles, after=after)
         until = end_of(candles, step) if self._growing and len(candles) else self.horizon
-        return Series(candles, step=step, since=since, until=until)
+        return Series(candles, step=step, since=since, until=until, grid=self.grid_of(symbol))
 
     def _note_missing(self, symbol: str, interval: str, candles: Candles, *, after: int | None = None) -> None:
         """Wait for what is missing behind ``after`` (UTC ms) from now on; what is in the past, since its end."""

@@ -25,7 +25,7 @@ from ..market.feed import Feed
 from ..market.fetch_loop import fetch_now
 from ..market.outside import candles_from
 from ..market.series import Series
-from ..market.source_hours import sessions_of
+from ..market.source_hours import bar_grid_of, sessions_of
 from ..market.sources import SessionSource
 from ..market.spacing import base_of
 from ..market.window import Window
@@ -35,6 +35,7 @@ from ..provenance.candle_fingerprint import CandleRange, digest, fingerprint
 if TYPE_CHECKING:
     from ..live.plan import LivePlan
     from ..live.run import LiveRun
+    from ..market.bar_grid import BarGrid
     from ..market.sessions import Sessions
     from ..research.tries_ledger import Tries
     from .measured import Measured
@@ -152,6 +153,10 @@ class _WeakSource:
         self.base_interval = base_of(source)
         self._reopen: Callable[[], CandleSource] | None = getattr(source, "reopen", None)
         self._source = weakref.ref(source)
+
+    def bar_grid(self, symbol: str) -> BarGrid | None:
+        """Where the bars of a symbol open that do not open at multiples of their length."""
+        return bar_grid_of(self.held(), symbol)
 
     def held(self) -> CandleSource:
         """Return the source, which lives as long as it is held; from its file once it was garbage collected.

@@ -28,6 +28,7 @@ from ..kernels import simulate as kernel
 from ..kernels.declared import Exits
 from ..kernels.metrics import FIGURES, daily, daily_plain, score, score_plain
 from ..market.answer_notes import ignored
+from ..market.source_hours import bar_grid_of
 from .prepared_candles import Prepared
 from .refused_answers import of_events, of_table
 from .sweep_series import asked_of, run_series
@@ -106,7 +107,7 @@ class Evaluator:
             interval_ms(plan.strategy.interval),
             plan.settings.avg_price_candles_count if plan.base == MINUTE else 1,
         )
-        self._compiled = goes_compiled(plan.strategy)
+        self._compiled = _is_compiled(plan)
         self._exact_grid = _is_exact(plan.settings.price_tick, prepared.market)
         by_events = needs_source(plan, prepared.market)
         self._window = open_window(plan, warn=ignored) if by_events else None  # shared by all its runs
@@ -187,7 +188,12 @@ class Evaluator:
 
 def needs_source(plan: Plan, market: kernel.Market) -> bool:
     """Whether some combination may go through the event engine, which fetches its candles from the exchange."""
-    return not (goes_compiled(plan.strategy) and _is_exact(plan.settings.price_tick, market))
+    return not (_is_compiled(plan) and _is_exact(plan.settings.price_tick, market))
+
+
+def _is_compiled(plan: Plan) -> bool:
+    """Whether the compiled loop can run a plan: its bars open at multiples of their length."""
+    return goes_compiled(plan.strategy) and bar_grid_of(plan.exchange.source, plan.symbol) is None
 
 
 def _is_exact(tick: float | None, market: kernel.Market) -> bool:

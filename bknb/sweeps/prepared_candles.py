@@ -80,14 +80,14 @@ async def prepare(plan: Plan, warn: Any = None) -> Prepared:
     strategy = plan.strategy
     rows: Series | None = None
     if strategy.get_signals is not None:
-        begin = rows_begin(strategy, plan.frame.start, window.sessions_of(plan.symbol))
+        begin = rows_begin(strategy, plan.frame.start, window, plan.symbol)
         loading = window.load_closed(plan.symbol, strategy.interval, plan.frame.start, strategy.lookback, since=begin)
         rows = await asyncio.wrap_future(submit(loading))
     series = await run_minutes(window, plan)
-    times, sessions, count = series.candles.timestamp, window.sessions_of(plan.symbol), window.price_count
+    sessions, count = window.sessions_of(plan.symbol), window.price_count
     coverage_notes(plan, series, sessions)
     hours = None if window.base_ms >= DAY_MS else sessions  # a day ends where its market is closed
-    ready = np.zeros(0, dtype=bool) if hours is None else ready_minutes(times, hours, count, series.step)
+    ready = np.zeros(0, dtype=bool) if hours is None else ready_minutes(series.closes, hours, count)
     begin = look_back_begin(series.candles, plan.frame.start, count, series.step)
     fills = minutes_that_fill(series.candles, execution_model(plan.execution), begin=begin)
     return _prepared(plan, series, window.average_prices(plan.symbol), rows, fills, ready)
