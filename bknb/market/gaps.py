@@ -8,7 +8,6 @@ import numpy as np
 
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS
-from ..domain.ranges import merged
 from ..errors import GapError
 from .spacing import check_length
 
@@ -110,6 +109,8 @@ def _missing(
     times: NDArray[np.int64], asked: CandleRequest, sessions: Sessions | None, grid: BarGrid | None
 ) -> tuple[tuple[int, int], ...]:
     if grid is not None and grid.in_sessions:
+        from ..domain.ranges import merged  # few bars need it
+
         return merged((first, first + asked.step) for first in grid.missing(times, asked.step).tolist())
     missing = gaps(times, asked.step)
     return sessions.open_part(missing, asked.step) if missing and sessions is not None else missing
