@@ -424,17 +424,7 @@ def optimized(source: Any) -> None:
     ("what", "call"),
     [
         ("a live run", lambda source: bknb.Live.background("X", strategy=hold, exchange=source)),
-        ("the look-ahead check", lambda source: bknb.check_lookahead(hold, symbol="X", exchange=source, frame=SPAN)),
-        (
-            "a walk-forward run",
-            lambda source: bknb.walk_forward(
-                hold, {"a": [1]}, symbol="X", exchange=source, frame=SPAN, train="30d", test="30d"
-            ),
-        ),
-        ("a hold-out", lambda source: bknb.open_holdout(hold, symbol="X", exchange=source, frame=SPAN)),
         ("an audit", lambda source: bknb.audit("X", exchange=source, frame=SPAN)),
-        ("luck", lambda source: bknb.luck(run(exchange=source))),
-        ("stepping into a run", lambda source: run(exchange=source).at("2024-02-01")),
         ("an optimizer", optimized),
     ],
 )

@@ -114,13 +114,6 @@ def test_candles_finer_than_the_chosen_base_are_refused() -> None:
     assert run(minutes(), base="1h", strategy=looks).errors == []
 
 
-def test_what_needs_minutes_says_so_of_a_chosen_base() -> None:
-    result = run(minutes(), base="1h")
-    for call in (lambda: result.at("2024-01-03"), lambda: bknb.luck(result)):
-        with pytest.raises(bknb.UsageError, match="needs 1m candles, and exchange 'frame' has 1h bars"):
-            call()
-
-
 def test_sweeps_and_walkers_take_a_base() -> None:
     exchange = from_frame(minutes(), symbol="X")
     options: Any = {"symbol": "X", "exchange": exchange, "frame": FRAME, "base": "1h"}

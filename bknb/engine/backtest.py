@@ -74,8 +74,10 @@ class BacktestRun:
         code: Any = None,
         late: Lateness | None = None,
         published: RunSeries | None = None,
+        seen_from: int | None = None,
     ) -> None:
         self.plan = plan
+        self._seen_from = plan.frame.start if seen_from is None else seen_from  # where candles begin to show volume
         self.records = records = Records()
         self.published = published or RunSeries(plan.settings, until=plan.frame.last, warn=records.warnings.append)
         self.processed = 0
@@ -174,7 +176,7 @@ class BacktestRun:
             series,
             averages,
             loop,
-            start=plan.frame.start,
+            start=self._seen_from,
             every_minute=self._every_minute,
             managing=None if strategy.ask_manage is None else self.questions(series, window, managing=True),
         )

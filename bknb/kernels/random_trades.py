@@ -38,12 +38,13 @@ if TYPE_CHECKING:
 
 
 class Minutes(NamedTuple):
-    """One-minute candles as arrays, shape (n,): open times in UTC ms, prices in quote currency.
+    """One-minute candles, or longer base bars, as arrays, shape (n,): open times in UTC ms, prices in quote currency.
 
     ``average`` is the average price of the window that ends with each minute, ``fills`` whether it can fill an order: a
     minute that cannot has a ``high`` of minus and a ``low`` of plus infinity, for it reaches no level. ``regular``:
     there is no hole. ``top`` and ``bottom`` are the extremes of blocks of minutes, ``fall`` and ``rise`` how far they
-    swing: see :func:`bknb.kernels.position.block_extremes` and :func:`bknb.kernels.declared.block_swings`.
+    swing: see :func:`bknb.kernels.position.block_extremes` and :func:`bknb.kernels.declared.block_swings`. ``step`` is
+    how long each is, ms.
     """
 
     times: NDArray[np.int64]
@@ -112,8 +113,11 @@ def minutes_of(
     fills: NDArray[np.bool_],
     *,
     watches_average: bool,
+    step: int = MINUTE,
 ) -> Minutes:
     """Minutes with the extremes of their blocks; ``prices`` are open, high, low and close, shape (4, n).
+
+    ``step`` is the length (ms) of longer base bars, which take the place of minutes.
 
     Examples
     --------
@@ -131,9 +135,10 @@ def minutes_of(
         *(open_, high, low, close),
         np.ascontiguousarray(average),
         np.ascontiguousarray(fills),
-        bool((np.diff(times) == MINUTE).all()),
+        bool((np.diff(times) == step).all()),
         *block_extremes(*watched),
         *block_swings(*watched),
+        step,
     )
 
 

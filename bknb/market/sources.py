@@ -20,7 +20,7 @@ from .spacing import base_of
 from .window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from .bar_grid import BarGrid
     from .sessions import Sessions
@@ -154,11 +154,12 @@ class WindowSource:
         self.format_price = window.source.format_price
         self.format_quantity = window.source.format_quantity
         self.sessions = window.sessions
+        self.symbol_sessions: Mapping[str | None, Sessions | None] = getattr(window.source, "symbol_sessions", {})
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
-        """Up to ``limit`` candles from ``since`` on (UTC ms)."""
+        """The candles of the ``limit`` intervals from ``since`` (UTC ms) on, as far as they are there."""
         series = await self.window.load(symbol, interval, since)
-        return self.part(series.candles, since, limit)
+        return self.part(series.candles, since, limit, before=since + limit * series.step)
 
     def part(self, candles: Candles, since: int, limit: int, *, before: int | None = None) -> Candles:
         """Up to ``limit`` candles that open at or after ``since``, and before ``before`` (UTC ms)."""

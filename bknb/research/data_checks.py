@@ -355,7 +355,8 @@ class DataChecks:
                 return self._moved(when, self._ask(when))
 
         what, minutes = f"the variable {variable.name}", self._market.minutes
-        return suspicion(what, data.opens_at, columns, minutes, self._slot, moments=self._moments, moved=moved)
+        looked_at = (what, data.opens_at, columns, minutes, self._slot)
+        return suspicion(*looked_at, step=self._market.step, moments=self._moments, moved=moved)
 
     def _along(self, variable: Variable) -> Finding | None:
         """A finding for numbers without moments that are read further on as time goes on: a history, not settings."""

@@ -1,6 +1,6 @@
 """Whether entries are on the right side more often than simple rules on past prices are.
 
-An entry counts from its fill, the open of the first minute after the question, over a fixed time. Entries whose times
+An entry counts from its fill, the open of the first base bar after the question, over a fixed time. Entries whose times
 overlap count once. The same entries, and a family of simple causal rules at the same moments (with and against the
 trend of the last 1 to 64 times, always long, always short), are then measured against futures made by shuffling the
 market's moves in blocks: the best of them in each shuffle is what chance can reach.
@@ -79,7 +79,13 @@ class Accuracy:
 
 
 def measure(
-    entries: Sequence[tuple[int, int]], minutes: Candles, *, slot: int, lifetimes: Sequence[int], seed: int
+    entries: Sequence[tuple[int, int]],
+    minutes: Candles,
+    *,
+    slot: int,
+    lifetimes: Sequence[int],
+    seed: int,
+    step: int = MINUTE_MS,
 ) -> Accuracy:
     """Accuracy of entries against causal rules on shuffled futures.
 
@@ -88,17 +94,20 @@ def measure(
     entries
         Moment (UTC ms) and side (1, -1) of each market entry, in order of time.
     minutes
-        One-minute candles around them.
+        One-minute candles, or longer base bars, around them.
     slot
         Time between two questions, ms.
     lifetimes
         How long the signals may last, minutes.
     seed
         Of the shuffles.
+    step
+        The length of one candle, ms.
     """
-    hold = max(slot // MINUTE_MS, int(np.median(lifetimes)) if len(lifetimes) else 1)
-    lengths = sorted({slot // MINUTE_MS, 4 * slot // MINUTE_MS, hold})
-    found = [_over(entries, minutes, length, seed=seed) for length in lengths]
+    lasts = int(np.median(lifetimes)) * MINUTE_MS // step if len(lifetimes) else 1
+    hold = max(slot // step, lasts)
+    lengths = sorted({slot // step, 4 * slot // step, hold})
+    found = [_over(entries, minutes, length, step, seed=seed) for length in lengths]
     enough = [one for one in found if one.enough]
     if not enough:
         return max(found, key=lambda one: one.entries)
@@ -113,7 +122,9 @@ def measure(
     )
 
 
-def _over(entries: Sequence[tuple[int, int]], minutes: Candles, length: int, *, seed: int) -> Accuracy:
+def _over(entries: Sequence[tuple[int, int]], minutes: Candles, length: int, step: int, *, seed: int) -> Accuracy:
+    """Accuracy over so many candles of a length (ms)."""
+    held = length * step // MINUTE_MS
     times, opens = minutes.timestamp, np.log(minutes.open)
     whens = np.array([when for when, _ in entries], dtype=np.int64)
     sides = np.array([side for _, side in entries], dtype=np.int8)
@@ -128,7 +139,7 @@ def _over(entries: Sequence[tuple[int, int]], minutes: Candles, length: int, *, 
     place, sides = place[kept], sides[kept]
     count = len(place)
     if count < FEWEST:
-        return Accuracy(entries=count, minutes=length, right=0.0, reached=1.0, causal=0.0, p_value=1.0)
+        return Accuracy(entries=count, minutes=held, right=0.0, reached=1.0, causal=0.0, p_value=1.0)
     ahead = opens[place + length] - opens[place]
     right = _share(sides[None, :], ahead)[0]
     always = np.arange(length, len(times) - length, length)
@@ -139,7 +150,7 @@ def _over(entries: Sequence[tuple[int, int]], minutes: Candles, length: int, *, 
     best = _share(everything, _shuffled(moves, count, rng)).max(axis=0)
     return Accuracy(
         entries=count,
-        minutes=length,
+        minutes=held,
         right=float(right),
         reached=float(np.quantile(best, 1.0 - LEVEL)),
         causal=causal,

@@ -65,7 +65,7 @@ class Foresight:
 
 
 def foresight(
-    known_at: Places, columns: Sequence[NDArray[np.generic]], minutes: Candles, slot: int
+    known_at: Places, columns: Sequence[NDArray[np.generic]], minutes: Candles, slot: int, step: int = MINUTE_MS
 ) -> Foresight | None:
     """The column that goes most with the moves after its rows were known; ``None`` where none does as no past could.
 
@@ -76,9 +76,11 @@ def foresight(
     columns
         Numbers, or values of a few kinds, of the same length.
     minutes
-        One-minute candles of the market.
+        One-minute candles of the market, or longer base bars.
     slot
         Time between two questions, ms.
+    step
+        The length of one candle, ms.
     """
     inside = (known_at >= minutes.timestamp[0]) & (known_at <= minutes.timestamp[-1]) if len(minutes) else known_at < 0
     chosen = np.flatnonzero(inside)[-_MOST:]
@@ -86,8 +88,8 @@ def foresight(
     times = known_at[chosen]
     if len(times) < _FEWEST or len(np.unique(times)) < len(times):
         return None
-    step = int(min(max(np.median(np.diff(times)), slot), _LONGEST_STEP))
-    windows = [(at, at + step) for at in range(0, _FARTHEST, step)] + [(0, 4 * step)]
+    each = int(min(max(np.median(np.diff(times)), slot), max(_LONGEST_STEP, step)))
+    windows = [(at, at + each) for at in range(0, max(_FARTHEST, 2 * step), each)] + [(0, 4 * each)]
     numbers = [(at, kind) for at, column in enumerate(columns) for kind in _kinds(column[chosen])]
     best: Foresight | None = None
     for begin, end in windows if numbers else ():
@@ -97,7 +99,7 @@ def foresight(
             found, rows, p_value = _correlation(column[kept], moves)
             if abs(found) < (_LEAST if best is None else abs(best.correlation)) or rows < _FEWEST:
                 continue
-            past = [_moves(minutes, times[kept] - back * step, times[kept]) for back in _LOOK_BACKS]
+            past = [_moves(minutes, times[kept] - back * each, times[kept]) for back in _LOOK_BACKS]
             reached = max(abs(_correlation(one, moves)[0]) for one in past)
             if abs(found) >= reached + _MARGIN and p_value * len(windows) * len(numbers) <= _LEVEL:
                 best = Foresight(at, begin, end, found, rows, reached)
@@ -203,6 +205,7 @@ def suspicion(
     minutes: Candles,
     slot: int,
     *,
+    step: int = MINUTE_MS,
     moments: Sequence[int],
     moved: Callable[[str, int, int], bool],
 ) -> list[Finding]:
@@ -216,7 +219,7 @@ def suspicion(
         The moments of the rows, UTC ms.
     columns
         By name; without one where there are no names.
-    minutes, slot
+    minutes, slot, step
         As for ``foresight``.
     moments
         Where to ask, UTC ms.
@@ -224,7 +227,7 @@ def suspicion(
         Whether the answer at a moment is another when a column is, after another moment.
     """
     names = list(columns)
-    found = foresight(labels, list(columns.values()), minutes, slot)
+    found = foresight(labels, list(columns.values()), minutes, slot, step)
     if found is None:
         return []
     name = names[found.column]
@@ -232,7 +235,7 @@ def suspicion(
     if read is None:
         return []
     if read[0] > 0:  # rows that bear the begin of their hour are read when it is over
-        found = foresight(labels + read[0], [columns[name]], minutes, slot)
+        found = foresight(labels + read[0], [columns[name]], minutes, slot, step)
     if found is None:
         return []
     begin, end = (f"{each / _HOUR:.3g}" for each in (found.begin, found.end))

@@ -31,23 +31,25 @@ _FULL: Final = 0.3  # a larger share of all possible prices occurred: any number
 _DEEPEST: Final = 4
 _MOST_PARTS: Final = 2_000
 _MOST_BYTES: Final = 50_000_000
-_FARTHEST: Final = 1_000_000  # minutes of another future that are made; after them prices stay where they are
+_FARTHEST: Final = (
+    1_000_000  # minutes, or longer bars, of another future that are made; after them prices stay where they are
+)
 _NUMBER: Final = re.compile(r"(?<![\w.])\d+\.\d+(?:[eE][+-]?\d+)?(?![\w.])")
 _NUMBER_BYTES: Final = re.compile(rb"(?<![\w.])\d+\.\d+(?:[eE][+-]?\d+)?(?![\w.])")
 
 
 class MarketValues:
-    """All open, high, low and close prices of one-minute candles, each with the moment it was first known.
+    """All open, high, low and close prices of the base bars of a market, each with the moment it was first known.
 
     Parameters
     ----------
     minutes
-        One-minute candles of the market, oldest first.
+        One-minute candles of the market, or longer base bars of ``step`` ms, oldest first.
     """
 
-    def __init__(self, minutes: Candles) -> None:
-        self.minutes = minutes
-        closed = minutes.timestamp + MINUTE_MS
+    def __init__(self, minutes: Candles, step: int = MINUTE_MS) -> None:
+        self.minutes, self.step = minutes, step
+        closed = minutes.timestamp + step
         values = np.concatenate([minutes.open, minutes.high, minutes.low, minutes.close])
         known = np.concatenate([closed] * 4)
         order = np.lexsort((known, values))
@@ -55,7 +57,7 @@ class MarketValues:
         first = np.ones(len(values), dtype=bool)
         first[1:] = values[1:] != values[:-1]
         self.span = (int(closed[0]), int(closed[-1])) if len(closed) else (0, 0)
-        """When the first and the last of the minutes closed, UTC ms."""
+        """When the first and the last of them closed, UTC ms."""
         self._values: Floats = values[first]
         self._known: NDArray[np.int64] = known[first]
         steps = np.diff(self._values)
@@ -125,7 +127,7 @@ class OtherFuture:
 
     def factors(self, known: NDArray[np.int64]) -> Floats:
         """(other price / price) of what became known at these moments; 1 up to the moment itself."""
-        after = np.minimum(np.maximum(known - self.when, 0) // MINUTE_MS, _FARTHEST)
+        after = np.minimum(np.maximum(known - self.when, 0) // self.market.step, _FARTHEST)
         length = int(after.max()) + 1 if len(after) else 1
         rng = np.random.default_rng([self.when // MINUTE_MS, int(self.jump > 0)])
         path = self.jump + np.cumsum(rng.normal(0.0, min(0.004, 0.3 / np.sqrt(length)), size=length))

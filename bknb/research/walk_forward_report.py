@@ -102,6 +102,18 @@ def span_ms(value: object, what: str) -> int:
     raise UsageError(f"{what} must be a length of time such as '30d', '12h' or a number of days, got {value!r}")
 
 
+def span_text(span: int) -> str:
+    """A length of time (ms) as :func:`span_ms` reads it, in the longest unit of which it is a whole number.
+
+    Examples
+    --------
+    >>> span_text(172_800_000), span_text(129_600_000)
+    ('2d', '36h')
+    """
+    unit = next(name for name in ("d", "h", "m") if span % _UNITS[name] == 0)
+    return f"{span // _UNITS[unit]}{unit}"
+
+
 def stretches(
     start: int, end: int, *, train_ms: int, test_ms: int, gap_ms: int = 0, warm_up_ms: int = 0, anchored: bool = False
 ) -> list[Stretch]:

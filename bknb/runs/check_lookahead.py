@@ -18,7 +18,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from ..domain.answers import read_answers
-from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
+from ..domain.interval import ceil_to, floor_to, interval_ms
 from ..domain.position_view import HeldPosition
 from ..domain.signal import Signal
 from ..domain.signal_validation import read_answer, target_prices
@@ -99,6 +99,7 @@ def check_lookahead(
     frame: FrameLike,
     interval: str | None = None,
     at: Schedule | str | None = None,
+    base: str | None = None,
     moments: int = 40,
     seed: int = 0,
     settings: Settings | dict[str, Any] | None = None,
@@ -126,7 +127,7 @@ def check_lookahead(
     ----------
     strategy
         A registered name, a function, or a strategy; ``get_signal`` or ``get_signals``.
-    symbol, exchange, frame, interval, at, settings, allow_gaps
+    symbol, exchange, frame, interval, at, base, settings, allow_gaps
         As for ``bknb.backtest``.
     moments
         How many moments to look at closely.
@@ -173,7 +174,7 @@ def check_lookahead(
     True
     """
     given = (symbol, strategy, exchange, frame, interval, None, settings)
-    plan = plan_backtest(*given, at=at, allow_gaps=allow_gaps, minutes_for="the look-ahead check")
+    plan = plan_backtest(*given, at=at, allow_gaps=allow_gaps, base=base)
     hint = "it says how many moments to look at closely: leave it out for 40"
     moments = whole_number("moments", moments, least=2, hint=hint)
     if belongs():
@@ -234,7 +235,8 @@ class _OtherWorld(WindowSource):
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
         """Return the candles of the window, altered."""
         series = await self.window.load(symbol, interval, since)
-        return self.altered(series.candles, series.step, since, limit)
+        candles = self.altered(series.candles, series.step, since, limit)
+        return candles[: int(np.searchsorted(candles.timestamp, since + limit * series.step))]
 
     def altered(self, candles: Candles, step: int, since: int, limit: int) -> Candles:
         """Return up to ``limit`` candles from ``since`` on, as they are in this world."""
@@ -297,8 +299,8 @@ class _RecordingWindow(Window):
     lacks: tuple[Window, int] | None = None  # the whole history, and where less begins (UTC ms)
 
     def hold(self, symbol: str, candles: Candles, since: int) -> None:
-        """Put these minutes into memory."""
-        self._series[symbol, "1m"] = Series(candles, step=MINUTE_MS, since=since, until=self.horizon)
+        """Put these base bars into memory."""
+        self._series[symbol, self.base] = Series(candles, step=self.base_ms, since=since, until=self.horizon)
 
     def newest(self, symbol: str, interval: str, limit: int, when: int, *, wait: bool = True) -> Candles:
         """Return the newest candles, and record how far back they reach."""
@@ -338,7 +340,8 @@ class _Check:
         self.slot = interval_ms(plan.strategy.interval)
         self.window = _RecordingWindow(
             Feed(plan.exchange.source, plan.settings, allow_gaps=plan.allow_gaps, now=SystemClock().now),
-            horizon=plan.frame.last + 2 * MINUTE_MS,
+            horizon=plan.frame.last + 2 * interval_ms(plan.base),
+            base=plan.base,
         )
         self._worlds: dict[World, Window] = {AsIs: self.window}
         self.published = RunSeries(plan.settings, until=plan.frame.last, warn=ignored)
@@ -361,10 +364,10 @@ class _Check:
                 self._worlds = {AsIs: self.window}
             other = _OtherWorld(self.window, world)
             feed = Feed(other, self.plan.settings, allow_gaps=self.plan.allow_gaps)
-            made = self._worlds[world] = _RecordingWindow(feed, horizon=self.window.horizon)
+            made = self._worlds[world] = _RecordingWindow(feed, horizon=self.window.horizon, base=self.plan.base)
             made.lacks = None if world.since is None else (self.window, world.since)
             minutes = self.window.minutes(self.plan.symbol)  # in memory in every run, so in every world
-            candles = other.altered(minutes.candles, MINUTE_MS, minutes.since, len(minutes.candles))
+            candles = other.altered(minutes.candles, minutes.step, minutes.since, len(minutes.candles))
             made.hold(self.plan.symbol, candles, max(minutes.since, world.since or 0))
         return self._worlds[world]
 
@@ -496,7 +499,9 @@ class _Check:
 
         minutes = self.window.minutes(self.plan.symbol).candles
         what = f"the series {name}"
-        return suspicion(what, own.known_at, columns, minutes, self.slot, moments=chosen, moved=moved)
+        return suspicion(
+            what, own.known_at, columns, minutes, self.slot, step=self.window.base_ms, moments=chosen, moved=moved
+        )
 
     def _named(self, finding: Finding) -> Finding:
         """A finding about the future; one that candles alone do not make, with the names of the series it read."""
@@ -653,7 +658,7 @@ class _Check:
         if self._asks_rows:
             chosen = chosen[:: max(1, len(chosen) // _OUTSIDE)]
         reach = self.window.reach
-        lengths = [max(reach // 2, MINUTE_MS * 10), reach * 2] if reach and not self._asks_rows else []
+        lengths = [max(reach // 2, self.window.base_ms * 10), reach * 2] if reach and not self._asks_rows else []
         return check_answers(self.ask, chosen, history_ms=lengths, known=known)
 
     def _watched(self, chosen: Sequence[int]) -> tuple[dict[str, str], dict[str, str]]:
@@ -711,7 +716,7 @@ class _Check:
             self.ask,
             answers=answers,
             moments=some,
-            market=MarketValues(self.window.minutes(self.plan.symbol).candles),
+            market=MarketValues(self.window.minutes(self.plan.symbol).candles, self.window.base_ms),
             slot=self.slot,
             end=self.plan.frame.last,
         )
@@ -742,6 +747,7 @@ class _Check:
             [(when, side) for when, side, _ in entries],
             self.window.minutes(self.plan.symbol).candles,
             slot=self.slot,
+            step=self.window.base_ms,
             lifetimes=[int(minutes) for _, _, minutes in entries],
             seed=self.seed,
         )

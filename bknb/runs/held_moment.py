@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from ..domain.answers import PositionAnswer
 from ..domain.formatting import utc_text
-from ..domain.interval import MINUTE_MS, interval_ms, slot_after
+from ..domain.interval import interval_ms, slot_after
 from ..domain.lifecycle import Holding, Waiting
 from ..domain.market_clock import NEVER
 from ..domain.position_view import HeldPosition
@@ -146,7 +146,7 @@ class _Replay:
         self._slot, self._asked = interval_ms(plan.strategy.manages_every), -1
         at, managed_at, own = plan.strategy.at, plan.strategy.manages_at, plan.strategy
         sessions = sessions_of(plan.exchange.source, plan.symbol)
-        base_ms = interval_ms(plan.base)
+        self._base = base_ms = interval_ms(plan.base)
         if at is None and has_session_days(own, own.interval, sessions, base_ms):
             at = SessionOpen()
         if managed_at is None and has_session_days(own, own.manages_every, sessions, base_ms):
@@ -161,13 +161,15 @@ class _Replay:
             ask=self._ask,
             manage=self._manage,
             ask_manage=self._manage,
-            manage_interval="1m" if managed_at is None else None,
+            manage_interval=plan.base if managed_at is None else None,
             at=None if at is None else AnyOf((at, Listed((self._scheduled_at,)))),
             manage_at=None if managed_at is None else AnyOf((managed_at, Listed((when,)))),
         )
         frame = Frame(plan.frame.name, signal.scheduled_at, plan.frame.last)
         plan, window = replace(plan, strategy=strategy, frame=frame), record.candles.window
-        self.run = BacktestRun(plan, silent=True, window=window, published=record.published)
+        self.run = BacktestRun(
+            plan, silent=True, window=window, published=record.published, seen_from=record.plan.frame.start
+        )
 
     def _ask(self, ctx: Context) -> Signal | None:
         if ctx.when_ms == self._scheduled_at:
@@ -191,7 +193,7 @@ class _Replay:
         if self._has_schedule:
             return True
         opened = position.opened_at
-        known = (self._scheduled_at if opened is None else round(opened.timestamp() * 1000)) + MINUTE_MS
+        known = (self._scheduled_at if opened is None else round(opened.timestamp() * 1000)) + self._base
         if (now - self._start) % self._step or now < slot_after(max(self._asked, known - 1), self._slot):
             return False
         self._asked = now

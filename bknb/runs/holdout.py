@@ -114,6 +114,7 @@ def open_holdout(
     execution: str | None = None,
     settings: Settings | dict[str, Any] | None = None,
     allow_gaps: bool = False,
+    base: str | None = None,
 ) -> Holdout:
     """Run a strategy over held-out data, and record the look in the hold-out ledger.
 
@@ -123,7 +124,7 @@ def open_holdout(
 
     Parameters
     ----------
-    strategy, symbol, exchange, frame, interval, at, execution, settings, allow_gaps
+    strategy, symbol, exchange, frame, interval, at, execution, settings, allow_gaps, base
         As for ``bknb.backtest``; the frame is the hold-out.
     path
         The hold-out ledger. Keep it with the notebook; it is append-only.
@@ -149,7 +150,7 @@ def open_holdout(
     (True, False)
     """
     given = (symbol, strategy, exchange, frame, interval, execution, settings)
-    plan = plan_backtest(*given, at=at, allow_gaps=allow_gaps, minutes_for="a hold-out")
+    plan = plan_backtest(*given, at=at, allow_gaps=allow_gaps, base=base)
     task = _HoldoutTask(plan, HoldoutLedger(as_path(path, OPENINGS)))
     with running(plan.strategy):
         task.start()

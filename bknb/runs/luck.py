@@ -9,6 +9,7 @@ import numpy as np
 
 from ..domain.execution_models import execution_model
 from ..domain.formatting import percent_text, share_text
+from ..domain.interval import DAY_MS, interval_ms
 from ..domain.signal_events import Added, Reduced
 from ..domain.tick_grid import tick_ratio
 from ..domain.whole_number import whole_number
@@ -18,7 +19,6 @@ from ..errors import UsageError
 from ..kernels.declared import Exits
 from ..kernels.random_trades import Declared, FillRules, Minutes, Shapes, minutes_of, outcomes
 from ..market.source_hours import sessions_of
-from ..market.spacing import check_base
 from ..metrics.compounding import growth
 from ..reports.markup import Html, element, fragment, html_figures, text_figures
 from .random_moments import Moments, crowded, hours_of, why_any_hour
@@ -301,22 +301,22 @@ def _checked(result: object) -> None:
     if not isinstance(result, Result) or result.mode != "backtest":
         what = "that of a live run" if isinstance(result, Result) else type(result).__name__
         raise UsageError(f"luck compares the result of a backtest, got {what}\nsuch as bknb.luck(bknb.backtest(...))")
-    plan = result.run_record.plan
-    if isinstance(plan, Plan):
-        check_base(plan.base, plan.exchange.name, "luck")
 
 
 def moments_of(result: Result, times: NDArray[np.int64], seed: int) -> Moments:
-    """The random moments of the trades of a backtest; ``times`` are the open times of its minutes, UTC ms."""
+    """The random moments of the trades of a backtest; ``times`` are the open times of its base bars, UTC ms."""
     closed = result.run_record.records.closed
     ends = result.account_terms.end  # of a run that was stopped, the last moment it reached
     first, last = (int(times.searchsorted(moment)) for moment in (result.start, ends))
     last = max(last, first + 1)
     opened = times.searchsorted([trade.signal.pending_at for trade in closed])
     lengths = np.maximum(times.searchsorted([trade.closed_at for trade in closed]) - opened, 1)
-    sessions = sessions_of(result.run_record.plan.exchange.source)
+    plan = result.run_record.plan
+    sessions = sessions_of(plan.exchange.source)
     hours = hours_of(times, opened, first, last, "UTC" if sessions is None else sessions.zone)
-    return Moments(hours, lengths, first, last, seed, why_any_hour(hours, lengths, last, seed))
+    by_day = interval_ms(plan.base) >= DAY_MS
+    any_hour = "bars of a day have no hour" if by_day else why_any_hour(hours, lengths, last, seed)
+    return Moments(hours, lengths, first, last, seed, any_hour)
 
 
 def market_of(result: Result) -> tuple[Minutes, FillRules]:
@@ -325,13 +325,15 @@ def market_of(result: Result) -> tuple[Minutes, FillRules]:
     window, plan = record.candles.window, record.plan
     assert window is not None and isinstance(plan, Plan)  # a backtest with trades  # noqa: PT018, S101
     candles, model = record.candles.minutes, execution_model(plan.execution)
-    begin = look_back_begin(candles, plan.frame.start, plan.settings.avg_price_candles_count)
+    step = interval_ms(plan.base)
+    begin = look_back_begin(candles, plan.frame.start, window.price_count, step)
     minutes = minutes_of(
         candles.timestamp,
         candles.block[1:5],
         window.average_prices(plan.symbol),
         minutes_that_fill(candles, model, begin=begin),
         watches_average=model.watches == "average",
+        step=step,
     )
     rules = FillRules(
         *(model.fills_at_open, model.watches == "average", model.trades_through, model.stop_first, model.gap_fills),

@@ -1,4 +1,4 @@
-"""Stepping into one minute of a run: candles and state at that moment, and asking the strategy again.
+"""Stepping into one minute, or longer base bar, of a run: candles and state then, and the strategy asked again.
 
 Nothing here looks ahead: candles come from the same window with the same moment, and the state from the events before
 it.
@@ -23,7 +23,7 @@ from ..domain.entries import opened_holding
 from ..domain.execution_models import Minute
 from ..domain.formatting import ends_text, level_text, minute_text, percent_text, plain_number, utc_text
 from ..domain.html import Html, element, elements
-from ..domain.interval import interval_ms
+from ..domain.interval import MINUTE, interval_ms
 from ..domain.lifecycle import (
     Answer,
     Asking,
@@ -129,7 +129,7 @@ class Asked:
 
 
 class Moment:
-    """One minute of a run, as the strategy saw it; made by ``result.at(...)``.
+    """One minute of a run, or the end of a longer base bar, as the strategy saw it; made by ``result.at(...)``.
 
     Attributes
     ----------
@@ -388,7 +388,7 @@ class Moment:
     def _filled(self, opening: Opening, rules: Rules) -> Step:
         """Return what the candle that fills an order makes of it; without one, what the end of the data does."""
         candles = self._window.minutes(self.symbol).candles
-        begin = look_back_begin(candles, self._record.start, rules.settings.avg_price_candles_count)
+        begin = look_back_begin(candles, self._record.start, self._window.price_count, rules.base_ms)
         filling = minutes_that_fill(candles, rules.model, begin=begin) & (candles.timestamp >= opening.not_before)
         until = close_due(opening, rules)
         if opening.close_at is not None and len(candles) and candles.timestamp[-1] + rules.base_ms >= until:
@@ -428,13 +428,23 @@ class Moment:
     # --- showing ------------------------------------------------------------------------------------------------
 
     def _recent(self) -> Candles | None:
-        """Return the last few minutes, or as many as there are."""
+        """Return the last few base bars, or as many as there are."""
         for limit in range(_SHOWN, 0, -1):
             try:
-                return self.candles("1m", limit)
+                return self.candles(self._window.base, limit)
             except NotEnoughData:
                 continue
         return None
+
+    @property
+    def _bar(self) -> str:
+        """What a base bar of the run is called."""
+        return "minute" if self._window.base == MINUTE else f"{self._window.base} bar"
+
+    def _clock(self, when: float) -> str:
+        """When a base bar opened: the time of day, with its date where bars are longer than a minute."""
+        text = minute_text(when)
+        return text[11:] if self._window.base == MINUTE else text
 
     def _standing(self) -> str:
         if self.signal is None:
@@ -487,29 +497,30 @@ class Moment:
             names = ("open", "high", "low", "close", "volume")
             rows = [names, *(tuple(plain_number(candle[name]) for name in names) for candle in recent)]
             widths = [max(14, *(len(text) + 2 for text in column)) for column in zip(*rows, strict=True)]
-            times = ["minute", *(_clock(candle["timestamp"]) for candle in recent)]
+            times = [self._bar, *(self._clock(candle["timestamp"]) for candle in recent)]
+            widest = max(8, *(len(time) + 2 for time in times))
             for time, row in zip(times, rows, strict=True):
-                lines.append("  " + time.ljust(8) + "".join(map(str.rjust, row, widths)))
+                lines.append("  " + time.ljust(widest) + "".join(map(str.rjust, row, widths)))
         return "\n".join(lines)
 
     def _repr_html_(self) -> Html:
         paragraphs = [self._standing(), *self.why.splitlines(), *([self._decided()] if self.decision else [])]
         names = ("open", "high", "low", "close", "volume")
         recent = self._recent()
-        table = element("p", "no minute had closed yet")
+        table = element("p", f"no {self._bar} had closed yet")
         if recent is not None:
             rows = (
                 element(
                     "tr",
-                    element("th", _clock(candle["timestamp"]), scope="row"),
+                    element("th", self._clock(candle["timestamp"]), scope="row"),
                     elements("td", (plain_number(candle[name]) for name in names)),
                 )
                 for candle in recent
             )
             table = element(
                 "table",
-                element("caption", f"the last {len(recent)} closed minutes of {self.symbol}"),
-                element("thead", element("tr", elements("th", ("minute (UTC)", *names), scope="col"))),
+                element("caption", f"the last {len(recent)} closed {self._bar}s of {self.symbol}"),
+                element("thead", element("tr", elements("th", (f"{self._bar} (UTC)", *names), scope="col"))),
                 element("tbody", *rows),
             )
         head = element("strong", self._head())
@@ -526,10 +537,6 @@ def _parameters(function: Callable[..., Any]) -> Container[str]:
         return inspect.signature(function).parameters
     except (TypeError, ValueError):
         return ()
-
-
-def _clock(when: float) -> str:
-    return minute_text(when)[11:]
 
 
 def _row_text(signal: OpenSignal | ScheduledSignal) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Settings
 from ..domain.formatting import utc_text
-from ..domain.interval import MINUTE, MINUTE_MS, floor_to
+from ..domain.interval import MINUTE, MINUTE_MS, floor_to, interval_ms
 from ..domain.signal import OpenSignal, ScheduledSignal
 from ..domain.signal_events import (
     CLOSE_REASONS,
@@ -592,13 +592,14 @@ class Result:
         return "\n".join(lines)
 
     def at(self, moment: object) -> Moment:
-        """Step into one minute of the run: what the strategy could see then, and ask it again from here.
+        """Step into one moment of the run: what the strategy could see then, and ask it again from here.
 
         Parameters
         ----------
         moment
             A text such as ``"2024-01-02 10:15"``, a datetime or UTC ms inside the frame; or the id of a signal, which
-            means the minute at which the strategy was asked for it.
+            means the minute at which the strategy was asked for it. Over longer base bars a moment within a bar means
+            its open, as nothing more was known before its end.
 
         Returns
         -------
@@ -628,11 +629,8 @@ class Result:
                 "only a backtest can be stepped into: a live run does not keep its candles\n"
                 "run a backtest of the same strategy over that time, and step into its result"
             )
-        from ..market.spacing import check_base
         from .moment import Moment  # loaded by those who step into a run
 
-        plan = self.run_record.plan
-        check_base(getattr(plan, "base", MINUTE), plan.exchange.name, "stepping into a run")
         return Moment(self.run_record, self._minute(moment))
 
     def _minute(self, moment: object) -> int:
@@ -651,7 +649,12 @@ class Result:
                 raise UnknownName("signal", moment, known=list(reversed(signals))) from None
         else:
             when = as_moment(moment)
-        when = floor_to(when, MINUTE_MS)
+        step, times = interval_ms(self.base), self.candles.timestamp
+        if step == MINUTE_MS or not len(times):
+            when = floor_to(when, MINUTE_MS)
+        else:  # the newest moment at which a bar ends
+            phase = int(times[0]) % step
+            when = floor_to(when - phase, step) + phase
         if not self.start <= when <= self.end:
             span = f"{utc_text(self.start)} to {utc_text(self.end)}"
             raise UsageError(f"the run covers {span}; {utc_text(when)} is not in it")

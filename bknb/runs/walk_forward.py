@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from ..config import Settings
-from ..domain.interval import MINUTE_MS
+from ..domain.interval import MINUTE, interval_ms
 from ..engine.backtest import BacktestRun
 from ..engine.build import with_params
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, open_window, plan_backtest
 from ..engine.registry import Exchange, Frame
+from ..errors import UsageError
 from ..kernels.metrics import FIGURES
 from ..log import log
 from ..market.candles import Candles
@@ -35,6 +36,7 @@ from ..research.walk_forward_report import (
     combinations_of,
     set_text,
     span_ms,
+    span_text,
     stretches,
     warning_text,
 )
@@ -91,16 +93,16 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
 
     async def _work(self) -> WalkForward:
         plan = self.plan
-        base = open_window(plan, warn=lambda text: self._warnings.setdefault(text, []))
+        window = open_window(plan, warn=lambda text: self._warnings.setdefault(text, []))
         # Every stretch has its own window over the same candles, so that no choice can look beyond its end.
-        plan = replace(plan, exchange=Exchange(plan.exchange.name, WindowSource(base)))
+        plan = replace(plan, exchange=Exchange(plan.exchange.name, WindowSource(window)))
         for step in self.steps:
             fold = await asyncio.to_thread(self._fold, plan, step)
             if fold is None:
                 break
             self.folds.append(fold)
             self._emit(fold)
-        minutes = (await base.load_run(plan.symbol, plan.frame.start)).candles
+        minutes = (await window.load_run(plan.symbol, plan.frame.start)).candles
         return WalkForward(
             tries=count_keys(plan, [self._key], minutes.timestamp, minutes.high, minutes.low, warn=log.warning),
             strategy=plan.strategy.name,
@@ -207,7 +209,17 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
 
 def _frame(plan: Plan, start: int, end: int) -> Frame:
     """Return a frame of the moments in ``[start, end)`` but the last, in which an open position closes."""
-    return Frame(None, start, end - 2 * MINUTE_MS, plan.frame.interval)
+    return Frame(None, start, end - 2 * interval_ms(plan.base), plan.frame.interval)
+
+
+def _span(value: object, what: str, base: str) -> int:
+    """A length of time in ms; over longer base bars it must be a whole number of them."""
+    length, step = span_ms(value, what), interval_ms(base)
+    if base != MINUTE and length % step:
+        few, more = (repr(span_text(bars * step)) for bars in (length // step, length // step + 1))
+        choose = more if length < step else f"{few} or {more}"
+        raise UsageError(f"{what} must be a whole number of {base} bars, got {value!r}\nsuch as {choose}")
+    return length
 
 
 def _failures(result: Result) -> list[str]:
@@ -237,6 +249,7 @@ def walk_forward(
     execution: str | None = None,
     settings: Settings | dict[str, Any] | None = None,
     allow_gaps: bool = False,
+    base: str | None = None,
 ) -> WalkForward:
     """Choose parameters on one stretch of time, judge them on the next, and walk on.
 
@@ -248,10 +261,11 @@ def walk_forward(
         A registered name, a function, or a strategy; ``get_signal`` or ``get_signals`` with parameters.
     params
         Values to try for each parameter (every combination is tried), or a list of sets.
-    symbol, exchange, frame, interval, at, execution, settings, allow_gaps
+    symbol, exchange, frame, interval, at, execution, settings, allow_gaps, base
         As for ``bknb.backtest``; the frame holds the whole walk.
     train, test
-        How long the stretches are: ``"60d"``, ``"12h"``, ``"2w"``, a number of days or a timedelta.
+        How long the stretches are: ``"60d"``, ``"12h"``, ``"2w"``, a number of days or a timedelta. Over base bars
+        longer than a minute, whole numbers of them, and so are ``gap`` and ``warm_up``.
     gap
         Time between what chooses and what judges.
     warm_up
@@ -293,17 +307,17 @@ def walk_forward(
     """
     rankable(metric)
     given = (symbol, strategy, exchange, frame, interval, execution, settings)
-    plan = plan_backtest(*given, at=at, allow_gaps=allow_gaps, minutes_for="a walk-forward run")
+    plan = plan_backtest(*given, at=at, allow_gaps=allow_gaps, base=base)
     sets = combinations_of(params)
     for each in sets:
         with_params(plan.strategy, each)
     steps = stretches(
         plan.frame.start,
         plan.frame.end,
-        train_ms=span_ms(train, "train"),
-        test_ms=span_ms(test, "test"),
-        gap_ms=span_ms(gap, "gap"),
-        warm_up_ms=span_ms(warm_up, "warm_up"),
+        train_ms=_span(train, "train", plan.base),
+        test_ms=_span(test, "test", plan.base),
+        gap_ms=_span(gap, "gap", plan.base),
+        warm_up_ms=_span(warm_up, "warm_up", plan.base),
         anchored=anchored,
     )
     task = WalkForwardTask(plan, steps, sets, metric=metric, anchored=anchored)

@@ -65,7 +65,7 @@ def walker(session: Session, call: Call) -> Any:
     "%lookahead",
     *(SYMBOL, STRATEGY, EXCHANGE, _FRAME),
     Option(name="--moments", help="how many moments to look at closely; 40 by default"),
-    *(_SETTINGS, ALLOW_GAPS, _OUT),
+    *(_SETTINGS, ALLOW_GAPS, BASE, _OUT),
     twin='bknb.check_lookahead("sma-cross", "BTCUSDT", exchange="demo", frame="2024-01-01:2024-02-01")',
 )
 def lookahead(session: Session, call: Call) -> Any:
@@ -84,7 +84,8 @@ def lookahead(session: Session, call: Call) -> Any:
 
     Statements that write to files or databases are not run again, as far as it can tell.
     """
-    given = {key: call.values[key] for key in ("exchange", "frame", "settings", "allow_gaps") if key in call.values}
+    names = ("exchange", "frame", "settings", "allow_gaps", "base")
+    given = {key: call.values[key] for key in names if key in call.values}
     found = bknb.check_lookahead(call.values["strategy"], call.values["symbol"], **given, **whole(call, "moments"))
     ipython("display").display(found)
     assign_out(session, call, found)
