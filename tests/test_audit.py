@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from packages import need_packages
 
@@ -20,6 +21,7 @@ from bknb.market.candle_hash import content_hash
 from bknb.market.candles import Candles
 from bknb.market.clock import SystemClock
 from bknb.market.demo import DemoSource
+from bknb.market.resample import resample
 from bknb.testing.fake_binance import LocalBinance
 
 need_packages("ccxt", "pyarrow")
@@ -142,3 +144,50 @@ def test_the_clock_is_compared_with_the_exchange(server: LocalBinance, monkeypat
     )
     server.now = SystemClock().now
     assert abs(clock_skew_ms("binance")) < 1000
+
+
+def hours(edit: Any = None) -> FrameSource:
+    block = resample(demo(), "1h").block.copy()
+    return FrameSource(Candles(block if edit is None else edit(block)), name="hours")
+
+
+def test_longer_bars_are_downloaded_and_audited(tmp_path: Path) -> None:
+    market = bknb.exchanges.stored(hours(), folder=tmp_path)
+    done = bknb.download("BTCUSDT", exchange=market, progress=False, **DAY)
+    assert (done.interval, done.complete, done.series[0].candles) == ("1h", True, 24)
+    found = bknb.audit("BTCUSDT", exchange=market, **DAY)
+    assert found.sound, found
+    assert (found.base, str(found).splitlines()[1][:19]) == ("1h", "  BTCUSDT: 1h bars ")
+    with pytest.raises(bknb.UsageError, match="1h bars cannot be compared with themselves"):
+        bknb.audit("BTCUSDT", exchange=market, compare="1h", **DAY)
+    with pytest.raises(bknb.UsageError, match="30m candles cannot be made of the 1h bars of"):
+        bknb.audit("BTCUSDT", exchange=market, compare="30m", **DAY)
+
+
+def test_an_audit_finds_what_was_planted_in_longer_bars(tmp_path: Path) -> None:
+    def edit(block: Any) -> Any:
+        block[1:5, 30:] *= 1.7  # from 06:00 on
+        block[5, 36:40] = 0.0
+        return np.delete(block, 44, axis=1)
+
+    market = bknb.exchanges.stored(hours(edit), folder=tmp_path)
+    bknb.download("BTCUSDT", exchange=market, progress=False, **DAY)
+    found = bknb.audit("BTCUSDT", exchange=market, **DAY)
+    assert [(each.kind, (each.when - START) // (60 * MINUTE)) for each in found.findings] == [
+        ("wild", 6), ("flat", 12), ("absent", 20),
+    ]  # fmt: skip
+    assert "% in a 1h bar" in found.findings[0].text
+    assert "2024-01-01 12:00 UTC .. 2024-01-01 15:00 UTC (4 1h bars); nothing was traded" in found.findings[1].text
+
+
+def test_days_of_a_market_with_weekends_have_no_gaps_there(tmp_path: Path) -> None:
+    index = pd.date_range("2024-01-01", periods=100, freq="B", tz="UTC")
+    price = 100.0 + np.arange(100) % 7
+    table = pd.DataFrame(
+        {"open": price, "high": price + 2, "low": price - 1, "close": price, "volume": 1e6}, index=index
+    )
+    market = bknb.exchanges.stored(bknb.exchanges.from_frame(table, symbol="X"), folder=tmp_path)
+    range_ = {"start": "2024-02-01", "end": "2024-04-01"}
+    assert bknb.download("X", exchange=market, progress=False, **range_).complete
+    found = bknb.audit("X", exchange=market, **range_)
+    assert [each for each in found.findings if each.kind in ("missing", "absent")] == []

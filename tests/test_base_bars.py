@@ -423,14 +423,12 @@ def optimized(source: Any) -> None:
 @pytest.mark.parametrize(
     ("what", "call"),
     [
-        ("a live run", lambda source: bknb.Live.background("X", strategy=hold, exchange=source)),
-        ("an audit", lambda source: bknb.audit("X", exchange=source, frame=SPAN)),
         ("an optimizer", optimized),
     ],
 )
 def test_what_needs_minutes_says_so(what: str, call: Any) -> None:
     with pytest.raises(
-        bknb.UsageError, match=f"{what} needs 1m candles, and exchange 'frame' has 1d bars\nbknb.backtest"
+        bknb.UsageError, match=f"{what} needs 1m candles, and exchange 'frame' has 1d bars\ntake one-minute candles"
     ):
         call(from_frame(days()))
 

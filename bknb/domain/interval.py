@@ -101,3 +101,26 @@ def candles_text(base: str) -> str:
     ('one-minute candles', '1d bars')
     """
     return "one-minute candles" if base == MINUTE else f"{base} bars"
+
+
+def bar_text(base: str) -> str:
+    """What one base bar is called.
+
+    Examples
+    --------
+    >>> bar_text("1m"), bar_text("1h")
+    ('minute', '1h bar')
+    """
+    return "minute" if base == MINUTE else f"{base} bar"
+
+
+def count_text(count: int, base: str) -> str:
+    """A number of base bars in words.
+
+    Examples
+    --------
+    >>> count_text(1, "1m"), count_text(2, "1m"), count_text(2, "1h")
+    ('1 minute', '2 minutes', '2 bars of 1h')
+    """
+    name, of = ("minute", "") if base == MINUTE else ("bar", f" of {base}")
+    return f"{count} {name}{'' if count == 1 else 's'}{of}"

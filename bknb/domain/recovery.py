@@ -77,7 +77,8 @@ def line_to_resume(owner: Owner, *, with_broker: bool = False, **options: object
 class SavedSetup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What an open, ordered or scheduled signal was decided with; parameters and settings as text, by name.
 
-    ``at`` and ``manage_at`` are the schedules by which its strategy was asked; empty: by an interval.
+    ``at`` and ``manage_at`` are the schedules by which its strategy was asked; empty: by an interval. ``base`` is the
+    interval of the bars that fill its orders.
     """
 
     interval: str
@@ -86,6 +87,7 @@ class SavedSetup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     settings: dict[str, str]
     at: str = ""
     manage_at: str = ""
+    base: str = "1m"
 
 
 STATE_VERSION: Final = 4

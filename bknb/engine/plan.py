@@ -17,8 +17,7 @@ from ..errors import UsageError
 from ..events.messages import RunLabels
 from ..market.clock import SystemClock
 from ..market.feed import Feed
-from ..market.source_hours import bar_grid_of
-from ..market.spacing import base_of, check_made_of, check_minutes
+from ..market.spacing import base_of, check_made_of
 from ..market.window import Window
 from ..ports import CandleSource
 from .get_and_list import get_risk
@@ -92,7 +91,6 @@ def plan_backtest(
     at: Schedule | str | None = None,
     allow_gaps: bool = False,
     base: str | None = None,
-    minutes_for: str = "",
 ) -> Plan:
     """The plan of a backtest, with every name resolved.
 
@@ -102,33 +100,28 @@ def plan_backtest(
         The moments at which the strategy is asked; ``None``: as it says.
     base
         The interval of the bars that fill orders; ``None``: the finest the exchange has.
-    minutes_for
-        What is to be done with one-minute candles alone, such as ``"a sweep"``; empty: base bars of any length do.
 
     Raises
     ------
     UnknownName
         A name is not registered.
     UsageError
-        Something cannot be done with the base bars of the exchange: ``minutes_for``, an interval finer than they are,
-        execution ``vwap``.
+        Something cannot be done with the base bars of the exchange: an interval finer than they are, execution
+        ``vwap``.
     """
     sys.audit("bknb.run", "a run over history")  # refused in statements that a look-ahead check runs again
     resolved = resolve_exchange(exchange)
-    chosen_base, base = base, _chosen_base(base, resolved)
-    if minutes_for:
-        check_minutes(resolved.source, resolved.name, minutes_for)
+    given_base, base = base, chosen_base(base, resolved)
     chosen = resolve_strategy(strategy, interval=interval, at=at, default=base)
     if chosen.risk is not None:
         get_risk(chosen.risk)
-    call = (("interval", interval), ("at", at), ("execution", execution), ("base", chosen_base))
+    call = (("interval", interval), ("at", at), ("execution", execution), ("base", given_base))
     given = [name for name, value in call if value is not None]
     model = execution_model(execution or chosen.execution).name
     asked = span = resolve_frame(frame)
     if base != MINUTE:
-        _check_base(base, chosen, model, resolved.name)
-        grid = bar_grid_of(resolved.source, checked_symbol(symbol))
-        span = on_base(span, base) if grid is None else _on_grid(span, base, grid)
+        check_on_base(base, chosen, model, resolved.name)
+        span = on_base(span, base)
     return Plan(
         symbol=checked_symbol(symbol),
         strategy=chosen,
@@ -143,7 +136,7 @@ def plan_backtest(
     )
 
 
-def _chosen_base(given: str | None, exchange: Exchange) -> str:
+def chosen_base(given: str | None, exchange: Exchange) -> str:
     """The interval of the base bars of a run, once it is clear that the exchange has them or what makes them."""
     finest = base_of(exchange.source)
     if given is None or given == finest:
@@ -185,7 +178,7 @@ def _moved(given: Frame, frame: Frame, base: str) -> tuple[str, ...]:
     return (f"the frame begins at {utc_text(frame.start)}, where the first {base} bar in it ends",)
 
 
-def _check_base(base: str, strategy: Strategy, execution: str, exchange: str) -> None:
+def check_on_base(base: str, strategy: Strategy, execution: str, exchange: str) -> None:
     """Raise ``UsageError`` for what cannot be done with base bars longer than a minute."""
     if strategy.at is not None or strategy.manage_at is not None:
         from .scheduled_questions import check_fine_enough

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from .registry import Strategy
 
 
-def clock_maker(strategy: Strategy, base: Series | None, sessions: Sessions | None) -> Callable[[], MarketClock]:
+def clock_maker(
+    strategy: Strategy, base: Series | None, sessions: Sessions | None, *, step: int = MINUTE_MS
+) -> Callable[[], MarketClock]:
     """Return what makes the clock.
 
     Parameters
@@ -27,15 +29,27 @@ def clock_maker(strategy: Strategy, base: Series | None, sessions: Sessions | No
         The candles that fill orders, all of them; those of a minute do not matter.
     sessions
         When the market is open; ``None``: always, or as the candles say.
+    step
+        The length (ms) of the candles that fill orders, where ``base`` is ``None``.
     """
-    return partial(_clock, strategy, None if base is None or base.step == MINUTE_MS else base, sessions)
+    base = None if base is None or base.step == MINUTE_MS else base
+    return partial(_clock, strategy, base, sessions, step if base is None else base.step)
 
 
-def _clock(strategy: Strategy, base: Series | None, sessions: Sessions | None) -> MarketClock:
+def bars_by_the_clock(sessions: Sessions | None, step: int) -> Callable[[int, int], int]:
+    """What ``Rules.close_of`` is in a live run over longer bars: those that come are not known, the market's hours are.
+
+    ``step`` is their length, ms.
+    """
+    from ..market.session_clock import SessionClock
+
+    return SessionClock(sessions, step, step=step).candles_closed
+
+
+def _clock(strategy: Strategy, base: Series | None, sessions: Sessions | None, step: int) -> MarketClock:
     from ..market.session_clock import SessionClock  # few runs need it
     from .questions import has_session_days
 
-    step = MINUTE_MS if base is None else base.step
     return SessionClock(
         sessions,
         interval_ms(strategy.interval),

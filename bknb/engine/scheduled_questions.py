@@ -176,6 +176,8 @@ class DueMoments:
         Moments later than this (UTC ms) count.
     late
         As in :class:`ScheduledQuestions`.
+    step
+        The length of a base bar, ms: what is not asked within it is missed.
 
     Examples
     --------
@@ -185,8 +187,8 @@ class DueMoments:
     (True, False, 1)
     """
 
-    def __init__(self, schedule: Schedule, *, since: int, late: bool) -> None:
-        self.schedule, self._late = schedule, late
+    def __init__(self, schedule: Schedule, *, since: int, late: bool, step: int = MINUTE_MS) -> None:
+        self.schedule, self._late, self._step = schedule, late, step
         self._told = since
         self._pending: int | None = None
         self._is_managed = False  # what was open at the pending moment is managed
@@ -200,7 +202,7 @@ class DueMoments:
             if fresh:
                 self.missed += len(fresh) - 1 + (self._pending is not None and not self._is_managed)
                 self._pending, self._is_managed = fresh[-1], False
-        if self._pending is not None and self._pending <= when - MINUTE_MS and not self._late:
+        if self._pending is not None and self._pending <= when - self._step and not self._late:
             self.missed += 1
             self._pending = None
         return self._pending is not None

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..domain.formatting import utc_text
 from ..domain.html import Html, element, elements, fragment
-from ..domain.interval import MINUTE_MS, interval_ms
+from ..domain.interval import DAY_MS, MINUTE, MINUTE_MS, bar_text, candles_text, interval_ms
 from ..domain.ranges import Ranges, length, without
 from ..errors import StateError, UsageError
 from ..history.cached_source import StoredSource
@@ -22,8 +22,9 @@ from ..market.candles import COLUMNS, Candles
 from ..market.fetch_loop import fetch_now
 from ..market.resample import resample
 from ..market.sessions import Sessions
-from ..market.spacing import check_minutes
-from ..market.stretched import stretched
+from ..market.source_hours import sessions_of
+from ..market.spacing import base_of, check_made_of
+from ..market.stretched import doubts_of_length, stretched
 from .download import as_range, as_stored, as_symbols
 from .stored_sources import ccxt
 
@@ -31,6 +32,7 @@ _SHOWN: Final = 5
 _ASK_AGAIN: Final = 'bknb.download(..., again="absent")'
 _WEEK: Final = 7 * 1440  # minutes that are looked at together for bars that were filled up
 _FLAT_MINUTES: Final = 60  # that long without a trade is worth a look
+_FLAT_BARS: Final = 3  # of longer bars that many
 _WILD_MULTIPLE: Final = 40.0  # a move that many times the usual one is worth a look
 _TOLERANCE: Final = 1e-9  # exchanges add volumes in an order of their own
 
@@ -68,11 +70,13 @@ class Audit:
     start, end : int
         The range ``[start, end)``, UTC ms.
     compared : dict
-        For each symbol and longer interval how many candles of the exchange were compared with minutes.
+        For each symbol and longer interval how many candles of the exchange were compared with what its base bars make.
     hashes : dict
-        For each symbol the content hash of its minutes in the range.
+        For each symbol the content hash of its base bars in the range.
     findings : tuple of Finding
         Oldest first within each symbol.
+    base : str
+        The interval of the bars that were looked at: minutes, or the shortest the exchange has.
 
     Examples
     --------
@@ -86,6 +90,7 @@ class Audit:
     compared: dict[tuple[str, str], int]
     hashes: dict[str, str]
     findings: tuple[Finding, ...]
+    base: str = MINUTE
 
     @property
     def sound(self) -> bool:
@@ -93,10 +98,10 @@ class Audit:
         return not self.findings
 
     def __str__(self) -> str:
-        lines = [self._headline()]
-        lines += [f"  {symbol}: minutes {name[:12]}" for symbol, name in self.hashes.items()]
+        lines, bars = [self._headline()], _bars(self.base)
+        lines += [f"  {symbol}: {bars} {name[:12]}" for symbol, name in self.hashes.items()]
         lines += [
-            f"  {symbol}: {count:,} candles of {interval} compared with minutes"
+            f"  {symbol}: {count:,} candles of {interval} compared with {bars}"
             for (symbol, interval), count in self.compared.items()
         ]
         for symbol in self.hashes:
@@ -129,7 +134,8 @@ def audit(
 ) -> Audit:
     """Audit stored minutes: what is missing, what is unusual, and whether longer candles agree with them.
 
-    Minutes are not fetched; :func:`bknb.download` does that.
+    Of an exchange whose shortest candles are longer than a minute, these. They are not fetched; :func:`bknb.download`
+    does that.
 
     Parameters
     ----------
@@ -137,7 +143,7 @@ def audit(
         As in :func:`bknb.download`.
     compare
         Longer intervals that are fetched from the exchange (where it has them) and compared, value by value, with
-        what the minutes make: prices exactly, volume to a relative 1e-9.
+        what the base bars make: prices exactly, volume to a relative 1e-9.
 
     Returns
     -------
@@ -155,27 +161,30 @@ def audit(
       BTCUSDT: minutes b9069071bc9c
     """
     source = as_stored(exchange, folder=folder)
-    check_minutes(source.source, source.name, "an audit")
-    since, until = as_range(start, end, frame, MINUTE_MS)
+    base = base_of(source.source)
+    step = interval_ms(base)
+    since, until = as_range(start, end, frame, step)
     intervals = (compare,) if isinstance(compare, str) else tuple(compare)
     for interval in intervals:
-        if interval_ms(interval) == MINUTE_MS:
-            raise UsageError("minutes cannot be compared with themselves; choose longer intervals to compare")
+        if interval == base:
+            raise UsageError(f"{_bars(base)} cannot be compared with themselves; choose longer intervals to compare")
+        check_made_of(interval, base, (base,), source.name)
     findings: list[Finding] = []
     compared: dict[tuple[str, str], int] = {}
     hashes: dict[str, str] = {}
     for symbol in as_symbols(symbols):
-        series = fetch_now(source.series(symbol, "1m"))
-        minutes = source.store.read(series, since, until)
-        hashes[series.symbol] = content_hash(minutes)
-        found = _gaps(source, series, since, until) + _outliers(series.symbol, minutes)
+        series = fetch_now(source.series(symbol, base))
+        bars = source.store.read(series, since, until)
+        hashes[series.symbol] = content_hash(bars)
+        sessions = sessions_of(source, symbol)
+        found = _gaps(source, series, since, until, sessions) + _outliers(series.symbol, bars, base)
         for interval in intervals:
             if interval not in (source.intervals or ()):
                 raise UsageError(f"{source.name!r} has no {interval} candles of its own to compare with")
             theirs = fetch_now(
                 source.get_candles(symbol, interval, since, max((until - since) // interval_ms(interval), 1))
             )
-            more, count = _differences(series.symbol, interval, minutes, theirs, source.sessions)
+            more, count = _differences(series.symbol, interval, bars, theirs, sessions, base)
             found += more
             compared[series.symbol, interval] = count
         findings += sorted(found, key=lambda one: one.when)
@@ -186,17 +195,23 @@ def audit(
         compared=compared,
         hashes=hashes,
         findings=tuple(findings),
+        base=base,
     )
 
 
-def _gaps(source: StoredSource, series: SeriesName, since: int, until: int) -> list[Finding]:
+def _bars(base: str) -> str:
+    """What the bars of an audit are called."""
+    return "minutes" if base == MINUTE else candles_text(base)
+
+
+def _gaps(source: StoredSource, series: SeriesName, since: int, until: int, sessions: Sessions | None) -> list[Finding]:
     once = source.store.seen_once(series, since, until)
     absent = without(source.store.absent(series, since, until), once)
     missing = source.store.missing(series, since, until)
-    if source.sessions is not None:
-        absent, once, missing = (source.sessions.open_part(ranges, MINUTE_MS) for ranges in (absent, once, missing))
+    if sessions is not None:
+        absent, once, missing = (sessions.open_part(ranges, series.step) for ranges in (absent, once, missing))
     return [
-        Finding(symbol=series.symbol, kind=kind, when=first, text=f"{_span((first, end))}; {why}")
+        Finding(symbol=series.symbol, kind=kind, when=first, text=f"{_span((first, end), series.interval)}; {why}")
         for kind, ranges, why in (
             ("absent", absent, "the exchange has no candles"),
             ("absent", once, f"one answer held no candles, which proves nothing; {_ASK_AGAIN} asks once more"),
@@ -206,29 +221,31 @@ def _gaps(source: StoredSource, series: SeriesName, since: int, until: int) -> l
     ]
 
 
-def _outliers(symbol: str, minutes: Candles) -> list[Finding]:
+def _outliers(symbol: str, minutes: Candles, base: str) -> list[Finding]:
     """Findings for bars that were filled up, long stretches without a trade, and moves far beyond the usual."""
     if len(minutes) < 2:
         return []
-    times = minutes.timestamp
+    times, step = minutes.timestamp, interval_ms(base)
     flat = np.concatenate([[0], (minutes.volume == 0).astype(np.int64), [0]])
     edges = np.diff(flat)
     runs = [
-        (int(times[first]), int(times[last - 1]) + MINUTE_MS)
+        (int(times[first]), int(times[last - 1]) + step)
         for first, last in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True)
-        if last - first >= _FLAT_MINUTES
+        if last - first >= max(_FLAT_MINUTES * MINUTE_MS // step, _FLAT_BARS)
     ]
-    found = _filled(symbol, minutes)
+    found = _filled(symbol, minutes) if base == MINUTE else _doubts(symbol, minutes, base)
     found += [
-        Finding(symbol=symbol, kind="flat", when=run[0], text=f"{_span(run)}; nothing was traded") for run in runs
+        Finding(symbol=symbol, kind="flat", when=run[0], text=f"{_span(run, base)}; nothing was traded") for run in runs
     ]
     moves = np.abs(np.log(minutes.close[1:] / minutes.close[:-1]))
     # The usual move is the median of those that are one; a night or a weekend between two candles is no minute.
-    moves[np.diff(times) != MINUTE_MS] = 0.0
+    if step < DAY_MS:
+        moves[np.diff(times) != step] = 0.0
     usual = float(np.median(moves[moves > 0])) if (moves > 0).any() else 0.0
     for at in np.flatnonzero(moves > max(_WILD_MULTIPLE * usual, 0.02)):
         percent = 100 * (minutes.close[at + 1] / minutes.close[at] - 1)
-        text = f"{utc_text(int(times[at + 1]))}: {percent:+.2f} % in a minute, {moves[at] / usual:.0f} times the usual"
+        told = f"{percent:+.2f} % in a {bar_text(base)}, {moves[at] / usual:.0f} times the usual"
+        text = f"{utc_text(int(times[at + 1]))}: {told}"
         found.append(Finding(symbol=symbol, kind="wild", when=int(times[at + 1]), text=text))
     return found
 
@@ -250,17 +267,24 @@ def _filled(symbol: str, minutes: Candles) -> list[Finding]:
             symbol=symbol,
             kind="stretched",
             when=since,
-            text=f"{_span((since, until))}; minutes filled in between {interval} bars",
+            text=f"{_span((since, until), MINUTE)}; minutes filled in between {interval} bars",
         )
         for interval, since, until in spans
     ]
 
 
+def _doubts(symbol: str, bars: Candles, base: str) -> list[Finding]:
+    """Findings for longer bars that were not, or not all, made as bars of their length."""
+    when = int(bars.timestamp[0])
+    found = doubts_of_length(bars, base, interval_ms(base)).values()
+    return [Finding(symbol=symbol, kind="stretched", when=when, text=text) for text in found]
+
+
 def _differences(
-    symbol: str, interval: str, minutes: Candles, theirs: Candles, sessions: Sessions | None
+    symbol: str, interval: str, minutes: Candles, theirs: Candles, sessions: Sessions | None, base: str
 ) -> tuple[list[Finding], int]:
     """Findings where a longer candle of the exchange is not what its minutes make, and how many were compared."""
-    ours = resample(minutes, interval, sessions=sessions)
+    ours = resample(minutes, interval, sessions=sessions, base_ms=interval_ms(base))
     _, mine, other = np.intersect1d(ours.timestamp, theirs.timestamp, assume_unique=True, return_indices=True)
     found: dict[int, list[str]] = {}
     for name in COLUMNS[1:]:
@@ -268,7 +292,7 @@ def _differences(
         differs = made != given if name != "volume" else np.abs(made - given) > _TOLERANCE * np.abs(given)
         for at in np.flatnonzero(differs):
             when = int(theirs.timestamp[other[at]])
-            found.setdefault(when, []).append(f"{name} {given[at]:.12g}, minutes make {made[at]:.12g}")
+            found.setdefault(when, []).append(f"{name} {given[at]:.12g}, {_bars(base)} make {made[at]:.12g}")
     return [
         Finding(
             symbol=symbol, kind="differs", when=when, text=f"{interval} candle of {utc_text(when)}: {'; '.join(how)}"
@@ -277,10 +301,10 @@ def _differences(
     ], len(mine)
 
 
-def _span(span: tuple[int, int]) -> str:
-    first, end = span
-    count = (end - first) // MINUTE_MS
-    return utc_text(first) if count == 1 else f"{utc_text(first)} .. {utc_text(end - MINUTE_MS)} ({count:,} minutes)"
+def _span(span: tuple[int, int], base: str) -> str:
+    (first, end), step = span, interval_ms(base)
+    count = (end - first) // step
+    return utc_text(first) if count == 1 else f"{utc_text(first)} .. {utc_text(end - step)} ({count:,} {_bars(base)})"
 
 
 # --- for `bknb doctor` ---------------------------------------------------------------------------------------------

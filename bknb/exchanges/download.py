@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 from ..domain.formatting import utc_text
 from ..domain.html import Html, element, elements, fragment
-from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
+from ..domain.interval import MINUTE, MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..domain.ranges import Range, Ranges, length, merged
 from ..engine.build import as_moment
 from ..engine.plan import checked_symbol
@@ -28,6 +28,7 @@ from ..history.store import DEFAULT_FOLDER
 from ..market.candle_hash import content_hash
 from ..market.clock import SystemClock, stopwatch
 from ..market.fetch_loop import submit
+from ..market.spacing import base_of
 from ..ports import CandleSource
 from .stored_sources import ccxt, stored
 
@@ -157,7 +158,7 @@ def download(
     start: object = None,
     end: object = None,
     frame: Any = None,
-    interval: str = "1m",
+    interval: str | None = None,
     folder: str | Path = DEFAULT_FOLDER,
     warmup_minutes: int = 1440,
     again: bool | Literal["all", "absent"] = False,
@@ -181,7 +182,7 @@ def download(
     frame
         The range as a run takes it, in place of ``start`` and ``end``.
     interval
-        Which candles; runs need ``"1m"``.
+        Which candles; by default those that runs fill orders in: minutes, or the shortest the exchange has.
     folder
         Where candles are stored, for an exchange that has no store yet.
     warmup_minutes
@@ -231,7 +232,10 @@ def download(
     """
     source = as_stored(exchange, folder=folder)
     names = as_symbols(symbols)
+    base = base_of(source.source)
+    interval = base if interval is None else interval
     step = interval_ms(interval)
+    after = 2 * step if interval == base != MINUTE else _AFTER_MS
     first, last = as_range(start, end, frame, step)
     if again not in (True, False, "all", "absent"):
         raise UsageError(f"again must be 'all' (or True), 'absent' or False, got {again!r}")
@@ -246,7 +250,7 @@ def download(
         again=True if again == "all" else again,
         at_once=at_once,
         since=floor_to(first - warmup_minutes * MINUTE_MS, step),
-        until=ceil_to(last + _AFTER_MS, step),
+        until=ceil_to(last + after, step),
     )
     _wait(work, label=f"download {', '.join(names)} {interval} from {source.name}", progress=progress)
     return work.report()

@@ -199,9 +199,9 @@ class ByHand:
         assert loop is not None  # it began  # noqa: S101
         assert market is not None  # noqa: S101
         moment, at_open = market.moment(), loop.rules.model.fills_at_open
-        next_minute = max(moment, ceil_to(market.clock(), MINUTE_MS))
+        next_minute = max(moment, ceil_to(market.clock(), market.step))
         # a level is judged behind the minutes that closed before it, whatever the model
-        waits = at_open or (isinstance(instruction, Move) and next_minute > moment + MINUTE_MS)
+        waits = at_open or (isinstance(instruction, Move) and next_minute > moment + market.step)
         late = (loop.decided_at(moment, "exit") or moment) - moment
         now = _Now(moment, next_minute if waits else moment, at_open, 0 if at_open else late // MINUTE_MS)
         if isinstance(instruction, Signal):
@@ -233,7 +233,7 @@ class ByHand:
         after = expected.state
         leaves = not (isinstance(after, Holding) and after.leaving is None)
         name = f"{state.signal.position} {state.signal.symbol} ({state.signal.id})"
-        behind = now.when > now.moment + MINUTE_MS  # minutes have closed that are to be worked on first
+        behind = now.when > now.moment + loop.rules.base_ms  # minutes have closed that are to be worked on first
         if isinstance(instruction, Move) and (behind or not leaves):
             if (
                 not leaves

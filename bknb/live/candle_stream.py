@@ -1,4 +1,4 @@
-"""The candles of the current minute, fetched once and shared by all runs."""
+"""The candles of the current minute, or longer base bar, fetched once and shared by all runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..config import Settings
-from ..domain.interval import MINUTE_MS, floor_to
+from ..domain.interval import MINUTE, MINUTE_MS, floor_to
 from ..engine.registry import Exchange
 from ..market.candles import Candles
 from ..market.feed import Feed
@@ -33,6 +33,8 @@ class CandleStream:
         Whether missing minutes are accepted at once; else after ``settings.patience_minutes``.
     clock
         The clock of the runs.
+    base
+        The interval of the bars that fill orders.
 
     Attributes
     ----------
@@ -42,8 +44,10 @@ class CandleStream:
         Functions, one for each of these runs, that get what ``on_candle_data`` raises; called on the fetching loop.
     """
 
-    def __init__(self, exchange: Exchange, settings: Settings, *, allow_gaps: bool, clock: Clock) -> None:
-        self._stream: MinuteStream | None = getattr(exchange.source, "stream", None)
+    def __init__(
+        self, exchange: Exchange, settings: Settings, *, allow_gaps: bool, clock: Clock, base: str = MINUTE
+    ) -> None:
+        self._stream: MinuteStream | None = getattr(exchange.source, "stream", None) if base == MINUTE else None
         self._feed = Feed(
             _streamed(exchange.source, self._stream, clock),
             settings,
@@ -60,12 +64,14 @@ class CandleStream:
         self.window = Window(
             self._feed,
             horizon=floor_to(clock.now(), MINUTE_MS),
+            base=base,
             growing=True,
             patience_ms=self.hole_patience_ms,
             on_candles=exchange.callbacks.get("on_candle_data"),
             failed=self._fail,
         )
-        self._before = settings.avg_price_candles_count * MINUTE_MS
+        self._step = self.window.base_ms
+        self._before = self.window.price_count * self._step
 
     def follow(self, symbol: str) -> None:
         """One more run needs the minutes of a symbol: where the exchange pushes minutes, it pushes these."""
@@ -96,23 +102,23 @@ class CandleStream:
         calls.cancel()
 
     async def minutes(self, symbol: str, since: int) -> Candles:
-        """One-minute candles that open at or after ``since`` (UTC ms) and have closed by now; may end early."""
+        """The base bars that open at or after ``since`` (UTC ms) and have closed by now; may end early."""
         window = self.window
         window.grow_to(floor_to(self.clock.now(), MINUTE_MS))
         begin = since - self._before
-        series = window.ready(symbol, "1m", begin)  # another run of the same symbol was here first
+        series = window.ready(symbol, window.base, begin)  # another run of the same symbol was here first
         if series is None:
             series = await asyncio.wrap_future(submit(self._loaded(symbol, begin)))
         return series.candles[int(series.candles.timestamp.searchsorted(since)) :]
 
     async def _loaded(self, symbol: str, begin: int) -> Series:
         """The minutes from ``begin`` (UTC ms) on; across holes from so early on that there is an average price."""
-        when = begin + self._before + MINUTE_MS
-        return await self.window.load_closed(symbol, "1m", when, self._before // MINUTE_MS, since=begin)
+        when, window = begin + self._before + self._step, self.window
+        return await window.load_closed(symbol, window.base, when, window.price_count, since=begin)
 
     async def fill(self, symbol: str, since: int, until: int) -> None:
         """Ask once more for the minutes that are missing in ``[since, until)`` (UTC ms)."""
-        await asyncio.wrap_future(submit(self.window.fill(symbol, "1m", since, until)))
+        await asyncio.wrap_future(submit(self.window.fill(symbol, self.window.base, since, until)))
 
 
 def _streamed(source: CandleSource, stream: MinuteStream | None, clock: Clock) -> CandleSource:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeGuard
 from ..domain.close_orders import close_due
 from ..domain.execution_models import Minute
 from ..domain.formatting import utc_text
-from ..domain.interval import MINUTE_MS, interval_ms, slot_after
+from ..domain.interval import MINUTE_MS, floor_to, interval_ms, slot_after
 from ..domain.lifecycle import Flat, Halt, HaltReason, Holding, Opening, State, Waiting
 from ..engine.strategy_loop import StrategyLoop
 from .account import Account
@@ -72,7 +72,7 @@ class CatchUp:
         self._keeping = keeping
         self._by_hand = by_hand
         self._failures = failures
-        self._ended_at = 0  # when the clock ended something last, UTC ms
+        self._ended_at = _ended_at(loop)  # when the clock ended something last, UTC ms
         self._asked_at: LiveSchedule | None = None
         self._managed_at: LiveSchedule | None = None
         strategy, since, asked = plan.strategy, reached.done - 1, reached.last_asked
@@ -112,7 +112,8 @@ class CatchUp:
         await market.look_for_volume()
         if arrived:
             await self._moment(reached.known)
-        until = len(minutes) if plan.until is None else int(minutes.timestamp.searchsorted(plan.until))
+        end = None if plan.until is None else plan.until - plan.base_ms
+        until = len(minutes) if end is None else int(minutes.timestamp.searchsorted(end, side="right"))
         for index in range(int(arrived), until):
             known = reached.known
             if self._controls.leaving:
@@ -136,10 +137,28 @@ class CatchUp:
             reached.done = reached.known
             await self._moment(reached.done)
             self._tell_behind()
-        if plan.clock.now() < reached.done + 2 * MINUTE_MS:
+        if plan.clock.now() < reached.done + 2 * plan.base_ms:
             watch.working_since = None
         await self._end_while_closed()
         await self._at_the_open()
+
+    def due_and_next(self, now: int) -> tuple[int, int]:
+        """The end of the newest candle that is due at a moment, and when there is something to do next, all in UTC ms.
+
+        That is at the next full minute. Over longer bars nothing happens before the next closes, the clock ends
+        something, a session opens or the run is over.
+        """
+        plan, market = self._plan, self._market
+        minute = floor_to(now, MINUTE_MS)
+        if plan.base_ms == MINUTE_MS:
+            return minute, minute + MINUTE_MS
+        closes = market.next_close(self._reached.known)
+        later = max(closes, now) + plan.base_ms
+        moments = [closes, later, self._loop.due, *([] if plan.until is None else [plan.until])]
+        if self._schedules:
+            moments += market.opens(now, later)
+        due = closes if closes <= now else self._reached.known
+        return due, min(moment for moment in moments if moment > now)
 
     async def _before_the_open(self, known: int, opened: int) -> None:
         """Ask at the opens of sessions from the last minute's end to a minute's open (UTC ms), and at that."""
@@ -203,7 +222,7 @@ class CatchUp:
             newest = await self._market.newest_fill(due, loop.state) if closes else None
             state = loop.state
             with (
-                reached.moving(last_minute=None if hole_end is None else hole_end - MINUTE_MS),
+                reached.moving(last_minute=None if hole_end is None else hole_end - self._plan.base_ms),
                 self._failures.left_out("state", due),
             ):
                 await loop.end_due(due, price, newest)
@@ -237,7 +256,7 @@ class CatchUp:
         close = await self._market.close_at(when)
         self._account.look()
         with self._failures.left_out("strategy", when):
-            await loop.manage(when, close, patient=plan.clock.now() < when + MINUTE_MS)
+            await loop.manage(when, close, patient=plan.clock.now() < when + plan.base_ms)
             if at is not None:
                 at.done()
             return
@@ -255,8 +274,7 @@ class CatchUp:
             loop.records.missed = 0 if plan.strategy.at is None else at.missed
             if due and loop.strategy.manages and not is_free:
                 at.managed()
-            due = due and when >= self._ended_at  # in closed hours the last moment was before that
-        if self._controls.stopped or not is_free or not due:
+        if self._controls.stopped or not is_free or not due or when < self._ended_at:  # that was in closed hours
             return
         if at is None and not self._market.may_ask(when):
             return  # closed, or so short after the opening that there is no price of this session yet
@@ -271,7 +289,7 @@ class CatchUp:
                 self._failures.note("late", "question", f"the question of {utc_text(when)} {text}", when)
             else:
                 with self._failures.left_out("strategy", when):
-                    await loop.ask(when, patient=plan.clock.now() < when + MINUTE_MS)
+                    await loop.ask(when, patient=plan.clock.now() < when + plan.base_ms)
             if at is not None:
                 at.done()
             self._keeping.save_asked(when)
@@ -313,6 +331,13 @@ class CatchUp:
                 return _has_adds(state)
             case _:
                 return isinstance(state, Waiting)
+
+
+def _ended_at(loop: StrategyLoop) -> int:
+    """When the clock, or a candle, ended something last (UTC ms), as far as the record knows; 0: never."""
+    state, ends = loop.state, loop.records.ends
+    leaving = state.leaving if isinstance(state, Holding) else None
+    return max(ends[-1].when if ends else 0, 0 if leaving is None else leaving.decided_at)
 
 
 def _is_due(when: int, asked: int | None, interval: str) -> bool:

@@ -120,11 +120,12 @@ class Ending:
         minutes, state, unsaved = plan.settings.patience_minutes, self._loop.state, self._failures.unsaved
         if watch.silent_since is None and not unsaved:  # what cannot be saved has been told
             watch.told_silence(known)
-            text = silence_text(plan.symbol, plan.exchange.name, state, known=known, minutes=minutes)
+            text = silence_text(plan.symbol, plan.exchange.name, state, known=known, minutes=minutes, base=plan.base)
             self._failures.note("silence", "", text, known)
         if not self._controls.stopped or not watch.silent(known, now, since=self._controls.stopped_at):
             return False
-        text = left_text(plan.symbol, plan.exchange.name, state, known=known, minutes=minutes, unsaved=unsaved)
+        names = (plan.symbol, plan.exchange.name)
+        text = left_text(*names, state, known=known, minutes=minutes, unsaved=unsaved, base=plan.base)
         self._records.warn(text)
         self._failures.note("state" if unsaved else "silence", "stopped", text, known)
         return True
@@ -132,8 +133,8 @@ class Ending:
     def _is_over(self) -> bool:
         """Whether ``until`` has come, with every candle before it; one that is missing is waited for for a minute."""
         until, now, known, market = self._plan.until, self._plan.clock.now(), self._reached.known, self._market
-        if until is None or known >= until:
-            return until is not None and not self._failures.late
+        if until is None or known + self._plan.base_ms > until:  # no candle closes before it any more
+            return until is not None and max(known, now) >= until and not self._failures.late
         if now < until:
             return False
         if market.closed_until(until) or (market.held is None and market.first_behind(until) is not None):

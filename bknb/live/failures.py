@@ -20,16 +20,18 @@ from .run_progress import Reached
 
 
 class Troubles:
-    """Which troubles of a run have been told: one that goes on, or comes back within the patience, is only counted."""
+    """Which troubles of a run have been told: one that goes on, or comes back within the patience, is only counted.
 
-    def __init__(self, patience_ms: int) -> None:
-        self._patience_ms = patience_ms
+    ``step`` is the length of a base bar, ms: one that comes back with the next bar is the same.
+    """
+
+    def __init__(self, patience_ms: int, step: int = MINUTE_MS) -> None:
+        self._pause_ms = max(patience_ms, 2 * step)
         self._last: dict[tuple[str, str], int] = {}
 
     def is_new(self, kind: str, topic: str, now: int) -> bool:
         """Whether a trouble of a kind and a topic is to be told now (UTC ms)."""
-        pause = max(self._patience_ms, 2 * MINUTE_MS)
-        self._last = {key: last for key, last in self._last.items() if now - last < pause}
+        self._last = {key: last for key, last in self._last.items() if now - last < self._pause_ms}
         is_new = (kind, topic) not in self._last
         self._last[kind, topic] = now
         return is_new
@@ -59,7 +61,7 @@ class Failures:
         self.late = False
         self.unsaved = ""
         self._clock = clock
-        self._troubles = Troubles(patience_ms)
+        self._troubles = Troubles(patience_ms, reached.step)
         self._reached = reached
         self._loop: StrategyLoop | None = None
 

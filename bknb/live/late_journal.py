@@ -10,7 +10,6 @@ from typing import ClassVar
 
 import msgspec
 
-from ..domain.interval import MINUTE_MS
 from ..domain.lateness import Decision, late_orders
 from ..domain.lifecycle import State
 from ..domain.recovery import SavedLate, SavedLates
@@ -60,7 +59,7 @@ class LateJournal(Journal[SavedLate]):
         return msgspec.json.encode(SavedLates(late=items))
 
     def without_orphans(
-        self, state: State, *, last_minute: int, last_asked: int | None, filled: Collection[int]
+        self, state: State, *, known: int, last_asked: int | None, filled: Collection[int]
     ) -> dict[Decision, int]:
         """The late orders that a restored state knows of; others are removed.
 
@@ -69,8 +68,10 @@ class LateJournal(Journal[SavedLate]):
 
         Parameters
         ----------
-        state, last_minute, last_asked
-            As restored; moments in UTC ms.
+        state, last_asked
+            As restored; the moment in UTC ms.
+        known
+            The end of the last minute (UTC ms): what was decided for it may not be filled by a minute yet.
         filled
             The moments (UTC ms) of fills: in ``vwap`` what is decided by hand fills at its moment, in no minute.
 
@@ -85,7 +86,6 @@ class LateJournal(Journal[SavedLate]):
             When the journal could not be written.
         """
         held = late_orders(state)
-        known = last_minute + MINUTE_MS  # decided for this moment, but not filled by a minute yet
 
         def is_orphan(late: SavedLate) -> bool:
             was_asked = late.order == "entry" and last_asked is not None and late.moment <= last_asked

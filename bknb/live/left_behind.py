@@ -7,6 +7,7 @@ from typing import Any
 
 from ..config import Settings, watching_settings
 from ..domain.formatting import plain_number, utc_text
+from ..domain.interval import MINUTE
 from ..domain.lifecycle import signals_of
 from ..domain.orders import Order, closed_beyond, finished, left_open
 from ..domain.recovery import (
@@ -158,7 +159,7 @@ def orders_without_a_broker(store: StateStore, owner: Owner) -> str:
     )
 
 
-def setup_of(strategy: Strategy, settings: Settings) -> SavedSetup:
+def setup_of(strategy: Strategy, settings: Settings, base: str = MINUTE) -> SavedSetup:
     """What a signal of a run is decided with, as it is saved."""
     return SavedSetup(
         interval=strategy.interval,
@@ -167,6 +168,7 @@ def setup_of(strategy: Strategy, settings: Settings) -> SavedSetup:
         settings={name: repr(value) for name, value in watching_settings(settings).items()},
         at="" if strategy.at is None else str(strategy.at),
         manage_at="" if strategy.manage_at is None else str(strategy.manage_at),
+        base=base,
     )
 
 
@@ -196,8 +198,8 @@ def changed_setup(owner: Owner, before: SavedSetup | None, now: SavedSetup) -> s
 
 def _asked(setup: SavedSetup) -> dict[str, object]:
     """When a strategy is asked, and its risk profile, by name; a schedule where it has one."""
-    schedules = {"at": setup.at, "manage_at": setup.manage_at}
-    given = {name: text for name, text in schedules.items() if text}
+    others = {"at": setup.at, "manage_at": setup.manage_at, "base": "" if setup.base == MINUTE else setup.base}
+    given = {name: text for name, text in others.items() if text}
     return {"interval": setup.interval, "risk": setup.risk, **given}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..domain.execution_models import execution_model
-from ..domain.interval import interval_ms
+from ..domain.interval import MINUTE, interval_ms
 from ..domain.lifecycle import Rules, State
 from ..domain.signal_events import Event
 from ..engine.bar_count import bar_counter
@@ -14,7 +14,7 @@ from ..engine.records import FailureKind
 from ..engine.registry import Strategy
 from ..engine.resolve import RunSeries
 from ..engine.risk_book import RiskBook
-from ..engine.rules_clock import clock_maker
+from ..engine.rules_clock import bars_by_the_clock, clock_maker
 from ..engine.strategy_loop import StrategyLoop
 from ..market.window import Window
 from .new_entries import NewEntries
@@ -66,10 +66,12 @@ class LiveLoop(StrategyLoop):
             settings=plan.settings,
             risk=plan.strategy.risk,
             interval_ms=interval_ms(plan.strategy.interval),
+            base_ms=plan.base_ms,
+            close_of=None if plan.base == MINUTE else bars_by_the_clock(sessions, plan.base_ms),
             quiet=True,
             tick=plan.settings.price_tick,
             bars_between=bar_counter(interval_ms(plan.strategy.interval), None, sessions, by_day=by_day),
-            clock=clock_maker(plan.strategy, None, sessions),
+            clock=clock_maker(plan.strategy, None, sessions, step=plan.base_ms),
             by_day=by_day,
         )
         super().__init__(

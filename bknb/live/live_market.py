@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from ..domain.close_orders import close_order_since
 from ..domain.execution_models import Minute, execution_model
-from ..domain.interval import MINUTE_MS, floor_to
+from ..domain.interval import DAY_MS, MINUTE_MS, floor_to
 from ..domain.lifecycle import State
 from ..errors import NotEnoughData
 from ..market.candles import Candles
@@ -25,6 +25,8 @@ from .run_progress import Reached
 from .turn_lock import Turn
 
 T = TypeVar("T")
+
+_LONGEST_CLOSE_MS: Final = 31 * DAY_MS
 
 
 class LiveMarket:
@@ -54,13 +56,14 @@ class LiveMarket:
     ) -> None:
         patience = plan.settings.patience_minutes
         self.window: Window = stream.window
-        self.sessions = stream.window.sessions
+        self.sessions = stream.window.sessions_of(plan.symbol)
         self.watch = CandleWatch(
             patience_ms=patience * MINUTE_MS,
-            behind_ms=patience * plan.late_after_ms,
+            behind_ms=patience * plan.real_minute_ms,
             hole_patience_ms=stream.hole_patience_ms,
             sessions=self.sessions,
             now=plan.clock.now(),
+            step=plan.base_ms,
         )
         self.held: tuple[int, int] | None = None
         self.answered_at: int | None = None
@@ -72,6 +75,11 @@ class LiveMarket:
         self._needs_volume = execution_model(plan.execution).needs_volume
 
     # --- for decisions by hand ----------------------------------------------------------------------------------
+
+    @property
+    def step(self) -> int:
+        """The length of a base bar, ms."""
+        return self._plan.base_ms
 
     def moment(self) -> int:
         """The moment up to which everything is done, UTC ms."""
@@ -90,7 +98,7 @@ class LiveMarket:
             When there is no price and ``otherwise`` is ``None``.
         """
         close = self.last_close(otherwise)
-        when = min(self.moment(), floor_to(self.clock(), MINUTE_MS))  # a run begins at the next full minute
+        when = min(self.moment(), floor_to(self.clock(), self._plan.base_ms))  # a run begins at the next full minute
         price = await self.price_at(when, otherwise=close)
         return price, price if close is None else close
 
@@ -138,7 +146,7 @@ class LiveMarket:
         reached.volume_seen = reached.volume_seen or volume > 0
         t = int(candles.timestamp[index])
         try:
-            price = await self.price_at(t + MINUTE_MS, otherwise=close if busy else None)
+            price = await self.price_at(t + self._plan.base_ms, otherwise=close if busy else None)
         except NotEnoughData:
             return None
         return Minute(t, open_, high, low, close, price, volume > 0 or not reached.volume_seen)
@@ -147,9 +155,9 @@ class LiveMarket:
         """See, before the first minute of a run, whether its source reports volumes."""
         reached, symbol = self._reached, self._plan.symbol
         if reached.volume_seen is None:
-            count = self._plan.settings.avg_price_candles_count
+            count = self.window.price_count
             try:
-                newest = partial(self.window.newest, symbol, "1m", count, reached.known, wait=False)
+                newest = partial(self.window.newest, symbol, self.window.base, count, reached.known, wait=False)
                 volume = (await self._read(newest, reached.known)).volume
             except NotEnoughData as error:  # the market begins here
                 if error.late:
@@ -160,7 +168,7 @@ class LiveMarket:
 
     def first_behind(self, until: int) -> int | None:
         """When the first candle from ``until`` (UTC ms) on opens; ``None`` if it or one before ``until`` is to come."""
-        minutes = self.window.known(self._plan.symbol, "1m")
+        minutes = self.window.known(self._plan.symbol, self.window.base)
         if minutes is None:
             return None
         times = minutes.candles.timestamp
@@ -171,7 +179,7 @@ class LiveMarket:
 
     def last_close(self, otherwise: float | None) -> float | None:
         """The close of the newest candle in memory (quote currency); ``otherwise`` where there is none."""
-        known = self.window.known(self._plan.symbol, "1m")
+        known = self.window.known(self._plan.symbol, self.window.base)
         return float(known.candles.close[-1]) if known is not None and len(known.candles) else otherwise
 
     async def price_at(self, when: int, *, otherwise: float | None) -> float:
@@ -189,13 +197,15 @@ class LiveMarket:
         ``None`` where no minute since the order could.
         """
         since, symbol = close_order_since(state), self._plan.symbol
-        known = self.window.known(symbol, "1m")
+        known = self.window.known(symbol, self.window.base)
         candles = None if known is None else known.candles[: int(known.candles.timestamp.searchsorted(when))]
         at = None if candles is None else self._last_filling(candles)
         if at is None and since < when and (candles is None or not len(candles) or candles.timestamp[0] > since):
-            count = (when - since) // MINUTE_MS  # after a restart older ones may be gone
+            count = (when - since) // self._plan.base_ms  # after a restart older ones may be gone
             try:
-                candles = await self._read(partial(self.window.newest, symbol, "1m", count, when, wait=False), when)
+                candles = await self._read(
+                    partial(self.window.newest, symbol, self.window.base, count, when, wait=False), when
+                )
             except NotEnoughData:
                 return None
             at = self._last_filling(candles)
@@ -212,13 +222,13 @@ class LiveMarket:
 
     async def close_at(self, when: int) -> float:
         """The last close (quote currency) before a moment (UTC ms)."""
-        newest = partial(self.window.newest, self._plan.symbol, "1m", 1, when, wait=False)
+        newest = partial(self.window.newest, self._plan.symbol, self.window.base, 1, when, wait=False)
         return float((await self._read(newest, when)).close[-1])
 
     async def _read(self, ask: Callable[[], T], when: int) -> T:
         """What the window answers about the minutes before ``when``; the other runs go on while it fetches some."""
         symbol, window = self._plan.symbol, self.window
-        if window.has_newest(symbol, "1m", self._plan.settings.avg_price_candles_count, when):
+        if window.has_newest(symbol, self.window.base, self.window.price_count, when):
             return ask()
         return await user_calls_of(window, f"candles-{symbol}").in_thread(ask)
 
@@ -227,7 +237,8 @@ class LiveMarket:
     def may_ask(self, when: int) -> bool:
         """Whether the market is open at a moment (UTC ms), and long enough for a price of this session."""
         sessions = self.sessions
-        return sessions is None or sessions.may_ask(when, self._plan.settings.avg_price_candles_count)
+        by_day = self._plan.base_ms >= DAY_MS  # a day ends where its market is closed
+        return sessions is None or by_day or sessions.may_ask(when, self.window.price_count)
 
     def closed_until(self, until: int) -> bool:
         """Whether the market is closed from the end of the last minute to ``until`` (UTC ms)."""
@@ -239,6 +250,12 @@ class LiveMarket:
         if self.sessions is None:
             return []
         return [start for start, _ in self.sessions.known_ranges(since, until) if start > since]
+
+    def next_close(self, known: int) -> int:
+        """When the first bar closes that opens from ``known`` on, the end of the last one (UTC ms)."""
+        if self.sessions is not None:
+            known = self.sessions.next_open(known, known + _LONGEST_CLOSE_MS)
+        return floor_to(known, self.step) + self.step
 
     def opens_before(self, due: int) -> bool:
         """Whether a minute comes that closes before or at ``due`` (UTC ms); always where there are no closed hours."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..domain.formatting import utc_text
-from ..domain.interval import MINUTE_MS
+from ..domain.interval import MINUTE, MINUTE_MS, bar_text, count_text, interval_ms
 from ..domain.lifecycle import Holding, Opening, State, Waiting, signals_of
 from ..market.gaps import Awaited
 
@@ -36,6 +36,8 @@ class CandleWatch:
         When the market is open; ``None``: always.
     now
         The clock at the start of the run, UTC ms.
+    step
+        The length of a base bar, ms: what is called a minute here.
 
     Attributes
     ----------
@@ -44,9 +46,16 @@ class CandleWatch:
     """
 
     def __init__(
-        self, *, patience_ms: int, behind_ms: int, hole_patience_ms: int, sessions: Sessions | None, now: int
+        self,
+        *,
+        patience_ms: int,
+        behind_ms: int,
+        hole_patience_ms: int,
+        sessions: Sessions | None,
+        now: int,
+        step: int = MINUTE_MS,
     ) -> None:
-        self.patience_ms = patience_ms
+        self.patience_ms, self._step = patience_ms, step
         self._behind_ms = behind_ms
         self.working_since: int | None = None
         self._holes = Awaited(hole_patience_ms, sessions=sessions)
@@ -67,7 +76,7 @@ class CandleWatch:
         What was ``unanswered`` when it was asked for once more is waited for longer: see
         :meth:`bknb.market.gaps.Awaited.first`.
         """
-        return self._holes.first(times, step=MINUTE_MS, now=now, after=last_minute, unanswered=unanswered)
+        return self._holes.first(times, step=self._step, now=now, after=last_minute, unanswered=unanswered)
 
     def to_ask_for(self, times: NDArray[np.int64], last_minute: int, now: int) -> list[tuple[int, int]]:
         """The ranges ``[first, end)`` (UTC ms) of missing minutes to ask for once more.
@@ -78,15 +87,15 @@ class CandleWatch:
         if not self._holes.patience_ms:
             return []
         held = self.hole(times, last_minute, now)
-        missing = self._holes.missing(times, step=MINUTE_MS, after=last_minute)
+        missing = self._holes.missing(times, step=self._step, after=last_minute)
         return [hole for hole in missing if held is None or hole[0] <= held[0]]
 
     def skipped(self, last_minute: int, opened: int) -> tuple[tuple[int, int], ...]:
         """The ranges ``[first, end)`` of minutes that are missing between two that follow each other."""
-        if opened <= last_minute + MINUTE_MS:
+        if opened <= last_minute + self._step:
             return ()
-        hole = ((last_minute + MINUTE_MS, opened),)
-        return hole if self._sessions is None else self._sessions.open_part(hole, MINUTE_MS)
+        hole = ((last_minute + self._step, opened),)
+        return hole if self._sessions is None else self._sessions.open_part(hole, self._step)
 
     def waited_minutes(self, holes: Sequence[tuple[int, int]], now: int) -> int:
         """How many minutes each of these ranges ``[first, end)`` (UTC ms) has been waited for, or more."""
@@ -124,14 +133,17 @@ class CandleWatch:
             Count from this moment at the earliest.
         """
         due = known if self._sessions is None else self._sessions.next_open(known, max(known, now))
-        if now < due + MINUTE_MS:
+        if now < due + self._step:
             self._moved_at = now
             return False
+        due += self._step - MINUTE_MS  # the patience counts from a minute before the bar has closed
         return now - max(self._moved_at, due, since or 0) >= self.patience_ms
 
 
-def hole_text(symbol: str, exchange: str, holes: tuple[tuple[int, int], ...], *, waited_minutes: int) -> str:
-    """What is told when a run goes on without minutes that are missing; ``[first, end)`` in UTC ms.
+def hole_text(
+    symbol: str, exchange: str, holes: tuple[tuple[int, int], ...], *, waited_minutes: int, base: str = MINUTE
+) -> str:
+    """What is told when a run goes on without minutes, or longer bars, that are missing; ``[first, end)`` in UTC ms.
 
     Examples
     --------
@@ -139,20 +151,20 @@ def hole_text(symbol: str, exchange: str, holes: tuple[tuple[int, int], ...], *,
     2 minutes of BTCUSDT are missing: 1970-01-01 00:00 UTC .. 1970-01-01 00:01 UTC
     'mine' did not answer them within 10 minutes; the run goes on without them, as a backtest with allow_gaps=True does
     """
-    count = sum(end - first for first, end in holes) // MINUTE_MS
-    first, last = holes[0][0], holes[-1][1] - MINUTE_MS
+    step = interval_ms(base)
+    count = sum(end - first for first, end in holes) // step
+    first, last = holes[0][0], holes[-1][1] - step
     which = utc_text(first) if count == 1 else f"{utc_text(first)} .. {utc_text(last)}"
-    what = "1 minute of" if count == 1 else f"{count} minutes of"
     verb = "is" if count == 1 else "are"
     waited = f"{waited_minutes} minutes" if waited_minutes > 1 else "a minute"
     return (
-        f"{what} {symbol} {verb} missing: {which}\n"
+        f"{count_text(count, base)} of {symbol} {verb} missing: {which}\n"
         f"{exchange!r} did not answer {'it' if count == 1 else 'them'} within {waited}; "
         f"the run goes on without {'it' if count == 1 else 'them'}, as a backtest with allow_gaps=True does"
     )
 
 
-def earlier_holes_text(holes: Sequence[tuple[int, int]]) -> str:
+def earlier_holes_text(holes: Sequence[tuple[int, int]], base: str = MINUTE) -> str:
     """What a result says of the holes, ``[first, end)`` in UTC ms, that earlier lives of a run went on without.
 
     Examples
@@ -160,19 +172,19 @@ def earlier_holes_text(holes: Sequence[tuple[int, int]]) -> str:
     >>> earlier_holes_text([(0, 120_000)])
     'before this start the run went on without 2 minutes that never came, in 1 hole, from 1970-01-01 00:00 UTC on'
     """
-    count = sum(end - first for first, end in holes) // MINUTE_MS
-    minutes = "1 minute" if count == 1 else f"{count} minutes"
+    count = sum(end - first for first, end in holes) // interval_ms(base)
     where = "1 hole" if len(holes) == 1 else f"{len(holes)} holes"
     return (
-        f"before this start the run went on without {minutes} that never came, in {where}, "
+        f"before this start the run went on without {count_text(count, base)} that never came, in {where}, "
         f"from {utc_text(holes[0][0])} on"
     )
 
 
-def silence_text(symbol: str, exchange: str, state: State, *, known: int, minutes: int) -> str:
-    """What is told when no minute has come for ``minutes``; the last one ended at ``known`` (UTC ms)."""
+def silence_text(symbol: str, exchange: str, state: State, *, known: int, minutes: int, base: str = MINUTE) -> str:
+    """What is told when no minute, or longer bar, has come for ``minutes``; the last ended at ``known`` (UTC ms)."""
+    since = f"since {utc_text(known)}, for {minutes} minutes or more"
     return (
-        f"no minute of {symbol} has come from {exchange!r} since {utc_text(known)}, for {minutes} minutes or more\n"
+        f"no {bar_text(base)} of {symbol} has come from {exchange!r} {since}\n"
         f"{_unwatched(state)}; the exchange is asked again, and what was missed is caught up when it answers"
     )
 
@@ -185,7 +197,9 @@ def behind_text(symbol: str, state: State, *, minutes: int) -> str:
     )
 
 
-def left_text(symbol: str, exchange: str, state: State, *, known: int, minutes: int, unsaved: str = "") -> str:
+def left_text(
+    symbol: str, exchange: str, state: State, *, known: int, minutes: int, unsaved: str = "", base: str = MINUTE
+) -> str:
     """What is told when a run that was stopped leaves with something open.
 
     No minute comes, or ``unsaved`` says why none can be saved, for ``minutes``; the last one ended at ``known`` (UTC
@@ -193,9 +207,9 @@ def left_text(symbol: str, exchange: str, state: State, *, known: int, minutes: 
     """
     since = f"since {utc_text(known)}, for {minutes} minutes or more"
     if unsaved:
-        why = f"no minute of {symbol} could be saved {since}: {unsaved}"
+        why = f"no {bar_text(base)} of {symbol} could be saved {since}: {unsaved}"
     else:
-        why = f"no minute of {symbol} has come from {exchange!r} {since}"
+        why = f"no {bar_text(base)} of {symbol} has come from {exchange!r} {since}"
     return (
         f"the run was stopped and ends with something open: {why}\n"
         f"{_unwatched(state)}; its state is saved{' as it was then' if unsaved else ''}, and the next start of the run "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ..config import Settings
-from ..domain.interval import MINUTE, MINUTE_MS
+from ..domain.interval import MINUTE, MINUTE_MS, interval_ms
 from ..engine.registry import Exchange, Strategy
 from ..events import messages
 from ..market.clock import speed_of
@@ -25,6 +25,8 @@ class LivePlan(msgspec.Struct, frozen=True):
     broker, quantity
         Who carries out orders, and how much per signal (base currency, or a function of the signal); ``None``: nobody,
         there is only the record.
+    base
+        The interval of the candles that fill orders.
     """
 
     symbol: str
@@ -39,11 +41,12 @@ class LivePlan(msgspec.Struct, frozen=True):
     late_minutes: int | None = None
     broker: Broker | None = None
     quantity: Quantity = 0.0
+    base: str = MINUTE
 
     @property
-    def base(self) -> str:
-        """The interval of the candles that fill orders, as of a backtest: a live run has minutes."""
-        return MINUTE
+    def base_ms(self) -> int:
+        """The length of the candles that fill orders, ms: those that a live run calls minutes."""
+        return interval_ms(self.base)
 
     def labels(self) -> messages.RunLabels:
         """Symbol, strategy and exchange by name, as the events of the run carry them; there is no frame."""
@@ -53,5 +56,10 @@ class LivePlan(msgspec.Struct, frozen=True):
 
     @property
     def late_after_ms(self) -> int:
-        """How long (ms of the clock) after its moment a decision is late: a minute, on a faster clock a real minute."""
+        """How long (ms of the clock) after its moment a decision is late: a base bar, and a real minute at least."""
+        return max(self.base_ms, self.real_minute_ms)
+
+    @property
+    def real_minute_ms(self) -> int:
+        """A minute (ms of the clock), on a faster clock a real one."""
         return round(MINUTE_MS * max(1.0, speed_of(self.clock)))

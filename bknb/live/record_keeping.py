@@ -138,7 +138,7 @@ class RecordKeeping:
         new = self._saver.save_holes(holes)
         self.records.holes.extend(new)
         if not plan.allow_gaps and new:
-            text = hole_text(plan.symbol, plan.exchange.name, new, waited_minutes=waited_minutes)
+            text = hole_text(plan.symbol, plan.exchange.name, new, waited_minutes=waited_minutes, base=plan.base)
             self.failures.note("hole", "", text, new[0][0], again=False)
 
     def leave_out(self, minute: int) -> None:
@@ -149,7 +149,7 @@ class RecordKeeping:
         StateError
             When it could not be saved.
         """
-        self.records.holes.extend(self._saver.save_holes(((minute, minute + MINUTE_MS),)))
+        self.records.holes.extend(self._saver.save_holes(((minute, minute + self._plan.base_ms),)))
         state = _in_doubt(self.loop.state)
         self._save(state)
         self.loop.state = state

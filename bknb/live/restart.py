@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from ..domain.interval import MINUTE_MS, ceil_to
+from ..domain.interval import ceil_to, interval_ms
 from ..domain.lifecycle import Holding, Opening, State, position_of, signals_of
 from ..domain.position_book import new_book, size_allowed
 from ..domain.position_fills import Fill
@@ -52,7 +52,7 @@ class Restart:
             symbol=plan.symbol,
             execution=plan.execution,
         )
-        self._setup: SavedSetup = setup_of(plan.strategy, plan.settings)
+        self._setup: SavedSetup = setup_of(plan.strategy, plan.settings, plan.base)
         self.saver = StateSaver(store, self._owner, self._setup)
 
     def take_over(self, records: Records, reached: Reached, *, now: int) -> tuple[Restored, list[str]]:
@@ -73,12 +73,14 @@ class Restart:
             records.add(event)
         records.held = _held_fills(found.state)
         last_minute = found.last_minute
-        reached.last_minute = ceil_to(now, MINUTE_MS) - MINUTE_MS if last_minute is None else last_minute
+        if last_minute is not None and found.setup is not None:  # bars of another length may have been worked on before
+            last_minute += interval_ms(found.setup.base) - self._plan.base_ms
+        reached.last_minute = _first_bar(now, self._plan.base_ms) if last_minute is None else last_minute
         reached.last_asked, reached.volume_seen = found.last_asked, found.volume_seen
         reached.done = reached.known
         records.holes.extend(holes)
         if holes:
-            records.warn(earlier_holes_text(holes))
+            records.warn(earlier_holes_text(holes, self._plan.base))
         return found, notices
 
     def _notices(self, found: Restored, ended: list[Closed | Cancelled]) -> list[str]:
@@ -121,7 +123,7 @@ class Restart:
                 strategy=plan.strategy.name,
                 exchange=plan.exchange.name,
                 when=now,
-                behind_since=found.last_minute + MINUTE_MS,
+                behind_since=found.last_minute + plan.base_ms,
                 signal=next(iter(signals_of(found.state)), None),
                 told_again=len(found.undelivered),
             )
@@ -132,6 +134,17 @@ class Restart:
                 records.add(event)
             loop.emit(event)
         return _call_back(loop, [event for event in found.undelivered if event.when >= found.last_minute])
+
+
+def _first_bar(now: int, step: int) -> int:
+    """Open time (UTC ms) of the bar before the first that a new run works on, which is the first to open from now on.
+
+    Examples
+    --------
+    >>> _first_bar(3_600_001, 3_600_000), _first_bar(7_200_000, 3_600_000)
+    (3600000, 3600000)
+    """
+    return ceil_to(now, step) - step
 
 
 async def _call_back(loop: StrategyLoop, events: list[Kept]) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 from ..domain.formatting import utc_text
-from ..domain.interval import MINUTE_MS, floor_to
+from ..domain.interval import MINUTE_MS, bar_text
 from ..domain.lifecycle import Flat
 from ..domain.signal_events import Event
 from ..engine.get_and_list import get_risk
@@ -50,6 +50,7 @@ from .turn_lock import Turn
 from .user_store import with_state_errors
 
 _LATE_MS: Final = 1_000  # a candle that has not arrived is asked for again after this time, then after twice as long, …
+_PAUSE_MS: Final = 64_000  # and so long at most; one of a day, after a part of its length
 _MAX_NOTES: Final = 1_000
 """Milestones, refusals, rejections, warnings and moved levels of closed positions held in memory of a run that goes on
 for months, of each at least."""
@@ -91,7 +92,7 @@ class LiveRun:
         self.code = code  # source text of the user's functions, where somebody read it before the run
         self._runtime = runtime
         self._on_event = on_event
-        self._reached = Reached(self.start)
+        self._reached = Reached(self.start, plan.base_ms)
         self._controls = Controls(plan.clock, self.records, self._reached)
         self._failures = Failures(plan.clock, plan.settings.patience_minutes * MINUTE_MS, self._reached)
         self._turn = Turn()
@@ -141,8 +142,8 @@ class LiveRun:
 
     @property
     def minutes_gone(self) -> int:
-        """How many minutes never came, in this process and earlier ones."""
-        return sum(end - first for first, end in self.records.holes) // MINUTE_MS
+        """How many minutes, or longer bars, never came, in this process and earlier ones."""
+        return sum(end - first for first, end in self.records.holes) // self.plan.base_ms
 
     @property
     def silent_since(self) -> int | None:
@@ -152,12 +153,12 @@ class LiveRun:
     @property
     def frame_name(self) -> None:
         """Live runs have no frame."""
-        return
 
     def series(self) -> dict[tuple[str, str], Series]:
-        """The one-minute candles of the run that are still in memory."""
-        known = self._minutes if self._stream is None else self._stream.window.known(self.plan.symbol, "1m")
-        return {} if known is None else {(self.plan.symbol, "1m"): known}
+        """The base bars of the run that are still in memory."""
+        key = (self.plan.symbol, self.plan.base)
+        known = self._minutes if self._stream is None else self._stream.window.known(*key)
+        return {} if known is None else {key: known}
 
     def release_candles(self) -> None:
         """Drop the candles of a run that is over; its records and orders stay."""
@@ -212,8 +213,9 @@ class LiveRun:
         plan, began, warn = self.plan, stopwatch(), self.records.warn
         self._runtime.open(plan.store, self._key)
         self._stream = stream = self._runtime.candle_stream(
-            plan.exchange, plan.symbol, plan.settings, allow_gaps=plan.allow_gaps, clock=plan.clock, warn=warn
-        )
+            plan.exchange, plan.symbol, plan.settings, allow_gaps=plan.allow_gaps, base=plan.base, clock=plan.clock,
+            warn=warn,
+        )  # fmt: skip
         lag = self._runtime.lag
         stream.failed.append(self._callback_failed)
         if lag is not None:
@@ -248,7 +250,7 @@ class LiveRun:
             finally:
                 self._runtime.release_stream(stream, plan.symbol, warn)
                 self._runtime.close(plan.store, self._key)
-                self._minutes = self.series().get((plan.symbol, "1m"))
+                self._minutes = self.series().get((plan.symbol, plan.base))
                 self._stream = self._work = self._begun = None
                 self._failures.end()
                 self.by_hand.release()
@@ -260,7 +262,7 @@ class LiveRun:
         async with self._turn, time_limited(begun.loop, self.plan.settings.max_signal_generation_seconds):
             while not await self._look(begun):
                 async with self._turn.given_up():
-                    await self._sleep()
+                    await self._sleep(begun)
                 self._tell_unwatched()
             self._tell_unwatched()
             self.by_hand.end()
@@ -329,7 +331,7 @@ class LiveRun:
             self._tries = 0
             now = self.plan.clock.now()
             if (since := market.watch.came(now)) is not None:
-                self.records.warn(f"no minute came from {utc_text(since)} until {utc_text(now)}")
+                self.records.warn(f"no {bar_text(self.plan.base)} came from {utc_text(since)} until {utc_text(now)}")
         self._account.look()
         halt = self._entries.halt
         if halt is not None:
@@ -339,16 +341,14 @@ class LiveRun:
         self._time(stopwatch() - began)
         return controls.leaving or await begun.ending.has_come()
 
-    async def _sleep(self) -> None:
-        """Until just after the next full minute, sooner when a candle is late or the run is stopped."""
-        clock = self.plan.clock
-        now = clock.now()
-        present = floor_to(now, MINUTE_MS)
-        wake = present + MINUTE_MS
-        if self._failures.late or self._reached.known < present:
-            wake = min(wake, now + _LATE_MS * 2 ** min(self._tries, 6))
+    async def _sleep(self, begun: _Begun) -> None:
+        """Until there is something to do, sooner when a candle is late or the run is stopped."""
+        now = self.plan.clock.now()
+        due, wake = begun.catch_up.due_and_next(now)
+        if self._failures.late or self._reached.known < due:
+            wake = min(wake, now + min(_LATE_MS * 2 ** min(self._tries, 20), max(_PAUSE_MS, self.plan.base_ms // 64)))
             self._tries += 1
-        sleeping = asyncio.ensure_future(sleep_until(clock, wake, self._failures))
+        sleeping = asyncio.ensure_future(sleep_until(self.plan.clock, wake, self._failures))
         woken = asyncio.ensure_future(self._woken.wait())
         try:
             await asyncio.wait({sleeping, woken}, return_when=asyncio.FIRST_COMPLETED)

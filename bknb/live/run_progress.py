@@ -18,6 +18,8 @@ class Reached:
     ----------
     done
         The moment up to which everything is done.
+    step
+        The length of a base bar, ms: what is called a minute here.
     last_minute
         Open time of the last minute that was worked on, or that the run goes on without.
     last_asked
@@ -29,6 +31,7 @@ class Reached:
     """
 
     done: int
+    step: int = MINUTE_MS
     last_minute: int = 0
     last_asked: int | None = None
     volume_seen: bool | None = None
@@ -37,7 +40,7 @@ class Reached:
     @property
     def known(self) -> int:
         """The end of the last minute."""
-        return self.last_minute + MINUTE_MS
+        return self.last_minute + self.step
 
     @contextmanager
     def moving(self, *, last_minute: int | None = None, last_asked: int | None = None) -> Iterator[None]:

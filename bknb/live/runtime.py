@@ -13,6 +13,7 @@ from contextvars import Context as Variables
 from typing import Any, Final
 
 from ..config import Settings
+from ..domain.interval import MINUTE
 from ..domain.risk import OpenPosition
 from ..engine.registry import Exchange, Risk
 from ..engine.risk_book import RiskBook
@@ -102,20 +103,21 @@ class Runtime:
         allow_gaps: bool,
         clock: Clock,
         warn: Callable[[str], None],
+        base: str = MINUTE,
     ) -> CandleStream:
         """The candle stream of an exchange for one more run; the first that needs one makes it.
 
         What was decided in reading the candles of the symbol that are in memory is told to the run, too.
         """
-        key = (exchange.source, tuple(exchange.callbacks.items()), settings, allow_gaps, clock)
+        key = (exchange.source, tuple(exchange.callbacks.items()), settings, allow_gaps, base, clock)
         for known, stream in self._streams:
-            if known[0] is key[0] and known[1:4] == key[1:4] and known[4] is key[4]:
+            if known[0] is key[0] and known[1:5] == key[1:5] and known[5] is key[5]:
                 stream.readers.append(warn)
                 stream.follow(symbol)
                 for text in stream.decided(symbol):
                     warn(text)
                 return stream
-        made = CandleStream(exchange, settings, allow_gaps=allow_gaps, clock=clock)
+        made = CandleStream(exchange, settings, allow_gaps=allow_gaps, clock=clock, base=base)
         self._streams.append((key, made))
         made.readers.append(warn)
         made.follow(symbol)

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import msgspec
 
+from ..domain.interval import MINUTE_MS, interval_ms
 from ..domain.lateness import Decision, Lateness, late_order_name, late_orders
 from ..domain.lifecycle import (
     Asking,
@@ -105,6 +106,7 @@ class StateSaver:
         self.store = store
         self.owner = owner
         self._setup = setup  # of this run
+        self._step = MINUTE_MS if setup is None else interval_ms(setup.base)
         self.undelivered = Undelivered(store, owner.strategy, owner.symbol)
         self.turn = 0
         self.progress: Progress | None = None
@@ -175,7 +177,7 @@ class StateSaver:
         if at is None:
             return self._late.decisions()
         return self._late.without_orphans(
-            self._saved, last_minute=at.last_minute, last_asked=at.last_asked, filled=self._filled()
+            self._saved, known=at.last_minute + self._step, last_asked=at.last_asked, filled=self._filled()
         )
 
     def holes(self) -> list[Hole]:

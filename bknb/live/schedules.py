@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..domain.schedules import Schedule, reads_series
 from ..engine.questions import has_session_days
-from ..engine.scheduled_questions import SESSION_DAY, DueMoments, in_run
+from ..engine.scheduled_questions import SESSION_DAY, DueMoments, calendar_of, in_run
 from ..market.outside import user_calls_of
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ class LiveSchedule:
         self, schedule: Schedule, symbol: str, window: Window, published: RunSeries, *, since: int, late: bool
     ) -> None:
         self._schedule, self._symbol, self._published = schedule, symbol, published
-        self._calendar: TradingCalendar | None = window.sessions_of(symbol)
+        self._calendar: TradingCalendar | None = calendar_of(window.sessions_of(symbol), window.base_ms)
         self._calls = user_calls_of(window, f"series-{symbol}") if reads_series(schedule) else None
-        self._due = DueMoments(schedule, since=since, late=late)
+        self._due = DueMoments(schedule, since=since, late=late, step=window.base_ms)
 
     @property
     def missed(self) -> int:

@@ -220,21 +220,10 @@ def check_minutes(source: object, exchange: str, what: str) -> None:
     --------
     >>> check_minutes(object(), "mine", "a live run")
     """
-    check_base(base_of(source), exchange, what)
-
-
-def check_base(base: str, exchange: str, what: str) -> None:
-    """Raise ``UsageError`` where ``what``, which needs a run over one-minute candles, is given one over longer bars.
-
-    Examples
-    --------
-    >>> check_base("1m", "mine", "luck")
-    """
-    if base != MINUTE:
+    if (base := base_of(source)) != MINUTE:
         raise UsageError(
             f"{what} needs 1m candles, and exchange {exchange!r} has {base} bars\n"
-            "bknb.backtest, bknb.sweep and bknb.walker work with them; for everything else take one-minute candles, "
-            "without base="
+            "take one-minute candles of that market; backtests, sweeps and live runs work with these bars"
         )
 
 

@@ -167,9 +167,7 @@ class _Replay:
         )
         frame = Frame(plan.frame.name, signal.scheduled_at, plan.frame.last)
         plan, window = replace(plan, strategy=strategy, frame=frame), record.candles.window
-        self.run = BacktestRun(
-            plan, silent=True, window=window, published=record.published, seen_from=record.plan.frame.start
-        )
+        self.run = BacktestRun(plan, silent=True, window=window, published=record.published, seen_from=self._start)
 
     def _ask(self, ctx: Context) -> Signal | None:
         if ctx.when_ms == self._scheduled_at:

@@ -12,11 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 from ..config import Settings
 from ..domain.execution_models import execution_model
 from ..domain.formatting import utc_text
-from ..domain.interval import MINUTE_MS
+from ..domain.interval import MINUTE, MINUTE_MS, bar_text, candles_text, interval_ms
 from ..domain.signal_events import Active, Cancelled, Closed, Event, Idle, Opened, Scheduled, TickResult
 from ..engine.build import as_moment
 from ..engine.get_and_list import get_risk
-from ..engine.plan import ExchangeLike, StrategyLike, checked_symbol, chosen_settings, on_exchange
+from ..engine.plan import (
+    ExchangeLike,
+    StrategyLike,
+    check_on_base,
+    checked_symbol,
+    chosen_base,
+    chosen_settings,
+    on_exchange,
+)
 from ..engine.resolve import resolve_exchange, resolve_strategy
 from ..errors import UsageError
 from ..events import messages, subjects
@@ -28,7 +36,6 @@ from ..live.run import LiveRun
 from ..live.runtime import RUNTIME
 from ..market.candles import Candles
 from ..market.clock import SystemClock
-from ..market.spacing import check_minutes
 from ..ports import Broker, Clock, StateStore
 from ..stores.atomic import write_report
 from ..stores.choose import checked, chosen
@@ -46,7 +53,6 @@ if TYPE_CHECKING:
 
 
 _WALL_CLOCK = SystemClock()  # one for all: runs with the same clock share their candles
-_LATE_WITH_BROKER = 1  # an order at an old price would not be filled
 
 
 class LiveTask(TaskByHand):
@@ -137,9 +143,10 @@ class LiveTask(TaskByHand):
             facts["Not watched"] = self.unwatched
         holes, silent_since = self._run.records.holes, self._run.silent_since
         if holes:
-            facts["Minutes that never came"] = f"{self._run.minutes_gone}, the last before {utc_text(holes[-1][1])}"
+            bars = "Minutes" if self.plan.base == MINUTE else candles_text(self.plan.base)
+            facts[f"{bars} that never came"] = f"{self._run.minutes_gone}, the last before {utc_text(holes[-1][1])}"
         if silent_since is not None:
-            facts["No minute since"] = utc_text(silent_since)
+            facts[f"No {bar_text(self.plan.base)} since"] = utc_text(silent_since)
         return facts
 
     def snapshot(self) -> Result:
@@ -172,12 +179,16 @@ def plan_live(
     late_minutes: int | None = None,
     broker: Broker | None = None,
     quantity: Quantity | None = None,
+    base: str | None = None,
 ) -> LivePlan:
     """Return the plan of a live run with every name resolved; raises ``UnknownName`` or ``UsageError``."""
     sys.audit("bknb.run", "a live run")
     resolved = resolve_exchange(exchange)
-    check_minutes(resolved.source, resolved.name, "a live run")
-    picked = resolve_strategy(strategy, interval=interval, at=at)
+    bars = chosen_base(base, resolved)
+    picked = resolve_strategy(strategy, interval=interval, at=at, default=bars)
+    model = execution_model(execution or picked.execution).name
+    if bars != MINUTE:
+        check_on_base(bars, picked, model, resolved.name)
     if picked.risk is not None:
         get_risk(picked.risk)
     if clock is not None and not isinstance(clock, Clock):
@@ -187,12 +198,12 @@ def plan_live(
     if (broker is None) != (quantity is None):
         raise UsageError("a broker needs a quantity, and a quantity a broker: give both, or neither")
     if broker is not None and late_minutes is None:
-        late_minutes = _LATE_WITH_BROKER
+        late_minutes = interval_ms(bars) // MINUTE_MS  # an order at an old price would not be filled
     return LivePlan(
         symbol=checked_symbol(symbol),
         strategy=picked,
         exchange=resolved,
-        execution=execution_model(execution or picked.execution).name,
+        execution=model,
         settings=on_exchange(chosen_settings(settings), resolved, symbol),
         store=chosen() if store is None else checked(store),
         clock=_WALL_CLOCK if clock is None else clock,
@@ -201,6 +212,7 @@ def plan_live(
         late_minutes=late_minutes,
         broker=broker,
         quantity=0.0 if quantity is None else quantity,
+        base=bars,
     )
 
 
@@ -271,7 +283,9 @@ class Live:
             signal in base currency, or a function of the signal (default: nobody, only the record is kept); parts and
             adds are shares of what was filled;
             ``late_minutes``: after an absence, questions older than this pass unasked (default: everything that was
-            missed is caught up, and what is decided late fills at the market of then; with a broker 1).
+            missed is caught up, and what is decided late fills at the market of then; with a broker those of a base
+            bar, which is 1);
+            ``base``: the bars that fill orders (default: the finest the exchange has).
 
         Raises
         ------

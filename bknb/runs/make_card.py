@@ -67,7 +67,7 @@ def card_of(result: Result) -> Card:
         frame=result.frame,
         start=result.start,
         end=result.end if frame is None else frame.end,
-        frame_interval="1m" if frame is None else frame.interval,
+        frame_interval=plan.base if frame is None else frame.interval,
         risk=plan.strategy.risk,
         allow_gaps=plan.allow_gaps,
         stopped=result.stopped,

@@ -23,7 +23,7 @@ from ..domain.entries import opened_holding
 from ..domain.execution_models import Minute
 from ..domain.formatting import ends_text, level_text, minute_text, percent_text, plain_number, utc_text
 from ..domain.html import Html, element, elements
-from ..domain.interval import MINUTE, interval_ms
+from ..domain.interval import MINUTE, bar_text, interval_ms
 from ..domain.lifecycle import (
     Answer,
     Asking,
@@ -439,7 +439,7 @@ class Moment:
     @property
     def _bar(self) -> str:
         """What a base bar of the run is called."""
-        return "minute" if self._window.base == MINUTE else f"{self._window.base} bar"
+        return bar_text(self._window.base)
 
     def _clock(self, when: float) -> str:
         """When a base bar opened: the time of day, with its date where bars are longer than a minute."""

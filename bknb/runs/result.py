@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Settings
 from ..domain.formatting import utc_text
-from ..domain.interval import MINUTE, MINUTE_MS, floor_to, interval_ms
+from ..domain.interval import MINUTE_MS, floor_to, interval_ms
 from ..domain.signal import OpenSignal, ScheduledSignal
 from ..domain.signal_events import (
     CLOSE_REASONS,
@@ -63,7 +63,7 @@ class Result:
     symbol, strategy, exchange, frame, interval, execution : str
         What was run; ``frame`` may be ``None``.
     base : str
-        The interval of the bars that filled orders; of a live run ``"1m"``.
+        The interval of the bars that filled orders.
     start, end : int
         First and last moment, UTC ms.
     mode : {"backtest", "live"}
@@ -91,8 +91,6 @@ class Result:
     """
 
     def __init__(self, record: RunRecord) -> None:
-        from ..engine.plan import Plan  # loaded by then: not for the names of a run
-
         plan, records = record.plan, record.records
         self.symbol = plan.symbol
         self.strategy = plan.strategy.name
@@ -100,7 +98,7 @@ class Result:
         self.frame = record.frame
         self.mode: Mode = record.mode
         self.interval = plan.strategy.interval
-        self.base: str = plan.base if isinstance(plan, Plan) else MINUTE
+        self.base: str = plan.base
         self.execution = plan.execution
         self.settings: Settings = plan.settings
         self.start = record.start

@@ -84,7 +84,7 @@ class RunCandles:
         """The candles of the symbol that filled orders: one-minute candles, or longer base bars."""
         if self.window is not None:
             return self.window.minutes(self.symbol).candles
-        known = self.series.get((self.symbol, "1m"))
+        known = next((each for (symbol, _), each in self.series.items() if symbol == self.symbol), None)
         return Candles.empty() if known is None else known.candles
 
 
@@ -123,7 +123,7 @@ class _Reload(msgspec.Struct, frozen=True):
             now=SystemClock().now,
             whole_until=plan.frame.last if isinstance(plan, Plan) else None,
         )
-        window = Window(feed, horizon=self.horizon, base=plan.base if isinstance(plan, Plan) else None)
+        window = Window(feed, horizon=self.horizon, base=plan.base)
         for part in self.parts:
             found = fetch_now(window.load(part.symbol, part.interval, part.since))
             if part.interval == window.base and part.until > self.horizon:
@@ -291,7 +291,7 @@ class RunRecord(msgspec.Struct, frozen=True):
         if self.released is not None:
             return self.released
         if self.mode == "live":
-            return (self._fingerprint((self.plan.symbol, "1m"), self.minutes),)
+            return (self._fingerprint((self.plan.symbol, self.plan.base), self.minutes),)
         made = {} if known is None else known
         series = sorted(self.candles.series.items())
         for key, each in series:

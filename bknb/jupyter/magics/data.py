@@ -42,7 +42,11 @@ def _range(call: Call) -> dict[str, Any]:
 @MAGICS.add(
     "%download",
     *_WHICH,
-    Option(name="--interval", help="length of a candle; 1m by default", kind="interval"),
+    Option(
+        name="--interval",
+        help="length of a candle; by default that of the bars that fill orders, 1m as a rule",
+        kind="interval",
+    ),
     _FOLDER,
     Option(name="--again", help="all: fetch what is known, too, and replace what differs; absent: what is marked so"),
     _OUT,

@@ -11,7 +11,7 @@ from ...reports.progress_text import total_text
 from .arguments import Call, Option
 from .by_hand import ACTIONS, EARLIER, OPTIONS, decide, refuse_without_action, task_of
 from .output import assign_or_return, echo
-from .shared_options import ALLOW_GAPS, EXCHANGE, EXECUTION, SETTINGS, STRATEGY, SYMBOL, helped, optional, out
+from .shared_options import ALLOW_GAPS, BASE, EXCHANGE, EXECUTION, SETTINGS, STRATEGY, SYMBOL, helped, optional, out
 from .table import Magics
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _FAILURES: Final = 3
     optional(helped(SYMBOL, f"{SYMBOL.help}; left out, the live runs are listed")),
     *(optional(STRATEGY), optional(EXCHANGE), EXECUTION, SETTINGS),
     helped(ALLOW_GAPS, "go on over missing minutes at once; else after settings.patience_minutes"),
+    BASE,
     Option(name="--store", help="a folder, a .db file or {store}; ./dump/data by default", kind="path"),
     Option(name="--clock", help="{clock}; the computer's by default", kind="variable"),
     Option(name="--until", help="moment at which it leaves, such as 2024-01-31; UTC"),
@@ -80,7 +81,7 @@ def live(session: Session, call: Call) -> Any:
 
 
 def _options(call: Call) -> dict[str, Any]:
-    names = ("strategy", "exchange", "execution", "settings", "clock", "until", "broker")
+    names = ("strategy", "exchange", "execution", "settings", "clock", "until", "broker", "base")
     chosen = {name: call.values[name] for name in names if name in call.values}
     for name in ("clock", "broker"):
         if isinstance(given := chosen.get(name), str):

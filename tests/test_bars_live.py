@@ -1,0 +1,418 @@
+"""Live runs over bars longer than minutes: the events of a backtest over the same bars, byte for byte."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+from hand_clock import HandClock
+from quick import first_quick
+from test_base_bars import FAR, FREE, World, answer, frame_of, signal_of, walk, world
+from test_live_parity import told
+
+import bknb
+from bknb.domain.interval import INTERVAL_MS
+from bknb.domain.signal_events import Closed, Opened
+from bknb.engine.backtest import BacktestRun
+from bknb.engine.plan import plan_backtest
+from bknb.exchanges import from_frame
+from bknb.runs.live import BOOK, LiveTask, plan_live
+from bknb.testing.clocks import SimulatedClock
+
+HOUR = 3_600_000
+SETTINGS = {**FREE, **FAR}
+
+
+class SleepyClock(SimulatedClock):
+    """A machine that wakes late now and then, by up to two and a half bars."""
+
+    def __init__(self, start: int, step: int, seed: int) -> None:
+        super().__init__(start)
+        self._step, self._random = step, np.random.default_rng(seed)
+
+    async def sleep_until(self, when: int) -> None:
+        late = int(self._random.integers(0, 150)) * self._step // 60 if self._random.random() < 0.2 else 0
+        await super().sleep_until(when + late // 60_000 * 60_000)
+
+
+def lived(strategy: Any, source: Any, start: int, until: int, **options: Any) -> bknb.Result:
+    """A live run from one moment to another on a clock of its own."""
+    given: dict[str, Any] = {"clock": SimulatedClock(start), "store": bknb.stores.memory(), "settings": SETTINGS}
+    task = bknb.Live.background("X", strategy=strategy, exchange=source, until=until, **{**given, **options})
+    return task.result(timeout=60)
+
+
+def compared(strategy: Any, source: Any, start: int, until: int, *, gaps: bool = False, **options: Any) -> bknb.Result:
+    """A live run whose events are those of a backtest that decides as late."""
+    live = lived(strategy, source, start, until, allow_gaps=gaps, **options)
+    asked = {name: value for name, value in options.items() if name in ("interval", "at", "execution", "base")}
+    plan = plan_backtest("X", strategy, source, (start, until), settings=SETTINGS, allow_gaps=gaps, **asked)
+    run = BacktestRun(plan, late=dict(live.run_record.records.late))
+    asyncio.run(run.through())
+    before = until - 2 * INTERVAL_MS[plan.base]  # what a frame closes at its end is open in a live run
+    expected = told(run.records, before=before)
+    assert told(live, before=before) == expected
+    assert len(expected) > 3
+    assert parts(live.run_record.records, before) == parts(run.records, before)
+    assert live.base == plan.base
+    return live
+
+
+def parts(records: Any, before: int) -> list[bytes]:
+    """What happened to positions between their entry and their end, and to adds."""
+    plain = [msgspec.structs.replace(event, mode="live", frame=None) for event in records.positions]
+    return [msgspec.json.encode(event) for event in plain if event.when < before]
+
+
+def drawn(given: World, step: int, seed: int) -> Any:
+    """The strategy of a random world."""
+
+    def get_signal(ctx: Any) -> bknb.Signal | None:
+        return signal_of(answer(seed, ctx.when_ms, ctx.price, step))
+
+    return bknb.add_strategy("drawn", interval=given.interval, get_signal=get_signal)
+
+
+WORLDS = [("1h", "touch", "sessions"), ("1d", "pessimistic", "whole")]
+MORE = [
+    pytest.param(base, model, kind, marks=pytest.mark.long)
+    for base in ("1d", "1h")
+    for model in ("pessimistic", "touch")
+    for kind in ("whole", "sessions")
+    if (base, model, kind) not in WORLDS
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("base", "model", "kind"), [*WORLDS, *MORE])
+def test_a_live_run_over_bars_has_the_events_of_a_backtest(base: str, model: str, kind: str) -> None:
+    given, step = world(1, base, kind), INTERVAL_MS[base]
+    source = from_frame(frame_of(given.bars), sessions=given.sessions)
+    live = compared(drawn(given, step, 1), source, given.start, given.end, execution=model)
+    assert not live.errors
+    assert {type(event) for event in live.events} >= {Opened, Closed}
+    assert live.card.base == base
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("base", ["1d", "1h"])
+def test_a_machine_that_wakes_late_decides_as_a_backtest_that_is_told_the_delays(base: str) -> None:
+    given, step = world(2, base, "whole"), INTERVAL_MS[base]
+    source = from_frame(frame_of(given.bars))
+    clock = SleepyClock(given.start, step, 4)
+    live = compared(drawn(given, step, 2), source, given.start, given.end, clock=clock)
+    late = live.run_record.records.late
+    assert len(late) > 1
+    assert all(at > when + step for (when, _), at in late.items())  # within a bar it is in time
+
+
+# --- a kill and a restart --------------------------------------------------------------------------------------------
+
+
+class Filmed(bknb.stores.MemoryStore):
+    """A store that keeps what was on the disk after each change, with the time of the clock."""
+
+    def __init__(self, clock: SimulatedClock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.film: list[tuple[int, dict[Any, bytes]]] = []
+
+    def write(self, kind: str, key: Any, payload: bytes) -> None:
+        super().write(kind, key, payload)
+        self.film.append((self.clock.now(), dict(self.sealed)))
+
+    def delete(self, kind: str, key: Any) -> None:
+        super().delete(kind, key)
+        self.film.append((self.clock.now(), dict(self.sealed)))
+
+
+def ends(result: bknb.Result) -> list[bytes]:
+    """What ended, in every life of a run."""
+    return [msgspec.json.encode(event) for event in result.run_record.records.ends]
+
+
+def holding(base: str, **more: Any) -> Any:
+    """Managed positions with ladders, trailing stops, and adds that rest; beside them entries that rest."""
+    step = INTERVAL_MS[base]
+
+    def get_signal(ctx: Any, price: float) -> bknb.Signal | None:
+        which = ctx.when_ms // step % 3
+        level = (
+            {"price_open": price - 1, "price_stop_loss": price - 6} if which == 1 else {"price_stop_loss": price - 5}
+        )
+        return bknb.Signal(
+            position="long",
+            price_take_profit=[(price + 3, 0.5), (price + 7, 0.5)],
+            trailing=bknb.Trailing(distance=6.0) if which else None,
+            minute_estimated_time=7 * step // 60_000 + 7,
+            **level,
+        )
+
+    def manage(position: Any) -> Any:
+        if position.bars == 2:
+            return bknb.Add(share=0.5, price_open=position.price - 1)
+        return bknb.Reduce(share=0.2) if position.bars == 4 else None
+
+    return bknb.add_strategy("holding", interval=base, get_signal=get_signal, manage=manage, **more)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("base", "sessions"), [("1h", True), ("1d", False)])
+def test_a_run_over_bars_that_is_killed_anywhere_goes_on_as_one_that_never_was(base: str, sessions: bool) -> None:  # noqa: FBT001
+    given, step = world(3, base, "sessions" if sessions else "whole"), INTERVAL_MS[base]
+    source = from_frame(frame_of(given.bars), sessions=given.sessions)
+    start, until = given.start, given.bars[85 if sessions else 115].t
+    clock = SimulatedClock(start)
+    store = Filmed(clock)
+    whole = compared(holding(base), source, start, until, clock=clock, store=store)
+    assert {"added", "reduced"} <= {event.action for event in whole.position_events}
+    assert len(ends(whole)) > 3
+    random = np.random.default_rng(1)
+    for at in sorted(random.choice(len(store.film), size=6, replace=False).tolist()):
+        when, sealed = store.film[at]
+        again = bknb.stores.MemoryStore()
+        again.sealed.update(sealed)
+        woken = SimulatedClock(when + int(random.integers(0, 2)) * step // 3)
+        assert ends(lived(holding(base), source, start, until, clock=woken, store=again)) == ends(whole), at
+
+
+# --- the clock of the market -----------------------------------------------------------------------------------------
+
+
+def timed(**fields: Any) -> Any:
+    """A long position at each free moment, with how it is to end."""
+
+    def get_signal(price: float) -> bknb.Signal:
+        return bknb.Signal(position="long", price_take_profit=price + 9, price_stop_loss=price - 9, **fields)
+
+    return get_signal
+
+
+CLOCKS: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
+    "weeks": ("1d", "whole", {"at": "mon"}, {"bars": 3}),
+    "opens of days": ("1d", "whole", {"at": "session_open"}, {"minute_estimated_time": 3000}),
+    "ends of months": ("1d", "whole", {"at": "month_end"}, {"bars": 5}),
+    "opens of sessions": ("1h", "sessions", {"at": "session_open"}, {"until": "session_end"}),
+    "times of the day": ("1h", "sessions", {"at": "11:00 UTC, 14:00 UTC"}, {"bars": 2}),
+    "late moments": ("1h", "sessions", {"at": "10:00 UTC", "late": "ask"}, {"minute_estimated_time": 2000}),
+    "session days": ("1h", "sessions", {"interval": "1d"}, {"bars": 2}),
+    "closes": ("1h", "sessions", {"interval": "2h"}, {"entry": "close", "minute_estimated_time": 600}),
+    "until a time": ("1h", "whole", {"interval": "4h"}, {"until": "16:00"}),
+    "closes of days": ("1d", "whole", {"interval": "1d"}, {"until": "session_end"}),
+}
+
+
+@pytest.mark.parametrize("name", first_quick(CLOCKS))
+def test_a_live_run_over_bars_goes_by_the_clock_of_its_market(name: str) -> None:
+    base, kind, asked, fields = CLOCKS[name]
+    given = world(4, base, kind)
+    source = from_frame(frame_of(given.bars), sessions=given.sessions)
+    strategy = bknb.add_strategy("timed", get_signal=timed(**fields), **asked)
+    until = given.bars[100].t - given.bars[100].t % INTERVAL_MS[base]
+    live = compared(strategy, source, given.start, until)
+    assert not live.errors
+    assert len(live.trades) > 2
+
+
+@pytest.mark.slow
+def test_questions_at_the_open_of_a_session_are_asked_before_its_first_bar_has_closed() -> None:
+    given = world(4, "1h", "sessions")
+    source, clock, asked = from_frame(frame_of(given.bars), sessions=given.sessions), SimulatedClock(given.start), []
+
+    def get_signal(ctx: Any) -> None:
+        asked.append((ctx.when_ms % (24 * HOUR) // HOUR, clock.now() - ctx.when_ms))
+
+    strategy = bknb.add_strategy("opening", at="session_open", get_signal=get_signal)
+    lived(strategy, source, given.start, given.start + 14 * 24 * HOUR, clock=clock)
+    assert set(asked) == {(9, 0)}
+    assert len(asked) >= 9
+
+
+# --- bars made of minutes, holes, bars that come late ----------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_base_chosen_for_a_live_run_is_that_of_a_backtest() -> None:
+    def get_signal(ctx: Any, price: float) -> bknb.Signal | None:
+        closes = ctx.candles("2h", 3).close
+        if closes[-1] <= closes[0]:
+            return None
+        return bknb.Signal(position="long", price_take_profit=price * 1.01, price_stop_loss=price * 0.99)
+
+    start = 1_704_067_200_000 + 5 * 24 * HOUR
+    options: dict[str, Any] = {"base": "1h", "interval": "1h"}
+    live = compared(get_signal, bknb.exchanges.demo(), start, start + 60 * HOUR, **options)
+    assert (live.base, live.card.base, len(live.candles) >= 60) == ("1h", "1h", True)
+    assert not live.errors
+
+
+def late_source(bars: list[Any], step: int, clock: SimulatedClock, *, gone: set[int], delay: int) -> Any:
+    """A function with the bars of a table, each ``delay`` ms after its end; some never come."""
+    candles = from_frame(frame_of(bars))._of("X")
+    candles = candles.take(~np.isin(candles.timestamp, list(gone)))
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> Any:
+        here = candles.take(candles.timestamp + step + delay <= clock.now())
+        at = int(here.timestamp.searchsorted(since))
+        return here[at : at + limit]
+
+    return bknb.add_exchange("mine", get_candles=get_candles, intervals=[{HOUR: "1h"}.get(step, "1d")])
+
+
+@pytest.mark.parametrize("gaps", first_quick([False, True]))
+def test_a_bar_that_never_comes_is_a_hole_after_the_patience(gaps: bool) -> None:  # noqa: FBT001
+    bars = walk(6, "1h", 120)
+    clock, gone = SimulatedClock(bars[40].t), {bars[57].t, bars[58].t}
+    source = late_source(bars, HOUR, clock, gone=gone, delay=0)
+    strategy = drawn(world(2, "1h", "whole"), HOUR, 2)
+    live = lived(strategy, source, bars[40].t, bars[100].t, clock=clock, allow_gaps=gaps)
+    assert live.run_record.records.holes == [(bars[57].t, bars[59].t)]
+    told_of = [error.message for error in live.errors if error.kind == "hole"]
+    assert len(told_of) == (0 if gaps else 1)
+    if not gaps:
+        assert told_of[0].startswith("2 bars of 1h of X are missing: 2024-01-03 09:00 UTC .. 2024-01-03 10:00 UTC")
+        assert "did not answer them within 10 minutes" in told_of[0]
+
+
+@pytest.mark.slow
+def test_bars_that_come_hours_late_are_decided_on_in_time() -> None:
+    """What is decided within a bar of its moment fills at the open of that bar, as in a backtest."""
+    bars = walk(6, "1d", 120, weekends=True)
+    clock = SimulatedClock(bars[40].t)
+    source = late_source(bars, 24 * HOUR, clock, gone=set(), delay=6 * HOUR)
+    live = compared(drawn(world(2, "1d", "holes"), 24 * HOUR, 2), source, bars[40].t, bars[70].t, clock=clock)
+    assert not live.run_record.records.late
+    assert {error.kind for error in live.errors} == {"silence"}
+
+
+@pytest.mark.slow
+def test_silence_is_told_when_a_bar_is_ten_minutes_late() -> None:
+    bars = walk(6, "1h", 120)
+    clock, heard = SimulatedClock(bars[40].t), []
+    source = late_source(bars[:60], HOUR, clock, gone=set(), delay=0)
+    unsubscribe = bknb.listen_error(lambda error: heard.append((error.kind, clock.now(), error.message)))
+    live = lived(lambda: None, source, bars[40].t, bars[64].t, clock=clock)
+    unsubscribe()
+    silences = [each for each in heard if each[0] == "silence"]
+    assert 9 <= (silences[0][1] - (bars[60].t + HOUR)) // 60_000 <= 10  # its close was ten minutes ago
+    assert "no 1h bar of X has come from 'mine' since 2024-01-03 12:00 UTC, for 10 minutes" in silences[0][2]
+    assert len(silences) == 1
+    assert live.errors[0].count == 1
+
+
+# --- by hand, and at a broker ----------------------------------------------------------------------------------------
+
+FLAT = [
+    (100.0 + at / 10, 101.0 + at / 10, 99.0 + at / 10, 100.0 + at / 10) for at in range(60)
+]  # open, high, low, close
+
+
+def flat_hours() -> Any:
+    """Hours from 2024-01-01 on, each a tenth higher than the one before."""
+    index = pd.date_range("2024-01-01", periods=len(FLAT), freq="h", tz="UTC")
+    return from_frame(pd.DataFrame(FLAT, columns=["open", "high", "low", "close"], index=index).assign(volume=1.0))
+
+
+def hour(at: float) -> int:
+    return 1_704_067_200_000 + round(at * HOUR)
+
+
+def decided(decisions: dict[float, Any], **options: Any) -> tuple[bknb.Result, list[str], Any]:
+    """A live run over hours that opens a long at 25 o'clock, in which something is decided by hand."""
+
+    def get_signal(ctx: Any) -> bknb.Signal | None:
+        return bknb.Signal(position="long", price_stop_loss=90.0) if ctx.when_ms == hour(25) else None
+
+    clock = HandClock(hour(22), {hour(at): decide for at, decide in decisions.items()})
+    given = {"strategy": bknb.add_strategy("hand", interval="1h", get_signal=get_signal), "exchange": flat_hours()}
+    plan = plan_live(
+        "X", clock=clock, until=hour(40), store=bknb.stores.memory(), settings=SETTINGS, **given, **options
+    )
+    clock.task = task = BOOK.add(LiveTask(plan))
+    task.start()
+    return task.result(30), clock.answers, task
+
+
+def test_what_is_decided_by_hand_within_a_bar_fills_at_the_open_of_the_next() -> None:
+    result, answers, _ = decided({28.3: lambda task: task.reduce(0.5), 30.4: lambda task: task.close("enough")})
+    trade = result.trades.iloc[0]
+    assert (trade["closed_at"], trade["price_close"]) == (pd.Timestamp(hour(31), unit="ms", tz="UTC"), 103.1)
+    assert answers[0].endswith("at the open of the first candle from 2024-01-02 05:00 UTC on")
+    assert "2024-01-02 07:00 UTC" in answers[1]
+    assert result.fills["price"].tolist()[:2] == [102.5, 102.9]
+
+
+def test_a_level_that_is_moved_by_hand_within_a_bar_holds_from_the_next_on() -> None:
+    result, answers, _ = decided({30.4: lambda task: task.move(price_stop_loss=102.4)})
+    assert "in force from 2024-01-02 07:00 UTC on" in answers[0]
+    trade = result.trades.iloc[0]  # the low of the bar of 7 o'clock is 102.1, that of 6 o'clock, 102.0, came before
+    assert (trade["closed_at"], trade["price_close"]) == (pd.Timestamp(hour(31), unit="ms", tz="UTC"), 102.4)
+
+
+def test_a_broker_on_paper_fills_at_the_opens_of_bars() -> None:
+    result, _, task = decided({30.4: lambda task: task.close()}, broker=bknb.brokers.paper(), quantity=2.0)
+    orders = task.orders
+    assert orders["status"].tolist() == ["filled", "filled"]
+    assert orders["average_price"].tolist() == [102.5, 103.1]
+    assert not result.errors
+
+
+# --- where a run begins and ends -------------------------------------------------------------------------------------
+
+
+def test_a_run_that_is_started_within_a_bar_begins_at_its_end_and_one_that_ends_within_one_decides_nothing_in_it() -> (
+    None
+):
+    asked: list[float] = []
+
+    def get_signal(ctx: Any) -> None:
+        asked.append((ctx.when_ms - hour(0)) / HOUR)
+
+    clock = SimulatedClock(hour(22.3))
+    live = lived(get_signal, flat_hours(), hour(22.3), hour(26.5), clock=clock)
+    assert asked == [23, 24, 25, 26]
+    assert clock.now() == hour(26.5)
+    assert not live.warnings
+    assert not live.errors
+
+
+def test_a_run_that_is_stopped_ends_when_its_position_does() -> None:
+    def get_signal(price: float) -> bknb.Signal:
+        return bknb.Signal(position="long", price_stop_loss=price - 9, minute_estimated_time=200)
+
+    strategy = bknb.add_strategy("stopped", interval="1h", get_signal=get_signal)
+    task = LiveTask(plan_live("X", strategy=strategy, exchange=flat_hours(), clock=(clock := HandClock(hour(22), {})),
+                              store=bknb.stores.memory(), until=hour(40), settings=SETTINGS))  # fmt: skip
+    clock.task = BOOK.add(task)
+    clock._left = {hour(23.5): lambda task: task.stop()}
+    task.start()
+    result = task.result(30)
+    assert result.trades["closed_at"].tolist() == [pd.Timestamp(hour(26), unit="ms", tz="UTC")]
+    assert clock.now() == hour(27)  # when the bar in which it left has closed
+
+
+def minutes_of(hours: int) -> Any:
+    """The minutes of the first hours of :func:`flat_hours`, at their opens."""
+    rows = [(hour(at) + minute * 60_000, *(FLAT[at][0],) * 4, 1.0) for at in range(hours) for minute in range(60)]
+    return from_frame(bknb.Candles.from_rows(rows))
+
+
+def test_a_position_over_hours_is_watched_on_over_minutes_from_where_the_hours_ended() -> None:
+    def get_signal(ctx: Any) -> bknb.Signal | None:
+        return bknb.Signal(position="long", price_stop_loss=90.0) if ctx.when_ms == hour(25) else None
+
+    seen: list[int] = []
+    callbacks = {"on_active": lambda event: seen.append(event.when)}
+    strategy = bknb.add_strategy("moved", interval="1h", get_signal=get_signal, callbacks=callbacks)
+    store = bknb.stores.memory()
+    lived(strategy, flat_hours(), hour(22), hour(30), store=store)
+    assert max(seen) == hour(29)
+    seen.clear()
+    again = lived(strategy, minutes_of(50), hour(30), hour(31), store=store)
+    assert "base was 1h, is (not given)" in next(error.message for error in again.errors if error.kind == "state")
+    assert min(seen) == hour(30)
+    assert len(again.trades) == 0
