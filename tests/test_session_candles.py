@@ -317,24 +317,3 @@ def test_a_day_strategy_live_is_the_one_of_a_backtest() -> None:
     assert found[0] == found[1]
     assert len(found[0][0]) >= 7
     assert found[0][1:] == ([], 0)
-
-
-def test_rows_of_get_signals_keep_the_days_of_utc() -> None:
-    found: list[Any] = []
-    managed: list[str] = []
-
-    def get_signals(candles: Any) -> Any:
-        found.append(candles.timestamp[-6:].tolist())
-        return {"position": np.ones(len(candles)), "price_take_profit": candles.close * 1.5,
-                "price_stop_loss": candles.close * 0.81, "minute_estimated_time": 400}  # fmt: skip
-
-    def manage(ctx: Any) -> None:
-        managed.append(f"{ctx.when:%a %H:%M}")
-
-    source = bknb.exchanges.in_sessions(bknb.exchanges.demo(), "us-equities")
-    strategy = bknb.add_strategy("rows", interval="1d", get_signals=get_signals, lookback=3, manage=manage,
-                                 manage_interval="1h")  # fmt: skip
-    result = bknb.backtest("BTCUSDT", strategy=strategy, exchange=source, frame=(MONDAY, MONDAY + 5 * DAY))
-    assert {time % DAY for time in found[0]} == {0}
-    assert result.trades.scheduled_at.dt.strftime("%a %H:%M").tolist()[:2] == ["Mon 14:35", "Tue 14:35"]
-    assert managed[:2] == ["Mon 15:00", "Mon 16:00"]

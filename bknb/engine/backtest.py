@@ -21,9 +21,7 @@ from ..domain.lifecycle import Flat, Rules, State
 from ..domain.signal_events import Cancelled, Closed
 from ..events import messages, subjects
 from ..market.clock import SystemClock, stopwatch
-from ..market.fetch_loop import submit
 from ..market.series import Series
-from ..market.strategy_context import RowsAsked
 from ..market.window import Window
 from .get_and_list import get_risk
 from .minute_walk import MinuteWalk
@@ -37,7 +35,7 @@ from .risk_book import RiskBook
 from .rules_clock import clock_maker
 from .run_candles import coverage_notes, run_minutes
 from .strategy_loop import StrategyLoop
-from .vectorised import LookedUp, first_row, rows_begin, signal_rows, unsteady_rows
+from .vectorised import LookedUp, signal_rows, unsteady_rows
 
 _REPORTS: Final = 200  # progress is emitted this often in a run
 _POLL_SECONDS: Final = 0.02  # a paused run checks this often whether it goes on
@@ -206,21 +204,15 @@ class BacktestRun:
         plan, strategy = self.plan, self.plan.strategy
         if strategy.get_signals is None:
             return None
-        begin = rows_begin(strategy, plan.frame.start, window, plan.symbol)
-        loading = window.load_closed(plan.symbol, strategy.interval, plan.frame.start, strategy.lookback, since=begin)
-        series = await asyncio.wrap_future(submit(loading))
-        candles = series.candles.copy()
-        asked = RowsAsked(self.published, plan.symbol, interval_ms(strategy.interval))
-        if strategy.interval == "1d" and window.is_by_calendar(plan.symbol, "1d"):
-            self.records.warn(
-                f"get_signals of {strategy.name!r} is given days of UTC, and {plan.symbol} trades in sessions\n"
-                "for the days of its sessions take get_signal with interval='1d', or daily bars"
-            )
-        rows = signal_rows(strategy, candles, asked=asked)
-        first = first_row(candles, plan.frame.start, strategy.interval)
-        if (warning := unsteady_rows(strategy, rows, candles, first, asked=asked)) is not None:
+        from .row_candles import row_candles  # few runs have rows
+
+        given = await row_candles(window, strategy, plan.symbol, plan.frame.start)
+        asked = given.asked(self.published, plan.symbol)
+        rows = signal_rows(strategy, given.candles, asked=asked)
+        first = given.known_at(plan.frame.start)
+        if (warning := unsteady_rows(strategy, rows, given.candles, first, asked=asked)) is not None:
             self.records.warnings.append(warning)
-        return LookedUp(rows, series)
+        return LookedUp(rows, given)
 
     @property
     def rules(self) -> Rules:
@@ -248,7 +240,7 @@ class BacktestRun:
     def _make_loop(self, window: Window, strategy: Strategy) -> StrategyLoop:
         book = None if strategy.risk is None else RiskBook(get_risk(strategy.risk))
         minutes, sessions = window.minutes(self.plan.symbol), window.sessions_of(self.plan.symbol)
-        by_day = has_session_days(strategy, strategy.interval, sessions, minutes.step)
+        by_day = has_session_days(strategy.interval, sessions, minutes.step)
         rules = self.rules._replace(clock=clock_maker(strategy, minutes, sessions))
         if minutes.step != MINUTE_MS or sessions is not None:
             from .bar_count import bar_counter  # few need it

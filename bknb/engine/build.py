@@ -86,13 +86,13 @@ def make_strategy(
     A function whose first parameter is called ``candles`` is a ``get_signals``.
     """
     checked_name("strategy", name)
-    interval = checked_interval(name, interval, at)
     execution_model(execution)
     if get_signal is not None and get_signals is not None:
         raise UsageError(f"strategy {name!r} has both get_signal and get_signals; give one of them")
     if get_signals is None and get_signal is not None and is_vectorised(get_signal):
         get_signal, get_signals = None, get_signal
     function, what = (get_signal, "get_signal") if get_signals is None else (get_signals, "get_signals")
+    interval = checked_interval(name, interval, at, what)
     if not callable(function):
         raise UsageError(f"{what} of strategy {name!r} must be a function, got {function!r:.80}")
     lookback = whole_number("lookback", lookback, least=1, hint="give how many candles get_signals sees, such as 500")
@@ -130,7 +130,7 @@ def make_strategy(
     )
 
 
-def checked_interval(name: str, interval: str | None, at: object) -> str:
+def checked_interval(name: str, interval: str | None, at: object, what: str = "get_signal") -> str:
     """The interval of a strategy; one with a schedule needs none, and has that of a day.
 
     Raises
@@ -147,9 +147,15 @@ def checked_interval(name: str, interval: str | None, at: object) -> str:
         return "1d"
     if interval in ("1w", "1M"):
         day = "mon" if interval == "1w" else "month"
+        way_out = f"say when it is asked: at={day!r}"
+        if what == "get_signals":
+            way_out = (
+                f"give a get_signal with at={day!r}, which looks at ctx.candles({interval!r}, 50), "
+                "or rows of days: interval='1d'"
+            )
         raise UsageError(
             f"strategy {name!r}: {interval} is an interval of candles, whose weeks and months begin with a session\n"
-            f"say when it is asked: at={day!r}"
+            f"{way_out}"
         )
     interval_ms(interval)
     return interval

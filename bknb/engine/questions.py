@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ..market.sessions import Sessions
     from ..market.window import Window
     from .plan import Plan
-    from .registry import Strategy
 
 
 def questions_of(
@@ -39,7 +38,7 @@ def questions_of(
     """
     strategy, sessions = plan.strategy, window.sessions_of(plan.symbol)
     interval, at = (strategy.manages_every, strategy.manages_at) if managing else (strategy.interval, strategy.at)
-    if at is not None or has_session_days(strategy, interval, sessions, window.base_ms):
+    if at is not None or has_session_days(interval, sessions, window.base_ms):
         from .scheduled_questions import scheduled_questions  # few strategies have a schedule
 
         return scheduled_questions(plan, at, series, sessions, published=published, warn=warn, managing=managing)
@@ -62,12 +61,12 @@ def ready_minutes(closes: NDArray[np.int64], sessions: Sessions, count: int) -> 
     return ready
 
 
-def has_session_days(strategy: Strategy, interval: str, sessions: Sessions | None, base_ms: int) -> bool:
+def has_session_days(interval: str, sessions: Sessions | None, base_ms: int) -> bool:
     """Whether the slots of an interval are the days of a market with sessions, which begin with their open.
 
-    The rows of ``get_signals`` are those of UTC days. Daily bars bear the date of their session already.
+    Daily bars bear the date of their session already.
     """
-    return interval == "1d" and sessions is not None and base_ms < DAY_MS and strategy.get_signals is None
+    return interval == "1d" and sessions is not None and base_ms < DAY_MS
 
 
 class AskedAt(Protocol):

@@ -195,9 +195,9 @@ def add_strategy(
     get_signals
         Instead of it, a vectorised strategy: a function ``(candles, ...)`` that answers for all candles of the
         interval at once, with a DataFrame or a mapping of arrays, one row per candle. A row is acted on when its
-        candle has closed, and may use that candle and those before it. Columns: ``position`` (1, 0, -1),
-        ``price_take_profit``, ``price_stop_loss``, ``minute_estimated_time`` (NaN: none); optional ``price_open``
-        (NaN: a market order) and ``stop_entry`` (True: ``price_open`` is a stop entry, otherwise a limit);
+        candle has closed (that of a session's day when the next one opens), and may use it and those before it.
+        Columns: ``position`` (1, 0, -1), ``price_take_profit``, ``price_stop_loss``, ``minute_estimated_time`` (NaN:
+        none); optional ``price_open`` (NaN: market), ``stop_entry`` (True: a stop entry, not a limit);
         ``trailing_percent`` with ``trailing_after``, and ``breakeven_after`` (percent, as in ``bknb.Trailing`` and
         ``bknb.Breakeven`` with its costs; NaN: none); ``target_1`` to ``target_3`` with ``share_1`` to ``share_3``, a
         ladder in place of ``price_take_profit``; ``exit_long`` and ``exit_short`` (True: a position of that side that

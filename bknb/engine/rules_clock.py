@@ -56,7 +56,7 @@ def _clock(strategy: Strategy, base: Series | None, sessions: Sessions | None, s
         times=None if base is None else base.candles.timestamp,
         step=step,
         zone=strategy.zone,
-        by_day=has_session_days(strategy, strategy.interval, sessions, step),
+        by_day=has_session_days(strategy.interval, sessions, step),
         at=strategy.at,
         grid=None if base is None else base.grid,
     )

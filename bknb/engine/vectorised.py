@@ -1,6 +1,7 @@
 """Vectorised strategies: ``get_signals(candles)`` answers for all candles at once, one row per candle.
 
-A row belongs to its candle and is acted on when that candle has closed: row ``[t, t + interval)`` at ``t + interval``.
+A row belongs to its candle and is acted on when that candle has closed: row ``[t, t + interval)`` at ``t + interval``,
+by the day in a market with sessions when the next session opens.
 It may depend on its own candle and the ``lookback - 1`` before it. Live asks with exactly these candles and takes the
 last row; a backtest asks once over everything and looks rows up. That both are the same is a property of the user's
 function, so a backtest compares a sample of rows and says where they differ.
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     from ..domain.position_view import HeldPosition
     from ..domain.signal_events import Reason
     from ..market.candles import Candles
-    from ..market.series import Series
     from ..market.strategy_context import Context
     from ..market.window import Window
     from .registry import Strategy
+    from .row_candles import RowCandles
     from .signal_rows import SignalRows
 
 DEFAULT_LOOKBACK: Final = 500
@@ -133,7 +134,7 @@ class Windowed:
     def _rows(self, ctx: Context, candles: Candles) -> SignalRows:
         from .signal_rows import read_rows
 
-        token = rows_asked.set(ctx.rows_asked(interval_ms(self._interval)))
+        token = rows_asked.set(ctx.rows_asked(self._interval))
         try:
             answer = self._get_signals(candles, **self._params)
         finally:
@@ -147,8 +148,10 @@ class Windowed:
             return False
         candles = _newest(ctx, self._interval, self._lookback)
         exits = self._rows(ctx, candles).exits
-        closed_at = int(candles.timestamp[-1]) + interval_ms(self._interval)
-        return exits is not None and _is_later(closed_at, position) and exits.leaves_at(-1, position.side)
+        if exits is None or not exits.leaves_at(-1, position.side):
+            return False
+        closes = ctx.rows_asked(self._interval).closes.of(candles.timestamp[-1:])
+        return closes is not None and _is_later(int(closes[0]), position)
 
 
 def leaving_rows(rows: SignalRows, name: str, interval: str, manage_interval: str | None) -> bool:
@@ -211,14 +214,14 @@ class LookedUp:
     Parameters
     ----------
     rows
-        One per candle of the series.
-    series
-        The candles of the strategy's interval.
+        One per candle.
+    candles
+        The candles of the strategy's interval, and when they close.
     """
 
-    def __init__(self, rows: SignalRows, series: Series) -> None:
+    def __init__(self, rows: SignalRows, candles: RowCandles) -> None:
         self._rows = rows
-        self._series = series
+        self._closed, self._closes = candles.closed, candles.closes
         self._active = rows.position != 0
 
     def __call__(self, ctx: Context) -> dict[str, Any] | Reason | None:
@@ -227,7 +230,7 @@ class LookedUp:
         return self._rows.answer(row) if self._active[row] else None
 
     def _row(self, ctx: Context) -> int:
-        last = self._series.closed(ctx.when_ms)
+        last = self._closed(ctx.when_ms)
         count = len(self._rows)
         if last <= 0 or last > count:
             where = "has not begun" if last <= 0 else "has ended"
@@ -245,8 +248,7 @@ class LookedUp:
         if position.opened_at is None or exits is None:
             return False
         row = self._row(ctx)
-        closed_at = int(self._series.candles.timestamp[row]) + self._series.step
-        return _is_later(closed_at, position) and exits.leaves_at(row, position.side)
+        return _is_later(int(self._closes[row]), position) and exits.leaves_at(row, position.side)
 
 
 def unsteady_rows(
@@ -308,13 +310,3 @@ def _difference(rows: SignalRows, row: int, alone: SignalRows) -> str | None:
         if not (math.isclose(one, other, rel_tol=_SAME) or (math.isnan(one) and math.isnan(other))):
             return f"{column} {one:.8g} against {other:.8g}"
     return None
-
-
-def rows_begin(strategy: Strategy, start: int, window: Window, symbol: str) -> int:
-    """The open time of the first candle that the rows of a run starting at ``start`` may depend on, UTC ms."""
-    return window.reach_back(symbol, start, interval_ms(strategy.interval), strategy.lookback)
-
-
-def first_row(candles: Candles, start: int, interval: str) -> int:
-    """The row that is known at ``start``, the first moment of a run."""
-    return max(0, int(np.searchsorted(candles.timestamp, start - interval_ms(interval), side="right")) - 1)

@@ -320,15 +320,15 @@ def _trailing_of(book: Any) -> Any:
     return book[TRAIL] / 100, slack
 
 
-def next_leaving(leaves: Any, times: Any, slot: int, known: int, found: Any) -> Any:
+def next_leaving(leaves: Any, closes: Any, known: int, found: Any) -> Any:
     """The first row whose candle closes at or after ``known`` (UTC ms) and that ``leaves``; the count: none.
 
     ``found`` keeps from when on was looked last, and the row that was found.
     """
-    begin, row = known - slot, found[1]
-    if row < 0 or begin < found[0] or (row < len(times) and times[row] < begin):
-        row = next_set(leaves, int(np.searchsorted(times, begin)))
-        found[0], found[1] = begin, row
+    row = found[1]
+    if row < 0 or known < found[0] or (row < len(closes) and closes[row] < known):
+        row = next_set(leaves, int(np.searchsorted(closes, known)))
+        found[0], found[1] = known, row
     return row
 
 

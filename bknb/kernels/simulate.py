@@ -153,23 +153,47 @@ class Blocks(NamedTuple):
     rise: NDArray[np.float64]
 
 
+class Days(NamedTuple):
+    """The days of a market with sessions around a frame, each with moments in UTC ms.
+
+    Attributes
+    ----------
+    opens, closes : ndarray of int64, shape (n,)
+        When each session opens and closes; empty: the strategy does not go by these days.
+    begins : ndarray of int64, shape (m,)
+        When the market opens within the frame, also after a break.
+    """
+
+    opens: NDArray[np.int64]
+    closes: NDArray[np.int64]
+    begins: NDArray[np.int64]
+
+
 class Grid(NamedTuple):
-    """When a strategy can be asked: the moments ``start, start + step, … last``, once per slot; UTC ms."""
+    """When a strategy can be asked: the moments ``start, start + step, … last``, once per slot; UTC ms.
+
+    With ``opens``, ``closes`` and ``begins`` (see :class:`Days`) a slot begins with each session that opens from
+    ``start`` on, and its moments are those at which a bar opens or closes, or the market opens.
+    """
 
     start: int
     step: int
     last: int
     slot: int
     average_count: int
+    opens: NDArray[np.int64]
+    closes: NDArray[np.int64]
+    begins: NDArray[np.int64]
 
 
 class Rows(NamedTuple):
-    """A strategy's signals, one per candle of its interval; see ``engine.vectorised.SignalRows``.
+    """A strategy's signals, one per candle of its interval; see ``engine.signal_rows.SignalRows``.
 
-    Levels are on the tick grid already, where there is one.
+    ``closes`` are the moments (UTC ms) at which candles have closed. Levels are on the tick grid already, where there
+    is one.
     """
 
-    times: NDArray[np.int64]
+    closes: NDArray[np.int64]
     position: NDArray[np.int8]
     target: NDArray[np.float64]
     stop: NDArray[np.float64]
@@ -204,6 +228,8 @@ class RuleNumbers(NamedTuple):
 def _question(market: Any, grid: Any, earliest: int) -> int:
     """The first moment from ``earliest`` on at which a strategy can be asked, -1: none; ``Questions.first``."""
     times, count = market.times, len(market.times)
+    if len(grid.opens):
+        return _question_by_day(market, grid, earliest)
     moment = grid.start
     if earliest > moment:
         moment -= (moment - earliest) // grid.step * grid.step
@@ -220,14 +246,35 @@ def _question(market: Any, grid: Any, earliest: int) -> int:
     return -1
 
 
-def _newest_row(times: Any, slot: int, when: int) -> Any:
-    """Index of the newest candle that has closed; -1 before the first, the count or more where the data has ended."""
-    count = len(times)
-    if count == 0 or when < times[0] + slot:
+def _question_by_day(market: Any, grid: Any, earliest: int) -> int:
+    """``_question`` where slots are sessions; ``engine.scheduled_questions.ScheduledQuestions``."""
+    count = len(market.times)
+    if count == 0 or earliest > market.times[count - 1]:  # no bar opens at or after it
         return -1
-    if times[count - 1] == times[0] + (count - 1) * slot:
-        return (when - when % slot - times[0]) // slot - 1
-    return int(np.searchsorted(times, when - slot, side="right")) - 1
+    moment = min(time_at(market, first_at(market, earliest)),
+                 time_at(market, first_at(market, earliest - market.step)) + market.step)  # fmt: skip
+    at = int(np.searchsorted(grid.begins, earliest))
+    if at < len(grid.begins):
+        moment = min(moment, grid.begins[at])
+    return int(moment)
+
+
+def _slot_at(grid: Any, moment: int) -> Any:
+    """When the first slot begins that does not begin before ``moment``."""
+    if len(grid.opens):
+        at = int(np.searchsorted(grid.opens, moment))
+        return grid.opens[at] if at < len(grid.opens) else NEVER
+    return -(-moment // grid.slot) * grid.slot
+
+
+def _newest_row(closes: Any, grid: Any, when: int) -> Any:
+    """Index of the newest candle that has closed; -1 before the first, the count or more where the data has ended."""
+    count = len(closes)
+    if count == 0 or when < closes[0]:
+        return -1
+    if len(grid.opens) == 0 and closes[count - 1] == closes[0] + (count - 1) * grid.slot:
+        return (when - closes[0]) // grid.slot
+    return int(np.searchsorted(closes, when, side="right")) - 1
 
 
 def _reached(side: int, kind: int, price: float, level: float) -> bool:
@@ -448,9 +495,15 @@ def _deadline(market: Any, opened: int, minutes: float) -> Any:
     return _at_bar(market, opened + int(min(minutes, FOREVER)) * MINUTE)
 
 
-def _rests_until(market: Any, rules: Any, when: int) -> Any:
+def _rests_until(market: Any, grid: Any, rules: Any, when: int) -> Any:
     """When the clock cancels an entry order that rests from a moment on; ``exits.rests_until``."""
     until = when + rules.await_ms
+    if len(grid.opens):  # as long after the open of the next session, at the latest its close
+        at = int(np.searchsorted(grid.opens, when, side="right"))
+        later = NEVER
+        if 0 < at < len(grid.opens):
+            later = min(grid.opens[at] + when - grid.opens[at - 1], grid.closes[at])
+        until = max(until, later)
     if market.step > MINUTE:
         at = first_at(market, when) + RESTING_BARS - 1
         if at >= len(market.times):
@@ -495,19 +548,19 @@ def _cancelled_by_clock(market: Any, rules: Any, last: int, due: int, over: int)
     return reason, market.average[over], time_at(market, over), time_at(market, over)
 
 
-def _leaves_at(market: Any, grid: Any, times: Any, leaves: Any, known: int, final: int, found: Any) -> int:
+def _leaves_at(market: Any, grid: Any, closes: Any, leaves: Any, known: int, final: int, found: Any) -> int:
     """The moment at which a row closes a position that was known to be open at ``known``; -1: none does."""
-    count, row = len(times), next_leaving(leaves, times, grid.slot, known, found)
+    count, row = len(closes), next_leaving(leaves, closes, known, found)
     while row < count:
-        when = _question(market, grid, max(-(-known // grid.slot) * grid.slot, times[row] + grid.slot))
+        when = _question(market, grid, _slot_at(grid, closes[row]))
         if not 0 <= when <= final:
             return -1
-        newest = _newest_row(times, grid.slot, when)
+        newest = _newest_row(closes, grid, when)
         if newest >= count:
             return -1
         if leaves[newest]:
             return int(when)
-        row = next_leaving(leaves, times, grid.slot, times[newest] + grid.slot, found)
+        row = next_leaving(leaves, closes, closes[newest], found)
     return -1
 
 
@@ -525,12 +578,17 @@ def _left(market: Any, rules: Any, when: int, over: int) -> Any:
 # --- the run ------------------------------------------------------------------------------------------------------
 
 
+def _first_question(market: Any, grid: Any) -> int:
+    """The first moment at which a strategy can be asked; by the day that of the first session that opens then."""
+    return _question(market, grid, _slot_at(grid, grid.start) if len(grid.opens) else grid.start)
+
+
 def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any, exits: Any) -> Any:
     """``_go_on`` with tables that grow. Everything is allocated here: where nothing is, no references are counted."""
     ends, refusals = np.empty((256, WIDTH)), np.empty((_KINDS, 4))
     book, prices, shares = np.empty(BOOK), np.empty(LEVELS), np.empty(LEVELS)
     found = np.full((2, 2), -1, np.int64)  # rows that leave: from when on was looked, and the next
-    place = np.array([0, 0, _question(market, grid, grid.start), -1], np.int64)
+    place = np.array([0, 0, _first_question(market, grid), -1], np.int64)
     done = _go_on(market, blocks, grid, rows, rules, exits, ends, refusals, book, prices, shares, found, place)
     while done == _FULL:
         longer = np.empty((2 * len(ends), WIDTH))
@@ -553,7 +611,7 @@ def _go_on(  # noqa: C901 -- one pass, one place
     ``ends`` is full, or a row declares a position that this loop does not know.
     """
     ended, kinds, when, leaving = int(place[_ENDED]), int(place[_KINDS_FOUND]), int(place[_WHEN]), int(place[_LEAVING])
-    candles, last, count = len(rows.times), grid.last, 0
+    candles, last, count = len(rows.closes), grid.last, 0
     final = last - 1 if rules.fills_at_open else last  # the last moment of a frame only ends what there is
     clock_end = last if rules.fills_at_open else last + 1
     done_with = _OVER
@@ -561,14 +619,14 @@ def _go_on(  # noqa: C901 -- one pass, one place
         if ended == len(ends):
             done_with = _FULL
             break
-        row = _newest_row(rows.times, grid.slot, when)
+        row = _newest_row(rows.closes, grid, when)
         if row >= candles:
             break  # no candle closes from here on
         if row < 0 or rows.position[row] == 0:
             row = next_set(rows.position, max(row, 0))
             if row == candles:
                 break  # nothing is wanted any more
-            when = _question(market, grid, max(when + 1, rows.times[row] + grid.slot))  # when that row is known
+            when = _question(market, grid, _slot_at(grid, rows.closes[row]))  # when that row is known
             continue
         index, after = first_at(market, when), when
         if index >= grid.average_count:  # there is an average price
@@ -591,7 +649,7 @@ def _go_on(  # noqa: C901 -- one pass, one place
                 entry = price if kind == MARKET_ORDER else level
                 done, at, doubt, pending_at = AT_OPEN, index, False, when
                 if rules.fills_at_open or not _reached(side, kind, price, level):
-                    due = clock_end if kind == MARKET_ORDER else min(clock_end, _rests_until(market, rules, when))
+                    due = clock_end if kind == MARKET_ORDER else min(clock_end, _rests_until(market, grid, rules, when))
                     over = first_at(market, due)
                     done, at, doubt = _wait(market, rules, side, kind, level, stop, index, over)
                     if done == RESTS:
@@ -636,10 +694,14 @@ def _go_on(  # noqa: C901 -- one pass, one place
                         if not np.isnan(minutes):
                             due = min(clock_end, _deadline(market, pending_at, minutes))
                         rows_leave = exits.leave_long if side > 0 else exits.leave_short
-                        leaves = _leaves_at(market, grid, rows.times, rows_leave, pending_at + market.step, final,
+                        leaves = _leaves_at(market, grid, rows.closes, rows_leave, pending_at + market.step, final,
                                             found[(side + 1) // 2])  # fmt: skip
-                        by_row = leaves >= 0 and (leaves < due or (leaves == due and not rules.fills_at_open))
-                        over = first_at(market, leaves if by_row else due)
+                        over = first_at(market, due)
+                        by_row = 0 <= leaves < due
+                        if leaves >= due and not rules.fills_at_open:  # the clock ends it with a minute, if one comes
+                            by_row = leaves <= (time_at(market, over) if over < len(market.times) else due)
+                        if by_row:
+                            over = first_at(market, leaves)
                         reason, at, price, unsure = hold_declared(
                             market, blocks, rules, book, prices, shares, count, how, at, over)  # fmt: skip
                         if reason >= 0:
@@ -663,13 +725,14 @@ def _go_on(  # noqa: C901 -- one pass, one place
                         _write(end, row, side, when, pending_at, closed_at, entry, target, stop, price, reason, highest,
                                lowest, 1.0 if doubt or unsure else 0.0, rules)  # fmt: skip
                 ended += 1
-        when = _question(market, grid, max((when // grid.slot + 1) * grid.slot, after + 1))
+        when = _question(market, grid, max(_slot_at(grid, when + 1), after + 1))
     place[_ENDED], place[_KINDS_FOUND], place[_WHEN], place[_LEAVING] = ended, kinds, when, leaving
     return done_with
 
 
 _PIECES: Final = (
-    *PIECES, *declared.PIECES, _no_price, _question, _newest_row, _reached, _too_near, _broken_minutes,
+    *PIECES, *declared.PIECES, _no_price, _question_by_day, _question, _slot_at, _newest_row,
+    _first_question, _reached, _too_near, _broken_minutes,
     _broken_entry, _broken_levels, _broken,
     _is_undeclared, _broken_declared, _count_refusal, _fill, _write, _write_declared, _write_cancelled, _wait,
     _at_bar, _deadline, _rests_until, _ended_by_clock, _cancelled_by_clock, _leaves_at, _left, _go_on,
@@ -739,7 +802,7 @@ def _either(
     """What a loop finds; a row without target, stop or deadline needs the one that knows declared exits."""
     found: tuple[NDArray[np.float64], NDArray[np.float64]] = run(market, blocks, grid, rows, rules, exits)
     if exits is None and found[1].shape == (1, 1):
-        found = run(market, blocks, grid, rows, rules, no_exits(len(rows.times)))
+        found = run(market, blocks, grid, rows, rules, no_exits(len(rows.closes)))
     return found
 
 

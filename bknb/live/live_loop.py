@@ -55,7 +55,7 @@ class LiveLoop(StrategyLoop):
         published: RunSeries,
     ) -> None:
         sessions = window.sessions_of(plan.symbol)
-        by_day = has_session_days(plan.strategy, plan.strategy.interval, sessions, window.base_ms)
+        by_day = has_session_days(plan.strategy.interval, sessions, window.base_ms)
         rules = Rules(
             symbol=plan.symbol,
             strategy=plan.strategy.name,

@@ -26,7 +26,7 @@ def schedule_of(
     interval, at = (strategy.manages_every, strategy.manages_at) if managing else (strategy.interval, strategy.at)
     if at is not None:
         return LiveSchedule(at, symbol, window, published, since=since, late=strategy.late and not managing)
-    if has_session_days(strategy, interval, window.sessions_of(symbol), window.base_ms):
+    if has_session_days(interval, window.sessions_of(symbol), window.base_ms):
         return LiveSchedule(SESSION_DAY, symbol, window, published, since=since, late=True)
     return None
 

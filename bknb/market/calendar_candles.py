@@ -211,7 +211,7 @@ class CalendarCandles:
         if known is None or when >= known.until or known.of is not window.known(symbol, window.base):
             window.newest(symbol, window.base, 1, when, wait=wait)  # every bar that has closed is here from now on
         made = self.made(symbol, interval, when)
-        for count in (limit, 2 * limit + 8, 8 * limit + 60) if self._allow_gaps else (limit,):
+        for count in self._further(limit):
             if made.closed(when) >= limit:
                 break
             since = self.begin(symbol, interval, count, when)
@@ -232,6 +232,20 @@ class CalendarCandles:
                 available=last,
             )
         return made.candles[last - limit : last].copy()
+
+    async def load(self, symbol: str, interval: str, count: int, when: int) -> MadeCandles:
+        """All candles up to the horizon, from so early on that ``count`` have closed at ``when`` (UTC ms)."""
+        window = self._window
+        for further in self._further(count):
+            await window.load(symbol, window.base, self.begin(symbol, interval, further, when))
+            made = self.made(symbol, interval, window.horizon)
+            if made.closed(when) >= count:
+                break
+        return made
+
+    def _further(self, count: int) -> tuple[int, ...]:
+        """How many parts of the calendar are looked at for ``count`` candles, one after the other."""
+        return (count, 2 * count + 8, 8 * count + 60) if self._allow_gaps else (count,)
 
     def since(self, symbol: str, interval: str, since: int, when: int) -> Candles:
         """The candles that opened at or after ``since`` and have closed at ``when`` (UTC ms).

@@ -118,7 +118,7 @@ def get_series(
 
     if since is not None:
         raise UsageError(f"series {name!r}: in get_signals each candle has one row, so since= has no meaning there")
-    return joined_rows(asked.published, name, asked.symbol, limit, asked.step, symbol=symbol)
+    return joined_rows(asked.published, name, asked.symbol, limit, asked.closes, symbol=symbol)
 
 
 def get_average_price(symbol: str | None = None) -> float:

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-
 from ..domain.whole_number import whole_number
 from ..errors import UsageError
 from .candles import Candles
 from .series_tables import span_ms
 
 if TYPE_CHECKING:
+    from .candle_closes import CandleCloses
     from .published import Published
     from .series_rows import SeriesRows
 
@@ -39,21 +38,21 @@ def newest_rows(
 
 
 def joined_rows(
-    read: ReadSeries | None, name: str, own: str, candles: object, step: int, *, symbol: str | None
+    read: ReadSeries | None, name: str, own: str, candles: object, by: CandleCloses, *, symbol: str | None
 ) -> SeriesRows:
-    """For each candle of ``step`` milliseconds the newest row that is known at its close."""
+    """For each candle the newest row that is known at its close."""
     if not isinstance(candles, Candles):
         raise UsageError(
             f"series {name!r}: in get_signals give the candles, get_series({name!r}, candles): for each of them the "
             f"newest row that was known at its close comes back; got {candles!r:.80}"
         )
-    times = candles.timestamp
-    if len(times) > 1 and int(np.diff(times).min()) < step:
+    closes = by.of(candles.timestamp)
+    if closes is None:
+        how = "closer together than its interval" if by.days is None else "no days of its market"
         raise UsageError(
-            f"series {name!r}: these are not the candles of get_signals, they are closer together than its interval\n"
+            f"series {name!r}: these are not the candles of get_signals, they are {how}\n"
             f"give those it was called with, or some of them: get_series({name!r}, candles)"
         )
-    closes = times + step
     whose, last = own if symbol is None else symbol, int(closes[-1]) if len(closes) else 0
     return _table(read, name, whose, last, named=symbol is not None).joined(whose, closes)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from ..domain.schedules import Schedule
+    from .candle_closes import CandleCloses
     from .panel import Calendar, Panel
     from .series_questions import ReadSeries
     from .series_rows import SeriesRows
@@ -199,9 +200,15 @@ class Context(msgspec.Struct, frozen=True, gc=False):
             self._run.published, name, self.symbol, self.when_ms, limit=limit, since=since, symbol=symbol
         )
 
-    def rows_asked(self, step: int) -> RowsAsked:
-        """What a ``get_signals`` over candles of ``step`` milliseconds is asked about."""
-        return RowsAsked(self._run.published, self.symbol, step)
+    def base(self) -> str:
+        """The interval of the base bars of the run."""
+        return self._run.window.base
+
+    def rows_asked(self, interval: str) -> RowsAsked:
+        """What a ``get_signals`` over candles of an interval is asked about."""
+        from .candle_closes import candle_closes
+
+        return RowsAsked(self._run.published, self.symbol, candle_closes(self._run.window, self.symbol, interval))
 
     def get_average_price(self, symbol: str | None = None) -> float:
         """VWAP of the newest closed one-minute candles, of longer base bars the last close; in quote currency."""
@@ -240,11 +247,11 @@ current: ContextVar[Context | None] = ContextVar("bknb_context", default=None)
 
 
 class RowsAsked(NamedTuple):
-    """What ``get_signals`` is asked about: a symbol, and the length of its candles in milliseconds."""
+    """What ``get_signals`` is asked about: a symbol, and when its candles close."""
 
     published: ReadSeries | None
     symbol: str
-    step: int
+    closes: CandleCloses
 
 
 rows_asked: ContextVar[RowsAsked | None] = ContextVar("bknb_rows_asked", default=None)

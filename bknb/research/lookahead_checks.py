@@ -459,7 +459,7 @@ class CheckedRows(NamedTuple):
 
 
 def check_rows(
-    evaluate: Evaluate, candles: Candles, *, step_ms: int, moments: int, seed: int, first: int = 0
+    evaluate: Evaluate, candles: Candles, *, closes: NDArray[np.int64], moments: int, seed: int, first: int = 0
 ) -> CheckedRows:
     """Findings for rows that change when later candles are cut off, or changed, and at how many moments rows came.
 
@@ -469,8 +469,8 @@ def check_rows(
         Candles to rows, one for each candle; it may raise when candles are too few.
     candles
         All of them.
-    step_ms
-        Length of a candle; a row is acted on when its candle has closed.
+    closes : ndarray of int64, shape (n,)
+        When each of them closes (UTC ms): then its row is acted on.
     moments
         How many rows to look at.
     seed
@@ -506,8 +506,8 @@ def check_rows(
     finding = Finding(
         kind="future",
         what=f"the row reads {ahead}" if ahead else "the row depends on candles after its own",
-        how=f"the candles after {utc_text(int(candles.timestamp[length - 1]) + step_ms)} were {how}",
-        when=int(candles.timestamp[row]) + step_ms,
+        how=f"the candles after {utc_text(int(closes[length - 1]))} were {how}",
+        when=int(closes[row]),
         candle=None if leaked is None else int(candles.timestamp[leaked]),
         signal=change_text(row_answer(whole, row), row_answer(rows, row)),
         times=len(found[how]),
@@ -540,7 +540,7 @@ def _leaking(evaluate: Evaluate, candles: Candles, whole: Rows, row: int, length
 
 
 def check_row_history(
-    evaluate: Evaluate, candles: Candles, *, lookback: int, step_ms: int, moments: int, seed: int
+    evaluate: Evaluate, candles: Candles, *, lookback: int, closes: NDArray[np.int64], moments: int, seed: int
 ) -> list[Finding]:
     """Findings for rows that differ when only the newest ``lookback`` candles are there, as in a live run."""
     whole = evaluate(candles)
@@ -559,7 +559,7 @@ def check_row_history(
             kind="history",
             what=f"more than the newest {lookback} candles, all that a live run gives it (lookback={lookback})",
             how=f"only the newest {lookback} candles were there",
-            when=int(candles.timestamp[row]) + step_ms,
+            when=int(closes[row]),
             signal=change_text(row_answer(whole, row), seen),
             times=len(apart),
         )

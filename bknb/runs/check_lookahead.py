@@ -18,7 +18,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from ..domain.answers import read_answers
-from ..domain.interval import ceil_to, floor_to, interval_ms
+from ..domain.interval import MINUTE_MS, ceil_to, interval_ms
 from ..domain.position_view import HeldPosition
 from ..domain.signal import Signal
 from ..domain.signal_validation import read_answer, target_prices
@@ -28,6 +28,7 @@ from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_back
 from ..engine.questions import has_session_days
 from ..engine.registry import Exchange, Strategy
 from ..engine.resolve import RunSeries
+from ..engine.row_candles import RowCandles, row_candles
 from ..engine.vectorised import signal_rows
 from ..errors import NotEnoughData, StrategyError, UsageError
 from ..market.answer_notes import ignored
@@ -344,6 +345,7 @@ class _Check:
             base=plan.base,
         )
         self._worlds: dict[World, Window] = {AsIs: self.window}
+        self._row_candles: RowCandles | None = None
         self.published = RunSeries(plan.settings, until=plan.frame.last, warn=ignored)
         self._series_instead: dict[str, Published] = {}  # what stands for a series while it is looked at
         self._series_as_is = False  # whether series stay as they are in every world
@@ -380,7 +382,7 @@ class _Check:
         return _OtherSeries(self.published, world)
 
     def _rows_asked(self, world: World = AsIs) -> RowsAsked:
-        return RowsAsked(self._series_in(world), self.plan.symbol, self.slot)
+        return self._candles().asked(self._series_in(world), self.plan.symbol)
 
     def ask(self, when: int, world: World = AsIs) -> Answer:
         """Return the answer at a moment in a world."""
@@ -511,8 +513,8 @@ class _Check:
         self._series_as_is = True
         try:
             if self._asks_rows:
-                candles = self._candles()[0]
-                count = int(np.searchsorted(candles.timestamp, when - self.slot)) + 1
+                candles, closes = self._candles()[:2]
+                count = int(np.searchsorted(closes, when, side="right"))
                 parts = (candles.copy(), candles[:count].copy())
                 whole, cut = (
                     row_answer(signal_rows(self.strategy, part, asked=self._rows_asked()), count - 1) for part in parts
@@ -586,22 +588,22 @@ class _Check:
         if self.strategy.get_signals is None:
             return every[:: -(-len(every) // _SCANNED)]
         # a vectorised strategy shows its signals in its rows; only some moments need to be asked
-        candles, begin = self._candles()
+        given, begin = self._candles(), self._begin
         some = every[:: -(-len(every) // (4 * self.count))]
         try:
-            found = signal_rows(self.strategy, candles.copy(), asked=self._rows_asked())
+            found = signal_rows(self.strategy, given.candles.copy(), asked=self._rows_asked())
             rows = begin + np.flatnonzero(found.acts[begin:])
         except StrategyError:
             return some  # it raises again when it is asked
         self._row_signals = min(len(rows), max(self.count // 2, 1))
         step = max(-(-len(rows) // self.count), 1)
-        signals = (candles.timestamp[rows[::step]] + self.slot).tolist()
+        signals = given.closes[rows[::step]].tolist()
         return sorted({*some, *(when for when in signals if when <= frame.last)})
 
     def _every_moment(self) -> list[int]:
         """All moments of the frame at which the strategy may be asked."""
         frame, at, sessions = self.plan.frame, self.strategy.at, self.window.sessions_of(self.plan.symbol)
-        by_day = has_session_days(self.strategy, self.strategy.interval, sessions, self.window.base_ms)
+        by_day = has_session_days(self.strategy.interval, sessions, self.window.base_ms)
         if at is None and not by_day:
             return [*range(ceil_to(frame.start, self.slot), frame.last + 1, self.slot)]
         from ..engine.scheduled_questions import SESSION_DAY, calendar_of, in_run
@@ -610,12 +612,17 @@ class _Check:
         calendar = calendar_of(sessions, self.window.base_ms)
         return schedule.moments(frame.start, frame.last + 1, calendar)
 
-    def _candles(self) -> tuple[Candles, int]:
-        """Return the candles whose rows a backtest would look up, and the place of the first in the frame."""
-        strategy = self.strategy
-        since = floor_to(self.plan.frame.start, self.slot) - strategy.lookback * self.slot
-        candles = fetch_now(self.window.load(self.plan.symbol, strategy.interval, since)).candles
-        return candles, int(np.searchsorted(candles.timestamp, self.plan.frame.start))
+    def _candles(self) -> RowCandles:
+        """Return the candles whose rows a backtest would look up."""
+        if self._row_candles is None:
+            loading = row_candles(self.window, self.strategy, self.plan.symbol, self.plan.frame.start)
+            self._row_candles = asyncio.run_coroutine_threadsafe(loading, _RUNS.loop()).result()
+        return self._row_candles
+
+    @property
+    def _begin(self) -> int:
+        """The place of the first of these candles in the frame."""
+        return int(np.searchsorted(self._candles().candles.timestamp, self.plan.frame.start))
 
     @property
     def _asks_rows(self) -> bool:
@@ -626,14 +633,14 @@ class _Check:
         strategy = self.strategy
         if not self._asks_rows:
             return []
-        candles, begin = self._candles()
+        (candles, closes, *_), begin = self._candles(), self._begin
         if len(candles) < _FEWEST_ROWS:
             self.unseen.append(
                 f"its rows over fewer candles: there are {len(candles)}, at least {_FEWEST_ROWS} are needed; "
                 "try a longer frame"
             )
             return []
-        options: dict[str, Any] = {"step_ms": self.slot, "moments": self.count, "seed": self.seed}
+        options: dict[str, Any] = {"closes": closes, "moments": self.count, "seed": self.seed}
 
         def evaluate(part: Candles) -> Any:
             self.check.go_on()
@@ -650,7 +657,8 @@ class _Check:
     def _world_of(self, part: Candles, whole: Candles) -> World:
         """The world in which candles were cut off, or changed from one on."""
         if len(part) < len(whole):
-            return World(until=int(part.timestamp[-1]) + self.slot) if len(part) else AsIs
+            closes = self._candles().by.of(part.timestamp[-1:])
+            return World(until=int(closes[0])) if closes is not None and len(closes) else AsIs
         changed = np.flatnonzero((part.block[1:] != whole.block[1:]).any(axis=0))
         return World(changed_after=int(whole.timestamp[changed[0]]), seed=self.seed) if len(changed) else AsIs
 

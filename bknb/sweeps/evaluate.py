@@ -106,8 +106,11 @@ class Evaluator:
             plan.frame.last,
             interval_ms(plan.strategy.interval),
             plan.settings.avg_price_candles_count if plan.base == MINUTE else 1,
+            *map(_fixed, prepared.days),
         )
-        self._compiled = _is_compiled(plan)
+        if len(prepared.days.opens):
+            self._rules = self._rules._replace(await_ms=plan.settings.schedule_await_minutes * MINUTE_MS)
+        self._compiled = goes_compiled(plan.strategy)
         self._exact_grid = _is_exact(plan.settings.price_tick, prepared.market)
         by_events = needs_source(plan, prepared.market)
         self._window = open_window(plan, warn=ignored) if by_events else None  # shared by all its runs
@@ -125,7 +128,7 @@ class Evaluator:
         try:
             rows: SignalRows | None = None
             if self._compiled:
-                asked = asked_of(self.plan, self._published)
+                asked = asked_of(self.plan, self.prepared.candle_closes, self._published)
                 given = signal_rows(self.plan.strategy, self.prepared.candles, params, asked=asked)
                 rows = given.on_grid(self.plan.settings.price_tick)
             if rows is not None and rows.timed is None and (rows.exits is None or self._exact_grid):
@@ -153,9 +156,8 @@ class Evaluator:
     def table(self, rows: SignalRows) -> kernel.Rows:
         """What a strategy answers, with prices on the tick grid, for the compiled loop."""
         columns = (rows.position, rows.price_take_profit, rows.price_stop_loss, rows.minutes, rows.price_open)
-        candles = self.prepared.candles
-        times, position, target, stop, minutes, level = map(_fixed, (candles.timestamp, *columns))
-        return kernel.Rows(times, position, target, stop, minutes, level, _fixed(rows.stop_entry))
+        closes, position, target, stop, minutes, level = map(_fixed, (self.prepared.closes, *columns))
+        return kernel.Rows(closes, position, target, stop, minutes, level, _fixed(rows.stop_entry))
 
     def exits(self, rows: SignalRows) -> Exits | None:
         """What rows declare besides one target, one stop and a deadline, for the compiled loop."""

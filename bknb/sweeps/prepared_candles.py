@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
@@ -15,18 +14,24 @@ from ..domain.execution_models import execution_model
 from ..domain.interval import DAY_MS
 from ..engine.minute_walk import look_back_begin, minutes_that_fill
 from ..engine.plan import Plan, open_window
-from ..engine.questions import ready_minutes
+from ..engine.questions import has_session_days, ready_minutes
+from ..engine.row_candles import RowCandles, row_candles
 from ..engine.run_candles import coverage_notes, run_minutes
-from ..engine.vectorised import rows_begin
 from ..kernels import simulate as kernel
 from ..market.answer_notes import ignored
+from ..market.candle_closes import CandleCloses
 from ..market.candles import Candles
-from ..market.fetch_loop import submit
 from ..market.series import Series
 from .sweep_series import digests
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from ..market.sessions import Sessions
+
+_AROUND_MS: Final = 400 * DAY_MS  # how far around a frame sessions are listed
+_NONE: Final = np.zeros(0, dtype=np.int64)
+_NO_DAYS: Final = kernel.Days(_NONE, _NONE, _NONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,10 @@ class Prepared:
         One-minute candles, or longer base bars, and their average prices, as the execution model fills them.
     candles
         The candles of the strategy's interval.
+    closes : ndarray of int64
+        When each of them closes, UTC ms.
+    days
+        The sessions, where those candles are days of a market with sessions; else empty.
     data
         Hash of all of them, closing prices and volumes included.
     """
@@ -46,7 +55,21 @@ class Prepared:
     symbol: str
     market: kernel.Market
     candles: Candles
+    closes: NDArray[np.int64]
+    days: kernel.Days
     data: str
+
+    @property
+    def candle_closes(self) -> CandleCloses:
+        """When the candles of the strategy's interval close, for point-in-time series."""
+        times = self.candles.timestamp
+        if len(self.days.opens):
+            return CandleCloses(0, (times, self.closes))
+        return CandleCloses(int(self.closes[0] - times[0]) if len(times) else 0)
+
+    def known_at(self, start: int) -> int:
+        """The row that is known at ``start`` (UTC ms), the first moment of a run."""
+        return max(0, int(np.searchsorted(self.closes, start, side="right")) - 1)
 
     def save(self, folder: Path) -> None:
         """Write the arrays to a folder, for other processes to map."""
@@ -57,6 +80,9 @@ class Prepared:
         np.save(folder / "candles.npy", self.candles.block)
         np.save(folder / "fills.npy", market.fills)
         np.save(folder / "ready.npy", market.ready)
+        np.save(folder / "closes.npy", self.closes)
+        for name, array in zip(kernel.Days._fields, self.days, strict=True):
+            np.save(folder / f"days_{name}.npy", array)
         about = [self.symbol, market.regular, market.last_close, market.step, self.data]
         (folder / "about.json").write_bytes(msgspec.json.encode(about))
 
@@ -64,48 +90,64 @@ class Prepared:
     def load(cls, folder: Path) -> Prepared:
         """Map the arrays that ``save`` wrote; processes share the memory."""
         symbol, regular, last_close, step, data = msgspec.json.decode((folder / "about.json").read_bytes())
-        names = ("times", "prices", "candles", "fills", "ready")
-        times, prices, block, fills, ready = (
+        of_days = (f"days_{name}" for name in kernel.Days._fields)
+        names = ("times", "prices", "candles", "fills", "ready", "closes", *of_days)
+        times, prices, block, fills, ready, closes, *days = (
             np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in names
         )
         market = kernel.Market(
             times, prices[0], prices[1], prices[2], prices[3], fills, regular, ready, float(last_close), step
         )
-        return cls(symbol, market, Candles(block), data)
+        return cls(symbol, market, Candles(block), closes, kernel.Days(*days), data)
 
 
 async def prepare(plan: Plan, warn: Any = None) -> Prepared:
     """Return the candles of one symbol for a sweep, fetched and checked as for a backtest."""
     window = open_window(plan, warn=warn or ignored)
     strategy = plan.strategy
-    rows: Series | None = None
+    rows: RowCandles | None = None
     if strategy.get_signals is not None:
-        begin = rows_begin(strategy, plan.frame.start, window, plan.symbol)
-        loading = window.load_closed(plan.symbol, strategy.interval, plan.frame.start, strategy.lookback, since=begin)
-        rows = await asyncio.wrap_future(submit(loading))
+        rows = await row_candles(window, strategy, plan.symbol, plan.frame.start)
     series = await run_minutes(window, plan)
     sessions, count = window.sessions_of(plan.symbol), window.price_count
     coverage_notes(plan, series, sessions)
-    hours = None if window.base_ms >= DAY_MS else sessions  # a day ends where its market is closed
-    ready = np.zeros(0, dtype=bool) if hours is None else ready_minutes(series.closes, hours, count)
+    by_day = sessions is not None and has_session_days(strategy.interval, sessions, window.base_ms)
+    hours = None if by_day or window.base_ms >= DAY_MS else sessions  # a day ends where its market is closed
+    ready = np.zeros(0, dtype=bool) if hours is None else ready_minutes(times, hours, count, series.step)
     begin = look_back_begin(series.candles, plan.frame.start, count, series.step)
     fills = minutes_that_fill(series.candles, execution_model(plan.execution), begin=begin)
-    return _prepared(plan, series, window.average_prices(plan.symbol), rows, fills, ready)
+    days = _days_of(sessions, plan.frame.start, plan.frame.last) if by_day and sessions is not None else _NO_DAYS
+    return _prepared(plan, series, window.average_prices(plan.symbol), rows, fills, ready, days)
+
+
+def _days_of(sessions: Sessions, first: int, last: int) -> kernel.Days:
+    """The days of sessions around a frame (UTC ms)."""
+    known = sessions.session_days(first - _AROUND_MS, last + _AROUND_MS)
+    if sessions.calendar and (not known or known[-1].open <= last):  # behind its end only the regular week is known
+        since = known[-1].close if known else first
+        known += replace(sessions, calendar="").session_days(since, last + _AROUND_MS)
+    spans = (start for day in sessions.session_days(first, last) for start, _ in day.spans)
+    return kernel.Days(
+        np.array([day.open for day in known], dtype=np.int64),
+        np.array([day.close for day in known], dtype=np.int64),
+        np.array([*spans], dtype=np.int64),
+    )
 
 
 def _prepared(
     plan: Plan,
     series: Series,
     average: NDArray[np.float64],
-    rows: Series | None,
+    rows: RowCandles | None,
     fills: NDArray[np.bool_],
     ready: NDArray[np.bool_],
+    days: kernel.Days,
 ) -> Prepared:
     minutes = series.candles
     times, high, low = minutes.timestamp.copy(), minutes.high, minutes.low
-    candles = Candles.empty() if rows is None else rows.candles.copy()
+    candles, closes = (Candles.empty(), _NONE) if rows is None else (rows.candles, rows.closes)
     digest = hashlib.sha256()  # of the candles, whatever the execution model
-    for array in (minutes.block, average, candles.block, ready):
+    for array in (minutes.block, average, candles.block, ready, *days):
         digest.update(np.ascontiguousarray(array).data)
     for text in digests(plan.frame.last):
         digest.update(text.encode())
@@ -115,4 +157,4 @@ def _prepared(
     market = kernel.Market(
         times, minutes.open, high, low, average, fills, bool(series.regular), ready, last_close, series.step
     )
-    return Prepared(plan.symbol, market, candles, digest.hexdigest())
+    return Prepared(plan.symbol, market, candles, closes, days, digest.hexdigest())

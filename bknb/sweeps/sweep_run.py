@@ -17,7 +17,7 @@ import numpy as np
 from ..domain.execution_models import execution_model
 from ..domain.trial import Trial, same_data
 from ..engine.build import with_params
-from ..engine.vectorised import first_row, signal_rows, unsteady_rows
+from ..engine.vectorised import signal_rows, unsteady_rows
 from ..events import messages, subjects
 from ..kernels.metrics import FIGURES
 from ..market.clock import stopwatch
@@ -181,9 +181,8 @@ class SweepRun:
         if not goes_compiled(plan.strategy):
             return
         strategy = with_params(plan.strategy, self.plan.space.at(0))
-        first = first_row(prepared.candles, plan.frame.start, strategy.interval)
         try:
-            asked = asked_of(plan)
+            asked, first = asked_of(plan, prepared.candle_closes), prepared.known_at(plan.frame.start)
             rows = signal_rows(strategy, prepared.candles, asked=asked)
             self._declares = rows.exits is not None
             warning = unsteady_rows(strategy, rows, prepared.candles, first, asked=asked)

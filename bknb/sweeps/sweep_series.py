@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..domain.interval import interval_ms
 from ..engine.registry import registry
 from ..engine.resolve import RunSeries
 from ..market.answer_notes import ignored
@@ -13,6 +12,7 @@ from ..market.strategy_context import RowsAsked
 
 if TYPE_CHECKING:
     from ..engine.plan import Plan
+    from ..market.candle_closes import CandleCloses
 
 
 def tables() -> dict[str, Any]:
@@ -32,6 +32,6 @@ def run_series(plan: Plan) -> RunSeries:
     return RunSeries(plan.settings, until=plan.frame.last, warn=ignored, tables=known)
 
 
-def asked_of(plan: Plan, published: RunSeries | None = None) -> RowsAsked:
-    """What a ``get_signals`` of a sweep is asked about."""
-    return RowsAsked(published or run_series(plan), plan.symbol, interval_ms(plan.strategy.interval))
+def asked_of(plan: Plan, closes: CandleCloses, published: RunSeries | None = None) -> RowsAsked:
+    """What a ``get_signals`` of a sweep is asked about, over candles that close so."""
+    return RowsAsked(published or run_series(plan), plan.symbol, closes)

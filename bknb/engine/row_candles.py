@@ -1,0 +1,76 @@
+"""The candles that rows of ``get_signals`` belong to: those of its interval, or the days of a market with sessions."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..domain.interval import interval_ms
+from ..market.candle_closes import CandleCloses
+from ..market.candles import Candles
+from ..market.fetch_loop import submit
+from ..market.strategy_context import RowsAsked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from ..market.series_questions import ReadSeries
+    from ..market.sessions import Sessions
+    from ..market.window import Window
+    from .registry import Strategy
+
+
+class RowCandles(NamedTuple):
+    """The candles of rows, and when each row is known.
+
+    Attributes
+    ----------
+    candles : Candles
+        Row ``i`` belongs to candle ``i``; in memory of their own.
+    closes : ndarray of int64, shape (n,)
+        When each candle has closed, UTC ms.
+    closed
+        How many have closed at a moment (UTC ms); may exceed their number where the data ends.
+    by
+        When such candles close.
+    """
+
+    candles: Candles
+    closes: NDArray[np.int64]
+    closed: Callable[[int], int]
+    by: CandleCloses
+
+    def known_at(self, start: int) -> int:
+        """The row that is known at ``start`` (UTC ms), the first moment of a run."""
+        return max(0, int(np.searchsorted(self.closes, start, side="right")) - 1)
+
+    def asked(self, published: ReadSeries | None, symbol: str) -> RowsAsked:
+        """What ``get_signals`` is asked about over them."""
+        return RowsAsked(published, symbol, self.by)
+
+
+async def row_candles(window: Window, strategy: Strategy, symbol: str, start: int) -> RowCandles:
+    """The candles of the rows of a run that starts at ``start`` (UTC ms), up to the horizon of its window."""
+    interval, lookback = strategy.interval, strategy.lookback
+    if window.is_by_calendar(symbol, interval):
+        days = window.calendar_candles()
+        made = await asyncio.wrap_future(submit(days.load(symbol, interval, lookback, start)))
+        by = CandleCloses(interval_ms(interval), (made.candles.timestamp, made.closes))
+        return RowCandles(made.candles.copy(), made.closes, made.closed, by)
+    begin = rows_begin(strategy, start, window.sessions_of(symbol))
+    loading = window.load_closed(symbol, interval, start, lookback, since=begin)
+    series = await asyncio.wrap_future(submit(loading))
+    closes = series.candles.timestamp + series.step
+    return RowCandles(series.candles.copy(), closes, series.closed, CandleCloses(series.step))
+
+
+def rows_begin(strategy: Strategy, start: int, sessions: Sessions | None = None) -> int:
+    """The open time of the first candle that the rows of a run starting at ``start`` may depend on, UTC ms."""
+    step = interval_ms(strategy.interval)
+    if sessions is not None:
+        return sessions.reach_back(start, step, strategy.lookback)
+    return start - start % step - strategy.lookback * step

@@ -1,0 +1,62 @@
+"""When candles close: so long after their open, or, where they are the days of a market, with their session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..domain.interval import interval_ms
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .window import Window
+
+
+class CandleCloses(NamedTuple):
+    """When the candles of an interval close.
+
+    Attributes
+    ----------
+    step : int
+        Their length, ms.
+    days : tuple of ndarray of int64, shape (n,), or None
+        When each opens and when it closes (UTC ms), of those that are days of a market with sessions; ``None``: each
+        candle is ``step`` long.
+
+    Examples
+    --------
+    >>> CandleCloses(3_600_000).of(np.array([0, 3_600_000])).tolist()
+    [3600000, 7200000]
+    >>> sessions = np.array([50, 100, 150]), np.array([80, 130, 180])
+    >>> CandleCloses(86_400_000, sessions).of(np.array([50, 150])).tolist()
+    [80, 180]
+    """
+
+    step: int
+    days: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+
+    def of(self, times: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """The closes (UTC ms) of candles by their open times (UTC ms, ascending); ``None``: these are no such candles.
+
+        Those of an interval are at least as far apart as it is long; days open with their session.
+        """
+        if self.days is None:
+            is_closer = len(times) > 1 and int(np.diff(times).min()) < self.step
+            return None if is_closer else times + self.step
+        opens, closes = self.days
+        place = np.searchsorted(opens, times)
+        if len(times) and (int(place.max()) == len(opens) or (opens[place] != times).any()):
+            return None
+        found: NDArray[np.int64] = closes[place]
+        return found
+
+
+def candle_closes(window: Window, symbol: str, interval: str) -> CandleCloses:
+    """When the candles of a symbol close that a window has handed out."""
+    if not window.is_by_calendar(symbol, interval):
+        return CandleCloses(interval_ms(interval))
+    made = window.calendar_candles().known(symbol, interval)
+    none = np.zeros(0, dtype=np.int64)
+    return CandleCloses(0, (none, none) if made is None else (made.candles.timestamp, made.closes))
