@@ -12,7 +12,6 @@ from .answers import PositionAnswer
 from .by_hand_inputs import Activate, Planned, Source
 from .execution_models import Entry, ExecutionModel, Minute
 from .interval import MINUTE_MS, ceil_to
-from .by_hand_inputs import Activate, Planned, Source
 from .market_clock import MarketClock, Slots
 from .position_book import PositionBook, PositionOrder, UnsizedPart
 from .signal import OpenSignal, ScheduledSignal, Signal

@@ -17,6 +17,7 @@ from ..errors import UsageError
 from ..events.messages import RunLabels
 from ..market.clock import SystemClock
 from ..market.feed import Feed
+from ..market.source_hours import bar_grid_of
 from ..market.spacing import base_of, check_made_of
 from ..market.window import Window
 from ..ports import CandleSource
@@ -121,7 +122,8 @@ def plan_backtest(
     asked = span = resolve_frame(frame)
     if base != MINUTE:
         check_on_base(base, chosen, model, resolved.name)
-        span = on_base(span, base)
+        grid = bar_grid_of(resolved.source, checked_symbol(symbol))
+        span = on_base(span, base) if grid is None else _on_grid(span, base, grid)
     return Plan(
         symbol=checked_symbol(symbol),
         strategy=chosen,

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..market.series_questions import ReadSeries
-    from ..market.sessions import Sessions
     from ..market.window import Window
     from .registry import Strategy
 
@@ -61,16 +60,7 @@ async def row_candles(window: Window, strategy: Strategy, symbol: str, start: in
         made = await asyncio.wrap_future(submit(days.load(symbol, interval, lookback, start)))
         by = CandleCloses(interval_ms(interval), (made.candles.timestamp, made.closes))
         return RowCandles(made.candles.copy(), made.closes, made.closed, by)
-    begin = rows_begin(strategy, start, window.sessions_of(symbol))
+    begin = window.reach_back(symbol, start, interval_ms(interval), lookback)
     loading = window.load_closed(symbol, interval, start, lookback, since=begin)
     series = await asyncio.wrap_future(submit(loading))
-    closes = series.candles.timestamp + series.step
-    return RowCandles(series.candles.copy(), closes, series.closed, CandleCloses(series.step))
-
-
-def rows_begin(strategy: Strategy, start: int, sessions: Sessions | None = None) -> int:
-    """The open time of the first candle that the rows of a run starting at ``start`` may depend on, UTC ms."""
-    step = interval_ms(strategy.interval)
-    if sessions is not None:
-        return sessions.reach_back(start, step, strategy.lookback)
-    return start - start % step - strategy.lookback * step
+    return RowCandles(series.candles.copy(), series.closes, series.closed, CandleCloses(series.step))

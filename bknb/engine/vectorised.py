@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ..domain.signal_events import Reason
     from ..market.candles import Candles
     from ..market.strategy_context import Context
-    from ..market.window import Window
     from .registry import Strategy
     from .row_candles import RowCandles
     from .signal_rows import SignalRows

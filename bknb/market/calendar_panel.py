@@ -83,8 +83,10 @@ def _of_days(source: _Source) -> SymbolCandles:
     return SymbolCandles(source, source.candles, source.days, source.closes, source.of.since)
 
 
-def _of_utc(series: Series) -> _Known:
-    """The days of a symbol without sessions: those of UTC."""
-    times = series.candles.timestamp
-    days = times // DAY_MS + EPOCH_DAY
-    return _Known(series.candles, days, series.closes, lambda day: (day - EPOCH_DAY) * DAY_MS, series.since)
+def _opens(sources: list[_Source], days: NDArray[np.int64]) -> NDArray[np.int64]:
+    """When the first of the markets opens on each day, UTC ms; a market does not trade on all of them."""
+    begins = [
+        [(day - EPOCH_DAY) * DAY_MS if isinstance(each, Series) else each.begins.get(day) for each in sources]
+        for day in days.tolist()
+    ]
+    return np.array([min(each for each in some if each is not None) for some in begins], dtype=np.int64)

@@ -138,8 +138,7 @@ def matrix_back_to(
 
 def of_series(series: Series) -> SymbolCandles:
     """Candles in rows by the times at which they open."""
-    times = series.candles.timestamp
-    return SymbolCandles(series, series.candles, times, times + series.step, series.since)
+    return SymbolCandles(series, series.candles, series.candles.timestamp, series.closes, series.since)
 
 
 def _places(mine: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:

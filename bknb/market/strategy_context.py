@@ -200,10 +200,6 @@ class Context(msgspec.Struct, frozen=True, gc=False):
             self._run.published, name, self.symbol, self.when_ms, limit=limit, since=since, symbol=symbol
         )
 
-    def base(self) -> str:
-        """The interval of the base bars of the run."""
-        return self._run.window.base
-
     def rows_asked(self, interval: str) -> RowsAsked:
         """What a ``get_signals`` over candles of an interval is asked about."""
         from .candle_closes import candle_closes

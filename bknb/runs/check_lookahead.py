@@ -18,7 +18,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from ..domain.answers import read_answers
-from ..domain.interval import MINUTE_MS, ceil_to, interval_ms
+from ..domain.interval import ceil_to, interval_ms
 from ..domain.position_view import HeldPosition
 from ..domain.signal import Signal
 from ..domain.signal_validation import read_answer, target_prices

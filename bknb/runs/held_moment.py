@@ -146,7 +146,7 @@ class _Replay:
         self._slot, self._asked = interval_ms(plan.strategy.manages_every), -1
         at, managed_at, own = plan.strategy.at, plan.strategy.manages_at, plan.strategy
         sessions = sessions_of(plan.exchange.source, plan.symbol)
-        base_ms = interval_ms(plan.base)
+        self._base = base_ms = interval_ms(plan.base)
         if at is None and has_session_days(own.interval, sessions, base_ms):
             at = SessionOpen()
         if managed_at is None and has_session_days(own.manages_every, sessions, base_ms):

@@ -113,7 +113,7 @@ async def prepare(plan: Plan, warn: Any = None) -> Prepared:
     coverage_notes(plan, series, sessions)
     by_day = sessions is not None and has_session_days(strategy.interval, sessions, window.base_ms)
     hours = None if by_day or window.base_ms >= DAY_MS else sessions  # a day ends where its market is closed
-    ready = np.zeros(0, dtype=bool) if hours is None else ready_minutes(times, hours, count, series.step)
+    ready = np.zeros(0, dtype=bool) if hours is None else ready_minutes(series.closes, hours, count)
     begin = look_back_begin(series.candles, plan.frame.start, count, series.step)
     fills = minutes_that_fill(series.candles, execution_model(plan.execution), begin=begin)
     days = _days_of(sessions, plan.frame.start, plan.frame.last) if by_day and sessions is not None else _NO_DAYS
