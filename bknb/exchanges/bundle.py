@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
@@ -119,28 +119,21 @@ def _inside(answer: Candles, interval: str, since: int, limit: int) -> Candles:
     return answer.take(inside)
 
 
-_Sources: TypeAlias = dict[tuple[str, int], tuple[Any, Any]]
-"""Name and id of a source -> itself, held so that no other gets its id, and what stands for it."""
-
-
-def _with_source(exchange: Any, known: _Sources, make: Callable[[], object]) -> Any:
-    """The exchange with what ``make`` gives as its source, made once for each source."""
-    key = (exchange.name, id(exchange.source))
-    if key not in known:
-        known[key] = (exchange.source, make())
-    return replace(exchange, source=known[key][1])
-
-
 class Record:
     """Recorded candles by exchange, symbol and interval."""
 
     def __init__(self) -> None:
         self._parts: dict[tuple[str, str, str], list[Candles]] = {}
-        self._sources: _Sources = {}
+        self._sources: dict[tuple[str, int], tuple[CandleSource, RecordingSource]] = {}
 
     def wrap(self, exchange: Any) -> Any:
         """The same exchange with a source that is recorded here."""
-        return _with_source(exchange, self._sources, lambda: RecordingSource(exchange.source, self, exchange.name))
+        key = (exchange.name, id(exchange.source))
+        known = self._sources.get(key)
+        if known is None:
+            known = (exchange.source, RecordingSource(exchange.source, self, exchange.name))
+            self._sources[key] = known
+        return replace(exchange, source=known[1])
 
     def add(self, exchange: str, symbol: str, interval: str, candles: Candles) -> None:
         """Record some candles."""
@@ -323,7 +316,7 @@ class Bundle:
         self.folder = folder
         self.manifest = read_manifest(folder)
         self._series: dict[str, dict[tuple[str, str], Candles]] = {}
-        self._sources: _Sources = {}
+        self._sources: dict[tuple[str, int], tuple[Any, BundleSource]] = {}
         self._middleware: list[Any] = []
         for file in self.manifest.candles:
             self._series.setdefault(file.exchange, {})[file.symbol, file.interval] = _read(folder, file, explain)
@@ -338,8 +331,12 @@ class Bundle:
         series = self._series.get(exchange.name)
         if series is None:
             return exchange
-        source = exchange.source
-        return _with_source(exchange, self._sources, lambda: BundleSource(source.name, series, original=source))
+        key = (exchange.name, id(exchange.source))
+        known = self._sources.get(key)
+        if known is None:
+            known = (exchange.source, BundleSource(exchange.source.name, series, original=exchange.source))
+            self._sources[key] = known
+        return replace(exchange, source=known[1])
 
     def serve(self, middleware: list[Any]) -> None:
         """Serve these candles instead of the exchanges and of an earlier bundle; ``middleware`` is the registry's."""

@@ -110,7 +110,7 @@ class Evaluator:
         )
         if len(prepared.days.opens):
             self._rules = self._rules._replace(await_ms=plan.settings.schedule_await_minutes * MINUTE_MS)
-        self._compiled = goes_compiled(plan.strategy)
+        self._compiled = _is_compiled(plan)
         self._exact_grid = _is_exact(plan.settings.price_tick, prepared.market)
         by_events = needs_source(plan, prepared.market)
         self._window = open_window(plan, warn=ignored) if by_events else None  # shared by all its runs
