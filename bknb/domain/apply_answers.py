@@ -258,6 +258,9 @@ def _judge_add(judged: _Judged, answer: Add, state: Holding, given: Managed, rul
         reasons.append(Reason("add_limit", f"{text}; {allow('max_adds', max(2 * most, 10))}"))
     if not given.entries:
         reasons.append(STOPPED)
+    if given.close <= 0:
+        text = f"the market is at {given.close:g}, and an add at or below zero has no cost to count in percent of"
+        reasons.append(Reason("price", text))
     judged.reasons.extend(reasons)
     if reasons:
         return

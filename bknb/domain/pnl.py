@@ -10,7 +10,8 @@ def net_percentage(position: Position, price_open: float, price_close: float, sl
     """Net result in percent of the slipped entry value.
 
     With s and f per side in percent, long: entry' = open·(1 + s), exit' = close·(1 - s), mirrored for a short;
-    net = 100·(exit' - entry')/entry' - f·(1 + exit'/entry').
+    net = 100·(exit' - entry')/entry' - f·(1 + exit'/entry'). An exit at or below zero costs as much of its size: see
+    :func:`slipped_exit`.
 
     Examples
     --------
@@ -19,13 +20,24 @@ def net_percentage(position: Position, price_open: float, price_close: float, sl
     """
     if position == "long":
         entry = price_open * (1 + slippage / 100)
-        exit_ = price_close * (1 - slippage / 100)
+        exit_ = slipped_exit(price_close, 1, slippage)
         slipped = (exit_ - entry) / entry * 100
     else:
         entry = price_open * (1 - slippage / 100)
-        exit_ = price_close * (1 + slippage / 100)
+        exit_ = slipped_exit(price_close, -1, slippage)
         slipped = (entry - exit_) / entry * 100
-    return slipped - fee * (1 + exit_ / entry)
+    return slipped - fee * (1 + abs(exit_) / entry)
+
+
+def slipped_exit(price: float, sign: int, slippage: float) -> float:
+    """The price at which a position (``sign`` 1: long, -1: short) leaves, with slippage in percent of its size.
+
+    Examples
+    --------
+    >>> slipped_exit(100.0, 1, 1.0), slipped_exit(-100.0, 1, 1.0), slipped_exit(-100.0, -1, 1.0)
+    (99.0, -101.0, -99.0)
+    """
+    return price * (1 - sign * slippage / 100) if price > 0 else price * (1 + sign * slippage / 100)
 
 
 def trade_pnl(position: Position, price_open: float, price_close: float, *, slippage: float, fee: float) -> Pnl:
@@ -39,9 +51,9 @@ def trade_pnl(position: Position, price_open: float, price_close: float, *, slip
     """
     sign = sign_of(position)
     entry = price_open * (1 + sign * slippage / 100)
-    exit_ = price_close * (1 - sign * slippage / 100)
+    exit_ = slipped_exit(price_close, sign, slippage)
     slipped = (exit_ - entry) / entry * 100 * sign
-    fees = fee * (1 + exit_ / entry)
+    fees = fee * (1 + abs(exit_) / entry)
     gross = (price_close - price_open) / price_open * 100 * sign
     return pnl_of(gross, slipped, fees)
 

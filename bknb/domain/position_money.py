@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from .pnl import pnl_of
+from .pnl import slipped_exit
 from .position_fills import Fill
 from .signal import Position, sign_of
 from .signal_events import Pnl
@@ -31,6 +31,21 @@ def _sums(fills: Iterable[Fill], rest: float, price: float) -> _Sums:
         else:
             left += fill.share * fill.price
     return _Sums(entered, left + rest * price if rest else left)
+
+
+def _received(
+    fills: Iterable[Fill], left: float, sign: int, slippage: float, rest: float, price: float
+) -> tuple[float, float]:
+    """What a position brings when it leaves, with slippage, and the sizes of what it is made of, which fees are of.
+
+    ``left`` is the same without slippage. They differ where a part left at a price below zero.
+    """
+    if price >= 0 and all(fill.enters or fill.price >= 0 for fill in fills):
+        received = left * (1 - sign * slippage / 100)
+        return received, received
+    parts = [fill.share * slipped_exit(fill.price, sign, slippage) for fill in fills if not fill.enters]
+    parts.append(rest * slipped_exit(price, sign, slippage) if rest else 0.0)
+    return sum(parts), sum(map(abs, parts))
 
 
 def held(fills: Iterable[Fill]) -> float:
@@ -79,9 +94,9 @@ def result(
     entered, left = _sums(fills, rest, price)
     first = fills[0].price
     entry = first * (1 + sign * slippage / 100)
-    paid, received = entered * (1 + sign * slippage / 100), left * (1 - sign * slippage / 100)
+    paid, received, turned = entered * (1 + sign * slippage / 100), *_received(fills, left, sign, slippage, rest, price)
     slipped = (received - paid) / entry * 100 * sign
-    fees = fee * (paid / entry + received / entry)
+    fees = fee * (paid / entry + turned / entry)
     gross = (left - entered) / first * 100 * sign
     return pnl_of(gross, slipped, fees)
 
@@ -99,12 +114,17 @@ def net_results(
     """
     sign = sign_of(position)
     entered, closed = _sums(fills, 0.0, 0.0)
+    is_above = all(fill.enters or fill.price >= 0 for fill in fills)
     entry = fills[0].price * (1 + sign * slippage / 100)
     paid = entered * (1 + sign * slippage / 100)
     found = []
     for price in prices:
-        received = (closed + rest * price if rest else closed) * (1 - sign * slippage / 100)
-        found.append((received - paid) / entry * 100 * sign - fee * (paid / entry + received / entry))
+        left = closed + rest * price if rest else closed
+        if is_above and price >= 0:
+            received = turned = left * (1 - sign * slippage / 100)
+        else:
+            received, turned = _received(fills, left, sign, slippage, rest, price)
+        found.append((received - paid) / entry * 100 * sign - fee * (paid / entry + turned / entry))
     return found
 
 

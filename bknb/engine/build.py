@@ -52,12 +52,20 @@ def checked_callbacks(
     return chosen
 
 
-def as_source(name: str, get_candles: object, **formats: Any) -> CandleSource:
-    """A ready-made source as it is, a function wrapped as one."""
+def as_source(name: str, get_candles: object, *, negative: bool = False, **formats: Any) -> CandleSource:
+    """A ready-made source as it is, a function wrapped as one; ``negative``: its prices may be at or below zero."""
+    given: object = negative
+    if not isinstance(given, bool):
+        raise UsageError(f"negative must be True or False, got {given!r:.60}")
     if isinstance(get_candles, CandleSource):
+        if negative and not getattr(get_candles, "negative", False):
+            raise UsageError(
+                f"negative=True is for functions, and {name!r} is a ready-made source\n"
+                "say it where the source is made: bknb.exchanges.from_frame(..., negative=True)"
+            )
         return get_candles
     if callable(get_candles):
-        return FunctionSource(get_candles, name=name, **formats)
+        return FunctionSource(get_candles, name=name, negative=negative, **formats)
     raise UsageError(
         f"get_candles must be a function (symbol, interval, since, limit) or a source such as "
         f"bknb.exchanges.demo(), got {get_candles!r:.80}"

@@ -39,6 +39,7 @@ class _ExchangeOptions(_RiskOptions, total=False):
     format_quantity: AnyFunction | None
     intervals: Iterable[str] | None
     tick: float | Mapping[str, float] | None
+    negative: bool
 
 
 class _StrategyOptions(_RiskOptions, total=False):
@@ -88,6 +89,7 @@ def add_exchange(
     format_quantity: AnyFunction | None = None,
     intervals: Iterable[str] | None = None,
     tick: float | Mapping[str, float] | None = None,
+    negative: bool = False,
     callbacks: Mapping[str, AnyFunction] | None = None,
     strict: bool = False,
 ) -> Exchange | Callable[[F], F]:
@@ -108,6 +110,9 @@ def add_exchange(
     tick
         The step of prices (quote currency), or a mapping from symbol to it: levels of signals are put on this grid,
         away from the market, as by the setting ``price_tick`` of one run. ``None``: unknown.
+    negative
+        Whether prices at or below zero are traded, as of spreads, power, or oil in April 2020; else they are refused.
+        A source from ``bknb.exchanges`` is told where it is made.
     callbacks
         ``on_candle_data(symbol, interval, since, count, candles)``, after candles came into memory.
     strict
@@ -130,6 +135,7 @@ def add_exchange(
             format_price=format_price,
             format_quantity=format_quantity,
             intervals=None if intervals is None else tuple(intervals),
+            negative=negative,
         )
         return registry.exchanges.add(name, Exchange(name, source, chosen, grid), strict=strict)
 

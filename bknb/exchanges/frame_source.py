@@ -67,6 +67,7 @@ class FrameSource:
     intervals: tuple[str, ...] | None = (MINUTE,)
     page_limit: int | None = None
     in_memory = True  # its candles live as long as the source
+    negative = False  # whether prices at or below zero are traded
 
     def __init__(
         self, candles: Candles | Mapping[str, Candles], *, name: str = "frame", sessions: Sessions | str | None = None

@@ -31,6 +31,7 @@ def from_frame(
     time_format: str | None = None,
     stamp: str = "open",
     adjust: pd.DataFrame | None = None,
+    negative: bool = False,
 ) -> FrameSource:
     """A source over candles in a DataFrame (or ``Candles``): minutes, or longer bars such as days.
 
@@ -67,6 +68,8 @@ def from_frame(
         the zone ``tz``; a column ``splits`` (shares for each one before: 4 is four for one), ``dividends`` (per share
         as it was then), or both; a column ``symbol`` where there are candles of several. Prices before each are put in
         the terms of those after it, as far as there are candles.
+    negative
+        Whether prices at or below zero are traded, as of spreads, power, or oil in April 2020; else they are refused.
 
     Raises
     ------
@@ -93,9 +96,10 @@ def from_frame(
         raise UsageError(f"from_frame needs a DataFrame or bknb.Candles, got {type(frame).__name__}")
     if isinstance(frame, Candles):
         given = Tables(frame if symbol is None else {symbol: frame})
-        return _source(given, name=name, sessions=sessions, adjust=adjust, tz=tz)
+        return _source(given, name=name, sessions=sessions, adjust=adjust, tz=tz, negative=negative)
     reading = Reading(where=name, place="row {}".format, tz=tz, time_format=time_format, stamp=stamp, columns=columns)
-    return _source(read_table(frame, reading, symbol=symbol), name=name, sessions=sessions, adjust=adjust, tz=tz)
+    table = read_table(frame, reading, symbol=symbol)
+    return _source(table, name=name, sessions=sessions, adjust=adjust, tz=tz, negative=negative)
 
 
 def from_csv(
@@ -113,6 +117,7 @@ def from_csv(
     thousands: str | None = None,
     encoding: str | None = None,
     adjust: pd.DataFrame | None = None,
+    negative: bool = False,
 ) -> FrameSource:
     r"""A source over candles in a CSV file, also compressed (``.csv.gz``, ``.zip``, ``.xz``).
 
@@ -125,7 +130,7 @@ def from_csv(
         The file; it is read now, and again where a finished run needs candles that were released meanwhile.
     name
         For reports and messages; by default the file's name.
-    symbol, sessions, tz, time_format, stamp, adjust
+    symbol, sessions, tz, time_format, stamp, adjust, negative
         As in :func:`from_frame`.
     columns
         As in :func:`from_frame`; or the names of all columns of a file without a header line, in their order, with
@@ -165,9 +170,9 @@ def from_csv(
         if mark is not None and not (isinstance(mark, str) and mark):
             raise UsageError(f"{option} must be a text, or left out where it can be found out; got {mark!r}")
     table = csv_table(file, partial(Reading, columns=named, **times), symbol=symbol, names=names, **marks)
-    source = _source(table, name=name or file.name, sessions=sessions, adjust=adjust, tz=tz)
+    source = _source(table, name=name or file.name, sessions=sessions, adjust=adjust, tz=tz, negative=negative)
     again = partial(from_csv, file.resolve(), name=source.name, symbol=symbol, sessions=sessions, columns=columns)
-    source.reopen = partial(again, **times, **marks, adjust=adjust)
+    source.reopen = partial(again, **times, **marks, adjust=adjust, negative=negative)
     return source
 
 
@@ -182,6 +187,7 @@ def from_parquet(
     time_format: str | None = None,
     stamp: str = "open",
     adjust: pd.DataFrame | None = None,
+    negative: bool = False,
 ) -> FrameSource:
     """A source over candles in a Parquet file; for bars and columns see :func:`from_frame`.
 
@@ -189,7 +195,7 @@ def from_parquet(
     ----------
     path, name
         As in :func:`from_csv`.
-    symbol, sessions, columns, tz, time_format, stamp, adjust
+    symbol, sessions, columns, tz, time_format, stamp, adjust, negative
         As in :func:`from_frame`.
 
     Raises
@@ -220,11 +226,10 @@ def from_parquet(
         raise UsageError(f"{file}: cannot be read as Parquet: {str(error).strip().splitlines()[0]}") from error
     times: dict[str, Any] = {"tz": tz, "time_format": time_format, "stamp": stamp}
     reading = Reading(where=str(file), place="row {}".format, columns=columns, **times)
-    source = _source(
-        read_table(frame, reading, symbol=symbol), name=name or file.name, sessions=sessions, adjust=adjust, tz=tz
-    )
+    table = read_table(frame, reading, symbol=symbol)
+    source = _source(table, name=name or file.name, sessions=sessions, adjust=adjust, tz=tz, negative=negative)
     again = partial(from_parquet, file.resolve(), name=source.name, symbol=symbol, sessions=sessions, columns=columns)
-    source.reopen = partial(again, **times, adjust=adjust)
+    source.reopen = partial(again, **times, adjust=adjust, negative=negative)
     return source
 
 
@@ -251,16 +256,27 @@ def existing_file(path: str | Path) -> Path:
 
 
 def _source(
-    table: Tables, *, name: str, sessions: Sessions | str | None, adjust: pd.DataFrame | None, tz: str | None
+    table: Tables,
+    *,
+    name: str,
+    sessions: Sessions | str | None,
+    adjust: pd.DataFrame | None,
+    tz: str | None,
+    negative: bool,
 ) -> FrameSource:
+    given: object = negative
+    if not isinstance(given, bool):
+        raise UsageError(f"negative must be True or False, got {given!r:.60}")
     if adjust is None:
         source = FrameSource(table.candles, name=name, sessions=sessions)
+        source.negative = negative
         source.warnings = (*table.notes, *source.warnings)
         return source
     from .adjusting import adjust_series  # few need it
 
     candles, made, notes = adjust_series(table.candles, adjust, tz=tz, name=name)
     source = FrameSource(candles, name=name, sessions=sessions)
+    source.negative = negative
     told = (f"{name if symbol is None else f'{name}, {symbol}'}: {each}" for symbol, each in made.items())
     source.warnings = (*table.notes, *notes, *told, *source.warnings)
     source.adjustments = made

@@ -23,6 +23,7 @@ def from_query(
     symbol: str | None = None,
     name: str = "query",
     sessions: Sessions | str | None = None,
+    negative: bool = False,
 ) -> FrameSource:
     """A source over the candles that a query answers: minutes, or longer bars; the query runs once, now.
 
@@ -37,7 +38,7 @@ def from_query(
         it answers the candles of many. For their values see :func:`bknb.exchanges.from_frame`.
     parameters
         For the placeholders of the query, as the database takes them.
-    symbol, name, sessions
+    symbol, name, sessions, negative
         As in :func:`bknb.exchanges.from_frame`.
 
     Raises
@@ -70,7 +71,7 @@ def from_query(
                 f"{name}: the query failed: {type(error).__name__}: {text[:200]}\n"
                 "it must be one SELECT of timestamp, open, high, low, close, volume"
             ) from error
-    return from_frame(frame, symbol=symbol, name=name, sessions=sessions)
+    return from_frame(frame, symbol=symbol, name=name, sessions=sessions, negative=negative)
 
 
 @contextlib.contextmanager

@@ -35,6 +35,7 @@ def yfinance(
     period: str | None = None,
     dividends: bool = False,
     sessions: Sessions | str | None = None,
+    negative: bool = False,
     name: str = "yfinance",
 ) -> FrameSource:
     """A source over bars of Yahoo Finance, downloaded once, now, with the package yfinance.
@@ -59,7 +60,7 @@ def yfinance(
         In place of both, as yfinance takes it, such as ``"5y"``.
     dividends
         Whether prices are adjusted for dividends as well.
-    sessions, name
+    sessions, negative, name
         As in :func:`bknb.exchanges.from_frame`.
 
     Raises
@@ -85,7 +86,7 @@ def yfinance(
     span = {"start": start, "end": end} if start is not None or end is not None else {"period": period or "max"}
     frame, missing = _downloaded(tickers, interval, span, dividends=dividends, name=name)
     frame, notes = _ended(frame, interval, SystemClock().now(), name)
-    source = from_frame(frame, name=name, sessions=sessions)
+    source = from_frame(frame, name=name, sessions=sessions, negative=negative)
     if source.base_interval != interval:
         raise DataError(
             f"{name}: bars of {interval} were asked for, and what came are bars of {source.base_interval}, as far as "

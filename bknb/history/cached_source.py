@@ -19,7 +19,7 @@ from ..market.candles import COLUMNS, Candles
 from ..market.reach import Reach
 from ..market.sessions import Sessions
 from ..market.source_hours import bar_grid_of, sessions_of
-from ..market.spacing import base_of
+from ..market.spacing import base_of, check_above_zero
 from ..ports import CandleSource
 from .backfill import Backfill
 from .backfill_result import BackfillResult
@@ -77,6 +77,7 @@ class StoredSource:
         settle_minutes: int = 3,
         settings: Settings | None = None,
     ) -> None:
+        check_above_zero(source, source.name, "a candle store")
         self.source = source
         self.store = store
         self.name = source.name

@@ -146,6 +146,7 @@ class Rows:
         """Note a high or a low so far from open and close that it may be a number with its point in another place."""
         far = candles.high > _WICK * np.maximum(candles.open, candles.close)
         far |= candles.low * _WICK < np.minimum(candles.open, candles.close)
+        far &= candles.low > 0  # through zero prices are no multiples of each other
         if far.any():
             first, others = int(np.argmax(far)), int(np.count_nonzero(far)) - 1
             self.notes.append(

@@ -114,6 +114,7 @@ class Feed:
         self.sessions: Sessions | None = sessions_of(source)
         self.sessions_of: Callable[[str], Sessions | None] = partial(sessions_of, source)
         self.base = base_of(source)
+        self._negative = bool(getattr(source, "negative", False))
         self.grid_of: Callable[[str], BarGrid | None] = partial(bar_grid_of, source)
         self._whole_until = whole_until
         self.timeout_seconds = timeout_seconds
@@ -305,7 +306,14 @@ class Feed:
         answer = await self._ask(asked, Page(asked.since, -(-(asked.until - asked.since) // asked.step)))
         answer = answer.take(answer.timestamp < asked.until)
         candles, repairs = audit(
-            answer, asked, settings=self.settings, now=how.now, before=how.before, lasting=None, grid=grid
+            answer,
+            asked,
+            settings=self.settings,
+            now=how.now,
+            before=how.before,
+            lasting=None,
+            grid=grid,
+            negative=self._negative,
         )
         return [candles], list(repairs)
 
@@ -384,6 +392,7 @@ class Feed:
                 before=close,
                 one_by_one=how.before is not None,
                 lasting=self._lasting(asked.step) if last or how.before is not None else None,
+                negative=self._negative,
             )
             candles, found = self._audited(answer, rest, check, alone=not (parts or how.continued))
             if not len(candles):

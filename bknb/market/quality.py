@@ -9,8 +9,8 @@ unsorted                    sorted, with a warning
 duplicate, same values      one is kept, with a warning
 duplicate, other values     refused (``BadCandle``)
 off the UTC grid            refused (``BadCandle``)
-not finite, price <= 0,     refused (``BadCandle``)
-volume < 0, high < low, ...
+not finite, price <= 0,     refused (``BadCandle``); prices at or below 0 are allowed where the
+volume < 0, high < low, ... source says that they are traded
 anomalously low or high     refused (``BadCandle``)
 price
 wider spaced than asked     refused (``DataError``)
@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 
 # Sources that keep prices as 32-bit or decimal text may be off in the last digits.
 _RELATIVE_TOLERANCE = 1e-9
+_NEGATIVE = (
+    ", unless it is said that prices at or below 0 are traded: negative=True where the source is made, as in "
+    "bknb.exchanges.from_frame, or of bknb.add_exchange"
+)
 
 
 def series_text(symbol: str, interval: str, exchange: str) -> str:
@@ -116,6 +120,7 @@ def audit(
     one_by_one: bool = False,
     lasting: int | None = None,
     grid: BarGrid | None = None,
+    negative: bool = False,
 ) -> tuple[Candles, tuple[Repair, ...]]:
     """The candles of an answer that can be used, oldest first, and what had to be repaired.
 
@@ -135,6 +140,8 @@ def audit(
         As in :func:`bknb.market.anomalies.anomalous`.
     grid
         Where candles open that do not open at multiples of their interval.
+    negative
+        Whether prices at or below 0 are traded: of them none is anomalous.
 
     Raises
     ------
@@ -160,9 +167,16 @@ def audit(
     _check_grid(candles, asked, grid)
     candles = _sorted(candles, repairs)
     candles = _unique(candles, asked, repairs)
-    check_values(candles, asked)
+    check_values(candles, asked, negative=negative)
+    if negative and _has_negative(candles, before):
+        return candles, tuple(repairs)
     check_anomalies(candles, asked, settings=settings, before=before, one_by_one=one_by_one, lasting=lasting)
     return candles, tuple(repairs)
+
+
+def _has_negative(candles: Candles, before: float | None) -> bool:
+    """Whether prices, the close before them included, are no multiples of each other."""
+    return bool(len(candles) and candles.low.min() <= 0) or (before is not None and before <= 0)
 
 
 def _closed(candles: Candles, asked: CandleRequest, *, now: int | None) -> Candles:
@@ -260,11 +274,11 @@ def check_order(candles: Candles, asked: CandleRequest) -> None:
     _refuse(back[: len(times)], candles, asked, "its open time must be later than that of the candle before it")
 
 
-def check_values(candles: Candles, asked: CandleRequest) -> None:
+def check_values(candles: Candles, asked: CandleRequest, *, negative: bool = False) -> None:
     """Raise ``BadCandle`` for values no market can have.
 
-    Numbers must be finite, prices above 0, the volume not negative, and high and low must enclose open and
-    close (to a relative 1e-9).
+    Numbers must be finite, prices above 0 unless they may be ``negative``, the volume not negative, and high and low
+    must enclose open and close (to a relative 1e-9).
 
     Raises
     ------
@@ -277,12 +291,19 @@ def check_values(candles: Candles, asked: CandleRequest) -> None:
     finite = np.isfinite(open_) & np.isfinite(high) & np.isfinite(low) & np.isfinite(close) & np.isfinite(volume)
     _refuse(~finite, candles, asked, "every value must be a finite number")
     lowest = np.minimum(np.minimum(open_, close), np.minimum(high, low))
-    _refuse(lowest <= 0, candles, asked, "every price must be above 0")
+    if not negative:
+        _refuse(lowest <= 0, candles, asked, f"every price must be above 0{_NEGATIVE}")
     _refuse(volume < 0, candles, asked, "the volume must not be negative")
     _refuse(high < low, candles, asked, "high must not be below low")
-    slack = 1 + _RELATIVE_TOLERANCE
-    _refuse(high * slack < np.maximum(open_, close), candles, asked, "high must not be below open or close")
-    _refuse(low > np.minimum(open_, close) * slack, candles, asked, "low must not be above open or close")
+    if negative:
+        most, least = np.maximum(open_, close), np.minimum(open_, close)
+        too_low = high + np.abs(high) * _RELATIVE_TOLERANCE < most
+        too_high = low > least + np.abs(least) * _RELATIVE_TOLERANCE
+    else:
+        slack = 1 + _RELATIVE_TOLERANCE
+        too_low, too_high = high * slack < np.maximum(open_, close), low > np.minimum(open_, close) * slack
+    _refuse(too_low, candles, asked, "high must not be below open or close")
+    _refuse(too_high, candles, asked, "low must not be above open or close")
 
 
 def check_anomalies(

@@ -70,6 +70,7 @@ class FunctionSource:
         format_quantity: Callable[[str, float], str] | None = None,
         intervals: tuple[str, ...] | None = None,
         page_limit: int | None = None,
+        negative: bool = False,
     ) -> None:
         given: dict[str, object] = {
             "get_candles": get_candles,
@@ -82,6 +83,7 @@ class FunctionSource:
         self.name = name if name is not None else str(getattr(get_candles, "__name__", "function"))
         self.intervals = intervals
         self.page_limit = page_limit
+        self.negative = negative  # whether prices at or below zero are traded
         self._get_candles = get_candles
         self._calls = UserCalls(f"exchange-{self.name}", limited=True)
         self._format_price = format_price
@@ -151,6 +153,7 @@ class WindowSource:
         self.window = window
         self.base_interval = window.base
         self.bar_grid = window.grid_of
+        self.negative = bool(getattr(window.source, "negative", False))
         self.format_price = window.source.format_price
         self.format_quantity = window.source.format_quantity
         self.sessions = window.sessions

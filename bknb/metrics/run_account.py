@@ -107,7 +107,7 @@ def account_of(
     start, end = terms.span(bar_ms)
     first, behind = (int(at) for at in bar_ms.searchsorted((start, end)))  # the bar that opens at the end is behind it
     held = None
-    if first < behind:
+    if first < behind and open_[first] > 0:
         prices = float(open_[first]), float(close[behind - 1])
         held = net_percentage("long", *prices, terms.slippage, terms.fee)
     return account_figures(

@@ -42,6 +42,7 @@ from ..market.outside import candles_from
 from ..market.published import SYMBOL
 from ..market.series import Series
 from ..market.sources import WindowSource
+from ..market.spacing import check_above_zero
 from ..market.strategy_context import Context, RowsAsked, RunSources, current
 from ..market.window import Window
 from ..provenance.strategy_hash import running
@@ -175,7 +176,8 @@ def check_lookahead(
     True
     """
     given = (symbol, strategy, exchange, frame, interval, None, settings)
-    plan = plan_backtest(*given, at=at, allow_gaps=allow_gaps, base=base)
+    plan = plan_backtest(*given, at=at, allow_gaps=allow_gaps, minutes_for="the look-ahead check")
+    check_above_zero(plan.exchange.source, plan.exchange.name, "the look-ahead check")
     hint = "it says how many moments to look at closely: leave it out for 40"
     moments = whole_number("moments", moments, least=2, hint=hint)
     if belongs():

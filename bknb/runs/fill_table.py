@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from ..config import Settings
+from ..domain.pnl import slipped_exit
 from ..domain.position_fills import Fill
 from ..domain.signal import OpenSignal, key_of, sign_of
 from ..domain.signal_events import Added, Closed, Opened, Reduced
@@ -73,7 +74,7 @@ def _row(fill: Fill, signal: OpenSignal, settings: Settings) -> dict[str, Any]:
     buys = fill.enters == (signal.position == "long")
     slippage, fee = settings.percent_slippage, settings.percent_fee
     first = signal.price_open * (1 + sign_of(signal.position) * slippage / 100)
-    slipped = fill.price * (1 + (1 if buys else -1) * slippage / 100)
+    slipped = slipped_exit(fill.price, -1 if buys else 1, slippage)
     return {
         "signal_id": signal.id,
         "at": fill.at,
@@ -82,7 +83,7 @@ def _row(fill: Fill, signal: OpenSignal, settings: Settings) -> dict[str, Any]:
         "share": fill.share,
         "price": fill.price,
         "reason": fill.reason,
-        "fee_percentage": fee * fill.share * slipped / first,
+        "fee_percentage": fee * fill.share * abs(slipped) / first,
         "slippage_percentage": fill.share * abs(slipped - fill.price) / first * 100,
         "maker": fill.rested or (fill.kind == "entry" and signal.rested),
         "note": fill.note,

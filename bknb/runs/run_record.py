@@ -151,6 +151,7 @@ class _WeakSource:
         self.sessions = sessions_of(source)
         self.symbol_sessions: Mapping[str, Sessions | None] = getattr(source, "symbol_sessions", {})
         self.base_interval = base_of(source)
+        self.negative = bool(getattr(source, "negative", False))
         self._reopen: Callable[[], CandleSource] | None = getattr(source, "reopen", None)
         self._source = weakref.ref(source)
 

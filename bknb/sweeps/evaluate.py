@@ -194,8 +194,10 @@ def needs_source(plan: Plan, market: kernel.Market) -> bool:
 
 
 def _is_compiled(plan: Plan) -> bool:
-    """Whether the compiled loop can run a plan: its bars open at multiples of their length."""
-    return goes_compiled(plan.strategy) and bar_grid_of(plan.exchange.source, plan.symbol) is None
+    """Whether the compiled loop can run a plan: its bars open at multiples of their length, its prices are above 0."""
+    source = plan.exchange.source
+    is_usual = bar_grid_of(source, plan.symbol) is None and not getattr(source, "negative", False)
+    return goes_compiled(plan.strategy) and is_usual
 
 
 def _is_exact(tick: float | None, market: kernel.Market) -> bool:

@@ -1,0 +1,346 @@
+"""Prices at or below zero, as of oil in April 2020: allowed where it is said, with positions that open above zero."""
+
+from __future__ import annotations
+
+import sqlite3
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bknb
+from bknb.domain.pnl import net_percentage, slipped_exit
+from bknb.domain.position_fills import Fill
+from bknb.domain.position_money import net_results, result
+from bknb.exchanges import from_csv, from_frame, from_query
+from bknb.reports.plots import equity_png, figure_json
+
+BEGIN = "2020-04-20"
+FREE = {
+    "percent_fee": 0.0,
+    "percent_slippage": 0.0,
+    "avg_price_candles_count": 1,
+    "min_take_profit_distance_percent": 0.0,
+    "min_stop_loss_distance_percent": 0.0,
+    "max_stop_loss_distance_percent": None,
+}
+
+
+def minutes(closes: Sequence[float], *, spread: float = 0.0) -> pd.DataFrame:
+    """One-minute candles, each of which opens at the close before it."""
+    close = np.array(closes, dtype=float)
+    opened = np.concatenate([close[:1], close[:-1]])
+    return pd.DataFrame(
+        {
+            "open": opened,
+            "high": np.maximum(opened, close) + spread,
+            "low": np.minimum(opened, close) - spread,
+            "close": close,
+            "volume": 1.0,
+        },
+        index=pd.date_range(BEGIN, periods=len(close), freq="min", tz="UTC", name="time"),
+    )
+
+
+def run(closes: Sequence[float], strategy: Any, *, count: int = 1, **options: Any) -> Any:
+    """A run of one question, at minute 5, or of ``count`` in a row."""
+    asked: list[int] = []
+
+    def get_signal(ctx: Any) -> Any:
+        if ctx.when.minute < 5 or len(asked) >= count:
+            return None
+        asked.append(ctx.when_ms)
+        return strategy(ctx) if callable(strategy) else strategy
+
+    frame = (BEGIN, str(pd.Timestamp(BEGIN) + pd.Timedelta(minutes=len(closes) - 1)))
+    source = from_frame(minutes(closes), negative=True)
+    return bknb.backtest(
+        "CL", strategy=get_signal, interval="1m", exchange=source, frame=frame, settings={**FREE, **options}
+    )
+
+
+def ends(result: Any) -> list[tuple[str, float, float, float]]:
+    """Why positions ended, where they were opened and closed, and what came of them in percent."""
+    return [
+        (event.close_reason, event.signal.price_open, event.price_close, event.pnl.pnl_percentage)
+        for event in result.run_record.records.closed
+    ]
+
+
+FALL = [20.0] * 6 + [15.0, 10.0, 5.0, 0.0, -10.0, -30.0, -37.0, -37.0, -20.0, -5.0, 1.0, 8.0, 10.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("signal", "expected"),
+    [
+        # ordered at minute 5, which opens at 20; every minute opens at the close of the one before
+        ({"position": "long", "minute_estimated_time": 8}, ("time_expired", 20.0, -37.0, -285.0)),
+        ({"position": "short", "minute_estimated_time": 8}, ("time_expired", 20.0, -37.0, 285.0)),
+        ({"position": "long", "minute_estimated_time": 12}, ("time_expired", 20.0, 1.0, -95.0)),
+        ({"position": "long", "price_stop_loss": 4.0, "price_take_profit": 30.0}, ("stop_loss", 20.0, 4.0, -80.0)),
+        ({"position": "short", "price_stop_loss": 30.0, "price_take_profit": 2.0}, ("take_profit", 20.0, 2.0, 90.0)),
+    ],
+)
+def test_positions_are_held_below_zero(signal: dict[str, Any], expected: tuple[str, float, float, float]) -> None:
+    found = ends(run(FALL, bknb.Signal(**signal)))
+    assert found == [(*expected[:3], pytest.approx(expected[3]))]
+
+
+def test_a_stop_that_is_gapped_over_fills_below_zero() -> None:
+    table = minutes([20.0] * 8 + [-12.0] * 8)
+    table.iloc[8, table.columns.get_loc("open")] = -10.0  # it opens there
+    table.iloc[8, table.columns.get_loc("high")] = -10.0
+    result = bknb.backtest(
+        "CL",
+        strategy=lambda ctx: bknb.Signal(position="long", price_stop_loss=15.0, price_take_profit=40.0),
+        interval="1m",
+        exchange=from_frame(table, negative=True),
+        frame=(BEGIN, f"{BEGIN} 00:12"),
+        settings=FREE,
+    )
+    assert ends(result) == [("stop_loss", 20.0, -10.0, pytest.approx(-150.0))]
+
+
+@pytest.mark.parametrize(
+    ("closes", "signal", "code"),
+    [
+        ([5.0] * 3 + [-1.0] * 12, {"position": "long", "minute_estimated_time": 5}, "price"),
+        ([5.0] * 15, {"position": "long", "price_stop_loss": -1.0, "price_take_profit": 9.0}, "positive"),
+        ([5.0] * 15, {"position": "short", "price_stop_loss": 9.0, "price_take_profit": -1.0}, "positive"),
+        ([5.0] * 15, {"position": "long", "price_open": -2.0}, "positive"),
+    ],
+)
+def test_nothing_is_ordered_at_or_below_zero(closes: list[float], signal: dict[str, Any], code: str) -> None:
+    result = run(closes, bknb.Signal(**signal))
+    assert not len(result.trades)
+    assert code in [reason.code for reason in result.run_record.records.rejected[0].reasons]
+
+
+def gapped(at: int, price: float) -> pd.DataFrame:
+    """Minutes at 5 of which one opens and stays at a price, and the others behind it at 5 again."""
+    table = minutes([5.0] * 20)
+    for name in ("open", "high", "low", "close"):
+        table.iloc[at, table.columns.get_loc(name)] = price
+    return table
+
+
+@pytest.mark.parametrize(
+    "signal",
+    [
+        {"position": "long"},
+        {"position": "short"},
+        {"position": "long", "price_open": 4.0},
+        {"position": "short", "price_open": 4.0, "entry": "stop"},
+    ],
+)
+@pytest.mark.parametrize("price", [0.0, -3.0])
+def test_an_order_that_would_fill_at_or_below_zero_is_taken_back(signal: dict[str, Any], price: float) -> None:
+    asked: list[int] = []
+
+    def get_signal(ctx: Any) -> Any:
+        asked.append(ctx.when_ms)
+        return bknb.Signal(**signal) if len(asked) == 1 else None
+
+    result = bknb.backtest(
+        "CL",
+        strategy=get_signal,
+        interval="1m",
+        exchange=from_frame(gapped(5, price), negative=True),
+        frame=(f"{BEGIN} 00:05", f"{BEGIN} 00:15"),
+        settings=FREE,
+    )
+    cancelled = result.run_record.records.cancelled
+    assert [event.reason for event in cancelled] == ["price_reject"]
+    assert not len(result.trades)
+
+
+def test_an_order_for_the_close_is_taken_back_there() -> None:
+    result = bknb.backtest(
+        "CL",
+        strategy=lambda ctx: bknb.Signal(position="long", entry="close"),
+        at="10:00 UTC",
+        exchange=from_frame(minutes([5.0] * 1300 + [-2.0] * 400), negative=True),
+        frame=(f"{BEGIN} 06:00", "2020-04-21 02:00"),
+        settings=FREE,
+    )
+    assert [event.reason for event in result.run_record.records.cancelled] == ["price_reject"]
+
+
+def managed(answers: dict[int, Any], table: pd.DataFrame) -> Any:
+    """A long from minute 5 on, managed by answers at minutes."""
+    bknb.add_strategy(
+        "managed",
+        get_signal=lambda ctx: bknb.Signal(position="long", minute_estimated_time=12) if ctx.when.minute == 5 else None,
+        manage=lambda ctx, position: answers.get(ctx.when.minute),
+        interval="1m",
+    )
+    return bknb.backtest(
+        "CL",
+        strategy="managed",
+        exchange=from_frame(table, negative=True),
+        frame=(f"{BEGIN} 00:03", f"{BEGIN} 00:19"),
+        settings=FREE,
+    )
+
+
+def test_parts_leave_below_zero_and_adds_do_not_enter_there() -> None:
+    result = managed({10: [bknb.Reduce(0.5)], 12: [bknb.Add(1.0)]}, minutes(FALL))
+    [closed] = result.run_record.records.closed
+    # half of it at the open of minute 10, 0.0, the rest at the open of minute 17, 1.0
+    assert [(fill.kind, fill.price) for fill in closed.fills] == [("entry", 20.0), ("reduce", 0.0), ("exit", 1.0)]
+    assert closed.pnl.pnl_percentage == pytest.approx(100 * (0.5 * 0.0 + 0.5 * 1.0 - 20.0) / 20.0)
+    [rejected] = result.run_record.records.rejected
+    assert "an add at or below zero has no cost" in rejected.reasons[0].text
+
+
+@pytest.mark.parametrize("add", [bknb.Add(1.0), bknb.Add(1.0, price_open=4.0)])
+def test_an_add_that_would_fill_below_zero_is_taken_back(add: bknb.Add) -> None:
+    result = managed({8: [add]}, gapped(8, -3.0))
+    [cancelled] = result.run_record.records.positions
+    assert (type(cancelled), cancelled.reason) == (bknb.AddCancelled, "price_reject")
+    [closed] = result.run_record.records.closed
+    assert (closed.price_close, closed.adds) == (5.0, 0)
+
+
+def test_costs_make_a_result_worse_at_any_price() -> None:
+    assert slipped_exit(-37.0, 1, 1.0) == pytest.approx(-37.37)  # who sells gets less
+    assert slipped_exit(-37.0, -1, 1.0) == pytest.approx(-36.63)  # who buys pays more
+    for position in ("long", "short"):
+        for price in (30.0, 0.0, -37.0):
+            free = net_percentage(position, 20.0, price, 0.0, 0.0)
+            assert price == 0.0 or net_percentage(position, 20.0, price, 0.1, 0.0) < free
+            assert net_percentage(position, 20.0, price, 0.0, 0.1) < free
+            entry = Fill(number=0, kind="entry", at=0, share=1.0, price=20.0)
+            costs = {"slippage": 0.1, "fee": 0.1}
+            whole = result(position, [entry], rest=1.0, price=price, **costs)
+            assert whole.pnl_percentage == pytest.approx(net_percentage(position, 20.0, price, 0.1, 0.1), rel=1e-12)
+            assert net_results(position, [entry], rest=1.0, prices=[price], **costs) == pytest.approx(
+                [whole.pnl_percentage], rel=1e-12
+            )
+
+
+def test_parts_of_both_signs_cost_by_their_size() -> None:
+    fills = [
+        Fill(number=0, kind="entry", at=0, share=1.0, price=20.0),
+        Fill(number=1, kind="reduce", at=1, share=0.5, price=10.0),
+        Fill(number=2, kind="exit", at=2, share=0.5, price=-30.0),
+    ]
+    found = result("long", fills, slippage=1.0, fee=1.0)
+    paid, got = 20.0 * 1.01, 0.5 * 10.0 * 0.99 + 0.5 * -30.0 * 1.01
+    fees = paid + 0.5 * 10.0 * 0.99 + 0.5 * 30.0 * 1.01
+    assert found.pnl_percentage == pytest.approx(100 * (got - paid) / paid - fees / paid)
+    assert found.fee_percentage == pytest.approx(fees / paid)
+
+
+# --- what says so -------------------------------------------------------------------------------------------------
+
+
+def test_without_the_switch_it_is_refused_by_name(tmp_path: Any) -> None:
+    table = minutes(FALL)
+    path = tmp_path / "cl.csv"
+    table.to_csv(path)
+    frame = (f"{BEGIN} 00:05", f"{BEGIN} 00:18")
+    for source in (from_frame(table), from_csv(path), lambda symbol, interval, since, limit: table):
+        with pytest.raises(
+            bknb.BadCandle, match=r"negative=True where the source is made, as in bknb\.exchanges\.from_frame, or of"
+        ):
+            bknb.backtest("CL", strategy=lambda: None, exchange=source, frame=frame)
+    bknb.add_exchange("oil", get_candles=lambda symbol, interval, since, limit: table, negative=True)
+    database = sqlite3.connect(":memory:")
+    table.reset_index().assign(timestamp=lambda rows: rows["time"].astype(str)).to_sql("oil", database)
+    stored = from_query(database, "select timestamp, open, high, low, close, volume from oil", negative=True)
+    for source in (from_csv(path, negative=True), stored, "oil"):
+        assert len(bknb.backtest("CL", strategy=lambda: None, exchange=source, frame=frame).candles) > 10
+
+
+def test_what_no_market_has_is_refused_with_it_too() -> None:
+    table = minutes([-5.0] * 20)
+    table.iloc[9, table.columns.get_loc("high")] = -6.0
+    table.iloc[9, table.columns.get_loc("low")] = -7.0
+    with pytest.raises(bknb.BadCandle, match="high must not be below open or close"):
+        bknb.backtest(
+            "CL",
+            strategy=lambda: None,
+            exchange=from_frame(table, negative=True),
+            frame=(f"{BEGIN} 00:05", f"{BEGIN} 00:18"),
+        )
+
+
+def test_a_switch_that_is_none_and_a_source_that_is_made_elsewhere() -> None:
+    with pytest.raises(bknb.UsageError, match="negative must be True or False, got 'yes'"):
+        from_frame(minutes(FALL), negative="yes")  # type: ignore[arg-type]
+    with pytest.raises(bknb.UsageError, match="say it where the source is made"):
+        bknb.add_exchange("oil", get_candles=from_frame(minutes([5.0] * 9)), negative=True)
+
+
+def test_what_needs_prices_above_zero_says_so(tmp_path: Any) -> None:
+    source = from_frame(minutes(FALL * 10), negative=True)
+    frame = (f"{BEGIN} 00:05", f"{BEGIN} 03:00")
+    held = bknb.backtest(
+        "CL",
+        strategy=lambda ctx: bknb.Signal(position="long", minute_estimated_time=4) if ctx.price > 0 else None,
+        interval="5m",
+        exchange=source,
+        frame=frame,
+    )
+    for what, call in {
+        "a live run": lambda: bknb.Live.background("CL", strategy=lambda: None, exchange=source),
+        "a candle store": lambda: bknb.exchanges.stored(source, folder=tmp_path),
+        "luck": lambda: bknb.luck(held),
+        "the look-ahead check": lambda: bknb.check_lookahead(lambda: None, "CL", exchange=source, frame=frame),
+    }.items():
+        with pytest.raises(
+            bknb.UsageError, match=f"{what} needs prices above 0, and exchange 'frame' has negative=True"
+        ):
+            call()
+
+
+def test_figures_reports_and_pictures_hold_below_zero() -> None:
+    path = np.concatenate([np.linspace(20, -37, 900), np.linspace(-37, 12, 900)]).round(2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = bknb.backtest(
+            "CL",
+            strategy=lambda ctx: bknb.Signal(position="short", minute_estimated_time=240),
+            interval="1h",
+            exchange=from_frame(minutes(path, spread=0.05), negative=True),
+            frame=(f"{BEGIN} 01:00", "2020-04-21 05:00"),
+        )
+        below = bknb.backtest(
+            "CL",
+            strategy=lambda ctx: None,
+            interval="1h",
+            exchange=from_frame(minutes(path, spread=0.05), negative=True),
+            frame=(f"{BEGIN} 12:00", "2020-04-21 05:00"),
+        )
+        assert found.warnings == []
+        assert len(found.report()) > 1000
+        assert len(found._repr_html_()) > 1000
+        assert figure_json(found)["data"]
+        assert equity_png(found)[1:4] == b"PNG"
+    assert below.account["buy_and_hold"] is None  # nothing is held from a price below zero on
+    assert (found.trades["price_close"] < 0).any()
+
+
+def test_a_sweep_has_the_figures_of_its_backtests_below_zero() -> None:
+    def get_signals(candles: Any, back: int = 1) -> dict[str, Any]:
+        wanted = (np.arange(len(candles.close)) % (back + 1) == 0) & (candles.close > 0.5)
+        nothing = np.full(len(wanted), np.nan)
+        return {
+            "position": -wanted.astype(int),
+            "price_take_profit": nothing,
+            "price_stop_loss": nothing,
+            "minute_estimated_time": np.full(len(wanted), 170.0),
+        }
+
+    path = np.concatenate([np.linspace(20, -7, 500), np.linspace(-7, 12, 500)]).round(2)
+    source = from_frame(minutes(path), negative=True)
+    options: dict[str, Any] = {"interval": "15m", "frame": (f"{BEGIN} 01:00", f"{BEGIN} 16:00"), "exchange": source}
+    table = bknb.sweep(get_signals, symbol="CL", params={"back": [1, 2]}, **options).table
+    for back, total in zip((1, 2), table["total_pnl"], strict=True):
+        alone = bknb.backtest("CL", strategy=lambda candles, back=back: get_signals(candles, back), **options)
+        assert total == pytest.approx(alone.trades["pnl_percentage"].sum(), rel=1e-12)
+        assert (alone.trades["price_close"] < 0).any()
