@@ -16,6 +16,7 @@ from quick import first_quick
 
 import bknb
 from bknb.config import Settings
+from bknb.engine.plan import plan_backtest
 from bknb.errors import GapError, UnknownName, UsageError
 from bknb.exchanges.frame_source import FrameSource
 from bknb.market.candles import Candles
@@ -24,6 +25,7 @@ from bknb.market.feed import Feed
 from bknb.market.holidays import us_closed_days, us_short_days
 from bknb.market.resample import resample, resample_plainly
 from bknb.market.sessions import Sessions, as_sessions
+from bknb.sweeps.prepared_candles import prepare
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -181,6 +183,29 @@ def test_a_candle_of_a_closed_market_is_left_out_and_told() -> None:
     assert got == market(FX, "2024-03-01 00:00", "2024-03-06 00:00")
     assert len(notes) == 1
     assert "left out, outside the trading sessions: 2880 candles, the first at 2024-03-01 22:00 UTC" in notes[0]
+
+
+def test_a_run_tells_once_for_each_symbol_how_many_candles_were_left_out() -> None:
+    """Its strategy looks further and further back, and each stretch holds candles of closed hours."""
+    given = asyncio.run(DemoSource().get_candles("EURUSD", "1m", ms("2024-02-20 00:00"), 20 * 1440))
+    source = FrameSource({"EURUSD": given, "GBPUSD": given}, sessions=FX)
+
+    def get_signal(ctx: Any) -> None:
+        ctx.candles("1h", 4 + 10 * ctx.when.hour)
+        bknb.get_candles("GBPUSD", "1m", 300 * (1 + ctx.when.hour))
+
+    run = {"strategy": get_signal, "interval": "1h", "exchange": source, "frame": ("2024-03-05", "2024-03-05 20:00")}
+    result = bknb.backtest("EURUSD", **run)
+    told = [text for text in result.warnings if "left out, outside the trading sessions" in text]
+    assert [text.split()[0] for text in told] == ["EURUSD", "GBPUSD"]
+    count, first = told[0].split("sessions: ")[1].removesuffix(" UTC").split(" candles, the first at ")
+    closed = [t for t in given.timestamp.tolist() if ms(first) <= t < ms("2024-03-05 20:00") and not FX.is_open(t)]
+    assert int(count) == len(closed) > 2880  # two weekends, of which the strategy looks back at one after the other
+
+    notes: list[str] = []
+    plan = plan_backtest("EURUSD", lambda candles: None, source, run["frame"], "1h")
+    asyncio.run(prepare(plan, notes.append))  # for a sweep
+    assert sum("left out, outside" in text for text in notes) == 1
 
 
 @pytest.mark.slow

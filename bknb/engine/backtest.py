@@ -8,7 +8,8 @@ give the same events.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -159,8 +160,23 @@ class BacktestRun:
         records = self.records
         records.warnings.extend(plan.notes)
         window = self.window = self.window or open_window(plan, warn=records.warnings.append)
+        window.gather_closed()
+        try:
+            async with aclosing(self._results_over(window)) as found:
+                async for result in found:
+                    yield result
+        finally:
+            window.tell_closed()
+        self.seconds = stopwatch() - began
+        self._report(self.processed if self.stopped else self.total)
+        self._time("backtest_total", self.seconds)
+
+    async def _results_over(self, window: Window) -> AsyncGenerator[Closed | Cancelled]:
+        plan, records = self.plan, self.records
         lookup = await self._rows(window)
         series = await run_minutes(window, plan)
+        if not len(series.candles):
+            window.tell_closed()  # which may say why there are none
         sessions = window.sessions_of(plan.symbol)
         records.warnings.extend(coverage_notes(plan, series, sessions, said=records.warnings[-1:]))
         strategy = plan.strategy
@@ -184,9 +200,6 @@ class BacktestRun:
         self._tell_data_end(series)
         if plan.strategy.at is not None:
             records.missed = questions.missed(self.reached)
-        self.seconds = stopwatch() - began
-        self._report(self.processed if self.stopped else self.total)
-        self._time("backtest_total", self.seconds)
 
     def questions(self, series: Series, window: Window, *, managing: bool = False) -> AskedAt:
         """Return the moments at which the strategy, or what manages its position, can be asked over a series."""

@@ -18,7 +18,7 @@ from .candles import Candles
 from .gaps import check_gaps, check_spacing
 from .outside import candles_from
 from .paging import Page, Paging
-from .quality import CandleRequest, Repair, audit, in_sessions
+from .quality import CandleRequest, Repair, audit, in_sessions, left_out
 from .reach import Reach
 from .resample import resample
 from .retries import answer_to
@@ -127,6 +127,8 @@ class Feed:
         self._answers_itself: set[str] = {self.base}
         self._only_minutes = False
         self._reaches: dict[str, Reach] = {}  # how far the source answers, by interval
+        self._closed: dict[tuple[str, str], tuple[CandleRequest, list[NDArray[np.int64]]]] | None = None
+        self._unanswered: set[tuple[str, str]] = set()  # series of which it was not answered where there are candles
         self._whole_only: set[tuple[str, str]] = set()  # series that are asked for whole where older ones are wanted
         self._notes: tuple[str, ...] = tuple(getattr(source, "warnings", ()))
         self._take_notes: Callable[[], list[str]] | None = getattr(source, "take_notes", None)
@@ -284,8 +286,10 @@ class Feed:
         candles = parts[0] if len(parts) == 1 else Candles.concat(parts)
         sessions = self.sessions_of(asked.symbol)
         if sessions is not None:
-            candles, left_out = in_sessions(candles, asked, sessions)
-            repairs.extend([] if left_out is None else [left_out])
+            candles, closed = in_sessions(candles, asked, sessions)
+            if len(closed):
+                self._whole_only.add((asked.symbol, asked.interval))
+                self._note_closed(asked, closed)
         if repairs:
             self._whole_only.add((asked.symbol, asked.interval))
         self._report(asked, repairs)
@@ -408,14 +412,26 @@ class Feed:
         return parts, repairs
 
     async def _look(self, asked: CandleRequest, page: Page, how: _Fetch) -> NDArray[np.int64]:
-        """Open times of the candles that a source answers; without an answer none, unless one of them is known."""
+        """Open times of the candles that a source answers; without an answer none, which is told.
+
+        Raises
+        ------
+        DataError
+            There was no answer, and one of the candles is known; or it holds one that cannot be read.
+        """
         if page.interval is not None:
             return (await self._ask(replace(asked, interval=page.interval), page)).timestamp
+        key = asked.symbol, asked.interval
         try:
-            answer = await self._ask(asked, page, once=how.once or page.known is None)
-        except DataError:
-            if page.known is not None:
+            answer = await self._ask(asked, page, once=how.once or key in self._unanswered)
+        except DataError as error:
+            if page.known is not None or isinstance(error, BadCandle):
                 raise
+            if key not in self._unanswered:
+                self._unanswered.add(key)
+                self.warn(
+                    f"{error}\nthe data has a hole there, and it was asked what is behind it: candles may be missing"
+                )
             return np.empty(0, np.int64)
         times = answer.timestamp
         return times if how.now is None else times[times <= how.now - asked.step]
@@ -489,6 +505,22 @@ class Feed:
         if spacing is not None and spacing.step == MINUTE_MS:
             raise _OnlyMinutes
         self._answers_itself.add(asked.interval)
+
+    def gather_closed(self) -> None:
+        """From now on count candles that are left out as their market was closed, until :meth:`tell_closed`."""
+        self._closed = {}
+
+    def tell_closed(self) -> None:
+        """Tell once for each series how many candles were left out since :meth:`gather_closed`."""
+        gathered, self._closed = self._closed or {}, None
+        for asked, parts in gathered.values():
+            self._report(asked, [left_out(np.unique(np.concatenate(parts)))])
+
+    def _note_closed(self, asked: CandleRequest, times: NDArray[np.int64]) -> None:
+        if self._closed is None:
+            self._report(asked, [left_out(times)])
+        else:
+            self._closed.setdefault((asked.symbol, asked.interval), (asked, []))[1].append(times)
 
     def _report(self, asked: CandleRequest, repairs: list[Repair]) -> None:
         later = "; from now on it is not told" if self._leave_out_bad else ""  # live, each minute may need it

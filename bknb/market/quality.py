@@ -327,13 +327,15 @@ def check_anomalies(
         _refuse(found.bad, found.among, asked, found.rule)
 
 
-def in_sessions(candles: Candles, asked: CandleRequest, sessions: Sessions) -> tuple[Candles, Repair | None]:
-    """The candles in which the market was open, and the repair that names the others, if any."""
+def in_sessions(candles: Candles, asked: CandleRequest, sessions: Sessions) -> tuple[Candles, NDArray[np.int64]]:
+    """The candles in which the market was open, and the open times (UTC ms) of the others."""
     closed = sessions.open_minutes(candles.timestamp, asked.step) == 0
-    if not closed.any():
-        return candles, None
-    left_out = _repair("left out, outside the trading sessions", candles.timestamp[closed])
-    return candles.take(~closed), left_out
+    return (candles.take(~closed) if closed.any() else candles), candles.timestamp[closed]
+
+
+def left_out(times: NDArray[np.int64]) -> Repair:
+    """The repair that names candles (open times, UTC ms) in which the market was closed."""
+    return _repair("left out, outside the trading sessions", times)
 
 
 def _refuse(broken: NDArray[np.bool_], candles: Candles, asked: CandleRequest, rule: str) -> None:

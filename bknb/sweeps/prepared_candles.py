@@ -104,11 +104,13 @@ class Prepared:
 async def prepare(plan: Plan, warn: Any = None) -> Prepared:
     """Return the candles of one symbol for a sweep, fetched and checked as for a backtest."""
     window = open_window(plan, warn=warn or ignored)
+    window.gather_closed()
     strategy = plan.strategy
     rows: RowCandles | None = None
     if strategy.get_signals is not None:
         rows = await row_candles(window, strategy, plan.symbol, plan.frame.start)
     series = await run_minutes(window, plan)
+    window.tell_closed()
     sessions, count = window.sessions_of(plan.symbol), window.price_count
     coverage_notes(plan, series, sessions)
     by_day = sessions is not None and has_session_days(strategy.interval, sessions, window.base_ms)
