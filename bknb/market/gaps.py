@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .sessions import Sessions
 
 _GAPS_SPELLED_OUT: Final = 5
+_NIGHTS: Final = 3  # holes may be nights
 _MANY: Final = 1_000  # beyond so many, holes that were waited for are forgotten; the patience bounds the others
 
 
@@ -65,7 +66,7 @@ def check_gaps(
     days = ""
     if asked.step == DAY_MS and sessions is not None:
         days = "days on which the market was closed are told where the bars are read: sessions=\n"
-    elif MINUTE_MS < asked.step < DAY_MS and sessions is None:
+    elif MINUTE_MS < asked.step < DAY_MS and sessions is None and len(missing) >= _NIGHTS:
         days = (
             "where the market is closed then, say when it is open: sessions='us-equities', 'XLON', …, "
             "where the bars are read or in bknb.exchanges.in_sessions\n"
@@ -121,7 +122,9 @@ def _check_length(times: NDArray[np.int64], asked: CandleRequest, *, even: bool 
         times,
         asked.step,
         needed=f"{asked}: asked for {asked.interval} candles",
-        advice="a source must answer the interval it is asked for; bknb makes longer candles of minutes, none shorter",
+        advice="a source must answer the interval it is asked for; bknb makes longer candles of minutes, none shorter\n"
+        "longer bars run as they are, from a table (bknb.exchanges.from_frame) or a function that says which it answers "
+        "(bknb.add_exchange(..., intervals=['1d'])); minutes tell more",
         even=f"where these are {asked.interval} candles with holes: allow_gaps=True, in a magic --allow-gaps"
         if even
         else None,
