@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import TypeGuard
 
 from ..errors import UsageError
+from .text import shown
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -17,6 +20,41 @@ def is_number(value: object) -> TypeGuard[float]:
     (True, False, False)
     """
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def checked_number(
+    name: str, value: object, expected: str, *, fits: Callable[[float], bool] = lambda _: True, hint: str = ""
+) -> float:
+    """A finite number that was given, as ``float``.
+
+    Parameters
+    ----------
+    name
+        What it is called, for the message.
+    expected
+        What it has to be, for the message.
+    fits
+        Whether a finite number is that.
+    hint
+        A further line of the message.
+
+    Raises
+    ------
+    UsageError
+        For anything else.
+
+    Examples
+    --------
+    >>> checked_number("leverage of Margin", 3, "a number of at least 1", fits=lambda value: value >= 1)
+    3.0
+    >>> checked_number("leverage of Margin", 0, "a number of at least 1", fits=lambda value: value >= 1)
+    Traceback (most recent call last):
+    bknb.errors.UsageError: leverage of Margin must be a number of at least 1, got 0
+    """
+    if is_number(value) and math.isfinite(value) and fits(float(value)):
+        return float(value)
+    line = f"{name} must be {expected}, got {shown(value, 60)}"
+    raise UsageError(f"{line}\n{hint}" if hint else line)
 
 
 def whole_number(name: str, value: object, *, least: int, hint: str = "") -> int:

@@ -1,0 +1,346 @@
+"""What fills cost: fees of takers and makers, slippage, spread, fixed fees; ``bknb.Costs``.
+
+Percentages are those of ``percent_fee`` and ``percent_slippage``: 0.1 means 0.1 % of the traded value, per side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from ..config import Settings
+from ..errors import UsageError
+from .keyword_arguments import ByName
+from .position_fills import Fill, FillKind
+from .signal import EntryKind, Position, sign_of
+from .signal_events import Pnl
+from .whole_number import checked_number
+
+FilledBy: TypeAlias = Literal["market", "limit", "stop"]
+"""``"limit"``: a limit entry, a limit of an add or a target that rested; ``"stop"``: at the level of a stop or a stop
+entry; ``"market"``: at an open or a close, which is also where a stop fills that a candle opens beyond."""
+_STOPS: Final = ("stop_loss", "trailing_stop", "breakeven")
+
+
+class CostRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """An order that is filled, for a function of yours that says what it costs.
+
+    Attributes
+    ----------
+    symbol : str
+    at : int
+        Open time of the candle in which it fills, UTC ms.
+    side : str
+        ``"buy"`` or ``"sell"``.
+    kind : str
+        ``"entry"``, ``"add"``, ``"reduce"`` or ``"exit"``.
+    filled_by : str
+        ``"market"``, ``"limit"`` (it rested) or ``"stop"``.
+    quantity : float
+        Base currency.
+    price : float
+        Before slippage and spread, in quote currency.
+    reason : str
+        Why a position or a part of it is closed, such as ``"take_profit"``; empty for an entry and an add.
+
+    Examples
+    --------
+    >>> order = CostRequest(symbol="AAPL", at=0, side="buy", kind="entry", filled_by="market", quantity=50.0,
+    ...                     price=20.0)
+    >>> order.value
+    1000.0
+    """
+
+    symbol: str
+    at: int
+    side: Literal["buy", "sell"]
+    kind: FillKind
+    filled_by: FilledBy
+    quantity: float
+    price: float
+    reason: str = ""
+
+    @property
+    def value(self) -> float:
+        """Quantity times price, in quote currency."""
+        return self.quantity * self.price
+
+
+Cost: TypeAlias = float | Callable[[CostRequest], float]
+"""A number, or a function of the order that gives it."""
+
+
+class Costs(ByName, frozen=True, kw_only=True):
+    """What fills cost. Each number may be a function of the order instead, which gets a ``bknb.CostRequest``.
+
+    Parameters
+    ----------
+    taker
+        Fee of a fill at the market and of one at a stop, percent of the traded value; by default ``percent_fee`` of the
+        settings.
+    maker
+        Fee of a limit entry and of a target, percent; such fills have no slippage. Below 0 it is a rebate. ``None``:
+        they cost what all others cost.
+    fixed
+        Fee of each order, in quote currency.
+    slippage
+        By how much a fill is worse than its price, percent; by default ``percent_slippage`` of the settings.
+    spread
+        Difference between ask and bid, in quote currency; half of it makes every fill worse, those of makers too.
+    half_spread
+        The same half in percent of the price; give one of the two.
+    overshoot
+        By how much a fill at the level of a stop or of a stop entry is worse, percent, beside slippage: prices jump
+        over levels inside a candle.
+    funding
+        Name of a registered series, or pairs of a moment (UTC ms) and a rate; see :mod:`bknb.domain.funding`. A rate is
+        a share of the position's value, as exchanges publish it: longs pay 0.0001, which is 0.01 %, to shorts.
+    borrow_yearly
+        What a short pays, percent of its value a year of 365 days.
+
+    Raises
+    ------
+    UsageError
+        For a number that cannot be.
+
+    Examples
+    --------
+    >>> costs = Costs(taker=0.05, maker=0.02, slippage=0.02)
+    >>> order = CostRequest(symbol="BTCUSDT", at=0, side="buy", kind="entry", filled_by="market", quantity=2.0,
+    ...                     price=100.0)
+    >>> paid = fill_costs(order, costs)
+    >>> paid.maker, round(paid.price, 9), round(paid.fee, 9), round(paid.slippage, 9)
+    (False, 100.02, 0.10002, 0.04)
+    >>> fill_costs(msgspec.structs.replace(order, filled_by="limit"), costs)[:3]
+    (True, 100.0, 0.04)
+    >>> Costs(fixed=lambda order: max(1.0, 0.005 * order.quantity)).maker is None
+    True
+    """
+
+    taker: Cost | None = None
+    maker: Cost | None = None
+    fixed: Cost = 0.0
+    slippage: Cost | None = None
+    spread: Cost = 0.0
+    half_spread: Cost = 0.0
+    overshoot: Cost = 0.0
+    funding: str | Sequence[tuple[int, float]] | None = None
+    borrow_yearly: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("taker", "maker", "fixed", "slippage", "spread", "half_spread", "overshoot", "borrow_yearly"):
+            value = getattr(self, name)
+            if value is not None and (name == "borrow_yearly" or not callable(value)):
+                _checked(name, value, f"{name} of Costs")
+        if self.spread != 0.0 and self.half_spread != 0.0:
+            text = "give spread (quote currency) or half_spread (percent) of Costs, not both"
+            raise UsageError(f"{text}\nthey are the same cost, and would count twice")
+
+
+_EXPECTED: Final = {
+    "maker": ("a percentage above -1 and below 100", lambda x: -1.0 < x < 100.0),
+    "fixed": ("an amount of at least 0", lambda x: x >= 0.0),
+    "spread": ("a difference of prices of at least 0", lambda x: x >= 0.0),
+    "borrow_yearly": ("a percentage of at least 0", lambda x: x >= 0.0),
+}
+_PERCENT: Final = ("a percentage of at least 0 and below 100", lambda x: 0.0 <= x < 100.0)
+
+
+def _checked(name: str, value: object, called: str) -> float:
+    expected, fits = _EXPECTED.get(name, _PERCENT)
+    return checked_number(called, value, expected, fits=fits, hint="0.1 means 0.1 %" if "percent" in expected else "")
+
+
+def with_settings(costs: Costs | None, settings: Settings) -> Costs:
+    """Costs of which the settings say what was left out; without any they are ``percent_fee`` and ``percent_slippage``.
+
+    Examples
+    --------
+    >>> with_settings(Costs(fixed=1.0), Settings(percent_fee=0.05)).taker
+    0.05
+    """
+    given = Costs() if costs is None else costs
+    return msgspec.structs.replace(
+        given,
+        taker=settings.percent_fee if given.taker is None else given.taker,
+        slippage=settings.percent_slippage if given.slippage is None else given.slippage,
+    )
+
+
+def filled_by(kind: FillKind, *, rested: bool, entry: EntryKind = "market", reason: str = "") -> FilledBy:
+    """How an order was filled, which says what it pays.
+
+    A limit that the market had reached before it was sent takes what is there, as an order at the market does. A target
+    rested, wherever it is filled.
+
+    Parameters
+    ----------
+    kind
+        As of ``Fill``.
+    rested
+        Whether it waited and filled at its level.
+    entry
+        Of an entry: its order.
+    reason
+        Of what closes: why.
+
+    Examples
+    --------
+    >>> filled_by("entry", rested=True, entry="limit"), filled_by("entry", rested=False, entry="limit")
+    ('limit', 'market')
+    >>> filled_by("exit", rested=False, reason="take_profit"), filled_by("exit", rested=True, reason="stop_loss")
+    ('limit', 'stop')
+    """
+    if kind in ("reduce", "exit"):
+        if reason == "take_profit":
+            return "limit"
+        return "stop" if rested and reason in _STOPS else "market"
+    if not rested:
+        return "market"
+    return "stop" if kind == "entry" and entry == "stop" else "limit"
+
+
+class FillCosts(NamedTuple):
+    """What one fill costs.
+
+    Attributes
+    ----------
+    maker
+        Whether it paid the fee of a maker.
+    price
+        What was really paid or received for each unit, in quote currency, with slippage and spread.
+    fee, slippage
+        In quote currency; ``slippage`` is the difference to the price before it, times the quantity.
+    fee_percent, slippage_percent, fixed, half_spread
+        What they are made of: percent, percent, and money; ``half_spread`` in quote currency a unit.
+    """
+
+    maker: bool
+    price: float
+    fee: float
+    slippage: float
+    fee_percent: float
+    slippage_percent: float
+    fixed: float
+    half_spread: float
+
+
+def fill_costs(order: CostRequest, costs: Costs) -> FillCosts:
+    """What a fill costs: long ``price * (1 + slippage)``, short mirrored, and the fee on what is paid so.
+
+    Fills at a limit pay ``maker`` and no slippage where there is a fee of makers, all others ``taker``. Only those at
+    the level of a stop have an ``overshoot``.
+
+    Raises
+    ------
+    UsageError
+        Where a function of the costs answers what cannot be.
+    """
+    maker = order.filled_by == "limit" and costs.maker is not None
+    fee = _number("maker", costs.maker, order) if maker else _number("taker", costs.taker, order)
+    worse = 0.0 if maker else _number("slippage", costs.slippage, order)
+    worse += _number("half_spread", costs.half_spread, order)
+    if order.filled_by == "stop":
+        worse += _number("overshoot", costs.overshoot, order)
+    half, fixed = _number("spread", costs.spread, order) / 2, _number("fixed", costs.fixed, order)
+    sign = 1 if order.side == "buy" else -1
+    price = order.price * (1 + sign * worse / 100) + sign * half
+    if price <= 0.0:
+        text = f"a sale at {order.price:g} would bring {price:g} a unit after slippage and spread"
+        raise UsageError(f"{text}\nthe spread of Costs is in quote currency; half_spread is in percent")
+    return FillCosts(
+        maker=maker,
+        price=price,
+        fee=order.quantity * price * fee / 100 + fixed,
+        slippage=sign * order.quantity * (price - order.price),
+        fee_percent=fee,
+        slippage_percent=worse,
+        fixed=fixed,
+        half_spread=half,
+    )
+
+
+def _number(name: str, cost: Cost | None, order: CostRequest) -> float:
+    if cost is None:
+        raise UsageError(f"{name} of Costs is not known: expected costs with the settings filled in, see with_settings")
+    if not callable(cost):
+        return cost
+    return _checked(name, cost(order), f"{name} of Costs, for {order.side} {order.quantity:g} at {order.price:g},")
+
+
+def result_with_costs(
+    position: Position, fills: Sequence[Fill], costs: Sequence[FillCosts], *, quantity: float = 1.0
+) -> Pnl:
+    """The result of a closed position in percent of the cost of its first fill, each fill with its own costs.
+
+    Where all cost the same percentages it is, to the last bit, that of :func:`bknb.domain.pnl.trade_pnl` and
+    :func:`bknb.domain.position_money.result`.
+
+    Parameters
+    ----------
+    position
+        ``"long"`` or ``"short"``.
+    fills
+        In order, until nothing is left; the first is the entry.
+    costs
+        Those of each fill.
+    quantity
+        Of the first fill, in base currency; fixed fees are spread over it.
+
+    Examples
+    --------
+    >>> entry, exit_ = (Fill(number=n, kind=k, at=n, share=1.0, price=p) for n, (k, p) in
+    ...                 enumerate([("entry", 100.0), ("exit", 110.0)]))
+    >>> costs, one = Costs(taker=0.1, maker=0.0, slippage=0.0), {"symbol": "A", "quantity": 1.0}
+    >>> bought = CostRequest(at=0, side="buy", kind="entry", filled_by="market", price=100.0, **one)
+    >>> sold = CostRequest(at=1, side="sell", kind="exit", filled_by="limit", price=110.0, **one)
+    >>> result_with_costs("long", [entry, exit_], [fill_costs(each, costs) for each in (bought, sold)]).pnl_percentage
+    9.9
+    """
+    sign, first = sign_of(position), fills[0].price
+    entered, left = _by_rate(fills, costs, enters=True), _by_rate(fills, costs, enters=False)
+    entry = first * (1 + sign * costs[0].slippage_percent / 100) + sign * costs[0].half_spread
+    paid = {rates: part.paid(sign, rates[1]) for rates, part in entered.items()}
+    received = {rates: part.paid(-sign, rates[1]) for rates, part in left.items()}
+    slipped = (sum(received.values()) - sum(paid.values())) / entry * 100 * sign
+    fees = 0.0
+    for rate in dict.fromkeys(fee for fee, _ in [*paid, *received]):
+        fees += rate * (_of(rate, paid) / entry + _of(rate, received) / entry)
+    fixed = sum(each.fixed for each in costs)
+    if fixed:
+        fees += 100 * fixed / (quantity * entry)
+    gross = (sum(part.value for part in left.values()) - sum(part.value for part in entered.values())) / first * 100
+    gross *= sign
+    return Pnl(
+        pnl_percentage=slipped - fees,
+        gross_percentage=gross,
+        fee_percentage=fees,
+        slippage_percentage=gross - slipped,
+    )
+
+
+class _Part(NamedTuple):
+    """Sums over fills: share times price, and share times half the spread."""
+
+    value: float
+    spread: float
+
+    def paid(self, sign: int, slippage: float) -> float:
+        return self.value * (1 + sign * slippage / 100) + sign * self.spread
+
+
+def _by_rate(fills: Iterable[Fill], costs: Iterable[FillCosts], *, enters: bool) -> dict[tuple[float, float], _Part]:
+    """The fills that enter, or leave, by fee and slippage in percent: what costs the same is multiplied once."""
+    found: dict[tuple[float, float], _Part] = {}
+    for fill, cost in zip(fills, costs, strict=True):
+        if fill.enters is enters:
+            rates = (cost.fee_percent, cost.slippage_percent)
+            part = found.get(rates, _Part(0.0, 0.0))
+            found[rates] = _Part(part.value + fill.share * fill.price, part.spread + fill.share * cost.half_spread)
+    return found
+
+
+def _of(rate: float, money: dict[tuple[float, float], float]) -> float:
+    return sum(amount for (fee, _), amount in money.items() if fee == rate)

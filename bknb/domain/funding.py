@@ -1,0 +1,124 @@
+"""Funding of perpetual futures, swap of currencies, and interest on what shorts borrow.
+
+Rates of funding are shares of a position's value, as exchanges publish them (0.0001 is 0.01 %); above 0 is paid.
+Moments are UTC milliseconds.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Final, NamedTuple
+
+from ..errors import UsageError
+from .interval import DAY_MS, MINUTE_MS
+from .signal import Position
+from .text import shown
+from .whole_number import is_number
+
+_YEAR_MS: Final = 365 * DAY_MS
+
+
+class Funding(NamedTuple):
+    """What longs and shorts pay at one moment, as shares of the value of a position; below 0 it is received."""
+
+    moment: int
+    long: float
+    short: float
+
+    def rate(self, position: Position) -> float:
+        """What one side pays."""
+        return self.long if position == "long" else self.short
+
+
+def funding_of(rows: Iterable[tuple[int, float] | tuple[int, float, float]]) -> tuple[Funding, ...]:
+    """Funding from rows ``(moment, rate)``, where longs pay the rate to shorts, or ``(moment, long, short)``.
+
+    Raises
+    ------
+    UsageError
+        For a row that is none, two of one moment, and a moment that is no full minute.
+
+    Examples
+    --------
+    >>> funding_of([(0, 0.0001)]), funding_of([(60_000, 0.0002, 0.0001)])[0].rate("short")
+    ((Funding(moment=0, long=0.0001, short=-0.0001),), 0.0001)
+    """
+    found: dict[int, Funding] = {}
+    for row in rows:
+        given: object = row
+        if not isinstance(given, Sequence) or len(given) not in (2, 3) or not all(map(_finite, given)):
+            text = "funding must be rows of a moment (UTC ms) and a rate, or of a moment and what long and short pay"
+            raise UsageError(f"{text}, got {shown(row, 80)}\na rate is a share of the value: 0.0001 is 0.01 %")
+        moment, long = int(row[0]), float(row[1])
+        if moment != row[0] or moment % MINUTE_MS:
+            raise UsageError(f"a moment of funding must be a full minute in UTC ms, got {row[0]:,}")
+        if moment in found:
+            raise UsageError(f"funding has two rows of the moment {moment:,}; keep one of them")
+        found[moment] = Funding(moment, long, float(row[2]) if len(row) == 3 else -long)
+    return tuple(found[moment] for moment in sorted(found))
+
+
+def _finite(value: object) -> bool:
+    return is_number(value) and math.isfinite(value)
+
+
+def funding_between(
+    funding: Sequence[Funding], filled_at: int, closed_at: int | None, *, now: int
+) -> Sequence[Funding]:
+    """The funding that a position is charged: it was filled before the moment, and not closed before it.
+
+    A position that fills in the candle that opens at the moment is not charged; one that leaves in it is.
+
+    Parameters
+    ----------
+    funding
+        In order of their moments.
+    filled_at, closed_at
+        Open times of the candles in which it filled and was closed; ``None``: it is open.
+    now
+        Later moments are not due yet.
+
+    Examples
+    --------
+    >>> hours = funding_of((hour * 3_600_000, 0.0001) for hour in range(4))
+    >>> [each.moment // 3_600_000 for each in funding_between(hours, 0, 7_200_000, now=10_800_000)]
+    [1, 2]
+    """
+    until = now if closed_at is None else min(closed_at, now)
+    moments = attrgetter("moment")
+    return funding[bisect_right(funding, filled_at, key=moments) : bisect_right(funding, until, key=moments)]
+
+
+def next_funding(funding: Sequence[Funding], when: int) -> Funding | None:
+    """The first funding at or after a moment; ``None`` where there is none.
+
+    Examples
+    --------
+    >>> next_funding(funding_of([(0, 0.0001), (60_000, 0.0002)]), 1).moment
+    60000
+    """
+    at = bisect_left(funding, when, key=attrgetter("moment"))
+    return funding[at] if at < len(funding) else None
+
+
+def borrow_interest(value: float, borrow_yearly: float, since: int, until: int) -> float:
+    """What a short of this value pays for a span of time, in quote currency; a year has 365 days.
+
+    Parameters
+    ----------
+    value
+        Quantity times price, in quote currency.
+    borrow_yearly
+        Percent of the value a year.
+    since, until
+        UTC ms.
+
+    Examples
+    --------
+    >>> round(borrow_interest(1000.0, 3.65, 0, 86_400_000), 12)
+    0.1
+    """
+    return abs(value) * borrow_yearly / 100 * ((until - since) / _YEAR_MS)
