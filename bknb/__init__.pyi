@@ -8,6 +8,7 @@ from . import brokers as brokers
 from . import exchanges as exchanges
 from . import llm as llm
 from . import panels as panels
+from . import size as size
 from . import sources as sources
 from . import stores as stores
 from .config import (
@@ -25,6 +26,9 @@ from .diagnostics.doctor import (
 from .diagnostics.doctor import (
     doctor as doctor,
 )
+from .domain.accounts import Margin as Margin
+from .domain.accounts import Perpetual as Perpetual
+from .domain.accounts import Spot as Spot
 from .domain.answers import (
     Add as Add,
 )
@@ -40,12 +44,20 @@ from .domain.answers import (
 from .domain.answers import (
     Reduce as Reduce,
 )
+from .domain.costs import CostRequest as CostRequest
+from .domain.costs import Costs as Costs
 from .domain.declared_exits import (
     Breakeven as Breakeven,
 )
 from .domain.declared_exits import (
     Trailing as Trailing,
 )
+from .domain.position_sizes import Atr as Atr
+from .domain.position_sizes import Fixed as Fixed
+from .domain.position_sizes import Kelly as Kelly
+from .domain.position_sizes import Percent as Percent
+from .domain.position_sizes import RiskPercent as RiskPercent
+from .domain.position_sizes import Units as Units
 from .domain.position_view import (
     HeldPosition as HeldPosition,
 )
@@ -66,6 +78,7 @@ from .domain.signal_events import Reduced as Reduced
 from .domain.signal_events import Rejected as Rejected
 from .domain.signal_events import RiskRefused as RiskRefused
 from .domain.signal_events import Scheduled as Scheduled
+from .domain.size_requests import SizeRequest as SizeRequest
 from .domain.sizing import (
     Constant as Constant,
 )

@@ -127,6 +127,61 @@ def _limited(quantity: float, sizing: Sizing, *, balance: float, price_open: flo
     return quantity
 
 
+# --- formulas, for registered sizings and for those of :mod:`bknb.domain.position_sizes` ---------------------------
+
+
+def units_at_risk(balance: float, percent: float, distance: float) -> float:
+    """Units that lose a percentage of the balance over a distance of prices: ``balance * percent / 100 / distance``.
+
+    Examples
+    --------
+    >>> units_at_risk(10_000, 2, 1_000)
+    0.2
+    """
+    return balance * percent / 100 / distance
+
+
+def kelly_stake(win_rate: float, win_loss_ratio: float) -> float:
+    """The share of the balance that a lost bet takes where wealth grows fastest: ``(w * R - (1 - w)) / R``.
+
+    Never below 0. ``win_rate`` is a share between 0 and 1.
+
+    Raises
+    ------
+    UsageError
+        For numbers that cannot be.
+
+    Examples
+    --------
+    >>> round(kelly_stake(0.55, 1.5), 9)
+    0.25
+    """
+    _positive(win_loss_ratio=win_loss_ratio)
+    share: object = win_rate
+    if not isinstance(share, (int, float)) or isinstance(share, bool):
+        raise UsageError(f"win_rate must be a share between 0 and 1, got {share!r}")
+    if not 0 < share < 1:
+        hint = f"\n{win_rate:g} % is {win_rate / 100:g}" if 1 < win_rate < 100 else ""
+        raise UsageError(f"win_rate must be a share between 0 and 1, got {win_rate!r}{hint}")
+    return max(0.0, (win_rate * win_loss_ratio - (1 - win_rate)) / win_loss_ratio)
+
+
+def share_for_stake(stake: float, loss: float) -> float:
+    """The value of a position, as a share of the balance, of which a lost trade takes ``stake`` of the balance.
+
+    ``loss`` is the share of the position that a lost trade takes.
+
+    Examples
+    --------
+    >>> share_for_stake(0.25, 0.02)
+    12.5
+    """
+    return stake / loss
+
+
+# --- registered sizings -------------------------------------------------------------------------------------------
+
+
 def fixed_percentage(sizing: Sizing, *, balance: float, price_open: float, price_stop_loss: float) -> float:
     """Units whose loss at the stop is a fixed part of the balance: ``balance * risk / distance``.
 
@@ -142,7 +197,7 @@ def fixed_percentage(sizing: Sizing, *, balance: float, price_open: float, price
     if distance == 0:
         raise UsageError(f"the stop loss must be away from the entry, both are {price_open:g}")
     assert sizing.risk_percentage is not None  # registered with it  # noqa: S101
-    quantity = balance * sizing.risk_percentage / 100 / distance
+    quantity = units_at_risk(balance, sizing.risk_percentage, distance)
     return _limited(quantity, sizing, balance=balance, price_open=price_open)
 
 
@@ -166,7 +221,7 @@ def kelly_criterion(
     """
     _method(sizing, "kelly-criterion")
     _positive(balance=balance, price_open=price_open)
-    quantity = balance * _kelly_stake(win_rate, win_loss_ratio) * sizing.kelly_multiplier / price_open
+    quantity = balance * kelly_stake(win_rate, win_loss_ratio) * sizing.kelly_multiplier / price_open
     if quantity == 0:
         return 0.0  # nothing to gain: no minimum makes that a position
     return _limited(quantity, sizing, balance=balance, price_open=price_open)
@@ -228,23 +283,11 @@ def kelly_at_stop(
     distance = abs(price_open - price_stop_loss) / price_open
     if distance == 0:
         raise UsageError(f"the stop loss must be away from the entry, both are {price_open:g}")
-    stake = _kelly_stake(win_rate, win_loss_ratio) / (distance + costs_percent / 100)
-    quantity = balance * stake * sizing.kelly_multiplier / price_open
+    share = share_for_stake(kelly_stake(win_rate, win_loss_ratio), distance + costs_percent / 100)
+    quantity = balance * share * sizing.kelly_multiplier / price_open
     if quantity == 0:
         return 0.0  # nothing to gain: no minimum makes that a position
     return _limited(quantity, sizing, balance=balance, price_open=price_open)
-
-
-def _kelly_stake(win_rate: float, win_loss_ratio: float) -> float:
-    """The share of the balance that a lost bet takes where wealth grows fastest."""
-    _positive(win_loss_ratio=win_loss_ratio)
-    share: object = win_rate
-    if not isinstance(share, (int, float)) or isinstance(share, bool):
-        raise UsageError(f"win_rate must be a share between 0 and 1, got {share!r}")
-    if not 0 < share < 1:
-        hint = f"\n{win_rate:g} % is {win_rate / 100:g}" if 1 < win_rate < 100 else ""
-        raise UsageError(f"win_rate must be a share between 0 and 1, got {win_rate!r}{hint}")
-    return max(0.0, (win_rate * win_loss_ratio - (1 - win_rate)) / win_loss_ratio)
 
 
 def atr_based(sizing: Sizing, *, balance: float, price_open: float, atr: float) -> float:
@@ -262,7 +305,7 @@ def atr_based(sizing: Sizing, *, balance: float, price_open: float, atr: float) 
     _method(sizing, "atr-based")
     _positive(balance=balance, price_open=price_open, atr=atr)
     assert sizing.risk_percentage is not None  # registered with it  # noqa: S101
-    quantity = balance * sizing.risk_percentage / 100 / (atr * sizing.atr_multiplier)
+    quantity = units_at_risk(balance, sizing.risk_percentage, atr * sizing.atr_multiplier)
     return _limited(quantity, sizing, balance=balance, price_open=price_open)
 
 
