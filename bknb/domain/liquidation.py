@@ -1,0 +1,153 @@
+"""When positions with margin are liquidated, at which prices, and what of the loss is forgiven.
+
+Isolated: each position at its own price (``Ledger.liquidation_price``); the nearer of that and its stop comes first
+(:func:`bknb.domain.accounts.stop_comes_first`), and a bar that opens beyond it liquidates at that open. Cross: all
+positions together, judged at the close of a bar and, inside it, with every leg on its way to its worst price at once.
+Forgiven losses are not under the martingale law: an account that cannot lose more than its margin earns by gaps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from .costs import CostRequest, FillCosts
+from .ledger import Booked, CashRow, Ledger, LegFill
+from .signal import Position, sign_of
+
+CostsOf = Callable[[str, CostRequest], FillCosts]
+"""What an order of a leg costs."""
+
+
+class CrossLiquidation(NamedTuple):
+    """A liquidation of all positions with cross margin.
+
+    ``way`` is the part of the way from the first prices to the worst ones, 0 to 1, at which the margin is used up, and
+    ``prices`` are those of each leg there: where ``way`` is 0, the first ones.
+    """
+
+    way: float
+    prices: Mapping[str, float]
+
+
+def cross_legs(ledger: Ledger) -> tuple[str, ...]:
+    """The legs whose positions share the account's margin."""
+    found = ((leg, ledger.account_of(leg)) for leg in ledger.positions)
+    return tuple(leg for leg, account in found if account.borrows and account.mode == "cross")
+
+
+def cross_liquidation(
+    ledger: Ledger, start: Mapping[str, float], worst: Mapping[str, float]
+) -> CrossLiquidation | None:
+    """Where positions with cross margin are liquidated inside a bar; ``None``: nowhere.
+
+    It is assumed that all prices go from the open of the bar to their worst in proportion. With one leg that is the
+    liquidation price of its position.
+
+    Parameters
+    ----------
+    ledger
+        At the start of the bar.
+    start, worst
+        For each leg with a position, the open, and the low for a long or the high for a short; quote currency. At a
+        close both are the close.
+
+    Examples
+    --------
+    >>> from .accounts import Perpetual
+    >>> from .costs import Costs, fill_costs
+    >>> order = CostRequest(symbol="A", at=0, side="buy", kind="entry", filled_by="market", quantity=50.0, price=100.0)
+    >>> fill = LegFill("A", "long", order, fill_costs(order, Costs(taker=0.0, slippage=0.0)))
+    >>> ledger = Ledger.begin(1000.0, Perpetual(leverage=5, maintenance=0.5)).apply(fill).ledger
+    >>> cross_liquidation(ledger, {"A": 95.0}, {"A": 81.0}) is None
+    True
+    >>> found = cross_liquidation(ledger, {"A": 95.0}, {"A": 75.0})
+    >>> round(found.prices["A"], 6)
+    80.40201
+    >>> cross_liquidation(ledger, {"A": 79.0}, {"A": 75.0}).prices
+    {'A': 79.0}
+    """
+    legs = cross_legs(ledger)
+    if not legs:
+        return None
+    pool, _, maintenance = ledger.cross_margin(start)
+    before = pool - maintenance
+    pool, _, maintenance = ledger.cross_margin(worst)
+    after = pool - maintenance
+    if before > 0.0 and after > 0.0:
+        return None
+    way = 0.0 if before <= 0.0 else before / (before - after)
+    return CrossLiquidation(way, {leg: start[leg] + way * (worst[leg] - start[leg]) for leg in legs})
+
+
+def way_to(position: Position, level: float, start: float, worst: float) -> float | None:
+    """The part of the way to the worst price of a bar at which a stop is met; ``None``: it is not met.
+
+    A stop whose part is not above the ``way`` of a liquidation comes first: the position closes at it, and margin is
+    judged again without that position.
+
+    Examples
+    --------
+    >>> way_to("long", 95.0, 100.0, 90.0), way_to("long", 101.0, 100.0, 90.0), way_to("short", 111.0, 100.0, 110.0)
+    (0.5, 0.0, None)
+    """
+    sign = sign_of(position)
+    if sign * (start - level) <= 0.0:
+        return 0.0
+    return None if sign * (worst - level) > 0.0 else (start - level) / (start - worst)
+
+
+def liquidated(
+    ledger: Ledger,
+    legs: Iterable[str],
+    prices: Mapping[str, float],
+    *,
+    at: int,
+    symbols: Mapping[str, str],
+    costs_of: CostsOf,
+) -> Booked:
+    """The ledger after positions were liquidated at these prices; a loss beyond the margin is forgiven.
+
+    Of an isolated position no more than its margin is lost, costs of the liquidation included. Positions with cross
+    margin lose no more than the money behind them. What is left of a margin is kept.
+
+    Parameters
+    ----------
+    ledger, legs, prices
+        ``legs`` are all with cross margin, or isolated ones.
+    at
+        Open time of the bar, UTC ms.
+    symbols
+        Of each leg.
+    costs_of
+        What an order costs; it is filled at the market.
+    """
+    rows: list[CashRow] = []
+    cross = cross_legs(ledger)
+    last = ""
+    for leg in legs:
+        held = ledger.positions[leg]
+        order = CostRequest(
+            symbol=symbols[leg],
+            at=at,
+            side="sell" if held.side == "long" else "buy",
+            kind="exit",
+            filled_by="market",
+            quantity=abs(held.quantity),
+            price=prices[leg],
+            reason="liquidation",
+        )
+        costs = costs_of(leg, order)
+        booked = ledger.apply(LegFill(leg, held.side, order, costs))
+        ledger, rows = booked.ledger, [*rows, *booked.rows]
+        if leg in cross:
+            last = leg
+            continue
+        profit = held.quantity * costs.price - held.cost - costs.fee
+        ledger, more = ledger.forgive(at, leg, -profit - held.margin)
+        rows += more
+    if last and not cross_legs(ledger):
+        pool, _, _ = ledger.cross_margin({})
+        ledger, more = ledger.forgive(at, last, -pool)
+        rows += more
+    return Booked(ledger, tuple(rows))
