@@ -25,7 +25,7 @@ from bknb.domain.affordable_quantity import SizedOrder, quantity_filled, sized_o
 from bknb.domain.costs import CostRequest, Costs, fill_costs
 from bknb.domain.funding import funding_of
 from bknb.domain.ledger import Booked, CashRow, Ledger, LegFill
-from bknb.domain.liquidation import cross_legs, cross_liquidation, liquidated
+from bknb.domain.liquidation import cross_legs, cross_liquidation, liquidated, next_stop
 from bknb.domain.market_limits import MarketLimits, reduced_by
 from bknb.domain.position_sizes import read_size, wanted_size
 from bknb.domain.signal_events import Reason
@@ -542,6 +542,60 @@ WORLDS = (
            B liquidated at 62.25""",
     ),
     World(
+        "cross: a stop that is met on the way closes its leg, and margin is judged again without it",
+        FIVE,
+        FREE,
+        """0 A long open 20 @ 100
+           0 B short open 40 @ 50
+           0 A stop 90
+           3 bar A 100 70 B 50 65""",
+        # the stop is met at a third of the way, before the liquidation at 49/60. B alone: 800 - 600 is left, 13 needed
+        "3 A profit -200.00 800.00   20 x 10",
+        "equity 800 margin 400",
+        "A stopped at 90",
+    ),
+    World(
+        "cross: a stop farther on the way than the liquidation is not met",
+        FIVE,
+        FREE,
+        """0 A long open 20 @ 100
+           0 B short open 40 @ 50
+           0 A stop 72
+           3 bar A 100 70 B 50 65""",
+        """3 A profit -490.00 510.00
+           3 B profit -490.00  20.00""",
+        "equity 20",
+        """A liquidated at 75.5
+           B liquidated at 62.25""",
+    ),
+    World(
+        "cross: the stop of one leg does not save the other",
+        FIVE,
+        FREE,
+        """0 A long open 20 @ 100
+           0 B short open 40 @ 50
+           0 A stop 90
+           3 bar A 100 70 B 50 75""",
+        # B alone behind 800: 790 beyond what is needed at 50, 800 - 1000 - 15 = -215 at 75: 790 / 1005 of 25 is 19.6517
+        """3 A profit -200.00 800.00
+           3 B profit -786.07  13.93   40 x 19.6517""",
+        "equity 13.93 forgiven 0",
+        """A stopped at 90
+           B liquidated at 69.651741""",
+    ),
+    World(
+        "a bar that opens beyond a stop fills it at that open",
+        Spot(),
+        FREE,
+        """0 A long open 5 @ 100
+           0 A stop 95
+           3 bar A 90 85""",
+        """0 A buy  -500.00 500.00
+           3 A sell  450.00 950.00""",
+        "equity 950",
+        "A stopped at 90",
+    ),
+    World(
         "ten legs share the cash: the last gets what is left",
         Spot(),
         TAKER,
@@ -814,15 +868,20 @@ class Played:
         for leg in [*self.ledger.positions]:
             side, price = self.ledger.positions[leg].side, self.ledger.liquidation_price(leg)
             beyond = price is not None and (worst[leg] <= price if side == "long" else worst[leg] >= price)
-            stop = self.stops.get(leg)
-            if stop is not None and stop_comes_first(side, stop, price):
-                at_stop = self.order(at, leg, side, "exit", abs(self.ledger.positions[leg].quantity), stop, "stop")
-                self.says.append(f"{leg} stopped at {number(stop)}")
-                self.book(self.ledger.apply(self.fill(at_stop, leg, side)))
-            elif price is not None and beyond:
+            if price is not None and beyond and not stop_comes_first(side, self.stops.get(leg), price):
                 opened_beyond = start[leg] <= price if side == "long" else start[leg] >= price
                 self.liquidate(at, [leg], {leg: start[leg] if opened_beyond else price})
-        found = cross_liquidation(self.ledger, start, worst)
+        behind = 0.0
+        while stop := next_stop(self.stops, self.ledger, start, worst):
+            found = cross_liquidation(self.ledger, start, worst, since=behind)
+            if found is not None and found.way < stop.way:
+                break
+            held, price, behind = self.ledger.positions[stop.leg], self.stops.pop(stop.leg), stop.way
+            price = price if stop.way else start[stop.leg]
+            order = self.order(at, stop.leg, held.side, "exit", abs(held.quantity), price, "stop")
+            self.says.append(f"{stop.leg} stopped at {number(price)}")
+            self.book(self.ledger.apply(self.fill(order, stop.leg, held.side)))
+        found = cross_liquidation(self.ledger, start, worst, since=behind)
         if found is not None:
             self.liquidate(at, [*cross_legs(self.ledger)], dict(found.prices))
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from money_ledgers import MINUTE, WORLDS, Played, World
+from money_ledgers import FIVE, FREE, MINUTE, WORLDS, Played, World
 
+from bknb.domain.accounts import Account, Margin, Perpetual, Spot
+from bknb.domain.costs import Costs
 from bknb.domain.ledger import Ledger
+from bknb.domain.liquidation import cross_liquidation
 
 CENT = 0.005 + 1e-9
 
@@ -29,6 +32,59 @@ def test_every_movement_of_cash_is_the_one_written_by_hand(world: World) -> None
         seen = getattr(marked, name, None)
         seen = getattr(played.ledger, name) if seen is None else seen
         assert seen == pytest.approx(float(value), abs=CENT), name
+
+
+def played(account: Account, steps: str, costs: Costs = FREE) -> Played:
+    return Played(World("", account, costs, steps, "", ""), conserved)
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ("0 A long open 5 @ 100\n1 A short open 5 @ 100", "A holds 5: close it before a short is opened"),
+        ("0 A short open 5 @ 100\n1 A long open 5 @ 100", "A holds -5: close it before a long is opened"),
+        ("0 A long open 5 @ 100\n1 A long close 6 @ 100", "A holds 5: 6 of a long cannot be closed"),
+        ("0 A long open 5 @ 100\n1 A short close 5 @ 100", "A holds 5: 5 of a short cannot be closed"),
+        ("0 A long close 5 @ 100", "A holds nothing: 5 of a long cannot be closed"),
+        ("480 A long open 5 @ 100\n480 A funding 0.1 @ 100", "A was filled at 28800000: funding of 28800000 has to be"),
+    ],
+)
+def test_a_ledger_refuses_what_cannot_be(steps: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        played(FIVE, steps)
+
+
+def test_averages_are_before_slippage_and_costs_after_it() -> None:
+    held = played(Margin(), "0 A short open 3 @ 100\n1 A short open 1 @ 80", Costs(taker=0.0, slippage=1.0))
+    position = held.ledger.positions["A"]
+    assert position.average == pytest.approx(95.0)
+    assert position.cost == pytest.approx(-4 * 95.0 * 0.99)
+    assert position.side == "short"
+
+
+def test_entries_of_a_bar_see_the_cash_of_its_start() -> None:
+    """What is sold in a bar pays for nothing bought in it: entries go into both ledgers, exits into one."""
+    now = played(Spot(), "0 A long open 8 @ 100")
+    start, prices = now.ledger, {"A": 100.0, "B": 10.0}
+    now.step(["1", "A", "long", "close", "all", "@", "120"])
+    assert (now.ledger.free(prices), start.free(prices)) == (1160.0, 200.0)
+    fill = now.fill(now.order(60_000, "B", "long", "entry", 20.0, 10.0, "limit"), "B", "long")
+    assert (now.ledger.apply(fill).ledger.free(prices), start.apply(fill).ledger.free(prices)) == (960.0, 0.0)
+
+
+def test_a_spot_leg_and_a_perpetual_leg_share_the_cash_and_are_liquidated_apart() -> None:
+    life = played(Spot(), "")
+    life.ledger = Ledger.begin(1000.0, Spot(), {"P": Perpetual(leverage=2)})
+    life.step(["0", "S", "long", "open", "5", "@", "100"])
+    life.step(["0", "P", "short", "open", "5", "@", "100"])
+    marked = life.ledger.mark({"S": 100.0, "P": 100.0})
+    assert (marked.equity, marked.free, marked.margin, marked.exposure) == (1000.0, 250.0, 250.0, 1000.0)
+    assert life.ledger.mark({"S": 180.0, "P": 180.0}).equity == 1000.0  # one pays for the other
+    start = {"S": 180.0, "P": 180.0}
+    assert cross_liquidation(life.ledger, start, {"S": 180.0, "P": 198.0}) is None
+    found = cross_liquidation(life.ledger, start, {"S": 180.0, "P": 220.0})
+    assert found is not None  # 500 + 5 x (100 - p) = 0.5 % of 5 x p: what was bought on spot is no margin
+    assert found.prices == {"P": pytest.approx(1000 / 5.025)}
 
 
 def test_there_are_thirty_and_each_has_a_name_of_its_own() -> None:

@@ -37,7 +37,7 @@ def cross_legs(ledger: Ledger) -> tuple[str, ...]:
 
 
 def cross_liquidation(
-    ledger: Ledger, start: Mapping[str, float], worst: Mapping[str, float]
+    ledger: Ledger, start: Mapping[str, float], worst: Mapping[str, float], *, since: float = 0.0
 ) -> CrossLiquidation | None:
     """Where positions with cross margin are liquidated inside a bar; ``None``: nowhere.
 
@@ -51,6 +51,8 @@ def cross_liquidation(
     start, worst
         For each leg with a position, the open, and the low for a long or the high for a short; quote currency. At a
         close both are the close.
+    since
+        The part of the way that is behind: that of the last stop of the bar that was met.
 
     Examples
     --------
@@ -76,15 +78,52 @@ def cross_liquidation(
     after = pool - maintenance
     if before > 0.0 and after > 0.0:
         return None
-    way = 0.0 if before <= 0.0 else before / (before - after)
+    way = max(0.0 if before <= 0.0 else before / (before - after), since)
     return CrossLiquidation(way, {leg: start[leg] + way * (worst[leg] - start[leg]) for leg in legs})
+
+
+class StopOnTheWay(NamedTuple):
+    """The stop that is met next: its leg, and the part of the way from the first price to the worst."""
+
+    leg: str
+    way: float
+
+
+def next_stop(
+    stops: Mapping[str, float], ledger: Ledger, start: Mapping[str, float], worst: Mapping[str, float]
+) -> StopOnTheWay | None:
+    """The stop of a position that is met first, where all prices go to their worst in proportion; ``None``: none is.
+
+    One whose ``way`` is not above that of a liquidation comes before it: the position closes at the stop, and margin is
+    judged again without it, from that part of the way on (``since`` of :func:`cross_liquidation`).
+
+    Parameters
+    ----------
+    stops
+        Of each leg that has one, quote currency.
+    ledger, start, worst
+        As of :func:`cross_liquidation`.
+
+    Examples
+    --------
+    >>> from .ledger import LegPosition
+    >>> from .accounts import Margin
+    >>> held = {leg: LegPosition(1.0, 100.0, 100.0, 0.0, 0, 0) for leg in "AB"}
+    >>> ledger = Ledger(capital=1000.0, account=Margin(), cash=800.0, positions=held)
+    >>> next_stop({"A": 95.0, "B": 99.0}, ledger, {"A": 100.0, "B": 100.0}, {"A": 90.0, "B": 95.0})
+    StopOnTheWay(leg='B', way=0.2)
+    """
+    found: StopOnTheWay | None = None
+    for leg, stop in stops.items():
+        held = ledger.positions.get(leg)
+        way = None if held is None else way_to(held.side, stop, start[leg], worst[leg])
+        if way is not None and (found is None or way < found.way):
+            found = StopOnTheWay(leg, way)
+    return found
 
 
 def way_to(position: Position, level: float, start: float, worst: float) -> float | None:
     """The part of the way to the worst price of a bar at which a stop is met; ``None``: it is not met.
-
-    A stop whose part is not above the ``way`` of a liquidation comes first: the position closes at it, and margin is
-    judged again without that position.
 
     Examples
     --------
