@@ -141,6 +141,8 @@ def test_a_function_that_answers_what_cannot_be_is_told_so(answer):
         ({"fixed": -1}, "fixed of Costs must be an amount of at least 0, got -1"),
         ({"spread": math.nan}, "spread of Costs must be a difference of prices of at least 0, got nan"),
         ({"borrow_yearly": lambda _: 1.0}, "borrow_yearly of Costs"),
+        ({"funding": 0.0001}, "funding must be the name of a series, or rows of a moment .* got 0.0001"),
+        ({"funding": [(1, 0.0001)]}, "a moment of funding must be a full minute"),
         ({"spread": 0.1, "half_spread": 0.1}, r"give spread .* or half_spread .* not both\n"),
     ],
 )

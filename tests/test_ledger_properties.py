@@ -145,9 +145,13 @@ def test_cash_and_positions_are_capital_and_profit_less_costs(
         life.move(number * MINUTE, *step)
         turned = CAPITAL + sum(abs(row.amount) for row in life.rows)
         assert abs(life.ledger.imbalance(life.prices)) <= 1e-9 * CAPITAL + 1e-14 * turned
-        assert life.ledger.mark(life.prices).equity == pytest.approx(
-            life.ledger.cash + life.ledger.mark(life.prices).positions
-        )
+        pool, _, maintenance = life.ledger.cross_margin(life.prices)
+        for terms, amount in (
+            (life.ledger.equity_terms(), life.ledger.mark(life.prices).equity),
+            (life.ledger.spare_margin_terms(), pool - maintenance),
+        ):
+            sums = sum(factor * life.prices[leg] for leg, factor in terms.factors.items())
+            assert terms.constant + sums == pytest.approx(amount, rel=1e-9, abs=1e-9 * CAPITAL + 1e-14 * turned)
     sums = [*accumulate((row.amount for row in life.rows), initial=CAPITAL)][1:]
     assert [row.cash for row in life.rows] == pytest.approx(sums, rel=1e-9, abs=1e-6)
     assert life.ledger.cash == pytest.approx(sums[-1] if sums else CAPITAL, rel=1e-9, abs=1e-6)

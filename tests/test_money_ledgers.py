@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
-from money_ledgers import FIVE, FREE, MINUTE, WORLDS, Played, World
+from money_ledgers import FIVE, FREE, MINUTE, TAKER, TEN, WORLDS, Played, World
 
 from bknb.domain.accounts import Account, Margin, Perpetual, Spot
 from bknb.domain.costs import Costs
@@ -60,6 +61,13 @@ def test_averages_are_before_slippage_and_costs_after_it() -> None:
     assert position.average == pytest.approx(95.0)
     assert position.cost == pytest.approx(-4 * 95.0 * 0.99)
     assert position.side == "short"
+
+
+def test_a_ledger_is_the_same_after_it_was_saved() -> None:
+    life = played(TEN, "0 A long open 20 @ 100\n1 B short open 3 @ 50\n2 A long reduce 0.5 @ 110", TAKER)
+    ledger = life.ledger.reserve("C", 5.0)
+    assert msgspec.json.decode(msgspec.json.encode(ledger), type=Ledger) == ledger
+    assert [*ledger.positions] == ["A", "B"]  # a part leaves a leg where it was: the order of legs is that of entries
 
 
 def test_entries_of_a_bar_see_the_cash_of_its_start() -> None:

@@ -12,6 +12,7 @@ import msgspec
 
 from ..config import Settings
 from ..errors import UsageError
+from .funding import funding_of
 from .keyword_arguments import ByName
 from .position_fills import Fill, FillKind
 from .signal import EntryKind, Position, sign_of
@@ -95,8 +96,9 @@ class Costs(ByName, frozen=True, kw_only=True):
         By how much a fill at the level of a stop or of a stop entry is worse, percent, beside slippage: prices jump
         over levels inside a candle.
     funding
-        Name of a registered series, or pairs of a moment (UTC ms) and a rate; see :mod:`bknb.domain.funding`. A rate is
-        a share of the position's value, as exchanges publish it: longs pay 0.0001, which is 0.01 %, to shorts.
+        Name of a registered series, or rows of a moment (UTC ms) and a rate, or of a moment and what longs and shorts
+        pay. A rate is a share of the position's value, as exchanges publish it: 0.0001 is 0.01 %, and above 0 longs pay
+        it to shorts.
     borrow_yearly
         What a short pays, percent of its value a year of 365 days.
 
@@ -126,7 +128,7 @@ class Costs(ByName, frozen=True, kw_only=True):
     spread: Cost = 0.0
     half_spread: Cost = 0.0
     overshoot: Cost = 0.0
-    funding: str | Sequence[tuple[int, float]] | None = None
+    funding: str | Sequence[tuple[int, float] | tuple[int, float, float]] | None = None
     borrow_yearly: float = 0.0
 
     def __post_init__(self) -> None:
@@ -137,6 +139,8 @@ class Costs(ByName, frozen=True, kw_only=True):
         if self.spread != 0.0 and self.half_spread != 0.0:
             text = "give spread (quote currency) or half_spread (percent) of Costs, not both"
             raise UsageError(f"{text}\nthey are the same cost, and would count twice")
+        if self.funding is not None and not isinstance(self.funding, str):
+            funding_of(self.funding)
 
 
 _EXPECTED: Final = {

@@ -47,6 +47,9 @@ def funding_of(rows: Iterable[tuple[int, float] | tuple[int, float, float]]) -> 
     ((Funding(moment=0, long=0.0001, short=-0.0001),), 0.0001)
     """
     found: dict[int, Funding] = {}
+    if not isinstance(rows, Iterable):
+        text = "funding must be the name of a series, or rows of a moment (UTC ms) and a rate"
+        raise UsageError(f"{text}, got {shown(rows, 80)}\na rate is a share of the value: 0.0001 is 0.01 %")
     for row in rows:
         given: object = row
         if not isinstance(given, Sequence) or len(given) not in (2, 3) or not all(map(_finite, given)):

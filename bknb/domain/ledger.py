@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from .accounts import Account, initial_margin, liquidation_price, maintenance_margin
 from .costs import CostRequest, FillCosts
 from .funding import Funding, borrow_interest
+from .leg_position import LegPosition
 from .quantity_rounding import EXACT
 from .signal import Position
 
@@ -44,43 +45,6 @@ class LegFill(NamedTuple):
     position: Position
     order: CostRequest
     costs: FillCosts
-
-
-class LegPosition(msgspec.Struct, frozen=True, gc=False):
-    """What a leg holds.
-
-    Attributes
-    ----------
-    quantity
-        Below 0 for a short.
-    cost
-        What was paid for it, with slippage; below 0 what was received for a short.
-    value
-        The same at prices before slippage.
-    margin
-        What was set aside for it, in an account with isolated margin.
-    filled_at
-        Open time of the candle of its newest fill.
-    borrowed_since
-        Until when the interest of a short is charged.
-    """
-
-    quantity: float
-    cost: float
-    value: float
-    margin: float
-    filled_at: int
-    borrowed_since: int
-
-    @property
-    def side(self) -> Position:
-        """``"long"`` or ``"short"``."""
-        return "long" if self.quantity > 0.0 else "short"
-
-    @property
-    def average(self) -> float:
-        """Average entry price before slippage."""
-        return self.value / self.quantity
 
 
 class Marked(NamedTuple):
@@ -112,6 +76,16 @@ class Marked(NamedTuple):
     free: float
     margin: float
     maintenance: float
+
+
+class PriceTerms(NamedTuple):
+    """An amount that is ``constant`` and, for each leg, a factor times its price: the same until something changes.
+
+    With it a whole span of prices is worked out at once, as arrays.
+    """
+
+    constant: float
+    factors: Mapping[str, float]
 
 
 class Booked(NamedTuple):
@@ -274,19 +248,44 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
         It is the cash and what these positions are worth, without the margin that was set aside for isolated ones, and
         without what was bought on spot.
         """
-        pool, initial, maintenance = self.cash, 0.0, 0.0
+        terms = self._money_behind_cross()
+        pool, initial, maintenance = terms.constant, 0.0, 0.0
+        for leg, quantity in terms.factors.items():
+            account, value = self.account_of(leg), quantity * prices[leg]
+            pool += value
+            initial += initial_margin(account, value)
+            maintenance += maintenance_margin(account, value)
+        return pool, initial, maintenance
+
+    def spare_margin_terms(self) -> PriceTerms:
+        """Cross margin beyond the maintenance margin, as terms of the prices: at 0 or below it is liquidated."""
+        terms = self._money_behind_cross()
+        spare = {leg: held - maintenance_margin(self.account_of(leg), held) for leg, held in terms.factors.items()}
+        return PriceTerms(terms.constant, spare)
+
+    def _money_behind_cross(self) -> PriceTerms:
+        constant, factors = self.cash, dict[str, float]()
         for leg, held in self.positions.items():
             account = self.account_of(leg)
-            if not account.borrows:
-                continue
-            if account.mode == "isolated":
-                pool += (held.cost if account.owns else 0.0) - held.margin
-            else:
-                value = held.quantity * prices[leg]
-                pool += value if account.owns else value - held.cost
-                initial += initial_margin(account, value)
-                maintenance += maintenance_margin(account, value)
-        return pool, initial, maintenance
+            if account.borrows and account.mode == "isolated":
+                constant += (held.cost if account.owns else 0.0) - held.margin
+            elif account.borrows:
+                constant -= 0.0 if account.owns else held.cost
+                factors[leg] = held.quantity
+        return PriceTerms(constant, factors)
+
+    def equity_terms(self) -> PriceTerms:
+        """The equity, as terms of the prices of the legs that hold something.
+
+        Examples
+        --------
+        >>> from .accounts import Perpetual
+        >>> held = {"A": LegPosition(2.0, 200.0, 200.0, 0.0, 0, 0)}
+        >>> Ledger(capital=1000.0, account=Perpetual(), cash=1000.0, positions=held).equity_terms()
+        PriceTerms(constant=800.0, factors={'A': 2.0})
+        """
+        settled = (held.cost for leg, held in self.positions.items() if not self.account_of(leg).owns)
+        return PriceTerms(self.cash - sum(settled), {leg: held.quantity for leg, held in self.positions.items()})
 
     def expected_free(self, exits: Iterable[LegFill], prices: Mapping[str, float]) -> float:
         """What will be free once these exits, which are ordered at this moment, have filled at the last close."""
@@ -321,14 +320,7 @@ def _entered(ledger: Ledger, fill: LegFill) -> Booked:
         raise ValueError(f"{leg} holds {held.quantity:g}: close it before a {fill.position} is opened")
     paid = signed * fill.costs.price
     set_aside = initial_margin(account, paid) if account.borrows and account.mode == "isolated" else 0.0
-    position = LegPosition(
-        quantity=held.quantity + signed,
-        cost=held.cost + paid,
-        value=held.value + signed * order.price,
-        margin=held.margin + set_aside,
-        filled_at=order.at,
-        borrowed_since=held.borrowed_since,
-    )
+    position = held.enlarged(signed, order.price, fill.costs.price, margin=set_aside, at=order.at)
     after = replace(ledger, positions={**ledger.positions, leg: position})
     return _paid(after, fill, -paid if account.owns else 0.0)
 
@@ -341,18 +333,12 @@ def _left(ledger: Ledger, fill: LegFill) -> Booked:
         has = "nothing" if held is None else f"{held.quantity:g}"
         raise ValueError(f"{leg} holds {has}: {order.quantity:g} of a {fill.position} cannot be closed")
     share = min(signed / held.quantity, 1.0)
-    positions = {each: position for each, position in ledger.positions.items() if each != leg}
+    positions = dict(ledger.positions)
     if share > 1 - EXACT:
         share = 1.0
+        del positions[leg]
     else:
-        positions[leg] = LegPosition(
-            quantity=held.quantity - signed,
-            cost=held.cost * (1 - share),
-            value=held.value * (1 - share),
-            margin=held.margin * (1 - share),
-            filled_at=order.at,
-            borrowed_since=held.borrowed_since,
-        )
+        positions[leg] = held.reduced(signed, share, at=order.at)
     received = signed * fill.costs.price
     realised = ledger.realised + signed * order.price - held.value * share
     after = replace(ledger, positions=positions, realised=realised)

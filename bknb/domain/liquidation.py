@@ -106,7 +106,7 @@ def next_stop(
 
     Examples
     --------
-    >>> from .ledger import LegPosition
+    >>> from .leg_position import LegPosition
     >>> from .accounts import Margin
     >>> held = {leg: LegPosition(1.0, 100.0, 100.0, 0.0, 0, 0) for leg in "AB"}
     >>> ledger = Ledger(capital=1000.0, account=Margin(), cash=800.0, positions=held)
