@@ -14,6 +14,7 @@ from .keyword_arguments import ByName
 from .signal import Position
 from .signal_events import Reason
 from .text import shown
+from .tick_grid import round_down, round_up
 from .whole_number import checked_number
 
 MarginMode: TypeAlias = Literal["cross", "isolated"]
@@ -209,7 +210,7 @@ def money_needed(account: Account, value: float, costs: float) -> float:
 
 
 def liquidation_price(
-    account: Account, position: Position, *, quantity: float, cost: float, margin: float
+    account: Account, position: Position, *, quantity: float, cost: float, margin: float, tick: float | None = None
 ) -> float | None:
     """The price at which an isolated position has only its maintenance margin left; ``None``: at no price above 0.
 
@@ -228,6 +229,9 @@ def liquidation_price(
         What was paid for it, or received for a short, with slippage: quantity times average price.
     margin
         What was set aside for it.
+    tick
+        The smallest step of prices, where it is known: the price is put on this grid, away from the market, as nothing
+        trades between two ticks.
 
     Examples
     --------
@@ -244,8 +248,22 @@ def liquidation_price(
     share = account.maintenance / 100
     if position == "long":
         price = (cost - margin) / (quantity * (1 - share))
-        return price if price > 0.0 else None
-    return (cost + margin) / (quantity * (1 + share))
+    else:
+        price = (cost + margin) / (quantity * (1 + share))
+    if tick is not None:
+        price = away_from_market(position, price, tick)
+    return price if price > 0.0 else None
+
+
+def away_from_market(position: Position, price: float, tick: float) -> float:
+    """A price at which a position is liquidated, on the tick grid: below it for a long, above it for a short.
+
+    Examples
+    --------
+    >>> away_from_market("long", 96.48, 0.5), away_from_market("short", 103.48, 0.5)
+    (96.0, 103.5)
+    """
+    return round_down(price, tick) if position == "long" else round_up(price, tick)
 
 
 def stop_comes_first(position: Position, stop: float | None, liquidation: float | None) -> bool:

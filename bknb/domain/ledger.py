@@ -294,13 +294,16 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
             after = after.apply(fill).ledger
         return after.free(prices)
 
-    def liquidation_price(self, leg: str) -> float | None:
-        """The price at which an isolated position is liquidated; ``None``: there is none, or margin is cross."""
+    def liquidation_price(self, leg: str, tick: float | None = None) -> float | None:
+        """The price at which an isolated position is liquidated; ``None``: there is none, or margin is cross.
+
+        ``tick``: the smallest step of its prices; the price is on this grid, away from the market.
+        """
         held, account = self.positions[leg], self.account_of(leg)
         if not account.borrows or account.mode == "cross":
             return None
         size, cost = abs(held.quantity), abs(held.cost)
-        return liquidation_price(account, held.side, quantity=size, cost=cost, margin=held.margin)
+        return liquidation_price(account, held.side, quantity=size, cost=cost, margin=held.margin, tick=tick)
 
     def imbalance(self, prices: Mapping[str, float]) -> float:
         """What cash and positions are worth beyond what the sums say; 0 but for rounding of floats."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from .accounts import away_from_market
 from .costs import CostRequest, FillCosts
 from .ledger import Booked, CashRow, Ledger, LegFill
 from .signal import Position, sign_of
@@ -37,7 +38,12 @@ def cross_legs(ledger: Ledger) -> tuple[str, ...]:
 
 
 def cross_liquidation(
-    ledger: Ledger, start: Mapping[str, float], worst: Mapping[str, float], *, since: float = 0.0
+    ledger: Ledger,
+    start: Mapping[str, float],
+    worst: Mapping[str, float],
+    *,
+    since: float = 0.0,
+    ticks: Mapping[str, float] | None = None,
 ) -> CrossLiquidation | None:
     """Where positions with cross margin are liquidated inside a bar; ``None``: nowhere.
 
@@ -53,6 +59,9 @@ def cross_liquidation(
         close both are the close.
     since
         The part of the way that is behind: that of the last stop of the bar that was met.
+    ticks
+        The smallest step of prices of each leg of which it is known: its price is put on this grid, away from the
+        market, but not beyond the worst one.
 
     Examples
     --------
@@ -79,7 +88,13 @@ def cross_liquidation(
     if before > 0.0 and after > 0.0:
         return None
     way = max(0.0 if before <= 0.0 else before / (before - after), since)
-    return CrossLiquidation(way, {leg: start[leg] + way * (worst[leg] - start[leg]) for leg in legs})
+    prices = {leg: start[leg] + way * (worst[leg] - start[leg]) for leg in legs}
+    for leg, tick in (ticks or {}).items():
+        if leg in prices and way:
+            side = ledger.positions[leg].side
+            nearer = max if side == "long" else min
+            prices[leg] = nearer(away_from_market(side, prices[leg], tick), worst[leg])
+    return CrossLiquidation(way, prices)
 
 
 class StopOnTheWay(NamedTuple):

@@ -1,0 +1,75 @@
+"""What a liquidation earns on martingales, counted over all paths: nothing, but for the losses that are forgiven."""
+
+from __future__ import annotations
+
+from itertools import accumulate, product
+
+import pytest
+
+from bknb.domain.accounts import Margin, Perpetual
+from bknb.domain.costs import CostRequest, Costs, fill_costs
+from bknb.domain.ledger import Ledger, LegFill
+from bknb.domain.liquidation import cross_liquidation, liquidated
+
+FREE = Costs(taker=0.0, slippage=0.0)
+CAPITAL = 400.0
+KINDS = [kind(25.0, 0.5, mode) for kind in (Margin, Perpetual) for mode in ("cross", "isolated")]
+
+
+def fill(kind: str, position: str, price: float, quantity: float = 100.0) -> LegFill:
+    side = "buy" if (position == "long") == (kind == "entry") else "sell"
+    order = CostRequest(symbol="A", at=0, side=side, kind=kind, filled_by="market", quantity=quantity, price=price)  # type: ignore[arg-type]
+    return LegFill("A", position, order, fill_costs(order, FREE))  # type: ignore[arg-type]
+
+
+def after_bar(ledger: Ledger, prices: list[float], tick: float | None) -> Ledger:
+    """The ledger after a bar of these prices, the first its open."""
+    held = ledger.positions["A"]
+    start, worst = prices[0], min(prices) if held.side == "long" else max(prices)
+    level = ledger.liquidation_price("A", tick)
+    if level is not None:
+        sign = 1 if held.side == "long" else -1
+        if sign * (worst - level) > 0.0:
+            return ledger
+        met = start if sign * (start - level) <= 0.0 else level
+    else:
+        ticks = None if tick is None else {"A": tick}
+        found = cross_liquidation(ledger, {"A": start}, {"A": worst}, ticks=ticks)
+        if found is None:
+            return ledger
+        met = found.prices["A"]
+    symbols = {"A": "A"}
+    return liquidated(
+        ledger, ["A"], {"A": met}, at=1, symbols=symbols, costs_of=lambda _, each: fill_costs(each, FREE)
+    ).ledger
+
+
+def ended(account: Margin | Perpetual, position: str, bars: list[list[float]], tick: float | None) -> Ledger:
+    ledger = Ledger.begin(CAPITAL, account).apply(fill("entry", position, 100.0)).ledger
+    for bar in bars:
+        ledger = after_bar(ledger, bar, tick)
+        if not ledger.positions:
+            return ledger
+    return ledger.apply(fill("exit", position, bars[-1][-1])).ledger
+
+
+@pytest.mark.parametrize("account", KINDS, ids=repr)
+@pytest.mark.parametrize("position", ["long", "short"])
+def test_inside_a_bar_a_liquidation_on_the_tick_grid_earns_nothing(account: Margin, position: str) -> None:
+    paths = [[100.0 + step for step in accumulate(steps, initial=0)] for steps in product((-1, 1), repeat=9)]
+    ends = [ended(account, position, [path], 1.0) for path in paths]
+    assert sum(ledger.cash - CAPITAL for ledger in ends) == pytest.approx(0.0, abs=1e-6)
+    assert sum(ledger.forgiven for ledger in ends) == 0.0
+    assert len({round(ledger.cash) for ledger in ends}) > 3
+    off_grid = [ended(account, position, [path], None) for path in paths]
+    assert sum(ledger.cash - CAPITAL for ledger in off_grid) > 0.0  # as any level between two ticks
+
+
+@pytest.mark.parametrize("account", KINDS, ids=repr)
+@pytest.mark.parametrize("position", ["long", "short"])
+def test_over_gaps_what_is_earned_is_what_was_forgiven(account: Margin, position: str) -> None:
+    opens = [[100.0 + 3 * step for step in accumulate(steps)] for steps in product((-1, 1), repeat=8)]
+    ends = [ended(account, position, [[price] for price in path], 1.0) for path in opens]
+    earned, forgiven = sum(ledger.cash - CAPITAL for ledger in ends), sum(ledger.forgiven for ledger in ends)
+    assert forgiven > 0.0
+    assert earned == pytest.approx(forgiven, rel=1e-9)
