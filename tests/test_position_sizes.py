@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import bknb
 from bknb.domain.accounts import Margin, Perpetual, Spot, initial_margin, read_account
 from bknb.domain.affordable_quantity import sized_order
+from bknb.domain.by_symbol_or_strategy import check_names, of_leg
 from bknb.domain.costs import CostRequest, Costs
 from bknb.domain.market_limits import MarketLimits, reduced_by, rounded_down, too_small
 from bknb.domain.position_sizes import read_size, wanted_size
@@ -243,3 +244,31 @@ def test_leverage_times_what_is_free_can_be_bought():
     assert initial_margin(Perpetual(leverage=5), 500.0) == 100.0
     refused = sized_order(WantedSize(money=0.0), order, account=Margin(), **given)
     assert refused.text == "the size is 0: nothing is opened"
+
+
+# --- by symbol or strategy
+
+
+@pytest.mark.parametrize(
+    ("given", "symbol", "found"),
+    [
+        ("risk:1", "BTC", "risk:1"),
+        ({"BTC": "risk:1"}, "BTC", "risk:1"),
+        ({"BTC": "risk:1"}, "ETH", None),
+        ({"trend": "risk:1"}, "ETH", "risk:1"),
+        ({"ETH": "cash:5", "revert": "risk:1"}, "ETH", "cash:5"),
+        ({"trend": "cash:5"}, "trend", "cash:5"),  # a symbol that is called like its strategy
+        ({}, "BTC", None),
+    ],
+)
+def test_what_a_leg_has(given, symbol, found):
+    assert of_leg("sizing", given, symbol=symbol, strategy="trend") == found
+
+
+def test_a_leg_cannot_have_two_and_unknown_names_are_told():
+    with pytest.raises(bknb.UsageError, match="the symbol 'BTC' and one for the strategy 'trend'"):
+        of_leg("costs", {"BTC": 1, "trend": 2}, symbol="BTC", strategy="trend")
+    check_names("costs", {"BTC": 1, "trend": 2}, symbols=["BTC"], strategies=["trend"])
+    check_names("costs", Spot(), symbols=["BTC"], strategies=["trend"])
+    with pytest.raises(bknb.UnknownName, match="no symbol or strategy of costs is called 'trnd'"):
+        check_names("costs", {"trnd": 1}, symbols=["BTC"], strategies=["trend"])
