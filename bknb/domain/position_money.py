@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from .pnl import slipped_exit
+from .pnl import pnl_of, slipped_exit
 from .position_fills import Fill
 from .signal import Position, sign_of
 from .signal_events import Pnl

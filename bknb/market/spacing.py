@@ -218,9 +218,13 @@ def check_minutes(source: object, exchange: str, what: str) -> None:
 
     Examples
     --------
-    >>> check_minutes(object(), "mine", "a live run")
+    >>> check_minutes(object(), "mine", "an optimizer")
     """
-    check_base(base_of(source), exchange, what)
+    if (base := base_of(source)) != MINUTE:
+        raise UsageError(
+            f"{what} needs 1m candles, and exchange {exchange!r} has {base} bars\n"
+            "take one-minute candles of that market; backtests, sweeps and live runs work with these bars"
+        )
 
 
 def check_above_zero(source: object, exchange: str, what: str) -> None:
@@ -235,20 +239,6 @@ def check_above_zero(source: object, exchange: str, what: str) -> None:
             f"{what} needs prices above 0, and exchange {exchange!r} has negative=True\n"
             "bknb.backtest, bknb.sweep, bknb.walker and bknb.walk_forward work with prices at or below 0\n"
             "for everything else give a source of prices above 0, without negative=True"
-        )
-
-
-def check_base(base: str, exchange: str, what: str) -> None:
-    """Raise ``UsageError`` where ``what``, which needs a run over one-minute candles, is given one over longer bars.
-
-    Examples
-    --------
-    >>> check_base("1m", "mine", "luck")
-    """
-    if base != MINUTE:
-        raise UsageError(
-            f"{what} needs 1m candles, and exchange {exchange!r} has {base} bars\n"
-            "take one-minute candles of that market; backtests, sweeps and live runs work with these bars"
         )
 
 

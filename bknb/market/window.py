@@ -74,7 +74,7 @@ class Window:
         self._loading: dict[tuple[str, str], asyncio.Lock] = {}  # used on the fetching loop only
         self.warn, self.allow_gaps = feed.warn, feed.allow_gaps
         self.gather_closed, self.tell_closed = feed.gather_closed, feed.tell_closed
-        self.matrices: dict[object, PanelMatrix | CalendarMatrix] = {}  # of the panels that were asked for
+        self.matrices: dict[object, PanelMatrix] = {}  # of the panels that were asked for
         self.ended: set[str] = set()  # symbols of which no minute was found that a run still needed after the horizon
         self.settings = feed.settings
         self.source = feed.source

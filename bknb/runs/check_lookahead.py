@@ -176,7 +176,7 @@ def check_lookahead(
     True
     """
     given = (symbol, strategy, exchange, frame, interval, None, settings)
-    plan = plan_backtest(*given, at=at, allow_gaps=allow_gaps, minutes_for="the look-ahead check")
+    plan = plan_backtest(*given, at=at, allow_gaps=allow_gaps, base=base)
     check_above_zero(plan.exchange.source, plan.exchange.name, "the look-ahead check")
     hint = "it says how many moments to look at closely: leave it out for 40"
     moments = whole_number("moments", moments, least=2, hint=hint)

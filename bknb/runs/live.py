@@ -36,7 +36,7 @@ from ..live.run import LiveRun
 from ..live.runtime import RUNTIME
 from ..market.candles import Candles
 from ..market.clock import SystemClock
-from ..market.spacing import check_above_zero, check_minutes
+from ..market.spacing import check_above_zero
 from ..ports import Broker, Clock, StateStore
 from ..stores.atomic import write_report
 from ..stores.choose import checked, chosen
@@ -185,9 +185,12 @@ def plan_live(
     """Return the plan of a live run with every name resolved; raises ``UnknownName`` or ``UsageError``."""
     sys.audit("bknb.run", "a live run")
     resolved = resolve_exchange(exchange)
-    check_minutes(resolved.source, resolved.name, "a live run")
     check_above_zero(resolved.source, resolved.name, "a live run")
-    picked = resolve_strategy(strategy, interval=interval, at=at)
+    bars = chosen_base(base, resolved)
+    picked = resolve_strategy(strategy, interval=interval, at=at, default=bars)
+    model = execution_model(execution or picked.execution).name
+    if bars != MINUTE:
+        check_on_base(bars, picked, model, resolved.name)
     if picked.risk is not None:
         get_risk(picked.risk)
     if clock is not None and not isinstance(clock, Clock):

@@ -19,7 +19,7 @@ from ..errors import UsageError
 from ..kernels.declared import Exits
 from ..kernels.random_trades import Declared, FillRules, Minutes, Shapes, minutes_of, outcomes
 from ..market.source_hours import sessions_of
-from ..market.spacing import check_above_zero, check_base
+from ..market.spacing import check_above_zero
 from ..metrics.compounding import growth
 from ..reports.markup import Html, element, fragment, html_figures, text_figures
 from .random_moments import Moments, crowded, hours_of, why_any_hour
@@ -304,7 +304,6 @@ def _checked(result: object) -> None:
         raise UsageError(f"luck compares the result of a backtest, got {what}\nsuch as bknb.luck(bknb.backtest(...))")
     plan = result.run_record.plan
     if isinstance(plan, Plan):
-        check_base(plan.base, plan.exchange.name, "luck")
         check_above_zero(plan.exchange.source, plan.exchange.name, "luck")
 
 
