@@ -22,11 +22,11 @@ from ..log import log
 from ..market.clock import SystemClock
 from ..market.spacing import check_minutes
 from ..ports import Model
+from ..runs.make_card import made_with
 from ..runs.result import Result
 from ..runs.run_record import with_weak_source
 from ..runs.task import Task
 from ..runs.task_book import TaskBook
-from ..version import __version__
 from . import prompt, strategy_cells
 from .attempt_ledger import AttemptLedger
 from .proposals import Proposals
@@ -435,7 +435,7 @@ def _provenance(symbol: str, optimizer: str) -> dict[str, Any]:
         data |= attempt.data_sha256
     return {
         "kind": "optimizer",
-        "bknb_version": __version__,
+        "bknb_version": made_with()["bknb"],
         "optimizer": optimizer,
         "symbol": symbol,
         "model": proposals.model,
