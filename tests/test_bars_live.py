@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
 import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from bar_loop import Bar
 from hand_clock import HandClock
 from quick import first_quick
 from test_base_bars import FAR, FREE, World, answer, frame_of, signal_of, walk, world
@@ -20,6 +22,7 @@ from bknb.domain.signal_events import Closed, Opened
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.exchanges import from_frame
+from bknb.market.demo import DemoSource
 from bknb.runs.live import BOOK, LiveTask, plan_live
 from bknb.testing.clocks import SimulatedClock
 
@@ -197,7 +200,7 @@ CLOCKS: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
     "opens of days": ("1d", "whole", {"at": "session_open"}, {"minute_estimated_time": 3000}),
     "ends of months": ("1d", "whole", {"at": "month_end"}, {"bars": 5}),
     "opens of sessions": ("1h", "sessions", {"at": "session_open"}, {"until": "session_end"}),
-    "times of the day": ("1h", "sessions", {"at": "11:00 UTC, 14:00 UTC"}, {"bars": 2}),
+    "times of the day": ("1h", "sessions", {"at": "11:30 UTC, 14:00 UTC"}, {"bars": 2}),
     "late moments": ("1h", "sessions", {"at": "10:00 UTC", "late": "ask"}, {"minute_estimated_time": 2000}),
     "session days": ("1h", "sessions", {"interval": "1d"}, {"bars": 2}),
     "closes": ("1h", "sessions", {"interval": "2h"}, {"entry": "close", "minute_estimated_time": 600}),
@@ -304,6 +307,39 @@ def test_silence_is_told_when_a_bar_is_ten_minutes_late() -> None:
     assert live.errors[0].count == 1
 
 
+def test_twenty_bars_of_a_live_run_are_those_of_the_hours_of_its_market() -> None:
+    """A live run does not know which bars will come; a backtest counts those there are."""
+
+    def get_signal(ctx: Any) -> bknb.Signal | None:
+        return bknb.Signal(side="long", price_open=50.0) if ctx.when_ms == hour(25) else None
+
+    index = pd.date_range("2024-01-01", periods=len(FLAT), freq="h", tz="UTC")
+    table = pd.DataFrame(FLAT, columns=["open", "high", "low", "close"], index=index).assign(volume=1.0)
+    holed = from_frame(table.drop(index[30:32]), symbol="X")
+    strategy = bknb.add_strategy("rests", interval="1h", get_signal=get_signal)
+    options: dict[str, Any] = {"allow_gaps": True}
+    live = lived(strategy, holed, hour(22), hour(50), **options)
+    played = bknb.backtest("X", strategy=strategy, exchange=holed, frame=(hour(22), hour(50)), **options)
+    ended = [(each.cancelled["closed_at"].iloc[0].value // 10**6 - hour(0)) / HOUR for each in (live, played)]
+    assert ended == [25 + 20, 25 + 22]
+
+
+class Pushing(DemoSource):
+    """A source that can push minutes, and is not asked to."""
+
+    class stream:  # noqa: N801 -- an attribute of sources
+        @staticmethod
+        def follow(symbol: str) -> None:
+            raise AssertionError(symbol)
+
+
+def test_a_run_over_longer_bars_has_no_minutes_pushed() -> None:
+    start = 1_704_067_200_000 + 5 * 24 * HOUR
+    live = lived(lambda: None, Pushing(), start, start + 3 * HOUR, base="1h")
+    assert not live.errors
+    assert len(live.candles) == 3
+
+
 # --- by hand, and at a broker ----------------------------------------------------------------------------------------
 
 FLAT = [
@@ -361,6 +397,24 @@ def test_a_broker_on_paper_fills_at_the_opens_of_bars() -> None:
     assert not result.errors
 
 
+def test_an_order_for_bars_that_come_late_is_in_time_at_a_broker_on_paper() -> None:
+    def get_signal(ctx: Any) -> bknb.Signal | None:
+        return bknb.Signal(side="long", minute_estimated_time=180) if ctx.when_ms == hour(25) else None
+
+    clock = SimulatedClock(hour(22))
+    bars = [Bar(hour(at), *prices, 1.0) for at, prices in enumerate(FLAT)]
+    source = late_source(bars, HOUR, clock, gone=set(), delay=HOUR // 3)
+    options: dict[str, Any] = {"broker": bknb.brokers.paper(), "quantity": 2.0, "clock": clock}
+    task = bknb.Live.background(
+        "X", strategy=bknb.add_strategy("late", interval="1h", get_signal=get_signal), exchange=source,
+        until=hour(32), store=bknb.stores.memory(), settings=SETTINGS, **options,
+    )  # fmt: skip
+    result = task.result(30)
+    assert result.trades[["price_open", "price_close"]].iloc[0].tolist() == [102.5, 102.8]
+    assert task.orders["average_price"].tolist() == [102.5, 102.8]
+    assert not result.run_record.records.late
+
+
 # --- where a run begins and ends -------------------------------------------------------------------------------------
 
 
@@ -393,6 +447,27 @@ def test_a_run_that_is_stopped_ends_when_its_position_does() -> None:
     result = task.result(30)
     assert result.trades["closed_at"].tolist() == [pd.Timestamp(hour(26), unit="ms", tz="UTC")]
     assert clock.now() == hour(27)  # when the bar in which it left has closed
+
+
+@pytest.mark.parametrize("fields", [{"minute_estimated_time": 5_600}, {"price_open": 50.0, "valid": 5_600}])
+def test_a_run_that_starts_again_on_a_weekend_asks_nothing_of_before_what_ended_on_it(fields: dict[str, Any]) -> None:
+    """What the clock ends on Sunday frees no question of Saturday, with or without a restart in between."""
+    index = pd.date_range("2024-01-01", periods=40, freq="B", tz="UTC")
+    table = pd.DataFrame({"open": 100.0, "high": 101.0, "low": 99.0, "close": 100.0, "volume": 1.0}, index=index)
+    asked: list[str] = []
+
+    def get_signal(when: Any) -> bknb.Signal | None:
+        asked.append(f"{when:%d}")
+        return bknb.Signal(position="long", price_stop_loss=40.0, **fields) if when.day == 10 else None
+
+    strategy = bknb.add_strategy("sunday", interval="1d", get_signal=get_signal)
+    moments = [pd.Timestamp(f"2024-01-{at}").value // 10**6 for at in ("09", "14 10:00", "18")]
+    for lives in ([0, 2], [0, 1, 2]):
+        asked.clear()
+        store = bknb.stores.memory()
+        for first, last in itertools.pairwise(lives):
+            lived(strategy, from_frame(table, symbol="X"), moments[first], moments[last], store=store)
+        assert asked == ["09", "10", "16", "17", "18"]
 
 
 def minutes_of(hours: int) -> Any:

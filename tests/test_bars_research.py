@@ -242,6 +242,7 @@ def test_every_fold_of_a_walk_over_bars_is_two_plain_backtests(base: str) -> Non
     source, _ = source_of(base, seed=7, count=24 * 20 if base == "1h" else 150)
     walk_of, step = walked(rising(base), source, base), INTERVAL_MS[base]
     assert len(walk_of.folds) >= 4
+    assert not [text for text in walk_of.warnings if "outside the asked range" in text]
 
     def alone(bars: int, start: int, end: int) -> Any:
         own = rising(base)
@@ -455,9 +456,12 @@ def test_entries_over_bars_that_are_right_too_often_are_found() -> None:
     assert report.accuracy.entries > 200
 
 
-def test_a_series_of_the_next_day_is_a_suspicion_over_daily_bars() -> None:
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_a_series_of_a_later_day_is_a_suspicion_over_daily_bars(ahead: int) -> None:
+    """Of the day that begins when it is known, or of the one behind it."""
     _, table = checked_market("1d")
-    score = np.sign(table["close"] - table["open"]) * np.arange(1, len(table) + 1)  # of the day that begins then
+    move = np.sign(table["close"] - table["open"]).shift(-ahead).fillna(1.0)
+    score = move * np.arange(1, len(table) + 1)
     known = pd.DataFrame({"published_at": table.index, "score": score.to_numpy()})
     bknb.add_series("score", known)
 

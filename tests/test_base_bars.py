@@ -405,34 +405,6 @@ def test_candles_finer_than_the_bars_are_refused_to_a_strategy() -> None:
     assert "1h candles cannot be made of the 1d bars of 'frame'" in result.errors[0].message
 
 
-def optimized(source: Any) -> None:
-    """Have strategies proposed over a source."""
-    test = ("2024-05-02", "2024-05-20")
-    bknb.add_optimizer(
-        "o",
-        sources=["1h"],
-        range_train=[SPAN],
-        range_test=test,
-        exchange=source,
-        model=bknb.llm.recorded([]),
-        ledger=None,
-    )
-    bknb.Optimizer.background("X", "o")
-
-
-@pytest.mark.parametrize(
-    ("what", "call"),
-    [
-        ("an optimizer", optimized),
-    ],
-)
-def test_what_needs_minutes_says_so(what: str, call: Any) -> None:
-    with pytest.raises(
-        bknb.UsageError, match=f"{what} needs 1m candles, and exchange 'frame' has 1d bars\ntake one-minute candles"
-    ):
-        call(from_frame(days()))
-
-
 def test_sessions_of_daily_bars_are_given_where_they_are_read() -> None:
     with pytest.raises(bknb.UsageError, match="give the sessions where the bars are read"):
         bknb.exchanges.in_sessions(from_frame(days()), "us-equities")

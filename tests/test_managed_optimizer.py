@@ -79,14 +79,18 @@ def test_a_position_that_nothing_ends_is_refused() -> None:
 
 
 def test_the_model_is_told_of_declared_exits_and_manage() -> None:
-    facts = dict.fromkeys(("min_take_profit", "min_stop_loss", "max_stop_loss", "max_minutes", "most_days"), 1)
+    facts = dict.fromkeys(
+        ("min_take_profit", "min_stop_loss", "max_stop_loss", "max_minutes", "most_days", "intervals"), 1
+    )
     text = system(symbol="BTCUSDT", facts=facts)
     for word in ("bknb.Trailing(", "bknb.Breakeven(", "def manage(ctx, position)", "bknb.Reduce(", "[(price, share)"):
         assert word in text
 
 
 def test_each_end_the_model_is_told_of_passes_alone() -> None:
-    facts = dict.fromkeys(("min_take_profit", "min_stop_loss", "max_stop_loss", "max_minutes", "most_days"), 1)
+    facts = dict.fromkeys(
+        ("min_take_profit", "min_stop_loss", "max_stop_loss", "max_minutes", "most_days", "intervals"), 1
+    )
     _, _, told = system(symbol="BTCUSDT", facts=facts).partition("something that ends a position that goes well: ")
     sentence = told.partition("or a function manage")[0]
     named = [name for name in SIGNAL_FIELDS if re.search(rf"\b{name}\b", sentence)]

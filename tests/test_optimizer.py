@@ -16,6 +16,7 @@ from ollama_server import refusing, saying, serving, silent
 from quick import first_quick
 
 import bknb
+from bknb.market.resample import resample
 from bknb.optimizer.study import SCHEMA
 
 nbformat = pytest.importorskip("nbformat")
@@ -80,6 +81,61 @@ def test_a_trial_is_the_backtest_of_its_code(execution: str) -> None:
     assert trades.equals(whole.trades)
     assert (trades["price_take_profit"] % 25 == 0).all()
     assert "get_candles=bknb.exchanges.demo(), tick=25.0)" in bknb.Optimizer.get_code("BTCUSDT", "ideas")
+
+
+# --- longer bars --------------------------------------------------------------------------------------------------
+
+FOLLOWS = """import bknb
+
+
+def get_signal(ctx):
+    closes = ctx.candles("BASE", 4).close
+    if closes[-1] <= closes[0]:
+        return None
+    return bknb.Signal(
+        position="long",
+        price_take_profit=ctx.price * 1.04,
+        price_stop_loss=ctx.price * 0.97,
+        minute_estimated_time=LASTS,
+    )
+"""
+
+
+def bars_of(base: str) -> Any:
+    """Hours of a week, or days of half a year of the demo market."""
+    count = 50 if base == "1h" else 110
+    start = 1_704_067_200_000
+    minutes = asyncio.run(bknb.exchanges.demo().get_candles("BTCUSDT", "1m", start, count * 1440))
+    return bknb.exchanges.from_frame(resample(minutes, base), symbol="BTCUSDT", name="bars")
+
+
+def follows(base: str, **changed: Any) -> str:
+    code = FOLLOWS.replace("BASE", base).replace("LASTS", "300" if base == "1h" else "4000")
+    return reply(**{"code": code, "interval": base, "title": "follows"} | changed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("base", ["1h", "1d"])
+def test_a_trial_over_bars_is_the_backtest_of_its_code(base: str) -> None:
+    train, test = ([TRAIN[0]], TEST) if base == "1h" else ([("2024-02-01", "2024-03-01")], ("2024-03-02", "2024-04-10"))
+    source = bars_of(base)
+    options = {"exchange": source, "range_train": train, "range_test": test, "sources": [base], "lead_days": 6}
+    (proposal,) = study([follows(base)], **options)
+    names: dict[str, Any] = {}
+    exec(proposal.code, names)  # noqa: S102
+    strategy = bknb.add_strategy(proposal.name, interval=proposal.interval, get_signal=names["get_signal"])
+    whole = bknb.backtest("BTCUSDT", strategy=strategy, exchange=source, frame=test)
+    trades = proposal.test.trades
+    assert len(trades) > 3
+    assert trades.equals(whole.trades)
+    assert proposal.test.base == base
+
+
+def test_a_draft_that_is_asked_more_often_than_there_are_bars_is_sent_back() -> None:
+    options = {"exchange": bars_of("1h"), "sources": ["1h"], "tries": 2}
+    proposals = study([follows("1h", interval="15m"), "I give up."], **options)
+    told = "its interval 15m cannot be made of 1h bars: choose one of 1h 2h 4h 6h 8h 12h 1d"
+    assert told in str(proposals.attempts[0].objections[0])
 
 
 # --- the whole ----------------------------------------------------------------------------------------------------

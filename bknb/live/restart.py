@@ -67,7 +67,7 @@ class Restart:
         """
         found = self.saver.restore()
         ended, holes = self.saver.ended(), self.saver.holes()
-        records.late = self.saver.late()
+        records.late = self.saver.late(self._plan.base_ms)
         notices = self._notices(found, ended)
         for event in ended:
             records.add(event)

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import msgspec
 
-from ..domain.interval import MINUTE_MS, interval_ms
+from ..domain.interval import MINUTE_MS
 from ..domain.lateness import Decision, Lateness, late_order_name, late_orders
 from ..domain.lifecycle import (
     Asking,
@@ -106,7 +106,6 @@ class StateSaver:
         self.store = store
         self.owner = owner
         self._setup = setup  # of this run
-        self._step = MINUTE_MS if setup is None else interval_ms(setup.base)
         self.undelivered = Undelivered(store, owner.strategy, owner.symbol)
         self.turn = 0
         self.progress: Progress | None = None
@@ -167,17 +166,16 @@ class StateSaver:
         self._ended.read(self.problems)
         return self._ended.without({key_of(signal) for signal in signals_of(self._saved)})
 
-    def late(self) -> dict[Decision, int]:
+    def late(self, step: int = MINUTE_MS) -> dict[Decision, int]:
         """The orders of this run that earlier processes decided late; see :class:`bknb.engine.records.Records`.
 
-        Those that the restored state does not know of are removed; errors as for :meth:`ended`.
+        Those that the restored state does not know of are removed; a bar is ``step`` ms. Errors as for :meth:`ended`.
         """
         self._late.read(self.problems)
-        at = self.progress
-        if at is None:
+        if (at := self.progress) is None:
             return self._late.decisions()
         return self._late.without_orphans(
-            self._saved, known=at.last_minute + self._step, last_asked=at.last_asked, filled=self._filled()
+            self._saved, known=at.last_minute + step, last_asked=at.last_asked, filled=self._filled()
         )
 
     def holes(self) -> list[Hole]:

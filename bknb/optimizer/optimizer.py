@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from ..config import Settings, get_config
 from ..domain.formatting import utc_text
+from ..domain.interval import MINUTE_MS, interval_ms
 from ..engine.plan import on_exchange
 from ..engine.registry import Exchange, registry
 from ..engine.resolve import resolve_exchange
@@ -20,7 +21,7 @@ from ..frontend import frontend
 from ..llm.ask import as_model
 from ..log import log
 from ..market.clock import SystemClock
-from ..market.spacing import check_minutes
+from ..market.spacing import base_of
 from ..ports import Model
 from ..runs.make_card import made_with
 from ..runs.result import Result
@@ -31,9 +32,12 @@ from . import prompt, strategy_cells
 from .attempt_ledger import AttemptLedger
 from .proposals import Proposals
 from .registration import OptimizerSpec, OwnCall, get_optimizer
+from .reply import intervals_of
 from .study import Attempt, Step, Study
 from .study import Task as Work
 from .trial import DraftTrials
+
+_LONGEST_BARS: Final = 20  # that a model is told a position may last, where no setting limits it
 
 
 class OptimizerTask(Task[Proposals, Step]):
@@ -65,6 +69,7 @@ class OptimizerTask(Task[Proposals, Step]):
             execution=spec.execution,
             limits=spec.limits,
             lead_days=spec.lead_days,
+            base=base_of(self.exchange.source),
         )
         self.attempt_ledger = None if spec.ledger is None else AttemptLedger(spec.ledger, spec.name, symbol)
         self._study: Study | None = Study(
@@ -74,7 +79,7 @@ class OptimizerTask(Task[Proposals, Step]):
                 sources=spec.sources,
                 train=spec.range_train,
                 test=spec.range_test,
-                facts=_facts(self.settings, spec.lead_days),
+                facts=_facts(self.settings, spec.lead_days, self.trials.base),
                 drafts=spec.drafts,
                 tries=spec.tries,
                 tokens=spec.tokens,
@@ -210,24 +215,22 @@ class OptimizerTask(Task[Proposals, Step]):
 
 def _exchange(spec: OptimizerSpec) -> Exchange:
     if spec.exchange is not None:
-        return _of_minutes(resolve_exchange(spec.exchange))
+        return resolve_exchange(spec.exchange)
     own = list(registry.exchanges.items)
     if len(own) > 1:
         raise UsageError(
             f"several exchanges are registered: {', '.join(own)}\n"
             f"say which one: bknb.add_optimizer({spec.name!r}, ..., exchange={own[0]!r})"
         )
-    return _of_minutes(resolve_exchange(own[0] if own else "demo"))
+    return resolve_exchange(own[0] if own else "demo")
 
 
-def _of_minutes(exchange: Exchange) -> Exchange:
-    check_minutes(exchange.source, exchange.name, "an optimizer")
-    return exchange
-
-
-def _facts(settings: Settings, lead_days: int) -> dict[str, Any]:
-    """Return the rules of this run that the prompt states."""
-    return {**settings.advice(), "most_days": lead_days}
+def _facts(settings: Settings, lead_days: int, base: str) -> dict[str, Any]:
+    """Return the rules of this run that the prompt states; a position over longer bars may last some of them."""
+    advice = settings.advice()
+    if settings.max_signal_lifetime_minutes is None:
+        advice["max_minutes"] = max(advice["max_minutes"], _LONGEST_BARS * interval_ms(base) // MINUTE_MS)
+    return {**advice, "most_days": lead_days, "intervals": " ".join(intervals_of(base))}
 
 
 def _call(spec: OptimizerSpec, name: str, *values: object) -> None:

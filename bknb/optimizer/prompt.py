@@ -39,7 +39,7 @@ on other days too. It will be run on days you have not seen, with fees and slipp
 Your answer is one JSON object with these fields and nothing around it:
 - title: a few words.
 - rationale: what you saw in the data and why the rule should go on working. Plain sentences, no Markdown.
-- interval: how often the rule is asked, one of 1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d.
+- interval: how often the rule is asked, one of {{intervals}}.
 - parameters: the numbers of the rule, each with name, value and meaning. Each is also a constant of that name and value
   at the top of the code.
 - code: Python that defines get_signal(ctx), and manage(ctx, position) where positions are managed.

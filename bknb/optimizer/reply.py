@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 import msgspec
 
+from ..domain.interval import interval_ms
 from ..llm.structured import Objection, code_blocks, read, unfenced, without_thinking
 
 Interval: TypeAlias = Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d"]
+
+
+def intervals_of(base: str) -> tuple[str, ...]:
+    """The intervals that a rule may be asked at over base bars of a length.
+
+    Examples
+    --------
+    >>> intervals_of("4h")
+    ('4h', '8h', '12h', '1d')
+    """
+    return tuple(one for one in get_args(Interval) if interval_ms(one) % interval_ms(base) == 0)
 
 
 # Lengths are checked after reading. In the schema they would make the grammars of some servers explode.

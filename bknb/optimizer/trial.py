@@ -14,11 +14,11 @@ from typing import Any, Final
 from ..config import Settings
 from ..domain.answers import PositionAnswer
 from ..domain.formatting import utc_text
-from ..domain.interval import DAY_MS, MINUTE_MS, floor_to
+from ..domain.interval import DAY_MS, MINUTE, floor_to, interval_ms
 from ..domain.signal import Signal
 from ..engine.backtest import BacktestRun
 from ..engine.call_by_name import calling_by_name, managing_by_name
-from ..engine.plan import Plan
+from ..engine.plan import Plan, on_base
 from ..engine.registry import Exchange, Frame, Strategy
 from ..errors import NotEnoughData
 from ..exchanges.frame_source import FrameSource
@@ -32,6 +32,7 @@ from ..runs.tries import strategy_key, with_tries
 from ..sandbox.manage_answers import received
 from ..sandbox.process import Job, Limits, Outcome, run_job
 from .prompt import Range
+from .reply import intervals_of
 from .study import Draft, Verdict
 
 _PRELOADED: Final = ("numpy", "pandas", "talib", "statistics")
@@ -49,6 +50,8 @@ class DraftTrials:
     ----------
     lead_days
         Days of candles before a range that a strategy may look back on.
+    base
+        The interval of the bars that fill orders.
     """
 
     symbol: str
@@ -57,15 +60,16 @@ class DraftTrials:
     execution: str = "pessimistic"
     limits: Limits = field(default_factory=Limits)
     lead_days: int = 30
+    base: str = MINUTE
     _candles: dict[tuple[int, int], Candles] = field(default_factory=dict)
 
     async def candles(self, range_: Range) -> Candles:
-        """Return the minutes of a range and those before it; fetched once, and nothing after the range."""
+        """Return the base bars of a range and those before it; fetched once, and nothing after the range."""
         key = (range_.start, range_.end)
         if key not in self._candles:
             feed = Feed(self.exchange.source, self.settings, allow_gaps=True, now=SystemClock().now)
             since = floor_to(range_.start, DAY_MS) - self.lead_days * DAY_MS
-            found = await feed.fetch(self.symbol, "1m", since, range_.end + 2 * MINUTE_MS)
+            found = await feed.fetch(self.symbol, self.base, since, range_.end + 2 * interval_ms(self.base))
             if not len(found) or int(found.timestamp[-1]) < range_.start:
                 raise NotEnoughData(
                     f"{self.exchange.name} has no candles of {self.symbol} for the range {range_}\n"
@@ -99,6 +103,12 @@ class DraftTrials:
         candles = await self.candles(range_)
         block = candles.block.tobytes()
         digest = hashlib.sha256(block).hexdigest()
+        if interval_ms(draft.interval) % interval_ms(self.base):
+            text = f"its interval {draft.interval} cannot be made of {self.base} bars: choose one of "
+            return Verdict(
+                objections=(Objection(code="interval", text=text + " ".join(intervals_of(self.base))),),
+                data_sha256=digest,
+            )
         outcome = await run_job(
             Job(
                 code=draft.code,
@@ -113,6 +123,7 @@ class DraftTrials:
                 packages=tuple(name for name in _PRELOADED if name in draft.imports),
                 limits=self.limits,
                 look_ahead=look_ahead,
+                base=self.base,
             )
         )
         objections = _objections(outcome, range_, self.lead_days)
@@ -141,6 +152,7 @@ class DraftTrials:
             return received(managed[ctx.when_ms]) if ctx.when_ms in managed else None
 
         source = FrameSource({self.symbol: candles}, name=self.exchange.name)
+        frame = Frame(None, range_.start, range_.end)
         plan = Plan(
             symbol=self.symbol,
             strategy=Strategy(
@@ -152,10 +164,11 @@ class DraftTrials:
                 ask_manage=managing_by_name(manage) if managed else None,
             ),
             exchange=Exchange(self.exchange.name, source),
-            frame=Frame(None, range_.start, range_.end),
+            frame=frame if self.base == MINUTE else on_base(frame, self.base),
             execution=self.execution,
             settings=self.settings,
             allow_gaps=True,
+            base=self.base,
         )
         run = BacktestRun(plan)
         async for _ in run.results():

@@ -31,9 +31,7 @@ _FULL: Final = 0.3  # a larger share of all possible prices occurred: any number
 _DEEPEST: Final = 4
 _MOST_PARTS: Final = 2_000
 _MOST_BYTES: Final = 50_000_000
-_FARTHEST: Final = (
-    1_000_000  # minutes, or longer bars, of another future that are made; after them prices stay where they are
-)
+_FARTHEST: Final = 1_000_000  # bars of another future that are made; after them prices stay where they are
 _NUMBER: Final = re.compile(r"(?<![\w.])\d+\.\d+(?:[eE][+-]?\d+)?(?![\w.])")
 _NUMBER_BYTES: Final = re.compile(rb"(?<![\w.])\d+\.\d+(?:[eE][+-]?\d+)?(?![\w.])")
 

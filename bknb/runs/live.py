@@ -128,7 +128,7 @@ class LiveTask(TaskByHand):
 
     @property
     def candles(self) -> Candles:
-        """The one-minute candles; those in memory while it runs (none before the first minute), then the result's."""
+        """The base bars; those in memory while it runs (none before the first has closed), then the result's."""
         if self.status == "fulfilled":
             return self.result().candles
         return record_of(self._run).candles.minutes

@@ -18,14 +18,14 @@ from ..domain import apply_answers, lifetimes, managed_minute  # noqa: F401 -- f
 from ..domain.answers import Move, Reduce, read_answers
 from ..domain.execution_models import execution_model
 from ..domain.exit_validation import memo_text
-from ..domain.interval import MINUTE_MS
+from ..domain.interval import MINUTE, interval_ms
 from ..domain.signal import Signal
 from ..domain.signal_events import Reason
 from ..domain.signal_validation import read_answer
 from ..domain.until_text import moment_text
 from ..engine.backtest import BacktestRun
 from ..engine.call_by_name import calling_by_name, managing_by_name
-from ..engine.plan import Plan
+from ..engine.plan import Plan, on_base
 from ..engine.registry import Exchange, Frame, Strategy
 from ..errors import BknbError
 from ..exchanges.frame_source import FrameSource
@@ -89,8 +89,10 @@ def _warm_up(job: Job, loop: asyncio.AbstractEventLoop) -> None:
         _use_pandas()
     importlib.import_module("numpy.lib.stride_tricks")
 
+    short, asked = ("5m", "1h") if job.base == MINUTE else (job.base, job.base)
+
     def practice(ctx: Any) -> Signal:
-        ctx.candles("5m", 2)
+        ctx.candles(short, 2)
         price = ctx.price
         return Signal(
             position="long", price_take_profit=price * 1.02, price_stop_loss=price * 0.98, minute_estimated_time=5
@@ -103,15 +105,15 @@ def _warm_up(job: Job, loop: asyncio.AbstractEventLoop) -> None:
 
     several = Strategy(
         name="practice",
-        interval="1h",
+        interval=asked,
         get_signal=practice,
         ask=calling_by_name(practice),
         manage=manage,
         ask_manage=managing_by_name(manage),
     )
-    failing = Strategy(name="practice", interval="1h", get_signal=practice, ask=lambda _: 1 / 0)
+    failing = Strategy(name="practice", interval=asked, get_signal=practice, ask=lambda _: 1 / 0)
     for strategy in (several, failing):
-        frame = Frame(None, job.start, min(job.start + 6 * 60 * MINUTE_MS, job.end))
+        frame = Frame(None, job.start, min(job.start + 6 * interval_ms(asked), job.end))
         loop.run_until_complete(BacktestRun(_plan(job, strategy, source, frame)).through())
     if job.look_ahead:
         _look_ahead(job, several)
@@ -140,10 +142,11 @@ def _plan(job: Job, strategy: Strategy, source: FrameSource, frame: Frame) -> Pl
         symbol=job.symbol,
         strategy=strategy,
         exchange=Exchange("trial", source),
-        frame=frame,
+        frame=frame if job.base == MINUTE else on_base(frame, job.base),
         execution=execution_model(job.execution).name,
         settings=job.settings,
         allow_gaps=True,
+        base=job.base,
     )
 
 

@@ -58,6 +58,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         Symbol -> the block of :class:`~bknb.market.candles.Candles`, float64 of shape (6, n), as bytes.
     packages
         Packages to import before files can no longer be opened.
+    base
+        The interval of the candles, which fill its orders.
     """
 
     code: str
@@ -72,6 +74,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     packages: tuple[str, ...] = ()
     limits: Limits = Limits()
     look_ahead: bool = False
+    base: str = "1m"
 
 
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
