@@ -23,6 +23,7 @@ from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.exchanges import from_frame
 from bknb.market.demo import DemoSource
+from bknb.market.sessions import Sessions
 from bknb.runs.live import BOOK, LiveTask, plan_live
 from bknb.testing.clocks import SimulatedClock
 
@@ -219,6 +220,16 @@ def test_a_live_run_over_bars_goes_by_the_clock_of_its_market(name: str) -> None
     live = compared(strategy, source, given.start, until)
     assert not live.errors
     assert len(live.trades) > 2
+
+
+@pytest.mark.slow
+def test_days_of_a_source_that_tells_the_hours_of_its_market_are_whole_days() -> None:
+    given = world(4, "1d", "whole")
+    source = from_frame(frame_of(given.bars))
+    source.sessions, source.symbol_sessions = Sessions.weekly("America/New_York", {"mon-fri": "09:30-16:00"}), {}
+    strategy = bknb.add_strategy("timed", at="session_open", get_signal=timed(bars=2))
+    live = compared(strategy, source, given.start, given.bars[80].t)
+    assert len(live.trades) > 5
 
 
 @pytest.mark.slow
@@ -491,3 +502,19 @@ def test_a_position_over_hours_is_watched_on_over_minutes_from_where_the_hours_e
     assert "base was 1h, is (not given)" in next(error.message for error in again.errors if error.kind == "state")
     assert min(seen) == hour(30)
     assert len(again.trades) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"interval": "30m"}, "interval 30m: 30m candles cannot be made of the 1h bars of 'frame'\nask for 1h 2h"),
+        ({"execution": "vwap"}, "execution 'vwap' .* needs 1m candles, and exchange 'frame' has 1h bars"),
+        ({"base": "90m"}, "unknown interval '90m'"),
+        ({"base": "30m"}, "base='30m': 30m candles cannot be made of the 1h bars of 'frame'"),
+        ({"base": "2h", "interval": "1h"}, "1h candles cannot be made of the 2h bars"),
+        ({"at": "07:00 UTC", "base": "1d"}, "names times of a day, and the run has 1d bars"),
+    ],
+)
+def test_what_longer_bars_cannot_do_is_refused_to_a_live_run(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(bknb.UsageError, match=told):
+        plan_live("X", strategy=lambda: None, exchange=flat_hours(), **options)

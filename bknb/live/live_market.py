@@ -16,6 +16,7 @@ from ..domain.lifecycle import State
 from ..errors import NotEnoughData
 from ..market.candles import Candles
 from ..market.outside import user_calls_of
+from ..market.session_days import WholeDays
 from ..market.window import Window
 from .candle_stream import CandleStream
 from .failures import Failures
@@ -249,6 +250,9 @@ class LiveMarket:
         """When sessions open in ``(since, until)`` (UTC ms); never where there are no closed hours."""
         if self.sessions is None:
             return []
+        if self.step >= DAY_MS:
+            days = WholeDays(self.sessions).session_days(since, until)
+            return [day.open for day in days if since < day.open < until]
         return [start for start, _ in self.sessions.known_ranges(since, until) if start > since]
 
     def next_close(self, known: int) -> int:
