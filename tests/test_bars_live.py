@@ -264,6 +264,25 @@ def test_a_base_chosen_for_a_live_run_is_that_of_a_backtest() -> None:
     assert not live.errors
 
 
+@pytest.mark.slow
+def test_hours_made_of_minutes_have_the_market_fills_of_the_minutes_live() -> None:
+    """Of a strategy that the clock alone takes out."""
+
+    def get_signal(ctx: Any) -> bknb.Signal:
+        candle = ctx.candles("1h", 1)
+        side = "long" if candle.close[-1] > candle.open[-1] else "short"
+        return bknb.Signal(side=side, minute_estimated_time=120)
+
+    start = 1_704_067_200_000 + 5 * 24 * HOUR
+    strategy = bknb.add_strategy("hourly", interval="1h", get_signal=get_signal)
+    one, other = (
+        lived(strategy, bknb.exchanges.demo(), start, start + 7 * HOUR, **more).trades for more in ({}, {"base": "1h"})
+    )
+    columns = ["position", "scheduled_at", "pending_at", "price_open", "closed_at", "price_close"]
+    assert len(one) == 3
+    pd.testing.assert_frame_equal(one[columns], other[columns])
+
+
 def late_source(bars: list[Any], step: int, clock: SimulatedClock, *, gone: set[int], delay: int) -> Any:
     """A function with the bars of a table, each ``delay`` ms after its end; some never come."""
     candles = from_frame(frame_of(bars))._of("X")

@@ -115,7 +115,7 @@ def follows(base: str, **changed: Any) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("base", ["1h", "1d"])
+@pytest.mark.parametrize("base", ["1d", pytest.param("1h", marks=pytest.mark.long)])
 def test_a_trial_over_bars_is_the_backtest_of_its_code(base: str) -> None:
     train, test = ([TRAIN[0]], TEST) if base == "1h" else ([("2024-02-01", "2024-03-01")], ("2024-03-02", "2024-04-10"))
     source = bars_of(base)
