@@ -6,10 +6,13 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from clocked import ALWAYS, ClockRow, mirrored, play, run_of
+from clocked import ALWAYS, ClockRow, clock_source, functions_of, mirrored, open_times, play, run_of
+from managed import FREE
+from scenarios import ORIGIN
 
 import bknb
 from bknb import Add, Cancel, Close, Move, Reduce
+from bknb.domain.close_orders import HELD_OVER
 
 LAST = (100, 102, 99, 101)  # a candle that closes elsewhere than it opens
 
@@ -101,6 +104,53 @@ CLOSES = [
         [IN, "moved strategy to none @8", "closed time_expired 100 @9"], {}, {8: Move(bars=4)}),
     ClockRow("candles that have passed", {5: long()},
         [IN, "moved strategy to none @8", "closed time_expired 100 @8"], {}, {8: Move(bars=2)}),
+]  # fmt: skip
+NEXT_DAY = (102, 102, 102, 102)  # it opens elsewhere
+AT_17 = "closed time_expired 101 @17"
+QUIET: dict[str, Any] = {"candles": {17: LAST, 20: NEXT_DAY}, "quiet": [18, 19]}
+LEAVING = [  # out at the market so shortly before the close that no candle of the day can fill it any more
+    ClockRow("out at the market before the close: a deadline, and out at the close",
+        {5: long(until="session_end", minute_estimated_time=13)}, [IN, AT_17],
+        touch=[IN, "closed time_expired 100 @18"], **QUIET),
+    ClockRow("out at the market before the close: no candle at all",
+        {5: long(until="session_end", minute_estimated_time=13)}, [IN, AT_17], {17: LAST, 20: NEXT_DAY},
+        missing=[18, 19]),
+    ClockRow("out at the market before the close: candles, and out at the close",
+        {5: long(until="session_end", bars=13)}, [IN, AT_17], **QUIET),
+    ClockRow("out at the market before the close: two minutes before it", {5: long(until="session_end-2m")},
+        [IN, AT_17], touch=[IN, "closed time_expired 100 @18"], **QUIET),
+    ClockRow("out at the market before the close: closed by manage, and out at the close",
+        {5: long(until="session_end")}, [IN, AT_17], answers={18: Close()},
+        touch=[IN, "closed strategy 100 @18"], **QUIET),
+    ClockRow("out at the market before the close: closed at the close, then at the market", {5: long()},
+        [IN, "moved strategy to none @8", "closed strategy 101 @17"], answers={8: Close(at="close"), 18: Close()},
+        **QUIET),
+    ClockRow("out at the market before the close: a candle of the day is left",
+        {5: long(until="session_end", minute_estimated_time=12)}, [IN, "closed time_expired 100 @17"], **QUIET),
+    ClockRow("out at the market before the close: a deadline alone: at the next open",
+        {5: long(minute_estimated_time=13)}, [IN, "closed time_expired 102 @20"],
+        touch=[IN, "closed time_expired 100 @18"], **QUIET),
+    ClockRow("out at the market before the close: closed by manage alone: at the next open", {5: long()},
+        [IN, "closed strategy 102 @20"], answers={18: Close()}, **QUIET),
+    ClockRow("out at the market before the close: turned round",
+        {5: long(until="session_end")}, [IN, AT_17, "opened 102 @20", "closed time_expired 100 @39"],
+        answers={18: [Close(), long(until="session_end", note="again")]}, **QUIET),
+    ClockRow("out at the market before the close: what follows it opens on the next day",
+        {5: long(until="session_end", minute_estimated_time=13), 18: long(until="session_end")},
+        [IN, AT_17, "opened 102 @20", "closed time_expired 100 @39"], **QUIET),
+    ClockRow("out at the market before the close: what follows it is for the close too",
+        {5: long(until="session_end"), 18: long(entry="close")}, [IN, AT_17, "cancelled timeout @20-"],
+        answers={18: Close()}, **QUIET),
+    ClockRow("out at the market before the close: the frame ends at that close",
+        {5: long(until="session_end", minute_estimated_time=13)}, [IN, AT_17], end=20, **QUIET),
+    ClockRow("out at the market before the close: the frame ends before it",
+        {5: long(until="session_end", minute_estimated_time=13)}, [IN, "closed time_expired 102 @20"], end=19,
+        **QUIET),
+    ClockRow("out at the market before the close: nothing since it opened",
+        {17: long(until="session_end", minute_estimated_time=1)}, ["opened 100 @17", AT_17], **QUIET),
+    ClockRow("out at the market before the close: nothing since both were decided", {5: long()},
+        [IN, "moved strategy to none @18", "closed strategy 102 @20"],
+        answers={18: Close(at="close"), 19: Close()}, **QUIET),
 ]  # fmt: skip
 ENTRIES = [
     ClockRow("in at the close", {5: long(entry="close")}, ["opened 101 @19", FRAME_END], {19: LAST}),
@@ -208,7 +258,7 @@ VALID = [
     ClockRow("an add until the next question", {5: long()}, [IN, "taken back timeout @10", FRAME_END], {},
         {7: Add(1, price_open=95, valid="slot")}, interval="5m"),
 ]  # fmt: skip
-ROWS = [*CLOSES, *ENTRIES, *MOMENTS, *VALID]
+ROWS = [*CLOSES, *LEAVING, *ENTRIES, *MOMENTS, *VALID]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
@@ -222,10 +272,24 @@ def test_a_row_where_levels_are_touched(row: ClockRow) -> None:
     assert play(row, "touch") == row.expected("touch")
 
 
-@pytest.mark.parametrize("row", ROWS[::3], ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [*ROWS[::3], *LEAVING[::2]], ids=lambda row: row.name)
 @pytest.mark.parametrize("model", ["pessimistic", "touch", "vwap"])
 def test_skipping_minutes_changes_nothing(row: ClockRow, model: str) -> None:
     assert play(row, model) == play(row, model, every_minute=True)
+
+
+def test_what_is_held_over_a_close_is_marked_and_told() -> None:
+    given = {18: Close(at="close", note="mine")}
+    row = ClockRow("", {5: long()}, answers=given, candles={20: NEXT_DAY}, quiet=[18, 19])
+    closes = [event for event in run_of(row, "pessimistic").heard if isinstance(event, bknb.Closed)]
+    assert [(event.price_close, event.note) for event in closes] == [(102, f"mine; {HELD_OVER}")]
+    strategy = bknb.add_strategy("held", interval="1m", get_signal=functions_of(row)[0], manage=functions_of(row)[1])
+    frame = (ORIGIN, open_times(row.sessions)[row.end])
+    options: dict[str, Any] = {"strategy": strategy, "exchange": clock_source(row), "frame": frame}
+    result = bknb.backtest("BTCUSDT", settings=FREE, **options)
+    assert result.fills.note.tolist()[-1] == f"mine; {HELD_OVER}"
+    assert "over the close: 1 position that was to be out at a session's close left later" in result.report()
+    assert "over the close" not in bknb.backtest("BTCUSDT", execution="touch", settings=FREE, **options).report()
 
 
 def test_at_average_prices_the_close_is_the_average_of_the_last_minutes() -> None:

@@ -10,7 +10,7 @@ import pytest
 from clocked import DAY, SHORT_DAYS, ClockRow, clock_source, functions_of, numbered, open_times, play
 from managed import FREE, told
 from scenarios import MINUTE, ORIGIN
-from test_market_orders import ROWS, long
+from test_market_orders import LEAVING, ROWS, long
 
 import bknb
 from bknb.brokers.paper_broker import PaperBroker
@@ -79,6 +79,15 @@ def test_a_live_run_tells_what_a_backtest_does(model: str) -> None:
 def test_a_restarted_run_tells_what_one_that_went_on_does() -> None:
     for number, row in enumerate(LIVE[1::8]):
         assert lived(row, "pessimistic", lives=[12 + number % 9, SHORT]) == expected(row, "pessimistic"), row.name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "row", [row for row in LEAVING if row in LIVE and row.end > SHORT][::2], ids=lambda row: row.name
+)
+def test_what_leaves_before_a_close_is_out_at_it_live_as_well(row: ClockRow) -> None:
+    for lives in ([SHORT], [19, SHORT]):
+        assert lived(row, "pessimistic", lives=lives) == expected(row, "pessimistic")
 
 
 def test_what_ends_in_closed_hours_frees_no_question_of_before() -> None:

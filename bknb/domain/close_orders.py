@@ -1,10 +1,13 @@
 """Orders for the close of a session: when they are due, and what fills them.
 
 They fill at the close of the newest candle of the session that can fill an order and opened when they were decided or
-later, once the session has closed. Levels of that candle come first.
+later, once the session has closed. Levels of that candle come first. One for the close stands beside what leaves at the
+market: where no candle of the session could fill that, the position is out at the close all the same.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 import msgspec
 
@@ -14,20 +17,28 @@ from .market_clock import NEVER
 from .position_book import ClosingOrder, PositionBook
 from .states import Boundary, Holding, Leaving, Opening, Rules, State, Step, earliest_fill
 
+HELD_OVER: Final = "held over the close: no candle since its order could fill it"
+"""The note of a position that was to be out at the close of its session, and leaves at the next open."""
+
 
 def close_due(state: State, rules: Rules) -> int:
     """The moment (UTC ms) at which an order for the close of a session fills; in live, before that, at which it leaves.
 
-    Far in the future where there is none. It leaves at the open of the last candle.
+    Far in the future where there is none. It leaves at the open of the last candle, unless the position leaves at the
+    market by then.
     """
     if isinstance(state, Opening):
+        beside = NEVER if state.ending is None else close_due(state.ending, rules)
         if state.close_at is None:
-            return NEVER
-        moment, sent = state.close_at, state.sent
-    elif isinstance(state, Holding) and state.book is not None and state.book.closing and state.leaving is None:
-        moment, sent = state.book.closing.moment, state.book.closing.sent
-    else:
-        return NEVER
+            return beside
+        return min(beside, _due(state.close_at, rules, sent=state.sent))
+    if isinstance(state, Holding) and state.book is not None and state.book.closing:
+        closing = state.book.closing
+        return _due(closing.moment, rules, sent=closing.sent or state.leaving is not None)
+    return NEVER
+
+
+def _due(moment: int, rules: Rules, *, sent: bool) -> int:
     if rules.base_ms > MINUTE_MS:
         moment = rules.on_bars(moment)
     return moment if sent or rules.mode == "backtest" else moment - rules.base_ms
@@ -42,8 +53,9 @@ def close_order_since(state: State) -> int:
     >>> close_order_since(Flat()) == NEVER
     True
     """
-    if isinstance(state, Opening) and state.close_at is not None:
-        return state.not_before
+    if isinstance(state, Opening):
+        beside = NEVER if state.ending is None else close_order_since(state.ending)
+        return beside if state.close_at is None else min(beside, state.not_before)
     closing = state.book.closing if isinstance(state, Holding) and state.book is not None else None
     return closing.not_before if closing else NEVER
 
@@ -58,11 +70,13 @@ def holding_at_close(state: Holding, book: PositionBook, order: ClosingOrder, gi
         return Step(msgspec.structs.replace(state, book=msgspec.structs.replace(book, closing=sent)))
     newest = given.newest
     if newest is None or newest.t < order.not_before:
-        leaving = Leaving(
+        leaving = state.leaving or Leaving(
             reason=order.reason, decided_at=given.when, not_before=earliest_fill(given, rules), price=given.price,
             note=order.note,
         )  # fmt: skip
-        return Step(msgspec.structs.replace(state, leaving=leaving))
+        leaving = msgspec.structs.replace(leaving, note="; ".join(filter(None, (leaving.note, HELD_OVER))))
+        without = msgspec.structs.replace(book, closing=msgspec.UNSET)
+        return Step(msgspec.structs.replace(state, leaving=leaving, book=without))
     from .managed_minute import close_managed
 
     price = newest.close if rules.model.fills_at_open else newest.price

@@ -7,7 +7,7 @@ import msgspec
 from .close_orders import close_due
 from .entries import entered
 from .execution_models import Entry
-from .exits import timeout_of
+from .exits import holding_boundary, timeout_of
 from .states import Boundary, Flat, Holding, Opening, Rules, Step, Waiting, frame_over
 from .unfilled_entries import cancel, flat_after
 
@@ -22,6 +22,12 @@ def _cancelled_by_clock(state: Opening | Waiting, then: Flat | Holding, given: B
 
 def opening_boundary(state: Opening, given: Boundary, rules: Rules) -> Step:
     """What the clock ends of an entry order that no minute has filled, or fills at the close of a session."""
+    if state.ending is not None and given.when >= close_due(state.ending, rules):
+        left = holding_boundary(state.ending, given, rules)
+        if isinstance(left.state, Holding):
+            return Step(msgspec.structs.replace(state, ending=left.state), left.events, left.commands)
+        alone = msgspec.structs.replace(state, last_id=state.ending.signal.id, ending=None)
+        return Step(alone, left.events, left.commands)
     if state.close_at is not None and given.when >= close_due(state, rules):
         return _at_close(state, state.close_at, given, rules)
     return _cancelled_by_clock(state, state.ending or flat_after(state), given, rules)

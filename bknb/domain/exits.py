@@ -202,7 +202,9 @@ def due(state: State, rules: Rules) -> int:
     if isinstance(state, Holding):
         if state.leaving is not None:
             deadline = deadline_of(state)
-            return deadline if _is_before(deadline, state.leaving) else NEVER
+            if rules.frame_last is not None and closes > rules.frame_last:
+                closes = NEVER  # the frame was over before
+            return min(closes, deadline) if _is_before(deadline, state.leaving) else closes
         moment = min(deadline_of(state), closes)
         if state.book is not None:
             moment = min(moment, book_timeout(state.book))

@@ -143,12 +143,26 @@ class MinuteWalk:
         """
         stop = self.index_at(when)
         index = stop if self._next_index is None else self._next_index
-        while index < stop and (self._loop.rules.quiet or not isinstance(self._loop.state, Flat)):
-            index = index if self._every_minute or isinstance(self._loop.state, Flat) else self._next(index, stop)
-            if index < stop:
-                await self._loop.take(self.minute(index))
-                index += 1
+        while self._loop.rules.quiet or not isinstance(self._loop.state, Flat):
+            if index < stop and not (self._every_minute or isinstance(self._loop.state, Flat)):
+                index = self._next(index, stop)
+            if await self._end_at_close(self.time_of(index) if index < stop else when):
+                continue
+            if index >= stop:
+                break
+            await self._loop.take(self.minute(index))
+            index += 1
         self._next_index = max(index, stop)
+
+    async def _end_at_close(self, moment: int) -> bool:
+        """End what leaves, and is to be out at a close up to ``moment`` (UTC ms); whether there was one."""
+        loop, last = self._loop, self._loop.rules.frame_last
+        due = close_due(loop.state, loop.rules)
+        if due > moment or (last is not None and due > last):
+            return False
+        index = self.index_at(due)
+        await loop.end_due(due, self._price_before(index), self._newest_fill(index))
+        return True
 
     async def until_free(self, index: int, *, leave: Callable[[], bool], stopping: Callable[[], bool]) -> int:
         """Feed minutes from ``index`` on until the strategy may be asked again.
@@ -210,7 +224,12 @@ class MinuteWalk:
         index = self._next_index
         while index is not None and isinstance(self._loop.state, Holding) and not leave():
             index = index if self._every_minute else self._next(index, self.count)
-            if index >= self.count:
+            ended = index >= self.count
+            if await self._end_at_close(
+                self.time_of(self.count - 1) + self._series.step if ended else self.time_of(index)
+            ):
+                continue
+            if ended:
                 await self.end_of_data()
             else:
                 await self._loop.take(self.minute(index))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ..domain.close_orders import HELD_OVER
 from ..domain.formatting import level_text, minute_text, price_text
 from ..domain.signal_events import AddCancelled, Added, Closed, Moved, Opened, Reduced
 
@@ -76,13 +77,25 @@ def at_the_close(result: Any) -> tuple[str, ...]:
     ends |= {
         event.signal.id
         for event in result.events
-        if isinstance(event, Closed) and event.signal.until == "session_end" and event.close_reason == "time_expired"
+        if isinstance(event, Closed)
+        and event.signal.until == "session_end"
+        and event.close_reason == "time_expired"
+        and HELD_OVER not in event.note
     }
     ends |= _closed_at_a_close(result)
     if not ends:
         return ()
     text = f"at the close: {len(ends):,} positions were opened or closed for the close of a session"
     return (f"{text}; they fill at the close of its last candle, and the price of a closing auction may be another",)
+
+
+def held_over(result: Any) -> tuple[str, ...]:
+    """A remark that positions to be out at a close were held over it; empty where none was."""
+    held = sum(isinstance(event, Closed) and HELD_OVER in event.note for event in result.events)
+    if not held:
+        return ()
+    positions = "1 position that was" if held == 1 else f"{held:,} positions that were"
+    return (f"over the close: {positions} to be out at a session's close left later: no candle could fill that order",)
 
 
 def _closed_at_a_close(result: Any) -> set[str]:
@@ -106,7 +119,7 @@ def _closed_at_a_close(result: Any) -> set[str]:
 
 def position_remarks(result: Any) -> tuple[str, ...]:
     """What is to be told of how positions were opened and closed."""
-    return (*without_stop(result), *without_way_out(result), *at_the_close(result))
+    return (*without_stop(result), *without_way_out(result), *at_the_close(result), *held_over(result))
 
 
 def _one_line(text: str) -> str:
