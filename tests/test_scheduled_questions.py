@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -482,6 +483,47 @@ def test_a_moment_that_is_asked_about_late_is_not_lost_at_a_restart(lives: list[
                                     until=ms(f"2024-11-{day} {time}", ZONE))  # fmt: skip
         task.result(timeout=60)
     assert shown(seen) == ["27 09:35", "29 09:31"]  # that of 09:37 is asked about once the position has ended
+
+
+def missed_in_lives(options: dict[str, Any], lives: list[str], *, forget: bool = False) -> list[int]:
+    """What each of several lives of a run says that was missed so far, up to a day and time each; in November 2024.
+
+    ``forget``: between them the store is as a release left it that did not count.
+    """
+    clock, whole = OpenHoursClock(ms("2024-11-25 09:20", ZONE), HOURS), minutes(HOURS, "2024-11-22", "2024-12-05")
+    store, source, found = bknb.stores.memory(), bknb.exchanges.in_sessions(closed_by(clock, whole), HOURS), []
+    strategy = bknb.add_strategy("missing", get_signal=hold(1441), **options)
+    for day, time in (each.split() for each in lives):
+        task = bknb.Live.background("X", strategy=strategy, exchange=source, clock=clock, store=store,
+                                    until=ms(f"2024-11-{day} {time}", ZONE))  # fmt: skip
+        found.append(task.result(timeout=60).missed)
+        with store:
+            saved = msgspec.json.decode(store.read("signal", ("missing", "X")) or b"{}")
+            if forget and saved.pop("moments", None):
+                store.write("signal", ("missing", "X"), msgspec.json.encode(saved))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        # asked on the 25th at 09:35, the 26th at 09:37, the 29th at 09:35
+        ({"at": "session_open+5m, session_open+7m"}, [1, 2, 4, 4]),
+        # and with late="ask" on the 25th at 09:35, the 26th at 09:36, the 27th at 09:37
+        ({"at": "session_open+5m, session_open+7m", "late": "ask"}, [0, 1, 3, 3]),
+    ],
+)
+def test_what_was_missed_is_counted_over_restarts(options: dict[str, Any], expected: list[int]) -> None:
+    lives = ["25 09:50", "26 09:36", "27 09:45", "29 09:36"]
+    assert missed_in_lives(options, lives) == [missed_in_lives(options, [life])[0] for life in lives] == expected
+
+
+@pytest.mark.slow
+def test_a_run_of_a_release_that_did_not_count_goes_on_from_zero() -> None:
+    options = {"at": "session_open+5m, session_open+7m"}
+    whole = missed_in_lives(options, ["25 09:50", "27 09:45"])
+    assert missed_in_lives(options, ["25 09:50", "27 09:45"], forget=True) == [whole[0], whole[1] - whole[0]]
 
 
 @pytest.mark.parametrize("options", [{"at": "session_open"}, {"interval": "1d"}])

@@ -108,6 +108,30 @@ class SavedOpening(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     sent: bool = False
 
 
+class SavedMoments(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How far the schedule by which a strategy is asked has come.
+
+    Attributes
+    ----------
+    at
+        The schedule, as text.
+    until
+        Its moments up to this one (UTC ms) were looked at.
+    pending
+        The newest of them, where it may still be asked about (UTC ms).
+    managed
+        Whether what is open at the pending moment is managed, so that it is not missed.
+    missed
+        How many were missed.
+    """
+
+    at: str
+    until: int
+    pending: int | None = None
+    managed: bool = False
+    missed: int = 0
+
+
 class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
     """The open position of a strategy on a symbol; ``signal`` is ``None`` when there is none.
 
@@ -144,6 +168,8 @@ class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
     undelivered
         The last results, as far as they were not heard; those between ``heard`` and them are in
         :class:`SavedUndelivered`.
+    moments
+        How far the schedule of the strategy has come; unset where it has none, and where an older release wrote it.
     """
 
     version: int = STATE_VERSION
@@ -166,6 +192,7 @@ class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
     results: int = 0
     heard: int = 0
     undelivered: tuple[SavedResult, ...] = msgspec.field(default=(), name="untold")
+    moments: SavedMoments | msgspec.UnsetType = msgspec.UNSET
 
 
 class SavedSchedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,6 +211,7 @@ class SavedSchedule(msgspec.Struct, frozen=True, kw_only=True):
     results: int = 0
     heard: int = 0
     undelivered: tuple[SavedResult, ...] = msgspec.field(default=(), name="untold")
+    moments: SavedMoments | msgspec.UnsetType = msgspec.UNSET
 
 
 class SavedUndelivered(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,7 +276,7 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     state
         Flat, opening, waiting or holding.
-    turn, last_minute, last_asked, last_managed, volume_seen, setup
+    turn, last_minute, last_asked, last_managed, volume_seen, setup, moments
         As saved; ``last_minute`` and ``volume_seen`` are ``None`` when nothing was saved.
     results, heard, undelivered
         As saved; ``undelivered`` are results that may not have reached the listeners.
@@ -270,6 +298,7 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     undelivered: tuple[Kept, ...] = ()
     stale_schedule: bool = False
     partial: SavedPartial | None = None
+    moments: SavedMoments | msgspec.UnsetType = msgspec.UNSET
 
 
 def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial: SavedPartial | None) -> Restored:
@@ -292,6 +321,7 @@ def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial:
             results=max(schedule.results, len(schedule.undelivered)),
             heard=schedule.heard,
             undelivered=tuple(map(kept_result, schedule.undelivered)),
+            moments=schedule.moments,
         )
     if signal is None:
         return Restored(state=Flat())
@@ -339,4 +369,5 @@ def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial:
         undelivered=tuple(map(kept_result, signal.undelivered)),
         stale_schedule=schedule is not None,
         partial=mended,
+        moments=signal.moments,
     )

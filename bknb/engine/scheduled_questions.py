@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..domain.interval import DAY_MS, MINUTE_MS
+from ..domain.recovery import SavedMoments
 from ..domain.schedules import AnyOf, Listed, Schedule, SeriesRows, SessionOpen
 from ..domain.trading_calendar import TradingCalendar
 from ..errors import UsageError
@@ -176,8 +177,8 @@ class DueMoments:
         Moments later than this (UTC ms) count.
     late
         As in :class:`ScheduledQuestions`.
-    step
-        The length of a base bar, ms: what is not asked within it is missed.
+    so_far
+        How far an earlier process came with this schedule, where that is known; ``since`` does not matter then.
 
     Examples
     --------
@@ -187,12 +188,17 @@ class DueMoments:
     (True, False, 1)
     """
 
-    def __init__(self, schedule: Schedule, *, since: int, late: bool, step: int = MINUTE_MS) -> None:
-        self.schedule, self._late, self._step = schedule, late, step
-        self._told = since
-        self._pending: int | None = None
-        self._is_managed = False  # what was open at the pending moment is managed
-        self.missed = 0
+    def __init__(self, schedule: Schedule, *, since: int, late: bool, so_far: SavedMoments | None = None) -> None:
+        self.schedule, self._late = schedule, late
+        known = SavedMoments(at="", until=since) if so_far is None else so_far
+        self._told, self._pending, self.missed = known.until, known.pending, known.missed
+        self._is_managed = known.managed  # what was open at the pending moment is managed
+
+    def so_far(self, at: str) -> SavedMoments:
+        """How far it has come, for the next process; ``at`` is the schedule as text."""
+        return SavedMoments(
+            at=at, until=self._told, pending=self._pending, managed=self._is_managed, missed=self.missed
+        )
 
     def is_due(self, when: int, calendar: TradingCalendar | None) -> bool:
         """Whether a question is due at a moment (UTC ms), which is later than those asked about before."""

@@ -6,6 +6,8 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, TypeGuard
 
+import msgspec
+
 from ..domain.close_orders import close_due
 from ..domain.execution_models import Minute
 from ..domain.formatting import utc_text
@@ -24,6 +26,7 @@ from .record_keeping import RecordKeeping
 from .run_progress import Reached
 
 if TYPE_CHECKING:
+    from ..domain.recovery import SavedMoments
     from ..engine.resolve import RunSeries
     from .schedules import LiveSchedule
 
@@ -83,7 +86,9 @@ class CatchUp:
             # One that is asked late, as one by the day is, may owe a question of before a restart.
             owes = strategy.late or strategy.at is None
             begin = asked if owes and asked is not None else max(since, asked or 0)
-            self._asked_at = given(managing=False, since=begin)
+            self._asked_at = given(managing=False, since=begin, so_far=_not_asked(reached.so_far, asked))
+            if strategy.at is not None and self._asked_at is not None:
+                reached.moments, loop.records.missed = self._asked_at.so_far, self._asked_at.missed
             if strategy.manages:
                 self._managed_at = given(managing=True, since=max(since, loop.last_managed))
 
@@ -343,6 +348,13 @@ def _ended_at(loop: StrategyLoop) -> int:
 def _is_due(when: int, asked: int | None, interval: str) -> bool:
     """Whether a moment lies in a later slot of an interval than the last one asked at (UTC ms)."""
     return asked is None or when >= slot_after(asked, interval_ms(interval))
+
+
+def _not_asked(moments: SavedMoments | None, asked: int | None) -> SavedMoments | None:
+    """How far a schedule had come, without a pending moment that was asked about in the turn that saved it."""
+    if moments is None or moments.pending is None or asked is None or moments.pending > asked:
+        return moments
+    return msgspec.structs.replace(moments, pending=None, managed=False)
 
 
 def _has_adds(state: Holding) -> bool:

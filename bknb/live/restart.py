@@ -77,6 +77,7 @@ class Restart:
             last_minute += interval_ms(found.setup.base) - self._plan.base_ms
         reached.last_minute = _first_bar(now, self._plan.base_ms) if last_minute is None else last_minute
         reached.last_asked, reached.volume_seen = found.last_asked, found.volume_seen
+        reached.so_far = found.moments or None
         reached.done = reached.known
         records.holes.extend(holes)
         if holes:

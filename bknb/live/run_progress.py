@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from ..domain.interval import MINUTE_MS
-from .saved_state import Progress
+from ..domain.recovery import SavedMoments
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a run has come.
+
+    Attributes
+    ----------
+    last_minute
+        Open time of the last minute that was processed (UTC ms).
+    last_asked, last_managed
+        Moments of the last question to ``get_signal`` and to ``manage`` (UTC ms); ``None`` before the first.
+    volume_seen
+        Whether the source has reported a volume so far; ``None`` when no minute was looked at.
+    moments
+        How far the schedule of the strategy has come; unset: it has none.
+    """
+
+    last_minute: int
+    last_asked: int | None = None
+    last_managed: int | None = None
+    volume_seen: bool | None = None
+    moments: SavedMoments | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass
@@ -28,6 +52,10 @@ class Reached:
         Whether the source has reported a volume; ``None`` before the first minute.
     hole_end
         Where the last hole ended; 0 before the first.
+    moments
+        Says how far the schedule of the strategy has come; ``None``: it has none.
+    so_far
+        How far an earlier process had come with it, where that is known.
     """
 
     done: int
@@ -36,6 +64,8 @@ class Reached:
     last_asked: int | None = None
     volume_seen: bool | None = None
     hole_end: int = 0
+    moments: Callable[[], SavedMoments] | None = None
+    so_far: SavedMoments | None = None
 
     @property
     def known(self) -> int:
@@ -64,4 +94,5 @@ class Reached:
             last_asked=self.last_asked,
             last_managed=last_managed or None,
             volume_seen=self.volume_seen,
+            moments=msgspec.UNSET if self.moments is None else self.moments(),
         )

@@ -25,6 +25,7 @@ from ..domain.recovery import (
     Owner,
     Restored,
     SavedLate,
+    SavedMoments,
     SavedOpening,
     SavedPartial,
     SavedResult,
@@ -42,27 +43,9 @@ from ..ports import StateStore
 from .ended_journal import EndedJournal
 from .hole_journal import Hole, HoleJournal
 from .late_journal import LateJournal
+from .run_progress import Progress
 from .saved_values import read_state, read_value
 from .undelivered import Undelivered, kept_of
-
-
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a run has come.
-
-    Attributes
-    ----------
-    last_minute
-        Open time of the last minute that was processed (UTC ms).
-    last_asked, last_managed
-        Moments of the last question to ``get_signal`` and to ``manage`` (UTC ms); ``None`` before the first.
-    volume_seen
-        Whether the source has reported a volume so far; ``None`` when no minute was looked at.
-    """
-
-    last_minute: int
-    last_asked: int | None = None
-    last_managed: int | None = None
-    volume_seen: bool | None = None
 
 
 class _Shared(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +57,7 @@ class _Shared(msgspec.Struct, frozen=True, kw_only=True):
     last_asked: int | None
     last_managed: int | None
     volume_seen: bool | None
+    moments: SavedMoments | msgspec.UnsetType
     setup: SavedSetup | None
     results: int
     heard: int
@@ -147,6 +131,7 @@ class StateSaver:
                 last_asked=found.last_asked,
                 last_managed=found.last_managed,
                 volume_seen=found.volume_seen,
+                moments=found.moments,
             )
         self._decided_with = found.setup
         self.problems = self.undelivered.load(found)

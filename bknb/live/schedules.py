@@ -10,6 +10,7 @@ from ..engine.scheduled_questions import SESSION_DAY, DueMoments, calendar_of, i
 from ..market.outside import user_calls_of
 
 if TYPE_CHECKING:
+    from ..domain.recovery import SavedMoments
     from ..domain.trading_calendar import TradingCalendar
     from ..engine.registry import Strategy
     from ..engine.resolve import RunSeries
@@ -17,15 +18,24 @@ if TYPE_CHECKING:
 
 
 def schedule_of(
-    strategy: Strategy, symbol: str, window: Window, published: RunSeries, *, managing: bool, since: int
+    strategy: Strategy,
+    symbol: str,
+    window: Window,
+    published: RunSeries,
+    *,
+    managing: bool,
+    since: int,
+    so_far: SavedMoments | None = None,
 ) -> LiveSchedule | None:
     """The schedule by which a strategy, or with ``managing`` its ``manage``, is asked; ``None``: by an interval.
 
-    A strategy by the day is asked once from the open of each session on. ``since`` is as in :class:`LiveSchedule`.
+    A strategy by the day is asked once from the open of each session on. ``since`` and ``so_far`` are as in
+    :class:`LiveSchedule`.
     """
     interval, at = (strategy.manages_every, strategy.manages_at) if managing else (strategy.interval, strategy.at)
     if at is not None:
-        return LiveSchedule(at, symbol, window, published, since=since, late=strategy.late and not managing)
+        late = strategy.late and not managing
+        return LiveSchedule(at, symbol, window, published, since=since, late=late, so_far=so_far)
     if has_session_days(interval, window.sessions_of(symbol), window.base_ms):
         return LiveSchedule(SESSION_DAY, symbol, window, published, since=since, late=True)
     return None
@@ -44,20 +54,36 @@ class LiveSchedule:
         Moments later than this (UTC ms) count.
     late
         Whether a moment that has passed is due until it is asked at.
+    so_far
+        How far an earlier process came, where it is of the same schedule.
     """
 
     def __init__(
-        self, schedule: Schedule, symbol: str, window: Window, published: RunSeries, *, since: int, late: bool
+        self,
+        schedule: Schedule,
+        symbol: str,
+        window: Window,
+        published: RunSeries,
+        *,
+        since: int,
+        late: bool,
+        so_far: SavedMoments | None = None,
     ) -> None:
         self._schedule, self._symbol, self._published = schedule, symbol, published
         self._calendar: TradingCalendar | None = calendar_of(window.sessions_of(symbol), window.base_ms)
         self._calls = user_calls_of(window, f"series-{symbol}") if reads_series(schedule) else None
-        self._due = DueMoments(schedule, since=since, late=late, step=window.base_ms)
+        self._at = str(schedule)
+        is_mine = so_far is not None and so_far.at == self._at
+        self._due = DueMoments(schedule, since=since, late=late, so_far=so_far if is_mine else None)
 
     @property
     def missed(self) -> int:
-        """How many moments were missed in this process."""
+        """How many moments were missed, by this process and those before it."""
         return self._due.missed
+
+    def so_far(self) -> SavedMoments:
+        """How far it has come, for the next process."""
+        return self._due.so_far(self._at)
 
     async def is_due(self, when: int) -> bool:
         """Whether a question is due at a moment (UTC ms); what a series raises is passed on."""
