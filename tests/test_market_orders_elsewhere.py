@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 from clocked import SHORT_DAYS, ClockRow, clock_source, functions_of, open_times
 from managed import FREE
@@ -94,6 +96,25 @@ def test_a_sweep_over_such_rows_is_the_backtest() -> None:
         asyncio.run(run.through())
         assert len(outcome.ends) >= 2
         np.testing.assert_array_equal(outcome.ends, ends_of(run.records))
+
+
+@pytest.mark.slow
+def test_a_worker_has_the_exchange_for_rows_with_deadlines_by_the_clock() -> None:
+    def get_signals(candles: Any, bars: int = 1, leave_out: int = 0) -> dict[str, Any]:
+        found = rows(candles, bars=float(bars))
+        return {name: found[name] for name in found if not (bars == leave_out and name in ("until", "bars"))}
+
+    frame = (ORIGIN, open_times(SHORT_DAYS)[45])
+    options: dict[str, Any] = {"symbol": "BTCUSDT", "interval": "5m", "exchange": SOURCE, "frame": frame}
+    here = bknb.sweep(get_signals, params={"bars": [1, 2, 9]}, **options)
+    with ThreadPoolExecutor(1) as pool:
+        there = bknb.sweep(get_signals, params={"bars": [1, 2, 9]}, executor=pool, **options)
+        without = bknb.sweep(get_signals, params={"bars": [1, 2], "leave_out": [1]}, executor=pool, **options)
+    assert here.ranking["n"].min() >= 2
+    pd.testing.assert_frame_equal(there.ranking, here.ranking)
+    assert without.errors["error"].str.contains("rows with until or bars go through the event engine").tolist() == [
+        True
+    ]
 
 
 def test_the_report_says_that_an_auction_may_differ() -> None:

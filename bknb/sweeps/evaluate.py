@@ -24,6 +24,7 @@ from ..engine.backtest import BacktestRun
 from ..engine.build import with_params
 from ..engine.plan import Plan, open_window
 from ..engine.vectorised import signal_rows
+from ..errors import UsageError
 from ..kernels import simulate as kernel
 from ..kernels.declared import Exits
 from ..kernels.metrics import FIGURES, daily, daily_plain, score, score_plain
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
     from ..engine.registry import Strategy
     from ..engine.signal_rows import SignalRows
 
+_NO_SOURCE: Final = (
+    "rows with until or bars go through the event engine, whose candles workers have where the rows of the first "
+    "combination have these columns\nreturn them in every combination, with NaN where there is none"
+)
 _EXACT: Final = 2**53  # whole numbers up to here are floats
 _CODES: Final = {text: code for code, text in kernel.REASONS.items() if code < kernel.FIRST_CANCEL}
 _CANCEL_CODES: Final = {text: code for code, text in kernel.REASONS.items() if code >= kernel.FIRST_CANCEL}
@@ -136,6 +141,8 @@ class Evaluator:
                 refusals = of_table(table, rows, self.plan)
                 figures, returns = score(ends, GATES), daily(ends, self.first_day, self.days)
             else:
+                if self.plan.exchange.source is None:
+                    raise UsageError(_NO_SOURCE)
                 ends, refusals = self._run_events(with_params(self.plan.strategy, params))
                 figures, returns = score_plain(ends, GATES), daily_plain(ends, self.first_day, self.days)
         except ImportError:

@@ -117,9 +117,11 @@ class Pool:
 
 
 def make_executor(
-    executor: object, work_dir: WorkDir, plan: Plan, *, keep_ends: bool, warn: Callable[[str], object]
+    executor: object, work_dir: WorkDir, plan: Plan, *, keep_ends: bool, by_events: bool, warn: Callable[[str], object]
 ) -> Executor:
     """Return the executor for an ``executor=`` option; one outside this process gets the plan in the work dir.
+
+    ``by_events`` is as in ``WorkDir.write``.
 
     Raises
     ------
@@ -131,7 +133,7 @@ def make_executor(
 
     if executor is None or executor == "inline":
         return Inline(work_dir, plan, keep_ends=keep_ends)
-    work_dir.write(plan, keep_ends=keep_ends)
+    work_dir.write(plan, keep_ends=keep_ends, by_events=by_events)
     if executor == "processes":
         return WorkerPool(work_dir, cpu_count() or 1)
     if isinstance(executor, int) and not isinstance(executor, bool) and executor > 0:

@@ -109,7 +109,7 @@ class SweepRun:
         self.markets: list[Market] = []
         self.trial_sharpes: list[float] = []
         self.trials = 0
-        self._declares = False  # whether rows of the first combination declare more than one target, stop and deadline
+        self._declares = self._by_events = False  # rows of the first combination: exits; deadlines by the clock
         self._search = make_search(
             plan.space, search=plan.search, trials=plan.trials, seed=plan.seed, lower_is_better=plan.lower_is_better
         )
@@ -158,7 +158,8 @@ class SweepRun:
             self.markets.append(prepared.market)
             if number == 0:
                 self._look_at_rows(prepared)
-        executor = make_executor(plan.executor, work_dir, plan.plans[0], keep_ends=plan.keep_trades, warn=self._warn)
+        given: dict[str, Any] = {"keep_ends": plan.keep_trades, "by_events": self._by_events, "warn": self._warn}
+        executor = make_executor(plan.executor, work_dir, plan.plans[0], **given)
         if executor.workers > 1 and goes_compiled(plan.plans[0].strategy):
             prepared = Prepared.load(work_dir.folder / "0")
             _compile(Evaluator(plan.plans[0], prepared), declares=self._declares)  # once, before all workers compile
@@ -184,7 +185,7 @@ class SweepRun:
         try:
             asked, first = asked_of(plan, prepared.candle_closes), prepared.known_at(plan.frame.start)
             rows = signal_rows(strategy, prepared.candles, asked=asked)
-            self._declares = rows.exits is not None
+            self._declares, self._by_events = rows.exits is not None, rows.timed is not None
             warning = unsteady_rows(strategy, rows, prepared.candles, first, asked=asked)
         except Exception:  # noqa: BLE001 -- the row of the combination shows the error
             return

@@ -56,10 +56,13 @@ class WorkDir:
 
     folder: Path
 
-    def write(self, plan: Plan, *, keep_ends: bool) -> None:
-        """Write the plan, with the strategy as it is now; after the candles of all its symbols."""
+    def write(self, plan: Plan, *, keep_ends: bool, by_events: bool = False) -> None:
+        """Write the plan, with the strategy as it is now; after the candles of all its symbols.
+
+        ``by_events``: rows are known to go through the event engine, which fetches its candles from the exchange.
+        """
         places = [place for place in self.folder.iterdir() if place.is_dir()]
-        with_source = any(needs_source(plan, Prepared.load(place).market) for place in places)
+        with_source = by_events or any(needs_source(plan, Prepared.load(place).market) for place in places)
         (self.folder / "plan.pickle").write_bytes(packed(plan, keep_ends=keep_ends, with_source=with_source))
 
     def add(self, number: int, prepared: Prepared) -> None:
