@@ -177,6 +177,8 @@ class DueMoments:
         Moments later than this (UTC ms) count.
     late
         As in :class:`ScheduledQuestions`.
+    step
+        The length of a base bar, ms: what is not asked within it is missed.
     so_far
         How far an earlier process came with this schedule, where that is known; ``since`` does not matter then.
 
@@ -188,8 +190,16 @@ class DueMoments:
     (True, False, 1)
     """
 
-    def __init__(self, schedule: Schedule, *, since: int, late: bool, so_far: SavedMoments | None = None) -> None:
-        self.schedule, self._late = schedule, late
+    def __init__(
+        self,
+        schedule: Schedule,
+        *,
+        since: int,
+        late: bool,
+        step: int = MINUTE_MS,
+        so_far: SavedMoments | None = None,
+    ) -> None:
+        self.schedule, self._late, self._step = schedule, late, step
         known = SavedMoments(at="", until=since) if so_far is None else so_far
         self._told, self._pending, self.missed = known.until, known.pending, known.missed
         self._is_managed = known.managed  # what was open at the pending moment is managed

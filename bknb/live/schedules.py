@@ -73,8 +73,10 @@ class LiveSchedule:
         self._calendar: TradingCalendar | None = calendar_of(window.sessions_of(symbol), window.base_ms)
         self._calls = user_calls_of(window, f"series-{symbol}") if reads_series(schedule) else None
         self._at = str(schedule)
-        is_mine = so_far is not None and so_far.at == self._at
-        self._due = DueMoments(schedule, since=since, late=late, so_far=so_far if is_mine else None)
+        known = so_far if so_far is not None and so_far.at == self._at else None
+        self._due = DueMoments(
+            schedule, since=since, late=late, step=window.base_ms, so_far=so_far if is_mine else None
+        )
 
     @property
     def missed(self) -> int:

@@ -213,6 +213,21 @@ def check_made_of(interval: str, base: str, known: Sequence[str], exchange: str)
         )
 
 
+def check_above_zero(source: object, exchange: str, what: str) -> None:
+    """Raise ``UsageError`` where ``what`` is given prices that may be at or below zero.
+
+    Examples
+    --------
+    >>> check_above_zero(object(), "mine", "a live run")
+    """
+    if getattr(source, "negative", False):
+        raise UsageError(
+            f"{what} needs prices above 0, and exchange {exchange!r} has negative=True\n"
+            "bknb.backtest, bknb.sweep, bknb.walker and bknb.walk_forward work with prices at or below 0\n"
+            "for everything else give a source of prices above 0, without negative=True"
+        )
+
+
 def check_length(
     times: NDArray[np.int64], step: int, *, needed: str, advice: str, even: str | None = None, growing: bool = False
 ) -> Spacing | None:
