@@ -392,7 +392,7 @@ def test_the_last_bar_is_known_when_its_session_closes() -> None:
 
 
 def test_sessions_may_be_declared_beside_bars_that_were_read_without() -> None:
-    bare = source_of(sessions=None)
+    bare = source_of(sessions=None)  # of too few days to show their hours
     with pytest.raises(bknb.GapError, match="say when it is open: sessions='us-equities'"):
         bknb.backtest("X", strategy=lambda: None, exchange=bare, frame=SPAN)
     declared = bknb.exchanges.in_sessions(bare, "us-equities")
@@ -459,3 +459,106 @@ def test_a_store_and_a_function_say_the_way_out(tmp_path: Any) -> None:
     )
     with pytest.raises(bknb.BadCandle, match=r"run from a table: bknb\.exchanges\.from_frame"):
         bknb.backtest("X", strategy=lambda: None, exchange=ask, frame=("2024-11-25", "2024-11-27"))
+
+
+# --- hours that the bars show -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("minutes", [60, 30])
+@pytest.mark.parametrize("name", ["new york", "spring", "mumbai"])
+def test_bars_without_declared_hours_show_them(name: str, minutes: int) -> None:
+    market, step = MARKETS[name], minutes * MINUTE
+    source = from_frame(frame_of(bars_of(market, step, 3)), symbol="X")
+    spans = market.spans(28)
+    shown = source.symbol_sessions["X"].open_ranges(spans[0][0], spans[-1][1] + step)
+    whole = [(opens, opens + -(-(closes - opens) // step) * step) for opens, closes in spans]
+    assert list(shown) == whole  # a last bar that is shorter than the others is taken for a whole one
+    assert "the market is taken to be open as the bars show it: mon " in source.warnings[0]
+    assert "1 day ends early, the first on " in source.warnings[1]
+
+
+@pytest.mark.parametrize("name", ["new york", "mumbai"])
+def test_a_run_over_shown_hours_has_the_trades_of_one_over_declared_hours(name: str) -> None:
+    market = MARKETS[name]
+    table, spans = frame_of(bars_of(market, HOUR, 4)), market.spans(28)
+
+    def get_signal(ctx: Any) -> Any:
+        given = answer(4, ctx.when_ms, ctx.price, HOUR)
+        return signal_of(given) if given and given["kind"] == "market" else None
+
+    found = [
+        bknb.backtest(
+            "X",
+            strategy=get_signal,
+            interval="2h",
+            exchange=from_frame(table, sessions=sessions),
+            frame=(spans[5][0], spans[-3][1]),
+            settings=FREE,
+        ).trades[["scheduled_at", "pending_at", "closed_at", "price_open", "price_close", "close_reason"]]
+        for sessions in (None, market.sessions)
+    ]
+    assert len(found[0]) > 5
+    pd.testing.assert_frame_equal(*found)
+
+
+def opens_of(days: Iterable[str], times: Sequence[str], zone: str = "UTC") -> pd.DataFrame:
+    """Bars at the same local times on each of some days."""
+    return table([f"{day} {time}" for day in days for time in times], zone)
+
+
+WORKING = [f"{day:%Y-%m-%d}" for day in pd.bdate_range("2024-01-08", periods=30)]
+LONDON = [f"{hour:02d}:00" for hour in range(8, 17)]
+AROUND = [f"{hour:02d}:00" for hour in range(24)]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (opens_of(WORKING, LONDON, "Europe/London"), "08:00-17:00"),
+        (opens_of(WORKING, [*LONDON[:4], *LONDON[5:]]), "08:00-12:00, 13:00-17:00"),
+        (opens_of(WORKING, AROUND), "00:00-24:00"),  # closed at weekends
+        (opens_of(WORKING[:9], LONDON), None),  # of too few days
+        (opens_of([f"{d:%Y-%m-%d}" for d in pd.date_range("2024-01-08", periods=30)], AROUND), None),  # never closed
+        (opens_of(WORKING, AROUND).sample(frac=0.8, random_state=1).sort_index(), None),  # with holes
+        (opens_of(WORKING, LONDON).drop(opens_of(WORKING, LONDON).index[[12, 40, 77]]), "08:00-17:00"),
+        (pd.concat([opens_of(WORKING, LONDON), opens_of(["2024-01-09"], ["20:00"])]).sort_index(), None),
+    ],
+)
+def test_which_hours_bars_show(given: pd.DataFrame, expected: str | None) -> None:
+    source = from_frame(given)
+    if expected is None:
+        assert source.sessions is None
+    else:
+        assert str(source.sessions).startswith(f"mon {expected};")
+        assert "sat" not in str(source.sessions)
+
+
+def test_a_day_without_a_bar_is_a_holiday_and_an_hour_without_one_a_hole() -> None:
+    whole = opens_of(WORKING, LONDON)
+    source = from_frame(whole.drop(whole.index[9:18]))  # 9 January
+    assert "1 working day without a bar is taken for a holiday (2024-01-09)" in source.warnings[-1]
+    frame = ("2024-01-10", "2024-02-10")
+    assert len(bknb.backtest("X", strategy=lambda: None, exchange=source, frame=frame).candles) > 100
+    with pytest.raises(bknb.GapError, match="1 candles are missing: 2024-01-11 11:00 UTC"):
+        bknb.backtest("X", strategy=lambda: None, exchange=from_frame(whole.drop(whole.index[30])), frame=frame)
+
+
+def test_declared_hours_come_before_those_that_bars_show() -> None:
+    shown = from_frame(opens_of(WORKING, LONDON), symbol="X")
+    declared = bknb.exchanges.in_sessions(shown, bknb.Sessions.weekly("UTC", {"mon-fri": "08:00-12:00"}))
+    result = bknb.backtest("X", strategy=lambda: None, exchange=declared, frame=("2024-01-10", "2024-01-20"))
+    assert {int(t) // HOUR % 24 for t in result.candles.timestamp} == {8, 9, 10, 11}
+
+
+def test_each_symbol_shows_its_own_hours() -> None:
+    both = pd.concat(
+        [
+            opens_of(WORKING, LONDON).assign(symbol="VOD"),
+            opens_of([f"{d:%Y-%m-%d}" for d in pd.date_range("2024-01-08", periods=30)], AROUND).assign(symbol="BTC"),
+        ]
+    )
+    source = from_frame(both)
+    assert source.symbol_sessions["BTC"] is None
+    assert str(source.symbol_sessions["VOD"]).startswith("mon 08:00-17:00;")
+    for symbol in ("VOD", "BTC"):
+        bknb.backtest(symbol, strategy=lambda: None, exchange=source, frame=("2024-01-10", "2024-01-20"))

@@ -8,8 +8,7 @@ give the same events.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -161,18 +160,6 @@ class BacktestRun:
         records.warnings.extend(plan.notes)
         window = self.window = self.window or open_window(plan, warn=records.warnings.append)
         window.gather_closed()
-        try:
-            async with aclosing(self._results_over(window)) as found:
-                async for result in found:
-                    yield result
-        finally:
-            window.tell_closed()
-        self.seconds = stopwatch() - began
-        self._report(self.processed if self.stopped else self.total)
-        self._time("backtest_total", self.seconds)
-
-    async def _results_over(self, window: Window) -> AsyncGenerator[Closed | Cancelled]:
-        plan, records = self.plan, self.records
         lookup = await self._rows(window)
         series = await run_minutes(window, plan)
         if not len(series.candles):
@@ -200,6 +187,10 @@ class BacktestRun:
         self._tell_data_end(series)
         if plan.strategy.at is not None:
             records.missed = questions.missed(self.reached)
+        window.tell_closed()
+        self.seconds = stopwatch() - began
+        self._report(self.processed if self.stopped else self.total)
+        self._time("backtest_total", self.seconds)
 
     def questions(self, series: Series, window: Window, *, managing: bool = False) -> AskedAt:
         """Return the moments at which the strategy, or what manages its position, can be asked over a series."""

@@ -111,8 +111,7 @@ def add_exchange(
         The step of prices (quote currency), or a mapping from symbol to it: levels of signals are put on this grid,
         away from the market, as by the setting ``price_tick`` of one run. ``None``: unknown.
     negative
-        Whether prices at or below zero are traded, as of spreads, power, or oil in April 2020; else they are refused.
-        A source from ``bknb.exchanges`` is told where it is made.
+        Whether prices at or below zero are traded, as of spreads; else they are refused. Of a function alone.
     callbacks
         ``on_candle_data(symbol, interval, since, count, candles)``, after candles came into memory.
     strict
@@ -127,16 +126,11 @@ def add_exchange(
     checked_name("exchange", name)
     chosen = checked_callbacks("exchange", callbacks, EXCHANGE_CALLBACKS)
     grid = checked_tick(tick)
+    about: dict[str, Any] = {"format_price": format_price, "format_quantity": format_quantity, "negative": negative}
+    about["intervals"] = None if intervals is None else tuple(intervals)
 
     def register(function: AnyFunction | CandleSource) -> Exchange:
-        source = as_source(
-            name,
-            function,
-            format_price=format_price,
-            format_quantity=format_quantity,
-            intervals=None if intervals is None else tuple(intervals),
-            negative=negative,
-        )
+        source = as_source(name, function, **about)
         return registry.exchanges.add(name, Exchange(name, source, chosen, grid), strict=strict)
 
     if get_candles is not None:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..domain.formatting import plain_number
-from ..domain.interval import DAY_MS, MINUTE, interval_ms
+from ..domain.interval import DAY_MS, MINUTE, MINUTE_MS, interval_ms
 from ..errors import UnknownName, UsageError
 from ..market.candles import Candles
 from ..market.sessions import Sessions, as_sessions
 from ..market.spacing import Spacing
 from ..market.trading_days import trading_days
-from .bar_length import bars_of, spacing_in
+from ..market.trading_hours import trading_hours
+from .bar_length import Bars, bars_of, spacing_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,8 @@ class FrameSource:
     base_interval : str
         How long its bars are, as an interval, measured: runs on them fill orders at their opens and in their ranges.
     sessions : Sessions or None
-        When the market is open; of daily bars the days on which it trades, declared or as the bars show them.
+        When the market is open, declared, or of longer bars than minutes as they show it; of daily bars the days on
+        which it trades.
     symbol_sessions : mapping of str to (Sessions or None)
         The same for each symbol, whose holidays may be its own.
     warnings : tuple of str
@@ -95,7 +97,23 @@ class FrameSource:
             self.sessions = kinds.pop() if len(kinds) == 1 else self.sessions
             self.symbol_sessions = {symbol: each for symbol, each in days.items() if symbol is not None}
             notes.extend(told)
+        elif interval_ms(bars.interval) > MINUTE_MS and self.sessions is None:
+            notes.extend(self._learn_hours(bars))
         self.warnings = tuple(notes)
+
+    def _learn_hours(self, bars: Bars) -> list[str]:
+        """Take the trading hours of each symbol as its bars show them, where they do; what is told of it."""
+        notes: dict[str, None] = {}
+        found: dict[str | None, Sessions | None] = {}
+        for symbol, part in bars.candles.items():
+            found[symbol], told = trading_hours(part.timestamp, interval_ms(bars.interval), self.name)
+            notes |= dict.fromkeys(told)
+            hours, grid = found[symbol], self._grids.get(symbol)
+            if hours is not None and grid is not None:
+                self._grids[symbol] = grid.in_sessions_of(hours)
+        self.sessions = found.get(None)
+        self.symbol_sessions = {symbol: each for symbol, each in found.items() if symbol is not None}
+        return list(notes)
 
     @property
     def symbols(self) -> tuple[str, ...] | None:

@@ -53,7 +53,7 @@ def from_frame(
         For reports and messages.
     sessions
         When the market is open: ``"fx"``, ``"us-equities"``, an exchange's calendar such as ``"XLON"``, or
-        :class:`bknb.Sessions`; ``None``: always.
+        :class:`bknb.Sessions`; ``None``: always, or of longer bars than minutes as they show it.
     columns
         Where names differ: from ``timestamp, open, high, low, close, volume, symbol`` to the name in the table; for
         the volume, a number for every row.

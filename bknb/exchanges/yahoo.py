@@ -42,8 +42,8 @@ def yfinance(
 
     Yahoo has days since a share was first traded, hours of the last 730 days, bars of 5 to 30 minutes of the last 60
     days, and minutes of the last 30, eight days at most in one download. Its hours begin where the market opens:
-    ``sessions`` says when that is. It tells neither delisted shares nor what it corrects afterwards: what comes
-    tomorrow may differ, so keep what a result was made of (``bknb share`` does).
+    ``sessions`` says when that is, else they show it. It tells neither delisted shares nor what it corrects
+    afterwards: what comes tomorrow may differ, so keep what a result was made of (``bknb share`` does).
 
     Prices are in terms of the shares of today: Yahoo adjusts all of them for splits. A bar that has not ended when it
     is downloaded is left out; a day counts as ended at 06:00 UTC of the next one.

@@ -122,9 +122,8 @@ def _check_length(times: NDArray[np.int64], asked: CandleRequest, *, even: bool 
         times,
         asked.step,
         needed=f"{asked}: asked for {asked.interval} candles",
-        advice="a source must answer the interval it is asked for; bknb makes longer candles of minutes, none shorter\n"
-        "longer bars run as they are, from a table (bknb.exchanges.from_frame) or a function that says which it "
-        "answers (bknb.add_exchange(..., intervals=['1d'])); minutes tell more",
+        advice="a source must answer the interval it is asked for, or say which it has: bknb.add_exchange(..., "
+        "intervals=['1d']); longer bars run as they are, also from bknb.exchanges.from_frame, and minutes tell more",
         even=f"where these are {asked.interval} candles with holes: allow_gaps=True, in a magic --allow-gaps"
         if even
         else None,

@@ -191,6 +191,7 @@ class SessionSource:
             )
         self.source = source
         self.sessions = sessions
+        self.symbol_sessions: dict[str, Sessions | None] = {}  # what its bars showed does not count
         self.name = source.name
         self.intervals = source.intervals
         self.page_limit = source.page_limit

@@ -148,7 +148,7 @@ def trading_days(
     for closed, symbols in holidays.items():
         some = "" if len(holidays) == 1 else ", " + ", ".join(symbols[:_SPELLED_OUT])
         more = f" and {len(symbols) - _SPELLED_OUT} more" if some and len(symbols) > _SPELLED_OUT else ""
-        notes.extend(_told(closed, f"{name}{some}{more}"))
+        notes.extend(told_holidays(closed, f"{name}{some}{more}"))
     return found, notes
 
 
@@ -167,13 +167,13 @@ def _days_of(times: NDArray[np.int64], sessions: Sessions | None) -> tuple[Sessi
     if regular.all():
         return None, ()
     working = days[regular[weekday]]
-    holidays = _holidays(working, has_bar[regular[weekday]])
+    holidays = holidays_among(working, has_bar[regular[weekday]])
     traded = regular | np.array([bool(has_bar[weekday == day].any()) for day in range(7)])
     absent = days[~has_bar & (traded & ~regular)[weekday]]
     return _sessions(traded, np.concatenate([holidays, absent])), tuple(holidays.tolist())
 
 
-def _holidays(working: NDArray[np.int64], has_bar: NDArray[np.bool_]) -> NDArray[np.int64]:
+def holidays_among(working: NDArray[np.int64], has_bar: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Of working days (UTC ms) those without a bar that are holidays by their number."""
     missing = np.flatnonzero(~has_bar)
     runs = np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1)
@@ -207,7 +207,8 @@ def _sessions(traded: NDArray[np.bool_], closed: NDArray[np.int64]) -> Sessions 
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
 
-def _told(holidays: Sequence[int], where: str) -> list[str]:
+def told_holidays(holidays: Sequence[int], where: str) -> list[str]:
+    """What is told of days without a bar (UTC ms) that are taken for holidays."""
     if not holidays:
         return []
     named = ", ".join(utc_text(day)[:10] for day in holidays[:_SPELLED_OUT])
