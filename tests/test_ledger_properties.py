@@ -11,11 +11,12 @@ from msgspec.structs import replace
 
 from bknb.domain.accounts import Account, Margin, Perpetual, Spot, liquidation_price, may_open, money_needed
 from bknb.domain.affordable_quantity import affordable
-from bknb.domain.costs import CostRequest, Costs, fill_costs
+from bknb.domain.costs import CostRequest, Costs, fill_costs, result_with_costs
 from bknb.domain.funding import Funding
 from bknb.domain.ledger import Booked, CashRow, Ledger, LegFill
 from bknb.domain.liquidation import cross_legs, cross_liquidation, liquidated
 from bknb.domain.pnl import trade_pnl
+from bknb.domain.position_fills import Fill
 
 LEGS = "ABCDEFGHIJ"
 MINUTE = 60_000
@@ -250,3 +251,56 @@ def test_what_is_affordable_is_paid_for_and_nothing_more_would_be(
         assert needed(found) <= free * (1 + 1e-9)
     if found < quantity:
         assert needed(found * (1 + 1e-6) + 1e-9) > free * (1 - 1e-9)
+
+
+@given(
+    st.sampled_from(["long", "short"]),
+    st.sampled_from([Margin(leverage=50.0), Perpetual(leverage=50.0)]),
+    costs_of_runs,
+    st.lists(
+        st.tuples(
+            st.sampled_from(["add", "reduce"]),
+            st.floats(0.01, 0.99),
+            st.floats(50.0, 200.0),
+            st.sampled_from(["limit", "stop"]),
+        ),
+        max_size=6,
+    ),
+    st.floats(50.0, 200.0),
+    st.floats(0.1, 100.0),
+)
+def test_the_ledger_and_the_percentage_of_a_trade_are_the_same_money(
+    position: str,
+    account: Account,
+    costs: Costs,
+    between: list[tuple[str, float, float, str]],
+    last: float,
+    quantity: float,
+) -> None:
+    ledger, held = Ledger.begin(CAPITAL, account), 0.0
+    fills, paid = [], []
+    for number, (kind, share, price, by) in enumerate(
+        [("entry", 1.0, 100.0, "market"), *between, ("exit", 0.0, last, "market")]
+    ):
+        size = share * held if kind == "reduce" else held if kind == "exit" else share
+        if not size:
+            continue
+        enters = kind in ("entry", "add")
+        held = held + size if enters else held - size
+        order = CostRequest(
+            symbol="A",
+            at=number,
+            side="buy" if enters is (position == "long") else "sell",
+            kind=kind,  # type: ignore[arg-type]
+            filled_by=by,  # type: ignore[arg-type]
+            quantity=size * quantity,
+            price=price,
+        )
+        paid.append(fill_costs(order, costs))
+        fills.append(Fill(number=number, kind=kind, at=number, share=size, price=price))  # type: ignore[arg-type]
+        ledger = ledger.apply(LegFill("A", position, order, paid[-1])).ledger  # type: ignore[arg-type]
+    assert not ledger.positions
+    found = result_with_costs(position, fills, paid, quantity=quantity)  # type: ignore[arg-type]
+    first = quantity * paid[0].price
+    assert (ledger.cash - CAPITAL) / first * 100 == pytest.approx(found.pnl_percentage, rel=1e-9, abs=1e-7)
+    assert ledger.fees / first * 100 == pytest.approx(found.fee_percentage, rel=1e-9, abs=1e-9)
