@@ -9,7 +9,7 @@ import pytest
 from bknb.domain.accounts import Margin, Perpetual
 from bknb.domain.costs import CostRequest, Costs, fill_costs
 from bknb.domain.ledger import Ledger, LegFill
-from bknb.domain.liquidation import cross_liquidation, liquidated
+from bknb.domain.liquidation import cross_liquidation, liquidated, way_to
 
 FREE = Costs(taker=0.0, slippage=0.0)
 CAPITAL = 400.0
@@ -63,6 +63,36 @@ def test_inside_a_bar_a_liquidation_on_the_tick_grid_earns_nothing(account: Marg
     assert len({round(ledger.cash) for ledger in ends}) > 3
     off_grid = [ended(account, position, [path], None) for path in paths]
     assert sum(ledger.cash - CAPITAL for ledger in off_grid) > 0.0  # as any level between two ticks
+
+
+def test_margin_is_used_up_at_its_price_and_not_only_beyond_it() -> None:
+    ledger = Ledger.begin(2000.0, Perpetual(leverage=5, maintenance=0.0)).apply(fill("entry", "long", 100.0)).ledger
+    for start, worst, way in ((100.0, 80.0, 1.0), (80.0, 80.0, 0.0), (80.0, 70.0, 0.0), (100.0, 60.0, 0.5)):
+        found = cross_liquidation(ledger, {"A": start}, {"A": worst}, ticks={"A": 1.0, "B": 1.0})
+        assert found is not None
+        assert (found.way, found.prices) == (way, {"A": 80.0})
+    assert cross_liquidation(ledger, {"A": 100.0}, {"A": 81.0}) is None
+    later = cross_liquidation(ledger, {"A": 100.0}, {"A": 60.0}, since=0.75)
+    assert later is not None
+    assert later.prices == {"A": 70.0}
+
+
+@pytest.mark.parametrize(
+    ("position", "level", "start", "worst", "way"),
+    [
+        ("long", 95.0, 100.0, 95.0, 1.0),
+        ("long", 95.0, 100.0, 95.5, None),
+        ("long", 100.0, 100.0, 100.0, 0.0),
+        ("long", 95.0, 94.0, 94.0, 0.0),
+        ("short", 105.0, 100.0, 110.0, 0.5),
+        ("short", 105.0, 100.0, 104.0, None),
+        ("short", 105.0, 106.0, 106.0, 0.0),
+    ],
+)
+def test_where_on_the_way_a_stop_is_met(
+    position: str, level: float, start: float, worst: float, way: float | None
+) -> None:
+    assert way_to(position, level, start, worst) == way  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("account", KINDS, ids=repr)

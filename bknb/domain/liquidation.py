@@ -200,7 +200,7 @@ def liquidated(
         profit = held.quantity * costs.price - held.cost - costs.fee
         ledger, more = ledger.forgive(at, leg, -profit - held.margin)
         rows += more
-    if last and not cross_legs(ledger):
+    if last:
         pool, _, _ = ledger.cross_margin({})
         ledger, more = ledger.forgive(at, last, -pool)
         rows += more
