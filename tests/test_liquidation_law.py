@@ -5,11 +5,12 @@ from __future__ import annotations
 from itertools import accumulate, product
 
 import pytest
+from msgspec.structs import replace
 
 from bknb.domain.accounts import Margin, Perpetual
 from bknb.domain.costs import CostRequest, Costs, fill_costs
 from bknb.domain.ledger import Ledger, LegFill
-from bknb.domain.liquidation import cross_liquidation, liquidated, way_to
+from bknb.domain.liquidation import cross_liquidation, liquidated, next_stop, way_to
 
 FREE = Costs(taker=0.0, slippage=0.0)
 CAPITAL = 400.0
@@ -93,6 +94,14 @@ def test_where_on_the_way_a_stop_is_met(
     position: str, level: float, start: float, worst: float, way: float | None
 ) -> None:
     assert way_to(position, level, start, worst) == way  # type: ignore[arg-type]
+
+
+def test_of_stops_met_at_once_the_first_that_was_declared_comes_first() -> None:
+    ledger = Ledger.begin(CAPITAL, Margin()).apply(fill("entry", "long", 1.0)).ledger
+    ledger = replace(ledger, positions=dict.fromkeys("BAC", ledger.positions["A"]))
+    start, worst = dict.fromkeys("ABC", 100.0), dict.fromkeys("ABC", 90.0)
+    assert next_stop({"A": 96.0, "B": 95.0, "C": 96.0, "D": 99.0}, ledger, start, worst) == ("A", 0.4)
+    assert next_stop({"A": 80.0}, ledger, start, worst) is None
 
 
 @pytest.mark.parametrize("account", KINDS, ids=repr)
