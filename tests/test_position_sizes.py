@@ -244,6 +244,22 @@ def test_leverage_times_what_is_free_can_be_bought():
     assert initial_margin(Perpetual(leverage=5), 500.0) == 100.0
     refused = sized_order(WantedSize(money=0.0), order, account=Margin(), **given)
     assert refused.text == "the size is 0: nothing is opened"
+    refused = sized_order(WantedSize(units=3.0), order, account=Margin(), **given | {"free": -5.0})
+    assert refused.text == "no free margin: 300 wanted, 0 is free; close something, or size smaller"
+    units = sized_order(WantedSize(units=0.5), order, account=Margin(), **given)
+    assert (units.quantity, units.money, units.reserved, units.units) == (0.5, 50.0, 50.0, True)
+
+
+def test_costs_that_are_functions_of_the_order_are_asked_for_its_quantity():
+    order = CostRequest(symbol="A", at=0, side="buy", kind="entry", filled_by="market", quantity=0.0, price=100.0)
+    impact = Costs(taker=0.0, slippage=lambda each: each.quantity)  # 1 % worse for each unit
+    given = {"costs": impact, "limits": MarketLimits(), "account": Spot()}
+    found = sized_order(WantedSize(money=1000.0), order, free=1e6, **given)
+    assert found.quantity == pytest.approx(1000 / 110)  # ten units at the price before slippage: 10 %
+    less = sized_order(WantedSize(money=1000.0), order, free=500.0, **given)
+    assert less.scaled
+    assert less.quantity * 100 * (1 + less.quantity / 100) <= 500.0 * (1 + 1e-9)
+    assert less.quantity == pytest.approx(500 / 109.0909, rel=0.01)
 
 
 # --- by symbol or strategy

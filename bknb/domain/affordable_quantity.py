@@ -90,10 +90,9 @@ def sized_order(
     small = too_small(quantity, order.price, limits)
     if small is not None:
         return small
-    money = wanted.money if wanted.money is not None and not scaled else paid * cost.price
     cost = fill_costs(replace(order, quantity=paid), costs)
-    reserved = money_needed(account, paid * cost.price, cost.fee)
-    return SizedOrder(quantity, money, reserved, scaled, units=wanted.units is not None)
+    money = paid * cost.price
+    return SizedOrder(quantity, money, money_needed(account, money, cost.fee), scaled, units=wanted.units is not None)
 
 
 def _quantity(wanted: WantedSize, order: CostRequest, costs: Costs) -> tuple[float, FillCosts]:
