@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from .exchanged_rows import are_prices, is_history, was_published
 from .foresight import suspicion
 from .handed_out import DATABASE, ENVIRONMENT, Rows, handing_out
 from .lookahead_checks import Answer, Finding, change_text, same
+from .market_copies import is_copy
 from .market_values import MarketValues, OtherFuture
 from .paired_rows import paired
 from .preparation import Preparation
@@ -85,7 +87,7 @@ class DataChecks:
 
     def findings(self, read: Mapping[str, str]) -> list[Finding]:
         """Findings of all experiments; ``read`` is what was seen to be read, with its lines."""
-        preparation = Preparation(self._function, self._holds_data)
+        preparation = Preparation(self._function, self._holds_data, partial(is_copy, minutes=self._market.minutes))
         found = self._handed_out(read)
         found += [] if any(finding.kind == "future" for finding in found) else self._remade(preparation)
         if not any(finding.kind == "future" for finding in found):  # one leak shows in several experiments
@@ -225,7 +227,7 @@ class DataChecks:
 
         def ask(future: OtherFuture, when: int, only: str | None = None) -> Answer:
             try:
-                with handing_out(lambda _, value: future.of(value)), preparation.remade(future.of, only):
+                with preparation.remade(future.of, only):
                     return self._ask(when)
             except Exception as error:  # noqa: BLE001 -- what the statements raise over other data
                 raised.append(failure_text(error))
@@ -267,7 +269,7 @@ class DataChecks:
         beside = {one.name for one in series}
         # What running the statements again did not change: its moments are all that speaks about it.
         remade = [one for one in every if id(one.value) in explained]
-        still = [one for one in remade if was_published(one.value, self._market.span, preparation.unmoved)]
+        still = [one for one in remade if was_published(one.value, self._market, preparation.unmoved)]
         cut = [*(one for one in held if one.name not in beside), *still, *series]
         data = [one for one in cut if self._holds_data(one.value)]
         if data:

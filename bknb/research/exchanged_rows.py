@@ -119,20 +119,22 @@ def is_dense(value: Any, data: Timed) -> bool:
     return _told_by_time_of_day(opens, list(beside(value).values())) < _REGULAR
 
 
-def was_published(value: Any, span: tuple[int, int], unmoved: Set[int]) -> bool:
+def was_published(value: Any, market: MarketValues, unmoved: Set[int]) -> bool:
     """Whether rows were not known before their moments, although the statements that made them are known.
 
     Parameters
     ----------
     value
         Anything.
-    span
-        First and last moment of the market, UTC ms.
+    market
+        Rows that hold its prices, and came out the same over every other future, were not made again.
     unmoved
         Identities of values that these statements make the same over every other future.
     """
-    data = timed(value, span)
-    return data is not None and (data.is_published or (id(value) in unmoved and is_dense(value, data)))
+    data = timed(value, market.span)
+    if data is None or data.is_published or id(value) not in unmoved:
+        return data is not None and data.is_published
+    return is_dense(value, data) or are_prices(list(beside(value).values()), market)
 
 
 def _told_by_time_of_day(opens: NDArray[np.int64], columns: list[NDArray[Any]]) -> float:

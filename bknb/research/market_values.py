@@ -17,6 +17,7 @@ import numpy as np
 from ..domain.interval import MINUTE_MS
 from ..market.candles import Candles
 from .exchanged_rows import exchanged
+from .market_copies import placed_at
 from .timed_data import Timed, timed
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ _FULL: Final = 0.3  # a larger share of all possible prices occurred: any number
 _DEEPEST: Final = 4
 _MOST_PARTS: Final = 2_000
 _MOST_BYTES: Final = 50_000_000
-_FARTHEST: Final = 1_000_000  # bars of another future that are made; after them prices stay where they are
-_NUMBER: Final = re.compile(r"(?<![\w.])\d+\.\d+(?:[eE][+-]?\d+)?(?![\w.])")
-_NUMBER_BYTES: Final = re.compile(rb"(?<![\w.])\d+\.\d+(?:[eE][+-]?\d+)?(?![\w.])")
+_FARTHEST: Final = 1_000_000  # minutes of another future that are made; after them prices stay where they are
+NUMBER: Final = re.compile(r"(?<![\w.])\d+\.\d+(?:[eE][+-]?\d+)?(?![\w.])")
+NUMBER_BYTES: Final = re.compile(rb"(?<![\w.])\d+\.\d+(?:[eE][+-]?\d+)?(?![\w.])")
 
 
 class MarketValues:
@@ -73,6 +74,8 @@ class MarketValues:
 
     def copied_at(self, numbers: Floats) -> NDArray[np.int64]:
         """As ``known_at``, and 0 also where the numbers around are no prices: one alone may be so by chance."""
+        if not self.fine:
+            return placed_at(numbers, self.minutes)
         known = self.known_at(numbers)
         hit = known > 0
         if hit.sum() < _PRICES:
@@ -319,7 +322,7 @@ class OtherFuture:
     # --- text and bytes -----------------------------------------------------------------------------------------
 
     def _text(self, value: str) -> str:
-        found = list(_NUMBER.finditer(value)) if len(value) <= _MOST_BYTES else []
+        found = list(NUMBER.finditer(value)) if len(value) <= _MOST_BYTES else []
         changed = self._tokens([float(one.group()) for one in found])
         if changed is None:
             return value
@@ -331,7 +334,7 @@ class OtherFuture:
         return "".join([*parts, value[end:]])
 
     def _bytes(self, value: bytes) -> bytes:
-        found = list(_NUMBER_BYTES.finditer(value))
+        found = list(NUMBER_BYTES.finditer(value))
         changed = self._tokens([float(one.group()) for one in found])
         if changed is not None:
             copy = bytearray(value)
@@ -380,20 +383,3 @@ def _spelled(number: float, like: str) -> str:
     whole = len(f"{number:.0f}")
     text = f"{number:.{max(len(like) - whole - 1, 1)}f}"
     return text[: len(like)].ljust(len(like), "0")
-
-
-def price_numbers(value: Any) -> list[float]:
-    """The numbers with a fraction in something small that was handed out: a row, a line of text, one number."""
-    if isinstance(value, (float, np.floating)):
-        return [float(value)]
-    if isinstance(value, (bytes, bytearray)):
-        return [float(one.group()) for one in _NUMBER_BYTES.finditer(bytes(value))]
-    if isinstance(value, str):
-        return [float(one.group()) for one in _NUMBER.finditer(value)]
-    if isinstance(value, (list, tuple)):
-        return [number for item in value for number in price_numbers(item)]
-    if isinstance(value, Mapping):
-        return [number for item in value.values() for number in price_numbers(item)]
-    if isinstance(value, Candles):
-        return [float(number) for number in value.close]
-    return [float(number) for number in np.asarray(value).ravel()] if isinstance(value, np.ndarray) else []

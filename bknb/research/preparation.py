@@ -12,30 +12,16 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from types import CodeType, FunctionType, ModuleType
+from collections.abc import Callable, Iterator, Sequence, Set
+from types import FunctionType, ModuleType
 from typing import Any
 
 from .handed_out import handing_out
 from .read_only import RunRefused, nothing_changed_outside, readable
+from .run_again import WAYS, Part
 from .statements import Statement, compiled, imported, statements_of, writes
+from .timed_data import is_row_of_numbers
 from .variables import Variable, emptied, names_by_namespace, owner_of, variables
-
-
-@dataclass(slots=True)
-class _Part:
-    """What is run again in one namespace."""
-
-    space: dict[str, Any]
-    statements: list[Statement]
-    roots: set[str]
-    names: set[str]
-    loading: bool = False
-    codes: list[tuple[Statement, CodeType]] = field(default_factory=list)
-    failed: list[Statement] = field(default_factory=list)
-    writing: list[Statement] = field(default_factory=list)
-    unreadable: dict[str, str] = field(default_factory=dict)  # variables that cannot be read again, and why
 
 
 class Preparation:
@@ -47,6 +33,8 @@ class Preparation:
         The strategy.
     holds_data
         Whether a value holds market data that can be recognised.
+    is_market
+        Whether a value holds the candles of the market themselves.
 
     Attributes
     ----------
@@ -64,7 +52,9 @@ class Preparation:
         Identities of those that came out the same over every other future.
     """
 
-    def __init__(self, function: Callable[..., Any], holds_data: Callable[[Any], bool]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], holds_data: Callable[[Any], bool], is_market: Callable[[Any], bool]
+    ) -> None:
         self.function = function
         self.names: list[str] = []
         self.unread: list[str] = []
@@ -73,20 +63,24 @@ class Preparation:
         self.explained: set[int] = set()
         self.unmoved: set[int] = set()
         self._moved: set[int] = set()
-        self._holds_data = holds_data
-        self._parts: list[_Part] = []
+        self._holds_data, self._is_market = holds_data, is_market
+        self._handed = False  # whether a library handed out data with another future
+        self._parts: list[Part] = []
         self._imports: list[tuple[dict[str, Any], str, dict[str, Any], str]] = []
         waiting = names_by_namespace(function)
-        done: set[int] = set()
+        names_of: dict[int, tuple[dict[str, Any], set[str]]] = {}
         while waiting:
             space, names = waiting.pop(0)
-            if id(space) in done:
-                continue
-            done.add(id(space))
-            self._read(space, {name for name in names if not isinstance(space.get(name), ModuleType)})
-            for alias, module, name in imported(space, names):
+            known = names_of.setdefault(id(space), (space, set()))[1]
+            new = names - known
+            known |= new
+            brought: dict[int, tuple[dict[str, Any], set[str]]] = {}
+            for alias, module, name in imported(space, new):
                 self._imports.append((space, alias, vars(module), name))
-                waiting.append((vars(module), {name}))
+                brought.setdefault(id(module), (vars(module), set()))[1].add(name)
+            waiting += brought.values()
+        for space, names in names_of.values():
+            self._read(space, {name for name in names if not isinstance(space.get(name), ModuleType)})
 
     def _read(self, space: dict[str, Any], names: set[str]) -> None:
         statements = statements_of(space)
@@ -103,10 +97,13 @@ class Preparation:
         data = {
             name for name in needed if name in space and not _is_code(space[name]) and self._holds_data(space[name])
         }
-        self_contained = {name for name in data if self._is_self_contained(name, relevant)}
+        market = {name for name in data if self._is_market(space[name])}
+        self_contained = {name for name in data if self._is_self_contained(name, relevant, market)}
         self.explained |= {id(space[name]) for name in self_contained}
         data -= self_contained
-        roots = {name for name in data if not self._reaches(name, data - {name}, relevant)}
+        # A table of candles made of arrays holds more than they do: moments, and volumes.
+        tables = {name for name in market if hasattr(space[name], "iloc") or not is_row_of_numbers(space[name])}
+        roots = {name for each in (data, tables) for name in each if not self._reaches(name, each - {name}, relevant)}
         loads = {name for one in relevant if one.loads for name in one.makes}
         loads = _closed(loads, relevant)  # what loads through a function that does
         made = _closed(roots | {name for name in loads if not _is_code(space.get(name))}, relevant)
@@ -117,17 +114,22 @@ class Preparation:
         if not made_names:
             return
         used = [one for one in relevant if one.makes & made]
-        part = _Part(space, used, roots, made_names)
+        part = Part(space, used, roots, made_names)
         part.codes = [(one, compiled(one)) for one in used]
         part.writing = [one for one in used if one.starts_a_run or writes(one, space)]
         self._parts.append(part)
 
     @staticmethod
-    def _is_self_contained(name: str, relevant: Sequence[Statement]) -> bool:
-        """Whether a name is made of nothing but what stands in the text, such as a calendar."""
+    def _is_self_contained(name: str, relevant: Sequence[Statement], market: Set[str]) -> bool:
+        """Whether a name is made of nothing but what stands in the text, such as a calendar.
+
+        A market that is made in the text, or what is made of it, is no calendar.
+        """
         seen, waiting = {name}, [name]
         while waiting:
             one = waiting.pop()
+            if one in market:
+                return False
             making = [statement for statement in relevant if one in statement.makes]
             if not all(statement.self_contained for statement in making) or (one == name and not making):
                 return False
@@ -161,9 +163,9 @@ class Preparation:
 
         with handing_out(note):
             for part in self._parts:
-                part.loading = True
+                part.way = "loaded"
                 self._failing(part)
-                part.loading, part.failed = False, []
+                part.way, part.failed = "kept", []
         return names - {""}
 
     # --- running again ------------------------------------------------------------------------------------------
@@ -187,25 +189,26 @@ class Preparation:
             self.names += sorted(name for name in remade if not _is_code(part.space[name]))
         self._parts = kept
 
-    def _comes_out_again(self, part: _Part, unchanged: Callable[[], bool]) -> bool:
-        failures: list[int] = []
-        for loading in (False, True):  # the data as it is now; else from the statements that load it
-            part.loading = loading
+    def _comes_out_again(self, part: Part, unchanged: Callable[[], bool]) -> bool:
+        tried = []
+        for part.way in WAYS:
             part.failed = self._failing(part)
-            failures.append(len(part.failed))
-            if part.failed and not loading:
-                continue
-            if loading and failures[1] >= failures[0]:
-                part.loading, part.failed = False, []
-                part.failed = self._failing(part)
-            self._parts = [part]
-            with self.remade(lambda value: value):
-                return unchanged()
+            tried.append((part.way, part.failed))
+            if not part.failed and self._is_unchanged(part, unchanged):
+                return True
+        for part.way, part.failed in sorted(tried, key=lambda one: len(one[1])):
+            if part.failed and self._is_unchanged(part, unchanged):
+                return True
         return False
 
-    def _failing(self, part: _Part) -> list[Statement]:
+    def _is_unchanged(self, part: Part, unchanged: Callable[[], bool]) -> bool:
+        self._parts = [part]
+        with self.remade(lambda value: value):
+            return unchanged()
+
+    def _failing(self, part: Part) -> list[Statement]:
         """The statements that cannot be run again."""
-        part.failed = []
+        part.failed, part.left_out = [], []
         self._run(part, lambda value: value, part.failed)
         return part.failed
 
@@ -216,7 +219,7 @@ class Preparation:
         Parameters
         ----------
         change
-            From market data to the same with another future.
+            From market data to the same with another future; also for what libraries hand out meanwhile.
         only
             The one name to put a value in place for; by default all.
 
@@ -225,6 +228,17 @@ class Preparation:
         Exception
             Whatever the statements raise.
         """
+
+        def handed(_: str, value: Any) -> Any:
+            new = change(value)
+            self._handed |= new is not value
+            return new
+
+        with handing_out(handed), self._put_in_place(change, only):
+            yield
+
+    @contextlib.contextmanager
+    def _put_in_place(self, change: Callable[[Any], Any], only: str | None) -> Iterator[None]:
         puts: list[tuple[Variable, Any]] = []
         for part in self._parts:
             puts += self._puts(part, self._run(part, change))
@@ -241,12 +255,12 @@ class Preparation:
             stack.enter_context(emptied(self.function))
             yield
 
-    @staticmethod
-    def _run(part: _Part, change: Callable[[Any], Any], failing: list[Statement] | None = None) -> dict[str, Any]:
+    def _run(self, part: Part, change: Callable[[Any], Any], failing: list[Statement] | None = None) -> dict[str, Any]:
         space = dict(part.space)
-        if not part.loading:
+        if part.way != "loaded":
             space |= {name: change(part.space[name]) for name in part.roots}
         own = {name for name, value in space.items() if value is not part.space[name]}
+        changed: set[str] = set()
         with nothing_changed_outside(), contextlib.redirect_stdout(io.StringIO()), contextlib.ExitStack() as opened:
             for name in {name for statement, _ in part.codes for name in statement.reads} & space.keys():
                 try:
@@ -255,25 +269,38 @@ class Preparation:
                     part.unreadable[name] = str(error)
                     del space[name]  # statements that need it cannot be run again
             for statement, code in part.codes:
-                is_root = statement.makes & part.roots and not statement.reads & part.roots
-                if statement in part.failed or (is_root and not part.loading):
+                if statement in part.failed or statement in part.left_out or part.keeps(statement):
                     continue
                 try:
                     if statement in part.writing:
                         raise PermissionError("it writes, or starts a run")
                     for name in (statement.changes - own) & space.keys():
                         space[name] = _copied(space[name])
+                    self._handed = False
                     exec(code, space)  # noqa: S102 -- the user's own statements
                     own |= statement.makes
+                    if part.way == "loaded":
+                        changed |= self._loaded(part, statement, space, change, changed)
                 except (Exception, RunRefused) as error:
                     if isinstance(error, RunRefused):
                         part.writing.append(statement)
                     if failing is None:
                         raise
-                    failing.append(statement)
+                    only_roots = part.way == "lenient" and statement.makes <= part.roots
+                    (part.left_out if only_roots else failing).append(statement)
         return space
 
-    def _puts(self, part: _Part, space: dict[str, Any]) -> list[tuple[Variable, Any]]:
+    def _loaded(
+        self, part: Part, statement: Statement, space: dict[str, Any], change: Callable[[Any], Any], changed: Set[str]
+    ) -> Set[str]:
+        """The names that a statement made of data with another future; roots that it made of other data get one."""
+        if self._handed or statement.reads & changed:
+            return statement.makes
+        made = statement.makes & part.roots & space.keys()
+        space |= {name: change(space[name]) for name in made}
+        return made
+
+    def _puts(self, part: Part, space: dict[str, Any]) -> list[tuple[Variable, Any]]:
         found: list[tuple[Variable, Any]] = []
         new_of = {id(part.space[name]): space[name] for name in part.names if name in part.space and name in space}
         reached = [variable for variable in variables(self.function) if id(variable.value) in new_of]

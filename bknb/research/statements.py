@@ -101,10 +101,12 @@ def imported(space: dict[str, Any], names: set[str]) -> Iterator[tuple[str, Modu
                 module = sys.modules.get(node.module or "")
                 if module is None or not is_users(module):
                     continue
-                for each in node.names:
-                    alias = each.asname or each.name
-                    if alias in names and alias in space and each.name in vars(module):
-                        yield alias, module, each.name
+                named = [(each.asname or each.name, each.name) for each in node.names if each.name != "*"]
+                if len(named) < len(node.names):  # all of its names, but those that are this namespace's own by now
+                    named += [(one, one) for one in sorted(names) if space.get(one) is vars(module).get(one)]
+                for alias, name in named:
+                    if alias in names and alias in space and name in vars(module):
+                        yield alias, module, name
 
 
 def _texts(space: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,42 @@
+"""Which statements of a namespace are run again over data with another future, and how that data is had."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import CodeType
+from typing import Any, Final, Literal, TypeAlias
+
+from .statements import Statement
+
+Way: TypeAlias = Literal["kept", "loaded", "lenient", "settled"]
+WAYS: Final[tuple[Way, ...]] = ("kept", "loaded", "lenient", "settled")
+"""How the data from which everything else is made, the roots, is had again.
+
+``kept``: as it is now, and what changes it in place is run again. ``loaded``: from the statements that load or make it.
+``lenient``: as ``kept``; what cannot be run again over it as it is now, such as giving its index a zone, was done once.
+``settled``: as it is now; statements that make nothing but roots are not run again.
+"""
+
+
+@dataclass(slots=True)
+class Part:
+    """What is run again in one namespace."""
+
+    space: dict[str, Any]
+    statements: list[Statement]
+    roots: set[str]
+    names: set[str]
+    way: Way = "kept"
+    codes: list[tuple[Statement, CodeType]] = field(default_factory=list)
+    failed: list[Statement] = field(default_factory=list)
+    left_out: list[Statement] = field(default_factory=list)  # those that were done once, where that is lenient
+    writing: list[Statement] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)  # variables that cannot be read again, and why
+
+    def keeps(self, statement: Statement) -> bool:
+        """Whether a statement is not run again, because what it makes is kept as it is now."""
+        if self.way == "loaded":
+            return False
+        if self.way == "settled" and statement.makes <= self.roots:
+            return True
+        return bool(statement.makes & self.roots) and not statement.reads & statement.makes & self.roots
