@@ -423,6 +423,15 @@ from .runs.partial import (
 from .runs.performance import (
     Performance as Performance,
 )
+from .runs.portfolio import (
+    Portfolio as Portfolio,
+)
+from .runs.portfolio import (
+    portfolio as portfolio,
+)
+from .runs.portfolio_result import (
+    PortfolioResult as PortfolioResult,
+)
 from .runs.result import (
     Result as Result,
 )

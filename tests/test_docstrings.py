@@ -28,6 +28,8 @@ COSTLY = {
         "bknb.runs.schedule",
         "bknb.runs.performance",
         "bknb.runs.partial",
+        "bknb.runs.portfolio",
+        "bknb.runs.portfolio_result",
         "bknb.runs.risk",
         "bknb.runs.walker",
     ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
@@ -33,9 +33,15 @@ from .registry import Strategy
 from .resolve import RunSeries
 from .risk_book import RiskBook
 from .rules_clock import clock_maker
-from .run_candles import coverage_notes, run_minutes
+from .run_candles import coverage_notes, data_end_notes, run_minutes
 from .strategy_loop import StrategyLoop
 from .vectorised import LookedUp, signal_rows, unsteady_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..domain.signal_events import Event
+    from .portfolio_clock import LegTurn
 
 _REPORTS: Final = 200  # progress is emitted this often in a run
 _POLL_SECONDS: Final = 0.02  # a paused run checks this often whether it goes on
@@ -72,7 +78,8 @@ class BacktestRun:
         code: Any = None,
         late: Lateness | None = None,
         published: RunSeries | None = None,
-        seen_from: int | None = None,
+        turn: LegTurn | None = None,
+        on_event: Callable[[Event], None] | None = None,
     ) -> None:
         self.plan = plan
         self._seen_from = plan.frame.start if seen_from is None else seen_from  # where candles begin to show volume
@@ -93,6 +100,8 @@ class BacktestRun:
         self._late: Lateness = {} if late is None else late  # what a live run decided late
         self._no_entries = False
         self._leave = False
+        self._turn = turn  # of a leg of a portfolio
+        self._on_event = on_event  # called with every event, after the listeners
         self._timed: dict[str, int] = {}  # when each metric was measured last, UTC ms
 
     mode: Final = "backtest"
@@ -180,11 +189,12 @@ class BacktestRun:
             start=self._seen_from,
             every_minute=self._every_minute,
             managing=None if strategy.ask_manage is None else self.questions(series, window, managing=True),
+            turn=self._turn,
         )
         async with time_limited(loop, plan.settings.max_signal_generation_seconds):
             async for result in self._walk(walk, questions, loop):
                 yield result
-        self._tell_data_end(series)
+        records.warnings.extend(data_end_notes(plan, series, records))
         if plan.strategy.at is not None:
             records.missed = questions.missed(self.reached)
         window.tell_closed()
@@ -242,7 +252,8 @@ class BacktestRun:
         )
 
     def _make_loop(self, window: Window, strategy: Strategy) -> StrategyLoop:
-        book = None if strategy.risk is None else RiskBook(get_risk(strategy.risk))
+        risk = None if strategy.risk is None else get_risk(strategy.risk)
+        book = None if risk is None else RiskBook(risk) if self._turn is None else self._turn.book(risk)
         minutes, sessions = window.minutes(self.plan.symbol), window.sessions_of(self.plan.symbol)
         by_day = has_session_days(strategy.interval, sessions, minutes.step)
         rules = self.rules._replace(clock=clock_maker(strategy, minutes, sessions))
@@ -258,6 +269,7 @@ class BacktestRun:
             window=window,
             book=book,
             records=self.records,
+            on_event=self._on_event,
             silent=self._silent,
             decided_at=self._decided_at,
             may_open=lambda: not self._no_entries,
@@ -267,22 +279,11 @@ class BacktestRun:
     def _decided_at(self, when: int, order: OrderRole) -> int | None:
         return self._late.get((when, order))
 
-    def _tell_data_end(self, series: Series) -> None:
-        """Add a warning where the end of the data ended something."""
-        plan, records = self.plan, self.records
-        closed = any(end.close_reason == "data_end" for end in records.closed[-1:])
-        cancelled = any(end.reason == "data_end" for end in records.cancelled[-1:])
-        if closed or cancelled:
-            end = utc_text(series.close_at(-1))
-            what = "a position was open" if closed else "an entry was waiting"
-            where = f"{plan.symbol} on {plan.exchange.name}"
-            records.warnings.append(f"the data of {where} ended at {end} where {what}; it ended as data_end")
-
     async def _walk(
         self, walk: MinuteWalk, questions: AskedAt, loop: StrategyLoop
     ) -> AsyncIterator[Closed | Cancelled]:
         """Question after question; after each that ordered something, minutes until the next may be asked."""
-        records, frame = self.records, self.plan.frame
+        records, frame, turn = self.records, self.plan.frame, self._turn
         step_ms = interval_ms(frame.interval)
         report_every = max(self.total // _REPORTS, 1) * step_ms
         start, quiet = frame.start, loop.rules.quiet  # looked up once, not for every question
@@ -301,6 +302,8 @@ class BacktestRun:
                 continue  # asks here when it goes on, and stops here when it was stopped meanwhile
             if quiet or type(loop.state) is not Flat:
                 await walk.up_to(when)
+            if turn is not None and not await turn.question(when):
+                continue
             after = await self._ask(walk, loop, when=when)
             self._after = after
             while delivered < len(ends := records.ends):
@@ -315,13 +318,18 @@ class BacktestRun:
             await walk.up_to(frame.last + 1)
         for end in records.ends[delivered:]:
             yield end
+        self._note_reached()
+
+    def _note_reached(self) -> None:
+        """Note whether the run was stopped, and where it came to."""
+        last, closed = self.plan.frame.last, self.records.closed
         self.stopped = self._no_entries
         if not self.stopped:
-            self.processed, self._reached = self.total, frame.last
-        elif records.closed:
-            self._reached = min(
-                max(self.reached, records.closed[-1].closed_at + interval_ms(self.plan.base)), frame.last
-            )
+            self.processed, self._reached = self.total, last
+            return
+        ended = closed[-1].closed_at + interval_ms(self.plan.base) if closed else 0
+        now = 0 if self._turn is None else self._turn.now
+        self._reached = min(max(self.reached, ended, now), last)
 
     @property
     def reached(self) -> int:

@@ -24,6 +24,7 @@ from .strategy_loop import StrategyLoop
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .portfolio_clock import LegTurn
     from .questions import AskedAt
 
 
@@ -78,7 +79,8 @@ def minutes_that_fill(candles: Candles, model: ExecutionModel, *, begin: int = 0
 class MinuteWalk:
     """The minutes of a run as arrays, and the walk over them while something is open or scheduled.
 
-    ``managing`` are the moments at which a strategy that manages its positions can be asked about them.
+    ``managing`` are the moments at which a strategy that manages its positions can be asked about them. ``turn``: in a
+    portfolio, the turns of this leg, which it waits for before anything changes.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class MinuteWalk:
         start: int,
         every_minute: bool,
         managing: AskedAt | None = None,
+        turn: LegTurn | None = None,
     ) -> None:
         candles, model = series.candles, loop.rules.model
         self._series = series
@@ -109,7 +112,7 @@ class MinuteWalk:
         self._every_minute = every_minute or loop.rules.quiet
         self._next_index: int | None = None
         self._average = model.watches == "average"
-        self._managing = managing
+        self._managing, self._turn = managing, turn
         self._event: tuple[OpenSignal | None, int, int, int] = (None, 0, 0, 0)  # what _next_event found last
 
     def time_of(self, index: int) -> int:
@@ -141,28 +144,29 @@ class MinuteWalk:
         when
             The moment of the next question, or the end of the frame and one millisecond; UTC ms.
         """
-        stop = self.index_at(when)
+        stop, turn = self.index_at(when), self._turn
         index = stop if self._next_index is None else self._next_index
-        while self._loop.rules.quiet or not isinstance(self._loop.state, Flat):
-            if index < stop and not (self._every_minute or isinstance(self._loop.state, Flat)):
-                index = self._next(index, stop)
-            if await self._end_at_close(self.time_of(index) if index < stop else when):
+        while index < stop and (self._loop.rules.quiet or not isinstance(self._loop.state, Flat)):
+            index = index if self._every_minute or isinstance(self._loop.state, Flat) else self._next(index, stop)
+            if index >= stop or (turn is not None and not await self._has_turn(turn, index, None, None)):
                 continue
-            if index >= stop:
-                break
             await self._loop.take(self.minute(index))
             index += 1
         self._next_index = max(index, stop)
 
-    async def _end_at_close(self, moment: int) -> bool:
-        """End what leaves, and is to be out at a close up to ``moment`` (UTC ms); whether there was one."""
-        loop, last = self._loop, self._loop.rules.frame_last
-        due = close_due(loop.state, loop.rules)
-        if due > moment or (last is not None and due > last):
-            return False
-        index = self.index_at(due)
-        await loop.end_due(due, self._price_before(index), self._newest_fill(index))
-        return True
+    async def _has_turn(self, turn: LegTurn, index: int, ends: int | None, manages: int | None) -> bool:
+        """Wait for the turn to work on the minute ``index``, or on a moment (UTC ms) before it, and return whether."""
+        if ends is not None:
+            return await turn.ends(ends)
+        if manages is not None:
+            return await turn.manage(manages)
+        if index >= self.count:
+            return await turn.data_end(self._closes_at(self.count - 1))
+        return await turn.bar(self.time_of(index), self._closes_at(index))
+
+    def _closes_at(self, index: int) -> int:
+        """Moment (UTC ms) at which a minute closes."""
+        return self.time_of(index) + self._series.step
 
     async def until_free(self, index: int, *, leave: Callable[[], bool], stopping: Callable[[], bool]) -> int:
         """Feed minutes from ``index`` on until the strategy may be asked again.
@@ -170,7 +174,7 @@ class MinuteWalk:
         Returns the moment (UTC ms) after which it may: the open of the minute that ended everything, or the
         millisecond before the moment at which the clock did.
         """
-        loop, managing = self._loop, self._managing
+        loop, managing, turn = self._loop, self._managing, self._turn
         after = self.time_of(max(index - 1, 0))
         watched: OpenSignal | None = None  # the plain position whose end by the clock is known: it stays the same
         due = stop = jumps = 0
@@ -182,7 +186,7 @@ class MinuteWalk:
                 break
             state = loop.state
             if _rests(state) and stopping():
-                await loop.take(Halt(self.time_of(min(index, self.count - 1)), self._price_before(index)))
+                await self._take_back(index)
                 break
             plain = state.signal if isinstance(state, Holding) and state.book is None else None
             if plain is None or plain is not watched:
@@ -196,18 +200,18 @@ class MinuteWalk:
                 target = min(self._next_event(state, index, stop), max(until, index))
             else:
                 target = self._next(index, until)
-            if target > index and isinstance(state, Holding):
-                loop.skip(self._skipped(index, target))
+            ends_at, manages_at = self._first_of(due, manage_at, target)
+            if turn is not None and not await self._has_turn(turn, target, ends_at, manages_at):
+                continue
+            self._pass(state, index, target)
             index = target
-            moment = self.time_of(index) if index < self.count else self._series.close_at(-1)
-            if due <= moment and (manage_at is None or due <= manage_at):
-                newest = None if close_due(state, loop.rules) > due else self._newest_fill(index)
-                await loop.end_due(due, self._price_before(index), newest)
+            if ends_at is not None:
+                await self._end_due(due, index)
                 after = due - 1
                 continue
-            if manage_at is not None and manage_at <= moment:
-                await loop.manage(manage_at, self._close_before(index))
-                after = manage_at - 1 if loop.rules.model.fills_at_open else manage_at
+            if manages_at is not None:
+                await loop.manage(manages_at, self._close_before(index))
+                after = manages_at - 1 if loop.rules.model.fills_at_open else manages_at
                 continue
             if index >= self.count:
                 await self.end_of_data()
@@ -219,22 +223,37 @@ class MinuteWalk:
         self._next_index = index
         return after
 
+    def _first_of(self, due: int, manage_at: int | None, index: int) -> tuple[int | None, int | None]:
+        """What comes first: the clock ends something (UTC ms), or ``manage`` is asked (UTC ms); or the minute does."""
+        moment = self.time_of(index) if index < self.count else self._closes_at(self.count - 1)
+        if due <= moment and (manage_at is None or due <= manage_at):
+            return due, None
+        return None, None if manage_at is None or manage_at > moment else manage_at
+
+    async def _end_due(self, due: int, index: int) -> None:
+        """End what the clock ends at a moment (UTC ms) before the minute ``index``."""
+        loop = self._loop
+        newest = None if close_due(loop.state, loop.rules) > due else self._newest_fill(index)
+        await loop.end_due(due, self._price_before(index), newest)
+
+    async def _take_back(self, index: int) -> None:
+        """Take back an entry that rests, before the minute ``index``, or where a portfolio has come to by now."""
+        if self._turn is not None:
+            index = max(index, self.index_at(self._turn.now))
+        await self._loop.take(Halt(self.time_of(min(index, self.count - 1)), self._price_before(index)))
+
     async def until_flat(self, *, leave: Callable[[], bool]) -> None:
         """Feed what is left of the minutes to a position that leaves."""
         index = self._next_index
         while index is not None and isinstance(self._loop.state, Holding) and not leave():
-            index = index if self._every_minute else self._next(index, self.count)
-            ended = index >= self.count
-            if await self._end_at_close(
-                self.time_of(self.count - 1) + self._series.step if ended else self.time_of(index)
-            ):
+            target = index if self._every_minute else self._next(index, self.count)
+            if self._turn is not None and not await self._has_turn(self._turn, target, None, None):
                 continue
-            if ended:
+            if target >= self.count:
                 await self.end_of_data()
             else:
-                await self._loop.take(self.minute(index))
-                index += 1
-                self._next_index = index
+                await self._loop.take(self.minute(target))
+                self._next_index = index = target + 1
 
     async def end_of_data(self) -> None:
         """Tell the lifecycle that no further minute comes."""
@@ -258,12 +277,17 @@ class MinuteWalk:
         loop = self._loop
         if (known := loop.known_at) is None:
             return None
-        closed = self._series.close_at(index - 1) if index else self.time_of(index)  # where a hole begins, perhaps
+        closed = self._closes_at(index - 1) if index else self.time_of(index)  # where a hole begins, perhaps
         when = managing.next(after=closed - 1, asked=max(loop.last_managed, known - 1))
         rules = loop.rules
         if when is None or rules.frame_last is None:
             return when
         return when if when < rules.frame_last + (not rules.model.fills_at_open) else None
+
+    def _pass(self, state: State, start: int, stop: int) -> None:
+        """Tell a position the extremes of minutes that are passed over."""
+        if stop > start and isinstance(state, Holding):
+            self._loop.skip(self._skipped(start, stop))
 
     def _skipped(self, start: int, stop: int) -> SkippedMinutes:
         if self._average:

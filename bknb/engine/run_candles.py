@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..domain.execution_models import execution_model
+from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS, candles_text, interval_ms
 from ..errors import NotEnoughData, UsageError
 from ..market.fetch_loop import submit
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..market.sessions import Sessions
     from ..market.window import Window
     from .plan import Plan
+    from .records import Records
 
 _FURTHER_MS: Final = (DAY_MS, 7 * DAY_MS)  # how far behind a frame (its next opening) a minute that fills is looked for
 _FEWEST: Final = 10  # base bars behind a frame among which one that fills is looked for
@@ -111,3 +113,14 @@ def coverage_notes(
     late = (f"the data of {where} begins {(begin - first) // step} {bars} after the start of the frame",)
     early = (f"the data of {where} ends {(end - last) // step} {bars} before the end of the frame",)
     return (*(late if begin > first else ()), *(early if last < end - step else ()))
+
+
+def data_end_notes(plan: Plan, series: Series, records: Records) -> tuple[str, ...]:
+    """What is told of a run in which the end of the data ended something."""
+    closed = any(end.close_reason == "data_end" for end in records.closed[-1:])
+    cancelled = any(end.reason == "data_end" for end in records.cancelled[-1:])
+    if not closed and not cancelled:
+        return ()
+    end = utc_text(int(series.candles.timestamp[-1]) + series.step)
+    what = "a position was open" if closed else "an entry was waiting"
+    return (f"the data of {plan.symbol} on {plan.exchange.name} ended at {end} where {what}; it ended as data_end",)

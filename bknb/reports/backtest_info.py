@@ -268,7 +268,8 @@ def _managed_rows(trades: Any) -> tuple[tuple[str, ...], ...]:
     return tuple((*row, *more) for row, more in zip(_rows(trades), trade_cells(trades), strict=True))
 
 
-def _failure(failure: Any) -> str:
+def failure_line(failure: Any) -> str:
+    """What went wrong, where, how often, and when first."""
     times = f"{failure.count:,} times, first" if failure.count > 1 else "once,"
     where = f" ({failure.where})" if failure.where else ""
     return f"{failure.kind}: {failure.message}{where}: {times} at {minute_text(failure.first_at)} UTC"
@@ -302,7 +303,7 @@ def _data(count: int, base: str) -> str:
 
 
 def _notes(result: Any) -> tuple[str, ...]:
-    notes = tuple(_failure(failure) for failure in result.errors if failure.kind == _WARM_UP) + missed(result)
+    notes = tuple(failure_line(failure) for failure in result.errors if failure.kind == _WARM_UP) + missed(result)
     return notes if result.tries is None else (*notes, result.tries.line)
 
 
@@ -341,7 +342,7 @@ def backtest_info(result: Any) -> BacktestInfo:
         refused=refused_by_rule([result]),
         cancelled=counted(str(reason) for reason in result.cancelled["reason"]),
         rejected=rejected_by_rule([result]),
-        errors=tuple(_failure(failure) for failure in result.errors if failure.kind != _WARM_UP),
+        errors=tuple(failure_line(failure) for failure in result.errors if failure.kind != _WARM_UP),
         warnings=tuple(str(warning) for warning in result.warnings),
         notes=_notes(result),
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..domain.execution_models import execution_model
+from ..errors import UsageError
 from ..provenance.candle_fingerprint import SeriesRange
 from ..provenance.source_walk import ASKED_AT, Code, read_code
 from ..provenance.strategy_hash import functions_of
@@ -45,10 +46,22 @@ def code_of(plan: Plan | LivePlan) -> Code:
 
 
 def card_of(result: Result) -> Card:
-    """Return the card of a finished run."""
+    """Return the card of a finished run.
+
+    Raises
+    ------
+    UsageError
+        The run is a leg of a portfolio that shared its risk profile: alone it would have opened other positions.
+    """
     from ..provenance.card import Card, outcome_of  # every run reads its code; few make a card
 
     record = result.run_record
+    if record.shares_risk:
+        raise UsageError(
+            f"the leg {result.strategy} on {result.symbol} shared the risk profile {record.plan.strategy.risk!r} with "
+            "others of its portfolio, and a run card runs one leg alone\n"
+            f"for a card run it alone: bknb.backtest({result.symbol!r}, strategy={result.strategy!r}, …).card"
+        )
     plan, code = record.plan, record.code or code_of(record.plan)
     outcome = outcome_of(
         [without_managed_columns(row) for row in result.rows()],

@@ -247,6 +247,8 @@ class RunRecord(msgspec.Struct, frozen=True):
         How many strategies were tried on its candles; ``None`` where that is not counted.
     published
         The point-in-time series it read.
+    shares_risk
+        Whether other legs of its portfolio had its risk profile, too: what they held decided what it opened.
     """
 
     plan: Plan | LivePlan
@@ -268,6 +270,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     reached: int | None = None
     measured: Measured | None = None
     published: RunSeries | None = None
+    shares_risk: bool = False
 
     @property
     def minute_count(self) -> int:

@@ -22,16 +22,19 @@ class TaskBook(Generic[T]):
     ----------
     kind
         What a task is called in messages: ``"backtest"``, ``"live run"``, ``"comparison"``, ``"study"``.
+    by_name
+        Whether a name alone says which task it is; then it is looked up with an empty symbol.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, *, by_name: bool = False) -> None:
         self.kind = kind
+        self._by_name = by_name
         self._tasks: dict[tuple[str, str], list[T]] = {}  # oldest first
         at_reset(self.end_and_forget)
 
     def add(self, task: T) -> T:
         """Add a task, in place of those of that symbol and name that are not running; returns it."""
-        known = self._tasks.setdefault((task.symbol, task.strategy), [])
+        known = self._tasks.setdefault(("" if self._by_name else task.symbol, task.strategy), [])
         known[:] = [*filter(_runs, known), task]
         return task
 
@@ -45,8 +48,8 @@ class TaskBook(Generic[T]):
         """Return the latest task of a symbol and a name; raises ``UnknownName`` with those there are."""
         task = self.find(symbol, name)
         if task is None:
-            known = [f"{each} on {traded}" for traded, each in self._tasks]
-            raise UnknownName(self.kind, f"{name} on {symbol}", known=known)
+            known = [each if self._by_name else f"{each} on {traded}" for traded, each in self._tasks]
+            raise UnknownName(self.kind, name if self._by_name else f"{name} on {symbol}", known=known)
         return task
 
     def all(self) -> list[T]:

@@ -1,0 +1,227 @@
+"""The clock of a portfolio: which of its legs goes next, and the places of risk profiles that they share.
+
+A leg is one strategy on one symbol. Each walks over its own bars, and waits for its turn before everything that others
+can notice. Turns are given by moment; within a moment by phase: what happened in bars that have closed by then, what
+the clock ends, ``manage``, questions; within a phase in the order in which the legs were declared. Legs that wait for
+a later moment cost nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
+from contextlib import suppress
+from heapq import heappop, heappush
+from typing import Any, Final, TypeAlias
+
+from ..domain.risk import OpenPosition
+from .registry import Risk
+from .risk_book import Place, RiskBook
+
+_BAR, _ENDS, _MANAGE, _QUESTION, _DATA_END = range(5)
+_POLL_SECONDS: Final = 0.02  # a paused portfolio checks this often whether it goes on
+_WAITS: Final = object()  # what a leg yields that waits for its turn
+_GRANTED, _LOOK_AGAIN = True, False  # what it gets
+_Key: TypeAlias = tuple[int, int, int, int]
+"""Moment (UTC ms), phase, number of the leg, and since when (UTC ms) given back places count as taken for it."""
+
+
+class LegTurn:
+    """The turns of one leg: each method waits for one, and returns whether the leg has it.
+
+    ``False``: something was stopped meanwhile, and the leg has to look again at what it does next.
+    """
+
+    __slots__ = ("_clock", "_order")
+
+    def __init__(self, clock: PortfolioClock, order: int) -> None:
+        self._clock, self._order = clock, order
+
+    def bar(self, opens: int, closes: int) -> Awaitable[bool]:
+        """The turn for what happened in a bar, whose open and close are moments (UTC ms)."""
+        return self._clock.turn((closes, _BAR, self._order, opens))
+
+    def ends(self, when: int) -> Awaitable[bool]:
+        """The turn for what the clock ends at a moment (UTC ms)."""
+        return self._clock.turn((when, _ENDS, self._order, when))
+
+    def manage(self, when: int) -> Awaitable[bool]:
+        """The turn for ``manage`` at a moment (UTC ms)."""
+        return self._clock.turn((when, _MANAGE, self._order, when))
+
+    def question(self, when: int) -> Awaitable[bool]:
+        """The turn for the question at a moment (UTC ms)."""
+        return self._clock.turn((when, _QUESTION, self._order, when))
+
+    def data_end(self, when: int) -> Awaitable[bool]:
+        """The turn for the end of its data, the last bar of which closed at a moment (UTC ms)."""
+        return self._clock.turn((when, _DATA_END, self._order, when))
+
+    @property
+    def now(self) -> int:
+        """The moment that the portfolio has come to, UTC ms."""
+        return self._clock.moment
+
+    def book(self, risk: Risk) -> RiskBook:
+        """The places of a risk profile; all legs that have it share them."""
+        return self._clock.book(risk)
+
+
+class PortfolioClock:
+    """Lets one leg of a portfolio go at a time, in the order of moments, phases and legs.
+
+    Parameters
+    ----------
+    longest
+        The length of the longest base bars of its legs, ms.
+    on_pause
+        Called with the moment of a question (UTC ms) before which the portfolio was paused, once it goes on.
+
+    Attributes
+    ----------
+    moment
+        The moment that it has come to, UTC ms.
+    since
+        Places that were given back later than this (UTC ms) count as taken for the leg whose turn it is: inside a bar
+        it sees those of the bar's start.
+    paused
+        Whether no further question is asked.
+    raised
+        The number of the leg that raised an error.
+    """
+
+    def __init__(self, *, longest: int, on_pause: Callable[[int], object]) -> None:
+        self.moment = self.since = 0
+        self.paused = False
+        self.raised: int | None = None
+        self._longest, self._on_pause = longest, on_pause
+        self._queue: list[_Key] = []
+        self._legs: list[Coroutine[Any, Any, None] | None] = []
+        self._all_wait = True  # until every leg has said what it waits for, none has its turn
+        self._look_again = False
+        self._books: dict[str, SharedBook] = {}
+
+    def leg(self, order: int) -> LegTurn:
+        """The turns of the leg with this number, from 0 in declared order."""
+        return LegTurn(self, order)
+
+    def look_again(self) -> None:
+        """Have every leg look again at what it does next, because it was told to stop. From any thread."""
+        self._look_again = True
+
+    def book(self, risk: Risk) -> RiskBook:
+        """The places of a risk profile, one book for all legs."""
+        return self._books.setdefault(risk.name, SharedBook(risk, self, longest=self._longest))
+
+    @types.coroutine
+    def turn(self, key: _Key) -> Generator[object, bool, bool]:
+        """Wait for a turn, and return whether it is given; nothing is waited for where it is the next of all."""
+        queue = self._queue
+        if self._all_wait or self._look_again or self.paused or (queue and queue[0] < key):
+            heappush(queue, key)
+            return (yield _WAITS)
+        self.moment, _, _, self.since = key
+        return True
+
+    async def run(self, legs: Sequence[Coroutine[Any, Any, None]]) -> None:
+        """Run the legs, given in declared order, to the end of all.
+
+        Each goes to its first turn, with its candles loaded, before one of them has it. When a leg raises, the others
+        are cancelled.
+        """
+        self._legs = [*legs]
+        try:
+            await self._to_the_end()
+        finally:
+            for order, leg in enumerate(self._legs):
+                if leg is not None:
+                    await self._cancel(order)
+
+    @types.coroutine
+    def _to_the_end(self) -> Generator[Any, Any, None]:
+        yield from self._all_go(range(len(self._legs)), None)
+        queue = self._queue
+        while queue:
+            if self._look_again:
+                self._look_again = False
+                waiting = sorted(key[2] for key in queue)
+                queue.clear()
+                yield from self._all_go(waiting, _LOOK_AGAIN)
+            elif self.paused and queue[0][1] == _QUESTION:
+                yield from self._hold(queue[0][0])
+            else:
+                self.moment, _, order, self.since = heappop(queue)
+                if (awaited := self._go(order, _GRANTED)) is not _WAITS:
+                    yield from self._await(order, awaited)
+
+    def _all_go(self, orders: Iterable[int], answer: object) -> Generator[Any, Any, None]:
+        """Let legs go, one after the other, until each waits for a turn: none has it before all do."""
+        self._all_wait = True
+        for order in orders:
+            if (awaited := self._go(order, answer)) is not _WAITS:
+                yield from self._await(order, awaited)
+        self._all_wait = False
+
+    def _go(self, order: int, answer: object) -> object:
+        """Let a leg go, or raise an error in it; returns what it awaits then, ``_WAITS`` also where it is done."""
+        leg = self._legs[order]
+        assert leg is not None  # only a leg that is not done waits  # noqa: S101
+        try:
+            return leg.throw(answer) if isinstance(answer, BaseException) else leg.send(answer)
+        except StopIteration:
+            self._legs[order] = None
+            return _WAITS
+        except BaseException:
+            self._legs[order] = None
+            if self.raised is None:
+                self.raised = order
+            raise
+
+    def _await(self, order: int, awaited: object) -> Generator[Any, Any, None]:
+        """Await what a leg awaits, as if its task were this one, until it waits for a turn or is done."""
+        answer: object
+        while awaited is not _WAITS:
+            try:
+                answer = yield awaited
+            except BaseException as error:  # noqa: BLE001 -- for the leg
+                answer = error
+            awaited = self._go(order, answer)
+
+    @types.coroutine
+    def _cancel(self, order: int) -> Generator[Any, Any, None]:
+        """Cancel a leg that waits for a turn, or has not begun."""
+        with suppress(asyncio.CancelledError):
+            yield from self._await(order, self._go(order, asyncio.CancelledError()))
+
+    def _hold(self, when: int) -> Generator[Any, Any, None]:
+        """Wait before a question until the portfolio is no longer paused, or something is stopped."""
+        while self.paused and not self._look_again:
+            yield from asyncio.sleep(_POLL_SECONDS).__await__()
+        self._on_pause(when)
+
+
+class SharedBook(RiskBook):
+    """The places of a risk profile that legs of a portfolio share.
+
+    A leg sees those of the start of its bar: what was given back since counts as taken, unless it was its own.
+    """
+
+    def __init__(self, risk: Risk, clock: PortfolioClock, *, longest: int) -> None:
+        super().__init__(risk)
+        self._clock, self._longest = clock, longest
+        self._freed: list[tuple[int, Place, OpenPosition]] = []  # since when (UTC ms) each is free
+
+    def release(self, symbol: str, strategy: str, signal_id: str) -> None:
+        """Give a place back; for other legs it is free from the close of the bar on."""
+        key, now = (symbol, strategy, signal_id), self._clock.moment
+        if (place := self.places.get(key)) is not None:
+            self._freed = [known for known in self._freed if known[0] > now - self._longest]
+            self._freed.append((now, key, place))
+        super().release(symbol, strategy, signal_id)
+
+    def others(self, symbol: str, strategy: str, free: set[tuple[str, str, str | None]]) -> tuple[OpenPosition, ...]:
+        """The places taken by others than a leg and those given: now, or at the start of its bar."""
+        since = self._clock.since
+        freed = (place for at, key, place in self._freed if at > since and key[:2] != (symbol, strategy))
+        return (*super().others(symbol, strategy, free), *freed)

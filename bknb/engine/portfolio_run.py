@@ -1,0 +1,147 @@
+"""A portfolio over history: its legs on one clock, with shared candles and shared risk profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..domain.formatting import utc_text
+from ..domain.interval import interval_ms
+from ..domain.signal_events import Active, Cancelled, Closed, Event, Idle
+from ..market.clock import stopwatch
+from ..market.window import Window
+from .backtest import BacktestRun
+from .plan import Plan, Stopping, open_window
+from .portfolio_clock import PortfolioClock
+
+
+def leg_text(plan: Plan) -> str:
+    """What a leg is called in messages and tables: its strategy and its symbol."""
+    return f"{plan.strategy.name} on {plan.symbol}"
+
+
+class PortfolioRun:
+    """Several strategies and symbols over one frame of history, worked on moment by moment.
+
+    Parameters
+    ----------
+    plans
+        One for each leg, in declared order.
+    codes
+        The source text of the user's functions of each leg, where somebody read it before the run.
+
+    Attributes
+    ----------
+    legs
+        The run of each leg, in declared order.
+    events
+        Everything that was told of all legs, in order; results of quiet minutes are left out.
+    warnings
+        What there is to say of the portfolio as a whole.
+    seconds
+        How long it took.
+    """
+
+    def __init__(self, plans: Sequence[Plan], *, codes: Sequence[object] | None = None) -> None:
+        self.plans = tuple(plans)
+        self.warnings: list[str] = []
+        self.events: list[Event] = []
+        self.seconds = 0.0
+        self._clock = PortfolioClock(longest=max(interval_ms(plan.base) for plan in plans), on_pause=self._note_pause)
+        self._windows: dict[tuple[int, str, str], tuple[Window, list[BacktestRun]]] = {}
+        self.legs = [self._leg(order, None if codes is None else codes[order]) for order in range(len(plans))]
+
+    def _leg(self, order: int, code: object) -> BacktestRun:
+        plan = self.plans[order]
+        window, sharing = self._window(plan)
+        run = BacktestRun(plan, window=window, code=code, turn=self._clock.leg(order), on_event=self._note)
+        sharing.append(run)
+        return run
+
+    def _window(self, plan: Plan) -> tuple[Window, list[BacktestRun]]:
+        """The candles of a symbol, which all its strategies share, and the runs that do; each hears its warnings."""
+        key = (id(plan.exchange.source), plan.symbol, plan.base)
+        if key not in self._windows:
+            sharing: list[BacktestRun] = []
+
+            def warn(text: str) -> None:
+                for run in sharing:
+                    run.records.warnings.append(text)
+
+            self._windows[key] = open_window(plan, warn=warn), sharing
+        return self._windows[key]
+
+    def _note(self, event: Event) -> None:
+        if not isinstance(event, Idle | Active):
+            self.events.append(event)
+
+    def _note_pause(self, when: int) -> None:
+        end = "stopped there" if self._clock.paused else "resumed there: no question was left out"
+        self.warnings.append(f"new entries were paused at {utc_text(when)} and {end}")
+
+    async def through(self, tell: Callable[[Closed | Cancelled], object]) -> None:
+        """Run to the end; ``tell`` is called with every closed and cancelled result as it happens.
+
+        Whatever a leg raises ends the portfolio, with a note that names the leg: without it the others would be another
+        portfolio.
+        """
+        began = stopwatch()
+
+        async def ends_of(run: BacktestRun) -> None:
+            async for result in run.results():
+                tell(result)
+
+        try:
+            await self._clock.run([ends_of(run) for run in self.legs])
+        except Exception as error:
+            if self._clock.raised is not None:
+                error.add_note(f"in the leg {leg_text(self.plans[self._clock.raised])} of a portfolio")
+            raise
+        self.seconds = stopwatch() - began
+
+    def release_candles(self, plans: Sequence[Plan]) -> None:
+        """Drop the candles of a run that is over; the plans given in place of its own hold none either."""
+        self.plans = tuple(plans)
+        self._windows.clear()
+        for run, plan in zip(self.legs, plans, strict=True):
+            run.release_candles(plan)
+
+    # --- while it runs ------------------------------------------------------------------------------------------
+
+    @property
+    def processed(self) -> int:
+        """How many moments of their frames all legs have behind them."""
+        return sum(run.processed for run in self.legs)
+
+    @property
+    def total(self) -> int:
+        """How many moments the frames of all legs have."""
+        return sum(run.total for run in self.legs)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a leg was stopped before its end."""
+        return any(run.stopped for run in self.legs)
+
+    @property
+    def stopping(self) -> Stopping:
+        """Whether it is to be stopped, and how."""
+        return self.legs[0].stopping
+
+    @property
+    def paused(self) -> bool:
+        """Whether it waits before its next question."""
+        return self._clock.paused
+
+    def pause(self) -> None:
+        """Ask no further question until ``resume``; time in the frame waits, too. Thread-safe."""
+        self._clock.paused = True
+
+    def resume(self) -> None:
+        """Go on asking where ``pause`` left off. Thread-safe."""
+        self._clock.paused = False
+
+    def stop(self, *, now: bool = False) -> None:
+        """Open nothing new and watch what is open to its end; ``now`` leaves it at once. Thread-safe."""
+        for run in self.legs:
+            run.stop(now=now)
+        self._clock.look_again()

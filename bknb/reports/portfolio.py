@@ -1,0 +1,117 @@
+"""The report of a portfolio as text for a terminal, as Markdown and as HTML."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..domain.formatting import utc_text
+from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
+from .backtest_info import failure_line
+from .markup import Html, cell, element, fragment, html_table, markdown_table
+from .refusals import reasons_text, refused_by_rule, rejected_by_rule
+
+_FIGURES: Final = ("total_return", "max_drawdown", "exposure")
+_ALONE: Final = (
+    "without a capital the legs have no account together: each is measured alone, as if it had all the money, and "
+    "their percentages are not to be added"
+)
+
+
+def _labels() -> list[str]:
+    return [
+        "Symbol",
+        "Strategy",
+        "Trades",
+        *(ACCOUNT_DEFINITIONS[key].label for key in _FIGURES),
+        "Refused",
+        "Rejected",
+    ]
+
+
+def _rows(result: Any) -> list[list[str]]:
+    """One row for each leg."""
+    return [
+        [
+            symbol,
+            strategy,
+            f"{len(leg.trades):,}",
+            *(leg.account.text(key) for key in _FIGURES),
+            f"{len(leg.refused):,}",
+            f"{len(leg.rejected):,}",
+        ]
+        for (symbol, strategy), leg in result.legs.items()
+    ]
+
+
+def _head(result: Any) -> str:
+    count = len(result.legs)
+    legs = "1 leg" if count == 1 else f"{count:,} legs"
+    return f"{legs}, {utc_text(result.start)} to {utc_text(result.end)} UTC"
+
+
+def _partial(result: Any) -> str:
+    if not result.stopped:
+        return ""
+    came = max(leg.account_terms.end for leg in result.legs.values())
+    return f"Stopped before its end, at {utc_text(came)}: this is a partial result."
+
+
+def _errors(result: Any) -> list[str]:
+    """What failed in each leg, with its name."""
+    return [
+        f"{strategy} on {symbol}: {failure_line(failure)}"
+        for (symbol, strategy), leg in result.legs.items()
+        for failure in leg.errors
+    ]
+
+
+def portfolio_text(result: Any) -> str:
+    """The summary of a PortfolioResult for a terminal: a line for each leg, what was refused, warnings."""
+    lines = [f"portfolio {result.name}, {_head(result)}"]
+    if result.stopped:
+        lines.append(f"  PARTIAL   {_partial(result)}")
+    for (symbol, strategy), leg in result.legs.items():
+        trades = len(leg.trades)
+        told = f"{trades:,} {'trade' if trades == 1 else 'trades'}, account {leg.account.text('total_return')}"
+        refused = f", {len(leg.refused):,} refused" if leg.refused else ""
+        rejected = f", {len(leg.rejected):,} rejected" if len(leg.rejected) else ""
+        lines.append(f"  {strategy} on {symbol}: {told}{refused}{rejected}")
+    legs = [*result.legs.values()]
+    lines += [
+        f"  {word:<9} {reasons_text(counts)}"
+        for word, counts in (("refused", refused_by_rule(legs)), ("rejected", rejected_by_rule(legs)))
+        if counts
+    ]
+    lines.append(f"  note      {_ALONE}")
+    lines += [f"  error     {error}" for error in _errors(result)]
+    lines += [f"  warning   {warning}" for warning in result.warnings]
+    return "\n".join(lines)
+
+
+def portfolio_report(result: Any) -> str:
+    """The report of a PortfolioResult as Markdown: the legs, what was refused and rejected, errors and warnings."""
+    lines = [f"# Portfolio report: {cell(result.name)}", "", f"{_head(result)}.", ""]
+    if result.stopped:
+        lines += [f"> **{_partial(result)}**", ""]
+    lines += ["## Legs", "", *markdown_table(_labels(), _rows(result)), "", f"{_ALONE[0].upper()}{_ALONE[1:]}."]
+    legs = [*result.legs.values()]
+    counted = (("Refused by a risk profile", refused_by_rule(legs)), ("Rejected signals", rejected_by_rule(legs)))
+    for title, counts in counted:
+        if counts:
+            lines += ["", f"## {title}", "", *(f"- {count:,} x {cell(reason)}" for reason, count in counts)]
+    for title, texts in (("Errors", _errors(result)), ("Warnings", result.warnings)):
+        if texts:
+            lines += ["", f"## {title}", "", *(f"- {cell(text)}" for text in texts)]
+    return "\n".join(lines) + "\n"
+
+
+def portfolio_html(result: Any) -> Html:
+    """The summary of a PortfolioResult for a notebook: a table of its legs, errors and warnings."""
+    parts = [element("p", element("b", f"portfolio {result.name}"), f", {_head(result)}")]
+    if result.stopped:
+        parts.append(element("p", element("b", _partial(result))))
+    parts += [html_table(_labels(), _rows(result), left=2), element("p", f"{_ALONE[0].upper()}{_ALONE[1:]}.")]
+    told = [*_errors(result), *result.warnings]
+    if told:
+        parts.append(element("ul", *(element("li", text) for text in told)))
+    return fragment(*parts)

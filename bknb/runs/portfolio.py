@@ -1,0 +1,384 @@
+"""Portfolios: several strategies and symbols on one clock, blocking, in the background, or trade by trade."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, aclosing
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec.structs import replace
+
+from ..config import Settings
+from ..domain.signal_events import Cancelled, Closed, Event
+from ..engine.build import checked_name
+from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
+from ..engine.portfolio_run import PortfolioRun, leg_text
+from ..engine.resolve import resolve_exchange
+from ..errors import UsageError
+from ..events import messages, subjects
+from ..provenance.strategy_hash import running
+from ..stores.atomic import write_report
+from .make_card import code_of
+from .portfolio_result import PortfolioResult
+from .result import Result
+from .run_record import record_of, with_weak_source
+from .task import Counted, Task
+from .task_book import TaskBook
+from .tries import key_of, with_tries
+
+if TYPE_CHECKING:
+    from ..provenance.candle_fingerprint import CandleRange
+
+UNNAMED: Final = "portfolio"
+_NAMED: Final = 3  # symbols in the text of a task
+
+ExchangesLike = ExchangeLike | Mapping[str, ExchangeLike]
+BasesLike = str | Mapping[str, str]
+
+
+class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
+    """A portfolio that runs in the background.
+
+    Attributes
+    ----------
+    progress : float
+        Fraction of the frame that is done, 0.0 to 1.0.
+    """
+
+    kind = "portfolio"
+    can_pause = True
+
+    def __init__(self, name: str, plans: Sequence[Plan]) -> None:
+        symbols = list(dict.fromkeys(plan.symbol for plan in plans))
+        more = f" and {len(symbols) - _NAMED} more" if len(symbols) > _NAMED else ""
+        super().__init__(f"{', '.join(symbols[:_NAMED])}{more}", name)
+        self.plans = tuple(plans)
+        self._keys = [key_of(plan) for plan in plans]
+        # The code is read now: a cell may be run again, with other text, before this run is over.
+        self._run = PortfolioRun(plans, codes=[code_of(plan) for plan in plans])
+
+    async def _work(self) -> PortfolioResult:
+        run = self._run
+        await run.through(self._emit)
+        return PortfolioResult(
+            self.strategy,
+            {(leg.plan.symbol, leg.plan.strategy.name): self._result_of(order) for order, leg in enumerate(run.legs)},
+            run.events,
+            warnings=run.warnings,
+            seconds=run.seconds,
+        )
+
+    def _result_of(self, order: int) -> Result:
+        leg = self._run.legs[order]
+        risk = leg.plan.strategy.risk
+        shared = risk is not None and sum(plan.strategy.risk == risk for plan in self.plans) > 1
+        return Result(with_tries(replace(record_of(leg), shares_risk=shared), self._keys[order]))
+
+    def _announce_done(self) -> None:
+        for plan in self.plans:
+            subjects.done_backtest.emit(messages.Done(**plan.labels(), mode="backtest"))
+
+    def _warn(self, text: str) -> None:
+        self._run.warnings.append(text)
+        if self._result is not None:
+            self._result.warn(text)
+
+    # --- memory -----------------------------------------------------------------------------------------------------
+
+    def _candle_bytes(self) -> int:
+        """Return the memory of the candles that its legs ran over, each counted once, bytes."""
+        windows = {id(leg.window): leg.window for leg in self._run.legs if leg.window is not None}
+        return sum(window.candle_bytes for window in windows.values())
+
+    def _rebuilder(self, result: PortfolioResult) -> Callable[[], PortfolioResult]:
+        known: dict[int, CandleRange] = {}
+        made = {key: leg.run_record.rebuilder(known=known) for key, leg in result.legs.items()}
+        name, told, warnings, seconds = result.name, result.told, [*self._run.warnings], result.seconds
+
+        def again() -> PortfolioResult:
+            legs = {key: Result(make()) for key, make in made.items()}
+            return PortfolioResult(name, legs, told, warnings=warnings, seconds=seconds)
+
+        return again
+
+    def _release_candles(self) -> None:
+        super()._release_candles()
+        self.plans = tuple(replace(plan, exchange=with_weak_source(plan.exchange)) for plan in self.plans)
+        self._run.release_candles(self.plans)
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    @property
+    def processed(self) -> int:
+        """Moments that are done, of the frames of all legs."""
+        return self._run.processed
+
+    @property
+    def total(self) -> int:
+        """Moments of the frames of all legs."""
+        return self._run.total
+
+    @property
+    def trades_so_far(self) -> list[Closed]:
+        """The trades of all legs up to now, in order."""
+        return [event for event in [*self._run.events] if isinstance(event, Closed)]
+
+    @property
+    def events_so_far(self) -> list[Event]:
+        """All events of all legs up to now, in order."""
+        return [*self._run.events]
+
+    # --- ending -----------------------------------------------------------------------------------------------------
+
+    def stop(self, *, now: bool = False) -> None:
+        """Open nothing new in any leg and watch what is open to its end; ``now`` ends all legs at once."""
+        self._run.stop(now=now)
+
+    @property
+    def stopping(self) -> str:
+        """``""``, ``"entries"`` once it opens nothing new any more, ``"now"`` once it leaves."""
+        return self._run.stopping
+
+    @property
+    def paused(self) -> bool:
+        """Whether no further question is asked at present."""
+        return self._run.paused
+
+    def pause(self) -> None:
+        """Ask no leg for anything new until ``resume``; the clock of all waits before the next question of one.
+
+        A pause does not change the result, which says in its warnings where it was paused.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> task = bknb.Portfolio.background(
+        ...     symbols=["BTCUSDT"], strategies=[lambda: None], exchange="demo", frame=("2024-01-01", "2024-01-08"))
+        >>> task.pause()
+        >>> task.resume()
+        >>> task.result().stopped
+        False
+        """
+        self._run.pause()
+
+    def resume(self) -> None:
+        """Go on asking."""
+        self._run.resume()
+
+    def __repr__(self) -> str:
+        legs = "leg" if len(self.plans) == 1 else "legs"
+        return f"<portfolio {self.strategy!r} of {len(self.plans)} {legs}: {self.status}, {self.progress:.0%}>"
+
+
+def _legs(symbols: object, strategies: object, legs: object) -> list[tuple[str, StrategyLike]]:
+    """The legs that were given, in declared order."""
+    if legs is not None:
+        if symbols is not None or strategies is not None:
+            raise UsageError("give symbols and strategies, or legs: both were given")
+        listed = [*legs] if isinstance(legs, Iterable) and not isinstance(legs, str) else []
+        pairs = [leg for leg in listed if isinstance(leg, tuple | list) and len(leg) == 2]
+        if not listed or len(pairs) < len(listed):
+            raise UsageError(f'legs must be pairs such as [("BTCUSDT", "trend"), …], at least one, got {legs!r:.80}')
+        return [(symbol, strategy) for symbol, strategy in pairs]
+    for what, given in (("symbols", symbols), ("strategies", strategies)):
+        if isinstance(given, str) or not isinstance(given, Sequence) or not given:
+            raise UsageError(
+                f"{what} must be a list, at least one, got {given!r:.80}\n"
+                'such as bknb.portfolio(symbols=["BTCUSDT", "ETHUSDT"], strategies=["trend"], exchange=…, frame=…), '
+                'or legs=[("BTCUSDT", "trend"), …]'
+            )
+    assert isinstance(symbols, Sequence)  # looked at above  # noqa: S101
+    assert isinstance(strategies, Sequence)  # noqa: S101
+    return [(symbol, strategy) for strategy, symbol in product(strategies, symbols)]
+
+
+def _of_symbol(given: Any, symbol: str, what: str) -> Any:
+    if not isinstance(given, Mapping):
+        return given
+    if symbol not in given:
+        raise UsageError(f"{what} is a mapping by symbol and has no {symbol!r}: it has {', '.join(map(repr, given))}")
+    return given[symbol]
+
+
+def plan_portfolio(
+    *,
+    exchange: ExchangesLike,
+    frame: FrameLike,
+    symbols: Sequence[str] | None = None,
+    strategies: Sequence[StrategyLike] | None = None,
+    legs: Iterable[tuple[str, StrategyLike]] | None = None,
+    execution: str | None = None,
+    settings: Settings | dict[str, Any] | None = None,
+    allow_gaps: bool = False,
+    base: BasesLike | None = None,
+    priority: str = "declared",
+    name: str = UNNAMED,
+) -> PortfolioTask:
+    """Return the task of a portfolio with every name resolved; parameters and errors as of :func:`portfolio`."""
+    if priority != "declared":
+        raise UsageError(f"priority must be 'declared': legs go in the order in which they are given; got {priority!r}")
+    checked_name("portfolio", name)
+    resolved: dict[int, Any] = {}  # who gives one source for many legs gets its candles fetched once
+    plans: list[Plan] = []
+    for symbol, strategy in _legs(symbols, strategies, legs):
+        source = _of_symbol(exchange, symbol, "exchange")
+        chosen = resolved.setdefault(id(source), resolve_exchange(source))
+        plans.append(
+            plan_backtest(
+                *(symbol, strategy, chosen, frame, None, execution, settings),
+                allow_gaps=allow_gaps,
+                base=_of_symbol(base, symbol, "base"),
+            )
+        )
+    texts = [leg_text(plan) for plan in plans]
+    twice = [text for at, text in enumerate(texts) if text in texts[:at]]
+    if twice:
+        raise UsageError(
+            f"two legs are {twice[0]}\n"
+            "name each symbol and strategy once; register functions of one name under different names"
+        )
+    return PortfolioTask(name, plans)
+
+
+def portfolio(
+    *,
+    exchange: ExchangesLike,
+    frame: FrameLike,
+    symbols: Sequence[str] | None = None,
+    strategies: Sequence[StrategyLike] | None = None,
+    legs: Iterable[tuple[str, StrategyLike]] | None = None,
+    execution: str | None = None,
+    settings: Settings | dict[str, Any] | None = None,
+    allow_gaps: bool = False,
+    base: BasesLike | None = None,
+    priority: str = "declared",
+    name: str = UNNAMED,
+) -> PortfolioResult:
+    """Run several strategies on several symbols over history, moment by moment, and return what they would have done.
+
+    All legs go over the same moments together, so that strategies with the same risk profile share its places.
+
+    Parameters
+    ----------
+    exchange
+        As for ``bknb.backtest``; or a mapping of exchanges by symbol.
+    frame
+        As for ``bknb.backtest``.
+    symbols, strategies
+        Each strategy is run on each symbol: the first strategy on all symbols, then the second one.
+    legs
+        Pairs of a symbol and a strategy, in place of ``symbols`` and ``strategies``.
+    execution, settings, allow_gaps
+        As for ``bknb.backtest``, for all legs.
+    base
+        The interval of the bars that fill orders; or a mapping of them by symbol. By default the finest there are.
+    priority
+        Who goes first where several legs ask at one moment: ``"declared"``, the one that was given first.
+    name
+        What it is called by ``bknb.Portfolio``.
+
+    Raises
+    ------
+    UsageError
+        A leg is there twice, or none is given.
+    UnknownName
+        A name is not registered.
+    DataError
+        The candles of a leg cannot be had or cannot be trusted: then no leg is run.
+
+    Notes
+    -----
+    At a moment comes first, for all legs, what happened in bars that have closed by then, then what the clock ends,
+    then ``manage``, then the questions. Inside a bar a leg sees the places of the bar's start: one that another leg
+    gave back in it is free from the next moment on. There is no capital: each leg is measured alone, as by
+    ``bknb.backtest``.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> def one_at_a_time(request):
+    ...     return request.open_position_count < 1
+    >>> def get_signal(price):
+    ...     return bknb.Signal(position="long", price_take_profit=price * 1.02, price_stop_loss=price * 0.99,
+    ...                        minute_estimated_time=240)
+    >>> _ = bknb.add_risk("one", validations=[one_at_a_time])
+    >>> _ = bknb.add_strategy("six hours", interval="6h", get_signal=get_signal, risk="one")
+    >>> result = bknb.portfolio(
+    ...     symbols=["BTCUSDT", "ETHUSDT"], strategies=["six hours"], exchange="demo", frame="2024-01-01:2024-01-08")
+    >>> len(result.leg("BTCUSDT").trades), len(result.leg("ETHUSDT").trades), len(result.refused)
+    (28, 0, 28)
+    """
+    task = plan_portfolio(
+        exchange=exchange,
+        frame=frame,
+        symbols=symbols,
+        strategies=strategies,
+        legs=legs,
+        execution=execution,
+        settings=settings,
+        allow_gaps=allow_gaps,
+        base=base,
+        priority=priority,
+        name=name,
+    )
+    with ExitStack() as all_running:
+        for plan in task.plans:
+            all_running.enter_context(running(plan.strategy))
+        return BOOK.start(task).wait_or_stop()
+
+
+BOOK: Final[TaskBook[PortfolioTask]] = TaskBook("portfolio", by_name=True)
+
+
+class Portfolio:
+    """Portfolios: trade by trade, in the background, and the results of earlier ones.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> task = bknb.Portfolio.background(symbols=["BTCUSDT", "ETHUSDT"], strategies=[lambda: None], exchange="demo",
+    ...                                  frame="2024-01-01:2024-01-02", name="two")
+    >>> len(task.result().legs), bknb.Portfolio.get_data("two") is task.result()
+    (2, True)
+    """
+
+    @staticmethod
+    async def run(**options: Any) -> AsyncIterator[Closed | Cancelled]:
+        """Closed and cancelled results of all legs as they happen; leaving the loop early stops the portfolio."""
+        async with aclosing(BOOK.add(plan_portfolio(**options)).follow()) as results:
+            async for result in results:
+                yield result
+
+    @staticmethod
+    def background(**options: Any) -> PortfolioTask:
+        """Start a portfolio and return at once; options as in ``bknb.portfolio``."""
+        task = plan_portfolio(**options)
+        known = BOOK.running("", task.strategy, lambda other: other.plans == task.plans)
+        return known or BOOK.start(task)
+
+    @staticmethod
+    def stop(name: str = UNNAMED, *, now: bool = False) -> None:
+        """Stop all running portfolios of that name; see ``Task.stop``."""
+        BOOK.stop("", name, now=now)
+
+    @staticmethod
+    def list() -> list[PortfolioTask]:
+        """All that run, and the last portfolio of every name."""
+        return BOOK.all()
+
+    @staticmethod
+    def get_data(name: str = UNNAMED) -> PortfolioResult:
+        """The result of the last portfolio of that name; waits for it."""
+        return BOOK.get("", name).result()
+
+    @staticmethod
+    def get_report(name: str = UNNAMED) -> str:
+        """The Markdown report of the last portfolio of that name."""
+        return Portfolio.get_data(name).report()
+
+    @staticmethod
+    def dump(name: str = UNNAMED, path: str | Path = "./dump/portfolio") -> Path:
+        """Write the Markdown report into a folder and return its path; the file bears the name."""
+        return write_report(path, (name,), Portfolio.get_report(name))

@@ -1,0 +1,240 @@
+"""The result of a portfolio: that of each leg, and what all of them did, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ..domain.signal_events import Cancelled, Closed, Event, Opened, RiskRefused, Scheduled
+from ..errors import UnknownName, UsageError
+from .result_tables import CANCELLED_COLUMNS, TRADE_COLUMNS, cancelled_row, table_of, trade_row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..domain.html import Html
+    from ..domain.signal_events import TickResult
+    from .result import Result
+
+Leg = tuple[str, str]  # symbol, strategy
+
+
+class PortfolioResult:
+    """The result of several strategies and symbols on one clock; made by ``bknb.portfolio``.
+
+    Attributes
+    ----------
+    name : str
+    legs : dict of (str, str) to Result
+        The result of each leg by symbol and strategy, in declared order.
+    start, end : int
+        First and last moment, UTC ms.
+    stopped : bool
+        Whether it was stopped before its end.
+    seconds : float
+        How long it took.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> def get_signal(price):
+    ...     return bknb.Signal(position="long", price_take_profit=price * 1.02, price_stop_loss=price * 0.99,
+    ...                        minute_estimated_time=240)
+    >>> _ = bknb.add_strategy("dips", interval="4h", get_signal=get_signal)
+    >>> result = bknb.portfolio(
+    ...     symbols=["BTCUSDT", "ETHUSDT"], strategies=["dips"], exchange="demo", frame="2024-01-01:2024-01-08")
+    >>> list(result.legs)
+    [('BTCUSDT', 'dips'), ('ETHUSDT', 'dips')]
+    >>> result.trades["leg"].value_counts().to_dict()
+    {'dips on BTCUSDT': 42, 'dips on ETHUSDT': 42}
+    """
+
+    def __init__(
+        self,
+        name: str,
+        legs: Mapping[Leg, Result],
+        events: Sequence[Event],
+        *,
+        warnings: Sequence[str] = (),
+        seconds: float = 0.0,
+    ) -> None:
+        self.name = name
+        self.legs = dict(legs)
+        self.start = min(leg.start for leg in self.legs.values())
+        self.end = max(leg.end for leg in self.legs.values())
+        self.stopped = any(leg.stopped for leg in self.legs.values())
+        self.seconds = seconds
+        self.told: list[Event] = list(events)
+        self._own_warnings = list(warnings)
+
+    def warn(self, text: str) -> None:
+        """Add a warning that holds for the portfolio as a whole."""
+        self._own_warnings.append(text)
+
+    def leg(self, symbol: str, strategy: str | None = None) -> Result:
+        """The result of one leg; the strategy may be left out where the symbol has one alone.
+
+        Raises
+        ------
+        UnknownName
+            There is no such leg; the text lists those there are.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> def rests(ctx): ...
+        >>> result = bknb.portfolio(
+        ...     legs=[("BTCUSDT", rests), ("ETHUSDT", rests)], exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> result.leg("ETHUSDT", "rests").symbol, result.leg("BTCUSDT") is result.legs["BTCUSDT", "rests"]
+        ('ETHUSDT', True)
+        """
+        found = [key for key in self.legs if key[0] == symbol and strategy in (None, key[1])]
+        if len(found) > 1:
+            names = ", ".join(repr(name) for _, name in found)
+            raise UsageError(f"{symbol} is traded by {names}\nsay which: result.leg({symbol!r}, {found[0][1]!r})")
+        if not found:
+            wanted = f"{symbol}" if strategy is None else f"{strategy} on {symbol}"
+            raise UnknownName("leg", wanted, known=[f"{name} on {traded}" for traded, name in self.legs])
+        return self.legs[found[0]]
+
+    # --- what happened ------------------------------------------------------------------------------------------
+
+    @property
+    def events(self) -> list[TickResult]:
+        """``Scheduled``, ``Opened``, ``Closed`` and ``Cancelled`` of all legs, in the order in which they were told.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> def get_signal(price):
+        ...     return {"position": "long", "price_take_profit": price * 1.02, "price_stop_loss": price * 0.99}
+        >>> result = bknb.portfolio(symbols=["BTCUSDT", "ETHUSDT"], strategies=[get_signal], exchange="demo",
+        ...                         frame="2024-01-01:2024-01-02")
+        >>> [(event.symbol, event.action) for event in result.events[:2]]
+        [('BTCUSDT', 'opened'), ('ETHUSDT', 'opened')]
+        """
+        return [event for event in self.told if isinstance(event, Scheduled | Opened | Closed | Cancelled)]
+
+    @property
+    def refused(self) -> list[RiskRefused]:
+        """What risk profiles refused, in order: also to a leg whose place another one had.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> def one_at_a_time(request):
+        ...     return request.open_position_count < 1
+        >>> def get_signal(price):
+        ...     return {"position": "long", "price_take_profit": price * 1.02, "price_stop_loss": price * 0.99}
+        >>> _ = bknb.add_risk("alone", validations=[one_at_a_time])
+        >>> _ = bknb.add_strategy("first come", interval="1d", get_signal=get_signal, risk="alone")
+        >>> result = bknb.portfolio(symbols=["BTCUSDT", "ETHUSDT"], strategies=["first come"], exchange="demo",
+        ...                         frame="2024-01-01:2024-01-03")
+        >>> [(event.symbol, event.note) for event in result.refused[:1]]
+        [('ETHUSDT', 'one_at_a_time refused')]
+        """
+        return [event for event in self.told if isinstance(event, RiskRefused)]
+
+    @cached_property
+    def trades(self) -> pd.DataFrame:
+        """One row for each closed trade of all legs, in order: ``leg``, and the columns of a result's trades.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.portfolio(
+        ...     legs=[("BTCUSDT", lambda: None)], exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> list(result.trades)[:4]
+        ['leg', 'signal_id', 'symbol', 'strategy']
+        """
+        rows = [{"leg": _leg_of(event), **trade_row(event)} for event in self.told if isinstance(event, Closed)]
+        return table_of(rows, ("leg", *TRADE_COLUMNS))
+
+    @cached_property
+    def cancelled(self) -> pd.DataFrame:
+        """One row for each signal of all legs that was cancelled before it opened, in order.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.portfolio(
+        ...     legs=[("BTCUSDT", lambda: None)], exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> len(result.cancelled)
+        0
+        """
+        rows = [{"leg": _leg_of(event), **cancelled_row(event)} for event in self.told if isinstance(event, Cancelled)]
+        return table_of(rows, ("leg", *CANCELLED_COLUMNS))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader of the numbers should know: of the portfolio, then of each leg with its name in front.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.portfolio(
+        ...     legs=[("BTCUSDT", lambda: None)], exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> result.warnings
+        []
+        """
+        of_legs = (f"{leg.strategy} on {leg.symbol}: {text}" for leg in self.legs.values() for text in leg.warnings)
+        return [*self._own_warnings, *of_legs]
+
+    # --- showing ------------------------------------------------------------------------------------------------
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row for each leg: how many trades, refusals, rejections and failures; its own account, in percent.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.portfolio(
+        ...     legs=[("BTCUSDT", lambda: None)], exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> result.to_pandas()["trades"].tolist()
+        [0]
+        """
+        import pandas as pd
+
+        columns = ("total_return", "max_drawdown", "exposure")
+        rows = [
+            {
+                "trades": len(leg.trades),
+                "refused": len(leg.refused),
+                "rejected": len(leg.rejected),
+                "failures": sum(failure.count for failure in leg.errors),
+                **{key: leg.account[key] for key in columns},
+            }
+            for leg in self.legs.values()
+        ]
+        index = pd.MultiIndex.from_tuples(list(self.legs), names=["symbol", "strategy"])
+        return pd.DataFrame(rows, index=index)
+
+    def report(self) -> str:
+        """Return the portfolio as a Markdown report.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.portfolio(
+        ...     legs=[("BTCUSDT", lambda: None)], exchange="demo", frame="2024-01-01:2024-01-02", name="none")
+        >>> result.report().splitlines()[0]
+        '# Portfolio report: none'
+        """
+        from ..reports.portfolio import portfolio_report
+
+        return portfolio_report(self)
+
+    def __repr__(self) -> str:
+        from ..reports.portfolio import portfolio_text
+
+        return portfolio_text(self)
+
+    def _repr_html_(self) -> Html:
+        from ..reports.portfolio import portfolio_html
+
+        return portfolio_html(self)
+
+
+def _leg_of(event: Closed | Cancelled) -> str:
+    return f"{event.strategy} on {event.symbol}"
