@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from page_simulator import Bar
 from portfolio_loop import MINUTE, Leg, Place, PortfolioLoop, Told
+from portfolio_worlds import plan_of, together
+from quick import first_quick
 from scenarios import ORIGIN, source
+from test_managed_simulator import MODELS
 
 import bknb
 from bknb.engine.build import make_strategy
@@ -72,13 +76,13 @@ class Wishes:
 class World:
     """Legs on the same clock, as the plain loop has them and as bknb does."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, all_count: bool = False) -> None:
         random = np.random.default_rng([23, seed])
         self.seed = seed
         count = int(random.integers(2, 6))
         self.limit = int(random.integers(1, count))
         self.await_minutes = int(random.choice([5, 30]))
-        resting_free = bool(random.random() < 0.4)  # the profile counts what is open, not what rests
+        resting_free = bool(random.random() < 0.4) and not all_count  # what rests, or was ordered, takes no place
         mixed = bool(random.random() < 0.5)
         size = BEFORE + int(random.integers(60, 240))
         self.last = ORIGIN + (size - BEFORE - int(random.integers(12, 30))) * MINUTE // (5 * MINUTE) * 5 * MINUTE
@@ -202,3 +206,65 @@ def test_legs_with_a_shared_limit_are_what_a_plain_loop_over_moments_says(worlds
     came = check(worlds)
     assert {one.kind for one in came} == {"scheduled", "opened", "closed", "cancelled", "refused"}
     assert {one.reason for one in came} >= {"stop_loss", "take_profit", "time_expired", "frame_end", "strategy"}
+
+
+def most_open(world: World) -> int:
+    """How many positions were open in one minute; one that ended or began in it counts, beside its own leg's next."""
+    held: dict[int, set[int]] = {}
+    for leg, plan in zip(world.run.legs, world.plans, strict=True):
+        step = world.legs[int(plan.symbol)].step
+        for trade in leg.records.closed:
+            for when in range(trade.signal.pending_at, trade.closed_at + step, MINUTE):
+                held.setdefault(when, set()).add(int(plan.symbol))
+    return max((len(legs) for legs in held.values()), default=0)
+
+
+@pytest.mark.parametrize("worlds", [pytest.param(range(3)), pytest.param(range(3, 40), marks=pytest.mark.slow)])
+def test_a_shared_limit_is_never_exceeded_in_any_minute(worlds: range) -> None:
+    reached = 0
+    for seed in worlds:
+        world = World(seed, all_count=True)
+        world.came()
+        assert most_open(world) <= world.limit, seed
+        reached += most_open(world) == world.limit
+    assert reached > len(worlds) / 2
+
+
+def sizes(told: Iterable[Any]) -> list[float]:
+    """How much was open of all legs after each event, in units of each position's first size."""
+    open_: dict[str, float] = {}
+    found = []
+    for event in told:
+        match event:
+            case bknb.Opened():
+                open_[event.symbol] = 1.0
+            case bknb.Added() | bknb.Reduced():
+                open_[event.symbol] = event.size
+            case bknb.Closed():
+                del open_[event.symbol]
+            case _:
+                continue
+        found.append(sum(open_.values()))
+    return found
+
+
+@pytest.mark.parametrize("model", first_quick(MODELS))
+def test_a_shared_limit_of_size_is_never_exceeded_with_adds(model: str) -> None:
+    """Positions that are added to, reduced, reversed and moved at random, on a profile that counts their sizes."""
+    limit, seen = 2.5, []
+
+    def small(request: bknb.RiskRequest) -> bool:
+        mine = request.size + request.add if request.add else 1.0
+        return sum(taken.size for taken in request.open_positions) + mine <= limit
+
+    bknb.add_risk("sizes", validations=[small])
+    for seed in range(2):
+        plans = [plan_of(10 * seed + leg, model, risk="own") for leg in range(4)]
+        plans = [
+            replace(plan, symbol=f"{leg}", strategy=replace(plan.strategy, risk="sizes"))
+            for leg, plan in enumerate(plans)
+        ]
+        run, _ = together(plans)
+        seen += sizes(run.events)
+    assert max(seen) <= limit + 1e-9
+    assert max(seen) > 2.0

@@ -8,7 +8,7 @@ give the same events.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
@@ -38,8 +38,6 @@ from .strategy_loop import StrategyLoop
 from .vectorised import LookedUp, signal_rows, unsteady_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..domain.signal_events import Event
     from .portfolio_clock import LegTurn
 
@@ -100,8 +98,7 @@ class BacktestRun:
         self._late: Lateness = {} if late is None else late  # what a live run decided late
         self._no_entries = False
         self._leave = False
-        self._turn = turn  # of a leg of a portfolio
-        self._on_event = on_event  # called with every event, after the listeners
+        self._turn, self._on_event = turn, on_event  # of a leg of a portfolio; the latter is called after listeners
         self._timed: dict[str, int] = {}  # when each metric was measured last, UTC ms
 
     mode: Final = "backtest"
@@ -324,12 +321,15 @@ class BacktestRun:
         """Note whether the run was stopped, and where it came to."""
         last, closed = self.plan.frame.last, self.records.closed
         self.stopped = self._no_entries
-        if not self.stopped:
+        if self.stopped:
+            ended = closed[-1].closed_at + interval_ms(self.plan.base) if closed else 0
+            self._reached = min(max(self.reached, ended), last)
+        else:
             self.processed, self._reached = self.total, last
-            return
-        ended = closed[-1].closed_at + interval_ms(self.plan.base) if closed else 0
-        now = 0 if self._turn is None else self._turn.now
-        self._reached = min(max(self.reached, ended, now), last)
+
+    def came_to(self, when: int) -> None:
+        """Note that the portfolio of this leg, which was stopped, came to a moment (UTC ms)."""
+        self._reached = min(max(self.reached, when), self.plan.frame.last)
 
     @property
     def reached(self) -> int:

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 
 from ..domain.risk import OpenPosition
 from .registry import Risk
-from .risk_book import Place, RiskBook
+from .risk_book import RiskBook
 
 _BAR, _ENDS, _MANAGE, _QUESTION, _DATA_END = range(5)
 _POLL_SECONDS: Final = 0.02  # a paused portfolio checks this often whether it goes on
@@ -204,24 +204,24 @@ class PortfolioClock:
 class SharedBook(RiskBook):
     """The places of a risk profile that legs of a portfolio share.
 
-    A leg sees those of the start of its bar: what was given back since counts as taken, unless it was its own.
+    A leg sees those of the start of its bar: what was given back since counts as taken. That is never its own: what
+    ends in the bar in which its next entry fills gives its place back after that entry was asked about.
     """
 
     def __init__(self, risk: Risk, clock: PortfolioClock, *, longest: int) -> None:
         super().__init__(risk)
         self._clock, self._longest = clock, longest
-        self._freed: list[tuple[int, Place, OpenPosition]] = []  # since when (UTC ms) each is free
+        self._freed: list[tuple[int, OpenPosition]] = []  # since when (UTC ms) each is free
 
     def release(self, symbol: str, strategy: str, signal_id: str) -> None:
         """Give a place back; for other legs it is free from the close of the bar on."""
         key, now = (symbol, strategy, signal_id), self._clock.moment
         if (place := self.places.get(key)) is not None:
             self._freed = [known for known in self._freed if known[0] > now - self._longest]
-            self._freed.append((now, key, place))
+            self._freed.append((now, place))
         super().release(symbol, strategy, signal_id)
 
-    def others(self, symbol: str, strategy: str, free: set[tuple[str, str, str | None]]) -> tuple[OpenPosition, ...]:
-        """The places taken by others than a leg and those given: now, or at the start of its bar."""
+    def others(self, free: set[tuple[str, str, str | None]]) -> tuple[OpenPosition, ...]:
+        """The places taken, now or at the start of the bar, besides those that count as free."""
         since = self._clock.since
-        freed = (place for at, key, place in self._freed if at > since and key[:2] != (symbol, strategy))
-        return (*super().others(symbol, strategy, free), *freed)
+        return (*super().others(free), *(place for at, place in self._freed if at > since))

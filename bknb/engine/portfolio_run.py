@@ -96,6 +96,10 @@ class PortfolioRun:
             if self._clock.raised is not None:
                 error.add_note(f"in the leg {leg_text(self.plans[self._clock.raised])} of a portfolio")
             raise
+        if self.stopped:  # with the others a leg without anything to do has come further
+            furthest = max(run.reached for run in self.legs)
+            for run in self.legs:
+                run.came_to(furthest)
         self.seconds = stopwatch() - began
 
     def release_candles(self, plans: Sequence[Plan]) -> None:

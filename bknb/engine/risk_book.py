@@ -70,7 +70,7 @@ class RiskBook:
         try:
             place = place_of(candidate, command.when)
             free = {_key(place), (candidate.symbol, candidate.strategy, command.ending)}
-            others = self.others(candidate.symbol, candidate.strategy, free)
+            others = self.others(free)
             request = RiskRequest(
                 **labels_of(candidate),
                 when=command.when,
@@ -92,8 +92,8 @@ class RiskBook:
             self._one_at_a_time.release()
         return Verdict(note is None, readable(note or ""), len(others))
 
-    def others(self, _symbol: str, _strategy: str, free: set[tuple[str, str, str | None]]) -> tuple[OpenPosition, ...]:
-        """The places taken besides those that count as free for a strategy on a symbol."""
+    def others(self, free: set[tuple[str, str, str | None]]) -> tuple[OpenPosition, ...]:
+        """The places taken besides those that count as free for a candidate."""
         return tuple(taken for key, taken in self.places.items() if key not in free)
 
     async def _refusal(self, request: RiskRequest) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..domain.formatting import utc_text
+from ..domain.formatting import minute_text
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from .backtest_info import failure_line
 from .markup import Html, cell, element, fragment, html_table, markdown_table
@@ -46,14 +46,14 @@ def _rows(result: Any) -> list[list[str]]:
 def _head(result: Any) -> str:
     count = len(result.legs)
     legs = "1 leg" if count == 1 else f"{count:,} legs"
-    return f"{legs}, {utc_text(result.start)} to {utc_text(result.end)} UTC"
+    return f"{legs}, {minute_text(result.start)} to {minute_text(result.end)} UTC"
 
 
 def _partial(result: Any) -> str:
     if not result.stopped:
         return ""
     came = max(leg.account_terms.end for leg in result.legs.values())
-    return f"Stopped before its end, at {utc_text(came)}: this is a partial result."
+    return f"Stopped before its end, at {minute_text(came)} UTC: this is a partial result."
 
 
 def _errors(result: Any) -> list[str]:
