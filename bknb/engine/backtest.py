@@ -76,6 +76,7 @@ class BacktestRun:
         code: Any = None,
         late: Lateness | None = None,
         published: RunSeries | None = None,
+        seen_from: int | None = None,
         turn: LegTurn | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> None:

@@ -146,13 +146,27 @@ class MinuteWalk:
         """
         stop, turn = self.index_at(when), self._turn
         index = stop if self._next_index is None else self._next_index
-        while index < stop and (self._loop.rules.quiet or not isinstance(self._loop.state, Flat)):
-            index = index if self._every_minute or isinstance(self._loop.state, Flat) else self._next(index, stop)
-            if index >= stop or (turn is not None and not await self._has_turn(turn, index, None, None)):
+        while self._loop.rules.quiet or not isinstance(self._loop.state, Flat):
+            target = index
+            if index < stop and not (self._every_minute or isinstance(self._loop.state, Flat)):
+                target = self._next(index, stop)
+            due = self._close_due(self.time_of(target) if target < stop else when)
+            if due is None and target >= stop:
+                break
+            if turn is not None and not await self._has_turn(turn, target, due, None):
                 continue
-            await self._loop.take(self.minute(index))
-            index += 1
+            index = target
+            if due is not None:
+                await self._end_due(due, self.index_at(due))
+            else:
+                await self._loop.take(self.minute(index))
+                index += 1
         self._next_index = max(index, stop)
+
+    def _close_due(self, moment: int) -> int | None:
+        """The close (UTC ms), up to ``moment``, at which what leaves is to be out; ``None``: there is none."""
+        last, due = self._loop.rules.frame_last, close_due(self._loop.state, self._loop.rules)
+        return None if due > moment or (last is not None and due > last) else due
 
     async def _has_turn(self, turn: LegTurn, index: int, ends: int | None, manages: int | None) -> bool:
         """Wait for the turn to work on the minute ``index``, or on a moment (UTC ms) before it, and return whether."""
@@ -166,7 +180,7 @@ class MinuteWalk:
 
     def _closes_at(self, index: int) -> int:
         """Moment (UTC ms) at which a minute closes."""
-        return self.time_of(index) + self._series.step
+        return self._series.close_at(index)
 
     async def until_free(self, index: int, *, leave: Callable[[], bool], stopping: Callable[[], bool]) -> int:
         """Feed minutes from ``index`` on until the strategy may be asked again.
@@ -247,9 +261,12 @@ class MinuteWalk:
         index = self._next_index
         while index is not None and isinstance(self._loop.state, Holding) and not leave():
             target = index if self._every_minute else self._next(index, self.count)
-            if self._turn is not None and not await self._has_turn(self._turn, target, None, None):
+            due = self._close_due(self.time_of(target) if target < self.count else self._closes_at(self.count - 1))
+            if self._turn is not None and not await self._has_turn(self._turn, target, due, None):
                 continue
-            if target >= self.count:
+            if due is not None:
+                await self._end_due(due, self.index_at(due))
+            elif target >= self.count:
                 await self.end_of_data()
             else:
                 await self._loop.take(self.minute(target))

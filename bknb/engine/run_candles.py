@@ -121,6 +121,6 @@ def data_end_notes(plan: Plan, series: Series, records: Records) -> tuple[str, .
     cancelled = any(end.reason == "data_end" for end in records.cancelled[-1:])
     if not closed and not cancelled:
         return ()
-    end = utc_text(int(series.candles.timestamp[-1]) + series.step)
+    end = utc_text(series.close_at(-1))
     what = "a position was open" if closed else "an entry was waiting"
     return (f"the data of {plan.symbol} on {plan.exchange.name} ended at {end} where {what}; it ended as data_end",)

@@ -74,9 +74,7 @@ class LiveSchedule:
         self._calls = user_calls_of(window, f"series-{symbol}") if reads_series(schedule) else None
         self._at = str(schedule)
         known = so_far if so_far is not None and so_far.at == self._at else None
-        self._due = DueMoments(
-            schedule, since=since, late=late, step=window.base_ms, so_far=so_far if is_mine else None
-        )
+        self._due = DueMoments(schedule, since=since, late=late, step=window.base_ms, so_far=known)
 
     @property
     def missed(self) -> int:
