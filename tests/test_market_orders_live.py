@@ -10,7 +10,7 @@ import pytest
 from clocked import DAY, SHORT_DAYS, ClockRow, clock_source, functions_of, numbered, open_times, play
 from managed import FREE, told
 from scenarios import MINUTE, ORIGIN
-from test_market_orders import LEAVING, ROWS, long
+from test_market_orders import AT_17, LEAVING, QUIET, ROWS, long
 
 import bknb
 from bknb.brokers.paper_broker import PaperBroker
@@ -88,6 +88,31 @@ def test_a_restarted_run_tells_what_one_that_went_on_does() -> None:
 def test_what_leaves_before_a_close_is_out_at_it_live_as_well(row: ClockRow) -> None:
     for lives in ([SHORT], [19, SHORT]):
         assert lived(row, "pessimistic", lives=lives) == expected(row, "pessimistic")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("minutes", [13, None])
+def test_what_leaves_before_a_close_sends_one_order(minutes: int | None) -> None:
+    """With a market deadline before the close, and without: at the broker it fills when somebody trades again."""
+    broker, row = (
+        PaperBroker(),
+        ClockRow("", {5: long(until="session_end", minute_estimated_time=minutes)}, (), **QUIET),
+    )
+    strategy = bknb.add_strategy("clocked", interval="1m", get_signal=functions_of(row)[0])
+    result = bknb.Live.background(
+        "BTCUSDT",
+        strategy=strategy,
+        exchange=clock_source(row),
+        clock=OpenHours(ORIGIN),
+        until=open_times(SHORT_DAYS)[24],
+        store=bknb.stores.memory(),
+        settings=FREE,
+        broker=broker,
+        quantity=2.0,
+    ).result(timeout=60)
+    assert result.errors == []
+    assert [numbered(told(event), SHORT_DAYS) for event in result.events] == ["opened 100 @5", AT_17]
+    assert [(order.side, order.average_price) for order in broker.orders.values()] == [("buy", 100.0), ("sell", 102.0)]
 
 
 def test_what_ends_in_closed_hours_frees_no_question_of_before() -> None:

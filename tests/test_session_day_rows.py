@@ -215,9 +215,19 @@ def test_rows_on_minutes_are_those_on_daily_bars(market: Market) -> None:
 
 @pytest.mark.slow
 def test_what_is_asked_live_is_what_a_backtest_looked_up() -> None:
+    """Also what rows know of a series: nothing that came between the close of their session and the next."""
     whole = minutes(HOURS, "2024-10-28", "2024-12-05")
     since, until = ms("2024-11-05 09:20", ZONE), ms("2024-12-03 10:05", ZONE)
-    strategy = bknb.add_strategy("rows", interval="1d", get_signals=wished, lookback=LOOKBACK)
+    days = HOURS.session_days(ms("2024-10-20"), until)
+    known_at = pd.to_datetime([day.close + 5 * MINUTE for day in days], unit="ms", utc=True)
+    bknb.add_series("moods", {"published_at": known_at, "mood": [1.0 if day.day.day % 3 else -1.0 for day in days]})
+
+    def get_signals(candles: Any) -> Any:
+        rows = wished(candles)
+        moody = np.array(bknb.get_series("moods", candles).mood) < 0
+        return rows | {"position": np.where(moody, 0, rows["position"]), "exit_long": rows["exit_long"] | moody}
+
+    strategy = bknb.add_strategy("rows", interval="1d", get_signals=get_signals, lookback=LOOKBACK)
     clock = OpenHoursClock(since, HOURS)
     exchange = bknb.exchanges.in_sessions(closed_by(clock, whole), HOURS)
     run: dict[str, Any] = {"strategy": strategy, "settings": FREE}

@@ -24,8 +24,7 @@ HELD_OVER: Final = "held over the close: no candle since its order could fill it
 def close_due(state: State, rules: Rules) -> int:
     """The moment (UTC ms) at which an order for the close of a session fills; in live, before that, at which it leaves.
 
-    Far in the future where there is none. It leaves at the open of the last candle, unless the position leaves at the
-    market by then.
+    Far in the future where there is none. It leaves at the open of the last candle.
     """
     if isinstance(state, Opening):
         beside = NEVER if state.ending is None else close_due(state.ending, rules)
@@ -33,8 +32,7 @@ def close_due(state: State, rules: Rules) -> int:
             return beside
         return min(beside, _due(state.close_at, rules, sent=state.sent))
     if isinstance(state, Holding) and state.book is not None and state.book.closing:
-        closing = state.book.closing
-        return _due(closing.moment, rules, sent=closing.sent or state.leaving is not None)
+        return _due(state.book.closing.moment, rules, sent=state.book.closing.sent)
     return NEVER
 
 
