@@ -12,10 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from bar_loop import Bar, bar_loop
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from quick import some_quick
 from test_base_bars import COSTS, FREE, answer, frame_of, rows_of, signal_of
 
 import bknb
+from bknb.domain.interval import INTERVAL_MS
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.exchanges import from_frame
@@ -126,7 +129,7 @@ def made(
 
 def compared(seed: int, model: str, market: Market, base: str, interval: str, *, holes: float = 0.0) -> int:
     """Run a world in the engine and in the loop, and return how many rows were equal."""
-    step, length = (bknb.domain.interval.INTERVAL_MS[each] for each in (base, interval))
+    step, length = (INTERVAL_MS[each] for each in (base, interval))
     spans, gaps = market.spans(28), holes > 0
     bars = bars_of(market, step, seed, holes=holes)
     moments = moments_of(spans, step)
@@ -150,7 +153,7 @@ def compared(seed: int, model: str, market: Market, base: str, interval: str, *,
         seen.append(ctx.when_ms)
         if len(seen) % 9 == 1:
             for name in ("2h", "4h"):
-                given = made(bars, spans, step, bknb.domain.interval.INTERVAL_MS[name], ctx.when_ms, gaps=gaps)[-3:]
+                given = made(bars, spans, step, INTERVAL_MS[name], ctx.when_ms, gaps=gaps)[-3:]
                 assert [tuple(candle.values()) for candle in ctx.candles(name, 3)] == [tuple(bar) for bar in given]
         return signal_of(answer(seed, ctx.when_ms, ctx.price, step))
 
@@ -169,6 +172,26 @@ def test_every_world_from_half_past_ends_as_in_the_plain_loop(
     name: str, model: str, interval: str, holes: float
 ) -> None:
     assert sum(compared(seed, model, MARKETS[name], "1h", interval, holes=holes) for seed in range(2)) > 10
+
+
+@pytest.mark.slow
+@settings(max_examples=12)
+@given(
+    seed=st.integers(0, 2**16),
+    name=st.sampled_from(list(MARKETS)),
+    base=st.sampled_from(["30m", "1h", "2h"]),
+    model=st.sampled_from(["pessimistic", "touch"]),
+    longer=st.sampled_from([1, 2, 4]),
+    holes=st.sampled_from([0.0, 0.05]),
+)
+def test_many_worlds_from_half_past_end_as_in_the_plain_loop(
+    seed: int, name: str, base: str, model: str, longer: int, holes: float
+) -> None:
+    length = INTERVAL_MS[base] * longer
+    interval = next(each for each, found in INTERVAL_MS.items() if found == length)
+    source = from_frame(frame_of(bars_of(MARKETS[name], INTERVAL_MS[base], seed)), sessions=MARKETS[name].sessions)
+    assume(source.bar_grid("X") is not None)  # half an hour is on the grid of UTC in New York
+    compared(seed, model, MARKETS[name], base, interval, holes=holes)
 
 
 # --- which bars they are ------------------------------------------------------------------------------------------

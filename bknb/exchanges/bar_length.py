@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from ..market.bar_grid import BarGrid
     from ..market.sessions import Sessions
 
-_USUAL: Final = 0.5  # of distances must be alike to show the length of bars whose sessions have breaks
+_USUAL: Final = 0.25  # of distances are alike in bars whose sessions have breaks
+_TRIED: Final = 4  # distances that may be the length of such bars
 _ADVICE: Final = "bknb makes longer candles of shorter ones, and never shorter ones of longer ones"
 
 
@@ -118,16 +119,18 @@ def spacing_in(times: NDArray[np.int64], sessions: Sessions | None, where: str) 
     if spacing is None or spacing.equal or not spacing.wider_than(MINUTE_MS):
         return spacing
     lengths, counts = np.unique(np.diff(times), return_counts=True)
-    usual, share = int(lengths[int(np.argmax(counts))]), float(counts.max() / counts.sum())
-    if share < _USUAL or usual >= DAY_MS:
-        return spacing
+    by_count = np.argsort(-counts, kind="stable")
+    lengths, counts = lengths[by_count], counts[by_count]
     if sessions is not None:
         from ..market.bar_grid import in_sessions_grid  # few bars need it
 
-        if in_sessions_grid(times, usual, sessions) is not None:
-            multiples = int(counts[lengths % usual == 0].sum())
-            equal, longer = int(counts.max()), int(counts[lengths > usual].sum())
-            return replace(spacing, step=usual, equal=equal, longer=longer, multiples=multiples)
+        for length, count in zip(lengths[:_TRIED].tolist(), counts.tolist(), strict=False):
+            if spacing.step < length < DAY_MS and in_sessions_grid(times, length, sessions) is not None:
+                multiples, longer = int(counts[lengths % length == 0].sum()), int(counts[lengths > length].sum())
+                return replace(spacing, step=length, equal=count, longer=longer, multiples=multiples)
+    usual = int(lengths[0])
+    if counts[0] < _USUAL * len(times) or not spacing.step < usual < DAY_MS:
+        return spacing
     raise DataError(
         f"{where}: bars of one length are needed; most are {length_name(usual)} apart, others no whole number of it\n"
         f"measured: {spacing}\nwhere the market has a break, say when it is open: sessions="
