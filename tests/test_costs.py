@@ -68,7 +68,7 @@ def test_the_simple_way_is_today_s_result_to_the_last_bit(position, between, fir
 def test_parts_of_a_result_add_up_whatever_each_fill_pays(position, fills):
     made = fills_of([price for price, _ in fills], [])
     costs = [
-        priced([fill], position, Costs(taker=percent, slippage=percent / 2, half_spread=percent, fixed=0.01))[0]
+        priced([fill], position, Costs(taker=percent, slippage=percent / 2, spread=fill.price / 100, fixed=0.01))[0]
         for fill, (_, percent) in zip(made, fills, strict=True)
     ]
     found = result_with_costs(position, made, costs, quantity=3.0)
@@ -136,6 +136,7 @@ def test_a_function_that_answers_what_cannot_be_is_told_so(answer):
             r"Costs must be a percentage of at least 0 and below 100, got -0.1\n0.1 means 0.1 %",
         ),
         ({"taker": "0.1"}, "got '0.1'"),
+        ({"maker": 100}, "maker of Costs must be a percentage above -1 and below 100"),
         ({"maker": -1.0}, "maker of Costs must be a percentage above -1 and below 100"),
         ({"slippage": 100}, "slippage of Costs"),
         ({"fixed": -1}, "fixed of Costs must be an amount of at least 0, got -1"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bknb
-from bknb.domain.accounts import Margin, Perpetual, Spot, initial_margin, read_account
+from bknb.domain.accounts import Margin, Perpetual, Spot, initial_margin, read_account, stop_comes_first
 from bknb.domain.affordable_quantity import sized_order
 from bknb.domain.by_symbol_or_strategy import check_names, of_leg
 from bknb.domain.costs import CostRequest, Costs
@@ -186,6 +186,14 @@ def test_a_sizing_that_is_none_is_told_the_spellings(value):
 def test_numbers_that_cannot_be_are_refused(made, message):
     with pytest.raises(bknb.UsageError, match=message):
         made()
+
+
+@pytest.mark.parametrize("position", ["long", "short"])
+def test_at_the_same_price_the_stop_comes_before_the_liquidation(position):
+    assert stop_comes_first(position, 100.0, 100.0)
+    assert not stop_comes_first(position, None, 100.0)
+    assert not stop_comes_first(position, None, None)
+    assert stop_comes_first(position, 100.0, None)
 
 
 def test_accounts_by_name():
