@@ -20,7 +20,7 @@ from bknb.metrics.trade_definitions import DEFINITIONS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-CONTRACTS = ("execution.md", "live.md", "positions.md")
+CONTRACTS = ("execution.md", "live.md", "positions.md", "money.md")
 
 
 def text(page: Path) -> str:
@@ -226,6 +226,7 @@ def test_there_are_pages() -> None:
         "contributing.md",
         "execution.md",
         "positions.md",
+        "money.md",
         "statistics.md",
         "live.md",
         "extending.md",
