@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _RUN: Final = 48  # prices in a row that are found in numbers without moments
-_DIFFERENT: Final = 8  # different ones among them
+_DIFFERENT: Final = 4  # different ones among them
 
 
 def is_copy(value: Any, minutes: Candles) -> bool:
