@@ -26,8 +26,8 @@ from bknb.exchanges.frame_source import FrameSource
 from bknb.market.candles import Candles
 from bknb.market.demo import DemoSource
 from bknb.market.feed import Feed
-from bknb.market.paging import Page, Paging
-from bknb.market.quality import CandleRequest
+from bknb.market.paging import Paging
+from bknb.market.quality import CandleRequest, Page
 from bknb.market.resample import resample_plainly
 from bknb.market.sessions import Sessions
 from bknb.market.sources import FunctionSource

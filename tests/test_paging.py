@@ -16,8 +16,8 @@ from bknb.errors import DataError, GapError, NotEnoughData
 from bknb.market.candles import Candles
 from bknb.market.feed import Feed
 from bknb.market.gaps import gaps
-from bknb.market.paging import Page, Paging
-from bknb.market.quality import CandleRequest
+from bknb.market.paging import Paging
+from bknb.market.quality import CandleRequest, Page
 from bknb.market.resample import resample
 from bknb.market.sessions import Sessions, as_sessions
 
@@ -210,12 +210,12 @@ def test_a_source_that_answers_the_newest_of_a_range_is_noticed_once() -> None:
     candles = minutes((0, 700), (900, 1000))
     source = Shelf(candles, "newest", intervals=("1m",), page_limit=500, cap=200)
     assert fetched(source, page=500, until=1000) == candles
-    # the page, what is before its first candle, the page once more; then two hundred at a time
-    assert [each[1:] for each in source.asked[:5]] == [(0, 500), (0, 300), (0, 500), (0, 200), (200, 200)]
-    assert len(source.asked) == 9
+    # the page, its first candle with what is before it, the page once more; then two hundred at a time
+    assert [each[1:] for each in source.asked[:5]] == [(0, 500), (0, 301), (0, 500), (0, 200), (200, 200)]
+    assert len(source.asked) == 10  # (700, 200) twice, as nothing came and a candle begins the page behind it
     whole = Shelf(minutes((20, 500)), "range", intervals=("1m",), page_limit=500, cap=None)
     fetched(whole, page=500, until=500)
-    assert [each[1:] for each in whole.asked] == [(0, 500), (0, 20)]  # it begins there: the first answer stands
+    assert [each[1:] for each in whole.asked] == [(0, 500), (0, 21)]  # it begins there: the first answer stands
 
 
 class Inclusive(Shelf):
@@ -292,7 +292,7 @@ def test_questions_about_a_long_hole_are_few_where_a_source_answers_few() -> Non
     habit=st.booleans(),
     closed=st.booleans(),
 )
-def test_one_silent_answer_loses_nothing_behind_what_came_and_no_page_comes_twice(
+def test_one_silent_answer_loses_nothing_behind_what_came_and_no_page_comes_for_ever(
     data: st.DataObject,
     segments: list[tuple[int, int]],
     page: int,
@@ -325,7 +325,8 @@ def test_one_silent_answer_loses_nothing_behind_what_came_and_no_page_comes_twic
         elif paging.found(int(fresh[0]), int(fresh[-1])):
             came.update(fresh.tolist())
     again = most < page or habit  # a part of one that cuts answers is asked for again
-    assert all(pages.count(each) <= 1 + 2 * again for each in pages)
+    # an empty page behind which another begins with a candle is asked for twice, and that one is taken up once more
+    assert all(pages.count(each) <= 2 + 2 * again for each in pages)
     there = [t for t in times.tolist() if asked.since <= t < asked.until and (hours is None or hours.is_open(t))]
     assert [t for t in there if t not in came and t - MINUTE_MS in came] == []
 

@@ -15,10 +15,10 @@ from ..errors import BadCandle, DataError, UsageError
 from .anomalies import is_within
 from .answer_notes import Told, ignored, noting
 from .candles import Candles
-from .gaps import check_gaps, check_spacing
+from .gaps import check_gaps, check_spacing, nothing_text
 from .outside import candles_from
-from .paging import Page, Paging
-from .quality import CandleRequest, Repair, audit, in_sessions, left_out
+from .paging import Paging
+from .quality import CandleRequest, Page, Repair, audit, in_sessions
 from .reach import Reach
 from .resample import resample
 from .retries import answer_to
@@ -356,7 +356,8 @@ class Feed:
             rest = replace(asked, since=page.since)
             if page.look:
                 times = await self._look(rest, page, how)
-                any_is = ((times >= page.since) & (times < page.since + page.limit * asked.step)).any()
+                inside = times[(times >= page.since) & (times < page.since + page.limit * asked.step)]
+                any_is = (inside != page.known).any()
                 doubted = None if any_is else doubted
                 paging.looked(times)
                 continue
@@ -409,7 +410,22 @@ class Feed:
                 parts.append(candles)
             else:
                 doubted = page, came
+        self._tell_nothing(asked, paging, parts, how)
         return parts, repairs
+
+    def _tell_nothing(self, asked: CandleRequest, paging: Paging, parts: list[Candles], how: _Fetch) -> None:
+        """Tell, where gaps are allowed, of ranges that nothing but answers of nothing shows to be holes."""
+        ranges = paging.empty_pages.ranges
+        if not ranges or not self.allow_gaps or (how.growing and not parts):
+            return
+        from ..domain.ranges import common  # few requests have any
+
+        first = int(parts[0].timestamp[0]) if parts else asked.until
+        since = first if how.continued or how.known else asked.since  # before what is known the data may begin
+        until = int(parts[-1].timestamp[-1]) if how.growing else asked.until  # the newest are asked for again
+        missing = common(ranges, [(since, until)])
+        if missing and (not self._leave_out_bad or self.told.is_first(asked.symbol, asked.interval, "nothing")):
+            self.told.tell(asked.symbol, [nothing_text(asked, missing)])
 
     async def _look(self, asked: CandleRequest, page: Page, how: _Fetch) -> NDArray[np.int64]:
         """Open times of the candles that a source answers; without an answer none, which is told.

@@ -146,10 +146,34 @@ def missing_text(missing: tuple[tuple[int, int], ...], step: int) -> str:
     >>> missing_text(((0, 60_000), (180_000, 300_000)), 60_000)
     '3 candles are missing: 1970-01-01 00:00 UTC, 1970-01-01 00:03 UTC .. 1970-01-01 00:04 UTC (2)'
     """
-    spelled = ", ".join(_gap_text(first, end, step) for first, end in missing[:_GAPS_SPELLED_OUT])
-    more = len(missing) - _GAPS_SPELLED_OUT
     count = sum(end - first for first, end in missing) // step
-    return f"{count} candles are missing: {spelled}" + (f", and {more} more gaps" if more > 0 else "")
+    return f"{count} candles are missing: {_ranges_text(missing, step)}"
+
+
+def _ranges_text(ranges: Sequence[tuple[int, int]], step: int) -> str:
+    spelled = ", ".join(_gap_text(first, end, step) for first, end in ranges[:_GAPS_SPELLED_OUT])
+    more = len(ranges) - _GAPS_SPELLED_OUT
+    return spelled + (f", and {more} more gaps" if more > 0 else "")
+
+
+def nothing_text(asked: CandleRequest, ranges: Sequence[tuple[int, int]]) -> str:
+    """What is told of ranges ``[first, end)`` (UTC ms) of a request that were answered with nothing.
+
+    Examples
+    --------
+    >>> from bknb.market.quality import CandleRequest
+    >>> asked = CandleRequest(exchange="mine", symbol="BTCUSDT", interval="1m", since=0, until=600_000)
+    >>> print(nothing_text(asked, [(120_000, 480_000)]))
+    BTCUSDT 1m from 'mine', 1970-01-01 00:00 UTC .. 1970-01-01 00:10 UTC: it answered nothing where 6 candles may be: \
+    1970-01-01 00:02 UTC .. 1970-01-01 00:07 UTC (6)
+    they count as missing, as gaps are allowed; an exchange that is out of order for a moment answers so, too
+    """
+    count = sum(end - first for first, end in ranges) // asked.step
+    noun = "1 candle" if count == 1 else f"{count} candles"
+    return (
+        f"{asked}: it answered nothing where {noun} may be: {_ranges_text(ranges, asked.step)}\n"
+        "they count as missing, as gaps are allowed; an exchange that is out of order for a moment answers so, too"
+    )
 
 
 def _gap_text(first: int, end: int, step: int) -> str:

@@ -16,11 +16,37 @@ if TYPE_CHECKING:
 
     from .reach import Reach
 
-    # Each question is a beginning, UTC ms, and a number of candles; what comes back are open times, ascending.
-    Question = tuple[int, int]
+    # Each question is a beginning, UTC ms, and a number of candles, or begins a `Page` up to the candle that is known;
+    # what comes back are open times, ascending.
+    Question = tuple[int, int] | tuple[int, int, None, int]
     Looking = Generator[Question, NDArray[np.int64], None]
 
 _PARTS: Final = 64  # of a range in which nothing has come, at the begin of each of which is looked
+
+
+def looked_before(reach: Reach, page: tuple[int, int], first: int, count: int, *, step: int) -> Looking:
+    """Learn whether an answer holds the newest candles of its page alone: it lacks those before them once more.
+
+    Parameters
+    ----------
+    reach
+        What is known of the source, and learned.
+    page
+        What was asked for: a beginning, UTC ms, and a number of candles.
+    first, count
+        When its first candle opens, UTC ms, and how many it held.
+    step
+        The length of an interval, ms.
+    """
+    since = page[0]
+    before = yield since, (first - since) // step + 1, None, first
+    if count == 1:  # it may answer no more than one, and may have failed to
+        for _ in range(2):
+            if not (before < first).any():
+                before = yield since, (first - since) // step
+    again = (yield *page, None, first) if (before < first).any() else before
+    any_is = bool((before < first).any() and (again >= first).all() and len(again))
+    reach.looked_before(len(again) if any_is else count, any_is=any_is)
 
 
 def measured(reach: Reach, there: int, count: int, *, step: int) -> Looking:

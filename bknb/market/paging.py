@@ -4,9 +4,10 @@ Sources differ in what ``limit`` means: some answer the next ``limit`` candles t
 ``limit`` intervals, others fewer, without saying so. So an empty answer shows that its page is empty, not that the data
 has ended, and of a source that answers fewer it shows that of the first intervals alone, see
 :class:`bknb.market.reach.Reach`. And a source may answer nothing where it has candles. Nothing is no answer for a page
-with a candle that is known. So where a page came full, and nothing came for the one behind it, that one is asked for
-again together with the last candle that came. An answer that ended before its page has shown that there is nothing
-behind it. What lies behind an empty page is looked for
+with a candle that is known. So where a page came full, or with as many candles as any before, and nothing came for the
+one behind it, that one is asked for again together with the last candle that came; so is an empty page behind which
+another begins with a candle. What rests on empty answers all the same is in ``Paging.empty_pages``. What lies behind an
+empty page is looked for
 
 * with sessions: at the next opening, closed time is not asked for;
 * where longer candles can be had from the source (``1d`` mostly): in the days that have one;
@@ -26,12 +27,13 @@ page is longer from then on, unless it is empty; else the answer stands, as one 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from ..domain.interval import DAY_MS, INTERVAL_MS, ceil_to, floor_to
-from .reach import Reach
+from .quality import Page
+from .reach import EmptyPages, Reach
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,22 +47,6 @@ if TYPE_CHECKING:
 
 _LONGEST: Final = 64  # a page grows to at most so many times its size
 _EXACT: Final = 64  # steps of one length over a hole of a source that answers few, before they double
-
-
-class Page(NamedTuple):
-    """One question: ``limit`` candles from ``since`` (UTC ms) on.
-
-    ``interval`` when it is another than that wanted. ``known`` opens a candle in it that has come before (UTC ms):
-    nothing is no answer then. ``again`` when that is its first one, which came with the page before. ``look`` when its
-    answer only shows where there are candles, and is for :meth:`Paging.looked`.
-    """
-
-    since: int
-    limit: int
-    interval: str | None = None
-    known: int | None = None
-    again: bool = False
-    look: bool = False
 
 
 class Paging:
@@ -110,15 +96,12 @@ class Paging:
         growing: bool = False,
         reach: Reach | None = None,
     ) -> None:
-        self._until, self._step = asked.until, asked.step
-        self._habit = may_grow  # nobody said what the source hands out at most
-        self._may_grow = may_grow
-        self._sessions = sessions
+        self._until, self._step, self._sessions = asked.until, asked.step, sessions
+        self._habit = self._may_grow = may_grow  # nobody said what the source hands out at most
         usable = [name for name in longer if asked.step < INTERVAL_MS.get(name, 0) <= DAY_MS]
         self._longer = None if may_grow or not usable else max(usable, key=INTERVAL_MS.__getitem__)
         self._at = asked.since
-        self._page = Page(self._at, 0)
-        self._factor = 1
+        self._page, self._factor = Page(self._at, 0), 1
         self._hole: int | None = None  # where the empty pages began
         self._known, self._growing = known, growing
         self._last: int | None = None  # the candle at the end of the last page; None where none came, or it ended short
@@ -129,7 +112,7 @@ class Paging:
         self._strays = False  # it answers candles before those it was asked for: from the beginning of a day, say
         self._reach = Reach() if reach is None else reach
         self._most = size  # candles of a page, where it may not grow beyond
-        self._size = min(size, self._reach.newest or size)
+        self._size = size
         self._doubtful = 0  # the longest page of the hole that was empty, in intervals
         self._first_empty = 0  # the first of them, in intervals
         self._shown_from = self._until  # from here to where the hole goes on no question was longer than it answers
@@ -139,6 +122,8 @@ class Paging:
         self._sure_begin = -1  # the candle before this one was asked for twice
         self._has_looked = False  # behind this hole
         self._looking: Looking | None = None
+        self._no_longer = -1  # no longer candle was answered from here on
+        self.empty_pages = EmptyPages()
 
     @classmethod
     def of(
@@ -181,6 +166,7 @@ class Paging:
             if not self._strays or self._hole is None or self._page.since == self._until - self._step:
                 return None
             self._at = self._until - self._step
+        self._size = min(self._size, self._reach.newest or self._size)
         most = self._size * self._factor
         limit = min(most if self._may_grow else min(most, self._most), (self._until - self._at) // self._step)
         end = self._at + (min(limit, self._reach.sure) if self._is_slow else limit) * self._step
@@ -216,6 +202,9 @@ class Paging:
         page, step = self._page, self._step
         if self._may_be_newest(first, last, count):
             return False
+        if first == page.since and not self._is_slow and (before := self.empty_pages.before(first)) is not None:
+            self._at = before
+            return False
         reach = (last - page.since) // step + 1
         if self._short is not None and first == page.since == self._short[0]:
             self._reach.ended(self._short[1])
@@ -237,24 +226,35 @@ class Paging:
             return False  # candles right before it may have been answered with nothing
         newest = self._growing and last + 2 * step >= self._until  # the one behind it may have come meanwhile
         self._short = (last + step, reach) if reach < page.limit and not newest else None
-        may_have_more = reach >= page.limit or self._habit or self._strays or self._reach.is_short
+        may_be_cut = self._reach.may_be_cut(count and count + page.again) or reach >= page.limit
+        may_have_more = may_be_cut or self._habit or self._strays
         self._at, self._hole, self._factor, self._last = last + step, None, 1, last if may_have_more else None
         self._doubtful, self._empty_pages, self._has_looked, self._shown_from = 0, 0, False, self._until
+        self.empty_pages.end_hole()
+        self.empty_pages.covered(page.since, self._at)
         return True
 
     def empty(self, *, answered: bool) -> None:
         """The answer holds nothing of its page; ``answered``: it holds candles, so the source did answer."""
-        page = self._page
+        page, last, self._last = self._page, self._last, None
         begins = self._hole is None or page.again
         self._hole = page.since if self._hole is None else self._hole
-        last, self._last = self._last, None
-        newest = self._growing and page.since + page.limit * self._step >= self._until
-        if not answered and last == page.since - self._step and not newest:
+        is_silent = not answered and not (self._growing and page.since + page.limit * self._step >= self._until)
+        if is_silent and last is not None and page.since - last <= max(self._size - 1, 1) * self._step:
             self._again = last
             return
         if self._is_slow:
             self._step_over(page)
-            return
+        else:
+            self._skip(page, begins=begins)
+        if page.again and self._reach.most == 1:  # it may not answer more than the known one
+            self._at = page.since + self._step
+        if is_silent:
+            self.empty_pages.add(page.since, self._at)
+        self._at = self.empty_pages.go_on(self._at)
+
+    def _skip(self, page: Page, *, begins: bool) -> None:
+        """Go on behind an empty page."""
         self._first_empty = self._first_empty if self._doubtful else page.limit
         self._doubtful = max(self._doubtful, page.limit)
         self._at = page.since + page.limit * self._step
@@ -288,17 +288,11 @@ class Paging:
         elif last <= page.since + page.limit * self._step and count <= page.limit and reach.may_be_newest(count):
             self._factor, self._at = 1, page.since
             if reach.newest is None or page.limit <= reach.newest:
-                self._look(self._before(page, first, count))
+                from .looks import looked_before
+
+                self._look(looked_before(reach, (page.since, page.limit), first, count, step=self._step))
             return True
         return False
-
-    def _before(self, page: Page, first: int, count: int) -> Looking:
-        """See whether there are candles before the first one of an answer, and whether it lacks them once more."""
-        before = yield page.since, (first - page.since) // self._step
-        again = (yield page.since, page.limit) if len(before) else before
-        any_is = bool(len(again)) and again[0] >= first
-        self._reach.looked_before(len(again) if any_is else count, any_is=any_is)
-        self._size = min(self._size, self._reach.newest or self._size)
 
     @property
     def _is_slow(self) -> bool:
@@ -324,9 +318,9 @@ class Paging:
             return self._growing and self._at < self._until
         return self._at >= self._until and self._doubtful > self._reach.sure
 
-    def _look(self, looking: Looking, known: int | None = None) -> Page:
+    def _look(self, looking: Looking) -> Page:
         """The first question of some whose candles only show where there are any."""
-        self._looking, self._page = looking, Page(*next(looking), known=known, look=True)
+        self._looking, self._page = looking, Page(*next(looking), look=True)
         return self._page
 
     def looked(self, times: NDArray[np.int64]) -> None:
@@ -347,14 +341,13 @@ class Paging:
         page, known = self._page, self._page.known
         if known is None or page.look or (known - page.since) // self._step < self._reach.sure:
             return False
-        self._look(self._nearer(page, known), known)
+        self._look(self._nearer(page, known))
         return True
 
     def _nearer(self, page: Page, known: int) -> Looking:
         """Ask for a known candle from nearer; where it comes, what is before it is asked for in shorter steps."""
-        sure, step = self._reach.sure, self._step
-        yield known - (sure - 1) * step, sure
-        yield from self._measured(known, (known - page.since) // step + 1)
+        yield known - (self._reach.sure - 1) * self._step, self._reach.sure, None, known
+        yield from self._measured(known, (known - page.since) // self._step + 1)
         self._hole = page.since if self._hole is None else self._hole
         self._at = page.since
 
@@ -367,6 +360,8 @@ class Paging:
         more["shown_from"] = self._shown_from if self._at >= self._until else self._until
         any_is = yield from looked_for(self._reach, hole, self._until, newest=self._growing, **more)
         self._at = self._until if not any_is else hole + (self._reach.sure * self._step if self._is_slow else 0)
+        if not any_is:
+            self.empty_pages.add(hole, self._until)
 
     def _checked(self, hole: int, first: int, believed: int) -> Looking:
         """See whether the pages of a hole would have had candles; go on from its begin, or else from ``first``."""
@@ -390,8 +385,13 @@ class Paging:
         self._shorter = None
         self._shown_from = end if page.limit > self._reach.sure else self._shown_from
         if not len(later):
+            if not len(times) and self._no_longer != page.since:
+                self._no_longer, self._shorter = page.since, (page.since, page.limit)  # nothing came: once more
+                return
+            self.empty_pages.add(page.since, end)
             self._at = self._search_from = end
             return
+        self.empty_pages.end_hole()
         first = int(later.min())
         if first > page.since and self._reach.may_be_newest(len(later)):
             self._shorter = page.since, (first - page.since) // step  # what is before it may have been left out

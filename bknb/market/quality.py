@@ -20,7 +20,7 @@ missing candles             refused (``GapError``), unless gaps were allowed
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
@@ -86,6 +86,22 @@ class CandleRequest(msgspec.Struct, frozen=True, kw_only=True):
     def range_text(self) -> str:
         """The requested range as text."""
         return f"{utc_text(self.since)} .. {utc_text(self.until)}"
+
+
+class Page(NamedTuple):
+    """One question: ``limit`` candles from ``since`` (UTC ms) on.
+
+    ``interval`` when it is another than that wanted. ``known`` opens a candle in it that has come before (UTC ms):
+    nothing is no answer then. ``again`` when that is its first one, which came with the page before. ``look`` when its
+    answer only shows where there are candles, and is for :meth:`bknb.market.paging.Paging.looked`.
+    """
+
+    since: int
+    limit: int
+    interval: str | None = None
+    known: int | None = None
+    again: bool = False
+    look: bool = False
 
 
 class Repair(msgspec.Struct, frozen=True, kw_only=True):

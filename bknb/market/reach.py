@@ -1,6 +1,11 @@
-"""What the answers of a source have shown of how many candles it answers, whatever it is asked for."""
+"""What the answers of a source have shown: how many candles it answers, whatever it is asked for, and where none."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..domain.ranges import Range, Ranges
 
 
 class Reach:
@@ -28,6 +33,7 @@ class Reach:
         self._end: int | None = None
         self.newest: int | None = None
         self._whole = 0  # so many candles may be all there are
+        self.most = 0  # candles that an answer held
 
     @property
     def is_short(self) -> bool:
@@ -41,6 +47,11 @@ class Reach:
     def ended(self, count: int) -> None:
         """An answer ended after so many intervals, although there was a candle in the next one that was asked for."""
         self._end = max(count, 1)
+
+    def may_be_cut(self, count: int) -> bool:
+        """Whether an answer of so many candles, as many as any before, or any answer, may lack some at its end."""
+        before, self.most = self.most, max(self.most, count)
+        return self._end is not None or 0 < before <= count
 
     def may_be_newest(self, count: int) -> bool:
         """Whether an answer of so many candles, which begins later than asked, may be the newest of its range alone."""
@@ -56,3 +67,65 @@ class Reach:
             self.newest = count
         else:
             self.was_whole(count + 1)
+
+
+class EmptyPages:
+    """The pages of a request that were answered with nothing.
+
+    A hole that ends where a page begins may be one page that a source failed to answer: it is asked for again.
+
+    Examples
+    --------
+    >>> empty = EmptyPages()
+    >>> empty.add(0, 60_000)
+    >>> empty.add(60_000, 120_000)
+    >>> empty.before(120_000), empty.go_on(60_000), empty.before(120_000)
+    (60000, 120000, None)
+    >>> empty.covered(0, 30_000)
+    >>> empty.ranges
+    ((30000, 120000),)
+    """
+
+    def __init__(self) -> None:
+        self._begins: list[int] = []  # of those of the hole, as long as they may be asked for again
+        self._behind = -1  # the page before this candle was asked for twice
+        self._on: int | None = None  # where to go on when that is empty once more
+        self._ranges: list[Range] = []
+
+    @property
+    def ranges(self) -> Ranges:
+        """What no answer with candles covers, UTC ms: that these are holes is shown by nothing else."""
+        if not self._ranges:
+            return ()
+        from ..domain.ranges import merged  # few requests have any
+
+        return merged(self._ranges)
+
+    def add(self, since: int, end: int) -> None:
+        """Nothing came of ``[since, end)`` (UTC ms)."""
+        self._ranges.append((since, end))
+        self._begins.append(since)
+
+    def before(self, candle: int) -> int | None:
+        """Where the page begins that is asked for again, as a candle begins the one behind it; ``None``: none is."""
+        if not self._begins or candle == self._behind:
+            return None
+        self._behind = self._on = candle
+        return self._begins.pop()
+
+    def go_on(self, at: int) -> int:
+        """Where to go on: at ``at``, or where an earlier page was asked for again, and nothing came, behind it."""
+        on, self._on = self._on, None
+        return at if on is None else on
+
+    def end_hole(self) -> None:
+        """Candles came, and none before them is lost."""
+        self._begins.clear()
+        self._on = None
+
+    def covered(self, first: int, end: int) -> None:
+        """An answer with candles covers ``[first, end)`` (UTC ms)."""
+        if self._ranges:
+            from ..domain.ranges import without
+
+            self._ranges = list(without(self._ranges, [(first, end)]))
