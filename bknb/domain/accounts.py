@@ -1,9 +1,9 @@
 """Kinds of accounts: what may be opened, the margin it takes, and where it is liquidated.
 
 Values and margins are in quote currency, quantities in base currency, leverage is a pure number, and ``maintenance`` is
-in percent of the value of a position: 0.5 means 0.5 %. Of each kind, ``shorts`` says whether it can sell short, ``owns``
-whether the value of what is bought and sold moves its cash, and ``borrows`` whether positions take margin and can be
-liquidated.
+in percent of the value of a position: 0.5 means 0.5 %. Of each kind, ``shorts`` says whether it can sell short,
+``owns`` whether the value of what is bought and sold moves its cash, and ``borrows`` whether positions take margin and
+can be liquidated.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from .candles import Candles
 from .gaps import check_gaps, check_spacing, nothing_text
 from .outside import candles_from
 from .paging import Paging
-from .quality import CandleRequest, Page, Repair, audit, in_sessions
+from .quality import CandleRequest, Page, Repair, audit, in_sessions, left_out
 from .reach import Reach
 from .resample import resample
 from .retries import answer_to

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..ports import CandleSource
-    from .looks import Looking
+    from .looks import Looking, Question
     from .quality import CandleRequest
     from .sessions import Sessions
 
@@ -320,7 +320,7 @@ class Paging:
 
     def _look(self, looking: Looking) -> Page:
         """The first question of some whose candles only show where there are any."""
-        self._looking, self._page = looking, Page(*next(looking), look=True)
+        self._looking, self._page = looking, _looking_page(next(looking))
         return self._page
 
     def looked(self, times: NDArray[np.int64]) -> None:
@@ -332,7 +332,7 @@ class Paging:
         end = page.since + page.limit * self._step
         assert looking is not None  # that was the question  # noqa: S101
         try:
-            self._page = Page(*looking.send(np.sort(times[(times >= page.since) & (times < end)])), look=True)
+            self._page = _looking_page(looking.send(np.sort(times[(times >= page.since) & (times < end)])))
         except StopIteration:
             self._looking = None
 
@@ -398,3 +398,8 @@ class Paging:
             return
         self._at = max(self._at, first)
         self._search_from = floor_to(first, step) + step
+
+
+def _looking_page(question: Question) -> Page:
+    """The page of a question whose candles only show where there are any."""
+    return Page(*question)._replace(look=True)
