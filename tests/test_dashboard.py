@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from waiting import until
 
 import bknb
-from bknb.domain import signal as signals
+from bknb.domain import signal_events as signals
+from bknb.domain.signal import OpenSignal
 from bknb.events import messages, subjects
 from bknb.events.failures import ListenerFailure, ListenerOverflow
 from bknb.jupyter.dashboard import static_html
@@ -341,7 +342,7 @@ def test_a_comparison_is_ranked_as_it_goes(strategy: str) -> None:
 
 
 def opened(**more: Any) -> signals.Opened:
-    row = signals.OpenSignal(id="one", pending_at=60_000, **ROW)
+    row = OpenSignal(id="one", pending_at=60_000, **ROW)
     return signals.Opened(**WHERE, mode="live", when=60_000, price=100.0, signal=row, **more)
 
 

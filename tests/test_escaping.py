@@ -256,6 +256,10 @@ def checkup() -> Any:
     return bknb.Checkup((DoctorFinding(what=EVIL, state="bad", found=EVIL, advice=EVIL),))
 
 
+def portfolio() -> Any:
+    return bknb.PortfolioResult(EVIL, {(EVIL, EVIL): result()}, (), warnings=(EVIL,))
+
+
 def luck() -> Any:
     import numpy as np
 
@@ -272,6 +276,7 @@ OBJECTS: dict[str, Callable[[], Any]] = {
     "Account": account,
     "HeatStatistics": heat_statistics,
     "Result": result,
+    "PortfolioResult": portfolio,
     "Moment": moment,
     "Verification": verification,
     "Holdout": holdout,
@@ -319,7 +324,7 @@ def test_hostile_text_is_text_in_a_notebook(name: str) -> None:
 
 WITH_REPORT = (
     *("Result", "Holdout", "HeatInfo", "ScheduleInfo", "PerformanceInfo", "Belief", "SweepResult", "Comparison"),
-    *("WalkForward", "LookaheadReport"),
+    *("WalkForward", "LookaheadReport", "PortfolioResult"),
 )
 
 

@@ -127,4 +127,4 @@ def test_the_version_of_the_figures_covers_the_modules_they_take_from(monkeypatc
 
     monkeypatch.setattr(Path, "read_bytes", noted)
     jit.source_version(metrics.__name__, Gates.__module__)
-    assert {"metrics.py", "gates.py", Path(simulate.__file__).name} <= set(read)
+    assert {"metrics.py", "least_samples.py", Path(simulate.__file__).name} <= set(read)

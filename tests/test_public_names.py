@@ -66,6 +66,7 @@ PUBLIC_NAMES = [
     "Partial",
     "Percent",
     "Performance",
+    "Perpetual",
     "Portfolio",
     "PortfolioResult",
     "PositionSize",

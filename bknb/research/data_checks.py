@@ -219,9 +219,8 @@ class DataChecks:
         explained = set(preparation.explained)
         self._came_from(preparation.loaded() - self._handed)
         preparation.try_out(lambda: not any(self._moved(when, self._ask(when)) for when in moments))
-        if not preparation.names:
+        if not (names := _list(preparation.names)):
             return []
-        names = _list(preparation.names)
         raised: list[str] = []
         compared = 0
 

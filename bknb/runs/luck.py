@@ -302,8 +302,7 @@ def _checked(result: object) -> None:
     if not isinstance(result, Result) or result.mode != "backtest":
         what = "that of a live run" if isinstance(result, Result) else type(result).__name__
         raise UsageError(f"luck compares the result of a backtest, got {what}\nsuch as bknb.luck(bknb.backtest(...))")
-    plan = result.run_record.plan
-    if isinstance(plan, Plan):
+    if isinstance(plan := result.run_record.plan, Plan):
         check_above_zero(plan.exchange.source, plan.exchange.name, "luck")
 
 
@@ -316,10 +315,10 @@ def moments_of(result: Result, times: NDArray[np.int64], seed: int) -> Moments:
     opened = times.searchsorted([trade.signal.pending_at for trade in closed])
     lengths = np.maximum(times.searchsorted([trade.closed_at for trade in closed]) - opened, 1)
     plan = result.run_record.plan
-    sessions = sessions_of(plan.exchange.source)
-    hours = hours_of(times, opened, first, last, "UTC" if sessions is None else sessions.zone)
-    by_day = interval_ms(plan.base) >= DAY_MS
-    any_hour = "bars of a day have no hour" if by_day else why_any_hour(hours, lengths, last, seed)
+    zone = "UTC" if (sessions := sessions_of(plan.exchange.source)) is None else sessions.zone
+    hours = hours_of(times, opened, first, last, zone)
+    is_daily = interval_ms(plan.base) >= DAY_MS
+    any_hour = "bars of a day have no hour" if is_daily else why_any_hour(hours, lengths, last, seed)
     return Moments(hours, lengths, first, last, seed, any_hour)
 
 
