@@ -177,6 +177,25 @@ def test_what_another_module_makes_of_its_market_is_made_again(strategy, read):
     ), report
 
 
+HOLDERS = {
+    "a class": ("class D:\n    day = {days}\n", "D.day[{at}] > last"),
+    "a function": ("def build(days):\n    return lambda day: days[day]\nD = build({days})\n", "D({at}) > last"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("holder", "read"), [*itertools.product(HOLDERS, READ)])
+def test_what_a_class_or_a_function_holds_is_made_again(strategy, monkeypatch, holder, read):
+    """Where nothing else is made of the market."""
+    made, answer = (text.replace("{at}", 'w.floor("D")') for text in HOLDERS[holder])
+    days = 'A.close.resample("1D").last()'
+    now, earlier = made.format(days=days), made.format(days=f"{days}.shift(1)")
+    monkeypatch.setitem(DAYS, holder, (now if READ[read] or read == "as it is" else earlier, "{D}", answer))
+    monkeypatch.setitem(READ, "held", READ[read])
+    report = check(*strategy(holder, "a table that was changed in place", "held"))
+    assert report.ok == (read != "as it is"), report
+
+
 # -- which values hold the candles themselves ----------------------------------------------------------------------
 
 

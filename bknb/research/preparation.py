@@ -19,7 +19,7 @@ from typing import Any
 from .handed_out import handing_out
 from .read_only import RunRefused, nothing_changed_outside, readable
 from .run_again import WAYS, Part
-from .statements import Statement, compiled, imported, statements_of, writes
+from .statements import Statement, compiled, imported, read_at_once, statements_of, writes
 from .timed_data import is_row_of_numbers
 from .variables import Variable, emptied, names_by_namespace, owner_of, variables
 
@@ -186,7 +186,9 @@ class Preparation:
             self.reasons += [f"{name} is {why}" for name, why in sorted(part.unreadable.items()) if name in needed]
             remade = {name for name in part.names - lost if name in part.space and name not in part.roots}
             self.explained |= {id(part.space[name]) for name in remade}
-            self.names += sorted(name for name in remade if not _is_code(part.space[name]))
+            # A class, or a function that another one made, may hold data as well.
+            holding = {name for one in part.statements if read_at_once(one) & part.holds_data for name in one.makes}
+            self.names += sorted(name for name in remade if not _is_code(part.space[name]) or name in holding)
         self._parts = kept
 
     def _comes_out_again(self, part: Part, unchanged: Callable[[], bool]) -> bool:

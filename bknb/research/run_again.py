@@ -33,6 +33,11 @@ class Part:
     writing: list[Statement] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)  # variables that cannot be read again, and why
 
+    @property
+    def holds_data(self) -> set[str]:
+        """The roots, and what is made of them without being code."""
+        return self.roots | {one for one in self.names if not callable(self.space.get(one))}
+
     def keeps(self, statement: Statement) -> bool:
         """Whether a statement is not run again, because what it makes is kept as it is now."""
         if self.way == "loaded":

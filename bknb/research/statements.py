@@ -218,6 +218,11 @@ def writes(statement: Statement, space: dict[str, Any]) -> bool:
     return False
 
 
+def read_at_once(statement: Statement) -> set[str]:
+    """The names that a statement reads when it runs: a class those of its attributes, a function those of defaults."""
+    return {each.id for each in _run_at_once(statement.node) if isinstance(each, ast.Name)} & statement.reads
+
+
 def _run_at_once(node: ast.AST) -> Iterator[ast.AST]:
     """The parts of a statement that run with it: of a function it defines, the decorators and the defaults."""
     yield node
