@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import bknb
 from bknb.config import Settings
 from bknb.domain.costs import CostRequest, Costs, fill_costs, filled_by, result_with_costs, with_settings
-from bknb.domain.funding import borrow_interest, funding_between, funding_of
+from bknb.domain.funding import borrow_interest, funding_between, funding_of, next_funding
 from bknb.domain.pnl import trade_pnl
 from bknb.domain.position_fills import Fill
 from bknb.domain.position_money import result
@@ -200,6 +200,12 @@ def test_funding_is_charged_when_filled_before_and_not_closed_before(filled, clo
 def test_funding_that_cannot_be_is_refused(rows, message):
     with pytest.raises(bknb.UsageError, match=message):
         funding_of(rows)
+
+
+def test_the_next_funding_is_at_or_after_a_moment():
+    funding = funding_of([(8 * HOUR, 0.0001), (16 * HOUR, 0.0002)])
+    found = [next_funding(funding, hour * HOUR) for hour in (0, 8, 9, 16, 17)]
+    assert [each and each.moment // HOUR for each in found] == [8, 8, 16, 16, None]
 
 
 def test_a_swap_has_a_rate_for_each_side_and_borrowing_costs_time():

@@ -268,6 +268,7 @@ def test_what_is_affordable_is_paid_for_and_nothing_more_would_be(
     ),
     st.floats(50.0, 200.0),
     st.floats(0.1, 100.0),
+    st.sampled_from([0.0, 0.5]),
 )
 def test_the_ledger_and_the_percentage_of_a_trade_are_the_same_money(
     position: str,
@@ -276,7 +277,9 @@ def test_the_ledger_and_the_percentage_of_a_trade_are_the_same_money(
     between: list[tuple[str, float, float, str]],
     last: float,
     quantity: float,
+    spread: float,
 ) -> None:
+    costs = replace(costs, half_spread=0.0, spread=spread) if spread else costs
     ledger, held = Ledger.begin(CAPITAL, account), 0.0
     fills, paid = [], []
     for number, (kind, share, price, by) in enumerate(
