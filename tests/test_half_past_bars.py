@@ -246,6 +246,8 @@ FIRST_HONG_KONG = ["09:30", "10:30", "11:30", "13:00", "14:00", "15:00"]
          ["count from the open of each session", "30 minutes after", "10", "sessions="]),
         ([f"{day} {time}" for day in WEEK for time in FIRST_HONG_KONG], "Asia/Hong_Kong",
          ["most are 1h apart", "where the market has a break, say when it is open: sessions="]),
+        ([f"{day} {time}" for day in WEEK for time in ("09:30", "11:30", "13:00", "15:00")][3:], "Asia/Hong_Kong",
+         ["most are 2h apart", "where the market has a break, say when it is open: sessions="]),
     ],
 )  # fmt: skip
 def test_bars_that_may_open_anywhere_are_refused_in_words(opens: list[str], zone: str, words: list[str]) -> None:
