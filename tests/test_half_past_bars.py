@@ -364,6 +364,26 @@ def test_the_bars_of_a_position_are_those_of_the_sessions() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("end", ["2024-11-27 21:00", "2024-11-27 21:10", "2024-11-28"])
+def test_the_account_is_marked_when_a_session_closes(end: str) -> None:
+    result = bknb.backtest(
+        "X",
+        strategy=lambda ctx: bknb.Signal(position="long", minute_estimated_time=90) if ctx.when.hour == 20 else None,
+        exchange=source_of(),
+        frame=("2024-11-26", end),
+        settings={**FREE, "percent_fee": 0.1},
+    )
+    marks = result.equity.set_axis(local(result.equity.index.as_unit("ms").asi8.tolist()))
+    assert list(marks.index[-3:]) == ["27 14:30", "27 15:30", "27 16:00"]
+    [first, second] = result.trades["price_open"]  # each entered at 15:30, at the open of the last bar
+    closes = dict(zip(local(result.candles.timestamp.tolist()), result.candles.close.tolist(), strict=True))
+    assert marks["26 15:30"] == 1.0
+    assert marks["26 16:00"] == pytest.approx(closes["26 15:30"] / first - 0.001, rel=1e-12)
+    assert result.account["end"] == pytest.approx((1 + result.trades["pnl_percentage"] / 100).prod(), rel=1e-12)
+    assert 0 < result.account["exposure"] < 100
+    assert second > first
+
+
 def test_what_a_strategy_sees_of_the_session() -> None:
     seen: dict[str, Any] = {}
 

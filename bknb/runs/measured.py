@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ..domain.interval import DAY_MS, interval_ms
 from ..domain.signal import OpenSignal, key_of
 from ..domain.signal_events import Opened, Reduced
 from ..errors import DataError
-from ..market.source_hours import sessions_of
+from ..market.source_hours import bar_grid_of, sessions_of
 from ..metrics.account import daily_marks
 from ..metrics.marked_equity import MarkedEquity, StillOpen, positions_of
 from ..metrics.reasons import ADDS, ADDS_INSTEAD
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from ..engine.backtest import BacktestRun
     from ..live.run import LiveRun
     from ..metrics.account import Account
-    from ..metrics.marked_equity import Positions
+    from ..metrics.marked_equity import Positions, Times
     from .run_record import RunRecord
 
 
@@ -79,8 +81,28 @@ def marked_equity(record: RunRecord) -> MarkedEquity:
     DataError
         When its candles were released and cannot be read again.
     """
-    candles = record.minutes
-    return mark_run(positions_of_run(record), candles.timestamp, candles.close, terms_of(record))
+    positions, times = _by_closes(record, positions_of_run(record))
+    return mark_run(positions, times, record.minutes.close, terms_of(record))
+
+
+def _by_closes(record: RunRecord, positions: Positions) -> tuple[Positions, Times]:
+    """The positions and the bars of a run with each bar opening a whole length before it closed.
+
+    They do but for the last bar of a session that ends earlier, of bars that count from the open of their market.
+    """
+    times, plan = record.minutes.timestamp, record.plan
+    grid = bar_grid_of(plan.exchange.source, plan.symbol)
+    if grid is None or not len(times):
+        return positions, times
+    step = interval_ms(plan.base)
+    opens = grid.ends(times, step) - step
+
+    def moved(moments: Times) -> Times:
+        at = np.minimum(np.searchsorted(times, moments), len(times) - 1)
+        return np.where(times[at] == moments, opens[at], moments)
+
+    parts = replace(positions.parts, closed_ms=moved(positions.parts.closed_ms))
+    return replace(positions, closed_ms=moved(positions.closed_ms), parts=parts), opens
 
 
 def terms_of(run: RunRecord | BacktestRun | LiveRun) -> Terms:
@@ -106,7 +128,8 @@ def measure(record: RunRecord) -> Measured:
         return Measured(account, has_volume=not len(candles) or bool((candles.volume > 0).any()))
     positions = positions_of_run(record)
     still_open = len(positions) - len(record.records.closed)
-    marked = mark_run(positions, candles.timestamp, candles.close, terms)
+    by_closes, times = _by_closes(record, positions)
+    marked = mark_run(by_closes, times, candles.close, terms)
     account = account_of(
         marked,
         positions,
