@@ -384,6 +384,23 @@ def test_the_account_is_marked_when_a_session_closes(end: str) -> None:
     assert second > first
 
 
+def test_a_position_that_leaves_in_the_last_bar_is_booked_when_the_session_closes() -> None:
+    def get_signal(ctx: Any) -> Any:
+        if ctx.when.hour != 19 or ctx.when.day != 26:  # 14:30, at the open of the bar before the last
+            return None
+        level = ctx.price + 2.3  # that bar opens half above, and the last one reaches two more
+        return bknb.Signal(position="long", price_take_profit=level, price_stop_loss=50.0, minute_estimated_time=600)
+
+    result = bknb.backtest(
+        "X", strategy=get_signal, exchange=source_of(), frame=("2024-11-26", "2024-11-28"), settings=FREE
+    )
+    [closed] = result.run_record.records.closed
+    assert (local([closed.closed_at]), closed.close_reason) == (["26 15:30"], "take_profit")
+    marks = result.equity.set_axis(local(result.equity.index.as_unit("ms").asi8.tolist()))
+    assert [moment for moment in marks.index if moment.startswith("26")][-2:] == ["26 15:30", "26 16:00"]
+    assert marks["26 16:00"] == pytest.approx(closed.price_close / closed.signal.price_open, rel=1e-12)
+
+
 def test_what_a_strategy_sees_of_the_session() -> None:
     seen: dict[str, Any] = {}
 
