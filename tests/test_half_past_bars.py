@@ -477,6 +477,7 @@ def test_without_hours_each_bar_counts_with_gaps_allowed() -> None:
     assert result.base == "1h"
 
 
+@pytest.mark.slow
 def test_a_sweep_has_the_figures_of_its_backtests() -> None:
     def get_signals(candles: Any, back: int = 1) -> dict[str, Any]:
         up = candles.close > np.roll(candles.close, back)

@@ -325,6 +325,7 @@ def test_figures_reports_and_pictures_hold_below_zero() -> None:
     assert (found.trades["price_close"] < 0).any()
 
 
+@pytest.mark.slow
 def test_a_sweep_has_the_figures_of_its_backtests_below_zero() -> None:
     def get_signals(candles: Any, back: int = 1) -> dict[str, Any]:
         wanted = (np.arange(len(candles.close)) % (back + 1) == 0) & (candles.close > 0.5)

@@ -185,6 +185,7 @@ def test_a_candle_of_a_closed_market_is_left_out_and_told() -> None:
     assert "left out, outside the trading sessions: 2880 candles, the first at 2024-03-01 22:00 UTC" in notes[0]
 
 
+@pytest.mark.slow
 def test_a_run_tells_once_for_each_symbol_how_many_candles_were_left_out() -> None:
     """Its strategy looks further and further back, and each stretch holds candles of closed hours."""
     given = asyncio.run(DemoSource().get_candles("EURUSD", "1m", ms("2024-02-20 00:00"), 20 * 1440))
