@@ -298,6 +298,7 @@ def test_what_needs_prices_above_zero_says_so(tmp_path: Any) -> None:
             call()
 
 
+@pytest.mark.slow
 def test_figures_reports_and_pictures_hold_below_zero() -> None:
     path = np.concatenate([np.linspace(20, -37, 900), np.linspace(-37, 12, 900)]).round(2)
     with warnings.catch_warnings():
