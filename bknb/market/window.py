@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ..domain.formatting import minute_text
+from ..domain.formatting import minute_text, utc_text
 from ..domain.interval import DAY_MINUTES, DAY_MS, MINUTE_MS, floor_to, interval_ms
 from ..errors import DataError, NotEnoughData, UsageError
 from .candle_listener import CandleListener
@@ -72,6 +72,7 @@ class Window:
         self._series: dict[tuple[str, str], Series] = {}
         self._by_calendar: CalendarCandles | None = None
         self._loading: dict[tuple[str, str], asyncio.Lock] = {}  # used on the fetching loop only
+        self._silent: dict[str, tuple[int, int]] = {}  # at how many moments candles lacked, and the last
         self.warn, self.allow_gaps = feed.warn, feed.allow_gaps
         self.gather_closed, self.tell_closed = feed.gather_closed, feed.tell_closed
         self.matrices: dict[object, PanelMatrix] = {}  # of the panels that were asked for
@@ -261,6 +262,7 @@ class Window:
         behind = int(np.searchsorted(fresh.timestamp, last, side="right"))
         if behind == len(fresh):
             return series  # nothing new yet: what has not arrived is asked for again
+        self._tell_back(symbol, int(fresh.timestamp[behind]))
         candles, since = Candles.concat([known, fresh[behind:]]), series.since
         held = max(series.span, _MIN_CANDLES)
         spare = min(len(candles) - held, int(np.searchsorted(candles.timestamp, wanted)))
@@ -421,8 +423,9 @@ class Window:
         base bar is here comes.
         """
         base, newest = self._series.get((symbol, self.base)), floor_to(when, series.step)
-        if base is None:
-            return self.horizon - newest <= self._patience_ms
+        if base is None:  # the first candle that lacks was due a step behind the last one
+            due = end_of(series.candles, series.step) + series.step if len(series.candles) else newest
+            return self.horizon - due <= self._patience_ms
         silent_since = end_of(base.candles, base.step)  # 0: nothing came so far
         is_partly_here = end_of(series.candles, series.step, series.since) < silent_since
         return is_partly_here or self.horizon - silent_since <= max(self._patience_ms, self.base_ms)
@@ -524,8 +527,9 @@ class Window:
         """Whether a candle that has closed at ``when`` is not here, and has not turned out to be a hole.
 
         It is a hole where gaps are allowed, none of its minutes is here, and a later minute is; or where nothing came
-        within a minute after its end. In a backtest with gaps allowed the later minute makes no difference: that there
-        is none, and a symbol never trades again, is known to nobody at ``when``.
+        within a minute after its end, or for as long as holes are waited for: the symbol is silent then. In a backtest
+        with gaps allowed the later minute makes no difference: that there is none, and a symbol never trades again, is
+        known to nobody at ``when``.
         """
         newest, end = floor_to(when, series.step), end_of(series.candles, series.step, series.since)
         if end >= newest or (not self._growing and series.closed(when) <= len(series.candles)):
@@ -542,7 +546,32 @@ class Window:
                 return False
         if not self._growing:
             return not self._feed.allow_gaps
-        return not (self._gives_up and newest + self.base_ms <= self.horizon)
+        if self._gives_up and newest + self.base_ms <= self.horizon:
+            return False
+        if self._may_come(series, symbol, when):
+            return True
+        if self._patience_ms:
+            self._tell_silent(symbol, end, when)
+        return False
+
+    def _tell_silent(self, symbol: str, since: int, when: int) -> None:
+        """Tell once that nothing of a symbol has come since a moment (UTC ms); count the moments at which it lacked."""
+        told = self._silent.get(symbol)
+        if told is None:
+            self.warn(
+                f"no candle of {symbol} has come from {self.source.name!r} since {utc_text(since)}, for "
+                f"{(self.horizon - since) // MINUTE_MS} minutes; it is not waited for any more: a strategy that looks "
+                "at it sees the candles before, as in a backtest with allow_gaps=True"
+            )
+        count, last = (0, 0) if told is None else told
+        self._silent[symbol] = (count + (when > last), max(when, last))
+
+    def _tell_back(self, symbol: str, first: int) -> None:
+        """Tell that candles of a silent symbol come again, from ``first`` (UTC ms) on."""
+        told = self._silent.pop(symbol, None)
+        if told is not None:
+            moments = "one moment" if told[0] == 1 else f"{told[0]} moments"
+            self.warn(f"candles of {symbol} come again, from {utc_text(first)} on; at {moments} older ones were seen")
 
     def _refuse(self, series: Series, symbol: str, interval: str, limit: int, when: int, *, lacking: bool) -> None:
         candles, last = series.candles, series.available(when)

@@ -1,0 +1,77 @@
+"""A live run whose strategy looks at another symbol, of which nothing comes for a while or for good."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import bknb
+from bknb.testing.clocks import SimulatedClock
+
+ORIGIN = 1_704_067_200_000  # 2024-01-01 00:00 UTC
+MINUTE = 60_000
+
+
+def lived(interval: str, how: str, *, silent: tuple[int, int] = (40, 90), **options: Any) -> tuple[Any, list[Any]]:
+    """What a live run saw of ``OTHER`` each five minutes: (moment, clock, open of the newest candle) in minutes."""
+    clock, seen = SimulatedClock(ORIGIN), []
+    first, end = silent
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> list[tuple[float, ...]]:
+        begin, now = -(-(since - ORIGIN) // MINUTE), (clock.now() - ORIGIN) // MINUTE
+        last = first if symbol == "OTHER" and now < end else now
+        rows = [(ORIGIN + n * MINUTE, 100.0, 110.0, 90.0, 100.0 + n % 7, 1.0) for n in range(begin, begin + limit)]
+        return [row for row in rows if row[0] < ORIGIN + last * MINUTE]
+
+    def get_signal(ctx: bknb.Context) -> None:
+        if how == "panel":
+            newest = int(ctx.panel(["MINE", "OTHER"], interval, 3).timestamp[-1])
+        elif how == "price":
+            bknb.get_average_price("OTHER")
+            newest = ORIGIN
+        else:
+            newest = int(bknb.get_candles("OTHER", interval, 3).timestamp[-1])
+        seen.append(tuple((when - ORIGIN) // MINUTE for when in (ctx.when_ms, clock.now(), newest)))
+
+    result = bknb.Live.background(
+        "MINE",
+        strategy=bknb.add_strategy("looks", interval="5m", get_signal=get_signal),
+        exchange=bknb.add_exchange("two", get_candles=get_candles, intervals=["1m"]),
+        clock=clock,
+        until=ORIGIN + 130 * MINUTE,
+        store=bknb.stores.memory(),
+        **options,
+    ).result()
+    return result, seen
+
+
+@pytest.mark.parametrize("how", ["candles", "price", "panel"])
+def test_a_symbol_that_is_silent_is_waited_for_once(how: str) -> None:
+    result, seen = lived("1m", how)
+    assert [when for when, _, _ in seen] == [when for when in range(0, 131, 5) if when != 45]
+    late = [(when, now) for when, now, _ in seen if now > when]
+    assert late == [(50, 51)]  # ten minutes after the last candle
+    if how == "candles":
+        assert {newest for when, _, newest in seen if 50 <= when < 90} == {39}
+        assert [newest for when, _, newest in seen if when >= 90][:2] == [89, 94]
+    silent, back = result.warnings
+    assert silent == (
+        "no candle of OTHER has come from 'two' since 2024-01-01 00:40 UTC, for 11 minutes; it is not waited for any "
+        "more: a strategy that looks at it sees the candles before, as in a backtest with allow_gaps=True"
+    )
+    assert back == "candles of OTHER come again, from 2024-01-01 00:40 UTC on; at 8 moments older ones were seen"
+
+
+def test_longer_candles_of_a_silent_symbol_end_with_what_came_of_the_last() -> None:
+    _, seen = lived("15m", "candles", silent=(40, 1000))
+    assert [when for when, _, _ in seen] == [when for when in range(0, 131, 5) if when not in {45, 50}]
+    assert {newest for when, _, newest in seen if when >= 55} == {30}  # 10 of its 15 minutes came
+    assert [(when, now) for when, now, _ in seen if now > when] == []
+
+
+def test_with_gaps_allowed_a_silent_symbol_holds_up_no_question() -> None:
+    result, seen = lived("1m", "candles", allow_gaps=True)
+    assert [(when, now) for when, now, _ in seen] == [(when, when) for when in range(0, 131, 5)]
+    assert {newest for when, _, newest in seen if 40 <= when < 90} == {39}
+    assert result.warnings == []
