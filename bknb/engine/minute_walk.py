@@ -156,22 +156,38 @@ class MinuteWalk:
             if turn is not None and not await self._has_turn(turn, target, due, None):
                 continue
             index = target
-            if due is not None:
-                await self._end_due(due, self.index_at(due))
-            else:
-                await self._loop.take(self.minute(index))
-                index += 1
+            if due is not None and await self._end_close(due):
+                continue
+            if index >= stop:
+                break
+            await self._loop.take(self.minute(index))
+            index += 1
         self._next_index = max(index, stop)
 
-    async def _end_at_close(self, moment: int) -> bool:
-        """End what leaves, and is to be out at a close up to ``moment`` (UTC ms); whether there was one."""
-        loop, last = self._loop, self._loop.rules.frame_last
-        due = close_due(loop.state, loop.rules)
-        if due > moment or (last is not None and due > last):
-            return False
-        index, before = self.index_at(due), loop.state
-        await loop.end_due(due, self._price_before(index), self._newest_fill(index))
-        return loop.state is not before
+    def _close_due(self, moment: int) -> int | None:
+        """The close (UTC ms), up to ``moment``, at which what leaves is to be out; ``None``: there is none."""
+        last, due = self._loop.rules.frame_last, close_due(self._loop.state, self._loop.rules)
+        return None if due > moment or (last is not None and due > last) else due
+
+    async def _end_close(self, due: int) -> bool:
+        """End what is to be out at a close (UTC ms); whether there was something."""
+        before = self._loop.state
+        await self._end_due(due, self.index_at(due))
+        return self._loop.state is not before
+
+    async def _has_turn(self, turn: LegTurn, index: int, ends: int | None, manages: int | None) -> bool:
+        """Wait for the turn to work on the minute ``index``, or on a moment (UTC ms) before it, and return whether."""
+        if ends is not None:
+            return await turn.ends(ends)
+        if manages is not None:
+            return await turn.manage(manages)
+        if index >= self.count:
+            return await turn.data_end(self._closes_at(self.count - 1))
+        return await turn.bar(self.time_of(index), self._closes_at(index))
+
+    def _closes_at(self, index: int) -> int:
+        """Moment (UTC ms) at which a minute closes."""
+        return self._series.close_at(index)
 
     async def until_free(self, index: int, *, leave: Callable[[], bool], stopping: Callable[[], bool]) -> int:
         """Feed minutes from ``index`` on until the strategy may be asked again.
@@ -255,9 +271,9 @@ class MinuteWalk:
             due = self._close_due(self.time_of(target) if target < self.count else self._closes_at(self.count - 1))
             if self._turn is not None and not await self._has_turn(self._turn, target, due, None):
                 continue
-            if due is not None:
-                await self._end_due(due, self.index_at(due))
-            elif target >= self.count:
+            if due is not None and await self._end_close(due):
+                continue
+            if target >= self.count:
                 await self.end_of_data()
             else:
                 await self._loop.take(self.minute(target))

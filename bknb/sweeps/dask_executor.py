@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..engine.plan import Plan
 
 _AHEAD: Final = 4  # submitted tasks per thread of the cluster
+_RESTART_SECONDS: Final = 120  # workers that died take so long at most to begin again
 _evaluators: dict[tuple[str, str], Evaluator] = {}
 
 
@@ -51,12 +52,20 @@ class DaskCluster:
         """Return the future of a symbol's candles, scattered to every worker once."""
         if symbol not in self._sent:
             prepared = Prepared.load(Path(self._depot.folder) / str(symbol))
-            self._sent[symbol] = self._client.scatter(prepared, broadcast=True, hash=False)
+            self._sent[symbol] = self._scattered(prepared)
         return self._sent[symbol]
+
+    def _scattered(self, value: Any) -> Any:
+        """Return the future of a value that every worker has; one is waited for where all died and begin again."""
+        try:
+            return self._client.scatter(value, broadcast=True, hash=False)
+        except TimeoutError:  # there was no worker for the seconds that distributed waits
+            self._client.wait_for_workers(1, timeout=_RESTART_SECONDS)
+            return self._client.scatter(value, broadcast=True, hash=False)
 
     def _submit(self, batch: Batch) -> Any:
         if self._plan is None:
-            self._plan = self._client.scatter(self._depot.plan(), broadcast=True, hash=False)
+            self._plan = self._scattered(self._depot.plan())
         return self._client.submit(
             try_scattered, self._plan, self._send(batch.symbol), batch.params, pure=False, retries=TRIES
         )
