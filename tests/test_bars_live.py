@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from bar_loop import Bar
 from hand_clock import HandClock
-from quick import first_quick
+from quick import first_quick, rest_long
 from test_base_bars import FAR, FREE, World, answer, frame_of, signal_of, walk, world
 from test_live_parity import told
 
@@ -210,7 +210,13 @@ CLOCKS: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", first_quick(CLOCKS))
+@pytest.mark.parametrize(
+    "name",
+    [
+        *first_quick(["weeks", "opens of sessions", "times of the day", "session days", "ends of months"]),
+        *rest_long(["opens of days", "late moments", "closes", "until a time", "closes of days"], kept=0),
+    ],
+)
 def test_a_live_run_over_bars_goes_by_the_clock_of_its_market(name: str) -> None:
     base, kind, asked, fields = CLOCKS[name]
     given = world(4, base, kind)

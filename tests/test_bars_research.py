@@ -237,7 +237,7 @@ def walked(strategy: Any, source: Any, length: str, **options: Any) -> Any:
     )
 
 
-@pytest.mark.parametrize("base", ["1h", "1d"])
+@pytest.mark.parametrize("base", first_quick(["1h", "1d"]))
 def test_every_fold_of_a_walk_over_bars_is_two_plain_backtests(base: str) -> None:
     source, _ = source_of(base, seed=7, count=24 * 20 if base == "1h" else 150)
     walk_of, step = walked(rising(base), source, base), INTERVAL_MS[base]
@@ -276,6 +276,7 @@ def test_rows_and_questions_choose_the_same_in_a_walk_over_bars(base: str) -> No
         assert fold.test_value == pytest.approx(same.test_value)
 
 
+@pytest.mark.slow
 def test_a_base_chosen_for_a_walk_is_that_of_bars_of_that_length() -> None:
     hours, minutes = hourly_and_minutes()
     one, other = walked(rising("1h"), minutes, "1h", base="1h"), walked(rising("1h"), hours, "1h")
@@ -320,6 +321,7 @@ def test_belief_over_bars_measures_the_days_of_the_account() -> None:
     assert 0 < believed.deflated.p_value < 1
 
 
+@pytest.mark.slow
 def test_luck_and_moments_are_of_the_chosen_base() -> None:
     hours, minutes = hourly_and_minutes()
     options: dict[str, Any] = {"strategy": rising("1h"), "frame": ("2024-01-05", "2024-01-15"), "settings": FREE}
@@ -419,7 +421,8 @@ def test_a_leak_in_rows_over_bars_is_found() -> None:
     assert report.findings[0].kind == "future"
 
 
-@pytest.mark.parametrize("base", first_quick(["1d", "1h"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("base", ["1d", pytest.param("1h", marks=pytest.mark.long)])
 def test_an_honest_strategy_over_bars_passes(base: str) -> None:
     _, table = checked_market(base)
     step = pd.Timedelta(INTERVAL_MS[base], unit="ms")
