@@ -35,7 +35,8 @@ from bknb.research.comparison import Entry
 from bknb.research.holdout_ledger import HoldoutLook
 from bknb.research.lookahead_checks import Finding as Leak
 from bknb.research.lookahead_checks import LookaheadReport
-from bknb.research.walk_forward_report import Fold, Stretch, WalkForward
+from bknb.research.walk_forward_report import Fold, WalkForward
+from bknb.research.walk_forward_windows import Stretch
 from bknb.runs.holdout import Holdout
 from bknb.sharing.execute import _with_figure
 

@@ -42,7 +42,7 @@ OF_THE_CLOCK = {  # orders for the close and lifetimes by the clock of the marke
     *(f"bknb.domain.{name}" for name in ("close_orders", "entry_boundaries", "unfilled_entries", "market_clock")),
     "bknb.engine.rules_clock",
 }
-OF_ASKING = {f"bknb.market.{name}" for name in ("retries", "reach", "source_hours")}  # parts of the feed before
+OF_ASKING = {f"bknb.market.{name}" for name in ("retries", "short_answers", "source_hours")}  # parts of the feed before
 NAMED = OF_MANAGED | OF_THE_LIFECYCLE | OF_THE_CLOCK | OF_WHAT_IS_GIVEN | OF_ASKING
 PLAIN = 92 + len(NAMED)
 ONLY_MANAGED = {  # what carries answers and exits out, and the columns of `get_signals`: only when one is there

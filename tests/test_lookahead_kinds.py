@@ -15,12 +15,12 @@ from quick import some_quick
 
 import bknb
 from bknb.market.candles import Candles
-from bknb.research.exchanged_rows import is_dense, is_history
 from bknb.research.foresight import foresight, suspicion
-from bknb.research.handed_out import name_of
 from bknb.research.market_values import MarketValues, OtherFuture
 from bknb.research.moments import as_moments
 from bknb.research.paired_rows import paired
+from bknb.research.replaced_reads import name_of
+from bknb.research.swapped_rows import is_dense, is_history
 from bknb.research.timed_data import backwards, beside, timed
 from bknb.research.variables import Variable
 

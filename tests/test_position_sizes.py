@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 import bknb
 from bknb.domain.accounts import Margin, Perpetual, Spot, initial_margin, read_account, stop_comes_first
 from bknb.domain.affordable_quantity import sized_order
-from bknb.domain.by_symbol_or_strategy import check_names, of_leg
 from bknb.domain.costs import CostRequest, Costs
 from bknb.domain.market_limits import MarketLimits, reduced_by, rounded_down, too_small
+from bknb.domain.money_by_leg import check_names, of_leg
 from bknb.domain.position_sizes import read_size, wanted_size
 from bknb.domain.signal_events import Reason
 from bknb.domain.size_requests import ClosedTrades, SizeRequest, WantedSize

@@ -13,7 +13,8 @@ from following import follow, in_rows
 
 import bknb
 from bknb.metrics.account_definitions import account_text
-from bknb.research.walk_forward_report import combinations_of, span_ms, stretches
+from bknb.research.walk_forward_report import combinations_of
+from bknb.research.walk_forward_windows import span_ms, stretches
 
 DAY = 86_400_000
 FRAME = ("2024-01-01", "2024-01-25")

@@ -186,13 +186,13 @@ def _holding_managed(state: Holding, given: Managed, rules: Rules) -> Step:
 
 
 def _waiting_activated(state: Waiting, given: Activate, rules: Rules) -> Step:
-    from .by_hand import waiting_activated
+    from .by_hand_steps import waiting_activated
 
     return waiting_activated(state, given, rules)
 
 
 def _holding_planned(state: Holding, given: Planned, rules: Rules) -> Step:
-    from .by_hand import holding_planned
+    from .by_hand_steps import holding_planned
 
     return holding_planned(state, given, rules)
 

@@ -216,7 +216,7 @@ class BacktestRun:
         plan, strategy = self.plan, self.plan.strategy
         if strategy.get_signals is None:
             return None
-        from .row_candles import row_candles  # few runs have rows
+        from .get_signals_candles import row_candles  # few runs have rows
 
         given = await row_candles(window, strategy, plan.symbol, plan.frame.start)
         asked = given.asked(self.published, plan.symbol)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from ..domain.signal_events import Reason
     from ..market.candles import Candles
     from ..market.strategy_context import Context
+    from .get_signals_candles import RowCandles
     from .registry import Strategy
-    from .row_candles import RowCandles
     from .signal_rows import SignalRows
 
 DEFAULT_LOOKBACK: Final = 500

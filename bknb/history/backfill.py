@@ -24,7 +24,7 @@ from ..errors import BadCandle
 from ..market.candles import Candles
 from ..market.paging import Paging
 from ..market.quality import CandleRequest, audit
-from ..market.reach import Reach
+from ..market.short_answers import Reach
 from ..market.source_hours import sessions_of
 from ..ports import CandleSource
 from .answer_faults import LACKED_CANDLES, SINCE_IGNORED, AnswerFaults

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from ..domain import apply_answers, by_hand, managed_minute  # noqa: F401 -- a run of weeks imports nothing later
+from ..domain import apply_answers, by_hand_steps, managed_minute  # noqa: F401 -- a run of weeks imports nothing later
 from ..domain.add_validation import note_fault
 from ..domain.answers import Cancel, Close, Move, Reduce, read_answers
 from ..domain.formatting import minute_text

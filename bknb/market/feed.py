@@ -19,9 +19,9 @@ from .gaps import check_gaps, check_spacing, nothing_text
 from .outside import candles_from
 from .paging import Paging
 from .quality import CandleRequest, Page, Repair, audit, in_sessions, left_out
-from .reach import Reach
 from .resample import resample
 from .retries import answer_to
+from .short_answers import Reach
 from .source_hours import bar_grid_of, sessions_of
 from .spacing import base_of, check_made_of, measured
 from .stretched import FEWEST, doubts_of_length

@@ -3,11 +3,11 @@
 Sources differ in what ``limit`` means: some answer the next ``limit`` candles there are, others those of the next
 ``limit`` intervals, others fewer, without saying so. So an empty answer shows that its page is empty, not that the data
 has ended, and of a source that answers fewer it shows that of the first intervals alone, see
-:class:`bknb.market.reach.Reach`. And a source may answer nothing where it has candles. Nothing is no answer for a page
-with a candle that is known. So where a page came full, or with as many candles as any before, and nothing came for the
-one behind it, that one is asked for again together with the last candle that came; so is an empty page behind which
-another begins with a candle. What rests on empty answers all the same is in ``Paging.empty_pages``. What lies behind an
-empty page is looked for
+:class:`bknb.market.short_answers.Reach`. And a source may answer nothing where it has candles. Nothing is no answer for
+a page with a candle that is known. So where a page came full, or with as many candles as any before, and nothing came
+for the one behind it, that one is asked for again together with the last candle that came; so is an empty page behind
+which another begins with a candle. What rests on empty answers all the same is in ``Paging.empty_pages``. What lies
+behind an empty page is looked for
 
 * with sessions: at the next opening, closed time is not asked for;
 * where longer candles can be had from the source (``1d`` mostly): in the days that have one;
@@ -33,7 +33,7 @@ import numpy as np
 
 from ..domain.interval import DAY_MS, INTERVAL_MS, ceil_to, floor_to
 from .quality import Page
-from .reach import EmptyPages, Reach
+from .short_answers import EmptyPages, Reach
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..ports import CandleSource
-    from .looks import Looking, Question
+    from .probing_questions import Looking, Question
     from .quality import CandleRequest
     from .sessions import Sessions
 
@@ -288,7 +288,7 @@ class Paging:
         elif last <= page.since + page.limit * self._step and count <= page.limit and reach.may_be_newest(count):
             self._factor, self._at = 1, page.since
             if reach.newest is None or page.limit <= reach.newest:
-                from .looks import looked_before
+                from .probing_questions import looked_before
 
                 self._look(looked_before(reach, (page.since, page.limit), first, count, step=self._step))
             return True
@@ -353,7 +353,7 @@ class Paging:
 
     def _behind(self, hole: int) -> Looking:
         """Look for candles behind a hole up to the end, first where the newest are; go on from its begin if any is."""
-        from .looks import looked_for
+        from .probing_questions import looked_for
 
         self._has_looked = True
         more = {"step": self._step, "size": self._size, "first_page": self._first_empty}
@@ -370,7 +370,7 @@ class Paging:
         self._at = hole if self._is_slow else first
 
     def _measured(self, there: int, count: int) -> Looking:
-        from .looks import measured  # here: few sources need it, and every run loads this module
+        from .probing_questions import measured  # here: few sources need it, and every run loads this module
 
         return measured(self._reach, there, count, step=self._step)
 

@@ -17,16 +17,16 @@ import numpy as np
 
 from ..domain.formatting import failure_text
 from ..market.candles import Candles
-from .exchanged_rows import are_prices, is_history, was_published
 from .foresight import suspicion
-from .handed_out import DATABASE, ENVIRONMENT, Rows, handing_out
 from .lookahead_checks import Answer, Finding, change_text, same
 from .market_copies import is_copy
 from .market_values import MarketValues, OtherFuture
 from .paired_rows import paired
-from .preparation import Preparation
 from .read_only import is_database
+from .remade_variables import Preparation
+from .replaced_reads import DATABASE, ENVIRONMENT, Rows, handing_out
 from .seen_data import SeenData
+from .swapped_rows import are_prices, is_history, was_published
 from .timed_data import Timed, backwards, beside, is_row_of_numbers, scrambled, timed
 from .variables import Variable, emptied, variables
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from ..domain.interval import MINUTE_MS
 from ..market.candles import Candles
-from .exchanged_rows import exchanged
 from .market_copies import placed_at
+from .swapped_rows import exchanged
 from .timed_data import Timed, timed
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from .exchanged_rows import is_dense
 from .moments import are_moments, as_time_stamps
+from .swapped_rows import is_dense
 from .timed_data import timed
 from .variables import Variable
 
@@ -19,7 +19,7 @@ _FEWEST: Final = 24
 def paired(held: Sequence[Variable]) -> list[Variable]:
     """The rows among variables that lie beside moments in another of them, each as a series by these moments.
 
-    Only histories: what the time of day tells may be a schedule (:mod:`bknb.research.exchanged_rows`).
+    Only histories: what the time of day tells may be a schedule (:mod:`bknb.research.swapped_rows`).
     """
     import pandas as pd
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any, Final, Literal, TypeAlias
 
-from .statements import Statement
+from .module_statements import Statement
 
 Way: TypeAlias = Literal["kept", "loaded", "lenient", "settled"]
 WAYS: Final[tuple[Way, ...]] = ("kept", "loaded", "lenient", "settled")

@@ -24,11 +24,11 @@ from ..domain.signal import Signal
 from ..domain.signal_validation import read_answer, target_prices
 from ..domain.whole_number import whole_number
 from ..engine.backtest import BacktestRun
+from ..engine.get_signals_candles import RowCandles, row_candles
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
 from ..engine.questions import has_session_days
 from ..engine.registry import Exchange, Strategy
 from ..engine.resolve import RunSeries
-from ..engine.row_candles import RowCandles, row_candles
 from ..engine.vectorised import signal_rows
 from ..errors import NotEnoughData, StrategyError, UsageError
 from ..market.answer_notes import ignored

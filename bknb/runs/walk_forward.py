@@ -28,18 +28,8 @@ from ..metrics.reasons import ADDS, ADDS_INSTEAD
 from ..metrics.run_account import account_of, mark_run, no_account
 from ..provenance.strategy_hash import params_text, running
 from ..research.comparison import rankable
-from ..research.walk_forward_report import (
-    Fold,
-    Stretch,
-    WalkForward,
-    choose,
-    combinations_of,
-    set_text,
-    span_ms,
-    span_text,
-    stretches,
-    warning_text,
-)
+from ..research.walk_forward_report import Fold, WalkForward, choose, combinations_of, set_text, warning_text
+from ..research.walk_forward_windows import Stretch, span_ms, span_text, stretches
 from ..sweeps.evaluate import Evaluator, goes_compiled
 from ..sweeps.prepared_candles import prepare
 from .result import Result

@@ -12,10 +12,10 @@ import numpy as np
 
 from ..domain.execution_models import execution_model
 from ..domain.interval import DAY_MS
+from ..engine.get_signals_candles import RowCandles, row_candles
 from ..engine.minute_walk import look_back_begin, minutes_that_fill
 from ..engine.plan import Plan, open_window
 from ..engine.questions import has_session_days, ready_minutes
-from ..engine.row_candles import RowCandles, row_candles
 from ..engine.run_candles import coverage_notes, run_minutes
 from ..kernels import simulate as kernel
 from ..market.answer_notes import ignored

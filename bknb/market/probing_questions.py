@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .reach import Reach
+    from .short_answers import Reach
 
     # Each question is a beginning, UTC ms, and a number of candles, or begins a `Page` up to the candle that is known;
     # what comes back are open times, ascending.

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from types import FunctionType, ModuleType
 from typing import Any
 
-from .handed_out import handing_out
+from .module_statements import Statement, compiled, imported, read_at_once, statements_of, writes
 from .read_only import RunRefused, nothing_changed_outside, readable
+from .replaced_reads import handing_out
 from .run_again import WAYS, Part
-from .statements import Statement, compiled, imported, read_at_once, statements_of, writes
 from .timed_data import is_row_of_numbers
 from .variables import Variable, emptied, names_by_namespace, owner_of, variables
 
