@@ -1,4 +1,4 @@
-"""A live run whose strategy looks at another symbol, of which nothing comes for a while or for good."""
+"""What a live run sees of a symbol that is silent, and of one whose data has just begun."""
 
 from __future__ import annotations
 
@@ -75,3 +75,50 @@ def test_with_gaps_allowed_a_silent_symbol_holds_up_no_question() -> None:
     assert [(when, now) for when, now, _ in seen] == [(when, when) for when in range(0, 131, 5)]
     assert {newest for when, _, newest in seen if 40 <= when < 90} == {39}
     assert result.warnings == []
+
+
+@pytest.mark.parametrize("allow_gaps", [False, True])
+def test_the_candle_in_which_the_data_begins_is_that_of_a_backtest(allow_gaps: bool) -> None:  # noqa: FBT001 -- a table's column
+    begin, start, until = 20, 45, 180
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> list[tuple[float, ...]]:
+        first = -(-(since - ORIGIN) // MINUTE)
+        return [
+            (ORIGIN + n * MINUTE, 100.0, 110.0, 90.0, 100.0 + n % 7, 1.0)
+            for n in range(max(first, begin), first + limit)
+        ]
+
+    seen: dict[str, dict[int, list[Any]]] = {"live": {}, "backtest": {}}
+
+    def get_signal(ctx: bknb.Context) -> None:
+        row: list[Any] = []
+        for interval in ("15m", "1h", "1w"):
+            since = ctx.candles(interval, since=ctx.at("00:00"))
+            row.append(
+                [
+                    ((int(time) - ORIGIN) // MINUTE, volume)
+                    for time, volume in zip(since.timestamp, since.volume, strict=True)
+                ]
+            )
+            try:
+                row.append(ctx.candles(interval, 1).timestamp.tolist())
+            except bknb.NotEnoughData as error:
+                row.append(error.late)
+        seen[ctx.mode][(ctx.when_ms - ORIGIN) // MINUTE] = row
+
+    exchange = bknb.add_exchange("young", get_candles=get_candles, intervals=["1m"])
+    strategy = bknb.add_strategy("looks", interval="15m", get_signal=get_signal)
+    frame = ORIGIN + start * MINUTE, ORIGIN + until * MINUTE
+    bknb.backtest("MINE", strategy=strategy, exchange=exchange, frame=frame, allow_gaps=allow_gaps)
+    bknb.Live.background(
+        "MINE",
+        strategy=strategy,
+        exchange=exchange,
+        clock=SimulatedClock(frame[0]),
+        until=frame[1],
+        store=bknb.stores.memory(),
+        allow_gaps=allow_gaps,
+    ).result()
+    assert {when: seen["live"].get(when) for when in seen["backtest"]} == seen["backtest"]
+    hours = [(0, 40.0), (60, 60.0)] if allow_gaps else [(60, 60.0)]
+    assert seen["backtest"][120][2] == hours

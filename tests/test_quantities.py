@@ -22,6 +22,7 @@ import bknb
 from bknb.brokers.paper_broker import PaperBroker, Trouble
 from bknb.domain.orders import MAX_CLOSES, Order, Report, own_prefix
 from bknb.domain.quantity_rounding import is_rounded
+from bknb.events.listen import drain
 
 
 @given(st.integers(1, 10**9), st.integers(0, 6), st.integers(0, 6), st.sampled_from([math.floor, round]))
@@ -501,6 +502,39 @@ def test_a_run_opens_nothing_while_its_account_may_differ_and_goes_on_when_it_ag
     assert any("its report cannot be right: 2.0 of 1 are filled" in error.message for error in result.errors)
     assert broker.position("BTCUSDT") in (0.0, 1.0)
     assert sum(order.side == "sell" for order in broker.orders.values()) >= 3
+
+
+def test_reports_that_are_right_and_wrong_in_turn_are_one_trouble() -> None:
+    class InTurn(LyingOnPaper):
+        until = ORIGIN + 40 * MINUTE
+        asked = 0
+
+        def lie(self, report: Any) -> Any:
+            if report is None or self.now >= self.until:
+                return report
+            self.asked += 1
+            impossible = report.filled_quantity * 2 if self.now // MINUTE % 2 else 0.0
+            return replace(
+                report, filled_quantity=impossible, status="accepted", average_price=100.0 if impossible else None
+            )
+
+        async def place(self, order: Order) -> Any:
+            return self.lie(await super().place(order))
+
+    broker, heard = InTurn(), []
+    bknb.listen_error(heard.append)
+    result = with_broker(broker, brief, bknb.stores.memory(), 0, 60).result(timeout=60)
+    drain()
+    texts = [
+        (each.kind, each.message) for each in heard if "cannot be right" in each.message or "asked" in each.message
+    ]
+    assert broker.asked > 20
+    assert len(texts) == len(set(texts)) <= 4
+    assert max(failure.count for failure in result.errors) > 5
+    assert [warning.split(" at ")[0].split(" from ")[0] for warning in result.warnings] == [
+        "new entries were stopped",
+        "account and record agree; entries are asked for again",
+    ]
 
 
 def test_an_entry_that_waits_is_cancelled_while_the_account_may_differ() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..domain.formatting import utc_text
+from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import Opening, State
 from ..domain.signal_events import Event
 from ..engine.records import Records
@@ -36,6 +37,8 @@ class Account:
         self._store = store
         self._records = records
         self._failures = failures
+        self._stopped_at = 0  # since when the account differs, UTC ms
+        self._is_told = False  # a warning said that entries were stopped
         self._reached = reached
 
     def open(self) -> OrderDesk | None:
@@ -96,12 +99,23 @@ class Account:
         return self.desk is None or self.desk.asked_again
 
     def look(self) -> None:
-        """Tell where the account begins to differ from the record, or agrees again."""
+        """Tell where the account begins to differ from the record, or agrees again.
+
+        What was told and comes back within the patience is counted, and told when it has lasted for as long.
+        """
         why, done = self.differs(), self._reached.done
-        if why and why != self.disagreement:
-            self._failures.note("broker", "disagreement", why, done)
-        if why and not self.disagreement:
-            self._records.warn(f"new entries were stopped at {utc_text(done)}: {why}")
-        elif self.disagreement and not why:
-            self._records.warn(f"account and record agree; entries are asked for again from {utc_text(done)} on")
+        if not why:
+            if self._is_told:
+                self._records.warn(f"account and record agree; entries are asked for again from {utc_text(done)} on")
+            self._is_told = False
+        else:
+            if not self.disagreement:
+                self._stopped_at = done
+            is_new = why != self.disagreement and self._failures.note(
+                "broker", "disagreement", why, done, again=False, same=f"disagreement: {why}"
+            )
+            lasts = done - self._stopped_at >= self._plan.settings.patience_minutes * MINUTE_MS
+            if not self._is_told and (is_new or lasts):
+                self._records.warn(f"new entries were stopped at {utc_text(self._stopped_at)}: {why}")
+                self._is_told = True
         self.disagreement = why

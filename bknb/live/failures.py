@@ -83,15 +83,19 @@ class Failures:
         if self._loop is not None:
             self._loop.fail(kind, error, when)
 
-    def note(self, kind: FailureKind, topic: str, text: str, when: int, *, again: bool = True) -> None:
-        """Count what went wrong without an exception at a moment (UTC ms), and tell it.
+    def note(
+        self, kind: FailureKind, topic: str, text: str, when: int, *, again: bool = True, same: str | None = None
+    ) -> bool:
+        """Count what went wrong without an exception at a moment (UTC ms), and tell it; whether it was told.
 
-        Without ``again``, what has been told and goes on is only counted.
+        Without ``again``, what has been told and goes on is only counted; ``same`` tells it from others of its topic.
         """
         loop = self._loop
-        if loop is not None:
-            emit = again or self._troubles.is_new(kind, topic, self._clock.now())
-            loop.note(kind, topic, text, when, emit=emit)
+        if loop is None:
+            return False
+        emit = again or self._troubles.is_new(kind, topic if same is None else same, self._clock.now())
+        loop.note(kind, topic, text, when, emit=emit)
+        return emit
 
     @contextmanager
     def told(self, part: FailureKind) -> Iterator[None]:

@@ -298,7 +298,9 @@ class CalendarCandles:
         grid = series.grid
         whole = [part for part in given if part.begin(step, grid) >= series.since]
         closed = [part for part in whole if part.closed <= end]
-        candles, held = made_of(bars, closed, step, grid, allow_gaps=self._allow_gaps)
+        if self._waits and len(bars):  # without gaps allowed none in which the data begins
+            closed = [part for part in closed if part.begin(step) >= int(bars.timestamp[0])]
+        candles, held = made_of(bars, closed, step, allow_gaps=self._allow_gaps)
         return MadeCandles(
             candles,
             days=np.array([part.day for part in held], dtype=np.int64),

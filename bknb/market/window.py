@@ -308,10 +308,19 @@ class Window:
                 base_ms=self.base_ms,
                 grid=self.grid_of(symbol),
             )
+            if self._patience_ms and len(candles) and self._begins_within(minutes, int(candles.timestamp[0]), symbol):
+                candles = candles[1:]
         self._listener.came(symbol, interval, since, candles, known=known)
         self._note_missing(symbol, interval, candles, after=after)
         until = end_of(candles, step) if self._growing and len(candles) else self.horizon
         return Series(candles, step=step, since=since, until=until, grid=self.grid_of(symbol))
+
+    def _begins_within(self, minutes: Series, opened: int, symbol: str) -> bool:
+        """Whether the data of a symbol begins within the candle that opened at ``opened`` (UTC ms), not with it."""
+        sessions = self.sessions_of(symbol)
+        return opened < minutes.start and (
+            sessions is None or sessions.next_open(opened, minutes.start) < minutes.start
+        )
 
     def _note_missing(self, symbol: str, interval: str, candles: Candles, *, after: int | None = None) -> None:
         """Wait for what is missing behind ``after`` (UTC ms) from now on; what is in the past, since its end."""
@@ -538,6 +547,10 @@ class Window:
         if sessions is not None and sessions.next_open(end, newest) >= newest:
             return False
         minutes = self._series.get((symbol, self.base))
+        if self._patience_ms and minutes is not None:
+            opened = floor_to(minutes.start, series.step)
+            if newest == opened + series.step and self._begins_within(minutes, opened, symbol):
+                return False  # without gaps allowed there is no candle in which the data begins
         if self._feed.allow_gaps and minutes is not None:
             first, behind = np.searchsorted(minutes.candles.timestamp, [end, newest])
             if first < behind:
