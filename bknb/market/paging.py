@@ -320,7 +320,7 @@ class Paging:
 
     def _look(self, looking: Looking) -> Page:
         """The first question of some whose candles only show where there are any."""
-        self._looking, self._page = looking, _looking_page(next(looking))
+        self._looking, self._page = looking, Page(*next(looking))._replace(look=True)
         return self._page
 
     def looked(self, times: NDArray[np.int64]) -> None:
@@ -332,7 +332,7 @@ class Paging:
         end = page.since + page.limit * self._step
         assert looking is not None  # that was the question  # noqa: S101
         try:
-            self._page = _looking_page(looking.send(np.sort(times[(times >= page.since) & (times < end)])))
+            self._page = Page(*looking.send(np.sort(times[(times >= page.since) & (times < end)])))._replace(look=True)
         except StopIteration:
             self._looking = None
 
