@@ -51,6 +51,23 @@ def test_known_values(size, given, money):
     assert found.money == pytest.approx(money)
 
 
+def test_trades_are_believed_from_the_given_number_on():
+    sums = ClosedTrades()
+    for net in (3.0, -2.0, 3.0, 0.0, -4.0):
+        sums = sums.after(net)
+    assert sums == ClosedTrades(wins=2, losses=3, won=6.0, lost=6.0)  # one that ends at 0 has not won
+    assert (sums.win_rate, sums.mean_loss, sums.win_loss_ratio) == pytest.approx((0.4, 2.0, 1.5))
+    before, then = bknb.size.Kelly(1, after=41), bknb.size.Kelly(1, after=40, start=100)
+    assert wanted_size(before, request(closed=WON)).money == pytest.approx(100.0)
+    assert wanted_size(then, request(closed=WON)).money == pytest.approx(125_000.0)
+    assert wanted_size(bknb.size.Risk(100), request()).money == pytest.approx(500_000.0)
+    kelly = make_sizing("k", "kelly-criterion", {})
+    assert wanted_size(kelly, request(closed=ClosedTrades(wins=20, losses=10, won=20.0, lost=10.0))) != WantedSize(
+        money=100.0
+    )
+    assert wanted_size(kelly, request(closed=ClosedTrades(wins=99, won=99.0))) == WantedSize(money=100.0)
+
+
 def test_units_are_units():
     assert wanted_size(bknb.size.Units(0.1), request()) == WantedSize(units=0.1)
 
@@ -92,6 +109,12 @@ def test_a_registered_kelly_waits_for_trades_and_needs_no_stop():
             "no_stop",
             "sizing 'careful' sizes by the loss at the stop",
         ),
+        (
+            make_sizing("careful", "fixed-percentage", {"risk_percentage": 1}),
+            {"price_stop_loss": 50_000.0},
+            "no_stop",
+            "got one at the entry, 50000",
+        ),
         (bknb.size.AtrRisk(1), {}, "no_atr", "expected an average true range of 14 candles of 1d, got None"),
         (make_sizing("wide", "atr-based", {"risk_percentage": 1}), {}, "no_atr", "sizing 'wide'|AtrRisk"),
         (
@@ -125,6 +148,7 @@ def test_a_function_answers_money_or_a_size():
     assert wanted_size(lambda asked: asked.equity / 4, request()) == WantedSize(money=2500.0)
     assert wanted_size(lambda asked: asked.equity * 1.5, request(leverage=2.0)) == WantedSize(money=15_000.0)
     assert wanted_size(lambda _: bknb.size.Risk(2), request()).money == pytest.approx(10_000.0)
+    assert wanted_size(lambda asked: asked.equity, request()) == WantedSize(money=10_000.0)
     assert wanted_size(lambda _: 0, request()) == WantedSize(money=0.0)
 
 
