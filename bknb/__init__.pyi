@@ -29,21 +29,6 @@ from .diagnostics.doctor import (
 from .domain.accounts import Margin as Margin
 from .domain.accounts import Perpetual as Perpetual
 from .domain.accounts import Spot as Spot
-from .domain.answers import (
-    Add as Add,
-)
-from .domain.answers import (
-    Cancel as Cancel,
-)
-from .domain.answers import (
-    Close as Close,
-)
-from .domain.answers import (
-    Move as Move,
-)
-from .domain.answers import (
-    Reduce as Reduce,
-)
 from .domain.costs import CostRequest as CostRequest
 from .domain.costs import Costs as Costs
 from .domain.declared_exits import (
@@ -52,12 +37,21 @@ from .domain.declared_exits import (
 from .domain.declared_exits import (
     Trailing as Trailing,
 )
-from .domain.position_sizes import Atr as Atr
-from .domain.position_sizes import Fixed as Fixed
-from .domain.position_sizes import Kelly as Kelly
-from .domain.position_sizes import Percent as Percent
-from .domain.position_sizes import RiskPercent as RiskPercent
-from .domain.position_sizes import Units as Units
+from .domain.manage_answers import (
+    Add as Add,
+)
+from .domain.manage_answers import (
+    Cancel as Cancel,
+)
+from .domain.manage_answers import (
+    Close as Close,
+)
+from .domain.manage_answers import (
+    Move as Move,
+)
+from .domain.manage_answers import (
+    Reduce as Reduce,
+)
 from .domain.position_view import (
     HeldPosition as HeldPosition,
 )
@@ -78,8 +72,14 @@ from .domain.signal_events import Reduced as Reduced
 from .domain.signal_events import Rejected as Rejected
 from .domain.signal_events import RiskRefused as RiskRefused
 from .domain.signal_events import Scheduled as Scheduled
-from .domain.size_requests import SizeRequest as SizeRequest
-from .domain.sizing import (
+from .domain.size_inputs import SizeRequest as SizeRequest
+from .domain.sizes import Atr as Atr
+from .domain.sizes import Fixed as Fixed
+from .domain.sizes import Kelly as Kelly
+from .domain.sizes import Percent as Percent
+from .domain.sizes import RiskPercent as RiskPercent
+from .domain.sizes import Units as Units
+from .domain.sizing_methods import (
     Constant as Constant,
 )
 from .engine.get_and_list import (

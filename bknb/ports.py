@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from .domain.execution_models import Minute
+    from .domain.execution_fills import Minute
     from .domain.orders import Order, Report
-    from .domain.trial import Trial
+    from .domain.sweep_trial import Trial
     from .market.candles import Candles
 
 

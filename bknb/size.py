@@ -13,6 +13,6 @@ Examples
 
 from __future__ import annotations
 
-from .domain.position_sizes import AtrRisk, Cash, Kelly, Percent, Risk, Units
+from .domain.sizes import AtrRisk, Cash, Kelly, Percent, Risk, Units
 
 __all__ = ["AtrRisk", "Cash", "Kelly", "Percent", "Risk", "Units"]

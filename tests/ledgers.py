@@ -10,7 +10,7 @@ from typing import Any
 
 from bknb.brokers.paper_broker import PaperBroker
 from bknb.domain.orders import Order
-from bknb.domain.trial import Trial
+from bknb.domain.sweep_trial import Trial
 from bknb.optimizer.attempt_ledger import AttemptLedger
 from bknb.research.holdout_ledger import HoldoutLedger, HoldoutLook
 from bknb.research.tries_ledger import Span, TriesLedger

@@ -27,9 +27,9 @@ from bknb.domain.funding import funding_of
 from bknb.domain.ledger import Booked, CashRow, Ledger, LegFill
 from bknb.domain.liquidation import cross_legs, cross_liquidation, liquidated, next_stop
 from bknb.domain.market_limits import MarketLimits, reduced_by
-from bknb.domain.position_sizes import read_size, wanted_size
 from bknb.domain.signal_events import Reason
-from bknb.domain.size_requests import SizeRequest
+from bknb.domain.size_inputs import SizeRequest
+from bknb.domain.sizes import read_size, wanted_size
 
 MINUTE = 60_000
 FREE = Costs(taker=0.0, slippage=0.0)

@@ -286,7 +286,7 @@ IN_PLACE = {
     "sharing/recorder.py": "into the scratch folder of a share, which is delivered whole",
     "sharing/wheel.py": "into the scratch folder of a share, which is delivered whole",
     "sharing/share.py": "a zip file in memory",
-    "sharing/carriers.py": "zip files are read",
+    "sharing/searched_files.py": "zip files are read",
     "exchanges/binance_zips.py": "zip files are read",
     "exchanges/csv_dialect.py": "zip files are read",
     "sweeps/work.py": "into the scratch folder of a sweep, read after it is complete",

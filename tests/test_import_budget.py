@@ -26,17 +26,17 @@ SLOW = HEAVY - {"numpy", "asyncio"}
 OF_MANAGED = {  # answers and declared exits are in the types and checks of `Signal`; book, fills, view in every state
     f"bknb.domain.{name}"
     for name in (
-        *("answers", "declared_exits", "exit_validation", "by_hand_inputs"),
+        *("manage_answers", "declared_exits", "exit_validation", "by_hand_inputs"),
         *("position_fills", "stop_levels", "position_book", "position_money", "position_view"),
     )
 }
 OF_THE_LIFECYCLE = {  # parts of it that became modules: they were loaded before, in larger ones
-    *(f"bknb.domain.{name}" for name in ("entries", "exits", "signal_events", "states", "story")),
+    *(f"bknb.domain.{name}" for name in ("entry_steps", "exit_steps", "signal_events", "states", "story")),
     *(f"bknb.engine.{name}" for name in ("callback_names", "price_bounds", "question_time_limit", "questions")),
 }
 OF_WHAT_IS_GIVEN = {  # checks of arguments and of candles
     *("bknb.domain.keyword_arguments", "bknb.domain.whole_number"),
-    *(f"bknb.market.{name}" for name in ("anomalies", "answer_notes", "answers", "spacing", "stretched")),
+    *(f"bknb.market.{name}" for name in ("anomalies", "answer_notes", "source_answers", "spacing", "stretched")),
 }
 OF_THE_CLOCK = {  # orders for the close and lifetimes by the clock of the market are in the types of every state
     *(f"bknb.domain.{name}" for name in ("close_orders", "entry_boundaries", "unfilled_entries", "market_clock")),
@@ -48,7 +48,7 @@ PLAIN = 92 + len(NAMED)
 ONLY_MANAGED = {  # what carries answers and exits out, and the columns of `get_signals`: only when one is there
     *(
         f"bknb.domain.{name}"
-        for name in ("answer_sizes", "by_hand", "fill_run", "managed_minute", "apply_answers", "moves")
+        for name in ("answer_shares", "by_hand_steps", "fill_run", "managed_minute", "apply_answers", "moved_levels")
     ),
     *(f"bknb.engine.{name}" for name in ("columns", "row_exits", "signal_rows")),
     *(f"bknb.runs.{name}" for name in ("fill_table", "stop_table")),

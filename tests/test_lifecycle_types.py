@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from bknb.config import Settings
 from bknb.domain import lifecycle as life
-from bknb.domain.answers import Add, Close, Move, Reduce
-from bknb.domain.execution_models import Entry, Minute, execution_model
+from bknb.domain.execution_fills import Entry, Minute, execution_model
+from bknb.domain.manage_answers import Add, Close, Move, Reduce
 from bknb.domain.position_book import PositionOrder, new_book, size_allowed
 from bknb.domain.position_fills import DUST
 from bknb.domain.position_money import held

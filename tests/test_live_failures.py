@@ -11,11 +11,11 @@ from test_live_bad_days import LEVELS, Told, closed_by, lived, steps
 
 import bknb
 from bknb.brokers.paper_broker import PaperBroker
-from bknb.domain.execution_models import Minute
+from bknb.domain.execution_fills import Minute
 from bknb.domain.lifecycle import Holding, Opening
 from bknb.domain.signal_events import Opened
 from bknb.engine import strategy_loop
-from bknb.live import following
+from bknb.live import orders_from_record
 from bknb.live.hole_journal import HoleJournal
 from bknb.live.saved_values import read_state
 from bknb.stores.memory_store import MemoryStore
@@ -119,7 +119,7 @@ def test_orders_that_could_not_be_worked_out_are_told_and_worked_out_later_and_n
     def fails(given: object, *_: object) -> bool:
         return isinstance(given, state) and bool(faults) and bool(faults.pop())
 
-    monkeypatch.setattr(following, "orders_of_state", raising(following.orders_of_state, fails))
+    monkeypatch.setattr(orders_from_record, "orders_of_state", raising(orders_from_record.orders_of_state, fails))
     broker = PaperBroker()
     result = live(10, 70, broker=broker, quantity=1.0)
     assert [event.action for event in result.events] == actions
@@ -131,8 +131,8 @@ def test_orders_that_could_not_be_worked_out_are_told_and_worked_out_later_and_n
 
 
 def test_a_fault_that_lasts_holds_up_no_close_and_is_over_with_its_signal(monkeypatch: pytest.MonkeyPatch) -> None:
-    fails = raising(following.orders_after, lambda event, *_: isinstance(event, Opened))
-    monkeypatch.setattr(following, "orders_after", fails)
+    fails = raising(orders_from_record.orders_after, lambda event, *_: isinstance(event, Opened))
+    monkeypatch.setattr(orders_from_record, "orders_after", fails)
     broker = PaperBroker()
     result = live(10, 70, broker=broker, quantity=1.0)
     assert [event.action for event in result.events] == ["opened", "closed"]

@@ -17,10 +17,10 @@ from scenarios import MINUTE, ORIGIN, source
 import bknb
 from bknb import Add, Breakeven, Close, Move, Reduce, Trailing
 from bknb.config import Settings
-from bknb.domain.answers import read_answers
-from bknb.domain.execution_models import execution_model
+from bknb.domain.execution_fills import execution_model
 from bknb.domain.keyword_arguments import ByName
 from bknb.domain.lifecycle import Reserve
+from bknb.domain.manage_answers import read_answers
 from bknb.domain.signal import OpenSignal
 from bknb.domain.signal_events import Reason
 from bknb.domain.signal_validation import broken_rules, read_answer

@@ -19,10 +19,10 @@ from test_market_orders import LAST, long
 
 import bknb
 from bknb.config import Settings
-from bknb.domain.answers import Close, Move
-from bknb.domain.execution_models import Minute, execution_model
+from bknb.domain.execution_fills import Minute, execution_model
 from bknb.domain.lifecycle import Answer, Boundary, Flat, Holding, Managed, Rules
 from bknb.domain.lifecycle import step as typed_step
+from bknb.domain.manage_answers import Close, Move
 from bknb.domain.recovery import SavedOpening, SavedSignal
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.build import make_strategy, with_params

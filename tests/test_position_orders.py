@@ -27,7 +27,7 @@ from order_events import (
 
 from bknb.domain.lifecycle import Flat
 from bknb.domain.order_actions import CancelOrder, Place, Query, Save, next_action
-from bknb.domain.order_sizes import free_to_close, size_of
+from bknb.domain.order_shares import free_to_close, size_of
 from bknb.domain.orders import MAX_CLOSES, Order, client_id, left_open
 from bknb.domain.reconcile import postponed, reconcile
 from bknb.domain.recorded_orders import ended, orders_after, orders_of_state

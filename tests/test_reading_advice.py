@@ -13,8 +13,8 @@ import pytest
 import bknb
 from bknb.errors import BadCandle, DataError, UsageError
 from bknb.exchanges.from_tables import from_csv, from_frame
-from bknb.market.answers import read_answer
 from bknb.market.candles import Candles
+from bknb.market.source_answers import read_answer
 
 TIMES = pd.date_range("2024-01-15", periods=5, freq="min")
 START = 1_705_276_800_000

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from market_rows import Row, at, forex_rows, rows_of, utc_rows
 
 import bknb
+from bknb.domain.calendar_protocol import ALWAYS_OPEN, SessionDay
 from bknb.domain.schedule_text import as_schedule
 from bknb.domain.schedules import Listed
-from bknb.domain.trading_calendar import ALWAYS_OPEN, SessionDay
 from bknb.market.sessions import Sessions, as_sessions
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000

@@ -16,7 +16,7 @@ from quick import some_quick
 from secrets_cases import ALSO_PLANTED, INNOCENT, PLANTED, Carrier, checked58, git, in_base64, made_up
 
 import bknb
-from bknb.sharing import carriers, git_history, secret_rules, secret_views
+from bknb.sharing import git_history, searched_files, secret_rules, secret_views
 from bknb.sharing.constant_texts import constant_texts
 from bknb.sharing.secrets import Guard, find_secrets
 
@@ -209,9 +209,9 @@ def test_parquet_that_is_too_large_once_read_is_refused(
 
     path = tmp_path / "a.parquet"
     parquet.write_table(pa.table({"note": values}).replace_schema_metadata(notes), path, compression="zstd")
-    assert list(carriers.texts_of_file(path, "a.parquet", limit=10_000_000))
-    with pytest.raises(carriers.Unreadable, match="too large to scan: more than 100,000 bytes"):
-        list(carriers.texts_of_bytes(path.read_bytes(), "a.parquet", limit=100_000))
+    assert list(searched_files.texts_of_file(path, "a.parquet", limit=10_000_000))
+    with pytest.raises(searched_files.Unreadable, match="too large to scan: more than 100,000 bytes"):
+        list(searched_files.texts_of_bytes(path.read_bytes(), "a.parquet", limit=100_000))
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_the_bytes_of_parquet_are_counted_once(tmp_path: Path, values: list[Any]
     from pyarrow import parquet
 
     parquet.write_table(pa.table({"note": values}), tmp_path / "a.parquet")
-    assert list(carriers.texts_of_file(tmp_path / "a.parquet", "a.parquet", limit=100_000))
+    assert list(searched_files.texts_of_file(tmp_path / "a.parquet", "a.parquet", limit=100_000))
 
 
 @pytest.mark.slow
@@ -241,8 +241,8 @@ def test_a_large_value_that_a_nested_column_repeats_is_not_written_out(tmp_path:
     pool, whole = pa.proxy_memory_pool(pa.default_memory_pool()), pa.default_memory_pool()
     pa.set_memory_pool(pool)
     try:
-        with pytest.raises(carriers.Unreadable, match="too large to scan: more than 10,000,000 bytes"):
-            list(carriers.texts_of_file(path, "a.parquet", limit=10_000_000))
+        with pytest.raises(searched_files.Unreadable, match="too large to scan: more than 10,000,000 bytes"):
+            list(searched_files.texts_of_file(path, "a.parquet", limit=10_000_000))
     finally:
         pa.set_memory_pool(whole)
     assert pool.max_memory() < 20_000_000  # written out it is 300 MB
@@ -261,7 +261,7 @@ def test_a_secret_in_a_nested_column_of_parquet_is_found(tmp_path: Path) -> None
 def test_a_secret_across_the_edge_of_two_pieces_is_found(tmp_path: Path) -> None:
     secret = f"api_key = '{made_up(92)}'"
     for shift in range(0, 60, 7):
-        padding = "x" * (carriers._PIECE - 30 + shift - 1) + "\n"
+        padding = "x" * (searched_files._PIECE - 30 + shift - 1) + "\n"
         (tmp_path / "a.txt").write_text(padding + secret)
         assert "a value of api_key" in refused(tmp_path / "a.txt", limit=10**8)
 
@@ -269,7 +269,7 @@ def test_a_secret_across_the_edge_of_two_pieces_is_found(tmp_path: Path) -> None
 def test_a_history_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     PLANTED["git history"][0](tmp_path, "x = 1")
     assert [place for place, _ in git_history.history_of(tmp_path)]
-    with pytest.raises(carriers.Unreadable, match=r"too large to scan: \d+ bytes, the limit is 3"):
+    with pytest.raises(searched_files.Unreadable, match=r"too large to scan: \d+ bytes, the limit is 3"):
         list(git_history.history_of(tmp_path, limit=3))
     monkeypatch.setenv("PATH", "")
     with pytest.raises(bknb.UsageError, match="git is not installed"):

@@ -13,10 +13,10 @@ import bknb
 from bknb.config import Settings
 from bknb.exchanges.frame_source import FrameSource
 from bknb.exchanges.from_tables import from_frame
-from bknb.market.answers import read_answer
 from bknb.market.candles import COLUMNS, Candles
 from bknb.market.demo import DemoSource
 from bknb.market.feed import Feed
+from bknb.market.source_answers import read_answer
 from bknb.market.stretched import longer_part, stretched
 
 START = 1_704_067_200_000

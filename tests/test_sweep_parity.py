@@ -19,11 +19,11 @@ from scenarios import MINUTE, ORIGIN, source
 from worlds import MODELS, SEEDS, drawn_plan
 
 import bknb
-from bknb.domain import exits, market_clock, position_fills, tick_grid
-from bknb.domain.execution_models import Entry, Minute, execution_model
+from bknb.domain import exit_steps, market_clock, position_fills, tick_grid
+from bknb.domain.execution_fills import Entry, Minute, execution_model
 from bknb.domain.least_samples import GATES
 from bknb.domain.signal import ScheduledSignal
-from bknb.domain.trial import Refusals
+from bknb.domain.sweep_trial import Refusals
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
@@ -419,7 +419,7 @@ def test_without_numba_the_error_names_the_install_command() -> None:
 def test_what_the_kernels_repeat_of_the_domain_is_equal() -> None:
     """They may not import it."""
     assert kernel.NEVER == market_clock.NEVER
-    assert kernel.RESTING_BARS == exits.RESTING_BARS
+    assert kernel.RESTING_BARS == exit_steps.RESTING_BARS
     assert declared.DUST == position_fills.DUST
     assert declared.NEARLY == tick_grid.NEARLY
 

@@ -6,9 +6,9 @@ from typing import Final
 
 from msgspec import UNSET
 
-from .answers import Add, Cancel, Close
 from .exit_validation import is_positive
 from .lifetimes import read_valid
+from .manage_answers import Add, Cancel, Close
 from .position_fills import DUST
 from .signal_events import Reason
 from .states import Rules

@@ -15,7 +15,7 @@ from .costs import CostRequest, Costs, FillCosts, fill_costs
 from .market_limits import MarketLimits, rounded_down, too_small
 from .quantity_rounding import EXACT
 from .signal_events import Reason
-from .size_requests import WantedSize
+from .size_inputs import WantedSize
 
 _ROUNDS: Final = 20
 """How often costs that are functions of the order are asked again for a smaller one."""

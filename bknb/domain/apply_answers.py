@@ -2,7 +2,7 @@
 
 Whatever is wrong with an answer is a reason of one ``Rejected`` event. Then what would open or move something is left
 out; ``Close``, ``Reduce`` and ``Cancel`` of the same list are carried out all the same. Sizes are those of
-:mod:`bknb.domain.answer_sizes`.
+:mod:`bknb.domain.answer_shares`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import msgspec
 
 from ..errors import InvalidTransition
 from .add_validation import EARLY_SIGNAL, TWO_SIGNALS, add_faults, behind_signal, lonely_signal, note_fault
-from .answer_sizes import implied_size, orders_of, size_before, sized
-from .answers import Add, Cancel, Close, Move, PositionAnswer, Reduce
-from .entries import answered, refusal
-from .execution_models import Exit
+from .answer_shares import implied_size, orders_of, size_before, sized
+from .entry_steps import answered, refusal
+from .execution_fills import Exit
 from .exit_validation import is_positive
 from .fill_run import FillRun
 from .lifetimes import closing_order
+from .manage_answers import Add, Cancel, Close, Move, PositionAnswer, Reduce
 from .managed_minute import without_adds
 from .market_clock import NEVER
-from .moves import moved_book
+from .moved_levels import moved_book
 from .position_book import ClosingOrder, PositionBook, PositionOrder, UnsizedPart, new_book, size_allowed
 from .position_fills import DUST
 from .position_money import average_price

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, TypeAlias
 
-from .answers import Move
+from .manage_answers import Move
 
 Source: TypeAlias = Literal["strategy", "manual"]
 """Who decided."""

@@ -6,7 +6,7 @@ import msgspec
 
 from ..errors import InvalidTransition
 from .by_hand_inputs import Activate, Planned
-from .entries import activated, opened_holding
+from .entry_steps import activated, opened_holding
 from .position_book import PlannedMove, new_book
 from .signal_events import Opened
 from .states import Holding, Opening, Rules, Step, Waiting, labels

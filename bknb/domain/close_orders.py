@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from .execution_models import Exit
+from .execution_fills import Exit
 from .interval import MINUTE_MS
 from .market_clock import NEVER
 from .position_book import ClosingOrder, PositionBook

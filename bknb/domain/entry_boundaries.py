@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from .close_orders import close_due
-from .entries import entered
-from .execution_models import Entry
-from .exits import holding_boundary, timeout_of
+from .entry_steps import entered
+from .execution_fills import Entry
+from .exit_steps import holding_boundary, timeout_of
 from .states import Boundary, Flat, Holding, Opening, Rules, Step, Waiting, frame_over
 from .unfilled_entries import cancel, flat_after
 

@@ -43,7 +43,8 @@ from typing import Any, Final, overload
 
 from ..errors import InvalidTransition
 from .by_hand_inputs import Activate, Planned
-from .entries import (
+from .entry_boundaries import opening_boundary, waiting_boundary
+from .entry_steps import (
     asking_verdict,
     entering_verdict,
     flat_answer,
@@ -53,9 +54,8 @@ from .entries import (
     signal_id,
     waiting_minute,
 )
-from .entry_boundaries import opening_boundary, waiting_boundary
-from .execution_models import Minute
-from .exits import due, holding_boundary, holding_data_end, holding_halt, holding_minute, holding_skipped
+from .execution_fills import Minute
+from .exit_steps import due, holding_boundary, holding_data_end, holding_halt, holding_minute, holding_skipped
 from .states import (
     Answer,
     Asking,
@@ -148,7 +148,7 @@ def step(state: State, given: Input, rules: Rules) -> Step:
     Examples
     --------
     >>> from bknb.config import Settings
-    >>> from bknb.domain.execution_models import execution_model
+    >>> from bknb.domain.execution_fills import execution_model
     >>> from bknb.domain.signal import Signal
     >>> rules = Rules("BTCUSDT", "s", "demo", None, "backtest", execution_model("touch"), Settings())
     >>> signal = Signal(position="long", price_take_profit=110.0, price_stop_loss=90.0, minute_estimated_time=5)

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from .order_sizes import by_number, free_to_close, owed, size_of
+from .order_shares import by_number, free_to_close, owed, size_of
 from .orders import MAX_CLOSES, Order, closing_orders, is_superseded, order_beside
 from .quantity_rounding import EXACT
 

@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from .answers import Move
 from .declared_exits import Breakeven, Target, Trailing, targets_of
 from .interval import MINUTE_MS
+from .manage_answers import Move
 from .market_clock import NEVER
 from .position_fills import Fill
 from .signal import OpenSignal

@@ -30,7 +30,7 @@ import msgspec
 
 from .interval import MINUTE_MS
 from .lifecycle import Holding, Opening, State, position_of
-from .order_sizes import by_number
+from .order_shares import by_number
 from .orders import Order, OrderKind, client_id, closing_orders, order_beside
 from .position_book import PositionOrder
 from .signal import OpenSignal, ScheduledSignal, SignalKey, key_of, labels_of

@@ -7,10 +7,10 @@ from difflib import get_close_matches
 from typing import Final
 
 from ..errors import UsageError
+from .calendar_protocol import WEEKDAYS
 from .schedules import AnyOf, Clock, MonthDay, MonthEnd, NthOf, Schedule, SeriesRows, WeekdayOpen
 from .schedules import SessionClose as Close
 from .schedules import SessionOpen as Open
-from .trading_calendar import WEEKDAYS
 
 SPELLINGS: Final = (
     "'session_open+30m', 'session_close-5m', '07:00 Europe/London', 'mon 09:30 America/New_York', 'mon', 'month', "

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from ..errors import UsageError
+from .calendar_protocol import ALWAYS_OPEN, LOOKED_THROUGH_MS, WEEKDAYS, SessionDay, TradingCalendar
 from .interval import DAY_MS, MINUTE_MS
 from .local_time import local_moment, time_of_day_text, zone_of
-from .trading_calendar import ALWAYS_OPEN, LOOKED_THROUGH_MS, WEEKDAYS, SessionDay, TradingCalendar
 
 if TYPE_CHECKING:
     from .ranges import Range

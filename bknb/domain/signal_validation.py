@@ -10,7 +10,7 @@ import msgspec
 
 from ..config import Settings
 from .declared_exits import Breakeven, Trailing
-from .execution_models import ExecutionModel
+from .execution_fills import ExecutionModel
 from .exit_validation import (
     broken_breakeven,
     broken_trailing,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .exits import holding_data_end
+from .exit_steps import holding_data_end
 from .signal import ScheduledSignal
 from .signal_events import Cancelled, CancelReason
 from .states import DataEnd, Entering, Flat, Halt, Holding, Opening, Release, Rules, Step, Waiting, labels

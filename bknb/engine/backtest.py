@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from ..domain.execution_models import execution_model
+from ..domain.execution_fills import execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms
 from ..domain.lateness import Lateness, OrderRole

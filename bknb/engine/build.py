@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ..config import tick_problems
-from ..domain.execution_models import execution_model
+from ..domain.execution_fills import execution_model
 from ..domain.formatting import minute_text, with_article
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms
 from ..domain.text import text_fault

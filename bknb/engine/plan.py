@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import msgspec
 
 from ..config import Settings, changed, get_config
-from ..domain.execution_models import execution_model
+from ..domain.execution_fills import execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE, ceil_to, interval_ms
 from ..domain.text import text_fault

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
-from ..domain.execution_models import execution_model
+from ..domain.execution_fills import execution_model
 from ..errors import UsageError
 from ..ports import CandleSource
 from .build import (

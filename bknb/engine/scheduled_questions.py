@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from ..domain.calendar_protocol import TradingCalendar
 from ..domain.interval import DAY_MS, MINUTE_MS
 from ..domain.recovery import SavedMoments
 from ..domain.schedules import AnyOf, Listed, Schedule, SeriesRows, SessionOpen
-from ..domain.trading_calendar import TradingCalendar
 from ..errors import UsageError
 from ..market.session_days import WholeDays
 

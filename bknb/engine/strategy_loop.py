@@ -11,8 +11,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..domain.answers import read_answers
-from ..domain.execution_models import Minute
+from ..domain.execution_fills import Minute
 from ..domain.lateness import OldPrice, OrderRole
 from ..domain.lifecycle import (
     Answer,
@@ -34,6 +33,7 @@ from ..domain.lifecycle import (
     rejection,
     step,
 )
+from ..domain.manage_answers import read_answers
 from ..domain.position_view import HeldPosition, known_from, position_view
 from ..domain.signal import Signal
 from ..domain.signal_events import Event

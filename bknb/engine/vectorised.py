@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..domain.answers import Close
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms
+from ..domain.manage_answers import Close
 from ..domain.text import named_error
 from ..errors import BknbError, NotEnoughData, StrategyError, UsageError
 from ..market.strategy_context import RowsAsked, rows_asked

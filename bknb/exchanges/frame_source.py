@@ -11,10 +11,10 @@ from ..domain.formatting import plain_number
 from ..domain.interval import DAY_MS, MINUTE, MINUTE_MS, interval_ms
 from ..errors import UnknownName, UsageError
 from ..market.candles import Candles
+from ..market.days_of_bars import trading_days
+from ..market.hours_of_bars import trading_hours
 from ..market.sessions import Sessions, as_sessions
 from ..market.spacing import Spacing
-from ..market.trading_days import trading_days
-from ..market.trading_hours import trading_hours
 from .bar_length import Bars, bars_of, spacing_in
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from ..reports.markup import Html, element
 from ..reports.progress_text import progress_text
 from .kernel import front_end_draws, in_kernel, ipython
-from .run_controls import RunControls, on_message, source
+from .run_buttons import RunControls, on_message, source
 
 _TRACK: Final = "height:8px;max-width:420px;border-radius:4px;background:rgba(128,128,128,0.25)"
 _FILLED: Final = "height:8px;border-radius:4px;background:#3b82d6"

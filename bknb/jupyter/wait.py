@@ -11,7 +11,7 @@ from ..market.clock import stopwatch
 from ..reports.markup import minute_text
 from ..reports.progress_text import clock_text, interval_minutes, minutes_between, speed_text
 from .progress import ControlBar, ProgressLine, buttons_work, progress_line
-from .run_controls import RunControls
+from .run_buttons import RunControls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,7 +17,6 @@ import msgspec
 
 from ..domain import apply_answers, by_hand_steps, managed_minute  # noqa: F401 -- a run of weeks imports nothing later
 from ..domain.add_validation import note_fault
-from ..domain.answers import Cancel, Close, Move, Reduce, read_answers
 from ..domain.formatting import minute_text
 from ..domain.interval import MINUTE_MS, ceil_to
 from ..domain.lateness import OldPrice, OrderRole
@@ -37,6 +36,7 @@ from ..domain.lifecycle import (
     signals_of,
     step,
 )
+from ..domain.manage_answers import Cancel, Close, Move, Reduce, read_answers
 from ..domain.position_book import PlannedMove
 from ..domain.position_view import HeldPosition, position_view
 from ..domain.signal import Signal

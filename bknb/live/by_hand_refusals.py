@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..domain.answers import Close, Move, Reduce
 from ..domain.lifecycle import Holding, Opening, Waiting
+from ..domain.manage_answers import Close, Move, Reduce
 from ..domain.position_book import PositionOrder
 from ..domain.signal_events import Rejected
 from ..engine.strategy_loop import StrategyLoop

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeGuard
 import msgspec
 
 from ..domain.close_orders import close_due
-from ..domain.execution_models import Minute
+from ..domain.execution_fills import Minute
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms, slot_after
 from ..domain.lifecycle import Flat, Halt, HaltReason, Holding, Opening, State, Waiting

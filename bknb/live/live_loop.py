@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..domain.execution_models import execution_model
+from ..domain.execution_fills import execution_model
 from ..domain.interval import MINUTE, interval_ms
 from ..domain.lifecycle import Rules, State
 from ..domain.signal_events import Event

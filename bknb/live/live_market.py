@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from ..domain.close_orders import close_order_since
-from ..domain.execution_models import Minute, execution_model
+from ..domain.execution_fills import Minute, execution_model
 from ..domain.interval import DAY_MS, MINUTE_MS, floor_to
 from ..domain.lifecycle import State
 from ..errors import NotEnoughData

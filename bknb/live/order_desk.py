@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from ..domain.execution_models import Minute
+from ..domain.execution_fills import Minute
 from ..domain.formatting import plain_number
 from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import State, signals_of
@@ -29,7 +29,7 @@ from ..domain.order_actions import (
     next_action,
 )
 from ..domain.order_reports import closed_in_doubt, fills_more, report_problem
-from ..domain.order_sizes import by_number, part_given_up, rounded_part, sold_beyond
+from ..domain.order_shares import by_number, part_given_up, rounded_part, sold_beyond
 from ..domain.orders import (
     Order,
     OrderStatus,
@@ -52,10 +52,10 @@ from ..log import log
 from ..market.clock import limited_to
 from ..ports import Broker, PaperMarket, StateStore
 from .broker_check import BrokerCheck
-from .following import Following
 from .order_pauses import Pauses, UnknownAnswers
 from .order_quantity import Quantities, Quantity
 from .order_store import KIND, SavedOrders
+from .orders_from_record import Following
 from .outside_calls import MarketOutside, answered
 
 _SEND_SECONDS: Final = 1.0  # a broker that is given minutes has this long before each for the orders of earlier ones

@@ -17,7 +17,7 @@ from .failures import Failures
 from .missing_minutes import hole_text
 from .plan import LivePlan
 from .run_progress import Reached
-from .saved_state import StateSaver
+from .state_saver import StateSaver
 
 
 class RecordKeeping:

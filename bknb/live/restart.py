@@ -24,7 +24,7 @@ from .order_desk import OrderDesk
 from .plan import LivePlan
 from .record_keeping import RecordKeeping
 from .run_progress import Reached
-from .saved_state import StateSaver
+from .state_saver import StateSaver
 
 
 class Restart:

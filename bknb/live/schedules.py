@@ -10,8 +10,8 @@ from ..engine.scheduled_questions import SESSION_DAY, DueMoments, calendar_of, i
 from ..market.outside import user_calls_of
 
 if TYPE_CHECKING:
+    from ..domain.calendar_protocol import TradingCalendar
     from ..domain.recovery import SavedMoments
-    from ..domain.trading_calendar import TradingCalendar
     from ..engine.registry import Strategy
     from ..engine.resolve import RunSeries
     from ..market.window import Window

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from ..domain.calendar_protocol import ALWAYS_OPEN, SessionDay
 from ..domain.formatting import minute_text
 from ..domain.interval import DAY_MS, MINUTE_MS, ceil_to, floor_to
 from ..domain.ranges import Range, Ranges
-from ..domain.trading_calendar import ALWAYS_OPEN, SessionDay
 from ..errors import NotEnoughData
 from .candles import Candles
 from .fetch_loop import fetch_now
@@ -299,8 +299,8 @@ class CalendarCandles:
         whole = [part for part in given if part.begin(step, grid) >= series.since]
         closed = [part for part in whole if part.closed <= end]
         if self._waits and len(bars):  # without gaps allowed none in which the data begins
-            closed = [part for part in closed if part.begin(step) >= int(bars.timestamp[0])]
-        candles, held = made_of(bars, closed, step, allow_gaps=self._allow_gaps)
+            closed = [part for part in closed if part.begin(step, grid) >= int(bars.timestamp[0])]
+        candles, held = made_of(bars, closed, step, grid, allow_gaps=self._allow_gaps)
         return MadeCandles(
             candles,
             days=np.array([part.day for part in held], dtype=np.int64),

@@ -23,7 +23,7 @@ from ..errors import DataError, MissingDependency, UnknownName
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..domain.trading_calendar import SessionDay
+    from ..domain.calendar_protocol import SessionDay
 
 _NAME: Final = re.compile(r"[A-Z]{3,6}|24/[57]|us_futures")  # what the package calls its calendars
 _YEARS: Final = 10  # read at once: a calendar of one year costs as much as one of ten
@@ -108,7 +108,7 @@ def _decade(name: str, first_year: int) -> Ranges:
 @lru_cache(maxsize=64)
 def _decade_of_days(name: str, first_year: int) -> tuple[SessionDay, ...]:
     """The sessions of ten years and of a week at either end."""
-    from ..domain.trading_calendar import SessionDay
+    from ..domain.calendar_protocol import SessionDay
 
     first, last = _known(name)[1]
     # A session may open in another year, as the world's clocks go, than the one it bears.

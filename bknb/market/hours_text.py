@@ -9,7 +9,7 @@ import re
 from datetime import date
 from typing import Final
 
-from ..domain.trading_calendar import WEEKDAYS
+from ..domain.calendar_protocol import WEEKDAYS
 from ..errors import UsageError
 
 _SPAN: Final = re.compile(r"\s*([0-2]?[0-9]):([0-5][0-9])\s*-\s*([0-2]?[0-9]):([0-5][0-9])\s*")

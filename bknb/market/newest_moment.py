@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from ..domain.calendar_protocol import LOOKED_THROUGH_MS
 from ..domain.local_time import local_moment, time_of_day, zone_of
-from ..domain.trading_calendar import LOOKED_THROUGH_MS
 from ..errors import DataError, UsageError
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..ports import CandleSource
-    from .probing_questions import Looking, Question
+    from .probing_questions import Looking
     from .quality import CandleRequest
     from .sessions import Sessions
 
@@ -398,8 +398,3 @@ class Paging:
             return
         self._at = max(self._at, first)
         self._search_from = floor_to(first, step) + step
-
-
-def _looking_page(question: Question) -> Page:
-    """The page of a question whose candles only show where there are any."""
-    return Page(*question)._replace(look=True)

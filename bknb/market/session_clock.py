@@ -14,12 +14,12 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from ..domain.calendar_protocol import ALWAYS_OPEN, LOOKED_THROUGH_MS, SessionDay, TradingCalendar
 from ..domain.interval import DAY_MS, MINUTE_MS, slot_after
 from ..domain.local_time import local_moment, time_of_day, zone_of
 from ..domain.market_clock import NEVER
 from ..domain.schedule_text import as_schedule
 from ..domain.schedules import reads_series
-from ..domain.trading_calendar import ALWAYS_OPEN, LOOKED_THROUGH_MS, SessionDay, TradingCalendar
 from ..errors import DataError, UsageError
 from .session_days import WholeDays
 from .sessions import Sessions

@@ -14,10 +14,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
+from ..domain.calendar_protocol import SessionDay
 from ..domain.interval import DAY_MS
 from ..domain.local_time import local_moment
 from ..domain.ranges import Ranges, merged, within
-from ..domain.trading_calendar import SessionDay
 from . import calendars
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from .holidays import us_closed_days, us_short_days
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..domain.trading_calendar import SessionDay
+    from ..domain.calendar_protocol import SessionDay
 
 Hours = tuple[tuple[int, int], ...]  # minutes after midnight, [open, close)
 
@@ -260,7 +260,7 @@ class Sessions:
             days *= 4
 
     def __str__(self) -> str:
-        from ..domain.trading_calendar import WEEKDAYS
+        from ..domain.calendar_protocol import WEEKDAYS
 
         spans = []
         for day, hours in zip(WEEKDAYS, self.hours, strict=True):

@@ -12,9 +12,9 @@ from ..domain.interval import DAY_MS, INTERVAL_MS, interval_ms
 from ..errors import BadCandle, UsageError
 from ..ports import CandleSource
 from .answer_notes import note
-from .answers import read_answer
 from .candles import Candles
 from .outside import UserCalls, candles_from
+from .source_answers import read_answer
 from .source_hours import bar_grid_of
 from .spacing import base_of
 from .window import Window

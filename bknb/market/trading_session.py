@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from ..domain.calendar_protocol import ALWAYS_OPEN, LOOKED_THROUGH_MS, SessionDay
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS
 from ..domain.ranges import Ranges, within
-from ..domain.trading_calendar import ALWAYS_OPEN, LOOKED_THROUGH_MS, SessionDay
 from ..errors import DataError
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ..config import Settings
-from ..domain.answers import PositionAnswer
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE, floor_to, interval_ms
+from ..domain.manage_answers import PositionAnswer
 from ..domain.signal import Signal
 from ..engine.backtest import BacktestRun
 from ..engine.call_by_name import calling_by_name, managing_by_name

@@ -13,7 +13,7 @@ from ..domain.interval import MINUTE, candles_text
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.missing import explained_text
 from ..metrics.trade_definitions import DEFINITIONS, label_of
-from .asked import asked, missed
+from .asked_and_missed import asked, missed
 from .managed_rows import TRADE_COLUMNS, managed_text, step_rows, trade_cells
 from .refusals import counted, refused_by_rule, rejected_by_rule
 from .remarks import partial, remarks, watched

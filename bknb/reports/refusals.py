@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from ..domain.trial import by_codes
+from ..domain.sweep_trial import by_codes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

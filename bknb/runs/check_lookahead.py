@@ -17,8 +17,8 @@ import numpy as np
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from ..domain.answers import read_answers
 from ..domain.interval import ceil_to, interval_ms
+from ..domain.manage_answers import read_answers
 from ..domain.position_view import HeldPosition
 from ..domain.signal import Signal
 from ..domain.signal_validation import read_answer, target_prices

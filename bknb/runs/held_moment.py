@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from ..domain.answers import PositionAnswer
 from ..domain.formatting import utc_text
 from ..domain.interval import interval_ms, slot_after
 from ..domain.lifecycle import Holding, Waiting
+from ..domain.manage_answers import PositionAnswer
 from ..domain.market_clock import NEVER
 from ..domain.position_view import HeldPosition
 from ..domain.schedules import AnyOf, Listed, SessionOpen

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ..config import Settings
-from ..domain.execution_models import execution_model
+from ..domain.execution_fills import execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE, MINUTE_MS, bar_text, candles_text, interval_ms
 from ..domain.signal_events import Active, Cancelled, Closed, Event, Idle, Opened, Scheduled, TickResult

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..domain.execution_models import execution_model
+from ..domain.execution_fills import execution_model
 from ..errors import UsageError
 from ..provenance.candle_fingerprint import SeriesRange
 from ..provenance.source_walk import ASKED_AT, Code, read_code

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from ..domain.answers import read_answers
 from ..domain.close_orders import close_due
-from ..domain.entries import opened_holding
-from ..domain.execution_models import Minute
+from ..domain.entry_steps import opened_holding
+from ..domain.execution_fills import Minute
 from ..domain.formatting import ends_text, level_text, minute_text, percent_text, plain_number, utc_text
 from ..domain.html import Html, element, elements
 from ..domain.interval import MINUTE, bar_text, interval_ms
@@ -38,6 +37,7 @@ from ..domain.lifecycle import (
     rejection,
     step,
 )
+from ..domain.manage_answers import read_answers
 from ..domain.position_book import new_book
 from ..domain.position_fills import Fill
 from ..domain.position_money import held, result

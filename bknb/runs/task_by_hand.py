@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..domain.answers import Cancel, Close, Move, Reduce
+from ..domain.manage_answers import Cancel, Close, Move, Reduce
 from ..domain.signal import Signal
 from ..domain.signal_events import TickResult
 from ..errors import BknbError, UsageError

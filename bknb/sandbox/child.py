@@ -15,10 +15,10 @@ import msgspec
 import numpy as np
 
 from ..domain import apply_answers, lifetimes, managed_minute  # noqa: F401 -- files cannot be opened afterwards
-from ..domain.answers import Move, Reduce, read_answers
-from ..domain.execution_models import execution_model
+from ..domain.execution_fills import execution_model
 from ..domain.exit_validation import memo_text
 from ..domain.interval import MINUTE, interval_ms
+from ..domain.manage_answers import Move, Reduce, read_answers
 from ..domain.signal import Signal
 from ..domain.signal_events import Reason
 from ..domain.signal_validation import read_answer

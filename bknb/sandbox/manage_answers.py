@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ..domain.answers import Add, Cancel, Close, Move, PositionAnswer, Reduce
+from ..domain.manage_answers import Add, Cancel, Close, Move, PositionAnswer, Reduce
 from ..domain.signal import Signal
 from .process import ManageAnswer
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from .carriers import Unreadable
+from .searched_files import Unreadable
 
 LARGEST_HISTORY: Final = 500_000_000
 """Most bytes of all versions together that are scanned."""

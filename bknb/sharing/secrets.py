@@ -1,6 +1,6 @@
 """Search for secrets in what is shared: every rule on every reading of every text; a finding never shows the secret.
 
-The rules are in ``secret_rules``, the readings of a text in ``secret_views``, the kinds of files in ``carriers``.
+The rules are in ``secret_rules``, the readings of a text in ``secret_views``, the kinds of files in ``searched_files``.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import UsageError
-from . import carriers
-from .carriers import Unreadable, notebook_texts
+from . import searched_files
 from .git_history import history_of
+from .searched_files import Unreadable, notebook_texts
 from .secret_rules import RULES, entropy
 from .secret_views import readings
 
@@ -145,7 +145,7 @@ class Guard:
         """
         self._refuse(secret for place, text in texts for secret in self._secrets(text, place))
 
-    def check_file(self, path: Path, name: str, *, limit: int = carriers.LARGEST) -> None:
+    def check_file(self, path: Path, name: str, *, limit: int = searched_files.LARGEST) -> None:
         """Refuse a file of any kind that holds a secret, is too large to scan, or cannot be read.
 
         Raises
@@ -170,7 +170,7 @@ class Guard:
 
     def _in_file(self, path: Path, name: str, limit: int) -> Iterator[Secret]:
         try:
-            for place, text in carriers.texts_of_file(path, name, limit=limit):
+            for place, text in searched_files.texts_of_file(path, name, limit=limit):
                 yield from self._secrets(text, place)
         except Unreadable as reason:
             size = path.stat().st_size
@@ -181,7 +181,7 @@ class Guard:
             for place, content in history_of(folder):
                 try:
                     name = place.rpartition(" (")[0] or place
-                    for inner, text in carriers.texts_of_bytes(content, name):
+                    for inner, text in searched_files.texts_of_bytes(content, name):
                         yield from self._secrets(text, inner if inner != name else place)
                 except Unreadable as reason:
                     yield _unreadable(place, str(reason), place)

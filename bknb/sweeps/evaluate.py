@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from msgspec.structs import replace
 
-from ..domain.execution_models import execution_model
+from ..domain.execution_fills import execution_model
 from ..domain.interval import DAY_MS, MINUTE, MINUTE_MS, interval_ms
 from ..domain.least_samples import GATES
 from ..domain.text import error_text
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..domain.signal_events import Cancelled, Closed
-    from ..domain.trial import Refusals
+    from ..domain.sweep_trial import Refusals
     from ..engine.records import Records
     from ..engine.registry import Strategy
     from ..engine.signal_rows import SignalRows

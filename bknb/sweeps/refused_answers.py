@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..domain.execution_models import execution_model
+from ..domain.execution_fills import execution_model
 from ..domain.signal import Signal
 from ..domain.signal_validation import broken_rules, read_answer
-from ..domain.trial import Refusals, by_codes
+from ..domain.sweep_trial import Refusals, by_codes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
-from ..domain.execution_models import execution_model
-from ..domain.trial import Trial, same_data
+from ..domain.execution_fills import execution_model
+from ..domain.sweep_trial import Trial, same_data
 from ..engine.build import with_params
 from ..engine.vectorised import signal_rows, unsteady_rows
 from ..events import messages, subjects

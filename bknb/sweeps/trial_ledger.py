@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from ..domain.trial import Trial
+from ..domain.sweep_trial import Trial
 from ..errors import StateError
 from ..stores.disk import Disk
 from ..stores.journal import Journal

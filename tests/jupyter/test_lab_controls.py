@@ -9,7 +9,7 @@ from browser import CHROMEDRIVER, CHROMIUM, Browser, wait_for
 from packages import need_packages
 from page import Page, blank_notebook, jupyterlab
 
-from bknb.jupyter.run_controls import source
+from bknb.jupyter.run_buttons import source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

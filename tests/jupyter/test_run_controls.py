@@ -14,7 +14,7 @@ from test_by_hand import at, play
 from waiting import until
 
 import bknb
-from bknb.jupyter import run_controls as controls
+from bknb.jupyter import run_buttons as controls
 from bknb.testing.clocks import AcceleratedClock
 
 if TYPE_CHECKING:

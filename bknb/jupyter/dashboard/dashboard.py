@@ -17,7 +17,7 @@ from ...reports.panel_data import meanings
 from ...reports.run_view import PANELS, RunView
 from ...reports.run_views import RunViews
 from ..kernel import cell_id, execution_id, front_end_draws, in_kernel, ipython
-from ..run_controls import RunControls, on_message
+from ..run_buttons import RunControls, on_message
 from . import static_html
 from .event_pump import EventPump
 from .live_stops import LiveStops

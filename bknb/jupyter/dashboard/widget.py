@@ -9,7 +9,7 @@ import anywidget
 import numpy as np
 import traitlets
 
-from ..run_controls import source
+from ..run_buttons import source
 
 _STATIC: Final = Path(__file__).parent.parent / "static"
 _KINDS: Final = {"f": {8: "f8", 4: "f4"}, "i": {1: "i1"}}

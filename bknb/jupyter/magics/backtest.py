@@ -11,7 +11,7 @@ from ..session import Session
 from ..wait import wait
 from .arguments import Call, Option
 from .output import assign_out, echo
-from .register import register_strategy
+from .registration_cells import register_strategy
 from .shared_options import (
     ALLOW_GAPS,
     AT,

@@ -108,7 +108,7 @@ async function bknbPress(model, controls, action, signal) {
       return "";
     }
     const argument = JSON.stringify(JSON.stringify(press));
-    const code = `__import__("bknb.jupyter.run_controls", fromlist=["press"]).press(${argument})`;
+    const code = `__import__("bknb.jupyter.run_buttons", fromlist=["press"]).press(${argument})`;
     if (await bknbRunOutOfBand(kernel, code).catch(() => false)) {
       return "out-of-band";
     }

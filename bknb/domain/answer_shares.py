@@ -10,9 +10,9 @@ from typing import Literal
 
 import msgspec
 
-from .answers import Add, Reduce
-from .exits import rests_until
+from .exit_steps import rests_until
 from .lifetimes import read_valid
+from .manage_answers import Add, Reduce
 from .position_book import PositionBook, PositionOrder, UnsizedPart
 from .position_fills import DUST
 from .signal import sign_of

@@ -16,8 +16,8 @@ from .formatting import plain_number
 from .keyword_arguments import ByName
 from .quantity_rounding import EXACT
 from .signal_events import Reason
-from .size_requests import ClosedTrades, SizeRequest, WantedSize
-from .sizing import (
+from .size_inputs import ClosedTrades, SizeRequest, WantedSize
+from .sizing_methods import (
     Sizing,
     atr_based,
     fixed_percentage,

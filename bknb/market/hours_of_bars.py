@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from ..domain.interval import DAY_MINUTES, DAY_MS, EPOCH_DAY, MINUTE_MS
+from .days_of_bars import holidays_among, told_holidays
 from .sessions import Sessions
-from .trading_days import holidays_among, told_holidays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,9 +9,9 @@ import msgspec
 
 from ..errors import InvalidTransition
 from .declared_exits import targets_of
-from .execution_models import Entry, Exit, Minute, exit_at_entry
+from .execution_fills import Entry, Exit, Minute, exit_at_entry
+from .exit_steps import close_at, holding_minute, timeout_of
 from .exit_validation import memo_text
-from .exits import close_at, holding_minute, timeout_of
 from .formatting import stamp_text
 from .position_book import Lifetime, opened_book
 from .signal import OpenSignal, ScheduledSignal, Signal, sign_of
@@ -60,7 +60,7 @@ def signal_id(rules: Rules, when: int) -> str:
     Examples
     --------
     >>> from bknb.config import Settings
-    >>> from bknb.domain.execution_models import execution_model
+    >>> from bknb.domain.execution_fills import execution_model
     >>> signal_id(Rules("BTCUSDT", "sma", "demo", None, "live", execution_model("touch"), Settings()), 0)
     'sma-BTCUSDT-19700101T0000'
     """

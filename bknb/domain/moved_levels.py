@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from .answers import Move
 from .declared_exits import Ladder, targets_of
-from .execution_models import Exit
+from .execution_fills import Exit
 from .exit_validation import (
     broken_breakeven,
     broken_trailing,
@@ -22,6 +21,7 @@ from .exit_validation import (
     sorted_ladder,
 )
 from .interval import MINUTE_MS
+from .manage_answers import Move
 from .position_book import ClosingOrder, Lifetime, PositionBook
 from .signal import OpenSignal, sign_of
 from .signal_events import Reason

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from .close_orders import close_due, holding_at_close
-from .execution_models import Exit, Minute
+from .execution_fills import Exit, Minute
 from .interval import MINUTE_MS
 from .market_clock import NEVER
 from .milestones import survived
@@ -192,7 +192,7 @@ def due(state: State, rules: Rules) -> int:
     Examples
     --------
     >>> from bknb.config import Settings
-    >>> from bknb.domain.execution_models import execution_model
+    >>> from bknb.domain.execution_fills import execution_model
     >>> due(Flat(), Rules("BTCUSDT", "s", "demo", None, "live", execution_model("touch"), Settings())) > 10**15
     True
     """
