@@ -32,7 +32,7 @@ from bknb.domain.orders import MAX_CLOSES, Order, Report, order_beside, own_pref
 from bknb.domain.recorded_orders import ended, orders_after
 from bknb.domain.signal_events import Closed, Opened
 from bknb.errors import BrokerError, StateError
-from bknb.live import broker_check, following
+from bknb.live import broker_check, orders_from_record
 
 UNKNOWN = Report(client_id=f"{own_prefix('sma', 'BTCUSDT')}oaaaa", symbol="BTCUSDT", status="accepted")
 AGAIN = "it is asked again, and nothing is opened before"
@@ -503,7 +503,7 @@ def fails_for(monkeypatch: pytest.MonkeyPatch, fails: Callable[[Any], bool]) -> 
             raise ArithmeticError("a fault")
         return orders_after(event, *more)
 
-    monkeypatch.setattr(following, "orders_after", made)
+    monkeypatch.setattr(orders_from_record, "orders_after", made)
 
 
 def test_an_event_whose_orders_cannot_be_worked_out_holds_up_no_close(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,7 +160,7 @@ def test_an_answer_that_has_to_be_repaired_is_that_of_everything() -> None:
     ]
     watch.load(-10)  # nothing is kept of it from now on
     # the 100 candles are as many as any answer had: whether there are others before them is asked once
-    assert shelf.asked == [(70, 30), (0, 71), (0, 100), (-10, 110), (-10, 10)]
+    assert shelf.asked == [(70, 30), (0, 71), (0, 100), (-10, 110), (-10, 11)]
 
 
 def test_of_a_source_that_answers_more_than_it_is_asked_for_the_same_is_told_as_of_one_load() -> None:
