@@ -377,6 +377,16 @@ def test_a_leg_whose_data_ends_early_gives_its_place_back_and_the_others_go_on()
     assert any(text.startswith("one on A: the data of A on frame ended at") for text in result.warnings)
 
 
+def test_what_was_left_out_of_closed_hours_is_counted_once_for_all_legs_of_a_symbol() -> None:
+    """All legs of a symbol have the same candles in memory, which the first of them loads."""
+    hours = bknb.Sessions.weekly("UTC", {"mon-sun": "00:00-00:10, 00:15-24:00"})
+    exchange = bknb.exchanges.in_sessions(market(), hours)
+    legs = [("A", strategy_of(name, {}, risk=None)) for name in ("one", "two")]
+    [alone] = play(legs[:1], exchange).warnings
+    assert alone.endswith("outside the trading sessions: 5 candles, the first at 2024-01-01 00:10 UTC")
+    assert play(legs, exchange).warnings == [alone, alone.replace("one on A", "two on A")]
+
+
 def test_a_strategy_that_raises_is_counted_in_its_leg_and_the_others_go_on() -> None:
     def broken(ctx: Any) -> Any:
         raise ValueError("torn")

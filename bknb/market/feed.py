@@ -525,8 +525,11 @@ class Feed:
         self._answers_itself.add(asked.interval)
 
     def gather_closed(self) -> None:
-        """From now on count candles that are left out as their market was closed, until :meth:`tell_closed`."""
-        self._closed = {}
+        """From now on count candles that are left out as their market was closed, until :meth:`tell_closed`.
+
+        Where several runs over the same candles gather, the first of them that is over tells it for all.
+        """
+        self._closed = {} if self._closed is None else self._closed
 
     def tell_closed(self) -> None:
         """Tell once for each series how many candles were left out since :meth:`gather_closed`."""
