@@ -63,4 +63,5 @@ async def row_candles(window: Window, strategy: Strategy, symbol: str, start: in
     begin = window.reach_back(symbol, start, interval_ms(interval), lookback)
     loading = window.load_closed(symbol, interval, start, lookback, since=begin)
     series = await asyncio.wrap_future(submit(loading))
-    return RowCandles(series.candles.copy(), series.closes, series.closed, CandleCloses(series.step))
+    by = CandleCloses(series.step, grid=series.grid)
+    return RowCandles(series.candles.copy(), series.closes, series.closed, by)

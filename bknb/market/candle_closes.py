@@ -1,4 +1,4 @@
-"""When candles close: so long after their open, or, where they are the days of a market, with their session."""
+"""When candles close: so long after their open; the days of a market, and the last bar of a session, with it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..domain.interval import interval_ms
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .bar_grid import BarGrid
     from .window import Window
 
 
@@ -24,6 +25,8 @@ class CandleCloses(NamedTuple):
     days : tuple of ndarray of int64, shape (n,), or None
         When each opens and when it closes (UTC ms), of those that are days of a market with sessions; ``None``: each
         candle is ``step`` long.
+    grid : BarGrid or None
+        Where they open, where that is not at multiples of ``step``: the last one of a session may be shorter.
 
     Examples
     --------
@@ -36,13 +39,17 @@ class CandleCloses(NamedTuple):
 
     step: int
     days: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+    grid: BarGrid | None = None
 
     def of(self, times: NDArray[np.int64]) -> NDArray[np.int64] | None:
         """The closes (UTC ms) of candles by their open times (UTC ms, ascending); ``None``: these are no such candles.
 
-        Those of an interval are at least as far apart as it is long; days open with their session.
+        Those of an interval are at least as far apart as it is long, or lie on its grid; days open with their session.
         """
         if self.days is None:
+            if self.grid is not None:
+                is_there = (self.grid.starts(times, self.step) == times).all()
+                return closes_of(times, self.step, self.grid) if is_there else None
             is_closer = len(times) > 1 and int(np.diff(times).min()) < self.step
             return None if is_closer else times + self.step
         opens, closes = self.days
@@ -53,10 +60,15 @@ class CandleCloses(NamedTuple):
         return found
 
 
+def closes_of(times: NDArray[np.int64], step: int, grid: BarGrid | None) -> NDArray[np.int64]:
+    """The closes (UTC ms) of candles of ``step`` ms by their open times; ``grid`` as of :class:`CandleCloses`."""
+    return times + step if grid is None else grid.ends(times, step)
+
+
 def candle_closes(window: Window, symbol: str, interval: str) -> CandleCloses:
     """When the candles of a symbol close that a window has handed out."""
     if not window.is_by_calendar(symbol, interval):
-        return CandleCloses(interval_ms(interval))
+        return CandleCloses(interval_ms(interval), grid=window.grid_of(symbol))
     made = window.calendar_candles().known(symbol, interval)
     none = np.zeros(0, dtype=np.int64)
     return CandleCloses(0, (none, none) if made is None else (made.candles.timestamp, made.closes))

@@ -48,9 +48,10 @@ def joined_rows(
         )
     closes = by.of(candles.timestamp)
     if closes is None:
-        how = "closer together than its interval" if by.days is None else "no days of its market"
+        how = "are closer together than its interval" if by.days is None else "are no days of its market"
+        how = how if by.grid is None else "open when none of its candles does"
         raise UsageError(
-            f"series {name!r}: these are not the candles of get_signals, they are {how}\n"
+            f"series {name!r}: these are not the candles of get_signals, they {how}\n"
             f"give those it was called with, or some of them: get_series({name!r}, candles)"
         )
     whose, last = own if symbol is None else symbol, int(closes[-1]) if len(closes) else 0

@@ -33,6 +33,7 @@ from ..engine.vectorised import signal_rows
 from ..errors import NotEnoughData, StrategyError, UsageError
 from ..market.answer_notes import ignored
 from ..market.calendar_candles import LENGTHS_MS
+from ..market.candle_closes import closes_of
 from ..market.candles import Candles
 from ..market.clock import SystemClock
 from ..market.feed import Feed
@@ -41,6 +42,7 @@ from ..market.loop_thread import LoopThread
 from ..market.outside import candles_from
 from ..market.published import SYMBOL
 from ..market.series import Series
+from ..market.source_hours import bar_grid_of
 from ..market.sources import WindowSource
 from ..market.spacing import check_above_zero
 from ..market.strategy_context import Context, RowsAsked, RunSources, current
@@ -238,17 +240,18 @@ class _OtherWorld(WindowSource):
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
         """Return the candles of the window, altered."""
         series = await self.window.load(symbol, interval, since)
-        candles = self.altered(series.candles, series.step, since, limit)
+        candles = self.altered(symbol, series.candles, series.step, since, limit)
         return candles[: int(np.searchsorted(candles.timestamp, since + limit * series.step))]
 
-    def altered(self, candles: Candles, step: int, since: int, limit: int) -> Candles:
-        """Return up to ``limit`` candles from ``since`` on, as they are in this world."""
-        world = self._world
+    def altered(self, symbol: str, candles: Candles, step: int, since: int, limit: int) -> Candles:
+        """Return up to ``limit`` candles of ``step`` ms from ``since`` on, as they are in this world."""
+        world, closes = self._world, closes_of(candles.timestamp, step, self.window.grid_of(symbol))
         if world.changed_after is not None:
-            place = int(np.searchsorted(candles.timestamp, world.changed_after - step, side="right"))
+            place = int(np.searchsorted(closes, world.changed_after, side="right"))
             candles = perturbed(candles, place, seed=world.seed)
-        before = None if world.until is None else world.until - step + 1
-        return self.part(candles, max(since, world.since or since), limit, before=before)
+        if world.until is not None:
+            candles = candles[: int(np.searchsorted(closes, world.until, side="right"))]
+        return self.part(candles, max(since, world.since or since), limit)
 
 
 class _OtherSeries:
@@ -288,7 +291,8 @@ class _RecordingSource:
         """Return the answer of the source; later candles are recorded."""
         answer: Any = await candles_from(self._source, symbol, interval, since, limit)
         if isinstance(answer, Candles) and len(answer):
-            late = answer.timestamp[answer.timestamp + interval_ms(interval) > self._when]
+            closes = closes_of(answer.timestamp, interval_ms(interval), bar_grid_of(self._source, symbol))
+            late = answer.timestamp[closes > self._when]
             if len(late):
                 self._seen.append((symbol, int(late[0])))
         return answer
@@ -303,7 +307,8 @@ class _RecordingWindow(Window):
 
     def hold(self, symbol: str, candles: Candles, since: int) -> None:
         """Put these base bars into memory."""
-        self._series[symbol, self.base] = Series(candles, step=self.base_ms, since=since, until=self.horizon)
+        series = Series(candles, step=self.base_ms, since=since, until=self.horizon, grid=self.grid_of(symbol))
+        self._series[symbol, self.base] = series
 
     def newest(self, symbol: str, interval: str, limit: int, when: int, *, wait: bool = True) -> Candles:
         """Return the newest candles, and record how far back they reach."""
@@ -371,7 +376,8 @@ class _Check:
             made = self._worlds[world] = _RecordingWindow(feed, horizon=self.window.horizon, base=self.plan.base)
             made.lacks = None if world.since is None else (self.window, world.since)
             minutes = self.window.minutes(self.plan.symbol)  # in memory in every run, so in every world
-            candles = other.altered(minutes.candles, minutes.step, minutes.since, len(minutes.candles))
+            symbol, count = self.plan.symbol, len(minutes.candles)
+            candles = other.altered(symbol, minutes.candles, minutes.step, minutes.since, count)
             made.hold(self.plan.symbol, candles, max(minutes.since, world.since or 0))
         return self._worlds[world]
 
@@ -607,7 +613,13 @@ class _Check:
         frame, at, sessions = self.plan.frame, self.strategy.at, self.window.sessions_of(self.plan.symbol)
         by_day = has_session_days(self.strategy.interval, sessions, self.window.base_ms)
         if at is None and not by_day:
-            return [*range(ceil_to(frame.start, self.slot), frame.last + 1, self.slot)]
+            grid = self.window.grid_of(self.plan.symbol)
+            if grid is None:
+                return [*range(ceil_to(frame.start, self.slot), frame.last + 1, self.slot)]
+            found = [grid.ceil(frame.start, self.slot)]
+            while found[-1] <= frame.last:
+                found.append(grid.after(found[-1], self.slot))
+            return found[:-1]
         from ..engine.scheduled_questions import SESSION_DAY, calendar_of, in_run
 
         schedule = in_run(SESSION_DAY if at is None else at, self.published, self.plan.symbol, frame.last)

@@ -28,7 +28,7 @@ from ..engine.backtest import BacktestRun
 from ..engine.plan import Plan
 from ..engine.questions import has_session_days
 from ..engine.registry import Frame, Strategy
-from ..market.source_hours import sessions_of
+from ..market.source_hours import bar_grid_of, sessions_of
 from ..reports.signal_story import history
 from .nested_loop import run_here
 
@@ -147,6 +147,7 @@ class _Replay:
         at, managed_at, own = plan.strategy.at, plan.strategy.manages_at, plan.strategy
         sessions = sessions_of(plan.exchange.source, plan.symbol)
         self._base = base_ms = interval_ms(plan.base)
+        self._grid = bar_grid_of(plan.exchange.source, plan.symbol)
         if at is None and has_session_days(own.interval, sessions, base_ms):
             at = SessionOpen()
         if managed_at is None and has_session_days(own.manages_every, sessions, base_ms):
@@ -191,8 +192,13 @@ class _Replay:
         if self._has_schedule:
             return True
         opened = position.opened_at
-        known = (self._scheduled_at if opened is None else round(opened.timestamp() * 1000)) + self._base
-        if (now - self._start) % self._step or now < slot_after(max(self._asked, known - 1), self._slot):
+        begun, grid = self._scheduled_at if opened is None else round(opened.timestamp() * 1000), self._grid
+        if grid is None:
+            known, begins = begun + self._base, (now - self._start) % self._step == 0
+        else:
+            known, begins = grid.after(begun, self._base), grid.floor(now, self._step) == now
+        newest = max(self._asked, known - 1)
+        if not begins or now < (slot_after(newest, self._slot) if grid is None else grid.after(newest, self._slot)):
             return False
         self._asked = now
         return True

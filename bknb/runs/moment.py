@@ -391,7 +391,7 @@ class Moment:
         begin = look_back_begin(candles, self._record.start, self._window.price_count, rules.base_ms)
         filling = minutes_that_fill(candles, rules.model, begin=begin) & (candles.timestamp >= opening.not_before)
         until = close_due(opening, rules)
-        if opening.close_at is not None and len(candles) and candles.timestamp[-1] + rules.base_ms >= until:
+        if opening.close_at is not None and len(candles) and rules.bar_end(int(candles.timestamp[-1])) >= until:
             before = (filling & (candles.timestamp < until)).nonzero()[0]
             newest = self._minute_at(int(before[-1])) if len(before) else None
             return step(opening, Boundary(until, self.price, newest=newest), rules)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Settings
 from ..domain.formatting import utc_text
-from ..domain.interval import MINUTE_MS, floor_to, interval_ms
+from ..domain.interval import floor_to, interval_ms
 from ..domain.signal import OpenSignal, ScheduledSignal
 from ..domain.signal_events import (
     CLOSE_REASONS,
@@ -27,6 +27,7 @@ from ..engine.build import as_moment
 from ..engine.records import Failure
 from ..errors import UnknownName, UsageError
 from ..frontend import frontend
+from ..market.source_hours import bar_grid_of
 from ..reports.signal_story import history, story
 from .result_tables import (
     CANCELLED_COLUMNS,
@@ -647,12 +648,8 @@ class Result:
                 raise UnknownName("signal", moment, known=list(reversed(signals))) from None
         else:
             when = as_moment(moment)
-        step, times = interval_ms(self.base), self.candles.timestamp
-        if step == MINUTE_MS or not len(times):
-            when = floor_to(when, MINUTE_MS)
-        else:  # the newest moment at which a bar ends
-            phase = int(times[0]) % step
-            when = floor_to(when - phase, step) + phase
+        step, grid = interval_ms(self.base), bar_grid_of(self.run_record.plan.exchange.source, self.symbol)
+        when = floor_to(when, step) if grid is None else grid.floor(when, step)  # the newest moment at which a bar ends
         if not self.start <= when <= self.end:
             span = f"{utc_text(self.start)} to {utc_text(self.end)}"
             raise UsageError(f"the run covers {span}; {utc_text(when)} is not in it")

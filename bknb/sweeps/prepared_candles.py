@@ -63,9 +63,10 @@ class Prepared:
     def candle_closes(self) -> CandleCloses:
         """When the candles of the strategy's interval close, for point-in-time series."""
         times = self.candles.timestamp
-        if len(self.days.opens):
+        lengths = np.unique(self.closes - times)
+        if len(self.days.opens) or len(lengths) > 1:  # days, or bars of a market whose last one is shorter
             return CandleCloses(0, (times, self.closes))
-        return CandleCloses(int(self.closes[0] - times[0]) if len(times) else 0)
+        return CandleCloses(int(lengths[0]) if len(lengths) else 0)
 
     def known_at(self, start: int) -> int:
         """The row that is known at ``start`` (UTC ms), the first moment of a run."""
