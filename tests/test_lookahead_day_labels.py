@@ -17,6 +17,7 @@ import pytest
 import bknb
 from bknb.market.candles import Candles
 from bknb.research.market_copies import is_copy, placed_at
+from bknb.research.market_values import MarketValues
 
 MINUTE = 60_000
 START = 1_704_067_200_000
@@ -253,6 +254,18 @@ def test_prices_in_a_row_were_known_when_their_candles_were_closed(candles):
     assert placed_at(candles.open, candles).tolist() == [0, *closed[:-1]], "the close of the candle before"
     assert placed_at(np.r_[np.ones(9), candles.high], candles).tolist() == [0] * 9 + closed.tolist()
     assert not placed_at(candles.volume, candles).any()
+
+
+def test_prices_of_longer_bars_were_known_when_these_were_closed():
+    """In a market of few prices, where the row tells it."""
+    hour = 60 * MINUTE
+    close = np.round(100 + 9 * np.sin(np.arange(900)) + np.arange(900) % 7)
+    before = np.r_[100.0, close[:-1]]
+    high, low, times = np.maximum(before, close), np.minimum(before, close), START + hour * np.arange(900)
+    bars = Candles.from_columns(timestamp=times, open=before, high=high, low=low, close=close, volume=close)
+    market = MarketValues(bars, hour)
+    assert not market.fine
+    assert market.copied_at(close).tolist() == (times + hour).tolist()
 
 
 def test_too_few_candles_are_no_market():

@@ -61,7 +61,7 @@ def trading_hours(times: NDArray[np.int64], step: int, name: str) -> tuple[Sessi
     >>> print(trading_hours(hours, 3_600_000, "mine")[0])
     mon 09:00-17:00; tue 09:00-17:00; wed 09:00-17:00; thu 09:00-17:00; fri 09:00-17:00 (UTC)
     """
-    if step % MINUTE_MS or len(times) > _ALWAYS * (int(times[-1]) - int(times[0])) / step:
+    if step % MINUTE_MS or not len(times) or len(times) > _ALWAYS * (int(times[-1]) - int(times[0])) / step:
         return None, []
     length, best, fewest = step // MINUTE_MS, None, _LACKING
     for zone in _ZONES:

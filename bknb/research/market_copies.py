@@ -1,4 +1,4 @@
-"""Whether a value holds the candles of the market themselves, minute by minute: the data a source was made of.
+"""Whether a value holds the candles of the market themselves, bar by bar: the data a source was made of.
 
 Everything else in a program can be computed again from it. Rows with moments hold, at these moments, the prices of the
 market; numbers without moments are prices of candles that follow each other.
@@ -31,7 +31,7 @@ def is_copy(value: Any, minutes: Candles) -> bool:
     value
         Anything.
     minutes
-        One-minute candles of the market, oldest first.
+        One-minute candles of the market, or longer base bars, oldest first.
     """
     if len(minutes) < 2 * _RUN:
         return False
@@ -54,10 +54,11 @@ def is_copy(value: Any, minutes: Candles) -> bool:
     )
 
 
-def placed_at(numbers: Floats, minutes: Candles) -> NDArray[np.int64]:
+def placed_at(numbers: Floats, minutes: Candles, step: int = MINUTE_MS) -> NDArray[np.int64]:
     """When each number was known (UTC ms), where they are prices of candles that follow each other; 0 elsewhere.
 
-    Unlike the price alone, the row tells this also where a market has few different prices.
+    Unlike the price alone, the row tells this also where a market has few different prices. ``step`` is the length of a
+    candle, ms.
     """
     known = np.zeros(numbers.shape, dtype=np.int64)
     if numbers.ndim != 1 or len(numbers) < _RUN:
@@ -70,7 +71,7 @@ def placed_at(numbers: Floats, minutes: Candles) -> NDArray[np.int64]:
             # An open is the close of the candle before: it was known as soon as the earlier of the two.
             candle = np.arange(len(numbers)) + first - max(starts)
             inside = (candle >= 0) & (candle < count)
-            known[inside] = minutes.timestamp[candle[inside]] + MINUTE_MS
+            known[inside] = minutes.timestamp[candle[inside]] + step
             return known
     return known
 

@@ -75,7 +75,7 @@ class MarketValues:
     def copied_at(self, numbers: Floats) -> NDArray[np.int64]:
         """As ``known_at``, and 0 also where the numbers around are no prices: one alone may be so by chance."""
         if not self.fine:
-            return placed_at(numbers, self.minutes)
+            return placed_at(numbers, self.minutes, self.step)
         known = self.known_at(numbers)
         hit = known > 0
         if hit.sum() < _PRICES:

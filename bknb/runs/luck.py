@@ -315,7 +315,7 @@ def moments_of(result: Result, times: NDArray[np.int64], seed: int) -> Moments:
     opened = times.searchsorted([trade.signal.pending_at for trade in closed])
     lengths = np.maximum(times.searchsorted([trade.closed_at for trade in closed]) - opened, 1)
     plan = result.run_record.plan
-    zone = "UTC" if (sessions := sessions_of(plan.exchange.source)) is None else sessions.zone
+    zone = "UTC" if (sessions := sessions_of(plan.exchange.source, plan.symbol)) is None else sessions.zone
     hours = hours_of(times, opened, first, last, zone)
     is_daily = interval_ms(plan.base) >= DAY_MS
     any_hour = "bars of a day have no hour" if is_daily else why_any_hour(hours, lengths, last, seed)
