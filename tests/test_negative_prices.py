@@ -286,10 +286,13 @@ def test_what_needs_prices_above_zero_says_so(tmp_path: Any) -> None:
         exchange=source,
         frame=frame,
     )
+    ranges = {"range_train": [f"{BEGIN}:2020-04-21"], "range_test": "2020-04-22:2020-04-23"}
+    bknb.add_optimizer("ideas", sources=["1h"], **ranges, model=bknb.llm.recorded([]), exchange=source)
     for what, call in {
         "a live run": lambda: bknb.Live.background("CL", strategy=lambda: None, exchange=source),
         "a candle store": lambda: bknb.exchanges.stored(source, folder=tmp_path),
         "luck": lambda: bknb.luck(held),
+        "an optimizer": lambda: bknb.Optimizer.get_data("CL", "ideas"),
         "the look-ahead check": lambda: bknb.check_lookahead(lambda: None, "CL", exchange=source, frame=frame),
     }.items():
         with pytest.raises(

@@ -14,6 +14,7 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, INTERVAL_MS, MINUTE, MINUTE_MS, interval_ms
 from ..errors import DataError, UsageError
+from .source_hours import bar_grid_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -213,6 +214,22 @@ def check_made_of(interval: str, base: str, known: Sequence[str], exchange: str)
         )
 
 
+def check_at_multiples(source: object, symbol: str, exchange: str, what: str) -> None:
+    """Raise ``UsageError`` where ``what`` is given bars that do not open at multiples of their length in UTC.
+
+    Examples
+    --------
+    >>> check_at_multiples(object(), "AAPL", "mine", "a live run")
+    """
+    if bar_grid_of(source, symbol) is not None:
+        base = base_of(source)
+        raise UsageError(
+            f"{what} needs bars that open at multiples of {base} in UTC, and those of {symbol} from {exchange!r} count "
+            f"from the open of their market\nfor {what} take an exchange that has minutes: base={base!r} makes bars of "
+            "them; such bars themselves are for runs over history"
+        )
+
+
 def check_above_zero(source: object, exchange: str, what: str) -> None:
     """Raise ``UsageError`` where ``what`` is given prices that may be at or below zero.
 
@@ -223,7 +240,7 @@ def check_above_zero(source: object, exchange: str, what: str) -> None:
     if getattr(source, "negative", False):
         raise UsageError(
             f"{what} needs prices above 0, and exchange {exchange!r} has negative=True\n"
-            "bknb.backtest, bknb.sweep, bknb.walker and bknb.walk_forward work with prices at or below 0\n"
+            "bknb.backtest, portfolio, sweep, walker, walk_forward and open_holdout work with prices at or below 0\n"
             "for everything else give a source of prices above 0, without negative=True"
         )
 

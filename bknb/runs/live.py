@@ -36,7 +36,7 @@ from ..live.run import LiveRun
 from ..live.runtime import RUNTIME
 from ..market.candles import Candles
 from ..market.clock import SystemClock
-from ..market.spacing import check_above_zero
+from ..market.spacing import check_above_zero, check_at_multiples
 from ..ports import Broker, Clock, StateStore
 from ..stores.atomic import write_report
 from ..stores.choose import checked, chosen
@@ -186,6 +186,7 @@ def plan_live(
     sys.audit("bknb.run", "a live run")
     resolved = resolve_exchange(exchange)
     check_above_zero(resolved.source, resolved.name, "a live run")
+    check_at_multiples(resolved.source, checked_symbol(symbol), resolved.name, "a live run")
     bars = chosen_base(base, resolved)
     picked = resolve_strategy(strategy, interval=interval, at=at, default=bars)
     model = execution_model(execution or picked.execution).name
@@ -285,8 +286,8 @@ class Live:
             signal in base currency, or a function of the signal (default: nobody, only the record is kept); parts and
             adds are shares of what was filled;
             ``late_minutes``: after an absence, questions older than this pass unasked (default: everything that was
-            missed is caught up, and what is decided late fills at the market of then; with a broker those of a base
-            bar, which is 1);
+            missed is caught up, and what is decided late fills at the market of then; with a broker the minutes of
+            a base bar: 1, or 60 over hours);
             ``base``: the bars that fill orders (default: the finest the exchange has).
 
         Raises

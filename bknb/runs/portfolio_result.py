@@ -79,6 +79,8 @@ class PortfolioResult:
         ------
         UnknownName
             There is no such leg; the text lists those there are.
+        UsageError
+            The symbol has several strategies, and none was named.
 
         Examples
         --------

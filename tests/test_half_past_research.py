@@ -1,0 +1,156 @@
+"""Bars that count from the open of their market: moments of a run, look-ahead, luck, series; and what needs others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from quick import first_quick
+from test_base_bars import FREE, frame_of
+from test_half_past_bars import HOUR, MARKETS, MINUTE, bars_of
+
+import bknb
+from bknb.exchanges.frame_source import FrameSource
+from bknb.runs.luck import moments_of
+
+
+def market(name: str, *, declared: bool = True) -> tuple[Any, Any, list[tuple[int, int]]]:
+    """A source of hourly bars, their frame, and when its sessions open and close (UTC ms)."""
+    given = MARKETS[name]
+    spans = given.spans(28)
+    table = frame_of(bars_of(given, HOUR, 7))
+    source = bknb.exchanges.from_frame(table, symbol="X", sessions=given.sessions if declared else None)
+    return source, (spans[5][0], spans[-4][1]), spans
+
+
+def rises(ctx: Any) -> Any:
+    """Honest: it looks at closed bars alone."""
+    close = ctx.candles("1h", 3).close
+    if close[-1] > close[0]:
+        return bknb.Signal(
+            position="long", price_take_profit=ctx.price + 3, price_stop_loss=ctx.price - 3, minute_estimated_time=600
+        )
+    return None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["new york", "two parts"])
+def test_a_managed_position_comes_out_again(name: str) -> None:
+    source, frame, _ = market(name)
+    seen: dict[int, Any] = {}
+
+    def get_signal(price: float) -> Any:
+        return bknb.Signal(position="long", price_take_profit=price + 5, price_stop_loss=price - 5)
+
+    def manage(ctx: Any, position: Any) -> Any:
+        assert seen.setdefault(ctx.when_ms, position) == position
+        stop = position.average_price - 5 + 0.5 * position.bars  # one question more or less shows in the stop
+        return bknb.Move(price_stop_loss=stop) if position.bars < 8 else None
+
+    strategy = bknb.add_strategy("managed", interval="1h", get_signal=get_signal, manage=manage)
+    result = bknb.backtest("X", strategy=strategy, exchange=source, frame=frame, settings=FREE)
+    assert not result.errors
+    assert len(seen) > 20
+    for when, position in list(seen.items())[::3]:
+        moment = result.at(when)
+        assert (moment.when_ms, moment.position) == (when, position)
+        assert moment.manage().diverged == ""
+        assert result.at(when + 29 * MINUTE).when_ms == when  # within a bar nothing new is known
+    for event in result.events:
+        assert result.at(event.signal.scheduled_at).when_ms == event.signal.scheduled_at
+
+
+# --- look-ahead ---
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "asked", first_quick([{"at": "session_close"}, {"interval": "2h"}, {"interval": "1h"}, {"at": "session_open"}])
+)
+def test_an_honest_strategy_passes(asked: dict[str, str]) -> None:
+    source, frame, _ = market("new york")
+    report = bknb.check_lookahead(rises, "X", exchange=source, frame=frame, **asked)
+    assert report.ok, report
+    assert report.signals > 2
+
+
+def rows(candles: Any, ahead: int) -> Any:
+    """Rows that follow the last close, or with ``ahead`` 1 the next one."""
+    rise = np.diff(candles.close, prepend=candles.close[0])
+    rise = np.r_[rise[ahead:], np.zeros(ahead)]
+    return {
+        "position": (rise > 0).astype(int), "price_take_profit": candles.close + 3,
+        "price_stop_loss": candles.close - 3, "minute_estimated_time": 600,
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_rows_of_candles_that_end_with_their_session_are_judged(ahead: int) -> None:
+    """Candles of two hours: the last one of each session is half an hour long, and known at its close."""
+    source, frame, _ = market("new york")
+    strategy = bknb.add_strategy("rows", interval="2h", get_signals=rows, params={"ahead": ahead}, lookback=9)
+    report = bknb.check_lookahead(strategy, "X", exchange=source, frame=frame, moments=20)
+    assert report.ok == (ahead == 0), report
+
+
+def test_series_are_joined_at_the_close_of_the_last_bar_of_a_session() -> None:
+    source, frame, spans = market("new york")
+    close = spans[6][1]
+    bknb.add_series("news", {"published_at": [spans[4][0], close, close + 10 * MINUTE], "score": [1.0, 2.0, 3.0]})
+    found: list[Any] = []
+
+    def get_signals(candles: Any, unused: int = 0) -> Any:
+        del unused
+        scores = bknb.get_series("news", candles).score.tolist()
+        found.append(dict(zip(candles.timestamp.tolist(), scores, strict=True)))
+        bknb.get_series("news", candles[2:])
+        with pytest.raises(bknb.UsageError, match="they open when none of its candles does"):
+            bknb.get_series("news", bknb.Candles.from_rows([(close - HOUR // 4, 1.0, 1.0, 1.0, 1.0, 1.0)]))
+        levels = {"price_take_profit": 1.0, "price_stop_loss": 1.0, "minute_estimated_time": 1}
+        return {"position": np.zeros(len(candles)), **levels}
+
+    strategy = bknb.add_strategy("rows", interval="1h", get_signals=get_signals, lookback=5)
+    bknb.backtest("X", strategy=strategy, exchange=source, frame=frame)
+    last = close - HOUR // 2  # opens half an hour before the close
+    assert [found[0][time] for time in (last - HOUR, last, spans[7][0])] == [1.0, 2.0, 3.0]
+
+
+def test_random_moments_are_of_the_same_hours_by_the_clock_of_the_symbol() -> None:
+    given = MARKETS["new york"]
+    bars = bknb.Candles.from_rows([tuple(bar) for bar in bars_of(given, HOUR, 7)])
+    source, spans = FrameSource({"X": bars}), given.spans(28)
+    assert source.sessions is None
+    assert source.symbol_sessions["X"] is not None
+    result = bknb.backtest("X", strategy=rises, exchange=source, frame=(spans[3][0], spans[-4][1]), interval="1h")
+    times = result.candles.timestamp
+    local = pd.to_datetime(times, unit="ms", utc=True).tz_convert(given.zone).hour
+    hours = moments_of(result, times, 0).hours
+    entries = result.trades["pending_at"].dt.tz_convert(given.zone).dt.hour.tolist()
+    assert len(entries) > 9
+    for hour, first, number in zip(entries, hours.first, hours.number, strict=True):
+        assert set(local[hours.minutes[first : first + number]]) == {hour}
+
+
+# --- what needs other bars ---
+
+
+def test_what_needs_bars_at_multiples_of_their_length_says_so() -> None:
+    source, _, _ = market("mumbai")
+    ranges = {"range_train": ["2024-02-12:2024-02-14"], "range_test": "2024-02-19:2024-02-21"}
+    bknb.add_optimizer("ideas", sources=["1h"], **ranges, model=bknb.llm.recorded([]), exchange=source)
+    for what, call in {
+        "a live run": lambda: bknb.Live.background("X", strategy=lambda: None, exchange=source),
+        "an optimizer": lambda: bknb.Optimizer.get_data("X", "ideas"),
+    }.items():
+        with pytest.raises(bknb.UsageError, match=f"{what} needs bars that open at multiples of 1h in UTC"):
+            call()
+
+
+def test_a_symbol_without_a_bar_shows_no_hours() -> None:
+    bars = bknb.Candles.from_rows([tuple(bar) for bar in bars_of(MARKETS["new york"], HOUR, 7)])
+    source = FrameSource({"A": bars, "B": bknb.Candles.empty()})
+    assert source.symbol_sessions["A"] is not None
+    assert source.symbol_sessions["B"] is None
