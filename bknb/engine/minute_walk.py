@@ -145,35 +145,37 @@ class MinuteWalk:
             The moment of the next question, or the end of the frame and one millisecond; UTC ms.
         """
         stop, turn = self.index_at(when), self._turn
-        index = stop if self._next_index is None else self._next_index
+        index, nothing_at = stop if self._next_index is None else self._next_index, 0
         while self._loop.rules.quiet or not isinstance(self._loop.state, Flat):
             target = index
             if index < stop and not (self._every_minute or isinstance(self._loop.state, Flat)):
                 target = self._next(index, stop)
-            due = self._close_due(self.time_of(target) if target < stop else when)
+            due = self._close_due(self.time_of(target) if target < stop else when, nothing_at)
             if due is None and target >= stop:
                 break
             if turn is not None and not await self._has_turn(turn, target, due, None):
                 continue
             index = target
-            if due is not None and await self._end_close(due):
-                continue
-            if index >= stop:
-                break
-            await self._loop.take(self.minute(index))
-            index += 1
+            if due is not None:
+                nothing_at = await self._end_close(due)
+            else:
+                await self._loop.take(self.minute(index))
+                index += 1
         self._next_index = max(index, stop)
 
-    def _close_due(self, moment: int) -> int | None:
-        """The close (UTC ms), up to ``moment``, at which what leaves is to be out; ``None``: there is none."""
-        last, due = self._loop.rules.frame_last, close_due(self._loop.state, self._loop.rules)
-        return None if due > moment or (last is not None and due > last) else due
+    def _close_due(self, moment: int, nothing_at: int) -> int | None:
+        """The close (UTC ms), up to ``moment``, at which what leaves is to be out; ``None``: there is none.
 
-    async def _end_close(self, due: int) -> bool:
-        """End what is to be out at a close (UTC ms); whether there was something."""
+        At ``nothing_at`` (UTC ms) there was nothing to end.
+        """
+        last, due = self._loop.rules.frame_last, close_due(self._loop.state, self._loop.rules)
+        return None if due > moment or due == nothing_at or (last is not None and due > last) else due
+
+    async def _end_close(self, due: int) -> int:
+        """End what is to be out at a close (UTC ms); returns that moment where there was nothing, else 0."""
         before = self._loop.state
         await self._end_due(due, self.index_at(due))
-        return self._loop.state is not before
+        return due if self._loop.state is before else 0
 
     async def _has_turn(self, turn: LegTurn, index: int, ends: int | None, manages: int | None) -> bool:
         """Wait for the turn to work on the minute ``index``, or on a moment (UTC ms) before it, and return whether."""
@@ -265,15 +267,16 @@ class MinuteWalk:
 
     async def until_flat(self, *, leave: Callable[[], bool]) -> None:
         """Feed what is left of the minutes to a position that leaves."""
-        index = self._next_index
+        index, nothing_at = self._next_index, 0
         while index is not None and isinstance(self._loop.state, Holding) and not leave():
             target = index if self._every_minute else self._next(index, self.count)
-            due = self._close_due(self.time_of(target) if target < self.count else self._closes_at(self.count - 1))
+            moment = self.time_of(target) if target < self.count else self._closes_at(self.count - 1)
+            due = self._close_due(moment, nothing_at)
             if self._turn is not None and not await self._has_turn(self._turn, target, due, None):
                 continue
-            if due is not None and await self._end_close(due):
-                continue
-            if target >= self.count:
+            if due is not None:
+                nothing_at = await self._end_close(due)
+            elif target >= self.count:
                 await self.end_of_data()
             else:
                 await self._loop.take(self.minute(target))

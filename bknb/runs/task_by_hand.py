@@ -124,7 +124,7 @@ class TaskByHand(RunTask[TickResult]):
     @property
     @abstractmethod
     def candles(self) -> Candles:
-        """The one-minute candles in memory."""
+        """The base bars in memory."""
 
     def _by_hand(self, instruction: Instruction) -> str:
         return self._give(instruction).result()
