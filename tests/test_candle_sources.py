@@ -65,6 +65,13 @@ class TestFrame(CandleSourceContract):
         return from_frame(frame())
 
 
+class TestFrameOfHoursBelowZero(CandleSourceContract):
+    def source(self) -> CandleSource:
+        hours = frame(30 * 60).iloc[::60].set_index("timestamp")
+        prices = hours[["open", "high", "low", "close"]] - 2 * hours["close"].max()
+        return from_frame(hours.assign(**prices), negative=True)
+
+
 class TestFrameOfManySymbols(CandleSourceContract):
     symbol = "ETHUSDT"
 
@@ -150,7 +157,7 @@ BREAKAGES: list[tuple[str, Callable[[Candles, int, int], Candles]]] = [
     ("read-only", writeable),
     ("limit=1", lambda candles, since, limit: candles[1:] if limit == 1 else candles[:limit]),
     ("without the first", lambda c, since, limit: c[:limit] if limit != 11 or since % MINUTE else c[1:]),
-    ("within a minute", lambda c, since, limit: c[:limit] if not since % MINUTE else c[1:]),
+    ("within a candle", lambda c, since, limit: c[:limit] if not since % MINUTE else c[1:]),
     ("two pages", lambda c, since, limit: c[:limit] if limit < 24 else changed(c[:limit], volume=c.volume[:limit] + 1)),
 ]
 

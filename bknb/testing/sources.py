@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..domain.formatting import utc_text
-from ..domain.interval import INTERVAL_MS, MINUTE_MS
+from ..domain.interval import INTERVAL_MS, MINUTE, interval_ms
 from ..errors import BknbError
 from ..market.candles import Candles
+from ..market.spacing import base_of
 from ..ports import CandleSource
 
 if TYPE_CHECKING:
@@ -28,11 +29,11 @@ async def check_candle_source(source: CandleSource, symbol: str, since: int) -> 
     Parameters
     ----------
     source
-        The source; it must have at least 24 one-minute candles from ``since`` on, without gaps.
+        The source; it must have at least 24 of its shortest candles from ``since`` on, without gaps.
     symbol
         A symbol it knows.
     since
-        A full minute, UTC milliseconds.
+        When one of its shortest candles opens, UTC milliseconds: a full minute, where these are minutes.
 
     Raises
     ------
@@ -55,67 +56,69 @@ async def _describes_itself(source: CandleSource, symbol: str, since: int) -> No
     if source.intervals is not None:
         foreign = [interval for interval in source.intervals if interval not in INTERVAL_MS]
         _must(not foreign, f"intervals nobody knows: {foreign}")
-        _must("1m" in source.intervals, "a run needs 1m candles; intervals must contain '1m'")
+        _must(source.intervals, "intervals must hold the shortest candles at least: runs fill orders in them")
     limit = source.page_limit
     _must(limit is None or limit > 0, f"page_limit must be above 0 or None, got {limit!r}")
 
 
 async def _answers_what_was_asked(source: CandleSource, symbol: str, since: int) -> None:
-    candles = await _minutes(source, symbol, since, _LIMIT)
-    wanted = list(range(since, since + _LIMIT * MINUTE_MS, MINUTE_MS))
+    step = _step(source)
+    candles = await _shortest(source, symbol, since, _LIMIT)
+    wanted = list(range(since, since + _LIMIT * step, step))
     _must(
         candles.timestamp.tolist() == wanted,
         f"asked for {_LIMIT} candles from {utc_text(since)} on, got {candles!r} "
-        "(open times must be full minutes in UTC, oldest first, each once)",
+        f"(open times must be multiples of {base_of(source)} in UTC, oldest first, each once)",
     )
 
 
 async def _has_sound_values(source: CandleSource, symbol: str, since: int) -> None:
-    candles = await _minutes(source, symbol, since, _LIMIT)
+    candles = await _shortest(source, symbol, since, _LIMIT)
     for name in ("open", "high", "low", "close", "volume"):
         column = getattr(candles, name)
         _must(column.dtype == np.float64, f"{name} must be float64, got {column.dtype}")
         _must(np.isfinite(column).all(), f"{name} holds a value that is not finite")
-        _must(name == "volume" or (column > 0).all(), f"{name} holds a price that is not above 0")
+        may_be = name == "volume" or getattr(source, "negative", False)
+        _must(may_be or (column > 0).all(), f"{name} holds a price that is not above 0")
     _must((candles.volume >= 0).all(), "a volume is negative")
     _must((candles.high >= np.maximum(candles.open, candles.close)).all(), "a high is below open or close")
     _must((candles.low <= np.minimum(candles.open, candles.close)).all(), "a low is above open or close")
 
 
 async def _begins_at_since(source: CandleSource, symbol: str, since: int) -> None:
-    whole = await _minutes(source, symbol, since, _LIMIT)
-    later = await _minutes(source, symbol, since + MINUTE_MS, _LIMIT - 1)
-    _must(later == whole[1:], "`since` one minute later must give the same candles without the first")
-    between = await _minutes(source, symbol, since + 1, _LIMIT - 1)
-    _must(between == whole[1:], "`since` within a minute must begin with the next full minute: open time >= since")
+    whole = await _shortest(source, symbol, since, _LIMIT)
+    later = await _shortest(source, symbol, since + _step(source), _LIMIT - 1)
+    _must(later == whole[1:], "`since` one candle later must give the same candles without the first")
+    between = await _shortest(source, symbol, since + 1, _LIMIT - 1)
+    _must(between == whole[1:], "`since` within a candle must begin with the next one: open time >= since")
 
 
 async def _respects_the_limit(source: CandleSource, symbol: str, since: int) -> None:
-    whole = await _minutes(source, symbol, since, _LIMIT)
-    _must(await _minutes(source, symbol, since, 1) == whole[:1], "limit=1 must give the candle that opens at `since`")
+    whole = await _shortest(source, symbol, since, _LIMIT)
+    _must(await _shortest(source, symbol, since, 1) == whole[:1], "limit=1 must give the candle that opens at `since`")
 
 
 async def _joins_pages(source: CandleSource, symbol: str, since: int) -> None:
-    whole = await _minutes(source, symbol, since, 2 * _LIMIT)
-    parts = [await _minutes(source, symbol, since + page * _LIMIT * MINUTE_MS, _LIMIT) for page in range(2)]
+    whole = await _shortest(source, symbol, since, 2 * _LIMIT)
+    parts = [await _shortest(source, symbol, since + page * _LIMIT * _step(source), _LIMIT) for page in range(2)]
     _must(Candles.concat(parts) == whole, "two pages must give the same candles as one request for both")
 
 
 async def _repeats_itself(source: CandleSource, symbol: str, since: int) -> None:
     first, again = await asyncio.gather(
-        _minutes(source, symbol, since, _LIMIT), _minutes(source, symbol, since, _LIMIT)
+        _shortest(source, symbol, since, _LIMIT), _shortest(source, symbol, since, _LIMIT)
     )
     _must(first == again, "the same question must be answered the same, also when asked twice at once")
 
 
 async def _protects_its_memory(source: CandleSource, symbol: str, since: int) -> None:
-    candles = await _minutes(source, symbol, since, _LIMIT)
+    candles = await _shortest(source, symbol, since, _LIMIT)
     _must(not candles.close.flags.writeable, "columns must be read-only: another run may be looking at them")
 
 
 async def _answers_other_intervals(source: CandleSource, symbol: str, since: int) -> None:
     """Only for intervals it claims; one it does not claim is refused with one of bknb's own errors."""
-    if source.intervals is None:
+    if source.intervals is None or base_of(source) != MINUTE:
         return
     since += -since % INTERVAL_MS["5m"]
     if "5m" in source.intervals:
@@ -132,10 +135,10 @@ async def _answers_other_intervals(source: CandleSource, symbol: str, since: int
 
 
 async def _writes_numbers(source: CandleSource, symbol: str, since: int) -> None:
-    price = float((await _minutes(source, symbol, since, 1)).close[0])
+    price = float((await _shortest(source, symbol, since, 1)).close[0])
     written = source.format_price(symbol, price)
     _must(isinstance(written, str), f"format_price must return a text, got {written!r}")
-    _must(abs(float(written) - price) <= 0.01 * price, f"format_price wrote {price!r} as {written!r}")
+    _must(abs(float(written) - price) <= 0.01 * abs(price), f"format_price wrote {price!r} as {written!r}")
     quantity = source.format_quantity(symbol, 1.5)
     _must(isinstance(quantity, str), f"format_quantity must return a text, got {quantity!r}")
     _must(1 <= float(quantity) <= 2, f"format_quantity wrote 1.5 as {quantity!r}")
@@ -148,8 +151,13 @@ def _must(holds: object, promise: str) -> None:
         raise AssertionError(promise)
 
 
-async def _minutes(source: CandleSource, symbol: str, since: int, limit: int) -> Candles:
-    candles = await source.get_candles(symbol, "1m", since, limit)
+def _step(source: CandleSource) -> int:
+    """The length of its shortest candles, ms."""
+    return interval_ms(base_of(source))
+
+
+async def _shortest(source: CandleSource, symbol: str, since: int, limit: int) -> Candles:
+    candles = await source.get_candles(symbol, base_of(source), since, limit)
     _must(isinstance(candles, Candles), f"get_candles must answer bknb.Candles, got {type(candles).__name__}")
     return candles
 
@@ -176,8 +184,8 @@ class CandleSourceContract:
     symbol : str
         A symbol the source knows.
     since : int
-        A full minute, UTC milliseconds, from which on there are at least 24 minutes (and one full 5m pair, if it
-        answers 5m) without gaps.
+        When one of its shortest candles opens, UTC milliseconds: from there on there are at least 24 of them without
+        gaps (of minutes also one full 5m pair, if it answers 5m).
 
     Examples
     --------
@@ -210,11 +218,11 @@ class CandleSourceContract:
         self._hold(_describes_itself)
 
     def test_it_answers_what_was_asked(self) -> None:
-        """Full UTC minutes from ``since`` on, oldest first, each once."""
+        """Its shortest candles at multiples of their length in UTC from ``since`` on, oldest first, each once."""
         self._hold(_answers_what_was_asked)
 
     def test_it_has_sound_values(self) -> None:
-        """Finite numbers, positive prices, high and low around open and close."""
+        """Finite numbers, prices above 0 unless it has ``negative``, high and low around open and close."""
         self._hold(_has_sound_values)
 
     def test_it_begins_at_since(self) -> None:
