@@ -154,3 +154,17 @@ def test_a_symbol_without_a_bar_shows_no_hours() -> None:
     source = FrameSource({"A": bars, "B": bknb.Candles.empty()})
     assert source.symbol_sessions["A"] is not None
     assert source.symbol_sessions["B"] is None
+
+
+def test_the_days_of_a_sweep_are_those_of_the_hours_that_bars_show() -> None:
+    bars = bknb.Candles.from_rows([tuple(bar) for bar in bars_of(MARKETS["new york"], HOUR, 7)])
+
+    def get_signal(ctx: Any, ahead: int = 0) -> Any:
+        return rises(ctx) if ctx.when.hour > ahead else None
+
+    found = bknb.sweep(
+        get_signal, params={"ahead": [15]}, symbol="X", interval="1h", exchange=FrameSource({"X": bars}),
+        frame=("2024-10-24", "2024-11-13"),
+    )  # fmt: skip
+    assert len(found.returns) > 9
+    assert (found.returns.index.day_of_week < 5).all()

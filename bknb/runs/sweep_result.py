@@ -256,7 +256,7 @@ class SweepResult:
             columns = [self._run.outcomes[number, symbol].daily for number in numbers]
             matrix += np.array(columns).reshape(len(numbers), days).T
         matrix /= max(len(self.symbols), 1)
-        if sessions_of(self._run.plan.plans[0].exchange.source) is not None:
+        if any(sessions_of(plan.exchange.source, plan.symbol) is not None for plan in self._run.plan.plans):
             opened = np.unique(np.concatenate([market.times // DAY_MS for market in self._run.markets]))
             matrix, days_held = on_open_days(matrix, first, opened), days_held[np.isin(days_held, opened)]
         index = pd.to_datetime(days_held, unit="D", utc=True).rename("day")
