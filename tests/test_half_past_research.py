@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from test_base_bars import FREE, frame_of
 from test_half_past_bars import HOUR, MARKETS, MINUTE, bars_of
 
 import bknb
+from bknb.engine.backtest import BacktestRun
+from bknb.engine.plan import plan_backtest
 from bknb.exchanges.frame_source import FrameSource
 from bknb.runs.luck import moments_of
 
@@ -60,6 +63,21 @@ def test_a_managed_position_comes_out_again(name: str) -> None:
         assert result.at(when + 29 * MINUTE).when_ms == when  # within a bar nothing new is known
     for event in result.events:
         assert result.at(event.signal.scheduled_at).when_ms == event.signal.scheduled_at
+
+
+def test_a_run_that_was_stopped_came_to_the_close_of_the_session() -> None:
+    source, frame, spans = market("new york")
+
+    def get_signal(when: Any) -> Any:
+        return bknb.Signal(position="long", until="session_end") if when.minute == 30 else None
+
+    strategy = bknb.add_strategy(
+        "once", interval="1h", get_signal=get_signal, callbacks={"on_close": lambda *_: run.stop()}
+    )
+    run = BacktestRun(plan_backtest("X", strategy, source, frame, settings=FREE))
+    asyncio.run(run.through())
+    assert len(run.records.closed) == 1
+    assert (run.stopped, run.reached) == (True, spans[5][1])
 
 
 # --- look-ahead ---

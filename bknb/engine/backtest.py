@@ -323,7 +323,7 @@ class BacktestRun:
         last, closed = self.plan.frame.last, self.records.closed
         self.stopped = self._no_entries
         if self.stopped:
-            ended = closed[-1].closed_at + interval_ms(self.plan.base) if closed else 0
+            ended = self.rules.bar_end(closed[-1].closed_at) if closed else 0
             self._reached = min(max(self.reached, ended), last)
         else:
             self.processed, self._reached = self.total, last
