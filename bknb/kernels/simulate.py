@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 FOREVER: Final = 1e11  # minutes; longer lives are the same
 NEVER: Final = 1 << 62  # a moment that does not come; ``domain.market_clock``
-RESTING_BARS: Final = 20  # an entry rests for so many base bars longer than a minute at least; ``domain.exits``
+RESTING_BARS: Final = 20  # an entry rests for so many base bars longer than a minute at least; ``domain.exit_steps``
 _KINDS: Final = 64  # sets of rules that refused answers are counted by; what is beyond counts with the last
 
 # columns of a table of ends
@@ -278,7 +278,7 @@ def _newest_row(closes: Any, grid: Any, when: int) -> Any:
 
 
 def _reached(side: int, kind: int, price: float, level: float) -> bool:
-    """Whether an entry order fills at once where the market is at ``price``; ``entries.reached``."""
+    """Whether an entry order fills at once where the market is at ``price``; ``entry_steps.reached``."""
     if kind == MARKET_ORDER:
         return True
     return price <= level if (side > 0) == (kind == LIMIT) else price >= level
@@ -423,7 +423,7 @@ def _write(
     end: Any, row: int, side: int, scheduled_at: int, pending_at: int, closed_at: int, entry: float, target: float,
     stop: float, price: float, reason: int, highest: float, lowest: float, doubt: float, rules: Any,
 ) -> None:  # fmt: skip
-    """One closed position; ``exits.close_at`` and ``pnl.trade_pnl``."""
+    """One closed position; ``exit_steps.close_at`` and ``pnl.trade_pnl``."""
     highest, lowest = max(highest, price), min(lowest, price)
     best, worst = (highest, lowest) if side > 0 else (lowest, highest)
     paid = entry * (1 + side * rules.slippage / 100)
@@ -491,12 +491,12 @@ def _at_bar(market: Any, moment: int) -> Any:
 
 
 def _deadline(market: Any, opened: int, minutes: float) -> Any:
-    """When the clock ends a position; ``exits.due``."""
+    """When the clock ends a position; ``exit_steps.due``."""
     return _at_bar(market, opened + int(min(minutes, FOREVER)) * MINUTE)
 
 
 def _rests_until(market: Any, grid: Any, rules: Any, when: int) -> Any:
-    """When the clock cancels an entry order that rests from a moment on; ``exits.rests_until``."""
+    """When the clock cancels an entry order that rests from a moment on; ``exit_steps.rests_until``."""
     until = when + rules.await_ms
     if len(grid.opens):  # as long after the open of the next session, at the latest its close
         at = int(np.searchsorted(grid.opens, when, side="right"))
