@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from .formatting import utc_text
 from .interval import MINUTE_MS, slot_after
@@ -202,6 +203,7 @@ def closing_order(
     """The order that closes a position at the close of its session, decided as ``given``; ``before`` is the one it has.
 
     ``"late"``: that close can no more be reached; ``"known"``: the one before says the same, or closes earlier.
+    Where the position was to be out at that close anyway, it is the order that there was, with another reason.
     """
     if rules.clock is None:
         text = "Close(at='close') needs the clock of a market, and this run has none; Close() closes at the market"
@@ -211,4 +213,6 @@ def closing_order(
         return "late"
     if before and (before.moment < moment or (before.moment == moment and before.reason != "time_expired")):
         return "known"
+    if before and before.moment == moment:  # it is as old as that one, whose candle may be the last
+        return replace(before, reason=given.source, note=note)
     return ClosingOrder(moment=moment, decided_at=given.when, not_before=not_before, reason=given.source, note=note)
