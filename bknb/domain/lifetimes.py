@@ -166,7 +166,7 @@ def lifetime_of(
         at = min(at, rules.clock().candles_closed(opened, bars))
     if minutes is not None:
         at = min(at, opened + minutes * MINUTE_MS)
-    return Lifetime(deadline=None if at >= NEVER else at, close=None if close >= NEVER else close)
+    return Lifetime(deadline=None if at >= NEVER else at, close=None if close >= NEVER else close, since=opened)
 
 
 def lifetime_faults(until: object, bars: object, when: int, rules: Rules) -> list[Reason]:

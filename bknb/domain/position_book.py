@@ -19,10 +19,14 @@ from .signal_events import CloseReason
 
 
 class Lifetime(NamedTuple):
-    """When the clock ends a position (UTC ms): at the market, and at the close of a session; ``None``: it does not."""
+    """When the clock ends a position (UTC ms): at the market, and at the close of a session; ``None``: it does not.
+
+    The close is that of a candle that opens at ``since`` or later; ``None``: of the one of the entry or a later one.
+    """
 
     deadline: int | None
     close: int | None = None
+    since: int | None = None
 
 
 class ClosingOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -198,6 +202,7 @@ def new_book(signal: OpenSignal, *, highest: float, lowest: float, lifetime: Lif
     if lifetime is None:
         minutes = signal.minute_estimated_time
         lifetime = Lifetime(None if minutes is None else signal.pending_at + minutes * MINUTE_MS)
+    since = signal.pending_at if lifetime.since is None else lifetime.since
     entry = Fill(number=0, kind="entry", at=signal.pending_at, share=1.0, price=signal.price_open)
     trailing = signal.trailing
     return PositionBook(
@@ -208,7 +213,7 @@ def new_book(signal: OpenSignal, *, highest: float, lowest: float, lifetime: Lif
         deadline=lifetime.deadline,
         closing=msgspec.UNSET
         if lifetime.close is None
-        else ClosingOrder(moment=lifetime.close, decided_at=signal.pending_at, not_before=signal.pending_at),
+        else ClosingOrder(moment=lifetime.close, decided_at=signal.pending_at, not_before=since),
         trailing=trailing,
         trails=trailing is not None and trailing.after == 0,
         breakeven=signal.breakeven,
