@@ -38,18 +38,27 @@ class Shelf:
     """A source that answers in one of the ways sources answer.
 
     ``kind``: ``range``, the candles of the next ``limit`` intervals; ``newest``, the newest of these; ``count``, the
-    next ``limit`` candles there are; ``day``, the whole day of ``since``, whatever the limit; ``everything``. ``cap``:
-    it answers no more.
+    next ``limit`` candles there are; ``day``, the whole day of ``since``, whatever the limit; ``rest of the day``, of
+    that day those from ``since`` on, ``limit`` at most; ``everything``. ``cap``: it answers no more. ``twice``: its last
+    candle comes twice.
     """
 
     name = "shelf"
 
     def __init__(
-        self, candles: Candles, kind: str, *, intervals: tuple[str, ...] | None, page_limit: int | None, cap: int | None
+        self,
+        candles: Candles,
+        kind: str,
+        *,
+        intervals: tuple[str, ...] | None,
+        page_limit: int | None,
+        cap: int | None,
+        twice: bool = False,
     ) -> None:
         self.series = {"1m": candles} | {name: resample(candles, name, allow_gaps=True, since=0, until=ORIGIN * 2)
                                          for name in ("1h", "1d")}  # fmt: skip
         self.kind, self.intervals, self.page_limit, self.cap = kind, intervals, page_limit, cap
+        self.twice = twice
         self.asked: list[tuple[str, int, int]] = []
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
@@ -62,11 +71,14 @@ class Shelf:
         end = since + limit * INTERVAL_MS[interval]
         if self.kind == "day":
             since, end = since - since % DAY_MS, since - since % DAY_MS + DAY_MS
+        if self.kind == "rest of the day":
+            end = min(end, since - since % DAY_MS + DAY_MS)
         first, last = np.searchsorted(candles.timestamp, [since, end]).tolist()
         if self.kind == "everything":
             return candles
         first = max(first, last - most) if self.kind == "newest" else first
-        return candles[first : first + limit if self.kind == "count" else last].copy()
+        answer = candles[first : first + limit if self.kind == "count" else last].copy()
+        return Candles.concat([answer, answer[-1:]]) if self.twice and len(answer) else answer
 
     def format_price(self, symbol: str, price: float) -> str:
         return str(price)
@@ -117,7 +129,7 @@ def test_all_candles_come_and_every_hole_is_seen(
     expected = in_range(candles, until=until)
     assume(len(expected))
     assume(kind != "day" or (int(expected.timestamp[0]) - ORIGIN) < 1440 * MINUTE_MS)  # else nothing of the range comes
-    assume(kind != "day" or declared or intervals is None)  # such a source must not say that it has no limit
+    assume(kind != "day" or declared or intervals is None)  # other such sources have a test of their own
     source = Shelf(candles, kind, intervals=intervals, page_limit=page if declared else None, cap=None)
     assert fetched(source, page=page, until=until) == expected
     whole = not declared and intervals is not None
@@ -329,6 +341,30 @@ def test_one_silent_answer_loses_nothing_behind_what_came_and_no_page_comes_for_
     assert all(pages.count(each) <= 2 + 2 * again for each in pages)
     there = [t for t in times.tolist() if asked.since <= t < asked.until and (hours is None or hours.is_open(t))]
     assert [t for t in there if t not in came and t - MINUTE_MS in came] == []
+
+
+@pytest.mark.parametrize("kind", ["day", "rest of the day"])
+@pytest.mark.parametrize(("page", "page_limit"), [(100, None), (1000, None), (1440, 1440), (12_000, 12_000)])
+def test_of_a_source_with_a_file_for_each_day_a_hole_over_midnight_hides_nothing(
+    kind: str, page: int, page_limit: int | None
+) -> None:
+    day = 1440
+    for hole in ((day + 1320, 2 * day + 5), (2 * day - 1, 2 * day), (day + 960, 4 * day + 570)):
+        candles = minutes((-5, hole[0]), (hole[1], 7 * day))
+        for intervals in (None, ("1m",)):
+            source = Shelf(candles, kind, intervals=intervals, page_limit=page_limit, cap=None)
+            assert fetched(source, page=page, since=-5, until=7 * day) == candles
+            assert len(source.asked) <= 7 * day / min(page, day) + 25
+    hours = [(n * day + 570, n * day + 960) for n in range(7)]
+    for intervals in (None, ("1m",)):
+        source = Shelf(minutes(*hours), kind, intervals=intervals, page_limit=page_limit, cap=None)
+        assert fetched(source, page=page, since=570, until=7 * day) == minutes(*hours)
+
+
+def test_of_a_source_that_answers_the_newest_of_a_range_a_candle_that_comes_twice_counts_once() -> None:
+    candles = minutes((0, 59), (60, 600))
+    source = Shelf(candles, "newest", intervals=("1m",), page_limit=1000, cap=240, twice=True)
+    assert fetched(source, page=1000, until=400) == in_range(candles, until=400)
 
 
 def test_questions_about_a_long_hole_are_few() -> None:

@@ -18,7 +18,8 @@ Where an empty page was longer than the source has ever answered, candles behind
 asked for from farther off: a source that does not answer them then answers fewer than it is asked for. What was empty
 is then asked for once more in steps it does answer, which double after each 64: what lies between two of them is asked
 for when the later one has candles. In a long hole of such a source, candles may so be missed that span less than a
-sixtieth of the hole before them.
+sixtieth of the hole before them. Where answers end at one time of day, as those from a file for each day do, what was
+empty is asked for from there on.
 
 Others that answer fewer answer the newest of the range. Where an answer begins later than it was asked, and holds at
 least as many candles as any before that did not, what is before its first candle is asked for. Where that is there, no
@@ -207,7 +208,7 @@ class Paging:
             return False
         reach = (last - page.since) // step + 1
         if self._short is not None and first == page.since == self._short[0]:
-            self._reach.ended(self._short[1])
+            self._reach.ended(self._short[1], first)
         self._reach.answered(reach)
         end = page.since + page.limit * step
         lacking = next((each for each in self._known if last < each < end), None)
@@ -243,7 +244,7 @@ class Paging:
         if is_silent and last is not None and page.since - last <= max(self._size - 1, 1) * self._step:
             self._again = last
             return
-        if self._is_slow:
+        if self._is_slow or self._strays:
             self._step_over(page)
         else:
             self._skip(page, begins=begins)
@@ -257,7 +258,7 @@ class Paging:
         """Go on behind an empty page."""
         self._first_empty = self._first_empty if self._doubtful else page.limit
         self._doubtful = max(self._doubtful, page.limit)
-        self._at = page.since + page.limit * self._step
+        self._at = min(page.since + page.limit * self._step, self._reach.next_end(page.since))
         self._shown_from = self._at if page.limit > self._reach.sure or begins else self._shown_from
         if self._longer is not None and begins:
             self._search_from = ceil_to(self._at, INTERVAL_MS[self._longer])
@@ -304,9 +305,9 @@ class Paging:
         sure, last = self._reach.sure * self._step, self._until - self._reach.sure * self._step
         doublings = 0 if page.since < self._exact_until else self._empty_pages // _EXACT
         self._empty_pages += 1
-        self._at = page.since + sure
+        self._at = min(page.since + min(sure, page.limit * self._step), self._reach.next_end(page.since))
         self._passed = None
-        if doublings and self._at < last:
+        if doublings and page.since + sure < last:
             self._passed, self._at = self._at, min(page.since + (sure << doublings), last)
         self._factor = 1
 
@@ -324,7 +325,7 @@ class Paging:
         return self._page
 
     def looked(self, times: NDArray[np.int64]) -> None:
-        """The candles of the answer to a ``look`` open at ``times`` (UTC ms, any order)."""
+        """The candles of the answer to a ``look`` open at ``times`` (UTC ms, any order, each once or more often)."""
         page, looking = self._page, self._looking
         if page.interval is not None:
             self._longer_came(times)
@@ -332,7 +333,7 @@ class Paging:
         end = page.since + page.limit * self._step
         assert looking is not None  # that was the question  # noqa: S101
         try:
-            self._page = Page(*looking.send(np.sort(times[(times >= page.since) & (times < end)])))._replace(look=True)
+            self._page = _looking_page(looking.send(np.unique(times[(times >= page.since) & (times < end)])))
         except StopIteration:
             self._looking = None
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
+
+from ..domain.interval import DAY_MS
 
 if TYPE_CHECKING:
     from ..domain.ranges import Range, Ranges
@@ -31,6 +34,8 @@ class Reach:
     def __init__(self) -> None:
         self.sure = 1  # it answers as far as this
         self._end: int | None = None
+        self._ends_at: int | None = None  # answers that ended early did so at this time of day, UTC ms
+        self._ends_anywhere = False
         self.newest: int | None = None
         self._whole = 0  # so many candles may be all there are
         self.most = 0  # candles that an answer held
@@ -44,9 +49,18 @@ class Reach:
         """An answer held a candle in the last of so many intervals."""
         self.sure = max(self.sure, count)
 
-    def ended(self, count: int) -> None:
-        """An answer ended after so many intervals, although there was a candle in the next one that was asked for."""
+    def ended(self, count: int, when: int | None = None) -> None:
+        """An answer ended after so many intervals, at ``when`` (UTC ms), although there was a candle in the next."""
         self._end = max(count, 1)
+        if when is not None:
+            self._ends_anywhere |= self._ends_at not in (None, when % DAY_MS)
+            self._ends_at = when % DAY_MS
+
+    def next_end(self, since: int) -> float:
+        """Where (UTC ms) an answer from ``since`` ends, as its day ends; infinite where no day ends answers."""
+        if self._ends_at is None or self._ends_anywhere:
+            return math.inf
+        return since + DAY_MS - (since - self._ends_at) % DAY_MS
 
     def may_be_cut(self, count: int) -> bool:
         """Whether an answer of so many candles, as many as any before, or any answer, may lack some at its end."""
