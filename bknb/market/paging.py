@@ -333,7 +333,9 @@ class Paging:
         end = page.since + page.limit * self._step
         assert looking is not None  # that was the question  # noqa: S101
         try:
-            self._page = _looking_page(looking.send(np.unique(times[(times >= page.since) & (times < end)])))
+            self._page = Page(*looking.send(np.unique(times[(times >= page.since) & (times < end)])))._replace(
+                look=True
+            )
         except StopIteration:
             self._looking = None
 

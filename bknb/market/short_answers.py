@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from ..domain.interval import DAY_MS
+from ..domain.market_clock import NEVER
 
 if TYPE_CHECKING:
     from ..domain.ranges import Range, Ranges
@@ -56,10 +56,10 @@ class Reach:
             self._ends_anywhere |= self._ends_at not in (None, when % DAY_MS)
             self._ends_at = when % DAY_MS
 
-    def next_end(self, since: int) -> float:
-        """Where (UTC ms) an answer from ``since`` ends, as its day ends; infinite where no day ends answers."""
+    def next_end(self, since: int) -> int:
+        """Where (UTC ms) an answer from ``since`` ends, as its day ends; ``NEVER`` where no day ends answers."""
         if self._ends_at is None or self._ends_anywhere:
-            return math.inf
+            return NEVER
         return since + DAY_MS - (since - self._ends_at) % DAY_MS
 
     def may_be_cut(self, count: int) -> bool:
