@@ -619,6 +619,7 @@ LARGE: dict[str, str] = {
     "kernels.simulate": "a whole backtest as one compiled loop, with its plain twin",
     "live.order_desk": "orders at a broker: saved, sent, asked about, found again",
     "market.feed": "candles from a source: paged, asked for again, checked",
+    "market.paging": "which question follows an answer of a source: pages, holes, answers of fewer than asked",
     "market.window": "the candles a run has in memory, and what it may see of them",
     "optimizer.optimizer": "the public Optimizer and its task",
     "optimizer.study": "the loop of a study: show, ask, check, try out, rank",

@@ -39,8 +39,8 @@ class Shelf:
 
     ``kind``: ``range``, the candles of the next ``limit`` intervals; ``newest``, the newest of these; ``count``, the
     next ``limit`` candles there are; ``day``, the whole day of ``since``, whatever the limit; ``rest of the day``, of
-    that day those from ``since`` on, ``limit`` at most; ``everything``. ``cap``: it answers no more. ``twice``: its last
-    candle comes twice.
+    that day those from ``since`` on, ``limit`` at most; ``everything``. ``cap``: it answers no more. ``twice``: its
+    last candle comes twice.
     """
 
     name = "shelf"
