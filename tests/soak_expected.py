@@ -35,7 +35,7 @@ from soak_world import (
 
 import bknb
 from bknb.brokers.paper_broker import PaperBroker
-from bknb.domain.lateness import Decision
+from bknb.domain.late_orders import Decision
 from bknb.domain.lifecycle import State, signals_of
 from bknb.domain.recovery import Owner
 from bknb.domain.signal_events import Cancelled, Closed, Milestone

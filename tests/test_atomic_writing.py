@@ -289,7 +289,7 @@ IN_PLACE = {
     "sharing/searched_files.py": "zip files are read",
     "exchanges/binance_zips.py": "zip files are read",
     "exchanges/csv_dialect.py": "zip files are read",
-    "sweeps/work.py": "into the scratch folder of a sweep, read after it is complete",
+    "sweeps/batches.py": "into the scratch folder of a sweep, read after it is complete",
     "sweeps/prepared_candles.py": "into the scratch folder of a sweep, read after it is complete",
 }
 METHODS = {"write_text", "write_bytes", "NamedTemporaryFile", "mkstemp", "chmod", "copyfile", "copy2", "savefig"}

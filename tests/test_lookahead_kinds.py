@@ -17,7 +17,7 @@ import bknb
 from bknb.market.candles import Candles
 from bknb.research.foresight import foresight, suspicion
 from bknb.research.market_values import MarketValues, OtherFuture
-from bknb.research.moments import as_moments
+from bknb.research.moment_parsing import as_moments
 from bknb.research.paired_rows import paired
 from bknb.research.replaced_reads import name_of
 from bknb.research.swapped_rows import is_dense, is_history

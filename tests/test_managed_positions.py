@@ -12,7 +12,7 @@ from scenarios import MINUTE, ORIGIN, Candle, source
 
 import bknb
 from bknb import Add, Breakeven, Cancel, Close, Move, Reduce, Trailing
-from bknb.domain.milestones import progress
+from bknb.domain.milestones_passed import progress
 from bknb.domain.position_fills import Fill, FillKind
 from bknb.domain.position_money import largest_cost
 from bknb.runs.fill_table import fill_rows

@@ -22,9 +22,9 @@ from order_events import (
     waiting,
 )
 
+from bknb.domain.believable_reports import report_problem
 from bknb.domain.lifecycle import Flat
 from bknb.domain.order_actions import CancelOrder, Place, Query, Save, next_action
-from bknb.domain.order_reports import report_problem
 from bknb.domain.orders import (
     MAX_CLOSES,
     Order,

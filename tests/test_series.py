@@ -23,9 +23,9 @@ from bknb.kernels.simulate import NET
 from bknb.market.published import Published
 from bknb.market.series_rows import SeriesRows
 from bknb.market.series_tables import checked_columns, read_frame, read_published
+from bknb.sweeps.batches import packed, unpacked
 from bknb.sweeps.evaluate import Evaluator
 from bknb.sweeps.prepared_candles import prepare
-from bknb.sweeps.work import packed, unpacked
 from bknb.testing.series import SeriesContract, check_series
 
 MINUTE = 60_000

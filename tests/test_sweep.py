@@ -23,9 +23,9 @@ from bknb.engine.build import make_strategy
 from bknb.provenance.strategy_hash import fingerprint
 from bknb.runs.sweep import SweepOptions, SweepTask, open_ledger, plan_sweep
 from bknb.sweeps import worker_pool
-from bknb.sweeps.search import Space, make_search
+from bknb.sweeps.batches import Batch, WorkDir, try_batch
+from bknb.sweeps.parameter_search import Space, make_search
 from bknb.sweeps.trial_ledger import TrialFile
-from bknb.sweeps.work import Batch, WorkDir, try_batch
 
 need_packages("numba", "cloudpickle")
 
@@ -560,7 +560,7 @@ def test_a_module_that_cannot_be_sent_leaves_no_other_one_registered() -> None:
 
     import cloudpickle
 
-    from bknb.sweeps.work import _pickled
+    from bknb.sweeps.batches import _pickled
 
     before = set(cloudpickle.list_registry_pickle_by_value())
     with pytest.raises(ValueError, match="nowhere"):

@@ -19,9 +19,9 @@ from worlds import LENGTH, SETTINGS, walk
 
 import bknb
 from bknb.kernels import simulate as kernel
+from bknb.sweeps.batches import WorkDir, try_batch
 from bknb.sweeps.evaluate import Evaluator
 from bknb.sweeps.prepared_candles import prepare
-from bknb.sweeps.work import WorkDir, try_batch
 
 pytestmark = pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaWarning")
 

@@ -13,7 +13,7 @@ from .close_orders import close_due, holding_at_close
 from .execution_fills import Exit, Minute
 from .interval import MINUTE_MS
 from .market_clock import NEVER
-from .milestones import survived
+from .milestones_passed import survived
 from .pnl import net_percentage, trade_pnl
 from .position_book import book_timeout
 from .signal import OpenSignal, ScheduledSignal

@@ -14,7 +14,7 @@ import msgspec
 
 from .execution_fills import Exit, Minute
 from .fill_run import FillRun
-from .milestones import survived
+from .milestones_passed import survived
 from .position_book import PositionBook, PositionOrder, book_timeout
 from .signal_events import AddCancelled, CancelReason, Event
 from .states import Holding, Rules, SkippedMinutes, Step, after_frame, labels, quiet_minute

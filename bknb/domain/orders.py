@@ -1,7 +1,7 @@
 """Orders at a broker, and what is known of each from the reports on it.
 
 Which orders the record of a strategy needs is in :mod:`bknb.domain.recorded_orders`, what is to be done about them next
-in :mod:`bknb.domain.order_actions`, which reports are believed in :mod:`bknb.domain.order_reports`.
+in :mod:`bknb.domain.order_actions`, which reports are believed in :mod:`bknb.domain.believable_reports`.
 
 ::
 

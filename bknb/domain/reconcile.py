@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from .believable_reports import closed_in_doubt, report_problem
 from .formatting import plain_number
 from .interval import MINUTE_MS
 from .lifecycle import Holding, Opening, State, position_of
-from .order_reports import closed_in_doubt, report_problem
 from .order_shares import by_number, owed, part_given_up, sold_beyond
 from .orders import (
     Order,

@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from .lateness import OrderRole
+from .late_orders import OrderRole
 from .lifecycle import Flat, Holding, Leaving, Opening, Waiting
 from .position_book import PositionBook
 from .risk import OpenPosition

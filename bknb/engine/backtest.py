@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from ..domain.execution_fills import execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms
-from ..domain.lateness import Lateness, OrderRole
+from ..domain.late_orders import Lateness, OrderRole
 from ..domain.lifecycle import Flat, Rules, State
 from ..domain.signal_events import Cancelled, Closed
 from ..events import messages, subjects

@@ -6,7 +6,7 @@ import math
 from typing import Final, TypeAlias
 
 from ..domain.lifecycle import Holding
-from ..domain.milestones import LEVEL_STEP
+from ..domain.milestones_passed import LEVEL_STEP
 from ..domain.position_book import PositionBook
 from ..domain.signal import ScheduledSignal, sign_of
 from ..domain.stop_levels import level_at, stop_in_force

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from msgspec import Struct, field
 
-from ..domain.lateness import Decision
+from ..domain.late_orders import Decision
 from ..domain.position_fills import Fill
 from ..domain.signal import OpenSignal, SignalKey, key_of
 from ..domain.signal_events import (

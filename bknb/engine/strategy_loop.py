@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..domain.execution_fills import Minute
-from ..domain.lateness import OldPrice, OrderRole
+from ..domain.late_orders import OldPrice, OrderRole
 from ..domain.lifecycle import (
     Answer,
     Asking,

@@ -19,8 +19,8 @@ from msgspec.structs import replace
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms
 from ..errors import StateError, UnknownName, UsageError
+from ..market.abandonable_calls import candles_from
 from ..market.candles import COLUMNS, Candles
-from ..market.outside import candles_from
 from ..stores.file_names import encode_name
 from ..stores.versions import read_json
 from .csv_reading import exact_floats

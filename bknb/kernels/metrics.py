@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from .hold_position import MINUTE
 from .jit import compiled
-from .position import MINUTE
 from .simulate import ADDS, AMBIGUOUS, CLOSED_AT, FIRST_CANCEL, NET, PEAK, PENDING_AT, REASON, TROUGH
 
 if TYPE_CHECKING:

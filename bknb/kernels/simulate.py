@@ -39,8 +39,7 @@ from .declared import (
     open_book,
     see,
 )
-from .jit import compiled
-from .position import (
+from .hold_position import (
     MINUTE,
     PIECES,
     STOP_LOSS,
@@ -55,6 +54,7 @@ from .position import (
     next_set,
     time_at,
 )
+from .jit import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -740,7 +740,7 @@ _PIECES: Final = (
 
 
 def blocks_of(market: Market, *, watches_average: bool) -> Blocks:
-    """The extremes and swings of whole blocks, see :func:`bknb.kernels.position.block_extremes`.
+    """The extremes and swings of whole blocks, see :func:`bknb.kernels.hold_position.block_extremes`.
 
     Examples
     --------

@@ -11,10 +11,10 @@ from ..errors import BrokerError, StateError
 from ..ports import StateStore
 from .failures import Failures
 from .order_desk import OrderDesk
-from .outside_calls import broker_outside, quantity_outside
 from .plan import LivePlan
 from .run_progress import Reached
 from .sleeping import sleep_until
+from .user_calls import broker_outside, quantity_outside
 
 
 class Account:

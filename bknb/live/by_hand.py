@@ -19,7 +19,7 @@ from ..domain import apply_answers, by_hand_steps, managed_minute  # noqa: F401 
 from ..domain.add_validation import note_fault
 from ..domain.formatting import minute_text
 from ..domain.interval import MINUTE_MS, ceil_to
-from ..domain.lateness import OldPrice, OrderRole
+from ..domain.late_orders import OldPrice, OrderRole
 from ..domain.lifecycle import (
     Activate,
     Answer,

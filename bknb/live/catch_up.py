@@ -18,8 +18,8 @@ from .account import Account
 from .by_hand import ByHand
 from .controls import Controls
 from .failures import Failures
+from .late_and_missing_candles import behind_text
 from .live_market import LiveMarket
-from .missing_minutes import behind_text
 from .new_entries import NewEntries
 from .plan import LivePlan
 from .record_keeping import RecordKeeping

@@ -16,8 +16,8 @@ from .account import Account
 from .catch_up import CatchUp
 from .controls import Controls
 from .failures import Failures
+from .late_and_missing_candles import left_text, overdue_text, silence_text
 from .live_market import LiveMarket
-from .missing_minutes import left_text, overdue_text, silence_text
 from .plan import LivePlan
 from .record_keeping import RecordKeeping
 from .run_progress import Reached

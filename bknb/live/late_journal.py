@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import msgspec
 
-from ..domain.lateness import Decision, late_orders
+from ..domain.late_orders import Decision, late_orders
 from ..domain.lifecycle import State
 from ..domain.recovery import SavedLate, SavedLates
 from ..ports import StateStore

@@ -14,13 +14,13 @@ from ..domain.execution_fills import Minute, execution_model
 from ..domain.interval import DAY_MS, MINUTE_MS, floor_to
 from ..domain.lifecycle import State
 from ..errors import NotEnoughData
+from ..market.abandonable_calls import user_calls_of
 from ..market.candles import Candles
-from ..market.outside import user_calls_of
 from ..market.session_days import WholeDays
 from ..market.window import Window
 from .candle_stream import CandleStream
 from .failures import Failures
-from .missing_minutes import CandleWatch
+from .late_and_missing_candles import CandleWatch
 from .plan import LivePlan
 from .run_progress import Reached
 from .turn_lock import Turn

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from ..domain.believable_reports import closed_in_doubt, fills_more, report_problem
 from ..domain.execution_fills import Minute
 from ..domain.formatting import plain_number
 from ..domain.interval import MINUTE_MS
@@ -28,7 +29,6 @@ from ..domain.order_actions import (
     due_actions,
     next_action,
 )
-from ..domain.order_reports import closed_in_doubt, fills_more, report_problem
 from ..domain.order_shares import by_number, part_given_up, rounded_part, sold_beyond
 from ..domain.orders import (
     Order,
@@ -56,7 +56,7 @@ from .order_pauses import Pauses, UnknownAnswers
 from .order_quantity import Quantities, Quantity
 from .order_store import KIND, SavedOrders
 from .orders_from_record import Following
-from .outside_calls import MarketOutside, answered
+from .user_calls import MarketOutside, answered
 
 _SEND_SECONDS: Final = 1.0  # a broker that is given minutes has this long before each for the orders of earlier ones
 

@@ -8,13 +8,13 @@ import msgspec
 
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS
-from ..domain.lateness import Decision, OldPrice, OrderRole
+from ..domain.late_orders import Decision, OldPrice, OrderRole
 from ..domain.lifecycle import Holding, Opening, State
 from ..domain.signal_events import Added, Closed, Event, Opened, Reduced
 from ..engine.records import Records
 from ..engine.strategy_loop import StrategyLoop
 from .failures import Failures
-from .missing_minutes import hole_text
+from .late_and_missing_candles import hole_text
 from .plan import LivePlan
 from .run_progress import Reached
 from .state_saver import StateSaver

@@ -34,12 +34,11 @@ from .catch_up import CatchUp
 from .controls import Controls
 from .ending import GRACE_SECONDS, LISTENER_SECONDS, Ending, listeners_heard
 from .failures import Failures
+from .late_and_missing_candles import CandleWatch, unwatched_text
 from .live_loop import LiveLoop
 from .live_market import LiveMarket
-from .missing_minutes import CandleWatch, unwatched_text
 from .new_entries import NewEntries
 from .order_desk import OrderDesk
-from .outside_calls import risk_outside, strategy_outside
 from .plan import LivePlan
 from .record_keeping import RecordKeeping
 from .restart import Restart, take_places
@@ -47,6 +46,7 @@ from .run_progress import Reached
 from .runtime import Runtime
 from .sleeping import sleep_until
 from .turn_lock import Turn
+from .user_calls import risk_outside, strategy_outside
 from .user_store import with_state_errors
 
 _LATE_MS: Final = 1_000  # a candle that has not arrived is asked for again after this time, then after twice as long, …

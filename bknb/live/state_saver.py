@@ -7,7 +7,7 @@ from contextlib import suppress
 import msgspec
 
 from ..domain.interval import MINUTE_MS
-from ..domain.lateness import Decision, Lateness, late_order_name, late_orders
+from ..domain.late_orders import Decision, Lateness, late_order_name, late_orders
 from ..domain.lifecycle import (
     Asking,
     AskingAdds,

@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ..errors import BknbError
+from .abandonable_calls import user_calls_of
 from .clock import limited_to
-from .outside import user_calls_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

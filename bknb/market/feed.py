@@ -12,11 +12,12 @@ from msgspec.structs import replace
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..errors import BadCandle, DataError, UsageError
+from .abandonable_calls import candles_from
 from .anomalies import is_within
 from .answer_notes import Told, ignored, noting
 from .candles import Candles
 from .gaps import check_gaps, check_spacing, nothing_text
-from .outside import candles_from
+from .long_bars_among_short import FEWEST, doubts_of_length
 from .paging import Paging
 from .quality import CandleRequest, Page, Repair, audit, in_sessions, left_out
 from .resample import resample
@@ -24,7 +25,6 @@ from .retries import answer_to
 from .short_answers import Reach
 from .source_hours import bar_grid_of, sessions_of
 from .spacing import base_of, check_made_of, measured
-from .stretched import FEWEST, doubts_of_length
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

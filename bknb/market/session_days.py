@@ -18,7 +18,7 @@ from ..domain.calendar_protocol import SessionDay
 from ..domain.interval import DAY_MS
 from ..domain.local_time import local_moment
 from ..domain.ranges import Ranges, merged, within
-from . import calendars
+from . import calendars_by_name
 
 if TYPE_CHECKING:
     from .sessions import Sessions
@@ -76,7 +76,7 @@ class WholeDays:
 def _of_year(sessions: Sessions, year: int) -> tuple[SessionDay, ...]:
     """The days that bear a date in a year."""
     if sessions.calendar:
-        return calendars.session_days(sessions.calendar, year)
+        return calendars_by_name.session_days(sessions.calendar, year)
     zone = ZoneInfo(sessions.zone)
     begin, is_next = _regular_day(sessions)
     first, last = date(year, 1, 1), date(year, 12, 31)

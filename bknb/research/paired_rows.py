@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from .moments import are_moments, as_time_stamps
+from .moment_parsing import are_moments, as_time_stamps
 from .swapped_rows import is_dense
 from .timed_data import timed
 from .variables import Variable

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..market.candles import Candles
-from .moments import EARLIEST_MS, are_moments, as_moments, as_time_stamps
+from .moment_parsing import EARLIEST_MS, are_moments, as_moments, as_time_stamps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

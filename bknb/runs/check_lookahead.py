@@ -31,6 +31,7 @@ from ..engine.registry import Exchange, Strategy
 from ..engine.resolve import RunSeries
 from ..engine.vectorised import signal_rows
 from ..errors import NotEnoughData, StrategyError, UsageError
+from ..market.abandonable_calls import candles_from
 from ..market.answer_notes import ignored
 from ..market.calendar_candles import LENGTHS_MS
 from ..market.candle_closes import closes_of
@@ -39,7 +40,6 @@ from ..market.clock import SystemClock
 from ..market.feed import Feed
 from ..market.fetch_loop import fetch_now
 from ..market.loop_thread import LoopThread
-from ..market.outside import candles_from
 from ..market.published import SYMBOL
 from ..market.series import Series
 from ..market.source_hours import bar_grid_of

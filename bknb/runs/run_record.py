@@ -19,11 +19,11 @@ from ..engine.records import Records
 from ..engine.registry import Exchange
 from ..engine.resolve import RunSeries
 from ..errors import BknbError, DataError
+from ..market.abandonable_calls import candles_from
 from ..market.candles import Candles
 from ..market.clock import SystemClock
 from ..market.feed import Feed
 from ..market.fetch_loop import fetch_now
-from ..market.outside import candles_from
 from ..market.series import Series
 from ..market.source_hours import bar_grid_of, sessions_of
 from ..market.sources import SessionSource

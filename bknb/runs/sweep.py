@@ -14,7 +14,7 @@ from ..metrics.trade_definitions import lower_is_better
 from ..ports import TrialLedger
 from ..provenance.strategy_hash import running
 from ..stores.atomic import as_path
-from ..sweeps.search import Search, Space, checked_search
+from ..sweeps.parameter_search import Search, Space, checked_search
 from ..sweeps.sweep_run import SearchOptions, SweepPlan, SweepRun
 from ..sweeps.trial_ledger import TrialFile, TrialMemory
 from .sweep_result import SweepResult

@@ -23,7 +23,7 @@ import msgspec
 
 from ..config import Settings
 from ..domain.signal import Signal
-from ..market.outside import UserCalls
+from ..market.abandonable_calls import UserCalls
 
 if TYPE_CHECKING:
     from io import BufferedReader

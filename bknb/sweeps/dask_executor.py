@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
+from .batches import TRIES, Batch, WorkDir, unpacked
 from .evaluate import Evaluator, Outcome
 from .prepared_candles import Prepared
-from .work import TRIES, Batch, WorkDir, unpacked
 
 if TYPE_CHECKING:
     from ..engine.plan import Plan

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from ..errors import UsageError
+from .batches import Batch, Executor, WorkDir, forget, try_batch
 from .evaluate import Evaluator
 from .prepared_candles import Prepared
-from .work import Batch, Executor, WorkDir, forget, try_batch
 
 if TYPE_CHECKING:
     from ..engine.plan import Plan

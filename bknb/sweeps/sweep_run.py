@@ -22,13 +22,13 @@ from ..events import messages, subjects
 from ..kernels.metrics import FIGURES
 from ..market.clock import stopwatch
 from ..provenance.strategy_hash import fingerprint, not_compared, params_text
+from .batches import Batch, Executor, WorkDir
 from .evaluate import Evaluator, Outcome, frame_days, goes_compiled, pack_days, unpack_days
 from .executors import make_executor
+from .parameter_search import Params, Space, make_search
 from .prepared_candles import Prepared, prepare
-from .search import Params, Space, make_search
 from .sweep_series import asked_of
 from .symbol_means import known_figures, mean_of_known, missing_by_adds, missing_symbols
-from .work import Batch, Executor, WorkDir
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

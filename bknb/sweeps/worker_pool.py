@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from .work import Batch, WorkDir, try_batch
+from .batches import Batch, WorkDir, try_batch
 
 if TYPE_CHECKING:
     from .evaluate import Outcome
