@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -9,8 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scenarios import ORIGIN, source
+from worlds import LENGTH, MODELS, SETTINGS, signals, walk
 
 from bknb.config import Settings
+from bknb.engine.backtest import BacktestRun
+from bknb.engine.build import make_strategy
+from bknb.engine.plan import plan_backtest
 from bknb.errors import BadCandle, DataError, GapError, NotEnoughData
 from bknb.market.candles import Candles
 from bknb.market.feed import Feed
@@ -291,3 +297,37 @@ def test_any_order_of_questions_gives_the_candles_of_one_load_and_asks_for_none_
         times = Counter(minute for first, count in source.asked for minute in range(first, first + count))
         minutes = ((shelf["candles"].timestamp - START) // MINUTE).tolist()
         assert all(times[minute] <= 1 + firsts[minute] for minute in minutes)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("at_minute", [0, 150])
+def test_a_run_whose_strategy_asks_for_earlier_candles_has_the_events_of_one_that_does_not(
+    model: str, at_minute: int
+) -> None:
+    """The minutes it walks over are then part of a longer series."""
+
+    def records(ask: Any) -> Any:
+        run = BacktestRun(
+            plan_backtest(
+                "BTCUSDT",
+                strategy=make_strategy("asks", ask, interval="1m"),
+                exchange=source(walk(3)),
+                frame=(ORIGIN, ORIGIN + LENGTH * MINUTE),
+                execution=model,
+                settings=SETTINGS,
+            )
+        )
+        asyncio.run(run.through())
+        assert run.window is not None
+        return run.records, run.window.minutes("BTCUSDT").start
+
+    def earlier(ctx: Any) -> Any:
+        if ctx.when_ms >= ORIGIN + at_minute * MINUTE:
+            ctx.candles("1m", 40 + at_minute)
+        return signals(3)(ctx.when, ctx.price)
+
+    plain, begins = records(lambda ctx: signals(3)(ctx.when, ctx.price))
+    asked, earlier_begin = records(earlier)
+    assert earlier_begin < begins
+    assert asked == plain
+    assert len(plain.closed) > 10

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -423,6 +425,33 @@ def test_rows_of_vectorised_strategies_are_legs_too() -> None:
     told = lines(play([("A", "rows"), ("B", "rows")], market()))
     assert told[:4] == ["B refused @m0", "A opened 100 @m0", "B refused @m1", "B refused @m2"]
     assert "A closed time_expired 100 @m3" in told
+
+
+def test_candles_that_a_question_makes_anew_are_held_once() -> None:
+    """The first question wants earlier minutes than the run began with: those it began with are let go."""
+    known: dict[str, weakref.ref[Any]] = {}
+    gone: list[bool] = []
+
+    def get_signal(ctx: Any) -> Any:
+        window = task.runs[ctx.symbol].window
+        if ctx.symbol not in known:
+            known[ctx.symbol] = weakref.ref(window.minutes(ctx.symbol).candles.block)
+            ctx.candles("1m", 40)
+        elif minute_of(ctx) == 6:
+            gc.collect()
+            gone.append(known[ctx.symbol]() is None)
+        return long(110, 90, 3) if minute_of(ctx) == 0 and ctx.symbol == "A" else None
+
+    class Noted(PortfolioTask):
+        @property
+        def runs(self) -> dict[str, Any]:
+            return {leg.plan.symbol: leg for leg in self._run.legs}
+
+    bknb.add_strategy("looks back", interval="1m", get_signal=get_signal)
+    plans = plan_portfolio(symbols=["A", "B"], strategies=["looks back"], exchange=market(), frame=FRAME).plans
+    task = Noted("looks back", plans)
+    assert len(task.start().result().trades) == 1
+    assert gone == [True, True]
 
 
 def test_while_a_strategy_awaits_no_other_leg_goes() -> None:

@@ -97,8 +97,7 @@ class BacktestRun:
         self.paused = False
         self._silent = silent  # nothing is emitted to listeners
         self._late: Lateness = {} if late is None else late  # what a live run decided late
-        self._no_entries = False
-        self._leave = False
+        self._no_entries = self._leave = False
         self._turn, self._on_event = turn, on_event  # of a leg of a portfolio; the latter is called after listeners
         self._timed: dict[str, int] = {}  # when each metric was measured last, UTC ms
 
@@ -175,24 +174,23 @@ class BacktestRun:
         records.warnings.extend(coverage_notes(plan, series, sessions, said=records.warnings[-1:]))
         strategy = plan.strategy
         if lookup is not None:
-            strategy = replace(strategy, get_signal=lookup, ask=lookup, ask_manage=lookup.managing(strategy))
-        loop = self._make_loop(window, strategy)
+            strategy = replace(strategy, ask=lookup, ask_manage=lookup.managing(strategy), windowed=None)
+        loop, questions = self._make_loop(window, strategy), self.questions(series, window)
         self._loop = loop
-        averages = window.average_prices(plan.symbol)
-        questions = self.questions(series, window)
         walk = MinuteWalk(
             series,
-            averages,
+            window.average_prices(plan.symbol),
             loop,
             start=self._seen_from,
             every_minute=self._every_minute,
             managing=None if strategy.ask_manage is None else self.questions(series, window, managing=True),
             turn=self._turn,
         )
+        del series  # it may be made anew, with earlier candles
         async with time_limited(loop, plan.settings.max_signal_generation_seconds):
             async for result in self._walk(walk, questions, loop):
                 yield result
-        records.warnings.extend(data_end_notes(plan, series, records))
+        records.warnings.extend(data_end_notes(plan, window.minutes(plan.symbol), records))
         if plan.strategy.at is not None:
             records.missed = questions.missed(self.reached)
         window.tell_closed()
@@ -291,7 +289,7 @@ class BacktestRun:
         delivered = 0
         when = questions.first(start)
         while when is not None and when <= last and not self._no_entries:
-            if when >= report_at:
+            if reports := when >= report_at:
                 self._report((when - start) // step_ms)
                 report_at = when + report_every
                 await asyncio.sleep(0)
@@ -304,6 +302,8 @@ class BacktestRun:
                 continue
             after = await self._ask(walk, loop, when=when)
             self._after = after
+            if reports:
+                walk.follow()
             while delivered < len(ends := records.ends):
                 yield ends[delivered]
                 delivered += 1

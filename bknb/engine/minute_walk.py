@@ -95,7 +95,7 @@ class MinuteWalk:
         turn: LegTurn | None = None,
     ) -> None:
         candles, model = series.candles, loop.rules.model
-        self._series = series
+        self._series, self._start, self._step, self._regular = series, series.start, series.step, series.regular
         self._times = candles.timestamp
         self._price = price
         self._prices = candles.block[1:5]
@@ -115,14 +115,30 @@ class MinuteWalk:
         self._managing, self._turn = managing, turn
         self._event: tuple[OpenSignal | None, int, int, int] = (None, 0, 0, 0)  # what _next_event found last
 
+    def follow(self) -> None:
+        """Let go of the candles of a series that was made anew, with earlier ones, because a strategy asked for them.
+
+        The same minutes are in it; where they are not the last ones, what was given stays.
+        """
+        series = self._loop.window.minutes(self._loop.rules.symbol)
+        if series is self._series:
+            return
+        candles = series.candles
+        first = len(candles) - self.count
+        if first < 0 or not self.count or candles.timestamp[first] != self._times[0]:
+            return
+        self._series, self._times, self._prices = series, candles.timestamp[first:], candles.block[1:5, first:]
+        if self._all_fill:
+            self._high, self._low = candles.high[first:], candles.low[first:]
+
     def time_of(self, index: int) -> int:
         """Open time of a minute."""
         return int(self._times[index])
 
     def index_at(self, when: int) -> int:
         """Index of the first minute that opens at or after ``when``; the count when there is none."""
-        if self._series.regular:
-            at = -((self._series.start - when) // self._series.step)
+        if self._regular:
+            at = -((self._start - when) // self._step)
             return 0 if at < 0 else min(at, self.count)
         return int(np.searchsorted(self._times, when))
 
@@ -189,7 +205,7 @@ class MinuteWalk:
 
     def _closes_at(self, index: int) -> int:
         """Moment (UTC ms) at which a minute closes."""
-        return self._series.close_at(index)
+        return self.time_of(index) + self._step
 
     async def until_free(self, index: int, *, leave: Callable[[], bool], stopping: Callable[[], bool]) -> int:
         """Feed minutes from ``index`` on until the strategy may be asked again.
@@ -197,6 +213,7 @@ class MinuteWalk:
         Returns the moment (UTC ms) after which it may: the open of the minute that ended everything, or the
         millisecond before the moment at which the clock did.
         """
+        self.follow()
         loop, managing, turn = self._loop, self._managing, self._turn
         after = self.time_of(max(index - 1, 0))
         watched: OpenSignal | None = None  # the plain position whose end by the clock is known: it stays the same
