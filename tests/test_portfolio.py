@@ -269,14 +269,19 @@ def test_a_paused_portfolio_can_be_stopped() -> None:
 def test_an_interrupt_ends_the_portfolio_with_what_there_is() -> None:
     def get_signal(ctx: Any) -> Any:
         if minute_of(ctx) == 6 and ctx.symbol == "A":
+            assert waiting.wait(20.0)
             _thread.interrupt_main()
             assert stopping.wait(20.0)
         return None
 
     bknb.add_strategy("interrupted", interval="1m", get_signal=get_signal)
-    stopping = threading.Event()
+    waiting, stopping = threading.Event(), threading.Event()
 
     class Noted(PortfolioTask):
+        def wait(self, timeout: float | None = None) -> bool:
+            waiting.set()
+            return super().wait(timeout)
+
         def stop(self, *, now: bool = False) -> None:
             super().stop(now=now)
             stopping.set()
@@ -545,6 +550,14 @@ def test_earlier_portfolios_are_found_by_name(tmp_path: Path) -> None:
     assert task.trades_so_far == []
     assert task.events_so_far == []
     assert repr(task) == "<portfolio 'portfolio' of 1 leg: fulfilled, 100%>"
+
+
+def test_a_dashboard_shows_a_leg_and_not_a_portfolio() -> None:
+    result = some()
+    for shown in (result, bknb.Portfolio.list()[0]):
+        with pytest.raises(bknb.UsageError, match="a dashboard shows one run, and a portfolio is several"):
+            bknb.dashboard(shown)
+    assert "one · A" in str(bknb.dashboard(result.leg("A")))
 
 
 def test_no_card_is_made_of_a_leg_that_shared_its_profile() -> None:

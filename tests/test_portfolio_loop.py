@@ -22,7 +22,7 @@ from bknb.engine.plan import Plan, plan_backtest
 from bknb.engine.portfolio_run import PortfolioRun
 
 BEFORE = 60  # minutes of bars before the frame
-FEW, MANY, LONG = 2, 120, 1500
+FEW, MANY, LONG = 2, 60, 1500
 INTERVALS = {1: "1m", 5: "5m", 15: "15m"}
 
 

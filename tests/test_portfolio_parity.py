@@ -18,7 +18,7 @@ from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import Plan, plan_backtest
 from bknb.events.listen import drain
 
-FEW, MANY, LONG, LEGS = 1, 10, 100, 5
+FEW, MANY, LONG, LEGS = 1, 5, 100, 5
 SIZES = [
     pytest.param(FEW),
     pytest.param(MANY, marks=pytest.mark.slow),

@@ -177,6 +177,12 @@ class Dashboard:
         self._pump: EventPump | None = None
         if shown is None:
             self._views = RunViews()
+        elif getattr(shown, "kind", "") == "portfolio" or hasattr(shown, "legs"):
+            raise UsageError(
+                "a dashboard shows one run, and a portfolio is several\n"
+                "show the result of a leg: bknb.dashboard(result.leg(symbol, strategy)); or bknb.dashboard() for all "
+                "that is running"
+            )
         elif hasattr(shown, "trades") and hasattr(shown, "candles") and hasattr(shown, "stats"):
             self._views = RunViews(_view_of_result(shown))
         elif hasattr(shown, "status") and hasattr(shown, "symbol") and hasattr(shown, "done"):
