@@ -72,6 +72,35 @@ def test_legs_that_share_nothing_are_their_single_runs(model: str, count: int) -
         bknb.testing.reset()
 
 
+def test_strategies_on_one_symbol_share_its_candles_and_are_their_single_runs() -> None:
+    """Its source answers longer candles with minutes, which each run hears."""
+    rows, asked = walk(5), []
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> Any:
+        asked.append((interval, since))
+        return [row for row in rows if row[0] >= since][:limit]
+
+    def looking(seed: int) -> Any:
+        ask = signals(seed)
+
+        def get_signal(ctx: Any) -> Any:
+            ctx.candles("5m", 3)
+            return ask(ctx.when, ctx.price)
+
+        return bknb.add_strategy(f"s{seed}", interval="1m", get_signal=get_signal)
+
+    exchange = bknb.add_exchange("rows", get_candles=get_candles)
+    frame = (ORIGIN, ORIGIN + LENGTH * MINUTE)
+    plans = [plan_backtest("BTCUSDT", looking(seed), exchange, frame, settings=SETTINGS) for seed in range(3)]
+    singles = [alone(plan) for plan in plans]
+    alone_asked = len(asked)
+    run, _ = together(plans)
+    for leg, single in zip(run.legs, singles, strict=True):
+        assert leg.records == single.records
+        assert any("answers 5m with 1m candles" in text for text in single.records.warnings)
+    assert len(asked) - alone_asked == alone_asked / 3
+
+
 def at_its_moment(event: Any, model: str) -> bool:
     """Whether an event is known at its own moment, and not when its bar has closed."""
     if isinstance(event, bknb.Cancelled):
