@@ -62,6 +62,11 @@ class BarGrid:
         """Whether slots count from the sessions of a market."""
         return bool(len(self._opens))
 
+    @property
+    def first(self) -> int:
+        """When the first bar opens."""
+        return int(self._times[0])
+
     def floor(self, when: int, step: int) -> int:
         """The begin of the slot of ``step`` ms that a moment lies in."""
         first = self._anchor(when, step)
