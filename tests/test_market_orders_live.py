@@ -10,7 +10,7 @@ import pytest
 from clocked import DAY, SHORT_DAYS, ClockRow, clock_source, functions_of, numbered, open_times, play
 from managed import FREE, told
 from scenarios import MINUTE, ORIGIN
-from test_market_orders import AT_17, LEAVING, QUIET, ROWS, long
+from test_market_orders import AT_17, LAST, LEAVING, QUIET, ROWS, long
 
 import bknb
 from bknb.brokers.paper_broker import PaperBroker
@@ -28,7 +28,7 @@ class OpenHours(SimulatedClock):
         await super().sleep_until(opens - MINUTE if closed else when)
 
 
-def lived(row: ClockRow, model: str, *, lives: list[int]) -> list[str]:
+def lived(row: ClockRow, model: str, *, lives: list[int], late: list[str] | None = None) -> list[str]:
     """The lines of a live run over the minutes of a row, in as many lives, each up to the minute of a number."""
     heard: dict[str, int] = {}
     store, exchange, times = bknb.stores.memory(), clock_source(row), open_times(row.sessions)
@@ -54,6 +54,8 @@ def lived(row: ClockRow, model: str, *, lives: list[int]) -> list[str]:
         )
         result = task.result(timeout=60)
         assert not [one for one in result.errors if one.kind not in ("warm-up", "late")], result.errors
+        if late is not None:
+            late += [one.message for one in result.errors if one.kind == "late"]
         records = result.run_record.records
         heard |= {numbered(told(event), row.sessions): event.when for event in (*records.events, *records.positions)}
     return sorted(heard)
@@ -113,6 +115,14 @@ def test_what_leaves_before_a_close_sends_one_order(minutes: int | None) -> None
     assert result.errors == []
     assert [numbered(told(event), SHORT_DAYS) for event in result.events] == ["opened 100 @5", AT_17]
     assert [(order.side, order.average_price) for order in broker.orders.values()] == [("buy", 100.0), ("sell", 102.0)]
+
+
+@pytest.mark.slow
+def test_an_entry_at_a_close_that_is_out_at_the_next_is_in_time() -> None:
+    row = ClockRow("", {5: long(entry="close", until="session_end")}, (), {19: LAST})
+    late: list[str] = []
+    assert lived(row, "pessimistic", lives=[SHORT], late=late) == expected(row, "pessimistic")
+    assert not late
 
 
 def test_what_ends_in_closed_hours_frees_no_question_of_before() -> None:

@@ -213,7 +213,7 @@ def new_book(signal: OpenSignal, *, highest: float, lowest: float, lifetime: Lif
         deadline=lifetime.deadline,
         closing=msgspec.UNSET
         if lifetime.close is None
-        else ClosingOrder(moment=lifetime.close, decided_at=signal.pending_at, not_before=since),
+        else ClosingOrder(moment=lifetime.close, decided_at=since, not_before=since),
         trailing=trailing,
         trails=trailing is not None and trailing.after == 0,
         breakeven=signal.breakeven,
