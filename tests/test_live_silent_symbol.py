@@ -122,3 +122,17 @@ def test_the_candle_in_which_the_data_begins_is_that_of_a_backtest(allow_gaps: b
     assert {when: seen["live"].get(when) for when in seen["backtest"]} == seen["backtest"]
     hours = [(0, 40.0), (60, 60.0)] if allow_gaps else [(60, 60.0)]
     assert seen["backtest"][120][2] == hours
+
+
+@pytest.mark.parametrize("how", ["candles", "price", "panel"])
+def test_of_a_symbol_that_was_silent_before_a_run_began_the_last_candles_are_found(how: str) -> None:
+    """After a restart, say: they lie farther back than a strategy looks. A panel has none of them."""
+    result, seen = lived("1m", how, silent=(-80, 90))
+    assert [(when, now) for when, now, _ in seen] == [(when, when) for when in range(0, 131, 5)]
+    if how == "candles":
+        assert {newest for when, _, newest in seen if when < 90} == {-81}
+    assert [text.partition(",")[0] for text in result.warnings] == [
+        f"no candle of OTHER has come from 'two' since 2023-12-31 22:{53 if how == 'panel' else 40} UTC",
+        "candles of OTHER come again",
+    ]
+    assert result.errors == []

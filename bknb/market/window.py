@@ -171,8 +171,8 @@ class Window:
         return self._feed.allow_gaps and not self._patience_ms
 
     def _may_have_holes(self, series: Series) -> bool:
-        """Whether candles may be missing in a series: where holes are waited for, it shows, or it begins late."""
-        begins_late = series.start >= series.since + series.step
+        """Whether candles may be missing in a series: where holes are waited for, it shows, begins late or is empty."""
+        begins_late = series.start >= series.since + series.step or not len(series.candles)
         return self._feed.allow_gaps and not (self._patience_ms and series.regular and not begins_late)
 
     async def fill(self, symbol: str, interval: str, since: int, until: int) -> None:
