@@ -183,6 +183,8 @@ class BacktestRun:
             loop,
             start=self._seen_from,
             every_minute=self._every_minute,
+            leave=lambda: self._leave,
+            stopping=lambda: self._no_entries,
             managing=None if strategy.ask_manage is None else self.questions(series, window, managing=True),
             turn=self._turn,
         )
@@ -298,8 +300,8 @@ class BacktestRun:
                 continue  # asks here when it goes on, and stops here when it was stopped meanwhile
             if quiet or type(loop.state) is not Flat:
                 await walk.up_to(when)
-            if turn is not None and not await turn.question(when):
-                continue
+            if self._no_entries or (turn is not None and not await turn.question(when)):
+                continue  # stopped meanwhile, perhaps
             after = await self._ask(walk, loop, when=when)
             self._after = after
             if reports:
@@ -311,7 +313,7 @@ class BacktestRun:
                 break  # left in the middle
             when = questions.next(after=after, asked=when)
         if not self._leave:
-            await walk.until_flat(leave=lambda: self._leave)
+            await walk.until_flat()
         if not self._no_entries:
             await walk.up_to(frame.last + 1)
         for end in records.ends[delivered:]:
@@ -361,7 +363,7 @@ class BacktestRun:
         if type(loop.state) is not Flat and not loop.is_free:
             opened = stopwatch() if timing else 0.0
             index = walk.index_at(when)
-            after = await walk.until_free(index, leave=lambda: self._leave, stopping=lambda: self._no_entries)
+            after = await walk.until_free(index)
             if timing:
                 self._time("backtest_signal", stopwatch() - opened)
         if timing:

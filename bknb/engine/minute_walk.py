@@ -79,8 +79,9 @@ def minutes_that_fill(candles: Candles, model: ExecutionModel, *, begin: int = 0
 class MinuteWalk:
     """The minutes of a run as arrays, and the walk over them while something is open or scheduled.
 
-    ``managing`` are the moments at which a strategy that manages its positions can be asked about them. ``turn``: in a
-    portfolio, the turns of this leg, which it waits for before anything changes.
+    ``leave``: whether the run is left at once; ``stopping``: whether it opens nothing new. ``managing`` are the moments
+    at which a strategy that manages its positions can be asked about them. ``turn``: in a portfolio, the turns of this
+    leg, which it waits for before anything changes.
     """
 
     def __init__(
@@ -91,6 +92,8 @@ class MinuteWalk:
         *,
         start: int,
         every_minute: bool,
+        leave: Callable[[], bool],
+        stopping: Callable[[], bool],
         managing: AskedAt | None = None,
         turn: LegTurn | None = None,
     ) -> None:
@@ -113,6 +116,7 @@ class MinuteWalk:
         self._next_index: int | None = None
         self._average = model.watches == "average"
         self._managing, self._turn = managing, turn
+        self._leave, self._stopping = leave, stopping
         self._event: tuple[OpenSignal | None, int, int, int] = (None, 0, 0, 0)  # what _next_event found last
 
     def follow(self) -> None:
@@ -151,18 +155,13 @@ class MinuteWalk:
     async def up_to(self, when: int) -> None:
         """Feed the minutes between two questions: those not fed yet that open before ``when`` (UTC ms).
 
-        Call it where nothing is open, or what is open leaves. Then only the minute that fills the closing order can
-        change the state, and minutes before it are jumped over. Where the results of quiet minutes are wanted
-        (``rules.quiet``) every minute is fed.
-
-        Parameters
-        ----------
-        when
-            The moment of the next question, or the end of the frame and one millisecond; UTC ms.
+        ``when`` is the next question, or the end of the frame and one millisecond. Call it where nothing is open, or
+        what is open leaves. Then only the minute that fills the closing order can change the state, and minutes before
+        it are jumped over. Where the results of quiet minutes are wanted (``rules.quiet``) every minute is fed.
         """
         stop, turn = self.index_at(when), self._turn
-        index, nothing_at = stop if self._next_index is None else self._next_index, 0
-        while self._loop.rules.quiet or not isinstance(self._loop.state, Flat):
+        index = stop if self._next_index is None else self._next_index
+        while not self._leave() and (self._loop.rules.quiet or not isinstance(self._loop.state, Flat)):
             target = index
             if index < stop and not (self._every_minute or isinstance(self._loop.state, Flat)):
                 target = self._next(index, stop)
@@ -207,7 +206,7 @@ class MinuteWalk:
         """Moment (UTC ms) at which a minute closes."""
         return self.time_of(index) + self._step
 
-    async def until_free(self, index: int, *, leave: Callable[[], bool], stopping: Callable[[], bool]) -> int:
+    async def until_free(self, index: int) -> int:
         """Feed minutes from ``index`` on until the strategy may be asked again.
 
         Returns the moment (UTC ms) after which it may: the open of the minute that ended everything, or the
@@ -222,10 +221,10 @@ class MinuteWalk:
             jumps += 1
             if jumps % 64 == 0:
                 await asyncio.sleep(0)  # lets a stop request and the listeners' loop in
-            if leave():
+            if self._leave():
                 break
             state = loop.state
-            if _rests(state) and stopping():
+            if self._takes_back(state, index):
                 await self._take_back(index)
                 break
             plain = state.signal if isinstance(state, Holding) and state.book is None else None
@@ -276,16 +275,26 @@ class MinuteWalk:
         newest = None if close_due(loop.state, loop.rules) > due else self._newest_fill(index)
         await loop.end_due(due, self._price_before(index), newest)
 
+    def _takes_back(self, state: State, index: int) -> bool:
+        """Whether an entry that rests is taken back: a minute that fills it and has closed by now comes before."""
+        if not _rests(state) or not self._stopping():
+            return False
+        now = 0 if self._turn is None else self._turn.now
+        closed = self.index_at(now)
+        if closed > index and self._closes_at(closed - 1) > now:
+            closed -= 1
+        return closed <= index or self._next(index, closed) >= closed
+
     async def _take_back(self, index: int) -> None:
         """Take back an entry that rests, before the minute ``index``, or where a portfolio has come to by now."""
         if self._turn is not None:
             index = max(index, self.index_at(self._turn.now))
         await self._loop.take(Halt(self.time_of(min(index, self.count - 1)), self._price_before(index)))
 
-    async def until_flat(self, *, leave: Callable[[], bool]) -> None:
+    async def until_flat(self) -> None:
         """Feed what is left of the minutes to a position that leaves."""
-        index, nothing_at = self._next_index, 0
-        while index is not None and isinstance(self._loop.state, Holding) and not leave():
+        index = self._next_index
+        while index is not None and isinstance(self._loop.state, Holding) and not self._leave():
             target = index if self._every_minute else self._next(index, self.count)
             moment = self.time_of(target) if target < self.count else self._closes_at(self.count - 1)
             due = self._close_due(moment, nothing_at)
@@ -331,13 +340,8 @@ class MinuteWalk:
     def _pass(self, state: State, start: int, stop: int) -> None:
         """Tell a position the extremes of minutes that are passed over."""
         if stop > start and isinstance(state, Holding):
-            self._loop.skip(self._skipped(start, stop))
-
-    def _skipped(self, start: int, stop: int) -> SkippedMinutes:
-        if self._average:
-            part = self._price[start:stop]
-            return SkippedMinutes(float(_most(part)), float(_least(part)))
-        return SkippedMinutes(float(_most(self._high[start:stop])), float(_least(self._low[start:stop])))
+            high, low = (self._price, self._price) if self._average else (self._high, self._low)
+            self._loop.skip(SkippedMinutes(float(_most(high[start:stop])), float(_least(low[start:stop]))))
 
     def _stop(self, due: int) -> int:
         """Index before which the state can change only by a price."""
