@@ -116,7 +116,14 @@ def test_a_registered_kelly_waits_for_trades_and_needs_no_stop():
             "got one at the entry, 50000",
         ),
         (bknb.size.AtrRisk(1), {}, "no_atr", "expected an average true range of 14 candles of 1d, got None"),
+        (
+            bknb.size.AtrRisk(1),
+            {"atr": math.nan},
+            "no_atr",
+            "expected an average true range of 14 candles of 1d, got nan",
+        ),
         (make_sizing("wide", "atr-based", {"risk_percentage": 1}), {}, "no_atr", "sizing 'wide'|AtrRisk"),
+        (make_sizing("wide", "atr-based", {"risk_percentage": 1}), {"atr": math.nan}, "no_atr", "got nan"),
         (
             bknb.size.Kelly(0.5),
             {"closed": ClosedTrades(wins=10, losses=30, won=10.0, lost=30.0)},
@@ -126,6 +133,7 @@ def test_a_registered_kelly_waits_for_trades_and_needs_no_stop():
         (lambda _: math.nan, {}, "size", "got nan; answer a finite number, 0 for none"),
         (lambda _: -5.0, {}, "size", "got -5.0"),
         (lambda _: math.inf, {}, "size", "got inf"),
+        (lambda _: 10**400, {}, "size", "got 1000"),
         (lambda _: None, {}, "size", "got None"),
         (lambda _: "500", {}, "size", "got '500'"),
         (lambda _: True, {}, "size", "got True"),
@@ -194,6 +202,7 @@ def test_a_sizing_that_is_none_is_told_the_spellings(value):
         (lambda: read_size("risk:nan"), "percent of Risk .* got nan"),
         (lambda: Margin(0.5), "leverage of Margin must be a number of at least 1, got 0.5"),
         (lambda: Margin(leverage=math.inf), "leverage of Margin"),
+        (lambda: Margin(leverage=10**400), "leverage of Margin must be a number of at least 1, got 1000"),
         (
             lambda: Perpetual(leverage=50, maintenance=2),
             "a percentage from 0 to below 2, the initial margin at a leverage of 50, got 2",
@@ -276,6 +285,8 @@ def test_leverage_times_what_is_free_can_be_bought():
     assert initial_margin(Perpetual(leverage=5), 500.0) == 100.0
     refused = sized_order(WantedSize(money=0.0), order, account=Margin(), **given)
     assert refused.text == "the size is 0: nothing is opened"
+    refused = sized_order(WantedSize(money=math.nan), order, account=Margin(), **given)
+    assert refused.text == "the size is nan: nothing is opened"
     refused = sized_order(WantedSize(units=3.0), order, account=Margin(), **given | {"free": -5.0})
     assert refused.text == "no free margin: 300 wanted, 0 is free; close something, or size smaller"
     units = sized_order(WantedSize(units=0.5), order, account=Margin(), **given)

@@ -77,8 +77,8 @@ def sized_order(
     if refused is not None:
         return refused
     asked, cost = _quantity(wanted, order, costs)
-    if asked <= 0.0:
-        return Reason("size", "the size is 0: nothing is opened")
+    if not asked > 0.0:
+        return Reason("size", f"the size is {max(asked, 0.0):g}: nothing is opened")
     order = replace(order, quantity=asked)
     paid = affordable(order, free=free, account=account, costs=costs)
     if paid <= 0.0:

@@ -6,7 +6,6 @@ Moments are UTC milliseconds.
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
@@ -16,7 +15,7 @@ from ..errors import UsageError
 from .interval import DAY_MS, MINUTE_MS
 from .signal import Position
 from .text import shown
-from .whole_number import is_number
+from .whole_number import is_finite
 
 _YEAR_MS: Final = 365 * DAY_MS
 
@@ -52,7 +51,7 @@ def funding_of(rows: Iterable[tuple[int, float] | tuple[int, float, float]]) -> 
         raise UsageError(f"{text}, got {shown(rows, 80)}\na rate is a share of the value: 0.0001 is 0.01 %")
     for row in rows:
         given: object = row
-        if not isinstance(given, Sequence) or len(given) not in (2, 3) or not all(map(_finite, given)):
+        if not isinstance(given, Sequence) or len(given) not in (2, 3) or not all(map(is_finite, given)):
             text = "funding must be rows of a moment (UTC ms) and a rate, or of a moment and what long and short pay"
             raise UsageError(f"{text}, got {shown(row, 80)}\na rate is a share of the value: 0.0001 is 0.01 %")
         moment, long = int(row[0]), float(row[1])
@@ -62,10 +61,6 @@ def funding_of(rows: Iterable[tuple[int, float] | tuple[int, float, float]]) -> 
             raise UsageError(f"funding has two rows of the moment {moment:,}; keep one of them")
         found[moment] = Funding(moment, long, float(row[2]) if len(row) == 3 else -long)
     return tuple(found[moment] for moment in sorted(found))
-
-
-def _finite(value: object) -> bool:
-    return is_number(value) and math.isfinite(value)
 
 
 def funding_between(

@@ -7,7 +7,6 @@ currency, at the price that is really paid. What the account and the market make
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
@@ -28,7 +27,7 @@ from .sizing_methods import (
     units_at_risk,
 )
 from .text import shown
-from .whole_number import checked_number, is_number, whole_number
+from .whole_number import checked_number, is_finite, whole_number
 
 
 class Percent(ByName, frozen=True, tag=True):
@@ -156,7 +155,7 @@ class AtrRisk(ByName, frozen=True, tag=True):
 
     def wanted(self, request: SizeRequest) -> WantedSize | Reason:
         """The value of the position at its entry; why there is none without a range."""
-        if not request.atr:
+        if not request.atr or not request.atr > 0.0:
             return _no_atr(self, request)
         return WantedSize(units_at_risk(request.equity, self.percent, request.atr * self.multiple) * request.entry)
 
@@ -289,7 +288,7 @@ def _answered(value: object, request: SizeRequest) -> WantedSize | Reason:
     expected = (
         "a sizing function must answer the value of the position in quote currency, or a size as bknb.size.Risk(1)"
     )
-    if not is_number(value) or not 0.0 <= value < math.inf:
+    if not is_finite(value) or value < 0.0:
         return Reason("size", f"{expected}; got {shown(value, 60)}; answer a finite number, 0 for none")
     most = request.equity * request.leverage
     if value > most * (1 + EXACT):
@@ -306,7 +305,7 @@ def _registered(sizing: Sizing, request: SizeRequest) -> WantedSize | Reason:
             return _no_stop(sizing, request)
         return WantedSize(units=fixed_percentage(sizing, price_stop_loss=request.price_stop_loss, **market))
     if sizing.method == "atr-based":
-        if not request.atr:
+        if not request.atr or not request.atr > 0.0:
             return _no_atr(AtrRisk(1.0), request)
         return WantedSize(units=atr_based(sizing, atr=request.atr, **market))
     closed, first = request.closed, Kelly(1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import TypeGuard
@@ -20,6 +20,17 @@ def is_number(value: object) -> TypeGuard[float]:
     (True, False, False)
     """
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def is_finite(value: object) -> TypeGuard[float]:
+    """Whether a value is a number that a float can hold; NaN and infinity are none.
+
+    Examples
+    --------
+    >>> is_finite(0.5), is_finite(float("nan")), is_finite(10**400)
+    (True, False, False)
+    """
+    return is_number(value) and abs(value) <= sys.float_info.max
 
 
 def checked_number(
@@ -51,7 +62,7 @@ def checked_number(
     Traceback (most recent call last):
     bknb.errors.UsageError: leverage of Margin must be a number of at least 1, got 0
     """
-    if is_number(value) and math.isfinite(value) and fits(float(value)):
+    if is_finite(value) and fits(float(value)):
         return float(value)
     line = f"{name} must be {expected}, got {shown(value, 60)}"
     raise UsageError(f"{line}\n{hint}" if hint else line)
