@@ -36,7 +36,10 @@ OF_THE_LIFECYCLE = {  # parts of it that became modules: they were loaded before
 }
 OF_WHAT_IS_GIVEN = {  # checks of arguments and of candles
     *("bknb.domain.keyword_arguments", "bknb.domain.whole_number"),
-    *(f"bknb.market.{name}" for name in ("anomalies", "answer_notes", "source_answers", "spacing", "long_bars_among_short")),
+    *(
+        f"bknb.market.{name}"
+        for name in ("anomalies", "answer_notes", "source_answers", "spacing", "long_bars_among_short")
+    ),
 }
 OF_THE_CLOCK = {  # orders for the close and lifetimes by the clock of the market are in the types of every state
     *(f"bknb.domain.{name}" for name in ("close_orders", "entry_boundaries", "unfilled_entries", "market_clock")),

@@ -174,7 +174,7 @@ class BacktestRun:
         records.warnings.extend(coverage_notes(plan, series, sessions, said=records.warnings[-1:]))
         strategy = plan.strategy
         if lookup is not None:
-            strategy = replace(strategy, ask=lookup, ask_manage=lookup.managing(strategy), windowed=None)
+            strategy = replace(strategy, get_signal=lookup, ask=lookup, ask_manage=lookup.managing(strategy))
         loop, questions = self._make_loop(window, strategy), self.questions(series, window)
         self._loop = loop
         walk = MinuteWalk(
@@ -300,7 +300,7 @@ class BacktestRun:
                 continue  # asks here when it goes on, and stops here when it was stopped meanwhile
             if quiet or type(loop.state) is not Flat:
                 await walk.up_to(when)
-            if self._no_entries or (turn is not None and not await turn.question(when)):
+            if self.stopping or (turn is not None and not await turn.question(when)):
                 continue  # stopped meanwhile, perhaps
             after = await self._ask(walk, loop, when=when)
             self._after = after

@@ -160,7 +160,7 @@ class MinuteWalk:
         it are jumped over. Where the results of quiet minutes are wanted (``rules.quiet``) every minute is fed.
         """
         stop, turn = self.index_at(when), self._turn
-        index = stop if self._next_index is None else self._next_index
+        index, nothing_at = stop if self._next_index is None else self._next_index, 0
         while not self._leave() and (self._loop.rules.quiet or not isinstance(self._loop.state, Flat)):
             target = index
             if index < stop and not (self._every_minute or isinstance(self._loop.state, Flat)):
@@ -204,7 +204,8 @@ class MinuteWalk:
 
     def _closes_at(self, index: int) -> int:
         """Moment (UTC ms) at which a minute closes."""
-        return self.time_of(index) + self._step
+        series = self._series
+        return series.close_at(len(series.candles) - self.count + index)
 
     async def until_free(self, index: int) -> int:
         """Feed minutes from ``index`` on until the strategy may be asked again.
@@ -293,7 +294,7 @@ class MinuteWalk:
 
     async def until_flat(self) -> None:
         """Feed what is left of the minutes to a position that leaves."""
-        index = self._next_index
+        index, nothing_at = self._next_index, 0
         while index is not None and isinstance(self._loop.state, Holding) and not self._leave():
             target = index if self._every_minute else self._next(index, self.count)
             moment = self.time_of(target) if target < self.count else self._closes_at(self.count - 1)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..domain.formatting import utc_text
-from ..errors import UsageError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -38,19 +35,3 @@ def bar_grid_of(source: object, symbol: str) -> BarGrid | None:
     """
     grid_of: Callable[[str], BarGrid | None] | None = getattr(source, "bar_grid", None)
     return None if grid_of is None else grid_of(symbol)
-
-
-def check_in_utc(source: object, symbol: str, exchange: str, what: str) -> None:
-    """Raise ``UsageError`` where ``what`` is given bars that do not open at multiples of their length in UTC.
-
-    Examples
-    --------
-    >>> check_in_utc(object(), "AAPL", "mine", "a live run")
-    """
-    grid = bar_grid_of(source, symbol)
-    if grid is not None:
-        raise UsageError(
-            f"{what} needs bars that open at multiples of their length in UTC, and those of {symbol} on exchange "
-            f"{exchange!r} open elsewhere, such as {utc_text(grid.first)}\n"
-            f"backtests, sweeps and walks run over them; {what} needs a source of one-minute candles"
-        )

@@ -36,8 +36,7 @@ from ..live.run import LiveRun
 from ..live.runtime import RUNTIME
 from ..market.candles import Candles
 from ..market.clock import SystemClock
-from ..market.source_hours import check_in_utc
-from ..market.spacing import check_above_zero
+from ..market.spacing import check_above_zero, check_at_multiples
 from ..ports import Broker, Clock, StateStore
 from ..stores.atomic import write_report
 from ..stores.choose import checked, chosen
@@ -187,7 +186,7 @@ def plan_live(
     sys.audit("bknb.run", "a live run")
     resolved = resolve_exchange(exchange)
     check_above_zero(resolved.source, resolved.name, "a live run")
-    check_in_utc(resolved.source, checked_symbol(symbol), resolved.name, "a live run")
+    check_at_multiples(resolved.source, checked_symbol(symbol), resolved.name, "a live run")
     bars = chosen_base(base, resolved)
     picked = resolve_strategy(strategy, interval=interval, at=at, default=bars)
     model = execution_model(execution or picked.execution).name
