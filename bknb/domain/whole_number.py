@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import sys
+import math
 from collections.abc import Callable
 from numbers import Integral, Real
-from typing import TypeGuard
+from typing import Final, TypeGuard
 
 from ..errors import UsageError
 from .text import shown
+
+_LARGEST: Final = math.nextafter(math.inf, 0.0)
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -30,7 +32,7 @@ def is_finite(value: object) -> TypeGuard[float]:
     >>> is_finite(0.5), is_finite(float("nan")), is_finite(10**400)
     (True, False, False)
     """
-    return is_number(value) and abs(value) <= sys.float_info.max
+    return is_number(value) and abs(value) <= _LARGEST
 
 
 def checked_number(

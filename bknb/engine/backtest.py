@@ -298,10 +298,10 @@ class BacktestRun:
             if self.paused:
                 await self._hold(when)
                 continue  # asks here when it goes on, and stops here when it was stopped meanwhile
-            if quiet or type(loop.state) is not Flat:
-                await walk.up_to(when)
-            if self.stopping or (turn is not None and not await turn.question(when)):
-                continue  # stopped meanwhile, perhaps
+            if (quiet or type(loop.state) is not Flat) and not await walk.up_to(when):
+                continue  # stopped meanwhile
+            if turn is not None and not await turn.question(when):
+                continue
             after = await self._ask(walk, loop, when=when)
             self._after = after
             if reports:

@@ -152,12 +152,13 @@ class MinuteWalk:
         fills = self._all_fill or bool(self._fills[index])
         return Minute(int(self._times[index]), open_, high, low, close, float(self._price[index]), fills)
 
-    async def up_to(self, when: int) -> None:
+    async def up_to(self, when: int) -> bool:
         """Feed the minutes between two questions: those not fed yet that open before ``when`` (UTC ms).
 
-        ``when`` is the next question, or the end of the frame and one millisecond. Call it where nothing is open, or
-        what is open leaves. Then only the minute that fills the closing order can change the state, and minutes before
-        it are jumped over. Where the results of quiet minutes are wanted (``rules.quiet``) every minute is fed.
+        Returns whether a question may follow: the run was not stopped meanwhile. ``when`` is the next question, or the
+        end of the frame and one millisecond. Call it where nothing is open, or what is open leaves: then only the
+        minute that fills the closing order can change the state, and minutes before it are jumped over. Where the
+        results of quiet minutes are wanted (``rules.quiet``) every minute is fed.
         """
         stop, turn = self.index_at(when), self._turn
         index, nothing_at = stop if self._next_index is None else self._next_index, 0
@@ -177,6 +178,7 @@ class MinuteWalk:
                 await self._loop.take(self.minute(index))
                 index += 1
         self._next_index = max(index, stop)
+        return not self._stopping()
 
     def _close_due(self, moment: int, nothing_at: int) -> int | None:
         """The close (UTC ms), up to ``moment``, at which what leaves is to be out; ``None``: there is none.
