@@ -524,6 +524,43 @@ def test_a_store_and_a_function_say_the_way_out(tmp_path: Any) -> None:
         bknb.backtest("X", strategy=lambda: None, exchange=ask, frame=("2024-11-25", "2024-11-27"))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["new york", "two parts"])
+def test_the_look_ahead_check_goes_by_the_closes_of_sessions(name: str) -> None:
+    """The last bar of a session is known when that closes, though it is shorter than the others."""
+    market = MARKETS[name]
+    spans, bars = market.spans(28), bars_of(market, HOUR, 5)
+    following = {bar.t: bar.close - bar.open for bar in bars}
+    source = from_frame(frame_of(bars), symbol="X", sessions=market.sessions)
+
+    def honest(ctx: Any) -> Any:
+        candles = ctx.candles("2h", 3)
+        side: Any = "long" if candles.close[-1] > candles.close[0] else "short"
+        levels = {"price_take_profit": ctx.price + 6, "price_stop_loss": ctx.price - 6}
+        return bknb.Signal(side="long", minute_estimated_time=300, **levels) if side == "long" else None
+
+    def leaks(ctx: Any) -> Any:
+        whole = [bar for bar in bars if bar.t >= ctx.when_ms]
+        side: Any = "long" if whole and following[whole[0].t] > 0 else "short"
+        return bknb.Signal(side=side, minute_estimated_time=60)
+
+    span: dict[str, Any] = {"symbol": "X", "exchange": source, "frame": (spans[5][0], spans[-3][1]), "interval": "1h"}
+    report = bknb.check_lookahead(honest, **span)
+    assert report.ok, report
+    assert report.signals > 10
+    assert not bknb.check_lookahead(leaks, **span).ok
+
+
+@pytest.mark.parametrize("sessions", ["us-equities", None])
+def test_a_live_run_over_them_is_refused(sessions: str | None) -> None:
+    with pytest.raises(bknb.UsageError) as refused:
+        bknb.Live.background("AAPL", strategy=lambda: None, exchange=source_of(sessions=sessions))
+    words = str(refused.value)
+    assert "a live run needs bars that open at multiples of their length in UTC" in words
+    assert "those of AAPL on exchange 'frame' open elsewhere, such as 2024-11-25 14:30 UTC" in words
+    assert "a live run needs a source of one-minute candles" in words
+
+
 # --- hours that the bars show -------------------------------------------------------------------------------------
 
 

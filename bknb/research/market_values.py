@@ -44,11 +44,13 @@ class MarketValues:
     ----------
     minutes
         One-minute candles of the market, or longer base bars of ``step`` ms, oldest first.
+    closes
+        When they close, UTC ms; by default ``step`` after their open.
     """
 
-    def __init__(self, minutes: Candles, step: int = MINUTE_MS) -> None:
+    def __init__(self, minutes: Candles, step: int = MINUTE_MS, closes: NDArray[np.int64] | None = None) -> None:
         self.minutes, self.step = minutes, step
-        closed = minutes.timestamp + step
+        closed = minutes.timestamp + step if closes is None else closes
         values = np.concatenate([minutes.open, minutes.high, minutes.low, minutes.close])
         known = np.concatenate([closed] * 4)
         order = np.lexsort((known, values))

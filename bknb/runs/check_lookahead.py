@@ -240,18 +240,19 @@ class _OtherWorld(WindowSource):
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
         """Return the candles of the window, altered."""
         series = await self.window.load(symbol, interval, since)
-        candles = self.altered(symbol, series.candles, series.step, since, limit)
+        candles = self.altered(series, since, limit)
         return candles[: int(np.searchsorted(candles.timestamp, since + limit * series.step))]
 
-    def altered(self, symbol: str, candles: Candles, step: int, since: int, limit: int) -> Candles:
-        """Return up to ``limit`` candles of ``step`` ms from ``since`` on, as they are in this world."""
-        world, closes = self._world, closes_of(candles.timestamp, step, self.window.grid_of(symbol))
+    def altered(self, series: Series, since: int, limit: int) -> Candles:
+        """Return up to ``limit`` candles of a series from ``since`` on, as they are in this world."""
+        world, candles, before = self._world, series.candles, None
         if world.changed_after is not None:
-            place = int(np.searchsorted(closes, world.changed_after, side="right"))
+            place = int(np.searchsorted(series.closes, world.changed_after, side="right"))
             candles = perturbed(candles, place, seed=world.seed)
         if world.until is not None:
-            candles = candles[: int(np.searchsorted(closes, world.until, side="right"))]
-        return self.part(candles, max(since, world.since or since), limit)
+            closed = int(np.searchsorted(series.closes, world.until, side="right"))
+            before = int(candles.timestamp[closed]) if closed < len(candles) else None
+        return self.part(candles, max(since, world.since or since), limit, before=before)
 
 
 class _OtherSeries:
@@ -307,8 +308,9 @@ class _RecordingWindow(Window):
 
     def hold(self, symbol: str, candles: Candles, since: int) -> None:
         """Put these base bars into memory."""
-        series = Series(candles, step=self.base_ms, since=since, until=self.horizon, grid=self.grid_of(symbol))
-        self._series[symbol, self.base] = series
+        self._series[symbol, self.base] = Series(
+            candles, step=self.base_ms, since=since, until=self.horizon, grid=self.grid_of(symbol)
+        )
 
     def newest(self, symbol: str, interval: str, limit: int, when: int, *, wait: bool = True) -> Candles:
         """Return the newest candles, and record how far back they reach."""
@@ -376,8 +378,7 @@ class _Check:
             made = self._worlds[world] = _RecordingWindow(feed, horizon=self.window.horizon, base=self.plan.base)
             made.lacks = None if world.since is None else (self.window, world.since)
             minutes = self.window.minutes(self.plan.symbol)  # in memory in every run, so in every world
-            symbol, count = self.plan.symbol, len(minutes.candles)
-            candles = other.altered(symbol, minutes.candles, minutes.step, minutes.since, count)
+            candles = other.altered(minutes, minutes.since, len(minutes.candles))
             made.hold(self.plan.symbol, candles, max(minutes.since, world.since or 0))
         return self._worlds[world]
 
@@ -732,13 +733,13 @@ class _Check:
     # --- data besides the candles -------------------------------------------------------------------------------
 
     def _data(self, chosen: Sequence[int], answers: dict[int, Answer], read: dict[str, str]) -> list[Finding]:
-        some = chosen[:: max(1, len(chosen) // (2 * _OUTSIDE))]
+        some, minutes = chosen[:: max(1, len(chosen) // (2 * _OUTSIDE))], self.window.minutes(self.plan.symbol)
         checks = DataChecks(
             self._function(),
             self.ask,
             answers=answers,
             moments=some,
-            market=MarketValues(self.window.minutes(self.plan.symbol).candles, self.window.base_ms),
+            market=MarketValues(minutes.candles, self.window.base_ms, minutes.closes),
             slot=self.slot,
             end=self.plan.frame.last,
         )
