@@ -551,16 +551,6 @@ def test_the_look_ahead_check_goes_by_the_closes_of_sessions(name: str) -> None:
     assert not bknb.check_lookahead(leaks, **span).ok
 
 
-@pytest.mark.parametrize("sessions", ["us-equities", None])
-def test_a_live_run_over_them_is_refused(sessions: str | None) -> None:
-    with pytest.raises(bknb.UsageError) as refused:
-        bknb.Live.background("AAPL", strategy=lambda: None, exchange=source_of(sessions=sessions))
-    words = str(refused.value)
-    assert "a live run needs bars that open at multiples of their length in UTC" in words
-    assert "those of AAPL on exchange 'frame' open elsewhere, such as 2024-11-25 14:30 UTC" in words
-    assert "a live run needs a source of one-minute candles" in words
-
-
 # --- hours that the bars show -------------------------------------------------------------------------------------
 
 
