@@ -377,7 +377,7 @@ class Feed:
             answer = answer.take(answer.timestamp != page.since) if page.again else answer
             times = answer.timestamp
             if len(times) and int(times.min()) < page.since:
-                paging.strayed()
+                paging.strayed(int(times.min()))
             rest = replace(asked, since=paging.missing_since)
             if (parts or how.continued) and len(answer) and not ((times >= rest.since) & (times < rest.until)).any():
                 if int(times.min()) >= rest.until:

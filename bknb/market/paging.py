@@ -18,8 +18,7 @@ Where an empty page was longer than the source has ever answered, candles behind
 asked for from farther off: a source that does not answer them then answers fewer than it is asked for. What was empty
 is then asked for once more in steps it does answer, which double after each 64: what lies between two of them is asked
 for when the later one has candles. In a long hole of such a source, candles may so be missed that span less than a
-sixtieth of the hole before them. Where answers end at one time of day, as those from a file for each day do, what was
-empty is asked for from there on.
+sixtieth of the hole before them. Where all answers end with a day, what was empty is asked for from there on.
 
 Others that answer fewer answer the newest of the range. Where an answer begins later than it was asked, and holds at
 least as many candles as any before that did not, what is before its first candle is asked for. Where that is there, no
@@ -110,7 +109,7 @@ class Paging:
         self._search_from = 0  # where longer candles are asked for next
         self._shorter: tuple[int, int] | None = None  # which of them are asked for once more: a beginning, and how many
         self._short: tuple[int, int] | None = None  # where an answer ended before its page, after how many intervals
-        self._strays = False  # it answers candles before those it was asked for: from the beginning of a day, say
+        self._strays = 0  # it answers candles before those it was asked for, here (UTC ms): all of a day, say
         self._reach = Reach() if reach is None else reach
         self._most = size  # candles of a page, where it may not grow beyond
         self._size = size
@@ -191,9 +190,9 @@ class Paging:
         """Nothing has come that opens from here on (UTC ms): what an answer holds of it is welcome."""
         return self._page.since if self._hole is None else self._hole
 
-    def strayed(self) -> None:
-        """The answer holds candles that open before its page."""
-        self._strays, self._may_grow, self._factor, self._longer = True, False, 1, None
+    def strayed(self, first: int) -> None:
+        """The answer holds candles that open before its page, the first of them at ``first`` (UTC ms)."""
+        self._strays, self._may_grow, self._factor, self._longer = first, False, 1, None
 
     def found(self, first: int, last: int, count: int = 0) -> bool:
         """The answer holds ``count`` candles, or surely all, from ``first`` to ``last`` (UTC ms); whether to keep them.
@@ -245,7 +244,7 @@ class Paging:
             self._again = last
             return
         if self._is_slow or self._strays:
-            self._step_over(page)
+            self._step_over(page, answered=answered)
         else:
             self._skip(page, begins=begins)
         if page.again and self._reach.most == 1:  # it may not answer more than the known one
@@ -300,13 +299,14 @@ class Paging:
         """Whether a page without candles is believed no farther than the source has answered."""
         return self._reach.is_short and not self._strays
 
-    def _step_over(self, page: Page) -> None:
+    def _step_over(self, page: Page, *, answered: bool) -> None:
         """Go on behind an empty page, as far as the source answers; in a long hole farther."""
         sure, last = self._reach.sure * self._step, self._until - self._reach.sure * self._step
+        if self._strays and answered:  # what it answers at once may end here: the next is half as long at least
+            sure = max((page.since - self._strays) // 2 // self._step, 1) * self._step
         doublings = 0 if page.since < self._exact_until else self._empty_pages // _EXACT
-        self._empty_pages += 1
+        self._empty_pages, self._passed = self._empty_pages + 1, None
         self._at = min(page.since + min(sure, page.limit * self._step), self._reach.next_end(page.since))
-        self._passed = None
         if doublings and page.since + sure < last:
             self._passed, self._at = self._at, min(page.since + (sure << doublings), last)
         self._factor = 1
@@ -330,12 +330,10 @@ class Paging:
         if page.interval is not None:
             self._longer_came(times)
             return
-        end = page.since + page.limit * self._step
+        inside = (times >= page.since) & (times < page.since + page.limit * self._step)
         assert looking is not None  # that was the question  # noqa: S101
         try:
-            self._page = Page(*looking.send(np.unique(times[(times >= page.since) & (times < end)])))._replace(
-                look=True
-            )
+            self._page = Page(*looking.send(np.unique(times[inside])))._replace(look=True)
         except StopIteration:
             self._looking = None
 
@@ -380,7 +378,7 @@ class Paging:
     def _longer_came(self, times: NDArray[np.int64]) -> None:
         page = self._page
         if (times < page.since).any():
-            self.strayed()
+            self.strayed(int(times.min()))
             return
         step = INTERVAL_MS[page.interval or "1m"]
         end = page.since + page.limit * step
