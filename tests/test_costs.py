@@ -164,6 +164,33 @@ def test_a_spread_larger_than_a_price_is_told():
         fill_costs(order("sell"), Costs(taker=0.0, slippage=0.0, spread=400.0))
 
 
+@pytest.mark.parametrize(("side", "price"), [("sell", -37.5 - 0.375), ("buy", -37.5 + 0.375), ("sell", -37.5 - 0.475)])
+def test_costs_below_zero_are_worse_and_of_the_size_of_the_price(side, price):
+    spread = 0.2 if price < -37.9 else 0.0
+    found = fill_costs(order(side, price=-37.5, kind="exit"), Costs(taker=0.1, slippage=1.0, spread=spread))
+    assert found.price == pytest.approx(price)
+    assert found.slippage == pytest.approx(2.0 * abs(price + 37.5))
+    assert found.fee == pytest.approx(2.0 * abs(price) * 0.001)
+
+
+def test_a_sale_at_zero_costs_nothing_but_the_spread():
+    free = fill_costs(order("sell", price=0.0, kind="exit"), Costs(taker=0.1, slippage=1.0))
+    assert (free.price, free.fee, free.slippage) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("position", ["long", "short"])
+@pytest.mark.parametrize("slippage", [0.0, 1.0])
+def test_a_result_below_zero_is_that_of_the_simple_way(position, slippage):
+    costs = with_settings(None, Settings(percent_fee=0.5, percent_slippage=slippage))
+    for last in (-30.0, 0.0):
+        whole = fills_of([20.0, last], [])
+        expected = trade_pnl(position, 20.0, last, slippage=slippage, fee=0.5)
+        assert result_with_costs(position, whole, priced(whole, position, costs)) == pytest.approx(expected)
+        parts = fills_of([20.0, 10.0, last], [-0.5])  # of both signs
+        found = result_with_costs(position, parts, priced(parts, position, costs))
+        assert found == pytest.approx(result(position, parts, slippage=slippage, fee=0.5))
+
+
 # --- funding and borrowing
 
 

@@ -14,6 +14,7 @@ from ..config import Settings
 from ..errors import UsageError
 from .funding import funding_of
 from .keyword_arguments import ByName
+from .pnl import slipped_exit
 from .position_fills import Fill, FillKind
 from .signal import EntryKind, Position, sign_of
 from .signal_events import Pnl
@@ -235,12 +236,13 @@ def fill_costs(order: CostRequest, costs: Costs) -> FillCosts:
     """What a fill costs: long ``price * (1 + slippage)``, short mirrored, and the fee on what is paid so.
 
     Fills at a limit pay ``maker`` and no slippage where there is a fee of makers, all others ``taker``. Only those at
-    the level of a stop have an ``overshoot``.
+    the level of a stop have an ``overshoot``. At or below zero slippage and fee are percentages of the size of the
+    price: see :func:`bknb.domain.pnl.slipped_exit`.
 
     Raises
     ------
     UsageError
-        Where a function of the costs answers what cannot be.
+        Where a function of the costs answers what cannot be, or a price above zero would be at or below it with them.
     """
     maker = order.filled_by == "limit" and costs.maker is not None
     fee = _number("maker", costs.maker, order) if maker else _number("taker", costs.taker, order)
@@ -250,14 +252,14 @@ def fill_costs(order: CostRequest, costs: Costs) -> FillCosts:
         worse += _number("overshoot", costs.overshoot, order)
     half, fixed = _number("spread", costs.spread, order) / 2, _number("fixed", costs.fixed, order)
     sign = 1 if order.side == "buy" else -1
-    price = order.price * (1 + sign * worse / 100) + sign * half
-    if price <= 0.0:
+    price = slipped_exit(order.price, -sign, worse) + sign * half
+    if price <= 0.0 < order.price:
         text = f"a sale at {order.price:g} would bring {price:g} a unit after slippage and spread"
         raise UsageError(f"{text}\nthe spread of Costs is in quote currency; half_spread is in percent")
     return FillCosts(
         maker=maker,
         price=price,
-        fee=order.quantity * price * fee / 100 + fixed,
+        fee=order.quantity * abs(price) * fee / 100 + fixed,
         slippage=sign * order.quantity * (price - order.price),
         fee_percent=fee,
         slippage_percent=worse,
@@ -310,7 +312,7 @@ def result_with_costs(
     received = {rates: part.paid(-sign, rates[1]) for rates, part in left.items()}
     slipped = (sum(received.values()) - sum(paid.values())) / entry * 100 * sign
     fees = 0.0
-    for rate in dict.fromkeys(fee for fee, _ in [*paid, *received]):
+    for rate in dict.fromkeys(fee for fee, *_ in [*paid, *received]):
         fees += rate * (_of(rate, paid) / entry + _of(rate, received) / entry)
     fixed = sum(each.fixed for each in costs)
     if fixed:
@@ -332,19 +334,23 @@ class _Part(NamedTuple):
     spread: float
 
     def paid(self, sign: int, slippage: float) -> float:
-        return self.value * (1 + sign * slippage / 100) + sign * self.spread
+        return slipped_exit(self.value, -sign, slippage) + sign * self.spread
 
 
-def _by_rate(fills: Iterable[Fill], costs: Iterable[FillCosts], *, enters: bool) -> dict[tuple[float, float], _Part]:
-    """The fills that enter, or leave, by fee and slippage in percent: what costs the same is multiplied once."""
-    found: dict[tuple[float, float], _Part] = {}
+_Rates: TypeAlias = tuple[float, float, bool, bool]
+"""Fee and slippage in percent; whether the price, and what was paid for it, are at or below zero."""
+
+
+def _by_rate(fills: Iterable[Fill], costs: Iterable[FillCosts], *, enters: bool) -> dict[_Rates, _Part]:
+    """The fills that enter, or leave, by what they cost: what costs the same is multiplied once."""
+    found: dict[_Rates, _Part] = {}
     for fill, cost in zip(fills, costs, strict=True):
         if fill.enters is enters:
-            rates = (cost.fee_percent, cost.slippage_percent)
+            rates = (cost.fee_percent, cost.slippage_percent, fill.price <= 0.0, cost.price <= 0.0)
             part = found.get(rates, _Part(0.0, 0.0))
             found[rates] = _Part(part.value + fill.share * fill.price, part.spread + fill.share * cost.half_spread)
     return found
 
 
-def _of(rate: float, money: dict[tuple[float, float], float]) -> float:
-    return sum(amount for (fee, _), amount in money.items() if fee == rate)
+def _of(rate: float, money: dict[_Rates, float]) -> float:
+    return sum(abs(amount) for (fee, *_), amount in money.items() if fee == rate)
