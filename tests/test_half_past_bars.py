@@ -401,6 +401,17 @@ def test_a_position_that_leaves_in_the_last_bar_is_booked_when_the_session_close
     assert marks["26 16:00"] == pytest.approx(closed.price_close / closed.signal.price_open, rel=1e-12)
 
 
+def test_a_stop_that_trails_in_the_last_bar_is_in_force_when_the_session_closes() -> None:
+    def get_signal(ctx: Any) -> Any:
+        trailing = bknb.Trailing(distance=10.0)
+        return bknb.Signal(position="long", price_stop_loss=ctx.price - 10, minute_estimated_time=1440, trailing=trailing)
+
+    result = bknb.backtest("X", strategy=get_signal, exchange=source_of(), frame=SPAN, settings=FREE)
+    first = result.stops[result.stops["signal_id"] == result.trades["signal_id"].iloc[0]]
+    moments = ["26 10:30", "26 11:30", "26 12:30", "26 13:30", "26 14:30", "26 15:30", "26 16:00"]
+    assert local(first["at"].astype("datetime64[ms, UTC]").astype(np.int64).tolist())[:7] == moments
+
+
 def test_what_a_strategy_sees_of_the_session() -> None:
     seen: dict[str, Any] = {}
 

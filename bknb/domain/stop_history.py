@@ -6,10 +6,9 @@ follows from the candles, by the rules of :mod:`bknb.domain.stop_levels`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from .interval import MINUTE_MS
 from .signal import OpenSignal, sign_of
 from .signal_events import Moved
 from .stop_levels import StopInForce, trail_level
@@ -31,7 +30,7 @@ def stop_path(
     bests: Sequence[tuple[int, float]],
     *,
     tick: float | None,
-    base_ms: int = MINUTE_MS,
+    bar_end: Callable[[int], int],
 ) -> list[StopStep]:
     """The stops of a position from its entry on, each where it differs from the one before.
 
@@ -46,8 +45,8 @@ def stop_path(
         currency).
     tick
         The step of prices, or ``None``.
-    base_ms
-        Length of a candle, ms.
+    bar_end
+        When the candle that opens at a moment closes (UTC ms): see :meth:`bknb.domain.states.Rules.bar_end`.
 
     Examples
     --------
@@ -55,7 +54,8 @@ def stop_path(
     >>> row = OpenSignal(id="a", symbol="B", strategy="s", exchange="e", position="long", price_open=100.0,
     ...     price_take_profit=None, price_stop_loss=95.0, minute_estimated_time=None, note="", scheduled_at=0,
     ...     pending_at=0, trailing=Trailing(distance=4.0))
-    >>> [(step.begin, step.stop.price) for step in stop_path(row, [], [(60_000, 103.0)], tick=None)]
+    >>> [(step.begin, step.stop.price) for step in stop_path(
+    ...     row, [], [(60_000, 103.0)], tick=None, bar_end=lambda opened: opened + 60_000)]
     [(0, 96.0), (120000, 99.0)]
     """
     sign = sign_of(signal.position)
@@ -70,7 +70,7 @@ def stop_path(
         return StopInForce(level, "trailing_stop") if floor is None or sign * (level - floor.price) > 0 else floor
 
     path = [StopStep(signal.pending_at, in_force())]
-    for begin, _, change in sorted(_changes(moves, bests, base_ms), key=lambda change: change[:2]):
+    for begin, _, change in sorted(_changes(moves, bests, bar_end), key=lambda change: change[:2]):
         if isinstance(change, Moved):
             floor = None if change.price_stop_loss is None else StopInForce(change.price_stop_loss, change.stop_reason)
             trailing = change.trailing
@@ -83,11 +83,11 @@ def stop_path(
 
 
 def _changes(
-    moves: Iterable[Moved], bests: Sequence[tuple[int, float]], base_ms: int
+    moves: Iterable[Moved], bests: Sequence[tuple[int, float]], bar_end: Callable[[int], int]
 ) -> list[tuple[int, int, Moved | float]]:
     """What changes the stop: from when on, its rank among those of one moment, and itself."""
-    found: list[tuple[int, int, Moved | float]] = [(at + base_ms, _BEST, best) for at, best in bests]
+    found: list[tuple[int, int, Moved | float]] = [(bar_end(at), _BEST, best) for at, best in bests]
     for move in moves:
         declared = move.reason in _DECLARED
-        found.append((move.when + base_ms, _BEGUN, move) if declared else (move.when, _MOVED, move))
+        found.append((bar_end(move.when), _BEGUN, move) if declared else (move.when, _MOVED, move))
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -104,7 +104,7 @@ def position_stops(record: RunRecord, *, only: SignalKey | None = None, before: 
     for event in record.records.positions:
         if isinstance(event, Moved) and event.when < before:
             moves[key_of(event.signal)].append(event)
-    market, tick = _market(record), record.plan.settings.price_tick
+    market, tick, bar_end = _market(record), record.plan.settings.price_tick, _bar_end(record)
     for signal in opened:
         until = ended.get(key_of(signal), NEVER)
         mine = moves.get(key_of(signal), [])
@@ -112,9 +112,15 @@ def position_stops(record: RunRecord, *, only: SignalKey | None = None, before: 
         if trails and record.mode == "live" and _is_forgotten(market.candles, signal.pending_at):
             continue
         bests = _bests(market, signal, orders.get(key_of(signal)), until) if trails else []
-        steps = stop_path(signal, mine, bests, tick=tick, base_ms=interval_ms(record.plan.base))
+        steps = stop_path(signal, mine, bests, tick=tick, bar_end=bar_end)
         kept = tuple(step for step in steps if step.begin <= until)
         yield PositionStops(signal, min(until, max(record.last, kept[-1].begin)), kept)
+
+
+def _bar_end(record: RunRecord) -> Callable[[int], int]:
+    """Return what says when the bar that opens at a moment closes (UTC ms); live runs have no bars that end early."""
+    step = interval_ms(record.plan.base)
+    return (lambda opened: opened + step) if record.rules is None else record.rules.bar_end
 
 
 def _is_forgotten(candles: Candles, moment: int) -> bool:
