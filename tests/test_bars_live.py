@@ -529,6 +529,26 @@ def test_a_position_over_hours_is_watched_on_over_minutes_from_where_the_hours_e
     assert len(again.trades) == 0
 
 
+@pytest.mark.slow
+def test_holes_of_before_a_change_of_the_base_are_counted_in_the_bars_of_then() -> None:
+    store, strategy = bknb.stores.memory(), bknb.add_strategy("idle", interval="1h", get_signal=lambda: None)
+    begin, missing = hour(20), {hour(21) + minute * 60_000 for minute in (10, 11, 12)}
+    minutes = minutes_of(60)._of("X")
+    clock = SimulatedClock(begin)
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> Any:
+        here = minutes.take((minutes.timestamp < clock.now()) & ~np.isin(minutes.timestamp, list(missing)))
+        at = int(here.timestamp.searchsorted(since))
+        return here[at : at + limit]
+
+    mine = bknb.add_exchange("frame", get_candles=get_candles, intervals=["1m"])
+    first = lived(strategy, mine, begin, hour(22), clock=clock, store=store, allow_gaps=True)
+    assert len(first.run_record.records.holes) == 1
+    for start in (22, 24):  # the second start knows of the change, and the third of one long ago
+        again = lived(strategy, flat_hours(), hour(start), hour(start + 2), store=store)
+        assert again.warnings[0].startswith("before this start the run went on without 3 minutes that never came")
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

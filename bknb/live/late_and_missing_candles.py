@@ -167,11 +167,14 @@ def hole_text(
 def earlier_holes_text(holes: Sequence[tuple[int, int]], base: str = MINUTE) -> str:
     """What a result says of the holes, ``[first, end)`` in UTC ms, that earlier lives of a run went on without.
 
+    ``base`` is the interval of the bars of the last of these lives; where others had shorter ones, minutes are counted.
+
     Examples
     --------
     >>> earlier_holes_text([(0, 120_000)])
     'before this start the run went on without 2 minutes that never came, in 1 hole, from 1970-01-01 00:00 UTC on'
     """
+    base = MINUTE if any((end - first) % interval_ms(base) for first, end in holes) else base
     count = sum(end - first for first, end in holes) // interval_ms(base)
     where = "1 hole" if len(holes) == 1 else f"{len(holes)} holes"
     return (

@@ -81,7 +81,7 @@ class Restart:
         reached.done = reached.known
         records.holes.extend(holes)
         if holes:
-            records.warn(earlier_holes_text(holes, self._plan.base))
+            records.warn(earlier_holes_text(holes, self._plan.base if found.setup is None else found.setup.base))
         return found, notices
 
     def _notices(self, found: Restored, ended: list[Closed | Cancelled]) -> list[str]:
