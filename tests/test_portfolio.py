@@ -594,6 +594,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"legs": [("A", "one")], "priority": "score"}, "priority must be 'declared'"),
     ({"legs": [("A", "one")], "name": ""}, "the name of a portfolio must be a non-empty text"),
     ({"legs": [("A", "one")], "exchange": {"B": "demo"}}, "exchange is a mapping by symbol and has no 'A': it has 'B'"),
+    ({"legs": [("A", "one")], "exchange": {}}, "exchange is a mapping by symbol and has no 'A': it is empty"),
     ({"legs": [("A", "one")], "base": {"B": "1m"}}, "base is a mapping by symbol and has no 'A'"),
     ({"legs": [(3, "one")]}, "symbol must be a non-empty text"),
     ({"legs": [("A", "nobody")]}, "no strategy is called 'nobody'"),
@@ -607,3 +608,24 @@ def test_wrong_use_is_told(call: dict[str, Any], says: str) -> None:
     with pytest.raises(bknb.BknbError) as raised:
         bknb.portfolio(**{"exchange": market(), "frame": FRAME} | call)
     assert says in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ({}, "symbols must be a list, at least one, got None"),
+        ({"legs": [("A", "one")]}, "exchange"),
+        ({"legs": [("A", "one")], "exchange": "demo"}, "frame"),
+    ],
+)
+def test_what_is_missing_for_one_in_the_background_is_told(call: dict[str, Any], says: str) -> None:
+    strategy_of("one", {}, risk=None)
+
+    async def followed() -> None:
+        async for _ in bknb.Portfolio.run(**call):
+            pass
+
+    for begin in (lambda: bknb.Portfolio.background(**call), lambda: asyncio.run(followed())):
+        with pytest.raises(bknb.UsageError, match=says) as raised:
+            begin()
+        assert "plan_portfolio" not in str(raised.value)

@@ -198,8 +198,14 @@ def _of_symbol(given: Any, symbol: str, what: str) -> Any:
     if not isinstance(given, Mapping):
         return given
     if symbol not in given:
-        raise UsageError(f"{what} is a mapping by symbol and has no {symbol!r}: it has {', '.join(map(repr, given))}")
+        has = f"it has {', '.join(map(repr, given))}" if given else "it is empty"
+        raise UsageError(f"{what} is a mapping by symbol and has no {symbol!r}: {has}")
     return given[symbol]
+
+
+def _complete(options: dict[str, Any]) -> dict[str, Any]:
+    """Options with those that every portfolio needs: one that was not given is refused in words when it is planned."""
+    return {"exchange": None, "frame": None} | options
 
 
 def plan_portfolio(
@@ -347,14 +353,14 @@ class Portfolio:
     @staticmethod
     async def run(**options: Any) -> AsyncIterator[Closed | Cancelled]:
         """Closed and cancelled results of all legs as they happen; leaving the loop early stops the portfolio."""
-        async with aclosing(BOOK.add(plan_portfolio(**options)).follow()) as results:
+        async with aclosing(BOOK.add(plan_portfolio(**_complete(options))).follow()) as results:
             async for result in results:
                 yield result
 
     @staticmethod
     def background(**options: Any) -> PortfolioTask:
         """Start a portfolio and return at once; options as in ``bknb.portfolio``."""
-        task = plan_portfolio(**options)
+        task = plan_portfolio(**_complete(options))
         known = BOOK.running("", task.strategy, lambda other: other.plans == task.plans)
         return known or BOOK.start(task)
 
