@@ -404,7 +404,9 @@ def test_a_position_that_leaves_in_the_last_bar_is_booked_when_the_session_close
 def test_a_stop_that_trails_in_the_last_bar_is_in_force_when_the_session_closes() -> None:
     def get_signal(ctx: Any) -> Any:
         trailing = bknb.Trailing(distance=10.0)
-        return bknb.Signal(position="long", price_stop_loss=ctx.price - 10, minute_estimated_time=1440, trailing=trailing)
+        return bknb.Signal(
+            position="long", price_stop_loss=ctx.price - 10, minute_estimated_time=1440, trailing=trailing
+        )
 
     result = bknb.backtest("X", strategy=get_signal, exchange=source_of(), frame=SPAN, settings=FREE)
     first = result.stops[result.stops["signal_id"] == result.trades["signal_id"].iloc[0]]
