@@ -14,8 +14,9 @@ import bknb
 from bknb.config import Settings
 from bknb.engine.registry import Exchange
 from bknb.market.demo import DemoSource
+from bknb.market.resample import resample
 from bknb.optimizer.lint import lint
-from bknb.optimizer.prompt import system
+from bknb.optimizer.prompt import Range, system
 from bknb.optimizer.standalone import standalone
 from bknb.optimizer.strategy_cells import Cell, program
 from bknb.optimizer.trial import DraftTrials
@@ -118,6 +119,52 @@ def test_a_trial_of_one_that_manages_is_the_backtest_of_its_code(execution: str)
     assert len(plain.fills) > 2 * len(plain.trades) > 0
     assert verdict.result.fills.to_dict() == plain.fills.to_dict()
     assert verdict.result.stops.to_dict() == plain.stops.to_dict()
+
+
+TO_THE_CLOSE = """import bknb
+
+def get_signal(ctx):
+    closes = ctx.candles("1h", 3).close
+    if closes[-1] > closes[0]:
+        return bknb.Signal(side="long", price_stop_loss=ctx.price * 0.9, until="session_end")
+    return None
+"""
+
+
+def hours_of_the_day() -> Any:
+    """Hours of the demo market from 09:00 to 17:00 UTC on weekdays of eight weeks: their hours are read off them."""
+    begin = 1_704_067_200_000
+    minutes = asyncio.run(DemoSource().get_candles("BTCUSDT", "1m", begin, 8 * 7 * 1440))
+    table = resample(minutes, "1h").to_pandas()
+    inside = (table.index.hour >= 9) & (table.index.hour < 17) & (table.index.day_of_week < 5)
+    return bknb.exchanges.from_frame(table[inside], symbol="BTCUSDT", name="hours")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["read off", "declared"])
+def test_a_trial_has_the_hours_of_the_market_that_a_backtest_has(name: str) -> None:
+    _, draft = reasons(reply(TO_THE_CLOSE, interval="1h"))
+    assert draft is not None
+    source = (
+        hours_of_the_day() if name == "read off" else bknb.exchanges.in_sessions(bknb.exchanges.demo(), "us-equities")
+    )
+    trial = DraftTrials(
+        "BTCUSDT", Exchange("mine", source), Settings(), lead_days=3, base="1h" if name == "read off" else "1m"
+    )
+    tuesday = 1_705_363_200_000  # five days of bars, of which hours could not be read off
+    week = Range(start=tuesday + 86_400_000, end=tuesday + 4 * 86_400_000)
+    verdict = asyncio.run(trial(draft, week, look_ahead=False))
+    assert verdict.objections == ()
+    names: dict[str, Any] = {}
+    exec(draft.code, names)  # noqa: S102 -- the code of this test
+    bknb.add_strategy("draft", interval=draft.interval, get_signal=names["get_signal"])
+    plain = bknb.backtest(
+        "BTCUSDT", strategy="draft", exchange=source, frame=(week.start, week.end),
+        settings=Settings(), allow_gaps=True,
+    )  # fmt: skip
+    assert len(plain.trades) > 1
+    assert verdict.result is not None
+    assert verdict.result.fills.to_dict() == plain.fills.to_dict()
 
 
 @pytest.mark.slow

@@ -171,3 +171,32 @@ class FrameSource:
     def format_quantity(self, symbol: str, quantity: float) -> str:  # noqa: ARG002 -- the port's signature
         """A quantity in plain decimals."""
         return plain_number(quantity)
+
+
+def frame_in_sessions(
+    candles: Mapping[str, Candles], sessions: Mapping[str, Sessions | None], *, name: str
+) -> FrameSource:
+    """A source over a part of the candles of another, with the hours that the other tells: none are read off the part.
+
+    Parameters
+    ----------
+    candles
+        By symbol, as a feed gave them.
+    sessions
+        When the market of each symbol is open, as :func:`bknb.market.source_hours.sessions_of`; ``None``: always.
+    name
+        As in :func:`from_frame`.
+
+    Examples
+    --------
+    >>> day = Candles.from_rows([(hour * 3_600_000, 1.0, 1.0, 1.0, 1.0, 1.0) for hour in range(8)])
+    >>> source = frame_in_sessions({"A": day}, {"A": as_sessions("fx")}, name="mine")
+    >>> source.base_interval, source.symbol_sessions["A"] == as_sessions("fx")
+    ('1h', True)
+    """
+    kinds = set(sessions.values())
+    known = kinds.pop() if len(kinds) == 1 else None
+    daily = all(bool((part.timestamp % DAY_MS == 0).all()) for part in candles.values())  # dates need no labels
+    source = FrameSource(candles, name=name, sessions=None if daily else known)
+    source.sessions, source.symbol_sessions, source.warnings = known, {**sessions}, ()
+    return source

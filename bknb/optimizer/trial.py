@@ -21,11 +21,13 @@ from ..engine.call_by_name import calling_by_name, managing_by_name
 from ..engine.plan import Plan, on_base
 from ..engine.registry import Exchange, Frame, Strategy
 from ..errors import NotEnoughData
-from ..exchanges.frame_source import FrameSource
+from ..exchanges.frame_source import frame_in_sessions
 from ..llm.structured import Objection
 from ..market.candles import Candles
 from ..market.clock import SystemClock
 from ..market.feed import Feed
+from ..market.sessions import Sessions
+from ..market.source_hours import sessions_of
 from ..runs.result import Result
 from ..runs.run_record import record_of
 from ..runs.tries import strategy_key, with_tries
@@ -124,6 +126,7 @@ class DraftTrials:
                 limits=self.limits,
                 look_ahead=look_ahead,
                 base=self.base,
+                sessions=self._sessions(),
             )
         )
         objections = _objections(outcome, range_, self.lead_days)
@@ -141,6 +144,10 @@ class DraftTrials:
             enforced_limits=outcome.enforced_limits,
         )
 
+    def _sessions(self) -> dict[str, Sessions | None]:
+        """Return when the market of the symbol is open, as the source tells it of all its candles."""
+        return {self.symbol: sessions_of(self.exchange.source, self.symbol)}
+
     async def _backtest(self, draft: Draft, range_: Range, candles: Candles, outcome: Outcome) -> Result:
         """Return the result of a backtest that replays the recorded answers."""
         answers, managed = dict(outcome.answers), dict(outcome.managed)
@@ -151,7 +158,7 @@ class DraftTrials:
         def manage(ctx: Any) -> list[PositionAnswer] | None:
             return received(managed[ctx.when_ms]) if ctx.when_ms in managed else None
 
-        source = FrameSource({self.symbol: candles}, name=self.exchange.name)
+        source = frame_in_sessions({self.symbol: candles}, self._sessions(), name=self.exchange.name)
         frame = Frame(None, range_.start, range_.end)
         plan = Plan(
             symbol=self.symbol,

@@ -28,8 +28,13 @@ from ..engine.call_by_name import calling_by_name, managing_by_name
 from ..engine.plan import Plan, on_base
 from ..engine.registry import Exchange, Frame, Strategy
 from ..errors import BknbError
-from ..exchanges.frame_source import FrameSource
-from ..market import session_clock  # noqa: F401 -- files cannot be opened afterwards
+from ..exchanges.frame_source import FrameSource, frame_in_sessions
+from ..market import (  # noqa: F401 -- files cannot be opened afterwards
+    calendar_candles,
+    probing_questions,
+    session_clock,
+    session_days,
+)
 from ..market.candles import Candles
 from ..runs.check_lookahead import check_lookahead
 from ..user_code import where_it_failed
@@ -87,7 +92,8 @@ def _warm_up(job: Job, loop: asyncio.AbstractEventLoop) -> None:
             importlib.import_module(name)
     if "pandas" in job.packages:
         _use_pandas()
-    importlib.import_module("numpy.lib.stride_tricks")
+    for name in ("numpy.lib.stride_tricks", "numpy.ma"):
+        importlib.import_module(name)
 
     short, asked = ("5m", "1h") if job.base == MINUTE else (job.base, job.base)
 
@@ -112,8 +118,9 @@ def _warm_up(job: Job, loop: asyncio.AbstractEventLoop) -> None:
         ask_manage=managing_by_name(manage),
     )
     failing = Strategy(name="practice", interval=asked, get_signal=practice, ask=lambda _: 1 / 0)
+    begin = _first_open(job)  # it is asked while its market is open
     for strategy in (several, failing):
-        frame = Frame(None, job.start, min(job.start + 6 * interval_ms(asked), job.end))
+        frame = Frame(None, begin, min(begin + 6 * interval_ms(asked), job.end))
         loop.run_until_complete(BacktestRun(_plan(job, strategy, source, frame)).through())
     if job.look_ahead:
         _look_ahead(job, several)
@@ -130,11 +137,23 @@ def _use_pandas() -> None:
 
 
 def _source(job: Job) -> FrameSource:
-    series = {}
-    for symbol, block in job.candles.items():
-        table = np.frombuffer(block, dtype=np.float64).reshape(6, -1)
-        series[symbol] = Candles(table)
-    return FrameSource(series, name="trial")
+    series = {symbol: _candles(block) for symbol, block in job.candles.items()}
+    return frame_in_sessions(series, {symbol: job.sessions.get(symbol) for symbol in series}, name="trial")
+
+
+def _candles(block: bytes) -> Candles:
+    return Candles(np.frombuffer(block, dtype=np.float64).reshape(6, -1))
+
+
+def _first_open(job: Job) -> int:
+    """Return the open (UTC ms) of the first bar of the range in which the market is open, or the start of the range."""
+    sessions, step = job.sessions.get(job.symbol), interval_ms(job.base)
+    if sessions is None or job.symbol not in job.candles:
+        return job.start
+    times = _candles(job.candles[job.symbol]).timestamp
+    inside = times[(times >= job.start) & (times < job.end)]
+    traded = inside[sessions.open_minutes(inside, step) > 0]
+    return int(traded[0]) if len(traded) else job.start
 
 
 def _plan(job: Job, strategy: Strategy, source: FrameSource, frame: Frame) -> Plan:

@@ -24,6 +24,7 @@ import msgspec
 from ..config import Settings
 from ..domain.signal import Signal
 from ..market.abandonable_calls import UserCalls
+from ..market.sessions import Sessions
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -60,6 +61,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         Packages to import before files can no longer be opened.
     base
         The interval of the candles, which fill its orders.
+    sessions
+        Symbol -> when its market is open, as the source of the candles tells it; ``None``: always.
     """
 
     code: str
@@ -75,6 +78,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     look_ahead: bool = False
     base: str = "1m"
+    sessions: dict[str, Sessions | None] = {}
 
 
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
