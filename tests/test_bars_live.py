@@ -545,8 +545,13 @@ def test_holes_of_before_a_change_of_the_base_are_counted_in_the_bars_of_then() 
     first = lived(strategy, mine, begin, hour(22), clock=clock, store=store, allow_gaps=True)
     assert len(first.run_record.records.holes) == 1
     for start in (22, 24):  # the second start knows of the change, and the third of one long ago
-        again = lived(strategy, flat_hours(), hour(start), hour(start + 2), store=store)
+        task = bknb.Live.background(
+            "X", strategy=strategy, exchange=flat_hours(), until=hour(start + 2), clock=SimulatedClock(hour(start)),
+            store=store, settings=SETTINGS,
+        )  # fmt: skip
+        again = task.result(timeout=60)
         assert again.warnings[0].startswith("before this start the run went on without 3 minutes that never came")
+        assert task.facts["Minutes that never came"].startswith("3, the last before 2024-01-01 21:13")
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,18 @@ def hole_text(
     )
 
 
+def missing_in(holes: Sequence[tuple[int, int]], base: str) -> tuple[int, str]:
+    """How many bars holes are, and of which interval: minutes where not all are bars of ``base``; ends are UTC ms.
+
+    Examples
+    --------
+    >>> missing_in([(0, 7_200_000)], "1h"), missing_in([(0, 120_000)], "1h")
+    ((2, '1h'), (2, '1m'))
+    """
+    counted = MINUTE if any((end - first) % interval_ms(base) for first, end in holes) else base
+    return sum(end - first for first, end in holes) // interval_ms(counted), counted
+
+
 def earlier_holes_text(holes: Sequence[tuple[int, int]], base: str = MINUTE) -> str:
     """What a result says of the holes, ``[first, end)`` in UTC ms, that earlier lives of a run went on without.
 
@@ -174,8 +186,7 @@ def earlier_holes_text(holes: Sequence[tuple[int, int]], base: str = MINUTE) -> 
     >>> earlier_holes_text([(0, 120_000)])
     'before this start the run went on without 2 minutes that never came, in 1 hole, from 1970-01-01 00:00 UTC on'
     """
-    base = MINUTE if any((end - first) % interval_ms(base) for first, end in holes) else base
-    count = sum(end - first for first, end in holes) // interval_ms(base)
+    count, base = missing_in(holes, base)
     where = "1 hole" if len(holes) == 1 else f"{len(holes)} holes"
     return (
         f"before this start the run went on without {count_text(count, base)} that never came, in {where}, "

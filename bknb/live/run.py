@@ -34,7 +34,7 @@ from .catch_up import CatchUp
 from .controls import Controls
 from .ending import GRACE_SECONDS, LISTENER_SECONDS, Ending, listeners_heard
 from .failures import Failures
-from .late_and_missing_candles import CandleWatch, unwatched_text
+from .late_and_missing_candles import CandleWatch, missing_in, unwatched_text
 from .live_loop import LiveLoop
 from .live_market import LiveMarket
 from .new_entries import NewEntries
@@ -141,9 +141,9 @@ class LiveRun:
         return self._account.disagreement
 
     @property
-    def minutes_gone(self) -> int:
-        """How many minutes, or longer bars, never came, in this process and earlier ones."""
-        return sum(end - first for first, end in self.records.holes) // self.plan.base_ms
+    def missing(self) -> tuple[int, str]:
+        """How many bars never came, in this process and earlier ones, and of which interval they are."""
+        return missing_in(self.records.holes, self.plan.base)
 
     @property
     def silent_since(self) -> int | None:

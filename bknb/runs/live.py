@@ -144,8 +144,9 @@ class LiveTask(TaskByHand):
             facts["Not watched"] = self.unwatched
         holes, silent_since = self._run.records.holes, self._run.silent_since
         if holes:
-            bars = "Minutes" if self.plan.base == MINUTE else candles_text(self.plan.base)
-            facts[f"{bars} that never came"] = f"{self._run.minutes_gone}, the last before {utc_text(holes[-1][1])}"
+            count, base = self._run.missing
+            bars = "Minutes" if base == MINUTE else candles_text(base)
+            facts[f"{bars} that never came"] = f"{count}, the last before {utc_text(holes[-1][1])}"
         if silent_since is not None:
             facts[f"No {bar_text(self.plan.base)} since"] = utc_text(silent_since)
         return facts
