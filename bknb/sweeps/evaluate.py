@@ -115,6 +115,7 @@ class Evaluator:
         )
         if len(prepared.days.opens):
             self._rules = self._rules._replace(await_ms=plan.settings.schedule_await_minutes * MINUTE_MS)
+        self._closes = prepared.candle_closes  # the same for every combination
         self._compiled = _is_compiled(plan)
         self._exact_grid = _is_exact(plan.settings.price_tick, prepared.market)
         by_events = needs_source(plan, prepared.market)
@@ -133,7 +134,7 @@ class Evaluator:
         try:
             rows: SignalRows | None = None
             if self._compiled:
-                asked = asked_of(self.plan, self.prepared.candle_closes, self._published)
+                asked = asked_of(self.plan, self._closes, self._published)
                 given = signal_rows(self.plan.strategy, self.prepared.candles, params, asked=asked)
                 rows = given.on_grid(self.plan.settings.price_tick)
             if rows is not None and rows.timed is None and (rows.exits is None or self._exact_grid):

@@ -63,8 +63,8 @@ class Prepared:
     def candle_closes(self) -> CandleCloses:
         """When the candles of the strategy's interval close, for point-in-time series."""
         times = self.candles.timestamp
-        lengths = np.unique(self.closes - times)
-        if len(self.days.opens) or len(lengths) > 1:  # days, or bars of a market whose last one is shorter
+        lengths = self.closes - times
+        if len(self.days.opens) or (lengths != lengths[:1]).any():  # or bars of a market whose last one is shorter
             return CandleCloses(0, (times, self.closes))
         return CandleCloses(int(lengths[0]) if len(lengths) else 0)
 
