@@ -114,7 +114,7 @@ def net_results(
     """
     sign = sign_of(position)
     entered, closed = _sums(fills, 0.0, 0.0)
-    is_above = all(fill.enters or fill.price >= 0 for fill in fills)
+    is_above = len(fills) == 1 or all(fill.enters or fill.price >= 0 for fill in fills)
     entry = fills[0].price * (1 + sign * slippage / 100)
     paid = entered * (1 + sign * slippage / 100)
     found = []

@@ -100,6 +100,7 @@ class MinuteWalk:
         candles, model = series.candles, loop.rules.model
         self._series, self._start, self._step, self._regular = series, series.start, series.step, series.regular
         self._times = candles.timestamp
+        self._ends = None if series.grid is None else series.closes  # where bars may be shorter than others
         self._price = price
         self._prices = candles.block[1:5]
         begin = look_back_begin(candles, start, loop.window.price_count, series.step)
@@ -132,6 +133,7 @@ class MinuteWalk:
         if first < 0 or not self.count or candles.timestamp[first] != self._times[0]:
             return
         self._series, self._times, self._prices = series, candles.timestamp[first:], candles.block[1:5, first:]
+        self._ends = None if series.grid is None else series.closes[first:]
         if self._all_fill:
             self._high, self._low = candles.high[first:], candles.low[first:]
 
@@ -206,8 +208,7 @@ class MinuteWalk:
 
     def _closes_at(self, index: int) -> int:
         """Moment (UTC ms) at which a minute closes."""
-        series = self._series
-        return series.close_at(len(series.candles) - self.count + index)
+        return int(self._times[index]) + self._step if self._ends is None else int(self._ends[index])
 
     async def until_free(self, index: int) -> int:
         """Feed minutes from ``index`` on until the strategy may be asked again.
