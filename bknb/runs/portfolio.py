@@ -230,10 +230,11 @@ def plan_portfolio(
     plans: list[Plan] = []
     for symbol, strategy in _legs(symbols, strategies, legs):
         source = _of_symbol(exchange, symbol, "exchange")
-        chosen = resolved.setdefault(id(source), resolve_exchange(source))
+        if id(source) not in resolved:
+            resolved[id(source)] = resolve_exchange(source)
         plans.append(
             plan_backtest(
-                *(symbol, strategy, chosen, frame, None, execution, settings),
+                *(symbol, strategy, resolved[id(source)], frame, None, execution, settings),
                 allow_gaps=allow_gaps,
                 base=_of_symbol(base, symbol, "base"),
             )
