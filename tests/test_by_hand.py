@@ -22,8 +22,8 @@ from worlds import MODELS, SETTINGS, walk
 import bknb
 from bknb import Close
 from bknb.domain import apply_answers as managing
-from bknb.live.by_hand import ByHand, Flatten
-from bknb.live.by_hand_refusals import OVER
+from bknb.live.manual_orders import ByHand, Flatten
+from bknb.live.manual_refusals import OVER
 from bknb.live.turn_lock import Turn
 from bknb.stores.file_store import FileStore
 from bknb.stores.memory_store import MemoryStore

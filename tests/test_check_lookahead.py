@@ -25,8 +25,8 @@ from bknb.market.resample import resample
 from bknb.research.check_threads import Check
 from bknb.research.entry_accuracy import measure
 from bknb.research.lookahead_checks import AsIs, World, check_answers, perturbed
+from bknb.research.patched_readers import handing_out
 from bknb.research.read_only import nothing_changed_outside
-from bknb.research.replaced_reads import handing_out
 
 FRAME = ("2024-01-01", "2024-01-08")
 DEMO = bknb.exchanges.demo()

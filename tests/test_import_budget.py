@@ -26,7 +26,7 @@ SLOW = HEAVY - {"numpy", "asyncio"}
 OF_MANAGED = {  # answers and declared exits are in the types and checks of `Signal`; book, fills, view in every state
     f"bknb.domain.{name}"
     for name in (
-        *("manage_answers", "declared_exits", "exit_validation", "by_hand_inputs"),
+        *("manage_answers", "declared_exits", "exit_validation", "manual_inputs"),
         *("position_fills", "stop_levels", "position_book", "position_money", "position_view"),
     )
 }
@@ -51,7 +51,7 @@ PLAIN = 92 + len(NAMED)
 ONLY_MANAGED = {  # what carries answers and exits out, and the columns of `get_signals`: only when one is there
     *(
         f"bknb.domain.{name}"
-        for name in ("answer_shares", "by_hand_steps", "fill_run", "managed_minute", "apply_answers", "moved_levels")
+        for name in ("answer_shares", "manual_steps", "fill_run", "managed_minute", "apply_answers", "moved_levels")
     ),
     *(f"bknb.engine.{name}" for name in ("columns", "row_exits", "signal_rows")),
     *(f"bknb.runs.{name}" for name in ("fill_table", "stop_table")),

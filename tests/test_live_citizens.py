@@ -27,8 +27,8 @@ from bknb.errors import BknbError
 from bknb.exchanges.bundle import Record, RecordingSource
 from bknb.live.lag import LagWatch
 from bknb.live.runtime import RUNTIME
-from bknb.live.user_calls import broker_outside, quantity_outside
-from bknb.market.abandonable_calls import UserCalls, user_calls_of
+from bknb.live.user_code_in_threads import broker_outside, quantity_outside
+from bknb.market.calls_in_threads import UserCalls, user_calls_of
 from bknb.market.demo import DemoSource
 from bknb.runs import check_lookahead, run_record
 from bknb.testing.brokers import FaultyBroker
@@ -223,7 +223,7 @@ def test_a_plain_call_that_is_given_up_before_its_thread_gets_to_it_does_not_beg
             assert free.wait(20)
             return function(*given)
 
-    monkeypatch.setattr("bknb.market.abandonable_calls.copy_context", Slow)
+    monkeypatch.setattr("bknb.market.calls_in_threads.copy_context", Slow)
     asyncio.run(given_up(calls.in_thread(lambda: begun.append("it began")), there.is_set))
     threads = [thread for thread in threading.enumerate() if thread.name == "bknb-slow"]
     free.set()
@@ -260,7 +260,7 @@ def test_what_did_not_return_is_tried_now_and_then_and_called_again_when_it_does
     never: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls, now, hanging = UserCalls("test", probe_seconds=600), [1000.0], [0]
-    monkeypatch.setattr("bknb.market.abandonable_calls.stopwatch", lambda: now[0])
+    monkeypatch.setattr("bknb.market.calls_in_threads.stopwatch", lambda: now[0])
 
     async def hang() -> None:
         began = threading.Event()

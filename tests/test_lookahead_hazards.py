@@ -23,8 +23,8 @@ import bknb
 from bknb.research import check_threads
 from bknb.research.check_threads import Check, belongs
 from bknb.research.lookahead_checks import BLIND
+from bknb.research.patched_readers import handing_out
 from bknb.research.read_only import RunRefused, nothing_changed_outside, readable
-from bknb.research.replaced_reads import handing_out
 
 FRAME = ("2024-01-02", "2024-01-04")
 PATIENCE = 60  # seconds, on a busy machine

@@ -22,8 +22,8 @@ from quick import first_quick
 
 import bknb
 from bknb.research.check_threads import Check, belongs
+from bknb.research.patched_readers import handing_out
 from bknb.research.read_only import could_be_written_to
-from bknb.research.replaced_reads import handing_out
 from bknb.research.shifted_clock import ShiftedClock, waiting_calls
 from bknb.research.tracing import Tracer
 

@@ -22,6 +22,7 @@ from order_events import (
     waiting,
 )
 
+from bknb.domain.apply_report import after_report
 from bknb.domain.believable_reports import report_problem
 from bknb.domain.lifecycle import Flat
 from bknb.domain.order_actions import CancelOrder, Place, Query, Save, next_action
@@ -29,7 +30,6 @@ from bknb.domain.orders import (
     MAX_CLOSES,
     Order,
     Report,
-    after_report,
     client_id,
     finished,
     left_open,

@@ -12,8 +12,8 @@ import bknb
 from bknb.domain.accounts import Margin, Perpetual, Spot, initial_margin, read_account, stop_comes_first
 from bknb.domain.affordable_quantity import sized_order
 from bknb.domain.costs import CostRequest, Costs
+from bknb.domain.leg_options import check_names, of_leg
 from bknb.domain.market_limits import MarketLimits, reduced_by, rounded_down, too_small
-from bknb.domain.money_by_leg import check_names, of_leg
 from bknb.domain.signal_events import Reason
 from bknb.domain.size_inputs import ClosedTrades, SizeRequest, WantedSize
 from bknb.domain.sizes import read_size, wanted_size

@@ -42,7 +42,6 @@ from __future__ import annotations
 from typing import Any, Final, overload
 
 from ..errors import InvalidTransition
-from .by_hand_inputs import Activate, Planned
 from .entry_boundaries import opening_boundary, waiting_boundary
 from .entry_steps import (
     asking_verdict,
@@ -56,6 +55,7 @@ from .entry_steps import (
 )
 from .execution_fills import Minute
 from .exit_steps import due, holding_boundary, holding_data_end, holding_halt, holding_minute, holding_skipped
+from .manual_inputs import Activate, Planned
 from .states import (
     Answer,
     Asking,
@@ -186,13 +186,13 @@ def _holding_managed(state: Holding, given: Managed, rules: Rules) -> Step:
 
 
 def _waiting_activated(state: Waiting, given: Activate, rules: Rules) -> Step:
-    from .by_hand_steps import waiting_activated
+    from .manual_steps import waiting_activated
 
     return waiting_activated(state, given, rules)
 
 
 def _holding_planned(state: Holding, given: Planned, rules: Rules) -> Step:
-    from .by_hand_steps import holding_planned
+    from .manual_steps import holding_planned
 
     return holding_planned(state, given, rules)
 

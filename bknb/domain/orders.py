@@ -27,7 +27,6 @@ import msgspec
 from .formatting import plain_number
 from .quantity_rounding import EXACT
 from .signal import SignalKey
-from .text import readable
 
 Purpose: TypeAlias = Literal["open", "add", "reduce", "close"]
 Side: TypeAlias = Literal["buy", "sell"]
@@ -39,7 +38,8 @@ MAX_CLOSES: Final = 8
 """Orders tried to close one signal, or to sell one part of it, before a message asks for a look at the account."""
 
 _DONE: Final = frozenset({"filled", "rejected", "cancelled", "lost"})
-_WORKING: Final = frozenset({"accepted", "partly_filled"})
+WORKING: Final = frozenset({"accepted", "partly_filled"})
+"""Statuses in which an order may still fill."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +128,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def working(self) -> bool:
         """Whether the broker has it and may fill more of it."""
-        return self.status in _WORKING
+        return self.status in WORKING
 
     @property
     def reduces_only(self) -> bool:
@@ -292,27 +292,6 @@ def finished(orders: Sequence[Order]) -> bool:
     """Whether a signal is over, nothing of it is left at the broker and no more was closed than was open."""
     settled = all(order.done for order in orders) and orders[0].ended_at is not None
     return settled and left_open(orders) == closed_beyond(orders) == 0.0
-
-
-def after_report(order: Order, report: Report) -> Order:
-    """An order updated by a report; fills are never taken back, a final status only when it was ``lost``."""
-    filled = max(order.filled_quantity, report.filled_quantity)
-    note = "" if order.status == "lost" else order.note  # that of a lost one says that there is no such order
-    back = order.done and order.status != "lost" and report.status in _WORKING
-    return msgspec.structs.replace(
-        order,
-        status=order.status if back else report.status,
-        filled_quantity=filled,
-        average_price=report.average_price if report.filled_quantity >= order.filled_quantity else order.average_price,
-        broker_id=_as_text(report.broker_id) or order.broker_id,
-        note=_as_text(report.note) or note,
-        in_doubt=0.0,
-    )
-
-
-def _as_text(value: object) -> str:
-    """What a broker wrote, as text that can be saved: some name orders with numbers, and write None for nothing."""
-    return "" if value is None else readable(str(value))
 
 
 def is_superseded(order: Order, orders: Sequence[Order]) -> bool:

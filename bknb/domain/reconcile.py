@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from .apply_report import after_report
 from .believable_reports import closed_in_doubt, report_problem
 from .formatting import plain_number
 from .interval import MINUTE_MS
@@ -18,7 +19,6 @@ from .order_shares import by_number, owed, part_given_up, sold_beyond
 from .orders import (
     Order,
     Report,
-    after_report,
     closed_beyond,
     closing_failure,
     closing_orders,

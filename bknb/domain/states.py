@@ -8,10 +8,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from ..config import Settings
-from .by_hand_inputs import Activate, Planned, Source
 from .execution_fills import Entry, ExecutionModel, Minute
 from .interval import MINUTE_MS, ceil_to
 from .manage_answers import PositionAnswer
+from .manual_inputs import Activate, Planned, Source
 from .market_clock import MarketClock, Slots
 from .position_book import PositionBook, PositionOrder, UnsizedPart
 from .signal import OpenSignal, ScheduledSignal, Signal

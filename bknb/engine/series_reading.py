@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS
 from ..errors import BknbError, UsageError
-from ..market.abandonable_calls import user_calls_of
+from ..market.calls_in_threads import user_calls_of
 from ..market.fetch_loop import fetch_now
 from ..market.published import Published
 from ..market.retries import answer_to

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms
 from ..errors import StateError, UnknownName, UsageError
-from ..market.abandonable_calls import candles_from
+from ..market.calls_in_threads import candles_from
 from ..market.candles import COLUMNS, Candles
 from ..stores.file_names import encode_name
 from ..stores.versions import read_json

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..domain.interval import INTERVAL_MS, MINUTE_MS, interval_ms
 from ..errors import BadCandle
-from ..market.abandonable_calls import candles_from
+from ..market.calls_in_threads import candles_from
 from ..market.retries import answer_to
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from .hold_position import BLOCK, STOP_LOSS, TAKE_PROFIT, next_set
+from .exit_loop import BLOCK, STOP_LOSS, TAKE_PROFIT, next_set
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from .hold_position import MINUTE
+from .exit_loop import MINUTE
 from .jit import compiled
 from .simulate import ADDS, AMBIGUOUS, CLOSED_AT, FIRST_CANCEL, NET, PEAK, PENDING_AT, REASON, TROUGH
 

@@ -30,7 +30,7 @@ from .declared import (
     open_book,
     stop_on_grid,
 )
-from .hold_position import MINUTE, PIECES, block_extremes, exit_at_entry, first_at, hold, net, next_fill
+from .exit_loop import MINUTE, PIECES, block_extremes, exit_at_entry, first_at, hold, net, next_fill
 from .jit import compiled
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Minutes(NamedTuple):
     ``average`` is the average price of the window that ends with each minute, ``fills`` whether it can fill an order: a
     minute that cannot has a ``high`` of minus and a ``low`` of plus infinity, for it reaches no level. ``regular``:
     there is no hole. ``top`` and ``bottom`` are the extremes of blocks of minutes, ``fall`` and ``rise`` how far they
-    swing: see :func:`bknb.kernels.hold_position.block_extremes` and :func:`bknb.kernels.declared.block_swings`.
+    swing: see :func:`bknb.kernels.exit_loop.block_extremes` and :func:`bknb.kernels.declared.block_swings`.
     ``step`` is how long each is, ms.
     """
 

@@ -39,7 +39,7 @@ from .declared import (
     open_book,
     see,
 )
-from .hold_position import (
+from .exit_loop import (
     MINUTE,
     PIECES,
     STOP_LOSS,
@@ -740,7 +740,7 @@ _PIECES: Final = (
 
 
 def blocks_of(market: Market, *, watches_average: bool) -> Blocks:
-    """The extremes and swings of whole blocks, see :func:`bknb.kernels.hold_position.block_extremes`.
+    """The extremes and swings of whole blocks, see :func:`bknb.kernels.exit_loop.block_extremes`.
 
     Examples
     --------

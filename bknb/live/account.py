@@ -14,7 +14,7 @@ from .order_desk import OrderDesk
 from .plan import LivePlan
 from .run_progress import Reached
 from .sleeping import sleep_until
-from .user_calls import broker_outside, quantity_outside
+from .user_code_in_threads import broker_outside, quantity_outside
 
 
 class Account:

@@ -14,7 +14,7 @@ from ..market.clock import limited_to
 from ..ports import Broker
 from .order_pauses import pause_seconds
 from .order_store import SavedOrders
-from .user_calls import answered
+from .user_code_in_threads import answered
 
 
 class BrokerCheck:

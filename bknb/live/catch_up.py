@@ -15,11 +15,11 @@ from ..domain.interval import MINUTE_MS, floor_to, interval_ms, slot_after
 from ..domain.lifecycle import Flat, Halt, HaltReason, Holding, Opening, State, Waiting
 from ..engine.strategy_loop import StrategyLoop
 from .account import Account
-from .by_hand import ByHand
 from .controls import Controls
 from .failures import Failures
 from .late_and_missing_candles import behind_text
 from .live_market import LiveMarket
+from .manual_orders import ByHand
 from .new_entries import NewEntries
 from .plan import LivePlan
 from .record_keeping import RecordKeeping

@@ -14,7 +14,7 @@ from ..domain.execution_fills import Minute, execution_model
 from ..domain.interval import DAY_MS, MINUTE_MS, floor_to
 from ..domain.lifecycle import State
 from ..errors import NotEnoughData
-from ..market.abandonable_calls import user_calls_of
+from ..market.calls_in_threads import user_calls_of
 from ..market.candles import Candles
 from ..market.session_days import WholeDays
 from ..market.window import Window

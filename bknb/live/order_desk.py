@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from ..domain.apply_report import after_report
 from ..domain.believable_reports import closed_in_doubt, fills_more, report_problem
 from ..domain.execution_fills import Minute
 from ..domain.formatting import plain_number
@@ -34,7 +35,6 @@ from ..domain.orders import (
     Order,
     OrderStatus,
     Report,
-    after_report,
     closed_beyond,
     closing_failure,
     finished,
@@ -56,7 +56,7 @@ from .order_pauses import Pauses, UnknownAnswers
 from .order_quantity import Quantities, Quantity
 from .order_store import KIND, SavedOrders
 from .orders_from_record import Following
-from .user_calls import MarketOutside, answered
+from .user_code_in_threads import MarketOutside, answered
 
 _SEND_SECONDS: Final = 1.0  # a broker that is given minutes has this long before each for the orders of earlier ones
 

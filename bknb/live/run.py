@@ -27,7 +27,6 @@ from ..events import messages, subjects
 from ..market.clock import SystemClock, stopwatch
 from ..market.series import Series
 from .account import Account
-from .by_hand import ByHand
 from .callbacks import Callbacks
 from .candle_stream import CandleStream
 from .catch_up import CatchUp
@@ -37,6 +36,7 @@ from .failures import Failures
 from .late_and_missing_candles import CandleWatch, missing_in, unwatched_text
 from .live_loop import LiveLoop
 from .live_market import LiveMarket
+from .manual_orders import ByHand
 from .new_entries import NewEntries
 from .order_desk import OrderDesk
 from .plan import LivePlan
@@ -46,7 +46,7 @@ from .run_progress import Reached
 from .runtime import Runtime
 from .sleeping import sleep_until
 from .turn_lock import Turn
-from .user_calls import risk_outside, strategy_outside
+from .user_code_in_threads import risk_outside, strategy_outside
 from .user_store import with_state_errors
 
 _LATE_MS: Final = 1_000  # a candle that has not arrived is asked for again after this time, then after twice as long, …

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..domain.schedules import Schedule, reads_series
 from ..engine.questions import has_session_days
 from ..engine.scheduled_questions import SESSION_DAY, DueMoments, calendar_of, in_run
-from ..market.abandonable_calls import user_calls_of
+from ..market.calls_in_threads import user_calls_of
 
 if TYPE_CHECKING:
     from ..domain.calendar_protocol import TradingCalendar

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from ..domain.text import named_error
 from ..errors import StateError
-from ..market.abandonable_calls import ships_with_bknb
+from ..market.calls_in_threads import ships_with_bknb
 from ..ports import StateStore
 
 T = TypeVar("T")

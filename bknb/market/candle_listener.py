@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ..errors import BknbError
-from .abandonable_calls import user_calls_of
+from .calls_in_threads import user_calls_of
 from .clock import limited_to
 
 if TYPE_CHECKING:

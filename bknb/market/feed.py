@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..errors import BadCandle, DataError, UsageError
-from .abandonable_calls import candles_from
 from .anomalies import is_within
 from .answer_notes import Told, ignored, noting
+from .calls_in_threads import candles_from
 from .candles import Candles
 from .gaps import check_gaps, check_spacing, nothing_text
 from .long_bars_among_short import FEWEST, doubts_of_length

@@ -11,8 +11,8 @@ from ..domain.formatting import plain_number
 from ..domain.interval import DAY_MS, INTERVAL_MS, interval_ms
 from ..errors import BadCandle, UsageError
 from ..ports import CandleSource
-from .abandonable_calls import UserCalls, candles_from
 from .answer_notes import note
+from .calls_in_threads import UserCalls, candles_from
 from .candles import Candles
 from .source_answers import read_answer
 from .source_hours import bar_grid_of

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to
 from ..errors import BadCandle, DataError
-from .abandonable_calls import candles_from
+from .calls_in_threads import candles_from
 from .pushed import HELD, PushedMinutes, is_turn
 
 if TYPE_CHECKING:

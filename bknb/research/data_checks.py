@@ -22,9 +22,9 @@ from .lookahead_checks import Answer, Finding, change_text, same
 from .market_copies import is_copy
 from .market_values import MarketValues, OtherFuture
 from .paired_rows import paired
+from .patched_readers import DATABASE, ENVIRONMENT, Rows, handing_out
 from .read_only import is_database
 from .remade_variables import Preparation
-from .replaced_reads import DATABASE, ENVIRONMENT, Rows, handing_out
 from .seen_data import SeenData
 from .swapped_rows import are_prices, is_history, was_published
 from .timed_data import Timed, backwards, beside, is_row_of_numbers, scrambled, timed

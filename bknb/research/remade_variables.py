@@ -17,8 +17,8 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from .module_statements import Statement, compiled, imported, read_at_once, statements_of, writes
+from .patched_readers import handing_out
 from .read_only import RunRefused, nothing_changed_outside, readable
-from .replaced_reads import handing_out
 from .run_again import WAYS, Part
 from .timed_data import is_row_of_numbers
 from .variables import Variable, emptied, names_by_namespace, owner_of, variables

@@ -31,9 +31,9 @@ from ..engine.registry import Exchange, Strategy
 from ..engine.resolve import RunSeries
 from ..engine.vectorised import signal_rows
 from ..errors import NotEnoughData, StrategyError, UsageError
-from ..market.abandonable_calls import candles_from
 from ..market.answer_notes import ignored
 from ..market.calendar_candles import LENGTHS_MS
+from ..market.calls_in_threads import candles_from
 from ..market.candle_closes import closes_of
 from ..market.candles import Candles
 from ..market.clock import SystemClock

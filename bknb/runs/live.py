@@ -41,11 +41,11 @@ from ..ports import Broker, Clock, StateStore
 from ..stores.atomic import write_report
 from ..stores.choose import checked, chosen
 from .make_card import code_of
+from .manual_orders import TaskByHand, flatten_all
 from .result import Result
 from .run_record import record_of
 from .task import LOOK_SECONDS, left_text
 from .task_book import TaskBook
-from .task_by_hand import TaskByHand, flatten_all
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,7 @@ from ..engine.records import Records
 from ..engine.registry import Exchange
 from ..engine.resolve import RunSeries
 from ..errors import BknbError, DataError
-from ..market.abandonable_calls import candles_from
+from ..market.calls_in_threads import candles_from
 from ..market.candles import Candles
 from ..market.clock import SystemClock
 from ..market.feed import Feed

@@ -23,7 +23,7 @@ import msgspec
 
 from ..config import Settings
 from ..domain.signal import Signal
-from ..market.abandonable_calls import UserCalls
+from ..market.calls_in_threads import UserCalls
 from ..market.sessions import Sessions
 
 if TYPE_CHECKING:

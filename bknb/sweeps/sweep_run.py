@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -14,14 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
-from ..domain.execution_fills import execution_model
 from ..domain.sweep_trial import Trial, same_data
 from ..engine.build import with_params
 from ..engine.vectorised import signal_rows, unsteady_rows
 from ..events import messages, subjects
 from ..kernels.metrics import FIGURES
 from ..market.clock import stopwatch
-from ..provenance.strategy_hash import fingerprint, not_compared, params_text
+from ..provenance.strategy_hash import fingerprint, not_compared
 from .batches import Batch, Executor, WorkDir
 from .evaluate import Evaluator, Outcome, frame_days, goes_compiled, pack_days, unpack_days
 from .executors import make_executor
@@ -29,6 +27,7 @@ from .parameter_search import Params, Space, make_search
 from .prepared_candles import Prepared, prepare
 from .sweep_series import asked_of
 from .symbol_means import known_figures, mean_of_known, missing_by_adds, missing_symbols
+from .trial_keys import TrialKeys
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,9 +35,6 @@ if TYPE_CHECKING:
     from ..engine.plan import Plan
     from ..kernels.simulate import Market
     from ..ports import TrialLedger
-
-RULES: Final = "1:" + ",".join(FIGURES)
-"""Version of the figures in the key of a trial; that of the fills is the execution model's own."""
 
 _SHARPE: Final = FIGURES.index("sharpe_ratio")
 _BATCH: Final = 32  # combinations in a task, at most
@@ -120,8 +116,7 @@ class SweepRun:
         self.strategy_hash = ""
         self._not_compared: tuple[str, ...] = ()
         self._not_reused = 0
-        self._digests: dict[int, Any] = {}  # by number of the symbol
-        self._keys: dict[tuple[int, int], str] = {}  # by combination and number of the symbol
+        self._trial_keys = TrialKeys(plan.plans, "", self.data)
         self._means: dict[int, NDArray[np.float64]] = {}  # by combination that has all its outcomes
 
     def stop(self) -> None:
@@ -150,6 +145,7 @@ class SweepRun:
     def _run_in(self, work_dir: WorkDir) -> None:
         plan = self.plan
         self.strategy_hash = fingerprint(plan.plans[0].strategy)
+        self._trial_keys = TrialKeys(plan.plans, self.strategy_hash, self.data)
         self._not_compared = not_compared(plan.plans[0].strategy)
         for number, one in enumerate(plan.plans):
             prepared = asyncio.run(prepare(one, self._warn))
@@ -292,31 +288,7 @@ class SweepRun:
     # --- the ledger -------------------------------------------------------------------------------------------------
 
     def _key(self, number: int, symbol: int) -> str:
-        if (number, symbol) not in self._keys:  # asked before a combination is tried, and for its trial
-            digest = self._digest(symbol).copy()
-            params = {**self.plan.plans[symbol].strategy.params, **self.combinations[number]}
-            digest.update(params_text(params).encode())
-            self._keys[number, symbol] = digest.hexdigest()
-        return self._keys[number, symbol]
-
-    def _digest(self, symbol: int) -> Any:
-        """Return the hash over the part of a key that all combinations of a symbol share."""
-        if symbol not in self._digests:
-            self._digests[symbol] = self._new_digest(symbol)
-        return self._digests[symbol]
-
-    def _new_digest(self, symbol: int) -> Any:
-        plan = self.plan.plans[symbol]
-        parts = (
-            RULES,
-            self.strategy_hash,
-            self.data[symbol],
-            msgspec.json.encode(plan.settings.decisive()),
-            (plan.frame.start, plan.frame.last, plan.frame.interval),
-            (plan.execution, execution_model(plan.execution).rules),
-            plan.symbol,
-        )
-        return hashlib.sha256(repr(parts).encode())
+        return self._trial_keys.of(number, self.combinations[number], symbol)
 
     def _recall(self, number: int, symbol: int) -> bool:
         """Take an outcome from this run or from the ledger; returns whether there was one."""

@@ -9,7 +9,7 @@ import bknb
 from ...reports.markup import minute_text, price_text
 from ...reports.progress_text import total_text
 from .arguments import Call, Option
-from .by_hand import ACTIONS, EARLIER, OPTIONS, decide, refuse_without_action, task_of
+from .manual_orders import ACTIONS, EARLIER, OPTIONS, decide, refuse_without_action, task_of
 from .output import assign_or_return, echo
 from .shared_options import ALLOW_GAPS, BASE, EXCHANGE, EXECUTION, SETTINGS, STRATEGY, SYMBOL, helped, optional, out
 from .table import Magics

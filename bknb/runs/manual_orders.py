@@ -11,7 +11,7 @@ from ..domain.manage_answers import Cancel, Close, Move, Reduce
 from ..domain.signal import Signal
 from ..domain.signal_events import TickResult
 from ..errors import BknbError, UsageError
-from ..live.by_hand import Flatten, Instruction
+from ..live.manual_orders import Flatten, Instruction
 from ..live.run import LiveRun
 from ..live.runtime import RUNTIME
 from ..market.strategy_context import current

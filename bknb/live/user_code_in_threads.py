@@ -18,7 +18,7 @@ from ..domain.position_view import HeldPosition
 from ..engine.call_by_name import Manage
 from ..engine.registry import Risk, Strategy
 from ..errors import BrokerError
-from ..market.abandonable_calls import UserCalls, ships_with_bknb, user_calls_of
+from ..market.calls_in_threads import UserCalls, ships_with_bknb, user_calls_of
 from ..market.clock import limited_to
 from ..market.strategy_context import Context
 from ..ports import Broker, PaperMarket

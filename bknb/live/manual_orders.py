@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from ..domain import apply_answers, by_hand_steps, managed_minute  # noqa: F401 -- a run of weeks imports nothing later
+from ..domain import apply_answers, managed_minute, manual_steps  # noqa: F401 -- a run of weeks imports nothing later
 from ..domain.add_validation import note_fault
 from ..domain.formatting import minute_text
 from ..domain.interval import MINUTE_MS, ceil_to
@@ -43,8 +43,8 @@ from ..domain.signal import Signal
 from ..domain.signal_events import Moved
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData, StateError, UsageError
-from .by_hand_refusals import GOES_ON, OVER, name_of, refuse, there_is, waiting_adds, waits_text
 from .live_market import LiveMarket
+from .manual_refusals import GOES_ON, OVER, name_of, refuse, there_is, waiting_adds, waits_text
 from .new_entries import NewEntries
 from .turn_lock import Turn
 

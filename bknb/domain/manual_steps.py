@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from ..errors import InvalidTransition
-from .by_hand_inputs import Activate, Planned
 from .entry_steps import activated, opened_holding
+from .manual_inputs import Activate, Planned
 from .position_book import PlannedMove, new_book
 from .signal_events import Opened
 from .states import Holding, Opening, Rules, Step, Waiting, labels
