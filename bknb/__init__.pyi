@@ -333,28 +333,28 @@ from .log import (
 )
 from .market.candle_hash import content_hash as content_hash
 from .market.candles import Candles as Candles
-from .market.question_functions import (
+from .market.format_price_and_quantity import (
     format_price as format_price,
 )
-from .market.question_functions import (
+from .market.format_price_and_quantity import (
     format_quantity as format_quantity,
 )
-from .market.question_functions import (
+from .market.get_candles_and_series import (
     get_average_price as get_average_price,
 )
-from .market.question_functions import (
+from .market.get_candles_and_series import (
     get_candles as get_candles,
 )
-from .market.question_functions import (
+from .market.get_candles_and_series import (
     get_mode as get_mode,
 )
-from .market.question_functions import (
+from .market.get_candles_and_series import (
     get_series as get_series,
 )
-from .market.question_functions import (
+from .market.get_candles_and_series import (
     get_symbol as get_symbol,
 )
-from .market.question_functions import (
+from .market.get_candles_and_series import (
     get_when as get_when,
 )
 from .market.series_rows import (
@@ -466,10 +466,10 @@ from .runs.walker import (
     Walker as Walker,
 )
 from .runs.walker import (
-    add_walker as add_walker,
-)
-from .runs.walker import (
     walker as walker,
+)
+from .runs.walker_registration import (
+    add_walker as add_walker,
 )
 from .sharing.share import (
     Shared as Shared,

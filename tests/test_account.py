@@ -21,8 +21,8 @@ from bknb.domain.formatting import percent_text
 from bknb.domain.pnl import trade_pnl
 from bknb.domain.signal import OpenSignal
 from bknb.domain.signal_events import Active
-from bknb.metrics.account import Account, account_figures, daily_marks, under_water
 from bknb.metrics.account_definitions import ACCOUNT_DEFINITIONS
+from bknb.metrics.account_statistics import Account, account_figures, daily_marks, under_water
 from bknb.metrics.marked_equity import MarkedEquity, Positions, StillOpen, mark, positions_from
 from bknb.reports import panel_data
 from bknb.reports.run_view import RunView

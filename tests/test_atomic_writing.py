@@ -282,7 +282,7 @@ def test_modes_are_those_the_umask_gives(writer: Callable[[Path], object], umask
 IN_PLACE = {
     "stores/atomic.py": "what is no regular file cannot be replaced",
     "exchanges/bundle.py": "into the scratch folder of a share, which is delivered whole",
-    "sharing/folder.py": "into the scratch folder of a share, which is delivered whole",
+    "sharing/shared_folder.py": "into the scratch folder of a share, which is delivered whole",
     "sharing/recorder.py": "into the scratch folder of a share, which is delivered whole",
     "sharing/wheel.py": "into the scratch folder of a share, which is delivered whole",
     "sharing/share.py": "a zip file in memory",

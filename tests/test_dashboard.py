@@ -27,7 +27,7 @@ from bknb.jupyter.dashboard.updates import Updates
 from bknb.market.candles import Candles
 from bknb.reports import equity_arrays as equity
 from bknb.reports import panel_data as panels
-from bknb.reports import plots as figures
+from bknb.reports.equity_png import equity_png
 from bknb.reports.ohlc_bars import bar_length, bars
 from bknb.reports.run_view import _HANDLERS, PANELS, RunView
 from bknb.reports.run_views import RunViews
@@ -171,7 +171,7 @@ def test_events_alone_give_what_the_result_gives(result: bknb.Result) -> None:
     assert own.equity == pytest.approx(known.equity)
     assert own.drawdown_percent == pytest.approx(known.drawdown_percent)
     assert (own.sides, own.reasons) == (known.sides, known.reasons)
-    assert figures.equity_png(own).startswith(b"\x89PNG")
+    assert equity_png(own).startswith(b"\x89PNG")
     shown = {row[0]: row[2] for row in panels.statistics_panel(view)}
     assert {key: shown[key] for key in result.account} == {key: result.account.text(key) for key in result.account}
     for signal in [*result.trades["signal_id"][:5], *result.cancelled["signal_id"][:5]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -42,7 +43,10 @@ OF_WHAT_IS_GIVEN = {  # checks of arguments and of candles
     ),
 }
 OF_THE_CLOCK = {  # orders for the close and lifetimes by the clock of the market are in the types of every state
-    *(f"bknb.domain.{name}" for name in ("close_orders", "entry_boundaries", "unfilled_entries", "market_clock")),
+    *(
+        f"bknb.domain.{name}"
+        for name in ("close_orders", "entry_boundaries", "entry_timeout", "unfilled_entries", "market_clock")
+    ),
     "bknb.engine.rules_clock",
 }
 OF_ASKING = {f"bknb.market.{name}" for name in ("retries", "short_answers", "source_hours")}  # parts of the feed before
@@ -53,13 +57,22 @@ ONLY_MANAGED = {  # what carries answers and exits out, and the columns of `get_
         f"bknb.domain.{name}"
         for name in ("answer_shares", "manual_steps", "fill_run", "managed_minute", "apply_answers", "moved_levels")
     ),
-    *(f"bknb.engine.{name}" for name in ("columns", "row_exits", "signal_rows")),
+    *(f"bknb.engine.{name}" for name in ("column_values", "row_exits", "signal_rows")),
     *(f"bknb.runs.{name}" for name in ("fill_table", "stop_table")),
 }
 
 
-ONLY_WITH_SESSIONS = {"bknb.domain.ranges", *(f"bknb.market.{name}" for name in ("calendars", "holidays", "sessions"))}
+ONLY_WITH_SESSIONS = {
+    "bknb.domain.ranges",
+    *(f"bknb.market.{name}" for name in ("calendars_by_name", "holidays", "sessions")),
+}
 ONLY_AFTER_FAILURE = {"bknb.domain.retry_pauses"}
+
+
+def test_every_module_that_is_named_here_exists() -> None:
+    """One that is not there is never loaded: what is said of it would hold for ever."""
+    for name in NAMED | ONLY_MANAGED | ONLY_WITH_SESSIONS | ONLY_AFTER_FAILURE:
+        assert find_spec(name) is not None, name
 
 
 def pulled(code: str) -> set[str]:

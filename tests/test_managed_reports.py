@@ -20,8 +20,9 @@ from bknb.jupyter.dashboard.dashboard import _view_of_result
 from bknb.reports import panel_data
 from bknb.reports.backtest import summary_html, summary_text
 from bknb.reports.equity_arrays import equity_info, stairs_of
+from bknb.reports.equity_png import equity_png
 from bknb.reports.managed_marks import POINTS, marks_of
-from bknb.reports.plots import equity_png, figure_json
+from bknb.reports.plots import figure_json
 from bknb.reports.run_view import RunView
 from bknb.reports.signal_story import history, with_rejected
 from bknb.reports.view_account import account_of_view, marked_of, total_return

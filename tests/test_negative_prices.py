@@ -16,7 +16,8 @@ from bknb.domain.pnl import net_percentage, slipped_exit
 from bknb.domain.position_fills import Fill
 from bknb.domain.position_money import net_results, result
 from bknb.exchanges import from_csv, from_frame, from_query
-from bknb.reports.plots import equity_png, figure_json
+from bknb.reports.equity_png import equity_png
+from bknb.reports.plots import figure_json
 
 BEGIN = "2020-04-20"
 FREE = {

@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 
 import bknb
 from bknb.domain.formatting import price_decimals
-from bknb.reports.equity_arrays import POINTS_PER_TRACE, EquityInfo
-from bknb.reports.plots import decimate, equity_figure, equity_info, equity_png, figure_json
+from bknb.reports.decimation import POINTS_PER_TRACE, decimate
+from bknb.reports.equity_arrays import EquityInfo, equity_info
+from bknb.reports.equity_png import equity_png
+from bknb.reports.plots import equity_figure, figure_json
 
 YEAR = "2024-01-01:2024-12-31"
 
@@ -269,7 +271,7 @@ def test_pictures_leave_pyplot_alone() -> None:
     pytest.importorskip("matplotlib")
     script = (
         "import sys, bknb\n"
-        "from bknb.reports.plots import equity_png, figure_json\n"
+        "from bknb.reports.equity_png import equity_png\nfrom bknb.reports.plots import figure_json\n"
         "frame = ('2024-01-01', '2024-01-03')\n"
         "result = bknb.backtest('BTCUSDT', strategy=lambda: None, exchange=bknb.exchanges.demo(), frame=frame)\n"
         "figure_json(result)\n"

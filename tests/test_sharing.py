@@ -34,10 +34,10 @@ from bknb.exchanges.bundle import Bundle, CandleFile, Manifest, Record, csv_byte
 from bknb.exchanges.received_paths import inside
 from bknb.market.candles import Candles
 from bknb.sharing import fresh_environment, recorder, secrets
-from bknb.sharing.folder import SharedFolder
 from bknb.sharing.fresh_environment import NoFreshEnvironment, make_environment, registry_unreachable
 from bknb.sharing.pins import imports_of, make_pins
 from bknb.sharing.secrets import Guard
+from bknb.sharing.shared_folder import SharedFolder
 
 nbformat = pytest.importorskip("nbformat")
 

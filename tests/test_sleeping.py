@@ -9,7 +9,7 @@ import pytest
 from bknb.brokers.paper_broker import PaperBroker
 from bknb.domain.orders import Report
 from bknb.engine.records import Records
-from bknb.live.account import Account
+from bknb.live.broker_account import Account
 from bknb.live.failures import Failures
 from bknb.live.run_progress import Reached
 from bknb.live.sleeping import sleep_until

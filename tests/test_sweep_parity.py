@@ -19,7 +19,7 @@ from scenarios import MINUTE, ORIGIN, source
 from worlds import MODELS, SEEDS, drawn_plan
 
 import bknb
-from bknb.domain import exit_steps, market_clock, position_fills, tick_grid
+from bknb.domain import entry_timeout, market_clock, position_fills, tick_grid
 from bknb.domain.execution_fills import Entry, Minute, execution_model
 from bknb.domain.least_samples import GATES
 from bknb.domain.signal import ScheduledSignal
@@ -419,7 +419,7 @@ def test_without_numba_the_error_names_the_install_command() -> None:
 def test_what_the_kernels_repeat_of_the_domain_is_equal() -> None:
     """They may not import it."""
     assert kernel.NEVER == market_clock.NEVER
-    assert kernel.RESTING_BARS == exit_steps.RESTING_BARS
+    assert kernel.RESTING_BARS == entry_timeout.RESTING_BARS
     assert declared.DUST == position_fills.DUST
     assert declared.NEARLY == tick_grid.NEARLY
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from .exit_steps import rests_until
+from .entry_timeout import rests_until
 from .lifetimes import read_valid
 from .manage_answers import Add, Reduce
 from .position_book import PositionBook, PositionOrder, UnsizedPart

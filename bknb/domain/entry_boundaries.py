@@ -6,8 +6,9 @@ import msgspec
 
 from .close_orders import close_due
 from .entry_steps import entered
+from .entry_timeout import timeout_of
 from .execution_fills import Entry
-from .exit_steps import holding_boundary, timeout_of
+from .exit_steps import holding_boundary
 from .states import Boundary, Flat, Holding, Opening, Rules, Step, Waiting, frame_over
 from .unfilled_entries import cancel, flat_after
 

@@ -9,8 +9,9 @@ import msgspec
 
 from ..errors import InvalidTransition
 from .declared_exits import targets_of
+from .entry_timeout import timeout_of
 from .execution_fills import Entry, Exit, Minute, exit_at_entry
-from .exit_steps import close_at, holding_minute, timeout_of
+from .exit_steps import close_at, holding_minute
 from .exit_validation import memo_text
 from .formatting import stamp_text
 from .position_book import Lifetime, opened_book

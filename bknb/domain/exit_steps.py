@@ -5,18 +5,17 @@ What only a managed position needs is imported when there is one.
 
 from __future__ import annotations
 
-from typing import Final
-
 import msgspec
 
 from .close_orders import close_due, holding_at_close
+from .entry_timeout import timeout_of
 from .execution_fills import Exit, Minute
 from .interval import MINUTE_MS
 from .market_clock import NEVER
 from .milestones_passed import survived
 from .pnl import net_percentage, trade_pnl
 from .position_book import book_timeout
-from .signal import OpenSignal, ScheduledSignal
+from .signal import OpenSignal
 from .signal_events import Closed, CloseReason, Event
 from .states import (
     Boundary,
@@ -160,30 +159,6 @@ def holding_halt(state: Holding, given: Halt, rules: Rules) -> Step:
     rest = [order for order, _ in book.resting]
     held, _, events = without_adds(state, book, rest, given.when, given.price, given.reason, rules)
     return Step(held, events)
-
-
-RESTING_BARS: Final = 20
-"""Over bars longer than a minute an entry rests for so many of them at least."""
-
-
-def rests_until(when: int, rules: Rules) -> int:
-    """The moment (UTC ms) at which an entry that rests from ``when`` on is taken back.
-
-    Over bars longer than a minute that is after twenty of them at the earliest, however far apart they are.
-    """
-    later = rules.clock().interval_later(when) if rules.by_day and rules.clock is not None else when + rules.interval_ms
-    until = max(when + rules.settings.schedule_await_minutes * MINUTE_MS, later)
-    if rules.close_of is None:
-        return until
-    closed = rules.close_of(when, RESTING_BARS)
-    return NEVER if closed is None else max(until, closed)
-
-
-def timeout_of(signal: ScheduledSignal, rules: Rules) -> int:
-    """The moment (UTC ms) at which an entry order that has not filled is cancelled; never for one at the market."""
-    if signal.entry == "market" or signal.entry == "close":
-        return NEVER
-    return rests_until(signal.scheduled_at, rules) if signal.waits_until is None else signal.waits_until
 
 
 def due(state: State, rules: Rules) -> int:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..market.series_questions import ReadSeries
+    from ..market.newest_series_rows import ReadSeries
     from ..market.window import Window
     from .registry import Strategy
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..domain.close_orders import close_due
+from ..domain.entry_timeout import timeout_of
 from ..domain.execution_fills import ExecutionModel, Minute
-from ..domain.exit_steps import deadline_of, timeout_of
+from ..domain.exit_steps import deadline_of
 from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, Opening, SkippedMinutes, State, Waiting
 from ..domain.position_book import PositionBook, book_timeout

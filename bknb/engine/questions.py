@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..market.bar_grid import BarGrid
-    from ..market.series_questions import ReadSeries
+    from ..market.newest_series_rows import ReadSeries
     from ..market.sessions import Sessions
     from ..market.window import Window
     from .plan import Plan

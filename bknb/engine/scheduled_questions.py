@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ..market.newest_series_rows import ReadSeries
     from ..market.series import Series
-    from ..market.series_questions import ReadSeries
     from ..market.sessions import Sessions
     from .plan import Plan
 

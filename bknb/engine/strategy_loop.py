@@ -50,7 +50,7 @@ from .registry import Strategy
 from .risk_book import RiskBook, always
 
 if TYPE_CHECKING:
-    from ..market.series_questions import ReadSeries
+    from ..market.newest_series_rows import ReadSeries
     from ..market.window import Window
 
 

@@ -14,6 +14,8 @@ from typing import Any, Final
 from ..errors import DataError, MissingDependency
 from ..reports import plots
 from ..reports.backtest import backtest_info, summary_html, summary_text
+from ..reports.equity_arrays import equity_info
+from ..reports.equity_png import equity_png
 from ..reports.markup import element, fragment
 from .kernel import front_end_draws, in_kernel, ipython
 
@@ -38,12 +40,12 @@ def picture(result: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
 
     plotly's JSON is made without plotly, so the PNG alone decides how costly this is (about 50 ms).
     """
-    info = plots.equity_info(result)
+    info = equity_info(result)
     alt = alt_text(result)
     data: dict[str, Any] = {plots.PLOTLY_MIME: plots.figure_json(info), "text/plain": alt}
     metadata: dict[str, Any] = {}
     try:
-        data["image/png"] = base64.b64encode(plots.equity_png(info)).decode("ascii")
+        data["image/png"] = base64.b64encode(equity_png(info)).decode("ascii")
         metadata["image/png"] = {"alt": alt}
     except MissingDependency:
         if importlib.util.find_spec("plotly") is None:

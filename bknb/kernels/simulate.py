@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 FOREVER: Final = 1e11  # minutes; longer lives are the same
 NEVER: Final = 1 << 62  # a moment that does not come; ``domain.market_clock``
-RESTING_BARS: Final = 20  # an entry rests for so many base bars longer than a minute at least; ``domain.exit_steps``
+RESTING_BARS: Final = 20  # an entry rests for so many base bars longer than a minute at least; ``domain.entry_timeout``
 _KINDS: Final = 64  # sets of rules that refused answers are counted by; what is beyond counts with the last
 
 # columns of a table of ends

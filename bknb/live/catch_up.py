@@ -14,7 +14,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms, slot_after
 from ..domain.lifecycle import Flat, Halt, HaltReason, Holding, Opening, State, Waiting
 from ..engine.strategy_loop import StrategyLoop
-from .account import Account
+from .broker_account import Account
 from .controls import Controls
 from .failures import Failures
 from .late_and_missing_candles import behind_text

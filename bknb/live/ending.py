@@ -12,7 +12,7 @@ from ..domain.lifecycle import Flat
 from ..engine.records import Records
 from ..engine.strategy_loop import StrategyLoop
 from ..events.listen import adrain
-from .account import Account
+from .broker_account import Account
 from .catch_up import CatchUp
 from .controls import Controls
 from .failures import Failures

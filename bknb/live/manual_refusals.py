@@ -10,7 +10,7 @@ from ..domain.position_book import PositionOrder
 from ..domain.signal_events import Rejected
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import UsageError
-from .account import Account
+from .broker_account import Account
 
 OVER: Final = (
     "the run is over: what it holds is watched by nobody\nstart it again with the same store, then repeat this"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..domain.lifecycle import HaltReason
-from .account import Account
+from .broker_account import Account
 from .controls import Controls
 
 

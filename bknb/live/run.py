@@ -26,7 +26,7 @@ from ..errors import StateError
 from ..events import messages, subjects
 from ..market.clock import SystemClock, stopwatch
 from ..market.series import Series
-from .account import Account
+from .broker_account import Account
 from .callbacks import Callbacks
 from .candle_stream import CandleStream
 from .catch_up import CatchUp
@@ -34,8 +34,8 @@ from .controls import Controls
 from .ending import GRACE_SECONDS, LISTENER_SECONDS, Ending, listeners_heard
 from .failures import Failures
 from .late_and_missing_candles import CandleWatch, missing_in, unwatched_text
-from .live_loop import LiveLoop
 from .live_market import LiveMarket
+from .live_strategy_loop import LiveLoop
 from .manual_orders import ByHand
 from .new_entries import NewEntries
 from .order_desk import OrderDesk

@@ -1,6 +1,6 @@
 """The context of a strategy: a moment, a symbol, and candles that have closed.
 
-A strategy may take it as ``ctx``; the functions of :mod:`.question_functions` ask the one that is current.
+A strategy may take it as ``ctx``; the functions of :mod:`.get_candles_and_series` ask the one that is current.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from ..domain.schedules import Schedule
     from .candle_closes import CandleCloses
+    from .newest_series_rows import ReadSeries
     from .panel import Calendar, Panel
-    from .series_questions import ReadSeries
     from .series_rows import SeriesRows
     from .trading_session import TradingSession
     from .unaligned_windows import Alignment
@@ -151,7 +151,7 @@ class Context(msgspec.Struct, frozen=True, gc=False):
         """
         if since is None and limit is not None and not forming:
             return self._newest(self.symbol, interval, limit, self.when_ms)
-        from .candle_questions import asked_candles
+        from .candles_since_moment import asked_candles
 
         window, symbol, when = self._run.window, self.symbol, self.when_ms
         return asked_candles(window, symbol, interval, when, limit=limit, since=since, forming=forming)
@@ -194,7 +194,7 @@ class Context(msgspec.Struct, frozen=True, gc=False):
         symbol: str | None = None,
     ) -> SeriesRows:
         """The newest rows of a point-in-time series that are known now; see ``bknb.get_series``."""
-        from .series_questions import newest_rows
+        from .newest_series_rows import newest_rows
 
         return newest_rows(
             self._run.published, name, self.symbol, self.when_ms, limit=limit, since=since, symbol=symbol

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..domain.interval import MINUTE_MS
 from ..domain.pnl import net_percentage
-from .account import Account, account_figures
 from .account_definitions import ACCOUNT_DEFINITIONS
+from .account_statistics import Account, account_figures
 from .marked_equity import MarkedEquity, mark
 
 if TYPE_CHECKING:

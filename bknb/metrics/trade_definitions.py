@@ -12,7 +12,7 @@ from . import reasons
 from .reasons import Reasons, any_of
 
 if TYPE_CHECKING:
-    from .trade_formulas import Figure
+    from .trade_statistics import Figure
 
 Better: TypeAlias = Literal["higher", "lower"] | None
 

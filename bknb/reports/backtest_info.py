@@ -21,7 +21,7 @@ from .remarks import partial, remarks, watched
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..metrics.account import Account
+    from ..metrics.account_statistics import Account
 
 FIGURES: Final = (
     "n",

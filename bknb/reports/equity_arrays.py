@@ -1,31 +1,30 @@
-"""The arrays of the equity plot of a backtest, and the decimation that keeps every peak of a line."""
+"""The arrays of the equity plot of a backtest."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..domain.formatting import day_text
 from ..domain.signal_events import Opened
-from ..errors import UsageError
+from .decimation import decimate
 from .managed_marks import NO_MARKS, ManagedMarks, fills_between, marks_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Times = np.ndarray[Any, np.dtype[np.int64]]
 
-POINTS_PER_TRACE: Final = 1600
-"""Most points one line or one kind of mark may hold: a browser draws this many at once without a pause."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EquityInfo:
-    """The arrays of the equity plot of a backtest; :mod:`bknb.reports.plots` draws them.
+    """The arrays of the equity plot of a backtest.
+
+    :mod:`bknb.reports.plots` draws them for plotly, :mod:`bknb.reports.equity_png` as a PNG.
 
     Attributes
     ----------
@@ -78,70 +77,6 @@ class EquityInfo:
 
     def __len__(self) -> int:
         return len(self.sides)
-
-
-# -- thinning ----------------------------------------------------------------------------------------------------
-
-
-def extremes(y: NDArray[Any], points: int) -> NDArray[np.intp]:
-    """Indices that :func:`decimate` keeps."""
-    count = y.shape[0]
-    if count <= points:
-        return np.arange(count)
-    buckets = (points - 2) // 2
-    edges = np.linspace(0, count, buckets + 1).astype(np.intp)
-    size = int(np.diff(edges).max())
-    # One row per bucket; short buckets repeat their last point, which can never invent an extreme.
-    rows = np.minimum(edges[:-1, None] + np.arange(size)[None, :], edges[1:, None] - 1)
-    table = y[rows].astype(np.float64)
-    missing = np.isnan(table)
-    lowest = np.where(missing, np.inf, table).argmin(axis=1)
-    highest = np.where(missing, -np.inf, table).argmax(axis=1)
-    line = np.arange(buckets)
-    indices = np.concatenate(([0], rows[line, lowest], rows[line, highest], [count - 1]))
-    return np.unique(indices)
-
-
-def decimate(x: NDArray[Any], y: NDArray[Any], points: int = POINTS_PER_TRACE) -> tuple[NDArray[Any], NDArray[Any]]:
-    """At most ``points`` of a line, with every bucket's lowest and highest point among them.
-
-    The line is cut into equal runs of points; of each run the minimum and the maximum stay, in their order, together
-    with the first and the last point of the line. So no peak and no trough is lost and no shape is invented.
-
-    Parameters
-    ----------
-    x, y : ndarray, shape (n,)
-        Positions and values; ``x`` is only carried along.
-    points : int
-        The most points to keep, at least 4.
-
-    Returns
-    -------
-    tuple of ndarray
-        The kept ``x`` and ``y``: the input itself where it is short enough.
-
-    Raises
-    ------
-    UsageError
-        When the lengths differ or ``points`` is below 4.
-
-    Examples
-    --------
-    >>> x = np.arange(1000)
-    >>> y = np.zeros(1000)
-    >>> y[777] = -5.0
-    >>> kept_x, kept_y = decimate(x, y, 20)
-    >>> len(kept_x) <= 20, float(kept_y.min()), 777 in kept_x
-    (True, -5.0, True)
-    """
-    if x.shape != y.shape or x.ndim != 1:
-        raise UsageError(f"decimate needs two lines of equal length; got shapes {x.shape} and {y.shape}")
-    if points < 4:
-        raise UsageError(f"decimate keeps at least 4 points; got points={points!r}")
-    if y.shape[0] <= points:
-        return x, y
-    indices = extremes(y, points)
-    return x[indices], y[indices]
 
 
 # -- the info object ---------------------------------------------------------------------------------------------

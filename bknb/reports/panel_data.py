@@ -13,7 +13,8 @@ from ..domain.signal_events import Closed
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.trade_definitions import DEFINITIONS
 from .backtest_info import FIGURES, HEADLINES, account_figures_of, figures_of
-from .equity_arrays import EquityInfo, Floats, Times, decimate
+from .decimation import decimate
+from .equity_arrays import EquityInfo, Floats, Times
 from .managed_marks import marks_of
 from .managed_panel import stop_now, target_texts
 from .ohlc_bars import bars
@@ -119,7 +120,7 @@ def price_panel(
 
 
 def equity_info(view: RunView, *, price_points: int = POINTS) -> EquityInfo:
-    """The arrays of the whole run, as :func:`bknb.reports.plots.equity_png` takes them."""
+    """The arrays of the whole run, as :func:`bknb.reports.equity_png.equity_png` takes them."""
     trades = view.trades
     count = len(trades)
     first, last = view.span()

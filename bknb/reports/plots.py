@@ -1,4 +1,4 @@
-"""Pictures of a run: an info object of plain arrays first, then a plotly figure or a PNG made from it.
+"""The interactive figure of a run, made for plotly from an info object of plain arrays.
 
 The figure is written for light and dark pages alike: nothing is filled with a page colour, the text is mid-grey, and
 wins and losses differ by sign (▲ ▼) before they differ by colour.
@@ -13,37 +13,34 @@ import numpy as np
 from ..domain.formatting import minute_text, percent_text, price_decimals
 from ..domain.interval import MINUTE_MS
 from ..errors import MissingDependency
-from .equity_arrays import EquityInfo, Floats, Times, decimate, equity_info, extremes
-from .managed_marks import draw_marks, managed_traces
+from .decimation import decimate, extremes
+from .equity_arrays import EquityInfo, Floats, Times, equity_info
+from .managed_marks import managed_traces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
-
-__all__ = ["EquityInfo", "decimate", "equity_figure", "equity_info", "equity_png", "figure_json"]
 
 PLOTLY_MIME: Final = "application/vnd.plotly.v1+json"
 
 MARKS_PER_TRACE: Final = 1000
 """Most trades of one kind that are marked: each carries its story for the pointer, and a notebook must stay small."""
 
-_TEXT = "#808080"
+TEXT = "#808080"
 _GRID = "rgba(128,128,128,0.22)"
-_EQUITY = "#3b82d6"
-_DRAWDOWN = "#b0657a"
-_PRICE = "#9a9a9a"
-_WIN = "#1a9e77"
-_LOSS = "#d9622b"
+EQUITY = "#3b82d6"
+DRAWDOWN = "#b0657a"
+PRICE = "#9a9a9a"
+WIN = "#1a9e77"
+LOSS = "#d9622b"
 _CLEAR = "rgba(0,0,0,0)"
 _IN_ITS_PLACE: Final = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.76, "showarrow": False}
 
 
-def _as_info(result_or_info: Any) -> EquityInfo:
+def as_info(result_or_info: Any) -> EquityInfo:
+    """Return the info object of a result, or the one that was given."""
     return result_or_info if isinstance(result_or_info, EquityInfo) else equity_info(result_or_info)
-
-
-# -- plotly ------------------------------------------------------------------------------------------------------
 
 
 def _numbers(values: Any) -> Floats:
@@ -74,13 +71,13 @@ def _hover(info: EquityInfo, index: int) -> str:
     )
 
 
-def _pick(info: EquityInfo, chosen: NDArray[np.bool_], limit: int = MARKS_PER_TRACE) -> NDArray[np.intp]:
+def picked_trades(info: EquityInfo, chosen: NDArray[np.bool_], limit: int = MARKS_PER_TRACE) -> NDArray[np.intp]:
     """The trades to draw: all, or those that keep the best and the worst of each stretch."""
     rows = np.flatnonzero(chosen)
     return rows[extremes(info.pnl_percent[rows], limit)]
 
 
-def _size(count: int) -> int:
+def mark_size(count: int) -> int:
     """The size of a mark: smaller the more there are, so that the line stays visible."""
     return 9 if count <= 100 else 7 if count <= 300 else 5
 
@@ -95,7 +92,7 @@ def _marks(
     **look: Any,
 ) -> list[dict[str, Any]]:
     """One trace with a mark for each trade that is chosen, at its point; none where no trade is."""
-    rows = _pick(info, chosen)
+    rows = picked_trades(info, chosen)
     total = int(chosen.sum())
     if not total:
         return []
@@ -113,10 +110,10 @@ def _trade_traces(info: EquityInfo) -> list[dict[str, Any]]:
     won = info.pnl_percent > 0
     percent = _percents((info.trade_equity - 1.0) * 100.0)
     for name, sign, colour, chosen in (
-        ("win ▲", "triangle-up", _WIN, won),
-        ("loss ▼", "triangle-down", _LOSS, ~won),
+        ("win ▲", "triangle-up", WIN, won),
+        ("loss ▼", "triangle-down", LOSS, ~won),
     ):
-        look = {"symbol": sign, "size": _size(len(info)), "color": colour, "line": {"width": 0}}
+        look = {"symbol": sign, "size": mark_size(len(info)), "color": colour, "line": {"width": 0}}
         hover = "%{text}<extra></extra>"
         points = (info.closed_ms, percent)
         traces += _marks(info, name, chosen, points, texts=_hover, hovertemplate=hover, marker=look, yaxis="y")
@@ -130,8 +127,8 @@ def _price_traces(info: EquityInfo) -> list[dict[str, Any]]:
     traces: list[dict[str, Any]] = []
     places = _places(np.concatenate((info.price_open, info.price_close)))
     won = info.pnl_percent > 0
-    for colour, dash, chosen in ((_WIN, "solid", won), (_LOSS, "dot", ~won)):
-        rows = _pick(info, chosen, MARKS_PER_TRACE // 2)
+    for colour, dash, chosen in ((WIN, "solid", won), (LOSS, "dot", ~won)):
+        rows = picked_trades(info, chosen, MARKS_PER_TRACE // 2)
         if not rows.size:
             continue
         # The third point of each trade is a hole, so that one trade is not joined to the next.
@@ -147,12 +144,12 @@ def _price_traces(info: EquityInfo) -> list[dict[str, Any]]:
     when = "<br>%{x|%Y-%m-%d %H:%M}<extra></extra>"
     for name, sign, side in (("long entry ▶", "triangle-right", "long"), ("short entry ◀", "triangle-left", "short")):
         hover = f"{side} opened at %{{y:.{places}f}}{when}"
-        look = {"symbol": sign, "size": _size(len(info)), "color": _EQUITY, "line": {"width": 0}}
+        look = {"symbol": sign, "size": mark_size(len(info)), "color": EQUITY, "line": {"width": 0}}
         points = (info.opened_ms, info.price_open)
         traces += _marks(info, name, sides == side, points, hovertemplate=hover, marker=look, yaxis="y3")
     all_of_them = np.ones(len(info), dtype=np.bool_)
     hover = f"closed at %{{y:.{places}f}}{when}"
-    look = {"symbol": "x-thin", "size": _size(len(info)) - 2, "line": {"width": 1, "color": _TEXT}}
+    look = {"symbol": "x-thin", "size": mark_size(len(info)) - 2, "line": {"width": 1, "color": TEXT}}
     points = (info.closed_ms, info.price_close)
     return traces + _marks(info, "exit ✕", all_of_them, points, hovertemplate=hover, marker=look, yaxis="y3")
 
@@ -165,7 +162,7 @@ def _line(name: str, points: tuple[NDArray[Any], NDArray[Any]], axis: str, value
     return {**trace, "yaxis": axis, "hovertemplate": hover, "showlegend": False}
 
 
-def _to_end(info: EquityInfo, times: Times, values: Floats) -> tuple[Times, Floats]:
+def to_end(info: EquityInfo, times: Times, values: Floats) -> tuple[Times, Floats]:
     """A line extended to the end of the run."""
     if info.end_ms <= int(times[-1]):
         return times, values
@@ -174,8 +171,8 @@ def _to_end(info: EquityInfo, times: Times, values: Floats) -> tuple[Times, Floa
 
 def _traces(info: EquityInfo) -> list[dict[str, Any]]:
     places = _places(info.price)
-    price = {"color": _PRICE, "width": 1}
-    look: Any = {"colour": _EQUITY, "stop": _LOSS, "size": _size(len(info)), "axis": "y3"}
+    price = {"color": PRICE, "width": 1}
+    look: Any = {"colour": EQUITY, "stop": LOSS, "size": mark_size(len(info)), "axis": "y3"}
     return [
         _line("price", (info.price_time_ms, info.price), "y3", f"%{{y:.{places}f}}", line=price),
         *_price_traces(info),
@@ -185,10 +182,10 @@ def _traces(info: EquityInfo) -> list[dict[str, Any]]:
 
 
 def _equity_traces(info: EquityInfo) -> list[dict[str, Any]]:
-    times, percent = _to_end(info, info.time_ms, (info.equity - 1.0) * 100.0)
-    low_times, low = _to_end(info, info.drawdown_time_ms, info.drawdown_percent)
-    below = {"color": _DRAWDOWN, "width": 1.2, "shape": "hv"}
-    equity = {"color": _EQUITY, "width": 2, "shape": "hv"}
+    times, percent = to_end(info, info.time_ms, (info.equity - 1.0) * 100.0)
+    low_times, low = to_end(info, info.drawdown_time_ms, info.drawdown_percent)
+    below = {"color": DRAWDOWN, "width": 1.2, "shape": "hv"}
+    equity = {"color": EQUITY, "width": 2, "shape": "hv"}
     filled = {"fill": "tozeroy", "fillcolor": "rgba(176,101,122,0.25)"}
     return [
         _line("drawdown", (low_times, _percents(low)), "y2", "%{y:.2f} %", line=below, **filled),
@@ -215,11 +212,11 @@ def _layout(info: EquityInfo) -> dict[str, Any]:
         "margin": {"l": 60, "r": 16, "t": 64, "b": 60},
         "paper_bgcolor": _CLEAR,
         "plot_bgcolor": _CLEAR,
-        "font": {"color": _TEXT, "size": 12},
+        "font": {"color": TEXT, "size": 12},
         "hovermode": "closest",
         "hoverlabel": {"bgcolor": "rgba(38,38,38,0.94)", "font": {"color": "#f4f4f4"}, "align": "left"},
         "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.01, "yanchor": "bottom", "bgcolor": _CLEAR},
-        "modebar": {"bgcolor": _CLEAR, "color": _TEXT, "activecolor": _EQUITY},
+        "modebar": {"bgcolor": _CLEAR, "color": TEXT, "activecolor": EQUITY},
         "xaxis": {
             "type": "date",
             "anchor": "y3",
@@ -231,11 +228,11 @@ def _layout(info: EquityInfo) -> dict[str, Any]:
         "yaxis": _axis("equity, %", (0.52, 1.0), ticksuffix=" %"),
         "yaxis2": _axis("drawdown, %", (0.36, 0.49), ticksuffix=" %", nticks=4),
         "yaxis3": _axis("price", (0.0, 0.33), tickformat="~f", zeroline=False),
-        **({"annotations": [{"text": _none(info), **_IN_ITS_PLACE}]} if info.missing else {}),
+        **({"annotations": [{"text": without_equity(info), **_IN_ITS_PLACE}]} if info.missing else {}),
     }
 
 
-def _none(info: EquityInfo) -> str:
+def without_equity(info: EquityInfo) -> str:
     """Why there is no equity."""
     return f"equity: not available, {info.missing}"
 
@@ -264,7 +261,7 @@ def figure_json(result_or_info: Any) -> dict[str, Any]:
         ``data``, ``layout`` and ``config``; times are UTC milliseconds on a date axis, no trace holds more than
         1600 points, and no template is included.
     """
-    info = _as_info(result_or_info)
+    info = as_info(result_or_info)
     return {
         "data": [{key: _stored(value) for key, value in trace.items()} for trace in _traces(info)],
         "layout": _layout(info),
@@ -298,103 +295,7 @@ def equity_figure(result_or_info: Any) -> Any:
         When plotly is not installed.
     """
     go = graph_objects()
-    info = _as_info(result_or_info)
+    info = as_info(result_or_info)
     figure = go.Figure(data=_traces(info), layout=_layout(info))
     figure.layout.template = None
     return figure
-
-
-# -- PNG ---------------------------------------------------------------------------------------------------------
-
-
-def _dress(axes: Any, label: str) -> None:
-    axes.set_facecolor("none")
-    axes.set_ylabel(label, color=_TEXT, fontsize=8)
-    axes.tick_params(colors=_TEXT, labelsize=8)
-    axes.grid(visible=True, color="#808080", alpha=0.22, linewidth=0.6)
-    for spine in axes.spines.values():
-        spine.set_color("#808080")
-        spine.set_alpha(0.35)
-
-
-def _draw(info: EquityInfo, top: Any, middle: Any, bottom: Any) -> None:
-    def dates(ms: NDArray[Any]) -> NDArray[Any]:
-        return ms.astype("datetime64[ms]")
-
-    if info.missing:
-        top.text(0.5, 0.5, _none(info), transform=top.transAxes, ha="center", color=_TEXT, fontsize=9)
-    else:
-        times, percent = _to_end(info, info.time_ms, (info.equity - 1.0) * 100.0)
-        top.step(dates(times), percent, where="post", color=_EQUITY, linewidth=1.4)
-        low_times, low = _to_end(info, info.drawdown_time_ms, info.drawdown_percent)
-        middle.fill_between(dates(low_times), low, step="post", color=_DRAWDOWN, alpha=0.35, linewidth=0)
-        middle.step(dates(low_times), low, where="post", color=_DRAWDOWN, linewidth=0.8)
-    draw_marks(bottom, info.managed, colour=_EQUITY, stop=_LOSS, size=0.6 * _size(len(info)))
-    bottom.plot(dates(info.price_time_ms), info.price, color=_PRICE, linewidth=0.8)
-    won = info.pnl_percent > 0
-    marks: Sequence[tuple[str, str, NDArray[np.bool_]]] = (("^", _WIN, won), ("v", _LOSS, ~won))
-    for sign, colour, chosen in marks:
-        rows = _pick(info, chosen)
-        if not info.missing:
-            percents = (info.trade_equity[rows] - 1.0) * 100.0
-            top.plot(
-                *(dates(info.closed_ms[rows]), percents, sign),
-                color=colour,
-                markersize=0.55 * _size(len(info)),
-                linestyle="",
-            )
-        bottom.plot(
-            dates(info.closed_ms[rows]), info.price_close[rows], "x", color=colour, markersize=0.4 * _size(len(info))
-        )
-
-
-def equity_png(result_or_info: Any, *, width_inches: float = 9.0, dots_per_inch: int = 100) -> bytes:
-    """The equity plot as a PNG with a clear background, readable on light and dark pages.
-
-    Parameters
-    ----------
-    result_or_info : Result or EquityInfo
-    width_inches, dots_per_inch : float, int
-        Size of the picture; its height is 0.56 of its width.
-
-    Returns
-    -------
-    bytes
-
-    Raises
-    ------
-    MissingDependency
-        When matplotlib is not installed.
-    """
-    from importlib import import_module
-
-    try:
-        agg, dates, drawing = (
-            import_module(f"matplotlib.{name}") for name in ("backends.backend_agg", "dates", "figure")
-        )
-    except ImportError:
-        raise MissingDependency("matplotlib", purpose="a static picture", extra="notebook") from None
-    import io
-
-    info = _as_info(result_or_info)
-    figure = drawing.Figure(figsize=(width_inches, 0.56 * width_inches), dpi=dots_per_inch)
-    canvas = agg.FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(3, 1, height_ratios=(48, 15, 32), hspace=0.1)
-    top = figure.add_subplot(grid[0])
-    middle = figure.add_subplot(grid[1], sharex=top)
-    bottom = figure.add_subplot(grid[2], sharex=top)
-    _draw(info, top, middle, bottom)
-    for axes, label in ((top, "equity, %"), (middle, "drawdown, %"), (bottom, "price")):
-        _dress(axes, label)
-    for axes in (top, middle):
-        axes.tick_params(labelbottom=False)
-    start, end = info.start_ms, max(info.end_ms, info.start_ms + MINUTE_MS)
-    top.set_xlim(np.datetime64(start, "ms"), np.datetime64(end, "ms"))
-    locator = dates.AutoDateLocator()
-    bottom.xaxis.set_major_locator(locator)
-    bottom.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
-    bottom.xaxis.get_offset_text().set_color(_TEXT)
-    top.set_title(f"{info.title}   (▲ win  ▼ loss, UTC)", color=_TEXT, fontsize=9, loc="left")
-    sink = io.BytesIO()
-    canvas.print_figure(sink, format="png", facecolor="none", bbox_inches="tight", metadata={"Software": None})
-    return sink.getvalue()

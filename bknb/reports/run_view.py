@@ -48,7 +48,7 @@ from .signal_story import RANK, event_line, with_rejected
 
 if TYPE_CHECKING:
     from ..domain.position_view import HeldPosition
-    from ..metrics.account import Account
+    from ..metrics.account_statistics import Account
     from ..metrics.run_account import Terms
 
 Key: TypeAlias = tuple[str, str, str]

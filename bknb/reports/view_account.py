@@ -16,7 +16,7 @@ from .progress_text import compounded
 if TYPE_CHECKING:
     from array import array
 
-    from ..metrics.account import Account
+    from ..metrics.account_statistics import Account
     from ..metrics.marked_equity import Floats, Times
     from .run_view import RunView
 

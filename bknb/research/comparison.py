@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ..domain.formatting import MISSING, minute_text, share_text, utc_text, with_article
 from ..domain.least_samples import GATES, MIN_DAYS
 from ..errors import UnknownName, UsageError
-from ..metrics.account import Account
 from ..metrics.account_definitions import BESIDE_TRADES
+from ..metrics.account_statistics import Account
 from ..metrics.daily_returns import added_to, of_results
 from ..metrics.missing import explained_text
 from ..metrics.reasons import ADDS

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ..domain.formatting import MISSING, minute_text
 from ..domain.interval import DAY_MS
 from ..errors import UsageError
-from ..metrics.account import Account
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
+from ..metrics.account_statistics import Account
 from ..metrics.figure_table import Statistics
 from ..metrics.missing import explained_text
 from ..metrics.trade_definitions import DEFINITIONS, label_of

@@ -80,9 +80,9 @@ from ..research.variables import Variable, caches, emptied, variables
 if TYPE_CHECKING:
     from ..config import Settings
     from ..domain.schedules import Schedule
+    from ..market.newest_series_rows import ReadSeries
     from ..market.panel import Panel
     from ..market.published import Published
-    from ..market.series_questions import ReadSeries
 
 _SCANNED: Final = 2000  # moments at which the strategy is asked once, to find those with a signal
 _FEWEST_ROWS: Final = 30  # fewer candles cannot be cut anywhere

@@ -12,7 +12,7 @@ from ..domain.signal import OpenSignal, key_of
 from ..domain.signal_events import Opened, Reduced
 from ..errors import DataError
 from ..market.source_hours import bar_grid_of, sessions_of
-from ..metrics.account import daily_marks
+from ..metrics.account_statistics import daily_marks
 from ..metrics.marked_equity import MarkedEquity, StillOpen, positions_of
 from ..metrics.reasons import ADDS, ADDS_INSTEAD
 from ..metrics.run_account import Terms, account_of, cut_off, mark_run, no_account
@@ -20,7 +20,7 @@ from ..metrics.run_account import Terms, account_of, cut_off, mark_run, no_accou
 if TYPE_CHECKING:
     from ..engine.backtest import BacktestRun
     from ..live.run import LiveRun
-    from ..metrics.account import Account
+    from ..metrics.account_statistics import Account
     from ..metrics.marked_equity import Positions, Times
     from .run_record import RunRecord
 

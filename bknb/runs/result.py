@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from ..domain.html import Html
     from ..market.candles import Candles
-    from ..metrics.account import Account
+    from ..metrics.account_statistics import Account
     from ..metrics.marked_equity import MarkedEquity
     from ..metrics.run_account import Terms
     from ..metrics.statistics import Statistics

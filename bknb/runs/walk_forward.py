@@ -21,7 +21,7 @@ from ..log import log
 from ..market.candles import Candles
 from ..market.sources import WindowSource
 from ..market.window import Window
-from ..metrics.account import Account
+from ..metrics.account_statistics import Account
 from ..metrics.marked_equity import positions_of
 from ..metrics.missing import lacks_capital
 from ..metrics.reasons import ADDS, ADDS_INSTEAD

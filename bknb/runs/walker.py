@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, aclosing
 from pathlib import Path
 from typing import Any, Final
@@ -14,9 +14,8 @@ from msgspec.structs import replace
 from ..config import Settings
 from ..domain.formatting import failure_text
 from ..engine.backtest import BacktestRun
-from ..engine.build import checked_callbacks, checked_name
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, open_window, plan_backtest
-from ..engine.registry import WALKER_CALLBACKS, WalkerSpec, registry
+from ..engine.registry import WalkerSpec, registry
 from ..errors import UsageError
 from ..events import messages, subjects
 from ..events.messages import WalkerStep
@@ -31,65 +30,7 @@ from .run_record import record_of, with_weak_source
 from .task import Task
 from .task_book import TaskBook
 from .tries import key_of, with_tries
-
-
-def add_walker(
-    name: str,
-    *,
-    exchange: ExchangeLike,
-    frame: FrameLike,
-    strategies: Sequence[StrategyLike],
-    metric: str = "sharpe_ratio",
-    callbacks: Mapping[str, Callable[..., Any]] | None = None,
-    strict: bool = False,
-) -> WalkerSpec:
-    """Register strategies to compare over one frame.
-
-    Parameters
-    ----------
-    name
-        The name ``bknb.walker`` uses.
-    exchange, frame
-        As for ``bknb.backtest``.
-    strategies
-        Names of strategies, functions, or strategies; each name once.
-    metric
-        The statistic that ranks: any number of ``bknb.statistics``. Its definition says whether higher or lower is
-        better (``max_drawdown``: lower).
-    callbacks
-        ``on_strategy_start(strategy, symbol)``, ``on_strategy_complete(step)``,
-        ``on_strategy_error(strategy, symbol, error)``, ``on_complete(comparison)``; plain or coroutine functions.
-    strict
-        Refuse to replace a walker of that name.
-
-    Examples
-    --------
-    >>> import bknb
-    >>> bknb.add_walker("pair", exchange="demo", frame="2024-01-01:2024-02-01", strategies=["fast", "slow"]).strategies
-    ('fast', 'slow')
-    """
-    checked_name("walker", name)
-    made = _spec(name, exchange, frame, strategies, metric, callbacks)
-    return registry.walkers.add(name, made, strict=strict)
-
-
-def _spec(
-    name: str,
-    exchange: Any,
-    frame: Any,
-    strategies: object,
-    metric: str,
-    callbacks: Mapping[str, Callable[..., Any]] | None,
-) -> WalkerSpec:
-    rankable(metric)
-    if isinstance(strategies, (str, bytes)) or not isinstance(strategies, Sequence) or not strategies:
-        raise UsageError(f"strategies must be a list of names or functions, at least one, got {strategies!r:.80}")
-    named = [each for each in strategies if isinstance(each, str)]
-    twice = [each for at, each in enumerate(named) if each in named[:at]]
-    if twice:
-        raise UsageError(f"strategy {twice[0]!r} is there twice; each can be compared once")
-    chosen = checked_callbacks("walker", callbacks, WALKER_CALLBACKS)
-    return WalkerSpec(name, exchange, frame, tuple(strategies), metric, chosen)
+from .walker_registration import walker_spec
 
 
 class WalkerTask(Task[Comparison, WalkerStep]):
@@ -321,7 +262,7 @@ def _plan(
                 "a comparison needs the name of a walker, or exchange, frame and strategies\n"
                 'such as bknb.walker("BTCUSDT", exchange="demo", frame="jan", strategies=["a", "b"])'
             )
-        spec = _spec(walker or UNNAMED, exchange, frame, strategies, metric or "sharpe_ratio", None)
+        spec = walker_spec(walker or UNNAMED, exchange, frame, strategies, metric or "sharpe_ratio", None)
     else:
         spec = registry.walkers.get(walker) if isinstance(walker, str) else walker
         given: dict[str, Any] = {"exchange": exchange, "frame": frame, "metric": metric}

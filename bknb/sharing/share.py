@@ -18,11 +18,11 @@ from ..errors import UsageError
 from ..exchanges.bundle import MANIFEST, Manifest
 from ..stores.atomic import as_path, not_written, replace_folder, write_whole
 from . import execute, secrets
-from .folder import Checked, SharedFolder
 from .fresh_environment import NoFreshEnvironment, make_environment
 from .github import checked_ref, repository_name
 from .recorder import INPUTS, NotebookInputs
 from .secrets import Guard
+from .shared_folder import Checked, SharedFolder
 from .verify_notebook import OnSummary, execute_recorded
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import MissingDependency
 from ...reports import panel_data
+from ...reports.equity_png import equity_png
 from ...reports.managed_panel import target_texts
 from ...reports.managed_rows import TRADE_COLUMNS
 from ...reports.markup import Html, element, elements, exit_text, fragment, minute_text, percent_text, price_text
-from ...reports.plots import equity_png
 from ...reports.signal_story import event_text
 
 if TYPE_CHECKING:

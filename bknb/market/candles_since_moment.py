@@ -9,7 +9,7 @@ from ..domain.interval import floor_to, interval_ms
 from ..domain.whole_number import whole_number
 from ..errors import UsageError
 from .candles import Candles
-from .series_questions import moment_ms
+from .newest_series_rows import moment_ms
 from .series_tables import span_ms
 
 if TYPE_CHECKING:

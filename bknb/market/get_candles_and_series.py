@@ -1,4 +1,4 @@
-"""What a strategy asks its context, as functions, for the code it calls: ``bknb.get_candles`` and friends.
+"""``bknb.get_candles``, ``bknb.get_series``, ``bknb.get_when`` …: what a strategy asks its context, as functions.
 
 They follow ``await``, ``gather`` and tasks; in a thread the strategy starts they raise ``UsageError``.
 """
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from .series_rows import SeriesRows
 
 
-def _context(function: str) -> Context:
+def context_for(function: str) -> Context:
+    """Return the context of what is being asked now, for ``bknb.{function}``; a ``UsageError`` outside of it."""
     context = current.get()
     if context is None:
         raise UsageError(
             f"bknb.{function} works only while a strategy, a callback or a risk rule is being asked\n"
-            "a thread of a strategy is outside: give it the ctx, or start it with contextvars.copy_context().run"
+            "a thread of a strategy is outside: give it the ctx, or start it with contextvars.copycontext_for().run"
         )
     return context
 
@@ -58,7 +59,7 @@ def get_candles(symbol: str, interval: str, limit: int) -> Candles:
     >>> len(bknb.backtest("BTCUSDT", strategy=get_signal, exchange=bknb.exchanges.demo(), frame=frame).trades)
     0
     """
-    return _context("get_candles").get_candles(symbol, interval, limit)
+    return context_for("get_candles").get_candles(symbol, interval, limit)
 
 
 def get_series(
@@ -112,9 +113,9 @@ def get_series(
     """
     asked = rows_asked.get()
     if asked is None:
-        context = _context("get_series")
+        context = context_for("get_series")
         return context.series(name, limit, since=since, symbol=symbol)  # type: ignore[arg-type]  # candles are refused
-    from .series_questions import joined_rows
+    from .newest_series_rows import joined_rows
 
     if since is not None:
         raise UsageError(f"series {name!r}: in get_signals each candle has one row, so since= has no meaning there")
@@ -135,7 +136,7 @@ def get_average_price(symbol: str | None = None) -> float:
     >>> bknb.backtest("BTCUSDT", strategy=get_signal, exchange=bknb.exchanges.demo(), frame=frame).errors
     []
     """
-    return _context("get_average_price").get_average_price(symbol)
+    return context_for("get_average_price").get_average_price(symbol)
 
 
 def get_when() -> datetime:
@@ -148,9 +149,9 @@ def get_when() -> datetime:
     Traceback (most recent call last):
     ...
     bknb.errors.UsageError: bknb.get_when works only while a strategy, a callback or a risk rule is being asked
-    a thread of a strategy is outside: give it the ctx, or start it with contextvars.copy_context().run
+    a thread of a strategy is outside: give it the ctx, or start it with contextvars.copycontext_for().run
     """
-    return _context("get_when").when
+    return context_for("get_when").when
 
 
 def get_symbol() -> str:
@@ -165,12 +166,12 @@ def get_symbol() -> str:
     >>> bknb.backtest("ETHUSDT", strategy=get_signal, exchange=bknb.exchanges.demo(), frame=frame).errors
     []
     """
-    return _context("get_symbol").symbol
+    return context_for("get_symbol").symbol
 
 
 def get_base() -> str:
     """The interval of the base bars of the run a strategy is being asked in."""
-    return base_of(_context("ask_model"))
+    return base_of(context_for("ask_model"))
 
 
 def get_mode() -> Mode:
@@ -185,34 +186,4 @@ def get_mode() -> Mode:
     >>> bknb.backtest("BTCUSDT", strategy=get_signal, exchange=bknb.exchanges.demo(), frame=frame).errors
     []
     """
-    return _context("get_mode").mode
-
-
-def format_price(symbol: str, price: float) -> str:
-    """A price as the exchange of the run writes it.
-
-    Examples
-    --------
-    >>> import bknb
-    >>> def get_signal(symbol, price):
-    ...     assert float(bknb.format_price(symbol, price)) > 0
-    >>> frame = ("2024-01-01", "2024-01-02")
-    >>> bknb.backtest("BTCUSDT", strategy=get_signal, exchange=bknb.exchanges.demo(), frame=frame).errors
-    []
-    """
-    return _context("format_price").format_price(symbol, price)
-
-
-def format_quantity(symbol: str, quantity: float) -> str:
-    """A quantity as the exchange of the run writes it.
-
-    Examples
-    --------
-    >>> import bknb
-    >>> def get_signal(symbol):
-    ...     assert float(bknb.format_quantity(symbol, 0.5)) == 0.5
-    >>> frame = ("2024-01-01", "2024-01-02")
-    >>> bknb.backtest("BTCUSDT", strategy=get_signal, exchange=bknb.exchanges.demo(), frame=frame).errors
-    []
-    """
-    return _context("format_quantity").format_quantity(symbol, quantity)
+    return context_for("get_mode").mode
