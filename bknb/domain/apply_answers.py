@@ -36,10 +36,8 @@ from .states import (
     Holding,
     Leaving,
     Managed,
-    Reserve,
     Rules,
     Step,
-    Verdict,
     Waiting,
     earliest_fill,
     labels,
@@ -49,6 +47,7 @@ from .stop_levels import moved_events, stop_in_force, stop_on_grid
 from .story import story
 from .text import shown
 from .unfilled_entries import cancel
+from .verdicts import Reserve, Verdict
 
 
 def waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:
@@ -303,7 +302,7 @@ def _carried_out(state: Holding, judged: _Judged, given: Managed, rules: Rules, 
         book = msgspec.structs.replace(book, orders=tuple(order for order in book.orders if order.kind == "reduce"))
         book = msgspec.structs.replace(book, orders=(*book.orders, *sized(book, parts, ())))
         return _leaves(held, book, judged, given, rules, events)
-    if adds and rules.risk is not None:
+    if adds and rules.asks:
         asking = AskingAdds(holding=held, adds=adds, parts=parts, when=when, price=price, earlier=events)
         return Step(asking, (), (_reserve(asking),))
     return _ordered(held, parts, adds, when, price, rules, events)
@@ -350,7 +349,8 @@ def _reserve(asking: AskingAdds) -> Reserve:
     book = asking.holding.book
     assert book is not None  # it is managed  # noqa: S101
     size = size_allowed(book) + sum(order.share for order in asking.granted)
-    return Reserve(asking.holding.signal, asking.when, asking.price, add=asking.adds[0].share, size=size)
+    add = asking.adds[0]
+    return Reserve(asking.holding.signal, asking.when, asking.price, add=add.share, size=size, order=add)
 
 
 def adds_verdict(state: AskingAdds, given: Verdict, rules: Rules) -> Step:

@@ -32,16 +32,12 @@ from .signal_validation import STOPPED, broken_rules, is_timed, target_prices
 from .states import (
     Answer,
     Asking,
-    Command,
     Entering,
     Flat,
     Holding,
     Opening,
-    Release,
-    Reserve,
     Rules,
     Step,
-    Verdict,
     Waiting,
     after_frame,
     earliest_fill,
@@ -53,6 +49,7 @@ from .stop_levels import after_progress, costs_of, moved_events
 from .story import story
 from .tick_grid import on_grid
 from .unfilled_entries import cancel, flat_after
+from .verdicts import Command, Release, Reserve, Verdict
 
 
 def signal_id(rules: Rules, when: int) -> str:
@@ -144,15 +141,15 @@ def answered(
         ending=ending,
         earlier=earlier,
     )
-    if rules.risk is None:
+    if not rules.asks:
         return _granted(asking, rules)
     freed = ending.signal.id if ending else freed
-    return Step(asking, (), (Reserve(candidate, given.when, given.price, freed),))
+    return Step(asking, (), (Reserve(candidate, given.when, given.price, freed, earlier=earlier),))
 
 
 def _released(earlier: tuple[Event, ...], rules: Rules) -> tuple[Release, ...]:
     """The places of what ended among events."""
-    if rules.risk is None:
+    if not rules.asks:
         return ()
     return tuple(Release(event.signal.id) for event in earlier if isinstance(event, Closed | Cancelled))
 
@@ -220,7 +217,7 @@ def refusal(
         **labels(rules),
         when=when,
         price=price,
-        risk=rules.risk or "",
+        risk="" if verdict.by_account else rules.risk or "",
         note=verdict.note,
         signal=candidate,
         open_positions=verdict.open_positions,
@@ -257,8 +254,9 @@ def opening_minute(state: Opening, given: Minute, rules: Rules) -> Step:
         return Step(Waiting(signal=signal, last_id=last_id), events + quiet_minute(signal, given, rules), commands)
     if entry == "reject":
         made = cancel(signal, Flat(last_id=last_id), given.t, given.price, "price_reject", rules)
-    elif entry.rested and given.t > signal.scheduled_at:
-        made = _touched(signal, given, entry, rules, last_id=last_id, earlier=events)
+    elif rules.sized or (entry.rested and given.t > signal.scheduled_at):
+        again = entry.rested and given.t > signal.scheduled_at
+        made = _touched(signal, given, entry, rules, last_id=last_id, earlier=events, again=again)
         if isinstance(made.state, Entering):
             return made
     else:  # risk was asked in this minute already
@@ -279,13 +277,16 @@ def _touched(
     *,
     last_id: str | None,
     earlier: tuple[Closed | Scheduled | PositionEvent, ...] = (),
+    again: bool = True,
 ) -> Step:
-    """A resting entry that fills in a minute, once the risk profile has been asked again."""
-    if rules.risk is None:
+    """An entry that fills in a minute, once the account, and where it rested the risk profile, were asked again."""
+    if not rules.asks:
         return entered(signal, minute, entry, rules)
     entering = Entering(signal=signal, minute=minute, entry=entry, last_id=last_id, earlier=earlier)
+    filled = activated(signal, minute.t, entry.price)
     ending = next(_ids_closed(earlier), None)
-    return Step(entering, (), (Reserve(activated(signal, minute.t, entry.price), minute.t, minute.price, ending),))
+    asked = Reserve(filled, minute.t, minute.price, ending, fill=entry, earlier=earlier, again=again)
+    return Step(entering, (), (asked,))
 
 
 def _ids_closed(events: tuple[Event, ...]) -> Iterator[str]:

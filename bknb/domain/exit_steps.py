@@ -25,7 +25,6 @@ from .states import (
     Holding,
     Leaving,
     Opening,
-    Release,
     Rules,
     SkippedMinutes,
     State,
@@ -37,6 +36,7 @@ from .states import (
     labels,
     quiet_minute,
 )
+from .verdicts import Release
 
 
 def close_at(state: Holding, when: int, price: float, end: Exit, rules: Rules) -> Step:
@@ -67,7 +67,7 @@ def _close_plain(state: Holding, when: int, price: float, end: Exit, rules: Rule
         trough_percentage=net_percentage(signal.position, entry, worst, slippage, fee),
         ambiguous=end.ambiguous or state.in_doubt,
     )
-    release = () if rules.risk is None else (Release(signal.id),)
+    release = (Release(signal.id),) if rules.asks else ()
     return Step(Flat(last_id=signal.id), (closed,), release)
 
 

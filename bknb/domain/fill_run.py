@@ -14,7 +14,8 @@ from .position_fills import DUST, Fill, FillKind
 from .position_money import average_price, cost_percentage, largest_cost, net_results, result
 from .signal import sign_of
 from .signal_events import AddCancelled, Added, Closed, Event, Reduced
-from .states import Flat, Holding, Release, Rules, Step, labels
+from .states import Flat, Holding, Rules, Step, labels
+from .verdicts import Release
 
 
 class FillRun:
@@ -183,5 +184,5 @@ class FillRun:
             note=note,
             **parts,
         )
-        release = () if rules.risk is None else (Release(signal.id),)
+        release = (Release(signal.id),) if rules.asks else ()
         return Step(Flat(last_id=signal.id), (*self.events, closed), release)

@@ -61,7 +61,6 @@ from .states import (
     Asking,
     AskingAdds,
     Boundary,
-    Command,
     DataEnd,
     Entering,
     Flat,
@@ -72,13 +71,10 @@ from .states import (
     Leaving,
     Managed,
     Opening,
-    Release,
-    Reserve,
     Rules,
     SkippedMinutes,
     State,
     Step,
-    Verdict,
     Waiting,
     position_of,
     rejection,
@@ -86,6 +82,7 @@ from .states import (
 )
 from .story import story
 from .unfilled_entries import opening_data_end, opening_halt, waiting_data_end, waiting_halt
+from .verdicts import Command, Release, Reserve, Verdict
 
 __all__ = [
     "Activate",

@@ -17,6 +17,7 @@ from .position_book import PositionBook, PositionOrder, UnsizedPart
 from .signal import OpenSignal, ScheduledSignal, Signal
 from .signal_events import Active, Closed, CloseReason, Event, Mode, PositionEvent, Reason, Rejected, Scheduled
 from .text import shown
+from .verdicts import Command, Verdict
 
 
 class Rules(NamedTuple):
@@ -28,6 +29,8 @@ class Rules(NamedTuple):
         Last moment of the frame (UTC ms), which ends what is open. ``None`` in live.
     risk
         Name of the risk profile to ask, or ``None``.
+    sized
+        Whether an account is asked for the size of what is opened: before an order is made, and again when it fills.
     quiet
         Whether minutes in which nothing happens give ``Idle`` and ``Active`` results.
     tick
@@ -66,6 +69,12 @@ class Rules(NamedTuple):
     clock: Callable[[], MarketClock] | None = None
     by_day: bool = False
     grid: Slots | None = None
+    sized: bool = False
+
+    @property
+    def asks(self) -> bool:
+        """Whether a risk profile or an account is asked about what is to be opened."""
+        return self.sized or self.risk is not None
 
     def bar_end(self, when: int) -> int:
         """When the candle that opens at a moment closes (UTC ms)."""
@@ -217,18 +226,6 @@ class Boundary(NamedTuple):
     newest: Minute | None = None
 
 
-class Verdict(NamedTuple):
-    """The decision of the risk profile on the candidate, its note, and how many places were taken.
-
-    ``stopped``: its rules allowed it, and by then the run opened nothing new any more.
-    """
-
-    allowed: bool
-    note: str = ""
-    open_positions: int = 0
-    stopped: bool = False
-
-
 class SkippedMinutes(NamedTuple):
     """The highest and lowest price (quote currency) of minutes in which the state could not change."""
 
@@ -294,31 +291,6 @@ Input: TypeAlias = Answer | Boundary | Managed | Planned | Activate | Minute | V
 
 
 # --- results ----------------------------------------------------------------------------------------------------
-
-
-class Reserve(NamedTuple):
-    """Command: ask the risk profile for a place, which is taken when it is granted.
-
-    ``ending`` is the id of a signal that leaves at this moment: its place counts as free. ``add``: how much an open
-    position, which has its place, is to be made larger by, and ``size`` how large it is with the adds that wait, both
-    in units of its first size; 0 for a new one.
-    """
-
-    candidate: OpenSignal | ScheduledSignal
-    when: int
-    price: float
-    ending: str | None = None
-    add: float = 0.0
-    size: float = 0.0
-
-
-class Release(NamedTuple):
-    """Command: give the place of this signal back."""
-
-    signal_id: str
-
-
-Command: TypeAlias = Reserve | Release
 
 
 class Step(NamedTuple):

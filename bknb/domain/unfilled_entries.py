@@ -5,7 +5,8 @@ from __future__ import annotations
 from .exit_steps import holding_data_end
 from .signal import ScheduledSignal
 from .signal_events import Cancelled, CancelReason
-from .states import DataEnd, Entering, Flat, Halt, Holding, Opening, Release, Rules, Step, Waiting, labels
+from .states import DataEnd, Entering, Flat, Halt, Holding, Opening, Rules, Step, Waiting, labels
+from .verdicts import Release
 
 
 def cancel(
@@ -22,7 +23,7 @@ def cancel(
     cancelled = Cancelled(
         **labels(rules), when=when, price=price, signal=signal, reason=reason, closed_at=when, note=note
     )
-    release = () if rules.risk is None else (Release(signal.id),)
+    release = (Release(signal.id),) if rules.asks else ()
     return Step(then, (cancelled,), release)
 
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from ..domain.execution_fills import execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms
-from ..domain.late_orders import Lateness, OrderRole
+from ..domain.late_orders import Lateness
 from ..domain.lifecycle import Flat, Rules, State
 from ..domain.signal_events import Cancelled, Closed
 from ..events import messages, subjects
@@ -39,6 +39,7 @@ from .vectorised import LookedUp, signal_rows, unsteady_rows
 
 if TYPE_CHECKING:
     from ..domain.signal_events import Event
+    from .leg_account import LegAccount
     from .portfolio_clock import LegTurn
 
 _REPORTS: Final = 200  # progress is emitted this often in a run
@@ -62,6 +63,8 @@ class BacktestRun:
         Whether it waits before its next question.
     published
         The point-in-time series it reads.
+    account
+        What it has of an account, where there is a capital.
     stopping
         ``""``, ``"entries"`` once it opens nothing new any more, ``"now"`` once it leaves at the next minute.
     """
@@ -79,8 +82,9 @@ class BacktestRun:
         seen_from: int | None = None,
         turn: LegTurn | None = None,
         on_event: Callable[[Event], None] | None = None,
+        account: LegAccount | None = None,
     ) -> None:
-        self.plan = plan
+        self.plan, self.account = plan, account
         self._seen_from = plan.frame.start if seen_from is None else seen_from  # where candles begin to show volume
         self.records = records = Records()
         self.published = published or RunSeries(plan.settings, until=plan.frame.last, warn=records.warnings.append)
@@ -189,6 +193,8 @@ class BacktestRun:
             turn=self._turn,
         )
         del series  # it may be made anew, with earlier candles
+        if self.account is not None:
+            self.account.prices.can_fill = walk.fills
         async with time_limited(loop, plan.settings.max_signal_generation_seconds):
             async for result in self._walk(walk, questions, loop):
                 yield result
@@ -254,28 +260,29 @@ class BacktestRun:
         book = None if risk is None else RiskBook(risk) if self._turn is None else self._turn.book(risk)
         minutes, sessions = window.minutes(self.plan.symbol), window.sessions_of(self.plan.symbol)
         by_day = has_session_days(strategy.interval, sessions, minutes.step)
-        rules = self.rules._replace(clock=clock_maker(strategy, minutes, sessions))
+        rules, account = self.rules._replace(clock=clock_maker(strategy, minutes, sessions)), self.account
         if minutes.step != MINUTE_MS or sessions is not None:
             from .bar_count import bar_counter  # few need it
 
             close_of = None if minutes.step == MINUTE_MS else minutes.close_of
             counter = bar_counter(rules.interval_ms, minutes, sessions, by_day=by_day)
             rules = rules._replace(close_of=close_of, bars_between=counter, by_day=by_day, grid=minutes.grid)
+        if account is not None:
+            account.begin(self.plan.symbol, window, minutes, book)
+            rules = rules._replace(sized=True)
         return StrategyLoop(
             rules=rules,
             strategy=strategy,
             window=window,
-            book=book,
+            book=book if account is None else account,
+            save=None if account is None else account.take,
             records=self.records,
             on_event=self._on_event,
             silent=self._silent,
-            decided_at=self._decided_at,
+            decided_at=lambda when, order: self._late.get((when, order)),
             may_open=lambda: not self._no_entries,
             published=self.published,
         )
-
-    def _decided_at(self, when: int, order: OrderRole) -> int | None:
-        return self._late.get((when, order))
 
     async def _walk(
         self, walk: MinuteWalk, questions: AskedAt, loop: StrategyLoop
@@ -343,10 +350,7 @@ class BacktestRun:
         return frame.start if self._after is None else min(floor_to(self._after, step) + step, frame.last)
 
     async def _hold(self, when: int) -> None:
-        """Wait before the question at ``when`` until the run is resumed or stopped.
-
-        Time in the frame waits too, so a pause never changes the result of a run.
-        """
+        """Wait before the question at ``when`` until the run is resumed or stopped; time in the frame waits, too."""
         frame, warnings = self.plan.frame, self.records.warnings
         self._report((when - frame.start) // interval_ms(frame.interval))
         while self.paused and not self._no_entries:  # noqa: ASYNC110 -- the flags are set in other threads

@@ -105,13 +105,13 @@ class MinuteWalk:
         self._price = price
         self._prices = candles.block[1:5]
         begin = look_back_begin(candles, start, loop.window.price_count, series.step)
-        self._fills = minutes_that_fill(candles, model, begin=begin)
-        self._all_fill = bool(self._fills.all())
+        self.fills = minutes_that_fill(candles, model, begin=begin)
+        self._all_fill = bool(self.fills.all())
         self._high, self._low, self._scanned = candles.high, candles.low, price
         if not self._all_fill:  # a candle that fills nothing reaches no level
-            self._high = np.where(self._fills, self._high, -NEVER)
-            self._low = np.where(self._fills, self._low, NEVER)
-            self._scanned = np.where(self._fills, price, np.nan)
+            self._high = np.where(self.fills, self._high, -NEVER)
+            self._low = np.where(self.fills, self._low, NEVER)
+            self._scanned = np.where(self.fills, price, np.nan)
         self.count = len(candles)
         self._loop = loop
         self._every_minute = every_minute or loop.rules.quiet
@@ -152,7 +152,7 @@ class MinuteWalk:
     def minute(self, index: int) -> Minute:
         """One minute for the lifecycle, in plain floats."""
         open_, high, low, close = self._prices[:, index].tolist()
-        fills = self._all_fill or bool(self._fills[index])
+        fills = self._all_fill or bool(self.fills[index])
         return Minute(int(self._times[index]), open_, high, low, close, float(self._price[index]), fills)
 
     async def up_to(self, when: int) -> bool:
@@ -323,7 +323,7 @@ class MinuteWalk:
 
     def _newest_fill(self, index: int) -> Minute | None:
         """The newest minute before ``index`` that can fill an order."""
-        while index > 0 and not self._fills[index - 1]:
+        while index > 0 and not self.fills[index - 1]:
             index -= 1
         return self.minute(index - 1) if index > 0 else None
 
@@ -418,6 +418,6 @@ class MinuteWalk:
 
     def _next_fill(self, index: int, stop: int, not_before: int) -> int:
         index = min(max(index, self.index_at(not_before)), stop)
-        while index < stop and not self._fills[index]:
+        while index < stop and not self.fills[index]:
             index += 1
         return index

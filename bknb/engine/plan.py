@@ -28,6 +28,7 @@ from .resolve import resolve_exchange, resolve_frame, resolve_strategy
 if TYPE_CHECKING:
     from ..domain.schedules import Schedule
     from ..market.bar_grid import BarGrid
+    from .account_plan import AccountPlan
 
 Stopping: TypeAlias = Literal["", "entries", "now"]
 
@@ -45,6 +46,7 @@ class Plan(msgspec.Struct, frozen=True):
     base: str = MINUTE  # the interval of the candles that fill orders
     notes: tuple[str, ...] = ()  # what was decided about the frame
     given: tuple[str, ...] = ()  # what the call gave itself: "interval", "execution", "setting percent_fee"
+    account: AccountPlan | None = None  # of this run alone; legs of a portfolio share that of the portfolio
     series: Mapping[str, Any] | None = None  # the point-in-time series of a sweep; None: those that are registered
 
     def labels(self) -> RunLabels:

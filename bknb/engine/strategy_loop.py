@@ -52,6 +52,7 @@ from .risk_book import RiskBook, always
 if TYPE_CHECKING:
     from ..market.newest_series_rows import ReadSeries
     from ..market.window import Window
+    from .leg_account import LegAccount
 
 
 class _ManageQuestion(NamedTuple):
@@ -79,7 +80,7 @@ class StrategyLoop:
     window
         The candles in memory.
     book
-        The risk profile's places, when the strategy has a profile.
+        The risk profile's places, when the strategy has a profile; or what it has of an account, with them.
     save
         Called with the new state, its events and the ``old_price`` of :meth:`take` before events are emitted; live
         writes them to disk. When it raises, the input has not been taken.
@@ -106,7 +107,7 @@ class StrategyLoop:
         strategy: Strategy,
         window: Window,
         records: Records,
-        book: RiskBook | None = None,
+        book: RiskBook | LegAccount | None = None,
         state: State | None = None,
         save: Callable[[State, tuple[Event, ...], OldPrice | None], None] | None = None,
         follow: Callable[[State, tuple[Event, ...]], Awaitable[None]] | None = None,
@@ -331,7 +332,7 @@ class StrategyLoop:
             await self.deliver(result.events)
         for command in result.commands:
             if isinstance(command, Reserve):
-                assert self.book is not None  # rules.risk is set exactly when there is a book  # noqa: S101
+                assert self.book is not None  # rules ask exactly when there is a book  # noqa: S101
                 try:
                     await self.take(await self._verdict(self.book, command), old_price=old_price)
                 except BaseException:
@@ -354,7 +355,7 @@ class StrategyLoop:
         except StateError as error:
             self.fail("state", error, None)
 
-    async def _verdict(self, book: RiskBook, request: Reserve) -> Verdict:
+    async def _verdict(self, book: RiskBook | LegAccount, request: Reserve) -> Verdict:
         token = current.set(self.context(request.when))
         try:
             filled = isinstance(self.state, Entering)  # by a candle: it was opened before

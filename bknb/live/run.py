@@ -280,7 +280,7 @@ class LiveRun:
         found, notices = self._restart.take_over(records, reached, now=now)
         keeping = RecordKeeping(plan, self._saver, reached=reached, records=records, failures=failures)
         keeping.loop = loop = LiveLoop(
-            plan, stream.window, self._book(), found.state, strategy=self._strategy(), keeping=keeping,
+            plan, stream.window, book := self._book(), found.state, strategy=self._strategy(), keeping=keeping,
             entries=self._entries, on_event=self._emitted, published=self.published,
         )  # fmt: skip
         loop.last_managed = found.last_managed or 0
@@ -299,7 +299,7 @@ class LiveRun:
             keeping=keeping, records=records, failures=failures,
         )  # fmt: skip
         self._begun = begun = _Begun(loop, keeping, market, catch_up, ending)
-        take_places(loop.book, found.state)
+        take_places(book, found.state)
         desk = account.open()
         if desk is not None:
             await self._restart.take_over_orders(desk, found, loop, keeping, now=now)

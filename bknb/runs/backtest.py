@@ -24,7 +24,17 @@ from .task import Counted
 from .task_book import TaskBook
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..domain.accounts import Account
+    from ..domain.costs import Costs
     from ..domain.schedules import Schedule
+    from ..domain.sizes import Size
+    from ..engine.account_desk import AccountDesk
+    from ..engine.account_plan import AccountPlan
+
+    SizingLike = Size | str | Callable[..., Any]
+    AccountLike = Account | str
 
 
 class BacktestTask(Counted, RunTask[Closed | Cancelled]):
@@ -44,8 +54,9 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
 
         super().__init__(plan.symbol, plan.strategy.name)
         self._key = key_of(plan)
+        self._desk = None if plan.account is None else _desk(plan.account)
         # The code is read now: the cell may be run again, with other text, before this run is over.
-        self._run = BacktestRun(plan, code=code_of(plan))
+        self._run = BacktestRun(plan, code=code_of(plan), account=None if self._desk is None else self._desk.legs[0])
         self.plan = plan
 
     async def _work(self) -> Result:
@@ -53,7 +64,12 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
             self._emit(result)
         from .tries import with_tries  # needed when a run ends, not to start one
 
-        return Result(with_tries(record_of(self._run), self._key))
+        record = record_of(self._run)
+        if self._desk is not None:
+            from .run_account import account_of_desk
+
+            record = replace(record, money=account_of_desk(self._desk))
+        return Result(with_tries(record, self._key))
 
     def _announce_done(self) -> None:
         subjects.done_backtest.emit(messages.Done(**self.plan.labels(), mode="backtest"))
@@ -110,6 +126,34 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
         return f"<backtest of {self.strategy!r} on {self.symbol}: {self.status}, {self.progress:.0%}>"
 
 
+def _desk(account: AccountPlan) -> AccountDesk:
+    from ..engine.account_desk import AccountDesk  # few runs have a capital
+
+    return AccountDesk(account)
+
+
+def plan_run(
+    symbol: str,
+    *,
+    strategy: StrategyLike,
+    exchange: ExchangeLike,
+    frame: FrameLike,
+    capital: float | None = None,
+    sizing: Any = None,
+    costs: Any = None,
+    account: Any = None,
+    **options: Any,
+) -> Plan:
+    """The plan of a backtest with its account, where it has a capital; parameters and errors as of :func:`backtest`."""
+    plan = plan_backtest(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)
+    if capital is sizing is costs is account is None:
+        return plan
+    from ..engine.account_plan import plan_account
+
+    money = plan_account([plan], capital=capital, sizing=sizing, costs=costs, account=account)
+    return replace(plan, account=money)
+
+
 def backtest(
     symbol: str,
     *,
@@ -122,6 +166,10 @@ def backtest(
     settings: Settings | dict[str, Any] | None = None,
     allow_gaps: bool = False,
     base: str | None = None,
+    capital: float | None = None,
+    sizing: SizingLike | Mapping[str, SizingLike] | None = None,
+    costs: Costs | Mapping[str, Costs] | None = None,
+    account: AccountLike | Mapping[str, AccountLike] | None = None,
 ) -> Result:
     """Run a strategy over history and return what it would have done.
 
@@ -151,11 +199,24 @@ def backtest(
     base
         The interval of the bars that fill orders and that longer candles are made of, such as ``"1h"``; by default the
         finest the exchange has. One-minute candles tell most of what happened within a bar.
+    capital
+        What an account begins with, in the currency of the prices. Then ``result.equity`` and the last columns of
+        ``result.trades`` are money. Without it positions are measured in percent of their own value.
+    sizing
+        How large positions are: one of ``bknb.size``, a text such as ``"risk:1"``, the name of a registered sizing, or
+        a function that is given a ``bknb.SizeRequest`` and answers their value. By default all of the equity,
+        ``bknb.Percent(100)``. What the account cannot pay for is not opened: it is in ``result.refused``.
+    costs
+        What fills cost, ``bknb.Costs``; by default ``percent_fee`` and ``percent_slippage`` of the settings.
+    account
+        ``bknb.Margin()`` by default, ``bknb.Spot()``, or ``bknb.Perpetual()``.
 
     Raises
     ------
     UnknownName
         A name is not registered; the text lists the known ones and the nearest.
+    UsageError
+        What an argument cannot be; the text says what was expected.
     DataError
         The candles cannot be had or cannot be trusted.
 
@@ -179,9 +240,27 @@ def backtest(
     >>> print(repr(bknb.backtest("BTCUSDT", strategy=get_signal, at="07:00 Europe/London", exchange="demo",
     ...                          frame=("2024-01-01", "2024-01-08"))).splitlines()[0])
     backtest get_signal on BTCUSDT, at 07:00 Europe/London, 2024-01-01 00:00 to 2024-01-08 00:00 UTC
+    >>> result = bknb.backtest("BTCUSDT", strategy=get_signal, interval="4h", exchange="demo",
+    ...                        frame=("2024-01-01", "2024-01-08"), capital=10_000, sizing=bknb.size.Risk(0.5))
+    >>> float(result.equity.iloc[0]), abs(result.trades["money"].sum() - (result.equity.iloc[-1] - 10_000)) < 1e-6
+    (10000.0, True)
     """
-    asked = (symbol, strategy, exchange, frame, interval, execution, settings)
-    plan = plan_backtest(*asked, at=at, allow_gaps=allow_gaps, base=base)
+    plan = plan_run(
+        symbol,
+        strategy=strategy,
+        exchange=exchange,
+        frame=frame,
+        interval=interval,
+        at=at,
+        execution=execution,
+        settings=settings,
+        allow_gaps=allow_gaps,
+        base=base,
+        capital=capital,
+        sizing=sizing,
+        costs=costs,
+        account=account,
+    )
     with running(plan.strategy):
         return BOOK.start(BacktestTask(plan)).wait_or_stop()
 
@@ -207,7 +286,7 @@ class Backtest:
         symbol: str, *, strategy: StrategyLike, exchange: ExchangeLike, frame: FrameLike, **options: Any
     ) -> AsyncIterator[Closed | Cancelled]:
         """Closed and cancelled results as they happen; leaving the loop early stops the run."""
-        plan = plan_backtest(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)
+        plan = plan_run(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)
         async with aclosing(BOOK.add(BacktestTask(plan)).follow()) as results:
             async for result in results:
                 yield result
@@ -217,7 +296,7 @@ class Backtest:
         symbol: str, *, strategy: StrategyLike, exchange: ExchangeLike, frame: FrameLike, **options: Any
     ) -> BacktestTask:
         """Start a backtest and return at once; options as in ``bknb.backtest``."""
-        plan = plan_backtest(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)
+        plan = plan_run(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)
         running = BOOK.running(plan.symbol, plan.strategy.name, lambda known: known.plan == plan)
         return running or BOOK.start(BacktestTask(plan))
 

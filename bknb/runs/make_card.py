@@ -56,6 +56,11 @@ def card_of(result: Result) -> Card:
     from ..provenance.card import Card, outcome_of  # every run reads its code; few make a card
 
     record = result.run_record
+    if record.money is not None:
+        raise UsageError(
+            f"the run of {result.strategy} on {result.symbol} had a capital, and a run card does not hold an account\n"
+            "for a card run it without capital=, sizing=, costs= and account="
+        )
     if record.shares_risk:
         raise UsageError(
             f"the leg {result.strategy} on {result.symbol} shared the risk profile {record.plan.strategy.risk!r} with "

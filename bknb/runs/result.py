@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Settings
 from ..domain.formatting import utc_text
-from ..domain.interval import floor_to, interval_ms
-from ..domain.signal import OpenSignal, ScheduledSignal
+from ..domain.interval import MINUTE_MS, floor_to, interval_ms
+from ..domain.signal import OpenSignal, ScheduledSignal, key_of
 from ..domain.signal_events import (
     CLOSE_REASONS,
     Milestone,
@@ -80,6 +80,8 @@ class Result:
         What a reader of the numbers should know.
     stopped : bool
         Whether the run was stopped before its end.
+    capital : float or None
+        What the account began with; ``None``: there is no account in money.
     missed : int
         Moments of the strategy's schedule (``at=``) at which it could not be asked; of a live run since its last start.
 
@@ -113,6 +115,7 @@ class Result:
         self.warnings: list[str] = records.warnings
         self.missed: int = records.missed
         self.run_record = record
+        self.capital: float | None = None if record.money is None else record.money.capital
         self._records = records
 
     # --- tables -------------------------------------------------------------------------------------------------
@@ -120,6 +123,9 @@ class Result:
     @cached_property
     def trades(self) -> pd.DataFrame:
         """One row per closed trade, in order of closing; times are UTC, percentages of the entry value.
+
+        With a capital ``quantity`` (base currency) is what was bought in all, ``cost`` what was paid for it, ``money``
+        the result after costs (both quote currency), and ``cut`` says that less cash was left than its order took.
 
         Examples
         --------
@@ -133,7 +139,15 @@ class Result:
         >>> len(result.trades), result.trades["close_reason"].unique().tolist()
         (84, ['time_expired', 'stop_loss', 'take_profit', 'frame_end'])
         """
-        return table_of([trade_row(event) for event in self._records.closed], TRADE_COLUMNS)
+        rows = [trade_row(event) for event in self._records.closed]
+        if (account := self.run_record.money) is None:
+            return table_of(rows, TRADE_COLUMNS)
+        from .run_account import TRADE_MONEY, trade_money
+
+        fills = account.of_leg("0")
+        for row, event in zip(rows, self._records.closed, strict=True):
+            row.update(trade_money(fills.get(key_of(event.signal), [])))
+        return table_of(rows, (*TRADE_COLUMNS, *TRADE_MONEY))
 
     @cached_property
     def fills(self) -> pd.DataFrame:
@@ -462,9 +476,10 @@ class Result:
 
     @cached_property
     def equity(self) -> pd.Series:
-        """Equity of the account as a multiple of its start, marked at the close of every base bar.
+        """Equity of the account, marked at the close of every base bar: of a run with a capital in money.
 
-        The index holds moments (UTC): the start of the run with 1.0, the close of each bar, the end.
+        Without a capital it is a multiple of its start. The index holds moments (UTC): the start of the run with the
+        capital or 1.0, the close of each bar, the end.
 
         Examples
         --------
@@ -481,7 +496,8 @@ class Result:
         import pandas as pd
 
         index = pd.DatetimeIndex(pd.to_datetime(self.marked.time_ms, unit="ms", utc=True))
-        return pd.Series(self.marked.equity, index=index, name="equity")
+        capital = 1.0 if self.capital is None else self.capital
+        return pd.Series(self.marked.equity * capital, index=index, name="equity")
 
     def returns(self, freq: str = "1D") -> pd.Series:
         """Return the returns of the account in periods, as fractions, indexed by their beginning (UTC).

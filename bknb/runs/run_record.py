@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ..market.sessions import Sessions
     from ..research.tries_ledger import Tries
     from .measured import Measured
+    from .run_account import RunAccount
 
 Key: TypeAlias = tuple[str, str]  # symbol, interval
 
@@ -249,6 +250,8 @@ class RunRecord(msgspec.Struct, frozen=True):
         The point-in-time series it read.
     shares_risk
         Whether other legs of its portfolio had its risk profile, too: what they held decided what it opened.
+    money
+        Its account in money, where it had a capital.
     """
 
     plan: Plan | LivePlan
@@ -271,6 +274,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     measured: Measured | None = None
     published: RunSeries | None = None
     shares_risk: bool = False
+    money: RunAccount | None = None
 
     @property
     def minute_count(self) -> int:

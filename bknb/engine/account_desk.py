@@ -1,0 +1,107 @@
+"""The account of a run or of a portfolio while it runs: sizes what is opened, and books every fill.
+
+Each leg has its part of it (:mod:`bknb.engine.leg_account`).
+
+Within a bar a leg sees the cash of the bar's start: what is sold inside the bar pays for nothing that is bought in it.
+What was ordered at a moment fills at one open, exits before entries: these count.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..domain.ledger import Booked, CashRow, Ledger
+from .account_plan import AccountPlan
+from .leg_account import LegAccount
+
+
+class AccountChange(NamedTuple):
+    """The account from a moment (UTC ms) on: marks at or after it are of this ledger."""
+
+    since: int
+    ledger: Ledger
+
+
+class _Freed(NamedTuple):
+    """Money that an exit freed: since when (UTC ms), and the open at which it filled where it was ordered before."""
+
+    since: int
+    opened: int | None
+    money: float
+
+
+class AccountDesk:
+    """An account that the legs of a run share.
+
+    Attributes
+    ----------
+    ledger
+        Now.
+    changes
+        The account after each change, in order.
+    rows
+        Every movement of cash.
+    legs
+        The part of each leg, in declared order.
+    """
+
+    def __init__(self, plan: AccountPlan) -> None:
+        self.plan = plan
+        accounts = {str(order): leg.account for order, leg in enumerate(plan.legs)}
+        first = plan.legs[0].account
+        self.ledger = Ledger.begin(plan.capital, first, accounts)
+        self.changes: list[AccountChange] = []
+        self.rows: list[CashRow] = []
+        self.legs = [LegAccount(self, order, money) for order, money in enumerate(plan.legs)]
+        self._freed: list[_Freed] = []
+
+    def prices_at(self, when: int) -> dict[str, float]:
+        """The last close of each leg with a position at a moment (UTC ms)."""
+        return {leg: self.legs[int(leg)].prices.at(when) for leg in self.ledger.positions}
+
+    def book(self, booked: Booked, since: int) -> None:
+        """Take a change of the account, which marks from ``since`` (UTC ms) on show."""
+        self.ledger = booked.ledger
+        self.rows.extend(booked.rows)
+        self.changes.append(AccountChange(since, booked.ledger))
+
+    def free_at_question(self, when: int, ledger: Ledger) -> float:
+        """What is free of an account at a moment (UTC ms), once what was ordered to leave has left at the last close.
+
+        ``ledger`` is that of now, with what the answer that asks has ended.
+        """
+        prices = self.prices_at(when)
+        exits = (leg.ordered_exit(leg.prices.at(when), when) for leg in self.legs)
+        return ledger.expected_free([fill for fill in exits if fill and fill.leg in ledger.positions], prices)
+
+    def free_in_bar(self, opened: int, ledger: Ledger, asking: LegAccount, *, at_open: bool) -> float:
+        """What is free for an entry in a bar that opened at a moment (UTC ms).
+
+        Parameters
+        ----------
+        opened
+            The open of the bar: positions are marked at the last closes before it.
+        ledger
+            With what left before at the open of this bar, of the leg that asks.
+        asking
+            The leg.
+        at_open
+            Whether the entry fills at that open: then what was ordered to leave there counts.
+        """
+        prices = self.prices_at(opened)
+        exits = []
+        for leg in self.legs if at_open else ():
+            price = None if leg is asking else leg.prices.open_at(opened)
+            if price is not None and (fill := leg.ordered_exit(price, opened)) is not None:
+                exits.append(fill)
+        withheld = sum(
+            freed.money for freed in self._freed if freed.since > opened and not (at_open and freed.opened == opened)
+        )
+        return ledger.expected_free(exits, prices) - withheld
+
+    def freed(self, since: int, opened: int | None, money: float) -> None:
+        """Note money that is free from a moment (UTC ms) on."""
+        longest = max(leg.prices.step for leg in self.legs)
+        self._freed = [known for known in self._freed if known.since > since - longest]
+        if money > 0.0:
+            self._freed.append(_Freed(since, opened, money))

@@ -1,0 +1,149 @@
+"""The account of a run or of a portfolio as its call gave it: capital, kind, sizes and costs of each leg, checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from ..domain.accounts import Account, Margin, read_account
+from ..domain.costs import Costs, with_settings
+from ..domain.market_limits import MarketLimits
+from ..domain.leg_options import check_names, of_leg
+from ..domain.sizes import Percent, Size, SizeFunction, read_size
+from ..domain.sizing_methods import Sizing
+from ..domain.text import shown
+from ..domain.whole_number import is_number
+from ..errors import UsageError
+from .registry import registry
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+CURRENCY: Final = "USDT"
+_LETTERS: Final = range(2, 11)  # how many a currency has
+_QUOTES: Final = ("FDUSD", "USDT", "USDC", "BUSD", "TUSD", "USD", "EUR", "GBP", "JPY")
+"""Endings by which a symbol says in which currency its prices are."""
+
+
+class LegMoney(msgspec.Struct, frozen=True, kw_only=True):
+    """What a leg has of an account: its kind, the size of its positions, its costs, and what its market takes."""
+
+    account: Account
+    sizing: Size | SizeFunction | Sizing
+    costs: Costs
+    limits: MarketLimits = MarketLimits()
+
+
+class AccountPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """An account, its legs in declared order.
+
+    Attributes
+    ----------
+    capital
+        What it begins with, in ``currency``.
+    legs
+        One for each leg.
+    """
+
+    capital: float
+    currency: str
+    legs: tuple[LegMoney, ...]
+
+
+def plan_account(
+    plans: Sequence[Plan],
+    *,
+    capital: object,
+    currency: object = None,
+    sizing: object = None,
+    account: object = None,
+    costs: object = None,
+) -> AccountPlan | None:
+    """The account of legs; ``None`` without a capital.
+
+    Parameters
+    ----------
+    plans
+        The legs, in declared order.
+    capital, currency, sizing, account, costs
+        As given to ``bknb.backtest`` and ``bknb.portfolio``.
+
+    Raises
+    ------
+    UsageError
+        For a value that cannot be, and for what needs a capital and has none.
+    UnknownName
+        For a sizing that is not registered, and a mapping with a name that is no symbol or strategy of the run.
+    """
+    given = {"currency": currency, "sizing": sizing, "account": account, "costs": costs}
+    if capital is None:
+        _needs_capital(given)
+        return None
+    if not is_number(capital) or not 0.0 < capital < math.inf:
+        text = f"capital must be an amount of money above 0, such as 10_000, got {shown(capital, 60)}"
+        raise UsageError(f"{text}\nleave it out for a run in percent, which has no account")
+    for name in ("sizing", "account", "costs"):
+        symbols, strategies = [plan.symbol for plan in plans], [plan.strategy.name for plan in plans]
+        check_names(name, given[name], symbols=symbols, strategies=strategies)
+    legs = tuple(_leg_money(plan, sizing, account, costs) for plan in plans)
+    return AccountPlan(capital=float(capital), currency=_currency(currency, plans), legs=legs)
+
+
+def _needs_capital(given: Mapping[str, object]) -> None:
+    names = [name for name, value in given.items() if value is not None]
+    if names:
+        raise UsageError(
+            f"{' and '.join(names)} need a capital, and none was given\n"
+            "give capital=10_000, say; without one positions are measured in percent of their own value"
+        )
+
+
+def _currency(currency: object, plans: Sequence[Plan]) -> str:
+    """The currency of an account: that of the prices of all legs, which are summed as they are."""
+    quotes = {plan.symbol: quote for plan in plans if (quote := _quote_of(plan.symbol)) is not None}
+    if currency is None:
+        currency = next(iter(quotes.values()), CURRENCY)
+        expected = f"{next(iter(quotes), '')} is quoted in {currency}"
+    elif not isinstance(currency, str) or len(currency) not in _LETTERS or not currency.isalnum():
+        text = f"currency must be a code such as 'USDT' or 'EUR', got {shown(currency, 60)}"
+        raise UsageError(f"{text}\nit is the one in which the prices of all symbols are")
+    else:
+        expected = f"currency is {currency!r}"
+    others = [f"{symbol} in {quote}" for symbol, quote in quotes.items() if quote != currency.upper()]
+    if others:
+        raise UsageError(
+            f"{expected}, and {', '.join(others)}\n"
+            "an account has one currency, and prices are not converted: choose symbols and a currency of one quote"
+        )
+    return currency
+
+
+def _quote_of(symbol: str) -> str | None:
+    """The currency in which a symbol says its prices are, as ``BTC/EUR`` and ``BTCUSDT`` do; ``None``: it says none."""
+    base, slash, quote = symbol.partition(":")[0].upper().partition("/")
+    if slash:
+        return quote
+    return next((name for name in _QUOTES if base.endswith(name) and base != name), None)
+
+
+def _leg_money(plan: Plan, sizing: Any, account: Any, costs: Any) -> LegMoney:
+    leg = {"symbol": plan.symbol, "strategy": plan.strategy.name}
+    size, kind = of_leg("sizing", sizing, **leg), of_leg("account", account, **leg)
+    cost = of_leg("costs", costs, **leg)
+    if cost is not None and not isinstance(cost, Costs):
+        raise UsageError(f"costs must be such as bknb.Costs(taker=0.05), got {shown(cost, 60)}")
+    return LegMoney(
+        account=Margin() if kind is None else read_account(kind),
+        sizing=Percent(100) if size is None else _chosen_size(size),
+        costs=with_settings(cost, plan.settings),
+    )
+
+
+def _chosen_size(value: object) -> Size | SizeFunction | Sizing:
+    if isinstance(value, Sizing):
+        return value
+    size = read_size(value)
+    return registry.sizings.get(size) if isinstance(size, str) else size

@@ -1,0 +1,384 @@
+"""What one leg of a run has of an account: it sizes what is opened, and books every fill.
+
+It stands beside the risk profile of the leg, and asks that, too: it is asked before an order is made, and again when a
+candle fills it, and it is told of every event before anybody else. All that is decided is in
+:mod:`bknb.domain.affordable_quantity` and :mod:`bknb.domain.ledger`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from msgspec.structs import replace
+
+from ..domain.affordable_quantity import FilledQuantity, SizedOrder, quantity_filled, sized_order
+from ..domain.costs import CostRequest, FilledBy, fill_costs, filled_by
+from ..domain.execution_fills import Entry
+from ..domain.ledger import Ledger, LegFill
+from ..domain.market_limits import reduced_by
+from ..domain.position_fills import Fill
+from ..domain.signal import OpenSignal, Position, SignalKey, key_of
+from ..domain.signal_events import AddCancelled, Added, Cancelled, Closed, Event, Opened, Reason, Reduced
+from ..domain.size_inputs import ClosedTrades, SizeRequest, WantedSize
+from ..domain.sizes import AtrRisk, wanted_size
+from ..domain.sizing_methods import Sizing
+from ..domain.states import Asking, AskingAdds, Entering, Flat, Holding, Opening, State
+from ..domain.text import error_text
+from ..domain.verdicts import Reserve, Verdict
+from ..errors import NotEnoughData
+from .average_true_range import average_true_range
+from .leg_prices import LegPrices
+from .risk_book import RiskBook, always
+
+if TYPE_CHECKING:
+    from ..domain.late_orders import OldPrice
+    from ..market.series import Series
+    from ..market.window import Window
+    from .account_desk import AccountDesk
+    from .account_plan import LegMoney
+
+_ATR = AtrRisk(1.0)  # what a registered sizing by average true range is measured over
+
+
+class MoneyFill(NamedTuple):
+    """A fill in money, of the position with this key; ``number`` is that of its order within the position.
+
+    ``cut``: less was bought than was ordered, as no more cash was left.
+    """
+
+    key: SignalKey
+    number: int
+    fill: LegFill
+    cut: bool = False
+
+
+class LegAccount:
+    """The part of an account that one leg has; it is asked and told as a risk profile is, and asks that, too.
+
+    Parameters
+    ----------
+    desk, order, money
+        The account, the number of the leg from 0, and what it has of it.
+
+    Attributes
+    ----------
+    fills
+        Every fill of the leg, in order.
+    """
+
+    def __init__(self, desk: AccountDesk, order: int, money: LegMoney) -> None:
+        self._desk, self.money, self.name = desk, money, str(order)
+        self.fills: list[MoneyFill] = []
+        self._state: State = Flat()
+        self._places: RiskBook | None = None
+        self._orders: dict[tuple[str, int], tuple[SizedOrder, float]] = {}
+        self._filled: dict[str, tuple[FilledQuantity, FilledBy]] = {}
+        self._first = 0.0  # quantity of the entry of what is open
+        self._closed = ClosedTrades()
+
+    def begin(self, symbol: str, window: Window, bars: Series, places: RiskBook | None) -> None:
+        """Take the symbol of the leg, its candles, its base bars and its risk profile."""
+        self._symbol, self._window, self.prices, self._places = symbol, window, LegPrices(bars), places
+
+    # --- asked ------------------------------------------------------------------------------------------------------
+
+    async def ask(self, command: Reserve, *, may_open: Callable[[], bool] = always) -> Verdict:
+        """Size an order and ask the risk profile about it, or settle what is bought of one that a candle fills.
+
+        Where one of them refuses, nothing is reserved and no place is taken.
+        """
+        if command.fill is not None:
+            return await self._fill(command, command.fill, may_open)
+        sized = self._sized(command)
+        if isinstance(sized, Reason):
+            return self._refusal(sized)
+        verdict = await self._of_profile(command, may_open)
+        if verdict.allowed:
+            key = (command.candidate.id, 0 if command.order is None else command.order.number)
+            self._orders[key] = sized, sized.reserved
+            self._desk.ledger = self._desk.ledger.reserve(self._reserved(key), sized.reserved)
+        return verdict
+
+    async def _of_profile(self, command: Reserve, may_open: Callable[[], bool]) -> Verdict:
+        if self._places is not None and command.again:
+            return await self._places.ask(command, may_open=may_open)
+        return Verdict(allowed=True) if may_open() else Verdict(allowed=False, stopped=True)
+
+    def _refusal(self, reason: Reason) -> Verdict:
+        taken = 0 if self._places is None else len(self._places.places)
+        return Verdict(allowed=False, note=reason.text, open_positions=taken, by_account=True)
+
+    def _reserved(self, key: tuple[str, int]) -> str:
+        return f"{self.name} {key[0]} {key[1]}"
+
+    def _sized(self, command: Reserve) -> SizedOrder | Reason:
+        order, money = self._order(command), self.money
+        ledger = self._after(self._desk.ledger, command.earlier)
+        free = self._desk.free_at_question(command.when, ledger)
+        if command.order is not None:
+            wanted: WantedSize | Reason = WantedSize(units=command.order.share * self._first)
+        else:
+            equity = ledger.mark(self._desk.prices_at(command.when)).equity
+            wanted = self._wanted(command, order, equity, free)
+        if isinstance(wanted, Reason):
+            return wanted
+        return sized_order(wanted, order, free=free, account=money.account, costs=money.costs, limits=money.limits)
+
+    def _order(self, command: Reserve) -> CostRequest:
+        """What is ordered as it would fill at the price that its answer implies: its level, else the last close."""
+        candidate, add = command.candidate, command.order
+        if add is not None:
+            level, rests = add.price_open, add.price_open is not None
+            by = filled_by("add", rested=rests)
+        else:
+            rests = candidate.entry in ("limit", "stop")
+            level = candidate.price_open if rests or isinstance(candidate, OpenSignal) else None
+            by = filled_by("entry", rested=rests, entry=candidate.entry)
+        return CostRequest(
+            symbol=candidate.symbol,
+            at=command.when,
+            side=_side(candidate.position, enters=True),
+            kind="entry" if add is None else "add",
+            filled_by=by,
+            quantity=0.0,
+            price=self.prices.at(command.when) if level is None else level,
+        )
+
+    def _wanted(self, command: Reserve, order: CostRequest, equity: float, free: float) -> WantedSize | Reason:
+        money, candidate = self.money, command.candidate
+        if equity <= 0.0:
+            return Reason("no_cash", f"no equity is left: the account is worth {equity:.8g}")
+        costs = fill_costs(replace(order, quantity=equity / order.price), money.costs)
+        request = SizeRequest(
+            symbol=candidate.symbol,
+            strategy=candidate.strategy,
+            position=candidate.position,
+            when=command.when,
+            entry=order.price,
+            price_stop_loss=candidate.price_stop_loss,
+            equity=equity,
+            free=free,
+            atr=self._atr(command.when),
+            closed=self._closed,
+            costs_percent=2 * (costs.fee_percent + costs.slippage_percent),
+            leverage=money.account.leverage,
+        )
+        try:
+            return wanted_size(money.sizing, request)
+        except Exception as error:  # noqa: BLE001 -- a sizing function raises whatever it likes
+            text = error_text(error) or type(error).__name__
+            return Reason("size", f"the sizing function raised: {text}; answer a number, 0 for none")
+
+    def _atr(self, when: int) -> float | None:
+        size = self.money.sizing
+        if isinstance(size, Sizing) and size.method == "atr-based":
+            size = _ATR
+        if not isinstance(size, AtrRisk):
+            return None
+        try:
+            candles = self._window.newest(self._symbol, size.interval, size.length + 1, when)
+        except NotEnoughData:
+            return None
+        return average_true_range(candles.high, candles.low, candles.close)
+
+    async def _fill(self, command: Reserve, fill: Entry, may_open: Callable[[], bool]) -> Verdict:
+        """What is bought of an entry order in a bar, and, where it rested, whether its risk profile still allows it."""
+        candidate, desk, money = command.candidate, self._desk, self.money
+        ledger = self._after(desk.ledger.release(self._reserved((candidate.id, 0))), command.earlier)
+        by = filled_by("entry", rested=fill.rested, entry=candidate.entry)
+        order = replace(self._order(command), filled_by=by, price=candidate.price_open)
+        sized, _ = self._orders[candidate.id, 0]
+        free = desk.free_in_bar(command.when, ledger, self, at_open=not fill.rested)
+        filled = quantity_filled(sized, order, free=free, account=money.account, costs=money.costs, limits=money.limits)
+        if filled.quantity <= 0.0:
+            what = "margin" if money.account.borrows else "cash"
+            text = f"too little free {what} when the order filled at {order.price:.8g}: {max(free, 0.0):.8g} was free"
+            return self._refusal(Reason("no_cash", f"{text}; size smaller"))
+        verdict = await self._of_profile(command, may_open)
+        if verdict.allowed:
+            self._filled[candidate.id] = filled, by
+        return verdict
+
+    def release(self, symbol: str, strategy: str, signal_id: str) -> None:
+        """Give back the place and what is reserved for a signal."""
+        if self._places is not None:
+            self._places.release(symbol, strategy, signal_id)
+        for key in [key for key in self._orders if key[0] == signal_id]:
+            self._drop(key)
+
+    def _drop(self, key: tuple[str, int]) -> SizedOrder | None:
+        sized = self._orders.pop(key, None)
+        self._desk.ledger = self._desk.ledger.release(self._reserved(key))
+        return None if sized is None else sized[0]
+
+    # --- told -------------------------------------------------------------------------------------------------------
+
+    def take(self, state: State, events: Sequence[Event], _old_price: OldPrice | None) -> None:
+        """Book what happened, before anybody else is told of it; ``state`` is that of the leg after it."""
+        for event in events:
+            match event:
+                case Opened():
+                    self._opened(event)
+                case Added():
+                    self._added(event)
+                case Reduced() | Closed():
+                    self._exited(event)
+                case Cancelled():
+                    self._drop((event.signal.id, 0))
+                case AddCancelled():
+                    self._drop((event.signal.id, event.number))
+                case _:
+                    pass
+        if not isinstance(state, Entering):  # what it says has not been told yet
+            self._state = state
+
+    def _opened(self, event: Opened) -> None:
+        signal = event.signal
+        sized, filled = self._drop((signal.id, 0)), self._filled.pop(signal.id, None)
+        by = filled_by("entry", rested=signal.rested, entry=signal.entry) if filled is None else filled[1]
+        order = CostRequest(
+            symbol=signal.symbol,
+            at=signal.pending_at,
+            side=_side(signal.position, enters=True),
+            kind="entry",
+            filled_by=by,
+            quantity=0.0,
+            price=signal.price_open,
+        )
+        quantity = self._affordable(sized, order) if filled is None else filled[0]
+        self._first = quantity.quantity
+        self._enter(signal, 0, order, quantity)
+
+    def _added(self, event: Added) -> None:
+        signal, fill = event.signal, event.fill
+        order = CostRequest(
+            symbol=signal.symbol,
+            at=fill.at,
+            side=_side(signal.position, enters=True),
+            kind="add",
+            filled_by=filled_by("add", rested=fill.rested),
+            quantity=0.0,
+            price=fill.price,
+        )
+        quantity = self._affordable(self._drop((signal.id, fill.number)), order)
+        self._enter(signal, fill.number, order, quantity)
+
+    def _affordable(self, sized: SizedOrder | None, order: CostRequest) -> FilledQuantity:
+        """The quantity of what filled without being asked about in its bar."""
+        if sized is None:
+            return FilledQuantity(0.0, cut=True)
+        money, desk = self.money, self._desk
+        free = desk.free_in_bar(order.at, desk.ledger, self, at_open=order.filled_by == "market")
+        return quantity_filled(sized, order, free=free, account=money.account, costs=money.costs, limits=money.limits)
+
+    def _enter(self, signal: OpenSignal, number: int, order: CostRequest, filled: FilledQuantity) -> None:
+        if filled.quantity > 0.0:
+            order = replace(order, quantity=filled.quantity)
+            fill = LegFill(self.name, signal.position, order, fill_costs(order, self.money.costs))
+            self._apply(signal, number, fill, cut=filled.cut)
+
+    def _exited(self, event: Reduced | Closed) -> None:
+        desk, signal = self._desk, event.signal
+        ordered = self._ordered_part(event.when) > 0.0
+        fill = self._left(desk.ledger, event)
+        if fill is not None:
+            at, prices = fill.order.at, desk.prices_at(fill.order.at)
+            before = desk.ledger.free(prices)
+            self._apply(signal, _number(event), fill)
+            desk.freed(self.prices.closes(at), at if ordered else None, desk.ledger.free(prices) - before)
+        if isinstance(event, Closed):
+            self._first = 0.0
+            self._closed = self._closed.after(event.pnl.pnl_percentage)
+
+    def _after(self, ledger: Ledger, events: Sequence[Event]) -> Ledger:
+        """A ledger after events that have not been told: without what they closed, and took back."""
+        for event in events:
+            if (left := self._left(ledger, event)) is not None:
+                ledger = ledger.apply(left).ledger
+            elif isinstance(event, Cancelled):
+                ledger = ledger.release(self._reserved((event.signal.id, 0)))
+        return ledger
+
+    def _left(self, ledger: Ledger, event: Event) -> LegFill | None:
+        """The fill that closed a part or all; ``None`` where the account holds nothing, or it closed nothing."""
+        held = ledger.positions.get(self.name)
+        if held is None or not isinstance(event, Reduced | Closed):
+            return None
+        signal, quantity = event.signal, abs(held.quantity)
+        if isinstance(event, Closed):
+            return self._leaving_fill(
+                "exit", signal.position, event.closed_at, event.price_close, event.close_reason, quantity
+            )
+        fill = event.fill
+        quantity = reduced_by(quantity, quantity * _part(fill, event.size), fill.price, self.money.limits)
+        if quantity <= 0.0:
+            return None
+        return self._leaving_fill("reduce", signal.position, fill.at, fill.price, fill.reason, quantity)
+
+    def _leaving_fill(
+        self, kind: Literal["exit", "reduce"], position: Position, at: int, price: float, reason: str, quantity: float
+    ) -> LegFill:
+        order = CostRequest(
+            symbol=self._symbol,
+            at=at,
+            side=_side(position, enters=False),
+            kind=kind,
+            filled_by=filled_by(kind, rested=self.prices.open_at(at) != price, reason=reason),
+            quantity=quantity,
+            price=price,
+            reason=reason,
+        )
+        return LegFill(self.name, position, order, fill_costs(order, self.money.costs))
+
+    def ordered_exit(self, price: float, when: int) -> LegFill | None:
+        """What was ordered to leave at a moment (UTC ms) as it would fill at a price; ``None``: nothing was."""
+        held, part = self._desk.ledger.positions.get(self.name), self._ordered_part(when)
+        if held is None or part <= 0.0:
+            return None
+        kind: Literal["exit", "reduce"] = "exit" if part == 1.0 else "reduce"
+        return self._leaving_fill(kind, held.side, when, price, "strategy", abs(held.quantity) * part)
+
+    def _ordered_part(self, when: int) -> float:
+        """Which share of what is held was ordered to leave at a moment (UTC ms)."""
+        held = _position(self._state)
+        if held is None:
+            return 0.0
+        if held.leaving is not None and held.leaving.not_before <= when:
+            return 1.0
+        if held.book is None:
+            return 0.0
+        orders = (order for order in held.book.orders if order.kind == "reduce" and order.not_before <= when)
+        return min(sum(order.share for order in orders) / held.book.left, 1.0)
+
+    def _apply(self, signal: OpenSignal, number: int, fill: LegFill, *, cut: bool = False) -> None:
+        desk, at, yearly = self._desk, fill.order.at, self.money.costs.borrow_yearly
+        if yearly:
+            assert not callable(yearly)  # only fills have functions  # noqa: S101
+            desk.book(desk.ledger.charge_borrow(self.name, at, self.prices.at(at), yearly), at)
+        desk.book(desk.ledger.apply(fill), self.prices.closes(at))
+        self.fills.append(MoneyFill(key_of(signal), number, fill, cut))
+
+
+def _side(position: Position, *, enters: bool) -> Literal["buy", "sell"]:
+    return "buy" if (position == "long") == enters else "sell"
+
+
+def _part(fill: Fill, left: float) -> float:
+    """The share of what was held that a part closed; ``left`` is what was left, in units of the first size."""
+    return fill.share / (left + fill.share)
+
+
+def _number(event: Reduced | Closed) -> int:
+    if isinstance(event, Reduced):
+        return event.fill.number
+    return event.fills[-1].number if event.fills else 1
+
+
+def _position(state: State) -> Holding | None:
+    """The position of a state, also while something is asked about."""
+    if isinstance(state, Holding):
+        return state
+    if isinstance(state, AskingAdds):
+        return state.holding
+    return state.ending if isinstance(state, Asking | Opening) else None

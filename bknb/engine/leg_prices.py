@@ -1,0 +1,53 @@
+"""Prices of a leg for its account: the last close at a moment, the open of a bar, and when a bar closes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..market.series import Series
+
+
+class LegPrices:
+    """Prices of the base bars of a leg, in quote currency.
+
+    Parameters
+    ----------
+    bars
+        Its base bars.
+
+    Attributes
+    ----------
+    can_fill
+        Which of them can fill orders, shape (n,).
+    step
+        Their length, ms.
+    """
+
+    def __init__(self, bars: Series) -> None:
+        self._bars, self.step = bars, bars.step
+        self.can_fill: NDArray[np.bool_] = np.ones(len(bars.candles), dtype=np.bool_)
+
+    def at(self, when: int) -> float:
+        """The last close at a moment (UTC ms); before the first candle, its open."""
+        known, candles = self._bars.available(when), self._bars.candles
+        return float(candles.close[known - 1]) if known > 0 else float(candles.open[0])
+
+    def _index(self, opened: int) -> int:
+        return int(self._bars.candles.timestamp.searchsorted(opened))
+
+    def open_at(self, opened: int) -> float | None:
+        """The open of the bar that opens at a moment (UTC ms) and can fill orders; ``None``: there is none."""
+        index, candles = self._index(opened), self._bars.candles
+        if index >= len(candles) or candles.timestamp[index] != opened or not self.can_fill[index]:
+            return None
+        return float(candles.open[index])
+
+    def closes(self, opened: int) -> int:
+        """When the bar that opens at a moment (UTC ms), or the next one, closes; without one, a length later."""
+        index = self._index(opened)
+        return self._bars.close_at(index) if index < len(self._bars.candles) else opened + self.step

@@ -1,0 +1,83 @@
+"""An account in money marked at moments: what its ledgers are worth at the prices of each, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..domain.ledger import Ledger
+
+if TYPE_CHECKING:
+    from .marked_equity import Flags, Floats, Times
+
+
+class LegCloses(NamedTuple):
+    """When the base bars of a leg close (UTC ms, ascending) and at which prices; both of shape (n,)."""
+
+    closed_ms: Times
+    close: Floats
+
+
+class Moments(NamedTuple):
+    """Moments of marks (UTC ms, ascending), and whether a bar closed at each; both of shape (m,)."""
+
+    time_ms: Times
+    bar_closed: Flags
+
+
+def moments_of(legs: Iterable[LegCloses], changes: Iterable[int], *, start: int, end: int) -> Moments:
+    """The start, the close of every bar, every change of the account, and the end.
+
+    Parameters
+    ----------
+    legs
+        The bars of each leg.
+    changes
+        When the account changed, UTC ms.
+    start, end
+        First and last moment, UTC ms.
+    """
+    inside = [leg.closed_ms[(leg.closed_ms > start) & (leg.closed_ms <= end)] for leg in legs]
+    closes = np.unique(np.concatenate(inside))
+    booked = [min(change, end) for change in changes]
+    extra = np.array([start, end, *(each for each in booked if each > start)], dtype=np.int64)
+    times = np.union1d(closes, extra)
+    return Moments(times, np.isin(times, closes))
+
+
+def marked_money(
+    begin: Ledger, changes: Sequence[tuple[int, Ledger]], legs: Mapping[str, LegCloses], times: Times
+) -> Floats:
+    """What an account is worth at moments, in quote currency; shape (m,).
+
+    Parameters
+    ----------
+    begin
+        The account before the first change.
+    changes
+        The account from moments (UTC ms) on, in order; what changes behind the last mark is in that one.
+    legs
+        The bars of each leg by its name in the ledgers.
+    times
+        The moments, UTC ms, ascending; shape (m,).
+    """
+    since = np.array([moment for moment, _ in changes], dtype=np.int64)
+    bounds = np.searchsorted(times, np.minimum(np.maximum.accumulate(since), times[-1]))
+    ledgers = [begin, *(ledger for _, ledger in changes)]
+    terms = [ledger.equity_terms() for ledger in ledgers]
+    lengths = np.diff(bounds, prepend=0, append=len(times))
+    worth: Floats = np.repeat(np.array([each.constant for each in terms]), lengths)
+    for name, bars in legs.items():
+        held = np.array([each.factors.get(name, 0.0) for each in terms])
+        if held.any():
+            worth += np.repeat(held, lengths) * prices_at(bars, times)
+    return worth
+
+
+def prices_at(bars: LegCloses, times: Times) -> Floats:
+    """The last close of a leg at each moment (UTC ms); before the first one, that one; shape (m,)."""
+    at = np.searchsorted(bars.closed_ms, times, side="right") - 1
+    prices: Floats = bars.close[np.maximum(at, 0)]
+    return prices

@@ -1,0 +1,63 @@
+"""Equity of a run with a capital, marked at the close of every base bar."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..domain.interval import interval_ms
+from ..domain.signal import key_of
+from ..market.source_hours import bar_grid_of
+from ..metrics.marked_equity import MarkedEquity
+from ..metrics.marked_money import LegCloses, marked_money, moments_of
+from .measured import open_signal, terms_of
+
+if TYPE_CHECKING:
+    from ..metrics.marked_equity import Floats, Times
+    from .run_account import RunAccount
+    from .run_record import RunRecord
+
+
+def closes_of(record: RunRecord) -> LegCloses:
+    """When the base bars of a run close, and at which prices."""
+    candles, plan = record.minutes, record.plan
+    step, grid = interval_ms(plan.base), bar_grid_of(plan.exchange.source, plan.symbol)
+    return LegCloses(candles.timestamp + step if grid is None else grid.ends(candles.timestamp, step), candles.close)
+
+
+def marked_in_money(record: RunRecord, account: RunAccount) -> MarkedEquity:
+    """Equity of a run with a capital as multiples of that, marked at the close of every base bar."""
+    legs = {"0": closes_of(record)}
+    start, end = terms_of(record).span(record.minutes.timestamp)
+    moments = moments_of(legs.values(), (change.since for change in account.changes), start=start, end=end)
+    worth = marked_money(account.begin, account.changes, legs, moments.time_ms) / account.capital
+    put_in, after = _by_position(record, account, legs["0"], moments.time_ms, worth)
+    return MarkedEquity(
+        time_ms=moments.time_ms,
+        equity=worth,
+        bar_closed=moments.bar_closed,
+        path_time_ms=moments.time_ms,
+        path=worth,
+        put_in=put_in,
+        after=after,
+        blown=bool((worth <= 0.0).any()),
+    )
+
+
+def _by_position(
+    record: RunRecord, account: RunAccount, bars: LegCloses, times: Times, worth: Floats
+) -> tuple[Floats, Floats]:
+    """What the first fill of each position cost, and the equity at the close of the bar of its exit.
+
+    Both as multiples of the capital, and in the order of positions: closed ones, then the one that is open.
+    """
+    closed, still_open = record.records.closed, open_signal(record)
+    signals = [*(event.signal for event in closed), *([] if still_open is None else [still_open])]
+    fills = account.of_leg("0")
+    first = [fills[key][0].fill if (key := key_of(signal)) in fills else None for signal in signals]
+    put_in = [0.0 if fill is None else fill.order.quantity * fill.costs.price / account.capital for fill in first]
+    opened = record.minutes.timestamp.searchsorted([event.closed_at for event in closed])
+    over = np.append(bars.closed_ms, times[-1])[np.minimum(opened, len(bars.closed_ms))]
+    after = worth[np.searchsorted(times, np.minimum(over, times[-1]))]
+    return np.array(put_in), after if still_open is None else np.append(after, worth[-1])

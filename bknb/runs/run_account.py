@@ -1,0 +1,87 @@
+"""The account of a run in money, once it is over: its ledgers, its fills, and its equity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ..domain.ledger import CashRow, Ledger
+from ..domain.signal import SignalKey
+from ..engine.account_desk import AccountChange, AccountDesk
+from ..engine.leg_account import MoneyFill
+
+TRADE_MONEY = ("quantity", "cost", "money", "cut")
+FILL_MONEY = ("quantity", "cost", "fee", "cut")
+
+
+class RunAccount(msgspec.Struct, frozen=True):
+    """The account of a run or of a portfolio.
+
+    Attributes
+    ----------
+    capital, currency
+        What it began with.
+    begin
+        The account before anything was traded.
+    changes
+        The account after each change, in order.
+    rows
+        Every movement of cash, in order.
+    fills
+        The fills of each leg, by its name in the account.
+    """
+
+    capital: float
+    currency: str
+    begin: Ledger
+    changes: tuple[AccountChange, ...]
+    rows: tuple[CashRow, ...]
+    fills: dict[str, tuple[MoneyFill, ...]]
+
+    @property
+    def end(self) -> Ledger:
+        """The account at the end."""
+        return self.changes[-1].ledger if self.changes else self.begin
+
+    def of_leg(self, name: str) -> dict[SignalKey, list[MoneyFill]]:
+        """The fills of a leg by position, in order."""
+        found: dict[SignalKey, list[MoneyFill]] = {}
+        for fill in self.fills[name]:
+            found.setdefault(fill.key, []).append(fill)
+        return found
+
+
+def account_of_desk(desk: AccountDesk) -> RunAccount:
+    """The account of a run as it stands."""
+    plan = desk.plan
+    begin = Ledger.begin(plan.capital, desk.ledger.account, desk.ledger.accounts)
+    fills = {leg.name: tuple(leg.fills) for leg in desk.legs}
+    return RunAccount(plan.capital, plan.currency, begin, tuple(desk.changes), tuple(desk.rows), fills)
+
+
+def trade_money(fills: Sequence[MoneyFill]) -> dict[str, Any]:
+    """The money of one position: what was bought in all, what that cost, what it brought after all costs of fills.
+
+    ``cost`` is what was paid for what was bought, with slippage, or received for what was sold short; ``money`` is the
+    result after fees. All in quote currency.
+    """
+    entered = [each.fill for each in fills if each.fill.order.kind in ("entry", "add")]
+    left = [each.fill for each in fills if each.fill.order.kind not in ("entry", "add")]
+    cost = sum(fill.order.quantity * fill.costs.price for fill in entered)
+    brought = sum(fill.order.quantity * fill.costs.price for fill in left)
+    side = 1 if entered and entered[0].position == "long" else -1
+    fees = sum(each.fill.costs.fee for each in fills)
+    return {
+        "quantity": sum(fill.order.quantity for fill in entered),
+        "cost": cost,
+        "money": side * (brought - cost) - fees,
+        "cut": any(each.cut for each in fills),
+    }
+
+
+def fill_money(fill: MoneyFill) -> dict[str, Any]:
+    """The money of one fill: its quantity, what was paid or received for it, and its fee, in quote currency."""
+    order, costs = fill.fill.order, fill.fill.costs
+    return {"quantity": order.quantity, "cost": order.quantity * costs.price, "fee": costs.fee, "cut": fill.cut}

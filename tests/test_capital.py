@@ -1,0 +1,279 @@
+"""Runs with a capital: sizes, money of trades, equity, and what an account refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from managed import Heard
+from msgspec.structs import replace
+from portfolio_worlds import plan_of
+from scenarios import MINUTE, ORIGIN, Candle, long, source
+
+import bknb
+from bknb.domain.ledger import Ledger
+from bknb.domain.signal import key_of
+from bknb.engine.account_desk import AccountDesk
+from bknb.engine.account_plan import plan_account
+from bknb.engine.plan import Plan
+from bknb.runs.measured import marked_equity
+from bknb.runs.run_account import account_of_desk, trade_money
+from bknb.runs.run_record import record_of
+
+END = 30
+FRAME = (ORIGIN, ORIGIN + END * MINUTE)
+FLAT: Candle = (100.0, 100.0, 100.0, 100.0)
+FREE = {"percent_fee": 0.0, "percent_slippage": 0.0}
+MODELS = ["pessimistic", pytest.param("touch", marks=pytest.mark.slow), pytest.param("vwap", marks=pytest.mark.slow)]
+COUNTS = [pytest.param(1), pytest.param(8, marks=pytest.mark.slow), pytest.param(300, marks=pytest.mark.long)]
+
+
+def market(candles: Mapping[int, Candle] | None = None, *, last: int = END + 10) -> Any:
+    """A flat market with some other minutes, all of which trade."""
+    shown = candles or {}
+    return source([(ORIGIN + k * MINUTE, *shown.get(k, FLAT), 100.0) for k in range(-60, last + 1)])
+
+
+def play(answers: Mapping[int, Any], exchange: Any, *, manage: Mapping[int, Any] | None = None, **options: Any) -> Any:
+    """A run of a strategy that answers by the minute."""
+
+    def get_signal(ctx: Any) -> Any:
+        return answers.get(int(ctx.when_ms - ORIGIN) // MINUTE)
+
+    def managed(ctx: Any) -> Any:
+        return (manage or {}).get(int(ctx.when_ms - ORIGIN) // MINUTE)
+
+    more: dict[str, Any] = {} if manage is None else {"manage": managed, "manage_interval": "1m"}
+    bknb.add_strategy("s", interval="1m", get_signal=get_signal, **more)
+    options = {"frame": FRAME, "settings": FREE, "capital": 10_000} | options
+    return bknb.backtest("BTCUSDT", strategy="s", exchange=exchange, **options)
+
+
+def short(take: float, stop: float, minutes: int = 10) -> dict[str, Any]:
+    return long(take, stop, minutes) | {"position": "short"}
+
+
+def notes(result: Any) -> list[str]:
+    return [event.note for event in result.refused]
+
+
+def money_run(plan: Plan, **options: Any) -> tuple[Heard, AccountDesk]:
+    """A run of a plan with an account."""
+    account = plan_account([plan], **{"capital": 10_000, **options})
+    assert account is not None
+    desk = AccountDesk(account)
+    run = Heard(replace(plan, account=account), account=desk.legs[0])
+    asyncio.run(run.through())
+    return run, desk
+
+
+# --- what there is for a user -----------------------------------------------------------------------------------------
+
+
+def test_equity_trades_and_fills_are_money() -> None:
+    """1 000 at 100 buys 10; at 102 they bring 1 020, with 0.1 % of each side: 1 and 1.02."""
+    result = play(
+        {0: long(102, 90, 20)},
+        market({3: (100.0, 103.0, 100.0, 102.0)}),
+        sizing=bknb.size.Cash(1000),
+        settings=FREE | {"percent_fee": 0.1},
+    )
+    row = result.trades.iloc[0]
+    assert (row["quantity"], row["cost"], bool(row["cut"])) == (10.0, 1000.0, False)
+    assert row["money"] == pytest.approx(20 - 2.02, abs=1e-9)
+    equity = result.equity.to_numpy()
+    assert equity[:4] == pytest.approx([10_000, 9_999, 9_999, 9_999])
+    assert equity[4:] == pytest.approx(np.full(len(equity) - 4, 10_017.98))
+    assert result.capital == 10_000
+    assert result.account["total_return"] == pytest.approx(0.1798)
+
+
+def test_without_a_capital_there_is_no_money() -> None:
+    result = play({0: long(102, 90, 20)}, market(), capital=None)
+    assert result.capital is None
+    assert "money" not in result.trades
+    assert result.equity.iloc[0] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("sizing", "quantity"),
+    [
+        (None, 100.0),
+        ("percent:10", 10.0),
+        (bknb.size.Risk(1), 10.0),  # 100 at risk over 10
+        (bknb.size.Units(3), 3.0),
+        (lambda request: request.equity / 4, 25.0),
+        (lambda request: bknb.size.Units(request.free / 1000), 10.0),
+        ({"BTCUSDT": "cash:500"}, 5.0),
+        ({"s": bknb.size.Percent(1)}, 1.0),
+    ],
+)
+def test_sizes_say_how_much_is_bought(sizing: Any, quantity: float) -> None:
+    result = play({0: long(110, 90, 20)}, market(), sizing=sizing)
+    assert result.trades["quantity"].tolist() == pytest.approx([quantity])
+
+
+def test_the_quantity_is_the_money_over_the_price_that_is_paid() -> None:
+    """Sized at the last close, 100; filled at an open of 104, on spot for no more than the cash."""
+    jump = market({0: (104.0, 104.0, 104.0, 104.0)})
+    half = play({0: long(120, 90, 5)}, jump, sizing=bknb.size.Cash(5200))
+    assert half.trades["quantity"].tolist() == pytest.approx([50.0])
+    units = play({0: long(120, 90, 5)}, jump, sizing=bknb.size.Units(99), account=bknb.Spot())
+    assert units.trades[["quantity", "cut"]].to_numpy().tolist() == [[10_000 / 104, True]]
+
+
+def test_average_true_range_sizes_by_closed_candles() -> None:
+    wild = dict.fromkeys(range(-60, 0), (100.0, 101.0, 99.0, 100.0))
+    sizing = bknb.size.AtrRisk(1, multiple=2, interval="5m", length=4)
+    result = play({0: long(110, 90, 5)}, market(wild), sizing=sizing)
+    assert result.trades["quantity"].tolist() == pytest.approx([25.0])  # 100 at risk over 2 ranges of 2
+    early = bknb.size.AtrRisk(1, interval="1h", length=14)
+    assert notes(play({0: long(110, 90, 5)}, market(), sizing=early))[0].startswith("AtrRisk(percent=1, multiple=2.0")
+
+
+# --- refused ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sizing", "says"),
+    [
+        (lambda _: float("nan"), "a sizing function must answer the value of the position"),
+        (lambda _: -5.0, "got -5.0; answer a finite number, 0 for none"),
+        (lambda request: request.equity * 2, "more than the account can hold: 10000 times 1"),
+        (lambda _: 1 / 0, "the sizing function raised: "),
+        (lambda _: 0.0, "the size is 0: nothing is opened"),
+        (bknb.size.Risk(1), "expected price_stop_loss away from the entry, got none; declare a stop"),
+    ],
+)
+def test_what_a_size_cannot_answer_is_refused_with_what_was_expected(sizing: Any, says: str) -> None:
+    signal = {"position": "long", "price_take_profit": 110.0, "minute_estimated_time": 5}
+    result = play({0: signal}, market(), sizing=sizing)
+    assert len(result.trades) == 0
+    assert says in notes(result)[0]
+    assert result.refused[0].risk == ""
+    assert result.equity.iloc[-1] == 10_000
+
+
+def test_spot_refuses_shorts() -> None:
+    result = play({0: short(90, 110, 5)}, market(), account="spot")
+    assert notes(result) == ["bknb.Spot() cannot sell short; use bknb.Margin(), or answer with longs only"]
+
+
+def test_a_risk_profile_is_asked_once_what_an_account_refuses_takes_no_place() -> None:
+    asked: list[str] = []
+
+    def places(request: bknb.RiskRequest) -> bool:
+        asked.append(request.signal.id)
+        return request.open_position_count < 1
+
+    bknb.add_risk("one", validations=[places])
+    answers = {0: short(90, 110, 5), 3: long(110, 90, 5)}
+    bknb.add_strategy(
+        "s", interval="1m", risk="one", get_signal=lambda ctx: answers.get((ctx.when_ms - ORIGIN) // MINUTE)
+    )
+    result = bknb.backtest(
+        "BTCUSDT", strategy="s", exchange=market(), frame=FRAME, settings=FREE, capital=1000, account="spot"
+    )
+    assert len(asked) == len(result.trades) == 1
+    assert [event.risk for event in result.refused] == [""]
+
+
+# --- managed positions ------------------------------------------------------------------------------------------------
+
+
+def test_parts_and_adds_move_cash_in_units_of_the_first_quantity() -> None:
+    """10 at 100; 5 more at 100; a third of the 15 leaves at 104: 20 made; the rest at 104: 40."""
+    rise = dict.fromkeys(range(6, END + 11), (104.0, 104.0, 104.0, 104.0))
+    manage = {2: bknb.Add(0.5), 6: bknb.Reduce(1 / 3)}
+    result = play({0: long(120, 90, 20)}, market(rise), manage=manage, sizing=bknb.size.Units(10))
+    row = result.trades.iloc[0]
+    assert (row["quantity"], row["cost"]) == (15.0, 1500.0)
+    assert row["money"] == pytest.approx(60.0)
+    assert result.equity.iloc[-1] == pytest.approx(10_060)
+
+
+def test_an_add_without_cash_is_refused() -> None:
+    result = play({0: long(120, 90, 20)}, market(), manage={2: bknb.Add(0.5)}, account="spot")
+    assert notes(result) == ["no free cash: 5000 wanted, 0 is free; close something, or size smaller"]
+    assert result.trades["quantity"].tolist() == [100.0]
+
+
+def test_a_limit_reserves_its_cash_until_it_is_taken_back() -> None:
+    result = play({0: long(110, 80, 5, at=95.0), 10: long(110, 90, 5)}, market(), account="spot",
+                  settings=FREE | {"schedule_await_minutes": 5})  # fmt: skip
+    assert result.trades["quantity"].tolist() == [100.0]
+    assert len(result.cancelled) == 1
+
+
+# --- the same as without --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("count", COUNTS)
+def test_an_account_that_has_enough_changes_no_event_and_loses_no_money(model: str, count: int) -> None:
+    """Random managers: each event is that of the run without a capital; money is conserved at every minute."""
+    for seed in range(count):
+        plan = plan_of(seed, model)
+        alone = Heard(plan)
+        asyncio.run(alone.through())
+        bknb.testing.reset()
+        plan = plan_of(seed, model)
+        run, desk = money_run(plan, sizing=bknb.size.Percent(0.01))
+        assert run.heard == alone.heard, seed
+        assert run.window is not None
+        conserved(desk, run.window.minutes(plan.symbol).candles)
+        money_is_what_percent_say(run, desk)
+        bknb.testing.reset()
+
+
+def conserved(desk: AccountDesk, candles: Any) -> None:
+    """Cash and positions are capital, results and costs at the close of every bar; movements of cash add up."""
+    begin = Ledger.begin(desk.plan.capital, desk.ledger.account, desk.ledger.accounts)
+    changes, now = list(desk.changes), begin
+    for t, close in zip(candles.timestamp.tolist(), candles.close.tolist(), strict=True):
+        while changes and changes[0].since <= t + MINUTE:
+            now = changes.pop(0).ledger
+        assert abs(now.imbalance({"0": close})) < 1e-9 * desk.plan.capital
+    assert desk.ledger.cash == pytest.approx(desk.plan.capital + sum(row.amount for row in desk.rows), abs=1e-9)
+    assert not desk.ledger.reserved
+    assert not desk.ledger.positions
+
+
+def money_is_what_percent_say(run: Heard, desk: AccountDesk) -> None:
+    """The money of a position over the cost of its first fill is the result of its trade, adds and parts included."""
+    fills = account_of_desk(desk).of_leg("0")
+    for event in run.records.closed:
+        of_trade = fills[key_of(event.signal)]
+        first = of_trade[0].fill
+        percent = trade_money(of_trade)["money"] / (first.order.quantity * first.costs.price) * 100
+        assert percent == pytest.approx(event.pnl.pnl_percentage, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("count", COUNTS)
+def test_all_of_the_equity_on_margin_is_the_equity_of_a_run_without_a_capital(model: str, count: int) -> None:
+    """To 1e-12, where no order is made while a position leaves: its size is decided before that has left."""
+    seen, seed = 0, 0
+    while seen < count:
+        seed += 1
+        plan = plan_of(seed, model)
+        alone = Heard(plan)
+        asyncio.run(alone.through())
+        decided = [event.signal.scheduled_at for event in alone.records.events if isinstance(event, bknb.Opened)]
+        left = [event.closed_at for event in alone.records.closed]
+        if alone.records.has_adds or any(at <= end for at, end in zip(decided[1:], left, strict=False)):
+            bknb.testing.reset()
+            continue
+        marked = marked_equity(record_of(alone))
+        bknb.testing.reset()
+        run, desk = money_run(plan_of(seed, model))
+        in_money = marked_equity(replace(record_of(run), money=account_of_desk(desk)))
+        assert in_money.time_ms.tolist() == marked.time_ms.tolist(), seed
+        assert in_money.equity == pytest.approx(marked.equity, rel=1e-12, abs=1e-12), seed
+        assert in_money.after == pytest.approx(marked.after, rel=1e-12, abs=1e-12), seed
+        assert in_money.put_in == pytest.approx(marked.put_in, rel=1e-12, abs=1e-12), seed
+        seen += len(decided) > 0
+        bknb.testing.reset()
