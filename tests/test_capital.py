@@ -244,7 +244,7 @@ def conserved(desk: AccountDesk, candles: Any) -> None:
 
 def money_is_what_percent_say(run: Heard, desk: AccountDesk) -> None:
     """The money of a position over the cost of its first fill is the result of its trade, adds and parts included."""
-    fills = account_of_desk(desk).of_leg("0")
+    fills = account_of_desk(desk).of_leg(0)
     for event in run.records.closed:
         of_trade = fills[key_of(event.signal)]
         first = of_trade[0].fill

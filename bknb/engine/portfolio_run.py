@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from ..domain.formatting import utc_text
 from ..domain.interval import interval_ms
@@ -12,6 +13,9 @@ from ..market.window import Window
 from .backtest import BacktestRun
 from .plan import Plan, Stopping, open_window
 from .portfolio_clock import PortfolioClock
+
+if TYPE_CHECKING:
+    from .account_desk import AccountDesk
 
 
 def leg_text(plan: Plan) -> str:
@@ -28,6 +32,8 @@ class PortfolioRun:
         One for each leg, in declared order.
     codes
         The source text of the user's functions of each leg, where somebody read it before the run.
+    account
+        The account that the legs share; ``None``: each is measured alone.
 
     Attributes
     ----------
@@ -41,8 +47,10 @@ class PortfolioRun:
         How long it took.
     """
 
-    def __init__(self, plans: Sequence[Plan], *, codes: Sequence[object] | None = None) -> None:
-        self.plans = tuple(plans)
+    def __init__(
+        self, plans: Sequence[Plan], *, codes: Sequence[object] | None = None, account: AccountDesk | None = None
+    ) -> None:
+        self.plans, self.account = tuple(plans), account
         self.warnings: list[str] = []
         self.events: list[Event] = []
         self.seconds = 0.0
@@ -53,7 +61,9 @@ class PortfolioRun:
     def _leg(self, order: int, code: object) -> BacktestRun:
         plan = self.plans[order]
         window, sharing = self._window(plan)
-        run = BacktestRun(plan, window=window, code=code, turn=self._clock.leg(order), on_event=self._note)
+        account = None if self.account is None else self.account.legs[order]
+        turn = self._clock.leg(order)
+        run = BacktestRun(plan, window=window, code=code, turn=turn, on_event=self._note, account=account)
         sharing.append(run)
         return run
 

@@ -68,7 +68,8 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
         if self._desk is not None:
             from .run_account import account_of_desk
 
-            record = replace(record, money=account_of_desk(self._desk))
+            money = account_of_desk(self._desk)
+            record = replace(record, money=money, money_fills=money.of_leg(0))
         return Result(with_tries(record, self._key))
 
     def _announce_done(self) -> None:

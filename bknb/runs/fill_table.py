@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ..config import Settings
 from ..domain.pnl import slipped_exit
 from ..domain.position_fills import Fill
-from ..domain.signal import OpenSignal, key_of, sign_of
+from ..domain.signal import OpenSignal, SignalKey, key_of, sign_of
 from ..domain.signal_events import Added, Closed, Opened, Reduced
 
 if TYPE_CHECKING:
+    from ..engine.leg_account import MoneyFill
     from ..engine.records import Records
 
 FILL_COLUMNS: Final = (
@@ -47,11 +48,22 @@ def fills_of(event: Closed) -> tuple[Fill, ...]:
     return entry, end
 
 
-def fill_rows(records: Records, settings: Settings) -> list[dict[str, Any]]:
-    """The fills of a run in order of time; moments are UTC ms, percentages are of the cost of the first fill."""
+def fill_rows(
+    records: Records, settings: Settings, money: Mapping[SignalKey, Sequence[MoneyFill]] | None = None
+) -> list[dict[str, Any]]:
+    """The fills of a run in order of time; moments are UTC ms, percentages are of the cost of the first fill.
+
+    ``money``: its fills in money by position, where it has an account; one of which the account bought nothing has 0.
+    """
     found = [(fill, event.signal) for event in records.closed for fill in fills_of(event)]
     found += _still_open(records)
     rows = [_row(fill, signal, settings) for fill, signal in found]
+    if money is not None:
+        from .run_account import fill_money
+
+        for row, (fill, signal) in zip(rows, found, strict=True):
+            booked = (one for one in money.get(key_of(signal), ()) if one.number == fill.number)
+            row.update(fill_money(next(booked, None)))
     return sorted(rows, key=lambda row: row["at"])
 
 

@@ -55,7 +55,7 @@ def positions_of_run(record: RunRecord) -> Positions:
     if record.records.has_adds:
         raise DataError(f"{ADDS}: how much an add weighs depends on how much money there is\n{ADDS_INSTEAD}")
     still_open = None
-    if (signal := open_signal(record)) is not None:
+    if (signal := _open_signal(record)) is not None:
         settings = record.plan.settings
         parts = tuple(
             part.fill
@@ -66,7 +66,7 @@ def positions_of_run(record: RunRecord) -> Positions:
     return positions_of(closed, still_open)
 
 
-def open_signal(record: RunRecord) -> OpenSignal | None:
+def _open_signal(record: RunRecord) -> OpenSignal | None:
     """The position that is still open, if there is one."""
     newest = next((event.signal for event in reversed(record.records.events) if isinstance(event, Opened)), None)
     over = newest is None or any(key_of(event.signal) == key_of(newest) for event in reversed(record.records.closed))
@@ -84,7 +84,7 @@ def marked_equity(record: RunRecord) -> MarkedEquity:
     if record.money is not None:
         from .measured_money import marked_in_money
 
-        return marked_in_money(record, record.money)
+        return marked_in_money(record, record.money, terms_of(record), _open_signal(record))
     positions, times = _by_closes(record, positions_of_run(record))
     return mark_run(positions, times, record.minutes.close, terms_of(record))
 
@@ -128,7 +128,7 @@ def measure(record: RunRecord) -> Measured:
         return record.measured
     candles, terms = record.minutes, terms_of(record)
     if record.records.has_adds:
-        account = no_account(ADDS, record.records.closed, still_open=open_signal(record) is not None)
+        account = no_account(ADDS, record.records.closed, still_open=_open_signal(record) is not None)
         return Measured(account, has_volume=not len(candles) or bool((candles.volume > 0).any()))
     positions = positions_of_run(record)
     still_open = len(positions) - len(record.records.closed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, aclosing
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +11,8 @@ from msgspec.structs import replace
 
 from ..config import Settings
 from ..domain.signal_events import Cancelled, Closed, Event
+from ..engine.account_desk import AccountDesk
+from ..engine.account_plan import AccountPlan, plan_account
 from ..engine.build import checked_name
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
 from ..engine.portfolio_run import PortfolioRun, leg_text
@@ -21,15 +22,19 @@ from ..events import messages, subjects
 from ..provenance.strategy_hash import running
 from ..stores.atomic import write_report
 from .make_card import code_of
+from .portfolio_legs import legs_of, of_symbol
 from .portfolio_result import PortfolioResult
 from .result import Result
+from .run_account import RunAccount, account_of_desk
 from .run_record import record_of, with_weak_source
 from .task import Counted, Task
 from .task_book import TaskBook
 from .tries import key_of, with_tries
 
 if TYPE_CHECKING:
+    from ..domain.costs import Costs
     from ..provenance.candle_fingerprint import CandleRange
+    from .backtest import AccountLike, SizingLike
 
 UNNAMED: Final = "portfolio"
 _NAMED: Final = 3  # symbols in the text of a task
@@ -50,31 +55,33 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
     kind = "portfolio"
     can_pause = True
 
-    def __init__(self, name: str, plans: Sequence[Plan]) -> None:
+    def __init__(self, name: str, plans: Sequence[Plan], account: AccountPlan | None = None) -> None:
         symbols = list(dict.fromkeys(plan.symbol for plan in plans))
         more = f" and {len(symbols) - _NAMED} more" if len(symbols) > _NAMED else ""
         super().__init__(f"{', '.join(symbols[:_NAMED])}{more}", name)
-        self.plans = tuple(plans)
+        self.plans, self.account = tuple(plans), account
         self._keys = [key_of(plan) for plan in plans]
         # The code is read now: a cell may be run again, with other text, before this run is over.
-        self._run = PortfolioRun(plans, codes=[code_of(plan) for plan in plans])
+        desk = None if account is None else AccountDesk(account)
+        self._run = PortfolioRun(plans, codes=[code_of(plan) for plan in plans], account=desk)
 
     async def _work(self) -> PortfolioResult:
         run = self._run
         await run.through(self._emit)
-        return PortfolioResult(
-            self.strategy,
-            {(leg.plan.symbol, leg.plan.strategy.name): self._result_of(order) for order, leg in enumerate(run.legs)},
-            run.events,
-            warnings=run.warnings,
-            seconds=run.seconds,
-        )
+        money = None if run.account is None else account_of_desk(run.account)
+        legs = {
+            (leg.plan.symbol, leg.plan.strategy.name): self._result_of(order, money)
+            for order, leg in enumerate(run.legs)
+        }
+        return PortfolioResult(self.strategy, legs, run.events, warnings=run.warnings, seconds=run.seconds, money=money)
 
-    def _result_of(self, order: int) -> Result:
+    def _result_of(self, order: int, money: RunAccount | None) -> Result:
         leg = self._run.legs[order]
         risk = leg.plan.strategy.risk
         shared = risk is not None and sum(plan.strategy.risk == risk for plan in self.plans) > 1
-        return Result(with_tries(replace(record_of(leg), shares_risk=shared), self._keys[order]))
+        fills = None if money is None else money.of_leg(order)
+        record = replace(record_of(leg), shares_risk=shared, money_fills=fills)
+        return Result(with_tries(record, self._keys[order]))
 
     def _announce_done(self) -> None:
         for plan in self.plans:
@@ -96,10 +103,11 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
         known: dict[int, CandleRange] = {}
         made = {key: leg.run_record.rebuilder(known=known) for key, leg in result.legs.items()}
         name, told, warnings, seconds = result.name, result.told, [*self._run.warnings], result.seconds
+        money = result.money
 
         def again() -> PortfolioResult:
             legs = {key: Result(make()) for key, make in made.items()}
-            return PortfolioResult(name, legs, told, warnings=warnings, seconds=seconds)
+            return PortfolioResult(name, legs, told, warnings=warnings, seconds=seconds, money=money)
 
         return again
 
@@ -172,37 +180,6 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
         return f"<portfolio {self.strategy!r} of {len(self.plans)} {legs}: {self.status}, {self.progress:.0%}>"
 
 
-def _legs(symbols: object, strategies: object, legs: object) -> list[tuple[str, StrategyLike]]:
-    """The legs that were given, in declared order."""
-    if legs is not None:
-        if symbols is not None or strategies is not None:
-            raise UsageError("give symbols and strategies, or legs: both were given")
-        listed = [*legs] if isinstance(legs, Iterable) and not isinstance(legs, str) else []
-        pairs = [leg for leg in listed if isinstance(leg, tuple | list) and len(leg) == 2]
-        if not listed or len(pairs) < len(listed):
-            raise UsageError(f'legs must be pairs such as [("BTCUSDT", "trend"), …], at least one, got {legs!r:.80}')
-        return [(symbol, strategy) for symbol, strategy in pairs]
-    for what, given in (("symbols", symbols), ("strategies", strategies)):
-        if isinstance(given, str) or not isinstance(given, Sequence) or not given:
-            raise UsageError(
-                f"{what} must be a list, at least one, got {given!r:.80}\n"
-                'such as bknb.portfolio(symbols=["BTCUSDT", "ETHUSDT"], strategies=["trend"], exchange=…, frame=…), '
-                'or legs=[("BTCUSDT", "trend"), …]'
-            )
-    assert isinstance(symbols, Sequence)  # looked at above  # noqa: S101
-    assert isinstance(strategies, Sequence)  # noqa: S101
-    return [(symbol, strategy) for strategy, symbol in product(strategies, symbols)]
-
-
-def _of_symbol(given: Any, symbol: str, what: str) -> Any:
-    if not isinstance(given, Mapping):
-        return given
-    if symbol not in given:
-        has = f"it has {', '.join(map(repr, given))}" if given else "it is empty"
-        raise UsageError(f"{what} is a mapping by symbol and has no {symbol!r}: {has}")
-    return given[symbol]
-
-
 def _complete(options: dict[str, Any]) -> dict[str, Any]:
     """Options with those that every portfolio needs: one that was not given is refused in words when it is planned."""
     return {"exchange": None, "frame": None} | options
@@ -221,6 +198,11 @@ def plan_portfolio(
     base: BasesLike | None = None,
     priority: str = "declared",
     name: str = UNNAMED,
+    capital: float | None = None,
+    currency: str | None = None,
+    sizing: SizingLike | Mapping[str, SizingLike] | None = None,
+    account: AccountLike | Mapping[str, AccountLike] | None = None,
+    costs: Costs | Mapping[str, Costs] | None = None,
 ) -> PortfolioTask:
     """Return the task of a portfolio with every name resolved; parameters and errors as of :func:`portfolio`."""
     if priority != "declared":
@@ -228,15 +210,15 @@ def plan_portfolio(
     checked_name("portfolio", name)
     resolved: dict[int, Any] = {}  # who gives one source for many legs gets its candles fetched once
     plans: list[Plan] = []
-    for symbol, strategy in _legs(symbols, strategies, legs):
-        source = _of_symbol(exchange, symbol, "exchange")
+    for symbol, strategy in legs_of(symbols, strategies, legs):
+        source = of_symbol(exchange, symbol, "exchange")
         if id(source) not in resolved:
             resolved[id(source)] = resolve_exchange(source)
         plans.append(
             plan_backtest(
                 *(symbol, strategy, resolved[id(source)], frame, None, execution, settings),
                 allow_gaps=allow_gaps,
-                base=_of_symbol(base, symbol, "base"),
+                base=of_symbol(base, symbol, "base"),
             )
         )
     texts = [leg_text(plan) for plan in plans]
@@ -246,7 +228,8 @@ def plan_portfolio(
             f"two legs are {twice[0]}\n"
             "name each symbol and strategy once; register functions of one name under different names"
         )
-    return PortfolioTask(name, plans)
+    money = plan_account(plans, capital=capital, currency=currency, sizing=sizing, account=account, costs=costs)
+    return PortfolioTask(name, plans, money)
 
 
 def portfolio(
@@ -262,6 +245,11 @@ def portfolio(
     base: BasesLike | None = None,
     priority: str = "declared",
     name: str = UNNAMED,
+    capital: float | None = None,
+    currency: str | None = None,
+    sizing: SizingLike | Mapping[str, SizingLike] | None = None,
+    account: AccountLike | Mapping[str, AccountLike] | None = None,
+    costs: Costs | Mapping[str, Costs] | None = None,
 ) -> PortfolioResult:
     """Run several strategies on several symbols over history, moment by moment, and return what they would have done.
 
@@ -285,6 +273,13 @@ def portfolio(
         Who goes first where several legs ask at one moment: ``"declared"``, the one that was given first.
     name
         What it is called by ``bknb.Portfolio``.
+    capital
+        What the account of all legs begins with; then ``result.equity`` and columns of ``result.trades`` are money.
+        Without it each leg is measured alone, in percent.
+    currency
+        Of the capital and of all prices, such as ``"EUR"``; by default that of the symbols, else ``"USDT"``.
+    sizing, account, costs
+        As for ``bknb.backtest``; or mappings of them by symbol or strategy.
 
     Raises
     ------
@@ -299,8 +294,9 @@ def portfolio(
     -----
     At a moment comes first, for all legs, what happened in bars that have closed by then, then what the clock ends,
     then ``manage``, then the questions. Inside a bar a leg sees the places of the bar's start: one that another leg
-    gave back in it is free from the next moment on. There is no capital: each leg is measured alone, as by
-    ``bknb.backtest``.
+    gave back in it is free from the next moment on, and so is cash. A size is decided at the moment of its answer, with
+    what is free then; cash of exits that were ordered at the same moment counts. Without a capital each leg is measured
+    alone, as by ``bknb.backtest``.
 
     Examples
     --------
@@ -316,6 +312,11 @@ def portfolio(
     ...     symbols=["BTCUSDT", "ETHUSDT"], strategies=["six hours"], exchange="demo", frame="2024-01-01:2024-01-08")
     >>> len(result.leg("BTCUSDT").trades), len(result.leg("ETHUSDT").trades), len(result.refused)
     (28, 0, 28)
+    >>> _ = bknb.add_strategy("dips", interval="6h", get_signal=get_signal)
+    >>> result = bknb.portfolio(symbols=["BTCUSDT", "ETHUSDT"], strategies=["dips"], exchange="demo",
+    ...                         frame="2024-01-01:2024-01-08", capital=10_000, sizing=bknb.size.Percent(50))
+    >>> float(result.equity.iloc[0]), abs(result.trades["money"].sum() - (result.equity.iloc[-1] - 10_000)) < 1e-6
+    (10000.0, True)
     """
     task = plan_portfolio(
         exchange=exchange,
@@ -329,6 +330,11 @@ def portfolio(
         base=base,
         priority=priority,
         name=name,
+        capital=capital,
+        currency=currency,
+        sizing=sizing,
+        account=account,
+        costs=costs,
     )
     with ExitStack() as all_running:
         for plan in task.plans:
@@ -362,7 +368,9 @@ class Portfolio:
     def background(**options: Any) -> PortfolioTask:
         """Start a portfolio and return at once; options as in ``bknb.portfolio``."""
         task = plan_portfolio(**_complete(options))
-        known = BOOK.running("", task.strategy, lambda other: other.plans == task.plans)
+        known = BOOK.running(
+            "", task.strategy, lambda other: (other.plans, other.account) == (task.plans, task.account)
+        )
         return known or BOOK.start(task)
 
     @staticmethod

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ..domain.signal import key_of
 from ..domain.signal_events import Cancelled, Closed, Event, Opened, RiskRefused, Scheduled
 from ..errors import UnknownName, UsageError
 from .result_tables import CANCELLED_COLUMNS, TRADE_COLUMNS, cancelled_row, table_of, trade_row
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ..domain.html import Html
     from ..domain.signal_events import TickResult
     from .result import Result
+    from .run_account import RunAccount
 
 Leg = tuple[str, str]  # symbol, strategy
 
@@ -34,6 +36,8 @@ class PortfolioResult:
         Whether it was stopped before its end.
     seconds : float
         How long it took.
+    capital : float or None
+        What the account of all legs began with; ``None``: there is none, each leg is measured alone.
 
     Examples
     --------
@@ -58,6 +62,7 @@ class PortfolioResult:
         *,
         warnings: Sequence[str] = (),
         seconds: float = 0.0,
+        money: RunAccount | None = None,
     ) -> None:
         self.name = name
         self.legs = dict(legs)
@@ -67,6 +72,8 @@ class PortfolioResult:
         self.seconds = seconds
         self.told: list[Event] = list(events)
         self._own_warnings = list(warnings)
+        self.money = money
+        self.capital: float | None = None if money is None else money.capital
 
     def warn(self, text: str) -> None:
         """Add a warning that holds for the portfolio as a whole."""
@@ -142,6 +149,8 @@ class PortfolioResult:
     def trades(self) -> pd.DataFrame:
         """One row for each closed trade of all legs, in order: ``leg``, and the columns of a result's trades.
 
+        With a capital ``quantity``, ``cost``, ``money`` and ``cut``, too, as of a result with a capital.
+
         Examples
         --------
         >>> import bknb
@@ -150,8 +159,48 @@ class PortfolioResult:
         >>> list(result.trades)[:4]
         ['leg', 'signal_id', 'symbol', 'strategy']
         """
-        rows = [{"leg": _leg_of(event), **trade_row(event)} for event in self.told if isinstance(event, Closed)]
-        return table_of(rows, ("leg", *TRADE_COLUMNS))
+        closed = [event for event in self.told if isinstance(event, Closed)]
+        rows = [{"leg": _leg_of(event), **trade_row(event)} for event in closed]
+        if self.money is None:
+            return table_of(rows, ("leg", *TRADE_COLUMNS))
+        from .run_account import TRADE_MONEY, trade_money
+
+        fills = {key: leg.run_record.money_fills or {} for key, leg in self.legs.items()}
+        for row, event in zip(rows, closed, strict=True):
+            row.update(trade_money(fills[event.symbol, event.strategy].get(key_of(event.signal), [])))
+        return table_of(rows, ("leg", *TRADE_COLUMNS, *TRADE_MONEY))
+
+    @cached_property
+    def equity(self) -> pd.Series:
+        """Equity of the account in money, marked at the close of every bar of all legs, open positions included.
+
+        The index holds moments (UTC): the start with the capital, the close of each bar, the end.
+
+        Raises
+        ------
+        DataError
+            When the candles of a leg were released before this was asked for, and cannot be read again.
+        UsageError
+            Without a capital.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.portfolio(legs=[("BTCUSDT", lambda: None)], exchange="demo",
+        ...                         frame="2024-01-01:2024-01-02", capital=10_000)
+        >>> len(result.equity), float(result.equity.iloc[-1])
+        (1441, 10000.0)
+        """
+        import pandas as pd
+
+        from .measured_money import account_marks
+
+        if self.money is None:
+            raise UsageError("without a capital the legs have no account together\ngive capital=10_000, say")
+        legs = [*self.legs.values()]
+        terms = [leg.account_terms for leg in legs]
+        times, worth = account_marks([leg.run_record for leg in legs], terms, self.money)
+        return pd.Series(worth, index=pd.DatetimeIndex(pd.to_datetime(times, unit="ms", utc=True)), name="equity")
 
     @cached_property
     def cancelled(self) -> pd.DataFrame:

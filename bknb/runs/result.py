@@ -140,11 +140,10 @@ class Result:
         (84, ['time_expired', 'stop_loss', 'take_profit', 'frame_end'])
         """
         rows = [trade_row(event) for event in self._records.closed]
-        if (account := self.run_record.money) is None:
+        if (fills := self.run_record.money_fills) is None:
             return table_of(rows, TRADE_COLUMNS)
         from .run_account import TRADE_MONEY, trade_money
 
-        fills = account.of_leg("0")
         for row, event in zip(rows, self._records.closed, strict=True):
             row.update(trade_money(fills.get(key_of(event.signal), [])))
         return table_of(rows, (*TRADE_COLUMNS, *TRADE_MONEY))
@@ -154,7 +153,9 @@ class Result:
         """One row per fill in order of time: entries, adds, partial closes and exits; times are UTC.
 
         ``share`` is in units of the first size, percentages are of the cost of the position's first fill, and ``maker``
-        says that a resting order filled at its level.
+        says that a resting order filled at its level. With a capital ``quantity`` is in base currency, ``cost`` (what
+        was paid or received, with slippage) and ``fee`` are in quote currency, and ``cut`` says that less cash was left
+        than the order took.
 
         Fees of the fills of a position add up to those of its trade. Slippage adds up to a little less for a long that
         gains, by ``gross_percentage * s / (100 + s)`` with ``s = settings.percent_slippage``, and for a short to more,
@@ -175,7 +176,12 @@ class Result:
         """
         from .fill_table import FILL_COLUMNS, fill_rows
 
-        return table_of(fill_rows(self._records, self.settings), FILL_COLUMNS)
+        rows = fill_rows(self._records, self.settings, self.run_record.money_fills)
+        if self.run_record.money_fills is None:
+            return table_of(rows, FILL_COLUMNS)
+        from .run_account import FILL_MONEY
+
+        return table_of(rows, (*FILL_COLUMNS, *FILL_MONEY))
 
     @property
     def is_managed(self) -> bool:
@@ -495,9 +501,12 @@ class Result:
         """
         import pandas as pd
 
-        index = pd.DatetimeIndex(pd.to_datetime(self.marked.time_ms, unit="ms", utc=True))
-        capital = 1.0 if self.capital is None else self.capital
-        return pd.Series(self.marked.equity * capital, index=index, name="equity")
+        times, worth = self.marked.time_ms, self.marked.equity
+        if (money := self.run_record.money) is not None:
+            from .measured_money import account_marks
+
+            times, worth = account_marks([self.run_record], [self.account_terms], money)
+        return pd.Series(worth, index=pd.DatetimeIndex(pd.to_datetime(times, unit="ms", utc=True)), name="equity")
 
     def returns(self, freq: str = "1D") -> pd.Series:
         """Return the returns of the account in periods, as fractions, indexed by their beginning (UTC).

@@ -30,7 +30,7 @@ class RunAccount(msgspec.Struct, frozen=True):
     rows
         Every movement of cash, in order.
     fills
-        The fills of each leg, by its name in the account.
+        The fills of each leg, in declared order.
     """
 
     capital: float
@@ -38,17 +38,17 @@ class RunAccount(msgspec.Struct, frozen=True):
     begin: Ledger
     changes: tuple[AccountChange, ...]
     rows: tuple[CashRow, ...]
-    fills: dict[str, tuple[MoneyFill, ...]]
+    fills: tuple[tuple[MoneyFill, ...], ...]
 
     @property
     def end(self) -> Ledger:
         """The account at the end."""
         return self.changes[-1].ledger if self.changes else self.begin
 
-    def of_leg(self, name: str) -> dict[SignalKey, list[MoneyFill]]:
-        """The fills of a leg by position, in order."""
+    def of_leg(self, order: int) -> dict[SignalKey, list[MoneyFill]]:
+        """The fills of a leg, given by its number from 0, by position, in order."""
         found: dict[SignalKey, list[MoneyFill]] = {}
-        for fill in self.fills[name]:
+        for fill in self.fills[order]:
             found.setdefault(fill.key, []).append(fill)
         return found
 
@@ -57,7 +57,7 @@ def account_of_desk(desk: AccountDesk) -> RunAccount:
     """The account of a run as it stands."""
     plan = desk.plan
     begin = Ledger.begin(plan.capital, desk.ledger.account, desk.ledger.accounts)
-    fills = {leg.name: tuple(leg.fills) for leg in desk.legs}
+    fills = tuple(tuple(leg.fills) for leg in desk.legs)
     return RunAccount(plan.capital, plan.currency, begin, tuple(desk.changes), tuple(desk.rows), fills)
 
 
@@ -81,7 +81,12 @@ def trade_money(fills: Sequence[MoneyFill]) -> dict[str, Any]:
     }
 
 
-def fill_money(fill: MoneyFill) -> dict[str, Any]:
-    """The money of one fill: its quantity, what was paid or received for it, and its fee, in quote currency."""
+def fill_money(fill: MoneyFill | None) -> dict[str, Any]:
+    """The money of one fill: its quantity, what was paid or received for it, and its fee, in quote currency.
+
+    ``None``: the account bought nothing.
+    """
+    if fill is None:
+        return {"quantity": 0.0, "cost": 0.0, "fee": 0.0, "cut": True}
     order, costs = fill.fill.order, fill.fill.costs
     return {"quantity": order.quantity, "cost": order.quantity * costs.price, "fee": costs.fee, "cut": fill.cut}

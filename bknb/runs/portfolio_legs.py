@@ -1,0 +1,41 @@
+"""The legs of a portfolio as its call gave them: pairs of a symbol and a strategy, and what each symbol has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from ..engine.plan import StrategyLike
+from ..errors import UsageError
+
+
+def legs_of(symbols: object, strategies: object, legs: object) -> list[tuple[str, StrategyLike]]:
+    """The legs that were given, in declared order."""
+    if legs is not None:
+        if symbols is not None or strategies is not None:
+            raise UsageError("give symbols and strategies, or legs: both were given")
+        listed = [*legs] if isinstance(legs, Iterable) and not isinstance(legs, str) else []
+        pairs = [leg for leg in listed if isinstance(leg, tuple | list) and len(leg) == 2]
+        if not listed or len(pairs) < len(listed):
+            raise UsageError(f'legs must be pairs such as [("BTCUSDT", "trend"), …], at least one, got {legs!r:.80}')
+        return [(symbol, strategy) for symbol, strategy in pairs]
+    for what, given in (("symbols", symbols), ("strategies", strategies)):
+        if isinstance(given, str) or not isinstance(given, Sequence) or not given:
+            raise UsageError(
+                f"{what} must be a list, at least one, got {given!r:.80}\n"
+                'such as bknb.portfolio(symbols=["BTCUSDT", "ETHUSDT"], strategies=["trend"], exchange=…, frame=…), '
+                'or legs=[("BTCUSDT", "trend"), …]'
+            )
+    assert isinstance(symbols, Sequence)  # looked at above  # noqa: S101
+    assert isinstance(strategies, Sequence)  # noqa: S101
+    return [(symbol, strategy) for strategy, symbol in product(strategies, symbols)]
+
+
+def of_symbol(given: Any, symbol: str, what: str) -> Any:
+    """What a symbol has of an argument that may be a mapping by symbol; ``what`` is its name in messages."""
+    if not isinstance(given, Mapping):
+        return given
+    if symbol not in given:
+        raise UsageError(f"{what} is a mapping by symbol and has no {symbol!r}: it has {', '.join(map(repr, given))}")
+    return given[symbol]

@@ -1,0 +1,199 @@
+"""Portfolios with one account: worlds of two legs written out to the cent, conservation, one leg as its backtest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from portfolio_worlds import plan_of
+from scenarios import MINUTE, ORIGIN, long
+from test_capital import FREE, MODELS, money_run
+from test_portfolio import FRAME, market, strategy_of
+
+import bknb
+from bknb.domain.ledger import Ledger
+from bknb.engine.account_desk import AccountDesk
+from bknb.engine.account_plan import plan_account
+from bknb.engine.portfolio_run import PortfolioRun
+from bknb.runs.measured_money import account_marks
+from bknb.runs.result import Result
+from bknb.runs.run_account import account_of_desk
+from bknb.runs.run_record import record_of
+
+COUNTS = [pytest.param(1), pytest.param(5, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.long)]
+
+
+def play(legs: Sequence[tuple[str, Any]], exchange: Any, **options: Any) -> bknb.PortfolioResult:
+    options = {"frame": FRAME, "settings": FREE, "capital": 10_000, "account": "spot"} | options
+    return bknb.portfolio(legs=legs, exchange=exchange, **options)
+
+
+def cash(result: Any) -> list[str]:
+    """Every movement of cash: minute, leg, kind, amount, and what was there after it, to the cent."""
+    names = [key[0] for key in result.legs]
+    return [
+        f"m{(row.at - ORIGIN) // MINUTE} {names[int(row.leg)]} {row.kind} {row.amount:.2f} {round(row.cash, 2) + 0.0:.2f}"
+        for row in result.money.rows
+    ]
+
+
+def at_close(result: Any, minutes: Sequence[int]) -> list[float]:
+    """Equity at the closes of minutes, to the cent."""
+    return [round(float(result.equity.iloc[k + 1]), 2) for k in minutes]
+
+
+# --- hand-written worlds ----------------------------------------------------------------------------------------------
+
+
+def test_the_second_leg_gets_what_the_first_one_left() -> None:
+    """60 % each of 10 000, fees 0.1 %: A takes 6 006 with its fee; B what is left, 3 994, fee included."""
+    both = strategy_of("both", {0: long(102, 90, 20)}, risk=None)
+    rise = {3: (100.0, 103.0, 100.0, 102.0), 4: (102.0, 102.0, 102.0, 102.0)}
+    result = play(
+        [("A", both), ("B", both)],
+        {"A": market(rise), "B": market({5: (99.0, 103.0, 99.0, 102.0)})},
+        sizing="percent:60",
+        settings=FREE | {"percent_fee": 0.1},
+    )
+    assert cash(result) == [
+        "m0 A buy -6000.00 4000.00", "m0 A fee -6.00 3994.00",
+        "m0 B buy -3990.01 3.99", "m0 B fee -3.99 0.00",
+        "m3 A sell 6120.00 6120.00", "m3 A fee -6.12 6113.88",
+        "m5 B sell 4069.81 10183.69", "m5 B fee -4.07 10179.62",
+    ]  # fmt: skip
+    assert at_close(result, [0, 2, 3, 4, 5]) == [9990.01, 9990.01, 10103.89, 10103.89, 10179.62]
+    assert result.trades["money"].round(2).tolist() == [107.88, 71.74]
+    assert result.refused == []
+
+
+def test_nothing_is_left_for_the_second_leg() -> None:
+    both = strategy_of("both", {0: long(102, 90, 5)}, risk=None)
+    result = play([("A", both), ("B", both)], market())
+    assert [(event.symbol, event.note) for event in result.refused] == [
+        ("B", "no free cash: 10000 wanted, 0 is free; close something, or size smaller")
+    ]
+    assert cash(result) == ["m0 A buy -10000.00 0.00", "m5 A sell 10000.00 10000.00"]
+
+
+@pytest.mark.parametrize("legs", ["AB", "BA"])
+def test_cash_of_an_exit_ordered_at_the_same_moment_pays_for_an_entry(legs: str) -> None:
+    """A leaves at minute 5, B is asked then: 10 000 at the last close; the open is 98, so that 9 800 are there."""
+    one = strategy_of("one", {0: {"A": long(110, 90, 5)}, 5: {"B": long(110, 90, 5)}}, risk=None)
+    fall = {5: (98.0, 98.0, 98.0, 98.0)}
+    result = play([(symbol, one) for symbol in legs], {"A": market(fall), "B": market()})
+    assert sorted(cash(result)[1:3]) == sorted(
+        ["m5 A sell 9800.00 9800.00", "m5 B buy -9800.00 0.00"]
+        if legs == "AB"
+        else ["m5 B buy -9800.00 -9800.00", "m5 A sell 9800.00 0.00"]
+    )
+    assert result.trades[["leg", "quantity", "cut"]].to_numpy().tolist() == [
+        ["one on A", 100.0, False],
+        ["one on B", 98.0, True],
+    ]
+
+
+@pytest.mark.parametrize("legs", ["AB", "BA"])
+def test_cash_of_an_exit_inside_a_bar_pays_for_nothing_in_it(legs: str) -> None:
+    """B's stop entry at 101 has 5 000; the bar opens at 103, and A's target is met in it: 5 000 are spent, no more."""
+    stop_entry = long(130, 90, 20, at=101.0) | {"entry": "stop"}
+    one = strategy_of("one", {0: {"A": long(102, 90, 20), "B": stop_entry}}, risk=None)
+    rise = {3: (100.0, 103.0, 100.0, 102.0)}
+    gap = dict.fromkeys(range(3, 41), (103.0, 103.0, 103.0, 103.0))
+    result = play([(symbol, one) for symbol in legs], {"A": market(rise), "B": market(gap)}, sizing="percent:50")
+    bought = result.leg("B").trades.iloc[0]
+    assert (round(bought["quantity"], 6), bool(bought["cut"])) == (round(5000 / 103, 6), False)
+    units = {"A": bknb.size.Units(50), "B": bknb.size.Units(49.5)}  # 4 999.50 at 101, 5 098.50 at 103
+    result = play([(symbol, one) for symbol in legs], {"A": market(rise), "B": market(gap)}, sizing=units)
+    bought = result.leg("B").trades.iloc[0]
+    assert (round(bought["quantity"], 6), bool(bought["cut"])) == (round(5000 / 103, 6), True)
+
+
+def test_cash_that_rests_in_an_order_is_free_once_it_is_taken_back() -> None:
+    resting = long(110, 80, 5, at=95.0)
+    one = strategy_of("one", {0: {"A": resting}, 2: {"B": long(110, 90, 2)}, 6: {"B": long(110, 90, 2)}}, risk=None)
+    result = play([("A", one), ("B", one)], market(), settings=FREE | {"schedule_await_minutes": 5})
+    assert [(event.symbol, (event.when - ORIGIN) // MINUTE) for event in result.refused] == [("B", 2)]
+    assert cash(result)[0] == "m6 B buy -10000.00 0.00"
+
+
+def test_sizes_accounts_and_costs_by_symbol_and_strategy() -> None:
+    both = strategy_of("both", {0: long(102, 90, 5)}, risk=None)
+    result = play(
+        [("A", both), ("B", both)],
+        market(),
+        sizing={"A": "cash:1000", "B": "units:2"},
+        costs={"A": bknb.Costs(taker=0.1, fixed=1.0)},
+    )
+    assert cash(result) == [
+        "m0 A buy -1000.00 9000.00", "m0 A fee -2.00 8998.00", "m0 B buy -200.00 8798.00",
+        "m5 A sell 1000.00 9798.00", "m5 A fee -2.00 9796.00", "m5 B sell 200.00 9996.00",
+    ]  # fmt: skip
+
+
+# --- random worlds ----------------------------------------------------------------------------------------------------
+
+
+def together(plans: Sequence[Any], **options: Any) -> tuple[PortfolioRun, AccountDesk]:
+    account = plan_account(plans, **{"capital": 10_000, **options})
+    assert account is not None
+    desk = AccountDesk(account)
+    run = PortfolioRun(plans, account=desk)
+    asyncio.run(run.through(lambda _: None))
+    return run, desk
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("count", COUNTS)
+def test_one_leg_of_a_portfolio_has_the_money_of_its_backtest(model: str, count: int) -> None:
+    for seed in range(count):
+        single, desk = money_run(plan_of(seed, model), sizing="percent:70")
+        bknb.testing.reset()
+        run, shared = together([plan_of(seed, model)], sizing="percent:70")
+        assert run.legs[0].records == single.records, seed
+        assert shared.rows == desk.rows, seed
+        assert shared.changes == desk.changes, seed
+        bknb.testing.reset()
+
+
+@pytest.mark.parametrize("account", ["margin", "spot"])
+@pytest.mark.parametrize("count", COUNTS)
+def test_cash_is_never_overdrawn_and_nothing_is_lost_at_any_minute(account: str, count: int) -> None:
+    """Three random managers share an account; marks are those of the ledger of each minute."""
+    for seed in range(count):
+        plans = [plan_of(3 * seed + k, "pessimistic", risk=f"r{k}") for k in range(3)]
+        plans = [named(plan, f"leg{k}") for k, plan in enumerate(plans)]
+        run, desk = together(plans, account=account, sizing="percent:60")
+        results = [Result(record_of(leg)) for leg in run.legs]
+        records = [result.run_record for result in results]
+        money = account_of_desk(desk)
+        times, worth = account_marks(records, [result.account_terms for result in results], money)
+        follow(desk, times, worth, records, spot=account == "spot")
+        bknb.testing.reset()
+
+
+def named(plan: Any, name: str) -> Any:
+    from msgspec.structs import replace
+
+    return replace(plan, strategy=replace(plan.strategy, name=name))
+
+
+def follow(desk: AccountDesk, times: Any, worth: Any, records: Sequence[Any], *, spot: bool) -> None:
+    closes = [(record.minutes.timestamp + MINUTE, record.minutes.close) for record in records]
+    begin = Ledger.begin(desk.plan.capital, desk.ledger.account, desk.ledger.accounts)
+    changes, now = list(desk.changes), begin
+    for at, equity in zip(times.tolist(), worth.tolist(), strict=True):
+        while changes and (changes[0].since <= at or at == times[-1]):
+            now = changes.pop(0).ledger
+        prices: Mapping[str, float] = {
+            str(k): float(close[max(int(np.searchsorted(closed, at, side="right")) - 1, 0)])
+            for k, (closed, close) in enumerate(closes)
+        }
+        assert abs(now.imbalance(prices)) < 1e-9 * desk.plan.capital
+        assert equity == pytest.approx(now.mark(prices).equity, abs=1e-7)
+        assert not spot or now.cash > -1e-6
+    assert desk.ledger.cash == pytest.approx(desk.plan.capital + sum(row.amount for row in desk.rows), abs=1e-6)
+    assert not desk.ledger.reserved
+    assert not desk.ledger.positions
