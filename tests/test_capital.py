@@ -277,3 +277,92 @@ def test_all_of_the_equity_on_margin_is_the_equity_of_a_run_without_a_capital(mo
         assert in_money.put_in == pytest.approx(marked.put_in, rel=1e-12, abs=1e-12), seed
         seen += len(decided) > 0
         bknb.testing.reset()
+
+
+# --- costs ------------------------------------------------------------------------------------------------------------
+
+
+def test_funding_is_charged_to_what_was_filled_before_its_moment_and_not_closed_before_it() -> None:
+    """1 000 held from minute 2 to the open of minute 8: moments 3, 6 and 8 count; 2 and 9 do not."""
+    rows = [(ORIGIN + k * MINUTE, 0.001) for k in (0, 2, 3, 6, 8, 9, 20)]
+    costs = bknb.Costs(funding=rows)
+    result = play({2: long(110, 90, 6)}, market(), sizing="cash:1000", costs=costs, account=bknb.Perpetual())
+    assert [((row.at - ORIGIN) // MINUTE, row.kind, row.amount) for row in result.run_record.money.rows] == [
+        (3, "funding", -1.0), (6, "funding", -1.0), (8, "funding", -1.0), (8, "profit", 0.0),
+    ]  # fmt: skip
+    assert result.equity.iloc[[0, 2, 3, 5, 6, 8, 9, -1]].tolist() == [
+        10_000, 10_000, 9_999, 9_999, 9_998, 9_997, 9_997, 9_997,
+    ]  # fmt: skip
+
+
+def test_a_short_pays_interest_for_the_time_it_borrows() -> None:
+    costs = bknb.Costs(borrow_yearly=365 * 24 * 60)  # 1 % of the value a minute
+    result = play({2: short(90, 110, 5)}, market(), sizing="cash:1000", costs=costs)
+    borrowed = [row for row in result.run_record.money.rows if row.kind == "borrow"]
+    assert [((row.at - ORIGIN) // MINUTE, round(row.amount, 9)) for row in borrowed] == [(7, -50.0)]
+
+
+def test_makers_pay_their_fee_and_percentages_say_what_they_leave_out() -> None:
+    rise = market({3: (100.0, 103.0, 100.0, 102.0)})
+    costs = bknb.Costs(taker=0.1, maker=0.0, fixed=1.0)
+    result = play({0: long(102, 90, 20)}, rise, sizing="cash:1000", costs=costs)
+    assert result.fills["fee"].round(9).tolist() == [2.0, 1.0]
+    assert result.trades["money"].round(9).tolist() == [17.0]
+    assert result.trades["pnl_percentage"].round(9).tolist() == [1.798]
+    assert result.account["fees"] == pytest.approx(0.03)
+    assert "fixed, maker of Costs are counted in money" in result.warnings[0]
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+
+def test_with_a_capital_there_is_an_account_of_positions_that_were_added_to() -> None:
+    rise = dict.fromkeys(range(6, END + 11), (104.0, 104.0, 104.0, 104.0))
+    result = play({0: long(120, 90, 20)}, market(rise), manage={2: bknb.Add(0.5)}, sizing=bknb.size.Units(10))
+    assert result.account["total_return"] == pytest.approx(0.6)
+    assert result.account["turnover"] == pytest.approx((1500 + 1560) / result.equity.mean(), rel=1e-3)
+
+
+def test_a_short_that_loses_more_than_there_is_leaves_nothing() -> None:
+    rise = {k: (100.0 * k, 100.0 * k, 100.0 * k, 100.0 * k) for k in range(2, END + 11)}
+    result = play({0: short(50, 2000, 20)}, market(rise))
+    assert result.equity.iloc[4] == 10_000 - 100 * 200
+    assert result.account["end"] == 0.0
+
+
+def test_the_report_says_what_the_account_began_with_and_was_worth() -> None:
+    result = play({0: long(102, 90, 20)}, market({3: (100.0, 103.0, 100.0, 102.0)}), sizing="cash:1000")
+    assert "capital   10,000.00 USDT; 10,020.00 at the end" in repr(result)
+    assert "10,020.00 at the end" in result.report()
+
+
+# --- wrong use --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"capital": 0}, "capital must be an amount of money above 0, such as 10_000, got 0"),
+        ({"capital": float("nan")}, "got nan"),
+        ({"capital": "much"}, "leave it out for a run in percent"),
+        ({"capital": None, "sizing": "risk:1"}, "sizing needs a capital"),
+        ({"capital": None, "account": "spot", "costs": bknb.Costs()}, "account and costs need a capital"),
+        ({"sizing": "risky:1"}, "sizing must be such as bknb.size.Risk(1) or 'risk:1', got 'risky:1'"),
+        ({"sizing": "nobody"}, "no sizing is called 'nobody'"),
+        ({"sizing": {"ETHUSDT": "risk:1"}}, "no symbol or strategy of sizing is called 'ETHUSDT'"),
+        ({"costs": 0.1}, "costs must be such as bknb.Costs(taker=0.05), got 0.1"),
+        ({"costs": bknb.Costs(funding="f")}, "funding of Costs must be rows of a moment (UTC ms) and a rate here"),
+        ({"account": "bank"}, "account must be bknb.Spot()"),
+        ({"account": "margin:3"}, "account of a run must have a leverage of 1"),
+    ],
+)
+def test_wrong_use_is_told(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(bknb.BknbError) as told:
+        play({}, market(), **given)
+    assert says in str(told.value)
+
+
+def test_there_is_no_card_of_a_run_with_a_capital() -> None:
+    result = play({}, market())
+    with pytest.raises(bknb.UsageError, match="a run card does not hold an account"):
+        _ = result.card

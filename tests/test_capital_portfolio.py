@@ -35,7 +35,7 @@ def cash(result: Any) -> list[str]:
     """Every movement of cash: minute, leg, kind, amount, and what was there after it, to the cent."""
     names = [key[0] for key in result.legs]
     return [
-        f"m{(row.at - ORIGIN) // MINUTE} {names[int(row.leg)]} {row.kind} {row.amount:.2f} {round(row.cash, 2) + 0.0:.2f}"
+        f"m{(row.at - ORIGIN) // MINUTE} {names[int(row.leg)]} {row.kind} {row.amount:z.2f} {row.cash:z.2f}"
         for row in result.money.rows
     ]
 

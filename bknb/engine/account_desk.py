@@ -65,6 +65,17 @@ class AccountDesk:
         self.rows.extend(booked.rows)
         self.changes.append(AccountChange(since, booked.ledger))
 
+    def charge(self, until: int) -> None:
+        """Charge funding of all legs up to a moment (UTC ms); what fills in a bar that opens then comes later."""
+        for leg in self.legs:
+            if not leg.funding:
+                continue
+            for row in leg.funding.until(leg.prices.known_until(until)):
+                held = self.ledger.positions.get(leg.name)
+                if held is not None and held.filled_at < row.moment:
+                    price = leg.prices.at(row.moment)
+                    self.book(self.ledger.charge_funding(leg.name, row, price), row.moment)
+
     def free_at_question(self, when: int, ledger: Ledger) -> float:
         """What is free of an account at a moment (UTC ms), once what was ordered to leave has left at the last close.
 

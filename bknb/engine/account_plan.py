@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from ..config import Settings, changed
 from ..domain.accounts import Account, Margin, read_account
 from ..domain.costs import Costs, with_settings
 from ..domain.market_limits import MarketLimits
@@ -96,7 +97,7 @@ def _needs_capital(given: Mapping[str, object]) -> None:
     names = [name for name, value in given.items() if value is not None]
     if names:
         raise UsageError(
-            f"{' and '.join(names)} need a capital, and none was given\n"
+            f"{' and '.join(names)} {'need' if len(names) > 1 else 'needs'} a capital, and none was given\n"
             "give capital=10_000, say; without one positions are measured in percent of their own value"
         )
 
@@ -129,14 +130,51 @@ def _quote_of(symbol: str) -> str | None:
     return next((name for name in _QUOTES if base.endswith(name) and base != name), None)
 
 
+def with_costs(plan: Plan, money: LegMoney) -> Plan:
+    """The plan of a leg with the costs of its account: its percentages are after the same fees and slippage.
+
+    What a percentage of each side cannot say is in the money alone, and the plan says so in its notes.
+    """
+    costs, settings = money.costs, plan.settings
+    given = {"percent_fee": costs.taker, "percent_slippage": costs.slippage}
+    same = {name: value for name, value in given.items() if not callable(value) and value != getattr(settings, name)}
+    apart = [name for name in _APART if getattr(costs, name)]
+    apart += [name for name in ("taker", "slippage") if callable(getattr(costs, name))]
+    apart += ["maker"] if costs.maker is not None else []
+    notes = plan.notes
+    if apart:
+        text = f"{', '.join(sorted(apart))} of Costs are counted in money; percentages have fees of takers and slippage"
+        notes = (*notes, f"{text}, {costs_text(given, settings)} %")
+    return msgspec.structs.replace(plan, settings=changed(settings, same) if same else settings, notes=notes)
+
+
+_APART: Final = ("fixed", "spread", "half_spread", "overshoot", "funding", "borrow_yearly")
+"""Costs that are no percentage of each side."""
+
+
+def costs_text(given: Mapping[str, object], settings: Settings) -> str:
+    """The percentages of both costs of each side, those of the settings where a function gives them."""
+    values = (getattr(settings, name) if callable(value) else value for name, value in given.items())
+    return " and ".join(f"{value:g}" for value in values)
+
+
 def _leg_money(plan: Plan, sizing: Any, account: Any, costs: Any) -> LegMoney:
     leg = {"symbol": plan.symbol, "strategy": plan.strategy.name}
     size, kind = of_leg("sizing", sizing, **leg), of_leg("account", account, **leg)
     cost = of_leg("costs", costs, **leg)
     if cost is not None and not isinstance(cost, Costs):
         raise UsageError(f"costs must be such as bknb.Costs(taker=0.05), got {shown(cost, 60)}")
+    if isinstance(cost, Costs) and isinstance(cost.funding, str):
+        text = f"funding of Costs must be rows of a moment (UTC ms) and a rate here, got the name {cost.funding!r}"
+        raise UsageError(f"{text}\nread the series yourself, and give its rows: funding=[(moment, rate), …]")
+    kind = Margin() if kind is None else read_account(kind)
+    if kind.leverage > 1.0:
+        raise UsageError(
+            f"account of a run must have a leverage of 1, got {kind!r}\n"
+            "a run does not liquidate positions, and with leverage it would lose more than it has; size smaller"
+        )
     return LegMoney(
-        account=Margin() if kind is None else read_account(kind),
+        account=kind,
         sizing=Percent(100) if size is None else _chosen_size(size),
         costs=with_settings(cost, plan.settings),
     )

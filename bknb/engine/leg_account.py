@@ -28,6 +28,7 @@ from ..domain.text import error_text
 from ..domain.verdicts import Reserve, Verdict
 from ..errors import NotEnoughData
 from .average_true_range import average_true_range
+from .funding_due import FundingDue
 from .leg_prices import LegPrices
 from .risk_book import RiskBook, always
 
@@ -65,6 +66,8 @@ class LegAccount:
     ----------
     fills
         Every fill of the leg, in order.
+    funding
+        What has to be charged.
     """
 
     def __init__(self, desk: AccountDesk, order: int, money: LegMoney) -> None:
@@ -76,6 +79,7 @@ class LegAccount:
         self._filled: dict[str, tuple[FilledQuantity, FilledBy]] = {}
         self._first = 0.0  # quantity of the entry of what is open
         self._closed = ClosedTrades()
+        self.funding = FundingDue(money.costs)
 
     def begin(self, symbol: str, window: Window, bars: Series, places: RiskBook | None) -> None:
         """Take the symbol of the leg, its candles, its base bars and its risk profile."""
@@ -88,6 +92,7 @@ class LegAccount:
 
         Where one of them refuses, nothing is reserved and no place is taken.
         """
+        self._desk.charge(command.when)
         if command.fill is not None:
             return await self._fill(command, command.fill, may_open)
         sized = self._sized(command)
@@ -353,6 +358,7 @@ class LegAccount:
 
     def _apply(self, signal: OpenSignal, number: int, fill: LegFill, *, cut: bool = False) -> None:
         desk, at, yearly = self._desk, fill.order.at, self.money.costs.borrow_yearly
+        desk.charge(at)
         if yearly:
             assert not callable(yearly)  # only fills have functions  # noqa: S101
             desk.book(desk.ledger.charge_borrow(self.name, at, self.prices.at(at), yearly), at)

@@ -47,6 +47,12 @@ class LegPrices:
             return None
         return float(candles.open[index])
 
+    def known_until(self, when: int) -> int:
+        """Up to when everything in its bars is known at a moment (UTC ms): then, or the open of one that has begun."""
+        known, times = self._bars.available(when), self._bars.candles.timestamp
+        begun = 0 <= known < len(times) and times[known] < when
+        return int(times[known]) if begun else when
+
     def closes(self, opened: int) -> int:
         """When the bar that opens at a moment (UTC ms), or the next one, closes; without one, a length later."""
         index = self._index(opened)

@@ -47,6 +47,8 @@ def summary_text(result: Any) -> str:
     measured = not _has_no_account(info)
     more = f"; a year {text['cagr']}; buy and hold {text['buy_and_hold']}" if measured else ""
     lines.append(f"  account   {text['total_return']}{more}")
+    if "Capital" in facts:
+        lines.append(f"  capital   {facts['Capital']}")
     if info.rejected:
         lines.append(f"  rejected  {reasons_text(info.rejected)}")
     if info.refused:

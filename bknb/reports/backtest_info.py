@@ -281,6 +281,15 @@ def _setting(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def _capital(result: Any) -> tuple[tuple[str, str], ...]:
+    """What the account began with and what it was worth at the end, where there is one in money."""
+    money = result.run_record.money
+    if money is None:
+        return ()
+    end = result.account["end"] * money.capital
+    return (("Capital", f"{money.capital:,.2f} {money.currency}; {end:,.2f} at the end"),)
+
+
 def _facts(result: Any, settings: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     frame = f"{result.frame}: " if result.frame else ""
     costs = ", ".join(f"{name.removeprefix('percent_')} {_setting(settings[name])} %" for name in _COSTS)
@@ -293,6 +302,7 @@ def _facts(result: Any, settings: Mapping[str, Any]) -> tuple[tuple[str, str], .
         asked(result),
         ("Execution model", str(result.execution)),
         ("Costs per side", costs),
+        *_capital(result),
         ("Data", _data(count, result.run_record.plan.base)),
     )
 

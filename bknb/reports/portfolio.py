@@ -17,6 +17,26 @@ _ALONE: Final = (
 )
 
 
+_SHARED: Final = "percentages of a leg are of it alone, as if it had all the money"
+
+
+def _note(result: Any) -> str:
+    """What the percentages of legs are, and what the account of all was worth."""
+    if result.capital is None:
+        return _ALONE
+    equity = result.equity
+    fall = float((1 - equity / equity.cummax()).max()) * 100
+    end, begin = float(equity.iloc[-1]), result.capital
+    return (
+        f"the account began with {begin:,.2f} {result.money.currency} and was worth {end:,.2f} at the end "
+        f"({(end / begin - 1) * 100:+.2f} %), its largest drawdown was {fall:.2f} %; {_SHARED}"
+    )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
 def _labels() -> list[str]:
     return [
         "Symbol",
@@ -82,7 +102,7 @@ def portfolio_text(result: Any) -> str:
         for word, counts in (("refused", refused_by_rule(legs)), ("rejected", rejected_by_rule(legs)))
         if counts
     ]
-    lines.append(f"  note      {_ALONE}")
+    lines.append(f"  note      {_note(result)}")
     lines += [f"  error     {error}" for error in _errors(result)]
     lines += [f"  warning   {warning}" for warning in result.warnings]
     return "\n".join(lines)
@@ -93,7 +113,7 @@ def portfolio_report(result: Any) -> str:
     lines = [f"# Portfolio report: {cell(result.name)}", "", f"{_head(result)}.", ""]
     if result.stopped:
         lines += [f"> **{_partial(result)}**", ""]
-    lines += ["## Legs", "", *markdown_table(_labels(), _rows(result)), "", f"{_ALONE[0].upper()}{_ALONE[1:]}."]
+    lines += ["## Legs", "", *markdown_table(_labels(), _rows(result)), "", _sentence(_note(result))]
     legs = [*result.legs.values()]
     counted = (("Refused by a risk profile", refused_by_rule(legs)), ("Rejected signals", rejected_by_rule(legs)))
     for title, counts in counted:
@@ -110,7 +130,7 @@ def portfolio_html(result: Any) -> Html:
     parts = [element("p", element("b", f"portfolio {result.name}"), f", {_head(result)}")]
     if result.stopped:
         parts.append(element("p", element("b", _partial(result))))
-    parts += [html_table(_labels(), _rows(result), left=2), element("p", f"{_ALONE[0].upper()}{_ALONE[1:]}.")]
+    parts += [html_table(_labels(), _rows(result), left=2), element("p", _sentence(_note(result)))]
     told = [*_errors(result), *result.warnings]
     if told:
         parts.append(element("ul", *(element("li", text) for text in told)))

@@ -149,10 +149,10 @@ def plan_run(
     plan = plan_backtest(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)
     if capital is sizing is costs is account is None:
         return plan
-    from ..engine.account_plan import plan_account
+    from ..engine.account_plan import plan_account, with_costs
 
     money = plan_account([plan], capital=capital, sizing=sizing, costs=costs, account=account)
-    return replace(plan, account=money)
+    return plan if money is None else replace(with_costs(plan, money.legs[0]), account=money)
 
 
 def backtest(

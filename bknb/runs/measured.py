@@ -49,10 +49,10 @@ def positions_of_run(record: RunRecord) -> Positions:
     Raises
     ------
     DataError
-        When a position was added to.
+        When a position was added to, and there is no capital.
     """
     closed = record.records.closed
-    if record.records.has_adds:
+    if record.records.has_adds and record.money is None:
         raise DataError(f"{ADDS}: how much an add weighs depends on how much money there is\n{ADDS_INSTEAD}")
     still_open = None
     if (signal := _open_signal(record)) is not None:
@@ -127,7 +127,7 @@ def measure(record: RunRecord) -> Measured:
     if record.measured is not None:
         return record.measured
     candles, terms = record.minutes, terms_of(record)
-    if record.records.has_adds:
+    if record.records.has_adds and record.money is None:
         account = no_account(ADDS, record.records.closed, still_open=_open_signal(record) is not None)
         return Measured(account, has_volume=not len(candles) or bool((candles.volume > 0).any()))
     positions = positions_of_run(record)
@@ -141,6 +141,10 @@ def measure(record: RunRecord) -> Measured:
         closed=record.records.closed,
         cut_off=len(cut_off(record.records.closed)) + still_open,
     )
+    if record.money is not None:
+        from .measured_money import money_figures
+
+        account.update(money_figures(record.money, marked))
     begins = daily_marks(marked, sessions=True)[0] if terms.sessions else None
     return Measured(
         account,

@@ -40,6 +40,9 @@ def marked_in_money(
     start, end = terms.span(record.minutes.timestamp)
     moments = moments_of(legs.values(), (change.since for change in account.changes), start=start, end=end)
     worth = marked_money(account.begin, account.changes, legs, moments.time_ms) / account.capital
+    blown = bool((worth <= 0.0).any())
+    if blown:  # figures are of what there was; the equity in money goes on
+        worth[int(np.argmax(worth <= 0.0)) :] = 0.0
     put_in, after = _by_position(record, account, still_open, legs["0"], moments.time_ms, worth)
     return MarkedEquity(
         time_ms=moments.time_ms,
@@ -49,8 +52,19 @@ def marked_in_money(
         path=worth,
         put_in=put_in,
         after=after,
-        blown=bool((worth <= 0.0).any()),
+        blown=blown,
     )
+
+
+def money_figures(account: RunAccount, marked: MarkedEquity) -> dict[str, float]:
+    """Figures of an account that come from its ledger: fees and slippage, percent of the capital, and turnover."""
+    end, fills = account.end, (each.fill for leg in account.fills for each in leg)
+    traded = sum(fill.order.quantity * fill.costs.price for fill in fills)
+    return {
+        "fees": end.fees / account.capital * 100,
+        "slippage": end.slippage / account.capital * 100,
+        "turnover": traded / (float(marked.equity.mean()) * account.capital),
+    }
 
 
 def account_marks(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAccount) -> tuple[Times, Floats]:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ..config import Settings
 from ..domain.signal_events import Cancelled, Closed, Event
 from ..engine.account_desk import AccountDesk
-from ..engine.account_plan import AccountPlan, plan_account
+from ..engine.account_plan import AccountPlan, plan_account, with_costs
 from ..engine.build import checked_name
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
 from ..engine.portfolio_run import PortfolioRun, leg_text
@@ -229,6 +229,8 @@ def plan_portfolio(
             "name each symbol and strategy once; register functions of one name under different names"
         )
     money = plan_account(plans, capital=capital, currency=currency, sizing=sizing, account=account, costs=costs)
+    if money is not None:
+        plans = [with_costs(plan, leg) for plan, leg in zip(plans, money.legs, strict=True)]
     return PortfolioTask(name, plans, money)
 
 
