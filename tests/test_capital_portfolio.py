@@ -133,6 +133,30 @@ def test_sizes_accounts_and_costs_by_symbol_and_strategy() -> None:
     ]  # fmt: skip
 
 
+def test_an_account_has_one_currency() -> None:
+    rests = strategy_of("rests", {}, risk=None)
+    exchange = {symbol: market() for symbol in ("BTCUSDT", "ETH/EUR", "SAP")}
+    mixed = "BTCUSDT is quoted in USDT, and ETH/EUR in EUR\\nan account has one currency"
+    with pytest.raises(bknb.UsageError, match=mixed):
+        play([("BTCUSDT", rests), ("ETH/EUR", rests)], exchange)
+    with pytest.raises(bknb.UsageError, match="currency is 'EUR', and BTCUSDT in USDT"):
+        play([("BTCUSDT", rests)], exchange, currency="EUR")
+    with pytest.raises(bknb.UsageError, match="currency must be a code such as 'USDT' or 'EUR', got 5"):
+        play([("SAP", rests)], exchange, currency=5)
+    assert play([("ETH/EUR", rests)], exchange).money.currency == "EUR"
+    assert play([("SAP", rests)], exchange, currency="CHF").money.currency == "CHF"
+
+
+def test_the_text_of_a_portfolio_says_what_its_account_was_worth() -> None:
+    both = strategy_of("both", {0: long(102, 90, 5)}, risk=None)
+    result = play([("A", both), ("B", both)], market({3: (100.0, 103.0, 100.0, 102.0)}))
+    assert "the account began with 10,000.00 USDT and was worth 10,200.00 at the end (+2.00 %)" in repr(result)
+    assert "1 x account: no free cash (first: 10000 wanted, 0 is free; close something, or size smaller)" in repr(
+        result
+    )
+    assert "10,200.00 at the end" in result.report()
+
+
 # --- random worlds ----------------------------------------------------------------------------------------------------
 
 

@@ -192,7 +192,9 @@ class Rejected(RunEvent, frozen=True, kw_only=True):
 
 
 class RiskRefused(RunEvent, frozen=True, kw_only=True):
-    """A risk profile refused a candidate; ``note`` says which rule and why.
+    """A risk profile refused a candidate, or the account did; ``note`` says which rule and why.
+
+    ``risk`` is the name of the profile; it is empty where it was the account of a run with a capital.
 
     Examples
     --------
@@ -204,6 +206,11 @@ class RiskRefused(RunEvent, frozen=True, kw_only=True):
     note: str
     signal: OpenSignal | ScheduledSignal
     open_positions: int
+
+    @property
+    def refused_by(self) -> str:
+        """Who refused it, for messages."""
+        return f"risk profile {self.risk!r}" if self.risk else "the account"
 
 
 class Milestone(RunEvent, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ subject                     event                                   when
 ``partial_loss``            ``Milestone``                           10, 20 ... 100 % of the way to the stop
 ``position``                ``Reduced``, ``Added``, ``Moved``,      a part was closed, added or taken back; levels
                             ``AddCancelled``                        are others
-``risk``                    ``RiskRefused``                         a risk profile refuses a candidate
+``risk``                    ``RiskRefused``                         a risk profile or an account refuses a candidate
 ``validation``              ``Rejected``                            a signal breaks rules
 ``error``                   ``ErrorEvent``, ``ListenerFailure``,    something failed and the run goes on
                             ``ListenerOverflow``

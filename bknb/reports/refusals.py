@@ -55,8 +55,14 @@ def by_rule(refusals: Iterable[tuple[str, str, int]]) -> Counts:
 
 
 def refused_by_rule(results: Iterable[Any]) -> Counts:
-    """What the risk profiles of results refused, by profile and rule."""
-    return counted(f"{event.risk}: {event.note}" for result in results for event in result.refused)
+    """What the risk profiles of results refused, by profile and rule, and then what their accounts did.
+
+    What an account says holds amounts: it is counted by what stands before them, with the amounts of the first.
+    """
+    refused = [event for result in results for event in result.refused]
+    notes = (event.note.partition(": ") for event in refused if not event.risk)
+    by_account = by_rule((f"account: {rule}", amounts or rule, 1) for rule, _, amounts in notes)
+    return (*counted(f"{event.risk}: {event.note}" for event in refused if event.risk), *by_account)
 
 
 def _joined(texts: Any, separator: str) -> str:

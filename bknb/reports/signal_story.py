@@ -112,7 +112,7 @@ def event_text(event: Any) -> str:
             goal = "target" if event.side == "profit" else "stop"
             text = f"{event.level} % of the way to the {goal}"
         case RiskRefused():
-            text = f"risk profile {event.risk!r} refused: {event.note}"
+            text = f"{event.refused_by} refused: {event.note}"
         case Cancelled():
             text = f"cancelled: {event.reason}" + (f" ({event.note})" if event.note else "")
         case Rejected():

@@ -485,7 +485,7 @@ class Moment:
         if isinstance(decision, Rejected):
             return f"the run rejected its answer: {'; '.join(reason.text for reason in decision.reasons)}"
         if isinstance(decision, RiskRefused):
-            return f"risk profile {decision.risk!r} refused: {decision.note}"
+            return f"{decision.refused_by} refused: {decision.note}"
         return f"the run {decision.action} {_row_text(decision.signal)}"
 
     def __repr__(self) -> str:

@@ -37,5 +37,6 @@ def of_symbol(given: Any, symbol: str, what: str) -> Any:
     if not isinstance(given, Mapping):
         return given
     if symbol not in given:
-        raise UsageError(f"{what} is a mapping by symbol and has no {symbol!r}: it has {', '.join(map(repr, given))}")
+        has = f"it has {', '.join(map(repr, given))}" if given else "it is empty"
+        raise UsageError(f"{what} is a mapping by symbol and has no {symbol!r}: {has}")
     return given[symbol]
