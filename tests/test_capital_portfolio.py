@@ -18,6 +18,7 @@ from bknb.domain.ledger import Ledger
 from bknb.engine.account_desk import AccountDesk
 from bknb.engine.account_plan import plan_account
 from bknb.engine.portfolio_run import PortfolioRun
+from bknb.runs.candle_memory import MEMORY
 from bknb.runs.measured_money import account_marks
 from bknb.runs.result import Result
 from bknb.runs.run_account import account_of_desk
@@ -155,6 +156,21 @@ def test_the_text_of_a_portfolio_says_what_its_account_was_worth() -> None:
         result
     )
     assert "10,200.00 at the end" in result.report()
+
+
+def test_equity_is_the_same_once_candles_were_released(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MEMORY, "limit", 0)
+    bknb.add_strategy("hours", interval="1h", get_signal=lambda price: long(price * 1.02, price * 0.98, 50))
+    call: dict[str, Any] = {"exchange": "demo", "frame": "2024-01-01:2024-01-02", "capital": 10_000}
+    single = bknb.backtest("BTCUSDT", strategy="hours", **call)
+    both = bknb.portfolio(symbols=["BTCUSDT", "ETHUSDT"], strategies=["hours"], sizing="percent:50", **call)
+    bknb.backtest("SOLUSDT", strategy="hours", **call)
+    bknb.portfolio(symbols=["SOLUSDT"], strategies=["hours"], name="other", **call)
+    again = bknb.Backtest.get_data("BTCUSDT", "hours")
+    assert again.equity.equals(single.equity)
+    assert again.account == single.account
+    assert again.trades.equals(single.trades)
+    assert bknb.Portfolio.get_data().equity.equals(both.equity)
 
 
 # --- random worlds ----------------------------------------------------------------------------------------------------

@@ -67,6 +67,11 @@ ONLY_WITH_SESSIONS = {
     *(f"bknb.market.{name}" for name in ("calendars_by_name", "holidays", "sessions")),
 }
 ONLY_AFTER_FAILURE = {"bknb.domain.retry_pauses"}
+ONLY_WITH_CAPITAL = {
+    *(f"bknb.domain.{name}" for name in ("ledger", "affordable_quantity", "sizes", "size_inputs")),
+    *(f"bknb.engine.{name}" for name in ("account_plan", "account_desk", "leg_account")),
+    *(f"bknb.runs.{name}" for name in ("run_account", "measured_money")),
+}
 
 
 def test_every_module_that_is_named_here_exists() -> None:
@@ -151,6 +156,7 @@ def test_a_plain_backtest_loads_no_store_and_nothing_of_managed_positions() -> N
     run = "bknb.backtest('BTCUSDT', strategy=lambda: None, exchange='demo', frame='2024-01-01:2024-01-02')"
     found = loaded(f"import bknb\n{run}")
     assert found & {"sqlite3", "zoneinfo", *ONLY_MANAGED, *ONLY_WITH_SESSIONS, *ONLY_AFTER_FAILURE} == set()
+    assert found & ONLY_WITH_CAPITAL == set()
     assert pulled("import bknb\nbknb.exchanges.demo()\nbknb.exchanges.CandleStore") & {"sqlite3"} == set()
 
 
