@@ -336,6 +336,69 @@ def test_the_report_says_what_the_account_began_with_and_was_worth() -> None:
     assert "10,020.00 at the end" in result.report()
 
 
+# --- leverage ---------------------------------------------------------------------------------------------------------
+
+TEN = bknb.Perpetual(leverage=10, maintenance=0.5, mode="isolated")  # a long at 100 is liquidated at 90.4523
+
+
+def test_leverage_holds_more_than_the_equity_for_its_margin() -> None:
+    result = play({0: long(102, 95, 20)}, market({3: (100.0, 103.0, 100.0, 102.0)}), account=TEN, sizing="units:500")
+    assert result.trades["money"].round(6).tolist() == [1000.0]
+    refused = play({0: long(102, 95, 20)}, market(), account=TEN, sizing="units:2000")
+    assert refused.trades["quantity"].round(6).tolist() == [1000.0]  # scaled to ten times the equity
+
+
+LIQUIDATED = (100 - 10) / (1 - 0.005)
+
+
+@pytest.mark.parametrize(
+    ("candle", "signal", "reason", "price"),
+    [
+        ((100.0, 100.0, 91.0, 100.0), long(120, 80, 10), "time_expired", 100.0),
+        ((100.0, 100.0, 89.0, 95.0), long(120, 80, 10), "liquidation", LIQUIDATED),
+        ((100.0, 100.0, 79.0, 95.0), long(120, 80, 10), "liquidation", LIQUIDATED),
+        ((100.0, 100.0, 79.0, 95.0), long(120, 95, 10), "stop_loss", 95.0),
+        ((100.0, 130.0, 79.0, 95.0), long(120, 80, 10), "liquidation", LIQUIDATED),
+        ((85.0, 85.0, 84.0, 85.0), long(120, 80, 10), "liquidation", 85.0),
+        ((85.0, 130.0, 70.0, 85.0), long(120, 80, 10), "liquidation", 85.0),
+        ((100.0, 111.0, 100.0, 100.0), short(80, 120, 10), "liquidation", 110 / 1.005),
+    ],
+)
+def test_the_nearer_of_stop_and_liquidation_comes_first_and_a_gap_fills_at_its_open(
+    candle: Candle, signal: Any, reason: str, price: float
+) -> None:
+    result = play({0: signal}, market({3: candle}), account=TEN, sizing="units:100")
+    row = result.trades.iloc[0]
+    assert (row["close_reason"], row["price_close"]) == (reason, pytest.approx(price))
+
+
+def test_no_more_than_the_margin_is_lost_and_the_rest_is_forgiven() -> None:
+    """100 units at 100 take a margin of 1 000; a bar that opens at 85 loses 1 500."""
+    result = play({0: long(120, 80, 10)}, market({3: (85.0, 85.0, 84.0, 85.0)}), account=TEN, sizing="units:100")
+    assert result.trades["money"].tolist() == [-1000.0]
+    assert result.equity.iloc[-1] == 9000.0
+    assert [(row.kind, row.amount) for row in result.run_record.money.rows] == [
+        ("profit", -1500.0), ("forgiven", 500.0)
+    ]  # fmt: skip
+    assert result.run_record.money.end.forgiven == 500.0
+
+
+@pytest.mark.parametrize(("low", "reason"), [(91.0, "time_expired"), (85.0, "liquidation")])
+def test_a_limit_is_liquidated_in_the_bar_that_fills_it(low: float, reason: str) -> None:
+    """A limit at 99 is liquidated at 89.5477, which a bar of 85 passes on the way to its stop at 80."""
+    falls = market({3: (100.0, 100.0, low, 100.0)})
+    result = play({0: long(120, 80, 10, at=99.0)}, falls, account=TEN, sizing="units:100")
+    row = result.trades.iloc[0]
+    assert row["close_reason"] == reason
+    assert reason != "liquidation" or row["price_close"] == pytest.approx((99 - 9.9) / 0.995)
+
+
+def test_positions_with_leverage_are_not_added_to() -> None:
+    result = play({0: long(120, 80, 10)}, market(), manage={2: bknb.Add(0.5)}, account=TEN, sizing="units:10")
+    assert notes(result)[0].startswith("positions with leverage are not added to, and the account is Perpetual(")
+    assert result.trades["quantity"].tolist() == [10.0]
+
+
 # --- wrong use --------------------------------------------------------------------------------------------------------
 
 
@@ -353,7 +416,10 @@ def test_the_report_says_what_the_account_began_with_and_was_worth() -> None:
         ({"costs": 0.1}, "costs must be such as bknb.Costs(taker=0.05), got 0.1"),
         ({"costs": bknb.Costs(funding="f")}, "funding of Costs must be rows of a moment (UTC ms) and a rate here"),
         ({"account": "bank"}, "account must be bknb.Spot()"),
-        ({"account": "margin:3"}, "account of a run must have a leverage of 1"),
+        (
+            {"account": "margin:3"},
+            "give bknb.Margin(leverage=3, mode='isolated'): cross margin is not liquidated in a run",
+        ),
     ],
 )
 def test_wrong_use_is_told(given: dict[str, Any], says: str) -> None:

@@ -169,11 +169,11 @@ def flat_minute(state: Flat, given: Minute, rules: Rules) -> Step:
     return Step(state, (Idle(**labels(rules), when=given.t, price=given.price),))
 
 
-def _granted(state: Asking, rules: Rules) -> Step:
+def _granted(state: Asking, rules: Rules, liquidation: float | None = None) -> Step:
     candidate, earlier, released = state.candidate, state.earlier, _released(state.earlier, rules)
     if isinstance(candidate, OpenSignal):
         opened = Opened(**labels(rules), when=state.when, price=state.price, signal=candidate)
-        return Step(opened_holding(candidate, rules), (*earlier, opened), released)
+        return Step(opened_holding(candidate, rules, liquidation), (*earlier, opened), released)
     if rules.model.fills_at_open or candidate.entry == "close":
         opening = Opening(
             signal=candidate,
@@ -193,9 +193,14 @@ def _session_close(not_before: int, rules: Rules) -> int:
     return session_close(not_before, rules)
 
 
-def opened_holding(signal: OpenSignal, rules: Rules) -> Holding:
-    """A position that was opened just now; when the clock ends it is worked out here."""
-    book = None if signal.is_plain else opened_book(signal, _lifetime(signal, rules))
+def opened_holding(signal: OpenSignal, rules: Rules, liquidation: float | None = None) -> Holding:
+    """A position that was opened just now; when the clock ends it is worked out here.
+
+    ``liquidation`` is the price at which its account liquidates it (quote currency).
+    """
+    book = None if signal.is_plain and liquidation is None else opened_book(signal, _lifetime(signal, rules))
+    if book is not None and liquidation is not None:
+        book = msgspec.structs.replace(book, liquidation=liquidation)
     return Holding(signal=signal, highest=signal.price_open, lowest=signal.price_open, book=book)
 
 
@@ -227,7 +232,7 @@ def refusal(
 def asking_verdict(state: Asking, given: Verdict, rules: Rules) -> Step:
     """The decision of the risk profile on a new signal."""
     if given.allowed:
-        return _granted(state, rules)
+        return _granted(state, rules, given.liquidation)
     refused = refusal(state.candidate, state.when, state.price, given, rules)
     earlier = state.earlier
     return Step(state.ending or Flat(last_id=state.last_id), (*earlier, refused), _released(earlier, rules))
@@ -314,12 +319,14 @@ def activated(signal: ScheduledSignal, when: int, price: float) -> OpenSignal:
     return OpenSignal(**{**msgspec.structs.asdict(signal), "price_open": price}, pending_at=when)
 
 
-def entered(order: ScheduledSignal, minute: Minute, entry: Entry, rules: Rules) -> Step:
-    """The fill of an entry, and what the rest of its minute does."""
+def entered(
+    order: ScheduledSignal, minute: Minute, entry: Entry, rules: Rules, liquidation: float | None = None
+) -> Step:
+    """The fill of an entry, and what the rest of its minute does; ``liquidation`` as of :func:`opened_holding`."""
     rested = order.entry == "limit" and entry.rested and entry.price == order.price_open
     signal = msgspec.structs.replace(activated(order, minute.t, entry.price), rested=rested)
     opened = Opened(**labels(rules), when=minute.t, price=minute.price, signal=signal)
-    holding = opened_holding(signal, rules)
+    holding = opened_holding(signal, rules, liquidation)
     if entry.at_open and holding.book is not None:
         from .managed_minute import managed_minute
 
@@ -331,6 +338,8 @@ def entered(order: ScheduledSignal, minute: Minute, entry: Entry, rules: Rules) 
         if end is None:
             after = holding_minute(holding, minute, rules)
             return Step(after.state, (opened, *after.events), after.commands)
+    elif liquidation is not None and _liquidated_in(order, minute, liquidation, rules):
+        end = Exit("liquidation", liquidation, ambiguous=True)
     elif entry.stopped and signal.price_stop_loss is not None:
         # The candle reached entry and stop: the resting order was filled on the way, and stopped out.
         end = Exit("stop_loss", signal.price_stop_loss, ambiguous=True)
@@ -340,6 +349,15 @@ def entered(order: ScheduledSignal, minute: Minute, entry: Entry, rules: Rules) 
         return Step(began.state, (opened, *began.events))
     ending = close_at(holding, minute.t, minute.price, end, rules)
     return Step(ending.state, (opened, *ending.events), ending.commands)
+
+
+def _liquidated_in(order: ScheduledSignal, minute: Minute, level: float, rules: Rules) -> bool:
+    """Whether a limit that a candle filled at its level is liquidated in that candle, before its stop."""
+    if order.entry != "limit":
+        return False  # the other extreme lies mostly before the fill of a stop entry
+    sign, (high, low) = sign_of(order.position), rules.model.extremes(minute)
+    stop = order.price_stop_loss
+    return sign * ((low if sign > 0 else high) - level) <= 0 and (stop is None or sign * (level - stop) > 0)
 
 
 def _begun(holding: Holding, minute: Minute, rules: Rules) -> Step:
@@ -368,7 +386,7 @@ def entering_verdict(state: Entering, given: Verdict, rules: Rules) -> Step:
     """The decision of the risk profile on a resting entry that was touched."""
     minute, released = state.minute, tuple(Release(signal_id) for signal_id in _ids_closed(state.earlier))
     if given.allowed:
-        made = entered(state.signal, minute, state.entry, rules)
+        made = entered(state.signal, minute, state.entry, rules, given.liquidation)
         return Step(made.state, state.earlier + made.events, released + made.commands)
     refused = refusal(activated(state.signal, minute.t, state.entry.price), minute.t, minute.price, given, rules)
     ending = cancel(state.signal, flat_after(state), minute.t, minute.price, "risk", rules, note=given.note)

@@ -23,7 +23,7 @@ from .stop_levels import (
     after_progress,
     costs_of,
     moved_events,
-    stop_in_force,
+    stop_or_liquidation,
     trail_level,
 )
 
@@ -120,7 +120,7 @@ class _ManagedMinute:
         self.adverse, self.favourable = self._range(minute.low, minute.high)
         self.state = run.state
         best = self.state.highest if self.sign > 0 else self.state.lowest
-        self.stop: StopInForce | None = stop_in_force(run.book, self.sign, best, run.rules.tick)
+        self.stop: StopInForce | None = stop_or_liquidation(run.book, self.sign, best, run.rules.tick)
         self.level = None if self.stop is None else self.sign * self.stop.price
 
     def _range(self, low: float, high: float) -> tuple[float, float]:

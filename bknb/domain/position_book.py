@@ -149,6 +149,8 @@ class PositionBook(msgspec.Struct, frozen=True, kw_only=True):
         Moves by hand that are not in force yet, in order.
     closing
         The order for the close of a session; unset where there is none.
+    liquidation
+        The price at which the account liquidates the position (quote currency); unset where it does not.
     """
 
     fills: tuple[Fill, ...]
@@ -175,6 +177,7 @@ class PositionBook(msgspec.Struct, frozen=True, kw_only=True):
     memo: str = ""
     planned: tuple[PlannedMove, ...] = ()
     closing: ClosingOrder | msgspec.UnsetType = msgspec.UNSET
+    liquidation: float | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def ends_at(self) -> int | None:

@@ -80,6 +80,24 @@ def stop_in_force(book: PositionBook, sign: int, best: float, tick: float | None
     return found
 
 
+def stop_or_liquidation(book: PositionBook, sign: int, best: float, tick: float | None) -> StopInForce | None:
+    """The stop in force, or the liquidation by the account where that is nearer; at one price the stop.
+
+    Examples
+    --------
+    >>> from bknb.domain.position_book import PositionBook
+    >>> book = PositionBook(fills=(), left=1.0, stop=95.0, targets=(), deadline=None, phase_high=1.0, phase_low=1.0,
+    ...     liquidation=97.0)
+    >>> stop_or_liquidation(book, 1, 100.0, None)
+    StopInForce(price=97.0, reason='liquidation')
+    """
+    found = stop_in_force(book, sign, best, tick)
+    level = book.liquidation
+    if isinstance(level, msgspec.UnsetType) or (found is not None and sign * (level - found.price) <= 0):
+        return found
+    return StopInForce(level, "liquidation")
+
+
 def trail_reached(book: PositionBook, sign: int, best: float, tick: float | None) -> float | None:
     """The tightest level that trailing stops have reached, those that are no more included (quote currency)."""
     if book.trailing is None or not book.trails:

@@ -14,7 +14,7 @@ class Verdict(NamedTuple):
     """The decision of the risk profile on the candidate, its note, and how many places were taken.
 
     ``stopped``: its rules allowed it, and by then the run opened nothing new any more. ``by_account``: it is that of
-    the account.
+    the account. ``liquidation``: the price at which the account liquidates what is opened (quote currency).
     """
 
     allowed: bool
@@ -22,6 +22,7 @@ class Verdict(NamedTuple):
     open_positions: int = 0
     stopped: bool = False
     by_account: bool = False
+    liquidation: float | None = None
 
 
 class Reserve(NamedTuple):

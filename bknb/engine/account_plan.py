@@ -168,10 +168,11 @@ def _leg_money(plan: Plan, sizing: Any, account: Any, costs: Any) -> LegMoney:
         text = f"funding of Costs must be rows of a moment (UTC ms) and a rate here, got the name {cost.funding!r}"
         raise UsageError(f"{text}\nread the series yourself, and give its rows: funding=[(moment, rate), …]")
     kind = Margin() if kind is None else read_account(kind)
-    if kind.leverage > 1.0:
+    if kind.leverage > 1.0 and kind.mode != "isolated":
         raise UsageError(
-            f"account of a run must have a leverage of 1, got {kind!r}\n"
-            "a run does not liquidate positions, and with leverage it would lose more than it has; size smaller"
+            f"account of a run with a leverage above 1 must have isolated margin, got {kind!r}\n"
+            f"give bknb.{type(kind).__name__}(leverage={kind.leverage:g}, mode='isolated'): cross margin is not "
+            "liquidated in a run"
         )
     return LegMoney(
         account=kind,

@@ -268,7 +268,7 @@ class BacktestRun:
             counter = bar_counter(rules.interval_ms, minutes, sessions, by_day=by_day)
             rules = rules._replace(close_of=close_of, bars_between=counter, by_day=by_day, grid=minutes.grid)
         if account is not None:
-            account.begin(self.plan.symbol, window, minutes, book)
+            account.begin(self.plan.symbol, window, minutes, book, tick=rules.tick)
             rules = rules._replace(sized=True)
         return StrategyLoop(
             rules=rules,

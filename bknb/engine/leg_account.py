@@ -12,23 +12,25 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from msgspec.structs import replace
 
+from ..domain.accounts import initial_margin, liquidation_price
 from ..domain.affordable_quantity import FilledQuantity, SizedOrder, quantity_filled, sized_order
 from ..domain.costs import CostRequest, FilledBy, fill_costs, filled_by
 from ..domain.execution_fills import Entry
-from ..domain.ledger import Ledger, LegFill
+from ..domain.ledger import Booked, Ledger, LegFill
+from ..domain.liquidation import liquidated
 from ..domain.market_limits import reduced_by
-from ..domain.position_fills import Fill
 from ..domain.signal import OpenSignal, Position, SignalKey, key_of
 from ..domain.signal_events import AddCancelled, Added, Cancelled, Closed, Event, Opened, Reason, Reduced
 from ..domain.size_inputs import ClosedTrades, SizeRequest, WantedSize
 from ..domain.sizes import AtrRisk, wanted_size
 from ..domain.sizing_methods import Sizing
-from ..domain.states import Asking, AskingAdds, Entering, Flat, Holding, Opening, State
+from ..domain.states import Entering, Flat, State
 from ..domain.text import error_text
 from ..domain.verdicts import Reserve, Verdict
 from ..errors import NotEnoughData
 from .average_true_range import average_true_range
 from .funding_due import FundingDue
+from .leg_orders import added_order, asked_order, number_of, opened_order, ordered_part, part_of, side_of
 from .leg_prices import LegPrices
 from .risk_book import RiskBook, always
 
@@ -45,13 +47,14 @@ _ATR = AtrRisk(1.0)  # what a registered sizing by average true range is measure
 class MoneyFill(NamedTuple):
     """A fill in money, of the position with this key; ``number`` is that of its order within the position.
 
-    ``cut``: less was bought than was ordered, as no more cash was left.
+    ``cut``: less was bought than was ordered, as no more cash was left. ``forgiven``: the loss beyond its margin.
     """
 
     key: SignalKey
     number: int
     fill: LegFill
     cut: bool = False
+    forgiven: float = 0.0
 
 
 class LegAccount:
@@ -81,8 +84,9 @@ class LegAccount:
         self._closed = ClosedTrades()
         self.funding = FundingDue(money.costs)
 
-    def begin(self, symbol: str, window: Window, bars: Series, places: RiskBook | None) -> None:
-        """Take the symbol of the leg, its candles, its base bars and its risk profile."""
+    def begin(self, symbol: str, window: Window, bars: Series, places: RiskBook | None, *, tick: float | None) -> None:
+        """Take the symbol of the leg, its candles, its base bars, its risk profile and the step of its prices."""
+        self._tick = tick
         self._symbol, self._window, self.prices, self._places = symbol, window, LegPrices(bars), places
 
     # --- asked ------------------------------------------------------------------------------------------------------
@@ -100,6 +104,9 @@ class LegAccount:
             return self._refusal(sized)
         verdict = await self._of_profile(command, may_open)
         if verdict.allowed:
+            if isinstance(command.candidate, OpenSignal) and command.order is None:  # it fills with that verdict
+                order = replace(asked_order(command, self.prices.at(command.when)), quantity=sized.quantity)
+                verdict = verdict._replace(liquidation=self._liquidation(command.candidate.position, order))
             key = (command.candidate.id, 0 if command.order is None else command.order.number)
             self._orders[key] = sized, sized.reserved
             self._desk.ledger = self._desk.ledger.reserve(self._reserved(key), sized.reserved)
@@ -118,9 +125,12 @@ class LegAccount:
         return f"{self.name} {key[0]} {key[1]}"
 
     def _sized(self, command: Reserve) -> SizedOrder | Reason:
-        order, money = self._order(command), self.money
+        order, money = asked_order(command, self.prices.at(command.when)), self.money
         ledger = self._after(self._desk.ledger, command.earlier)
         free = self._desk.free_at_question(command.when, ledger)
+        if command.order is not None and money.account.leverage > 1.0:
+            text = f"positions with leverage are not added to, and the account is {money.account!r}"
+            return Reason("leverage", f"{text}: its liquidation price is that of the entry; open with the whole size")
         if command.order is not None:
             wanted: WantedSize | Reason = WantedSize(units=command.order.share * self._first)
         else:
@@ -129,26 +139,6 @@ class LegAccount:
         if isinstance(wanted, Reason):
             return wanted
         return sized_order(wanted, order, free=free, account=money.account, costs=money.costs, limits=money.limits)
-
-    def _order(self, command: Reserve) -> CostRequest:
-        """What is ordered as it would fill at the price that its answer implies: its level, else the last close."""
-        candidate, add = command.candidate, command.order
-        if add is not None:
-            level, rests = add.price_open, add.price_open is not None
-            by = filled_by("add", rested=rests)
-        else:
-            rests = candidate.entry in ("limit", "stop")
-            level = candidate.price_open if rests or isinstance(candidate, OpenSignal) else None
-            by = filled_by("entry", rested=rests, entry=candidate.entry)
-        return CostRequest(
-            symbol=candidate.symbol,
-            at=command.when,
-            side=_side(candidate.position, enters=True),
-            kind="entry" if add is None else "add",
-            filled_by=by,
-            quantity=0.0,
-            price=self.prices.at(command.when) if level is None else level,
-        )
 
     def _wanted(self, command: Reserve, order: CostRequest, equity: float, free: float) -> WantedSize | Reason:
         money, candidate = self.money, command.candidate
@@ -192,7 +182,7 @@ class LegAccount:
         candidate, desk, money = command.candidate, self._desk, self.money
         ledger = self._after(desk.ledger.release(self._reserved((candidate.id, 0))), command.earlier)
         by = filled_by("entry", rested=fill.rested, entry=candidate.entry)
-        order = replace(self._order(command), filled_by=by, price=candidate.price_open)
+        order = replace(asked_order(command, self.prices.at(command.when)), filled_by=by, price=candidate.price_open)
         sized, _ = self._orders[candidate.id, 0]
         free = desk.free_in_bar(command.when, ledger, self, at_open=not fill.rested)
         filled = quantity_filled(sized, order, free=free, account=money.account, costs=money.costs, limits=money.limits)
@@ -203,7 +193,18 @@ class LegAccount:
         verdict = await self._of_profile(command, may_open)
         if verdict.allowed:
             self._filled[candidate.id] = filled, by
+            order = replace(order, quantity=filled.quantity)
+            return verdict._replace(liquidation=self._liquidation(candidate.position, order))
         return verdict
+
+    def _liquidation(self, position: Position, order: CostRequest) -> float | None:
+        """The price at which what an order opens is liquidated, where there is leverage (quote currency)."""
+        account = self.money.account
+        if account.leverage <= 1.0:
+            return None
+        cost = order.quantity * fill_costs(order, self.money.costs).price
+        margin = initial_margin(account, cost)
+        return liquidation_price(account, position, quantity=order.quantity, cost=cost, margin=margin, tick=self._tick)
 
     def release(self, symbol: str, strategy: str, signal_id: str) -> None:
         """Give back the place and what is reserved for a signal."""
@@ -242,30 +243,14 @@ class LegAccount:
         signal = event.signal
         sized, filled = self._drop((signal.id, 0)), self._filled.pop(signal.id, None)
         by = filled_by("entry", rested=signal.rested, entry=signal.entry) if filled is None else filled[1]
-        order = CostRequest(
-            symbol=signal.symbol,
-            at=signal.pending_at,
-            side=_side(signal.position, enters=True),
-            kind="entry",
-            filled_by=by,
-            quantity=0.0,
-            price=signal.price_open,
-        )
+        order = opened_order(signal, by)
         quantity = self._affordable(sized, order) if filled is None else filled[0]
         self._first = quantity.quantity
         self._enter(signal, 0, order, quantity)
 
     def _added(self, event: Added) -> None:
         signal, fill = event.signal, event.fill
-        order = CostRequest(
-            symbol=signal.symbol,
-            at=fill.at,
-            side=_side(signal.position, enters=True),
-            kind="add",
-            filled_by=filled_by("add", rested=fill.rested),
-            quantity=0.0,
-            price=fill.price,
-        )
+        order = added_order(event)
         quantity = self._affordable(self._drop((signal.id, fill.number)), order)
         self._enter(signal, fill.number, order, quantity)
 
@@ -285,12 +270,13 @@ class LegAccount:
 
     def _exited(self, event: Reduced | Closed) -> None:
         desk, signal = self._desk, event.signal
-        ordered = self._ordered_part(event.when) > 0.0
+        ordered = ordered_part(self._state, event.when) > 0.0
         fill = self._left(desk.ledger, event)
         if fill is not None:
             at, prices = fill.order.at, desk.prices_at(fill.order.at)
             before = desk.ledger.free(prices)
-            self._apply(signal, _number(event), fill)
+            liquidation = isinstance(event, Closed) and event.close_reason == "liquidation"
+            self._apply(signal, number_of(event), fill, liquidation=liquidation)
             desk.freed(self.prices.closes(at), at if ordered else None, desk.ledger.free(prices) - before)
         if isinstance(event, Closed):
             self._first = 0.0
@@ -316,7 +302,7 @@ class LegAccount:
                 "exit", signal.position, event.closed_at, event.price_close, event.close_reason, quantity
             )
         fill = event.fill
-        quantity = reduced_by(quantity, quantity * _part(fill, event.size), fill.price, self.money.limits)
+        quantity = reduced_by(quantity, quantity * part_of(fill, event.size), fill.price, self.money.limits)
         if quantity <= 0.0:
             return None
         return self._leaving_fill("reduce", signal.position, fill.at, fill.price, fill.reason, quantity)
@@ -327,7 +313,7 @@ class LegAccount:
         order = CostRequest(
             symbol=self._symbol,
             at=at,
-            side=_side(position, enters=False),
+            side=side_of(position, enters=False),
             kind=kind,
             filled_by=filled_by(kind, rested=self.prices.open_at(at) != price, reason=reason),
             quantity=quantity,
@@ -338,53 +324,30 @@ class LegAccount:
 
     def ordered_exit(self, price: float, when: int) -> LegFill | None:
         """What was ordered to leave at a moment (UTC ms) as it would fill at a price; ``None``: nothing was."""
-        held, part = self._desk.ledger.positions.get(self.name), self._ordered_part(when)
+        held, part = self._desk.ledger.positions.get(self.name), ordered_part(self._state, when)
         if held is None or part <= 0.0:
             return None
         kind: Literal["exit", "reduce"] = "exit" if part == 1.0 else "reduce"
         return self._leaving_fill(kind, held.side, when, price, "strategy", abs(held.quantity) * part)
 
-    def _ordered_part(self, when: int) -> float:
-        """Which share of what is held was ordered to leave at a moment (UTC ms)."""
-        held = _position(self._state)
-        if held is None:
-            return 0.0
-        if held.leaving is not None and held.leaving.not_before <= when:
-            return 1.0
-        if held.book is None:
-            return 0.0
-        orders = (order for order in held.book.orders if order.kind == "reduce" and order.not_before <= when)
-        return min(sum(order.share for order in orders) / held.book.left, 1.0)
-
-    def _apply(self, signal: OpenSignal, number: int, fill: LegFill, *, cut: bool = False) -> None:
+    def _apply(
+        self, signal: OpenSignal, number: int, fill: LegFill, *, cut: bool = False, liquidation: bool = False
+    ) -> None:
         desk, at, yearly = self._desk, fill.order.at, self.money.costs.borrow_yearly
         desk.charge(at)
         if yearly:
             assert not callable(yearly)  # only fills have functions  # noqa: S101
             desk.book(desk.ledger.charge_borrow(self.name, at, self.prices.at(at), yearly), at)
-        desk.book(desk.ledger.apply(fill), self.prices.closes(at))
-        self.fills.append(MoneyFill(key_of(signal), number, fill, cut))
+        forgiven = desk.ledger.forgiven
+        desk.book(self._liquidated(fill) if liquidation else desk.ledger.apply(fill), self.prices.closes(at))
+        self.fills.append(MoneyFill(key_of(signal), number, fill, cut, desk.ledger.forgiven - forgiven))
 
-
-def _side(position: Position, *, enters: bool) -> Literal["buy", "sell"]:
-    return "buy" if (position == "long") == enters else "sell"
-
-
-def _part(fill: Fill, left: float) -> float:
-    """The share of what was held that a part closed; ``left`` is what was left, in units of the first size."""
-    return fill.share / (left + fill.share)
-
-
-def _number(event: Reduced | Closed) -> int:
-    if isinstance(event, Reduced):
-        return event.fill.number
-    return event.fills[-1].number if event.fills else 1
-
-
-def _position(state: State) -> Holding | None:
-    """The position of a state, also while something is asked about."""
-    if isinstance(state, Holding):
-        return state
-    if isinstance(state, AskingAdds):
-        return state.holding
-    return state.ending if isinstance(state, Asking | Opening) else None
+    def _liquidated(self, fill: LegFill) -> Booked:
+        return liquidated(
+            self._desk.ledger,
+            [self.name],
+            {self.name: fill.order.price},
+            at=fill.order.at,
+            symbols={self.name: self._symbol},
+            costs_of=lambda _, order: fill_costs(order, self.money.costs),
+        )

@@ -9,7 +9,7 @@ from ..domain.lifecycle import Holding
 from ..domain.milestones_passed import LEVEL_STEP
 from ..domain.position_book import PositionBook
 from ..domain.signal import ScheduledSignal, sign_of
-from ..domain.stop_levels import level_at, stop_in_force
+from ..domain.stop_levels import level_at, stop_or_liquidation
 from ..domain.tick_grid import NEARLY
 
 NEVER: Final = math.inf
@@ -64,7 +64,7 @@ def managed_bounds(state: Holding, book: PositionBook, *, average: bool, tick: f
         favourable.append(sign * level_at(signal, book.breakeven.after))
     if book.trailing is not None and not book.trails:
         favourable.append(sign * level_at(signal, book.trailing.after))
-    stop = stop_in_force(book, sign, best, tick)
+    stop = stop_or_liquidation(book, sign, best, tick)
     adverse = [] if stop is None else [sign * stop.price]
     adds = [sign * limit for _, limit in book.resting]
     profit = _next_milestone(signal.price_open, signal.price_take_profit, state.profit_level, sign)

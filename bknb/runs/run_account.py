@@ -65,7 +65,7 @@ def trade_money(fills: Sequence[MoneyFill]) -> dict[str, Any]:
     """The money of one position: what was bought in all, what that cost, what it brought after all costs of fills.
 
     ``cost`` is what was paid for what was bought, with slippage, or received for what was sold short; ``money`` is the
-    result after fees. All in quote currency.
+    result after fees, without a loss beyond the margin. All in quote currency.
     """
     entered = [each.fill for each in fills if each.fill.order.kind in ("entry", "add")]
     left = [each.fill for each in fills if each.fill.order.kind not in ("entry", "add")]
@@ -76,7 +76,7 @@ def trade_money(fills: Sequence[MoneyFill]) -> dict[str, Any]:
     return {
         "quantity": sum(fill.order.quantity for fill in entered),
         "cost": cost,
-        "money": side * (brought - cost) - fees,
+        "money": side * (brought - cost) - fees + sum(each.forgiven for each in fills),
         "cut": any(each.cut for each in fills),
     }
 

@@ -1,0 +1,113 @@
+"""Orders of a leg as its account is asked about them, from what the lifecycle asks, tells and holds."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ..domain.costs import CostRequest, FilledBy, filled_by
+from ..domain.position_fills import Fill
+from ..domain.signal import OpenSignal, Position
+from ..domain.signal_events import Added, Closed, Reduced
+from ..domain.states import Asking, AskingAdds, Holding, Opening, State
+from ..domain.verdicts import Reserve
+
+
+def side_of(position: Position, *, enters: bool) -> Literal["buy", "sell"]:
+    """Whether an order buys or sells.
+
+    Examples
+    --------
+    >>> side_of("short", enters=True), side_of("short", enters=False)
+    ('sell', 'buy')
+    """
+    return "buy" if (position == "long") == enters else "sell"
+
+
+def asked_order(command: Reserve, last_close: float) -> CostRequest:
+    """What is ordered as it would fill at the price that its answer implies: its level, else the last close.
+
+    Its quantity is 0: it is asked for.
+    """
+    candidate, add = command.candidate, command.order
+    if add is not None:
+        level, by = add.price_open, filled_by("add", rested=add.price_open is not None)
+    else:
+        rests = candidate.entry in ("limit", "stop")
+        level = candidate.price_open if rests or isinstance(candidate, OpenSignal) else None
+        by = filled_by("entry", rested=rests, entry=candidate.entry)
+    return CostRequest(
+        symbol=candidate.symbol,
+        at=command.when,
+        side=side_of(candidate.position, enters=True),
+        kind="entry" if add is None else "add",
+        filled_by=by,
+        quantity=0.0,
+        price=last_close if level is None else level,
+    )
+
+
+def opened_order(signal: OpenSignal, by: FilledBy) -> CostRequest:
+    """The entry of a position that was opened, without its quantity."""
+    return CostRequest(
+        symbol=signal.symbol,
+        at=signal.pending_at,
+        side=side_of(signal.position, enters=True),
+        kind="entry",
+        filled_by=by,
+        quantity=0.0,
+        price=signal.price_open,
+    )
+
+
+def added_order(event: Added) -> CostRequest:
+    """An add that has filled, without its quantity."""
+    signal, fill = event.signal, event.fill
+    return CostRequest(
+        symbol=signal.symbol,
+        at=fill.at,
+        side=side_of(signal.position, enters=True),
+        kind="add",
+        filled_by=filled_by("add", rested=fill.rested),
+        quantity=0.0,
+        price=fill.price,
+    )
+
+
+def part_of(fill: Fill, left: float) -> float:
+    """The share of what was held that a part closed; ``left`` is what was left, in units of the first size.
+
+    Examples
+    --------
+    >>> part_of(Fill(number=1, kind="reduce", at=0, share=0.5, price=100.0), 1.5)
+    0.25
+    """
+    return fill.share / (left + fill.share)
+
+
+def number_of(event: Reduced | Closed) -> int:
+    """The number of the order that closed a part, or all, within its position."""
+    if isinstance(event, Reduced):
+        return event.fill.number
+    return event.fills[-1].number if event.fills else 1
+
+
+def ordered_part(state: State, when: int) -> float:
+    """Which share of what a leg holds was ordered to leave at a moment (UTC ms), 0 to 1."""
+    held = _position(state)
+    if held is None:
+        return 0.0
+    if held.leaving is not None and held.leaving.not_before <= when:
+        return 1.0
+    if held.book is None:
+        return 0.0
+    orders = (order for order in held.book.orders if order.kind == "reduce" and order.not_before <= when)
+    return min(sum(order.share for order in orders) / held.book.left, 1.0)
+
+
+def _position(state: State) -> Holding | None:
+    """The position of a state, also while something is asked about."""
+    if isinstance(state, Holding):
+        return state
+    if isinstance(state, AskingAdds):
+        return state.holding
+    return state.ending if isinstance(state, Asking | Opening) else None
