@@ -393,10 +393,31 @@ def test_a_limit_is_liquidated_in_the_bar_that_fills_it(low: float, reason: str)
     assert reason != "liquidation" or row["price_close"] == pytest.approx((99 - 9.9) / 0.995)
 
 
-def test_positions_with_leverage_are_not_added_to() -> None:
-    result = play({0: long(120, 80, 10)}, market(), manage={2: bknb.Add(0.5)}, account=TEN, sizing="units:10")
-    assert notes(result)[0].startswith("positions with leverage are not added to, and the account is Perpetual(")
-    assert result.trades["quantity"].tolist() == [10.0]
+@pytest.mark.parametrize(
+    ("candle", "reason"),
+    [((92.0, 92.0, 91.0, 92.0), "time_expired"), ((92.0, 92.0, 89.0, 92.0), "liquidation")],
+)
+def test_cross_margin_of_one_leg_is_liquidated_with_the_whole_account(candle: Candle, reason: str) -> None:
+    """1 000 at 100 with 10 000: 10 000 - 100 000 + 1 000 p = 5 p at p = 90 000 / 995; all of the account is lost."""
+    result = play({0: long(120, 80, 10)}, market({3: candle}), account="perpetual:10", sizing="units:1000")
+    row = result.trades.iloc[0]
+    assert row["close_reason"] == reason
+    if reason == "liquidation":
+        assert row["price_close"] == pytest.approx(90_000 / 995)
+        assert result.equity.iloc[-1] == pytest.approx(10_000 - 1000 * (100 - 90_000 / 995))
+
+
+def test_an_add_and_a_part_move_the_liquidation_price_from_the_next_bar_on() -> None:
+    """10 at 100 and 10 at 96: liquidated below 98 by a tenth and the maintenance, at 88.6432; alone at 90.4523."""
+    fall = dict.fromkeys(range(2, END + 11), (96.0, 96.0, 96.0, 96.0)) | {5: (96.0, 96.0, 90.0, 96.0)}
+    manage = {3: bknb.Add(1.0)}
+    added = play({0: long(120, 80, 10)}, market(fall), manage=manage, account=TEN, sizing="units:10")
+    assert added.trades[["quantity", "close_reason"]].to_numpy().tolist() == [[20.0, "time_expired"]]
+    alone = play({0: long(120, 80, 10)}, market(fall), account=TEN, sizing="units:10")
+    assert alone.trades["close_reason"].tolist() == ["liquidation"]
+    lower = market(fall | {6: (96.0, 96.0, 88.0, 96.0)})
+    both = play({0: long(120, 80, 10)}, lower, manage=manage, account=TEN, sizing="units:10")
+    assert both.trades["price_close"].tolist() == pytest.approx([98 * 0.9 / 0.995])
 
 
 # --- wrong use --------------------------------------------------------------------------------------------------------
@@ -417,8 +438,8 @@ def test_positions_with_leverage_are_not_added_to() -> None:
         ({"costs": bknb.Costs(funding="f")}, "funding of Costs must be rows of a moment (UTC ms) and a rate here"),
         ({"account": "bank"}, "account must be bknb.Spot()"),
         (
-            {"account": "margin:3"},
-            "give bknb.Margin(leverage=3, mode='isolated'): cross margin is not liquidated in a run",
+            {"account": "margin:3", "costs": bknb.Costs(borrow_yearly=5)},
+            "give bknb.Margin(leverage=3, mode='isolated'), or a leverage of 1",
         ),
     ],
 )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from portfolio_worlds import plan_of
 from scenarios import MINUTE, ORIGIN, long
-from test_capital import FREE, MODELS, money_run
+from test_capital import FREE, MODELS, conserved, money_run
 from test_portfolio import FRAME, market, strategy_of
 
 import bknb
@@ -24,6 +24,7 @@ from bknb.runs.result import Result
 from bknb.runs.run_account import account_of_desk
 from bknb.runs.run_record import record_of
 
+FIFTY = [kind(50, 0.5, "isolated") for kind in (bknb.Perpetual, bknb.Margin)]  # a move of 1.5 % liquidates
 COUNTS = [pytest.param(1), pytest.param(5, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.long)]
 
 
@@ -148,6 +149,12 @@ def test_an_account_has_one_currency() -> None:
     assert play([("SAP", rests)], exchange, currency="CHF").money.currency == "CHF"
 
 
+def test_cross_margin_with_leverage_is_for_one_leg_alone() -> None:
+    rests = strategy_of("rests", {}, risk=None)
+    with pytest.raises(bknb.UsageError, match="cross margin with leverage is liquidated with all its legs"):
+        play([("A", rests), ("B", rests)], market(), account="margin:3")
+
+
 def test_the_text_of_a_portfolio_says_what_its_account_was_worth() -> None:
     both = strategy_of("both", {0: long(102, 90, 5)}, risk=None)
     result = play([("A", both), ("B", both)], market({3: (100.0, 103.0, 100.0, 102.0)}))
@@ -198,14 +205,16 @@ def test_one_leg_of_a_portfolio_has_the_money_of_its_backtest(model: str, count:
         bknb.testing.reset()
 
 
-@pytest.mark.parametrize("account", ["margin", "spot"])
+@pytest.mark.parametrize(
+    "account", ["margin", "spot", bknb.Perpetual(50, 0.5, "isolated"), bknb.Margin(50, 0.5, "isolated")]
+)
 @pytest.mark.parametrize("count", COUNTS)
-def test_cash_is_never_overdrawn_and_nothing_is_lost_at_any_minute(account: str, count: int) -> None:
+def test_cash_is_never_overdrawn_and_nothing_is_lost_at_any_minute(account: Any, count: int) -> None:
     """Three random managers share an account; marks are those of the ledger of each minute."""
     for seed in range(count):
         plans = [plan_of(3 * seed + k, "pessimistic", risk=f"r{k}") for k in range(3)]
         plans = [named(plan, f"leg{k}") for k, plan in enumerate(plans)]
-        run, desk = together(plans, account=account, sizing="percent:60")
+        run, desk = together(plans, account=account, sizing="percent:60" if isinstance(account, str) else "percent:900")
         results = [Result(record_of(leg)) for leg in run.legs]
         records = [result.run_record for result in results]
         money = account_of_desk(desk)
@@ -237,3 +246,18 @@ def follow(desk: AccountDesk, times: Any, worth: Any, records: Sequence[Any], *,
     assert desk.ledger.cash == pytest.approx(desk.plan.capital + sum(row.amount for row in desk.rows), abs=1e-6)
     assert not desk.ledger.reserved
     assert not desk.ledger.positions
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("count", COUNTS)
+def test_cross_margin_of_one_leg_loses_no_more_than_there_is(model: str, count: int) -> None:
+    ended = 0
+    for seed in range(count):
+        plan = plan_of(seed, model)
+        run, desk = money_run(plan, account="perpetual:50", sizing="percent:4900")
+        assert run.window is not None
+        conserved(desk, run.window.minutes(plan.symbol).candles)
+        assert all(change.ledger.positions or change.ledger.cash > -1e-6 for change in desk.changes)
+        ended += sum(event.close_reason == "liquidation" for event in run.records.closed)
+        bknb.testing.reset()
+    assert ended or count < 5

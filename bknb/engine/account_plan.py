@@ -89,7 +89,8 @@ def plan_account(
     for name in ("sizing", "account", "costs"):
         symbols, strategies = [plan.symbol for plan in plans], [plan.strategy.name for plan in plans]
         check_names(name, given[name], symbols=symbols, strategies=strategies)
-    legs = tuple(_leg_money(plan, sizing, account, costs) for plan in plans)
+    alone = len(plans) == 1
+    legs = tuple(_leg_money(plan, sizing, account, costs, alone=alone) for plan in plans)
     return AccountPlan(capital=float(capital), currency=_currency(currency, plans), legs=legs)
 
 
@@ -158,7 +159,7 @@ def costs_text(given: Mapping[str, object], settings: Settings) -> str:
     return " and ".join(f"{value:g}" for value in values)
 
 
-def _leg_money(plan: Plan, sizing: Any, account: Any, costs: Any) -> LegMoney:
+def _leg_money(plan: Plan, sizing: Any, account: Any, costs: Any, *, alone: bool) -> LegMoney:
     leg = {"symbol": plan.symbol, "strategy": plan.strategy.name}
     size, kind = of_leg("sizing", sizing, **leg), of_leg("account", account, **leg)
     cost = of_leg("costs", costs, **leg)
@@ -168,17 +169,23 @@ def _leg_money(plan: Plan, sizing: Any, account: Any, costs: Any) -> LegMoney:
         text = f"funding of Costs must be rows of a moment (UTC ms) and a rate here, got the name {cost.funding!r}"
         raise UsageError(f"{text}\nread the series yourself, and give its rows: funding=[(moment, rate), …]")
     kind = Margin() if kind is None else read_account(kind)
-    if kind.leverage > 1.0 and kind.mode != "isolated":
-        raise UsageError(
-            f"account of a run with a leverage above 1 must have isolated margin, got {kind!r}\n"
-            f"give bknb.{type(kind).__name__}(leverage={kind.leverage:g}, mode='isolated'): cross margin is not "
-            "liquidated in a run"
-        )
+    if kind.leverage > 1.0 and kind.mode == "cross":
+        _check_cross(kind, cost, alone=alone)
     return LegMoney(
         account=kind,
         sizing=Percent(100) if size is None else _chosen_size(size),
         costs=with_settings(cost, plan.settings),
     )
+
+
+def _check_cross(account: Account, costs: Costs | None, *, alone: bool) -> None:
+    """Refuse cross margin with leverage where a run does not know the price at which it is liquidated."""
+    why = "" if alone else "is liquidated with all its legs, which a portfolio does not do"
+    if costs is not None and (costs.funding or costs.borrow_yearly):
+        why = "has a liquidation price that funding and interest move, which a run does not follow"
+    if why:
+        isolated = f"bknb.{type(account).__name__}(leverage={account.leverage:g}, mode='isolated')"
+        raise UsageError(f"cross margin with leverage {why}, got {account!r}\ngive {isolated}, or a leverage of 1")
 
 
 def _chosen_size(value: object) -> Size | SizeFunction | Sizing:

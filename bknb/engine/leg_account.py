@@ -10,21 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
-from ..domain.accounts import initial_margin, liquidation_price
+from ..domain.accounts import away_from_market
 from ..domain.affordable_quantity import FilledQuantity, SizedOrder, quantity_filled, sized_order
 from ..domain.costs import CostRequest, FilledBy, fill_costs, filled_by
 from ..domain.execution_fills import Entry
 from ..domain.ledger import Booked, Ledger, LegFill
-from ..domain.liquidation import liquidated
 from ..domain.market_limits import reduced_by
 from ..domain.signal import OpenSignal, Position, SignalKey, key_of
 from ..domain.signal_events import AddCancelled, Added, Cancelled, Closed, Event, Opened, Reason, Reduced
 from ..domain.size_inputs import ClosedTrades, SizeRequest, WantedSize
 from ..domain.sizes import AtrRisk, wanted_size
 from ..domain.sizing_methods import Sizing
-from ..domain.states import Entering, Flat, State
+from ..domain.states import Entering, Flat, Holding, State
 from ..domain.text import error_text
 from ..domain.verdicts import Reserve, Verdict
 from ..errors import NotEnoughData
@@ -78,7 +78,7 @@ class LegAccount:
         self.fills: list[MoneyFill] = []
         self._state: State = Flat()
         self._places: RiskBook | None = None
-        self._orders: dict[tuple[str, int], tuple[SizedOrder, float]] = {}
+        self._orders: dict[tuple[str, int], SizedOrder] = {}
         self._filled: dict[str, tuple[FilledQuantity, FilledBy]] = {}
         self._first = 0.0  # quantity of the entry of what is open
         self._closed = ClosedTrades()
@@ -105,10 +105,9 @@ class LegAccount:
         verdict = await self._of_profile(command, may_open)
         if verdict.allowed:
             if isinstance(command.candidate, OpenSignal) and command.order is None:  # it fills with that verdict
-                order = replace(asked_order(command, self.prices.at(command.when)), quantity=sized.quantity)
-                verdict = verdict._replace(liquidation=self._liquidation(command.candidate.position, order))
+                verdict = verdict._replace(liquidation=self._fills_at_once(command, sized))
             key = (command.candidate.id, 0 if command.order is None else command.order.number)
-            self._orders[key] = sized, sized.reserved
+            self._orders[key] = sized
             self._desk.ledger = self._desk.ledger.reserve(self._reserved(key), sized.reserved)
         return verdict
 
@@ -128,9 +127,6 @@ class LegAccount:
         order, money = asked_order(command, self.prices.at(command.when)), self.money
         ledger = self._after(self._desk.ledger, command.earlier)
         free = self._desk.free_at_question(command.when, ledger)
-        if command.order is not None and money.account.leverage > 1.0:
-            text = f"positions with leverage are not added to, and the account is {money.account!r}"
-            return Reason("leverage", f"{text}: its liquidation price is that of the entry; open with the whole size")
         if command.order is not None:
             wanted: WantedSize | Reason = WantedSize(units=command.order.share * self._first)
         else:
@@ -183,7 +179,7 @@ class LegAccount:
         ledger = self._after(desk.ledger.release(self._reserved((candidate.id, 0))), command.earlier)
         by = filled_by("entry", rested=fill.rested, entry=candidate.entry)
         order = replace(asked_order(command, self.prices.at(command.when)), filled_by=by, price=candidate.price_open)
-        sized, _ = self._orders[candidate.id, 0]
+        sized = self._orders[candidate.id, 0]
         free = desk.free_in_bar(command.when, ledger, self, at_open=not fill.rested)
         filled = quantity_filled(sized, order, free=free, account=money.account, costs=money.costs, limits=money.limits)
         if filled.quantity <= 0.0:
@@ -193,18 +189,36 @@ class LegAccount:
         verdict = await self._of_profile(command, may_open)
         if verdict.allowed:
             self._filled[candidate.id] = filled, by
-            order = replace(order, quantity=filled.quantity)
-            return verdict._replace(liquidation=self._liquidation(candidate.position, order))
+            return verdict._replace(liquidation=self._liquidation_after(ledger, command, order, filled))
         return verdict
 
-    def _liquidation(self, position: Position, order: CostRequest) -> float | None:
-        """The price at which what an order opens is liquidated, where there is leverage (quote currency)."""
-        account = self.money.account
-        if account.leverage <= 1.0:
+    def _fills_at_once(self, command: Reserve, sized: SizedOrder) -> float | None:
+        """Settle what is bought of an order that fills at the price of its answer; returns its liquidation price."""
+        ledger, order = self._after(self._desk.ledger, command.earlier), asked_order(command, 0.0)
+        money, free = self.money, self._desk.free_at_question(command.when, ledger)
+        filled = quantity_filled(sized, order, free=free, account=money.account, costs=money.costs, limits=money.limits)
+        self._filled[command.candidate.id] = filled, order.filled_by
+        return self._liquidation_after(ledger, command, order, filled)
+
+    def _liquidation_after(
+        self, ledger: Ledger, command: Reserve, order: CostRequest, filled: FilledQuantity
+    ) -> float | None:
+        """The price at which what an order opens is liquidated (quote currency); ``None``: there is none."""
+        if self.money.account.leverage <= 1.0 or filled.quantity <= 0.0:
             return None
-        cost = order.quantity * fill_costs(order, self.money.costs).price
-        margin = initial_margin(account, cost)
-        return liquidation_price(account, position, quantity=order.quantity, cost=cost, margin=margin, tick=self._tick)
+        order = replace(order, quantity=filled.quantity)
+        fill = LegFill(self.name, command.candidate.position, order, fill_costs(order, self.money.costs))
+        return self._liquidation(ledger.apply(fill).ledger)
+
+    def _liquidation(self, ledger: Ledger) -> float | None:
+        """The price at which the position of the leg is liquidated (quote currency): with cross margin it is alone."""
+        if self.money.account.mode == "isolated":
+            return ledger.liquidation_price(self.name, self._tick)
+        terms = ledger.spare_margin_terms()
+        price = -terms.constant / terms.factors[self.name]
+        if self._tick is not None:
+            price = away_from_market(ledger.positions[self.name].side, price, self._tick)
+        return price if price > 0.0 else None
 
     def release(self, symbol: str, strategy: str, signal_id: str) -> None:
         """Give back the place and what is reserved for a signal."""
@@ -216,12 +230,15 @@ class LegAccount:
     def _drop(self, key: tuple[str, int]) -> SizedOrder | None:
         sized = self._orders.pop(key, None)
         self._desk.ledger = self._desk.ledger.release(self._reserved(key))
-        return None if sized is None else sized[0]
+        return sized
 
     # --- told -------------------------------------------------------------------------------------------------------
 
-    def take(self, state: State, events: Sequence[Event], _old_price: OldPrice | None) -> None:
-        """Book what happened, before anybody else is told of it; ``state`` is that of the leg after it."""
+    def take(self, state: State, events: Sequence[Event], _old_price: OldPrice | None) -> State | None:
+        """Book what happened, before anybody else is told of it; ``state`` is that of the leg after it.
+
+        Returns the state with another liquidation price, where parts or adds have moved that.
+        """
         for event in events:
             match event:
                 case Opened():
@@ -238,6 +255,15 @@ class LegAccount:
                     pass
         if not isinstance(state, Entering):  # what it says has not been told yet
             self._state = state
+        moved = self.money.account.leverage > 1.0 and any(isinstance(event, Reduced | Added) for event in events)
+        return self._with_liquidation(state) if moved else None
+
+    def _with_liquidation(self, state: State) -> State | None:
+        if not isinstance(state, Holding) or state.book is None or self.name not in self._desk.ledger.positions:
+            return None
+        level = self._liquidation(self._desk.ledger)
+        book = replace(state.book, liquidation=UNSET if level is None else level)
+        return replace(state, book=book)
 
     def _opened(self, event: Opened) -> None:
         signal = event.signal
@@ -275,8 +301,7 @@ class LegAccount:
         if fill is not None:
             at, prices = fill.order.at, desk.prices_at(fill.order.at)
             before = desk.ledger.free(prices)
-            liquidation = isinstance(event, Closed) and event.close_reason == "liquidation"
-            self._apply(signal, number_of(event), fill, liquidation=liquidation)
+            self._apply(signal, number_of(event), fill)
             desk.freed(self.prices.closes(at), at if ordered else None, desk.ledger.free(prices) - before)
         if isinstance(event, Closed):
             self._first = 0.0
@@ -330,24 +355,29 @@ class LegAccount:
         kind: Literal["exit", "reduce"] = "exit" if part == 1.0 else "reduce"
         return self._leaving_fill(kind, held.side, when, price, "strategy", abs(held.quantity) * part)
 
-    def _apply(
-        self, signal: OpenSignal, number: int, fill: LegFill, *, cut: bool = False, liquidation: bool = False
-    ) -> None:
+    def _apply(self, signal: OpenSignal, number: int, fill: LegFill, *, cut: bool = False) -> None:
         desk, at, yearly = self._desk, fill.order.at, self.money.costs.borrow_yearly
         desk.charge(at)
         if yearly:
             assert not callable(yearly)  # only fills have functions  # noqa: S101
             desk.book(desk.ledger.charge_borrow(self.name, at, self.prices.at(at), yearly), at)
         forgiven = desk.ledger.forgiven
-        desk.book(self._liquidated(fill) if liquidation else desk.ledger.apply(fill), self.prices.closes(at))
+        enters = fill.order.kind in ("entry", "add")
+        desk.book(desk.ledger.apply(fill) if enters else self._left_without_debt(fill), self.prices.closes(at))
         self.fills.append(MoneyFill(key_of(signal), number, fill, cut, desk.ledger.forgiven - forgiven))
 
-    def _liquidated(self, fill: LegFill) -> Booked:
-        return liquidated(
-            self._desk.ledger,
-            [self.name],
-            {self.name: fill.order.price},
-            at=fill.order.at,
-            symbols={self.name: self._symbol},
-            costs_of=lambda _, order: fill_costs(order, self.money.costs),
-        )
+    def _left_without_debt(self, fill: LegFill) -> Booked:
+        """The account after a fill that closes something; with leverage no more than its margin is lost."""
+        ledger, order = self._desk.ledger, fill.order
+        held, booked = ledger.positions[self.name], ledger.apply(fill)
+        account = self.money.account
+        if account.leverage <= 1.0:
+            return booked
+        if account.mode == "isolated":
+            share = order.quantity / abs(held.quantity)
+            brought = held.quantity * share * fill.costs.price - held.cost * share - fill.costs.fee
+            lost = -brought - held.margin * share
+        else:  # of one leg: what is left of the account behind what is open
+            lost = 0.0 if self.name in booked.ledger.positions else -booked.ledger.cash
+        forgiven = booked.ledger.forgive(order.at, self.name, lost)
+        return Booked(forgiven.ledger, (*booked.rows, *forgiven.rows))

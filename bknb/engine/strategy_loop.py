@@ -83,7 +83,8 @@ class StrategyLoop:
         The risk profile's places, when the strategy has a profile; or what it has of an account, with them.
     save
         Called with the new state, its events and the ``old_price`` of :meth:`take` before events are emitted; live
-        writes them to disk. When it raises, the input has not been taken.
+        writes them to disk. When it raises, the input has not been taken. What it returns is the state then: an account
+        knows where it liquidates a position.
     follow
         Called with both once they are saved, to carry them out.
     on_event
@@ -109,7 +110,7 @@ class StrategyLoop:
         records: Records,
         book: RiskBook | LegAccount | None = None,
         state: State | None = None,
-        save: Callable[[State, tuple[Event, ...], OldPrice | None], None] | None = None,
+        save: Callable[[State, tuple[Event, ...], OldPrice | None], State | None] | None = None,
         follow: Callable[[State, tuple[Event, ...]], Awaitable[None]] | None = None,
         on_event: Callable[[Event], None] | None = None,
         silent: bool = False,
@@ -320,9 +321,8 @@ class StrategyLoop:
     async def take(self, given: Input, *, old_price: OldPrice | None = None) -> None:
         """Feed one input to the lifecycle and carry out everything it leads to; what fills may have an old price."""
         result = _step(self.state, given, self.rules)
-        if self._save is not None:
-            self._save(result.state, result.events, old_price)
-        before, self.state = self.state, result.state
+        saved = None if self._save is None else self._save(result.state, result.events, old_price)
+        before, self.state = self.state, saved or result.state
         if self._follow is not None:
             await self._follow(result.state, result.events)
         for command in result.commands:

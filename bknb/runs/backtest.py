@@ -210,7 +210,8 @@ def backtest(
     costs
         What fills cost, ``bknb.Costs``; by default ``percent_fee`` and ``percent_slippage`` of the settings.
     account
-        ``bknb.Margin()`` by default, ``bknb.Spot()``, or ``bknb.Perpetual()``.
+        ``bknb.Margin()`` by default, ``bknb.Spot()``, or ``bknb.Perpetual()``; as a text ``"margin:3"``. With leverage
+        positions are liquidated.
 
     Raises
     ------
