@@ -180,6 +180,36 @@ def test_equity_is_the_same_once_candles_were_released(monkeypatch: pytest.Monke
     assert bknb.Portfolio.get_data().equity.equals(both.equity)
 
 
+def test_the_figures_of_one_leg_are_those_of_its_backtest() -> None:
+    bknb.add_strategy("hours", interval="6h", get_signal=lambda price: long(price * 1.02, price * 0.98, 230))
+    call: dict[str, Any] = {"exchange": "demo", "frame": "2024-01-01:2024-02-01", "capital": 10_000}
+    single = bknb.backtest("BTCUSDT", strategy="hours", **call)
+    book = bknb.portfolio(symbols=["BTCUSDT"], strategies=["hours"], **call)
+    assert list(book.account) == list(single.account)
+    assert book.account == pytest.approx(single.account)
+    assert book.account.reasons == single.account.reasons
+    assert book.returns("1D").equals(single.returns("1D"))
+    assert book.calendar("week").equals(single.calendar("week"))
+    assert book.drawdowns().equals(single.drawdowns())
+
+
+def test_time_in_the_market_is_that_in_which_anything_was_held() -> None:
+    """A from minute 0 to 5, B from 3 to 10: ten of thirty minutes."""
+    one = strategy_of("one", {0: {"A": long(110, 90, 5)}, 3: {"B": long(110, 90, 7)}}, risk=None)
+    result = play([("A", one), ("B", one)], market(), sizing="percent:10")
+    assert result.account["exposure"] == pytest.approx(100 / 3)
+    assert (result.account["positions"], result.account["buy_and_hold"]) == (2, 0.0)
+
+
+def test_without_a_capital_there_is_no_account_of_all() -> None:
+    one = strategy_of("one", {}, risk=None)
+    result = bknb.portfolio(legs=[("A", one)], exchange=market(), frame=FRAME)
+    assert result.capital is None
+    for ask in (lambda: result.equity, lambda: result.account, result.returns):
+        with pytest.raises(bknb.UsageError, match="without a capital the legs have no account together"):
+            ask()
+
+
 # --- random worlds ----------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,15 +10,18 @@ import numpy as np
 from ..domain.interval import interval_ms
 from ..domain.signal import key_of
 from ..market.source_hours import bar_grid_of
-from ..metrics.marked_equity import MarkedEquity
-from ..metrics.marked_money import LegCloses, marked_money, moments_of
+from ..metrics.account import account_figures
+from ..metrics.marked_equity import MarkedEquity, Positions
+from ..metrics.marked_money import LegCloses, Moments, marked_money, moments_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..domain.signal import OpenSignal
+    from ..metrics.account import Account
     from ..metrics.marked_equity import Floats, Times
     from ..metrics.run_account import Terms
+    from .result import Result
     from .run_account import RunAccount
     from .run_record import RunRecord
 
@@ -36,22 +40,26 @@ def marked_in_money(
 
     ``terms`` are those of its account, ``still_open`` is the signal of a position without an exit.
     """
-    legs = {"0": closes_of(record)}
-    start, end = terms.span(record.minutes.timestamp)
-    moments = moments_of(legs.values(), (change.since for change in account.changes), start=start, end=end)
-    worth = marked_money(account.begin, account.changes, legs, moments.time_ms) / account.capital
+    marked = _marked([record], [terms], account)
+    put_in, after = _by_position(record, account, still_open, marked)
+    return replace(marked, put_in=put_in, after=after)
+
+
+def _marked(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAccount) -> MarkedEquity:
+    """Equity of an account as multiples of its capital, without what went into each position."""
+    moments, worth = _marks(records, terms, account)
+    worth = worth / account.capital
     blown = bool((worth <= 0.0).any())
     if blown:  # figures are of what there was; the equity in money goes on
         worth[int(np.argmax(worth <= 0.0)) :] = 0.0
-    put_in, after = _by_position(record, account, still_open, legs["0"], moments.time_ms, worth)
     return MarkedEquity(
         time_ms=moments.time_ms,
         equity=worth,
         bar_closed=moments.bar_closed,
         path_time_ms=moments.time_ms,
         path=worth,
-        put_in=put_in,
-        after=after,
+        put_in=np.zeros(0),
+        after=np.zeros(0),
         blown=blown,
     )
 
@@ -72,31 +80,83 @@ def account_marks(records: Sequence[RunRecord], terms: Sequence[Terms], account:
 
     ``records`` and ``terms`` are those of its legs, in declared order.
     """
+    moments, worth = _marks(records, terms, account)
+    return moments.time_ms, worth
+
+
+def _marks(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAccount) -> tuple[Moments, Floats]:
     legs = {str(order): closes_of(record) for order, record in enumerate(records)}
     spans = [each.span(record.minutes.timestamp) for record, each in zip(records, terms, strict=True)]
     start, end = min(first for first, _ in spans), max(last for _, last in spans)
-    times, _ = moments_of(legs.values(), (change.since for change in account.changes), start=start, end=end)
-    return times, marked_money(account.begin, account.changes, legs, times)
+    moments = moments_of(legs.values(), (change.since for change in account.changes), start=start, end=end)
+    return moments, marked_money(account.begin, account.changes, legs, moments.time_ms)
+
+
+def portfolio_marked(legs: Sequence[Result], account: RunAccount) -> MarkedEquity:
+    """Equity of the account of a portfolio as multiples of its capital; ``legs`` in declared order."""
+    marked = _marked([leg.run_record for leg in legs], [leg.account_terms for leg in legs], account)
+    count = sum(_position_count(leg) for leg in legs)
+    return replace(marked, put_in=np.zeros(count), after=np.zeros(count))
+
+
+def portfolio_figures(legs: Sequence[Result], account: RunAccount, marked: MarkedEquity) -> Account:
+    """The figures of the account of a portfolio; buying and holding is equal parts of the capital in each symbol."""
+    count = len(marked.put_in)
+    nothing, moments = np.zeros(count), np.zeros(count, dtype=np.int64)
+    positions = Positions(
+        opened_ms=moments,
+        closed_ms=moments,
+        side=nothing,
+        entry=nothing,
+        entry_fee=nothing,
+        exit_ratio=nothing,
+        net=nothing,
+        fee=nothing,
+        slippage=nothing,
+    )
+    held = {leg.symbol: leg.account["buy_and_hold"] for leg in legs}
+    bought = [each for each in held.values() if each is not None]
+    figures = account_figures(
+        marked,
+        positions,
+        cut_off=sum(int(leg.account["cut_off"]) for leg in legs),
+        buy_and_hold=sum(bought) / len(bought) if bought else None,
+        sessions=all(leg.account_terms.sessions for leg in legs),
+    )
+    figures.update(money_figures(account, marked))
+    if figures["exposure"] is not None:
+        figures["exposure"] = _time_held(account, marked) * 100
+    return figures
+
+
+def _position_count(leg: Result) -> int:
+    return int(leg.account["positions"])
+
+
+def _time_held(account: RunAccount, marked: MarkedEquity) -> float:
+    """The share of the time in which something was held."""
+    start, end = int(marked.time_ms[0]), int(marked.time_ms[-1])
+    since = [min(max(change.since, start), end) for change in account.changes]
+    until = [*since[1:], end]
+    spans = zip(account.changes, since, until, strict=True) if since else ()
+    held = sum(max(last - first, 0) for change, first, last in spans if change.ledger.positions)
+    return held / (end - start)
 
 
 def _by_position(
-    record: RunRecord,
-    account: RunAccount,
-    still_open: OpenSignal | None,
-    bars: LegCloses,
-    times: Times,
-    worth: Floats,
+    record: RunRecord, account: RunAccount, still_open: OpenSignal | None, marked: MarkedEquity
 ) -> tuple[Floats, Floats]:
     """What the first fill of each position cost, and the equity at the close of the bar of its exit.
 
     Both as multiples of the capital, and in the order of positions: closed ones, then the one that is open.
     """
-    closed = record.records.closed
+    closed, times, worth = record.records.closed, marked.time_ms, marked.equity
     signals = [*(event.signal for event in closed), *([] if still_open is None else [still_open])]
     fills = account.of_leg(0)
     first = [fills[key][0].fill if (key := key_of(signal)) in fills else None for signal in signals]
     put_in = [0.0 if fill is None else fill.order.quantity * fill.costs.price / account.capital for fill in first]
-    opened = record.minutes.timestamp.searchsorted([event.closed_at for event in closed])
-    over = np.append(bars.closed_ms, times[-1])[np.minimum(opened, len(bars.closed_ms))]
+    closes = closes_of(record).closed_ms
+    at = record.minutes.timestamp.searchsorted([event.closed_at for event in closed])
+    over = np.append(closes, times[-1])[np.minimum(at, len(closes))]
     after = worth[np.searchsorted(times, np.minimum(over, times[-1]))]
     return np.array(put_in), after if still_open is None else np.append(after, worth[-1])

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from ..domain.html import Html
     from ..domain.signal_events import TickResult
+    from ..metrics.account import Account
+    from ..metrics.marked_equity import MarkedEquity
+    from .periods import Period
     from .result import Result
     from .run_account import RunAccount
 
@@ -195,12 +198,98 @@ class PortfolioResult:
 
         from .measured_money import account_marks
 
+        legs, money = [*self.legs.values()], self._account_in_money()
+        terms = [leg.account_terms for leg in legs]
+        times, worth = account_marks([leg.run_record for leg in legs], terms, money)
+        return pd.Series(worth, index=pd.DatetimeIndex(pd.to_datetime(times, unit="ms", utc=True)), name="equity")
+
+    def _account_in_money(self) -> RunAccount:
         if self.money is None:
             raise UsageError("without a capital the legs have no account together\ngive capital=10_000, say")
-        legs = [*self.legs.values()]
-        terms = [leg.account_terms for leg in legs]
-        times, worth = account_marks([leg.run_record for leg in legs], terms, self.money)
-        return pd.Series(worth, index=pd.DatetimeIndex(pd.to_datetime(times, unit="ms", utc=True)), name="equity")
+        return self.money
+
+    @cached_property
+    def marked(self) -> MarkedEquity:
+        """Equity of the account as arrays, in multiples of the capital; raises as ``equity``.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.portfolio(legs=[("BTCUSDT", lambda: None)], exchange="demo",
+        ...                         frame="2024-01-01:2024-01-02", capital=10_000)
+        >>> result.marked.equity.shape, float(result.marked.equity[-1])
+        ((1441,), 1.0)
+        """
+        from .measured_money import portfolio_marked
+
+        return portfolio_marked([*self.legs.values()], self._account_in_money())
+
+    @cached_property
+    def account(self) -> Account:
+        """The figures of the account of all legs, as those of a result; raises as ``equity``.
+
+        ``exposure`` is the time in which anything was held, ``buy_and_hold`` equal parts of the capital in each symbol.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.portfolio(legs=[("BTCUSDT", lambda: None)], exchange="demo",
+        ...                         frame="2024-01-01:2024-01-02", capital=10_000)
+        >>> result.account["total_return"], result.account["positions"]
+        (0.0, 0)
+        """
+        from .measured_money import portfolio_figures
+
+        return portfolio_figures([*self.legs.values()], self._account_in_money(), self.marked)
+
+    def returns(self, freq: str = "1D") -> pd.Series:
+        """Return the returns of the account in periods, as fractions, as ``Result.returns``; raises as ``equity``.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.portfolio(legs=[("BTCUSDT", lambda: None)], exchange="demo",
+        ...                         frame="2024-01-01:2024-01-03", capital=10_000)
+        >>> result.returns("1D").tolist()
+        [0.0, 0.0]
+        """
+        from .periods import returns_of
+
+        return returns_of(self.marked, freq, sessions=self._has_sessions)
+
+    def calendar(self, period: Period = "month") -> pd.DataFrame:
+        """Return one row per calendar period (UTC), as ``Result.calendar``; raises as ``equity``.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.portfolio(legs=[("BTCUSDT", lambda: None)], exchange="demo",
+        ...                         frame="2024-01-01:2024-01-03", capital=10_000)
+        >>> result.calendar("day")["return"].tolist()
+        [0.0, 0.0]
+        """
+        from .periods import calendar_of
+
+        return calendar_of(self.marked, self.trades, period, sessions=self._has_sessions)
+
+    def drawdowns(self, n: int = 5) -> pd.DataFrame:
+        """Return the ``n`` deepest drawdowns of the account, as ``Result.drawdowns``; raises as ``equity``.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.portfolio(legs=[("BTCUSDT", lambda: None)], exchange="demo",
+        ...                         frame="2024-01-01:2024-01-03", capital=10_000)
+        >>> len(result.drawdowns())
+        0
+        """
+        from .periods import drawdowns_of
+
+        return drawdowns_of(self.marked, n)
+
+    @property
+    def _has_sessions(self) -> bool:
+        return all(leg.account_terms.sessions for leg in self.legs.values())
 
     @cached_property
     def cancelled(self) -> pd.DataFrame:
