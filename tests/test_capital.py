@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from managed import Heard
 from msgspec.structs import replace
@@ -447,6 +448,14 @@ def test_wrong_use_is_told(given: dict[str, Any], says: str) -> None:
     with pytest.raises(bknb.BknbError) as told:
         play({}, market(), **given)
     assert says in str(told.value)
+
+
+def test_an_account_needs_prices_above_zero() -> None:
+    rows = [(ORIGIN + k * MINUTE, *FLAT, 100.0) for k in range(-60, 41)]
+    table = pd.DataFrame(rows, columns=["timestamp", "open", "high", "low", "close", "volume"])
+    oil = bknb.exchanges.from_frame(table, negative=True)
+    with pytest.raises(bknb.UsageError, match="an account needs prices above zero"):
+        play({}, oil)
 
 
 def test_there_is_no_card_of_a_run_with_a_capital() -> None:

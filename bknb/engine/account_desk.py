@@ -82,8 +82,9 @@ class AccountDesk:
         ``ledger`` is that of now, with what the answer that asks has ended.
         """
         prices = self.prices_at(when)
-        exits = (leg.ordered_exit(leg.prices.at(when), when) for leg in self.legs)
-        return ledger.expected_free([fill for fill in exits if fill and fill.leg in ledger.positions], prices)
+        held = (leg for leg in self.legs if leg.name in ledger.positions)
+        exits = [fill for leg in held if (fill := leg.ordered_exit(prices[leg.name], when)) is not None]
+        return ledger.expected_free(exits, prices)
 
     def free_in_bar(self, opened: int, ledger: Ledger, asking: LegAccount, *, at_open: bool) -> float:
         """What is free for an entry in a bar that opened at a moment (UTC ms).
@@ -102,7 +103,8 @@ class AccountDesk:
         prices = self.prices_at(opened)
         exits = []
         for leg in self.legs if at_open else ():
-            price = None if leg is asking else leg.prices.open_at(opened)
+            others = leg is not asking and leg.name in ledger.positions
+            price = leg.prices.open_at(opened) if others else None
             if price is not None and (fill := leg.ordered_exit(price, opened)) is not None:
                 exits.append(fill)
         withheld = sum(

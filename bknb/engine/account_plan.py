@@ -86,6 +86,10 @@ def plan_account(
     if not is_number(capital) or not 0.0 < capital < math.inf:
         text = f"capital must be an amount of money above 0, such as 10_000, got {shown(capital, 60)}"
         raise UsageError(f"{text}\nleave it out for a run in percent, which has no account")
+    for plan in plans:
+        if getattr(plan.exchange.source, "negative", False):
+            text = f"an account needs prices above zero, and exchange {plan.exchange.name!r} may have others"
+            raise UsageError(f"{text}\nrun {plan.symbol} without capital=, or with negative=False")
     for name in ("sizing", "account", "costs"):
         symbols, strategies = [plan.symbol for plan in plans], [plan.strategy.name for plan in plans]
         check_names(name, given[name], symbols=symbols, strategies=strategies)
