@@ -209,6 +209,20 @@ def test_a_limit_reserves_its_cash_until_it_is_taken_back() -> None:
     assert len(result.cancelled) == 1
 
 
+def test_an_answer_that_replaces_an_order_has_its_cash() -> None:
+    replaced = [bknb.Cancel(), bknb.Signal(**long(110, 90, 5))]
+    result = play({0: long(110, 80, 20, at=95.0)}, market(), manage={3: replaced}, account="spot")
+    assert result.refused == []
+    assert result.trades["quantity"].tolist() == [100.0]
+
+
+def test_an_add_that_rests_gives_its_cash_back_when_its_position_ends() -> None:
+    manage = {2: bknb.Add(1.0, price_open=95.0)}
+    result = play({0: long(110, 80, 5), 10: long(110, 90, 5)}, market(), manage=manage, account="spot",
+                  sizing=lambda request: request.free / 2 if request.when == ORIGIN else request.free)  # fmt: skip
+    assert result.trades["quantity"].tolist() == [50.0, 100.0]
+
+
 # --- the same as without --------------------------------------------------------------------------------------------
 
 

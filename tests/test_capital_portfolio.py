@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from portfolio_worlds import plan_of
-from scenarios import MINUTE, ORIGIN, long
+from scenarios import MINUTE, ORIGIN, long, source
 from test_capital import FREE, MODELS, conserved, money_run
 from test_portfolio import FRAME, market, strategy_of
 
@@ -95,6 +95,19 @@ def test_cash_of_an_exit_ordered_at_the_same_moment_pays_for_an_entry(legs: str)
         ["one on A", 100.0, False],
         ["one on B", 98.0, True],
     ]
+
+
+@pytest.mark.parametrize("legs", ["AB", "BA"])
+def test_an_entry_whose_cash_did_not_come_is_taken_back_when_it_fills(legs: str) -> None:
+    """A is to leave at minute 5, and nobody trades it then: the 10 000 that B's order counted on are not there."""
+    rows = [(ORIGIN + k * MINUTE, 100.0, 100.0, 100.0, 100.0, 0.0 if k == 5 else 100.0) for k in range(-60, 41)]
+    one = strategy_of("one", {0: {"A": long(110, 90, 5)}, 5: {"B": long(110, 90, 5)}}, risk=None)
+    result = play([(symbol, one) for symbol in legs], {"A": source(rows), "B": market()})
+    assert cash(result) == ["m0 A buy -10000.00 0.00", "m6 A sell 10000.00 10000.00"]
+    assert [(event.symbol, event.risk, event.note) for event in result.refused] == [
+        ("B", "", "too little free cash when the order filled at 100: 0 was free; size smaller")
+    ]
+    assert result.cancelled["reason"].tolist() == ["risk"]
 
 
 @pytest.mark.parametrize("legs", ["AB", "BA"])

@@ -71,8 +71,7 @@ class AccountDesk:
             if not leg.funding:
                 continue
             for row in leg.funding.until(leg.prices.known_until(until)):
-                held = self.ledger.positions.get(leg.name)
-                if held is not None and held.filled_at < row.moment:
+                if leg.name in self.ledger.positions:
                     price = leg.prices.at(row.moment)
                     self.book(self.ledger.charge_funding(leg.name, row, price), row.moment)
 
