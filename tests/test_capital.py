@@ -16,10 +16,11 @@ from scenarios import MINUTE, ORIGIN, Candle, long, source
 
 import bknb
 from bknb.domain.ledger import Ledger
+from bknb.domain.market_limits import MarketLimits
 from bknb.domain.signal import key_of
 from bknb.engine.account_desk import AccountDesk
 from bknb.engine.account_plan import plan_account
-from bknb.engine.plan import Plan
+from bknb.engine.plan import Plan, plan_backtest
 from bknb.runs.measured import marked_equity
 from bknb.runs.run_account import account_of_desk, trade_money
 from bknb.runs.run_record import record_of
@@ -221,6 +222,52 @@ def test_an_add_that_rests_gives_its_cash_back_when_its_position_ends() -> None:
     result = play({0: long(110, 80, 5), 10: long(110, 90, 5)}, market(), manage=manage, account="spot",
                   sizing=lambda request: request.free / 2 if request.when == ORIGIN else request.free)  # fmt: skip
     assert result.trades["quantity"].tolist() == [50.0, 100.0]
+
+
+def limited(limits: MarketLimits, manage: Mapping[int, Any] | None = None) -> tuple[Any, AccountDesk]:
+    """A run on a market with limits: 105 are sized at 100, and leave at minute 10."""
+    signals = {0: bknb.Signal(**long(120, 90, 10))}
+    bknb.add_strategy(
+        "s",
+        interval="1m",
+        get_signal=lambda ctx: signals.get((ctx.when_ms - ORIGIN) // MINUTE),
+        manage=lambda ctx: (manage or {}).get((ctx.when_ms - ORIGIN) // MINUTE),
+        manage_interval="1m",
+    )
+    plan = plan_backtest("BTCUSDT", "s", market(), FRAME, settings=FREE)
+    account = plan_account([plan], capital=10_000, sizing="cash:105")
+    assert account is not None
+    desk = AccountDesk(replace(account, legs=(replace(account.legs[0], limits=limits),)))
+    run = Heard(plan, account=desk.legs[0])
+    asyncio.run(run.through())
+    return run.records, desk
+
+
+def test_quantities_are_rounded_down_to_the_step_of_the_market() -> None:
+    _, desk = limited(MarketLimits(step=0.1))
+    assert [each.fill.order.quantity for each in desk.legs[0].fills] == [1.0, 1.0]
+
+
+def test_an_order_below_the_least_of_the_market_is_refused() -> None:
+    records, desk = limited(MarketLimits(step=0.1, least_value=200.0))
+    assert [event.note for event in records.refused] == [
+        "too small: 1 is worth 100, the market takes 200 at least; size it larger, or leave this symbol out"
+    ]
+    assert (desk.rows, desk.ledger.reserved) == ([], {})
+
+
+def test_a_part_that_would_leave_too_little_closes_all() -> None:
+    """0.9 of 1 would leave 0.1, worth 10 of the least 50."""
+    _, desk = limited(MarketLimits(step=0.1, least_value=50.0), {3: bknb.Reduce(0.9)})
+    assert [(each.fill.order.kind, each.fill.order.quantity) for each in desk.legs[0].fills] == [
+        ("entry", 1.0), ("reduce", 1.0)
+    ]  # fmt: skip
+
+
+def test_a_run_with_a_capital_can_be_stepped_into() -> None:
+    result = play({0: long(110, 90, 10)}, market(), manage={}, sizing="percent:10")
+    assert result.at(ORIGIN).ask().event.action == "opened"
+    assert result.at(ORIGIN + 3 * MINUTE).manage(lambda: bknb.Add(1.0)).accepted
 
 
 # --- the same as without --------------------------------------------------------------------------------------------

@@ -369,7 +369,7 @@ class Moment:
         if answer is None:
             return Asked(when_ms=when, answer=None, signal=None, event=None)
         assert self._record.rules is not None  # a backtest has them  # noqa: S101
-        rules = self._record.rules._replace(strategy=strategy.name, risk=strategy.risk, sized=False)
+        rules = self._record.rules._replace(strategy=strategy.name, risk=strategy.risk)
         signal, price = read_answer(answer), self.price
         if not isinstance(signal, Signal):
             refused = rejection(rules, when, price, (signal,), answer)

@@ -239,7 +239,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     code
         Source text of the user's functions, where it was read before the run.
     rules
-        The rules of a backtest; ``None`` for a live run.
+        The rules of a backtest, without its account: a step into the run asks none. ``None`` for a live run.
     manages
         Whether the strategy was asked about what was open.
     reached
@@ -380,7 +380,7 @@ def record_of(run: BacktestRun | LiveRun) -> RunRecord:
         candles_from=_described(source, run.plan.symbol),
         code=run.code,
         manages=run.manages if isinstance(run, BacktestRun) else run.plan.strategy.manages,
-        rules=run.rules if isinstance(run, BacktestRun) else None,
+        rules=run.rules._replace(sized=False) if isinstance(run, BacktestRun) else None,
         reached=run.reached if isinstance(run, BacktestRun) else None,
         published=run.published,
     )
