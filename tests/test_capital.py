@@ -118,6 +118,20 @@ def test_sizes_say_how_much_is_bought(sizing: Any, quantity: float) -> None:
     assert result.trades["quantity"].tolist() == pytest.approx([quantity])
 
 
+def test_a_registered_sizing_is_used_by_its_name() -> None:
+    told: list[tuple[float, Any]] = []
+    bknb.add_sizing(
+        "careful",
+        method="fixed-percentage",
+        risk_percentage=1,
+        callbacks={"on_calculate": lambda quantity, inputs: told.append((quantity, inputs))},
+    )
+    result = play({0: long(110, 90, 20)}, market(), sizing="careful")
+    assert result.trades["quantity"].tolist() == [10.0]
+    inputs = {"symbol": "BTCUSDT", "balance": 10_000.0, "price_open": 100.0, "price_stop_loss": 90.0}
+    assert told == [(10.0, inputs)]
+
+
 def test_the_quantity_is_the_money_over_the_price_that_is_paid() -> None:
     """Sized at the last close, 100; filled at an open of 104, on spot for no more than the cash."""
     jump = market({0: (104.0, 104.0, 104.0, 104.0)})

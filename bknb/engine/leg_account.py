@@ -32,6 +32,7 @@ from .average_true_range import average_true_range
 from .funding_due import FundingDue
 from .leg_orders import added_order, asked_order, number_of, opened_order, ordered_part, part_of, side_of
 from .leg_prices import LegPrices
+from .position_size import calculated
 from .risk_book import RiskBook, always
 
 if TYPE_CHECKING:
@@ -156,7 +157,11 @@ class LegAccount:
             leverage=money.account.leverage,
         )
         try:
-            return wanted_size(money.sizing, request)
+            wanted = wanted_size(money.sizing, request)
+            if isinstance(money.sizing, Sizing) and isinstance(wanted, WantedSize) and wanted.units is not None:
+                inputs = {"symbol": request.symbol, "balance": equity, "price_open": request.entry}
+                calculated(money.sizing, wanted.units, inputs | {"price_stop_loss": request.price_stop_loss})
+            return wanted
         except Exception as error:  # noqa: BLE001 -- a sizing function raises whatever it likes
             text = error_text(error) or type(error).__name__
             return Reason("size", f"the sizing function raised: {text}; answer a number, 0 for none")

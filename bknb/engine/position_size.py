@@ -30,7 +30,7 @@ class PositionSize:
         quantity = rules.fixed_percentage(
             chosen, balance=balance, price_open=price_open, price_stop_loss=price_stop_loss
         )
-        return _calculated(
+        return calculated(
             chosen,
             quantity,
             {"symbol": symbol, "balance": balance, "price_open": price_open, "price_stop_loss": price_stop_loss},
@@ -54,7 +54,7 @@ class PositionSize:
         chosen = _sizing(sizing)
         odds = {"win_rate": win_rate, "win_loss_ratio": win_loss_ratio}
         quantity = rules.kelly_criterion(chosen, balance=balance, price_open=price_open, **odds)
-        return _calculated(chosen, quantity, {"symbol": symbol, "balance": balance, "price_open": price_open, **odds})
+        return calculated(chosen, quantity, {"symbol": symbol, "balance": balance, "price_open": price_open, **odds})
 
     @staticmethod
     def kelly_at_stop(
@@ -91,14 +91,14 @@ class PositionSize:
             "win_loss_ratio": win_loss_ratio,
             "costs_percent": costs_percent,
         }
-        return _calculated(chosen, rules.kelly_at_stop(chosen, **inputs), {"symbol": symbol, **inputs})
+        return calculated(chosen, rules.kelly_at_stop(chosen, **inputs), {"symbol": symbol, **inputs})
 
     @staticmethod
     def atr_based(symbol: str, *, balance: float, price_open: float, atr: float, sizing: str | Sizing) -> float:
         """Units whose loss over some average true ranges (quote currency) is a fixed part of the balance."""
         chosen = _sizing(sizing)
         quantity = rules.atr_based(chosen, balance=balance, price_open=price_open, atr=atr)
-        return _calculated(
+        return calculated(
             chosen, quantity, {"symbol": symbol, "balance": balance, "price_open": price_open, "atr": atr}
         )
 
@@ -107,7 +107,8 @@ def _sizing(sizing: str | Sizing) -> Sizing:
     return sizing if isinstance(sizing, Sizing) else registry.sizings.get(sizing)
 
 
-def _calculated(sizing: Sizing, quantity: float, inputs: dict[str, Any]) -> float:
+def calculated(sizing: Sizing, quantity: float, inputs: dict[str, Any]) -> float:
+    """A quantity that a sizing gave (units of what is traded), once its ``on_calculate`` was called with it."""
     on_calculate = registry.sizing_callbacks.items.get(sizing.name)
     if on_calculate is not None and registry.sizings.items.get(sizing.name) == sizing:
         on_calculate(quantity, inputs)

@@ -23,12 +23,12 @@ def add_sizing(
 ) -> Sizing:
     """Register a way to size positions.
 
-    Nothing uses it by itself: ask ``bknb.PositionSize`` where you place orders.
+    A run with a capital uses it by its name, as ``sizing="careful"``; ``bknb.PositionSize`` where you place orders.
 
     Parameters
     ----------
     name
-        The name ``bknb.PositionSize`` uses.
+        The name ``sizing=`` and ``bknb.PositionSize`` use.
     method
         ``"fixed-percentage"`` (``risk_percentage``), ``"kelly-criterion"`` (``kelly_multiplier``, 0.25 by default) or
         ``"atr-based"`` (``risk_percentage``, ``atr_multiplier``, 2 by default).
