@@ -371,6 +371,25 @@ def test_funding_is_charged_to_what_was_filled_before_its_moment_and_not_closed_
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("columns", [("rate",), ("long", "short")])
+def test_funding_may_be_a_registered_series_whose_rows_count_when_they_were_published(columns: tuple[str, ...]) -> None:
+    moments = pd.to_datetime([ORIGIN + k * MINUTE for k in (3, 8, 20)], unit="ms", utc=True)
+    sides = {name: [0.001 if name != "short" else -0.001] * 3 for name in columns}
+    bknb.add_series("paid", pd.DataFrame({"published_at": moments, **sides}), delay="5m")
+    costs = bknb.Costs(funding="paid")
+    result = play({2: short(90, 110, 6)}, market(), sizing="cash:1000", costs=costs, account=bknb.Perpetual())
+    assert [(row.kind, row.amount) for row in result.run_record.money.rows] == [
+        ("funding", 1.0), ("funding", 1.0), ("profit", 0.0)
+    ]  # fmt: skip
+
+
+def test_a_series_without_rates_is_no_funding() -> None:
+    moments = pd.to_datetime([ORIGIN], unit="ms", utc=True)
+    bknb.add_series("news", pd.DataFrame({"published_at": moments, "score": [1.0]}))
+    with pytest.raises(bknb.UsageError, match="series 'news' is no funding: it has the columns published_at, score"):
+        play({}, market(), costs=bknb.Costs(funding="news"))
+
+
 def test_a_short_pays_interest_for_the_time_it_borrows() -> None:
     costs = bknb.Costs(borrow_yearly=365 * 24 * 60)  # 1 % of the value a minute
     result = play({2: short(90, 110, 5)}, market(), sizing="cash:1000", costs=costs)
@@ -511,7 +530,7 @@ def test_an_add_and_a_part_move_the_liquidation_price_from_the_next_bar_on() -> 
         ({"sizing": "nobody"}, "no sizing is called 'nobody'"),
         ({"sizing": {"ETHUSDT": "risk:1"}}, "no symbol or strategy of sizing is called 'ETHUSDT'"),
         ({"costs": 0.1}, "costs must be such as bknb.Costs(taker=0.05), got 0.1"),
-        ({"costs": bknb.Costs(funding="f")}, "funding of Costs must be rows of a moment (UTC ms) and a rate here"),
+        ({"costs": bknb.Costs(funding="f")}, "no series is called 'f'"),
         ({"account": "bank"}, "account must be bknb.Spot()"),
         (
             {"account": "margin:3", "costs": bknb.Costs(borrow_yearly=5)},

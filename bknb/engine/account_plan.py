@@ -170,8 +170,7 @@ def _leg_money(plan: Plan, sizing: Any, account: Any, costs: Any, *, alone: bool
     if cost is not None and not isinstance(cost, Costs):
         raise UsageError(f"costs must be such as bknb.Costs(taker=0.05), got {shown(cost, 60)}")
     if isinstance(cost, Costs) and isinstance(cost.funding, str):
-        text = f"funding of Costs must be rows of a moment (UTC ms) and a rate here, got the name {cost.funding!r}"
-        raise UsageError(f"{text}\nread the series yourself, and give its rows: funding=[(moment, rate), …]")
+        registry.series.get(cost.funding)  # which tells of one that is not there
     kind = Margin() if kind is None else read_account(kind)
     if kind.leverage > 1.0 and kind.mode == "cross":
         _check_cross(kind, cost, alone=alone)

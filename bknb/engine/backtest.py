@@ -96,9 +96,8 @@ class BacktestRun:
         self.code = code  # source text of the user's functions, where somebody read it before the run
         self._loop: StrategyLoop | None = None
         self.window: Window | None = window  # candles in memory that several runs share
-        self.seconds = 0.0
+        self.seconds, self.paused = 0.0, False
         self._every_minute = every_minute
-        self.paused = False
         self._silent = silent  # nothing is emitted to listeners
         self._late: Lateness = {} if late is None else late  # what a live run decided late
         self._no_entries = self._leave = False
@@ -269,6 +268,7 @@ class BacktestRun:
             rules = rules._replace(close_of=close_of, bars_between=counter, by_day=by_day, grid=minutes.grid)
         if account is not None:
             account.begin(self.plan.symbol, window, minutes, book, tick=rules.tick)
+            account.funding.read(self.published, self.plan.symbol, self.plan.frame.last)
             rules = rules._replace(sized=True)
         return StrategyLoop(
             rules=rules,

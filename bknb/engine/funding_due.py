@@ -1,13 +1,19 @@
-"""The funding of a leg that has not been charged yet."""
+"""The funding of a leg that has not been charged yet: rows that were given, or those of a registered series."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from ..domain.costs import Costs
 from ..domain.funding import Funding, funding_of
+from ..domain.market_clock import NEVER
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..market.series_questions import ReadSeries
 
 
 class FundingDue:
@@ -15,10 +21,33 @@ class FundingDue:
 
     def __init__(self, costs: Costs) -> None:
         rows = costs.funding
+        self._series = rows if isinstance(rows, str) else None
         self._left = () if rows is None or isinstance(rows, str) else funding_of(rows)
 
     def __bool__(self) -> bool:
         return bool(self._left)
+
+    def read(self, published: ReadSeries, symbol: str, last: int) -> None:
+        """Read the series, if it is one, with the rows up to a moment (UTC ms); they count when they were published.
+
+        Raises
+        ------
+        UsageError
+            It has no column of rates, or a row that is no funding.
+        """
+        if self._series is None:
+            return
+        rows = published(self._series, symbol, last).rows(symbol, NEVER, None)
+        moments, names = rows[rows.times[0]].tolist(), rows.columns
+        if "rate" in names:
+            self._left = funding_of(zip(moments, rows["rate"].tolist(), strict=True))
+        elif "long" in names and "short" in names:
+            self._left = funding_of(zip(moments, rows["long"].tolist(), rows["short"].tolist(), strict=True))
+        else:
+            raise UsageError(
+                f"series {self._series!r} is no funding: it has the columns {', '.join(names)}\n"
+                "it needs rate, a share of the value that longs pay to shorts (0.0001 is 0.01 %), or long and short"
+            )
 
     def until(self, when: int) -> Iterator[Funding]:
         """What is due up to a moment (UTC ms) and has not been handed out."""
