@@ -62,12 +62,12 @@ def notes(result: Any) -> list[str]:
     return [event.note for event in result.refused]
 
 
-def money_run(plan: Plan, **options: Any) -> tuple[Heard, AccountDesk]:
+def money_run(plan: Plan, *, every_minute: bool = False, **options: Any) -> tuple[Heard, AccountDesk]:
     """A run of a plan with an account."""
     account = plan_account([plan], **{"capital": 10_000, **options})
     assert account is not None
     desk = AccountDesk(account)
-    run = Heard(replace(plan, account=account), account=desk.legs[0])
+    run = Heard(replace(plan, account=account), account=desk.legs[0], every_minute=every_minute)
     asyncio.run(run.through())
     return run, desk
 
@@ -556,3 +556,17 @@ def test_there_is_no_card_of_a_run_with_a_capital() -> None:
     result = play({}, market())
     with pytest.raises(bknb.UsageError, match="a run card does not hold an account"):
         _ = result.card
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("count", COUNTS)
+def test_every_minute_fed_gives_the_money_of_jumping(model: str, count: int) -> None:
+    for seed in range(count):
+        accounts: list[Any] = ["margin", bknb.Perpetual(50, 0.5, "isolated"), bknb.Margin(50, 0.5)]
+        options: dict[str, Any] = {"account": accounts[seed % 3], "sizing": f"percent:{[80, 3000, 4000][seed % 3]}"}
+        jumped, desk = money_run(plan_of(seed, model), **options)
+        bknb.testing.reset()
+        fed, every = money_run(plan_of(seed, model), every_minute=True, **options)
+        assert fed.heard == jumped.heard, seed
+        assert every.changes == desk.changes, seed
+        bknb.testing.reset()
