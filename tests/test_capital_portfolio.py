@@ -38,7 +38,7 @@ def cash(result: Any) -> list[str]:
     names = [key[0] for key in result.legs]
     return [
         f"m{(row.at - ORIGIN) // MINUTE} {names[int(row.leg)]} {row.kind} {row.amount:z.2f} {row.cash:z.2f}"
-        for row in result.money.rows
+        for row in result.run_account.rows
     ]
 
 
@@ -158,8 +158,8 @@ def test_an_account_has_one_currency() -> None:
         play([("BTCUSDT", rests)], exchange, currency="EUR")
     with pytest.raises(bknb.UsageError, match="currency must be a code such as 'USDT' or 'EUR', got 5"):
         play([("SAP", rests)], exchange, currency=5)
-    assert play([("ETH/EUR", rests)], exchange).money.currency == "EUR"
-    assert play([("SAP", rests)], exchange, currency="CHF").money.currency == "CHF"
+    assert play([("ETH/EUR", rests)], exchange).run_account.currency == "EUR"
+    assert play([("SAP", rests)], exchange, currency="CHF").run_account.currency == "CHF"
 
 
 def test_cross_margin_with_leverage_is_for_one_leg_alone() -> None:

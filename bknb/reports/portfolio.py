@@ -28,7 +28,7 @@ def _note(result: Any) -> str:
     fall = float((1 - equity / equity.cummax()).max()) * 100
     end, begin = float(equity.iloc[-1]), result.capital
     return (
-        f"the account began with {begin:,.2f} {result.money.currency} and was worth {end:,.2f} at the end "
+        f"the account began with {begin:,.2f} {result.run_account.currency} and was worth {end:,.2f} at the end "
         f"({(end / begin - 1) * 100:+.2f} %), its largest drawdown was {fall:.2f} %; {_SHARED}"
     )
 

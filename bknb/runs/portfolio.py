@@ -73,7 +73,9 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
             (leg.plan.symbol, leg.plan.strategy.name): self._result_of(order, money)
             for order, leg in enumerate(run.legs)
         }
-        return PortfolioResult(self.strategy, legs, run.events, warnings=run.warnings, seconds=run.seconds, money=money)
+        return PortfolioResult(
+            self.strategy, legs, run.events, warnings=run.warnings, seconds=run.seconds, account=money
+        )
 
     def _result_of(self, order: int, money: RunAccount | None) -> Result:
         leg = self._run.legs[order]
@@ -103,11 +105,11 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
         known: dict[int, CandleRange] = {}
         made = {key: leg.run_record.rebuilder(known=known) for key, leg in result.legs.items()}
         name, told, warnings, seconds = result.name, result.told, [*self._run.warnings], result.seconds
-        money = result.money
+        money = result.run_account
 
         def again() -> PortfolioResult:
             legs = {key: Result(make()) for key, make in made.items()}
-            return PortfolioResult(name, legs, told, warnings=warnings, seconds=seconds, money=money)
+            return PortfolioResult(name, legs, told, warnings=warnings, seconds=seconds, account=money)
 
         return again
 

@@ -41,6 +41,8 @@ class PortfolioResult:
         How long it took.
     capital : float or None
         What the account of all legs began with; ``None``: there is none, each leg is measured alone.
+    run_account : RunAccount or None
+        That account as it was kept: its ledgers, every movement of cash, the fills of each leg.
 
     Examples
     --------
@@ -65,7 +67,7 @@ class PortfolioResult:
         *,
         warnings: Sequence[str] = (),
         seconds: float = 0.0,
-        money: RunAccount | None = None,
+        account: RunAccount | None = None,
     ) -> None:
         self.name = name
         self.legs = dict(legs)
@@ -75,8 +77,8 @@ class PortfolioResult:
         self.seconds = seconds
         self.told: list[Event] = list(events)
         self._own_warnings = list(warnings)
-        self.money = money
-        self.capital: float | None = None if money is None else money.capital
+        self.run_account = account
+        self.capital: float | None = None if account is None else account.capital
 
     def warn(self, text: str) -> None:
         """Add a warning that holds for the portfolio as a whole."""
@@ -164,7 +166,7 @@ class PortfolioResult:
         """
         closed = [event for event in self.told if isinstance(event, Closed)]
         rows = [{"leg": _leg_of(event), **trade_row(event)} for event in closed]
-        if self.money is None:
+        if self.run_account is None:
             return table_of(rows, ("leg", *TRADE_COLUMNS))
         from .run_account import TRADE_MONEY, trade_money
 
@@ -204,9 +206,9 @@ class PortfolioResult:
         return pd.Series(worth, index=pd.DatetimeIndex(pd.to_datetime(times, unit="ms", utc=True)), name="equity")
 
     def _account_in_money(self) -> RunAccount:
-        if self.money is None:
+        if self.run_account is None:
             raise UsageError("without a capital the legs have no account together\ngive capital=10_000, say")
-        return self.money
+        return self.run_account
 
     @cached_property
     def marked(self) -> MarkedEquity:
