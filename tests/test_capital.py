@@ -13,6 +13,7 @@ from managed import Heard
 from msgspec.structs import replace
 from portfolio_worlds import plan_of
 from scenarios import MINUTE, ORIGIN, Candle, long, source
+from test_half_past_bars import MARKETS, bars_of
 
 import bknb
 from bknb.domain.ledger import Ledger
@@ -570,3 +571,29 @@ def test_every_minute_fed_gives_the_money_of_jumping(model: str, count: int) -> 
         assert fed.heard == jumped.heard, seed
         assert every.changes == desk.changes, seed
         bknb.testing.reset()
+
+
+@pytest.mark.parametrize("name", ["new york", "mumbai", "two parts"])
+def test_bars_that_count_from_an_open_are_marked_as_without_a_capital(name: str) -> None:
+    bars = bars_of(MARKETS[name], 60 * MINUTE, 1)
+    table = pd.DataFrame(bars, columns=["timestamp", "open", "high", "low", "close", "volume"])
+    exchange = bknb.exchanges.from_frame(table, sessions=MARKETS[name].sessions)
+
+    def get_signal(ctx: Any) -> Any:
+        hour, price = ctx.when_ms // (60 * MINUTE), ctx.price
+        if hour % 5:
+            return None
+        return long(price + 4, price - 3, 421) if hour % 2 else short(price - 4, price + 3, 421)
+
+    bknb.add_strategy("s", interval="1h", get_signal=get_signal)
+    call: dict[str, Any] = {
+        "strategy": "s",
+        "exchange": exchange,
+        "frame": (bars[12].t, bars[-4].t),
+        "allow_gaps": True,
+    }
+    alone, money = bknb.backtest("X", **call), bknb.backtest("X", capital=1000, **call)
+    assert len(alone.trades) > 10
+    assert money.equity.index.equals(alone.equity.index)
+    assert money.equity.to_numpy() / 1000 == pytest.approx(alone.equity.to_numpy(), rel=1e-12)
+    assert money.account == pytest.approx(alone.account, rel=0.01)  # slippage of shorts is counted in money

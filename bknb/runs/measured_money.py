@@ -86,7 +86,7 @@ def account_marks(records: Sequence[RunRecord], terms: Sequence[Terms], account:
 
 def _marks(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAccount) -> tuple[Moments, Floats]:
     legs = {str(order): closes_of(record) for order, record in enumerate(records)}
-    spans = [each.span(record.minutes.timestamp) for record, each in zip(records, terms, strict=True)]
+    spans = [each.span(bars.closed_ms - each.bar_ms) for bars, each in zip(legs.values(), terms, strict=True)]
     start, end = min(first for first, _ in spans), max(last for _, last in spans)
     moments = moments_of(legs.values(), (change.since for change in account.changes), start=start, end=end)
     return moments, marked_money(account.begin, account.changes, legs, moments.time_ms)
