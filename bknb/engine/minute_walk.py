@@ -82,7 +82,7 @@ class MinuteWalk:
 
     ``leave``: whether the run is left at once; ``stopping``: whether it opens nothing new. ``managing`` are the moments
     at which a strategy that manages its positions can be asked about them. ``turn``: in a portfolio, the turns of this
-    leg, which it waits for before anything changes.
+    leg, which it waits for before anything changes. ``fills`` of it say which minutes can fill an order.
     """
 
     def __init__(

@@ -441,7 +441,9 @@ class Result:
 
     @property
     def account(self) -> Account:
-        """The figures of the account: its whole equity goes into each position in turn, over the whole frame.
+        """The figures of the account over the whole frame: that of a run with a capital, as it was kept.
+
+        Without a capital its whole equity goes into each position in turn.
 
         Percent, except ratios, multiples, days and counts; ``None`` where a figure is not available, and
         ``account.reasons`` says why. ``account.explain("sharpe")`` gives formula and source.
