@@ -26,6 +26,7 @@ from .moved_levels import moved_book
 from .position_book import ClosingOrder, PositionBook, PositionOrder, UnsizedPart, new_book, size_allowed
 from .position_fills import DUST
 from .position_money import average_price
+from .risk import Reserve, Verdict
 from .signal import Signal, sign_of
 from .signal_events import Event, Reason, Rejected
 from .signal_validation import STOPPED, allow
@@ -47,7 +48,6 @@ from .stop_levels import moved_events, stop_in_force, stop_on_grid
 from .story import story
 from .text import shown
 from .unfilled_entries import cancel
-from .verdicts import Reserve, Verdict
 
 
 def waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:

@@ -15,6 +15,7 @@ from .exit_steps import close_at, holding_minute
 from .exit_validation import memo_text
 from .formatting import stamp_text
 from .position_book import Lifetime, opened_book
+from .risk import Command, Release, Reserve, Verdict
 from .signal import OpenSignal, ScheduledSignal, Signal, sign_of
 from .signal_events import (
     Cancelled,
@@ -49,7 +50,6 @@ from .stop_levels import after_progress, costs_of, moved_events
 from .story import story
 from .tick_grid import on_grid
 from .unfilled_entries import cancel, flat_after
-from .verdicts import Command, Release, Reserve, Verdict
 
 
 def signal_id(rules: Rules, when: int) -> str:

@@ -15,7 +15,8 @@ from .market_clock import NEVER
 from .milestones_passed import survived
 from .pnl import net_percentage, trade_pnl
 from .position_book import book_timeout
-from .signal import OpenSignal
+from .risk import Release
+from .signal import OpenSignal, ScheduledSignal
 from .signal_events import Closed, CloseReason, Event
 from .states import (
     Boundary,
@@ -36,7 +37,6 @@ from .states import (
     labels,
     quiet_minute,
 )
-from .verdicts import Release
 
 
 def close_at(state: Holding, when: int, price: float, end: Exit, rules: Rules) -> Step:

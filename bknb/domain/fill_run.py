@@ -12,10 +12,10 @@ from .execution_fills import Exit
 from .position_book import PositionBook, PositionOrder
 from .position_fills import DUST, Fill, FillKind
 from .position_money import average_price, cost_percentage, largest_cost, net_results, result
+from .risk import Release
 from .signal import sign_of
 from .signal_events import AddCancelled, Added, Closed, Event, Reduced
 from .states import Flat, Holding, Rules, Step, labels
-from .verdicts import Release
 
 
 class FillRun:

@@ -56,6 +56,7 @@ from .entry_steps import (
 from .execution_fills import Minute
 from .exit_steps import due, holding_boundary, holding_data_end, holding_halt, holding_minute, holding_skipped
 from .manual_inputs import Activate, Planned
+from .risk import Command, Release, Reserve, Verdict
 from .states import (
     Answer,
     Asking,
@@ -82,7 +83,6 @@ from .states import (
 )
 from .story import story
 from .unfilled_entries import opening_data_end, opening_halt, waiting_data_end, waiting_halt
-from .verdicts import Command, Release, Reserve, Verdict
 
 __all__ = [
     "Activate",

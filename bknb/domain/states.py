@@ -14,10 +14,10 @@ from .manage_answers import PositionAnswer
 from .manual_inputs import Activate, Planned, Source
 from .market_clock import MarketClock, Slots
 from .position_book import PositionBook, PositionOrder, UnsizedPart
+from .risk import Command, Verdict
 from .signal import OpenSignal, ScheduledSignal, Signal
 from .signal_events import Active, Closed, CloseReason, Event, Mode, PositionEvent, Reason, Rejected, Scheduled
 from .text import shown
-from .verdicts import Command, Verdict
 
 
 class Rules(NamedTuple):

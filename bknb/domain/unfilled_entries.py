@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from .exit_steps import holding_data_end
+from .risk import Release
 from .signal import ScheduledSignal
 from .signal_events import Cancelled, CancelReason
 from .states import DataEnd, Entering, Flat, Halt, Holding, Opening, Rules, Step, Waiting, labels
-from .verdicts import Release
 
 
 def cancel(

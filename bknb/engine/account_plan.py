@@ -11,8 +11,8 @@ import msgspec
 from ..config import Settings, changed
 from ..domain.accounts import Account, Margin, read_account
 from ..domain.costs import Costs, with_settings
-from ..domain.market_limits import MarketLimits
 from ..domain.leg_options import check_names, of_leg
+from ..domain.market_limits import MarketLimits
 from ..domain.sizes import Percent, Size, SizeFunction, read_size
 from ..domain.sizing_methods import Sizing
 from ..domain.text import shown

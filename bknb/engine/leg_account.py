@@ -19,6 +19,7 @@ from ..domain.costs import CostRequest, FilledBy, fill_costs, filled_by
 from ..domain.execution_fills import Entry
 from ..domain.ledger import Booked, Ledger, LegFill
 from ..domain.market_limits import reduced_by
+from ..domain.risk import Reserve, Verdict
 from ..domain.signal import OpenSignal, Position, SignalKey, key_of
 from ..domain.signal_events import AddCancelled, Added, Cancelled, Closed, Event, Opened, Reason, Reduced
 from ..domain.size_inputs import ClosedTrades, SizeRequest, WantedSize
@@ -26,7 +27,6 @@ from ..domain.sizes import AtrRisk, wanted_size
 from ..domain.sizing_methods import Sizing
 from ..domain.states import Entering, Flat, Holding, State
 from ..domain.text import error_text
-from ..domain.verdicts import Reserve, Verdict
 from ..errors import NotEnoughData
 from .average_true_range import average_true_range
 from .funding_due import FundingDue

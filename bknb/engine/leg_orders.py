@@ -6,10 +6,10 @@ from typing import Literal
 
 from ..domain.costs import CostRequest, FilledBy, filled_by
 from ..domain.position_fills import Fill
+from ..domain.risk import Reserve
 from ..domain.signal import OpenSignal, Position
 from ..domain.signal_events import Added, Closed, Reduced
 from ..domain.states import Asking, AskingAdds, Holding, Opening, State
-from ..domain.verdicts import Reserve
 
 
 def side_of(position: Position, *, enters: bool) -> Literal["buy", "sell"]:

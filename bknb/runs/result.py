@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Settings
 from ..domain.formatting import utc_text
-from ..domain.interval import MINUTE_MS, floor_to, interval_ms
+from ..domain.interval import floor_to, interval_ms
 from ..domain.signal import OpenSignal, ScheduledSignal, key_of
 from ..domain.signal_events import (
     CLOSE_REASONS,
