@@ -19,11 +19,11 @@ import bknb
 from bknb.domain.ledger import Ledger
 from bknb.domain.market_limits import MarketLimits
 from bknb.domain.signal import key_of
-from bknb.engine.account_desk import AccountDesk
 from bknb.engine.account_plan import plan_account
 from bknb.engine.plan import Plan, plan_backtest
+from bknb.engine.shared_account import SharedAccount
+from bknb.runs.account_result import account_result, trade_money
 from bknb.runs.measured import marked_equity
-from bknb.runs.run_account import account_of_desk, trade_money
 from bknb.runs.run_record import record_of
 
 END = 30
@@ -63,11 +63,11 @@ def notes(result: Any) -> list[str]:
     return [event.note for event in result.refused]
 
 
-def money_run(plan: Plan, *, every_minute: bool = False, **options: Any) -> tuple[Heard, AccountDesk]:
+def money_run(plan: Plan, *, every_minute: bool = False, **options: Any) -> tuple[Heard, SharedAccount]:
     """A run of a plan with an account."""
     account = plan_account([plan], **{"capital": 10_000, **options})
     assert account is not None
-    desk = AccountDesk(account)
+    desk = SharedAccount(account)
     run = Heard(replace(plan, account=account), account=desk.legs[0], every_minute=every_minute)
     asyncio.run(run.through())
     return run, desk
@@ -239,7 +239,7 @@ def test_an_add_that_rests_gives_its_cash_back_when_its_position_ends() -> None:
     assert result.trades["quantity"].tolist() == [50.0, 100.0]
 
 
-def limited(limits: MarketLimits, manage: Mapping[int, Any] | None = None) -> tuple[Any, AccountDesk]:
+def limited(limits: MarketLimits, manage: Mapping[int, Any] | None = None) -> tuple[Any, SharedAccount]:
     """A run on a market with limits: 105 are sized at 100, and leave at minute 10."""
     signals = {0: bknb.Signal(**long(120, 90, 10))}
     bknb.add_strategy(
@@ -252,7 +252,7 @@ def limited(limits: MarketLimits, manage: Mapping[int, Any] | None = None) -> tu
     plan = plan_backtest("BTCUSDT", "s", market(), FRAME, settings=FREE)
     account = plan_account([plan], capital=10_000, sizing="cash:105")
     assert account is not None
-    desk = AccountDesk(replace(account, legs=(replace(account.legs[0], limits=limits),)))
+    desk = SharedAccount(replace(account, legs=(replace(account.legs[0], limits=limits),)))
     run = Heard(plan, account=desk.legs[0])
     asyncio.run(run.through())
     return run.records, desk
@@ -306,7 +306,7 @@ def test_an_account_that_has_enough_changes_no_event_and_loses_no_money(model: s
         bknb.testing.reset()
 
 
-def conserved(desk: AccountDesk, candles: Any) -> None:
+def conserved(desk: SharedAccount, candles: Any) -> None:
     """Cash and positions are capital, results and costs at the close of every bar; movements of cash add up."""
     begin = Ledger.begin(desk.plan.capital, desk.ledger.account, desk.ledger.accounts)
     changes, now = list(desk.changes), begin
@@ -319,9 +319,9 @@ def conserved(desk: AccountDesk, candles: Any) -> None:
     assert not desk.ledger.positions
 
 
-def money_is_what_percent_say(run: Heard, desk: AccountDesk) -> None:
+def money_is_what_percent_say(run: Heard, desk: SharedAccount) -> None:
     """The money of a position over the cost of its first fill is the result of its trade, adds and parts included."""
-    fills = account_of_desk(desk).of_leg(0)
+    fills = account_result(desk).of_leg(0)
     for event in run.records.closed:
         of_trade = fills[key_of(event.signal)]
         first = of_trade[0].fill
@@ -347,7 +347,7 @@ def test_all_of_the_equity_on_margin_is_the_equity_of_a_run_without_a_capital(mo
         marked = marked_equity(record_of(alone))
         bknb.testing.reset()
         run, desk = money_run(plan_of(seed, model))
-        in_money = marked_equity(replace(record_of(run), money=account_of_desk(desk)))
+        in_money = marked_equity(replace(record_of(run), money=account_result(desk)))
         assert in_money.time_ms.tolist() == marked.time_ms.tolist(), seed
         assert in_money.equity == pytest.approx(marked.equity, rel=1e-12, abs=1e-12), seed
         assert in_money.after == pytest.approx(marked.after, rel=1e-12, abs=1e-12), seed

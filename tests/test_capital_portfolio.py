@@ -15,13 +15,13 @@ from test_portfolio import FRAME, market, strategy_of
 
 import bknb
 from bknb.domain.ledger import Ledger
-from bknb.engine.account_desk import AccountDesk
 from bknb.engine.account_plan import plan_account
 from bknb.engine.portfolio_run import PortfolioRun
+from bknb.engine.shared_account import SharedAccount
+from bknb.runs.account_equity import account_marks
+from bknb.runs.account_result import account_result
 from bknb.runs.candle_memory import MEMORY
-from bknb.runs.measured_money import account_marks
 from bknb.runs.result import Result
-from bknb.runs.run_account import account_of_desk
 from bknb.runs.run_record import record_of
 
 FIFTY = [kind(50, 0.5, "isolated") for kind in (bknb.Perpetual, bknb.Margin)]  # a move of 1.5 % liquidates
@@ -226,10 +226,10 @@ def test_without_a_capital_there_is_no_account_of_all() -> None:
 # --- random worlds ----------------------------------------------------------------------------------------------------
 
 
-def together(plans: Sequence[Any], **options: Any) -> tuple[PortfolioRun, AccountDesk]:
+def together(plans: Sequence[Any], **options: Any) -> tuple[PortfolioRun, SharedAccount]:
     account = plan_account(plans, **{"capital": 10_000, **options})
     assert account is not None
-    desk = AccountDesk(account)
+    desk = SharedAccount(account)
     run = PortfolioRun(plans, account=desk)
     asyncio.run(run.through(lambda _: None))
     return run, desk
@@ -260,7 +260,7 @@ def test_cash_is_never_overdrawn_and_nothing_is_lost_at_any_minute(account: Any,
         run, desk = together(plans, account=account, sizing="percent:60" if isinstance(account, str) else "percent:900")
         results = [Result(record_of(leg)) for leg in run.legs]
         records = [result.run_record for result in results]
-        money = account_of_desk(desk)
+        money = account_result(desk)
         times, worth = account_marks(records, [result.account_terms for result in results], money)
         follow(desk, times, worth, records, spot=account == "spot")
         bknb.testing.reset()
@@ -272,7 +272,7 @@ def named(plan: Any, name: str) -> Any:
     return replace(plan, strategy=replace(plan.strategy, name=name))
 
 
-def follow(desk: AccountDesk, times: Any, worth: Any, records: Sequence[Any], *, spot: bool) -> None:
+def follow(desk: SharedAccount, times: Any, worth: Any, records: Sequence[Any], *, spot: bool) -> None:
     closes = [(record.minutes.timestamp + MINUTE, record.minutes.close) for record in records]
     begin = Ledger.begin(desk.plan.capital, desk.ledger.account, desk.ledger.accounts)
     changes, now = list(desk.changes), begin

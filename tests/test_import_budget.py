@@ -69,8 +69,8 @@ ONLY_WITH_SESSIONS = {
 ONLY_AFTER_FAILURE = {"bknb.domain.retry_pauses"}
 ONLY_WITH_CAPITAL = {
     *(f"bknb.domain.{name}" for name in ("ledger", "affordable_quantity", "sizes", "size_inputs")),
-    *(f"bknb.engine.{name}" for name in ("account_plan", "account_desk", "leg_account")),
-    *(f"bknb.runs.{name}" for name in ("run_account", "measured_money")),
+    *(f"bknb.engine.{name}" for name in ("account_plan", "shared_account", "leg_account")),
+    *(f"bknb.runs.{name}" for name in ("account_result", "account_equity")),
 }
 
 

@@ -163,9 +163,7 @@ class BacktestRun:
 
     async def results(self) -> AsyncIterator[Closed | Cancelled]:
         """Run, and yield every closed and cancelled result as it happens."""
-        plan = self.plan
-        began = stopwatch()
-        records = self.records
+        began, plan, records = stopwatch(), self.plan, self.records
         records.warnings.extend(plan.notes)
         window = self.window = self.window or open_window(plan, warn=records.warnings.append)
         window.gather_closed()
@@ -267,8 +265,7 @@ class BacktestRun:
             counter = bar_counter(rules.interval_ms, minutes, sessions, by_day=by_day)
             rules = rules._replace(close_of=close_of, bars_between=counter, by_day=by_day, grid=minutes.grid)
         if account is not None:
-            account.begin(self.plan.symbol, window, minutes, book, tick=rules.tick)
-            account.funding.read(self.published, self.plan.symbol, self.plan.frame.last)
+            account.begin(self.plan, window, minutes, book, published=self.published)
             rules = rules._replace(sized=True)
         return StrategyLoop(
             rules=rules,
@@ -294,8 +291,7 @@ class BacktestRun:
         start, quiet = frame.start, loop.rules.quiet  # looked up once, not for every question
         # At the last moment of a frame nothing is ordered any more: it only ends what there is.
         last = frame.last - 1 if loop.rules.model.fills_at_open else frame.last
-        report_at = start
-        delivered = 0
+        report_at, delivered = start, 0
         when = questions.first(start)
         while when is not None and when <= last and not self._no_entries:
             if reports := when >= report_at:

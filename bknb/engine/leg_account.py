@@ -29,18 +29,20 @@ from ..domain.states import Entering, Flat, Holding, State
 from ..domain.text import error_text
 from ..errors import NotEnoughData
 from .average_true_range import average_true_range
+from .bar_prices import BarPrices
+from .cost_requests import added_order, asked_order, number_of, opened_order, ordered_part, part_of, side_of
 from .funding_due import FundingDue
-from .leg_orders import added_order, asked_order, number_of, opened_order, ordered_part, part_of, side_of
-from .leg_prices import LegPrices
 from .position_size import calculated
 from .risk_book import RiskBook, always
 
 if TYPE_CHECKING:
     from ..domain.late_orders import OldPrice
     from ..market.series import Series
+    from ..market.series_questions import ReadSeries
     from ..market.window import Window
-    from .account_desk import AccountDesk
     from .account_plan import LegMoney
+    from .plan import Plan
+    from .shared_account import SharedAccount
 
 _ATR = AtrRisk(1.0)  # what a registered sizing by average true range is measured over
 
@@ -63,8 +65,8 @@ class LegAccount:
 
     Parameters
     ----------
-    desk, order, money
-        The account, the number of the leg from 0, and what it has of it.
+    shared, order, money
+        The account of all legs, the number of the leg from 0, and what it has of it.
 
     Attributes
     ----------
@@ -74,8 +76,8 @@ class LegAccount:
         What has to be charged.
     """
 
-    def __init__(self, desk: AccountDesk, order: int, money: LegMoney) -> None:
-        self._desk, self.money, self.name = desk, money, str(order)
+    def __init__(self, shared: SharedAccount, order: int, money: LegMoney) -> None:
+        self._shared, self.money, self.name = shared, money, str(order)
         self.fills: list[MoneyFill] = []
         self._state: State = Flat()
         self._places: RiskBook | None = None
@@ -85,10 +87,13 @@ class LegAccount:
         self._closed = ClosedTrades()
         self.funding = FundingDue(money.costs)
 
-    def begin(self, symbol: str, window: Window, bars: Series, places: RiskBook | None, *, tick: float | None) -> None:
-        """Take the symbol of the leg, its candles, its base bars, its risk profile and the step of its prices."""
-        self._tick = tick
-        self._symbol, self._window, self.prices, self._places = symbol, window, LegPrices(bars), places
+    def begin(
+        self, plan: Plan, window: Window, bars: Series, places: RiskBook | None, *, published: ReadSeries
+    ) -> None:
+        """Take the plan of the leg, its candles, its base bars, its risk profile, and published series."""
+        self._symbol, self._tick = plan.symbol, plan.settings.price_tick
+        self._window, self.prices, self._places = window, BarPrices(bars), places
+        self.funding.read(published, plan.symbol, plan.frame.last)
 
     # --- asked ------------------------------------------------------------------------------------------------------
 
@@ -97,7 +102,7 @@ class LegAccount:
 
         Where one of them refuses, nothing is reserved and no place is taken.
         """
-        self._desk.charge(command.when)
+        self._shared.charge(command.when)
         if command.fill is not None:
             return await self._fill(command, command.fill, may_open)
         sized = self._sized(command)
@@ -109,7 +114,7 @@ class LegAccount:
                 verdict = verdict._replace(liquidation=self._fills_at_once(command, sized))
             key = (command.candidate.id, 0 if command.order is None else command.order.number)
             self._orders[key] = sized
-            self._desk.ledger = self._desk.ledger.reserve(self._reserved(key), sized.reserved)
+            self._shared.ledger = self._shared.ledger.reserve(self._reserved(key), sized.reserved)
         return verdict
 
     async def _of_profile(self, command: Reserve, may_open: Callable[[], bool]) -> Verdict:
@@ -126,12 +131,12 @@ class LegAccount:
 
     def _sized(self, command: Reserve) -> SizedOrder | Reason:
         order, money = asked_order(command, self.prices.at(command.when)), self.money
-        ledger = self._after(self._desk.ledger, command.earlier)
-        free = self._desk.free_at_question(command.when, ledger)
+        ledger = self._after(self._shared.ledger, command.earlier)
+        free = self._shared.free_at_question(command.when, ledger)
         if command.order is not None:
             wanted: WantedSize | Reason = WantedSize(units=command.order.share * self._first)
         else:
-            equity = ledger.mark(self._desk.prices_at(command.when)).equity
+            equity = ledger.mark(self._shared.prices_at(command.when)).equity
             wanted = self._wanted(command, order, equity, free)
         if isinstance(wanted, Reason):
             return wanted
@@ -180,12 +185,12 @@ class LegAccount:
 
     async def _fill(self, command: Reserve, fill: Entry, may_open: Callable[[], bool]) -> Verdict:
         """What is bought of an entry order in a bar, and, where it rested, whether its risk profile still allows it."""
-        candidate, desk, money = command.candidate, self._desk, self.money
-        ledger = self._after(desk.ledger.release(self._reserved((candidate.id, 0))), command.earlier)
+        candidate, shared, money = command.candidate, self._shared, self.money
+        ledger = self._after(shared.ledger.release(self._reserved((candidate.id, 0))), command.earlier)
         by = filled_by("entry", rested=fill.rested, entry=candidate.entry)
         order = replace(asked_order(command, self.prices.at(command.when)), filled_by=by, price=candidate.price_open)
         sized = self._orders[candidate.id, 0]
-        free = desk.free_in_bar(command.when, ledger, self, at_open=not fill.rested)
+        free = shared.free_in_bar(command.when, ledger, self, at_open=not fill.rested)
         filled = quantity_filled(sized, order, free=free, account=money.account, costs=money.costs, limits=money.limits)
         if filled.quantity <= 0.0:
             what = "margin" if money.account.borrows else "cash"
@@ -199,8 +204,8 @@ class LegAccount:
 
     def _fills_at_once(self, command: Reserve, sized: SizedOrder) -> float | None:
         """Settle what is bought of an order that fills at the price of its answer; returns its liquidation price."""
-        ledger, order = self._after(self._desk.ledger, command.earlier), asked_order(command, 0.0)
-        money, free = self.money, self._desk.free_at_question(command.when, ledger)
+        ledger, order = self._after(self._shared.ledger, command.earlier), asked_order(command, 0.0)
+        money, free = self.money, self._shared.free_at_question(command.when, ledger)
         filled = quantity_filled(sized, order, free=free, account=money.account, costs=money.costs, limits=money.limits)
         self._filled[command.candidate.id] = filled, order.filled_by
         return self._liquidation_after(ledger, command, order, filled)
@@ -234,7 +239,7 @@ class LegAccount:
 
     def _drop(self, key: tuple[str, int]) -> SizedOrder | None:
         sized = self._orders.pop(key, None)
-        self._desk.ledger = self._desk.ledger.release(self._reserved(key))
+        self._shared.ledger = self._shared.ledger.release(self._reserved(key))
         return sized
 
     # --- told -------------------------------------------------------------------------------------------------------
@@ -264,9 +269,9 @@ class LegAccount:
         return self._with_liquidation(state) if moved else None
 
     def _with_liquidation(self, state: State) -> State | None:
-        if not isinstance(state, Holding) or state.book is None or self.name not in self._desk.ledger.positions:
+        if not isinstance(state, Holding) or state.book is None or self.name not in self._shared.ledger.positions:
             return None
-        level = self._liquidation(self._desk.ledger)
+        level = self._liquidation(self._shared.ledger)
         book = replace(state.book, liquidation=UNSET if level is None else level)
         return replace(state, book=book)
 
@@ -289,8 +294,8 @@ class LegAccount:
         """The quantity of what filled without being asked about in its bar."""
         if sized is None:
             return FilledQuantity(0.0, cut=True)
-        money, desk = self.money, self._desk
-        free = desk.free_in_bar(order.at, desk.ledger, self, at_open=order.filled_by == "market")
+        money, shared = self.money, self._shared
+        free = shared.free_in_bar(order.at, shared.ledger, self, at_open=order.filled_by == "market")
         return quantity_filled(sized, order, free=free, account=money.account, costs=money.costs, limits=money.limits)
 
     def _enter(self, signal: OpenSignal, number: int, order: CostRequest, filled: FilledQuantity) -> None:
@@ -300,14 +305,14 @@ class LegAccount:
             self._apply(signal, number, fill, cut=filled.cut)
 
     def _exited(self, event: Reduced | Closed) -> None:
-        desk, signal = self._desk, event.signal
+        shared, signal = self._shared, event.signal
         ordered = ordered_part(self._state, event.when) > 0.0
-        fill = self._left(desk.ledger, event)
+        fill = self._left(shared.ledger, event)
         if fill is not None:
-            at, prices = fill.order.at, desk.prices_at(fill.order.at)
-            before = desk.ledger.free(prices)
+            at, prices = fill.order.at, shared.prices_at(fill.order.at)
+            before = shared.ledger.free(prices)
             self._apply(signal, number_of(event), fill)
-            desk.freed(self.prices.closes(at), at if ordered else None, desk.ledger.free(prices) - before)
+            shared.freed(self.prices.closes(at), at if ordered else None, shared.ledger.free(prices) - before)
         if isinstance(event, Closed):
             self._first = 0.0
             self._closed = self._closed.after(event.pnl.pnl_percentage)
@@ -354,26 +359,26 @@ class LegAccount:
 
     def ordered_exit(self, price: float, when: int) -> LegFill | None:
         """What was ordered to leave at a moment (UTC ms) as it would fill at a price; ``None``: nothing was."""
-        held, part = self._desk.ledger.positions.get(self.name), ordered_part(self._state, when)
+        held, part = self._shared.ledger.positions.get(self.name), ordered_part(self._state, when)
         if held is None or part <= 0.0:
             return None
         kind: Literal["exit", "reduce"] = "exit" if part == 1.0 else "reduce"
         return self._leaving_fill(kind, held.side, when, price, "strategy", abs(held.quantity) * part)
 
     def _apply(self, signal: OpenSignal, number: int, fill: LegFill, *, cut: bool = False) -> None:
-        desk, at, yearly = self._desk, fill.order.at, self.money.costs.borrow_yearly
-        desk.charge(at)
+        shared, at, yearly = self._shared, fill.order.at, self.money.costs.borrow_yearly
+        shared.charge(at)
         if yearly:
             assert not callable(yearly)  # only fills have functions  # noqa: S101
-            desk.book(desk.ledger.charge_borrow(self.name, at, self.prices.at(at), yearly), at)
-        forgiven = desk.ledger.forgiven
+            shared.book(shared.ledger.charge_borrow(self.name, at, self.prices.at(at), yearly), at)
+        forgiven = shared.ledger.forgiven
         enters = fill.order.kind in ("entry", "add")
-        desk.book(desk.ledger.apply(fill) if enters else self._left_without_debt(fill), self.prices.closes(at))
-        self.fills.append(MoneyFill(key_of(signal), number, fill, cut, desk.ledger.forgiven - forgiven))
+        shared.book(shared.ledger.apply(fill) if enters else self._left_without_debt(fill), self.prices.closes(at))
+        self.fills.append(MoneyFill(key_of(signal), number, fill, cut, shared.ledger.forgiven - forgiven))
 
     def _left_without_debt(self, fill: LegFill) -> Booked:
         """The account after a fill that closes something; with leverage no more than its margin is lost."""
-        ledger, order = self._desk.ledger, fill.order
+        ledger, order = self._shared.ledger, fill.order
         held, booked = ledger.positions[self.name], ledger.apply(fill)
         account = self.money.account
         if account.leverage <= 1.0:

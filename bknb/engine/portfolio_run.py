@@ -15,7 +15,7 @@ from .plan import Plan, Stopping, open_window
 from .portfolio_clock import PortfolioClock
 
 if TYPE_CHECKING:
-    from .account_desk import AccountDesk
+    from .shared_account import SharedAccount
 
 
 def leg_text(plan: Plan) -> str:
@@ -48,7 +48,7 @@ class PortfolioRun:
     """
 
     def __init__(
-        self, plans: Sequence[Plan], *, codes: Sequence[object] | None = None, account: AccountDesk | None = None
+        self, plans: Sequence[Plan], *, codes: Sequence[object] | None = None, account: SharedAccount | None = None
     ) -> None:
         self.plans, self.account = tuple(plans), account
         self.warnings: list[str] = []

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from ..domain.costs import Costs
     from ..domain.schedules import Schedule
     from ..domain.sizes import Size
-    from ..engine.account_desk import AccountDesk
     from ..engine.account_plan import AccountPlan
+    from ..engine.shared_account import SharedAccount
 
     SizingLike = Size | str | Callable[..., Any]
     AccountLike = Account | str
@@ -54,9 +54,11 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
 
         super().__init__(plan.symbol, plan.strategy.name)
         self._key = key_of(plan)
-        self._desk = None if plan.account is None else _desk(plan.account)
+        self._account = None if plan.account is None else _shared_account(plan.account)
         # The code is read now: the cell may be run again, with other text, before this run is over.
-        self._run = BacktestRun(plan, code=code_of(plan), account=None if self._desk is None else self._desk.legs[0])
+        self._run = BacktestRun(
+            plan, code=code_of(plan), account=None if self._account is None else self._account.legs[0]
+        )
         self.plan = plan
 
     async def _work(self) -> Result:
@@ -65,10 +67,10 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
         from .tries import with_tries  # needed when a run ends, not to start one
 
         record = record_of(self._run)
-        if self._desk is not None:
-            from .run_account import account_of_desk
+        if self._account is not None:
+            from .account_result import account_result
 
-            money = account_of_desk(self._desk)
+            money = account_result(self._account)
             record = replace(record, money=money, money_fills=money.of_leg(0))
         return Result(with_tries(record, self._key))
 
@@ -127,10 +129,10 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
         return f"<backtest of {self.strategy!r} on {self.symbol}: {self.status}, {self.progress:.0%}>"
 
 
-def _desk(account: AccountPlan) -> AccountDesk:
-    from ..engine.account_desk import AccountDesk  # few runs have a capital
+def _shared_account(account: AccountPlan) -> SharedAccount:
+    from ..engine.shared_account import SharedAccount  # few runs have a capital
 
-    return AccountDesk(account)
+    return SharedAccount(account)
 
 
 def plan_run(

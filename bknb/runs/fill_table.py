@@ -59,7 +59,7 @@ def fill_rows(
     found += _still_open(records)
     rows = [_row(fill, signal, settings) for fill, signal in found]
     if money is not None:
-        from .run_account import fill_money
+        from .account_result import fill_money
 
         for row, (fill, signal) in zip(rows, found, strict=True):
             booked = (one for one in money.get(key_of(signal), ()) if one.number == fill.number)

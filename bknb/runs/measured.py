@@ -82,7 +82,7 @@ def marked_equity(record: RunRecord) -> MarkedEquity:
         When its candles were released and cannot be read again.
     """
     if record.money is not None:
-        from .measured_money import marked_in_money
+        from .account_equity import marked_in_money
 
         return marked_in_money(record, record.money, terms_of(record), _open_signal(record))
     positions, times = _by_closes(record, positions_of_run(record))
@@ -142,7 +142,7 @@ def measure(record: RunRecord) -> Measured:
         cut_off=len(cut_off(record.records.closed)) + still_open,
     )
     if record.money is not None:
-        from .measured_money import money_figures
+        from .account_equity import money_figures
 
         account.update(money_figures(record.money, marked))
     begins = daily_marks(marked, sessions=True)[0] if terms.sessions else None

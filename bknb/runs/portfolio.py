@@ -11,21 +11,21 @@ from msgspec.structs import replace
 
 from ..config import Settings
 from ..domain.signal_events import Cancelled, Closed, Event
-from ..engine.account_desk import AccountDesk
 from ..engine.account_plan import AccountPlan, plan_account, with_costs
 from ..engine.build import checked_name
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
-from ..engine.portfolio_run import PortfolioRun, leg_text
+from ..engine.portfolio_run import PortfolioRun
 from ..engine.resolve import resolve_exchange
+from ..engine.shared_account import SharedAccount
 from ..errors import UsageError
 from ..events import messages, subjects
 from ..provenance.strategy_hash import running
 from ..stores.atomic import write_report
+from .account_result import RunAccount, account_result
 from .make_card import code_of
-from .portfolio_legs import legs_of, of_symbol
+from .portfolio_legs import check_once, legs_of, of_symbol
 from .portfolio_result import PortfolioResult
 from .result import Result
-from .run_account import RunAccount, account_of_desk
 from .run_record import record_of, with_weak_source
 from .task import Counted, Task
 from .task_book import TaskBook
@@ -62,13 +62,13 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
         self.plans, self.account = tuple(plans), account
         self._keys = [key_of(plan) for plan in plans]
         # The code is read now: a cell may be run again, with other text, before this run is over.
-        desk = None if account is None else AccountDesk(account)
-        self._run = PortfolioRun(plans, codes=[code_of(plan) for plan in plans], account=desk)
+        shared = None if account is None else SharedAccount(account)
+        self._run = PortfolioRun(plans, codes=[code_of(plan) for plan in plans], account=shared)
 
     async def _work(self) -> PortfolioResult:
         run = self._run
         await run.through(self._emit)
-        money = None if run.account is None else account_of_desk(run.account)
+        money = None if run.account is None else account_result(run.account)
         legs = {
             (leg.plan.symbol, leg.plan.strategy.name): self._result_of(order, money)
             for order, leg in enumerate(run.legs)
@@ -223,13 +223,7 @@ def plan_portfolio(
                 base=of_symbol(base, symbol, "base"),
             )
         )
-    texts = [leg_text(plan) for plan in plans]
-    twice = [text for at, text in enumerate(texts) if text in texts[:at]]
-    if twice:
-        raise UsageError(
-            f"two legs are {twice[0]}\n"
-            "name each symbol and strategy once; register functions of one name under different names"
-        )
+    check_once(plans)
     money = plan_account(plans, capital=capital, currency=currency, sizing=sizing, account=account, costs=costs)
     if money is not None:
         plans = [with_costs(plan, leg) for plan, leg in zip(plans, money.legs, strict=True)]
@@ -372,10 +366,8 @@ class Portfolio:
     def background(**options: Any) -> PortfolioTask:
         """Start a portfolio and return at once; options as in ``bknb.portfolio``."""
         task = plan_portfolio(**_complete(options))
-        known = BOOK.running(
-            "", task.strategy, lambda other: (other.plans, other.account) == (task.plans, task.account)
-        )
-        return known or BOOK.start(task)
+        asked = task.plans, task.account
+        return BOOK.running("", task.strategy, lambda other: (other.plans, other.account) == asked) or BOOK.start(task)
 
     @staticmethod
     def stop(name: str = UNNAMED, *, now: bool = False) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from ..engine.plan import StrategyLike
+from ..engine.plan import Plan, StrategyLike
+from ..engine.portfolio_run import leg_text
 from ..errors import UsageError
 
 
@@ -40,3 +41,14 @@ def of_symbol(given: Any, symbol: str, what: str) -> Any:
         has = f"it has {', '.join(map(repr, given))}" if given else "it is empty"
         raise UsageError(f"{what} is a mapping by symbol and has no {symbol!r}: {has}")
     return given[symbol]
+
+
+def check_once(plans: Sequence[Plan]) -> None:
+    """Raise ``UsageError`` for a leg that is there twice: results are found by symbol and strategy."""
+    texts = [leg_text(plan) for plan in plans]
+    twice = [text for at, text in enumerate(texts) if text in texts[:at]]
+    if twice:
+        raise UsageError(
+            f"two legs are {twice[0]}\n"
+            "name each symbol and strategy once; register functions of one name under different names"
+        )

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from ..domain.signal_events import TickResult
     from ..metrics.account import Account
     from ..metrics.marked_equity import MarkedEquity
+    from .account_result import RunAccount
     from .periods import Period
     from .result import Result
-    from .run_account import RunAccount
 
 Leg = tuple[str, str]  # symbol, strategy
 
@@ -168,7 +168,7 @@ class PortfolioResult:
         rows = [{"leg": _leg_of(event), **trade_row(event)} for event in closed]
         if self.run_account is None:
             return table_of(rows, ("leg", *TRADE_COLUMNS))
-        from .run_account import TRADE_MONEY, trade_money
+        from .account_result import TRADE_MONEY, trade_money
 
         fills = {key: leg.run_record.money_fills or {} for key, leg in self.legs.items()}
         for row, event in zip(rows, closed, strict=True):
@@ -198,7 +198,7 @@ class PortfolioResult:
         """
         import pandas as pd
 
-        from .measured_money import account_marks
+        from .account_equity import account_marks
 
         legs, money = [*self.legs.values()], self._account_in_money()
         terms = [leg.account_terms for leg in legs]
@@ -222,7 +222,7 @@ class PortfolioResult:
         >>> result.marked.equity.shape, float(result.marked.equity[-1])
         ((1441,), 1.0)
         """
-        from .measured_money import portfolio_marked
+        from .account_equity import portfolio_marked
 
         return portfolio_marked([*self.legs.values()], self._account_in_money())
 
@@ -240,7 +240,7 @@ class PortfolioResult:
         >>> result.account["total_return"], result.account["positions"]
         (0.0, 0)
         """
-        from .measured_money import portfolio_figures
+        from .account_equity import portfolio_figures
 
         return portfolio_figures([*self.legs.values()], self._account_in_money(), self.marked)
 

@@ -142,7 +142,7 @@ class Result:
         rows = [trade_row(event) for event in self._records.closed]
         if (fills := self.run_record.money_fills) is None:
             return table_of(rows, TRADE_COLUMNS)
-        from .run_account import TRADE_MONEY, trade_money
+        from .account_result import TRADE_MONEY, trade_money
 
         for row, event in zip(rows, self._records.closed, strict=True):
             row.update(trade_money(fills.get(key_of(event.signal), [])))
@@ -179,7 +179,7 @@ class Result:
         rows = fill_rows(self._records, self.settings, self.run_record.money_fills)
         if self.run_record.money_fills is None:
             return table_of(rows, FILL_COLUMNS)
-        from .run_account import FILL_MONEY
+        from .account_result import FILL_MONEY
 
         return table_of(rows, (*FILL_COLUMNS, *FILL_MONEY))
 
@@ -505,7 +505,7 @@ class Result:
 
         times, worth = self.marked.time_ms, self.marked.equity
         if (money := self.run_record.money) is not None:
-            from .measured_money import account_marks
+            from .account_equity import account_marks
 
             times, worth = account_marks([self.run_record], [self.account_terms], money)
         return pd.Series(worth, index=pd.DatetimeIndex(pd.to_datetime(times, unit="ms", utc=True)), name="equity")

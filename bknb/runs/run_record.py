@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from ..market.bar_grid import BarGrid
     from ..market.sessions import Sessions
     from ..research.tries_ledger import Tries
+    from .account_result import RunAccount
     from .measured import Measured
-    from .run_account import RunAccount
 
 Key: TypeAlias = tuple[str, str]  # symbol, interval
 

@@ -11,8 +11,8 @@ from ..domain.interval import interval_ms
 from ..domain.signal import key_of
 from ..market.source_hours import bar_grid_of
 from ..metrics.account import account_figures
+from ..metrics.marked_account_equity import LegCloses, Moments, marked_money, moments_of
 from ..metrics.marked_equity import MarkedEquity, Positions
-from ..metrics.marked_money import LegCloses, Moments, marked_money, moments_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ..metrics.account import Account
     from ..metrics.marked_equity import Floats, Times
     from ..metrics.run_account import Terms
+    from .account_result import RunAccount
     from .result import Result
-    from .run_account import RunAccount
     from .run_record import RunRecord
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..market.series import Series
 
 
-class LegPrices:
+class BarPrices:
     """Prices of the base bars of a leg, in quote currency.
 
     Parameters

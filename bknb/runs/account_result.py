@@ -9,8 +9,8 @@ import msgspec
 
 from ..domain.ledger import CashRow, Ledger
 from ..domain.signal import SignalKey
-from ..engine.account_desk import AccountChange, AccountDesk
 from ..engine.leg_account import MoneyFill
+from ..engine.shared_account import AccountChange, SharedAccount
 
 TRADE_MONEY = ("quantity", "cost", "money", "cut")
 FILL_MONEY = ("quantity", "cost", "fee", "cut")
@@ -53,12 +53,12 @@ class RunAccount(msgspec.Struct, frozen=True):
         return found
 
 
-def account_of_desk(desk: AccountDesk) -> RunAccount:
+def account_result(account: SharedAccount) -> RunAccount:
     """The account of a run as it stands."""
-    plan = desk.plan
-    begin = Ledger.begin(plan.capital, desk.ledger.account, desk.ledger.accounts)
-    fills = tuple(tuple(leg.fills) for leg in desk.legs)
-    return RunAccount(plan.capital, plan.currency, begin, tuple(desk.changes), tuple(desk.rows), fills)
+    plan = account.plan
+    begin = Ledger.begin(plan.capital, account.ledger.account, account.ledger.accounts)
+    fills = tuple(tuple(leg.fills) for leg in account.legs)
+    return RunAccount(plan.capital, plan.currency, begin, tuple(account.changes), tuple(account.rows), fills)
 
 
 def trade_money(fills: Sequence[MoneyFill]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class _Freed(NamedTuple):
     money: float
 
 
-class AccountDesk:
+class SharedAccount:
     """An account that the legs of a run share.
 
     Attributes
