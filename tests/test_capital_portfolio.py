@@ -126,6 +126,20 @@ def test_cash_of_an_exit_inside_a_bar_pays_for_nothing_in_it(legs: str) -> None:
     assert (round(bought["quantity"], 6), bool(bought["cut"])) == (round(5000 / 103, 6), True)
 
 
+@pytest.mark.parametrize("legs", ["AB", "BA"])
+@pytest.mark.parametrize("level", [{"price_stop_loss": 95.0}, {"price_take_profit": 104.0}], ids=["stop", "target"])
+def test_a_level_met_behind_a_part_that_was_ordered_pays_for_nothing_in_its_bar(legs: str, level: Any) -> None:
+    """A tenth of A's 100 is sold at the open of 5: 1 000 for B's order at 120; what is met in that bar comes later."""
+    signal = {"position": "long", "minute_estimated_time": 25} | level
+    answers = {0: {"A": signal}, 5: {"B": long(160, 80, 20)}}
+    one = strategy_of("one", answers, manage={5: {"A": bknb.Reduce(0.1)}}, risk=None)
+    rows = {"A": market({5: (100.0, 105.0, 94.0, 100.0)}), "B": market(dict.fromkeys(range(5, 41), (120.0,) * 4))}
+    sizing = {"A": "percent:100", "B": bknb.size.Units(10)}
+    result = play([(symbol, one) for symbol in legs], rows, sizing=sizing)
+    bought = result.leg("B").trades.iloc[0]
+    assert (round(bought["quantity"], 6), bool(bought["cut"])) == (round(1000 / 120, 6), True)
+
+
 def test_cash_that_rests_in_an_order_is_free_once_it_is_taken_back() -> None:
     resting = long(110, 80, 5, at=95.0)
     one = strategy_of("one", {0: {"A": resting}, 2: {"B": long(110, 90, 2)}, 6: {"B": long(110, 90, 2)}}, risk=None)

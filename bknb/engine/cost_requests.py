@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from ..domain.costs import CostRequest, FilledBy, filled_by
 from ..domain.position_fills import Fill
@@ -102,6 +102,18 @@ def ordered_part(state: State, when: int) -> float:
         return 0.0
     orders = (order for order in held.book.orders if order.kind == "reduce" and order.not_before <= when)
     return min(sum(order.share for order in orders) / held.book.left, 1.0)
+
+
+def was_ordered(order: CostRequest, state: State) -> bool:
+    """Whether what closed a part, or all, had been ordered before its bar, which then fills it at its open.
+
+    ``state`` is that of the leg before the bar. Stops, targets and liquidations are met inside it.
+    """
+    return order.reason not in _MET_INSIDE and ordered_part(state, order.at) > 0.0
+
+
+_MET_INSIDE: Final = ("stop_loss", "take_profit", "trailing_stop", "breakeven", "liquidation")
+"""Reasons of what closes when a price is met."""
 
 
 def _position(state: State) -> Holding | None:

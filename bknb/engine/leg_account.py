@@ -22,17 +22,21 @@ from ..domain.market_limits import reduced_by
 from ..domain.risk import Reserve, Verdict
 from ..domain.signal import OpenSignal, Position, SignalKey, key_of
 from ..domain.signal_events import AddCancelled, Added, Cancelled, Closed, Event, Opened, Reason, Reduced
-from ..domain.size_inputs import ClosedTrades, SizeRequest, WantedSize
-from ..domain.sizes import AtrRisk, wanted_size
-from ..domain.sizing_methods import Sizing
+from ..domain.size_inputs import ClosedTrades, WantedSize
 from ..domain.states import Entering, Flat, Holding, State
-from ..domain.text import error_text
-from ..errors import NotEnoughData
-from .average_true_range import average_true_range
+from .asked_size import asked_size
 from .bar_prices import BarPrices
-from .cost_requests import added_order, asked_order, number_of, opened_order, ordered_part, part_of, side_of
+from .cost_requests import (
+    added_order,
+    asked_order,
+    number_of,
+    opened_order,
+    ordered_part,
+    part_of,
+    side_of,
+    was_ordered,
+)
 from .funding_due import FundingDue
-from .position_size import calculated
 from .risk_book import RiskBook, always
 
 if TYPE_CHECKING:
@@ -43,8 +47,6 @@ if TYPE_CHECKING:
     from .account_plan import LegMoney
     from .plan import Plan
     from .shared_account import SharedAccount
-
-_ATR = AtrRisk(1.0)  # what a registered sizing by average true range is measured over
 
 
 class MoneyFill(NamedTuple):
@@ -137,51 +139,11 @@ class LegAccount:
             wanted: WantedSize | Reason = WantedSize(units=command.order.share * self._first)
         else:
             equity = ledger.mark(self._shared.prices_at(command.when)).equity
-            wanted = self._wanted(command, order, equity, free)
+            closed, window = self._closed, self._window
+            wanted = asked_size(money, command, order, equity=equity, free=free, closed=closed, window=window)
         if isinstance(wanted, Reason):
             return wanted
         return sized_order(wanted, order, free=free, account=money.account, costs=money.costs, limits=money.limits)
-
-    def _wanted(self, command: Reserve, order: CostRequest, equity: float, free: float) -> WantedSize | Reason:
-        money, candidate = self.money, command.candidate
-        if equity <= 0.0:
-            return Reason("no_cash", f"no equity is left: the account is worth {equity:.8g}")
-        costs = fill_costs(replace(order, quantity=equity / order.price), money.costs)
-        request = SizeRequest(
-            symbol=candidate.symbol,
-            strategy=candidate.strategy,
-            position=candidate.position,
-            when=command.when,
-            entry=order.price,
-            price_stop_loss=candidate.price_stop_loss,
-            equity=equity,
-            free=free,
-            atr=self._atr(command.when),
-            closed=self._closed,
-            costs_percent=2 * (costs.fee_percent + costs.slippage_percent),
-            leverage=money.account.leverage,
-        )
-        try:
-            wanted = wanted_size(money.sizing, request)
-            if isinstance(money.sizing, Sizing) and isinstance(wanted, WantedSize) and wanted.units is not None:
-                inputs = {"symbol": request.symbol, "balance": equity, "price_open": request.entry}
-                calculated(money.sizing, wanted.units, inputs | {"price_stop_loss": request.price_stop_loss})
-            return wanted
-        except Exception as error:  # noqa: BLE001 -- a sizing function raises whatever it likes
-            text = error_text(error) or type(error).__name__
-            return Reason("size", f"the sizing function raised: {text}; answer a number, 0 for none")
-
-    def _atr(self, when: int) -> float | None:
-        size = self.money.sizing
-        if isinstance(size, Sizing) and size.method == "atr-based":
-            size = _ATR
-        if not isinstance(size, AtrRisk):
-            return None
-        try:
-            candles = self._window.newest(self._symbol, size.interval, size.length + 1, when)
-        except NotEnoughData:
-            return None
-        return average_true_range(candles.high, candles.low, candles.close)
 
     async def _fill(self, command: Reserve, fill: Entry, may_open: Callable[[], bool]) -> Verdict:
         """What is bought of an entry order in a bar, and, where it rested, whether its risk profile still allows it."""
@@ -306,9 +268,9 @@ class LegAccount:
 
     def _exited(self, event: Reduced | Closed) -> None:
         shared, signal = self._shared, event.signal
-        ordered = ordered_part(self._state, event.when) > 0.0
         fill = self._left(shared.ledger, event)
         if fill is not None:
+            ordered = was_ordered(fill.order, self._state)
             at, prices = fill.order.at, shared.prices_at(fill.order.at)
             before = shared.ledger.free(prices)
             self._apply(signal, number_of(event), fill)
