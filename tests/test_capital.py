@@ -174,6 +174,15 @@ def test_what_a_size_cannot_answer_is_refused_with_what_was_expected(sizing: Any
     assert result.equity.iloc[-1] == 10_000
 
 
+@pytest.mark.parametrize("fails", ["entry", "exit"])
+def test_costs_that_raise_are_told_before_anything_is_traded(fails: str) -> None:
+    def taker(order: bknb.CostRequest) -> float:
+        return 1 / 0 if order.kind == fails else 0.1
+
+    with pytest.raises(bknb.UsageError, match=r"taker of Costs, for .* raised ZeroDivisionError: division by zero\n"):
+        play({}, market(), costs=bknb.Costs(taker=taker))
+
+
 def test_spot_refuses_shorts() -> None:
     result = play({0: short(90, 110, 5)}, market(), account="spot")
     assert notes(result) == ["bknb.Spot() cannot sell short; use bknb.Margin(), or answer with longs only"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -205,6 +207,23 @@ def test_equity_is_the_same_once_candles_were_released(monkeypatch: pytest.Monke
     assert again.account == single.account
     assert again.trades.equals(single.trades)
     assert bknb.Portfolio.get_data().equity.equals(both.equity)
+
+
+@pytest.mark.parametrize("kind", ["backtest", "portfolio"])
+def test_candles_of_a_run_with_a_capital_are_released(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(MEMORY, "limit", 0)
+    bknb.add_strategy("hours", interval="1h", get_signal=lambda price: long(price * 1.02, price * 0.98, 50))
+    call: dict[str, Any] = {"exchange": "demo", "frame": "2024-01-01:2024-01-02", "capital": 10_000}
+    if kind == "backtest":
+        task: Any = bknb.Backtest.background("BTCUSDT", strategy="hours", **call)
+        block = weakref.ref(task.result().run_record.minutes.block.base)
+    else:
+        task = bknb.Portfolio.background(symbols=["BTCUSDT"], strategies=["hours"], **call)
+        block = weakref.ref(task.result().leg("BTCUSDT", "hours").run_record.minutes.block.base)
+    bknb.backtest("SOLUSDT", strategy="hours", **call)
+    gc.collect()
+    assert task.status == "fulfilled"
+    assert block() is None
 
 
 def test_the_figures_of_one_leg_are_those_of_its_backtest() -> None:

@@ -122,6 +122,12 @@ def test_a_function_is_given_the_order():
     assert fill_costs(order(by="limit"), costs).fee == 0.0
 
 
+def test_a_function_that_raises_is_told_with_its_order():
+    costs = Costs(taker=lambda _: 1 / 0, slippage=0.0)
+    with pytest.raises(bknb.UsageError, match=r"taker of Costs, for buy 2 at 100, raised ZeroDivisionError: division"):
+        fill_costs(order(quantity=2.0), costs)
+
+
 @pytest.mark.parametrize("answer", [math.nan, math.inf, -1.0, 100.0, None, "0.1", True])
 def test_a_function_that_answers_what_cannot_be_is_told_so(answer):
     with pytest.raises(bknb.UsageError, match=r"taker of Costs, for buy 2 at 100, must be a percentage .*, got "):
@@ -227,6 +233,10 @@ def test_funding_is_charged_when_filled_before_and_not_closed_before(filled, clo
 def test_funding_that_cannot_be_is_refused(rows, message):
     with pytest.raises(bknb.UsageError, match=message):
         funding_of(rows)
+
+
+def test_rows_of_funding_may_be_read_once():
+    assert Costs(funding=zip([0, HOUR], [0.1, 0.2], strict=True)).funding == ((0, 0.1), (HOUR, 0.2))
 
 
 def test_the_next_funding_is_at_or_after_a_moment():

@@ -5,7 +5,7 @@ Percentages are those of ``percent_fee`` and ``percent_slippage``: 0.1 means 0.1
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -18,6 +18,7 @@ from .pnl import slipped_exit
 from .position_fills import Fill, FillKind
 from .signal import EntryKind, Position, sign_of
 from .signal_events import Pnl
+from .text import error_text
 from .whole_number import checked_number
 
 FilledBy: TypeAlias = Literal["market", "limit", "stop"]
@@ -76,6 +77,9 @@ Cost: TypeAlias = float | Callable[[CostRequest], float]
 
 class Costs(ByName, frozen=True, kw_only=True):
     """What fills cost. Each number may be a function of the order instead, which gets a ``bknb.CostRequest``.
+
+    A function is also asked what orders would cost that are not made: when a run with a capital begins, for a size, and
+    for what is free once others have left.
 
     Parameters
     ----------
@@ -141,7 +145,9 @@ class Costs(ByName, frozen=True, kw_only=True):
             text = "give spread (quote currency) or half_spread (percent) of Costs, not both"
             raise UsageError(f"{text}\nthey are the same cost, and would count twice")
         if self.funding is not None and not isinstance(self.funding, str):
-            funding_of(self.funding)
+            rows = tuple(self.funding) if isinstance(self.funding, Iterator) else self.funding  # read once, kept
+            funding_of(rows)
+            msgspec.structs.force_setattr(self, "funding", rows)
 
 
 _EXPECTED: Final = {
@@ -273,7 +279,13 @@ def _number(name: str, cost: Cost | None, order: CostRequest) -> float:
         raise UsageError(f"{name} of Costs is not known: expected costs with the settings filled in, see with_settings")
     if not callable(cost):
         return cost
-    return _checked(name, cost(order), f"{name} of Costs, for {order.side} {order.quantity:g} at {order.price:g},")
+    called = f"{name} of Costs, for {order.side} {order.quantity:g} at {order.price:g},"
+    try:
+        answer = cost(order)
+    except Exception as error:
+        text = f"{called} raised {type(error).__name__}: {error_text(error) or 'without a text'}"
+        raise UsageError(f"{text}\nyour function is given a bknb.CostRequest and answers a number") from error
+    return _checked(name, answer, called)
 
 
 def result_with_costs(

@@ -137,7 +137,7 @@ class BacktestRun:
 
     def release_candles(self, plan: Plan) -> None:
         """Drop the candles of a run that is over; the plan given in place of its own holds none either."""
-        self.plan, self.window, self._loop = plan, None, None
+        self.plan, self.window, self._loop, self.account = plan, None, None, None
 
     @property
     def stopping(self) -> Stopping:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+from msgspec.structs import replace
 
 from ..domain.costs import CostRequest, FilledBy, filled_by
 from ..domain.position_fills import Fill
@@ -10,6 +12,9 @@ from ..domain.risk import Reserve
 from ..domain.signal import OpenSignal, Position
 from ..domain.signal_events import Added, Closed, Reduced
 from ..domain.states import Asking, AskingAdds, Holding, Opening, State
+
+if TYPE_CHECKING:
+    from ..market.candles import Candles
 
 
 def side_of(position: Position, *, enters: bool) -> Literal["buy", "sell"]:
@@ -21,6 +26,21 @@ def side_of(position: Position, *, enters: bool) -> Literal["buy", "sell"]:
     ('sell', 'buy')
     """
     return "buy" if (position == "long") == enters else "sell"
+
+
+def trial_orders(symbol: str, bars: Candles, value: float) -> tuple[CostRequest, CostRequest]:
+    """Orders of a value (quote currency) at the first close, to find out whether costs can be worked out."""
+    price = float(bars.close[0])
+    bought = CostRequest(
+        symbol=symbol,
+        at=int(bars.timestamp[0]),
+        side="buy",
+        kind="entry",
+        filled_by="market",
+        quantity=value / price,
+        price=price,
+    )
+    return bought, replace(bought, side="sell", kind="exit", reason="strategy")
 
 
 def asked_order(command: Reserve, last_close: float) -> CostRequest:

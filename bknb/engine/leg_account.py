@@ -34,6 +34,7 @@ from .cost_requests import (
     ordered_part,
     part_of,
     side_of,
+    trial_orders,
     was_ordered,
 )
 from .funding_due import FundingDue
@@ -72,6 +73,8 @@ class LegAccount:
 
     Attributes
     ----------
+    shared
+        The account of all legs.
     fills
         Every fill of the leg, in order.
     funding
@@ -79,7 +82,7 @@ class LegAccount:
     """
 
     def __init__(self, shared: SharedAccount, order: int, money: LegMoney) -> None:
-        self._shared, self.money, self.name = shared, money, str(order)
+        self.shared, self.money, self.name = shared, money, str(order)
         self.fills: list[MoneyFill] = []
         self._state: State = Flat()
         self._places: RiskBook | None = None
@@ -96,6 +99,9 @@ class LegAccount:
         self._symbol, self._tick = plan.symbol, plan.settings.price_tick
         self._window, self.prices, self._places = window, BarPrices(bars), places
         self.funding.read(published, plan.symbol, plan.frame.last)
+        if len(bars.candles):
+            for order in trial_orders(plan.symbol, bars.candles, self.shared.plan.capital):
+                fill_costs(order, self.money.costs)  # a function that fails does so before anything is traded
 
     # --- asked ------------------------------------------------------------------------------------------------------
 
@@ -104,7 +110,7 @@ class LegAccount:
 
         Where one of them refuses, nothing is reserved and no place is taken.
         """
-        self._shared.charge(command.when)
+        self.shared.charge(command.when)
         if command.fill is not None:
             return await self._fill(command, command.fill, may_open)
         sized = self._sized(command)
@@ -116,7 +122,7 @@ class LegAccount:
                 verdict = verdict._replace(liquidation=self._fills_at_once(command, sized))
             key = (command.candidate.id, 0 if command.order is None else command.order.number)
             self._orders[key] = sized
-            self._shared.ledger = self._shared.ledger.reserve(self._reserved(key), sized.reserved)
+            self.shared.ledger = self.shared.ledger.reserve(self._reserved(key), sized.reserved)
         return verdict
 
     async def _of_profile(self, command: Reserve, may_open: Callable[[], bool]) -> Verdict:
@@ -133,12 +139,12 @@ class LegAccount:
 
     def _sized(self, command: Reserve) -> SizedOrder | Reason:
         order, money = asked_order(command, self.prices.at(command.when)), self.money
-        ledger = self._after(self._shared.ledger, command.earlier)
-        free = self._shared.free_at_question(command.when, ledger)
+        ledger = self._after(self.shared.ledger, command.earlier)
+        free = self.shared.free_at_question(command.when, ledger)
         if command.order is not None:
             wanted: WantedSize | Reason = WantedSize(units=command.order.share * self._first)
         else:
-            equity = ledger.mark(self._shared.prices_at(command.when)).equity
+            equity = ledger.mark(self.shared.prices_at(command.when)).equity
             closed, window = self._closed, self._window
             wanted = asked_size(money, command, order, equity=equity, free=free, closed=closed, window=window)
         if isinstance(wanted, Reason):
@@ -147,7 +153,7 @@ class LegAccount:
 
     async def _fill(self, command: Reserve, fill: Entry, may_open: Callable[[], bool]) -> Verdict:
         """What is bought of an entry order in a bar, and, where it rested, whether its risk profile still allows it."""
-        candidate, shared, money = command.candidate, self._shared, self.money
+        candidate, shared, money = command.candidate, self.shared, self.money
         ledger = self._after(shared.ledger.release(self._reserved((candidate.id, 0))), command.earlier)
         by = filled_by("entry", rested=fill.rested, entry=candidate.entry)
         order = replace(asked_order(command, self.prices.at(command.when)), filled_by=by, price=candidate.price_open)
@@ -166,8 +172,8 @@ class LegAccount:
 
     def _fills_at_once(self, command: Reserve, sized: SizedOrder) -> float | None:
         """Settle what is bought of an order that fills at the price of its answer; returns its liquidation price."""
-        ledger, order = self._after(self._shared.ledger, command.earlier), asked_order(command, 0.0)
-        money, free = self.money, self._shared.free_at_question(command.when, ledger)
+        ledger, order = self._after(self.shared.ledger, command.earlier), asked_order(command, 0.0)
+        money, free = self.money, self.shared.free_at_question(command.when, ledger)
         filled = quantity_filled(sized, order, free=free, account=money.account, costs=money.costs, limits=money.limits)
         self._filled[command.candidate.id] = filled, order.filled_by
         return self._liquidation_after(ledger, command, order, filled)
@@ -201,7 +207,7 @@ class LegAccount:
 
     def _drop(self, key: tuple[str, int]) -> SizedOrder | None:
         sized = self._orders.pop(key, None)
-        self._shared.ledger = self._shared.ledger.release(self._reserved(key))
+        self.shared.ledger = self.shared.ledger.release(self._reserved(key))
         return sized
 
     # --- told -------------------------------------------------------------------------------------------------------
@@ -231,9 +237,9 @@ class LegAccount:
         return self._with_liquidation(state) if moved else None
 
     def _with_liquidation(self, state: State) -> State | None:
-        if not isinstance(state, Holding) or state.book is None or self.name not in self._shared.ledger.positions:
+        if not isinstance(state, Holding) or state.book is None or self.name not in self.shared.ledger.positions:
             return None
-        level = self._liquidation(self._shared.ledger)
+        level = self._liquidation(self.shared.ledger)
         book = replace(state.book, liquidation=UNSET if level is None else level)
         return replace(state, book=book)
 
@@ -256,7 +262,7 @@ class LegAccount:
         """The quantity of what filled without being asked about in its bar."""
         if sized is None:
             return FilledQuantity(0.0, cut=True)
-        money, shared = self.money, self._shared
+        money, shared = self.money, self.shared
         free = shared.free_in_bar(order.at, shared.ledger, self, at_open=order.filled_by == "market")
         return quantity_filled(sized, order, free=free, account=money.account, costs=money.costs, limits=money.limits)
 
@@ -267,7 +273,7 @@ class LegAccount:
             self._apply(signal, number, fill, cut=filled.cut)
 
     def _exited(self, event: Reduced | Closed) -> None:
-        shared, signal = self._shared, event.signal
+        shared, signal = self.shared, event.signal
         fill = self._left(shared.ledger, event)
         if fill is not None:
             ordered = was_ordered(fill.order, self._state)
@@ -321,14 +327,14 @@ class LegAccount:
 
     def ordered_exit(self, price: float, when: int) -> LegFill | None:
         """What was ordered to leave at a moment (UTC ms) as it would fill at a price; ``None``: nothing was."""
-        held, part = self._shared.ledger.positions.get(self.name), ordered_part(self._state, when)
+        held, part = self.shared.ledger.positions.get(self.name), ordered_part(self._state, when)
         if held is None or part <= 0.0:
             return None
         kind: Literal["exit", "reduce"] = "exit" if part == 1.0 else "reduce"
         return self._leaving_fill(kind, held.side, when, price, "strategy", abs(held.quantity) * part)
 
     def _apply(self, signal: OpenSignal, number: int, fill: LegFill, *, cut: bool = False) -> None:
-        shared, at, yearly = self._shared, fill.order.at, self.money.costs.borrow_yearly
+        shared, at, yearly = self.shared, fill.order.at, self.money.costs.borrow_yearly
         shared.charge(at)
         if yearly:
             assert not callable(yearly)  # only fills have functions  # noqa: S101
@@ -340,7 +346,7 @@ class LegAccount:
 
     def _left_without_debt(self, fill: LegFill) -> Booked:
         """The account after a fill that closes something; with leverage no more than its margin is lost."""
-        ledger, order = self._shared.ledger, fill.order
+        ledger, order = self.shared.ledger, fill.order
         held, booked = ledger.positions[self.name], ledger.apply(fill)
         account = self.money.account
         if account.leverage <= 1.0:

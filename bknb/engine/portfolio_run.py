@@ -114,7 +114,7 @@ class PortfolioRun:
 
     def release_candles(self, plans: Sequence[Plan]) -> None:
         """Drop the candles of a run that is over; the plans given in place of its own hold none either."""
-        self.plans = tuple(plans)
+        self.plans, self.account = tuple(plans), None
         self._windows.clear()
         for run, plan in zip(self.legs, plans, strict=True):
             run.release_candles(plan)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..domain.schedules import Schedule
     from ..domain.sizes import Size
     from ..engine.account_plan import AccountPlan
-    from ..engine.shared_account import SharedAccount
+    from ..engine.leg_account import LegAccount
 
     SizingLike = Size | str | Callable[..., Any]
     AccountLike = Account | str
@@ -54,11 +54,9 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
 
         super().__init__(plan.symbol, plan.strategy.name)
         self._key = key_of(plan)
-        self._account = None if plan.account is None else _shared_account(plan.account)
         # The code is read now: the cell may be run again, with other text, before this run is over.
-        self._run = BacktestRun(
-            plan, code=code_of(plan), account=None if self._account is None else self._account.legs[0]
-        )
+        account = None if plan.account is None else _only_leg(plan.account)
+        self._run = BacktestRun(plan, code=code_of(plan), account=account)
         self.plan = plan
 
     async def _work(self) -> Result:
@@ -67,10 +65,10 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
         from .tries import with_tries  # needed when a run ends, not to start one
 
         record = record_of(self._run)
-        if self._account is not None:
+        if self._run.account is not None:
             from .account_result import account_result
 
-            money = account_result(self._account)
+            money = account_result(self._run.account.shared)
             record = replace(record, money=money, money_fills=money.of_leg(0))
         return Result(with_tries(record, self._key))
 
@@ -129,10 +127,10 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
         return f"<backtest of {self.strategy!r} on {self.symbol}: {self.status}, {self.progress:.0%}>"
 
 
-def _shared_account(account: AccountPlan) -> SharedAccount:
+def _only_leg(account: AccountPlan) -> LegAccount:
     from ..engine.shared_account import SharedAccount  # few runs have a capital
 
-    return SharedAccount(account)
+    return SharedAccount(account).legs[0]
 
 
 def plan_run(
