@@ -16,7 +16,7 @@ from .milestones_passed import survived
 from .pnl import net_percentage, trade_pnl
 from .position_book import book_timeout
 from .risk import Release
-from .signal import OpenSignal, ScheduledSignal
+from .signal import OpenSignal
 from .signal_events import Closed, CloseReason, Event
 from .states import (
     Boundary,

@@ -13,7 +13,7 @@ from ..domain.market_clock import NEVER
 from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from ..market.series_questions import ReadSeries
+    from ..market.newest_series_rows import ReadSeries
 
 
 class FundingDue:

@@ -42,8 +42,8 @@ from .risk_book import RiskBook, always
 
 if TYPE_CHECKING:
     from ..domain.late_orders import OldPrice
+    from ..market.newest_series_rows import ReadSeries
     from ..market.series import Series
-    from ..market.series_questions import ReadSeries
     from ..market.window import Window
     from .account_plan import LegMoney
     from .plan import Plan

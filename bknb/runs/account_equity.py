@@ -10,7 +10,7 @@ import numpy as np
 from ..domain.interval import interval_ms
 from ..domain.signal import key_of
 from ..market.source_hours import bar_grid_of
-from ..metrics.account import account_figures
+from ..metrics.account_statistics import account_figures
 from ..metrics.marked_account_equity import LegCloses, Moments, marked_money, moments_of
 from ..metrics.marked_equity import MarkedEquity, Positions
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..domain.signal import OpenSignal
-    from ..metrics.account import Account
+    from ..metrics.account_statistics import Account
     from ..metrics.marked_equity import Floats, Times
     from ..metrics.run_account import Terms
     from .account_result import RunAccount

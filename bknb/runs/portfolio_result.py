@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..domain.html import Html
     from ..domain.signal_events import TickResult
-    from ..metrics.account import Account
+    from ..metrics.account_statistics import Account
     from ..metrics.marked_equity import MarkedEquity
     from .account_result import RunAccount
     from .periods import Period
