@@ -346,15 +346,15 @@ from .market.get_candles_and_series import (
     get_candles as get_candles,
 )
 from .market.get_candles_and_series import (
-    get_mode as get_mode,
-)
-from .market.get_candles_and_series import (
     get_series as get_series,
 )
-from .market.get_candles_and_series import (
+from .market.get_when_symbol_and_mode import (
+    get_mode as get_mode,
+)
+from .market.get_when_symbol_and_mode import (
     get_symbol as get_symbol,
 )
-from .market.get_candles_and_series import (
+from .market.get_when_symbol_and_mode import (
     get_when as get_when,
 )
 from .market.series_rows import (
@@ -386,6 +386,9 @@ from .provenance.card import (
 )
 from .research.belief import (
     belief as belief,
+)
+from .runs.adding_walkers import (
+    add_walker as add_walker,
 )
 from .runs.backtest import (
     Backtest as Backtest,
@@ -467,9 +470,6 @@ from .runs.walker import (
 )
 from .runs.walker import (
     walker as walker,
-)
-from .runs.walker_registration import (
-    add_walker as add_walker,
 )
 from .sharing.share import (
     Shared as Shared,

@@ -21,7 +21,7 @@ from worlds import MODELS, SETTINGS, walk
 
 import bknb
 from bknb import Close
-from bknb.domain import apply_answers as managing
+from bknb.domain import judge_answers as managing
 from bknb.live.manual_orders import ByHand, Flatten
 from bknb.live.manual_refusals import OVER
 from bknb.live.turn_lock import Turn

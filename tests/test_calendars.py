@@ -18,8 +18,8 @@ from quick import first_quick
 import bknb
 import bknb.exchanges
 from bknb.errors import DataError, MissingDependency, UnknownName, UsageError
-from bknb.market.holidays import us_closed_days, us_short_days
 from bknb.market.sessions import Sessions, as_sessions
+from bknb.market.us_holidays import us_closed_days, us_short_days
 
 MINUTE = 60_000
 DAY = 1440 * MINUTE

@@ -39,7 +39,7 @@ OF_WHAT_IS_GIVEN = {  # checks of arguments and of candles
     *("bknb.domain.keyword_arguments", "bknb.domain.whole_number"),
     *(
         f"bknb.market.{name}"
-        for name in ("anomalies", "answer_notes", "source_answers", "spacing", "long_bars_among_short")
+        for name in ("anomalies", "answer_notes", "source_answers", "measured_bar_length", "long_bars_among_short")
     ),
 }
 OF_THE_CLOCK = {  # orders for the close and lifetimes by the clock of the market are in the types of every state
@@ -55,7 +55,10 @@ PLAIN = 92 + len(NAMED)
 ONLY_MANAGED = {  # what carries answers and exits out, and the columns of `get_signals`: only when one is there
     *(
         f"bknb.domain.{name}"
-        for name in ("answer_shares", "manual_steps", "fill_run", "managed_minute", "apply_answers", "moved_levels")
+        for name in (
+            *("answer_shares", "manual_steps", "fill_run", "managed_minute"),
+            *("judge_answers", "apply_answers", "moved_levels"),
+        )
     ),
     *(f"bknb.engine.{name}" for name in ("column_values", "row_exits", "signal_rows")),
     *(f"bknb.runs.{name}" for name in ("fill_table", "stop_table")),
@@ -64,7 +67,7 @@ ONLY_MANAGED = {  # what carries answers and exits out, and the columns of `get_
 
 ONLY_WITH_SESSIONS = {
     "bknb.domain.ranges",
-    *(f"bknb.market.{name}" for name in ("calendars_by_name", "holidays", "sessions")),
+    *(f"bknb.market.{name}" for name in ("calendars_by_name", "us_holidays", "sessions")),
 }
 ONLY_AFTER_FAILURE = {"bknb.domain.retry_pauses"}
 ONLY_WITH_CAPITAL = {

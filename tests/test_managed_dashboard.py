@@ -17,7 +17,7 @@ from waiting import until
 import bknb
 from bknb.domain.signal_events import Added, Closed, Opened
 from bknb.jupyter.dashboard.dashboard import Dashboard, _view_of_result
-from bknb.jupyter.dashboard.live_stops import LiveStops
+from bknb.jupyter.dashboard.live_stop_levels import LiveStops
 from bknb.jupyter.dashboard.static_html import static_html
 from bknb.jupyter.dashboard.updates import Updates
 from bknb.market.series import Series

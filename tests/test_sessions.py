@@ -22,9 +22,9 @@ from bknb.exchanges.frame_source import FrameSource
 from bknb.market.candles import Candles
 from bknb.market.demo import DemoSource
 from bknb.market.feed import Feed
-from bknb.market.holidays import us_closed_days, us_short_days
 from bknb.market.resample import resample, resample_plainly
 from bknb.market.sessions import Sessions, as_sessions
+from bknb.market.us_holidays import us_closed_days, us_short_days
 from bknb.sweeps.prepared_candles import prepare
 
 MINUTE = 60_000

@@ -17,9 +17,9 @@ from bknb.exchanges.from_tables import from_frame
 from bknb.market.candles import Candles
 from bknb.market.feed import Feed
 from bknb.market.gaps import check_gaps, check_spacing
+from bknb.market.measured_bar_length import length_name, measured
 from bknb.market.quality import CandleRequest
 from bknb.market.sources import FunctionSource
-from bknb.market.spacing import length_name, measured
 
 FILES = Path(__file__).parent / "data" / "files"
 START = 1_704_067_200_000

@@ -28,7 +28,7 @@ from bknb.engine.backtest import BacktestRun
 from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
 from bknb.engine.signal_rows import read_rows
-from bknb.kernels import declared, metrics
+from bknb.kernels import declared_exit_loop, metrics
 from bknb.kernels import simulate as kernel
 from bknb.metrics.statistics import statistics
 from bknb.runs.result_tables import trade_row
@@ -420,8 +420,8 @@ def test_what_the_kernels_repeat_of_the_domain_is_equal() -> None:
     """They may not import it."""
     assert kernel.NEVER == market_clock.NEVER
     assert kernel.RESTING_BARS == entry_timeout.RESTING_BARS
-    assert declared.DUST == position_fills.DUST
-    assert declared.NEARLY == tick_grid.NEARLY
+    assert declared_exit_loop.DUST == position_fills.DUST
+    assert declared_exit_loop.NEARLY == tick_grid.NEARLY
 
 
 def test_terms_name_the_reasons_of_each_model() -> None:

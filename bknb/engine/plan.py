@@ -17,8 +17,8 @@ from ..errors import UsageError
 from ..events.messages import RunLabels
 from ..market.clock import SystemClock
 from ..market.feed import Feed
+from ..market.measured_bar_length import base_of, check_made_of
 from ..market.source_hours import bar_grid_of
-from ..market.spacing import base_of, check_made_of
 from ..market.window import Window
 from ..ports import CandleSource
 from .get_and_list import get_risk

@@ -21,10 +21,10 @@ from ..market.candle_hash import content_hash
 from ..market.candles import COLUMNS, Candles
 from ..market.fetch_loop import fetch_now
 from ..market.long_bars_among_short import doubts_of_length, stretched
+from ..market.measured_bar_length import base_of, check_made_of
 from ..market.resample import resample
 from ..market.sessions import Sessions
 from ..market.source_hours import sessions_of
-from ..market.spacing import base_of, check_made_of
 from .download import as_range, as_stored, as_symbols
 from .stored_sources import ccxt
 

@@ -19,8 +19,8 @@ from ..errors import BadCandle, DataError, UnknownName, UsageError
 from ..market.candle_rows import Reading, in_order
 from ..market.candles import Candles
 from ..market.gaps import gaps, missing_text
+from ..market.measured_bar_length import check_length
 from ..market.sessions import Sessions
-from ..market.spacing import check_length
 from ..stores.atomic import as_path
 from .csv_reading import csv_table
 from .frame_source import FrameSource

@@ -13,9 +13,9 @@ from ..errors import UnknownName, UsageError
 from ..market.candles import Candles
 from ..market.days_of_bars import trading_days
 from ..market.hours_of_bars import trading_hours
+from ..market.measured_bar_length import Spacing
 from ..market.sessions import Sessions, as_sessions
-from ..market.spacing import Spacing
-from .bar_length import Bars, bars_of, spacing_in
+from .table_bar_length import Bars, bars_of, spacing_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable

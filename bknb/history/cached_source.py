@@ -16,10 +16,10 @@ from ..domain.ranges import Ranges, within, without
 from ..errors import DataError, UnknownName, UsageError
 from ..market.answer_notes import Notes, note, noting
 from ..market.candles import COLUMNS, Candles
+from ..market.measured_bar_length import base_of, check_above_zero
 from ..market.sessions import Sessions
 from ..market.short_answers import Reach
 from ..market.source_hours import bar_grid_of, sessions_of
-from ..market.spacing import base_of, check_above_zero
 from ..ports import CandleSource
 from .backfill import Backfill
 from .backfill_result import BackfillResult

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from . import declared as pieces
-from .declared import (
+from . import declared_exit_loop as pieces
+from .declared_exit_loop import (
     BOOK,
     EVEN_COSTS,
     FILLED_AT_AVERAGE,
@@ -43,7 +43,7 @@ class Minutes(NamedTuple):
     ``average`` is the average price of the window that ends with each minute, ``fills`` whether it can fill an order: a
     minute that cannot has a ``high`` of minus and a ``low`` of plus infinity, for it reaches no level. ``regular``:
     there is no hole. ``top`` and ``bottom`` are the extremes of blocks of minutes, ``fall`` and ``rise`` how far they
-    swing: see :func:`bknb.kernels.exit_loop.block_extremes` and :func:`bknb.kernels.declared.block_swings`.
+    swing: see :func:`bknb.kernels.exit_loop.block_extremes` and :func:`bknb.kernels.declared_exit_loop.block_swings`.
     ``step`` is how long each is, ms.
     """
 
@@ -90,7 +90,7 @@ class Declared(NamedTuple):
 class FillRules(NamedTuple):
     """An execution model, the last moment of the frame (UTC ms) and costs per side in percent, as numbers.
 
-    ``tick`` (NaN: unknown), ``unit`` and ``scale`` are those of :class:`bknb.kernels.declared.Exits`.
+    ``tick`` (NaN: unknown), ``unit`` and ``scale`` are those of :class:`bknb.kernels.declared_exit_loop.Exits`.
     """
 
     fills_at_open: bool

@@ -1,7 +1,7 @@
 """A whole backtest as one loop: signals of every candle in, the ends of all positions out.
 
 Rows that declare one target, one stop and a deadline take a loop compiled without the rest (``exits`` is ``None``);
-all others one that has ladders, trailing and break-even stops, and rows that leave (``declared``).
+all others one that has ladders, trailing and break-even stops, and rows that leave (``declared_exit_loop``).
 
 The rules are those of ``domain/lifecycle.py`` for a strategy without a risk profile. ``simulate_plain`` goes minute by
 minute and is the specification; ``simulate`` does the same compiled, and jumps over blocks of minutes in which nothing
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from . import declared
-from .declared import (
+from . import declared_exit_loop
+from .declared_exit_loop import (
     BOOK,
     BREAKEVEN,
     FILLED_AT_AVERAGE,
@@ -142,9 +142,9 @@ class Market(NamedTuple):
 
 
 class Blocks(NamedTuple):
-    """Highest and lowest prices of every block of minutes (``position.BLOCK``), as an execution model watches them.
+    """Highest and lowest prices of every block of minutes (``exit_loop.BLOCK``), as an execution model watches them.
 
-    ``fall`` and ``rise`` are how far they swing, see :func:`bknb.kernels.declared.block_swings`.
+    ``fall`` and ``rise`` are how far they swing, see :func:`bknb.kernels.declared_exit_loop.block_swings`.
     """
 
     top: NDArray[np.float64]
@@ -731,7 +731,7 @@ def _go_on(  # noqa: C901 -- one pass, one place
 
 
 _PIECES: Final = (
-    *PIECES, *declared.PIECES, _no_price, _question_by_day, _question, _slot_at, _newest_row,
+    *PIECES, *declared_exit_loop.PIECES, _no_price, _question_by_day, _question, _slot_at, _newest_row,
     _first_question, _reached, _too_near, _broken_minutes,
     _broken_entry, _broken_levels, _broken,
     _is_undeclared, _broken_declared, _count_refusal, _fill, _write, _write_declared, _write_cancelled, _wait,

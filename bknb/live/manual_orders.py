@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import msgspec
 
 from ..domain import apply_answers, managed_minute, manual_steps  # noqa: F401 -- a run of weeks imports nothing later
-from ..domain.add_validation import note_fault
+from ..domain.answer_validation import note_fault
 from ..domain.formatting import minute_text
 from ..domain.interval import MINUTE_MS, ceil_to
 from ..domain.late_orders import OldPrice, OrderRole

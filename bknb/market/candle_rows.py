@@ -14,8 +14,8 @@ from ..errors import BadCandle, UsageError
 from .candles import Candles
 from .column_names import ColumnNames
 from .local_clock import checked_zone, to_utc
+from .measured_bar_length import Spacing, measured
 from .quality import describe
-from .spacing import Spacing, measured
 from .time_units import Times
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS
 from ..errors import GapError
-from .spacing import check_length
+from .measured_bar_length import check_length
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +100,7 @@ def check_spacing(
     Raises
     ------
     DataError
-        With the measured length: see :func:`bknb.market.spacing.check_length`.
+        With the measured length: see :func:`bknb.market.measured_bar_length.check_length`.
     """
     if _missing(times, asked, sessions, grid):
         _check_length(times, asked, growing=growing)

@@ -1,4 +1,4 @@
-"""``bknb.get_candles``, ``bknb.get_series``, ``bknb.get_when`` …: what a strategy asks its context, as functions.
+"""``bknb.get_candles``, ``bknb.get_series``, ``bknb.get_average_price``: data for the code a strategy calls.
 
 They follow ``await``, ``gather`` and tasks; in a thread the strategy starts they raise ``UsageError``.
 """
@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from .strategy_context import Context, base_of, current, rows_asked
+from .strategy_context import Context, current, rows_asked
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    from ..domain.signal_events import Mode
     from .candles import Candles
     from .series_rows import SeriesRows
 
@@ -24,7 +23,7 @@ def context_for(function: str) -> Context:
     if context is None:
         raise UsageError(
             f"bknb.{function} works only while a strategy, a callback or a risk rule is being asked\n"
-            "a thread of a strategy is outside: give it the ctx, or start it with contextvars.copycontext_for().run"
+            "a thread of a strategy is outside: give it the ctx, or start it with contextvars.copy_context().run"
         )
     return context
 
@@ -137,53 +136,3 @@ def get_average_price(symbol: str | None = None) -> float:
     []
     """
     return context_for("get_average_price").get_average_price(symbol)
-
-
-def get_when() -> datetime:
-    """The moment a strategy is being asked about, as an aware datetime in UTC.
-
-    Examples
-    --------
-    >>> import bknb
-    >>> bknb.get_when()
-    Traceback (most recent call last):
-    ...
-    bknb.errors.UsageError: bknb.get_when works only while a strategy, a callback or a risk rule is being asked
-    a thread of a strategy is outside: give it the ctx, or start it with contextvars.copycontext_for().run
-    """
-    return context_for("get_when").when
-
-
-def get_symbol() -> str:
-    """The symbol a strategy is being asked about.
-
-    Examples
-    --------
-    >>> import bknb
-    >>> def get_signal():
-    ...     assert bknb.get_symbol() == "ETHUSDT"
-    >>> frame = ("2024-01-01", "2024-01-02")
-    >>> bknb.backtest("ETHUSDT", strategy=get_signal, exchange=bknb.exchanges.demo(), frame=frame).errors
-    []
-    """
-    return context_for("get_symbol").symbol
-
-
-def get_base() -> str:
-    """The interval of the base bars of the run a strategy is being asked in."""
-    return base_of(context_for("ask_model"))
-
-
-def get_mode() -> Mode:
-    """``"backtest"`` or ``"live"``.
-
-    Examples
-    --------
-    >>> import bknb
-    >>> def get_signal():
-    ...     assert bknb.get_mode() == "backtest"
-    >>> frame = ("2024-01-01", "2024-01-02")
-    >>> bknb.backtest("BTCUSDT", strategy=get_signal, exchange=bknb.exchanges.demo(), frame=frame).errors
-    []
-    """
-    return context_for("get_mode").mode

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS
-from .spacing import SURE, Spacing, measured
+from .measured_bar_length import SURE, Spacing, measured
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

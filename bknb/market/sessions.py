@@ -21,7 +21,7 @@ from ..domain.local_time import local_moment, time_of_day_text, zone_of
 from ..domain.ranges import Ranges, merged, within
 from ..errors import DataError, UnknownName, UsageError
 from . import calendars_by_name
-from .holidays import us_closed_days, us_short_days
+from .us_holidays import us_closed_days, us_short_days
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

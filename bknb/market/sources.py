@@ -14,9 +14,9 @@ from ..ports import CandleSource
 from .answer_notes import note
 from .calls_in_threads import UserCalls, candles_from
 from .candles import Candles
+from .measured_bar_length import base_of
 from .source_answers import read_answer
 from .source_hours import bar_grid_of
-from .spacing import base_of
 from .window import Window
 
 if TYPE_CHECKING:

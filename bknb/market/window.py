@@ -19,9 +19,9 @@ from .candle_listener import CandleListener
 from .candles import Candles
 from .fetch_loop import fetch_now, submit
 from .gaps import Awaited
+from .measured_bar_length import check_made_of
 from .resample import resample
 from .series import Series, end_of, prices_of
-from .spacing import check_made_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

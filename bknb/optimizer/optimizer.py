@@ -21,7 +21,7 @@ from ..frontend import frontend
 from ..llm.ask import as_model
 from ..log import log
 from ..market.clock import SystemClock
-from ..market.spacing import base_of, check_above_zero, check_at_multiples
+from ..market.measured_bar_length import base_of, check_above_zero, check_at_multiples
 from ..ports import Model
 from ..runs.make_card import made_with
 from ..runs.result import Result

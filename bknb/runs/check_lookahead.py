@@ -40,11 +40,11 @@ from ..market.clock import SystemClock
 from ..market.feed import Feed
 from ..market.fetch_loop import fetch_now
 from ..market.loop_thread import LoopThread
+from ..market.measured_bar_length import check_above_zero
 from ..market.published import SYMBOL
 from ..market.series import Series
 from ..market.source_hours import bar_grid_of
 from ..market.sources import WindowSource
-from ..market.spacing import check_above_zero
 from ..market.strategy_context import Context, RowsAsked, RunSources, current
 from ..market.window import Window
 from ..provenance.strategy_hash import running

@@ -36,7 +36,7 @@ from ..live.run import LiveRun
 from ..live.runtime import RUNTIME
 from ..market.candles import Candles
 from ..market.clock import SystemClock
-from ..market.spacing import check_above_zero, check_at_multiples
+from ..market.measured_bar_length import check_above_zero, check_at_multiples
 from ..ports import Broker, Clock, StateStore
 from ..stores.atomic import write_report
 from ..stores.choose import checked, chosen

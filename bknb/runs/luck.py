@@ -16,10 +16,10 @@ from ..domain.whole_number import whole_number
 from ..engine.minute_walk import look_back_begin, minutes_that_fill
 from ..engine.plan import Plan
 from ..errors import UsageError
-from ..kernels.declared import Exits
+from ..kernels.declared_exit_loop import Exits
 from ..kernels.random_trades import Declared, FillRules, Minutes, Shapes, minutes_of, outcomes
+from ..market.measured_bar_length import check_above_zero
 from ..market.source_hours import sessions_of
-from ..market.spacing import check_above_zero
 from ..metrics.compounding import growth
 from ..reports.markup import Html, element, fragment, html_figures, text_figures
 from .random_moments import Moments, crowded, hours_of, why_any_hour

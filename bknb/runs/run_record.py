@@ -24,10 +24,10 @@ from ..market.candles import Candles
 from ..market.clock import SystemClock
 from ..market.feed import Feed
 from ..market.fetch_loop import fetch_now
+from ..market.measured_bar_length import base_of
 from ..market.series import Series
 from ..market.source_hours import bar_grid_of, sessions_of
 from ..market.sources import SessionSource
-from ..market.spacing import base_of
 from ..market.window import Window
 from ..ports import CandleSource
 from ..provenance.candle_fingerprint import CandleRange, digest, fingerprint

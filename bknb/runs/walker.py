@@ -25,12 +25,12 @@ from ..provenance.candle_fingerprint import CandleRange
 from ..provenance.strategy_hash import running
 from ..research.comparison import UNNAMED, Comparison, Entry, questions_failed, rankable, ranked
 from ..stores.atomic import write_report
+from .adding_walkers import walker_spec
 from .result import Result
 from .run_record import record_of, with_weak_source
 from .task import Task
 from .task_book import TaskBook
 from .tries import key_of, with_tries
-from .walker_registration import walker_spec
 
 
 class WalkerTask(Task[Comparison, WalkerStep]):

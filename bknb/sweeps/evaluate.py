@@ -26,7 +26,7 @@ from ..engine.plan import Plan, open_window
 from ..engine.vectorised import signal_rows
 from ..errors import UsageError
 from ..kernels import simulate as kernel
-from ..kernels.declared import Exits
+from ..kernels.declared_exit_loop import Exits
 from ..kernels.metrics import FIGURES, daily, daily_plain, score, score_plain
 from ..market.answer_notes import ignored
 from ..market.source_hours import bar_grid_of

@@ -14,7 +14,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import INTERVAL_MS, MINUTE, interval_ms
 from ..errors import BknbError
 from ..market.candles import Candles
-from ..market.spacing import base_of
+from ..market.measured_bar_length import base_of
 from ..ports import CandleSource
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from ..kernel import cell_id, execution_id, front_end_draws, in_kernel, ipython
 from ..run_buttons import RunControls, on_message
 from . import static_html
 from .event_pump import EventPump
-from .live_stops import LiveStops
+from .live_stop_levels import LiveStops
 from .updates import Updates
 
 if TYPE_CHECKING:

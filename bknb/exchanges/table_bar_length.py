@@ -14,7 +14,7 @@ from ..errors import DataError, UsageError
 from ..market.candle_rows import in_order
 from ..market.candles import COLUMNS, Candles
 from ..market.days_of_bars import day_labels, moved_note
-from ..market.spacing import Spacing, length_name, measured
+from ..market.measured_bar_length import Spacing, length_name, measured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
