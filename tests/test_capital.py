@@ -22,7 +22,7 @@ from bknb.domain.signal import key_of
 from bknb.engine.account_plan import plan_account
 from bknb.engine.plan import Plan, plan_backtest
 from bknb.engine.shared_account import SharedAccount
-from bknb.runs.account_result import account_result, trade_money
+from bknb.runs.account_result import account_result
 from bknb.runs.measured import marked_equity
 from bknb.runs.run_record import record_of
 
@@ -159,7 +159,6 @@ def test_average_true_range_sizes_by_closed_candles() -> None:
     [
         (lambda _: float("nan"), "a sizing function must answer the value of the position"),
         (lambda _: -5.0, "got -5.0; answer a finite number, 0 for none"),
-        (lambda request: request.equity * 2, "more than the account can hold: 10000 times 1"),
         (lambda _: 1 / 0, "the sizing function raised: "),
         (lambda _: 0.0, "the size is 0: nothing is opened"),
         (bknb.size.Risk(1), "expected price_stop_loss away from the entry, got none; declare a stop"),
@@ -181,6 +180,17 @@ def test_costs_that_raise_are_told_before_anything_is_traded(fails: str) -> None
 
     with pytest.raises(bknb.UsageError, match=r"taker of Costs, for .* raised ZeroDivisionError: division by zero\n"):
         play({}, market(), costs=bknb.Costs(taker=taker))
+
+
+@pytest.mark.parametrize("sizing", [lambda request: request.equity * 2, bknb.size.Cash(20_000), bknb.size.Units(200)])
+def test_more_than_the_account_can_hold_is_scaled_to_what_is_free_and_told_once(sizing: Any) -> None:
+    result = play({0: long(110, 90, 5), 10: long(110, 90, 5)}, market(), sizing=sizing)
+    assert result.trades["quantity"].tolist() == [100.0, 100.0]
+    told = [text for text in result.warnings if text.startswith("the sizing wanted")]
+    assert len(told) == 1
+    assert (
+        "wanted 20,000 at 2024-01-01 00:00 UTC and the account can hold 10,000, an equity of 10,000 times 1" in told[0]
+    )
 
 
 def test_spot_refuses_shorts() -> None:
@@ -267,9 +277,13 @@ def limited(limits: MarketLimits, manage: Mapping[int, Any] | None = None) -> tu
     return run.records, desk
 
 
+def fills_of(desk: SharedAccount) -> list[Any]:
+    return [fill for position in desk.legs[0].positions.values() for fill in position.fills]
+
+
 def test_quantities_are_rounded_down_to_the_step_of_the_market() -> None:
     _, desk = limited(MarketLimits(step=0.1))
-    assert [each.fill.order.quantity for each in desk.legs[0].fills] == [1.0, 1.0]
+    assert [each.fill.order.quantity for each in fills_of(desk)] == [1.0, 1.0]
 
 
 def test_an_order_below_the_least_of_the_market_is_refused() -> None:
@@ -283,7 +297,7 @@ def test_an_order_below_the_least_of_the_market_is_refused() -> None:
 def test_a_part_that_would_leave_too_little_closes_all() -> None:
     """0.9 of 1 would leave 0.1, worth 10 of the least 50."""
     _, desk = limited(MarketLimits(step=0.1, least_value=50.0), {3: bknb.Reduce(0.9)})
-    assert [(each.fill.order.kind, each.fill.order.quantity) for each in desk.legs[0].fills] == [
+    assert [(each.fill.order.kind, each.fill.order.quantity) for each in fills_of(desk)] == [
         ("entry", 1.0), ("reduce", 1.0)
     ]  # fmt: skip
 
@@ -315,6 +329,11 @@ def test_an_account_that_has_enough_changes_no_event_and_loses_no_money(model: s
         bknb.testing.reset()
 
 
+def money_of(desk: SharedAccount) -> float:
+    """The money of all trades."""
+    return sum(position.columns()["money"] for leg in desk.legs for position in leg.positions.values())
+
+
 def conserved(desk: SharedAccount, candles: Any) -> None:
     """Cash and positions are capital, results and costs at the close of every bar; movements of cash add up."""
     begin = Ledger.begin(desk.plan.capital, desk.ledger.account, desk.ledger.accounts)
@@ -324,17 +343,17 @@ def conserved(desk: SharedAccount, candles: Any) -> None:
             now = changes.pop(0).ledger
         assert abs(now.imbalance({"0": close})) < 1e-9 * desk.plan.capital
     assert desk.ledger.cash == pytest.approx(desk.plan.capital + sum(row.amount for row in desk.rows), abs=1e-9)
+    assert desk.ledger.cash == pytest.approx(desk.plan.capital + money_of(desk), abs=1e-6)
     assert not desk.ledger.reserved
     assert not desk.ledger.positions
 
 
 def money_is_what_percent_say(run: Heard, desk: SharedAccount) -> None:
     """The money of a position over the cost of its first fill is the result of its trade, adds and parts included."""
-    fills = account_result(desk).of_leg(0)
+    positions = account_result(desk).positions[0]
     for event in run.records.closed:
-        of_trade = fills[key_of(event.signal)]
-        first = of_trade[0].fill
-        percent = trade_money(of_trade)["money"] / (first.order.quantity * first.costs.price) * 100
+        position = positions[key_of(event.signal)]
+        percent = position.columns()["money"] / position.first_cost * 100
         assert percent == pytest.approx(event.pnl.pnl_percentage, rel=1e-9, abs=1e-9)
 
 
@@ -431,8 +450,9 @@ def test_with_a_capital_there_is_an_account_of_positions_that_were_added_to() ->
 def test_a_short_that_loses_more_than_there_is_leaves_nothing() -> None:
     rise = {k: (100.0 * k, 100.0 * k, 100.0 * k, 100.0 * k) for k in range(2, END + 11)}
     result = play({0: short(50, 2000, 20)}, market(rise))
-    assert result.equity.iloc[4] == 10_000 - 100 * 200
-    assert result.account["end"] == 0.0
+    assert result.equity.iloc[3] == 0.0  # at 200
+    assert result.equity.iloc[-1] == result.account["end"] == 0.0
+    assert "the account was worth nothing, or less" in repr(result)
 
 
 def test_the_report_says_what_the_account_began_with_and_was_worth() -> None:
@@ -605,4 +625,7 @@ def test_bars_that_count_from_an_open_are_marked_as_without_a_capital(name: str)
     assert len(alone.trades) > 10
     assert money.equity.index.equals(alone.equity.index)
     assert money.equity.to_numpy() / 1000 == pytest.approx(alone.equity.to_numpy(), rel=1e-12)
-    assert money.account == pytest.approx(alone.account, rel=0.01)  # slippage of shorts is counted in money
+    shared = {key: money.account[key] for key in alone.account} | {
+        key: money.account[key] / 1000 for key in ("start", "end")
+    }
+    assert shared == pytest.approx(alone.account, rel=0.01)  # slippage of shorts is counted in money

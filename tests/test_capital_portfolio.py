@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from portfolio_worlds import plan_of
 from scenarios import MINUTE, ORIGIN, long, source
-from test_capital import FREE, MODELS, conserved, money_run
+from test_capital import FREE, MODELS, conserved, money_of, money_run
 from test_portfolio import FRAME, market, strategy_of
 
 import bknb
@@ -320,6 +320,7 @@ def follow(desk: SharedAccount, times: Any, worth: Any, records: Sequence[Any], 
         assert equity == pytest.approx(now.mark(prices).equity, abs=1e-7)
         assert not spot or now.cash > -1e-6
     assert desk.ledger.cash == pytest.approx(desk.plan.capital + sum(row.amount for row in desk.rows), abs=1e-6)
+    assert desk.ledger.cash == pytest.approx(desk.plan.capital + money_of(desk), abs=1e-6)
     assert not desk.ledger.reserved
     assert not desk.ledger.positions
 

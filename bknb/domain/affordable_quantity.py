@@ -151,6 +151,13 @@ def quantity_filled(
     return FilledQuantity(quantity, cut=paid < asked)
 
 
+def too_little_left(order: CostRequest, free: float, account: Account) -> Reason:
+    """Why nothing is bought of an order that fills: what is ``free`` (quote currency) pays for none of it."""
+    what = "margin" if account.borrows else "cash"
+    text = f"too little free {what} when the order filled at {order.price:.8g}: {max(free, 0.0):.8g} was free"
+    return Reason("no_cash", f"{text}; size smaller")
+
+
 def affordable(order: CostRequest, *, free: float, account: Account, costs: Costs) -> float:
     """How much of an order's quantity (base currency) what is free pays for, costs included where they have to be.
 

@@ -203,7 +203,7 @@ def adds_verdict(state: AskingAdds, given: Verdict, rules: Rules) -> Step:
         rejected = rejection(rules, state.when, state.price, (STOPPED,), wanted)
         return _ordered(state.holding, state.parts, granted, state.when, state.price, rules, (*earlier, rejected))
     if given.allowed:
-        granted = (*granted, add)
+        granted = (*granted, add if given.share is None else msgspec.structs.replace(add, share=given.share))
     else:
         earlier = (*earlier, refusal(state.holding.signal, state.when, state.price, given, rules))
     if left:

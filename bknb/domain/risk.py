@@ -105,7 +105,8 @@ class Verdict(NamedTuple):
     """The decision of the risk profile on the candidate, its note, and how many places were taken.
 
     ``stopped``: its rules allowed it, and by then the run opened nothing new any more. ``by_account``: it is that of
-    the account. ``liquidation``: the price at which the account liquidates what is opened (quote currency).
+    the account. ``liquidation``: the price at which the account liquidates what is opened (quote currency). ``share``:
+    as much of an add as the account pays for, in units of the first size, where that is less than was wanted.
     """
 
     allowed: bool
@@ -114,6 +115,7 @@ class Verdict(NamedTuple):
     stopped: bool = False
     by_account: bool = False
     liquidation: float | None = None
+    share: float | None = None
 
 
 class Reserve(NamedTuple):

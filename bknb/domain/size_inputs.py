@@ -122,3 +122,7 @@ class WantedSize(NamedTuple):
 
     money: float | None = None
     units: float | None = None
+
+    def value(self, price: float) -> float:
+        """What it is worth at a price, both in quote currency."""
+        return (self.money or 0.0) if self.units is None else self.units * price

@@ -13,7 +13,6 @@ from typing import Any, Final, TypeAlias
 from ..errors import UsageError
 from .formatting import plain_number
 from .keyword_arguments import ByName
-from .quantity_rounding import EXACT
 from .signal_events import Reason
 from .size_inputs import ClosedTrades, SizeRequest, WantedSize
 from .sizing_methods import (
@@ -290,10 +289,6 @@ def _answered(value: object, request: SizeRequest) -> WantedSize | Reason:
     )
     if not is_finite(value) or value < 0.0:
         return Reason("size", f"{expected}; got {shown(value, 60)}; answer a finite number, 0 for none")
-    most = request.equity * request.leverage
-    if value > most * (1 + EXACT):
-        text = f"got {value:.8g}, more than the account can hold: {request.equity:.8g} times {request.leverage:g}"
-        return Reason("size", f"{expected}; {text}; answer a part of request.equity, or raise the leverage")
     return WantedSize(float(value))
 
 

@@ -10,9 +10,12 @@ import msgspec
 
 from ..config import Settings, changed
 from ..domain.accounts import Account, Margin, read_account
-from ..domain.costs import Costs, with_settings
+from ..domain.affordable_quantity import FilledQuantity, SizedOrder, quantity_filled, sized_order
+from ..domain.costs import CostRequest, Costs, with_settings
 from ..domain.leg_options import check_names, of_leg
 from ..domain.market_limits import MarketLimits
+from ..domain.signal_events import Reason
+from ..domain.size_inputs import WantedSize
 from ..domain.sizes import Percent, Size, SizeFunction, read_size
 from ..domain.sizing_methods import Sizing
 from ..domain.text import shown
@@ -36,6 +39,14 @@ class LegMoney(msgspec.Struct, frozen=True, kw_only=True):
     sizing: Size | SizeFunction | Sizing
     costs: Costs
     limits: MarketLimits = MarketLimits()
+
+    def sized(self, wanted: WantedSize, order: CostRequest, free: float) -> SizedOrder | Reason:
+        """What is ordered of a wanted size, as of :func:`bknb.domain.affordable_quantity.sized_order`."""
+        return sized_order(wanted, order, free=free, account=self.account, costs=self.costs, limits=self.limits)
+
+    def filled(self, sized: SizedOrder, order: CostRequest, free: float) -> FilledQuantity:
+        """What is bought when it fills, as of :func:`bknb.domain.affordable_quantity.quantity_filled`."""
+        return quantity_filled(sized, order, free=free, account=self.account, costs=self.costs, limits=self.limits)
 
 
 class AccountPlan(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from ..domain.execution_fills import execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms
 from ..domain.late_orders import Lateness
-from ..domain.lifecycle import Flat, Rules, State
+from ..domain.lifecycle import Flat, Rules, State, step
 from ..domain.signal_events import Cancelled, Closed
 from ..events import messages, subjects
 from ..market.clock import SystemClock, stopwatch
@@ -265,14 +265,14 @@ class BacktestRun:
             counter = bar_counter(rules.interval_ms, minutes, sessions, by_day=by_day)
             rules = rules._replace(close_of=close_of, bars_between=counter, by_day=by_day, grid=minutes.grid)
         if account is not None:
-            account.begin(self.plan, window, minutes, book, published=self.published)
+            account.begin(self.plan, window, book, published=self.published, warn=self.records.warnings.append)
             rules = rules._replace(sized=True)
         return StrategyLoop(
             rules=rules,
             strategy=strategy,
             window=window,
             book=book if account is None else account,
-            save=None if account is None else account.take,
+            step=step if account is None else account.step,
             records=self.records,
             on_event=self._on_event,
             silent=self._silent,

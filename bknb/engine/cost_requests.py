@@ -79,17 +79,46 @@ def opened_order(signal: OpenSignal, by: FilledBy) -> CostRequest:
     )
 
 
-def added_order(event: Added) -> CostRequest:
-    """An add that has filled, without its quantity."""
-    signal, fill = event.signal, event.fill
+def added_order(event: Added, state: State) -> CostRequest:
+    """An add that has filled, without its quantity; ``state`` is that of the leg before its bar.
+
+    A limit that rested is one wherever it filled, as that of an entry is.
+    """
+    signal, fill, held = event.signal, event.fill, _position(state)
+    orders = () if held is None or held.book is None else held.book.orders
+    rested = fill.rested or any(order.rests for order in orders if order.number == fill.number)
     return CostRequest(
         symbol=signal.symbol,
         at=fill.at,
         side=side_of(signal.position, enters=True),
         kind="add",
-        filled_by=filled_by("add", rested=fill.rested),
+        filled_by=filled_by("add", rested=rested),
         quantity=0.0,
         price=fill.price,
+    )
+
+
+def leaving_order(
+    symbol: str,
+    kind: Literal["exit", "reduce"],
+    position: Position,
+    at: int,
+    price: float,
+    reason: str,
+    quantity: float,
+    *,
+    rested: bool,
+) -> CostRequest:
+    """What closes a part or all; ``rested``: at its level, and not at the open of its bar."""
+    return CostRequest(
+        symbol=symbol,
+        at=at,
+        side=side_of(position, enters=False),
+        kind=kind,
+        filled_by=filled_by(kind, rested=rested, reason=reason),
+        quantity=quantity,
+        price=price,
+        reason=reason,
     )
 
 

@@ -8,59 +8,48 @@ candle fills it, and it is told of every event before anybody else. All that is 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from msgspec import UNSET
 from msgspec.structs import replace
 
-from ..domain.accounts import away_from_market
-from ..domain.affordable_quantity import FilledQuantity, SizedOrder, quantity_filled, sized_order
+from ..domain.affordable_quantity import FilledQuantity, SizedOrder, too_little_left
 from ..domain.costs import CostRequest, FilledBy, fill_costs, filled_by
+from ..domain.cut_adds import refused_add, with_smaller_add
 from ..domain.execution_fills import Entry
 from ..domain.ledger import Booked, Ledger, LegFill
-from ..domain.market_limits import reduced_by
+from ..domain.lifecycle import step
+from ..domain.position_book import PositionOrder
+from ..domain.position_fills import DUST
+from ..domain.quantity_rounding import EXACT
 from ..domain.risk import Reserve, Verdict
-from ..domain.signal import OpenSignal, Position, SignalKey, key_of
+from ..domain.signal import OpenSignal, SignalKey, key_of
 from ..domain.signal_events import AddCancelled, Added, Cancelled, Closed, Event, Opened, Reason, Reduced
-from ..domain.size_inputs import ClosedTrades, WantedSize
-from ..domain.states import Entering, Flat, Holding, State
-from .asked_size import asked_size
+from ..domain.size_inputs import WantedSize
+from ..domain.states import Entering, Flat, Holding, Input, Rules, State, Step
 from .bar_prices import BarPrices
 from .cost_requests import (
     added_order,
     asked_order,
     number_of,
     opened_order,
-    ordered_part,
-    part_of,
-    side_of,
     trial_orders,
     was_ordered,
 )
 from .funding_due import FundingDue
+from .leg_exits import LegExits
+from .leg_sizing import LegSizing
+from .liquidation_level import liquidation_level, with_liquidation
+from .position_in_money import MoneyFill, PositionInMoney
 from .risk_book import RiskBook, always
 
 if TYPE_CHECKING:
-    from ..domain.late_orders import OldPrice
     from ..market.newest_series_rows import ReadSeries
-    from ..market.series import Series
     from ..market.window import Window
     from .account_plan import LegMoney
     from .plan import Plan
     from .shared_account import SharedAccount
 
-
-class MoneyFill(NamedTuple):
-    """A fill in money, of the position with this key; ``number`` is that of its order within the position.
-
-    ``cut``: less was bought than was ordered, as no more cash was left. ``forgiven``: the loss beyond its margin.
-    """
-
-    key: SignalKey
-    number: int
-    fill: LegFill
-    cut: bool = False
-    forgiven: float = 0.0
+_step: Final[Callable[[State, Input, Rules], Step]] = step
 
 
 class LegAccount:
@@ -75,29 +64,38 @@ class LegAccount:
     ----------
     shared
         The account of all legs.
-    fills
-        Every fill of the leg, in order.
+    positions
+        Its positions in money, by signal.
     funding
         What has to be charged.
     """
 
     def __init__(self, shared: SharedAccount, order: int, money: LegMoney) -> None:
         self.shared, self.money, self.name = shared, money, str(order)
-        self.fills: list[MoneyFill] = []
+        self.positions: dict[SignalKey, PositionInMoney] = {}
+        self._held = PositionInMoney()  # what is open, and before that the last one
         self._state: State = Flat()
         self._places: RiskBook | None = None
         self._orders: dict[tuple[str, int], SizedOrder] = {}
         self._filled: dict[str, tuple[FilledQuantity, FilledBy]] = {}
         self._first = 0.0  # quantity of the entry of what is open
-        self._closed = ClosedTrades()
         self.funding = FundingDue(money.costs)
 
     def begin(
-        self, plan: Plan, window: Window, bars: Series, places: RiskBook | None, *, published: ReadSeries
+        self,
+        plan: Plan,
+        window: Window,
+        places: RiskBook | None,
+        *,
+        published: ReadSeries,
+        warn: Callable[[str], object],
     ) -> None:
-        """Take the plan of the leg, its candles, its base bars, its risk profile, and published series."""
-        self._symbol, self._tick = plan.symbol, plan.settings.price_tick
-        self._window, self.prices, self._places = window, BarPrices(bars), places
+        """Take the plan of the leg, its candles, its risk profile, and published series; ``warn`` takes warnings."""
+        bars = window.minutes(plan.symbol)
+        self._tick = plan.settings.price_tick
+        self.prices, self._places = BarPrices(bars), places
+        self._sizing = LegSizing(self.money, window, warn)
+        self._exits = LegExits(self.name, plan.symbol, self.money, self.prices)
         self.funding.read(published, plan.symbol, plan.frame.last)
         if len(bars.candles):
             for order in trial_orders(plan.symbol, bars.candles, self.shared.plan.capital):
@@ -116,8 +114,10 @@ class LegAccount:
         sized = self._sized(command)
         if isinstance(sized, Reason):
             return self._refusal(sized)
-        verdict = await self._of_profile(command, may_open)
+        share = self._share_paid(command.order, sized.quantity)
+        verdict = await self._of_profile(command if share is None else command._replace(add=share), may_open)
         if verdict.allowed:
+            verdict = verdict._replace(share=share)
             if isinstance(command.candidate, OpenSignal) and command.order is None:  # it fills with that verdict
                 verdict = verdict._replace(liquidation=self._fills_at_once(command, sized))
             key = (command.candidate.id, 0 if command.order is None else command.order.number)
@@ -129,6 +129,12 @@ class LegAccount:
         if self._places is not None and command.again:
             return await self._places.ask(command, may_open=may_open)
         return Verdict(allowed=True) if may_open() else Verdict(allowed=False, stopped=True)
+
+    def _share_paid(self, add: PositionOrder | None, quantity: float) -> float | None:
+        """The share of an add that a quantity is, in units of the first size; ``None``: all that was wanted."""
+        if add is None or quantity >= add.share * self._first * (1 - EXACT):
+            return None
+        return quantity / self._first
 
     def _refusal(self, reason: Reason) -> Verdict:
         taken = 0 if self._places is None else len(self._places.places)
@@ -145,25 +151,22 @@ class LegAccount:
             wanted: WantedSize | Reason = WantedSize(units=command.order.share * self._first)
         else:
             equity = ledger.mark(self.shared.prices_at(command.when)).equity
-            closed, window = self._closed, self._window
-            wanted = asked_size(money, command, order, equity=equity, free=free, closed=closed, window=window)
+            wanted = self._sizing.wanted(command, order, equity=equity, free=free)
         if isinstance(wanted, Reason):
             return wanted
-        return sized_order(wanted, order, free=free, account=money.account, costs=money.costs, limits=money.limits)
+        return money.sized(wanted, order, free)
 
     async def _fill(self, command: Reserve, fill: Entry, may_open: Callable[[], bool]) -> Verdict:
         """What is bought of an entry order in a bar, and, where it rested, whether its risk profile still allows it."""
-        candidate, shared, money = command.candidate, self.shared, self.money
+        candidate, shared = command.candidate, self.shared
         ledger = self._after(shared.ledger.release(self._reserved((candidate.id, 0))), command.earlier)
         by = filled_by("entry", rested=fill.rested, entry=candidate.entry)
         order = replace(asked_order(command, self.prices.at(command.when)), filled_by=by, price=candidate.price_open)
         sized = self._orders[candidate.id, 0]
         free = shared.free_in_bar(command.when, ledger, self, at_open=not fill.rested)
-        filled = quantity_filled(sized, order, free=free, account=money.account, costs=money.costs, limits=money.limits)
+        filled = self.money.filled(sized, order, free)
         if filled.quantity <= 0.0:
-            what = "margin" if money.account.borrows else "cash"
-            text = f"too little free {what} when the order filled at {order.price:.8g}: {max(free, 0.0):.8g} was free"
-            return self._refusal(Reason("no_cash", f"{text}; size smaller"))
+            return self._refusal(too_little_left(order, free, self.money.account))
         verdict = await self._of_profile(command, may_open)
         if verdict.allowed:
             self._filled[candidate.id] = filled, by
@@ -173,8 +176,8 @@ class LegAccount:
     def _fills_at_once(self, command: Reserve, sized: SizedOrder) -> float | None:
         """Settle what is bought of an order that fills at the price of its answer; returns its liquidation price."""
         ledger, order = self._after(self.shared.ledger, command.earlier), asked_order(command, 0.0)
-        money, free = self.money, self.shared.free_at_question(command.when, ledger)
-        filled = quantity_filled(sized, order, free=free, account=money.account, costs=money.costs, limits=money.limits)
+        free = self.shared.free_at_question(command.when, ledger)
+        filled = self.money.filled(sized, order, free)
         self._filled[command.candidate.id] = filled, order.filled_by
         return self._liquidation_after(ledger, command, order, filled)
 
@@ -184,19 +187,9 @@ class LegAccount:
         """The price at which what an order opens is liquidated (quote currency); ``None``: there is none."""
         if self.money.account.leverage <= 1.0 or filled.quantity <= 0.0:
             return None
-        order = replace(order, quantity=filled.quantity)
-        fill = LegFill(self.name, command.candidate.position, order, fill_costs(order, self.money.costs))
-        return self._liquidation(ledger.apply(fill).ledger)
-
-    def _liquidation(self, ledger: Ledger) -> float | None:
-        """The price at which the position of the leg is liquidated (quote currency): with cross margin it is alone."""
-        if self.money.account.mode == "isolated":
-            return ledger.liquidation_price(self.name, self._tick)
-        terms = ledger.spare_margin_terms()
-        price = -terms.constant / terms.factors[self.name]
-        if self._tick is not None:
-            price = away_from_market(ledger.positions[self.name].side, price, self._tick)
-        return price if price > 0.0 else None
+        assert isinstance(command.candidate, OpenSignal)  # it fills  # noqa: S101
+        fill = self._entering(command.candidate, replace(order, quantity=filled.quantity))
+        return liquidation_level(ledger.apply(fill).ledger, self.name, self._tick)
 
     def release(self, symbol: str, strategy: str, signal_id: str) -> None:
         """Give back the place and what is reserved for a signal."""
@@ -212,11 +205,60 @@ class LegAccount:
 
     # --- told -------------------------------------------------------------------------------------------------------
 
-    def take(self, state: State, events: Sequence[Event], _old_price: OldPrice | None) -> State | None:
-        """Book what happened, before anybody else is told of it; ``state`` is that of the leg after it.
+    def step(self, state: State, given: Input, rules: Rules) -> Step:
+        """What an input leads to, as of :func:`bknb.domain.lifecycle.step`, and book it before anybody is told.
 
-        Returns the state with another liquidation price, where parts or adds have moved that.
+        Adds are no larger than what is left pays for, and parts and adds move the price of a liquidation.
         """
+        result = _step(state, given, rules)
+        if isinstance(state, Holding):
+            self._state = state
+            if any(isinstance(event, Added) for event in result.events):
+                result = self._with_paid_adds(state, given, rules, result)
+        return result._replace(state=self._book(result.state, result.events))
+
+    def _with_paid_adds(self, state: Holding, given: Input, rules: Rules, result: Step) -> Step:
+        """A step anew with adds cut to what is left, or taken back where nothing is."""
+        told: tuple[Event, ...] = ()
+        self._charge(next(event.fill.at for event in result.events if isinstance(event, Added)))
+        while (short := self._short_add((*told, *result.events))) is not None:
+            added, quantity, reason = short
+            number, when, price = added.fill.number, added.when, added.price
+            if quantity > DUST * self._first:
+                state = with_smaller_add(state, number, quantity / self._first)
+            else:
+                state, events = refused_add(state, number, self._refusal(reason), when, price, rules)
+                told += events
+            result = _step(state, given, rules)
+        return result._replace(events=(*told, *result.events))
+
+    def _short_add(self, events: Sequence[Event]) -> tuple[Added, float, Reason] | None:
+        """The first add for which less is left than it wants, and the quantity that is paid for; ``None``: none."""
+        shared = self.shared
+        ledger, withheld = shared.ledger, 0.0
+        for event in events:
+            if isinstance(event, AddCancelled):
+                ledger = ledger.release(self._reserved((event.signal.id, event.number)))
+            elif isinstance(event, Reduced | Closed) and (left := self._exits.told(ledger, event)) is not None:
+                prices, before = shared.prices_at(left.order.at), ledger
+                ledger = ledger.apply(left).ledger
+                if not was_ordered(left.order, self._state):
+                    withheld += max(ledger.free(prices) - before.free(prices), 0.0)
+            elif isinstance(event, Added):
+                key, order = (event.signal.id, event.fill.number), added_order(event, self._state)
+                sized = self._orders[key]
+                ledger = ledger.release(self._reserved(key))
+                free = shared.free_in_bar(order.at, ledger, self, at_open=order.filled_by == "market") - withheld
+                filled = self.money.filled(sized, order, free)
+                wanted = event.fill.share * self._first
+                if filled.quantity < wanted * (1 - EXACT):
+                    return event, filled.quantity, too_little_left(order, free, self.money.account)
+                order = replace(order, quantity=filled.quantity)
+                ledger = ledger.apply(self._entering(event.signal, order)).ledger
+        return None
+
+    def _book(self, state: State, events: Sequence[Event]) -> State:
+        """Book what happened; returns the state after it, with the price of a liquidation that parts or adds moved."""
         for event in events:
             match event:
                 case Opened():
@@ -234,14 +276,7 @@ class LegAccount:
         if not isinstance(state, Entering):  # what it says has not been told yet
             self._state = state
         moved = self.money.account.leverage > 1.0 and any(isinstance(event, Reduced | Added) for event in events)
-        return self._with_liquidation(state) if moved else None
-
-    def _with_liquidation(self, state: State) -> State | None:
-        if not isinstance(state, Holding) or state.book is None or self.name not in self.shared.ledger.positions:
-            return None
-        level = self._liquidation(self.shared.ledger)
-        book = replace(state.book, liquidation=UNSET if level is None else level)
-        return replace(state, book=book)
+        return with_liquidation(state, self.shared.ledger, self.name, self._tick) if moved else state
 
     def _opened(self, event: Opened) -> None:
         signal = event.signal
@@ -250,11 +285,12 @@ class LegAccount:
         order = opened_order(signal, by)
         quantity = self._affordable(sized, order) if filled is None else filled[0]
         self._first = quantity.quantity
+        self._held = self.positions[key_of(signal)] = PositionInMoney()
         self._enter(signal, 0, order, quantity)
 
     def _added(self, event: Added) -> None:
         signal, fill = event.signal, event.fill
-        order = added_order(event)
+        order = added_order(event, self._state)
         quantity = self._affordable(self._drop((signal.id, fill.number)), order)
         self._enter(signal, fill.number, order, quantity)
 
@@ -262,100 +298,64 @@ class LegAccount:
         """The quantity of what filled without being asked about in its bar."""
         if sized is None:
             return FilledQuantity(0.0, cut=True)
-        money, shared = self.money, self.shared
+        shared = self.shared
         free = shared.free_in_bar(order.at, shared.ledger, self, at_open=order.filled_by == "market")
-        return quantity_filled(sized, order, free=free, account=money.account, costs=money.costs, limits=money.limits)
+        return self.money.filled(sized, order, free)
 
     def _enter(self, signal: OpenSignal, number: int, order: CostRequest, filled: FilledQuantity) -> None:
         if filled.quantity > 0.0:
-            order = replace(order, quantity=filled.quantity)
-            fill = LegFill(self.name, signal.position, order, fill_costs(order, self.money.costs))
-            self._apply(signal, number, fill, cut=filled.cut)
+            fill = self._entering(signal, replace(order, quantity=filled.quantity))
+            self._apply(number, fill, cut=filled.cut)
+
+    def _entering(self, signal: OpenSignal, order: CostRequest) -> LegFill:
+        return LegFill(self.name, signal.position, order, fill_costs(order, self.money.costs))
 
     def _exited(self, event: Reduced | Closed) -> None:
-        shared, signal = self.shared, event.signal
-        fill = self._left(shared.ledger, event)
+        shared = self.shared
+        fill = self._exits.told(shared.ledger, event)
         if fill is not None:
             ordered = was_ordered(fill.order, self._state)
             at, prices = fill.order.at, shared.prices_at(fill.order.at)
             before = shared.ledger.free(prices)
-            self._apply(signal, number_of(event), fill)
+            self._apply(number_of(event), fill)
             shared.freed(self.prices.closes(at), at if ordered else None, shared.ledger.free(prices) - before)
         if isinstance(event, Closed):
             self._first = 0.0
-            self._closed = self._closed.after(event.pnl.pnl_percentage)
+            if (cost := self._held.first_cost) > 0.0:
+                closed = self._sizing.closed.after(self._held.columns()["money"] / cost * 100)
+                self._sizing.closed = closed
 
     def _after(self, ledger: Ledger, events: Sequence[Event]) -> Ledger:
         """A ledger after events that have not been told: without what they closed, and took back."""
         for event in events:
-            if (left := self._left(ledger, event)) is not None:
+            if (left := self._exits.told(ledger, event)) is not None:
                 ledger = ledger.apply(left).ledger
             elif isinstance(event, Cancelled):
                 ledger = ledger.release(self._reserved((event.signal.id, 0)))
         return ledger
 
-    def _left(self, ledger: Ledger, event: Event) -> LegFill | None:
-        """The fill that closed a part or all; ``None`` where the account holds nothing, or it closed nothing."""
-        held = ledger.positions.get(self.name)
-        if held is None or not isinstance(event, Reduced | Closed):
-            return None
-        signal, quantity = event.signal, abs(held.quantity)
-        if isinstance(event, Closed):
-            return self._leaving_fill(
-                "exit", signal.position, event.closed_at, event.price_close, event.close_reason, quantity
-            )
-        fill = event.fill
-        quantity = reduced_by(quantity, quantity * part_of(fill, event.size), fill.price, self.money.limits)
-        if quantity <= 0.0:
-            return None
-        return self._leaving_fill("reduce", signal.position, fill.at, fill.price, fill.reason, quantity)
-
-    def _leaving_fill(
-        self, kind: Literal["exit", "reduce"], position: Position, at: int, price: float, reason: str, quantity: float
-    ) -> LegFill:
-        order = CostRequest(
-            symbol=self._symbol,
-            at=at,
-            side=side_of(position, enters=False),
-            kind=kind,
-            filled_by=filled_by(kind, rested=self.prices.open_at(at) != price, reason=reason),
-            quantity=quantity,
-            price=price,
-            reason=reason,
-        )
-        return LegFill(self.name, position, order, fill_costs(order, self.money.costs))
-
     def ordered_exit(self, price: float, when: int) -> LegFill | None:
         """What was ordered to leave at a moment (UTC ms) as it would fill at a price; ``None``: nothing was."""
-        held, part = self.shared.ledger.positions.get(self.name), ordered_part(self._state, when)
-        if held is None or part <= 0.0:
-            return None
-        kind: Literal["exit", "reduce"] = "exit" if part == 1.0 else "reduce"
-        return self._leaving_fill(kind, held.side, when, price, "strategy", abs(held.quantity) * part)
+        return self._exits.ordered(self.shared.ledger, self._state, price, when)
 
-    def _apply(self, signal: OpenSignal, number: int, fill: LegFill, *, cut: bool = False) -> None:
-        shared, at, yearly = self.shared, fill.order.at, self.money.costs.borrow_yearly
+    def _charge(self, at: int) -> None:
+        """Charge funding up to a moment (UTC ms), and interest up to a fill in the bar that opens then."""
+        shared, yearly = self.shared, self.money.costs.borrow_yearly
         shared.charge(at)
         if yearly:
             assert not callable(yearly)  # only fills have functions  # noqa: S101
-            shared.book(shared.ledger.charge_borrow(self.name, at, self.prices.at(at), yearly), at)
+            self.book_charge(shared.ledger.charge_borrow(self.name, at, self.prices.at(at), yearly), at)
+
+    def book_charge(self, booked: Booked, since: int) -> None:
+        """Book funding or interest of what is open, from a moment (UTC ms) on."""
+        self.shared.book(booked, since)
+        self._held.charge(booked.rows)
+
+    def _apply(self, number: int, fill: LegFill, *, cut: bool = False) -> None:
+        shared, at = self.shared, fill.order.at
+        self._charge(at)
         forgiven = shared.ledger.forgiven
         enters = fill.order.kind in ("entry", "add")
-        shared.book(shared.ledger.apply(fill) if enters else self._left_without_debt(fill), self.prices.closes(at))
-        self.fills.append(MoneyFill(key_of(signal), number, fill, cut, shared.ledger.forgiven - forgiven))
-
-    def _left_without_debt(self, fill: LegFill) -> Booked:
-        """The account after a fill that closes something; with leverage no more than its margin is lost."""
-        ledger, order = self.shared.ledger, fill.order
-        held, booked = ledger.positions[self.name], ledger.apply(fill)
-        account = self.money.account
-        if account.leverage <= 1.0:
-            return booked
-        if account.mode == "isolated":
-            share = order.quantity / abs(held.quantity)
-            brought = held.quantity * share * fill.costs.price - held.cost * share - fill.costs.fee
-            lost = -brought - held.margin * share
-        else:  # of one leg: what is left of the account behind what is open
-            lost = 0.0 if self.name in booked.ledger.positions else -booked.ledger.cash
-        forgiven = booked.ledger.forgive(order.at, self.name, lost)
-        return Booked(forgiven.ledger, (*booked.rows, *forgiven.rows))
+        booked = shared.ledger.apply(fill) if enters else self._exits.booked(shared.ledger, fill)
+        shared.book(booked, self.prices.closes(at))
+        self._held.fills.append(MoneyFill(number, fill, cut, shared.ledger.forgiven - forgiven))

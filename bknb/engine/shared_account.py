@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..domain.ledger import Booked, CashRow, Ledger
+from ..domain.quantity_rounding import EXACT
 from .account_plan import AccountPlan
 from .leg_account import LegAccount
 
@@ -73,7 +74,7 @@ class SharedAccount:
             for row in leg.funding.until(leg.prices.known_until(until)):
                 if leg.name in self.ledger.positions:
                     price = leg.prices.at(row.moment)
-                    self.book(self.ledger.charge_funding(leg.name, row, price), row.moment)
+                    leg.book_charge(self.ledger.charge_funding(leg.name, row, price), row.moment)
 
     def free_at_question(self, when: int, ledger: Ledger) -> float:
         """What is free of an account at a moment (UTC ms), once what was ordered to leave has left at the last close.
@@ -83,7 +84,7 @@ class SharedAccount:
         prices = self.prices_at(when)
         held = (leg for leg in self.legs if leg.name in ledger.positions)
         exits = [fill for leg in held if (fill := leg.ordered_exit(prices[leg.name], when)) is not None]
-        return ledger.expected_free(exits, prices)
+        return self._not_below_0(ledger.expected_free(exits, prices))
 
     def free_in_bar(self, opened: int, ledger: Ledger, asking: LegAccount, *, at_open: bool) -> float:
         """What is free for an entry in a bar that opened at a moment (UTC ms).
@@ -109,7 +110,11 @@ class SharedAccount:
         withheld = sum(
             freed.money for freed in self._freed if freed.since > opened and not (at_open and freed.opened == opened)
         )
-        return ledger.expected_free(exits, prices) - withheld
+        return self._not_below_0(ledger.expected_free(exits, prices) - withheld)
+
+    def _not_below_0(self, free: float) -> float:
+        """What is free of the account: nothing where it is below 0, or what arithmetic left of nothing."""
+        return free if free > EXACT * self.plan.capital else 0.0
 
     def freed(self, since: int, opened: int | None, money: float) -> None:
         """Note money that is free from a moment (UTC ms) on."""

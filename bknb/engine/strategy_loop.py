@@ -83,8 +83,7 @@ class StrategyLoop:
         The risk profile's places, when the strategy has a profile; or what it has of an account, with them.
     save
         Called with the new state, its events and the ``old_price`` of :meth:`take` before events are emitted; live
-        writes them to disk. When it raises, the input has not been taken. What it returns is the state then: an account
-        knows where it liquidates a position.
+        writes them to disk. When it raises, the input has not been taken.
     follow
         Called with both once they are saved, to carry them out.
     on_event
@@ -99,6 +98,8 @@ class StrategyLoop:
         Whether something new may be opened now; asked when the strategy, and when its risk profile, has answered.
     published
         Reads the point-in-time series of the run.
+    step
+        What an input leads to, in place of the lifecycle alone: an account books it first.
     """
 
     def __init__(
@@ -110,13 +111,14 @@ class StrategyLoop:
         records: Records,
         book: RiskBook | LegAccount | None = None,
         state: State | None = None,
-        save: Callable[[State, tuple[Event, ...], OldPrice | None], State | None] | None = None,
+        save: Callable[[State, tuple[Event, ...], OldPrice | None], None] | None = None,
         follow: Callable[[State, tuple[Event, ...]], Awaitable[None]] | None = None,
         on_event: Callable[[Event], None] | None = None,
         silent: bool = False,
         decided_at: Callable[[int, OrderRole], int | None] = _at_once,
         may_open: Callable[[], bool] = always,
         published: ReadSeries | None = None,
+        step: Callable[[State, Input, Rules], Step] = step,
     ) -> None:
         self.rules, self.strategy, self.book = rules, strategy, book
         self.window, self._sources = window, RunSources(window, published, rules.interval_ms, strategy.zone)
@@ -125,7 +127,7 @@ class StrategyLoop:
         self.now = 0  # the moment or minute that is being worked on, UTC ms
         self.last_managed = 0  # the last moment at which manage was asked, UTC ms
         self.thinking = 0  # odd while a question is being answered; grows with each, so that a long one is recognised
-        self._save, self._follow, self._on_event = save, follow, on_event
+        self._save, self._follow, self._on_event, self._step = save, follow, on_event, step
         self.decided_at, self._may_open = decided_at, may_open
         self._asking_task: asyncio.Task[object] | None = None
         self._abandoned = self._left_out = False  # the latter: the last answer was about what was changed by hand since
@@ -320,9 +322,10 @@ class StrategyLoop:
 
     async def take(self, given: Input, *, old_price: OldPrice | None = None) -> None:
         """Feed one input to the lifecycle and carry out everything it leads to; what fills may have an old price."""
-        result = _step(self.state, given, self.rules)
-        saved = None if self._save is None else self._save(result.state, result.events, old_price)
-        before, self.state = self.state, saved or result.state
+        result = self._step(self.state, given, self.rules)
+        if self._save is not None:
+            self._save(result.state, result.events, old_price)
+        before, self.state = self.state, result.state
         if self._follow is not None:
             await self._follow(result.state, result.events)
         for command in result.commands:
@@ -344,7 +347,7 @@ class StrategyLoop:
 
     def skip(self, given: SkippedMinutes) -> None:
         """Feed minutes in which the state cannot change: only extremes come of them, no event and no command."""
-        self.state = _step(self.state, given, self.rules).state
+        self.state = self._step(self.state, given, self.rules).state
 
     def _release(self, signal_id: str) -> None:
         """Give the place back; when that is not saved, a restart finds that its signal is over."""
@@ -393,8 +396,3 @@ class StrategyLoop:
                 self.fail("callback", error, event.when)
             finally:
                 current.reset(token)
-
-
-def _step(state: State, given: Input, rules: Rules) -> Step:
-    """``step`` for a state and an input that are known only at run time; it refuses what is not a transition."""
-    return step(state, given, rules)  # type: ignore[arg-type]

@@ -78,6 +78,14 @@ def mark_run(positions: Positions, bar_ms: Times, close: Floats, terms: Terms) -
     return mark(positions, bar_ms, close, start=start, end=end, step=terms.bar_ms)
 
 
+def buy_and_hold(bar_ms: Times, open_: Floats, close: Floats, terms: Terms) -> float | None:
+    """What a long from the first open to the last close makes after one round of costs, percent; ``None``: no bars."""
+    first, behind = (int(at) for at in bar_ms.searchsorted(terms.span(bar_ms)))  # a bar that opens at the end is behind
+    if first >= behind or open_[first] <= 0:
+        return None
+    return net_percentage("long", float(open_[first]), float(close[behind - 1]), terms.slippage, terms.fee)
+
+
 def account_of(
     marked: MarkedEquity,
     positions: Positions,
@@ -104,17 +112,11 @@ def account_of(
     cut_off : int
         How many positions had no end of their own, or have none yet.
     """
-    start, end = terms.span(bar_ms)
-    first, behind = (int(at) for at in bar_ms.searchsorted((start, end)))  # the bar that opens at the end is behind it
-    held = None
-    if first < behind and open_[first] > 0:
-        prices = float(open_[first]), float(close[behind - 1])
-        held = net_percentage("long", *prices, terms.slippage, terms.fee)
     return account_figures(
         marked,
         positions,
         cut_off=cut_off,
-        buy_and_hold=held,
+        buy_and_hold=buy_and_hold(bar_ms, open_, close, terms),
         sessions=terms.sessions,
         over_ms=None if terms.bar_ms == MINUTE_MS else _over(positions, closed, bar_ms, open_, terms.bar_ms),
     )

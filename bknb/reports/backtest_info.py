@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING, duration_text, exit_text, minute_text, percent_text, price_text
 from ..domain.interval import MINUTE, candles_text
-from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.missing import explained_text
 from ..metrics.trade_definitions import DEFINITIONS, label_of
 from .asked_and_missed import asked, missed
@@ -175,7 +174,7 @@ def account_figures_of(account: Account) -> tuple[Figure, ...]:
     """The figures of an account with their texts."""
     figures = []
     for key, value in account.items():
-        known = ACCOUNT_DEFINITIONS[key]
+        known = account.definitions[key]
         unavailable = f" N/A when: {known.null_when}." if known.null_when else ""
         figures.append(
             Figure(
@@ -286,8 +285,8 @@ def _capital(result: Any) -> tuple[tuple[str, str], ...]:
     money = result.run_record.money
     if money is None:
         return ()
-    end = result.account["end"] * money.capital
-    return (("Capital", f"{money.capital:,.2f} {money.currency}; {end:,.2f} at the end"),)
+    account = result.account
+    return (("Capital", f"{account.text('start')}; {account['end']:,.2f} at the end"),)
 
 
 def _facts(result: Any, settings: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

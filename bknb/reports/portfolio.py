@@ -24,12 +24,10 @@ def _note(result: Any) -> str:
     """What the percentages of legs are, and what the account of all was worth."""
     if result.capital is None:
         return _ALONE
-    equity = result.equity
-    fall = float((1 - equity / equity.cummax()).max()) * 100
-    end, begin = float(equity.iloc[-1]), result.capital
+    account = result.account
     return (
-        f"the account began with {begin:,.2f} {result.run_account.currency} and was worth {end:,.2f} at the end "
-        f"({(end / begin - 1) * 100:+.2f} %), its largest drawdown was {fall:.2f} %; {_SHARED}"
+        f"the account began with {account.text('start')} and was worth {account['end']:,.2f} at the end "
+        f"({account.text('total_return')}), its largest drawdown was {account.text('max_drawdown')}; {_SHARED}"
     )
 
 

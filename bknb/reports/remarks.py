@@ -48,6 +48,8 @@ def remarks(result: Any) -> tuple[str, ...]:
     said = [_FAILS_THE_LAW[result.execution]] if result.execution in _FAILS_THE_LAW else []
     if result.account.reasons.get("total_return") == ADDS:
         said.append(f"there is no account; {ADDS_INSTEAD}")
+    if result.capital is not None and result.account["end"] <= 0.0:
+        said.append("the account was worth nothing, or less, at the close of a bar: what came later is left out")
     held = int(result.account["positions"])
     if 0 < held < GATES.min_trades:
         positions = f"{held} position{'' if held == 1 else 's'}"

@@ -11,8 +11,11 @@ from ..domain.interval import interval_ms
 from ..domain.signal import key_of
 from ..market.source_hours import bar_grid_of
 from ..metrics.account_statistics import account_figures
+from ..metrics.account_in_money import AccountInMoney
 from ..metrics.marked_account_equity import LegCloses, Moments, marked_money, moments_of
 from ..metrics.marked_equity import MarkedEquity, Positions
+from ..metrics.run_account import buy_and_hold, cut_off
+from .measured import position_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,9 +52,6 @@ def _marked(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAc
     """Equity of an account as multiples of its capital, without what went into each position."""
     moments, worth = _marks(records, terms, account)
     worth = worth / account.capital
-    blown = bool((worth <= 0.0).any())
-    if blown:  # figures are of what there was; the equity in money goes on
-        worth[int(np.argmax(worth <= 0.0)) :] = 0.0
     return MarkedEquity(
         time_ms=moments.time_ms,
         equity=worth,
@@ -60,23 +60,32 @@ def _marked(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAc
         path=worth,
         put_in=np.zeros(0),
         after=np.zeros(0),
-        blown=blown,
+        blown=bool((worth <= 0.0).any()),
     )
 
 
-def money_figures(account: RunAccount, marked: MarkedEquity) -> dict[str, float]:
-    """Figures of an account that come from its ledger: fees and slippage, percent of the capital, and turnover."""
-    end, fills = account.end, (each.fill for leg in account.fills for each in leg)
+def in_money(figures: Account, account: RunAccount, marked: MarkedEquity) -> AccountInMoney:
+    """The figures of an account, those that its ledger gives included."""
+    more = _ledger_figures(account, marked)
+    return AccountInMoney.of(figures, more, capital=account.capital, currency=account.currency)
+
+
+def _ledger_figures(account: RunAccount, marked: MarkedEquity) -> dict[str, float]:
+    """What was paid, percent of the capital, and turnover."""
+    end, fills = account.end, (each.fill for each in account.fills)
     traded = sum(fill.order.quantity * fill.costs.price for fill in fills)
     return {
         "fees": end.fees / account.capital * 100,
         "slippage": end.slippage / account.capital * 100,
+        "funding": end.funding / account.capital * 100,
+        "borrow": end.borrow / account.capital * 100,
+        "forgiven": end.forgiven / account.capital * 100,
         "turnover": traded / (float(marked.equity.mean()) * account.capital),
     }
 
 
 def account_marks(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAccount) -> tuple[Times, Floats]:
-    """Moments (UTC ms) and what an account was worth in money at each.
+    """Moments (UTC ms) and what an account was worth in money at each; where it was worth nothing, it stays nothing.
 
     ``records`` and ``terms`` are those of its legs, in declared order.
     """
@@ -89,13 +98,16 @@ def _marks(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAcc
     spans = [each.span(bars.closed_ms - each.bar_ms) for bars, each in zip(legs.values(), terms, strict=True)]
     start, end = min(first for first, _ in spans), max(last for _, last in spans)
     moments = moments_of(legs.values(), (change.since for change in account.changes), start=start, end=end)
-    return moments, marked_money(account.begin, account.changes, legs, moments.time_ms)
+    worth = marked_money(account.begin, account.changes, legs, moments.time_ms)
+    if (nothing := worth <= 0.0).any():
+        worth[int(np.argmax(nothing)) :] = 0.0
+    return moments, worth
 
 
 def portfolio_marked(legs: Sequence[Result], account: RunAccount) -> MarkedEquity:
     """Equity of the account of a portfolio as multiples of its capital; ``legs`` in declared order."""
     marked = _marked([leg.run_record for leg in legs], [leg.account_terms for leg in legs], account)
-    count = sum(_position_count(leg) for leg in legs)
+    count = sum(position_count(leg.run_record) for leg in legs)
     return replace(marked, put_in=np.zeros(count), after=np.zeros(count))
 
 
@@ -114,23 +126,26 @@ def portfolio_figures(legs: Sequence[Result], account: RunAccount, marked: Marke
         fee=nothing,
         slippage=nothing,
     )
-    held = {leg.symbol: leg.account["buy_and_hold"] for leg in legs}
+    held = {leg.symbol: _held(leg) for leg in legs}
     bought = [each for each in held.values() if each is not None]
+    over = [event for leg in legs for event in cut_off(leg.run_record.records.closed)]
+    closed = sum(len(leg.run_record.records.closed) for leg in legs)
     figures = account_figures(
         marked,
         positions,
-        cut_off=sum(int(leg.account["cut_off"]) for leg in legs),
+        cut_off=len(over) + count - closed,
         buy_and_hold=sum(bought) / len(bought) if bought else None,
         sessions=all(leg.account_terms.sessions for leg in legs),
     )
-    figures.update(money_figures(account, marked))
     if figures["exposure"] is not None:
         figures["exposure"] = _time_held(account, marked) * 100
-    return figures
+    return in_money(figures, account, marked)
 
 
-def _position_count(leg: Result) -> int:
-    return int(leg.account["positions"])
+def _held(leg: Result) -> float | None:
+    """What holding the symbol of a leg would have made, percent; ``None`` where it has no candles."""
+    candles = leg.run_record.minutes
+    return buy_and_hold(candles.timestamp, candles.open, candles.close, leg.account_terms)
 
 
 def _time_held(account: RunAccount, marked: MarkedEquity) -> float:
@@ -152,9 +167,8 @@ def _by_position(
     """
     closed, times, worth = record.records.closed, marked.time_ms, marked.equity
     signals = [*(event.signal for event in closed), *([] if still_open is None else [still_open])]
-    fills = account.of_leg(0)
-    first = [fills[key][0].fill if (key := key_of(signal)) in fills else None for signal in signals]
-    put_in = [0.0 if fill is None else fill.order.quantity * fill.costs.price / account.capital for fill in first]
+    held = account.positions[0]
+    put_in = [held[key].first_cost / account.capital if (key := key_of(signal)) in held else 0.0 for signal in signals]
     closes = closes_of(record).closed_ms
     at = record.minutes.timestamp.searchsorted([event.closed_at for event in closed])
     over = np.append(closes, times[-1])[np.minimum(at, len(closes))]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from ..domain.ledger import CashRow, Ledger
 from ..domain.signal import SignalKey
-from ..engine.leg_account import MoneyFill
+from ..engine.position_in_money import MoneyFill, PositionInMoney
 from ..engine.shared_account import AccountChange, SharedAccount
 
-TRADE_MONEY = ("quantity", "cost", "money", "cut")
+TRADE_MONEY = ("quantity", "cost", "funding", "borrow", "forgiven", "money", "cut")
 FILL_MONEY = ("quantity", "cost", "fee", "cut")
 
 
@@ -29,8 +29,8 @@ class RunAccount(msgspec.Struct, frozen=True):
         The account after each change, in order.
     rows
         Every movement of cash, in order.
-    fills
-        The fills of each leg, in declared order.
+    positions
+        Those of each leg, in declared order, by signal.
     """
 
     capital: float
@@ -38,55 +38,54 @@ class RunAccount(msgspec.Struct, frozen=True):
     begin: Ledger
     changes: tuple[AccountChange, ...]
     rows: tuple[CashRow, ...]
-    fills: tuple[tuple[MoneyFill, ...], ...]
+    positions: tuple[Mapping[SignalKey, PositionInMoney], ...]
 
     @property
     def end(self) -> Ledger:
         """The account at the end."""
         return self.changes[-1].ledger if self.changes else self.begin
 
-    def of_leg(self, order: int) -> dict[SignalKey, list[MoneyFill]]:
-        """The fills of a leg, given by its number from 0, by position, in order."""
-        found: dict[SignalKey, list[MoneyFill]] = {}
-        for fill in self.fills[order]:
-            found.setdefault(fill.key, []).append(fill)
-        return found
+    @property
+    def fills(self) -> Iterator[MoneyFill]:
+        """All fills of all legs."""
+        return (fill for leg in self.positions for position in leg.values() for fill in position.fills)
 
 
 def account_result(account: SharedAccount) -> RunAccount:
     """The account of a run as it stands."""
     plan = account.plan
     begin = Ledger.begin(plan.capital, account.ledger.account, account.ledger.accounts)
-    fills = tuple(tuple(leg.fills) for leg in account.legs)
-    return RunAccount(plan.capital, plan.currency, begin, tuple(account.changes), tuple(account.rows), fills)
+    positions = tuple(dict(leg.positions) for leg in account.legs)
+    return RunAccount(plan.capital, plan.currency, begin, tuple(account.changes), tuple(account.rows), positions)
 
 
-def trade_money(fills: Sequence[MoneyFill]) -> dict[str, Any]:
-    """The money of one position: what was bought in all, what that cost, what it brought after all costs of fills.
+def trade_money(position: PositionInMoney | None) -> dict[str, Any]:
+    """The columns of money of a trade; ``None``: the account bought nothing."""
+    return PositionInMoney().columns() | {"cut": True} if position is None else position.columns()
 
-    ``cost`` is what was paid for what was bought, with slippage, or received for what was sold short; ``money`` is the
-    result after fees, without a loss beyond the margin. All in quote currency.
+
+def fill_money(position: PositionInMoney | None, number: int) -> dict[str, Any]:
+    """The money of one fill: its quantity, what was paid or received for it, and what kind of fee it paid.
+
+    Money is in quote currency, percentages are of the cost of the first fill, as those without a capital.
+
+    Parameters
+    ----------
+    position
+        The position; ``None``: the account bought nothing of it.
+    number
+        The number of its order.
     """
-    entered = [each.fill for each in fills if each.fill.order.kind in ("entry", "add")]
-    left = [each.fill for each in fills if each.fill.order.kind not in ("entry", "add")]
-    cost = sum(fill.order.quantity * fill.costs.price for fill in entered)
-    brought = sum(fill.order.quantity * fill.costs.price for fill in left)
-    side = 1 if entered and entered[0].position == "long" else -1
-    fees = sum(each.fill.costs.fee for each in fills)
-    return {
-        "quantity": sum(fill.order.quantity for fill in entered),
-        "cost": cost,
-        "money": side * (brought - cost) - fees + sum(each.forgiven for each in fills),
-        "cut": any(each.cut for each in fills),
-    }
-
-
-def fill_money(fill: MoneyFill | None) -> dict[str, Any]:
-    """The money of one fill: its quantity, what was paid or received for it, and its fee, in quote currency.
-
-    ``None``: the account bought nothing.
-    """
-    if fill is None:
+    found = next((each for each in position.fills if each.number == number), None) if position else None
+    if found is None or position is None:
         return {"quantity": 0.0, "cost": 0.0, "fee": 0.0, "cut": True}
-    order, costs = fill.fill.order, fill.fill.costs
-    return {"quantity": order.quantity, "cost": order.quantity * costs.price, "fee": costs.fee, "cut": fill.cut}
+    order, costs, first = found.fill.order, found.fill.costs, position.first_cost
+    return {
+        "quantity": order.quantity,
+        "cost": order.quantity * costs.price,
+        "fee": costs.fee,
+        "cut": found.cut,
+        "maker": order.filled_by == "limit",
+        "fee_percentage": costs.fee / first * 100,
+        "slippage_percentage": costs.slippage / first * 100,
+    }

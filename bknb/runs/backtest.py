@@ -69,7 +69,7 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
             from .account_result import account_result
 
             money = account_result(self._run.account.shared)
-            record = replace(record, money=money, money_fills=money.of_leg(0))
+            record = replace(record, money=money, money_positions=money.positions[0])
         return Result(with_tries(record, self._key))
 
     def _announce_done(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from ..config import Settings
@@ -12,7 +12,7 @@ from ..domain.signal import OpenSignal, SignalKey, key_of, sign_of
 from ..domain.signal_events import Added, Closed, Opened, Reduced
 
 if TYPE_CHECKING:
-    from ..engine.leg_account import MoneyFill
+    from ..engine.position_in_money import PositionInMoney
     from ..engine.records import Records
 
 FILL_COLUMNS: Final = (
@@ -49,11 +49,11 @@ def fills_of(event: Closed) -> tuple[Fill, ...]:
 
 
 def fill_rows(
-    records: Records, settings: Settings, money: Mapping[SignalKey, Sequence[MoneyFill]] | None = None
+    records: Records, settings: Settings, money: Mapping[SignalKey, PositionInMoney] | None = None
 ) -> list[dict[str, Any]]:
     """The fills of a run in order of time; moments are UTC ms, percentages are of the cost of the first fill.
 
-    ``money``: its fills in money by position, where it has an account; one of which the account bought nothing has 0.
+    ``money``: its positions in money, where it has an account; a fill of which the account bought nothing has 0.
     """
     found = [(fill, event.signal) for event in records.closed for fill in fills_of(event)]
     found += _still_open(records)
@@ -62,8 +62,7 @@ def fill_rows(
         from .account_result import fill_money
 
         for row, (fill, signal) in zip(rows, found, strict=True):
-            booked = (one for one in money.get(key_of(signal), ()) if one.number == fill.number)
-            row.update(fill_money(next(booked, None)))
+            row.update(fill_money(money.get(key_of(signal)), fill.number))
     return sorted(rows, key=lambda row: row["at"])
 
 

@@ -56,7 +56,7 @@ def card_of(result: Result) -> Card:
     from ..provenance.card import Card, outcome_of  # every run reads its code; few make a card
 
     record = result.run_record
-    if record.money_fills is not None:
+    if record.money_positions is not None:
         raise UsageError(
             f"the run of {result.strategy} on {result.symbol} had a capital, and a run card does not hold an account\n"
             "for a card run it without capital=, sizing=, costs= and account="

@@ -73,6 +73,11 @@ def _open_signal(record: RunRecord) -> OpenSignal | None:
     return None if over else newest
 
 
+def position_count(record: RunRecord) -> int:
+    """How many positions a run opened; one that is still open counts."""
+    return len(record.records.closed) + (_open_signal(record) is not None)
+
+
 def marked_equity(record: RunRecord) -> MarkedEquity:
     """Equity of the account of a run, marked at the close of every base bar.
 
@@ -142,9 +147,9 @@ def measure(record: RunRecord) -> Measured:
         cut_off=len(cut_off(record.records.closed)) + still_open,
     )
     if record.money is not None:
-        from .account_equity import money_figures
+        from .account_equity import in_money
 
-        account.update(money_figures(record.money, marked))
+        account = in_money(account, record.money, marked)
     begins = daily_marks(marked, sessions=True)[0] if terms.sessions else None
     return Measured(
         account,

@@ -81,8 +81,8 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
         leg = self._run.legs[order]
         risk = leg.plan.strategy.risk
         shared = risk is not None and sum(plan.strategy.risk == risk for plan in self.plans) > 1
-        fills = None if money is None else money.of_leg(order)
-        record = replace(record_of(leg), shares_risk=shared, money_fills=fills)
+        positions = None if money is None else money.positions[order]
+        record = replace(record_of(leg), shares_risk=shared, money_positions=positions)
         return Result(with_tries(record, self._keys[order]))
 
     def _announce_done(self) -> None:
@@ -106,10 +106,11 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
         made = {key: leg.run_record.rebuilder(known=known) for key, leg in result.legs.items()}
         name, told, warnings, seconds = result.name, result.told, [*self._run.warnings], result.seconds
         money = result.run_account
+        figures = None if money is None else result.account  # which its candles are needed for
 
         def again() -> PortfolioResult:
             legs = {key: Result(make()) for key, make in made.items()}
-            return PortfolioResult(name, legs, told, warnings=warnings, seconds=seconds, account=money)
+            return PortfolioResult(name, legs, told, warnings=warnings, seconds=seconds, account=money, figures=figures)
 
         return again
 

@@ -68,6 +68,7 @@ class PortfolioResult:
         warnings: Sequence[str] = (),
         seconds: float = 0.0,
         account: RunAccount | None = None,
+        figures: Account | None = None,
     ) -> None:
         self.name = name
         self.legs = dict(legs)
@@ -79,6 +80,7 @@ class PortfolioResult:
         self._own_warnings = list(warnings)
         self.run_account = account
         self.capital: float | None = None if account is None else account.capital
+        self._figures = figures  # of its account, which are known longer than its candles
 
     def warn(self, text: str) -> None:
         """Add a warning that holds for the portfolio as a whole."""
@@ -154,7 +156,7 @@ class PortfolioResult:
     def trades(self) -> pd.DataFrame:
         """One row for each closed trade of all legs, in order: ``leg``, and the columns of a result's trades.
 
-        With a capital ``quantity``, ``cost``, ``money`` and ``cut``, too, as of a result with a capital.
+        With a capital the columns of money that the trades of a result with one have.
 
         Examples
         --------
@@ -170,9 +172,9 @@ class PortfolioResult:
             return table_of(rows, ("leg", *TRADE_COLUMNS))
         from .account_result import TRADE_MONEY, trade_money
 
-        fills = {key: leg.run_record.money_fills or {} for key, leg in self.legs.items()}
+        positions = {key: leg.run_record.money_positions or {} for key, leg in self.legs.items()}
         for row, event in zip(rows, closed, strict=True):
-            row.update(trade_money(fills[event.symbol, event.strategy].get(key_of(event.signal), [])))
+            row.update(trade_money(positions[event.symbol, event.strategy].get(key_of(event.signal))))
         return table_of(rows, ("leg", *TRADE_COLUMNS, *TRADE_MONEY))
 
     @cached_property
@@ -242,6 +244,8 @@ class PortfolioResult:
         """
         from .account_equity import portfolio_figures
 
+        if self._figures is not None:
+            return self._figures
         return portfolio_figures([*self.legs.values()], self._account_in_money(), self.marked)
 
     def returns(self, freq: str = "1D") -> pd.Series:

@@ -124,8 +124,9 @@ class Result:
     def trades(self) -> pd.DataFrame:
         """One row per closed trade, in order of closing; times are UTC, percentages of the entry value.
 
-        With a capital ``quantity`` (base currency) is what was bought in all, ``cost`` what was paid for it, ``money``
-        the result after costs (both quote currency), and ``cut`` says that less cash was left than its order took.
+        With a capital ``quantity`` (base currency) is what was bought in all, ``cost`` what was paid for it,
+        ``funding`` and ``borrow`` what holding it cost, ``money`` the result after all costs (quote currency), and
+        ``cut`` says that less cash was left than its order took.
 
         Examples
         --------
@@ -140,12 +141,12 @@ class Result:
         (84, ['time_expired', 'stop_loss', 'take_profit', 'frame_end'])
         """
         rows = [trade_row(event) for event in self._records.closed]
-        if (fills := self.run_record.money_fills) is None:
+        if (positions := self.run_record.money_positions) is None:
             return table_of(rows, TRADE_COLUMNS)
         from .account_result import TRADE_MONEY, trade_money
 
         for row, event in zip(rows, self._records.closed, strict=True):
-            row.update(trade_money(fills.get(key_of(event.signal), [])))
+            row.update(trade_money(positions.get(key_of(event.signal))))
         return table_of(rows, (*TRADE_COLUMNS, *TRADE_MONEY))
 
     @cached_property
@@ -154,8 +155,8 @@ class Result:
 
         ``share`` is in units of the first size, percentages are of the cost of the position's first fill, and ``maker``
         says that a resting order filled at its level. With a capital ``quantity`` is in base currency, ``cost`` (what
-        was paid or received, with slippage) and ``fee`` are in quote currency, and ``cut`` says that less cash was left
-        than the order took.
+        was paid or received, with slippage) and ``fee`` are in quote currency, ``cut`` says that less cash was left
+        than the order took, and ``maker`` that an order rested, wherever it filled: which kind of fee it paid.
 
         Fees of the fills of a position add up to those of its trade. Slippage adds up to a little less for a long that
         gains, by ``gross_percentage * s / (100 + s)`` with ``s = settings.percent_slippage``, and for a short to more,
@@ -176,8 +177,8 @@ class Result:
         """
         from .fill_table import FILL_COLUMNS, fill_rows
 
-        rows = fill_rows(self._records, self.settings, self.run_record.money_fills)
-        if self.run_record.money_fills is None:
+        rows = fill_rows(self._records, self.settings, self.run_record.money_positions)
+        if self.run_record.money_positions is None:
             return table_of(rows, FILL_COLUMNS)
         from .account_result import FILL_MONEY
 

@@ -34,7 +34,7 @@ from ..provenance.candle_fingerprint import CandleRange, digest, fingerprint
 
 if TYPE_CHECKING:
     from ..domain.signal import SignalKey
-    from ..engine.leg_account import MoneyFill
+    from ..engine.position_in_money import PositionInMoney
     from ..live.plan import LivePlan
     from ..live.run import LiveRun
     from ..market.bar_grid import BarGrid
@@ -254,8 +254,8 @@ class RunRecord(msgspec.Struct, frozen=True):
         Whether other legs of its portfolio had its risk profile, too: what they held decided what it opened.
     money
         Its account in money, where it had a capital of its own.
-    money_fills
-        Its fills in money by position, also where it shared an account with other legs of its portfolio.
+    money_positions
+        Its positions in money by signal, also where it shared an account with other legs of its portfolio.
     """
 
     plan: Plan | LivePlan
@@ -279,7 +279,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     published: RunSeries | None = None
     shares_risk: bool = False
     money: RunAccount | None = None
-    money_fills: Mapping[SignalKey, list[MoneyFill]] | None = None
+    money_positions: Mapping[SignalKey, PositionInMoney] | None = None
 
     @property
     def minute_count(self) -> int:

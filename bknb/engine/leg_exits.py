@@ -1,0 +1,76 @@
+"""What leaves a leg, in money: the fill of a part or of all, and the account after it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from ..domain.costs import fill_costs
+from ..domain.ledger import Booked, Ledger, LegFill
+from ..domain.market_limits import reduced_by
+from ..domain.signal import Position
+from ..domain.signal_events import Closed, Event, Reduced
+from ..domain.states import State
+from .bar_prices import BarPrices
+from .cost_requests import leaving_order, ordered_part, part_of
+
+if TYPE_CHECKING:
+    from .account_plan import LegMoney
+
+
+class LegExits:
+    """The exits of a leg.
+
+    Parameters
+    ----------
+    name, symbol
+        Of the leg in its account, and of its market.
+    money, prices
+        What it has of the account, and the prices of its bars.
+    """
+
+    def __init__(self, name: str, symbol: str, money: LegMoney, prices: BarPrices) -> None:
+        self._name, self._symbol, self._money, self._prices = name, symbol, money, prices
+
+    def told(self, ledger: Ledger, event: Event) -> LegFill | None:
+        """The fill that closed a part or all; ``None`` where the account holds nothing, or it closed nothing."""
+        held = ledger.positions.get(self._name)
+        if held is None or not isinstance(event, Reduced | Closed):
+            return None
+        position, quantity = event.signal.position, abs(held.quantity)
+        if isinstance(event, Closed):
+            return self._fill("exit", position, event.closed_at, event.price_close, event.close_reason, quantity)
+        fill = event.fill
+        quantity = reduced_by(quantity, quantity * part_of(fill, event.size), fill.price, self._money.limits)
+        if quantity <= 0.0:
+            return None
+        return self._fill("reduce", position, fill.at, fill.price, fill.reason, quantity)
+
+    def ordered(self, ledger: Ledger, state: State, price: float, when: int) -> LegFill | None:
+        """What was ordered to leave at a moment (UTC ms) as it would fill at a price; ``None``: nothing was."""
+        held, part = ledger.positions.get(self._name), ordered_part(state, when)
+        if held is None or part <= 0.0:
+            return None
+        kind: Literal["exit", "reduce"] = "exit" if part == 1.0 else "reduce"
+        return self._fill(kind, held.side, when, price, "strategy", abs(held.quantity) * part)
+
+    def _fill(
+        self, kind: Literal["exit", "reduce"], position: Position, at: int, price: float, reason: str, quantity: float
+    ) -> LegFill:
+        rested = self._prices.open_at(at) != price
+        order = leaving_order(self._symbol, kind, position, at, price, reason, quantity, rested=rested)
+        return LegFill(self._name, position, order, fill_costs(order, self._money.costs))
+
+    def booked(self, ledger: Ledger, fill: LegFill) -> Booked:
+        """The account after a fill that closes something; with leverage no more than its margin is lost."""
+        order, account = fill.order, self._money.account
+        held, booked = ledger.positions[self._name], ledger.apply(fill)
+        if account.leverage <= 1.0:
+            return booked
+        if account.mode == "isolated":
+            share = order.quantity / abs(held.quantity)
+            brought = held.quantity * share * fill.costs.price - held.cost * share - fill.costs.fee
+            lost = -brought - held.margin * share
+        else:  # of one leg: what is left of the account behind what is open
+            lost = 0.0 if self._name in booked.ledger.positions else -booked.ledger.cash
+        forgiven = booked.ledger.forgive(order.at, self._name, lost)
+        return Booked(forgiven.ledger, (*booked.rows, *forgiven.rows))

@@ -1,0 +1,119 @@
+"""The sizing of a leg: what is known of an order is put together, and how much is wanted of it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from ..domain.costs import CostRequest, Costs, fill_costs
+from ..domain.formatting import utc_text
+from ..domain.quantity_rounding import EXACT
+from ..domain.signal_events import Reason
+from ..domain.size_inputs import ClosedTrades, SizeRequest, WantedSize
+from ..domain.sizes import AtrRisk, SizeFunction, wanted_size
+from ..domain.sizing_methods import Sizing
+from ..domain.text import error_text
+from ..errors import NotEnoughData
+from .average_true_range import average_true_range
+from .position_size import calculated
+
+if TYPE_CHECKING:
+    from ..domain.risk import Reserve
+    from ..domain.sizes import Size
+    from ..market.window import Window
+    from .account_plan import LegMoney
+
+_ATR = AtrRisk(1.0)  # what a registered sizing by average true range is measured over
+
+
+class LegSizing:
+    """Asks the sizing of a leg how much it wants.
+
+    Parameters
+    ----------
+    money
+        What the leg has of its account.
+    window
+        Its candles.
+    warn
+        Called once with a text, where more is wanted than the account can hold.
+
+    Attributes
+    ----------
+    closed
+        The trades of the leg that were closed before.
+    """
+
+    def __init__(self, money: LegMoney, window: Window, warn: Callable[[str], object]) -> None:
+        self._money, self._window, self._warn = money, window, warn
+        self.closed = ClosedTrades()
+        self._warned = False
+
+    def wanted(self, command: Reserve, order: CostRequest, *, equity: float, free: float) -> WantedSize | Reason:
+        """What is wanted of an order, or why nothing is.
+
+        Parameters
+        ----------
+        command, order
+            What is to be opened, and as it would fill at the price that its answer implies.
+        equity, free
+            Of the account, quote currency.
+        """
+        if equity <= 0.0:
+            return Reason("no_cash", f"no equity is left: the account is worth {equity:.8g}")
+        candidate, sizing, costs = command.candidate, self._money.sizing, self._money.costs
+        request = SizeRequest(
+            symbol=candidate.symbol,
+            strategy=candidate.strategy,
+            position=candidate.position,
+            when=command.when,
+            entry=order.price,
+            price_stop_loss=candidate.price_stop_loss,
+            equity=equity,
+            free=free,
+            atr=_atr(sizing, self._window, candidate.symbol, command.when),
+            closed=self.closed,
+            costs_percent=_round_trip(replace(order, quantity=equity / order.price), costs),
+            leverage=self._money.account.leverage,
+        )
+        try:
+            found = wanted_size(sizing, request)
+            if isinstance(sizing, Sizing) and isinstance(found, WantedSize) and found.units is not None:
+                inputs = {"symbol": request.symbol, "balance": equity, "price_open": request.entry}
+                calculated(sizing, found.units, inputs | {"price_stop_loss": request.price_stop_loss})
+        except Exception as error:  # noqa: BLE001 -- a sizing function raises whatever it likes
+            text = error_text(error) or type(error).__name__
+            return Reason("size", f"the sizing function raised: {text}; answer a number, 0 for none")
+        if isinstance(found, WantedSize):
+            self._tell_too_much(found, request)
+        return found
+
+    def _tell_too_much(self, wanted: WantedSize, request: SizeRequest) -> None:
+        """Warn once where more is wanted than the account can hold: it is scaled to what is free."""
+        value, most = wanted.value(request.entry), request.equity * request.leverage
+        if value > most * (1 + EXACT) and not self._warned:
+            self._warned = True
+            self._warn(
+                f"the sizing wanted {value:,.8g} at {utc_text(request.when)} and the account can hold {most:,.8g}, an "
+                f"equity of {request.equity:,.8g} times {request.leverage:g}: it buys what is free, then and later"
+            )
+
+
+def _round_trip(order: CostRequest, costs: Costs) -> float:
+    """What a round trip costs, percent of the position, were all of the equity in it."""
+    cost = fill_costs(order, costs)
+    return 2 * (cost.fee_percent + cost.slippage_percent)
+
+
+def _atr(sizing: Size | SizeFunction | Sizing, window: Window, symbol: str, when: int) -> float | None:
+    """The average true range that a sizing asks for, quote currency; ``None``: it asks for none, or has none yet."""
+    size = _ATR if isinstance(sizing, Sizing) and sizing.method == "atr-based" else sizing
+    if not isinstance(size, AtrRisk):
+        return None
+    try:
+        candles = window.newest(symbol, size.interval, size.length + 1, when)
+    except NotEnoughData:
+        return None
+    return average_true_range(candles.high, candles.low, candles.close)

@@ -1,0 +1,69 @@
+"""A position in money: its fills, and the funding and interest that it paid."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ..domain.ledger import CashRow, LegFill
+
+
+class MoneyFill(NamedTuple):
+    """A fill in money; ``number`` is that of its order within the position.
+
+    ``cut``: less was bought than was ordered, as no more cash was left. ``forgiven``: the loss beyond its margin.
+    """
+
+    number: int
+    fill: LegFill
+    cut: bool = False
+    forgiven: float = 0.0
+
+
+class PositionInMoney(msgspec.Struct):
+    """The fills of a position, in order, and the funding and interest that it has paid, in quote currency."""
+
+    fills: list[MoneyFill] = []
+    funding: float = 0.0
+    borrow: float = 0.0
+
+    def charge(self, rows: tuple[CashRow, ...]) -> None:
+        """Add movements of cash that are funding or interest."""
+        for row in rows:
+            if row.kind == "funding":
+                self.funding -= row.amount
+            elif row.kind == "borrow":
+                self.borrow -= row.amount
+
+    @property
+    def first_cost(self) -> float:
+        """What was paid for the first fill, or received for it, with slippage; 0 where nothing was bought."""
+        if not self.fills:
+            return 0.0
+        fill = self.fills[0].fill
+        return fill.order.quantity * fill.costs.price
+
+    def columns(self) -> dict[str, Any]:
+        """What was bought in all, what that cost, funding and interest, and what it brought after all costs.
+
+        ``cost`` is what was paid for what was bought, with slippage, or received for what was sold short; ``money`` is
+        the result after fees, funding and interest, without a loss beyond the margin, which is ``forgiven``. All in
+        quote currency.
+        """
+        entered = [each.fill for each in self.fills if each.fill.order.kind in ("entry", "add")]
+        left = [each.fill for each in self.fills if each.fill.order.kind not in ("entry", "add")]
+        cost = sum(fill.order.quantity * fill.costs.price for fill in entered)
+        brought = sum(fill.order.quantity * fill.costs.price for fill in left)
+        side = 1 if entered and entered[0].position == "long" else -1
+        fees = sum(each.fill.costs.fee for each in self.fills)
+        forgiven = sum(each.forgiven for each in self.fills)
+        return {
+            "quantity": sum(fill.order.quantity for fill in entered),
+            "cost": cost,
+            "funding": self.funding,
+            "borrow": self.borrow,
+            "forgiven": forgiven,
+            "money": side * (brought - cost) - fees - self.funding - self.borrow + forgiven,
+            "cut": any(each.cut for each in self.fills),
+        }
