@@ -15,7 +15,7 @@ from ..metrics.account_in_money import AccountInMoney
 from ..metrics.marked_account_equity import LegCloses, Moments, marked_money, moments_of
 from ..metrics.marked_equity import MarkedEquity, Positions
 from ..metrics.run_account import buy_and_hold, cut_off
-from .measured import position_count
+from .open_position import position_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

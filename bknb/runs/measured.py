@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..domain.interval import DAY_MS, interval_ms
-from ..domain.signal import OpenSignal, key_of
-from ..domain.signal_events import Opened, Reduced
+from ..domain.signal import key_of
+from ..domain.signal_events import Reduced
 from ..errors import DataError
 from ..market.source_hours import bar_grid_of, sessions_of
 from ..metrics.account_statistics import daily_marks
 from ..metrics.marked_equity import MarkedEquity, StillOpen, positions_of
 from ..metrics.reasons import ADDS, ADDS_INSTEAD
 from ..metrics.run_account import Terms, account_of, cut_off, mark_run, no_account
+from .open_position import open_signal
 
 if TYPE_CHECKING:
     from ..engine.backtest import BacktestRun
@@ -55,7 +56,7 @@ def positions_of_run(record: RunRecord) -> Positions:
     if record.records.has_adds and record.money is None:
         raise DataError(f"{ADDS}: how much an add weighs depends on how much money there is\n{ADDS_INSTEAD}")
     still_open = None
-    if (signal := _open_signal(record)) is not None:
+    if (signal := open_signal(record)) is not None:
         settings = record.plan.settings
         parts = tuple(
             part.fill
@@ -64,18 +65,6 @@ def positions_of_run(record: RunRecord) -> Positions:
         )
         still_open = StillOpen(signal, settings.percent_slippage, settings.percent_fee, parts)
     return positions_of(closed, still_open)
-
-
-def _open_signal(record: RunRecord) -> OpenSignal | None:
-    """The position that is still open, if there is one."""
-    newest = next((event.signal for event in reversed(record.records.events) if isinstance(event, Opened)), None)
-    over = newest is None or any(key_of(event.signal) == key_of(newest) for event in reversed(record.records.closed))
-    return None if over else newest
-
-
-def position_count(record: RunRecord) -> int:
-    """How many positions a run opened; one that is still open counts."""
-    return len(record.records.closed) + (_open_signal(record) is not None)
 
 
 def marked_equity(record: RunRecord) -> MarkedEquity:
@@ -89,7 +78,7 @@ def marked_equity(record: RunRecord) -> MarkedEquity:
     if record.money is not None:
         from .account_equity import marked_in_money
 
-        return marked_in_money(record, record.money, terms_of(record), _open_signal(record))
+        return marked_in_money(record, record.money, terms_of(record), open_signal(record))
     positions, times = _by_closes(record, positions_of_run(record))
     return mark_run(positions, times, record.minutes.close, terms_of(record))
 
@@ -133,7 +122,7 @@ def measure(record: RunRecord) -> Measured:
         return record.measured
     candles, terms = record.minutes, terms_of(record)
     if record.records.has_adds and record.money is None:
-        account = no_account(ADDS, record.records.closed, still_open=_open_signal(record) is not None)
+        account = no_account(ADDS, record.records.closed, still_open=open_signal(record) is not None)
         return Measured(account, has_volume=not len(candles) or bool((candles.volume > 0).any()))
     positions = positions_of_run(record)
     still_open = len(positions) - len(record.records.closed)
