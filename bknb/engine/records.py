@@ -47,7 +47,7 @@ class Failure:
     kind
         ``"warm-up"``: not enough history yet. ``"strategy"``, ``"callback"``: user code raised. ``"exchange"``:
         candles could not be had. ``"timeout"``: a strategy took too long. In live also ``"state"``: something could
-        not be saved; ``"broker"``: an order differs from the record; ``"late"``: a question was too old to ask, or
+        not be saved; ``"broker"``: an order differs from the record; ``"late"``: a question waited or was too old, or
         an order was decided more than a minute after its moment; ``"hole"``: minutes never came, and the run went on
         without them; ``"silence"``: no minute came for so long that what is open is not watched; ``"lag"``: something
         blocked all live runs, or what is open is watched minutes later than its candles came.

@@ -14,10 +14,11 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms, slot_after
 from ..domain.lifecycle import Flat, Halt, HaltReason, Holding, Opening, State, Waiting
 from ..engine.strategy_loop import StrategyLoop
-from .broker_account import Account
+from ..errors import NotEnoughData
+from .account import Account
 from .controls import Controls
 from .failures import Failures
-from .late_and_missing_candles import behind_text
+from .late_and_missing_candles import behind_text, waited_text
 from .live_market import LiveMarket
 from .manual_orders import ByHand
 from .new_entries import NewEntries
@@ -76,6 +77,7 @@ class CatchUp:
         self._by_hand = by_hand
         self._failures = failures
         self._ended_at = _ended_at(loop)  # when the clock ended something last, UTC ms
+        self._waits_for: tuple[int, NotEnoughData] | None = None  # a question (UTC ms), and the candle it waits for
         self._asked_at: LiveSchedule | None = None
         self._managed_at: LiveSchedule | None = None
         strategy, since, asked = plan.strategy, reached.done - 1, reached.last_asked
@@ -291,13 +293,44 @@ class CatchUp:
             elif late is not None and plan.clock.now() - when > late * MINUTE_MS:
                 age = (plan.clock.now() - when) // MINUTE_MS
                 text = f"was {age} minutes old, more than late_minutes = {late}: it was not asked"
+                if self._waits_for is not None and self._waits_for[0] == when:
+                    text += f"; it waited for a candle: {self._waits_for[1]}"
                 self._failures.note("late", "question", f"the question of {utc_text(when)} {text}", when)
             else:
                 with self._failures.left_out("strategy", when):
-                    await loop.ask(when, patient=plan.clock.now() < when + plan.base_ms)
+                    await self._ask(when)
             if at is not None:
                 at.done()
             self._keeping.save_asked(when)
+
+    async def _ask(self, when: int) -> None:
+        """Ask the strategy at a moment; where a candle it looks at has closed and not come, the question waits for it.
+
+        It waits for the patience of the run, and at the end of a run for a minute. Nothing is open meanwhile that would
+        have to be watched.
+
+        Raises
+        ------
+        NotEnoughData
+            It waits.
+        """
+        plan, failures, now = self._plan, self._failures, self._plan.clock.now()
+        ends = when + max(plan.settings.patience_minutes * MINUTE_MS, plan.base_ms)
+        if plan.until is not None:
+            ends = min(ends, max(plan.until, when + plan.base_ms))
+        try:
+            await self._loop.ask(when, patient=True)
+        except NotEnoughData as error:
+            if now < ends:
+                self._waits_for = when, error
+                raise
+            self._waits_for = None
+            self._loop.fail("warm-up", error, when)
+            return
+        waits_for, self._waits_for = self._waits_for, None
+        if waits_for is not None and waits_for[0] == when and now > when + plan.base_ms:
+            text = waited_text(waits_for[1], when=when, minutes=(now - when) // MINUTE_MS)
+            failures.note("late", "waited", text, when, again=False)
 
     async def _told(self, schedule: LiveSchedule, when: int) -> bool:
         """Whether a schedule is due at a moment (UTC ms); where its series fails, which is told, it is not."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE, MINUTE_MS, bar_text, count_text, interval_ms
 from ..domain.lifecycle import Holding, Opening, State, Waiting, signals_of
+from ..errors import NotEnoughData
 from ..market.gaps import Awaited
 
 if TYPE_CHECKING:
@@ -201,6 +202,22 @@ def silence_text(symbol: str, exchange: str, state: State, *, known: int, minute
         f"no {bar_text(base)} of {symbol} has come from {exchange!r} {since}\n"
         f"{_unwatched(state)}; the exchange is asked again, and what was missed is caught up when it answers"
     )
+
+
+def waited_text(lacked: NotEnoughData, *, when: int, minutes: int) -> str:
+    """What is told of the question of a moment (UTC ms) that ``lacked`` a candle, and was asked ``minutes`` later."""
+    return (
+        f"the question of {utc_text(when)} waited {minutes} minutes for a candle: {lacked}\n"
+        "what it leads to is decided late and fills at the market of then; late_minutes= leaves out questions that are "
+        "older, allow_gaps=True asks with the candles there are"
+    )
+
+
+def left_out(lacked: NotEnoughData, *, minutes: int) -> NotEnoughData:
+    """What is told, at the line that asked for a candle, of a question that waited so long for it in vain."""
+    waited = "a minute" if minutes == 1 else f"{minutes} minutes"
+    text = f"{lacked}\nthe question waited {waited} for it and is left out"
+    return NotEnoughData(text, late=True).with_traceback(lacked.__traceback__)
 
 
 def behind_text(symbol: str, state: State, *, minutes: int) -> str:

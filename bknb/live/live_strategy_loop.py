@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..domain.execution_fills import execution_model
-from ..domain.interval import MINUTE, interval_ms
+from ..domain.interval import MINUTE, MINUTE_MS, interval_ms
 from ..domain.lifecycle import Rules, State
 from ..domain.signal_events import Event
 from ..engine.bar_count import bar_counter
@@ -16,7 +16,9 @@ from ..engine.resolve import RunSeries
 from ..engine.risk_book import RiskBook
 from ..engine.rules_clock import bars_by_the_clock, clock_maker
 from ..engine.strategy_loop import StrategyLoop
+from ..errors import NotEnoughData
 from ..market.window import Window
+from .late_and_missing_candles import left_out
 from .new_entries import NewEntries
 from .plan import LivePlan
 from .record_keeping import RecordKeeping
@@ -88,8 +90,11 @@ class LiveLoop(StrategyLoop):
             may_open=entries.are_taken,
             published=published,
         )
-        self._failures = keeping.failures
+        self._failures, self._clock = keeping.failures, plan.clock
 
     def fail(self, kind: FailureKind, error: BaseException, when: int | None, *, emit: bool = True) -> None:
         """Count a failure, and ``emit`` it unless it was told and goes on."""
+        if isinstance(error, NotEnoughData) and error.late and when is not None:
+            waited = max((self._clock.now() - when) // MINUTE_MS, 1)
+            error = left_out(error, minutes=waited)
         super().fail(kind, error, when, emit=emit and self._failures.is_new(kind, error))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ..domain.formatting import minute_text, utc_text
+from ..domain.formatting import minute_text
 from ..domain.interval import DAY_MINUTES, DAY_MS, MINUTE_MS, floor_to, interval_ms
 from ..errors import DataError, NotEnoughData, UsageError
 from .candle_listener import CandleListener
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from .calendar_candles import CalendarCandles
     from .feed import Feed
+    from .late_symbols import LateSymbols
     from .panel import Panel
     from .panel_matrix import PanelMatrix
 
@@ -72,7 +73,7 @@ class Window:
         self._series: dict[tuple[str, str], Series] = {}
         self._by_calendar: CalendarCandles | None = None
         self._loading: dict[tuple[str, str], asyncio.Lock] = {}  # used on the fetching loop only
-        self._silent: dict[str, tuple[int, int]] = {}  # at how many moments candles lacked, and the last
+        self._late_symbols: LateSymbols | None = None
         self.warn, self.allow_gaps = feed.warn, feed.allow_gaps
         self.gather_closed, self.tell_closed = feed.gather_closed, feed.tell_closed
         self.matrices: dict[object, PanelMatrix] = {}  # of the panels that were asked for
@@ -164,6 +165,15 @@ class Window:
             once=self._growing,
         )
         return found[: int(np.searchsorted(found.timestamp, series.start))]
+
+    @property
+    def _late(self) -> LateSymbols:
+        """What a strategy of a live run looked at and was not here."""
+        if self._late_symbols is None:
+            from .late_symbols import LateSymbols  # live runs alone need it
+
+            self._late_symbols = LateSymbols(self.source.name, self.warn)
+        return self._late_symbols
 
     @property
     def _gives_up(self) -> bool:
@@ -262,8 +272,9 @@ class Window:
         behind = int(np.searchsorted(fresh.timestamp, last, side="right"))
         if behind == len(fresh):
             return series  # nothing new yet: what has not arrived is asked for again
-        self._tell_back(symbol, int(fresh.timestamp[behind]))
         candles, since = Candles.concat([known, fresh[behind:]]), series.since
+        in_time = self.horizon - end_of(candles, series.step) <= max(self._patience_ms, series.step)
+        self._late.came(symbol, int(fresh.timestamp[behind]), in_time=in_time)
         held = max(series.span, _MIN_CANDLES)
         spare = min(len(candles) - held, int(np.searchsorted(candles.timestamp, wanted)))
         if spare > held:
@@ -323,11 +334,19 @@ class Window:
         )
 
     def _note_missing(self, symbol: str, interval: str, candles: Candles, *, after: int | None = None) -> None:
-        """Wait for what is missing behind ``after`` (UTC ms) from now on; what is in the past, since its end."""
+        """Wait for what is missing behind ``after`` (UTC ms) from now on; what is in the past, since its end.
+
+        What is missing right behind it has been waited for since a question lacked it.
+        """
         if self._patience_ms:
             fresh = Awaited(self._patience_ms, sessions=self.sessions_of(symbol))
             awaited = self._awaited.setdefault((symbol, interval), fresh)
-            awaited.note(candles.timestamp, step=interval_ms(interval), now=self.horizon, after=after)
+            times, step = candles.timestamp, interval_ms(interval)
+            if after is not None and len(times) and times[-1] > after:
+                waited_since = self._late.waited_since((symbol, interval))
+                if waited_since is not None:
+                    awaited.note(times[:2], step=step, now=waited_since, after=after)
+            awaited.note(times, step=step, now=self.horizon, after=after)
 
     def series(self) -> dict[tuple[str, str], Series]:
         """Everything in memory now, by symbol and interval."""
@@ -559,32 +578,13 @@ class Window:
                 return False
         if not self._growing:
             return not self._feed.allow_gaps
-        if self._gives_up and newest + self.base_ms <= self.horizon:
-            return False
-        if self._may_come(series, symbol, when):
+        if not (self._gives_up and newest + self.base_ms <= self.horizon) and self._may_come(series, symbol, when):
             return True
         if self._patience_ms:
-            self._tell_silent(symbol, end, when)
+            self._late.silent(symbol, end, when, self.horizon)
+        else:
+            self._late.older_seen(symbol, when)
         return False
-
-    def _tell_silent(self, symbol: str, since: int, when: int) -> None:
-        """Tell once that nothing of a symbol has come since a moment (UTC ms); count the moments at which it lacked."""
-        told = self._silent.get(symbol)
-        if told is None:
-            self.warn(
-                f"no candle of {symbol} has come from {self.source.name!r} since {utc_text(since)}, for "
-                f"{(self.horizon - since) // MINUTE_MS} minutes; it is not waited for any more: a strategy that looks "
-                "at it sees the candles before, as in a backtest with allow_gaps=True"
-            )
-        count, last = (0, 0) if told is None else told
-        self._silent[symbol] = (count + (when > last), max(when, last))
-
-    def _tell_back(self, symbol: str, first: int) -> None:
-        """Tell that candles of a silent symbol come again, from ``first`` (UTC ms) on."""
-        told = self._silent.pop(symbol, None)
-        if told is not None:
-            moments = "one moment" if told[0] == 1 else f"{told[0]} moments"
-            self.warn(f"candles of {symbol} come again, from {utc_text(first)} on; at {moments} older ones were seen")
 
     def _refuse(self, series: Series, symbol: str, interval: str, limit: int, when: int, *, lacking: bool) -> None:
         candles, last = series.candles, series.available(when)
@@ -594,6 +594,8 @@ class Window:
         first = f"{minute_text(int(candles.timestamp[0]))} UTC"
         if lacking:
             end = f"{minute_text(int(candles.timestamp[-1]) + series.step)} UTC"
+            if self._growing:
+                self._late.refused((symbol, interval if self._is_native(interval) else self.base), self.horizon)
             raise NotEnoughData(f"{wanted}\nthe data of {self.source.name} ends at {end}", late=self._growing)
         raise NotEnoughData(
             f"{wanted}, only {max(last, 0)} exist: the data of {self.source.name} begins at {first}\n"
