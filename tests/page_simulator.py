@@ -232,9 +232,9 @@ class Simulator:
         of_frame = self.start <= when and (when <= self.last if self.world.model == "vwap" else when < self.last)
         if self.sessions:
             # "In a market with sessions a day is a session: a `get_signal` by the day … asked once a session from its
-            # open on", "of the sessions that open in the frame", late where something was open
+            # open on", "while the market is open", "of the sessions that open in the frame"
             opened = any(self.start <= day and self.slot < day <= when for day, _ in self.sessions)
-            return of_frame and opened and when <= self.bars[-1].t
+            return of_frame and opened and self.world.is_open(when) and when <= self.bars[-1].t
         of_frame = of_frame and (when - self.start) % self.world.step == 0
         # "asked at most once per slot of its interval (`floor(when / interval)`): at the first moment of a slot at
         # which it can be asked"; reading: it can when the bar that closes at `when` exists and `price` has its bars.

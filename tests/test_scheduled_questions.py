@@ -17,7 +17,7 @@ from quick import first_quick
 
 import bknb
 from bknb.domain.schedules import Listed
-from bknb.engine.scheduled_questions import DueMoments, ScheduledQuestions
+from bknb.engine.scheduled_questions import DueMoments, ScheduledQuestions, moments_of_bars
 from bknb.market.candles import Candles
 from bknb.market.series import Series
 from bknb.market.sessions import Sessions
@@ -328,7 +328,7 @@ def test_questions_are_those_of_a_plain_loop(
     given_moments = sorted(moments)
     edges = sorted(edge for edge in {*times, *(time + 10 for time in times)} if edge <= times[-1])
     ends = {start * 10: start * 10 + length for start, length in busy.items()}
-    questions = ScheduledQuestions(series, given_moments, late=late, counts_open=True)
+    questions = ScheduledQuestions(moments_of_bars(series, ()), 10, given_moments, late=late, counts_open=True)
     found, when = [], questions.first(0)
     while when is not None:
         found.append(when)
@@ -440,6 +440,19 @@ def test_a_live_run_asks_as_a_backtest_does(options: dict[str, Any]) -> None:
     assert live == backtest
     assert len(backtest[0]) >= 3
     assert backtest[1]
+
+
+@pytest.mark.parametrize("start", ["26 09:30", "26 09:29:30", "26 09:30:30"])
+@pytest.mark.parametrize("options", [{"at": "session_open"}, {"interval": "1d"}])
+def test_a_live_run_that_begins_with_a_session_asks_at_its_open(start: str, options: dict[str, Any]) -> None:
+    since, whole = ms(f"2024-11-{start}", ZONE), minutes(HOURS, "2024-11-22", "2024-12-05")
+    clock, seen = OpenHoursClock(since, HOURS), list[int]()
+    strategy = bknb.add_strategy("opening", get_signal=lambda ctx: seen.append(ctx.when_ms), **options)
+    source = bknb.exchanges.in_sessions(closed_by(clock, whole), HOURS)
+    bknb.Live.background("X", strategy=strategy, exchange=source, clock=clock, until=ms("2024-11-27 10:05", ZONE),
+                         store=bknb.stores.memory()).result(timeout=60)  # fmt: skip
+    late = start == "26 09:30:30"  # begins with the next minute
+    assert shown(seen) == (["27 09:30"] if late else ["26 09:30", "27 09:30"])
 
 
 @pytest.mark.parametrize("stopped", [False, True])

@@ -214,12 +214,17 @@ def told(source: Any, daily: pd.DataFrame, frame: tuple[int, int], **options: An
         if at % 3 == 1:
             return None
         up = rise > 1
+        more = ({}, {"bars": 2}, {"until": "session_end"}, {"entry": "close", "bars": 1}, {})[at % 5]
         return bknb.Signal(position="long" if up else "short", price_take_profit=ctx.price * (1.5 if up else 0.5),
-                           price_stop_loss=ctx.price * (0.81 if up else 1.19))  # fmt: skip
+                           price_stop_loss=ctx.price * (0.81 if up else 1.19), **more)  # fmt: skip
 
-    def manage(ctx: Any) -> Any:
+    def manage(ctx: Any, position: Any) -> Any:
         at, rise = newest(ctx)
         story.append((at, "managed", rise))
+        if position.opened_at is None:
+            return None
+        if at % 4 == 2:
+            return bknb.Close(at="close")  # the slot of this session was not asked in: the next one is
         return bknb.Close() if at % 4 == 0 or rise > 1.01 else None
 
     strategy = bknb.add_strategy("by-day", interval="1d", get_signal=get_signal, manage=manage)
@@ -234,10 +239,10 @@ def told(source: Any, daily: pd.DataFrame, frame: tuple[int, int], **options: An
     return story, fills
 
 
-def compared(market: Market, first: str, last: str) -> tuple[int, int]:
-    """How many questions and trades are the same."""
+def compared(market: Market, first: str, last: str, *, every: int = 1) -> tuple[int, int]:
+    """How many questions and trades are the same over bars of so many minutes and over days made of them."""
     rows = rows_between(market, first, last)
-    minutes, daily = world(rows)
+    minutes, daily = world(rows, every=every)
     sessions = market.sessions()
     frame = (int(rows[3][1]), int(rows[-1][2]) + 2 * DAY)
     on_minutes = told(bknb.exchanges.from_frame(minutes, sessions=sessions), daily, frame)
@@ -253,6 +258,15 @@ def test_a_day_strategy_on_minutes_is_the_one_on_daily_bars(market: Market) -> N
     questions, trades = compared(market, market.first, market.last)
     assert questions >= 5
     assert trades >= 1
+
+
+@pytest.mark.slow
+def test_ten_years_over_hours_are_those_over_days() -> None:
+    market = exchange("XNYS", "2015-01-01", "2024-12-31")
+    needs_package(market)
+    questions, trades = compared(market, market.first, market.last, every=60)
+    assert questions > 2500
+    assert trades > 1000
 
 
 @pytest.mark.parametrize("name", ["fx", "us-equities"])

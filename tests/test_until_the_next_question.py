@@ -85,6 +85,52 @@ def test_the_slot_of_a_strategy_by_the_day_is_the_session() -> None:
     assert cancels(result)[:-1] == ["26 09:30", "27 09:30", "29 09:30", "02 09:30", "03 09:30"]
 
 
+WEEKDAYS = bknb.Sessions.weekly(ZONE, {"mon-fri": "09:30-16:00"}, closed=["2024-11-28"], short={"2024-11-29": "13:00"})
+TWO_PARTS = bknb.Sessions.weekly("UTC", {"mon-fri": "01:00-03:30, 04:30-07:00"})
+
+
+@pytest.mark.parametrize(
+    ("hours", "step", "interval", "expected"),
+    [
+        # over minutes a question needs five minutes of its session
+        (WEEKDAYS, 1, "1h", ["26 15:00", "27 10:00", "27 15:00", "29 10:00", "29 12:00", "02 10:00"]),
+        (WEEKDAYS, 60, "1h", ["26 15:30", "27 10:30", "27 15:30", "29 10:30", "29 12:30", "02 10:30"]),
+        (WEEKDAYS, 30, "4h", ["26 15:00", "27 10:00", "27 15:00", "29 10:00", "29 11:00", "02 10:00"]),
+        (TWO_PARTS, 1, "1h", ["26 01:05", "26 03:00", "26 04:35", "26 06:00", "27 01:05"]),
+        (TWO_PARTS, 30, "2h", ["26 01:30", "26 02:00", "26 05:00", "26 06:00", "27 01:30"]),
+    ],
+)
+def test_an_order_from_the_last_question_of_a_session_rests_into_the_next(
+    hours: bknb.Sessions, step: int, interval: str, expected: list[str]
+) -> None:
+    since, until = ms("2024-11-25", hours.zone), ms("2024-12-03", hours.zone)
+    opens = [each for begin, end in hours.known_ranges(since, until) for each in range(begin, end, step * 60_000)]
+    bars = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close", "volume"), 100.0) | {"timestamp": opens})
+    source = bknb.exchanges.from_frame(bars, sessions=hours, symbol="X")
+    asked: list[int] = []
+
+    def get_signal(ctx: Any) -> Any:
+        asked.append(ctx.when_ms)
+        return bknb.Signal(**LIMIT, valid="slot")
+
+    result = run(source, get_signal, interval=interval, frame=(since, until))
+    assert cancels(result, hours.zone)[:-1] == shown(asked, hours.zone)[1:]  # none of them is taken back before
+    assert set(expected) <= set(shown(asked, hours.zone))
+
+
+@pytest.mark.parametrize("hours", [None, WEEKDAYS])
+def test_over_daily_bars_an_order_until_the_next_question_waits_for_a_bar(hours: Any) -> None:
+    asked: list[int] = []
+
+    def get_signal(ctx: Any) -> Any:
+        asked.append(ctx.when_ms)
+        return bknb.Signal(**LIMIT, valid="slot")
+
+    result = run(days(sessions=hours), get_signal, interval="1d", frame=("2024-05-02", "2024-05-15"))
+    assert cancels(result, "UTC")[:-1] == shown(asked, "UTC")[1:]
+    assert shown(asked, "UTC")[:4] == ["02 00:00", "03 00:00", "04 00:00", "07 00:00"]
+
+
 @pytest.mark.parametrize(
     ("at", "closed", "slots"),
     [

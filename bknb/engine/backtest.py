@@ -257,7 +257,7 @@ class BacktestRun:
         book = None if risk is None else RiskBook(risk) if self._turn is None else self._turn.book(risk)
         minutes, sessions = window.minutes(self.plan.symbol), window.sessions_of(self.plan.symbol)
         by_day = has_session_days(strategy.interval, sessions, minutes.step)
-        rules, account = self.rules._replace(clock=clock_maker(strategy, minutes, sessions)), self.account
+        rules = self.rules._replace(clock=clock_maker(strategy, minutes, sessions, warm=window.price_count))
         if minutes.step != MINUTE_MS or sessions is not None:
             from .bar_count import bar_counter  # few need it
 

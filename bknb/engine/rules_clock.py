@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from ..domain.interval import MINUTE_MS, interval_ms
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def clock_maker(
-    strategy: Strategy, base: Series | None, sessions: Sessions | None, *, step: int = MINUTE_MS
+    strategy: Strategy, base: Series | None, sessions: Sessions | None, *, step: int = MINUTE_MS, warm: int = 1
 ) -> Callable[[], MarketClock]:
     """Return what makes the clock.
 
@@ -31,9 +31,11 @@ def clock_maker(
         When the market is open; ``None``: always, or as the candles say.
     step
         The length (ms) of the candles that fill orders, where ``base`` is ``None``.
+    warm
+        For how many minutes the market must have been open before it is asked.
     """
     base = None if base is None or base.step == MINUTE_MS else base
-    return partial(_clock, strategy, base, sessions, step if base is None else base.step)
+    return cache(partial(_clock, strategy, base, sessions, step if base is None else base.step, warm))
 
 
 def bars_by_the_clock(sessions: Sessions | None, step: int) -> Callable[[int, int], int]:
@@ -46,7 +48,7 @@ def bars_by_the_clock(sessions: Sessions | None, step: int) -> Callable[[int, in
     return SessionClock(sessions, step, step=step).candles_closed
 
 
-def _clock(strategy: Strategy, base: Series | None, sessions: Sessions | None, step: int) -> MarketClock:
+def _clock(strategy: Strategy, base: Series | None, sessions: Sessions | None, step: int, warm: int) -> MarketClock:
     from ..market.session_clock import SessionClock  # few runs need it
     from .questions import has_session_days
 
@@ -59,4 +61,5 @@ def _clock(strategy: Strategy, base: Series | None, sessions: Sessions | None, s
         by_day=has_session_days(strategy.interval, sessions, step),
         at=strategy.at,
         grid=None if base is None else base.grid,
+        warm=warm,
     )

@@ -63,17 +63,37 @@ def check_fine_enough(schedule: Schedule, what: str, base: str, base_ms: int, mo
         )
 
 
-class ScheduledQuestions:
-    """The moments at which a strategy with a schedule can be asked in a backtest.
+def moments_of_bars(
+    series: Series, opens: Sequence[int], *, by_day_of: Sessions | None = None
+) -> NDArray[np.int64]:
+    """The moments (UTC ms, ascending) at which somebody may be asked: where a bar opens or closes, or a session opens.
 
     Parameters
     ----------
     series
         The base bars of the run.
-    moments
-        Those of the schedule, UTC ms, ascending.
     opens
         When sessions open, UTC ms: there a strategy is asked although no bar may open.
+    by_day_of
+        The sessions whose days are the slots of the strategy: it is asked while that market is open.
+    """
+    times = series.candles.timestamp
+    edges = np.unique(np.concatenate([times, series.closes, np.asarray(opens, dtype=np.int64)]))
+    edges = edges[edges <= (times[-1] if len(times) else -1)]  # later nobody could fill an order
+    return edges if by_day_of is None else edges[by_day_of.mask(edges)]
+
+
+class ScheduledQuestions:
+    """The moments at which a strategy with a schedule can be asked in a backtest.
+
+    Parameters
+    ----------
+    edges
+        The moments at which it may be asked; see :func:`moments_of_bars`.
+    step
+        The length of a base bar, ms.
+    moments
+        Those of the schedule, UTC ms, ascending.
     late
         Whether a moment that has passed is asked at when it can be.
     counts_open
@@ -81,18 +101,15 @@ class ScheduledQuestions:
     """
 
     def __init__(
-        self, series: Series, moments: Sequence[int], *, opens: Sequence[int] = (), late: bool, counts_open: bool
+        self, edges: NDArray[np.int64], step: int, moments: Sequence[int], *, late: bool, counts_open: bool
     ) -> None:
-        times = series.candles.timestamp
-        opened = np.asarray(opens, dtype=np.int64)
-        self._edges: NDArray[np.int64] = np.unique(np.concatenate([times, series.closes, opened]))
-        self._edges = self._edges[self._edges <= (times[-1] if len(times) else -1)]  # later nobody could fill an order
+        self._edges = edges
         given = np.asarray(moments, dtype=np.int64)
         place = np.searchsorted(self._edges, given)
         known = place < len(self._edges)
         given, place = given[known], place[known]
         asked = self._edges[place]
-        on_time = (asked < given + series.step) if not late else np.ones(len(given), dtype=np.bool_)
+        on_time = (asked < given + step) if not late else np.ones(len(given), dtype=np.bool_)
         self._missed: list[int] = given[~on_time].tolist()  # no bar opened in time
         given, asked = given[on_time], asked[on_time]
         self._missed += given[:-1][asked[:-1] == asked[1:]].tolist()  # asked about together with the one behind them
@@ -154,10 +171,11 @@ def scheduled_questions(
     if not moments and not managing and not by_day:
         hours = "" if sessions is None else f"; the market trades {sessions}"
         warn(f"the strategy was never asked: {what}={str(at)!r} has no moment in the frame{hours}")
+    opens = [start for day in days for start, _ in day.spans]
     return ScheduledQuestions(
-        series,
+        moments_of_bars(series, opens, by_day_of=sessions if by_day else None),
+        base_ms,
         moments,
-        opens=[start for day in days for start, _ in day.spans],
         late=by_day or (strategy.late and not managing),
         counts_open=not (by_day or managing or strategy.manages),
     )

@@ -160,20 +160,20 @@ class Days(NamedTuple):
     ----------
     opens, closes : ndarray of int64, shape (n,)
         When each session opens and closes; empty: the strategy does not go by these days.
-    begins : ndarray of int64, shape (m,)
-        When the market opens within the frame, also after a break.
+    edges : ndarray of int64, shape (m,)
+        When a bar opens or closes, or the market opens, while it is open: the strategy may be asked then.
     """
 
     opens: NDArray[np.int64]
     closes: NDArray[np.int64]
-    begins: NDArray[np.int64]
+    edges: NDArray[np.int64]
 
 
 class Grid(NamedTuple):
     """When a strategy can be asked: the moments ``start, start + step, … last``, once per slot; UTC ms.
 
-    With ``opens``, ``closes`` and ``begins`` (see :class:`Days`) a slot begins with each session that opens from
-    ``start`` on, and its moments are those at which a bar opens or closes, or the market opens.
+    With ``opens``, ``closes`` and ``edges`` (see :class:`Days`) a slot begins with each session that opens from
+    ``start`` on, and its moments are those edges.
     """
 
     start: int
@@ -183,7 +183,7 @@ class Grid(NamedTuple):
     average_count: int
     opens: NDArray[np.int64]
     closes: NDArray[np.int64]
-    begins: NDArray[np.int64]
+    edges: NDArray[np.int64]
 
 
 class Rows(NamedTuple):
@@ -229,7 +229,8 @@ def _question(market: Any, grid: Any, earliest: int) -> int:
     """The first moment from ``earliest`` on at which a strategy can be asked, -1: none; ``Questions.first``."""
     times, count = market.times, len(market.times)
     if len(grid.opens):
-        return _question_by_day(market, grid, earliest)
+        at = int(np.searchsorted(grid.edges, earliest))
+        return int(grid.edges[at]) if at < len(grid.edges) else -1
     moment = grid.start
     if earliest > moment:
         moment -= (moment - earliest) // grid.step * grid.step
@@ -244,19 +245,6 @@ def _question(market: Any, grid: Any, earliest: int) -> int:
             return int(moment)
         moment -= (moment - closes) // grid.step * grid.step
     return -1
-
-
-def _question_by_day(market: Any, grid: Any, earliest: int) -> int:
-    """``_question`` where slots are sessions; ``engine.scheduled_questions.ScheduledQuestions``."""
-    count = len(market.times)
-    if count == 0 or earliest > market.times[count - 1]:  # no bar opens at or after it
-        return -1
-    moment = min(time_at(market, first_at(market, earliest)),
-                 time_at(market, first_at(market, earliest - market.step)) + market.step)  # fmt: skip
-    at = int(np.searchsorted(grid.begins, earliest))
-    if at < len(grid.begins):
-        moment = min(moment, grid.begins[at])
-    return int(moment)
 
 
 def _slot_at(grid: Any, moment: int) -> Any:
@@ -731,7 +719,7 @@ def _go_on(  # noqa: C901 -- one pass, one place
 
 
 _PIECES: Final = (
-    *PIECES, *declared_exit_loop.PIECES, _no_price, _question_by_day, _question, _slot_at, _newest_row,
+    *PIECES, *declared.PIECES, _no_price, _question, _slot_at, _newest_row,
     _first_question, _reached, _too_near, _broken_minutes,
     _broken_entry, _broken_levels, _broken,
     _is_undeclared, _broken_declared, _count_refusal, _fill, _write, _write_declared, _write_cancelled, _wait,

@@ -117,7 +117,7 @@ class CatchUp:
         if len(minutes) > int(arrived):
             watch.working_since = plan.clock.now() if behind_since is None else behind_since
         await market.look_for_volume()
-        if arrived:
+        if arrived or self._begins_at_an_open():
             await self._moment(reached.known)
         end = None if plan.until is None else plan.until - plan.base_ms
         until = len(minutes) if end is None else int(minutes.timestamp.searchsorted(end, side="right"))
@@ -172,6 +172,12 @@ class CatchUp:
         if self._schedules and opened > known:
             for when in (*self._market.opens(known, opened), opened):
                 await self._moment(when)
+
+    def _begins_at_an_open(self) -> bool:
+        """Whether the first minute of the run opens a session that has opened: no minute ends then."""
+        known, until = self._reached.known, self._plan.until
+        end = self._plan.clock.now() + 1 if until is None else min(self._plan.clock.now() + 1, until)
+        return self._schedules and known < end and known in self._market.opens(known - 1, known + 1)
 
     async def _at_the_open(self) -> None:
         """Ask at the open of a session that has come, before which no minute comes any more."""

@@ -73,7 +73,7 @@ class LiveLoop(StrategyLoop):
             quiet=True,
             tick=plan.settings.price_tick,
             bars_between=bar_counter(interval_ms(plan.strategy.interval), None, sessions, by_day=by_day),
-            clock=clock_maker(plan.strategy, None, sessions, step=plan.base_ms),
+            clock=clock_maker(plan.strategy, None, sessions, step=plan.base_ms, warm=window.price_count),
             by_day=by_day,
         )
         super().__init__(

@@ -37,7 +37,7 @@ def schedule_of(
         late = strategy.late and not managing
         return LiveSchedule(at, symbol, window, published, since=since, late=late, so_far=so_far)
     if has_session_days(interval, window.sessions_of(symbol), window.base_ms):
-        return LiveSchedule(SESSION_DAY, symbol, window, published, since=since, late=True)
+        return LiveSchedule(SESSION_DAY, symbol, window, published, since=since, late=True, by_day=True)
     return None
 
 
@@ -56,6 +56,8 @@ class LiveSchedule:
         Whether a moment that has passed is due until it is asked at.
     so_far
         How far an earlier process came, where it is of the same schedule.
+    by_day
+        Whether it stands for the days of the market: a moment that has passed is asked at while it is open.
     """
 
     def __init__(
@@ -68,7 +70,9 @@ class LiveSchedule:
         since: int,
         late: bool,
         so_far: SavedMoments | None = None,
+        by_day: bool = False,
     ) -> None:
+        self._open_hours = window.sessions_of(symbol) if by_day else None
         self._schedule, self._symbol, self._published = schedule, symbol, published
         self._calendar: TradingCalendar | None = calendar_of(window.sessions_of(symbol), window.base_ms)
         self._calls = user_calls_of(window, f"series-{symbol}") if reads_series(schedule) else None
@@ -90,7 +94,8 @@ class LiveSchedule:
         if self._calls is not None:
             known = await self._calls.in_thread(lambda: in_run(self._schedule, self._published, self._symbol, when))
             self._due.schedule = known
-        return self._due.is_due(when, self._calendar)
+        due = self._due.is_due(when, self._calendar)
+        return due and (self._open_hours is None or self._open_hours.is_open(when))
 
     def done(self) -> None:
         """The question that was due was asked, or does not count as missed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
@@ -15,9 +15,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from ..domain.calendar_protocol import ALWAYS_OPEN, LOOKED_THROUGH_MS, SessionDay, TradingCalendar
-from ..domain.interval import DAY_MS, MINUTE_MS, slot_after
+from ..domain.interval import DAY_MS, MINUTE_MS, ceil_to, slot_after
 from ..domain.local_time import local_moment, time_of_day, zone_of
 from ..domain.market_clock import NEVER
+from ..domain.ranges import merged
 from ..domain.schedule_text import as_schedule
 from ..domain.schedules import reads_series
 from ..errors import DataError, UsageError
@@ -57,6 +58,8 @@ class SessionClock:
         The schedule by which the strategy is asked; ``None``: in each slot of its interval.
     grid
         Where candles begin that do not begin at multiples of their length.
+    warm
+        For how many minutes the market must have been open before the strategy is asked.
 
     Examples
     --------
@@ -78,7 +81,9 @@ class SessionClock:
         by_day: bool = False,
         at: Schedule | None = None,
         grid: BarGrid | None = None,
+        warm: int = 1,
     ) -> None:
+        self._step, self._warm = step, warm * MINUTE_MS
         self._by_day, self._at, self._has_whole_days = by_day, at, step >= DAY_MS
         self._sessions, self._interval = sessions, interval
         self._grid = grid
@@ -191,7 +196,29 @@ class SessionClock:
             return None if reads_series(self._at) else self._next_of(self._at, when)
         if self._by_day:
             return self._two_days(when)[1].open
-        return slot_after(when, self._interval) if self._grid is None else self._grid.after(when, self._interval)
+        begins = slot_after(when, self._interval) if self._grid is None else self._grid.after(when, self._interval)
+        return begins if self._sessions is None else self._first_asked(begins)
+
+    def _first_asked(self, begins: int) -> int:
+        """The first moment from ``begins`` (UTC ms) on at which a bar closes and the strategy can be asked."""
+        for calendar in self._calendars():
+            for reach in LOOKED_THROUGH_MS if isinstance(calendar, Sessions) else ():
+                if self._has_whole_days:  # a day ends where its market is closed
+                    days = WholeDays(calendar).session_days(begins - self._step, begins + reach)
+                    found: Iterator[int] = (day.open // self._step * self._step + self._step for day in days)
+                else:
+                    found = self._open_closes(calendar, begins, reach)
+                if (moment := next((each for each in found if each >= begins), None)) is not None:
+                    return moment
+        return NEVER
+
+    def _open_closes(self, sessions: Sessions, begins: int, reach: int) -> Iterator[int]:
+        """Of each open span behind ``begins`` the first close of a bar from then on, at which it is open and warm."""
+        for opens, closes in merged(sessions.known_ranges(begins - 2 * DAY_MS, begins + reach)):
+            earliest = max(begins, opens + self._warm)
+            moment = ceil_to(earliest, self._step) if self._grid is None else self._grid.ceil(earliest, self._step)
+            if moment < closes:
+                yield moment
 
     def interval_later(self, when: int) -> int:
         """The moment an interval after ``when`` (UTC ms).

@@ -44,7 +44,13 @@ def session_days(sessions: Sessions, since: int, until: int) -> list[SessionDay]
     if since >= until:
         return []
     years = range(_date_of(since - 3 * DAY_MS).year, _date_of(until + 3 * DAY_MS).year + 1)
-    return [day for year in years for day in _of_year(sessions, year) if day.close > since and day.open < until]
+    return [day for year in years for day in _between(_of_year(sessions, year), since, until)]
+
+
+def _between(days: tuple[SessionDay, ...], since: int, until: int) -> tuple[SessionDay, ...]:
+    """Those of some days, oldest first, that have a part in ``[since, until)`` (UTC ms)."""
+    first = bisect_right(days, since, key=lambda day: day.close)
+    return days[first : bisect_left(days, until, key=lambda day: day.open)]
 
 
 class WholeDays:

@@ -119,21 +119,23 @@ async def prepare(plan: Plan, warn: Any = None) -> Prepared:
     ready = np.zeros(0, dtype=bool) if hours is None else ready_minutes(series.closes, hours, count)
     begin = look_back_begin(series.candles, plan.frame.start, count, series.step)
     fills = minutes_that_fill(series.candles, execution_model(plan.execution), begin=begin)
-    days = _days_of(sessions, plan.frame.start, plan.frame.last) if by_day and sessions is not None else _NO_DAYS
+    days = _days_of(sessions, series, plan.frame.start, plan.frame.last) if by_day and sessions else _NO_DAYS
     return _prepared(plan, series, window.average_prices(plan.symbol), rows, fills, ready, days)
 
 
-def _days_of(sessions: Sessions, first: int, last: int) -> kernel.Days:
-    """The days of sessions around a frame (UTC ms)."""
+def _days_of(sessions: Sessions, series: Series, first: int, last: int) -> kernel.Days:
+    """The days of sessions around a frame (UTC ms), and when a strategy by the day may be asked over base bars."""
+    from ..engine.scheduled_questions import moments_of_bars  # few strategies go by such days
+
     known = sessions.session_days(first - _AROUND_MS, last + _AROUND_MS)
     if sessions.calendar and (not known or known[-1].open <= last):  # behind its end only the regular week is known
         since = known[-1].close if known else first
         known += replace(sessions, calendar="").session_days(since, last + _AROUND_MS)
-    spans = (start for day in sessions.session_days(first, last) for start, _ in day.spans)
+    spans = [start for day in sessions.session_days(first, last) for start, _ in day.spans]
     return kernel.Days(
         np.array([day.open for day in known], dtype=np.int64),
         np.array([day.close for day in known], dtype=np.int64),
-        np.array([*spans], dtype=np.int64),
+        moments_of_bars(series, spans, by_day_of=sessions),
     )
 
 
