@@ -13,8 +13,9 @@ import pytest
 from packages import need_packages
 
 import bknb
-from bknb.exchanges.audit import clock_skew_ms, store_health
+from bknb.exchanges.audit import clock_skew_ms
 from bknb.exchanges.frame_source import FrameSource
+from bknb.exchanges.store_health import store_health
 from bknb.history.partition import SeriesName
 from bknb.history.store import CandleStore
 from bknb.market.candle_hash import content_hash

@@ -537,6 +537,24 @@ def test_a_store_and_a_function_say_the_way_out(tmp_path: Any) -> None:
         bknb.backtest("X", strategy=lambda: None, exchange=ask, frame=("2024-11-25", "2024-11-27"))
 
 
+def test_bars_in_memory_are_audited_where_they_are_and_need_no_download() -> None:
+    span: dict[str, Any] = {"start": "2024-11-25", "end": "2024-12-04"}
+    whole = bknb.audit("X", exchange=source_of(), **span)
+    assert whole.sound
+    assert str(whole).splitlines()[1].startswith("  X: 1h bars ")
+    less = table([*hourly(*WEEK)[:4], *hourly(*WEEK)[6:], *hourly("2024-11-29", count=4), *hourly("2024-12-02")])
+    less.loc[less.index[20:24], "Volume"] = 0.0
+    less.loc[less.index[9], ["High", "Close"]] *= 3
+    found = bknb.audit("X", exchange=from_frame(less, sessions="us-equities"), **span).findings
+    texts = {each.kind: each.text for each in found}
+    assert set(texts) == {"absent", "flat", "wild"}
+    assert texts["absent"] == "2024-11-25 18:30 UTC .. 2024-11-25 19:30 UTC (2 1h bars); the source has no bars"
+    nights = bknb.audit("X", exchange=source_of(sessions=None), **span).findings
+    assert [each.text.partition(" UTC")[0] for each in nights][:2] == ["2024-11-25 21:30", "2024-11-26 21:30"]
+    with pytest.raises(bknb.UsageError, match=r"nothing to download\ngive the source itself to a run.*bknb\.audit looks"):
+        bknb.download("X", exchange=source_of(), progress=False, **span)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["new york", "two parts"])
 def test_the_look_ahead_check_goes_by_the_closes_of_sessions(name: str) -> None:

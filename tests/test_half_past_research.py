@@ -114,6 +114,27 @@ def test_rows_of_candles_that_end_with_their_session_are_judged(ahead: int) -> N
     assert report.ok == (ahead == 0), report
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("at", "ahead"), [("session_close", 0), ("session_open+2h", 1)])
+def test_candles_that_a_strategy_reads_itself_are_judged_by_the_close_of_their_session(at: str, ahead: int) -> None:
+    source, frame, _ = market("new york")
+
+    loop = asyncio.new_event_loop()
+
+    def get_signal(ctx: Any) -> Any:
+        """The bars of the session so far, the last of which opened half an hour before the close."""
+        since = round(ctx.session.open.timestamp() * 1000)
+        count = -(-(ctx.when_ms - since) // HOUR) + ahead
+        mine = loop.run_until_complete(source.get_candles("X", "1h", since, count))
+        side: Any = "long" if mine.close[-1] > mine.open[0] else "short"
+        return bknb.Signal(position=side, minute_estimated_time=60)
+
+    report = bknb.check_lookahead(get_signal, "X", exchange=source, frame=frame, at=at, moments=20)
+    loop.close()
+    found = [each for each in report.findings if "fetched through the variable source" in each.what]
+    assert bool(found) == (ahead == 1), report
+
+
 def test_series_are_joined_at_the_close_of_the_last_bar_of_a_session() -> None:
     source, frame, spans = market("new york")
     close = spans[6][1]

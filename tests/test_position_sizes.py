@@ -196,6 +196,7 @@ def test_a_sizing_that_is_none_is_told_the_spellings(value):
         (lambda: bknb.size.Kelly(0.5, start=0), "start of Kelly"),
         (lambda: bknb.size.AtrRisk(1, multiple=0), "multiple of AtrRisk must be a number above 0, got 0"),
         (lambda: bknb.size.AtrRisk(1, interval=5), "interval of AtrRisk must be one of candles, such as '1d', got 5"),
+        (lambda: bknb.size.AtrRisk(1, interval="7m"), "interval of AtrRisk must be one of 1m .* 3d 1w 1M, got '7m'"),
         (lambda: bknb.size.AtrRisk(1, length=0), "length of AtrRisk"),
         (lambda: bknb.size.Cash(math.nan), "money of Cash must be an amount above 0, got nan"),
         (lambda: bknb.size.Units("1"), "quantity of Units must be a quantity above 0, got '1'"),

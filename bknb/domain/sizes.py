@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from ..errors import UsageError
 from .formatting import plain_number
+from .interval import INTERVAL_MS
 from .keyword_arguments import ByName
 from .signal_events import Reason
 from .size_inputs import ClosedTrades, SizeRequest, WantedSize
@@ -151,6 +152,8 @@ class AtrRisk(ByName, frozen=True, tag=True):
         interval: object = self.interval
         if not isinstance(interval, str) or not interval:
             raise UsageError(f"interval of AtrRisk must be one of candles, such as '1d', got {shown(interval, 60)}")
+        if interval not in INTERVAL_MS and interval not in ("1w", "1M"):
+            raise UsageError(f"interval of AtrRisk must be one of {' '.join(INTERVAL_MS)} 1w 1M, got {interval!r:.60}")
 
     def wanted(self, request: SizeRequest) -> WantedSize | Reason:
         """The value of the position at its entry; why there is none without a range."""

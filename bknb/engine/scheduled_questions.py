@@ -63,9 +63,7 @@ def check_fine_enough(schedule: Schedule, what: str, base: str, base_ms: int, mo
         )
 
 
-def moments_of_bars(
-    series: Series, opens: Sequence[int], *, by_day_of: Sessions | None = None
-) -> NDArray[np.int64]:
+def moments_of_bars(series: Series, opens: Sequence[int], *, by_day_of: Sessions | None = None) -> NDArray[np.int64]:
     """The moments (UTC ms, ascending) at which somebody may be asked: where a bar opens or closes, or a session opens.
 
     Parameters

@@ -1,22 +1,22 @@
-"""Audit of stored candles: gaps, outliers, longer candles compared with minutes, and the health of a store."""
+"""Audit of stored candles: gaps, outliers, longer candles compared with minutes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ..domain.formatting import utc_text
 from ..domain.html import Html, element, elements, fragment
 from ..domain.interval import DAY_MS, MINUTE, MINUTE_MS, bar_text, candles_text, interval_ms
-from ..domain.ranges import Ranges, length, without
-from ..errors import StateError, UsageError
+from ..domain.ranges import merged, without
+from ..errors import UsageError
 from ..history.cached_source import StoredSource
 from ..history.partition import SeriesName
-from ..history.store import DEFAULT_FOLDER, CandleStore
+from ..history.store import DEFAULT_FOLDER
 from ..market.candle_hash import content_hash
 from ..market.candles import COLUMNS, Candles
 from ..market.fetch_loop import fetch_now
@@ -24,9 +24,14 @@ from ..market.long_bars_among_short import doubts_of_length, stretched
 from ..market.measured_bar_length import base_of, check_made_of
 from ..market.resample import resample
 from ..market.sessions import Sessions
-from ..market.source_hours import sessions_of
+from ..market.source_hours import bar_grid_of, sessions_of
+from ..market.measured_bar_length import base_of, check_made_of
 from .download import as_range, as_stored, as_symbols
 from .stored_sources import ccxt
+
+if TYPE_CHECKING:
+    from ..market.bar_grid import BarGrid
+    from ..ports import CandleSource
 
 _SHOWN: Final = 5
 _ASK_AGAIN: Final = 'bknb.download(..., again="absent")'
@@ -135,7 +140,7 @@ def audit(
     """Audit stored minutes: what is missing, what is unusual, and whether longer candles agree with them.
 
     Of an exchange whose shortest candles are longer than a minute, these. They are not fetched; :func:`bknb.download`
-    does that.
+    does that. Bars that count from the open of their market, which no store keeps, are looked at where they are.
 
     Parameters
     ----------
@@ -173,20 +178,25 @@ def audit(
     compared: dict[tuple[str, str], int] = {}
     hashes: dict[str, str] = {}
     for symbol in as_symbols(symbols):
-        series = fetch_now(source.series(symbol, base))
-        bars = source.store.read(series, since, until)
-        hashes[series.symbol] = content_hash(bars)
         sessions = sessions_of(source, symbol)
-        found = _gaps(source, series, since, until, sessions) + _outliers(series.symbol, bars, base)
+        if (grid := bar_grid_of(source.source, symbol)) is not None:  # no store has them: they are where they are read
+            name, bars = symbol, _held(source.source, symbol, base, since, until)
+            found = _absent(name, bars, base, grid)
+        else:
+            series = fetch_now(source.series(symbol, base))
+            name, bars = series.symbol, source.store.read(series, since, until)
+            found = _gaps(source, series, since, until, sessions)
+        hashes[name] = content_hash(bars)
+        found += _outliers(name, bars, base)
         for interval in intervals:
             if interval not in (source.intervals or ()):
                 raise UsageError(f"{source.name!r} has no {interval} candles of its own to compare with")
             theirs = fetch_now(
                 source.get_candles(symbol, interval, since, max((until - since) // interval_ms(interval), 1))
             )
-            more, count = _differences(series.symbol, interval, bars, theirs, sessions, base)
+            more, count = _differences(name, interval, bars, theirs, sessions, base)
             found += more
-            compared[series.symbol, interval] = count
+            compared[name, interval] = count
         findings += sorted(found, key=lambda one: one.when)
     return Audit(
         exchange=source.name,
@@ -218,6 +228,26 @@ def _gaps(source: StoredSource, series: SeriesName, since: int, until: int, sess
             ("missing", missing, "never downloaded, or not to be had"),
         )
         for first, end in ranges
+    ]
+
+
+def _held(source: CandleSource, symbol: str, base: str, since: int, until: int) -> Candles:
+    """The bars of a source that holds them in memory."""
+    count = 2 * (until - since) // interval_ms(base) + 1
+    bars = fetch_now(source.get_candles(symbol, base, since, count))
+    return bars[: int(bars.timestamp.searchsorted(until))]
+
+
+def _absent(symbol: str, bars: Candles, base: str, grid: BarGrid) -> list[Finding]:
+    """Findings for bars that are not there between the first and the last, while their market is open."""
+    times, step = bars.timestamp, interval_ms(base)
+    if grid.in_sessions or not len(times):
+        slots = grid.missing(times, step)
+    else:
+        slots = np.setdiff1d(np.arange(times[0], times[-1], step), times, assume_unique=True)
+    return [
+        Finding(symbol=symbol, kind="absent", when=first, text=f"{_span((first, end), base)}; the source has no bars")
+        for first, end in merged((slot, slot + step) for slot in slots.tolist())
     ]
 
 
@@ -307,59 +337,6 @@ def _span(span: tuple[int, int], base: str) -> str:
     return utc_text(first) if count == 1 else f"{utc_text(first)} .. {utc_text(end - step)} ({count:,} {_bars(base)})"
 
 
-# --- for `bknb doctor` ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreHealth:
-    """Health of a folder of stored candles.
-
-    Attributes
-    ----------
-    folder : Path
-    series : int
-        Symbols and intervals that are stored.
-    candles : int
-        Candles in files that are intact.
-    absent : dict
-        For each series with holes how many candles the exchange does not have (weekends of a market that closes are
-        counted, too: a folder does not know sessions).
-    problems : tuple of str
-        Files that cannot be used, one sentence each.
-    """
-
-    folder: Path
-    series: int
-    candles: int
-    absent: dict[str, int]
-    problems: tuple[str, ...]
-
-
-def store_health(folder: str | Path = DEFAULT_FOLDER) -> StoreHealth:
-    """Read a whole folder of stored candles and compare every file with its content hash (a year in about 50 ms).
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     store_health(folder).series
-    0
-    """
-    store = CandleStore(folder)
-    problems = tuple(store.problems())
-    candles, absent = 0, {}
-    everything = store.series()
-    for series in everything:
-        try:
-            known: Ranges = store.known(series)
-            candles += len(store.read(series))
-        except StateError:
-            continue  # what is damaged cannot be counted
-        if known and (holes := length(store.absent(series, known[0][0], known[-1][1])) // series.step):
-            absent[str(series)] = holes
-    return StoreHealth(folder=store.root, series=len(everything), candles=candles, absent=absent, problems=problems)
-
-
 def clock_skew_ms(exchange: str = "binance", *, timeout_seconds: float = 5.0) -> int:
     """How far this computer's clock is ahead of an exchange's, in milliseconds (negative: behind).
 
@@ -381,4 +358,4 @@ def clock_skew_ms(exchange: str = "binance", *, timeout_seconds: float = 5.0) ->
     return source.clock_skew_ms()
 
 
-__all__ = ["Audit", "Finding", "StoreHealth", "audit", "clock_skew_ms", "store_health"]
+__all__ = ["Audit", "Finding", "audit", "clock_skew_ms"]

@@ -28,6 +28,7 @@ from ..history.store import DEFAULT_FOLDER
 from ..market.candle_hash import content_hash
 from ..market.clock import SystemClock, stopwatch
 from ..market.fetch_loop import submit
+from ..market.source_hours import bar_grid_of
 from ..market.measured_bar_length import base_of
 from ..ports import CandleSource
 from .stored_sources import ccxt, stored
@@ -233,6 +234,14 @@ def download(
     source = as_stored(exchange, folder=folder)
     names = as_symbols(symbols)
     base = base_of(source.source)
+    for name in names:
+        if bar_grid_of(source.source, name) is not None:
+            raise UsageError(
+                f"the {base} bars of {name} from {source.name!r} count from the open of their market, and are there "
+                "already: there is nothing to download\n"
+                f"give the source itself to a run, bknb.backtest({name!r}, exchange=...); bknb.audit looks for what "
+                f"is missing in them\na store on disk keeps bars that open at multiples of {base} in UTC, or minutes"
+            )
     interval = base if interval is None else interval
     step = interval_ms(interval)
     after = 2 * step if interval == base != MINUTE else _AFTER_MS
