@@ -7,6 +7,7 @@ import pytest
 
 import bknb
 from bknb import Candles
+from bknb.kernels.vwap import average_prices
 from bknb.market.series import Series
 
 MINUTE = 60_000
@@ -74,3 +75,15 @@ def test_one_average_price_is_worked_out_alone_and_further_ones_with_all() -> No
     prices += [series.average_price(last, COUNT) for last in (701, 700)]
     assert series.averages is not None
     assert prices == [averaged(held[last - COUNT : last]) for last in (700, 701, 700)]
+
+
+def test_average_prices_of_many_candles_are_those_of_a_part_of_them() -> None:
+    many = candles(3, list(range(20_000)))
+
+    def prices(part: Candles) -> list[float]:
+        return average_prices(part.high, part.low, part.close, part.volume, count=COUNT).tolist()
+
+    whole = prices(many)
+    for begin in range(0, 20_000, 3_000):
+        part = prices(many[begin : begin + 3_000])
+        assert part[COUNT - 1 :] == whole[begin + COUNT - 1 : begin + 3_000]

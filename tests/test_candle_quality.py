@@ -70,6 +70,15 @@ def test_values_no_market_has_are_refused(changes: dict[str, float], rule: str) 
     assert len(caught.value.lines()) <= 3
 
 
+def test_of_many_candles_all_that_break_the_first_rule_are_counted() -> None:
+    rows = [row(i) for i in range(20_000)]
+    rows[5] = row(5, volume=-1.0)
+    for i in (9_000, 19_999):
+        rows[i] = row(i, high=math.nan)
+    with pytest.raises(BadCandle, match=r"(?s)2022-01-07 18:00.*finite number \(1 more like it\)"):
+        audited(*rows, count=20_000)
+
+
 def test_zero_volume_is_legal() -> None:
     assert audited(row(0, volume=0.0)) == ([0], ())
 

@@ -355,6 +355,20 @@ def get_signals(candles, n=1):
 
 
 @pytest.mark.slow
+def test_a_sweep_of_one_symbol_writes_no_candles_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    written: list[list[str]] = []
+
+    def get_rows(candles: Any, up: float = 1.02) -> dict[str, Any]:
+        written.append([path.name for path in tmp_path.rglob("*.npy")])
+        assert not candles.block.flags.writeable
+        return {"position": 0, "price_take_profit": up, "price_stop_loss": 1.0, "minute_estimated_time": 60}
+
+    for symbol in ("BTCUSDT", ["BTCUSDT", "ETHUSDT"]):
+        bknb.sweep(get_rows, **options(params={"up": [1.02, 1.03]}, symbol=symbol))
+    assert (written[0], bool(written[-1])) == ([], True)
+
+
 def test_a_strategy_of_a_cell_reaches_the_workers() -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     exec(CELL, names)  # noqa: S102 -- as a notebook runs it

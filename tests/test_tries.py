@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 import bknb
+from bknb.provenance.candle_fingerprint import data_hash
 from bknb.research.tries_ledger import Span, Tries, TriesLedger
-from bknb.runs.tries import data_hash, keep_in
+from bknb.runs.tries import keep_in
 
 WEEK = ("2024-01-01", "2024-01-08")
 RUN = {"exchange": "demo", "interval": "1h"}

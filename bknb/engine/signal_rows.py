@@ -36,6 +36,7 @@ _NO_SIGNAL: Final = {
     _TWO_TARGETS: "a row of get_signals has one target or a ladder, got price_take_profit with target_1; set "
     "price_take_profit to NaN where target_1 is a price, or leave that column out",
 }
+_WITHOUT_INDEX: Final = (np.ndarray, int, float)  # types of columns that are taken by place alone
 _EXACT: Final = 2**53  # whole numbers up to here are floats
 
 
@@ -221,7 +222,8 @@ def read_rows(answer: object, count: int, name: str, *, times: NDArray[np.int64]
             check_index(table, times, "the table of get_signals", name)
         else:
             for column in _KNOWN.intersection(table):
-                check_index(table[column], times, f"the column {column} of get_signals", name)
+                if type(table[column]) not in _WITHOUT_INDEX:
+                    check_index(table[column], times, f"the column {column} of get_signals", name)
     columns = {
         column: numbers(table[column], count, column, name) if column in present else constant(math.nan, count)
         for column in (*_REQUIRED[1:], "price_open")

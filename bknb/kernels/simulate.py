@@ -12,6 +12,7 @@ Moments are UTC milliseconds, prices are in quote currency.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -144,13 +145,47 @@ class Market(NamedTuple):
 class Blocks(NamedTuple):
     """Highest and lowest prices of every block of minutes (``exit_loop.BLOCK``), as an execution model watches them.
 
-    ``fall`` and ``rise`` are how far they swing, see :func:`bknb.kernels.declared_exit_loop.block_swings`.
+    ``fall`` and ``rise`` are how far they swing, see :func:`bknb.kernels.declared_exit_loop.block_swings`; empty where no row
+    declares an exit that needs them.
     """
 
     top: NDArray[np.float64]
     bottom: NDArray[np.float64]
     fall: NDArray[np.float64]
     rise: NDArray[np.float64]
+
+
+class MarketBlocks:
+    """The blocks of a market, for all combinations; swings are computed when the first rows need them.
+
+    Parameters
+    ----------
+    market
+        The minutes.
+    watches_average
+        Whether the execution model watches average prices.
+
+    Examples
+    --------
+    >>> flat = np.full(33, 2.0)
+    >>> times = np.arange(33) * MINUTE
+    >>> market = Market(times, flat, flat + 1, flat - 1, flat, flat > 0, True, flat[:0] > 0, 2.0)
+    >>> blocks = MarketBlocks(market, watches_average=False)
+    >>> blocks.extremes
+    Blocks(top=array([3.]), bottom=array([1.]), fall=array([], dtype=float64), rise=array([], dtype=float64))
+    >>> blocks.with_swings
+    Blocks(top=array([3.]), bottom=array([1.]), fall=array([0.33333333]), rise=array([3.]))
+    """
+
+    def __init__(self, market: Market, *, watches_average: bool) -> None:
+        self._prices = (market.average,) * 2 if watches_average else (market.high, market.low)
+        none = np.zeros(0)
+        self.extremes: Final = Blocks(*block_extremes(*self._prices), none, none)
+
+    @cached_property
+    def with_swings(self) -> Blocks:
+        """The extremes, and the swings that rows with declared exits need."""
+        return Blocks(*self.extremes[:2], *block_swings(*self._prices))
 
 
 class Days(NamedTuple):
@@ -727,30 +762,15 @@ _PIECES: Final = (
 )  # fmt: skip
 
 
-def blocks_of(market: Market, *, watches_average: bool) -> Blocks:
-    """The extremes and swings of whole blocks, see :func:`bknb.kernels.exit_loop.block_extremes`.
-
-    Examples
-    --------
-    >>> flat = np.full(33, 2.0)
-    >>> times = np.arange(33) * MINUTE
-    >>> market = Market(times, flat, flat + 1, flat - 1, flat, flat > 0, True, flat[:0] > 0, 2.0)
-    >>> blocks_of(market, watches_average=False)
-    Blocks(top=array([3.]), bottom=array([1.]), fall=array([0.33333333]), rise=array([3.]))
-    """
-    high, low = (market.average,) * 2 if watches_average else (market.high, market.low)
-    return Blocks(*block_extremes(high, low), *block_swings(high, low))
-
-
 def simulate(
-    market: Market, blocks: Blocks, grid: Grid, rows: Rows, rules: RuleNumbers, exits: Exits | None = None
+    market: Market, blocks: MarketBlocks, grid: Grid, rows: Rows, rules: RuleNumbers, exits: Exits | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """All positions a strategy would have had.
 
     Parameters
     ----------
     market, blocks
-        The minutes, and ``blocks_of`` them for the execution model.
+        The minutes, and their blocks for the execution model.
     grid
         When the strategy is asked.
     rows
@@ -778,19 +798,23 @@ def simulate(
 
 
 def simulate_plain(
-    market: Market, blocks: Blocks, grid: Grid, rows: Rows, rules: RuleNumbers, exits: Exits | None = None
+    market: Market, blocks: MarketBlocks, grid: Grid, rows: Rows, rules: RuleNumbers, exits: Exits | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The specification of ``simulate``: plain Python, minute by minute."""
     return _either(_plainly, market, blocks, grid, rows, rules, exits)
 
 
 def _either(
-    run: Any, market: Market, blocks: Blocks, grid: Grid, rows: Rows, rules: RuleNumbers, exits: Exits | None
+    run: Any, market: Market, blocks: MarketBlocks, grid: Grid, rows: Rows, rules: RuleNumbers, exits: Exits | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What a loop finds; a row without target, stop or deadline needs the one that knows declared exits."""
-    found: tuple[NDArray[np.float64], NDArray[np.float64]] = run(market, blocks, grid, rows, rules, exits)
-    if exits is None and found[1].shape == (1, 1):
-        found = run(market, blocks, grid, rows, rules, no_exits(len(rows.closes)))
+    found: tuple[NDArray[np.float64], NDArray[np.float64]]
+    if exits is None:
+        found = run(market, blocks.extremes, grid, rows, rules, None)
+        if found[1].shape != (1, 1):
+            return found
+        exits = no_exits(len(rows.closes))
+    found = run(market, blocks.with_swings, grid, rows, rules, exits)
     return found
 
 

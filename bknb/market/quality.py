@@ -20,7 +20,7 @@ missing candles             refused (``GapError``), unless gaps were allowed
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -32,6 +32,8 @@ from .anomalies import anomalous
 from .candles import Candles
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from ..config import Settings
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 # Sources that keep prices as 32-bit or decimal text may be off in the last digits.
 _RELATIVE_TOLERANCE = 1e-9
+_PIECE: Final = 8_192  # candles looked at together: they stay in the cache of the processor
 _NEGATIVE = (
     ", unless it is said that prices at or below 0 are traded: negative=True where the source is made, as in "
     "bknb.exchanges.from_frame, or of bknb.add_exchange"
@@ -301,16 +304,22 @@ def check_values(candles: Candles, asked: CandleRequest, *, negative: bool = Fal
     BadCandle
         For the first candle that breaks a rule.
     """
-    if not len(candles):
-        return
+    for at in range(0, len(candles), _PIECE):
+        if any(broken.any() for broken, _ in _broken_values(candles[at : at + _PIECE], negative=negative)):
+            for broken, rule in _broken_values(candles, negative=negative):
+                _refuse(broken, candles, asked, rule)
+
+
+def _broken_values(candles: Candles, *, negative: bool) -> Iterator[tuple[NDArray[np.bool_], str]]:
+    """The rules of ``check_values``: which candles break each, shape (n,), and its text."""
     open_, high, low, close, volume = _values(candles)
     finite = np.isfinite(open_) & np.isfinite(high) & np.isfinite(low) & np.isfinite(close) & np.isfinite(volume)
-    _refuse(~finite, candles, asked, "every value must be a finite number")
+    yield ~finite, "every value must be a finite number"
     lowest = np.minimum(np.minimum(open_, close), np.minimum(high, low))
     if not negative:
-        _refuse(lowest <= 0, candles, asked, f"every price must be above 0{_NEGATIVE}")
-    _refuse(volume < 0, candles, asked, "the volume must not be negative")
-    _refuse(high < low, candles, asked, "high must not be below low")
+        yield lowest <= 0, f"every price must be above 0{_NEGATIVE}"
+    yield volume < 0, "the volume must not be negative"
+    yield high < low, "high must not be below low"
     if negative:
         most, least = np.maximum(open_, close), np.minimum(open_, close)
         too_low = high + np.abs(high) * _RELATIVE_TOLERANCE < most
@@ -318,8 +327,8 @@ def check_values(candles: Candles, asked: CandleRequest, *, negative: bool = Fal
     else:
         slack = 1 + _RELATIVE_TOLERANCE
         too_low, too_high = high * slack < np.maximum(open_, close), low > np.minimum(open_, close) * slack
-    _refuse(too_low, candles, asked, "high must not be below open or close")
-    _refuse(too_high, candles, asked, "low must not be above open or close")
+    yield too_low, "high must not be below open or close"
+    yield too_high, "low must not be above open or close"
 
 
 def check_anomalies(

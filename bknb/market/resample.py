@@ -81,6 +81,8 @@ def resample(
     candles = candles[int(low) : int(high)]
     if not len(candles):
         return Candles.empty()
+    if grid is None and sessions is None and _is_whole(candles.timestamp, step, base_ms):
+        return _of_whole(candles, step // base_ms)
     opens = candles.timestamp - candles.timestamp % step if grid is None else grid.starts(candles.timestamp, step)
     starts = np.concatenate([[0], np.flatnonzero(opens[1:] != opens[:-1]) + 1])
     ends = np.append(starts[1:], len(candles))
@@ -107,6 +109,25 @@ def resample(
     return made if full.all() else made.take(full)
 
 
+def _is_whole(times: NDArray[np.int64], step: int, base_ms: int) -> bool:
+    """Whether candles fill whole buckets and none is missing, as is usual."""
+    is_regular = int(times[-1]) - int(times[0]) == (len(times) - 1) * base_ms
+    return is_regular and int(times[0]) % step == 0 and len(times) % (step // base_ms) == 0
+
+
+def _of_whole(candles: Candles, per: int) -> Candles:
+    """Each ``per`` candles as one."""
+    starts = np.arange(0, len(candles), per)
+    return Candles.from_columns(
+        timestamp=candles.timestamp[::per],
+        open=candles.open[::per],
+        high=np.maximum.reduceat(candles.high, starts),
+        low=np.minimum.reduceat(candles.low, starts),
+        close=candles.close[per - 1 :: per],
+        volume=_added(candles.volume.reshape(-1, per).T),
+    )
+
+
 def _summed(
     candles: Candles,
     starts: NDArray[np.int64],
@@ -121,7 +142,12 @@ def _summed(
     """
     table = np.zeros((count, len(starts)))
     table[position, np.repeat(np.arange(len(starts)), ends - starts)] = candles.volume
-    total = np.zeros(len(starts))
+    return _added(table)
+
+
+def _added(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sum of the rows of a table, shape (columns,), added from the first on."""
+    total = np.zeros(table.shape[1])
     for row in table:
         total += row
     return total

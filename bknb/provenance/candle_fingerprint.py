@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from ..domain.formatting import day_text, utc_text
-from ..domain.interval import DAY_MS, interval_ms
+from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _MASK: Final = 0xFFFF_FFFF_FFFF_FFFF
 _GAPS_KEPT: Final = 20
+_HOUR: Final = 60  # minutes
+_ALL_BELOW: Final = 2_000  # candles; of more, ``data_hash`` takes those at full hours, where there are any
 
 
 class Day(msgspec.Struct, frozen=True, array_like=True):
@@ -141,6 +143,40 @@ def digest(candles: Candles) -> str:
     for column in (candles.open, candles.high, candles.low, candles.close, candles.volume):
         made.update((column + 0.0).astype("<f8").tobytes())  # -0.0 is 0.0
     return made.hexdigest()
+
+
+def data_hash(times: NDArray[np.int64], high: NDArray[np.float64], low: NDArray[np.float64]) -> str:
+    """A hash that tells candles apart, whatever their exchange is called: of their highs and lows at full hours.
+
+    Examples
+    --------
+    >>> minutes = np.arange(5000) * 60_000
+    >>> one, other = (data_hash(minutes, minutes + at, minutes - at) for at in (1.0, 2.0))
+    >>> one == other
+    False
+    """
+    rows = _full_hours(times) if len(times) >= _ALL_BELOW else slice(None)
+    made = hashlib.blake2b(digest_size=12)
+    for column in (times, high, low):
+        made.update(np.ascontiguousarray(column[rows]).tobytes())
+    return made.hexdigest()
+
+
+def hash_in(
+    start: int, last: int, times: NDArray[np.int64], high: NDArray[np.float64], low: NDArray[np.float64]
+) -> str:
+    """The ``data_hash`` of those candles that open from ``start`` to ``last`` (UTC ms)."""
+    rows = slice(int(times.searchsorted(start)), int(times.searchsorted(last + 1)))
+    return data_hash(times[rows], high[rows], low[rows])
+
+
+def _full_hours(times: NDArray[np.int64]) -> Any:
+    """What picks the candles at full hours; all, where there is none at one."""
+    first, last = int(times[0]), int(times[-1])
+    if first % MINUTE_MS == 0 and last - first == (len(times) - 1) * MINUTE_MS:  # without a hole
+        return slice(-first // MINUTE_MS % _HOUR, None, _HOUR)
+    found = times % (_HOUR * MINUTE_MS) == 0
+    return found if found.any() else slice(None)
 
 
 def _hashes(candles: Candles) -> NDArray[np.uint64]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..domain.formatting import with_article
-from ..domain.interval import DAY_MS
 from ..engine.build import with_params
 from ..errors import UnknownName, UsageError
 from ..kernels import simulate as kernel
@@ -257,7 +256,7 @@ class SweepResult:
             matrix += np.array(columns).reshape(len(numbers), days).T
         matrix /= max(len(self.symbols), 1)
         if any(sessions_of(plan.exchange.source, plan.symbol) is not None for plan in self._run.plan.plans):
-            opened = np.unique(np.concatenate([market.times // DAY_MS for market in self._run.markets]))
+            opened = np.unique(np.concatenate(self._run.open_days))
             matrix, days_held = on_open_days(matrix, first, opened), days_held[np.isin(days_held, opened)]
         index = pd.to_datetime(days_held, unit="D", utc=True).rename("day")
         return pd.DataFrame(matrix, index=index, columns=pd.Index(numbers, name="combination", dtype="int64"))

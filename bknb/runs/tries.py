@@ -11,26 +11,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from msgspec.structs import replace
 
-from ..domain.interval import MINUTE_MS
 from ..engine.plan import Plan
 from ..errors import StateError
 from ..process import at_reset
+from ..provenance.candle_fingerprint import hash_in
 from ..provenance.strategy_hash import params_text, unnamed_fingerprint
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from ..research.tries_ledger import Tries
     from ..sweeps.sweep_run import SweepRun
     from .run_record import RunRecord
 
-_HOUR: Final = 60  # minutes
-_ALL_BELOW: Final = 2_000  # candles; of more, those at full hours are hashed, where there are any
 _place: list[Path] = []
 _warned: set[str] = set()
 at_reset(_warned.clear)
@@ -39,32 +37,6 @@ at_reset(_warned.clear)
 def keep_in(path: Path) -> None:
     """Keep the ledger of this process in another file than ``./dump/tries.jsonl``, such as one of a test."""
     _place[:] = [path]
-
-
-def data_hash(times: NDArray[np.int64], high: NDArray[np.float64], low: NDArray[np.float64]) -> str:
-    """A hash that tells candles apart, whatever their exchange is called: of their highs and lows at full hours.
-
-    Examples
-    --------
-    >>> minutes = np.arange(5000) * 60_000
-    >>> one, other = (data_hash(minutes, minutes + at, minutes - at) for at in (1.0, 2.0))
-    >>> one == other
-    False
-    """
-    rows = _full_hours(times) if len(times) >= _ALL_BELOW else slice(None)
-    made = hashlib.blake2b(digest_size=12)
-    for column in (times, high, low):
-        made.update(np.ascontiguousarray(column[rows]).tobytes())
-    return made.hexdigest()
-
-
-def _full_hours(times: NDArray[np.int64]) -> Any:
-    """What picks the candles at full hours; all, where there is none at one."""
-    first, last = int(times[0]), int(times[-1])
-    if first % MINUTE_MS == 0 and last - first == (len(times) - 1) * MINUTE_MS:  # without a hole
-        return slice(-first // MINUTE_MS % _HOUR, None, _HOUR)
-    found = times % (_HOUR * MINUTE_MS) == 0
-    return found if found.any() else slice(None)
 
 
 def strategy_key(code: str, params: Mapping[str, Any]) -> str:
@@ -109,10 +81,10 @@ def count_sweep(run: SweepRun, code: str) -> int:
         What ``code_of`` returned before it.
     """
     found = [0]
-    for number, (plan, market) in enumerate(zip(run.plan.plans, run.markets, strict=False)):
+    for number, (plan, data) in enumerate(zip(run.plan.plans, run.data_hashes, strict=False)):
         done = [{**plan.strategy.params, **run.combinations[each]} for each, at in run.outcomes if at == number]
         keys = [strategy_key(code, each) for each in done] if plan.settings.count_tries else []
-        tries = count_keys(plan, keys, market.times, market.high, market.low, warn=run.warnings.append)
+        tries = _count(plan, keys, data, warn=run.warnings.append) if keys else None
         found.append(0 if tries is None else tries.count)
     return max(found)
 
@@ -145,19 +117,16 @@ def count_keys(
         None where tries are not counted. Where the ledger cannot be read or written, those of this process; its
         ``unknown`` says why.
     """
+    if not plan.settings.count_tries or not keys:
+        return None
+    return _count(plan, keys, hash_in(plan.frame.start, plan.frame.last, times, high, low), warn=warn)
+
+
+def _count(plan: Plan, keys: Sequence[str], data: str, *, warn: Callable[[str], object]) -> Tries:
     from ..research.tries_ledger import DEFAULT_LEDGER, Span, TriesLedger  # `import bknb` needs no disk
 
     start, last = plan.frame.start, plan.frame.last
-    if not plan.settings.count_tries or not keys:
-        return None
-    rows = slice(int(times.searchsorted(start)), int(times.searchsorted(last + 1)))
-    on = Span(
-        exchange=plan.exchange.name,
-        symbol=plan.symbol,
-        start=start,
-        end=last,
-        data=data_hash(times[rows], high[rows], low[rows]),
-    )
+    on = Span(exchange=plan.exchange.name, symbol=plan.symbol, start=start, end=last, data=data)
     ledger = TriesLedger(_place[0] if _place else Path(DEFAULT_LEDGER).absolute())
     try:
         tries = ledger.add(on, keys)

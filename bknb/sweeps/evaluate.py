@@ -115,7 +115,8 @@ class Evaluator:
         )
         if len(prepared.days.opens):
             self._rules = self._rules._replace(await_ms=plan.settings.schedule_await_minutes * MINUTE_MS)
-        self._closes = prepared.candle_closes  # the same for every combination
+        self._asked = asked_of(plan, prepared.candle_closes, self._published)  # the same for every combination
+        self._row_closes = _fixed(prepared.closes)
         self._compiled = _is_compiled(plan)
         self._exact_grid = _is_exact(plan.settings.price_tick, prepared.market)
         by_events = needs_source(plan, prepared.market)
@@ -126,7 +127,7 @@ class Evaluator:
         prepared = dataclasses.replace(prepared, market=market)
         self.prepared = prepared
         self._blocks = (
-            kernel.blocks_of(prepared.market, watches_average=model.watches == "average") if self._compiled else None
+            kernel.MarketBlocks(market, watches_average=model.watches == "average") if self._compiled else None
         )
 
     def evaluate(self, params: Mapping[str, Any]) -> Outcome:
@@ -134,8 +135,7 @@ class Evaluator:
         try:
             rows: SignalRows | None = None
             if self._compiled:
-                asked = asked_of(self.plan, self._closes, self._published)
-                given = signal_rows(self.plan.strategy, self.prepared.candles, params, asked=asked)
+                given = signal_rows(self.plan.strategy, self.prepared.candles, params, asked=self._asked)
                 rows = given.on_grid(self.plan.settings.price_tick)
             if rows is not None and rows.timed is None and (rows.exits is None or self._exact_grid):
                 ends, table = self._simulate(rows)
@@ -164,8 +164,8 @@ class Evaluator:
     def table(self, rows: SignalRows) -> kernel.Rows:
         """What a strategy answers, with prices on the tick grid, for the compiled loop."""
         columns = (rows.position, rows.price_take_profit, rows.price_stop_loss, rows.minutes, rows.price_open)
-        closes, position, target, stop, minutes, level = map(_fixed, (self.prepared.closes, *columns))
-        return kernel.Rows(closes, position, target, stop, minutes, level, _fixed(rows.stop_entry))
+        position, target, stop, minutes, level = map(_fixed, columns)
+        return kernel.Rows(self._row_closes, position, target, stop, minutes, level, _fixed(rows.stop_entry))
 
     def exits(self, rows: SignalRows) -> Exits | None:
         """What rows declare besides one target, one stop and a deadline, for the compiled loop."""

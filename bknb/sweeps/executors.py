@@ -1,6 +1,7 @@
 """Executors of a sweep: this process, worker processes, a Dask cluster, or the user's own pool.
 
 Candles and the strategy are written to a folder once; workers map them into memory, a cluster gets them scattered once.
+This process keeps those of a single symbol as they are.
 A task is a batch of parameters. An outcome depends on nothing else, so the executor changes only the time it takes.
 """
 
@@ -23,19 +24,23 @@ if TYPE_CHECKING:
 
 
 class Inline:
-    """Evaluates one combination after the other in this process."""
+    """Evaluates one combination after the other in this process.
+
+    ``only``: the candles, where there is one symbol; those of several are in the work dir, one of them at a time here.
+    """
 
     workers = 1
 
-    def __init__(self, work_dir: WorkDir, plan: Plan, *, keep_ends: bool) -> None:
+    def __init__(self, work_dir: WorkDir, plan: Plan, *, keep_ends: bool, only: Prepared | None = None) -> None:
         self._folder = work_dir.folder
+        self._only = only
         self._plan = plan
         self._keep_ends = keep_ends
         self._evaluator: tuple[int, Evaluator] | None = None
 
     def _at(self, symbol: int) -> Evaluator:
         if self._evaluator is None or self._evaluator[0] != symbol:
-            prepared = Prepared.load(self._folder / str(symbol))
+            prepared = Prepared.load(self._folder / str(symbol)) if self._only is None else self._only
             evaluator = Evaluator(replace(self._plan, symbol=prepared.symbol), prepared, keep_ends=self._keep_ends)
             self._evaluator = symbol, evaluator
         return self._evaluator[1]
@@ -50,7 +55,7 @@ class Inline:
 
     def close(self) -> None:
         """Release the candles."""
-        self._evaluator = None
+        self._evaluator = self._only = None
 
 
 class Pool:
@@ -116,12 +121,18 @@ class Pool:
         forget(self._folder)
 
 
+def is_inline(executor: object) -> bool:
+    """Whether an ``executor=`` option names this process."""
+    return executor is None or (isinstance(executor, str) and executor == "inline")
+
+
 def make_executor(
-    executor: object, work_dir: WorkDir, plan: Plan, *, keep_ends: bool, by_events: bool, warn: Callable[[str], object]
-) -> Executor:
+    executor: object, work_dir: WorkDir, plan: Plan, *, keep_ends: bool, by_events: bool,
+    warn: Callable[[str], object], only: Prepared | None = None,
+) -> Executor:  # fmt: skip
     """Return the executor for an ``executor=`` option; one outside this process gets the plan in the work dir.
 
-    ``by_events`` is as in ``WorkDir.write``.
+    ``by_events`` is as in ``WorkDir.write``, ``only`` as in ``Inline``.
 
     Raises
     ------
@@ -131,8 +142,8 @@ def make_executor(
     from .dask_executor import DaskCluster
     from .worker_pool import WorkerPool
 
-    if executor is None or executor == "inline":
-        return Inline(work_dir, plan, keep_ends=keep_ends)
+    if is_inline(executor):
+        return Inline(work_dir, plan, keep_ends=keep_ends, only=only)
     work_dir.write(plan, keep_ends=keep_ends, by_events=by_events)
     if executor == "processes":
         return WorkerPool(work_dir, cpu_count() or 1)

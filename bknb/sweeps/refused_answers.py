@@ -37,6 +37,8 @@ def of_table(table: NDArray[np.float64], rows: SignalRows, plan: Plan) -> Refusa
     plan
         Execution model and settings.
     """
+    if not len(table):
+        return ()
     model, found = execution_model(plan.execution), []
     for _, count, row, price in table.tolist():
         signal = read_answer(rows.answer(int(row)))

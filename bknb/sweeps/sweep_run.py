@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
+from ..domain.interval import DAY_MS
 from ..domain.sweep_trial import Trial, same_data
 from ..engine.build import with_params
 from ..engine.vectorised import signal_rows, unsteady_rows
 from ..events import messages, subjects
 from ..kernels.metrics import FIGURES
 from ..market.clock import stopwatch
+from ..metrics.trade_definitions import OF_ACCOUNT
+from ..provenance.candle_fingerprint import hash_in
 from ..provenance.strategy_hash import fingerprint, not_compared
 from .batches import Batch, Executor, WorkDir
 from .evaluate import Evaluator, Outcome, frame_days, goes_compiled, pack_days, unpack_days
-from .executors import make_executor
+from .executors import is_inline, make_executor
 from .parameter_search import Params, Space, make_search
 from .prepared_candles import Prepared, prepare
 from .sweep_series import asked_of
@@ -87,7 +90,10 @@ class SweepRun:
     from_ledger : int
         How many outcomes were in the ledger already.
     data : list of str
-        Hash of the candles of each symbol; ``markets``: their minutes.
+        Hash of the candles of each symbol.
+    data_hashes : list of str
+        That of its candles in the frame, by which tries are counted, and ``open_days``: the days of its candles (days
+        since 1970, ascending).
     strategy_hash : str
         Fingerprint of the strategy, taken when the run began.
     """
@@ -102,7 +108,8 @@ class SweepRun:
         self.seconds = 0.0
         self.stopped = False
         self.data: list[str] = []
-        self.markets: list[Market] = []
+        self.data_hashes: list[str] = []
+        self.open_days: list[NDArray[np.int64]] = []
         self.trial_sharpes: list[float] = []
         self.trials = 0
         self._declares = self._by_events = False  # rows of the first combination: exits; deadlines by the clock
@@ -147,15 +154,19 @@ class SweepRun:
         self.strategy_hash = fingerprint(plan.plans[0].strategy)
         self._trial_keys = TrialKeys(plan.plans, self.strategy_hash, self.data)
         self._not_compared = not_compared(plan.plans[0].strategy)
+        only: Prepared | None = None
         for number, one in enumerate(plan.plans):
             prepared = asyncio.run(prepare(one, self._warn))
-            work_dir.add(number, prepared)
+            if len(plan.plans) == 1 and is_inline(plan.executor):
+                only = prepared
+            else:
+                work_dir.add(number, prepared)
             self.data.append(prepared.data)
-            self.markets.append(prepared.market)
+            self._describe(one, prepared.market)
             if number == 0:
                 self._look_at_rows(prepared)
         given: dict[str, Any] = {"keep_ends": plan.keep_trades, "by_events": self._by_events, "warn": self._warn}
-        executor = make_executor(plan.executor, work_dir, plan.plans[0], **given)
+        executor = make_executor(plan.executor, work_dir, plan.plans[0], only=only, **given)
         if executor.workers > 1 and goes_compiled(plan.plans[0].strategy):
             prepared = Prepared.load(work_dir.folder / "0")
             _compile(Evaluator(plan.plans[0], prepared), declares=self._declares)  # once, before all workers compile
@@ -167,6 +178,12 @@ class SweepRun:
                 self._search.tell(combinations, [self._score(self._number(params)) for params in combinations])
         finally:
             executor.close()
+
+    def _describe(self, plan: Plan, market: Market) -> None:
+        """Keep what is asked about the candles of a symbol afterwards: they themselves are not."""
+        frame, days = plan.frame, market.times // DAY_MS
+        self.data_hashes.append(hash_in(frame.start, frame.last, market.times, market.high, market.low))
+        self.open_days.append(days[np.diff(days, prepend=-1) != 0])
 
     def _warn(self, text: str) -> None:
         if text not in self.warnings:
@@ -278,10 +295,11 @@ class SweepRun:
 
     def _warn_of_missing(self) -> None:
         """Warn of what is missing in the ranking: by adds, on symbols that failed, and in means over symbols."""
-        complete, symbols = self.complete(), self.plan.symbols
+        complete, symbols, metric = self.complete(), self.plan.symbols, self.plan.metric
+        if len(symbols) == 1 and metric not in OF_ACCOUNT:
+            return  # no mean, and no figure that adds take away
         figures = {number: self.figures(number) for number in complete}
         errors = {(number, at): self.outcomes[number, at].error for number in complete for at in range(len(symbols))}
-        metric = self.plan.metric
         for text in (*missing_by_adds(metric, figures), *missing_symbols(symbols, metric, figures, errors)):
             self._warn(text)
 

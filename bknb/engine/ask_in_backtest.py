@@ -1,0 +1,128 @@
+"""How a backtest asks its strategy: without a coroutine where nothing comes of it, else with all that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from ..domain.lifecycle import Flat
+from ..events import subjects
+from ..market.clock import stopwatch
+from ..market.strategy_context import Context, current
+
+if TYPE_CHECKING:
+    from .minute_walk import MinuteWalk
+    from .questions import AskedAt
+    from .strategy_loop import StrategyLoop
+
+
+class _Answer:
+    """What a strategy answered to a question that its loop has not come to yet, or raised."""
+
+    __slots__ = ("_ask", "error", "is_known", "value")
+
+    def __init__(self, ask: Callable[[Context], Any]) -> None:
+        self._ask, self.is_known = ask, False
+        self.value: object = None
+        self.error: BaseException | None = None
+
+    def keep(self, value: object, error: BaseException | None) -> None:
+        """Keep an answer for the next call of :meth:`take`."""
+        self.value, self.error, self.is_known = value, error, True
+
+    def take(self, context: Context) -> Any:
+        """The answer that is known, or that of the strategy to a context."""
+        if not self.is_known:
+            return self._ask(context)
+        value, error = self.value, self.error
+        self.value = self.error = None
+        self.is_known = False
+        if error is not None:
+            raise error
+        return value
+
+
+class BacktestAsk:
+    """Asks the strategy of a loop at moments of a backtest.
+
+    Parameters
+    ----------
+    loop, walk
+        The strategy with its lifecycle, and the minutes that follow an order of it.
+    time
+        Called with a metric and its seconds, where somebody listens to them.
+
+    Attributes
+    ----------
+    last : int or None
+        The last moment (UTC ms) that a portfolio asked about and that led to nothing.
+    """
+
+    __slots__ = ("_answer", "_ask", "_loop", "_time", "_walk", "last")
+
+    def __init__(self, loop: StrategyLoop, walk: MinuteWalk, *, time: Callable[[str, float], object]) -> None:
+        self._loop, self._walk, self._time = loop, walk, time
+        self._ask = loop.strategy.ask
+        self._answer = _Answer(self._ask)
+        self.last: int | None = None
+        loop.strategy = replace(loop.strategy, ask=self._answer.take)
+
+    async def at(self, when: int) -> int:
+        """One question and what follows from it; returns the moment (UTC ms) after which the next may be asked."""
+        loop, timing = self._loop, subjects.performance.subscribed
+        began = stopwatch() if timing else 0.0
+        if self._answer.is_known or not self.answers_nothing(when):
+            await loop.ask(when)
+        after = when
+        if type(loop.state) is not Flat and not loop.is_free:
+            opened = stopwatch() if timing else 0.0
+            index = self._walk.index_at(when)
+            after = await self._walk.until_free(index)
+            if timing:
+                self._time("backtest_signal", stopwatch() - opened)
+        if timing:
+            self._time("backtest_timeframe", stopwatch() - began)
+        return after
+
+    def answers_nothing(self, when: int) -> bool:
+        """Ask at a moment (UTC ms), and return whether nothing comes of it.
+
+        Else the answer, or the error, is kept for :meth:`at`, which has to be called next, with the same moment.
+        """
+        loop = self._loop
+        context = loop.context(when)
+        loop.now = when
+        loop.thinking += 1
+        token = current.set(context)
+        try:
+            answer = self._ask(context)
+        except BaseException as error:  # noqa: BLE001 -- the loop counts it, or raises it
+            self._answer.keep(None, error)
+            return False
+        finally:
+            current.reset(token)
+            loop.thinking += 1
+        if answer is None:
+            return True
+        self._answer.keep(answer, None)
+        return False
+
+    def in_turn(self, questions: AskedAt, until: int) -> Callable[[int], int | None] | None:
+        """What a portfolio calls with the moment of a question (UTC ms) in the turn of this leg; ``None``: nothing.
+
+        It asks, and returns the moment of the next question, before ``until`` (UTC ms); ``None``: :meth:`at` is to be
+        called with this one.
+        """
+        if subjects.performance.subscribed:  # the time of each question is measured
+            return None
+
+        def ask(when: int) -> int | None:
+            following = questions.next(after=when, asked=when)
+            if following is None or following >= until or not self.answers_nothing(when):
+                return None
+            self.last = when
+            return following
+
+        return ask
