@@ -407,6 +407,29 @@ def test_a_strategy_that_raises_is_counted_in_its_leg_and_the_others_go_on() -> 
     assert result.to_pandas()["failures"].tolist() == [END, 0]
 
 
+def test_legs_are_asked_moment_by_moment_in_declared_order() -> None:
+    asked: list[tuple[int, str, str]] = []
+
+    def asking(name: str, interval: str, answers: Answers) -> str:
+        def get_signal(ctx: Any) -> Any:
+            asked.append((minute_of(ctx), name, ctx.symbol))
+            return answers.get(minute_of(ctx))
+
+        bknb.add_strategy(name, interval=interval, get_signal=get_signal)
+        return name
+
+    slow, quick = asking("slow", "5m", {}), asking("quick", "1m", {7: long(110, 90, 3)})
+    legs = [("A", quick), ("B", slow), ("B", quick), ("A", slow)]
+    play(legs, market())
+    expected = [  # at 8 and 9 both positions of the quick strategy are open
+        (minute, name, symbol)
+        for minute in range(END)
+        for symbol, name in legs
+        if (minute % 5 == 0 if name == "slow" else minute not in (8, 9))
+    ]
+    assert asked == expected
+
+
 def test_what_a_leg_raises_at_its_start_ends_the_portfolio() -> None:
     def torn(candles: Any) -> Any:
         raise RuntimeError("torn")

@@ -56,17 +56,17 @@ class BacktestAsk:
 
     Attributes
     ----------
-    last : int or None
-        The last moment (UTC ms) that a portfolio asked about and that led to nothing.
+    after : int or None
+        The moment (UTC ms) after which the next question may be asked.
     """
 
-    __slots__ = ("_answer", "_ask", "_loop", "_time", "_walk", "last")
+    __slots__ = ("_answer", "_ask", "_loop", "_time", "_walk", "after")
 
     def __init__(self, loop: StrategyLoop, walk: MinuteWalk, *, time: Callable[[str, float], object]) -> None:
         self._loop, self._walk, self._time = loop, walk, time
         self._ask = loop.strategy.ask
         self._answer = _Answer(self._ask)
-        self.last: int | None = None
+        self.after: int | None = None
         loop.strategy = replace(loop.strategy, ask=self._answer.take)
 
     async def at(self, when: int) -> int:
@@ -84,6 +84,7 @@ class BacktestAsk:
                 self._time("backtest_signal", stopwatch() - opened)
         if timing:
             self._time("backtest_timeframe", stopwatch() - began)
+        self.after = after
         return after
 
     def answers_nothing(self, when: int) -> bool:
@@ -115,14 +116,14 @@ class BacktestAsk:
         It asks, and returns the moment of the next question, before ``until`` (UTC ms); ``None``: :meth:`at` is to be
         called with this one.
         """
-        if subjects.performance.subscribed:  # the time of each question is measured
-            return None
+        if self._loop.rules.quiet or type(self._loop.state) is not Flat or subjects.performance.subscribed:
+            return None  # between two questions minutes are looked at, or the time of each is measured
 
         def ask(when: int) -> int | None:
             following = questions.next(after=when, asked=when)
             if following is None or following >= until or not self.answers_nothing(when):
                 return None
-            self.last = when
+            self.after = when
             return following
 
         return ask

@@ -23,6 +23,7 @@ from ..events import messages, subjects
 from ..market.clock import SystemClock, stopwatch
 from ..market.series import Series
 from ..market.window import Window
+from .ask_in_backtest import BacktestAsk
 from .get_and_list import get_risk
 from .minute_walk import MinuteWalk
 from .plan import Plan, Stopping, open_window
@@ -291,7 +292,9 @@ class BacktestRun:
         start, quiet = frame.start, loop.rules.quiet  # looked up once, not for every question
         # At the last moment of a frame nothing is ordered any more: it only ends what there is.
         last = frame.last - 1 if loop.rules.model.fills_at_open else frame.last
-        report_at, delivered = start, 0
+        report_at = start
+        delivered = 0
+        asking = BacktestAsk(loop, walk, time=self._time)
         when = questions.first(start)
         while when is not None and when <= last and not self._no_entries:
             if reports := when >= report_at:
@@ -303,9 +306,13 @@ class BacktestRun:
                 continue  # asks here when it goes on, and stops here when it was stopped meanwhile
             if (quiet or type(loop.state) is not Flat) and not await walk.up_to(when):
                 continue  # stopped meanwhile
-            if turn is not None and not await turn.question(when):
-                continue
-            after = await self._ask(walk, loop, when=when)
+            if turn is not None:
+                until = min(last + 1, report_at)
+                is_given, when = await turn.question(when, asking.in_turn(questions, until))
+                self._after = asking.after
+                if not is_given:
+                    continue
+            after = await asking.at(when)
             self._after = after
             if reports:
                 walk.follow()
@@ -315,13 +322,17 @@ class BacktestRun:
             if type(loop.state) is not Flat and not loop.is_free:
                 break  # left in the middle
             when = questions.next(after=after, asked=when)
-        if not self._leave:
-            await walk.until_flat()
-        if not self._no_entries:
-            await walk.up_to(frame.last + 1)
+        await self._after_questions(walk)
         for end in records.ends[delivered:]:
             yield end
         self._note_reached()
+
+    async def _after_questions(self, walk: MinuteWalk) -> None:
+        """Work on what is left of the minutes once nothing is asked any more."""
+        if not self._leave:
+            await walk.until_flat()
+        if not self._no_entries:
+            await walk.up_to(self.plan.frame.last + 1)
 
     def _note_reached(self) -> None:
         """Note whether the run was stopped, and where it came to."""
@@ -353,22 +364,6 @@ class BacktestRun:
             await asyncio.sleep(_POLL_SECONDS)
         end = "stopped there" if self.paused else "resumed there: no question was left out"
         warnings.append(f"new entries were paused at {utc_text(when)} and {end}")
-
-    async def _ask(self, walk: MinuteWalk, loop: StrategyLoop, *, when: int) -> int:
-        """One question and what follows from it; returns the moment (UTC ms) after which the next may be asked."""
-        timing = subjects.performance.subscribed and not self._silent
-        began = stopwatch() if timing else 0.0
-        await loop.ask(when)
-        after = when
-        if type(loop.state) is not Flat and not loop.is_free:
-            opened = stopwatch() if timing else 0.0
-            index = walk.index_at(when)
-            after = await walk.until_free(index)
-            if timing:
-                self._time("backtest_signal", stopwatch() - opened)
-        if timing:
-            self._time("backtest_timeframe", stopwatch() - began)
-        return after
 
     # --- events -------------------------------------------------------------------------------------------------
 

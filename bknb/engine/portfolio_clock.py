@@ -12,7 +12,7 @@ import asyncio
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from contextlib import suppress
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 from typing import Any, Final, TypeAlias
 
 from ..domain.risk import OpenPosition
@@ -23,6 +23,8 @@ _BAR, _ENDS, _MANAGE, _QUESTION, _DATA_END = range(5)
 _POLL_SECONDS: Final = 0.02  # a paused portfolio checks this often whether it goes on
 _WAITS: Final = object()  # what a leg yields that waits for its turn
 _GRANTED, _LOOK_AGAIN = True, False  # what it gets
+AskInTurn: TypeAlias = Callable[[int], int | None]
+"""Asks a leg at a moment (UTC ms), and returns that of its next question; ``None``: it goes on itself with this one."""
 _Key: TypeAlias = tuple[int, int, int, int]
 """Moment (UTC ms), phase, number of the leg, and since when (UTC ms) given back places count as taken for it."""
 
@@ -50,9 +52,12 @@ class LegTurn:
         """The turn for ``manage`` at a moment (UTC ms)."""
         return self._clock.turn((when, _MANAGE, self._order, when))
 
-    def question(self, when: int) -> Awaitable[bool]:
-        """The turn for the question at a moment (UTC ms)."""
-        return self._clock.turn((when, _QUESTION, self._order, when))
+    def question(self, when: int, ask: AskInTurn | None) -> Awaitable[tuple[bool, int]]:
+        """The turn for a question, from that at a moment (UTC ms) on, and the moment it is for.
+
+        With ``ask`` only for a question that leads to something: the clock asks the others.
+        """
+        return self._clock.question((when, _QUESTION, self._order, when), ask)
 
     def data_end(self, when: int) -> Awaitable[bool]:
         """The turn for the end of its data, the last bar of which closed at a moment (UTC ms)."""
@@ -98,6 +103,8 @@ class PortfolioClock:
         self._longest, self._on_pause = longest, on_pause
         self._queue: list[_Key] = []
         self._legs: list[Coroutine[Any, Any, None] | None] = []
+        self._asks: dict[int, AskInTurn | None] = {}  # of legs that wait for a question
+        self._waited: dict[int, int] = {}  # the moments (UTC ms) that legs waited for before they look again
         self._all_wait = True  # until every leg has said what it waits for, none has its turn
         self._look_again = False
         self._books: dict[str, SharedBook] = {}
@@ -124,6 +131,15 @@ class PortfolioClock:
         self.moment, _, _, self.since = key
         return True
 
+    @types.coroutine
+    def question(self, key: _Key, ask: AskInTurn | None) -> Generator[object, bool, tuple[bool, int]]:
+        """Wait for the turn for a question; returns whether it is given, and the moment of the question (UTC ms)."""
+        order = key[2]
+        self._asks[order] = ask
+        heappush(self._queue, key)
+        is_given = yield _WAITS
+        return is_given, self.moment if is_given else self._waited[order]
+
     async def run(self, legs: Sequence[Coroutine[Any, Any, None]]) -> None:
         """Run the legs, given in declared order, to the end of all.
 
@@ -141,17 +157,24 @@ class PortfolioClock:
     @types.coroutine
     def _to_the_end(self) -> Generator[Any, Any, None]:
         yield from self._all_go(range(len(self._legs)), None)
-        queue = self._queue
+        queue, asks = self._queue, self._asks
         while queue:
             if self._look_again:
                 self._look_again = False
-                waiting = sorted(key[2] for key in queue)
+                self._waited = {key[2]: key[0] for key in queue}
+                waiting = sorted(self._waited)
                 queue.clear()
                 yield from self._all_go(waiting, _LOOK_AGAIN)
             elif self.paused and queue[0][1] == _QUESTION:
                 yield from self._hold(queue[0][0])
             else:
-                self.moment, _, order, self.since = heappop(queue)
+                self.moment, phase, order, self.since = queue[0]
+                if phase == _QUESTION and (ask := asks[order]) is not None:
+                    following = ask(self.moment)
+                    if following is not None:
+                        heapreplace(queue, (following, _QUESTION, order, following))
+                        continue
+                heappop(queue)
                 if (awaited := self._go(order, _GRANTED)) is not _WAITS:
                     yield from self._await(order, awaited)
 
