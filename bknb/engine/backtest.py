@@ -17,7 +17,7 @@ from ..domain.execution_fills import execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms
 from ..domain.late_orders import Lateness
-from ..domain.lifecycle import Flat, Rules, State, step
+from ..domain.lifecycle import Flat, Rules, State
 from ..domain.signal_events import Cancelled, Closed
 from ..events import messages, subjects
 from ..market.clock import SystemClock, stopwatch
@@ -258,6 +258,7 @@ class BacktestRun:
         book = None if risk is None else RiskBook(risk) if self._turn is None else self._turn.book(risk)
         minutes, sessions = window.minutes(self.plan.symbol), window.sessions_of(self.plan.symbol)
         by_day = has_session_days(strategy.interval, sessions, minutes.step)
+        account = self.account
         rules = self.rules._replace(clock=clock_maker(strategy, minutes, sessions, warm=window.price_count))
         if minutes.step != MINUTE_MS or sessions is not None:
             from .bar_count import bar_counter  # few need it
@@ -273,7 +274,7 @@ class BacktestRun:
             strategy=strategy,
             window=window,
             book=book if account is None else account,
-            step=step if account is None else account.step,
+            step_with=None if account is None else account.step,
             records=self.records,
             on_event=self._on_event,
             silent=self._silent,

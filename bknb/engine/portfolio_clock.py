@@ -153,6 +153,7 @@ class PortfolioClock:
             for order, leg in enumerate(self._legs):
                 if leg is not None:
                     await self._cancel(order)
+            self._asks.clear()  # they hold the candles of their legs
 
     @types.coroutine
     def _to_the_end(self) -> Generator[Any, Any, None]:

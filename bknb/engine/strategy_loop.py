@@ -98,7 +98,7 @@ class StrategyLoop:
         Whether something new may be opened now; asked when the strategy, and when its risk profile, has answered.
     published
         Reads the point-in-time series of the run.
-    step
+    step_with
         What an input leads to, in place of the lifecycle alone: an account books it first.
     """
 
@@ -118,7 +118,7 @@ class StrategyLoop:
         decided_at: Callable[[int, OrderRole], int | None] = _at_once,
         may_open: Callable[[], bool] = always,
         published: ReadSeries | None = None,
-        step: Callable[[State, Input, Rules], Step] = step,
+        step_with: Callable[[State, Input, Rules], Step] | None = None,
     ) -> None:
         self.rules, self.strategy, self.book = rules, strategy, book
         self.window, self._sources = window, RunSources(window, published, rules.interval_ms, strategy.zone)
@@ -127,7 +127,7 @@ class StrategyLoop:
         self.now = 0  # the moment or minute that is being worked on, UTC ms
         self.last_managed = 0  # the last moment at which manage was asked, UTC ms
         self.thinking = 0  # odd while a question is being answered; grows with each, so that a long one is recognised
-        self._save, self._follow, self._on_event, self._step = save, follow, on_event, step
+        self._save, self._follow, self._on_event, self._step = save, follow, on_event, step_with or step
         self.decided_at, self._may_open = decided_at, may_open
         self._asking_task: asyncio.Task[object] | None = None
         self._abandoned = self._left_out = False  # the latter: the last answer was about what was changed by hand since

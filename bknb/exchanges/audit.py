@@ -25,7 +25,6 @@ from ..market.measured_bar_length import base_of, check_made_of
 from ..market.resample import resample
 from ..market.sessions import Sessions
 from ..market.source_hours import bar_grid_of, sessions_of
-from ..market.measured_bar_length import base_of, check_made_of
 from .download import as_range, as_stored, as_symbols
 from .stored_sources import ccxt
 

@@ -28,8 +28,8 @@ from ..history.store import DEFAULT_FOLDER
 from ..market.candle_hash import content_hash
 from ..market.clock import SystemClock, stopwatch
 from ..market.fetch_loop import submit
-from ..market.source_hours import bar_grid_of
 from ..market.measured_bar_length import base_of
+from ..market.source_hours import bar_grid_of
 from ..ports import CandleSource
 from .stored_sources import ccxt, stored
 

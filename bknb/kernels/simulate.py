@@ -145,8 +145,8 @@ class Market(NamedTuple):
 class Blocks(NamedTuple):
     """Highest and lowest prices of every block of minutes (``exit_loop.BLOCK``), as an execution model watches them.
 
-    ``fall`` and ``rise`` are how far they swing, see :func:`bknb.kernels.declared_exit_loop.block_swings`; empty where no row
-    declares an exit that needs them.
+    ``fall`` and ``rise`` are how far they swing, see :func:`bknb.kernels.declared_exit_loop.block_swings`; empty where
+    no row declares an exit that needs them.
     """
 
     top: NDArray[np.float64]
@@ -754,7 +754,7 @@ def _go_on(  # noqa: C901 -- one pass, one place
 
 
 _PIECES: Final = (
-    *PIECES, *declared.PIECES, _no_price, _question, _slot_at, _newest_row,
+    *PIECES, *declared_exit_loop.PIECES, _no_price, _question, _slot_at, _newest_row,
     _first_question, _reached, _too_near, _broken_minutes,
     _broken_entry, _broken_levels, _broken,
     _is_undeclared, _broken_declared, _count_refusal, _fill, _write, _write_declared, _write_cancelled, _wait,

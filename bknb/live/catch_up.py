@@ -13,9 +13,10 @@ from ..domain.execution_fills import Minute
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms, slot_after
 from ..domain.lifecycle import Flat, Halt, HaltReason, Holding, Opening, State, Waiting
+from ..domain.position_book import PositionBook
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData
-from .account import Account
+from .broker_account import Account
 from .controls import Controls
 from .failures import Failures
 from .late_and_missing_candles import behind_text, waited_text
@@ -371,8 +372,8 @@ class CatchUp:
         match state:
             case Opening():
                 return not self._account.has_left(state)
-            case Holding(leaving=None):
-                return _has_adds(state)
+            case Holding(leaving=None, book=PositionBook() as book):
+                return bool(book.resting)  # adds
             case _:
                 return isinstance(state, Waiting)
 
@@ -394,8 +395,3 @@ def _not_asked(moments: SavedMoments | None, asked: int | None) -> SavedMoments 
     if moments is None or moments.pending is None or asked is None or moments.pending > asked:
         return moments
     return msgspec.structs.replace(moments, pending=None, managed=False)
-
-
-def _has_adds(state: Holding) -> bool:
-    """Whether an add to a position rests."""
-    return state.book is not None and bool(state.book.resting)

@@ -202,7 +202,9 @@ class SessionClock:
     def _first_asked(self, begins: int) -> int:
         """The first moment from ``begins`` (UTC ms) on at which a bar closes and the strategy can be asked."""
         for calendar in self._calendars():
-            for reach in LOOKED_THROUGH_MS if isinstance(calendar, Sessions) else ():
+            if not isinstance(calendar, Sessions):
+                continue
+            for reach in LOOKED_THROUGH_MS:
                 if self._has_whole_days:  # a day ends where its market is closed
                     days = WholeDays(calendar).session_days(begins - self._step, begins + reach)
                     found: Iterator[int] = (day.open // self._step * self._step + self._step for day in days)

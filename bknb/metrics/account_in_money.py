@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 from ..domain.formatting import percent_text
-from .account_statistics import Account
 from .account_definitions import ACCOUNT_DEFINITIONS
+from .account_statistics import Account
 from .trade_definitions import Definition
 
 _HELD: Final = {

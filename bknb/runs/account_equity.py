@@ -10,8 +10,8 @@ import numpy as np
 from ..domain.interval import interval_ms
 from ..domain.signal import key_of
 from ..market.source_hours import bar_grid_of
-from ..metrics.account_statistics import account_figures
 from ..metrics.account_in_money import AccountInMoney
+from ..metrics.account_statistics import account_figures
 from ..metrics.marked_account_equity import LegCloses, Moments, marked_money, moments_of
 from ..metrics.marked_equity import MarkedEquity, Positions
 from ..metrics.run_account import buy_and_hold, cut_off
