@@ -113,6 +113,37 @@ def test_an_entry_whose_cash_did_not_come_is_taken_back_when_it_fills(legs: str)
 
 
 @pytest.mark.parametrize("legs", ["AB", "BA"])
+def test_cash_of_an_exit_at_the_open_pays_for_what_fills_in_the_range_of_that_bar(legs: str) -> None:
+    one = strategy_of("one", {0: {"A": long(110, 90, 5)}, 5: {"B": long(110, 90, 5, at=99.0)}}, risk=None)
+    dip = market({5: (100.0, 100.0, 98.0, 100.0)})
+    result = play([(symbol, one) for symbol in legs], {"A": market(), "B": dip})
+    assert result.refused == []
+    assert result.leg("B").trades["quantity"].tolist() == pytest.approx([10_000 / 99])
+
+
+@pytest.mark.parametrize("legs", ["AB", "BA"])
+@pytest.mark.parametrize("minute", [5, 7])
+def test_cash_of_an_exit_at_the_open_of_a_longer_bar_pays_for_entries_within_it(legs: str, minute: int) -> None:
+    """A leaves at minute 5, the open of its bar of five minutes, which is told at 10; B is asked before."""
+    by_minute = strategy_of("by minute", {minute: {"B": long(110, 90, 5)}}, risk=None)
+    bknb.add_strategy("by five", interval="5m",
+                      get_signal=lambda ctx: long(110, 90, 5) if ctx.when_ms == ORIGIN else None)  # fmt: skip
+    named = {"A": ("A", "by five"), "B": ("B", by_minute)}
+    result = play([named[leg] for leg in legs], market(), base={"A": "5m", "B": "1m"})
+    assert result.refused == []
+    assert result.leg("B").trades["quantity"].tolist() == [100.0]
+
+
+def test_cash_of_an_exit_at_the_end_of_a_longer_bar_is_not_there_within_it() -> None:
+    """A leaves at minute 10, the close of its bar from 5; B is asked at 7."""
+    by_minute = strategy_of("by minute", {7: {"B": long(110, 90, 5)}}, risk=None)
+    bknb.add_strategy("by five", interval="5m",
+                      get_signal=lambda ctx: long(110, 90, 10) if ctx.when_ms == ORIGIN else None)  # fmt: skip
+    result = play([("A", "by five"), ("B", by_minute)], market(), base={"A": "5m", "B": "1m"})
+    assert [event.note[:12] for event in result.refused] == ["no free cash"]
+
+
+@pytest.mark.parametrize("legs", ["AB", "BA"])
 def test_cash_of_an_exit_inside_a_bar_pays_for_nothing_in_it(legs: str) -> None:
     """B's stop entry at 101 has 5 000; the bar opens at 103, and A's target is met in it: 5 000 are spent, no more."""
     stop_entry = long(130, 90, 20, at=101.0) | {"entry": "stop"}

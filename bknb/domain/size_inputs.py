@@ -108,8 +108,11 @@ class SizeRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def stop_distance(self) -> float | None:
-        """From the entry to the stop, in quote currency; ``None`` without a stop."""
-        return None if self.price_stop_loss is None else abs(self.entry - self.price_stop_loss)
+        """From the entry to the stop, quote currency; 0 where the entry is at or beyond it, ``None`` without a stop."""
+        if self.price_stop_loss is None:
+            return None
+        distance = self.entry - self.price_stop_loss
+        return max(distance if self.position == "long" else -distance, 0.0)
 
     @property
     def stop_percent(self) -> float | None:

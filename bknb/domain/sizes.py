@@ -109,6 +109,8 @@ class Kelly(ByName, frozen=True, tag=True):
     def wanted(self, request: SizeRequest) -> WantedSize | Reason:
         """The value of the position; why there is none where closed trades show no advantage."""
         closed = request.closed
+        if request.stop_distance == 0.0:
+            return _no_stop(self, request)
         if closed.count < self.after or not closed.win_loss_ratio:
             return WantedSize(request.equity * self.start / 100)
         stake = kelly_stake(closed.win_rate, closed.win_loss_ratio)
@@ -307,6 +309,8 @@ def _registered(sizing: Sizing, request: SizeRequest) -> WantedSize | Reason:
             return _no_atr(AtrRisk(1.0), request)
         return WantedSize(units=atr_based(sizing, atr=request.atr, **market))
     closed, first = request.closed, Kelly(1.0)
+    if request.stop_distance == 0.0:
+        return _no_stop(sizing, request)
     if closed.count < first.after or not closed.win_loss_ratio:
         return first.wanted(request)
     odds = {"win_rate": closed.win_rate, "win_loss_ratio": closed.win_loss_ratio}
@@ -319,9 +323,14 @@ def _registered(sizing: Sizing, request: SizeRequest) -> WantedSize | Reason:
 
 
 def _no_stop(size: object, request: SizeRequest) -> Reason:
-    got = "none" if request.price_stop_loss is None else f"one at the entry, {plain_number(request.entry)}"
-    text = f"{_called(size)} sizes by the loss at the stop: expected price_stop_loss away from the entry, got {got}"
-    return Reason("no_stop", f"{text}; declare a stop, or size with bknb.size.Percent")
+    text, advice = f"{_called(size)} sizes by the loss at the stop", "size with bknb.size.Percent"
+    if request.price_stop_loss is None:
+        expected = "expected price_stop_loss away from the entry, got none; declare a stop"
+        return Reason("no_stop", f"{text}: {expected}, or {advice}")
+    entry, stop = plain_number(request.entry), plain_number(request.price_stop_loss)
+    side = "below" if request.position == "long" else "above"
+    expected = f"expected price_stop_loss {side} the entry, which is {entry}, got {stop}"
+    return Reason("no_stop", f"{text}: {expected}; wait for another price, or {advice}")
 
 
 def _no_atr(size: AtrRisk, request: SizeRequest) -> Reason:

@@ -40,6 +40,13 @@ class BarPrices:
     def _index(self, opened: int) -> int:
         return int(self._bars.candles.timestamp.searchsorted(opened))
 
+    def bar_of(self, when: int) -> tuple[int, float] | None:
+        """Open time (UTC ms) and open of the bar that a moment lies in; ``None``: none, or it can fill no orders."""
+        index, candles = self._index(when + 1) - 1, self._bars.candles
+        if index < 0 or self._bars.close_at(index) <= when or not self.can_fill[index]:
+            return None
+        return int(candles.timestamp[index]), float(candles.open[index])
+
     def open_at(self, opened: int) -> float | None:
         """The open of the bar that opens at a moment (UTC ms) and can fill orders; ``None``: there is none."""
         index, candles = self._index(opened), self._bars.candles

@@ -163,7 +163,7 @@ class LegAccount:
         by = filled_by("entry", rested=fill.rested, entry=candidate.entry)
         order = replace(asked_order(command, self.prices.at(command.when)), filled_by=by, price=candidate.price_open)
         sized = self._orders[candidate.id, 0]
-        free = shared.free_in_bar(command.when, ledger, self, at_open=not fill.rested)
+        free = shared.free_in_bar(command.when, ledger, self)
         filled = self.money.filled(sized, order, free)
         if filled.quantity <= 0.0:
             return self._refusal(too_little_left(order, free, self.money.account))
@@ -248,7 +248,7 @@ class LegAccount:
                 key, order = (event.signal.id, event.fill.number), added_order(event, self._state)
                 sized = self._orders[key]
                 ledger = ledger.release(self._reserved(key))
-                free = shared.free_in_bar(order.at, ledger, self, at_open=order.filled_by == "market") - withheld
+                free = shared.free_in_bar(order.at, ledger, self) - withheld
                 filled = self.money.filled(sized, order, free)
                 wanted = event.fill.share * self._first
                 if filled.quantity < wanted * (1 - EXACT):
@@ -299,7 +299,7 @@ class LegAccount:
         if sized is None:
             return FilledQuantity(0.0, cut=True)
         shared = self.shared
-        free = shared.free_in_bar(order.at, shared.ledger, self, at_open=order.filled_by == "market")
+        free = shared.free_in_bar(order.at, shared.ledger, self)
         return self.money.filled(sized, order, free)
 
     def _enter(self, signal: OpenSignal, number: int, order: CostRequest, filled: FilledQuantity) -> None:

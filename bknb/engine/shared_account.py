@@ -30,6 +30,10 @@ class _Freed(NamedTuple):
     opened: int | None
     money: float
 
+    def by(self, opened: int) -> bool:
+        """Whether it was ordered to leave by the open of a bar (UTC ms)."""
+        return self.opened is not None and self.opened <= opened
+
 
 class SharedAccount:
     """An account that the legs of a run share.
@@ -82,12 +86,18 @@ class SharedAccount:
         ``ledger`` is that of now, with what the answer that asks has ended.
         """
         prices = self.prices_at(when)
-        held = (leg for leg in self.legs if leg.name in ledger.positions)
-        exits = [fill for leg in held if (fill := leg.ordered_exit(prices[leg.name], when)) is not None]
+        exits = []
+        for leg in self.legs:
+            if leg.name in ledger.positions:
+                since = leg.prices.known_until(when)  # longer bars: what is ordered inside one leaves behind it
+                if (fill := leg.ordered_exit(prices[leg.name], since)) is not None:
+                    exits.append(fill)
         return self._not_below_0(ledger.expected_free(exits, prices))
 
-    def free_in_bar(self, opened: int, ledger: Ledger, asking: LegAccount, *, at_open: bool) -> float:
-        """What is free for an entry in a bar that opened at a moment (UTC ms).
+    def free_in_bar(self, opened: int, ledger: Ledger, asking: LegAccount) -> float:
+        """What is free for what fills in a bar that opened at a moment (UTC ms).
+
+        What was ordered to leave at that open, or at the open of a longer bar before it, has left.
 
         Parameters
         ----------
@@ -97,19 +107,15 @@ class SharedAccount:
             With what left before at the open of this bar, of the leg that asks.
         asking
             The leg.
-        at_open
-            Whether the entry fills at that open: then what was ordered to leave there counts.
         """
         prices = self.prices_at(opened)
         exits = []
-        for leg in self.legs if at_open else ():
+        for leg in self.legs:
             others = leg is not asking and leg.name in ledger.positions
-            price = leg.prices.open_at(opened) if others else None
-            if price is not None and (fill := leg.ordered_exit(price, opened)) is not None:
+            bar = leg.prices.bar_of(opened) if others else None
+            if bar is not None and (fill := leg.ordered_exit(bar[1], bar[0])) is not None:
                 exits.append(fill)
-        withheld = sum(
-            freed.money for freed in self._freed if freed.since > opened and not (at_open and freed.opened == opened)
-        )
+        withheld = sum(freed.money for freed in self._freed if freed.since > opened and not freed.by(opened))
         return self._not_below_0(ledger.expected_free(exits, prices) - withheld)
 
     def _not_below_0(self, free: float) -> float:
