@@ -159,7 +159,7 @@ def test_average_true_range_sizes_by_closed_candles() -> None:
     [
         (lambda _: float("nan"), "a sizing function must answer the value of the position"),
         (lambda _: -5.0, "got -5.0; answer a finite number, 0 for none"),
-        (lambda _: 1 / 0, "the sizing function raised: "),
+        (lambda _: 1 / 0, "the sizing function raised ZeroDivisionError: division by zero"),
         (lambda _: 0.0, "the size is 0: nothing is opened"),
         (bknb.size.Risk(1), "expected price_stop_loss away from the entry, got none; declare a stop"),
     ],
@@ -191,6 +191,57 @@ def test_more_than_the_account_can_hold_is_scaled_to_what_is_free_and_told_once(
     assert (
         "wanted 20,000 at 2024-01-01 00:00 UTC and the account can hold 10,000, an equity of 10,000 times 1" in told[0]
     )
+
+
+def test_a_run_says_in_which_currency_its_prices_are() -> None:
+    assert play({}, market()).run_record.money.currency == "USDT"
+    with pytest.raises(bknb.UsageError, match="currency is 'EUR', and BTCUSDT in USDT"):
+        play({}, market(), currency="EUR")
+    with pytest.raises(bknb.UsageError, match="currency needs a capital"):
+        play({}, market(), capital=None, currency="USDT")
+
+
+@pytest.mark.parametrize(
+    ("account", "costs", "says"),
+    [
+        (
+            "spot",
+            {"funding": [(ORIGIN, 0.1)]},
+            "funding of Costs is paid by bknb.Perpetual.., and swaps by bknb.Margin",
+        ),
+        ("spot", {"borrow_yearly": 1.0}, "borrow_yearly of Costs is paid by shorts of bknb.Margin.., and the account"),
+        ("perpetual", {"borrow_yearly": 1.0}, "and the account is bknb.Perpetual.."),
+    ],
+)
+def test_costs_of_holding_that_an_account_has_none_of_are_refused(account: str, costs: Any, says: str) -> None:
+    with pytest.raises(bknb.UsageError, match=says):
+        play({}, market(), account=account, costs=bknb.Costs(**costs))
+
+
+@pytest.mark.parametrize("account", ["spot", "margin", "perpetual", bknb.Perpetual(10, 0.5, "isolated")])
+def test_an_order_whose_fixed_fee_is_above_what_is_free_is_refused(account: Any) -> None:
+    result = play({0: long(110, 90, 5)}, market(), account=account, costs=bknb.Costs(fixed=20_000.0))
+    assert notes(result)[0].startswith("no free ")
+    assert result.equity.iloc[-1] == 10_000
+
+
+def test_with_leverage_what_is_opened_has_its_costs_beside_the_margin() -> None:
+    """Margin of 1 000 at 10 times with a fee of 0.1 % of 10 times its value: 990.099 and 9.901 are 1 000."""
+    costs = bknb.Costs(taker=0.1, slippage=0.0)
+    isolated = bknb.Perpetual(10, 0.5, "isolated")
+    result = play({0: long(150, 50, 20)}, market({3: (50.0, 50.0, 50.0, 50.0)}), account=isolated,
+                  sizing="percent:1000", costs=costs)  # fmt: skip
+    assert result.trades["close_reason"].tolist() == ["liquidation"]
+    assert result.trades["quantity"].tolist() == pytest.approx([1000 / 1.01])
+    assert result.equity.iloc[-1] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_sizing_function_is_not_async() -> None:
+    async def size(_: bknb.SizeRequest) -> float:
+        return 1.0
+
+    with pytest.raises(bknb.UsageError, match="a sizing function must not be async"):
+        play({}, market(), sizing=size)
 
 
 def test_spot_refuses_shorts() -> None:

@@ -207,6 +207,32 @@ def test_an_account_has_one_currency() -> None:
         play([("SAP", rests)], exchange, currency=5)
     assert play([("ETH/EUR", rests)], exchange).run_account.currency == "EUR"
     assert play([("SAP", rests)], exchange, currency="CHF").run_account.currency == "CHF"
+    assert play([("SAP", rests)], exchange).run_account.currency == ""
+    with pytest.raises(bknb.UsageError, match="BTCUSDT is quoted in USDT, and ETHBTC in BTC"):
+        play([("BTCUSDT", rests), ("ETHBTC", rests)], exchange | {"ETHBTC": market()})
+    doubtful = play([("BTCUSDT", rests), ("SAP", rests)], exchange, sizing="percent:50")
+    assert doubtful.warnings == [
+        "the account is in USDT, as BTCUSDT is; SAP: taken to be quoted in it, too (currency='USDT' says so)"
+    ]
+
+
+def test_a_leg_without_a_size_is_told() -> None:
+    rests = strategy_of("rests", {}, risk=None)
+    with pytest.raises(
+        bknb.UsageError, match="sizing is a mapping and has nothing for 'B' or 'rests': it has 'A'\ngive"
+    ):
+        play([("A", rests), ("B", rests)], market(), sizing={"A": "percent:10"})
+    every = play([("A", rests), ("B", rests)], market())
+    assert [text[:45] for text in every.warnings] == ["no sizing was given: each leg asks for all of"]
+    assert play([("A", rests)], market()).warnings == []
+
+
+def test_a_leg_says_whose_its_account_is() -> None:
+    adds = strategy_of("adds", {0: long(110, 90, 20)}, manage={2: bknb.Add(0.5)}, risk=None)
+    result = play([("A", adds), ("B", adds)], market(), sizing="percent:20")
+    with pytest.raises(bknb.DataError, match="this leg shares the account of its portfolio\nread equity and account"):
+        _ = result.leg("A").equity
+    assert result.account["buy_and_hold"] == 0.0
 
 
 def test_cross_margin_with_leverage_is_for_one_leg_alone() -> None:
@@ -218,7 +244,7 @@ def test_cross_margin_with_leverage_is_for_one_leg_alone() -> None:
 def test_the_text_of_a_portfolio_says_what_its_account_was_worth() -> None:
     both = strategy_of("both", {0: long(102, 90, 5)}, risk=None)
     result = play([("A", both), ("B", both)], market({3: (100.0, 103.0, 100.0, 102.0)}))
-    assert "the account began with 10,000.00 USDT and was worth 10,200.00 at the end (+2.00 %)" in repr(result)
+    assert "the account began with 10,000.00 and was worth 10,200.00 at the end (+2.00 %)" in repr(result)
     assert "1 x account: no free cash (first: 10000 wanted, 0 is free; close something, or size smaller)" in repr(
         result
     )

@@ -199,16 +199,21 @@ def maintenance_margin(account: Account, value: float) -> float:
 
 
 def money_needed(account: Account, value: float, costs: float) -> float:
-    """What has to be free for a purchase or a short sale (all quote currency): on spot costs too, else margin alone.
+    """What has to be free for a purchase or a short sale (all quote currency): value or margin, and costs.
 
-    Costs of an account with margin are paid beside it, so that a position of all equity at a leverage of 1 is possible.
+    With margin at a leverage of 1 costs are paid beside it, so that a position of all equity is possible.
 
     Examples
     --------
-    >>> money_needed(Spot(), 1000.0, 1.0), money_needed(Margin(leverage=2), 1000.0, 1.0)
-    (1001.0, 500.0)
+    >>> [money_needed(account, 1000.0, 1.0) for account in (Spot(), Margin(leverage=2), Margin())]
+    [1001.0, 501.0, 1000.0]
     """
-    return initial_margin(account, value) + (0.0 if account.borrows else costs)
+    return initial_margin(account, value) + (0.0 if pays_beside(account) else costs)
+
+
+def pays_beside(account: Account) -> bool:
+    """Whether costs of what is opened are paid beside its margin: at a leverage of 1."""
+    return account.borrows and account.leverage == 1.0
 
 
 def liquidation_price(

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from .accounts import Account, may_open, money_needed
+from .accounts import Account, may_open, money_needed, pays_beside
 from .costs import CostRequest, Costs, FillCosts, fill_costs
 from .market_limits import MarketLimits, rounded_down, too_small
 from .quantity_rounding import EXACT
@@ -178,7 +178,7 @@ def affordable(order: CostRequest, *, free: float, account: Account, costs: Cost
     quantity = order.quantity
     for _ in range(_ROUNDS):
         cost = fill_costs(replace(order, quantity=quantity), costs)
-        if money_needed(account, quantity * cost.price, cost.fee) <= free * (1 + EXACT):
+        if max(money_needed(account, quantity * cost.price, cost.fee), cost.fixed) <= free * (1 + EXACT):
             return quantity
         quantity = min(_paid_by(free, account, cost), quantity)
         if quantity <= 0.0:
@@ -188,6 +188,6 @@ def affordable(order: CostRequest, *, free: float, account: Account, costs: Cost
 
 def _paid_by(free: float, account: Account, cost: FillCosts) -> float:
     """The quantity that costs as much as is free, where fees and slippage are those of ``cost``."""
-    if account.borrows:
-        return free * account.leverage / cost.price
-    return (free - cost.fixed) / (cost.price * (1 + cost.fee_percent / 100))
+    if pays_beside(account):
+        return free / cost.price if cost.fixed <= free else 0.0
+    return (free - cost.fixed) / (cost.price * (1 / account.leverage + cost.fee_percent / 100))

@@ -8,6 +8,7 @@ currency, at the price that is really paid. What the account and the market make
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import iscoroutinefunction
 from typing import Any, Final, TypeAlias
 
 from ..errors import UsageError
@@ -252,6 +253,8 @@ def read_size(value: object) -> Size | SizeFunction | str:
         except ValueError:
             pass
     elif callable(value) and value not in _SHIPPED:
+        if iscoroutinefunction(value):
+            raise UsageError(f"a sizing function must not be async, got {shown(value, 60)}\nit is asked inside the run")
         return value
     spelled = ", ".join(f"{kind}:NUMBER" for kind in _SPELLED)
     text = f"sizing must be such as bknb.size.Risk(1) or 'risk:1', got {shown(value, 60)}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from ..config import Settings, changed
-from ..domain.accounts import Account, Margin, read_account
+from ..domain.accounts import Account, Margin, Spot, read_account
 from ..domain.affordable_quantity import FilledQuantity, SizedOrder, quantity_filled, sized_order
 from ..domain.costs import CostRequest, Costs, with_settings
 from ..domain.leg_options import check_names, of_leg
@@ -21,15 +21,11 @@ from ..domain.sizing_methods import Sizing
 from ..domain.text import shown
 from ..domain.whole_number import is_number
 from ..errors import UsageError
+from .account_currency import account_currency
 from .registry import registry
 
 if TYPE_CHECKING:
     from .plan import Plan
-
-CURRENCY: Final = "USDT"
-_LETTERS: Final = range(2, 11)  # how many a currency has
-_QUOTES: Final = ("FDUSD", "USDT", "USDC", "BUSD", "TUSD", "USD", "EUR", "GBP", "JPY")
-"""Endings by which a symbol says in which currency its prices are."""
 
 
 class LegMoney(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,14 +51,17 @@ class AccountPlan(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     capital
-        What it begins with, in ``currency``.
+        What it begins with, in ``currency``, which is empty where it is not known.
     legs
         One for each leg.
+    notes
+        What there is to say of what was given.
     """
 
     capital: float
     currency: str
     legs: tuple[LegMoney, ...]
+    notes: tuple[str, ...] = ()
 
 
 def plan_account(
@@ -106,7 +105,15 @@ def plan_account(
         check_names(name, given[name], symbols=symbols, strategies=strategies)
     alone = len(plans) == 1
     legs = tuple(_leg_money(plan, sizing, account, costs, alone=alone) for plan in plans)
-    return AccountPlan(capital=float(capital), currency=_currency(currency, plans), legs=legs)
+    quote, doubt = account_currency(currency, [plan.symbol for plan in plans])
+    notes = (*([doubt] if doubt else []), *([_ALL_EACH] if sizing is None and not alone else []))
+    return AccountPlan(capital=float(capital), currency=quote, legs=legs, notes=notes)
+
+
+_ALL_EACH: Final = (
+    "no sizing was given: each leg asks for all of the equity, and the first one has it; "
+    "give sizing=bknb.size.Percent(50), say, or a mapping by symbol"
+)
 
 
 def _needs_capital(given: Mapping[str, object]) -> None:
@@ -116,34 +123,6 @@ def _needs_capital(given: Mapping[str, object]) -> None:
             f"{' and '.join(names)} {'need' if len(names) > 1 else 'needs'} a capital, and none was given\n"
             "give capital=10_000, say; without one positions are measured in percent of their own value"
         )
-
-
-def _currency(currency: object, plans: Sequence[Plan]) -> str:
-    """The currency of an account: that of the prices of all legs, which are summed as they are."""
-    quotes = {plan.symbol: quote for plan in plans if (quote := _quote_of(plan.symbol)) is not None}
-    if currency is None:
-        currency = next(iter(quotes.values()), CURRENCY)
-        expected = f"{next(iter(quotes), '')} is quoted in {currency}"
-    elif not isinstance(currency, str) or len(currency) not in _LETTERS or not currency.isalnum():
-        text = f"currency must be a code such as 'USDT' or 'EUR', got {shown(currency, 60)}"
-        raise UsageError(f"{text}\nit is the one in which the prices of all symbols are")
-    else:
-        expected = f"currency is {currency!r}"
-    others = [f"{symbol} in {quote}" for symbol, quote in quotes.items() if quote != currency.upper()]
-    if others:
-        raise UsageError(
-            f"{expected}, and {', '.join(others)}\n"
-            "an account has one currency, and prices are not converted: choose symbols and a currency of one quote"
-        )
-    return currency
-
-
-def _quote_of(symbol: str) -> str | None:
-    """The currency in which a symbol says its prices are, as ``BTC/EUR`` and ``BTCUSDT`` do; ``None``: it says none."""
-    base, slash, quote = symbol.partition(":")[0].upper().partition("/")
-    if slash:
-        return quote
-    return next((name for name in _QUOTES if base.endswith(name) and base != name), None)
 
 
 def with_costs(plan: Plan, money: LegMoney) -> Plan:
@@ -182,7 +161,12 @@ def _leg_money(plan: Plan, sizing: Any, account: Any, costs: Any, *, alone: bool
         raise UsageError(f"costs must be such as bknb.Costs(taker=0.05), got {shown(cost, 60)}")
     if isinstance(cost, Costs) and isinstance(cost.funding, str):
         registry.series.get(cost.funding)  # which tells of one that is not there
+    if size is None and sizing is not None:
+        text = f"sizing is a mapping and has nothing for {plan.symbol!r} or {plan.strategy.name!r}"
+        raise UsageError(f"{text}: it has {', '.join(map(repr, sizing)) or 'no name at all'}\ngive each leg a size")
     kind = Margin() if kind is None else read_account(kind)
+    if cost is not None:
+        _check_held_costs(kind, cost)
     if kind.leverage > 1.0 and kind.mode == "cross":
         _check_cross(kind, cost, alone=alone)
     return LegMoney(
@@ -190,6 +174,17 @@ def _leg_money(plan: Plan, sizing: Any, account: Any, costs: Any, *, alone: bool
         sizing=Percent(100) if size is None else _chosen_size(size),
         costs=with_settings(cost, plan.settings),
     )
+
+
+def _check_held_costs(account: Account, costs: Costs) -> None:
+    """Refuse costs of holding a position that an account of this kind has none of."""
+    name, instead = type(account).__name__, ""
+    if costs.funding is not None and isinstance(account, Spot):
+        instead = "funding of Costs is paid by bknb.Perpetual(), and swaps by bknb.Margin()"
+    elif costs.borrow_yearly and not isinstance(account, Margin):
+        instead = "borrow_yearly of Costs is paid by shorts of bknb.Margin()"
+    if instead:
+        raise UsageError(f"{instead}, and the account is bknb.{name}()\nleave it out, or choose another account=")
 
 
 def _check_cross(account: Account, costs: Costs | None, *, alone: bool) -> None:

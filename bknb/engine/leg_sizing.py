@@ -84,8 +84,8 @@ class LegSizing:
                 inputs = {"symbol": request.symbol, "balance": equity, "price_open": request.entry}
                 calculated(sizing, found.units, inputs | {"price_stop_loss": request.price_stop_loss})
         except Exception as error:  # noqa: BLE001 -- a sizing function raises whatever it likes
-            text = error_text(error) or type(error).__name__
-            return Reason("size", f"the sizing function raised: {text}; answer a number, 0 for none")
+            text = f"the sizing function raised {type(error).__name__}: {error_text(error) or 'without a text'}"
+            return Reason("size", f"{text}; answer a number, 0 for none")
         if isinstance(found, WantedSize):
             self._tell_too_much(found, request)
         return found

@@ -17,6 +17,7 @@ from ..events import messages, subjects
 from ..market.candles import Candles
 from ..provenance.strategy_hash import running
 from .make_card import code_of
+from .optional_account import account_of_run, shared_account, with_account
 from .result import Result
 from .run_record import record_of, with_weak_source
 from .run_task import RunTask
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from ..domain.costs import Costs
     from ..domain.schedules import Schedule
     from ..domain.sizes import Size
-    from ..engine.account_plan import AccountPlan
-    from ..engine.leg_account import LegAccount
 
     SizingLike = Size | str | Callable[..., Any]
     AccountLike = Account | str
@@ -55,8 +54,8 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
         super().__init__(plan.symbol, plan.strategy.name)
         self._key = key_of(plan)
         # The code is read now: the cell may be run again, with other text, before this run is over.
-        account = None if plan.account is None else _only_leg(plan.account)
-        self._run = BacktestRun(plan, code=code_of(plan), account=account)
+        account = shared_account(plan.account)
+        self._run = BacktestRun(plan, code=code_of(plan), account=None if account is None else account.legs[0])
         self.plan = plan
 
     async def _work(self) -> Result:
@@ -65,10 +64,8 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
         from .tries import with_tries  # needed when a run ends, not to start one
 
         record = record_of(self._run)
-        if self._run.account is not None:
-            from .account_result import account_result
-
-            money = account_result(self._run.account.shared)
+        money = None if self._run.account is None else account_of_run(self._run.account.shared)
+        if money is not None:
             record = replace(record, money=money, money_positions=money.positions[0])
         return Result(with_tries(record, self._key))
 
@@ -127,12 +124,6 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
         return f"<backtest of {self.strategy!r} on {self.symbol}: {self.status}, {self.progress:.0%}>"
 
 
-def _only_leg(account: AccountPlan) -> LegAccount:
-    from ..engine.shared_account import SharedAccount  # few runs have a capital
-
-    return SharedAccount(account).legs[0]
-
-
 def plan_run(
     symbol: str,
     *,
@@ -143,16 +134,14 @@ def plan_run(
     sizing: Any = None,
     costs: Any = None,
     account: Any = None,
+    currency: Any = None,
     **options: Any,
 ) -> Plan:
     """The plan of a backtest with its account, where it has a capital; parameters and errors as of :func:`backtest`."""
     plan = plan_backtest(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)
-    if capital is sizing is costs is account is None:
-        return plan
-    from ..engine.account_plan import plan_account, with_costs
-
-    money = plan_account([plan], capital=capital, sizing=sizing, costs=costs, account=account)
-    return plan if money is None else replace(with_costs(plan, money.legs[0]), account=money)
+    given = {"sizing": sizing, "costs": costs, "account": account, "currency": currency}
+    (plan,), money = with_account([plan], capital=capital, **given)
+    return plan if money is None else replace(plan, account=money, notes=(*plan.notes, *money.notes))
 
 
 def backtest(
@@ -171,6 +160,7 @@ def backtest(
     sizing: SizingLike | Mapping[str, SizingLike] | None = None,
     costs: Costs | Mapping[str, Costs] | None = None,
     account: AccountLike | Mapping[str, AccountLike] | None = None,
+    currency: str | None = None,
 ) -> Result:
     """Run a strategy over history and return what it would have done.
 
@@ -212,6 +202,8 @@ def backtest(
     account
         ``bknb.Margin()`` by default, ``bknb.Spot()``, or ``bknb.Perpetual()``; as a text ``"margin:3"``. With leverage
         positions are liquidated.
+    currency
+        Of the capital and of the prices, such as ``"EUR"``; by default that which the symbol ends with, if any.
 
     Raises
     ------
@@ -262,6 +254,7 @@ def backtest(
         sizing=sizing,
         costs=costs,
         account=account,
+        currency=currency,
     )
     with running(plan.strategy):
         return BOOK.start(BacktestTask(plan)).wait_or_stop()

@@ -54,6 +54,8 @@ def positions_of_run(record: RunRecord) -> Positions:
     """
     closed = record.records.closed
     if record.records.has_adds and record.money is None:
+        if record.money_positions is not None:
+            raise DataError("this leg shares the account of its portfolio\nread equity and account of that result")
         raise DataError(f"{ADDS}: how much an add weighs depends on how much money there is\n{ADDS_INSTEAD}")
     still_open = None
     if (signal := open_signal(record)) is not None:

@@ -11,18 +11,16 @@ from msgspec.structs import replace
 
 from ..config import Settings
 from ..domain.signal_events import Cancelled, Closed, Event
-from ..engine.account_plan import AccountPlan, plan_account, with_costs
 from ..engine.build import checked_name
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
 from ..engine.portfolio_run import PortfolioRun
 from ..engine.resolve import resolve_exchange
-from ..engine.shared_account import SharedAccount
 from ..errors import UsageError
 from ..events import messages, subjects
 from ..provenance.strategy_hash import running
 from ..stores.atomic import write_report
-from .account_result import RunAccount, account_result
 from .make_card import code_of
+from .optional_account import account_of_run, shared_account, with_account
 from .portfolio_legs import check_once, legs_of, of_symbol
 from .portfolio_result import PortfolioResult
 from .result import Result
@@ -33,7 +31,9 @@ from .tries import key_of, with_tries
 
 if TYPE_CHECKING:
     from ..domain.costs import Costs
+    from ..engine.account_plan import AccountPlan
     from ..provenance.candle_fingerprint import CandleRange
+    from .account_result import RunAccount
     from .backtest import AccountLike, SizingLike
 
 UNNAMED: Final = "portfolio"
@@ -62,13 +62,14 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
         self.plans, self.account = tuple(plans), account
         self._keys = [key_of(plan) for plan in plans]
         # The code is read now: a cell may be run again, with other text, before this run is over.
-        shared = None if account is None else SharedAccount(account)
+        shared = shared_account(account)
         self._run = PortfolioRun(plans, codes=[code_of(plan) for plan in plans], account=shared)
+        self._run.warnings.extend(() if account is None else account.notes)
 
     async def _work(self) -> PortfolioResult:
         run = self._run
         await run.through(self._emit)
-        money = None if run.account is None else account_result(run.account)
+        money = account_of_run(run.account)
         legs = {
             (leg.plan.symbol, leg.plan.strategy.name): self._result_of(order, money)
             for order, leg in enumerate(run.legs)
@@ -225,10 +226,8 @@ def plan_portfolio(
             )
         )
     check_once(plans)
-    money = plan_account(plans, capital=capital, currency=currency, sizing=sizing, account=account, costs=costs)
-    if money is not None:
-        plans = [with_costs(plan, leg) for plan, leg in zip(plans, money.legs, strict=True)]
-    return PortfolioTask(name, plans, money)
+    money = {"capital": capital, "currency": currency, "sizing": sizing, "account": account, "costs": costs}
+    return PortfolioTask(name, *with_account(plans, **money))
 
 
 def portfolio(
@@ -276,7 +275,7 @@ def portfolio(
         What the account of all legs begins with; then ``result.equity`` and columns of ``result.trades`` are money.
         Without it each leg is measured alone, in percent.
     currency
-        Of the capital and of all prices, such as ``"EUR"``; by default that of the symbols, else ``"USDT"``.
+        Of the capital and of all prices, such as ``"EUR"``; by default that which the symbols end with, if any.
     sizing, account, costs
         As for ``bknb.backtest``; or mappings of them by symbol or strategy.
 

@@ -1,0 +1,46 @@
+"""The account of a run, where it has a capital: few have, and nothing of accounts is loaded for the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..engine.plan import Plan
+
+if TYPE_CHECKING:
+    from ..engine.account_plan import AccountPlan
+    from ..engine.shared_account import SharedAccount
+    from .account_result import RunAccount
+
+
+def with_account(plans: Sequence[Plan], **given: Any) -> tuple[list[Plan], AccountPlan | None]:
+    """The plans of legs with the costs of their account, and that; ``None`` where nothing of it was given.
+
+    ``given`` and errors as of :func:`bknb.engine.account_plan.plan_account`.
+    """
+    if all(value is None for value in given.values()):
+        return [*plans], None
+    from ..engine.account_plan import plan_account, with_costs
+
+    account = plan_account(plans, **given)
+    if account is None:
+        return [*plans], None
+    return [with_costs(plan, leg) for plan, leg in zip(plans, account.legs, strict=True)], account
+
+
+def shared_account(plan: AccountPlan | None) -> SharedAccount | None:
+    """The account while its run goes on; ``None`` where there is none."""
+    if plan is None:
+        return None
+    from ..engine.shared_account import SharedAccount
+
+    return SharedAccount(plan)
+
+
+def account_of_run(account: SharedAccount | None) -> RunAccount | None:
+    """The account as it stands; ``None`` where there is none."""
+    if account is None:
+        return None
+    from .account_result import account_result
+
+    return account_result(account)
