@@ -8,7 +8,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE, MINUTE_MS, bar_text, count_text, interval_ms
 from ..domain.lifecycle import Holding, Opening, State, Waiting, signals_of
 from ..errors import NotEnoughData
-from ..market.gaps import Awaited
+from ..market.waiting_for_candles import Awaited
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +75,7 @@ class CandleWatch:
         """The first range ``[first, end)`` of minutes (UTC ms) that is missing and still waited for.
 
         What was ``unanswered`` when it was asked for once more is waited for longer: see
-        :meth:`bknb.market.gaps.Awaited.first`.
+        :meth:`bknb.market.waiting_for_candles.Awaited.first`.
         """
         return self._holes.first(times, step=self._step, now=now, after=last_minute, unanswered=unanswered)
 
