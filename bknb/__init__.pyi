@@ -79,7 +79,7 @@ from .domain.sizes import Kelly as Kelly
 from .domain.sizes import Percent as Percent
 from .domain.sizes import RiskPercent as RiskPercent
 from .domain.sizes import Units as Units
-from .domain.sizing_methods import (
+from .domain.sizing_formulas import (
     Constant as Constant,
 )
 from .engine.get_and_list import (
@@ -456,10 +456,10 @@ from .runs.sweep_result import (
 from .runs.task import (
     Task as Task,
 )
-from .runs.verify import (
+from .runs.verify_card import (
     Verification as Verification,
 )
-from .runs.verify import (
+from .runs.verify_card import (
     verify as verify,
 )
 from .runs.walk_forward import (
@@ -483,7 +483,7 @@ from .sharing.verify_notebook import (
 from .sharing.verify_notebook import (
     verify_notebook as verify_notebook,
 )
-from .stores.choose import (
+from .stores.default_store import (
     set_store as set_store,
 )
 

@@ -16,7 +16,7 @@ import pytest
 
 import bknb
 from bknb.market.candles import Candles
-from bknb.research.market_copies import is_copy, placed_at
+from bknb.research.is_market_copy import is_copy, placed_at
 from bknb.research.market_values import MarketValues
 
 MINUTE = 60_000

@@ -17,7 +17,7 @@ from bknb.domain.market_limits import MarketLimits, reduced_by, rounded_down, to
 from bknb.domain.signal_events import Reason
 from bknb.domain.size_inputs import ClosedTrades, SizeRequest, WantedSize
 from bknb.domain.sizes import read_size, wanted_size
-from bknb.domain.sizing_methods import make_sizing
+from bknb.domain.sizing_formulas import make_sizing
 
 WON = ClosedTrades(wins=22, losses=18, won=66.0, lost=36.0)  # w = 0.55, wins of 3 %, losses of 2 %: R = 1.5
 

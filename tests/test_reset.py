@@ -14,7 +14,7 @@ from bknb import frontend, process
 from bknb.events import subjects
 from bknb.log import log
 from bknb.process import at_reset
-from bknb.stores.choose import chosen
+from bknb.stores.default_store import chosen
 from bknb.testing import reset
 from bknb.testing.clocks import AcceleratedClock
 

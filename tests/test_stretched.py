@@ -16,8 +16,8 @@ from bknb.exchanges.from_tables import from_frame
 from bknb.market.candles import COLUMNS, Candles
 from bknb.market.demo import DemoSource
 from bknb.market.feed import Feed
-from bknb.market.long_bars_among_short import longer_part, stretched
 from bknb.market.source_answers import read_answer
+from bknb.market.stretched_bars import longer_part, stretched
 
 START = 1_704_067_200_000
 MINUTE = 60_000

@@ -17,7 +17,7 @@ from ..history.partition import SeriesName
 from ..history.store import DEFAULT_FOLDER as CANDLE_FOLDER
 from ..history.store import CandleStore
 from ..runs.make_card import made_with
-from ..stores.choose import DEFAULT_FOLDER as STATE_FOLDER
+from ..stores.default_store import DEFAULT_FOLDER as STATE_FOLDER
 from . import environment
 from .environment import installed, is_older, major
 

@@ -17,7 +17,7 @@ from .interval import INTERVAL_MS
 from .keyword_arguments import ByName
 from .signal_events import Reason
 from .size_inputs import ClosedTrades, SizeRequest, WantedSize
-from .sizing_methods import (
+from .sizing_formulas import (
     Sizing,
     atr_based,
     fixed_percentage,

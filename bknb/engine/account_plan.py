@@ -17,7 +17,7 @@ from ..domain.market_limits import MarketLimits
 from ..domain.signal_events import Reason
 from ..domain.size_inputs import WantedSize
 from ..domain.sizes import Percent, Size, SizeFunction, read_size
-from ..domain.sizing_methods import Sizing
+from ..domain.sizing_formulas import Sizing
 from ..domain.text import shown
 from ..domain.whole_number import is_number
 from ..errors import UsageError

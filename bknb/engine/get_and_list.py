@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..domain.sizing_methods import Sizing
+from ..domain.sizing_formulas import Sizing
 from .registry import Exchange, Frame, Risk, Strategy, WalkerSpec, registry
 
 

@@ -13,7 +13,7 @@ from ..domain.quantity_rounding import EXACT
 from ..domain.signal_events import Reason
 from ..domain.size_inputs import ClosedTrades, SizeRequest, WantedSize
 from ..domain.sizes import AtrRisk, SizeFunction, wanted_size
-from ..domain.sizing_methods import Sizing
+from ..domain.sizing_formulas import Sizing
 from ..domain.text import error_text
 from ..errors import NotEnoughData
 from .average_true_range import average_true_range

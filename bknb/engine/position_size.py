@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..domain import sizing_methods as rules
-from ..domain.sizing_methods import Sizing
+from ..domain import sizing_formulas as rules
+from ..domain.sizing_formulas import Sizing
 from .registry import registry
 
 

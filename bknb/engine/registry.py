@@ -9,7 +9,7 @@ import msgspec
 
 from ..domain.formatting import minute_text, with_article
 from ..domain.interval import interval_ms
-from ..domain.sizing_methods import Sizing
+from ..domain.sizing_formulas import Sizing
 from ..errors import UnknownName, UsageError
 from ..log import log
 from ..ports import CandleSource

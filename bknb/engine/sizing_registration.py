@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from ..domain.sizing_methods import Sizing, make_sizing
+from ..domain.sizing_formulas import Sizing, make_sizing
 from ..errors import UnknownName
 from .build import checked_name
 from .registry import registry

@@ -20,11 +20,11 @@ from ..history.store import DEFAULT_FOLDER
 from ..market.candle_hash import content_hash
 from ..market.candles import COLUMNS, Candles
 from ..market.fetch_loop import fetch_now
-from ..market.long_bars_among_short import doubts_of_length, stretched
 from ..market.measured_bar_length import base_of, check_made_of
 from ..market.resample import resample
 from ..market.sessions import Sessions
 from ..market.source_hours import bar_grid_of, sessions_of
+from ..market.stretched_bars import doubts_of_length, stretched
 from .download import as_range, as_stored, as_symbols
 from .stored_sources import ccxt
 

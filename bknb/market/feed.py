@@ -17,7 +17,6 @@ from .answer_notes import Told, ignored, noting
 from .calls_in_threads import candles_from
 from .candles import Candles
 from .gaps import check_gaps, check_spacing, nothing_text
-from .long_bars_among_short import FEWEST, doubts_of_length
 from .measured_bar_length import base_of, check_made_of, measured
 from .paging import Paging
 from .quality import CandleRequest, Page, Repair, audit, in_sessions, left_out
@@ -25,6 +24,7 @@ from .resample import resample
 from .retries import answer_to
 from .short_answers import Reach
 from .source_hours import bar_grid_of, sessions_of
+from .stretched_bars import FEWEST, doubts_of_length
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..domain.interval import MINUTE_MS
 from ..market.candles import Candles
-from .market_copies import placed_at
+from .is_market_copy import placed_at
 from .swapped_rows import exchanged
 from .timed_data import Timed, timed
 

@@ -39,7 +39,7 @@ from ..market.clock import SystemClock
 from ..market.measured_bar_length import check_above_zero, check_at_multiples
 from ..ports import Broker, Clock, StateStore
 from ..stores.atomic import write_report
-from ..stores.choose import checked, chosen
+from ..stores.default_store import checked, chosen
 from .make_card import code_of
 from .manual_orders import TaskByHand, flatten_all
 from .result import Result

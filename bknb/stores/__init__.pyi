@@ -1,15 +1,15 @@
 """The public names of ``bknb.stores``, each with the module it lives in: the one list of them."""
 
-from .choose import (
+from .default_store import (
     files as files,
 )
-from .choose import (
+from .default_store import (
     memory as memory,
 )
-from .choose import (
+from .default_store import (
     set_store as set_store,
 )
-from .choose import (
+from .default_store import (
     sqlite as sqlite,
 )
 from .file_store import (
