@@ -363,7 +363,7 @@ from .market.series_rows import (
 from .market.sessions import (
     Sessions as Sessions,
 )
-from .metrics.heat import (
+from .metrics.heat_of_symbols import (
     heat_statistics as heat_statistics,
 )
 from .metrics.statistics import (

@@ -26,10 +26,10 @@ from bknb.domain.costs import CostRequest, Costs, fill_costs
 from bknb.domain.funding import funding_of
 from bknb.domain.ledger import Booked, CashRow, Ledger, LegFill
 from bknb.domain.liquidation import cross_legs, cross_liquidation, liquidated, next_stop
-from bknb.domain.market_limits import MarketLimits, reduced_by
 from bknb.domain.signal_events import Reason
 from bknb.domain.size_inputs import SizeRequest
 from bknb.domain.sizes import read_size, wanted_size
+from bknb.domain.step_and_least_amount import MarketLimits, reduced_by
 
 MINUTE = 60_000
 FREE = Costs(taker=0.0, slippage=0.0)

@@ -1024,7 +1024,7 @@ LOADED_ONCE = (  # not in each world
         "bknb.runs.measured",
     ),
     *("bknb.runs.stop_table", "bknb.runs.held_moment", "bknb.engine.registration", "bknb.exchanges.from_tables"),
-    *("bknb.metrics.heat", "bknb.metrics.run_account", "bknb.reports.plots", "bknb.reports.backtest_info"),
+    *("bknb.metrics.heat_of_symbols", "bknb.metrics.run_account", "bknb.reports.plots", "bknb.reports.backtest_info"),
 )
 
 

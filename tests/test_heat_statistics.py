@@ -6,7 +6,7 @@ from typing import Any
 
 from trade_rows import ANNUAL, RATIOS, grid, near, sample_rows
 
-from bknb.metrics.heat import heat_statistics
+from bknb.metrics.heat_of_symbols import heat_statistics
 from bknb.metrics.statistics import statistics
 
 

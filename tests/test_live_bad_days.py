@@ -23,8 +23,8 @@ from bknb.engine.plan import plan_backtest
 from bknb.errors import StateError
 from bknb.events.listen import drain
 from bknb.live.runtime import RUNTIME
+from bknb.market.patience_for_missing_candles import Awaited
 from bknb.market.sessions import Sessions
-from bknb.market.waiting_for_candles import Awaited
 from bknb.stores.memory_store import MemoryStore
 from bknb.testing.clocks import SimulatedClock
 

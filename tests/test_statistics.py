@@ -17,7 +17,7 @@ from trade_rows import ANNUAL, DAY, RATIOS, START, grid, mixed, near, sample_row
 
 import bknb
 from bknb.errors import UnknownName
-from bknb.metrics.heat import heat_statistics
+from bknb.metrics.heat_of_symbols import heat_statistics
 from bknb.metrics.missing import why_missing
 from bknb.metrics.statistics import DEFINITIONS, HEAT_DEFINITIONS, statistics
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bknb.metrics.heat import heat_statistics
+from bknb.metrics.heat_of_symbols import heat_statistics
 from bknb.metrics.statistics import statistics
 
 CONFORMANCE = Path(__file__).parents[2] / "shared" / "conformance" / "statistics" / "expected.json"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trade_rows import DAY, grid
 
-from bknb.metrics.heat import heat_statistics
+from bknb.metrics.heat_of_symbols import heat_statistics
 from bknb.metrics.statistics import statistics
 
 results = st.lists(

@@ -13,7 +13,7 @@ import pytest
 from trade_rows import grid, near, sample_rows
 
 from bknb.errors import BknbError, UsageError
-from bknb.metrics.heat import heat_statistics
+from bknb.metrics.heat_of_symbols import heat_statistics
 from bknb.metrics.statistics import statistics
 
 

@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from .accounts import Account, may_open, money_needed, pays_beside
 from .costs import CostRequest, Costs, FillCosts, fill_costs
-from .market_limits import MarketLimits, rounded_down, too_small
-from .quantity_rounding import EXACT
+from .is_rounded_quantity import EXACT
 from .signal_events import Reason
 from .size_inputs import WantedSize
+from .step_and_least_amount import MarketLimits, rounded_down, too_small
 
 _ROUNDS: Final = 20
 """How often costs that are functions of the order are asked again for a smaller one."""

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Final, get_args
 
 from .formatting import plain_number
+from .is_rounded_quantity import EXACT, is_near, is_rounded, is_rounded_down, is_whole, is_whole_part
 from .orders import Order, Report, ReportStatus
-from .quantity_rounding import EXACT, is_near, is_rounded, is_rounded_down, is_whole, is_whole_part
 
 MAX_PRICE_FACTOR: Final = 1.5
 """How far an average price may lie above or below all prices known of the market, as a factor."""

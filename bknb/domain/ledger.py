@@ -19,8 +19,8 @@ from msgspec.structs import replace
 from .accounts import Account, initial_margin, liquidation_price, maintenance_margin
 from .costs import CostRequest, FillCosts
 from .funding import Funding, borrow_interest
+from .is_rounded_quantity import EXACT
 from .leg_position import LegPosition
-from .quantity_rounding import EXACT
 from .signal import Position
 
 CashKind: TypeAlias = Literal["buy", "sell", "profit", "fee", "funding", "borrow", "forgiven"]

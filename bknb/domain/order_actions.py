@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
+from .is_rounded_quantity import EXACT
 from .order_shares import by_number, free_to_close, owed, size_of
 from .orders import MAX_CLOSES, Order, closing_orders, is_superseded, order_beside
-from .quantity_rounding import EXACT
 
 
 @dataclass(frozen=True, slots=True)

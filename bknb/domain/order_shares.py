@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from .is_rounded_quantity import EXACT, NEAR
 from .orders import MAX_CLOSES, Order, left_open
 from .position_fills import DUST
-from .quantity_rounding import EXACT, NEAR
 
 
 def by_number(orders: Sequence[Order]) -> list[list[Order]]:

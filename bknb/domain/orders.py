@@ -25,7 +25,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from .formatting import plain_number
-from .quantity_rounding import EXACT
+from .is_rounded_quantity import EXACT
 from .signal import SignalKey
 
 Purpose: TypeAlias = Literal["open", "add", "reduce", "close"]

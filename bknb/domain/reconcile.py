@@ -14,6 +14,7 @@ from .apply_report import after_report
 from .believable_reports import closed_in_doubt, report_problem
 from .formatting import plain_number
 from .interval import MINUTE_MS
+from .is_rounded_quantity import is_rounded
 from .lifecycle import Holding, Opening, State, position_of
 from .order_shares import by_number, owed, part_given_up, sold_beyond
 from .orders import (
@@ -27,7 +28,6 @@ from .orders import (
     left_open,
     order_text,
 )
-from .quantity_rounding import is_rounded
 from .recorded_orders import Orders, any_left, ended
 from .signal import OpenSignal, ScheduledSignal, SignalKey, key_of
 from .signal_events import Cancelled, Closed, Event, Opened, Scheduled

@@ -13,11 +13,11 @@ from ..domain.accounts import Account, Margin, Spot, read_account
 from ..domain.affordable_quantity import FilledQuantity, SizedOrder, quantity_filled, sized_order
 from ..domain.costs import CostRequest, Costs, with_settings
 from ..domain.leg_options import check_names, of_leg
-from ..domain.market_limits import MarketLimits
 from ..domain.signal_events import Reason
 from ..domain.size_inputs import WantedSize
 from ..domain.sizes import Percent, Size, SizeFunction, read_size
 from ..domain.sizing_formulas import Sizing
+from ..domain.step_and_least_amount import MarketLimits
 from ..domain.text import shown
 from ..domain.whole_number import is_number
 from ..errors import UsageError

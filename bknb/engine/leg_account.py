@@ -16,11 +16,11 @@ from ..domain.affordable_quantity import FilledQuantity, SizedOrder, too_little_
 from ..domain.costs import CostRequest, FilledBy, fill_costs, filled_by
 from ..domain.cut_adds import refused_add, with_smaller_add
 from ..domain.execution_fills import Entry
+from ..domain.is_rounded_quantity import EXACT
 from ..domain.ledger import Booked, Ledger, LegFill
 from ..domain.lifecycle import step
 from ..domain.position_book import PositionOrder
 from ..domain.position_fills import DUST
-from ..domain.quantity_rounding import EXACT
 from ..domain.risk import Reserve, Verdict
 from ..domain.signal import OpenSignal, SignalKey, key_of
 from ..domain.signal_events import AddCancelled, Added, Cancelled, Closed, Event, Opened, Reason, Reduced

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from ..domain.costs import CostRequest, Costs, fill_costs
 from ..domain.formatting import utc_text
-from ..domain.quantity_rounding import EXACT
+from ..domain.is_rounded_quantity import EXACT
 from ..domain.signal_events import Reason
 from ..domain.size_inputs import ClosedTrades, SizeRequest, WantedSize
 from ..domain.sizes import AtrRisk, SizeFunction, wanted_size

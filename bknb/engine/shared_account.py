@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..domain.is_rounded_quantity import EXACT
 from ..domain.ledger import Booked, CashRow, Ledger
-from ..domain.quantity_rounding import EXACT
 from .account_plan import AccountPlan
 from .leg_account import LegAccount
 

@@ -19,13 +19,13 @@ from ..errors import NotEnoughData
 from .broker_account import Account
 from .controls import Controls
 from .failures import Failures
-from .late_and_missing_candles import behind_text, waited_text
 from .live_market import LiveMarket
 from .manual_orders import ByHand
 from .new_entries import NewEntries
 from .plan import LivePlan
 from .record_keeping import RecordKeeping
 from .run_progress import Reached
+from .silence_and_lag import behind_text, waited_text
 
 if TYPE_CHECKING:
     from ..domain.recovery import SavedMoments

@@ -16,11 +16,11 @@ from .broker_account import Account
 from .catch_up import CatchUp
 from .controls import Controls
 from .failures import Failures
-from .late_and_missing_candles import left_text, overdue_text, silence_text
 from .live_market import LiveMarket
 from .plan import LivePlan
 from .record_keeping import RecordKeeping
 from .run_progress import Reached
+from .silence_and_lag import left_text, overdue_text, silence_text
 from .undelivered import SUBJECTS
 
 GRACE_SECONDS: Final = 0.3  # a run that is stopped at once may come to the end of the minute within this time

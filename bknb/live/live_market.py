@@ -20,9 +20,9 @@ from ..market.session_days import WholeDays
 from ..market.window import Window
 from .candle_stream import CandleStream
 from .failures import Failures
-from .late_and_missing_candles import CandleWatch
 from .plan import LivePlan
 from .run_progress import Reached
+from .silence_and_lag import CandleWatch
 from .turn_lock import Turn
 
 T = TypeVar("T")

@@ -18,10 +18,10 @@ from ..engine.rules_clock import bars_by_the_clock, clock_maker
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData
 from ..market.window import Window
-from .late_and_missing_candles import left_out
 from .new_entries import NewEntries
 from .plan import LivePlan
 from .record_keeping import RecordKeeping
+from .silence_and_lag import left_out
 
 
 class LiveLoop(StrategyLoop):

@@ -14,9 +14,9 @@ from ..domain.signal_events import Added, Closed, Event, Opened, Reduced
 from ..engine.records import Records
 from ..engine.strategy_loop import StrategyLoop
 from .failures import Failures
-from .late_and_missing_candles import hole_text
 from .plan import LivePlan
 from .run_progress import Reached
+from .silence_and_lag import hole_text
 from .state_saver import StateSaver
 
 

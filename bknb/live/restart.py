@@ -18,12 +18,12 @@ from ..engine.risk_book import RiskBook
 from ..engine.strategy_loop import StrategyLoop
 from ..events import messages, subjects
 from ..ports import StateStore
-from .late_and_missing_candles import earlier_holes_text
 from .left_behind import changed_setup, deleted_state, orders_without_a_broker, setup_of
 from .order_desk import OrderDesk
 from .plan import LivePlan
 from .record_keeping import RecordKeeping
 from .run_progress import Reached
+from .silence_and_lag import earlier_holes_text
 from .state_saver import StateSaver
 
 

@@ -33,7 +33,6 @@ from .catch_up import CatchUp
 from .controls import Controls
 from .ending import GRACE_SECONDS, LISTENER_SECONDS, Ending, listeners_heard
 from .failures import Failures
-from .late_and_missing_candles import CandleWatch, missing_in, unwatched_text
 from .live_market import LiveMarket
 from .live_strategy_loop import LiveLoop
 from .manual_orders import ByHand
@@ -44,6 +43,7 @@ from .record_keeping import RecordKeeping
 from .restart import Restart, take_places
 from .run_progress import Reached
 from .runtime import Runtime
+from .silence_and_lag import CandleWatch, missing_in, unwatched_text
 from .sleeping import sleep_until
 from .turn_lock import Turn
 from .user_code_in_threads import risk_outside, strategy_outside

@@ -19,9 +19,9 @@ from .candle_listener import CandleListener
 from .candles import Candles
 from .fetch_loop import fetch_now, submit
 from .measured_bar_length import check_made_of
+from .patience_for_missing_candles import Awaited
 from .resample import resample
 from .series import Series, end_of, prices_of
-from .waiting_for_candles import Awaited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .figure_table import HeatStatistics, Statistics
-from .heat import heat_statistics
+from .heat_of_symbols import heat_statistics
 from .trade_definitions import DEFINITIONS, HEAT_DEFINITIONS, Definition
 from .trade_statistics import measure
 from .trade_table import read_ledger

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..domain.formatting import MISSING, minute_text, percent_text
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.figure_table import HeatStatistics
-from ..metrics.heat import heat_statistics
+from ..metrics.heat_of_symbols import heat_statistics
 from ..metrics.missing import explained_text, why_missing, why_missing_pooled
 from ..metrics.reasons import ADDS
 from ..metrics.trade_definitions import (

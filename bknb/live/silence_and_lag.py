@@ -1,4 +1,4 @@
-"""What a live run does about minutes that do not come: how long it waits, and what its owner is told."""
+"""What a live run does about minutes that do not come: when it is silent or behind, and what its owner is told."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE, MINUTE_MS, bar_text, count_text, interval_ms
 from ..domain.lifecycle import Holding, Opening, State, Waiting, signals_of
 from ..errors import NotEnoughData
-from ..market.waiting_for_candles import Awaited
+from ..market.patience_for_missing_candles import Awaited
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +75,7 @@ class CandleWatch:
         """The first range ``[first, end)`` of minutes (UTC ms) that is missing and still waited for.
 
         What was ``unanswered`` when it was asked for once more is waited for longer: see
-        :meth:`bknb.market.waiting_for_candles.Awaited.first`.
+        :meth:`bknb.market.patience_for_missing_candles.Awaited.first`.
         """
         return self._holes.first(times, step=self._step, now=now, after=last_minute, unanswered=unanswered)
 

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from .formatting import plain_number
-from .quantity_rounding import EXACT
+from .is_rounded_quantity import EXACT
 from .signal_events import Reason
 from .whole_number import checked_number
 
