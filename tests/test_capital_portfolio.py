@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from portfolio_worlds import plan_of
 from scenarios import MINUTE, ORIGIN, long, source
 from test_capital import FREE, MODELS, conserved, money_of, money_run
-from test_portfolio import FRAME, market, strategy_of
+from test_portfolio import FRAME, market, minute_of, strategy_of
 
 import bknb
 from bknb.domain.ledger import Ledger
@@ -27,6 +28,7 @@ from bknb.runs.result import Result
 from bknb.runs.run_record import record_of
 
 FIFTY = [kind(50, 0.5, "isolated") for kind in (bknb.Perpetual, bknb.Margin)]  # a move of 1.5 % liquidates
+FUNDING = [(ORIGIN + k * MINUTE, 0.0001 * (-1) ** k) for k in range(0, 600, 7)]
 COUNTS = [pytest.param(1), pytest.param(5, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.long)]
 
 
@@ -179,6 +181,21 @@ def test_cash_that_rests_in_an_order_is_free_once_it_is_taken_back() -> None:
     result = play([("A", one), ("B", one)], market(), settings=FREE | {"schedule_await_minutes": 5})
     assert [(event.symbol, (event.when - ORIGIN) // MINUTE) for event in result.refused] == [("B", 2)]
     assert cash(result)[0] == "m6 B buy -10000.00 0.00"
+
+
+@pytest.mark.parametrize("base", ["1m", "5m"])
+def test_funding_of_legs_that_are_quiet_is_marked_at_its_moments(base: str) -> None:
+    """3 000 each from minutes 0 and 5, funding of 1 % at 10, 15 and 22: 60 each; with bars of five it is told at 25."""
+    costs = bknb.Costs(funding=[(ORIGIN + k * MINUTE, 0.01) for k in (10, 15, 22)])
+    one = strategy_of("one", {0: long(110, 90, 25)}, risk=None)
+    bknb.add_strategy("by five", interval="5m",
+                      get_signal=lambda ctx: long(110, 90, 24) if minute_of(ctx) == 5 else None)  # fmt: skip
+    result = play([("A", one), ("B", "by five")], market(), sizing="cash:3000", costs=costs, account="perpetual",
+                  base={"A": "1m", "B": base})  # fmt: skip
+    within = 9_850.0 if base == "5m" else 9_820.0
+    known = {9: 10_000.0, 10: 9_940.0, 14: 9_940.0, 15: 9_880.0, 21: 9_880.0, 22: within, 24: within, 25: 9_820.0}
+    assert {k: float(result.equity.loc[pd.Timestamp(ORIGIN + k * MINUTE, unit="ms", tz="UTC")]) for k in known} == known
+    assert result.trades["funding"].tolist() == [90.0, 90.0]
 
 
 def test_sizes_accounts_and_costs_by_symbol_and_strategy() -> None:
@@ -347,7 +364,10 @@ def test_cash_is_never_overdrawn_and_nothing_is_lost_at_any_minute(account: Any,
     for seed in range(count):
         plans = [plan_of(3 * seed + k, "pessimistic", risk=f"r{k}") for k in range(3)]
         plans = [named(plan, f"leg{k}") for k, plan in enumerate(plans)]
-        run, desk = together(plans, account=account, sizing="percent:60" if isinstance(account, str) else "percent:900")
+        paid = account in FIFTY or account == "margin"
+        costs = bknb.Costs(funding=FUNDING, maker=0.02, fixed=0.1) if paid else None
+        sizing = "percent:60" if isinstance(account, str) else "percent:900"
+        run, desk = together(plans, account=account, sizing=sizing, costs=costs)
         results = [Result(record_of(leg)) for leg in run.legs]
         records = [result.run_record for result in results]
         money = account_result(desk)
@@ -366,6 +386,8 @@ def follow(desk: SharedAccount, times: Any, worth: Any, records: Sequence[Any], 
     closes = [(record.minutes.timestamp + MINUTE, record.minutes.close) for record in records]
     begin = Ledger.begin(desk.plan.capital, desk.ledger.account, desk.ledger.accounts)
     changes, now = list(desk.changes), begin
+    since = [change.since for change in changes]
+    assert since == sorted(since)
     for at, equity in zip(times.tolist(), worth.tolist(), strict=True):
         while changes and (changes[0].since <= at or at == times[-1]):
             now = changes.pop(0).ledger

@@ -60,6 +60,11 @@ class BarPrices:
         begun = 0 <= known < len(times) and times[known] < when
         return int(times[known]) if begun else when
 
+    def told(self, when: int) -> int:
+        """When what happened up to a moment is known (UTC ms): then, or at the close of the bar that it lies in."""
+        known = self.known_until(when)
+        return when if known == when else self.closes(known)
+
     def closes(self, opened: int) -> int:
         """When the bar that opens at a moment (UTC ms), or the next one, closes; without one, a length later."""
         index = self._index(opened)

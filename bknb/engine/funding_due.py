@@ -22,10 +22,11 @@ class FundingDue:
     def __init__(self, costs: Costs) -> None:
         rows = costs.funding
         self._series = rows if isinstance(rows, str) else None
-        self._left = () if rows is None or isinstance(rows, str) else funding_of(rows)
+        self._rows = () if rows is None or isinstance(rows, str) else funding_of(rows)
+        self._charged = 0  # how many were handed out
 
     def __bool__(self) -> bool:
-        return bool(self._left)
+        return self._charged < len(self._rows)
 
     def read(self, published: ReadSeries, symbol: str, last: int) -> None:
         """Read the series, if it is one, with the rows up to a moment (UTC ms); they count when they were published.
@@ -40,9 +41,9 @@ class FundingDue:
         rows = published(self._series, symbol, last).rows(symbol, NEVER, None)
         moments, names = rows[rows.times[0]].tolist(), rows.columns
         if "rate" in names:
-            self._left = funding_of(zip(moments, rows["rate"].tolist(), strict=True))
+            self._rows = funding_of(zip(moments, rows["rate"].tolist(), strict=True))
         elif "long" in names and "short" in names:
-            self._left = funding_of(zip(moments, rows["long"].tolist(), rows["short"].tolist(), strict=True))
+            self._rows = funding_of(zip(moments, rows["long"].tolist(), rows["short"].tolist(), strict=True))
         else:
             raise UsageError(
                 f"series {self._series!r} is no funding: it has the columns {', '.join(names)}\n"
@@ -51,6 +52,6 @@ class FundingDue:
 
     def until(self, when: int) -> Iterator[Funding]:
         """What is due up to a moment (UTC ms) and has not been handed out."""
-        count = bisect_right(self._left, when, key=attrgetter("moment"))
-        due, self._left = self._left[:count], self._left[count:]
-        return iter(due)
+        first = self._charged
+        self._charged = max(bisect_right(self._rows, when, lo=first, key=attrgetter("moment")), first)
+        return iter(self._rows[first : self._charged])

@@ -108,9 +108,10 @@ class LegAccount:
 
         Where one of them refuses, nothing is reserved and no place is taken.
         """
-        self.shared.charge(command.when)
         if command.fill is not None:
+            self.shared.charge_before(self, command.when)
             return await self._fill(command, command.fill, may_open)
+        self.shared.charge(command.when)
         sized = self._sized(command)
         if isinstance(sized, Reason):
             return self._refusal(sized)
@@ -341,10 +342,11 @@ class LegAccount:
     def _charge(self, at: int) -> None:
         """Charge funding up to a moment (UTC ms), and interest up to a fill in the bar that opens then."""
         shared, yearly = self.shared, self.money.costs.borrow_yearly
-        shared.charge(at)
+        shared.charge_before(self, at)
         if yearly:
             assert not callable(yearly)  # only fills have functions  # noqa: S101
-            self.book_charge(shared.ledger.charge_borrow(self.name, at, self.prices.at(at), yearly), at)
+            booked = shared.ledger.charge_borrow(self.name, at, self.prices.at(at), yearly)
+            self.book_charge(booked, self.prices.closes(at))
 
     def book_charge(self, booked: Booked, since: int) -> None:
         """Book funding or interest of what is open, from a moment (UTC ms) on."""

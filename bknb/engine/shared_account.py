@@ -8,6 +8,7 @@ What was ordered at a moment fills at one open, exits before entries: these coun
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..domain.is_rounded_quantity import EXACT
@@ -71,14 +72,27 @@ class SharedAccount:
         self.changes.append(AccountChange(since, booked.ledger))
 
     def charge(self, until: int) -> None:
-        """Charge funding of all legs up to a moment (UTC ms); what fills in a bar that opens then comes later."""
-        for leg in self.legs:
-            if not leg.funding:
-                continue
-            for row in leg.funding.until(leg.prices.known_until(until)):
-                if leg.name in self.ledger.positions:
-                    price = leg.prices.at(row.moment)
-                    leg.book_charge(self.ledger.charge_funding(leg.name, row, price), row.moment)
+        """Charge funding of all legs up to a moment (UTC ms) at which all bars that have closed are told."""
+        self._charge({leg: leg.prices.known_until(until) for leg in self.legs if leg.funding})
+
+    def charge_before(self, filling: LegAccount, opened: int) -> None:
+        """Charge funding up to a fill in the bar of a leg that opened at a moment (UTC ms), which is told as it closes.
+
+        Of other legs bars that close then may not be told yet: their funding counts up to the open of those.
+        """
+        closed = filling.prices.closes(opened)
+        until = {leg: leg.prices.known_until(closed - 1) for leg in self.legs if leg.funding}
+        self._charge(until | {filling: opened} if filling.funding else until)
+
+    def _charge(self, until: Mapping[LegAccount, int]) -> None:
+        """Charge funding in order of its moments, where positions are as they are."""
+        due = [(row.moment, order, row) for order, leg in enumerate(until) for row in leg.funding.until(until[leg])]
+        legs = [*until]
+        for moment, order, row in sorted(due):
+            leg = legs[order]
+            if leg.name in self.ledger.positions:
+                booked = self.ledger.charge_funding(leg.name, row, leg.prices.at(moment))
+                leg.book_charge(booked, leg.prices.told(moment))
 
     def free_at_question(self, when: int, ledger: Ledger) -> float:
         """What is free of an account at a moment (UTC ms), once what was ordered to leave has left at the last close.

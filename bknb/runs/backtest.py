@@ -64,7 +64,9 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
         from .tries import with_tries  # needed when a run ends, not to start one
 
         record = record_of(self._run)
-        money = None if self._run.account is None else account_of_run(self._run.account.shared)
+        money = (
+            None if self._run.account is None else account_of_run(self._run.account.shared, reached=self._run.reached)
+        )
         if money is not None:
             record = replace(record, money=money, money_positions=money.positions[0])
         return Result(with_tries(record, self._key))

@@ -37,10 +37,11 @@ def shared_account(plan: AccountPlan | None) -> SharedAccount | None:
     return SharedAccount(plan)
 
 
-def account_of_run(account: SharedAccount | None) -> RunAccount | None:
-    """The account as it stands; ``None`` where there is none."""
+def account_of_run(account: SharedAccount | None, *, reached: int) -> RunAccount | None:
+    """The account as it stands, with funding up to the moment that its run came to; ``None`` where there is none."""
     if account is None:
         return None
+    account.charge(reached)
     from .account_result import account_result
 
     return account_result(account)

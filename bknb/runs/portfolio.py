@@ -69,7 +69,7 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
     async def _work(self) -> PortfolioResult:
         run = self._run
         await run.through(self._emit)
-        money = account_of_run(run.account)
+        money = account_of_run(run.account, reached=max(leg.reached for leg in run.legs))
         legs = {
             (leg.plan.symbol, leg.plan.strategy.name): self._result_of(order, money)
             for order, leg in enumerate(run.legs)
