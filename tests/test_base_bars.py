@@ -683,6 +683,32 @@ def test_bars_tell_less_than_the_minutes_they_are_made_of() -> None:
     assert f"exits watched on 1h bars, {100 * shares[1]:.0f} % of them ambiguous" in str(found[1])
 
 
+@pytest.mark.slow
+def test_fifty_tickers_of_one_frame_are_one_portfolio() -> None:
+    index, names = pd.date_range("2023-01-02", periods=200, freq="B", name="Date"), [f"T{k:02d}" for k in range(50)]
+    parts = {}
+    for seed, name in enumerate(names):
+        bars = pd.DataFrame(walk(seed, "1d", 280, weekends=True)[:200], index=index).drop(columns="t").rename(columns=str.title)
+        parts[name] = bars.assign(**{"Adj Close": bars["Close"] * 0.9, "Volume": 1_000_000})
+    parts["T07"].iloc[:60] = np.nan  # first traded later
+    table = pd.concat(parts, axis=1, names=["Ticker", "Price"])
+    source = from_frame(table.swaplevel(axis=1).sort_index(axis=1))
+    assert source.symbols == tuple(names)
+
+    def get_signal(ctx: Any) -> bknb.Signal | None:
+        closes = ctx.candles("1d", 5).close
+        return bknb.Signal(position="long", bars=3, price_stop_loss=ctx.price * 0.8) if closes[-1] < closes[0] else None
+
+    strategy = bknb.add_strategy("dips", interval="1d", get_signal=get_signal)
+    run_: dict[str, Any] = {"exchange": source, "frame": ("2023-02-01", "2023-09-01"), "settings": FREE}
+    whole = bknb.portfolio(symbols=source.symbols, strategies=[strategy], **run_)
+    assert len(whole.legs) == 50
+    for name in ("T00", "T07", "T49"):
+        alone = bknb.backtest(name, strategy=strategy, **run_)
+        pd.testing.assert_frame_equal(whole.leg(name).trades, alone.trades)
+        assert len(alone.trades) > 5
+
+
 def test_stops_move_at_the_opens_of_bars() -> None:
     def get_signal(price: float) -> bknb.Signal:
         return bknb.Signal(position="long", price_stop_loss=price - 4, trailing=bknb.Trailing(distance=3.0))

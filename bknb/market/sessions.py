@@ -6,10 +6,12 @@ follow the wall clock of the market, so they move with daylight saving time.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
@@ -206,7 +208,7 @@ class Sessions:
         """The open spans in ``[since, until)``, UTC ms; none where the calendar of an exchange does not reach."""
         first, last = _local_day(since, self.zone), _local_day(max(since, until - 1), self.zone)
         years = range((first - timedelta(days=1)).year, (last + timedelta(days=1)).year + 1)
-        return within((span for year in years for span in _year(self, year)), since, until)
+        return within((span for year in years for span in _around(_year(self, year), since, until)), since, until)
 
     def mask(self, times: NDArray[np.int64]) -> NDArray[np.bool_]:
         """For each moment (UTC ms) whether the market is open then."""
@@ -288,6 +290,12 @@ def _year(sessions: Sessions, year: int) -> Ranges:
             if first < min(end, until):
                 found.append((local_moment(day, first, zone), local_moment(day, min(end, until), zone)))
     return merged(found)
+
+
+def _around(spans: Ranges, since: int, until: int) -> Ranges:
+    """Those of some spans, in order, that have a part in ``[since, until)``, UTC ms."""
+    first = bisect_right(spans, since, key=itemgetter(1))
+    return spans[first : bisect_left(spans, until, key=itemgetter(0))]
 
 
 def _days_of(year: int) -> Iterator[date]:

@@ -510,11 +510,9 @@ class Window:
         limit = limit.__index__()
         if by_calendar:
             return self.calendar_candles().newest(symbol, interval, limit, when, wait=wait)
-        oldest = self._feed.reach_back(symbol, when, step, limit)
         series = self._series.get((symbol, interval))
-        if series is None or (
-            series.available(when) < limit and (series.since > oldest or self._may_have_holes(series))
-        ):
+        if series is None or self._is_short_of(series, symbol, limit, when):
+            oldest = self._feed.reach_back(symbol, when, step, limit)
             since = self._feed.reach_back(symbol, oldest, step, _HEADROOM)
             series = fetch_now(self.load_closed(symbol, interval, when, limit, since=since))
         elif self._growing and series.until < min(floor_to(when, step), floor_to(self.horizon, step)):
@@ -525,6 +523,12 @@ class Window:
         if last < limit or lacking:
             self._refuse(series, symbol, interval, limit, when, lacking=lacking)
         return series.candles[last - limit : last].copy()
+
+    def _is_short_of(self, series: Series, symbol: str, limit: int, when: int) -> bool:
+        """Whether a series has fewer than ``limit`` candles that have closed at ``when``, and older ones may be had."""
+        if series.available(when) >= limit:
+            return False
+        return self._may_have_holes(series) or series.since > self._feed.reach_back(symbol, when, series.step, limit)
 
     def _awaited_of(self, series: Series, symbol: str, interval: str, limit: int, when: int) -> Series:
         """The series with what has come of the candles that are missing; late while one is still waited for."""
