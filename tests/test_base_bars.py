@@ -688,7 +688,8 @@ def test_fifty_tickers_of_one_frame_are_one_portfolio() -> None:
     index, names = pd.date_range("2023-01-02", periods=200, freq="B", name="Date"), [f"T{k:02d}" for k in range(50)]
     parts = {}
     for seed, name in enumerate(names):
-        bars = pd.DataFrame(walk(seed, "1d", 280, weekends=True)[:200], index=index).drop(columns="t").rename(columns=str.title)
+        bars = pd.DataFrame(walk(seed, "1d", 280, weekends=True)[:200], index=index).drop(columns="t")
+        bars = bars.rename(columns=str.title)
         parts[name] = bars.assign(**{"Adj Close": bars["Close"] * 0.9, "Volume": 1_000_000})
     parts["T07"].iloc[:60] = np.nan  # first traded later
     table = pd.concat(parts, axis=1, names=["Ticker", "Price"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from itertools import pairwise
 from typing import Any
@@ -11,9 +12,12 @@ from clocked import DAY, SHORT_DAYS, ClockRow, clock_source, functions_of, numbe
 from managed import FREE, told
 from scenarios import MINUTE, ORIGIN
 from test_market_orders import AT_17, LAST, LEAVING, QUIET, ROWS, long
+from test_scheduled_questions import HOURS, ZONE, OpenHoursClock, closed_by, minutes, ms, shown
 
 import bknb
 from bknb.brokers.paper_broker import PaperBroker
+from bknb.engine.backtest import BacktestRun
+from bknb.engine.plan import plan_backtest
 from bknb.testing.clocks import SimulatedClock
 
 SHORT = 26  # minutes of a row that are lived through: until the second day
@@ -171,3 +175,56 @@ def test_an_order_for_the_close_leaves_for_the_broker_at_the_open_of_the_last_mi
     fills = [event for event in result.events if isinstance(event, bknb.Closed if purpose == "close" else bknb.Opened)]
     price = fills[0].price_close if isinstance(fills[0], bknb.Closed) else fills[0].signal.price_open
     assert (len(fills), price) == (1, 101.0)
+
+
+# --- a machine that sleeps over a close -----------------------------------------------------------------------------
+
+
+class Sleeping(OpenHoursClock):
+    """A clock that passes over closed hours, and over the time from one moment to another, as a machine asleep does."""
+
+    def __init__(self, start: int, since: int, until: int) -> None:
+        super().__init__(start, HOURS)
+        self._since, self._until = since, until
+
+    async def sleep_until(self, when: int) -> None:
+        asleep = self.now() < self._until and when > self._since
+        await (SimulatedClock.sleep_until(self, self._until) if asleep else super().sleep_until(when))
+
+
+OUT = {"position": "long", "until": "session_end"}
+SLEEPS = [  # asleep since, awake again, what is decided at 09:35 on the 26th, what comes of it
+    ("09:50", "26 09:58:50", OUT, "closed 26 09:59", 0),  # in time for the last minute
+    ("09:50", "26 10:00:20", OUT, "closed 27 09:30", 1),
+    ("09:50", "26 23:00", OUT, "closed 27 09:30", 1),
+    ("09:50", "27 09:40", OUT, "closed 27 09:40", 1),
+    ("09:59:30", "27 09:40", OUT, "closed 26 09:59", 0),  # its order had left
+    ("09:50", "27 09:40", {"position": "long", "entry": "close", "bars": 1}, "cancelled 26 10:00", 1),
+    ("09:50", "27 09:40", {**OUT, "price_stop_loss": 99.07}, "closed 26 09:59", 0),  # a stop in the last minute
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("asleep", "awake", "signal", "expected", "late"), SLEEPS)
+@pytest.mark.parametrize("model", ["pessimistic", "touch"])
+def test_a_close_that_a_machine_slept_over_is_not_traded(
+    asleep: str, awake: str, signal: dict[str, Any], expected: str, late: int, model: str
+) -> None:
+    since, until = ms("2024-11-26 09:25", ZONE), ms("2024-11-27 09:50", ZONE)
+    whole = minutes(HOURS, "2024-11-22", "2024-12-05")
+    first = ms("2024-11-26 09:35", ZONE)
+    strategy = bknb.add_strategy(
+        "closes", get_signal=lambda ctx: bknb.Signal(**signal) if ctx.when_ms == first else None, at="session_open+5m"
+    )
+    clock = Sleeping(since, ms(f"2024-11-26 {asleep}", ZONE), ms(f"2024-11-{awake}", ZONE))
+    source = bknb.exchanges.in_sessions(closed_by(clock, whole), HOURS)
+    live = bknb.Live.background("X", strategy=strategy, exchange=source, clock=clock, until=until, execution=model,
+                                store=bknb.stores.memory()).result(timeout=60)  # fmt: skip
+    told = live.run_record.records.late
+    assert [f"{type(each).__name__.lower()} {shown([each.when])[0]}" for each in live.events][-1] == expected
+    assert (len(told), len([each for each in live.errors if each.kind == "late"])) == (late, late)
+    run = BacktestRun(plan_backtest("X", strategy, whole, (since, until), execution=model), late=dict(told))
+    asyncio.run(run.through())
+    assert [(each.action, each.when, each.price) for each in run.records.ends] == [
+        (each.action, each.when, each.price) for each in live.run_record.records.ends
+    ]

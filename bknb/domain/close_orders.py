@@ -3,6 +3,9 @@
 They fill at the close of the newest candle of the session that can fill an order and opened when they were decided or
 later, once the session has closed. Levels of that candle come first. One for the close stands beside what leaves at the
 market: where no candle of the session could fill that, the position is out at the close all the same.
+
+In a live run they leave for the close at the open of the last candle. Where the machine slept over that close they did
+not: a position then leaves at the market that it woke up to, and an entry is over.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ from .states import Boundary, Holding, Leaving, Opening, Rules, State, Step, ear
 HELD_OVER: Final = "held over the close: no candle since its order could fill it"
 """The note of a position that was to be out at the close of its session, and leaves at the next open."""
 
+SLEPT_OVER: Final = "held over the close: nothing ran when its order was to leave"
+"""The note of a position that was to be out at a close that a live run slept over."""
+
 
 def close_due(state: State, rules: Rules) -> int:
     """The moment (UTC ms) at which an order for the close of a session fills; in live, before that, at which it leaves.
@@ -30,16 +36,26 @@ def close_due(state: State, rules: Rules) -> int:
         beside = NEVER if state.ending is None else close_due(state.ending, rules)
         if state.close_at is None:
             return beside
-        return min(beside, _due(state.close_at, rules, sent=state.sent))
+        return min(beside, _due(state.close_at, rules, has_left=state.sent or state.late_at > 0))
     if isinstance(state, Holding) and state.book is not None and state.book.closing:
-        return _due(state.book.closing.moment, rules, sent=state.book.closing.sent)
+        order = state.book.closing
+        return _due(order.moment, rules, has_left=order.sent or order.late_at > 0)
     return NEVER
 
 
-def _due(moment: int, rules: Rules, *, sent: bool) -> int:
+def _due(moment: int, rules: Rules, *, has_left: bool) -> int:
     if rules.base_ms > MINUTE_MS:
         moment = rules.on_bars(moment)
-    return moment if sent or rules.mode == "backtest" else moment - rules.base_ms
+    return moment if has_left or rules.mode == "backtest" else moment - rules.base_ms
+
+
+def missed_at(moment: int, given: Boundary, rules: Rules, *, sent: bool, late_at: int) -> int:
+    """The time of the clock (UTC ms) at which an order for the close at ``moment`` was to leave, if it was over then.
+
+    0: it was in time. At average prices an order fills at that of its moment, whenever it was decided.
+    """
+    known = late_at or given.decided_at or 0
+    return known if rules.model.fills_at_open and not sent and known > moment else 0
 
 
 def close_order_since(state: State) -> int:
@@ -63,16 +79,19 @@ def holding_at_close(state: Holding, book: PositionBook, order: ClosingOrder, gi
 
     Where no candle since the order could fill it, what is open leaves at the next one that can.
     """
+    late_at = missed_at(order.moment, given, rules, sent=order.sent, late_at=order.late_at)
     if given.when < order.moment:
-        sent = msgspec.structs.replace(order, sent=True, price=given.price)
-        return Step(msgspec.structs.replace(state, book=msgspec.structs.replace(book, closing=sent)))
+        left = {"late_at": late_at} if late_at else {"sent": True, "price": given.price}
+        left_at = msgspec.structs.replace(order, **left)
+        return Step(msgspec.structs.replace(state, book=msgspec.structs.replace(book, closing=left_at)))
     newest = given.newest
-    if newest is None or newest.t < order.not_before:
+    if late_at or newest is None or newest.t < order.not_before:
         leaving = state.leaving or Leaving(
-            reason=order.reason, decided_at=given.when, not_before=earliest_fill(given, rules), price=given.price,
-            note=order.note,
+            reason=order.reason, decided_at=given.when, not_before=late_at or earliest_fill(given, rules),
+            price=given.price, note=order.note,
         )  # fmt: skip
-        leaving = msgspec.structs.replace(leaving, note="; ".join(filter(None, (leaving.note, HELD_OVER))))
+        why = SLEPT_OVER if late_at else HELD_OVER
+        leaving = msgspec.structs.replace(leaving, note="; ".join(filter(None, (leaving.note, why))))
         without = msgspec.structs.replace(book, closing=msgspec.UNSET)
         return Step(msgspec.structs.replace(state, leaving=leaving, book=without))
     from .managed_minute import close_managed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from .close_orders import close_due
+from .close_orders import close_due, missed_at
 from .entry_steps import entered
 from .entry_timeout import timeout_of
 from .execution_fills import Entry
@@ -42,12 +42,13 @@ def waiting_boundary(state: Waiting, given: Boundary, rules: Rules) -> Step:
 def _at_close(state: Opening, close_at: int, given: Boundary, rules: Rules) -> Step:
     """An entry order for the close that is due: it leaves for the broker, or fills at the newest candle's close.
 
-    Where no candle of the session could fill it, it is over.
+    Where no candle of the session could fill it, or it was to leave behind the close, it is over.
     """
+    late_at = missed_at(close_at, given, rules, sent=state.sent, late_at=state.late_at)
     if given.when < close_at:
-        return Step(msgspec.structs.replace(state, sent=True))
+        return Step(msgspec.structs.replace(state, **({"late_at": late_at} if late_at else {"sent": True})))
     newest, then = given.newest, state.ending or flat_after(state)
-    if newest is None or newest.t < state.not_before or not isinstance(then, Flat):
+    if late_at or newest is None or newest.t < state.not_before or not isinstance(then, Flat):
         return cancel(state.signal, then, given.when, given.price, "timeout", rules)
     price = newest.close if rules.model.fills_at_open else newest.price
     if price <= 0:

@@ -7,7 +7,7 @@ be decided for the same moment and at different times, so each is counted on its
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from .lifecycle import Opening, State, position_of
 
@@ -16,6 +16,10 @@ Decision: TypeAlias = tuple[int, OrderRole]
 """The moment of a decision (UTC ms), and whether it is about a position, its adds included, or opens one."""
 Lateness: TypeAlias = Mapping[Decision, int]
 """The time of the clock (UTC ms) at which each late decision was made: its order fills from then on."""
+
+
+ENTRY_AT_CLOSE: Final = "entry order for the close"
+"""What an entry is called that was to leave for a close that is over: nothing fills it."""
 
 
 class OldPrice(NamedTuple):
@@ -54,6 +58,8 @@ def late_orders(state: State) -> dict[Decision, int]:
         found[ending.leaving.decided_at, "exit"] = ending.leaving.not_before
     if isinstance(state, Opening) and not state.activated and state.not_before > state.signal.scheduled_at:
         found[state.signal.scheduled_at, "entry"] = state.not_before
+    if isinstance(state, Opening) and state.close_at is not None and state.late_at:
+        found[state.close_at, "exit"] = state.late_at
     return found
 
 
@@ -69,6 +75,8 @@ def late_order_name(state: State, decision: Decision) -> str:
     when, role = decision
     if role == "entry":
         return "entry order"
+    if isinstance(state, Opening) and state.late_at and state.close_at == when:
+        return ENTRY_AT_CLOSE
     ending = position_of(state)
     if ending is None or ending.book is None or (ending.leaving is not None and ending.leaving.decided_at == when):
         return "closing order"

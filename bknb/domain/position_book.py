@@ -42,6 +42,8 @@ class ClosingOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         Of the closed position.
     sent, price
         Whether it has left for the broker, at the open of that candle, and the average price then.
+    late_at
+        The time of the clock (UTC ms) at which it was to leave, where that was behind the close; 0: it was in time.
     """
 
     moment: int
@@ -51,6 +53,7 @@ class ClosingOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     note: str = ""
     sent: bool = False
     price: float = 0.0
+    late_at: int = 0
 
 
 class PositionOrder(msgspec.Struct, frozen=True, kw_only=True):

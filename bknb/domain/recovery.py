@@ -106,6 +106,7 @@ class SavedOpening(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     activated: bool = False
     close_at: int | None = None
     sent: bool = False
+    late_at: int = 0
 
 
 class SavedMoments(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -355,6 +356,7 @@ def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial:
             activated=opening.activated,
             close_at=opening.close_at,
             sent=opening.sent,
+            late_at=opening.late_at,
         )
     return Restored(
         state=state,

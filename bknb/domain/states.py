@@ -162,7 +162,8 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     ``not_before`` is the moment (UTC ms) from which on it may fill; ``ending`` a position that leaves meanwhile;
     ``activated``: it waited, and was ordered by hand. ``close_at``: the close of the session (UTC ms) that it is for,
-    and ``sent`` whether it has left for the broker.
+    ``sent`` whether it has left for the broker, ``late_at`` the time of the clock (UTC ms) at which it was to leave,
+    where that was behind the close.
     """
 
     signal: ScheduledSignal
@@ -172,6 +173,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     activated: bool = False
     close_at: int | None = None
     sent: bool = False
+    late_at: int = 0
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -8,7 +8,7 @@ import msgspec
 
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS
-from ..domain.late_orders import Decision, OldPrice, OrderRole
+from ..domain.late_orders import ENTRY_AT_CLOSE, Decision, OldPrice, OrderRole
 from ..domain.lifecycle import Holding, Opening, State
 from ..domain.signal_events import Added, Closed, Event, Opened, Reduced
 from ..engine.records import Records
@@ -112,8 +112,9 @@ class RecordKeeping:
         hole = f": its moment lay in a hole, which ended at {utc_text(hole_end)}" if hole_end > when else ""
         behind = f"{(decided_at - when) // MINUTE_MS} minutes late{hole}"
         order = self._saver.late_order_name(decision)
-        text = f"the {order} of {utc_text(when)} was {what} {behind}; it fills at the first candle from "
-        self.failures.note("late", what, f"{text}{utc_text(decided_at)} on", when)
+        end = f"it fills at the first candle from {utc_text(decided_at)} on"
+        fills = "it is over" if order == ENTRY_AT_CLOSE else end
+        self.failures.note("late", what, f"the {order} of {utc_text(when)} was {what} {behind}; {fills}", when)
 
     def _tell_old_price(self, old: OldPrice, decided_at: int) -> None:
         when, _ = old.decision

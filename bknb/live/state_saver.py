@@ -329,7 +329,7 @@ class StateSaver:
         held = position_of(state)
         opening = None
         if isinstance(state, Opening):
-            names = ("signal", "not_before", "activated", "close_at", "sent")
+            names = ("signal", "not_before", "activated", "close_at", "sent", "late_at")
             opening = SavedOpening(**{name: getattr(state, name) for name in names})
         saved = SavedSignal(
             **msgspec.structs.asdict(shared),

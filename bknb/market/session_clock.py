@@ -202,8 +202,7 @@ class SessionClock:
     def _first_asked(self, begins: int) -> int:
         """The first moment from ``begins`` (UTC ms) on at which a bar closes and the strategy can be asked."""
         for calendar in self._calendars():
-            if not isinstance(calendar, Sessions):
-                continue
+            assert isinstance(calendar, Sessions)  # a market that never closes is not asked  # noqa: S101
             for reach in LOOKED_THROUGH_MS:
                 if self._has_whole_days:  # a day ends where its market is closed
                     days = WholeDays(calendar).session_days(begins - self._step, begins + reach)
