@@ -505,9 +505,11 @@ def test_a_sweep_has_the_figures_of_its_backtests() -> None:
     bars = bars_of(MARKETS["new york"], HOUR, 5)
     source = from_frame(frame_of(bars), symbol="X", sessions=MARKETS["new york"].sessions)
     frame = ("2024-10-28", "2024-11-14")
-    swept = bknb.sweep(
+    result = bknb.sweep(
         get_signals, symbol="X", exchange=source, frame=frame, interval="2h", params={"back": [1, 2, 3]}
-    ).table
+    )
+    assert any("over these candles a sweep goes through the event engine" in text for text in result.warnings)
+    swept = result.table
     for back, found in zip((1, 2, 3), swept["total_pnl"], strict=True):
         alone = bknb.backtest(
             "X",

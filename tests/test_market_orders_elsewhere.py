@@ -99,6 +99,21 @@ def test_a_sweep_over_such_rows_is_the_backtest() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("timed", [True, False])
+def test_a_sweep_that_goes_through_the_event_engine_says_so(timed: bool) -> None:  # noqa: FBT001 -- a table's column
+    def get_signals(candles: Any, bars: int = 1) -> dict[str, Any]:
+        found = rows(candles, bars=float(bars))
+        return {name: found[name] for name in found if timed or name not in ("until", "bars")}
+
+    frame = (ORIGIN, open_times(SHORT_DAYS)[45])
+    swept = bknb.sweep(
+        get_signals, params={"bars": [1, 2]}, symbol="BTCUSDT", interval="5m", exchange=SOURCE, frame=frame
+    )
+    told = [text for text in swept.warnings if "rows with until or bars go through the event engine" in text]
+    assert len(told) == timed
+
+
+@pytest.mark.slow
 def test_a_worker_has_the_exchange_for_rows_with_deadlines_by_the_clock() -> None:
     def get_signals(candles: Any, bars: int = 1, leave_out: int = 0) -> dict[str, Any]:
         found = rows(candles, bars=float(bars))

@@ -24,8 +24,8 @@ from ..metrics.trade_definitions import OF_ACCOUNT
 from ..provenance.candle_fingerprint import hash_in
 from ..provenance.strategy_hash import fingerprint, not_compared
 from .batches import Batch, Executor, WorkDir
-from .evaluate import Evaluator, Outcome, frame_days, goes_compiled, pack_days, unpack_days
-from .executors import is_inline, make_executor
+from .evaluate import Evaluator, Outcome, frame_days, goes_compiled, needs_source, pack_days, unpack_days
+from .executors import make_executor
 from .parameter_search import Params, Space, make_search
 from .prepared_candles import Prepared, prepare
 from .sweep_series import asked_of
@@ -42,6 +42,14 @@ if TYPE_CHECKING:
 _SHARPE: Final = FIGURES.index("sharpe_ratio")
 _BATCH: Final = 32  # combinations in a task, at most
 _SAVE: Final = 256  # trials that are written to disk at a time
+_ROWS_BY_EVENTS: Final = (
+    "rows with until or bars go through the event engine, which takes some hundred times as long as the compiled loop; "
+    "minute_estimated_time goes through that"
+)
+_CANDLES_BY_EVENTS: Final = (
+    "over these candles a sweep goes through the event engine, which takes some hundred times as long as the compiled "
+    "loop: bars count from the open of their market, prices may be at or below zero, or ticks are too fine for floats"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +198,7 @@ class SweepRun:
             self.warnings.append(text)
 
     def _look_at_rows(self, prepared: Prepared) -> None:
-        """Warn when rows of the first combination differ from what a live run would compute (look-ahead)."""
+        """Warn when rows of the first combination differ from what a live run would compute, or take far longer."""
         plan = self.plan.plans[0]
         if not goes_compiled(plan.strategy):
             return
@@ -204,6 +212,8 @@ class SweepRun:
             return
         if warning is not None:
             self._warn(warning)
+        if self._by_events or needs_source(plan, prepared.market):
+            self._warn(_ROWS_BY_EVENTS if self._by_events else _CANDLES_BY_EVENTS)
 
     # --- combinations -----------------------------------------------------------------------------------------------
 
