@@ -308,7 +308,7 @@ class BacktestRun:
             if (quiet or type(loop.state) is not Flat) and not await walk.up_to(when):
                 continue  # stopped meanwhile
             if turn is not None:
-                until = min(last + 1, report_at)
+                until = when if reports else min(last + 1, report_at)  # minutes may have been made anew by the first
                 is_given, when = await turn.question(when, asking.in_turn(questions, until))
                 self._after = asking.after
                 if not is_given:

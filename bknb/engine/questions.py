@@ -104,10 +104,11 @@ class Questions:
         self, series: Series, *, start: int, step_ms: int, slot_ms: int, sessions: Sessions | None, count: int
     ) -> None:
         times = series.candles.timestamp
-        self._closes = times + series.step
+        self._regular = series.regular and sessions is None
+        # Where none is missing they are reckoned; no view of the times, which would keep the candles.
+        self._closes = np.zeros(0, dtype=np.int64) if self._regular else times + series.step
         if sessions is not None:
             self._closes = self._closes[ready_minutes(self._closes, sessions, count)]
-        self._regular = series.regular and sessions is None
         self._begin = int(times[0]) + series.step if len(times) else 0
         self._end = int(times[-1]) if len(times) else -1  # no candle opens later: nobody could fill an order
         self._start, self._step, self._slot = start, step_ms, slot_ms
