@@ -615,7 +615,9 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any, exits: Any)
     done = _go_on(market, blocks, grid, rows, rules, exits, ends, refusals, book, prices, shares, found, place)
     while done == _FULL:
         longer = np.empty((2 * len(ends), WIDTH))
-        longer[: len(ends)] = ends
+        for at in range(len(ends)):  # a slice would have the text of numpy's error compiled as well: seconds
+            for column in range(WIDTH):
+                longer[at, column] = ends[at, column]
         ends = longer
         done = _go_on(market, blocks, grid, rows, rules, exits, ends, refusals, book, prices, shares, found, place)
     if done == _UNDECLARED:
