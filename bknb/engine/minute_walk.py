@@ -109,11 +109,11 @@ class MinuteWalk:
         self._all_fill = bool(self.fills.all())
         self._high, self._low, self._scanned = candles.high, candles.low, price
         if self._all_fill:
-            self._fills = np.broadcast_to(np.True_, self._fills.shape)  # takes no memory
+            self.fills = np.broadcast_to(np.True_, self.fills.shape)  # takes no memory
         else:  # a candle that fills nothing reaches no level
-            self._high = np.where(self._fills, self._high, -NEVER)
-            self._low = np.where(self._fills, self._low, NEVER)
-            self._scanned = np.where(self._fills, price, np.nan)
+            self._high = np.where(self.fills, self._high, -NEVER)
+            self._low = np.where(self.fills, self._low, NEVER)
+            self._scanned = np.where(self.fills, price, np.nan)
         self.count = len(candles)
         self._loop = loop
         self._every_minute = every_minute or loop.rules.quiet

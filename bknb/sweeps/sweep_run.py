@@ -25,7 +25,7 @@ from ..provenance.candle_fingerprint import hash_in
 from ..provenance.strategy_hash import fingerprint, not_compared
 from .batches import Batch, Executor, WorkDir
 from .evaluate import Evaluator, Outcome, frame_days, goes_compiled, needs_source, pack_days, unpack_days
-from .executors import make_executor
+from .executors import is_inline, make_executor
 from .parameter_search import Params, Space, make_search
 from .prepared_candles import Prepared, prepare
 from .sweep_series import asked_of
