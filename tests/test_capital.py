@@ -503,7 +503,7 @@ def test_a_short_that_loses_more_than_there_is_leaves_nothing() -> None:
     result = play({0: short(50, 2000, 20)}, market(rise))
     assert result.equity.iloc[3] == 0.0  # at 200
     assert result.equity.iloc[-1] == result.account["end"] == 0.0
-    assert "the account was worth nothing, or less" in repr(result)
+    assert "the account was worth nothing at the close of a bar" in repr(result)
 
 
 def test_the_report_says_what_the_account_began_with_and_was_worth() -> None:

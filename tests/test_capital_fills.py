@@ -139,6 +139,30 @@ def test_the_money_of_a_trade_is_after_funding_and_interest(side: Any) -> None:
     assert result.account["borrow"] == pytest.approx(borrow / 100)
 
 
+SIXFOLD = {k: level(100.0 * min(k, 4)) for k in range(2, 8)} | {k: level(100.0) for k in range(8, END + 11)}
+
+
+@pytest.mark.parametrize("account", ["margin", "perpetual"])
+def test_an_account_that_is_worth_nothing_is_closed_and_opens_nothing_more(account: str) -> None:
+    """A short of all the equity at 100 is worth nothing at 200, the close of minute 2; the price comes back later."""
+    answers = {0: short(20, 900, 10), 15: long(110, 90, 5)}
+    result = play(answers, market(SIXFOLD), account=account)
+    assert result.equity.iloc[[2, 3, -1]].tolist() == [10_000.0, 0.0, 0.0]
+    assert result.trades[["money", "forgiven", "close_reason"]].to_numpy().tolist() == [[-10_000, 0, "time_expired"]]
+    assert notes(result) == ["no equity is left: the account is worth 0"]
+    assert "the account was worth nothing at the close of a bar" in repr(result)
+    assert result.fills["quantity"].tolist() == [100.0, 100.0]
+
+
+def test_what_a_ruined_account_lost_beyond_what_there_was_is_forgiven() -> None:
+    """At 400 at once the short has lost 30 000."""
+    result = play({0: short(20, 900, 10)}, market(dict.fromkeys(range(2, END + 11), level(400.0))))
+    assert result.trades[["money", "forgiven"]].to_numpy().tolist() == [[-10_000, 20_000]]
+    assert result.equity.iloc[-1] == result.account["end"] == 0.0
+    assert result.account["forgiven"] == 200.0
+    assert result.account["total_return"] == -100.0
+
+
 def test_kelly_bets_on_trades_after_all_costs() -> None:
     """Both trades gain 2 % and lose 1 %; a fixed fee of 30 makes nothing of the gain: no advantage is left."""
     up, down = (100.0, 103.0, 100.0, 100.0), (100.0, 100.0, 98.0, 100.0)

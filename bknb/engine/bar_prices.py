@@ -60,6 +60,12 @@ class BarPrices:
         begun = 0 <= known < len(times) and times[known] < when
         return int(times[known]) if begun else when
 
+    def closes_between(self, after: int, until: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Moments (UTC ms) behind one and up to another at which bars closed, and their closes; both of shape (n,)."""
+        closes = self._bars.closes
+        first, last = np.searchsorted(closes, (after, until), side="right")
+        return closes[first:last], self._bars.candles.close[first:last]
+
     def told(self, when: int) -> int:
         """When what happened up to a moment is known (UTC ms): then, or at the close of the bar that it lies in."""
         known = self.known_until(when)

@@ -39,7 +39,7 @@ from .funding_due import FundingDue
 from .leg_exits import LegExits
 from .leg_sizing import LegSizing
 from .liquidation_level import liquidation_level, with_liquidation
-from .position_in_money import MoneyFill, PositionInMoney
+from .position_in_money import UNTOLD, MoneyFill, PositionInMoney
 from .risk_book import RiskBook, always
 
 if TYPE_CHECKING:
@@ -304,6 +304,7 @@ class LegAccount:
         return self.money.filled(sized, order, free)
 
     def _enter(self, signal: OpenSignal, number: int, order: CostRequest, filled: FilledQuantity) -> None:
+        self._charge(order.at)
         if filled.quantity > 0.0:
             fill = self._entering(signal, replace(order, quantity=filled.quantity))
             self._apply(number, fill, cut=filled.cut)
@@ -313,6 +314,7 @@ class LegAccount:
 
     def _exited(self, event: Reduced | Closed) -> None:
         shared = self.shared
+        self._charge(event.closed_at if isinstance(event, Closed) else event.fill.at)
         fill = self._exits.told(shared.ledger, event)
         if fill is not None:
             ordered = was_ordered(fill.order, self._state)
@@ -321,10 +323,30 @@ class LegAccount:
             self._apply(number_of(event), fill)
             shared.freed(self.prices.closes(at), at if ordered else None, shared.ledger.free(prices) - before)
         if isinstance(event, Closed):
+            self._held.tell(number_of(event))
             self._first = 0.0
             if (cost := self._held.first_cost) > 0.0:
                 closed = self._sizing.closed.after(self._held.columns()["money"] / cost * 100)
                 self._sizing.closed = closed
+
+    def close_in_ruin(self, at: int) -> None:
+        """Close what is held at a moment (UTC ms) at which the account is worth nothing; its exit is told later."""
+        fill = self._exits.in_ruin(self.shared.ledger, at)
+        if fill is not None:
+            self.shared.book(self.shared.ledger.apply(fill), at)
+            self._held.fills.append(MoneyFill(UNTOLD, fill))
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it holds a short."""
+        held = self.shared.ledger.positions.get(self.name)
+        return held is not None and held.side == "short"
+
+    def forgive(self, at: int, loss: float) -> None:
+        """Take a loss that was left when everything was closed off the account, at a moment (UTC ms)."""
+        self.shared.book(self.shared.ledger.forgive(at, self.name, loss), at)
+        last = self._held.fills[-1]
+        self._held.fills[-1] = last._replace(forgiven=last.forgiven + max(loss, 0.0))
 
     def _after(self, ledger: Ledger, events: Sequence[Event]) -> Ledger:
         """A ledger after events that have not been told: without what they closed, and took back."""
@@ -355,7 +377,6 @@ class LegAccount:
 
     def _apply(self, number: int, fill: LegFill, *, cut: bool = False) -> None:
         shared, at = self.shared, fill.order.at
-        self._charge(at)
         forgiven = shared.ledger.forgiven
         enters = fill.order.kind in ("entry", "add")
         booked = shared.ledger.apply(fill) if enters else self._exits.booked(shared.ledger, fill)

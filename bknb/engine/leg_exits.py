@@ -53,6 +53,13 @@ class LegExits:
         kind: Literal["exit", "reduce"] = "exit" if part == 1.0 else "reduce"
         return self._fill(kind, held.side, when, price, "strategy", abs(held.quantity) * part)
 
+    def in_ruin(self, ledger: Ledger, at: int) -> LegFill | None:
+        """All of it, at the last close at a moment (UTC ms); ``None``: it holds nothing."""
+        held = ledger.positions.get(self._name)
+        if held is None:
+            return None
+        return self._fill("exit", held.side, at, self._prices.at(at), "liquidation", abs(held.quantity))
+
     def _fill(
         self, kind: Literal["exit", "reduce"], position: Position, at: int, price: float, reason: str, quantity: float
     ) -> LegFill:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from ..domain.ledger import CashRow, LegFill
+
+UNTOLD: Final = -1
+"""The number of an exit of the account's own, until the position ends."""
 
 
 class MoneyFill(NamedTuple):
@@ -35,6 +38,11 @@ class PositionInMoney(msgspec.Struct):
                 self.funding -= row.amount
             elif row.kind == "borrow":
                 self.borrow -= row.amount
+
+    def tell(self, number: int) -> None:
+        """Give an exit of the account's own the number of that which ends the position."""
+        if self.fills and self.fills[-1].number == UNTOLD:
+            self.fills[-1] = self.fills[-1]._replace(number=number)
 
     @property
     def first_cost(self) -> float:

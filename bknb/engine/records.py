@@ -21,6 +21,7 @@ from ..domain.signal_events import (
     Idle,
     Milestone,
     Moved,
+    Opened,
     PositionEvent,
     Reduced,
     Rejected,
@@ -105,6 +106,18 @@ class Records(Struct):
     def has_open_adds(self) -> bool:
         """Whether a position that is still open was added to."""
         return bool(self._added() - {key_of(event.signal) for event in self.closed})
+
+    @property
+    def open_signal(self) -> OpenSignal | None:
+        """The position that is still open, if there is one."""
+        newest = next((event.signal for event in reversed(self.events) if isinstance(event, Opened)), None)
+        over = newest is None or any(key_of(event.signal) == key_of(newest) for event in reversed(self.closed))
+        return None if over else newest
+
+    @property
+    def position_count(self) -> int:
+        """How many positions were opened; one that is still open counts."""
+        return len(self.closed) + (self.open_signal is not None)
 
     def _added(self) -> set[SignalKey]:
         """The positions that were added to, as far as events and fills before a restart tell."""

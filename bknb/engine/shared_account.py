@@ -15,6 +15,7 @@ from ..domain.is_rounded_quantity import EXACT
 from ..domain.ledger import Booked, CashRow, Ledger
 from .account_plan import AccountPlan
 from .leg_account import LegAccount
+from .ruin import moment_of_ruin
 
 
 class AccountChange(NamedTuple):
@@ -60,6 +61,7 @@ class SharedAccount:
         self.rows: list[CashRow] = []
         self.legs = [LegAccount(self, order, money) for order, money in enumerate(plan.legs)]
         self._freed: list[_Freed] = []
+        self._solvent = 0  # up to when it is known to have been worth something, UTC ms
 
     def prices_at(self, when: int) -> dict[str, float]:
         """The last close of each leg with a position at a moment (UTC ms)."""
@@ -73,7 +75,7 @@ class SharedAccount:
 
     def charge(self, until: int) -> None:
         """Charge funding of all legs up to a moment (UTC ms) at which all bars that have closed are told."""
-        self._charge({leg: leg.prices.known_until(until) for leg in self.legs if leg.funding})
+        self._charge({leg: leg.prices.known_until(until) for leg in self.legs if leg.funding}, until)
 
     def charge_before(self, filling: LegAccount, opened: int) -> None:
         """Charge funding up to a fill in the bar of a leg that opened at a moment (UTC ms), which is told as it closes.
@@ -82,17 +84,32 @@ class SharedAccount:
         """
         closed = filling.prices.closes(opened)
         until = {leg: leg.prices.known_until(closed - 1) for leg in self.legs if leg.funding}
-        self._charge(until | {filling: opened} if filling.funding else until)
+        self._charge(until | {filling: opened} if filling.funding else until, closed - 1)
 
-    def _charge(self, until: Mapping[LegAccount, int]) -> None:
-        """Charge funding in order of its moments, where positions are as they are."""
+    def _charge(self, until: Mapping[LegAccount, int], now: int) -> None:
+        """Charge funding in order of its moments, and close all where nothing is left by a moment (UTC ms)."""
         due = [(row.moment, order, row) for order, leg in enumerate(until) for row in leg.funding.until(until[leg])]
         legs = [*until]
         for moment, order, row in sorted(due):
             leg = legs[order]
+            told = leg.prices.told(moment)
+            self._close_in_ruin(told - 1)
             if leg.name in self.ledger.positions:
-                booked = self.ledger.charge_funding(leg.name, row, leg.prices.at(moment))
-                leg.book_charge(booked, leg.prices.told(moment))
+                leg.book_charge(self.ledger.charge_funding(leg.name, row, leg.prices.at(moment)), told)
+        self._close_in_ruin(now)
+
+    def _close_in_ruin(self, until: int) -> None:
+        """Close all, and forgive what is missing, where the account was worth nothing at a close up to a moment."""
+        after, self._solvent = self._solvent, max(self._solvent, until)
+        bars = {leg.name: leg.prices for leg in self.legs if leg.name in self.ledger.positions}
+        at = moment_of_ruin(self.ledger, bars, after, until)
+        if at is not None:
+            short = next(leg for leg in self.legs if leg.is_short)  # which has lost more than there was
+            known = len(self.changes)
+            for leg in self.legs:
+                leg.close_in_ruin(at)
+            short.forgive(at, -self.ledger.cash)
+            del self.changes[known:-1]  # it is one change
 
     def free_at_question(self, when: int, ledger: Ledger) -> float:
         """What is free of an account at a moment (UTC ms), once what was ordered to leave has left at the last close.

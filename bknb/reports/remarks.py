@@ -49,7 +49,7 @@ def remarks(result: Any) -> tuple[str, ...]:
     if result.account.reasons.get("total_return") == ADDS:
         said.append(f"there is no account; {ADDS_INSTEAD}")
     if result.capital is not None and result.account["end"] <= 0.0:
-        said.append("the account was worth nothing, or less, at the close of a bar: what came later is left out")
+        said.append("the account was worth nothing at the close of a bar: in money all that it held was closed there")
     held = int(result.account["positions"])
     if 0 < held < GATES.min_trades:
         positions = f"{held} position{'' if held == 1 else 's'}"

@@ -15,7 +15,6 @@ from ..metrics.account_statistics import account_figures
 from ..metrics.marked_account_equity import LegCloses, Moments, marked_money, moments_of
 from ..metrics.marked_equity import MarkedEquity, Positions
 from ..metrics.run_account import buy_and_hold, cut_off
-from .open_position import position_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +106,7 @@ def _marks(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAcc
 def portfolio_marked(legs: Sequence[Result], account: RunAccount) -> MarkedEquity:
     """Equity of the account of a portfolio as multiples of its capital; ``legs`` in declared order."""
     marked = _marked([leg.run_record for leg in legs], [leg.account_terms for leg in legs], account)
-    count = sum(position_count(leg.run_record) for leg in legs)
+    count = sum(leg.run_record.records.position_count for leg in legs)
     return replace(marked, put_in=np.zeros(count), after=np.zeros(count))
 
 

@@ -17,7 +17,6 @@ from ..events import messages, subjects
 from ..market.candles import Candles
 from ..provenance.strategy_hash import running
 from .make_card import code_of
-from .optional_account import account_of_run, shared_account, with_account
 from .result import Result
 from .run_record import record_of, with_weak_source
 from .run_task import RunTask
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     from ..domain.costs import Costs
     from ..domain.schedules import Schedule
     from ..domain.sizes import Size
+    from ..engine.account_plan import AccountPlan
+    from ..engine.leg_account import LegAccount
 
     SizingLike = Size | str | Callable[..., Any]
     AccountLike = Account | str
@@ -54,8 +55,7 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
         super().__init__(plan.symbol, plan.strategy.name)
         self._key = key_of(plan)
         # The code is read now: the cell may be run again, with other text, before this run is over.
-        account = shared_account(plan.account)
-        self._run = BacktestRun(plan, code=code_of(plan), account=None if account is None else account.legs[0])
+        self._run = BacktestRun(plan, code=code_of(plan), account=_only_leg(plan.account))
         self.plan = plan
 
     async def _work(self) -> Result:
@@ -64,10 +64,10 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
         from .tries import with_tries  # needed when a run ends, not to start one
 
         record = record_of(self._run)
-        money = (
-            None if self._run.account is None else account_of_run(self._run.account.shared, reached=self._run.reached)
-        )
-        if money is not None:
+        if self._run.account is not None:
+            from .optional_account import account_of_run
+
+            money = account_of_run(self._run.account.shared, reached=self._run.reached)
             record = replace(record, money=money, money_positions=money.positions[0])
         return Result(with_tries(record, self._key))
 
@@ -126,6 +126,14 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
         return f"<backtest of {self.strategy!r} on {self.symbol}: {self.status}, {self.progress:.0%}>"
 
 
+def _only_leg(account: AccountPlan | None) -> LegAccount | None:
+    if account is None:
+        return None
+    from .optional_account import shared_account
+
+    return shared_account(account).legs[0]
+
+
 def plan_run(
     symbol: str,
     *,
@@ -142,6 +150,10 @@ def plan_run(
     """The plan of a backtest with its account, where it has a capital; parameters and errors as of :func:`backtest`."""
     plan = plan_backtest(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)
     given = {"sizing": sizing, "costs": costs, "account": account, "currency": currency}
+    if capital is None and all(value is None for value in given.values()):
+        return plan
+    from .optional_account import with_account  # few runs have one
+
     (plan,), money = with_account([plan], capital=capital, **given)
     return plan if money is None else replace(plan, account=money, notes=(*plan.notes, *money.notes))
 

@@ -16,7 +16,6 @@ from ..metrics.account_statistics import daily_marks
 from ..metrics.marked_equity import MarkedEquity, StillOpen, positions_of
 from ..metrics.reasons import ADDS, ADDS_INSTEAD
 from ..metrics.run_account import Terms, account_of, cut_off, mark_run, no_account
-from .open_position import open_signal
 
 if TYPE_CHECKING:
     from ..engine.backtest import BacktestRun
@@ -58,7 +57,7 @@ def positions_of_run(record: RunRecord) -> Positions:
             raise DataError("this leg shares the account of its portfolio\nread equity and account of that result")
         raise DataError(f"{ADDS}: how much an add weighs depends on how much money there is\n{ADDS_INSTEAD}")
     still_open = None
-    if (signal := open_signal(record)) is not None:
+    if (signal := record.records.open_signal) is not None:
         settings = record.plan.settings
         parts = tuple(
             part.fill
@@ -80,7 +79,7 @@ def marked_equity(record: RunRecord) -> MarkedEquity:
     if record.money is not None:
         from .account_equity import marked_in_money
 
-        return marked_in_money(record, record.money, terms_of(record), open_signal(record))
+        return marked_in_money(record, record.money, terms_of(record), record.records.open_signal)
     positions, times = _by_closes(record, positions_of_run(record))
     return mark_run(positions, times, record.minutes.close, terms_of(record))
 
@@ -124,7 +123,7 @@ def measure(record: RunRecord) -> Measured:
         return record.measured
     candles, terms = record.minutes, terms_of(record)
     if record.records.has_adds and record.money is None:
-        account = no_account(ADDS, record.records.closed, still_open=open_signal(record) is not None)
+        account = no_account(ADDS, record.records.closed, still_open=record.records.open_signal is not None)
         return Measured(account, has_volume=not len(candles) or bool((candles.volume > 0).any()))
     positions = positions_of_run(record)
     still_open = len(positions) - len(record.records.closed)

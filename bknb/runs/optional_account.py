@@ -28,19 +28,15 @@ def with_account(plans: Sequence[Plan], **given: Any) -> tuple[list[Plan], Accou
     return [with_costs(plan, leg) for plan, leg in zip(plans, account.legs, strict=True)], account
 
 
-def shared_account(plan: AccountPlan | None) -> SharedAccount | None:
-    """The account while its run goes on; ``None`` where there is none."""
-    if plan is None:
-        return None
+def shared_account(plan: AccountPlan) -> SharedAccount:
+    """The account while its run goes on."""
     from ..engine.shared_account import SharedAccount
 
     return SharedAccount(plan)
 
 
-def account_of_run(account: SharedAccount | None, *, reached: int) -> RunAccount | None:
-    """The account as it stands, with funding up to the moment that its run came to; ``None`` where there is none."""
-    if account is None:
-        return None
+def account_of_run(account: SharedAccount, *, reached: int) -> RunAccount:
+    """The account as it stands, with funding up to the moment (UTC ms) that its run came to."""
     account.charge(reached)
     from .account_result import account_result
 

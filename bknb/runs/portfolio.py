@@ -62,14 +62,15 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
         self.plans, self.account = tuple(plans), account
         self._keys = [key_of(plan) for plan in plans]
         # The code is read now: a cell may be run again, with other text, before this run is over.
-        shared = shared_account(account)
+        shared = None if account is None else shared_account(account)
         self._run = PortfolioRun(plans, codes=[code_of(plan) for plan in plans], account=shared)
         self._run.warnings.extend(() if account is None else account.notes)
 
     async def _work(self) -> PortfolioResult:
         run = self._run
         await run.through(self._emit)
-        money = account_of_run(run.account, reached=max(leg.reached for leg in run.legs))
+        reached = max(leg.reached for leg in run.legs)
+        money = None if run.account is None else account_of_run(run.account, reached=reached)
         legs = {
             (leg.plan.symbol, leg.plan.strategy.name): self._result_of(order, money)
             for order, leg in enumerate(run.legs)
