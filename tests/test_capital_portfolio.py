@@ -123,6 +123,19 @@ def test_cash_of_an_exit_at_the_open_pays_for_what_fills_in_the_range_of_that_ba
     assert result.leg("B").trades["quantity"].tolist() == pytest.approx([10_000 / 99])
 
 
+@pytest.mark.parametrize("model", ["pessimistic", "touch", "vwap"])
+def test_cash_of_an_exit_ordered_at_the_same_moment_pays_for_an_add(model: str) -> None:
+    answers, manage = (
+        {0: {"A": long(110, 90, 30), "B": long(110, 90, 30)}},
+        {6: {"A": bknb.Close(), "B": bknb.Add(2.0)}},
+    )
+    one = strategy_of("one", answers, manage=manage, risk=None)
+    result = play([("A", one), ("B", one)], market(), sizing={"A": "cash:9000", "B": "cash:1000"}, execution=model)
+    assert result.leg("B").fills[["kind", "share", "quantity"]].to_numpy().tolist() == [
+        ["entry", 1.0, 10.0], ["add", 2.0, 20.0], ["exit", 3.0, 30.0]
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("legs", ["AB", "BA"])
 @pytest.mark.parametrize("minute", [5, 7])
 def test_cash_of_an_exit_at_the_open_of_a_longer_bar_pays_for_entries_within_it(legs: str, minute: int) -> None:

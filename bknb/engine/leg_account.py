@@ -25,7 +25,7 @@ from ..domain.risk import Reserve, Verdict
 from ..domain.signal import OpenSignal, SignalKey, key_of
 from ..domain.signal_events import AddCancelled, Added, Cancelled, Closed, Event, Opened, Reason, Reduced
 from ..domain.size_inputs import WantedSize
-from ..domain.states import Entering, Flat, Holding, Input, Rules, State, Step
+from ..domain.states import AskingAdds, Entering, Flat, Holding, Input, Rules, State, Step
 from .bar_prices import BarPrices
 from .cost_requests import (
     added_order,
@@ -79,6 +79,7 @@ class LegAccount:
         self._orders: dict[tuple[str, int], SizedOrder] = {}
         self._filled: dict[str, tuple[FilledQuantity, FilledBy]] = {}
         self._first = 0.0  # quantity of the entry of what is open
+        self._at_once = False
         self.funding = FundingDue(money.costs)
 
     def begin(
@@ -212,6 +213,7 @@ class LegAccount:
         Adds are no larger than what is left pays for, and parts and adds move the price of a liquidation.
         """
         result = _step(state, given, rules)
+        self._at_once = isinstance(state, AskingAdds)  # then what fills does so at the moment it was asked about
         if isinstance(state, Holding):
             self._state = state
             if any(isinstance(event, Added) for event in result.events):
@@ -300,8 +302,9 @@ class LegAccount:
         if sized is None:
             return FilledQuantity(0.0, cut=True)
         shared = self.shared
-        free = shared.free_in_bar(order.at, shared.ledger, self)
-        return self.money.filled(sized, order, free)
+        if self._at_once:
+            return self.money.filled(sized, order, shared.free_at_question(order.at, shared.ledger))
+        return self.money.filled(sized, order, shared.free_in_bar(order.at, shared.ledger, self))
 
     def _enter(self, signal: OpenSignal, number: int, order: CostRequest, filled: FilledQuantity) -> None:
         self._charge(order.at)
