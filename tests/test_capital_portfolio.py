@@ -246,6 +246,15 @@ def test_an_account_has_one_currency() -> None:
     ]
 
 
+def test_what_legs_lost_beyond_the_account_is_forgiven_by_their_losses() -> None:
+    """Two shorts of half each at 100 lose 15 000 and 10 000 of 10 000."""
+    one = strategy_of("one", {0: long(20, 900, 20) | {"position": "short"}}, risk=None)
+    rows = {symbol: market(dict.fromkeys(range(3, 41), (price,) * 4)) for symbol, price in (("A", 400.0), ("B", 300.0))}
+    result = play([("A", one), ("B", one)], rows, sizing="percent:50", account="margin")
+    assert result.trades[["money", "forgiven"]].round(6).to_numpy().tolist() == [[-6000, 9000], [-4000, 6000]]
+    assert result.equity.iloc[-1] == 0.0
+
+
 def test_a_leg_without_a_size_is_told() -> None:
     rests = strategy_of("rests", {}, risk=None)
     with pytest.raises(

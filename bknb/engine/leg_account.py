@@ -332,24 +332,19 @@ class LegAccount:
                 closed = self._sizing.closed.after(self._held.columns()["money"] / cost * 100)
                 self._sizing.closed = closed
 
-    def close_in_ruin(self, at: int) -> None:
-        """Close what is held at a moment (UTC ms) at which the account is worth nothing; its exit is told later."""
+    def close_in_ruin(self, at: int) -> float:
+        """Close what is held at a moment (UTC ms) at which the account is worth nothing; returns what that lost."""
         fill = self._exits.in_ruin(self.shared.ledger, at)
-        if fill is not None:
-            self.shared.book(self.shared.ledger.apply(fill), at)
-            self._held.fills.append(MoneyFill(UNTOLD, fill))
-
-    @property
-    def is_short(self) -> bool:
-        """Whether it holds a short."""
-        held = self.shared.ledger.positions.get(self.name)
-        return held is not None and held.side == "short"
+        if fill is None:
+            return 0.0
+        self.shared.book(self.shared.ledger.apply(fill), at)
+        self._held.fills.append(MoneyFill(UNTOLD, fill))  # the event that ends it is told later
+        return max(-float(self._held.columns()["money"]), 0.0)
 
     def forgive(self, at: int, loss: float) -> None:
         """Take a loss that was left when everything was closed off the account, at a moment (UTC ms)."""
         self.shared.book(self.shared.ledger.forgive(at, self.name, loss), at)
-        last = self._held.fills[-1]
-        self._held.fills[-1] = last._replace(forgiven=last.forgiven + max(loss, 0.0))
+        self._held.fills[-1] = self._held.fills[-1]._replace(forgiven=loss)
 
     def _after(self, ledger: Ledger, events: Sequence[Event]) -> Ledger:
         """A ledger after events that have not been told: without what they closed, and took back."""

@@ -104,11 +104,12 @@ class SharedAccount:
         bars = {leg.name: leg.prices for leg in self.legs if leg.name in self.ledger.positions}
         at = moment_of_ruin(self.ledger, bars, after, until)
         if at is not None:
-            short = next(leg for leg in self.legs if leg.is_short)  # which has lost more than there was
             known = len(self.changes)
-            for leg in self.legs:
-                leg.close_in_ruin(at)
-            short.forgive(at, -self.ledger.cash)
+            losses = {leg: leg.close_in_ruin(at) for leg in self.legs}
+            missing, lost = max(-self.ledger.cash, 0.0), sum(losses.values())
+            for leg, loss in losses.items():
+                if loss > 0.0:
+                    leg.forgive(at, missing * loss / lost)
             del self.changes[known:-1]  # it is one change
 
     def free_at_question(self, when: int, ledger: Ledger) -> float:
