@@ -163,6 +163,26 @@ def test_what_a_ruined_account_lost_beyond_what_there_was_is_forgiven() -> None:
     assert result.account["total_return"] == -100.0
 
 
+@pytest.mark.parametrize("account", [bknb.Perpetual(10, mode="isolated"), bknb.Perpetual()])
+def test_funding_takes_no_more_than_there_is(account: Any) -> None:
+    """Funding of a fifth of the value a minute: nothing is left at minute 6 at the latest."""
+    costs = bknb.Costs(funding=[(ORIGIN + k * MINUTE, 0.2) for k in range(1, 20)])
+    result = play({0: long(150, 50, 20), 22: long(150, 50, 5)}, market(), account=account, costs=costs)
+    row = result.trades.iloc[0]
+    assert len(result.trades) == 1
+    assert row["money"] == pytest.approx(-10_000)
+    assert result.equity.iloc[-1] == result.account["end"] == 0.0
+    assert notes(result)[0].startswith("no equity is left: the account is worth 0")
+
+
+def test_interest_takes_no_more_than_there_is() -> None:
+    """30 % of the value a minute for five minutes, which is booked when the short is closed."""
+    result = play({0: short(90, 110, 5)}, market(), costs=bknb.Costs(borrow_yearly=365 * 24 * 60 * 30))
+    row = result.trades.iloc[0]
+    assert (round(row["borrow"]), round(row["forgiven"]), round(row["money"])) == (15_000, 5_000, -10_000)
+    assert result.equity.iloc[-1] == pytest.approx(0.0, abs=1e-6)
+
+
 def test_kelly_bets_on_trades_after_all_costs() -> None:
     """Both trades gain 2 % and lose 1 %; a fixed fee of 30 makes nothing of the gain: no advantage is left."""
     up, down = (100.0, 103.0, 100.0, 100.0), (100.0, 100.0, 98.0, 100.0)

@@ -190,6 +190,7 @@ PUBLIC_NAMES = [
     "open_holdout",
     "panels",
     "portfolio",
+    "protections",
     "set_config",
     "set_logger",
     "set_store",

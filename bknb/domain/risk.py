@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -10,6 +11,17 @@ from .execution_fills import Entry
 from .position_book import PositionOrder
 from .signal import OpenSignal, Position, ScheduledSignal, labels_of
 from .signal_events import Event
+
+if TYPE_CHECKING:
+    from .closed_positions import ClosedPosition
+
+
+class AccountMarks(NamedTuple):
+    """An account as a risk profile sees it: what it is worth, its positions, and the candidate, in quote currency."""
+
+    equity: float
+    exposure: float
+    value: float
 
 
 class OpenPosition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
@@ -54,6 +66,13 @@ class RiskRequest(msgspec.Struct, frozen=True, kw_only=True):
     size : float
         How large that position is before it, in units of its first size, with adds that were allowed and wait; 0 for a
         new one.
+    equity, exposure : float or None
+        Of the account of a run with a capital, in quote currency, at the last closes: what it is worth, and the sum of
+        what its positions are worth, without their signs. Of an order that a bar fills, at the open of the bar.
+    value : float or None
+        What the candidate would be worth, in quote currency, of a run with a capital.
+    closed : sequence of ClosedPosition, or None
+        What was closed before in this profile, in order; ``None`` in a live run, which does not tell it yet.
 
     Examples
     --------
@@ -70,6 +89,10 @@ class RiskRequest(msgspec.Struct, frozen=True, kw_only=True):
     open_positions: tuple[OpenPosition, ...]
     add: float = 0.0
     size: float = 0.0
+    equity: float | None = None
+    exposure: float | None = None
+    value: float | None = None
+    closed: Sequence[ClosedPosition] | None = None
 
     @property
     def open_position_count(self) -> int:

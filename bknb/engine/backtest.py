@@ -276,7 +276,7 @@ class BacktestRun:
             book=book if account is None else account,
             step_with=None if account is None else account.step,
             records=self.records,
-            on_event=self._on_event,
+            on_event=self._on_event if book is None else book.tells(rules.bar_end, self._on_event, account),
             silent=self._silent,
             decided_at=lambda when, order: self._late.get((when, order)),
             may_open=lambda: not self._no_entries,

@@ -342,8 +342,8 @@ def as_validation(item: object) -> Validation:
     if isinstance(item, Mapping) and callable(item.get("validate")):
         return Validation(item["validate"], str(item.get("note", "")))
     if callable(item):
-        note = (inspect.getdoc(item) or "").split("\n")[0]
-        return Validation(item, note)
+        told = getattr(item, "note", None)  # of a protection, whose text says all
+        return Validation(item, told if isinstance(told, str) else (inspect.getdoc(item) or "").split("\n")[0])
     raise UsageError(
         f"each validation must be a function (request), or a mapping with 'validate' and 'note'\ngot {item!r:.80}"
     )

@@ -117,7 +117,8 @@ class LegAccount:
         if isinstance(sized, Reason):
             return self._refusal(sized)
         share = self._share_paid(command.order, sized.quantity)
-        verdict = await self._of_profile(command if share is None else command._replace(add=share), may_open)
+        reduced = command if share is None else command._replace(add=share)
+        verdict = await self._of_profile(reduced, sized.money, may_open)
         if verdict.allowed:
             verdict = verdict._replace(share=share)
             if isinstance(command.candidate, OpenSignal) and command.order is None:  # it fills with that verdict
@@ -127,10 +128,15 @@ class LegAccount:
             self.shared.ledger = self.shared.ledger.reserve(self._reserved(key), sized.reserved)
         return verdict
 
-    async def _of_profile(self, command: Reserve, may_open: Callable[[], bool]) -> Verdict:
+    async def _of_profile(self, command: Reserve, value: float, may_open: Callable[[], bool]) -> Verdict:
         if self._places is not None and command.again:
-            return await self._places.ask(command, may_open=may_open)
+            return await self._places.ask(command, may_open=may_open, marks=self.shared.marks(command, value))
         return Verdict(allowed=True) if may_open() else Verdict(allowed=False, stopped=True)
+
+    def money_of(self, signal: OpenSignal) -> float:
+        """What a position brought after all costs, quote currency; 0 where nothing was bought of it."""
+        held = self.positions.get(key_of(signal))
+        return 0.0 if held is None else float(held.columns()["money"])
 
     def _share_paid(self, add: PositionOrder | None, quantity: float) -> float | None:
         """The share of an add that a quantity is, in units of the first size; ``None``: all that was wanted."""
@@ -169,7 +175,7 @@ class LegAccount:
         filled = self.money.filled(sized, order, free)
         if filled.quantity <= 0.0:
             return self._refusal(too_little_left(order, free, self.money.account))
-        verdict = await self._of_profile(command, may_open)
+        verdict = await self._of_profile(command, filled.quantity * order.price, may_open)
         if verdict.allowed:
             self._filled[candidate.id] = filled, by
             return verdict._replace(liquidation=self._liquidation_after(ledger, command, order, filled))

@@ -68,16 +68,18 @@ class LegExits:
         return LegFill(self._name, position, order, fill_costs(order, self._money.costs))
 
     def booked(self, ledger: Ledger, fill: LegFill) -> Booked:
-        """The account after a fill that closes something; with leverage no more than its margin is lost."""
+        """The account after a fill that closes something.
+
+        With leverage no more than its margin is lost; and where nothing is held any more, no more than there was.
+        """
         order, account = fill.order, self._money.account
         held, booked = ledger.positions[self._name], ledger.apply(fill)
-        if account.leverage <= 1.0:
-            return booked
-        if account.mode == "isolated":
+        lost = 0.0
+        if account.leverage > 1.0 and account.mode == "isolated":
             share = order.quantity / abs(held.quantity)
             brought = held.quantity * share * fill.costs.price - held.cost * share - fill.costs.fee
-            lost = -brought - held.margin * share
-        else:  # of one leg: what is left of the account behind what is open
-            lost = 0.0 if self._name in booked.ledger.positions else -booked.ledger.cash
+            lost = max(-brought - held.margin * share, 0.0)
+        if not booked.ledger.positions:
+            lost = max(lost, -booked.ledger.cash)
         forgiven = booked.ledger.forgive(order.at, self._name, lost)
         return Booked(forgiven.ledger, (*booked.rows, *forgiven.rows))

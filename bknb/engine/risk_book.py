@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
+from ..domain.closed_positions import ClosedBefore, ClosedPosition, closed_position
 from ..domain.lifecycle import Reserve, Verdict
-from ..domain.risk import OpenPosition, RiskRequest, place_of
+from ..domain.risk import AccountMarks, OpenPosition, RiskRequest, place_of
 from ..domain.signal import labels_of
+from ..domain.signal_events import Closed, Event
 from ..domain.text import error_text, readable
 from ..log import log
 from ..market.clock import limited_to
 from .registry import Risk
 
+if TYPE_CHECKING:
+    from .leg_account import LegAccount
+
 Place: TypeAlias = tuple[str, str, str]
 """Symbol, strategy and id of the signal that holds a place; ids alone may repeat between strategies."""
+Listener: TypeAlias = Callable[[Event], None]
 
 
 def always() -> bool:
@@ -50,15 +56,19 @@ class RiskBook:
         self._save_places = save
         self._one_at_a_time = asyncio.Lock()
         self._wait_seconds: float | None = None
+        self.closed: list[ClosedPosition] | None = None  # in order, where a run tells of them
 
     def use(self, risk: Risk, *, wait_seconds: float | None = None) -> None:
         """Replace the risk profile, the places stay; a candidate waits at most so long for others to be checked."""
         self.risk, self._wait_seconds = risk, wait_seconds
 
-    async def ask(self, command: Reserve, *, may_open: Callable[[], bool] = always) -> Verdict:
+    async def ask(
+        self, command: Reserve, *, may_open: Callable[[], bool] = always, marks: AccountMarks | None = None
+    ) -> Verdict:
         """Ask every rule in order about a candidate, and take its place when all allow it.
 
-        Where ``may_open`` says by then that the run opens nothing any more, no place is taken.
+        Where ``may_open`` says by then that the run opens nothing any more, no place is taken. ``marks`` are those of
+        the account, where there is one.
         """
         candidate = command.candidate
         try:
@@ -79,6 +89,8 @@ class RiskBook:
                 open_positions=others,
                 add=command.add,
                 size=command.size,
+                closed=self._closed_before(command),
+                **({} if marks is None else marks._asdict()),
             )
             note = await self._refusal(request)
             if note is None and not may_open():
@@ -95,6 +107,33 @@ class RiskBook:
     def others(self, free: set[tuple[str, str, str | None]]) -> tuple[OpenPosition, ...]:
         """The places taken besides those that count as free for a candidate."""
         return tuple(taken for key, taken in self.places.items() if key not in free)
+
+    def _closed_before(self, command: Reserve) -> ClosedBefore | None:
+        """What was closed before a candidate: before the bar that fills it, where one does."""
+        if (closed := self.closed) is None:
+            return None
+        count = len(closed)
+        while command.fill is not None and count and closed[count - 1].known_at > command.when:
+            count -= 1
+        return ClosedBefore(closed, count)
+
+    def tells(self, known_at: Callable[[int], int], then: Listener | None, account: LegAccount | None) -> Listener:
+        """A listener that notes what is closed, and calls another one.
+
+        ``known_at`` says when a bar that opens at a moment closes (both UTC ms).
+        """
+        if self.closed is None:
+            self.closed = []
+        closed = self.closed
+
+        def heard(event: Event) -> None:
+            if isinstance(event, Closed):
+                money = None if account is None else account.money_of(event.signal)
+                closed.append(closed_position(event, known_at(event.closed_at), money))
+            if then is not None:
+                then(event)
+
+        return heard
 
     async def _refusal(self, request: RiskRequest) -> str | None:
         """The note of the first rule that refuses, or ``None``."""

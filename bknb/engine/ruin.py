@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def moment_of_ruin(ledger: Ledger, bars: Mapping[str, BarPrices], after: int, until: int) -> int | None:
     """The first close after one moment and up to another at which an account was worth nothing (UTC ms).
 
-    Only shorts lose more than there is; ``None`` where there are none, and where it always was worth something.
+    Only shorts, and what is borrowed or has margin, lose more than there is; ``None`` where there is neither, and where
+    the account always was worth something.
 
     Parameters
     ----------
@@ -27,7 +28,7 @@ def moment_of_ruin(ledger: Ledger, bars: Mapping[str, BarPrices], after: int, un
         UTC ms.
     """
     terms = ledger.equity_terms()
-    if until <= after or not any(factor < 0.0 for factor in terms.factors.values()):
+    if until <= after or not terms.factors or min(terms.constant, *terms.factors.values()) >= 0.0:
         return None
     closes = {leg: bars[leg].closes_between(after, until) for leg in terms.factors}
     times = np.unique(np.concatenate([times for times, _ in closes.values()]))

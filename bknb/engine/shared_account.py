@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ..domain.is_rounded_quantity import EXACT
 from ..domain.ledger import Booked, CashRow, Ledger
+from ..domain.risk import AccountMarks, Reserve
 from .account_plan import AccountPlan
 from .leg_account import LegAccount
 from .ruin import moment_of_ruin
@@ -42,8 +43,8 @@ class SharedAccount:
 
     Attributes
     ----------
-    ledger
-        Now.
+    begin, ledger
+        Before anything was traded, and now.
     changes
         The account after each change, in order.
     rows
@@ -56,7 +57,7 @@ class SharedAccount:
         self.plan = plan
         accounts = {str(order): leg.account for order, leg in enumerate(plan.legs)}
         first = plan.legs[0].account
-        self.ledger = Ledger.begin(plan.capital, first, accounts)
+        self.begin = self.ledger = Ledger.begin(plan.capital, first, accounts)
         self.changes: list[AccountChange] = []
         self.rows: list[CashRow] = []
         self.legs = [LegAccount(self, order, money) for order, money in enumerate(plan.legs)]
@@ -111,6 +112,13 @@ class SharedAccount:
                 if loss > 0.0:
                     leg.forgive(at, missing * loss / lost)
             del self.changes[known:-1]  # it is one change
+
+    def marks(self, command: Reserve, value: float) -> AccountMarks:
+        """The account as a risk profile sees it, with a candidate of a value (quote currency)."""
+        known = (change.ledger for change in reversed(self.changes) if change.since <= command.when)
+        ledger = self.ledger if command.fill is None else next(known, self.begin)
+        marked = ledger.mark({leg: self.legs[int(leg)].prices.at(command.when) for leg in ledger.positions})
+        return AccountMarks(marked.equity, marked.exposure, value)
 
     def free_at_question(self, when: int, ledger: Ledger) -> float:
         """What is free of an account at a moment (UTC ms), once what was ordered to leave has left at the last close.

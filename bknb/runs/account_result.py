@@ -54,9 +54,10 @@ class RunAccount(msgspec.Struct, frozen=True):
 def account_result(account: SharedAccount) -> RunAccount:
     """The account of a run as it stands."""
     plan = account.plan
-    begin = Ledger.begin(plan.capital, account.ledger.account, account.ledger.accounts)
     positions = tuple(dict(leg.positions) for leg in account.legs)
-    return RunAccount(plan.capital, plan.currency, begin, tuple(account.changes), tuple(account.rows), positions)
+    return RunAccount(
+        plan.capital, plan.currency, account.begin, tuple(account.changes), tuple(account.rows), positions
+    )
 
 
 def trade_money(position: PositionInMoney | None) -> dict[str, Any]:

@@ -1,0 +1,200 @@
+"""Protections: what each refuses, by hand, and what a run tells them of its account and of what was closed before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from scenarios import MINUTE, ORIGIN, long
+from test_capital import FRAME, FREE, market
+
+import bknb
+from bknb.domain.closed_positions import ClosedBefore, ClosedPosition
+from bknb.domain.interval import DAY_MS
+from bknb.domain.risk import OpenPosition
+from bknb.domain.signal import OpenSignal
+from bknb.provenance.strategy_hash import fingerprint
+
+HOUR = 60 * MINUTE
+NOW = 10 * DAY_MS + 12 * HOUR
+
+
+def closed(
+    hours_ago: float, net: float, *, symbol: str = "A", reason: str = "strategy", money: float | None = None
+) -> Any:
+    at = int(NOW - hours_ago * HOUR)
+    return ClosedPosition(symbol, "s", "long", at - MINUTE, at, reason, net, money)
+
+
+def request(*before: ClosedPosition, **given: Any) -> bknb.RiskRequest:
+    signal = {"position": "long", "price_take_profit": None, "price_stop_loss": None, "minute_estimated_time": None}
+    candidate = OpenSignal(
+        id="x",
+        symbol="A",
+        strategy="s",
+        exchange="e",
+        price_open=100.0,
+        note="",
+        scheduled_at=NOW,
+        pending_at=NOW,
+        **signal,
+    )
+    known = {"open_positions": (), "closed": ClosedBefore(before, len(before))}
+    run = {"symbol": "A", "strategy": "s", "exchange": "e", "when": NOW, "price": 100.0}
+    return bknb.RiskRequest(signal=candidate, **run, **known | given)
+
+
+def place(symbol: str) -> Any:
+    return OpenPosition(
+        signal_id=symbol, symbol=symbol, strategy="s", exchange="e", position="long", price_open=1.0,
+        price_take_profit=None, price_stop_loss=None, since=0, scheduled=False,
+    )  # fmt: skip
+
+
+LOSS, GAIN, STOP = closed(2, -1.0), closed(1, 1.0), closed(3, -1.0, reason="stop_loss")
+
+
+@pytest.mark.parametrize(
+    ("rule", "before", "given", "refused"),
+    [
+        (bknb.protections.cooldown(), [], {}, None),
+        (bknb.protections.cooldown(pause="3h"), [LOSS], {}, "a loss, the last at 1970-01-11 10:00 UTC; nothing is"),
+        (bknb.protections.cooldown(pause="2h"), [LOSS], {}, None),  # over at this moment
+        (bknb.protections.cooldown(pause="3h"), [LOSS, GAIN], {}, None),
+        (bknb.protections.cooldown(pause="1d", losses=2), [LOSS], {}, None),
+        (bknb.protections.cooldown(pause="1d", losses=2), [STOP, LOSS], {}, "cooldown: 2 losses in a row, the last at"),
+        (bknb.protections.cooldown(pause="1d", losses=2, per="symbol"), [STOP, closed(2, -1.0, symbol="B")], {}, None),
+        (bknb.protections.stop_guard(stops=2), [STOP, STOP], {}, "stop_guard: 2 stops within 1d, 2 are too many"),
+        (bknb.protections.stop_guard(stops=2), [STOP, LOSS], {}, None),
+        (bknb.protections.stop_guard(stops=2, within="3h"), [STOP, STOP], {}, None),  # three hours ago is not within
+        (bknb.protections.daily_loss(3), [closed(13, -9.0), closed(2, -2.0)], {}, None),  # 13 hours ago was yesterday
+        (bknb.protections.daily_loss(3), [closed(4, -2.0), closed(2, -1.0)], {}, "lost since 1970-01-11 00:00 UTC"),
+        (bknb.protections.daily_loss(3), [closed(4, -9.0, money=-29.0)], {"equity": 971.0}, None),
+        (bknb.protections.daily_loss(3), [closed(4, -1.0, money=-30.0)], {"equity": 970.0}, "daily_loss: 3.00 %"),
+        (bknb.protections.max_drawdown(10), [closed(50, 5.0), closed(40, -6.0), closed(30, 1.0), closed(20, -5.0)], {},
+         "max_drawdown: 10.00 % were lost within 30d, 10 % are the limit"),
+        (bknb.protections.max_drawdown(10, "30h"), [closed(50, 5.0), closed(40, -6.0), closed(20, -5.0)], {}, None),
+        (bknb.protections.max_drawdown(10), [closed(40, -20.0), closed(30, 30.0)], {}, None),
+        (bknb.protections.max_drawdown(10), [closed(4, -1.0, money=-100.0)], {"equity": 900.0}, "10.00 %"),
+        (bknb.protections.max_open(2), [], {"open_positions": (place("A"),)}, None),
+        (bknb.protections.max_open(2), [], {"open_positions": (place("A"), place("B"))}, "2 are open, at most 2"),
+        (bknb.protections.max_open(1, per="symbol"), [], {"open_positions": (place("B"),)}, None),
+        (bknb.protections.max_open(1, per="symbol"), [], {"open_positions": (place("A"),)}, "at most 1 of one symbol"),
+        (bknb.protections.max_open(1), [], {"open_positions": (place("A"),), "add": 1.0}, None),
+        (bknb.protections.max_exposure(100), [], {}, "max_exposure needs to know the equity"),
+        (bknb.protections.max_exposure(100), [], {"equity": 1000.0, "exposure": 600.0, "value": 400.0}, None),
+        (bknb.protections.max_exposure(100), [], {"equity": 1000.0, "exposure": 600.0, "value": 401.0},
+         "max_exposure: with it 100.1 % of the equity would be at stake, at most 100 %"),
+    ],
+)  # fmt: skip
+def test_what_each_refuses(rule: Any, before: Any, given: Any, refused: str | None) -> None:
+    found = rule(request(*before, **given))
+    assert found is None if refused is None else refused in found
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: bknb.protections.cooldown(pause="soon"), "a time of cooldown must be such as '30d', '4h' or '90m'"),
+        (lambda: bknb.protections.cooldown(losses=0), "losses of cooldown"),
+        (lambda: bknb.protections.cooldown(per="leg"), "per of cooldown must be one of profile, symbol, strategy"),
+        (lambda: bknb.protections.daily_loss(0), "percent of daily_loss must be a percentage above 0 and below 100"),
+        (lambda: bknb.protections.max_drawdown(10, "1y"), "a time of max_drawdown must be such as"),
+        (lambda: bknb.protections.max_open(0), "positions of max_open"),
+        (lambda: bknb.protections.max_exposure(-1), "percent of max_exposure must be a percentage above 0"),
+    ],
+)
+def test_what_cannot_be_is_told(make: Any, says: str) -> None:
+    with pytest.raises(bknb.UsageError, match=says):
+        make()
+
+
+def test_a_run_that_does_not_tell_what_was_closed_is_told() -> None:
+    with pytest.raises(bknb.UsageError, match="Cooldown needs the positions that were closed before, which a live run"):
+        bknb.protections.cooldown()(request(closed=None))
+
+
+# --- in runs ----------------------------------------------------------------------------------------------------------
+
+FALL = {2: (100.0, 100.0, 94.0, 100.0)}
+
+
+def play(answers: Mapping[int, Any], rules: list[Any], **options: Any) -> Any:
+    bknb.add_risk("calm", validations=rules)
+    bknb.add_strategy(
+        "s", interval="1m", risk="calm", get_signal=lambda ctx: answers.get((ctx.when_ms - ORIGIN) // MINUTE)
+    )
+    call = {"frame": FRAME, "settings": FREE} | options
+    return bknb.backtest("BTCUSDT", strategy="s", exchange=market(FALL), **call)
+
+
+@pytest.mark.parametrize("capital", [None, 1000])
+def test_a_cooldown_refuses_until_its_pause_is_over(capital: float | None) -> None:
+    """Stopped out in minute 2, known at 3: nothing before 13."""
+    answers = {k: long(110, 95, 3) for k in (0, 3, 12, 13)}
+    result = play(answers, [bknb.protections.cooldown(pause="10m")], capital=capital)
+    assert [(event.when - ORIGIN) // MINUTE for event in result.refused] == [3, 12]
+    assert len(result.trades) == 2
+
+
+def test_what_is_closed_in_a_bar_is_not_known_to_an_order_that_fills_in_it() -> None:
+    """Two legs: A is stopped out in minute 2, B's limit is filled in minute 2, and again one in minute 4."""
+    seen: list[tuple[str, int, int]] = []
+
+    def notes(request: bknb.RiskRequest) -> bool:
+        assert request.closed is not None
+        seen.append((request.symbol, (request.when - ORIGIN) // MINUTE, len(request.closed)))
+        return True
+
+    bknb.add_risk("calm", validations=[notes])
+    answers = {(0, "A"): long(110, 95, 20), (0, "B"): long(110, 80, 20, at=97.0)}
+    bknb.add_strategy("s", interval="1m", risk="calm",
+                      get_signal=lambda ctx: answers.get(((ctx.when_ms - ORIGIN) // MINUTE, ctx.symbol)))  # fmt: skip
+    later = {4: (100.0, 100.0, 96.0, 100.0)}
+    for candles, minute, known in ((FALL, 2, 0), (later, 4, 1)):
+        seen.clear()
+        exchange = {"A": market(FALL), "B": market(candles)}
+        bknb.portfolio(symbols=["A", "B"], strategies=["s"], exchange=exchange, frame=FRAME, settings=FREE)
+        assert seen == [("A", 0, 0), ("B", 0, 0), ("B", minute, known)]
+
+
+def test_legs_of_a_portfolio_share_what_was_closed_and_the_exposure() -> None:
+    told: list[tuple[str, int, float | None, float | None, float | None, list[float | None]]] = []
+
+    def notes(request: bknb.RiskRequest) -> bool:
+        minute = (request.when - ORIGIN) // MINUTE
+        money = [each.money for each in request.closed or ()]
+        told.append((request.symbol, minute, request.equity, request.exposure, request.value, money))
+        return True
+
+    bknb.add_risk("calm", validations=[notes])
+    answers = {(0, "A"): long(110, 95, 20), (1, "B"): long(110, 80, 20), (5, "A"): long(110, 80, 20)}
+    bknb.add_strategy("s", interval="1m", risk="calm",
+                      get_signal=lambda ctx: answers.get(((ctx.when_ms - ORIGIN) // MINUTE, ctx.symbol)))  # fmt: skip
+    exchange = {"A": market(FALL), "B": market()}
+    bknb.portfolio(symbols=["A", "B"], strategies=["s"], exchange=exchange, frame=FRAME, settings=FREE, capital=1000,
+                   sizing="cash:200")  # fmt: skip
+    assert told == [
+        ("A", 0, 1000.0, 0.0, 200.0, []),
+        ("B", 1, 1000.0, 200.0, 200.0, []),
+        ("A", 5, 990.0, 200.0, 200.0, [-10.0]),
+    ]
+
+
+def test_a_limit_of_exposure_is_never_exceeded_by_what_is_ordered() -> None:
+    result = play({0: long(110, 90, 20)}, [bknb.protections.max_exposure(50)], capital=1000, sizing="percent:51")
+    assert [event.note for event in result.refused] == [
+        "max_exposure: with it 51.0 % of the equity would be at stake, at most 50 %"
+    ]
+    assert len(
+        play({0: long(110, 90, 20)}, [bknb.protections.max_exposure(50)], capital=1000, sizing="percent:50").trades
+    )
+
+
+def test_another_limit_is_another_strategy() -> None:
+    hashes = set()
+    for percent in (3, 4):
+        bknb.add_risk("calm", validations=[bknb.protections.daily_loss(percent)])
+        hashes.add(fingerprint(bknb.add_strategy("s", interval="1h", get_signal=lambda: None, risk="calm")))
+    assert len(hashes) == 2
