@@ -10,9 +10,8 @@ from scenarios import MINUTE, ORIGIN, long
 from test_capital import FRAME, FREE, market
 
 import bknb
-from bknb.domain.closed_positions import ClosedBefore, ClosedPosition
 from bknb.domain.interval import DAY_MS
-from bknb.domain.risk import OpenPosition
+from bknb.domain.risk import ClosedBefore, ClosedPosition, OpenPosition
 from bknb.domain.signal import OpenSignal
 from bknb.provenance.strategy_hash import fingerprint
 

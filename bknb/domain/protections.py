@@ -11,11 +11,10 @@ from itertools import islice, takewhile
 from typing import ClassVar, Final, Literal
 
 from ..errors import UsageError
-from .closed_positions import ClosedPosition
 from .formatting import utc_text
 from .interval import DAY_MS
 from .keyword_arguments import ByName
-from .risk import RiskRequest
+from .risk import ClosedPosition, RiskRequest
 from .whole_number import checked_number, whole_number
 
 Per = Literal["profile", "symbol", "strategy"]

@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from ..domain.closed_positions import ClosedBefore, ClosedPosition, closed_position
 from ..domain.lifecycle import Reserve, Verdict
-from ..domain.risk import AccountMarks, OpenPosition, RiskRequest, place_of
+from ..domain.risk import (
+    AccountMarks,
+    ClosedBefore,
+    ClosedPosition,
+    OpenPosition,
+    RiskRequest,
+    closed_position,
+    place_of,
+)
 from ..domain.signal import labels_of
 from ..domain.signal_events import Closed, Event
 from ..domain.text import error_text, readable
