@@ -40,7 +40,7 @@ class Shelf:
     ``kind``: ``range``, the candles of the next ``limit`` intervals; ``newest``, the newest of these; ``count``, the
     next ``limit`` candles there are; ``day``, the whole day of ``since``, whatever the limit; ``rest of the day``, of
     that day those from ``since`` on, ``limit`` at most; ``everything``. ``cap``: it answers no more. ``twice``: its
-    last candle comes twice.
+    last candle comes twice. ``file``: a day is so many minutes, as of a source with a file for each hour.
     """
 
     name = "shelf"
@@ -54,11 +54,12 @@ class Shelf:
         page_limit: int | None,
         cap: int | None,
         twice: bool = False,
+        file: int = 1440,
     ) -> None:
         self.series = {"1m": candles} | {name: resample(candles, name, allow_gaps=True, since=0, until=ORIGIN * 2)
                                          for name in ("1h", "1d")}  # fmt: skip
         self.kind, self.intervals, self.page_limit, self.cap = kind, intervals, page_limit, cap
-        self.twice = twice
+        self.twice, self.file_ms = twice, file * MINUTE_MS
         self.asked: list[tuple[str, int, int]] = []
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
@@ -70,9 +71,9 @@ class Shelf:
         limit = limit if self.kind == "newest" else most
         end = since + limit * INTERVAL_MS[interval]
         if self.kind == "day":
-            since, end = since - since % DAY_MS, since - since % DAY_MS + DAY_MS
+            since, end = since - since % self.file_ms, since - since % self.file_ms + self.file_ms
         if self.kind == "rest of the day":
-            end = min(end, since - since % DAY_MS + DAY_MS)
+            end = min(end, since - since % self.file_ms + self.file_ms)
         first, last = np.searchsorted(candles.timestamp, [since, end]).tolist()
         if self.kind == "everything":
             return candles
@@ -337,8 +338,9 @@ def test_one_silent_answer_loses_nothing_behind_what_came_and_no_page_comes_for_
         elif paging.found(int(fresh[0]), int(fresh[-1])):
             came.update(fresh.tolist())
     again = most < page or habit  # a part of one that cuts answers is asked for again
-    # an empty page behind which another begins with a candle is asked for twice, and that one is taken up once more
-    assert all(pages.count(each) <= 2 + 2 * again for each in pages)
+    # an empty page behind which another begins with a candle is asked for twice, that one is taken up once more, and
+    # again when it was looked for a candle before it
+    assert all(pages.count(each) <= 3 + 2 * again for each in pages)
     there = [t for t in times.tolist() if asked.since <= t < asked.until and (hours is None or hours.is_open(t))]
     assert [t for t in there if t not in came and t - MINUTE_MS in came] == []
 
@@ -359,6 +361,34 @@ def test_of_a_source_with_a_file_for_each_day_a_hole_over_midnight_hides_nothing
     for intervals in (None, ("1m",)):
         source = Shelf(minutes(*hours), kind, intervals=intervals, page_limit=page_limit, cap=None)
         assert fetched(source, page=page, since=570, until=7 * day) == minutes(*hours)
+
+
+def borders(file: int) -> st.SearchStrategy[list[tuple[int, int, int]]]:
+    """Holes around the ends of files: of which file, how much before its end, how much behind."""
+    near = st.one_of(st.sampled_from([0, 1, 2, file // 2, file - 1, file]), st.integers(0, 2 * file))
+    return st.lists(st.tuples(st.integers(1, 9), near, near), min_size=1, max_size=4)
+
+
+@given(data=st.data(), file=st.sampled_from([60, 240]), intervals=st.sampled_from([None, ("1m",)]))
+def test_of_a_source_with_a_file_for_each_hour_or_few_holes_around_their_ends_hide_nothing(
+    data: st.DataObject, file: int, intervals: tuple[str, ...] | None
+) -> None:
+    until = 10 * file
+    there = np.ones(until, bool)
+    for number, before, behind in data.draw(borders(file)):
+        there[max(number * file - before, 1) : number * file + behind] = False
+    page = data.draw(st.sampled_from([30, file // 2, file, 2 * file, 100, 500, 1000]))
+    page_limit = page if data.draw(st.booleans()) else None
+    candles = minutes(*((int(n), int(n) + 1) for n in np.flatnonzero(there)))
+    source = Shelf(candles, "rest of the day", intervals=intervals, page_limit=page_limit, cap=None, file=file)
+    assert fetched(source, page=page, until=until) == candles
+    assert len(source.asked) <= 3 * until / min(page, file) + 60
+
+
+def test_of_pages_shorter_than_the_files_of_a_source_few_candles_between_holes_are_found() -> None:
+    candles = minutes((0, 958), (964, 967), (989, 1460))  # an hour ends at 960
+    source = Shelf(candles, "rest of the day", intervals=None, page_limit=None, cap=None, file=60)
+    assert fetched(source, page=30, until=1460) == candles
 
 
 def test_of_a_source_that_answers_the_newest_of_a_range_a_candle_that_comes_twice_counts_once() -> None:

@@ -18,7 +18,12 @@ Where an empty page was longer than the source has ever answered, candles behind
 asked for from farther off: a source that does not answer them then answers fewer than it is asked for. What was empty
 is then asked for once more in steps it does answer, which double after each 64: what lies between two of them is asked
 for when the later one has candles. In a long hole of such a source, candles may so be missed that span less than a
-sixtieth of the hole before them. Where all answers end with a day, what was empty is asked for from there on.
+sixtieth of the hole before them.
+
+A source may answer from a file for each hour or day, and end with it. Where an empty page may have ended so, what is
+behind is asked for from the end of the file on. That files end there is learned where answers are cut, and where a
+candle begins the page behind an empty one and the one before it is there. Of a source of whose answers none has crossed
+a full hour, short pages end with one at first.
 
 Others that answer fewer answer the newest of the range. Where an answer begins later than it was asked, and holds at
 least as many candles as any before that did not, what is before its first candle is asked for. Where that is there, no
@@ -46,6 +51,8 @@ if TYPE_CHECKING:
     from .sessions import Sessions
 
 _LONGEST: Final = 64  # a page grows to at most so many times its size
+_HOUR_MS: Final = INTERVAL_MS["1h"]
+_HOURS: Final = 6  # pages of a hole that end with an hour, where no answer has held candles from before and behind one
 _EXACT: Final = 64  # steps of one length over a hole of a source that answers few, before they double
 
 
@@ -122,6 +129,9 @@ class Paging:
         self._sure_begin = -1  # the candle before this one was asked for twice
         self._has_looked = False  # behind this hole
         self._looking: Looking | None = None
+        self._empty_since: int | None = None  # where the last empty page of the hole begins
+        self._hours = 0  # so many pages of the hole ended with an hour
+        self._file_begin = -1  # it was looked whether a file of the source ends in the empty page before this candle
         self._no_longer = -1  # no longer candle was answered from here on
         self.empty_pages = EmptyPages()
 
@@ -224,11 +234,15 @@ class Paging:
         if self._is_slow and self._hole not in (None, page.since) and first == page.since != self._sure_begin:
             self._at, self._sure_begin = max(self._hole or 0, first - self._reach.sure * step), first
             return False  # candles right before it may have been answered with nothing
+        if self._may_end_between(first):
+            return False
         newest = self._growing and last + 2 * step >= self._until  # the one behind it may have come meanwhile
         self._short = (last + step, reach) if reach < page.limit and not newest else None
         may_be_cut = self._reach.may_be_cut(count and count + page.again) or reach >= page.limit
         may_have_more = may_be_cut or self._habit or self._strays
+        self._reach.held(first, last)
         self._at, self._hole, self._factor, self._last = last + step, None, 1, last if may_have_more else None
+        self._empty_since, self._hours = None, 0
         self._doubtful, self._empty_pages, self._has_looked, self._shown_from = 0, 0, False, self._until
         self.empty_pages.end_hole()
         self.empty_pages.covered(page.since, self._at)
@@ -255,14 +269,23 @@ class Paging:
 
     def _skip(self, page: Page, *, begins: bool) -> None:
         """Go on behind an empty page."""
+        self._empty_since = page.since
         self._first_empty = self._first_empty if self._doubtful else page.limit
         self._doubtful = max(self._doubtful, page.limit)
-        self._at = min(page.since + page.limit * self._step, self._reach.next_end(page.since))
+        self._at = min(page.since + page.limit * self._step, self._next_end(page))
         self._shown_from = self._at if page.limit > self._reach.sure or begins else self._shown_from
         if self._longer is not None and begins:
             self._search_from = ceil_to(self._at, INTERVAL_MS[self._longer])
         if self._may_grow or self._size < self._most:
             self._factor = min(2 * self._factor, _LONGEST)
+
+    def _next_end(self, page: Page) -> int:
+        """Where (UTC ms) an answer of nothing may end: of a short page with an hour, as long as none crossed one."""
+        ends, since = self._reach.next_end(page.since, self._step), page.since
+        if self._reach.crosses_hours or self._hours == _HOURS or page.limit * self._step > _HOUR_MS:
+            return ends
+        self._hours += 1
+        return min(ends, since - since % _HOUR_MS + _HOUR_MS)
 
     @property
     def is_grown(self) -> bool:
@@ -294,6 +317,18 @@ class Paging:
             return True
         return False
 
+    def _may_end_between(self, first: int) -> bool:
+        """Whether a candle at ``first`` (UTC ms) begins the page behind an empty one, and it is looked for one before.
+
+        The empty page may have ended with a file of the source, and what is behind that not have been answered.
+        """
+        page, empty = self._page, self._empty_since
+        if empty is None or first != page.since or self._strays or first == self._file_begin:
+            return False
+        self._file_begin = first
+        self._look(self._file_end(empty, first))
+        return True
+
     @property
     def _is_slow(self) -> bool:
         """Whether a page without candles is believed no farther than the source has answered."""
@@ -304,9 +339,10 @@ class Paging:
         sure, last = self._reach.sure * self._step, self._until - self._reach.sure * self._step
         if self._strays and answered:  # what it answers at once may end here: the next is half as long at least
             sure = max((page.since - self._strays) // 2 // self._step, 1) * self._step
+        self._empty_since = page.since
         doublings = 0 if page.since < self._exact_until else self._empty_pages // _EXACT
         self._empty_pages, self._passed = self._empty_pages + 1, None
-        self._at = min(page.since + min(sure, page.limit * self._step), self._reach.next_end(page.since))
+        self._at = min(page.since + min(sure, page.limit * self._step), self._next_end(page))
         if doublings and page.since + sure < last:
             self._passed, self._at = self._at, min(page.since + (sure << doublings), last)
         self._factor = 1
@@ -363,6 +399,13 @@ class Paging:
         self._at = self._until if not any_is else hole + (self._reach.sure * self._step if self._is_slow else 0)
         if not any_is:
             self.empty_pages.add(hole, self._until)
+
+    def _file_end(self, empty: int, first: int) -> Looking:
+        """See whether the page from ``empty`` ended with a file; go on from the begin of the hole, or ``first``."""
+        from .probing_questions import file_end
+
+        ends = yield from file_end(self._reach, empty, first, step=self._step)
+        self._at = first if not ends or self._hole is None else self._hole
 
     def _checked(self, hole: int, first: int, believed: int) -> Looking:
         """See whether the pages of a hole would have had candles; go on from its begin, or else from ``first``."""

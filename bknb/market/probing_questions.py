@@ -75,6 +75,36 @@ def measured(reach: Reach, there: int, count: int, *, step: int) -> Looking:
             return
 
 
+def file_end(reach: Reach, empty: int, first: int, *, step: int) -> Generator[Question, NDArray[np.int64], bool]:
+    """Whether an empty answer ended with a file of the source, such as one of an hour or a day, and learn where.
+
+    Parameters
+    ----------
+    reach
+        What is known of the source, and learned.
+    empty
+        Where the page begins that was answered with nothing, UTC ms.
+    first
+        When a candle opens, behind it, with which the next page begins, UTC ms.
+    step
+        The length of an interval, ms.
+    """
+    times = yield first - step, 1
+    if not len(times):
+        return False
+    shows = last = first - step
+    while shows - empty > step:
+        middle = empty + (shows - empty) // (2 * step) * step
+        times = yield middle, (first - middle) // step + 1
+        if len(times):
+            shows, last = middle, int(times[-1])
+        else:
+            empty = middle
+    reach.answered((last - shows) // step + 1)
+    reach.ended_at(shows)
+    return True
+
+
 def looked_for(
     reach: Reach, hole: int, until: int, *, step: int, size: int, first_page: int, newest: bool, shown_from: int
 ) -> Generator[Question, NDArray[np.int64], bool]:

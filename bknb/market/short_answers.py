@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Final
 
-from ..domain.interval import DAY_MS
+from ..domain.interval import MINUTE_MS
 from ..domain.market_clock import NEVER
 
 if TYPE_CHECKING:
     from ..domain.ranges import Range, Ranges
+
+
+_FILES: Final = tuple(  # how long (ms) what a source keeps in one file may be
+    minutes * MINUTE_MS for minutes in (15, 30, 60, 120, 180, 240, 360, 480, 720, 1440)
+)
+
+
+_HOUR_MS: Final = 60 * MINUTE_MS
 
 
 class Reach:
@@ -34,8 +43,9 @@ class Reach:
     def __init__(self) -> None:
         self.sure = 1  # it answers as far as this
         self._end: int | None = None
-        self._ends_at: int | None = None  # answers that ended early did so at this time of day, UTC ms
-        self._ends_anywhere = False
+        self._ends_at: int | None = None  # an answer ended early here, UTC ms
+        self._files = _FILES  # how long files that end there and where others ended may be
+        self.crosses_hours = False  # an answer held candles from before and from behind a full hour
         self.newest: int | None = None
         self._whole = 0  # so many candles may be all there are
         self.most = 0  # candles that an answer held
@@ -53,14 +63,30 @@ class Reach:
         """An answer ended after so many intervals, at ``when`` (UTC ms), although there was a candle in the next."""
         self._end = max(count, 1)
         if when is not None:
-            self._ends_anywhere |= self._ends_at not in (None, when % DAY_MS)
-            self._ends_at = when % DAY_MS
+            self.ended_at(when)
 
-    def next_end(self, since: int) -> int:
-        """Where (UTC ms) an answer from ``since`` ends, as its day ends; ``NEVER`` where no day ends answers."""
-        if self._ends_at is None or self._ends_anywhere:
+    def ended_at(self, when: int) -> None:
+        """An answer ended at ``when`` (UTC ms), although there was a candle."""
+        self._ends_at = at = when if self._ends_at is None else self._ends_at
+        self._files = tuple(length for length in self._files if not (when - at) % length)
+
+    def held(self, first: int, last: int) -> None:
+        """An answer held candles from ``first`` to ``last`` (UTC ms): no file ends between them."""
+        self.crosses_hours = self.crosses_hours or first // _HOUR_MS != last // _HOUR_MS
+        if (at := self._ends_at) is not None and self._files:
+            same = (length for length in self._files if (first - at) // length == (last - at) // length)
+            self._files = tuple(same)
+
+    def next_end(self, since: int, step: int) -> int:
+        """Where (UTC ms) an answer from ``since`` may end, as its file ends, such as one of an hour or a day.
+
+        ``NEVER`` where answers end elsewhere; ``step`` is the length of an interval, ms. A file is no shorter than what
+        one answer held.
+        """
+        if self._ends_at is None:
             return NEVER
-        return since + DAY_MS - (since - self._ends_at) % DAY_MS
+        every = math.gcd(*(length for length in self._files if length >= self.sure * step))
+        return since + every - (since - self._ends_at) % every if every else NEVER
 
     def may_be_cut(self, count: int) -> bool:
         """Whether an answer of so many candles, as many as any before, or any answer, may lack some at its end."""
