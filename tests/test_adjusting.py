@@ -243,6 +243,44 @@ def test_a_row_without_a_symbol_is_refused_and_symbols_without_candles_are_told(
     assert source.warnings[0] == "frame: adjust has splits or dividends of aapl, and there are no candles of it"
 
 
+def above_twenty(ctx: Any) -> Any:
+    return bknb.Signal(position="long", bars=1) if ctx.price > 20 else None
+
+
+def between(ctx: Any) -> Any:
+    last = ctx.candles("1d", 3).close
+    return bknb.Signal(position="long", bars=1) if 5.5 < last[-1] < 1000 else None
+
+
+def risen(ctx: Any) -> Any:
+    rises = ctx.price / ctx.candles("1d", 3).close[0] > 1.01
+    return bknb.Signal(position="long", bars=1) if rises or ctx.price > 0 else None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("strategy", "comparison"), [(above_twenty, "ctx.price > 20"), (between, "5.5 < last[-1] < 1000"), (risen, "")]
+)
+@pytest.mark.parametrize("adjusted", [True, False])
+def test_the_look_ahead_check_remarks_on_prices_that_are_compared_with_numbers(
+    strategy: Any,
+    comparison: str,
+    adjusted: bool,  # noqa: FBT001 -- a table's column
+) -> None:
+    days = pd.date_range("2023-01-02", periods=90, freq="B", tz="UTC", name="Date")
+    price = pd.Series(np.where(days < pd.Timestamp("2023-03-01", tz="UTC"), 400.0, 100.0 if adjusted else 400.0), days)
+    table = pd.DataFrame({"Open": price, "High": price + 1, "Low": price - 1, "Close": price, "Volume": 1.0})
+    split = pd.DataFrame({"date": ["2023-03-01"], "splits": [4.0]})
+    source = from_frame(table, symbol="S", **({"adjust": split} if adjusted else {}))
+    report = bknb.check_lookahead(
+        strategy, "S", exchange=source, frame=("2023-02-01", "2023-04-20"), interval="1d", moments=5
+    )
+    found = [each for each in report.remarks if "compares a price with a number" in each]
+    assert len(found) == (1 if adjusted and comparison else 0), report
+    for remark in found:
+        assert f"{comparison}; the prices are adjusted for 1 split" in remark
+
+
 def test_a_table_that_is_not_in_order_is_told_beside_its_adjustments() -> None:
     frame = traded()
     order = [*range(1, len(frame)), 0]

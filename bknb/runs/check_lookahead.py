@@ -449,6 +449,7 @@ class _Check:
                 findings += accuracy_findings(accuracy)
             if self.strategy.manages:
                 findings += self._manage()
+        self._look_at_constants()
         return LookaheadReport(
             strategy=self.strategy.name,
             symbol=self.plan.symbol,
@@ -471,6 +472,26 @@ class _Check:
             managed=self._managed_moments,
             managed_answers=self._managed_answers,
         )
+
+    def _look_at_constants(self) -> None:
+        """Remark that prices are compared with a number, where later splits and dividends have scaled them."""
+        describe = getattr(self.plan.exchange.source, "describe", None)
+        made = describe(self.plan.symbol) if callable(describe) else ""
+        if "adjusted for" not in made:
+            return
+        from ..provenance.source_text import text_of_code
+        from ..research.price_constants import compared_with_constants
+
+        for function in (self.strategy.get_signal, self.strategy.get_signals, self.strategy.manage):
+            code = getattr(inspect.unwrap(function), "__code__", None) if function is not None else None
+            if code is None:
+                continue
+            text = text_of_code(code, inspect.getmodule(code))
+            for line, comparison in compared_with_constants(text):
+                self.remarks.append(
+                    f"line {line} of {code.co_name} compares a price with a number, {comparison}; the prices are"
+                    f"{made.removeprefix(',')}: what came later has scaled them, and others were seen then"
+                )
 
     def _experiments(self, chosen: Sequence[int], answers: dict[int, Answer]) -> list[Finding]:
         """Everything that is done with one function, at moments that were chosen."""
