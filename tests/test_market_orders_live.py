@@ -228,3 +228,32 @@ def test_a_close_that_a_machine_slept_over_is_not_traded(
     assert [(each.action, each.when, each.price) for each in run.records.ends] == [
         (each.action, each.when, each.price) for each in live.run_record.records.ends
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("awake", "signal", "sides", "closed"),
+    [
+        ("26 10:00:20", OUT, ["buy", "sell"], "27 09:30"),
+        ("27 09:40", OUT, ["buy", "sell"], "27 09:40"),
+        ("27 09:40", {"position": "long", "entry": "close", "bars": 1}, [], ""),
+    ],
+)
+def test_at_a_broker_a_close_that_was_slept_over_is_one_order_afterwards(
+    awake: str, signal: dict[str, Any], sides: list[str], closed: str
+) -> None:
+    since, until = ms("2024-11-26 09:25", ZONE), ms("2024-11-27 09:50", ZONE)
+    whole, broker, first = minutes(HOURS, "2024-11-22", "2024-12-05"), PaperBroker(), ms("2024-11-26 09:35", ZONE)
+    strategy = bknb.add_strategy(
+        "closes", get_signal=lambda ctx: bknb.Signal(**signal) if ctx.when_ms == first else None, at="session_open+5m"
+    )
+    clock = Sleeping(since, ms("2024-11-26 09:50", ZONE), ms(f"2024-11-{awake}", ZONE))
+    source = bknb.exchanges.in_sessions(closed_by(clock, whole), HOURS)
+    result = bknb.Live.background("X", strategy=strategy, exchange=source, clock=clock, until=until, broker=broker,
+                                  store=bknb.stores.memory(), quantity=2.0).result(timeout=60)  # fmt: skip
+    assert [(order.side, order.status) for order in broker.orders.values()] == [(side, "filled") for side in sides]
+    assert {each.kind for each in result.errors} == {"late"}
+    if closed:
+        assert shown([result.run_record.records.ends[-1].when]) == [closed]
+        prices = [order.average_price for order in broker.orders.values()]
+        assert prices[1] == pytest.approx(result.trades["price_close"].iloc[-1], rel=1e-3)
