@@ -197,6 +197,7 @@ CASES = (
     Case("empty", "", "the answer is empty"),
     Case("prose", "I cannot give financial advice.", "is not JSON"),
     Case("cut JSON", reply()[:-40], "is not JSON"),
+    Case("cut JSON in a fence", "```json\n" + reply()[:-40], "is not JSON (Input data was truncated)"),
     Case("deep JSON", "[" * 60_000, "does not have the fields"),
     Case("deep JSON in a field", '{"title": ' + "[" * 60_000 + "]" * 60_000, "characters; at most"),
     Case("thinking without end", "<think>" * 14_000, "is not JSON"),

@@ -63,7 +63,9 @@ def read_reply(text: str) -> Reply | list[Objection]:
     reply = read(text, Reply)
     if isinstance(reply, Objection):
         bare = without_thinking(text)
-        if reply.code == "json" and "def get_signal" in unfenced(bare) and "```" in bare:
+        code = unfenced(bare).lstrip()
+        is_code = "def get_signal" in code and "```" in bare and not code.startswith("{")  # that is JSON, cut off
+        if reply.code == "json" and is_code:
             words = code_blocks(bare)[1][:LONGEST_RATIONALE]
             reply = Reply(title="", rationale=words, interval="15m", parameters=[], code=bare)
         else:
