@@ -243,6 +243,71 @@ def test_a_row_without_a_symbol_is_refused_and_symbols_without_candles_are_told(
     assert source.warnings[0] == "frame: adjust has splits or dividends of aapl, and there are no candles of it"
 
 
+# --- a column of adjusted closes ---
+
+
+def with_column(decimals: int | None, *, cut: int = 300) -> tuple[pd.DataFrame, Any]:
+    """Days of a share with two dividends, with closes that are adjusted for them, and what these are of the closes."""
+    days = pd.date_range("2023-01-02", periods=300, freq="B", name="Date")
+    random = np.random.default_rng(1)
+    close = np.round(100 * np.exp(np.cumsum(random.normal(0, 0.01, 300))), 2)
+    high = close * (1 + random.random(300) / 50)
+    first, second = (days < pd.Timestamp(date) for date in ("2023-05-01", "2023-09-01"))
+    share = np.where(first, 0.97, 1.0) * np.where(second, 0.995, 1.0)
+    column = close * share if decimals is None else np.round(close * share, decimals)
+    prices = {"Open": close, "High": high, "Low": close - 1, "Close": close, "Adj Close": column, "Volume": 1e3}
+    return pd.DataFrame(prices, index=days)[:cut], (share / share[cut - 1])[:cut]
+
+
+@pytest.mark.parametrize("decimals", [None, 6, 2])
+@pytest.mark.parametrize("cut", [300, 150])
+def test_a_column_of_adjusted_closes_says_what_prices_are_multiplied_by(decimals: int | None, cut: int) -> None:
+    table, share = with_column(decimals, cut=cut)
+    source = from_frame(table, symbol="S", adjust="Adj Close")
+    candles = asyncio.run(source.get_candles("S", "1d", 0, 100_000))
+    rounded = 1e-4 if decimals == 2 else 1e-6
+    for name in ("open", "high", "low", "close"):
+        np.testing.assert_allclose(getattr(candles, name), table[name.title()] * share, rtol=rounded)
+    assert candles.close[-1] == table["Close"].iloc[-1]
+    assert (candles.volume == 1000).all()
+    made = source.adjustments["S"]
+    dates = [pd.Timestamp(step.before, unit="ms").date().isoformat() for step in made.steps]
+    assert dates == ["2023-05-01", "2023-09-01"][: 2 if cut == 300 else 1]
+    assert made.steps[0].price == pytest.approx(share[0], rel=rounded)
+    assert f"frame, S: adjusted by the column 'Adj Close': the oldest prices are {made.steps[0].price:.6g}" in str(
+        source.warnings
+    )
+
+
+def test_a_column_of_adjusted_closes_is_of_each_ticker_and_of_files(tmp_path: Path) -> None:
+    table, share = with_column(6)
+    both = pd.concat({"AAA": table, "BBB": table.assign(**{"Adj Close": table["Close"]})}, axis=1)
+    for frame in (both, both.swaplevel(axis=1).sort_index(axis=1)):
+        made = from_frame(frame, adjust="Adj Close").adjustments
+        assert (len(made["AAA"].steps), made["BBB"].steps) == (2, ())
+        assert made["AAA"].steps[0].price == pytest.approx(share[0], rel=1e-6)
+    table.to_csv(tmp_path / "days.csv")
+    table.to_parquet(tmp_path / "days.parquet")
+    for source in (from_csv(tmp_path / "days.csv", adjust="Adj Close"),
+                   from_parquet(tmp_path / "days.parquet", adjust="Adj Close")):  # fmt: skip
+        assert len(source.adjustments[None].steps) == 2
+        assert source.reopen is not None
+        assert len(source.reopen().adjustments[None].steps) == 2
+
+
+def test_a_column_that_is_no_adjusted_close_is_refused() -> None:
+    table, _ = with_column(2)
+    with pytest.raises(UsageError, match="has no column 'Adj'\nfound: Open, High"):
+        from_frame(table, adjust="Adj")
+    for column in ("High", "Volume"):
+        with pytest.raises(DataError, match=f"the column '{column}' is no adjusted close: what it is of the close"):
+            from_frame(table, adjust=column)
+    with pytest.raises(UsageError, match="is the name of a column, and bknb"):
+        from_frame(Candles.empty(), adjust="Adj Close")
+    with pytest.raises(DataError, match="it and the close must be above 0"):
+        from_frame(table.assign(**{"Adj Close": 0.0}), adjust="Adj Close")
+
+
 def above_twenty(ctx: Any) -> Any:
     return bknb.Signal(position="long", bars=1) if ctx.price > 20 else None
 

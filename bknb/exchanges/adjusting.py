@@ -76,6 +76,8 @@ class Adjustments:
         Oldest first.
     splits, dividends : int
         How many made a difference.
+    column : str
+        The column of adjusted closes that says so, in place of a table; empty: none.
 
     Examples
     --------
@@ -86,16 +88,14 @@ class Adjustments:
     steps: tuple[Adjustment, ...]
     splits: int
     dividends: int
+    column: str = ""
 
     def __str__(self) -> str:
-        parts = [
-            f"{count} {noun}{'' if count == 1 else 's'}"
-            for count, noun in ((self.splits, "split"), (self.dividends, "dividend"))
-            if count
-        ]
-        if not parts:
-            return "adjusted for no split and no dividend"
-        return f"adjusted for {' and '.join(parts)}: the oldest prices are {self.steps[0].price:.6g} of those traded"
+        counts = ((self.splits, "split"), (self.dividends, "dividend"))
+        parts = [f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts if count]
+        of = f"for {' and '.join(parts) or 'no split and no dividend'}"
+        made = f"adjusted by the column {self.column!r}" if self.column else f"adjusted {of}"
+        return f"{made}: the oldest prices are {self.steps[0].price:.6g} of those traded" if self.steps else made
 
 
 def read_actions(table: pd.DataFrame, *, tz: str | None = None) -> dict[str | None, tuple[Action, ...]]:
@@ -127,7 +127,9 @@ def read_actions(table: pd.DataFrame, *, tz: str | None = None) -> dict[str | No
     import pandas as pd
 
     if not isinstance(table, pd.DataFrame):
-        raise UsageError(f"adjust needs a DataFrame of splits and dividends, got {type(table).__name__}")
+        raise UsageError(
+            f"adjust needs a DataFrame of splits and dividends, or a column's name, got {type(table).__name__}"
+        )
     known: dict[str, Any] = {}
     for label in table.columns:
         name = plain_name(label)

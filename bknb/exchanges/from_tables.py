@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import MissingDependency, UsageError
 from ..market.candle_rows import Reading
@@ -30,7 +31,7 @@ def from_frame(
     tz: str | None = None,
     time_format: str | None = None,
     stamp: str = "open",
-    adjust: pd.DataFrame | None = None,
+    adjust: pd.DataFrame | str | None = None,
     negative: bool = False,
 ) -> FrameSource:
     """A source over candles in a DataFrame (or ``Candles``): minutes, or longer bars such as days.
@@ -67,7 +68,8 @@ def from_frame(
         A table of splits and dividends, for prices as they were traded: dates as the index or a column ``date``, with
         the zone ``tz``; a column ``splits`` (shares for each one before: 4 is four for one), ``dividends`` (per share
         as it was then), or both; a column ``symbol`` where there are candles of several. Prices before each are put in
-        the terms of those after it, as far as there are candles.
+        the terms of those after it, as far as there are candles. Or the name of a column of adjusted closes, such as
+        ``"Adj Close"``: prices are multiplied by what it is of the close, and volumes are left as they are.
     negative
         Whether prices at or below zero are traded, as of spreads, power, or oil in April 2020; else they are refused.
 
@@ -95,11 +97,17 @@ def from_frame(
     if not isinstance(frame, Candles) and not (hasattr(frame, "columns") and hasattr(frame, "index")):
         raise UsageError(f"from_frame needs a DataFrame or bknb.Candles, got {type(frame).__name__}")
     if isinstance(frame, Candles):
+        if isinstance(adjust, str):
+            raise UsageError(
+                f"adjust={adjust!r} is the name of a column, and bknb.Candles have no others\n"
+                "give the DataFrame that has it, or a table of splits and dividends"
+            )
         given = Tables(frame if symbol is None else {symbol: frame})
         return _source(given, name=name, sessions=sessions, adjust=adjust, tz=tz, negative=negative)
     reading = Reading(where=name, place="row {}".format, tz=tz, time_format=time_format, stamp=stamp, columns=columns)
     table = read_table(frame, reading, symbol=symbol)
-    return _source(table, name=name, sessions=sessions, adjust=adjust, tz=tz, negative=negative)
+    by = _by_column(adjust, columns, lambda named: read_table(frame, replace(reading, columns=named), symbol=symbol))
+    return _source(table, name=name, sessions=sessions, adjust=by, tz=tz, negative=negative)
 
 
 def from_csv(
@@ -116,7 +124,7 @@ def from_csv(
     decimal: str | None = None,
     thousands: str | None = None,
     encoding: str | None = None,
-    adjust: pd.DataFrame | None = None,
+    adjust: pd.DataFrame | str | None = None,
     negative: bool = False,
 ) -> FrameSource:
     r"""A source over candles in a CSV file, also compressed (``.csv.gz``, ``.zip``, ``.xz``).
@@ -170,7 +178,12 @@ def from_csv(
         if mark is not None and not (isinstance(mark, str) and mark):
             raise UsageError(f"{option} must be a text, or left out where it can be found out; got {mark!r}")
     table = csv_table(file, partial(Reading, columns=named, **times), symbol=symbol, names=names, **marks)
-    source = _source(table, name=name or file.name, sessions=sessions, adjust=adjust, tz=tz, negative=negative)
+    by = _by_column(
+        adjust,
+        named,
+        lambda other: csv_table(file, partial(Reading, columns=other, **times), symbol=symbol, names=names, **marks),
+    )
+    source = _source(table, name=name or file.name, sessions=sessions, adjust=by, tz=tz, negative=negative)
     again = partial(from_csv, file.resolve(), name=source.name, symbol=symbol, sessions=sessions, columns=columns)
     source.reopen = partial(again, **times, **marks, adjust=adjust, negative=negative)
     return source
@@ -186,7 +199,7 @@ def from_parquet(
     tz: str | None = None,
     time_format: str | None = None,
     stamp: str = "open",
-    adjust: pd.DataFrame | None = None,
+    adjust: pd.DataFrame | str | None = None,
     negative: bool = False,
 ) -> FrameSource:
     """A source over candles in a Parquet file; for bars and columns see :func:`from_frame`.
@@ -227,7 +240,8 @@ def from_parquet(
     times: dict[str, Any] = {"tz": tz, "time_format": time_format, "stamp": stamp}
     reading = Reading(where=str(file), place="row {}".format, columns=columns, **times)
     table = read_table(frame, reading, symbol=symbol)
-    source = _source(table, name=name or file.name, sessions=sessions, adjust=adjust, tz=tz, negative=negative)
+    by = _by_column(adjust, columns, lambda named: read_table(frame, replace(reading, columns=named), symbol=symbol))
+    source = _source(table, name=name or file.name, sessions=sessions, adjust=by, tz=tz, negative=negative)
     again = partial(from_parquet, file.resolve(), name=source.name, symbol=symbol, sessions=sessions, columns=columns)
     source.reopen = partial(again, **times, adjust=adjust, negative=negative)
     return source
@@ -255,12 +269,30 @@ def existing_file(path: str | Path) -> Path:
     return file
 
 
+def _by_column(
+    adjust: pd.DataFrame | str | None,
+    columns: Mapping[str, Any] | None,
+    read: Callable[[dict[str, Any]], Tables],
+) -> pd.DataFrame | AdjustedCloses | None:
+    """A table of splits and dividends as it is; for the name of a column its numbers, read in place of the prices."""
+    if not isinstance(adjust, str):
+        return adjust
+    return AdjustedCloses(adjust, read({**(columns or {}), **dict.fromkeys(("open", "high", "low", "close"), adjust)}))
+
+
+class AdjustedCloses(NamedTuple):
+    """A column of adjusted closes: its name, and candles whose prices all are its numbers."""
+
+    column: str
+    table: Tables
+
+
 def _source(
     table: Tables,
     *,
     name: str,
     sessions: Sessions | str | None,
-    adjust: pd.DataFrame | None,
+    adjust: pd.DataFrame | AdjustedCloses | None,
     tz: str | None,
     negative: bool,
 ) -> FrameSource:
@@ -272,9 +304,14 @@ def _source(
         source.negative = negative
         source.warnings = (*table.notes, *source.warnings)
         return source
-    from .adjusting import adjust_series  # few need it
+    if isinstance(adjust, AdjustedCloses):
+        from .adjusted_closes import adjust_by_closes  # few need either
 
-    candles, made, notes = adjust_series(table.candles, adjust, tz=tz, name=name)
+        candles, made, notes = adjust_by_closes(table.candles, adjust.table.candles, column=adjust.column, name=name)
+    else:
+        from .adjusting import adjust_series
+
+        candles, made, notes = adjust_series(table.candles, adjust, tz=tz, name=name)
     source = FrameSource(candles, name=name, sessions=sessions)
     source.negative = negative
     told = (f"{name if symbol is None else f'{name}, {symbol}'}: {each}" for symbol, each in made.items())

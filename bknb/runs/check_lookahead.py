@@ -477,7 +477,7 @@ class _Check:
         """Remark that prices are compared with a number, where later splits and dividends have scaled them."""
         describe = getattr(self.plan.exchange.source, "describe", None)
         made = describe(self.plan.symbol) if callable(describe) else ""
-        if "adjusted for" not in made:
+        if "adjusted " not in made:
             return
         from ..provenance.source_text import text_of_code
         from ..research.price_constants import compared_with_constants

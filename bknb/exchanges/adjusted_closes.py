@@ -1,0 +1,100 @@
+"""Candles adjusted by a column of adjusted closes, such as ``Adj Close``, where no table of splits and dividends is."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ..errors import DataError
+from ..market.candle_rows import in_order
+from ..market.candles import Candles
+from .adjusting import Adjustment, Adjustments
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+_FEW: Final = 3  # dividends and splits are rare: a share of a close changes seldom, but in a short table
+_EXACT: Final = 1e-6  # numbers may be of 32 bits
+
+
+def adjust_by_closes(
+    candles: Candles | Mapping[str, Candles], closes: Candles | Mapping[str, Candles], *, column: str, name: str
+) -> tuple[Candles | dict[str, Candles], dict[str | None, Adjustments], list[str]]:
+    """The candles of one series or of each symbol, adjusted by a column of adjusted closes; else as `adjust_series`.
+
+    Prices are multiplied by what the column is of the close, divided by what it is of the last close; volumes are left
+    as they are.
+
+    Parameters
+    ----------
+    candles
+        Prices as traded.
+    closes
+        The same candles with the numbers of the column as their prices.
+    column, name
+        Of the column and of the source, for messages.
+
+    Raises
+    ------
+    DataError
+        The column is no adjusted close.
+
+    Examples
+    --------
+    >>> traded = Candles.from_rows([(0, 4.0, 4.0, 4.0, 4.0, 1.0), (60_000, 5.0, 5.0, 5.0, 5.0, 1.0)])
+    >>> column = Candles.from_rows([(0, 2.0, 2.0, 2.0, 2.0, 1.0), (60_000, 5.0, 5.0, 5.0, 5.0, 1.0)])
+    >>> found, made, _ = adjust_by_closes(traded, column, column="Adj Close", name="mine")
+    >>> found.close.tolist(), str(made[None])
+    ([2.0, 5.0], "adjusted by the column 'Adj Close': the oldest prices are 0.5 of those traded")
+    """
+    notes: list[str] = []
+    if isinstance(candles, Candles):
+        assert isinstance(closes, Candles)  # of the same table  # noqa: S101
+        alone, made = _by_closes(candles, closes, column, name, notes)
+        return alone, {None: made}, notes
+    assert not isinstance(closes, Candles)  # noqa: S101
+    each = {
+        symbol: _by_closes(series, closes[symbol], column, f"{name}, {symbol}", notes)
+        for symbol, series in candles.items()
+    }
+    return {symbol: found for symbol, (found, _) in each.items()}, {key: made for key, (_, made) in each.items()}, notes
+
+
+def _by_closes(
+    candles: Candles, closes: Candles, column: str, where: str, notes: list[str]
+) -> tuple[Candles, Adjustments]:
+    candles, closes = in_order(candles, where, notes), in_order(closes, where, [])
+    if not len(candles):
+        return candles, Adjustments((), splits=0, dividends=0, column=column)
+    share = closes.close / candles.close
+    if not (np.isfinite(share) & (share > 0)).all():
+        raise DataError(f"{where}: the column {column!r} is no adjusted close: it and the close must be above 0")
+    doubt = _rounding(closes.close) / closes.close + _rounding(candles.close) / candles.close + _EXACT
+    changes = np.flatnonzero(np.abs(np.diff(np.log(share))) > doubt[1:] + doubt[:-1]) + 1
+    if len(changes) > _FEW + len(share) // 4:
+        raise DataError(
+            f"{where}: the column {column!r} is no adjusted close: what it is of the close changes at {len(changes):,} "
+            f"of {len(share):,} candles\ngive a table of splits and dividends, adjust=table, or leave adjust out"
+        )
+    edges = [0, *changes.tolist(), len(share)]
+    levels = [float(np.median(share[first:end])) for first, end in pairwise(edges)]
+    last = 1.0 if abs(levels[-1] - 1) <= doubt.max() else levels[-1]
+    levels = [level / last for level in levels]
+    factor = np.repeat(levels, np.diff(edges))
+    prices: dict[str, Any] = {each: getattr(candles, each) * factor for each in ("open", "high", "low", "close")}
+    moments = candles.timestamp[changes].tolist()
+    steps = tuple(Adjustment(when, level, 1.0) for when, level in zip(moments, levels, strict=False))
+    made = Adjustments(steps, splits=0, dividends=0, column=column)
+    return Candles.from_columns(timestamp=candles.timestamp, volume=candles.volume, **prices), made
+
+
+def _rounding(values: NDArray[np.float64]) -> float:
+    """How far off numbers are that were rounded to the decimals they all have, at most; 0: they have many."""
+    for digits in range(7):
+        if np.allclose(values, np.round(values, digits), rtol=0.0, atol=1e-9):
+            return 0.5 * 10.0**-digits
+    return 0.0
