@@ -139,6 +139,7 @@ class MinuteWalk:
         self._ends = None if series.grid is None else series.closes[first:]
         if self._all_fill:
             self._high, self._low = candles.high[first:], candles.low[first:]
+            self._price = self._scanned = series.average_prices(self._loop.window.price_count)[first:]
 
     def time_of(self, index: int) -> int:
         """Open time of a minute."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import copy
 import linecache
 import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
@@ -83,10 +85,10 @@ def statements_of(space: dict[str, Any]) -> list[Statement] | None:
     found: list[Statement] = []
     for file, text in _texts(space):
         try:
-            tree = ast.parse(text)
+            body = _parsed(text)
         except SyntaxError:
             continue
-        nodes = [node for node in tree.body if not isinstance(node, (ast.Import, ast.ImportFrom))]
+        nodes = [node for node in body if not isinstance(node, (ast.Import, ast.ImportFrom))]
         found += [_statement(_undecorated(node, space), file, space) for node in nodes]
     return found if 0 < len(found) <= _MOST_STATEMENTS else None
 
@@ -95,7 +97,7 @@ def imported(space: dict[str, Any], names: set[str]) -> Iterator[tuple[str, Modu
     """Values imported by name from the user's own modules: as what, from where, what."""
     for _, text in _texts(space):
         with contextlib.suppress(SyntaxError):
-            for node in ast.parse(text).body:
+            for node in _parsed(text):
                 if not isinstance(node, ast.ImportFrom) or node.level:
                     continue
                 module = sys.modules.get(node.module or "")
@@ -107,6 +109,12 @@ def imported(space: dict[str, Any], names: set[str]) -> Iterator[tuple[str, Modu
                 for alias, name in named:
                     if alias in names and alias in space and name in vars(module):
                         yield alias, module, name
+
+
+@lru_cache(maxsize=64)  # the cells of a notebook, asked for twice in each check
+def _parsed(text: str) -> list[ast.stmt]:
+    """The statements of a text; not to be changed."""
+    return ast.parse(text).body
 
 
 def _texts(space: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -300,6 +308,7 @@ def compiled(statement: Statement) -> CodeType:
 def _undecorated(node: ast.stmt, space: dict[str, Any]) -> ast.stmt:
     """A function's definition without decorators that would register it again."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        node = copy.copy(node)  # the parsed text is kept
         node.decorator_list = [one for one in node.decorator_list if not _own_decorator(one, space)]
     return node
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Moments = NDArray[np.int64]
+
+_Number = TypeVar("_Number", np.int64, np.float64)
 
 EARLIEST_MS, LATEST_MS = 10**11, 10**13  # 1973 .. 2286: what can be taken for milliseconds
 _TEXT: Final = re.compile(r"\d{4}-?\d\d-?\d\d([ T]\d\d(:?\d\d(:?\d\d(\.\d+)?)?)?\s*(Z|UTC|[+-]\d\d:?\d\d)?)?\Z")
@@ -73,12 +75,23 @@ def as_moments(values: Any, span: tuple[int, int]) -> Moments | None:
     return _in_some_unit(index.to_numpy(dtype=np.float64), span)
 
 
+def distinct(moments: NDArray[_Number]) -> NDArray[_Number]:
+    """The different ones of some moments, ascending; those that ascend already are handed back.
+
+    Examples
+    --------
+    >>> distinct(np.array([3, 1, 3])).tolist(), distinct(np.array([1, 3])).tolist()
+    ([1, 3], [1, 3])
+    """
+    return moments if bool((moments[1:] > moments[:-1]).all()) else np.unique(moments)
+
+
 def _in_some_unit(numbers: NDArray[np.float64], span: tuple[int, int]) -> Moments | None:
     if not np.isfinite(numbers).all():
         return None
     for unit in _PER_UNIT:
         moments = numbers * unit
-        inside = np.unique(moments[(moments >= span[0]) & (moments <= span[1])])
+        inside = distinct(moments[(moments >= span[0]) & (moments <= span[1])])
         if len(inside) >= _FEWEST_INSIDE and moments.min() > EARLIEST_MS and moments.max() < LATEST_MS:
             whole = numbers == np.floor(numbers)
             return moments.astype(np.int64) if unit <= 1000.0 or whole.all() else None

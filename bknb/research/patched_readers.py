@@ -237,13 +237,23 @@ def _candles(function: Any, *, change: Change) -> Any:
     return get_candles
 
 
+_sources_in: dict[str, tuple[int, tuple[type, ...]]] = {}
+"""By module: how many names it had when it was looked through, and its classes that hand out candles."""
+
+
 def _own_sources() -> list[type]:
     found: dict[int, type] = {}
     for name, module in list(sys.modules.items()):
-        if name.startswith("bknb."):
-            for thing in list(vars(module).values()):
-                if isinstance(thing, type) and inspect.iscoroutinefunction(vars(thing).get("get_candles")):
-                    found[id(thing)] = thing
+        if not name.startswith("bknb."):
+            continue
+        size, sources = _sources_in.get(name, (-1, ()))
+        if size != len(vars(module)):
+            things = list(vars(module).values())
+            sources = tuple(each for each in things if isinstance(each, type) and "get_candles" in vars(each))
+            _sources_in[name] = len(things), sources
+        for source in sources:
+            if inspect.iscoroutinefunction(vars(source).get("get_candles")):  # one that is replaced already is none
+                found[id(source)] = source
     return list(found.values())
 
 

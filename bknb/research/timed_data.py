@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..market.candles import Candles
-from .moment_parsing import EARLIEST_MS, are_moments, as_moments, as_time_stamps
+from .moment_parsing import EARLIEST_MS, are_moments, as_moments, as_time_stamps, distinct
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -174,8 +174,8 @@ def _timed(
     opens = np.asarray(times, dtype=np.int64)
     if not are_moments(opens):
         return None
-    steps = np.diff(np.unique(opens))
-    step = int(np.median(steps)) if candles and len(steps) else 0
+    steps = np.diff(distinct(opens)) if candles else opens[:0]
+    step = int(np.median(steps)) if len(steps) else 0
     return Timed(opens + step, opens, take, exchanged, is_sure, is_published)
 
 
