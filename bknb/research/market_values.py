@@ -16,6 +16,7 @@ import numpy as np
 
 from ..domain.interval import MINUTE_MS
 from ..market.candles import Candles
+from .found_by_numbers import FoundByNumbers
 from .is_market_copy import placed_at
 from .swapped_rows import exchanged
 from .timed_data import Timed, timed
@@ -32,7 +33,6 @@ _FULL: Final = 0.3  # a larger share of all possible prices occurred: any number
 _DEEPEST: Final = 4
 _MOST_PARTS: Final = 2_000
 _MOST_BYTES: Final = 50_000_000
-_MOST_KEPT: Final = 50_000_000  # bytes of numbers and of when they were known, at a time
 _FARTHEST: Final = 1_000_000  # minutes of another future that are made; after them prices stay where they are
 NUMBER: Final = re.compile(r"(?<![\w.])\d+\.\d+(?:[eE][+-]?\d+)?(?![\w.])")
 NUMBER_BYTES: Final = re.compile(rb"(?<![\w.])\d+\.\d+(?:[eE][+-]?\d+)?(?![\w.])")
@@ -66,8 +66,7 @@ class MarketValues:
         possible = (self._values[-1] - self._values[0]) / steps.min() + 1 if len(steps) else 1.0
         self.fine = len(self._values) / possible <= _FULL
         """Whether a price tells from when it is: the market has many more possible prices than occurred."""
-        self._copied: dict[bytes, NDArray[np.int64]] = {}  # what ``copied_at`` found, by numbers
-        self._copied_bytes = 0
+        self._copied = FoundByNumbers()
 
     def known_at(self, numbers: Floats) -> NDArray[np.int64]:
         """When each number was first a price of the market, UTC ms; 0 where it never was."""
@@ -78,21 +77,8 @@ class MarketValues:
         return np.where(hit, self._known[place], 0)
 
     def copied_at(self, numbers: Floats) -> NDArray[np.int64]:
-        """As ``known_at``, and 0 also where the numbers around are no prices: one alone may be so by chance.
-
-        The same table is looked at for every other future, so what was found for its numbers is kept; read-only.
-        """
-        content = numbers.tobytes()
-        found = self._copied.get(content)
-        if found is None or found.shape != numbers.shape:
-            found = self._copied_at(numbers)
-            found.setflags(write=False)
-            self._copied_bytes += 2 * len(content)
-            if self._copied_bytes > _MOST_KEPT:
-                self._copied.clear()
-                self._copied_bytes = 2 * len(content)
-            self._copied[content] = found
-        return found
+        """As ``known_at``, and 0 also where the numbers around are no prices: one alone may be so by chance."""
+        return self._copied.of(numbers, self._copied_at)
 
     def _copied_at(self, numbers: Floats) -> NDArray[np.int64]:
         if not self.fine:
