@@ -68,18 +68,21 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if WHOLLY_SLOW.search(collection_path.read_text(encoding="utf-8")) else None
 
 
+SLOW = frozenset(["kernel", "browser", LONG])
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What starts a kernel or a browser is slow; what is long is slow, too, and runs only when it is asked for."""
     if LONG not in config.option.markexpr:
-        left_out = [item for item in items if item.get_closest_marker("long")]
-        items[:] = [item for item in items if not item.get_closest_marker("long")]
-        config.hook.pytest_deselected(items=left_out)
+        left_out = {item: None for item in items if item.get_closest_marker(LONG)}
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=[*left_out])
     if hasattr(config, "workerinput"):  # several workers take whole modules: the longest first, so that all end at once
         place = {name: number for number, name in enumerate(LONGEST)}
         items.sort(key=lambda item: (place.get(item.path.stem, len(place)), str(item.path)))
     for item in items:
-        if any(item.get_closest_marker(name) for name in ("kernel", "browser", "long")):
+        if not SLOW.isdisjoint(mark.name for mark in item.iter_markers()):
             item.add_marker("slow")
 
 
@@ -104,18 +107,18 @@ def pytest_collection() -> Iterator[Any]:
 
 
 LONGEST = (  # those of ten seconds and more
-    "test_row_exits",  # compiles what the others then find compiled
+    "test_row_exits",  # compiles, for half a minute, what the last of these then find compiled
     *("test_sharing", "test_check_lookahead", "test_holes", "test_optimizer", "test_lab_controls"),
-    *("test_recorded_digests", "test_martingale_law", "test_live_faults", "test_sweep_parity", "test_dashboard_lab"),
-    *("test_page_simulator", "test_live_bad_days", "test_misbehaving_exchange", "test_live_parity", "test_old_files"),
-    *("test_sweep_declared", "test_kernel", "test_lifecycle_types", "test_managed_live", "test_by_hand"),
-    *("test_lab_card", "test_sweep", "test_optimizer_hostile_replies", "test_download", "test_store_faults"),
+    *("test_recorded_digests", "test_live_faults", "test_dashboard_lab", "test_page_simulator", "test_live_bad_days"),
+    *("test_misbehaving_exchange", "test_live_parity", "test_kernel", "test_lifecycle_types", "test_managed_live"),
+    *("test_by_hand", "test_lab_card", "test_optimizer_hostile_replies", "test_download", "test_store_faults"),
     *("test_scenarios", "test_docs", "test_order_faults", "test_live", "test_live_citizens", "test_managed_law"),
     *("test_lab", "test_soak", "test_live_disks_and_clocks", "test_managed_broker", "test_managed_properties"),
-    *("test_engine_properties", "test_journal", "test_ended_journal", "test_stores", "test_sessions"),
-    *("test_optimizer_cells", "test_strategy_hash", "test_docstrings", "test_secret_scan", "test_task_memory"),
-    *("test_stop_table", "test_managed_simulator", "test_ccxt_source", "test_cli", "test_run_reports"),
-    *("test_vectorised", "test_quantities", "test_walk_forward"),
+    *("test_journal", "test_ended_journal", "test_stores", "test_sessions", "test_optimizer_cells"),
+    *("test_strategy_hash", "test_docstrings", "test_secret_scan", "test_task_memory", "test_stop_table"),
+    *("test_managed_simulator", "test_ccxt_source", "test_cli", "test_run_reports", "test_quantities"),
+    *("test_martingale_law", "test_old_files", "test_sweep_parity", "test_sweep_declared", "test_sweep"),
+    *("test_engine_properties", "test_vectorised", "test_walk_forward"),
 )
 
 _tests = 0
