@@ -401,7 +401,9 @@ def leaks(base: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("name", ["a_table_of_later_bars", "a_bar_that_has_not_closed", "a_source_in_a_variable"])
+@pytest.mark.parametrize(
+    "name", first_quick(["a_table_of_later_bars", "a_bar_that_has_not_closed", "a_source_in_a_variable"])
+)
 @pytest.mark.parametrize("base", first_quick(["1d", "1h"]))
 def test_a_leak_over_bars_is_found(base: str, name: str) -> None:
     report = check(leaks(base)[name], base)
@@ -459,7 +461,7 @@ def test_entries_over_bars_that_are_right_too_often_are_found() -> None:
     assert report.accuracy.entries > 200
 
 
-@pytest.mark.parametrize("ahead", [0, 1])
+@pytest.mark.parametrize("ahead", first_quick([0, 1]))
 def test_a_series_of_a_later_day_is_a_suspicion_over_daily_bars(ahead: int) -> None:
     """Of the day that begins when it is known, or of the one behind it."""
     _, table = checked_market("1d")

@@ -84,6 +84,7 @@ def test_a_source_that_answers_the_newest_of_a_range_is_downloaded_whole(tmp_pat
     assert market.asked <= 100
 
 
+@pytest.mark.slow
 def test_what_a_source_that_answers_few_does_not_show_is_not_absent(tmp_path: Path) -> None:
     there = {T0 + minute * MINUTE for minute in (1229, *range(1413, 3000))}  # one minute in a hole of a day
 

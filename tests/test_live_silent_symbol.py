@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from quick import first_quick
 
 import bknb
 from bknb.testing.clocks import SimulatedClock
@@ -46,7 +47,7 @@ def lived(interval: str, how: str, *, silent: tuple[int, int] = (40, 90), **opti
     return result, seen
 
 
-@pytest.mark.parametrize("how", ["candles", "price", "panel"])
+@pytest.mark.parametrize("how", first_quick(["candles", "price", "panel"]))
 def test_a_symbol_that_is_silent_is_waited_for_once(how: str) -> None:
     result, seen = lived("1m", how)
     assert [when for when, _, _ in seen] == [*range(0, 131, 5)]
@@ -80,7 +81,7 @@ def test_with_gaps_allowed_a_silent_symbol_holds_up_no_question() -> None:
     )
 
 
-@pytest.mark.parametrize("allow_gaps", [False, True])
+@pytest.mark.parametrize("allow_gaps", first_quick([False, True]))
 def test_the_candle_in_which_the_data_begins_is_that_of_a_backtest(allow_gaps: bool) -> None:  # noqa: FBT001 -- a table's column
     begin, start, until = 20, 45, 180
 
@@ -127,7 +128,7 @@ def test_the_candle_in_which_the_data_begins_is_that_of_a_backtest(allow_gaps: b
     assert seen["backtest"][120][2] == hours
 
 
-@pytest.mark.parametrize("how", ["candles", "price", "panel"])
+@pytest.mark.parametrize("how", first_quick(["candles", "price", "panel"]))
 def test_of_a_symbol_that_was_silent_before_a_run_began_the_last_candles_are_found(how: str) -> None:
     """After a restart, say: they lie farther back than a strategy looks. A panel has none of them."""
     result, seen = lived("1m", how, silent=(-80, 90))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from clocked import ALWAYS, ClockRow, clock_source, functions_of, mirrored, open_times, play, run_of
 from managed import FREE
+from quick import first_quick
 from scenarios import ORIGIN
 
 import bknb
@@ -280,7 +281,7 @@ def test_a_row_where_levels_are_touched(row: ClockRow) -> None:
 
 
 @pytest.mark.parametrize("row", [*ROWS[::3], *LEAVING[::2]], ids=lambda row: row.name)
-@pytest.mark.parametrize("model", ["pessimistic", "touch", "vwap"])
+@pytest.mark.parametrize("model", first_quick(["pessimistic", "touch", "vwap"]))
 def test_skipping_minutes_changes_nothing(row: ClockRow, model: str) -> None:
     assert play(row, model) == play(row, model, every_minute=True)
 

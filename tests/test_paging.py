@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from quick import first_quick
 
 from bknb.config import Settings
 from bknb.domain.interval import DAY_MS, INTERVAL_MS, MINUTE_MS
@@ -346,7 +347,9 @@ def test_one_silent_answer_loses_nothing_behind_what_came_and_no_page_comes_for_
 
 
 @pytest.mark.parametrize("kind", ["day", "rest of the day"])
-@pytest.mark.parametrize(("page", "page_limit"), [(100, None), (1000, None), (1440, 1440), (12_000, 12_000)])
+@pytest.mark.parametrize(
+    ("page", "page_limit"), first_quick([(100, None), (1000, None), (1440, 1440), (12_000, 12_000)])
+)
 def test_of_a_source_with_a_file_for_each_day_a_hole_over_midnight_hides_nothing(
     kind: str, page: int, page_limit: int | None
 ) -> None:

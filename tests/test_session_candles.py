@@ -297,6 +297,7 @@ def test_the_bars_of_a_position_of_a_day_strategy_are_sessions(name: str) -> Non
     assert [bars for bars, _ in seen] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
+@pytest.mark.slow
 def test_a_day_strategy_live_is_the_one_of_a_backtest() -> None:
     from test_scheduled_questions import HOURS, ZONE, OpenHoursClock, closed_by, minutes, ms
 

@@ -336,7 +336,8 @@ def test_the_worlds_by_the_day_hold_trades_of_every_kind() -> None:
 # --- the look-ahead check ---
 
 
-@pytest.mark.parametrize("ahead", first_quick([1, 0]))
+@pytest.mark.slow
+@pytest.mark.parametrize("ahead", [1, 0])
 def test_the_look_ahead_check_goes_by_the_day(ahead: int) -> None:
     def get_signals(candles: Any) -> Any:
         later = np.concatenate([candles.close[ahead:], np.full(ahead, np.nan)])

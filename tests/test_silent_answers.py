@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from quick import first_quick
 
 from bknb.config import Settings
 from bknb.domain.interval import INTERVAL_MS, MINUTE_MS
@@ -116,7 +117,7 @@ def random_world(seed: int) -> World:
     )
 
 
-@pytest.mark.parametrize("page_limit", [100, None])
+@pytest.mark.parametrize("page_limit", first_quick([100, None]))
 def test_a_source_whose_answers_reach_far_and_hold_few_loses_no_page(page_limit: int | None) -> None:
     parts = ((0, 4), (33, 46), (542, 1811), (1812, 2306))
     world = World("count", 50, parts, 2316, page=100, page_limit=page_limit)
