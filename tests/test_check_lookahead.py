@@ -501,18 +501,14 @@ def outside(tmp_path_factory):
     sys.modules.pop("hours_of_another_module", None)
 
 
-COSTLY = ("another_program", "csv_file", "pickle", "a_text", "merged", "source_of_its_own")  # parts of names
-
-
-def case(function, name=""):
-    moments = 12 if any(part in name for part in COSTLY) else 16
-    return bknb.check_lookahead(function, exchange="demo", frame=cases.FRAME, interval="1h", moments=moments)
+def case(function):
+    return bknb.check_lookahead(function, exchange="demo", frame=cases.FRAME, interval="1h", moments=12)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", cases.LEAKS)
 def test_a_leak_of_any_kind_is_found(name, outside):
-    report = case(cases.LEAKS[name], name)
+    report = case(cases.LEAKS[name])
     assert report.findings, report
     assert report.findings[0].kind == ("memory" if name == "by_counting" else "future"), report
     assert not report.ok
@@ -522,7 +518,7 @@ def test_a_leak_of_any_kind_is_found(name, outside):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", cases.CLEAN)
 def test_an_honest_strategy_of_the_same_kind_passes(name, outside):
-    report = case(cases.CLEAN[name], name)
+    report = case(cases.CLEAN[name])
     assert report.ok, report
     assert report.verdict.startswith(f"nothing found in {report.moments} moments")
 

@@ -133,8 +133,10 @@ def test_no_rule_of_all_earns_in_the_compiled_loop(kind: str, count: int) -> Non
 
 
 @pytest.mark.slow
-def test_no_rule_of_all_earns() -> None:
-    check((run for kind in KINDS for run in by_events(paths(kind, 1, MINUTES))), least=40_000)
+@pytest.mark.parametrize("kinds", [("plain", "clusters", "holes"), pytest.param(KINDS, marks=pytest.mark.long)])
+def test_no_rule_of_all_earns(kinds: tuple[str, ...]) -> None:
+    """Few of the rules on the other kinds are ``test_no_rule_earns``."""
+    check((run for kind in kinds for run in by_events(paths(kind, 1, MINUTES))), least=len(kinds) * 8_000)
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ LIMITS = (
     "max_stop_loss_distance_percent",
     "max_signal_lifetime_minutes",
 )
-LONG_WORLDS, WORLDS, FEW_WORLDS = 1000, 200, 60  # in the long set, in the slow one, in the fast one
+LONG_WORLDS, WORLDS, FEW_WORLDS = 1000, 130, 60  # in the long set, in the slow one, in the fast one
 LIVE_WORLDS, SWEEP_WORLDS, SESSION_WORLDS, PARTS = 20, 40, 40, 12
 
 # --- tables: the simulator against the page -------------------------------------------------------------------------
@@ -834,7 +834,7 @@ def first_difference(came: list[int], page: list[int]) -> str:
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("part", first_quick(range(PARTS), kept=2))
+@pytest.mark.parametrize("part", first_quick(range(PARTS)))
 def test_a_backtest_is_the_simulator(model: str, part: int) -> None:
     for seed in range(part, FEW_WORLDS, PARTS):
         compare(seed, model, whole=part < 3)
