@@ -70,7 +70,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "at": ("domain",),
     "size": ("domain",),
     "protections": ("domain",),
-    "jupyter": ("PUBLIC", "reports", "market", "stores.atomic", "domain.formatting", "errors", "frontend"),
+    "jupyter": ("PUBLIC", "reports", "market", "stores.atomic", "errors", "frontend"),
     "panels": ("jupyter",),
     "cli": ("PUBLIC", "sharing", "errors"),
     "__main__": ("cli",),

@@ -19,7 +19,6 @@ from .candle_listener import CandleListener
 from .candles import Candles
 from .fetch_loop import fetch_now, submit
 from .measured_bar_length import check_made_of
-from .patience_for_missing_candles import Awaited
 from .resample import resample
 from .series import Series, end_of, prices_of
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from .late_symbols import LateSymbols
     from .panel import Panel
     from .panel_matrix import PanelMatrix
+    from .patience_for_missing_candles import Awaited
 
 _HEADROOM: Final = 64  # candles fetched beyond what was asked, so that a slightly longer look back finds them
 _FARTHEST_MS: Final = 366 * DAY_MS  # candles are looked for behind holes of this length in all
@@ -339,6 +339,8 @@ class Window:
         What is missing right behind it has been waited for since a question lacked it.
         """
         if self._patience_ms:
+            from .patience_for_missing_candles import Awaited  # few runs wait
+
             fresh = Awaited(self._patience_ms, sessions=self.sessions_of(symbol))
             awaited = self._awaited.setdefault((symbol, interval), fresh)
             times, step = candles.timestamp, interval_ms(interval)

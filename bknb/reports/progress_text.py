@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
-from ..domain.formatting import MISSING, percent_text
+from ..domain.formatting import MISSING, failure_text, percent_text
 from ..domain.interval import MINUTE_MS, interval_ms
 from ..metrics.reasons import ADDS
 
@@ -34,6 +34,17 @@ def minutes_between(start: int, end: int) -> float:
     1.5
     """
     return (end - start) / MINUTE_MS
+
+
+def failed_text(error: BaseException) -> str:
+    """The state of a run that failed, as a line.
+
+    Examples
+    --------
+    >>> failed_text(ValueError("no price"))
+    'failed: ValueError: no price'
+    """
+    return f"failed: {failure_text(error)}"
 
 
 def speed_text(minutes_per_second: float | None) -> str:

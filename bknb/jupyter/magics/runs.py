@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import bknb
 
-from ...domain.formatting import failure_text
+from ...reports.progress_text import failed_text
 from .. import display
 from ..completion import signals_of
 from ..kernel import ipython
@@ -25,7 +25,7 @@ def _state(run: Run) -> str:
     try:
         result = run.finished()
     except Exception as error:  # noqa: BLE001 -- a failed run is a line in the list, whatever it died of
-        return f"failed: {failure_text(error)}"
+        return failed_text(error)
     if result is None:
         return f"running, {100 * run.task.progress:.0f} %"
     partial = " (stopped early)" if result.stopped else ""
