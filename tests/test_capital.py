@@ -145,8 +145,9 @@ def test_the_quantity_is_the_money_over_the_price_that_is_paid() -> None:
 def test_average_true_range_sizes_by_closed_candles() -> None:
     wild = dict.fromkeys(range(-60, 0), (100.0, 101.0, 99.0, 100.0))
     sizing = bknb.size.AtrRisk(1, multiple=2, interval="5m", length=4)
-    result = play({0: long(110, 90, 5)}, market(wild), sizing=sizing)
-    assert result.trades["quantity"].tolist() == pytest.approx([25.0])  # 100 at risk over 2 ranges of 2
+    for given in (sizing, lambda _: sizing):
+        result = play({0: long(110, 90, 5)}, market(wild), sizing=given)
+        assert result.trades["quantity"].tolist() == pytest.approx([25.0])  # 100 at risk over 2 ranges of 2
     early = bknb.size.AtrRisk(1, interval="1h", length=14)
     assert notes(play({0: long(110, 90, 5)}, market(), sizing=early))[0].startswith("AtrRisk(percent=1, multiple=2.0")
 

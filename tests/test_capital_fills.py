@@ -109,7 +109,7 @@ def test_an_add_of_which_nothing_is_paid_is_taken_back(model: str) -> None:
     assert [kind for kind, *_ in bought(result)] == ["entry", "exit"]
     taken_back = [event for event in result.position_events if event.action == "add_cancelled"]
     assert [(event.reason, event.price_open) for event in taken_back] == [("risk", 95.0)]
-    assert notes(result) == ["too little free margin when the order filled at 95: 0 was free; size smaller"]
+    assert notes(result) == ["too little free margin when the order filled: 0 was free at a price of 95; size smaller"]
     assert result.trades["pnl_percentage"].tolist() == [0.0]
 
 

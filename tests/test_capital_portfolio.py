@@ -109,7 +109,7 @@ def test_an_entry_whose_cash_did_not_come_is_taken_back_when_it_fills(legs: str)
     result = play([(symbol, one) for symbol in legs], {"A": source(rows), "B": market()})
     assert cash(result) == ["m0 A buy -10000.00 0.00", "m6 A sell 10000.00 10000.00"]
     assert [(event.symbol, event.risk, event.note) for event in result.refused] == [
-        ("B", "", "too little free cash when the order filled at 100: 0 was free; size smaller")
+        ("B", "", "too little free cash when the order filled: 0 was free at a price of 100; size smaller")
     ]
     assert result.cancelled["reason"].tolist() == ["risk"]
 

@@ -87,6 +87,11 @@ def test_an_entry_beyond_its_stop_is_not_sized(size, side, entry):
     )
 
 
+def test_an_account_that_takes_no_values_says_so():
+    with pytest.raises(TypeError, match="Spot takes no values; got 1"):
+        bknb.Spot(1)
+
+
 def test_units_are_units():
     assert wanted_size(bknb.size.Units(0.1), request()) == WantedSize(units=0.1)
 

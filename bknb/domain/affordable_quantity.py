@@ -83,7 +83,8 @@ def sized_order(
     paid = affordable(order, free=free, account=account, costs=costs)
     if paid <= 0.0:
         what = "margin" if account.borrows else "cash"
-        text = f"no free {what}: {asked * cost.price:.8g} wanted, {max(free, 0.0):.8g} is free"
+        costs_text = f" with costs of {cost.fee:.8g}" if free > 0.0 else ""
+        text = f"no free {what}: {asked * cost.price:.8g} wanted{costs_text}, {max(free, 0.0):.8g} is free"
         return Reason("no_cash", f"{text}; close something, or size smaller")
     scaled = paid < asked
     quantity = rounded_down(paid, limits.step)
@@ -154,7 +155,9 @@ def quantity_filled(
 def too_little_left(order: CostRequest, free: float, account: Account) -> Reason:
     """Why nothing is bought of an order that fills: what is ``free`` (quote currency) pays for none of it."""
     what = "margin" if account.borrows else "cash"
-    text = f"too little free {what} when the order filled at {order.price:.8g}: {max(free, 0.0):.8g} was free"
+    text = (
+        f"too little free {what} when the order filled: {max(free, 0.0):.8g} was free at a price of {order.price:.8g}"
+    )
     return Reason("no_cash", f"{text}; size smaller")
 
 

@@ -46,6 +46,8 @@ def _fault(cls: type[msgspec.Struct], args: tuple[Any, ...], kwargs: dict[str, A
         if given not in fields:
             near = get_close_matches(given, fields, n=1) or [field for field in fields if given in field][:1]
             return f"{name} has no {given}{f', did you mean {near[0]}' if near else ''}; {takes}"
+    if args and not fields:
+        return f"{name} takes no values; got {args[0]!r:.60}"
     if args and not cls.__match_args__:
         example = f"{name}({[*needed, *fields][0]}={args[0]!r:.60})"
         return f"{name} takes its values by name, such as {example}; got {args[0]!r:.60} without a name"

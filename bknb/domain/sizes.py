@@ -11,6 +11,8 @@ from collections.abc import Callable
 from inspect import iscoroutinefunction
 from typing import Any, Final, TypeAlias
 
+from msgspec.structs import replace
+
 from ..errors import UsageError
 from .formatting import plain_number
 from .interval import INTERVAL_MS
@@ -261,7 +263,9 @@ def read_size(value: object) -> Size | SizeFunction | str:
     raise UsageError(f"{text}\nas a text it is one of {spelled}, or the name of a registered sizing")
 
 
-def wanted_size(size: Size | SizeFunction | Sizing, request: SizeRequest) -> WantedSize | Reason:
+def wanted_size(
+    size: Size | SizeFunction | Sizing, request: SizeRequest, *, atr_of: Callable[[AtrRisk], float | None] | None = None
+) -> WantedSize | Reason:
     """What a size wants for a request, or why it wants nothing.
 
     Parameters
@@ -271,6 +275,8 @@ def wanted_size(size: Size | SizeFunction | Sizing, request: SizeRequest) -> Wan
         position in quote currency, or a size of this module.
     request
         What is known.
+    atr_of
+        The average true range for a size that a function answers, in quote currency.
 
     Examples
     --------
@@ -285,7 +291,10 @@ def wanted_size(size: Size | SizeFunction | Sizing, request: SizeRequest) -> Wan
         return size.wanted(request)
     if isinstance(size, Sizing):
         return _registered(size, request)
-    return _answered(size(request), request)
+    answer = size(request)
+    if isinstance(answer, AtrRisk) and atr_of is not None:
+        request = replace(request, atr=atr_of(answer))
+    return _answered(answer, request)
 
 
 def _answered(value: object, request: SizeRequest) -> WantedSize | Reason:

@@ -78,8 +78,9 @@ class LegSizing:
             costs_percent=_round_trip(replace(order, quantity=equity / order.price), costs),
             leverage=self._money.account.leverage,
         )
+        asking = candidate.symbol, command.when
         try:
-            found = wanted_size(sizing, request)
+            found = wanted_size(sizing, request, atr_of=lambda size: _atr(size, self._window, *asking))
             if isinstance(sizing, Sizing) and isinstance(found, WantedSize) and found.units is not None:
                 inputs = {"symbol": request.symbol, "balance": equity, "price_open": request.entry}
                 calculated(sizing, found.units, inputs | {"price_stop_loss": request.price_stop_loss})

@@ -86,7 +86,7 @@ def fill_money(position: PositionInMoney | None, number: int) -> dict[str, Any]:
         "cost": order.quantity * costs.price,
         "fee": costs.fee,
         "cut": found.cut,
-        "maker": order.filled_by == "limit",
+        "maker": costs.maker,
         "fee_percentage": costs.fee / first * 100,
         "slippage_percentage": costs.slippage / first * 100,
     }

@@ -156,7 +156,7 @@ class Result:
         ``share`` is in units of the first size, percentages are of the cost of the position's first fill, and ``maker``
         says that a resting order filled at its level. With a capital ``quantity`` is in base currency, ``cost`` (what
         was paid or received, with slippage) and ``fee`` are in quote currency, ``cut`` says that less cash was left
-        than the order took, and ``maker`` that an order rested, wherever it filled: which kind of fee it paid.
+        than the order took, and ``maker`` that it paid the fee of makers.
 
         Fees of the fills of a position add up to those of its trade. Slippage adds up to a little less for a long that
         gains, by ``gross_percentage * s / (100 + s)`` with ``s = settings.percent_slippage``, and for a short to more,
