@@ -250,6 +250,23 @@ def test_a_referenced_source_in_sessions_keeps_the_candles_of_a_released_run() -
     assert again.run_record.plan.exchange.source.sessions.zone == "America/New_York"
 
 
+def test_what_a_strategy_held_when_it_raised_is_gone_at_once() -> None:
+    held: list[weakref.ref[Any]] = []
+
+    def get_signal(ctx: bknb.Context) -> None:
+        closes = np.zeros(3)
+        held.append(weakref.ref(closes))
+        raise ValueError(ctx.symbol)
+
+    gc.collect()
+    gc.disable()
+    try:
+        bknb.backtest("BTCUSDT", strategy=get_signal, interval="6h", exchange="demo", frame=FRAME)
+        assert [each() is None for each in held] == [True] * 8
+    finally:
+        gc.enable()
+
+
 @pytest.mark.slow
 def test_a_failed_run_releases_its_candles(windows: weakref.WeakSet[Window]) -> None:
     candles = market()

@@ -40,7 +40,10 @@ class _Answer:
         self.value = self.error = None
         self.is_known = False
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # this frame is in its traceback: what the strategy held would stay until cycles are looked for
         return value
 
 
