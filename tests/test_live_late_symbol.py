@@ -160,7 +160,7 @@ def test_a_run_whose_question_waits_ends_at_its_time_and_when_it_is_stopped(*, s
     result = market.lived(until=END if stopped else 40)
     assert market.clock.now() <= at(38 if stopped else 41)
     left_out = [failure.message.splitlines()[-1] for failure in result.errors if failure.kind == "warm-up"]
-    assert left_out == ([] if stopped else ["the question waited 5 minutes for it and is left out"])
+    assert left_out == ([] if stopped else ["the candle had not come 5 minutes after the question, which is left out"])
 
 
 def test_a_question_that_would_be_older_than_late_minutes_is_left_out_and_names_the_candle() -> None:
@@ -215,4 +215,28 @@ def test_manage_is_left_out_after_a_minute_for_its_position_is_watched() -> None
     ).result()
     assert {35, 40, 45} <= set(managed)
     (failure,) = [each for each in result.errors if each.kind == "warm-up"]
-    assert failure.message.endswith("the question waited a minute for it and is left out")
+    assert failure.message.endswith("the candle had not come a minute after the question, which is left out")
+
+
+def test_a_callback_that_lacks_a_candle_is_told_as_no_question() -> None:
+    market = Market(lambda n: n + 1 + (5 if n >= 30 else 0))
+
+    def get_signal(ctx: bknb.Context) -> bknb.Signal:
+        return bknb.Signal(
+            position="long", price_take_profit=ctx.price * 2, price_stop_loss=ctx.price * 0.5, minute_estimated_time=3
+        )
+
+    def on_open(_event: Any) -> None:
+        bknb.get_candles("OTHER", "1m", 3)
+
+    result = bknb.Live.background(
+        "BTCUSDT",
+        strategy=bknb.add_strategy("c", interval="5m", get_signal=get_signal, callbacks={"on_open": on_open}),
+        exchange=bknb.add_exchange("two", get_candles=market.get_candles, intervals=["1m"]),
+        clock=market.clock,
+        until=at(61),
+        store=bknb.stores.memory(),
+    ).result()
+    (failure,) = result.errors
+    assert failure.kind == "callback"
+    assert "question" not in failure.message

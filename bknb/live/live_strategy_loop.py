@@ -94,7 +94,6 @@ class LiveLoop(StrategyLoop):
 
     def fail(self, kind: FailureKind, error: BaseException, when: int | None, *, emit: bool = True) -> None:
         """Count a failure, and ``emit`` it unless it was told and goes on."""
-        if isinstance(error, NotEnoughData) and error.late and when is not None:
-            waited = max((self._clock.now() - when) // MINUTE_MS, 1)
-            error = left_out(error, minutes=waited)
+        if kind == "warm-up" and isinstance(error, NotEnoughData) and error.late and when is not None:
+            error = left_out(error, minutes=max((self._clock.now() - when) // MINUTE_MS, 1))
         super().fail(kind, error, when, emit=emit and self._failures.is_new(kind, error))

@@ -214,9 +214,9 @@ def waited_text(lacked: NotEnoughData, *, when: int, minutes: int) -> str:
 
 
 def left_out(lacked: NotEnoughData, *, minutes: int) -> NotEnoughData:
-    """What is told, at the line that asked for a candle, of a question that waited so long for it in vain."""
-    waited = "a minute" if minutes == 1 else f"{minutes} minutes"
-    text = f"{lacked}\nthe question waited {waited} for it and is left out"
+    """What is told, at the line that asked for a candle, of a question for which it had not come so long after it."""
+    later = "a minute" if minutes == 1 else f"{minutes} minutes"
+    text = f"{lacked}\nthe candle had not come {later} after the question, which is left out"
     return NotEnoughData(text, late=True).with_traceback(lacked.__traceback__)
 
 
