@@ -43,7 +43,7 @@ class _Answer:
             try:
                 raise error
             finally:
-                del error  # this frame is in its traceback: what the strategy held would stay until cycles are looked for
+                del error  # this frame is in its traceback, which would keep what the strategy held
         return value
 
 
