@@ -551,6 +551,10 @@ def test_bars_in_memory_are_audited_where_they_are_and_need_no_download() -> Non
     texts = {each.kind: each.text for each in found}
     assert set(texts) == {"absent", "flat", "wild"}
     assert texts["absent"] == "2024-11-25 18:30 UTC .. 2024-11-25 19:30 UTC (2 1h bars); the source has no bars"
+    before = {"2020-01-01": 1, "2020-01-04": 0}  # a Saturday
+    for start, count in before.items():
+        end = pd.Timestamp(start) + pd.Timedelta(days=2)
+        assert len(bknb.audit("X", exchange=source_of(), start=start, end=end).findings) == count
     nights = bknb.audit("X", exchange=source_of(sessions=None), **span).findings
     assert [each.text.partition(" UTC")[0] for each in nights][:2] == ["2024-11-25 21:30", "2024-11-26 21:30"]
     with pytest.raises(bknb.UsageError, match=r"nothing to download\ngive the source itself to a run.*bknb\.audit"):

@@ -180,7 +180,7 @@ def audit(
         sessions = sessions_of(source, symbol)
         if (grid := bar_grid_of(source.source, symbol)) is not None:  # no store has them: they are where they are read
             name, bars = symbol, _held(source.source, symbol, base, since, until)
-            found = _absent(name, bars, base, grid)
+            found = _absent(name, bars, base, grid) if len(bars) else _nothing(name, since, until, base, sessions)
         else:
             series = fetch_now(source.series(symbol, base))
             name, bars = series.symbol, source.store.read(series, since, until)
@@ -240,7 +240,7 @@ def _held(source: CandleSource, symbol: str, base: str, since: int, until: int) 
 def _absent(symbol: str, bars: Candles, base: str, grid: BarGrid) -> list[Finding]:
     """Findings for bars that are not there between the first and the last, while their market is open."""
     times, step = bars.timestamp, interval_ms(base)
-    if grid.in_sessions or not len(times):
+    if grid.in_sessions:
         slots = grid.missing(times, step)
     else:
         slots = np.setdiff1d(np.arange(times[0], times[-1], step), times, assume_unique=True)
@@ -248,6 +248,15 @@ def _absent(symbol: str, bars: Candles, base: str, grid: BarGrid) -> list[Findin
         Finding(symbol=symbol, kind="absent", when=first, text=f"{_span((first, end), base)}; the source has no bars")
         for first, end in merged((slot, slot + step) for slot in slots.tolist())
     ]
+
+
+def _nothing(symbol: str, since: int, until: int, base: str, sessions: Sessions | None) -> list[Finding]:
+    """The finding for a range ``[since, until)`` (UTC ms) without a bar, if its market was open for one."""
+    step = interval_ms(base)
+    if until - since < step or (sessions is not None and not sessions.open_part(((since, until),), step)):
+        return []
+    text = f"{utc_text(since)} .. {utc_text(until)}; the source has no bars in this range"
+    return [Finding(symbol=symbol, kind="absent", when=since, text=text)]
 
 
 def _outliers(symbol: str, minutes: Candles, base: str) -> list[Finding]:

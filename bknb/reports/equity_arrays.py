@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from ..domain.formatting import day_text
 from ..domain.signal_events import Opened
 from .decimation import decimate
 from .managed_marks import NO_MARKS, ManagedMarks, fills_between, marks_of
-
-if TYPE_CHECKING:
-    pass
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Times = np.ndarray[Any, np.dtype[np.int64]]
