@@ -82,7 +82,7 @@ ONLY_WITH_CAPITAL = {
 
 def test_every_module_that_is_named_here_exists() -> None:
     """One that is not there is never loaded: what is said of it would hold for ever."""
-    for name in NAMED | ONLY_MANAGED | ONLY_WITH_SESSIONS | ONLY_AFTER_FAILURE:
+    for name in NAMED | ONLY_MANAGED | ONLY_WITH_SESSIONS | ONLY_WITH_CAPITAL | ONLY_AFTER_FAILURE:
         assert find_spec(name) is not None, name
 
 
