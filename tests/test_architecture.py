@@ -487,6 +487,7 @@ RULES: tuple[Callable[[Module], list[str]], ...] = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_no_module_breaks_a_rule(rule: Callable[[Module], list[str]]) -> None:
     broken = [line for module in modules() for line in rule(module)]

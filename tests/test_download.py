@@ -87,6 +87,7 @@ def test_several_symbols_are_complete_and_the_second_time_nothing_is_asked(
     assert [one.content_hash for one in again.series] == [one.content_hash for one in done.series]
 
 
+@pytest.mark.slow
 def test_the_report_lists_what_was_downloaded(server: LocalBinance, tmp_path: Path) -> None:
     done = download(server, tmp_path)
     text = str(done)
@@ -162,6 +163,7 @@ def test_progress_is_reported_up_to_the_end(server: LocalBinance, tmp_path: Path
     assert 0 < fractions[len(fractions) // 2] < 1
 
 
+@pytest.mark.slow
 def test_again_replaces_changed_candles_and_reports_them(server: LocalBinance, tmp_path: Path) -> None:
     download(server, tmp_path)
     server.corrections["BTCUSDT", at(77)] = 50_000.0

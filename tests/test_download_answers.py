@@ -161,6 +161,7 @@ def test_a_price_of_1e30_is_asked_for_again_and_never_stored(tmp_path: Path, min
         downloaded(OneHigh(minute, 10), tmp_path / "always")
 
 
+@pytest.mark.slow
 def test_a_frame_that_an_exchange_does_not_answer_is_not_blamed_on_the_frame_alone(tmp_path: Path) -> None:
     newest = Market(lambda asked, since, limit: every(MINUTE, END - limit * MINUTE, limit))
     source = StoredSource(newest, CandleStore(tmp_path), now=lambda: NOW, settings=PATIENT)

@@ -41,6 +41,7 @@ def test_a_script_shows_text_and_imports_nothing_of_a_notebook() -> None:
     assert imported == "[]"
 
 
+@pytest.mark.slow
 def test_a_kernel_gets_the_notebooks_front_end_by_itself() -> None:
     pytest.importorskip("ipykernel")
     code = "from bknb.frontend import frontend\nprint(type(frontend()).__name__)\n"

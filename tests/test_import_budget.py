@@ -158,6 +158,7 @@ def test_a_run_needs_no_charts_and_no_frames() -> None:
     assert pulled("import bknb\n" + "\n".join(f"bknb.{name}" for name in names)) & SLOW == set()
 
 
+@pytest.mark.slow
 def test_a_plain_backtest_loads_no_store_and_nothing_of_managed_positions() -> None:
     run = "bknb.backtest('BTCUSDT', strategy=lambda: None, exchange='demo', frame='2024-01-01:2024-01-02')"
     found = loaded(f"import bknb\n{run}")

@@ -122,6 +122,7 @@ def test_cut_anywhere_and_appended_to_it_loses_no_whole_line(batches: list[list[
 # --- the files that are journals ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @by_ledger
 def test_an_entry_after_a_torn_line_is_not_lost(ledger: Ledger, tmp_path: Path) -> None:
     for number in (1, 2):

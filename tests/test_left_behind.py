@@ -74,6 +74,7 @@ def carried_out(line: str, store: Any, first: int, until: int, **names: Any) -> 
 # --- a strategy that was renamed --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_position_of_a_renamed_strategy_is_named_with_the_line_that_resumes_it(tmp_path: Path) -> None:
     store = FileStore(tmp_path)
     run("old", store, 0, 30)

@@ -126,6 +126,7 @@ def test_a_minute_that_came_while_the_machine_slept_is_asked_for_before_the_watc
     assert result.run_record.records.holes == [(at(minute), at(minute + 1)) for minute in others]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("silent_until", "hole", "fault"), [(61, [], "silent"), (61, [], "raises"), (200, [40], "silent")]
 )

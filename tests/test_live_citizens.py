@@ -476,6 +476,7 @@ def test_a_listener_of_candles_that_raises_holds_up_nothing() -> None:
     assert calls[0] > 100
 
 
+@pytest.mark.slow
 def test_a_broker_that_blocks_holds_up_no_other_run(never: threading.Event) -> None:
     expected = whole()
 

@@ -391,6 +391,7 @@ def get_signal(ctx):
 """
 
 
+@pytest.mark.slow
 def test_files_and_the_environment_of_before_are_listed_as_not_seen(tmp_path, monkeypatch):
     """Ranges of hours that were not over yet: neither prices nor moments of their own show it."""
     monkeypatch.setenv("LOOKAHEAD_MODE", "calm")

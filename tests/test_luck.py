@@ -249,6 +249,7 @@ def test_volumes_that_only_the_strategy_has_seen_do_not_count():
     assert minutes.fills[15:].all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("execution", ["pessimistic", "touch", "vwap"])
 def test_compiled_is_the_plain_specification(execution):
     result = ran(at_random(0.02), source(6, silent=0.2), execution=execution)

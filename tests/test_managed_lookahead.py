@@ -30,6 +30,7 @@ def falling(ctx: Any, position: Any) -> Any:
     return None
 
 
+@pytest.mark.slow
 def test_an_honest_manager_passes_and_the_report_says_at_how_many_moments_it_was_asked() -> None:
     report = checked(falling)
     assert report.findings == ()
@@ -46,6 +47,7 @@ async def peeking(ctx: Any, position: Any) -> Any:
     return bknb.Close() if later.close[-1] < position.price else None
 
 
+@pytest.mark.slow
 def test_a_look_into_the_future_in_manage_is_found() -> None:
     report = checked(peeking)
     assert [finding.kind for finding in report.findings] == ["future"]

@@ -80,6 +80,7 @@ def check(seeds: Iterable[int], model: str) -> None:
         assert not found, "\n".join([f"seed {seed}, {model}", *found])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_hours_and_holes_are_as_the_simulator_says(model: str) -> None:
     check(range(FEW_WORLDS), model)

@@ -144,6 +144,7 @@ def test_what_ends_in_closed_hours_frees_no_question_of_before() -> None:
     assert lived(row, "pessimistic", lives=[SHORT]) == expected(row, "pessimistic")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("signal", "answers", "purpose"),
     [

@@ -123,6 +123,7 @@ def test_the_lowest_point_of_the_drawdown_is_the_reported_one(year: bknb.Result,
     assert (info.drawdown_percent <= 0).all()
 
 
+@pytest.mark.slow
 def test_the_drawdown_is_the_distance_from_the_peak_at_every_mark(info: EquityInfo) -> None:
     at_marks = np.searchsorted(info.drawdown_time_ms, info.time_ms, side="right") - 1
     below = (info.equity / np.maximum.accumulate(info.equity) - 1) * 100
@@ -283,6 +284,7 @@ def test_pictures_leave_pyplot_alone() -> None:
     assert done.stdout.split("\n")[:2] == ["set()", "False"]
 
 
+@pytest.mark.slow
 def test_a_run_without_trades_can_be_drawn() -> None:
     result = bknb.backtest(
         "BTCUSDT", strategy=lambda: None, exchange=bknb.exchanges.demo(), frame=("2024-01-01", "2024-01-02")

@@ -455,6 +455,7 @@ def test_a_live_run_that_begins_with_a_session_asks_at_its_open(start: str, opti
     assert shown(seen) == (["27 09:30"] if late else ["26 09:30", "27 09:30"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_live_run_that_slept_over_an_open_asks_about_it_once(stopped: bool) -> None:  # noqa: FBT001 -- a table's column
     since, until = ms("2024-11-27 09:20", ZONE), ms("2024-12-03 09:50", ZONE)
@@ -476,6 +477,7 @@ def test_a_live_run_that_slept_over_an_open_asks_about_it_once(stopped: bool) ->
     assert shown(seen) == [f"{day} 09:3{minute}" for day in ("27", "29", "02", "03") for minute in (0, 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lives", [["29 09:50"], ["27 09:50", "29 09:50"]])
 def test_a_moment_that_is_asked_about_late_is_not_lost_at_a_restart(lives: list[str]) -> None:
     clock, whole, store = (

@@ -69,6 +69,7 @@ def rows_by_score(candles: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["get_signal", "get_signals"])
 def test_live_equals_backtest_with_a_function_that_is_asked_again(form: str) -> None:
     rows, asked = published(3), list[tuple[int, int]]()

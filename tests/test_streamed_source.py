@@ -196,6 +196,7 @@ def wrong_in(world: World, names: tuple[str, ...]) -> list[str]:
     return [name for symbol, name, candles in given if candles != world.right(symbol)]
 
 
+@pytest.mark.slow
 def test_whatever_is_pushed_the_candles_are_those_that_are_asked_for(stack: ExitStack) -> None:
     """Each minute is there within a second of its end."""
     world = faulty(stack, FAULTS, (602, 603, 605))

@@ -31,6 +31,7 @@ def ready(fine: Callable[[str], Answer], shell: Any) -> Callable[[str], Answer]:
     return fine
 
 
+@pytest.mark.slow
 def test_a_run_is_started_kept_and_listed(ready: Callable[[str], Answer], shell: Any) -> None:  # noqa: F811
     assert ready("%live").out.startswith("no live run has been started in this kernel\n")
     output = ready(f"task << {LIVE} --until '2024-01-01 02:00'".replace("task << %live", "%live task <<"))
