@@ -612,6 +612,22 @@ def test_a_closing_order_that_stays_unfilled_is_told_in_a_run(monkeypatch: pytes
     assert [message for message in heard if message == error.message] == [error.message]
 
 
+def test_an_entry_that_candle_after_candle_does_not_fill_stops_entries_and_is_told() -> None:
+    class Accepts(PaperBroker):
+        """Says of every order, for ever, that it is accepted, though it fills them."""
+
+        async def report(self, client_id: str, symbol: str) -> Report | None:
+            found = await super().report(client_id, symbol)
+            return found and replace(found, status="accepted", filled_quantity=0.0, average_price=None)
+
+    broker = Accepts()
+    result = with_broker(broker, brief, bknb.stores.memory(), 0, 60).result(timeout=60)
+    (error,) = [error for error in result.errors if "however often the broker is asked" in error.message]
+    assert "is accepted, however often the broker is asked" in error.message
+    assert len(broker.orders) <= 4  # brief positions are opened until candles should have filled the first order
+    assert "new entries were stopped at 2024-01-01 00:" in " ".join(result.warnings)
+
+
 def test_where_the_account_begins_to_differ_while_the_strategy_thinks_its_answer_opens_nothing() -> None:
     thinks, told = threading.Event(), threading.Event()
 

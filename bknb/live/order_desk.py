@@ -129,6 +129,9 @@ class OrderDesk:
         self._on_problem = on_problem
         self._answer_seconds = answer_seconds
         self._max_unknown_answers = max_unknown_answers
+        self._traded_at = 0  # when the newest candle opened that can fill an order, UTC ms
+        self._unfilled: dict[str, tuple[int, int]] = {}  # by client id: the newest candle that did not fill an order
+        # although it should have, as a report behind it says, and how many did not in a row
         self._now = now
         self._late_after_ms = late_after_ms
         self._saved = SavedOrders(store, strategy, symbol, on_problem=self._report_problem)
@@ -277,6 +280,7 @@ class OrderDesk:
         """
         known = {order.client_id: self._market(order) for order in self.orders if not order.done}
         self._newest = minute.low, minute.high
+        self._traded_at = minute.t if minute.traded else self._traded_at
         self._seen = {each: (min(minute.low, *of), max(minute.high, *of)) for each, of in known.items()}
         if isinstance(self._broker, PaperMarket):
             try:
@@ -380,7 +384,8 @@ class OrderDesk:
                 return f"{order_text(part[-1])} could not be carried out; more is held than the record says"
             if orders[0].ended_at is None and sold_beyond(part):
                 return f"{order_text(part[-1])}: more was closed than was to be; less is held than the record says"
-        hangs = self._pauses.in_a_row(orders[0].key) >= self._max_unknown_answers
+        candles = max(self._unfilled.get(order.client_id, (0, 0))[1] for order in orders)
+        hangs = max(self._pauses.in_a_row(orders[0].key), candles) >= self._max_unknown_answers
         return self._hanging_text(orders) if hangs else ""
 
     @property
@@ -455,6 +460,7 @@ class OrderDesk:
         self._paused = {key: paused for key, paused in self._paused.items() if key in self._signals}
         self._impossible = {each: why for each, why in self._impossible.items() if each in known}
         self._told_impossible = {each: text for each, text in self._told_impossible.items() if each in known}
+        self._unfilled = {each: what for each, what in self._unfilled.items() if each in known}
         self._unknown_answers.forget_but(known)
         self._still_lost &= known
         self._check.forget_but(known)
@@ -649,12 +655,14 @@ class OrderDesk:
     def _apply_report(self, order: Order, report: Report, *, cancelled_here: bool = False) -> None:
         order = self._known(order)
         if not self._believes(order, report):
+            self._unfilled.pop(order.client_id, None)
             in_doubt = closed_in_doubt(order, report)
             if order.status == "sent" or in_doubt != order.in_doubt:
                 note = self._impossible[order.client_id]
                 self._saved.put(msgspec.structs.replace(order, status="unknown", note=note, in_doubt=in_doubt))
             return
         after = after_report(order, report)
+        self._count_unfilled(after)
         if after != order:
             if order.status == "lost":
                 self._report_problem("broker", f"{order_text(after)} was lost and has turned up: {after.status}")
@@ -664,6 +672,12 @@ class OrderDesk:
             failure = "" if cancelled_here and after.status == "cancelled" else closing_failure(order, after)
             if failure:
                 self._report_problem("broker", failure)
+
+    def _count_unfilled(self, order: Order) -> None:
+        """Count the candles that should have filled an order, and did not."""
+        candle, count = self._unfilled.pop(order.client_id, (0, 0))
+        if self._next_candle_fills(order):
+            self._unfilled[order.client_id] = max(candle, self._traded_at), count + (self._traded_at > candle)
 
     def _believes(self, order: Order, report: Report) -> bool:
         """Whether a report can be right; one that cannot be is reported once, and nothing is opened until one can."""
