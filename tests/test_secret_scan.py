@@ -24,8 +24,8 @@ EVERY = PLANTED | ALSO_PLANTED
 
 
 def refusal(carrier: Carrier, text: str, folder: Path) -> str | None:
-    guard = Guard(folder, frozenset())
     path = carrier(folder, text)
+    guard = Guard(folder, frozenset())  # it reads the settings files of the folder
     try:
         if path is None:
             guard.check_history(folder)

@@ -24,6 +24,7 @@ __all__ = ["Guard", "Secret", "entropy", "find_secrets", "known_values", "notebo
 
 _KEY_LIKE: Final = re.compile(r"(?i)key|secret|token|passw|passphrase|credential|mnemonic|seed")
 _SHORTEST_VALUE: Final = 8
+_STANDS_FOR_ANOTHER: Final = re.compile(r"(?i)<.*>|\$?\{.*\}|change[-_ ]?me|placeholder|redacted|x{3,}|\*+|\.+")
 _MOST_SHOWN: Final = 20
 
 
@@ -99,17 +100,19 @@ def _line(text: str, reading: str, value: str, start: int) -> int:
 
 
 def known_values(env_text: str, *, origin: str) -> dict[str, str]:
-    r"""The values of a ``.env`` file that are long enough to be looked for.
+    r"""The values of a ``.env`` file that are long enough to be looked for, and stand for no other: ``<your key>``.
 
     Examples
     --------
-    >>> known_values("# mine\nexport KEY='abcdefgh'\nPORT=80", origin=".env")
+    >>> known_values("# mine\nexport KEY='abcdefgh'\nPORT=80\nSECRET=<your secret>", origin=".env")
     {'abcdefgh': 'KEY in .env'}
     """
     found = {}
     for line in env_text.splitlines():
         name, sign, value = line.strip().removeprefix("export ").partition("=")
         value = value.strip().strip("'\"")
+        if _STANDS_FOR_ANOTHER.fullmatch(value):
+            continue
         if sign and not name.startswith("#") and len(value) >= _SHORTEST_VALUE:
             found[value] = f"{name.strip()} in {origin}"
     return found
