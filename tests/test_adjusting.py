@@ -304,8 +304,9 @@ def test_a_column_that_is_no_adjusted_close_is_refused() -> None:
             from_frame(table, adjust=column)
     with pytest.raises(UsageError, match="is the name of a column, and bknb"):
         from_frame(Candles.empty(), adjust="Adj Close")
-    with pytest.raises(DataError, match="it and the close must be above 0"):
-        from_frame(table.assign(**{"Adj Close": 0.0}), adjust="Adj Close")
+    for name in ("Adj Close", "Close"):
+        with pytest.raises(DataError, match="it and the close must be above 0"), np.errstate(all="raise"):
+            from_frame(table.assign(**{name: 0.0}), adjust="Adj Close", negative=True)
 
 
 def above_twenty(ctx: Any) -> Any:
@@ -344,6 +345,18 @@ def test_the_look_ahead_check_remarks_on_prices_that_are_compared_with_numbers(
     assert len(found) == (1 if adjusted and comparison else 0), report
     for remark in found:
         assert f"{comparison}; the prices are adjusted for 1 split" in remark
+
+
+def test_prices_that_nothing_has_scaled_may_be_compared_with_numbers() -> None:
+    days = pd.date_range("2023-01-02", periods=90, freq="B", tz="UTC", name="Date")
+    table = pd.DataFrame(dict.fromkeys(("Open", "High", "Low", "Close", "Volume"), 100.0), index=days)
+    later = pd.DataFrame({"date": ["2024-03-01"], "splits": [4.0]})
+    for adjust in (later, "Close"):
+        report = bknb.check_lookahead(
+            above_twenty, "S", exchange=from_frame(table, symbol="S", adjust=adjust),
+            frame=("2023-02-01", "2023-04-20"), interval="1d", moments=5,
+        )  # fmt: skip
+        assert not [each for each in report.remarks if "compares a price with a number" in each]
 
 
 def test_a_table_that_is_not_in_order_is_told_beside_its_adjustments() -> None:

@@ -70,9 +70,9 @@ def _by_closes(
     candles, closes = in_order(candles, where, notes), in_order(closes, where, [])
     if not len(candles):
         return candles, Adjustments((), splits=0, dividends=0, column=column)
-    share = closes.close / candles.close
-    if not (np.isfinite(share) & (share > 0)).all():
+    if not ((closes.close > 0) & (candles.close > 0)).all():
         raise DataError(f"{where}: the column {column!r} is no adjusted close: it and the close must be above 0")
+    share = closes.close / candles.close
     doubt = _rounding(closes.close) / closes.close + _rounding(candles.close) / candles.close + _EXACT
     changes = np.flatnonzero(np.abs(np.diff(np.log(share))) > doubt[1:] + doubt[:-1]) + 1
     if len(changes) > _FEW + len(share) // 4:

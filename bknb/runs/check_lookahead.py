@@ -477,8 +477,8 @@ class _Check:
         """Remark that prices are compared with a number, where later splits and dividends have scaled them."""
         describe = getattr(self.plan.exchange.source, "describe", None)
         made = describe(self.plan.symbol) if callable(describe) else ""
-        if "adjusted " not in made:
-            return
+        if "the oldest prices are" not in made:
+            return  # nothing was adjusted
         from ..provenance.source_text import text_of_code
         from ..research.price_constants import compared_with_constants
 
