@@ -85,6 +85,8 @@ LOSS, GAIN, STOP = closed(2, -1.0), closed(1, 1.0), closed(3, -1.0, reason="stop
         (bknb.protections.max_exposure(100), [], {"equity": 1000.0, "exposure": 600.0, "value": 400.0}, None),
         (bknb.protections.max_exposure(100), [], {"equity": 1000.0, "exposure": 600.0, "value": 401.0},
          "max_exposure: with it 100.1 % of the equity would be at stake, at most 100 %"),
+        (bknb.protections.max_exposure(100), [], {"equity": -5.0, "exposure": 600.0, "value": 1.0}, "worth nothing"),
+        (bknb.protections.max_exposure(100), [], {"equity": 0.0, "exposure": 600.0, "value": 1.0}, "worth nothing"),
     ],
 )  # fmt: skip
 def test_what_each_refuses(rule: Any, before: Any, given: Any, refused: str | None) -> None:

@@ -228,6 +228,8 @@ class MaxExposure(_Protection, frozen=True):
             return (
                 "max_exposure needs to know the equity, which only a run with a capital has: give capital=10_000, say"
             )
+        if request.equity <= 0.0:
+            return "max_exposure: the account is worth nothing"
         share = (request.exposure + request.value) / request.equity * 100
         if share <= self.percent:
             return None
