@@ -13,14 +13,9 @@ import pytest
 from packages import need_packages
 
 import bknb
-from bknb.exchanges.audit import clock_skew_ms
 from bknb.exchanges.frame_source import FrameSource
-from bknb.exchanges.store_health import store_health
-from bknb.history.partition import SeriesName
-from bknb.history.store import CandleStore
 from bknb.market.candle_hash import content_hash
 from bknb.market.candles import Candles
-from bknb.market.clock import SystemClock
 from bknb.market.demo import DemoSource
 from bknb.market.resample import resample
 from bknb.testing.fake_binance import LocalBinance
@@ -113,38 +108,6 @@ def test_wrong_use_is_reported(tmp_path: Path) -> None:
         bknb.audit("BTCUSDT", exchange=market, compare="1h", **DAY)
     with pytest.raises(bknb.UsageError, match="compared with themselves"):
         bknb.audit("BTCUSDT", exchange=market, compare="1m", **DAY)
-
-
-# --- the health of a folder ----------------------------------------------------------------------------------------
-
-
-def test_the_health_of_a_store_folder_is_reported(tmp_path: Path) -> None:
-    assert store_health(tmp_path / "nothing").series == 0
-    store = CandleStore(tmp_path)
-    candles = demo()[:100]
-    known = [(int(candles.timestamp[0]), int(candles.timestamp[-1]) + 11 * MINUTE)]
-    for symbol in ("BTCUSDT", "ETHUSDT"):
-        store.put(SeriesName("demo", symbol, "1m"), candles, known=known, now=NOW)
-    health = store_health(tmp_path)
-    assert (health.series, health.candles, health.problems) == (2, 200, ())
-    assert health.absent == {"BTCUSDT 1m from 'demo'": 10, "ETHUSDT 1m from 'demo'": 10}
-    broken = next((tmp_path / "demo" / "ETHUSDT").rglob("*.parquet"))
-    broken.write_bytes(broken.read_bytes()[:-20])
-    health = store_health(tmp_path)
-    assert (health.series, health.candles) == (2, 100)
-    assert len(health.problems) == 1
-    assert str(broken) in health.problems[0]
-
-
-def test_the_clock_is_compared_with_the_exchange(server: LocalBinance, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bknb.exchanges import audit
-
-    real = audit.ccxt
-    monkeypatch.setattr(
-        audit, "ccxt", lambda name, config, **more: real(name, config={**server.ccxt_config, **config}, **more)
-    )
-    server.now = SystemClock().now
-    assert abs(clock_skew_ms("binance")) < 1000
 
 
 def hours(edit: Any = None) -> FrameSource:

@@ -26,7 +26,6 @@ from ..market.sessions import Sessions
 from ..market.source_hours import bar_grid_of, sessions_of
 from ..market.stretched_bars import doubts_of_length, stretched
 from .download import as_range, as_stored, as_symbols
-from .stored_sources import ccxt
 
 if TYPE_CHECKING:
     from ..market.bar_grid import BarGrid
@@ -345,25 +344,4 @@ def _span(span: tuple[int, int], base: str) -> str:
     return utc_text(first) if count == 1 else f"{utc_text(first)} .. {utc_text(end - step)} ({count:,} {_bars(base)})"
 
 
-def clock_skew_ms(exchange: str = "binance", *, timeout_seconds: float = 5.0) -> int:
-    """How far this computer's clock is ahead of an exchange's, in milliseconds (negative: behind).
-
-    Raises
-    ------
-    DataError
-        The exchange does not publish its time, or did not answer.
-    MissingDependency
-        ccxt is not installed.
-    """
-    from ..domain.retry_pauses import Patience
-
-    source = ccxt(
-        exchange,
-        cache=None,
-        config={"timeout": round(timeout_seconds * 1000)},
-        patience=Patience(attempts=2, first_pause_ms=200),
-    )
-    return source.clock_skew_ms()
-
-
-__all__ = ["Audit", "Finding", "audit", "clock_skew_ms"]
+__all__ = ["Audit", "Finding", "audit"]
