@@ -18,7 +18,7 @@ from secrets_cases import ALSO_PLANTED, INNOCENT, PLANTED, Carrier, checked58, g
 import bknb
 from bknb.sharing import git_history, searched_files, secret_rules, secret_views
 from bknb.sharing.constant_texts import constant_texts
-from bknb.sharing.secrets import Guard, find_secrets
+from bknb.sharing.secrets import Guard, find_secrets, known_values
 
 EVERY = PLANTED | ALSO_PLANTED
 
@@ -96,6 +96,24 @@ def test_without_a_reading_its_secret_is_missed(name: str, monkeypatch: pytest.M
     left = {other: view for other, view in secret_views.VIEWS.items() if other != name}
     monkeypatch.setattr(secret_views, "VIEWS", left)
     assert not find_secrets(NEEDS_VIEW[name], "x")
+
+
+@pytest.mark.parametrize(
+    ("value", "is_looked_for"),
+    [
+        ("correct horse", True),
+        ('{"user": "me", "word": "horse battery"}', True),  # credentials in JSON
+        ("{'word': 'horse battery'}", True),
+        ("<p&ss:w0rd!>", True),
+        ("<your secret>", False),
+        ("${EXCHANGE_SECRET}", False),
+        ("{{ exchange_secret }}", False),
+        ("change-me", False),
+        ("xxxxxxxxxxxx", False),
+    ],
+)
+def test_a_value_of_a_settings_file_is_looked_for_unless_it_stands_for_another(value: str, is_looked_for: bool) -> None:  # noqa: FBT001 -- a table's column
+    assert (value in known_values(f"WORD={value}", origin=".env")) == is_looked_for
 
 
 def test_a_secret_is_told_once_with_its_line() -> None:

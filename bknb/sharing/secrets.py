@@ -24,7 +24,10 @@ __all__ = ["Guard", "Secret", "entropy", "find_secrets", "known_values", "notebo
 
 _KEY_LIKE: Final = re.compile(r"(?i)key|secret|token|passw|passphrase|credential|mnemonic|seed")
 _SHORTEST_VALUE: Final = 8
-_STANDS_FOR_ANOTHER: Final = re.compile(r"(?i)<.*>|\$?\{.*\}|change[-_ ]?me|placeholder|redacted|x{3,}|\*+|\.+")
+_STANDS_FOR_ANOTHER: Final = re.compile(
+    r"(?i)<[\w .-]*>|\$?\{{1,2}[\w .-]*\}{1,2}|change[-_ ]?me|placeholder|redacted|x{3,}|\*+|\.+"
+)
+"""No other signs are in brackets: what holds quotes or colons may be credentials in JSON."""
 _MOST_SHOWN: Final = 20
 
 
