@@ -628,6 +628,25 @@ def test_an_entry_that_candle_after_candle_does_not_fill_stops_entries_and_is_to
     assert "new entries were stopped at 2024-01-01 00:" in " ".join(result.warnings)
 
 
+@pytest.mark.parametrize("honest", [0, 2])
+def test_only_candles_behind_an_order_should_have_filled_it(honest: int) -> None:
+    class Accepts(PaperBroker):
+        """Says of every order but the first that it is accepted, though it fills them."""
+
+        async def report(self, client_id: str, symbol: str) -> Report | None:
+            found = await super().report(client_id, symbol)
+            if found is None or client_id in [*self.orders][:honest]:
+                return found
+            return replace(found, status="accepted", filled_quantity=0.0, average_price=None)
+
+    broker = Accepts()
+    result = with_broker(broker, brief, bknb.stores.memory(), 0, 30).result(timeout=60)
+    sent = ([*broker.orders.values()][honest].created_at - ORIGIN) // MINUTE
+    assert sent == 2 * honest
+    # five candles fill nothing, the last of which closes five minutes later; the next moment knows it
+    assert f"new entries were stopped at 2024-01-01 00:{sent + 6:02d} UTC" in " ".join(result.warnings)
+
+
 def test_where_the_account_begins_to_differ_while_the_strategy_thinks_its_answer_opens_nothing() -> None:
     thinks, told = threading.Event(), threading.Event()
 

@@ -677,7 +677,8 @@ class OrderDesk:
         """Count the candles that should have filled an order, and did not."""
         candle, count = self._unfilled.pop(order.client_id, (0, 0))
         if self._next_candle_fills(order):
-            self._unfilled[order.client_id] = max(candle, self._traded_at), count + (self._traded_at > candle)
+            is_new = self._traded_at > candle and self._traded_at >= order.created_at  # it fills from then on
+            self._unfilled[order.client_id] = max(candle, self._traded_at), count + is_new
 
     def _believes(self, order: Order, report: Report) -> bool:
         """Whether a report can be right; one that cannot be is reported once, and nothing is opened until one can."""
