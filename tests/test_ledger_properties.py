@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from bknb.domain.accounts import Account, Margin, Perpetual, Spot, liquidation_price, may_open, money_needed
+from bknb.domain.accounts import Account, Margin, Perpetual, Spot, may_open, money_needed
 from bknb.domain.affordable_quantity import affordable
 from bknb.domain.costs import CostRequest, Costs, fill_costs, result_with_costs
+from bknb.domain.cross_liquidation import cross_legs, cross_liquidation, liquidated
 from bknb.domain.funding import Funding
 from bknb.domain.ledger import Booked, CashRow, Ledger, LegFill
-from bknb.domain.liquidation import cross_legs, cross_liquidation, liquidated
+from bknb.domain.liquidation_price import liquidation_price
 from bknb.domain.pnl import trade_pnl
 from bknb.domain.position_fills import Fill
 

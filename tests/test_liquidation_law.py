@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from bknb.domain.accounts import Margin, Perpetual
 from bknb.domain.costs import CostRequest, Costs, fill_costs
+from bknb.domain.cross_liquidation import cross_liquidation, liquidated, next_stop, way_to
 from bknb.domain.ledger import Ledger, LegFill
-from bknb.domain.liquidation import cross_liquidation, liquidated, next_stop, way_to
 
 FREE = Costs(taker=0.0, slippage=0.0)
 CAPITAL = 400.0

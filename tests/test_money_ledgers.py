@@ -8,8 +8,8 @@ from money_ledgers import FIVE, FREE, MINUTE, TAKER, TEN, WORLDS, Played, World
 
 from bknb.domain.accounts import Account, Margin, Perpetual, Spot
 from bknb.domain.costs import Costs
+from bknb.domain.cross_liquidation import cross_liquidation
 from bknb.domain.ledger import Ledger
-from bknb.domain.liquidation import cross_liquidation
 
 CENT = 0.005 + 1e-9
 

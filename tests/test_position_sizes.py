@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bknb
-from bknb.domain.accounts import Margin, Perpetual, Spot, initial_margin, read_account, stop_comes_first
+from bknb.domain.accounts import Margin, Perpetual, Spot, initial_margin, read_account
 from bknb.domain.affordable_quantity import sized_order
 from bknb.domain.costs import CostRequest, Costs
 from bknb.domain.leg_options import check_names, of_leg
+from bknb.domain.liquidation_price import stop_comes_first
 from bknb.domain.signal_events import Reason
 from bknb.domain.size_inputs import ClosedTrades, SizeRequest, WantedSize
 from bknb.domain.sizes import read_size, wanted_size

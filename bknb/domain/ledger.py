@@ -16,11 +16,12 @@ from typing import Literal, NamedTuple, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from .accounts import Account, initial_margin, liquidation_price, maintenance_margin
+from .accounts import Account, initial_margin, maintenance_margin
 from .costs import CostRequest, FillCosts
 from .funding import Funding, borrow_interest
 from .is_rounded_quantity import EXACT
 from .leg_position import LegPosition
+from .liquidation_price import liquidation_price
 from .signal import Position
 
 CashKind: TypeAlias = Literal["buy", "sell", "profit", "fee", "funding", "borrow", "forgiven"]

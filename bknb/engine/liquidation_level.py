@@ -5,8 +5,8 @@ from __future__ import annotations
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from ..domain.accounts import away_from_market
 from ..domain.ledger import Ledger
+from ..domain.liquidation_price import away_from_market
 from ..domain.states import Holding, State
 
 

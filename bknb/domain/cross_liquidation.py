@@ -1,8 +1,8 @@
 """When positions with margin are liquidated, at which prices, and what of the loss is forgiven.
 
 Isolated: each position at its own price (``Ledger.liquidation_price``); the nearer of that and its stop comes first
-(:func:`bknb.domain.accounts.stop_comes_first`), and a bar that opens beyond it liquidates at that open. Cross: all
-positions together, judged at the close of a bar and, inside it, with every leg on its way to its worst price at once.
+(:func:`bknb.domain.liquidation_price.stop_comes_first`), and a bar that opens beyond it liquidates at that open. Cross:
+all positions together, judged at the close of a bar and, inside it, with every leg on its way to its worst price.
 Forgiven losses are not under the martingale law: an account that cannot lose more than its margin earns by gaps.
 """
 
@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from .accounts import away_from_market
 from .costs import CostRequest, FillCosts
 from .ledger import Booked, CashRow, Ledger, LegFill
+from .liquidation_price import away_from_market
 from .signal import Position, sign_of
 
 CostsOf = Callable[[str, CostRequest], FillCosts]
