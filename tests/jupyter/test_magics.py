@@ -320,6 +320,19 @@ def test_a_line_runs_a_registered_strategy_with_another_model(fine: Callable[[st
     assert fine("r.execution").value == "vwap"
 
 
+def test_a_line_and_a_cell_have_the_options_of_an_account(
+    fine: Callable[[str], Answer], cell: Callable[[str], Answer]
+) -> None:
+    fine("costs = bknb.Costs(taker=0.1, fixed=1.0)")
+    options = "--capital 10_000 --sizing percent:50 --account spot --costs {costs} --currency USDT"
+    result = fine(f"%%backtest BTCUSDT {RUN} --interval 1h --name trader {options}\n{TRADER}").value
+    assert result.equity.equals(fine(f"%backtest BTCUSDT --strategy trader {RUN} {options}").value.equity)
+    assert (result.capital, result.account.currency) == (10_000.0, "USDT")
+    assert result.equity.iloc[-1] == pytest.approx(10_000 + result.trades["money"].sum())
+    told = str(cell(f"%backtest BTCUSDT --strategy trader {RUN} --capital much").error)
+    assert "capital must be an amount of money above 0" in told
+
+
 def test_settings_and_variables_in_braces_keep_their_types(fine: Callable[[str], Answer]) -> None:
     fine(f"%%strategy trader --interval 1h\n{TRADER}")
     fine(

@@ -25,12 +25,14 @@ from .shared_options import (
     LOOKBACK,
     MANAGE_AT,
     MANAGE_INTERVAL,
+    MONEY,
     PARAMS,
     RISK,
     SETTINGS,
     STRATEGY,
     SYMBOL,
     helped,
+    money_of,
     optional,
 )
 from .table import Magics
@@ -54,6 +56,7 @@ def _run(session: Session, call: Call, *, strategy: Any, execution: str | None =
         settings=call.get("settings"),
         allow_gaps=bool(call.get("allow_gaps")),
         base=call.get("base"),
+        **money_of(call),
     )
     label = f"backtest {task.strategy} {symbol}"
     chosen = execution or (bknb.get_strategy(strategy).execution if isinstance(strategy, str) else "pessimistic")
@@ -94,7 +97,20 @@ def _refuse_a_second(symbol: Any, strategy: Any) -> None:
     "%%backtest",
     *(SYMBOL, EXCHANGE, FRAME, optional(INTERVAL), AT, LATE),
     Option(name="--name", help="name of the strategy; 'cell' by default", kind="strategy"),
-    *(PARAMS, LOOKBACK, RISK, EXECUTION, MANAGE_INTERVAL, MANAGE_AT, SETTINGS, ALLOW_GAPS, BASE, _OUT, _BACKGROUND),
+    *(
+        PARAMS,
+        LOOKBACK,
+        RISK,
+        EXECUTION,
+        MANAGE_INTERVAL,
+        MANAGE_AT,
+        SETTINGS,
+        ALLOW_GAPS,
+        BASE,
+        *MONEY,
+        _OUT,
+        _BACKGROUND,
+    ),
     twin='bknb.backtest("BTCUSDT", strategy=get_signal, exchange="demo", frame="2024-01-01:2024-02-01")',
 )
 def backtest_cell(session: Session, call: Call) -> Any:
@@ -109,7 +125,7 @@ def backtest_cell(session: Session, call: Call) -> Any:
 
 @MAGICS.add(
     "%backtest",
-    *(SYMBOL, STRATEGY, EXCHANGE, FRAME, EXECUTION, SETTINGS, ALLOW_GAPS, BASE, _OUT, _BACKGROUND),
+    *(SYMBOL, STRATEGY, EXCHANGE, FRAME, EXECUTION, SETTINGS, ALLOW_GAPS, BASE, *MONEY, _OUT, _BACKGROUND),
     twin='bknb.backtest("BTCUSDT", strategy="sma-cross", exchange="demo", frame="2024-01-01:2024-02-01")',
 )
 def backtest(session: Session, call: Call) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
-from .arguments import Option
+from .arguments import Call, Option
 
 SYMBOL: Final = Option(name="SYMBOL", help="what is traded, such as BTCUSDT", kind="symbol", required=True)
 STRATEGY: Final = Option(name="--strategy", help="a registered strategy", kind="strategy", required=True)
@@ -32,7 +33,22 @@ ALLOW_GAPS: Final = Option(name="--allow-gaps", help="missing candles are holes,
 BASE: Final = Option(
     name="--base", help="bars that fill orders, such as 1h; the finest there are by default", kind="interval"
 )
+CAPITAL: Final = Option(name="--capital", help="what an account begins with, such as 10_000; then results are money")
+SIZING: Final = Option(name="--sizing", help="how large positions are: risk:1, percent:10, a registered name, {sizing}")
+ACCOUNT: Final = Option(name="--account", help="margin (default), spot, perpetual:3, or {account}")
+COSTS: Final = Option(name="--costs", help="what fills cost, as {costs}", kind="variable")
+CURRENCY: Final = Option(name="--currency", help="of the capital, such as USDT; by default what the symbol ends with")
+MONEY: Final = (CAPITAL, SIZING, ACCOUNT, COSTS, CURRENCY)
 BACKGROUND: Final = Option(name="--background", help="return at once, with a task", flag=True)
+
+
+def money_of(call: Call) -> dict[str, Any]:
+    """The account that a call asks for, as arguments of ``bknb.backtest``; nothing where it asks for none."""
+    given = {option.key: call.get(option.key) for option in MONEY}
+    if isinstance(capital := given["capital"], str):
+        with suppress(ValueError):  # what is no number is told with whatever else cannot be
+            given["capital"] = float(capital)
+    return given
 
 
 def optional(option: Option) -> Option:
