@@ -188,6 +188,8 @@ def test_more_than_the_account_can_hold_is_scaled_to_what_is_free_and_told_once(
     result = play({0: long(110, 90, 5), 10: long(110, 90, 5)}, market(), sizing=sizing)
     assert result.trades["quantity"].tolist() == [100.0, 100.0]
     told = [text for text in result.warnings if text.startswith("the sizing wanted")]
+    assert result.trades[["scaled", "cut"]].to_numpy().tolist() == [[True, False]] * 2
+    assert result.fills["scaled"].tolist() == [True, False] * 2
     assert len(told) == 1
     assert (
         "wanted 20,000 at 2024-01-01 00:00 UTC and the account can hold 10,000, an equity of 10,000 times 1" in told[0]

@@ -295,13 +295,14 @@ class LegAccount:
         quantity = self._affordable(sized, order) if filled is None else filled[0]
         self._first = quantity.quantity
         self._held = self.positions[key_of(signal)] = PositionInMoney()
-        self._enter(signal, 0, order, quantity)
+        self._enter(signal, 0, order, quantity, scaled=sized is not None and sized.scaled)
 
     def _added(self, event: Added) -> None:
         signal, fill = event.signal, event.fill
         order = added_order(event, self._state)
-        quantity = self._affordable(self._drop((signal.id, fill.number)), order)
-        self._enter(signal, fill.number, order, quantity)
+        sized = self._drop((signal.id, fill.number))
+        quantity = self._affordable(sized, order)
+        self._enter(signal, fill.number, order, quantity, scaled=sized is not None and sized.scaled)
 
     def _affordable(self, sized: SizedOrder | None, order: CostRequest) -> FilledQuantity:
         """The quantity of what filled without being asked about in its bar."""
@@ -312,11 +313,13 @@ class LegAccount:
             return self.money.filled(sized, order, shared.free_at_question(order.at, shared.ledger))
         return self.money.filled(sized, order, shared.free_in_bar(order.at, shared.ledger, self))
 
-    def _enter(self, signal: OpenSignal, number: int, order: CostRequest, filled: FilledQuantity) -> None:
+    def _enter(
+        self, signal: OpenSignal, number: int, order: CostRequest, filled: FilledQuantity, *, scaled: bool
+    ) -> None:
         self._charge(order.at)
         if filled.quantity > 0.0:
             fill = self._entering(signal, replace(order, quantity=filled.quantity))
-            self._apply(number, fill, cut=filled.cut)
+            self._apply(number, fill, cut=filled.cut, scaled=scaled)
 
     def _entering(self, signal: OpenSignal, order: CostRequest) -> LegFill:
         return LegFill(self.name, signal.position, order, fill_costs(order, self.money.costs))
@@ -379,10 +382,10 @@ class LegAccount:
         self.shared.book(booked, since)
         self._held.charge(booked.rows)
 
-    def _apply(self, number: int, fill: LegFill, *, cut: bool = False) -> None:
+    def _apply(self, number: int, fill: LegFill, *, cut: bool = False, scaled: bool = False) -> None:
         shared, at = self.shared, fill.order.at
         forgiven = shared.ledger.forgiven
         enters = fill.order.kind in ("entry", "add")
         booked = shared.ledger.apply(fill) if enters else self._exits.booked(shared.ledger, fill)
         shared.book(booked, self.prices.closes(at))
-        self._held.fills.append(MoneyFill(number, fill, cut, shared.ledger.forgiven - forgiven))
+        self._held.fills.append(MoneyFill(number, fill, cut, shared.ledger.forgiven - forgiven, scaled))

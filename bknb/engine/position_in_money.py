@@ -16,12 +16,14 @@ class MoneyFill(NamedTuple):
     """A fill in money; ``number`` is that of its order within the position.
 
     ``cut``: less was bought than was ordered, as no more cash was left. ``forgiven``: the loss beyond its margin.
+    ``scaled``: less was ordered than was wanted, as no more was free.
     """
 
     number: int
     fill: LegFill
     cut: bool = False
     forgiven: float = 0.0
+    scaled: bool = False
 
 
 class PositionInMoney(msgspec.Struct):
@@ -73,5 +75,6 @@ class PositionInMoney(msgspec.Struct):
             "borrow": self.borrow,
             "forgiven": forgiven,
             "money": side * (brought - cost) - fees - self.funding - self.borrow + forgiven,
+            "scaled": any(each.scaled for each in self.fills),
             "cut": any(each.cut for each in self.fills),
         }

@@ -12,8 +12,8 @@ from ..domain.signal import SignalKey
 from ..engine.position_in_money import MoneyFill, PositionInMoney
 from ..engine.shared_account import AccountChange, SharedAccount
 
-TRADE_MONEY = ("quantity", "cost", "funding", "borrow", "forgiven", "money", "cut")
-FILL_MONEY = ("quantity", "cost", "fee", "cut")
+TRADE_MONEY = ("quantity", "cost", "funding", "borrow", "forgiven", "money", "scaled", "cut")
+FILL_MONEY = ("quantity", "cost", "fee", "scaled", "cut")
 
 
 class RunAccount(msgspec.Struct, frozen=True):
@@ -79,12 +79,13 @@ def fill_money(position: PositionInMoney | None, number: int) -> dict[str, Any]:
     """
     found = next((each for each in position.fills if each.number == number), None) if position else None
     if found is None or position is None:
-        return {"quantity": 0.0, "cost": 0.0, "fee": 0.0, "cut": True}
+        return {"quantity": 0.0, "cost": 0.0, "fee": 0.0, "scaled": False, "cut": True}
     order, costs, first = found.fill.order, found.fill.costs, position.first_cost
     return {
         "quantity": order.quantity,
         "cost": order.quantity * costs.price,
         "fee": costs.fee,
+        "scaled": found.scaled,
         "cut": found.cut,
         "maker": costs.maker,
         "fee_percentage": costs.fee / first * 100,

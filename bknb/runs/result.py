@@ -126,7 +126,7 @@ class Result:
 
         With a capital ``quantity`` (base currency) is what was bought in all, ``cost`` what was paid for it,
         ``funding`` and ``borrow`` what holding it cost, ``money`` the result after all costs (quote currency), and
-        ``cut`` says that less cash was left than its order took.
+        ``scaled`` says that less was free than its size wanted, ``cut`` that less cash was left than its order took.
 
         Examples
         --------
