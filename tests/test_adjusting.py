@@ -279,6 +279,20 @@ def test_a_column_of_adjusted_closes_says_what_prices_are_multiplied_by(decimals
     )
 
 
+@pytest.mark.parametrize(("price", "dividend"), [(6.0, 0.003), (20.0, 0.001)])
+def test_small_dividends_of_rounded_closes_count_once_they_add_up(price: float, dividend: float) -> None:
+    random, count = np.random.default_rng(1), 2500  # ten years, a dividend a quarter, each within the rounding of two
+    days = pd.date_range("2012-01-02", periods=count, freq="B", name="Date")
+    close = price * np.exp(np.cumsum(random.normal(0, 0.003, count)))
+    share = (1 - dividend) ** ((count - 1) // 63 - np.arange(count) // 63)
+    table = pd.DataFrame(dict.fromkeys(("Open", "High", "Low", "Close"), close), index=days)
+    table = table.assign(**{"Adj Close": close * share, "Volume": 1e3}).round(2)
+    source = from_frame(table, symbol="S", adjust="Adj Close")
+    found = asyncio.run(source.get_candles("S", "1d", 0, 100_000)).close
+    rounded = 2 * (0.005 / table["Close"] + 0.005 / table["Adj Close"])
+    assert (np.abs(found / (table["Close"] * share) - 1) < rounded).all()
+
+
 def test_a_column_of_adjusted_closes_is_of_each_ticker_and_of_files(tmp_path: Path) -> None:
     table, share = with_column(6)
     both = pd.concat({"AAA": table, "BBB": table.assign(**{"Adj Close": table["Close"]})}, axis=1)

@@ -74,22 +74,39 @@ def _by_closes(
         raise DataError(f"{where}: the column {column!r} is no adjusted close: it and the close must be above 0")
     share = closes.close / candles.close
     doubt = _rounding(closes.close) / closes.close + _rounding(candles.close) / candles.close + _EXACT
-    changes = np.flatnonzero(np.abs(np.diff(np.log(share))) > doubt[1:] + doubt[:-1]) + 1
-    if len(changes) > _FEW + len(share) // 4:
+    count = int((np.abs(np.diff(np.log(share))) > doubt[1:] + doubt[:-1]).sum())
+    if count > _FEW + len(share) // 4:
         raise DataError(
-            f"{where}: the column {column!r} is no adjusted close: what it is of the close changes at {len(changes):,} "
+            f"{where}: the column {column!r} is no adjusted close: what it is of the close changes at {count:,} "
             f"of {len(share):,} candles\ngive a table of splits and dividends, adjust=table, or leave adjust out"
         )
-    edges = [0, *changes.tolist(), len(share)]
+    changes = _changes(np.log(share), doubt)
+    edges = [0, *changes, len(share)]
     levels = [float(np.median(share[first:end])) for first, end in pairwise(edges)]
     last = 1.0 if abs(levels[-1] - 1) <= doubt.max() else levels[-1]
     levels = [level / last for level in levels]
     factor = np.repeat(levels, np.diff(edges))
     prices: dict[str, Any] = {each: getattr(candles, each) * factor for each in ("open", "high", "low", "close")}
-    moments = candles.timestamp[changes].tolist()
+    moments = [int(candles.timestamp[change]) for change in changes]
     steps = tuple(Adjustment(when, level, 1.0) for when, level in zip(moments, levels, strict=False))
     made = Adjustments(steps, splits=0, dividends=0, column=column)
     return Candles.from_columns(timestamp=candles.timestamp, volume=candles.volume, **prices), made
+
+
+def _changes(values: NDArray[np.float64], doubt: NDArray[np.float64]) -> list[int]:
+    """Where values change that are each known within a doubt: before the first that no one value explains any more.
+
+    Changes that are each within the doubt of two neighbours, as small dividends of rounded prices are, count once their
+    sum is not.
+    """
+    low, high, found = (values - doubt).tolist(), (values + doubt).tolist(), []
+    least, most = low[0], high[0]
+    for at in range(1, len(low)):
+        least, most = max(least, low[at]), min(most, high[at])
+        if least > most:
+            found.append(at)
+            least, most = low[at], high[at]
+    return found
 
 
 def _rounding(values: NDArray[np.float64]) -> float:
