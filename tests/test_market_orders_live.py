@@ -186,6 +186,19 @@ def test_an_order_for_the_close_leaves_for_the_broker_at_the_open_of_the_last_mi
     assert (len(fills), price) == (1, 101.0)
 
 
+@pytest.mark.slow
+def test_an_entry_for_the_close_that_has_not_left_is_no_trouble_at_a_restart() -> None:
+    store, broker, row = bknb.stores.memory(), PaperBroker(), ClockRow("", {5: long(entry="close")}, (), {19: LAST})
+    strategy = bknb.add_strategy("clocked", interval="1m", get_signal=functions_of(row)[0])
+    for since, until in pairwise([ORIGIN, ORIGIN + 9 * MINUTE, ORIGIN + 22 * MINUTE]):
+        assert not broker.orders  # it leaves at the open of the last minute
+        task = bknb.Live.background("BTCUSDT", strategy=strategy, exchange=clock_source(row), store=store,
+                                    clock=SimulatedClock(since), until=until, settings=FREE, broker=broker,
+                                    quantity=2.0)  # fmt: skip
+        assert {failure.kind for failure in task.result(timeout=60).errors} <= {"warm-up"}
+    assert [(order.side, order.status) for order in broker.orders.values()] == [("buy", "filled")]
+
+
 # --- a machine that sleeps over a close -----------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from .believable_reports import closed_in_doubt, report_problem
 from .formatting import plain_number
 from .interval import MINUTE_MS
 from .is_rounded_quantity import is_rounded
-from .lifecycle import Holding, Opening, State, position_of
+from .lifecycle import Holding, Opening, State, position_of, signals_of
 from .order_shares import by_number, owed, part_given_up, sold_beyond
 from .orders import (
     Order,
@@ -98,6 +98,13 @@ def to_query(orders: Iterable[Order]) -> list[Order]:
     return [order for order in orders if order.working or order.status in ("sent", "unknown", "lost")]
 
 
+def ordered_signals(state: State | None, orders: Orders) -> tuple[OpenSignal | ScheduledSignal, ...]:
+    """The signals of a state of which a broker may know: without an entry for a close whose order has yet to leave."""
+    held = () if state is None else signals_of(state)
+    yet_to_leave = isinstance(state, Opening) and state.close_at is not None and not state.sent
+    return held[:-1] if yet_to_leave and not orders.get(key_of(held[-1])) else held
+
+
 class Reconciled(NamedTuple):
     """The changes a restart makes to orders.
 
@@ -136,7 +143,7 @@ def reconcile(
         The broker's answers to :func:`to_query`, by client id; ``None``: it knows no such order. One it did not
         answer about is not in here.
     held
-        The signals the restored record has open, ordered or scheduled.
+        The signals the restored record has open, ordered or scheduled; see :func:`ordered_signals`.
     when
         Now (UTC ms).
     """

@@ -42,7 +42,7 @@ from ..domain.orders import (
     left_open,
     order_text,
 )
-from ..domain.reconcile import differences, postponed, reconcile, to_follow
+from ..domain.reconcile import differences, ordered_signals, postponed, reconcile, to_follow
 from ..domain.recorded_orders import any_left
 from ..domain.signal import ScheduledSignal, SignalKey, key_of
 from ..domain.signal_events import Event
@@ -193,7 +193,8 @@ class OrderDesk:
             self._following.event(event)
         self._following.state(state)
         reports = await self._check.ask(self._believes)
-        found = reconcile(self.orders, reports, held=held, when=when)
+        ordered = ordered_signals(state, self._signals)
+        found = reconcile(self.orders, reports, held=ordered, when=when)
         for problem in found.problems:
             self._report_problem("broker", problem)
         self._saved.put(*found.save)
