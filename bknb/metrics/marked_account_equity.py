@@ -10,6 +10,8 @@ import numpy as np
 from ..domain.ledger import Ledger
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from .marked_equity import Flags, Floats, Times
 
 
@@ -63,17 +65,43 @@ def marked_money(
     times
         The moments, UTC ms, ascending; shape (m,).
     """
-    since = np.array([moment for moment, _ in changes], dtype=np.int64)
-    bounds = np.searchsorted(times, np.minimum(np.maximum.accumulate(since), times[-1]))
-    ledgers = [begin, *(ledger for _, ledger in changes)]
+    ledgers, lengths = _in_force(begin, changes, times)
     terms = [ledger.equity_terms() for ledger in ledgers]
-    lengths = np.diff(bounds, prepend=0, append=len(times))
     worth: Floats = np.repeat(np.array([each.constant for each in terms]), lengths)
     for name, bars in legs.items():
         held = np.array([each.factors.get(name, 0.0) for each in terms])
         if held.any():
             worth += np.repeat(held, lengths) * prices_at(bars, times)
     return worth
+
+
+def marked_exposure(
+    begin: Ledger, changes: Sequence[tuple[int, Ledger]], legs: Mapping[str, LegCloses], times: Times
+) -> tuple[Floats, Floats]:
+    """What the longs and the shorts of an account are worth at moments, in quote currency; both of shape (m,).
+
+    Shorts are below 0. Legs are not netted: a long and a short of one symbol count each. Parameters as of
+    :func:`marked_money`.
+    """
+    ledgers, lengths = _in_force(begin, changes, times)
+    longs, shorts = np.zeros(len(times)), np.zeros(len(times))
+    for name, bars in legs.items():
+        held = np.array([each.positions[name].quantity if name in each.positions else 0.0 for each in ledgers])
+        if held.any():
+            value = np.repeat(held, lengths) * prices_at(bars, times)
+            side = np.repeat(np.sign(held), lengths)  # a price may be below 0
+            longs += np.where(side > 0, value, 0.0)
+            shorts += np.where(side < 0, value, 0.0)
+    return longs, shorts
+
+
+def _in_force(
+    begin: Ledger, changes: Sequence[tuple[int, Ledger]], times: Times
+) -> tuple[list[Ledger], NDArray[np.int64]]:
+    """The ledgers of an account, in order, and at how many of the moments each is in force."""
+    since = np.array([moment for moment, _ in changes], dtype=np.int64)
+    bounds = np.searchsorted(times, np.minimum(np.maximum.accumulate(since), times[-1]))
+    return [begin, *(ledger for _, ledger in changes)], np.diff(bounds, prepend=0, append=len(times))
 
 
 def prices_at(bars: LegCloses, times: Times) -> Floats:

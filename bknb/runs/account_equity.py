@@ -12,12 +12,12 @@ from ..domain.signal import key_of
 from ..market.source_hours import bar_grid_of
 from ..metrics.account_in_money import AccountInMoney
 from ..metrics.account_statistics import account_figures
-from ..metrics.marked_account_equity import LegCloses, Moments, marked_money, moments_of
+from ..metrics.marked_account_equity import LegCloses, Moments, marked_exposure, marked_money, moments_of
 from ..metrics.marked_equity import MarkedEquity, Positions
 from ..metrics.run_account import buy_and_hold, cut_off
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ..domain.signal import OpenSignal
     from ..metrics.account_statistics import Account
@@ -92,10 +92,36 @@ def account_marks(records: Sequence[RunRecord], terms: Sequence[Terms], account:
     return moments.time_ms, worth
 
 
+def exposure_marks(
+    records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAccount
+) -> tuple[Times, Floats, Floats]:
+    """Moments (UTC ms), and what longs and shorts are worth at each, percent of the equity; shorts are below 0.
+
+    NaN where something is held and the account is worth nothing. ``records`` and ``terms`` as of :func:`account_marks`.
+    """
+    times, worth = account_marks(records, terms, account)
+    longs, shorts = marked_exposure(account.begin, account.changes, closes_by_leg(records), times)
+    percent = (
+        np.divide(value * 100, worth, out=np.where(value == 0.0, 0.0, np.nan), where=worth > 0.0)
+        for value in (longs, shorts)
+    )
+    return times, *percent
+
+
+def closes_by_leg(records: Sequence[RunRecord]) -> dict[str, LegCloses]:
+    """The bars of each leg by its name in the ledgers."""
+    return {str(order): closes_of(record) for order, record in enumerate(records)}
+
+
+def marked_span(legs: Iterable[LegCloses], terms: Sequence[Terms]) -> tuple[int, int]:
+    """First and last moment at which an account is marked, UTC ms."""
+    spans = [each.span(bars.closed_ms - each.bar_ms) for bars, each in zip(legs, terms, strict=True)]
+    return min(first for first, _ in spans), max(last for _, last in spans)
+
+
 def _marks(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAccount) -> tuple[Moments, Floats]:
-    legs = {str(order): closes_of(record) for order, record in enumerate(records)}
-    spans = [each.span(bars.closed_ms - each.bar_ms) for bars, each in zip(legs.values(), terms, strict=True)]
-    start, end = min(first for first, _ in spans), max(last for _, last in spans)
+    legs = closes_by_leg(records)
+    start, end = marked_span(legs.values(), terms)
     moments = moments_of(legs.values(), (change.since for change in account.changes), start=start, end=end)
     worth = marked_money(account.begin, account.changes, legs, moments.time_ms)
     if (nothing := worth <= 0.0).any():

@@ -178,6 +178,77 @@ class PortfolioResult:
         return table_of(rows, ("leg", *TRADE_COLUMNS, *TRADE_MONEY))
 
     @cached_property
+    def fills(self) -> pd.DataFrame:
+        """One row for each fill of all legs, in order of time: ``leg``, and the columns of a result's fills.
+
+        Fills of one moment are in declared order of their legs. With a capital the columns of money that the fills of
+        a result with one have.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> def get_signal(price):
+        ...     return {"position": "long", "price_take_profit": price * 1.02, "price_stop_loss": price * 0.99}
+        >>> result = bknb.portfolio(symbols=["BTCUSDT", "ETHUSDT"], strategies=[get_signal], exchange="demo",
+        ...                         frame="2024-01-01:2024-01-02")
+        >>> result.fills[["leg", "kind"]].head(2).to_numpy().tolist()
+        [['get_signal on BTCUSDT', 'entry'], ['get_signal on ETHUSDT', 'entry']]
+        """
+        import pandas as pd
+
+        tables = [leg.fills.assign(leg=f"{name} on {symbol}") for (symbol, name), leg in self.legs.items()]
+        some = [table for table in tables if len(table)] or tables[:1]
+        joined = pd.concat(some).sort_values("at", kind="stable", ignore_index=True)
+        return joined[["leg", *tables[0].columns[:-1]]]
+
+    @cached_property
+    def exposure(self) -> pd.DataFrame:
+        """What is held at each mark of ``equity``, percent of it: ``long``, ``short``, ``net``, ``gross``.
+
+        ``short`` is below 0, ``net`` is the sum of both, ``gross`` that of their sizes. Positions are valued at the
+        last close of their leg, and legs are not netted: a long and a short of one symbol both count in ``gross``.
+        NaN where something is held and the account is worth nothing. Raises as ``equity``.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.portfolio(legs=[("BTCUSDT", lambda: None)], exchange="demo",
+        ...                         frame="2024-01-01:2024-01-02", capital=10_000)
+        >>> result.exposure.shape, result.exposure["gross"].max()
+        ((1441, 4), 0.0)
+        """
+        from .exposure_and_contribution import exposure_table
+
+        legs = [*self.legs.values()]
+        money = self._account_in_money()
+        return exposure_table([leg.run_record for leg in legs], [leg.account_terms for leg in legs], money)
+
+    @cached_property
+    def contribution(self) -> pd.DataFrame:
+        """What each leg added to the account: one row for each, which together are what the account gained.
+
+        ``money`` is the result of the leg after all costs (quote currency), open positions at their last close
+        included, ``percent`` the same of the capital; ``fees``, ``slippage``, ``funding`` and ``borrow`` are what it
+        paid, ``forgiven`` what it lost beyond its margin, which nobody paid. Raises as ``equity``.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> def get_signal(price):
+        ...     return {"position": "long", "price_take_profit": price * 1.02, "price_stop_loss": price * 0.99}
+        >>> result = bknb.portfolio(
+        ...     symbols=["BTCUSDT", "ETHUSDT"], strategies=[get_signal], exchange="demo",
+        ...     frame="2024-01-01:2024-01-03", capital=10_000, sizing=bknb.size.Percent(50))
+        >>> money = result.contribution["money"]
+        >>> len(money), round(float(money.sum() - (result.equity.iloc[-1] - 10_000)), 6)
+        (2, 0.0)
+        """
+        from .exposure_and_contribution import contribution_table
+
+        records = {key: leg.run_record for key, leg in self.legs.items()}
+        return contribution_table(records, [leg.account_terms for leg in self.legs.values()], self._account_in_money())
+
+    @cached_property
     def equity(self) -> pd.Series:
         """Equity of the account in money, marked at the close of every bar of all legs, open positions included.
 

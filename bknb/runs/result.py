@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from ..metrics.statistics import Statistics
     from ..provenance.card import Card
     from ..research.tries_ledger import Tries
+    from .account_result import RunAccount
     from .measured import Measured
     from .moment import Moment
     from .periods import Period
@@ -510,6 +511,49 @@ class Result:
 
             times, worth = account_marks([self.run_record], [self.account_terms], money)
         return pd.Series(worth, index=pd.DatetimeIndex(pd.to_datetime(times, unit="ms", utc=True)), name="equity")
+
+    @cached_property
+    def exposure(self) -> pd.DataFrame:
+        """What is held at each mark of ``equity``, percent of it: ``long``, ``short``, ``net``, ``gross``.
+
+        ``short`` is below 0, ``net`` is the sum of both, ``gross`` that of their sizes, at the last close. NaN where
+        something is held and the account is worth nothing. ``UsageError`` without a capital.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02",
+        ...                        capital=10_000)
+        >>> result.exposure.shape, result.exposure["gross"].max()
+        ((1441, 4), 0.0)
+        """
+        from .exposure_and_contribution import exposure_table
+
+        return exposure_table([self.run_record], [self.account_terms], self._account_in_money())
+
+    @cached_property
+    def contribution(self) -> pd.DataFrame:
+        """What the run made of its capital and paid for it, as ``contribution`` of a portfolio: one row.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02",
+        ...                        capital=10_000)
+        >>> result.contribution["money"].tolist()
+        [0.0]
+        """
+        from .exposure_and_contribution import contribution_table
+
+        records = {(self.symbol, self.strategy): self.run_record}
+        return contribution_table(records, [self.account_terms], self._account_in_money())
+
+    def _account_in_money(self) -> RunAccount:
+        if (money := self.run_record.money) is not None:
+            return money
+        if self.run_record.money_positions is not None:
+            raise UsageError("this leg shares the account of its portfolio\nask the result of that")
+        raise UsageError("without a capital there is no account in money\ngive capital=10_000, say")
 
     def returns(self, freq: str = "1D") -> pd.Series:
         """Return the returns of the account in periods, as fractions, indexed by their beginning (UTC).
