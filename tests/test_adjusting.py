@@ -332,6 +332,22 @@ def between(ctx: Any) -> Any:
     return bknb.Signal(position="long", bars=1) if 5.5 < last[-1] < 1000 else None
 
 
+LEVEL = 150
+
+
+def above_a_level(ctx: Any) -> Any:
+    return bknb.Signal(position="long", bars=1) if max(ctx.candles("1d", 3).close) > LEVEL else None
+
+
+def above_a_named_level(candles: Any) -> Any:
+    closes = np.asarray(candles.close)
+    least = 1.0
+    least = closes.mean() / 2  # no number alone
+    level_of_this = 90
+    found = {"position": np.where(closes > level_of_this, 1, np.where(closes > least, 0, 0))}
+    return found | dict.fromkeys(("price_take_profit", "price_stop_loss"), np.nan) | {"minute_estimated_time": 1440}
+
+
 def risen(ctx: Any) -> Any:
     rises = ctx.price / ctx.candles("1d", 3).close[0] > 1.01
     return bknb.Signal(position="long", bars=1) if rises or ctx.price > 0 else None
@@ -339,7 +355,14 @@ def risen(ctx: Any) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("strategy", "comparison"), [(above_twenty, "ctx.price > 20"), (between, "5.5 < last[-1] < 1000"), (risen, "")]
+    ("strategy", "comparison"),
+    [
+        (above_twenty, "ctx.price > 20"),
+        (between, "5.5 < last[-1] < 1000"),
+        (above_a_level, "max(ctx.candles('1d', 3).close) > LEVEL"),
+        (above_a_named_level, "closes > level_of_this"),
+        (risen, ""),
+    ],
 )
 @pytest.mark.parametrize("adjusted", [True, False])
 def test_the_look_ahead_check_remarks_on_prices_that_are_compared_with_numbers(

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import ast
 import textwrap
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _PRICES: Final = frozenset({
     "price", "prices", "open", "opens", "high", "highs", "low", "lows", "close", "closes", "vwap",
 })  # fmt: skip
+_SAME_SCALE: Final = frozenset({"asarray", "array", "Series", "float", "max", "min", "mean", "median", "abs"})
 
 
-def compared_with_constants(text: str) -> list[tuple[int, str]]:
+def compared_with_constants(text: str, known: Mapping[str, Any] | None = None) -> list[tuple[int, str]]:
     r"""Line of the text and comparison, for each one of a price with a number other than 0.
 
     Prices are known by their names, and names by a price that is assigned to them. Ratios and differences of prices are
-    no prices.
+    no prices. Numbers are written out, or have a name: one to which numbers alone are assigned, or one of ``known``,
+    the variables of the module.
 
     Examples
     --------
@@ -30,28 +35,52 @@ def compared_with_constants(text: str) -> list[tuple[int, str]]:
     for node in nodes:
         if isinstance(node, ast.Assign) and _is_price(node.value, names):
             names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    numbers = _numbers(nodes, known or {}) - names
     found = []
     for node in nodes:
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
-            if any(_is_price(side, names) for side in sides) and any(map(_is_number, sides)):
+            if any(_is_price(side, names) for side in sides) and any(_is_number(side, numbers) for side in sides):
                 found.append((node.lineno, ast.unparse(node)))
     return found
 
 
-def _is_number(node: ast.expr) -> bool:
-    """Whether it is a number that is written out, and not 0."""
-    if isinstance(node, ast.UnaryOp):
-        return _is_number(node.operand)
-    value = node.value if isinstance(node, ast.Constant) else None
+def _numbers(nodes: list[ast.AST], known: Mapping[str, Any]) -> set[str]:
+    """The names that hold numbers: those of ``known`` to which nothing is assigned, and those given numbers alone."""
+    given: set[str] = set()
+    other = {node.arg for node in nodes if isinstance(node, ast.arg)}
+    for node in nodes:
+        if isinstance(node, ast.Assign) and _is_number(node.value):
+            given |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.NamedExpr | ast.For | ast.comprehension):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            stored = [name for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
+            other |= {name.id for name in stored if isinstance(name.ctx, ast.Store)}
+    return (given | {name for name, value in known.items() if _is_level(value)}) - other
+
+
+def _is_level(value: object) -> bool:
+    """Whether a value is a number other than 0."""
     return isinstance(value, int | float) and not isinstance(value, bool) and value != 0
 
 
+def _is_number(node: ast.expr, names: set[str] | None = None) -> bool:
+    """Whether it is a number that is written out, and not 0, or one of the names of numbers."""
+    if isinstance(node, ast.UnaryOp):
+        return _is_number(node.operand, names)
+    if isinstance(node, ast.Name):
+        return names is not None and node.id in names
+    return isinstance(node, ast.Constant) and _is_level(node.value)
+
+
 def _is_price(node: ast.expr, names: set[str]) -> bool:
-    """Whether it is a price by its name: ``ctx.price``, ``close[-1]``, ``candles.close.max()``."""
+    """Whether it is a price by its name: ``ctx.price``, ``close[-1]``, ``closes.max()``, ``np.asarray(closes)``."""
     if isinstance(node, ast.Subscript):
         return _is_price(node.value, names)
     if isinstance(node, ast.Call):
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if called in _SAME_SCALE and any(_is_price(one, names) for one in node.args):
+            return True
         return isinstance(node.func, ast.Attribute) and _is_price(node.func.value, names)
     if isinstance(node, ast.Attribute):
         return node.attr in _PRICES

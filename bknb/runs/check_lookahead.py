@@ -483,11 +483,11 @@ class _Check:
         from ..research.price_constants import compared_with_constants
 
         for function in (self.strategy.get_signal, self.strategy.get_signals, self.strategy.manage):
-            code = getattr(inspect.unwrap(function), "__code__", None) if function is not None else None
-            if code is None:
+            inner = inspect.unwrap(function) if function is not None else None
+            if (code := getattr(inner, "__code__", None)) is None:
                 continue
-            text = text_of_code(code, inspect.getmodule(code))
-            for line, comparison in compared_with_constants(text):
+            text, known = text_of_code(code, inspect.getmodule(code)), getattr(inner, "__globals__", {})
+            for line, comparison in compared_with_constants(text, known):
                 self.remarks.append(
                     f"line {line} of {code.co_name} compares a price with a number, {comparison}; the prices are"
                     f"{made.removeprefix(',')}: what came later has scaled them, and others were seen then"
