@@ -632,6 +632,7 @@ LARGE: dict[str, str] = {
     "research.lookahead_checks": "answers compared between worlds, and the report of it",
     "runs.check_lookahead": "a strategy asked again in worlds with another future",
     "runs.moment": "one minute of a run: what was known, what was decided, and the strategy asked again",
+    "runs.portfolio": "the public portfolio and its task",
     "runs.portfolio_result": "the public result of a portfolio",
     "runs.result": "the public result of a run",
     "runs.walker": "the public walker, its task and its registration",

@@ -47,6 +47,7 @@ class Plan(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()  # what was decided about the frame
     given: tuple[str, ...] = ()  # what the call gave itself: "interval", "execution", "setting percent_fee"
     account: AccountPlan | None = None  # of this run alone; legs of a portfolio share that of the portfolio
+    benchmark: object | None = None  # of this run alone: a symbol, or a series of prices
     series: Mapping[str, Any] | None = None  # the point-in-time series of a sweep; None: those that are registered
 
     def labels(self) -> RunLabels:

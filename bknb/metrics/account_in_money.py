@@ -81,7 +81,7 @@ class AccountInMoney(Account):
     @property
     def definitions(self) -> dict[str, Definition]:
         """The definition of every figure, by name."""
-        known = self._definitions
+        known = super().definitions
         return {key: replace(each, unit=self.currency) if key in _MONEY else each for key, each in known.items()}
 
     def text(self, key: str) -> str:

@@ -53,9 +53,22 @@ class Account(Explained):
         super().__init__(figures or {})
         self.reasons = dict(reasons or {})
 
+    @property
+    def definitions(self) -> dict[str, Definition]:
+        """The definition of every figure, by name; those beside a benchmark where there is one."""
+        if "benchmark" not in self:
+            return self._definitions
+        from .benchmark_definitions import BENCHMARK_DEFINITIONS  # few runs have one
+
+        return self._definitions | BENCHMARK_DEFINITIONS
+
     def text(self, key: str) -> str:
         """A figure with its unit, or why it is not available."""
-        return account_text(key, self[key], self.reasons.get(key, ""))
+        if key in self._definitions or key not in self:
+            return account_text(key, self[key], self.reasons.get(key, ""))
+        from .benchmark_definitions import benchmark_text
+
+        return benchmark_text(key, self[key], self.reasons.get(key, ""))
 
     def _lines(self) -> list[tuple[str, str]]:
         return [(self.definitions[key].label, self.text(key)) for key in self]

@@ -101,11 +101,12 @@ def exposure_marks(
     """
     times, worth = account_marks(records, terms, account)
     longs, shorts = marked_exposure(account.begin, account.changes, closes_by_leg(records), times)
-    percent = (
-        np.divide(value * 100, worth, out=np.where(value == 0.0, 0.0, np.nan), where=worth > 0.0)
-        for value in (longs, shorts)
-    )
-    return times, *percent
+    return times, _percent_of(longs, worth), _percent_of(shorts, worth)
+
+
+def _percent_of(value: Floats, worth: Floats) -> Floats:
+    nothing = np.where(value == 0.0, 0.0, np.nan)
+    return np.divide(value * 100, worth, out=nothing, where=worth > 0.0)
 
 
 def closes_by_leg(records: Sequence[RunRecord]) -> dict[str, LegCloses]:

@@ -17,6 +17,7 @@ from ..events import messages, subjects
 from ..market.candles import Candles
 from ..provenance.strategy_hash import running
 from .make_card import code_of
+from .optional_benchmark import load_benchmark_of
 from .result import Result
 from .run_record import record_of, with_weak_source
 from .run_task import RunTask
@@ -25,6 +26,8 @@ from .task_book import TaskBook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    import pandas as pd
 
     from ..domain.accounts import Account
     from ..domain.costs import Costs
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
     SizingLike = Size | str | Callable[..., Any]
     AccountLike = Account | str
+    BenchmarkLike = str | pd.Series
 
 
 class BacktestTask(Counted, RunTask[Closed | Cancelled]):
@@ -59,6 +63,8 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
         self.plan = plan
 
     async def _work(self) -> Result:
+        notes = list[str]()
+        prices = await load_benchmark_of(self.plan.benchmark, [self.plan], notes.append)
         async for result in self._run.results():
             self._emit(result)
         from .tries import with_tries  # needed when a run ends, not to start one
@@ -69,6 +75,11 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
 
             money = account_of_run(self._run.account.shared, reached=self._run.reached)
             record = replace(record, money=money, money_positions=money.positions[0])
+        if self.plan.benchmark is not None:
+            from .benchmark import beside_run  # few runs have one
+
+            record = replace(record, benchmark=beside_run(prices, record))
+            record.records.warnings.extend(notes)
         return Result(with_tries(record, self._key))
 
     def _announce_done(self) -> None:
@@ -145,10 +156,15 @@ def plan_run(
     costs: Any = None,
     account: Any = None,
     currency: Any = None,
+    benchmark: Any = None,
     **options: Any,
 ) -> Plan:
     """The plan of a backtest with its account, where it has a capital; parameters and errors as of :func:`backtest`."""
     plan = plan_backtest(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)
+    if benchmark is not None:
+        from .benchmark import checked_benchmark
+
+        plan = replace(plan, benchmark=checked_benchmark(benchmark))
     given = {"sizing": sizing, "costs": costs, "account": account, "currency": currency}
     if capital is None and all(value is None for value in given.values()):
         return plan
@@ -175,6 +191,7 @@ def backtest(
     costs: Costs | Mapping[str, Costs] | None = None,
     account: AccountLike | Mapping[str, AccountLike] | None = None,
     currency: str | None = None,
+    benchmark: BenchmarkLike | None = None,
 ) -> Result:
     """Run a strategy over history and return what it would have done.
 
@@ -218,6 +235,10 @@ def backtest(
         positions are liquidated.
     currency
         Of the capital and of the prices, such as ``"EUR"``; by default that which the symbol ends with, if any.
+    benchmark
+        What the account is set beside: a symbol of the exchange, or a pandas Series of prices with their moments (UTC)
+        as index. Then ``result.account`` has ``benchmark``, ``alpha``, ``beta``, ``correlation`` and
+        ``information_ratio``, and the figure a grey line.
 
     Raises
     ------
@@ -269,6 +290,7 @@ def backtest(
         costs=costs,
         account=account,
         currency=currency,
+        benchmark=benchmark,
     )
     with running(plan.strategy):
         return BOOK.start(BacktestTask(plan)).wait_or_stop()

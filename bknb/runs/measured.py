@@ -124,6 +124,7 @@ def measure(record: RunRecord) -> Measured:
     candles, terms = record.minutes, terms_of(record)
     if record.records.has_adds and record.money is None:
         account = no_account(ADDS, record.records.closed, still_open=record.records.open_signal is not None)
+        account = _beside(account, record, None, terms)
         return Measured(account, has_volume=not len(candles) or bool((candles.volume > 0).any()))
     positions = positions_of_run(record)
     still_open = len(positions) - len(record.records.closed)
@@ -140,9 +141,19 @@ def measure(record: RunRecord) -> Measured:
         from .account_equity import in_money
 
         account = in_money(account, record.money, marked)
+    account = _beside(account, record, marked, terms)
     begins = daily_marks(marked, sessions=True)[0] if terms.sessions else None
     return Measured(
         account,
         has_volume=not len(candles) or bool((candles.volume > 0).any()),
         open_days=None if begins is None else frozenset((begins // DAY_MS).tolist()),
     )
+
+
+def _beside(account: Account, record: RunRecord, marked: MarkedEquity | None, terms: Terms) -> Account:
+    """The account with its figures beside a benchmark, where the run has one."""
+    if record.benchmark is None:
+        return account
+    from ..metrics.benchmark_figures import with_benchmark
+
+    return with_benchmark(account, record.benchmark, marked, sessions=terms.sessions)

@@ -21,6 +21,7 @@ from ..provenance.strategy_hash import running
 from ..stores.atomic import write_report
 from .make_card import code_of
 from .optional_account import account_of_run, shared_account, with_account
+from .optional_benchmark import beside_legs, checked_of_account, load_benchmark_of
 from .portfolio_legs import check_once, legs_of, of_symbol
 from .portfolio_result import PortfolioResult
 from .result import Result
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from ..engine.account_plan import AccountPlan
     from ..provenance.candle_fingerprint import CandleRange
     from .account_result import RunAccount
-    from .backtest import AccountLike, SizingLike
+    from .backtest import AccountLike, BenchmarkLike, SizingLike
 
 UNNAMED: Final = "portfolio"
 _NAMED: Final = 3  # symbols in the text of a task
@@ -55,11 +56,13 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
     kind = "portfolio"
     can_pause = True
 
-    def __init__(self, name: str, plans: Sequence[Plan], account: AccountPlan | None = None) -> None:
+    def __init__(
+        self, name: str, plans: Sequence[Plan], account: AccountPlan | None = None, benchmark: object = None
+    ) -> None:
         symbols = list(dict.fromkeys(plan.symbol for plan in plans))
         more = f" and {len(symbols) - _NAMED} more" if len(symbols) > _NAMED else ""
         super().__init__(f"{', '.join(symbols[:_NAMED])}{more}", name)
-        self.plans, self.account = tuple(plans), account
+        self.plans, self.account, self.benchmark = tuple(plans), account, benchmark
         self._keys = [key_of(plan) for plan in plans]
         # The code is read now: a cell may be run again, with other text, before this run is over.
         shared = None if account is None else shared_account(account)
@@ -68,6 +71,7 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
 
     async def _work(self) -> PortfolioResult:
         run = self._run
+        prices = await load_benchmark_of(self.benchmark, self.plans, run.warnings.append)
         await run.through(self._emit)
         reached = max(leg.reached for leg in run.legs)
         money = None if run.account is None else account_of_run(run.account, reached=reached)
@@ -75,9 +79,9 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
             (leg.plan.symbol, leg.plan.strategy.name): self._result_of(order, money)
             for order, leg in enumerate(run.legs)
         }
-        return PortfolioResult(
-            self.strategy, legs, run.events, warnings=run.warnings, seconds=run.seconds, account=money
-        )
+        beside = beside_legs(self.benchmark, prices, [*legs.values()])
+        options: Any = {"warnings": run.warnings, "seconds": run.seconds, "account": money, "benchmark": beside}
+        return PortfolioResult(self.strategy, legs, run.events, **options)
 
     def _result_of(self, order: int, money: RunAccount | None) -> Result:
         leg = self._run.legs[order]
@@ -107,12 +111,13 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
         known: dict[int, CandleRange] = {}
         made = {key: leg.run_record.rebuilder(known=known) for key, leg in result.legs.items()}
         name, told, warnings, seconds = result.name, result.told, [*self._run.warnings], result.seconds
-        money = result.run_account
+        money, beside = result.run_account, result.benchmark
         figures = None if money is None else result.account  # which its candles are needed for
 
         def again() -> PortfolioResult:
             legs = {key: Result(make()) for key, make in made.items()}
-            return PortfolioResult(name, legs, told, warnings=warnings, seconds=seconds, account=money, figures=figures)
+            options: Any = {"warnings": warnings, "seconds": seconds, "account": money, "benchmark": beside}
+            return PortfolioResult(name, legs, told, figures=figures, **options)
 
         return again
 
@@ -208,6 +213,7 @@ def plan_portfolio(
     sizing: SizingLike | Mapping[str, SizingLike] | None = None,
     account: AccountLike | Mapping[str, AccountLike] | None = None,
     costs: Costs | Mapping[str, Costs] | None = None,
+    benchmark: BenchmarkLike | None = None,
 ) -> PortfolioTask:
     """Return the task of a portfolio with every name resolved; parameters and errors as of :func:`portfolio`."""
     if priority != "declared":
@@ -228,7 +234,7 @@ def plan_portfolio(
         )
     check_once(plans)
     money = {"capital": capital, "currency": currency, "sizing": sizing, "account": account, "costs": costs}
-    return PortfolioTask(name, *with_account(plans, **money))
+    return PortfolioTask(name, *with_account(plans, **money), checked_of_account(benchmark, capital))
 
 
 def portfolio(
@@ -249,6 +255,7 @@ def portfolio(
     sizing: SizingLike | Mapping[str, SizingLike] | None = None,
     account: AccountLike | Mapping[str, AccountLike] | None = None,
     costs: Costs | Mapping[str, Costs] | None = None,
+    benchmark: BenchmarkLike | None = None,
 ) -> PortfolioResult:
     """Run several strategies on several symbols over history, moment by moment, and return what they would have done.
 
@@ -279,6 +286,8 @@ def portfolio(
         Of the capital and of all prices, such as ``"EUR"``; by default that which the symbols end with, if any.
     sizing, account, costs
         As for ``bknb.backtest``; or mappings of them by symbol or strategy.
+    benchmark
+        As for ``bknb.backtest``, with a capital; candles of a symbol come from its exchange, or that of the first leg.
 
     Raises
     ------
@@ -334,6 +343,7 @@ def portfolio(
         sizing=sizing,
         account=account,
         costs=costs,
+        benchmark=benchmark,
     )
     with ExitStack() as all_running:
         for plan in task.plans:
@@ -367,8 +377,9 @@ class Portfolio:
     def background(**options: Any) -> PortfolioTask:
         """Start a portfolio and return at once; options as in ``bknb.portfolio``."""
         task = plan_portfolio(**_complete(options))
-        asked = task.plans, task.account
-        return BOOK.running("", task.strategy, lambda other: (other.plans, other.account) == asked) or BOOK.start(task)
+        asked = task.plans, task.account, task.benchmark
+        running = BOOK.running("", task.strategy, lambda own: (own.plans, own.account, own.benchmark) == asked)
+        return running or BOOK.start(task)
 
     @staticmethod
     def stop(name: str = UNNAMED, *, now: bool = False) -> None:

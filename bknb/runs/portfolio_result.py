@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..domain.html import Html
     from ..domain.signal_events import TickResult
     from ..metrics.account_statistics import Account
+    from ..metrics.benchmark_figures import Benchmark
     from ..metrics.marked_equity import MarkedEquity
     from .account_result import RunAccount
     from .periods import Period
@@ -43,6 +44,8 @@ class PortfolioResult:
         What the account of all legs began with; ``None``: there is none, each leg is measured alone.
     run_account : RunAccount or None
         That account as it was kept: its ledgers, every movement of cash, the fills of each leg.
+    benchmark : Benchmark or None
+        The prices that its account is set beside.
 
     Examples
     --------
@@ -69,6 +72,7 @@ class PortfolioResult:
         seconds: float = 0.0,
         account: RunAccount | None = None,
         figures: Account | None = None,
+        benchmark: Benchmark | None = None,
     ) -> None:
         self.name = name
         self.legs = dict(legs)
@@ -80,6 +84,7 @@ class PortfolioResult:
         self._own_warnings = list(warnings)
         self.run_account = account
         self.capital: float | None = None if account is None else account.capital
+        self.benchmark = benchmark
         self._figures = figures  # of its account, which are known longer than its candles
 
     def warn(self, text: str) -> None:
@@ -317,7 +322,12 @@ class PortfolioResult:
 
         if self._figures is not None:
             return self._figures
-        return portfolio_figures([*self.legs.values()], self._account_in_money(), self.marked)
+        figures = portfolio_figures([*self.legs.values()], self._account_in_money(), self.marked)
+        if self.benchmark is None:
+            return figures
+        from ..metrics.benchmark_figures import with_benchmark
+
+        return with_benchmark(figures, self.benchmark, self.marked, sessions=self._has_sessions)
 
     def returns(self, freq: str = "1D") -> pd.Series:
         """Return the returns of the account in periods, as fractions, as ``Result.returns``; raises as ``equity``.

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ..live.run import LiveRun
     from ..market.bar_grid import BarGrid
     from ..market.sessions import Sessions
+    from ..metrics.benchmark_figures import Benchmark
     from ..research.tries_ledger import Tries
     from .account_result import RunAccount
     from .measured import Measured
@@ -256,6 +257,8 @@ class RunRecord(msgspec.Struct, frozen=True):
         Its account in money, where it had a capital of its own.
     money_positions
         Its positions in money by signal, also where it shared an account with other legs of its portfolio.
+    benchmark
+        The prices of its benchmark, where it has one.
     """
 
     plan: Plan | LivePlan
@@ -280,6 +283,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     shares_risk: bool = False
     money: RunAccount | None = None
     money_positions: Mapping[SignalKey, PositionInMoney] | None = None
+    benchmark: Benchmark | None = None
 
     @property
     def minute_count(self) -> int:

@@ -1,0 +1,63 @@
+"""The benchmark of a run or a portfolio, where it has one: nothing of benchmarks is loaded for the others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..engine.plan import Plan
+    from ..metrics.benchmark_figures import Benchmark
+    from .benchmark import BenchmarkPrices, PriceSeries
+    from .result import Result
+
+
+def checked_of_account(given: object, capital: float | None) -> str | PriceSeries | None:
+    """What ``benchmark=`` of a portfolio says, once it is clear that there is an account to set beside it.
+
+    Raises
+    ------
+    UsageError
+        There is no capital, or it is neither a symbol nor a series of prices.
+    """
+    if given is None:
+        return None
+    if capital is None:
+        raise UsageError(
+            "benchmark= of a portfolio is set beside its account, and without a capital there is none\n"
+            "give capital=10_000, say"
+        )
+    from .benchmark import checked_benchmark
+
+    return checked_benchmark(given)
+
+
+async def load_benchmark_of(
+    given: object, plans: Sequence[Plan], warn: Callable[[str], object]
+) -> BenchmarkPrices | None:
+    """The prices of a benchmark from the exchange of the first leg; ``None``: there is none, or a leg trades it."""
+    if given is None or any(plan.symbol == given for plan in plans):
+        return None
+    from .benchmark import load_benchmark
+
+    return await load_benchmark(given, plans[0], warn)
+
+
+def beside_legs(given: object, prices: BenchmarkPrices | None, legs: Sequence[Result]) -> Benchmark | None:
+    """What is kept of a benchmark beside the account of legs, with the costs of the first one; ``None``: it has none.
+
+    ``prices`` are those that were loaded; a symbol that a leg trades has the candles of that.
+    """
+    if given is None:
+        return None
+    from .account_equity import closes_by_leg, marked_span
+    from .benchmark import benchmark_beside, prices_of_run
+
+    if prices is None:
+        prices = prices_of_run(next(leg.run_record for leg in legs if leg.symbol == given))
+    terms = [leg.account_terms for leg in legs]
+    start, end = marked_span(closes_by_leg([leg.run_record for leg in legs]).values(), terms)
+    return benchmark_beside(prices, start, end, slippage=terms[0].slippage, fee=terms[0].fee)
