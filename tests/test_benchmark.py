@@ -13,6 +13,7 @@ from test_portfolio import market, strategy_of
 
 import bknb
 from bknb.metrics.benchmark_figures import Benchmark, benchmark_figures, day_closes
+from bknb.reports.equity_png import equity_png
 
 DAY = 86_400_000
 FRAME = "2024-01-01:2024-02-15"
@@ -171,3 +172,17 @@ def test_a_portfolio_without_a_capital_has_no_account_to_set_beside() -> None:
     rests = strategy_of("rests", {}, risk=None)
     with pytest.raises(bknb.UsageError, match="without a capital there is none\ngive capital=10_000"):
         bknb.portfolio(legs=[("A", rests)], exchange=market(), frame=(ORIGIN, ORIGIN + MINUTE), benchmark="A")
+
+
+@pytest.mark.slow
+def test_the_benchmark_is_a_grey_line_beside_the_equity() -> None:
+    """Flat at 100 and at 110 from minute 10 on: 0 %, then 10 %; without one there is no such line."""
+    rise = market(dict.fromkeys(range(10, 41), (110.0, 110.0, 110.0, 110.0)))
+    call: dict[str, Any] = {"exchange": rise, "frame": (ORIGIN, ORIGIN + 30 * MINUTE), "strategy": lambda: None}
+    result = bknb.backtest("A", benchmark="A", **call)
+    line = next(trace for trace in result.figure().data if trace.name == "A held")
+    assert (line.line.color, line.yaxis, line.showlegend) == ("#9a9a9a", "y", True)
+    assert [int(line.x[0]), int(line.x[-1])] == [ORIGIN, ORIGIN + 30 * MINUTE]
+    assert line.y.tolist() == pytest.approx([0.0] * 11 + [10.0] * 20)
+    assert len(equity_png(result)) > len(equity_png(bknb.backtest("A", **call)))
+    assert "A held" not in [trace.name for trace in bknb.backtest("A", **call).figure().data]

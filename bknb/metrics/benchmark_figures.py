@@ -45,6 +45,16 @@ class Benchmark(msgspec.Struct, frozen=True, eq=False):
     slippage: float
     fee: float
 
+    @property
+    def is_above_zero(self) -> bool:
+        """Whether all of its prices are above 0: else nothing can be said in percent of them."""
+        return self.first > 0.0 and not ((self.day_close <= 0.0).any() or (self.price <= 0.0).any())
+
+    @property
+    def percent(self) -> Floats:
+        """What holding it would have made up to each of ``time_ms``, percent before costs."""
+        return (self.price / self.first - 1.0) * 100.0
+
 
 def day_closes(known_ms: Times, price: Floats, start: int, end: int) -> Floats:
     """The last price up to the end of each UTC day from ``start`` to ``end`` (UTC ms); NaN before the first price.
@@ -76,8 +86,7 @@ def benchmark_figures(
         Whether the account held anything.
     """
     figures: dict[str, float | None] = dict.fromkeys(BENCHMARK_DEFINITIONS)
-    prices = np.array([benchmark.first, *benchmark.day_close, *benchmark.price])
-    if (prices <= 0.0).any():
+    if not benchmark.is_above_zero:
         return figures, dict.fromkeys(figures, f"a price of the benchmark {benchmark.name} is not above 0")
     last = float(benchmark.price[-1])
     figures["benchmark"] = net_percentage("long", benchmark.first, last, benchmark.slippage, benchmark.fee)

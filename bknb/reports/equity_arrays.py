@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from ..domain.formatting import day_text
 from ..domain.signal_events import Opened
 from .decimation import decimate
 from .managed_marks import NO_MARKS, ManagedMarks, fills_between, marks_of
+
+if TYPE_CHECKING:
+    from ..metrics.benchmark_figures import Benchmark
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Times = np.ndarray[Any, np.dtype[np.int64]]
@@ -50,6 +53,8 @@ class EquityInfo:
         Adds, parts that were closed, and stops that moved.
     missing : str
         Why there is no equity, in which case its arrays and those of the drawdown are empty; else empty itself.
+    benchmark : Benchmark or None
+        The prices that are drawn beside the equity.
     """
 
     title: str
@@ -71,6 +76,7 @@ class EquityInfo:
     reasons: tuple[str, ...]
     managed: ManagedMarks = NO_MARKS
     missing: str = ""
+    benchmark: Benchmark | None = None
 
     def __len__(self) -> int:
         return len(self.sides)
@@ -126,6 +132,7 @@ def equity_info(result: Any) -> EquityInfo:
         reasons=tuple(str(value) for value in trades["close_reason"]),
         managed=marks_of(fills_between(result.position_events), stairs_of(result)),
         missing=missing,
+        benchmark=result.benchmark,
     )
 
 

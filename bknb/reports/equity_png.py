@@ -35,6 +35,8 @@ def _draw(info: EquityInfo, top: Any, middle: Any, bottom: Any) -> None:
     if info.missing:
         top.text(0.5, 0.5, without_equity(info), transform=top.transAxes, ha="center", color=TEXT, fontsize=9)
     else:
+        if (held := info.benchmark) is not None and held.is_above_zero:
+            top.plot(dates(held.time_ms), held.percent, color=PRICE, linewidth=0.9)
         times, percent = to_end(info, info.time_ms, (info.equity - 1.0) * 100.0)
         top.step(dates(times), percent, where="post", color=EQUITY, linewidth=1.4)
         low_times, low = to_end(info, info.drawdown_time_ms, info.drawdown_percent)

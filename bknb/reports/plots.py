@@ -188,10 +188,20 @@ def _equity_traces(info: EquityInfo) -> list[dict[str, Any]]:
     equity = {"color": EQUITY, "width": 2, "shape": "hv"}
     filled = {"fill": "tozeroy", "fillcolor": "rgba(176,101,122,0.25)"}
     return [
+        *_benchmark_traces(info),
         _line("drawdown", (low_times, _percents(low)), "y2", "%{y:.2f} %", line=below, **filled),
         _line("equity", (times, _percents(percent)), "y", "%{y:.2f} %", line=equity),
         *_trade_traces(info),
     ]
+
+
+def _benchmark_traces(info: EquityInfo) -> list[dict[str, Any]]:
+    """What holding the benchmark would have made, percent before costs, as a grey line."""
+    if (benchmark := info.benchmark) is None or not benchmark.is_above_zero:
+        return []
+    points = (benchmark.time_ms, _percents(benchmark.percent))
+    line = _line(f"{benchmark.name} held", points, "y", "%{y:.2f} %", line={"color": PRICE, "width": 1.2})
+    return [line | {"showlegend": True}]
 
 
 def _axis(title: str, domain: tuple[float, float], **more: Any) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def checked_benchmark(given: object) -> str | PriceSeries | None:
         prices = given.astype("float64").dropna().sort_index()
     except (TypeError, ValueError):
         raise UsageError(f"{_EXPECTED}; its values are {given.dtype}, not numbers") from None
-    values: Floats = prices.to_numpy(dtype=np.float64)
+    values: Floats = np.asarray(prices, dtype=np.float64)
     if not (np.isfinite(values) & (values > 0)).all():
         raise UsageError(f"{_EXPECTED}; a price is {values[~(np.isfinite(values) & (values > 0))][0]:g}, not above 0")
     if prices.index.has_duplicates:

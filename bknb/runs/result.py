@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ..domain.html import Html
     from ..market.candles import Candles
     from ..metrics.account_statistics import Account
+    from ..metrics.benchmark_figures import Benchmark
     from ..metrics.marked_equity import MarkedEquity
     from ..metrics.run_account import Terms
     from ..metrics.statistics import Statistics
@@ -83,6 +84,8 @@ class Result:
         Whether the run was stopped before its end.
     capital : float or None
         What the account began with; ``None``: there is no account in money.
+    benchmark : Benchmark or None
+        The prices that its account is set beside.
     missed : int
         Moments of the strategy's schedule (``at=``) at which it could not be asked; of a live run since its last start.
 
@@ -117,6 +120,7 @@ class Result:
         self.missed: int = records.missed
         self.run_record = record
         self.capital: float | None = None if record.money is None else record.money.capital
+        self.benchmark: Benchmark | None = record.benchmark
         self._records = records
 
     # --- tables -------------------------------------------------------------------------------------------------
