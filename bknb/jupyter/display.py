@@ -60,10 +60,16 @@ def numbers(result: Any, *, hint: str = "") -> tuple[dict[str, Any], dict[str, A
     if hint:
         html, text = fragment(html, element("p", hint)), f"{text}\n  hint      {hint}"
     mark = {"kind": "backtest", "strategy": info.strategy, "symbol": info.symbol}
-    card = getattr(result, "card", None)
+    card = getattr(result, "card", None) if _has_card(result) else None
     if card is not None:  # every front end that saves outputs saves their metadata: the notebook keeps the card
         mark["card"] = json.loads(card.brief().to_json())
     return {"text/html": html, "text/plain": text}, {RESULT_KEY: mark}
+
+
+def _has_card(result: Any) -> bool:
+    """Whether a run card can hold the run: that of a capital, or a leg that shared a risk profile, cannot."""
+    record = getattr(result, "run_record", None)
+    return record is None or (record.money_positions is None and not record.shares_risk)
 
 
 def show(result: Any) -> None:

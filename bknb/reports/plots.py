@@ -48,7 +48,7 @@ def _numbers(values: Any) -> Floats:
     return np.asarray(values, dtype=np.float64)
 
 
-def _percents(values: Any) -> NDArray[np.float32]:
+def percents(values: Any) -> NDArray[np.float32]:
     """Percentages need no more than four bytes each on a screen."""
     return np.asarray(values, dtype=np.float32)
 
@@ -108,7 +108,7 @@ def _trade_traces(info: EquityInfo) -> list[dict[str, Any]]:
     """Trades on the equity line: ▲ where money was made, ▼ where it was lost."""
     traces: list[dict[str, Any]] = []
     won = info.pnl_percent > 0
-    percent = _percents((info.trade_equity - 1.0) * 100.0)
+    percent = percents((info.trade_equity - 1.0) * 100.0)
     for name, sign, colour, chosen in (
         ("win ▲", "triangle-up", WIN, won),
         ("loss ▼", "triangle-down", LOSS, ~won),
@@ -154,7 +154,9 @@ def _price_traces(info: EquityInfo) -> list[dict[str, Any]]:
     return traces + _marks(info, "exit ✕", all_of_them, points, hovertemplate=hover, marker=look, yaxis="y3")
 
 
-def _line(name: str, points: tuple[NDArray[Any], NDArray[Any]], axis: str, value: str, **look: Any) -> dict[str, Any]:
+def line_trace(
+    name: str, points: tuple[NDArray[Any], NDArray[Any]], axis: str, value: str, **look: Any
+) -> dict[str, Any]:
     """A line on one of the axes; ``value`` is plotly's template for the value under the pointer."""
     kept_x, kept_y = decimate(*points)
     trace = {"type": "scatter", "mode": "lines", "name": name, "x": _numbers(kept_x), "y": kept_y, **look}
@@ -174,7 +176,7 @@ def _traces(info: EquityInfo) -> list[dict[str, Any]]:
     price = {"color": PRICE, "width": 1}
     look: Any = {"colour": EQUITY, "stop": LOSS, "size": mark_size(len(info)), "axis": "y3"}
     return [
-        _line("price", (info.price_time_ms, info.price), "y3", f"%{{y:.{places}f}}", line=price),
+        line_trace("price", (info.price_time_ms, info.price), "y3", f"%{{y:.{places}f}}", line=price),
         *_price_traces(info),
         *({**trace, "x": _numbers(trace["x"])} for trace in managed_traces(info.managed, **look)),
         *([] if info.missing else _equity_traces(info)),
@@ -189,8 +191,8 @@ def _equity_traces(info: EquityInfo) -> list[dict[str, Any]]:
     filled = {"fill": "tozeroy", "fillcolor": "rgba(176,101,122,0.25)"}
     return [
         *_benchmark_traces(info),
-        _line("drawdown", (low_times, _percents(low)), "y2", "%{y:.2f} %", line=below, **filled),
-        _line("equity", (times, _percents(percent)), "y", "%{y:.2f} %", line=equity),
+        line_trace("drawdown", (low_times, percents(low)), "y2", "%{y:.2f} %", line=below, **filled),
+        line_trace("equity", (times, percents(percent)), "y", "%{y:.2f} %", line=equity),
         *_trade_traces(info),
     ]
 
@@ -199,12 +201,13 @@ def _benchmark_traces(info: EquityInfo) -> list[dict[str, Any]]:
     """What holding the benchmark would have made, percent before costs, as a grey line."""
     if (benchmark := info.benchmark) is None or not benchmark.is_above_zero:
         return []
-    points = (benchmark.time_ms, _percents(benchmark.percent))
-    line = _line(f"{benchmark.name} held", points, "y", "%{y:.2f} %", line={"color": PRICE, "width": 1.2})
+    points = (benchmark.time_ms, percents(benchmark.percent))
+    line = line_trace(f"{benchmark.name} held", points, "y", "%{y:.2f} %", line={"color": PRICE, "width": 1.2})
     return [line | {"showlegend": True}]
 
 
-def _axis(title: str, domain: tuple[float, float], **more: Any) -> dict[str, Any]:
+def panel_axis(title: str, domain: tuple[float, float], **more: Any) -> dict[str, Any]:
+    """The axis of a panel that takes a part of the height."""
     return {
         "title": {"text": title, "font": {"size": 12}},
         "domain": list(domain),
@@ -215,9 +218,10 @@ def _axis(title: str, domain: tuple[float, float], **more: Any) -> dict[str, Any
     }
 
 
-def _layout(info: EquityInfo) -> dict[str, Any]:
+def figure_layout(title: str, start_ms: int, end_ms: int) -> dict[str, Any]:
+    """The layout of a figure of three panels without their axes; the time axis goes between two moments, UTC ms."""
     return {
-        "title": {"text": info.title, "font": {"size": 14}, "x": 0.01, "xanchor": "left"},
+        "title": {"text": title, "font": {"size": 14}, "x": 0.01, "xanchor": "left"},
         "height": 620,
         "margin": {"l": 60, "r": 16, "t": 64, "b": 60},
         "paper_bgcolor": _CLEAR,
@@ -230,14 +234,20 @@ def _layout(info: EquityInfo) -> dict[str, Any]:
         "xaxis": {
             "type": "date",
             "anchor": "y3",
-            "range": [info.start_ms, max(info.end_ms, info.start_ms + MINUTE_MS)],
+            "range": [start_ms, end_ms],
             "gridcolor": _GRID,
             "zeroline": False,
             "title": {"text": "UTC", "font": {"size": 11}, "standoff": 4},
         },
-        "yaxis": _axis("equity, %", (0.52, 1.0), ticksuffix=" %"),
-        "yaxis2": _axis("drawdown, %", (0.36, 0.49), ticksuffix=" %", nticks=4),
-        "yaxis3": _axis("price", (0.0, 0.33), tickformat="~f", zeroline=False),
+    }
+
+
+def _layout(info: EquityInfo) -> dict[str, Any]:
+    return {
+        **figure_layout(info.title, info.start_ms, max(info.end_ms, info.start_ms + MINUTE_MS)),
+        "yaxis": panel_axis("equity, %", (0.52, 1.0), ticksuffix=" %"),
+        "yaxis2": panel_axis("drawdown, %", (0.36, 0.49), ticksuffix=" %", nticks=4),
+        "yaxis3": panel_axis("price", (0.0, 0.33), tickformat="~f", zeroline=False),
         **({"annotations": [{"text": without_equity(info), **_IN_ITS_PLACE}]} if info.missing else {}),
     }
 

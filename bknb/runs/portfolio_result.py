@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..domain.signal import key_of
 from ..domain.signal_events import Cancelled, Closed, Event, Opened, RiskRefused, Scheduled
@@ -451,6 +451,23 @@ class PortfolioResult:
         from ..reports.portfolio import portfolio_report
 
         return portfolio_report(self)
+
+    def figure(self) -> Any:
+        """Return a plotly figure: equity in money with its benchmark, drawdown below, exposure; raises as ``equity``.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.portfolio(legs=[("BTCUSDT", lambda: None)], exchange="demo",
+        ...                         frame="2024-01-01:2024-01-02", capital=10_000)
+        >>> import pytest
+        >>> plotly = pytest.importorskip("plotly")
+        >>> [trace.name for trace in result.figure().data]
+        ['equity', 'drawdown', 'long', 'short', 'net']
+        """
+        from ..reports.portfolio_figure import portfolio_figure
+
+        return portfolio_figure(self)
 
     def __repr__(self) -> str:
         from ..reports.portfolio import portfolio_text

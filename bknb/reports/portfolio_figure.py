@@ -1,0 +1,76 @@
+"""The figure of a portfolio with a capital: equity in money with its benchmark, drawdown, and exposure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ..domain.interval import MINUTE_MS
+from .plots import DRAWDOWN, EQUITY, PRICE, figure_layout, graph_objects, line_trace, panel_axis, percents
+
+if TYPE_CHECKING:
+    from ..metrics.benchmark_figures import Benchmark
+
+_LONG: Final = "rgba(59,130,214,0.35)"
+_SHORT: Final = "rgba(217,98,43,0.35)"
+
+
+def _held(benchmark: Benchmark | None, capital: float) -> list[dict[str, Any]]:
+    """What the capital would be worth in the benchmark, before costs, as a grey line."""
+    if benchmark is None or not benchmark.is_above_zero:
+        return []
+    points = (benchmark.time_ms, benchmark.price / benchmark.first * capital)
+    line = line_trace(f"{benchmark.name} held", points, "y", "%{y:,.2f}", line={"color": PRICE, "width": 1.2})
+    return [line | {"showlegend": True}]
+
+
+def portfolio_traces(result: Any) -> list[dict[str, Any]]:
+    """The lines of a PortfolioResult, none with more than 1600 points; raises as its ``equity``."""
+    marked, exposure = result.marked, result.exposure
+    steps: Any = {"shape": "hv"}
+    area: Any = {"fill": "tozeroy"}
+    below = (marked.path_time_ms, percents(marked.drawdown))
+    shown = [
+        *_held(result.benchmark, result.capital),
+        line_trace(
+            "equity", (marked.time_ms, marked.equity * result.capital), "y", "%{y:,.2f}",
+            line={"color": EQUITY, "width": 2, **steps},
+        ),
+        line_trace(
+            "drawdown", below, "y2", "%{y:.2f} %",
+            line={"color": DRAWDOWN, "width": 1.2, **steps}, fillcolor="rgba(176,101,122,0.25)", **area,
+        ),
+    ]  # fmt: skip
+    for name, colour in (("long", _LONG), ("short", _SHORT)):
+        points = (marked.time_ms, percents(exposure[name].to_numpy()))
+        line = {"color": colour, "width": 0.8, **steps}
+        trace = line_trace(name, points, "y3", "%{y:.1f} %", line=line, fillcolor=colour, **area)
+        shown.append(trace | {"showlegend": True})
+    net = (marked.time_ms, percents(exposure["net"].to_numpy()))
+    shown.append(line_trace("net", net, "y3", "%{y:.1f} %", line={"color": PRICE, "width": 1, **steps}))
+    return shown
+
+
+def portfolio_figure(result: Any) -> Any:
+    """The figure of a PortfolioResult as a plotly figure; raises as its ``equity``, and without plotly.
+
+    Raises
+    ------
+    MissingDependency
+        When plotly is not installed.
+    """
+    go = graph_objects()
+    times = result.marked.time_ms
+    start, end = int(times[0]), max(int(np.max(times)), int(times[0]) + MINUTE_MS)
+    axes = {
+        "yaxis": panel_axis(f"equity, {result.run_account.currency}".rstrip(", "), (0.52, 1.0), tickformat=",~f"),
+        "yaxis2": panel_axis("drawdown, %", (0.36, 0.49), ticksuffix=" %", nticks=4),
+        "yaxis3": panel_axis("exposure, %", (0.0, 0.33), ticksuffix=" %"),
+    }
+    legs = "1 leg" if len(result.legs) == 1 else f"{len(result.legs):,} legs"
+    figure = go.Figure(
+        data=portfolio_traces(result), layout=figure_layout(f"{result.name} · {legs}", start, end) | axes
+    )
+    figure.layout.template = None
+    return figure

@@ -1,0 +1,50 @@
+"""The figure of a portfolio with a capital, and what a notebook shows of a run with one."""
+
+from __future__ import annotations
+
+import pytest
+from scenarios import ORIGIN
+from test_exposure_and_contribution import two_legs
+
+import bknb
+from bknb.jupyter.display import numbers
+from bknb.reports.portfolio_figure import portfolio_traces
+
+
+def test_the_figure_has_equity_benchmark_drawdown_and_exposure() -> None:
+    """Equity is 10 400 from the close of minute 4 on; A, which stands beside it, rises from 100 to 110 then."""
+    result = two_legs(benchmark="A")
+    traces = {trace["name"]: trace for trace in portfolio_traces(result)}
+    assert {name: trace["yaxis"] for name, trace in traces.items()} == {
+        "A held": "y", "equity": "y", "drawdown": "y2", "long": "y3", "short": "y3", "net": "y3"
+    }  # fmt: skip
+    for name, values in (("equity", [10_000.0, 10_400.0]), ("A held", [10_000.0, 11_000.0])):
+        assert traces[name]["y"][[4, 5]].tolist() == pytest.approx(values)
+        assert int(traces[name]["x"][0]) == ORIGIN
+    assert traces["long"]["y"][1] == pytest.approx(40.0)
+    assert traces["short"]["y"][3] == pytest.approx(-30.0)
+    assert traces["net"]["y"][3] == pytest.approx(10.0)
+    assert traces["drawdown"]["y"].min() == 0.0
+
+
+@pytest.mark.slow
+def test_the_figure_is_of_plotly() -> None:
+    pytest.importorskip("plotly")
+    figure = two_legs().figure()
+    assert figure.layout.yaxis.title.text == "equity"
+    assert "A held" not in [trace.name for trace in figure.data]
+    without = bknb.portfolio(legs=[("A", "one")], exchange="demo", frame="2024-01-01:2024-01-02")
+    with pytest.raises(bknb.UsageError, match="without a capital"):
+        without.figure()
+
+
+def test_numbers_of_a_run_with_a_capital_are_shown_without_a_card() -> None:
+    """A run card does not hold an account: what a notebook shows and saves has none."""
+    result = bknb.backtest(
+        "BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02", capital=10_000
+    )
+    data, metadata = numbers(result)
+    assert "10,000.00" in data["text/html"]
+    assert "card" not in metadata["bknb"]
+    plain = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+    assert "card" in numbers(plain)[1]["bknb"]
