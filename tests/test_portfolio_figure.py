@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+from typing import Any
+
 import pytest
 from scenarios import ORIGIN
 from test_exposure_and_contribution import two_legs
 
 import bknb
+from bknb.jupyter import display
 from bknb.jupyter.display import numbers
 from bknb.reports.portfolio_figure import portfolio_traces
 
@@ -48,3 +52,40 @@ def test_numbers_of_a_run_with_a_capital_are_shown_without_a_card() -> None:
     assert "card" not in metadata["bknb"]
     plain = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
     assert "card" in numbers(plain)[1]["bknb"]
+
+
+@pytest.mark.slow
+def test_a_notebook_shows_the_figure_of_a_portfolio_then_its_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a front end: plotly's JSON with a PNG beside it, in one sentence for readers; without a capital the table."""
+    shown: list[tuple[dict[str, Any], dict[str, Any]]] = []
+
+    class Shell:
+        def get_ipython(self) -> None:
+            return None
+
+        def display(self, data: Any, *, metadata: Any, raw: bool) -> None:
+            assert raw
+            shown.append((data, metadata))
+
+    monkeypatch.setattr(display, "in_kernel", lambda: True)
+    monkeypatch.setattr(display, "front_end_draws", lambda: False)
+    monkeypatch.setattr(display, "ipython", lambda name: Shell())
+    result = two_legs(benchmark="A")
+    display.show(result)
+    (picture, _), (table, marked) = shown
+    assert base64.b64decode(picture["image/png"]).startswith(b"\x89PNG")
+    assert [trace["name"] for trace in picture["application/vnd.plotly.v1+json"]["data"]][:2] == ["A held", "equity"]
+    assert picture["text/plain"] == (
+        "Equity curve of the portfolio portfolio: 2 trades, total return +4.00 %, maximum drawdown 0.00 %."
+    )
+    assert table == {"text/html": result._repr_html_(), "text/plain": repr(result)}
+    assert marked == {"bknb": {"kind": "portfolio", "name": "portfolio"}}
+    shown.clear()
+    alone = bknb.portfolio(legs=[("A", lambda: None)], exchange="demo", frame="2024-01-01:2024-01-02")
+    display.show(alone)
+    assert [list(data) for data, _ in shown] == [["text/html", "text/plain"]]
+
+
+def test_a_terminal_shows_its_text(capsys: pytest.CaptureFixture[str]) -> None:
+    two_legs()._ipython_display_()
+    assert capsys.readouterr().out.startswith("portfolio portfolio, 2 legs")

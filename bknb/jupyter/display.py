@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import importlib.util
 import json
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import DataError, MissingDependency
 from ..reports import plots
@@ -18,6 +18,9 @@ from ..reports.equity_arrays import equity_info
 from ..reports.equity_png import equity_png
 from ..reports.markup import element, fragment
 from .kernel import front_end_draws, in_kernel, ipython
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 RESULT_KEY: Final = "bknb"
 """Key in an output's metadata that marks the numbers of a result."""
@@ -41,11 +44,14 @@ def picture(result: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
     plotly's JSON is made without plotly, so the PNG alone decides how costly this is (about 50 ms).
     """
     info = equity_info(result)
-    alt = alt_text(result)
-    data: dict[str, Any] = {plots.PLOTLY_MIME: plots.figure_json(info), "text/plain": alt}
+    return _bundle(plots.figure_json(info), lambda: equity_png(info), alt_text(result))
+
+
+def _bundle(figure: dict[str, Any], png: Callable[[], bytes], alt: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    data: dict[str, Any] = {plots.PLOTLY_MIME: figure, "text/plain": alt}
     metadata: dict[str, Any] = {}
     try:
-        data["image/png"] = base64.b64encode(equity_png(info)).decode("ascii")
+        data["image/png"] = base64.b64encode(png()).decode("ascii")
         metadata["image/png"] = {"alt": alt}
     except MissingDependency:
         if importlib.util.find_spec("plotly") is None:
@@ -66,6 +72,26 @@ def numbers(result: Any, *, hint: str = "") -> tuple[dict[str, Any], dict[str, A
     return {"text/html": html, "text/plain": text}, {RESULT_KEY: mark}
 
 
+def portfolio_picture(result: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The figure of a portfolio with a capital, as :func:`picture`."""
+    from ..reports.portfolio_figure import portfolio_figure_json, portfolio_png
+
+    account = result.account
+    alt = (
+        f"Equity curve of the portfolio {result.name}: {len(result.trades):,} trades, "
+        f"total return {account.text('total_return')}, maximum drawdown {account.text('max_drawdown')}."
+    )
+    return _bundle(portfolio_figure_json(result), lambda: portfolio_png(result), alt)
+
+
+def portfolio_numbers(result: Any, *, hint: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
+    """The table of a portfolio as a mimebundle, marked in its metadata as the result of a portfolio."""
+    html, text = result._repr_html_(), repr(result)
+    if hint:
+        html, text = fragment(html, element("p", hint)), f"{text}\n  hint      {hint}"
+    return {"text/html": html, "text/plain": text}, {RESULT_KEY: {"kind": "portfolio", "name": result.name}}
+
+
 def _has_card(result: Any) -> bool:
     """Whether a run card can hold the run: that of a capital, or a leg that shared a risk profile, cannot."""
     record = getattr(result, "run_record", None)
@@ -80,26 +106,31 @@ def show(result: Any) -> None:
 
     Parameters
     ----------
-    result : Result
-        What :func:`bknb.backtest` returned.
+    result : Result or PortfolioResult
+        What :func:`bknb.backtest` or :func:`bknb.portfolio` returned.
     """
     shell = ipython("core.getipython").get_ipython()
     session = getattr(shell, "bknb_session", None)
     if session is not None and not session.show_first(result, shell.execution_count):
         return
     if not in_kernel():
-        print(summary_text(result))  # noqa: T201 -- a terminal shows text
+        print(repr(result))  # noqa: T201 -- a terminal shows text
         return
-    display = ipython("display").display
+    from ..runs.portfolio_result import PortfolioResult
+
+    display, is_portfolio = ipython("display").display, isinstance(result, PortfolioResult)
     hint = ""
     try:
-        drawn = picture(result)
-        hint = _HINT if drawn is None else ""
+        if is_portfolio and result.capital is None:
+            drawn = None  # its legs have no account together
+        else:
+            drawn = portfolio_picture(result) if is_portfolio else picture(result)
+            hint = _HINT if drawn is None else ""
     except DataError as error:  # its candles were released and cannot be read again
         drawn, hint = None, f"no equity curve: {str(error).partition(chr(10))[0]}"
     if drawn is not None:
         if front_end_draws() and importlib.util.find_spec("plotly") is not None:
             drawn[0].pop("image/png", None)
         display(drawn[0], metadata=drawn[1], raw=True)
-    data, metadata = numbers(result, hint=hint)
+    data, metadata = portfolio_numbers(result, hint=hint) if is_portfolio else numbers(result, hint=hint)
     display(data, metadata=metadata, raw=True)

@@ -13,7 +13,7 @@ from .managed_marks import draw_marks
 from .plots import DRAWDOWN, EQUITY, LOSS, PRICE, TEXT, WIN, as_info, mark_size, picked_trades, to_end, without_equity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -83,6 +83,46 @@ def equity_png(result_or_info: Any, *, width_inches: float = 9.0, dots_per_inch:
     MissingDependency
         When matplotlib is not installed.
     """
+    info = as_info(result_or_info)
+    return panels_png(
+        lambda top, middle, bottom: _draw(info, top, middle, bottom),
+        labels=("equity, %", "drawdown, %", "price"),
+        title=f"{info.title}   (▲ win  ▼ loss, UTC)",
+        start_ms=info.start_ms,
+        end_ms=max(info.end_ms, info.start_ms + MINUTE_MS),
+        width_inches=width_inches,
+        dots_per_inch=dots_per_inch,
+    )
+
+
+def panels_png(
+    draw: Callable[[Any, Any, Any], None],
+    *,
+    labels: tuple[str, str, str],
+    title: str,
+    start_ms: int,
+    end_ms: int,
+    width_inches: float = 9.0,
+    dots_per_inch: int = 100,
+) -> bytes:
+    """Three panels above each other as a PNG with a clear background.
+
+    Parameters
+    ----------
+    draw
+        Is given the axes of the panels, the top one first.
+    labels, title
+        What stands beside the panels and above them.
+    start_ms, end_ms
+        First and last moment of the time axis, UTC ms.
+    width_inches, dots_per_inch
+        Size of the picture; its height is 0.56 of its width.
+
+    Raises
+    ------
+    MissingDependency
+        When matplotlib is not installed.
+    """
     from importlib import import_module
 
     try:
@@ -93,25 +133,23 @@ def equity_png(result_or_info: Any, *, width_inches: float = 9.0, dots_per_inch:
         raise MissingDependency("matplotlib", purpose="a static picture", extra="notebook") from None
     import io
 
-    info = as_info(result_or_info)
     figure = drawing.Figure(figsize=(width_inches, 0.56 * width_inches), dpi=dots_per_inch)
     canvas = agg.FigureCanvasAgg(figure)
     grid = figure.add_gridspec(3, 1, height_ratios=(48, 15, 32), hspace=0.1)
     top = figure.add_subplot(grid[0])
     middle = figure.add_subplot(grid[1], sharex=top)
     bottom = figure.add_subplot(grid[2], sharex=top)
-    _draw(info, top, middle, bottom)
-    for axes, label in ((top, "equity, %"), (middle, "drawdown, %"), (bottom, "price")):
+    draw(top, middle, bottom)
+    for axes, label in zip((top, middle, bottom), labels, strict=True):
         _dress(axes, label)
     for axes in (top, middle):
         axes.tick_params(labelbottom=False)
-    start, end = info.start_ms, max(info.end_ms, info.start_ms + MINUTE_MS)
-    top.set_xlim(np.datetime64(start, "ms"), np.datetime64(end, "ms"))
+    top.set_xlim(np.datetime64(start_ms, "ms"), np.datetime64(end_ms, "ms"))
     locator = dates.AutoDateLocator()
     bottom.xaxis.set_major_locator(locator)
     bottom.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
     bottom.xaxis.get_offset_text().set_color(TEXT)
-    top.set_title(f"{info.title}   (▲ win  ▼ loss, UTC)", color=TEXT, fontsize=9, loc="left")
+    top.set_title(title, color=TEXT, fontsize=9, loc="left")
     sink = io.BytesIO()
     canvas.print_figure(sink, format="png", facecolor="none", bbox_inches="tight", metadata={"Software": None})
     return sink.getvalue()

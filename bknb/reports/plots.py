@@ -282,9 +282,14 @@ def figure_json(result_or_info: Any) -> dict[str, Any]:
         1600 points, and no template is included.
     """
     info = as_info(result_or_info)
+    return figure_dict(_traces(info), _layout(info))
+
+
+def figure_dict(traces: list[dict[str, Any]], layout: dict[str, Any]) -> dict[str, Any]:
+    """Traces and layout as plotly's own JSON."""
     return {
-        "data": [{key: _stored(value) for key, value in trace.items()} for trace in _traces(info)],
-        "layout": _layout(info),
+        "data": [{key: _stored(value) for key, value in trace.items()} for trace in traces],
+        "layout": layout,
         "config": {"responsive": True, "displaylogo": False},
     }
 

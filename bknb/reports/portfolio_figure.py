@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from ..domain.interval import MINUTE_MS
-from .plots import DRAWDOWN, EQUITY, PRICE, figure_layout, graph_objects, line_trace, panel_axis, percents
+from .equity_png import panels_png
+from .plots import (
+    DRAWDOWN,
+    EQUITY,
+    LOSS,
+    PRICE,
+    figure_dict,
+    figure_layout,
+    graph_objects,
+    line_trace,
+    panel_axis,
+    percents,
+)
 
 if TYPE_CHECKING:
     from ..metrics.benchmark_figures import Benchmark
 
 _LONG: Final = "rgba(59,130,214,0.35)"
 _SHORT: Final = "rgba(217,98,43,0.35)"
+_FILLS: Final = {"drawdown": DRAWDOWN, "long": EQUITY, "short": LOSS}
+"""Colours of what is filled down to 0."""
 
 
 def _held(benchmark: Benchmark | None, capital: float) -> list[dict[str, Any]]:
@@ -52,6 +64,34 @@ def portfolio_traces(result: Any) -> list[dict[str, Any]]:
     return shown
 
 
+def _layout(result: Any) -> dict[str, Any]:
+    start, end = _span(result)
+    return figure_layout(_title(result), start, end) | {
+        "yaxis": panel_axis(_money(result), (0.52, 1.0), tickformat=",~f"),
+        "yaxis2": panel_axis("drawdown, %", (0.36, 0.49), ticksuffix=" %", nticks=4),
+        "yaxis3": panel_axis("exposure, %", (0.0, 0.33), ticksuffix=" %"),
+    }
+
+
+def _title(result: Any) -> str:
+    return f"{result.name} · {'1 leg' if len(result.legs) == 1 else f'{len(result.legs):,} legs'}"
+
+
+def _money(result: Any) -> str:
+    return f"equity, {result.run_account.currency}".rstrip(", ")
+
+
+def _span(result: Any) -> tuple[int, int]:
+    """First and last moment of the time axis, UTC ms."""
+    times = result.marked.time_ms
+    return int(times[0]), max(int(times[-1]), int(times[0]) + MINUTE_MS)
+
+
+def portfolio_figure_json(result: Any) -> dict[str, Any]:
+    """The figure as plotly's own JSON, made without plotly; raises as the ``equity`` of the PortfolioResult."""
+    return figure_dict(portfolio_traces(result), _layout(result))
+
+
 def portfolio_figure(result: Any) -> Any:
     """The figure of a PortfolioResult as a plotly figure; raises as its ``equity``, and without plotly.
 
@@ -60,17 +100,36 @@ def portfolio_figure(result: Any) -> Any:
     MissingDependency
         When plotly is not installed.
     """
-    go = graph_objects()
-    times = result.marked.time_ms
-    start, end = int(times[0]), max(int(np.max(times)), int(times[0]) + MINUTE_MS)
-    axes = {
-        "yaxis": panel_axis(f"equity, {result.run_account.currency}".rstrip(", "), (0.52, 1.0), tickformat=",~f"),
-        "yaxis2": panel_axis("drawdown, %", (0.36, 0.49), ticksuffix=" %", nticks=4),
-        "yaxis3": panel_axis("exposure, %", (0.0, 0.33), ticksuffix=" %"),
-    }
-    legs = "1 leg" if len(result.legs) == 1 else f"{len(result.legs):,} legs"
-    figure = go.Figure(
-        data=portfolio_traces(result), layout=figure_layout(f"{result.name} · {legs}", start, end) | axes
-    )
+    figure = graph_objects().Figure(data=portfolio_traces(result), layout=_layout(result))
     figure.layout.template = None
     return figure
+
+
+def portfolio_png(result: Any) -> bytes:
+    """The figure as a PNG with a clear background, readable on light and dark pages.
+
+    Raises
+    ------
+    MissingDependency
+        When matplotlib is not installed.
+    """
+    start, end = _span(result)
+    return panels_png(
+        lambda top, middle, bottom: _draw(result, top, middle, bottom),
+        labels=(_money(result), "drawdown, %", "exposure, %"),
+        title=f"{_title(result)}   (UTC)",
+        start_ms=start,
+        end_ms=end,
+    )
+
+
+def _draw(result: Any, top: Any, middle: Any, bottom: Any) -> None:
+    panels = {"y": top, "y2": middle, "y3": bottom}
+    for trace in portfolio_traces(result):
+        axes, times = panels[trace["yaxis"]], trace["x"].astype("datetime64[ms]")
+        if trace["name"] in _FILLS:
+            axes.fill_between(times, trace["y"], step="post", color=_FILLS[trace["name"]], alpha=0.35, linewidth=0)
+        else:
+            axes.step(
+                times, trace["y"], where="post", color=trace["line"]["color"], linewidth=0.7 * trace["line"]["width"]
+            )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..domain.signal import key_of
 from ..domain.signal_events import Cancelled, Closed, Event, Opened, RiskRefused, Scheduled
 from ..errors import UnknownName, UsageError
+from ..frontend import frontend
 from .result_tables import CANCELLED_COLUMNS, TRADE_COLUMNS, cancelled_row, table_of, trade_row
 
 if TYPE_CHECKING:
@@ -478,6 +479,9 @@ class PortfolioResult:
         from ..reports.portfolio import portfolio_html
 
         return portfolio_html(self)
+
+    def _ipython_display_(self) -> None:
+        frontend().show_result(self)
 
 
 def _leg_of(event: Closed | Cancelled) -> str:
