@@ -116,9 +116,7 @@ def show(result: Any) -> None:
     if not in_kernel():
         print(repr(result))  # noqa: T201 -- a terminal shows text
         return
-    from ..runs.portfolio_result import PortfolioResult
-
-    display, is_portfolio = ipython("display").display, isinstance(result, PortfolioResult)
+    display, is_portfolio = ipython("display").display, hasattr(result, "legs")
     hint = ""
     try:
         if is_portfolio and result.capital is None:

@@ -17,7 +17,6 @@ from ..events import messages, subjects
 from ..market.candles import Candles
 from ..provenance.strategy_hash import running
 from .make_card import code_of
-from .optional_benchmark import load_benchmark_of
 from .result import Result
 from .run_record import record_of, with_weak_source
 from .run_task import RunTask
@@ -64,7 +63,11 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
 
     async def _work(self) -> Result:
         notes = list[str]()
-        prices = await load_benchmark_of(self.plan.benchmark, [self.plan], notes.append)
+        prices = None
+        if self.plan.benchmark is not None:
+            from .optional_benchmark import load_benchmark_of  # few runs have one
+
+            prices = await load_benchmark_of(self.plan.benchmark, [self.plan], notes.append)
         async for result in self._run.results():
             self._emit(result)
         from .tries import with_tries  # needed when a run ends, not to start one
