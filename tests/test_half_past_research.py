@@ -133,6 +133,7 @@ def test_candles_that_a_strategy_reads_itself_are_judged_by_the_close_of_their_s
     loop.close()
     found = [each for each in report.findings if "fetched through the variable source" in each.what]
     assert bool(found) == (ahead == 1), report
+    assert report.ok == (ahead == 0), report
 
 
 def test_series_are_joined_at_the_close_of_the_last_bar_of_a_session() -> None:

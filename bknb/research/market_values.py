@@ -51,7 +51,7 @@ class MarketValues:
 
     def __init__(self, minutes: Candles, step: int = MINUTE_MS, closes: NDArray[np.int64] | None = None) -> None:
         self.minutes, self.step = minutes, step
-        closed = minutes.timestamp + step if closes is None else closes
+        closed = self._closes = minutes.timestamp + step if closes is None else closes
         values = np.concatenate([minutes.open, minutes.high, minutes.low, minutes.close])
         known = np.concatenate([closed] * 4)
         order = np.lexsort((known, values))
@@ -67,6 +67,15 @@ class MarketValues:
         self.fine = len(self._values) / possible <= _FULL
         """Whether a price tells from when it is: the market has many more possible prices than occurred."""
         self._copied = FoundByNumbers()
+
+    def closes_of(self, opens: NDArray[np.int64], step: int) -> NDArray[np.int64]:
+        """When candles of ``step`` ms that open at ``opens`` are known, UTC ms: those that end with a session, then."""
+        ends, bars = opens + step, self.minutes.timestamp
+        last = np.maximum(np.searchsorted(bars, ends) - 1, 0)
+        if not len(bars):
+            return ends
+        is_short = (bars[last] >= opens) & (bars[last] < ends) & (self._closes[last] < bars[last] + self.step)
+        return np.where(is_short, self._closes[last], ends)
 
     def known_at(self, numbers: Floats) -> NDArray[np.int64]:
         """When each number was first a price of the market, UTC ms; 0 where it never was."""
@@ -199,7 +208,7 @@ class OtherFuture:
     def _candles(self, value: Candles) -> Candles:
         times = value.timestamp
         step = int(np.median(np.diff(times))) if len(times) > 1 else MINUTE_MS
-        factors = self.factors(times + step)
+        factors = self.factors(self.market.closes_of(times, step))
         if not (factors != 1.0).any():
             return value
         block = value.block.copy()
