@@ -72,3 +72,24 @@ def candle_closes(window: Window, symbol: str, interval: str) -> CandleCloses:
     made = window.calendar_candles().known(symbol, interval)
     none = np.zeros(0, dtype=np.int64)
     return CandleCloses(0, (none, none) if made is None else (made.candles.timestamp, made.closes))
+
+
+def closes_by_bars(
+    opens: NDArray[np.int64], step: int, bars: NDArray[np.int64], closes: NDArray[np.int64], bar_step: int
+) -> NDArray[np.int64]:
+    """When candles of ``step`` ms close (UTC ms), by the bars of their market: one whose last bar is a short one, then.
+
+    ``bars`` of ``bar_step`` ms open at these moments, ascending, and close at ``closes``.
+
+    Examples
+    --------
+    >>> bars, closes = np.array([0, 100, 200]), np.array([100, 200, 250])
+    >>> closes_by_bars(np.array([0, 200, 300]), 100, bars, closes, 100).tolist()
+    [100, 250, 400]
+    """
+    ends = opens + step
+    if not len(bars):
+        return ends
+    last = np.maximum(np.searchsorted(bars, ends) - 1, 0)
+    is_short = (bars[last] >= opens) & (bars[last] < ends) & (closes[last] < bars[last] + bar_step)
+    return np.where(is_short, closes[last], ends)

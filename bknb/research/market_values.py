@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..domain.interval import MINUTE_MS
+from ..market.candle_closes import closes_by_bars
 from ..market.candles import Candles
 from .found_by_numbers import FoundByNumbers
 from .is_market_copy import placed_at
@@ -69,13 +70,8 @@ class MarketValues:
         self._copied = FoundByNumbers()
 
     def closes_of(self, opens: NDArray[np.int64], step: int) -> NDArray[np.int64]:
-        """When candles of ``step`` ms that open at ``opens`` are known, UTC ms: those that end with a session, then."""
-        ends, bars = opens + step, self.minutes.timestamp
-        last = np.maximum(np.searchsorted(bars, ends) - 1, 0)
-        if not len(bars):
-            return ends
-        is_short = (bars[last] >= opens) & (bars[last] < ends) & (self._closes[last] < bars[last] + self.step)
-        return np.where(is_short, self._closes[last], ends)
+        """When candles of ``step`` ms are known, UTC ms: the last one of a session when it closes."""
+        return closes_by_bars(opens, step, self.minutes.timestamp, self._closes, self.step)
 
     def known_at(self, numbers: Floats) -> NDArray[np.int64]:
         """When each number was first a price of the market, UTC ms; 0 where it never was."""
