@@ -61,6 +61,9 @@ class Frontend(Protocol):
     def show_result(self, result: Any) -> None:
         """Show the result of a run."""
 
+    def show_portfolio(self, result: Any) -> None:
+        """Show the result of a portfolio."""
+
     def show_proposals(self, proposed: Any) -> None:
         """Show what an optimizer proposes."""
 
@@ -137,6 +140,10 @@ class Terminal:
     def show_result(self, result: Any) -> None:
         """Its summary."""
         print(repr(result))  # noqa: T201 -- a terminal shows text
+
+    def show_portfolio(self, result: Any) -> None:
+        """Its summary."""
+        self.show_result(result)
 
     def show_proposals(self, proposed: Any) -> None:
         """The ranking, and the path of the notebook."""

@@ -71,7 +71,7 @@ def test_a_notebook_shows_the_figure_of_a_portfolio_then_its_table(monkeypatch: 
     monkeypatch.setattr(display, "front_end_draws", lambda: False)
     monkeypatch.setattr(display, "ipython", lambda name: Shell())
     result = two_legs(benchmark="A")
-    display.show(result)
+    display.show_portfolio(result)
     (picture, _), (table, marked) = shown
     assert base64.b64decode(picture["image/png"]).startswith(b"\x89PNG")
     assert [trace["name"] for trace in picture["application/vnd.plotly.v1+json"]["data"]][:2] == ["A held", "equity"]
@@ -82,10 +82,12 @@ def test_a_notebook_shows_the_figure_of_a_portfolio_then_its_table(monkeypatch: 
     assert marked == {"bknb": {"kind": "portfolio", "name": "portfolio"}}
     shown.clear()
     alone = bknb.portfolio(legs=[("A", lambda: None)], exchange="demo", frame="2024-01-01:2024-01-02")
-    display.show(alone)
+    display.show_portfolio(alone)
     assert [list(data) for data, _ in shown] == [["text/html", "text/plain"]]
 
 
 def test_a_terminal_shows_its_text(capsys: pytest.CaptureFixture[str]) -> None:
-    two_legs()._ipython_display_()
-    assert capsys.readouterr().out.startswith("portfolio portfolio, 2 legs")
+    two_legs(benchmark="A")._ipython_display_()
+    text = capsys.readouterr().out
+    assert text.startswith("portfolio portfolio, 2 legs")
+    assert "its largest drawdown was 0.00 %, holding A made +10.00 %; percentages of a leg" in text

@@ -106,9 +106,22 @@ def show(result: Any) -> None:
 
     Parameters
     ----------
-    result : Result or PortfolioResult
-        What :func:`bknb.backtest` or :func:`bknb.portfolio` returned.
+    result : Result
+        What :func:`bknb.backtest` returned.
     """
+    _show(result, picture, numbers)
+
+
+def show_portfolio(result: Any) -> None:
+    """Show a portfolio as :func:`show` does a result: the figure of its account, where it has one, and its legs."""
+    _show(result, None if result.capital is None else portfolio_picture, portfolio_numbers)
+
+
+def _show(
+    result: Any,
+    picture_of: Callable[[Any], tuple[dict[str, Any], dict[str, Any]] | None] | None,
+    numbers_of: Callable[..., tuple[dict[str, Any], dict[str, Any]]],
+) -> None:
     shell = ipython("core.getipython").get_ipython()
     session = getattr(shell, "bknb_session", None)
     if session is not None and not session.show_first(result, shell.execution_count):
@@ -116,19 +129,16 @@ def show(result: Any) -> None:
     if not in_kernel():
         print(repr(result))  # noqa: T201 -- a terminal shows text
         return
-    display, is_portfolio = ipython("display").display, hasattr(result, "legs")
+    display = ipython("display").display
     hint = ""
     try:
-        if is_portfolio and result.capital is None:
-            drawn = None  # its legs have no account together
-        else:
-            drawn = portfolio_picture(result) if is_portfolio else picture(result)
-            hint = _HINT if drawn is None else ""
+        drawn = None if picture_of is None else picture_of(result)
+        hint = _HINT if drawn is None and picture_of is not None else ""
     except DataError as error:  # its candles were released and cannot be read again
         drawn, hint = None, f"no equity curve: {str(error).partition(chr(10))[0]}"
     if drawn is not None:
         if front_end_draws() and importlib.util.find_spec("plotly") is not None:
             drawn[0].pop("image/png", None)
         display(drawn[0], metadata=drawn[1], raw=True)
-    data, metadata = portfolio_numbers(result, hint=hint) if is_portfolio else numbers(result, hint=hint)
+    data, metadata = numbers_of(result, hint=hint)
     display(data, metadata=metadata, raw=True)

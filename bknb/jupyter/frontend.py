@@ -51,6 +51,10 @@ class Notebook:
         """Show picture, numbers and trades; once per cell where a magic shows its result and also returns it."""
         display.show(result)
 
+    def show_portfolio(self, result: Any) -> None:
+        """Show the figure of its account, where it has one, and its legs."""
+        display.show_portfolio(result)
+
     def show_proposals(self, proposed: Any) -> None:
         """Show a card whose buttons insert cells."""
         proposal_card.show(proposed)

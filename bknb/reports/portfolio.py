@@ -24,10 +24,12 @@ def _note(result: Any) -> str:
     """What the percentages of legs are, and what the account of all was worth."""
     if result.capital is None:
         return _ALONE
-    account = result.account
+    account, benchmark = result.account, result.benchmark
+    held = "" if benchmark is None else f", holding {benchmark.name} made {account.text('benchmark')}"
     return (
         f"the account began with {account.text('start')} and was worth {account['end']:,.2f} at the end "
-        f"({account.text('total_return')}), its largest drawdown was {account.text('max_drawdown')}; {_SHARED}"
+        f"({account.text('total_return')}), its largest drawdown was {account.text('max_drawdown')}{held}; "
+        f"{_SHARED}"
     )
 
 

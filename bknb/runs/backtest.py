@@ -62,8 +62,7 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
         self.plan = plan
 
     async def _work(self) -> Result:
-        notes = list[str]()
-        prices = None
+        prices, notes = None, list[str]()
         if self.plan.benchmark is not None:
             from .optional_benchmark import load_benchmark_of  # few runs have one
 
@@ -79,7 +78,7 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
             money = account_of_run(self._run.account.shared, reached=self._run.reached)
             record = replace(record, money=money, money_positions=money.positions[0])
         if self.plan.benchmark is not None:
-            from .benchmark import beside_run  # few runs have one
+            from .benchmark import beside_run
 
             record = replace(record, benchmark=beside_run(prices, record))
             record.records.warnings.extend(notes)

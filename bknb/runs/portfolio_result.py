@@ -246,8 +246,8 @@ class PortfolioResult:
         ...     symbols=["BTCUSDT", "ETHUSDT"], strategies=[get_signal], exchange="demo",
         ...     frame="2024-01-01:2024-01-03", capital=10_000, sizing=bknb.size.Percent(50))
         >>> money = result.contribution["money"]
-        >>> len(money), round(float(money.sum() - (result.equity.iloc[-1] - 10_000)), 6)
-        (2, 0.0)
+        >>> len(money), bool(abs(money.sum() - (result.equity.iloc[-1] - 10_000)) < 1e-6)
+        (2, True)
         """
         from .exposure_and_contribution import contribution_table
 
@@ -481,7 +481,7 @@ class PortfolioResult:
         return portfolio_html(self)
 
     def _ipython_display_(self) -> None:
-        frontend().show_result(self)
+        frontend().show_portfolio(self)
 
 
 def _leg_of(event: Closed | Cancelled) -> str:
