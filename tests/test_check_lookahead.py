@@ -25,6 +25,7 @@ from bknb.market.resample import resample
 from bknb.research.check_threads import Check
 from bknb.research.entry_accuracy import measure
 from bknb.research.lookahead_checks import AsIs, World, check_answers, perturbed
+from bknb.research.module_statements import statements_of
 from bknb.research.patched_readers import handing_out
 from bknb.research.read_only import nothing_changed_outside
 
@@ -573,6 +574,26 @@ def test_cells_of_a_notebook_are_run_again():
     assert (finding.kind, "mean" in finding.what) == ("future", True)
     assert case(space["honest"]).ok
     assert space["mean"] == cases.MEAN
+
+
+def test_statements_name_what_is_the_modules_and_nothing_of_cells_that_cannot_run():
+    cells = [
+        "",
+        "a = 1\nreturn a",
+        "table = await loading(source)",
+        "names = [c.title() for c in table]",
+        "sized = {c: (last := c) for c in names}",
+        "pick = lambda row, lag=sized: row[lag][names]",
+        "def made(rows):\n    own = rows\n    return own + pick(rows)",
+    ]
+    statements = statements_of({"In": cells, "get_ipython": lambda: None})
+    assert [(sorted(one.makes), sorted(one.reads)) for one in statements] == [
+        (["table"], ["loading", "source"]),
+        (["names"], ["table"]),
+        (["last", "sized"], ["names"]),
+        (["pick"], ["names", "sized"]),
+        (["made"], ["pick"]),
+    ]
 
 
 @pytest.mark.slow

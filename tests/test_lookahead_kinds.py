@@ -287,6 +287,30 @@ MODULES = {
         "cases.trade(ctx, BY_HOUR[ctx.when_ms // H {shift}] > 0)",
     ),
 }
+HOURS_OF_CLOSES = """
+def hours():
+    c = cases.CLOSE.index
+    return pd.DataFrame({"close": cases.CLOSE.to_numpy()}, index=c)
+
+BASE = hours()
+TABLE = BASE.copy()
+"""
+RENAMED = {  # by statements with a variable of the name that is a variable of the function above as well
+    "a list": "TABLE.columns = [c.title() for c in TABLE.columns]",
+    "a set": "TABLE.columns = sorted({c.title() for c in TABLE.columns})",
+    "a dictionary": "TABLE = TABLE.rename(columns={c: c.title() for c in TABLE.columns})",
+    "a generator": "TABLE.columns = list(c.title() for c in TABLE.columns)",
+    "a function without name": "TABLE = TABLE.rename(columns=lambda c: c.title())",
+    "a function": "def title(c):\n    return c.title()\nTABLE = TABLE.rename(columns=title)",
+    "an assignment within": "TABLE.columns = [(c := old).title() for old in TABLE.columns]",
+    "a loop": "for c in list(TABLE.columns):\n    TABLE[c.title()] = TABLE.pop(c)",
+    "two loops": "for c in BASE:\n    BASE[c] = BASE[c] * 1.0\nfor c in [*TABLE]:\n    TABLE[c.title()] = TABLE.pop(c)",
+}
+for way, statement in RENAMED.items():
+    MODULES[f"columns renamed by {way}"] = (
+        (HOURS_OF_CLOSES + statement + "\n").replace("{", "{{").replace("}", "}}"),
+        "cases.trade(ctx, TABLE.Close[ctx.when - 2 * HOUR {shift} * 2 * HOUR] > ctx.price)",
+    )
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import ast
 import builtins
 import contextlib
 import copy
+import dis
 import linecache
 import re
 import sys
@@ -63,6 +64,9 @@ _PURE_METHODS: Final = frozenset(
 _FETCHING: Final = ("bknb.exchanges", "bknb.market", "bknb.domain", "bknb.history")
 _RUNNING: Final = ("bknb.runs.", "bknb.optimizer.", "bknb.sweeps.", "bknb.live.")
 _MOST_STATEMENTS: Final = 3_000
+_READING_OPERATIONS: Final = frozenset({"LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"})
+_STORING_GLOBAL: Final = frozenset({"STORE_GLOBAL", "DELETE_GLOBAL"})
+_STORING_NAME: Final = frozenset({"STORE_NAME", "DELETE_NAME"})  # in a class: its attributes
 _BUILT_IN: Final = frozenset(vars(builtins))
 
 
@@ -84,12 +88,9 @@ def statements_of(space: dict[str, Any]) -> list[Statement] | None:
     """The statements that filled a namespace, in order; ``None`` when nobody has their text."""
     found: list[Statement] = []
     for file, text in _texts(space):
-        try:
-            body = _parsed(text)
-        except SyntaxError:
-            continue
-        nodes = [node for node in body if not isinstance(node, (ast.Import, ast.ImportFrom))]
-        found += [_statement(_undecorated(node, space), file, space) for node in nodes]
+        with contextlib.suppress(SyntaxError):  # a cell that was never run
+            nodes = [node for node in _parsed(text) if not isinstance(node, (ast.Import, ast.ImportFrom))]
+            found += [_statement(_undecorated(node, space), file, space) for node in nodes]
     return found if 0 < len(found) <= _MOST_STATEMENTS else None
 
 
@@ -192,6 +193,8 @@ def _statement(node: ast.stmt, file: str, space: dict[str, Any]) -> Statement:
     if isinstance(node, ast.AugAssign):
         changes |= _base(node.target)  # arrays and lists stay the same object
         reads |= makes
+    read, stored = _module_names(node)
+    makes, changes, reads = makes & stored, changes & (read | stored), reads & read
     makes |= changes
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
         makes, changes = {node.name}, set()  # what its body makes are its own names, or is made when it is called
@@ -202,6 +205,32 @@ def _statement(node: ast.stmt, file: str, space: dict[str, Any]) -> Statement:
     runs = _starts_a_run(node, space)
     loads, self_contained = loads or runs, self_contained and not runs
     return Statement(node, file, frozenset(makes), frozenset(changes), frozenset(reads), loads, self_contained, runs)
+
+
+def _module_names(node: ast.stmt) -> tuple[set[str], set[str]]:
+    """The names of its module that a statement reads, and those that it stores or deletes.
+
+    Variables of comprehensions, and parameters and variables of functions, are none of them.
+
+    Raises
+    ------
+    SyntaxError
+        For what is never run, such as ``return`` outside a function.
+    """
+    module = ast.Module(body=[node], type_ignores=[])
+    code: CodeType = compile(module, "<statement>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    read: set[str] = set()
+    stored: set[str] = set()
+    waiting = [code]
+    while waiting:
+        each = waiting.pop()
+        for step in dis.get_instructions(each):
+            if step.opname in _READING_OPERATIONS:
+                read.add(step.argval)
+            elif step.opname in _STORING_GLOBAL or (each is code and step.opname in _STORING_NAME):
+                stored.add(step.argval)
+        waiting += [one for one in each.co_consts if isinstance(one, CodeType)]
+    return read, stored
 
 
 def writes(statement: Statement, space: dict[str, Any]) -> bool:

@@ -103,7 +103,7 @@ class Preparation:
         data -= self_contained
         # A table of candles made of arrays holds more than they do: moments, and volumes.
         tables = {name for name in market if hasattr(space[name], "iloc") or not is_row_of_numbers(space[name])}
-        roots = {name for each in (data, tables) for name in each if not self._reaches(name, each - {name}, relevant)}
+        roots = {name for each in (data, tables) for name in self._made_of_no_other(each, relevant)}
         loads = {name for one in relevant if one.loads for name in one.makes}
         loads = _closed(loads, relevant)  # what loads through a function that does
         made = _closed(roots | {name for name in loads if not _is_code(space.get(name))}, relevant)
@@ -139,19 +139,13 @@ class Preparation:
         return True
 
     @staticmethod
-    def _reaches(name: str, data: set[str], relevant: Sequence[Statement]) -> bool:
-        """Whether a name is made of others that hold data."""
-        seen, waiting = {name}, [name]
-        while waiting:
-            one = waiting.pop()
-            for statement in relevant:
-                if one in statement.makes:
-                    for other in statement.reads - seen:
-                        if other in data:
-                            return True
-                        seen.add(other)
-                        waiting.append(other)
-        return False
+    def _made_of_no_other(data: Set[str], relevant: Sequence[Statement]) -> set[str]:
+        """Those names of data that are made of no other data.
+
+        Names that seem to be made of each other, as where two loops use one variable, count as one.
+        """
+        behind = {name: _behind(name, relevant) & data for name in data}
+        return {name for name in data if all(name in behind[other] for other in behind[name] - {name})}
 
     def loaded(self) -> set[str]:
         """Names of the files and the values of the environment that the statements read when they are run again."""
@@ -371,6 +365,17 @@ def _are_alike(one: Any, other: Any) -> bool:
 
 def _is_code(value: Any) -> bool:
     return isinstance(value, (FunctionType, ModuleType, type)) or callable(getattr(value, "cache_clear", None))
+
+
+def _behind(name: str, statements: Sequence[Statement]) -> set[str]:
+    """The names of which a name is made, at any remove."""
+    found, waiting = set[str](), [name]
+    while waiting:
+        one = waiting.pop()
+        new = {other for statement in statements if one in statement.makes for other in statement.reads} - found
+        found |= new
+        waiting += new
+    return found
 
 
 def _closed(names: set[str], statements: Sequence[Statement]) -> set[str]:
