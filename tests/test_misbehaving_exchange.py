@@ -347,7 +347,7 @@ def moments(*times: int) -> Any:
 
 
 def test_two_answers_must_agree_about_the_hole() -> None:
-    evidence = Evidence(step=10)
+    evidence = Evidence(step=10, page=5)
     evidence.answered(0, 10, moments(0, 10, 50, 60))
     evidence.answered(0, 10, moments(0, 10, 50, 60))  # the same question once more is one answer
     evidence.answered(10, 10, moments(10, 60))
@@ -357,7 +357,7 @@ def test_two_answers_must_agree_about_the_hole() -> None:
 
 
 def test_the_newest_candles_prove_nothing_about_those_before() -> None:
-    evidence = Evidence(step=10)
+    evidence = Evidence(step=10, page=3)
     evidence.answered(0, 5, moments(70, 80, 90))
     evidence.answered(-10, 5, moments(70, 80, 90))
     evidence.answered(-10, 2, moments(70, 80))
@@ -368,7 +368,7 @@ def test_the_newest_candles_prove_nothing_about_those_before() -> None:
 
 
 def test_empty_answers_count_only_beside_answers_to_questions_for_known_candles() -> None:
-    evidence = Evidence(step=10)
+    evidence = Evidence(step=10, page=5)
     for since in (0, -10, -20, -30, -40, -50):
         evidence.answered(since, 5, moments())
     hole = (0, 200)
@@ -384,7 +384,7 @@ def test_empty_answers_count_only_beside_answers_to_questions_for_known_candles(
 
 
 def test_empty_answers_do_not_count_where_one_was_empty_that_should_not_have_been() -> None:
-    evidence = Evidence(step=10)
+    evidence = Evidence(step=10, page=5)
     for since in (0, -10, -20, -30, -40, -50):
         evidence.answered(since, 5, moments())
         evidence.controlled(held=True)
@@ -394,7 +394,7 @@ def test_empty_answers_do_not_count_where_one_was_empty_that_should_not_have_bee
 
 
 def test_empty_answers_do_not_count_where_an_answer_reaches_beyond_its_page() -> None:
-    evidence = Evidence(step=10)
+    evidence = Evidence(step=10, page=5)
     for since in (0, -10, -20, -30, -40, -50):
         evidence.answered(since, 5, moments())
         evidence.controlled(held=True)

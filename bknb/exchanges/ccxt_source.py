@@ -56,6 +56,7 @@ _NEVER_NATIVE: Final = frozenset({"3d"})
 
 _retry_after: ContextVar[int | None] = ContextVar("bknb_retry_after", default=None)
 _rows_came: ContextVar[Sequence[Any]] = ContextVar("bknb_rows_came", default=())
+_uncut: ContextVar[Sequence[Any]] = ContextVar("bknb_uncut", default=())
 
 
 class MarketRule(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -107,6 +108,9 @@ class CcxtSource:
         Of the jitter in the pauses; by default another one in each process.
     sleep
         How to wait; takes seconds.
+    keeps_unasked
+        Whether an answer that shows that ``since`` may have been ignored holds all that came: a candle store, which
+        draws conclusions from where answers begin and end, needs it.
 
     Raises
     ------
@@ -127,6 +131,7 @@ class CcxtSource:
         rules_folder: Path | None = None,
         seed: int | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        keeps_unasked: bool = False,
     ) -> None:
         self._retry_policy = _checked(patience)
         self.own_patience = True  # it limits and repeats its calls itself
@@ -140,6 +145,7 @@ class CcxtSource:
         self.intervals: tuple[str, ...] | None = _intervals(self._client, intervals)
         self.page_limit: int | None = _page_limit(self._client)
         self._now = now
+        self._keeps_unasked = keeps_unasked
         self._random = Random(os.getpid() if seed is None else seed)  # noqa: S311 -- pauses, not secrets
         self._sleep = sleep
         self._blocked_until = 0
@@ -189,15 +195,17 @@ class CcxtSource:
 
         async def ask() -> Candles:
             _rows_came.set(())
+            _uncut.set(())
             rows = await self._client.fetch_ohlcv(market, interval, since, limit)
             if not rows and (outside := _outside(_rows_came.get(), since)):
                 self._notes.append(f"{what}: asked for {utc_text(since)}, {outside}; nothing is concluded from that")
-            return _candles(rows)
+            return _candles(_with_unasked(rows, _uncut.get(), since, step) if self._keeps_unasked else rows)
 
+        step = interval_ms(interval)
         what = f"{symbol} {interval} from {self.name!r}"
         before = self._now()
         page: Candles = await self._with_retries(ask, what)
-        return await self._closed_there(page, interval_ms(interval), (before + self._now()) // 2)
+        return await self._closed_there(page, step, (before + self._now()) // 2)
 
     async def _closed_there(self, page: Candles, step: int, now: int) -> Candles:
         """A page without candles that have closed on this computer's clock (``now``, UTC ms) and not at the exchange.
@@ -465,11 +473,26 @@ def _client_class(base: Any, now: Callable[[], int], is_retryable: Callable[[Exc
             raise BrokenAnswer(f"{code} {reason}: {str(rest[0] if rest else '')[:60]!r}")
 
         def parse_ohlcvs(self, rows: Any, *more: Any, **named: Any) -> Any:
-            """Leave out what opens before ``since``, as ccxt does; all rows that came are remembered."""
+            """Leave out what was not asked for, as ccxt does; all rows that came are remembered."""
             _rows_came.set(rows if isinstance(rows, (list, tuple)) else ())
             return super().parse_ohlcvs(rows, *more, **named)
 
+        def filter_by_since_limit(self, array: Any, *more: Any, **named: Any) -> Any:
+            _uncut.set(array if isinstance(array, list) else ())
+            return super().filter_by_since_limit(array, *more, **named)
+
     return Client
+
+
+def _with_unasked(rows: Any, uncut: Sequence[Any], since: int, step: int) -> Any:
+    """The rows of an answer, with those that ccxt left out where they may show that ``since`` was ignored.
+
+    That is where the answer began long before the question, or behind it and held more than was asked for.
+    """
+    if not rows or len(uncut) <= len(rows):
+        return rows
+    dated = [row for row in uncut if row[0]]
+    return dated if dated[0][0] < since - step or rows[0][0] > since else rows
 
 
 def _outside(rows: Sequence[Any], since: int) -> str | None:

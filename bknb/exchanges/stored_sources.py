@@ -68,7 +68,15 @@ def ccxt(
 
     now = SystemClock().now
     folder = None if cache is None else CandleStore(cache).root
-    source = CcxtSource(exchange, now=now, config=config, intervals=intervals, patience=patience, rules_folder=folder)
+    source = CcxtSource(
+        exchange,
+        now=now,
+        config=config,
+        intervals=intervals,
+        patience=patience,
+        rules_folder=folder,
+        keeps_unasked=folder is not None,
+    )
     if stream:
         from .ccxt_stream import CcxtStream
 

@@ -30,7 +30,7 @@ from ..ports import CandleSource
 from .answer_faults import LACKED_CANDLES, SINCE_IGNORED, AnswerFaults
 from .asking import asked_candles, check_length
 from .backfill_result import BackfillResult
-from .evidence import ENOUGH, Evidence, holes_in, question_about
+from .evidence import ENOUGH, Evidence, Leading, holes_in, question_about
 from .partition import SeriesName, periods
 from .store import CandleStore, runs
 
@@ -99,6 +99,7 @@ class Backfill:
         self._doubted: list[Range] = []  # asked about, and not proven
         self._faults = AnswerFaults(series)
         self._reach = reach
+        self._page = source.page_limit or max(_FALLBACK_PAGE, settings.max_candles_per_request)
         self.result = BackfillResult()
 
     async def fill(self, ranges: tuple[Range, ...]) -> BackfillResult:
@@ -116,7 +117,7 @@ class Backfill:
             for since, end in ranges:
                 until = min(end, floor_to(self._now, step))
                 if since < until:
-                    evidence = Evidence(step=step)
+                    evidence = Evidence(step=step, page=self._page)
                     await self._collect(since, until, evidence)
                     await self._examine(since, min(until, self._settled), evidence)
         finally:
@@ -167,7 +168,8 @@ class Backfill:
                 # An answer may be garbled in transit; the same twice is the exchange's.
         if len(candles) or not len(answer) or int(answer.timestamp.max()) >= end:
             covered = min(limit, self._reach.sure) if self._reach.is_short else limit
-            evidence.answered(at, covered, candles.timestamp, oldest=int(answer.timestamp.min(initial=at)))
+            oldest = int(answer.timestamp.min(initial=at))
+            evidence.answered(at, limit, candles.timestamp, oldest=oldest, covered=covered)
         else:
             self._faults.unusable(SINCE_IGNORED, at)
         return candles
@@ -195,8 +197,7 @@ class Backfill:
         )
 
     def _size(self) -> int:
-        most = self._source.page_limit or max(_FALLBACK_PAGE, self._settings.max_candles_per_request)
-        return max(1, min(most, self._reach.newest or most))
+        return max(1, min(self._page, self._reach.newest or self._page))
 
     # --- holes --------------------------------------------------------------------------------------------------
 
@@ -208,7 +209,7 @@ class Backfill:
         done: list[Range] = []  # absent, closed, or given up
         tries: dict[Range, int] = defaultdict(int)
         silent: list[Range] = []  # absent because answers were empty, as long as none was that should not have been
-        asked_for_newer = False
+        further: list[int] = []
         pending = holes_in(times, since, until, step=step, done=done)
         after = await self._behind(until) if pending else times[:0]
         while pending:
@@ -239,9 +240,7 @@ class Backfill:
                 continue
             leading = [] if len(before) else evidence.leading(hole, ends=ends)
             is_newest = len({answer.last for answer in leading}) >= ENOUGH
-            if is_newest and not asked_for_newer:
-                asked_for_newer = True
-                await self._answer(evidence.newest + step, limit, evidence)
+            if is_newest and await self._ask_further(first, leading, limit, further, evidence):
                 continue
             number = tries[hole]
             tries[hole] += 1
@@ -267,6 +266,20 @@ class Backfill:
             evidence.known(times)
             pending = holes_in(times, since, until, step=step, done=done)
         self._conclude(silent, times, evidence)
+
+    async def _ask_further(
+        self, first: int, leading: list[Leading], limit: int, asked: list[int], evidence: Evidence
+    ) -> bool:
+        """Ask whether answers hold the newest candles: once behind these, once for a whole page from ``first`` on.
+
+        Returns whether there was something to ask; ``asked`` are the questions of this range so far.
+        """
+        if len(asked) > 1 or (asked and evidence.has_page(leading)):
+            return False
+        since, count = (first, self._page) if asked else (evidence.newest + self._series.step, limit)
+        asked.append(since)
+        await self._answer(since, count, evidence)
+        return True
 
     def _conclude(self, silent: list[Range], times: NDArray[np.int64], evidence: Evidence) -> None:
         """Mark what empty answers have proven, if they still do; note the answers that lacked candles."""

@@ -3,8 +3,10 @@
 A moment is absent when two answers to different questions cover it and lack it. An answer covers what lies between two
 of its candles. What lies before its first candle it covers only when nothing older is known and it does not reach the
 end of the data: the newest candles are also what is answered by an exchange that ignores ``since`` or has a short
-memory. Both answers must agree where the hole begins and ends and differ in where they begin themselves, or end, so
-that parts that both lost by chance do not add up to a hole.
+memory. These, cut to fewer by the exchange or by the one who asks it, end before the end of the data as well: so one
+answer must be to a question for a whole page, or more candles than a page must have been shown from there on. Both
+answers must agree where the hole begins and ends and differ in where they begin themselves, or end, so that parts that
+both lost by chance do not add up to a hole.
 
 Some exchanges answer the next ``limit`` candles, others those of the next ``limit`` intervals. No answer of the latter
 spans a hole longer than a page; there, two answers that end at the same candle count, and several empty ones. Empty
@@ -33,12 +35,17 @@ _EMPTY_ENOUGH: Final = 3  # empty answers prove less than those with candles
 _RELIABLE: Final = 6  # so many empty answers, and answers to questions for known candles, show that the former mean it
 
 
-class _Leading(NamedTuple):
-    """An answer that begins later than it was asked: the question, its last candle, and how many it holds."""
+class Leading(NamedTuple):
+    """An answer that begins later than it was asked: the question, and how many candles it holds, up to its limit.
+
+    ``last`` is the last of these, ``reached`` the last of all that came.
+    """
 
     since: int
     last: int
     held: int
+    reached: int
+    is_page: bool  # the question was for a whole page
 
 
 class Evidence:
@@ -48,6 +55,8 @@ class Evidence:
     ----------
     step
         Length of a candle, milliseconds.
+    page
+        The most candles that a question asks for.
 
     Attributes
     ----------
@@ -59,7 +68,7 @@ class Evidence:
     Examples
     --------
     >>> import numpy as np
-    >>> evidence = Evidence(step=10)
+    >>> evidence = Evidence(step=10, page=20)
     >>> evidence.answered(0, 20, np.array([0, 10, 50, 60]))
     >>> evidence.proven_until((20, 50), anchored=True, later=True)
     20
@@ -68,10 +77,12 @@ class Evidence:
     50
     """
 
-    def __init__(self, *, step: int) -> None:
+    def __init__(self, *, step: int, page: int) -> None:
         self._step = step
+        self._page = page
         self._inside: dict[Range, set[int]] = defaultdict(set)  # hole -> first candles of the answers
-        self._leading: dict[int, list[_Leading]] = defaultdict(list)  # first candle -> answers
+        self._shown: dict[int, int] = {}  # first candle -> candles of the longest answer
+        self._leading: dict[int, list[Leading]] = defaultdict(list)  # first candle -> answers
         self._trailing: dict[int, dict[int, int]] = defaultdict(dict)  # end of the last candle -> question -> its end
         self._empty: dict[int, int] = {}  # question -> its end
         self._empties = self._controls = 0
@@ -79,26 +90,31 @@ class Evidence:
         self._jumps = False  # the source answers the next candles there are, however far away
         self.newest = -1
 
-    def answered(self, since: int, limit: int, times: NDArray[np.int64], *, oldest: int | None = None) -> None:
+    def answered(
+        self, since: int, limit: int, times: NDArray[np.int64], *, oldest: int | None = None, covered: int | None = None
+    ) -> None:
         """An answer to the question for ``limit`` candles from ``since`` on; ``times`` ascend, from ``since``.
 
+        Of a source that answers fewer intervals than it is asked for, ``covered`` is how many it does.
         One whose ``oldest`` candle (UTC ms) lies more than a step before the question was not made for it: where it
         begins and ends shows nothing.
         """
-        end = since + limit * self._step
+        end = since + (limit if covered is None else covered) * self._step
         if not len(times):
             self._empty[since] = end
             self._empties += 1
             return
         first, last = int(times[0]), int(times[-1])
         self.newest = max(self.newest, last)
+        self._shown[first] = max(self._shown.get(first, 0), len(times))
         self._jumps = self._jumps or last >= end
         for hole in gaps(times, self._step):
             self._inside[hole].add(first)
         if oldest is not None and oldest < since - self._step:
             return
         if first > since:
-            self._leading[first].append(_Leading(since, last, len(times)))
+            held = min(limit, len(times))
+            self._leading[first].append(Leading(since, int(times[held - 1]), held, last, limit >= self._page))
         if last + self._step < end:
             self._trailing[last + self._step][since] = end
 
@@ -124,8 +140,9 @@ class Evidence:
         if not later:
             return first
         if not anchored:
-            lasts = {answer.last for answer in self.leading(hole, ends=ends)}
-            if len(lasts) >= ENOUGH and max(lasts) < self.newest:
+            leading = self.leading(hole, ends=ends)
+            lasts = {answer.last for answer in leading}
+            if len(lasts) >= ENOUGH and self._has_more(leading):
                 return end
         if self._jumps:
             return first
@@ -183,7 +200,7 @@ class Evidence:
         held = shortest.held if self._jumps else (shortest.last - since) // self._step + 1
         return max(1, held - min(_FEWER, shortest.held // 2))
 
-    def leading(self, hole: Range, *, ends: bool = False) -> list[_Leading]:
+    def leading(self, hole: Range, *, ends: bool = False) -> list[Leading]:
         """The answers that were asked for the hole, and begin where it ends."""
         groups = [
             [answer for answer in answers if answer.since <= hole[0]]
@@ -191,6 +208,18 @@ class Evidence:
             if first == hole[1] or (ends and first >= hole[1])
         ]
         return max(groups, key=len, default=[])
+
+    def _has_more(self, answers: list[Leading]) -> bool:
+        """Whether there are more candles from where these answers begin on than the source answers at once."""
+        farthest = max(answers, key=lambda answer: (answer.reached, answer.held))
+        behind = max((count for first, count in self._shown.items() if first > farthest.reached), default=0)
+        has_page = self.has_page(answers) or farthest.held + behind > self._page
+        return farthest.reached < self.newest and has_page
+
+    @staticmethod
+    def has_page(answers: list[Leading]) -> bool:
+        """Whether one of the answers is to a question for a whole page."""
+        return any(answer.is_page for answer in answers)
 
     def _covering(self, hole: Range, *, begins: bool, ends: bool) -> list[set[int]]:
         if not begins and not ends:

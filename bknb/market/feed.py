@@ -242,7 +242,8 @@ class Feed:
             end = int(np.searchsorted(candles.timestamp, self._whole_until))
             hole_is_after = 0 < end < len(candles) and int(candles.timestamp[end - 1]) + asked.step >= self._whole_until
             candles = candles[: end + (not hole_is_after)]
-        check_gaps(candles, asked, sessions=self.sessions_of(asked.symbol), grid=self.grid_of(asked.symbol))
+        sessions, grid = self.sessions_of(asked.symbol), self.grid_of(asked.symbol)
+        check_gaps(candles, asked, sessions=sessions, grid=grid, is_stored=hasattr(self.source, "fill"))
 
     def request(self, symbol: str, interval: str, since: int, until: int) -> CandleRequest:
         """A request to the source, for messages."""

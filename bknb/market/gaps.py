@@ -45,11 +45,17 @@ def gaps(timestamps: NDArray[np.int64], step: int) -> tuple[tuple[int, int], ...
 
 
 def check_gaps(
-    candles: Candles, asked: CandleRequest, *, sessions: Sessions | None = None, grid: BarGrid | None = None
+    candles: Candles,
+    asked: CandleRequest,
+    *,
+    sessions: Sessions | None = None,
+    grid: BarGrid | None = None,
+    is_stored: bool = False,
 ) -> None:
     """Raise ``GapError`` for missing candles between others; with sessions, only while the market is open.
 
-    ``grid`` says where candles open that do not open at multiples of their interval.
+    ``grid`` says where candles open that do not open at multiples of their interval; ``is_stored`` whether they come
+    through a candle store, which asks for nothing again that it counts as absent.
 
     Raises
     ------
@@ -70,8 +76,9 @@ def check_gaps(
             "where the market is closed then, say when it is open: sessions='us-equities', 'XLON', …, "
             "where the bars are read or in bknb.exchanges.in_sessions\n"
         )
+    again = 'what the store counts as absent is asked for again by bknb.download(..., again="absent")\n'
     raise GapError(
-        f"{asked}: {missing_text(missing, asked.step)}\n{days}"
+        f"{asked}: {missing_text(missing, asked.step)}\n{days}{again if is_stored else ''}"
         "complete the data, choose another range, or allow gaps: allow_gaps=True, in a magic --allow-gaps",
         ranges=missing,
     )
