@@ -46,7 +46,9 @@ class Ignoring:
     Whoever asks it leaves out what opens before ``since`` (``leaves_out``), and keeps the first or the last ``limit``.
     """
 
-    name, intervals = "mine", ("1m",)
+    name = "mine"
+    intervals: tuple[str, ...] | None = ("1m",)
+    page_limit: int | None
 
     def __init__(self, first: int, end: int, holes: list[tuple[int, int]], *, page: int) -> None:
         times = np.arange(at(first), at(end), MINUTE)
@@ -182,7 +184,7 @@ def test_of_what_ccxt_leaves_out_nothing_is_absent(ill: str, tmp_path: Path) -> 
         parts = [(3000, 3060), (100, 2900)] if ill == "oldest" else [(2300, 2700)]
         for n, (first, end) in enumerate(parts):
             server.ill = ill if n == len(parts) - 1 else None
-            download = {"start": at(first), "end": at(end), "warmup_minutes": 0, "progress": False}
+            download: dict[str, Any] = {"start": at(first), "end": at(end), "warmup_minutes": 0, "progress": False}
             done = bknb.download("BTCUSDT", exchange=market, **download)
         assert done.series[0].absent == ()
         assert not done.complete
