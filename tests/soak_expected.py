@@ -48,6 +48,8 @@ from bknb.market.series import Series
 from bknb.market.window import Window
 from bknb.stores.file_store import FileStore
 
+PATIENCE_MINUTES = int(SETTINGS.get("patience_minutes", 10))
+
 
 def plain(end: Any) -> dict[str, Any]:
     """An end without what must differ between live and backtest."""
@@ -265,13 +267,18 @@ def unexplained(
 ) -> list[str]:
     """The minutes a run went on without and the orders it decided late for no reason, and the minutes it left out.
 
-    A run that waits goes on without the minutes that never come; another one also without those that come later than
-    the ones behind them. An order is late because something went wrong between its moment and its decision.
+    A run that waits goes on without the minutes that never come, and without one that comes later than those behind it
+    where the question about it got no answer when twice the patience was over; another run goes on without all that
+    come later than those behind them. An order is late because something went wrong between its moment and its
+    decision.
     """
     number = market.symbols.index(symbol)
     gone = {minute for first, end in holes for minute in range(first, end, MINUTE)}.intersection(minutes)
     never = market.never_came(symbol).intersection(minutes)
-    may_be = never if waits_for_holes(symbol) else never | market.came_alone(number)
+    late_alone = market.came_alone(number)
+    if waits_for_holes(symbol):
+        late_alone = {minute for minute in late_alone if has_no_answer(soak, symbol, minute)}
+    may_be = never | late_alone
     wrong = [f"it went on without {len(gone - may_be)} minutes that came: {sorted(gone - may_be)[:3]}"]
     wrong *= bool(gone - may_be)
     wrong += [f"{len(never - gone)} minutes never came: {sorted(never - gone)[:3]}"] * bool(never - gone)
@@ -285,11 +292,22 @@ def unexplained(
     return wrong
 
 
+def faults_of(soak: Soak, *names: str) -> list[tuple[int, int]]:
+    """First and last moments (UTC ms) at which something of these names went wrong."""
+    lines = (line.split() for line in (soak.folder / FAULTS).read_text().splitlines())
+    return [(int(first), int(end)) for name, first, end in lines if name in names]
+
+
+def has_no_answer(soak: Soak, symbol: str, minute: int) -> bool:
+    """Whether the first question about a minute once twice the patience was over can have got no answer."""
+    over = minute + (2 + 2 * PATIENCE_MINUTES) * MINUTE  # the candle behind it closed a minute after its own close
+    return any(over <= first < over + soak.step * MINUTE for first, _ in faults_of(soak, symbol))
+
+
 def reasons_of(soak: Soak, market: Market, symbol: str) -> list[tuple[int, int]]:
     """When something went wrong that can make orders of a symbol late: first and last moments (UTC ms)."""
-    lines = (line.split() for line in (soak.folder / FAULTS).read_text().splitlines())
-    noted = [(int(first), int(end)) for name, first, end in lines if name in (symbol, EVERY)]
-    patience = (SETTINGS.get("patience_minutes", 10) + LONGEST_DELAY) * MINUTE
+    noted = faults_of(soak, symbol, EVERY)
+    patience = (PATIENCE_MINUTES + LONGEST_DELAY) * MINUTE
     never = [(minute, minute + patience) for minute in market.never_came(symbol)]
     times = market.candles[symbol].timestamp
     arrivals = market.arrivals(market.symbols.index(symbol))
