@@ -134,17 +134,17 @@ from .engine.registration import (
 from .engine.registration import (
     add_risk as add_risk,
 )
-from .engine.registration import (
-    add_strategy as add_strategy,
-)
-from .engine.registration import (
-    strategy as strategy,
-)
 from .engine.series_registration import (
     add_series as add_series,
 )
 from .engine.sizing_registration import (
     add_sizing as add_sizing,
+)
+from .engine.strategy_registration import (
+    add_strategy as add_strategy,
+)
+from .engine.strategy_registration import (
+    strategy as strategy,
 )
 from .errors import (
     BadCandle as BadCandle,

@@ -1023,7 +1023,13 @@ LOADED_ONCE = (  # not in each world
         "bknb.runs.make_card",
         "bknb.runs.measured",
     ),
-    *("bknb.runs.stop_table", "bknb.runs.held_moment", "bknb.engine.registration", "bknb.exchanges.from_tables"),
+    *(
+        "bknb.runs.stop_table",
+        "bknb.runs.held_moment",
+        "bknb.engine.registration",
+        "bknb.engine.strategy_registration",
+        "bknb.exchanges.from_tables",
+    ),
     *("bknb.metrics.heat_of_symbols", "bknb.metrics.run_account", "bknb.reports.plots", "bknb.reports.backtest_info"),
 )
 

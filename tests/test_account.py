@@ -23,7 +23,8 @@ from bknb.domain.signal import OpenSignal
 from bknb.domain.signal_events import Active
 from bknb.metrics.account_definitions import ACCOUNT_DEFINITIONS
 from bknb.metrics.account_statistics import Account, account_figures, daily_marks, under_water
-from bknb.metrics.marked_equity import MarkedEquity, Positions, StillOpen, mark, positions_from
+from bknb.metrics.marked_equity import MarkedEquity, mark
+from bknb.metrics.marked_positions import Positions, StillOpen, positions_from
 from bknb.reports import panel_data
 from bknb.reports.run_view import RunView
 from bknb.runs.periods import calendar_of, drawdowns_of, returns_of

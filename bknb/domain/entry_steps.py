@@ -126,6 +126,8 @@ def answered(
     }
     if isinstance(signal.price_take_profit, tuple):
         row["targets"] = targets_of(signal.price_take_profit)
+    if signal.size is not None:
+        row["size"] = float(signal.size)
     if timed:
         from .lifetimes import timed_fields
 

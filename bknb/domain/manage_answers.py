@@ -170,7 +170,7 @@ class Answers(NamedTuple):
 
 
 def read_answers(answer: object) -> Answers:
-    """What ``manage`` returned.
+    """What ``manage`` returned; a ``Reason``, of a weight that is none, stays one.
 
     Examples
     --------
@@ -191,7 +191,7 @@ Close() or Cancel(); got int: 5'
 
 
 def _read(one: object) -> PositionAnswer | Reason:
-    if isinstance(one, Signal):
+    if isinstance(one, Signal | Reason):
         return read_answer(one)
     if not isinstance(one, _KINDS):
         got = f"got {type(one).__name__}: {shown(one, 80)}"

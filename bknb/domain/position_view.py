@@ -63,6 +63,9 @@ class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
         Orders that no candle has filled: parts to close and adds; the signal itself while it waits.
     memo : mapping
         The values the signal, or the last ``Move``, brought; a new one each time.
+    weight : float, optional
+        What it is worth as a part of the equity at the last close, below 0 for a short; of strategies that answer with
+        weights.
 
     Examples
     --------
@@ -95,6 +98,7 @@ class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
     waiting: tuple[PositionOrder | ScheduledSignal, ...]
     memo: Mapping[str, Any]
     note: str
+    weight: float | None = None
 
 
 def position_view(state: Holding | Waiting, when: int, price: float, rules: Rules) -> HeldPosition:

@@ -230,6 +230,13 @@ class Reserve(NamedTuple):
     again: bool = True
 
 
+class WeightLimits(NamedTuple):
+    """What an account allows of weights: the largest sum, and whether one may be below 0."""
+
+    leverage: float = 1.0
+    shorts: bool = True
+
+
 class Release(NamedTuple):
     """Command: give the place of this signal back."""
 

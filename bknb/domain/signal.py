@@ -72,6 +72,9 @@ class Signal(ByName, frozen=True, kw_only=True):
     memo
         Values for ``manage``, as a mapping that JSON can hold, with texts as keys: ``position.memo`` there, also after
         a restart. A tuple comes back as a list.
+    size
+        A number above 0 that multiplies what the sizing of the run gives: 0.5 is half of it. Without a capital it is
+        the part of the equity that the position opens with. ``None``: all of it.
 
     Notes
     -----
@@ -102,6 +105,7 @@ class Signal(ByName, frozen=True, kw_only=True):
     until: Until | None = None
     bars: int | None = None
     valid: Until | msgspec.UnsetType | None = msgspec.UNSET
+    size: float | None = None
 
     def __post_init__(self) -> None:
         if self.position is None and self.side is not None:
@@ -117,7 +121,7 @@ class Signal(ByName, frozen=True, kw_only=True):
         return f"Signal({', '.join(shown)})"
 
 
-_WHEN_GIVEN: Final = ("trailing", "breakeven", "side", "memo", "until", "bars")
+_WHEN_GIVEN: Final = ("trailing", "breakeven", "side", "memo", "until", "bars", "size")
 
 
 def _limit() -> EntryKind:
@@ -142,8 +146,9 @@ class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_de
     market order the average price at the moment of the decision. With a ladder ``targets`` holds its levels, the
     nearest first, and ``price_take_profit`` is the farthest; a single target is no ladder. ``memo`` is JSON, empty
     when there is none. ``until`` is a text of :mod:`bknb.domain.lifetimes`, empty when there is none, and
-    ``waits_until`` the moment (UTC ms) at which its order is taken back; ``None``: it said nothing of that. In JSON a
-    field that has its default is left out, except for ``entry``.
+    ``waits_until`` the moment (UTC ms) at which its order is taken back; ``None``: it said nothing of that. ``size`` is
+    what multiplies the size of the run; ``None``: it said nothing of that. In JSON a field that has its default is left
+    out, except for ``entry``.
     """
 
     id: str
@@ -165,6 +170,7 @@ class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_de
     until: str = ""
     bars: int | None = None
     waits_until: int | None = None
+    size: float | None = None
 
     @property
     def is_plain(self) -> bool:

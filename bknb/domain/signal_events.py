@@ -153,8 +153,14 @@ class Closed(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="close
 
     @property
     def adds(self) -> int:
-        """How many adds filled: above 0 there is no account of the position without a capital."""
+        """How many adds filled: without a ``size`` of its signal there is no account of it without a capital."""
         return sum(fill.kind == "add" for fill in self.fills)
+
+    @property
+    def of_equity(self) -> float:
+        """The net result in percent of the equity that there was: all of it went in, or the part the signal says."""
+        net, size = self.pnl.pnl_percentage, self.signal.size
+        return net if size is None else net * size
 
 
 class Cancelled(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="cancelled"):

@@ -152,6 +152,9 @@ def broken_rules(signal: Signal, *, price: float, model: ExecutionModel, setting
     found += broken_lifetime(signal.minute_estimated_time, settings)
     found += _broken_texts(note=signal.note, name=signal.id)
     found += _broken_exits(signal, price, settings)
+    if signal.size is not None and not is_positive(signal.size):
+        text = "size must be a finite number above 0, such as 0.5 for the half of what sizing gives"
+        found.append(Reason("size", f"{text}; got {shown(signal.size, 80)}"))
     entry: object = signal.entry
     if entry not in ("limit", "stop", "close"):
         found.append(Reason("entry", f"entry must be 'limit', 'stop' or 'close', got {shown(signal.entry, 80)}"))

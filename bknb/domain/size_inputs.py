@@ -129,3 +129,13 @@ class WantedSize(NamedTuple):
     def value(self, price: float) -> float:
         """What it is worth at a price, both in quote currency."""
         return (self.money or 0.0) if self.units is None else self.units * price
+
+    def times(self, size: float) -> WantedSize:
+        """So many times as much.
+
+        Examples
+        --------
+        >>> WantedSize(money=500.0).times(0.5)
+        WantedSize(money=250.0, units=None)
+        """
+        return WantedSize(*(None if value is None else value * size for value in self))

@@ -14,7 +14,7 @@ from .manage_answers import PositionAnswer
 from .manual_inputs import Activate, Planned, Source
 from .market_clock import MarketClock, Slots
 from .position_book import PositionBook, PositionOrder, UnsizedPart
-from .risk import Command, Verdict
+from .risk import Command, Verdict, WeightLimits
 from .signal import OpenSignal, ScheduledSignal, Signal
 from .signal_events import Active, Closed, CloseReason, Event, Mode, PositionEvent, Reason, Rejected, Scheduled
 from .text import shown
@@ -31,6 +31,9 @@ class Rules(NamedTuple):
         Name of the risk profile to ask, or ``None``.
     sized
         Whether an account is asked for the size of what is opened: before an order is made, and again when it fills.
+    weights
+        What the account allows of weights, where the strategy answers with them: ``max_adds`` does not count what they
+        lead to.
     quiet
         Whether minutes in which nothing happens give ``Idle`` and ``Active`` results.
     tick
@@ -70,6 +73,7 @@ class Rules(NamedTuple):
     by_day: bool = False
     grid: Slots | None = None
     sized: bool = False
+    weights: WeightLimits | None = None
 
     @property
     def asks(self) -> bool:

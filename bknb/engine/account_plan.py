@@ -161,9 +161,14 @@ def _leg_money(plan: Plan, sizing: Any, account: Any, costs: Any, *, alone: bool
         raise UsageError(f"costs must be such as bknb.Costs(taker=0.05), got {shown(cost, 60)}")
     if isinstance(cost, Costs) and isinstance(cost.funding, str):
         registry.series.get(cost.funding)  # which tells of one that is not there
-    if size is None and sizing is not None:
+    if size is None and sizing is not None and plan.strategy.weights is None:
         text = f"sizing is a mapping and has nothing for {plan.symbol!r} or {plan.strategy.name!r}"
         raise UsageError(f"{text}: it has {', '.join(map(repr, sizing)) or 'no name at all'}\ngive each leg a size")
+    if size is not None and plan.strategy.weights is not None:
+        raise UsageError(
+            f"strategy {plan.strategy.name!r} answers with weights, parts of the equity, and sizing= is given\n"
+            "leave it out, or give it by strategy: sizing={'name of another': ...}"
+        )
     kind = Margin() if kind is None else read_account(kind)
     if cost is not None:
         _check_held_costs(kind, cost)

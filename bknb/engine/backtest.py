@@ -251,6 +251,7 @@ class BacktestRun:
             quiet=(subjects.wants_quiet("backtest") and not self._silent)
             or bool({"on_idle", "on_active"} & set(plan.strategy.callbacks)),
             tick=plan.settings.price_tick,
+            weights=plan.strategy.weights,
         )
 
     def _make_loop(self, window: Window, strategy: Strategy) -> StrategyLoop:
@@ -268,7 +269,7 @@ class BacktestRun:
             rules = rules._replace(close_of=close_of, bars_between=counter, by_day=by_day, grid=minutes.grid)
         if account is not None:
             account.begin(self.plan, window, book, published=self.published, warn=self.records.warnings.append)
-            rules = rules._replace(sized=True)
+            rules = account.rules(rules)
         return StrategyLoop(
             rules=rules,
             strategy=strategy,

@@ -88,18 +88,31 @@ def make_strategy(
     at: Schedule | str | None = None,
     late: str | bool = "miss",
     manage_at: Schedule | str | None = None,
+    get_weight: AnyFunction | None = None,
+    tolerance: float | None = None,
 ) -> Strategy:
     """A checked strategy that is not registered (yet).
 
-    A function whose first parameter is called ``candles`` is a ``get_signals``.
+    A function whose first parameter is called ``candles`` is a ``get_signals``, and one that is called ``get_weight``,
+    or given with a ``tolerance``, a ``get_weight``.
     """
     checked_name("strategy", name)
+    if get_weight is None and (tolerance is not None or getattr(get_signal, "__name__", "") == "get_weight"):
+        get_weight, get_signal = get_signal, None
+    if get_weight is not None or tolerance is not None:
+        from .weight_answers import checked_weight  # few strategies answer with weights
+
+        beside = {"get_signal": get_signal, "get_signals": get_signals, "manage": manage,
+                  "manage_interval": manage_interval, "manage_at": manage_at}  # fmt: skip
+        tolerance = checked_weight(name, get_weight, tolerance, beside=beside, execution=execution)
+        get_signal = get_weight
     execution_model(execution)
     if get_signal is not None and get_signals is not None:
         raise UsageError(f"strategy {name!r} has both get_signal and get_signals; give one of them")
-    if get_signals is None and get_signal is not None and is_vectorised(get_signal):
+    if get_signals is None and get_signal is not None and get_weight is None and is_vectorised(get_signal):
         get_signal, get_signals = None, get_signal
     function, what = (get_signal, "get_signal") if get_signals is None else (get_signals, "get_signals")
+    what = what if get_weight is None else "get_weight"
     interval = checked_interval(name, interval, at, what)
     if not callable(function):
         raise UsageError(f"{what} of strategy {name!r} must be a function, got {function!r:.80}")
@@ -113,6 +126,10 @@ def make_strategy(
         called: AnyFunction = function
         own = named(function, chosen)
         ask = calling_by_name(partial(function, **own) if own else function)
+        if tolerance is not None:
+            from .weight_answers import weight_asks
+
+            ask, asked_to_manage = weight_asks(ask, tolerance)
     else:
         rows = Windowed(get_signals, name=name, interval=interval, lookback=lookback, params=chosen,
                         manage=manage, manage_interval=manage_interval)  # fmt: skip
@@ -135,6 +152,7 @@ def make_strategy(
         at=schedule,
         late=asks_late,
         manage_at=manage_schedule,
+        tolerance=tolerance,
     )
 
 
@@ -266,6 +284,8 @@ def definition(strategy: Strategy) -> dict[str, Any]:
         "execution": strategy.execution,
         "callbacks": strategy.callbacks,
     }
+    if strategy.weights is not None:
+        made |= {"get_signal": None, "get_weight": strategy.get_signal, "tolerance": strategy.tolerance}
     if strategy.manage is not None:
         made |= {"manage": strategy.manage, "manage_interval": strategy.manage_interval}
         if strategy.manage_at is not None:

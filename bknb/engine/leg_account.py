@@ -7,6 +7,7 @@ candle fills it, and it is told of every event before anybody else. All that is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +22,7 @@ from ..domain.ledger import Booked, Ledger, LegFill
 from ..domain.lifecycle import step
 from ..domain.position_book import PositionOrder
 from ..domain.position_fills import DUST
-from ..domain.risk import Reserve, Verdict
+from ..domain.risk import Reserve, Verdict, WeightLimits
 from ..domain.signal import OpenSignal, SignalKey, key_of
 from ..domain.signal_events import AddCancelled, Added, Cancelled, Closed, Event, Opened, Reason, Reduced
 from ..domain.size_inputs import WantedSize
@@ -101,6 +102,22 @@ class LegAccount:
         if len(bars.candles):
             for order in trial_orders(plan.symbol, bars.candles, self.shared.plan.capital):
                 fill_costs(order, self.money.costs)  # a function that fails does so before anything is traded
+
+    def rules(self, rules: Rules) -> Rules:
+        """The rules of the run with this account."""
+        account, weights = self.money.account, rules.weights
+        limits = None if weights is None else WeightLimits(account.leverage, account.shorts)
+        return rules._replace(sized=True, weights=limits)
+
+    def held_weight(self, when: int) -> tuple[float, float]:
+        """What is held at a moment (UTC ms): its weight, below 0 for a short, and its size in units of the first."""
+        shared = self.shared
+        shared.charge(when)
+        held, equity = shared.ledger.positions.get(self.name), shared.ledger.mark(shared.prices_at(when)).equity
+        if held is None or self._first <= 0.0:
+            return 0.0, 0.0
+        value = held.quantity * self.prices.at(when)
+        return value / equity if equity > 0.0 else math.copysign(math.inf, value), abs(held.quantity) / self._first
 
     # --- asked ------------------------------------------------------------------------------------------------------
 

@@ -88,6 +88,7 @@ class LegSizing:
             text = f"the sizing function raised {type(error).__name__}: {error_text(error) or 'without a text'}"
             return Reason("size", f"{text}; answer a number, 0 for none")
         if isinstance(found, WantedSize):
+            found = found if candidate.size is None else found.times(candidate.size)
             self._tell_too_much(found, request)
         return found
 

@@ -99,8 +99,8 @@ class Records(Struct):
 
     @property
     def has_adds(self) -> bool:
-        """Whether a position was added to, one that is still open included."""
-        return any(event.adds for event in self.closed) or bool(self._added())
+        """Whether a position that does not say its part of the equity was added to, one that is still open included."""
+        return any(event.adds and event.signal.size is None for event in self.closed) or bool(self._added())
 
     @property
     def has_open_adds(self) -> bool:
@@ -120,9 +120,10 @@ class Records(Struct):
         return len(self.closed) + (self.open_signal is not None)
 
     def _added(self) -> set[SignalKey]:
-        """The positions that were added to, as far as events and fills before a restart tell."""
-        added = {key_of(event.signal) for event in self.positions if isinstance(event, Added)}
-        return added | {key_of(signal) for fill, signal in self.held if fill.kind == "add"}
+        """Those of them that events and fills before a restart tell of."""
+        added = [event.signal for event in self.positions if isinstance(event, Added)]
+        added += [signal for fill, signal in self.held if fill.kind == "add"]
+        return {key_of(signal) for signal in added if signal.size is None}
 
     def warn(self, text: str) -> None:
         """Add a warning."""

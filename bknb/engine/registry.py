@@ -9,6 +9,7 @@ import msgspec
 
 from ..domain.formatting import minute_text, with_article
 from ..domain.interval import interval_ms
+from ..domain.risk import WeightLimits
 from ..domain.sizing_formulas import Sizing
 from ..errors import UnknownName, UsageError
 from ..log import log
@@ -64,6 +65,7 @@ class Strategy(msgspec.Struct, frozen=True):
     ``ask_manage``, about what is open or waits, once per slot of ``manage_interval``; columns of a vectorised one that
     say where to leave are asked so, too. With ``at`` it is asked at the moments of a schedule, in place of slots of
     ``interval``; with ``late`` also after one that has passed. ``manage_at`` is the same for ``manage``.
+    One with a ``tolerance`` answers with weights: its ``get_signal`` is a ``get_weight``; ``ask_manage`` asks it, too.
     """
 
     name: str
@@ -82,6 +84,12 @@ class Strategy(msgspec.Struct, frozen=True):
     at: Schedule | None = None
     late: bool = False
     manage_at: Schedule | None = None
+    tolerance: float | None = None
+
+    @property
+    def weights(self) -> WeightLimits | None:
+        """What a run without a capital allows of weights; ``None``: it answers with signals."""
+        return None if self.tolerance is None else WeightLimits()
 
     @property
     def manages(self) -> bool:

@@ -11,6 +11,8 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
 from ..domain.execution_fills import Minute
 from ..domain.late_orders import OldPrice, OrderRole
 from ..domain.lifecycle import (
@@ -94,10 +96,9 @@ class StrategyLoop:
         Called with a moment (UTC ms) and ``"exit"`` or ``"entry"``, for what is decided then; returns the time of the
         clock (UTC ms) at which that was known, or ``None``: at that moment. More than a minute later is late: the order
         fills in the first candle that opens at or after that time.
-    may_open
-        Whether something new may be opened now; asked when the strategy, and when its risk profile, has answered.
-    published
-        Reads the point-in-time series of the run.
+    may_open, published
+        Whether something new may be opened now, asked when the strategy, and when its risk profile, has answered; reads
+        the point-in-time series of the run.
     step_with
         What an input leads to, in place of the lifecycle alone: an account books it first.
     """
@@ -121,7 +122,10 @@ class StrategyLoop:
         step_with: Callable[[State, Input, Rules], Step] | None = None,
     ) -> None:
         self.rules, self.strategy, self.book = rules, strategy, book
+        if rules.weights is not None:
+            self._weigh, self.strategy = strategy.ask, replace(strategy, ask=self._ask_weight)
         self.window, self._sources = window, RunSources(window, published, rules.interval_ms, strategy.zone)
+        self._sources.weight_limits = rules.weights
         self.state: State = Flat() if state is None else state
         self.records, self.silent = records, silent
         self.now = 0  # the moment or minute that is being worked on, UTC ms
@@ -141,19 +145,16 @@ class StrategyLoop:
 
     def context(self, when: int) -> Context:
         """The context of the strategy at a moment (UTC ms)."""
-        rules = self.rules
-        return Context(rules.symbol, when, rules.mode, self._newest, self._average, self._sources)
+        return Context(self.rules.symbol, when, self.rules.mode, self._newest, self._average, self._sources)
 
     async def ask(self, when: int, *, patient: bool = False, about: _ManageQuestion | None = None) -> None:
-        """Ask the strategy at a moment at which nothing is open or scheduled, and act on its answer.
-
-        What the strategy raises is counted as a failure and ends nothing.
+        """Ask the strategy where nothing is open or scheduled, and act on its answer; what it raises ends nothing.
 
         Parameters
         ----------
         when
-            The moment (UTC ms): the strategy sees the candles that have closed by then. An order it leads to fills in
-            the first candle that opens at or after it, or after ``decided_at`` where that is late.
+            The moment (UTC ms): it sees the candles that have closed by then. An order it leads to fills in the first
+            candle that opens at or after it, or after ``decided_at`` where that is late.
         patient
             Whether a candle that has closed by ``when`` and has not arrived yet is worth asking again for. Else a
             question without it counts as one too short of history (``"warm-up"``).
@@ -210,6 +211,10 @@ class StrategyLoop:
         else:
             await self._managed(answer, when, price, about)
 
+    def _ask_weight(self, context: Context) -> object:
+        """The weight, unless it was said at that moment what is to be held, when something was."""
+        return None if context.when_ms == self.last_managed else self._weigh(context)
+
     async def manage(self, when: int, close: float, *, patient: bool = False) -> None:
         """Ask the strategy about what is open or waits, and act on its answer.
 
@@ -217,13 +222,11 @@ class StrategyLoop:
 
         Parameters
         ----------
-        when
-            The moment (UTC ms), as for :meth:`ask`.
+        when, patient
+            As for :meth:`ask`, which raises the same.
         close
             The last close before it (quote currency): moved levels are judged against it. It stands in for the average
             price where there are too few candles for one, as at the beginning of a market or after a hole.
-        patient
-            As for :meth:`ask`, which raises the same.
         """
         ask = self.strategy.ask_manage
         assert ask is not None  # whoever calls this looked  # noqa: S101
@@ -234,6 +237,10 @@ class StrategyLoop:
                 assert isinstance(state, Holding | Waiting)  # nothing else is managed  # noqa: S101
                 price = self._average_or(close, when, patient=patient)
                 position = position_view(state, when, price, self.rules)
+                if self.rules.weights is not None:
+                    from .weight_answers import with_weight  # few strategies have them
+
+                    position = with_weight(position, state, when, close, rules=self.rules, book=self.book)
                 await self.ask(when, patient=patient, about=_ManageQuestion(ask, position, price, close))
                 known = self.known_at
                 if not self._left_out or known is None or known > when:
@@ -264,9 +271,8 @@ class StrategyLoop:
     async def _managed(self, answer: object, when: int, price: float, about: _ManageQuestion) -> None:
         answers, faults, text = read_answers(answer)
         decided_at, entry_at = self.decided_at(when, "exit"), self.decided_at(when, "entry")
-        await self.take(
-            Managed(answers, price, when, about.close, faults, text, decided_at, entry_at, self._may_open())
-        )
+        given = Managed(answers, price, when, about.close, faults, text, decided_at, entry_at, self._may_open())
+        await self.take(given)
 
     def abandon(self) -> None:
         """Cancel the question that is being answered; the slot passes without a signal."""
@@ -284,19 +290,15 @@ class StrategyLoop:
 
     def fail(self, kind: FailureKind, error: BaseException, when: int | None, *, emit: bool = True) -> None:
         """Count a failure and, unless it was told before, ``emit`` it on ``error``; the run goes on."""
-        at = self.now if when is None else when
-        failure = self.records.fail(kind, error, where=where_it_failed(error), when=at)
-        if emit:
-            self._emit_failure(failure, None, when)
+        at, where = self.now if when is None else when, where_it_failed(error)
+        self._told(self.records.fail(kind, error, where=where, when=at), None, when, emit=emit)
 
     def note(self, kind: FailureKind, topic: str, text: str, when: int, *, emit: bool = True) -> None:
         """Count what went wrong at ``when`` (UTC ms), all of a kind and a topic as one failure; ``emit`` its text."""
-        failure = self.records.note(kind, topic, text, when=when)
-        if emit:
-            self._emit_failure(failure, text, when)
+        self._told(self.records.note(kind, topic, text, when=when), text, when, emit=emit)
 
-    def _emit_failure(self, failure: Failure, text: str | None, when: int | None) -> None:
-        if subjects.error.subscribed and not self.silent:
+    def _told(self, failure: Failure, text: str | None, when: int | None, *, emit: bool) -> None:
+        if emit and subjects.error.subscribed and not self.silent:
             message = failure.message if text is None else text
             subjects.error.emit(messages.ErrorEvent(
                 **labels(self.rules), kind=failure.kind, message=message, where=failure.where, when=when,

@@ -75,6 +75,7 @@ class LiveLoop(StrategyLoop):
             bars_between=bar_counter(interval_ms(plan.strategy.interval), None, sessions, by_day=by_day),
             clock=clock_maker(plan.strategy, None, sessions, step=plan.base_ms, warm=window.price_count),
             by_day=by_day,
+            weights=plan.strategy.weights,
         )
         super().__init__(
             rules=rules,

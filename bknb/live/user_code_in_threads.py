@@ -56,7 +56,7 @@ def _manage_outside(strategy: Strategy) -> Manage:
     ask = strategy.ask_manage
     assert ask is not None  # the caller looked  # noqa: S101
     function = strategy.get_signal if strategy.manage is None else strategy.manage
-    calls, is_async = user_calls_of(function, f"strategy-{strategy.name}"), inspect.iscoroutinefunction(strategy.manage)
+    calls, is_async = user_calls_of(function, f"strategy-{strategy.name}"), inspect.iscoroutinefunction(function)
 
     async def manage_outside(context: Context, position: HeldPosition) -> Any:
         return await calls.call(lambda: ask(context, position), is_async=is_async)

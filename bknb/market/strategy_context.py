@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
+    from ..domain.risk import WeightLimits
     from ..domain.schedules import Schedule
     from .candle_closes import CandleCloses
     from .newest_series_rows import ReadSeries
@@ -45,13 +46,16 @@ class RunSources:
         The time zone of times of the day, where it is not the market's.
     alignment
         Compares candles of different symbols, once a strategy has asked for another one.
+    weight_limits
+        Of the account, where the strategy answers with weights.
     """
 
-    __slots__ = ("alignment", "interval_ms", "published", "window", "zone")
+    __slots__ = ("alignment", "interval_ms", "published", "weight_limits", "window", "zone")
 
     def __init__(self, window: Window, published: ReadSeries | None, interval_ms: int, zone: str | None = None) -> None:
         self.window, self.published, self.interval_ms, self.zone = window, published, interval_ms, zone
         self.alignment: Alignment | None = None
+        self.weight_limits: WeightLimits | None = None
 
 
 class Context(msgspec.Struct, frozen=True, gc=False):
@@ -237,6 +241,11 @@ class Context(msgspec.Struct, frozen=True, gc=False):
 def base_of(context: Context) -> str:
     """The interval of the base bars of the run in which a context is asked; a strategy does not see it."""
     return context._run.window.base
+
+
+def weight_limits_of(context: Context) -> WeightLimits | None:
+    """What the account of the run in which a context is asked allows; ``None`` where no run opens anything."""
+    return context._run.weight_limits
 
 
 current: ContextVar[Context | None] = ContextVar("bknb_context", default=None)

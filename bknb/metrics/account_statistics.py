@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .marked_equity import Floats, MarkedEquity, Positions, Times
+    from .marked_equity import MarkedEquity
+    from .marked_positions import Floats, Positions, Times
     from .trade_definitions import Definition
 
 NO_POSITION: Final = "no position was held"
@@ -183,7 +184,8 @@ def account_figures(
     days = (end - start) / DAY_MS
     final = float(marked.equity[-1])
     with np.errstate(divide="ignore", invalid="ignore"):
-        sides = float(np.sum(marked.put_in * (1 + np.nan_to_num(positions.exit_ratio))))
+        turned = 1 + np.nan_to_num(positions.exit_ratio) if positions.turned is None else positions.turned
+        sides = float(np.sum(marked.put_in * turned))
     over = positions.closed_ms if over_ms is None else over_ms
     held = float(np.sum(np.minimum(over, end) - np.minimum(positions.opened_ms, end)))
     figures: dict[str, float | int | None] = dict.fromkeys(ACCOUNT_DEFINITIONS)

@@ -15,7 +15,8 @@ from .benchmark_definitions import BENCHMARK_DEFINITIONS, LEAST_DAYS
 
 if TYPE_CHECKING:
     from .account_statistics import Account
-    from .marked_equity import Floats, MarkedEquity, Times
+    from .marked_equity import MarkedEquity
+    from .marked_positions import Floats, Times
 
 _SPREAD: Final = 1e-12  # daily returns are fractions: less than this is rounding
 

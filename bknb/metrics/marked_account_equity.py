@@ -12,7 +12,8 @@ from ..domain.ledger import Ledger
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .marked_equity import Flags, Floats, Times
+    from .marked_equity import Flags
+    from .marked_positions import Floats, Times
 
 
 class LegCloses(NamedTuple):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ..domain.signal_events import Closed
-    from .marked_equity import Floats, Positions, Times
+    from .marked_positions import Floats, Positions, Times
 
 CUT_OFF: Final = ("frame_end", "data_end")
 """Reasons with which a position had no end of its own."""

@@ -98,7 +98,7 @@ def total_text(closed: Sequence[Closed], *, has_adds: bool) -> str:
     results = [trade.pnl.pnl_percentage for trade in closed]
     if has_adds:
         return f"{percent_text(sum(results))} summed, of the first fill of each (compounded: {MISSING}, {ADDS})"
-    return f"{percent_text(compounded(results))} compounded"
+    return f"{percent_text(compounded([trade.of_equity for trade in closed]))} compounded"
 
 
 def clock_text(seconds: float) -> str:

@@ -37,7 +37,7 @@ from ..domain.signal_events import (
 from ..events.failures import ListenerFailure, ListenerOverflow
 from ..events.messages import Done, ErrorEvent, Performance, Progress, WalkerStep
 from ..metrics.account_definitions import BESIDE_TRADES, account_text
-from ..metrics.marked_equity import SIDES, whole_exit
+from ..metrics.marked_positions import SIDES, whole_exit
 from ..metrics.missing import explained_text
 from ..metrics.reasons import ADDS
 from ..metrics.trade_definitions import label_of, lower_is_better
@@ -227,6 +227,7 @@ class Trades:
     fee: array[float] = field(default_factory=lambda: array("d"))
     slippage: array[float] = field(default_factory=lambda: array("d"))
     whole_exit: array[float] = field(default_factory=lambda: array("d"))
+    size: list[float | None] = field(default_factory=list)  # the part of the equity that each opened with
     parted: list[int] = field(default_factory=list)  # places of those that were closed in parts
 
     def add(self, event: Closed) -> None:
@@ -248,6 +249,7 @@ class Trades:
         self.side.append(SIDES[row.position])
         self.fee.append(event.pnl.fee_percentage)
         self.slippage.append(event.pnl.slippage_percentage)
+        self.size.append(row.size)
 
     def __len__(self) -> int:
         return len(self.events)
@@ -445,7 +447,7 @@ class RunView:
         self._remember(event)
         self.levels.pop(key_of(event.signal), None)
         self.trades.add(event)
-        if event.adds:  # perhaps in an earlier life, of which no event tells
+        if event.adds and event.signal.size is None:  # perhaps in an earlier life, of which no event tells
             self.no_equity = ADDS
         if key_of(event.signal) in self.positions_managed:
             self.positions_managed[key_of(event.signal)] = (event.signal, event.closed_at)
@@ -476,7 +478,7 @@ class RunView:
         level = self.levels.get(key_of(event.signal))
         if level is not None:
             level.managed(event)
-        if isinstance(event, Added):
+        if isinstance(event, Added) and event.signal.size is None:
             self.no_equity = ADDS
         self.managed.append(event)
         told = self._signal_events[key_of(event.signal)]
@@ -637,7 +639,7 @@ class RunView:
         now = (position.price_stop_loss, position.targets, position.size, missing)
         if now != (level.stop, level.targets, level.size, level.missing):
             level.stop, level.targets, level.size, level.missing = now
-            if any(fill.kind == "add" for fill in missing):
+            if level.row.size is None and any(fill.kind == "add" for fill in missing):
                 self.no_equity = ADDS
             self._changed("signals", "equity", "statistics", MANAGED)
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import OpenSignal
-from ..metrics.marked_equity import MarkedEquity, Positions, StillOpen, positions_from, with_open, with_parts
+from ..metrics.marked_equity import MarkedEquity
+from ..metrics.marked_positions import Positions, StillOpen, positions_from, with_open, with_parts, with_sizes
 from ..metrics.run_account import Terms, account_of, cut_off, mark_run, no_account
 from .progress_text import compounded
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from array import array
 
     from ..metrics.account_statistics import Account
-    from ..metrics.marked_equity import Floats, Times
+    from ..metrics.marked_positions import Floats, Times
     from .run_view import RunView
 
 
@@ -68,8 +69,8 @@ def _positions(view: RunView, terms: Terms) -> Positions:
         fee=column(trades.fee),
         slippage=column(trades.slippage),
     )
-    parted = ((index, trades.events[index]) for index in trades.parted if index < count)
-    return with_open(with_parts(ended, parted), _still_open(view, terms))
+    parted = [(index, trades.events[index]) for index in trades.parted if index < count]
+    return with_open(with_parts(with_sizes(ended, trades.size[:count]), parted), _still_open(view, terms))
 
 
 def marked_of(view: RunView) -> MarkedEquity | None:
@@ -106,7 +107,7 @@ def total_return(view: RunView) -> float | None:
         return None
     if view.account is not None:
         return float(view.account["total_return"])
-    closed, terms = compounded(view.trades.pnl), _terms(view)
+    closed, terms = compounded([event.of_equity for event in view.trades.events]), _terms(view)
     held = _still_open(view, terms)
     if held is None:
         return closed

@@ -13,7 +13,8 @@ from ..market.source_hours import bar_grid_of
 from ..metrics.account_in_money import AccountInMoney
 from ..metrics.account_statistics import account_figures
 from ..metrics.marked_account_equity import LegCloses, Moments, marked_exposure, marked_money, moments_of
-from ..metrics.marked_equity import MarkedEquity, Positions
+from ..metrics.marked_equity import MarkedEquity
+from ..metrics.marked_positions import Positions
 from ..metrics.run_account import buy_and_hold, cut_off
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..domain.signal import OpenSignal
     from ..metrics.account_statistics import Account
-    from ..metrics.marked_equity import Floats, Times
+    from ..metrics.marked_positions import Floats, Times
     from ..metrics.run_account import Terms
     from .account_result import RunAccount
     from .result import Result

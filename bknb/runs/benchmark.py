@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..engine.plan import Plan
-    from ..metrics.marked_equity import Floats, Times
+    from ..metrics.marked_positions import Floats, Times
     from .run_record import RunRecord
 
 _EXPECTED = "benchmark must be a symbol such as 'BTCUSDT', or a pandas Series of prices with their moments as index"

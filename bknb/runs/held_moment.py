@@ -160,6 +160,7 @@ class _Replay:
             interval=plan.strategy.interval,
             get_signal=self._ask,
             ask=self._ask,
+            tolerance=own.tolerance,
             manage=self._manage,
             ask_manage=self._manage,
             manage_interval=plan.base if managed_at is None else None,
@@ -226,6 +227,7 @@ def _as_returned(records: Records, signal: OpenSignal | ScheduledSignal) -> Sign
         until=order.until or None,
         bars=order.bars,
         valid=_valid(order.waits_until),
+        size=order.size,
     )
 
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from ..domain.interval import DAY_MS, interval_ms
 from ..domain.signal import key_of
-from ..domain.signal_events import Reduced
+from ..domain.signal_events import Added, Reduced
 from ..errors import DataError
 from ..market.source_hours import bar_grid_of, sessions_of
 from ..metrics.account_statistics import daily_marks
-from ..metrics.marked_equity import MarkedEquity, StillOpen, positions_of
+from ..metrics.marked_equity import MarkedEquity
+from ..metrics.marked_positions import StillOpen, positions_of
 from ..metrics.reasons import ADDS, ADDS_INSTEAD
 from ..metrics.run_account import Terms, account_of, cut_off, mark_run, no_account
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ..engine.backtest import BacktestRun
     from ..live.run import LiveRun
     from ..metrics.account_statistics import Account
-    from ..metrics.marked_equity import Positions, Times
+    from ..metrics.marked_positions import Positions, Times
     from .run_record import RunRecord
 
 
@@ -62,7 +63,7 @@ def positions_of_run(record: RunRecord) -> Positions:
         parts = tuple(
             part.fill
             for part in record.records.positions
-            if isinstance(part, Reduced) and key_of(part.signal) == key_of(signal)
+            if isinstance(part, Reduced | Added) and key_of(part.signal) == key_of(signal)
         )
         still_open = StillOpen(signal, settings.percent_slippage, settings.percent_fee, parts)
     return positions_of(closed, still_open)

@@ -16,7 +16,8 @@ from ..metrics.compounding import drawdown
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..metrics.marked_equity import MarkedEquity, Times
+    from ..metrics.marked_equity import MarkedEquity
+    from ..metrics.marked_positions import Times
 
 Period: TypeAlias = Literal["day", "week", "month", "quarter", "year"]
 

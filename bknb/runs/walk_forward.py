@@ -22,7 +22,7 @@ from ..market.candles import Candles
 from ..market.sources import WindowSource
 from ..market.window import Window
 from ..metrics.account_statistics import Account
-from ..metrics.marked_equity import positions_of
+from ..metrics.marked_positions import positions_of
 from ..metrics.missing import lacks_capital
 from ..metrics.reasons import ADDS, ADDS_INSTEAD
 from ..metrics.run_account import account_of, mark_run, no_account

@@ -1,0 +1,125 @@
+"""What a ``get_weight`` answers, made into what the lifecycle knows: a signal, or changes of what is held."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..domain.execution_fills import execution_model
+from ..domain.position_book import new_book
+from ..domain.signal import sign_of
+from ..domain.signal_events import Reason
+from ..domain.states import Holding, Rules
+from ..domain.text import shown
+from ..domain.weights import marked_weight, read_weight, weight_changes, weight_signal
+from ..domain.whole_number import is_number
+from ..errors import UsageError
+from ..market.strategy_context import weight_limits_of
+
+if TYPE_CHECKING:
+    from ..domain.position_view import HeldPosition
+    from ..market.strategy_context import Context
+    from .call_by_name import Ask, Manage
+
+
+def checked_weight(
+    name: str, get_weight: object, tolerance: object, *, beside: Mapping[str, object], execution: str
+) -> float:
+    """The tolerance of a strategy that answers with weights, percent of the equity; 0 where none is given.
+
+    Parameters
+    ----------
+    name, get_weight, tolerance, execution
+        Of the strategy, as given.
+    beside
+        What says how a position is opened or managed, by the name of its option; a ``get_weight`` says all of it.
+
+    Raises
+    ------
+    UsageError
+        For what cannot be.
+    """
+    if get_weight is None:
+        raise UsageError(
+            f"strategy {name!r} has a tolerance and no get_weight\n"
+            "tolerance is for weights: give get_weight=, a function (ctx) that answers with a number, or leave it out"
+        )
+    given = [option for option, value in beside.items() if value is not None]
+    if given:
+        raise UsageError(
+            f"strategy {name!r} has get_weight and {' and '.join(given)}\n"
+            "get_weight is asked in every slot, whatever is open, and says all of what is held: leave the others out"
+        )
+    if not execution_model(execution).fills_at_open:
+        raise UsageError(
+            f"strategy {name!r} has get_weight and execution={execution!r}, which fills at an average of past prices\n"
+            "a weight is of the equity at the last close: choose 'pessimistic' or 'touch'"
+        )
+    tolerance = 0.0 if tolerance is None else tolerance
+    if not is_number(tolerance) or math.isnan(tolerance) or tolerance < 0.0:
+        raise UsageError(
+            f"tolerance of strategy {name!r} must be a number of at least 0, got {shown(tolerance, 60)}\n"
+            "it is percent of the equity: tolerance=2 leaves a weight that is up to 2 % of the equity away as it is"
+        )
+    return float(tolerance)
+
+
+def weight_asks(ask: Ask, tolerance: float) -> tuple[Ask, Manage]:
+    """What asks a ``get_weight`` where nothing is open, and about what is; ``ask`` calls it."""
+
+    def opening(ctx: Context) -> Any:
+        return _then(ask(ctx), weight_signal, ctx)
+
+    def holding(ctx: Context, position: HeldPosition) -> Any:
+        return _then(ask(ctx), lambda weight: weight_changes(weight, position, tolerance) or None, ctx)
+
+    return opening, holding
+
+
+def _then(answer: Any, made: Callable[[float], object], ctx: Context) -> Any:
+    """What is made of a weight; of one that is awaited, once it is there."""
+    if inspect.isawaitable(answer):
+
+        async def later() -> object:
+            return _made(await answer, made, ctx)
+
+        return later()
+    return _made(answer, made, ctx)
+
+
+def _made(answer: object, made: Callable[[float], object], ctx: Context) -> object:
+    if answer is None:
+        return None
+    weight = read_weight(answer, weight_limits_of(ctx))
+    return weight if isinstance(weight, Reason) else made(weight)
+
+
+def with_weight(
+    position: HeldPosition, state: object, when: int, close: float, *, rules: Rules, book: object
+) -> HeldPosition:
+    """A position with what it is worth as a part of the equity at a moment (UTC ms).
+
+    ``close`` is the last close before it; with an account both are those of the account.
+    """
+    if not isinstance(state, Holding):
+        return position
+    held = getattr(book, "held_weight", None)
+    if held is not None:
+        weight, size = held(when)
+        return msgspec.structs.replace(position, weight=weight, size=size)
+    signal, settings = state.signal, rules.settings
+    known = state.book or new_book(signal, highest=state.highest, lowest=state.lowest)
+    weight = marked_weight(
+        known.fills,
+        sign=sign_of(signal.position),
+        opened_with=1.0 if signal.size is None else signal.size,
+        left=known.left,
+        mark=close,
+        slippage=settings.percent_slippage,
+        fee=settings.percent_fee,
+    )
+    return msgspec.structs.replace(position, weight=weight)

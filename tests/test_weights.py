@@ -1,0 +1,368 @@
+"""Strategies that answer with what is to be held: the fills that lead there, and the equity that comes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from scenarios import MINUTE, ORIGIN, Candle, source
+from test_live_parity import JumpingClock
+from test_managed_live import told
+from weight_loop import equity_by_hand
+from worlds import SEEDS, walk
+
+import bknb
+from bknb.engine.backtest import BacktestRun
+from bknb.engine.plan import plan_backtest
+from bknb.testing.clocks import SimulatedClock
+
+END = 30
+FRAME = (ORIGIN, ORIGIN + END * MINUTE)
+FLAT: Candle = (100.0, 100.0, 100.0, 100.0)
+FREE = {"percent_fee": 0.0, "percent_slippage": 0.0}
+COSTS = {"percent_fee": 0.1, "percent_slippage": 0.05}
+CAPITALS = pytest.mark.parametrize("capital", [None, 10_000])
+
+
+def market(candles: Mapping[int, Candle] | None = None, *, last: int = END + 10) -> Any:
+    """A flat market with some other minutes, all of which trade."""
+    shown = candles or {}
+    return source([(ORIGIN + k * MINUTE, *shown.get(k, FLAT), 100.0) for k in range(-60, last + 1)])
+
+
+def level(price: float) -> Candle:
+    return (price, price, price, price)
+
+
+def play(answers: Mapping[int, Any], exchange: Any, *, tolerance: float = 0.0, **options: Any) -> Any:
+    """A run of a strategy whose weights are given by the minute."""
+
+    def get_weight(ctx: Any) -> Any:
+        return answers.get(int(ctx.when_ms - ORIGIN) // MINUTE)
+
+    bknb.add_strategy("w", interval="1m", get_weight=get_weight, tolerance=tolerance)
+    options = {"frame": FRAME, "settings": FREE} | options
+    return bknb.backtest("BTCUSDT", strategy="w", exchange=exchange, **options)
+
+
+def fills(result: Any) -> list[tuple[int, str, float]]:
+    return [
+        (int((row.at.value // 10**6 - ORIGIN) // MINUTE), row.kind, round(row.share, 9))
+        for row in result.fills.itertuples()
+    ]
+
+
+# --- what an answer leads to ----------------------------------------------------------------------------------------
+
+
+@CAPITALS
+@pytest.mark.parametrize("side", [1, -1])
+def test_what_is_held_follows_the_weight(side: int, capital: float | None) -> None:
+    answers = {2: 0.5 * side, 5: 1.0 * side, 8: 0.25 * side, 12: None, 14: 0.0, 20: -0.5 * side, 22: 0.5 * side}
+    result = play(answers, market(), capital=capital)
+    assert fills(result) == [
+        (2, "entry", 1.0), (5, "add", 1.0), (8, "reduce", 1.5), (14, "exit", 0.5),
+        (20, "entry", 1.0), (22, "exit", 1.0), (22, "entry", 1.0), (30, "exit", 1.0),
+    ]  # fmt: skip
+    assert not result.rejected.shape[0]
+    assert [event.signal.size for event in result.run_record.records.closed] == [0.5, 0.5, 0.5]
+
+
+@CAPITALS
+def test_a_change_is_measured_at_the_last_close(capital: float | None) -> None:
+    # 0.5 of 1 at 100; at 200 it is 1 of 1.5: a weight of 2/3, and half of 1.5 is 0.75: a quarter is sold.
+    result = play({2: 0.5, 10: 0.5}, market({k: level(200.0) for k in range(8, 60)}), capital=capital)
+    assert fills(result) == [(2, "entry", 1.0), (10, "reduce", 0.25), (30, "exit", 0.75)]
+    # of a short at 50 it is 0.25 of 1.25: 0.2, and half of 1.25 is 0.625: one and a half more
+    result = play({2: -0.5, 10: -0.5}, market({k: level(50.0) for k in range(8, 60)}), capital=capital)
+    assert fills(result) == [(2, "entry", 1.0), (10, "add", 1.5), (30, "exit", 2.5)]
+
+
+@CAPITALS
+def test_up_to_the_tolerance_nothing_is_changed(capital: float | None) -> None:
+    answers = {2: 0.5, 4: 0.52, 6: 0.55, 8: 0.5499, 10: 0.0}
+    assert fills(play(answers, market(), tolerance=2.5, capital=capital)) == [
+        (2, "entry", 1.0), (6, "add", 0.1), (10, "exit", 1.1),
+    ]  # fmt: skip
+    only_sides = play({2: 0.5, 4: 1.0, 6: -0.1, 8: -1.0}, market(), tolerance=math.inf, capital=capital)
+    assert [kind for _, kind, _ in fills(only_sides)] == ["entry", "exit", "entry", "exit"]
+
+
+@CAPITALS
+def test_what_arithmetic_leaves_is_no_change(capital: float | None) -> None:
+    prices = {k: level(100.0 + k / 7) for k in range(61)}
+    result = play(dict.fromkeys(range(END), 1.0), market(prices), capital=capital)
+    assert [kind for _, kind, _ in fills(result)] == ["entry", "exit"]
+
+
+def test_adds_of_weights_are_not_counted() -> None:
+    answers = {k: 0.1 + 0.02 * k for k in range(END)}
+    result = play(answers, market(), settings=FREE | {"max_adds": 0})
+    assert [kind for _, kind, _ in fills(result)] == ["entry", *["add"] * (END - 1), "exit"]
+
+
+@CAPITALS
+def test_a_changed_side_is_asked_about_once(capital: float | None) -> None:
+    asked: list[int] = []
+
+    def get_weight(ctx: Any) -> float:
+        asked.append(ctx.when_ms)
+        return (1, -1, 0)[len(asked) // 4 % 3]
+
+    bknb.add_strategy("w", interval="1m", get_weight=get_weight)
+    bknb.backtest("BTCUSDT", strategy="w", exchange=market(), frame=FRAME, settings=FREE, capital=capital)
+    assert asked == [ORIGIN + k * MINUTE for k in range(END)]
+
+
+def test_an_order_that_no_candle_fills_is_replaced_by_the_next_answer() -> None:
+    silent = [(ORIGIN + k * MINUTE, *FLAT, 0.0 if 5 <= k < 9 else 100.0) for k in range(-60, END + 10)]
+    result = play({2: 0.5, 5: 1.0, 7: 0.75}, source(silent))
+    assert fills(result) == [(2, "entry", 1.0), (9, "add", 0.5), (30, "exit", 1.5)]
+    result = play({2: 0.5, 5: 0.25, 7: 0.5}, source(silent))  # what is ordered to leave counts as gone
+    assert fills(result) == [(2, "entry", 1.0), (9, "reduce", 0.5), (9, "add", 0.5), (30, "exit", 1.0)]
+
+
+def test_async_weights_and_weights_by_name() -> None:
+    async def get_weight(when: Any, symbol: str, part: float = 0.5) -> float:
+        return part if when.minute >= 3 else 0
+
+    made = bknb.add_strategy("w", interval="1m", get_weight=get_weight, params={"part": 0.25}, tolerance=math.inf)
+    assert made.params == {"part": 0.25}
+    result = bknb.backtest("BTCUSDT", strategy="w", exchange=market(), frame=FRAME, settings=FREE)
+    assert fills(result) == [(3, "entry", 1.0), (30, "exit", 1.0)]
+    assert result.run_record.records.closed[0].signal.size == 0.25
+    named = bknb.backtest("BTCUSDT", strategy=get_weight, interval="1m", exchange=market(), frame=FRAME, settings=FREE)
+    assert fills(named) == [(3, "entry", 1.0), (30, "exit", 1.0)]
+
+    @bknb.strategy("decorated", interval="1m", tolerance=3)
+    def half() -> float:
+        return 0.5
+
+    assert bknb.get_strategy("decorated").tolerance == 3.0
+
+
+# --- what they are equal to -----------------------------------------------------------------------------------------
+
+
+def sides(seed: int) -> Callable[[int], int]:
+    """1, 0 or -1 by the moment (UTC ms), as a rule that keeps its side for a while."""
+    return lambda when: int(np.random.default_rng([seed, when // (7 * MINUTE)]).integers(-1, 2))
+
+
+@pytest.mark.parametrize("capital", [None, 10_000])
+@pytest.mark.parametrize("model", ["pessimistic", "touch"])
+@settings(max_examples=10)
+@given(seed=SEEDS, every=st.sampled_from(["1m", "5m"]))
+def test_one_and_minus_one_are_a_strategy_that_turns_round(
+    model: str, capital: float | None, seed: int, every: str
+) -> None:
+    side = sides(seed)
+
+    def signal(wanted: int) -> bknb.Signal | None:
+        return bknb.Signal(side="long" if wanted > 0 else "short") if wanted else None
+
+    def manage(ctx: Any, position: Any) -> Any:
+        wanted = side(ctx.when_ms)
+        if wanted == position.sign:
+            return None
+        return [bknb.Close(), signal(wanted)] if wanted else bknb.Close()
+
+    options: dict[str, Any] = {"interval": every, "execution": model}
+    weights = bknb.add_strategy("s", get_weight=lambda ctx: side(ctx.when_ms), tolerance=math.inf, **options)
+    signals = bknb.add_strategy("s", get_signal=lambda ctx: signal(side(ctx.when_ms)), manage=manage, **options)
+    exchange = source(walk(seed))
+    run: dict[str, Any] = {"exchange": exchange, "frame": (ORIGIN, ORIGIN + 300 * MINUTE), "capital": capital}
+    one, other = (bknb.backtest("BTCUSDT", strategy=each, **run) for each in (weights, signals))
+    assert one.trades.equals(other.trades)
+    assert one.fills.equals(other.fills)
+    assert one.equity.equals(other.equity)
+    assert dict(one.account) == dict(other.account)
+
+
+@pytest.mark.parametrize("capital", [None, 10_000])
+def test_a_weight_of_one_is_buying_and_holding(capital: float | None) -> None:
+    exchange = source(walk(5))
+    run: dict[str, Any] = {"exchange": exchange, "frame": (ORIGIN, ORIGIN + 300 * MINUTE), "settings": COSTS}
+    bknb.add_strategy("one", interval="15m", get_weight=lambda: 1, tolerance=math.inf)
+    result = bknb.backtest("BTCUSDT", strategy="one", capital=capital, **run)
+    assert len(result.trades) == 1
+    first = result.trades.iloc[0]
+    held = (first.price_close * (1 - 0.0005) / (first.price_open * 1.0005) - 1) * 100
+    fees = 0.1 * (1 + first.price_close * (1 - 0.0005) / (first.price_open * 1.0005))
+    assert result.account["total_return"] == pytest.approx(held - fees, abs=1e-9)
+
+
+@pytest.mark.parametrize("capital", [None, 10_000])
+@settings(max_examples=15)
+@example(seed=0, tolerance=0.0, slot=1)
+@given(seed=SEEDS, tolerance=st.sampled_from([0.0, 0.5, 5.0]), slot=st.sampled_from([1, 5, 30]))
+def test_the_equity_is_that_of_a_loop_by_hand(capital: float | None, seed: int, tolerance: float, slot: int) -> None:
+    def weight_at(when: int) -> float | None:
+        random = np.random.default_rng([seed, when // MINUTE])
+        kind = random.integers(0, 8)
+        return None if kind == 0 else 0.0 if kind == 1 else float(random.uniform(-0.6, 0.6))
+
+    rows, last = [[*row[:5], 100.0] for row in walk(seed)], 200
+    strategy = bknb.add_strategy(
+        "w", interval=f"{slot}m", get_weight=lambda ctx: weight_at(ctx.when_ms), tolerance=tolerance
+    )
+    frame = (ORIGIN, ORIGIN + last * MINUTE)
+    result = bknb.backtest(
+        "BTCUSDT", strategy=strategy, exchange=source(rows), frame=frame, settings=COSTS, capital=capital
+    )
+    moments, worth = equity_by_hand(
+        rows, weight_at, start=ORIGIN, end=frame[1], slot=slot * MINUTE, tolerance=tolerance, slippage=0.05, fee=0.1
+    )  # fmt: skip
+    found = result.equity / (capital or 1.0)
+    at = found.index.as_unit("ms").asi8
+    shown = found.to_numpy()[np.searchsorted(at, moments)]
+    if capital is None:
+        assert np.allclose(shown, worth, rtol=0, atol=1e-9)
+        assert result.account["total_return"] == pytest.approx((worth[-1] - 1) * 100, abs=1e-7)
+    else:  # where the side changes, its entry is sized at the last close, before the close has cost anything
+        assert np.allclose(shown, worth, rtol=0.01)
+
+
+# --- live -----------------------------------------------------------------------------------------------------------
+
+
+def drawn_weight(seed: int) -> Callable[[Any], float | None]:
+    def get_weight(ctx: Any) -> float | None:
+        random = np.random.default_rng([seed, ctx.when_ms // MINUTE])
+        kind = random.integers(0, 8)
+        return None if kind == 0 else 0.0 if kind == 1 else float(random.uniform(-1, 1))
+
+    return get_weight
+
+
+@pytest.mark.slow
+@settings(max_examples=10)
+@given(seed=SEEDS, jumping=st.booleans())
+def test_live_equals_a_backtest(seed: int, *, jumping: bool) -> None:
+    until = ORIGIN + 150 * MINUTE
+    exchange = source(walk(seed))
+    strategy = bknb.add_strategy(
+        "w", interval="1m" if seed % 2 else "5m", get_weight=drawn_weight(seed), tolerance=seed % 3
+    )
+    task = bknb.Live.background(
+        "BTCUSDT", strategy=strategy, exchange=exchange, until=until, store=bknb.stores.memory(), settings=COSTS,
+        clock=JumpingClock(ORIGIN, seed) if jumping else SimulatedClock(ORIGIN),
+    )  # fmt: skip
+    result = task.result(timeout=120)
+    assert {failure.kind for failure in result.errors} <= ({"late"} if jumping else set()), result.errors
+    live = result.run_record.records
+    plan = plan_backtest("BTCUSDT", frame=(ORIGIN, until), strategy=strategy, exchange=exchange, settings=COSTS)
+    for every_minute in (False, True):
+        run = BacktestRun(plan, late=dict(live.late), every_minute=every_minute)
+        asyncio.run(run.through())
+        assert told(live, before=until) == told(run.records, before=until)
+
+
+# --- wrong use ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (math.nan, "get_weight returns None, or a finite number such as 0.5, -1 or 0; got float: nan"),
+        (np.float64("inf"), "such as 0.5, -1 or 0; got float64: "),
+        ([0.5], "got list: [0.5]; give one number, such as the last: values[-1]"),
+        (np.array([0.5]), "give one number, such as the last: values[-1]"),
+        ("0.5", "got str: '0.5'"),
+        (True, "got bool: True; write 1 or 0"),
+        (np.True_, "write 1 or 0"),
+        ({"BTCUSDT": 0.5}, "weights of several symbols are answered by a get_weights"),
+        (bknb.Signal(side="long"), "got Signal"),
+        (1.5, "weight 1.5: all of the equity is 1, and the account has no leverage; give account=bknb.Margin("),
+        (-1.001, "weight -1.001: all of the equity is 1"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("held", [False, True])
+def test_what_is_no_weight_is_told_and_changes_nothing(answer: Any, text: str, *, held: bool) -> None:
+    answers: dict[int, Any] = {2: 0.5, 5: answer} if held else {5: answer}
+    result = play(answers, market())
+    assert [event.reasons[0].code for event in result.run_record.records.rejected] == ["weight"]
+    assert text in result.run_record.records.rejected[0].reasons[0].text
+    assert fills(result) == ([(2, "entry", 1.0), (30, "exit", 1.0)] if held else [])
+
+
+def test_what_arithmetic_leaves_above_the_leverage_is_taken() -> None:
+    result = play({2: 1.0000000000000002, 4: np.float32(0.5), 6: -1}, market())
+    assert [kind for _, kind, _ in fills(result)] == ["entry", "reduce", "exit", "entry", "exit"]
+
+
+@pytest.mark.parametrize(
+    ("account", "weight", "text"),
+    [
+        (bknb.Spot(), -0.5, "weight -0.5: a spot account has no shorts; give account=bknb.Margin()"),
+        (bknb.Margin(leverage=2), 2.5, "the account has a leverage of 2; give account=bknb.Margin(leverage=3)"),
+    ],
+)
+def test_what_the_account_does_not_allow_is_told(account: Any, weight: float, text: str) -> None:
+    result = play({2: weight}, market(), capital=1_000, account=account)
+    assert text in result.run_record.records.rejected[0].reasons[0].text
+    assert not len(result.fills)
+
+
+def test_leverage_is_used() -> None:
+    result = play({2: 1.0, 4: 2.0, 6: 0.5}, market(), capital=1_000, account=bknb.Margin(leverage=3))
+    assert result.fills.quantity.tolist() == pytest.approx([10.0, 10.0, 15.0, 5.0])
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"tolerance": -1}, "tolerance of strategy 'w' must be a number of at least 0, got -1"),
+        ({"tolerance": math.nan}, "must be a number of at least 0"),
+        ({"tolerance": "2"}, "must be a number of at least 0"),
+        ({"manage": lambda: None}, "strategy 'w' has get_weight and manage"),
+        ({"get_signal": lambda: None}, "strategy 'w' has get_weight and get_signal"),
+        ({"execution": "vwap"}, "fills at an average of past prices"),
+        ({"interval": None}, "neither interval nor at"),
+    ],
+)
+def test_what_does_not_belong_to_weights_is_refused(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(bknb.UsageError, match=text):
+        bknb.add_strategy("w", **{"interval": "1m", "get_weight": lambda: 0.5} | options)
+
+
+def test_a_tolerance_needs_weights_and_weights_need_no_sizing() -> None:
+    with pytest.raises(bknb.UsageError, match="a tolerance and no get_weight"):
+        bknb.add_strategy("w", interval="1m", get_signals=lambda candles: None, tolerance=1.0)
+    with pytest.raises(bknb.UsageError, match="answers with weights, parts of the equity, and sizing= is given"):
+        play({}, market(), capital=100, sizing=bknb.Percent(10))
+
+
+# --- sizes of signals -----------------------------------------------------------------------------------------------
+
+
+def test_a_signal_may_open_with_a_part_of_what_sizing_gives() -> None:
+    def run(**options: Any) -> Any:
+        bknb.add_strategy(
+            "s", interval="1m", get_signal=lambda: bknb.Signal(side="long", size=0.25, minute_estimated_time=60)
+        )
+        options = {
+            "exchange": market({k: level(200.0) for k in range(5, 60)}),
+            "frame": FRAME,
+            "settings": FREE,
+        } | options
+        return bknb.backtest("BTCUSDT", strategy="s", **options)
+
+    assert run().equity.iloc[-1] == pytest.approx(1.25)
+    assert run().trades.pnl_percentage.tolist() == [100.0]
+    half = run(capital=1_000, sizing=bknb.Percent(50))
+    assert half.fills.quantity.tolist() == pytest.approx([1.25, 1.25])
+
+
+@pytest.mark.parametrize("size", [0, -0.5, math.nan, "half", True])
+def test_a_size_that_is_none_is_told(size: Any) -> None:
+    bknb.add_strategy("s", interval="1m", get_signal=lambda: bknb.Signal(side="long", size=size))
+    result = bknb.backtest("BTCUSDT", strategy="s", exchange=market(), frame=FRAME)
+    reasons = result.run_record.records.rejected[0].reasons
+    assert "size must be a finite number above 0" in reasons[0].text

@@ -1,0 +1,75 @@
+"""Weights carried out by a plain loop over candles: what an account is worth, written without bknb."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from scenarios import MINUTE
+
+
+class Hand:
+    """Cash and units of one account, as multiples of its start; costs of each side in percent."""
+
+    def __init__(self, *, slippage: float, fee: float) -> None:
+        self.cash, self.units, self.slippage, self.fee = 1.0, 0.0, slippage, fee
+
+    def worth(self, price: float) -> float:
+        return self.cash + self.units * price
+
+    def trade(self, units: float, price: float) -> None:
+        paid = price * (1 + self.slippage / 100 * (1 if units > 0 else -1))
+        self.cash -= units * paid + abs(units) * paid * self.fee / 100
+        self.units += units
+
+    def enter(self, weight: float, price: float) -> None:
+        paid = price * (1 + self.slippage / 100 * (1 if weight > 0 else -1))
+        self.trade(weight * self.cash / paid, price)
+
+    def wanted(self, weight: float, last: float, tolerance: float) -> tuple[str, float] | None:
+        """What has to be ordered for a weight, where the last close is known."""
+        if self.units == 0:
+            return ("turn", weight) if weight else None
+        if weight * self.units <= 0:
+            return ("turn", weight)
+        now = self.units * last / self.worth(last)
+        if abs(weight - now) * 100 <= tolerance or abs(weight / now - 1) <= 1e-9:
+            return None
+        return ("change", self.units * (weight / now - 1))
+
+
+def equity_by_hand(
+    rows: Sequence[Sequence[float]],
+    weight_at: Callable[[int], float | None],
+    *,
+    start: int,
+    end: int,
+    slot: int,
+    tolerance: float = 0.0,
+    slippage: float = 0.0,
+    fee: float = 0.0,
+) -> tuple[list[int], list[float]]:
+    """Closes (UTC ms) of minutes that all trade, and the equity at each, as a multiple of the start.
+
+    At each moment that begins a slot the weight is compared with what is held, both at the last close. What has to
+    change fills at the open of the next minute, an entry with its part of the equity then.
+    """
+    hand, asked, order = Hand(slippage=slippage, fee=fee), -1, None
+    known = {int(row[0]): row for row in rows}
+    last = known[start - MINUTE][4]
+    moments, worth = [], []
+    for when in range(start, end + 1, MINUTE):
+        order = ("turn", 0.0) if when == end else None
+        if when // slot != asked and when < end:
+            asked, weight = when // slot, weight_at(when)
+            order = None if weight is None else hand.wanted(weight, last, tolerance)
+        row = known[when]
+        if order is not None and order[0] == "change":
+            hand.trade(order[1], row[1])
+        elif order is not None:
+            hand.trade(-hand.units, row[1])
+            hand.enter(order[1], row[1])
+        if when < end:
+            last = row[4]
+            moments.append(when + MINUTE)
+            worth.append(hand.worth(last))
+    return moments, [*worth[:-1], hand.worth(last)]
