@@ -1,4 +1,6 @@
-"""A live run whose positions are managed, killed wherever its disk changes: ``managed_life.py FOLDER chosen|every``.
+"""A live run whose positions are managed, killed wherever its disk changes.
+
+``managed_life.py FOLDER chosen|every managed|weights``: with a ``manage``, or a strategy that answers with weights.
 
 It plays the run once undisturbed. Then, for every change of the disk or one of each kind: a process is killed there,
 another goes on to the end, and its positions and fills, and what its listener received, are compared. It prints one
@@ -20,6 +22,7 @@ from killed import killed_in_a_child
 from noting_disk import Change, NotingDisk, Place, by_part
 from scenarios import MINUTE, ORIGIN, source
 from test_managed_properties import drawn, managing
+from weight_loop import drawn_weight
 from worlds import SETTINGS, walk
 
 import bknb
@@ -31,7 +34,15 @@ SEED, UNTIL = 3, ORIGIN + 60 * MINUTE
 MARKET = source(walk(SEED))
 
 
-def play(folder: Path, *, at: Place | None = None) -> None:
+def strategy_of(kind: str) -> Any:
+    """A strategy that changes what it holds at many minutes."""
+    if kind == "weights":
+        return bknb.add_strategy("life", interval="1m", get_weight=drawn_weight(SEED))
+    managed: dict[str, Any] = {"get_signal": drawn(SEED), "manage": managing(SEED), "manage_interval": "1m"}
+    return bknb.add_strategy("life", interval="1m", **managed)
+
+
+def play(folder: Path, kind: str, *, at: Place | None = None) -> None:
     """One life; what is received, and the positions that ended, are in files."""
     log = os.open(folder / "received.log", os.O_APPEND | os.O_CREAT | os.O_WRONLY)
 
@@ -40,13 +51,10 @@ def play(folder: Path, *, at: Place | None = None) -> None:
         os.write(log, f"{type(event).__name__} {event.when} {event.signal.id} {number}\n".encode())
 
     bknb.listen_position(receive)
-    strategy = bknb.add_strategy(
-        "life", interval="1m", get_signal=drawn(SEED), manage=managing(SEED), manage_interval="1m"
-    )
     disk = NotingDisk(folder / "state", received=lambda: 0, at=at)
     task = bknb.Live.background(
         "BTCUSDT",
-        strategy=strategy,
+        strategy=strategy_of(kind),
         exchange=MARKET,
         clock=SimulatedClock(ORIGIN),
         until=UNTIL,
@@ -68,19 +76,19 @@ def left(folder: Path, *, lives: int) -> tuple[bytes, list[str]]:
     return (folder / "ended.json").read_bytes(), sorted({*lines, *often})
 
 
-def main(root: Path, *, every: bool) -> None:
+def main(root: Path, kind: str, *, every: bool) -> None:
     whole, folder = root / "whole", root / "killed"
     whole.mkdir()
-    assert not killed_in_a_child(lambda: play(whole))
+    assert not killed_in_a_child(lambda: play(whole, kind))
     wanted = left(whole, lives=1)
     changes = msgspec.json.decode((whole / "changes.json").read_bytes(), type=list[Change])
     places = [change.place for change in changes] if every else by_part(changes)
     wrong: list[str] = []
     for at in places:
         folder.mkdir()
-        if not killed_in_a_child(lambda: play(folder, at=at)):  # noqa: B023 -- called at once
+        if not killed_in_a_child(lambda: play(folder, kind, at=at)):  # noqa: B023 -- called at once
             wrong.append(f"{at}: it did not come to this place")
-        assert not killed_in_a_child(lambda: play(folder))
+        assert not killed_in_a_child(lambda: play(folder, kind))
         found = left(folder, lives=2)
         if found != wanted:
             wrong.append(f"{at}: {'ended' if found[0] != wanted[0] else 'received'}")
@@ -93,4 +101,4 @@ def main(root: Path, *, every: bool) -> None:
 if __name__ == "__main__":
     os.fsync = lambda handle: None  # a killed process loses nothing it has written; a power cut is another test
     gc.freeze()  # a collection in a child would copy every page of what was imported
-    main(Path(sys.argv[1]), every=sys.argv[2] == "every")
+    main(Path(sys.argv[1]), sys.argv[3], every=sys.argv[2] == "every")

@@ -147,7 +147,7 @@ def test_killed_at_any_change_of_the_disk_it_has_the_same_fills_each_once(
     places: str, killed: int, folder_in_memory: Path
 ) -> None:
     script = Path(__file__).with_name("managed_life.py")
-    call = [sys.executable, script, folder_in_memory, places]
+    call = [sys.executable, script, folder_in_memory, places, "managed"]
     done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=1_800)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])

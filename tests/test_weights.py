@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +18,7 @@ from hypothesis import strategies as st
 from scenarios import MINUTE, ORIGIN, Candle, source
 from test_live_parity import JumpingClock
 from test_managed_live import told
-from weight_loop import equity_by_hand
+from weight_loop import drawn_weight, equity_by_hand
 from worlds import SEEDS, walk
 
 import bknb
@@ -156,8 +160,8 @@ def sides(seed: int) -> Callable[[int], int]:
 
 
 @pytest.mark.parametrize("capital", [None, 10_000])
-@pytest.mark.parametrize("model", ["pessimistic", "touch"])
-@settings(max_examples=10)
+@pytest.mark.parametrize("model", ["pessimistic", pytest.param("touch", marks=pytest.mark.slow)])
+@settings(max_examples=4)
 @given(seed=SEEDS, every=st.sampled_from(["1m", "5m"]))
 def test_one_and_minus_one_are_a_strategy_that_turns_round(
     model: str, capital: float | None, seed: int, every: str
@@ -198,8 +202,9 @@ def test_a_weight_of_one_is_buying_and_holding(capital: float | None) -> None:
     assert result.account["total_return"] == pytest.approx(held - fees, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("capital", [None, 10_000])
-@settings(max_examples=15)
+@settings(max_examples=5)
 @example(seed=0, tolerance=0.0, slot=1)
 @given(seed=SEEDS, tolerance=st.sampled_from([0.0, 0.5, 5.0]), slot=st.sampled_from([1, 5, 30]))
 def test_the_equity_is_that_of_a_loop_by_hand(capital: float | None, seed: int, tolerance: float, slot: int) -> None:
@@ -232,17 +237,8 @@ def test_the_equity_is_that_of_a_loop_by_hand(capital: float | None, seed: int, 
 # --- live -----------------------------------------------------------------------------------------------------------
 
 
-def drawn_weight(seed: int) -> Callable[[Any], float | None]:
-    def get_weight(ctx: Any) -> float | None:
-        random = np.random.default_rng([seed, ctx.when_ms // MINUTE])
-        kind = random.integers(0, 8)
-        return None if kind == 0 else 0.0 if kind == 1 else float(random.uniform(-1, 1))
-
-    return get_weight
-
-
 @pytest.mark.slow
-@settings(max_examples=10)
+@settings(max_examples=3)
 @given(seed=SEEDS, jumping=st.booleans())
 def test_live_equals_a_backtest(seed: int, *, jumping: bool) -> None:
     until = ORIGIN + 150 * MINUTE
@@ -262,6 +258,19 @@ def test_live_equals_a_backtest(seed: int, *, jumping: bool) -> None:
         run = BacktestRun(plan, late=dict(live.late), every_minute=every_minute)
         asyncio.run(run.through())
         assert told(live, before=until) == told(run.records, before=until)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("places", ["chosen", pytest.param("every", marks=pytest.mark.long)])
+def test_killed_at_any_change_of_the_disk_each_change_is_made_once(places: str, folder_in_memory: Path) -> None:
+    script = Path(__file__).with_name("managed_life.py")
+    call = [sys.executable, script, folder_in_memory, places, "weights"]
+    done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=1_800)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["wrong"] == []
+    assert len(found["killed"]) >= 7
+    assert found["fills"] > 20
 
 
 # --- wrong use ------------------------------------------------------------------------------------------------------

@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
 from scenarios import MINUTE
+
+
+def drawn_weight(seed: int) -> Callable[[Any], float | None]:
+    """A random weight at each minute; at some of them 0, or none."""
+
+    def get_weight(ctx: Any) -> float | None:
+        random = np.random.default_rng([seed, ctx.when_ms // MINUTE])
+        kind = random.integers(0, 8)
+        return None if kind == 0 else 0.0 if kind == 1 else float(random.uniform(-1, 1))
+
+    return get_weight
 
 
 class Hand:

@@ -16,6 +16,7 @@ from .progress_text import compounded
 
 if TYPE_CHECKING:
     from array import array
+    from collections.abc import Iterable
 
     from ..metrics.account_statistics import Account
     from ..metrics.marked_positions import Floats, Times
@@ -98,6 +99,14 @@ def account_of_view(view: RunView) -> Account:
     )
 
 
+def _of_equity(view: RunView) -> Iterable[float]:
+    """The results of closed trades, percent of the equity before each."""
+    trades = view.trades
+    if all(size is None for size in trades.size):
+        return trades.pnl
+    return [event.of_equity for event in trades.events]
+
+
 def total_return(view: RunView) -> float | None:
     """The total return so far in percent, without marking every bar: what the head of a dashboard says.
 
@@ -107,7 +116,7 @@ def total_return(view: RunView) -> float | None:
         return None
     if view.account is not None:
         return float(view.account["total_return"])
-    closed, terms = compounded([event.of_equity for event in view.trades.events]), _terms(view)
+    closed, terms = compounded(_of_equity(view)), _terms(view)
     held = _still_open(view, terms)
     if held is None:
         return closed

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _ABSENT: Final = object()
+_ASKED: Final = ("get_signal", "get_signals", "get_weight")
 _MANAGE: Final = ("manage", "manage_position")
 _NEAR: Final = 0.8  # of the letters of a name
 
@@ -122,14 +123,14 @@ def _fresh(
 def strategy_function(head: str, body: str, *, name: str, names: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     r"""The functions of a strategy that a cell defines, by their names as options of ``bknb.add_strategy``.
 
-    One is ``get_signal`` or ``get_signals``; beside it there may be ``manage``, which ``manage_position`` is another
-    name for.
+    One is ``get_signal``, ``get_signals`` or ``get_weight``; beside it there may be ``manage``, which
+    ``manage_position`` is another name for.
 
     Raises
     ------
     UsageError
-        When the cell does not parse, or defines no ``get_signal`` and no ``get_signals``, or two functions for one
-        purpose; the message names what it defines.
+        When the cell does not parse, or defines none of them, or two functions for one purpose; the message names what
+        it defines.
     StrategyError
         When the cell raises.
 
@@ -141,7 +142,7 @@ def strategy_function(head: str, body: str, *, name: str, names: dict[str, Any])
     >>> list(strategy_function("%%strategy s", body, name="s", names={}))
     ['get_signal', 'manage']
     """
-    wanted = ("get_signal", "get_signals", *_MANAGE)
+    wanted = (*_ASKED, *_MANAGE)
     tree, made = _fresh(head, body, filename=f"<strategy {name}>", names=names, wanted=wanted)
     functions = {one: value for one, value in made.items() if callable(value)}
     asked = {one: value for one, value in functions.items() if one not in _MANAGE}
@@ -162,12 +163,13 @@ def strategy_function(head: str, body: str, *, name: str, names: dict[str, Any])
     if len(asked) == 1:
         return {**asked, "manage": managing[0]} if managing else asked
     if asked:
-        raise UsageError(f"the cell of strategy {name!r} defines both get_signal and get_signals; keep one of them")
+        raise UsageError(f"the cell of strategy {name!r} defines both {' and '.join(asked)}; keep one of them")
     named = {one: value for one, value in made.items() if one not in functions}
     found = next((f"its {one} is {type(value).__name__}" for one, value in named.items()), _found(tree))
     raise UsageError(
         f"the cell of strategy {name!r} must define a function get_signal; {found}\n"
-        "write: def get_signal(ctx): return None or bknb.Signal(...), or get_signals(candles) for whole columns"
+        "write: def get_signal(ctx): return None or bknb.Signal(...), get_weight(ctx) for what is to be held, or "
+        "get_signals(candles) for whole columns"
     )
 
 
