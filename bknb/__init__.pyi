@@ -146,6 +146,9 @@ from .engine.strategy_registration import (
 from .engine.strategy_registration import (
     strategy as strategy,
 )
+from .engine.weights_registration import (
+    weights as weights,
+)
 from .errors import (
     BadCandle as BadCandle,
 )

@@ -10,6 +10,7 @@ Whoever drives the ledger keeps the one of the start, applies entries to both, a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -77,6 +78,10 @@ class Marked(NamedTuple):
     free: float
     margin: float
     maintenance: float
+
+    def part_of_equity(self, value: float) -> float:
+        """A value (quote currency) as a part of the equity; infinite where nothing is left of that."""
+        return value / self.equity if self.equity > 0.0 else math.copysign(math.inf, value)
 
 
 class PriceTerms(NamedTuple):

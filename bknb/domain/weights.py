@@ -8,14 +8,15 @@ signal.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from .manage_answers import Add, Cancel, Close, PositionAnswer, Reduce
+from .position_book import PositionOrder
 from .position_fills import DUST, Fill
 from .position_view import HeldPosition
 from .risk import WeightLimits
-from .signal import Signal
+from .signal import ScheduledSignal, Signal
 from .signal_events import Reason
 from .text import shown
 
@@ -122,7 +123,58 @@ def weight_signal(weight: float) -> Signal | None:
     return Signal(position="long" if weight > 0.0 else "short", size=abs(weight))
 
 
-def weight_changes(weight: float, position: HeldPosition, tolerance: float) -> list[PositionAnswer]:
+class HeldWeight(NamedTuple):
+    """What one leg of a book holds: its weight, below 0 for a short, its size in units of the first, and its orders."""
+
+    weight: float
+    size: float
+    waiting: tuple[PositionOrder | ScheduledSignal, ...] = ()
+
+    @property
+    def sign(self) -> int:
+        """1 for a long, -1 for a short."""
+        return -1 if self.weight < 0.0 else 1
+
+
+def read_weights(
+    answer: object, symbols: Sequence[str], limits: WeightLimits
+) -> dict[str, float | None] | tuple[Reason, ...]:
+    """The weight that each symbol of a book is to have, or everything that is wrong with an answer.
+
+    A symbol that is not named is to have 0, and ``None`` leaves it as it is.
+
+    Examples
+    --------
+    >>> read_weights({"A": 0.5, "B": None}, ["A", "B", "C"], WeightLimits())
+    {'A': 0.5, 'B': None, 'C': 0.0}
+    >>> [reason.text[:46] for reason in read_weights({"A": 0.75, "B": -0.5}, ["A", "B"], WeightLimits())]
+    ['weights of 1.25 together: all of the equity is']
+    """
+    if not isinstance(answer, Mapping):
+        text = "get_weights returns None, or a mapping from symbols to weights such as {'A': 0.6, 'B': 0.4}"
+        return (Reason("weight", f"{text}; got {type(answer).__name__}: {shown(answer, 80)}"),)
+    reasons: list[Reason] = []
+    found: dict[str, float | None] = dict.fromkeys(symbols, 0.0)
+    for symbol, weight in answer.items():
+        if symbol not in found:
+            known = ", ".join(symbols[:10]) + (", …" if len(symbols) > 10 else "")
+            reasons.append(Reason("weight", f"{shown(symbol, 60)} is no symbol of this strategy; its symbols: {known}"))
+            continue
+        if weight is None:
+            found[symbol] = None
+            continue
+        read = read_weight(weight, WeightLimits(math.inf, limits.shorts))
+        if isinstance(read, Reason):
+            reasons.append(Reason("weight", f"{symbol}: {read.text.replace('get_weight returns', 'a weight is')}"))
+        else:
+            found[symbol] = read
+    total = sum(abs(weight) for weight in found.values() if weight is not None)
+    if total > limits.leverage * (1 + _EXACT):
+        reasons.append(Reason("weight", f"weights of {total:g} together: {_too_much(total, limits.leverage)}"))
+    return tuple(reasons) or found
+
+
+def weight_changes(weight: float, position: HeldPosition | HeldWeight, tolerance: float) -> list[PositionAnswer]:
     """The answers that bring what is held to a weight; none where it is near enough.
 
     Parameters
@@ -156,8 +208,10 @@ def weight_changes(weight: float, position: HeldPosition, tolerance: float) -> l
         else:
             replaced = [Cancel()]
     left = size - ordered
+    if left <= DUST:
+        return replaced
     now *= left / size
-    if left <= DUST or (abs(weight - now) * 100 <= tolerance and math.isfinite(now)):
+    if abs(weight - now) * 100 <= tolerance and math.isfinite(now):
         return replaced
     part = weight / now
     if abs(part - 1) * left <= DUST:

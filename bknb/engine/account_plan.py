@@ -13,10 +13,12 @@ from ..domain.accounts import Account, Margin, Spot, read_account
 from ..domain.affordable_quantity import FilledQuantity, SizedOrder, quantity_filled, sized_order
 from ..domain.costs import CostRequest, Costs, with_settings
 from ..domain.leg_options import check_names, of_leg
+from ..domain.risk import WeightLimits
 from ..domain.signal_events import Reason
 from ..domain.size_inputs import WantedSize
 from ..domain.sizes import Percent, Size, SizeFunction, read_size
 from ..domain.sizing_formulas import Sizing
+from ..domain.states import Rules
 from ..domain.step_and_least_amount import MarketLimits
 from ..domain.text import shown
 from ..domain.whole_number import is_number
@@ -35,6 +37,11 @@ class LegMoney(msgspec.Struct, frozen=True, kw_only=True):
     sizing: Size | SizeFunction | Sizing
     costs: Costs
     limits: MarketLimits = MarketLimits()
+
+    def rules(self, rules: Rules) -> Rules:
+        """The rules of a run with this account."""
+        weights = None if rules.weights is None else WeightLimits(self.account.leverage, self.account.shorts)
+        return rules._replace(sized=True, weights=weights)
 
     def sized(self, wanted: WantedSize, order: CostRequest, free: float) -> SizedOrder | Reason:
         """What is ordered of a wanted size, as of :func:`bknb.domain.affordable_quantity.sized_order`."""
@@ -106,7 +113,8 @@ def plan_account(
     alone = len(plans) == 1
     legs = tuple(_leg_money(plan, sizing, account, costs, alone=alone) for plan in plans)
     quote, doubt = account_currency(currency, [plan.symbol for plan in plans])
-    notes = (*([doubt] if doubt else []), *([_ALL_EACH] if sizing is None and not alone else []))
+    all_each = sizing is None and not alone and any(plan.strategy.weights is None for plan in plans)
+    notes = (*([doubt] if doubt else []), *([_ALL_EACH] if all_each else []))
     return AccountPlan(capital=float(capital), currency=quote, legs=legs, notes=notes)
 
 

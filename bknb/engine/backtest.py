@@ -269,7 +269,7 @@ class BacktestRun:
             rules = rules._replace(close_of=close_of, bars_between=counter, by_day=by_day, grid=minutes.grid)
         if account is not None:
             account.begin(self.plan, window, book, published=self.published, warn=self.records.warnings.append)
-            rules = account.rules(rules)
+            rules = account.money.rules(rules)
         return StrategyLoop(
             rules=rules,
             strategy=strategy,

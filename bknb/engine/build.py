@@ -90,6 +90,7 @@ def make_strategy(
     manage_at: Schedule | str | None = None,
     get_weight: AnyFunction | None = None,
     tolerance: float | None = None,
+    symbols: tuple[str, ...] = (),
 ) -> Strategy:
     """A checked strategy that is not registered (yet).
 
@@ -126,7 +127,7 @@ def make_strategy(
         called: AnyFunction = function
         own = named(function, chosen)
         ask = calling_by_name(partial(function, **own) if own else function)
-        if tolerance is not None:
+        if tolerance is not None and not symbols:
             from .weight_answers import weight_asks
 
             ask, asked_to_manage = weight_asks(ask, tolerance)
@@ -153,6 +154,7 @@ def make_strategy(
         late=asks_late,
         manage_at=manage_schedule,
         tolerance=tolerance,
+        symbols=symbols,
     )
 
 
@@ -286,6 +288,7 @@ def definition(strategy: Strategy) -> dict[str, Any]:
     }
     if strategy.weights is not None:
         made |= {"get_signal": None, "get_weight": strategy.get_signal, "tolerance": strategy.tolerance}
+        made |= {"symbols": strategy.symbols} if strategy.symbols else {}
     if strategy.manage is not None:
         made |= {"manage": strategy.manage, "manage_interval": strategy.manage_interval}
         if strategy.manage_at is not None:

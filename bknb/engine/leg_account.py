@@ -7,7 +7,6 @@ candle fills it, and it is told of every event before anybody else. All that is 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -22,20 +21,13 @@ from ..domain.ledger import Booked, Ledger, LegFill
 from ..domain.lifecycle import step
 from ..domain.position_book import PositionOrder
 from ..domain.position_fills import DUST
-from ..domain.risk import Reserve, Verdict, WeightLimits
+from ..domain.risk import Reserve, Verdict
 from ..domain.signal import OpenSignal, SignalKey, key_of
 from ..domain.signal_events import AddCancelled, Added, Cancelled, Closed, Event, Opened, Reason, Reduced
 from ..domain.size_inputs import WantedSize
 from ..domain.states import AskingAdds, Entering, Flat, Holding, Input, Rules, State, Step
 from .bar_prices import BarPrices
-from .cost_requests import (
-    added_order,
-    asked_order,
-    number_of,
-    opened_order,
-    trial_orders,
-    was_ordered,
-)
+from .cost_requests import added_order, asked_order, number_of, opened_order, trial_orders, was_ordered
 from .funding_due import FundingDue
 from .leg_exits import LegExits
 from .leg_sizing import LegSizing
@@ -67,8 +59,8 @@ class LegAccount:
         The account of all legs.
     positions
         Its positions in money, by signal.
-    funding
-        What has to be charged.
+    funding, exits
+        What has to be charged, and what leaves, in money.
     """
 
     def __init__(self, shared: SharedAccount, order: int, money: LegMoney) -> None:
@@ -97,27 +89,24 @@ class LegAccount:
         self._tick = plan.settings.price_tick
         self.prices, self._places = BarPrices(bars), places
         self._sizing = LegSizing(self.money, window, warn)
-        self._exits = LegExits(self.name, plan.symbol, self.money, self.prices)
+        self.exits = LegExits(self.name, plan.symbol, self.money, self.prices)
         self.funding.read(published, plan.symbol, plan.frame.last)
         if len(bars.candles):
             for order in trial_orders(plan.symbol, bars.candles, self.shared.plan.capital):
                 fill_costs(order, self.money.costs)  # a function that fails does so before anything is traded
 
-    def rules(self, rules: Rules) -> Rules:
-        """The rules of the run with this account."""
-        account, weights = self.money.account, rules.weights
-        limits = None if weights is None else WeightLimits(account.leverage, account.shorts)
-        return rules._replace(sized=True, weights=limits)
-
     def held_weight(self, when: int) -> tuple[float, float]:
         """What is held at a moment (UTC ms): its weight, below 0 for a short, and its size in units of the first."""
-        shared = self.shared
-        shared.charge(when)
-        held, equity = shared.ledger.positions.get(self.name), shared.ledger.mark(shared.prices_at(when)).equity
+        marked, held = self.shared.marked_at(when), self.shared.ledger.positions.get(self.name)
         if held is None or self._first <= 0.0:
             return 0.0, 0.0
-        value = held.quantity * self.prices.at(when)
-        return value / equity if equity > 0.0 else math.copysign(math.inf, value), abs(held.quantity) / self._first
+        return marked.part_of_equity(held.quantity * self.prices.at(when)), abs(held.quantity) / self._first
+
+    @property
+    def orders(self) -> tuple[PositionOrder, ...]:
+        """What was ordered on what is held and no candle has filled."""
+        state = self._state
+        return state.book.orders if isinstance(state, Holding) and state.book is not None else ()
 
     # --- asked ------------------------------------------------------------------------------------------------------
 
@@ -265,7 +254,7 @@ class LegAccount:
         for event in events:
             if isinstance(event, AddCancelled):
                 ledger = ledger.release(self._reserved((event.signal.id, event.number)))
-            elif isinstance(event, Reduced | Closed) and (left := self._exits.told(ledger, event)) is not None:
+            elif isinstance(event, Reduced | Closed) and (left := self.exits.told(ledger, event)) is not None:
                 prices, before = shared.prices_at(left.order.at), ledger
                 ledger = ledger.apply(left).ledger
                 if not was_ordered(left.order, self._state):
@@ -344,7 +333,7 @@ class LegAccount:
     def _exited(self, event: Reduced | Closed) -> None:
         shared = self.shared
         self._charge(event.closed_at if isinstance(event, Closed) else event.fill.at)
-        fill = self._exits.told(shared.ledger, event)
+        fill = self.exits.told(shared.ledger, event)
         if fill is not None:
             ordered = was_ordered(fill.order, self._state)
             at, prices = fill.order.at, shared.prices_at(fill.order.at)
@@ -360,7 +349,7 @@ class LegAccount:
 
     def close_in_ruin(self, at: int) -> float:
         """Close what is held at a moment (UTC ms) at which the account is worth nothing; returns what that lost."""
-        fill = self._exits.in_ruin(self.shared.ledger, at)
+        fill = self.exits.in_ruin(self.shared.ledger, at)
         if fill is None:
             return 0.0
         self.shared.book(self.shared.ledger.apply(fill), at)
@@ -375,7 +364,7 @@ class LegAccount:
     def _after(self, ledger: Ledger, events: Sequence[Event]) -> Ledger:
         """A ledger after events that have not been told: without what they closed, and took back."""
         for event in events:
-            if (left := self._exits.told(ledger, event)) is not None:
+            if (left := self.exits.told(ledger, event)) is not None:
                 ledger = ledger.apply(left).ledger
             elif isinstance(event, Cancelled):
                 ledger = ledger.release(self._reserved((event.signal.id, 0)))
@@ -383,7 +372,7 @@ class LegAccount:
 
     def ordered_exit(self, price: float, when: int) -> LegFill | None:
         """What was ordered to leave at a moment (UTC ms) as it would fill at a price; ``None``: nothing was."""
-        return self._exits.ordered(self.shared.ledger, self._state, price, when)
+        return self.exits.ordered(self.shared.ledger, self._state, price, when)
 
     def _charge(self, at: int) -> None:
         """Charge funding up to a moment (UTC ms), and interest up to a fill in the bar that opens then."""
@@ -403,6 +392,6 @@ class LegAccount:
         shared, at = self.shared, fill.order.at
         forgiven = shared.ledger.forgiven
         enters = fill.order.kind in ("entry", "add")
-        booked = shared.ledger.apply(fill) if enters else self._exits.booked(shared.ledger, fill)
+        booked = shared.ledger.apply(fill) if enters else self.exits.booked(shared.ledger, fill)
         shared.book(booked, self.prices.closes(at))
         self._held.fills.append(MoneyFill(number, fill, cut, shared.ledger.forgiven - forgiven, scaled))

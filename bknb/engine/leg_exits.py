@@ -47,7 +47,11 @@ class LegExits:
 
     def ordered(self, ledger: Ledger, state: State, price: float, when: int) -> LegFill | None:
         """What was ordered to leave at a moment (UTC ms) as it would fill at a price; ``None``: nothing was."""
-        held, part = ledger.positions.get(self._name), ordered_part(state, when)
+        return self.part(ledger, ordered_part(state, when), price, when)
+
+    def part(self, ledger: Ledger, part: float, price: float, when: int) -> LegFill | None:
+        """A part of what is held as the strategy has it leave at a moment (UTC ms) and a price; ``None``: nothing."""
+        held = ledger.positions.get(self._name)
         if held is None or part <= 0.0:
             return None
         kind: Literal["exit", "reduce"] = "exit" if part == 1.0 else "reduce"

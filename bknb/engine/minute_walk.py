@@ -257,7 +257,7 @@ class MinuteWalk:
                 after = due - 1
                 continue
             if manages_at is not None:
-                await loop.manage(manages_at, self._close_before(index))
+                await self._manage(manages_at, self._close_before(index))
                 after = manages_at - 1 if loop.rules.model.fills_at_open else manages_at
                 continue
             if index >= self.count:
@@ -269,6 +269,16 @@ class MinuteWalk:
             index += 1
         self._next_index = index
         return after
+
+    async def _manage(self, when: int, close: float) -> None:
+        """Ask about what is held at a moment (UTC ms); a leg of a book again, once what it shares was made smaller."""
+        loop, turn = self._loop, self._turn
+        await loop.manage(when, close)
+        if loop.strategy.book is None or turn is None or loop.known_at is None:
+            return
+        is_given, _ = await turn.question(when, None)
+        if is_given:
+            await loop.manage(when, close)
 
     def _first_of(self, due: int, manage_at: int | None, index: int) -> tuple[int | None, int | None]:
         """What comes first: the clock ends something (UTC ms), or ``manage`` is asked (UTC ms); or the minute does."""

@@ -62,6 +62,8 @@ class PortfolioRun:
         plan = self.plans[order]
         window, sharing = self._window(plan)
         account = None if self.account is None else self.account.legs[order]
+        if plan.strategy.book is not None and account is not None:
+            plan.strategy.book.begin(plan.symbol, account)
         turn = self._clock.leg(order)
         run = BacktestRun(plan, window=window, code=code, turn=turn, on_event=self._note, account=account)
         sharing.append(run)
@@ -110,7 +112,18 @@ class PortfolioRun:
             furthest = max(run.reached for run in self.legs)
             for run in self.legs:
                 run.came_to(furthest)
+        self._tell_scaled()
         self.seconds = stopwatch() - began
+
+    def _tell_scaled(self) -> None:
+        books = {id(plan.strategy.book): plan.strategy for plan in self.plans if plan.strategy.book is not None}
+        for strategy in books.values():
+            if count := strategy.book.scaled:
+                self.warnings.append(
+                    f"strategy {strategy.name!r}: at {count} of its moments less was free than its weights take; "
+                    "all that was to become larger was made smaller by one factor"
+                )
+            strategy.book.end()
 
     def release_candles(self, plans: Sequence[Plan]) -> None:
         """Drop the candles of a run that is over; the plans given in place of its own hold none either."""

@@ -66,6 +66,7 @@ class Strategy(msgspec.Struct, frozen=True):
     say where to leave are asked so, too. With ``at`` it is asked at the moments of a schedule, in place of slots of
     ``interval``; with ``late`` also after one that has passed. ``manage_at`` is the same for ``manage``.
     One with a ``tolerance`` answers with weights: its ``get_signal`` is a ``get_weight``; ``ask_manage`` asks it, too.
+    One with ``symbols`` answers for all of them at once, in a portfolio, whose legs have its ``WeightBook`` in common.
     """
 
     name: str
@@ -85,6 +86,8 @@ class Strategy(msgspec.Struct, frozen=True):
     late: bool = False
     manage_at: Schedule | None = None
     tolerance: float | None = None
+    symbols: tuple[str, ...] = ()
+    book: Any = None
 
     @property
     def weights(self) -> WeightLimits | None:

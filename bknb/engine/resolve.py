@@ -58,8 +58,13 @@ def resolve_strategy(
     if isinstance(chosen, str):
         chosen = registry.strategies.get(chosen)
     if not isinstance(chosen, Strategy):
-        chosen = _registered(chosen) or chosen
+        chosen = registered(chosen) or chosen
     if isinstance(chosen, Strategy):
+        if chosen.symbols:
+            raise UsageError(
+                f"strategy {chosen.name!r} answers with the weights of {len(chosen.symbols)} symbols at once\n"
+                f"run it as a portfolio: bknb.portfolio(strategies=[{chosen.name!r}], exchange=…, frame=…)"
+            )
         changes: dict[str, Any] = {} if interval in (None, chosen.interval) else {"interval": interval}
         if at is not None and str(at) != str(chosen.at):
             changes["at"] = at
@@ -68,7 +73,7 @@ def resolve_strategy(
     return make_strategy(name, chosen, interval=interval if at is not None else interval or default, at=at)
 
 
-def _registered(function: AnyFunction) -> Strategy | None:
+def registered(function: AnyFunction) -> Strategy | None:
     """The strategy that this very function is registered as, if there is one."""
     found = [
         strategy

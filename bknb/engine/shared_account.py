@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..domain.is_rounded_quantity import EXACT
-from ..domain.ledger import Booked, CashRow, Ledger
+from ..domain.ledger import Booked, CashRow, Ledger, Marked
 from ..domain.risk import AccountMarks, Reserve
 from .account_plan import AccountPlan
 from .leg_account import LegAccount
@@ -67,6 +67,11 @@ class SharedAccount:
     def prices_at(self, when: int) -> dict[str, float]:
         """The last close of each leg with a position at a moment (UTC ms)."""
         return {leg: self.legs[int(leg)].prices.at(when) for leg in self.ledger.positions}
+
+    def marked_at(self, when: int) -> Marked:
+        """The account at the last closes at a moment (UTC ms), once what is due by then is charged."""
+        self.charge(when)
+        return self.ledger.mark(self.prices_at(when))
 
     def book(self, booked: Booked, since: int) -> None:
         """Take a change of the account, which marks from ``since`` (UTC ms) on show."""

@@ -122,7 +122,7 @@ class StrategyLoop:
         step_with: Callable[[State, Input, Rules], Step] | None = None,
     ) -> None:
         self.rules, self.strategy, self.book = rules, strategy, book
-        if rules.weights is not None:
+        if rules.weights is not None and strategy.book is None:
             self._weigh, self.strategy = strategy.ask, replace(strategy, ask=self._ask_weight)
         self.window, self._sources = window, RunSources(window, published, rules.interval_ms, strategy.zone)
         self._sources.weight_limits = rules.weights

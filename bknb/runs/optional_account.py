@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 def with_account(plans: Sequence[Plan], **given: Any) -> tuple[list[Plan], AccountPlan | None]:
     """The plans of legs with the costs of their account, and that; ``None`` where nothing of it was given.
 
+    Weights of several symbols have one in any case, with a capital of 1.
+
     ``given`` and errors as of :func:`bknb.engine.account_plan.plan_account`.
     """
+    if given["capital"] is None and any(plan.strategy.book is not None for plan in plans):
+        given["capital"] = 1.0  # weights of several symbols are parts of one equity: of multiples of the start
     if all(value is None for value in given.values()):
         return [*plans], None
     from ..engine.account_plan import plan_account, with_costs

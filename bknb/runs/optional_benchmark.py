@@ -9,23 +9,24 @@ from ..errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ..engine.account_plan import AccountPlan
     from ..engine.plan import Plan
     from ..metrics.benchmark_figures import Benchmark
     from .benchmark import BenchmarkPrices, PriceSeries
     from .result import Result
 
 
-def checked_of_account(given: object, capital: float | None) -> str | PriceSeries | None:
+def checked_of_account(given: object, account: AccountPlan | None) -> str | PriceSeries | None:
     """What ``benchmark=`` of a portfolio says, once it is clear that there is an account to set beside it.
 
     Raises
     ------
     UsageError
-        There is no capital, or it is neither a symbol nor a series of prices.
+        There is no account, or it is neither a symbol nor a series of prices.
     """
     if given is None:
         return None
-    if capital is None:
+    if account is None:
         raise UsageError(
             "benchmark= of a portfolio is set beside its account, and without a capital there is none\n"
             "give capital=10_000, say"

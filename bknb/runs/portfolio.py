@@ -233,8 +233,8 @@ def plan_portfolio(
             )
         )
     check_once(plans)
-    money = {"capital": capital, "currency": currency, "sizing": sizing, "account": account, "costs": costs}
-    return PortfolioTask(name, *with_account(plans, **money), checked_of_account(benchmark, capital))
+    found, money = with_account(plans, capital=capital, currency=currency, sizing=sizing, account=account, costs=costs)
+    return PortfolioTask(name, found, money, checked_of_account(benchmark, money))
 
 
 def portfolio(

@@ -8,6 +8,8 @@ from typing import Any
 
 from ..engine.plan import Plan, StrategyLike
 from ..engine.portfolio_run import leg_text
+from ..engine.registry import Strategy, registry
+from ..engine.resolve import registered
 from ..errors import UsageError
 
 
@@ -21,6 +23,16 @@ def legs_of(symbols: object, strategies: object, legs: object) -> list[tuple[str
         if not listed or len(pairs) < len(listed):
             raise UsageError(f'legs must be pairs such as [("BTCUSDT", "trend"), …], at least one, got {legs!r:.80}')
         return [(symbol, strategy) for symbol, strategy in pairs]
+    if isinstance(strategies, Sequence) and not isinstance(strategies, str):
+        known = [_known(strategy) for strategy in strategies]
+        books = [strategy for strategy in known if strategy is not None and strategy.symbols]
+        if books and symbols is None and len(books) < len(known):
+            names = ", ".join(repr(strategy.name) for strategy in books)
+            raise UsageError(f"{names} names its symbols, and others of the strategies do not\ngive symbols= for them")
+        if books and (symbols is None or len(books) < len(known)):
+            return [leg for strategy in strategies for leg in _legs_of(strategy, symbols)]
+        if books:
+            raise UsageError(f"strategy {books[0].name!r} names its symbols: leave symbols= out")
     for what, given in (("symbols", symbols), ("strategies", strategies)):
         if isinstance(given, str) or not isinstance(given, Sequence) or not given:
             raise UsageError(
@@ -31,6 +43,24 @@ def legs_of(symbols: object, strategies: object, legs: object) -> list[tuple[str
     assert isinstance(symbols, Sequence)  # looked at above  # noqa: S101
     assert isinstance(strategies, Sequence)  # noqa: S101
     return [(symbol, strategy) for strategy, symbol in product(strategies, symbols)]
+
+
+def _known(strategy: StrategyLike) -> Strategy | None:
+    """The strategy that a name or an object stands for, where it is one; ``None`` for a function."""
+    if isinstance(strategy, str):
+        return registry.strategies.items.get(strategy)
+    return strategy if isinstance(strategy, Strategy) else registered(strategy)
+
+
+def _legs_of(strategy: StrategyLike, symbols: object) -> list[tuple[str, StrategyLike]]:
+    """The legs of one strategy: of one that names its symbols those, with a book in common."""
+    known = _known(strategy)
+    if known is None or not known.symbols:
+        return legs_of(symbols, [strategy], None)
+    from ..engine.weight_book import WeightBook  # few strategies answer for several symbols
+
+    book = WeightBook(known)
+    return [(symbol, book.leg(symbol)) for symbol in known.symbols]
 
 
 def of_symbol(given: Any, symbol: str, what: str) -> Any:

@@ -1,0 +1,135 @@
+"""Registering strategies that answer with the weights of several symbols at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, overload
+
+from ..domain.text import shown
+from ..errors import UsageError
+from .build import make_strategy
+from .registry import AnyFunction, F, Strategy, registry
+from .strategy_registration import decorator
+
+if TYPE_CHECKING:
+    from ..domain.schedules import Schedule
+
+
+@overload
+def weights(
+    name: str,
+    *,
+    symbols: Iterable[str],
+    get_weights: AnyFunction,
+    interval: str | None = None,
+    at: Schedule | str | None = None,
+    tolerance: float = 0.0,
+    params: Mapping[str, Any] | None = None,
+    risk: str | None = None,
+    execution: str = "pessimistic",
+    callbacks: Mapping[str, AnyFunction] | None = None,
+    strict: bool = False,
+) -> Strategy: ...
+@overload
+def weights(
+    name: str,
+    *,
+    symbols: Iterable[str],
+    get_weights: None = None,
+    interval: str | None = None,
+    at: Schedule | str | None = None,
+    tolerance: float = 0.0,
+    params: Mapping[str, Any] | None = None,
+    risk: str | None = None,
+    execution: str = "pessimistic",
+    callbacks: Mapping[str, AnyFunction] | None = None,
+    strict: bool = False,
+) -> Callable[[F], F]: ...
+def weights(
+    name: str,
+    *,
+    symbols: Iterable[str],
+    get_weights: AnyFunction | None = None,
+    interval: str | None = None,
+    at: Schedule | str | None = None,
+    tolerance: float = 0.0,
+    params: Mapping[str, Any] | None = None,
+    risk: str | None = None,
+    execution: str = "pessimistic",
+    callbacks: Mapping[str, AnyFunction] | None = None,
+    strict: bool = False,
+) -> Strategy | Callable[[F], F]:
+    """Register a strategy that says what to hold of several symbols at once; without a function it is a decorator.
+
+    ``bknb.portfolio(strategies=[name], exchange=…, frame=…)`` runs it.
+
+    Parameters
+    ----------
+    name
+        The name portfolios, reports and files use.
+    symbols
+        What it answers for; the portfolio has a leg for each.
+    get_weights
+        A function that asks for ``ctx`` or ``when`` by name, and for its own parameters; sync or async. ``ctx`` has
+        ``symbols``, ``equity``, ``weights`` (what is held now), ``price_of(symbol)``, ``panel`` and ``get_candles``. It
+        returns ``None``, which leaves everything as it is, or a mapping from symbols to parts of the equity, below 0
+        short. A symbol that is not named is to have 0, and one with ``None`` is left as it is. Together, without their
+        signs, they are at most the leverage of the account.
+    interval, at
+        It is asked in every slot of ``interval``, or at the moments of a schedule, such as ``"month"``.
+    tolerance
+        What is held of a symbol and no more than so many percent of the equity away from its weight is left as it is;
+        closing and changing the side never is.
+    params, risk, execution, callbacks
+        As for ``bknb.add_strategy``.
+    strict
+        Refuse to replace a strategy of that name.
+
+    Notes
+    -----
+    At its moment what becomes smaller is ordered for all symbols first, then what becomes larger. Where less is free
+    than that takes, all of it is made smaller by one factor. Each order fills at the next open of its symbol.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> @bknb.weights("halves", symbols=["BTCUSDT", "ETHUSDT"], at="mon")
+    ... def get_weights(ctx):
+    ...     return dict.fromkeys(ctx.symbols, 0.5)
+    >>> result = bknb.portfolio(strategies=["halves"], exchange="demo", frame="2024-01-01:2024-01-29", capital=10_000)
+    >>> len(result.leg("ETHUSDT").fills), round(float(result.equity.iloc[-1]), 2)
+    (5, 9189.61)
+    """
+    chosen = _checked_symbols(name, symbols)
+
+    def register(function: AnyFunction) -> Strategy:
+        made = make_strategy(
+            name,
+            get_weight=function,
+            tolerance=tolerance,
+            interval=interval,
+            at=at,
+            params=params,
+            risk=risk,
+            execution=execution,
+            callbacks=callbacks,
+            symbols=chosen,
+        )
+        return registry.strategies.add(name, made, strict=strict)
+
+    if get_weights is not None:
+        return register(get_weights)
+    return decorator(register)
+
+
+def _checked_symbols(name: str, symbols: object) -> tuple[str, ...]:
+    given = [] if isinstance(symbols, str) or not isinstance(symbols, Iterable) else [*symbols]
+    if not given or not all(isinstance(symbol, str) and symbol for symbol in given):
+        raise UsageError(
+            f"symbols of strategy {name!r} must be a list of names, at least one, got {shown(symbols, 80)}\n"
+            'such as @bknb.weights("rotation", symbols=["BTCUSDT", "ETHUSDT"], interval="1d")'
+        )
+    twice = [symbol for at, symbol in enumerate(given) if symbol in given[:at]]
+    if twice:
+        raise UsageError(f"symbols of strategy {name!r} names {twice[0]!r} twice; name each symbol once")
+    return tuple(given)
