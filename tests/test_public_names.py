@@ -205,6 +205,7 @@ PUBLIC_NAMES = [
     "verify_notebook",
     "walk_forward",
     "walker",
+    "weights",
 ]
 
 

@@ -65,6 +65,7 @@ def _hash_of(strategy: Strategy, hash_of: Callable[..., str]) -> str:
         *(() if strategy.manage is None else (strategy.manages_every,)),
         *(() if strategy.at is None else (f"at {strategy.at}", strategy.late)),
         *(() if strategy.manage_at is None else (f"manage at {strategy.manage_at}",)),
+        *(() if strategy.tolerance is None else ("weights", strategy.tolerance, strategy.symbols)),
     )
     return f"{VERSION}:{hashlib.sha256(repr(parts).encode()).hexdigest()}"
 

@@ -310,3 +310,13 @@ def whole(call: Call, name: str) -> dict[str, Any]:
         return {name: int(call.values[name])}
     except (TypeError, ValueError):
         raise UsageError(f"--{name} takes a whole number, got {call.values[name]!r}") from None
+
+
+def number(call: Call, name: str) -> dict[str, Any]:
+    """A number given to an option, as a keyword; nothing when it was not given."""
+    if name not in call.values:
+        return {}
+    try:
+        return {name: float(call.values[name])}
+    except (TypeError, ValueError):
+        raise UsageError(f"--{name} takes a number, got {call.values[name]!r}") from None

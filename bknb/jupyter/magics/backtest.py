@@ -31,6 +31,7 @@ from .shared_options import (
     SETTINGS,
     STRATEGY,
     SYMBOL,
+    TOLERANCE,
     helped,
     money_of,
     optional,
@@ -100,6 +101,7 @@ def _refuse_a_second(symbol: Any, strategy: Any) -> None:
     *(
         PARAMS,
         LOOKBACK,
+        TOLERANCE,
         RISK,
         EXECUTION,
         MANAGE_INTERVAL,
@@ -114,7 +116,7 @@ def _refuse_a_second(symbol: Any, strategy: Any) -> None:
     twin='bknb.backtest("BTCUSDT", strategy=get_signal, exchange="demo", frame="2024-01-01:2024-02-01")',
 )
 def backtest_cell(session: Session, call: Call) -> Any:
-    """Registers the get_signal, or get_signals, in the cell and runs it over history.
+    """Registers the get_signal, get_signals or get_weight in the cell and runs it over history.
 
     A function manage (or manage_position) beside it is asked while a position is open or a signal waits.
     """

@@ -7,7 +7,7 @@ from typing import Any, Final
 import bknb
 
 from ..session import Session
-from .arguments import Call, Option, whole
+from .arguments import Call, Option, number, whole
 from .cell_body import risk_rules, strategy_function
 from .output import echo, still_live
 from .shared_options import (
@@ -20,6 +20,7 @@ from .shared_options import (
     MANAGE_INTERVAL,
     PARAMS,
     RISK,
+    TOLERANCE,
     helped,
     optional,
 )
@@ -41,7 +42,7 @@ def register_strategy(session: Session, call: Call, *, name: str) -> None:
         for key in ("interval", "at", "late", "params", "risk", "execution", "manage_interval", "manage_at")
         if key in call.values
     }
-    options |= whole(call, "lookback")
+    options |= whole(call, "lookback") | number(call, "tolerance")
     with session.quietly():
         strategy = bknb.add_strategy(name, **functions, **options)
     asked = f"interval {strategy.interval}" if strategy.at is None else f"at {strategy.at}"
@@ -57,11 +58,11 @@ def register_strategy(session: Session, call: Call, *, name: str) -> None:
 
 @MAGICS.add(
     "%%strategy",
-    *(_NAME, optional(INTERVAL), AT, LATE, PARAMS, LOOKBACK, RISK, EXECUTION, MANAGE_INTERVAL, MANAGE_AT),
+    *(_NAME, optional(INTERVAL), AT, LATE, PARAMS, LOOKBACK, TOLERANCE, RISK, EXECUTION, MANAGE_INTERVAL, MANAGE_AT),
     twin='bknb.add_strategy("sma-cross", interval="15m", get_signal=get_signal)',
 )
 def strategy(session: Session, call: Call) -> None:
-    """The get_signal, or get_signals, in the cell becomes a registered strategy.
+    """The get_signal, get_signals or get_weight in the cell becomes a registered strategy.
 
     A function manage (or manage_position) beside it is asked while a position is open or a signal waits.
     """

@@ -25,6 +25,7 @@ MANAGE_INTERVAL: Final = Option(
 )
 PARAMS: Final = Option(name="--params", help="values for the function's parameters, as {params}", kind="variable")
 LOOKBACK: Final = Option(name="--lookback", help="candles a row of get_signals depends on; 500 by default")
+TOLERANCE: Final = Option(name="--tolerance", help="percent of the equity up to which a weight is left as it is")
 RISK: Final = Option(name="--risk", help="risk profile that every signal must pass", kind="risk")
 EXECUTION: Final = Option(name="--execution", help="pessimistic (default), touch or vwap", kind="execution")
 METRIC: Final = Option(name="--metric", help="figure to rank by; sharpe_ratio by default")

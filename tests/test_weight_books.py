@@ -1,0 +1,353 @@
+"""Strategies that answer with the weights of several symbols at once, in a portfolio with one account."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from law_runs import paths
+from scenarios import MINUTE, ORIGIN, Candle, source
+from worlds import SEEDS
+
+import bknb
+from bknb.market.candles import Candles
+
+DAY = 86_400_000
+END = 30
+FRAME = (ORIGIN, ORIGIN + END * MINUTE)
+FLAT: Candle = (100.0, 100.0, 100.0, 100.0)
+FREE = {"percent_fee": 0.0, "percent_slippage": 0.0}
+COSTS = {"percent_fee": 0.1, "percent_slippage": 0.05}
+
+
+def market(prices: Mapping[int, float] | None = None, *, silent: Sequence[int] = ()) -> Any:
+    """A market that is flat at 100 but for some minutes; some of them trade nothing."""
+    shown = prices or {}
+    rows = []
+    for k in range(-60, END + 11):
+        price = shown.get(k, 100.0)
+        rows.append((ORIGIN + k * MINUTE, price, price, price, price, 0.0 if k in silent else 100.0))
+    return source(rows)
+
+
+def play(
+    answers: Mapping[int, Any], exchange: Any = None, *, symbols: Sequence[str] = ("A", "B"), **options: Any
+) -> Any:
+    """A portfolio of a strategy whose weights are given by the minute."""
+
+    def get_weights(ctx: Any) -> Any:
+        return answers.get(int(ctx.when_ms - ORIGIN) // MINUTE)
+
+    tolerance = options.pop("tolerance", 0.0)
+    bknb.weights("book", symbols=symbols, interval="1m", get_weights=get_weights, tolerance=tolerance)
+    options = {"exchange": exchange or market(), "frame": FRAME, "settings": FREE, "capital": 1_000} | options
+    return bknb.portfolio(strategies=["book"], **options)
+
+
+def traded(result: Any) -> list[tuple[int, str, str, float]]:
+    """Minute, symbol, kind and quantity of all fills, by minute."""
+    found = [
+        (int((row.at.value // 10**6 - ORIGIN) // MINUTE), symbol, row.kind, round(row.quantity, 6))
+        for (symbol, _), leg in result.legs.items()
+        for row in leg.fills.itertuples()
+    ]
+    return sorted(found, key=lambda row: row[:2])
+
+
+def reasons(result: Any) -> list[str]:
+    return [reason.text for event in result.told if isinstance(event, bknb.Rejected) for reason in event.reasons]
+
+
+# --- what an answer leads to ----------------------------------------------------------------------------------------
+
+
+def test_a_mapping_is_complete_and_none_leaves_one_as_it_is() -> None:
+    result = play({2: {"A": 0.5, "B": 0.25}, 5: {"A": None, "B": -0.25}, 8: None, 10: {"B": None}, 12: {}})
+    assert traded(result) == [
+        (2, "A", "entry", 5.0), (2, "B", "entry", 2.5),
+        (5, "B", "exit", 2.5), (5, "B", "entry", 2.5),
+        (10, "A", "exit", 5.0),
+        (12, "B", "exit", 2.5),
+    ]  # fmt: skip
+    assert result.equity.iloc[-1] == pytest.approx(1_000)
+
+
+def test_what_becomes_smaller_pays_for_what_becomes_larger() -> None:
+    """All of the equity is in A, which is declared after B: B could not be bought first."""
+    result = play({2: {"A": 1.0}, 5: {"B": 0.75, "A": 0.25}, 8: {"B": 1.0}}, symbols=["B", "A"])
+    assert traded(result) == [
+        (2, "A", "entry", 10.0), (5, "A", "reduce", 7.5), (5, "B", "entry", 7.5), (8, "A", "exit", 2.5),
+        (8, "B", "add", 2.5), (30, "B", "exit", 10.0),
+    ]  # fmt: skip
+    assert not result.warnings
+
+
+def test_where_less_is_free_all_increases_are_made_smaller_by_one_factor() -> None:
+    settings = {"percent_fee": 1.0, "percent_slippage": 0.0}
+    result = play({2: {"A": 1.0}, 5: {"B": 0.5, "C": 0.5}}, symbols=["A", "B", "C"], settings=settings)
+    bought = {symbol: quantity for minute, symbol, kind, quantity in traded(result) if (minute, kind) == (5, "entry")}
+    once = 1_000 / 1.01  # of 1000 with a fee of 1 % there; A is sold, less another, and both have the half of the rest
+    assert bought["B"] == bought["C"] == pytest.approx(once * 0.99 / 1.01 / 200, abs=1e-6)
+    assert "all that was to become larger was made smaller by one factor" in result.warnings[0]
+    assert not len(result.refused)
+
+
+def test_a_change_is_measured_at_the_last_closes_of_all() -> None:
+    # A doubles: 500 + 500 become 1000 + 500; a half of 1500 is 750
+    exchange = {"A": market(dict.fromkeys(range(8, 60), 200.0)), "B": market()}
+    result = play({2: {"A": 0.5, "B": 0.5}, 10: {"A": 0.5, "B": 0.5}}, exchange)
+    assert [row for row in traded(result) if row[0] == 10] == [(10, "A", "reduce", 1.25), (10, "B", "add", 2.5)]
+    near = play({2: {"A": 0.5, "B": 0.5}, 10: {"A": 0.5, "B": 0.5}}, exchange, tolerance=20)
+    assert [row for row in traded(near) if row[0] == 10] == []
+
+
+def test_one_question_for_all_with_what_is_held() -> None:
+    seen: list[tuple[int, float, dict[str, float]]] = []
+
+    def get_weights(ctx: Any, part: float = 0.5) -> Any:
+        seen.append((int(ctx.when_ms - ORIGIN) // MINUTE, ctx.equity, ctx.weights))
+        assert ctx.symbols == ("A", "B")
+        assert ctx.price_of("A") == 100.0
+        assert ctx.panel(ctx.symbols, "1m", 3).close.shape == (3, 2)
+        assert len(bknb.get_candles("B", "1m", 2)) == 2
+        return {"A": part, "B": -part / 2}
+
+    bknb.weights("book", symbols=["A", "B"], interval="15m", get_weights=get_weights, params={"part": 0.4})
+    bknb.portfolio(strategies=["book"], exchange=market(), frame=FRAME, settings=FREE, capital=500)
+    assert seen == [(0, 500.0, {"A": 0.0, "B": 0.0}), *((k, 500.0, {"A": 0.4, "B": -0.2}) for k in (15,))]
+
+
+@pytest.mark.parametrize("name", ["symbol", "price", "candles"])
+def test_what_is_of_one_symbol_says_what_to_use(name: str) -> None:
+    def get_weights(ctx: Any) -> Any:
+        value = getattr(ctx, name)
+        return value("1m", 3)
+
+    bknb.weights("book", symbols=["A", "B"], interval="15m", get_weights=get_weights)
+    result = bknb.portfolio(strategies=["book"], exchange=market(), frame=FRAME)
+    errors = [error.message for leg in result.legs.values() for error in leg.errors]
+    assert len(errors) == 1
+    assert "several symbols at once" in errors[0]
+    assert not traded(result)
+
+
+def test_a_symbol_that_does_not_trade_now_fills_at_its_own_next_bar() -> None:
+    exchange = {"A": market(silent=[2, 3, 4]), "B": market()}
+    result = play({2: {"A": 0.5, "B": 0.5}}, exchange)
+    assert traded(result)[:2] == [(2, "B", "entry", 5.0), (5, "A", "entry", 5.0)]
+
+
+def test_without_a_capital_the_account_has_one() -> None:
+    result = play({2: {"A": 0.5}}, {"A": market(dict.fromkeys(range(8, 60), 200.0)), "B": market()}, capital=None)
+    assert result.equity.iloc[0] == 1.0
+    assert result.equity.iloc[-1] == pytest.approx(1.5)
+
+
+def test_beside_strategies_that_answer_with_signals() -> None:
+    bknb.add_strategy("other", interval="1m", get_signal=lambda: None)
+    bknb.weights("book", symbols=["A"], interval="1m", get_weights=lambda: {"A": 0.5})
+    run = {"exchange": market(), "frame": FRAME, "settings": FREE, "capital": 100}
+    result = bknb.portfolio(symbols=["B"], strategies=["book", "other"], **run)
+    assert [*result.legs] == [("A", "book"), ("B", "other")]
+    assert len(result.leg("A").fills) == 2
+
+
+def test_a_book_of_one_symbol_is_a_get_weight() -> None:
+    def weight(ctx: Any) -> float:
+        return math.sin(ctx.when_ms / MINUTE / 3)
+
+    exchange = market({k: 100.0 + 5 * math.sin(k) for k in range(60)})
+    bknb.weights("book", symbols=["A"], interval="3m", get_weights=lambda ctx: {"A": weight(ctx)})
+    bknb.add_strategy("one", interval="3m", get_weight=weight)
+    run = {"exchange": exchange, "frame": FRAME, "settings": FREE, "capital": 1_000}
+    book = bknb.portfolio(strategies=["book"], **run)
+    one = bknb.backtest("A", strategy="one", **run)
+    names = ["at", "side", "kind", "share", "price", "quantity"]
+    assert book.leg("A").fills[names].equals(one.fills[names])
+    assert len(one.fills) > 10
+
+
+# --- what it is equal to --------------------------------------------------------------------------------------------
+
+
+def daily_markets(names: Sequence[str], seed: int, days: int) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
+    """Daily candles that open at the close before, a market each, and their closes."""
+    random = np.random.default_rng(seed)
+    closes = 100 * np.exp(np.cumsum(random.normal(0.0004, 0.02, (days, len(names))), axis=0))
+    times = ORIGIN - 40 * DAY + np.arange(days) * DAY
+    found = {}
+    for name, close in zip(names, closes.T, strict=True):
+        opened = np.concatenate((close[:1], close[:-1]))
+        high, low = np.maximum(opened, close), np.minimum(opened, close)
+        rows = np.stack((times, opened, high, low, close, np.ones(days)), axis=1).tolist()
+        found[name] = source(rows)
+    return found, closes
+
+
+def monthly_by_hand(closes: np.ndarray[Any, Any], times: np.ndarray[Any, Any]) -> list[float]:
+    """Equal parts of 1 in all columns, made equal again where a day is the first of its month."""
+    months = pd.DatetimeIndex(times.astype("datetime64[ms]")).month
+    units, equity, found = np.zeros(closes.shape[1]), 1.0, []
+    for day in range(1, len(times)):
+        if day == 1 or months[day] != months[day - 1]:
+            equity = float(units @ closes[day - 1]) if units.any() else equity
+            units = equity / closes.shape[1] / closes[day - 1]
+        found.append(float(units @ closes[day]))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("interval", ["month", None])
+def test_equal_weights_monthly_are_those_of_a_loop_by_hand(interval: str | None) -> None:
+    """The `bt` library has the same equity at each close (RunMonthly at the end of a period), to 1e-15."""
+    names = ["AAA", "BBB", "CCC", "DDD"]
+    markets, closes = daily_markets(names, 7, 40 + 366)
+    month: list[Any] = [None]
+
+    def get_weights(ctx: Any) -> Any:
+        if interval is None and month[0] == ctx.when.month:
+            return None
+        month[0] = ctx.when.month
+        return dict.fromkeys(ctx.symbols, 1 / len(names))
+
+    asked: dict[str, Any] = {"interval": "1d"} if interval is None else {"at": interval}
+    bknb.weights("equal", symbols=names, get_weights=get_weights, **asked)
+    frame = (ORIGIN, ORIGIN + 365 * DAY)
+    result = bknb.portfolio(strategies=["equal"], exchange=markets, frame=frame, settings=FREE, capital=100_000)
+    times = ORIGIN + np.arange(-1, 365) * DAY
+    wanted = monthly_by_hand(closes[39 : 39 + 366], times)
+    at = result.equity.index.as_unit("ms").asi8
+    found = result.equity.to_numpy()[np.searchsorted(at, times[1:] + DAY)] / 100_000
+    assert np.allclose(found, wanted, rtol=1e-12, atol=0)
+
+
+@settings(max_examples=3)
+@given(seed=SEEDS, leverage=st.sampled_from([1, 3]))
+@pytest.mark.slow
+def test_cash_and_positions_are_the_capital_and_what_was_made(seed: int, leverage: int) -> None:
+    names = ["AAA", "BBB", "CCC"]
+    markets, _ = daily_markets(names, seed, 160)
+
+    def get_weights(ctx: Any) -> Any:
+        random = np.random.default_rng([seed, ctx.when_ms // DAY])
+        parts = random.uniform(-1, 1, len(names)) * (random.random(len(names)) < 0.8)
+        return dict(zip(names, parts / max(abs(parts).sum(), 1e-9) * leverage * random.random(), strict=True))
+
+    bknb.weights("book", symbols=names, interval="1d", get_weights=get_weights, tolerance=1)
+    account = bknb.Margin(leverage=leverage, mode="isolated")
+    frame = (ORIGIN, ORIGIN + 100 * DAY)
+    run = {"exchange": markets, "frame": frame, "settings": COSTS, "account": account}
+    result = bknb.portfolio(strategies=["book"], capital=1_000, **run)
+    money = result.run_account
+    assert sum(len(leg.fills) for leg in result.legs.values()) > 100
+    assert not [error for leg in result.legs.values() for error in leg.errors]
+    for change in money.changes:
+        prices = dict.fromkeys(change.ledger.positions, 100.0)
+        assert change.ledger.imbalance(prices) == pytest.approx(0.0, abs=1e-9 * 1_000)
+    assert result.equity.iloc[-1] == pytest.approx(1_000 + result.trades["money"].sum())
+
+
+# --- the law --------------------------------------------------------------------------------------------------------
+
+Rule = Callable[[Candles], float]
+RULES: dict[str, Rule] = {
+    "with the last candle": lambda candles: 1.0 if candles.close[-1] > candles.open[-1] else -1.0,
+    "against the trend": lambda candles: float(np.clip((candles.close.mean() - candles.close[-1]) / 20, -1, 1)),
+    "more after a loss": lambda candles: 0.25 if candles.close[-1] > candles.close[-3] else 1.0,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("symbols", [1, 2])
+def test_no_rule_of_weights_earns_on_a_martingale(rule: str, symbols: int) -> None:
+    made = RULES[rule]
+    gained = []
+    markets = [path for kind in ("plain", "gaps", "silent") for path in paths(kind, 4, 150)]
+    for one, other in zip(markets, [*markets[1:], markets[0]], strict=True):
+        run: dict[str, Any] = {"frame": one.frame, "settings": FREE, "allow_gaps": True}
+        if symbols == 1:
+            bknb.add_strategy("law", interval="3m", get_weight=lambda ctx: made(ctx.candles("1m", 10)))
+            result: Any = bknb.backtest("A", strategy="law", exchange=one.source, capital=1_000, **run)
+        else:
+            bknb.weights(
+                "law", symbols=["A", "B"], interval="3m",
+                get_weights=lambda ctx: {s: made(ctx.get_candles(s, "1m", 10)) / 2 for s in ctx.symbols},
+            )  # fmt: skip
+            exchange = {"A": one.source, "B": other.source}
+            result = bknb.portfolio(strategies=["law"], exchange=exchange, capital=1_000, **run)
+        gained.append(float(result.equity.iloc[-1]) / 1_000 - 1)
+    t = np.mean(gained) / (np.std(gained, ddof=1) / math.sqrt(len(gained)))
+    assert abs(np.mean(gained)) > 0 or np.std(gained) > 0
+    assert t < 4.0
+
+
+# --- wrong use ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "texts"),
+    [
+        (0.5, ["get_weights returns None, or a mapping from symbols to weights such as", "got float: 0.5"]),
+        ({"C": 0.5, "A": math.nan}, ["'C' is no symbol of this strategy; its symbols: A, B", "A: a weight is None"]),
+        ({"A": [0.5]}, ["A: a weight is None, or a finite number such as 0.5, -1 or 0; got list: [0.5]"]),
+        ({"A": 0.75, "B": -0.5}, ["weights of 1.25 together: all of the equity is 1, and the account has no leverage"]),
+    ],
+)
+def test_what_is_no_answer_is_told_once_and_changes_nothing(answer: Any, texts: list[str]) -> None:
+    result = play({2: {"A": 0.5}, 5: answer})
+    assert len(reasons(result)) == 1
+    assert all(text in reasons(result)[0] for text in texts)
+    assert traded(result) == [(2, "A", "entry", 5.0), (30, "A", "exit", 5.0)]
+
+
+def test_spot_has_no_shorts() -> None:
+    result = play({2: {"A": -0.5}}, account=bknb.Spot())
+    assert "A: weight -0.5: a spot account has no shorts" in reasons(result)[0]
+
+
+def test_what_is_raised_is_told_once_and_changes_nothing() -> None:
+    def get_weights(ctx: Any) -> Any:
+        if ctx.when_ms == ORIGIN + 5 * MINUTE:
+            raise ValueError("oh")
+        return {"A": 0.5, "B": 0.5}
+
+    bknb.weights("book", symbols=["A", "B"], interval="1m", get_weights=get_weights, tolerance=5)
+    result = bknb.portfolio(strategies=["book"], exchange=market(), frame=FRAME, settings=FREE, capital=100)
+    assert [error.count for leg in result.legs.values() for error in leg.errors] == [1]
+    assert len(traded(result)) == 4
+
+
+@pytest.mark.parametrize("symbols", ["A", [], [1], ["A", ""], None])
+def test_symbols_are_a_list_of_names(symbols: Any) -> None:
+    with pytest.raises(bknb.UsageError, match="must be a list of names, at least one"):
+        bknb.weights("book", symbols=symbols, interval="1d", get_weights=dict)
+
+
+def test_where_a_book_cannot_run_it_says_what_to_do() -> None:
+    with pytest.raises(bknb.UsageError, match="names 'A' twice"):
+        bknb.weights("book", symbols=["A", "A"], interval="1d", get_weights=dict)
+    bknb.weights("book", symbols=["A", "B"], interval="1m", get_weights=dict)
+    bknb.add_strategy("other", interval="1m", get_signal=lambda: None)
+    run: dict[str, Any] = {"exchange": market(), "frame": FRAME}
+    asked = r"run it as a portfolio: bknb.portfolio\(strategies=\['book'\]"
+    for call in (
+        lambda: bknb.backtest("A", strategy="book", **run),
+        lambda: bknb.check_lookahead("book", symbol="A", **run),
+        lambda: bknb.Live.background("A", strategy="book", exchange=market()),
+        lambda: bknb.portfolio(legs=[("A", "book")], **run),
+    ):
+        with pytest.raises(bknb.UsageError, match=asked):
+            call()
+    with pytest.raises(bknb.UsageError, match="leave symbols= out"):
+        bknb.portfolio(symbols=["A"], strategies=["book"], **run)
+    with pytest.raises(bknb.UsageError, match="give symbols= for them"):
+        bknb.portfolio(strategies=["book", "other"], **run)
+    with pytest.raises(bknb.UsageError, match="sizing= is given"):
+        bknb.portfolio(strategies=["book"], capital=100, sizing=bknb.Percent(10), **run)
