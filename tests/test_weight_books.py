@@ -156,6 +156,23 @@ def test_beside_strategies_that_answer_with_signals() -> None:
     result = bknb.portfolio(symbols=["B"], strategies=["book", "other"], **run)
     assert [*result.legs] == [("A", "book"), ("B", "other")]
     assert len(result.leg("A").fills) == 2
+    assert any("no sizing was given" in text for text in result.warnings)
+    sized = bknb.portfolio(symbols=["B"], strategies=["book", "other"], sizing={"other": bknb.Percent(50)}, **run)
+    assert len(sized.leg("A").fills) == 2
+    assert not sized.warnings
+
+
+def test_without_a_capital_weights_stand_beside_a_benchmark() -> None:
+    exchange = market({k: 100.0 + k for k in range(60)})
+    result = play({2: {"A": 1.0}}, exchange, capital=None, benchmark="B")
+    assert "Benchmark held            +29.00 %" in str(result.account)
+
+
+def test_an_account_that_is_worth_nothing_holds_nothing_more() -> None:
+    shorts = {k: {"A": -0.5, "B": -0.5} for k in range(END)}
+    result = play(shorts, market(dict.fromkeys(range(6, 60), 250.0)), tolerance=math.inf)
+    assert result.equity.iloc[-1] == 0.0
+    assert not any(leg.run_record.records.failures for leg in result.legs.values())
 
 
 def test_a_book_of_one_symbol_is_a_get_weight() -> None:
@@ -202,10 +219,15 @@ def monthly_by_hand(closes: np.ndarray[Any, Any], times: np.ndarray[Any, Any]) -
     return found
 
 
+BT = {30: 93326.55225160797, 105: 81068.0644049888, 243: 84905.93677704208, 364: 96276.23593055729}
+"""What 100,000 are worth at the close of some days of 2024 in bt 1.4.1: ``RunMonthly(run_on_end_of_period=True)``,
+``SelectAll``, ``WeighEqually``, ``Rebalance``, without costs and in fractions, over the markets of the next test."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("interval", ["month", None])
 def test_equal_weights_monthly_are_those_of_a_loop_by_hand(interval: str | None) -> None:
-    """The `bt` library has the same equity at each close (RunMonthly at the end of a period), to 1e-15."""
+    """And those of the ``bt`` library, which trades at the close of the last day of a month."""
     names = ["AAA", "BBB", "CCC", "DDD"]
     markets, closes = daily_markets(names, 7, 40 + 366)
     month: list[Any] = [None]
@@ -225,6 +247,7 @@ def test_equal_weights_monthly_are_those_of_a_loop_by_hand(interval: str | None)
     at = result.equity.index.as_unit("ms").asi8
     found = result.equity.to_numpy()[np.searchsorted(at, times[1:] + DAY)] / 100_000
     assert np.allclose(found, wanted, rtol=1e-12, atol=0)
+    assert [found[day] * 100_000 for day in BT] == pytest.approx([*BT.values()], rel=1e-9)
 
 
 @settings(max_examples=3)

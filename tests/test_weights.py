@@ -98,6 +98,14 @@ def test_up_to_the_tolerance_nothing_is_changed(capital: float | None) -> None:
     assert [kind for _, kind, _ in fills(only_sides)] == ["entry", "exit", "entry", "exit"]
 
 
+@pytest.mark.parametrize("tolerance", [0.0, math.inf])
+def test_an_account_that_is_worth_nothing_holds_nothing_more(tolerance: float) -> None:
+    prices = {k: level(250.0) for k in range(6, 60)}
+    result = play(dict.fromkeys(range(END), -1.0), market(prices), tolerance=tolerance, capital=1_000)
+    assert result.equity.iloc[-1] == 0.0
+    assert not result.run_record.records.failures
+
+
 @CAPITALS
 def test_what_arithmetic_leaves_is_no_change(capital: float | None) -> None:
     prices = {k: level(100.0 + k / 7) for k in range(61)}
