@@ -51,6 +51,7 @@ ADDED_FIELDS: dict[str, Any] = {
     "ambiguous_trails": 0,
     "not_taken": 0,
     "max_adds": 10,  # of settings
+    "size": None,  # of signals
 }
 ADDED_COLUMNS = ("fills", "adds", "average_price", "cost_percentage", "largest_cost", "ambiguous_trails")
 STRATEGY_HASHES = frozenset({"strategy_hash", "code_sha256"})  # and the key of a trial; see trial_lines()

@@ -24,6 +24,7 @@ from worlds import SEEDS, walk
 import bknb
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
+from bknb.live.order_quantity import Quantities
 from bknb.testing.clocks import SimulatedClock
 
 END = 30
@@ -383,3 +384,8 @@ def test_a_size_that_is_none_is_told(size: Any) -> None:
     result = bknb.backtest("BTCUSDT", strategy="s", exchange=market(), frame=FRAME)
     reasons = result.run_record.records.rejected[0].reasons
     assert "size must be a finite number above 0" in reasons[0].text
+
+
+def test_a_broker_is_sent_the_part_of_the_quantity() -> None:
+    records = play({2: 0.25}, market()).run_record.records
+    assert Quantities(0.5, on_problem=print).of(records.closed[0].signal) == 0.125

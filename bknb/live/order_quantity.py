@@ -21,7 +21,8 @@ class Quantities:
     Parameters
     ----------
     quantity : float or callable
-        For every signal the same, or a function of the signal, whose answer is awaited where it is a coroutine.
+        For every signal the same, of one that has a ``size`` that part of it; or a function of the signal, whose answer
+        is awaited where it is a coroutine.
     on_problem : callable
         Called with ``"broker"`` and a sentence where the function raises, or answers no quantity.
 
@@ -59,7 +60,9 @@ class Quantities:
 
     def of(self, signal: OpenSignal | ScheduledSignal) -> float | str:
         """How much to trade, or why that is unknown, which was told; :meth:`work_out` has asked before."""
-        return self._quantity if not callable(self._quantity) else self._known[key_of(signal)]
+        if callable(self._quantity):
+            return self._known[key_of(signal)]
+        return self._quantity if signal.size is None else self._quantity * signal.size
 
     async def _asked(self, signal: OpenSignal | ScheduledSignal) -> float | str:
         assert callable(self._quantity)  # else nobody is asked  # noqa: S101

@@ -284,8 +284,8 @@ class Live:
             ``clock``: what time it is (default: the computer's clock);
             ``until``: the moment at which it leaves, keeping its state (default: never);
             ``broker``, ``quantity``: who carries out orders (such as ``bknb.brokers.paper()``), and how much per
-            signal in base currency, or a function of the signal (default: nobody, only the record is kept); parts and
-            adds are shares of what was filled;
+            signal in base currency, of one with a ``size``, or a weight, that part of it, or a function of the signal
+            (default: nobody, only the record is kept); parts and adds are shares of what was filled;
             ``late_minutes``: after an absence, questions older than this pass unasked (default: everything that was
             missed is caught up, and what is decided late fills at the market of then; with a broker the minutes of
             a base bar: 1, or 60 over hours);
