@@ -25,6 +25,7 @@ import bknb
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.live.order_quantity import Quantities
+from bknb.runs.check_lookahead import _as_answer as as_answer
 from bknb.testing.clocks import SimulatedClock
 
 END = 30
@@ -192,7 +193,7 @@ def test_one_and_minus_one_are_a_strategy_that_turns_round(
     exchange = source(walk(seed))
     run: dict[str, Any] = {"exchange": exchange, "frame": (ORIGIN, ORIGIN + 300 * MINUTE), "capital": capital}
     one, other = (bknb.backtest("BTCUSDT", strategy=each, **run) for each in (weights, signals))
-    assert one.trades.equals(other.trades)
+    assert one.trades.drop(columns="size", errors="ignore").equals(other.trades)
     assert one.fills.equals(other.fills)
     assert one.equity.equals(other.equity)
     assert dict(one.account) == dict(other.account)
@@ -373,7 +374,8 @@ def test_a_signal_may_open_with_a_part_of_what_sizing_gives() -> None:
         return bknb.backtest("BTCUSDT", strategy="s", **options)
 
     assert run().equity.iloc[-1] == pytest.approx(1.25)
-    assert run().trades.pnl_percentage.tolist() == [100.0]
+    assert run().trades[["pnl_percentage", "size"]].to_numpy().tolist() == [[100.0, 0.25]]
+    assert run().stats["equity_final"] == bknb.statistics(run().trades)["equity_final"] == pytest.approx(1.25)
     half = run(capital=1_000, sizing=bknb.Percent(50))
     assert half.fills.quantity.tolist() == pytest.approx([1.25, 1.25])
 
@@ -389,3 +391,39 @@ def test_a_size_that_is_none_is_told(size: Any) -> None:
 def test_a_broker_is_sent_the_part_of_the_quantity() -> None:
     records = play({2: 0.25}, market()).run_record.records
     assert Quantities(0.5, on_problem=print).of(records.closed[0].signal) == 0.125
+
+
+def test_a_sweep_of_weights_has_the_accounts_of_its_backtests() -> None:
+    def get_weight(ctx: Any, top: float = 1.0) -> float:
+        return top * math.sin(ctx.when_ms / MINUTE / 20)
+
+    exchange = source(walk(3))
+    run: dict[str, Any] = {"exchange": exchange, "frame": (ORIGIN, ORIGIN + 300 * MINUTE), "settings": COSTS}
+    options: dict[str, Any] = {"interval": "5m", "get_weight": get_weight, "tolerance": math.inf}
+    sweep = bknb.sweep(bknb.add_strategy("w", **options), params={"top": [0.5, 1.0]}, symbol="BTCUSDT", **run)
+    singles = [
+        bknb.backtest("BTCUSDT", strategy=bknb.add_strategy("w", params={"top": top}, **options), **run)
+        for top in (0.5, 1.0)
+    ]
+    table = sweep.table.sort_values("top")
+    assert table["n"].tolist() == [len(single.trades) for single in singles]
+    assert table["avg_pnl"].tolist() == pytest.approx([each.stats["avg_pnl"] for each in singles])
+    assert table["equity_final"].isna().all()  # of positions that open with a part of the equity
+
+
+def test_a_weight_that_sees_the_future_is_found() -> None:
+    exchange = source(walk(2))
+    closes = {int(row[0]): row[4] for row in walk(2)}
+
+    def get_weight(ctx: Any) -> float:
+        return 0.75 if closes[ctx.when_ms + 10 * MINUTE] > closes[ctx.when_ms - MINUTE] else 0.25
+
+    bknb.add_strategy("sees", interval="5m", get_weight=get_weight, tolerance=math.inf)
+    back = bknb.add_strategy(
+        "back", interval="5m", get_weight=lambda ctx: 0.5 if ctx.candles("1m", 1).close > 100 else 1
+    )
+    run: dict[str, Any] = {"symbol": "BTCUSDT", "exchange": exchange, "frame": (ORIGIN, ORIGIN + 200 * MINUTE)}
+    assert bknb.check_lookahead("sees", **run).findings
+    quarter, three_quarters = (as_answer(bknb.Signal(side="long", size=size)) for size in (0.25, 0.75))
+    assert quarter != three_quarters
+    assert not bknb.check_lookahead(back, **run).findings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, isfinite, isnan, sqrt
+from operator import mul
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..domain.interval import DAY_MS, MINUTE_MS
@@ -91,7 +92,10 @@ def measure(sample: Ledger, *, dropped: int = 0) -> dict[str, Figure]:
         The figures named in ``bknb.metrics.trade_definitions.DEFINITIONS``, in that order. Those that compound are None
         where a position was added to.
     """
-    walk = None if needs_capital(sample.adds, sample.largest_cost) else _walk(sample)
+    whole = sample.take(
+        [row for row, size in enumerate(sample.size) if isnan(size)]
+    )  # those that had all of the equity
+    walk = None if needs_capital(whole.adds, whole.largest_cost) else _walk(sample)
     results = _results(sample.pnl)
     figures: dict[str, Figure] = {"n": len(sample), "total_trades": len(sample), "dropped": dropped}
     figures |= results
@@ -109,7 +113,11 @@ def measure(sample: Ledger, *, dropped: int = 0) -> dict[str, Figure]:
 
 def _walk(sample: Ledger) -> EquityWalk:
     ordered = sample.by_close()
-    return walk_equity(ordered.pnl, ordered.trough)
+    if all(map(isnan, ordered.size)):
+        return walk_equity(ordered.pnl, ordered.trough)
+    sizes = [1.0 if isnan(size) else size for size in ordered.size]
+    pnl, trough = (map(mul, column, sizes) for column in (ordered.pnl, ordered.trough))
+    return walk_equity([*pnl], [*trough])
 
 
 def _guard(value: Figure) -> Figure:

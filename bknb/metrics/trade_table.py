@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SECONDS: Final = (1e9, 1e10)  # 2001 to 2286 in seconds; as milliseconds, January to April 1970
 _PLAIN: Final = frozenset({int, float, type(None), np.float64, np.int64})
 _CLOSE_NAMES: Final = ("close_timestamp", "closed_at")
-_OPTIONAL: Final = ("price_close", "peak_percentage", "trough_percentage", "adds", "largest_cost")
+_OPTIONAL: Final = ("price_close", "peak_percentage", "trough_percentage", "adds", "largest_cost", "size")
 _SHAPE: Final = "a DataFrame or a list of mappings, one row per closed trade"
 
 
@@ -45,6 +45,8 @@ class Ledger:
         How many adds of the position filled; NaN where missing.
     largest_cost : list of float
         The most that was held of the position at its cost, where its first fill costs 1; NaN where missing.
+    size : list of float
+        The part of the equity that the position opened with; NaN where missing: all of it.
     """
 
     symbol: list[str]
@@ -56,6 +58,7 @@ class Ledger:
     trough: list[float]
     adds: list[float]
     largest_cost: list[float]
+    size: list[float]
 
     def __len__(self) -> int:
         return len(self.pnl)
@@ -72,6 +75,7 @@ class Ledger:
             trough=[self.trough[row] for row in rows],
             adds=[self.adds[row] for row in rows],
             largest_cost=[self.largest_cost[row] for row in rows],
+            size=[self.size[row] for row in rows],
         )
 
     def with_result(self) -> Ledger:
@@ -110,8 +114,8 @@ def read_ledger(trades: object, *, symbols: bool = False) -> Ledger:
     ----------
     trades : DataFrame or iterable of mappings
         Columns ``pending_at``, ``close_timestamp`` (or ``closed_at``) and ``pnl_percentage``; ``symbol``,
-        ``price_close``, ``peak_percentage``, ``trough_percentage``, ``adds`` and ``largest_cost`` may be absent, None
-        or NaN. Times are UTC milliseconds or datetimes (a naive datetime is UTC).
+        ``price_close``, ``peak_percentage``, ``trough_percentage``, ``adds``, ``largest_cost`` and ``size`` may be
+        absent, None or NaN. Times are UTC milliseconds or datetimes (a naive datetime is UTC).
     symbols : bool, default False
         Whether ``symbol`` is required as well.
 
@@ -142,6 +146,7 @@ def read_ledger(trades: object, *, symbols: bool = False) -> Ledger:
         trough=optional[2],
         adds=optional[3],
         largest_cost=optional[4],
+        size=optional[5],
     )
     numbers = all(isinstance(next(iter(columns[name]), None), Real) for name in ("pending_at", "closed_at"))
     _check_times(ledger, numbers=numbers)

@@ -835,6 +835,7 @@ def _as_answer(answer: object) -> Answer:
     ladder = signal.price_take_profit if isinstance(signal.price_take_profit, tuple) else ()
     timed = (signal.until, signal.bars, None if signal.valid is UNSET else ("valid", signal.valid))
     declared = (*ladder, signal.trailing, signal.breakeven, *timed, "close" if signal.entry == "close" else None)
+    declared += () if signal.size is None else (("size", signal.size),)
     return (*plain, *map(repr, declared)) if any(declared) else plain
 
 

@@ -78,26 +78,31 @@ def _row(signal: OpenSignal | ScheduledSignal) -> dict[str, Any]:
 
 def trade_row(event: Closed) -> dict[str, Any]:
     """Return one closed trade as a row; moments are UTC ms."""
-    return _row(event.signal) | {
-        "pending_at": event.signal.pending_at,
-        "closed_at": event.closed_at,
-        "price_close": event.price_close,
-        "close_reason": event.close_reason,
-        "pnl_percentage": event.pnl.pnl_percentage,
-        "fee_percentage": event.pnl.fee_percentage,
-        "slippage_percentage": event.pnl.slippage_percentage,
-        "gross_percentage": event.pnl.gross_percentage,
-        "peak_percentage": event.peak_percentage,
-        "trough_percentage": event.trough_percentage,
-        "minutes": (event.closed_at - event.signal.pending_at) / MINUTE_MS,
-        "ambiguous": event.ambiguous,
-        "fills": len(event.fills) or 2,
-        "adds": event.adds,
-        "average_price": event.signal.price_open if event.average_price is None else event.average_price,
-        "cost_percentage": event.pnl.pnl_percentage if event.cost_percentage is None else event.cost_percentage,
-        "largest_cost": event.largest_cost,
-        "ambiguous_trails": event.ambiguous_trails,
-    }
+    size = event.signal.size
+    return (
+        _row(event.signal)
+        | ({} if size is None else {"size": size})
+        | {
+            "pending_at": event.signal.pending_at,
+            "closed_at": event.closed_at,
+            "price_close": event.price_close,
+            "close_reason": event.close_reason,
+            "pnl_percentage": event.pnl.pnl_percentage,
+            "fee_percentage": event.pnl.fee_percentage,
+            "slippage_percentage": event.pnl.slippage_percentage,
+            "gross_percentage": event.pnl.gross_percentage,
+            "peak_percentage": event.peak_percentage,
+            "trough_percentage": event.trough_percentage,
+            "minutes": (event.closed_at - event.signal.pending_at) / MINUTE_MS,
+            "ambiguous": event.ambiguous,
+            "fills": len(event.fills) or 2,
+            "adds": event.adds,
+            "average_price": event.signal.price_open if event.average_price is None else event.average_price,
+            "cost_percentage": event.pnl.pnl_percentage if event.cost_percentage is None else event.cost_percentage,
+            "largest_cost": event.largest_cost,
+            "ambiguous_trails": event.ambiguous_trails,
+        }
+    )
 
 
 def without_managed_columns(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,10 +141,12 @@ def rejected_row(event: Rejected) -> dict[str, Any]:
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
-    """Return rows as a table with these columns; moments become timestamps (UTC)."""
+    """Return rows as a table with these columns, trades with a size that one has; moments become timestamps (UTC)."""
     import pandas as pd
 
     from ..reports.time_columns import with_times
 
     frame = pd.DataFrame({name: [row[name] for row in rows] for name in columns})
+    if any("size" in row for row in rows):
+        frame["size"] = [row.get("size") for row in rows]
     return with_times(frame, [name for name in columns if name in _TIMES])
