@@ -1,8 +1,8 @@
 """Rules for risk profiles: ``bknb.add_risk("calm", validations=[bknb.protections.daily_loss(3)])``.
 
 Each refuses candidates by what was closed before in the profile, of all symbols and strategies that share it, or by
-what is open. ``max_exposure`` needs a run with a capital. In a live run only ``max_open`` knows enough: the others
-refuse every candidate there, and say why.
+what is open. ``max_exposure`` needs a run with a capital. In a live run only ``max_open`` and ``correlation`` know
+enough: the others refuse every candidate there, and say why.
 
 Examples
 --------
@@ -15,10 +15,11 @@ Cooldown(pause='4h', losses=3, per='profile')
 from __future__ import annotations
 
 from .domain.protections import Cooldown as cooldown  # noqa: N813 -- named as the rule that it is
+from .domain.protections import Correlation as correlation  # noqa: N813
 from .domain.protections import DailyLoss as daily_loss  # noqa: N813
 from .domain.protections import MaxDrawdown as max_drawdown  # noqa: N813
 from .domain.protections import MaxExposure as max_exposure  # noqa: N813
 from .domain.protections import MaxOpen as max_open  # noqa: N813
 from .domain.protections import StopGuard as stop_guard  # noqa: N813
 
-__all__ = ["cooldown", "daily_loss", "max_drawdown", "max_exposure", "max_open", "stop_guard"]
+__all__ = ["cooldown", "correlation", "daily_loss", "max_drawdown", "max_exposure", "max_open", "stop_guard"]

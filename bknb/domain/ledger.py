@@ -220,6 +220,11 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
 
     # -- what it is worth
 
+    def value_of(self, leg: str, price: float) -> float:
+        """What a leg holds is worth at a price, without its sign; 0 where it holds nothing."""
+        held = self.positions.get(leg)
+        return 0.0 if held is None else abs(held.quantity) * price
+
     def mark(self, prices: Mapping[str, float]) -> Marked:
         """The account at the prices of its legs; every leg that holds something needs one."""
         worth = unrealised = exposure = margin = maintenance = 0.0

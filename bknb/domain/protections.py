@@ -1,20 +1,22 @@
-"""Rules for risk profiles that stop opening for a while: after losses, stops, a drawdown, or with too much at stake.
+"""Rules for risk profiles: nothing is opened for a while after losses, or beside too much that is open already.
 
-Each is a function of the request alone. They count what was closed before in the profile, of all symbols and strategies
-that share it.
+Each is a function of the request alone. What was closed before in the profile, and what is open in it, is that of all
+symbols and strategies that share it. Adds are refused as entries are, but for ``max_open`` and ``correlation``, which
+look at what an entry is beside.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice, takewhile
+from itertools import islice, pairwise, takewhile
 from typing import ClassVar, Final, Literal
 
-from ..errors import UsageError
+from ..errors import NotEnoughData, UsageError
 from .formatting import utc_text
-from .interval import DAY_MS
+from .interval import DAY_MS, interval_ms
 from .keyword_arguments import ByName
 from .risk import ClosedPosition, RiskRequest
+from .text import error_text
 from .whole_number import checked_number, whole_number
 
 Per = Literal["profile", "symbol", "strategy"]
@@ -27,7 +29,7 @@ class _Protection(ByName, frozen=True):
 
 
 class Cooldown(_Protection, frozen=True, kw_only=True):
-    """No new position for a while after losses in a row.
+    """No entry and no add for a while after losses in a row.
 
     Parameters
     ----------
@@ -68,7 +70,7 @@ class Cooldown(_Protection, frozen=True, kw_only=True):
 
 
 class StopGuard(_Protection, frozen=True, kw_only=True):
-    """No new position while many stops were met not long ago.
+    """No entry and no add while many stops were met not long ago.
 
     Parameters
     ----------
@@ -103,7 +105,7 @@ class StopGuard(_Protection, frozen=True, kw_only=True):
 
 
 class DailyLoss(_Protection, frozen=True):
-    """No new position for the rest of a day, by UTC, that has lost a percentage.
+    """No entry and no add for the rest of a day, by UTC, that has lost a percentage.
 
     With a capital it is of the equity; else the results of the positions that were closed in this day are summed.
 
@@ -129,7 +131,7 @@ class DailyLoss(_Protection, frozen=True):
 
 
 class MaxDrawdown(_Protection, frozen=True):
-    """No new position while what was closed not long ago has lost a percentage from its best.
+    """No entry and no add while what was closed not long ago has lost a percentage from its best.
 
     With a capital it is of the equity at that best; else the results of positions are summed.
 
@@ -171,7 +173,7 @@ class MaxDrawdown(_Protection, frozen=True):
 
 
 class MaxOpen(_Protection, frozen=True):
-    """No more than so many positions at once, those that rest in orders included.
+    """No more than so many positions at once, those that rest in orders included; adds are not counted.
 
     Parameters
     ----------
@@ -207,7 +209,7 @@ class MaxOpen(_Protection, frozen=True):
 
 
 class MaxExposure(_Protection, frozen=True):
-    """No position with which all that is open would be worth more than a percentage of the equity.
+    """No entry or add with which all that is open or ordered would be worth more than a percentage of the equity.
 
     It needs a run with a capital.
 
@@ -235,6 +237,70 @@ class MaxExposure(_Protection, frozen=True):
         if share <= self.percent:
             return None
         return f"max_exposure: with it {share:.1f} % of the equity would be at stake, at most {self.percent:g} %"
+
+
+class Correlation(_Protection, frozen=True):
+    """No entry beside a position of the same side whose symbol moves like that of the entry.
+
+    The correlation (Pearson's) of the returns of both symbols, from close to close of candles that both have and that
+    had closed by then. Positions that rest in orders count; so does another one on the same symbol, which correlates
+    with itself by 1. A price that did not move correlates with nothing; with too little history an entry is refused.
+
+    Parameters
+    ----------
+    limit
+        More is refused; above 0 and below 1.
+    window
+        How many returns.
+    interval
+        Of the candles, such as ``"1d"``.
+
+    Examples
+    --------
+    >>> Correlation(0.8)
+    Correlation(limit=0.8, window=30, interval='1d')
+    """
+
+    limit: float
+    window: int = 30
+    interval: str = "1d"
+
+    def __post_init__(self) -> None:
+        checked_number("limit of correlation", self.limit, "above 0 and below 1", fits=lambda x: 0.0 < x < 1.0)
+        whole_number("window of correlation", self.window, least=3)
+        interval_ms(self.interval)
+
+    def __call__(self, request: RiskRequest) -> str | None:
+        """Why a candidate is refused; ``None``: it is not."""
+        side, symbol = request.signal.position, request.symbol
+        beside = {one.symbol for one in request.open_positions if one.position == side}
+        if request.add or not beside:
+            return None
+        if symbol in beside:
+            return f"correlation: {side} {symbol} is open already"
+        for other in sorted(beside):
+            try:
+                found = self._between(request, symbol, other)
+            except NotEnoughData as error:
+                return f"correlation: too little history of {symbol} and {other}: {error_text(error)}"
+            if found > self.limit:
+                return (
+                    f"correlation: {found:.2f} with {other}, which is {side}, over {self.window} returns of "
+                    f"{self.interval}; {self.limit:g} is the limit"
+                )
+        return None
+
+    def _between(self, request: RiskRequest, symbol: str, other: str) -> float:
+        from statistics import StatisticsError, correlation  # few runs need it
+
+        if request.closes is None:
+            raise UsageError("correlation needs the candles of a run, and this request comes from none")
+        closes = request.closes((symbol, other), self.interval, self.window + 1)
+        one, two = ([now / before - 1.0 for before, now in pairwise(prices)] for prices in closes)
+        try:
+            return correlation(one, two)
+        except StatisticsError:  # one of them did not move
+            return 0.0
 
 
 def _newest_first(rule: object, request: RiskRequest, per: Per = "profile") -> Iterator[ClosedPosition]:

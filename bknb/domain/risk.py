@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias, overload
 
 import msgspec
@@ -113,6 +113,10 @@ class OpenPosition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     size: float = 1.0
 
 
+Closes: TypeAlias = Callable[[Sequence[str], str, int], list[list[float]]]
+"""Returns the newest closes (quote currency) of symbols, for an interval and a count: a list for each symbol."""
+
+
 class RiskRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A candidate signal for a risk profile to allow or refuse.
 
@@ -135,11 +139,16 @@ class RiskRequest(msgspec.Struct, frozen=True, kw_only=True):
         new one.
     equity, exposure : float or None
         Of the account of a run with a capital, in quote currency, at the last closes: what it is worth, and the sum of
-        what its positions are worth, without their signs. Of an order that a bar fills, at the open of the bar.
+        what its positions and orders that wait are worth, without their signs, but for a position that leaves for the
+        candidate. Of an order that a bar fills, at the open of the bar, with what was opened in it since.
     value : float or None
         What the candidate would be worth, in quote currency, of a run with a capital.
     closed : sequence of ClosedPosition, or None
         What was closed before in this profile, in order; ``None`` in a live run, which does not tell it yet.
+    closes : callable or None
+        Called with symbols, an interval and a count it returns a list for each symbol: the closes (quote currency) of
+        the newest candles that had closed at ``when``, of times at which all of these symbols have one. It raises
+        ``NotEnoughData`` where there are fewer.
 
     Examples
     --------
@@ -160,6 +169,7 @@ class RiskRequest(msgspec.Struct, frozen=True, kw_only=True):
     exposure: float | None = None
     value: float | None = None
     closed: Sequence[ClosedPosition] | None = None
+    closes: Closes | None = None
 
     @property
     def open_position_count(self) -> int:

@@ -30,6 +30,7 @@ from .bar_prices import BarPrices
 from .cost_requests import added_order, asked_order, number_of, opened_order, trial_orders, was_ordered
 from .funding_due import FundingDue
 from .leg_exits import LegExits
+from .leg_orders import LegOrders
 from .leg_sizing import LegSizing
 from .liquidation_level import liquidation_level, with_liquidation
 from .position_in_money import UNTOLD, MoneyFill, PositionInMoney
@@ -59,8 +60,8 @@ class LegAccount:
         The account of all legs.
     positions
         Its positions in money, by signal.
-    funding, exits
-        What has to be charged, and what leaves, in money.
+    funding, exits, waiting
+        What has to be charged, what leaves, in money, and its orders that wait.
     """
 
     def __init__(self, shared: SharedAccount, order: int, money: LegMoney) -> None:
@@ -69,7 +70,7 @@ class LegAccount:
         self._held = PositionInMoney()  # what is open, and before that the last one
         self._state: State = Flat()
         self._places: RiskBook | None = None
-        self._orders: dict[tuple[str, int], SizedOrder] = {}
+        self.waiting = LegOrders(shared, self.name)
         self._filled: dict[str, tuple[FilledQuantity, FilledBy]] = {}
         self._first = 0.0  # quantity of the entry of what is open
         self._at_once = False
@@ -129,14 +130,12 @@ class LegAccount:
             verdict = verdict._replace(share=share)
             if isinstance(command.candidate, OpenSignal) and command.order is None:  # it fills with that verdict
                 verdict = verdict._replace(liquidation=self._fills_at_once(command, sized))
-            key = (command.candidate.id, 0 if command.order is None else command.order.number)
-            self._orders[key] = sized
-            self.shared.ledger = self.shared.ledger.reserve(self._reserved(key), sized.reserved)
+            self.waiting.add(command, sized)
         return verdict
 
     async def _of_profile(self, command: Reserve, value: float, may_open: Callable[[], bool]) -> Verdict:
         if self._places is not None and command.again:
-            return await self._places.ask(command, may_open=may_open, marks=self.shared.marks(command, value))
+            return await self._places.ask(command, may_open=may_open, marks=self.shared.marks(command, self, value))
         return Verdict(allowed=True) if may_open() else Verdict(allowed=False, stopped=True)
 
     def money_of(self, signal: OpenSignal) -> float:
@@ -154,9 +153,6 @@ class LegAccount:
         taken = 0 if self._places is None else len(self._places.places)
         return Verdict(allowed=False, note=reason.text, open_positions=taken, by_account=True)
 
-    def _reserved(self, key: tuple[str, int]) -> str:
-        return f"{self.name} {key[0]} {key[1]}"
-
     def _sized(self, command: Reserve) -> SizedOrder | Reason:
         order, money = asked_order(command, self.prices.at(command.when)), self.money
         ledger = self._after(self.shared.ledger, command.earlier)
@@ -173,10 +169,10 @@ class LegAccount:
     async def _fill(self, command: Reserve, fill: Entry, may_open: Callable[[], bool]) -> Verdict:
         """What is bought of an entry order in a bar, and, where it rested, whether its risk profile still allows it."""
         candidate, shared = command.candidate, self.shared
-        ledger = self._after(shared.ledger.release(self._reserved((candidate.id, 0))), command.earlier)
+        ledger = self._after(self.waiting.released(shared.ledger, (candidate.id, 0)), command.earlier)
         by = filled_by("entry", rested=fill.rested, entry=candidate.entry)
         order = replace(asked_order(command, self.prices.at(command.when)), filled_by=by, price=candidate.price_open)
-        sized = self._orders[candidate.id, 0]
+        sized = self.waiting[candidate.id, 0]
         free = shared.free_in_bar(command.when, ledger, self)
         filled = self.money.filled(sized, order, free)
         if filled.quantity <= 0.0:
@@ -209,13 +205,7 @@ class LegAccount:
         """Give back the place and what is reserved for a signal."""
         if self._places is not None:
             self._places.release(symbol, strategy, signal_id)
-        for key in [key for key in self._orders if key[0] == signal_id]:
-            self._drop(key)
-
-    def _drop(self, key: tuple[str, int]) -> SizedOrder | None:
-        sized = self._orders.pop(key, None)
-        self.shared.ledger = self.shared.ledger.release(self._reserved(key))
-        return sized
+        self.waiting.drop_all(signal_id)
 
     # --- told -------------------------------------------------------------------------------------------------------
 
@@ -253,7 +243,7 @@ class LegAccount:
         ledger, withheld = shared.ledger, 0.0
         for event in events:
             if isinstance(event, AddCancelled):
-                ledger = ledger.release(self._reserved((event.signal.id, event.number)))
+                ledger = self.waiting.released(ledger, (event.signal.id, event.number))
             elif isinstance(event, Reduced | Closed) and (left := self.exits.told(ledger, event)) is not None:
                 prices, before = shared.prices_at(left.order.at), ledger
                 ledger = ledger.apply(left).ledger
@@ -261,8 +251,8 @@ class LegAccount:
                     withheld += max(ledger.free(prices) - before.free(prices), 0.0)
             elif isinstance(event, Added):
                 key, order = (event.signal.id, event.fill.number), added_order(event, self._state)
-                sized = self._orders[key]
-                ledger = ledger.release(self._reserved(key))
+                sized = self.waiting[key]
+                ledger = self.waiting.released(ledger, key)
                 free = shared.free_in_bar(order.at, ledger, self) - withheld
                 filled = self.money.filled(sized, order, free)
                 wanted = event.fill.share * self._first
@@ -283,9 +273,9 @@ class LegAccount:
                 case Reduced() | Closed():
                     self._exited(event)
                 case Cancelled():
-                    self._drop((event.signal.id, 0))
+                    self.waiting.drop((event.signal.id, 0))
                 case AddCancelled():
-                    self._drop((event.signal.id, event.number))
+                    self.waiting.drop((event.signal.id, event.number))
                 case _:
                     pass
         if not isinstance(state, Entering):  # what it says has not been told yet
@@ -295,7 +285,7 @@ class LegAccount:
 
     def _opened(self, event: Opened) -> None:
         signal = event.signal
-        sized, filled = self._drop((signal.id, 0)), self._filled.pop(signal.id, None)
+        sized, filled = self.waiting.drop((signal.id, 0)), self._filled.pop(signal.id, None)
         by = filled_by("entry", rested=signal.rested, entry=signal.entry) if filled is None else filled[1]
         order = opened_order(signal, by)
         quantity = self._affordable(sized, order) if filled is None else filled[0]
@@ -306,7 +296,7 @@ class LegAccount:
     def _added(self, event: Added) -> None:
         signal, fill = event.signal, event.fill
         order = added_order(event, self._state)
-        sized = self._drop((signal.id, fill.number))
+        sized = self.waiting.drop((signal.id, fill.number))
         quantity = self._affordable(sized, order)
         self._enter(signal, fill.number, order, quantity, scaled=sized is not None and sized.scaled)
 
@@ -367,7 +357,7 @@ class LegAccount:
             if (left := self.exits.told(ledger, event)) is not None:
                 ledger = ledger.apply(left).ledger
             elif isinstance(event, Cancelled):
-                ledger = ledger.release(self._reserved((event.signal.id, 0)))
+                ledger = self.waiting.released(ledger, (event.signal.id, 0))
         return ledger
 
     def ordered_exit(self, price: float, when: int) -> LegFill | None:

@@ -13,11 +13,15 @@ import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from contextlib import suppress
 from heapq import heappop, heappush, heapreplace
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from ..domain.risk import OpenPosition
+from ..domain.risk import Closes, OpenPosition
 from .registry import Risk
 from .risk_book import RiskBook
+
+if TYPE_CHECKING:
+    from ..market.strategy_context import Context
+    from ..market.window import Window
 
 _BAR, _ENDS, _MANAGE, _QUESTION, _DATA_END = range(5)
 _POLL_SECONDS: Final = 0.02  # a paused portfolio checks this often whether it goes on
@@ -94,6 +98,8 @@ class PortfolioClock:
         Whether no further question is asked.
     raised
         The number of the leg that raised an error.
+    windows
+        The candles of each symbol that a leg has.
     """
 
     def __init__(self, *, longest: int, on_pause: Callable[[int], object]) -> None:
@@ -107,6 +113,7 @@ class PortfolioClock:
         self._waited: dict[int, int] = {}  # the moments (UTC ms) that legs waited for before they look again
         self._all_wait = True  # until every leg has said what it waits for, none has its turn
         self._look_again = False
+        self.windows: dict[str, Window] = {}
         self._books: dict[str, SharedBook] = {}
 
     def leg(self, order: int) -> LegTurn:
@@ -249,3 +256,16 @@ class SharedBook(RiskBook):
         """The places taken, now or at the start of the bar, besides those that count as free."""
         since = self._clock.since
         return (*super().others(free), *(place for at, place in self._freed if at > since))
+
+    def _closes(self, context: Context | None) -> Closes | None:
+        """The closes of symbols that legs have, each from the candles of its own leg."""
+        windows = self._clock.windows
+
+        def closes(symbols: Sequence[str], interval: str, count: int) -> list[list[float]]:
+            assert context is not None  # a leg asks  # noqa: S101
+            from .common_closes import common_closes  # few rules ask for them
+
+            own = {symbol: windows[symbol] for symbol in symbols}
+            return common_closes(own, interval, count, context.when_ms)
+
+        return closes

@@ -61,6 +61,7 @@ class PortfolioRun:
     def _leg(self, order: int, code: object) -> BacktestRun:
         plan = self.plans[order]
         window, sharing = self._window(plan)
+        self._clock.windows[plan.symbol] = window
         account = None if self.account is None else self.account.legs[order]
         if plan.strategy.book is not None and account is not None:
             plan.strategy.book.begin(plan.symbol, account)
@@ -129,6 +130,7 @@ class PortfolioRun:
         """Drop the candles of a run that is over; the plans given in place of its own hold none either."""
         self.plans, self.account = tuple(plans), None
         self._windows.clear()
+        self._clock.windows.clear()
         for run, plan in zip(self.legs, plans, strict=True):
             run.release_candles(plan)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -14,6 +14,7 @@ from ..domain.risk import (
     AccountMarks,
     ClosedBefore,
     ClosedPosition,
+    Closes,
     OpenPosition,
     RiskRequest,
     closed_position,
@@ -24,6 +25,7 @@ from ..domain.signal_events import Closed, Event
 from ..domain.text import error_text, readable
 from ..log import log
 from ..market.clock import limited_to
+from ..market.strategy_context import Context, current
 from .registry import Risk
 
 if TYPE_CHECKING:
@@ -97,6 +99,7 @@ class RiskBook:
                 add=command.add,
                 size=command.size,
                 closed=self._closed_before(command),
+                closes=self._closes(current.get()),
                 **({} if marks is None else marks._asdict()),
             )
             note = await self._refusal(request)
@@ -123,6 +126,17 @@ class RiskBook:
         while command.fill is not None and count and closed[count - 1].known_at > command.when:
             count -= 1
         return ClosedBefore(closed, count)
+
+    def _closes(self, context: Context | None) -> Closes | None:
+        """The closes that a rule may look at where a strategy is asked; ``None``: nobody is."""
+        if context is None:
+            return None
+
+        def closes(symbols: Sequence[str], interval: str, count: int) -> list[list[float]]:
+            found: list[list[float]] = context.panel(symbols, interval, count, "common").close.T.tolist()
+            return found
+
+        return closes
 
     def tells(self, known_at: Callable[[int], int], then: Listener | None, account: LegAccount | None) -> Listener:
         """A listener that notes what is closed, and calls another one.

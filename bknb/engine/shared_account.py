@@ -9,6 +9,7 @@ What was ordered at a moment fills at one open, exits before entries: these coun
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import NamedTuple
 
 from ..domain.is_rounded_quantity import EXACT
@@ -118,12 +119,24 @@ class SharedAccount:
                     leg.forgive(at, missing * loss / lost)
             del self.changes[known:-1]  # it is one change
 
-    def marks(self, command: Reserve, value: float) -> AccountMarks:
-        """The account as a risk profile sees it, with a candidate of a value (quote currency)."""
-        known = (change.ledger for change in reversed(self.changes) if change.since <= command.when)
-        ledger = self.ledger if command.fill is None else next(known, self.begin)
-        marked = ledger.mark({leg: self.legs[int(leg)].prices.at(command.when) for leg in ledger.positions})
-        return AccountMarks(marked.equity, marked.exposure, value)
+    def marks(self, command: Reserve, asking: LegAccount, value: float) -> AccountMarks:
+        """The account as a risk profile sees it, with a candidate of a leg and its value (quote currency).
+
+        What was granted before and waits counts as held. Of an order that a bar fills it is the account of the bar's
+        start, with what was opened since: what left in the bar still counts, but not against its own leg.
+        """
+        when, ledgers = command.when, [self.ledger]
+        if command.fill is not None:
+            since = [*takewhile(lambda change: change.since > when, reversed(self.changes))]
+            before = len(self.changes) - len(since)
+            ledgers += [change.ledger for change in since]
+            ledgers.append(self.changes[before - 1].ledger if before else self.begin)
+        prices = {leg: self.legs[int(leg)].prices.at(when) for ledger in ledgers for leg in ledger.positions}
+        held = {leg: max(ledger.value_of(leg, price) for ledger in ledgers) for leg, price in prices.items()}
+        if command.ending is not None:
+            held.pop(asking.name, None)
+        waits = sum(leg.waiting.worth_beside(command) for leg in self.legs)
+        return AccountMarks(ledgers[-1].mark(prices).equity, sum(held.values()) + waits, value)
 
     def free_at_question(self, when: int, ledger: Ledger) -> float:
         """What is free of an account at a moment (UTC ms), once what was ordered to leave has left at the last close.

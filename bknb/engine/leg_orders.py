@@ -1,0 +1,61 @@
+"""The orders of a leg that wait: how large each was granted, and what is reserved for it in the account."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..domain.affordable_quantity import SizedOrder
+from ..domain.ledger import Ledger
+
+if TYPE_CHECKING:
+    from ..domain.risk import Reserve
+    from .shared_account import SharedAccount
+
+
+class LegOrders:
+    """The sized orders of a leg, by the id of their signal and their number within its position: 0 is the entry.
+
+    Parameters
+    ----------
+    shared, leg
+        The account of all legs, and the name of this one in it.
+    """
+
+    def __init__(self, shared: SharedAccount, leg: str) -> None:
+        self._shared, self._leg = shared, leg
+        self._sized: dict[tuple[str, int], SizedOrder] = {}
+
+    def __getitem__(self, key: tuple[str, int]) -> SizedOrder:
+        return self._sized[key]
+
+    def add(self, command: Reserve, sized: SizedOrder) -> None:
+        """Take an order that was granted, and reserve what it needs."""
+        key = _key_of(command)
+        self._sized[key] = sized
+        self._shared.ledger = self._shared.ledger.reserve(self._name(key), sized.reserved)
+
+    def drop(self, key: tuple[str, int]) -> SizedOrder | None:
+        """Take back an order, which is returned, and what is reserved for it; ``None``: there is none."""
+        self._shared.ledger = self.released(self._shared.ledger, key)
+        return self._sized.pop(key, None)
+
+    def drop_all(self, signal_id: str) -> None:
+        """Take back all orders of a signal."""
+        for key in [key for key in self._sized if key[0] == signal_id]:
+            self.drop(key)
+
+    def released(self, ledger: Ledger, key: tuple[str, int]) -> Ledger:
+        """A ledger without what is reserved for an order."""
+        return ledger.release(self._name(key))
+
+    def worth_beside(self, asking: Reserve) -> float:
+        """What the orders are worth, quote currency, but for the one that is asked about."""
+        mine = _key_of(asking)
+        return sum(sized.money for key, sized in self._sized.items() if key != mine)
+
+    def _name(self, key: tuple[str, int]) -> str:
+        return f"{self._leg} {key[0]} {key[1]}"
+
+
+def _key_of(command: Reserve) -> tuple[str, int]:
+    return command.candidate.id, 0 if command.order is None else command.order.number
