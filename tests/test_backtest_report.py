@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 import bknb
-from bknb.domain.formatting import duration_text, percent_text, price_text
+from bknb.domain.formatting import duration_text, percent_text, price_text, utc_text
 from bknb.metrics.account_definitions import ACCOUNT_DEFINITIONS, account_text
 from bknb.metrics.missing import why_missing
 from bknb.metrics.trade_definitions import DEFINITIONS, figure_text
 from bknb.reports.backtest import ROWS_SHOWN, backtest_report, summary_html, summary_text
 from bknb.reports.backtest_info import FIGURES, backtest_info
+from bknb.reports.milestones_and_refusals import refusal_tally
+from bknb.reports.refusals import by_kind, refused_by_rule
 
 MONTH = "2024-01-01:2024-02-01"
 NASTY = "<script>alert(1)</script> | `code` \\ line\nbreak"
@@ -215,6 +217,43 @@ def test_a_run_whose_signals_were_all_refused_says_by_whom() -> None:
     assert f"**Refused by a risk profile:** {len(result.refused)}\n\n- {said}\n" in backtest_report(result)
     for text in (summary_text(result), summary_html(result)):
         assert "N/A: no trade" not in text
+
+
+def test_refusals_that_differ_in_numbers_alone_are_one_row_with_the_newest_text() -> None:
+    """A rule that says how much is open refuses at every moment with another text."""
+
+    def spaced(request: Any) -> str | None:
+        if request.when % 86_400_000 == 0:
+            return "rests at midnight"
+        return f"at {utc_text(request.when)} 1,{request.when % 7}00.5 are open, at most -2"
+
+    bknb.add_risk("1st", validations=[spaced])
+    bknb.add_strategy("numbers", interval="6h", get_signal=signal, risk="1st")
+    result = bknb.backtest("BTCUSDT", strategy="numbers", exchange="demo", frame="2024-01-01:2024-01-03")
+    newest = [event.note for event in result.refused if "rests" not in event.note][-1]
+    said = ((f"1st: {newest} (newest)", 6), ("1st: rests at midnight", 2))
+    assert refused_by_rule([result]) == said
+    assert refused_by_rule([result, result]) == tuple((text, 2 * count) for text, count in said)
+    tally = refusal_tally("numbers", result.refused)
+    assert tally.by_note == {f"{newest} (newest)": 6, "rests at midnight": 2}
+    assert f"  refused   6 x 1st: {newest} (newest)" in summary_text(result)
+
+
+@pytest.mark.parametrize(
+    ("texts", "kinds"),
+    [
+        (("with it 34.1 % are at stake", "with it 9 % are at stake"), 1),
+        (("until 2024-01-01 04:00 UTC", "until 2024-01-02 12:00 UTC"), 1),
+        (("rule_1 refused", "rule_2 refused"), 2),
+        (("1INCHUSDT is open", "2INCHUSDT is open"), 2),
+        (("-3 % lost", "+12,000.50 % lost"), 1),
+    ],
+)
+def test_numbers_that_stand_alone_do_not_make_another_kind(texts: tuple[str, str], kinds: int) -> None:
+    counts = by_kind((text, "") for text in texts)
+    assert (len(counts), sum(count for _, count in counts)) == (kinds, 2)
+    if kinds == 1:
+        assert counts[0][0] == f"{texts[1]} (newest)"
 
 
 def test_ratios_of_a_few_positions_are_told_to_say_nothing(month: bknb.Result) -> None:

@@ -14,6 +14,7 @@ from test_portfolio import market, strategy_of
 import bknb
 from bknb.metrics.benchmark_figures import Benchmark, benchmark_figures, day_closes
 from bknb.reports.equity_png import equity_png
+from bknb.runs.benchmark import BenchmarkPrices, equal_parts
 
 DAY = 86_400_000
 FRAME = "2024-01-01:2024-02-15"
@@ -131,6 +132,28 @@ def test_a_series_beside_a_run_and_a_portfolio() -> None:
     assert "formula" in book.account.explain("alpha")
 
 
+def test_equal_parts_are_bought_at_the_first_price_of_each_and_held() -> None:
+    """A: 100 at its open, then 110 and 120; B opens two minutes later at 50, then 75: until then its part is cash."""
+    first = BenchmarkPrices("A", np.array([1, 2, 3]), np.array([100.0, 110.0, 120.0]), np.array([0]), np.array([100.0]))
+    second = BenchmarkPrices("B", np.array([3, 4]), np.array([50.0, 75.0]), np.array([2]), np.array([50.0]))
+    held = equal_parts([first, second], 0)
+    assert held.name == "equal parts"
+    assert held.known_ms.tolist() == [0, 1, 2, 3, 4]
+    assert held.price.tolist() == pytest.approx([1.0, 1.0, 1.05, 1.10, (1.2 + 1.5) / 2])
+    assert equal_parts([first, first], 0).price.tolist() == pytest.approx([1.0, 1.0, 1.1, 1.2])
+    below = second._replace(price=np.array([50.0, -1.0]))
+    assert not equal_parts([first, below], 0).price.any()
+
+
+@pytest.mark.slow
+def test_equal_parts_beside_a_portfolio_are_what_buying_and_holding_makes() -> None:
+    legs = [("BTCUSDT", strategy), ("ETHUSDT", lambda: None), ("ETHUSDT", strategy)]
+    call: dict[str, Any] = {"legs": legs, "exchange": "demo", "frame": "2024-01-01:2024-01-08", "capital": 100}
+    result = bknb.portfolio(sizing="percent:20", benchmark="equal", **call)
+    assert result.account["benchmark"] == pytest.approx(result.account["buy_and_hold"], abs=1e-9)
+    assert "holding equal parts made" in repr(result)
+
+
 def test_without_a_benchmark_there_are_no_such_figures() -> None:
     result = bknb.backtest("A", strategy=lambda: None, exchange=market(), frame=(ORIGIN, ORIGIN + 30 * MINUTE))
     assert "beta" not in result.account
@@ -140,7 +163,7 @@ def test_without_a_benchmark_there_are_no_such_figures() -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (5, "benchmark must be a symbol such as 'BTCUSDT', or a pandas Series of prices .* got int"),
+        (5, "benchmark must be a symbol such as 'BTCUSDT', 'equal' .*, or a pandas Series of prices .* got int"),
         (" ", "got an empty text"),
         (pd.Series([1.0, 2.0]), "its index is RangeIndex\nuse pandas.to_datetime"),
         (pd.Series([1.0, -2.0], index=pd.date_range("2024-01-01", periods=2)), "a price is -2, not above 0"),

@@ -284,7 +284,7 @@ def test_the_text_of_a_portfolio_says_what_its_account_was_worth() -> None:
     both = strategy_of("both", {0: long(102, 90, 5)}, risk=None)
     result = play([("A", both), ("B", both)], market({3: (100.0, 103.0, 100.0, 102.0)}))
     assert "the account began with 10,000.00 and was worth 10,200.00 at the end (+2.00 %)" in repr(result)
-    assert "1 x account: no free cash (first: 10000 wanted, 0 is free; close something, or size smaller)" in repr(
+    assert "1 x account: no free cash (newest: 10000 wanted, 0 is free; close something, or size smaller)" in repr(
         result
     )
     assert "10,200.00 at the end" in result.report()

@@ -71,7 +71,7 @@ def test_a_notebook_shows_the_figure_of_a_portfolio_then_its_table(monkeypatch: 
     monkeypatch.setattr(display, "front_end_draws", lambda: False)
     monkeypatch.setattr(display, "ipython", lambda name: Shell())
     result = two_legs(benchmark="A")
-    display.show_portfolio(result)
+    display.show(result)
     (picture, _), (table, marked) = shown
     assert base64.b64decode(picture["image/png"]).startswith(b"\x89PNG")
     assert [trace["name"] for trace in picture["application/vnd.plotly.v1+json"]["data"]][:2] == ["A held", "equity"]
@@ -82,7 +82,7 @@ def test_a_notebook_shows_the_figure_of_a_portfolio_then_its_table(monkeypatch: 
     assert marked == {"bknb": {"kind": "portfolio", "name": "portfolio"}}
     shown.clear()
     alone = bknb.portfolio(legs=[("A", lambda: None)], exchange="demo", frame="2024-01-01:2024-01-02")
-    display.show_portfolio(alone)
+    display.show(alone)
     assert [list(data) for data, _ in shown] == [["text/html", "text/plain"]]
 
 

@@ -70,7 +70,11 @@ def _place(command: Command, words: list[str]) -> Option | None:
 
 
 def values(option: Option, fragment: str, words: list[str], *, names: Mapping[str, Any], session: Session) -> list[str]:
-    """Values of one option that begin with ``fragment``; a brace asks for variables."""
+    """Values of one option that begin with ``fragment``; a brace asks for variables, a comma for one more value."""
+    before, comma, fragment = fragment.rpartition(",")
+    if comma:
+        more = values(option, fragment, words, names=names, session=session)
+        return [f"{before},{value}" for value in more if value not in before.split(",")]
     if fragment.startswith("{"):
         part = fragment[1:]
         return [f"{{{name}}}" for name in sorted(names) if (name.startswith(part) if part else _is_own(name))]

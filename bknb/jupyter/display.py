@@ -106,15 +106,13 @@ def show(result: Any) -> None:
 
     Parameters
     ----------
-    result : Result
-        What :func:`bknb.backtest` returned.
+    result : Result or PortfolioResult
+        What :func:`bknb.backtest` or :func:`bknb.portfolio` returned.
     """
-    _show(result, picture, numbers)
-
-
-def show_portfolio(result: Any) -> None:
-    """Show a portfolio as :func:`show` does a result: the figure of its account, where it has one, and its legs."""
-    _show(result, None if result.capital is None else portfolio_picture, portfolio_numbers)
+    if hasattr(result, "legs"):
+        _show(result, None if result.capital is None else portfolio_picture, portfolio_numbers)
+    else:
+        _show(result, picture, numbers)
 
 
 def _show(

@@ -10,7 +10,19 @@ import bknb
 from .. import frontend
 from .completion import matcher
 from .kernel import ipython
-from .magics import backtest, compare, dashboard, data, live, optimize, registration_cells, runs, share, sweep
+from .magics import (
+    backtest,
+    compare,
+    dashboard,
+    data,
+    live,
+    optimize,
+    portfolio,
+    registration_cells,
+    runs,
+    share,
+    sweep,
+)
 from .magics.arguments import parse
 from .magics.output import echo, still_live
 from .session import Action, Session
@@ -18,7 +30,10 @@ from .session import Action, Session
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_MODULES: Final = (registration_cells, backtest, runs, dashboard, live, share, sweep, compare, data, optimize)
+_MODULES: Final = (
+    *(registration_cells, backtest, portfolio, runs, dashboard),
+    *(live, share, sweep, compare, data, optimize),
+)
 COMMANDS: Final = tuple(command for module in _MODULES for command, _action in module.MAGICS)
 _ACTIONS: Final[dict[str, Action]] = {command.name: action for module in _MODULES for command, action in module.MAGICS}
 

@@ -53,7 +53,7 @@ class Notebook:
 
     def show_portfolio(self, result: Any) -> None:
         """Show the figure of its account, where it has one, and its legs."""
-        display.show_portfolio(result)
+        display.show(result)
 
     def show_proposals(self, proposed: Any) -> None:
         """Show a card whose buttons insert cells."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..domain.formatting import minute_text, price_text
 from ..domain.signal_events import Milestone, RiskRefused
 from .markup import cell, markdown_table
+from .refusals import by_kind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,8 +94,11 @@ class RefusalTally:
 
     @property
     def by_note(self) -> dict[str, int]:
-        """The number of refusals per rule, most frequent first."""
-        return dict(Counter(event.note for event in self.refusals).most_common())
+        """The number of refusals per rule, most frequent first; texts that differ in numbers alone count as one.
+
+        Such a rule is there with its newest text.
+        """
+        return dict(by_kind((event.note, "") for event in self.refusals))
 
     @property
     def table(self) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,8 @@ REJECTED: Final = "Rejected signals"
 REFUSED: Final = "Refused by a risk profile"
 
 _SHOWN: Final = 3  # reasons beside a headline
+_NUMBER: Final = re.compile(r"(?<![\w.])[-+]?\d+(?:[.,:-]\d+)*(?!\w)")
+"""A number, a date or a time of day that stands alone: digits of a name are part of it."""
 
 Counts = tuple[tuple[str, int], ...]
 """Reasons with their counts, most frequent first, then by name."""
@@ -57,12 +60,42 @@ def by_rule(refusals: Iterable[tuple[str, str, int]]) -> Counts:
 def refused_by_rule(results: Iterable[Any]) -> Counts:
     """What the risk profiles of results refused, by profile and rule, and then what their accounts did.
 
-    What an account says holds amounts: it is counted by what stands before them, with the amounts of the first.
+    What an account says holds amounts: it is counted by what stands before them.
     """
-    refused = [event for result in results for event in result.refused]
-    notes = (event.note.partition(": ") for event in refused if not event.risk)
-    by_account = by_rule((f"account: {rule}", amounts or rule, 1) for rule, _, amounts in notes)
-    return (*counted(f"{event.risk}: {event.note}" for event in refused if event.risk), *by_account)
+    refused = sorted((event for result in results for event in result.refused), key=lambda event: event.when)
+    profiles = ((f"{event.risk}: {event.note}", "") for event in refused if event.risk)
+    accounts = (event.note.partition(": ") for event in refused if not event.risk)
+    return (*by_kind(profiles), *by_kind((f"account: {rule}", amounts) for rule, _, amounts in accounts))
+
+
+def by_kind(told: Iterable[tuple[str, str]]) -> Counts:
+    """Count texts that say the same but for their numbers, each with what the newest of them says.
+
+    Parameters
+    ----------
+    told
+        What is counted, and what is said beside it and not counted by; oldest first.
+
+    Examples
+    --------
+    >>> by_kind([("limits: 2 open, at most 1", ""), ("limits: 3 open, at most 1", ""), ("limits: rests", "")])
+    (('limits: 3 open, at most 1 (newest)', 2), ('limits: rests', 1))
+    >>> by_kind([("account: too small", "4 of 5"), ("account: too small", "3 of 5")])
+    (('account: too small (newest: 3 of 5)', 2),)
+    """
+    found: dict[str, tuple[str, str, int, bool]] = {}
+    for text, beside in told:
+        kind = _NUMBER.sub("#", text)
+        before, _, count, differ = found.get(kind, (text, "", 0, False))
+        found[kind] = (text, beside, count + 1, differ or before != text)
+    ordered = sorted(found.values(), key=lambda each: (-each[2], each[0]))
+    return tuple((f"{text}{_newest(beside, differ=differ)}", count) for text, beside, count, differ in ordered)
+
+
+def _newest(beside: str, *, differ: bool) -> str:
+    if beside:
+        return f" (newest: {beside})"
+    return " (newest)" if differ else ""
 
 
 def _joined(texts: Any, separator: str) -> str:

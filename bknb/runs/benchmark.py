@@ -19,13 +19,17 @@ from .account_equity import closes_of
 from .measured import terms_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ..engine.plan import Plan
     from ..metrics.marked_positions import Floats, Times
     from .run_record import RunRecord
 
-_EXPECTED = "benchmark must be a symbol such as 'BTCUSDT', or a pandas Series of prices with their moments as index"
+EQUAL_PARTS = "equal parts"
+_EXPECTED = (
+    "benchmark must be a symbol such as 'BTCUSDT', 'equal' for equal parts of all symbols, or a pandas Series of "
+    "prices with their moments as index"
+)
 
 
 class PriceSeries(msgspec.Struct, frozen=True, eq=False):
@@ -125,6 +129,26 @@ async def load_benchmark(given: object, plan: Plan, warn: Callable[[str], object
             "choose a frame inside its data, or another benchmark"
         )
     return BenchmarkPrices(symbol, series.closes, candles.close, candles.timestamp, candles.open)
+
+
+def equal_parts(symbols: Sequence[BenchmarkPrices], start: int) -> BenchmarkPrices:
+    """What a unit of money in equal parts of symbols is worth, each bought at its first price from ``start`` (UTC ms).
+
+    Until then its part is cash. Where a price of one is not above 0, all of it is 0: nothing can be said in percent.
+    """
+    bought = [prices.begin(start) for prices in symbols]
+    known = [prices.known_ms for prices in symbols]
+    alike = all(np.array_equal(known[0], each) for each in known[1:])
+    every = known[0] if alike else np.unique(np.concatenate(known))
+    times = np.insert(every[every > start], 0, start)
+    worth = np.zeros(len(times))
+    for prices, (since, paid) in zip(symbols, bought, strict=True):
+        at = np.searchsorted(prices.known_ms, times, side="right") - 1
+        held = (at >= 0) & (times > since)
+        if paid <= 0.0 or (prices.price <= 0.0).any():
+            return BenchmarkPrices(EQUAL_PARTS, times, worth * 0.0)
+        worth += np.where(held, prices.price[np.maximum(at, 0)] / paid, 1.0)
+    return BenchmarkPrices(EQUAL_PARTS, times, worth / len(symbols))
 
 
 def benchmark_beside(prices: BenchmarkPrices, start: int, end: int, *, slippage: float, fee: float) -> Benchmark:

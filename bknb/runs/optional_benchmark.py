@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..errors import UsageError
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from ..metrics.benchmark_figures import Benchmark
     from .benchmark import BenchmarkPrices, PriceSeries
     from .result import Result
+
+
+EQUAL: Final = "equal"
+"""A benchmark of all symbols that are traded, in equal parts bought at the start and held."""
 
 
 def checked_of_account(given: object, account: AccountPlan | None) -> str | PriceSeries | None:
@@ -40,7 +44,7 @@ async def load_benchmark_of(
     given: object, plans: Sequence[Plan], warn: Callable[[str], object]
 ) -> BenchmarkPrices | None:
     """The prices of a benchmark from the exchange of the first leg; ``None``: there is none, or a leg trades it."""
-    if given is None or any(plan.symbol == given for plan in plans):
+    if given is None or (isinstance(given, str) and given in (EQUAL, *(plan.symbol for plan in plans))):
         return None
     from .benchmark import load_benchmark
 
@@ -50,15 +54,17 @@ async def load_benchmark_of(
 def beside_legs(given: object, prices: BenchmarkPrices | None, legs: Sequence[Result]) -> Benchmark | None:
     """What is kept of a benchmark beside the account of legs, with the costs of the first one; ``None``: it has none.
 
-    ``prices`` are those that were loaded; a symbol that a leg trades has the candles of that.
+    ``prices`` are those that were loaded; a symbol that a leg trades has the candles of that, and equal parts those of
+    all legs.
     """
     if given is None:
         return None
     from .account_equity import closes_by_leg, marked_span
-    from .benchmark import benchmark_beside, prices_of_run
+    from .benchmark import benchmark_beside, equal_parts, prices_of_run
 
-    if prices is None:
-        prices = prices_of_run(next(leg.run_record for leg in legs if leg.symbol == given))
     terms = [leg.account_terms for leg in legs]
     start, end = marked_span(closes_by_leg([leg.run_record for leg in legs]).values(), terms)
+    if prices is None:
+        of_symbols = {leg.symbol: prices_of_run(leg.run_record) for leg in legs if given in (EQUAL, leg.symbol)}
+        prices = equal_parts([*of_symbols.values()], start) if given == EQUAL else of_symbols[str(given)]
     return benchmark_beside(prices, start, end, slippage=terms[0].slippage, fee=terms[0].fee)

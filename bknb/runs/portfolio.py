@@ -148,6 +148,17 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
         """All events of all legs up to now, in order."""
         return [*self._run.events]
 
+    def facts_so_far(self) -> list[str]:
+        """What to say of it beside how far it is: how many trades there are, and what its account was worth."""
+        trades = len(self.trades_so_far)
+        return [f"{trades:,} trade{'' if trades == 1 else 's'}"]
+
+    def ending(self) -> str:
+        """What came of it, in a few words: trades, and with a capital what became of that."""
+        result = self.result()
+        became = [] if result.capital is None else [f"{result.account.text('start')} → {result.account['end']:,.2f}"]
+        return " · ".join([*self.facts_so_far(), *became])
+
     # --- ending -----------------------------------------------------------------------------------------------------
 
     def stop(self, *, now: bool = False) -> None:
@@ -288,6 +299,7 @@ def portfolio(
         As for ``bknb.backtest``; or mappings of them by symbol or strategy.
     benchmark
         As for ``bknb.backtest``, with a capital; candles of a symbol come from its exchange, or that of the first leg.
+        ``"equal"``: all symbols in equal parts, each bought at its first price and held.
 
     Raises
     ------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -408,6 +409,30 @@ class PortfolioResult:
         """
         of_legs = (f"{leg.strategy} on {leg.symbol}: {text}" for leg in self.legs.values() for text in leg.warnings)
         return [*self._own_warnings, *of_legs]
+
+    def why(self, signal_id: str) -> str:
+        """Return the events of a signal of any leg, as ``Result.why``.
+
+        Raises
+        ------
+        UnknownName
+            No leg has such a signal.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> def get_signal(price):
+        ...     return {"position": "long", "price_take_profit": price * 1.02, "price_stop_loss": price * 0.99}
+        >>> result = bknb.portfolio(symbols=["BTCUSDT", "ETHUSDT"], strategies=[get_signal], exchange="demo",
+        ...                         frame="2024-01-01:2024-01-02")
+        >>> print(result.why(result.trades["signal_id"].iloc[1]).splitlines()[0])
+        2024-01-01 00:00 UTC  price 4415.3494  opened: long at 4416.41 (target 4504.599, stop 4372.1108, no deadline)
+        """
+        for leg in self.legs.values():
+            with suppress(UnknownName):
+                return leg.why(signal_id)
+        known = [*self.trades["signal_id"], *self.cancelled["signal_id"]]
+        raise UnknownName("signal", str(signal_id), known=[str(name) for name in known])
 
     # --- showing ------------------------------------------------------------------------------------------------
 

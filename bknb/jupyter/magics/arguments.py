@@ -111,10 +111,8 @@ class Command:
             need = " (required)" if option.required else ""
             lines.append(f"  {option.name:<{max(width, 9)}}{option.help}{need}")
         if self.option("--out"):
-            place = self.places[0].name if self.places else "..."
-            forms = ["--out r", f"{self.name} r << {place} ..."] + (
-                [] if self.is_cell else [f"r = {self.name} {place} ..."]
-            )
+            rest = f"{self.places[0].name} ..." if self.places else "..."
+            forms = ["--out r", f"{self.name} r << {rest}"] + ([] if self.is_cell else [f"r = {self.name} {rest}"])
             lines += ["", f"To keep the result as r: {', or '.join(forms)}"]
         lines += [
             "",

@@ -6,16 +6,13 @@ from typing import Any, Final
 
 import bknb
 
-from .. import display
 from ..session import Session
-from ..wait import wait
 from .arguments import Call, Option
-from .output import assign_out, echo
 from .registration_cells import register_strategy
+from .run_to_result import RUN_BACKGROUND, refuse_while_running, run_to_its_result
 from .shared_options import (
     ALLOW_GAPS,
     AT,
-    BACKGROUND,
     BASE,
     EXCHANGE,
     EXECUTION,
@@ -32,14 +29,12 @@ from .shared_options import (
     STRATEGY,
     SYMBOL,
     TOLERANCE,
-    helped,
     money_of,
     optional,
 )
 from .table import Magics
 
 _OUT: Final = Option(name="--out", help="variable that receives the result", kind="variable")
-_BACKGROUND: Final = helped(BACKGROUND, "return at once; %runs shows how far it is")
 
 MAGICS: Final = Magics()
 
@@ -59,39 +54,18 @@ def _run(session: Session, call: Call, *, strategy: Any, execution: str | None =
         base=call.get("base"),
         **money_of(call),
     )
-    label = f"backtest {task.strategy} {symbol}"
     chosen = execution or (bknb.get_strategy(strategy).execution if isinstance(strategy, str) else "pessimistic")
     listed = f"{task.strategy} on {symbol}, {where}, {chosen}"
-    if call.get("background"):
-        run = session.add(listed, task=task)
-        echo(f"run {run.number} goes on in the background: {label}; %runs shows how far it is")
-        assign_out(session, call, task)
-        return task
-    try:
-        result = wait(task, label)
-    except KeyboardInterrupt:
-        run = session.add(listed, task=task)
-        raise KeyboardInterrupt(
-            f"{label} was stopped\nwhen its strategy gives it back, run {run.number} of %runs has what it came to"
-        ) from None
-    session.add(listed, task=task)
-    session.forget_shown()
-    display.show(result)
-    assign_out(session, call, result)
-    return result
+    return run_to_its_result(session, call, task, label=f"backtest {task.strategy} {symbol}", listed=listed)
 
 
 def _refuse_a_second(symbol: Any, strategy: Any) -> None:
     """Raise when the strategy already runs on the symbol: their events could not be told apart."""
-    same = [
-        task for task in bknb.Backtest.list() if (task.symbol, task.strategy) == (symbol, strategy) and not task.done
-    ]
-    if not same:
-        return
-    advice = f"wait for it, or end it: bknb.Backtest.stop({symbol!r}, {strategy!r}, now=True)"
-    if same[-1].stopping == "now":
-        advice = "it was stopped, and its strategy has not given it back yet; until then use another name, with --name"
-    raise bknb.UsageError(f"a backtest of {strategy!r} on {symbol} is running already\n{advice}")
+    refuse_while_running(
+        [task for task in bknb.Backtest.list() if (task.symbol, task.strategy) == (symbol, strategy)],
+        f"a backtest of {strategy!r} on {symbol}",
+        end=f"bknb.Backtest.stop({symbol!r}, {strategy!r}, now=True)",
+    )
 
 
 @MAGICS.add(
@@ -111,7 +85,7 @@ def _refuse_a_second(symbol: Any, strategy: Any) -> None:
         BASE,
         *MONEY,
         _OUT,
-        _BACKGROUND,
+        RUN_BACKGROUND,
     ),
     twin='bknb.backtest("BTCUSDT", strategy=get_signal, exchange="demo", frame="2024-01-01:2024-02-01")',
 )
@@ -127,7 +101,7 @@ def backtest_cell(session: Session, call: Call) -> Any:
 
 @MAGICS.add(
     "%backtest",
-    *(SYMBOL, STRATEGY, EXCHANGE, FRAME, EXECUTION, SETTINGS, ALLOW_GAPS, BASE, *MONEY, _OUT, _BACKGROUND),
+    *(SYMBOL, STRATEGY, EXCHANGE, FRAME, EXECUTION, SETTINGS, ALLOW_GAPS, BASE, *MONEY, _OUT, RUN_BACKGROUND),
     twin='bknb.backtest("BTCUSDT", strategy="sma-cross", exchange="demo", frame="2024-01-01:2024-02-01")',
 )
 def backtest(session: Session, call: Call) -> Any:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _ABSENT: Final = object()
 _ASKED: Final = ("get_signal", "get_signals", "get_weight")
+_OF_SEVERAL: Final = "get_weights"
 _MANAGE: Final = ("manage", "manage_position")
 _NEAR: Final = 0.8  # of the letters of a name
 
@@ -120,11 +121,13 @@ def _fresh(
     return tree, made
 
 
-def strategy_function(head: str, body: str, *, name: str, names: dict[str, Any]) -> dict[str, Callable[..., Any]]:
+def strategy_function(
+    head: str, body: str, *, name: str, names: dict[str, Any], of_several: bool = False
+) -> dict[str, Callable[..., Any]]:
     r"""The functions of a strategy that a cell defines, by their names as options of ``bknb.add_strategy``.
 
-    One is ``get_signal``, ``get_signals`` or ``get_weight``; beside it there may be ``manage``, which
-    ``manage_position`` is another name for.
+    One is ``get_signal``, ``get_signals`` or ``get_weight``, or, with ``of_several``, ``get_weights`` of several
+    symbols; beside it there may be ``manage``, which ``manage_position`` is another name for.
 
     Raises
     ------
@@ -142,7 +145,7 @@ def strategy_function(head: str, body: str, *, name: str, names: dict[str, Any])
     >>> list(strategy_function("%%strategy s", body, name="s", names={}))
     ['get_signal', 'manage']
     """
-    wanted = (*_ASKED, *_MANAGE)
+    wanted = (*_ASKED, *([_OF_SEVERAL] if of_several else []), *_MANAGE)
     tree, made = _fresh(head, body, filename=f"<strategy {name}>", names=names, wanted=wanted)
     functions = {one: value for one, value in made.items() if callable(value)}
     asked = {one: value for one, value in functions.items() if one not in _MANAGE}
@@ -164,8 +167,19 @@ def strategy_function(head: str, body: str, *, name: str, names: dict[str, Any])
         return {**asked, "manage": managing[0]} if managing else asked
     if asked:
         raise UsageError(f"the cell of strategy {name!r} defines both {' and '.join(asked)}; keep one of them")
+    if _OF_SEVERAL in defined(tree):
+        raise UsageError(
+            f"the cell of strategy {name!r} defines {_OF_SEVERAL}, which answers for several symbols at once\n"
+            "run it with %%portfolio --symbols BTCUSDT,ETHUSDT …; get_weight(ctx) is that of one symbol"
+        )
     named = {one: value for one, value in made.items() if one not in functions}
     found = next((f"its {one} is {type(value).__name__}" for one, value in named.items()), _found(tree))
+    if of_several:
+        raise UsageError(
+            f"the cell of strategy {name!r} must define a function get_weights or get_signal; {found}\n"
+            'write: def get_weights(ctx): return {"BTCUSDT": 0.6, "ETHUSDT": 0.4}, or get_signal(ctx), which is asked '
+            "for each symbol alone"
+        )
     raise UsageError(
         f"the cell of strategy {name!r} must define a function get_signal; {found}\n"
         "write: def get_signal(ctx): return None or bknb.Signal(...), get_weight(ctx) for what is to be held, or "

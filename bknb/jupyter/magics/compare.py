@@ -22,6 +22,7 @@ from .shared_options import (
     STRATEGY,
     SYMBOL,
     helped,
+    names_of,
     optional,
     out,
 )
@@ -52,10 +53,7 @@ MAGICS: Final = Magics()
 def walker(session: Session, call: Call) -> Any:
     """Compares strategies over one frame and ranks them."""
     given = {key: value for key, value in call.values.items() if key not in ("symbol", "strategies", "background")}
-    strategies = call.get("strategies")
-    if isinstance(strategies, str):
-        strategies = [one.strip() for one in strategies.split(",") if one.strip()]
-    if strategies is not None:
+    if (strategies := names_of(call, "strategies")) is not None:
         given["strategies"] = strategies
     task = bknb.Walker.background(call.values["symbol"], **given)
     return task_or_result(session, call, task, wait=_wait)

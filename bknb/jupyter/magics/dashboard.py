@@ -8,7 +8,7 @@ import bknb
 
 from .arguments import Call, Option
 from .output import assign_out
-from .shared_options import out
+from .shared_options import names_of, out
 from .table import Magics
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ def dashboard(session: Session, call: Call) -> None:
             raise bknb.UsageError(f"%dashboard takes the number of a run, or a variable in braces\nwrite {{{shown}}}")
         run = session.run(shown)
         shown = run.task if run.task.status != "fulfilled" else run.finished()
-    given = call.get("panels")
-    panels = [panel.strip() for panel in given.split(",")] if isinstance(given, str) else given
-    board = bknb.dashboard(shown, panels=panels)
+    board = bknb.dashboard(shown, panels=names_of(call, "panels"))
     assign_out(session, call, board)
     board.show()

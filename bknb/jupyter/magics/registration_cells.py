@@ -31,29 +31,51 @@ _NAME: Final = Option(name="NAME", help="its name", required=True)
 MAGICS: Final = Magics()
 
 
-def register_strategy(session: Session, call: Call, *, name: str) -> None:
-    """Register the cell's functions as a strategy and print whether it replaced another."""
+_OF_WEIGHTS: Final = ("interval", "at", "params", "risk", "execution")
+_OF_SIGNALS: Final = ("late", "manage_interval", "manage_at")
+
+
+def register_strategy(session: Session, call: Call, *, name: str, symbols: Any = None) -> bool:
+    """Register the cell's functions as a strategy and print whether it replaced another.
+
+    With ``symbols`` the cell may define ``get_weights`` for all of them at once; returns whether it does.
+    """
     if not isinstance(name, str):
         raise bknb.UsageError(f"the name of a strategy must be text, got {type(name).__name__}")
-    functions: dict[str, Any] = strategy_function(call.head, call.body, name=name, names=session.names)
+    functions: dict[str, Any] = strategy_function(
+        call.head, call.body, name=name, names=session.names, of_several=symbols is not None
+    )
     known = name in bknb.list_strategies()
+    of_several = "get_weights" in functions
     options: dict[str, Any] = {
-        key: call.values[key]
-        for key in ("interval", "at", "late", "params", "risk", "execution", "manage_interval", "manage_at")
-        if key in call.values
-    }
-    options |= whole(call, "lookback") | number(call, "tolerance")
+        key: call.values[key] for key in (*_OF_WEIGHTS, *_OF_SIGNALS) if key in call.values
+    } | number(call, "tolerance")
     with session.quietly():
-        strategy = bknb.add_strategy(name, **functions, **options)
+        if of_several:
+            _refuse_what_weights_have_not(call, functions)
+            strategy = bknb.weights(name, symbols=symbols, **functions, **options)
+        else:
+            strategy = bknb.add_strategy(name, **functions, **options, **whole(call, "lookback"))
     asked = f"interval {strategy.interval}" if strategy.at is None else f"at {strategy.at}"
     what = f"{asked}, execution {strategy.execution}"
     what += f", risk {strategy.risk}" if strategy.risk else ""
-    if strategy.manage:
+    if strategy.manage and not of_several:
         at = strategy.manages_at
         what += f", manage every {strategy.manages_every}" if at is None else f", manage at {at}"
     echo(f"strategy {name!r} {'replaced' if known else 'registered'} ({what})")
     if text := still_live(name):
         echo(text)
+    return of_several
+
+
+def _refuse_what_weights_have_not(call: Call, functions: dict[str, Any]) -> None:
+    """Raise where a cell of weights of several symbols has what only a strategy of one symbol can have."""
+    given = [f"--{key.replace('_', '-')}" for key in (*_OF_SIGNALS, "lookback") if key in call.values]
+    if given or "manage" in functions:
+        raise bknb.UsageError(
+            f"{given[0] if given else 'manage'} does not go with get_weights, which answers for several symbols at once"
+            "\nleave it out: an answer says what is to be held of each symbol"
+        )
 
 
 @MAGICS.add(

@@ -30,8 +30,13 @@ def _state(run: Run) -> str:
         return f"running, {100 * run.task.progress:.0f} %"
     partial = " (stopped early)" if result.stopped else ""
     trades = len(result.trades)
-    money = f", {result.account.text('total_return')}" if trades else ""
+    money = f", {result.account.text('total_return')}" if trades and _has_account(result) else ""
     return f"{trades:,} trade{'' if trades == 1 else 's'}{money}{partial}"
+
+
+def _has_account(result: Any) -> bool:
+    """Whether a result has one account: the legs of a portfolio without a capital have none together."""
+    return result.capital is not None or not hasattr(result, "legs")
 
 
 @MAGICS.add("%runs", Option(name="RUN", help="number of a run", kind="run"), twin="result")
@@ -101,6 +106,8 @@ def report(session: Session, call: Call) -> None:
     """Shows the report of a run as Markdown, or writes it to a file."""
     result = _result(session.run(call.get("run")))
     path = call.get("path")
+    if call.get("card") and not hasattr(result, "card"):
+        raise bknb.UsageError("there is no run card of a portfolio\n%report without --card writes its report")
     if call.get("card") and path is not None:
         echo(f"run card written to {result.card.save(path)}")
         return

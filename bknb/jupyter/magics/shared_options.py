@@ -39,17 +39,32 @@ SIZING: Final = Option(name="--sizing", help="how large positions are: risk:1, p
 ACCOUNT: Final = Option(name="--account", help="margin (default), spot, perpetual:3, or {account}")
 COSTS: Final = Option(name="--costs", help="what fills cost, as {costs}", kind="variable")
 CURRENCY: Final = Option(name="--currency", help="of the capital, such as USDT; by default what the symbol ends with")
-MONEY: Final = (CAPITAL, SIZING, ACCOUNT, COSTS, CURRENCY)
+BENCHMARK: Final = Option(
+    name="--benchmark", help="what the account is set beside: a symbol, equal, or prices as {prices}", kind="symbol"
+)
+MONEY: Final = (CAPITAL, SIZING, ACCOUNT, COSTS, CURRENCY, BENCHMARK)
 BACKGROUND: Final = Option(name="--background", help="return at once, with a task", flag=True)
 
 
 def money_of(call: Call) -> dict[str, Any]:
-    """The account that a call asks for, as arguments of ``bknb.backtest``; nothing where it asks for none."""
+    """The account that a call asks for and what it is set beside, as arguments of ``bknb.backtest``."""
     given = {option.key: call.get(option.key) for option in MONEY}
     if isinstance(capital := given["capital"], str):
         with suppress(ValueError):  # what is no number is told with whatever else cannot be
             given["capital"] = float(capital)
     return given
+
+
+def names_of(call: Call, name: str) -> Any:
+    """What an option that takes several names gives: a list of those between commas, or the variable in braces.
+
+    Examples
+    --------
+    >>> names_of(Call(values={"symbols": "BTCUSDT, ETHUSDT"}), "symbols")
+    ['BTCUSDT', 'ETHUSDT']
+    """
+    given = call.get(name)
+    return [each.strip() for each in given.split(",") if each.strip()] if isinstance(given, str) else given
 
 
 def optional(option: Option) -> Option:

@@ -1,0 +1,157 @@
+"""``%portfolio`` and ``%%portfolio`` in an IPython shell: what they run, what they answer to a mistake."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+
+import bknb
+
+pytest.importorskip("IPython")
+
+from example import RUN, TRADER
+from test_magics import PATIENT, Answer, cell, fine, offered, shell  # noqa: F401 -- fixtures
+
+from bknb.jupyter.extension import COMMANDS
+from bknb.runs.portfolio import BOOK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from IPython.core.interactiveshell import InteractiveShell
+
+BOTH = "--symbols BTCUSDT,ETHUSDT"
+HALVES = "def get_weights(ctx):\n    return dict.fromkeys(ctx.symbols, 0.4)\n"
+AT_MONDAYS = f"{BOTH} {RUN} --at mon --capital 10_000 --name halves --benchmark equal --tolerance 1"
+
+Cell: TypeAlias = "Callable[[str], Answer]"
+
+
+def test_a_cell_of_weights_is_a_portfolio(fine: Cell, shell: InteractiveShell) -> None:  # noqa: F811
+    """The same as its twin in Python; it is registered, listed, reported and told about."""
+    shown = fine(f"%%portfolio {AT_MONDAYS} --out book\n{HALVES}")
+    book = shell.user_ns["book"]
+    assert shown.out.startswith(
+        "strategy 'halves' registered (at mon, execution pessimistic)\nportfolio halves, 2 legs"
+    )
+    assert bknb.get_strategy("halves").tolerance == 1.0
+    call: dict[str, Any] = {"exchange": "demo", "frame": "2024-01-01:2024-01-08", "capital": 10_000}
+    twin = bknb.portfolio(strategies=["halves"], benchmark="equal", name="twin", **call)
+    assert book.equity.equals(twin.equity)
+    assert book.account == twin.account
+    assert bknb.Portfolio.get_data("halves") is book
+    assert fine("%runs").out == (
+        f"  1  portfolio halves, 2 legs, 2024-01-01:2024-01-08: 2 trades, {book.account.text('total_return')}\n"
+    )
+    assert fine("%runs 1").out == f"{book!r}\n"
+    assert fine("%report").out == f"{book.report()}\n"
+    signal = book.leg("ETHUSDT").trades["signal_id"].iloc[0]
+    assert fine(f"%why {signal}").out == book.leg("ETHUSDT").why(signal) + "\n"
+    assert fine("%portfolio --strategies halves --capital 10_000 " + RUN).value.equity.equals(twin.equity)
+
+
+def test_a_cell_of_signals_runs_on_each_symbol_beside_others(fine: Cell) -> None:  # noqa: F811
+    fine(f"%%strategy calm --interval 1d\n{PATIENT}")
+    book = fine(f"%%portfolio {BOTH} --strategies calm {RUN} --interval 1d --name trader\n{TRADER}").value
+    assert list(book.legs) == [
+        (symbol, strategy) for strategy in ("calm", "trader") for symbol in ("BTCUSDT", "ETHUSDT")
+    ]
+    assert fine("%runs").out == f"  1  portfolio trader, 4 legs, 2024-01-01:2024-01-08: {len(book.trades)} trades\n"
+    with_weights = fine(f"%%portfolio {BOTH} --strategies calm {RUN} --interval 1d\n{HALVES}").value
+    assert list(with_weights.legs)[::2] == [("BTCUSDT", "calm"), ("BTCUSDT", "cell")]
+    lined = fine(f"%portfolio --legs BTCUSDT:trader,ETHUSDT:calm {RUN} --name two").value
+    assert list(lined.legs) == [("BTCUSDT", "trader"), ("ETHUSDT", "calm")]
+    assert lined.leg("BTCUSDT").trades.equals(book.leg("BTCUSDT", "trader").trades)
+
+
+def test_one_in_the_background_is_listed_and_not_started_twice(fine: Cell, cell: Cell) -> None:  # noqa: F811
+    gate = threading.Event()
+
+    def waits() -> None:
+        assert gate.wait(20)
+
+    bknb.add_strategy("waits", interval="1d", get_signal=waits)
+    line = f"%portfolio {BOTH} --strategies waits {RUN} --name slow"
+    started = fine(f"{line} --background")
+    assert started.out.startswith("run 1 goes on in the background: portfolio slow; %runs shows how far it is")
+    assert "running, " in fine("%runs").out
+    refused = cell(line)
+    assert refused.lines[0] == "UsageError: a portfolio called 'slow' is running already"
+    assert refused.lines[1] == "wait for it, or end it: bknb.Portfolio.stop('slow', now=True)"
+    gate.set()
+    assert started.value.result(20).name == "slow"
+
+
+def test_a_backtest_has_a_benchmark_too(fine: Cell) -> None:  # noqa: F811
+    line = fine(f"%%backtest BTCUSDT {RUN} --interval 1d --name trader --benchmark ETHUSDT\n{TRADER}").value
+    assert line.benchmark.name == "ETHUSDT"
+    assert fine(f"%backtest BTCUSDT --strategy trader {RUN} --benchmark equal").value.benchmark.name == "BTCUSDT"
+
+
+MISTAKES = [
+    (f"%%portfolio {RUN}\n{HALVES}", "needs --symbols"),
+    (f"%%portfolio {BOTH} {RUN}\n{HALVES}", "neither interval nor at"),
+    (f"%%portfolio {BOTH} {RUN} --at mon --late ask\n{HALVES}", "--late does not go with get_weights"),
+    (f"%%portfolio {BOTH} {RUN} --at mon --lookback 5\n{HALVES}", "--lookback does not go with get_weights"),
+    (f"%%portfolio {BOTH} {RUN} --at mon\n{HALVES}def manage(position): pass", "manage does not go with get_weights"),
+    (f"%%portfolio {BOTH} {RUN} --at mon\n{HALVES}{PATIENT}", "defines both get_signal and get_weights"),
+    (f"%%portfolio {BOTH} {RUN} --at mon\nx = 1", "must define a function get_weights or get_signal; it defines no"),
+    (f"%%portfolio {BOTH} {RUN} --at mon --tolerance much\n{HALVES}", "--tolerance takes a number, got 'much'"),
+    (f"%%portfolio {BOTH} {RUN} --at mon --capital 0\n{HALVES}", "capital must be an amount of money above 0"),
+    (f"%%backtest BTCUSDT {RUN} --interval 1d\n{HALVES}", "run it with %%portfolio --symbols"),
+    (f"%portfolio {RUN}", "symbols must be a list, at least one"),
+    (f"%portfolio --strategies nobody {BOTH} {RUN}", "no strategy is called 'nobody'"),
+    (f"%portfolio --legs BTCUSDT,ETHUSDT {RUN}", "--legs takes pairs SYMBOL:STRATEGY"),
+    (f"%portfolio --legs BTCUSDT:calm {BOTH} {RUN}", "give symbols and strategies, or legs"),
+    (f"%portfolio --legs BTCUSDT:calm {RUN} --benchmark equal", "without a capital there is none"),
+    (f"%portfolio --legs BTCUSDT:calm {RUN} --priority score", "priority must be 'declared'"),
+    (f"%portfolio --legs BTCUSDT:calm {RUN} --sizing risk:1", "capital"),
+    (f"%portfolio --legs BTCUSDT:calm {RUN} --capitol 10", "did you mean '--capital'?"),
+]
+
+
+@pytest.mark.parametrize(("code", "part"), MISTAKES)
+def test_a_mistake_is_answered_in_at_most_three_lines(code: str, part: str, cell: Cell) -> None:  # noqa: F811
+    cell(f"%%strategy calm --interval 1h\n{PATIENT}")
+    answer = cell(code)
+    assert isinstance(answer.error, bknb.BknbError)
+    assert 1 <= len(answer.lines) <= 3
+    assert part in "\n".join(answer.lines)
+    assert answer.out.endswith("\n".join(answer.lines) + "\n")
+
+
+def test_there_is_no_card_of_a_portfolio(fine: Cell, cell: Cell) -> None:  # noqa: F811
+    fine(f"%%portfolio {BOTH} {RUN} --interval 1d\n{PATIENT}")
+    assert "there is no run card of a portfolio" in cell("%report --card").lines[0]
+    assert "no run of this session has a signal 'x'" in cell("%why x").lines[0]
+
+
+def test_its_options_are_the_parameters_of_its_function() -> None:
+    """Those of `bknb.portfolio` with dashes; `executor=` is for scripts, legs of a cell are its symbols."""
+    parameters = {name for name in inspect.signature(bknb.portfolio).parameters if name != "executor"}
+    line, of_cell = ({option.key for option in each.options} for each in COMMANDS if "portfolio" in each.name[-9:])
+    if "legs" in of_cell:
+        line, of_cell = of_cell, line
+    assert line - parameters == {"out", "background"}
+    assert parameters <= line
+    assert parameters - of_cell == {"legs"}
+    strategy = next(each for each in COMMANDS if each.name == "%%strategy")
+    assert {option.key for option in strategy.options} - {"name"} <= of_cell
+
+
+def test_tab_goes_on_behind_a_comma(fine: Cell, shell: InteractiveShell) -> None:  # noqa: F811
+    fine(f"%%strategy calm --interval 1h\n{PATIENT}")
+    fine(f"%%strategy care --interval 1h\n{PATIENT}")
+    assert offered(shell, "%portfolio --strategies calm,ca") == ["calm,care"]
+    assert offered(shell, "%portfolio --symbols BTCUSDT,ETHU") == ["BTCUSDT,ETHUSDT"]
+    assert offered(shell, "%portfolio --benchmark BTC") == ["BTCUSDT"]
+    assert "--legs" in offered(shell, "%portfolio --")
+
+
+@pytest.fixture(autouse=True)
+def _ended() -> Any:
+    yield
+    BOOK.end_and_forget()
