@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import asyncio
 import gc
+import math
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from scenarios import MINUTE, ORIGIN, Candle, line, long, minute, source
 
@@ -92,6 +94,64 @@ def test_questions_of_one_moment_get_places_in_declared_order() -> None:
     assert lines(play([("A", both), ("B", both)], markets))[:3] == ["B refused @m0", "A opened 100 @m0",
                                                                     "A closed time_expired 100 @m3"]  # fmt: skip
     assert lines(play([("B", both), ("A", both)], markets))[0] == "A refused @m0"
+
+
+@pytest.mark.parametrize(
+    ("scores", "order"),
+    [
+        ((1, 2, 3), "CBA"),
+        ((2, 1, 2), "ACB"),  # of equal ones the leg that was given first
+        ((None, -5, None), "BAC"),  # one without a score is the last
+        ((np.float64(0.5), 1, np.int64(1)), "BCA"),
+        ((None, None, None), "ABC"),
+    ],
+)
+def test_signals_of_one_moment_may_go_by_their_score(scores: Any, order: str) -> None:
+    """All are asked first; places and cash go by the score then, and a declared order of legs does not matter."""
+    told: list[str] = []
+    bknb.add_risk("shared", validations=[lambda request: told.append(request.symbol) is None])
+    answers = {symbol: long(110, 90, 3) | {"score": score} for symbol, score in zip("ABC", scores, strict=True)}
+    one = strategy_of("one", {0: answers})
+    legs, options = [(symbol, one) for symbol in "ABC"], {"capital": 1000, "sizing": "percent:70", "account": "spot"}
+    result = play(legs, market(), priority="score", **options)
+    assert "".join(told) == order[:2]  # the third has no cash
+    assert [(trade.leg[-1], trade.cost) for trade in result.trades.sort_values("cost").itertuples()] == [
+        (order[1], pytest.approx(300)),
+        (order[0], pytest.approx(700)),
+    ]
+    assert [event.symbol for event in result.refused] == [*order[2]]
+    told.clear()
+    declared = play(legs, market(), **options)
+    assert "".join(told) == "AB"
+    assert order != "ABC" or declared.events == result.events
+
+
+def test_of_all_that_are_asked_at_a_moment_the_highest_scores_are_opened() -> None:
+    """Six legs, three places, and answers that are awaited."""
+    limit_of(3)
+    random = np.random.default_rng(5)
+    scores = {(minute, symbol): float(random.integers(5)) for minute in range(30) for symbol in "ABCDEF"}
+
+    async def get_signal(ctx: Any) -> Any:
+        await asyncio.sleep(0)
+        asked = minute_of(ctx) % 5 == 0
+        return long(110, 90, 2) | {"score": scores[minute_of(ctx), ctx.symbol]} if asked else None
+
+    bknb.add_strategy("all", interval="1m", get_signal=get_signal, risk="shared")
+    result = play([(symbol, "all") for symbol in "ABCDEF"], market(), priority="score")
+    asked: dict[int, dict[bool, list[float]]] = {minute: {True: [], False: []} for minute in range(0, 30, 5)}
+    for event in result.told:
+        if isinstance(event, bknb.Opened | bknb.RiskRefused):
+            minute = (event.when - ORIGIN) // MINUTE
+            asked[minute][isinstance(event, bknb.Opened)].append(scores[minute, event.symbol])
+    assert all(len(kinds[True]) == 3 and min(kinds[True]) >= max(kinds[False]) for kinds in asked.values())
+
+
+def test_a_score_that_is_no_number_is_told() -> None:
+    one = strategy_of("one", {0: {symbol: long(110, 90, 3) | {"score": math.nan} for symbol in "AB"}}, risk=None)
+    result = play([("A", one), ("B", one)], market(), priority="score")
+    told = [event.reasons[0].text for event in result.told if isinstance(event, bknb.Rejected)]
+    assert told == ["score must be a finite number, got nan"] * 2
 
 
 def test_a_place_that_an_exit_in_a_bar_frees_is_there_for_the_question_at_its_close() -> None:
@@ -613,7 +673,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"legs": "A"}, "legs must be pairs"),
     ({"legs": []}, "legs must be pairs"),
     ({"legs": [("A", "one"), ("A", "one")]}, "two legs are one on A"),
-    ({"legs": [("A", "one")], "priority": "score"}, "priority must be 'declared'"),
+    ({"legs": [("A", "one")], "priority": "size"}, "priority must be 'declared'"),
     ({"legs": [("A", "one")], "name": ""}, "the name of a portfolio must be a non-empty text"),
     ({"legs": [("A", "one")], "exchange": {"B": "demo"}}, "exchange is a mapping by symbol and has no 'A': it has 'B'"),
     ({"legs": [("A", "one")], "exchange": {}}, "exchange is a mapping by symbol and has no 'A': it is empty"),

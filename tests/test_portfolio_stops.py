@@ -54,3 +54,19 @@ def test_what_happened_in_a_bar_that_has_closed_comes_before_a_stop(legs: list[s
     told = lines(task.start().result())
     assert sorted(told[2:4]) == ["A closed take_profit 102 @m5", "B opened 99 @m5"]
     assert told[4:] == ["B closed time_expired 100 @m7"]
+
+
+@pytest.mark.parametrize("now", [False, True])
+def test_answers_that_a_stop_finds_waiting_for_their_turn_open_nothing(*, now: bool) -> None:
+    """C is asked last and stops the portfolio: A and B have answered, and wait for what C says."""
+
+    def get_signal(ctx: Any) -> Any:
+        if ctx.symbol == "C":
+            task.stop(now=now)
+        return long(110, 90, 5) | {"score": 1.0}
+
+    bknb.add_strategy("all", interval="1m", get_signal=get_signal)
+    task = plan_portfolio(symbols=["A", "B", "C"], strategies=["all"], exchange=market(), frame=FRAME, priority="score")
+    told = task.start().result().told
+    assert [type(event).__name__ + event.symbol for event in told] == ["RejectedA", "RejectedB", "RejectedC"]
+    assert "the run was stopped" in told[0].reasons[0].text

@@ -75,6 +75,9 @@ class Signal(ByName, frozen=True, kw_only=True):
     size
         A number above 0 that multiplies what the sizing of the run gives: 0.5 is half of it. Without a capital it is
         the part of the equity that the position opens with. ``None``: all of it.
+    score
+        Any number: in ``bknb.portfolio(priority="score")`` signals of one moment have cash and places by it, the
+        highest first, and those of ``None`` last.
 
     Notes
     -----
@@ -106,6 +109,7 @@ class Signal(ByName, frozen=True, kw_only=True):
     bars: int | None = None
     valid: Until | msgspec.UnsetType | None = msgspec.UNSET
     size: float | None = None
+    score: float | None = None
 
     def __post_init__(self) -> None:
         if self.position is None and self.side is not None:
@@ -121,7 +125,7 @@ class Signal(ByName, frozen=True, kw_only=True):
         return f"Signal({', '.join(shown)})"
 
 
-_WHEN_GIVEN: Final = ("trailing", "breakeven", "side", "memo", "until", "bars", "size")
+_WHEN_GIVEN: Final = ("trailing", "breakeven", "side", "memo", "until", "bars", "size", "score")
 
 
 def _limit() -> EntryKind:

@@ -155,6 +155,8 @@ def broken_rules(signal: Signal, *, price: float, model: ExecutionModel, setting
     if signal.size is not None and not is_positive(signal.size):
         text = "size must be a finite number above 0, such as 0.5 for the half of what sizing gives"
         found.append(Reason("size", f"{text}; got {shown(signal.size, 80)}"))
+    if signal.score is not None and not is_finite_number(signal.score):
+        found.append(Reason("score", f"score must be a finite number, got {shown(signal.score, 80)}"))
     entry: object = signal.entry
     if entry not in ("limit", "stop", "close"):
         found.append(Reason("entry", f"entry must be 'limit', 'stop' or 'close', got {shown(signal.entry, 80)}"))

@@ -179,6 +179,8 @@ class BacktestRun:
             strategy = replace(strategy, get_signal=lookup, ask=lookup, ask_manage=lookup.managing(strategy))
         loop, questions = self._make_loop(window, strategy), self.questions(series, window)
         self._loop = loop
+        if self._turn is not None and self._turn.by_score:
+            loop.wait_turn = self._turn.signal
         walk = MinuteWalk(
             series,
             window.average_prices(plan.symbol),

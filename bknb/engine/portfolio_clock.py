@@ -2,13 +2,15 @@
 
 A leg is one strategy on one symbol. Each walks over its own bars, and waits for its turn before everything that others
 can notice. Turns are given by moment; within a moment by phase: what happened in bars that have closed by then, what
-the clock ends, ``manage``, questions; within a phase in the order in which the legs were declared. Legs that wait for
-a later moment cost nothing.
+the clock ends, ``manage``, questions; within a phase in the order in which the legs were declared. Signals of one
+moment may go by their score instead, once all questions of it are answered. Legs that wait for a later moment cost
+nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from contextlib import suppress
@@ -23,14 +25,15 @@ if TYPE_CHECKING:
     from ..market.strategy_context import Context
     from ..market.window import Window
 
-_BAR, _ENDS, _MANAGE, _QUESTION, _DATA_END = range(5)
+_BAR, _ENDS, _MANAGE, _QUESTION, _ANSWER, _DATA_END = range(6)
 _POLL_SECONDS: Final = 0.02  # a paused portfolio checks this often whether it goes on
 _WAITS: Final = object()  # what a leg yields that waits for its turn
 _GRANTED, _LOOK_AGAIN = True, False  # what it gets
 AskInTurn: TypeAlias = Callable[[int], int | None]
 """Asks a leg at a moment (UTC ms), and returns that of its next question; ``None``: it goes on itself with this one."""
-_Key: TypeAlias = tuple[int, int, int, int]
-"""Moment (UTC ms), phase, number of the leg, and since when (UTC ms) given back places count as taken for it."""
+_Key: TypeAlias = tuple[int, int, float, int, int]
+"""Moment (UTC ms), phase, rank within it, number of the leg, and since when (UTC ms) given back places count as taken
+for it."""
 
 
 class LegTurn:
@@ -46,26 +49,38 @@ class LegTurn:
 
     def bar(self, opens: int, closes: int) -> Awaitable[bool]:
         """The turn for what happened in a bar, whose open and close are moments (UTC ms)."""
-        return self._clock.turn((closes, _BAR, self._order, opens))
+        return self._clock.turn((closes, _BAR, 0.0, self._order, opens))
 
     def ends(self, when: int) -> Awaitable[bool]:
         """The turn for what the clock ends at a moment (UTC ms)."""
-        return self._clock.turn((when, _ENDS, self._order, when))
+        return self._clock.turn((when, _ENDS, 0.0, self._order, when))
 
     def manage(self, when: int) -> Awaitable[bool]:
         """The turn for ``manage`` at a moment (UTC ms)."""
-        return self._clock.turn((when, _MANAGE, self._order, when))
+        return self._clock.turn((when, _MANAGE, 0.0, self._order, when))
 
     def question(self, when: int, ask: AskInTurn | None) -> Awaitable[tuple[bool, int]]:
         """The turn for a question, from that at a moment (UTC ms) on, and the moment it is for.
 
         With ``ask`` only for a question that leads to something: the clock asks the others.
         """
-        return self._clock.question((when, _QUESTION, self._order, when), ask)
+        return self._clock.question((when, _QUESTION, 0.0, self._order, when), ask)
+
+    @property
+    def by_score(self) -> bool:
+        """Whether signals of one moment go by their score."""
+        return self._clock.by_score
+
+    async def signal(self, when: int, score: float | None) -> None:
+        """Wait for the turn of a signal of a moment (UTC ms): once all of it are known, the highest score first."""
+        rank = -score if isinstance(score, int | float) and math.isfinite(score) else math.inf
+        key = (when, _ANSWER, rank, self._order, when)
+        while not await self._clock.turn(key):
+            pass  # a stop does not take back an answer: whoever goes on with it knows that nothing is opened
 
     def data_end(self, when: int) -> Awaitable[bool]:
         """The turn for the end of its data, the last bar of which closed at a moment (UTC ms)."""
-        return self._clock.turn((when, _DATA_END, self._order, when))
+        return self._clock.turn((when, _DATA_END, 0.0, self._order, when))
 
     @property
     def now(self) -> int:
@@ -86,6 +101,8 @@ class PortfolioClock:
         The length of the longest base bars of its legs, ms.
     on_pause
         Called with the moment of a question (UTC ms) before which the portfolio was paused, once it goes on.
+    by_score
+        Whether signals of one moment go by their score, and not in the order of their legs.
 
     Attributes
     ----------
@@ -102,11 +119,11 @@ class PortfolioClock:
         The candles of each symbol that a leg has.
     """
 
-    def __init__(self, *, longest: int, on_pause: Callable[[int], object]) -> None:
+    def __init__(self, *, longest: int, on_pause: Callable[[int], object], by_score: bool = False) -> None:
         self.moment = self.since = 0
         self.paused = False
         self.raised: int | None = None
-        self._longest, self._on_pause = longest, on_pause
+        self._longest, self._on_pause, self.by_score = longest, on_pause, by_score
         self._queue: list[_Key] = []
         self._legs: list[Coroutine[Any, Any, None] | None] = []
         self._asks: dict[int, AskInTurn | None] = {}  # of legs that wait for a question
@@ -135,13 +152,13 @@ class PortfolioClock:
         if self._all_wait or self._look_again or self.paused or (queue and queue[0] < key):
             heappush(queue, key)
             return (yield _WAITS)
-        self.moment, _, _, self.since = key
+        self.moment, _, _, _, self.since = key
         return True
 
     @types.coroutine
     def question(self, key: _Key, ask: AskInTurn | None) -> Generator[object, bool, tuple[bool, int]]:
         """Wait for the turn for a question; returns whether it is given, and the moment of the question (UTC ms)."""
-        order = key[2]
+        order = key[3]
         self._asks[order] = ask
         heappush(self._queue, key)
         is_given = yield _WAITS
@@ -169,18 +186,18 @@ class PortfolioClock:
         while queue:
             if self._look_again:
                 self._look_again = False
-                self._waited = {key[2]: key[0] for key in queue}
+                self._waited = {key[3]: key[0] for key in queue}
                 waiting = sorted(self._waited)
                 queue.clear()
                 yield from self._all_go(waiting, _LOOK_AGAIN)
             elif self.paused and queue[0][1] == _QUESTION:
                 yield from self._hold(queue[0][0])
             else:
-                self.moment, phase, order, self.since = queue[0]
+                self.moment, phase, _, order, self.since = queue[0]
                 if phase == _QUESTION and (ask := asks[order]) is not None:
                     following = ask(self.moment)
                     if following is not None:
-                        heapreplace(queue, (following, _QUESTION, order, following))
+                        heapreplace(queue, (following, _QUESTION, 0.0, order, following))
                         continue
                 heappop(queue)
                 if (awaited := self._go(order, _GRANTED)) is not _WAITS:

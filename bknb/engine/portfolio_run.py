@@ -34,6 +34,8 @@ class PortfolioRun:
         The source text of the user's functions of each leg, where somebody read it before the run.
     account
         The account that the legs share; ``None``: each is measured alone.
+    by_score
+        Whether signals of one moment go by their score, and not in the order of their legs.
 
     Attributes
     ----------
@@ -48,13 +50,19 @@ class PortfolioRun:
     """
 
     def __init__(
-        self, plans: Sequence[Plan], *, codes: Sequence[object] | None = None, account: SharedAccount | None = None
+        self,
+        plans: Sequence[Plan],
+        *,
+        codes: Sequence[object] | None = None,
+        account: SharedAccount | None = None,
+        by_score: bool = False,
     ) -> None:
         self.plans, self.account = tuple(plans), account
         self.warnings: list[str] = []
         self.events: list[Event] = []
         self.seconds = 0.0
-        self._clock = PortfolioClock(longest=max(interval_ms(plan.base) for plan in plans), on_pause=self._note_pause)
+        longest = max(interval_ms(plan.base) for plan in plans)
+        self._clock = PortfolioClock(longest=longest, on_pause=self._note_pause, by_score=by_score)
         self._windows: dict[tuple[int, str, str], tuple[Window, list[BacktestRun]]] = {}
         self.legs = [self._leg(order, None if codes is None else codes[order]) for order in range(len(plans))]
 

@@ -66,10 +66,6 @@ class _ManageQuestion(NamedTuple):
     close: float
 
 
-def _at_once(_moment: int, _order: OrderRole) -> None:
-    return None
-
-
 class StrategyLoop:
     """One strategy on one symbol, with its lifecycle state, records and candles.
 
@@ -116,7 +112,7 @@ class StrategyLoop:
         follow: Callable[[State, tuple[Event, ...]], Awaitable[None]] | None = None,
         on_event: Callable[[Event], None] | None = None,
         silent: bool = False,
-        decided_at: Callable[[int, OrderRole], int | None] = _at_once,
+        decided_at: Callable[[int, OrderRole], int | None] = lambda _moment, _order: None,
         may_open: Callable[[], bool] = always,
         published: ReadSeries | None = None,
         step_with: Callable[[State, Input, Rules], Step] | None = None,
@@ -133,6 +129,7 @@ class StrategyLoop:
         self.thinking = 0  # odd while a question is being answered; grows with each, so that a long one is recognised
         self._save, self._follow, self._on_event, self._step = save, follow, on_event, step_with or step
         self.decided_at, self._may_open = decided_at, may_open
+        self.wait_turn: Callable[[int, float | None], Awaitable[None]] | None = None  # of signals that have ranks
         self._asking_task: asyncio.Task[object] | None = None
         self._abandoned = self._left_out = False  # the latter: the last answer was about what was changed by hand since
         self._newest, self._average = window.newest, window.average_price
@@ -282,6 +279,8 @@ class StrategyLoop:
 
     async def _answered(self, answer: object, when: int, price: float) -> None:
         signal = read_answer(answer)
+        if self.wait_turn is not None and isinstance(signal, Signal):
+            await self.wait_turn(when, signal.score)
         if isinstance(signal, Signal) and self._may_open():
             await self.take(Answer(when, price, signal, self.decided_at(when, "entry")))
         else:

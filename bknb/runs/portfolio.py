@@ -57,7 +57,13 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
     can_pause = True
 
     def __init__(
-        self, name: str, plans: Sequence[Plan], account: AccountPlan | None = None, benchmark: object = None
+        self,
+        name: str,
+        plans: Sequence[Plan],
+        account: AccountPlan | None = None,
+        benchmark: object = None,
+        *,
+        by_score: bool = False,
     ) -> None:
         symbols = list(dict.fromkeys(plan.symbol for plan in plans))
         more = f" and {len(symbols) - _NAMED} more" if len(symbols) > _NAMED else ""
@@ -66,7 +72,8 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
         self._keys = [key_of(plan) for plan in plans]
         # The code is read now: a cell may be run again, with other text, before this run is over.
         shared = None if account is None else shared_account(account)
-        self._run = PortfolioRun(plans, codes=[code_of(plan) for plan in plans], account=shared)
+        codes = [code_of(plan) for plan in plans]
+        self._run = PortfolioRun(plans, codes=codes, account=shared, by_score=by_score)
         self._run.warnings.extend(() if account is None else account.notes)
 
     async def _work(self) -> PortfolioResult:
@@ -227,8 +234,11 @@ def plan_portfolio(
     benchmark: BenchmarkLike | None = None,
 ) -> PortfolioTask:
     """Return the task of a portfolio with every name resolved; parameters and errors as of :func:`portfolio`."""
-    if priority != "declared":
-        raise UsageError(f"priority must be 'declared': legs go in the order in which they are given; got {priority!r}")
+    if priority not in ("declared", "score"):
+        raise UsageError(
+            f"priority must be 'declared', the order in which legs are given, or 'score', that of Signal.score; "
+            f"got {priority!r}"
+        )
     checked_name("portfolio", name)
     resolved: dict[int, Any] = {}  # who gives one source for many legs gets its candles fetched once
     plans: list[Plan] = []
@@ -245,7 +255,7 @@ def plan_portfolio(
         )
     check_once(plans)
     found, money = with_account(plans, capital=capital, currency=currency, sizing=sizing, account=account, costs=costs)
-    return PortfolioTask(name, found, money, checked_of_account(benchmark, money))
+    return PortfolioTask(name, found, money, checked_of_account(benchmark, money), by_score=priority == "score")
 
 
 def portfolio(
@@ -287,7 +297,9 @@ def portfolio(
     base
         The interval of the bars that fill orders; or a mapping of them by symbol. By default the finest there are.
     priority
-        Who goes first where several legs ask at one moment: ``"declared"``, the one that was given first.
+        Whose signal has cash and places first where several legs are asked at one moment: ``"declared"``, that of the
+        leg that was given first; ``"score"``, the one with the highest ``score``, and of equal ones that of the leg
+        that was given first.
     name
         What it is called by ``bknb.Portfolio``.
     capital
