@@ -252,6 +252,29 @@ def test_questions_at_the_open_of_a_session_are_asked_before_its_first_bar_has_c
     assert len(asked) >= 9
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("lives", [[31], [15, 31, 45]])  # minutes after an open at which a run ends, the next begins
+def test_manage_is_asked_once_at_an_open_also_where_a_run_starts_again_within_the_first_bar(lives: list[int]) -> None:
+    given, asked = world(4, "1h", "sessions"), []
+    source, store = from_frame(frame_of(given.bars), sessions=given.sessions), bknb.stores.memory()
+    opens = sorted({bar.t // (24 * HOUR): bar.t for bar in reversed(given.bars)}.values())
+    third = [at for at in opens if at > given.start][2]
+
+    def manage(ctx: Any, position: Any) -> None:
+        asked.append(ctx.when_ms)
+
+    strategy = bknb.add_strategy(
+        "kept", at="session_open", get_signal=lambda: bknb.Signal(position="long", bars=100), manage=manage
+    )
+    since = given.start
+    for end in (*(third + minutes * 60_000 for minutes in lives), third + 30 * HOUR):
+        lived(strategy, source, since, end, store=store)
+        since = end
+    assert len(asked) > 2
+    assert asked == sorted(set(asked))
+    assert third in asked
+
+
 # --- bars made of minutes, holes, bars that come late ----------------------------------------------------------------
 
 

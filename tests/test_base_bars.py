@@ -614,6 +614,44 @@ def test_a_function_that_lists_longer_intervals_alone_has_them_as_its_base() -> 
     assert rows_of(result) == rows_of(run(exchange=from_frame(days(freq="D")), settings=FREE))
 
 
+def test_a_function_within_trading_hours_has_the_intervals_that_are_said_of_it() -> None:
+    given = world(4, "1h", "sessions")
+    series = from_frame(frame_of(given.bars))._of("X")
+    asked: set[str] = set()
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> Any:
+        asked.add(interval)
+        at = int(np.searchsorted(series.timestamp, since))
+        return series[at : at + limit]
+
+    def get_signal(ctx: Any) -> Any:
+        return signal_of(answer(4, ctx.when_ms, ctx.price, 3_600_000))
+
+    options: dict[str, Any] = {"strategy": get_signal, "frame": (given.start, given.end), "interval": given.interval}
+    expected = bknb.backtest("X", exchange=from_frame(frame_of(given.bars), sessions=given.sessions), **options)
+    within = bknb.exchanges.in_sessions(get_candles, given.sessions)
+    bknb.add_exchange("within", get_candles=within, intervals=["1h"])
+    outer = bknb.add_exchange("bare", get_candles=get_candles, intervals=["1h"])
+    for source in ("within", bknb.exchanges.in_sessions(outer.source, given.sessions)):
+        asked.clear()
+        found = bknb.backtest("X", exchange=source, **options)
+        assert (asked, found.base) == ({"1h"}, "1h")
+        assert rows_of(found) == rows_of(expected)
+    assert len(expected.trades) > 3
+    with pytest.raises(bknb.UsageError, match=r"got a registered exchange.*\n.*in_sessions\(exchange.source"):
+        bknb.exchanges.in_sessions(outer, given.sessions)
+
+
+def test_intervals_of_a_source_that_knows_its_own_are_refused() -> None:
+    demo = bknb.exchanges.demo()
+    bknb.add_exchange("said", get_candles=demo, intervals=demo.intervals)
+    with pytest.raises(
+        bknb.UsageError, match=r"intervals= is for functions, and 'said' is a ready-made source"
+    ) as told:
+        bknb.add_exchange("said", get_candles=demo, intervals=["1h"])
+    assert "base= of a run chooses" in str(told.value)
+
+
 def test_bars_that_are_stored_or_shared_keep_their_base(tmp_path: Any) -> None:
     source = from_frame(days())
     expected = rows_of(run(exchange=source))

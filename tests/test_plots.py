@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import io
 import itertools
 import json
 import struct
@@ -265,6 +266,14 @@ def test_the_png_has_a_clear_background(info: EquityInfo) -> None:
     assert png.startswith(b"\x89PNG")
     assert corner(png)[3] == 0
     assert len(png) < 150_000
+
+
+@pytest.mark.slow
+def test_nothing_of_the_png_is_cut_off_and_little_is_empty(info: EquityInfo) -> None:
+    image = pytest.importorskip("PIL.Image").open(io.BytesIO(equity_png(info))).convert("RGBA")
+    left, top, right, bottom = image.getchannel("A").getbbox()
+    margins = left, top, image.width - right, image.height - bottom
+    assert all(5 <= margin <= 15 for margin in margins), margins  # a tenth of an inch
 
 
 @pytest.mark.slow

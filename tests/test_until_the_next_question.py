@@ -59,6 +59,19 @@ def test_an_order_until_the_next_question_rests_until_the_next_moment_of_the_sch
     assert result.missed == 0
 
 
+def test_in_a_frame_that_asks_less_often_an_order_waits_for_the_interval_of_its_strategy() -> None:
+    asked: list[int] = []
+
+    def get_signal(ctx: Any) -> Any:
+        asked.append(ctx.when_ms)
+        return bknb.Signal(**LIMIT, valid="slot")
+
+    frame = bknb.add_frame("rarely", start="2024-11-25", end="2024-11-25 06:00", interval="1h")
+    result = run(minutes(None, "2024-11-24", "2024-11-26"), get_signal, interval="15m", frame=frame)
+    assert shown(asked, "UTC") == [f"25 0{hour}:00" for hour in range(6)]
+    assert cancels(result, "UTC") == [f"25 0{hour}:15" for hour in range(6)]
+
+
 @pytest.mark.parametrize(("options", "minutes_"), [({}, 1440), ({"interval": "4h"}, 240), ({"interval": "1h"}, 120)])
 def test_the_default_of_a_strategy_with_a_schedule_is_its_interval(options: dict[str, Any], minutes_: int) -> None:
     source = minutes(None, "2024-11-25", "2024-11-28")

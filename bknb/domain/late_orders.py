@@ -56,6 +56,8 @@ def late_orders(state: State) -> dict[Decision, int]:
         found[book.closing.decided_at, "exit"] = book.closing.not_before
     if ending is not None and ending.leaving is not None and ending.leaving.not_before > ending.leaving.decided_at:
         found[ending.leaving.decided_at, "exit"] = ending.leaving.not_before
+    if book is not None and book.closing and book.closing.late_at and ending is not None and ending.leaving is not None:
+        found[book.closing.moment, "exit"] = book.closing.late_at  # else it becomes the order that leaves
     if isinstance(state, Opening) and not state.activated and state.not_before > state.signal.scheduled_at:
         found[state.signal.scheduled_at, "entry"] = state.not_before
     if isinstance(state, Opening) and state.close_at is not None and state.late_at:

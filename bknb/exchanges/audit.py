@@ -138,7 +138,9 @@ def audit(
     """Audit stored minutes: what is missing, what is unusual, and whether longer candles agree with them.
 
     Of an exchange whose shortest candles are longer than a minute, these. They are not fetched; :func:`bknb.download`
-    does that. Bars that count from the open of their market, which no store keeps, are looked at where they are.
+    does that. Bars that count from the open of their market, which no store keeps, are looked at where they are: what
+    is missing between the first and the last one in the range is a finding, as is a range without any; what is missing
+    before the first one and behind the last is none.
 
     Parameters
     ----------

@@ -39,7 +39,8 @@ def in_sessions(source: CandleSource | Callable[..., Any], sessions: Sessions | 
     Parameters
     ----------
     source
-        A source, or a function ``(symbol, interval, since, limit)``.
+        A source, or a function ``(symbol, interval, since, limit)``. The ``intervals=`` that ``bknb.add_exchange`` is
+        given beside it are those of the function.
     sessions
         ``"fx"``, ``"us-equities"``, the calendar of an exchange such as ``"XLON"``, ``"XETR"`` or ``"XNYS"`` (needs
         ``pip install 'bknb[calendars]'``), or :class:`bknb.Sessions`.
@@ -58,6 +59,9 @@ def in_sessions(source: CandleSource | Callable[..., Any], sessions: Sessions | 
             "sessions must be 'fx', 'us-equities', an exchange's calendar such as 'XLON', or bknb.Sessions\n"
             "without any the market is always open"
         )
+    if not isinstance(source, CandleSource) and isinstance(getattr(source, "source", None), CandleSource):
+        raise UsageError(f"in_sessions needs a source or a function, got a registered exchange: {source!r:.60}\n"
+                         "give what it was registered with: in_sessions(exchange.source, ...)")  # fmt: skip
     return SessionSource(source if isinstance(source, CandleSource) else FunctionSource(source), hours)
 
 

@@ -273,6 +273,8 @@ class CatchUp:
             await loop.manage(when, close, patient=plan.clock.now() < when + plan.base_ms)
             if at is not None:
                 at.done()
+            if plan.base_ms > MINUTE_MS or at is not None:  # else the minute that is saved next comes at once
+                self._keeping.save_managed(when)
             return
         loop.last_managed = when  # it was asked, and what it answered cannot be carried out
 

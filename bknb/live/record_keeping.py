@@ -88,6 +88,18 @@ class RecordKeeping:
         if saved is None or saved.last_asked != when:
             self._save(self.loop.state)
 
+    def save_managed(self, when: int) -> None:
+        """Save that ``manage`` was asked at a moment (UTC ms), where nothing came of it that was saved.
+
+        Raises
+        ------
+        StateError
+            When it could not be saved.
+        """
+        saved = self._saver.progress
+        if saved is None or saved.last_managed != when:
+            self._save(self.loop.state)
+
     def _save(self, state: State) -> None:
         self._saver.save(state, (), self._reached.progress(self.loop.last_managed))
 

@@ -92,6 +92,18 @@ class FunctionSource:
             getattr(get_candles, "__call__", None)  # noqa: B004 -- an object whose __call__ is async
         )
 
+    def with_intervals(self, intervals: tuple[str, ...]) -> FunctionSource:
+        """The same function as a source that says which intervals it has."""
+        return FunctionSource(
+            self._get_candles,
+            name=self.name,
+            format_price=self._format_price,
+            format_quantity=self._format_quantity,
+            intervals=intervals,
+            page_limit=self.page_limit,
+            negative=self.negative,
+        )
+
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
         """What the function answers, as ``Candles``, in whatever order and quality it came.
 

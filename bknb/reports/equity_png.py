@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+
+_MARGIN_INCHES: Final = 0.1
 
 
 def _dress(axes: Any, label: str) -> None:
@@ -151,5 +153,6 @@ def panels_png(
     bottom.xaxis.get_offset_text().set_color(TEXT)
     top.set_title(title, color=TEXT, fontsize=9, loc="left")
     sink = io.BytesIO()
-    canvas.print_figure(sink, format="png", facecolor="none", bbox_inches="tight", metadata={"Software": None})
+    box = figure.get_tightbbox(canvas.get_renderer()).padded(_MARGIN_INCHES)  # "tight" draws all of it once more for it
+    canvas.print_figure(sink, format="png", facecolor="none", bbox_inches=box, metadata={"Software": None})
     return sink.getvalue()
