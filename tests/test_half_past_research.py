@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hostile_replies import reply
 from quick import first_quick
 from test_base_bars import FREE, frame_of
 from test_half_past_bars import HOUR, MARKETS, MINUTE, bars_of
@@ -15,7 +16,7 @@ from test_half_past_bars import HOUR, MARKETS, MINUTE, bars_of
 import bknb
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
-from bknb.exchanges.frame_source import FrameSource
+from bknb.exchanges.frame_source import FrameSource, frame_in_sessions
 from bknb.runs.luck import moments_of
 
 
@@ -179,14 +180,57 @@ def test_random_moments_are_of_the_same_hours_by_the_clock_of_the_symbol() -> No
 
 def test_what_needs_bars_at_multiples_of_their_length_says_so() -> None:
     source, _, _ = market("mumbai")
-    ranges = {"range_train": ["2024-02-12:2024-02-14"], "range_test": "2024-02-19:2024-02-21"}
-    bknb.add_optimizer("ideas", sources=["1h"], **ranges, model=bknb.llm.recorded([]), exchange=source)
-    for what, call in {
-        "a live run": lambda: bknb.Live.background("X", strategy=lambda: None, exchange=source),
-        "an optimizer": lambda: bknb.Optimizer.get_data("X", "ideas"),
-    }.items():
-        with pytest.raises(bknb.UsageError, match=f"{what} needs bars that open at multiples of 1h in UTC"):
-            call()
+    with pytest.raises(bknb.UsageError, match="a live run needs bars that open at multiples of 1h in UTC"):
+        bknb.Live.background("X", strategy=lambda: None, exchange=source)
+
+
+DRAFT = """import bknb
+
+
+def get_signal(ctx):
+    closes = ctx.candles("1h", 3).close
+    up = 1 if closes[-1] >= closes[0] else -1
+    return bknb.Signal(
+        position="long" if up > 0 else "short", price_take_profit=ctx.price * (1 + up * 0.2),
+        price_stop_loss=ctx.price * (1 - up * 0.2), minute_estimated_time=200,
+    )
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "declared"),
+    [("new york", True), pytest.param("two parts", True, marks=pytest.mark.long),
+     pytest.param("mumbai", False, marks=pytest.mark.long)],
+)  # fmt: skip
+def test_a_trial_of_an_optimizer_is_the_backtest_of_its_code(name: str, declared: bool) -> None:  # noqa: FBT001
+    source, _, spans = market(name, declared=declared)
+    train, test = (spans[4][0], spans[6][1] - HOUR), (spans[7][0], spans[-4][1])
+    shown: list[Any] = []
+    bknb.add_optimizer(
+        "ideas", sources=["1h", "2h"], range_train=[train], range_test=test, lead_days=5, exchange=source, ledger=None,
+        model=bknb.llm.recorded([reply(code=DRAFT, interval="1h", parameters=[])]),
+        callbacks={"on_source_data": lambda *told: shown.append(told)},
+    )  # fmt: skip
+    (proposal,) = bknb.Optimizer.get_data("X", "ideas")
+    names: dict[str, Any] = {}
+    exec(proposal.code, names)  # noqa: S102
+    strategy = bknb.add_strategy(proposal.name, interval="1h", get_signal=names["get_signal"])
+    whole = bknb.backtest("X", strategy=strategy, exchange=source, frame=test)
+    trades = proposal.test.trades
+    assert len(trades) > 3
+    assert trades.equals(whole.trades)
+    assert proposal.test.run_record.records.missed == 0
+    hours = [row["id"] for told in shown for each in told if isinstance(each, list) for row in each]
+    assert hours
+    assert max(hours) + HOUR <= train[1]
+
+
+def test_a_part_of_bars_counts_from_no_hours_that_the_whole_does_not_have() -> None:
+    source, _, _ = market("new york", declared=False)
+    part = {"X": source._of("X")}
+    assert frame_in_sessions(part, {"X": None}, name="part").bar_grid("X").in_sessions is False
+    assert frame_in_sessions(part, source.symbol_sessions, name="part").bar_grid("X").in_sessions is True
 
 
 def test_a_symbol_without_a_bar_shows_no_hours() -> None:

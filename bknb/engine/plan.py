@@ -122,11 +122,10 @@ def plan_backtest(
     call = (("interval", interval), ("at", at), ("execution", execution), ("base", given_base))
     given = [name for name, value in call if value is not None]
     model = execution_model(execution or chosen.execution).name
-    asked = span = resolve_frame(frame)
+    asked = resolve_frame(frame)
     if base != MINUTE:
         check_on_base(base, chosen, model, resolved.name)
-        grid = bar_grid_of(resolved.source, checked_symbol(symbol))
-        span = on_base(span, base) if grid is None else _on_grid(span, base, grid)
+    span = over_bars(asked, base, resolved.source, checked_symbol(symbol))
     return Plan(
         symbol=checked_symbol(symbol),
         strategy=chosen,
@@ -167,6 +166,21 @@ def on_base(frame: Frame, base: str) -> Frame:
         raise UsageError(f"in the frame {frame} no bar of {base} ends\nchoose a longer frame, or take finer data")
     interval = base if interval_ms(frame.interval) % step else frame.interval
     return msgspec.structs.replace(frame, start=start, interval=interval)
+
+
+def over_bars(frame: Frame, base: str, source: CandleSource, symbol: str) -> Frame:
+    """The frame as a run over the base bars of a symbol has it: from and to where they may open or close.
+
+    Examples
+    --------
+    >>> from bknb.exchanges import demo
+    >>> over_bars(Frame(None, 3_600_001, 259_200_000, "1m"), "1h", demo(), "BTCUSDT").start
+    7200000
+    """
+    if base == MINUTE:
+        return frame
+    grid = bar_grid_of(source, symbol)
+    return on_base(frame, base) if grid is None else _on_grid(frame, base, grid)
 
 
 def _on_grid(frame: Frame, base: str, grid: BarGrid) -> Frame:

@@ -199,4 +199,11 @@ def frame_in_sessions(
     daily = all(bool((part.timestamp % DAY_MS == 0).all()) for part in candles.values())  # dates need no labels
     source = FrameSource(candles, name=name, sessions=None if daily else known)
     source.sessions, source.symbol_sessions, source.warnings = known, {**sessions}, ()
+    if known is None and source._grids:  # it may have counted from hours that this part alone shows
+        grids = bars_of(dict[str | None, Candles](candles.items()), name, []).grids
+        hours = {symbol: sessions.get(symbol) for symbol in candles}
+        source._grids = {
+            symbol: grid if symbol is None or (own := hours[symbol]) is None else grid.in_sessions_of(own)
+            for symbol, grid in grids.items()
+        }
     return source

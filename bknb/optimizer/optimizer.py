@@ -21,7 +21,7 @@ from ..frontend import frontend
 from ..llm.ask import as_model
 from ..log import log
 from ..market.clock import SystemClock
-from ..market.measured_bar_length import base_of, check_above_zero, check_at_multiples
+from ..market.measured_bar_length import base_of, check_above_zero
 from ..ports import Model
 from ..runs.make_card import made_with
 from ..runs.result import Result
@@ -53,7 +53,6 @@ class OptimizerTask(Task[Proposals, Step]):
         self.spec = spec
         self.exchange: Exchange = _exchange(spec)
         check_above_zero(self.exchange.source, self.exchange.name, "an optimizer")
-        check_at_multiples(self.exchange.source, symbol, self.exchange.name, "an optimizer")
         self.settings: Settings = on_exchange(get_config(), self.exchange, symbol)
         model = as_model(spec.model)
         self.model: Model = model.about(symbol) if isinstance(model, OwnCall) else model

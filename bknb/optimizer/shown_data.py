@@ -84,11 +84,15 @@ async def _candle_rows(
     from ..llm.tables import short_number
     from ..market.clock import SystemClock
     from ..market.feed import Feed
+    from ..market.source_hours import bar_grid_of
 
     step = interval_ms(interval)
     feed = Feed(source, get_config(), allow_gaps=True, now=SystemClock().now)
     since = start - (indicators.WARM_UP * step if lengths else 0)
-    series = await feed.fetch(symbol, interval, since, floor_to(end, step))
+    grid = bar_grid_of(source, symbol)
+    series = await feed.fetch(symbol, interval, since, floor_to(end, step) if grid is None else end)
+    if grid is not None:  # the last of a session ends with it
+        series = series[: int(grid.ends(series.timestamp, step).searchsorted(end, side="right"))]
     made = indicators.columns(series, lengths) if lengths and len(series) else {}
     rows: list[Row] = []
     for at in range(len(series)):

@@ -18,7 +18,7 @@ from ..domain.manage_answers import PositionAnswer
 from ..domain.signal import Signal
 from ..engine.backtest import BacktestRun
 from ..engine.call_by_name import calling_by_name, managing_by_name
-from ..engine.plan import Plan, on_base
+from ..engine.plan import Plan, over_bars
 from ..engine.registry import Exchange, Frame, Strategy
 from ..errors import NotEnoughData
 from ..exchanges.frame_source import frame_in_sessions
@@ -38,6 +38,7 @@ from .reply import intervals_of
 from .study import Draft, Verdict
 
 _PRELOADED: Final = ("numpy", "pandas", "talib", "statistics")
+_LONGEST_CLOSE_MS: Final = 7 * DAY_MS
 _FIGURES: Final = (
     *("n", "win_rate", "total_pnl", "mean_pnl", "sharpe_ratio", "sortino_ratio", "profit_factor", "max_drawdown"),
     "expectancy",
@@ -66,12 +67,15 @@ class DraftTrials:
     _candles: dict[tuple[int, int], Candles] = field(default_factory=dict)
 
     async def candles(self, range_: Range) -> Candles:
-        """Return the base bars of a range and those before it; fetched once, and nothing after the range."""
+        """Return the base bars of a range, those before it and the two that end what is open; fetched once."""
         key = (range_.start, range_.end)
         if key not in self._candles:
             feed = Feed(self.exchange.source, self.settings, allow_gaps=True, now=SystemClock().now)
             since = floor_to(range_.start, DAY_MS) - self.lead_days * DAY_MS
-            found = await feed.fetch(self.symbol, self.base, since, range_.end + 2 * interval_ms(self.base))
+            until = range_.end
+            if (sessions := sessions_of(self.exchange.source, self.symbol)) is not None:
+                until = sessions.next_open(until, until + _LONGEST_CLOSE_MS)  # what is open then leaves there
+            found = await feed.fetch(self.symbol, self.base, since, until + 2 * interval_ms(self.base))
             if not len(found) or int(found.timestamp[-1]) < range_.start:
                 raise NotEnoughData(
                     f"{self.exchange.name} has no candles of {self.symbol} for the range {range_}\n"
@@ -159,7 +163,6 @@ class DraftTrials:
             return received(managed[ctx.when_ms]) if ctx.when_ms in managed else None
 
         source = frame_in_sessions({self.symbol: candles}, self._sessions(), name=self.exchange.name)
-        frame = Frame(None, range_.start, range_.end)
         plan = Plan(
             symbol=self.symbol,
             strategy=Strategy(
@@ -171,7 +174,7 @@ class DraftTrials:
                 ask_manage=managing_by_name(manage) if managed else None,
             ),
             exchange=Exchange(self.exchange.name, source),
-            frame=frame if self.base == MINUTE else on_base(frame, self.base),
+            frame=over_bars(Frame(None, range_.start, range_.end), self.base, source, self.symbol),
             execution=self.execution,
             settings=self.settings,
             allow_gaps=True,

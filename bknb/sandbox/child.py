@@ -25,7 +25,7 @@ from ..domain.signal_validation import read_answer
 from ..domain.until_text import moment_text
 from ..engine.backtest import BacktestRun
 from ..engine.call_by_name import calling_by_name, managing_by_name
-from ..engine.plan import Plan, on_base
+from ..engine.plan import Plan, over_bars
 from ..engine.registry import Exchange, Frame, Strategy
 from ..errors import BknbError
 from ..exchanges.frame_source import FrameSource, frame_in_sessions
@@ -161,7 +161,7 @@ def _plan(job: Job, strategy: Strategy, source: FrameSource, frame: Frame) -> Pl
         symbol=job.symbol,
         strategy=strategy,
         exchange=Exchange("trial", source),
-        frame=frame if job.base == MINUTE else on_base(frame, job.base),
+        frame=over_bars(frame, job.base, source, job.symbol),
         execution=execution_model(job.execution).name,
         settings=job.settings,
         allow_gaps=True,
