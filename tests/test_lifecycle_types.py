@@ -13,10 +13,11 @@ from msgspec.structs import replace
 from bknb.config import Settings
 from bknb.domain import lifecycle as life
 from bknb.domain.execution_fills import Entry, Minute, execution_model
-from bknb.domain.manage_answers import Add, Close, Move, Reduce
+from bknb.domain.manage_answers import Add, Cancel, Close, Move, Reduce
 from bknb.domain.position_book import PositionOrder, new_book, size_allowed
 from bknb.domain.position_fills import DUST
 from bknb.domain.position_money import held
+from bknb.domain.risk import WeightLimits
 from bknb.domain.signal import OpenSignal, ScheduledSignal, Signal, sign_of
 from bknb.domain.signal_events import Cancelled, Closed, Rejected
 from bknb.errors import InvalidTransition
@@ -49,7 +50,7 @@ REFUSED = {
     "opening_close": ("def f(s: Opening) -> object:\n    return s.leaving", "attr-defined"),
     "flat_verdict": ("def f(s: Flat, v: Verdict, r: Rules) -> None:\n    step(s, v, r)", "call-overload"),
     "flat_managed": ("def f(s: Flat, m: Managed, r: Rules) -> None:\n    step(s, m, r)", "call-overload"),
-    "opening_managed": ("def f(s: Opening, m: Managed, r: Rules) -> None:\n    step(s, m, r)", "call-overload"),
+    "opening_planned": ("def f(s: Opening, p: Planned, r: Rules) -> None:\n    step(s, p, r)", "call-overload"),
     "holding_activate": ("def f(s: Holding, a: Activate, r: Rules) -> None:\n    step(s, a, r)", "call-overload"),
     "waiting_planned": ("def f(s: Waiting, p: Planned, r: Rules) -> None:\n    step(s, p, r)", "call-overload"),
     "asking_adds_minute": ("def f(s: AskingAdds, m: Managed, r: Rules) -> None:\n    step(s, m, r)", "call-overload"),
@@ -61,8 +62,8 @@ REFUSED = {
 }
 ACCEPTED = MATCH.format(last="        case Cancelled():\n            return 0.0") + (
     "\ndef g(s: Waiting, d: DataEnd, r: Rules) -> None:\n    step(s, d, r)\n"
-    "\ndef h(s: Opening, b: Boundary, t: Halt, e: DataEnd, r: Rules) -> None:\n"
-    "    step(s, b, r)\n    step(s, t, r)\n    step(s, e, r)\n"
+    "\ndef h(s: Opening, b: Boundary, t: Halt, e: DataEnd, m: Managed, r: Rules) -> None:\n"
+    "    step(s, b, r)\n    step(s, t, r)\n    step(s, e, r)\n    step(s, m, r)\n"
     "\ndef i(s: Holding, a: Answer, b: Boundary, r: Rules) -> None:\n    step(s, a, r)\n    step(s, b, r)\n"
     "\ndef j(s: Holding | Waiting, m: Managed, a: AskingAdds, v: Verdict, r: Rules) -> None:\n"
     "    step(a, v, r)\n    if isinstance(s, Holding):\n        step(s, m, r)\n    else:\n        step(s, m, r)\n"
@@ -115,9 +116,10 @@ INPUTS = [
     life.Answer(0, 100.0, ASKED), CANDLE, life.Verdict(True), life.SkippedMinutes(100.0, 100.0),  # noqa: FBT003
     life.Managed((Close(),), 100.0, 0, 100.0), life.Boundary(0, 100.0), life.DataEnd(0, 100.0, 100.0),
     life.Halt(0, 100.0), life.Activate(0, 100.0), life.Planned(Move(price_stop_loss=95.0), 60_000),
+    life.Reenter(0),
 ]  # fmt: skip
 LEGAL = {
-    "Flat": {"Answer", "Minute"},
+    "Flat": {"Answer", "Minute", "Reenter"},
     "Asking": {"Verdict"},
     "Opening": {"Boundary", "Minute", "DataEnd", "Halt"},
     "AskingAdds": {"Verdict"},
@@ -178,6 +180,24 @@ def test_an_impossible_step_raises_with_the_events_of_the_signal(state: Any, giv
     assert [each for each in expected if each not in text] == []
     assert "s on BTCUSDT (live, touch)" in text
     assert "mine" in text
+
+
+def test_weights_take_back_an_entry_order_that_no_candle_has_filled() -> None:
+    """What leaves before it leaves all the same; an answer that is none of an entry order is told."""
+    weights = RULES._replace(weights=WeightLimits())
+    alone = life.Opening(signal=replace(WAITS, entry="market"), not_before=0, last_id="old")
+    behind = replace(alone, ending=LEAVING)
+    for state, then in ((alone, life.Flat(last_id="old")), (behind, LEAVING)):
+        found = life.step(state, life.Managed((Cancel(),), 100.0, 0, 100.0), weights)
+        assert found.state == then
+        assert [(type(event).__name__, event.reason) for event in found.events] == [("Cancelled", "strategy")]  # type: ignore[union-attr]
+        other = life.Managed((Cancel(), Signal(position="short")), 100.0, 60_000, 100.0)
+        found = life.step(state, other, weights)
+        assert isinstance(found.state, life.Opening)
+        assert (found.state.signal.position, found.state.ending) == ("short", state.ending)
+        told_of = life.step(state, life.Managed((Close(),), 100.0, 0, 100.0), weights)
+        assert told_of.state is state
+        assert [type(event).__name__ for event in told_of.events] == ["Rejected"]
 
 
 # --- a position that leaves, and the order after it -----------------------------------------------------------------

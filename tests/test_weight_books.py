@@ -88,14 +88,57 @@ def test_what_becomes_smaller_pays_for_what_becomes_larger() -> None:
     assert not result.warnings
 
 
-def test_where_less_is_free_all_increases_are_made_smaller_by_one_factor() -> None:
+@pytest.mark.parametrize(
+    ("account", "sold"),
+    [
+        (bknb.Spot(), 1_000 / 1.01 * 0.99),  # a fee of 1 % is paid of the cash
+        (bknb.Margin(), 980.0),  # it is paid beside the margin where one thing is bought: 1000, and 10 at each side
+    ],
+)
+def test_where_less_is_free_all_increases_are_made_smaller_by_one_factor(account: Any, sold: float) -> None:
     settings = {"percent_fee": 1.0, "percent_slippage": 0.0}
-    result = play({2: {"A": 1.0}, 5: {"B": 0.5, "C": 0.5}}, symbols=["A", "B", "C"], settings=settings)
+    answers = {2: {"A": 1.0}, 5: {"B": 0.5, "C": 0.5}}
+    result = play(answers, symbols=["A", "B", "C"], settings=settings, account=account)
     bought = {symbol: quantity for minute, symbol, kind, quantity in traded(result) if (minute, kind) == (5, "entry")}
-    once = 1_000 / 1.01  # of 1000 with a fee of 1 % there; A is sold, less another, and both have the half of the rest
-    assert bought["B"] == bought["C"] == pytest.approx(once * 0.99 / 1.01 / 200, abs=1e-6)
+    assert bought["B"] == bought["C"] == pytest.approx(sold / 1.01 / 200, abs=1e-6)
     assert "all that was to become larger was made smaller by one factor" in result.warnings[0]
     assert not len(result.refused)
+
+
+@pytest.mark.parametrize("fee", [0.0, 0.1])
+def test_what_is_missing_for_adds_is_missing_for_all_of_them(fee: float) -> None:
+    """What slippage takes is no equity any more, and no fixed cost gets smaller with an order."""
+    halves = {2: {"A": 0.25, "B": 0.25}, 5: {"A": 0.5, "B": 0.5}}
+    for account in (bknb.Spot(), bknb.Margin()):
+        result = play(halves, settings={"percent_fee": fee, "percent_slippage": 1.0}, account=account)
+        added = [row[3] for row in traded(result) if row[0] == 5]
+        assert added[0] == added[1] < 1_000 * 0.25 / 100
+        assert "made smaller by one factor" in result.warnings[0]
+        fixed = bknb.Costs(taker=fee, slippage=1.0, fixed=2.0)
+        added = [row[3] for row in traded(play(halves, costs=fixed, account=account)) if row[0] == 5]
+        assert added[0] == pytest.approx(added[1], rel=1e-8)
+
+
+def test_an_add_of_which_nothing_is_paid_is_left_out() -> None:
+    """Nothing is free where a short has lost: what is wanted is no mistake of the strategy."""
+    exchange = {"A": market(dict.fromkeys(range(5, 60), 160.0)), "B": market()}
+    result = play({2: {"A": -0.5, "B": 0.5}, 8: {"A": None, "B": 0.9}}, exchange)
+    assert [row for row in traded(result) if row[0] == 8] == []
+    assert reasons(result) == []
+
+
+def test_a_book_without_free_cash_makes_positions_smaller_and_closes_them() -> None:
+    exchange = market(dict.fromkeys(range(5, 60), 110.0))
+    bknb.weights("book", symbols=["A"], interval="1m", get_weights=lambda: {"A": -1.0}, tolerance=1)
+    bknb.add_strategy("one", interval="1m", get_weight=lambda: -1.0, tolerance=1)
+    run = {"exchange": exchange, "frame": FRAME, "settings": COSTS, "capital": 1_000}
+    book = bknb.portfolio(strategies=["book"], **run)
+    one = bknb.backtest("A", strategy="one", **run)
+    assert book.leg("A").fills.drop(columns="signal_id").equals(one.fills.drop(columns="signal_id"))
+    assert one.fills.kind.tolist() == ["entry", "reduce", "exit"]
+    dear = {"A": market(dict.fromkeys(range(5, 60), 180.0)), "B": market()}
+    result = play({0: {"A": -0.6, "B": 0.4}, 7: {"A": None, "B": 0}}, dear, settings=COSTS)
+    assert [row[:3] for row in traded(result)][-2:] == [(7, "B", "exit"), (30, "A", "exit")]
 
 
 def test_a_change_is_measured_at_the_last_closes_of_all() -> None:
@@ -143,6 +186,87 @@ def test_a_symbol_that_does_not_trade_now_fills_at_its_own_next_bar() -> None:
     assert traded(result)[:2] == [(2, "B", "entry", 5.0), (5, "A", "entry", 5.0)]
 
 
+def with_a_hole(since: int, until: int) -> Any:
+    """A market without candles from one minute up to another."""
+    minutes = [k for k in range(-60, END + 11) if not since <= k < until]
+    return source([(ORIGIN + k * MINUTE, *FLAT, 100.0) for k in minutes])
+
+
+@pytest.mark.parametrize("asked", [{"interval": "1m"}, {"at": "00:03 UTC, 00:06 UTC"}])
+@pytest.mark.parametrize(
+    ("answers", "fills"),
+    [
+        ({3: {"A": 0.5, "B": 0.2}, 6: {}}, [(3, "A", "entry"), (3, "B", "entry"), (6, "B", "exit"), (9, "A", "exit")]),
+        ({6: {"A": 0.5, "B": 0.2}}, [(6, "B", "entry"), (9, "A", "entry"), (30, "A", "exit"), (30, "B", "exit")]),
+    ],
+)
+def test_a_symbol_in_a_hole_is_asked_with_the_others(
+    answers: dict[int, Any], fills: list[Any], asked: dict[str, Any]
+) -> None:
+    for hole, symbols in (("A", ["A", "B"]), ("A", ["B", "A"])):
+        exchange = {symbol: with_a_hole(5, 9) if symbol == hole else market() for symbol in symbols}
+        bknb.weights(
+            "book", symbols=symbols, get_weights=lambda ctx: answers.get((ctx.when_ms - ORIGIN) // MINUTE), **asked
+        )
+        result = bknb.portfolio(
+            strategies=["book"], exchange=exchange, frame=FRAME, settings=FREE, capital=1_000, allow_gaps=True
+        )
+        assert [row[:3] for row in traded(result)] == fills
+
+
+def test_an_answer_stands_until_its_symbol_has_a_moment() -> None:
+    """None of the later answers undoes it, and the newest that says something counts."""
+    longer = source([(ORIGIN + k * 5 * MINUTE, *FLAT, 100.0) for k in range(-20, 12)])
+    for answers, quantity in (({3: {"A": 0.5}}, 5.0), ({3: {"A": 0.5}, 5: {"A": 0.25}}, 2.5)):
+        bknb.weights(
+            "book", symbols=["A", "B"], at="00:03 UTC",
+            get_weights=lambda ctx, answers=answers: answers.get((ctx.when_ms - ORIGIN) // MINUTE),
+        )  # fmt: skip
+        result = bknb.portfolio(
+            strategies=["book"], exchange={"A": longer, "B": market()}, base={"A": "5m", "B": "1m"}, frame=FRAME,
+            settings=FREE, capital=1_000,
+        )  # fmt: skip
+        assert traded(result) == [(5, "A", "entry", quantity), (30, "A", "exit", quantity)]
+
+
+HALTED = [*range(2, 10)]
+
+
+@pytest.mark.parametrize(
+    ("answers", "fills"),
+    [
+        ({2: {"A": 0.5, "B": 0.5}, 5: {}}, [(2, "B", "entry", 5.0), (5, "B", "exit", 5.0)]),
+        ({2: {"A": 0.5}, 5: {"A": -0.5}}, [(10, "A", "entry", 5.0), (30, "A", "exit", 5.0)]),
+        ({2: {"A": 0.5}, 5: {"A": 0.1}}, [(10, "A", "entry", 1.0), (30, "A", "exit", 1.0)]),
+        ({2: {"A": 0.5}, 5: {"A": None}}, [(10, "A", "entry", 5.0), (30, "A", "exit", 5.0)]),
+        ({2: {"A": 1.0}, 5: {"B": 1.0}}, [(5, "B", "entry", 10.0), (30, "B", "exit", 10.0)]),
+        ({1: {"A": 0.5}, 3: {"A": -0.5}, 5: {}}, [(1, "A", "entry", 5.0), (10, "A", "exit", 5.0)]),
+        (
+            {1: {"A": 0.25}, 3: {"A": 0.5}, 5: {"A": 0.1}},
+            [(1, "A", "entry", 2.5), (10, "A", "reduce", 1.5), (30, "A", "exit", 1.0)],
+        ),
+        (
+            {1: {"A": 0.5}, 3: {"A": 0.25}, 5: {}},
+            [(1, "A", "entry", 5.0), (10, "A", "reduce", 2.5), (10, "A", "exit", 2.5)],
+        ),
+    ],
+)
+def test_what_opens_and_no_bar_has_filled_is_replaced_by_the_next_answer(
+    answers: dict[int, Any], fills: list[Any]
+) -> None:
+    result = play(answers, {"A": market(silent=HALTED), "B": market()})
+    assert traded(result) == fills
+    assert not len(result.refused)
+
+
+def test_an_entry_that_waits_is_ordered_anew_only_where_it_changes() -> None:
+    """With costs both are smaller than what is wanted, by one factor."""
+    halves = {k: {"A": 0.5, "B": 0.5} for k in range(2, 9)}
+    result = play(halves, {"A": market(silent=HALTED), "B": market(silent=HALTED)}, settings=COSTS)
+    assert not [event for event in result.told if isinstance(event, bknb.Cancelled)]
+    assert [row[:3] for row in traded(result)][:2] == [(10, "A", "entry"), (10, "B", "entry")]
+
+
 def test_without_a_capital_the_account_has_one() -> None:
     result = play({2: {"A": 0.5}}, {"A": market(dict.fromkeys(range(8, 60), 200.0)), "B": market()}, capital=None)
     assert result.equity.iloc[0] == 1.0
@@ -173,6 +297,45 @@ def test_an_account_that_is_worth_nothing_holds_nothing_more() -> None:
     result = play(shorts, market(dict.fromkeys(range(6, 60), 250.0)), tolerance=math.inf)
     assert result.equity.iloc[-1] == 0.0
     assert not any(leg.run_record.records.failures for leg in result.legs.values())
+
+
+def test_a_book_that_is_worth_nothing_is_not_asked_any_more() -> None:
+    asked: list[int] = []
+
+    def get_weights(ctx: Any) -> Any:
+        asked.append((ctx.when_ms - ORIGIN) // MINUTE)
+        return {"A": -0.5, "B": 0.5}
+
+    bknb.weights("book", symbols=["A", "B"], interval="1m", get_weights=get_weights)
+    exchange = {"A": market(dict.fromkeys(range(6, 60), 300.0)), "B": market()}
+    result = bknb.portfolio(strategies=["book"], exchange=exchange, frame=FRAME, settings=FREE, capital=1_000)
+    assert asked == [*range(7)]
+    assert result.equity.iloc[-1] == 0.0
+    assert not [error for leg in result.legs.values() for error in leg.errors]
+
+
+@pytest.mark.parametrize("reenter", [False, True])
+def test_what_was_liquidated_stays_flat_until_its_weight_was_0_or_on_the_other_side(*, reenter: bool) -> None:
+    falling = {5: 50.0} | dict.fromkeys(range(6, 60), 60.0)
+    answers = {k: {"A": 2.5, "B": 0.1} for k in range(20)} | {8: {"A": 0.0, "B": 0.1}, 14: {"A": -0.1, "B": 0.1}}
+
+    def get_weights(ctx: Any) -> Any:
+        return answers.get((ctx.when_ms - ORIGIN) // MINUTE)
+
+    bknb.weights(
+        "book", symbols=["A", "B"], interval="1m", get_weights=get_weights, tolerance=math.inf, reenter=reenter
+    )
+    account = bknb.Margin(leverage=3, mode="isolated")
+    exchange = {"A": market(falling), "B": market()}
+    result = bknb.portfolio(
+        strategies=["book"], exchange=exchange, frame=FRAME, settings=FREE, capital=1_000, account=account
+    )
+    found = [row[:3] for row in traded(result) if row[1] == "A"]
+    again = [(6, "A", "entry"), (8, "A", "exit")] if reenter else []
+    assert found == [
+        (0, "A", "entry"), (5, "A", "exit"), *again, (9, "A", "entry"),
+        (14, "A", "exit"), (14, "A", "entry"), (15, "A", "exit"), (15, "A", "entry"), (30, "A", "exit"),
+    ]  # fmt: skip
 
 
 def test_a_book_of_one_symbol_is_a_get_weight() -> None:
@@ -320,7 +483,12 @@ def test_no_rule_of_weights_earns_on_a_martingale(rule: str, symbols: int) -> No
         (0.5, ["get_weights returns None, or a mapping from symbols to weights such as", "got float: 0.5"]),
         ({"C": 0.5, "A": math.nan}, ["'C' is no symbol of this strategy; its symbols: A, B", "A: a weight is None"]),
         ({"A": [0.5]}, ["A: a weight is None, or a finite number such as 0.5, -1 or 0; got list: [0.5]"]),
-        ({"A": 0.75, "B": -0.5}, ["weights of 1.25 together: all of the equity is 1, and the account has no leverage"]),
+        (
+            {"A": 0.75, "B": -0.5},
+            ["weights of 1.25 together: all of the equity is 1", "bknb.Margin(leverage=2, mode='isolated')"],
+        ),
+        ({"A": 1e308, "B": 1e308}, ["A: a weight is None", "a weight is at most 1e+09"]),
+        (pd.Series({"A": 0.5}), ["got Series", "write .to_dict() behind it"]),
     ],
 )
 def test_what_is_no_answer_is_told_once_and_changes_nothing(answer: Any, texts: list[str]) -> None:
@@ -351,6 +519,17 @@ def test_what_is_raised_is_told_once_and_changes_nothing() -> None:
 def test_symbols_are_a_list_of_names(symbols: Any) -> None:
     with pytest.raises(bknb.UsageError, match="must be a list of names, at least one"):
         bknb.weights("book", symbols=symbols, interval="1d", get_weights=dict)
+
+
+def test_what_a_book_asks_for_is_told_at_once() -> None:
+    with pytest.raises(bknb.UsageError, match="asks for 'symbol'\nget_weights may ask for any of ctx, when by name"):
+        bknb.weights("book", symbols=["A"], interval="1d", get_weights=lambda symbol: {})
+
+    def get_weights(ctx: Any) -> Any:
+        return {}
+
+    with pytest.raises(bknb.UsageError, match=r"register it with @bknb\.weights"):
+        bknb.strategy("book", interval="1d")(get_weights)
 
 
 def test_where_a_book_cannot_run_it_says_what_to_do() -> None:

@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,74 @@ def test_an_order_that_no_candle_fills_is_replaced_by_the_next_answer() -> None:
     assert fills(result) == [(2, "entry", 1.0), (9, "reduce", 0.5), (9, "add", 0.5), (30, "exit", 1.0)]
 
 
+@CAPITALS
+@pytest.mark.parametrize(
+    ("later", "fills_of_it"),
+    [
+        (0.0, []),
+        (-0.5, [(9, "entry", 1.0), (30, "exit", 1.0)]),
+        (None, [(9, "entry", 1.0), (30, "exit", 1.0)]),
+        (0.25, [(9, "entry", 1.0), (30, "exit", 1.0)]),
+    ],
+)
+def test_an_entry_that_no_candle_fills_is_replaced_by_the_next_answer(
+    later: float | None, fills_of_it: list[Any], capital: float | None
+) -> None:
+    silent = source([(ORIGIN + k * MINUTE, *FLAT, 0.0 if 5 <= k < 9 else 100.0) for k in range(-60, END + 10)])
+    result = play({5: 0.5, 7: later}, silent, capital=capital)
+    assert fills(result) == fills_of_it
+    assert [end.reason for end in result.run_record.records.cancelled] == ([] if later is None else ["strategy"])
+    opened = [event.signal for event in result.run_record.records.closed]
+    assert [(signal.position, signal.size) for signal in opened] == (
+        [("short" if later == -0.5 else "long", 0.5 if later is None else abs(later))] if opened else []
+    )
+    turned = play({2: 0.5, 5: -0.5, 7: later, 8: 0.0}, silent, capital=capital)  # what leaves leaves
+    assert fills(turned) == [(2, "entry", 1.0), (9, "exit", 1.0)]
+
+
+@pytest.mark.parametrize("weight", [-0.5, -1.0])
+def test_without_a_capital_nothing_is_opened_once_all_is_lost(weight: float) -> None:
+    result = play(dict.fromkeys(range(END), weight), market({k: level(300.0) for k in range(5, 60)}))
+    assert fills(result) == [(0, "entry", 1.0), (6, "exit", 1.0)]
+    assert result.equity.iloc[-1] == 0.0
+    assert not result.errors
+
+
+def test_with_a_capital_it_is_not_asked_once_all_is_lost() -> None:
+    asked: list[int] = []
+
+    def get_weight(ctx: Any) -> float:
+        asked.append((ctx.when_ms - ORIGIN) // MINUTE)
+        return -0.5 if asked[-1] < 6 else 0.5
+
+    bknb.add_strategy("w", interval="1m", get_weight=get_weight)
+    exchange = market({k: level(300.0) for k in range(5, 60)})
+    result = bknb.backtest("A", strategy="w", exchange=exchange, frame=FRAME, settings=FREE, capital=1_000)
+    assert asked == [*range(6)]
+    assert not result.errors
+    assert not len(result.refused)
+
+
+@pytest.mark.parametrize("reenter", [False, True])
+def test_what_was_liquidated_stays_flat(*, reenter: bool) -> None:
+    falling = {5: (100.0, 100.0, 50.0, 60.0)} | {k: level(60.0) for k in range(6, 60)}
+    answers = dict.fromkeys(range(END), 2.0) | {8: None, 10: 0.0, 14: -0.5, 16: 0.0}
+    bknb.add_strategy(
+        "w", interval="1m", get_weight=lambda ctx: answers[(ctx.when_ms - ORIGIN) // MINUTE], tolerance=math.inf,
+        reenter=reenter,
+    )  # fmt: skip
+    result = bknb.backtest(
+        "A", strategy="w", exchange=market(falling), frame=FRAME, settings=FREE, capital=1_000,
+        account=bknb.Margin(leverage=3, mode="isolated"),
+    )  # fmt: skip
+    found = [(minute, kind) for minute, kind, _ in fills(result)]
+    again = [(6, "entry"), (10, "exit")] if reenter else []
+    assert found == [
+        (0, "entry"), (5, "exit"), *again, (11, "entry"), (14, "exit"), (14, "entry"), (15, "exit"), (15, "entry"),
+        (16, "exit"), (17, "entry"), (30, "exit"),
+    ]  # fmt: skip
+
+
 def test_async_weights_and_weights_by_name() -> None:
     async def get_weight(when: Any, symbol: str, part: float = 0.5) -> float:
         return part if when.minute >= 3 else 0
@@ -210,6 +279,17 @@ def test_a_weight_of_one_is_buying_and_holding(capital: float | None) -> None:
     held = (first.price_close * (1 - 0.0005) / (first.price_open * 1.0005) - 1) * 100
     fees = 0.1 * (1 + first.price_close * (1 - 0.0005) / (first.price_open * 1.0005))
     assert result.account["total_return"] == pytest.approx(held - fees, abs=1e-9)
+
+
+@CAPITALS
+def test_with_costs_a_weight_of_one_sells_what_is_beyond_the_equity(capital: float | None) -> None:
+    every = dict.fromkeys(range(END), 1.0)
+    kinds = {
+        tolerance: play(every, market(), tolerance=tolerance, settings=COSTS, capital=capital).fills.kind.tolist()
+        for tolerance in (0.0, 1.0, math.inf)
+    }
+    assert kinds[0.0][:2] == ["entry", "reduce"]
+    assert kinds[1.0] == kinds[math.inf] == ["entry", "exit"]
 
 
 @pytest.mark.slow
@@ -293,7 +373,10 @@ def test_killed_at_any_change_of_the_disk_each_change_is_made_once(places: str, 
         (np.float64("inf"), "such as 0.5, -1 or 0; got float64: "),
         ([0.5], "got list: [0.5]; give one number, such as the last: values[-1]"),
         (np.array([0.5]), "give one number, such as the last: values[-1]"),
-        ("0.5", "got str: '0.5'"),
+        ("0.5", "got str: '0.5'; write float(…)"),
+        (Decimal("0.5"), "got Decimal: Decimal('0.5'); write float(…)"),
+        (10**400, "a weight is at most 1e+09: perhaps something was divided by nearly 0"),
+        (1e308, "a weight is at most 1e+09"),
         (True, "got bool: True; write 1 or 0"),
         (np.True_, "write 1 or 0"),
         ({"BTCUSDT": 0.5}, "weights of several symbols are answered by a get_weights"),
@@ -343,6 +426,7 @@ def test_leverage_is_used() -> None:
         ({"manage": lambda: None}, "strategy 'w' has get_weight and manage"),
         ({"get_signal": lambda: None}, "strategy 'w' has get_weight and get_signal"),
         ({"execution": "vwap"}, "fills at an average of past prices"),
+        ({"reenter": 1}, "reenter of strategy 'w' must be True or False, got 1"),
         ({"interval": None}, "neither interval nor at"),
     ],
 )
@@ -354,6 +438,16 @@ def test_what_does_not_belong_to_weights_is_refused(options: dict[str, Any], tex
 def test_a_tolerance_needs_weights_and_weights_need_no_sizing() -> None:
     with pytest.raises(bknb.UsageError, match="a tolerance and no get_weight"):
         bknb.add_strategy("w", interval="1m", get_signals=lambda candles: None, tolerance=1.0)
+    with pytest.raises(bknb.UsageError, match="a reenter and no get_weight"):
+        bknb.add_strategy("w", interval="1m", get_signals=lambda candles: None, reenter=True)
+    with pytest.raises(bknb.UsageError, match="tolerance is for weights"):
+        bknb.add_strategy("w", interval="1m", get_signal=lambda ctx: 0.5, tolerance=1.0)
+
+    def get_signal(ctx: Any) -> None:
+        return None
+
+    with pytest.raises(bknb.UsageError, match="tolerance is for weights"):
+        bknb.strategy("w", interval="1m", tolerance=1.0)(get_signal)
     with pytest.raises(bknb.UsageError, match="answers with weights, parts of the equity, and sizing= is given"):
         play({}, market(), capital=100, sizing=bknb.Percent(10))
 
@@ -427,3 +521,21 @@ def test_a_weight_that_sees_the_future_is_found() -> None:
     quarter, three_quarters = (as_answer(bknb.Signal(side="long", size=size)) for size in (0.25, 0.75))
     assert quarter != three_quarters
     assert not bknb.check_lookahead(back, **run).findings
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", [(1.0, -1.0), (0.75, 0.25), (1.0, None)])
+def test_weights_that_are_right_too_often_are_found(weights: tuple[float, float | None]) -> None:
+    """A table of the future that no other experiment can see: the answers themselves."""
+    rows = {int(row[0]): row for row in walk(4)}
+    up, down = weights
+
+    def get_weight(ctx: Any) -> float | None:
+        return up if rows[ctx.when_ms + 4 * MINUTE][4] > rows[ctx.when_ms][1] else down
+
+    bknb.add_strategy("leaks", interval="5m", get_weight=get_weight)
+    frame = (ORIGIN, ORIGIN + 290 * MINUTE)
+    report = bknb.check_lookahead("leaks", symbol="BTCUSDT", exchange=source([*rows.values()]), frame=frame)
+    assert report.accuracy is not None
+    assert report.accuracy.entries >= 20
+    assert report.accuracy.right > 0.8

@@ -32,6 +32,7 @@ from .states import (
     Holding,
     Leaving,
     Managed,
+    Opening,
     Rules,
     Step,
     Waiting,
@@ -45,8 +46,11 @@ from .text import shown
 from .unfilled_entries import cancel
 
 
-def waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:
-    """What ``manage`` answered about a resting entry."""
+def waiting_managed(state: Waiting | Opening, given: Managed, rules: Rules) -> Step:
+    """What ``manage`` answered about a resting entry, or weights about an entry order that no candle has filled.
+
+    A position that leaves before that order still leaves.
+    """
     reasons = [*given.faults]
     cancelled: Cancel | None = None
     signal: Signal | None = None
@@ -72,14 +76,14 @@ def waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:
     rejected = _rejected(given, reasons, rules)
     if cancelled is None:
         return Step(state, rejected)
-    end = cancel(
-        state.signal, Flat(last_id=state.last_id), given.when, given.price, given.source, rules, note=cancelled.note
-    )
+    ending = state.ending if isinstance(state, Opening) else None
+    then = ending or Flat(last_id=state.last_id)
+    end = cancel(state.signal, then, given.when, given.price, given.source, rules, note=cancelled.note)
     events = (*rejected, *end.events)
     if signal is None or reasons:
         return Step(end.state, events, end.commands)
-    flat, asked = Flat(last_id=state.last_id), Answer(given.when, given.price, signal, given.entry_decided_at)
-    return answered(flat, None, asked, rules, earlier=events, freed=state.signal.id)
+    asked = Answer(given.when, given.price, signal, given.entry_decided_at)
+    return answered(then, ending, asked, rules, earlier=events, freed=state.signal.id)
 
 
 def holding_managed(state: Holding, given: Managed, rules: Rules) -> Step:

@@ -21,7 +21,6 @@ from .signal_events import Closed, CloseReason, Event
 from .states import (
     Boundary,
     DataEnd,
-    Flat,
     Halt,
     Holding,
     Leaving,
@@ -37,6 +36,7 @@ from .states import (
     labels,
     quiet_minute,
 )
+from .stays_flat import flat_after_close
 
 
 def close_at(state: Holding, when: int, price: float, end: Exit, rules: Rules) -> Step:
@@ -68,7 +68,7 @@ def _close_plain(state: Holding, when: int, price: float, end: Exit, rules: Rule
         ambiguous=end.ambiguous or state.in_doubt,
     )
     release = (Release(signal.id),) if rules.asks else ()
-    return Step(Flat(last_id=signal.id), (closed,), release)
+    return Step(flat_after_close(closed, rules), (closed,), release)
 
 
 def holding_skipped(state: Holding, given: SkippedMinutes, _rules: Rules) -> Step:
@@ -168,6 +168,7 @@ def due(state: State, rules: Rules) -> int:
     --------
     >>> from bknb.config import Settings
     >>> from bknb.domain.execution_fills import execution_model
+    >>> from bknb.domain.states import Flat
     >>> due(Flat(), Rules("BTCUSDT", "s", "demo", None, "live", execution_model("touch"), Settings())) > 10**15
     True
     """

@@ -15,7 +15,8 @@ from .position_money import average_price, cost_percentage, largest_cost, net_re
 from .risk import Release
 from .signal import sign_of
 from .signal_events import AddCancelled, Added, Closed, Event, Reduced
-from .states import Flat, Holding, Rules, Step, labels
+from .states import Holding, Rules, Step, labels
+from .stays_flat import flat_after_close
 
 
 class FillRun:
@@ -185,4 +186,4 @@ class FillRun:
             **parts,
         )
         release = (Release(signal.id),) if rules.asks else ()
-        return Step(Flat(last_id=signal.id), (*self.events, closed), release)
+        return Step(flat_after_close(closed, rules), (*self.events, closed), release)

@@ -12,8 +12,10 @@ state      input            becomes                                           ev
 ========== ================ ================================================= ========================================
 Flat       Answer           Flat, Asking, Opening; vwap: Waiting, Holding     Rejected / Scheduled / Opened
 Flat       Minute           Flat                                              (Idle)
+Flat       Reenter          Flat
 Asking     Verdict          Flat, Holding, Opening; vwap: Waiting             RiskRefused / Scheduled / Opened
 Opening    Minute           Opening, Waiting, Holding or Flat                 [Closed] Scheduled / Opened / Cancelled …
+Opening    Managed          Opening, or as Flat by Answer (weights)           Rejected / Cancelled …
 Opening    Boundary, Halt   Opening, Holding or Flat                          Cancelled
 Opening    DataEnd          Flat                                              [Closed] Cancelled
 Waiting    Minute           Waiting, Entering, Holding or Flat                Cancelled / Opened [Closed] / (Active)
@@ -72,6 +74,7 @@ from .states import (
     Leaving,
     Managed,
     Opening,
+    Reenter,
     Rules,
     SkippedMinutes,
     State,
@@ -102,6 +105,7 @@ __all__ = [
     "Managed",
     "Opening",
     "Planned",
+    "Reenter",
     "Release",
     "Reserve",
     "Rules",
@@ -121,11 +125,11 @@ __all__ = [
 
 
 @overload
-def step(state: Flat, given: Answer | Minute, rules: Rules) -> Step: ...
+def step(state: Flat, given: Answer | Minute | Reenter, rules: Rules) -> Step: ...
 @overload
 def step(state: Asking | AskingAdds | Entering, given: Verdict, rules: Rules) -> Step: ...
 @overload
-def step(state: Opening, given: Boundary | Minute | DataEnd | Halt, rules: Rules) -> Step: ...
+def step(state: Opening, given: Boundary | Managed | Minute | DataEnd | Halt, rules: Rules) -> Step: ...
 @overload
 def step(state: Waiting, given: Boundary | Managed | Activate | Minute | DataEnd | Halt, rules: Rules) -> Step: ...
 @overload
@@ -155,12 +159,16 @@ def step(state: State, given: Input, rules: Rules) -> Step:
     """
     transition = _TRANSITIONS.get((type(state), type(given)))
     if transition is None:
-        raise InvalidTransition(
-            f"a signal cannot go from {type(state).__name__} by {type(given).__name__}\n"
-            f"expected one of: {', '.join(_takes(type(state))) or 'nothing'}\n"
-            f"its story: {story(state, rules)}; then came {given!r}"
-        )
+        raise _impossible(state, given, rules)
     return transition(state, given, rules)  # type: ignore[no-any-return]  # the table holds only transitions
+
+
+def _impossible(state: State, given: Input, rules: Rules) -> InvalidTransition:
+    return InvalidTransition(
+        f"a signal cannot go from {type(state).__name__} by {type(given).__name__}\n"
+        f"expected one of: {', '.join(_takes(type(state))) or 'nothing'}\n"
+        f"its story: {story(state, rules)}; then came {given!r}"
+    )
 
 
 # What only a managed position needs is imported when it is first given: most runs never do.
@@ -176,10 +184,22 @@ def _waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:
     return waiting_managed(state, given, rules)
 
 
+def _opening_managed(state: Opening, given: Managed, rules: Rules) -> Step:
+    if rules.weights is None:
+        raise _impossible(state, given, rules)
+    from .apply_answers import waiting_managed
+
+    return waiting_managed(state, given, rules)
+
+
 def _holding_managed(state: Holding, given: Managed, rules: Rules) -> Step:
     from .apply_answers import holding_managed
 
     return holding_managed(state, given, rules)
+
+
+def _flat_reenter(state: Flat, _given: Reenter, _rules: Rules) -> Step:
+    return Step(Flat(last_id=state.last_id))
 
 
 def _waiting_activated(state: Waiting, given: Activate, rules: Rules) -> Step:
@@ -197,9 +217,11 @@ def _holding_planned(state: Holding, given: Planned, rules: Rules) -> Step:
 _TRANSITIONS: Final[dict[tuple[type, type], Any]] = {
     (Flat, Answer): flat_answer,
     (Flat, Minute): flat_minute,
+    (Flat, Reenter): _flat_reenter,
     (Asking, Verdict): asking_verdict,
     (AskingAdds, Verdict): _adds_verdict,
     (Opening, Minute): opening_minute,
+    (Opening, Managed): _opening_managed,
     (Opening, Boundary): opening_boundary,
     (Opening, DataEnd): opening_data_end,
     (Opening, Halt): opening_halt,

@@ -16,7 +16,7 @@ from .position_book import PositionOrder, new_book
 from .position_fills import Fill
 from .position_money import average_price, net_results
 from .signal import OpenSignal, Position, ScheduledSignal, sign_of
-from .states import Holding, Rules, Waiting
+from .states import Holding, Opening, Rules, State, Waiting
 from .stop_levels import stop_in_force
 
 _CALENDAR_END_MS: Final = 253_402_300_800_000  # 10000-01-01; a datetime ends there
@@ -101,9 +101,9 @@ class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
     weight: float | None = None
 
 
-def position_view(state: Holding | Waiting, when: int, price: float, rules: Rules) -> HeldPosition:
+def position_view(state: Holding | Opening | Waiting, when: int, price: float, rules: Rules) -> HeldPosition:
     """The position of a state at a moment (UTC ms) at which the average price is ``price`` (quote currency)."""
-    return _waiting(state, price) if isinstance(state, Waiting) else _open(state, when, price, rules)
+    return _open(state, when, price, rules) if isinstance(state, Holding) else _waiting(state, price)
 
 
 @lru_cache(maxsize=256)  # of one position they stay the same
@@ -115,7 +115,7 @@ def _memo(text: str) -> Mapping[str, Any]:
     return MappingProxyType(msgspec.json.decode(text) if text else {})
 
 
-def _waiting(state: Waiting, price: float) -> HeldPosition:
+def _waiting(state: Opening | Waiting, price: float) -> HeldPosition:
     signal = state.signal
     book = signal.targets or (() if signal.price_take_profit is None else (Target(signal.price_take_profit),))
     return HeldPosition(
@@ -193,6 +193,18 @@ def _open(state: Holding, when: int, price: float, rules: Rules) -> HeldPosition
         memo=_memo(book.memo),
         note=signal.note,
     )
+
+
+def managed_from(state: State, rules: Rules) -> int | None:
+    """Since when (UTC ms) there is what ``manage`` can be asked about; ``None``: there is nothing.
+
+    Weights are asked about an entry order that no candle has filled, too.
+    """
+    if isinstance(state, Holding):
+        return None if state.leaving is not None else known_from(state.signal, rules)
+    if isinstance(state, Waiting) or (isinstance(state, Opening) and rules.weights is not None):
+        return rules.bar_end(state.signal.scheduled_at)
+    return None
 
 
 def known_from(signal: OpenSignal, rules: Rules) -> int:

@@ -22,6 +22,7 @@ from .position_book import PositionBook
 from .risk import OpenPosition
 from .signal import OpenSignal, ScheduledSignal
 from .signal_events import Cancelled, Closed, Milestone, Opened, PositionEvent, Scheduled
+from .states import StaysFlat
 
 Kept: TypeAlias = Scheduled | Opened | Closed | Cancelled | Milestone | PositionEvent
 """The results that are kept until the listeners have heard them."""
@@ -171,6 +172,8 @@ class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
         :class:`SavedUndelivered`.
     moments
         How far the schedule of the strategy has come; unset where it has none, and where an older release wrote it.
+    stays_flat
+        As in :class:`bknb.domain.states.Flat`; unset where weights may open something on each side.
     """
 
     version: int = STATE_VERSION
@@ -194,6 +197,7 @@ class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
     heard: int = 0
     undelivered: tuple[SavedResult, ...] = msgspec.field(default=(), name="untold")
     moments: SavedMoments | msgspec.UnsetType = msgspec.UNSET
+    stays_flat: StaysFlat | msgspec.UnsetType = msgspec.UNSET
 
 
 class SavedSchedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -308,7 +312,7 @@ def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial:
     Examples
     --------
     >>> restore(None, None, None).state
-    Flat(last_id=None)
+    Flat(last_id=None, stays_flat=None)
     """
     if schedule is not None and (signal is None or signal.turn < schedule.turn):
         return Restored(
@@ -345,7 +349,7 @@ def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial:
             in_doubt=signal.in_doubt,
             book=signal.book,
         )
-    state: SavedState = holding or Flat(last_id=signal.last_id)
+    state: SavedState = holding or Flat(last_id=signal.last_id, stays_flat=signal.stays_flat or None)
     if signal.opening is not None:
         opening = signal.opening
         state = Opening(

@@ -241,10 +241,14 @@ class Reserve(NamedTuple):
 
 
 class WeightLimits(NamedTuple):
-    """What an account allows of weights: the largest sum, and whether one may be below 0."""
+    """What an account allows of weights: the largest sum, and whether one may be below 0.
+
+    ``reenter``: what was ended by a level, by liquidation or by hand is entered again at once.
+    """
 
     leverage: float = 1.0
     shorts: bool = True
+    reenter: bool = False
 
 
 class Release(NamedTuple):

@@ -25,7 +25,9 @@ from .signal import Position, Signal
 from .signal_events import Reason
 from .text import shown, text_fault
 
-STOPPED: Final = Reason("stopped", "the run was stopped or paused, or its account differs: no Add, no Signal is taken")
+STOPPED: Final = Reason(
+    "stopped", "the run was stopped or paused, or its account differs: nothing is opened or made larger"
+)
 _FIELDS = Signal.__struct_fields__
 _LEVEL_RULES = (  # in the order in which they are told
     "take_profit_side",

@@ -89,13 +89,21 @@ class Rules(NamedTuple):
         return ceil_to(when, self.base_ms) if self.grid is None else self.grid.ceil(when, self.base_ms)
 
 
+StaysFlat: TypeAlias = Literal["long", "short", "both"]
+
+
 # --- states -----------------------------------------------------------------------------------------------------
 
 
 class Flat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Nothing open, nothing scheduled; ``last_id`` is the signal that was opened last."""
+    """Nothing open, nothing scheduled; ``last_id`` is the signal that was opened last.
+
+    ``stays_flat``: the side on which weights open nothing, until one has been 0 or on the other side; ``"both"``: they
+    open nothing any more.
+    """
 
     last_id: str | None = None
+    stays_flat: StaysFlat | None = None
 
 
 class Leaving(msgspec.Struct, frozen=True, kw_only=True):
@@ -293,7 +301,15 @@ class Managed(NamedTuple):
     source: Source = "strategy"
 
 
-Input: TypeAlias = Answer | Boundary | Managed | Planned | Activate | Minute | Verdict | SkippedMinutes | DataEnd | Halt
+class Reenter(NamedTuple):
+    """A weight at ``when`` (UTC ms) that is 0 or on the other side: what stays flat may be entered again."""
+
+    when: int
+
+
+Input: TypeAlias = (
+    Answer | Boundary | Managed | Planned | Activate | Minute | Verdict | SkippedMinutes | DataEnd | Halt | Reenter
+)
 
 
 # --- results ----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ signal.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from .manage_answers import Add, Cancel, Close, PositionAnswer, Reduce
@@ -16,11 +16,14 @@ from .position_book import PositionOrder
 from .position_fills import DUST, Fill
 from .position_view import HeldPosition
 from .risk import WeightLimits
-from .signal import ScheduledSignal, Signal
+from .signal import Position, ScheduledSignal, Signal, sign_of
 from .signal_events import Reason
 from .text import shown
 
 _EXACT: Final = 1e-9  # as much more than the most is arithmetic
+_MOST: Final = 1e9  # a larger weight is no part of an equity: something was divided by nearly nothing
+_ISOLATED: Final = ", mode='isolated'"  # what legs of a portfolio need
+_ROUNDS: Final = 20  # how often costs that are functions of the order are asked again for smaller ones
 
 
 def read_weight(answer: object, limits: WeightLimits | None = None) -> float | Reason:
@@ -36,7 +39,7 @@ def read_weight(answer: object, limits: WeightLimits | None = None) -> float | R
     plain = answer
     if hasattr(answer, "item") and getattr(answer, "ndim", 0) == 0:
         plain = answer.item()
-    if isinstance(plain, bool) or not isinstance(plain, int | float) or not math.isfinite(plain):
+    if isinstance(plain, bool) or not isinstance(plain, int | float) or not abs(plain) <= _MOST:
         hint = _hint(answer)
         text = "get_weight returns None, or a finite number such as 0.5, -1 or 0"
         return Reason("weight", f"{text}; got {type(answer).__name__}: {shown(answer, 80)}{hint}")
@@ -55,14 +58,18 @@ def _hint(answer: object) -> str:
         return "; write 1 or 0"
     if isinstance(answer, dict):
         return "; weights of several symbols are answered by a get_weights of bknb.weights"
-    if hasattr(answer, "__len__") and not isinstance(answer, str):
+    if isinstance(answer, int | float) and _MOST < abs(answer) < math.inf:
+        return f"; a weight is at most {_MOST:g}: perhaps something was divided by nearly 0"
+    if isinstance(answer, str) or type(answer).__name__ in ("Decimal", "Fraction"):
+        return "; write float(…)"
+    if hasattr(answer, "__len__"):
         return "; give one number, such as the last: values[-1]"
     return ""
 
 
-def _too_much(weight: float, most: float) -> str:
+def _too_much(weight: float, most: float, mode: str = "") -> str:
     wanted = math.ceil(abs(weight) * (1 - _EXACT))
-    advice = f"give account=bknb.Margin(leverage={wanted})"
+    advice = f"give account=bknb.Margin(leverage={wanted}{mode})"
     if most == 1.0:
         return f"all of the equity is 1, and the account has no leverage; {advice}"
     return f"the account has a leverage of {most:g}; {advice}, or a smaller weight"
@@ -123,6 +130,35 @@ def weight_signal(weight: float) -> Signal | None:
     return Signal(position="long" if weight > 0.0 else "short", size=abs(weight))
 
 
+def signed_weight(signal: Signal | ScheduledSignal) -> float:
+    """The weight that a signal opens, below 0 for a short.
+
+    Examples
+    --------
+    >>> signed_weight(Signal(position="short", size=0.25))
+    -0.25
+    """
+    assert signal.position is not None  # weights say it  # noqa: S101
+    return sign_of(signal.position) * (1.0 if signal.size is None else signal.size)
+
+
+def sides_of_weights(weights: Mapping[int, float]) -> dict[int, int]:
+    """The side that each weight takes, 1 or -1 by its moment (UTC ms), in their order.
+
+    Where all are on one side, and not the same, those above their median take the long side and those below it the
+    short one.
+
+    Examples
+    --------
+    >>> sides_of_weights({0: 0.5, 1: -1.0}), sides_of_weights({0: 0.25, 1: 0.5, 2: 0.75})
+    ({0: 1, 1: -1}, {0: -1, 2: 1})
+    """
+    values = sorted(weights.values())
+    one_side = bool(values) and values[0] * values[-1] > 0.0 and values[0] < values[-1]
+    middle = values[len(values) // 2] if one_side else 0.0
+    return {when: 1 if weight > middle else -1 for when, weight in sorted(weights.items()) if weight != middle}
+
+
 class HeldWeight(NamedTuple):
     """What one leg of a book holds: its weight, below 0 for a short, its size in units of the first, and its orders."""
 
@@ -134,6 +170,11 @@ class HeldWeight(NamedTuple):
     def sign(self) -> int:
         """1 for a long, -1 for a short."""
         return -1 if self.weight < 0.0 else 1
+
+    @property
+    def position(self) -> Position:
+        """The side of what is held."""
+        return "short" if self.weight < 0.0 else "long"
 
 
 def read_weights(
@@ -152,7 +193,8 @@ def read_weights(
     """
     if not isinstance(answer, Mapping):
         text = "get_weights returns None, or a mapping from symbols to weights such as {'A': 0.6, 'B': 0.4}"
-        return (Reason("weight", f"{text}; got {type(answer).__name__}: {shown(answer, 80)}"),)
+        hint = "; write .to_dict() behind it" if callable(getattr(answer, "to_dict", None)) else ""
+        return (Reason("weight", f"{text}; got {type(answer).__name__}: {shown(answer, 80)}{hint}"),)
     reasons: list[Reason] = []
     found: dict[str, float | None] = dict.fromkeys(symbols, 0.0)
     for symbol, weight in answer.items():
@@ -163,14 +205,15 @@ def read_weights(
         if weight is None:
             found[symbol] = None
             continue
-        read = read_weight(weight, WeightLimits(math.inf, limits.shorts))
+        read = read_weight(weight, limits._replace(leverage=math.inf))
         if isinstance(read, Reason):
             reasons.append(Reason("weight", f"{symbol}: {read.text.replace('get_weight returns', 'a weight is')}"))
         else:
             found[symbol] = read
     total = sum(abs(weight) for weight in found.values() if weight is not None)
     if total > limits.leverage * (1 + _EXACT):
-        reasons.append(Reason("weight", f"weights of {total:g} together: {_too_much(total, limits.leverage)}"))
+        what = f"a weight of {total:g}" if len(symbols) == 1 else f"weights of {total:g} together"
+        reasons.append(Reason("weight", f"{what}: {_too_much(total, limits.leverage, _ISOLATED)}"))
     return tuple(reasons) or found
 
 
@@ -195,6 +238,10 @@ def weight_changes(weight: float, position: HeldPosition | HeldWeight, tolerance
     >>> weight_changes(0.0, held, 0.0)
     [Close(note='', at='market')]
     """
+    if not position.size:
+        return _instead_of(position.waiting, weight, tolerance)
+    if any(getattr(order, "reason", "") == "manual" for order in position.waiting):
+        return []  # what was ordered by hand fills first
     now = position.weight
     assert now is not None  # it is asked about weights only  # noqa: S101
     if weight * position.sign <= 0.0:
@@ -217,3 +264,37 @@ def weight_changes(weight: float, position: HeldPosition | HeldWeight, tolerance
     if abs(part - 1) * left <= DUST:
         return replaced
     return [*replaced, Reduce(1 - part) if part < 1 else Add(left * (part - 1))]
+
+
+def _instead_of(waiting: Sequence[object], weight: float, tolerance: float) -> list[PositionAnswer]:
+    """What is ordered for a weight in place of an entry that no candle has filled; nothing where it is near enough."""
+    signal = next((order for order in waiting if isinstance(order, ScheduledSignal)), None)
+    if signal is None:
+        return []  # nothing is left of it
+    ordered = signed_weight(signal)
+    near = max(tolerance / 100, _EXACT)
+    if signal.entry == "market" and weight * ordered > 0.0 and abs(weight - ordered) <= near:
+        return []
+    turned = weight_signal(weight)
+    return [Cancel()] if turned is None else [Cancel(), turned]
+
+
+def part_paid_for(takes: Callable[[float], float], free: float) -> float:
+    """The largest part of all increases that what is free pays for, 0 to 1.
+
+    ``takes`` is what a part of them takes of it with its costs, in the same unit: more for a larger one.
+
+    Examples
+    --------
+    >>> round(part_paid_for(lambda part: 2000.0 * part + 10.0, 1000.0), 9), part_paid_for(lambda part: part, -5.0)
+    (0.495, 0.0)
+    """
+    part, needed, fixed = 1.0, takes(1.0), takes(_EXACT)
+    for _ in range(_ROUNDS):
+        if needed <= free * (1 + _EXACT):
+            return part
+        if free <= fixed or needed <= fixed:
+            return 0.0
+        part = _EXACT + (part - _EXACT) * (free - fixed) / (needed - fixed)
+        needed = takes(part)
+    return 0.0

@@ -13,7 +13,6 @@ from ..domain.accounts import Account, Margin, Spot, read_account
 from ..domain.affordable_quantity import FilledQuantity, SizedOrder, quantity_filled, sized_order
 from ..domain.costs import CostRequest, Costs, with_settings
 from ..domain.leg_options import check_names, of_leg
-from ..domain.risk import WeightLimits
 from ..domain.signal_events import Reason
 from ..domain.size_inputs import WantedSize
 from ..domain.sizes import Percent, Size, SizeFunction, read_size
@@ -40,7 +39,9 @@ class LegMoney(msgspec.Struct, frozen=True, kw_only=True):
 
     def rules(self, rules: Rules) -> Rules:
         """The rules of a run with this account."""
-        weights = None if rules.weights is None else WeightLimits(self.account.leverage, self.account.shorts)
+        weights = rules.weights
+        if weights is not None:
+            weights = weights._replace(leverage=self.account.leverage, shorts=self.account.shorts)
         return rules._replace(sized=True, weights=weights)
 
     def sized(self, wanted: WantedSize, order: CostRequest, free: float) -> SizedOrder | Reason:

@@ -296,9 +296,10 @@ class BacktestRun:
         start, quiet = frame.start, loop.rules.quiet  # looked up once, not for every question
         # At the last moment of a frame nothing is ordered any more: it only ends what there is.
         last = frame.last - 1 if loop.rules.model.fills_at_open else frame.last
-        report_at = start
-        delivered = 0
+        report_at, delivered = start, 0
         asking = BacktestAsk(loop, walk, time=self._time)
+        if turn is not None and self.plan.strategy.book is not None:
+            await turn.question(start, None)  # then all legs have their candles
         when = questions.first(start)
         while when is not None and when <= last and not self._no_entries:
             if reports := when >= report_at:

@@ -37,6 +37,10 @@ class BarPrices:
         known, candles = self._bars.available(when), self._bars.candles
         return float(candles.close[known - 1]) if known > 0 else float(candles.open[0])
 
+    def last_close(self, when: int) -> float | None:
+        """The last close at a moment (UTC ms); ``None``: no bar has closed."""
+        return self.at(when) if self._bars.available(when) > 0 else None
+
     def _index(self, opened: int) -> int:
         return int(self._bars.candles.timestamp.searchsorted(opened))
 

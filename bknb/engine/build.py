@@ -103,6 +103,7 @@ def make_strategy(
     manage_at: Schedule | str | None = None,
     get_weight: AnyFunction | None = None,
     tolerance: float | None = None,
+    reenter: bool = False,
     symbols: tuple[str, ...] = (),
 ) -> Strategy:
     """A checked strategy that is not registered (yet).
@@ -111,14 +112,15 @@ def make_strategy(
     or given with a ``tolerance``, a ``get_weight``.
     """
     checked_name("strategy", name)
-    if get_weight is None and (tolerance is not None or getattr(get_signal, "__name__", "") == "get_weight"):
+    called_so = getattr(get_signal, "__name__", "")
+    if get_weight is None and called_so != "get_signal" and (tolerance is not None or called_so == "get_weight"):
         get_weight, get_signal = get_signal, None
-    if get_weight is not None or tolerance is not None:
+    if get_weight is not None or tolerance is not None or reenter is not False or called_so == "get_weights":
         from .weight_answers import checked_weight  # few strategies answer with weights
 
         beside = {"get_signal": get_signal, "get_signals": get_signals, "manage": manage,
                   "manage_interval": manage_interval, "manage_at": manage_at}  # fmt: skip
-        tolerance = checked_weight(name, get_weight, tolerance, beside=beside, execution=execution)
+        tolerance = checked_weight(name, get_weight, tolerance, reenter, beside=beside, execution=execution)
         get_signal = get_weight
     execution_model(execution)
     if get_signal is not None and get_signals is not None:
@@ -139,7 +141,7 @@ def make_strategy(
     if get_signals is None:
         called: AnyFunction = function
         own = named(function, chosen)
-        ask = calling_by_name(partial(function, **own) if own else function)
+        ask = calling_by_name(partial(function, **own) if own else function, several=bool(symbols))
         if tolerance is not None and not symbols:
             from .weight_answers import weight_asks
 
@@ -167,6 +169,7 @@ def make_strategy(
         late=asks_late,
         manage_at=manage_schedule,
         tolerance=tolerance,
+        reenter=reenter,
         symbols=symbols,
     )
 
@@ -302,6 +305,7 @@ def definition(strategy: Strategy) -> dict[str, Any]:
     if strategy.weights is not None:
         made |= {"get_signal": None, "get_weight": strategy.get_signal, "tolerance": strategy.tolerance}
         made |= {"symbols": strategy.symbols} if strategy.symbols else {}
+        made |= {"reenter": True} if strategy.reenter else {}
     if strategy.manage is not None:
         made |= {"manage": strategy.manage, "manage_interval": strategy.manage_interval}
         if strategy.manage_at is not None:

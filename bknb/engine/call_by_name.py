@@ -24,15 +24,20 @@ _ARGUMENTS: Final[dict[str, Callable[[Context], Any]]] = {
 }
 
 
-def calling_by_name(function: Callable[..., Any]) -> Ask:
+_OF_A_BOOK: Final = ("ctx", "when")  # what a function that is asked about several symbols may ask for
+
+
+def calling_by_name(function: Callable[..., Any], *, several: bool = False) -> Ask:
     """A function of one context that calls ``function`` with what its parameters ask for.
+
+    ``several``: it is asked about several symbols at once.
 
     Raises
     ------
     UsageError
         When it has a parameter without default that bknb does not offer.
     """
-    wanted = _wanted(function, tuple(_ARGUMENTS), "a strategy")
+    wanted = _wanted(function, _OF_A_BOOK if several else tuple(_ARGUMENTS), "get_weights" if several else "a strategy")
     if wanted is None:
         return function
     if wanted == ["ctx"]:

@@ -60,6 +60,8 @@ class LegAccount:
         The account of all legs.
     positions
         Its positions in money, by signal.
+    state, first
+        What is open or waits, as far as it was told; the quantity of the entry of what is open, base currency.
     funding, exits, waiting
         What has to be charged, what leaves, in money, and its orders that wait.
     """
@@ -68,11 +70,11 @@ class LegAccount:
         self.shared, self.money, self.name = shared, money, str(order)
         self.positions: dict[SignalKey, PositionInMoney] = {}
         self._held = PositionInMoney()  # what is open, and before that the last one
-        self._state: State = Flat()
+        self.state: State = Flat()
         self._places: RiskBook | None = None
         self.waiting = LegOrders(shared, self.name)
         self._filled: dict[str, tuple[FilledQuantity, FilledBy]] = {}
-        self._first = 0.0  # quantity of the entry of what is open
+        self.first = 0.0
         self._at_once = False
         self.funding = FundingDue(money.costs)
 
@@ -99,15 +101,9 @@ class LegAccount:
     def held_weight(self, when: int) -> tuple[float, float]:
         """What is held at a moment (UTC ms): its weight, below 0 for a short, and its size in units of the first."""
         marked, held = self.shared.marked_at(when), self.shared.ledger.positions.get(self.name)
-        if held is None or self._first <= 0.0:
+        if held is None or self.first <= 0.0:
             return 0.0, 0.0
-        return marked.part_of_equity(held.quantity * self.prices.at(when)), abs(held.quantity) / self._first
-
-    @property
-    def orders(self) -> tuple[PositionOrder, ...]:
-        """What was ordered on what is held and no candle has filled."""
-        state = self._state
-        return state.book.orders if isinstance(state, Holding) and state.book is not None else ()
+        return marked.part_of_equity(held.quantity * self.prices.at(when)), abs(held.quantity) / self.first
 
     # --- asked ------------------------------------------------------------------------------------------------------
 
@@ -145,9 +141,9 @@ class LegAccount:
 
     def _share_paid(self, add: PositionOrder | None, quantity: float) -> float | None:
         """The share of an add that a quantity is, in units of the first size; ``None``: all that was wanted."""
-        if add is None or quantity >= add.share * self._first * (1 - EXACT):
+        if add is None or quantity >= add.share * self.first * (1 - EXACT):
             return None
-        return quantity / self._first
+        return quantity / self.first
 
     def _refusal(self, reason: Reason) -> Verdict:
         taken = 0 if self._places is None else len(self._places.places)
@@ -158,7 +154,7 @@ class LegAccount:
         ledger = self._after(self.shared.ledger, command.earlier)
         free = self.shared.free_at_question(command.when, ledger)
         if command.order is not None:
-            wanted: WantedSize | Reason = WantedSize(units=command.order.share * self._first)
+            wanted: WantedSize | Reason = WantedSize(units=command.order.share * self.first)
         else:
             equity = ledger.mark(self.shared.prices_at(command.when)).equity
             wanted = self._sizing.wanted(command, order, equity=equity, free=free)
@@ -217,7 +213,7 @@ class LegAccount:
         result = _step(state, given, rules)
         self._at_once = isinstance(state, AskingAdds)  # then what fills does so at the moment it was asked about
         if isinstance(state, Holding):
-            self._state = state
+            self.state = state
             if any(isinstance(event, Added) for event in result.events):
                 result = self._with_paid_adds(state, given, rules, result)
         return result._replace(state=self._book(result.state, result.events))
@@ -229,8 +225,8 @@ class LegAccount:
         while (short := self._short_add((*told, *result.events))) is not None:
             added, quantity, reason = short
             number, when, price = added.fill.number, added.when, added.price
-            if quantity > DUST * self._first:
-                state = with_smaller_add(state, number, quantity / self._first)
+            if quantity > DUST * self.first:
+                state = with_smaller_add(state, number, quantity / self.first)
             else:
                 state, events = refused_add(state, number, self._refusal(reason), when, price, rules)
                 told += events
@@ -247,15 +243,15 @@ class LegAccount:
             elif isinstance(event, Reduced | Closed) and (left := self.exits.told(ledger, event)) is not None:
                 prices, before = shared.prices_at(left.order.at), ledger
                 ledger = ledger.apply(left).ledger
-                if not was_ordered(left.order, self._state):
+                if not was_ordered(left.order, self.state):
                     withheld += max(ledger.free(prices) - before.free(prices), 0.0)
             elif isinstance(event, Added):
-                key, order = (event.signal.id, event.fill.number), added_order(event, self._state)
+                key, order = (event.signal.id, event.fill.number), added_order(event, self.state)
                 sized = self.waiting[key]
                 ledger = self.waiting.released(ledger, key)
                 free = shared.free_in_bar(order.at, ledger, self) - withheld
                 filled = self.money.filled(sized, order, free)
-                wanted = event.fill.share * self._first
+                wanted = event.fill.share * self.first
                 if filled.quantity < wanted * (1 - EXACT):
                     return event, filled.quantity, too_little_left(order, free, self.money.account)
                 order = replace(order, quantity=filled.quantity)
@@ -279,7 +275,7 @@ class LegAccount:
                 case _:
                     pass
         if not isinstance(state, Entering):  # what it says has not been told yet
-            self._state = state
+            self.state = state
         moved = self.money.account.leverage > 1.0 and any(isinstance(event, Reduced | Added) for event in events)
         return with_liquidation(state, self.shared.ledger, self.name, self._tick) if moved else state
 
@@ -289,13 +285,13 @@ class LegAccount:
         by = filled_by("entry", rested=signal.rested, entry=signal.entry) if filled is None else filled[1]
         order = opened_order(signal, by)
         quantity = self._affordable(sized, order) if filled is None else filled[0]
-        self._first = quantity.quantity
+        self.first = quantity.quantity
         self._held = self.positions[key_of(signal)] = PositionInMoney()
         self._enter(signal, 0, order, quantity, scaled=sized is not None and sized.scaled)
 
     def _added(self, event: Added) -> None:
         signal, fill = event.signal, event.fill
-        order = added_order(event, self._state)
+        order = added_order(event, self.state)
         sized = self.waiting.drop((signal.id, fill.number))
         quantity = self._affordable(sized, order)
         self._enter(signal, fill.number, order, quantity, scaled=sized is not None and sized.scaled)
@@ -325,14 +321,14 @@ class LegAccount:
         self._charge(event.closed_at if isinstance(event, Closed) else event.fill.at)
         fill = self.exits.told(shared.ledger, event)
         if fill is not None:
-            ordered = was_ordered(fill.order, self._state)
+            ordered = was_ordered(fill.order, self.state)
             at, prices = fill.order.at, shared.prices_at(fill.order.at)
             before = shared.ledger.free(prices)
             self._apply(number_of(event), fill)
             shared.freed(self.prices.closes(at), at if ordered else None, shared.ledger.free(prices) - before)
         if isinstance(event, Closed):
             self._held.tell(number_of(event))
-            self._first = 0.0
+            self.first = 0.0
             if (cost := self._held.first_cost) > 0.0:
                 closed = self._sizing.closed.after(self._held.columns()["money"] / cost * 100)
                 self._sizing.closed = closed
@@ -362,7 +358,7 @@ class LegAccount:
 
     def ordered_exit(self, price: float, when: int) -> LegFill | None:
         """What was ordered to leave at a moment (UTC ms) as it would fill at a price; ``None``: nothing was."""
-        return self.exits.ordered(self.shared.ledger, self._state, price, when)
+        return self.exits.ordered(self.shared.ledger, self.state, price, when)
 
     def _charge(self, at: int) -> None:
         """Charge funding up to a moment (UTC ms), and interest up to a fill in the bar that opens then."""

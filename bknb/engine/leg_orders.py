@@ -48,6 +48,12 @@ class LegOrders:
         """A ledger without what is reserved for an order."""
         return ledger.release(self._name(key))
 
+    def all_released(self, ledger: Ledger) -> Ledger:
+        """A ledger without what is reserved for any of them."""
+        for key in self._sized:
+            ledger = self.released(ledger, key)
+        return ledger
+
     def worth_beside(self, asking: Reserve) -> float:
         """What the orders are worth, quote currency, but for the one that is asked about."""
         mine = _key_of(asking)

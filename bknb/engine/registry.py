@@ -66,6 +66,7 @@ class Strategy(msgspec.Struct, frozen=True):
     say where to leave are asked so, too. With ``at`` it is asked at the moments of a schedule, in place of slots of
     ``interval``; with ``late`` also after one that has passed. ``manage_at`` is the same for ``manage``.
     One with a ``tolerance`` answers with weights: its ``get_signal`` is a ``get_weight``; ``ask_manage`` asks it, too.
+    With ``reenter`` what was ended by a level, by liquidation or by hand is entered again at the next answer.
     One with ``symbols`` answers for all of them at once, in a portfolio, whose legs have its ``WeightBook`` in common.
     """
 
@@ -86,13 +87,14 @@ class Strategy(msgspec.Struct, frozen=True):
     late: bool = False
     manage_at: Schedule | None = None
     tolerance: float | None = None
+    reenter: bool = False
     symbols: tuple[str, ...] = ()
     book: Any = None
 
     @property
     def weights(self) -> WeightLimits | None:
         """What a run without a capital allows of weights; ``None``: it answers with signals."""
-        return None if self.tolerance is None else WeightLimits()
+        return None if self.tolerance is None else WeightLimits(reenter=self.reenter)
 
     @property
     def manages(self) -> bool:

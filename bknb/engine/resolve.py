@@ -62,7 +62,7 @@ def resolve_strategy(
     if isinstance(chosen, Strategy):
         if chosen.symbols:
             raise UsageError(
-                f"strategy {chosen.name!r} answers with the weights of {len(chosen.symbols)} symbols at once\n"
+                f"strategy {chosen.name!r} answers with the weights of several symbols at once\n"
                 f"run it as a portfolio: bknb.portfolio(strategies=[{chosen.name!r}], exchange=…, frame=…)"
             )
         changes: dict[str, Any] = {} if interval in (None, chosen.interval) else {"interval": interval}

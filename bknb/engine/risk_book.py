@@ -21,7 +21,7 @@ from ..domain.risk import (
     place_of,
 )
 from ..domain.signal import labels_of
-from ..domain.signal_events import Closed, Event
+from ..domain.signal_events import Cancelled, Closed, Event
 from ..domain.text import error_text, readable
 from ..log import log
 from ..market.clock import limited_to
@@ -88,7 +88,9 @@ class RiskBook:
             return Verdict(allowed=False, note=text, open_positions=len(self.places))
         try:
             place = place_of(candidate, command.when)
-            free = {_key(place), (candidate.symbol, candidate.strategy, command.ending)}
+            ended = (event.signal.id for event in command.earlier if isinstance(event, Cancelled))
+            leg = candidate.symbol, candidate.strategy
+            free = {_key(place), (*leg, command.ending), *((*leg, signal_id) for signal_id in ended)}
             others = self.others(free)
             request = RiskRequest(
                 **labels_of(candidate),

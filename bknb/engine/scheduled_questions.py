@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..market.series import Series
     from ..market.sessions import Sessions
     from .plan import Plan
+    from .questions import AskedAt
 
 
 SESSION_DAY: Final = SessionOpen()
@@ -148,7 +149,7 @@ def scheduled_questions(
     published: ReadSeries,
     warn: Callable[[str], object],
     managing: bool,
-) -> ScheduledQuestions:
+) -> AskedAt:
     """The questions of a backtest by a schedule: to the strategy, or with ``managing`` to its ``manage``.
 
     Without one they are those of a strategy by the day, in slots that begin with the open of each session.
@@ -170,13 +171,24 @@ def scheduled_questions(
         hours = "" if sessions is None else f"; the market trades {sessions}"
         warn(f"the strategy was never asked: {what}={str(at)!r} has no moment in the frame{hours}")
     opens = [start for day in days for start, _ in day.spans]
-    return ScheduledQuestions(
-        moments_of_bars(series, opens, by_day_of=sessions if by_day else None),
-        base_ms,
-        moments,
-        late=by_day or (strategy.late and not managing),
-        counts_open=not (by_day or managing or strategy.manages),
-    )
+    edges = moments_of_bars(series, opens, by_day_of=sessions if by_day else None)
+
+    def asked_at(edges: NDArray[np.int64]) -> ScheduledQuestions:
+        return ScheduledQuestions(
+            edges,
+            base_ms,
+            moments,
+            late=by_day or (strategy.late and not managing),
+            counts_open=not (by_day or managing or strategy.manages),
+        )
+
+    if strategy.book is None:
+        return asked_at(edges)
+    from .book_moments import BookQuestions  # few strategies have one
+
+    book = strategy.book.moments
+    book.tell(edges)
+    return BookQuestions(lambda: asked_at(book.of_leg(series)))
 
 
 def _has_distances(schedule: Schedule) -> bool:

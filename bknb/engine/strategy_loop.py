@@ -24,6 +24,8 @@ from ..domain.lifecycle import (
     Holding,
     Input,
     Managed,
+    Opening,
+    Reenter,
     Reserve,
     Rules,
     SkippedMinutes,
@@ -36,7 +38,7 @@ from ..domain.lifecycle import (
     step,
 )
 from ..domain.manage_answers import read_answers
-from ..domain.position_view import HeldPosition, known_from, position_view
+from ..domain.position_view import HeldPosition, managed_from, position_view
 from ..domain.signal import Signal
 from ..domain.signal_events import Event
 from ..domain.signal_validation import STOPPED, read_answer
@@ -118,8 +120,10 @@ class StrategyLoop:
         step_with: Callable[[State, Input, Rules], Step] | None = None,
     ) -> None:
         self.rules, self.strategy, self.book = rules, strategy, book
-        if rules.weights is not None and strategy.book is None:
-            self._weigh, self.strategy = strategy.ask, replace(strategy, ask=self._ask_weight)
+        if rules.weights is not None:
+            from .weight_answers import asked_for_weight  # few strategies have them
+
+            self.strategy = replace(strategy, ask=asked_for_weight(self, strategy.ask))
         self.window, self._sources = window, RunSources(window, published, rules.interval_ms, strategy.zone)
         self._sources.weight_limits = rules.weights
         self.state: State = Flat() if state is None else state
@@ -133,6 +137,8 @@ class StrategyLoop:
         self._asking_task: asyncio.Task[object] | None = None
         self._abandoned = self._left_out = False  # the latter: the last answer was about what was changed by hand since
         self._newest, self._average = window.newest, window.average_price
+        if strategy.book is not None:
+            self._average = strategy.book.average_or_close(window.average_price)
 
     def move_to(self, when: int) -> None:
         """Work on the minute ``when`` (UTC ms) from now on; failures carry it."""
@@ -208,10 +214,6 @@ class StrategyLoop:
         else:
             await self._managed(answer, when, price, about)
 
-    def _ask_weight(self, context: Context) -> object:
-        """The weight, unless it was said at that moment what is to be held, when something was."""
-        return None if context.when_ms == self.last_managed else self._weigh(context)
-
     async def manage(self, when: int, close: float, *, patient: bool = False) -> None:
         """Ask the strategy about what is open or waits, and act on its answer.
 
@@ -231,7 +233,7 @@ class StrategyLoop:
         try:
             while True:
                 self._left_out, state = False, self.state
-                assert isinstance(state, Holding | Waiting)  # nothing else is managed  # noqa: S101
+                assert isinstance(state, Holding | Opening | Waiting)  # nothing else is managed  # noqa: S101
                 price = self._average_or(close, when, patient=patient)
                 position = position_view(state, when, price, self.rules)
                 if self.rules.weights is not None:
@@ -258,12 +260,7 @@ class StrategyLoop:
     @property
     def known_at(self) -> int | None:
         """Since when (UTC ms) there is what ``manage`` can be asked about; ``None``: there is nothing."""
-        if not self.strategy.manages:
-            return None
-        state = self.state
-        if isinstance(state, Holding):
-            return None if state.leaving is not None else known_from(state.signal, self.rules)
-        return self.rules.bar_end(state.signal.scheduled_at) if isinstance(state, Waiting) else None
+        return managed_from(self.state, self.rules) if self.strategy.manages else None
 
     async def _managed(self, answer: object, when: int, price: float, about: _ManageQuestion) -> None:
         answers, faults, text = read_answers(answer)
@@ -278,6 +275,10 @@ class StrategyLoop:
             self._asking_task.cancel()
 
     async def _answered(self, answer: object, when: int, price: float) -> None:
+        if isinstance(answer, Reenter):
+            if isinstance(self.state, Flat):
+                await self.take(answer)
+            return
         signal = read_answer(answer)
         if self.wait_turn is not None and isinstance(signal, Signal):
             await self.wait_turn(when, signal.score)

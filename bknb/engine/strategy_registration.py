@@ -35,6 +35,7 @@ class _StrategyOptions(CallbackOptions, total=False):
     late: Literal["miss", "ask"]
     manage_at: Schedule | str | None
     tolerance: float | None
+    reenter: bool
 
 
 def decorator(register: Callable[[Any], object]) -> Callable[[F], F]:
@@ -98,6 +99,7 @@ def add_strategy(
     manage_at: Schedule | str | None = None,
     get_weight: AnyFunction | None = None,
     tolerance: float | None = None,
+    reenter: bool = False,
     strict: bool = False,
 ) -> Strategy | Callable[[F], F]:
     """Register a strategy; without a function it is a decorator.
@@ -154,6 +156,9 @@ def add_strategy(
     tolerance
         For ``get_weight``: as long as what is held is no more than so many percent of the equity away from it, nothing
         is changed; closing and changing the side always is. Infinity: nothing else is. By default every difference is.
+    reenter
+        For ``get_weight``: what was ended by a level, by liquidation or by hand is entered again at the next answer. By
+        default it stays flat until a weight has been 0 or on the other side.
     strict
         Refuse to replace a strategy of that name.
 
@@ -195,9 +200,14 @@ def add_strategy(
             manage_at=manage_at,
             get_weight=get_weight,
             tolerance=tolerance,
+            reenter=reenter,
         )
         return registry.strategies.add(name, made, strict=strict)
 
+    if tolerance is not None and get_signal is not None and get_weight is None:
+        from .weight_answers import checked_weight  # what it says of it
+
+        checked_weight(name, None, tolerance, reenter, beside={}, execution=execution)
     if any(function is not None for function in (get_signal, get_signals, get_weight)):
         return register(get_signal)
     checked_interval(name, interval, at)
@@ -221,6 +231,7 @@ def strategy(
     late: Literal["miss", "ask"] = "miss",
     manage_at: Schedule | str | None = None,
     tolerance: float | None = None,
+    reenter: bool = False,
     strict: bool = False,
 ) -> Callable[[F], F]:
     """Decorator that registers a function as a strategy; see ``add_strategy``.
@@ -250,5 +261,6 @@ def strategy(
         late=late,
         manage_at=manage_at,
         tolerance=tolerance,
+        reenter=reenter,
         strict=strict,
     )

@@ -11,29 +11,31 @@ import msgspec
 
 from ..domain.execution_fills import execution_model
 from ..domain.position_book import new_book
-from ..domain.signal import sign_of
+from ..domain.signal import Signal, sign_of
 from ..domain.signal_events import Reason
-from ..domain.states import Holding, Rules
+from ..domain.states import Holding, Reenter, Rules
+from ..domain.stays_flat import stays_flat_in
 from ..domain.text import shown
 from ..domain.weights import marked_weight, read_weight, weight_changes, weight_signal
 from ..domain.whole_number import is_number
 from ..errors import UsageError
-from ..market.strategy_context import weight_limits_of
+from ..market.strategy_context import keep_flat, stays_flat_of, weight_limits_of
 
 if TYPE_CHECKING:
     from ..domain.position_view import HeldPosition
     from ..market.strategy_context import Context
     from .call_by_name import Ask, Manage
+    from .strategy_loop import StrategyLoop
 
 
 def checked_weight(
-    name: str, get_weight: object, tolerance: object, *, beside: Mapping[str, object], execution: str
+    name: str, get_weight: object, tolerance: object, reenter: object, *, beside: Mapping[str, object], execution: str
 ) -> float:
     """The tolerance of a strategy that answers with weights, percent of the equity; 0 where none is given.
 
     Parameters
     ----------
-    name, get_weight, tolerance, execution
+    name, get_weight, tolerance, reenter, execution
         Of the strategy, as given.
     beside
         What says how a position is opened or managed, by the name of its option; a ``get_weight`` says all of it.
@@ -43,11 +45,19 @@ def checked_weight(
     UsageError
         For what cannot be.
     """
-    if get_weight is None:
+    if getattr(beside.get("get_signal"), "__name__", "") == "get_weights":
         raise UsageError(
-            f"strategy {name!r} has a tolerance and no get_weight\n"
-            "tolerance is for weights: give get_weight=, a function (ctx) that answers with a number, or leave it out"
+            f"strategy {name!r} has a get_weights, which answers for several symbols at once\n"
+            f'register it with @bknb.weights({name!r}, symbols=[…], interval="1d"), and run it with bknb.portfolio'
         )
+    if get_weight is None:
+        option = "tolerance" if reenter is False else "reenter"
+        raise UsageError(
+            f"strategy {name!r} has a {option} and no get_weight\n"
+            f"{option} is for weights: give get_weight=, a function (ctx) that answers with a number, or leave it out"
+        )
+    if not isinstance(reenter, bool):
+        raise UsageError(f"reenter of strategy {name!r} must be True or False, got {shown(reenter, 60)}")
     given = [option for option, value in beside.items() if value is not None]
     if given:
         raise UsageError(
@@ -72,9 +82,11 @@ def weight_asks(ask: Ask, tolerance: float) -> tuple[Ask, Manage]:
     """What asks a ``get_weight`` where nothing is open, and about what is; ``ask`` calls it."""
 
     def opening(ctx: Context) -> Any:
-        return _then(ask(ctx), weight_signal, ctx)
+        return _then(ask(ctx), lambda weight: opened(weight_signal(weight), ctx), ctx)
 
     def holding(ctx: Context, position: HeldPosition) -> Any:
+        if not position.size and not position.waiting:
+            return None  # the account was worth nothing, and has closed it
         return _then(ask(ctx), lambda weight: weight_changes(weight, position, tolerance) or None, ctx)
 
     return opening, holding
@@ -96,6 +108,40 @@ def _made(answer: object, made: Callable[[float], object], ctx: Context) -> obje
         return None
     weight = read_weight(answer, weight_limits_of(ctx))
     return weight if isinstance(weight, Reason) else made(weight)
+
+
+def opened(signal: Signal | None, ctx: Context) -> Signal | Reenter | None:
+    """What the signal of a weight leads to where nothing is held; ``None``: it is 0.
+
+    What was ended by a level, by liquidation or by hand stays flat until a weight has been 0 or on the other side.
+    """
+    side = stays_flat_of(ctx)
+    if side is None or signal is None:
+        return signal if side in (None, "both") else Reenter(ctx.when_ms)
+    return None if side in (signal.position, "both") else signal
+
+
+def asked_for_weight(loop: StrategyLoop, ask: Ask) -> Ask:
+    """What asks a loop's strategy of weights where nothing is held, unless it was said at that moment what is to be.
+
+    An account that is worth nothing opens nothing any more. The legs of a book share their answers.
+    """
+    alone = loop.strategy.book is None
+
+    def asked(ctx: Context) -> Any:
+        when = ctx.when_ms
+        if alone and (when == loop.last_managed or _is_worth_nothing(loop.book, when)):
+            return None
+        keep_flat(ctx, stays_flat_in(loop.state))
+        return ask(ctx)
+
+    return asked
+
+
+def _is_worth_nothing(account: object, when: int) -> bool:
+    """Whether the account of a leg is worth nothing at a moment (UTC ms); without one that is not known."""
+    shared = getattr(account, "shared", None)
+    return shared is not None and shared.marked_at(when).equity <= 0.0
 
 
 def with_weight(

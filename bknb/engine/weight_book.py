@@ -8,23 +8,34 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
-from ..domain.accounts import initial_margin
+from ..domain.accounts import initial_margin, money_needed
 from ..domain.costs import CostRequest, fill_costs
 from ..domain.interval import floor_to, interval_ms
-from ..domain.is_rounded_quantity import EXACT
-from ..domain.manage_answers import Add, Close, PositionAnswer, Reduce
+from ..domain.manage_answers import Add, Cancel, Close, PositionAnswer, Reduce
+from ..domain.position_fills import DUST
 from ..domain.risk import WeightLimits
-from ..domain.signal import Position, Signal
+from ..domain.signal import Position, ScheduledSignal, Signal
 from ..domain.signal_events import Reason
-from ..domain.weights import HeldWeight, read_weights, weight_changes, weight_signal
-from ..errors import UsageError
+from ..domain.states import Holding, Opening, Reenter, Waiting
+from ..domain.stays_flat import stays_flat_in
+from ..domain.weights import (
+    HeldWeight,
+    part_paid_for,
+    read_weights,
+    weight_changes,
+    weight_signal,
+)
+from ..errors import NotEnoughData, UsageError
 from ..market.strategy_context import Context, weight_limits_of
+from .book_moments import BookMoments
 from .cost_requests import side_of
+from .weight_answers import opened
 
 if TYPE_CHECKING:
     from ..domain.position_view import HeldPosition
     from .leg_account import LegAccount
     from .registry import Strategy
+    from .shared_account import SharedAccount
 
 
 class BookContext:
@@ -86,7 +97,8 @@ class WeightBook:
     """The legs of a strategy that answers for several symbols at once.
 
     The first leg whose turn comes at a moment has it asked. Then each does its part: in the turn of ``manage`` what
-    makes positions smaller, in that of questions what makes them larger.
+    makes positions smaller and takes back what waits, in that of questions what makes them larger. A leg that has no
+    turn at a moment does it at its next one, unless there is a newer answer by then.
 
     Parameters
     ----------
@@ -95,6 +107,8 @@ class WeightBook:
 
     Attributes
     ----------
+    moments
+        Those at which its legs can be asked.
     scaled
         How many moments there were at which all increases were made smaller by one factor, to what was free.
     """
@@ -102,8 +116,10 @@ class WeightBook:
     def __init__(self, strategy: Strategy) -> None:
         self._strategy, self._ask = strategy, strategy.ask
         self._legs: dict[str, LegAccount] = {}
-        self._slot: int | None = None  # of the answer that is known
-        self._answer: Mapping[str, float | None] | None = None
+        self.moments = BookMoments()
+        self._slot: int | None = None  # of the newest answer
+        self._wanted: dict[str, float] = {}  # by the newest answer that said something of a symbol
+        self._done: set[str] = set()  # symbols whose leg has had a turn since
         self._plan: _Plan | None = None
         self._turns: dict[str, int] = {}  # the moment (UTC ms) at which each leg was asked last about what it holds
         self.scaled = 0
@@ -125,7 +141,22 @@ class WeightBook:
 
     def end(self) -> None:
         """Let go of the account of a portfolio that is over."""
-        self._legs = {}
+        self._legs, self.moments = {}, BookMoments()
+
+    def average_or_close(self, average: Callable[[str, int], float]) -> Callable[[str, int], float]:
+        """The average price of a symbol at a moment (UTC ms); of a leg without bars for one its last close."""
+
+        def found(symbol: str, when: int) -> float:
+            try:
+                return average(symbol, when)
+            except NotEnoughData:
+                leg = self._legs.get(symbol)
+                close = None if leg is None else leg.prices.last_close(when)
+                if close is None:
+                    raise
+                return close
+
+        return found
 
     # --- the question -----------------------------------------------------------------------------------------------
 
@@ -139,8 +170,14 @@ class WeightBook:
             slot = floor_to(slot, interval_ms(self._strategy.interval))
         if slot == self._slot:
             return made()
-        self._slot, self._answer, self._plan = slot, None, None
-        answer = self._ask(self._context(ctx))  # type: ignore[arg-type]  # it has what a context has
+        equity = self._shared.marked_at(ctx.when_ms).equity
+        self._slot, self._plan = slot, None
+        self._wanted = {symbol: each for symbol, each in self._wanted.items() if symbol not in self._done}
+        self._done.clear()
+        if equity <= 0.0:  # it opens nothing more, and has closed what there was
+            self._wanted = {}
+            return None
+        answer = self._ask(self._context(ctx, equity))  # type: ignore[arg-type]  # it has what a context has
         if inspect.isawaitable(answer):
 
             async def later() -> object:
@@ -149,19 +186,20 @@ class WeightBook:
             return later()
         return self._read(answer, limits, made)
 
-    def _context(self, ctx: Context) -> BookContext:
-        when = ctx.when_ms
-        equity = next(iter(self._legs.values())).shared.marked_at(when).equity
-        held = {symbol: leg.held_weight(when)[0] for symbol, leg in self._legs.items()}
+    @property
+    def _shared(self) -> SharedAccount:
+        return next(iter(self._legs.values())).shared
+
+    def _context(self, ctx: Context, equity: float) -> BookContext:
+        held = {symbol: leg.held_weight(ctx.when_ms)[0] for symbol, leg in self._legs.items()}
         return BookContext(ctx, tuple(self._legs), equity, held)
 
     def _read(self, answer: object, limits: WeightLimits, made: Callable[[], object]) -> object:
-        if answer is None:
-            return None
-        read = read_weights(answer, [*self._legs], limits)
-        if isinstance(read, tuple):
-            return Reason(read[0].code, "; ".join(reason.text for reason in read))
-        self._answer = read
+        if answer is not None:
+            read = read_weights(answer, [*self._legs], limits)
+            if isinstance(read, tuple):
+                return Reason(read[0].code, "; ".join(reason.text for reason in read))
+            self._wanted |= {symbol: weight for symbol, weight in read.items() if weight is not None}
         return made()
 
     # --- what comes of it -------------------------------------------------------------------------------------------
@@ -169,91 +207,140 @@ class WeightBook:
     def _planned(self, when: int) -> _Plan:
         """What all legs do at a moment (UTC ms)."""
         if self._plan is None or self._plan.when != when:
-            assert self._answer is not None  # whoever asks looked  # noqa: S101
             held = {symbol: _held(leg, when) for symbol, leg in self._legs.items()}
+            tolerance = self._strategy.tolerance or 0.0
             changes = {
-                symbol: _changes_of(weight, held[symbol], self._strategy.tolerance or 0.0)
-                for symbol, weight in self._answer.items()
-                if weight is not None
+                symbol: _changes_of(weight, held[symbol], self._legs[symbol], tolerance)
+                for symbol, weight in self._wanted.items()
             }
-            self._plan = _Plan(when, changes, self._part(when, changes, held))
+            part = self._part(when, changes, held)
+            self._plan = _Plan(
+                when, {symbol: _but_the_same(each, held[symbol], part) for symbol, each in changes.items()}, part
+            )
         return self._plan
 
     def _part(
         self, when: int, changes: Mapping[str, Sequence[PositionAnswer]], held: Mapping[str, HeldWeight | None]
     ) -> float:
         """The part of all increases that is paid for at a moment (UTC ms), once what is to leave has left."""
-        shared = next(iter(self._legs.values())).shared
-        equity, exits, needed = shared.marked_at(when).equity, [], 0.0
-        for symbol, answers in changes.items():
-            leg, now = self._legs[symbol], held[symbol]
+        shared = self._shared
+        ledger, equity = shared.ledger, shared.marked_at(when).equity
+        prices = shared.prices_at(when)
+        increases: list[_Increase] = []
+        for symbol, leg in self._legs.items():
+            answers, now = changes.get(symbol, []), held[symbol]
+            if (ordered := leg.exits.ordered(ledger, leg.state, leg.prices.at(when), when)) is not None:
+                ledger = ledger.apply(ordered).ledger
             for answer in answers:
-                if isinstance(answer, Close | Reduce):
+                if isinstance(answer, Cancel):
+                    ledger = leg.waiting.all_released(ledger)
+                elif isinstance(answer, Close | Reduce):
                     part = answer.share if isinstance(answer, Reduce) else 1.0
-                    left = leg.exits.part(shared.ledger, part, leg.prices.at(when), when)
-                    exits += [] if left is None else [left]
+                    if (left := leg.exits.part(ledger, part, leg.prices.at(when), when)) is not None:
+                        ledger = ledger.apply(left).ledger
                 elif isinstance(answer, Signal):
                     assert answer.position is not None  # weights say it  # noqa: S101
-                    needed += _takes(leg, symbol, when, (answer.size or 0.0) * equity, answer.position)
+                    increases.append(_Increase(symbol, leg, answer.position, money=(answer.size or 0.0) * equity))
                 elif isinstance(answer, Add) and now is not None:
-                    side: Position = "long" if now.sign > 0 else "short"
-                    value = answer.share / now.size * abs(now.weight) * equity
-                    needed += _takes(leg, symbol, when, value, side)
-        free = shared.ledger.expected_free(exits, shared.prices_at(when))
-        if needed <= free * (1 + EXACT):
+                    increases.append(_Increase(symbol, leg, now.position, units=answer.share * leg.first))
+        if not increases:
             return 1.0
-        self.scaled += 1
-        return max(free, 0.0) / needed
+        beside = len(increases) == 1  # else the costs of one are missing for the next
+        paid = part_paid_for(
+            lambda part: sum(each.takes(part, when, beside=beside) for each in increases), ledger.free(prices)
+        )
+        self.scaled += paid < 1.0
+        return paid
 
-    def _signal(self, symbol: str, ctx: Context) -> Signal | None:
+    def _signal(self, symbol: str, ctx: Context) -> Signal | Reenter | None:
         """What a leg answers that holds nothing, or whose position leaves."""
-        if self._answer is None or (weight := self._answer[symbol]) is None:
+        self._done.add(symbol)
+        if (weight := self._wanted.get(symbol)) is None:
             return None
         plan, signal = self._planned(ctx.when_ms), weight_signal(weight)
-        if signal is None or signal.size is None or not plan.part:
-            return None
-        return replace(signal, size=signal.size * plan.part)
+        if signal is not None and signal.size is not None:
+            if signal.size * plan.part <= DUST:
+                return None
+            signal = replace(signal, size=signal.size * plan.part)
+        return opened(signal, ctx)
 
     def _changes(self, symbol: str, ctx: Context) -> list[PositionAnswer] | None:
         """What a leg answers about what it holds: first what makes it smaller, when it is asked again what does not."""
-        if self._answer is None or self._answer[symbol] is None:
+        self._done.add(symbol)
+        if symbol not in self._wanted:
             return None
         plan, when = self._planned(ctx.when_ms), ctx.when_ms
-        answers, again = plan.changes.get(symbol, []), self._turns.get(symbol) == when
-        self._turns[symbol] = when
-        larger = not any(isinstance(answer, Close | Reduce) for answer in answers)
-        if larger != again:
-            return None
-        scaled = (
-            replace(answer, share=answer.share * plan.part) if isinstance(answer, Add) else answer for answer in answers
-        )
-        return [
-            answer for answer in scaled if not isinstance(answer, Signal) and getattr(answer, "share", 1.0) > 0.0
-        ] or None
+        again, self._turns[symbol] = self._turns.get(symbol) == when, when
+        answers = plan.changes.get(symbol, [])
+        if not again:
+            return [answer for answer in answers if not isinstance(answer, Add | Signal)] or None
+        adds = [replace(answer, share=answer.share * plan.part) for answer in answers if isinstance(answer, Add)]
+        return [add for add in adds if add.share > DUST] or None
 
 
-def _changes_of(weight: float, held: HeldWeight | None, tolerance: float) -> list[PositionAnswer]:
+def _changes_of(weight: float, held: HeldWeight | None, leg: LegAccount, tolerance: float) -> list[PositionAnswer]:
     if held is not None:
         return weight_changes(weight, held, tolerance)
     signal = weight_signal(weight)
-    return [] if signal is None else [signal]
+    return [] if signal is None or stays_flat_in(leg.state) in (signal.position, "both") else [signal]
+
+
+def _but_the_same(answers: list[PositionAnswer], held: HeldWeight | None, part: float) -> list[PositionAnswer]:
+    """The answers, but none where an entry that waits would be replaced by one of the same size."""
+    match answers, held:
+        case [Cancel(), Signal(position=position, size=float() as size)], HeldWeight(
+            waiting=(ScheduledSignal(entry="market") as order,)
+        ):
+            same = order.position == position and abs((order.size or 1.0) - size * part) <= DUST
+            return [] if same else answers
+        case _:
+            return answers
 
 
 def _held(leg: LegAccount, when: int) -> HeldWeight | None:
+    """What a leg holds or has ordered; ``None``: nothing, or it leaves."""
+    state = leg.state
+    if isinstance(state, Opening | Waiting):
+        return HeldWeight(0.0, 0.0, (state.signal,))
+    if not isinstance(state, Holding) or state.leaving is not None:
+        return None
     weight, size = leg.held_weight(when)
-    return HeldWeight(weight, size, leg.orders) if size else None
+    orders = () if state.book is None else state.book.orders
+    return HeldWeight(weight, size, orders) if size else None
 
 
-def _takes(leg: LegAccount, symbol: str, when: int, value: float, position: Position) -> float:
-    """What so much more of a position takes of cash or margin, with its costs, at the last close (UTC ms)."""
-    price = leg.prices.at(when)
-    order = CostRequest(
-        symbol=symbol,
-        at=when,
-        side=side_of(position, enters=True),
-        kind="add",
-        filled_by="market",
-        quantity=value / price,
-        price=price,
-    )
-    return initial_margin(leg.money.account, value) + fill_costs(order, leg.money.costs).fee
+class _Increase(NamedTuple):
+    """So much more of a position, in money (quote currency) or in units (base currency)."""
+
+    symbol: str
+    leg: LegAccount
+    position: Position
+    money: float | None = None
+    units: float = 0.0
+
+    def takes(self, part: float, when: int, *, beside: bool) -> float:
+        """What a part of it takes of cash or margin, with its costs, at the last close at a moment (UTC ms).
+
+        ``beside``: an account that allows it pays costs beside its margin.
+        """
+        money, price = self.leg.money, self.leg.prices.at(when)
+        quantity = part * (self.units if self.money is None else self.money / price)
+        order = CostRequest(
+            symbol=self.symbol,
+            at=when,
+            side=side_of(self.position, enters=True),
+            kind="add" if self.money is None else "entry",
+            filled_by="market",
+            quantity=quantity,
+            price=price,
+        )
+        costs = fill_costs(order, money.costs)
+        if self.money is not None:  # it is a value with slippage: what is bought of it is less
+            quantity *= price / costs.price
+            costs = fill_costs(replace(order, quantity=quantity), money.costs)
+        value = quantity * costs.price
+        return (
+            money_needed(money.account, value, costs.fee)
+            if beside
+            else initial_margin(money.account, value) + costs.fee
+        )

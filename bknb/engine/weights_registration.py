@@ -24,6 +24,7 @@ def weights(
     interval: str | None = None,
     at: Schedule | str | None = None,
     tolerance: float = 0.0,
+    reenter: bool = False,
     params: Mapping[str, Any] | None = None,
     risk: str | None = None,
     execution: str = "pessimistic",
@@ -39,6 +40,7 @@ def weights(
     interval: str | None = None,
     at: Schedule | str | None = None,
     tolerance: float = 0.0,
+    reenter: bool = False,
     params: Mapping[str, Any] | None = None,
     risk: str | None = None,
     execution: str = "pessimistic",
@@ -53,6 +55,7 @@ def weights(
     interval: str | None = None,
     at: Schedule | str | None = None,
     tolerance: float = 0.0,
+    reenter: bool = False,
     params: Mapping[str, Any] | None = None,
     risk: str | None = None,
     execution: str = "pessimistic",
@@ -80,6 +83,9 @@ def weights(
     tolerance
         What is held of a symbol and no more than so many percent of the equity away from its weight is left as it is;
         closing and changing the side never is.
+    reenter
+        What was ended by a level, by liquidation or by hand is entered again at the next answer. By default it stays
+        flat until its weight has been 0 or on the other side.
     params, risk, execution, callbacks
         As for ``bknb.add_strategy``.
     strict
@@ -107,6 +113,7 @@ def weights(
             name,
             get_weight=function,
             tolerance=tolerance,
+            reenter=reenter,
             interval=interval,
             at=at,
             params=params,

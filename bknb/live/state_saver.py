@@ -213,7 +213,8 @@ class StateSaver:
         self._ended.append(*(event for event in kept if isinstance(event, Closed | Cancelled)))
         self.undelivered.forget_heard()
         asked_before = None if self.progress is None else self.progress.last_asked
-        quiet = isinstance(state, Flat) and isinstance(self._saved, Flat) and progress.last_asked == asked_before
+        flat = isinstance(state, Flat) and isinstance(self._saved, Flat) and state.stays_flat == self._saved.stays_flat
+        quiet = flat and progress.last_asked == asked_before
         if quiet and not kept and self.undelivered.heard == self._heard:
             return {}  # a restarted run processes this minute once more
         filled, turn = filled_late or {}, self.turn + 1
@@ -341,6 +342,7 @@ class StateSaver:
             in_doubt=held is not None and held.in_doubt,
             book=None if held is None else held.book,
             opening=opening,
+            stays_flat=(state.stays_flat if isinstance(state, Flat) else None) or msgspec.UNSET,
         )
         self._write("signal", saved)
 

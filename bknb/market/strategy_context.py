@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..domain.risk import WeightLimits
     from ..domain.schedules import Schedule
+    from ..domain.states import StaysFlat
     from .candle_closes import CandleCloses
     from .newest_series_rows import ReadSeries
     from .panel import Calendar, Panel
@@ -48,14 +49,17 @@ class RunSources:
         Compares candles of different symbols, once a strategy has asked for another one.
     weight_limits
         Of the account, where the strategy answers with weights.
+    stays_flat
+        The side on which these open nothing now, as in :class:`bknb.domain.states.Flat`.
     """
 
-    __slots__ = ("alignment", "interval_ms", "published", "weight_limits", "window", "zone")
+    __slots__ = ("alignment", "interval_ms", "published", "stays_flat", "weight_limits", "window", "zone")
 
     def __init__(self, window: Window, published: ReadSeries | None, interval_ms: int, zone: str | None = None) -> None:
         self.window, self.published, self.interval_ms, self.zone = window, published, interval_ms, zone
         self.alignment: Alignment | None = None
         self.weight_limits: WeightLimits | None = None
+        self.stays_flat: StaysFlat | None = None
 
 
 class Context(msgspec.Struct, frozen=True, gc=False):
@@ -246,6 +250,16 @@ def base_of(context: Context) -> str:
 def weight_limits_of(context: Context) -> WeightLimits | None:
     """What the account of the run in which a context is asked allows; ``None`` where no run opens anything."""
     return context._run.weight_limits
+
+
+def keep_flat(context: Context, side: StaysFlat | None) -> None:
+    """Have weights open nothing on a side where a context is asked; ``None``: on each they may."""
+    context._run.stays_flat = side
+
+
+def stays_flat_of(context: Context) -> StaysFlat | None:
+    """The side on which weights open nothing where a context is asked; see :class:`bknb.domain.states.Flat`."""
+    return context._run.stays_flat
 
 
 current: ContextVar[Context | None] = ContextVar("bknb_context", default=None)

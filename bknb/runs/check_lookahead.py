@@ -17,11 +17,12 @@ import numpy as np
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from ..domain.interval import ceil_to, interval_ms
+from ..domain.interval import MINUTE_MS, ceil_to, interval_ms
 from ..domain.manage_answers import read_answers
 from ..domain.position_view import HeldPosition
 from ..domain.signal import Signal
 from ..domain.signal_validation import read_answer, target_prices
+from ..domain.weights import sides_of_weights, signed_weight
 from ..domain.whole_number import whole_number
 from ..engine.backtest import BacktestRun
 from ..engine.get_signals_candles import RowCandles, row_candles
@@ -362,6 +363,7 @@ class _Check:
         self._row_signals = 0
         self._rows_chosen = self._rows_compared = 0
         self._held: dict[int, HeldPosition] | None = None  # while manage is asked: about what, by moment
+        self._weights: dict[int, float] = {}  # what a strategy of weights answered, by moment
         self._managed_moments = self._managed_answers = 0
         self.looked_at: list[str] = []
         self.unseen: list[str] = []
@@ -419,6 +421,8 @@ class _Check:
             if states is not None:
                 random.setstate(states[0])
                 np.random.set_state(states[1])  # noqa: NPY002
+        if world == AsIs and self._held is None and self.strategy.weights is not None and isinstance(answer, Signal):
+            self._weights.setdefault(when, signed_weight(answer))
         return _as_answer(answer) if self._held is None else _as_managed(answer)
 
     def _asked(self, context: Context) -> Any:
@@ -787,6 +791,9 @@ class _Check:
             for when, answer in sorted(answers.items())
             if answer[0] in ("long", "short") and answer[4] is None and answer[3] is not None
         ]
+        if self.strategy.weights is not None:  # each is held for a slot, or longer
+            minutes = self.slot // MINUTE_MS
+            entries = [(when, side, minutes) for when, side in sides_of_weights(self._weights).items()]
         return measure(
             [(when, side) for when, side, _ in entries],
             self.window.minutes(self.plan.symbol).candles,

@@ -183,7 +183,7 @@ def strategy_function(
     raise UsageError(
         f"the cell of strategy {name!r} must define a function get_signal; {found}\n"
         "write: def get_signal(ctx): return None or bknb.Signal(...), get_weight(ctx) for what is to be held, or "
-        "get_signals(candles) for whole columns"
+        "get_signals(candles) for whole columns; a get_weights(ctx) of several symbols is registered by bknb.weights"
     )
 
 
