@@ -14,9 +14,9 @@ from test_capital_portfolio import COUNTS, FIFTY, FUNDING, named, play, together
 from test_portfolio import market, strategy_of
 
 import bknb
-from bknb.runs.account_equity import account_marks, exposure_marks
+from bknb.runs.account_equity import account_marks, exposure_marks, portfolio_marked
 from bknb.runs.account_result import account_result
-from bknb.runs.exposure_and_contribution import contribution_table
+from bknb.runs.exposure_and_contribution import contribution_by_period, contribution_table
 from bknb.runs.result import Result
 from bknb.runs.run_record import record_of
 
@@ -68,6 +68,22 @@ def test_what_is_held_of_an_account_that_is_worth_nothing_is_no_share_of_it() ->
     )
     assert result.exposure["gross"].iloc[1] == pytest.approx(300.0)
     assert result.exposure["gross"].iloc[-1] == 0.0
+
+
+def test_contribution_of_each_minute_is_what_each_leg_added_in_it() -> None:
+    """A gains 400 in minute 4, B nothing; a day is all of it, and both legs of a day without change are 0."""
+    result = two_legs()
+    minutes = result.contribution_by("1min")
+    assert list(minutes.columns) == [("A", "one"), ("B", "one")]
+    assert minutes.index[0] == result.equity.index[0]
+    assert np.flatnonzero(minutes["A", "one"]).tolist() == [4]
+    assert minutes["A", "one"].iloc[4] == pytest.approx(400.0)
+    assert not minutes["B", "one"].any()
+    assert result.contribution_by().sum().tolist() == pytest.approx(result.contribution["money"].tolist())
+    fees = two_legs(settings={"percent_fee": 0.1, "percent_slippage": 0.0})
+    assert fees.contribution_by("1min")["B", "one"].round(6).to_numpy().nonzero()[0].tolist() == [2, 7]
+    with pytest.raises(bknb.UsageError, match="returns need a pandas frequency"):
+        result.contribution_by("often")
 
 
 def test_contribution_is_what_each_leg_made_and_paid() -> None:
@@ -144,7 +160,13 @@ def test_contributions_are_what_the_account_gained_in_any_world(account: Any, co
         money = account_result(desk)
         _, worth = account_marks(records, terms, money)
         _, longs, shorts = exposure_marks(records, terms, money)
-        table = contribution_table({("S", f"leg{k}"): record for k, record in enumerate(records)}, terms, money)
+        legs = {("S", f"leg{k}"): record for k, record in enumerate(records)}
+        table, marked = contribution_table(legs, terms, money), portfolio_marked(results, money)
+        minutes = contribution_by_period(legs, terms, money, marked, "1min", sessions=True)
+        at = marked.time_ms.searchsorted(minutes.index.as_unit("ms").asi8 + MINUTE, side="right") - 1
+        lives = worth[at] > 0.0  # once it is worth nothing, it stays nothing
+        assert minutes.sum(axis=1).cumsum()[lives].to_numpy() == pytest.approx(worth[at][lives] - money.capital)
+        assert minutes.sum().tolist() == pytest.approx(table["money"].tolist(), abs=1e-6)
         assert table["money"].sum() == pytest.approx(worth[-1] - money.capital, abs=1e-6)
         for name in ("fees", "slippage", "funding", "borrow", "forgiven"):
             assert table[name].sum() == pytest.approx(getattr(money.end, name), abs=1e-6)

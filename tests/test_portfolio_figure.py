@@ -56,7 +56,10 @@ def test_numbers_of_a_run_with_a_capital_are_shown_without_a_card() -> None:
 
 @pytest.mark.slow
 def test_a_notebook_shows_the_figure_of_a_portfolio_then_its_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a front end: plotly's JSON with a PNG beside it, in one sentence for readers; without a capital the table."""
+    """In a front end: the account, plotly's JSON with a PNG beside it, in one sentence for readers, and the legs.
+
+    Without a capital there is the table of the legs alone.
+    """
     shown: list[tuple[dict[str, Any], dict[str, Any]]] = []
 
     class Shell:
@@ -72,13 +75,17 @@ def test_a_notebook_shows_the_figure_of_a_portfolio_then_its_table(monkeypatch: 
     monkeypatch.setattr(display, "ipython", lambda name: Shell())
     result = two_legs(benchmark="A")
     display.show(result)
-    (picture, _), (table, marked) = shown
+    (account, marked), (picture, _), (legs, nothing) = shown
+    assert "Equity at the end" in account["text/html"]
+    assert account["text/plain"] == repr(result)
+    assert "Largest fall" in legs["text/html"]
+    assert nothing == {}
     assert base64.b64decode(picture["image/png"]).startswith(b"\x89PNG")
     assert [trace["name"] for trace in picture["application/vnd.plotly.v1+json"]["data"]][:2] == ["A held", "equity"]
     assert picture["text/plain"] == (
         "Equity curve of the portfolio portfolio: 2 trades, total return +4.00 %, maximum drawdown 0.00 %."
     )
-    assert table == {"text/html": result._repr_html_(), "text/plain": repr(result)}
+    assert account["text/html"] + legs["text/html"] == result._repr_html_()
     assert marked == {"bknb": {"kind": "portfolio", "name": "portfolio"}}
     shown.clear()
     alone = bknb.portfolio(legs=[("A", lambda: None)], exchange="demo", frame="2024-01-01:2024-01-02")

@@ -17,10 +17,12 @@ from ..reports.backtest import backtest_info, summary_html, summary_text
 from ..reports.equity_arrays import equity_info
 from ..reports.equity_png import equity_png
 from ..reports.markup import element, fragment
+from ..reports.portfolio import portfolio_html
+from ..reports.portfolio_view import account_html, legs_html
 from .kernel import front_end_draws, in_kernel, ipython
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 RESULT_KEY: Final = "bknb"
 """Key in an output's metadata that marks the numbers of a result."""
@@ -86,10 +88,14 @@ def portfolio_picture(result: Any) -> tuple[dict[str, Any], dict[str, Any]] | No
 
 def portfolio_numbers(result: Any, *, hint: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
     """The table of a portfolio as a mimebundle, marked in its metadata as the result of a portfolio."""
-    html, text = result._repr_html_(), repr(result)
+    html, text = portfolio_html(result), repr(result)
     if hint:
         html, text = fragment(html, element("p", hint)), f"{text}\n  hint      {hint}"
-    return {"text/html": html, "text/plain": text}, {RESULT_KEY: {"kind": "portfolio", "name": result.name}}
+    return {"text/html": html, "text/plain": text}, _mark_of(result)
+
+
+def _mark_of(result: Any) -> dict[str, Any]:
+    return {RESULT_KEY: {"kind": "portfolio", "name": result.name}}
 
 
 def _has_card(result: Any) -> bool:
@@ -101,25 +107,15 @@ def _has_card(result: Any) -> bool:
 def show(result: Any) -> None:
     """Show a result: its picture, then its numbers and trades; in a terminal its summary.
 
-    A magic shows its result and also returns it; the second showing in the same cell is left out. Where the candles
-    of the run were released and cannot be read again, a hint stands in place of the picture.
+    A portfolio with a capital shows its account in big figures before its picture, and its legs below it. A magic
+    shows its result and also returns it; the second showing in the same cell is left out. Where the candles of the run
+    were released and cannot be read again, a hint stands in place of the picture.
 
     Parameters
     ----------
     result : Result or PortfolioResult
         What :func:`bknb.backtest` or :func:`bknb.portfolio` returned.
     """
-    if hasattr(result, "legs"):
-        _show(result, None if result.capital is None else portfolio_picture, portfolio_numbers)
-    else:
-        _show(result, picture, numbers)
-
-
-def _show(
-    result: Any,
-    picture_of: Callable[[Any], tuple[dict[str, Any], dict[str, Any]] | None] | None,
-    numbers_of: Callable[..., tuple[dict[str, Any], dict[str, Any]]],
-) -> None:
     shell = ipython("core.getipython").get_ipython()
     session = getattr(shell, "bknb_session", None)
     if session is not None and not session.show_first(result, shell.execution_count):
@@ -128,15 +124,31 @@ def _show(
         print(repr(result))  # noqa: T201 -- a terminal shows text
         return
     display = ipython("display").display
-    hint = ""
+    for data, metadata in _outputs(result):
+        display(data, metadata=metadata, raw=True)
+
+
+def _outputs(result: Any) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """The outputs of a result in order, as mimebundles with their metadata."""
+    is_portfolio = hasattr(result, "legs")
+    numbers_of = portfolio_numbers if is_portfolio else numbers
+    if is_portfolio and result.capital is None:
+        yield numbers_of(result)
+        return
     try:
-        drawn = None if picture_of is None else picture_of(result)
-        hint = _HINT if drawn is None and picture_of is not None else ""
+        drawn = portfolio_picture(result) if is_portfolio else picture(result)
     except DataError as error:  # its candles were released and cannot be read again
-        drawn, hint = None, f"no equity curve: {str(error).partition(chr(10))[0]}"
+        yield numbers_of(result, hint=f"no equity curve: {str(error).partition(chr(10))[0]}")
+        return
+    if is_portfolio:
+        yield {"text/html": account_html(result), "text/plain": repr(result)}, _mark_of(result)
     if drawn is not None:
         if front_end_draws() and importlib.util.find_spec("plotly") is not None:
             drawn[0].pop("image/png", None)
-        display(drawn[0], metadata=drawn[1], raw=True)
-    data, metadata = numbers_of(result, hint=hint)
-    display(data, metadata=metadata, raw=True)
+        yield drawn
+    hint = _HINT if drawn is None else ""
+    if is_portfolio:
+        legs = fragment(legs_html(result), hint and element("p", hint))
+        yield {"text/html": legs, "text/plain": f"the legs of portfolio {result.name}"}, {}
+    else:
+        yield numbers_of(result, hint=hint)

@@ -99,14 +99,20 @@ def period_returns(marked: MarkedEquity, edges: Times, *, sessions: bool = False
     A mark at an edge belongs to the period that ends there. The first edge is at or before the start of the frame, the
     last at or behind its end. With ``sessions`` only periods in which a bar closed have a value.
     """
+    begins, last = period_marks(marked, edges, sessions=sessions)
+    values = marked.equity[last]
+    before = np.concatenate(([1.0], values[:-1]))
+    return begins, np.divide(values, before, out=np.ones_like(values), where=before > 0) - 1
+
+
+def period_marks(marked: MarkedEquity, edges: Times, *, sessions: bool = False) -> tuple[Times, NDArray[np.intp]]:
+    """Beginnings (UTC ms) of the periods of :func:`period_returns`, and the number of the last mark of each."""
     begins, until = edges[:-1], np.searchsorted(marked.time_ms, edges[1:], side="right")
     if sessions:
         bars = np.cumsum(marked.bar_closed)[until - 1]
         held = np.diff(bars, prepend=0) > 0
         begins, until = begins[held], until[held]
-    values = marked.equity[until - 1]
-    before = np.concatenate(([1.0], values[:-1]))
-    return begins, np.divide(values, before, out=np.ones_like(values), where=before > 0) - 1
+    return begins, until - 1
 
 
 class Fall(NamedTuple):

@@ -69,14 +69,15 @@ def _head(result: Any) -> str:
     return f"{legs}, {minute_text(result.start)} to {minute_text(result.end)} UTC"
 
 
-def _partial(result: Any) -> str:
+def partial_text(result: Any) -> str:
+    """That a portfolio was stopped before its end, and where; empty if it was not."""
     if not result.stopped:
         return ""
     came = max(leg.account_terms.end for leg in result.legs.values())
     return f"Stopped before its end, at {minute_text(came)} UTC: this is a partial result."
 
 
-def _errors(result: Any) -> list[str]:
+def leg_errors(result: Any) -> list[str]:
     """What failed in each leg, with its name."""
     return [
         f"{strategy} on {symbol}: {failure_line(failure)}"
@@ -89,7 +90,7 @@ def portfolio_text(result: Any) -> str:
     """The summary of a PortfolioResult for a terminal: a line for each leg, what was refused, warnings."""
     lines = [f"portfolio {result.name}, {_head(result)}"]
     if result.stopped:
-        lines.append(f"  PARTIAL   {_partial(result)}")
+        lines.append(f"  PARTIAL   {partial_text(result)}")
     for (symbol, strategy), leg in result.legs.items():
         trades = len(leg.trades)
         told = f"{trades:,} {'trade' if trades == 1 else 'trades'}, account {leg.account.text('total_return')}"
@@ -103,7 +104,7 @@ def portfolio_text(result: Any) -> str:
         if counts
     ]
     lines.append(f"  note      {_note(result)}")
-    lines += [f"  error     {error}" for error in _errors(result)]
+    lines += [f"  error     {error}" for error in leg_errors(result)]
     lines += [f"  warning   {warning}" for warning in result.warnings]
     return "\n".join(lines)
 
@@ -112,14 +113,14 @@ def portfolio_report(result: Any) -> str:
     """The report of a PortfolioResult as Markdown: the legs, what was refused and rejected, errors and warnings."""
     lines = [f"# Portfolio report: {cell(result.name)}", "", f"{_head(result)}.", ""]
     if result.stopped:
-        lines += [f"> **{_partial(result)}**", ""]
+        lines += [f"> **{partial_text(result)}**", ""]
     lines += ["## Legs", "", *markdown_table(_labels(), _rows(result)), "", _sentence(_note(result))]
     legs = [*result.legs.values()]
     counted = (("Refused by a risk profile", refused_by_rule(legs)), ("Rejected signals", rejected_by_rule(legs)))
     for title, counts in counted:
         if counts:
             lines += ["", f"## {title}", "", *(f"- {count:,} x {cell(reason)}" for reason, count in counts)]
-    for title, texts in (("Errors", _errors(result)), ("Warnings", result.warnings)):
+    for title, texts in (("Errors", leg_errors(result)), ("Warnings", result.warnings)):
         if texts:
             lines += ["", f"## {title}", "", *(f"- {cell(text)}" for text in texts)]
     return "\n".join(lines) + "\n"
@@ -129,9 +130,9 @@ def portfolio_html(result: Any) -> Html:
     """The summary of a PortfolioResult for a notebook: a table of its legs, errors and warnings."""
     parts = [element("p", element("b", f"portfolio {result.name}"), f", {_head(result)}")]
     if result.stopped:
-        parts.append(element("p", element("b", _partial(result))))
+        parts.append(element("p", element("b", partial_text(result))))
     parts += [html_table(_labels(), _rows(result), left=2), element("p", _sentence(_note(result)))]
-    told = [*_errors(result), *result.warnings]
+    told = [*leg_errors(result), *result.warnings]
     if told:
         parts.append(element("ul", *(element("li", text) for text in told)))
     return fragment(*parts)

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from ..metrics.account_statistics import period_marks
 from ..metrics.marked_account_equity import prices_at
 from .account_equity import closes_by_leg, exposure_marks, marked_span
+from .periods import edges_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
+    from ..metrics.marked_equity import MarkedEquity
+    from ..metrics.marked_positions import Floats, Times
     from ..metrics.run_account import Terms
     from .account_result import RunAccount
     from .run_record import RunRecord
@@ -46,6 +50,60 @@ def contribution_table(
     ]
     index = pd.MultiIndex.from_tuples(list(legs), names=["symbol", "strategy"])
     return pd.DataFrame(rows, index=index, columns=[*CONTRIBUTION_COLUMNS])
+
+
+def contribution_by_period(
+    legs: Mapping[tuple[str, str], RunRecord],
+    terms: Sequence[Terms],
+    account: RunAccount,
+    marked: MarkedEquity,
+    freq: str,
+    *,
+    sessions: bool,
+) -> pd.DataFrame:
+    """One row for each period by its beginning, one column for each leg: what it added in it, quote currency."""
+    import pandas as pd
+
+    edges = edges_of(freq, int(marked.time_ms[0]), int(marked.time_ms[-1]))
+    begins, last = period_marks(marked, edges, sessions=sessions)
+    added = np.diff(_money_by_leg([*legs.values()], terms, account, marked.time_ms[last]), axis=0, prepend=0.0)
+    index = pd.DatetimeIndex(pd.to_datetime(begins, unit="ms", utc=True))
+    columns = pd.MultiIndex.from_tuples(list(legs), names=["symbol", "strategy"])
+    return pd.DataFrame(added + 0.0, index=index, columns=columns)
+
+
+def _money_by_leg(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAccount, times: Times) -> Floats:
+    """What each leg has made of the account up to moments (UTC ms, ascending), open positions included; (m, legs)."""
+    closes = closes_by_leg(records)
+    end = marked_span(closes.values(), terms)[1]
+    since = np.maximum.accumulate([min(change.since, end) for change in account.changes] or [end])
+    at = np.searchsorted(since[: len(account.changes)], times, side="right")  # how many changes are in force
+    moved = _cash_by_leg(account, len(records))
+    ledgers = [account.begin, *(change.ledger for change in account.changes)]
+    worth = np.zeros((len(times), len(records)))
+    for order in range(len(records)):
+        name = str(order)
+        prices = prices_at(closes[name], times)
+        held = [ledgers[each].positions.get(name) for each in at]
+        quantity = np.array([0.0 if each is None else each.quantity for each in held])
+        owns = ledgers[0].account_of(name).owns
+        cost = np.array([0.0 if each is None or owns else each.cost for each in held])
+        worth[:, order] = moved[at, order] + quantity * prices - cost
+    return worth
+
+
+def _cash_by_leg(account: RunAccount, legs: int) -> Floats:
+    """The cash that each leg had moved before the first change of the account and after each; shape (n + 1, legs).
+
+    Rows of a change are those up to the cash that is there after it.
+    """
+    moved, rows, cash = np.zeros((len(account.changes) + 1, legs)), iter(account.rows), account.begin.cash
+    for number, change in enumerate(account.changes, start=1):
+        moved[number] = moved[number - 1]
+        while cash != change.ledger.cash and (row := next(rows, None)) is not None:
+            cash = row.cash
+            moved[number, int(row.leg)] += row.amount
+    return moved
 
 
 def _of_leg(order: int, prices: Mapping[str, float], account: RunAccount) -> dict[str, float]:

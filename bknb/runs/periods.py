@@ -31,13 +31,13 @@ def returns_of(marked: MarkedEquity, freq: str, *, sessions: bool = False) -> pd
     """
     import pandas as pd
 
-    edges = _edges(freq, int(marked.time_ms[0]), int(marked.time_ms[-1]))
+    edges = edges_of(freq, int(marked.time_ms[0]), int(marked.time_ms[-1]))
     begins, returns = period_returns(marked, edges, sessions=sessions)
     index = pd.DatetimeIndex(pd.to_datetime(begins, unit="ms", utc=True))
     return pd.Series(returns + 0.0, index=index, name="returns")
 
 
-def _edges(freq: object, start: int, end: int) -> Times:
+def edges_of(freq: object, start: int, end: int) -> Times:
     """Beginnings of the periods that a frame touches, and the end of the last one; UTC ms.
 
     Lengths of time are counted from the midnight at or before the start. Periods that pandas names by their last day

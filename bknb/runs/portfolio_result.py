@@ -255,6 +255,31 @@ class PortfolioResult:
         records = {key: leg.run_record for key, leg in self.legs.items()}
         return contribution_table(records, [leg.account_terms for leg in self.legs.values()], self._account_in_money())
 
+    def contribution_by(self, freq: str = "1D") -> pd.DataFrame:
+        """Return what each leg added to the account in each period: a row for each, a column for each leg.
+
+        Money after all costs (quote currency), open positions at their last close included; periods as of ``returns``,
+        by their beginnings. Its columns are by symbol and strategy; ``.corr()`` says which legs win and lose together.
+        Raises as ``equity``.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> def get_signal(price):
+        ...     return {"position": "long", "price_take_profit": price * 1.02, "price_stop_loss": price * 0.99}
+        >>> result = bknb.portfolio(
+        ...     symbols=["BTCUSDT", "ETHUSDT"], strategies=[get_signal], exchange="demo",
+        ...     frame="2024-01-01:2024-01-03", capital=10_000, sizing=bknb.size.Percent(50))
+        >>> daily = result.contribution_by("1D")
+        >>> daily.shape, bool(abs(daily.to_numpy().sum() - (result.equity.iloc[-1] - 10_000)) < 1e-6)
+        ((2, 2), True)
+        """
+        from .exposure_and_contribution import contribution_by_period
+
+        records = {key: leg.run_record for key, leg in self.legs.items()}
+        terms, money = [leg.account_terms for leg in self.legs.values()], self._account_in_money()
+        return contribution_by_period(records, terms, money, self.marked, freq, sessions=self._has_sessions)
+
     @cached_property
     def equity(self) -> pd.Series:
         """Equity of the account in money, marked at the close of every bar of all legs, open positions included.
@@ -501,9 +526,13 @@ class PortfolioResult:
         return portfolio_text(self)
 
     def _repr_html_(self) -> Html:
-        from ..reports.portfolio import portfolio_html
+        if self.capital is None:
+            from ..reports.portfolio import portfolio_html
 
-        return portfolio_html(self)
+            return portfolio_html(self)
+        from ..reports.portfolio_view import portfolio_account_html
+
+        return portfolio_account_html(self)
 
     def _ipython_display_(self) -> None:
         frontend().show_portfolio(self)

@@ -1,0 +1,185 @@
+"""The legs of a portfolio with a capital as a table: what each added to the account, and its result over time."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+from ..domain.formatting import MISSING
+from .decimation import decimate
+from .markup import Html, element, elements
+from .plots import EQUITY, LOSS, WIN
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MUTE: Final = "opacity:0.75;font-size:90%"
+"""The style of what is said beside a title or below a figure."""
+WIDE: Final = "overflow-x:auto;max-width:100%"
+"""The style of a box round a table that may be wider than the page."""
+_NUMBER: Final = "text-align:right;white-space:nowrap"
+_WIDTH, _HEIGHT = 120, 22  # of the line of a leg, pixels
+
+
+class LegRow(NamedTuple):
+    """A leg of a portfolio with a capital, in figures: money is in quote currency after all costs."""
+
+    symbol: str
+    strategy: str
+    money: float
+    fall: float
+    trades: int
+    won: float | None
+    profit_factor: float | None
+    held: str
+    costs: float
+    path: np.ndarray[Any, np.dtype[np.float64]]
+
+
+def leg_rows(result: Any) -> list[LegRow]:
+    """The legs of a PortfolioResult, what made most of the account first; raises as its ``equity``.
+
+    ``fall`` is the largest one below an earlier high at the close of a day (of an hour in frames below ten days),
+    ``path`` what it had made at each of them.
+    """
+    paths = _paths(result)
+    contribution, trades = result.contribution, result.trades
+    rows = []
+    for key, leg in result.legs.items():
+        symbol, strategy = key
+        own = trades[(trades["symbol"] == symbol) & (trades["strategy"] == strategy)]["money"].to_numpy()
+        lost = -float(own[own < 0].sum())
+        path, one = np.concatenate(([0.0], paths[key].to_numpy())), contribution.loc[key]
+        rows.append(
+            LegRow(
+                symbol=symbol,
+                strategy=strategy,
+                money=float(one["money"]),
+                fall=float((path - np.maximum.accumulate(path)).min()) + 0.0,
+                trades=len(own),
+                won=float((own > 0).mean()) * 100 if len(own) else None,
+                profit_factor=float(own[own > 0].sum()) / lost if lost else None,
+                held=leg.account.text("exposure"),
+                costs=float(one[["fees", "slippage", "funding", "borrow"]].sum()),
+                path=path,
+            )
+        )
+    return sorted(rows, key=lambda row: -row.money)
+
+
+def _paths(result: Any) -> pd.DataFrame:
+    """What each leg had made at the end of each day, or hour of a short frame."""
+    return result.contribution_by("1D" if _days(result) >= 10 else "1h").cumsum()  # type: ignore[no-any-return]
+
+
+def _days(result: Any) -> float:
+    times = result.marked.time_ms
+    return float(times[-1] - times[0]) / 86_400_000
+
+
+def signed_money(value: float) -> str:
+    """An amount of money to two digits with its sign.
+
+    Examples
+    --------
+    >>> signed_money(1234.5), signed_money(-0.001)
+    ('+1,234.50', '0.00')
+    """
+    return f"{value:+,.2f}" if round(value, 2) else "0.00"
+
+
+def leg_table(result: Any) -> Html:
+    """The legs of a PortfolioResult with a capital as a table; raises as its ``equity``."""
+    rows = leg_rows(result)
+    most = max((abs(row.money) for row in rows), default=0.0)
+    currency = result.run_account.currency
+    columns = (
+        "Leg",
+        f"Net, {currency}".rstrip(", "),
+        "",
+        "Largest fall",
+        "Trades",
+        "Won",
+        "Profit factor",
+        "In market",
+        "Costs",
+    )
+    head = element(
+        "tr",
+        *(
+            element("th", name, scope="col", style=f"text-align:{'right' if at else 'left'}")
+            for at, name in enumerate(columns)
+        ),
+        element("th", "Result over time", scope="col", style="text-align:left"),
+    )
+    account, trades = result.account, sum(row.trades for row in rows)
+    net, costs = signed_money(sum(row.money for row in rows)), f"{sum(row.costs for row in rows):,.2f}"
+    every = ["all", net, "", "", f"{trades:,}", "", "", account.text("exposure"), costs, ""]
+    foot = element(
+        "tr",
+        *(
+            element("td", element("b", text), style=_NUMBER if at else "text-align:left")
+            for at, text in enumerate(every)
+        ),
+    )
+    body = element("tbody", *(_leg(row, most) for row in rows), foot)
+    table = element("table", element("thead", head), body, style="font-size:92%;margin:0")
+    return element(
+        "div",
+        element(
+            "p", element("b", "Legs"), element("span", " what they added is the result of the account", style=MUTE)
+        ),
+        element("div", table, role="region", aria_label="Legs", tabindex=0, style=WIDE),
+    )
+
+
+def _leg(row: LegRow, most: float) -> Html:
+    cells: list[Html | str] = [
+        element("td", row.strategy, " ", element("b", row.symbol), style="text-align:left;white-space:nowrap"),
+        element("td", signed_money(row.money), style=f"{_NUMBER};font-weight:600"),
+        element("td", _bar(row.money, most)),
+    ]
+    texts = (
+        f"{row.fall:,.2f}" if row.fall else "0.00",
+        f"{row.trades:,}",
+        MISSING if row.won is None else f"{row.won:.0f} %",
+        MISSING if row.profit_factor is None else f"{row.profit_factor:.2f}",
+        row.held,
+        f"{row.costs:,.2f}",
+    )
+    line = element("td", _sparkline(row), style="text-align:left")
+    return element("tr", *cells, elements("td", texts, style=_NUMBER), line)
+
+
+def _bar(value: float, most: float) -> Html:
+    """A bar from the middle: to the right what was added, to the left, hatched, what was lost."""
+    part = 0.0 if not most else abs(value) / most * 50
+    hatched = f"repeating-linear-gradient(135deg,{LOSS} 0 2px,transparent 2px 4px)"
+    fill = f"background:{WIN}" if value >= 0 else f"background:{hatched};border:1px solid {LOSS};box-sizing:border-box"
+    side = "left:50%" if value >= 0 else f"left:{50 - part:.1f}%"
+    bar = element("div", style=f"position:absolute;top:3px;bottom:3px;{side};width:{part:.1f}%;{fill}")
+    axis = element("div", style="position:absolute;top:0;bottom:0;left:50%;width:1px;background:rgba(128,128,128,0.8)")
+    return element("div", bar, axis, style="position:relative;width:72px;height:16px", aria_hidden="true")
+
+
+def _sparkline(row: LegRow) -> Html:
+    """What a leg had made over time, as a small picture with its zero line."""
+    at, values = decimate(np.arange(len(row.path), dtype=np.float64), row.path, 2 * _WIDTH)
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    scale = (_HEIGHT - 4) / ((high - low) or 1.0)
+    across = (_WIDTH - 2) / (len(row.path) - 1 or 1)
+    points = " ".join(f"{1 + x * across:.1f},{2 + (high - y) * scale:.1f}" for x, y in zip(at, values, strict=True))
+    zero = 2 + high * scale
+    drawn = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}">'
+        f'<path d="M0 {zero:.1f}H{_WIDTH}" stroke="#808080" stroke-opacity="0.5" stroke-dasharray="2 2"/>'
+        f'<polyline points="{points}" fill="none" stroke="{EQUITY}" stroke-width="1.3"/></svg>'
+    )
+    data = base64.b64encode(drawn.encode()).decode("ascii")
+    span = f"between {low:,.2f} and {high:,.2f}"
+    alt = f"{row.strategy} on {row.symbol} over time: {signed_money(row.money)} at the end, {span}"
+    return element(
+        "img", alt=alt, width=_WIDTH, height=_HEIGHT, style="max-width:none", src=f"data:image/svg+xml;base64,{data}"
+    )
