@@ -72,6 +72,7 @@ from .domain.signal_events import Opened as Opened
 from .domain.signal_events import Reduced as Reduced
 from .domain.signal_events import Rejected as Rejected
 from .domain.signal_events import RiskRefused as RiskRefused
+from .domain.signal_events import Scaled as Scaled
 from .domain.signal_events import Scheduled as Scheduled
 from .domain.size_inputs import SizeRequest as SizeRequest
 from .domain.sizes import Atr as Atr
@@ -277,6 +278,12 @@ from .events.listen import (
 )
 from .events.listen import (
     listen_risk_once as listen_risk_once,
+)
+from .events.listen import (
+    listen_scaled as listen_scaled,
+)
+from .events.listen import (
+    listen_scaled_once as listen_scaled_once,
 )
 from .events.listen import (
     listen_signal as listen_signal,

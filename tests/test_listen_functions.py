@@ -27,7 +27,7 @@ from bknb.events.listen import (
 NAMES = [
     *("signal", "signal_backtest", "signal_live", "partial_profit", "partial_loss", "risk", "validation", "error"),
     *("exit", "done_backtest", "done_live", "done_walker", "progress_backtest", "progress_walker"),
-    *("progress_optimizer", "performance", "walker", "walker_complete", "resumed", "position"),
+    *("progress_optimizer", "performance", "walker", "walker_complete", "resumed", "position", "scaled"),
 ]
 
 

@@ -16,6 +16,7 @@ from scenarios import MINUTE, ORIGIN, Candle, source
 from worlds import SEEDS
 
 import bknb
+from bknb.events.listen import drain
 from bknb.market.candles import Candles
 
 DAY = 86_400_000
@@ -103,6 +104,22 @@ def test_where_less_is_free_all_increases_are_made_smaller_by_one_factor(account
     assert bought["B"] == bought["C"] == pytest.approx(sold / 1.01 / 200, abs=1e-6)
     assert "all that was to become larger was made smaller by one factor" in result.warnings[0]
     assert not len(result.refused)
+    told = result.scaled[-1]
+    assert (told.when, told.symbols) == (ORIGIN + 5 * MINUTE, ("B", "C"))
+    assert told.free == pytest.approx(sold)
+    assert told.part == pytest.approx(told.free / told.wanted)
+    assert bought["B"] == pytest.approx(told.part * result.equity.iloc[-27] * 0.5 / 100, abs=0.1)
+    assert not any(isinstance(event, bknb.Scaled) for leg in result.legs.values() for event in leg.events)
+
+
+def test_listeners_hear_that_less_was_free() -> None:
+    seen: list[Any] = []
+    stop = bknb.listen_scaled(seen.append)
+    result = play({2: {"A": 0.5, "B": 0.5}}, settings=COSTS)
+    assert drain()
+    stop()
+    assert seen == result.scaled
+    assert [(event.symbols, event.strategy) for event in seen] == [(("A", "B"), "book")]
 
 
 @pytest.mark.parametrize("fee", [0.0, 0.1])

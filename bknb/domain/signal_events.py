@@ -219,6 +219,25 @@ class RiskRefused(RunEvent, frozen=True, kw_only=True):
         return f"risk profile {self.risk!r}" if self.risk else "the account"
 
 
+class Scaled(RunEvent, frozen=True, kw_only=True):
+    """Less was free than the weights of a book took: all that was to become larger was made smaller by one factor.
+
+    ``symbols`` are those that became larger, by ``part`` of what was wanted of each; ``wanted`` is what all of it would
+    have taken of cash or margin, with costs, and ``free`` what there was (quote currency). ``symbol`` is that of the
+    leg whose turn it was.
+
+    Examples
+    --------
+    >>> Scaled.__struct_fields__[-4:]
+    ('symbols', 'part', 'wanted', 'free')
+    """
+
+    symbols: tuple[str, ...]
+    part: float
+    wanted: float
+    free: float
+
+
 class Milestone(RunEvent, frozen=True, kw_only=True):
     """A position has come ``level`` percent of the way to its target (profit) or its stop (loss).
 
@@ -314,4 +333,4 @@ class Moved(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="moved"
 
 PositionEvent: TypeAlias = Reduced | Added | AddCancelled | Moved
 """What happens to a position between its opening and its end."""
-Event: TypeAlias = TickResult | Rejected | RiskRefused | Milestone | PositionEvent
+Event: TypeAlias = TickResult | Rejected | RiskRefused | Scaled | Milestone | PositionEvent

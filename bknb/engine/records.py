@@ -26,6 +26,7 @@ from ..domain.signal_events import (
     Reduced,
     Rejected,
     RiskRefused,
+    Scaled,
     TickResult,
 )
 from ..domain.text import error_text, readable
@@ -135,12 +136,12 @@ class Records(Struct):
             del notes[: -self._limit]
 
     def add(self, event: Event) -> None:
-        """Add one event; results of quiet minutes (idle, active) are left out."""
+        """Add one event; results of quiet minutes (idle, active), and what is of several legs, are left out."""
         match event:
             case Milestone():
                 self._append(self.milestones, event)
                 return
-            case Idle() | Active():
+            case Idle() | Active() | Scaled():
                 return
             case Reduced() | Added() | AddCancelled() | Moved():
                 self.positions.append(event)

@@ -126,7 +126,10 @@ def asked_for_weight(loop: StrategyLoop, ask: Ask) -> Ask:
 
     An account that is worth nothing opens nothing any more. The legs of a book share their answers.
     """
-    alone = loop.strategy.book is None
+    book = loop.strategy.book
+    alone = book is None
+    if book is not None:
+        book.hear(loop)
 
     def asked(ctx: Context) -> Any:
         when = ctx.when_ms

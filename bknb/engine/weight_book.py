@@ -15,8 +15,8 @@ from ..domain.manage_answers import Add, Cancel, Close, PositionAnswer, Reduce
 from ..domain.position_fills import DUST
 from ..domain.risk import WeightLimits
 from ..domain.signal import Position, ScheduledSignal, Signal
-from ..domain.signal_events import Reason
-from ..domain.states import Holding, Opening, Reenter, Waiting
+from ..domain.signal_events import Reason, Scaled
+from ..domain.states import Holding, Opening, Reenter, Waiting, labels
 from ..domain.stays_flat import stays_flat_in
 from ..domain.weights import (
     HeldWeight,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .leg_account import LegAccount
     from .registry import Strategy
     from .shared_account import SharedAccount
+    from .strategy_loop import StrategyLoop
 
 
 class BookContext:
@@ -116,6 +117,7 @@ class WeightBook:
     def __init__(self, strategy: Strategy) -> None:
         self._strategy, self._ask = strategy, strategy.ask
         self._legs: dict[str, LegAccount] = {}
+        self._loops: dict[str, StrategyLoop] = {}
         self.moments = BookMoments()
         self._slot: int | None = None  # of the newest answer
         self._wanted: dict[str, float] = {}  # by the newest answer that said something of a symbol
@@ -139,9 +141,13 @@ class WeightBook:
         """Take what the leg of a symbol has of the account."""
         self._legs[symbol] = account
 
+    def hear(self, loop: StrategyLoop) -> None:
+        """Take the loop of a leg, which tells what there is to tell of all."""
+        self._loops[loop.rules.symbol] = loop
+
     def end(self) -> None:
         """Let go of the account of a portfolio that is over."""
-        self._legs, self.moments = {}, BookMoments()
+        self._legs, self._loops, self.moments = {}, {}, BookMoments()
 
     def average_or_close(self, average: Callable[[str, int], float]) -> Callable[[str, int], float]:
         """The average price of a symbol at a moment (UTC ms); of a leg without bars for one its last close."""
@@ -204,8 +210,8 @@ class WeightBook:
 
     # --- what comes of it -------------------------------------------------------------------------------------------
 
-    def _planned(self, when: int) -> _Plan:
-        """What all legs do at a moment (UTC ms)."""
+    def _planned(self, when: int, asking: str) -> _Plan:
+        """What all legs do at a moment (UTC ms); ``asking`` is the symbol of the leg whose turn it is."""
         if self._plan is None or self._plan.when != when:
             held = {symbol: _held(leg, when) for symbol, leg in self._legs.items()}
             tolerance = self._strategy.tolerance or 0.0
@@ -213,14 +219,18 @@ class WeightBook:
                 symbol: _changes_of(weight, held[symbol], self._legs[symbol], tolerance)
                 for symbol, weight in self._wanted.items()
             }
-            part = self._part(when, changes, held)
+            part = self._part(when, changes, held, asking)
             self._plan = _Plan(
                 when, {symbol: _but_the_same(each, held[symbol], part) for symbol, each in changes.items()}, part
             )
         return self._plan
 
     def _part(
-        self, when: int, changes: Mapping[str, Sequence[PositionAnswer]], held: Mapping[str, HeldWeight | None]
+        self,
+        when: int,
+        changes: Mapping[str, Sequence[PositionAnswer]],
+        held: Mapping[str, HeldWeight | None],
+        asking: str,
     ) -> float:
         """The part of all increases that is paid for at a moment (UTC ms), once what is to leave has left."""
         shared = self._shared
@@ -246,18 +256,31 @@ class WeightBook:
         if not increases:
             return 1.0
         beside = len(increases) == 1  # else the costs of one are missing for the next
-        paid = part_paid_for(
-            lambda part: sum(each.takes(part, when, beside=beside) for each in increases), ledger.free(prices)
-        )
-        self.scaled += paid < 1.0
-        return paid
+
+        def takes(part: float) -> float:
+            return sum(each.takes(part, when, beside=beside) for each in increases)
+
+        free = ledger.free(prices)
+        part = part_paid_for(takes, free)
+        if part < 1.0:
+            self.scaled += 1
+            symbols = tuple(each.symbol for each in increases)
+            self._tell(asking, when, symbols=symbols, part=part, wanted=takes(1.0), free=free)
+        return part
+
+    def _tell(self, asking: str, when: int, **found: Any) -> None:
+        """Tell that less was free, in the turn of a leg."""
+        loop, price = self._loops[asking], self._legs[asking].prices.at(when)
+        event = Scaled(**labels(loop.rules), when=when, price=price, **found)
+        loop.records.add(event)
+        loop.emit(event)
 
     def _signal(self, symbol: str, ctx: Context) -> Signal | Reenter | None:
         """What a leg answers that holds nothing, or whose position leaves."""
         self._done.add(symbol)
         if (weight := self._wanted.get(symbol)) is None:
             return None
-        plan, signal = self._planned(ctx.when_ms), weight_signal(weight)
+        plan, signal = self._planned(ctx.when_ms, symbol), weight_signal(weight)
         if signal is not None and signal.size is not None:
             if signal.size * plan.part <= DUST:
                 return None
@@ -269,7 +292,7 @@ class WeightBook:
         self._done.add(symbol)
         if symbol not in self._wanted:
             return None
-        plan, when = self._planned(ctx.when_ms), ctx.when_ms
+        plan, when = self._planned(ctx.when_ms, symbol), ctx.when_ms
         again, self._turns[symbol] = self._turns.get(symbol) == when, when
         answers = plan.changes.get(symbol, [])
         if not again:

@@ -11,6 +11,7 @@ subject                     event                                   when
 ``position``                ``Reduced``, ``Added``, ``Moved``,      a part was closed, added or taken back; levels
                             ``AddCancelled``                        are others
 ``risk``                    ``RiskRefused``                         a risk profile or an account refuses a candidate
+``scaled``                  ``Scaled``                              less was free than the weights of a book take
 ``validation``              ``Rejected``                            a signal breaks rules
 ``error``                   ``ErrorEvent``, ``ListenerFailure``,    something failed and the run goes on
                             ``ListenerOverflow``
@@ -90,6 +91,8 @@ __all__ = [
     "listen_resumed_once",
     "listen_risk",
     "listen_risk_once",
+    "listen_scaled",
+    "listen_scaled_once",
     "listen_signal",
     "listen_signal_backtest",
     "listen_signal_backtest_once",
@@ -335,6 +338,8 @@ listen_position = _listen(
 listen_position_once = _listen_once(subjects.position, "Call a function with one change of an open position.")
 listen_risk = _listen(subjects.risk, "Call a function when a risk profile refuses a candidate, with the reason.")
 listen_risk_once = _listen_once(subjects.risk, "Call a function with one refusal of a risk profile.")
+listen_scaled = _listen(subjects.scaled, "Call a function when less is free than weights take, with the factor.")
+listen_scaled_once = _listen_once(subjects.scaled, "Call a function with one moment at which less was free.")
 listen_validation = _listen(subjects.validation, "Call a function when a signal breaks rules, with all of them.")
 listen_validation_once = _listen_once(subjects.validation, "Call a function with one rejected signal.")
 listen_error = _listen(

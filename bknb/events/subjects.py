@@ -17,6 +17,7 @@ from ..domain.signal_events import (
     Reduced,
     Rejected,
     RiskRefused,
+    Scaled,
     TickResult,
 )
 from ..process import at_reset
@@ -31,6 +32,7 @@ partial_profit: Subject[Milestone] = Subject("partial_profit", errors=error)
 partial_loss: Subject[Milestone] = Subject("partial_loss", errors=error)
 position: Subject[PositionEvent] = Subject("position", errors=error)
 risk: Subject[RiskRefused] = Subject("risk", errors=error)
+scaled: Subject[Scaled] = Subject("scaled", errors=error)
 validation: Subject[Rejected] = Subject("validation", errors=error)
 exit: Subject[ErrorEvent] = Subject("exit", errors=error)  # noqa: A001 -- the event's name everywhere else
 done_backtest: Subject[Done] = Subject("done_backtest", errors=error)
@@ -47,7 +49,7 @@ walker_complete: Subject[Any] = Subject("walker_complete", errors=error)
 ALL: tuple[Subject[Any], ...] = (
     *(signal, signal_backtest, signal_live, partial_profit, partial_loss, risk, validation, error, exit),
     *(done_backtest, done_live, done_walker, progress_backtest, progress_walker, progress_optimizer),
-    *(position, performance, walker, walker_complete, resumed),
+    *(position, performance, walker, walker_complete, resumed, scaled),
 )
 """Every subject above."""
 
@@ -93,6 +95,8 @@ def subjects_of(event: Event) -> tuple[Subject[Any], ...]:
             return (partial_profit if event.side == "profit" else partial_loss,)
         case RiskRefused():
             return (risk,)
+        case Scaled():
+            return (scaled,)
         case Rejected():
             return (validation,)
         case Reduced() | Added() | AddCancelled() | Moved():

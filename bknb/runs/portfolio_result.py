@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..domain.signal import key_of
-from ..domain.signal_events import Cancelled, Closed, Event, Opened, RiskRefused, Scheduled
+from ..domain.signal_events import Cancelled, Closed, Event, Opened, RiskRefused, Scaled, Scheduled
 from ..errors import UnknownName, UsageError
 from ..frontend import frontend
 from .result_tables import CANCELLED_COLUMNS, TRADE_COLUMNS, cancelled_row, table_of, trade_row
@@ -158,6 +158,22 @@ class PortfolioResult:
         [('ETHUSDT', 'one_at_a_time refused')]
         """
         return [event for event in self.told if isinstance(event, RiskRefused)]
+
+    @property
+    def scaled(self) -> list[Scaled]:
+        """The moments at which less was free than weights of several symbols took, in order.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> _ = bknb.weights("halves", symbols=["BTCUSDT", "ETHUSDT"], at="mon",
+        ...                  get_weights=lambda ctx: dict.fromkeys(ctx.symbols, 0.5))
+        >>> result = bknb.portfolio(strategies=["halves"], exchange="demo", frame="2024-01-01:2024-01-15",
+        ...                         capital=10_000)
+        >>> [(event.symbols, round(event.part, 6)) for event in result.scaled[:1]]
+        []
+        """
+        return [event for event in self.told if isinstance(event, Scaled)]
 
     @cached_property
     def trades(self) -> pd.DataFrame:
