@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from scenarios import MINUTE, ORIGIN, Candle, long
-from test_capital import END, FREE, market, notes, play, short
+from test_capital import END, FRAME, FREE, market, notes, play, short
 
 import bknb
 
@@ -163,16 +163,90 @@ def test_what_a_ruined_account_lost_beyond_what_there_was_is_forgiven() -> None:
     assert result.account["total_return"] == -100.0
 
 
-@pytest.mark.parametrize("account", [bknb.Perpetual(10, mode="isolated"), bknb.Perpetual()])
-def test_funding_takes_no_more_than_there_is(account: Any) -> None:
+def test_funding_takes_no_more_than_there_is() -> None:
     """Funding of a fifth of the value a minute: nothing is left at minute 6 at the latest."""
     costs = bknb.Costs(funding=[(ORIGIN + k * MINUTE, 0.2) for k in range(1, 20)])
-    result = play({0: long(150, 50, 20), 22: long(150, 50, 5)}, market(), account=account, costs=costs)
+    result = play({0: long(150, 50, 20), 22: long(150, 50, 5)}, market(), account=bknb.Perpetual(), costs=costs)
     row = result.trades.iloc[0]
     assert len(result.trades) == 1
     assert row["money"] == pytest.approx(-10_000)
     assert result.equity.iloc[-1] == result.account["end"] == 0.0
     assert notes(result)[0].startswith("no equity is left: the account is worth 0")
+
+
+TEN = [kind(10, 0.5, "isolated") for kind in (bknb.Perpetual, bknb.Margin)]  # 100 at 100: a margin of 1 000
+
+
+@pytest.mark.parametrize("account", TEN, ids=["perpetual", "margin"])
+@pytest.mark.parametrize(
+    ("signal", "rates", "candle", "end"),
+    [
+        # 9 000 + f, of 99.5 a price: f is what was paid of the margin
+        (long(150, 50, 9), {2: 0.05}, (100.0, 100.0, 95.0, 100.0), ("liquidation", 9500 / 99.5, 0)),
+        (long(150, 50, 9), {2: 0.02, 4: 0.03}, (100.0, 100.0, 95.0, 100.0), ("liquidation", 9500 / 99.5, 0)),
+        (long(150, 50, 9), {5: 0.05}, (100.0, 100.0, 95.0, 100.0), ("liquidation", 9500 / 99.5, 0)),  # at its open
+        (long(150, 50, 9), {2: 0.05}, (100.0, 100.0, 95.6, 100.0), ("time_expired", 100.0, 0)),
+        (long(150, 50, 9), {6: 0.05}, (100.0, 100.0, 95.0, 100.0), ("time_expired", 100.0, 0)),
+        (long(150, 50, 9), {0: 0.05}, (100.0, 100.0, 95.0, 100.0), ("time_expired", 100.0, 0)),  # not filled before it
+        (long(150, 50, 9), {2: -0.05}, (100.0, 100.0, 86.0, 100.0), ("time_expired", 100.0, 0)),  # received
+        (long(150, 50, 9), {2: -0.05}, (100.0, 100.0, 85.0, 100.0), ("liquidation", 8500 / 99.5, 0)),
+        (short(50, 150, 9), {2: -0.05}, (100.0, 105.0, 100.0, 100.0), ("liquidation", 10_500 / 100.5, 0)),
+        (short(50, 150, 9), {2: 0.05}, (100.0, 114.0, 100.0, 100.0), ("time_expired", 100.0, 0)),
+        (short(50, 150, 9), {2: 0.05}, (100.0, 115.0, 100.0, 100.0), ("liquidation", 11_500 / 100.5, 0)),
+        (
+            long(150, 50, 9),
+            {2: 0.0951},
+            (100.0, 100.0, 100.0, 100.0),
+            ("liquidation", 100.0, 0),
+        ),  # less than 50 is left
+        (long(150, 50, 9), {2: 0.2}, (100.0, 100.0, 100.0, 100.0), ("liquidation", 100.0, 1000)),  # 1 000 below nothing
+        (long(150, 96, 9), {2: 0.05}, (100.0, 100.0, 95.0, 100.0), ("stop_loss", 96.0, 0)),  # is nearer
+    ],
+)
+def test_funding_is_of_the_margin_of_an_isolated_position_and_moves_its_liquidation(
+    account: Any, signal: Any, rates: Any, candle: Any, end: Any
+) -> None:
+    """Bar 5 is given. What is free stays as it is until the position is closed."""
+    costs = bknb.Costs(funding=[(ORIGIN + k * MINUTE, rate) for k, rate in rates.items()])
+    result = play({0: signal}, market({5: candle}), account=account, costs=costs, sizing="units:100")
+    row = result.trades.iloc[0]
+    paid = sum(rate * 10_000 for k, rate in rates.items() if 0 < k <= 5 or (end[0] == "time_expired" and k))
+    sign = 1 if signal["position"] == "long" else -1
+    assert (row["close_reason"], row["forgiven"]) == (end[0], pytest.approx(end[2], abs=1e-9))
+    assert row["price_close"] == pytest.approx(end[1])
+    assert row["funding"] == pytest.approx(sign * paid)
+    assert row["money"] == pytest.approx(sign * 100 * (row["price_close"] - 100) - sign * paid + end[2])
+    assert result.equity.iloc[-1] == pytest.approx(10_000 + row["money"])
+    assert end[0] != "liquidation" or row["money"] >= -1000.0 - 1e-9
+
+
+def test_funding_inside_a_longer_bar_moves_the_liquidation_from_its_close_on() -> None:
+    """Funding of 500 at minute 7, in the bar of five minutes that opens at 5 and falls to 95, as the next one does."""
+    falls = dict.fromkeys(range(5, 15), (100.0, 100.0, 95.0, 100.0))
+    costs = bknb.Costs(funding=[(ORIGIN + 7 * MINUTE, 0.05)])
+    given = {"account": TEN[0], "costs": costs, "sizing": "units:100", "base": "5m", "settings": FREE}
+    bknb.add_strategy(
+        "fives", interval="5m", get_signal=lambda ctx: long(150, 50, 25) if ctx.when_ms == ORIGIN else None
+    )
+    call = {"strategy": "fives", "exchange": market(falls), "frame": FRAME, "capital": 10_000}
+    result = bknb.backtest("BTCUSDT", **call, **given)
+    row = result.trades.iloc[0]
+    assert (row["close_reason"], row["price_close"]) == ("liquidation", pytest.approx(9500 / 99.5))
+    assert result.fills["at"].iloc[-1].minute == 10
+
+
+def test_funding_moves_the_liquidation_of_a_whole_account_with_cross_margin() -> None:
+    """1 000 at 100 with 10 000, of which 1 000 are paid: 9 000 - 100 000 + 1 000 p = 5 p at p = 91 000 / 995."""
+    costs, falls = bknb.Costs(funding=[(ORIGIN + 2 * MINUTE, 0.01)]), market({5: (100.0, 100.0, 91.0, 100.0)})
+    given = {"account": "perpetual:10", "sizing": "units:1000"}
+    row = play({0: long(150, 50, 9)}, falls, costs=costs, **given).trades.iloc[0]
+    assert (row["close_reason"], row["price_close"]) == ("liquidation", pytest.approx(91_000 / 995))
+    assert play({0: long(150, 50, 9)}, falls, **given).trades["close_reason"].tolist() == ["time_expired"]
+    # 50 at 100 are liquidated at no price; not so once 5 800 of 10 000 are paid: 4 200 - 5 000 + 50 p = p / 4
+    more = bknb.Costs(funding=[(ORIGIN + 2 * MINUTE, 1.16)])
+    deep = market({5: (100.0, 100.0, 16.0, 100.0)})
+    row = play({0: long(150, 5, 9)}, deep, costs=more, account="perpetual:10", sizing="units:50").trades.iloc[0]
+    assert (row["close_reason"], row["price_close"]) == ("liquidation", pytest.approx(800 / 49.75))
 
 
 def test_interest_takes_no_more_than_there_is() -> None:

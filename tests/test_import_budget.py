@@ -54,7 +54,7 @@ OF_THE_CLOCK = {  # orders for the close and lifetimes by the clock of the marke
 }
 OF_ASKING = {f"bknb.market.{name}" for name in ("retries", "short_answers", "source_hours")}  # parts of the feed before
 NAMED = OF_MANAGED | OF_THE_LIFECYCLE | OF_THE_CLOCK | OF_WHAT_IS_GIVEN | OF_ASKING
-PLAIN = 92 + len(NAMED)
+PLAIN = 93 + len(NAMED)
 ONLY_MANAGED = {  # what carries answers and exits out, and the columns of `get_signals`: only when one is there
     *(
         f"bknb.domain.{name}"

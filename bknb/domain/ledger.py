@@ -185,6 +185,8 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     def charge_funding(self, leg: str, funding: Funding, price: float) -> Booked:
         """The ledger after funding of a moment, at the price of that moment; fills of its candle come later.
 
+        Of an isolated position with leverage its margin pays and receives it, and nothing that is free.
+
         Raises
         ------
         ValueError
@@ -197,8 +199,11 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(
                 f"{leg} was filled at {held.filled_at}: funding of {funding.moment} has to be charged before"
             )
-        paid = abs(held.quantity) * price * funding.rate(held.side)
-        return _charged(replace(self, funding=self.funding + paid), funding.moment, leg, "funding", paid)
+        paid, account = abs(held.quantity) * price * funding.rate(held.side), self.account_of(leg)
+        after = replace(self, funding=self.funding + paid)
+        if account.leverage > 1.0 and account.mode == "isolated":
+            after = replace(after, positions={**self.positions, leg: replace(held, margin=held.margin - paid)})
+        return _charged(after, funding.moment, leg, "funding", paid)
 
     def charge_borrow(self, leg: str, until: int, price: float, borrow_yearly: float) -> Booked:
         """The ledger after the interest of a short until a moment, on its value at a price; a long pays none.

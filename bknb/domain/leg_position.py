@@ -19,7 +19,7 @@ class LegPosition(msgspec.Struct, frozen=True, gc=False):
     value
         The same at prices before slippage.
     margin
-        What was set aside for it, in an account with isolated margin.
+        What was set aside for it, in an account with isolated margin; with leverage, less the funding that it paid.
     filled_at
         Open time of the candle of its newest fill.
     borrowed_since

@@ -15,7 +15,9 @@ def liquidation_price(
     A long with margin M, quantity q, average price a and maintenance m (a share) is liquidated where
     ``M + q * (p - a) = m * q * p``, at ``p = (a - M / q) / (1 - m)``; a short at ``p = (a + M / q) / (1 + m)``.
     The formula of Binance (How to Calculate Liquidation Price of USDⓈ-M Futures Contracts) for one position, without
-    tiers: ``(WB + cumB - side * q * a) / (q * m - side * q)`` with the wallet balance WB = M and cumB = 0.
+    tiers: ``(WB + cumB - side * q * a) / (q * m - side * q)`` with the wallet balance WB = M and cumB = 0. The wallet
+    of an isolated position pays and receives its funding: each payment f moves the price of a long by
+    ``f / (q * (1 - m))``, and that of a short by ``f / (q * (1 + m))``, towards the market.
 
     Parameters
     ----------
@@ -26,7 +28,7 @@ def liquidation_price(
     cost
         What was paid for it, or received for a short, with slippage: quantity times average price.
     margin
-        What was set aside for it.
+        What was set aside for it, less the funding that it paid.
     tick
         The smallest step of prices, where it is known: the price is put on this grid, away from the market, as nothing
         trades between two ticks.

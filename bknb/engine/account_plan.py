@@ -204,8 +204,8 @@ def _check_held_costs(account: Account, costs: Costs) -> None:
 def _check_cross(account: Account, costs: Costs | None, *, alone: bool) -> None:
     """Refuse cross margin with leverage where a run does not know the price at which it is liquidated."""
     why = "" if alone else "is liquidated with all its legs, which a portfolio does not do"
-    if costs is not None and (costs.funding or costs.borrow_yearly):
-        why = "has a liquidation price that funding and interest move, which a run does not follow"
+    if costs is not None and costs.borrow_yearly:
+        why = "has a liquidation price that interest moves, which a run does not follow"
     if why:
         isolated = f"bknb.{type(account).__name__}(leverage={account.leverage:g}, mode='isolated')"
         raise UsageError(f"cross margin with leverage {why}, got {account!r}\ngive {isolated}, or a leverage of 1")

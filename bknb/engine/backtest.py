@@ -191,6 +191,7 @@ class BacktestRun:
             stopping=lambda: self._no_entries,
             managing=None if strategy.ask_manage is None else self.questions(series, window, managing=True),
             turn=self._turn,
+            next_change=None if self.account is None else self.account.liquidation.changes,
         )
         del series  # it may be made anew, with earlier candles
         if self.account is not None:

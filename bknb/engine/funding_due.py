@@ -55,3 +55,8 @@ class FundingDue:
         first = self._charged
         self._charged = max(bisect_right(self._rows, when, lo=first, key=attrgetter("moment")), first)
         return iter(self._rows[first : self._charged])
+
+    def moment_after(self, when: int) -> int:
+        """The first moment of funding later than another (UTC ms), charged or not; far in the future for none."""
+        at = bisect_right(self._rows, when, key=attrgetter("moment"))
+        return self._rows[at].moment if at < len(self._rows) else NEVER

@@ -30,9 +30,9 @@ from .bar_prices import BarPrices
 from .cost_requests import added_order, asked_order, number_of, opened_order, trial_orders, was_ordered
 from .funding_due import FundingDue
 from .leg_exits import LegExits
+from .leg_liquidation import LegLiquidation
 from .leg_orders import LegOrders
 from .leg_sizing import LegSizing
-from .liquidation_level import liquidation_level, with_liquidation
 from .position_in_money import UNTOLD, MoneyFill, PositionInMoney
 from .risk_book import RiskBook, always
 
@@ -62,8 +62,8 @@ class LegAccount:
         Its positions in money, by signal.
     state, first
         What is open or waits, as far as it was told; the quantity of the entry of what is open, base currency.
-    funding, exits, waiting
-        What has to be charged, what leaves, in money, and its orders that wait.
+    funding, exits, waiting, liquidation
+        What has to be charged, what leaves, in money, its orders that wait, and where what it holds is liquidated.
     """
 
     def __init__(self, shared: SharedAccount, order: int, money: LegMoney) -> None:
@@ -77,6 +77,7 @@ class LegAccount:
         self.first = 0.0
         self._at_once = False
         self.funding = FundingDue(money.costs)
+        self.liquidation = LegLiquidation(shared, self.name, self.funding)
 
     def begin(
         self,
@@ -89,8 +90,8 @@ class LegAccount:
     ) -> None:
         """Take the plan of the leg, its candles, its risk profile, and published series; ``warn`` takes warnings."""
         bars = window.minutes(plan.symbol)
-        self._tick = plan.settings.price_tick
         self.prices, self._places = BarPrices(bars), places
+        self.liquidation.begin(self.prices, plan.settings.price_tick)
         self._sizing = LegSizing(self.money, window, warn)
         self.exits = LegExits(self.name, plan.symbol, self.money, self.prices)
         self.funding.read(published, plan.symbol, plan.frame.last)
@@ -191,11 +192,11 @@ class LegAccount:
         self, ledger: Ledger, command: Reserve, order: CostRequest, filled: FilledQuantity
     ) -> float | None:
         """The price at which what an order opens is liquidated (quote currency); ``None``: there is none."""
-        if self.money.account.leverage <= 1.0 or filled.quantity <= 0.0:
+        if not self.liquidation.borrows or filled.quantity <= 0.0:
             return None
         assert isinstance(command.candidate, OpenSignal)  # it fills  # noqa: S101
         fill = self._entering(command.candidate, replace(order, quantity=filled.quantity))
-        return liquidation_level(ledger.apply(fill).ledger, self.name, self._tick)
+        return self.liquidation.level(ledger.apply(fill).ledger)
 
     def release(self, symbol: str, strategy: str, signal_id: str) -> None:
         """Give back the place and what is reserved for a signal."""
@@ -210,6 +211,7 @@ class LegAccount:
 
         Adds are no larger than what is left pays for, and parts and adds move the price of a liquidation.
         """
+        state = self.liquidation.before(state, given)
         result = _step(state, given, rules)
         self._at_once = isinstance(state, AskingAdds)  # then what fills does so at the moment it was asked about
         if isinstance(state, Holding):
@@ -276,8 +278,8 @@ class LegAccount:
                     pass
         if not isinstance(state, Entering):  # what it says has not been told yet
             self.state = state
-        moved = self.money.account.leverage > 1.0 and any(isinstance(event, Reduced | Added) for event in events)
-        return with_liquidation(state, self.shared.ledger, self.name, self._tick) if moved else state
+        moved = any(isinstance(event, Reduced | Added) for event in events)
+        return self.liquidation.moved(state) if moved else state
 
     def _opened(self, event: Opened) -> None:
         signal = event.signal
@@ -309,6 +311,7 @@ class LegAccount:
         self, signal: OpenSignal, number: int, order: CostRequest, filled: FilledQuantity, *, scaled: bool
     ) -> None:
         self._charge(order.at)
+        self.liquidation.entered(order.at)
         if filled.quantity > 0.0:
             fill = self._entering(signal, replace(order, quantity=filled.quantity))
             self._apply(number, fill, cut=filled.cut, scaled=scaled)

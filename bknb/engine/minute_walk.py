@@ -82,7 +82,8 @@ class MinuteWalk:
 
     ``leave``: whether the run is left at once; ``stopping``: whether it opens nothing new. ``managing`` are the moments
     at which a strategy that manages its positions can be asked about them. ``turn``: in a portfolio, the turns of this
-    leg, which it waits for before anything changes. ``fills`` of it say which minutes can fill an order.
+    leg, which it waits for before anything changes. ``next_change`` returns the next moment (UTC ms) at which an
+    account changes what is held, which is a ``Boundary``. ``fills`` of it say which minutes can fill an order.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class MinuteWalk:
         stopping: Callable[[], bool],
         managing: AskedAt | None = None,
         turn: LegTurn | None = None,
+        next_change: Callable[[], int] | None = None,
     ) -> None:
         candles, model = series.candles, loop.rules.model
         self._series, self._start, self._step, self._regular = series, series.start, series.step, series.regular
@@ -120,7 +122,7 @@ class MinuteWalk:
         self._next_index: int | None = None
         self._average = model.watches == "average"
         self._managing, self._turn = managing, turn
-        self._leave, self._stopping = leave, stopping
+        self._leave, self._stopping, self._next_change = leave, stopping, next_change
         self._event: tuple[OpenSignal | None, int, int, int] = (None, 0, 0, 0)  # what _next_event found last
 
     def follow(self) -> None:
@@ -236,8 +238,8 @@ class MinuteWalk:
                 await self._take_back(index)
                 break
             plain = state.signal if isinstance(state, Holding) and state.book is None else None
-            if plain is None or plain is not watched:
-                watched, due = plain, loop.due
+            if plain is None or plain is not watched or self._next_change is not None:
+                watched, due = plain, self._due()
                 stop = self._stop(due)
             manage_at = None if managing is None else self._manage_at(managing, index)
             until = stop if manage_at is None else min(stop, self.index_at(manage_at))
@@ -361,6 +363,11 @@ class MinuteWalk:
             high, low = (self._price, self._price) if self._average else (self._high, self._low)
             self._loop.skip(SkippedMinutes(float(_most(high[start:stop])), float(_least(low[start:stop]))))
 
+    def _due(self) -> int:
+        """The moment (UTC ms) at which the clock or the account changes something; far in the future for none."""
+        due = self._loop.due
+        return due if self._next_change is None else min(due, self._next_change())
+
     def _stop(self, due: int) -> int:
         """Index before which the state can change only by a price."""
         state, rules = self._loop.state, self._loop.rules
@@ -373,7 +380,7 @@ class MinuteWalk:
             return self.index_at(due)
         else:
             assert isinstance(state, Holding)  # nothing else waits for minutes  # noqa: S101
-            deadline = deadline_of(state)
+            deadline = min(deadline_of(state), due)
             if state.book is not None:
                 deadline = min(deadline, book_timeout(state.book), close_due(state, rules))
         return min(self.index_at(deadline), self.index_at(rules.frame_last + 1))
