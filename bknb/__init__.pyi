@@ -395,6 +395,9 @@ from .optimizer.registration import (
 from .provenance.card import (
     Card as Card,
 )
+from .provenance.portfolio_card import (
+    PortfolioCard as PortfolioCard,
+)
 from .research.belief import (
     belief as belief,
 )

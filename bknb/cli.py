@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "share":
             return _share(options)
         if options.command == "verify":
-            return _verify(options.notebook, yes=options.yes, timeout_seconds=options.timeout)
+            return _verify(options.notebook, code=options.code, yes=options.yes, timeout_seconds=options.timeout)
         if options.command == "lab":
             return _lab(options.notebook, jupyterlab_options=jupyterlab_options)
         parser.print_help()
@@ -127,11 +127,15 @@ def _sharing_parsers(commands: Any) -> None:
     verify = _notebook_parser(
         commands,
         "verify",
-        does="execute a notebook again and say what differs from the results stored in it",
+        does="execute a notebook or the run of a report again, and say what differs from the stored results",
         description="Execute a notebook (or the one in a shared folder) and compare every result with the run card "
         "stored beside it: candles, lines of the strategy, settings, every trade. Before that it says whose code "
-        "will run, and asks. The notebook itself is not changed.",
+        "will run, and asks. The notebook itself is not changed. Of a report in HTML or a saved run card the one run "
+        "is run again; --code names the file with its strategy.",
         example="notebooks/01-first-backtest.ipynb",
+    )
+    verify.add_argument(
+        "--code", metavar="FILE.py", type=Path, help="of a report: the file that registers its strategy; it is run"
     )
     verify.add_argument("--yes", action="store_true", help="run its code without asking, as in a script")
     doctor = commands.add_parser(
@@ -226,7 +230,15 @@ def _share(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _verify(path: Path, *, yes: bool, timeout_seconds: int | None) -> int:
+def _verify(path: Path, *, code: Path | None, yes: bool, timeout_seconds: int | None) -> int:
+    if path.suffix.lower() in (".html", ".htm", ".json"):
+        from .sharing.verify_report import verify_report
+
+        told = verify_report(path, code)
+        _echo(repr(told))
+        return DONE if told else NOT_FINISHED
+    if code is not None:
+        raise UsageError(f"--code is for a report in HTML or a run card; {path} has its code in it\nleave it out")
     from .sharing.verify_notebook import read_verifiable
     from .sharing.whose_code import ask_to_run, received, whose_code
 

@@ -220,6 +220,9 @@ def told_by(result: Any, *, folder: Path | None = None) -> Told:
 def card(made: Any) -> bytes:
     """A run card, without versions and platform."""
     content = plain(made)
+    for name in ("_account", "_benchmark"):  # most runs have none
+        if not getattr(made, name):
+            content.pop(name, None)
     content["made_with"] = {"candles from": made.made_with.get("candles from")}
     return one(content)
 

@@ -636,12 +636,6 @@ def test_an_account_needs_prices_above_zero() -> None:
         play({}, oil)
 
 
-def test_there_is_no_card_of_a_run_with_a_capital() -> None:
-    result = play({}, market())
-    with pytest.raises(bknb.UsageError, match="a run card does not hold an account"):
-        _ = result.card
-
-
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("count", COUNTS)
 def test_every_minute_fed_gives_the_money_of_jumping(model: str, count: int) -> None:

@@ -26,7 +26,9 @@ from hypothesis import strategies as st
 import bknb
 from bknb.market.candles import Candles
 from bknb.provenance.candle_fingerprint import compare, fingerprint
-from bknb.provenance.card import Card, decode, encode
+from bknb.provenance.card import Card
+from bknb.provenance.card_file import encode
+from bknb.provenance.portfolio_card import decode
 from bknb.provenance.source_walk import read_code
 from bknb.provenance.value_text import value_text
 from bknb.sharing.verify_notebook import compared

@@ -11,7 +11,6 @@ from test_exposure_and_contribution import two_legs
 
 import bknb
 from bknb.jupyter import display
-from bknb.jupyter.display import numbers
 from bknb.reports.portfolio_figure import portfolio_traces
 
 
@@ -40,18 +39,6 @@ def test_the_figure_is_of_plotly() -> None:
     without = bknb.portfolio(legs=[("A", "one")], exchange="demo", frame="2024-01-01:2024-01-02")
     with pytest.raises(bknb.UsageError, match="without a capital"):
         without.figure()
-
-
-def test_numbers_of_a_run_with_a_capital_are_shown_without_a_card() -> None:
-    """A run card does not hold an account: what a notebook shows and saves has none."""
-    result = bknb.backtest(
-        "BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02", capital=10_000
-    )
-    data, metadata = numbers(result)
-    assert "10,000.00" in data["text/html"]
-    assert "card" not in metadata["bknb"]
-    plain = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
-    assert "card" in numbers(plain)[1]["bknb"]
 
 
 @pytest.mark.slow
@@ -86,7 +73,7 @@ def test_a_notebook_shows_the_figure_of_a_portfolio_then_its_table(monkeypatch: 
         "Equity curve of the portfolio portfolio: 2 trades, total return +4.00 %, maximum drawdown 0.00 %."
     )
     assert account["text/html"] + legs["text/html"] == result._repr_html_()
-    assert marked == {"bknb": {"kind": "portfolio", "name": "portfolio"}}
+    assert {name: marked["bknb"][name] for name in ("kind", "name")} == {"kind": "portfolio", "name": "portfolio"}
     shown.clear()
     alone = bknb.portfolio(legs=[("A", lambda: None)], exchange="demo", frame="2024-01-01:2024-01-02")
     display.show(alone)

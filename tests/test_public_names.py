@@ -68,6 +68,7 @@ PUBLIC_NAMES = [
     "Performance",
     "Perpetual",
     "Portfolio",
+    "PortfolioCard",
     "PortfolioResult",
     "PositionSize",
     "Reduce",

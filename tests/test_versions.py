@@ -43,7 +43,7 @@ from bknb.stores.record import seal
 from bknb.stores.sqlite_store import SqliteStore
 from bknb.stores.versions import read_json, read_version
 
-_NUMBERS = r"\(format (2; this one reads up to 1|3; this one reads up to 2|5; this one reads up to 4)\)"
+_NUMBERS = r"\(format (2; this one reads up to 1|3; this one reads up to 2|4; [a-z ]* 3|5; this one reads up to 4)\)"
 NEWER = rf"was written by a newer bknb {_NUMBERS}\nupgrade with: pip install -U bknb"
 PLACE = ("sma", "BTCUSDT")
 OWNER = Owner(strategy="sma", symbol="BTCUSDT", exchange="demo", execution="touch")
@@ -351,7 +351,7 @@ FORMATS = {
     "cards": Format(
         write_card,
         lambda folder: Card.load(folder / "card.json"),
-        in_file("card.json", lambda _: b'{"bknb_card":3,"content":"in another way"}'),
+        in_file("card.json", lambda _: b'{"bknb_card":4,"content":"in another way"}'),
     ),
     "recorded answers": Format(
         lambda folder: write_whole(folder / "replies.json", b'{"format":"bknb replies 1","replies":[{"text":"yes"}]}'),

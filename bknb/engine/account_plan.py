@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -64,12 +64,21 @@ class AccountPlan(msgspec.Struct, frozen=True, kw_only=True):
         One for each leg.
     notes
         What there is to say of what was given.
+    card
+        What a run card says of what was given.
     """
 
     capital: float
     currency: str
     legs: tuple[LegMoney, ...]
     notes: tuple[str, ...] = ()
+    card: Any = None
+
+    @property
+    def functions(self) -> list[Callable[..., Any]]:
+        """The functions and objects of the user's that say a size or a cost, each once."""
+        values = [value for leg in self.legs for value in (leg.sizing, *msgspec.structs.astuple(leg.costs))]
+        return list({id(value): value for value in values if callable(value)}.values())
 
 
 def plan_account(

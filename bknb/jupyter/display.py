@@ -7,11 +7,12 @@ numbers are plain HTML.
 from __future__ import annotations
 
 import base64
+import contextlib
 import importlib.util
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import DataError, MissingDependency
+from ..errors import DataError, MissingDependency, UsageError
 from ..reports import plots
 from ..reports.backtest import backtest_info, summary_html, summary_text
 from ..reports.equity_arrays import equity_info
@@ -68,9 +69,7 @@ def numbers(result: Any, *, hint: str = "") -> tuple[dict[str, Any], dict[str, A
     if hint:
         html, text = fragment(html, element("p", hint)), f"{text}\n  hint      {hint}"
     mark = {"kind": "backtest", "strategy": info.strategy, "symbol": info.symbol}
-    card = getattr(result, "card", None) if _has_card(result) else None
-    if card is not None:  # every front end that saves outputs saves their metadata: the notebook keeps the card
-        mark["card"] = json.loads(card.brief().to_json())
+    _keep_card(mark, result)
     return {"text/html": html, "text/plain": text}, {RESULT_KEY: mark}
 
 
@@ -95,13 +94,20 @@ def portfolio_numbers(result: Any, *, hint: str = "") -> tuple[dict[str, Any], d
 
 
 def _mark_of(result: Any) -> dict[str, Any]:
-    return {RESULT_KEY: {"kind": "portfolio", "name": result.name}}
+    mark = {"kind": "portfolio", "name": result.name}
+    _keep_card(mark, result)
+    return {RESULT_KEY: mark}
 
 
-def _has_card(result: Any) -> bool:
-    """Whether a run card can hold the run: that of a capital, or a leg that shared a risk profile, cannot."""
-    record = getattr(result, "run_record", None)
-    return record is None or (record.money_positions is None and not record.shares_risk)
+def _keep_card(mark: dict[str, Any], result: Any) -> None:
+    """Put the run card into what is saved with an output: every front end that saves outputs saves their metadata.
+
+    A leg that shared a risk profile or an account has none; nor has one whose candles cannot be read any more.
+    """
+    with contextlib.suppress(UsageError, DataError):
+        card = getattr(result, "card", None)
+        if card is not None:
+            mark["card"] = json.loads(card.brief().to_json())
 
 
 def show(result: Any) -> None:

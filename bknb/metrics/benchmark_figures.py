@@ -36,6 +36,8 @@ class Benchmark(msgspec.Struct, frozen=True, eq=False):
         The first price, and its prices in the frame thinned for drawing; moments are UTC ms.
     slippage, fee
         Costs of each side, percent.
+    made_of
+        The fingerprint of its candles or of its series; ``None``: it is a symbol that the run traded.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Benchmark(msgspec.Struct, frozen=True, eq=False):
     price: Floats
     slippage: float
     fee: float
+    made_of: object = None
 
     @property
     def is_above_zero(self) -> bool:

@@ -7,21 +7,30 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
 from ..config import Settings
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms
-from ..errors import StateError, UsageError
+from ..errors import UsageError
+from . import card_file
+from .account_card import (
+    CardAccount,
+    CardBenchmark,
+    account_changes,
+    account_lines,
+    account_outcome_changes,
+    figure_changes,
+)
 from .candle_fingerprint import CandleRange, SeriesRange, changes
+from .card_file import FORMAT, MONEY_FORMAT, Read, Reader
 from .source_walk import ASKED_AT, Code
 from .value_text import NOT_COMPARED
 
 _T = TypeVar("_T")
 
-FORMAT: Final = 2
 _LEFT_OUT: Final = {"max_adds": Settings().max_adds}  # cards have it only where it is another (``Settings.decisive``)
 _SHOWN: Final = 8  # lines of one kind in a report of differences
 _ROWS_SHOWN: Final = 4
@@ -37,7 +46,7 @@ MOVED_DEFAULTS: Final[Mapping[str, tuple[float | None, float | None]]] = {
 }
 """Setting -> its default when cards had format 1, and since."""
 
-Kind = Literal["candles", "series", "code", "value", "setting", "run", "rules", "outcome", "with"]
+Kind = Literal["candles", "series", "code", "value", "setting", "run", "account", "rules", "outcome", "with"]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,9 +78,10 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    kind : {"candles", "series", "code", "value", "setting", "run", "rules", "outcome", "with"}
-        ``"rules"``: the same orders filled otherwise then, so the outcomes cannot be compared. ``"with"``: versions,
-        their defaults and the platform, which may differ without harm.
+    kind : {"candles", "series", "code", "value", "setting", "run", "account", "rules", "outcome", "with"}
+        ``"account"``: what was given of an account, and a benchmark. ``"rules"``: the same orders filled otherwise
+        then, so the outcomes cannot be compared. ``"with"``: versions, their defaults and the platform, which may
+        differ without harm.
     text : str
         The difference as a sentence.
     """
@@ -80,7 +90,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-class _Card1(msgspec.Struct, frozen=True, kw_only=True):
+class CardOfFormat1(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of format 1."""
 
     format: int = FORMAT
@@ -107,7 +117,7 @@ class _Card1(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-class Card(_Card1, frozen=True, kw_only=True):
+class Card(CardOfFormat1, frozen=True, kw_only=True):
     """Run card: strategy, candles, settings, versions and outcome of a run.
 
     Attributes
@@ -137,6 +147,10 @@ class Card(_Card1, frozen=True, kw_only=True):
         Version of the rules by which the execution model filled orders; 1 before cards told it.
     series : tuple of SeriesRange
         The point-in-time series that were read; left out on disk where there was none.
+    account : CardAccount or None
+        Capital, sizing, costs and kind of account, and what came of them; ``None``: it had no capital.
+    benchmark : CardBenchmark or None
+        What it was set beside.
 
     Examples
     --------
@@ -148,6 +162,18 @@ class Card(_Card1, frozen=True, kw_only=True):
 
     rules: int = 1
     _series: tuple[SeriesRange, ...] | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="series")
+    _account: CardAccount | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="account")
+    _benchmark: CardBenchmark | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="benchmark")
+
+    @property
+    def account(self) -> CardAccount | None:
+        """Capital, sizing, costs and kind of account, and what came of them; ``None``: it had no capital."""
+        return self._account or None
+
+    @property
+    def benchmark(self) -> CardBenchmark | None:
+        """What it was set beside; ``None``: nothing."""
+        return self._benchmark or None
 
     @property
     def series(self) -> tuple[SeriesRange, ...]:
@@ -164,38 +190,31 @@ class Card(_Card1, frozen=True, kw_only=True):
 
     def save(self, path: str | Path) -> Path:
         """Write the card as JSON with a checksum; returns the path."""
-        from ..stores.atomic import write_named
-
-        return write_named(path, msgspec.json.format(encode(self), indent=1) + b"\n")
+        return card_file.save(self, path)
 
     def to_json(self) -> str:
         """The card as one line of JSON with its checksum."""
-        return encode(self).decode()
+        return card_file.encode(self).decode()
 
     @staticmethod
     def from_json(text: str, *, where: str = "the text") -> Card:
         """A card from what :meth:`to_json` gave; see :meth:`load` for the errors."""
-        return decode(text.encode(), where=where)
+        found: Card = card_file.decode(text.encode(), READERS, where=where)
+        return found
 
     @staticmethod
     def load(path: str | Path) -> Card:
-        """Read a card that :meth:`save` wrote.
+        """Read a card that :meth:`save` wrote, or the one in the HTML file of a report.
 
         Raises
         ------
         UsageError
-            There is no such file.
+            There is no such file, or it is the card of a portfolio.
         StateError
             It is not a run card, it was changed by hand, or a later bknb wrote it.
         """
-        from ..stores.atomic import as_path
-
-        file = as_path(path)
-        try:
-            content = file.read_bytes()
-        except OSError as error:
-            raise UsageError(f"cannot read the run card {file}: {error.strerror or error}") from None
-        return decode(content, where=str(file))
+        found: Card = card_file.decode(card_file.card_json(path), READERS, where=str(path))
+        return found
 
     def brief(self) -> Card:
         """The same card without the rows, small enough for the metadata of a notebook."""
@@ -207,20 +226,21 @@ class Card(_Card1, frozen=True, kw_only=True):
         """The differences of ``other``; earlier ones explain later ones."""
         return [
             *_run_differences(self, other),
+            *account_differences(self.account, other.account),
+            *benchmark_differences(self.benchmark, other.benchmark),
             *_setting_differences(self, other),
             *_code_differences(self.code, other.code),
             *_value_differences(self.code, other.code),
-            *_data_differences(self, other),
-            *_series_differences(self, other),
+            *data_differences(self.data, other.data),
+            *_series_differences(self.series, other.series),
             *_results_differences(self, other),
+            *money_differences(self, other),
             *_text_differences("with", self.made_with, other.made_with, missing="none"),
         ]
 
     def verify(self, **changes: Any) -> Any:
         """Run it again and compare; see ``bknb.verify``."""
-        from .. import verify
-
-        return verify(self, **changes)
+        return verify_again(self, **changes)
 
     def report(self) -> str:
         """The card as Markdown."""
@@ -230,59 +250,35 @@ class Card(_Card1, frozen=True, kw_only=True):
         return self.report()
 
 
-class _Sealed(msgspec.Struct, frozen=True):
-    bknb_card: int
-    sha256: str
-    card: msgspec.Raw
+def verify_again(card: Any, **changes: Any) -> Any:
+    """What ``bknb.verify`` tells of a card of either kind."""
+    from .. import verify
+
+    return verify(card, **changes)
 
 
-def encode(card: Card) -> bytes:
-    """The card as JSON with a checksum over its content."""
-    body = msgspec.json.encode(card, order="deterministic")
-    return msgspec.json.encode(_Sealed(FORMAT, hashlib.sha256(body).hexdigest(), msgspec.Raw(body)))
+class _Kind(msgspec.Struct):
+    kind: str = ""
 
 
-class _Read(NamedTuple):
-    """A card, its fields as they were written, and the checksum over those."""
-
-    card: Card
-    written: _Card1
-    sha256: str
+def kind_of(content: msgspec.Raw) -> str:
+    """What a card is of: ``"backtest"``, ``"live"``, ``"portfolio"``."""
+    return msgspec.json.decode(content, type=_Kind).kind
 
 
-def _read_1(content: bytes) -> _Read:
-    sealed = msgspec.json.decode(content, type=_Sealed)
-    written = msgspec.json.decode(sealed.card, type=_Card1)
-    return _Read(msgspec.json.decode(sealed.card, type=Card), written, sealed.sha256)
+def _read_1(content: msgspec.Raw) -> Read:
+    return Read(msgspec.json.decode(content, type=Card), msgspec.json.decode(content, type=CardOfFormat1))
 
 
-def _read_2(content: bytes) -> _Read:
-    sealed = msgspec.json.decode(content, type=_Sealed)
-    card = msgspec.json.decode(sealed.card, type=Card)
-    return _Read(card, card, sealed.sha256)
+def _read_2(content: msgspec.Raw) -> Read:
+    if kind_of(content) == "portfolio":
+        raise UsageError("this is the run card of a portfolio\nread it with bknb.PortfolioCard.load(path)")
+    card = msgspec.json.decode(content, type=Card)
+    return Read(card, card)
 
 
-_READERS: Final[Mapping[int, Callable[[bytes], _Read]]] = {1: _read_1, 2: _read_2}
-"""Format -> the function that reads it."""
-
-
-def decode(content: bytes, *, where: str) -> Card:
-    """A card from JSON; see :meth:`Card.load` for the errors."""
-    from ..stores.versions import read_json
-
-    try:
-        read = read_json(_READERS, content, what=where, member="bknb_card")
-    except (ValueError, msgspec.DecodeError) as error:
-        raise StateError(
-            f"{where} is not a run card of bknb: {error}\nexpected a file that card.save(...) wrote"
-        ) from None
-    # Indentation is not content: the checksum is over the card as it is written without any.
-    if hashlib.sha256(msgspec.json.encode(read.written, order="deterministic")).hexdigest() != read.sha256:
-        raise StateError(
-            f"{where} was changed after it was written: its checksum does not match\n"
-            "ask for the card again, or run the backtest again"
-        )
-    return read.card
+READERS: Final[Mapping[int, Reader]] = {1: _read_1, 2: _read_2, MONEY_FORMAT: _read_2}
+"""Format -> the function that reads the card of one run."""
 
 
 # --- rows of an outcome -----------------------------------------------------------------------------------------
@@ -352,7 +348,7 @@ def _setting_differences(old: Card, new: Card) -> list[Difference]:
         was, now = old.settings.get(name), new.settings.get(name)
         if was == now:
             continue
-        if old.format != new.format and MOVED_DEFAULTS.get(name) in ((was, now), (now, was)):
+        if (old.format == 1) != (new.format == 1) and MOVED_DEFAULTS.get(name) in ((was, now), (now, was)):
             found.append(_changed("with", f"default of {name}", text(old, name), text(new, name)))
         else:
             found.append(_changed("setting", f"setting {name}", text(old, name), text(new, name)))
@@ -448,9 +444,10 @@ def _value_differences_of_readers(old: Code, new: Code) -> list[Difference]:
     return found
 
 
-def _data_differences(old: Card, new: Card) -> list[Difference]:
-    before = {(part.symbol, part.interval): part for part in old.data}
-    after = {(part.symbol, part.interval): part for part in new.data}
+def data_differences(old: tuple[CandleRange, ...], new: tuple[CandleRange, ...]) -> list[Difference]:
+    """Differences of the candles of two runs."""
+    before = {(part.symbol, part.interval): part for part in old}
+    after = {(part.symbol, part.interval): part for part in new}
     found: list[str] = []
     for key, part in before.items():
         now = after.get(key)
@@ -468,8 +465,34 @@ def _data_differences(old: Card, new: Card) -> list[Difference]:
     return [Difference(kind="candles", text=text) for text in found]
 
 
-def _series_differences(old: Card, new: Card) -> list[Difference]:
-    before, after = ({part.name: part for part in card.series} for card in (old, new))
+def account_differences(old: CardAccount | None, new: CardAccount | None) -> list[Difference]:
+    """Differences of what was given of an account, and of the functions in it."""
+    found = [Difference(kind="account", text=text) for text in account_changes(old, new)]
+    if old is None or new is None:
+        return found
+    return [*found, *_code_differences(old.code, new.code), *_value_differences(old.code, new.code)]
+
+
+def benchmark_differences(old: CardBenchmark | None, new: CardBenchmark | None) -> list[Difference]:
+    """Differences of the benchmark that was given, and of its prices."""
+    if old is None or new is None or old.name != new.name:
+        names = ["none" if each is None else each.name for each in (old, new)]
+        return [] if old is new else [_changed("account", "benchmark", *names)]
+    candles = [() if each.candles is None else (each.candles,) for each in (old, new)]
+    series = [() if each.series is None else (each.series,) for each in (old, new)]
+    found = [*data_differences(*candles), *_series_differences(*series)]
+    return [Difference(kind=part.kind, text=f"benchmark {part.text}") for part in found]
+
+
+def money_differences(old: Any, new: Any) -> list[Difference]:
+    """Differences of the figures, the fills and the cash of the accounts of two cards."""
+    before, after = (each.benchmark.figures if each.benchmark else {} for each in (old, new))
+    lines = [*account_outcome_changes(old.account, new.account), *figure_changes(before, after)]
+    return [Difference(kind="outcome", text=text) for text in _some(lines, "figures")]
+
+
+def _series_differences(old: tuple[SeriesRange, ...], new: tuple[SeriesRange, ...]) -> list[Difference]:
+    before, after = ({part.name: part for part in series} for series in (old, new))
     found = _changes_by_name(before, after, _series_change, gone=": not read any more", added=": read now")
     return [Difference(kind="series", text=text) for text in found]
 
@@ -590,6 +613,8 @@ def card_markdown(card: Card) -> str:
         f"| Frame | {span}{f' ({card.frame})' if card.frame else ''} |",
         f"| Execution | {card.execution} (rules {card.rules}){f', risk {card.risk}' if card.risk else ''} |",
         *([f"| Price tick | {tick} |"] if (tick := _tick(card)) else ()),
+        *(account_lines(card.account) if card.account else ()),
+        *([f"| Benchmark | {card.benchmark.name} |"] if card.benchmark else ()),
         f"| Outcome | {counts} |",
         f"| Digest of the outcome | `{result.digest[:32]}` |",
         f"| Made with | {', '.join(f'{name} {text}' for name, text in card.made_with.items())} |",
@@ -613,8 +638,11 @@ def card_markdown(card: Card) -> str:
         "",
         *(f"```python\n{written.text or '# the source text is not known'}\n```" for written in card.code.functions),
     ]
-    if card.code.values:
-        lines += ["", *(f"* `{name}` = `{text}`" for name, text in card.code.values.items())]
+    if card.account:
+        lines += [f"```python\n{written.text}\n```" for written in card.account.code.functions]
+    values = {**card.code.values, **(card.account.code.values if card.account else {})}
+    if values:
+        lines += ["", *(f"* `{name}` = `{text}`" for name, text in values.items())]
     if card.notes:
         lines += ["", "## Notes", "", *(f"* {note}" for note in card.notes)]
     return "\n".join(lines)

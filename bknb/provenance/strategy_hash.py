@@ -101,13 +101,14 @@ def not_compared(strategy: Strategy) -> tuple[str, ...]:
     return read_code(*functions_of(strategy).values()).not_compared
 
 
-def running(strategy: Strategy) -> AbstractContextManager[None]:
+def running(strategy: Strategy, *more: Callable[..., Any]) -> AbstractContextManager[None]:
     """Around a run that is waited for: what the strategy changes of itself in it makes no other hash.
 
-    Not around one in the background, during which the user may change what the strategy reads.
+    ``more`` are other functions of the run, those of its account. Not around one in the background, during which the
+    user may change what the strategy reads.
     """
     parameters = (value for value in strategy.params.values() if type(value) not in _PLAIN)
-    return changing_itself(*functions_of(strategy).values(), *parameters)
+    return changing_itself(*functions_of(strategy).values(), *parameters, *more)
 
 
 def version_of(strategy_hash: str) -> int:

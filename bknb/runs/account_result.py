@@ -11,6 +11,7 @@ from ..domain.ledger import CashRow, Ledger
 from ..domain.signal import SignalKey
 from ..engine.position_in_money import MoneyFill, PositionInMoney
 from ..engine.shared_account import AccountChange, SharedAccount
+from ..provenance.account_card import CardAccount
 
 TRADE_MONEY = ("quantity", "cost", "funding", "borrow", "forgiven", "money", "scaled", "cut")
 FILL_MONEY = ("quantity", "cost", "fee", "scaled", "cut")
@@ -31,6 +32,8 @@ class RunAccount(msgspec.Struct, frozen=True):
         Every movement of cash, in order.
     positions
         Those of each leg, in declared order, by signal.
+    card
+        What a run card says of what was given.
     """
 
     capital: float
@@ -39,6 +42,7 @@ class RunAccount(msgspec.Struct, frozen=True):
     changes: tuple[AccountChange, ...]
     rows: tuple[CashRow, ...]
     positions: tuple[Mapping[SignalKey, PositionInMoney], ...]
+    card: CardAccount | None = None
 
     @property
     def end(self) -> Ledger:
@@ -56,7 +60,7 @@ def account_result(account: SharedAccount) -> RunAccount:
     plan = account.plan
     positions = tuple(dict(leg.positions) for leg in account.legs)
     return RunAccount(
-        plan.capital, plan.currency, account.begin, tuple(account.changes), tuple(account.rows), positions
+        plan.capital, plan.currency, account.begin, tuple(account.changes), tuple(account.rows), positions, plan.card
     )
 
 

@@ -294,7 +294,7 @@ def backtest(
         currency=currency,
         benchmark=benchmark,
     )
-    with running(plan.strategy):
+    with running(plan.strategy, *(() if plan.account is None else plan.account.functions)):
         return BOOK.start(BacktestTask(plan)).wait_or_stop()
 
 

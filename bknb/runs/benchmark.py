@@ -14,6 +14,7 @@ from ..engine.plan import open_window
 from ..errors import DataError, NotEnoughData, UsageError
 from ..market.fetch_loop import submit
 from ..metrics.benchmark_figures import Benchmark, day_closes
+from ..provenance.candle_fingerprint import CandleRange, SeriesRange, fingerprint, series_fingerprint
 from ..reports.decimation import decimate
 from .account_equity import closes_of
 from .measured import terms_of
@@ -41,13 +42,17 @@ class PriceSeries(msgspec.Struct, frozen=True, eq=False):
 
 
 class BenchmarkPrices(NamedTuple):
-    """Prices of a benchmark, and from when on each is known (UTC ms); of bars their opens, too; all of shape (n,)."""
+    """Prices of a benchmark, and from when on each is known (UTC ms); of bars their opens, too; all of shape (n,).
+
+    ``made_of`` is the fingerprint of what was loaded or given.
+    """
 
     name: str
     known_ms: Times
     price: Floats
     open_ms: Times | None = None
     open: Floats | None = None
+    made_of: CandleRange | SeriesRange | None = None
 
     def begin(self, start: int) -> tuple[int, float]:
         """Moment (UTC ms) and price with which it begins in a frame: the open of the first bar, or the price then."""
@@ -104,7 +109,8 @@ async def load_benchmark(given: object, plan: Plan, warn: Callable[[str], object
         The candles of the symbol cannot be had, or there is no price in the frame.
     """
     if isinstance(given, PriceSeries):
-        prices = BenchmarkPrices(given.name, given.time_ms, given.price)
+        made_of = series_fingerprint(given.name, given.time_ms, given.price)
+        prices = BenchmarkPrices(given.name, given.time_ms, given.price, made_of=made_of)
         inside = (given.time_ms >= plan.frame.start) & (given.time_ms <= plan.frame.last)
         if not inside.any():
             raise NotEnoughData(
@@ -128,7 +134,8 @@ async def load_benchmark(given: object, plan: Plan, warn: Callable[[str], object
             f"{where} has no {candles_text(plan.base)} in the frame {plan.frame}\n"
             "choose a frame inside its data, or another benchmark"
         )
-    return BenchmarkPrices(symbol, series.closes, candles.close, candles.timestamp, candles.open)
+    used = fingerprint(candles[first:behind], exchange=plan.exchange.name, symbol=symbol, interval=plan.base)
+    return BenchmarkPrices(symbol, series.closes, candles.close, candles.timestamp, candles.open, used)
 
 
 def equal_parts(symbols: Sequence[BenchmarkPrices], start: int) -> BenchmarkPrices:
@@ -165,6 +172,7 @@ def benchmark_beside(prices: BenchmarkPrices, start: int, end: int, *, slippage:
         price=line[1],
         slippage=slippage,
         fee=fee,
+        made_of=prices.made_of,
     )
 
 

@@ -7,11 +7,12 @@ import hashlib
 import platform
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..domain.execution_fills import execution_model
+from ..domain.signal import key_of
 from ..errors import UsageError
 from ..provenance.candle_fingerprint import SeriesRange
 from ..provenance.source_walk import ASKED_AT, Code, read_code
@@ -23,7 +24,10 @@ from .result_tables import without_managed_columns
 if TYPE_CHECKING:
     from ..engine.plan import Plan
     from ..live.plan import LivePlan
+    from ..provenance.candle_fingerprint import CandleRange
     from ..provenance.card import Card
+    from ..provenance.portfolio_card import PortfolioCard
+    from .portfolio_result import PortfolioResult
     from .result import Result
     from .run_record import RunRecord
 
@@ -42,6 +46,8 @@ def code_of(plan: Plan | LivePlan) -> Code:
         named[ASKED_AT] = f"{strategy.at}{', late' if strategy.late else ''}"
     if strategy.manage_at is not None:
         named["manage at"] = str(strategy.manage_at)
+    if strategy.tolerance is not None:
+        named["tolerance of weights"] = value_text(strategy.tolerance)
     return msgspec.structs.replace(code, values={**named, **code.values})
 
 
@@ -51,25 +57,79 @@ def card_of(result: Result) -> Card:
     Raises
     ------
     UsageError
-        The run is a leg of a portfolio that shared its risk profile: alone it would have opened other positions.
+        The run is a leg of a portfolio that shared its risk profile or its account: alone it would have opened other
+        positions.
     """
+    record = result.run_record
+    of_account = record.money is None and record.money_positions is not None
+    if record.shares_risk or of_account:
+        what = "account" if of_account else f"risk profile {record.plan.strategy.risk!r}"
+        raise UsageError(
+            f"the leg {result.strategy} on {result.symbol} shared the {what} with others of its portfolio, and a run "
+            "card of one leg runs it alone\n"
+            "take the card of the portfolio: the result of bknb.portfolio(…) has .card"
+        )
+    card = _card_of(result, record.fingerprints())
+    if record.money is None and record.benchmark is None:
+        return card
+    from ..provenance.card_file import MONEY_FORMAT
+    from .account_on_card import card_benchmark, with_outcome  # few runs have an account
+
+    account = record.money.card if record.money is not None else None
+    found: dict[str, Any] = {"format": MONEY_FORMAT}
+    if account is not None and record.money is not None:
+        found["_account"] = with_outcome(account, record.money, _fills(record), result.account)
+    if record.benchmark is not None:
+        found["_benchmark"] = card_benchmark(record.benchmark, result.account)
+    return msgspec.structs.replace(card, **found)
+
+
+def card_of_portfolio(result: PortfolioResult) -> PortfolioCard:
+    """Return the card of a finished portfolio."""
+    from ..provenance.portfolio_card import portfolio_card
+    from .account_on_card import card_benchmark, with_outcome
+
+    known: dict[int, CandleRange] = {}
+    legs = [*result.legs.values()]
+    money, account = result.run_account, None
+    if money is not None and money.card is not None:
+        fills = [row for leg in legs for row in _fills(leg.run_record)]
+        account = with_outcome(money.card, money, fills, result.account)
+    return portfolio_card(
+        result.name,
+        tuple(_card_of(leg, leg.run_record.fingerprints(known)) for leg in legs),
+        bases=tuple(leg.run_record.plan.base for leg in legs),
+        account=account,
+        benchmark=None if result.benchmark is None else card_benchmark(result.benchmark, result.account),
+    )
+
+
+def _fills(record: RunRecord) -> list[dict[str, Any]]:
+    from .fill_table import fill_rows
+
+    return fill_rows(record.records, record.plan.settings, record.money_positions)
+
+
+def _rows(result: Result) -> list[dict[str, Any]]:
+    """The rows of trades and cancelled signals; of trades with an account their money, too."""
+    rows = [without_managed_columns(row) for row in result.rows()]
+    positions, closed = result.run_record.money_positions, result.run_record.records.closed
+    if positions is not None:
+        from .account_result import trade_money
+
+        for row, event in zip(rows, closed, strict=False):  # trades come first
+            row.update(trade_money(positions.get(key_of(event.signal))))
+    return rows
+
+
+def _card_of(result: Result, data: tuple[CandleRange, ...]) -> Card:
+    """Return the card of a run without its account."""
     from ..provenance.card import Card, outcome_of  # every run reads its code; few make a card
 
     record = result.run_record
-    if record.money_positions is not None:
-        raise UsageError(
-            f"the run of {result.strategy} on {result.symbol} had a capital, and a run card does not hold an account\n"
-            "for a card run it without capital=, sizing=, costs= and account="
-        )
-    if record.shares_risk:
-        raise UsageError(
-            f"the leg {result.strategy} on {result.symbol} shared the risk profile {record.plan.strategy.risk!r} with "
-            "others of its portfolio, and a run card runs one leg alone\n"
-            f"for a card run it alone: bknb.backtest({result.symbol!r}, strategy={result.strategy!r}, …).card"
-        )
     plan, code = record.plan, record.code or code_of(record.plan)
     outcome = outcome_of(
-        [without_managed_columns(row) for row in result.rows()],
+        _rows(result),
         trades=len(result.trades),
         rejected=len(result.rejected),
         refused=len(result.refused),
@@ -93,7 +153,7 @@ def card_of(result: Result) -> Card:
         # all as floats: a notebook's front end writes 20.0 as 20, and the checksum must not care
         settings={name: None if value is None else float(value) for name, value in plan.settings.decisive().items()},
         code=code,
-        data=record.fingerprints(),
+        data=data,
         made_with={**made_with(code.packages), "candles from": record.candles_from},
         outcome=outcome,
         _series=_series_of(record),

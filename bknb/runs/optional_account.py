@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec.structs import replace
 
 from ..engine.plan import Plan
 
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     from ..engine.account_plan import AccountPlan
     from ..engine.shared_account import SharedAccount
     from .account_result import RunAccount
+
+_ON_CARD: Final = ("currency", "sizing", "account", "costs")
 
 
 def with_account(plans: Sequence[Plan], **given: Any) -> tuple[list[Plan], AccountPlan | None]:
@@ -25,10 +29,13 @@ def with_account(plans: Sequence[Plan], **given: Any) -> tuple[list[Plan], Accou
     if all(value is None for value in given.values()):
         return [*plans], None
     from ..engine.account_plan import plan_account, with_costs
+    from .account_on_card import card_account
 
     account = plan_account(plans, **given)
     if account is None:
         return [*plans], None
+    # The code is read now: a cell may be run again, with other text, before this run is over.
+    account = replace(account, card=card_account(account, **{name: given.get(name) for name in _ON_CARD}))
     return [with_costs(plan, leg) for plan, leg in zip(plans, account.legs, strict=True)], account
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, aclosing
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, aclosing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -369,10 +369,18 @@ def portfolio(
         costs=costs,
         benchmark=benchmark,
     )
-    with ExitStack() as all_running:
-        for plan in task.plans:
-            all_running.enter_context(running(plan.strategy))
+    with all_running(task):
         return BOOK.start(task).wait_or_stop()
+
+
+@contextmanager
+def all_running(task: PortfolioTask) -> Iterator[None]:
+    """Around a portfolio that is waited for, as :func:`bknb.provenance.strategy_hash.running` around one run."""
+    functions = () if task.account is None else task.account.functions
+    with ExitStack() as entered:
+        for plan in task.plans:
+            entered.enter_context(running(plan.strategy, *functions))
+        yield
 
 
 BOOK: Final[TaskBook[PortfolioTask]] = TaskBook("portfolio", by_name=True)

@@ -57,10 +57,15 @@ def _legs_of(strategy: StrategyLike, symbols: object) -> list[tuple[str, Strateg
     known = _known(strategy)
     if known is None or not known.symbols:
         return legs_of(symbols, [strategy], None)
+    return book_legs(known)
+
+
+def book_legs(strategy: Strategy) -> list[tuple[str, StrategyLike]]:
+    """The legs of a strategy that answers for several symbols at once, with their book in common."""
     from ..engine.weight_book import WeightBook  # few strategies answer for several symbols
 
-    book = WeightBook(known)
-    return [(symbol, book.leg(symbol)) for symbol in known.symbols]
+    book = WeightBook(strategy)
+    return [(symbol, book.leg(symbol)) for symbol in strategy.symbols]
 
 
 def of_symbol(given: Any, symbol: str, what: str) -> Any:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..metrics.account_statistics import Account
     from ..metrics.benchmark_figures import Benchmark
     from ..metrics.marked_equity import MarkedEquity
+    from ..provenance.portfolio_card import PortfolioCard
     from .account_result import RunAccount
     from .periods import Period
     from .result import Result
@@ -325,6 +326,22 @@ class PortfolioResult:
         terms = [leg.account_terms for leg in legs]
         times, worth = account_marks([leg.run_record for leg in legs], terms, money)
         return pd.Series(worth, index=pd.DatetimeIndex(pd.to_datetime(times, unit="ms", utc=True)), name="equity")
+
+    @cached_property
+    def card(self) -> PortfolioCard:
+        """The run card: those of its legs, its account and what came of it; see ``bknb.verify``.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.portfolio(legs=[("BTCUSDT", lambda: None)], exchange="demo",
+        ...                         frame="2024-01-01:2024-01-02", capital=10_000)
+        >>> result.card.account.capital, result.card.legs[0].symbol
+        (10000.0, 'BTCUSDT')
+        """
+        from .make_card import card_of_portfolio
+
+        return card_of_portfolio(self)
 
     def _account_in_money(self) -> RunAccount:
         if self.run_account is None:

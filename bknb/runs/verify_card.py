@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +12,19 @@ import msgspec
 from ..config import Settings, get_config
 from ..domain.html import Html, element, fragment
 from ..engine.build import make_frame
-from ..engine.registry import Exchange, Frame, Strategy, registry
+from ..engine.registry import Frame, Strategy, registry
 from ..errors import UnknownName, UsageError
-from ..ports import CandleSource
 from ..provenance.card import MOVED_DEFAULTS, Card, Difference
+from ..provenance.portfolio_card import AnyCard, PortfolioCard, differences_of, read_card
 from ..provenance.source_walk import ASKED_AT
 from ..provenance.strategy_hash import running
 
 if TYPE_CHECKING:
+    from ..domain.costs import Costs
+    from ..engine.plan import StrategyLike
+    from .backtest import AccountLike, BenchmarkLike, SizingLike
+    from .portfolio import ExchangesLike
+    from .portfolio_result import PortfolioResult
     from .result import Result
 
 
@@ -29,9 +34,9 @@ class Verification:
 
     Attributes
     ----------
-    card : Card
+    card : Card or PortfolioCard
         The card that was verified.
-    result : Result
+    result : Result or PortfolioResult
         The result of the new run.
     differences : tuple of Difference
         Candles, lines, values, settings and outcomes that differ from the card.
@@ -50,8 +55,8 @@ class Verification:
     (True, True)
     """
 
-    card: Card
-    result: Result
+    card: AnyCard
+    result: Result | PortfolioResult
     differences: tuple[Difference, ...]
     surroundings: tuple[Difference, ...]
 
@@ -71,6 +76,8 @@ class Verification:
     def _head(self) -> str:
         name = f"{self.card.strategy} on {self.card.symbol}"
         outcome = self.result.card.outcome
+        if isinstance(self.card, PortfolioCard):
+            name = f"portfolio {self.card.name} of {len(self.card.legs)} legs"
         count = sum(part.count for part in self.result.card.data)
         if self.same:
             return f"{name}: the same ({outcome.trades} trades, {count:,} candles, digest {outcome.digest[:12]})"
@@ -97,13 +104,18 @@ class Verification:
 
 
 def verify(
-    card: Card | str | Path | Result,
+    card: Card | PortfolioCard | str | Path | Result | PortfolioResult,
     *,
-    strategy: str | Strategy | Callable[..., Any] | None = None,
-    exchange: str | Exchange | CandleSource | Callable[..., Any] | None = None,
+    strategy: StrategyLike | Mapping[str, StrategyLike] | None = None,
+    exchange: ExchangesLike | None = None,
     frame: str | Frame | tuple[object, object] | None = None,
     execution: str | None = None,
     settings: Settings | dict[str, Any] | None = None,
+    capital: float | None = None,
+    sizing: SizingLike | Mapping[str, SizingLike] | None = None,
+    account: AccountLike | Mapping[str, AccountLike] | None = None,
+    costs: Costs | Mapping[str, Costs] | None = None,
+    benchmark: BenchmarkLike | None = None,
 ) -> Verification:
     """Run a card again, here and now, and return what differs.
 
@@ -115,16 +127,22 @@ def verify(
     Parameters
     ----------
     card
-        A card, the path of a saved one, or a result.
+        A card, the path of a saved one or of the HTML file of a report that holds one, or a result; of a run or of a
+        portfolio.
     strategy, exchange, frame, execution, settings
-        Use these in place of what the names on the card mean here.
+        Use these in place of what the names on the card mean here; of a portfolio ``strategy`` may be a mapping by the
+        names on the card, and ``exchange`` one by symbol.
+    capital, sizing, account, costs, benchmark
+        Use these in place of those on the card. A function that says a size or a cost is looked up by its module and
+        its name; one that another function made, and a benchmark that is a series, have to be given.
 
     Raises
     ------
     UnknownName
         The strategy, the exchange or a series of the card is not registered here, and none was given.
     UsageError
-        The run of the card was stopped before its end, so it cannot be repeated.
+        The run of the card was stopped before its end, so it cannot be repeated; or it had a function or a series that
+        is not known here, and none was given.
     StateError
         The file is not a run card, or was changed.
 
@@ -137,15 +155,32 @@ def verify(
     >>> bool(bknb.verify(result.card, strategy=get_signal))
     True
     """
-    from ..engine.plan import plan_backtest
-    from .backtest import BacktestTask
+    found = _card_of(card)
+    money = {"capital": capital, "sizing": sizing, "account": account, "costs": costs, "benchmark": benchmark}
+    given: dict[str, Any] = {"frame": frame, "execution": execution, "settings": settings, **money}
+    if isinstance(found, PortfolioCard):
+        from .verify_portfolio import verify_portfolio
+
+        return verify_portfolio(found, strategy=strategy, exchange=exchange, **given)
+    for name, value in (("strategy", strategy), ("exchange", exchange)):
+        if isinstance(value, Mapping):
+            raise UsageError(f"{name}= is a mapping, and the card is of one run\ngive the one {name}")
+    return _verify_run(found, strategy=strategy, exchange=exchange, **given)
+
+
+def _card_of(card: Any) -> AnyCard:
+    """The card that was given, itself or as its file or its result."""
+    from .portfolio_result import PortfolioResult
     from .result import Result
 
-    if isinstance(card, Result):
-        card = card.card
-    elif not isinstance(card, Card):
-        card = Card.load(card)
-    if card.kind != "backtest":
+    if isinstance(card, Result | PortfolioResult):
+        return card.card
+    return card if isinstance(card, Card | PortfolioCard) else read_card(card)
+
+
+def check_repeatable(card: AnyCard) -> None:
+    """Raise ``UsageError`` for the card of a live run, and for one that was stopped."""
+    if card.kind not in ("backtest", "portfolio"):
         raise UsageError(
             "a live run cannot be repeated\nbacktest the same strategy over that time and compare the trades"
         )
@@ -153,35 +188,57 @@ def verify(
         raise UsageError(
             "this card is of a run that was stopped before its end; it cannot be repeated\nverify a card of a whole run"
         )
+
+
+def check_registered(legs: Iterable[tuple[Card, object]]) -> None:
+    """Raise ``UnknownName`` where the strategy that a leg is run with, or a series, is not registered here."""
+    for card, chosen in legs:
+        if isinstance(chosen, str) and chosen == card.strategy and chosen not in registry.strategies.names():
+            raise UnknownName("strategy", card.strategy, known=registry.strategies.names())
+        for part in card.series:
+            registry.series.get(part.name)
+
+
+def _verify_run(
+    card: Card, *, strategy: Any, exchange: Any, frame: Any, execution: str | None, settings: Any, **money: Any
+) -> Verification:
+    """Run the card of one run again."""
+    from .account_on_card import given_again
+    from .backtest import BacktestTask, plan_run
+
+    check_repeatable(card)
     chosen: Any = card.strategy if strategy is None else strategy
-    if chosen == card.strategy and card.strategy not in registry.strategies.names():
-        raise UnknownName("strategy", card.strategy, known=registry.strategies.names())
-    for part in card.series:
-        registry.series.get(part.name)
+    check_registered([(card, chosen)])
     is_function = not isinstance(chosen, (str, Strategy))
-    plan = plan_backtest(
+    plan = plan_run(
         card.symbol,
         strategy=chosen,
         exchange=card.exchange if exchange is None else exchange,
-        frame=_frame(card) if frame is None else frame,
+        frame=frame_of(card) if frame is None else frame,
         interval=card.interval if is_function or "interval" in card.given else None,
-        at=_at(card) if is_function or "at" in card.given else None,
+        at=schedule_of(card) if is_function or "at" in card.given else None,
         execution=execution or (card.execution if is_function or "execution" in card.given else None),
-        settings=_settings(card) if settings is None else settings,
+        settings=settings_of(card) if settings is None else settings,
         allow_gaps=card.allow_gaps,
         base=card.base if "base" in card.given else None,
+        **given_again(card.account, card.benchmark, money),
     )
-    with running(plan.strategy):
+    with running(plan.strategy, *(() if plan.account is None else plan.account.functions)):
         result = BacktestTask(plan).start().wait_or_stop()
-    found = card.diff(result.card)
     # what is given as an object in place of a name has another name, and that is no difference
     given = (("strategy", is_function), ("exchange", exchange is not None and not isinstance(exchange, str)))
     named = tuple(f"{what}: " for what, is_given in given if is_given)
+    return verification_of(card, result, named)
+
+
+def verification_of(card: AnyCard, result: Any, named: tuple[str, ...]) -> Verification:
+    """The differences of a card and a new run; ``named``: how those begin that are of what was given as an object."""
+    found = differences_of(card, result.card)
     decisive = tuple(part for part in found if part.kind != "with" and not _only_named(part, named))
     return Verification(card, result, decisive, tuple(part for part in found if part.kind == "with"))
 
 
-def _at(card: Card) -> str | None:
+def schedule_of(card: Card) -> str | None:
     """The schedule by which the strategy of a card was asked, if it had one."""
     at = card.code.values.get(ASKED_AT)
     return None if at is None else at.removesuffix(", late")
@@ -191,13 +248,14 @@ def _only_named(part: Difference, named: tuple[str, ...]) -> bool:
     return part.kind == "run" and part.text.startswith(named)
 
 
-def _frame(card: Card) -> Frame:
+def frame_of(card: Card) -> Frame:
+    """The frame of a card: the one that is registered under its name, or a new one."""
     if card.frame is not None and card.frame in registry.frames.items:
         return registry.frames.get(card.frame)
     return make_frame(card.frame, card.start, card.end, card.frame_interval)
 
 
-def _settings(card: Card) -> dict[str, Any]:
+def settings_of(card: Card) -> dict[str, Any]:
     """What the original call set, and defaults of its version that this one replaced."""
     theirs = msgspec.structs.asdict(msgspec.convert(card.settings, Settings, strict=False))
     ours = msgspec.structs.asdict(get_config())

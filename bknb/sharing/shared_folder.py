@@ -10,14 +10,13 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
 
 import msgspec
 
 from ..errors import UsageError
 from ..exchanges.bundle import MANIFEST, Manifest
-from ..provenance.card import Card
 from ..runs.make_card import made_with
 from . import secrets
 from .fresh_environment import NoFreshEnvironment
@@ -26,6 +25,9 @@ from .recorder import NotebookInputs
 from .secrets import Guard
 from .verify_notebook import cards_in, compared, execute_recorded
 from .wheel import write_wheel
+
+if TYPE_CHECKING:
+    from ..provenance.portfolio_card import AnyCard
 
 Checked = Literal["fresh", "here", "no"]
 
@@ -167,7 +169,7 @@ class SharedFolder:
         cells.insert(first, made)
 
     def check(
-        self, before: list[Card], *, timeout: int | None, make_environment: Callable[[Path, Path], Path] | None
+        self, before: list[AnyCard], *, timeout: int | None, make_environment: Callable[[Path, Path], Path] | None
     ) -> Checked:
         """Execute a copy without a network and compare the results.
 

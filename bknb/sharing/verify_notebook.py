@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from ..errors import MissingDependency, UsageError
-from ..provenance.card import Card, Difference
+from ..provenance.card import Difference
+from ..provenance.portfolio_card import decode, differences_of
 from ..stores.atomic import as_path
 from . import execute
 from .whose_code import ask_to_run, received, whose_code
+
+if TYPE_CHECKING:
+    from ..provenance.portfolio_card import AnyCard
 
 _BEGIN: Final = "from bknb.sharing.recorder import Recorder as __recorder\n__recorder = __recorder(offline={offline})"
 _FINISH: Final = "__recorder.write({folder!r})"
@@ -105,7 +109,7 @@ def verify_notebook(
     return compared(before, cards_in(node))
 
 
-def read_verifiable(path: Path) -> tuple[Any, list[Card]]:
+def read_verifiable(path: Path) -> tuple[Any, list[AnyCard]]:
     """A notebook and the run cards in it.
 
     Raises
@@ -120,7 +124,7 @@ def read_verifiable(path: Path) -> tuple[Any, list[Card]]:
     return node, cards
 
 
-def cards_in(node: Any) -> list[Card]:
+def cards_in(node: Any) -> list[AnyCard]:
     """The run cards stored with the outputs of a notebook, in order."""
     marks = [
         output.metadata["bknb"]
@@ -128,10 +132,10 @@ def cards_in(node: Any) -> list[Card]:
         for output in cell.get("outputs", ())
         if "card" in output.get("metadata", {}).get("bknb", {})
     ]
-    return [Card.from_json(msgspec.json.encode(mark["card"]).decode(), where="the notebook") for mark in marks]
+    return [decode(msgspec.json.encode(mark["card"]), where="the notebook") for mark in marks]
 
 
-def compared(before: list[Card], after: list[Card]) -> NotebookVerification:
+def compared(before: list[AnyCard], after: list[AnyCard]) -> NotebookVerification:
     """Differences between the results of a notebook and those of another run of it."""
     differences: dict[str, tuple[Difference, ...]] = {}
     surroundings: dict[str, Difference] = {}
@@ -140,7 +144,7 @@ def compared(before: list[Card], after: list[Card]) -> NotebookVerification:
         if number > len(after):
             differences[name] = (Difference(kind="run", text="it is not shown any more"),)
             continue
-        found = card.diff(after[number - 1])
+        found = differences_of(card, after[number - 1])
         differences[name] = tuple(part for part in found if part.kind != "with")
         surroundings.update({part.text: part for part in found if part.kind == "with"})
     for number in range(len(before) + 1, len(after) + 1):
@@ -157,7 +161,7 @@ def execute_recorded(
     timeout: int | None,
     on_summary: OnSummary,
     python: Path | None = None,
-) -> list[Card]:
+) -> list[AnyCard]:
     """Execute a notebook between two hidden cells that record its inputs; returns its run cards.
 
     The kernel is one of this Python, or of ``python``.

@@ -48,7 +48,7 @@ def _notebook(call: Call) -> Path:
 
 @MAGICS.add(
     "%verify",
-    Option(name="CARD", help="file of %report --card --path", kind="path", required=True),
+    Option(name="CARD", help="file of %report --card --path, or a report in HTML", kind="path", required=True),
     twin='bknb.verify("card.json")',
 )
 def verify(_session: Session, call: Call) -> Any:
