@@ -398,6 +398,50 @@ def test_cash_is_never_overdrawn_and_nothing_is_lost_at_any_minute(account: Any,
         bknb.testing.reset()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [pytest.param(1), pytest.param(30, marks=pytest.mark.long)])
+def test_nothing_is_lost_at_any_minute_of_ten_legs_with_leverage_and_funding(count: int) -> None:
+    """Cash and positions are the capital, profit and costs: with random managers, some of which are liquidated."""
+    rows: list[str] = []
+    reasons: list[str] = []
+    for seed in range(count):
+        plans = [named(plan_of(100 + 10 * seed + k, "pessimistic", risk=f"r{k}"), f"leg{k}") for k in range(10)]
+        accounts = {f"leg{k}": FIFTY[k % 2] if k % 3 else bknb.Perpetual(10, 0.5, "isolated") for k in range(10)}
+        costs = bknb.Costs(funding=FUNDING, maker=0.02, fixed=0.1)
+        run, desk = together(plans, account=accounts, sizing="percent:150", costs=costs)
+        results = [Result(record_of(leg)) for leg in run.legs]
+        records = [result.run_record for result in results]
+        times, worth = account_marks(records, [result.account_terms for result in results], account_result(desk))
+        follow(desk, times, worth, records, spot=False)
+        lost = np.abs(worth - from_fills(desk, times, records)).max()
+        assert lost < 1e-9 * desk.plan.capital, lost
+        rows += [row.kind for row in desk.rows]
+        reasons += [event.close_reason for record in records for event in record.records.closed]
+        orders = [fill.fill.order.kind for leg in desk.legs for each in leg.positions.values() for fill in each.fills]
+        assert len({row.leg for row in desk.rows}) == 10
+        assert {"entry", "add", "reduce", "exit"} <= {*orders}
+        bknb.testing.reset()
+    assert {"buy", "sell", "profit", "fee", "funding"} <= {*rows}
+    assert "liquidation" in reasons
+
+
+def from_fills(desk: SharedAccount, times: Any, records: Sequence[Any]) -> Any:
+    """Equity at each mark of its own: capital, what fills paid and brought before costs, what is held, and costs."""
+    worth = np.full(len(times), desk.plan.capital)
+    for leg, record in zip(desk.legs, records, strict=True):
+        closed, close = record.minutes.timestamp + MINUTE, record.minutes.close
+        marks = close[np.maximum(np.searchsorted(closed, times, side="right") - 1, 0)]
+        for fill in (each.fill for position in leg.positions.values() for each in position.fills):
+            signed = fill.order.quantity if fill.order.side == "buy" else -fill.order.quantity
+            is_in = (times > fill.order.at) | (times == times[-1])
+            worth += is_in * (signed * (marks - fill.order.price) - fill.costs.fee - fill.costs.slippage)
+    for row in desk.rows:
+        if row.kind in ("funding", "borrow", "forgiven"):
+            with_fill = row.kind == "forgiven"  # of what was closed in the bar that opens then
+            worth += ((times > row.at) | (times == times[-1]) if with_fill else times >= row.at) * row.amount
+    return worth
+
+
 def named(plan: Any, name: str) -> Any:
     from msgspec.structs import replace
 
