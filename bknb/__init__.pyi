@@ -84,6 +84,7 @@ from .domain.sizes import Units as Units
 from .domain.sizing_formulas import (
     Constant as Constant,
 )
+from .domain.weight import Weight as Weight
 from .engine.get_and_list import (
     get_exchange as get_exchange,
 )

@@ -101,6 +101,7 @@ PUBLIC_NAMES = [
     "UsageError",
     "Verification",
     "Walker",
+    "Weight",
     "add_exchange",
     "add_frame",
     "add_optimizer",

@@ -355,6 +355,23 @@ def test_what_was_liquidated_stays_flat_until_its_weight_was_0_or_on_the_other_s
     ]  # fmt: skip
 
 
+def test_weights_of_a_book_may_have_levels() -> None:
+    answers = {k: {"A": bknb.Weight(0.5, price_stop_loss=95.0), "B": 0.5} for k in range(END)}
+    answers[4] = {"A": bknb.Weight(0.5, price_stop_loss=97.0), "B": 0.5}
+    exchange = {"A": market({8: 96.0}), "B": market()}
+    result = play(answers, exchange, tolerance=20)
+    assert [row[:3] for row in traded(result)] == [
+        (0, "A", "entry"), (0, "B", "entry"), (8, "A", "exit"), (30, "B", "exit"),
+    ]  # fmt: skip
+    assert result.leg("A").fills.reason.tolist() == ["", "stop_loss"]
+    halted = {"A": market(silent=HALTED), "B": market()}
+    moved = play(
+        {2: {"A": bknb.Weight(0.5, price_stop_loss=90.0)}, 4: {"A": bknb.Weight(0.5, price_stop_loss=95.0)}}, halted
+    )
+    assert [event.reason for event in moved.told if isinstance(event, bknb.Cancelled)] == ["strategy"]
+    assert moved.leg("A").run_record.records.closed[0].signal.price_stop_loss == 95.0
+
+
 def test_a_book_of_one_symbol_is_a_get_weight() -> None:
     def weight(ctx: Any) -> float:
         return math.sin(ctx.when_ms / MINUTE / 3)

@@ -23,6 +23,7 @@ from weight_loop import drawn_weight, equity_by_hand
 from worlds import SEEDS, walk
 
 import bknb
+from bknb.domain.signal_events import Moved
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.live.order_quantity import Quantities
@@ -230,6 +231,88 @@ def test_async_weights_and_weights_by_name() -> None:
     assert bknb.get_strategy("decorated").tolerance == 3.0
 
 
+# --- weights with levels --------------------------------------------------------------------------------------------
+
+
+def leveled(
+    answers: Mapping[int, Any], prices: Mapping[int, float], **options: Any
+) -> list[tuple[int, str, str, float]]:
+    """Minute, kind, reason and price of the fills of a run."""
+    result = play(answers, market({k: level(price) for k, price in prices.items()}), tolerance=30, **options)
+    assert not len(result.rejected), result.rejected.reasons.tolist()
+    found = result.fills.itertuples()
+    return [(int((row.at.value // 10**6 - ORIGIN) // MINUTE), row.kind, row.reason, row.price) for row in found]
+
+
+@CAPITALS
+def test_a_weight_may_have_levels_and_stays_flat_behind_them(capital: float | None) -> None:
+    stopped = bknb.Weight(0.5, price_stop_loss=95.0, note="trend")
+    every = dict.fromkeys(range(END), stopped) | {12: 0.0}
+    fills = leveled(every, {6: 94.0}, capital=capital)
+    assert fills[:3] == [(0, "entry", "", 100.0), (6, "exit", "stop_loss", 94.0), (13, "entry", "", 100.0)]
+    short = bknb.Weight(-0.5, price_stop_loss=105.0)
+    assert leveled(dict.fromkeys(range(END), short), {6: 106.0}, capital=capital)[1:] == [
+        (6, "exit", "stop_loss", 106.0)
+    ]
+    trailing = bknb.Weight(0.5, trailing=bknb.Trailing(percent=5.0), breakeven=bknb.Breakeven(after=50.0))
+    rises = {5: 120.0, 6: 113.0}
+    assert leveled(dict.fromkeys(range(END), trailing), rises, capital=capital)[1:] == [
+        (6, "exit", "trailing_stop", 113.0)
+    ]
+
+
+@CAPITALS
+def test_a_stop_of_a_weight_moves_towards_the_market_only(capital: float | None) -> None:
+    stops = {0: 90.0, 3: 95.0, 5: 80.0}
+    answers = {k: bknb.Weight(0.5, price_stop_loss=stop) for k, stop in stops.items()}
+    result = play(answers, market({8: level(94.0)}), tolerance=30, capital=capital)
+    moved = [
+        (event.when - ORIGIN) // MINUTE for event in result.run_record.records.positions if isinstance(event, Moved)
+    ]
+    assert moved == [3]
+    assert fills(result)[1:] == [(8, "exit", 1.0)]
+    assert result.fills.reason.tolist() == ["", "stop_loss"]
+    without = play({0: bknb.Weight(0.5, price_stop_loss=90.0), 3: 0.5}, market({8: level(89.0)}), capital=capital)
+    assert fills(without)[1:2] == [(8, "exit", 1.0)]  # a plain number leaves it
+
+
+@CAPITALS
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_stop_in_percent_lies_below_what_was_paid_and_moves_with_adds(side: int, capital: float | None) -> None:
+    first, second = 100.0 + side * 10.0, 100.0 + side * 21.0
+    prices = {k: level(first) for k in range(2, 6)} | {k: level(second) for k in range(6, 12)}
+    answers = {k: bknb.Weight(weight * side, stop_percent=2.0) for k, weight in ((2, 0.25), (6, 0.5))}
+    result = play(answers, market(prices), capital=capital)
+    opened = [event for event in result.run_record.records.events if event.action == "opened"]
+    assert opened[0].signal.price_stop_loss == pytest.approx(first * (1 - side * 0.02))
+    share = result.fills.share.iloc[1]
+    average = (first + share * second) / (1 + share)
+    moved = [event.price_stop_loss for event in result.run_record.records.positions if isinstance(event, Moved)]
+    assert moved == [pytest.approx(average * (1 - side * 0.02))]
+    assert [row[:2] for row in fills(result)] == [(2, "entry"), (6, "add"), (12, "exit")]  # at 100 again
+    assert result.fills.reason.iloc[2] == "stop_loss"
+
+
+def test_what_is_wrong_with_a_weight_is_told() -> None:
+    for weight, text in (
+        (bknb.Weight("half"), "got str: 'half'"),  # type: ignore[arg-type]
+        (bknb.Weight(2.0), "weight 2: all of the equity is 1"),
+        (bknb.Weight(0.5, price_stop_loss=101.0), "price_stop_loss 101"),
+        (bknb.Weight(0.5, price_stop_loss=-1.0), "price_stop_loss must be above 0"),
+        (bknb.Weight(0.5, stop_percent=100.0), "stop_percent must be a number above 0, and below 100 for a long"),
+        (bknb.Weight(0.5, stop_percent="2"), "stop_percent must be a number above 0"),  # type: ignore[arg-type]
+        (bknb.Weight(0.5, price_stop_loss=95.0, stop_percent=2.0), "give one of them"),
+    ):
+        result = play({2: weight}, market())
+        assert text in result.rejected.reasons[0], result.rejected.reasons[0]
+        assert not len(result.fills)
+    held = play({2: 0.5, 4: bknb.Weight(0.75, price_stop_loss=math.nan)}, market())
+    assert "price_stop_loss" in held.rejected.reasons[0]
+    assert fills(held) == [(2, "entry", 1.0), (30, "exit", 1.0)]
+    with pytest.raises(TypeError, match="Weight has no stop, did you mean price_stop_loss"):
+        bknb.Weight(0.5, stop=95.0)  # type: ignore[call-arg]
+
+
 # --- what they are equal to -----------------------------------------------------------------------------------------
 
 
@@ -329,13 +412,18 @@ def test_the_equity_is_that_of_a_loop_by_hand(capital: float | None, seed: int, 
 
 @pytest.mark.slow
 @settings(max_examples=3)
+@example(seed=3, jumping=False)
 @given(seed=SEEDS, jumping=st.booleans())
 def test_live_equals_a_backtest(seed: int, *, jumping: bool) -> None:
     until = ORIGIN + 150 * MINUTE
     exchange = source(walk(seed))
-    strategy = bknb.add_strategy(
-        "w", interval="1m" if seed % 2 else "5m", get_weight=drawn_weight(seed), tolerance=seed % 3
-    )
+    drawn = drawn_weight(seed)
+
+    def get_weight(ctx: Any) -> Any:
+        weight = drawn(ctx)
+        return weight if weight is None or seed % 4 < 2 else bknb.Weight(weight, stop_percent=0.5)
+
+    strategy = bknb.add_strategy("w", interval="1m" if seed % 2 else "5m", get_weight=get_weight, tolerance=seed % 3)
     task = bknb.Live.background(
         "BTCUSDT", strategy=strategy, exchange=exchange, until=until, store=bknb.stores.memory(), settings=COSTS,
         clock=JumpingClock(ORIGIN, seed) if jumping else SimulatedClock(ORIGIN),

@@ -46,7 +46,7 @@ from .states import (
     quiet_minute,
     rejection,
 )
-from .stop_levels import after_progress, costs_of, moved_events
+from .stop_levels import after_progress, costs_of, moved_events, percent_stop
 from .story import story
 from .tick_grid import on_grid
 from .unfilled_entries import cancel, flat_after
@@ -123,11 +123,11 @@ def answered(
         "trailing": signal.trailing,
         "breakeven": signal.breakeven,
         "memo": memo,
+        "size": None if signal.size is None else float(signal.size),
+        "stop_percent": getattr(signal, "stop_percent", None),  # of a weight
     }
     if isinstance(signal.price_take_profit, tuple):
         row["targets"] = targets_of(signal.price_take_profit)
-    if signal.size is not None:
-        row["size"] = float(signal.size)
     if timed:
         from .lifetimes import timed_fields
 
@@ -290,7 +290,7 @@ def _touched(
     if not rules.asks:
         return entered(signal, minute, entry, rules)
     entering = Entering(signal=signal, minute=minute, entry=entry, last_id=last_id, earlier=earlier)
-    filled = activated(signal, minute.t, entry.price)
+    filled = activated(signal, minute.t, entry.price, rules.tick)
     ending = next(_ids_closed(earlier), None)
     asked = Reserve(filled, minute.t, minute.price, ending, fill=entry, earlier=earlier, again=again)
     return Step(entering, (), (asked,))
@@ -316,9 +316,12 @@ def waiting_minute(state: Waiting, given: Minute, rules: Rules) -> Step:
     return _touched(signal, given, entry, rules, last_id=state.last_id)
 
 
-def activated(signal: ScheduledSignal, when: int, price: float) -> OpenSignal:
-    """The open row of a signal whose entry filled at ``price`` in the minute ``when``."""
-    return OpenSignal(**{**msgspec.structs.asdict(signal), "price_open": price}, pending_at=when)
+def activated(signal: ScheduledSignal, when: int, price: float, tick: float | None) -> OpenSignal:
+    """The open row of a signal whose entry filled at ``price`` in the minute ``when``; ``tick`` is that of prices."""
+    values = {**msgspec.structs.asdict(signal), "price_open": price}
+    if signal.stop_percent is not None:
+        values["price_stop_loss"] = percent_stop(signal.stop_percent, sign_of(signal.position), price, tick)
+    return OpenSignal(**values, pending_at=when)
 
 
 def entered(
@@ -326,7 +329,7 @@ def entered(
 ) -> Step:
     """The fill of an entry, and what the rest of its minute does; ``liquidation`` as of :func:`opened_holding`."""
     rested = order.entry == "limit" and entry.rested and entry.price == order.price_open
-    signal = msgspec.structs.replace(activated(order, minute.t, entry.price), rested=rested)
+    signal = msgspec.structs.replace(activated(order, minute.t, entry.price, rules.tick), rested=rested)
     opened = Opened(**labels(rules), when=minute.t, price=minute.price, signal=signal)
     holding = opened_holding(signal, rules, liquidation)
     if entry.at_open and holding.book is not None:
@@ -390,6 +393,8 @@ def entering_verdict(state: Entering, given: Verdict, rules: Rules) -> Step:
     if given.allowed:
         made = entered(state.signal, minute, state.entry, rules, given.liquidation)
         return Step(made.state, state.earlier + made.events, released + made.commands)
-    refused = refusal(activated(state.signal, minute.t, state.entry.price), minute.t, minute.price, given, rules)
+    refused = refusal(
+        activated(state.signal, minute.t, state.entry.price, rules.tick), minute.t, minute.price, given, rules
+    )
     ending = cancel(state.signal, flat_after(state), minute.t, minute.price, "risk", rules, note=given.note)
     return Step(ending.state, (*state.earlier, refused, *ending.events), released + ending.commands)

@@ -17,6 +17,7 @@ from .signal import sign_of
 from .signal_events import AddCancelled, Added, Closed, Event, Reduced
 from .states import Holding, Rules, Step, labels
 from .stays_flat import flat_after_close
+from .stop_levels import moved_events, percent_stop
 
 
 class FillRun:
@@ -87,6 +88,7 @@ class FillRun:
             self.book = msgspec.structs.replace(self.book, adds=self.book.adds - 1)
             self.events.append(cancelled)
             return
+        before = self.book
         made = self.fill("add", order.share, price, number=order.number, rested=rested, note=order.note)
         self._without(order)
         self.events.append(
@@ -100,6 +102,21 @@ class FillRun:
                 average_price=average_price(self.book.fills),
             )
         )
+        if self.state.signal.stop_percent is not None:
+            self._move_stop(self.state.signal.stop_percent, before)
+
+    def _move_stop(self, percent: float, before: PositionBook) -> None:
+        """Move a stop that is percent from the average price with it, unless it was moved otherwise since."""
+        signal, tick = self.state.signal, self.rules.tick
+        if before.stop != percent_stop(percent, self.sign, average_price(before.fills), tick):
+            return
+        level = percent_stop(percent, self.sign, average_price(self.book.fills), tick)
+        self.book = msgspec.structs.replace(self.book, stop=level)
+        best = self.state.highest if self.sign > 0 else self.state.lowest
+        moved = moved_events(
+            labels(self.rules), self.when, self.price, signal, self.book, best, ("strategy",), tick=tick
+        )
+        self.events.extend(moved)
 
     def reduce(self, share: float, price: float, *, number: int, reason: str, rested: bool, note: str = "") -> None:
         """Close a part that leaves something open."""

@@ -18,7 +18,7 @@ def waiting_activated(state: Waiting, given: Activate, rules: Rules) -> Step:
     ordered = msgspec.structs.replace(state.signal, entry="market")
     if rules.model.fills_at_open:
         return Step(Opening(signal=ordered, not_before=given.when, last_id=state.last_id, activated=True))
-    signal = activated(ordered, given.when, given.price)
+    signal = activated(ordered, given.when, given.price, rules.tick)
     opened = Opened(**labels(rules), when=given.when, price=given.price, signal=signal)
     return Step(opened_holding(signal, rules), (opened,))
 

@@ -125,7 +125,7 @@ class Signal(ByName, frozen=True, kw_only=True):
         return f"Signal({', '.join(shown)})"
 
 
-_WHEN_GIVEN: Final = ("trailing", "breakeven", "side", "memo", "until", "bars", "size", "score")
+_WHEN_GIVEN: Final = ("trailing", "breakeven", "side", "memo", "until", "bars", "size", "score", "stop_percent")
 
 
 def _limit() -> EntryKind:
@@ -151,7 +151,8 @@ class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_de
     nearest first, and ``price_take_profit`` is the farthest; a single target is no ladder. ``memo`` is JSON, empty
     when there is none. ``until`` is a text of :mod:`bknb.domain.lifetimes`, empty when there is none, and
     ``waits_until`` the moment (UTC ms) at which its order is taken back; ``None``: it said nothing of that. ``size`` is
-    what multiplies the size of the run; ``None``: it said nothing of that. In JSON a field that has its default is left
+    what multiplies the size of the run; ``None``: it said nothing of that. ``stop_percent`` is where the stop of a
+    weight lies, percent from the average price of all entries. In JSON a field that has its default is left
     out, except for ``entry``.
     """
 
@@ -175,6 +176,7 @@ class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_de
     bars: int | None = None
     waits_until: int | None = None
     size: float | None = None
+    stop_percent: float | None = None
 
     @property
     def is_plain(self) -> bool:

@@ -80,7 +80,8 @@ def read_answer(answer: object) -> Signal | Reason:
         side = values.get("position") or values.get("side")
         values["price_take_profit"] = sorted_ladder(ladder, -1 if side == "short" else 1)
     fault = plain_numbers(values)
-    return Signal(**values) if fault is None else fault
+    kind = type(answer) if isinstance(answer, Signal) else Signal
+    return kind(**values) if fault is None else fault
 
 
 def with_python_lists(values: dict[str, Any]) -> object:

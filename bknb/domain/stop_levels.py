@@ -60,6 +60,17 @@ def stop_on_grid(level: float, sign: int, tick: float | None) -> float:
     return round_down(level, tick) if sign > 0 else round_up(level, tick)
 
 
+def percent_stop(percent: float, sign: int, average: float, tick: float | None) -> float:
+    """The stop that lies so many percent from the average price of all entries (quote currency).
+
+    Examples
+    --------
+    >>> percent_stop(5.0, 1, 200.0, None), percent_stop(5.0, -1, 200.0, None)
+    (190.0, 210.0)
+    """
+    return stop_on_grid(average * (1 - sign * percent / 100), sign, tick)
+
+
 def stop_in_force(book: PositionBook, sign: int, best: float, tick: float | None) -> StopInForce | None:
     """The tightest stop of a position whose best price so far is ``best``; of equal ones that set earlier.
 

@@ -11,7 +11,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from .manage_answers import Add, Cancel, Close, PositionAnswer, Reduce
+from msgspec.structs import replace
+
+from .exit_validation import is_positive
+from .manage_answers import Add, Cancel, Close, Move, PositionAnswer, Reduce
 from .position_book import PositionOrder
 from .position_fills import DUST, Fill
 from .position_view import HeldPosition
@@ -19,6 +22,7 @@ from .risk import WeightLimits
 from .signal import Position, ScheduledSignal, Signal, sign_of
 from .signal_events import Reason
 from .text import shown
+from .weight import Weight, WeightSignal
 
 _EXACT: Final = 1e-9  # as much more than the most is arithmetic
 _MOST: Final = 1e9  # a larger weight is no part of an equity: something was divided by nearly nothing
@@ -26,16 +30,21 @@ _ISOLATED: Final = ", mode='isolated'"  # what legs of a portfolio need
 _ROUNDS: Final = 20  # how often costs that are functions of the order are asked again for smaller ones
 
 
-def read_weight(answer: object, limits: WeightLimits | None = None) -> float | Reason:
-    """A weight as a float, or the reason why it is none; ``limits`` are those of the account, where it is known.
+def read_weight(answer: object, limits: WeightLimits | None = None) -> Weight | Reason:
+    """A weight, or the reason why an answer is none; ``limits`` are those of the account, where it is known.
 
     Examples
     --------
-    >>> read_weight(0.5), read_weight(float("nan")).text
+    >>> read_weight(0.5).weight, read_weight(float("nan")).text
     (0.5, 'get_weight returns None, or a finite number such as 0.5, -1 or 0; got float: nan')
     >>> read_weight(1.5, WeightLimits()).text
     'weight 1.5: all of the equity is 1, and the account has no leverage; give account=bknb.Margin(leverage=2)'
     """
+    if isinstance(answer, Weight):
+        read = read_weight(answer.weight, limits)
+        if isinstance(read, Reason):
+            return read
+        return _broken_percent(answer) or replace(answer, weight=read.weight)
     plain = answer
     if hasattr(answer, "item") and getattr(answer, "ndim", 0) == 0:
         plain = answer.item()
@@ -50,7 +59,20 @@ def read_weight(answer: object, limits: WeightLimits | None = None) -> float | R
             return Reason("weight", f"{text}; give account=bknb.Margin(), or a weight of at least 0")
         if abs(weight) > limits.leverage * (1 + _EXACT):
             return Reason("weight", f"weight {weight:g}: {_too_much(weight, limits.leverage)}")
-    return weight
+    return Weight(weight)
+
+
+def _broken_percent(answer: Weight) -> Reason | None:
+    """What is wrong with the stop of a weight that is a percentage."""
+    percent: object = answer.stop_percent
+    if percent is None:
+        return None
+    if answer.price_stop_loss is not None:
+        return Reason("weight", "a weight has price_stop_loss and stop_percent; give one of them")
+    if is_positive(percent) and (answer.weight < 0.0 or answer.stop_percent < 100.0):  # type: ignore[operator]
+        return None
+    text = "stop_percent must be a number above 0, and below 100 for a long, such as 2 for 2 % below what was paid"
+    return Reason("weight", f"{text}; got {shown(percent, 60)}")
 
 
 def _hint(answer: object) -> str:
@@ -117,17 +139,25 @@ def marked_weight(
     return opened_with * value / first / equity if equity > 0.0 else sign * math.inf
 
 
-def weight_signal(weight: float) -> Signal | None:
+def weight_signal(wanted: Weight) -> Signal | None:
     """The signal that opens a weight where nothing is held; ``None``: it is 0.
 
     Examples
     --------
-    >>> weight_signal(-0.5).position, weight_signal(-0.5).size, weight_signal(0.0)
+    >>> weight_signal(Weight(-0.5)).position, weight_signal(Weight(-0.5)).size, weight_signal(Weight(0.0))
     ('short', 0.5, None)
     """
-    if weight == 0.0:
+    if wanted.weight == 0.0:
         return None
-    return Signal(position="long" if weight > 0.0 else "short", size=abs(weight))
+    return WeightSignal(
+        position="long" if wanted.weight > 0.0 else "short",
+        size=abs(wanted.weight),
+        price_stop_loss=wanted.price_stop_loss,
+        stop_percent=wanted.stop_percent,
+        trailing=wanted.trailing,
+        breakeven=wanted.breakeven,
+        note=wanted.note,
+    )
 
 
 def signed_weight(signal: Signal | ScheduledSignal) -> float:
@@ -160,11 +190,15 @@ def sides_of_weights(weights: Mapping[int, float]) -> dict[int, int]:
 
 
 class HeldWeight(NamedTuple):
-    """What one leg of a book holds: its weight, below 0 for a short, its size in units of the first, and its orders."""
+    """What one leg of a book holds: its weight, below 0 for a short, its size in units of the first, and its orders.
+
+    ``price_stop_loss`` is the stop that is in force (quote currency).
+    """
 
     weight: float
     size: float
     waiting: tuple[PositionOrder | ScheduledSignal, ...] = ()
+    price_stop_loss: float | None = None
 
     @property
     def sign(self) -> int:
@@ -179,15 +213,16 @@ class HeldWeight(NamedTuple):
 
 def read_weights(
     answer: object, symbols: Sequence[str], limits: WeightLimits
-) -> dict[str, float | None] | tuple[Reason, ...]:
+) -> dict[str, Weight | None] | tuple[Reason, ...]:
     """The weight that each symbol of a book is to have, or everything that is wrong with an answer.
 
     A symbol that is not named is to have 0, and ``None`` leaves it as it is.
 
     Examples
     --------
-    >>> read_weights({"A": 0.5, "B": None}, ["A", "B", "C"], WeightLimits())
-    {'A': 0.5, 'B': None, 'C': 0.0}
+    >>> read = read_weights({"A": 0.5, "B": None}, ["A", "B", "C"], WeightLimits())
+    >>> read["A"].weight, read["B"], read["C"].weight
+    (0.5, None, 0.0)
     >>> [reason.text[:46] for reason in read_weights({"A": 0.75, "B": -0.5}, ["A", "B"], WeightLimits())]
     ['weights of 1.25 together: all of the equity is']
     """
@@ -196,7 +231,7 @@ def read_weights(
         hint = "; write .to_dict() behind it" if callable(getattr(answer, "to_dict", None)) else ""
         return (Reason("weight", f"{text}; got {type(answer).__name__}: {shown(answer, 80)}{hint}"),)
     reasons: list[Reason] = []
-    found: dict[str, float | None] = dict.fromkeys(symbols, 0.0)
+    found: dict[str, Weight | None] = dict.fromkeys(symbols, Weight(0.0))
     for symbol, weight in answer.items():
         if symbol not in found:
             known = ", ".join(symbols[:10]) + (", …" if len(symbols) > 10 else "")
@@ -210,20 +245,20 @@ def read_weights(
             reasons.append(Reason("weight", f"{symbol}: {read.text.replace('get_weight returns', 'a weight is')}"))
         else:
             found[symbol] = read
-    total = sum(abs(weight) for weight in found.values() if weight is not None)
+    total = sum(abs(wanted.weight) for wanted in found.values() if wanted is not None)
     if total > limits.leverage * (1 + _EXACT):
         what = f"a weight of {total:g}" if len(symbols) == 1 else f"weights of {total:g} together"
         reasons.append(Reason("weight", f"{what}: {_too_much(total, limits.leverage, _ISOLATED)}"))
     return tuple(reasons) or found
 
 
-def weight_changes(weight: float, position: HeldPosition | HeldWeight, tolerance: float) -> list[PositionAnswer]:
+def weight_changes(wanted: Weight, position: HeldPosition | HeldWeight, tolerance: float) -> list[PositionAnswer]:
     """The answers that bring what is held to a weight; none where it is near enough.
 
     Parameters
     ----------
-    weight
-        What is wanted.
+    wanted
+        The weight, with its stop.
     position
         What is held, with its ``weight`` now.
     tolerance
@@ -231,22 +266,31 @@ def weight_changes(weight: float, position: HeldPosition | HeldWeight, tolerance
 
     Examples
     --------
-    >>> from types import SimpleNamespace
-    >>> held = SimpleNamespace(weight=0.5, size=1.0, sign=1, waiting=())
-    >>> weight_changes(0.25, held, 0.0), weight_changes(1.0, held, 0.0), weight_changes(0.52, held, 5.0)
-    ([Reduce(share=0.5, of='now', note='')], [Add(share=1.0, price_open=None, only_better=False, note='')], [])
-    >>> weight_changes(0.0, held, 0.0)
-    [Close(note='', at='market')]
+    >>> held = HeldWeight(0.5, 1.0)
+    >>> [weight_changes(Weight(weight), held, 5.0) for weight in (0.25, 1.0, 0.52)]
+    [[Reduce(share=0.5, of='now', note='')], [Add(share=1.0, price_open=None, only_better=False, note='')], []]
+    >>> weight_changes(Weight(0.0), held, 0.0), weight_changes(Weight(0.5, price_stop_loss=95.0), held, 0.0)
+    ([Close(note='', at='market')], [Move(price_stop_loss=95.0, loosen=False)])
     """
     if not position.size:
-        return _instead_of(position.waiting, weight, tolerance)
+        return _instead_of(position.waiting, wanted, tolerance)
     if any(getattr(order, "reason", "") == "manual" for order in position.waiting):
         return []  # what was ordered by hand fills first
+    if wanted.weight * position.sign <= 0.0:
+        turned = weight_signal(wanted)
+        close = Close(note=wanted.note)
+        return [close] if turned is None else [close, turned]
+    changes = _resized(wanted, position, tolerance)
+    stop, before = wanted.price_stop_loss, position.price_stop_loss
+    if stop is not None and (before is None or not is_positive(stop) or position.sign * (stop - before) > 0):
+        changes.append(Move(price_stop_loss=stop))
+    return changes
+
+
+def _resized(wanted: Weight, position: HeldPosition | HeldWeight, tolerance: float) -> list[PositionAnswer]:
+    """The part or add that brings what is held on one side to a weight on it, in place of an add that waits."""
     now = position.weight
     assert now is not None  # it is asked about weights only  # noqa: S101
-    if weight * position.sign <= 0.0:
-        turned = weight_signal(weight)
-        return [Close()] if turned is None else [Close(), turned]
     replaced: list[PositionAnswer] = []
     size, ordered = position.size, 0.0
     for order in position.waiting:  # no candle could fill it since it was ordered
@@ -258,25 +302,27 @@ def weight_changes(weight: float, position: HeldPosition | HeldWeight, tolerance
     if left <= DUST:
         return replaced
     now *= left / size
-    if abs(weight - now) * 100 <= tolerance and math.isfinite(now):
+    if abs(wanted.weight - now) * 100 <= tolerance and math.isfinite(now):
         return replaced
-    part = weight / now
+    part = wanted.weight / now
     if abs(part - 1) * left <= DUST:
         return replaced
-    return [*replaced, Reduce(1 - part) if part < 1 else Add(left * (part - 1))]
+    if part < 1:
+        return [*replaced, Reduce(1 - part, note=wanted.note)]
+    return [*replaced, Add(left * (part - 1), note=wanted.note)]
 
 
-def _instead_of(waiting: Sequence[object], weight: float, tolerance: float) -> list[PositionAnswer]:
+def _instead_of(waiting: Sequence[object], wanted: Weight, tolerance: float) -> list[PositionAnswer]:
     """What is ordered for a weight in place of an entry that no candle has filled; nothing where it is near enough."""
-    signal = next((order for order in waiting if isinstance(order, ScheduledSignal)), None)
-    if signal is None:
+    order = next((each for each in waiting if isinstance(each, ScheduledSignal)), None)
+    if order is None:
         return []  # nothing is left of it
-    ordered = signed_weight(signal)
-    near = max(tolerance / 100, _EXACT)
-    if signal.entry == "market" and weight * ordered > 0.0 and abs(weight - ordered) <= near:
+    ordered, near = signed_weight(order), max(tolerance / 100, _EXACT)
+    same = order.entry == "market" and order.price_stop_loss == wanted.price_stop_loss
+    if same and wanted.weight * ordered > 0.0 and abs(wanted.weight - ordered) <= near:
         return []
-    turned = weight_signal(weight)
-    return [Cancel()] if turned is None else [Cancel(), turned]
+    signal = weight_signal(wanted)
+    return [Cancel()] if signal is None else [Cancel(), signal]
 
 
 def part_paid_for(takes: Callable[[float], float], free: float) -> float:

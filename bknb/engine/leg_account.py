@@ -62,6 +62,8 @@ class LegAccount:
         Its positions in money, by signal.
     state, first
         What is open or waits, as far as it was told; the quantity of the entry of what is open, base currency.
+    tick
+        The smallest step of its prices (quote currency), where it is known.
     funding, exits, waiting, liquidation
         What has to be charged, what leaves, in money, its orders that wait, and where what it holds is liquidated.
     """
@@ -90,8 +92,9 @@ class LegAccount:
     ) -> None:
         """Take the plan of the leg, its candles, its risk profile, and published series; ``warn`` takes warnings."""
         bars = window.minutes(plan.symbol)
+        self.tick = plan.settings.price_tick
         self.prices, self._places = BarPrices(bars), places
-        self.liquidation.begin(self.prices, plan.settings.price_tick)
+        self.liquidation.begin(self.prices, self.tick)
         self._sizing = LegSizing(self.money, window, warn)
         self.exits = LegExits(self.name, plan.symbol, self.money, self.prices)
         self.funding.read(published, plan.symbol, plan.frame.last)

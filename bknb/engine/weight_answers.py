@@ -16,6 +16,7 @@ from ..domain.signal_events import Reason
 from ..domain.states import Holding, Reenter, Rules
 from ..domain.stays_flat import stays_flat_in
 from ..domain.text import shown
+from ..domain.weight import Weight
 from ..domain.weights import marked_weight, read_weight, weight_changes, weight_signal
 from ..domain.whole_number import is_number
 from ..errors import UsageError
@@ -92,7 +93,7 @@ def weight_asks(ask: Ask, tolerance: float) -> tuple[Ask, Manage]:
     return opening, holding
 
 
-def _then(answer: Any, made: Callable[[float], object], ctx: Context) -> Any:
+def _then(answer: Any, made: Callable[[Weight], object], ctx: Context) -> Any:
     """What is made of a weight; of one that is awaited, once it is there."""
     if inspect.isawaitable(answer):
 
@@ -103,7 +104,7 @@ def _then(answer: Any, made: Callable[[float], object], ctx: Context) -> Any:
     return _made(answer, made, ctx)
 
 
-def _made(answer: object, made: Callable[[float], object], ctx: Context) -> object:
+def _made(answer: object, made: Callable[[Weight], object], ctx: Context) -> object:
     if answer is None:
         return None
     weight = read_weight(answer, weight_limits_of(ctx))

@@ -14,10 +14,12 @@ from ..domain.interval import floor_to, interval_ms
 from ..domain.manage_answers import Add, Cancel, Close, PositionAnswer, Reduce
 from ..domain.position_fills import DUST
 from ..domain.risk import WeightLimits
-from ..domain.signal import Position, ScheduledSignal, Signal
+from ..domain.signal import Position, ScheduledSignal, Signal, sign_of
 from ..domain.signal_events import Reason, Scaled
 from ..domain.states import Holding, Opening, Reenter, Waiting, labels
 from ..domain.stays_flat import stays_flat_in
+from ..domain.stop_levels import stop_in_force
+from ..domain.weight import Weight
 from ..domain.weights import (
     HeldWeight,
     part_paid_for,
@@ -120,7 +122,7 @@ class WeightBook:
         self._loops: dict[str, StrategyLoop] = {}
         self.moments = BookMoments()
         self._slot: int | None = None  # of the newest answer
-        self._wanted: dict[str, float] = {}  # by the newest answer that said something of a symbol
+        self._wanted: dict[str, Weight] = {}  # by the newest answer that said something of a symbol
         self._done: set[str] = set()  # symbols whose leg has had a turn since
         self._plan: _Plan | None = None
         self._turns: dict[str, int] = {}  # the moment (UTC ms) at which each leg was asked last about what it holds
@@ -301,7 +303,7 @@ class WeightBook:
         return [add for add in adds if add.share > DUST] or None
 
 
-def _changes_of(weight: float, held: HeldWeight | None, leg: LegAccount, tolerance: float) -> list[PositionAnswer]:
+def _changes_of(weight: Weight, held: HeldWeight | None, leg: LegAccount, tolerance: float) -> list[PositionAnswer]:
     if held is not None:
         return weight_changes(weight, held, tolerance)
     signal = weight_signal(weight)
@@ -311,11 +313,10 @@ def _changes_of(weight: float, held: HeldWeight | None, leg: LegAccount, toleran
 def _but_the_same(answers: list[PositionAnswer], held: HeldWeight | None, part: float) -> list[PositionAnswer]:
     """The answers, but none where an entry that waits would be replaced by one of the same size."""
     match answers, held:
-        case [Cancel(), Signal(position=position, size=float() as size)], HeldWeight(
-            waiting=(ScheduledSignal(entry="market") as order,)
-        ):
-            same = order.position == position and abs((order.size or 1.0) - size * part) <= DUST
-            return [] if same else answers
+        case [Cancel(), Signal(size=float() as size) as signal], HeldWeight(waiting=(ScheduledSignal() as order,)):
+            levels = order.position == signal.position and order.price_stop_loss == signal.price_stop_loss
+            near = abs((order.size or 1.0) - size * part) <= DUST
+            return [] if order.entry == "market" and levels and near else answers
         case _:
             return answers
 
@@ -328,8 +329,12 @@ def _held(leg: LegAccount, when: int) -> HeldWeight | None:
     if not isinstance(state, Holding) or state.leaving is not None:
         return None
     weight, size = leg.held_weight(when)
-    orders = () if state.book is None else state.book.orders
-    return HeldWeight(weight, size, orders) if size else None
+    book = state.book
+    if book is None or not size:
+        return HeldWeight(weight, size) if size else None
+    sign = sign_of(state.signal.position)
+    stop = stop_in_force(book, sign, state.highest if sign > 0 else state.lowest, leg.tick)
+    return HeldWeight(weight, size, book.orders, None if stop is None else stop.price)
 
 
 class _Increase(NamedTuple):
