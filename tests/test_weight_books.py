@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from law_runs import paths
 from scenarios import MINUTE, ORIGIN, Candle, source
+from weight_loop import BookHand
 from worlds import SEEDS
 
 import bknb
@@ -471,6 +472,67 @@ def test_cash_and_positions_are_the_capital_and_what_was_made(seed: int, leverag
         prices = dict.fromkeys(change.ledger.positions, 100.0)
         assert change.ledger.imbalance(prices) == pytest.approx(0.0, abs=1e-9 * 1_000)
     assert result.equity.iloc[-1] == pytest.approx(1_000 + result.trades["money"].sum())
+
+
+def drawn_answers(random: np.random.Generator, symbols: Sequence[str]) -> dict[int, Any]:
+    """What a book answers at each minute: nothing, flat, or weights that leave some out."""
+    found: dict[int, Any] = {}
+    for minute in range(END):
+        kind = random.random()
+        drawn = {symbol: float(random.uniform(-0.2, 0.2)) for symbol in symbols if random.random() < 0.9}
+        zero = {symbol: 0.0 for symbol in drawn if random.random() < 0.1}
+        none = {symbol: None for symbol in drawn if random.random() < 0.1}
+        found[minute] = None if kind < 0.4 else {} if kind < 0.45 else drawn | zero | none
+    return found
+
+
+@pytest.mark.slow
+@settings(max_examples=4)
+@example(seed=1, holes=True, tolerance=0.0)
+@given(seed=SEEDS, holes=st.booleans(), tolerance=st.sampled_from([0.0, 1.0]))
+def test_a_book_over_halts_and_holes_is_a_loop_by_hand(seed: int, *, holes: bool, tolerance: float) -> None:
+    names = ("A", "B", "C")
+    random = np.random.default_rng(seed)
+    silent = {name: {k for k in range(2, END) if random.random() < 0.3} for name in names}
+    answers, closes, opens = drawn_answers(random, names), {}, {}
+    for name in names:
+        price = 100.0
+        for k in range(-60, END + 11):
+            moves = np.exp(random.normal(0.0, 0.02, 2)) if k not in silent[name] else (1.0, 1.0)
+            opens[name, k] = price * float(moves[0])
+            closes[name, k] = price = opens[name, k] * float(moves[1])
+    hand = BookHand(names, slippage=0.05, fee=0.1, tolerance=tolerance)
+    worth = []
+    for k in range(END):
+        marks = {name: closes[name, k - 1] for name in names}
+        asked = not holes or any(k - 1 not in silent[name] for name in names)  # a bar of one of them has closed
+        if asked and answers[k] is not None:
+            equity = hand.worth(marks)
+            wanted = dict.fromkeys(names, 0.0) | answers[k]
+            for name, weight in wanted.items():
+                if weight is not None:
+                    hand.want(name, weight, equity, marks[name])
+        hand.open_at(k, {name: opens[name, k] for name in names if k not in silent[name]})
+        worth.append(hand.worth({name: closes[name, k] for name in names}))
+
+    def candles(name: str) -> Any:
+        rows = [
+            (ORIGIN + k * MINUTE, opens[name, k], max(opens[name, k], closes[name, k]),
+             min(opens[name, k], closes[name, k]), closes[name, k], 0.0 if k in silent[name] else 100.0)
+            for k in range(-60, END + 11) if not (holes and k in silent[name])
+        ]  # fmt: skip
+        return source(rows)
+
+    exchange = {name: candles(name) for name in names}
+    result = play(answers, exchange, symbols=names, settings=COSTS, tolerance=tolerance, capital=1.0, allow_gaps=holes)
+    found = [row[:3] for row in traded(result) if row[0] < END]
+    assert sorted(found) == sorted(row[:3] for row in hand.fills)
+    bought = {row[:3]: row[3] for row in traded(result)}
+    assert all(bought[row[:3]] == pytest.approx(row[3], abs=2e-6) for row in hand.fills)
+    at = (result.equity.index.as_unit("ms").asi8 - ORIGIN) // MINUTE
+    equity = result.equity.to_numpy()[np.searchsorted(at, np.arange(1, END))]
+    assert np.allclose(equity, worth[: END - 1], rtol=0, atol=1e-9)
+    assert len(found) > 10
 
 
 # --- the law --------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,3 +86,56 @@ def equity_by_hand(
             moments.append(when + MINUTE)
             worth.append(hand.worth(last))
     return moments, [*worth[:-1], hand.worth(last)]
+
+
+class BookHand:
+    """Cash and units of several symbols; what was ordered and not filled waits for the next bar that trades."""
+
+    def __init__(self, symbols: Sequence[str], *, slippage: float, fee: float, tolerance: float) -> None:
+        self.cash, self.units = 1.0, dict.fromkeys(symbols, 0.0)
+        self.slippage, self.fee, self.tolerance = slippage / 100, fee / 100, tolerance / 100
+        self.waits: dict[str, list[tuple[str, float, float]]] = {symbol: [] for symbol in symbols}
+        self.fills: list[tuple[int, str, str, float]] = []
+
+    def worth(self, prices: Mapping[str, float]) -> float:
+        return self.cash + sum(units * prices[symbol] for symbol, units in self.units.items())
+
+    def want(self, symbol: str, weight: float, equity: float, mark: float) -> None:
+        """Order what leads to a weight, an entry in money, all else in units; what opens is replaced."""
+        waits, units = self.waits[symbol], self.units[symbol]
+        entry = next((order for order in waits if order[0] == "entry"), None)
+        if entry is not None and weight * entry[2] > 0 and abs(weight - entry[2]) <= max(self.tolerance, 1e-9):
+            return
+        self.waits[symbol] = waits = [order for order in waits if order[0] in ("exit", "reduce")]
+        leaves = any(order[0] == "exit" for order in waits)
+        if entry is not None or leaves or units == 0.0 or weight * units <= 0:
+            if units and not leaves:
+                waits.append(("exit", 0.0, 0.0))
+            if weight:
+                waits.append(("entry", weight * equity, weight))
+            return
+        units += sum(order[1] for order in waits)
+        now = units * mark / equity
+        if abs(weight - now) > self.tolerance and abs(weight / now - 1) > 1e-9:
+            more = weight * equity / mark - units
+            waits.append(("add" if more * units > 0 else "reduce", more, 0.0))
+
+    def open_at(self, minute: int, prices: Mapping[str, float]) -> None:
+        """Fill what waits for these symbols at their opens: first what leaves, then what is bought."""
+        for leaves in (True, False):
+            for symbol, price in prices.items():
+                for order in list(self.waits[symbol]):
+                    if (order[0] in ("exit", "reduce")) is leaves:
+                        self.waits[symbol].remove(order)
+                        self._fill(minute, symbol, order, price)
+
+    def _fill(self, minute: int, symbol: str, order: tuple[str, float, float], price: float) -> None:
+        kind, amount, _ = order
+        if kind == "entry":
+            units = amount / (price * (1 + self.slippage * (1 if amount > 0 else -1)))
+        else:
+            units = -self.units[symbol] if kind == "exit" else amount
+        paid = price * (1 + self.slippage * (1 if units > 0 else -1))
+        self.cash -= units * paid + abs(units) * paid * self.fee
+        self.units[symbol] = 0.0 if kind == "exit" else self.units[symbol] + units
+        self.fills.append((minute, symbol, kind, abs(units)))
