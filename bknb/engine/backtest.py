@@ -318,8 +318,7 @@ class BacktestRun:
                 self._after = asking.after
                 if not is_given:
                     continue
-            after = await asking.at(when)
-            self._after = after
+            self._after = after = await asking.at(when)
             if reports:
                 walk.follow()
             while delivered < len(ends := records.ends):
