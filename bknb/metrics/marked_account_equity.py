@@ -43,11 +43,22 @@ def moments_of(legs: Iterable[LegCloses], changes: Iterable[int], *, start: int,
         First and last moment, UTC ms.
     """
     inside = [leg.closed_ms[(leg.closed_ms > start) & (leg.closed_ms <= end)] for leg in legs]
-    closes = np.unique(np.concatenate(inside))
-    booked = [min(change, end) for change in changes]
-    extra = np.array([start, end, *(each for each in booked if each > start)], dtype=np.int64)
-    times = np.union1d(closes, extra)
-    return Moments(times, np.isin(times, closes))
+    closes = _joined(inside)
+    booked = sorted(min(change, end) for change in changes)
+    extra = np.array([start, *(each for each in booked if each > start), end], dtype=np.int64)
+    times = _joined([closes, extra])
+    closed = np.zeros(len(times), dtype=np.bool_)
+    closed[np.searchsorted(times, closes)] = True
+    return Moments(times, closed)
+
+
+def _joined(ascending: Sequence[Times]) -> Times:
+    """The different moments of ascending ones, ascending; legs mostly have the same."""
+    first, *others = ascending
+    more = [each for each in others if not np.array_equal(each, first)]
+    every = np.sort(np.concatenate([first, *more]), kind="stable")  # merges what is sorted already
+    different: Times = every[np.append(True, every[1:] != every[:-1])[: len(every)]]
+    return different
 
 
 def marked_money(
