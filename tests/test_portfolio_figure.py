@@ -70,7 +70,7 @@ def test_a_notebook_shows_the_figure_of_a_portfolio_then_its_table(monkeypatch: 
     assert base64.b64decode(picture["image/png"]).startswith(b"\x89PNG")
     assert [trace["name"] for trace in picture["application/vnd.plotly.v1+json"]["data"]][:2] == ["A held", "equity"]
     assert picture["text/plain"] == (
-        "Equity curve of the portfolio portfolio: 2 trades, total return +4.00 %, maximum drawdown 0.00 %."
+        "Equity curve of the portfolio: 2 trades, total return +4.00 %, maximum drawdown 0.00 %."
     )
     assert account["text/html"] + legs["text/html"] == result._repr_html_()
     assert {name: marked["bknb"][name] for name in ("kind", "name")} == {"kind": "portfolio", "name": "portfolio"}
@@ -83,5 +83,5 @@ def test_a_notebook_shows_the_figure_of_a_portfolio_then_its_table(monkeypatch: 
 def test_a_terminal_shows_its_text(capsys: pytest.CaptureFixture[str]) -> None:
     two_legs(benchmark="A")._ipython_display_()
     text = capsys.readouterr().out
-    assert text.startswith("portfolio portfolio, 2 legs")
+    assert text.startswith("portfolio, 2 legs")
     assert "its largest drawdown was 0.00 %, holding A made +10.00 %; percentages of a leg" in text

@@ -1,4 +1,4 @@
-"""Moments and numbers as text, for reports and messages; no other module formats them.
+"""Moments and numbers as text, for reports and messages; :mod:`bknb.domain.printed_text` has those of a printed page.
 
 Moments are UTC milliseconds. What is missing (None, and NaN where a number is expected) is :data:`MISSING`.
 """

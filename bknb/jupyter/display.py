@@ -75,11 +75,12 @@ def numbers(result: Any, *, hint: str = "") -> tuple[dict[str, Any], dict[str, A
 
 def portfolio_picture(result: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """The figure of a portfolio with a capital, as :func:`picture`."""
+    from ..reports.portfolio import portfolio_name
     from ..reports.portfolio_figure import portfolio_figure_json, portfolio_png
 
     account = result.account
     alt = (
-        f"Equity curve of the portfolio {result.name}: {len(result.trades):,} trades, "
+        f"Equity curve of the {portfolio_name(result)}: {len(result.trades):,} trades, "
         f"total return {account.text('total_return')}, maximum drawdown {account.text('max_drawdown')}."
     )
     return _bundle(portfolio_figure_json(result), lambda: portfolio_png(result), alt)
@@ -155,6 +156,6 @@ def _outputs(result: Any) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     hint = _HINT if drawn is None else ""
     if is_portfolio:
         legs = fragment(legs_html(result), hint and element("p", hint))
-        yield {"text/html": legs, "text/plain": f"the legs of portfolio {result.name}"}, {}
+        yield {"text/html": legs, "text/plain": f"the legs of the {portfolio_name(result)}"}, {}
     else:
         yield numbers_of(result, hint=hint)

@@ -72,3 +72,23 @@ def decimate(x: NDArray[Any], y: NDArray[Any], points: int = POINTS_PER_TRACE) -
         return x, y
     indices = extremes(y, points)
     return x[indices], y[indices]
+
+
+def means(time: NDArray[np.int64], values: NDArray[np.float64], edges: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The mean of a line in each stretch between ascending edges; where it has no point there, its last value before.
+
+    NaN is left out; a stretch in which every value is NaN is NaN.
+
+    Examples
+    --------
+    >>> means(np.array([0, 1, 2, 6]), np.array([1.0, 3.0, 5.0, 7.0]), np.array([0, 2, 4, 8])).tolist()
+    [2.0, 5.0, 7.0]
+    """
+    bounds = np.searchsorted(time, edges)
+    known = ~np.isnan(values)
+    totals = np.concatenate(([0.0], np.cumsum(np.where(known, values, 0.0))))
+    counts = np.concatenate(([0], np.cumsum(known)))
+    total, count = totals[bounds[1:]] - totals[bounds[:-1]], counts[bounds[1:]] - counts[bounds[:-1]]
+    found = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+    empty = bounds[1:] == bounds[:-1]
+    return np.where(empty, values[np.maximum(bounds[:-1] - 1, 0)], found) if len(values) else found

@@ -12,6 +12,7 @@ from ..domain.formatting import day_text
 from ..domain.signal_events import Opened
 from .decimation import decimate
 from .managed_marks import NO_MARKS, ManagedMarks, fills_between, marks_of
+from .time_columns import ms_of
 
 if TYPE_CHECKING:
     from ..metrics.benchmark_figures import Benchmark
@@ -85,13 +86,6 @@ class EquityInfo:
 # -- the info object ---------------------------------------------------------------------------------------------
 
 
-def _ms(column: Any) -> Times:
-    """A datetime column, or index, as UTC milliseconds."""
-    import pandas as pd
-
-    return np.asarray(pd.DatetimeIndex(column).as_unit("ms").asi8, dtype=np.int64)
-
-
 def equity_info(result: Any) -> EquityInfo:
     """The arrays of the equity plot of a backtest.
 
@@ -105,7 +99,7 @@ def equity_info(result: Any) -> EquityInfo:
     EquityInfo
     """
     trades = result.trades
-    closed = _ms(trades["closed_at"])
+    closed = ms_of(trades["closed_at"])
     missing = result.account.reasons.get("total_return", "")
     marked = None if missing else result.marked
     price_time, price = decimate(result.candles.timestamp, result.candles.close)
@@ -123,7 +117,7 @@ def equity_info(result: Any) -> EquityInfo:
         trade_equity=nothing if marked is None else marked.after[: len(closed)],
         price_time_ms=price_time,
         price=price,
-        opened_ms=_ms(trades["pending_at"]),
+        opened_ms=ms_of(trades["pending_at"]),
         closed_ms=closed,
         price_open=trades["price_open"].to_numpy(dtype=np.float64),
         price_close=trades["price_close"].to_numpy(dtype=np.float64),
@@ -140,7 +134,7 @@ def stairs_of(result: Any) -> list[list[tuple[int, float]]]:
     """The stops of the positions whose stop changed, or was another than the one that was declared, of a Result."""
     if not result.is_managed:
         return []
-    stops, begun, found = result.stops, _ms(result.stops["at"]), []
+    stops, begun, found = result.stops, ms_of(result.stops["at"]), []
     opened: dict[str, list[int]] = {}
     for event in result.events:
         if isinstance(event, Opened):
@@ -148,7 +142,7 @@ def stairs_of(result: Any) -> list[list[tuple[int, float]]]:
     which = [bisect_right(opened[name], at) for name, at in zip(stops["signal_id"], begun.tolist(), strict=True)]
     for _, rows in stops.groupby(["signal_id", which], sort=False):  # an id may come twice
         if len(rows) > 1 or rows["stop_reason"].iloc[0] != "stop_loss":
-            begins, ends = _ms(rows["at"]).tolist(), _ms(rows["until"]).tolist()
+            begins, ends = ms_of(rows["at"]).tolist(), ms_of(rows["until"]).tolist()
             prices = rows["price_stop_loss"].tolist()
             steps = list[tuple[int, float]]()
             for begin, end, price, follows in zip(begins, ends, prices, [*begins[1:], None], strict=True):

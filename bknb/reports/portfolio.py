@@ -7,11 +7,14 @@ from typing import Any, Final
 from ..domain.formatting import minute_text
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from .backtest_info import failure_line
+from .grouped_by_leg import grouped_by_leg
 from .markup import Html, cell, element, fragment, html_table, markdown_table
 from .refusals import reasons_text, refused_by_rule, rejected_by_rule
 
+DEFAULT_NAME: Final = "portfolio"
+"""The name of one that was given none."""
 _FIGURES: Final = ("total_return", "max_drawdown", "exposure")
-_ALONE: Final = (
+ALONE: Final = (
     "without a capital the legs have no account together: each is measured alone, as if it had all the money, and "
     "their percentages are not to be added"
 )
@@ -23,7 +26,7 @@ _SHARED: Final = "percentages of a leg are of it alone, as if it had all the mon
 def _note(result: Any) -> str:
     """What the percentages of legs are, and what the account of all was worth."""
     if result.capital is None:
-        return _ALONE
+        return ALONE
     account, benchmark = result.account, result.benchmark
     held = "" if benchmark is None else f", holding {benchmark.name} made {account.text('benchmark')}"
     return (
@@ -35,6 +38,19 @@ def _note(result: Any) -> str:
 
 def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
+
+
+def portfolio_name(result: Any) -> str:
+    """What a portfolio is called in a sentence; one without a name of its own is just that."""
+    return DEFAULT_NAME if result.name == DEFAULT_NAME else f"{DEFAULT_NAME} {result.name}"
+
+
+def portfolio_warnings(result: Any) -> list[str]:
+    """The warnings of a PortfolioResult: its own, then those of its legs, each once with the legs it holds for."""
+    of_legs = (
+        (f"{strategy} on {symbol}", text) for (symbol, strategy), leg in result.legs.items() for text in leg.warnings
+    )
+    return [*result.own_warnings, *grouped_by_leg(of_legs, legs=len(result.legs))]
 
 
 def _labels() -> list[str]:
@@ -88,7 +104,7 @@ def leg_errors(result: Any) -> list[str]:
 
 def portfolio_text(result: Any) -> str:
     """The summary of a PortfolioResult for a terminal: a line for each leg, what was refused, warnings."""
-    lines = [f"portfolio {result.name}, {_head(result)}"]
+    lines = [f"{portfolio_name(result)}, {_head(result)}"]
     if result.stopped:
         lines.append(f"  PARTIAL   {partial_text(result)}")
     for (symbol, strategy), leg in result.legs.items():
@@ -105,13 +121,14 @@ def portfolio_text(result: Any) -> str:
     ]
     lines.append(f"  note      {_note(result)}")
     lines += [f"  error     {error}" for error in leg_errors(result)]
-    lines += [f"  warning   {warning}" for warning in result.warnings]
+    lines += [f"  warning   {warning}" for warning in portfolio_warnings(result)]
     return "\n".join(lines)
 
 
 def portfolio_report(result: Any) -> str:
     """The report of a PortfolioResult as Markdown: the legs, what was refused and rejected, errors and warnings."""
-    lines = [f"# Portfolio report: {cell(result.name)}", "", f"{_head(result)}.", ""]
+    name = "" if result.name == DEFAULT_NAME else f": {cell(result.name)}"
+    lines = [f"# Portfolio report{name}", "", f"{_head(result)}.", ""]
     if result.stopped:
         lines += [f"> **{partial_text(result)}**", ""]
     lines += ["## Legs", "", *markdown_table(_labels(), _rows(result)), "", _sentence(_note(result))]
@@ -120,7 +137,7 @@ def portfolio_report(result: Any) -> str:
     for title, counts in counted:
         if counts:
             lines += ["", f"## {title}", "", *(f"- {count:,} x {cell(reason)}" for reason, count in counts)]
-    for title, texts in (("Errors", leg_errors(result)), ("Warnings", result.warnings)):
+    for title, texts in (("Errors", leg_errors(result)), ("Warnings", portfolio_warnings(result))):
         if texts:
             lines += ["", f"## {title}", "", *(f"- {cell(text)}" for text in texts)]
     return "\n".join(lines) + "\n"
@@ -128,11 +145,11 @@ def portfolio_report(result: Any) -> str:
 
 def portfolio_html(result: Any) -> Html:
     """The summary of a PortfolioResult for a notebook: a table of its legs, errors and warnings."""
-    parts = [element("p", element("b", f"portfolio {result.name}"), f", {_head(result)}")]
+    parts = [element("p", element("b", portfolio_name(result)), f", {_head(result)}")]
     if result.stopped:
         parts.append(element("p", element("b", partial_text(result))))
     parts += [html_table(_labels(), _rows(result), left=2), element("p", _sentence(_note(result)))]
-    told = [*leg_errors(result), *result.warnings]
+    told = [*leg_errors(result), *portfolio_warnings(result)]
     if told:
         parts.append(element("ul", *(element("li", text) for text in told)))
     return fragment(*parts)

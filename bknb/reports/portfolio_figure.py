@@ -60,7 +60,8 @@ def portfolio_traces(result: Any) -> list[dict[str, Any]]:
         trace = line_trace(name, points, "y3", "%{y:.1f} %", line=line, fillcolor=colour, **area)
         shown.append(trace | {"showlegend": True})
     net = (marked.time_ms, percents(exposure["net"].to_numpy()))
-    shown.append(line_trace("net", net, "y3", "%{y:.1f} %", line={"color": PRICE, "width": 1, **steps}))
+    line = line_trace("net", net, "y3", "%{y:.1f} %", line={"color": PRICE, "width": 1, **steps})
+    shown.append(line | {"showlegend": True})
     return shown
 
 

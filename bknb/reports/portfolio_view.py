@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..domain.formatting import MISSING, minute_text
 from .leg_correlation import leg_correlation
 from .markup import Html, element, elements, fragment, html_table
-from .portfolio import leg_errors, partial_text
+from .portfolio import leg_errors, partial_text, portfolio_name, portfolio_warnings
 from .portfolio_leg_table import MUTE, leg_table, signed_money
 from .refusals import refused_by_rule, rejected_by_rule, total
 
@@ -37,7 +37,7 @@ def account_html(result: Any) -> Html:
     partial = partial_text(result)
     return element(
         "div",
-        element("p", element("b", f"portfolio {result.name}", style="font-size:115%"), f" of {what}"),
+        element("p", element("b", portfolio_name(result), style="font-size:115%"), f" of {what}"),
         element("p", facts, style=MUTE),
         partial and element("p", element("b", partial)),
         element(
@@ -176,7 +176,7 @@ def _told(result: Any) -> Iterable[Html]:
                 html_table(["Times", "Why"], rows, left=2),
             )
     errors: Sequence[str] = [f"Error: {text}" for text in leg_errors(result)]
-    if warnings := [*errors, *result.warnings]:
+    if warnings := [*errors, *portfolio_warnings(result)]:
         yield _folded("Warnings", f"{len(warnings):,}", element("ul", elements("li", warnings)), is_open=True)
 
 

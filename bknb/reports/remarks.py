@@ -8,6 +8,7 @@ from ..domain.formatting import minute_text
 from ..domain.interval import MINUTE, candles_text
 from ..domain.least_samples import GATES
 from ..metrics.reasons import ADDS, ADDS_INSTEAD
+from .grouped_by_leg import grouped_by_leg
 from .managed_rows import position_remarks
 
 _FAILS_THE_LAW: Final = {
@@ -48,17 +49,35 @@ def remarks(result: Any) -> tuple[str, ...]:
     said = [_FAILS_THE_LAW[result.execution]] if result.execution in _FAILS_THE_LAW else []
     if result.account.reasons.get("total_return") == ADDS:
         said.append(f"there is no account; {ADDS_INSTEAD}")
+    return (*said, *_of_account(result), *_of_run(result))
+
+
+def portfolio_remarks(result: Any) -> tuple[str, ...]:
+    """The same of a PortfolioResult: of its account, and of its legs each sentence once."""
+    told = [
+        (f"{name} on {symbol}", text)
+        for (symbol, name), leg in result.legs.items()
+        for text in (*filter(None, [_FAILS_THE_LAW.get(leg.execution)]), *_of_run(leg))
+    ]
+    of_account = () if result.capital is None else _of_account(result)
+    return (*of_account, *grouped_by_leg(told, legs=len(result.legs)))
+
+
+def _of_account(result: Any) -> list[str]:
+    """That an account was worth nothing, and that it had few positions."""
+    said = []
     if result.capital is not None and result.account["end"] <= 0.0:
         said.append("the account was worth nothing at the close of a bar: in money all that it held was closed there")
     held = int(result.account["positions"])
     if 0 < held < GATES.min_trades:
         positions = f"{held} position{'' if held == 1 else 's'}"
         said.append(f"{positions} alone: figures of a year and ratios of so few say nothing about the next ones")
-    return (
-        *said,
-        *position_remarks(result),
-        *([] if result.measured.has_volume else [_NO_VOLUME]),
-    )
+    return said
+
+
+def _of_run(result: Any) -> tuple[str, ...]:
+    """What its positions and its candles do not support."""
+    return (*position_remarks(result), *([] if result.measured.has_volume else [_NO_VOLUME]))
 
 
 def _share(of_one: float) -> str:

@@ -121,8 +121,8 @@ def event_text(event: Any) -> str:
             pnl = event.pnl
             doubt = ", the candle allows another reading" if event.ambiguous else ""
             text = (
-                f"closed: {event.close_reason} at {event.price_close:.8g}{doubt}; net {pnl.pnl_percentage:+.4f} % = "
-                f"gross {pnl.gross_percentage:+.4f} - fees {pnl.fee_percentage:.4f} "
+                f"closed: {event.close_reason} at {event.price_close:.8g}{doubt}; net {pnl.pnl_percentage:+z.4f} % = "
+                f"gross {pnl.gross_percentage:+z.4f} - fees {pnl.fee_percentage:.4f} "
                 f"- slippage {pnl.slippage_percentage:.4f}{_parts(event)}"
             )
     note = _note(event)

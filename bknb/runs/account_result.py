@@ -9,6 +9,7 @@ import msgspec
 
 from ..domain.ledger import CashRow, Ledger
 from ..domain.signal import SignalKey
+from ..engine.account_plan import LegMoney
 from ..engine.position_in_money import MoneyFill, PositionInMoney
 from ..engine.shared_account import AccountChange, SharedAccount
 from ..provenance.account_card import CardAccount
@@ -34,6 +35,8 @@ class RunAccount(msgspec.Struct, frozen=True):
         Those of each leg, in declared order, by signal.
     card
         What a run card says of what was given.
+    legs
+        What each leg had of it: its kind, its size and its costs, in declared order.
     """
 
     capital: float
@@ -43,6 +46,7 @@ class RunAccount(msgspec.Struct, frozen=True):
     rows: tuple[CashRow, ...]
     positions: tuple[Mapping[SignalKey, PositionInMoney], ...]
     card: CardAccount | None = None
+    legs: tuple[LegMoney, ...] = ()
 
     @property
     def end(self) -> Ledger:
@@ -60,7 +64,14 @@ def account_result(account: SharedAccount) -> RunAccount:
     plan = account.plan
     positions = tuple(dict(leg.positions) for leg in account.legs)
     return RunAccount(
-        plan.capital, plan.currency, account.begin, tuple(account.changes), tuple(account.rows), positions, plan.card
+        plan.capital,
+        plan.currency,
+        account.begin,
+        tuple(account.changes),
+        tuple(account.rows),
+        positions,
+        plan.card,
+        plan.legs,
     )
 
 

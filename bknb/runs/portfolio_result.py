@@ -12,6 +12,7 @@ from ..domain.signal_events import Cancelled, Closed, Event, Opened, RiskRefused
 from ..errors import UnknownName, UsageError
 from ..frontend import frontend
 from .result_tables import CANCELLED_COLUMNS, TRADE_COLUMNS, cancelled_row, table_of, trade_row
+from .save_result import Savable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 Leg = tuple[str, str]  # symbol, strategy
 
 
-class PortfolioResult:
+class PortfolioResult(Savable):
     """The result of several strategies and symbols on one clock; made by ``bknb.portfolio``.
 
     Attributes
@@ -49,6 +50,8 @@ class PortfolioResult:
         That account as it was kept: its ledgers, every movement of cash, the fills of each leg.
     benchmark : Benchmark or None
         The prices that its account is set beside.
+    own_warnings : list of str
+        Those of ``warnings`` that hold for the portfolio as a whole.
 
     Examples
     --------
@@ -84,7 +87,7 @@ class PortfolioResult:
         self.stopped = any(leg.stopped for leg in self.legs.values())
         self.seconds = seconds
         self.told: list[Event] = list(events)
-        self._own_warnings = list(warnings)
+        self.own_warnings = list(warnings)
         self.run_account = account
         self.capital: float | None = None if account is None else account.capital
         self.benchmark = benchmark
@@ -92,7 +95,7 @@ class PortfolioResult:
 
     def warn(self, text: str) -> None:
         """Add a warning that holds for the portfolio as a whole."""
-        self._own_warnings.append(text)
+        self.own_warnings.append(text)
 
     def leg(self, symbol: str, strategy: str | None = None) -> Result:
         """The result of one leg; the strategy may be left out where the symbol has one alone.
@@ -466,7 +469,7 @@ class PortfolioResult:
         []
         """
         of_legs = (f"{leg.strategy} on {leg.symbol}: {text}" for leg in self.legs.values() for text in leg.warnings)
-        return [*self._own_warnings, *of_legs]
+        return [*self.own_warnings, *of_legs]
 
     def why(self, signal_id: str) -> str:
         """Return the events of a signal of any leg, as ``Result.why``.

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import Settings
@@ -22,7 +20,6 @@ from ..domain.signal_events import (
     RiskRefused,
     TickResult,
 )
-from ..domain.text import without_formula
 from ..engine.build import as_moment
 from ..engine.records import Failure
 from ..errors import UnknownName, UsageError
@@ -38,6 +35,7 @@ from .result_tables import (
     table_of,
     trade_row,
 )
+from .save_result import Savable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +56,7 @@ if TYPE_CHECKING:
     from .run_record import RunRecord
 
 
-class Result:
+class Result(Savable):
     """The result of a backtest or a live run; shows itself as text in a terminal, as curve and tables in a notebook.
 
     Attributes
@@ -754,49 +752,6 @@ class Result:
         from ..reports.backtest import backtest_report
 
         return backtest_report(self)
-
-    def to_csv(self, folder: str | os.PathLike[str]) -> Path:
-        """Write ``trades.csv`` and ``fills.csv`` into a folder, and return the path of the first.
-
-        The columns are those of ``.trades`` and ``.fills``. No note, id or symbol is a formula in a spreadsheet: a text
-        that begins with ``=``, ``+``, ``-`` or ``@`` and is no number gets an apostrophe in front.
-
-        Parameters
-        ----------
-        folder
-            The folder; it is made when it is missing. Files of these names in it are replaced, others are left alone.
-
-        Returns
-        -------
-        Path
-            The path of ``trades.csv`` in the folder.
-
-        Raises
-        ------
-        UsageError
-            The path is none, ends in ``.csv``, or is that of a file: give the folder. The disk did not take the file:
-            choose another folder, or make room and allow writing there.
-
-        Examples
-        --------
-        >>> import bknb, tempfile
-        >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     result.to_csv(folder).name
-        'trades.csv'
-        """
-        from ..stores.atomic import as_path, write_named
-
-        place = as_path(folder, "./dump")
-        if place.is_file() or (place.suffix.lower() == ".csv" and not place.is_dir()):
-            raise UsageError(
-                f"to_csv writes trades.csv into a folder, and {place} is the path of a file\n"
-                f"give the folder, such as to_csv({str(place.parent)!r})"
-            )
-        for name, table in (("fills.csv", self.fills), ("trades.csv", self.trades)):
-            safe = table.map(lambda value: without_formula(value) if isinstance(value, str) else value)
-            written = write_named(place / name, safe.to_csv(index=False).encode())
-        return written
 
     def figure(self) -> Any:
         """Return a plotly figure: equity with drawdown below, trades marked, the price behind.

@@ -510,6 +510,17 @@ def test_report_is_shown_and_written(ran: bknb.Result, fine: Callable[[str], Ans
     assert path.read_text(encoding="utf-8") == ran.report()
 
 
+def test_report_can_be_the_tear_sheet(
+    ran: bknb.Result, fine: Callable[[str], Answer], cell: Callable[[str], Answer], tmp_path: Path
+) -> None:
+    assert "tear sheet of trader on BTCUSDT" in fine("%report --html").out
+    path = tmp_path / "new" / "sheet.html"
+    assert "tear sheet written to" in fine(f"%report --html --path {path}").out
+    assert path.read_text(encoding="utf-8") == ran.tearsheet().html
+    assert "--html and --card are two reports" in cell("%report --html --card").lines[0]
+    assert "ends with .html" in " ".join(cell(f"%report --html --path {tmp_path}/x.md").lines)
+
+
 def test_report_can_be_the_run_card(fine: Callable[[str], Answer], tmp_path: Path) -> None:
     fine(f"%%backtest BTCUSDT {RUN} --interval 1h --name trader{TRADER}")
     assert "# Run card: trader on BTCUSDT" in fine("%report --card").out

@@ -100,14 +100,22 @@ def why(session: Session, call: Call) -> None:
     _RUN,
     Option(name="--path", help="file to write", kind="path"),
     Option(name="--card", help="the run card in place of the report; --path writes it as JSON", flag=True),
+    Option(name="--html", help="the tear sheet in place of the report; --path writes it as one file", flag=True),
     twin="result.report()",
 )
 def report(session: Session, call: Call) -> None:
     """Shows the report of a run as Markdown, or writes it to a file."""
     result = _result(session.run(call.get("run")))
     path = call.get("path")
-    if call.get("card") and not hasattr(result, "card"):
-        raise bknb.UsageError("there is no run card of a portfolio\n%report without --card writes its report")
+    if call.get("html"):
+        if call.get("card"):
+            raise bknb.UsageError("--html and --card are two reports\ngive one of them; a tear sheet holds its card")
+        if path is not None:
+            echo(f"tear sheet written to {result.tearsheet(path)}")
+            return
+        sheet = result.tearsheet()
+        ipython("display").display({"text/html": sheet._repr_html_(), "text/plain": repr(sheet)}, raw=True)
+        return
     if call.get("card") and path is not None:
         echo(f"run card written to {result.card.save(path)}")
         return

@@ -1,0 +1,368 @@
+"""The pictures of a tear sheet as HTML and SVG that need no script.
+
+Lines are SVG that stretches to any width with strokes of one width; words stand beside and over them as HTML, at places
+in percent of the width, so that they are never stretched. What is hatched or a bar is HTML.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ..domain.interval import DAY_MS, MINUTE_MS
+from ..domain.printed_text import month_name, printed_day, printed_minute, printed_number, printed_percent
+from .markup import Html, element, fragment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .equity_arrays import Floats, Times
+    from .tearsheet_content import EquityLines, ExposureBars, Histogram
+
+_WIDE: Final = 1000.0  # units of the stretched pictures
+_GUTTER: Final = 58.0  # px for the axis on the right
+_LETTER: Final = 6.6  # px of a letter of the axis
+_TAG: Final = 18.5  # px between two tags
+_NEAR: Final = 17.0  # a tick nearer than this to a tag is left out, px
+_HOUR: Final = 60 * MINUTE_MS
+_MOST_TICKS: Final = 12
+
+
+# -- axes ----------------------------------------------------------------------------------------------------------
+
+
+def ticks(low: float, high: float, count: int) -> list[float]:
+    """Round numbers between two values, about ``count`` of them.
+
+    Examples
+    --------
+    >>> ticks(-3.0, 21.0, 4)
+    [0.0, 10.0, 20.0]
+    """
+    step = _round_step((high - low) / max(count, 1))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(at * step, 10) + 0.0 for at in range(first, last + 1)]
+
+
+def _round_step(raw: float) -> float:
+    power = 10.0 ** math.floor(math.log10(raw)) if raw > 0 else 1.0
+    return next(step * power for step in (1.0, 2.0, 2.5, 5.0, 10.0) if step * power >= raw * 0.999)
+
+
+def time_ticks(start: int, end: int) -> list[tuple[int, str]]:
+    """Round moments (UTC ms) between two, about a dozen, with their words.
+
+    Examples
+    --------
+    >>> [word for _, word in time_ticks(1_704_067_200_000, 1_709_251_200_000)]
+    ['8 Jan', '15 Jan', '22 Jan', '29 Jan', '5 Feb', '12 Feb', '19 Feb', '26 Feb']
+    >>> [word for _, word in time_ticks(1_704_067_200_000, 1_767_225_600_000)]
+    ['Apr', 'Jul', 'Oct', '2025', 'Apr', 'Jul', 'Oct']
+    """
+    span = end - start
+    for step in (_HOUR // 4, _HOUR, 3 * _HOUR, 6 * _HOUR, 12 * _HOUR, DAY_MS, 2 * DAY_MS, 3 * DAY_MS, 7 * DAY_MS):
+        if span / step <= _MOST_TICKS + 1:
+            phase = 4 * DAY_MS if step == 7 * DAY_MS else 0  # weeks begin with Monday, the epoch was a Thursday
+            first = math.ceil((start + 1 - phase) / step) * step + phase
+            moments = range(first, end, step)
+            return [(at, printed_day(at) if at % DAY_MS == 0 else printed_minute(at)[-5:]) for at in moments]
+    return _month_ticks(start, end)
+
+
+def _month_ticks(start: int, end: int) -> list[tuple[int, str]]:
+    begin, stop = (datetime.fromtimestamp(at // 1000, UTC) for at in (start, end))
+    months = (stop.year - begin.year) * 12 + stop.month - begin.month + 1
+    step = next((each for each in (1, 3, 6, 12) if months / each <= _MOST_TICKS + 1), 12 * math.ceil(months / 144))
+    found = []
+    for number in range(begin.year * 12 + begin.month - 1, stop.year * 12 + stop.month):
+        moment = datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC)
+        when = int(moment.timestamp() * 1000)
+        if number % step == 0 and start < when < end:
+            found.append((when, str(moment.year) if moment.month == 1 else month_name(moment.month)))
+    return found
+
+
+def _spread(places: Sequence[float]) -> list[float]:
+    """Places in px pushed apart until they are as far from each other as tags are high."""
+    order = sorted(range(len(places)), key=lambda at: places[at])
+    moved = [*places]
+    for _ in range(40):
+        for upper, lower in pairwise(order):
+            lack = _TAG - (moved[lower] - moved[upper])
+            if lack > 0.1:
+                moved[lower] += lack / 2
+                moved[upper] -= lack / 2
+    return moved
+
+
+class _Panel:
+    """A stretched SVG with its axis on the right; places are percent of its width and px of its height."""
+
+    def __init__(self, start: int, end: int, height: int, gutter: float) -> None:
+        self.start, self.span = start, max(end - start, 1)
+        self.height, self.gutter = height, gutter
+        self.drawn: list[str] = []
+        self.words: list[Html] = []  # within the picture
+        self.beside: list[Html] = []  # on the axis
+
+    def percent(self, when: float) -> float:
+        """Where a moment is, percent of the width."""
+        return 100 * (when - self.start) / self.span
+
+    def path(self, time: Times, y: Floats, *, steps: bool = False) -> str:
+        """A line as SVG writes it; it breaks where there is no number."""
+        x = (time - self.start) / self.span * _WIDE
+        parts: list[str] = []
+        pen, before = False, ""
+        for across, down in zip(x.tolist(), y.tolist(), strict=True):
+            if not math.isfinite(down):
+                pen = False
+                continue
+            place = f"{across:.1f} {down:.1f}"
+            if place == before:
+                continue
+            parts.append(f"H{across:.1f}V{down:.1f}" if pen and steps else f"{'L' if pen else 'M'}{place}")
+            pen, before = True, place
+        return "".join(parts)
+
+    def draw(self, path: str, class_: str) -> None:
+        """Draw a line or a filled outline."""
+        self.drawn.append(element("path", d=path, class_=class_))
+
+    def level(self, y: float, class_: str = "grid") -> None:
+        """A level line across the picture."""
+        self.draw(f"M0 {y:.1f}H{_WIDE:.0f}", class_)
+
+    def label(self, y: float, text: str) -> None:
+        """A word on the axis."""
+        self.beside.append(element("span", text, class_="y", style=f"top:{y:.1f}px"))
+
+    def tag(self, y: float, text: str, class_: str) -> None:
+        """The last value of a line, on the axis."""
+        self.beside.append(element("span", text, class_=f"tag {class_}", style=f"top:{y:.1f}px"))
+
+    def times(self, upper: float, lower: float, end: int) -> None:
+        """The moments below the picture, each with a line through it; every other one goes where it is narrow."""
+        for number, (when, word) in enumerate(time_ticks(self.start, end)):
+            at = self.percent(when)
+            self.draw(f"M{at * 10:.1f} {upper:.1f}V{lower:.1f}", "grid")
+            if 2.5 < at < 98.5:
+                more = " more" if number % 2 else ""
+                self.words.append(
+                    element("span", word, class_=f"x{more}", style=f"left:{at:.2f}%;top:{lower + 4:.0f}px")
+                )
+
+    def html(self, described: str) -> Html:
+        """The whole picture; ``described`` is what it is for those who cannot see it."""
+        box = f"0 0 {_WIDE:.0f} {self.height}"
+        svg = element(
+            "svg",
+            *map(Html, self.drawn),
+            viewBox=box,
+            preserveAspectRatio="none",
+            aria_hidden="true",
+            focusable="false",
+        )
+        plot = element("div", svg, *self.words, class_="plot", style=f"right:{self.gutter:.0f}px")
+        axis = element("div", *self.beside, class_="axis", style=f"width:{self.gutter:.0f}px")
+        return element(
+            "div", plot, axis, class_="chart", role="img", aria_label=described, style=f"height:{self.height}px"
+        )
+
+
+def _gutter(texts: Iterable[str]) -> float:
+    return max(_GUTTER, max((len(text) for text in texts), default=0) * _LETTER + 16)
+
+
+# -- pictures ------------------------------------------------------------------------------------------------------
+
+
+def equity_chart(lines: EquityLines, end: int) -> Html:
+    """Equity with what was held beside it, and below the drawdown on a scale of its own."""
+    height, split, bottom = 262, 172, 240
+    every = np.concatenate((lines.equity, lines.held, [lines.start_value]))
+    low, high = float(every.min()), float(every.max())
+    pad = (high - low) * 0.05 or abs(high) * 0.01 or 1.0
+    low, high = low - pad, high + pad
+
+    def y(value: Any) -> Any:
+        return 8 + (high - value) / (high - low) * (split - 16)
+
+    marks = ticks(low, high, 4)
+    exact = _decimals(marks)
+    words = {at: printed_number(at, exact) for at in marks}
+    own, *others = (
+        printed_number(float(line[-1]), max(lines.decimals, exact)) for line in (lines.equity, lines.held) if len(line)
+    )
+    panel = _Panel(int(lines.time_ms[0]), end, height, _gutter([own, *others, *words.values()]))
+    panel.times(4, bottom, end)
+    lasts = [float(y(lines.equity[-1])), *([float(y(lines.held[-1]))] if others else [])]
+    places = _spread(lasts)
+    for value, word in words.items():
+        panel.level(float(y(value)))
+        if all(abs(float(y(value)) - place) > _NEAR for place in places):
+            panel.label(float(y(value)), word)
+    panel.level(float(y(lines.start_value)), "start")
+    if others:
+        panel.draw(panel.path(lines.held_ms, y(lines.held)), "line ref")
+        panel.tag(places[1], others[0], "ref")
+    panel.draw(panel.path(lines.time_ms, y(lines.equity)), "line eq")
+    panel.tag(places[0], own, "eq")
+    _drawdown(panel, lines, split + 26, bottom, end)
+    return panel.html(_equity_words(lines, own))
+
+
+def _equity_words(lines: EquityLines, own: str) -> str:
+    beside = f", with {lines.held_name}" if lines.held_name else ""
+    below = f"largest {printed_percent(-lines.largest[3])}" if lines.largest else "none"
+    return f"Equity of {lines.name}{beside}: {own} {lines.unit} at the end; drawdown below: {below}"
+
+
+def _decimals(marks: Sequence[float]) -> int:
+    """Decimals that tell the ticks of an axis apart."""
+    step = min((after - before for before, after in pairwise(marks)), default=1.0)
+    return next((count for count in range(8) if abs(round(step, count) - step) < 1e-6 * step), 8)
+
+
+def _drawdown(panel: _Panel, lines: EquityLines, top: float, bottom: float, end: int) -> None:
+    low = float(lines.drawdown.min(initial=0.0)) * 1.1
+    marks = ticks(low, 0.0, 3) if low < -1e-6 else []
+    low = min(low, -1e-6)
+
+    def y(value: Any) -> Any:
+        return top + value / low * (bottom - top)
+
+    panel.level(top, "axis")
+    panel.label(top, printed_percent(0.0, 0))
+    for value in marks:
+        if value < 0 and float(y(value)) - top > 11 and bottom - float(y(value)) > 2:
+            panel.level(float(y(value)))
+            panel.label(float(y(value)), printed_percent(value, _decimals(marks)))
+    path = panel.path(lines.drawdown_ms, y(lines.drawdown))
+    if not path:
+        return
+    last = panel.percent(min(int(lines.drawdown_ms[-1]), end)) * 10
+    first = panel.percent(int(lines.drawdown_ms[0])) * 10
+    panel.draw(f"{path}L{last:.1f} {top:.1f}H{first:.1f}Z", "fall")
+    panel.draw(path, "line down")
+    if lines.largest is None:
+        return
+    begin, trough, over, depth, is_over = lines.largest
+    left, right, lowest = (panel.percent(when) for when in (begin, over, trough))
+    panel.draw(
+        f"M{left * 10:.1f} {top - 6:.1f}V{top - 1:.1f}M{left * 10:.1f} {top - 3.5:.1f}H{right * 10:.1f}"
+        f"M{right * 10:.1f} {top - 6:.1f}V{top - 1:.1f}",
+        "line down",
+    )
+    panel.words.append(element("i", class_="dot", style=f"left:{lowest:.2f}%;top:{float(y(-depth)):.1f}px"))
+    since, until = (printed_day(when, year=lines.with_years) for when in (begin, over))
+    dates = f", {since} to {until if is_over else 'the end'}"
+    words = fragment(f"largest {printed_percent(-depth)}", element("span", dates, class_="more"))
+    side = f"left:{left:.2f}%" if left < 55 else f"right:{100 - min(right, 100):.2f}%"
+    panel.words.append(element("span", words, class_="note", style=f"{side};top:{top - 24:.0f}px"))
+
+
+def exposure_chart(bars: ExposureBars) -> Html:
+    """What was held long and short, percent of the equity."""
+    height, bottom = 128, 106
+    every = np.concatenate((bars.long, bars.short, bars.net))
+    high, low = (float(each) for each in (np.nanmax(every, initial=0.0), np.nanmin(every, initial=0.0)))
+    high, low = (high, low) if high - low > 1e-9 else (1.0, 0.0)
+
+    def y(value: Any) -> Any:
+        return 6 + (high - value) / (high - low) * (bottom - 12)
+
+    marks = ticks(low, high, 4)
+    words = {value: printed_percent(value, _decimals(marks)) for value in marks}
+    panel = _Panel(int(bars.time_ms[0]), bars.end_ms, height, _gutter(words.values()))
+    panel.times(4, bottom, bars.end_ms)
+    for value, word in words.items():
+        panel.level(float(y(value)))
+        panel.label(float(y(value)), word)
+    zero = float(y(0.0))
+    time = np.append(bars.time_ms, bars.end_ms)
+    for name, values in (("long", bars.long), ("short", bars.short)):
+        closed: Floats = np.append(values, values[-1])
+        if name == "short":
+            panel.words.append(_hatched(panel, time, y(np.nan_to_num(closed)), zero))
+        else:
+            outline = panel.path(time, y(np.nan_to_num(closed)), steps=True)
+            panel.draw(f"{outline}V{zero:.1f}H0Z", "long")
+        panel.draw(panel.path(time, y(closed), steps=True), f"line {name}-edge")
+    panel.level(zero, "axis")
+    panel.draw(panel.path(time, y(np.append(bars.net, bars.net[-1])), steps=True), "line net")
+    told = f"Exposure in percent of the equity, means of {bars.stretch}: most {printed_percent(high, 0)} long, "
+    return panel.html(told + f"{printed_percent(-low, 0)} short")
+
+
+def _hatched(panel: _Panel, time: Times, y: Floats, zero: float) -> Html:
+    """A hatched area between steps and the zero line: HTML, so that its lines are not stretched."""
+    if not (y > zero + 0.05).any():
+        return Html("")
+    across = [panel.percent(when) for when in time.tolist()]
+    places = [f"0 {zero:.1f}px"]
+    before = zero
+    for at, down in zip(across, y.tolist(), strict=True):
+        places += [f"{at:.2f}% {before:.1f}px", f"{at:.2f}% {down:.1f}px"]
+        before = down
+    places.append(f"100% {zero:.1f}px")
+    return element("div", class_="hatch short", style=f"clip-path:polygon({','.join(places)})")
+
+
+def histogram(bars: Histogram) -> Html:
+    """How many trades had which result, losses hatched."""
+    most = max(bars.counts) or 1
+    columns = []
+    for count, left, right in zip(bars.counts, bars.edges[:-1], bars.edges[1:], strict=True):
+        kind = "won" if left >= -1e-12 else "lost hatch"
+        told = f"{count:,} from {printed_percent(float(left), 2)} to {printed_percent(float(right), 2)}"
+        tall = f"height:{100 * count / most:.1f}%"
+        columns.append(element("i", class_=kind if count else "", style=tall if count else "height:0", title=told))
+    low, span = float(bars.edges[0]), float(bars.edges[-1] - bars.edges[0])
+    marks = [at for at in ticks(low, low + span, 4) if 4 < 100 * (at - low) / span < 96 or at == 0.0]
+    below = (
+        element("span", printed_number(at, _decimals(marks), signed=True), style=f"left:{100 * (at - low) / span:.2f}%")
+        for at in marks
+    )
+    losses = sum(count for count, left in zip(bars.counts, bars.edges, strict=False) if left < -1e-12)
+    described = f"Trades by result in percent: {losses:,} bars below zero, mean {bars.mean}"
+    return element(
+        "div",
+        element("div", *columns, class_="columns"),
+        element("div", *below, class_="below"),
+        class_="histogram",
+        role="img",
+        aria_label=described.replace(" bars below zero", " lost"),
+    )
+
+
+def leg_bars(rows: Sequence[tuple[str, Any]]) -> Html:
+    """What each leg made as a bar from the zero line, losses hatched."""
+    low = min((cell.bar for _, cell in rows), default=0.0)
+    high = max((cell.bar for _, cell in rows), default=0.0)
+    low, high = min(low, 0.0), max(high, 0.0)
+    span = (high - low) or 1.0
+    zero = 100 * abs(low) / span
+    lines = []
+    for name, cell in rows:
+        wide = 100 * abs(cell.bar) / span
+        left = zero - wide if cell.bar < 0 else zero
+        kind = "lost hatch" if cell.bar < 0 else "won"
+        bar = element("i", class_=kind, style=f"left:{left:.2f}%;width:{wide:.2f}%")
+        area = element("td", element("div", element("b", style=f"left:{zero:.2f}%"), bar, class_="bar"), class_="bars")
+        lines.append(
+            element(
+                "tr",
+                element("th", name, scope="row"),
+                area,
+                element("td", cell.text, class_=f"r {_TONES[cell.tone]}".rstrip()),
+            )
+        )
+    return element("table", element("tbody", *lines), class_="legs")
+
+
+_TONES: Final = {1: "up", -1: "down", 0: ""}

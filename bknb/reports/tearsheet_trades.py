@@ -1,0 +1,190 @@
+"""The trades of a result on its tear sheet: figures, legs, costs, best and worst."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ..domain.printed_text import DASH, printed_day, printed_number, printed_percent, printed_span
+from ..metrics.missing import why_missing
+from ..metrics.trade_definitions import DEFINITIONS
+from .tearsheet_content import Cell, Headline, Histogram
+from .tearsheet_run import SheetRun, signed, tone_of
+from .time_columns import ms_of
+
+if TYPE_CHECKING:
+    from .equity_arrays import Floats
+
+_TRADES: Final = 5  # best, and as many worst
+_LEGS: Final = 12
+_BINS: Final = 22
+_OUTER: Final = 2.0  # percent of the trades on each side that go into the outermost bar
+_SIGNED: Final = frozenset({"avg_pnl", "avg_win", "avg_loss", "median_pnl"})
+_OF_TRADES: Final = (
+    *("win_rate", "profit_factor", "avg_pnl", "median_pnl", "avg_win", "avg_loss"),
+    *("avg_duration", "max_win_streak", "max_loss_streak"),
+)
+
+
+def trade_count(run: SheetRun) -> Headline:
+    """How many trades there were, and how they ended."""
+    stats = run.stats
+    won = "" if stats["win_rate"] is None else f"{printed_percent(stats['win_rate'], 0)} won"
+    factor = "" if stats["profit_factor"] is None else f"profit factor {printed_number(stats['profit_factor'])}"
+    open_now = 0 if run.account is None else int(run.account["positions"]) - len(run.trades)
+    still = f"{open_now:,} still open" if open_now > 0 else ""
+    note = ", ".join(text for text in (won, factor, still) if text)
+    return Headline(label="Trades", value=printed_number(len(run.trades), 0), note=note or "no trade was closed")
+
+
+def trade_headlines(run: SheetRun) -> tuple[Headline, ...]:
+    """The large figures of what has no account."""
+    stats, column = run.stats, run.trades["pnl_percentage"]
+    return (
+        trade_count(run),
+        *(
+            Headline(
+                label=DEFINITIONS[key].label,
+                value=stat_text(stats, key),
+                note=why_missing(key, stats) if stats[key] is None else "of the entry value",
+            )
+            for key in ("avg_pnl", "avg_win", "avg_loss")
+        ),
+        Headline(label="Best trade", value=printed_percent(column.max(), 2, signed=True)),
+        Headline(label="Worst trade", value=printed_percent(column.min(), 2, signed=True)),
+    )
+
+
+def legs_title(run: SheetRun) -> str:
+    """What the figures of the legs are."""
+    if not run.is_portfolio:
+        return ""
+    return f"Legs, net {run.unit}".rstrip() if run.money is not None else "Legs, each alone, %"
+
+
+def leg_rows(run: SheetRun) -> tuple[tuple[str, Cell], ...]:
+    """What each leg made, the best first; of many those that moved least in one row."""
+    if not run.is_portfolio:
+        return ()
+    if run.money is None:
+        values = {key: leg.account["total_return"] for key, leg in run.legs.items()}
+        decimals = 1
+    else:
+        values, decimals = run.result.contribution["money"].to_dict(), run.decimals
+    known = sorted(((name, symbol, value) for (symbol, name), value in values.items() if value is not None),
+                   key=lambda row: -row[2])  # fmt: skip
+    named = [(run.leg_name(symbol, name), float(value)) for name, symbol, value in known]
+    if len(named) > _LEGS and run.money is not None:
+        half = _LEGS // 2
+        others = named[half:-half]
+        named = [*named[:half], (f"{len(others):,} others", sum(value for _, value in others)), *named[-half:]]
+    elif len(named) > _LEGS:
+        named = [*named[: _LEGS // 2], *named[-_LEGS // 2 :]]
+    largest = max((abs(value) for _, value in named), default=0.0) or 1.0
+    rows = [
+        (name, Cell(text=signed(value, decimals), tone=tone_of(value), bar=value / largest)) for name, value in named
+    ]
+    missing = [run.leg_name(symbol, name) for (symbol, name), value in values.items() if value is None]
+    return (*rows, *((name, Cell(text=DASH)) for name in missing[:_LEGS]))
+
+
+def trade_histogram(run: SheetRun) -> Histogram | None:
+    """How many trades had which result in percent; ``None`` for fewer than two."""
+    results = run.trades["pnl_percentage"].to_numpy(dtype=np.float64)
+    if len(results) < 2:
+        return None
+    low, high = (float(each) for each in np.percentile(results, (_OUTER, 100 - _OUTER)))
+    low, high = min(low, 0.0), max(high, 0.0)
+    if high - low < 1e-9:
+        return None
+    width = _round_up((high - low) / _BINS)
+    edges: Floats = np.arange(math.floor(low / width), math.ceil(high / width) + 1, dtype=np.float64) * width
+    counts = np.histogram(np.clip(results, edges[0], edges[-1]), edges)[0]
+    return Histogram(edges=edges, counts=tuple(int(each) for each in counts), mean=stat_text(run.stats, "avg_pnl"))
+
+
+def _round_up(width: float) -> float:
+    """The next of 1, 2, 2.5, 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(width))
+    return next(step * power for step in (1.0, 2.0, 2.5, 5.0, 10.0) if step * power >= width * 0.999)
+
+
+def trade_figures(run: SheetRun) -> list[tuple[str, str, str]]:
+    """Label, text and, where it is not available, the reason of each figure of the trades."""
+    stats = run.stats
+    return [
+        (DEFINITIONS[key].label, stat_text(stats, key), why_missing(key, stats) if stats[key] is None else "")
+        for key in (_OF_TRADES if len(run.trades) else ())
+    ]
+
+
+def stat_text(stats: Any, key: str) -> str:
+    """A figure of the trades with its unit."""
+    value, unit = stats[key], DEFINITIONS[key].unit
+    if value is None:
+        return DASH
+    if unit == "%":
+        return printed_percent(value, 0 if key == "win_rate" else 2, signed=key in _SIGNED)
+    if unit == "minutes":
+        return printed_span(value)
+    return printed_number(value, 0) if isinstance(value, int) else printed_number(value)
+
+
+_PAID: Final = (
+    ("fees", "Fees"),
+    ("slippage", "Slippage"),
+    ("funding", "Funding"),
+    ("borrow", "Interest"),
+    ("forgiven", "Losses beyond the margin, which nobody paid"),
+)
+
+
+def costs_of(run: SheetRun) -> tuple[tuple[str, str, str], ...]:
+    """What was paid, in money and percent of the start."""
+    if run.no_account or run.account is None:
+        return ()
+    table = None if run.money is None else run.result.contribution
+    rows = []
+    for key, label in _PAID:
+        percent = run.account.get(key)
+        if percent is None or (percent == 0.0 and key not in ("fees", "slippage")):
+            continue
+        money = "" if table is None else printed_number(float(table[key].sum()), 2 if run.capital >= 10 else 4)
+        rows.append((label, money, printed_percent(percent, 2)))
+    return tuple(rows)
+
+
+def trade_rows(
+    run: SheetRun,
+) -> tuple[tuple[tuple[Cell, ...], ...], tuple[tuple[Cell, ...], ...], tuple[str, ...]]:
+    """Rows of the best and of the worst trades, and the names of their columns."""
+    trades = run.trades
+    by = "money" if run.money is not None and "money" in trades else "pnl_percentage"
+    columns = (
+        *(("Leg",) if run.is_portfolio else ()),
+        *("Side", "Opened", "Held", "Result, %"),
+        *((f"Net {run.unit}".rstrip(),) if by == "money" else ()),
+        "Closed by",
+    )
+    ranked = trades.sort_values(by, ascending=False, kind="stable")
+    best = ranked[ranked[by] > 0].head(_TRADES)
+    worst = ranked[ranked[by] < 0].tail(_TRADES).iloc[::-1]
+
+    def rows(table: Any) -> tuple[tuple[Cell, ...], ...]:
+        opened = ms_of(table["pending_at"])
+        return tuple(
+            (
+                *((Cell(text=run.leg_name(str(row.symbol), str(row.strategy))),) if run.is_portfolio else ()),
+                Cell(text=str(row.position)),
+                Cell(text=printed_day(int(when), year=run.several_years)),
+                Cell(text=printed_span(float(row.minutes))),
+                Cell(text=signed(row.pnl_percentage, 2), tone=tone_of(row.pnl_percentage)),
+                *((Cell(text=signed(row.money, 2), tone=tone_of(row.money)),) if by == "money" else ()),
+                Cell(text=str(row.close_reason).replace("_", " ")),
+            )
+            for when, row in zip(opened, table.itertuples(), strict=True)
+        )
+
+    return rows(best), rows(worst), columns

@@ -1,0 +1,97 @@
+"""A tear sheet in a browser: nothing is cut off or written over something else, at any width, light, dark, on paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import CHROMEDRIVER, CHROMIUM, Browser
+
+import bknb
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (CHROMIUM.exists() and CHROMEDRIVER.exists()), reason="needs Chromium and chromedriver"),
+]
+
+LONG = "mean reversion of the spread with a very long name"
+MEASURE = """
+const wide = document.documentElement.clientWidth, found = [];
+const say = (what, element) => found.push(`${what}: ${element.className} "${element.textContent.slice(0, 40)}"`);
+if (document.documentElement.scrollWidth > wide) found.push("the page scrolls sideways");
+const texts = [...document.querySelectorAll("body *")].filter((element) =>
+  [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim()) &&
+  element.getClientRects().length && !["SCRIPT", "STYLE"].includes(element.tagName));
+const boxes = new Map();
+for (const element of texts) {
+  const range = document.createRange();
+  range.selectNodeContents(element);
+  const box = range.getBoundingClientRect();
+  boxes.set(element, box);
+  if (box.left < -0.5 || box.right > wide + 0.5) say("beyond the page", element);
+  const cell = element.closest("td, th, .six > div, .figures > div, section");
+  if (cell && cell !== document.body) {
+    const around = cell.getBoundingClientRect();
+    if (box.right > around.right + 1.5 || box.left < around.left - 1.5) say("beyond its cell", element);
+  }
+}
+for (const chart of document.querySelectorAll(".chart, .histogram")) {
+  const words = texts.filter((element) => chart.contains(element) && !element.closest(".note > *"));
+  for (const [at, one] of words.entries()) for (const other of words.slice(at + 1)) {
+    const a = boxes.get(one), b = boxes.get(other);
+    if (a.left < b.right && b.left < a.right && a.top < b.bottom - 2 && b.top < a.bottom - 2)
+      say(`written over "${other.textContent}"`, one);
+  }
+}
+const sections = [...document.querySelectorAll("section")].map((each) => each.getBoundingClientRect().height);
+return {found, texts: texts.length, tallest: Math.max(...sections),
+        paper: getComputedStyle(document.body).backgroundColor, ink: getComputedStyle(document.body).color};
+"""
+
+
+@pytest.fixture(scope="module")
+def sheet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A portfolio with long names, large amounts, and losses."""
+
+    def get_signal(price: float) -> dict[str, Any]:
+        return {"position": "long", "price_take_profit": price * 1.02, "price_stop_loss": price * 0.99}
+
+    bknb.add_strategy(LONG, interval="4h", get_signal=get_signal)
+    bknb.add_strategy("b", interval="8h", get_signal=lambda price: get_signal(price) | {"price_take_profit": price * 2})
+    book = bknb.portfolio(
+        symbols=["BTCUSDT", "ETHUSDT", "SOLUSDT"],
+        strategies=[LONG, "b"],
+        exchange="demo",
+        frame="2024-01-01:2024-02-10",
+        capital=2_500_000_000,
+        sizing=bknb.size.Percent(15),
+        benchmark="ETHUSDT",
+    )
+    return book.tearsheet(tmp_path_factory.mktemp("sheet") / "sheet.html")
+
+
+def test_nothing_is_cut_off_or_written_over_something_else(sheet: Path, tmp_path: Path) -> None:
+    with Browser(tmp_path) as browser:
+
+        def look(width: int, media: str, scheme: str) -> dict[str, Any]:
+            features = [{"name": "prefers-color-scheme", "value": scheme}]
+            for command, values in (
+                ("setDeviceMetricsOverride", {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}),
+                ("setEmulatedMedia", {"media": media, "features": features}),
+            ):
+                browser.call("POST", "/goog/cdp/execute", {"cmd": f"Emulation.{command}", "params": values})
+            found: dict[str, Any] = browser.run(MEASURE)
+            return found
+
+        browser.open(sheet.as_uri())
+        for width in (360, 480, 700, 1400):
+            for scheme, paper in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(17, 17, 17)")):
+                measured = look(width, "screen", scheme)
+                assert measured["found"] == [], (width, scheme)
+                assert measured["paper"] == paper
+                assert measured["texts"] > 150
+        printed = look(718, "print", "dark")  # the width of A4 between its margins
+        assert printed["found"] == []
+        assert (printed["paper"], printed["ink"]) == ("rgb(255, 255, 255)", "rgb(51, 51, 51)")
+        assert printed["tallest"] < 500  # a section is never cut: less than half a page
