@@ -197,6 +197,9 @@ def test_it_is_one_small_file_that_needs_no_network_and_no_script(run: bknb.Resu
     assert len(html.encode()) < 150_000
     assert sum(page.counts.values()) < 900
     assert html == run.tearsheet().html  # the same result, the same file
+    tints = [float(part) for part in re.findall(r"background:rgba\(var\(--(?:up|down)f\),([0-9.]+)\)", html)]
+    assert tints
+    assert max(tints) <= HEAT  # the contrast of numbers on them is measured below
 
 
 def test_the_run_card_is_inside_and_can_be_read(run: bknb.Result) -> None:
