@@ -26,7 +26,7 @@ def words(html: str) -> str:
 
 def test_the_account_is_said_in_six_figures() -> None:
     said = words(account_html(two_legs(benchmark="A")))
-    assert said.startswith("portfolio portfolio | of 2 legs, 2 symbols | 2024-01-01 00:00 to")
+    assert said.startswith("portfolio | of 2 legs, 2 symbols | 2024-01-01 00:00 to")
     assert "Equity at the end | 10,400.00 | from 10,000.00 | Total return | +4.00 % | A held +10.00 %" in said
     assert "Largest drawdown | 0.00 %" in said
     assert said.endswith("Trades | 2 | 50.0 % won")

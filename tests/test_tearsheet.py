@@ -212,6 +212,12 @@ def test_the_run_card_is_inside_and_can_be_read(run: bknb.Result) -> None:
     assert short_name(text) in Page(run.tearsheet().html).words
 
 
+@pytest.mark.slow
+def test_a_tear_sheet_is_run_again(tmp_path: Path) -> None:
+    result = alone(capital=10_000, frame="2024-01-01:2024-01-05")
+    assert bknb.verify(result.tearsheet(tmp_path / "x.html"), strategy=result.run_record.plan.strategy).same
+
+
 def test_names_from_outside_are_text() -> None:
     name = "</script><img src=x onerror=alert(1)> & \u202b"
     bknb.add_strategy(name, interval="12h", get_signal=lambda: None)

@@ -18,7 +18,7 @@ from ..reports.backtest import backtest_info, summary_html, summary_text
 from ..reports.equity_arrays import equity_info
 from ..reports.equity_png import equity_png
 from ..reports.markup import element, fragment
-from ..reports.portfolio import portfolio_html
+from ..reports.portfolio import portfolio_html, portfolio_name
 from ..reports.portfolio_view import account_html, legs_html
 from .kernel import front_end_draws, in_kernel, ipython
 
@@ -75,7 +75,6 @@ def numbers(result: Any, *, hint: str = "") -> tuple[dict[str, Any], dict[str, A
 
 def portfolio_picture(result: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """The figure of a portfolio with a capital, as :func:`picture`."""
-    from ..reports.portfolio import portfolio_name
     from ..reports.portfolio_figure import portfolio_figure_json, portfolio_png
 
     account = result.account

@@ -326,8 +326,6 @@ def _sheet(result: Any) -> TearSheet:
     """The tear sheet with the run card, where one can be made."""
     from ..reports.tearsheet import tearsheet
 
-    if not hasattr(type(result), "card"):
-        return tearsheet(result, no_card="run cards of portfolios are not made", versions={"bknb": __version__})
     try:
         card = result.card
     except UsageError as error:

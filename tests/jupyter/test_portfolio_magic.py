@@ -107,7 +107,7 @@ MISTAKES = [
     (f"%portfolio --legs BTCUSDT,ETHUSDT {RUN}", "--legs takes pairs SYMBOL:STRATEGY"),
     (f"%portfolio --legs BTCUSDT:calm {BOTH} {RUN}", "give symbols and strategies, or legs"),
     (f"%portfolio --legs BTCUSDT:calm {RUN} --benchmark equal", "without a capital there is none"),
-    (f"%portfolio --legs BTCUSDT:calm {RUN} --priority score", "priority must be 'declared'"),
+    (f"%portfolio --legs BTCUSDT:calm {RUN} --priority first", "priority must be 'declared'"),
     (f"%portfolio --legs BTCUSDT:calm {RUN} --sizing risk:1", "capital"),
     (f"%portfolio --legs BTCUSDT:calm {RUN} --capitol 10", "did you mean '--capital'?"),
 ]
@@ -123,9 +123,10 @@ def test_a_mistake_is_answered_in_at_most_three_lines(code: str, part: str, cell
     assert answer.out.endswith("\n".join(answer.lines) + "\n")
 
 
-def test_there_is_no_card_of_a_portfolio(fine: Cell, cell: Cell) -> None:  # noqa: F811
+def test_a_portfolio_has_its_card_and_its_tear_sheet(fine: Cell, cell: Cell) -> None:  # noqa: F811
     fine(f"%%portfolio {BOTH} {RUN} --interval 1d\n{PATIENT}")
-    assert "there is no run card of a portfolio" in cell("%report --card").lines[0]
+    assert fine("%report --card").out.startswith("# Run card")
+    assert "portfolio of 2 legs" in fine("%report --html").out
     assert "no run of this session has a signal 'x'" in cell("%why x").lines[0]
 
 
