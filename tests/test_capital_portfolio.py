@@ -28,6 +28,7 @@ from bknb.runs.result import Result
 from bknb.runs.run_record import record_of
 
 FIFTY = [kind(50, 0.5, "isolated") for kind in (bknb.Perpetual, bknb.Margin)]  # a move of 1.5 % liquidates
+CROSS = bknb.Perpetual(50, 1.9)  # which three legs share
 FUNDING = [(ORIGIN + k * MINUTE, 0.0001 * (-1) ** k) for k in range(0, 600, 7)]
 COUNTS = [pytest.param(1), pytest.param(5, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.long)]
 
@@ -274,12 +275,6 @@ def test_a_leg_says_whose_its_account_is() -> None:
     assert result.account["buy_and_hold"] == 0.0
 
 
-def test_cross_margin_with_leverage_is_for_one_leg_alone() -> None:
-    rests = strategy_of("rests", {}, risk=None)
-    with pytest.raises(bknb.UsageError, match="cross margin with leverage is liquidated with all its legs"):
-        play([("A", rests), ("B", rests)], market(), account="margin:3")
-
-
 def test_the_text_of_a_portfolio_says_what_its_account_was_worth() -> None:
     both = strategy_of("both", {0: long(102, 90, 5)}, risk=None)
     result = play([("A", both), ("B", both)], market({3: (100.0, 103.0, 100.0, 102.0)}))
@@ -378,7 +373,7 @@ def test_one_leg_of_a_portfolio_has_the_money_of_its_backtest(model: str, count:
 
 
 @pytest.mark.parametrize(
-    "account", ["margin", "spot", bknb.Perpetual(50, 0.5, "isolated"), bknb.Margin(50, 0.5, "isolated")]
+    "account", ["margin", "spot", bknb.Perpetual(50, 0.5, "isolated"), bknb.Margin(50, 0.5, "isolated"), CROSS]
 )
 @pytest.mark.parametrize("count", COUNTS)
 def test_cash_is_never_overdrawn_and_nothing_is_lost_at_any_minute(account: Any, count: int) -> None:
@@ -386,9 +381,9 @@ def test_cash_is_never_overdrawn_and_nothing_is_lost_at_any_minute(account: Any,
     for seed in range(count):
         plans = [plan_of(3 * seed + k, "pessimistic", risk=f"r{k}") for k in range(3)]
         plans = [named(plan, f"leg{k}") for k, plan in enumerate(plans)]
-        paid = account in FIFTY or account == "margin"
+        paid = account in (*FIFTY, CROSS, "margin")
         costs = bknb.Costs(funding=FUNDING, maker=0.02, fixed=0.1) if paid else None
-        sizing = "percent:60" if isinstance(account, str) else "percent:900"
+        sizing = "percent:60" if isinstance(account, str) else "percent:1650" if account == CROSS else "percent:900"
         run, desk = together(plans, account=account, sizing=sizing, costs=costs)
         results = [Result(record_of(leg)) for leg in run.legs]
         records = [result.run_record for result in results]

@@ -18,6 +18,8 @@ from .signal import Position, sign_of
 
 CostsOf = Callable[[str, CostRequest], FillCosts]
 """What an order of a leg costs."""
+Closed = Callable[[Ledger, str, float], Ledger]
+"""A ledger after a leg was closed at a price."""
 
 
 class CrossLiquidation(NamedTuple):
@@ -135,6 +137,36 @@ def next_stop(
         if way is not None and (found is None or way < found.way):
             found = StopOnTheWay(leg, way)
     return found
+
+
+def liquidation_in_bar(
+    ledger: Ledger,
+    start: Mapping[str, float],
+    worst: Mapping[str, float],
+    stops: Mapping[str, float],
+    *,
+    ticks: Mapping[str, float],
+    closed: Closed,
+) -> CrossLiquidation | None:
+    """Where positions with cross margin are liquidated in a bar, once nearer stops are met; ``None``: nowhere.
+
+    Parameters
+    ----------
+    ledger, start, worst, ticks
+        As of :func:`cross_liquidation`.
+    stops
+        Of each leg that has one, quote currency.
+    closed
+        Returns a ledger after a leg was closed at a price: at its stop, or at the open of a bar beyond it.
+    """
+    since = 0.0
+    while (found := cross_liquidation(ledger, start, worst, since=since, ticks=ticks)) is not None:
+        stop = next_stop(stops, ledger, start, worst)
+        if stop is None or stop.way > found.way:
+            return found
+        since = max(since, stop.way)
+        ledger = closed(ledger, stop.leg, stops[stop.leg] if stop.way > 0.0 else start[stop.leg])
+    return None
 
 
 def way_to(position: Position, level: float, start: float, worst: float) -> float | None:

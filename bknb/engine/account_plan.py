@@ -121,7 +121,7 @@ def plan_account(
         symbols, strategies = [plan.symbol for plan in plans], [plan.strategy.name for plan in plans]
         check_names(name, given[name], symbols=symbols, strategies=strategies)
     alone = len(plans) == 1
-    legs = tuple(_leg_money(plan, sizing, account, costs, alone=alone) for plan in plans)
+    legs = tuple(_leg_money(plan, sizing, account, costs) for plan in plans)
     quote, doubt = account_currency(currency, [plan.symbol for plan in plans])
     all_each = sizing is None and not alone and any(plan.strategy.weights is None for plan in plans)
     notes = (*([doubt] if doubt else []), *([_ALL_EACH] if all_each else []))
@@ -171,7 +171,7 @@ def costs_text(given: Mapping[str, object], settings: Settings) -> str:
     return " and ".join(f"{value:g}" for value in values)
 
 
-def _leg_money(plan: Plan, sizing: Any, account: Any, costs: Any, *, alone: bool) -> LegMoney:
+def _leg_money(plan: Plan, sizing: Any, account: Any, costs: Any) -> LegMoney:
     leg = {"symbol": plan.symbol, "strategy": plan.strategy.name}
     size, kind = of_leg("sizing", sizing, **leg), of_leg("account", account, **leg)
     cost = of_leg("costs", costs, **leg)
@@ -191,7 +191,7 @@ def _leg_money(plan: Plan, sizing: Any, account: Any, costs: Any, *, alone: bool
     if cost is not None:
         _check_held_costs(kind, cost)
     if kind.leverage > 1.0 and kind.mode == "cross":
-        _check_cross(kind, cost, alone=alone)
+        _check_cross(kind, cost)
     return LegMoney(
         account=kind,
         sizing=Percent(100) if size is None else _chosen_size(size),
@@ -210,12 +210,10 @@ def _check_held_costs(account: Account, costs: Costs) -> None:
         raise UsageError(f"{instead}, and the account is bknb.{name}()\nleave it out, or choose another account=")
 
 
-def _check_cross(account: Account, costs: Costs | None, *, alone: bool) -> None:
+def _check_cross(account: Account, costs: Costs | None) -> None:
     """Refuse cross margin with leverage where a run does not know the price at which it is liquidated."""
-    why = "" if alone else "is liquidated with all its legs, which a portfolio does not do"
     if costs is not None and costs.borrow_yearly:
         why = "has a liquidation price that interest moves, which a run does not follow"
-    if why:
         isolated = f"bknb.{type(account).__name__}(leverage={account.leverage:g}, mode='isolated')"
         raise UsageError(f"cross margin with leverage {why}, got {account!r}\ngive {isolated}, or a leverage of 1")
 

@@ -191,11 +191,11 @@ class BacktestRun:
             stopping=lambda: self._no_entries,
             managing=None if strategy.ask_manage is None else self.questions(series, window, managing=True),
             turn=self._turn,
-            next_change=None if self.account is None else self.account.liquidation.changes,
+            liquidation=None if self.account is None else self.account.liquidation.changes,
         )
         del series  # it may be made anew, with earlier candles
         if self.account is not None:
-            self.account.prices.can_fill = walk.fills
+            self.account.prices.can_fill, self.account.prices.averages = walk.fills, walk.watched_averages
         async with time_limited(loop, plan.settings.max_signal_generation_seconds):
             async for result in self._walk(walk, questions, loop):
                 yield result

@@ -2,14 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from ..domain.market_clock import NEVER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..market.series import Series
+
+
+class BarAtWorst(NamedTuple):
+    """A bar that can fill orders: its open time (UTC ms), its open, and the prices that are its first and its extremes.
+
+    Where the average price is watched, the first is that of the bar before, and both extremes are its own.
+    """
+
+    opened: int
+    open: float
+    first: float
+    low: float
+    high: float
+
+
+class BarsBetween(NamedTuple):
+    """Bars of a span of time: when they closed (UTC ms), their extremes and closes, each of shape (n,).
+
+    ``before`` is the last close before them.
+    """
+
+    closes: NDArray[np.int64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    close: NDArray[np.float64]
+    before: float
+
+    def worst_at(self, times: NDArray[np.int64], *, long: bool) -> NDArray[np.float64]:
+        """The worst price of the bars that close at these moments, and else the last close; shape of ``times``."""
+        if not len(self.closes):
+            return np.full(len(times), self.before)
+        at = np.searchsorted(self.closes, times, side="right") - 1
+        last = np.maximum(at, 0)
+        worst = np.where(self.closes[last] == times, (self.low if long else self.high)[last], self.close[last])
+        return np.where(at < 0, self.before, worst)
 
 
 class BarPrices:
@@ -24,6 +61,8 @@ class BarPrices:
     ----------
     can_fill
         Which of them can fill orders, shape (n,).
+    averages
+        Their average prices, shape (n,), where the run watches those and not their ranges.
     step
         Their length, ms.
     """
@@ -31,6 +70,7 @@ class BarPrices:
     def __init__(self, bars: Series) -> None:
         self._bars, self.step = bars, bars.step
         self.can_fill: NDArray[np.bool_] = np.ones(len(bars.candles), dtype=np.bool_)
+        self.averages: NDArray[np.float64] | None = None
 
     def at(self, when: int) -> float:
         """The last close at a moment (UTC ms); before the first candle, its open."""
@@ -69,6 +109,42 @@ class BarPrices:
         closes = self._bars.closes
         first, last = np.searchsorted(closes, (after, until), side="right")
         return closes[first:last], self._bars.candles.close[first:last]
+
+    def bars_between(self, after: int, until: int) -> BarsBetween:
+        """The bars that closed behind one moment and up to another (UTC ms)."""
+        closes, candles = self._bars.closes, self._bars.candles
+        first, last = np.searchsorted(closes, (after, until), side="right")
+        low, high = (candles.low, candles.high) if self.averages is None else (self.averages, self.averages)
+        part = slice(int(first), int(last))
+        return BarsBetween(closes[part], low[part], high[part], candles.close[part], self.at(after))
+
+    def next_close(self, after: int) -> int:
+        """The first close later than a moment (UTC ms); far in the future for none."""
+        closes = self._bars.closes
+        at = int(np.searchsorted(closes, after, side="right"))
+        return int(closes[at]) if at < len(closes) else NEVER
+
+    def bar_that_closes(self, when: int) -> BarAtWorst | None:
+        """The bar that closes at a moment (UTC ms) and can fill orders; ``None``: there is none."""
+        closes, candles = self._bars.closes, self._bars.candles
+        at = int(np.searchsorted(closes, when))
+        if at == len(closes) or closes[at] != when or not self.can_fill[at]:
+            return None
+        opened, open_ = int(candles.timestamp[at]), float(candles.open[at])
+        if self.averages is None:
+            return BarAtWorst(opened, open_, open_, float(candles.low[at]), float(candles.high[at]))
+        average = float(self.averages[at])
+        return BarAtWorst(opened, open_, float(self.averages[max(at - 1, 0)]), average, average)
+
+    def extremes(self, after: int, before: int) -> tuple[float, float] | None:
+        """The lowest and highest price of bars that opened between two moments (UTC ms) and could fill orders."""
+        times, candles = self._bars.candles.timestamp, self._bars.candles
+        first, last = int(np.searchsorted(times, after, side="right")), int(np.searchsorted(times, before))
+        fills = self.can_fill[first:last]
+        if not fills.any():
+            return None
+        low, high = (candles.low, candles.high) if self.averages is None else (self.averages, self.averages)
+        return float(low[first:last][fills].min()), float(high[first:last][fills].max())
 
     def told(self, when: int) -> int:
         """When what happened up to a moment is known (UTC ms): then, or at the close of the bar that it lies in."""

@@ -60,3 +60,8 @@ class FundingDue:
         """The first moment of funding later than another (UTC ms), charged or not; far in the future for none."""
         at = bisect_right(self._rows, when, key=attrgetter("moment"))
         return self._rows[at].moment if at < len(self._rows) else NEVER
+
+    @property
+    def next_moment(self) -> int:
+        """The moment of the next funding that has not been handed out, UTC ms; far in the future for none."""
+        return self._rows[self._charged].moment if self else NEVER

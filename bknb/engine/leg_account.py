@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from ..domain.affordable_quantity import FilledQuantity, SizedOrder, too_little_left
 from ..domain.costs import CostRequest, FilledBy, fill_costs, filled_by
 from ..domain.cut_adds import refused_add, with_smaller_add
-from ..domain.execution_fills import Entry
+from ..domain.execution_fills import Entry, execution_model
 from ..domain.is_rounded_quantity import EXACT
 from ..domain.ledger import Booked, Ledger, LegFill
 from ..domain.lifecycle import step
@@ -62,8 +62,8 @@ class LegAccount:
         Its positions in money, by signal.
     state, first
         What is open or waits, as far as it was told; the quantity of the entry of what is open, base currency.
-    tick
-        The smallest step of its prices (quote currency), where it is known.
+    model, tick
+        How its orders fill, and the smallest step of its prices (quote currency), where it is known.
     funding, exits, waiting, liquidation
         What has to be charged, what leaves, in money, its orders that wait, and where what it holds is liquidated.
     """
@@ -92,11 +92,11 @@ class LegAccount:
     ) -> None:
         """Take the plan of the leg, its candles, its risk profile, and published series; ``warn`` takes warnings."""
         bars = window.minutes(plan.symbol)
-        self.tick = plan.settings.price_tick
         self.prices, self._places = BarPrices(bars), places
+        self.model, self.tick = execution_model(plan.execution), plan.settings.price_tick
         self.liquidation.begin(self.prices, self.tick)
         self._sizing = LegSizing(self.money, window, warn)
-        self.exits = LegExits(self.name, plan.symbol, self.money, self.prices)
+        self.exits = LegExits(self.name, plan.symbol, self.money, self.prices, shares_margin=self.liquidation.shares)
         self.funding.read(published, plan.symbol, plan.frame.last)
         if len(bars.candles):
             for order in trial_orders(plan.symbol, bars.candles, self.shared.plan.capital):
@@ -169,6 +169,8 @@ class LegAccount:
     async def _fill(self, command: Reserve, fill: Entry, may_open: Callable[[], bool]) -> Verdict:
         """What is bought of an entry order in a bar, and, where it rested, whether its risk profile still allows it."""
         candidate, shared = command.candidate, self.shared
+        if fill.rested and shared.cross is not None and (liquidated := shared.cross.refuses(self, command.when)):
+            return self._refusal(liquidated)
         ledger = self._after(self.waiting.released(shared.ledger, (candidate.id, 0)), command.earlier)
         by = filled_by("entry", rested=fill.rested, entry=candidate.entry)
         order = replace(asked_order(command, self.prices.at(command.when)), filled_by=by, price=candidate.price_open)
@@ -199,7 +201,7 @@ class LegAccount:
             return None
         assert isinstance(command.candidate, OpenSignal)  # it fills  # noqa: S101
         fill = self._entering(command.candidate, replace(order, quantity=filled.quantity))
-        return self.liquidation.level(ledger.apply(fill).ledger)
+        return self.liquidation.level(ledger.apply(fill).ledger, order.at)
 
     def release(self, symbol: str, strategy: str, signal_id: str) -> None:
         """Give back the place and what is reserved for a signal."""
@@ -221,7 +223,7 @@ class LegAccount:
             self.state = state
             if any(isinstance(event, Added) for event in result.events):
                 result = self._with_paid_adds(state, given, rules, result)
-        return result._replace(state=self._book(result.state, result.events))
+        return result._replace(state=self.liquidation.after(self._book(result.state, result.events), given))
 
     def _with_paid_adds(self, state: Holding, given: Input, rules: Rules, result: Step) -> Step:
         """A step anew with adds cut to what is left, or taken back where nothing is."""
@@ -333,6 +335,8 @@ class LegAccount:
             self._apply(number_of(event), fill)
             shared.freed(self.prices.closes(at), at if ordered else None, shared.ledger.free(prices) - before)
         if isinstance(event, Closed):
+            if fill is not None and shared.cross is not None:
+                shared.cross.left(self, self.prices.closes(fill.order.at))
             self._held.tell(number_of(event))
             self.first = 0.0
             if (cost := self._held.first_cost) > 0.0:
@@ -346,6 +350,11 @@ class LegAccount:
             return 0.0
         self.shared.book(self.shared.ledger.apply(fill), at)
         self._held.fills.append(MoneyFill(UNTOLD, fill))  # the event that ends it is told later
+        return self.lost
+
+    @property
+    def lost(self) -> float:
+        """What the position that is open, or was open last, lost after all costs, quote currency."""
         return max(-float(self._held.columns()["money"]), 0.0)
 
     def forgive(self, at: int, loss: float) -> None:

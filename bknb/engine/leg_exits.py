@@ -26,10 +26,15 @@ class LegExits:
         Of the leg in its account, and of its market.
     money, prices
         What it has of the account, and the prices of its bars.
+    shares_margin
+        Whether it shares cross margin with other legs: what is missing then is forgiven to all of them.
     """
 
-    def __init__(self, name: str, symbol: str, money: LegMoney, prices: BarPrices) -> None:
-        self._name, self._symbol, self._money, self._prices = name, symbol, money, prices
+    def __init__(
+        self, name: str, symbol: str, money: LegMoney, prices: BarPrices, *, shares_margin: bool = False
+    ) -> None:
+        self._name, self.symbol, self._money, self._prices = name, symbol, money, prices
+        self._shares_margin = shares_margin
 
     def told(self, ledger: Ledger, event: Event) -> LegFill | None:
         """The fill that closed a part or all; ``None`` where the account holds nothing, or it closed nothing."""
@@ -68,7 +73,7 @@ class LegExits:
         self, kind: Literal["exit", "reduce"], position: Position, at: int, price: float, reason: str, quantity: float
     ) -> LegFill:
         rested = self._prices.open_at(at) != price
-        order = leaving_order(self._symbol, kind, position, at, price, reason, quantity, rested=rested)
+        order = leaving_order(self.symbol, kind, position, at, price, reason, quantity, rested=rested)
         return LegFill(self._name, position, order, fill_costs(order, self._money.costs))
 
     def booked(self, ledger: Ledger, fill: LegFill) -> Booked:
@@ -83,7 +88,7 @@ class LegExits:
             share = order.quantity / abs(held.quantity)
             brought = held.quantity * share * fill.costs.price - held.cost * share - fill.costs.fee
             lost = max(-brought - held.margin * share, 0.0)
-        if not booked.ledger.positions:
+        if not booked.ledger.positions and not self._shares_margin:
             lost = max(lost, -booked.ledger.cash)
         forgiven = booked.ledger.forgive(order.at, self._name, lost)
         return Booked(forgiven.ledger, (*booked.rows, *forgiven.rows))

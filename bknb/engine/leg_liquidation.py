@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from ..domain.execution_fills import Minute
 from ..domain.ledger import Ledger
 from ..domain.liquidation_price import away_from_market
 from ..domain.market_clock import NEVER
-from ..domain.states import Boundary, Holding, Input, State
+from ..domain.states import Boundary, Entering, Holding, Input, State
 
 if TYPE_CHECKING:
     from .bar_prices import BarPrices
@@ -33,26 +33,38 @@ class LegLiquidation:
         The account of all legs, and the name of this one in it.
     funding
         Of the leg.
+
+    Attributes
+    ----------
+    shares, borrows
+        Whether it shares cross margin with other legs, and whether it can be liquidated at all.
+    bar_opens
+        Open time of the bar in which margin that legs share is used up, UTC ms; far in the future for none.
     """
 
     def __init__(self, shared: SharedAccount, leg: str, funding: FundingDue) -> None:
         self._shared, self._leg, self._funding = shared, leg, funding
         account = shared.begin.account_of(leg)
-        self.borrows, self._mode = account.leverage > 1.0, account.mode
+        self.shares = shared.shares_margin and account.borrows and account.mode == "cross"
+        self.borrows, self._mode = account.leverage > 1.0 or self.shares, account.mode
         self._followed = 0  # up to when (UTC ms) funding has moved it
+        self.bar_opens, self._in_bar = NEVER, 0.0  # and the price in it
 
     def begin(self, prices: BarPrices, tick: float | None) -> None:
         """Take the prices of the leg, and their smallest step (quote currency); ``None``: it is not known."""
         self._prices, self._tick = prices, tick
 
-    def level(self, ledger: Ledger) -> float | None:
+    def level(self, ledger: Ledger, opened: int) -> float | None:
         """The price at which it is liquidated (quote currency), on the grid of prices; ``None``: at none.
 
         With cross margin it is that of a leg that has the account alone. Where that is at no price above 0, it is one
-        that no market comes to, as it may move later.
+        that no market comes to, as it may move later; and so it is where legs share their margin, but in the bar in
+        which that is used up. ``opened``: the open of the bar that is asked about, UTC ms.
         """
         if not self.borrows:
             return None
+        if self.shares:
+            return self._in_bar if opened == self.bar_opens else _OUT_OF_REACH[ledger.positions[self._leg].side]
         if self._mode == "isolated":
             return ledger.liquidation_price(self._leg, self._tick)
         terms, side = ledger.spare_margin_terms(), ledger.positions[self._leg].side
@@ -61,24 +73,24 @@ class LegLiquidation:
             price = away_from_market(side, price, self._tick)
         return price if price > 0.0 else _OUT_OF_REACH[side]
 
-    def moved(self, state: State) -> State:
-        """A state with the price at which what it holds is liquidated now."""
+    def moved(self, state: State, opened: int = -1) -> State:
+        """A state with the price at which what it holds is liquidated now, or in a bar that opens at a moment."""
         ledger, is_held = self._shared.ledger, self._leg in self._shared.ledger.positions
         if not (self.borrows and is_held and isinstance(state, Holding) and state.book is not None):
             return state
-        level = self.level(ledger)
+        level = self.level(ledger, opened)
         return replace(state, book=replace(state.book, liquidation=UNSET if level is None else level))
 
     # --- funding ----------------------------------------------------------------------------------------------------
 
     @property
-    def changes(self) -> Callable[[], int] | None:
-        """Returns the next moment (UTC ms) at which funding moves it; ``None``: none ever does."""
-        return self.next_change if self._funding and self.borrows else None
+    def changes(self) -> LegLiquidation | None:
+        """Itself, where funding or other legs change it; ``None``: nothing but fills of the leg does."""
+        return self if self.shares or (self._funding and self.borrows) else None
 
     def next_change(self) -> int:
         """The next moment (UTC ms) at which funding moves the price of what is held; far in the future for none."""
-        if not self.borrows or self._leg not in self._shared.ledger.positions:
+        if self.shares or not self.borrows or self._leg not in self._shared.ledger.positions:
             return NEVER
         moment = self._funding.moment_after(self._followed)
         return NEVER if moment == NEVER else self._prices.told(moment)
@@ -88,9 +100,24 @@ class LegLiquidation:
         self._followed = max(self._followed, at)
 
     def before(self, state: State, given: Input) -> State:
-        """A state before an input: at a moment of funding, with the price that this has moved."""
+        """A state before an input: at a moment of funding, and in a bar that uses up the margin, with its new price."""
+        if isinstance(given, Minute) and given.t == self.bar_opens:
+            return self.moved(state, given.t)
         if not isinstance(given, Boundary) or given.when < self.next_change():
             return state
         self._shared.charge(given.when)
         self._followed = given.when
+        return self.moved(state)
+
+    # --- margin that legs share -------------------------------------------------------------------------------------
+
+    def in_bar(self, opened: int, price: float) -> None:
+        """Take the bar in which the margin is used up, by its open time (UTC ms), and the price in it."""
+        self.bar_opens, self._in_bar = opened, price
+
+    def after(self, state: State, given: Input) -> State:
+        """A state after an input: once that bar is over there is no price any more."""
+        if not isinstance(given, Minute) or given.t < self.bar_opens or isinstance(state, Entering):
+            return state
+        self.bar_opens = NEVER
         return self.moved(state)

@@ -25,6 +25,7 @@ from .strategy_loop import StrategyLoop
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .leg_liquidation import LegLiquidation
     from .portfolio_clock import LegTurn
     from .questions import AskedAt
 
@@ -82,8 +83,8 @@ class MinuteWalk:
 
     ``leave``: whether the run is left at once; ``stopping``: whether it opens nothing new. ``managing`` are the moments
     at which a strategy that manages its positions can be asked about them. ``turn``: in a portfolio, the turns of this
-    leg, which it waits for before anything changes. ``next_change`` returns the next moment (UTC ms) at which an
-    account changes what is held, which is a ``Boundary``. ``fills`` of it say which minutes can fill an order.
+    leg, which it waits for before anything changes. ``liquidation``: that of an account, where it changes while
+    something is held. ``fills`` of it say which minutes can fill an order.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class MinuteWalk:
         stopping: Callable[[], bool],
         managing: AskedAt | None = None,
         turn: LegTurn | None = None,
-        next_change: Callable[[], int] | None = None,
+        liquidation: LegLiquidation | None = None,
     ) -> None:
         candles, model = series.candles, loop.rules.model
         self._series, self._start, self._step, self._regular = series, series.start, series.step, series.regular
@@ -122,8 +123,13 @@ class MinuteWalk:
         self._next_index: int | None = None
         self._average = model.watches == "average"
         self._managing, self._turn = managing, turn
-        self._leave, self._stopping, self._next_change = leave, stopping, next_change
+        self._leave, self._stopping, self._liquidation = leave, stopping, liquidation
         self._event: tuple[OpenSignal | None, int, int, int] = (None, 0, 0, 0)  # what _next_event found last
+
+    @property
+    def watched_averages(self) -> NDArray[np.float64] | None:
+        """The average prices of its minutes, shape (n,), where those are watched; ``None``: ranges are."""
+        return self._price if self._average else None
 
     def follow(self) -> None:
         """Let go of the candles of a series that was made anew, with earlier ones, because a strategy asked for them.
@@ -238,7 +244,7 @@ class MinuteWalk:
                 await self._take_back(index)
                 break
             plain = state.signal if isinstance(state, Holding) and state.book is None else None
-            if plain is None or plain is not watched or self._next_change is not None:
+            if plain is None or plain is not watched or self._liquidation is not None:
                 watched, due = plain, self._due()
                 stop = self._stop(due)
             manage_at = None if managing is None else self._manage_at(managing, index)
@@ -366,10 +372,14 @@ class MinuteWalk:
     def _due(self) -> int:
         """The moment (UTC ms) at which the clock or the account changes something; far in the future for none."""
         due = self._loop.due
-        return due if self._next_change is None else min(due, self._next_change())
+        return due if self._liquidation is None else min(due, self._liquidation.next_change())
 
     def _stop(self, due: int) -> int:
         """Index before which the state can change only by a price."""
+        stop = self._stop_by_clock(due)
+        return stop if self._liquidation is None else min(stop, self.index_at(self._liquidation.bar_opens))
+
+    def _stop_by_clock(self, due: int) -> int:
         state, rules = self._loop.state, self._loop.rules
         if rules.model.fills_at_open:
             return self.index_at(due)

@@ -117,6 +117,8 @@ class PortfolioClock:
         The number of the leg that raised an error.
     windows
         The candles of each symbol that a leg has.
+    before
+        Called with each moment (UTC ms) before it comes to it; returns whether this changed what legs wait for.
     """
 
     def __init__(self, *, longest: int, on_pause: Callable[[int], object], by_score: bool = False) -> None:
@@ -131,6 +133,7 @@ class PortfolioClock:
         self._all_wait = True  # until every leg has said what it waits for, none has its turn
         self._look_again = False
         self.windows: dict[str, Window] = {}
+        self.before: Callable[[int], bool] | None = None
         self._books: dict[str, SharedBook] = {}
 
     def leg(self, order: int) -> LegTurn:
@@ -149,11 +152,18 @@ class PortfolioClock:
     def turn(self, key: _Key) -> Generator[object, bool, bool]:
         """Wait for a turn, and return whether it is given; nothing is waited for where it is the next of all."""
         queue = self._queue
-        if self._all_wait or self._look_again or self.paused or (queue and queue[0] < key):
+        waits = self._all_wait or self._look_again or self.paused or (queue and queue[0] < key)
+        if waits or (self.before is not None and self._changes(key[0])):
             heappush(queue, key)
             return (yield _WAITS)
         self.moment, _, _, _, self.since = key
         return True
+
+    def _changes(self, moment: int) -> bool:
+        """Whether something changes what legs wait for before a moment (UTC ms); then all look again."""
+        assert self.before is not None  # whoever asks looked  # noqa: S101
+        self._look_again = self._look_again or self.before(moment)
+        return self._look_again
 
     @types.coroutine
     def question(self, key: _Key, ask: AskInTurn | None) -> Generator[object, bool, tuple[bool, int]]:
@@ -184,7 +194,7 @@ class PortfolioClock:
         yield from self._all_go(range(len(self._legs)), None)
         queue, asks = self._queue, self._asks
         while queue:
-            if self._look_again:
+            if self._look_again or (self.before is not None and self._changes(queue[0][0])):
                 self._look_again = False
                 self._waited = {key[3]: key[0] for key in queue}
                 waiting = sorted(self._waited)

@@ -63,6 +63,8 @@ class PortfolioRun:
         self.seconds = 0.0
         longest = max(interval_ms(plan.base) for plan in plans)
         self._clock = PortfolioClock(longest=longest, on_pause=self._note_pause, by_score=by_score)
+        if account is not None and account.cross is not None:
+            self._clock.before = account.cross.is_used_up
         self._windows: dict[tuple[int, str, str], tuple[Window, list[BacktestRun]]] = {}
         self.legs = [self._leg(order, None if codes is None else codes[order]) for order in range(len(plans))]
 

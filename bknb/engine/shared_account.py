@@ -16,6 +16,7 @@ from ..domain.is_rounded_quantity import EXACT
 from ..domain.ledger import Booked, CashRow, Ledger, Marked
 from ..domain.risk import AccountMarks, Reserve
 from .account_plan import AccountPlan
+from .cross_margin import CrossMargin
 from .leg_account import LegAccount
 from .ruin import moment_of_ruin
 
@@ -52,6 +53,8 @@ class SharedAccount:
         Every movement of cash.
     legs
         The part of each leg, in declared order.
+    shares_margin, cross
+        Whether several legs share margin with leverage, and what watches it then.
     """
 
     def __init__(self, plan: AccountPlan) -> None:
@@ -61,7 +64,10 @@ class SharedAccount:
         self.begin = self.ledger = Ledger.begin(plan.capital, first, accounts)
         self.changes: list[AccountChange] = []
         self.rows: list[CashRow] = []
+        leveraged = any(leg.account.leverage > 1.0 and leg.account.mode == "cross" for leg in plan.legs)
+        self.shares_margin = leveraged and len(plan.legs) > 1
         self.legs = [LegAccount(self, order, money) for order, money in enumerate(plan.legs)]
+        self.cross = CrossMargin(self) if self.shares_margin else None
         self._freed: list[_Freed] = []
         self._solvent = 0  # up to when it is known to have been worth something, UTC ms
 
@@ -113,6 +119,8 @@ class SharedAccount:
         if at is not None:
             known = len(self.changes)
             losses = {leg: leg.close_in_ruin(at) for leg in self.legs}
+            if self.cross is not None:  # one that was liquidated in that bar may have lost more than there was
+                losses |= {leg: leg.lost for leg in self.cross.closed_at(at)}
             missing, lost = max(-self.ledger.cash, 0.0), sum(losses.values())
             for leg, loss in losses.items():
                 if loss > 0.0:

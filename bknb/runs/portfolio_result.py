@@ -175,7 +175,7 @@ class PortfolioResult(Savable):
         >>> result = bknb.portfolio(strategies=["halves"], exchange="demo", frame="2024-01-01:2024-01-15",
         ...                         capital=10_000)
         >>> [(event.symbols, round(event.part, 6)) for event in result.scaled[:1]]
-        []
+        [(('BTCUSDT', 'ETHUSDT'), 0.999001)]
         """
         return [event for event in self.told if isinstance(event, Scaled)]
 

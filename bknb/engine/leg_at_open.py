@@ -1,0 +1,103 @@
+"""What the open of a bar does to a leg before its range: what leaves and enters there, and the stop in force then.
+
+It is worked out ahead of the bar for the account as a whole; what comes of it is told when the leg works on the bar.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from ..domain.costs import CostRequest, fill_costs, filled_by
+from ..domain.execution_fills import Entry, Minute
+from ..domain.ledger import Ledger, LegFill
+from ..domain.signal import Position, sign_of
+from ..domain.states import Holding, Opening
+from ..domain.stop_levels import stop_in_force
+from .cost_requests import side_of
+
+if TYPE_CHECKING:
+    from ..domain.position_book import PositionOrder
+    from .bar_prices import BarAtWorst
+    from .leg_account import LegAccount
+
+
+def has_orders(leg: LegAccount) -> bool:
+    """Whether something of a leg was ordered that may fill at the open of its next bar."""
+    state = leg.state
+    if isinstance(state, Opening):
+        return True
+    return isinstance(state, Holding) and (state.leaving is not None or any(not each.rests for each in _ordered(state)))
+
+
+def left_at_open(leg: LegAccount, ledger: Ledger, bar: BarAtWorst) -> Ledger:
+    """A ledger after what leaves at the open of a bar: what was ordered to, and what it opens beyond the target of."""
+    state = leg.state
+    fill = leg.exits.ordered(ledger, state, bar.open, bar.opened)
+    if fill is None and isinstance(state, Holding) and leg.model.gap_fills and not state.signal.targets:
+        sign, target = sign_of(state.signal.position), state.signal.price_take_profit
+        if target is not None and sign * (bar.open - target) > 0.0:
+            fill = leg.exits.part(ledger, 1.0, bar.open, bar.opened)
+    return ledger if fill is None else ledger.apply(fill).ledger
+
+
+def entered_at_open(leg: LegAccount, ledger: Ledger, bar: BarAtWorst) -> Ledger:
+    """A ledger after what enters at the open of a bar: an entry, or adds at the market."""
+    state, opened, price = leg.state, bar.opened, bar.open
+    if isinstance(state, Opening):
+        signal, minute = state.signal, Minute(opened, price, price, price, price, price)
+        if signal.entry == "close" or not leg.model.can_fill(minute, state.not_before):
+            return ledger
+        entry = leg.model.entry(signal, minute, first=True)
+        if isinstance(entry, Entry) and entry.at_open:
+            return _entered(leg, ledger, (signal.id, 0), signal.position, opened, entry.price)
+    elif isinstance(state, Holding):
+        for add in _ordered(state):
+            if add.kind == "add" and add.price_open is None and add.not_before <= opened:
+                key = state.signal.id, add.number
+                ledger = _entered(leg, ledger, key, state.signal.position, opened, price)
+    return ledger
+
+
+def _ordered(state: Holding) -> tuple[PositionOrder, ...]:
+    """What was ordered on a position and no candle has filled."""
+    return () if state.book is None else state.book.orders
+
+
+def _entered(
+    leg: LegAccount, ledger: Ledger, key: tuple[str, int], position: Position, opened: int, price: float
+) -> Ledger:
+    order = CostRequest(
+        symbol=leg.exits.symbol,
+        at=opened,
+        side=side_of(position, enters=True),
+        kind="add" if key[1] else "entry",
+        filled_by=filled_by("add" if key[1] else "entry", rested=False),
+        quantity=0.0,
+        price=price,
+    )
+    ledger = leg.waiting.released(ledger, key)
+    prices = {name: leg.shared.legs[int(name)].prices.at(opened) for name in ledger.positions}
+    free = max(ledger.free(prices), 0.0)
+    filled = leg.money.filled(leg.waiting[key], order, free)
+    if filled.quantity <= 0.0:
+        return ledger
+    order = replace(order, quantity=filled.quantity)
+    return ledger.apply(LegFill(leg.name, position, order, fill_costs(order, leg.money.costs))).ledger
+
+
+def stop_before(leg: LegAccount, opened: int) -> float | None:
+    """The stop in force (quote currency) of what a leg holds in a bar that opens at a moment (UTC ms), if any."""
+    state = leg.state
+    if not isinstance(state, Holding):
+        return None
+    signal, book = state.signal, state.book
+    if book is None:
+        return signal.price_stop_loss
+    sign = sign_of(signal.position)
+    best = state.highest if sign > 0 else state.lowest
+    if book.trailing is not None and (seen := leg.prices.extremes(signal.pending_at, opened)) is not None:
+        best = max(best, seen[1]) if sign > 0 else min(best, seen[0])
+    found = stop_in_force(book, sign, best, leg.tick)
+    return None if found is None else found.price
