@@ -7,11 +7,12 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from result_with_costs import result_with_costs
 
 import bknb
 from bknb.config import Settings
-from bknb.domain.costs import CostRequest, Costs, fill_costs, filled_by, result_with_costs, with_settings
-from bknb.domain.funding import borrow_interest, funding_between, funding_of, next_funding
+from bknb.domain.costs import CostRequest, Costs, fill_costs, filled_by, with_settings
+from bknb.domain.funding import borrow_interest, funding_of
 from bknb.domain.pnl import trade_pnl
 from bknb.domain.position_fills import Fill
 from bknb.domain.position_money import result
@@ -201,25 +202,6 @@ def test_a_result_below_zero_is_that_of_the_simple_way(position, slippage):
 
 
 @pytest.mark.parametrize(
-    ("filled", "closed", "now", "hours"),
-    [
-        (0, None, 8, [8]),  # filled before 8 o'clock
-        (8, None, 15, []),  # in the candle that opens at its moment: not before it
-        (7.99, None, 8, [8]),
-        (0, 8, 20, [8]),  # closed in the candle that opens then: not before it
-        (0, 7.99, 20, []),
-        (0, None, 25, [8, 16, 24]),
-        (9, 17, 25, [16]),
-    ],
-)
-def test_funding_is_charged_when_filled_before_and_not_closed_before(filled, closed, now, hours):
-    funding = funding_of([(hour * HOUR, 0.0001) for hour in (24, 8, 16)])
-    closed_at = None if closed is None else int(closed * HOUR)
-    found = funding_between(funding, int(filled * HOUR), closed_at, now=now * HOUR)
-    assert [each.moment // HOUR for each in found] == hours
-
-
-@pytest.mark.parametrize(
     ("rows", "message"),
     [
         ([(0, "x")], r"funding must be rows of a moment .*got \(0, 'x'\)\na rate is a share"),
@@ -237,12 +219,6 @@ def test_funding_that_cannot_be_is_refused(rows, message):
 
 def test_rows_of_funding_may_be_read_once():
     assert Costs(funding=zip([0, HOUR], [0.1, 0.2], strict=True)).funding == ((0, 0.1), (HOUR, 0.2))
-
-
-def test_the_next_funding_is_at_or_after_a_moment():
-    funding = funding_of([(8 * HOUR, 0.0001), (16 * HOUR, 0.0002)])
-    found = [next_funding(funding, hour * HOUR) for hour in (0, 8, 9, 16, 17)]
-    assert [each and each.moment // HOUR for each in found] == [8, 8, 16, 16, None]
 
 
 def test_a_swap_has_a_rate_for_each_side_and_borrowing_costs_time():

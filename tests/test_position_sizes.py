@@ -13,7 +13,6 @@ from bknb.domain.accounts import Margin, Perpetual, Spot, initial_margin, read_a
 from bknb.domain.affordable_quantity import sized_order
 from bknb.domain.costs import CostRequest, Costs
 from bknb.domain.leg_options import check_names, of_leg
-from bknb.domain.liquidation_price import stop_comes_first
 from bknb.domain.signal_events import Reason
 from bknb.domain.size_inputs import ClosedTrades, SizeRequest, WantedSize
 from bknb.domain.sizes import read_size, wanted_size
@@ -241,14 +240,6 @@ def test_a_sizing_that_is_none_is_told_the_spellings(value):
 def test_numbers_that_cannot_be_are_refused(made, message):
     with pytest.raises(bknb.UsageError, match=message):
         made()
-
-
-@pytest.mark.parametrize("position", ["long", "short"])
-def test_at_the_same_price_the_stop_comes_before_the_liquidation(position):
-    assert stop_comes_first(position, 100.0, 100.0)
-    assert not stop_comes_first(position, None, 100.0)
-    assert not stop_comes_first(position, None, None)
-    assert stop_comes_first(position, 100.0, None)
 
 
 def test_accounts_by_name():

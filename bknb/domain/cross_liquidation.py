@@ -1,23 +1,20 @@
-"""When positions with margin are liquidated, at which prices, and what of the loss is forgiven.
+"""When positions with margin are liquidated, and at which prices.
 
 Isolated: each position at its own price (``Ledger.liquidation_price``); the nearer of that and its stop comes first
-(:func:`bknb.domain.liquidation_price.stop_comes_first`), and a bar that opens beyond it liquidates at that open. Cross:
+(:func:`bknb.domain.stop_levels.stop_or_liquidation`), and a bar that opens beyond it liquidates at that open. Cross:
 all positions together, judged at the close of a bar and, inside it, with every leg on its way to its worst price.
 Forgiven losses are not under the martingale law: an account that cannot lose more than its margin earns by gaps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from .costs import CostRequest, FillCosts
-from .ledger import Booked, CashRow, Ledger, LegFill
+from .ledger import Ledger
 from .liquidation_price import away_from_market
 from .signal import Position, sign_of
 
-CostsOf = Callable[[str, CostRequest], FillCosts]
-"""What an order of a leg costs."""
 Closed = Callable[[Ledger, str, float], Ledger]
 """A ledger after a leg was closed at a price."""
 
@@ -68,7 +65,8 @@ def cross_liquidation(
     Examples
     --------
     >>> from .accounts import Perpetual
-    >>> from .costs import Costs, fill_costs
+    >>> from .costs import CostRequest, Costs, fill_costs
+    >>> from .ledger import LegFill
     >>> order = CostRequest(symbol="A", at=0, side="buy", kind="entry", filled_by="market", quantity=50.0, price=100.0)
     >>> fill = LegFill("A", "long", order, fill_costs(order, Costs(taker=0.0, slippage=0.0)))
     >>> ledger = Ledger.begin(1000.0, Perpetual(leverage=5, maintenance=0.5)).apply(fill).ledger
@@ -181,59 +179,3 @@ def way_to(position: Position, level: float, start: float, worst: float) -> floa
     if sign * (start - level) <= 0.0:
         return 0.0
     return None if sign * (worst - level) > 0.0 else (start - level) / (start - worst)
-
-
-def liquidated(
-    ledger: Ledger,
-    legs: Iterable[str],
-    prices: Mapping[str, float],
-    *,
-    at: int,
-    symbols: Mapping[str, str],
-    costs_of: CostsOf,
-) -> Booked:
-    """The ledger after positions were liquidated at these prices; a loss beyond the margin is forgiven.
-
-    Of an isolated position no more than its margin is lost, costs of the liquidation included. Positions with cross
-    margin lose no more than the money behind them. What is left of a margin is kept.
-
-    Parameters
-    ----------
-    ledger, legs, prices
-        ``legs`` are all with cross margin, or isolated ones.
-    at
-        Open time of the bar, UTC ms.
-    symbols
-        Of each leg.
-    costs_of
-        What an order costs; it is filled at the market.
-    """
-    rows: list[CashRow] = []
-    cross = cross_legs(ledger)
-    last = ""
-    for leg in legs:
-        held = ledger.positions[leg]
-        order = CostRequest(
-            symbol=symbols[leg],
-            at=at,
-            side="sell" if held.side == "long" else "buy",
-            kind="exit",
-            filled_by="market",
-            quantity=abs(held.quantity),
-            price=prices[leg],
-            reason="liquidation",
-        )
-        costs = costs_of(leg, order)
-        booked = ledger.apply(LegFill(leg, held.side, order, costs))
-        ledger, rows = booked.ledger, [*rows, *booked.rows]
-        if leg in cross:
-            last = leg
-            continue
-        profit = held.quantity * costs.price - held.cost - costs.fee
-        ledger, more = ledger.forgive(at, leg, -profit - held.margin)
-        rows += more
-    if last:
-        pool, _, _ = ledger.cross_margin({})
-        ledger, more = ledger.forgive(at, last, -pool)
-        rows += more
-    return Booked(ledger, tuple(rows))

@@ -6,9 +6,7 @@ Moments are UTC milliseconds.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from operator import attrgetter
 from typing import Final, NamedTuple
 
 from ..errors import UsageError
@@ -61,45 +59,6 @@ def funding_of(rows: Iterable[tuple[int, float] | tuple[int, float, float]]) -> 
             raise UsageError(f"funding has two rows of the moment {moment:,}; keep one of them")
         found[moment] = Funding(moment, long, float(row[2]) if len(row) == 3 else -long)
     return tuple(found[moment] for moment in sorted(found))
-
-
-def funding_between(
-    funding: Sequence[Funding], filled_at: int, closed_at: int | None, *, now: int
-) -> Sequence[Funding]:
-    """The funding that a position is charged: it was filled before the moment, and not closed before it.
-
-    A position that fills in the candle that opens at the moment is not charged; one that leaves in it is.
-
-    Parameters
-    ----------
-    funding
-        In order of their moments.
-    filled_at, closed_at
-        Open times of the candles in which it filled and was closed; ``None``: it is open.
-    now
-        Later moments are not due yet.
-
-    Examples
-    --------
-    >>> hours = funding_of((hour * 3_600_000, 0.0001) for hour in range(4))
-    >>> [each.moment // 3_600_000 for each in funding_between(hours, 0, 7_200_000, now=10_800_000)]
-    [1, 2]
-    """
-    until = now if closed_at is None else min(closed_at, now)
-    moments = attrgetter("moment")
-    return funding[bisect_right(funding, filled_at, key=moments) : bisect_right(funding, until, key=moments)]
-
-
-def next_funding(funding: Sequence[Funding], when: int) -> Funding | None:
-    """The first funding at or after a moment; ``None`` where there is none.
-
-    Examples
-    --------
-    >>> next_funding(funding_of([(0, 0.0001), (60_000, 0.0002)]), 1).moment
-    60000
-    """
-    at = bisect_left(funding, when, key=attrgetter("moment"))
-    return funding[at] if at < len(funding) else None
 
 
 def borrow_interest(value: float, borrow_yearly: float, since: int, until: int) -> float:

@@ -1,4 +1,4 @@
-"""The price at which a position is liquidated, and whether its stop comes before."""
+"""The price at which a position is liquidated."""
 
 from __future__ import annotations
 
@@ -65,18 +65,3 @@ def away_from_market(position: Position, price: float, tick: float) -> float:
     (96.0, 103.5)
     """
     return round_down(price, tick) if position == "long" else round_up(price, tick)
-
-
-def stop_comes_first(position: Position, stop: float | None, liquidation: float | None) -> bool:
-    """Whether the market meets the stop of a position before its liquidation price; at the same price, the stop.
-
-    Both lie on the same side of the market: below it for a long, above it for a short. ``None``: there is none.
-
-    Examples
-    --------
-    >>> stop_comes_first("long", 95.0, 90.5), stop_comes_first("short", 112.0, 109.5)
-    (True, False)
-    """
-    if stop is None or liquidation is None:
-        return stop is not None
-    return stop >= liquidation if position == "long" else stop <= liquidation
