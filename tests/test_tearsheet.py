@@ -171,6 +171,34 @@ def test_what_is_said_of_several_legs_is_said_once() -> None:
     assert info.warnings == ("a warning of its own", "its candles are odd (all 2 legs)")
 
 
+@pytest.mark.slow
+def test_moments_are_days_with_years_where_there_are_several_or_minutes_of_a_short_run() -> None:
+    short = tearsheet_info(two_legs(benchmark="A"))
+    assert [row[2].text for row in short.best] == ["1 Jan 00:00"]
+    across = tearsheet_info(alone(frame="2023-12-20:2024-01-10"))
+    assert across.best[0][1].text.endswith((" 2023", " 2024"))
+    assert [year for year, *_ in across.years] == ["2023", "2024"]
+    assert tearsheet_info(alone()).best[0][1].text.endswith(" Jan")
+
+
+def test_a_start_of_one_is_said_in_multiples_of_it() -> None:
+    info = tearsheet_info(alone(capital=1, frame="2024-01-01:2024-01-03"))
+    assert (info.headlines[0].unit, info.headlines[0].note) == ("\u00d7 start", "from 1.0000")
+    assert "Net of start" in info.trade_columns
+
+
+def test_many_warnings_and_refusals_are_counted() -> None:
+    result = two_legs()
+    for number in range(30):
+        result.warn(f"number {'x' * number}")
+    info = tearsheet_info(result)
+    assert (len(info.warnings), info.warnings[-1]) == (21, "10 more are in its report")
+    leg = result.leg("A")
+    leg.cancelled = result.cancelled.reindex(range(20)).assign(reason=[f"reason {'x' * at}" for at in range(20)])
+    stopped = tearsheet_info(result).stopped
+    assert (len(stopped), stopped[-1][0]) == (13, "8 other reasons, once each or more")
+
+
 def test_exposure_is_drawn_as_means_of_equal_stretches() -> None:
     times = np.array([0, 60, 120, 180, 240])
     values = np.array([1.0, np.nan, 3.0, 5.0, 7.0])
@@ -252,6 +280,7 @@ def test_it_is_written_where_it_is_told(run: bknb.Result, tmp_path: Path) -> Non
         run.tearsheet("")
 
 
+@pytest.mark.slow
 def test_a_picture_is_written(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     for result in (alone(frame="2024-01-01:2024-01-03"), two_legs()):

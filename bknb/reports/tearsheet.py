@@ -276,7 +276,7 @@ def _costs(info: TearSheetInfo) -> Html | None:
     if not info.costs:
         return None
     in_money = any(money for _, money, _ in info.costs)
-    unit = info.equity.unit if info.equity is not None else ""
+    unit = info.equity.unit.replace("x start", "of the start") if info.equity is not None else ""
     names = ("Paid", *((unit,) if in_money else ()), "% of the start")
     first, *others = names
     head = element("tr", element("th", first, scope="col"), elements("th", others, scope="col", class_="r"))
@@ -307,7 +307,7 @@ def _list(title: str, texts: Sequence[str]) -> Html | None:
 
 def _foot(info: TearSheetInfo, card: str, no_card: str, versions: Mapping[str, str]) -> Html:
     told = [fragment(element("b", f"{label}."), f" {_sentence(printed_words(text))} ") for label, text in info.assumed]
-    made = ", ".join(f"{name} {value}" for name, value in versions.items())
+    made = ", ".join(f"{name} {value}" for name, value in versions.items() if name != "candles from")
     if made:
         told.append(fragment(element("b", "Made with."), f" {made}."))
     past = "A backtest is a calculation on the past; it is no promise."

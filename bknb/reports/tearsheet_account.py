@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..domain.interval import DAY_MINUTES, DAY_MS, MINUTE_MS
-from ..domain.printed_text import DASH, printed_day, printed_number, printed_percent, printed_span
+from ..domain.printed_text import DASH, printed_number, printed_percent, printed_span
 from .decimation import decimate, means
 from .tearsheet_content import EquityLines, ExposureBars, Headline
 from .tearsheet_run import SheetRun, tone_of
@@ -77,7 +77,6 @@ def equity_lines(run: SheetRun, falls: Any) -> EquityLines:
         name="portfolio" if run.is_portfolio else str(result.strategy),
         unit=run.unit,
         decimals=run.decimals,
-        with_years=run.several_years,
         start_value=run.capital,
         time_ms=time,
         equity=equity,
@@ -87,6 +86,7 @@ def equity_lines(run: SheetRun, falls: Any) -> EquityLines:
         drawdown_ms=below_time,
         drawdown=below,
         largest=rows[0] if rows else None,
+        largest_days=_fall_words(run, falls) if rows else "",
     )
 
 
@@ -118,18 +118,17 @@ def falls_of(falls: Any) -> list[tuple[int, int, int, float, bool]]:
 
 def _fall_words(run: SheetRun, falls: Any) -> str:
     begin, _, end, _, over = falls_of(falls)[0]
-    first, last = (printed_day(when, year=run.several_years) for when in (begin, end))
-    return f"{first} to {last if over else 'the end'}"
+    return f"{run.moment(begin)} to {run.moment(end) if over else 'the end'}"
 
 
-def fall_row(fall: tuple[int, int, int, float, bool], *, year: bool) -> tuple[str, ...]:
-    """Depth, beginning, low, recovery and length of a drawdown in words; days with their ``year``."""
+def fall_row(run: SheetRun, fall: tuple[int, int, int, float, bool]) -> tuple[str, ...]:
+    """Depth, beginning, low, recovery and length of a drawdown in words."""
     begin, low, end, depth, over = fall
     return (
         printed_percent(-depth),
-        printed_day(begin, year=year),
-        printed_day(low, year=year),
-        printed_day(end, year=year) if over else "not yet",
+        run.moment(begin),
+        run.moment(low),
+        run.moment(end) if over else "not yet",
         printed_span((end - begin) / MINUTE_MS),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.interval import bar_text, candles_text
 from ..domain.printed_text import printed_words
@@ -13,6 +13,9 @@ from .tearsheet_run import SheetRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_ROWS: Final = 12
+_TEXTS: Final = 20  # warnings and failures
 
 
 def stopped_signals(run: SheetRun) -> tuple[tuple[str, str], ...]:
@@ -28,8 +31,9 @@ def stopped_signals(run: SheetRun) -> tuple[tuple[str, str], ...]:
         smaller = (("scaled", "less was free than its size wanted"), ("cut", "less cash was left than its order took"))
         for name, why in smaller:
             if count := int(run.trades[name].astype(bool).sum()):
-                rows.append((f"made smaller: {why}", f"{count:,}"))
-    return tuple(rows)
+                rows.insert(0, (f"made smaller: {why}", f"{count:,}"))
+    more = [(f"{len(rows) - _ROWS:,} other reasons, once each or more", "")] if len(rows) > _ROWS else []
+    return (*rows[:_ROWS], *more)
 
 
 def notes_of(run: SheetRun) -> tuple[str, ...]:
@@ -45,8 +49,14 @@ def _shares(result: Any) -> bool:
     return result.run_record.money_positions is not None
 
 
-def failures_of(leg: Any) -> list[str]:
-    """What failed in a leg, one line each."""
+def warnings_of(run: SheetRun) -> tuple[str, ...]:
+    """Warnings, then what failed in each leg: as many as a page holds, with the number of the others."""
+    found = [printed_words(text) for text in (*run.warnings, *run.grouped(_failures))]
+    more = [f"{len(found) - _TEXTS:,} more are in its report"] if len(found) > _TEXTS else []
+    return (*found[:_TEXTS], *more)
+
+
+def _failures(leg: Any) -> list[str]:
     return [failure_line(failure) for failure in leg.errors if failure.kind != "warm-up"]
 
 

@@ -251,7 +251,7 @@ def _drawdown(panel: _Panel, lines: EquityLines, top: float, bottom: float, end:
     panel.draw(path, "line down")
     if lines.largest is None:
         return
-    begin, trough, over, depth, is_over = lines.largest
+    begin, trough, over, depth, _ = lines.largest
     left, right, lowest = (panel.percent(when) for when in (begin, over, trough))
     panel.draw(
         f"M{left * 10:.1f} {top - 6:.1f}V{top - 1:.1f}M{left * 10:.1f} {top - 3.5:.1f}H{right * 10:.1f}"
@@ -259,9 +259,8 @@ def _drawdown(panel: _Panel, lines: EquityLines, top: float, bottom: float, end:
         "line down",
     )
     panel.words.append(element("i", class_="dot", style=f"left:{lowest:.2f}%;top:{float(y(-depth)):.1f}px"))
-    since, until = (printed_day(when, year=lines.with_years) for when in (begin, over))
-    dates = f", {since} to {until if is_over else 'the end'}"
-    words = fragment(f"largest {printed_percent(-depth)}", element("span", dates, class_="more"))
+    days = element("span", f", {lines.largest_days}", class_="more")
+    words = fragment(f"largest {printed_percent(-depth)}", days)
     side = f"left:{left:.2f}%" if left < 55 else f"right:{100 - min(right, 100):.2f}%"
     panel.words.append(element("span", words, class_="note", style=f"{side};top:{top - 24:.0f}px"))
 

@@ -25,13 +25,12 @@ class EquityLines:
     """Equity with what was held beside it, and the drawdown below; moments are UTC ms.
 
     ``held`` is empty where nothing is set beside it. ``largest`` has beginning, low, end and depth (percent) of the
-    largest drawdown, and whether it was over by then; ``with_years``: its days need their years.
+    largest drawdown, and whether it was over by then, ``largest_days`` its beginning and end in words.
     """
 
     name: str
     unit: str
     decimals: int
-    with_years: bool
     start_value: float
     time_ms: Times
     equity: Floats
@@ -41,6 +40,7 @@ class EquityLines:
     drawdown_ms: Times
     drawdown: Floats
     largest: tuple[int, int, int, float, bool] | None
+    largest_days: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

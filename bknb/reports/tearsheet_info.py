@@ -20,7 +20,7 @@ from .tearsheet_account import (
     falls_of,
     years_of,
 )
-from .tearsheet_assumptions import assumptions, failures_of, notes_of, stopped_signals
+from .tearsheet_assumptions import assumptions, notes_of, stopped_signals, warnings_of
 from .tearsheet_content import TearSheetInfo
 from .tearsheet_run import SheetRun
 from .tearsheet_trades import (
@@ -51,7 +51,7 @@ def tearsheet_info(result: Any) -> TearSheetInfo:
         years=() if run.no_account else years_of(result),
         legs_title=legs_title(run),
         legs=leg_rows(run),
-        drawdowns=() if falls is None else tuple(fall_row(fall, year=run.several_years) for fall in falls_of(falls)),
+        drawdowns=() if falls is None else tuple(fall_row(run, fall) for fall in falls_of(falls)),
         trades=trade_histogram(run),
         exposure=None if run.money is None else exposure_bars(result),
         figures=_figures(run),
@@ -61,7 +61,7 @@ def tearsheet_info(result: Any) -> TearSheetInfo:
         worst=worst,
         stopped=stopped_signals(run),
         notes=notes_of(run),
-        warnings=tuple(printed_words(text) for text in (*run.warnings, *run.grouped(failures_of))),
+        warnings=warnings_of(run),
         assumed=assumptions(run),
     )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from ..domain.printed_text import printed_day, printed_number
+from ..domain.interval import DAY_MS
+from ..domain.printed_text import printed_day, printed_minute, printed_number
 from ..metrics.statistics import statistics
 from .grouped_by_leg import grouped_by_leg
 from .portfolio import ALONE, portfolio_warnings
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from ..metrics.account_statistics import Account
     from ..metrics.statistics import Statistics
+
+_SHORT_DAYS: Final = 4
 
 Leg = tuple[str, str]  # symbol, strategy
 
@@ -62,16 +65,18 @@ class SheetRun:
         """Decimals of large amounts."""
         return 0 if self.capital >= 1000 else 2 if self.capital >= 10 else 4
 
-    @property
-    def several_years(self) -> bool:
-        """Whether a day needs its year."""
-        first, last = (printed_day(at, year=True)[-4:] for at in (self.result.start, self.result.end - 1))
-        return first != last
+    def moment(self, when: int) -> str:
+        """A moment of the run (UTC ms): its day, with its year in a run of several, or its minute in a short run."""
+        start, end = self.result.start, self.result.end
+        if end - start <= _SHORT_DAYS * DAY_MS:
+            return printed_minute(when)
+        first, last = (printed_day(at, year=True)[-4:] for at in (start, end - 1))
+        return printed_day(when, year=first != last)
 
     @property
     def unit(self) -> str:
         """What amounts are in."""
-        return "x start" if self.money is None else str(self.money.currency)
+        return "x start" if self.capital == 1.0 else str(self.money.currency)
 
     @property
     def bars(self) -> list[str]:

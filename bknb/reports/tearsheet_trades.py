@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..domain.printed_text import DASH, printed_day, printed_number, printed_percent, printed_span
+from ..domain.printed_text import DASH, printed_number, printed_percent, printed_span
 from ..metrics.missing import why_missing
 from ..metrics.trade_definitions import DEFINITIONS
 from .tearsheet_content import Cell, Headline, Histogram
@@ -61,7 +61,9 @@ def legs_title(run: SheetRun) -> str:
     """What the figures of the legs are."""
     if not run.is_portfolio:
         return ""
-    return f"Legs, net {run.unit}".rstrip() if run.money is not None else "Legs, each alone, %"
+    if run.money is None:
+        return "Legs, each alone, %"
+    return "Legs, parts of the start" if run.capital == 1.0 else f"Legs, net {run.unit}".rstrip()
 
 
 def leg_rows(run: SheetRun) -> tuple[tuple[str, Cell], ...]:
@@ -165,7 +167,7 @@ def trade_rows(
     columns = (
         *(("Leg",) if run.is_portfolio else ()),
         *("Side", "Opened", "Held", "Result, %"),
-        *((f"Net {run.unit}".rstrip(),) if by == "money" else ()),
+        *((f"Net {run.unit}".replace("x start", "of start").rstrip(),) if by == "money" else ()),
         "Closed by",
     )
     ranked = trades.sort_values(by, ascending=False, kind="stable")
@@ -178,7 +180,7 @@ def trade_rows(
             (
                 *((Cell(text=run.leg_name(str(row.symbol), str(row.strategy))),) if run.is_portfolio else ()),
                 Cell(text=str(row.position)),
-                Cell(text=printed_day(int(when), year=run.several_years)),
+                Cell(text=run.moment(int(when))),
                 Cell(text=printed_span(float(row.minutes))),
                 Cell(text=signed(row.pnl_percentage, 2), tone=tone_of(row.pnl_percentage)),
                 *((Cell(text=signed(row.money, 2), tone=tone_of(row.money)),) if by == "money" else ()),
