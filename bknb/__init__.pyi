@@ -420,7 +420,7 @@ from .runs.heat import (
 from .runs.holdout import (
     open_holdout as open_holdout,
 )
-from .runs.live import (
+from .runs.live_runs import (
     Live as Live,
 )
 from .runs.luck import (

@@ -24,7 +24,8 @@ COSTLY = {
     *(
         "bknb.runs.backtest",
         "bknb.runs.heat",
-        "bknb.runs.live",
+        "bknb.runs.live_portfolio",
+        "bknb.runs.live_runs",
         "bknb.runs.schedule",
         "bknb.runs.performance",
         "bknb.runs.partial",

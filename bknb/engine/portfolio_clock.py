@@ -15,11 +15,11 @@ import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from contextlib import suppress
 from heapq import heappop, heappush, heapreplace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from ..domain.risk import Closes, OpenPosition
 from .registry import Risk
-from .risk_book import RiskBook
+from .risk_book import RiskBook, SavePlaces
 
 if TYPE_CHECKING:
     from ..market.strategy_context import Context
@@ -31,9 +31,40 @@ _WAITS: Final = object()  # what a leg yields that waits for its turn
 _GRANTED, _LOOK_AGAIN = True, False  # what it gets
 AskInTurn: TypeAlias = Callable[[int], int | None]
 """Asks a leg at a moment (UTC ms), and returns that of its next question; ``None``: it goes on itself with this one."""
-_Key: TypeAlias = tuple[int, int, float, int, int]
+Key: TypeAlias = tuple[int, int, float, int, int]
 """Moment (UTC ms), phase, rank within it, number of the leg, and since when (UTC ms) given back places count as taken
 for it."""
+
+
+class Turns(Protocol):
+    """Gives turns to the legs of a portfolio: over history, or live as their bars come.
+
+    Attributes
+    ----------
+    moment
+        The moment that it has come to, UTC ms.
+    since
+        Places that were given back later than this (UTC ms) count as taken for the leg whose turn it is: inside a bar
+        it sees those of the bar's start.
+    by_score
+        Whether signals of one moment go by their score, and not in the order of their legs.
+    windows
+        The candles of each symbol that a leg has.
+    """
+
+    moment: int
+    since: int
+    by_score: bool
+    windows: dict[str, Window]
+
+    def turn(self, key: Key) -> Awaitable[bool]:
+        """Wait for a turn, and return whether it is given."""
+
+    def question(self, key: Key, ask: AskInTurn | None) -> Awaitable[tuple[bool, int]]:
+        """Wait for the turn for a question; returns whether it is given, and the moment of the question (UTC ms)."""
+
+    def book(self, risk: Risk) -> RiskBook:
+        """The places of a risk profile, one book for all legs."""
 
 
 class LegTurn:
@@ -44,7 +75,7 @@ class LegTurn:
 
     __slots__ = ("_clock", "_order")
 
-    def __init__(self, clock: PortfolioClock, order: int) -> None:
+    def __init__(self, clock: Turns, order: int) -> None:
         self._clock, self._order = clock, order
 
     def bar(self, opens: int, closes: int) -> Awaitable[bool]:
@@ -106,17 +137,12 @@ class PortfolioClock:
 
     Attributes
     ----------
-    moment
-        The moment that it has come to, UTC ms.
-    since
-        Places that were given back later than this (UTC ms) count as taken for the leg whose turn it is: inside a bar
-        it sees those of the bar's start.
+    moment, since, by_score, windows
+        As of :class:`Turns`.
     paused
         Whether no further question is asked.
     raised
         The number of the leg that raised an error.
-    windows
-        The candles of each symbol that a leg has.
     before
         Called with each moment (UTC ms) before it comes to it; returns whether this changed what legs wait for.
     """
@@ -126,7 +152,7 @@ class PortfolioClock:
         self.paused = False
         self.raised: int | None = None
         self._longest, self._on_pause, self.by_score = longest, on_pause, by_score
-        self._queue: list[_Key] = []
+        self._queue: list[Key] = []
         self._legs: list[Coroutine[Any, Any, None] | None] = []
         self._asks: dict[int, AskInTurn | None] = {}  # of legs that wait for a question
         self._waited: dict[int, int] = {}  # the moments (UTC ms) that legs waited for before they look again
@@ -149,7 +175,7 @@ class PortfolioClock:
         return self._books.setdefault(risk.name, SharedBook(risk, self, longest=self._longest))
 
     @types.coroutine
-    def turn(self, key: _Key) -> Generator[object, bool, bool]:
+    def turn(self, key: Key) -> Generator[object, bool, bool]:
         """Wait for a turn, and return whether it is given; nothing is waited for where it is the next of all."""
         queue = self._queue
         waits = self._all_wait or self._look_again or self.paused or (queue and queue[0] < key)
@@ -166,7 +192,7 @@ class PortfolioClock:
         return self._look_again
 
     @types.coroutine
-    def question(self, key: _Key, ask: AskInTurn | None) -> Generator[object, bool, tuple[bool, int]]:
+    def question(self, key: Key, ask: AskInTurn | None) -> Generator[object, bool, tuple[bool, int]]:
         """Wait for the turn for a question; returns whether it is given, and the moment of the question (UTC ms)."""
         order = key[3]
         self._asks[order] = ask
@@ -266,8 +292,16 @@ class SharedBook(RiskBook):
     ends in the bar in which its next entry fills gives its place back after that entry was asked about.
     """
 
-    def __init__(self, risk: Risk, clock: PortfolioClock, *, longest: int) -> None:
-        super().__init__(risk)
+    def __init__(
+        self,
+        risk: Risk,
+        clock: Turns,
+        *,
+        longest: int,
+        taken: Iterable[OpenPosition] = (),
+        save: SavePlaces | None = None,
+    ) -> None:
+        super().__init__(risk, taken, save)
         self._clock, self._longest = clock, longest
         self._freed: list[tuple[int, OpenPosition]] = []  # since when (UTC ms) each is free
 

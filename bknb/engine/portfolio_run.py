@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..domain.formatting import utc_text
 from ..domain.interval import interval_ms
@@ -15,10 +15,23 @@ from .plan import Plan, Stopping, open_window
 from .portfolio_clock import PortfolioClock
 
 if TYPE_CHECKING:
+    from .registry import Strategy
     from .shared_account import SharedAccount
 
 
-def leg_text(plan: Plan) -> str:
+class LegPlan(Protocol):
+    """The plan of a leg, over history or live: its symbol and its strategy."""
+
+    @property
+    def symbol(self) -> str:
+        """Its symbol."""
+
+    @property
+    def strategy(self) -> Strategy:
+        """Its strategy."""
+
+
+def leg_text(plan: LegPlan) -> str:
     """What a leg is called in messages and tables: its strategy and its symbol."""
     return f"{plan.strategy.name} on {plan.symbol}"
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 Place: TypeAlias = tuple[str, str, str]
 """Symbol, strategy and id of the signal that holds a place; ids alone may repeat between strategies."""
 Listener: TypeAlias = Callable[[Event], None]
+SavePlaces: TypeAlias = Callable[[tuple[OpenPosition, ...]], None]
+"""Saves all places of a profile."""
 
 
 def always() -> bool:
@@ -58,7 +60,7 @@ class RiskBook:
         self,
         risk: Risk,
         taken: Iterable[OpenPosition] = (),
-        save: Callable[[tuple[OpenPosition, ...]], None] | None = None,
+        save: SavePlaces | None = None,
     ) -> None:
         self.risk = risk
         self.places: dict[Place, OpenPosition] = {_key(place): place for place in taken}

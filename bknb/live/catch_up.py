@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, TypeGuard
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from ..domain.close_orders import close_due
 from ..domain.execution_fills import Minute
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms, slot_after
-from ..domain.lifecycle import Flat, Halt, HaltReason, Holding, Opening, State, Waiting
-from ..domain.position_book import PositionBook
+from ..domain.lifecycle import Flat, Holding
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData
 from .broker_account import Account
@@ -28,7 +25,7 @@ from .run_progress import Reached
 from .silence_and_lag import behind_text, waited_text
 
 if TYPE_CHECKING:
-    from ..domain.recovery import SavedMoments
+    from ..engine.portfolio_clock import LegTurn
     from ..engine.resolve import RunSeries
     from .schedules import LiveSchedule
 
@@ -50,6 +47,8 @@ class CatchUp:
         Tells what goes wrong.
     published
         The series of the run, which a schedule may read.
+    turn
+        The turns of a leg of a portfolio; ``None``: it has the clock for itself.
     """
 
     def __init__(
@@ -66,6 +65,7 @@ class CatchUp:
         by_hand: ByHand,
         failures: Failures,
         published: RunSeries,
+        turn: LegTurn | None = None,
     ) -> None:
         self._plan = plan
         self._loop = loop
@@ -77,19 +77,21 @@ class CatchUp:
         self._keeping = keeping
         self._by_hand = by_hand
         self._failures = failures
+        self._turn = turn
+        self._undone: int | None = None  # a moment (UTC ms) at which something could not be done
         self._ended_at = _ended_at(loop)  # when the clock ended something last, UTC ms
         self._waits_for: tuple[int, NotEnoughData] | None = None  # a question (UTC ms), and the candle it waits for
         self._asked_at: LiveSchedule | None = None
         self._managed_at: LiveSchedule | None = None
         strategy, since, asked = plan.strategy, reached.done - 1, reached.last_asked
         if strategy.at is not None or strategy.manage_at is not None or market.sessions is not None:
-            from .schedules import schedule_of  # few strategies have one
+            from .schedules import not_asked, schedule_of  # few strategies have one
 
             given = partial(schedule_of, strategy, plan.symbol, market.window, published)
             # One that is asked late, as one by the day is, may owe a question of before a restart.
             owes = strategy.late or strategy.at is None
             begin = asked if owes and asked is not None else max(since, asked or 0)
-            self._asked_at = given(managing=False, since=begin, so_far=_not_asked(reached.so_far, asked))
+            self._asked_at = given(managing=False, since=begin, so_far=not_asked(reached.so_far, asked))
             if strategy.at is not None and self._asked_at is not None:
                 reached.moments, loop.records.missed = self._asked_at.so_far, self._asked_at.missed
             if strategy.manages:
@@ -135,6 +137,10 @@ class CatchUp:
             if minute is not None:  # in a hole before it, if at all; it is not taken yet
                 await self.end_due(opened, open_=minute.open, hole_end=opened if holes else None)
                 await self._before_the_open(known, opened)
+            if self._turn is not None:
+                await self._turn.bar(opened, opened + plan.base_ms)
+                if self._controls.leaving:
+                    return
             with reached.moving(last_minute=opened):
                 loop.move_to(opened)
                 if minute is not None:
@@ -167,6 +173,15 @@ class CatchUp:
             moments += market.opens(now, later)
         due = closes if closes <= now else self._reached.known
         return due, min(moment for moment in moments if moment > now)
+
+    @property
+    def next_moment(self) -> int:
+        """The moment (UTC ms) of what is worked on next: what could not be done, a bar, or what the clock ends."""
+        known, due = self._reached.known, self._loop.due
+        closes = self._market.next_close(known)
+        opens = self._market.opens(known, closes)[:1] if self._schedules else []
+        ends = [due] if due > known else []
+        return min([closes, *opens, *ends]) if self._undone is None else self._undone
 
     async def _before_the_open(self, known: int, opened: int) -> None:
         """Ask at the opens of sessions from the last minute's end to a minute's open (UTC ms), and at that."""
@@ -206,12 +221,16 @@ class CatchUp:
 
     async def _moment(self, when: int) -> None:
         """What the clock ends at a moment, what was decided by hand and by ``manage``, and the question of it."""
+        self._undone = when
         await self.end_due(when)
         for move in self._by_hand.planned(when):
+            if self._turn is not None:
+                await self._turn.manage(when)
             with self._failures.left_out("strategy", when):
                 await self._by_hand.carry_out_planned(move, when)
         await self._manage(when)
         await self._question(when)
+        self._undone = None
 
     # --- what the clock ends ------------------------------------------------------------------------------------
 
@@ -230,6 +249,10 @@ class CatchUp:
         """
         loop, reached, known = self._loop, self._reached, self._reached.known
         while (due := loop.due) <= when:
+            if self._turn is not None:
+                await self._turn.ends(due)
+                if loop.due != due:  # it was changed by hand
+                    continue
             # No candle lies between the last one and what is due in a hole or in closed hours.
             price = await self._market.price_at(min(due, known), otherwise=open_)
             closes = close_due(loop.state, loop.rules) <= due
@@ -267,6 +290,10 @@ class CatchUp:
             return
         if at is None and not self._market.may_ask(when):
             return
+        if self._turn is not None:
+            await self._turn.manage(when)
+            if loop.known_at is None:  # it was changed by hand
+                return
         close = await self._market.close_at(when)
         self._account.look()
         with self._failures.left_out("strategy", when):
@@ -294,6 +321,10 @@ class CatchUp:
             return
         if at is None and not self._market.may_ask(when):
             return  # closed, or so short after the opening that there is no price of this session yet
+        if self._turn is not None:
+            await self._turn.question(when, None)
+            if not self._entries.goes_on or not loop.is_free:  # it was changed by hand
+                return
         late = plan.late_minutes
         self._account.look()
         with reached.moving(last_asked=when):
@@ -347,38 +378,6 @@ class CatchUp:
             return await schedule.is_due(when)
         return False
 
-    # --- at a stop or a disagreement ----------------------------------------------------------------------------
-
-    async def halt(self, reason: HaltReason) -> None:
-        """Cancel what waits, entry or add, and an order that has not left for the broker, at a stop or a disagreement.
-
-        Without a broker an order leaves when it is decided, as in a backtest.
-        """
-        if not self._can_halt(self._loop.state):
-            return
-        when = self._reached.known
-        price: float | None = None
-        close = self._market.last_close(None)
-        if close is not None:
-            price = await self._market.price_at(when, otherwise=close)
-        state = self._loop.state
-        if not self._can_halt(state):  # its order left while the price was read
-            return
-        if price is None:  # of a dead exchange after a restart nothing else is known
-            price = state.signal.price_open
-        with self._failures.left_out("state", when):
-            await self._loop.take(Halt(when, price, reason))
-
-    def _can_halt(self, state: State) -> TypeGuard[Holding | Opening | Waiting]:
-        """Whether something can be taken back: it waits, or is ordered and has not left for the broker."""
-        match state:
-            case Opening():
-                return not self._account.has_left(state)
-            case Holding(leaving=None, book=PositionBook() as book):
-                return bool(book.resting)  # adds
-            case _:
-                return isinstance(state, Waiting)
-
 
 def _ended_at(loop: StrategyLoop) -> int:
     """When the clock, or a candle, ended something last (UTC ms), as far as the record knows; 0: never."""
@@ -390,10 +389,3 @@ def _ended_at(loop: StrategyLoop) -> int:
 def _is_due(when: int, asked: int | None, interval: str) -> bool:
     """Whether a moment lies in a later slot of an interval than the last one asked at (UTC ms)."""
     return asked is None or when >= slot_after(asked, interval_ms(interval))
-
-
-def _not_asked(moments: SavedMoments | None, asked: int | None) -> SavedMoments | None:
-    """How far a schedule had come, without a pending moment that was asked about in the turn that saved it."""
-    if moments is None or moments.pending is None or asked is None or moments.pending > asked:
-        return moments
-    return msgspec.structs.replace(moments, pending=None, managed=False)

@@ -1,4 +1,7 @@
-"""How late the loop of the live runs answers, measured from another thread: a blocked loop cannot report it itself."""
+"""How late the loop of the live runs answers, measured from another thread: a blocked loop cannot report it itself.
+
+And how long a run takes to look at what has come.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,10 @@ import tempfile
 import threading
 from collections.abc import Callable
 from typing import Final
+
+from ..events import messages, subjects
+from ..market.clock import SystemClock
+from .plan import LivePlan
 
 _EVERY_SECONDS: Final = 1.0
 _LONG_SECONDS: Final = 5.0
@@ -90,3 +97,17 @@ def _line_of(thread: int) -> str:
         if "read 0x" in line and int(line.split("read 0x")[1].split()[0], 16) == thread:
             return lines[number + 1].strip()
     return ""
+
+
+def tell_look_time(plan: LivePlan, seconds: float) -> None:
+    """Tell how long a run took to look at what has come, where somebody listens."""
+    if subjects.performance.subscribed:
+        subjects.performance.emit(
+            messages.Performance(
+                metric="live_tick",
+                **plan.labels(),
+                mode="live",
+                duration_ms=seconds * 1000,
+                at=SystemClock().now(),
+            )
+        )

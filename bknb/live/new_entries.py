@@ -37,6 +37,11 @@ class NewEntries:
         why = self.account.differs()
         return f"this one takes none: {why}" if why else ""
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether the run was not stopped."""
+        return not self._controls.stopped
+
     def are_taken(self) -> bool:
         """Whether something may be opened now."""
         return not self.refusal

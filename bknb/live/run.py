@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, bar_text
@@ -23,8 +23,7 @@ from ..engine.registry import Strategy
 from ..engine.resolve import RunSeries
 from ..engine.risk_book import RiskBook
 from ..errors import StateError
-from ..events import messages, subjects
-from ..market.clock import SystemClock, stopwatch
+from ..market.clock import stopwatch
 from ..market.series import Series
 from .broker_account import Account
 from .callbacks import Callbacks
@@ -33,6 +32,7 @@ from .catch_up import CatchUp
 from .controls import Controls
 from .ending import GRACE_SECONDS, LISTENER_SECONDS, Ending, listeners_heard
 from .failures import Failures
+from .lag import tell_look_time
 from .live_market import LiveMarket
 from .live_strategy_loop import LiveLoop
 from .manual_orders import ByHand
@@ -43,14 +43,16 @@ from .record_keeping import RecordKeeping
 from .restart import Restart, take_places
 from .run_progress import Reached
 from .runtime import Runtime
-from .silence_and_lag import CandleWatch, missing_in, unwatched_text
-from .sleeping import sleep_until
+from .silence_and_lag import CandleWatch, given_up_text, missing_in, unwatched_text
+from .sleeping import Sleep
+from .taking_back import TakingBack
 from .turn_lock import Turn
 from .user_code_in_threads import risk_outside, strategy_outside
 from .user_store import with_state_errors
 
-_LATE_MS: Final = 1_000  # a candle that has not arrived is asked for again after this time, then after twice as long, …
-_PAUSE_MS: Final = 64_000  # and so long at most; one of a day, after a part of its length
+if TYPE_CHECKING:
+    from .portfolio_clock import LiveLegTurn
+
 _MAX_NOTES: Final = 1_000
 """Milestones, refusals, rejections, warnings and moved levels of closed positions held in memory of a run that goes on
 for months, of each at least."""
@@ -64,6 +66,7 @@ class _Begun:
     keeping: RecordKeeping
     market: LiveMarket
     catch_up: CatchUp
+    taking_back: TakingBack
     ending: Ending
 
 
@@ -83,7 +86,13 @@ class LiveRun:
     """
 
     def __init__(
-        self, plan: LivePlan, runtime: Runtime, *, on_event: Callable[[Event], None] | None = None, code: Any = None
+        self,
+        plan: LivePlan,
+        runtime: Runtime,
+        *,
+        on_event: Callable[[Event], None] | None = None,
+        code: Any = None,
+        turn: LiveLegTurn | None = None,
     ) -> None:
         self.plan, self.start = plan, plan.clock.now()
         self.records = Records(_limit=_MAX_NOTES)
@@ -95,8 +104,8 @@ class LiveRun:
         self._reached = Reached(self.start, plan.base_ms)
         self._controls = Controls(plan.clock, self.records, self._reached)
         self._failures = Failures(plan.clock, plan.settings.patience_minutes * MINUTE_MS, self._reached)
-        self._turn = Turn()
-        self.by_hand = ByHand(self._turn, runtime.call)
+        self._turn, self._leg_turn = Turn(), turn
+        self.by_hand = ByHand(self._turn if turn is None else turn.begin(self._turn, self._tell_given_up), runtime.call)
         self._callbacks = Callbacks(is_open=self._has_open, fail=partial(self._failures.tell, "callback"))
         self._key = (plan.strategy.name, plan.symbol)
         store = with_state_errors(plan.store)
@@ -109,8 +118,7 @@ class LiveRun:
         self._watch: CandleWatch | None = None
         self._minutes: Series | None = None  # what is left of the candle stream when the run is over
         self._work: asyncio.Task[None] | None = None
-        self._woken = asyncio.Event()
-        self._tries = 0  # looks in a row for a candle that is late
+        self._sleep = Sleep(plan.clock, self._failures, step=plan.base_ms, turn=turn)
         self._heard = True  # whether listeners heard its results within their time
 
     mode: Final = "live"
@@ -194,7 +202,7 @@ class LiveRun:
         self._runtime.call(self._wake_to_stop)
 
     def _wake_to_stop(self) -> None:
-        self._woken.set()
+        self._sleep.wake()
         if self._controls.leaving and self._work is not None:
             loop = asyncio.get_running_loop()
             loop.call_later(GRACE_SECONDS, self.by_hand.end)
@@ -262,7 +270,7 @@ class LiveRun:
         async with self._turn, time_limited(begun.loop, self.plan.settings.max_signal_generation_seconds):
             while not await self._look(begun):
                 async with self._turn.given_up():
-                    await self._sleep(begun)
+                    await self._until_next_look(begun.catch_up)
                 self._tell_unwatched()
             self._tell_unwatched()
             self.by_hand.end()
@@ -284,6 +292,8 @@ class LiveRun:
             entries=self._entries, on_event=self._emitted, published=self.published,
         )  # fmt: skip
         loop.last_managed = found.last_managed or 0
+        if self._leg_turn is not None and self._leg_turn.by_score:
+            loop.wait_turn = self._leg_turn.signal
         failures.begin(loop)
         for notice in notices:
             failures.tell("state", StateError(notice), None)
@@ -292,13 +302,14 @@ class LiveRun:
         self._watch = market.watch
         catch_up = CatchUp(
             plan, loop, market, reached=reached, account=account, controls=controls, entries=self._entries,
-            keeping=keeping, by_hand=self.by_hand, failures=failures, published=self.published,
+            keeping=keeping, by_hand=self.by_hand, failures=failures, published=self.published, turn=self._leg_turn,
         )  # fmt: skip
         ending = Ending(
             plan, controls, account=account, reached=reached, loop=loop, market=market, catch_up=catch_up,
             keeping=keeping, records=records, failures=failures,
         )  # fmt: skip
-        self._begun = begun = _Begun(loop, keeping, market, catch_up, ending)
+        taking_back = TakingBack(loop, market, reached=reached, account=account, failures=failures)
+        self._begun = begun = _Begun(loop, keeping, market, catch_up, taking_back, ending)
         take_places(book, found.state)
         desk = account.open()
         if desk is not None:
@@ -315,46 +326,37 @@ class LiveRun:
         plan, seconds = self.plan, self.plan.settings.max_signal_generation_seconds
         if plan.strategy.risk is None:
             return None
-        return self._runtime.book(
-            risk_outside(get_risk(plan.strategy.risk), seconds=seconds), plan.store, wait_seconds=seconds
-        )
+        risk = risk_outside(get_risk(plan.strategy.risk), seconds=seconds)
+        make = RiskBook if self._leg_turn is None else self._leg_turn.book_with
+        return self._runtime.book(risk, plan.store, wait_seconds=seconds, make=make)
 
     async def _look(self, begun: _Begun) -> bool:
         """Everything that can be done now; returns whether the run is over."""
         failures, controls, market = self._failures, self._controls, begun.market
         began = stopwatch()
-        self._woken.clear()
+        self._sleep.begin_look()
         failures.begin_look()
         before = self._reached.last_minute
         done = await failures.look(begun.catch_up.work)
         if self._reached.last_minute > before:
-            self._tries = 0
+            self._sleep.came()
             now = self.plan.clock.now()
             if (since := market.watch.came(now)) is not None:
                 self.records.warn(f"no {bar_text(self.plan.base)} came from {utc_text(since)} until {utc_text(now)}")
         self._account.look()
         halt = self._entries.halt
         if halt is not None:
-            done = await failures.look(partial(begun.catch_up.halt, halt)) and done
+            done = await failures.look(partial(begun.taking_back.take_back, halt)) and done
         if not done:
             market.watch.working_since = None  # what held the minutes up has been told
-        self._time(stopwatch() - began)
+        tell_look_time(self.plan, stopwatch() - began)
         return controls.leaving or await begun.ending.has_come()
 
-    async def _sleep(self, begun: _Begun) -> None:
-        """Until there is something to do, sooner when a candle is late or the run is stopped."""
-        now = self.plan.clock.now()
-        due, wake = begun.catch_up.due_and_next(now)
-        if self._failures.late or self._reached.known < due:
-            wake = min(wake, now + min(_LATE_MS * 2 ** min(self._tries, 20), max(_PAUSE_MS, self.plan.base_ms // 64)))
-            self._tries += 1
-        sleeping = asyncio.ensure_future(sleep_until(self.plan.clock, wake, self._failures))
-        woken = asyncio.ensure_future(self._woken.wait())
-        try:
-            await asyncio.wait({sleeping, woken}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            woken.cancel()
+    async def _until_next_look(self, catch_up: CatchUp) -> None:
+        """Sleep until there is something to do, sooner when a candle is late or the run is stopped."""
+        due, wake = catch_up.due_and_next(self.plan.clock.now())
+        late = self._failures.late or self._reached.known < due
+        await self._sleep.until(wake, late=late, next_moment=catch_up.next_moment)
 
     def _has_open(self) -> bool:
         return self._begun is not None and not isinstance(self._begun.loop.state, Flat)
@@ -375,6 +377,10 @@ class LiveRun:
         """Tell that all live runs are blocked; the thread of the watch calls this."""
         self._failures.note("lag", "", text, self._reached.done)
 
+    def _tell_given_up(self, since: int, now: int) -> None:
+        text = given_up_text(self.plan.symbol, since, now, base=self.plan.base)
+        self._failures.note("silence", "portfolio", text, since)
+
     def _emitted(self, event: Event) -> None:
         self._saver.undelivered.emitted(event)
         if self._on_event is not None:
@@ -386,15 +392,3 @@ class LiveRun:
             self._heard = await listeners_heard(lambda: self._controls.leaving)
             with self._failures.told("state"):
                 self._saver.save_heard()
-
-    def _time(self, seconds: float) -> None:
-        if subjects.performance.subscribed:
-            subjects.performance.emit(
-                messages.Performance(
-                    metric="live_tick",
-                    **self.plan.labels(),
-                    mode="live",
-                    duration_ms=seconds * 1000,
-                    at=SystemClock().now(),
-                )
-            )

@@ -167,10 +167,13 @@ class Runtime:
         users.looked = True
         return [*unwatched(with_state_errors(store), users.watched).values()]
 
-    def book(self, risk: Risk, store: StateStore, *, wait_seconds: float) -> RiskBook:
+    def book(
+        self, risk: Risk, store: StateStore, *, wait_seconds: float, make: Callable[..., RiskBook] = RiskBook
+    ) -> RiskBook:
         """The book of a risk profile in a store, with the places that its saved positions hold.
 
-        A candidate that has waited ``wait_seconds`` for the rules to be done with others is refused.
+        A candidate that has waited ``wait_seconds`` for the rules to be done with others is refused. ``make`` is called
+        as :class:`bknb.engine.risk_book.RiskBook` where there is none yet.
 
         Raises
         ------
@@ -184,7 +187,7 @@ class Runtime:
             def save(positions: tuple[OpenPosition, ...]) -> None:
                 save_places(kept, risk.name, positions)
 
-            self._books[key] = store, RiskBook(risk, saved_places(kept, risk.name), save)
+            self._books[key] = store, make(risk, saved_places(kept, risk.name), save)
         book = self._books[key][1]
         book.use(risk, wait_seconds=wait_seconds)  # the rules as they were registered last
         return book

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ..domain.schedules import Schedule, reads_series
 from ..engine.questions import has_session_days
 from ..engine.scheduled_questions import SESSION_DAY, DueMoments, calendar_of, in_run
@@ -104,3 +106,10 @@ class LiveSchedule:
     def managed(self) -> None:
         """What is open at the moment that is due is managed: it does not count as missed, and stays due where late."""
         self._due.managed()
+
+
+def not_asked(moments: SavedMoments | None, asked: int | None) -> SavedMoments | None:
+    """How far a schedule had come, without a pending moment that was asked about in the turn that saved it."""
+    if moments is None or moments.pending is None or asked is None or moments.pending > asked:
+        return moments
+    return msgspec.structs.replace(moments, pending=None, managed=False)

@@ -204,6 +204,20 @@ def silence_text(symbol: str, exchange: str, state: State, *, known: int, minute
     )
 
 
+def given_up_text(symbol: str, since: int, now: int, *, base: str = MINUTE) -> str:
+    """What is told when the other legs of a portfolio go on without one; moments in UTC ms.
+
+    Examples
+    --------
+    >>> given_up_text("BTCUSDT", 0, 600_000).splitlines()[1]
+    'they wait for it again when it has caught up'
+    """
+    return (
+        f"the other legs go on without {symbol}: its {base} bar that closes {utc_text(since)} has not come by "
+        f"{utc_text(now)}\nthey wait for it again when it has caught up"
+    )
+
+
 def waited_text(lacked: NotEnoughData, *, when: int, minutes: int) -> str:
     """What is told of the question of a moment (UTC ms) that ``lacked`` a candle, and was asked ``minutes`` later."""
     return (

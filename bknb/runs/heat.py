@@ -12,7 +12,7 @@ from ..errors import UnknownName, UsageError
 from ..reports.heat_info import HeatInfo, heat_info
 from ..stores.atomic import write_report
 from .backtest import Backtest, backtest
-from .live import Live
+from .live_runs import Live
 from .result import Result
 
 

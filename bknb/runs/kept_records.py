@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from .backtest import Backtest, BacktestTask
-from .live import Live, LiveTask
+from .live import LiveTask
+from .live_runs import Live
 
 if TYPE_CHECKING:
     from ..engine.records import Records

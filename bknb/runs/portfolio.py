@@ -15,14 +15,13 @@ from ..engine.build import checked_name
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
 from ..engine.portfolio_run import PortfolioRun
 from ..engine.resolve import resolve_exchange
-from ..errors import UsageError
 from ..events import messages, subjects
 from ..provenance.strategy_hash import running
 from ..stores.atomic import write_report
 from .make_card import code_of
 from .optional_account import account_of_run, shared_account, with_account
 from .optional_benchmark import beside_legs, checked_of_account, load_benchmark_of
-from .portfolio_legs import check_once, legs_of, of_symbol
+from .portfolio_legs import check_once, is_by_score, legs_of, of_symbol
 from .portfolio_result import PortfolioResult
 from .result import Result
 from .run_record import record_of, with_weak_source
@@ -234,11 +233,7 @@ def plan_portfolio(
     benchmark: BenchmarkLike | None = None,
 ) -> PortfolioTask:
     """Return the task of a portfolio with every name resolved; parameters and errors as of :func:`portfolio`."""
-    if priority not in ("declared", "score"):
-        raise UsageError(
-            f"priority must be 'declared', the order in which legs are given, or 'score', that of Signal.score; "
-            f"got {priority!r}"
-        )
+    by_score = is_by_score(priority)
     checked_name("portfolio", name)
     resolved: dict[int, Any] = {}  # who gives one source for many legs gets its candles fetched once
     plans: list[Plan] = []
@@ -255,7 +250,7 @@ def plan_portfolio(
         )
     check_once(plans)
     found, money = with_account(plans, capital=capital, currency=currency, sizing=sizing, account=account, costs=costs)
-    return PortfolioTask(name, found, money, checked_of_account(benchmark, money), by_score=priority == "score")
+    return PortfolioTask(name, found, money, checked_of_account(benchmark, money), by_score=by_score)
 
 
 def portfolio(

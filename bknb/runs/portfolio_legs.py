@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from ..engine.plan import Plan, StrategyLike
-from ..engine.portfolio_run import leg_text
+from ..engine.plan import StrategyLike
+from ..engine.portfolio_run import LegPlan, leg_text
 from ..engine.registry import Strategy, registry
 from ..engine.resolve import registered
 from ..errors import UsageError
@@ -78,7 +78,7 @@ def of_symbol(given: Any, symbol: str, what: str) -> Any:
     return given[symbol]
 
 
-def check_once(plans: Sequence[Plan]) -> None:
+def check_once(plans: Sequence[LegPlan]) -> None:
     """Raise ``UsageError`` for a leg that is there twice: results are found by symbol and strategy."""
     texts = [leg_text(plan) for plan in plans]
     twice = [text for at, text in enumerate(texts) if text in texts[:at]]
@@ -87,3 +87,13 @@ def check_once(plans: Sequence[Plan]) -> None:
             f"two legs are {twice[0]}\n"
             "name each symbol and strategy once; register functions of one name under different names"
         )
+
+
+def is_by_score(priority: object) -> bool:
+    """Whether signals of one moment go by their score; raises ``UsageError`` for what is no priority."""
+    if priority not in ("declared", "score"):
+        raise UsageError(
+            f"priority must be 'declared', the order in which legs are given, or 'score', that of Signal.score; "
+            f"got {priority!r}"
+        )
+    return priority == "score"

@@ -8,7 +8,7 @@ from ..domain.signal_events import Mode
 from ..reports.scheduled import ScheduleInfo, schedule_info
 from ..stores.atomic import write_report
 from .backtest import Backtest
-from .live import Live
+from .live_runs import Live
 
 
 class Schedule:

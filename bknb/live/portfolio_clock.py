@@ -1,0 +1,308 @@
+"""The clock of a live portfolio: which of its legs goes next, and until when all of them sleep.
+
+The order is that of a portfolio over history (:mod:`bknb.engine.portfolio_clock`). A leg has its turn at a moment when
+the bars of all legs up to it are there. One whose bar does not come is waited for as long as its patience lasts; then
+the others go on without it, until it has come further. No leg sleeps alone: a clock that jumps to what is waited for
+passes no moment that a leg still works on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import NamedTuple, TypeAlias
+
+from ..domain.risk import OpenPosition
+from ..engine.portfolio_clock import AskInTurn, Key, LegTurn, SharedBook
+from ..engine.registry import Risk
+from ..engine.risk_book import RiskBook, SavePlaces
+from ..market.window import Window
+from ..ports import Clock
+from .turn_lock import Turn
+
+SleepUntil: TypeAlias = Callable[[int], Awaitable[None]]
+"""Sleeps until a moment of a clock (UTC ms)."""
+
+
+class _Sleep(NamedTuple):
+    """Until when a leg sleeps (UTC ms), what wakes it, and what sleeps."""
+
+    wake: int
+    woken: asyncio.Future[None]
+    until: SleepUntil
+
+
+class _Leg:
+    """What a leg does: it looks, waits for a turn, has it, sleeps, or is over."""
+
+    __slots__ = ("given_up", "late_since", "lock", "next_moment", "over", "patience_ms", "sleeps", "told", "turn")
+
+    def __init__(self, patience_ms: int) -> None:
+        self.patience_ms = patience_ms
+        self.next_moment = 0  # of what it works on next, UTC ms; 0 until it has looked once
+        self.turn: tuple[Key, asyncio.Future[None]] | None = None  # the turn that it waits for
+        self.sleeps: _Sleep | None = None
+        self.late_since: int | None = None  # the clock (UTC ms) when its bar of the next moment was missing first
+        self.over = self.given_up = False
+        self.lock = Turn()  # held by the leg while it works
+        self.told: Callable[[int, int], object] = _nothing
+
+
+def _nothing(_since: int, _now: int) -> None:
+    return None
+
+
+class LiveLegTurn(LegTurn):
+    """The turns of one leg of a live portfolio."""
+
+    __slots__ = ("_live",)
+
+    def __init__(self, clock: LivePortfolioClock, order: int) -> None:
+        super().__init__(clock, order)
+        self._live = clock
+
+    def book_with(self, risk: Risk, taken: Iterable[OpenPosition], save: SavePlaces) -> RiskBook:
+        """A book of a risk profile for all legs, with the places that are taken, and what saves them."""
+        return self._live.book(risk, taken, save)
+
+    def begin(self, lock: Turn, on_given_up: Callable[[int, int], object]) -> ApartTurn:
+        """Begin the leg; returns what is held while something is decided about it by hand.
+
+        Parameters
+        ----------
+        lock
+            Held by the leg while it works; given up while it waits.
+        on_given_up
+            Called with a moment and the clock (both UTC ms) when the others go on from that moment without it.
+        """
+        leg = self._live.legs[self._order]
+        leg.lock, leg.told = lock, on_given_up
+        return ApartTurn(self._live, lock)
+
+    def sleep(self, wake: int, next_moment: int, until: SleepUntil) -> Awaitable[None]:
+        """Sleep until a moment of the clock (UTC ms), sooner when the leg is woken.
+
+        Parameters
+        ----------
+        wake
+            The moment.
+        next_moment
+            That of what the leg works on next (UTC ms): others may have their turn at all before it.
+        until
+            Sleeps, when nobody works.
+        """
+        return self._live.sleep(self._order, wake, next_moment, until)
+
+    def wake(self) -> None:
+        """Wake the leg, if it sleeps."""
+        self._live.wake(self._order)
+
+    def over(self) -> None:
+        """The leg is over: nobody waits for it."""
+        self._live.over(self._order)
+
+
+class ApartTurn(Turn):
+    """Is held while no leg has its turn, and one of them does not work."""
+
+    def __init__(self, clock: LivePortfolioClock, lock: Turn) -> None:
+        super().__init__()
+        self._clock, self._of_leg = clock, lock
+
+    async def __aenter__(self) -> None:
+        await self._clock.take_apart()
+        try:
+            await self._of_leg.__aenter__()
+        except BaseException:
+            self._clock.release()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._of_leg.__aexit__()
+        self._clock.release()
+
+
+class LivePortfolioClock:
+    """Lets one leg of a live portfolio go at a time, in the order of moments, phases and legs.
+
+    Parameters
+    ----------
+    clock
+        The clock of all legs.
+    patience_ms
+        How long each leg is waited for, ms.
+    longest
+        The length of the longest base bars of its legs, ms.
+    by_score
+        Whether signals of one moment go by their score, and not in the order of their legs.
+
+    Attributes
+    ----------
+    moment, since, by_score, windows
+        As of :class:`bknb.engine.portfolio_clock.Turns`.
+    """
+
+    def __init__(self, clock: Clock, patience_ms: Sequence[int], *, longest: int, by_score: bool = False) -> None:
+        self.moment = self.since = 0
+        self.by_score = by_score
+        self.windows: dict[str, Window] = {}
+        self.legs = [_Leg(each) for each in patience_ms]
+        self._clock, self._longest = clock, longest
+        self._taken = False  # whether a leg has its turn, or something is done between
+        self._holds: int | None = None  # the leg that has it
+        self._apart: list[asyncio.Future[None]] = []
+        self._sleeper: tuple[int, asyncio.Task[None]] | None = None
+
+    def leg(self, order: int) -> LiveLegTurn:
+        """The turns of the leg with this number, from 0 in declared order."""
+        return LiveLegTurn(self, order)
+
+    def book(self, risk: Risk, taken: Iterable[OpenPosition] = (), save: SavePlaces | None = None) -> RiskBook:
+        """A book of a risk profile for all legs, as of :class:`bknb.engine.risk_book.RiskBook`."""
+        return SharedBook(risk, self, longest=self._longest, taken=taken, save=save)
+
+    # --- turns --------------------------------------------------------------------------------------------------
+
+    async def turn(self, key: Key) -> bool:
+        """Wait for a turn, which is given in any case; it ends with the next thing that the leg waits for."""
+        order = key[3]
+        leg = self.legs[order]
+        self._let_go(order)
+        if leg.next_moment < key[0]:
+            leg.late_since, leg.given_up = None, False
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        leg.turn = key, granted
+        leg.next_moment = key[0]
+        self._go_on()
+        if granted.done():
+            return True
+        try:
+            async with leg.lock.given_up():
+                await granted
+        except BaseException:
+            if leg.turn is not None:
+                leg.turn = None
+                self._go_on()
+            raise
+        return True
+
+    async def question(self, key: Key, _: AskInTurn | None) -> tuple[bool, int]:
+        """Wait for the turn for a question; the leg asks it itself."""
+        return await self.turn(key), key[0]
+
+    def _let_go(self, order: int) -> None:
+        if self._holds == order:
+            self.release()
+
+    def release(self) -> None:
+        """The turn, or what was done between, is over."""
+        self._taken, self._holds = False, None
+        self._go_on()
+
+    async def take_apart(self) -> None:
+        """Wait until no leg has its turn, and have it that way until :meth:`release`."""
+        if not self._taken:
+            self._taken = True
+            return
+        waits: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._apart.append(waits)
+        try:
+            await waits
+        except asyncio.CancelledError:
+            if waits in self._apart:
+                self._apart.remove(waits)
+            else:
+                self.release()
+            raise
+
+    def _go_on(self) -> None:
+        """Give the next turn, if it can be given; sleep where nothing can be done before something comes."""
+        while self._apart and not self._taken:
+            waits = self._apart.pop(0)
+            if not waits.done():
+                self._taken = True
+                waits.set_result(None)
+        if self._taken:
+            return
+        waiting = [leg.turn for leg in self.legs if leg.turn is not None]
+        if waiting:
+            (moment, _, _, order, since), granted = min(waiting, key=lambda turn: turn[0])
+            now = self._clock.now()
+            if not [leg for leg in self.legs if self._blocks(leg, moment, now)]:
+                self.legs[order].turn = None
+                self._taken, self._holds = True, order
+                self.moment, self.since = moment, since
+                if not granted.done():
+                    granted.set_result(None)
+                return
+        self._sleep_all()
+
+    def _blocks(self, leg: _Leg, moment: int, now: int) -> bool:
+        """Whether a moment (UTC ms) waits for a leg: it has not come so far, and its patience lasts."""
+        if leg.over or leg.turn is not None or leg.next_moment > moment or leg.given_up:
+            return False
+        if leg.late_since is None or now < leg.late_since + leg.patience_ms:
+            return True
+        leg.given_up = True
+        leg.told(leg.next_moment, now)
+        return False
+
+    # --- sleeping -----------------------------------------------------------------------------------------------
+
+    async def sleep(self, order: int, wake: int, next_moment: int, until: SleepUntil) -> None:
+        """Let a leg sleep until a moment of the clock; see :meth:`LiveLegTurn.sleep`."""
+        leg, now = self.legs[order], self._clock.now()
+        if next_moment > leg.next_moment:
+            leg.late_since, leg.given_up = None, False
+        leg.next_moment = next_moment
+        if next_moment <= now and leg.late_since is None:
+            leg.late_since = now
+        leg.sleeps = sleeps = _Sleep(wake, asyncio.get_running_loop().create_future(), until)
+        self._let_go(order)
+        self._go_on()
+        try:
+            await sleeps.woken
+        finally:
+            leg.sleeps = None
+
+    def wake(self, order: int) -> None:
+        """Wake a leg, if it sleeps: it works from now on."""
+        leg = self.legs[order]
+        if leg.sleeps is not None and not leg.sleeps.woken.done():
+            leg.sleeps.woken.set_result(None)
+        leg.sleeps = None
+
+    def over(self, order: int) -> None:
+        """A leg is over."""
+        leg = self.legs[order]
+        leg.over, leg.turn = True, None
+        self._let_go(order)
+        self._go_on()
+
+    def _sleep_all(self) -> None:
+        """Sleep until the first leg is to be woken, once none works any more."""
+        legs = [leg for leg in self.legs if not leg.over]
+        if any(leg.turn is None and leg.sleeps is None and not leg.given_up for leg in legs):
+            return
+        first = min((leg.sleeps for leg in legs if leg.sleeps is not None), key=lambda each: each.wake, default=None)
+        if self._sleeper is not None:
+            if first is not None and self._sleeper[0] <= first.wake:
+                return
+            self._sleeper[1].cancel()
+            self._sleeper = None
+        if first is not None:
+            self._sleeper = first.wake, asyncio.get_running_loop().create_task(self._slept(first))
+
+    async def _slept(self, first: _Sleep) -> None:
+        try:
+            await first.until(first.wake)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 -- for the leg: exit() of a clock ends it
+            if not first.woken.done():
+                first.woken.set_exception(error)
+        self._sleeper, now = None, self._clock.now()
+        for order, leg in enumerate(self.legs):
+            if leg.sleeps is not None and leg.sleeps.wake <= now:
+                self.wake(order)
+        self._go_on()

@@ -1,0 +1,299 @@
+"""The task of a live portfolio, and the tasks of its legs: live runs with one clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import Context as Variables
+from typing import TYPE_CHECKING, Any, Final
+
+from ..config import Settings
+from ..domain.interval import MINUTE_MS
+from ..domain.signal_events import Active, Cancelled, Closed, Event, Idle, Opened, Scheduled, TickResult
+from ..engine.build import checked_name
+from ..engine.portfolio_run import leg_text
+from ..engine.resolve import resolve_exchange
+from ..errors import UsageError
+from ..events.listen import drain
+from ..live.ending import LISTENER_SECONDS
+from ..live.plan import LivePlan
+from ..live.portfolio_clock import LiveLegTurn, LivePortfolioClock
+from ..live.run import LiveRun
+from ..live.runtime import RUNTIME
+from .live import BOOK as LIVE_RUNS
+from .live import LiveTask, check_not_running, plan_live
+from .portfolio_legs import check_once, is_by_score, legs_of, of_symbol
+from .portfolio_result import PortfolioResult
+from .result import Result
+from .run_record import record_of
+from .task import LOOK_SECONDS, Task, left_text
+from .task_book import TaskBook
+
+if TYPE_CHECKING:
+    from ..engine.plan import StrategyLike
+    from ..ports import Clock, StateStore
+    from .portfolio import BasesLike, ExchangesLike
+
+_NAMED: Final = 3  # symbols in the text of a task
+
+
+class LegTask(LiveTask):
+    """A leg of a live portfolio: a live run, which is started and ended with the others."""
+
+    kind = "leg of a live portfolio"
+
+    def __init__(self, plan: LivePlan, turn: LiveLegTurn, note: Callable[[Event], object]) -> None:
+        self._turn, self._note = turn, note
+        super().__init__(plan, turn)
+        self.ended = asyncio.Event()
+        self.failed: BaseException | None = None
+
+    def _emit_result(self, event: Event) -> None:
+        self._note(event)
+        super()._emit_result(event)
+
+    async def _work(self) -> Result:
+        try:
+            return await super()._work()
+        except BaseException as error:
+            self.failed = error
+            raise
+        finally:
+            self._turn.over()
+            self.ended.set()
+
+    @property
+    def run(self) -> LiveRun:
+        """Its run."""
+        return self._run
+
+
+class LivePortfolioTask(Task[PortfolioResult, TickResult]):
+    """A live portfolio in the background.
+
+    Attributes
+    ----------
+    legs : dict
+        The live run of each leg, by symbol and strategy, in declared order.
+    paused : bool
+        Whether no leg asks for new entries at present.
+    now : int
+        The moment up to which everything is done in all legs, UTC ms.
+    """
+
+    kind = "live portfolio"
+    mode = "live"
+    can_pause = True
+
+    def __init__(self, name: str, plans: Sequence[LivePlan], *, by_score: bool = False) -> None:
+        symbols = list(dict.fromkeys(plan.symbol for plan in plans))
+        more = f" and {len(symbols) - _NAMED} more" if len(symbols) > _NAMED else ""
+        super().__init__(f"{', '.join(symbols[:_NAMED])}{more}", name)
+        self._events: list[Event] = []
+        self._warnings: list[str] = []
+        clock = LivePortfolioClock(
+            plans[0].clock,
+            [plan.settings.patience_minutes * MINUTE_MS for plan in plans],
+            longest=max(plan.base_ms for plan in plans),
+            by_score=by_score,
+        )
+        tasks = [LegTask(plan, clock.leg(order), self._heard) for order, plan in enumerate(plans)]
+        self.legs: dict[tuple[str, str], LiveTask] = {(task.symbol, task.strategy): task for task in tasks}
+        self._tasks = tasks
+
+    def _heard(self, event: Event) -> None:
+        if not isinstance(event, Idle | Active):
+            self._events.append(event)
+        if isinstance(event, Idle | Scheduled | Opened | Active | Closed | Cancelled):
+            self._emit(event)
+
+    def _begin(self, variables: Variables) -> None:
+        for task in self._tasks:
+            LIVE_RUNS.add(task).start()
+        RUNTIME.start(self._run_on_shared_loop(), variables)
+
+    async def _work(self) -> PortfolioResult:
+        tasks = self._tasks
+        waits = {asyncio.ensure_future(task.ended.wait()) for task in tasks}
+        while waits:
+            _, waits = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if any(task.failed is not None for task in tasks):
+                for task in tasks:
+                    task.run.stop(now=True)
+        for task in tasks:
+            if task.failed is not None:
+                task.failed.add_note(f"in the leg {leg_text(task.plan)} of a live portfolio")
+                raise task.failed
+        return self._result_now()
+
+    def _result_now(self) -> PortfolioResult:
+        legs = {key: Result(record_of(task.run)) for key, task in zip(self.legs, self._tasks, strict=True)}
+        told = [*self._events]
+        known = {_key_of(event) for event in told}
+        ends = (end for leg in legs.values() for end in leg.run_record.records.ends)
+        earlier = sorted((end for end in ends if _key_of(end) not in known), key=lambda end: end.when)
+        seconds = max(leg.run_record.seconds for leg in legs.values())
+        return PortfolioResult(self.strategy, legs, [*earlier, *told], warnings=self._warnings, seconds=seconds)
+
+    def _announce_done(self) -> None:
+        """Each leg has announced its end."""
+
+    def _deliver(self) -> None:
+        waited = 0.0
+        while not drain(timeout=LOOK_SECONDS):
+            waited += LOOK_SECONDS
+            if waited >= max(task.run.listener_seconds for task in self._tasks):
+                self._warn(left_text(LISTENER_SECONDS))
+                return
+
+    def _warn(self, text: str) -> None:
+        self._warnings.append(text)
+        if self._result is not None:
+            self._result.warn(text)
+
+    # --- memory -----------------------------------------------------------------------------------------------------
+
+    def _candle_bytes(self) -> int:
+        """Return the memory of the candles of its legs, each counted once, bytes."""
+        series = {id(each): each for task in self._tasks for each in task.run.series().values()}
+        return sum(each.candle_bytes for each in series.values())
+
+    def _rebuilder(self, result: PortfolioResult) -> Callable[[], PortfolioResult]:
+        made = {key: leg.run_record.rebuilder() for key, leg in result.legs.items()}
+        name, told, warnings, seconds = result.name, result.told, [*self._warnings], result.seconds
+
+        def again() -> PortfolioResult:
+            legs = {key: Result(make()) for key, make in made.items()}
+            return PortfolioResult(name, legs, told, warnings=warnings, seconds=seconds)
+
+        return again
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> PortfolioResult:
+        """Return the result up to now."""
+        return self.result() if self.status == "fulfilled" else self._result_now()
+
+    @property
+    def now(self) -> int:
+        """The moment up to which everything is done in all legs, UTC ms."""
+        return min(task.now for task in self._tasks)
+
+    @property
+    def trades_so_far(self) -> list[Closed]:
+        """The trades of all legs up to now, in order; also those before its last restart."""
+        return sorted((trade for task in self._tasks for trade in task.trades_so_far), key=lambda trade: trade.when)
+
+    @property
+    def events_so_far(self) -> list[Event]:
+        """All events of all legs that this process told up to now, in order."""
+        return [*self._events]
+
+    @property
+    def unwatched(self) -> str:
+        """What is open and nobody watches since a failure ended the portfolio, as sentences; empty when nothing."""
+        return "\n".join(task.unwatched for task in self._tasks if task.unwatched)
+
+    # --- ending -----------------------------------------------------------------------------------------------------
+
+    def stop(self, *, now: bool = False) -> None:
+        """Open nothing new in any leg and watch what is open to its end; ``now`` ends all legs at once."""
+        for task in self._tasks:
+            task.run.stop(now=now)
+
+    @property
+    def stopping(self) -> str:
+        """``""``, ``"entries"`` once it opens nothing new any more, ``"now"`` once it leaves."""
+        found = {task.run.stopping for task in self._tasks}
+        return found.pop() if len(found) == 1 else ""
+
+    @property
+    def paused(self) -> bool:
+        """Whether no leg asks for new entries at present."""
+        return all(task.run.paused for task in self._tasks)
+
+    def pause(self) -> None:
+        """Ask no leg for new entries until ``resume``; what is open is watched on."""
+        for task in self._tasks:
+            task.run.pause()
+
+    def resume(self) -> None:
+        """Ask all legs for entries again."""
+        for task in self._tasks:
+            task.run.resume()
+
+    def __repr__(self) -> str:
+        legs = "leg" if len(self._tasks) == 1 else "legs"
+        return f"<live portfolio {self.strategy!r} of {len(self._tasks)} {legs}: {self.status}>"
+
+
+BOOK: Final[TaskBook[LivePortfolioTask]] = TaskBook("live portfolio", by_name=True)
+
+
+def plan_live_portfolio(
+    *,
+    name: str,
+    exchange: ExchangesLike | None = None,
+    symbols: Sequence[str] | None = None,
+    strategies: Sequence[StrategyLike] | None = None,
+    legs: Iterable[tuple[str, StrategyLike]] | None = None,
+    execution: str | None = None,
+    settings: Settings | dict[str, Any] | None = None,
+    allow_gaps: bool = False,
+    base: BasesLike | None = None,
+    priority: str = "declared",
+    store: StateStore | None = None,
+    clock: Clock | None = None,
+    until: object = None,
+    late_minutes: int | None = None,
+) -> LivePortfolioTask:
+    """Return the task of a live portfolio with every name resolved; parameters and errors as of ``Live.portfolio``."""
+    checked_name("portfolio", name)
+    by_score = is_by_score(priority)
+    resolved: dict[int, Any] = {}  # legs with one source share its candles
+    plans: list[LivePlan] = []
+    for symbol, strategy in legs_of(symbols, strategies, legs):
+        source = of_symbol(exchange, symbol, "exchange")
+        if id(source) not in resolved:
+            resolved[id(source)] = resolve_exchange(source)
+        plans.append(
+            plan_live(
+                symbol,
+                strategy=strategy,
+                exchange=resolved[id(source)],
+                execution=execution,
+                settings=settings,
+                allow_gaps=allow_gaps,
+                base=of_symbol(base, symbol, "base"),
+                store=store,
+                clock=clock,
+                until=until,
+                late_minutes=late_minutes,
+            )
+        )
+    check_once(plans)
+    for plan in plans:
+        check_not_running(plan)
+    return LivePortfolioTask(name, plans, by_score=by_score)
+
+
+def add(task: LivePortfolioTask) -> LivePortfolioTask:
+    """Take a task into the book; raises ``UsageError`` while a live portfolio of that name runs."""
+    running = BOOK.find("", task.strategy)
+    if running is not None and running.status == "pending":
+        raise UsageError(
+            f"a live portfolio {task.strategy!r} is going on already\n"
+            f"end it first, bknb.Live.portfolio.stop({task.strategy!r}, now=True).wait(), or give this one another name"
+        )
+    return BOOK.add(task)
+
+
+def start(task: LivePortfolioTask) -> LivePortfolioTask:
+    """Take a task into the book, as :func:`add`, and start it."""
+    add(task).start()
+    return task
+
+
+def _key_of(event: Event) -> tuple[type[Event], str, str, object, int]:
+    signal = getattr(event, "signal", None)
+    return type(event), event.symbol, event.strategy, getattr(signal, "id", None), event.when

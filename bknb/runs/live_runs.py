@@ -1,0 +1,152 @@
+"""Live runs: in the background, or result by result."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ..domain.signal_events import TickResult
+from ..engine.plan import ExchangeLike, StrategyLike
+from ..stores.atomic import write_report
+from .live import BOOK, LiveTask, new_task, plan_live
+from .live_portfolio import LivePortfolios
+from .manual_orders import flatten_all
+from .result import Result
+
+
+class Live:
+    """Live runs: the strategy of a backtest on the running clock, minute by minute.
+
+    Its state is on disk before an event is emitted. Start it again after a crash, a restart of the kernel or of the
+    machine, and it continues from there.
+
+    Examples
+    --------
+    >>> import asyncio, bknb
+    >>> from bknb.testing.clocks import SimulatedClock
+    >>> async def watch():
+    ...     clock = SimulatedClock(1_704_067_200_000)
+    ...     async for result in bknb.Live.run("BTCUSDT", strategy=lambda: None, exchange="demo", clock=clock,
+    ...                                       until="2024-01-01 00:02", store=bknb.stores.memory()):
+    ...         print(result.action)
+    >>> asyncio.run(watch())
+    idle
+    idle
+    """
+
+    portfolio: ClassVar[LivePortfolios] = LivePortfolios()
+    """Starts live portfolios: several strategies and symbols on one clock."""
+
+    @staticmethod
+    async def run(
+        symbol: str, *, strategy: StrategyLike, exchange: ExchangeLike, **options: Any
+    ) -> AsyncIterator[TickResult]:
+        """All six results as they happen; leaving the loop early ends the run and keeps its state.
+
+        Options as in :meth:`background`.
+        """
+        task = new_task(plan_live(symbol, strategy=strategy, exchange=exchange, **options))
+        async with aclosing(task.follow()) as results:
+            async for result in results:
+                yield result
+
+    @staticmethod
+    def background(symbol: str, *, strategy: StrategyLike, exchange: ExchangeLike, **options: Any) -> LiveTask:
+        """Start a live run and return at once; it never depends on the notebook's kernel being idle.
+
+        Parameters
+        ----------
+        symbol, strategy, exchange
+            As in ``bknb.backtest``.
+        **options
+            ``interval, at, execution, settings`` as in ``bknb.backtest``;
+            ``allow_gaps``: go on over missing minutes at once (default: after ``settings.patience_minutes``);
+            ``store``: where the state is kept (default: what ``bknb.set_store`` chose, else files in ``./dump/data``);
+            runs that share a risk profile share its places when they share the store;
+            ``clock``: what time it is (default: the computer's clock);
+            ``until``: the moment at which it leaves, keeping its state (default: never);
+            ``broker``, ``quantity``: who carries out orders (such as ``bknb.brokers.paper()``), and how much per
+            signal in base currency, of one with a ``size``, or a weight, that part of it, or a function of the signal
+            (default: nobody, only the record is kept); parts and adds are shares of what was filled;
+            ``late_minutes``: after an absence, questions older than this pass unasked (default: everything that was
+            missed is caught up, and what is decided late fills at the market of then; with a broker the minutes of
+            a base bar: 1, or 60 over hours);
+            ``base``: the bars that fill orders (default: the finest the exchange has).
+
+        Raises
+        ------
+        UnknownName
+            A name is not registered.
+        UsageError
+            That strategy is running live on that symbol already.
+
+        Notes
+        -----
+        A store that another process uses, and damaged or foreign state, end the task with ``StateError``.
+        A script ends with its last line and its live runs with it: let that line be ``task.wait()``.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> from bknb.testing.clocks import SimulatedClock
+        >>> task = bknb.Live.background("ETHUSDT", strategy=lambda: None, exchange="demo",
+        ...                             clock=SimulatedClock(1_704_067_200_000), until="2024-01-01 01:00",
+        ...                             store=bknb.stores.memory())
+        >>> len(task.result().trades), task.status
+        (0, 'fulfilled')
+        """
+        task = new_task(plan_live(symbol, strategy=strategy, exchange=exchange, **options))
+        task.start()
+        return task
+
+    @staticmethod
+    def stop(symbol: str, strategy: str, *, now: bool = False) -> LiveTask:
+        """Open nothing new and watch an open position to its end; ``now`` leaves at once, the state stays on disk."""
+        task = BOOK.get(symbol, strategy)
+        task.stop(now=now)
+        return task
+
+    @staticmethod
+    def pause(symbol: str, strategy: str) -> None:
+        """Ask for no new entries until ``resume``; what is open is watched on."""
+        BOOK.get(symbol, strategy).pause()
+
+    @staticmethod
+    def resume(symbol: str, strategy: str) -> None:
+        """Ask for entries again."""
+        BOOK.get(symbol, strategy).resume()
+
+    @staticmethod
+    def close_all(note: str = "") -> dict[tuple[str, str], str]:
+        """Close every open position of the running live runs, and take back what waits.
+
+        The strategies are still asked for entries; ``pause`` or ``stop`` them before, if they must not be.
+
+        Returns
+        -------
+        dict
+            By symbol and strategy, what will happen, or why it does not; runs without anything are left out.
+        """
+        return flatten_all([task for task in BOOK.all() if not task.done and task.status != "ready"], note)
+
+    @staticmethod
+    def list() -> list[LiveTask]:
+        """All that run, and the last live run of every symbol and strategy."""
+        return BOOK.all()
+
+    @staticmethod
+    def get_data(symbol: str, strategy: str) -> Result:
+        """What the live run has come to up to now, earlier lives included; does not wait."""
+        return BOOK.get(symbol, strategy).snapshot()
+
+    @staticmethod
+    def get_report(symbol: str, strategy: str) -> str:
+        """The Markdown report of the live run up to now."""
+        return Live.get_data(symbol, strategy).report()
+
+    @staticmethod
+    def dump(symbol: str, strategy: str, path: str | Path = "./dump/live") -> Path:
+        """Write the Markdown report into a folder and return its path; the name holds strategy and symbol."""
+        return write_report(path, (strategy, symbol), Live.get_report(symbol, strategy))

@@ -1,0 +1,199 @@
+"""A live portfolio over recorded minutes tells what the portfolio over them tells, in the same order."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from scenarios import MINUTE, ORIGIN, source
+from test_live_parity import JumpingClock
+from worlds import LENGTH, MODELS, SETTINGS, signals, walk
+
+import bknb
+from bknb.runs.portfolio import plan_portfolio
+from bknb.testing.clocks import SimulatedClock
+
+UNTIL = ORIGIN + LENGTH * MINUTE
+
+
+def one_place(request: bknb.RiskRequest) -> bool:
+    "one at a time, and none at every fifth minute"
+    return request.open_position_count == 0 and (request.when // MINUTE) % 5 != 0
+
+
+def legs_of(seed: int, *, count: int, gone: float = 0.0, late: int = 0, model: str) -> dict[str, Any]:
+    """Random signals on random walks with one place together; of some minutes are gone, the last symbol begins late."""
+    bknb.add_risk("one place", validations=[one_place])
+    random = np.random.default_rng(seed)
+    exchanges, legs = {}, []
+    for at in range(count):
+        symbol, rows = f"S{at}USDT", walk(seed * 10 + at)
+        if gone:
+            rows = [row for row in rows if row[0] < ORIGIN or random.random() >= gone]
+        if late and at == count - 1:
+            rows = [row for row in rows if row[0] >= ORIGIN + late * MINUTE]
+        exchanges[symbol] = source(rows)
+        name = f"drawn {at}"
+        bknb.add_strategy(name, interval="1m", get_signal=signals(seed * 10 + at), risk="one place", execution=model)
+        legs.append((symbol, name))
+    return {"legs": legs, "exchange": exchanges, "settings": SETTINGS, "allow_gaps": bool(gone or late)}
+
+
+def live(options: dict[str, Any], clock: SimulatedClock, store: Any = None, until: int = UNTIL) -> bknb.PortfolioResult:
+    store = bknb.stores.memory() if store is None else store
+    task = bknb.Live.portfolio(**options, clock=clock, until=until, store=store)
+    return task.result(timeout=120)
+
+
+def backtest(options: dict[str, Any], like: bknb.PortfolioResult) -> Any:
+    """The portfolio over the same minutes, told when the live one was late."""
+    task = plan_portfolio(**options, frame=(ORIGIN, UNTIL))
+    for run, leg in zip(task._run.legs, like.legs.values(), strict=True):
+        run._late = dict(leg.run_record.records.late)
+    return asyncio.run(task._work())
+
+
+def told(result: bknb.PortfolioResult) -> list[bytes]:
+    plain = [msgspec.structs.replace(event, mode="live", frame=None) for event in result.told if event.when < UNTIL]
+    return [msgspec.json.encode(event) for event in plain]
+
+
+WORLDS: dict[str, dict[str, Any]] = {"whole": {}, "jumping": {}, "gone": {"gone": 0.05}, "late": {"late": 40}}
+FAST = [("whole", 1, "pessimistic")]
+SLOW = [("gone", 3, "touch"), ("jumping", 4, "vwap"), ("late", 2, "pessimistic")]
+LONG = [(world, seed, model) for world in WORLDS for seed in range(20) for model in MODELS]
+
+
+@pytest.mark.parametrize(
+    ("world", "seed", "model"),
+    [
+        *FAST,
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in SLOW),
+        *(pytest.param(*each, marks=pytest.mark.long) for each in LONG),
+    ],
+)
+def test_random_worlds(world: str, seed: int, model: str) -> None:
+    """Two to four legs with one place together; minutes gone, a machine that sleeps, a symbol that begins late."""
+    options = legs_of(seed, count=2 + seed % 3, model=model, **WORLDS[world])
+    clock = JumpingClock(ORIGIN, seed) if world == "jumping" else SimulatedClock(ORIGIN)
+    result = live(options, clock)
+    assert told(result) == told(backtest(options, result))
+    assert len(result.refused) > 3
+    assert len(result.trades) > 3
+
+
+def test_a_leg_whose_bar_does_not_come_is_waited_for_then_the_others_go_on_and_it_is_told() -> None:
+    """Patience is five minutes; the last symbol begins 40 minutes late."""
+    options = legs_of(2, count=2, late=40, model="pessimistic")
+    result = live(options | {"settings": SETTINGS | {"patience_minutes": 5}}, SimulatedClock(ORIGIN))
+    on_time, late = result.legs.values()
+    texts = [failure.message for failure in late.errors if failure.kind == "silence"]
+    assert texts[-1].splitlines()[0] == (
+        "the other legs go on without S1USDT: its 1m bar that closes 2024-01-01 00:01 UTC has not come by "
+        "2024-01-01 00:06 UTC"
+    )
+    decided = [at - when for (when, _), at in on_time.run_record.records.late.items()]
+    assert decided
+    assert max(decided) <= 5 * MINUTE
+    assert min(event.when for event in on_time.run_record.records.ends) < ORIGIN + 40 * MINUTE
+
+
+def test_it_goes_on_where_it_left_off_and_says_what_ended_before() -> None:
+    options, store = legs_of(5, count=3, model="pessimistic"), bknb.stores.memory()
+    first = live(options, SimulatedClock(ORIGIN), store, until=ORIGIN + 150 * MINUTE)
+    second = live(options, SimulatedClock(ORIGIN + 150 * MINUTE), store)
+    whole = live(options, SimulatedClock(ORIGIN))
+    ends = [event for event in told(whole) if b'"closed"' in event or b'"cancelled"' in event]
+    assert [event for event in told(second) if b'"closed"' in event or b'"cancelled"' in event] == ends
+    assert 0 < len(first.trades) < len(second.trades)
+
+
+class HeldClock(SimulatedClock):
+    """A clock that stands still from a moment on until it is let go."""
+
+    def __init__(self, start: int, held_at: int) -> None:
+        super().__init__(start)
+        self.held_at = held_at
+        self.is_held, self.go = threading.Event(), threading.Event()
+
+    async def sleep_until(self, when: int) -> None:
+        if when > self.held_at and not self.go.is_set():
+            self.is_held.set()
+            while not self.go.is_set():  # noqa: ASYNC110 -- it is set in another thread
+                await asyncio.sleep(0.001)
+        await super().sleep_until(when)
+
+
+def test_it_is_paused_and_resumed_closed_by_hand_and_stopped_to_its_end() -> None:
+    def always(price: float) -> bknb.Signal:
+        return bknb.Signal(position="long", price_take_profit=price * 1.5, price_stop_loss=price * 0.5)
+
+    bknb.add_strategy("always", interval="1m", get_signal=always)
+    clock = HeldClock(ORIGIN, ORIGIN + 10 * MINUTE)
+    exchange = {"A": source(walk(1)), "B": source(walk(2))}
+    task = bknb.Live.portfolio(
+        symbols=["A", "B"], strategies=["always"], exchange=exchange, clock=clock, name="two", until=UNTIL,
+        store=bknb.stores.memory(),
+    )  # fmt: skip
+    assert clock.is_held.wait(20)
+    assert bknb.Live.portfolio.list() == [task]
+    bknb.Live.portfolio.pause("two")
+    assert task.paused
+    assert "closes" in task.legs["A", "always"].close("enough")
+    bknb.Live.portfolio.resume("two")
+    bknb.Live.portfolio.stop("two")
+    assert task.stopping == "entries"
+    assert "closes" in bknb.Live.close_all()["B", "always"]
+    clock.go.set()
+    result = task.result(timeout=20)
+    assert result.trades["close_reason"].tolist() == ["manual", "manual"]
+    assert result.stopped
+    assert bknb.Live.portfolio.get_report("two").startswith("# Portfolio report: two")
+    assert [leg.status for leg in task.legs.values()] == ["fulfilled"] * 2
+
+
+def test_one_leg_is_stopped_alone_and_the_others_go_on() -> None:
+    options = legs_of(5, count=2, model="pessimistic")
+    clock = HeldClock(ORIGIN, ORIGIN + 60 * MINUTE)
+    task = bknb.Live.portfolio(**options, clock=clock, until=UNTIL, store=bknb.stores.memory())
+    assert clock.is_held.wait(20)
+    bknb.Live.stop("S0USDT", "drawn 0", now=True)
+    clock.go.set()
+    result = task.result(timeout=60)
+    ends = [leg.run_record.last for leg in result.legs.values()]
+    assert ends[0] == ORIGIN + 60 * MINUTE
+    assert ends[1] == UNTIL
+
+
+def test_a_leg_that_cannot_begin_ends_all_and_is_named() -> None:
+    options, store = legs_of(5, count=2, model="pessimistic"), bknb.stores.memory()
+    store.acquire()
+    store.write("signal", ("drawn 1", "S1USDT"), b"{}")
+    store.release()
+    task = bknb.Live.portfolio(**options, clock=SimulatedClock(ORIGIN), until=UNTIL, store=store)
+    with pytest.raises(bknb.StateError) as raised:
+        task.result(timeout=20)
+    assert raised.value.__notes__[-1] == "in the leg drawn 1 on S1USDT of a live portfolio"
+    assert all(leg.done for leg in task.legs.values())
+
+
+def test_what_is_asked_wrongly_is_said() -> None:
+    options = legs_of(5, count=2, model="pessimistic") | {"store": bknb.stores.memory()}
+    with pytest.raises(bknb.UsageError, match="two legs are drawn 0 on S0USDT"):
+        bknb.Live.portfolio(**options | {"legs": [("S0USDT", "drawn 0")] * 2})
+    clock = HeldClock(ORIGIN, ORIGIN + 2 * MINUTE)
+    task = bknb.Live.portfolio(**options, clock=clock, name="held")
+    try:
+        with pytest.raises(bknb.UsageError, match="'drawn 0' on S0USDT is going on already"):
+            bknb.Live.portfolio(**options, name="another")
+        with pytest.raises(bknb.UsageError, match="is going on already"):
+            bknb.Live.background("S1USDT", strategy="drawn 1", exchange="demo", store=options["store"])
+        assert clock.is_held.wait(20)
+    finally:
+        task.stop(now=True)
+        clock.go.set()
+        task.wait(20)
