@@ -25,9 +25,28 @@ def one_place(request: bknb.RiskRequest) -> bool:
     return request.open_position_count == 0 and (request.when // MINUTE) % 5 != 0
 
 
-def legs_of(seed: int, *, count: int, gone: float = 0.0, late: int = 0, model: str) -> dict[str, Any]:
+def scored(get_signal: Any, seed: int) -> Any:
+    """The signals with a score that depends on their moment."""
+
+    def answer(when: Any, price: float) -> Any:
+        drawn = get_signal(when, price)
+        score = float(np.random.default_rng([seed, round(when.timestamp())]).integers(0, 3))
+        return None if drawn is None else drawn | {"score": score}
+
+    return answer
+
+
+def closes_are_here(request: bknb.RiskRequest) -> bool:
+    "closes of all symbols"
+    assert request.closes is not None
+    return min(map(len, request.closes(["S0USDT", "S1USDT"], "1m", 3))) == 3
+
+
+def legs_of(
+    seed: int, *, count: int, gone: float = 0.0, late: int = 0, model: str, score: bool = False
+) -> dict[str, Any]:
     """Random signals on random walks with one place together; of some minutes are gone, the last symbol begins late."""
-    bknb.add_risk("one place", validations=[one_place])
+    bknb.add_risk("one place", validations=[one_place, *([closes_are_here] if score else [])])
     random = np.random.default_rng(seed)
     exchanges, legs = {}, []
     for at in range(count):
@@ -37,10 +56,12 @@ def legs_of(seed: int, *, count: int, gone: float = 0.0, late: int = 0, model: s
         if late and at == count - 1:
             rows = [row for row in rows if row[0] >= ORIGIN + late * MINUTE]
         exchanges[symbol] = source(rows)
-        name = f"drawn {at}"
-        bknb.add_strategy(name, interval="1m", get_signal=signals(seed * 10 + at), risk="one place", execution=model)
+        name, drawn = f"drawn {at}", signals(seed * 10 + at)
+        drawn = scored(drawn, seed + at) if score else drawn
+        bknb.add_strategy(name, interval="1m", get_signal=drawn, risk="one place", execution=model)
         legs.append((symbol, name))
-    return {"legs": legs, "exchange": exchanges, "settings": SETTINGS, "allow_gaps": bool(gone or late)}
+    options = {"legs": legs, "exchange": exchanges, "settings": SETTINGS, "allow_gaps": bool(gone or late)}
+    return options | ({"priority": "score"} if score else {})
 
 
 def live(options: dict[str, Any], clock: SimulatedClock, store: Any = None, until: int = UNTIL) -> bknb.PortfolioResult:
@@ -62,9 +83,15 @@ def told(result: bknb.PortfolioResult) -> list[bytes]:
     return [msgspec.json.encode(event) for event in plain]
 
 
-WORLDS: dict[str, dict[str, Any]] = {"whole": {}, "jumping": {}, "gone": {"gone": 0.05}, "late": {"late": 40}}
+WORLDS: dict[str, dict[str, Any]] = {
+    "whole": {},
+    "jumping": {},
+    "gone": {"gone": 0.05},
+    "late": {"late": 40},
+    "score": {"score": True},
+}
 FAST = [("whole", 1, "pessimistic")]
-SLOW = [("gone", 3, "touch"), ("jumping", 4, "vwap"), ("late", 2, "pessimistic")]
+SLOW = [("gone", 3, "touch"), ("jumping", 4, "vwap"), ("late", 2, "pessimistic"), ("score", 6, "touch")]
 LONG = [(world, seed, model) for world in WORLDS for seed in range(20) for model in MODELS]
 
 

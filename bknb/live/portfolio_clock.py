@@ -16,6 +16,7 @@ from ..domain.risk import OpenPosition
 from ..engine.portfolio_clock import AskInTurn, Key, LegTurn, SharedBook
 from ..engine.registry import Risk
 from ..engine.risk_book import RiskBook, SavePlaces
+from ..engine.strategy_loop import StrategyLoop
 from ..market.window import Window
 from ..ports import Clock
 from .turn_lock import Turn
@@ -78,6 +79,12 @@ class LiveLegTurn(LegTurn):
         leg = self._live.legs[self._order]
         leg.lock, leg.told = lock, on_given_up
         return ApartTurn(self._live, lock)
+
+    def goes_with(self, loop: StrategyLoop) -> None:
+        """Have the signals of a leg go by their score, where they do, and risk rules look at its candles."""
+        self._live.windows[loop.rules.symbol] = loop.window
+        if self.by_score:
+            loop.wait_turn = self.signal
 
     def sleep(self, wake: int, next_moment: int, until: SleepUntil) -> Awaitable[None]:
         """Sleep until a moment of the clock (UTC ms), sooner when the leg is woken.
@@ -276,6 +283,8 @@ class LivePortfolioClock:
         """A leg is over."""
         leg = self.legs[order]
         leg.over, leg.turn = True, None
+        if all(leg.over for leg in self.legs):
+            self.windows.clear()
         self._let_go(order)
         self._go_on()
 

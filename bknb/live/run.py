@@ -292,8 +292,8 @@ class LiveRun:
             entries=self._entries, on_event=self._emitted, published=self.published,
         )  # fmt: skip
         loop.last_managed = found.last_managed or 0
-        if self._leg_turn is not None and self._leg_turn.by_score:
-            loop.wait_turn = self._leg_turn.signal
+        if self._leg_turn is not None:
+            self._leg_turn.goes_with(loop)
         failures.begin(loop)
         for notice in notices:
             failures.tell("state", StateError(notice), None)
