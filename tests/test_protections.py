@@ -144,8 +144,8 @@ def test_what_cannot_be_is_told(make: Any, says: str) -> None:
         make()
 
 
-def test_a_run_that_does_not_tell_what_was_closed_is_told() -> None:
-    with pytest.raises(bknb.UsageError, match="Cooldown needs the positions that were closed before, which a live run"):
+def test_a_request_that_does_not_tell_what_was_closed_is_refused() -> None:
+    with pytest.raises(bknb.UsageError, match="Cooldown needs the positions that were closed before, and this request"):
         bknb.protections.cooldown()(request(closed=None))
 
 

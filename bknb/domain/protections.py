@@ -307,7 +307,7 @@ def _newest_first(rule: object, request: RiskRequest, per: Per = "profile") -> I
     """What was closed before, the newest first, of what a rule counts."""
     if request.closed is None:
         name = type(rule).__name__
-        raise UsageError(f"{name} needs the positions that were closed before, which a live run does not tell yet")
+        raise UsageError(f"{name} needs the positions that were closed before, and this request does not tell them")
     closed = reversed(request.closed)
     return (one for one in closed if per == "profile" or getattr(one, per) == getattr(request, per))
 

@@ -144,7 +144,8 @@ class RiskRequest(msgspec.Struct, frozen=True, kw_only=True):
     value : float or None
         What the candidate would be worth, in quote currency, of a run with a capital.
     closed : sequence of ClosedPosition, or None
-        What was closed before in this profile, in order; ``None`` in a live run, which does not tell it yet.
+        What was closed before in this profile, in order; of a live run also before it was started again. ``None``
+        where nobody tells it.
     closes : callable or None
         Called with symbols, an interval and a count it returns a list for each symbol: the closes (quote currency) of
         the newest candles that had closed at ``when``, of times at which all of these symbols have one. It raises

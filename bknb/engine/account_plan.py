@@ -27,6 +27,7 @@ from .registry import registry
 
 if TYPE_CHECKING:
     from .plan import Plan
+    from .portfolio_run import LegPlan
 
 
 class LegMoney(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +83,7 @@ class AccountPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan_account(
-    plans: Sequence[Plan],
+    plans: Sequence[LegPlan],
     *,
     capital: object,
     currency: object = None,
@@ -148,17 +149,23 @@ def with_costs(plan: Plan, money: LegMoney) -> Plan:
 
     What a percentage of each side cannot say is in the money alone, and the plan says so in its notes.
     """
-    costs, settings = money.costs, plan.settings
+    settings, notes = settings_with_costs(plan.settings, money)
+    return msgspec.structs.replace(plan, settings=settings, notes=(*plan.notes, *notes))
+
+
+def settings_with_costs(settings: Settings, money: LegMoney) -> tuple[Settings, tuple[str, ...]]:
+    """The settings of a leg with the costs of its account, and what there is to say of those, as :func:`with_costs`."""
+    costs = money.costs
     given = {"percent_fee": costs.taker, "percent_slippage": costs.slippage}
     same = {name: value for name, value in given.items() if not callable(value) and value != getattr(settings, name)}
     apart = [name for name in _APART if getattr(costs, name)]
     apart += [name for name in ("taker", "slippage") if callable(getattr(costs, name))]
     apart += ["maker"] if costs.maker is not None else []
-    notes = plan.notes
+    notes: tuple[str, ...] = ()
     if apart:
         text = f"{', '.join(sorted(apart))} of Costs are counted in money; percentages have fees of takers and slippage"
-        notes = (*notes, f"{text}, {costs_text(given, settings)} %")
-    return msgspec.structs.replace(plan, settings=changed(settings, same) if same else settings, notes=notes)
+        notes = (f"{text}, {costs_text(given, settings)} %",)
+    return changed(settings, same) if same else settings, notes
 
 
 _APART: Final = ("fixed", "spread", "half_spread", "overshoot", "funding", "borrow_yearly")
@@ -171,7 +178,7 @@ def costs_text(given: Mapping[str, object], settings: Settings) -> str:
     return " and ".join(f"{value:g}" for value in values)
 
 
-def _leg_money(plan: Plan, sizing: Any, account: Any, costs: Any) -> LegMoney:
+def _leg_money(plan: LegPlan, sizing: Any, account: Any, costs: Any) -> LegMoney:
     leg = {"symbol": plan.symbol, "strategy": plan.strategy.name}
     size, kind = of_leg("sizing", sizing, **leg), of_leg("account", account, **leg)
     cost = of_leg("costs", costs, **leg)

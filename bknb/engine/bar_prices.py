@@ -65,17 +65,26 @@ class BarPrices:
         Their average prices, shape (n,), where the run watches those and not their ranges.
     step
         Their length, ms.
+    earlier
+        The last close that was known before all of them, where something is known of that.
     """
 
     def __init__(self, bars: Series) -> None:
         self._bars, self.step = bars, bars.step
         self.can_fill: NDArray[np.bool_] = np.ones(len(bars.candles), dtype=np.bool_)
         self.averages: NDArray[np.float64] | None = None
+        self.earlier: float | None = None
+
+    def follow(self, bars: Series, can_fill: NDArray[np.bool_]) -> None:
+        """Take the bars that have come, and which of them can fill orders."""
+        self._bars, self.can_fill = bars, can_fill
 
     def at(self, when: int) -> float:
-        """The last close at a moment (UTC ms); before the first candle, its open."""
+        """The last close at a moment (UTC ms); before the first candle the one from before, or its open."""
         known, candles = self._bars.available(when), self._bars.candles
-        return float(candles.close[known - 1]) if known > 0 else float(candles.open[0])
+        if known > 0:
+            return float(candles.close[known - 1])
+        return float(candles.open[0]) if self.earlier is None else self.earlier
 
     def last_close(self, when: int) -> float | None:
         """The last close at a moment (UTC ms); ``None``: no bar has closed."""

@@ -23,10 +23,10 @@ class FundingDue:
         rows = costs.funding
         self._series = rows if isinstance(rows, str) else None
         self._rows = () if rows is None or isinstance(rows, str) else funding_of(rows)
-        self._charged = 0  # how many were handed out
+        self.charged = 0  # how many were handed out
 
     def __bool__(self) -> bool:
-        return self._charged < len(self._rows)
+        return self.charged < len(self._rows)
 
     def read(self, published: ReadSeries, symbol: str, last: int) -> None:
         """Read the series, if it is one, with the rows up to a moment (UTC ms); they count when they were published.
@@ -52,9 +52,9 @@ class FundingDue:
 
     def until(self, when: int) -> Iterator[Funding]:
         """What is due up to a moment (UTC ms) and has not been handed out."""
-        first = self._charged
-        self._charged = max(bisect_right(self._rows, when, lo=first, key=attrgetter("moment")), first)
-        return iter(self._rows[first : self._charged])
+        first = self.charged
+        self.charged = max(bisect_right(self._rows, when, lo=first, key=attrgetter("moment")), first)
+        return iter(self._rows[first : self.charged])
 
     def moment_after(self, when: int) -> int:
         """The first moment of funding later than another (UTC ms), charged or not; far in the future for none."""
@@ -64,4 +64,4 @@ class FundingDue:
     @property
     def next_moment(self) -> int:
         """The moment of the next funding that has not been handed out, UTC ms; far in the future for none."""
-        return self._rows[self._charged].moment if self else NEVER
+        return self._rows[self.charged].moment if self else NEVER

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ..market.window import Window
     from .account_plan import LegMoney
     from .plan import Plan
+    from .portfolio_run import LegPlan
     from .shared_account import SharedAccount
 
 _step: Final[Callable[[State, Input, Rules], Step]] = step
@@ -92,15 +93,20 @@ class LegAccount:
     ) -> None:
         """Take the plan of the leg, its candles, its risk profile, and published series; ``warn`` takes warnings."""
         bars = window.minutes(plan.symbol)
-        self.prices, self._places = BarPrices(bars), places
-        self.model, self.tick = execution_model(plan.execution), plan.settings.price_tick
-        self.liquidation.begin(self.prices, self.tick)
-        self._sizing = LegSizing(self.money, window, warn)
-        self.exits = LegExits(self.name, plan.symbol, self.money, self.prices, shares_margin=self.liquidation.shares)
+        self._begin(plan, BarPrices(bars), window, places, warn)
         self.funding.read(published, plan.symbol, plan.frame.last)
         if len(bars.candles):
             for order in trial_orders(plan.symbol, bars.candles, self.shared.plan.capital):
                 fill_costs(order, self.money.costs)  # a function that fails does so before anything is traded
+
+    def _begin(
+        self, plan: LegPlan, prices: BarPrices, window: Window, places: RiskBook | None, warn: Callable[[str], object]
+    ) -> None:
+        self.prices, self._places = prices, places
+        self.model, self.tick = execution_model(plan.execution), plan.settings.price_tick
+        self.liquidation.begin(prices, self.tick)
+        self._sizing = LegSizing(self.money, window, warn)
+        self.exits = LegExits(self.name, plan.symbol, self.money, prices, shares_margin=self.liquidation.shares)
 
     def held_weight(self, when: int) -> tuple[float, float]:
         """What is held at a moment (UTC ms): its weight, below 0 for a short, and its size in units of the first."""
@@ -120,7 +126,7 @@ class LegAccount:
             self.shared.charge_before(self, command.when)
             return await self._fill(command, command.fill, may_open)
         self.shared.charge(command.when)
-        sized = self._sized(command)
+        sized = await self._size(command)
         if isinstance(sized, Reason):
             return self._refusal(sized)
         share = self._share_paid(command.order, sized.quantity)
@@ -132,6 +138,9 @@ class LegAccount:
                 verdict = verdict._replace(liquidation=self._fills_at_once(command, sized))
             self.waiting.add(command, sized)
         return verdict
+
+    async def _size(self, command: Reserve) -> SizedOrder | Reason:
+        return self._sized(command)
 
     async def _of_profile(self, command: Reserve, value: float, may_open: Callable[[], bool]) -> Verdict:
         if self._places is not None and command.again:

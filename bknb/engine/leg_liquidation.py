@@ -47,7 +47,7 @@ class LegLiquidation:
         account = shared.begin.account_of(leg)
         self.shares = shared.shares_margin and account.borrows and account.mode == "cross"
         self.borrows, self._mode = account.leverage > 1.0 or self.shares, account.mode
-        self._followed = 0  # up to when (UTC ms) funding has moved it
+        self.followed = 0  # up to when (UTC ms) funding has moved it
         self.bar_opens, self._in_bar = NEVER, 0.0  # and the price in it
 
     def begin(self, prices: BarPrices, tick: float | None) -> None:
@@ -92,12 +92,12 @@ class LegLiquidation:
         """The next moment (UTC ms) at which funding moves the price of what is held; far in the future for none."""
         if self.shares or not self.borrows or self._leg not in self._shared.ledger.positions:
             return NEVER
-        moment = self._funding.moment_after(self._followed)
+        moment = self._funding.moment_after(self.followed)
         return NEVER if moment == NEVER else self._prices.told(moment)
 
     def entered(self, at: int) -> None:
         """Note a fill that enters, in the bar that opens at a moment (UTC ms): its funding is what comes later."""
-        self._followed = max(self._followed, at)
+        self.followed = max(self.followed, at)
 
     def before(self, state: State, given: Input) -> State:
         """A state before an input: at a moment of funding, and in a bar that uses up the margin, with its new price."""
@@ -106,7 +106,7 @@ class LegLiquidation:
         if not isinstance(given, Boundary) or given.when < self.next_change():
             return state
         self._shared.charge(given.when)
-        self._followed = given.when
+        self.followed = given.when
         return self.moved(state)
 
     # --- margin that legs share -------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..domain.affordable_quantity import SizedOrder
@@ -33,6 +34,19 @@ class LegOrders:
         key = _key_of(command)
         self._sized[key] = sized
         self._shared.ledger = self._shared.ledger.reserve(self._name(key), sized.reserved)
+
+    def get(self, key: tuple[str, int]) -> SizedOrder | None:
+        """An order; ``None``: there is none."""
+        return self._sized.get(key)
+
+    @property
+    def rows(self) -> tuple[tuple[str, int, SizedOrder], ...]:
+        """All of them: the id of the signal, the number, and what was granted."""
+        return tuple((signal_id, number, sized) for (signal_id, number), sized in self._sized.items())
+
+    def take_up(self, rows: Iterable[tuple[str, int, SizedOrder]]) -> None:
+        """Have these orders, for which the ledger has what is reserved."""
+        self._sized = {(signal_id, number): sized for signal_id, number, sized in rows}
 
     def drop(self, key: tuple[str, int]) -> SizedOrder | None:
         """Take back an order, which is returned, and what is reserved for it; ``None``: there is none."""

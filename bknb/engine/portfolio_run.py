@@ -15,12 +15,13 @@ from .plan import Plan, Stopping, open_window
 from .portfolio_clock import PortfolioClock
 
 if TYPE_CHECKING:
-    from .registry import Strategy
+    from ..config import Settings
+    from .registry import Exchange, Strategy
     from .shared_account import SharedAccount
 
 
 class LegPlan(Protocol):
-    """The plan of a leg, over history or live: its symbol and its strategy."""
+    """The plan of a leg, over history or live: its symbol, strategy, exchange and settings."""
 
     @property
     def symbol(self) -> str:
@@ -29,6 +30,18 @@ class LegPlan(Protocol):
     @property
     def strategy(self) -> Strategy:
         """Its strategy."""
+
+    @property
+    def exchange(self) -> Exchange:
+        """Its exchange."""
+
+    @property
+    def settings(self) -> Settings:
+        """Its settings."""
+
+    @property
+    def execution(self) -> str:
+        """The name of its execution model."""
 
 
 def leg_text(plan: LegPlan) -> str:

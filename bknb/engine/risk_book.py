@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from bisect import insort
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -68,6 +69,7 @@ class RiskBook:
         self._one_at_a_time = asyncio.Lock()
         self._wait_seconds: float | None = None
         self.closed: list[ClosedPosition] | None = None  # in order, where a run tells of them
+        self._noted: set[tuple[str, str, str, int]] = set()  # of live runs
 
     def use(self, risk: Risk, *, wait_seconds: float | None = None) -> None:
         """Replace the risk profile, the places stay; a candidate waits at most so long for others to be checked."""
@@ -159,6 +161,15 @@ class RiskBook:
                 then(event)
 
         return heard
+
+    def note_closed(self, event: Closed, known_at: int, account: LegAccount | None = None) -> None:
+        """Note what is closed, or was in an earlier process, once; ``known_at`` is when its bar closes (UTC ms)."""
+        assert self.closed is not None  # whoever notes them has begun with none  # noqa: S101
+        key = (event.symbol, event.strategy, event.signal.id, event.closed_at)
+        if key not in self._noted:
+            self._noted.add(key)
+            row = closed_position(event, known_at, None if account is None else account.money_of(event.signal))
+            insort(self.closed, row, key=lambda each: each.known_at)
 
     async def _refusal(self, request: RiskRequest) -> str | None:
         """The note of the first rule that refuses, or ``None``."""

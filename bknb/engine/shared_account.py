@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..domain.is_rounded_quantity import EXACT
 from ..domain.ledger import Booked, CashRow, Ledger, Marked
 from ..domain.risk import AccountMarks, Reserve
-from .account_plan import AccountPlan
+from .account_plan import AccountPlan, LegMoney
 from .cross_margin import CrossMargin
 from .leg_account import LegAccount
 from .ruin import moment_of_ruin
@@ -28,7 +28,7 @@ class AccountChange(NamedTuple):
     ledger: Ledger
 
 
-class _Freed(NamedTuple):
+class Freed(NamedTuple):
     """Money that an exit freed: since when (UTC ms), and the open at which it filled where it was ordered before."""
 
     since: int
@@ -66,10 +66,13 @@ class SharedAccount:
         self.rows: list[CashRow] = []
         leveraged = any(leg.account.leverage > 1.0 and leg.account.mode == "cross" for leg in plan.legs)
         self.shares_margin = leveraged and len(plan.legs) > 1
-        self.legs = [LegAccount(self, order, money) for order, money in enumerate(plan.legs)]
+        self.legs = [self._leg(order, money) for order, money in enumerate(plan.legs)]
         self.cross = CrossMargin(self) if self.shares_margin else None
-        self._freed: list[_Freed] = []
+        self._freed: list[Freed] = []
         self._solvent = 0  # up to when it is known to have been worth something, UTC ms
+
+    def _leg(self, order: int, money: LegMoney) -> LegAccount:
+        return LegAccount(self, order, money)
 
     def prices_at(self, when: int) -> dict[str, float]:
         """The last close of each leg with a position at a moment (UTC ms)."""
@@ -193,4 +196,4 @@ class SharedAccount:
         longest = max(leg.prices.step for leg in self.legs)
         self._freed = [known for known in self._freed if known.since > since - longest]
         if money > 0.0:
-            self._freed.append(_Freed(since, opened, money))
+            self._freed.append(Freed(since, opened, money))

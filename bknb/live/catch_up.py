@@ -263,7 +263,7 @@ class CatchUp:
                 self._failures.left_out("state", due),
             ):
                 await loop.end_due(due, price, newest)
-            if loop.state is state:  # it could not be ended, which was told
+            if loop.state is state and loop.due == due:  # it could not be ended, which was told
                 return
             self._ended_at = due
 

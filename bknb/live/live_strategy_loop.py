@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ..domain.execution_fills import execution_model
 from ..domain.interval import MINUTE, MINUTE_MS, interval_ms
 from ..domain.lifecycle import Rules, State
-from ..domain.signal_events import Event
+from ..domain.signal_events import Closed, Event
 from ..engine.bar_count import bar_counter
 from ..engine.questions import has_session_days
 from ..engine.records import FailureKind
@@ -22,6 +23,9 @@ from .new_entries import NewEntries
 from .plan import LivePlan
 from .record_keeping import RecordKeeping
 from .silence_and_lag import left_out
+
+if TYPE_CHECKING:
+    from .live_account import LiveLegAccount
 
 
 class LiveLoop(StrategyLoop):
@@ -41,6 +45,8 @@ class LiveLoop(StrategyLoop):
         Called with every event, after records, callbacks and listeners.
     published
         The point-in-time series of the run.
+    account
+        What it has of an account in money, where it has one.
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class LiveLoop(StrategyLoop):
         entries: NewEntries,
         on_event: Callable[[Event], None],
         published: RunSeries,
+        account: LiveLegAccount | None = None,
     ) -> None:
         sessions = window.sessions_of(plan.symbol)
         by_day = has_session_days(plan.strategy.interval, sessions, window.base_ms)
@@ -78,10 +85,11 @@ class LiveLoop(StrategyLoop):
             weights=plan.strategy.weights,
         )
         super().__init__(
-            rules=rules,
+            rules=rules if account is None else account.money.rules(rules),
             strategy=strategy,
             window=window,
-            book=book,
+            book=book if account is None else account,
+            step_with=None if account is None else account.step,
             records=keeping.records,
             state=state,
             save=keeping.save,
@@ -92,6 +100,26 @@ class LiveLoop(StrategyLoop):
             published=published,
         )
         self._failures, self._clock = keeping.failures, plan.clock
+        self._profile, self._in_money = book, account
+        if book is not None and book.closed is None:
+            book.closed = []
+        for event in keeping.records.ends:
+            self._note_closed(event)
+
+    @property
+    def due(self) -> int:
+        """The moment (UTC ms) at which the clock ends something, or funding moves the price of a liquidation."""
+        account = self._in_money
+        return super().due if account is None else min(super().due, account.liquidation.next_change())
+
+    def emit(self, event: Event) -> None:
+        """Give an event to the listeners; its risk profile knows of what was closed before."""
+        self._note_closed(event)
+        super().emit(event)
+
+    def _note_closed(self, event: Event) -> None:
+        if self._profile is not None and isinstance(event, Closed):
+            self._profile.note_closed(event, self.rules.bar_end(event.closed_at), self._in_money)
 
     def fail(self, kind: FailureKind, error: BaseException, when: int | None, *, emit: bool = True) -> None:
         """Count a failure, and ``emit`` it unless it was told and goes on."""

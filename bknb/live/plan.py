@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from ..config import Settings
@@ -11,6 +13,9 @@ from ..events import messages
 from ..market.clock import speed_of
 from ..ports import Broker, Clock, StateStore
 from .order_quantity import Quantity
+
+if TYPE_CHECKING:
+    from ..engine.account_plan import AccountPlan
 
 
 class LivePlan(msgspec.Struct, frozen=True):
@@ -27,6 +32,10 @@ class LivePlan(msgspec.Struct, frozen=True):
         there is only the record.
     base
         The interval of the candles that fill orders.
+    account
+        The account, where it has a capital of its own.
+    notes
+        What there is to say of what was given.
     """
 
     symbol: str
@@ -42,6 +51,8 @@ class LivePlan(msgspec.Struct, frozen=True):
     broker: Broker | None = None
     quantity: Quantity = 0.0
     base: str = MINUTE
+    account: AccountPlan | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def base_ms(self) -> int:

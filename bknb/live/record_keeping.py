@@ -69,7 +69,12 @@ class RecordKeeping:
         """
         old = None if old_price is None or not _has_filled(old_price.decision, events) else old_price
         beside = {} if old is None else {old.decision: self.decided_at(*old.decision)}
-        late = self._saver.save(state, events, self._reached.progress(self.loop.last_managed), filled_late=beside)
+        try:
+            late = self._saver.save(state, events, self._reached.progress(self.loop.last_managed), filled_late=beside)
+        except BaseException:
+            if self._saver.account is not None:
+                self._saver.account.take_back()
+            raise
         self.records.late.update(beside)
         if old is not None:
             self._tell_old_price(old, beside[old.decision])

@@ -51,6 +51,7 @@ from .user_code_in_threads import risk_outside, strategy_outside
 from .user_store import with_state_errors
 
 if TYPE_CHECKING:
+    from .account_saver import LegAccountSaver
     from .portfolio_clock import LiveLegTurn
 
 _MAX_NOTES: Final = 1_000
@@ -93,6 +94,7 @@ class LiveRun:
         on_event: Callable[[Event], None] | None = None,
         code: Any = None,
         turn: LiveLegTurn | None = None,
+        money: LegAccountSaver | None = None,
     ) -> None:
         self.plan, self.start = plan, plan.clock.now()
         self.records = Records(_limit=_MAX_NOTES)
@@ -104,7 +106,7 @@ class LiveRun:
         self._reached = Reached(self.start, plan.base_ms)
         self._controls = Controls(plan.clock, self.records, self._reached)
         self._failures = Failures(plan.clock, plan.settings.patience_minutes * MINUTE_MS, self._reached)
-        self._turn, self._leg_turn = Turn(), turn
+        self._turn, self._leg_turn, self._money = Turn(), turn, money
         self.by_hand = ByHand(self._turn if turn is None else turn.begin(self._turn, self._tell_given_up), runtime.call)
         self._callbacks = Callbacks(is_open=self._has_open, fail=partial(self._failures.tell, "callback"))
         self._key = (plan.strategy.name, plan.symbol)
@@ -287,9 +289,15 @@ class LiveRun:
         account, controls, now = self._account, self._controls, self.plan.clock.now()
         found, notices = self._restart.take_over(records, reached, now=now)
         keeping = RecordKeeping(plan, self._saver, reached=reached, records=records, failures=failures)
+        book, money = self._book(), self._money
+        in_money = (
+            None
+            if money is None
+            else await money.begin(plan, stream, book, found.state, reached=reached, records=records, saver=self._saver)
+        )
         keeping.loop = loop = LiveLoop(
-            plan, stream.window, book := self._book(), found.state, strategy=self._strategy(), keeping=keeping,
-            entries=self._entries, on_event=self._emitted, published=self.published,
+            plan, stream.window, book, found.state, strategy=self._strategy(), keeping=keeping, entries=self._entries,
+            on_event=self._emitted, published=self.published, account=in_money,
         )  # fmt: skip
         loop.last_managed = found.last_managed or 0
         if self._leg_turn is not None:
@@ -298,8 +306,7 @@ class LiveRun:
         for notice in notices:
             failures.tell("state", StateError(notice), None)
         self.start = min([reached.done, *(ended.signal.scheduled_at for ended in records.ends)])
-        market = LiveMarket(plan, stream, reached, turn=self._turn, failures=failures)
-        self._watch = market.watch
+        self._watch = (market := LiveMarket(plan, stream, reached, turn=self._turn, failures=failures)).watch
         catch_up = CatchUp(
             plan, loop, market, reached=reached, account=account, controls=controls, entries=self._entries,
             keeping=keeping, by_hand=self.by_hand, failures=failures, published=self.published, turn=self._leg_turn,
@@ -311,8 +318,7 @@ class LiveRun:
         taking_back = TakingBack(loop, market, reached=reached, account=account, failures=failures)
         self._begun = begun = _Begun(loop, keeping, market, catch_up, taking_back, ending)
         take_places(book, found.state)
-        desk = account.open()
-        if desk is not None:
+        if (desk := account.open()) is not None:
             await self._restart.take_over_orders(desk, found, loop, keeping, now=now)
         self._callbacks.go_on(self._restart.tell_again(found, loop, now=now))
         return begun

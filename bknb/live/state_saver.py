@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -47,6 +48,9 @@ from .run_progress import Progress
 from .saved_values import read_state, read_value
 from .undelivered import Undelivered, kept_of
 
+if TYPE_CHECKING:
+    from .account_saver import LegAccountSaver
+
 
 class _Shared(msgspec.Struct, frozen=True, kw_only=True):
     """The fields that a saved position and a saved schedule have in common; see :class:`SavedSignal`."""
@@ -84,6 +88,8 @@ class StateSaver:
         The results that listeners have not heard yet; note in it what is emitted.
     problems
         What could not be read of results, late orders and holes, as sentences; the rest of them was.
+    account
+        Saves the account of the run before each turn, where it has one.
     """
 
     def __init__(self, store: StateStore, owner: Owner, setup: SavedSetup | None = None) -> None:
@@ -102,6 +108,7 @@ class StateSaver:
         self._heard = 0  # as the disk has it
         self._levels_ahead = False  # the disk may have milestones of a turn that was not saved, or that turn itself
         self.problems: list[str] = []
+        self.account: LegAccountSaver | None = None
 
     # --- restoring ----------------------------------------------------------------------------------------------
 
@@ -263,6 +270,8 @@ class StateSaver:
         self.undelivered.make_room()
         late = self._write_late(state, filled)
         self.turn += 1
+        if self.account is not None:
+            self.account.before_turn(self.turn)
         shared = self._shared(state, kept, progress)
         written = False
         match state:
@@ -274,6 +283,8 @@ class StateSaver:
                 self._mark_open(position_of(state), written=written)
         if isinstance(self._saved, Waiting) and not isinstance(state, Waiting):
             self.store.delete("schedule", self._key)
+        if self.account is not None:
+            self.account.after_turn()
         self.progress, self._saved = progress, state
         self._levels_ahead = self._levels_ahead and not written
         self._decided_with, self._heard = shared.setup, self.undelivered.heard

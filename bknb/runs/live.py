@@ -6,6 +6,8 @@ import sys
 from contextvars import Context as Variables
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import replace
+
 from ..config import Settings
 from ..domain.execution_fills import execution_model
 from ..domain.formatting import utc_text
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..domain.schedules import Schedule
+    from ..live.account_saver import LegAccountSaver
     from ..live.portfolio_clock import LiveLegTurn
 
 
@@ -67,10 +70,18 @@ class LiveTask(TaskByHand):
     kind = "live run"
     mode = "live"
 
-    def __init__(self, plan: LivePlan, turn: LiveLegTurn | None = None) -> None:
+    def __init__(self, plan: LivePlan, turn: LiveLegTurn | None = None, money: LegAccountSaver | None = None) -> None:
         super().__init__(plan.symbol, plan.strategy.name)
-        self.plan = plan
-        self._run = LiveRun(plan, RUNTIME, on_event=self._emit_result, code=code_of(plan), turn=turn)
+        if plan.account is not None:
+            from .live_money import only_leg  # few runs have a capital
+
+            money = only_leg(plan, plan.account)
+        self.plan, self._money = plan, money
+        if money is not None and plan.broker is not None:
+            plan = replace(plan, quantity=money.account.sent)
+        options: Any = {"code": code_of(plan), "turn": turn, "money": money}
+        self._run = LiveRun(plan, RUNTIME, on_event=self._emit_result, **options)
+        self._run.records.warnings.extend(plan.notes)
 
     def _emit_result(self, event: Event) -> None:
         if isinstance(event, Idle | Scheduled | Opened | Active | Closed | Cancelled):
@@ -81,7 +92,15 @@ class LiveTask(TaskByHand):
 
     async def _work(self) -> Result:
         await self._run.run()
-        return Result(record_of(self._run))
+        return self._result_now()
+
+    def _result_now(self) -> Result:
+        record = record_of(self._run)
+        if self._money is not None:
+            from .live_money import with_money
+
+            record = with_money(record, self._money.account, own=self.plan.account is not None)
+        return Result(record)
 
     def _deliver(self) -> None:
         waited = 0.0
@@ -150,7 +169,7 @@ class LiveTask(TaskByHand):
 
     def snapshot(self) -> Result:
         """Return the result up to now."""
-        return self.result() if self.status == "fulfilled" else Result(record_of(self._run))
+        return self.result() if self.status == "fulfilled" else self._result_now()
 
     def stop(self, *, now: bool = False) -> None:
         """Open nothing new, and end when nothing is open any more.
@@ -179,8 +198,12 @@ def plan_live(
     broker: Broker | None = None,
     quantity: Quantity | None = None,
     base: str | None = None,
+    **account: Any,
 ) -> LivePlan:
-    """Return the plan of a live run with every name resolved; raises ``UnknownName`` or ``UsageError``."""
+    """Return the plan of a live run with every name resolved; raises ``UnknownName`` or ``UsageError``.
+
+    ``account`` is ``capital, currency, sizing, account, costs``; the plans of a portfolio have none of it.
+    """
     sys.audit("bknb.run", "a live run")
     resolved = resolve_exchange(exchange)
     check_above_zero(resolved.source, resolved.name, "a live run")
@@ -196,11 +219,14 @@ def plan_live(
         raise UsageError(f"a clock must have now() and sleep_until(when), got {clock!r:.80}")
     if late_minutes is not None and not (type(late_minutes) is int and late_minutes >= 0):
         raise UsageError(f"late_minutes must be a whole number of minutes from 0 on, or None, got {late_minutes!r}")
-    if (broker is None) != (quantity is None):
+    in_money = account.get("capital") is not None
+    if in_money and quantity is not None:
+        raise UsageError("with a capital the sizing says how much is traded: give sizing=, and no quantity")
+    if not in_money and (broker is None) != (quantity is None):
         raise UsageError("a broker needs a quantity, and a quantity a broker: give both, or neither")
     if broker is not None and late_minutes is None:
         late_minutes = interval_ms(bars) // MINUTE_MS  # an order at an old price would not be filled
-    return LivePlan(
+    plan = LivePlan(
         symbol=checked_symbol(symbol),
         strategy=picked,
         exchange=resolved,
@@ -215,6 +241,11 @@ def plan_live(
         quantity=0.0 if quantity is None else quantity,
         base=bars,
     )
+    if all(value is None for value in account.values()):
+        return plan
+    from .live_money import with_own_account  # few runs have a capital
+
+    return with_own_account(plan, account)
 
 
 BOOK: Final[TaskBook[LiveTask]] = TaskBook("live run")

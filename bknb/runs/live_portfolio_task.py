@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Context as Variables
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,13 +25,16 @@ from .live import LiveTask, check_not_running, plan_live
 from .portfolio_legs import check_once, is_by_score, legs_of, of_symbol
 from .portfolio_result import PortfolioResult
 from .result import Result
-from .run_record import record_of
 from .task import LOOK_SECONDS, Task, left_text
 from .task_book import TaskBook
 
 if TYPE_CHECKING:
+    from ..engine.account_plan import AccountPlan
     from ..engine.plan import StrategyLike
-    from ..ports import Clock, StateStore
+    from ..live.account_saver import LegAccountSaver
+    from ..live.live_account import LiveAccount
+    from ..live.order_quantity import Quantity
+    from ..ports import Broker, Clock, StateStore
     from .portfolio import BasesLike, ExchangesLike
 
 _NAMED: Final = 3  # symbols in the text of a task
@@ -42,9 +45,15 @@ class LegTask(LiveTask):
 
     kind = "leg of a live portfolio"
 
-    def __init__(self, plan: LivePlan, turn: LiveLegTurn, note: Callable[[Event], object]) -> None:
+    def __init__(
+        self,
+        plan: LivePlan,
+        turn: LiveLegTurn,
+        note: Callable[[Event], object],
+        money: LegAccountSaver | None = None,
+    ) -> None:
         self._turn, self._note = turn, note
-        super().__init__(plan, turn)
+        super().__init__(plan, turn, money)
         self.ended = asyncio.Event()
         self.failed: BaseException | None = None
 
@@ -67,6 +76,10 @@ class LegTask(LiveTask):
         """Its run."""
         return self._run
 
+    def result_now(self) -> Result:
+        """Its result up to now."""
+        return self._result_now()
+
 
 class LivePortfolioTask(Task[PortfolioResult, TickResult]):
     """A live portfolio in the background.
@@ -85,7 +98,9 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
     mode = "live"
     can_pause = True
 
-    def __init__(self, name: str, plans: Sequence[LivePlan], *, by_score: bool = False) -> None:
+    def __init__(
+        self, name: str, plans: Sequence[LivePlan], money: AccountPlan | None = None, *, by_score: bool = False
+    ) -> None:
         symbols = list(dict.fromkeys(plan.symbol for plan in plans))
         more = f" and {len(symbols) - _NAMED} more" if len(symbols) > _NAMED else ""
         super().__init__(f"{', '.join(symbols[:_NAMED])}{more}", name)
@@ -97,7 +112,16 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
             longest=max(plan.base_ms for plan in plans),
             by_score=by_score,
         )
-        tasks = [LegTask(plan, clock.leg(order), self._heard) for order, plan in enumerate(plans)]
+        self._account: LiveAccount | None = None
+        savers: list[LegAccountSaver | None] = [None] * len(plans)
+        if money is not None:
+            from ..live.account_saver import AccountPlace
+            from .live_money import account_saver  # few portfolios have a capital
+
+            saver = account_saver(plans, money, AccountPlace("portfolio", (name, "account")))
+            self._account, savers = saver.account, [saver.leg(order) for order in range(len(plans))]
+            self._warnings.extend(money.notes)
+        tasks = [LegTask(plan, clock.leg(at), self._heard, savers[at]) for at, plan in enumerate(plans)]
         self.legs: dict[tuple[str, str], LiveTask] = {(task.symbol, task.strategy): task for task in tasks}
         self._tasks = tasks
 
@@ -127,13 +151,18 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
         return self._result_now()
 
     def _result_now(self) -> PortfolioResult:
-        legs = {key: Result(record_of(task.run)) for key, task in zip(self.legs, self._tasks, strict=True)}
+        legs = {key: task.result_now() for key, task in zip(self.legs, self._tasks, strict=True)}
         told = [*self._events]
         known = {_key_of(event) for event in told}
         ends = (end for leg in legs.values() for end in leg.run_record.records.ends)
         earlier = sorted((end for end in ends if _key_of(end) not in known), key=lambda end: end.when)
         seconds = max(leg.run_record.seconds for leg in legs.values())
-        return PortfolioResult(self.strategy, legs, [*earlier, *told], warnings=self._warnings, seconds=seconds)
+        options: Any = {"warnings": self._warnings, "seconds": seconds}
+        if self._account is not None:
+            from .account_result import account_result
+
+            options["account"] = account_result(self._account)
+        return PortfolioResult(self.strategy, legs, [*earlier, *told], **options)
 
     def _announce_done(self) -> None:
         """Each leg has announced its end."""
@@ -161,10 +190,13 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
     def _rebuilder(self, result: PortfolioResult) -> Callable[[], PortfolioResult]:
         made = {key: leg.run_record.rebuilder() for key, leg in result.legs.items()}
         name, told, warnings, seconds = result.name, result.told, [*self._warnings], result.seconds
+        money = result.run_account
+        figures = None if money is None else result.account  # which its candles are needed for
 
         def again() -> PortfolioResult:
             legs = {key: Result(make()) for key, make in made.items()}
-            return PortfolioResult(name, legs, told, warnings=warnings, seconds=seconds)
+            options: Any = {"warnings": warnings, "seconds": seconds, "account": money, "figures": figures}
+            return PortfolioResult(name, legs, told, **options)
 
         return again
 
@@ -246,6 +278,9 @@ def plan_live_portfolio(
     clock: Clock | None = None,
     until: object = None,
     late_minutes: int | None = None,
+    broker: Broker | None = None,
+    quantity: Quantity | Mapping[str, Quantity] | None = None,
+    **account: Any,
 ) -> LivePortfolioTask:
     """Return the task of a live portfolio with every name resolved; parameters and errors as of ``Live.portfolio``."""
     checked_name("portfolio", name)
@@ -269,12 +304,36 @@ def plan_live_portfolio(
                 clock=clock,
                 until=until,
                 late_minutes=late_minutes,
+                broker=broker,
+                quantity=_quantity_of(quantity, symbol, broker, account),
             )
         )
     check_once(plans)
     for plan in plans:
         check_not_running(plan)
-    return LivePortfolioTask(name, plans, by_score=by_score)
+        if plan.strategy.book is not None:
+            raise UsageError(
+                f"{plan.strategy.name!r} answers with the weights of several symbols, which is not there live yet\n"
+                "give each symbol a strategy with a get_weight of its own"
+            )
+    money: AccountPlan | None = None
+    if any(value is not None for value in account.values()):
+        from .live_money import with_live_account  # few portfolios have a capital
+
+        plans, money = with_live_account(plans, account)
+    return LivePortfolioTask(name, plans, money, by_score=by_score)
+
+
+def _quantity_of(
+    quantity: Quantity | Mapping[str, Quantity] | None, symbol: str, broker: Broker | None, account: Mapping[str, Any]
+) -> Quantity | None:
+    """How much a leg trades of each signal: what was given for all or for its symbol; the account says it later."""
+    if account.get("capital") is None:
+        found: Quantity | None = of_symbol(quantity, symbol, "quantity")
+        return found
+    if quantity is not None:
+        raise UsageError("with a capital the sizing says how much is traded: give sizing=, and no quantity")
+    return None if broker is None else 1.0
 
 
 def add(task: LivePortfolioTask) -> LivePortfolioTask:

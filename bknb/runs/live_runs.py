@@ -73,7 +73,9 @@ class Live:
             ``late_minutes``: after an absence, questions older than this pass unasked (default: everything that was
             missed is caught up, and what is decided late fills at the market of then; with a broker the minutes of
             a base bar: 1, or 60 over hours);
-            ``base``: the bars that fill orders (default: the finest the exchange has).
+            ``base``: the bars that fill orders (default: the finest the exchange has);
+            ``capital, currency, sizing, account, costs`` as in ``bknb.backtest``: with a capital the account says how
+            much a broker is sent, and there is no ``quantity``.
 
         Raises
         ------

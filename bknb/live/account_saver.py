@@ -1,0 +1,263 @@
+"""The account of live runs on disk: saved before each turn of a run, so that the two are never out of step.
+
+A turn writes the account first, with the number of the turn and the account from before it, then the state of the run.
+Where the process ends in between, the number says which of the two holds. Closed positions in money are in a journal
+beside the trades of their run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+
+import msgspec
+
+from ..domain.formatting import utc_text
+from ..domain.lifecycle import State, position_of
+from ..domain.signal import SignalKey, key_of
+from ..domain.text import named_error
+from ..engine.position_in_money import PositionInMoney
+from ..engine.records import Records
+from ..engine.risk_book import RiskBook
+from ..errors import StateError
+from ..ports import StateStore
+from .candle_stream import CandleStream
+from .growing_list import Journal, Readers
+from .live_account import LiveAccount, LiveLegAccount, SavedMoney
+from .plan import LivePlan
+from .saved_values import decode_saved, read_state
+
+if TYPE_CHECKING:
+    from .run_progress import Reached
+    from .state_saver import StateSaver
+
+ACCOUNT_VERSION: Final = 1
+"""The format of saved accounts."""
+
+
+class AccountPlace(NamedTuple):
+    """Where an account is saved: a kind, and a name under it."""
+
+    kind: str
+    key: tuple[str, ...]
+
+
+class SavedTurn(msgspec.Struct, frozen=True, kw_only=True):
+    """The account after a turn of a run, which is named by its strategy and symbol."""
+
+    leg: tuple[str, str]
+    turn: int
+    money: SavedMoney
+
+
+class SavedAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """An account on disk.
+
+    Attributes
+    ----------
+    capital, legs
+        What it began with, and the strategy and symbol of each leg, in declared order.
+    money
+        As it was after the last turn that is on the disk for certain; ``None``: as it began.
+    turns
+        After turns that may be on the disk.
+    """
+
+    version: int = ACCOUNT_VERSION
+    capital: float
+    legs: tuple[tuple[str, str], ...]
+    money: SavedMoney | None = None
+    turns: tuple[SavedTurn, ...] = ()
+
+
+class SavedPosition(msgspec.Struct, frozen=True, kw_only=True):
+    """A closed position in money, by its signal."""
+
+    key: SignalKey
+    position: PositionInMoney
+
+
+class SavedPositions(msgspec.Struct, frozen=True, kw_only=True):
+    """Some of the closed positions of a strategy on a symbol."""
+
+    version: int = 1
+    positions: tuple[SavedPosition, ...]
+
+
+def _account(payload: bytes) -> SavedAccount:
+    return msgspec.json.decode(payload, type=SavedAccount)
+
+
+def _positions(payload: bytes) -> tuple[SavedPosition, ...]:
+    return msgspec.json.decode(payload, type=SavedPositions).positions
+
+
+class MoneyJournal(Journal[SavedPosition]):
+    """The closed positions of one strategy on one symbol in money, on the disk.
+
+    Parameters
+    ----------
+    store, key, latest, most
+        As for :class:`bknb.live.growing_list.Journal`.
+    """
+
+    kind = "money"
+    readers: ClassVar[Readers[SavedPosition]] = {1: _positions}
+
+    def name_of(self, item: SavedPosition) -> SignalKey:
+        """The signal of a position."""
+        return item.key
+
+    def encoded(self, items: tuple[SavedPosition, ...]) -> bytes:
+        """Positions as a value of version 1."""
+        return msgspec.json.encode(SavedPositions(positions=items))
+
+
+class AccountSaver:
+    """Saves and restores an account.
+
+    Parameters
+    ----------
+    account
+        The account.
+    store, place
+        Where it is saved; the store is acquired by the runs.
+    legs
+        Strategy and symbol of each leg, in declared order.
+    """
+
+    def __init__(
+        self, account: LiveAccount, store: StateStore, place: AccountPlace, legs: tuple[tuple[str, str], ...]
+    ) -> None:
+        self.account, self.store, self.legs = account, store, legs
+        self._place = place
+        self._money: SavedMoney | None = None
+        self._turns: list[SavedTurn] = []
+        self._is_restored = False
+
+    def leg(self, order: int) -> LegAccountSaver:
+        """What saves the account with the turns of a leg."""
+        return LegAccountSaver(self, self.account.legs[order], self.legs[order])
+
+    def restore(self, when: int) -> None:
+        """Take up what is saved, once, from a moment (UTC ms) on.
+
+        Raises
+        ------
+        StateError
+            It cannot be read, or is that of another account.
+        """
+        if self._is_restored:
+            return
+        kind, key = self._place
+        payload = self.store.read(kind, key)
+        if payload is not None:
+            saved = decode_saved({1: _account}, payload, kind, key)
+            self._check(saved)
+            self._money = saved.money
+            for turn in saved.turns:
+                if self._turn_of(turn.leg) >= turn.turn:
+                    self._money = turn.money
+            if self._money is not None:
+                self.account.take_up(self._money, when)
+        self._is_restored = True
+
+    def _check(self, saved: SavedAccount) -> None:
+        mine = self.account.plan.capital, self.legs
+        if (saved.capital, saved.legs) != mine:
+            names = ", ".join(f"{strategy} on {symbol}" for strategy, symbol in saved.legs)
+            raise StateError(
+                f"the saved account began with {saved.capital:,.8g} and has the legs {names}\n"
+                "start it as it was saved, or choose another name or store"
+            )
+
+    def _turn_of(self, leg: tuple[str, str]) -> int:
+        """The newest turn of a run that is on the disk."""
+        return max((saved.turn for saved in read_state(self.store, leg) if saved is not None), default=0)
+
+    def write(self, leg: tuple[str, str], turn: int) -> None:
+        """Save the account as it is after a turn of a run that is saved next; raises ``StateError``."""
+        now = SavedTurn(leg=leg, turn=turn, money=self.account.value())
+        value = SavedAccount(
+            capital=self.account.plan.capital, legs=self.legs, money=self._money, turns=(*self._turns, now)
+        )
+        self.store.write(*self._place, msgspec.json.encode(value))
+        self._turns.append(now)
+
+    def written(self) -> None:
+        """The turn is on the disk."""
+        if self._turns:
+            self._money, self._turns = self._turns[-1].money, []
+
+
+class LegAccountSaver:
+    """Saves an account with the turns of one leg.
+
+    Parameters
+    ----------
+    saver, account, key
+        Of all legs; what this one has of the account; its strategy and symbol.
+    """
+
+    def __init__(self, saver: AccountSaver, account: LiveLegAccount, key: tuple[str, str]) -> None:
+        self.account = account
+        self._saver, self._key = saver, key
+        self._journal = MoneyJournal(saver.store, key)
+        self._known: set[SignalKey] = set()
+
+    def restore(self, when: int, open_key: SignalKey | None) -> dict[SignalKey, PositionInMoney]:
+        """Take up the saved account from a moment (UTC ms) on; returns what earlier processes closed of this leg.
+
+        Raises
+        ------
+        StateError
+            As of :meth:`AccountSaver.restore`.
+        """
+        self._saver.restore(when)
+        self._journal.read()
+        self._journal.drop(lambda item: item.key == open_key)
+        found = {item.key: item.position for item in self._journal.items()}
+        self._known = set(found)
+        return found
+
+    async def begin(
+        self,
+        plan: LivePlan,
+        stream: CandleStream,
+        places: RiskBook | None,
+        state: State,
+        *,
+        reached: Reached,
+        records: Records,
+        saver: StateSaver,
+    ) -> LiveLegAccount:
+        """What the leg has of the account, with its state and what was saved; ``saver`` saves it with its turns.
+
+        What is due since it was saved is charged at the closes of then, which are loaded. Other parameters and errors
+        as of :meth:`bknb.live.live_account.LiveLegAccount.begin_live`.
+        """
+        held, account, window = position_of(state), self.account, stream.window
+        before = self.restore(plan.clock.now(), None if held is None else key_of(held.signal))
+        account.begin_live(plan, window, places, state, reached=reached, warn=records.warn, before=before)
+        saver.account = self
+        if (since := account.closes_from) is not None and since < plan.clock.now():
+            try:
+                await stream.minutes(plan.symbol, since)
+            except Exception as error:  # noqa: BLE001 -- whatever an exchange raises; the run asks it again
+                records.warn(f"the closes since {utc_text(since)} are not known to the account: {named_error(error)}")
+        return account
+
+    def before_turn(self, turn: int) -> None:
+        """Save what a turn leads to in money, before it is saved; raises ``StateError``."""
+        account = self.account
+        closed = [key for key in account.positions if key not in self._known and key != account.open_key]
+        self._journal.append(*(SavedPosition(key=key, position=account.positions[key]) for key in closed))
+        self._saver.write(self._key, turn)
+
+    def after_turn(self) -> None:
+        """The turn is on the disk."""
+        self._known.update(key for key in self.account.positions if key != self.account.open_key)
+        self._saver.written()
+
+    def take_back(self) -> None:
+        """What the last turn led to could not be saved: it has not happened."""
+        self.account.shared.take_back()

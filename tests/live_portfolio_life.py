@@ -1,0 +1,150 @@
+"""A live portfolio with an account, killed wherever its disk changes.
+
+``live_portfolio_life.py FOLDER chosen|every KIND``, a KIND of :data:`KINDS`.
+
+It plays the portfolio once undisturbed. Then, for every change of the disk or one of each seam: a process is killed
+there, another goes on to the end, and its positions, their money, the account, and what its listener received, are
+compared. It prints one JSON line.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from killed import killed_in_a_child
+from noting_disk import Change, NotingDisk, Place, chosen
+from scenarios import MINUTE, ORIGIN, source
+from test_managed_properties import drawn, managing
+from worlds import SETTINGS, signals, walk
+
+import bknb
+from bknb.live import account_saver
+from bknb.stores.file_store import FileStore
+from bknb.testing.clocks import SimulatedClock
+
+LOADED = (bknb.Live, bknb.add_risk, bknb.PortfolioResult, account_saver)  # once, before anybody is forked
+UNTIL = ORIGIN + 40 * MINUTE
+SYMBOLS = ("AUSDT", "BUSDT")
+MARKETS = {symbol: source(walk(seed)) for seed, symbol in enumerate(SYMBOLS, 3)}
+FUNDING = [(ORIGIN + k * MINUTE, 0.0003) for k in range(0, 60, 4)]
+KINDS: dict[str, dict[str, Any]] = {
+    "spot": {"sizing": "percent:60", "costs": bknb.Costs(taker=0.05)},
+    "perpetual": {
+        "sizing": "percent:120",
+        "account": bknb.Perpetual(10, 0.5, "isolated"),
+        "costs": bknb.Costs(taker=0.05, funding=FUNDING),
+    },
+}
+
+
+def one_place(request: bknb.RiskRequest) -> bool:
+    "at most one, and no more trades than five in a row"
+    assert request.closed is not None
+    assert request.equity is not None
+    return (request.open_position_count < 2 and len(request.closed) % 6 != 5) or request.when % (7 * MINUTE) == 0
+
+
+def legs() -> list[tuple[str, Any]]:
+    """A managed strategy on the first symbol, random signals on both."""
+    bknb.add_risk("shared", validations=[one_place])
+    options: dict[str, Any] = {"interval": "1m", "risk": "shared"}
+    managed = bknb.add_strategy("managed", get_signal=drawn(3), manage=managing(3), manage_interval="1m", **options)
+    short = [bknb.add_strategy(f"drawn {seed}", get_signal=soon(signals(seed)), **options) for seed in (5, 6)]
+    return [(SYMBOLS[0], managed), *zip(SYMBOLS, short, strict=True)]
+
+
+def soon(get_signal: Any) -> Any:
+    """The signals, whose positions end soon."""
+
+    def answer(when: Any, price: float) -> Any:
+        signal = get_signal(when, price)
+        return None if signal is None else signal | {"minute_estimated_time": 1 + signal["minute_estimated_time"] % 6}
+
+    return answer
+
+
+class KeptClock(SimulatedClock):
+    """A clock that goes on where that of the last process was."""
+
+    def __init__(self, kept: Path) -> None:
+        super().__init__(int(kept.read_text()) if kept.exists() else ORIGIN)
+        self.kept = kept
+
+    async def sleep_until(self, when: int) -> None:
+        self.kept.write_text(str(max(when, self.now())))
+        await super().sleep_until(when)
+
+
+def play(folder: Path, kind: str, *, at: Place | None = None) -> None:
+    """One life; what is received, and what came of it, are in files."""
+    log = os.open(folder / "received.log", os.O_APPEND | os.O_CREAT | os.O_WRONLY)
+
+    def receive(event: Any) -> None:
+        number = event.fill.number if isinstance(event, bknb.Added | bknb.Reduced) else ""
+        os.write(log, f"{type(event).__name__} {event.when} {event.signal.id} {number}\n".encode())
+
+    bknb.listen_position(receive)
+    disk = NotingDisk(folder / "state", received=lambda: 0, at=at)
+    task = bknb.Live.portfolio(
+        legs=legs(),
+        exchange=MARKETS,
+        clock=KeptClock(folder / "clock"),
+        until=UNTIL,
+        store=FileStore(folder / "state", disk=disk),
+        settings=SETTINGS,
+        late_minutes=10_000,
+        capital=10_000,
+        **KINDS[kind],
+    )
+    result = task.result(timeout=60)
+    errors = [error for leg in result.legs.values() for error in leg.errors]
+    assert not errors, errors
+    ended = [msgspec.structs.replace(event, price=0.0) for leg in result.legs.values()
+             for event in leg.run_record.records.closed]  # fmt: skip
+    money = [sorted(each.items()) for each in result.run_account.positions]
+    account = msgspec.structs.replace(result.run_account.end, reserved={})
+    (folder / "ended.json").write_bytes(msgspec.json.encode([ended, money, account]))
+    (folder / "changes.json").write_bytes(msgspec.json.encode(disk.changes))
+
+
+def left(folder: Path, *, lives: int) -> tuple[Any, list[str]]:
+    """What came of it, and what was received: sorted, each once, and none more often than there were lives."""
+    lines = (folder / "received.log").read_text().splitlines()
+    often = [f"{line}, {lines.count(line)} times" for line in {*lines} if lines.count(line) > lives]
+    return json.loads((folder / "ended.json").read_bytes()), sorted({*lines, *often})
+
+
+def main(root: Path, kind: str, *, every: bool) -> None:
+    whole, folder = root / "whole", root / "killed"
+    whole.mkdir()
+    assert not killed_in_a_child(lambda: play(whole, kind))
+    wanted = left(whole, lives=1)
+    changes = msgspec.json.decode((whole / "changes.json").read_bytes(), type=list[Change])
+    places = [change.place for change in changes] if every else chosen(changes, never=["write lock", "remove lock"])
+    wrong: list[str] = []
+    for at in places:
+        folder.mkdir()
+        if not killed_in_a_child(lambda: play(folder, kind, at=at)):  # noqa: B023 -- called at once
+            wrong.append(f"{at}: it did not come to this place")
+        assert not killed_in_a_child(lambda: play(folder, kind))
+        found = left(folder, lives=2)
+        if found != wanted:
+            wrong.append(f"{at}: {'ended' if found[0] != wanted[0] else 'received'}")
+        shutil.rmtree(folder)
+    ended, money, account = wanted[0]
+    fills = sum(len(position["fills"]) for leg in money for _, position in leg)
+    found = {"wrong": wrong, "killed": [place.change for place in places], "trades": len(ended), "fills": fills}
+    print(json.dumps(found | {"funding": account["funding"]}))  # noqa: T201
+
+
+if __name__ == "__main__":
+    os.fsync = lambda handle: None  # a killed process loses nothing it has written; a power cut is another test
+    gc.freeze()  # a collection in a child would copy every page of what was imported
+    main(Path(sys.argv[1]), sys.argv[3], every=sys.argv[2] == "every")

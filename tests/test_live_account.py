@@ -1,0 +1,222 @@
+"""Live runs with an account: sizes, money and refusals are those of the backtest, also where a process is killed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from scenarios import MINUTE, ORIGIN, source
+from test_live_parity import JumpingClock
+from test_live_portfolio import UNTIL, backtest, legs_of, live, told
+from worlds import SETTINGS, signals, walk
+
+import bknb
+from bknb.testing.clocks import SimulatedClock
+
+ISOLATED = [bknb.Margin(3, 0.5, "isolated"), bknb.Perpetual(10, 0.5, "isolated")]
+FUNDING = [(ORIGIN + k * MINUTE, 0.0003 * (-1) ** k) for k in range(0, 400, 7)]
+KINDS: dict[str, dict[str, Any]] = {
+    "spot": {"account": "spot", "sizing": "percent:60", "costs": bknb.Costs(taker=0.05, maker=0.01)},
+    "margin": {"account": ISOLATED[0], "sizing": bknb.size.Risk(2), "costs": bknb.Costs(taker=0.05, borrow_yearly=30)},
+    "perpetual": {"account": ISOLATED[1], "sizing": "percent:150", "costs": bknb.Costs(taker=0.05, funding=FUNDING)},
+    "atr": {"sizing": bknb.size.AtrRisk(1.0, multiple=2, interval="5m", length=5)},
+    "function": {"sizing": lambda request: request.free * 0.4},
+    "kelly": {"sizing": bknb.size.Kelly(0.5, after=3)},
+}
+
+
+def money_of(result: Any) -> list[Any]:
+    """Every movement of cash, and what each trade bought and brought."""
+    rows = [row for row in result.run_account.rows if row.at < UNTIL]
+    trades = result.trades[result.trades["closed_at"] < pd.Timestamp(UNTIL, unit="ms", tz="UTC")]
+    return [rows, trades[["signal_id", "quantity", "cost", "money", "scaled", "cut"]].to_numpy().tolist()]
+
+
+def world(seed: int, kind: str, *, model: str = "pessimistic", **options: Any) -> dict[str, Any]:
+    return legs_of(seed, count=2 + seed % 3, model=model, **options) | {"capital": 10_000} | KINDS[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "seed", "model", "how"),
+    [
+        ("spot", 1, "pessimistic", "whole"),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in [("margin", 2, "touch", "gone"), ("perpetual", 3, "vwap", "jumping")]
+        ),
+        *(
+            pytest.param(kind, seed, model, how, marks=pytest.mark.long)
+            for kind in KINDS
+            for seed in range(10)
+            for model, how in [
+                ("pessimistic", "whole"),
+                ("touch", "gone"),
+                ("vwap", "jumping"),
+                ("pessimistic", "late"),
+            ]
+        ),
+    ],
+)
+def test_money_is_that_of_the_portfolio(kind: str, seed: int, model: str, how: str) -> None:
+    options = world(seed, kind, model=model, **{"gone": {"gone": 0.05}, "late": {"late": 40}}.get(how, {}))
+    result = live(options, JumpingClock(ORIGIN, seed) if how == "jumping" else SimulatedClock(ORIGIN))
+    expected = backtest(options, result)
+    assert told(result) == told(expected)
+    assert money_of(result) == money_of(expected)
+    assert len(result.run_account.rows) > 8
+
+
+@pytest.mark.parametrize(
+    ("places", "kind", "killed"),
+    [
+        pytest.param("chosen", "perpetual", 12, marks=pytest.mark.slow),
+        *(pytest.param("every", kind, 60, marks=pytest.mark.long) for kind in ("spot", "perpetual")),
+    ],
+)
+def test_killed_at_any_change_of_the_disk_the_account_is_that_of_an_undisturbed_life(
+    places: str, kind: str, killed: int, folder_in_memory: Path
+) -> None:
+    script = Path(__file__).with_name("live_portfolio_life.py")
+    call = [sys.executable, script, folder_in_memory, places, kind]
+    done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=1_800)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["wrong"] == []
+    assert len(found["killed"]) >= killed
+    assert found["trades"] > 4
+    assert found["fills"] > 12
+    assert (found["funding"] != 0.0) == (kind == "perpetual")
+
+
+class FailingStore(bknb.stores.MemoryStore):
+    """A store that fails at every seventh write of an account, before it or behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
+        self.count += kind in ("portfolio", "signal")
+        if self.count % 7 == 3:
+            raise bknb.StateError("the disk is full")
+        super().write(kind, key, payload)
+
+
+def test_what_cannot_be_saved_has_not_been_booked_and_is_done_at_the_next_minute() -> None:
+    options = world(1, "spot")
+    result = live(options, SimulatedClock(ORIGIN), FailingStore())
+    expected = backtest(options, result)
+    assert sum(error.count for leg in result.legs.values() for error in leg.errors if error.kind == "state") > 5
+    assert told(result) == told(expected)
+    assert money_of(result) == money_of(expected)
+    assert len(result.trades) > 3
+
+
+def test_a_saved_account_is_taken_up_by_the_same_legs_and_capital_alone() -> None:
+    options, store = world(1, "spot"), bknb.stores.memory()
+    first = live(options, SimulatedClock(ORIGIN), store, until=ORIGIN + 150 * MINUTE)
+    clock = SimulatedClock(ORIGIN + 150 * MINUTE)
+    for change in ({"capital": 9_000}, {"legs": options["legs"][::-1]}):
+        with pytest.raises(bknb.StateError, match="the saved account began with 10,000 and has the legs drawn 0 on"):
+            live(options | change, clock, store)
+    with pytest.raises(bknb.StateError, match=r"the saved account of .* has the position None"):
+        live(options, clock, _without_account(store))
+    second, whole = live(options, clock, store), live(options, SimulatedClock(ORIGIN))
+    assert second.run_account.end == whole.run_account.end
+    assert money_of(second)[1] == money_of(whole)[1]
+    assert 0 < len(first.trades) < len(second.trades)
+    assert float(second.equity.iloc[0]) == 10_000
+    assert float(second.equity.iloc[-1]) == float(whole.equity.iloc[-1])
+
+
+def _without_account(store: Any) -> Any:
+    """A copy of a store in which the account is missing."""
+    copied = bknb.stores.memory()
+    with store, copied:
+        for kind in ("signal", "schedule", "ended", "partial"):
+            for key in store.keys(kind):
+                copied.write(kind, key, store.read(kind, key))
+    return copied
+
+
+def single(seed: int, kind: str, **options: Any) -> dict[str, Any]:
+    strategy = bknb.add_strategy("alone", interval="1m", get_signal=signals(seed), **options)
+    run = {"strategy": strategy, "exchange": source(walk(seed)), "settings": SETTINGS}
+    return run | {"capital": 10_000} | KINDS[kind]
+
+
+@pytest.mark.parametrize("kind", ["margin", pytest.param("perpetual", marks=pytest.mark.slow)])
+def test_a_live_run_with_a_capital_is_its_backtest(kind: str) -> None:
+    options = single(7, kind)
+    result = bknb.Live.background(
+        "BTCUSDT", clock=SimulatedClock(ORIGIN), until=UNTIL, store=bknb.stores.memory(), **options
+    ).result(60)
+    expected = bknb.backtest("BTCUSDT", frame=(ORIGIN, UNTIL), **options)
+    assert money_of_run(result) == money_of_run(expected)
+    assert result.equity.iloc[:-3].tolist() == expected.equity.iloc[:-3].tolist()
+    assert result.capital == 10_000
+    assert len(result.trades) > 3
+
+
+def money_of_run(result: Any) -> list[Any]:
+    return [row for row in result.run_record.money.rows if row.at < UNTIL - 2 * MINUTE]
+
+
+def test_a_broker_is_sent_what_the_account_granted() -> None:
+    """The quantity is money over the last close; of a resting order, over its level."""
+    options, broker = single(7, "spot"), bknb.brokers.paper()
+    task = bknb.Live.background(
+        "BTCUSDT", clock=SimulatedClock(ORIGIN), until=ORIGIN + 60 * MINUTE, store=bknb.stores.memory(), broker=broker,
+        **options,
+    )  # fmt: skip
+    result = task.result(60)
+    sent = task.orders[task.orders["purpose"] == "open"]
+    positions = [*result.run_record.money_positions.values()]
+    assert len(sent) == len(positions) > 2
+    for order, position in zip(sent.itertuples(), positions, strict=True):
+        assert order.quantity == pytest.approx(position.fills[0].fill.order.quantity, rel=0.02)
+        assert order.quantity == order.filled
+    resting = sent["kind"] == "limit"
+    assert resting.any()
+    assert not resting.all()
+    with pytest.raises(bknb.UsageError, match="give sizing=, and no quantity"):
+        bknb.Live.background("BTCUSDT", broker=broker, quantity=1.0, store=bknb.stores.memory(), **options)
+
+
+def test_protections_know_what_was_closed_also_before_a_restart() -> None:
+    options = single(7, "spot", risk="calm")
+    bknb.add_risk("calm", validations=[bknb.protections.cooldown(pause="30m"), bknb.protections.max_drawdown(8)])
+    store, half = bknb.stores.memory(), ORIGIN + 133 * MINUTE
+    for start, until in ((ORIGIN, half), (half, UNTIL)):
+        task = bknb.Live.background("BTCUSDT", clock=SimulatedClock(start), until=until, store=store, **options)
+        result = task.result(60)
+    expected = bknb.backtest("BTCUSDT", frame=(ORIGIN, UNTIL), **options)
+    assert len(expected.refused) > 20
+    assert result.trades["money"].tolist() == expected.trades["money"].tolist()[: len(result.trades)]
+    later = [event.when for event in expected.refused if half < event.when < UNTIL]
+    assert [event.when for event in result.refused if event.when < UNTIL] == later
+
+
+def test_what_an_account_does_not_do_live_is_refused() -> None:
+    options = world(1, "spot") | {"store": bknb.stores.memory()}
+    with pytest.raises(bknb.UsageError, match="need base bars of one length, and these have 1m, 5m"):
+        bknb.add_strategy("drawn 1", interval="5m", get_signal=signals(1))
+        bknb.Live.portfolio(**options | {"base": {"S0USDT": "1m", "S1USDT": "5m", "S2USDT": "1m"}})
+    bknb.add_series("rates", [{"published_at": "2024-01-01", "rate": 0.0001}])
+    with pytest.raises(bknb.UsageError, match="funding of S0USDT is the series 'rates', which is not read live"):
+        costs = bknb.Costs(funding="rates")
+        bknb.Live.portfolio(**options | {"account": bknb.Perpetual(), "costs": costs})
+    with pytest.raises(bknb.UsageError, match="sizing needs a capital"):
+        bknb.Live.portfolio(**{name: each for name, each in options.items() if name not in ("capital", "costs")})
+
+    @bknb.weights("halves", symbols=["S0USDT", "S1USDT"], interval="1h")
+    def get_weights(ctx: Any) -> Any:
+        return {"S0USDT": 0.5, "S1USDT": 0.5}
+
+    with pytest.raises(bknb.UsageError, match="weights of several symbols, which is not there live yet"):
+        bknb.Live.portfolio(**options | {"legs": None, "strategies": ["halves"], "sizing": None})
