@@ -30,7 +30,7 @@ from bknb.stores.file_store import FileStore
 from bknb.testing.clocks import SimulatedClock
 
 LOADED = (bknb.Live, bknb.add_risk, bknb.PortfolioResult, account_saver)  # once, before anybody is forked
-UNTIL = ORIGIN + 40 * MINUTE
+UNTIL = ORIGIN + 30 * MINUTE
 SYMBOLS = ("AUSDT", "BUSDT")
 MARKETS = {symbol: source(walk(seed)) for seed, symbol in enumerate(SYMBOLS, 3)}
 FUNDING = [(ORIGIN + k * MINUTE, 0.0003) for k in range(0, 60, 4)]

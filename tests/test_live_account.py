@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from scenarios import MINUTE, ORIGIN, source
 from test_live_parity import JumpingClock
-from test_live_portfolio import UNTIL, backtest, legs_of, live, told
+from test_live_portfolio import UNTIL, backtest, legs_of, live, told, until_of
 from worlds import SETTINGS, signals, walk
 
 import bknb
@@ -30,10 +30,10 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def money_of(result: Any) -> list[Any]:
+def money_of(result: Any, until: int = UNTIL) -> list[Any]:
     """Every movement of cash, and what each trade bought and brought."""
-    rows = [row for row in result.run_account.rows if row.at < UNTIL]
-    trades = result.trades[result.trades["closed_at"] < pd.Timestamp(UNTIL, unit="ms", tz="UTC")]
+    rows = [row for row in result.run_account.rows if row.at < until]
+    trades = result.trades[result.trades["closed_at"] < pd.Timestamp(until, unit="ms", tz="UTC")]
     return [rows, trades[["signal_id", "quantity", "cost", "money", "scaled", "cut"]].to_numpy().tolist()]
 
 
@@ -44,10 +44,13 @@ def world(seed: int, kind: str, *, model: str = "pessimistic", **options: Any) -
 @pytest.mark.parametrize(
     ("kind", "seed", "model", "how"),
     [
-        ("spot", 1, "pessimistic", "whole"),
         *(
             pytest.param(*each, marks=pytest.mark.slow)
-            for each in [("margin", 2, "touch", "gone"), ("perpetual", 3, "vwap", "jumping")]
+            for each in [
+                ("spot", 1, "pessimistic", "whole"),
+                ("margin", 2, "touch", "gone"),
+                ("perpetual", 3, "vwap", "jumping"),
+            ]
         ),
         *(
             pytest.param(kind, seed, model, how, marks=pytest.mark.long)
@@ -62,19 +65,23 @@ def world(seed: int, kind: str, *, model: str = "pessimistic", **options: Any) -
         ),
     ],
 )
-def test_money_is_that_of_the_portfolio(kind: str, seed: int, model: str, how: str) -> None:
+def test_money_is_that_of_the_portfolio(
+    kind: str, seed: int, model: str, how: str, request: pytest.FixtureRequest
+) -> None:
+    until = until_of(request)
     options = world(seed, kind, model=model, **{"gone": {"gone": 0.05}, "late": {"late": 40}}.get(how, {}))
-    result = live(options, JumpingClock(ORIGIN, seed) if how == "jumping" else SimulatedClock(ORIGIN))
-    expected = backtest(options, result)
-    assert told(result) == told(expected)
-    assert money_of(result) == money_of(expected)
+    clock = JumpingClock(ORIGIN, seed) if how == "jumping" else SimulatedClock(ORIGIN)
+    result = live(options, clock, until=until)
+    expected = backtest(options, result, until)
+    assert told(result, until) == told(expected, until)
+    assert money_of(result, until) == money_of(expected, until)
     assert len(result.run_account.rows) > 8
 
 
 @pytest.mark.parametrize(
     ("places", "kind", "killed"),
     [
-        pytest.param("chosen", "perpetual", 12, marks=pytest.mark.slow),
+        pytest.param("chosen", "perpetual", 10, marks=pytest.mark.slow),
         *(pytest.param("every", kind, 60, marks=pytest.mark.long) for kind in ("spot", "perpetual")),
     ],
 )
@@ -88,8 +95,8 @@ def test_killed_at_any_change_of_the_disk_the_account_is_that_of_an_undisturbed_
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["wrong"] == []
     assert len(found["killed"]) >= killed
-    assert found["trades"] > 4
-    assert found["fills"] > 12
+    assert found["trades"] > 2
+    assert found["fills"] > 6
     assert (found["funding"] != 0.0) == (kind == "perpetual")
 
 
@@ -107,6 +114,7 @@ class FailingStore(bknb.stores.MemoryStore):
         super().write(kind, key, payload)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_saved_has_not_been_booked_and_is_done_at_the_next_minute() -> None:
     options = world(1, "spot")
     result = live(options, SimulatedClock(ORIGIN), FailingStore())
@@ -114,13 +122,14 @@ def test_what_cannot_be_saved_has_not_been_booked_and_is_done_at_the_next_minute
     assert sum(error.count for leg in result.legs.values() for error in leg.errors if error.kind == "state") > 5
     assert told(result) == told(expected)
     assert money_of(result) == money_of(expected)
-    assert len(result.trades) > 3
+    assert len(result.trades) > 1
 
 
+@pytest.mark.slow
 def test_a_saved_account_is_taken_up_by_the_same_legs_and_capital_alone() -> None:
     options, store = world(1, "spot"), bknb.stores.memory()
-    first = live(options, SimulatedClock(ORIGIN), store, until=ORIGIN + 150 * MINUTE)
-    clock = SimulatedClock(ORIGIN + 150 * MINUTE)
+    first = live(options, SimulatedClock(ORIGIN), store, until=ORIGIN + 60 * MINUTE)
+    clock = SimulatedClock(ORIGIN + 60 * MINUTE)
     for change in ({"capital": 9_000}, {"legs": options["legs"][::-1]}):
         with pytest.raises(bknb.StateError, match="the saved account began with 10,000 and has the legs drawn 0 on"):
             live(options | change, clock, store)
@@ -160,7 +169,7 @@ def test_a_live_run_with_a_capital_is_its_backtest(kind: str) -> None:
     assert money_of_run(result) == money_of_run(expected)
     assert result.equity.iloc[:-3].tolist() == expected.equity.iloc[:-3].tolist()
     assert result.capital == 10_000
-    assert len(result.trades) > 3
+    assert len(result.trades) > 1
 
 
 def money_of_run(result: Any) -> list[Any]:
@@ -188,30 +197,53 @@ def test_a_broker_is_sent_what_the_account_granted() -> None:
         bknb.Live.background("BTCUSDT", broker=broker, quantity=1.0, store=bknb.stores.memory(), **options)
 
 
+@pytest.mark.slow
 def test_protections_know_what_was_closed_also_before_a_restart() -> None:
+    """It is started again five minutes after its first loss, which forbids entries for half an hour."""
     options = single(7, "spot", risk="calm")
     bknb.add_risk("calm", validations=[bknb.protections.cooldown(pause="30m"), bknb.protections.max_drawdown(8)])
-    store, half = bknb.stores.memory(), ORIGIN + 133 * MINUTE
+    expected = bknb.backtest("BTCUSDT", frame=(ORIGIN, UNTIL), **options)
+    loss = expected.trades[expected.trades["money"] < 0.0]["closed_at"].iloc[0]
+    store, half = bknb.stores.memory(), int(loss.timestamp() * 1000) + 5 * MINUTE
+    for start, until in ((ORIGIN, half), (half, UNTIL)):
+        task = bknb.Live.background("BTCUSDT", clock=SimulatedClock(start), until=until, store=store, **options)
+        result = task.result(60)
+    later = [event.when for event in expected.refused if half < event.when < UNTIL]
+    assert later[0] < half + 25 * MINUTE
+    assert [event.when for event in result.refused if event.when < UNTIL] == later
+    assert result.trades["money"].tolist() == expected.trades["money"].tolist()[: len(result.trades)]
+
+
+def test_funding_of_a_quiet_time_is_charged_at_the_closes_of_then_after_a_restart() -> None:
+    """Nothing happens between minute 3 and 80; the run is started again at minute 60."""
+
+    def get_signal(when: Any) -> Any:
+        levels = {"price_take_profit": 500.0, "price_stop_loss": 1.0, "minute_estimated_time": 77}
+        return {"position": "long"} | levels if when.minute == 3 else None
+
+    strategy = bknb.add_strategy("quiet", interval="1m", get_signal=get_signal)
+    costs = bknb.Costs(taker=0.05, funding=FUNDING)
+    options = {"strategy": strategy, "exchange": source(walk(7)), "capital": 10_000, "account": bknb.Perpetual(),
+               "sizing": "percent:50", "costs": costs}  # fmt: skip
+    store, half = bknb.stores.memory(), ORIGIN + 60 * MINUTE
     for start, until in ((ORIGIN, half), (half, UNTIL)):
         task = bknb.Live.background("BTCUSDT", clock=SimulatedClock(start), until=until, store=store, **options)
         result = task.result(60)
     expected = bknb.backtest("BTCUSDT", frame=(ORIGIN, UNTIL), **options)
-    assert len(expected.refused) > 20
-    assert result.trades["money"].tolist() == expected.trades["money"].tolist()[: len(result.trades)]
-    later = [event.when for event in expected.refused if half < event.when < UNTIL]
-    assert [event.when for event in result.refused if event.when < UNTIL] == later
+    assert result.trades["funding"].tolist()[:1] == expected.trades["funding"].tolist()[:1] != [0.0]
+    assert result.trades["money"].tolist()[:1] == expected.trades["money"].tolist()[:1]
 
 
 def test_what_an_account_does_not_do_live_is_refused() -> None:
     options = world(1, "spot") | {"store": bknb.stores.memory()}
+    bknb.add_strategy("drawn 1", interval="5m", get_signal=signals(1))
     with pytest.raises(bknb.UsageError, match="need base bars of one length, and these have 1m, 5m"):
-        bknb.add_strategy("drawn 1", interval="5m", get_signal=signals(1))
         bknb.Live.portfolio(**options | {"base": {"S0USDT": "1m", "S1USDT": "5m", "S2USDT": "1m"}})
-    bknb.add_series("rates", [{"published_at": "2024-01-01", "rate": 0.0001}])
+    bknb.add_series("rates", [{"published_at": "2024-01-01T00:00Z", "rate": 0.0001}])
+    costs = bknb.Costs(funding="rates")
     with pytest.raises(bknb.UsageError, match="funding of S0USDT is the series 'rates', which is not read live"):
-        costs = bknb.Costs(funding="rates")
         bknb.Live.portfolio(**options | {"account": bknb.Perpetual(), "costs": costs})
-    with pytest.raises(bknb.UsageError, match="sizing needs a capital"):
+    with pytest.raises(bknb.UsageError, match="sizing and account need a capital"):
         bknb.Live.portfolio(**{name: each for name, each in options.items() if name not in ("capital", "costs")})
 
     @bknb.weights("halves", symbols=["S0USDT", "S1USDT"], interval="1h")
