@@ -225,3 +225,23 @@ def test_help_names_every_option(fine: Callable[[str], Answer]) -> None:  # noqa
     assert all(
         option in out for option in ("--clock", "--store", "--until", "--broker", "--quantity", "--stop", "--now")
     )
+
+
+@pytest.mark.slow
+def test_several_legs_are_started_listed_and_stopped(ready: Callable[[str], Answer], shell: Any) -> None:  # noqa: F811
+    shell.user_ns["clock"] = AcceleratedClock(START, speed=600)
+    line = "%live --symbols BTCUSDT,ETHUSDT --strategies quiet --exchange demo --clock {clock} --store {store}"
+    output = ready(f"{line} --capital 10000 --sizing percent:40 --name two --out task")
+    assert output.out == "live: portfolio two of 2 legs; %live tells how they are, %live --name two --stop\n"
+    task = shell.user_ns["task"]
+    assert bknb.Live.portfolio.list()[-1] is task
+    assert [text.split(":")[0] for text in ready("%live").out.splitlines()] == ["quiet on BTCUSDT", "quiet on ETHUSDT"]
+    assert ready("%live --name two --stop --now").out == "portfolio two: leaving\n"
+    result = task.result(20)
+    assert result.capital == 10_000
+    assert len(result.legs) == 2
+
+
+def test_a_run_takes_a_capital(ready: Callable[[str], Answer], shell: Any) -> None:  # noqa: F811
+    ready(f"{LIVE} --until '2024-01-01 00:30' --capital 10000 --sizing percent:40 --out task")
+    assert shell.user_ns["task"].result(20).capital == 10_000

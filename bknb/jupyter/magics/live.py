@@ -11,7 +11,22 @@ from ...reports.progress_text import total_text
 from .arguments import Call, Option
 from .manual_orders import ACTIONS, EARLIER, OPTIONS, decide, refuse_without_action, task_of
 from .output import assign_or_return, echo
-from .shared_options import ALLOW_GAPS, BASE, EXCHANGE, EXECUTION, SETTINGS, STRATEGY, SYMBOL, helped, optional, out
+from .portfolio import LEGS, PRIORITY, STRATEGIES, SYMBOLS, legs_in
+from .shared_options import (
+    ALLOW_GAPS,
+    BASE,
+    EXCHANGE,
+    EXECUTION,
+    MONEY,
+    SETTINGS,
+    STRATEGY,
+    SYMBOL,
+    helped,
+    money_of,
+    names_of,
+    optional,
+    out,
+)
 from .table import Magics
 
 if TYPE_CHECKING:
@@ -19,6 +34,7 @@ if TYPE_CHECKING:
 
 MAGICS: Final = Magics()
 _NONE: Final = f"no live run has been started in this kernel\n{EARLIER}"
+_SEVERAL: Final = ("symbols", "strategies", "legs", "name")
 _FAILURES: Final = 3
 """Most failures that are listed of a run, the newest."""
 
@@ -31,7 +47,8 @@ _FAILURES: Final = 3
     optional(helped(SYMBOL, f"{SYMBOL.help}; left out, the live runs are listed")),
     *(optional(STRATEGY), optional(EXCHANGE), EXECUTION, SETTINGS),
     helped(ALLOW_GAPS, "go on over missing minutes at once; else after settings.patience_minutes"),
-    BASE,
+    *(BASE, *MONEY[:-1], optional(SYMBOLS), optional(STRATEGIES), optional(LEGS), PRIORITY),
+    Option(name="--name", help="with several legs: what bknb.Live.portfolio calls it; 'portfolio' by default"),
     Option(name="--store", help="a folder, a .db file or {store}; ./dump/data by default", kind="path"),
     Option(name="--clock", help="{clock}; the computer's by default", kind="variable"),
     Option(name="--until", help="moment at which it leaves, such as 2024-01-31; UTC"),
@@ -46,6 +63,8 @@ _FAILURES: Final = 3
 def live(session: Session, call: Call) -> Any:
     """Runs a registered strategy on the running clock; alone, lists the live runs.
 
+    %live --symbols BTCUSDT,ETHUSDT --strategies s --exchange demo runs several legs on one clock; --name N --stop ends
+    them.
     %live close BTCUSDT --strategy s closes what is open; reduce, move, cancel, activate and open likewise.
     %live flatten closes everything.
     """
@@ -54,6 +73,8 @@ def live(session: Session, call: Call) -> Any:
         return None
     refuse_without_action(call)
     symbol, strategy = call.get("action"), call.get("strategy")
+    if symbol is None and any(name in call.values for name in _SEVERAL):
+        return _together(session, call)
     if symbol is None:
         if call.values:
             named = f"--{next(iter(call.values)).replace('_', '-')}"
@@ -80,9 +101,27 @@ def live(session: Session, call: Call) -> Any:
     return assign_or_return(session, call, task)
 
 
+def _together(session: Session, call: Call) -> Any:
+    """Start a live portfolio, or stop one."""
+    name = call.get("name", "portfolio")
+    if call.get("stop"):
+        bknb.Live.portfolio.stop(name, now=bool(call.get("now")))
+        echo(f"portfolio {name}: {'leaving' if call.get('now') else 'no new entries from now on'}")
+        return None
+    if "exchange" not in call.values:
+        raise bknb.UsageError(f"%live with several legs needs --exchange\nknown: {', '.join(bknb.list_exchanges())}")
+    legs = {key: names_of(call, key) for key in ("symbols", "strategies")} | {"legs": legs_in(call)}
+    priority = call.get("priority", "declared")
+    task = bknb.Live.portfolio(**legs, name=name, priority=priority, **_options(call))
+    echo(f"live: portfolio {name} of {len(task.legs)} legs; %live tells how they are, %live --name {name} --stop")
+    return assign_or_return(session, call, task)
+
+
 def _options(call: Call) -> dict[str, Any]:
     names = ("strategy", "exchange", "execution", "settings", "clock", "until", "broker", "base")
     chosen = {name: call.values[name] for name in names if name in call.values}
+    money = money_of(call)
+    chosen |= {name: money[name] for name in ("capital", "currency", "sizing", "account", "costs") if money[name]}
     for name in ("clock", "broker"):
         if isinstance(given := chosen.get(name), str):
             raise bknb.UsageError(f"--{name} must be a variable in braces, got {given!r}\nwrite --{name} {{{given}}}")

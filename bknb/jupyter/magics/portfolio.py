@@ -38,24 +38,24 @@ from .table import Magics
 if TYPE_CHECKING:
     from ..session import Session
 
-_SYMBOLS: Final = Option(name="--symbols", help="with commas, such as BTCUSDT,ETHUSDT, or {symbols}", kind="symbol")
-_STRATEGIES: Final = Option(
+SYMBOLS: Final = Option(name="--symbols", help="with commas, such as BTCUSDT,ETHUSDT, or {symbols}", kind="symbol")
+STRATEGIES: Final = Option(
     name="--strategies", help="registered ones with commas, or {strategies}; each runs on each symbol", kind="strategy"
 )
-_LEGS: Final = Option(
+LEGS: Final = Option(
     name="--legs", help="in place of both: BTCUSDT:trend,ETHUSDT:revert, or {legs}, a list of pairs", kind="symbol"
 )
 _NAME: Final = Option(name="--name", help="what %runs and bknb.Portfolio call it; 'portfolio' by default")
-_PRIORITY: Final = Option(name="--priority", help="who goes first at one moment: declared (default)")
+PRIORITY: Final = Option(name="--priority", help="who goes first at one moment: declared (default)")
 _RUN: Final = (
     helped(EXECUTION, "pessimistic, touch or vwap, for all legs"),
-    *(SETTINGS, ALLOW_GAPS, BASE, *MONEY, _PRIORITY, out("the result"), RUN_BACKGROUND),
+    *(SETTINGS, ALLOW_GAPS, BASE, *MONEY, PRIORITY, out("the result"), RUN_BACKGROUND),
 )
 
 MAGICS: Final = Magics()
 
 
-def _legs(call: Call) -> Any:
+def legs_in(call: Call) -> Any:
     """The legs of ``--legs``: pairs of a symbol and a strategy, of a text those around the last colon of each."""
     given = names_of(call, "legs")
     if not isinstance(call.get("legs"), str):
@@ -92,8 +92,8 @@ def _run(session: Session, call: Call, *, name: str, legs: dict[str, Any]) -> An
 
 @MAGICS.add(
     "%%portfolio",
-    replace(_SYMBOLS, required=True),
-    *(helped(_STRATEGIES, "registered ones beside that of the cell, with commas, or {strategies}"), EXCHANGE, FRAME),
+    replace(SYMBOLS, required=True),
+    *(helped(STRATEGIES, "registered ones beside that of the cell, with commas, or {strategies}"), EXCHANGE, FRAME),
     *(optional(INTERVAL), AT, LATE, TOLERANCE),
     Option(name="--name", help="name of the strategy and of the portfolio; 'cell' by default", kind="strategy"),
     *(PARAMS, LOOKBACK, RISK, MANAGE_INTERVAL, MANAGE_AT, *_RUN),
@@ -115,11 +115,11 @@ def portfolio_cell(session: Session, call: Call) -> Any:
 
 @MAGICS.add(
     "%portfolio",
-    *(_SYMBOLS, _STRATEGIES, _LEGS, EXCHANGE, FRAME, _NAME, *_RUN),
+    *(SYMBOLS, STRATEGIES, LEGS, EXCHANGE, FRAME, _NAME, *_RUN),
     twin='bknb.portfolio(symbols=["BTCUSDT", "ETHUSDT"], strategies=["trend", "revert"], exchange="demo", '
     'frame="2024-01-01:2024-02-01", capital=10_000, sizing="percent:25")',
 )
 def portfolio(session: Session, call: Call) -> Any:
     """Runs several strategies on several symbols over history, on one clock and with one account."""
     named: dict[str, Any] = {key: names_of(call, key) for key in ("symbols", "strategies")}
-    return _run(session, call, name=call.get("name", "portfolio"), legs=named | {"legs": _legs(call)})
+    return _run(session, call, name=call.get("name", "portfolio"), legs=named | {"legs": legs_in(call)})
