@@ -79,8 +79,7 @@ def tearsheet(
 
 
 def _page(info: TearSheetInfo, card: str, no_card: str, versions: Mapping[str, str]) -> Html:
-    safe = "".join(_ESCAPES.get(letter, letter) for letter in card)
-    inside = element("script", Html(safe), type="application/json", id=CARD_ID) if card else None
+    inside = element("script", _in_script(card), type="application/json", id=CARD_ID) if card else None
     head = element(
         "head",
         Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'),
@@ -90,6 +89,13 @@ def _page(info: TearSheetInfo, card: str, no_card: str, versions: Mapping[str, s
     )
     body = element("body", element("main", *_sections(info), _foot(info, card, no_card, versions)))
     return Html(f"<!doctype html>\n{element('html', head, body, lang='en')}\n")
+
+
+def _in_script(json: str) -> Html:
+    """JSON that cannot end its element: what would is written in its own escapes, within strings."""
+    for letter, escaped in _ESCAPES.items():
+        json = json.replace(letter, escaped)
+    return Html(json)
 
 
 def _sections(info: TearSheetInfo) -> list[Html | None]:
