@@ -35,6 +35,7 @@ COSTLY = {
         "bknb.runs.walker",
     ),
     *("bknb.diagnostics.doctor", "bknb.panels", "bknb.runs.check_lookahead", "bknb.runs.result", "bknb.sharing.share"),
+    *("bknb.reports.tearsheet", "bknb.runs.save_result"),
 }
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.printed_text import DASH, month_name, printed_number, printed_words
 from .markup import Html, element, elements, fragment
-from .tearsheet_charts import equity_chart, exposure_chart, histogram, leg_bars
+from .tearsheet_charts import equity_chart, exposure_chart, gutter_of, histogram, leg_bars
 from .tearsheet_info import tearsheet_info
 from .tearsheet_style import HATCH, HEAT, STYLE
 
@@ -156,7 +156,8 @@ def _equity(info: TearSheetInfo) -> Html | None:
     key = _key((lines.name, "color:var(--eq)", False), *held)
     unit = lines.unit.replace("x start", "multiples of the start")
     end = int(max(lines.time_ms[-1], lines.drawdown_ms[-1]))
-    return _section(f"Equity{f', {unit}' if unit else ''}, and drawdown", equity_chart(lines, end), key=key)
+    chart = equity_chart(lines, end, gutter_of(lines, info.exposure))
+    return _section(f"Equity{f', {unit},' if unit else ''} and drawdown", chart, key=key)
 
 
 def _months(info: TearSheetInfo) -> Html | None:
@@ -242,7 +243,9 @@ def _exposure(info: TearSheetInfo) -> Html | None:
         ("net", "color:var(--ink);border-top-width:1px", False),
     )
     means = element("span", f"means of {bars.stretch} each", class_="key")
-    return _section("Exposure, % of equity", exposure_chart(bars), key=fragment(key, means))
+    return _section(
+        "Exposure, % of equity", exposure_chart(bars, gutter_of(info.equity, bars)), key=fragment(key, means)
+    )
 
 
 def _figure(label: str, text: str, reason: str) -> Html:

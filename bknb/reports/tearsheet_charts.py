@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from ..domain.printed_text import month_name, printed_day, printed_minute, print
 from .markup import Html, element, fragment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from .equity_arrays import Floats, Times
     from .tearsheet_content import EquityLines, ExposureBars, Histogram
@@ -174,31 +174,58 @@ class _Panel:
         )
 
 
-def _gutter(texts: Iterable[str]) -> float:
-    return max(_GUTTER, max((len(text) for text in texts), default=0) * _LETTER + 16)
+class _Axis(NamedTuple):
+    """The values of a picture: lowest and highest, ticks with their words, and the words of the last values."""
+
+    low: float
+    high: float
+    words: dict[float, str]
+    tags: tuple[str, ...] = ()
+
+    @property
+    def gutter(self) -> float:
+        """The room that its words need, px."""
+        return max(_GUTTER, max(len(text) for text in (*self.words.values(), *self.tags)) * _LETTER + 16)
+
+
+def _equity_axis(lines: EquityLines) -> _Axis:
+    every = np.concatenate((lines.equity, lines.held, [lines.start_value]))
+    low, high = float(every.min()), float(every.max())
+    pad = (high - low) * 0.05 or abs(high) * 0.01 or 1.0
+    marks = ticks(low - pad, high + pad, 4)
+    exact = _decimals(marks)
+    tags = (
+        printed_number(float(line[-1]), max(lines.decimals, exact)) for line in (lines.equity, lines.held) if len(line)
+    )
+    return _Axis(low - pad, high + pad, {at: printed_number(at, exact) for at in marks}, tuple(tags))
+
+
+def _exposure_axis(bars: ExposureBars) -> _Axis:
+    every = np.concatenate((bars.long, bars.short, bars.net))
+    high, low = (float(each) for each in (np.nanmax(every, initial=0.0), np.nanmin(every, initial=0.0)))
+    high, low = (high, low) if high - low > 1e-9 else (1.0, 0.0)
+    marks = ticks(low, high, 4)
+    return _Axis(low, high, {value: printed_percent(value, _decimals(marks)) for value in marks})
+
+
+def gutter_of(lines: EquityLines | None, bars: ExposureBars | None) -> float:
+    """The room for the axes of both pictures, px: they share time, and so their edges."""
+    axes = [*([] if lines is None else [_equity_axis(lines)]), *([] if bars is None else [_exposure_axis(bars)])]
+    return max((axis.gutter for axis in axes), default=_GUTTER)
 
 
 # -- pictures ------------------------------------------------------------------------------------------------------
 
 
-def equity_chart(lines: EquityLines, end: int) -> Html:
+def equity_chart(lines: EquityLines, end: int, gutter: float) -> Html:
     """Equity with what was held beside it, and below the drawdown on a scale of its own."""
     height, split, bottom = 262, 172, 240
-    every = np.concatenate((lines.equity, lines.held, [lines.start_value]))
-    low, high = float(every.min()), float(every.max())
-    pad = (high - low) * 0.05 or abs(high) * 0.01 or 1.0
-    low, high = low - pad, high + pad
+    low, high, words, (own, *others) = _equity_axis(lines)
 
     def y(value: Any) -> Any:
         return 8 + (high - value) / (high - low) * (split - 16)
 
-    marks = ticks(low, high, 4)
-    exact = _decimals(marks)
-    words = {at: printed_number(at, exact) for at in marks}
-    own, *others = (
-        printed_number(float(line[-1]), max(lines.decimals, exact)) for line in (lines.equity, lines.held) if len(line)
-    )
-    panel = _Panel(int(lines.time_ms[0]), end, height, _gutter([own, *others, *words.values()]))
+    panel = _Panel(int(lines.time_ms[0]), end, height, gutter)
     panel.times(4, bottom, end)
     lasts = [float(y(lines.equity[-1])), *([float(y(lines.held[-1]))] if others else [])]
     places = _spread(lasts)
@@ -265,19 +292,15 @@ def _drawdown(panel: _Panel, lines: EquityLines, top: float, bottom: float, end:
     panel.words.append(element("span", words, class_="note", style=f"{side};top:{top - 24:.0f}px"))
 
 
-def exposure_chart(bars: ExposureBars) -> Html:
+def exposure_chart(bars: ExposureBars, gutter: float) -> Html:
     """What was held long and short, percent of the equity."""
     height, bottom = 128, 106
-    every = np.concatenate((bars.long, bars.short, bars.net))
-    high, low = (float(each) for each in (np.nanmax(every, initial=0.0), np.nanmin(every, initial=0.0)))
-    high, low = (high, low) if high - low > 1e-9 else (1.0, 0.0)
+    low, high, words, _ = _exposure_axis(bars)
 
     def y(value: Any) -> Any:
         return 6 + (high - value) / (high - low) * (bottom - 12)
 
-    marks = ticks(low, high, 4)
-    words = {value: printed_percent(value, _decimals(marks)) for value in marks}
-    panel = _Panel(int(bars.time_ms[0]), bars.end_ms, height, _gutter(words.values()))
+    panel = _Panel(int(bars.time_ms[0]), bars.end_ms, height, gutter)
     panel.times(4, bottom, bars.end_ms)
     for value, word in words.items():
         panel.level(float(y(value)))

@@ -44,6 +44,9 @@ for (const chart of document.querySelectorAll(".chart, .histogram")) {
       say(`written over "${other.textContent}"`, one);
   }
 }
+const edges = [...document.querySelectorAll(".plot")].map((each) => each.getBoundingClientRect());
+if (edges.length !== 2 || edges[0].left !== edges[1].left || edges[0].right !== edges[1].right)
+  found.push("the pictures do not share their edges");
 const sections = [...document.querySelectorAll("section")].map((each) => each.getBoundingClientRect().height);
 return {found, texts: texts.length, tallest: Math.max(...sections),
         paper: getComputedStyle(document.body).backgroundColor, ink: getComputedStyle(document.body).color};
