@@ -134,6 +134,8 @@ BOOKS: dict[str, Callable[[], Any]] = {
         name="mapped",
     ),
     "beside a leg": lambda: book(sizing="percent:30", benchmark="ETHUSDT", execution="touch"),
+    "equal parts": lambda: book(sizing="percent:30", benchmark="equal"),
+    "by score": lambda: book(sizing="percent:60", priority="score"),
     "weights": of_weights,
     "settings": lambda: book(settings={"percent_fee": 0.02}, sizing="percent:20", account="perpetual"),
 }
@@ -293,7 +295,9 @@ def test_changed_weights_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def add(part: str, tolerance: float) -> None:
         text = f"def weigh(ctx):\n    return dict.fromkeys(ctx.symbols, {part})\n"
         weigh = given_in("weighed", monkeypatch, "weigh", text)
-        bknb.weights("equal", symbols=["BTCUSDT", "ETHUSDT"], interval="6h", tolerance=tolerance)(weigh)
+        bknb.weights(
+            "equal", symbols=["BTCUSDT", "ETHUSDT"], interval="6h", tolerance=tolerance, reenter=tolerance > 0.01
+        )(weigh)
 
     add("0.4", 0.01)
     card = bknb.portfolio(strategies=["equal"], exchange="demo", frame=FRAME, capital=1_000).card
@@ -302,7 +306,7 @@ def test_changed_weights_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert texts(verification, "code") == [
         "line 2 of weighed.weigh: return dict.fromkeys(ctx.symbols, 0.4)  ->  return dict.fromkeys(ctx.symbols, 0.3)"
     ]
-    assert texts(verification, "value") == ["tolerance of weights: 0.01 -> 0.02"]
+    assert texts(verification, "value") == ["reenter: False -> True", "tolerance of weights: 0.01 -> 0.02"]
 
 
 def candles_with(add: float) -> Candles:
@@ -412,6 +416,11 @@ def test_what_all_legs_have_in_common_is_told_once(monkeypatch: pytest.MonkeyPat
     assert texts(verification, "setting") == ["setting percent_fee: 0.1 -> 0.05"]
     gone = "test_money_cards.get_signal is not called any more"
     assert texts(verification, "code") == [f"2 legs: {gone}", "2 legs: added.get_signal is called now"]
+
+
+def test_another_priority_is_named() -> None:
+    one, other = (book(sizing="percent:60", priority=first).card for first in ("declared", "score"))
+    assert [part.text for part in one.diff(other)] == ["priority: declared -> score"]
 
 
 def test_other_legs_are_named() -> None:

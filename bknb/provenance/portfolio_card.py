@@ -42,6 +42,8 @@ class PortfolioCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     bases : tuple of str
         The interval of the candles that filled the orders of each leg.
     data : tuple of CandleRange
+    priority : str
+        Which leg went first where several asked at one moment: ``"declared"`` or ``"score"``.
     account : CardAccount or None
         ``None``: it had no capital, each leg was measured alone.
     benchmark : CardBenchmark or None
@@ -64,6 +66,7 @@ class PortfolioCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     data: tuple[CandleRange, ...]
     account: CardAccount | None = None
     benchmark: CardBenchmark | None = None
+    priority: str = "declared"
 
     @property
     def strategy(self) -> str:
@@ -196,6 +199,7 @@ def portfolio_card(
     legs: tuple[Card, ...],
     *,
     bases: tuple[str, ...],
+    priority: str,
     account: CardAccount | None,
     benchmark: CardBenchmark | None,
 ) -> PortfolioCard:
@@ -207,6 +211,7 @@ def portfolio_card(
         name=name,
         legs=tuple(replace(leg, data=()) for leg in legs),
         bases=bases,
+        priority=priority,
         data=tuple(data[key] for key in sorted(data)),
         account=account,
         benchmark=benchmark,
@@ -220,7 +225,11 @@ def _by_name(card: PortfolioCard) -> dict[str, tuple[Card, str]]:
 
 def _leg_list_differences(old: PortfolioCard, new: PortfolioCard) -> list[Difference]:
     before, after = _by_name(old), _by_name(new)
-    found = [f"name: {old.name} -> {new.name}"] if old.name != new.name else []
+    found = [
+        f"{what}: {getattr(old, what)} -> {getattr(new, what)}"
+        for what in ("name", "priority")
+        if getattr(old, what) != getattr(new, what)
+    ]
     found += [f"leg {name} is not there any more" for name in before if name not in after]
     found += [f"leg {name} is new" for name in after if name not in before]
     if not found and [*before] != [*after]:

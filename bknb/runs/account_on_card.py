@@ -27,6 +27,7 @@ from ..provenance.account_card import (
 )
 from ..provenance.candle_fingerprint import CandleRange, SeriesRange
 from ..provenance.source_walk import Code, read_code
+from .optional_benchmark import EQUAL
 
 if TYPE_CHECKING:
     from ..engine.account_plan import AccountPlan
@@ -182,12 +183,14 @@ def given_again(account: CardAccount | None, benchmark: CardBenchmark | None, ch
             if changes.get(name) is None:
                 found[name] = _again(getattr(account, name), name)
     if benchmark is not None and changes.get("benchmark") is None:
+        from .benchmark import EQUAL_PARTS
+
         if not benchmark.is_symbol:
             raise UsageError(
                 f"this run was set beside the series {benchmark.name!r}, and a run card holds no prices\n"
                 "give it again: bknb.verify(card, benchmark=series)"
             )
-        found["benchmark"] = benchmark.name
+        found["benchmark"] = EQUAL if benchmark.name == EQUAL_PARTS else benchmark.name
     return found | {name: value for name, value in changes.items() if value is not None}
 
 

@@ -48,6 +48,7 @@ def code_of(plan: Plan | LivePlan) -> Code:
         named["manage at"] = str(strategy.manage_at)
     if strategy.tolerance is not None:
         named["tolerance of weights"] = value_text(strategy.tolerance)
+        named["reenter"] = value_text(strategy.reenter)
     return msgspec.structs.replace(code, values={**named, **code.values})
 
 
@@ -99,6 +100,7 @@ def card_of_portfolio(result: PortfolioResult) -> PortfolioCard:
         result.name,
         tuple(_card_of(leg, leg.run_record.fingerprints(known)) for leg in legs),
         bases=tuple(leg.run_record.plan.base for leg in legs),
+        priority=result.priority,
         account=account,
         benchmark=None if result.benchmark is None else card_benchmark(result.benchmark, result.account),
     )

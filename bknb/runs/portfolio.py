@@ -73,6 +73,7 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
         shared = None if account is None else shared_account(account)
         codes = [code_of(plan) for plan in plans]
         self._run = PortfolioRun(plans, codes=codes, account=shared, by_score=by_score)
+        self._priority = "score" if by_score else "declared"
         self._run.warnings.extend(() if account is None else account.notes)
 
     async def _work(self) -> PortfolioResult:
@@ -87,7 +88,7 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
         }
         beside = beside_legs(self.benchmark, prices, [*legs.values()])
         options: Any = {"warnings": run.warnings, "seconds": run.seconds, "account": money, "benchmark": beside}
-        return PortfolioResult(self.strategy, legs, run.events, **options)
+        return PortfolioResult(self.strategy, legs, run.events, priority=self._priority, **options)
 
     def _result_of(self, order: int, money: RunAccount | None) -> Result:
         leg = self._run.legs[order]
@@ -119,11 +120,12 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
         name, told, warnings, seconds = result.name, result.told, [*self._run.warnings], result.seconds
         money, beside = result.run_account, result.benchmark
         figures = None if money is None else result.account  # which its candles are needed for
+        priority = self._priority
 
         def again() -> PortfolioResult:
             legs = {key: Result(make()) for key, make in made.items()}
             options: Any = {"warnings": warnings, "seconds": seconds, "account": money, "benchmark": beside}
-            return PortfolioResult(name, legs, told, figures=figures, **options)
+            return PortfolioResult(name, legs, told, figures=figures, priority=priority, **options)
 
         return again
 

@@ -50,6 +50,8 @@ class PortfolioResult(Savable):
         That account as it was kept: its ledgers, every movement of cash, the fills of each leg.
     benchmark : Benchmark or None
         The prices that its account is set beside.
+    priority : str
+        Which leg went first where several asked at one moment: ``"declared"`` or ``"score"``.
     own_warnings : list of str
         Those of ``warnings`` that hold for the portfolio as a whole.
 
@@ -79,6 +81,7 @@ class PortfolioResult(Savable):
         account: RunAccount | None = None,
         figures: Account | None = None,
         benchmark: Benchmark | None = None,
+        priority: str = "declared",
     ) -> None:
         self.name = name
         self.legs = dict(legs)
@@ -91,6 +94,7 @@ class PortfolioResult(Savable):
         self.run_account = account
         self.capital: float | None = None if account is None else account.capital
         self.benchmark = benchmark
+        self.priority = priority
         self._figures = figures  # of its account, which are known longer than its candles
 
     def warn(self, text: str) -> None:

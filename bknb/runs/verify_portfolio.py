@@ -48,6 +48,7 @@ def verify_portfolio(
         settings=settings_of(first) if settings is None else settings,
         allow_gaps=first.allow_gaps,
         base=_bases(card),
+        priority=card.priority,
         name=card.name,
         **given_again(card.account, card.benchmark, money),
     )
