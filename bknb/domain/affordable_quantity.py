@@ -107,10 +107,14 @@ def _quantity(wanted: WantedSize, order: CostRequest, costs: Costs) -> tuple[flo
 
 
 class FilledQuantity(NamedTuple):
-    """The quantity with which an order fills, in base currency, and whether it was cut to the cash that was left."""
+    """The quantity with which an order fills, in base currency, and whether it was cut to the cash that was left.
+
+    ``small``: why the market takes nothing of what is paid for, where it does not.
+    """
 
     quantity: float
     cut: bool
+    small: Reason | None = None
 
 
 def quantity_filled(
@@ -141,15 +145,15 @@ def quantity_filled(
     >>> order = CostRequest(symbol="A", at=0, side="buy", kind="entry", filled_by="market", quantity=0.0, price=125.0)
     >>> given = {"account": Spot(), "costs": Costs(taker=0.0, slippage=0.0), "limits": MarketLimits(step=0.1)}
     >>> quantity_filled(sized, order, free=500.0, **given), quantity_filled(sized, order, free=700.0, **given)
-    (FilledQuantity(quantity=4.0, cut=True), FilledQuantity(quantity=5.0, cut=False))
+    (FilledQuantity(quantity=4.0, cut=True, small=None), FilledQuantity(quantity=5.0, cut=False, small=None))
     """
     wanted = WantedSize(units=sized.quantity) if sized.units else WantedSize(money=sized.money)
     asked, _ = _quantity(wanted, order, costs)
     paid = affordable(replace(order, quantity=asked), free=free, account=account, costs=costs)
-    quantity = rounded_down(paid, limits.step)
-    if too_small(quantity, order.price, limits) is not None:
+    quantity, small = rounded_down(paid, limits.step), None
+    if paid > 0.0 and (small := too_small(quantity, order.price, limits)) is not None:
         quantity = 0.0
-    return FilledQuantity(quantity, cut=paid < asked)
+    return FilledQuantity(quantity, cut=paid < asked, small=small)
 
 
 def too_little_left(order: CostRequest, free: float, account: Account) -> Reason:

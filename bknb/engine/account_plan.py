@@ -203,6 +203,7 @@ def _leg_money(plan: LegPlan, sizing: Any, account: Any, costs: Any) -> LegMoney
         account=kind,
         sizing=Percent(100) if size is None else _chosen_size(size),
         costs=with_settings(cost, plan.settings),
+        limits=plan.exchange.limits_of(plan.symbol),
     )
 
 

@@ -14,7 +14,7 @@ from ..domain.execution_fills import execution_model
 from ..domain.formatting import minute_text, with_article
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms
 from ..domain.text import text_fault
-from ..domain.whole_number import whole_number
+from ..domain.whole_number import checked_number, whole_number
 from ..errors import UnknownName, UsageError
 from ..market.sources import FunctionSource, SessionSource
 from ..ports import CandleSource
@@ -373,6 +373,21 @@ def checked_tick(tick: object) -> float | Mapping[str, float] | None:
     if found:
         raise UsageError("\n".join(found))
     return tick  # type: ignore[return-value]  # checked above
+
+
+def checked_least(name: str, given: object) -> float | Mapping[str, float] | None:
+    """The step of quantities, or a least amount, of an exchange as given: one, or one for each symbol.
+
+    Raises
+    ------
+    UsageError
+        When one is no finite number of at least 0.
+    """
+    for symbol, value in given.items() if isinstance(given, Mapping) else [("", given)]:
+        if value is not None or symbol:
+            what = f"{name} of {symbol!r:.80}" if symbol else name
+            checked_number(what, value, "a number of at least 0", fits=lambda number: number >= 0.0)
+    return given  # type: ignore[return-value]  # checked above
 
 
 def as_validation(item: object) -> Validation:

@@ -187,7 +187,7 @@ class LegAccount:
         free = shared.free_in_bar(command.when, ledger, self)
         filled = self.money.filled(sized, order, free)
         if filled.quantity <= 0.0:
-            return self._refusal(too_little_left(order, free, self.money.account))
+            return self._refusal(filled.small or too_little_left(order, free, self.money.account))
         verdict = await self._of_profile(command, filled.quantity * order.price, may_open)
         if verdict.allowed:
             self._filled[candidate.id] = filled, by
@@ -269,7 +269,7 @@ class LegAccount:
                 filled = self.money.filled(sized, order, free)
                 wanted = event.fill.share * self.first
                 if filled.quantity < wanted * (1 - EXACT):
-                    return event, filled.quantity, too_little_left(order, free, self.money.account)
+                    return event, filled.quantity, filled.small or too_little_left(order, free, self.money.account)
                 order = replace(order, quantity=filled.quantity)
                 ledger = ledger.apply(self._entering(event.signal, order)).ledger
         return None

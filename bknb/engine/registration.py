@@ -11,6 +11,7 @@ from .build import (
     as_source,
     as_validation,
     checked_callbacks,
+    checked_least,
     checked_name,
     checked_tick,
     make_frame,
@@ -26,6 +27,9 @@ class _ExchangeOptions(CallbackOptions, total=False):
     format_quantity: AnyFunction | None
     intervals: Iterable[str] | None
     tick: float | Mapping[str, float] | None
+    step: float | Mapping[str, float] | None
+    least_quantity: float | Mapping[str, float] | None
+    least_value: float | Mapping[str, float] | None
     negative: bool
 
 
@@ -51,6 +55,9 @@ def add_exchange(
     format_quantity: AnyFunction | None = None,
     intervals: Iterable[str] | None = None,
     tick: float | Mapping[str, float] | None = None,
+    step: float | Mapping[str, float] | None = None,
+    least_quantity: float | Mapping[str, float] | None = None,
+    least_value: float | Mapping[str, float] | None = None,
     negative: bool = False,
     callbacks: Mapping[str, AnyFunction] | None = None,
     strict: bool = False,
@@ -72,6 +79,10 @@ def add_exchange(
     tick
         The step of prices (quote currency), or a mapping from symbol to it: levels of signals are put on this grid,
         away from the market, as by the setting ``price_tick`` of one run. ``None``: unknown.
+    step, least_quantity, least_value
+        The step of quantities (base currency), and the least quantity and value (quote currency) of an order, or
+        mappings from symbol to them. A run with a capital rounds what it buys and closes down to the step, refuses less
+        than the least, and closes all where less than that would be left. ``None``: unknown.
     negative
         Whether prices at or below zero are traded, as of spreads; else they are refused. Of a function alone.
     callbacks
@@ -88,12 +99,14 @@ def add_exchange(
     checked_name("exchange", name)
     chosen = checked_callbacks("exchange", callbacks, EXCHANGE_CALLBACKS)
     grid = checked_tick(tick)
+    given = {"step": step, "least_quantity": least_quantity, "least_value": least_value}
+    takes = {name: checked_least(name, value) for name, value in given.items()}
     about: dict[str, Any] = {"format_price": format_price, "format_quantity": format_quantity, "negative": negative}
     about["intervals"] = None if intervals is None else tuple(intervals)
 
     def register(function: AnyFunction | CandleSource) -> Exchange:
         source = as_source(name, function, **about)
-        return registry.exchanges.add(name, Exchange(name, source, chosen, grid), strict=strict)
+        return registry.exchanges.add(name, Exchange(name, source, chosen, grid, **takes), strict=strict)
 
     if get_candles is not None:
         return register(get_candles)

@@ -19,6 +19,7 @@ from .call_by_name import Ask, Manage
 
 if TYPE_CHECKING:
     from ..domain.schedules import Schedule
+    from ..domain.step_and_least_amount import MarketLimits
     from .vectorised import Windowed
 
 AnyFunction = Callable[..., Any]
@@ -45,16 +46,34 @@ WALKER_CALLBACKS = ("on_strategy_start", "on_strategy_complete", "on_strategy_er
 
 
 class Exchange(msgspec.Struct, frozen=True):
-    """A registered source of candles; ``tick`` is the step of its prices (quote currency), for all or by symbol."""
+    """A registered source of candles, and what its markets take, for all or by symbol.
+
+    ``tick`` is the step of prices (quote currency), ``step`` that of quantities, ``least_quantity`` and ``least_value``
+    (quote currency) are the least that an order may have; ``None``: unknown.
+    """
 
     name: str
     source: CandleSource
     callbacks: Mapping[str, AnyFunction] = msgspec.field(default_factory=dict)
     tick: float | Mapping[str, float] | None = None
+    step: float | Mapping[str, float] | None = None
+    least_quantity: float | Mapping[str, float] | None = None
+    least_value: float | Mapping[str, float] | None = None
 
     def tick_of(self, symbol: str) -> float | None:
         """The step of a symbol's prices (quote currency); ``None``: unknown."""
-        return self.tick.get(symbol) if isinstance(self.tick, Mapping) else self.tick
+        return _of_symbol(self.tick, symbol)
+
+    def limits_of(self, symbol: str) -> MarketLimits:
+        """What the market of a symbol takes of quantities; 0 where it is unknown."""
+        from ..domain.step_and_least_amount import MarketLimits  # runs with a capital alone ask
+
+        given = {name: _of_symbol(getattr(self, name), symbol) or 0.0 for name in MarketLimits.__struct_fields__}
+        return MarketLimits(**given)
+
+
+def _of_symbol(given: float | Mapping[str, float] | None, symbol: str) -> float | None:
+    return given.get(symbol) if isinstance(given, Mapping) else given
 
 
 class Strategy(msgspec.Struct, frozen=True):
