@@ -91,6 +91,8 @@ def where_it_failed(error: BaseException) -> str:
 
     So an error that bknb raised is reported at the user's line that called it.
     """
+    if isinstance(known := getattr(error, "failed_in_worker", None), str):
+        return known  # a traceback stays in the process it is of
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if is_bknb_file(frame.filename) or not frame.lineno:
             continue

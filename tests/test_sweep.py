@@ -23,7 +23,7 @@ from bknb.engine.build import make_strategy
 from bknb.provenance.strategy_hash import fingerprint
 from bknb.runs.sweep import SweepOptions, SweepTask, open_ledger, plan_sweep
 from bknb.sweeps import worker_pool
-from bknb.sweeps.batches import Batch, WorkDir, try_batch
+from bknb.sweeps.batches import Batch, Call, WorkDir, try_batch
 from bknb.sweeps.parameter_search import Space, make_search
 from bknb.sweeps.trial_ledger import TrialFile
 
@@ -289,11 +289,11 @@ def test_a_killed_worker_costs_its_task_another_try(inline: bknb.SweepResult, mo
     killed: list[int] = []
     ask = worker_pool.Worker.ask
 
-    def ask_and_shoot(self: worker_pool.Worker, folder: str, batch: Batch) -> Any:
+    def ask_and_shoot(self: worker_pool.Worker, call: Call) -> Any:
         if len(killed) < 2:
             killed.append(self.pid)
             os.kill(self.pid, signal.SIGKILL)
-        return ask(self, folder, batch)
+        return ask(self, call)
 
     monkeypatch.setattr(worker_pool.Worker, "ask", ask_and_shoot)
     assert_same(inline, bknb.sweep(get_signals, **options(executor=2)))
@@ -574,9 +574,9 @@ def test_a_module_that_cannot_be_sent_leaves_no_other_one_registered() -> None:
 
     import cloudpickle
 
-    from bknb.sweeps.batches import _pickled
+    from bknb.sweeps.pickled_code import to_bytes
 
     before = set(cloudpickle.list_registry_pickle_by_value())
     with pytest.raises(ValueError, match="nowhere"):
-        _pickled(None, [sys.modules[__name__], ModuleType("nowhere")])
+        to_bytes(None, [sys.modules[__name__], ModuleType("nowhere")])
     assert cloudpickle.list_registry_pickle_by_value() == before

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from ..domain.lifecycle import Flat
-from ..events import subjects
 from ..market.clock import stopwatch
 from ..market.strategy_context import Context, current
 
@@ -63,18 +62,18 @@ class BacktestAsk:
         The moment (UTC ms) after which the next question may be asked.
     """
 
-    __slots__ = ("_answer", "_ask", "_loop", "_time", "_walk", "after")
+    __slots__ = ("_answer", "_ask", "_loop", "_time", "_timings", "_walk", "after")
 
     def __init__(self, loop: StrategyLoop, walk: MinuteWalk, *, time: Callable[[str, float], object]) -> None:
         self._loop, self._walk, self._time = loop, walk, time
-        self._ask = loop.strategy.ask
+        self._timings, self._ask = loop.listeners.performance, loop.strategy.ask
         self._answer = _Answer(self._ask)
         self.after: int | None = None
         loop.strategy = replace(loop.strategy, ask=self._answer.take)
 
     async def at(self, when: int) -> int:
         """One question and what follows from it; returns the moment (UTC ms) after which the next may be asked."""
-        loop, timing = self._loop, subjects.performance.subscribed
+        loop, timing = self._loop, self._timings.subscribed
         began = stopwatch() if timing else 0.0
         if self._answer.is_known or not self.answers_nothing(when):
             await loop.ask(when)
@@ -119,7 +118,7 @@ class BacktestAsk:
         It asks, and returns the moment of the next question, before ``until`` (UTC ms); ``None``: :meth:`at` is to be
         called with this one.
         """
-        if self._loop.rules.quiet or type(self._loop.state) is not Flat or subjects.performance.subscribed:
+        if self._loop.rules.quiet or type(self._loop.state) is not Flat or self._timings.subscribed:
             return None  # between two questions minutes are looked at, or the time of each is measured
 
         def ask(when: int) -> int | None:

@@ -36,12 +36,14 @@ from .risk_book import RiskBook
 from .rules_clock import clock_maker
 from .run_candles import coverage_notes, data_end_notes, run_minutes
 from .strategy_loop import StrategyLoop
-from .vectorised import LookedUp, signal_rows, unsteady_rows
+from .vectorised import looked_up
 
 if TYPE_CHECKING:
     from ..domain.signal_events import Event
+    from ..events.heard import Listeners
     from .leg_account import LegAccount
     from .portfolio_clock import LegTurn
+    from .runs_in_workers import DoneElsewhere
 
 _REPORTS: Final = 200  # progress is emitted this often in a run
 _POLL_SECONDS: Final = 0.02  # a paused run checks this often whether it goes on
@@ -75,7 +77,7 @@ class BacktestRun:
         plan: Plan,
         *,
         every_minute: bool = False,
-        silent: bool = False,
+        listeners: Listeners = subjects,
         window: Window | None = None,
         code: Any = None,
         late: Lateness | None = None,
@@ -88,7 +90,9 @@ class BacktestRun:
         self.plan, self.account = plan, account
         self._seen_from = plan.frame.start if seen_from is None else seen_from  # where candles begin to show volume
         self.records = records = Records()
-        self.published = published or RunSeries(plan.settings, until=plan.frame.last, warn=records.warnings.append)
+        self.published = published or RunSeries(
+            plan.settings, until=plan.frame.last, warn=records.warnings.append, tables=plan.series
+        )
         self.processed = 0
         self.total = (plan.frame.last - plan.frame.start) // interval_ms(plan.frame.interval) + 1
         self.stopped = False
@@ -99,11 +103,12 @@ class BacktestRun:
         self.window: Window | None = window  # candles in memory that several runs share
         self.seconds, self.paused = 0.0, False
         self._every_minute = every_minute
-        self._silent = silent  # nothing is emitted to listeners
+        self._listeners = listeners
         self._late: Lateness = {} if late is None else late  # what a live run decided late
         self._no_entries = self._leave = False
         self._turn, self._on_event = turn, on_event  # of a leg of a portfolio; the latter is called after listeners
         self._timed: dict[str, int] = {}  # when each metric was measured last, UTC ms
+        self._manages: bool | None = None  # where another process ran it
 
     mode: Final = "backtest"
 
@@ -115,7 +120,8 @@ class BacktestRun:
     @property
     def manages(self) -> bool:
         """Whether the strategy is asked about what is open, by ``manage`` or by columns that say where to leave."""
-        return (self.plan if self._loop is None else self._loop).strategy.manages
+        known = self._manages
+        return (self.plan if self._loop is None else self._loop).strategy.manages if known is None else known
 
     @property
     def frame_name(self) -> str | None:
@@ -168,7 +174,7 @@ class BacktestRun:
         records.warnings.extend(plan.notes)
         window = self.window = self.window or open_window(plan, warn=records.warnings.append)
         window.gather_closed()
-        lookup = await self._rows(window)
+        lookup = await looked_up(window, plan, self.published, records.warnings.append)
         series = await run_minutes(window, plan)
         if not len(series.candles):
             window.tell_closed()  # which may say why there are none
@@ -218,21 +224,6 @@ class BacktestRun:
         async for _ in self.results():
             pass
 
-    async def _rows(self, window: Window) -> LookedUp | None:
-        """The rows of a vectorised strategy, computed once over everything the run will see."""
-        plan, strategy = self.plan, self.plan.strategy
-        if strategy.get_signals is None:
-            return None
-        from .get_signals_candles import row_candles  # few runs have rows
-
-        given = await row_candles(window, strategy, plan.symbol, plan.frame.start)
-        asked = given.asked(self.published, plan.symbol)
-        rows = signal_rows(strategy, given.candles, asked=asked)
-        first = given.known_at(plan.frame.start)
-        if (warning := unsteady_rows(strategy, rows, given.candles, first, asked=asked)) is not None:
-            self.records.warnings.append(warning)
-        return LookedUp(rows, given)
-
     @property
     def rules(self) -> Rules:
         """The parameters of the run for the lifecycle; once it has its candles, with the clock of its market."""
@@ -251,7 +242,7 @@ class BacktestRun:
             risk=plan.strategy.risk,
             interval_ms=interval_ms(plan.strategy.interval),
             base_ms=interval_ms(plan.base),
-            quiet=(subjects.wants_quiet("backtest") and not self._silent)
+            quiet=self._listeners.wants_quiet("backtest")
             or bool({"on_idle", "on_active"} & set(plan.strategy.callbacks)),
             tick=plan.settings.price_tick,
             weights=plan.strategy.weights,
@@ -281,7 +272,7 @@ class BacktestRun:
             step_with=None if account is None else account.step,
             records=self.records,
             on_event=self._on_event if book is None else book.tells(rules.bar_end, self._on_event, account),
-            silent=self._silent,
+            listeners=self._listeners,
             decided_at=lambda when, order: self._late.get((when, order)),
             may_open=lambda: not self._no_entries,
             published=self.published,
@@ -370,31 +361,33 @@ class BacktestRun:
         end = "stopped there" if self.paused else "resumed there: no question was left out"
         warnings.append(f"new entries were paused at {utc_text(when)} and {end}")
 
-    # --- events -------------------------------------------------------------------------------------------------
-
     def _report(self, processed: int) -> None:
         self.processed = processed
-        if subjects.progress_backtest.subscribed and not self._silent:
-            subjects.progress_backtest.emit(
-                messages.Progress(
-                    kind="backtest",
-                    **self.plan.labels(),
-                    total=self.total,
-                    processed=processed,
-                    progress=processed / self.total,
-                )
-            )
+        if self._listeners.progress_backtest.subscribed:
+            done: Any = {"total": self.total, "processed": processed, "progress": processed / self.total}
+            self._listeners.progress_backtest.emit(messages.Progress(kind="backtest", **self.plan.labels(), **done))
 
     def _time(self, metric: str, seconds: float) -> None:
-        if subjects.performance.subscribed and not self._silent:
-            subjects.performance.emit(
-                messages.Performance(
-                    metric=metric,
-                    **self.plan.labels(),
-                    mode="backtest",
-                    duration_ms=seconds * 1000,
-                    at=(now := SystemClock().now()),
-                    previous_at=self._timed.get(metric),
-                )
-            )
+        if self._listeners.performance.subscribed:
+            now, before = SystemClock().now(), self._timed.get(metric)
+            about: Any = {"mode": "backtest", "duration_ms": seconds * 1000, "at": now, "previous_at": before}
+            self._listeners.performance.emit(messages.Performance(metric=metric, **self.plan.labels(), **about))
             self._timed[metric] = now
+
+    def taken_over(self, window: Window, done: DoneElsewhere) -> StrategyLoop:
+        """Take over what another process ran of it; returns the loop, whose callbacks and listeners heard nothing yet.
+
+        ``window`` gets the candles of that run.
+        """
+        window.take_over(done.candles.series, done.candles.ended)
+        self.window, self.records, self.seconds, self.stopped = window, done.records, done.seconds, done.stopped
+        self.processed, self._reached, self._manages = done.processed, done.reached, done.manages
+        for name, table in done.tables.items():
+            self.published.hold(name, table)
+        self._loop = self._make_loop(window, self.plan.strategy)
+        self._report(self.processed)
+        return self._loop
+
+    def left_out(self) -> None:
+        """Note that another process was to run it, and did not before all was stopped."""
+        self.stopped, self._reached, self.window = True, self.plan.frame.start, None

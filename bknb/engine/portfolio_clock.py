@@ -31,7 +31,7 @@ _WAITS: Final = object()  # what a leg yields that waits for its turn
 _GRANTED, _LOOK_AGAIN = True, False  # what it gets
 AskInTurn: TypeAlias = Callable[[int], int | None]
 """Asks a leg at a moment (UTC ms), and returns that of its next question; ``None``: it goes on itself with this one."""
-Key: TypeAlias = tuple[int, int, float, int, int]
+TurnKey: TypeAlias = tuple[int, int, float, int, int]
 """Moment (UTC ms), phase, rank within it, number of the leg, and since when (UTC ms) given back places count as taken
 for it."""
 
@@ -57,10 +57,10 @@ class Turns(Protocol):
     by_score: bool
     windows: dict[str, Window]
 
-    def turn(self, key: Key) -> Awaitable[bool]:
+    def turn(self, key: TurnKey) -> Awaitable[bool]:
         """Wait for a turn, and return whether it is given."""
 
-    def question(self, key: Key, ask: AskInTurn | None) -> Awaitable[tuple[bool, int]]:
+    def question(self, key: TurnKey, ask: AskInTurn | None) -> Awaitable[tuple[bool, int]]:
         """Wait for the turn for a question; returns whether it is given, and the moment of the question (UTC ms)."""
 
     def book(self, risk: Risk) -> RiskBook:
@@ -141,6 +141,8 @@ class PortfolioClock:
         As of :class:`Turns`.
     paused
         Whether no further question is asked.
+    turn_of
+        What the leg whose turn it is waited for.
     raised
         The number of the leg that raised an error.
     before
@@ -149,10 +151,11 @@ class PortfolioClock:
 
     def __init__(self, *, longest: int, on_pause: Callable[[int], object], by_score: bool = False) -> None:
         self.moment = self.since = 0
+        self.turn_of: TurnKey = (0, 0, 0.0, 0, 0)
         self.paused = False
         self.raised: int | None = None
         self._longest, self._on_pause, self.by_score = longest, on_pause, by_score
-        self._queue: list[Key] = []
+        self._queue: list[TurnKey] = []
         self._legs: list[Coroutine[Any, Any, None] | None] = []
         self._asks: dict[int, AskInTurn | None] = {}  # of legs that wait for a question
         self._waited: dict[int, int] = {}  # the moments (UTC ms) that legs waited for before they look again
@@ -175,13 +178,14 @@ class PortfolioClock:
         return self._books.setdefault(risk.name, SharedBook(risk, self, longest=self._longest))
 
     @types.coroutine
-    def turn(self, key: Key) -> Generator[object, bool, bool]:
+    def turn(self, key: TurnKey) -> Generator[object, bool, bool]:
         """Wait for a turn, and return whether it is given; nothing is waited for where it is the next of all."""
         queue = self._queue
         waits = self._all_wait or self._look_again or self.paused or (queue and queue[0] < key)
         if waits or (self.before is not None and self._changes(key[0])):
             heappush(queue, key)
             return (yield _WAITS)
+        self.turn_of = key
         self.moment, _, _, _, self.since = key
         return True
 
@@ -192,7 +196,7 @@ class PortfolioClock:
         return self._look_again
 
     @types.coroutine
-    def question(self, key: Key, ask: AskInTurn | None) -> Generator[object, bool, tuple[bool, int]]:
+    def question(self, key: TurnKey, ask: AskInTurn | None) -> Generator[object, bool, tuple[bool, int]]:
         """Wait for the turn for a question; returns whether it is given, and the moment of the question (UTC ms)."""
         order = key[3]
         self._asks[order] = ask
@@ -229,6 +233,7 @@ class PortfolioClock:
             elif self.paused and queue[0][1] == _QUESTION:
                 yield from self._hold(queue[0][0])
             else:
+                self.turn_of = queue[0]
                 self.moment, phase, _, order, self.since = queue[0]
                 if phase == _QUESTION and (ask := asks[order]) is not None:
                     following = ask(self.moment)

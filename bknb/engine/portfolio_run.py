@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..domain.formatting import utc_text
 from ..domain.interval import interval_ms
 from ..domain.signal_events import Active, Cancelled, Closed, Event, Idle
+from ..events import subjects
 from ..market.clock import stopwatch
 from ..market.window import Window
 from .backtest import BacktestRun
@@ -16,8 +17,13 @@ from .portfolio_clock import PortfolioClock
 
 if TYPE_CHECKING:
     from ..config import Settings
+    from ..events.heard import Listeners
     from .registry import Exchange, Strategy
     from .shared_account import SharedAccount
+
+
+def _subjects(_order: int) -> Listeners:
+    return subjects
 
 
 class LegPlan(Protocol):
@@ -62,6 +68,8 @@ class PortfolioRun:
         The account that the legs share; ``None``: each is measured alone.
     by_score
         Whether signals of one moment go by their score, and not in the order of their legs.
+    listeners
+        Who hears what happens to a leg, by its number.
 
     Attributes
     ----------
@@ -82,27 +90,30 @@ class PortfolioRun:
         codes: Sequence[object] | None = None,
         account: SharedAccount | None = None,
         by_score: bool = False,
+        listeners: Callable[[int], Listeners] = _subjects,
     ) -> None:
         self.plans, self.account = tuple(plans), account
         self.warnings: list[str] = []
         self.events: list[Event] = []
         self.seconds = 0.0
         longest = max(interval_ms(plan.base) for plan in plans)
-        self._clock = PortfolioClock(longest=longest, on_pause=self._note_pause, by_score=by_score)
+        self.clock = PortfolioClock(longest=longest, on_pause=self._note_pause, by_score=by_score)
         if account is not None and account.cross is not None:
-            self._clock.before = account.cross.is_used_up
+            self.clock.before = account.cross.is_used_up
+        self._listeners = listeners
         self._windows: dict[tuple[int, str, str], tuple[Window, list[BacktestRun]]] = {}
         self.legs = [self._leg(order, None if codes is None else codes[order]) for order in range(len(plans))]
 
     def _leg(self, order: int, code: object) -> BacktestRun:
         plan = self.plans[order]
         window, sharing = self._window(plan)
-        self._clock.windows[plan.symbol] = window
+        self.clock.windows[plan.symbol] = window
         account = None if self.account is None else self.account.legs[order]
         if plan.strategy.book is not None and account is not None:
             plan.strategy.book.begin(plan.symbol, account)
-        turn = self._clock.leg(order)
-        run = BacktestRun(plan, window=window, code=code, turn=turn, on_event=self._note, account=account)
+        turn = self.clock.leg(order)
+        given: Any = {"turn": turn, "on_event": self.note, "account": account, "listeners": self._listeners(order)}
+        run = BacktestRun(plan, window=window, code=code, **given)
         sharing.append(run)
         return run
 
@@ -119,12 +130,17 @@ class PortfolioRun:
             self._windows[key] = open_window(plan, warn=warn), sharing
         return self._windows[key]
 
-    def _note(self, event: Event) -> None:
+    def window_of(self, order: int) -> Window:
+        """The candles of a leg, which it may share with others."""
+        return self._window(self.plans[order])[0]
+
+    def note(self, event: Event) -> None:
+        """Note what happened to a leg."""
         if not isinstance(event, Idle | Active):
             self.events.append(event)
 
     def _note_pause(self, when: int) -> None:
-        end = "stopped there" if self._clock.paused else "resumed there: no question was left out"
+        end = "stopped there" if self.clock.paused else "resumed there: no question was left out"
         self.warnings.append(f"new entries were paused at {utc_text(when)} and {end}")
 
     async def through(self, tell: Callable[[Closed | Cancelled], object]) -> None:
@@ -140,10 +156,10 @@ class PortfolioRun:
                 tell(result)
 
         try:
-            await self._clock.run([ends_of(run) for run in self.legs])
+            await self.clock.run([ends_of(run) for run in self.legs])
         except Exception as error:
-            if self._clock.raised is not None:
-                error.add_note(f"in the leg {leg_text(self.plans[self._clock.raised])} of a portfolio")
+            if self.clock.raised is not None:
+                error.add_note(f"in the leg {leg_text(self.plans[self.clock.raised])} of a portfolio")
             raise
         if self.stopped:  # with the others a leg without anything to do has come further
             furthest = max(run.reached for run in self.legs)
@@ -166,7 +182,7 @@ class PortfolioRun:
         """Drop the candles of a run that is over; the plans given in place of its own hold none either."""
         self.plans, self.account = tuple(plans), None
         self._windows.clear()
-        self._clock.windows.clear()
+        self.clock.windows.clear()
         for run, plan in zip(self.legs, plans, strict=True):
             run.release_candles(plan)
 
@@ -195,18 +211,18 @@ class PortfolioRun:
     @property
     def paused(self) -> bool:
         """Whether it waits before its next question."""
-        return self._clock.paused
+        return self.clock.paused
 
     def pause(self) -> None:
         """Ask no further question until ``resume``; time in the frame waits, too. Thread-safe."""
-        self._clock.paused = True
+        self.clock.paused = True
 
     def resume(self) -> None:
         """Go on asking where ``pause`` left off. Thread-safe."""
-        self._clock.paused = False
+        self.clock.paused = False
 
     def stop(self, *, now: bool = False) -> None:
         """Open nothing new and watch what is open to its end; ``now`` leaves it at once. Thread-safe."""
         for run in self.legs:
             run.stop(now=now)
-        self._clock.look_again()
+        self.clock.look_again()

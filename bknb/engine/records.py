@@ -207,6 +207,10 @@ class Records(Struct):
         self._failures[key] = failure
         return failure
 
+    def sort_failures(self) -> None:
+        """Put failures in the order of their first time: some were counted later than they happened."""
+        self._failures = dict(sorted(self._failures.items(), key=lambda item: item[1].first_at))
+
     def snapshot(self) -> Records:
         """What there is now; a run that goes on does not change it."""
         copies: dict[str, Any] = {

@@ -176,3 +176,9 @@ class RunSeries:
 
             reader = self.readers.setdefault(name, SeriesReader(found, self))
         return reader.at(symbol, when)
+
+    def hold(self, name: str, table: Published | None) -> None:
+        """Take over the rows of a series as another process read them for this run."""
+        from .series_reading import SeriesReader
+
+        self.readers[name] = SeriesReader(registry.series.get(name), self, table)

@@ -36,13 +36,16 @@ class SeriesReader:
         What is registered.
     run
         The run: its last moment, its settings, and whom to warn.
+    table
+        Its rows, where another process read them for this run.
     """
 
-    def __init__(self, source: SeriesSource, run: RunSeries) -> None:
+    def __init__(self, source: SeriesSource, run: RunSeries, table: Published | None = None) -> None:
         self.source = source
         self._run = run
-        self._table = source.table
-        self._asked = -1  # the moment (UTC ms) up to which the function was asked
+        self._table = source.table if table is None else table
+        read = None if table is None else run.until
+        self._asked = -1 if read is None else read  # the moment (UTC ms) up to which the function was asked
         self._failure: BknbError | None = None  # of a function over history: asked again, it fails again
         self._lock = threading.Lock()
         self._symbols: set[str] = set()  # that were asked for

@@ -54,6 +54,7 @@ from .registry import Strategy
 from .risk_book import RiskBook, always
 
 if TYPE_CHECKING:
+    from ..events.heard import Listeners
     from ..market.newest_series_rows import ReadSeries
     from ..market.window import Window
     from .leg_account import LegAccount
@@ -88,8 +89,8 @@ class StrategyLoop:
         Called with both once they are saved, to carry them out.
     on_event
         Called with every event, after records, callbacks and listeners.
-    silent
-        Whether nothing is emitted to listeners, as for the combinations of a sweep.
+    listeners
+        Who hears what happens.
     decided_at
         Called with a moment (UTC ms) and ``"exit"`` or ``"entry"``, for what is decided then; returns the time of the
         clock (UTC ms) at which that was known, or ``None``: at that moment. More than a minute later is late: the order
@@ -113,7 +114,7 @@ class StrategyLoop:
         save: Callable[[State, tuple[Event, ...], OldPrice | None], None] | None = None,
         follow: Callable[[State, tuple[Event, ...]], Awaitable[None]] | None = None,
         on_event: Callable[[Event], None] | None = None,
-        silent: bool = False,
+        listeners: Listeners = subjects,
         decided_at: Callable[[int, OrderRole], int | None] = lambda _moment, _order: None,
         may_open: Callable[[], bool] = always,
         published: ReadSeries | None = None,
@@ -127,7 +128,7 @@ class StrategyLoop:
         self.window, self._sources = window, RunSources(window, published, rules.interval_ms, strategy.zone)
         self._sources.weight_limits = rules.weights
         self.state: State = Flat() if state is None else state
-        self.records, self.silent = records, silent
+        self.records, self.listeners = records, listeners
         self.now = 0  # the moment or minute that is being worked on, UTC ms
         self.last_managed = 0  # the last moment at which manage was asked, UTC ms
         self.thinking = 0  # odd while a question is being answered; grows with each, so that a long one is recognised
@@ -298,9 +299,9 @@ class StrategyLoop:
         self._told(self.records.note(kind, topic, text, when=when), text, when, emit=emit)
 
     def _told(self, failure: Failure, text: str | None, when: int | None, *, emit: bool) -> None:
-        if emit and subjects.error.subscribed and not self.silent:
+        if emit and self.listeners.error.subscribed:
             message = failure.message if text is None else text
-            subjects.error.emit(messages.ErrorEvent(
+            self.listeners.error.emit(messages.ErrorEvent(
                 **labels(self.rules), kind=failure.kind, message=message, where=failure.where, when=when,
                 count=failure.count,
             ))  # fmt: skip
@@ -378,8 +379,7 @@ class StrategyLoop:
 
     def emit(self, event: Event) -> None:
         """Give an event to the listeners."""
-        if not self.silent:
-            subjects.emit_event(event)
+        self.listeners.emit_event(event)
         if self._on_event is not None:
             self._on_event(event)
 

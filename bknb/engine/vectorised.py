@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from ..domain.position_view import HeldPosition
     from ..domain.signal_events import Reason
     from ..market.candles import Candles
+    from ..market.newest_series_rows import ReadSeries
     from ..market.strategy_context import Context
+    from ..market.window import Window
     from .get_signals_candles import RowCandles
+    from .plan import Plan
     from .registry import Strategy
     from .signal_rows import SignalRows
 
@@ -309,3 +312,21 @@ def _difference(rows: SignalRows, row: int, alone: SignalRows) -> str | None:
         if not (math.isclose(one, other, rel_tol=_SAME) or (math.isnan(one) and math.isnan(other))):
             return f"{column} {one:.8g} against {other:.8g}"
     return None
+
+
+async def looked_up(
+    window: Window, plan: Plan, published: ReadSeries, warn: Callable[[str], object]
+) -> LookedUp | None:
+    """The rows of a run, computed once over everything it will see; ``None``: its strategy has none."""
+    strategy = plan.strategy
+    if strategy.get_signals is None:
+        return None
+    from .get_signals_candles import row_candles  # few runs have rows
+
+    given = await row_candles(window, strategy, plan.symbol, plan.frame.start)
+    asked = given.asked(published, plan.symbol)
+    rows = signal_rows(strategy, given.candles, asked=asked)
+    first = given.known_at(plan.frame.start)
+    if (warning := unsteady_rows(strategy, rows, given.candles, first, asked=asked)) is not None:
+        warn(warning)
+    return LookedUp(rows, given)

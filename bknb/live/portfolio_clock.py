@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from ..domain.risk import OpenPosition
-from ..engine.portfolio_clock import AskInTurn, Key, LegTurn, SharedBook
+from ..engine.portfolio_clock import AskInTurn, LegTurn, SharedBook, TurnKey
 from ..engine.registry import Risk
 from ..engine.risk_book import RiskBook, SavePlaces
 from ..engine.strategy_loop import StrategyLoop
@@ -41,7 +41,7 @@ class _Leg:
     def __init__(self, patience_ms: int) -> None:
         self.patience_ms = patience_ms
         self.next_moment = 0  # of what it works on next, UTC ms; 0 until it has looked once
-        self.turn: tuple[Key, asyncio.Future[None]] | None = None  # the turn that it waits for
+        self.turn: tuple[TurnKey, asyncio.Future[None]] | None = None  # the turn that it waits for
         self.sleeps: _Sleep | None = None
         self.late_since: int | None = None  # the clock (UTC ms) when its bar of the next moment was missing first
         self.over = self.given_up = False
@@ -170,7 +170,7 @@ class LivePortfolioClock:
 
     # --- turns --------------------------------------------------------------------------------------------------
 
-    async def turn(self, key: Key) -> bool:
+    async def turn(self, key: TurnKey) -> bool:
         """Wait for a turn, which is given in any case; it ends with the next thing that the leg waits for."""
         order = key[3]
         leg = self.legs[order]
@@ -193,7 +193,7 @@ class LivePortfolioClock:
             raise
         return True
 
-    async def question(self, key: Key, _: AskInTurn | None) -> tuple[bool, int]:
+    async def question(self, key: TurnKey, _: AskInTurn | None) -> tuple[bool, int]:
         """Wait for the turn for a question; the leg asks it itself."""
         return await self.turn(key), key[0]
 

@@ -65,6 +65,10 @@ class Series:
         """The same series over another range, of which these are the candles."""
         return Series(candles, step=self.step, since=since, until=until, span=self.span, grid=self.grid)
 
+    def reaches_further(self, other: Series) -> bool:
+        """Whether it begins before another one of the same candles, or ends after it."""
+        return self.since < other.since or self.until > other.until
+
     @property
     def candle_bytes(self) -> int:
         """The memory its candles and average prices take, bytes."""

@@ -23,7 +23,7 @@ from .resample import resample
 from .series import Series, end_of, prices_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -353,6 +353,14 @@ class Window:
     def series(self) -> dict[tuple[str, str], Series]:
         """Everything in memory now, by symbol and interval."""
         return dict(self._series)
+
+    def take_over(self, series: Mapping[tuple[str, str], Series], ended: Iterable[str] = ()) -> None:
+        """Take over candles that another window loaded, where those here do not reach as far."""
+        for key, each in series.items():
+            known = self._series.get(key)
+            if known is None or each.reaches_further(known):
+                self._series[key] = each
+        self.ended.update(ended)
 
     @property
     def candle_bytes(self) -> int:

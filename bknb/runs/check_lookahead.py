@@ -32,6 +32,7 @@ from ..engine.registry import Exchange, Strategy
 from ..engine.resolve import RunSeries
 from ..engine.vectorised import signal_rows
 from ..errors import NotEnoughData, StrategyError, UsageError
+from ..events.heard import NOBODY
 from ..market.answer_notes import ignored
 from ..market.calendar_candles import LENGTHS_MS
 from ..market.calls_in_threads import candles_from
@@ -606,7 +607,7 @@ class _Check:
 
         # Without its get_signals: rows that are looked up would ask manage by themselves.
         watched = replace(self.strategy, callbacks={}, ask_manage=recorded, get_signals=None)
-        run = BacktestRun(replace(self.plan, strategy=watched), silent=True, published=self.published)
+        run = BacktestRun(replace(self.plan, strategy=watched), listeners=NOBODY, published=self.published)
         asyncio.run_coroutine_threadsafe(run.through(), _RUNS.loop()).result()
         self.check.go_on()
         return held

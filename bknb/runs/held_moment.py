@@ -28,6 +28,7 @@ from ..engine.backtest import BacktestRun
 from ..engine.plan import Plan
 from ..engine.questions import has_session_days
 from ..engine.registry import Frame, Strategy
+from ..events.heard import NOBODY
 from ..market.source_hours import bar_grid_of, sessions_of
 from ..reports.signal_story import history
 from .nested_loop import run_here
@@ -169,7 +170,7 @@ class _Replay:
         )
         frame = Frame(plan.frame.name, signal.scheduled_at, plan.frame.last)
         plan, window = replace(plan, strategy=strategy, frame=frame), record.candles.window
-        self.run = BacktestRun(plan, silent=True, window=window, published=record.published, seen_from=self._start)
+        self.run = BacktestRun(plan, listeners=NOBODY, window=window, published=record.published, seen_from=self._start)
 
     def _ask(self, ctx: Context) -> Signal | None:
         if ctx.when_ms == self._scheduled_at:

@@ -12,6 +12,7 @@ from ..domain.formatting import minute_text
 from ..engine.backtest import BacktestRun
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, open_window, plan_backtest
 from ..engine.run_candles import run_minutes
+from ..events.heard import NOBODY
 from ..market.clock import SystemClock
 from ..provenance.strategy_hash import VERSION, fingerprint, params_text, running, version_of
 from ..reports.markup import Html, cell, figures, fragment, html_figures
@@ -189,7 +190,7 @@ class _HoldoutTask(Task[Holdout, None]):
         )
         earlier = [each for each in self.ledger.all() if _same_data(each, look)]
         self.ledger.add(look)
-        run = self._run = BacktestRun(plan, silent=True, window=window)
+        run = self._run = BacktestRun(plan, listeners=NOBODY, window=window)
         await run.through()
         run.records.warnings.extend(warnings)
         own = [each.opened_at for each in earlier if _may_be_same_strategy(each, look)]

@@ -18,6 +18,7 @@ from ..engine.resolve import resolve_exchange
 from ..events import messages, subjects
 from ..provenance.strategy_hash import running
 from ..stores.atomic import write_report
+from ..sweeps.executor_options import checked_executor, is_inline
 from .make_card import code_of
 from .optional_account import account_of_run, shared_account, with_account
 from .optional_benchmark import beside_legs, checked_of_account, load_benchmark_of
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ..provenance.candle_fingerprint import CandleRange
     from .account_result import RunAccount
     from .backtest import AccountLike, BenchmarkLike, SizingLike
+    from .portfolio_workers import LegsInWorkers
 
 UNNAMED: Final = "portfolio"
 _NAMED: Final = 3  # symbols in the text of a task
@@ -63,6 +65,7 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
         benchmark: object = None,
         *,
         by_score: bool = False,
+        executor: object = None,
     ) -> None:
         symbols = list(dict.fromkeys(plan.symbol for plan in plans))
         more = f" and {len(symbols) - _NAMED} more" if len(symbols) > _NAMED else ""
@@ -75,11 +78,21 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
         self._run = PortfolioRun(plans, codes=codes, account=shared, by_score=by_score)
         self._priority = "score" if by_score else "declared"
         self._run.warnings.extend(() if account is None else account.notes)
+        self._workers = None if is_inline(executor) else self._in_workers(executor)
+
+    def _in_workers(self, executor: object) -> LegsInWorkers | None:
+        from .portfolio_workers import LegsInWorkers, why_here  # few portfolios are given workers
+
+        checked_executor(executor)
+        if reason := why_here(self.plans, self.account, by_score=self._run.clock.by_score):
+            self._run.warnings.append(f"it ran in one process whatever the executor: {reason}")
+            return None
+        return LegsInWorkers(self._run, executor)
 
     async def _work(self) -> PortfolioResult:
         run = self._run
         prices = await load_benchmark_of(self.benchmark, self.plans, run.warnings.append)
-        await run.through(self._emit)
+        await (run if self._workers is None else self._workers).through(self._emit)
         reached = max(leg.reached for leg in run.legs)
         money = None if run.account is None else account_of_run(run.account, reached=reached)
         legs = {
@@ -96,7 +109,7 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
         shared = risk is not None and sum(plan.strategy.risk == risk for plan in self.plans) > 1
         positions = None if money is None else money.positions[order]
         record = replace(record_of(leg), shares_risk=shared, money_positions=positions)
-        return Result(with_tries(record, self._keys[order]))
+        return Result(record if leg.window is None else with_tries(record, self._keys[order]))
 
     def _announce_done(self) -> None:
         for plan in self.plans:
@@ -171,17 +184,20 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
 
     def stop(self, *, now: bool = False) -> None:
         """Open nothing new in any leg and watch what is open to its end; ``now`` ends all legs at once."""
-        self._run.stop(now=now)
+        if self._workers is None:
+            self._run.stop(now=now)
+        else:
+            self._workers.runs.stop()
 
     @property
     def stopping(self) -> str:
         """``""``, ``"entries"`` once it opens nothing new any more, ``"now"`` once it leaves."""
-        return self._run.stopping
+        return self._run.stopping if self._workers is None else "now" if self._workers.runs.stopped else ""
 
     @property
     def paused(self) -> bool:
         """Whether no further question is asked at present."""
-        return self._run.paused
+        return self._run.paused if self._workers is None else self._workers.runs.paused
 
     def pause(self) -> None:
         """Ask no leg for anything new until ``resume``; the clock of all waits before the next question of one.
@@ -198,11 +214,17 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
         >>> task.result().stopped
         False
         """
-        self._run.pause()
+        if self._workers is None:
+            self._run.pause()
+        else:
+            self._workers.runs.paused = True
 
     def resume(self) -> None:
         """Go on asking."""
-        self._run.resume()
+        if self._workers is None:
+            self._run.resume()
+        else:
+            self._workers.runs.paused = False
 
     def __repr__(self) -> str:
         legs = "leg" if len(self.plans) == 1 else "legs"
@@ -233,6 +255,7 @@ def plan_portfolio(
     account: AccountLike | Mapping[str, AccountLike] | None = None,
     costs: Costs | Mapping[str, Costs] | None = None,
     benchmark: BenchmarkLike | None = None,
+    executor: object = None,
 ) -> PortfolioTask:
     """Return the task of a portfolio with every name resolved; parameters and errors as of :func:`portfolio`."""
     by_score = is_by_score(priority)
@@ -252,7 +275,8 @@ def plan_portfolio(
         )
     check_once(plans)
     found, money = with_account(plans, capital=capital, currency=currency, sizing=sizing, account=account, costs=costs)
-    return PortfolioTask(name, found, money, checked_of_account(benchmark, money), by_score=by_score)
+    options: Any = {"by_score": by_score, "executor": executor}
+    return PortfolioTask(name, found, money, checked_of_account(benchmark, money), **options)
 
 
 def portfolio(
@@ -274,6 +298,7 @@ def portfolio(
     account: AccountLike | Mapping[str, AccountLike] | None = None,
     costs: Costs | Mapping[str, Costs] | None = None,
     benchmark: BenchmarkLike | None = None,
+    executor: object = None,
 ) -> PortfolioResult:
     """Run several strategies on several symbols over history, moment by moment, and return what they would have done.
 
@@ -309,6 +334,9 @@ def portfolio(
     benchmark
         As for ``bknb.backtest``, with a capital; candles of a symbol come from its exchange, or that of the first leg.
         ``"equal"``: all symbols in equal parts, each bought at its first price and held.
+    executor
+        As for ``bknb.sweep``. Legs that share nothing, neither candles nor a risk profile, run in workers, and the
+        result is the same. With a capital, or weights of several symbols, all legs run in this process.
 
     Raises
     ------
@@ -321,6 +349,9 @@ def portfolio(
 
     Notes
     -----
+    With an executor, callbacks and listeners are told in this process, in the same order, once all legs are done. What
+    a function of one leg leaves behind for others, such as a variable of the notebook, stays in its worker.
+
     At a moment comes first, for all legs, what happened in bars that have closed by then, then what the clock ends,
     then ``manage``, then the questions. Inside a bar a leg sees the places of the bar's start: one that another leg
     gave back in it is free from the next moment on, and so is cash. A size is decided at the moment of its answer, with
@@ -365,6 +396,7 @@ def portfolio(
         account=account,
         costs=costs,
         benchmark=benchmark,
+        executor=executor,
     )
     with all_running(task):
         return BOOK.start(task).wait_or_stop()

@@ -14,31 +14,30 @@ from ..domain.interval import MINUTE, interval_ms
 from ..engine.backtest import BacktestRun
 from ..engine.build import with_params
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, open_window, plan_backtest
-from ..engine.registry import Exchange, Frame
+from ..engine.registry import Exchange
 from ..errors import UsageError
-from ..kernels.metrics import FIGURES
 from ..log import log
 from ..market.candles import Candles
 from ..market.sources import WindowSource
 from ..market.window import Window
 from ..metrics.account_statistics import Account
 from ..metrics.marked_positions import positions_of
-from ..metrics.missing import lacks_capital
-from ..metrics.reasons import ADDS, ADDS_INSTEAD
+from ..metrics.reasons import ADDS
 from ..metrics.run_account import account_of, mark_run, no_account
 from ..provenance.strategy_hash import params_text, running
 from ..research.comparison import rankable
-from ..research.walk_forward_report import Fold, WalkForward, choose, combinations_of, set_text, warning_text
+from ..research.walk_forward_report import Fold, WalkForward, combinations_of, warning_text
 from ..research.walk_forward_windows import Stretch, span_ms, span_text, stretches
-from ..sweeps.evaluate import Evaluator, goes_compiled
-from ..sweeps.prepared_candles import prepare
+from ..sweeps.executor_options import checked_executor, is_inline
 from .result import Result
 from .run_record import record_of
 from .task import Counted, Task
 from .tries import code_of, count_keys, strategy_key
+from .walk_forward_fold import Choice, FoldRun, failures_of
 
 if TYPE_CHECKING:
     from ..domain.schedules import Schedule
+    from ..sweeps.run_units import RunsElsewhere
 
 
 class WalkForwardTask(Counted, Task[WalkForward, Fold]):
@@ -53,7 +52,14 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
     kind = "walk-forward"
 
     def __init__(
-        self, plan: Plan, steps: Sequence[Stretch], sets: Sequence[dict[str, Any]], *, metric: str, anchored: bool
+        self,
+        plan: Plan,
+        steps: Sequence[Stretch],
+        sets: Sequence[dict[str, Any]],
+        *,
+        metric: str,
+        anchored: bool,
+        executor: object = None,
     ) -> None:
         super().__init__(plan.symbol, plan.strategy.name)
         self.plan = plan
@@ -66,6 +72,8 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
         self._key = strategy_key(code_of(plan), {**plan.strategy.params, "a walk": repr(walk)})
         self._warnings: dict[str, list[int]] = {}  # the folds of each; none for what holds for the whole walk
         self._stopped = False
+        self._executor = executor
+        self._workers: RunsElsewhere | None = None
 
     @property
     def total(self) -> int:
@@ -80,18 +88,18 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
     def stop(self, *, now: bool = False) -> None:  # noqa: ARG002 -- a set takes milliseconds
         """Start no further combination; the walk holds the folds that are done."""
         self._stopped = True
+        if self._workers is not None:
+            self._workers.stop()
 
     async def _work(self) -> WalkForward:
         plan = self.plan
-        window = open_window(plan, warn=lambda text: self._warnings.setdefault(text, []))
+        window = open_window(plan, warn=self._warn_of_all)
         # Every stretch has its own window over the same candles, so that no choice can look beyond its end.
         plan = replace(plan, exchange=Exchange(plan.exchange.name, WindowSource(window)))
-        for step in self.steps:
-            fold = await asyncio.to_thread(self._fold, plan, step)
-            if fold is None:
-                break
-            self.folds.append(fold)
-            self._emit(fold)
+        if is_inline(self._executor):
+            await self._walk(FoldRun(plan, self.sets, self.metric, warn=self._warn, stopping=lambda: self._stopped))
+        else:
+            await self._walk_in_workers(plan, window)
         minutes = (await window.load_run(plan.symbol, plan.frame.start)).candles
         return WalkForward(
             tries=count_keys(plan, [self._key], minutes.timestamp, minutes.high, minutes.low, warn=log.warning),
@@ -104,6 +112,40 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
             account=self._account(minutes),
             warnings=tuple(map(warning_text, self._warnings, self._warnings.values())),
         )
+
+    async def _walk(self, folds: FoldRun) -> None:
+        for step in self.steps:
+            chosen = await asyncio.to_thread(folds.chosen, step)
+            if chosen is None:
+                return
+            run = None if chosen.best is None else folds.test(step, chosen.best)
+            if run is not None:
+                await asyncio.to_thread(asyncio.run, run.through())
+            self._add(self._finished(step, chosen, run))
+
+    async def _walk_in_workers(self, plan: Plan, window: Window) -> None:
+        from .walk_forward_workers import folds_in_workers, taken_over  # few walks are given workers
+
+        folds = FoldRun(plan, self.sets, self.metric, warn=self._warn, stopping=lambda: self._stopped)
+        self._workers = await folds_in_workers(self.plan, window, self.steps, folds, self._executor, self._warn_of_all)
+        with self._workers:
+            for number, step in enumerate(self.steps):
+                done = await self._workers.outcome(number)
+                if done is None:
+                    return
+                for text in done.warnings:
+                    self._warn(text)
+                for text in done.about_candles:
+                    self._warn_of_all(text)
+                self._add(self._finished(step, done.chosen, taken_over(folds, step, done)))
+
+    def _add(self, fold: Fold) -> None:
+        self.folds.append(fold)
+        self._emit(fold)
+
+    def _warn_of_all(self, text: str) -> None:
+        """Keep a warning of the whole walk."""
+        self._warnings.setdefault(text, [])
 
     def _warn(self, text: str) -> None:
         """Keep a warning of the fold that is being worked on."""
@@ -126,80 +168,33 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
         cut = sum(result.account["cut_off"] for result in results)
         return account_of(marked, positions, times, minutes.open, minutes.close, terms, closed=closed, cut_off=cut)
 
-    def _fold(self, plan: Plan, step: Stretch) -> Fold | None:
-        train = replace(plan, frame=_frame(plan, step.train_start, step.train_end))
-        tried = self._try_all(train)
-        if tried is None:
-            return None
-        best = choose([each.get(self.metric) for each in tried], self.metric)
-        if best is None:
+    def _finished(self, step: Stretch, chosen: Choice, run: BacktestRun | None) -> Fold:
+        """The fold of a step whose test, where there was one, is over."""
+        if run is None or chosen.best is None:
             return Fold(
-                stretch=step, params=None, tried=len(tried), train={}, train_value=None, test_value=None, result=None
+                stretch=step,
+                params=None,
+                tried=chosen.tried,
+                train={},
+                train_value=None,
+                test_value=None,
+                result=None,
             )
-        chosen = with_params(plan.strategy, self.sets[best])
-        test = replace(plan, strategy=chosen, frame=_frame(plan, step.test_start, step.test_end))
-        run = BacktestRun(test, silent=True)
-        asyncio.run(run.through())
         result = Result(record_of(run))
-        for text in (*result.warnings, *_failures(result)):
+        for text in (*result.warnings, *failures_of(result)):
             self._warn(f"test: {text}")
         return Fold(
             stretch=step,
-            params=self.sets[best],
-            tried=len(tried),
-            train=tried[best],
-            train_value=tried[best].get(self.metric),
+            params=self.sets[chosen.best],
+            tried=chosen.tried,
+            train=chosen.train,
+            train_value=chosen.train.get(self.metric),
             test_value=result.stats.get(self.metric),
             result=result,
         )
 
-    def _try_all(self, train: Plan) -> list[dict[str, Any]] | None:
-        """Return the statistics of every set on one stretch; None when the walk was stopped."""
-        evaluator = self._evaluator(train)
-        window = None if evaluator is not None else open_window(train, warn=self._warn)
-        found = []
-        for params in self.sets:
-            if self._stopped:
-                return None
-            if evaluator is not None:
-                found.append(self._figures(evaluator, params))
-            else:
-                found.append(self._by_events(train, params, window))
-            if lacks_capital(self.metric, found[-1]):
-                self._warn(f"choosing: {set_text(params)} has no {self.metric}: {ADDS}; {ADDS_INSTEAD}")
-        return found
-
-    def _figures(self, evaluator: Evaluator, params: Mapping[str, Any]) -> dict[str, Any]:
-        outcome = evaluator.evaluate(params)
-        if outcome.error:
-            self._warn(f"choosing: {set_text(params)} failed: {outcome.error}")
-        values = dict(zip(FIGURES, outcome.figures.tolist(), strict=True))
-        return {name: None if value != value else value for name, value in values.items()}
-
-    def _by_events(self, train: Plan, params: Mapping[str, Any], window: Window | None) -> dict[str, Any]:
-        run = BacktestRun(replace(train, strategy=with_params(train.strategy, params)), silent=True, window=window)
-        asyncio.run(run.through())
-        result = Result(record_of(run))
-        for text in (*result.warnings, *(f"{set_text(params)}: {text}" for text in _failures(result))):
-            self._warn(f"choosing: {text}")
-        return dict(result.stats)
-
-    def _evaluator(self, train: Plan) -> Evaluator | None:
-        """Return the compiled evaluator, where it can run the strategy and computes the metric; else None."""
-        if not goes_compiled(train.strategy) or self.metric not in FIGURES:
-            return None
-        try:
-            return Evaluator(train, asyncio.run(prepare(train, self._warn)))
-        except ImportError:
-            return None
-
     def _announce_done(self) -> None:
         """Emit nothing: a walk has no event."""
-
-
-def _frame(plan: Plan, start: int, end: int) -> Frame:
-    """Return a frame of the moments in ``[start, end)`` but the last, in which an open position closes."""
-    return Frame(None, start, end - 2 * interval_ms(plan.base), plan.frame.interval)
 
 
 def _span(value: object, what: str, base: str) -> int:
@@ -210,15 +205,6 @@ def _span(value: object, what: str, base: str) -> int:
         choose = more if length < step else f"{few} or {more}"
         raise UsageError(f"{what} must be a whole number of {base} bars, got {value!r}\nsuch as {choose}")
     return length
-
-
-def _failures(result: Result) -> list[str]:
-    """What failed in a run, with the line of user code; without questions before there was enough history."""
-    return [
-        f"{each.message} ({each.where})" if each.where else each.message
-        for each in result.errors
-        if each.kind != "warm-up"
-    ]
 
 
 def walk_forward(
@@ -240,6 +226,7 @@ def walk_forward(
     settings: Settings | dict[str, Any] | None = None,
     allow_gaps: bool = False,
     base: str | None = None,
+    executor: object = None,
 ) -> WalkForward:
     """Choose parameters on one stretch of time, judge them on the next, and walk on.
 
@@ -265,6 +252,9 @@ def walk_forward(
         Choose on everything since the beginning, instead of on the newest stretch of ``train``.
     metric
         The statistic that chooses; its definition says in which direction.
+
+    executor
+        As for ``bknb.sweep``; each fold is worked on in a worker, and the result is the same. Callbacks are not called.
 
     Returns
     -------
@@ -310,7 +300,8 @@ def walk_forward(
         warm_up_ms=_span(warm_up, "warm_up", plan.base),
         anchored=anchored,
     )
-    task = WalkForwardTask(plan, steps, sets, metric=metric, anchored=anchored)
+    checked_executor(executor)
+    task = WalkForwardTask(plan, steps, sets, metric=metric, anchored=anchored, executor=executor)
     with running(plan.strategy):
         task.start()
         return task.wait_or_stop()

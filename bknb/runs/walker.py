@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import ExitStack, aclosing
+from contextlib import ExitStack, aclosing, nullcontext
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
@@ -25,12 +25,17 @@ from ..provenance.candle_fingerprint import CandleRange
 from ..provenance.strategy_hash import running
 from ..research.comparison import UNNAMED, Comparison, Entry, questions_failed, rankable, ranked
 from ..stores.atomic import write_report
+from ..sweeps.executor_options import checked_executor, is_inline
 from .adding_walkers import walker_spec
 from .result import Result
 from .run_record import record_of, with_weak_source
 from .task import Task
 from .task_book import TaskBook
 from .tries import key_of, with_tries
+
+if TYPE_CHECKING:
+    from ..market.window import Window
+    from ..sweeps.run_units import RunsElsewhere
 
 
 class WalkerTask(Task[Comparison, WalkerStep]):
@@ -46,7 +51,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
 
     kind = "comparison"
 
-    def __init__(self, spec: WalkerSpec, plans: Sequence[Plan]) -> None:
+    def __init__(self, spec: WalkerSpec, plans: Sequence[Plan], executor: object = None) -> None:
         super().__init__(plans[0].symbol, spec.name)
         self.spec = spec
         self.plans = tuple(plans)
@@ -57,6 +62,8 @@ class WalkerTask(Task[Comparison, WalkerStep]):
         self._current: BacktestRun | None = None
         self._stopped = False
         self._leave = False
+        self._executor = executor
+        self._workers: RunsElsewhere | None = None
 
     @property
     def walker(self) -> str:
@@ -101,36 +108,58 @@ class WalkerTask(Task[Comparison, WalkerStep]):
         current = self._current
         if now and current is not None:
             current.stop(now=True)
+        if self._workers is not None:
+            self._workers.stop()
 
     # --- work ---------------------------------------------------------------------------------------------------
 
     async def _work(self) -> Comparison:
         window = open_window(self.plans[0], warn=self._warn)
-        for plan in self.plans:
-            if self._stopped:
-                break
-            await self._call_back("on_strategy_start", plan.strategy.name, plan.symbol)
-            run = self._current = BacktestRun(plan, window=window)
-            if self._leave:
-                break
-            entry = await self._entry(run)
-            self._current = None
-            if entry is None:
-                break  # stopped early: part of a frame is not compared with whole ones
-            self.entries.append(entry)
-            await self._emit_step(entry)
-        self._current = None
+        if is_inline(self._executor):
+            await self._compare(window)
+        else:
+            from .walker_workers import strategies_in_workers  # few walkers are given workers
+
+            self._workers = await strategies_in_workers(self.plans, window, self._executor, self._warn)
+            with nullcontext() if self._workers is None else self._workers:
+                await self._compare(window)
         comparison = self._comparison()
         await self._call_back("on_complete", comparison)
         subjects.walker_complete.emit(comparison)
         return comparison
 
-    async def _entry(self, run: BacktestRun) -> Entry | None:
+    async def _compare(self, window: Window) -> None:
+        for order, plan in enumerate(self.plans):
+            if self._stopped and self._workers is None:
+                break
+            await self._call_back("on_strategy_start", plan.strategy.name, plan.symbol)
+            run = self._current = BacktestRun(plan, window=window)
+            if self._leave and self._workers is None:
+                break
+            entry = await self._entry(order, run)
+            self._current = None
+            if entry is None and self._workers is None:
+                break  # stopped early: part of a frame is not compared with whole ones
+            if entry is not None:
+                self.entries.append(entry)
+                await self._emit_step(entry)
+        self._current = None
+
+    async def _through(self, order: int, run: BacktestRun) -> None:
+        """Run one strategy to its end, here or in a worker."""
+        if self._workers is None:
+            await run.through()
+        else:
+            from .walker_workers import take_over
+
+            assert run.window is not None  # that of all  # noqa: S101
+            await take_over(run, self._workers, order, run.window, self._warn)
+
+    async def _entry(self, order: int, run: BacktestRun) -> Entry | None:
         """Return the entry of one strategy; an exception of the strategy goes into the entry. None when stopped."""
         name = run.plan.strategy.name
         try:
-            async for _ in run.results():
-                pass
+            await self._through(order, run)
             if run.stopped:
                 return None
             result = Result(with_tries(record_of(run), self._keys[name]))
@@ -254,6 +283,7 @@ def _plan(
     settings: Settings | dict[str, Any] | None = None,
     allow_gaps: bool = False,
     base: str | None = None,
+    executor: object = None,
 ) -> WalkerTask:
     """Return the task of a comparison with every name resolved; raises ``UnknownName`` or ``UsageError``."""
     if walker is None or (isinstance(walker, str) and strategies is not None):
@@ -283,7 +313,8 @@ def _plan(
     if twice:
         raise UsageError(f"two strategies are called {twice[0]!r}\nregister them under different names")
     shared = [replace(plan, exchange=plans[0].exchange, frame=plans[0].frame) for plan in plans]
-    return WalkerTask(spec, shared)
+    checked_executor(executor)
+    return WalkerTask(spec, shared, executor)
 
 
 def walker(
@@ -298,6 +329,7 @@ def walker(
     settings: Settings | dict[str, Any] | None = None,
     allow_gaps: bool = False,
     base: str | None = None,
+    executor: object = None,
 ) -> Comparison:
     """Compare strategies over one frame and rank them.
 
@@ -311,6 +343,8 @@ def walker(
         As for ``bknb.add_walker``; next to the name of a walker they replace its own.
     execution, settings, allow_gaps, base
         As for ``bknb.backtest``, for all strategies.
+    executor
+        As for ``bknb.sweep``; each strategy runs in a worker, and the result is the same.
 
     Returns
     -------
@@ -326,6 +360,9 @@ def walker(
     -----
     An interrupt from the keyboard ends the comparison; the strategies that are done are ranked, and ``.stopped`` is
     true. A strategy that fails is shown with its error in the ranking, and the others run.
+
+    With an executor, callbacks and listeners are told in this process, in the same order: of each strategy when it is
+    done. What a function leaves behind for others, such as a variable of the notebook, stays in its worker.
 
     Examples
     --------
@@ -352,6 +389,7 @@ def walker(
         settings=settings,
         allow_gaps=allow_gaps,
         base=base,
+        executor=executor,
     )
     with ExitStack() as all_running:
         for plan in task.plans:

@@ -1,17 +1,15 @@
-"""Batches, the shared work dir, and pickled plans of a sweep; :func:`try_batch` evaluates a batch in a worker."""
+"""Batches, the shared work dir, and pickled plans; :func:`try_batch` evaluates a batch of a sweep in a worker."""
 
 from __future__ import annotations
 
-import pickle
+import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from msgspec.structs import replace
 
@@ -22,32 +20,68 @@ from ..errors import MissingDependency, UsageError
 from ..provenance.source_walk import own_modules
 from ..provenance.strategy_hash import functions_of
 from .evaluate import Evaluator, Outcome, needs_source
+from .pickled_code import from_bytes, to_bytes
 from .prepared_candles import Prepared
 from .sweep_series import tables
 
 if TYPE_CHECKING:
     from ..engine.plan import Plan
+    from ..engine.registry import Strategy
 
 
 TRIES: Final = 3  # how often a task is given to a worker before it fails
 _MOST_MAPPED: Final = 2  # symbols a worker has mapped at a time
 
 
-class Batch:
-    """Combinations of one symbol that a worker evaluates together; ``numbers`` are theirs in the sweep."""
+class Unit:
+    """Work that a worker does in one go; it is given to one again where the worker dies."""
 
-    __slots__ = ("numbers", "params", "symbol", "tries")
+    __slots__ = ("tries",)
 
-    def __init__(self, symbol: int, numbers: Sequence[int], params: Sequence[Mapping[str, Any]]) -> None:
-        self.symbol = symbol
-        self.numbers = list(numbers)
-        self.params = [dict(one) for one in params]
+    def __init__(self) -> None:
         self.tries = 0
 
     def fail(self) -> bool:
         """Count one failed try; returns whether another is allowed."""
         self.tries += 1
         return self.tries < TRIES
+
+
+class Batch(Unit):
+    """Combinations of one symbol that a worker evaluates together; ``numbers`` are theirs in the sweep."""
+
+    __slots__ = ("numbers", "params", "symbol")
+
+    def __init__(self, symbol: int, numbers: Sequence[int], params: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__()
+        self.symbol = symbol
+        self.numbers = list(numbers)
+        self.params = [dict(one) for one in params]
+
+
+Call: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
+"""A function and its arguments."""
+Scatter: TypeAlias = Callable[[Hashable, Callable[[], Any]], Any]
+"""Sends what the function returns to all workers of a cluster, once for each key; returns what stands for it there."""
+U = TypeVar("U", bound=Unit)
+U_contra = TypeVar("U_contra", bound=Unit, contravariant=True)
+
+
+class Depot(Protocol[U_contra]):
+    """What workers need for units of work beside them, in a folder or scattered to a cluster."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder that workers read."""
+        ...
+
+    def call(self, unit: U_contra) -> Call:
+        """What a worker calls that can read the folder."""
+        ...
+
+    def scattered(self, unit: U_contra, scatter: Scatter) -> Call:
+        """What a worker of a cluster calls."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +107,27 @@ class WorkDir:
         """Return the plan as ``packed`` pickled it."""
         return (self.folder / "plan.pickle").read_bytes()
 
+    def call(self, unit: Batch) -> Call:
+        """What a worker calls that can read the folder."""
+        return try_batch, (str(self.folder), unit.symbol, unit.params)
 
-class Executor(Protocol):
-    """Evaluates batches; the outcomes come back in any order, ``None`` for a batch whose worker died every time."""
+    def scattered(self, unit: Batch, scatter: Scatter) -> Call:
+        """What a worker of a cluster calls."""
+        prepared = scatter(unit.symbol, lambda: Prepared.load(self.folder / str(unit.symbol)))
+        return try_scattered, (scatter("plan", self.plan), prepared, unit.params)
+
+
+class Executor(Protocol[U]):
+    """Has units done; the answers come back in any order, ``None`` for a unit whose worker died every time."""
 
     workers: int
 
-    def run(self, batches: Sequence[Batch], stopping: Callable[[], bool]) -> Iterator[tuple[Batch, Any]]:
-        """Yield each batch with its outcomes, until ``stopping()`` is true."""
+    def run(self, units: Sequence[U], stopping: Callable[[], bool]) -> Iterator[tuple[U, Any]]:
+        """Yield each unit with its answer, until ``stopping()`` is true."""
         ...
 
     def close(self) -> None:
-        """Release what was taken for this sweep."""
+        """Release what was taken for it."""
         ...
 
 
@@ -100,39 +143,69 @@ def packed(plan: Plan, *, keep_ends: bool, with_source: bool) -> bytes:
     UsageError
         When the strategy holds something that cannot be sent.
     """
-    if find_spec("cloudpickle") is None:
-        raise MissingDependency("cloudpickle", purpose="a sweep", extra="sweep")
-    plan, strategy = replace(plan, series=tables()), plan.strategy
-    # No callbacks: they are for one run.
-    made = {**definition(strategy), "callbacks": None}
+    content = (packed_plan(replace(plan, series=tables()), with_source=with_source), keep_ends)
+    return pickled(content, [plan.strategy], purpose="a sweep")
+
+
+PackedPlan: TypeAlias = tuple[str, dict[str, Any], Any, Any]
+"""A plan without what cannot be pickled: name and definition of its strategy, the rest, its risk profile."""
+
+
+def packed_plan(plan: Plan, *, with_source: bool) -> PackedPlan:
+    """Return a plan as values that can be pickled; callbacks are left out: they are for one run, in one process."""
+    strategy = plan.strategy
     source = plan.exchange.source if with_source else None
     risk = None if strategy.risk is None else get_risk(strategy.risk)
-    content = (strategy.name, made, replace(plan, strategy=None, exchange=Exchange(plan.exchange.name, source)),  # type: ignore[arg-type]  # put back by unpacked
-               risk, keep_ends)  # fmt: skip
+    series = dict(registry.series.items) or None if plan.series is None else plan.series
+    bare = replace(plan, series=series, strategy=None, exchange=Exchange(plan.exchange.name, source))  # type: ignore[arg-type]  # put back by unpacked_plan
+    return strategy.name, {**definition(strategy), "callbacks": None}, bare, risk
+
+
+def unpacked_plan(content: PackedPlan) -> Plan:
+    """Return the plan that ``packed_plan`` packed; its risk profile is registered where there is none of its name."""
+    name, made, bare, risk = content
+    plan: Plan = bare
+    if risk is not None:
+        registry.risks.items.setdefault(risk.name, risk)
+    return replace(plan, strategy=make_strategy(name, **made))
+
+
+def pickled(content: object, strategies: Sequence[Strategy], *, purpose: str) -> bytes:
+    """Return content as bytes that another process can unpickle, functions of notebook cells included.
+
+    Parameters
+    ----------
+    content
+        Anything.
+    strategies
+        Those in it: modules of their functions are pickled by value, as they are here.
+    purpose
+        What needs it, for the text of an error.
+
+    Raises
+    ------
+    MissingDependency
+        Without cloudpickle.
+    UsageError
+        When it holds something that cannot be sent.
+    """
+    if find_spec("cloudpickle") is None:
+        raise MissingDependency("cloudpickle", purpose=purpose, extra="sweep")
     # As they are here: a worker would load the files of helper modules again, whatever was changed since.
-    helpers = own_modules(*functions_of(strategy).values())
-    own = [module for module in helpers if module.__name__ == _module_of(strategy.get_signals or strategy.get_signal)]
+    helpers = own_modules(*(function for each in strategies for function in functions_of(each).values()))
+    names = {_module_of(each.get_signals or each.get_signal) for each in strategies}
+    own = [module for module in helpers if module.__name__ in names]
     try:
         try:
-            return _pickled(content, helpers)
+            return to_bytes(content, helpers)
         except Exception:  # noqa: BLE001 -- a helper module that holds what cannot be copied is loaded again after all
-            return _pickled(content, own)
+            return to_bytes(content, own)
     except Exception as error:
+        which = " or ".join(repr(each.name) for each in strategies[:3])
         raise UsageError(
-            f"strategy {strategy.name!r} cannot be sent to a worker: {type(error).__name__}: {error}\n"
+            f"strategy {which} cannot be sent to a worker: {type(error).__name__}: {error}\n"
             "let its function create what cannot be copied (locks, files, connections), or use executor='inline'"
         ) from error
-
-
-def _pickled(content: Any, modules: Sequence[ModuleType]) -> bytes:
-    """Return pickled content; functions of ``modules`` are pickled by value, not by import path."""
-    import cloudpickle
-
-    with ExitStack() as registered:
-        for module in modules:
-            cloudpickle.register_pickle_by_value(module)
-            registered.callback(cloudpickle.unregister_pickle_by_value, module)
-        return bytes(cloudpickle.dumps(content))
 
 
 def _module_of(function: Any) -> str:
@@ -143,10 +216,8 @@ def _module_of(function: Any) -> str:
 
 def unpacked(content: bytes) -> tuple[Plan, bool]:
     """Return the plan that ``packed`` pickled, and whether outcomes carry their tables of ends."""
-    name, made, plan, risk, keep_ends = pickle.loads(content)  # noqa: S301 -- our own bytes, from this sweep's folder
-    if risk is not None:
-        registry.risks.items.setdefault(risk.name, risk)
-    return replace(plan, strategy=make_strategy(name, **made)), keep_ends
+    plan, keep_ends = from_bytes(content)
+    return unpacked_plan(plan), keep_ends
 
 
 @lru_cache(maxsize=2)
@@ -155,6 +226,7 @@ def _plan_in(folder: str) -> tuple[Plan, bool]:
 
 
 _evaluators: OrderedDict[tuple[str, int], Evaluator] = OrderedDict()
+_scattered_evaluators: dict[tuple[str, str], Evaluator] = {}
 
 
 def try_batch(folder: str, symbol: int, params: Sequence[Mapping[str, Any]]) -> list[Outcome]:
@@ -175,3 +247,17 @@ def forget(folder: str) -> None:
     for key in [key for key in _evaluators if key[0] == folder]:
         del _evaluators[key]
     _plan_in.cache_clear()
+
+
+def try_scattered(plan: bytes, prepared: Prepared, params: Sequence[Mapping[str, Any]]) -> list[Outcome]:
+    """Return the outcomes of a batch on scattered candles; runs on a worker of the cluster."""
+    key = (hashlib.sha256(plan).hexdigest(), prepared.data)
+    evaluator = _scattered_evaluators.get(key)
+    if evaluator is None:
+        unpacked_plan: Plan
+        unpacked_plan, keep_ends = unpacked(plan)
+        evaluator = Evaluator(replace(unpacked_plan, symbol=prepared.symbol), prepared, keep_ends=keep_ends)
+        while len(_scattered_evaluators) >= 4:
+            _scattered_evaluators.pop(next(iter(_scattered_evaluators)), None)
+        _scattered_evaluators[key] = evaluator
+    return [evaluator.evaluate(one) for one in params]

@@ -25,6 +25,7 @@ from ..engine.build import with_params
 from ..engine.plan import Plan, open_window
 from ..engine.vectorised import signal_rows
 from ..errors import UsageError
+from ..events.heard import NOBODY
 from ..kernels import simulate as kernel
 from ..kernels.declared_exit_loop import Exits
 from ..kernels.metrics import FIGURES, daily, daily_plain, score, score_plain
@@ -188,7 +189,7 @@ class Evaluator:
 
     def _run_events(self, strategy: Strategy) -> tuple[NDArray[np.float64], Refusals]:
         plan = replace(self.plan, strategy=replace(strategy, callbacks={}))
-        run = BacktestRun(plan, silent=True, window=self._window, published=self._published)
+        run = BacktestRun(plan, listeners=NOBODY, window=self._window, published=self._published)
         asyncio.run(run.through())
         failures = [failure for failure in run.records.failures if failure.kind != "warm-up"]
         if failures and not run.records.ends:

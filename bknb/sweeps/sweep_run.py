@@ -25,7 +25,8 @@ from ..provenance.candle_fingerprint import hash_in
 from ..provenance.strategy_hash import fingerprint, not_compared
 from .batches import Batch, Executor, WorkDir
 from .evaluate import Evaluator, Outcome, frame_days, goes_compiled, needs_source, pack_days, unpack_days
-from .executors import is_inline, make_executor
+from .executor_options import is_inline
+from .executors import make_executor
 from .parameter_search import Params, Space, make_search
 from .prepared_candles import Prepared, prepare
 from .sweep_series import asked_of
@@ -225,7 +226,7 @@ class SweepRun:
             self.combinations.append(params)
         return self._numbers[text]
 
-    def _try_round(self, executor: Executor, combinations: Sequence[Params]) -> None:
+    def _try_round(self, executor: Executor[Batch], combinations: Sequence[Params]) -> None:
         numbers = list(dict.fromkeys(self._number(params) for params in combinations))
         batches: list[Batch] = []
         for symbol in range(len(self.plan.plans)):
@@ -262,8 +263,7 @@ class SweepRun:
         if self._progress is not None:
             self._progress(self.processed, self.total)
         if subjects.progress_walker.subscribed:
-            labels = self.plan.plans[0].labels()
-            labels["symbol"] = ", ".join(self.plan.symbols)
+            labels: Any = {**self.plan.plans[0].labels(), "symbol": ", ".join(self.plan.symbols)}
             subjects.progress_walker.emit(
                 messages.Progress(
                     kind="sweep",

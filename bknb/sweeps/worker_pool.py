@@ -10,18 +10,16 @@ from __future__ import annotations
 import os
 import pickle
 import queue
+import signal
 import struct
 import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, Any, Final, Generic
 
-from .batches import Batch, WorkDir, try_batch
-
-if TYPE_CHECKING:
-    from .evaluate import Outcome
+from .batches import Call, Depot, U
 
 _LENGTH: Final = struct.Struct("<Q")
 _LOOK_SECONDS: Final = 0.05
@@ -45,12 +43,13 @@ def _receive(pipe: IO[bytes]) -> bytes | None:
 
 def serve() -> None:
     """Evaluate tasks from standard input until it ends; started by ``WorkerPool`` only."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a key that interrupts is for the process that started this one
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a strategy prints must not end up among the answers
     while (content := _receive(sys.stdin.buffer)) is not None:
-        folder, symbol, params = pickle.loads(content)  # noqa: S301 -- from the process that started this one
+        function, given = pickle.loads(content)  # noqa: S301 -- from the process that started this one
         try:
-            answer: object = try_batch(folder, symbol, params)
+            answer: object = function(*given)
         except Exception as error:  # noqa: BLE001 -- sent back to the pool, which decides
             answer = f"{type(error).__name__}: {error}"
         _send(answers, pickle.dumps(answer, protocol=5))
@@ -73,12 +72,12 @@ class Worker:
         """Its process id."""
         return self._process.pid
 
-    def ask(self, folder: str, batch: Batch) -> list[Outcome] | str | None:
-        """Return outcomes, the text of an error, or None when the worker died."""
+    def ask(self, call: Call) -> Any:
+        """Return the answer, the text of an error, or None when the worker died."""
         to, back = self._process.stdin, self._process.stdout
         assert to is not None and back is not None  # both are pipes  # noqa: S101, PT018
         try:
-            _send(to, pickle.dumps((folder, batch.symbol, batch.params), protocol=5))
+            _send(to, pickle.dumps(call, protocol=5))
             content = _receive(back)
         except (OSError, ValueError):  # a pipe that broke, or was closed by ``end``
             return None
@@ -96,23 +95,23 @@ class Worker:
                     continue
 
 
-class WorkerPool:
-    """Evaluates in a number of worker processes, which live until ``close``."""
+class WorkerPool(Generic[U]):
+    """Works in a number of worker processes, which live until ``close``."""
 
-    def __init__(self, work_dir: WorkDir, workers: int) -> None:
-        self._folder = str(work_dir.folder)
+    def __init__(self, depot: Depot[U], workers: int) -> None:
+        self._depot = depot
         self.workers = workers
         self.processes: list[Worker | None] = [None] * workers
 
-    def run(self, batches: Sequence[Batch], stopping: Callable[[], bool]) -> Iterator[tuple[Batch, Any]]:
-        """Yield each batch with its outcomes, until ``stopping()`` is true."""
-        todo, answers = deque(batches), queue.SimpleQueue[tuple[Batch, Any]]()
-        slots = range(min(self.workers, len(batches)))
+    def run(self, units: Sequence[U], stopping: Callable[[], bool]) -> Iterator[tuple[U, Any]]:
+        """Yield each unit with its answer, until ``stopping()`` is true."""
+        todo, answers = deque(units), queue.SimpleQueue[tuple[U, Any]]()
+        slots = range(min(self.workers, len(units)))
         over = threading.Event()
         threads = [threading.Thread(target=self._work, args=(slot, todo, answers, over), daemon=True) for slot in slots]
         for thread in threads:
             thread.start()
-        left = len(batches)
+        left = len(units)
         try:
             while left and not stopping():
                 try:
@@ -128,30 +127,30 @@ class WorkerPool:
             for thread in threads:
                 thread.join()
 
-    def _work(self, slot: int, todo: deque[Batch], answers: Any, over: threading.Event) -> None:
-        """Evaluate batches from ``todo`` in one worker until none is left."""
+    def _work(self, slot: int, todo: deque[U], answers: Any, over: threading.Event) -> None:
+        """Work on units from ``todo`` in one worker until none is left."""
         idle = threading.Event()
         while not over.is_set():
             try:
-                batch = todo.popleft()
+                unit = todo.popleft()
             except IndexError:
                 return
             worker = self.processes[slot]
             if worker is None:
                 worker = self.processes[slot] = Worker()
-            answer = worker.ask(self._folder, batch)
+            answer = worker.ask(self._depot.call(unit))
             if answer is not None:
-                answers.put((batch, answer))
+                answers.put((unit, answer))
                 continue
             if over.is_set():
                 return
             worker.end()
             self.processes[slot] = None
-            if batch.fail():
-                todo.append(batch)
+            if unit.fail():
+                todo.append(unit)
                 idle.wait(_LOOK_SECONDS)
             else:
-                answers.put((batch, None))
+                answers.put((unit, None))
 
     def close(self) -> None:
         """End all workers."""

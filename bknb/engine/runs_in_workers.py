@@ -1,0 +1,311 @@
+"""Runs that another process makes: what it sends back, and what is told of it here, in the order of the clock.
+
+A worker makes a run from its plan, and nobody hears it: callbacks and listeners are in the process that asked. They are
+told there afterwards, in the order in which one process would have told them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from copy import copy
+from functools import partial
+from heapq import merge
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..domain.signal_events import Cancelled, Closed
+from ..errors import BknbError
+from ..events import messages, subjects
+from ..events.heard import NOBODY, KeptForLater
+from ..user_code import where_it_failed
+from .backtest import BacktestRun
+from .get_and_list import get_risk
+from .plan import Plan, open_window
+from .portfolio_run import PortfolioRun
+from .run_candles import run_minutes
+
+if TYPE_CHECKING:
+    from ..events.heard import Listeners
+    from ..market.published import Published
+    from ..market.series import Series
+    from ..market.window import Window
+    from .portfolio_clock import TurnKey
+    from .records import Records
+    from .strategy_loop import StrategyLoop
+
+_AT_ONCE: TurnKey = (0, 0, 0.0, 0, 0)
+
+
+class Wanted(NamedTuple):
+    """What somebody hears of runs: events at all, failures, how long something took, results of quiet minutes."""
+
+    events: bool
+    errors: bool
+    timings: bool
+    quiet: bool
+
+    def kept_by(self, keep: Callable[[Any], object]) -> Listeners:
+        """Listeners of a run that keep it."""
+        if not self.events:
+            return NOBODY
+        return KeptForLater(keep, errors=self.errors, timings=self.timings, quiet=self.quiet)
+
+
+class Candles(NamedTuple):
+    """What a window has loaded."""
+
+    series: Mapping[tuple[str, str], Series]
+    ended: frozenset[str]
+
+
+class DoneElsewhere(NamedTuple):
+    """A run that is over, without its plan and its candles."""
+
+    records: Records
+    seconds: float
+    processed: int
+    reached: int
+    stopped: bool
+    manages: bool
+    tables: Mapping[str, Published | None]
+    candles: Candles
+
+
+class Told(NamedTuple):
+    """What happened to a leg, whose turn it was; ``ends``: it is a result that the run yields."""
+
+    turn: TurnKey
+    leg: int
+    what: Any
+    ends: bool = False
+
+
+class LegsDone(NamedTuple):
+    """Legs that are over, and what is to be told of them, in order."""
+
+    legs: tuple[DoneElsewhere, ...]
+    told: tuple[Told, ...]
+
+
+class RunDone(NamedTuple):
+    """A run alone that is over, what is to be told of it, and what there was to say of its candles."""
+
+    run: DoneElsewhere
+    told: tuple[Any, ...]
+    warnings: tuple[str, ...]
+
+
+class FailedElsewhere(Exception):  # noqa: N818 -- it carries the error of a run, with what else there is to say of it
+    """What ended a run in a worker."""
+
+    def __init__(self, error: BaseException, *more: Any) -> None:
+        super().__init__(error, *more)
+        self.error = error
+
+
+class LegFailed(FailedElsewhere):
+    """The error of a leg, and when it had its turn."""
+
+    def __init__(self, error: BaseException, turn: TurnKey) -> None:
+        super().__init__(error, turn)
+        self.turn = turn
+
+
+class RunFailed(FailedElsewhere):
+    """The error of a run alone, the candles it had loaded by then, and what there was to say of them."""
+
+    def __init__(self, error: BaseException, candles: Candles, warnings: tuple[str, ...]) -> None:
+        super().__init__(error, candles, warnings)
+        self.candles, self.warnings = candles, warnings
+
+
+def wanted_of(plans: Sequence[Plan]) -> Wanted:
+    """What callbacks and listeners of this process hear of runs by some plans."""
+    callbacks = {name for plan in plans for name in plan.strategy.callbacks}
+    quiet = subjects.wants_quiet("backtest") or bool({"on_idle", "on_active"} & callbacks)
+    events = bool(callbacks) or any(subject.subscribed for subject in subjects.ALL)
+    return Wanted(events, subjects.error.subscribed, subjects.performance.subscribed, quiet)
+
+
+def heard_here(plans: Sequence[Plan]) -> str:
+    """Why runs by some plans cannot be in workers: who is asked or told meanwhile; empty where they can."""
+    if any(plan.strategy.risk is not None and get_risk(plan.strategy.risk).callbacks for plan in plans):
+        return "a risk profile of it has callbacks"
+    if any(plan.exchange.callbacks for plan in plans):
+        return "its exchange has callbacks"
+    return ""
+
+
+# --- in a worker ----------------------------------------------------------------------------------------------------
+
+
+def candles_of(window: Window) -> Candles:
+    """What a window has loaded, without what is quickly computed again."""
+    bare: dict[tuple[str, str], Series] = {}
+    for key, series in window.series().items():
+        bare[key] = copy(series)
+        bare[key].averages = None
+    return Candles(bare, frozenset(window.ended))
+
+
+def done_elsewhere(run: BacktestRun, candles: Candles) -> DoneElsewhere:
+    """What is sent back of a run that is over."""
+    tables = {name: reader.table for name, reader in run.published.readers.items()}
+    about = (run.seconds, run.processed, run.reached, run.stopped, run.manages)
+    return DoneElsewhere(run.records, *about, tables, candles)
+
+
+def keep_place(error: BaseException) -> None:
+    """Have an error say, also in another process, in which line of the user's code it arose."""
+    if where := where_it_failed(error):
+        with suppress(AttributeError):  # few errors take an attribute
+            error.failed_in_worker = where  # type: ignore[attr-defined]  # read by where_it_failed
+
+
+def legs_done(plans: Sequence[Plan], wanted: Wanted) -> LegsDone:
+    """Run legs on a clock of their own.
+
+    Raises
+    ------
+    LegFailed
+        A leg raised what ends its portfolio.
+    """
+    told: list[Told] = []
+
+    def keep(order: int, what: object) -> None:
+        told.append(Told(run.clock.turn_of, order, what))
+
+    def tell(result: Closed | Cancelled) -> None:
+        turn = run.clock.turn_of
+        told.append(Told(turn, turn[3], result, ends=True))
+
+    always = wanted._replace(events=True)  # they are put in order with those of other legs
+    run = PortfolioRun(plans, listeners=lambda order: always.kept_by(partial(keep, order)))
+    try:
+        asyncio.run(run.through(tell))
+    except Exception as error:
+        raise LegFailed(error, _turn_of_error(run)) from error
+    known: dict[int, Candles] = {}
+    legs = []
+    for leg in run.legs:
+        assert leg.window is not None  # it has run  # noqa: S101
+        candles = known.setdefault(id(leg.window), candles_of(leg.window))
+        legs.append(done_elsewhere(leg, candles))
+    return LegsDone(tuple(legs), tuple(told))
+
+
+def _turn_of_error(run: PortfolioRun) -> TurnKey:
+    moment, phase, rank, leg, since = run.clock.turn_of
+    return moment, phase, rank, leg if run.clock.raised is None else run.clock.raised, since
+
+
+def run_done(plan: Plan, wanted: Wanted, held: Candles) -> RunDone:
+    """Run a backtest alone, over candles that are in memory already, and others.
+
+    Raises
+    ------
+    RunFailed
+        It raised.
+    """
+    told: list[Any] = []
+    warnings: list[str] = []
+    window = open_window(plan, warn=warnings.append)
+    window.take_over(*held)
+    run = BacktestRun(plan, window=window, listeners=wanted.kept_by(told.append))
+    try:
+        asyncio.run(run.through())
+    except Exception as error:
+        raise RunFailed(error, _fresh(window, held), tuple(warnings)) from error
+    return RunDone(done_elsewhere(run, _fresh(window, held)), tuple(told), tuple(warnings))
+
+
+def _fresh(window: Window, held: Candles) -> Candles:
+    found, known = candles_of(window), held.series
+    fresh = {key: each for key, each in found.series.items() if key not in known or each.reaches_further(known[key])}
+    return found._replace(series=fresh)
+
+
+# --- in the process that asked --------------------------------------------------------------------------------------
+
+
+async def prepared_candles(window: Window, plan: Plan) -> Candles:
+    """The candles that all runs of a frame need, loaded here once; none where they cannot be had: each run says why."""
+    window.gather_closed()
+    try:
+        await run_minutes(window, plan)
+    except BknbError:
+        return Candles({}, frozenset())
+    window.tell_closed()
+    return candles_of(window)
+
+
+async def tell_run(loop: StrategyLoop, told: Sequence[Any]) -> None:
+    """Tell callbacks and listeners what happened to a run, in order."""
+    known = len(loop.records.failures)
+    for what in told:
+        await _tell(loop, what)
+    if len(loop.records.failures) > known:  # of callbacks
+        loop.records.sort_failures()
+
+
+async def tell_legs(
+    run: PortfolioRun,
+    units: Sequence[tuple[Sequence[int], LegsDone]],
+    loops: Mapping[int, StrategyLoop],
+    tell: Callable[[Closed | Cancelled], object],
+) -> None:
+    """Tell callbacks and listeners, and ``tell`` of results, what happened to the legs of a portfolio.
+
+    Parameters
+    ----------
+    run
+        The portfolio.
+    units
+        For each unit the numbers of its legs in the portfolio, and what was told of them.
+    loops
+        Of each leg, by its number.
+    tell
+        Called with every closed and cancelled result.
+    """
+    told = [_in_portfolio(numbers, done.told) for numbers, done in units]
+    heard = wanted_of(run.plans).events
+    known = {order: len(loop.records.failures) for order, loop in loops.items()}
+    for turn, leg, what, ends in merge(*told, key=lambda each: each.turn):
+        if ends:
+            tell(what)
+        elif heard:
+            await _tell(loops[leg], what)
+        else:
+            run.note(what)
+        run.clock.moment = turn[0]
+    for order, loop in loops.items():
+        if len(loop.records.failures) > known[order]:  # of callbacks
+            loop.records.sort_failures()
+
+
+def _in_portfolio(numbers: Sequence[int], told: Sequence[Told]) -> Iterator[Told]:
+    """What was told of a unit, with numbers of its legs in the portfolio, and with turns that never go back."""
+    latest = _AT_ONCE
+    for turn, leg, what, ends in told:
+        mine = in_portfolio(turn, numbers)
+        if mine > latest:
+            latest = mine
+        yield Told(latest, numbers[leg], what, ends)
+
+
+def in_portfolio(turn: TurnKey, numbers: Sequence[int]) -> TurnKey:
+    """The turn of a leg with its number in the portfolio."""
+    moment, phase, rank, order, since = turn
+    return moment, phase, rank, numbers[order], since
+
+
+async def _tell(loop: StrategyLoop, what: Any) -> None:
+    if isinstance(what, messages.ErrorEvent):
+        subjects.error.emit(what)
+    elif isinstance(what, messages.Performance):
+        subjects.performance.emit(what)
+    else:
+        if loop.strategy.callbacks:
+            await loop.call_back(what)
+        loop.emit(what)

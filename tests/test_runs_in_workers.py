@@ -1,0 +1,340 @@
+"""Portfolios, walkers and walk-forwards with an executor: the same rows, events, warnings and tries as in one process.
+
+A pool of threads does all that processes do but the killing: everything is pickled on the way there and back.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import bknb
+from bknb.events.listen import drain
+from bknb.runs.portfolio_workers import units_of
+from bknb.runs.tries import keep_in
+from bknb.sweeps import worker_pool
+from bknb.sweeps.batches import Call
+
+FRAME = ("2024-01-01", "2024-01-06")
+SYMBOLS = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+
+
+def mean(ctx: Any, count: int = 10, up: float = 1.01) -> Any:
+    """Reads a series of another interval, and fails once a day."""
+    if ctx.when.hour == 5:
+        raise ValueError("at five")
+    close = ctx.candles("15m", 40).close
+    if close[-count:].mean() > close.mean():
+        return bknb.Signal(
+            position="long",
+            price_take_profit=ctx.price * up,
+            price_stop_loss=ctx.price * 0.99,
+            minute_estimated_time=600,
+        )
+    return None
+
+
+def falls(ctx: Any) -> Any:
+    """Rests an entry."""
+    close = ctx.candles("1h", 3).close
+    if close[-1] < close[0]:
+        return bknb.Signal(
+            position="short",
+            price_open=ctx.price * 1.002,
+            price_take_profit=ctx.price * 0.99,
+            price_stop_loss=ctx.price * 1.01,
+            minute_estimated_time=300,
+        )
+    return None
+
+
+def rows(candles: Any, less: float = 0.99) -> Any:
+    """Vectorised."""
+    return {
+        "position": candles.close > candles.open,
+        "price_take_profit": candles.close * 1.01,
+        "price_stop_loss": candles.close * less,
+        "minute_estimated_time": 240,
+    }
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def strategies() -> None:
+    """Those that are run, anew for each test."""
+    bknb.add_strategy("mean", get_signal=mean, interval="1h")
+    bknb.add_strategy("falls", get_signal=falls, interval="2h")
+    bknb.add_strategy("rows", get_signals=rows, interval="4h")
+
+
+def assert_same_result(one: bknb.Result, other: bknb.Result) -> None:
+    assert one.run_record.records == other.run_record.records
+    assert one.candles == other.candles
+    assert one.run_record.fingerprints() == other.run_record.fingerprints()
+    assert (one.stats, one.account) == (other.stats, other.account)
+    assert_same_tries(one.run_record.tries, other.run_record.tries)
+    assert one.run_record.manages == other.run_record.manages
+
+
+def assert_same_tries(one: Any, other: Any) -> None:
+    counted = [None if tries is None else (tries.number, tries.count, tries.of, tries.on) for tries in (one, other)]
+    assert counted[0] == counted[1]
+
+
+def assert_same(one: bknb.PortfolioResult, other: bknb.PortfolioResult) -> None:
+    pd.testing.assert_frame_equal(one.trades, other.trades, check_exact=True)
+    assert one.events == other.events
+    assert one.warnings == other.warnings
+    assert list(one.legs) == list(other.legs)
+    for leg, result in one.legs.items():
+        assert_same_result(result, other.legs[leg])
+
+
+def ledger_of(folder: Path, executor: object) -> None:
+    """Each executor counts tries in a ledger of its own."""
+    keep_in(folder / f"{executor is None}.jsonl")
+
+
+def portfolio(**changes: Any) -> bknb.PortfolioResult:
+    options: dict[str, Any] = {"symbols": SYMBOLS, "strategies": ["mean", "falls", "rows"]}
+    return bknb.portfolio(**(options | {"exchange": "demo", "frame": FRAME} | changes))
+
+
+# --- portfolios ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_portfolio_in_workers_is_that_of_one_process_and_is_told_in_the_same_order(
+    pool: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    """Callbacks are called, listeners hear, and ``run`` yields in the order of the clock; failures are counted."""
+    told: dict[str, list[Any]] = {}
+
+    def note(kind: str) -> Any:
+        def called(event: Any) -> None:
+            told.setdefault(kind, []).append((event.symbol, event.strategy, event.when, type(event).__name__))
+            if kind == "closes" and len(told[kind]) == 3:
+                raise KeyError("the third")
+
+        return called
+
+    bknb.add_strategy(
+        "called", get_signal=falls, interval="30m", callbacks={"on_close": note("closes"), "on_tick": note("ticks")}
+    )
+    bknb.listen_signal_backtest(note("signals"))
+    bknb.listen_error(note("errors"))
+    given = {"strategies": ["mean", "called"], "symbols": SYMBOLS[:2]}
+    found, heard = [], []
+    for executor in (None, pool):
+        ledger_of(tmp_path, executor)
+        found.append(portfolio(executor=executor, **given))
+        drain()
+        heard.append({**told})
+        told.clear()
+    assert_same(*found)
+    assert heard[0] == heard[1]
+    assert len(heard[0]["closes"]) > 10
+    assert {"errors", "ticks"} < set(heard[0])
+    kinds = [failure.kind for leg in found[1].legs.values() for failure in leg.errors]
+    assert kinds.count("callback") == 1
+    assert "strategy" in kinds
+
+
+def test_legs_that_share_candles_or_a_profile_are_one_unit() -> None:
+    bknb.add_risk("one", validations=[lambda request: request.open_position_count < 1])
+    bknb.add_strategy("shares", get_signal=falls, interval="1h", risk="one")
+    from bknb.engine.plan import plan_backtest
+    from bknb.engine.resolve import resolve_exchange
+
+    exchange = resolve_exchange("demo")
+    legs = [
+        ("A", "mean"),
+        ("B", "shares"),
+        ("C", "mean"),
+        ("A", "falls"),
+        ("D", "shares"),
+        ("C", "shares"),
+        ("E", "mean"),
+    ]
+    plans = [plan_backtest(symbol, strategy, exchange, FRAME) for symbol, strategy in legs]
+    assert units_of(plans) == [[0, 3], [1, 2, 4, 5], [6]]
+
+
+def test_legs_that_share_run_in_one_process_and_the_result_says_so(
+    pool: ThreadPoolExecutor,
+) -> None:
+    legs = {"symbols": SYMBOLS[:1], "strategies": ["mean", "falls"]}
+    shared = portfolio(executor=pool, **legs)
+    assert shared.warnings == [
+        "it ran in one process whatever the executor: all its legs share their candles or a risk profile"
+    ]
+    pd.testing.assert_frame_equal(shared.trades, portfolio(**legs).trades, check_exact=True)
+    money = portfolio(executor=pool, symbols=SYMBOLS[:2], strategies=["rows"], capital=1_000)
+    assert any(warning.endswith("its legs share an account") for warning in money.warnings)
+
+
+def test_the_first_leg_that_cannot_begin_ends_the_portfolio_as_in_one_process(pool: ThreadPoolExecutor) -> None:
+    """Its error has the type and the text, and names the leg; a strategy that cannot be sent is refused."""
+
+    def broken(candles: Any) -> Any:
+        raise LookupError("no rows today")
+
+    bknb.add_strategy("broken", get_signals=broken, interval="1h")
+    raised: list[Any] = []
+    for executor in (None, pool):
+        with pytest.raises(bknb.errors.StrategyError, match="no rows today") as caught:
+            portfolio(executor=executor, strategies=["mean", "broken"])
+        raised.append(caught.value)
+    assert str(raised[0]) == str(raised[1])
+    assert raised[1].__notes__[-1] == raised[0].__notes__[-1] == "in the leg broken on BTCUSDT of a portfolio"
+    lock = threading.Lock()
+    with pytest.raises(bknb.UsageError, match="cannot be sent to a worker"):
+        portfolio(executor=pool, strategies=[lambda: lock.locked() or None])
+    with pytest.raises(bknb.UsageError, match="executor must be"):
+        portfolio(executor="cluster")
+
+
+def test_a_portfolio_that_is_stopped_has_the_legs_that_are_done(pool: ThreadPoolExecutor) -> None:
+    """Paused, it begins no further leg."""
+    with ThreadPoolExecutor(1) as one:
+        gate = threading.Event()
+        one.submit(gate.wait)
+        task = bknb.Portfolio.background(
+            symbols=SYMBOLS, strategies=["falls"], exchange="demo", frame=FRAME, executor=one, name="gated"
+        )
+        task.pause()
+        assert task.paused
+        gate.set()
+        task.stop()
+        result = task.result()
+    left = [leg for leg in result.legs.values() if leg.stopped]
+    assert left
+    assert all(not len(leg.trades) for leg in left)
+    assert any("stopped before these legs were done" in warning for warning in result.warnings)
+
+
+# --- walkers -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_walker_in_workers_is_that_of_one_process_step_by_step(pool: ThreadPoolExecutor, tmp_path: Path) -> None:
+    """One strategy fails, one has callbacks; steps come in the order of the strategies."""
+    closes: list[Any] = []
+
+    def broken(candles: Any) -> Any:
+        raise LookupError("no rows today")
+
+    bknb.add_strategy("broken", get_signals=broken, interval="1h")
+    bknb.add_strategy("called", get_signal=falls, interval="1h", callbacks={"on_close": closes.append})
+    found, heard, steps = [], [], []
+    bknb.listen_walker(lambda step: steps.append((step.strategy, step.value, step.error, step.tested)))
+    for executor in (None, pool):
+        ledger_of(tmp_path, executor)
+        names = ["rows", "broken", "mean", "called"]
+        found.append(
+            bknb.walker(
+                "BTCUSDT", exchange="demo", frame=FRAME, strategies=names, metric="total_pnl", executor=executor
+            )
+        )
+        drain()
+        heard.append(([*closes], [*steps]))
+        closes.clear()
+        steps.clear()
+    assert heard[0] == heard[1]
+    assert len(heard[0][0]) > 5
+    assert [*found[0]] == [*found[1]]
+    assert found[0].warnings == found[1].warnings
+    for name, result in found[0].results.items():
+        assert_same_result(result, found[1][name])
+    assert found[0].report() == found[1].report()
+
+
+# --- walk-forwards -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("strategy", "params"), [(mean, {"count": [5, 12]}), (rows, {"less": [0.98, 0.99]})])
+def test_a_walk_forward_in_workers_is_that_of_one_process(
+    pool: ThreadPoolExecutor, tmp_path: Path, strategy: Any, params: Any
+) -> None:
+    found = []
+    for executor in (None, pool):
+        ledger_of(tmp_path, executor)
+        options: dict[str, Any] = {"train": "2d", "test": "1d", "interval": "1h", "metric": "total_pnl"}
+        found.append(bknb.walk_forward(strategy, params, exchange="demo", frame=FRAME, executor=executor, **options))
+    one, other = found
+    assert len(one.folds) == 3
+    pd.testing.assert_frame_equal(one.trades, other.trades, check_exact=True)
+    pd.testing.assert_frame_equal(one.to_pandas(), other.to_pandas(), check_exact=True)
+    assert (one.account, one.warnings, one.report()) == (other.account, other.warnings, other.report())
+    assert_same_tries(one.tries, other.tries)
+    for left, right in zip(one.folds, other.folds, strict=True):
+        assert_same_records(left.result, right.result)
+
+
+def assert_same_records(one: bknb.Result, other: bknb.Result) -> None:
+    assert one.run_record.records == other.run_record.records
+    assert one.candles == other.candles
+
+
+# --- processes -----------------------------------------------------------------------------------------------------
+
+
+def made_in_a_cell() -> Any:
+    """A function of no file, whose lines only this process knows."""
+    cell: dict[str, Any] = {}
+    name, text = "<ipython-input-7-cell>", "def sells(price):\n    raise OSError('in a cell')\n"
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    exec(compile(text, name, "exec"), cell)  # noqa: S102
+    return cell["sells"]
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_its_leg_another_try(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A real process is really killed while it has a leg; what it runs is not in a file that another could import."""
+    killed: list[int] = []
+    ask = worker_pool.Worker.ask
+
+    def ask_and_shoot(self: worker_pool.Worker, call: Call) -> Any:
+        if not killed:
+            killed.append(self.pid)
+            os.kill(self.pid, signal.SIGKILL)
+        return ask(self, call)
+
+    monkeypatch.setattr(worker_pool.Worker, "ask", ask_and_shoot)
+    found = []
+    for executor in (None, 2):
+        ledger_of(tmp_path, executor)
+        legs: dict[str, Any] = {"symbols": SYMBOLS[:2], "strategies": [falls, made_in_a_cell()]}
+        found.append(portfolio(executor=executor, **legs))
+    assert_same(*found)
+    assert len(killed) == 1
+    (failure,) = found[1].leg("BTCUSDT", "sells").errors
+    assert failure.where == "<ipython-input-7-cell>, line 2: raise OSError('in a cell')"
+
+
+def test_a_leg_that_kills_every_worker_is_named() -> None:
+    from bknb.sweeps.run_units import RunsElsewhere, RunUnit
+
+    runs = RunsElsewhere(2, b"", 1, name=lambda at: f"leg {at}", warn=print)
+    unit = RunUnit(0)
+    assert [unit.fail(), unit.fail(), unit.fail()] == [True, True, False]
+    runs._settle(unit, None)
+    import asyncio
+
+    with pytest.raises(bknb.BknbError, match="leg 0: the worker died 3 times with it"):
+        asyncio.run(runs.outcome(0))
