@@ -109,8 +109,9 @@ def holding_minute(state: Holding, given: Minute, rules: Rules) -> Step:
     if end is not None:
         return _close_plain(state, given.t, given.price, end, rules)
     high, low = model.extremes(given)
-    held = msgspec.structs.replace(state, highest=max(state.highest, high), lowest=min(state.lowest, low))
-    return survived(held, given, rules)
+    if high > state.highest or low < state.lowest:
+        state = msgspec.structs.replace(state, highest=max(state.highest, high), lowest=min(state.lowest, low))
+    return survived(state, given, rules)
 
 
 def _is_before(when: int, leaving: Leaving) -> bool:

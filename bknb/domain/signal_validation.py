@@ -73,7 +73,7 @@ def read_answer(answer: object) -> Signal | Reason:
         one = "; return one signal at a time" if isinstance(answer, list | tuple) else ""
         return Reason("shape", f"a strategy returns None or bknb.Signal(...), {got}{one}")
     target = with_python_lists(values)
-    if isinstance(target, list | tuple | Mapping):
+    if type(target) not in _PLAIN_TYPES and isinstance(target, list | tuple | Mapping):
         ladder = read_ladder(target)
         if isinstance(ladder, Reason):
             return ladder
@@ -266,6 +266,8 @@ def _broken_levels(signal: Signal, *, price: float, model: ExecutionModel, setti
                 found += _broken_target(signal, target, entry=fill, settings=settings)
         if stop is not None and sign * (fill - stop) > 0:
             found += _broken_stop(signal, stop, entry=fill, settings=settings)
+    if not found:
+        return found
     first = {reason.code: reason for reason in reversed(found)}
     return [first[code] for code in _LEVEL_RULES if code in first]
 

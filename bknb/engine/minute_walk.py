@@ -151,7 +151,7 @@ class MinuteWalk:
 
     def time_of(self, index: int) -> int:
         """Open time of a minute."""
-        return int(self._times[index])
+        return self._start + index * self._step if self._regular else int(self._times[index])
 
     def index_at(self, when: int) -> int:
         """Index of the first minute that opens at or after ``when``; the count when there is none."""
@@ -240,10 +240,11 @@ class MinuteWalk:
             if self._leave():
                 break
             state = loop.state
-            if self._takes_back(state, index):
+            held = state if isinstance(state, Holding) else None
+            if held is None and self._takes_back(state, index):
                 await self._take_back(index)
                 break
-            plain = state.signal if isinstance(state, Holding) and state.book is None else None
+            plain = held.signal if held is not None and held.book is None else None
             if plain is None or plain is not watched or self._liquidation is not None:
                 watched, due = plain, self._due()
                 stop = self._stop(due)
@@ -251,14 +252,14 @@ class MinuteWalk:
             until = stop if manage_at is None else min(stop, self.index_at(manage_at))
             if self._every_minute:
                 target = index
-            elif managing is not None and isinstance(state, Holding) and plain is not None:
-                target = min(self._next_event(state, index, stop), max(until, index))
+            elif managing is not None and held is not None and plain is not None:
+                target = min(self._next_event(held, index, stop), max(until, index))
             else:
                 target = self._next(index, until)
             ends_at, manages_at = self._first_of(due, manage_at, target)
             if turn is not None and not await self._has_turn(turn, target, ends_at, manages_at):
                 continue
-            self._pass(state, index, target)
+            self._pass(held, index, target)
             index = target
             if ends_at is not None:
                 await self._end_due(due, index)
@@ -363,9 +364,9 @@ class MinuteWalk:
             return when
         return when if when < rules.frame_last + (not rules.model.fills_at_open) else None
 
-    def _pass(self, state: State, start: int, stop: int) -> None:
+    def _pass(self, held: Holding | None, start: int, stop: int) -> None:
         """Tell a position the extremes of minutes that are passed over."""
-        if stop > start and isinstance(state, Holding):
+        if stop > start and held is not None:
             high, low = (self._price, self._price) if self._average else (self._high, self._low)
             self._loop.skip(SkippedMinutes(float(_most(high[start:stop])), float(_least(low[start:stop]))))
 
@@ -400,7 +401,7 @@ class MinuteWalk:
         state = self._loop.state
         stop = max(stop, index)
         if isinstance(state, Holding):
-            if (leaves := _leaves_from(state)) is not None:
+            if state.leaving is not None and (leaves := _leaves_from(state)) is not None:
                 return self._next_fill(index, stop, leaves)
             if state.book is not None:
                 return self._next_managed(state, state.book, index, stop)

@@ -18,8 +18,8 @@ from ..kernels.metrics import FIGURES
 from ..metrics.missing import lacks_capital
 from ..metrics.reasons import ADDS, ADDS_INSTEAD
 from ..research.walk_forward_report import choose, set_text
-from ..sweeps.evaluate import Evaluator, goes_compiled
-from ..sweeps.prepared_candles import prepare
+from ..sweeps.evaluate import Evaluator
+from ..sweeps.prepared_candles import goes_compiled, prepare
 from .result import Result
 from .run_record import record_of
 

@@ -31,7 +31,7 @@ from ..kernels.declared_exit_loop import Exits
 from ..kernels.metrics import FIGURES, daily, daily_plain, score, score_plain
 from ..market.answer_notes import ignored
 from ..market.source_hours import bar_grid_of
-from .prepared_candles import Prepared
+from .prepared_candles import Prepared, goes_compiled
 from .refused_answers import of_events, of_table
 from .sweep_series import asked_of, run_series
 
@@ -81,11 +81,6 @@ class Outcome:
     refusals: Refusals = ()
 
 
-def goes_compiled(strategy: Strategy) -> bool:
-    """Whether the compiled loop can run a strategy; one with a risk profile or a ``manage`` needs the event engine."""
-    return strategy.get_signals is not None and strategy.risk is None and strategy.manage is None
-
-
 class Evaluator:
     """Evaluates combinations of parameters on the prepared candles of one symbol.
 
@@ -122,6 +117,8 @@ class Evaluator:
         self._exact_grid = _is_exact(plan.settings.price_tick, prepared.market)
         by_events = needs_source(plan, prepared.market)
         self._window = open_window(plan, warn=ignored) if by_events else None  # shared by all its runs
+        if self._window is not None and prepared.held is not None:
+            self._window.take_over(*prepared.held)
         given = prepared.market
         times, open_, high, low, average, fills, ready = map(_fixed, (*given[:6], given.ready))
         market = given._replace(times=times, open=open_, high=high, low=low, average=average, fills=fills, ready=ready)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +18,7 @@ from ..engine.minute_walk import look_back_begin, minutes_that_fill
 from ..engine.plan import Plan, open_window
 from ..engine.questions import has_session_days, ready_minutes
 from ..engine.run_candles import coverage_notes, run_minutes
+from ..engine.runs_in_workers import candles_of
 from ..kernels import simulate as kernel
 from ..market.answer_notes import ignored
 from ..market.candle_closes import CandleCloses
@@ -27,8 +29,11 @@ from .sweep_series import digests
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..engine.registry import Strategy
+    from ..engine.runs_in_workers import Candles as WindowCandles
     from ..market.sessions import Sessions
 
+_HELD: Final = "held.pickle"
 _AROUND_MS: Final = 400 * DAY_MS  # how far around a frame sessions are listed
 _NONE: Final = np.zeros(0, dtype=np.int64)
 _NO_DAYS: Final = kernel.Days(_NONE, _NONE, _NONE)
@@ -50,6 +55,8 @@ class Prepared:
         The sessions, where those candles are days of a market with sessions; else empty.
     data
         Hash of all of them, closing prices and volumes included.
+    held
+        What the event engine needs of them, where combinations go through it: it fetches them no second time.
     """
 
     symbol: str
@@ -58,6 +65,7 @@ class Prepared:
     closes: NDArray[np.int64]
     days: kernel.Days
     data: str
+    held: WindowCandles | None = None
 
     @property
     def candle_closes(self) -> CandleCloses:
@@ -86,6 +94,8 @@ class Prepared:
             np.save(folder / f"days_{name}.npy", array)
         about = [self.symbol, market.regular, market.last_close, market.step, self.data]
         (folder / "about.json").write_bytes(msgspec.json.encode(about))
+        if self.held is not None:
+            (folder / _HELD).write_bytes(pickle.dumps(self.held, protocol=5))
 
     @classmethod
     def load(cls, folder: Path) -> Prepared:
@@ -99,7 +109,13 @@ class Prepared:
         market = kernel.Market(
             times, prices[0], prices[1], prices[2], prices[3], fills, regular, ready, float(last_close), step
         )
-        return cls(symbol, market, Candles(block), closes, kernel.Days(*days), data)
+        held = pickle.loads((folder / _HELD).read_bytes()) if (folder / _HELD).is_file() else None  # noqa: S301 -- ours
+        return cls(symbol, market, Candles(block), closes, kernel.Days(*days), data, held)
+
+
+def goes_compiled(strategy: Strategy) -> bool:
+    """Whether the compiled loop can run a strategy; one with a risk profile or a ``manage`` needs the event engine."""
+    return strategy.get_signals is not None and strategy.risk is None and strategy.manage is None
 
 
 async def prepare(plan: Plan, warn: Any = None) -> Prepared:
@@ -120,7 +136,8 @@ async def prepare(plan: Plan, warn: Any = None) -> Prepared:
     begin = look_back_begin(series.candles, plan.frame.start, count, series.step)
     fills = minutes_that_fill(series.candles, execution_model(plan.execution), begin=begin)
     days = _days_of(sessions, series, plan.frame.start, plan.frame.last) if by_day and sessions else _NO_DAYS
-    return _prepared(plan, series, window.average_prices(plan.symbol), rows, fills, ready, days)
+    found = _prepared(plan, series, window.average_prices(plan.symbol), rows, fills, ready, days)
+    return found if goes_compiled(strategy) else replace(found, held=candles_of(window))
 
 
 def _days_of(sessions: Sessions, series: Series, first: int, last: int) -> kernel.Days:

@@ -24,11 +24,11 @@ from ..metrics.trade_definitions import OF_ACCOUNT
 from ..provenance.candle_fingerprint import hash_in
 from ..provenance.strategy_hash import fingerprint, not_compared
 from .batches import Batch, Executor, WorkDir
-from .evaluate import Evaluator, Outcome, frame_days, goes_compiled, needs_source, pack_days, unpack_days
+from .evaluate import Evaluator, Outcome, frame_days, needs_source, pack_days, unpack_days
 from .executor_options import is_inline
 from .executors import make_executor
 from .parameter_search import Params, Space, make_search
-from .prepared_candles import Prepared, prepare
+from .prepared_candles import Prepared, goes_compiled, prepare
 from .sweep_series import asked_of
 from .symbol_means import known_figures, mean_of_known, missing_by_adds, missing_symbols
 from .trial_keys import TrialKeys
