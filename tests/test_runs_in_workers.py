@@ -212,23 +212,37 @@ def test_the_first_leg_that_cannot_begin_ends_the_portfolio_as_in_one_process(po
         portfolio(executor="cluster")
 
 
-def test_a_portfolio_that_is_stopped_has_the_legs_that_are_done(pool: ThreadPoolExecutor) -> None:
-    """Paused, it begins no further leg."""
-    with ThreadPoolExecutor(1) as one:
-        gate = threading.Event()
-        one.submit(gate.wait)
-        task = bknb.Portfolio.background(
-            symbols=SYMBOLS, strategies=["falls"], exchange="demo", frame=FRAME, executor=one, name="gated"
-        )
+@pytest.mark.slow
+def test_a_portfolio_that_is_stopped_has_the_legs_that_are_done() -> None:
+    """Paused, it begins no leg; stopped, it does not wait for one that goes on."""
+    gate, began = threading.Event(), threading.Event()
+
+    class Gated(ThreadPoolExecutor):
+        """Does one unit; each after it waits for ever."""
+
+        def submit(self, function: Any, /, call: Call) -> Any:  # type: ignore[override]
+            if not began.is_set():
+                began.set()
+                return super().submit(function, call)
+            return super().submit(gate.wait)
+
+    options: dict[str, Any] = {"symbols": SYMBOLS, "strategies": ["falls"], "exchange": "demo", "frame": FRAME}
+    with Gated(1) as gated:
+        task = bknb.Portfolio.background(executor=gated, **options)
         task.pause()
         assert task.paused
-        gate.set()
-        task.stop()
+        task.resume()
+        while task.progress < 0.3:  # the first leg is done
+            assert not task.wait(0.01)
+        task.stop(now=True)
         result = task.result()
-    left = [leg for leg in result.legs.values() if leg.stopped]
-    assert left
-    assert all(not len(leg.trades) for leg in left)
+        gate.set()
+    done, *left = result.legs.values()
+    assert len(done.trades) > 0
+    assert not done.stopped
+    assert [(leg.stopped, len(leg.trades), len(leg.candles)) for leg in left] == [(True, 0, 0)] * 2
     assert any("stopped before these legs were done" in warning for warning in result.warnings)
+    assert "falls on SOLUSDT" in result.report()
 
 
 # --- walkers -------------------------------------------------------------------------------------------------------

@@ -8,10 +8,11 @@ executor changes only the time it takes.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from os import cpu_count
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Final, Generic
 
 from msgspec.structs import replace
 
@@ -22,6 +23,9 @@ from .prepared_candles import Prepared
 
 if TYPE_CHECKING:
     from ..engine.plan import Plan
+
+
+_LOOK_SECONDS: Final = 0.01
 
 
 class Inline:
@@ -87,6 +91,9 @@ class Pool(Generic[U]):
                 unit, future = running.popleft()
             else:
                 unit, future = waiting.popleft(), None
+            if not _awaited(future, stopping):
+                running.append((unit, future))
+                break
             yield unit, self._answer(unit, future)
         for _, future in running:
             if future is not None:
@@ -117,6 +124,18 @@ class Pool(Generic[U]):
     def close(self) -> None:
         """Release what this process cached; the pool belongs to the user and stays open."""
         forget(str(self._depot.folder))
+
+
+def _awaited(future: Any, stopping: Callable[[], bool]) -> bool:
+    """Whether a future may be taken: it is done, or cannot say so; waits for it until ``stopping()`` is true."""
+    if not hasattr(future, "done"):
+        return True
+    look = threading.Event()
+    while not future.done():
+        if stopping():
+            return False
+        look.wait(_LOOK_SECONDS)
+    return True
 
 
 def called(call: Call) -> Any:
