@@ -474,6 +474,112 @@ def test_cash_and_positions_are_the_capital_and_what_was_made(seed: int, leverag
     assert result.equity.iloc[-1] == pytest.approx(1_000 + result.trades["money"].sum())
 
 
+# --- together -------------------------------------------------------------------------------------------------------
+
+
+def pair(answers: Mapping[int, Any], exchange: Any, *, symbols: Sequence[str] = ("A", "B"), **options: Any) -> Any:
+    """A portfolio of a strategy whose legs are held together."""
+    asked = {name: options.pop(name) for name in ("risk", "reenter", "together") if name in options}
+    bknb.weights(
+        "pair", symbols=symbols, interval="1m", tolerance=50, together=asked.pop("together", True), **asked,
+        get_weights=lambda ctx: answers.get((ctx.when_ms - ORIGIN) // MINUTE),
+    )  # fmt: skip
+    options = {"exchange": exchange, "frame": FRAME, "settings": FREE, "capital": 1_000} | options
+    return bknb.portfolio(strategies=["pair"], **options)
+
+
+def left(result: Any) -> list[tuple[int, str, str, str]]:
+    """Minute, symbol, kind and reason of all fills, by minute."""
+    found = [
+        (int((row.at.value // 10**6 - ORIGIN) // MINUTE), symbol, row.kind, row.reason)
+        for (symbol, _), leg in result.legs.items()
+        for row in leg.fills.itertuples()
+    ]
+    return sorted(found, key=lambda row: row[:2])
+
+
+BOTH = {"A": bknb.Weight(0.4, price_stop_loss=95.0), "B": -0.4}
+OPENED = [(2, "A", "entry", ""), (2, "B", "entry", "")]
+
+
+@pytest.mark.parametrize("symbols", [["A", "B"], ["B", "A"]])
+def test_a_level_that_ends_one_leg_ends_the_others(symbols: list[str]) -> None:
+    answers = dict.fromkeys(range(2, END), BOTH) | {12: {}}
+    result = pair(answers, {"A": market({8: 94.0}), "B": market()}, symbols=symbols)
+    again = [
+        (13, "A", "entry", ""),
+        (13, "B", "entry", ""),
+        (30, "A", "exit", "frame_end"),
+        (30, "B", "exit", "frame_end"),
+    ]
+    assert left(result) == [*OPENED, (8, "A", "exit", "stop_loss"), (9, "B", "exit", "together"), *again]
+    alone = pair(answers, {"A": market({8: 94.0}), "B": market()}, symbols=symbols, together=False)
+    assert left(alone)[2:4] == [(8, "A", "exit", "stop_loss"), (12, "B", "exit", "strategy")]
+    rows = result.groups[["symbols", "trades"]].to_numpy().tolist()
+    assert rows == [[2, 2], [2, 2]]
+    assert result.groups.money.sum() == pytest.approx(result.equity.iloc[-1] - 1_000)
+    assert [when.minute for when in result.groups.opened_at] == [2, 13]
+    assert [when.minute for when in result.groups.closed_at] == [9, 30]
+
+
+def test_a_leg_that_is_to_leave_waits_for_its_own_next_bar() -> None:
+    silent = {"A": market({8: 94.0}), "B": market(silent=[9, 10])}
+    result = pair({2: BOTH}, silent)
+    assert left(result)[2:] == [(8, "A", "exit", "stop_loss"), (11, "B", "exit", "together")]
+    both = {"A": market({8: 94.0}), "B": market({8: 106.0})}  # and one that has ended in the same bar has
+    each = {"A": BOTH["A"], "B": bknb.Weight(-0.4, price_stop_loss=105.0)}
+    assert left(pair({2: each}, both))[2:] == [(8, "A", "exit", "stop_loss"), (8, "B", "exit", "stop_loss")]
+    halted = {"A": market({8: 94.0}), "B": market(silent=range(2, 20))}
+    waits = pair({1: {"A": BOTH["A"], "B": -0.4}}, {"A": market({8: 94.0}), "B": market(silent=[*range(1, 20)])})
+    assert left(waits) == [(1, "A", "entry", ""), (8, "A", "exit", "stop_loss")]  # what waited is taken back
+    assert [event.reason for event in waits.told if isinstance(event, bknb.Cancelled)] == ["together"]
+    assert not left(pair({3: BOTH}, halted))
+
+
+def test_it_ends_them_where_nobody_is_asked_for_long() -> None:
+    bknb.weights("pair", symbols=["A", "B"], at="00:02 UTC", together=True, get_weights=lambda: BOTH)
+    exchange = {"A": market({8: 94.0}), "B": market()}
+    result = bknb.portfolio(strategies=["pair"], exchange=exchange, frame=FRAME, settings=FREE, capital=1_000)
+    assert left(result) == [*OPENED, (8, "A", "exit", "stop_loss"), (9, "B", "exit", "together")]
+
+
+def test_one_for_which_nothing_is_left_at_its_open_ends_the_others() -> None:
+    """What A was to pay for does not come: it does not trade where it was to leave."""
+    exchange = {"A": market(silent=[6, 7, 8]), "B": market(), "C": market()}
+    answers = {2: {"A": 0.9}, 6: {"B": 0.05, "C": 0.85}}
+    result = pair(answers, exchange, symbols=["A", "B", "C"], account=bknb.Spot())
+    assert left(result) == [
+        (2, "A", "entry", ""), (6, "C", "entry", ""), (7, "C", "exit", "together"), (9, "A", "exit", "strategy"),
+    ]  # fmt: skip
+    assert [(event.symbol, event.reason) for event in result.told if isinstance(event, bknb.Cancelled)] == [
+        ("B", "risk")
+    ]
+
+
+def test_where_one_leg_cannot_be_opened_none_is() -> None:
+    halted = pair({2: {"A": 0.4}, 4: {"A": 0.1, "B": -0.4}}, {"A": market(), "B": market(silent=[3, 4, 5])})
+    assert left(halted) == [(2, "A", "entry", ""), (30, "A", "exit", "frame_end")]
+    assert reasons(halted) == ["B does not trade: nothing of what is held together is made larger"]
+    reduced = pair({2: {"A": 0.9}, 4: {"A": 0.1, "B": -0.4}}, {"A": market(), "B": market(silent=[3, 4, 5])})
+    assert left(reduced)[1] == (4, "A", "reduce", "strategy")
+
+    def only_a(request: Any) -> bool:
+        return request.signal.symbol == "A"
+
+    bknb.add_risk("only a", validations=[only_a])
+    for symbols in (["A", "B"], ["B", "A"]):
+        refused = pair({2: BOTH, 6: {"A": 0.4}}, market(), symbols=symbols, risk="only a")
+        assert left(refused) == [(6, "A", "entry", ""), (30, "A", "exit", "frame_end")]
+        assert len(refused.refused) == 1
+    more = pair({2: {"A": 0.2}, 6: {"A": 0.8, "B": -0.1}}, market(), risk="only a")
+    assert left(more) == [(2, "A", "entry", ""), (30, "A", "exit", "frame_end")]
+
+
+def test_together_is_yes_or_no() -> None:
+    with pytest.raises(bknb.UsageError, match="together of strategy 'pair' must be True or False, got 1"):
+        bknb.weights("pair", symbols=["A"], interval="1d", get_weights=dict, together=1)  # type: ignore[arg-type]
+
+
 def drawn_answers(random: np.random.Generator, symbols: Sequence[str]) -> dict[int, Any]:
     """What a book answers at each minute: nothing, flat, or weights that leave some out."""
     found: dict[int, Any] = {}

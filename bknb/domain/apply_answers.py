@@ -7,6 +7,8 @@ out; ``Close``, ``Reduce`` and ``Cancel`` of the same list are carried out all t
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from ..errors import InvalidTransition
@@ -135,7 +137,8 @@ def _carried_out(state: Holding, judged: Judged, given: Managed, rules: Rules, e
     sign = sign_of(signal.position)
     best = state.highest if sign > 0 else state.lowest
     if judged.moved is not None and _levels_differ(judged.book, judged.moved):
-        events += moved_events(labels(rules), when, price, signal, book, best, (given.source,), tick=rules.tick)
+        source: Literal["strategy", "manual"] = "manual" if given.source == "manual" else "strategy"
+        events += moved_events(labels(rules), when, price, signal, book, best, (source,), tick=rules.tick)
     held = msgspec.structs.replace(state, book=book)
     if judged.cancels is not None:
         waiting = [order for order in book.orders if order.kind == "add"]

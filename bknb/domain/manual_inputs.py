@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from .manage_answers import Move
 
-Source: TypeAlias = Literal["strategy", "manual"]
-"""Who decided."""
+Source: TypeAlias = Literal["strategy", "manual", "together"]
+"""Who decided; ``"together"``: another leg of weights that are held together ended, or was refused."""
 
 
 class Planned(NamedTuple):

@@ -25,10 +25,20 @@ CloseReason: TypeAlias = Literal[
     "strategy",
     "manual",
     "liquidation",
+    "together",
 ]
 CLOSE_REASONS: Final[tuple[str, ...]] = get_args(CloseReason)
 CancelReason: TypeAlias = Literal[
-    "timeout", "price_reject", "risk", "frame_end", "data_end", "stopped", "disagreement", "strategy", "manual"
+    "timeout",
+    "price_reject",
+    "risk",
+    "frame_end",
+    "data_end",
+    "stopped",
+    "disagreement",
+    "strategy",
+    "manual",
+    "together",
 ]
 
 

@@ -90,6 +90,11 @@ class BarPrices:
         """The last close at a moment (UTC ms); ``None``: no bar has closed."""
         return self.at(when) if self._bars.available(when) > 0 else None
 
+    def traded_until(self, when: int) -> bool:
+        """Whether a bar that can fill orders closed at a moment (UTC ms)."""
+        known = self._bars.available(when)
+        return known > 0 and self._bars.close_at(known - 1) == when and bool(self.can_fill[known - 1])
+
     def _index(self, opened: int) -> int:
         return int(self._bars.candles.timestamp.searchsorted(opened))
 

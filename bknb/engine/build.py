@@ -104,6 +104,7 @@ def make_strategy(
     get_weight: AnyFunction | None = None,
     tolerance: float | None = None,
     reenter: bool = False,
+    together: bool = False,
     symbols: tuple[str, ...] = (),
 ) -> Strategy:
     """A checked strategy that is not registered (yet).
@@ -170,6 +171,7 @@ def make_strategy(
         manage_at=manage_schedule,
         tolerance=tolerance,
         reenter=reenter,
+        together=together,
         symbols=symbols,
     )
 
@@ -305,7 +307,7 @@ def definition(strategy: Strategy) -> dict[str, Any]:
     if strategy.weights is not None:
         made |= {"get_signal": None, "get_weight": strategy.get_signal, "tolerance": strategy.tolerance}
         made |= {"symbols": strategy.symbols} if strategy.symbols else {}
-        made |= {"reenter": True} if strategy.reenter else {}
+        made |= {name: True for name in ("reenter", "together") if getattr(strategy, name)}
     if strategy.manage is not None:
         made |= {"manage": strategy.manage, "manage_interval": strategy.manage_interval}
         if strategy.manage_at is not None:

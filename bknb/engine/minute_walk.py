@@ -13,7 +13,7 @@ from ..domain.entry_timeout import timeout_of
 from ..domain.execution_fills import ExecutionModel, Minute
 from ..domain.exit_steps import deadline_of
 from ..domain.interval import MINUTE_MS
-from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, Opening, SkippedMinutes, State, Waiting
+from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, Managed, Opening, SkippedMinutes, State, Waiting
 from ..domain.position_book import PositionBook, book_timeout
 from ..domain.signal import OpenSignal
 from ..kernels.first_change import first_outside, first_trailed
@@ -285,8 +285,10 @@ class MinuteWalk:
         await loop.manage(when, close)
         if loop.strategy.book is None or turn is None or loop.known_at is None:
             return
-        is_given, _ = await turn.question(when, None)
-        if is_given:
+        is_given = False
+        while not (is_given or self._stopping()):  # the legs may be told to look again
+            is_given, _ = await turn.question(when, None)
+        if is_given and loop.known_at is not None:
             await loop.manage(when, close)
 
     def _first_of(self, due: int, manage_at: int | None, index: int) -> tuple[int | None, int | None]:
@@ -299,6 +301,12 @@ class MinuteWalk:
     async def _end_due(self, due: int, index: int) -> None:
         """End what the clock ends at a moment (UTC ms) before the minute ``index``."""
         loop = self._loop
+        book = loop.strategy.book
+        if book is not None and book.due(loop.rules.symbol, loop.state) <= due:
+            answer = book.together.answer(loop.rules.symbol, loop.state)
+            price, close = self._price_before(index), self._close_before(index)
+            await loop.take(Managed((answer,), price, due, close, source="together"))
+            return
         newest = None if close_due(loop.state, loop.rules) > due else self._newest_fill(index)
         await loop.end_due(due, self._price_before(index), newest)
 
@@ -371,9 +379,14 @@ class MinuteWalk:
             self._loop.skip(SkippedMinutes(float(_most(high[start:stop])), float(_least(low[start:stop]))))
 
     def _due(self) -> int:
-        """The moment (UTC ms) at which the clock or the account changes something; far in the future for none."""
-        due = self._loop.due
-        return due if self._liquidation is None else min(due, self._liquidation.next_change())
+        """The moment (UTC ms) at which the clock, the account or another leg that is held together changes something.
+
+        Far in the future for none.
+        """
+        loop, due = self._loop, self._loop.due
+        due = due if self._liquidation is None else min(due, self._liquidation.next_change())
+        book = loop.strategy.book
+        return due if book is None else min(due, book.due(loop.rules.symbol, loop.state))
 
     def _stop(self, due: int) -> int:
         """Index before which the state can change only by a price."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..events.heard import Listeners
     from .registry import Exchange, Strategy
     from .shared_account import SharedAccount
+    from .weight_book import WeightBook
 
 
 def _subjects(_order: int) -> Listeners:
@@ -96,6 +97,8 @@ class PortfolioRun:
         self.warnings: list[str] = []
         self.events: list[Event] = []
         self.seconds = 0.0
+        books = {plan.strategy.name: plan.strategy.book for plan in plans if plan.strategy.together}
+        self._together: dict[str, WeightBook] = books  # of strategies whose legs are held together
         longest = max(interval_ms(plan.base) for plan in plans)
         self.clock = PortfolioClock(longest=longest, on_pause=self._note_pause, by_score=by_score)
         if account is not None and account.cross is not None:
@@ -138,6 +141,9 @@ class PortfolioRun:
         """Note what happened to a leg."""
         if not isinstance(event, Idle | Active):
             self.events.append(event)
+            book = self._together.get(event.strategy)
+            if book is not None and book.told(event, self._clock.moment):
+                self._clock.look_again()
 
     def _note_pause(self, when: int) -> None:
         end = "stopped there" if self.clock.paused else "resumed there: no question was left out"

@@ -86,7 +86,8 @@ class Strategy(msgspec.Struct, frozen=True):
     ``interval``; with ``late`` also after one that has passed. ``manage_at`` is the same for ``manage``.
     One with a ``tolerance`` answers with weights: its ``get_signal`` is a ``get_weight``; ``ask_manage`` asks it, too.
     With ``reenter`` what was ended by a level, by liquidation or by hand is entered again at the next answer.
-    One with ``symbols`` answers for all of them at once, in a portfolio, whose legs have its ``WeightBook`` in common.
+    One with ``symbols`` answers for all of them at once, in a portfolio, whose legs have its ``WeightBook`` in common;
+    with ``together`` they are opened and left together.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Strategy(msgspec.Struct, frozen=True):
     manage_at: Schedule | None = None
     tolerance: float | None = None
     reenter: bool = False
+    together: bool = False
     symbols: tuple[str, ...] = ()
     book: Any = None
 

@@ -8,32 +8,26 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
-from ..domain.accounts import initial_margin, money_needed
-from ..domain.costs import CostRequest, fill_costs
 from ..domain.interval import floor_to, interval_ms
 from ..domain.manage_answers import Add, Cancel, Close, PositionAnswer, Reduce
+from ..domain.market_clock import NEVER
 from ..domain.position_fills import DUST
 from ..domain.risk import WeightLimits
-from ..domain.signal import Position, ScheduledSignal, Signal, sign_of
-from ..domain.signal_events import Reason, Scaled
-from ..domain.states import Holding, Opening, Reenter, Waiting, labels
+from ..domain.signal import Signal
+from ..domain.signal_events import Event, Reason, Scaled
+from ..domain.states import Reenter, State, labels, rejection
 from ..domain.stays_flat import stays_flat_in
-from ..domain.stop_levels import stop_in_force
 from ..domain.weight import Weight
-from ..domain.weights import (
-    HeldWeight,
-    part_paid_for,
-    read_weights,
-    weight_changes,
-    weight_signal,
-)
+from ..domain.weights import HeldWeight, part_paid_for, read_weights, weight_signal
 from ..errors import NotEnoughData, UsageError
 from ..market.strategy_context import Context, weight_limits_of
 from .book_moments import BookMoments
-from .cost_requests import side_of
 from .weight_answers import opened
+from .weight_legs import Increase, but_the_same, changes_of, held_by
+from .weights_together import Together
 
 if TYPE_CHECKING:
+    from ..domain.ledger import Ledger
     from ..domain.position_view import HeldPosition
     from .leg_account import LegAccount
     from .registry import Strategy
@@ -89,7 +83,10 @@ class BookContext:
 
 
 class _Plan(NamedTuple):
-    """What is to be done at a moment (UTC ms): what each leg holds changes so, and larger ones by this part of it."""
+    """What is to be done at a moment (UTC ms): what each leg holds changes so, and larger ones by this part of it.
+
+    A part of 0: nothing becomes larger.
+    """
 
     when: int
     changes: Mapping[str, list[PositionAnswer]]
@@ -112,6 +109,8 @@ class WeightBook:
     ----------
     moments
         Those at which its legs can be asked.
+    together
+        What its legs do because of each other; ``None``: each is held alone.
     scaled
         How many moments there were at which all increases were made smaller by one factor, to what was free.
     """
@@ -127,6 +126,7 @@ class WeightBook:
         self._plan: _Plan | None = None
         self._turns: dict[str, int] = {}  # the moment (UTC ms) at which each leg was asked last about what it holds
         self.scaled = 0
+        self.together = Together() if strategy.together else None
 
     def leg(self, symbol: str) -> Strategy:
         """The strategy of one leg."""
@@ -215,15 +215,15 @@ class WeightBook:
     def _planned(self, when: int, asking: str) -> _Plan:
         """What all legs do at a moment (UTC ms); ``asking`` is the symbol of the leg whose turn it is."""
         if self._plan is None or self._plan.when != when:
-            held = {symbol: _held(leg, when) for symbol, leg in self._legs.items()}
+            held = {symbol: held_by(leg, when) for symbol, leg in self._legs.items()}
             tolerance = self._strategy.tolerance or 0.0
             changes = {
-                symbol: _changes_of(weight, held[symbol], self._legs[symbol], tolerance)
+                symbol: changes_of(weight, held[symbol], self._legs[symbol], tolerance)
                 for symbol, weight in self._wanted.items()
             }
             part = self._part(when, changes, held, asking)
             self._plan = _Plan(
-                when, {symbol: _but_the_same(each, held[symbol], part) for symbol, each in changes.items()}, part
+                when, {symbol: but_the_same(each, held[symbol], part) for symbol, each in changes.items()}, part
             )
         return self._plan
 
@@ -235,26 +235,7 @@ class WeightBook:
         asking: str,
     ) -> float:
         """The part of all increases that is paid for at a moment (UTC ms), once what is to leave has left."""
-        shared = self._shared
-        ledger, equity = shared.ledger, shared.marked_at(when).equity
-        prices = shared.prices_at(when)
-        increases: list[_Increase] = []
-        for symbol, leg in self._legs.items():
-            answers, now = changes.get(symbol, []), held[symbol]
-            if (ordered := leg.exits.ordered(ledger, leg.state, leg.prices.at(when), when)) is not None:
-                ledger = ledger.apply(ordered).ledger
-            for answer in answers:
-                if isinstance(answer, Cancel):
-                    ledger = leg.waiting.all_released(ledger)
-                elif isinstance(answer, Close | Reduce):
-                    part = answer.share if isinstance(answer, Reduce) else 1.0
-                    if (left := leg.exits.part(ledger, part, leg.prices.at(when), when)) is not None:
-                        ledger = ledger.apply(left).ledger
-                elif isinstance(answer, Signal):
-                    assert answer.position is not None  # weights say it  # noqa: S101
-                    increases.append(_Increase(symbol, leg, answer.position, money=(answer.size or 0.0) * equity))
-                elif isinstance(answer, Add) and now is not None:
-                    increases.append(_Increase(symbol, leg, now.position, units=answer.share * leg.first))
+        ledger, increases = self._after_exits(when, changes, held)
         if not increases:
             return 1.0
         beside = len(increases) == 1  # else the costs of one are missing for the next
@@ -262,13 +243,68 @@ class WeightBook:
         def takes(part: float) -> float:
             return sum(each.takes(part, when, beside=beside) for each in increases)
 
-        free = ledger.free(prices)
+        free = ledger.free(self._shared.prices_at(when))
         part = part_paid_for(takes, free)
+        if self.together is not None and self._cannot_open(increases, part, when, asking):
+            return 0.0
         if part < 1.0:
             self.scaled += 1
             symbols = tuple(each.symbol for each in increases)
             self._tell(asking, when, symbols=symbols, part=part, wanted=takes(1.0), free=free)
         return part
+
+    def _after_exits(
+        self, when: int, changes: Mapping[str, Sequence[PositionAnswer]], held: Mapping[str, HeldWeight | None]
+    ) -> tuple[Ledger, list[Increase]]:
+        """The ledger once what is to leave has left at the last close (UTC ms), and what is to become larger."""
+        equity, ledger = self._shared.marked_at(when).equity, self._shared.ledger
+        increases: list[Increase] = []
+        for symbol, leg in self._legs.items():
+            now, price = held[symbol], leg.prices.at(when)
+            if (ordered := leg.exits.ordered(ledger, leg.state, price, when)) is not None:
+                ledger = ledger.apply(ordered).ledger
+            for answer in changes.get(symbol, ()):
+                if isinstance(answer, Cancel):
+                    ledger = leg.waiting.all_released(ledger)
+                elif isinstance(answer, Close | Reduce):
+                    part = answer.share if isinstance(answer, Reduce) else 1.0
+                    if (left := leg.exits.part(ledger, part, price, when)) is not None:
+                        ledger = ledger.apply(left).ledger
+                elif isinstance(answer, Signal) and answer.position is not None:
+                    increases.append(Increase(symbol, leg, answer.position, money=(answer.size or 0.0) * equity))
+                elif isinstance(answer, Add) and now is not None:
+                    increases.append(Increase(symbol, leg, now.position, units=answer.share * leg.first))
+        return ledger, increases
+
+    def _cannot_open(self, increases: Sequence[Increase], part: float, when: int, asking: str) -> bool:
+        """Whether one of what is opened together cannot be; it is told, but for what stays flat."""
+        larger = {each.symbol for each in increases}
+        flat = {symbol for symbol, each in self._wanted.items() if each.weight and symbol not in larger}
+        if any(stays_flat_in(self._legs[symbol].state) is not None for symbol in flat):
+            return True
+        faults = [fault for each in increases if (fault := each.fault(part, when))]
+        if part <= 0.0:
+            faults.append("nothing is free")
+        if faults:
+            loop = self._loops[asking]
+            reason = Reason("together", f"{', '.join(faults)}: nothing of what is held together is made larger")
+            price = self._legs[asking].prices.at(when)
+            event = rejection(loop.rules, when, price, (reason,), {s: each.weight for s, each in self._wanted.items()})
+            loop.records.add(event)
+            loop.emit(event)
+        return bool(faults)
+
+    def told(self, event: Event, when: int) -> bool:
+        """Note an event of a leg at a moment (UTC ms); whether the others have something to do because of it."""
+        if self.together is None or not self.together.told(event, when, self._legs):
+            return False
+        if self._plan is not None and self._plan.when == when:
+            self._plan = self._plan._replace(part=0.0)
+        return True
+
+    def due(self, symbol: str, state: State) -> int:
+        """When a leg in a state has to do something because of another one (UTC ms); far in the future: it has not."""
+        return NEVER if self.together is None else self.together.due(symbol, state)
 
     def _tell(self, asking: str, when: int, **found: Any) -> None:
         """Tell that less was free, in the turn of a leg."""
@@ -301,74 +337,3 @@ class WeightBook:
             return [answer for answer in answers if not isinstance(answer, Add | Signal)] or None
         adds = [replace(answer, share=answer.share * plan.part) for answer in answers if isinstance(answer, Add)]
         return [add for add in adds if add.share > DUST] or None
-
-
-def _changes_of(weight: Weight, held: HeldWeight | None, leg: LegAccount, tolerance: float) -> list[PositionAnswer]:
-    if held is not None:
-        return weight_changes(weight, held, tolerance)
-    signal = weight_signal(weight)
-    return [] if signal is None or stays_flat_in(leg.state) in (signal.position, "both") else [signal]
-
-
-def _but_the_same(answers: list[PositionAnswer], held: HeldWeight | None, part: float) -> list[PositionAnswer]:
-    """The answers, but none where an entry that waits would be replaced by one of the same size."""
-    match answers, held:
-        case [Cancel(), Signal(size=float() as size) as signal], HeldWeight(waiting=(ScheduledSignal() as order,)):
-            levels = order.position == signal.position and order.price_stop_loss == signal.price_stop_loss
-            near = abs((order.size or 1.0) - size * part) <= DUST
-            return [] if order.entry == "market" and levels and near else answers
-        case _:
-            return answers
-
-
-def _held(leg: LegAccount, when: int) -> HeldWeight | None:
-    """What a leg holds or has ordered; ``None``: nothing, or it leaves."""
-    state = leg.state
-    if isinstance(state, Opening | Waiting):
-        return HeldWeight(0.0, 0.0, (state.signal,))
-    if not isinstance(state, Holding) or state.leaving is not None:
-        return None
-    weight, size = leg.held_weight(when)
-    book = state.book
-    if book is None or not size:
-        return HeldWeight(weight, size) if size else None
-    sign = sign_of(state.signal.position)
-    stop = stop_in_force(book, sign, state.highest if sign > 0 else state.lowest, leg.tick)
-    return HeldWeight(weight, size, book.orders, None if stop is None else stop.price)
-
-
-class _Increase(NamedTuple):
-    """So much more of a position, in money (quote currency) or in units (base currency)."""
-
-    symbol: str
-    leg: LegAccount
-    position: Position
-    money: float | None = None
-    units: float = 0.0
-
-    def takes(self, part: float, when: int, *, beside: bool) -> float:
-        """What a part of it takes of cash or margin, with its costs, at the last close at a moment (UTC ms).
-
-        ``beside``: an account that allows it pays costs beside its margin.
-        """
-        money, price = self.leg.money, self.leg.prices.at(when)
-        quantity = part * (self.units if self.money is None else self.money / price)
-        order = CostRequest(
-            symbol=self.symbol,
-            at=when,
-            side=side_of(self.position, enters=True),
-            kind="add" if self.money is None else "entry",
-            filled_by="market",
-            quantity=quantity,
-            price=price,
-        )
-        costs = fill_costs(order, money.costs)
-        if self.money is not None:  # it is a value with slippage: what is bought of it is less
-            quantity *= price / costs.price
-            costs = fill_costs(replace(order, quantity=quantity), money.costs)
-        value = quantity * costs.price
-        return (
-            money_needed(money.account, value, costs.fee)
-            if beside
-            else initial_margin(money.account, value) + costs.fee
-        )

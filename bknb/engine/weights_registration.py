@@ -25,6 +25,7 @@ def weights(
     at: Schedule | str | None = None,
     tolerance: float = 0.0,
     reenter: bool = False,
+    together: bool = False,
     params: Mapping[str, Any] | None = None,
     risk: str | None = None,
     execution: str = "pessimistic",
@@ -41,6 +42,7 @@ def weights(
     at: Schedule | str | None = None,
     tolerance: float = 0.0,
     reenter: bool = False,
+    together: bool = False,
     params: Mapping[str, Any] | None = None,
     risk: str | None = None,
     execution: str = "pessimistic",
@@ -56,6 +58,7 @@ def weights(
     at: Schedule | str | None = None,
     tolerance: float = 0.0,
     reenter: bool = False,
+    together: bool = False,
     params: Mapping[str, Any] | None = None,
     risk: str | None = None,
     execution: str = "pessimistic",
@@ -86,6 +89,10 @@ def weights(
     reenter
         What was ended by a level, by liquidation or by hand is entered again at the next answer. By default it stays
         flat until its weight has been 0 or on the other side.
+    together
+        The symbols are opened and left together: where one of them cannot be made larger, as it is halted, too small,
+        without cash or refused, none is; and one that is ended by a level, by liquidation or by hand ends the others
+        at their next market price, with the reason ``together``. ``result.groups`` has a row for each time.
     params, risk, execution, callbacks
         As for ``bknb.add_strategy``.
     strict
@@ -107,6 +114,8 @@ def weights(
     (5, 9189.61)
     """
     chosen = _checked_symbols(name, symbols)
+    if not isinstance(together, bool):
+        raise UsageError(f"together of strategy {name!r} must be True or False, got {shown(together, 60)}")
 
     def register(function: AnyFunction) -> Strategy:
         made = make_strategy(
@@ -114,6 +123,7 @@ def weights(
             get_weight=function,
             tolerance=tolerance,
             reenter=reenter,
+            together=together,
             interval=interval,
             at=at,
             params=params,

@@ -66,7 +66,7 @@ def _hash_of(strategy: Strategy, hash_of: Callable[..., str]) -> str:
         *(() if strategy.at is None else (f"at {strategy.at}", strategy.late)),
         *(() if strategy.manage_at is None else (f"manage at {strategy.manage_at}",)),
         *(() if strategy.tolerance is None else ("weights", strategy.tolerance, strategy.symbols)),
-        *(("reenter",) if strategy.reenter else ()),
+        *(name for name in ("reenter", "together") if getattr(strategy, name)),
     )
     return f"{VERSION}:{hashlib.sha256(repr(parts).encode()).hexdigest()}"
 

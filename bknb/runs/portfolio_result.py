@@ -209,6 +209,28 @@ class PortfolioResult(Savable):
         return table_of(rows, ("leg", *TRADE_COLUMNS, *TRADE_MONEY))
 
     @cached_property
+    def groups(self) -> pd.DataFrame:
+        """What strategies of weights of several symbols held, one row from all flat to all flat.
+
+        Columns: ``strategy``, ``opened_at``, ``closed_at``, ``symbols`` (how many), ``trades``, and ``money``, what it
+        brought after all costs (quote currency). What is closed and opened at one moment goes on.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> _ = bknb.weights("pair", symbols=["BTCUSDT", "ETHUSDT"], at="mon", together=True,
+        ...                  get_weights=lambda ctx: {"BTCUSDT": 0.4, "ETHUSDT": -0.4} if ctx.when.day < 14 else {})
+        >>> result = bknb.portfolio(strategies=["pair"], exchange="demo", frame="2024-01-01:2024-01-20",
+        ...                         capital=10_000)
+        >>> result.groups[["strategy", "symbols", "trades"]].to_numpy().tolist()
+        [['pair', 2, 2]]
+        """
+        from .weight_groups import weight_groups
+
+        strategies = [leg.run_record.plan.strategy for leg in self.legs.values()]
+        return weight_groups(self.trades, dict.fromkeys(each.name for each in strategies if each.book is not None))
+
+    @cached_property
     def fills(self) -> pd.DataFrame:
         """One row for each fill of all legs, in order of time: ``leg``, and the columns of a result's fills.
 
