@@ -113,6 +113,19 @@ def test_where_less_is_free_all_increases_are_made_smaller_by_one_factor(account
     assert not any(isinstance(event, bknb.Scaled) for leg in result.legs.values() for event in leg.events)
 
 
+@pytest.mark.parametrize("account", [bknb.Margin(), bknb.Spot()])
+def test_a_part_of_the_equity_stays_free(account: Any) -> None:
+    run: dict[str, Any] = {"exchange": market(), "frame": FRAME, "settings": FREE, "capital": 1_000, "account": account}
+    halves = {"symbols": ["A", "B"], "get_weights": lambda: {"A": 0.5, "B": 0.5}, "cash_buffer_percent": 4}
+    bknb.weights("book", interval="1d", **halves)
+    result = bknb.portfolio(strategies=["book"], **run)
+    assert [row[3] for row in traded(result)][:2] == pytest.approx([4.8, 4.8])
+    assert result.scaled[0].free == pytest.approx(960.0)
+    for percent in (-1, 100, "2", True):
+        with pytest.raises(bknb.UsageError, match="cash_buffer_percent of strategy 'book' must be a percentage"):
+            bknb.weights("book", interval="1d", **(halves | {"cash_buffer_percent": percent}))
+
+
 def test_listeners_hear_that_less_was_free() -> None:
     seen: list[Any] = []
     stop = bknb.listen_scaled(seen.append)

@@ -105,6 +105,7 @@ def make_strategy(
     tolerance: float | None = None,
     reenter: bool = False,
     together: bool = False,
+    cash_buffer_percent: float = 0.0,
     symbols: tuple[str, ...] = (),
 ) -> Strategy:
     """A checked strategy that is not registered (yet).
@@ -172,6 +173,7 @@ def make_strategy(
         tolerance=tolerance,
         reenter=reenter,
         together=together,
+        cash_buffer_percent=cash_buffer_percent,
         symbols=symbols,
     )
 
@@ -307,7 +309,8 @@ def definition(strategy: Strategy) -> dict[str, Any]:
     if strategy.weights is not None:
         made |= {"get_signal": None, "get_weight": strategy.get_signal, "tolerance": strategy.tolerance}
         made |= {"symbols": strategy.symbols} if strategy.symbols else {}
-        made |= {name: True for name in ("reenter", "together") if getattr(strategy, name)}
+        of_weights = ("reenter", "together", "cash_buffer_percent")
+        made |= {name: value for name in of_weights if (value := getattr(strategy, name))}
     if strategy.manage is not None:
         made |= {"manage": strategy.manage, "manage_interval": strategy.manage_interval}
         if strategy.manage_at is not None:

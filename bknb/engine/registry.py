@@ -87,7 +87,7 @@ class Strategy(msgspec.Struct, frozen=True):
     One with a ``tolerance`` answers with weights: its ``get_signal`` is a ``get_weight``; ``ask_manage`` asks it, too.
     With ``reenter`` what was ended by a level, by liquidation or by hand is entered again at the next answer.
     One with ``symbols`` answers for all of them at once, in a portfolio, whose legs have its ``WeightBook`` in common;
-    with ``together`` they are opened and left together.
+    with ``together`` they are opened and left together, and ``cash_buffer_percent`` of the equity stay free.
     """
 
     name: str
@@ -109,6 +109,7 @@ class Strategy(msgspec.Struct, frozen=True):
     tolerance: float | None = None
     reenter: bool = False
     together: bool = False
+    cash_buffer_percent: float = 0.0
     symbols: tuple[str, ...] = ()
     book: Any = None
 

@@ -243,7 +243,8 @@ class WeightBook:
         def takes(part: float) -> float:
             return sum(each.takes(part, when, beside=beside) for each in increases)
 
-        free = ledger.free(self._shared.prices_at(when))
+        marked = ledger.mark(self._shared.prices_at(when))
+        free = marked.free - marked.equity * self._strategy.cash_buffer_percent / 100
         part = part_paid_for(takes, free)
         if self.together is not None and self._cannot_open(increases, part, when, asking):
             return 0.0

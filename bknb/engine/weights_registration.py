@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
 from ..domain.text import shown
+from ..domain.whole_number import is_number
 from ..errors import UsageError
 from .build import make_strategy
 from .registry import AnyFunction, F, Strategy, registry
@@ -26,6 +27,7 @@ def weights(
     tolerance: float = 0.0,
     reenter: bool = False,
     together: bool = False,
+    cash_buffer_percent: float = 0.0,
     params: Mapping[str, Any] | None = None,
     risk: str | None = None,
     execution: str = "pessimistic",
@@ -43,6 +45,7 @@ def weights(
     tolerance: float = 0.0,
     reenter: bool = False,
     together: bool = False,
+    cash_buffer_percent: float = 0.0,
     params: Mapping[str, Any] | None = None,
     risk: str | None = None,
     execution: str = "pessimistic",
@@ -59,6 +62,7 @@ def weights(
     tolerance: float = 0.0,
     reenter: bool = False,
     together: bool = False,
+    cash_buffer_percent: float = 0.0,
     params: Mapping[str, Any] | None = None,
     risk: str | None = None,
     execution: str = "pessimistic",
@@ -93,6 +97,8 @@ def weights(
         The symbols are opened and left together: where one of them cannot be made larger, as it is halted, too small,
         without cash or refused, none is; and one that is ended by a level, by liquidation or by hand ends the others
         at their next market price, with the reason ``together``. ``result.groups`` has a row for each time.
+    cash_buffer_percent
+        So many percent of the equity are left free where something becomes larger, for opens that are dearer.
     params, risk, execution, callbacks
         As for ``bknb.add_strategy``.
     strict
@@ -114,6 +120,11 @@ def weights(
     (5, 9189.61)
     """
     chosen = _checked_symbols(name, symbols)
+    if not is_number(cash_buffer_percent) or not 0.0 <= cash_buffer_percent < 100.0:
+        raise UsageError(
+            f"cash_buffer_percent of strategy {name!r} must be a percentage from 0 to below 100, "
+            f"got {shown(cash_buffer_percent, 60)}"
+        )
     if not isinstance(together, bool):
         raise UsageError(f"together of strategy {name!r} must be True or False, got {shown(together, 60)}")
 
@@ -124,6 +135,7 @@ def weights(
             tolerance=tolerance,
             reenter=reenter,
             together=together,
+            cash_buffer_percent=cash_buffer_percent,
             interval=interval,
             at=at,
             params=params,
