@@ -164,7 +164,7 @@ class LegAccount:
 
     def _sized(self, command: Reserve) -> SizedOrder | Reason:
         order, money = asked_order(command, self.prices.at(command.when)), self.money
-        ledger = self._after(self.shared.ledger, command.earlier)
+        ledger = self.waiting.after(self.shared.ledger, command.earlier, self.exits)
         free = self.shared.free_at_question(command.when, ledger)
         if command.order is not None:
             wanted: WantedSize | Reason = WantedSize(units=command.order.share * self.first)
@@ -180,7 +180,9 @@ class LegAccount:
         candidate, shared = command.candidate, self.shared
         if fill.rested and shared.cross is not None and (liquidated := shared.cross.refuses(self, command.when)):
             return self._refusal(liquidated)
-        ledger = self._after(self.waiting.released(shared.ledger, (candidate.id, 0)), command.earlier)
+        ledger = self.waiting.after(
+            self.waiting.released(shared.ledger, (candidate.id, 0)), command.earlier, self.exits
+        )
         by = filled_by("entry", rested=fill.rested, entry=candidate.entry)
         order = replace(asked_order(command, self.prices.at(command.when)), filled_by=by, price=candidate.price_open)
         sized = self.waiting[candidate.id, 0]
@@ -196,7 +198,7 @@ class LegAccount:
 
     def _fills_at_once(self, command: Reserve, sized: SizedOrder) -> float | None:
         """Settle what is bought of an order that fills at the price of its answer; returns its liquidation price."""
-        ledger, order = self._after(self.shared.ledger, command.earlier), asked_order(command, 0.0)
+        ledger, order = self.waiting.after(self.shared.ledger, command.earlier, self.exits), asked_order(command, 0.0)
         free = self.shared.free_at_question(command.when, ledger)
         filled = self.money.filled(sized, order, free)
         self._filled[command.candidate.id] = filled, order.filled_by
@@ -370,15 +372,6 @@ class LegAccount:
         """Take a loss that was left when everything was closed off the account, at a moment (UTC ms)."""
         self.shared.book(self.shared.ledger.forgive(at, self.name, loss), at)
         self._held.fills[-1] = self._held.fills[-1]._replace(forgiven=loss)
-
-    def _after(self, ledger: Ledger, events: Sequence[Event]) -> Ledger:
-        """A ledger after events that have not been told: without what they closed, and took back."""
-        for event in events:
-            if (left := self.exits.told(ledger, event)) is not None:
-                ledger = ledger.apply(left).ledger
-            elif isinstance(event, Cancelled):
-                ledger = self.waiting.released(ledger, (event.signal.id, 0))
-        return ledger
 
     def ordered_exit(self, price: float, when: int) -> LegFill | None:
         """What was ordered to leave at a moment (UTC ms) as it would fill at a price; ``None``: nothing was."""

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from ..domain.affordable_quantity import SizedOrder
 from ..domain.ledger import Ledger
+from ..domain.signal_events import Cancelled, Event
 
 if TYPE_CHECKING:
     from ..domain.risk import Reserve
+    from .leg_exits import LegExits
     from .shared_account import SharedAccount
 
 
@@ -66,6 +68,15 @@ class LegOrders:
         """A ledger without what is reserved for any of them."""
         for key in self._sized:
             ledger = self.released(ledger, key)
+        return ledger
+
+    def after(self, ledger: Ledger, events: Iterable[Event], exits: LegExits) -> Ledger:
+        """A ledger after events that have not been told: without what they closed, and took back."""
+        for event in events:
+            if (left := exits.told(ledger, event)) is not None:
+                ledger = ledger.apply(left).ledger
+            elif isinstance(event, Cancelled):
+                ledger = self.released(ledger, (event.signal.id, 0))
         return ledger
 
     def worth_beside(self, asking: Reserve) -> float:

@@ -142,8 +142,8 @@ class PortfolioRun:
         if not isinstance(event, Idle | Active):
             self.events.append(event)
             book = self._together.get(event.strategy)
-            if book is not None and book.told(event, self._clock.moment):
-                self._clock.look_again()
+            if book is not None and book.told(event, self.clock.moment):
+                self.clock.look_again()
 
     def _note_pause(self, when: int) -> None:
         end = "stopped there" if self.clock.paused else "resumed there: no question was left out"
