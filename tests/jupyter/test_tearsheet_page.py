@@ -63,12 +63,12 @@ def sheet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bknb.add_strategy(LONG, interval="4h", get_signal=get_signal)
     bknb.add_strategy("b", interval="8h", get_signal=lambda price: get_signal(price) | {"price_take_profit": price * 2})
     book = bknb.portfolio(
-        symbols=["BTCUSDT", "ETHUSDT", "SOLUSDT"],
+        symbols=["BTCUSDT", "ETHUSDT"],
         strategies=[LONG, "b"],
         exchange="demo",
-        frame="2024-01-01:2024-02-10",
+        frame="2024-01-10:2024-02-04",
         capital=2_500_000_000,
-        sizing=bknb.size.Percent(15),
+        sizing=bknb.size.Percent(20),
         benchmark="ETHUSDT",
     )
     return book.tearsheet(tmp_path_factory.mktemp("sheet") / "sheet.html")
