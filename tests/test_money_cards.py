@@ -343,6 +343,28 @@ def test_a_changed_candle_of_a_benchmark_or_a_leg_is_named() -> None:
     assert texts(bknb.verify(legs), "candles") == [named]
 
 
+def test_a_brief_card_of_a_portfolio_has_the_days_of_its_shortest_candles() -> None:
+    """Longer ones are made of them: that they differ is told, and where it is told once."""
+
+    def asking(ctx: Any) -> Any:
+        return get_signal(ctx.price) if len(ctx.candles("30m", 3)) else None
+
+    bknb.add_strategy("asking", interval="2h", get_signal=asking)
+    cards = []
+    for add in (0.0, 1.0):
+        bknb.add_exchange("two", get_candles=source_of(candles_with(add)), intervals=["1m"])
+        cards.append(bknb.portfolio(legs=[("A", "asking"), ("B", "asking")], exchange="two", frame=FRAME).card)
+    brief = cards[0].brief()
+    assert [(part.symbol, part.interval, bool(part.days)) for part in brief.data] == [
+        ("A", "1m", True), ("A", "30m", False), ("B", "1m", True), ("B", "30m", False)
+    ]  # fmt: skip
+    assert brief.diff(cards[0].brief()) == brief.diff(cards[0]) == []
+    assert [part.text for part in brief.diff(cards[1]) if part.kind == "candles"] == [
+        "B 1m (two): candle 2024-01-02 10:17 UTC is not what it was",
+        "B 30m (two): candles are not what they were",
+    ]
+
+
 def test_a_benchmark_that_is_a_series_is_given_again() -> None:
     card = run(benchmark=INDEX).card
     with pytest.raises(bknb.UsageError, match="set beside the series 'index', and a run card holds no prices"):
@@ -360,12 +382,15 @@ def test_a_function_that_another_one_made_is_given_again() -> None:
         return size
 
     card = run(sizing=made(0.5)).card
-    with pytest.raises(bknb.UsageError, match=r"is not known here\ndefine it, or give it: bknb.verify\(card, sizing=…"):
+    with pytest.raises(
+        bknb.UsageError,
+        match=r"no function of yours has that name here\ndefine it, or give it: bknb.verify\(card, sizing=…",
+    ):
         bknb.verify(card)
     assert bknb.verify(card, sizing=made(0.5)).same
     assert texts(bknb.verify(card, sizing=made(0.4)), "value") == ["part: 0.5 -> 0.4"]
     priced = run(costs=bknb.Costs(fixed=lambda order: 1.0)).card
-    with pytest.raises(bknb.UsageError, match=r"the fixed of costs of this run card is the function [^ü]*costs=…"):
+    with pytest.raises(bknb.UsageError, match=r"the fixed of costs of this run card is [^ü]*costs=…"):
         bknb.verify(priced)
 
 

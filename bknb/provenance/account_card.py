@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from ..domain.formatting import plain_number
+from ..user_code import is_users
 from .candle_fingerprint import CandleRange, SeriesRange
 from .source_walk import Code
 
@@ -68,6 +70,24 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def _short(name: str) -> str:
     """The name of a function without its module, which differs between a notebook and a file."""
     return name.partition(":")[2] or name
+
+
+def users_function(name: str) -> Any:
+    """The user's function ``module:name`` where that module is loaded, else that of the notebook; ``None``: none.
+
+    Examples
+    --------
+    >>> users_function("os:remove"), users_function("nowhere:half")
+    (None, None)
+    """
+    module, _, path = name.partition(":")
+    for place in (module, "__main__"):
+        found: Any = sys.modules.get(place)
+        for part in path.split("."):
+            found = getattr(found, part, None)
+        if callable(found) and not isinstance(found, type) and is_users(getattr(found, "__func__", found)):
+            return found
+    return None
 
 
 Choices = dict[str, Choice]

@@ -262,7 +262,9 @@ def locate(old: Day, new: Day, *, positions: int) -> tuple[int, ...] | None:
 
 
 def changes(before: CandleRange, after: CandleRange) -> list[str]:
-    """The changed candles as sentences."""
+    """The changed candles as sentences; those of which no sums of days are kept are told as a whole."""
+    if before.digest != after.digest and any(part.count and not part.days for part in (before, after)):
+        return [f"{before.name}: candles are not what they were"]
     return [_change_text(before, change) for change in compare(before, after)]
 
 

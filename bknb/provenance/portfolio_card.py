@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ..domain.formatting import utc_text
+from ..domain.interval import interval_ms
 from ..errors import UsageError
 from . import card_file
 from .account_card import CardAccount, CardBenchmark, account_lines
@@ -118,8 +119,16 @@ class PortfolioCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         return _of_portfolio(read_card(path), str(path))
 
     def brief(self) -> PortfolioCard:
-        """The same card without the rows of its legs, small enough for the metadata of a notebook."""
-        return replace(self, legs=tuple(leg.brief() for leg in self.legs))
+        """The same card without the rows of its legs, small enough for the metadata of a notebook.
+
+        The sums of days stay for the shortest candles of each symbol, of which the others are made.
+        """
+        finest = _finest(self.data)
+        return replace(
+            self,
+            legs=tuple(leg.brief() for leg in self.legs),
+            data=tuple(part if _place(part) in finest else replace(part, days={}) for part in self.data),
+        )
 
     # --- comparing ----------------------------------------------------------------------------------------------
 
@@ -204,7 +213,7 @@ def portfolio_card(
     benchmark: CardBenchmark | None,
 ) -> PortfolioCard:
     """The card of a portfolio from those of its legs."""
-    data = {(part.exchange, part.symbol, part.interval): part for leg in legs for part in leg.data}
+    data = {_place(part): part for leg in legs for part in leg.data}
     return PortfolioCard(
         format=MONEY_FORMAT,
         kind="portfolio",
@@ -216,6 +225,18 @@ def portfolio_card(
         account=account,
         benchmark=benchmark,
     )
+
+
+def _place(part: CandleRange) -> tuple[str, str, str]:
+    return part.exchange, part.symbol, part.interval
+
+
+def _finest(data: tuple[CandleRange, ...]) -> set[tuple[str, str, str]]:
+    """Exchange, symbol and interval of the shortest candles of each symbol."""
+    found: dict[tuple[str, str], CandleRange] = {}
+    for part in sorted(data, key=lambda part: interval_ms(part.interval)):
+        found.setdefault((part.exchange, part.symbol), part)
+    return {_place(part) for part in found.values()}
 
 
 def _by_name(card: PortfolioCard) -> dict[str, tuple[Card, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +23,7 @@ from ..provenance.account_card import (
     Choice,
     Choices,
     digest_of_rows,
+    users_function,
 )
 from ..provenance.candle_fingerprint import CandleRange, SeriesRange
 from ..provenance.source_walk import Code, read_code
@@ -203,7 +203,7 @@ def _again(choices: Choices, what: str) -> Any:
 
 def _chosen_again(choice: Choice, what: str) -> Any:
     if choice.kind == FUNCTION:
-        return function_named(choice.name, what)
+        return _function(choice.name, what)
     if choice.kind == Sizing.__name__:
         return choice.name  # what it is now
     kind = _KINDS[choice.kind]
@@ -212,29 +212,26 @@ def _chosen_again(choice: Choice, what: str) -> Any:
         name: int(value) if name in whole and value is not None else value for name, value in choice.numbers.items()
     }
     values |= choice.texts
-    values |= {name: function_named(called, f"{name} of {what}") for name, called in choice.functions.items()}
+    values |= {name: _function(called, f"{name} of {what}") for name, called in choice.functions.items()}
     if choice.rows:
         values["funding"] = tuple((int(row[0]), *row[1:]) for row in choice.rows)
     return kind(**values)
 
 
-def function_named(name: str, what: str) -> Any:
-    """The function of a card by ``module:name`` where that module is loaded; else that of the notebook.
+def _function(name: str, what: str) -> Any:
+    """The function of a card, which ``what`` says in messages.
 
     Raises
     ------
     UsageError
         There is none, as of a function that another one made.
     """
+    found = users_function(name)
+    if found is not None:
+        return found
     module, _, path = name.partition(":")
-    for place in (module, "__main__"):
-        found: Any = sys.modules.get(place)
-        for part in path.split("."):
-            found = getattr(found, part, None)
-        if callable(found) and not isinstance(found, type):
-            return found
     argument = what.rpartition(" of ")[2]
     raise UsageError(
-        f"the {what} of this run card is the function {path!r} of {module}, which is not known here\n"
+        f"the {what} of this run card is {path!r} of {module}, and no function of yours has that name here\n"
         f"define it, or give it: bknb.verify(card, {argument}=…)"
     )
