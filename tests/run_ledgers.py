@@ -406,6 +406,29 @@ WORLDS = (
         account=TEN,
     ),
     World(
+        "two legs of cross margin are liquidated together: 1 000 - 60 x (100 - p) = 0.005 x (60 p + 30 x 100)",
+        {0: {"A": long(120, 60, 20), "B": long(120, 60, 20)}},
+        """3 A profit -959.80   40.20   60 x (100 - 5 015 / 59.7): 84.003350
+           3 B profit    0.00   40.20   30 at 100""",
+        {"A": {3: (100.0, 100.0, 80.0, 90.0)}},
+        legs="AB",
+        sizing={"A": "units:60", "B": "units:30"},
+        account="perpetual:10",
+    ),
+    World(
+        "cross margin: what one leg has won keeps the other from being liquidated",
+        {0: {"A": long(120, 60, 8), "B": long(120, 60, 8)}},
+        """8 A profit -900.00  100.00   60 x 15, below 84 at worst
+           8 B profit  300.00  400.00   30 x 10""",
+        {
+            "A": {3: (100.0, 100.0, 83.0, 85.0), **from_minute(4, 85.0)},
+            "B": from_minute(2, 110.0),
+        },
+        legs="AB",
+        sizing={"A": "units:60", "B": "units:30"},
+        account="perpetual:10",
+    ),
+    World(
         "an account in euros",
         {0: long(110, 90, 20)},
         """0 A buy  -500.00  500.00
