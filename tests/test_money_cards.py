@@ -21,6 +21,7 @@ from bknb.market.candles import Candles
 from bknb.provenance.card import Card
 from bknb.provenance.portfolio_card import PortfolioCard, decode, read_card
 from bknb.sharing.verify_notebook import compared
+from bknb.testing.clocks import SimulatedClock
 
 FRAME = "2024-01-02:2024-01-03"
 SINCE = 1_704_067_200_000  # 2024-01-01
@@ -446,6 +447,15 @@ def test_what_all_legs_have_in_common_is_told_once(monkeypatch: pytest.MonkeyPat
 def test_another_priority_is_named() -> None:
     one, other = (book(sizing="percent:60", priority=first).card for first in ("declared", "score"))
     assert [part.text for part in one.diff(other)] == ["priority: declared -> score"]
+
+
+def test_a_live_portfolio_has_a_card_and_is_not_repeated() -> None:
+    clock = SimulatedClock(SINCE)
+    call = {"exchange": "demo", "clock": clock, "until": "2024-01-01 01:00", "store": bknb.stores.memory()}
+    card = bknb.Live.portfolio(legs=[("BTCUSDT", "dips"), ("ETHUSDT", "dips")], priority="score", **call).result().card
+    assert (card.priority, [leg.kind for leg in card.legs]) == ("score", ["live", "live"])
+    with pytest.raises(bknb.UsageError, match="a live run cannot be repeated"):
+        bknb.verify(card)
 
 
 def test_other_legs_are_named() -> None:

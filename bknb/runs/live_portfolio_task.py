@@ -106,6 +106,7 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
         super().__init__(f"{', '.join(symbols[:_NAMED])}{more}", name)
         self._events: list[Event] = []
         self._warnings: list[str] = []
+        self._priority = "score" if by_score else "declared"
         clock = LivePortfolioClock(
             plans[0].clock,
             [plan.settings.patience_minutes * MINUTE_MS for plan in plans],
@@ -157,7 +158,7 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
         ends = (end for leg in legs.values() for end in leg.run_record.records.ends)
         earlier = sorted((end for end in ends if _key_of(end) not in known), key=lambda end: end.when)
         seconds = max(leg.run_record.seconds for leg in legs.values())
-        options: Any = {"warnings": self._warnings, "seconds": seconds}
+        options: Any = {"warnings": self._warnings, "seconds": seconds, "priority": self._priority}
         if self._account is not None:
             from .account_result import account_result
 
@@ -196,7 +197,7 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
         def again() -> PortfolioResult:
             legs = {key: Result(make()) for key, make in made.items()}
             options: Any = {"warnings": warnings, "seconds": seconds, "account": money, "figures": figures}
-            return PortfolioResult(name, legs, told, **options)
+            return PortfolioResult(name, legs, told, **options, priority=result.priority)
 
         return again
 

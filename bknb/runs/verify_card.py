@@ -180,7 +180,8 @@ def _card_of(card: Any) -> AnyCard:
 
 def check_repeatable(card: AnyCard) -> None:
     """Raise ``UsageError`` for the card of a live run, and for one that was stopped."""
-    if card.kind not in ("backtest", "portfolio"):
+    runs = (card,) if isinstance(card, Card) else card.legs
+    if any(run.kind != "backtest" for run in runs):
         raise UsageError(
             "a live run cannot be repeated\nbacktest the same strategy over that time and compare the trades"
         )
