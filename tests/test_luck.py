@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -544,3 +545,41 @@ def test_whole_numbers_of_numpy_are_taken():
     np.testing.assert_array_equal(one.totals, same.totals)
     assert (type(same.n), type(same.seed)) == (int, int)
     assert len(result.drawdowns(n=np.int64(2))) <= 2
+
+
+@pytest.mark.slow
+def test_trades_go_with_the_part_of_the_equity_that_they_had() -> None:
+    """Half of the equity in each, by a capital or by signals: the total is that of the account, not of all in each."""
+    exchange = source(5)
+    alone = ran(at_random(0.004), exchange)
+    all_in, half = (ran(at_random(0.004), exchange, capital=1000, sizing=f"percent:{part}") for part in (100, 50))
+
+    whole = at_random(0.004)
+
+    def halved(price):
+        found = whole(price)
+        return None if found is None else msgspec.structs.replace(found, size=0.5)
+
+    signals = ran(halved, exchange)
+    assert bknb.luck(alone, n=50).sizes == ""
+    assert bknb.luck(all_in, n=50).totals == pytest.approx(bknb.luck(alone, n=50).totals)
+    with_capital, of_signals = bknb.luck(half, n=50), bknb.luck(signals, n=50)
+    assert with_capital.total == pytest.approx(half.account["total_return"])
+    assert abs(with_capital.total - bknb.luck(alone, n=50).total) > 1.0
+    assert of_signals.totals == pytest.approx(with_capital.totals)
+    assert of_signals.total == pytest.approx(with_capital.total)
+    assert "the part of the equity that it opened with" in repr(with_capital)
+    assert bknb.belief(half).total_return == pytest.approx(half.account["total_return"])
+    assert bknb.belief(signals).total_return == pytest.approx(signals.account["total_return"])
+    assert "Total return of the account" in repr(bknb.belief(half))
+    assert "Total return, compounded" in repr(bknb.belief(alone))
+
+
+def test_a_leg_of_a_portfolio_has_no_equity_of_its_own() -> None:
+    bknb.add_strategy("random", interval="1m", get_signal=at_random(0.004))
+    book = bknb.portfolio(
+        symbols=["BTCUSDT"], strategies=["random"], exchange=source(5), capital=1000, sizing="percent:50",
+        frame=(START + 20 * MINUTE, START + 3900 * MINUTE),
+    )  # fmt: skip
+    assert "all of the equity, and not with its part" in bknb.luck(book.leg("BTCUSDT"), n=20).sizes
+    assert bknb.belief(book.leg("BTCUSDT")).of_account is False

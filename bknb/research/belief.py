@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LUCK: Final = 0.05  # a chance above this is called luck in the sentence
+_OWN_VALUE: Final = "all figures below are of trades in percent of their own value, however large they were"
 _TITLES: Final = ("Figure", "Value", "Low", "High", "Winning side")
 
 
@@ -55,7 +56,10 @@ class Belief:
         Results that are no finite numbers.
     total_return : float or None
         Of an account that is put into each position in turn, percent; ``None`` where a position was added to (the
-        column ``adds``): how much that weighs depends on how much money there is.
+        column ``adds``): how much that weighs depends on how much money there is. Of a run with an account of its own,
+        which has a capital or sizes, it is that of the account.
+    of_account : bool
+        Whether it is.
     with_adds : int
         How many of the search added to a position: they have no daily returns, as adds need a capital.
     """
@@ -70,6 +74,7 @@ class Belief:
     left_out: int = 0
     total_return: float | None = 0.0
     with_adds: int = 0
+    of_account: bool = False
 
     @property
     def verdict(self) -> str:
@@ -101,7 +106,11 @@ class Belief:
         total = self.total_return
         pairs = [
             ("Verdict", self.verdict),
-            ("Total return, compounded", percent_text(total) if total is not None else f"{MISSING}: {ADDS}"),
+            (
+                "Total return of the account" if self.of_account else "Total return, compounded",
+                percent_text(total) if total is not None else f"{MISSING}: {ADDS}",
+            ),
+            *([("Sizes", _OWN_VALUE)] if self.of_account else []),
             ("Trades", f"{own.observations:,}{without}"),
             ("Tried", tried),
             ("Sharpe ratio (per trade)", self._known(number_text(own.sharpe_ratio))),
@@ -225,6 +234,7 @@ def belief(
     tried, count, returns, failed, with_adds = _search(1 if trials is None else trials)
     if counted > (_number(tried) if count is None else count):
         count = float(counted)
+    total, of_account = _total_return(result, values, added=added)
     return Belief(
         name=name,
         deflated=deflated_sharpe_ratio(values, trials=tried, count=count),
@@ -236,9 +246,18 @@ def belief(
         counted=counted,
         unknown="" if tries is None else tries.unknown,
         left_out=left_out,
-        total_return=None if added else float(final_equity(values) - 1) * 100,
+        total_return=total,
         with_adds=with_adds,
+        of_account=of_account,
     )
+
+
+def _total_return(result: Any, values: NDArray[np.float64], *, added: bool) -> tuple[float | None, bool]:
+    """The total return in percent, and whether it is that of an account of the run, and not of its trades in turn."""
+    record = _attribute(result, "run_record")
+    if record is not None and record.has_sizes:
+        return _attribute(result, "account")["total_return"], True
+    return None if added else float(final_equity(values) - 1) * 100, False
 
 
 def _number(tried: Any) -> float:

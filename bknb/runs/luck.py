@@ -22,6 +22,7 @@ from ..market.measured_bar_length import check_above_zero
 from ..market.source_hours import sessions_of
 from ..metrics.compounding import growth
 from ..reports.markup import Html, element, fragment, html_figures, text_figures
+from .parts_of_equity import parts_of_equity
 from .random_moments import Moments, crowded, hours_of, why_any_hour
 from .result import Result
 
@@ -30,18 +31,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..domain.signal_events import Closed, PositionEvent
+    from ..domain.signal_events import Closed
 
 _AT_ONCE: Final = 4_000_000  # trades that are computed at a time
 _BARS: Final = 40
 _ALIKE: Final = 1e-9  # of totals that differ by less, relative to the largest, no bars are made
 _TALLEST: Final = 90.0  # px
-_OWN_ENDS: Final = frozenset(
-    ("take_profit", "stop_loss", "trailing_stop", "breakeven", "time_expired", "frame_end", "data_end")
-)
-"""Close reasons without anybody's decision."""
 _OWN_CHANGES: Final = frozenset(("take_profit", "trailing_stop", "breakeven"))
 """Reasons of events of positions without anybody's decision."""
+_OWN_ENDS: Final = _OWN_CHANGES | {"stop_loss", "time_expired", "frame_end", "data_end"}
+"""Close reasons without anybody's decision."""
 _FOREVER: Final = 2**40  # minutes
 _LEVELS: Final = 4  # of a ladder, or twice as many and so on: the loop is compiled for each number of them
 _LEAST_FILLED: Final = 0.5  # of the random trades; with fewer, the rest is another choice of moments
@@ -56,7 +55,7 @@ class Luck:
     name : str
         Strategy and symbol.
     total : float
-        Total return of the trades, percent: one after the other with the whole account, compounded.
+        Total return of the trades, percent: each in turn with its part of the equity of the run, compounded.
     totals : ndarray of float64, shape (m,)
         The same of every random run, for as many trades as the run has: a random trade that was never filled does not
         count, and the mean growth of the others takes its place. A run of which none was filled is left out.
@@ -69,6 +68,8 @@ class Luck:
         end. Of two that overlap the later one counts.
     any_hour : str
         Why the random trades are of any hour of the day; empty where each has the hour of its own.
+    sizes : str
+        What is assumed of the sizes of trades; empty where each has all of the equity, as without a capital.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Luck:
     filled: int
     overlapping: float
     any_hour: str
+    sizes: str = ""
 
     @property
     def by_hour(self) -> bool:
@@ -149,6 +151,7 @@ class Luck:
             ("Total return of the trades", percent_text(self.total)),
             ("At random moments", spread),
             ("Random runs", f"{self.n:,}, seed {self.seed}{unfilled}{overlapping}"),
+            *([("Sizes", self.sizes)] if self.sizes else []),
             ("Not covered", self.limits),
         ]
 
@@ -190,6 +193,9 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
     end of the frame does not count; where fewer than half of them were filled, too few are left to tell. The comparison
     needs no assumption on the distribution of results, and holds for few trades as well. It asks for the moments alone:
     when the market rose and the trades are long, random ones win too.
+
+    With a capital, or a ``size`` of its signal, a trade has the part of the equity that it had in the run; in a leg of
+    a portfolio, which has no equity of its own, it has all of it.
 
     It is no p-value for rules that choose their moments by volatility within the hour of the day: their results spread
     further, or less far, than random ones, and without any edge about one run in six has ``p_value < 0.05``.
@@ -241,7 +247,7 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
             "breakeven=bknb.Breakeven(...), minute_estimated_time; where nothing was added to, result.account can be "
             "compared with its buy_and_hold"
         )
-    if _is_by_clock(closed):
+    if any(trade.signal.until or trade.signal.bars or trade.signal.entry == "close" for trade in closed):
         raise UsageError(
             "luck enters the same positions at other moments, and these end or begin by the clock of the market: "
             "until, bars or entry='close'\n"
@@ -250,16 +256,18 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
     minutes, rules = market_of(result)
     moments = moments_of(result, minutes.times, seed)
     shapes, declared = shapes_of(closed), declared_of(closed, result.settings.price_tick)
+    sizes, said = parts_of_equity(result, closed)
+    results = np.array([trade.pnl.pnl_percentage for trade in closed])
     parts, filled, overlapping = [], 0, 0
     for which, starts in moments.drawn(n, at_once=max(1, _AT_ONCE // len(closed))):
         if not moments.any_hour:
             overlapping += int(crowded(starts, moments.lengths, moments.last).sum())
         found = outcomes(minutes, rules, shapes, which, starts, declared)
         filled += int(np.isfinite(found).sum())
-        parts.append(_compounded(found))
+        parts.append(_compounded(found if sizes is None else found * sizes[which]))
     return Luck(
         name=f"{result.strategy} on {result.symbol}",
-        total=float(_compounded(np.array([[trade.pnl.pnl_percentage for trade in closed]]))[0]),
+        total=float(_compounded(np.array([results if sizes is None else results * sizes]))[0]),
         totals=np.concatenate(parts),
         trades=len(closed),
         n=n,
@@ -267,6 +275,7 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
         filled=filled,
         overlapping=overlapping / (n * len(closed)),
         any_hour=moments.any_hour,
+        sizes=said,
     )
 
 
@@ -275,17 +284,8 @@ def _was_decided_about(result: Result) -> bool:
     records = result.run_record.records
     if not all(trade.close_reason in _OWN_ENDS for trade in records.closed):
         return True
-    return any(_reason(event) not in _OWN_CHANGES for event in records.positions)
-
-
-def _is_by_clock(closed: Sequence[Closed]) -> bool:
-    """Whether positions ended, or began, by the clock of the market, which is another at another moment."""
-    return any(trade.signal.until or trade.signal.bars or trade.signal.entry == "close" for trade in closed)
-
-
-def _reason(event: PositionEvent) -> str:
-    """Why a position changed."""
-    return (event.fill.reason or "add") if isinstance(event, Added | Reduced) else event.reason
+    reasons = (e.fill.reason or "add" if isinstance(e, Added | Reduced) else e.reason for e in records.positions)
+    return any(reason not in _OWN_CHANGES for reason in reasons)
 
 
 def _compounded(results: NDArray[np.float64]) -> NDArray[np.float64]:

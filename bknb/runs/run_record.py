@@ -286,6 +286,11 @@ class RunRecord(msgspec.Struct, frozen=True):
     benchmark: Benchmark | None = None
 
     @property
+    def has_sizes(self) -> bool:
+        """Whether it has an account of its own in which positions are of another size than all of the equity."""
+        return self.money is not None or any(trade.signal.size is not None for trade in self.records.closed)
+
+    @property
     def minute_count(self) -> int:
         """Number of base bars from the first to the last moment, without reading candles again."""
         return len(self.minutes) if self.counted is None else self.counted
