@@ -16,7 +16,7 @@ from ..domain.interval import MINUTE_MS, floor_to, interval_ms
 from ..domain.text import text_fault
 from ..domain.whole_number import checked_number, whole_number
 from ..errors import UnknownName, UsageError
-from ..market.sources import FunctionSource, SessionSource
+from ..market.sources import FunctionSource, with_intervals
 from ..ports import CandleSource
 from .call_by_name import Manage, calling_by_name, managing_by_name, named
 from .registry import STRATEGY_CALLBACKS, AnyFunction, Frame, Strategy, Validation
@@ -63,25 +63,12 @@ def as_source(name: str, get_candles: object, *, negative: bool = False, **forma
                 f"negative=True is for functions, and {name!r} is a ready-made source\n"
                 "say it where the source is made: bknb.exchanges.from_frame(..., negative=True)"
             )
-        return _with_intervals(name, get_candles, formats.get("intervals"))
+        return with_intervals(name, get_candles, formats.get("intervals"))
     if callable(get_candles):
         return FunctionSource(get_candles, name=name, negative=negative, **formats)
     raise UsageError(
         f"get_candles must be a function (symbol, interval, since, limit) or a source such as "
         f"bknb.exchanges.demo(), got {get_candles!r:.80}"
-    )
-
-
-def _with_intervals(name: str, source: CandleSource, intervals: tuple[str, ...] | None) -> CandleSource:
-    """A ready-made source; a function within trading hours with the intervals that are said of it."""
-    if intervals is None or intervals == source.intervals:
-        return source
-    if isinstance(source, SessionSource) and isinstance(source.source, FunctionSource) and source.intervals is None:
-        return SessionSource(source.source.with_intervals(intervals), source.sessions)
-    known = "it does not say" if source.intervals is None else " ".join(source.intervals)
-    raise UsageError(
-        f"intervals= is for functions, and {name!r} is a ready-made source, which knows its own: {known}\n"
-        "leave intervals= out; base= of a run chooses the bars that fill orders"
     )
 
 

@@ -233,3 +233,16 @@ class SessionSource:
         """Where the bars of a symbol open that do not open at multiples of their length, counted from its sessions."""
         grid = bar_grid_of(self.source, symbol)
         return None if grid is None else grid.in_sessions_of(self.sessions)
+
+
+def with_intervals(name: str, source: CandleSource, intervals: tuple[str, ...] | None) -> CandleSource:
+    """A ready-made source; a function within trading hours with the intervals that are said of it."""
+    if intervals is None or intervals == source.intervals:
+        return source
+    if isinstance(source, SessionSource) and isinstance(source.source, FunctionSource) and source.intervals is None:
+        return SessionSource(source.source.with_intervals(intervals), source.sessions)
+    known = "it does not say" if source.intervals is None else " ".join(source.intervals)
+    raise UsageError(
+        f"intervals= is for functions, and {name!r} is a ready-made source, which knows its own: {known}\n"
+        "leave intervals= out; base= of a run chooses the bars that fill orders"
+    )
