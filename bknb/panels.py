@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .jupyter.dashboard.dashboard import Dashboard
+    from .jupyter.dashboard.portfolio_dashboard import PortfolioDashboard
 
 __all__ = [
     "equity",
+    "exposure",
+    "legs",
     "milestones",
     "price",
     "problems",
@@ -34,13 +37,13 @@ __all__ = [
 ]
 
 
-def _alone(panel: str, shown: Any) -> Dashboard:
+def _alone(panel: str, shown: Any) -> Dashboard | PortfolioDashboard:
     from .jupyter.dashboard.dashboard import dashboard
 
     return dashboard(shown, panels=[panel])
 
 
-def status(shown: Any = None) -> Dashboard:
+def status(shown: Any = None) -> Dashboard | PortfolioDashboard:
     """Status, progress, rate and time left; of a live run the last tick and the state on disk.
 
     Examples
@@ -53,7 +56,7 @@ def status(shown: Any = None) -> Dashboard:
     return _alone("status", shown)
 
 
-def progress(shown: Any = None) -> Dashboard:
+def progress(shown: Any = None) -> Dashboard | PortfolioDashboard:
     """The same panel as :func:`status`.
 
     Examples
@@ -66,7 +69,7 @@ def progress(shown: Any = None) -> Dashboard:
     return _alone("status", shown)
 
 
-def price(shown: Any = None) -> Dashboard:
+def price(shown: Any = None) -> Dashboard | PortfolioDashboard:
     """Candles with entries, exits, targets, stops and scheduled entries.
 
     Examples
@@ -79,8 +82,8 @@ def price(shown: Any = None) -> Dashboard:
     return _alone("price", shown)
 
 
-def equity(shown: Any = None) -> Dashboard:
-    """Compounded equity and drawdown, in percent.
+def equity(shown: Any = None) -> Dashboard | PortfolioDashboard:
+    """Compounded equity and drawdown, in percent; of a portfolio its equity in money, with its benchmark.
 
     Examples
     --------
@@ -92,7 +95,35 @@ def equity(shown: Any = None) -> Dashboard:
     return _alone("equity", shown)
 
 
-def signals(shown: Any = None) -> Dashboard:
+def exposure(shown: Any) -> Dashboard | PortfolioDashboard:
+    """What a portfolio holds, long and short, percent of its equity.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> result = bknb.portfolio(
+    ...     legs=[("BTCUSDT", lambda: None)], exchange="demo", frame="2024-01-01:2024-01-02", capital=10_000)
+    >>> bknb.panels.exposure(result).panels
+    ['exposure']
+    """
+    return _alone("exposure", shown)
+
+
+def legs(shown: Any) -> Dashboard | PortfolioDashboard:
+    """The legs of a portfolio: what each has made, holds, and was refused.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> result = bknb.portfolio(
+    ...     legs=[("BTCUSDT", lambda: None)], exchange="demo", frame="2024-01-01:2024-01-02")
+    >>> bknb.panels.legs(result).panels
+    ['legs']
+    """
+    return _alone("legs", shown)
+
+
+def signals(shown: Any = None) -> Dashboard | PortfolioDashboard:
     """Open and scheduled signals with their way to target and stop.
 
     Examples
@@ -105,7 +136,7 @@ def signals(shown: Any = None) -> Dashboard:
     return _alone("signals", shown)
 
 
-def trades(shown: Any = None) -> Dashboard:
+def trades(shown: Any = None) -> Dashboard | PortfolioDashboard:
     """The trades, to sort and filter; a selected one shows its events.
 
     Examples
@@ -118,7 +149,7 @@ def trades(shown: Any = None) -> Dashboard:
     return _alone("trades", shown)
 
 
-def statistics(shown: Any = None) -> Dashboard:
+def statistics(shown: Any = None) -> Dashboard | PortfolioDashboard:
     """Every figure with its definition.
 
     Examples
@@ -131,7 +162,7 @@ def statistics(shown: Any = None) -> Dashboard:
     return _alone("statistics", shown)
 
 
-def risk(shown: Any = None) -> Dashboard:
+def risk(shown: Any = None) -> Dashboard | PortfolioDashboard:
     """Signals that risk profiles have refused, and why.
 
     Examples
@@ -144,7 +175,7 @@ def risk(shown: Any = None) -> Dashboard:
     return _alone("risk", shown)
 
 
-def milestones(shown: Any = None) -> Dashboard:
+def milestones(shown: Any = None) -> Dashboard | PortfolioDashboard:
     """Ten, twenty ... a hundred percent of the way to target or stop.
 
     Examples
@@ -157,7 +188,7 @@ def milestones(shown: Any = None) -> Dashboard:
     return _alone("milestones", shown)
 
 
-def problems(shown: Any = None) -> Dashboard:
+def problems(shown: Any = None) -> Dashboard | PortfolioDashboard:
     """Errors, warnings and rejected signals, counted.
 
     Examples
@@ -170,7 +201,7 @@ def problems(shown: Any = None) -> Dashboard:
     return _alone("problems", shown)
 
 
-def timings(shown: Any = None) -> Dashboard:
+def timings(shown: Any = None) -> Dashboard | PortfolioDashboard:
     """Measured durations by kind.
 
     Examples
@@ -183,7 +214,7 @@ def timings(shown: Any = None) -> Dashboard:
     return _alone("timings", shown)
 
 
-def walker(shown: Any = None) -> Dashboard:
+def walker(shown: Any = None) -> Dashboard | PortfolioDashboard:
     """The ranking of a comparison.
 
     Examples
@@ -197,7 +228,7 @@ def walker(shown: Any = None) -> Dashboard:
     return _alone("walker", shown)
 
 
-def runs(shown: Any = None) -> Dashboard:
+def runs(shown: Any = None) -> Dashboard | PortfolioDashboard:
     """The list of all runs.
 
     Examples

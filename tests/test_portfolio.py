@@ -634,14 +634,6 @@ def test_earlier_portfolios_are_found_by_name(tmp_path: Path) -> None:
     assert repr(task) == "<portfolio 'portfolio' of 1 leg: fulfilled, 100%>"
 
 
-def test_a_dashboard_shows_a_leg_and_not_a_portfolio() -> None:
-    result = some()
-    for shown in (result, bknb.Portfolio.list()[0]):
-        with pytest.raises(bknb.UsageError, match="a dashboard shows one run, and a portfolio is several"):
-            bknb.dashboard(shown)
-    assert "one · A" in str(bknb.dashboard(result.leg("A")))
-
-
 def test_no_card_is_made_of_a_leg_that_shared_its_profile() -> None:
     with pytest.raises(bknb.UsageError, match=r"the leg one on A shared the risk profile 'shared' with others"):
         _ = some().leg("A").card

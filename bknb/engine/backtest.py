@@ -26,7 +26,7 @@ from ..market.window import Window
 from .ask_in_backtest import BacktestAsk
 from .get_and_list import get_risk
 from .minute_walk import MinuteWalk
-from .plan import Plan, Stopping, open_window
+from .plan import PAUSE_POLL_SECONDS, Plan, Stopping, open_window
 from .question_time_limit import time_limited
 from .questions import AskedAt, has_session_days, questions_of
 from .records import Records
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from .runs_in_workers import DoneElsewhere
 
 _REPORTS: Final = 200  # progress is emitted this often in a run
-_POLL_SECONDS: Final = 0.02  # a paused run checks this often whether it goes on
 
 
 class BacktestRun:
@@ -357,7 +356,7 @@ class BacktestRun:
         frame, warnings = self.plan.frame, self.records.warnings
         self._report((when - frame.start) // interval_ms(frame.interval))
         while self.paused and not self._no_entries:  # noqa: ASYNC110 -- the flags are set in other threads
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(PAUSE_POLL_SECONDS)
         end = "stopped there" if self.paused else "resumed there: no question was left out"
         warnings.append(f"new entries were paused at {utc_text(when)} and {end}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .account_plan import AccountPlan
 
 Stopping: TypeAlias = Literal["", "entries", "now"]
+PAUSE_POLL_SECONDS: Final = 0.02  # what is paused checks this often whether it goes on
 
 
 class Plan(msgspec.Struct, frozen=True):

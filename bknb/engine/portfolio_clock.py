@@ -18,6 +18,7 @@ from heapq import heappop, heappush, heapreplace
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from ..domain.risk import Closes, OpenPosition
+from .plan import PAUSE_POLL_SECONDS
 from .registry import Risk
 from .risk_book import RiskBook, SavePlaces
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from ..market.window import Window
 
 _BAR, _ENDS, _MANAGE, _QUESTION, _ANSWER, _DATA_END = range(6)
-_POLL_SECONDS: Final = 0.02  # a paused portfolio checks this often whether it goes on
 _WAITS: Final = object()  # what a leg yields that waits for its turn
 _GRANTED, _LOOK_AGAIN = True, False  # what it gets
 AskInTurn: TypeAlias = Callable[[int], int | None]
@@ -286,7 +286,7 @@ class PortfolioClock:
     def _hold(self, when: int) -> Generator[Any, Any, None]:
         """Wait before a question until the portfolio is no longer paused, or something is stopped."""
         while self.paused and not self._look_again:
-            yield from asyncio.sleep(_POLL_SECONDS).__await__()
+            yield from asyncio.sleep(PAUSE_POLL_SECONDS).__await__()
         self._on_pause(when)
 
 

@@ -195,6 +195,11 @@ class PortfolioRun:
     # --- while it runs ------------------------------------------------------------------------------------------
 
     @property
+    def moment(self) -> int:
+        """The moment that its clock has come to, UTC ms; 0 before the first one."""
+        return self.clock.moment
+
+    @property
     def processed(self) -> int:
         """How many moments of their frames all legs have behind them."""
         return sum(run.processed for run in self.legs)

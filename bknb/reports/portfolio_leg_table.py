@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -11,9 +10,12 @@ from ..domain.formatting import MISSING
 from .decimation import decimate
 from .markup import Html, element, elements
 from .plots import EQUITY, LOSS, WIN
+from .svg_source import svg_source
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from .equity_arrays import Floats
 
 MUTE: Final = "opacity:0.75;font-size:90%"
 """The style of what is said beside a title or below a figure."""
@@ -35,7 +37,7 @@ class LegRow(NamedTuple):
     profit_factor: float | None
     held: str
     costs: float
-    path: np.ndarray[Any, np.dtype[np.float64]]
+    path: Floats
 
 
 def leg_rows(result: Any) -> list[LegRow]:
@@ -139,7 +141,7 @@ def _leg(row: LegRow, most: float) -> Html:
     cells: list[Html | str] = [
         element("td", row.strategy, " ", element("b", row.symbol), style="text-align:left;white-space:nowrap"),
         element("td", signed_money(row.money), style=f"{_NUMBER};font-weight:600"),
-        element("td", _bar(row.money, most)),
+        element("td", contribution_bar(row.money, most)),
     ]
     texts = (
         f"{row.fall:,.2f}" if row.fall else "0.00",
@@ -149,11 +151,11 @@ def _leg(row: LegRow, most: float) -> Html:
         row.held,
         f"{row.costs:,.2f}",
     )
-    line = element("td", _sparkline(row), style="text-align:left")
+    line = element("td", sparkline(row.path, f"{row.strategy} on {row.symbol}"), style="text-align:left")
     return element("tr", *cells, elements("td", texts, style=_NUMBER), line)
 
 
-def _bar(value: float, most: float) -> Html:
+def contribution_bar(value: float, most: float) -> Html:
     """A bar from the middle: to the right what was added, to the left, hatched, what was lost."""
     part = 0.0 if not most else abs(value) / most * 50
     hatched = f"repeating-linear-gradient(135deg,{LOSS} 0 2px,transparent 2px 4px)"
@@ -164,12 +166,12 @@ def _bar(value: float, most: float) -> Html:
     return element("div", bar, axis, style="position:relative;width:72px;height:16px", aria_hidden="true")
 
 
-def _sparkline(row: LegRow) -> Html:
-    """What a leg had made over time, as a small picture with its zero line."""
-    at, values = decimate(np.arange(len(row.path), dtype=np.float64), row.path, 2 * _WIDTH)
+def sparkline(path: Floats, name: str) -> Html:
+    """What a leg had made over time, as a small picture with its zero line; ``path`` is of shape (n,), n > 0."""
+    at, values = decimate(np.arange(len(path), dtype=np.float64), path, 2 * _WIDTH)
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
     scale = (_HEIGHT - 4) / ((high - low) or 1.0)
-    across = (_WIDTH - 2) / (len(row.path) - 1 or 1)
+    across = (_WIDTH - 2) / (len(path) - 1 or 1)
     points = " ".join(f"{1 + x * across:.1f},{2 + (high - y) * scale:.1f}" for x, y in zip(at, values, strict=True))
     zero = 2 + high * scale
     drawn = (
@@ -177,9 +179,5 @@ def _sparkline(row: LegRow) -> Html:
         f'<path d="M0 {zero:.1f}H{_WIDTH}" stroke="#808080" stroke-opacity="0.5" stroke-dasharray="2 2"/>'
         f'<polyline points="{points}" fill="none" stroke="{EQUITY}" stroke-width="1.3"/></svg>'
     )
-    data = base64.b64encode(drawn.encode()).decode("ascii")
-    span = f"between {low:,.2f} and {high:,.2f}"
-    alt = f"{row.strategy} on {row.symbol} over time: {signed_money(row.money)} at the end, {span}"
-    return element(
-        "img", alt=alt, width=_WIDTH, height=_HEIGHT, style="max-width:none", src=f"data:image/svg+xml;base64,{data}"
-    )
+    alt = f"{name} over time: {signed_money(float(path[-1]))} at the end, between {low:,.2f} and {high:,.2f}"
+    return element("img", alt=alt, width=_WIDTH, height=_HEIGHT, style="max-width:none", src=svg_source(drawn))

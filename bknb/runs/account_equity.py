@@ -102,10 +102,11 @@ def exposure_marks(
     """
     times, worth = account_marks(records, terms, account)
     longs, shorts = marked_exposure(account.begin, account.changes, closes_by_leg(records), times)
-    return times, _percent_of(longs, worth), _percent_of(shorts, worth)
+    return times, percent_of(longs, worth), percent_of(shorts, worth)
 
 
-def _percent_of(value: Floats, worth: Floats) -> Floats:
+def percent_of(value: Floats, worth: Floats) -> Floats:
+    """What is held as percent of an equity; NaN where that is nothing and something is held."""
     nothing = np.where(value == 0.0, 0.0, np.nan)
     return np.divide(value * 100, worth, out=nothing, where=worth > 0.0)
 

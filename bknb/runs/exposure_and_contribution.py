@@ -66,13 +66,13 @@ def contribution_by_period(
 
     edges = edges_of(freq, int(marked.time_ms[0]), int(marked.time_ms[-1]))
     begins, last = period_marks(marked, edges, sessions=sessions)
-    added = np.diff(_money_by_leg([*legs.values()], terms, account, marked.time_ms[last]), axis=0, prepend=0.0)
+    added = np.diff(money_by_leg([*legs.values()], terms, account, marked.time_ms[last]), axis=0, prepend=0.0)
     index = pd.DatetimeIndex(pd.to_datetime(begins, unit="ms", utc=True))
     columns = pd.MultiIndex.from_tuples(list(legs), names=["symbol", "strategy"])
     return pd.DataFrame(added + 0.0, index=index, columns=columns)
 
 
-def _money_by_leg(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAccount, times: Times) -> Floats:
+def money_by_leg(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAccount, times: Times) -> Floats:
     """What each leg has made of the account up to moments (UTC ms, ascending), open positions included; (m, legs)."""
     closes = closes_by_leg(records)
     end = marked_span(closes.values(), terms)[1]
@@ -83,12 +83,13 @@ def _money_by_leg(records: Sequence[RunRecord], terms: Sequence[Terms], account:
     worth = np.zeros((len(times), len(records)))
     for order in range(len(records)):
         name = str(order)
-        prices = prices_at(closes[name], times)
         held = [ledgers[each].positions.get(name) for each in at]
         quantity = np.array([0.0 if each is None else each.quantity for each in held])
         owns = ledgers[0].account_of(name).owns
         cost = np.array([0.0 if each is None or owns else each.cost for each in held])
-        worth[:, order] = moved[at, order] + quantity * prices - cost
+        worth[:, order] = moved[at, order] - cost
+        if quantity.any():
+            worth[:, order] += quantity * prices_at(closes[name], times)
     return worth
 
 

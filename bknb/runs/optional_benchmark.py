@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..metrics.benchmark_figures import Benchmark
     from .benchmark import BenchmarkPrices, PriceSeries
     from .result import Result
+    from .run_record import RunRecord
 
 
 EQUAL: Final = "equal"
@@ -60,11 +61,18 @@ def beside_legs(given: object, prices: BenchmarkPrices | None, legs: Sequence[Re
     if given is None:
         return None
     from .account_equity import closes_by_leg, marked_span
-    from .benchmark import benchmark_beside, equal_parts, prices_of_run
+    from .benchmark import benchmark_beside
 
     terms = [leg.account_terms for leg in legs]
     start, end = marked_span(closes_by_leg([leg.run_record for leg in legs]).values(), terms)
     if prices is None:
-        of_symbols = {leg.symbol: prices_of_run(leg.run_record) for leg in legs if given in (EQUAL, leg.symbol)}
-        prices = equal_parts([*of_symbols.values()], start) if given == EQUAL else of_symbols[str(given)]
+        prices = prices_of_legs(given, [leg.run_record for leg in legs], start)
     return benchmark_beside(prices, start, end, slippage=terms[0].slippage, fee=terms[0].fee)
+
+
+def prices_of_legs(given: object, legs: Sequence[RunRecord], start: int) -> BenchmarkPrices:
+    """The prices of a benchmark that legs trade: of one of their symbols, or of all in equal parts from ``start``."""
+    from .benchmark import equal_parts, prices_of_run
+
+    of_symbols = {leg.plan.symbol: prices_of_run(leg) for leg in legs if given in (EQUAL, leg.plan.symbol)}
+    return equal_parts([*of_symbols.values()], start) if given == EQUAL else of_symbols[str(given)]

@@ -26,7 +26,8 @@ from .portfolio_legs import check_once, is_by_score, legs_of, of_symbol
 from .portfolio_result import PortfolioResult
 from .result import Result
 from .run_record import record_of, with_weak_source
-from .task import Counted, Task
+from .run_task import ControlledTask
+from .task import Counted
 from .task_book import TaskBook
 from .tries import key_of, with_tries
 
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
     from ..provenance.candle_fingerprint import CandleRange
     from .account_result import RunAccount
     from .backtest import AccountLike, BenchmarkLike, SizingLike
+    from .benchmark import BenchmarkPrices
+    from .portfolio_snapshot import PortfolioSnapshot, Snapshots
     from .portfolio_workers import LegsInWorkers
+    from .run_task import Controlled
 
 UNNAMED: Final = "portfolio"
 _NAMED: Final = 3  # symbols in the text of a task
@@ -45,7 +49,7 @@ ExchangesLike = ExchangeLike | Mapping[str, ExchangeLike]
 BasesLike = str | Mapping[str, str]
 
 
-class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
+class PortfolioTask(Counted, ControlledTask[PortfolioResult, Closed | Cancelled]):
     """A portfolio that runs in the background.
 
     Attributes
@@ -55,7 +59,7 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
     """
 
     kind = "portfolio"
-    can_pause = True
+    _run: PortfolioRun
 
     def __init__(
         self,
@@ -79,6 +83,8 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
         self._priority = "score" if by_score else "declared"
         self._run.warnings.extend(() if account is None else account.notes)
         self._workers = None if is_inline(executor) else self._in_workers(executor)
+        self._prices: BenchmarkPrices | None = None
+        self._snapshots: Snapshots | None = None
 
     def _in_workers(self, executor: object) -> LegsInWorkers | None:
         from .portfolio_workers import LegsInWorkers, why_here  # few portfolios are given workers
@@ -89,9 +95,13 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
             return None
         return LegsInWorkers(self._run, executor)
 
+    @property
+    def _controlled(self) -> Controlled:
+        return self._run if self._workers is None else self._workers
+
     async def _work(self) -> PortfolioResult:
         run = self._run
-        prices = await load_benchmark_of(self.benchmark, self.plans, run.warnings.append)
+        self._prices = prices = await load_benchmark_of(self.benchmark, self.plans, run.warnings.append)
         await (run if self._workers is None else self._workers).through(self._emit)
         reached = max(leg.reached for leg in run.legs)
         money = None if run.account is None else account_of_run(run.account, reached=reached)
@@ -180,24 +190,15 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
         became = [] if result.capital is None else [f"{result.account.text('start')} → {result.account['end']:,.2f}"]
         return " · ".join([*self.facts_so_far(), *became])
 
-    # --- ending -----------------------------------------------------------------------------------------------------
+    def snapshot(self, points: int = 400) -> PortfolioSnapshot:
+        """Its account and its legs as far as it has come, at ``points`` moments; of its result once it is over."""
+        if self.status == "fulfilled":
+            return self.result().snapshot(points)
+        from .portfolio_snapshot import Snapshots  # nothing that runs needs it
 
-    def stop(self, *, now: bool = False) -> None:
-        """Open nothing new in any leg and watch what is open to its end; ``now`` ends all legs at once."""
-        if self._workers is None:
-            self._run.stop(now=now)
-        else:
-            self._workers.runs.stop()
-
-    @property
-    def stopping(self) -> str:
-        """``""``, ``"entries"`` once it opens nothing new any more, ``"now"`` once it leaves."""
-        return self._run.stopping if self._workers is None else "now" if self._workers.runs.stopped else ""
-
-    @property
-    def paused(self) -> bool:
-        """Whether no further question is asked at present."""
-        return self._run.paused if self._workers is None else self._workers.runs.paused
+        known = self._snapshots = self._snapshots or Snapshots(self._run, self.benchmark)
+        known.prices = known.prices or self._prices
+        return known.take(points)
 
     def pause(self) -> None:
         """Ask no leg for anything new until ``resume``; the clock of all waits before the next question of one.
@@ -214,17 +215,7 @@ class PortfolioTask(Counted, Task[PortfolioResult, Closed | Cancelled]):
         >>> task.result().stopped
         False
         """
-        if self._workers is None:
-            self._run.pause()
-        else:
-            self._workers.runs.paused = True
-
-    def resume(self) -> None:
-        """Go on asking."""
-        if self._workers is None:
-            self._run.resume()
-        else:
-            self._workers.runs.paused = False
+        super().pause()
 
     def __repr__(self) -> str:
         legs = "leg" if len(self.plans) == 1 else "legs"

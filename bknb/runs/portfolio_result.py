@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..provenance.portfolio_card import PortfolioCard
     from .account_result import RunAccount
     from .periods import Period
+    from .portfolio_snapshot import PortfolioSnapshot
     from .result import Result
 
 Leg = tuple[str, str]  # symbol, strategy
@@ -496,6 +497,24 @@ class PortfolioResult(Savable):
         """
         of_legs = (f"{leg.strategy} on {leg.symbol}: {text}" for leg in self.legs.values() for text in leg.warnings)
         return [*self.own_warnings, *of_legs]
+
+    def snapshot(self, points: int = 400) -> PortfolioSnapshot:
+        """Return its account and its legs at about ``points`` moments, every peak and trough of its equity among them.
+
+        Raises as ``equity``, but not without a capital: then there are the legs alone.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.portfolio(legs=[("BTCUSDT", lambda: None)], exchange="demo",
+        ...                         frame="2024-01-01:2024-01-02", capital=10_000)
+        >>> found = result.snapshot(100)
+        >>> found.equity.min(), found.legs[0].symbol, len(found.time_ms) <= 100
+        (10000.0, 'BTCUSDT', True)
+        """
+        from .portfolio_snapshot import snapshot_of_result
+
+        return snapshot_of_result(self, points)
 
     def why(self, signal_id: str) -> str:
         """Return the events of a signal of any leg, as ``Result.why``.

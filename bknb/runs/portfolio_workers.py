@@ -112,6 +112,28 @@ class LegsInWorkers:
         self._leave_out([leg for leg in range(len(run.legs)) if leg not in loops])
         run.seconds = stopwatch() - began
 
+    @property
+    def stopping(self) -> str:
+        """``""``, or ``"now"`` once it leaves: legs that have not begun have nothing."""
+        return "now" if self.runs.stopped else ""
+
+    @property
+    def paused(self) -> bool:
+        """Whether no further unit of legs is begun at present."""
+        return self.runs.paused
+
+    def stop(self, *, now: bool = False) -> None:  # noqa: ARG002 -- what workers have begun is ended in any case
+        """End the legs that workers run, and begin no other."""
+        self.runs.stop()
+
+    def pause(self) -> None:
+        """Begin no further unit of legs until ``resume``."""
+        self.runs.paused = True
+
+    def resume(self) -> None:
+        """Begin the next unit of legs."""
+        self.runs.paused = False
+
     def _leave_out(self, legs: Sequence[int]) -> None:
         for leg in legs:
             self._run.legs[leg].left_out()

@@ -1,8 +1,8 @@
-"""The common part of backtest and live run tasks: records so far, pause, resume and stop of one engine run."""
+"""The common part of backtest, portfolio and live run tasks: pause, resume, stop; records so far of one engine run."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ..domain.signal_events import Closed, Event
 from ..engine.records import Records
@@ -12,23 +12,78 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..engine.backtest import BacktestRun
+    from ..engine.portfolio_run import PortfolioRun
     from ..live.run import LiveRun
     from ..metrics.run_account import Terms
     from .result import Result
 
+R = TypeVar("R")
 E = TypeVar("E")
 
 
-class RunTask(Task["Result", E]):
-    """A task around one run of the engine.
+class Controlled(Protocol):
+    """What can be stopped and paused."""
+
+    @property
+    def stopping(self) -> str:
+        """``""``, ``"entries"`` once it opens nothing new any more, ``"now"`` once it leaves."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether nobody is asked for new entries at present."""
+
+    def stop(self, *, now: bool = False) -> None:
+        """Open nothing new and watch what is open to its end; ``now`` ends it at the next minute."""
+
+    def pause(self) -> None:
+        """Ask for no new entries until ``resume``."""
+
+    def resume(self) -> None:
+        """Ask for entries again."""
+
+
+class ControlledTask(Task[R, E]):
+    """A task around something that can be stopped and paused: one run of the engine, or several on one clock.
 
     Attributes
     ----------
     paused : bool
-        Whether the strategy is not asked for new entries at present.
+        Whether nobody is asked for new entries at present.
     """
 
     can_pause = True
+    _run: BacktestRun | LiveRun | PortfolioRun
+
+    @property
+    def _controlled(self) -> Controlled:
+        return self._run
+
+    def stop(self, *, now: bool = False) -> None:
+        """Open nothing new and watch what is open to its end; ``now`` ends it at the next minute."""
+        self._controlled.stop(now=now)
+
+    @property
+    def stopping(self) -> str:
+        """``""``, ``"entries"`` once it opens nothing new any more, ``"now"`` once it leaves."""
+        return self._controlled.stopping
+
+    @property
+    def paused(self) -> bool:
+        """Whether nobody is asked for new entries at present."""
+        return self._controlled.paused
+
+    def pause(self) -> None:
+        """Ask for no new entries until ``resume``; what is open is watched on."""
+        self._controlled.pause()
+
+    def resume(self) -> None:
+        """Ask for entries again."""
+        self._controlled.resume()
+
+
+class RunTask(ControlledTask["Result", E]):
+    """A task around one run of the engine."""
+
     _run: BacktestRun | LiveRun
 
     def _warn(self, text: str) -> None:
@@ -63,25 +118,3 @@ class RunTask(Task["Result", E]):
         from .measured import terms_of  # to start a run it is not needed
 
         return terms_of(self._run)
-
-    def stop(self, *, now: bool = False) -> None:
-        """Open nothing new and watch an open position to its end; ``now`` ends the run at the next minute."""
-        self._run.stop(now=now)
-
-    @property
-    def stopping(self) -> str:
-        """``""``, ``"entries"`` once it opens nothing new any more, ``"now"`` once it leaves."""
-        return self._run.stopping
-
-    @property
-    def paused(self) -> bool:
-        """Whether the strategy is not asked for new entries at present."""
-        return self._run.paused
-
-    def pause(self) -> None:
-        """Ask for no new entries until ``resume``; what is open is watched on."""
-        self._run.pause()
-
-    def resume(self) -> None:
-        """Ask for entries again."""
-        self._run.resume()

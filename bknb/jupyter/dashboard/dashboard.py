@@ -21,6 +21,7 @@ from ..run_buttons import RunControls, on_message
 from . import static_html
 from .event_pump import EventPump
 from .live_stop_levels import LiveStops
+from .portfolio_dashboard import PortfolioDashboard, chosen_panels
 from .updates import Updates
 
 if TYPE_CHECKING:
@@ -34,22 +35,24 @@ _ALSO_CALLED: Final = {"progress": "status", "drawdown": "equity", "open": "sign
 _DONE_SECONDS: Final = 5.0  # a run that has announced its end hands out its result within this
 
 
-def dashboard(shown: Any = None, *, panels: Sequence[str] | str | None = None) -> Dashboard:
+def dashboard(shown: Any = None, *, panels: Sequence[str] | str | None = None) -> Dashboard | PortfolioDashboard:
     """Panels that follow a run as it happens, or show a finished one.
 
     Parameters
     ----------
-    shown : task, Result, Comparison or None
-        What ``bknb.Backtest.background``, ``bknb.Live.background`` or ``bknb.Walker.background`` returned, a finished
-        result or comparison, or None for everything that is running and whatever starts later.
+    shown : task, Result, PortfolioResult, Comparison or None
+        What ``bknb.Backtest.background``, ``bknb.Live.background``, ``bknb.Walker.background`` or
+        ``bknb.Portfolio.background`` returned, a finished result or comparison, or None for everything that is running
+        and whatever starts later.
     panels : sequence of str, or None
         Which panels: ``"status"`` (with the progress), ``"price"``, ``"equity"``, ``"signals"``, ``"trades"``,
         ``"statistics"``, ``"risk"``, ``"milestones"``, ``"problems"``, ``"timings"``, ``"walker"``, ``"runs"``. By
-        default all that fit. ``bknb.panels`` has each of them alone.
+        default all that fit. ``bknb.panels`` has each of them alone. A portfolio has ``"status"``, ``"equity"``,
+        ``"exposure"`` and ``"legs"``.
 
     Returns
     -------
-    Dashboard
+    Dashboard or PortfolioDashboard
         Shows itself at the end of a cell; ``.show()`` does it earlier, ``.close()`` ends the listening. Running the
         cell again closes the dashboards of its last run.
 
@@ -65,6 +68,10 @@ def dashboard(shown: Any = None, *, panels: Sequence[str] | str | None = None) -
     >>> print(bknb.dashboard(result))
     dashboard of <lambda> · BTCUSDT · 2024-01-01 to 2024-01-02: done · 0 trades
     """
+    if getattr(shown, "kind", "") == "portfolio" or hasattr(shown, "legs"):
+        board = PortfolioDashboard(shown, panels=chosen_panels(panels))
+        _register(board)
+        return board
     return Dashboard(shown, panels=_chosen(panels, shown))
 
 
@@ -177,12 +184,6 @@ class Dashboard:
         self._pump: EventPump | None = None
         if shown is None:
             self._views = RunViews()
-        elif getattr(shown, "kind", "") == "portfolio" or hasattr(shown, "legs"):
-            raise UsageError(
-                "a dashboard shows one run, and a portfolio is several\n"
-                "show the result of a leg: bknb.dashboard(result.leg(symbol, strategy)); or bknb.dashboard() for all "
-                "that is running"
-            )
         elif hasattr(shown, "trades") and hasattr(shown, "candles") and hasattr(shown, "stats"):
             self._views = RunViews(_view_of_result(shown))
         elif hasattr(shown, "status") and hasattr(shown, "symbol") and hasattr(shown, "done"):
@@ -450,7 +451,7 @@ class Dashboard:
 
 # -- one dashboard per cell ----------------------------------------------------------------------------------------
 
-_cells: dict[str, tuple[str, list[Dashboard]]] = {}
+_cells: dict[str, tuple[str, list[Dashboard | PortfolioDashboard]]] = {}
 """The dashboards of each notebook cell, with the execution that made them."""
 
 
@@ -459,7 +460,7 @@ def _finds_places() -> bool:
     return ":" not in cell_id()  # VS Code names its cells by addresses
 
 
-def _register(board: Dashboard) -> None:
+def _register(board: Dashboard | PortfolioDashboard) -> None:
     """Register a dashboard with its cell; those of an earlier execution are closed."""
     cell, execution = cell_id(), execution_id()
     if not cell:

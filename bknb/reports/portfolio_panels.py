@@ -1,0 +1,120 @@
+"""Panels of a portfolio that runs or is over: its account, what is held, and its legs, from a snapshot, as HTML."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..domain.formatting import minute_text, percent_text
+from .chart_html import Line, chart
+from .markup import Html, element, elements, fragment
+from .plots import EQUITY, PRICE
+from .portfolio_leg_table import MUTE, WIDE, contribution_bar, signed_money, sparkline
+
+PORTFOLIO_PANELS: Final = ("status", "equity", "exposure", "legs")
+"""Panels of a portfolio, in order."""
+_NUMBER: Final = "text-align:right;white-space:nowrap"
+_LONG, _SHORT = "rgba(59,130,214,0.55)", "rgba(217,98,43,0.55)"
+
+
+def status_text(snapshot: Any, state: str) -> str:
+    """A portfolio in one line: how it stands, how far it has come, and what it has made."""
+    legs = snapshot.legs
+    trades, refused = sum(leg.trades for leg in legs), sum(leg.refused for leg in legs)
+    parts = [
+        *([state] if state else []),
+        f"up to {minute_text(snapshot.reached)} UTC",
+        f"{trades:,} trade{'' if trades == 1 else 's'}",
+    ]
+    parts += [f"{refused:,} refused"] if refused else []
+    if len(snapshot.equity):
+        worth, capital = float(snapshot.equity[-1]), snapshot.capital
+        parts.append(f"{worth:,.2f} {snapshot.currency}".rstrip() + f" ({_percent((worth / capital - 1) * 100)})")
+    if len(snapshot.held):
+        parts.append(f"{snapshot.benchmark} held {_percent((float(snapshot.held[-1]) / snapshot.capital - 1) * 100)}")
+    return " · ".join(parts)
+
+
+def _percent(value: float) -> str:
+    return percent_text(value, signed=True)
+
+
+def panel_html(snapshot: Any, panel: str) -> Html | None:
+    """One of :data:`PORTFOLIO_PANELS` but ``status``; ``None`` where there is nothing to show."""
+    match panel:
+        case "equity":
+            return _equity(snapshot)
+        case "exposure":
+            return _exposure(snapshot)
+        case _:
+            return _legs(snapshot)
+
+
+def _equity(snapshot: Any) -> Html | None:
+    if not len(snapshot.equity):
+        return None
+    lines, held = [], ""
+    if len(snapshot.held):
+        lines.append(Line(snapshot.held, PRICE, 1.2))
+        held = f"; {snapshot.benchmark} held {float(snapshot.held[-1]):,.2f}"
+    lines.append(Line(snapshot.equity, EQUITY, 1.8))
+    keys = [_key(EQUITY, "portfolio"), *([_key(PRICE, f"{snapshot.benchmark} held")] if held else [])]
+    alt = f"Equity: {float(snapshot.equity[-1]):,.2f} from {snapshot.capital:,.2f}{held}"
+    drawn = _chart(snapshot, lines, height=180, alt=alt, mark=snapshot.capital)
+    return fragment(_title(f"Equity, {snapshot.currency}".rstrip(", "), *keys), drawn)
+
+
+def _exposure(snapshot: Any) -> Html | None:
+    if not len(snapshot.equity):
+        return None
+    lines = [Line(snapshot.longs, _LONG, filled=True), Line(snapshot.shorts, _SHORT, filled=True)]
+    now = f"now {float(snapshot.longs[-1]):,.0f} % long, {abs(float(snapshot.shorts[-1])):,.0f} % short"
+    drawn = _chart(snapshot, lines, height=90, alt=f"What is held, percent of the equity: {now}", unit=" %")
+    return fragment(_title("Exposure, % of equity", _key(_LONG, "long"), _key(_SHORT, "short"), now), drawn)
+
+
+def _chart(snapshot: Any, lines: list[Line], **more: Any) -> Html:
+    return chart(snapshot.time_ms, lines, start=snapshot.start, end=snapshot.end, **more)
+
+
+def _title(text: str, *beside: Html | str) -> Html:
+    rest = (element("span", each, style=f"{MUTE};margin-left:12px;white-space:nowrap") for each in beside)
+    return element("div", element("b", text), *rest, style="margin-top:8px")
+
+
+def _key(colour: str, text: str) -> Html:
+    swatch = f"display:inline-block;width:14px;height:8px;margin-right:4px;background:{colour}"
+    return fragment(element("span", style=swatch), text)
+
+
+def _legs(snapshot: Any) -> Html:
+    with_money = snapshot.capital is not None
+    most = max((abs(leg.result) for leg in snapshot.legs), default=0.0)
+    made = f"Net, {snapshot.currency}".rstrip(", ") if with_money else "Result"
+    more = ("Held now", "Trades", "Refused", "Result over time") if with_money else ("Trades", "Refused")
+    columns = ("Leg", made, "", *more)
+    left = "text-align:left"
+    head = element(
+        "tr",
+        *(
+            element("th", name, scope="col", style=left if at in (0, 6) else "text-align:right")
+            for at, name in enumerate(columns)
+        ),
+    )
+    rows = []
+    for leg in snapshot.legs:
+        held = f"{leg.held:+,.0f} %" if round(leg.held) else "0 %"
+        texts = [*([held] if with_money else []), f"{leg.trades:,}", f"{leg.refused:,}"]
+        money = signed_money(leg.result) if with_money else _percent(leg.result)
+        line = sparkline(leg.path, f"{leg.strategy} on {leg.symbol}") if len(leg.path) else ""
+        rows.append(
+            element(
+                "tr",
+                element("td", leg.strategy, " ", element("b", leg.symbol), style=f"{left};white-space:nowrap"),
+                element("td", money, style=f"{_NUMBER};font-weight:600"),
+                element("td", contribution_bar(leg.result, most)),
+                elements("td", texts, style=_NUMBER),
+                with_money and element("td", line, style=left),
+            )
+        )
+    table = element("table", element("thead", head), element("tbody", *rows), style="font-size:92%;margin:0")
+    return fragment(_title("Legs"), element("div", table, role="region", aria_label="Legs", tabindex=0, style=WIDE))

@@ -1,0 +1,192 @@
+"""A portfolio as far as it has come: its account and its legs at a few hundred moments, for panels that follow it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..metrics.marked_account_equity import marked_exposure, marked_money, prices_at
+from ..reports.decimation import extremes
+from ..reports.progress_text import compounded
+from .account_equity import closes_by_leg, percent_of
+from .account_result import RunAccount
+from .benchmark import BenchmarkPrices
+from .exposure_and_contribution import money_by_leg
+from .measured import terms_of
+from .optional_benchmark import prices_of_legs
+from .run_record import record_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..engine.portfolio_run import PortfolioRun
+    from ..metrics.marked_positions import Floats, Times
+    from .portfolio_result import PortfolioResult
+    from .run_record import RunRecord
+
+_NOTHING = np.empty(0)
+
+
+class LegSnapshot(NamedTuple):
+    """A leg as far as it has come.
+
+    Attributes
+    ----------
+    symbol, strategy, trades, refused
+        What it is, and how many trades it has closed and signals were refused.
+    result
+        What it has made: money (quote currency) with a capital, else percent.
+    held
+        What it holds, percent of the equity, below 0 short; 0 without a capital.
+    path
+        The money that it had made at each moment of the snapshot; empty without a capital.
+    """
+
+    symbol: str
+    strategy: str
+    trades: int
+    refused: int
+    result: float
+    held: float = 0.0
+    path: Floats = _NOTHING
+
+
+class PortfolioSnapshot(NamedTuple):
+    """A portfolio as far as it has come; arrays are of shape (m,), empty without a capital.
+
+    Attributes
+    ----------
+    start, end, reached
+        First and last moment of its frame, and that to which it has come, UTC ms.
+    legs
+        In declared order.
+    capital, currency
+        Of its account; ``None`` and empty without one.
+    time_ms, equity, longs, shorts
+        Moments (UTC ms), what the account was worth, and what longs and shorts were of that, percent, shorts below 0.
+    benchmark, held
+        Its name, and what the capital would be worth in it; empty without one.
+    """
+
+    start: int
+    end: int
+    reached: int
+    legs: tuple[LegSnapshot, ...]
+    capital: float | None = None
+    currency: str = ""
+    time_ms: Times = _NOTHING.astype(np.int64)
+    equity: Floats = _NOTHING
+    longs: Floats = _NOTHING
+    shorts: Floats = _NOTHING
+    benchmark: str = ""
+    held: Floats = _NOTHING
+
+
+class Snapshots:
+    """The snapshots of a portfolio that runs.
+
+    Parameters
+    ----------
+    run
+        The portfolio.
+    benchmark
+        What its account is set beside, as it was given.
+    """
+
+    def __init__(self, run: PortfolioRun, benchmark: object) -> None:
+        self._run, self._benchmark = run, benchmark
+        self.prices: BenchmarkPrices | None = None  # of a benchmark that no leg trades, once they are loaded
+
+    def take(self, points: int) -> PortfolioSnapshot:
+        """The portfolio as it is now, at about ``points`` moments evenly over what it has behind it."""
+        run, shared = self._run, self._run.account
+        records = [record_of(leg) for leg in run.legs]
+        start, end = _span(records)
+        reached = min(max(run.moment, start), end)
+        if shared is None:
+            return without_account(records, reached=reached)
+        plan, changes = shared.plan, tuple(shared.changes)  # before the rows: each change has its own
+        reached = min(max([reached, *(change.since for change in changes[-1:])]), end)
+        account = RunAccount(plan.capital, plan.currency, shared.begin, changes, tuple(shared.rows), ())
+        times = np.unique(np.linspace(start, max(reached, start + 1), max(points, 2)).astype(np.int64))
+        try:
+            if self.prices is None and self._benchmark is not None:
+                self.prices = prices_of_legs(self._benchmark, records, start)
+            return with_account(records, account, self.prices, times, reached=reached)
+        except KeyError:  # the candles are still being loaded
+            return without_account(records, reached=reached)
+
+
+def snapshot_of_result(result: PortfolioResult, points: int) -> PortfolioSnapshot:
+    """The snapshot of a portfolio that is over, at about ``points`` moments; raises as its ``equity``."""
+    records = [leg.run_record for leg in result.legs.values()]
+    reached = max(leg.account_terms.end for leg in result.legs.values())
+    if result.run_account is None:
+        return without_account(records, reached=reached)
+    marked, beside = result.marked, result.benchmark
+    times = marked.time_ms[extremes(marked.equity, max(points, 4))]
+    prices = None if beside is None else BenchmarkPrices(beside.name, beside.time_ms, beside.price)
+    return with_account(records, result.run_account, prices, times, reached=reached)
+
+
+def without_account(records: Sequence[RunRecord], *, reached: int) -> PortfolioSnapshot:
+    """The snapshot of a portfolio without a capital."""
+    legs = tuple(
+        LegSnapshot(*_counts(record), compounded(event.pnl.pnl_percentage for event in record.records.closed))
+        for record in records
+    )
+    return PortfolioSnapshot(*_span(records), reached, legs)
+
+
+def with_account(
+    records: Sequence[RunRecord], account: RunAccount, prices: BenchmarkPrices | None, times: Times, *, reached: int
+) -> PortfolioSnapshot:
+    """The snapshot of a portfolio with a capital at moments, UTC ms, ascending, none behind ``reached``."""
+    closes = closes_by_leg(records)
+    worth = marked_money(account.begin, account.changes, closes, times)
+    if (nothing := worth <= 0.0).any():
+        worth[int(np.argmax(nothing)) :] = 0.0
+    longs, shorts = (
+        percent_of(value, worth) for value in marked_exposure(account.begin, account.changes, closes, times)
+    )
+    made = money_by_leg(records, [terms_of(record) for record in records], account, times)
+    last, ledger = times[-1:], account.end
+    legs = []
+    for order, record in enumerate(records):
+        position = ledger.positions.get(str(order))
+        value = 0.0 if position is None else position.quantity * float(prices_at(closes[str(order)], last)[0])
+        held = float(percent_of(np.array([value]), worth[-1:])[0])
+        legs.append(LegSnapshot(*_counts(record), float(made[-1, order]), held, made[:, order]))
+    return PortfolioSnapshot(
+        *_span(records),
+        reached=reached,
+        legs=tuple(legs),
+        capital=account.capital,
+        currency=account.currency,
+        time_ms=times,
+        equity=worth,
+        longs=longs,
+        shorts=shorts,
+        benchmark="" if prices is None else prices.name,
+        held=_NOTHING if prices is None else _held(prices, times) * account.capital,
+    )
+
+
+def _counts(record: RunRecord) -> tuple[str, str, int, int]:
+    known = record.records
+    return record.plan.symbol, record.plan.strategy.name, len(known.closed), len(known.refused)
+
+
+def _span(records: Sequence[RunRecord]) -> tuple[int, int]:
+    return min(record.start for record in records), max(record.last for record in records)
+
+
+def _held(prices: BenchmarkPrices, times: Times) -> Floats:
+    """What a unit of money is worth in a benchmark at moments, UTC ms; 1 before its first price."""
+    since, first = prices.begin(int(times[0]))
+    at = np.searchsorted(prices.known_ms, times, side="right") - 1
+    known = (at >= 0) & (times > since)
+    if first <= 0.0:
+        return np.ones(len(times))
+    return np.where(known, prices.price[np.maximum(at, 0)] / first, 1.0)
