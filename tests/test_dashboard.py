@@ -369,6 +369,18 @@ def test_every_kind_of_event_has_a_handler() -> None:
     assert kinds == set(_HANDLERS)
 
 
+def test_weights_that_were_made_smaller_are_one_row_of_the_problems() -> None:
+    view = RunView("BTCUSDT", "sma")
+    for when in (60_000, 120_000):
+        scaled = signals.Scaled(
+            **WHERE, mode="backtest", when=when, price=1.0, symbols=("A",), part=0.5, wanted=2.0, free=1.0
+        )
+        view.take(scaled)
+    ((what, text, where, times, last),) = panels.table_panel(view, "problems")["rows"]
+    assert (what, where, times, last) == ("scaled", "", 2, "1970-01-01 00:02")
+    assert text.startswith("less was free than its weights take")
+
+
 def test_errors_are_counted_by_place() -> None:
     view = RunView("BTCUSDT", "sma")
     for at in (1, 2, 3):

@@ -703,3 +703,20 @@ def test_what_is_missing_for_one_in_the_background_is_told(call: dict[str, Any],
         with pytest.raises(bknb.UsageError, match=says) as raised:
             begin()
         assert "plan_portfolio" not in str(raised.value)
+
+
+def test_one_in_the_background_is_the_one_that_runs_where_all_that_was_asked_is_the_same() -> None:
+    gate = threading.Event()
+
+    def waits() -> None:
+        assert gate.wait(20)
+
+    bknb.add_strategy("waits", interval="1m", get_signal=waits)
+    bknb.add_exchange("own", get_candles=market())
+    call: dict[str, Any] = {"legs": [("A", "waits")], "exchange": "own", "frame": FRAME, "capital": 100}
+    first = bknb.Portfolio.background(**call)
+    assert bknb.Portfolio.background(**call) is first
+    others = [bknb.Portfolio.background(**call | more) for more in ({"priority": "score"}, {"benchmark": "equal"})]
+    assert len({id(task) for task in (first, *others)}) == 3
+    gate.set()
+    assert all(task.result(20).name == "portfolio" for task in (first, *others))

@@ -32,6 +32,7 @@ from ..domain.signal_events import (
     Reduced,
     Rejected,
     RiskRefused,
+    Scaled,
     Scheduled,
 )
 from ..events.failures import ListenerFailure, ListenerOverflow
@@ -503,6 +504,12 @@ class RunView:
         self.counts["rejected"] += 1
         self._changed("problems")
 
+    def _scaled(self, event: Scaled) -> None:
+        text = "less was free than its weights take: all that was to become larger was made smaller by one factor"
+        trouble = self.troubles.setdefault(("scaled", "", ""), Trouble("scaled", text, "", 0, event.when))
+        trouble.add(event.when)
+        self._changed("problems")
+
     def _error(self, event: Any) -> None:
         key = (event.kind, event.message.split(":")[0], event.where)
         trouble = self.troubles.get(key)
@@ -737,6 +744,7 @@ _HANDLERS: Final[dict[type, Callable[[RunView, Any], None]]] = {
     Moved: RunView._managed,
     RiskRefused: RunView._refused,
     Rejected: RunView._rejected,
+    Scaled: RunView._scaled,
     ErrorEvent: RunView._error,
     ListenerFailure: RunView._listener,
     ListenerOverflow: RunView._listener,

@@ -130,6 +130,11 @@ class PortfolioTask(Counted, ControlledTask[PortfolioResult, Closed | Cancelled]
         if self._result is not None:
             self._result.warn(text)
 
+    @property
+    def asked(self) -> tuple[object, ...]:
+        """All that decides what it does: two tasks with the same do the same."""
+        return self.plans, self.account, self.benchmark, self._priority
+
     # --- memory -----------------------------------------------------------------------------------------------------
 
     def _candle_bytes(self) -> int:
@@ -429,8 +434,7 @@ class Portfolio:
     def background(**options: Any) -> PortfolioTask:
         """Start a portfolio and return at once; options as in ``bknb.portfolio``."""
         task = plan_portfolio(**_complete(options))
-        asked = task.plans, task.account, task.benchmark
-        running = BOOK.running("", task.strategy, lambda own: (own.plans, own.account, own.benchmark) == asked)
+        running = BOOK.running("", task.strategy, lambda own: own.asked == task.asked)
         return running or BOOK.start(task)
 
     @staticmethod

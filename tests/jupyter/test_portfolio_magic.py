@@ -20,6 +20,7 @@ from bknb.runs.portfolio import BOOK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -127,6 +128,15 @@ def test_a_portfolio_has_its_card_and_its_tear_sheet(fine: Cell, cell: Cell) -> 
     fine(f"%%portfolio {BOTH} {RUN} --interval 1d\n{PATIENT}")
     assert fine("%report --card").out.startswith("# Run card")
     assert "portfolio of 2 legs" in fine("%report --html").out
+
+
+def test_its_run_card_is_shown_and_written(fine: Cell, cell: Cell, tmp_path: Path) -> None:  # noqa: F811
+    book = fine(f"%%portfolio {BOTH} {RUN} --at mon --reenter --capital 1_000 --name halves\n{HALVES}").value
+    assert bknb.get_strategy("halves").reenter
+    assert fine("%report --card").out == f"{book.card.report()}\n"
+    path = tmp_path / "card.json"
+    fine(f"%report --card --path {path}")
+    assert bknb.verify(path).same
     assert "no run of this session has a signal 'x'" in cell("%why x").lines[0]
 
 

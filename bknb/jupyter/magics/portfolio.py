@@ -24,6 +24,7 @@ from .shared_options import (
     MANAGE_INTERVAL,
     MONEY,
     PARAMS,
+    REENTER,
     RISK,
     SETTINGS,
     TOLERANCE,
@@ -46,7 +47,7 @@ LEGS: Final = Option(
     name="--legs", help="in place of both: BTCUSDT:trend,ETHUSDT:revert, or {legs}, a list of pairs", kind="symbol"
 )
 _NAME: Final = Option(name="--name", help="what %runs and bknb.Portfolio call it; 'portfolio' by default")
-PRIORITY: Final = Option(name="--priority", help="who goes first at one moment: declared (default)")
+PRIORITY: Final = Option(name="--priority", help="who goes first at one moment: declared (default) or score")
 _RUN: Final = (
     helped(EXECUTION, "pessimistic, touch or vwap, for all legs"),
     *(SETTINGS, ALLOW_GAPS, BASE, *MONEY, PRIORITY, out("the result"), RUN_BACKGROUND),
@@ -94,7 +95,7 @@ def _run(session: Session, call: Call, *, name: str, legs: dict[str, Any]) -> An
     "%%portfolio",
     replace(SYMBOLS, required=True),
     *(helped(STRATEGIES, "registered ones beside that of the cell, with commas, or {strategies}"), EXCHANGE, FRAME),
-    *(optional(INTERVAL), AT, LATE, TOLERANCE),
+    *(optional(INTERVAL), AT, LATE, TOLERANCE, REENTER),
     Option(name="--name", help="name of the strategy and of the portfolio; 'cell' by default", kind="strategy"),
     *(PARAMS, LOOKBACK, RISK, MANAGE_INTERVAL, MANAGE_AT, *_RUN),
     twin='bknb.weights("rotation", symbols=["BTCUSDT", "ETHUSDT"], at="month", get_weights=get_weights); '

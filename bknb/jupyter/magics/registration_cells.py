@@ -19,6 +19,7 @@ from .shared_options import (
     MANAGE_AT,
     MANAGE_INTERVAL,
     PARAMS,
+    REENTER,
     RISK,
     TOLERANCE,
     helped,
@@ -31,7 +32,7 @@ _NAME: Final = Option(name="NAME", help="its name", required=True)
 MAGICS: Final = Magics()
 
 
-_OF_WEIGHTS: Final = ("interval", "at", "params", "risk", "execution")
+_OF_WEIGHTS: Final = ("interval", "at", "params", "risk", "execution", "reenter")
 _OF_SIGNALS: Final = ("late", "manage_interval", "manage_at")
 
 
@@ -80,7 +81,8 @@ def _refuse_what_weights_have_not(call: Call, functions: dict[str, Any]) -> None
 
 @MAGICS.add(
     "%%strategy",
-    *(_NAME, optional(INTERVAL), AT, LATE, PARAMS, LOOKBACK, TOLERANCE, RISK, EXECUTION, MANAGE_INTERVAL, MANAGE_AT),
+    *(_NAME, optional(INTERVAL), AT, LATE, PARAMS, LOOKBACK, TOLERANCE, REENTER, RISK, EXECUTION),
+    *(MANAGE_INTERVAL, MANAGE_AT),
     twin='bknb.add_strategy("sma-cross", interval="15m", get_signal=get_signal)',
 )
 def strategy(session: Session, call: Call) -> None:

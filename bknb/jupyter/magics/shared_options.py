@@ -26,6 +26,9 @@ MANAGE_INTERVAL: Final = Option(
 PARAMS: Final = Option(name="--params", help="values for the function's parameters, as {params}", kind="variable")
 LOOKBACK: Final = Option(name="--lookback", help="candles a row of get_signals depends on; 500 by default")
 TOLERANCE: Final = Option(name="--tolerance", help="percent of the equity up to which a weight is left as it is")
+REENTER: Final = Option(
+    name="--reenter", help="a weight whose position a level or a hand has ended is held again", flag=True
+)
 RISK: Final = Option(name="--risk", help="risk profile that every signal must pass", kind="risk")
 EXECUTION: Final = Option(name="--execution", help="pessimistic (default), touch or vwap", kind="execution")
 METRIC: Final = Option(name="--metric", help="figure to rank by; sharpe_ratio by default")
