@@ -81,8 +81,8 @@ def test_money_is_that_of_the_portfolio(
 @pytest.mark.parametrize(
     ("places", "kind", "killed"),
     [
-        pytest.param("chosen", "perpetual", 10, marks=pytest.mark.slow),
-        *(pytest.param("every", kind, 60, marks=pytest.mark.long) for kind in ("spot", "perpetual")),
+        pytest.param("chosen", "perpetual", 7, marks=pytest.mark.slow),
+        *(pytest.param("every", kind, 60, marks=pytest.mark.long) for kind in ("spot", "perpetual", "broker")),
     ],
 )
 def test_killed_at_any_change_of_the_disk_the_account_is_that_of_an_undisturbed_life(

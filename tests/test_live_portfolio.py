@@ -96,13 +96,7 @@ WORLDS: dict[str, dict[str, Any]] = {
     "late": {"late": 40},
     "score": {"score": True},
 }
-SLOW = [
-    ("whole", 1, "pessimistic"),
-    ("gone", 3, "touch"),
-    ("jumping", 4, "vwap"),
-    ("late", 2, "pessimistic"),
-    ("score", 6, "touch"),
-]
+SLOW = [("late", 2, "pessimistic"), ("score", 6, "touch")]  # those with an account are whole, gone and jumping ones
 LONG = [(world, seed, model) for world in WORLDS for seed in range(20) for model in MODELS]
 
 
@@ -220,6 +214,43 @@ def test_a_leg_that_cannot_begin_ends_all_and_is_named() -> None:
         task.result(timeout=20)
     assert raised.value.__notes__[-1] == "in the leg drawn 1 on S1USDT of a live portfolio"
     assert all(leg.done for leg in task.legs.values())
+
+
+def test_a_leg_that_waits_for_another_is_closed_by_hand_at_once() -> None:
+    """The bars of B end at minute 10: A, which waits for the next one, is closed while the clock stands at 13."""
+
+    def always(price: float) -> bknb.Signal:
+        return bknb.Signal(position="long", price_take_profit=price * 1.5, price_stop_loss=price * 0.5)
+
+    bknb.add_strategy("always", interval="1m", get_signal=always)
+    rows = [row for row in walk(2) if row[0] < ORIGIN + 10 * MINUTE]
+    clock = HeldClock(ORIGIN, ORIGIN + 13 * MINUTE)
+    task = bknb.Live.portfolio(
+        symbols=["A", "B"], strategies=["always"], exchange={"A": source(walk(1)), "B": source(rows)}, clock=clock,
+        until=ORIGIN + 30 * MINUTE, store=bknb.stores.memory(),
+    )  # fmt: skip
+    assert clock.is_held.wait(20)
+    assert task.now == ORIGIN + 10 * MINUTE
+    assert task.legs["A", "always"].position is not None
+    assert "closes" in task.legs["A", "always"].close()
+    task.pause()
+    clock.go.set()
+    result = task.result(timeout=20)
+    assert result.leg("A").trades["close_reason"].tolist() == ["manual"]
+    assert result.leg("B").run_record.records.open_signal is not None
+
+
+def test_run_yields_the_results_of_all_legs() -> None:
+    async def seen() -> list[tuple[str, str]]:
+        options = legs_of(5, count=2, model="pessimistic")
+        run = bknb.Live.portfolio.run(
+            **options, clock=SimulatedClock(ORIGIN), until=ORIGIN + 20 * MINUTE, store=bknb.stores.memory()
+        )
+        return [(each.symbol, each.action) async for each in run]
+
+    found = asyncio.run(seen())
+    assert {symbol for symbol, _ in found} == {"S0USDT", "S1USDT"}
+    assert {"idle", "opened"} <= {action for _, action in found}
 
 
 def test_what_is_asked_wrongly_is_said() -> None:

@@ -240,12 +240,16 @@ class LiveLegAccount(LegAccount):
 
     def mark(self) -> _LegMark:
         """The leg as it is."""
-        held = replace(self._held, fills=[*self._held.fills])
+        held = self._copy()
         key = next((key for key, each in self.positions.items() if each is self._held), None)
         rows = self.waiting.rows
         positions, filled = dict(self.positions), dict(self._filled)
         due = self.funding.charged, self.liquidation.followed
         return _LegMark(positions, key, held, self.state, rows, filled, self.first, *due, self._sizing.closed)
+
+    def _copy(self) -> PositionInMoney:
+        """What is open as it is now: it goes on changing."""
+        return replace(self._held, fills=[*self._held.fills])
 
     def take_back(self, mark: _LegMark) -> None:
         """Be as it was."""
@@ -265,7 +269,7 @@ class LiveLegAccount(LegAccount):
         key, known = self.open_key, self._followed
         return SavedLeg(
             key=key,
-            held=None if key is None else self._held,
+            held=None if key is None else self._copy(),
             first=self.first,
             orders=self.waiting.rows,
             charged=self.funding.charged,
