@@ -278,3 +278,16 @@ def test_figures_of_an_account_are_in_money() -> None:
     alone = play({0: long(102, 90, 20)}, market(), capital=None)
     assert (alone.account["start"], alone.account.text("start")) == (1.0, "1.0000 x start")
     assert FREE["percent_fee"] == 0.0
+
+
+def test_an_add_at_the_average_price_is_as_large_as_it_says() -> None:
+    """8 at 100 leave 200. The last close is 90, the average price higher, and that is what the add pays."""
+    falls = market({4: level(90.0)})
+    result = play(
+        {0: long(150, 50, 20)}, falls, manage={5: bknb.Add(1.0)}, capital=1000, account="spot", sizing="cash:800",
+        execution="vwap",
+    )  # fmt: skip
+    entry, add = (result.fills.iloc[row] for row in (0, 1))
+    assert add["price"] > 95.0
+    assert add["share"] * entry["quantity"] == pytest.approx(add["quantity"], rel=1e-12)
+    assert add["quantity"] * add["price"] == pytest.approx(200.0)

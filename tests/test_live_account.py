@@ -243,6 +243,8 @@ def test_what_an_account_does_not_do_live_is_refused() -> None:
     costs = bknb.Costs(funding="rates")
     with pytest.raises(bknb.UsageError, match="funding of S0USDT is the series 'rates', which is not read live"):
         bknb.Live.portfolio(**options | {"account": bknb.Perpetual(), "costs": costs})
+    with pytest.raises(bknb.UsageError, match="legs do not share cross margin with leverage"):
+        bknb.Live.portfolio(**options | {"account": bknb.Margin(leverage=3)})
     with pytest.raises(bknb.UsageError, match="sizing and account need a capital"):
         bknb.Live.portfolio(**{name: each for name, each in options.items() if name not in ("capital", "costs")})
 

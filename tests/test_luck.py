@@ -566,6 +566,7 @@ def test_trades_go_with_the_part_of_the_equity_that_they_had() -> None:
     with_capital, of_signals = bknb.luck(half, n=50), bknb.luck(signals, n=50)
     assert with_capital.total == pytest.approx(half.account["total_return"])
     assert abs(with_capital.total - bknb.luck(alone, n=50).total) > 1.0
+    assert np.ptp(with_capital.totals) < 0.7 * np.ptp(bknb.luck(alone, n=50).totals)
     assert of_signals.totals == pytest.approx(with_capital.totals)
     assert of_signals.total == pytest.approx(with_capital.total)
     assert "the part of the equity that it opened with" in repr(with_capital)

@@ -76,6 +76,12 @@ class AccountPlan(msgspec.Struct, frozen=True, kw_only=True):
     card: Any = None
 
     @property
+    def shares_margin(self) -> bool:
+        """Whether several legs are liquidated together: one of them has leverage with cross margin."""
+        borrows = any(leg.account.leverage > 1.0 and leg.account.mode == "cross" for leg in self.legs)
+        return borrows and len(self.legs) > 1
+
+    @property
     def functions(self) -> list[Callable[..., Any]]:
         """The functions and objects of the user's that say a size or a cost, each once."""
         values = [value for leg in self.legs for value in (leg.sizing, *msgspec.structs.astuple(leg.costs))]

@@ -43,14 +43,15 @@ def trial_orders(symbol: str, bars: Candles, value: float) -> tuple[CostRequest,
     return bought, replace(bought, side="sell", kind="exit", reason="strategy")
 
 
-def asked_order(command: Reserve, last_close: float) -> CostRequest:
+def asked_order(command: Reserve, last_close: float, *, at_once: bool = False) -> CostRequest:
     """What is ordered as it would fill at the price that its answer implies: its level, else the last close.
 
-    Its quantity is 0: it is asked for.
+    An add that fills ``at_once`` does so at the average price. Its quantity is 0: it is asked for.
     """
     candidate, add = command.candidate, command.order
     if add is not None:
         level, by = add.price_open, filled_by("add", rested=add.price_open is not None)
+        last_close = command.price if at_once else last_close
     else:
         rests = candidate.entry in ("limit", "stop")
         level = candidate.price_open if rests or isinstance(candidate, OpenSignal) else None

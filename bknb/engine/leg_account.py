@@ -163,7 +163,8 @@ class LegAccount:
         return Verdict(allowed=False, note=reason.text, open_positions=taken, by_account=True)
 
     def _sized(self, command: Reserve) -> SizedOrder | Reason:
-        order, money = asked_order(command, self.prices.at(command.when)), self.money
+        close, at_once = self.prices.at(command.when), not self.model.fills_at_open
+        order = asked_order(command, close, at_once=at_once)
         ledger = self.waiting.after(self.shared.ledger, command.earlier, self.exits)
         free = self.shared.free_at_question(command.when, ledger)
         if command.order is not None:
@@ -171,9 +172,7 @@ class LegAccount:
         else:
             equity = ledger.mark(self.shared.prices_at(command.when)).equity
             wanted = self._sizing.wanted(command, order, equity=equity, free=free)
-        if isinstance(wanted, Reason):
-            return wanted
-        return money.sized(wanted, order, free)
+        return wanted if isinstance(wanted, Reason) else self.money.sized(wanted, order, free)
 
     async def _fill(self, command: Reserve, fill: Entry, may_open: Callable[[], bool]) -> Verdict:
         """What is bought of an entry order in a bar, and, where it rested, whether its risk profile still allows it."""

@@ -64,8 +64,7 @@ class SharedAccount:
         self.begin = self.ledger = Ledger.begin(plan.capital, first, accounts)
         self.changes: list[AccountChange] = []
         self.rows: list[CashRow] = []
-        leveraged = any(leg.account.leverage > 1.0 and leg.account.mode == "cross" for leg in plan.legs)
-        self.shares_margin = leveraged and len(plan.legs) > 1
+        self.shares_margin = plan.shares_margin
         self.legs = [self._leg(order, money) for order, money in enumerate(plan.legs)]
         self.cross = CrossMargin(self) if self.shares_margin else None
         self._freed: list[Freed] = []
