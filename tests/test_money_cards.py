@@ -293,21 +293,24 @@ def test_a_changed_protection_is_named() -> None:
 
 
 def test_changed_weights_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def add(part: str, tolerance: float) -> None:
+    def add(part: str, tolerance: float, **options: Any) -> None:
         text = f"def weigh(ctx):\n    return dict.fromkeys(ctx.symbols, {part})\n"
         weigh = given_in("weighed", monkeypatch, "weigh", text)
-        bknb.weights(
-            "equal", symbols=["BTCUSDT", "ETHUSDT"], interval="6h", tolerance=tolerance, reenter=tolerance > 0.01
-        )(weigh)
+        bknb.weights("equal", symbols=["BTCUSDT", "ETHUSDT"], interval="6h", tolerance=tolerance, **options)(weigh)
 
     add("0.4", 0.01)
     card = bknb.portfolio(strategies=["equal"], exchange="demo", frame=FRAME, capital=1_000).card
-    add("0.3", 0.02)
+    add("0.3", 0.02, reenter=True, together=True, cash_buffer_percent=5)
     verification = bknb.verify(card)
     assert texts(verification, "code") == [
         "line 2 of weighed.weigh: return dict.fromkeys(ctx.symbols, 0.4)  ->  return dict.fromkeys(ctx.symbols, 0.3)"
     ]
-    assert texts(verification, "value") == ["reenter: False -> True", "tolerance of weights: 0.01 -> 0.02"]
+    assert texts(verification, "value") == [
+        "cash_buffer_percent: not read -> 5",
+        "reenter: not read -> True",
+        "together: not read -> True",
+        "tolerance of weights: 0.01 -> 0.02",
+    ]
 
 
 def candles_with(add: float) -> Candles:

@@ -48,7 +48,8 @@ def code_of(plan: Plan | LivePlan) -> Code:
         named["manage at"] = str(strategy.manage_at)
     if strategy.tolerance is not None:
         named["tolerance of weights"] = value_text(strategy.tolerance)
-        named["reenter"] = value_text(strategy.reenter)
+        options = {name: getattr(strategy, name) for name in ("reenter", "together", "cash_buffer_percent")}
+        named |= {name: value_text(value) for name, value in options.items() if value}
     return msgspec.structs.replace(code, values={**named, **code.values})
 
 
