@@ -52,6 +52,7 @@ ADDED_FIELDS: dict[str, Any] = {
     "not_taken": 0,
     "max_adds": 10,  # of settings
     "size": None,  # of signals
+    "stop_percent": None,  # of weights
 }
 ADDED_COLUMNS = ("fills", "adds", "average_price", "cost_percentage", "largest_cost", "ambiguous_trails")
 STRATEGY_HASHES = frozenset({"strategy_hash", "code_sha256"})  # and the key of a trial; see trial_lines()
