@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = ("strategy", "opened_at", "closed_at", "symbols", "trades", "money")
 
@@ -19,6 +21,8 @@ def weight_groups(trades: pd.DataFrame, strategies: Collection[str]) -> pd.DataF
     strategies
         Those whose trades belong together.
     """
+    from pandas import DataFrame
+
     rows: list[dict[str, object]] = []
     for name in strategies:
         own = trades[trades["strategy"] == name].sort_values("pending_at", kind="stable")
@@ -29,5 +33,5 @@ def weight_groups(trades: pd.DataFrame, strategies: Collection[str]) -> pd.DataF
                 "strategy": name, "opened_at": group["pending_at"].min(), "closed_at": group["closed_at"].max(),
                 "symbols": group["symbol"].nunique(), "trades": len(group), "money": group["money"].sum(),
             })  # fmt: skip
-    found = pd.DataFrame(rows, columns=[*COLUMNS])
+    found = DataFrame(rows, columns=[*COLUMNS])
     return found.sort_values(["closed_at", "opened_at"], kind="stable", ignore_index=True)
