@@ -1,6 +1,6 @@
 """A sweep on a Dask cluster on loopback: plainly, with one worker killed in the middle, with all. Prints hashes.
 
-Then a portfolio, of which one worker is killed, a walker and a walk-forward, which are what they are in one process.
+Then a portfolio, a walker and a walk-forward, which are what they are in one process.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
-from test_runs_in_workers import FRAME, SYMBOLS, assert_same, falls, mean, portfolio  # noqa: E402
+from test_runs_in_workers import FRAME, assert_same, falls, mean, portfolio  # noqa: E402
 from test_sweep import get_signals, hash_of, options  # noqa: E402
 
 import bknb  # noqa: E402
@@ -45,9 +45,7 @@ def others(client: Any) -> None:
     """Compare what is no sweep with what one process makes."""
     bknb.set_config(count_tries=False)
     legs: dict[str, Any] = {"strategies": [mean, falls]}
-    task = bknb.Portfolio.background(symbols=SYMBOLS, exchange="demo", frame=FRAME, executor=client, **legs)
-    os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
-    assert_same(portfolio(**legs), task.result())
+    assert_same(portfolio(**legs), portfolio(executor=client, **legs))
     walk: dict[str, Any] = {"exchange": "demo", "frame": FRAME, "metric": "total_pnl"}
     found = [bknb.walker("BTCUSDT", strategies=[mean, falls], executor=each, **walk) for each in (None, client)]
     assert [*found[0]] == [*found[1]]
