@@ -82,7 +82,8 @@ def test_money_is_that_of_the_portfolio(
     ("places", "kind", "killed"),
     [
         pytest.param("chosen", "perpetual", 7, marks=pytest.mark.slow),
-        *(pytest.param("every", kind, 60, marks=pytest.mark.long) for kind in ("spot", "perpetual", "broker")),
+        *(pytest.param("every", kind, 60, marks=pytest.mark.long) for kind in ("spot", "perpetual")),
+        pytest.param("chosen", "broker", 7, marks=pytest.mark.long),
     ],
 )
 def test_killed_at_any_change_of_the_disk_the_account_is_that_of_an_undisturbed_life(
