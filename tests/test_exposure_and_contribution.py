@@ -14,6 +14,7 @@ from test_capital_portfolio import COUNTS, FIFTY, FUNDING, named, play, together
 from test_portfolio import market, strategy_of
 
 import bknb
+from bknb.metrics.marked_account_equity import LegCloses, prices_at
 from bknb.runs.account_equity import account_marks, exposure_marks, portfolio_marked
 from bknb.runs.account_result import account_result
 from bknb.runs.exposure_and_contribution import contribution_by_period, contribution_table
@@ -173,3 +174,17 @@ def test_contributions_are_what_the_account_gained_in_any_world(account: Any, co
         assert not (longs < 0).any()
         assert not (shorts > 0).any()
         bknb.testing.reset()
+
+
+def test_the_price_at_a_mark_is_the_last_close() -> None:
+    """Marks at the start and at each close are looked up all at once, others one by one: the prices are the same."""
+    closes = LegCloses(np.array([60, 120, 180, 240]), np.array([1.0, 2.0, 3.0, 4.0]))
+    for times, prices in (
+        ([0, 60, 120, 180, 240], [1.0, 1.0, 2.0, 3.0, 4.0]),
+        ([0, 60, 120], [1.0, 1.0, 2.0]),
+        ([0, 60, 90, 120, 180, 300], [1.0, 1.0, 1.0, 2.0, 3.0, 4.0]),
+        ([60, 120], [1.0, 2.0]),
+        ([0], [1.0]),
+        ([240], [4.0]),
+    ):
+        assert prices_at(closes, np.array(times)).tolist() == prices, times

@@ -118,6 +118,9 @@ def _in_force(
 
 def prices_at(bars: LegCloses, times: Times) -> Floats:
     """The last close of a leg at each moment (UTC ms); before the first one, that one; shape (m,)."""
+    behind = len(times) - 1
+    if behind > 0 and times[0] < bars.closed_ms[0] and np.array_equal(times[1:], bars.closed_ms[:behind]):
+        return np.concatenate((bars.close[:1], bars.close[:behind]))  # marked before and at its closes, as is usual
     at = np.searchsorted(bars.closed_ms, times, side="right") - 1
     prices: Floats = bars.close[np.maximum(at, 0)]
     return prices
