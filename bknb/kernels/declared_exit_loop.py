@@ -37,11 +37,21 @@ is there where ``TRAIL`` is a number. ``EVEN_COSTS`` is 1 where break-even inclu
 FILLED_AT_OPEN, FILLED_AT_LEVEL, FILLED_AT_AVERAGE = range(3)  # how an entry filled
 
 
+_NONE: Final = np.zeros(0, dtype=np.int64)
+_NO_ENDS: Final = np.zeros((0, 0), dtype=np.int64)
+_NONE.setflags(write=False)  # a loop is compiled for one type of array
+_NO_ENDS.setflags(write=False)
+
+
 class Exits(NamedTuple):
     """What rows declare besides one target, one stop and a deadline; see ``engine.row_exits.RowExits``.
 
     Prices of targets of rows are on the tick grid already; of trades in ``kernels.random_trades`` they are multiples of
     the fill. ``tick`` (NaN: unknown) is ``unit / scale``, whole numbers that floats hold exactly.
+
+    ``lasts`` says which deadline by the clock each row has, -1: none; ``ends[deadline, bar]`` when a position leaves at
+    the market that opened in a bar, and ``closes[deadline, bar]`` the close of the session at which it is out (UTC ms).
+    Empty: no row has one. Positions that are out at a close need execution at opens.
     """
 
     leave_long: NDArray[np.bool_]
@@ -54,6 +64,9 @@ class Exits(NamedTuple):
     tick: float
     unit: float
     scale: float
+    lasts: NDArray[np.int64] = _NONE
+    ends: NDArray[np.int64] = _NO_ENDS
+    closes: NDArray[np.int64] = _NO_ENDS
 
 
 def declare(exits: Any, row: int, target: float, book: Any, prices: Any, shares: Any) -> Any:

@@ -110,6 +110,10 @@ _ENDED, _KINDS_FOUND, _WHEN, _LEAVING = range(4)  # places of what it goes on wi
 RESTS, AT_OPEN, AT_LEVEL, STOPPED_OUT, REJECTED = range(5)  # what a minute does with an entry order
 
 
+_NO_PRICES: Final = np.zeros(0)
+_NO_PRICES.setflags(write=False)  # the loop is compiled for one type of array
+
+
 class Market(NamedTuple):
     """One-minute candles of a run, or longer base bars ("minutes" as well), shared by all combinations.
 
@@ -128,6 +132,8 @@ class Market(NamedTuple):
         The close of the last minute.
     step : int
         How long each is, ms.
+    close : ndarray of float64, shape (n,) or (0,)
+        Where rows are out at closes of sessions.
     """
 
     times: NDArray[np.int64]
@@ -140,6 +146,7 @@ class Market(NamedTuple):
     ready: NDArray[np.bool_]
     last_close: float
     step: int = MINUTE
+    close: NDArray[np.float64] = _NO_PRICES
 
 
 class Blocks(NamedTuple):
@@ -556,6 +563,22 @@ def _ended_by_clock(market: Any, rules: Any, last: int, due: int, over: int) -> 
     return (rules.frame_end if due >= last else TIME_EXPIRED), market.open[fill], time_at(market, fill), due - 1, fill
 
 
+def _newest_fill(market: Any, until: int, out_at: int, opened_in: int) -> int:
+    """The minute at whose close a position is out at a session's close, -1: none is; ``close_orders.holding_at_close``.
+
+    What leaves at the market from ``until`` on leaves at a minute before that close, if one can fill it.
+    """
+    over = first_at(market, out_at)
+    if over == len(market.times) and out_at > market.times[over - 1] + market.step:
+        return -1  # the data end before
+    if until < out_at and next_fill(market, first_at(market, until)) < over:
+        return -1
+    at = over - 1
+    while at >= opened_in and not market.fills[at]:
+        at -= 1
+    return at if at >= opened_in else -1
+
+
 def _cancelled_by_clock(market: Any, rules: Any, last: int, due: int, over: int) -> Any:
     """How the clock cancels an entry order at ``due``, or the data end it.
 
@@ -718,6 +741,13 @@ def _go_on(  # noqa: C901 -- one pass, one place
                         due = clock_end
                         if not np.isnan(minutes):
                             due = min(clock_end, _deadline(market, pending_at, minutes))
+                        out_at = NEVER  # the close of a session at which it is out
+                        if len(exits.lasts) and exits.lasts[row] >= 0:
+                            lasts, opened_in = exits.lasts[row], first_at(market, pending_at)
+                            due = min(due, _at_bar(market, exits.ends[lasts, opened_in]))
+                            out_at = _at_bar(market, exits.closes[lasts, opened_in])
+                            if out_at > last:
+                                out_at = NEVER  # the frame is over before
                         rows_leave = exits.leave_long if side > 0 else exits.leave_short
                         leaves = _leaves_at(market, grid, rows.closes, rows_leave, pending_at + market.step, final,
                                             found[(side + 1) // 2])  # fmt: skip
@@ -727,13 +757,28 @@ def _go_on(  # noqa: C901 -- one pass, one place
                             by_row = leaves <= (time_at(market, over) if over < len(market.times) else due)
                         if by_row:
                             over = first_at(market, leaves)
+                        until = min(leaves if by_row else due, out_at)
+                        if out_at < NEVER:
+                            over = min(over, first_at(market, out_at))
                         reason, at, price, unsure = hold_declared(
                             market, blocks, rules, book, prices, shares, count, how, at, over)  # fmt: skip
+                        newest = -1
+                        if reason < 0 and out_at < NEVER:
+                            newest = _newest_fill(market, until, out_at, first_at(market, pending_at))
                         if reason >= 0:
                             closed_at = after = time_at(market, at)
+                        elif newest >= 0:
+                            reason, price, closed_at = TIME_EXPIRED, market.close[newest], time_at(market, newest)
+                            after, leaving = until - 1, first_at(market, out_at) if until < out_at else -1
+                        elif until == out_at:  # no candle since it opened: it leaves at the next one, held over
+                            reason, price, closed_at, after, leaving = _ended_by_clock(
+                                market, rules, last, out_at, over
+                            )
                         elif by_row:
                             reason, price, closed_at, after, leaving = _left(market, rules, leaves, over)
                         else:
+                            # where no candle since it opened could fill it at that close, at the next one
+                            due = min(due, out_at)
                             reason, price, closed_at, after, leaving = _ended_by_clock(market, rules, last, due, over)
                         _write_declared(end, row, side, when, pending_at, closed_at, entry, target, stop, price, reason,
                                         book, 1.0 if doubt or unsure else 0.0, rules)  # fmt: skip
@@ -760,7 +805,7 @@ _PIECES: Final = (
     _first_question, _reached, _too_near, _broken_minutes,
     _broken_entry, _broken_levels, _broken,
     _is_undeclared, _broken_declared, _count_refusal, _fill, _write, _write_declared, _write_cancelled, _wait,
-    _at_bar, _deadline, _rests_until, _ended_by_clock, _cancelled_by_clock, _leaves_at, _left, _go_on,
+    _at_bar, _deadline, _rests_until, _ended_by_clock, _newest_fill, _cancelled_by_clock, _leaves_at, _left, _go_on,
 )  # fmt: skip
 
 

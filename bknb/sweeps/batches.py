@@ -90,13 +90,13 @@ class WorkDir:
 
     folder: Path
 
-    def write(self, plan: Plan, *, keep_ends: bool, by_events: bool = False) -> None:
+    def write(self, plan: Plan, *, keep_ends: bool, with_source: bool = False) -> None:
         """Write the plan, with the strategy as it is now; after the candles of all its symbols.
 
-        ``by_events``: rows are known to go through the event engine, which fetches its candles from the exchange.
+        ``with_source``: rows are known to need the exchange, for its trading hours or for candles of the event engine.
         """
         places = [place for place in self.folder.iterdir() if place.is_dir()]
-        with_source = by_events or any(needs_source(plan, Prepared.load(place).market) for place in places)
+        with_source = with_source or any(needs_source(plan, Prepared.load(place).market) for place in places)
         (self.folder / "plan.pickle").write_bytes(packed(plan, keep_ends=keep_ends, with_source=with_source))
 
     def add(self, number: int, prepared: Prepared) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -43,10 +44,11 @@ if TYPE_CHECKING:
     from ..engine.records import Records
     from ..engine.registry import Strategy
     from ..engine.signal_rows import SignalRows
+    from .row_lifetimes import Lifetimes, RowLifetimes
 
 _NO_SOURCE: Final = (
-    "rows with until or bars go through the event engine, whose candles workers have where the rows of the first "
-    "combination have these columns\nreturn them in every combination, with NaN where there is none"
+    "rows with until or bars need the exchange, which workers have where the rows of the first combination have these "
+    "columns\nreturn them in every combination, with NaN where there is none"
 )
 _EXACT: Final = 2**53  # whole numbers up to here are floats
 _CODES: Final = {text: code for code, text in kernel.REASONS.items() if code < kernel.FIRST_CANCEL}
@@ -120,8 +122,8 @@ class Evaluator:
         if self._window is not None and prepared.held is not None:
             self._window.take_over(*prepared.held)
         given = prepared.market
-        times, open_, high, low, average, fills, ready = map(_fixed, (*given[:6], given.ready))
-        market = given._replace(times=times, open=open_, high=high, low=low, average=average, fills=fills, ready=ready)
+        columns = ("times", "open", "high", "low", "average", "fills", "ready", "close")
+        market = given._replace(**{name: _fixed(getattr(given, name)) for name in columns})
         prepared = dataclasses.replace(prepared, market=market)
         self.prepared = prepared
         self._blocks = (
@@ -135,8 +137,14 @@ class Evaluator:
             if self._compiled:
                 given = signal_rows(self.plan.strategy, self.prepared.candles, params, asked=self._asked)
                 rows = given.on_grid(self.plan.settings.price_tick)
-            if rows is not None and rows.timed is None and (rows.exits is None or self._exact_grid):
-                ends, table = self._simulate(rows)
+            lifetimes: Lifetimes | None = None
+            if rows is not None and rows.timed is not None:
+                if self.plan.exchange.source is None:
+                    raise UsageError(_NO_SOURCE)
+                lifetimes = self._lifetimes.of(rows)
+                rows = None if lifetimes is None else rows
+            if rows is not None and (rows.exits is None or self._exact_grid):
+                ends, table = self._simulate(rows, lifetimes)
                 refusals = of_table(table, rows, self.plan)
                 figures, returns = score(ends, GATES), daily(ends, self.first_day, self.days)
             else:
@@ -154,9 +162,21 @@ class Evaluator:
         rejected = sum(count for _, _, count in refusals)
         return Outcome(figures, returns, rejected, ends if self.keep_ends else None, refusals=refusals)
 
-    def _simulate(self, rows: SignalRows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    @cached_property
+    def _lifetimes(self) -> RowLifetimes:
+        from .row_lifetimes import RowLifetimes  # few rows have deadlines by the clock
+
+        return RowLifetimes(self.plan, self.prepared.market)
+
+    def _simulate(
+        self, rows: SignalRows, lifetimes: Lifetimes | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         assert self._blocks is not None  # compiled  # noqa: S101
         table, exits = self.table(rows), self.exits(rows)
+        if lifetimes is not None:
+            exits = (kernel.no_exits(len(rows)) if exits is None else exits)._replace(
+                lasts=_fixed(lifetimes.lasts), ends=_fixed(lifetimes.ends), closes=_fixed(lifetimes.closes)
+            )
         return kernel.simulate(self.prepared.market, self._blocks, self._grid, table, self._rules, exits)
 
     def table(self, rows: SignalRows) -> kernel.Rows:

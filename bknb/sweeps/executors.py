@@ -145,12 +145,12 @@ def called(call: Call) -> Any:
 
 
 def make_executor(
-    executor: object, work_dir: WorkDir, plan: Plan, *, keep_ends: bool, by_events: bool,
+    executor: object, work_dir: WorkDir, plan: Plan, *, keep_ends: bool, with_source: bool,
     warn: Callable[[str], object], only: Prepared | None = None,
 ) -> Executor[Batch]:  # fmt: skip
     """Return the executor of a sweep for an ``executor=`` option; one elsewhere gets the plan in the work dir.
 
-    ``by_events`` is as in ``WorkDir.write``, ``only`` as in ``Inline``.
+    ``with_source`` is as in ``WorkDir.write``, ``only`` as in ``Inline``.
 
     Raises
     ------
@@ -159,7 +159,7 @@ def make_executor(
     """
     if is_inline(executor):
         return Inline(work_dir, plan, keep_ends=keep_ends, only=only)
-    work_dir.write(plan, keep_ends=keep_ends, by_events=by_events)
+    work_dir.write(plan, keep_ends=keep_ends, with_source=with_source)
     return executor_elsewhere(executor, work_dir, warn)
 
 

@@ -85,7 +85,7 @@ class Prepared:
         folder.mkdir(parents=True)
         market = self.market
         np.save(folder / "times.npy", market.times)
-        np.save(folder / "prices.npy", np.stack([market.open, market.high, market.low, market.average]))
+        np.save(folder / "prices.npy", np.stack([market.open, market.high, market.low, market.average, market.close]))
         np.save(folder / "candles.npy", self.candles.block)
         np.save(folder / "fills.npy", market.fills)
         np.save(folder / "ready.npy", market.ready)
@@ -107,7 +107,7 @@ class Prepared:
             np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in names
         )
         market = kernel.Market(
-            times, prices[0], prices[1], prices[2], prices[3], fills, regular, ready, float(last_close), step
+            times, prices[0], prices[1], prices[2], prices[3], fills, regular, ready, float(last_close), step, prices[4]
         )
         held = pickle.loads((folder / _HELD).read_bytes()) if (folder / _HELD).is_file() else None  # noqa: S301 -- ours
         return cls(symbol, market, Candles(block), closes, kernel.Days(*days), data, held)
@@ -177,6 +177,7 @@ def _prepared(
         high, low = np.where(fills, high, -np.inf), np.where(fills, low, np.inf)
     last_close = float(minutes.close[-1]) if len(minutes) else 0.0
     market = kernel.Market(
-        times, minutes.open, high, low, average, fills, bool(series.regular), ready, last_close, series.step
-    )
+        times, minutes.open, high, low, average, fills, bool(series.regular), ready, last_close, series.step,
+        minutes.close,
+    )  # fmt: skip
     return Prepared(plan.symbol, market, candles, closes, days, digest.hexdigest())

@@ -29,6 +29,7 @@ from .executor_options import is_inline
 from .executors import make_executor
 from .parameter_search import Params, Space, make_search
 from .prepared_candles import Prepared, goes_compiled, prepare
+from .row_lifetimes import RowLifetimes
 from .sweep_series import asked_of
 from .symbol_means import known_figures, mean_of_known, missing_by_adds, missing_symbols
 from .trial_keys import TrialKeys
@@ -44,8 +45,9 @@ _SHARPE: Final = FIGURES.index("sharpe_ratio")
 _BATCH: Final = 32  # combinations in a task, at most
 _SAVE: Final = 256  # trials that are written to disk at a time
 _ROWS_BY_EVENTS: Final = (
-    "rows with until or bars go through the event engine, which takes some hundred times as long as the compiled loop; "
-    "minute_estimated_time goes through that"
+    "the until or bars of these rows go through the event engine, which takes some hundred times as long as the "
+    "compiled loop; that knows minutes, texts such as 'session_end' and '16:00', and numbers of candles, up to 16 "
+    "different ones, where orders fill at opens (not in vwap) and no rule refuses a deadline"
 )
 _CANDLES_BY_EVENTS: Final = (
     "over these candles a sweep goes through the event engine, which takes some hundred times as long as the compiled "
@@ -121,7 +123,8 @@ class SweepRun:
         self.open_days: list[NDArray[np.int64]] = []
         self.trial_sharpes: list[float] = []
         self.trials = 0
-        self._declares = self._by_events = False  # rows of the first combination: exits; deadlines by the clock
+        # rows of the first combination: exits or deadlines by the clock, those, and those that the kernel does not know
+        self._declares = self._is_timed = self._by_events = False
         self._search = make_search(
             plan.space, search=plan.search, trials=plan.trials, seed=plan.seed, lower_is_better=plan.lower_is_better
         )
@@ -174,7 +177,7 @@ class SweepRun:
             self._describe(one, prepared.market)
             if number == 0:
                 self._look_at_rows(prepared)
-        given: dict[str, Any] = {"keep_ends": plan.keep_trades, "by_events": self._by_events, "warn": self._warn}
+        given: dict[str, Any] = {"keep_ends": plan.keep_trades, "with_source": self._is_timed, "warn": self._warn}
         executor = make_executor(plan.executor, work_dir, plan.plans[0], only=only, **given)
         if executor.workers > 1 and goes_compiled(plan.plans[0].strategy):
             prepared = Prepared.load(work_dir.folder / "0")
@@ -207,7 +210,9 @@ class SweepRun:
         try:
             asked, first = asked_of(plan, prepared.candle_closes), prepared.known_at(plan.frame.start)
             rows = signal_rows(strategy, prepared.candles, asked=asked)
-            self._declares, self._by_events = rows.exits is not None, rows.timed is not None
+            self._is_timed = rows.timed is not None
+            self._declares = rows.exits is not None or self._is_timed
+            self._by_events = self._is_timed and RowLifetimes(plan, prepared.market).of(rows) is None
             warning = unsteady_rows(strategy, rows, prepared.candles, first, asked=asked)
         except Exception:  # noqa: BLE001 -- the row of the combination shows the error
             return
