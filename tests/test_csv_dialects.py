@@ -228,6 +228,16 @@ REFUSED: dict[str, tuple[str, str]] = {
     "closes": (ISO + lines([each + 59_999 for each in MS]), '59.999 s past a full minute.*\n.*stamp="close"'),
     "a time from the future": (ISO + lines([each * 4 for each in MS]), "before the year 2103"),
     "two candles of one minute": (ISO + lines([MS[0], MS[1], MS[1]]), "two different candles of .* line 3 and line 4"),
+    "signs of a currency": (ISO + "1704067200,$1,$1,$1,$1,5\n", "the sign of its currency: .*pandas"),
+    "a volume in millions": (ISO + "1704067200,1,1,1,1,1.52M\n", r"K, M or B for thousands.*pandas.*\"volume\": 1\.0"),
+    "a line of totals below dates": (
+        ISO + "".join(f"01/{day}/2024,1,1,1,1,5\n" for day in (2, 3, 30, 31)) + "Downloaded from nowhere,,,,,\n",
+        "line 6: timestamp must be .*got 'Downloaded from nowhere'",
+    ),
+    "days of Excel": (
+        ISO + "".join(f"{45293 + day},1,1,1,1,5\n" for day in range(9)),
+        "as of Excel: pandas.to_datetime",
+    ),
     "two instruments": (
         ISO.replace("\n", ",name\n") + lines([MS[0], MS[0], MS[1]], "{t},{o},{h},{l},{c},{v},n{o}"),
         'line 2 and line 3\ntwo instruments.*columns={"symbol": "name"}',

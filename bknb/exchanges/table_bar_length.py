@@ -40,6 +40,9 @@ class Bars(NamedTuple):
     grids: dict[str | None, BarGrid]
 
 
+_DAYS_OF_EXCEL: Final = 100_000  # until the year 2173
+
+
 def bars_of(
     series: Mapping[str | None, Candles], name: str, notes: list[str], sessions: Sessions | None = None
 ) -> Bars:
@@ -240,6 +243,8 @@ def _check_minutes(candles: Candles, spacing: Spacing | None, where: str) -> Non
         return
     at = int(np.argmin(np.where(off, steps, steps.max() + 1)))
     hint = "; times in seconds must be multiplied by 1000" if spacing.step * 1000 == MINUTE_MS else ""
+    if int(times[-1]) < _DAYS_OF_EXCEL:
+        hint = "; numbers of days, as of Excel: pandas.to_datetime(column, unit='D', origin='1899-12-30') makes times"
     raise DataError(
         f"{where}: two candles are only {int(steps[at])} ms apart (at {utc_text(int(times[at]))})\n"
         f"bknb needs one-minute candles with times in UTC milliseconds{hint}; measured: {spacing}"

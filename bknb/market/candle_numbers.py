@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .candle_rows import Reading
 
 _GROUPED: Final = re.compile(r"[+-]?\d{1,3}(?:([.,' \u00a0\u202f])\d{3})(?:\1\d{3})*(?:([.,])\d+)?")
+_PRICED: Final = re.compile(r"[$€£¥₹]\s*[\d.,]+|[\d.,]+\s*[$€£¥₹]")
+_SHORTENED: Final = re.compile(r"[\d.,]+\s*[KMBkmb]")
 _ROUNDING: Final = 1e-9  # of a price
 _FAR: Final = 2  # times between low and high, more than those of most minutes of any market
 _TIMES: Final = 1e8  # the least number that is a time since 1970
@@ -201,6 +203,12 @@ def _advice(value: Any, reading: Reading) -> str:
     correct = "correct the value or leave the row out"
     if not isinstance(value, str) or not re.search(r"\d", value):
         return correct
+    with_pandas = "make numbers of the column with pandas, then bknb.exchanges.from_frame"
+    if _PRICED.fullmatch(value.strip()):
+        return f"a price with the sign of its currency: {with_pandas}"
+    if _SHORTENED.fullmatch(value.strip()):
+        told = f"a number with K, M or B for thousands, millions or billions: {with_pandas}"
+        return f'{told}; to read a file without its volumes: columns={{"volume": 1.0}}'
     grouped = _GROUPED.fullmatch(value.strip())
     if not reading.from_text:
         return _advice_for_a_column(value, grouped)

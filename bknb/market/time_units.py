@@ -297,7 +297,10 @@ def _year_first(texts: pd.Series[Any], bad: _Bad) -> pd.Series[Any]:
     texts = texts.str.replace(r"^(\d{4})[./](\d{1,2})[./](\d{1,2})", r"\1-\2-\3", regex=True)
     texts = texts.str.replace(r"^(\d{1,2})\.(\d{1,2})\.(\d{4})", r"\3-\2-\1", regex=True)
     parts = texts.str.extract(r"^(\d{1,2})[/-](\d{1,2})[/-](\d{4})\b")
-    if not bool(parts[0].notna().all()):
+    is_date = parts[0].notna().to_numpy()
+    if not is_date.all():
+        if 2 * int(is_date.sum()) > len(texts):  # the others are no dates, such as a line of totals
+            bad.where(~is_date)
         return texts
     first, second = (pd.to_numeric(parts[at]) for at in (0, 1))
     if bool((first <= 12).all()) and bool((second <= 12).all()) and bool((first != second).any()):
