@@ -32,6 +32,13 @@ if TYPE_CHECKING:
     from ..kernels.simulate import Market
     from ..market.sessions import Sessions
 
+ROWS_BY_EVENTS: Final = (
+    "the until or bars of these rows go through the event engine, which takes some hundred times as long as the "
+    "compiled loop; that knows minutes, texts such as 'session_end' and '16:00', and numbers of candles, up to 16 "
+    "different ones, where orders fill at opens (not in vwap) and no rule refuses a deadline"
+)
+"""Where :meth:`RowLifetimes.of` knows none."""
+
 _MOST: Final = 16  # different deadlines of one combination; more would need much memory
 _KEPT: Final = 64  # columns, of all combinations
 _LONGEST_BARS: Final = 10**9

@@ -29,7 +29,7 @@ from .executor_options import is_inline
 from .executors import make_executor
 from .parameter_search import Params, Space, make_search
 from .prepared_candles import Prepared, goes_compiled, prepare
-from .row_lifetimes import RowLifetimes
+from .row_lifetimes import ROWS_BY_EVENTS, RowLifetimes
 from .sweep_series import asked_of
 from .symbol_means import known_figures, mean_of_known, missing_by_adds, missing_symbols
 from .trial_keys import TrialKeys
@@ -44,11 +44,6 @@ if TYPE_CHECKING:
 _SHARPE: Final = FIGURES.index("sharpe_ratio")
 _BATCH: Final = 32  # combinations in a task, at most
 _SAVE: Final = 256  # trials that are written to disk at a time
-_ROWS_BY_EVENTS: Final = (
-    "the until or bars of these rows go through the event engine, which takes some hundred times as long as the "
-    "compiled loop; that knows minutes, texts such as 'session_end' and '16:00', and numbers of candles, up to 16 "
-    "different ones, where orders fill at opens (not in vwap) and no rule refuses a deadline"
-)
 _CANDLES_BY_EVENTS: Final = (
     "over these candles a sweep goes through the event engine, which takes some hundred times as long as the compiled "
     "loop: bars count from the open of their market, prices may be at or below zero, or ticks are too fine for floats"
@@ -219,7 +214,7 @@ class SweepRun:
         if warning is not None:
             self._warn(warning)
         if self._by_events or needs_source(plan, prepared.market):
-            self._warn(_ROWS_BY_EVENTS if self._by_events else _CANDLES_BY_EVENTS)
+            self._warn(ROWS_BY_EVENTS if self._by_events else _CANDLES_BY_EVENTS)
 
     # --- combinations -----------------------------------------------------------------------------------------------
 
