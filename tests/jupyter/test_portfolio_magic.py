@@ -103,6 +103,7 @@ MISTAKES = [
     (f"%%portfolio {BOTH} {RUN} --at mon --tolerance much\n{HALVES}", "--tolerance takes a number, got 'much'"),
     (f"%%portfolio {BOTH} {RUN} --at mon --capital 0\n{HALVES}", "capital must be an amount of money above 0"),
     (f"%%backtest BTCUSDT {RUN} --interval 1d\n{HALVES}", "run it with %%portfolio --symbols"),
+    (f"%%portfolio {BOTH} {RUN} --at mon --together\n{PATIENT}", "--together goes with get_weights"),
     (f"%portfolio {RUN}", "symbols must be a list, at least one"),
     (f"%portfolio --strategies nobody {BOTH} {RUN}", "no strategy is called 'nobody'"),
     (f"%portfolio --legs BTCUSDT,ETHUSDT {RUN}", "--legs takes pairs SYMBOL:STRATEGY"),
@@ -131,8 +132,10 @@ def test_a_portfolio_has_its_card_and_its_tear_sheet(fine: Cell, cell: Cell) -> 
 
 
 def test_its_run_card_is_shown_and_written(fine: Cell, cell: Cell, tmp_path: Path) -> None:  # noqa: F811
-    book = fine(f"%%portfolio {BOTH} {RUN} --at mon --reenter --capital 1_000 --name halves\n{HALVES}").value
-    assert bknb.get_strategy("halves").reenter
+    options = "--at mon --reenter --together --cash-buffer-percent 2 --capital 1_000 --name halves"
+    book = fine(f"%%portfolio {BOTH} {RUN} {options}\n{HALVES}").value
+    strategy = bknb.get_strategy("halves")
+    assert (strategy.reenter, strategy.together, strategy.cash_buffer_percent) == (True, True, 2.0)
     assert fine("%report --card").out == f"{book.card.report()}\n"
     path = tmp_path / "card.json"
     fine(f"%report --card --path {path}")
@@ -151,6 +154,7 @@ def test_its_options_are_the_parameters_of_its_function() -> None:
     assert parameters - of_cell == {"legs"}
     strategy = next(each for each in COMMANDS if each.name == "%%strategy")
     assert {option.key for option in strategy.options} - {"name"} <= of_cell
+    assert {*inspect.signature(bknb.weights).parameters} - {"get_weights", "callbacks", "strict"} <= of_cell
 
 
 def test_tab_goes_on_behind_a_comma(fine: Cell, shell: InteractiveShell) -> None:  # noqa: F811

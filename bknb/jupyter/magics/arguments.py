@@ -307,7 +307,7 @@ def whole(call: Call, name: str) -> dict[str, Any]:
     try:
         return {name: int(call.values[name])}
     except (TypeError, ValueError):
-        raise UsageError(f"--{name} takes a whole number, got {call.values[name]!r}") from None
+        raise UsageError(f"--{name.replace('_', '-')} takes a whole number, got {call.values[name]!r}") from None
 
 
 def number(call: Call, name: str) -> dict[str, Any]:
@@ -317,4 +317,4 @@ def number(call: Call, name: str) -> dict[str, Any]:
     try:
         return {name: float(call.values[name])}
     except (TypeError, ValueError):
-        raise UsageError(f"--{name} takes a number, got {call.values[name]!r}") from None
+        raise UsageError(f"--{name.replace('_', '-')} takes a number, got {call.values[name]!r}") from None

@@ -48,6 +48,8 @@ LEGS: Final = Option(
 )
 _NAME: Final = Option(name="--name", help="what %runs and bknb.Portfolio call it; 'portfolio' by default")
 PRIORITY: Final = Option(name="--priority", help="who goes first at one moment: declared (default) or score")
+TOGETHER: Final = Option(name="--together", help="symbols of a book are opened and left together", flag=True)
+BUFFER: Final = Option(name="--cash-buffer-percent", help="percent of the equity that get_weights leaves free")
 _RUN: Final = (
     helped(EXECUTION, "pessimistic, touch or vwap, for all legs"),
     *(SETTINGS, ALLOW_GAPS, BASE, *MONEY, PRIORITY, out("the result"), RUN_BACKGROUND),
@@ -95,7 +97,7 @@ def _run(session: Session, call: Call, *, name: str, legs: dict[str, Any]) -> An
     "%%portfolio",
     replace(SYMBOLS, required=True),
     *(helped(STRATEGIES, "registered ones beside that of the cell, with commas, or {strategies}"), EXCHANGE, FRAME),
-    *(optional(INTERVAL), AT, LATE, TOLERANCE, REENTER),
+    *(optional(INTERVAL), AT, LATE, TOLERANCE, REENTER, TOGETHER, BUFFER),
     Option(name="--name", help="name of the strategy and of the portfolio; 'cell' by default", kind="strategy"),
     *(PARAMS, LOOKBACK, RISK, MANAGE_INTERVAL, MANAGE_AT, *_RUN),
     twin='bknb.weights("rotation", symbols=["BTCUSDT", "ETHUSDT"], at="month", get_weights=get_weights); '

@@ -54,8 +54,11 @@ def register_strategy(session: Session, call: Call, *, name: str, symbols: Any =
     with session.quietly():
         if of_several:
             _refuse_what_weights_have_not(call, functions)
-            strategy = bknb.weights(name, symbols=symbols, **functions, **options)
+            more: dict[str, Any] = {"together": True} if call.get("together") else {}
+            more |= number(call, "cash_buffer_percent")
+            strategy = bknb.weights(name, symbols=symbols, **functions, **options, **more)
         else:
+            _refuse_what_weights_alone_have(call)
             strategy = bknb.add_strategy(name, **functions, **options, **whole(call, "lookback"))
     asked = f"interval {strategy.interval}" if strategy.at is None else f"at {strategy.at}"
     what = f"{asked}, execution {strategy.execution}"
@@ -67,6 +70,16 @@ def register_strategy(session: Session, call: Call, *, name: str, symbols: Any =
     if text := still_live(name):
         echo(text)
     return of_several
+
+
+def _refuse_what_weights_alone_have(call: Call) -> None:
+    """Raise where a cell that is asked for each symbol alone has an option of weights of several symbols."""
+    for key in ("together", "cash_buffer_percent"):
+        if key in call.values:
+            option = f"--{key.replace('_', '-')}"
+            raise bknb.UsageError(
+                f"{option} goes with get_weights, which answers for several symbols at once\nleave it out"
+            )
 
 
 def _refuse_what_weights_have_not(call: Call, functions: dict[str, Any]) -> None:
