@@ -120,29 +120,26 @@ class BarPrices:
 
     def closes_between(self, after: int, until: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Moments (UTC ms) behind one and up to another at which bars closed, and their closes; both of shape (n,)."""
-        closes = self._bars.closes
-        first, last = np.searchsorted(closes, (after, until), side="right")
-        return closes[first:last], self._bars.candles.close[first:last]
+        part = slice(self._bars.place_of_close(after), self._bars.place_of_close(until))
+        return self._bars.closes_in(part), self._bars.candles.close[part]
 
     def bars_between(self, after: int, until: int) -> BarsBetween:
         """The bars that closed behind one moment and up to another (UTC ms)."""
-        closes, candles = self._bars.closes, self._bars.candles
-        first, last = np.searchsorted(closes, (after, until), side="right")
+        candles = self._bars.candles
         low, high = (candles.low, candles.high) if self.averages is None else (self.averages, self.averages)
-        part = slice(int(first), int(last))
-        return BarsBetween(closes[part], low[part], high[part], candles.close[part], self.at(after))
+        part = slice(self._bars.place_of_close(after), self._bars.place_of_close(until))
+        return BarsBetween(self._bars.closes_in(part), low[part], high[part], candles.close[part], self.at(after))
 
     def next_close(self, after: int) -> int:
         """The first close later than a moment (UTC ms); far in the future for none."""
-        closes = self._bars.closes
-        at = int(np.searchsorted(closes, after, side="right"))
-        return int(closes[at]) if at < len(closes) else NEVER
+        at = self._bars.place_of_close(after)
+        return self._bars.close_at(at) if at < len(self._bars.candles) else NEVER
 
     def bar_that_closes(self, when: int) -> BarAtWorst | None:
         """The bar that closes at a moment (UTC ms) and can fill orders; ``None``: there is none."""
-        closes, candles = self._bars.closes, self._bars.candles
-        at = int(np.searchsorted(closes, when))
-        if at == len(closes) or closes[at] != when or not self.can_fill[at]:
+        candles = self._bars.candles
+        at = self._bars.place_of_close(when, side="left")
+        if at == len(candles) or self._bars.close_at(at) != when or not self.can_fill[at]:
             return None
         opened, open_ = int(candles.timestamp[at]), float(candles.open[at])
         if self.averages is None:

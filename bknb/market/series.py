@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
@@ -94,6 +94,16 @@ class Series:
     def closes(self) -> NDArray[np.int64]:
         """When each candle closes, UTC ms: of one at the end of a session that ends earlier, with that."""
         return self.candles.timestamp + self.step if self._closes is None else self._closes
+
+    def place_of_close(self, when: int, *, side: Literal["left", "right"] = "right") -> int:
+        """The place of a moment (UTC ms) among its closes, as ``np.searchsorted``; not all of them are made for it."""
+        if self._closes is None:
+            return int(self.candles.timestamp.searchsorted(when - self.step, side))
+        return int(self._closes.searchsorted(when, side))
+
+    def closes_in(self, part: slice) -> NDArray[np.int64]:
+        """When some of its candles close, UTC ms."""
+        return self.candles.timestamp[part] + self.step if self._closes is None else self._closes[part]
 
     def close_at(self, index: int) -> int:
         """When one of its candles closes, UTC ms."""
