@@ -509,7 +509,7 @@ class PortfolioResult(Savable):
         >>> result = bknb.portfolio(legs=[("BTCUSDT", lambda: None)], exchange="demo",
         ...                         frame="2024-01-01:2024-01-02", capital=10_000)
         >>> found = result.snapshot(100)
-        >>> found.equity.min(), found.legs[0].symbol, len(found.time_ms) <= 100
+        >>> float(found.equity.min()), found.legs[0].symbol, len(found.time_ms) <= 100
         (10000.0, 'BTCUSDT', True)
         """
         from .portfolio_snapshot import snapshot_of_result
