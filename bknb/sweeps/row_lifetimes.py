@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from ..domain.execution_fills import execution_model
-from ..domain.interval import MINUTE_MS, interval_ms
+from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms
 from ..domain.lifetimes import moment_faults, moments_of
 from ..domain.market_clock import NEVER
 from ..domain.states import Rules
@@ -42,6 +42,7 @@ ROWS_BY_EVENTS: Final = (
 _MOST: Final = 16  # different deadlines of one combination; more would need much memory
 _KEPT: Final = 64  # columns, of all combinations
 _LONGEST_BARS: Final = 10**9
+_BEYOND_MS: Final = 20 * DAY_MS  # closed time behind the bars that is looked through
 
 
 class Lifetimes(NamedTuple):
@@ -176,7 +177,8 @@ class RowLifetimes:
             return None
         if self._step > MINUTE_MS:
             return np.unique(self._times // interval)
-        slots = np.arange(self._times[0] // interval, self._times[-1] // interval + count + 1)
+        beyond = count + 1 if sessions is None else 4 * count + _BEYOND_MS // interval
+        slots = np.arange(self._times[0] // interval, self._times[-1] // interval + beyond)
         return slots if sessions is None else slots[sessions.open_minutes(slots * interval, interval) > 0]
 
     def _until(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
