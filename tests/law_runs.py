@@ -20,6 +20,7 @@ from bknb.domain.orders import Order, Report
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.build import make_strategy
 from bknb.engine.plan import Plan, open_window, plan_backtest
+from bknb.events.heard import NOBODY
 from bknb.kernels import simulate as kernel
 from bknb.sweeps.evaluate import Evaluator, ends_of
 from bknb.sweeps.prepared_candles import prepare
@@ -98,7 +99,7 @@ def by_events(
                 wanted = wishes(market, rule, EVERY[name])
                 plan = _plan(market, execution, settings, get_signal=asked(market, wanted))
                 window = window or open_window(plan, warn=lambda _: None)
-                run = BacktestRun(plan, silent=True, window=window)
+                run = BacktestRun(plan, listeners=NOBODY, window=window)
                 asyncio.run(run.through())
                 assert not run.records.failures, run.records.failures
                 yield Run(market, rule, name, ends_of(run.records))

@@ -45,6 +45,7 @@ from bknb.domain.orders import own_prefix
 from bknb.domain.recovery import SavedResult, SavedSchedule, SavedSignal, SavedUndelivered, kept_result
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
+from bknb.events.heard import NOBODY
 from bknb.live import undelivered
 from bknb.live.ended_journal import EndedJournal
 from bknb.live.hole_journal import Hole, HoleJournal
@@ -258,7 +259,7 @@ def replayed(late: Any) -> list[str]:
         settings=SETTINGS | WITH_HOLES,
         allow_gaps=True,
     )
-    asyncio.run(BacktestRun(plan, late=late, silent=True).through())
+    asyncio.run(BacktestRun(plan, late=late, listeners=NOBODY).through())
     return lines
 
 

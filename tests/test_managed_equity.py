@@ -16,6 +16,7 @@ import bknb
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
+from bknb.events.heard import NOBODY
 from bknb.runs.fill_table import fills_of
 from bknb.runs.result import Result
 from bknb.runs.run_record import record_of
@@ -39,7 +40,7 @@ def result_of(seed: int, end: int = LENGTH) -> Result:
         frame=(ORIGIN, ORIGIN + end * MINUTE),
         settings=SETTINGS,
     )
-    run = BacktestRun(plan, silent=True)
+    run = BacktestRun(plan, listeners=NOBODY)
     asyncio.run(run.through())
     return Result(record_of(run))
 
@@ -98,7 +99,7 @@ def test_a_part_taken_early_halves_what_follows() -> None:
         frame=(ORIGIN, ORIGIN + 10 * MINUTE),
         settings={"percent_fee": 0.0, "percent_slippage": 0.0},
     )
-    run = BacktestRun(plan, silent=True)
+    run = BacktestRun(plan, listeners=NOBODY)
     asyncio.run(run.through())
     result = Result(record_of(run))
     assert result.equity.max() == pytest.approx(1.05)

@@ -22,6 +22,7 @@ from bknb.domain.signal_events import Added, Closed, Moved, Opened, Reduced
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
+from bknb.events.heard import NOBODY
 from bknb.kernels.first_change import first_trailed, first_trailed_plain
 from bknb.runs.fill_table import fill_rows
 
@@ -263,7 +264,7 @@ def ends_of(rows: list[tuple[float, ...]], trails: bknb.Trailing, side: Any, tic
                          settings={"price_tick": tick, "percent_fee": 0.0, "percent_slippage": 0.0})  # fmt: skip
     found = []
     for every_minute in (True, False):
-        done = BacktestRun(plan, silent=True, every_minute=every_minute)
+        done = BacktestRun(plan, listeners=NOBODY, every_minute=every_minute)
         asyncio.run(done.through())
         found.append([(event.closed_at, event.price_close) for event in done.records.closed])
     return found

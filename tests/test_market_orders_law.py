@@ -23,6 +23,7 @@ import bknb
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
+from bknb.events.heard import NOBODY
 
 SESSION = 10 * MINUTE
 LIMIT = 4.0  # standard errors
@@ -83,7 +84,7 @@ def results(market: Path, rule: str, name: str) -> list[float]:
         settings=SETTINGS,
         allow_gaps=True,
     )
-    run = InSessions(plan, silent=True)
+    run = InSessions(plan, listeners=NOBODY)
     asyncio.run(run.through())
     assert not run.records.failures, run.records.failures
     return [closed.pnl.gross_percentage for closed in run.records.closed]

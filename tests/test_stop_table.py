@@ -20,6 +20,7 @@ from bknb.engine.backtest import BacktestRun
 from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
 from bknb.engine.records import Records
+from bknb.events.heard import NOBODY
 from bknb.reports.equity_arrays import stairs_of
 from bknb.reports.run_view import RunView
 from bknb.reports.signal_story import history
@@ -48,7 +49,7 @@ def watched(seed: int, model: str, tick: float | None) -> tuple[Result, dict[tup
         execution=model,
         settings=SETTINGS | {"price_tick": tick},
     )
-    run = BacktestRun(plan, silent=True)
+    run = BacktestRun(plan, listeners=NOBODY)
     asyncio.run(run.through())
     assert not run.records.failures
     return Result(record_of(run)), seen
@@ -99,7 +100,7 @@ def repeated_id() -> BacktestRun:
         "X", strategy=make_strategy("twice", get_signal, interval="1m", manage=manage, manage_interval="1m"),
         exchange=source(rows), frame=(ORIGIN, ORIGIN + 50 * MINUTE),
     )  # fmt: skip
-    run = BacktestRun(plan, silent=True)
+    run = BacktestRun(plan, listeners=NOBODY)
     asyncio.run(run.through())
     return run
 

@@ -162,7 +162,8 @@ class BarPrices:
         known = self.known_until(when)
         return when if known == when else self.closes(known)
 
-    def closes(self, opened: int) -> int:
-        """When the bar that opens at a moment (UTC ms), or the next one, closes; without one, a length later."""
-        index = self._index(opened)
-        return self._bars.close_at(index) if index < len(self._bars.candles) else opened + self.step
+    def closes(self, at: int) -> int:
+        """When what fills at a moment (UTC ms) is known: at the close of the bar it lies in; without one a length later."""
+        index = int(self._bars.candles.timestamp.searchsorted(at, side="right")) - 1
+        closes = self._bars.close_at(index) if index >= 0 else at
+        return closes if closes > at else at + self.step
