@@ -163,7 +163,7 @@ class BarPrices:
         return when if known == when else self.closes(known)
 
     def closes(self, at: int) -> int:
-        """When what fills at a moment (UTC ms) is known: at the close of the bar it lies in; without one a length later."""
+        """When what fills at a moment (UTC ms) is known: at the close of the bar it lies in, or a length later."""
         index = int(self._bars.candles.timestamp.searchsorted(at, side="right")) - 1
         closes = self._bars.close_at(index) if index >= 0 else at
         return closes if closes > at else at + self.step
