@@ -14,6 +14,7 @@ from test_live_parity import JumpingClock
 from worlds import LENGTH, MODELS, SETTINGS, signals, walk
 
 import bknb
+from bknb.live.runtime import RUNTIME
 from bknb.runs.portfolio import plan_portfolio
 from bknb.testing.clocks import SimulatedClock
 
@@ -269,3 +270,29 @@ def test_what_is_asked_wrongly_is_said() -> None:
         task.stop(now=True)
         clock.go.set()
         task.wait(20)
+
+
+@pytest.mark.slow
+def test_a_run_beside_a_portfolio_shares_its_places_and_goes_on_when_that_is_over() -> None:
+    bknb.add_risk("shared", validations=[bknb.protections.max_open(1), bknb.protections.correlation(0.9, 3, "1m")])
+
+    def in_and_out(when: Any, price: float) -> Any:
+        return {"position": "long", "minute_estimated_time": 2, "price_take_profit": price * 2,
+                "price_stop_loss": price / 2}  # fmt: skip
+
+    for name in ("leg", "beside"):
+        bknb.add_strategy(name, interval="5m", get_signal=in_and_out, risk="shared")
+    rows = [(ORIGIN + k * MINUTE, 100.0, 101.0, 99.0, 100.0, 1.0) for k in range(-60, 140)]
+    store = bknb.stores.memory()
+    place, over = {"store": store, "exchange": source(rows), "settings": SETTINGS}, ORIGIN + 24 * MINUTE
+    RUNTIME.open(store, ("kept", "open"))  # as by a run without a risk profile that goes on
+    try:
+        clock = SimulatedClock(ORIGIN)
+        legs = bknb.Live.portfolio(legs=[("BTCUSDT", "leg")], clock=clock, until=over, **place).result(60)
+        clock = SimulatedClock(over)
+        alone = bknb.Live.background("ETHUSDT", strategy="beside", clock=clock, until=UNTIL, **place).result(60)
+    finally:
+        RUNTIME.close(store, ("kept", "open"))
+    assert len(legs.trades) > 2
+    assert alone.refused == []
+    assert len(alone.trades) > 19

@@ -295,6 +295,8 @@ class SharedBook(RiskBook):
 
     A leg sees those of the start of its bar: what was given back since counts as taken. That is never its own: what
     ends in the bar in which its next entry fills gives its place back after that entry was asked about.
+
+    Live, runs beside the portfolio may share its places: what they give back is free at once.
     """
 
     def __init__(
@@ -313,7 +315,7 @@ class SharedBook(RiskBook):
     def release(self, symbol: str, strategy: str, signal_id: str) -> None:
         """Give a place back; for other legs it is free from the close of the bar on."""
         key, now = (symbol, strategy, signal_id), self._clock.moment
-        if (place := self.places.get(key)) is not None:
+        if (place := self.places.get(key)) is not None and symbol in self._clock.windows:
             self._freed = [known for known in self._freed if known[0] > now - self._longest]
             self._freed.append((now, place))
         super().release(symbol, strategy, signal_id)
@@ -324,11 +326,14 @@ class SharedBook(RiskBook):
         return (*super().others(free), *(place for at, place in self._freed if at > since))
 
     def _closes(self, context: Context | None) -> Closes | None:
-        """The closes of symbols that legs have, each from the candles of its own leg."""
-        windows = self._clock.windows
+        """The closes of symbols, each from the candles of its own leg; of others as of a run alone."""
+        windows, alone = self._clock.windows, super()._closes(context)
 
         def closes(symbols: Sequence[str], interval: str, count: int) -> list[list[float]]:
             assert context is not None  # a leg asks  # noqa: S101
+            assert alone is not None  # noqa: S101
+            if not windows.keys() >= set(symbols):
+                return alone(symbols, interval, count)
             from .common_closes import common_closes  # few rules ask for them
 
             own = {symbol: windows[symbol] for symbol in symbols}

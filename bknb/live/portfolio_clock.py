@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
+from ..domain.market_clock import NEVER
 from ..domain.risk import OpenPosition
 from ..engine.portfolio_clock import AskInTurn, LegTurn, SharedBook, TurnKey
 from ..engine.registry import Risk
@@ -285,6 +286,7 @@ class LivePortfolioClock:
         leg.over, leg.turn = True, None
         if all(leg.over for leg in self.legs):
             self.windows.clear()
+            self.since = NEVER  # runs beside it may go on sharing its places: what was given back is free
         self._let_go(order)
         self._go_on()
 
