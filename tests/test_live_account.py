@@ -134,6 +134,8 @@ def test_a_saved_account_is_taken_up_by_the_same_legs_and_capital_alone() -> Non
     for change in ({"capital": 9_000}, {"legs": options["legs"][::-1]}):
         with pytest.raises(bknb.StateError, match="the saved account began with 10,000 and has the legs drawn 0 on"):
             live(options | change, clock, store)
+    with pytest.raises(bknb.StateError, match=r"the saved account is Spot\(\), and account= is another"):
+        live(options | {"account": bknb.Margin()}, clock, store)
     with pytest.raises(bknb.StateError, match=r"the saved account of .* has the position None"):
         live(options, clock, _without_account(store))
     second, whole = live(options, clock, store), live(options, SimulatedClock(ORIGIN))

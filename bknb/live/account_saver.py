@@ -169,6 +169,13 @@ class AccountSaver:
                 f"the saved account began with {saved.capital:,.8g} and has the legs {names}\n"
                 "start it as it was saved, or choose another name or store"
             )
+        money, now = saved.money or (saved.turns[0].money if saved.turns else None), self.account.begin
+        if money is not None and (money.ledger.account, money.ledger.accounts) != (now.account, now.accounts):
+            was = ", ".join(map(repr, dict.fromkeys((money.ledger.account, *money.ledger.accounts.values()))))
+            raise StateError(
+                f"the saved account is {was}, and account= is another\n"
+                "start it as it was saved, or choose another name or store"
+            )
 
     def _turn_of(self, leg: tuple[str, str]) -> int:
         """The newest turn of a run that is on the disk."""
