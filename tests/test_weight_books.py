@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -768,3 +769,18 @@ def test_where_a_book_cannot_run_it_says_what_to_do() -> None:
         bknb.portfolio(strategies=["book", "other"], **run)
     with pytest.raises(bknb.UsageError, match="sizing= is given"):
         bknb.portfolio(strategies=["book"], capital=100, sizing=bknb.Percent(10), **run)
+
+
+def test_without_a_capital_quantities_have_no_steps() -> None:
+    bknb.add_exchange("in steps", get_candles=market(), step=0.5, least_value=5.0)
+    result = play({2: {"A": 0.5}}, "in steps", capital=None)
+    assert traded(result)[0] == (2, "A", "entry", 0.005)
+    assert traded(play({2: {"A": 0.58}}, "in steps"))[0] == (2, "A", "entry", 5.5)
+
+
+def test_what_weights_are_asked_with_can_be_copied() -> None:
+    copied: list[Any] = []
+    bknb.weights("book", symbols=["A"], interval="1m", get_weights=lambda ctx: copied.append(copy.copy(ctx)))
+    bknb.portfolio(strategies=["book"], exchange=market(), frame=FRAME, settings=FREE, capital=1_000)
+    assert copied[0].weights == {"A": 0.0}
+    assert copied[0].when_ms == ORIGIN

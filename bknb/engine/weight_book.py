@@ -76,6 +76,8 @@ class BookContext:
         )
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "_context":  # while it is copied it has no context yet
+            raise AttributeError(name)
         return getattr(self._context, name)
 
     def __repr__(self) -> str:

@@ -20,20 +20,25 @@ _ON_CARD: Final = ("currency", "sizing", "account", "costs")
 def with_account(plans: Sequence[Plan], **given: Any) -> tuple[list[Plan], AccountPlan | None]:
     """The plans of legs with the costs of their account, and that; ``None`` where nothing of it was given.
 
-    Weights of several symbols have one in any case, with a capital of 1.
+    Weights of several symbols have one in any case, with a capital of 1, in which quantities have no steps and no least
+    amount.
 
     ``given`` and errors as of :func:`bknb.engine.account_plan.plan_account`.
     """
-    if given["capital"] is None and any(plan.strategy.book is not None for plan in plans):
+    in_multiples = given["capital"] is None and any(plan.strategy.book is not None for plan in plans)
+    if in_multiples:
         given["capital"] = 1.0  # weights of several symbols are parts of one equity: of multiples of the start
     if all(value is None for value in given.values()):
         return [*plans], None
+    from ..domain.step_and_least_amount import MarketLimits
     from ..engine.account_plan import plan_account, with_costs
     from .account_on_card import card_account
 
     account = plan_account(plans, **given)
     if account is None:
         return [*plans], None
+    if in_multiples:
+        account = replace(account, legs=tuple(replace(leg, limits=MarketLimits()) for leg in account.legs))
     # The code is read now: a cell may be run again, with other text, before this run is over.
     account = replace(account, card=card_account(account, **{name: given.get(name) for name in _ON_CARD}))
     return [with_costs(plan, leg) for plan, leg in zip(plans, account.legs, strict=True)], account
