@@ -1,8 +1,7 @@
 """Rules for risk profiles: ``bknb.add_risk("calm", validations=[bknb.protections.daily_loss(3)])``.
 
 Each refuses candidates by what was closed before in the profile, of all symbols and strategies that share it, or by
-what is open. ``max_exposure`` needs a run with a capital. In a live run only ``max_open`` and ``correlation`` know
-enough: the others refuse every candidate there, and say why.
+what is open, also in live runs. ``max_exposure`` needs a run with a capital.
 
 Examples
 --------

@@ -253,9 +253,8 @@ def _with_added(ended: Positions, added: Sequence[tuple[int, Closed]]) -> Positi
         side, first = SIDES[event.signal.position], event.signal.price_open
         slipped, fees = event.pnl.slippage_percentage / _PERCENT, event.pnl.fee_percentage / _PERCENT
         left = sum(fill.share * fill.price for fill in event.fills if not fill.enters) / first
-        slippage = slipped / (
-            2 * left - side * slipped
-        )  # what is booked is 2 * slippage * left / (1 + side * slippage)
+        # What is booked is 2 * slippage * left / (1 + side * slippage).
+        slippage = slipped / (2 * left - side * slipped)
         paid = [fill.share * fill.price * (1 + side * slippage * (1 if fill.enters else -1)) for fill in event.fills]
         entry[index] = first * (1 + side * slippage)
         turned[index] = sum(paid) / entry[index]

@@ -92,9 +92,8 @@ def measure(sample: Ledger, *, dropped: int = 0) -> dict[str, Figure]:
         The figures named in ``bknb.metrics.trade_definitions.DEFINITIONS``, in that order. Those that compound are None
         where a position was added to.
     """
-    whole = sample.take(
-        [row for row, size in enumerate(sample.size) if isnan(size)]
-    )  # those that had all of the equity
+    all_of_equity = [row for row, size in enumerate(sample.size) if isnan(size)]
+    whole = sample if len(all_of_equity) == len(sample) else sample.take(all_of_equity)
     walk = None if needs_capital(whole.adds, whole.largest_cost) else _walk(sample)
     results = _results(sample.pnl)
     figures: dict[str, Figure] = {"n": len(sample), "total_trades": len(sample), "dropped": dropped}
