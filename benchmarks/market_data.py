@@ -117,7 +117,7 @@ def case_pandas(folder: Path) -> dict[str, float]:
 
 def case_serve(_: Path) -> None:
     """The exchange that downloads talk to."""
-    from bknb.exchanges.frame_source import FrameSource
+    from bknb.exchanges.dataframe_source import FrameSource
     from bknb.testing.fake_binance import LocalBinance
 
     with LocalBinance(FrameSource(demo(PAGES * 1000 * 2)), now=lambda: NOW) as server:

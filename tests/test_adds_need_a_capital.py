@@ -20,10 +20,10 @@ from bknb.metrics.daily_returns import of_results
 from bknb.metrics.reasons import ADDS, ADDS_INSTEAD
 from bknb.metrics.statistics import statistics
 from bknb.metrics.trade_definitions import DEFINITIONS, OF_ACCOUNT
+from bknb.optimizer.draft_and_judge import Draft, Verdict
+from bknb.optimizer.draft_and_judge import Proposal as Passed
 from bknb.optimizer.prompt import Range
 from bknb.optimizer.proposals import Proposal, ranked
-from bknb.optimizer.study import Draft, Verdict
-from bknb.optimizer.study import Proposal as Passed
 from bknb.reports import panel_data
 from bknb.reports.progress_text import total_text
 from bknb.reports.proposals import ranking_html

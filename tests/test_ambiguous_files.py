@@ -13,7 +13,7 @@ import pytest
 from bknb.config import Settings
 from bknb.engine.registry import Exchange
 from bknb.errors import BadCandle, UsageError
-from bknb.exchanges.frame_source import FrameSource
+from bknb.exchanges.dataframe_source import FrameSource
 from bknb.exchanges.from_tables import from_csv, from_frame
 from bknb.history.cached_source import StoredSource
 from bknb.history.store import CandleStore

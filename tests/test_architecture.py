@@ -629,7 +629,7 @@ LARGE: dict[str, str] = {
     "market.paging": "which question follows an answer of a source: pages, holes, answers of fewer than asked",
     "market.window": "the candles a run has in memory, and what it may see of them",
     "optimizer.optimizer": "the public Optimizer and its task",
-    "optimizer.study": "the loop of a study: show, ask, check, try out, rank",
+    "optimizer.draft_and_judge": "the loop of a study: show, ask, check, try out, rank",
     "provenance.card": "the run card: its fields, its text, and what differs between two",
     "provenance.source_walk": "one walk through everything a strategy reaches",
     "reports.run_view": "one run as its events tell it",

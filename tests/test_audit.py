@@ -13,7 +13,7 @@ import pytest
 from packages import need_packages
 
 import bknb
-from bknb.exchanges.frame_source import FrameSource
+from bknb.exchanges.dataframe_source import FrameSource
 from bknb.market.candle_hash import content_hash
 from bknb.market.candles import Candles
 from bknb.market.demo import DemoSource

@@ -13,7 +13,7 @@ import pytest
 import bknb
 from bknb.errors import BadCandle, DataError, UnknownName, UsageError
 from bknb.exchanges import binance_archive
-from bknb.exchanges.frame_source import FrameSource
+from bknb.exchanges.dataframe_source import FrameSource
 from bknb.market.candles import Candles
 
 MINUTE = 60_000

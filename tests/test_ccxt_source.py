@@ -18,7 +18,7 @@ from bknb.config import Settings
 from bknb.domain.retry_pauses import Patience
 from bknb.errors import BadCandle, DataError, UnknownName, UsageError
 from bknb.exchanges.ccxt_source import CcxtSource
-from bknb.exchanges.frame_source import FrameSource
+from bknb.exchanges.dataframe_source import FrameSource
 from bknb.history.cached_source import StoredSource
 from bknb.history.partition import SeriesName
 from bknb.history.store import CandleStore

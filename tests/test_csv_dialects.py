@@ -13,7 +13,7 @@ import pytest
 
 import bknb
 from bknb.errors import BadCandle, DataError, UsageError
-from bknb.exchanges.frame_source import FrameSource
+from bknb.exchanges.dataframe_source import FrameSource
 from bknb.exchanges.from_tables import from_csv
 from bknb.market.candles import Candles
 

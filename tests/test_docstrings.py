@@ -24,7 +24,7 @@ COSTLY = {
     *(
         "bknb.runs.backtest",
         "bknb.runs.heat",
-        "bknb.runs.live_portfolio",
+        "bknb.runs.live_portfolios",
         "bknb.runs.live_runs",
         "bknb.runs.schedule",
         "bknb.runs.performance",

@@ -22,11 +22,11 @@ from bknb.domain.signal_events import RiskRefused
 from bknb.exchanges.audit import Finding as CandleFinding
 from bknb.jupyter import display
 from bknb.jupyter.dashboard import static_html
+from bknb.optimizer.draft_and_judge import Attempt, Draft, Findings, Verdict
+from bknb.optimizer.draft_and_judge import Proposal as Passed
 from bknb.optimizer.prompt import Range, Shown
 from bknb.optimizer.proposals import Proposals
 from bknb.optimizer.reply import Parameter
-from bknb.optimizer.study import Attempt, Draft, Findings, Verdict
-from bknb.optimizer.study import Proposal as Passed
 from bknb.provenance.card import Difference
 from bknb.reports.milestones_and_refusals import milestone_tally, refusal_tally
 from bknb.reports.performance import performance_info

@@ -22,7 +22,7 @@ from bknb.errors import (
     UnknownName,
     UsageError,
 )
-from bknb.exchanges.frame_source import FrameSource
+from bknb.exchanges.dataframe_source import FrameSource
 from bknb.market.candles import Candles
 from bknb.market.demo import DemoSource
 from bknb.market.feed import Feed

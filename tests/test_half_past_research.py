@@ -16,7 +16,7 @@ from test_half_past_bars import HOUR, MARKETS, MINUTE, bars_of
 import bknb
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
-from bknb.exchanges.frame_source import FrameSource, frame_in_sessions
+from bknb.exchanges.dataframe_source import FrameSource, frame_in_sessions
 from bknb.runs.luck import moments_of
 
 

@@ -17,7 +17,7 @@ from bknb.config import Settings
 from bknb.domain.execution_fills import Minute, execution_model
 from bknb.domain.lifecycle import Answer, Boundary, Flat, Managed, Rules, due, position_of, step
 from bknb.domain.recovery import Owner
-from bknb.live.state_saver import StateSaver
+from bknb.live.save_and_restore import StateSaver
 from bknb.runs.live import BOOK, LiveTask, plan_live
 from bknb.stores.memory_store import MemoryStore
 from bknb.testing.clocks import SimulatedClock

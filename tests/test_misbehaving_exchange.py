@@ -17,7 +17,7 @@ import bknb
 import bknb.history.partition as partition
 from bknb.domain.ranges import Range
 from bknb.domain.retry_pauses import Patience
-from bknb.exchanges.frame_source import FrameSource
+from bknb.exchanges.dataframe_source import FrameSource
 from bknb.history.cached_source import StoredSource
 from bknb.history.evidence import Evidence
 from bknb.history.partition import SeriesName, encoded

@@ -17,7 +17,7 @@ from quick import first_quick
 
 import bknb
 from bknb.market.resample import resample
-from bknb.optimizer.study import SCHEMA
+from bknb.optimizer.draft_and_judge import SCHEMA
 
 nbformat = pytest.importorskip("nbformat")
 

@@ -16,10 +16,10 @@ from hostile_replies import CASES, HONEST, Case, inside, reply
 from bknb.config import Settings
 from bknb.engine.registry import Exchange, registry
 from bknb.market.demo import DemoSource
+from bknb.optimizer.draft_and_judge import Draft, Verdict
 from bknb.optimizer.lint import lint
 from bknb.optimizer.prompt import Range
 from bknb.optimizer.reply import Reply, read_reply
-from bknb.optimizer.study import Draft, Verdict
 from bknb.optimizer.trial import DraftTrials
 from bknb.sandbox.process import Limits
 

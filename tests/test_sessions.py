@@ -18,7 +18,7 @@ import bknb
 from bknb.config import Settings
 from bknb.engine.plan import plan_backtest
 from bknb.errors import GapError, UnknownName, UsageError
-from bknb.exchanges.frame_source import FrameSource
+from bknb.exchanges.dataframe_source import FrameSource
 from bknb.market.candles import Candles
 from bknb.market.demo import DemoSource
 from bknb.market.feed import Feed

@@ -11,7 +11,7 @@ import pytest
 
 import bknb
 from bknb.config import Settings
-from bknb.exchanges.frame_source import FrameSource
+from bknb.exchanges.dataframe_source import FrameSource
 from bknb.exchanges.from_tables import from_frame
 from bknb.market.candles import COLUMNS, Candles
 from bknb.market.demo import DemoSource

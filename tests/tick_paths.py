@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scenarios import MINUTE, ORIGIN
 
-from bknb.exchanges.frame_source import FrameSource
+from bknb.exchanges.dataframe_source import FrameSource
 from bknb.market.candles import Candles
 
 KINDS = ("plain", "gaps", "clusters", "holes", "silent")

@@ -21,7 +21,7 @@ from ..market.sources import (
 from .binance_zips import (
     binance_archive as binance_archive,
 )
-from .frame_source import (
+from .dataframe_source import (
     FrameSource as FrameSource,
 )
 from .from_tables import (

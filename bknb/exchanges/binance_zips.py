@@ -23,7 +23,7 @@ from ..market.measured_bar_length import check_length
 from ..market.sessions import Sessions
 from ..stores.atomic import as_path
 from .csv_reading import csv_table
-from .frame_source import FrameSource
+from .dataframe_source import FrameSource
 from .from_tables import existing_file
 
 _NAME: Final = re.compile(r"(?P<symbol>.+)-(?P<interval>\d+[smhdwM]|1mo)-(?P<period>\d{4}-\d{2}(?:-\d{2})?)\.zip")

@@ -15,7 +15,7 @@ from ..market.candles import Candles
 from ..market.sessions import Sessions
 from ..stores.atomic import as_path
 from .csv_reading import csv_table
-from .frame_source import FrameSource
+from .dataframe_source import FrameSource
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ..errors import MissingDependency, UsageError
 from ..market.sessions import Sessions
-from .frame_source import FrameSource
+from .dataframe_source import FrameSource
 from .from_tables import existing_file, from_frame
 
 _SQLITE_MAGIC: Final = b"SQLite format 3\x00"

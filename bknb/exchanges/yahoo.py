@@ -11,7 +11,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, interval_ms
 from ..errors import DataError, MissingDependency, UsageError
 from ..market.clock import SystemClock
-from .frame_source import FrameSource
+from .dataframe_source import FrameSource
 from .from_tables import from_frame
 
 if TYPE_CHECKING:

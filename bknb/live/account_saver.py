@@ -28,7 +28,7 @@ from .saved_values import decode_saved, read_state
 
 if TYPE_CHECKING:
     from .run_progress import Reached
-    from .state_saver import StateSaver
+    from .save_and_restore import StateSaver
 
 ACCOUNT_VERSION: Final = 1
 """The format of saved accounts."""

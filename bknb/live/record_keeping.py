@@ -16,8 +16,8 @@ from ..engine.strategy_loop import StrategyLoop
 from .failures import Failures
 from .plan import LivePlan
 from .run_progress import Reached
+from .save_and_restore import StateSaver
 from .silence_and_lag import hole_text
-from .state_saver import StateSaver
 
 
 class RecordKeeping:

@@ -23,8 +23,8 @@ from .order_desk import OrderDesk
 from .plan import LivePlan
 from .record_keeping import RecordKeeping
 from .run_progress import Reached
+from .save_and_restore import StateSaver
 from .silence_and_lag import earlier_holes_text
-from .state_saver import StateSaver
 
 
 class Restart:

@@ -30,11 +30,11 @@ from ..runs.task import Task
 from ..runs.task_book import TaskBook
 from . import prompt, strategy_cells
 from .attempt_ledger import AttemptLedger
+from .draft_and_judge import Attempt, Step, Study
+from .draft_and_judge import Task as Work
 from .proposals import Proposals
 from .registration import OptimizerSpec, OwnCall, get_optimizer
 from .reply import intervals_of
-from .study import Attempt, Step, Study
-from .study import Task as Work
 from .trial import DraftTrials
 
 _LONGEST_BARS: Final = 20  # that a model is told a position may last, where no setting limits it

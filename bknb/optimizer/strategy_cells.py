@@ -10,8 +10,8 @@ import msgspec
 
 from ..domain.formatting import exact_text
 from ..sandbox.allowlist import MANAGE
+from .draft_and_judge import Proposal
 from .prompt import Range, fill
-from .study import Proposal
 
 TAG: Final = "bknb-generated"
 

@@ -21,7 +21,7 @@ from ..engine.call_by_name import calling_by_name, managing_by_name
 from ..engine.plan import Plan, over_bars
 from ..engine.registry import Exchange, Frame, Strategy
 from ..errors import NotEnoughData
-from ..exchanges.frame_source import frame_in_sessions
+from ..exchanges.dataframe_source import frame_in_sessions
 from ..llm.structured import Objection
 from ..market.candles import Candles
 from ..market.clock import SystemClock
@@ -33,9 +33,9 @@ from ..runs.run_record import record_of
 from ..runs.tries import strategy_key, with_tries
 from ..sandbox.manage_answers import received
 from ..sandbox.process import Job, Limits, Outcome, run_job
+from .draft_and_judge import Draft, Verdict
 from .prompt import Range
 from .reply import intervals_of
-from .study import Draft, Verdict
 
 _PRELOADED: Final = ("numpy", "pandas", "talib", "statistics")
 _LONGEST_CLOSE_MS: Final = 7 * DAY_MS

@@ -11,7 +11,7 @@ from ..domain.signal_events import TickResult
 from ..engine.plan import ExchangeLike, StrategyLike
 from ..stores.atomic import write_report
 from .live import BOOK, LiveTask, new_task, plan_live
-from .live_portfolio import LivePortfolios
+from .live_portfolios import LivePortfolios
 from .manual_orders import flatten_all
 from .result import Result
 

@@ -28,7 +28,7 @@ from ..engine.call_by_name import calling_by_name, managing_by_name
 from ..engine.plan import Plan, over_bars
 from ..engine.registry import Exchange, Frame, Strategy
 from ..errors import BknbError
-from ..exchanges.frame_source import FrameSource, frame_in_sessions
+from ..exchanges.dataframe_source import FrameSource, frame_in_sessions
 from ..market import (  # noqa: F401 -- files cannot be opened afterwards
     calendar_candles,
     probing_questions,
