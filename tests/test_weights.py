@@ -627,3 +627,15 @@ def test_weights_that_are_right_too_often_are_found(weights: tuple[float, float 
     assert report.accuracy is not None
     assert report.accuracy.entries >= 20
     assert report.accuracy.right > 0.8
+
+
+def test_weights_need_prices_above_zero() -> None:
+    exchange = source([(ORIGIN, 100.0, 100.0, 100.0, 100.0, 1.0)])
+    bknb.add_exchange("spreads", get_candles=exchange.get_candles, negative=True)
+    bknb.add_strategy("weighs", interval="1m", get_weight=lambda: 0.5)
+    bknb.weights("book", symbols=["A"], interval="1m", get_weights=lambda: {"A": 0.5})
+    run = {"exchange": "spreads", "frame": (ORIGIN, ORIGIN + 10 * MINUTE)}
+    with pytest.raises(bknb.UsageError, match="a strategy of weights needs prices above 0, and exchange 'spreads' has"):
+        bknb.backtest("A", strategy="weighs", **run)
+    with pytest.raises(bknb.UsageError, match="a strategy of weights needs prices above 0"):
+        bknb.portfolio(strategies=["book"], **run)

@@ -17,7 +17,7 @@ from ..errors import UsageError
 from ..events.messages import RunLabels
 from ..market.clock import SystemClock
 from ..market.feed import Feed
-from ..market.measured_bar_length import base_of, check_made_of
+from ..market.measured_bar_length import base_of, check_above_zero, check_made_of
 from ..market.source_hours import bar_grid_of
 from ..market.window import Window
 from ..ports import CandleSource
@@ -126,6 +126,8 @@ def plan_backtest(
     asked = resolve_frame(frame)
     if base != MINUTE:
         check_on_base(base, chosen, model, resolved.name)
+    if chosen.weights is not None:
+        check_above_zero(resolved.source, resolved.name, "a strategy of weights")
     span = over_bars(asked, base, resolved.source, checked_symbol(symbol))
     return Plan(
         symbol=checked_symbol(symbol),
