@@ -22,6 +22,7 @@ from bknb.engine.build import as_source
 from bknb.events.listen import drain
 from bknb.runs.portfolio_workers import units_of
 from bknb.runs.tries import keep_in
+from bknb.runs.walker import _plan as walker_plan
 from bknb.sweeps import worker_pool
 from bknb.sweeps.batches import Call
 
@@ -386,3 +387,15 @@ def counted() -> Any:
         return {"position": "long", "price_take_profit": price * up, "price_stop_loss": price * 0.99, "bars": 5}
 
     return rises
+
+
+@pytest.mark.slow
+def test_a_walker_that_is_stopped_before_its_workers_are_there_begins_nothing(pool: ThreadPoolExecutor) -> None:
+    for name in "ab":
+        bknb.add_strategy(name, interval="1h", get_signal=lambda: None)
+    given: dict[str, Any] = {"walker": None, "strategies": ["a", "b"], "metric": "total_pnl", "executor": pool}
+    task = walker_plan("BTCUSDT", exchange="demo", frame=FRAME, **given)
+    task.stop(now=True)
+    comparison = task.start().result(60)
+    assert comparison.stopped
+    assert list(task.results) == []

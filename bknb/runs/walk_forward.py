@@ -128,6 +128,8 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
 
         folds = FoldRun(plan, self.sets, self.metric, warn=self._warn, stopping=lambda: self._stopped)
         self._workers = await folds_in_workers(self.plan, window, self.steps, folds, self._executor, self._warn_of_all)
+        if self._stopped:  # while candles were loaded
+            self._workers.stop()
         with self._workers:
             for number, step in enumerate(self.steps):
                 done = await self._workers.outcome(number)

@@ -121,6 +121,8 @@ class WalkerTask(Task[Comparison, WalkerStep]):
             from .walker_workers import strategies_in_workers  # few walkers are given workers
 
             self._workers = await strategies_in_workers(self.plans, window, self._executor, self._warn)
+            if self._stopped and self._workers is not None:  # while candles were loaded
+                self._workers.stop()
             with nullcontext() if self._workers is None else self._workers:
                 await self._compare(window)
         comparison = self._comparison()
