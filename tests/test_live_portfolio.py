@@ -266,6 +266,23 @@ def test_what_is_asked_wrongly_is_said() -> None:
         with pytest.raises(bknb.UsageError, match="is going on already"):
             bknb.Live.background("S1USDT", strategy="drawn 1", exchange="demo", store=options["store"])
         assert clock.is_held.wait(20)
+        with pytest.raises(bknb.UsageError, match=r"show one: bknb.dashboard\(task.legs\[symbol, strategy\]\)"):
+            bknb.dashboard(task)
+    finally:
+        task.stop(now=True)
+        clock.go.set()
+        task.wait(20)
+
+
+def test_an_account_of_which_no_minute_has_closed_is_shown() -> None:
+    clock = HeldClock(ORIGIN, ORIGIN)
+    store = bknb.stores.memory()
+    task = bknb.Live.portfolio(**legs_of(5, count=2, model="pessimistic"), clock=clock, store=store, capital=1000)
+    try:
+        assert clock.is_held.wait(20)
+        result = task.snapshot()
+        assert result.contribution["money"].tolist() == [0.0, 0.0]
+        assert "1,000.00" in result._repr_html_()
     finally:
         task.stop(now=True)
         clock.go.set()

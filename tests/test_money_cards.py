@@ -595,6 +595,20 @@ def test_a_report_of_a_script_is_verified_with_that_script(
     assert main(["verify", str(report), "--code", str(code)]) == 0, capsys.readouterr()
 
 
+def test_a_script_that_ends_itself_does_not_end_the_comparison(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, report = tmp_path / "ends.py", tmp_path / "report.html"
+    bknb.add_strategy("filed", interval="2h", get_signal=lambda price: None)
+    report.write_text(page(run(strategy="filed").card), encoding="utf-8")
+    code.write_text(f"{SCRIPT}\nimport sys\nsys.exit(0)\n", encoding="utf-8")
+    assert main(["verify", str(report), "--code", str(code)]) == 1
+    assert "filed on BTCUSDT" in capsys.readouterr().out
+    code.write_text(f"{SCRIPT}\nimport sys\nsys.exit('no data')\n", encoding="utf-8")
+    assert main(["verify", str(report), "--code", str(code)]) == 2
+    assert f"{code} ended with exit code no data" in capsys.readouterr().err
+
+
 # --- earlier ones, and notebooks --------------------------------------------------------------------------------
 
 

@@ -210,3 +210,6 @@ def test_a_panel_that_a_portfolio_has_not_is_told() -> None:
             bknb.dashboard(two_legs(), panels=panels)
     result = play([("A", strategy_of("one", {}, risk=None))], market())
     assert "one · A" in str(bknb.dashboard(result.leg("A")))
+    for shown in (None, result.leg("A")):
+        with pytest.raises(bknb.UsageError, match="the panel 'legs' is of a portfolio"):
+            bknb.panels.legs(shown)

@@ -43,7 +43,7 @@ def contribution_table(
 
     closes = closes_by_leg([*legs.values()])
     end = np.array([marked_span(closes.values(), terms)[1]])
-    prices = {name: float(prices_at(bars, end)[0]) for name, bars in closes.items()}
+    prices = {name: float(prices_at(bars, end)[0]) for name, bars in closes.items() if len(bars.close)}
     rows = [
         {"trades": len(record.records.closed), **_of_leg(order, prices, account)}
         for order, record in enumerate(legs.values())

@@ -68,6 +68,9 @@ def _run_code(path: Path, card: AnyCard) -> None:
         module.__file__ = str(path)
         sys.modules["__main__"] = module
         exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), module.__dict__)  # noqa: S102
+    except SystemExit as ended:  # a script may end like this; nothing was compared yet
+        if ended.code not in (None, 0):
+            raise UsageError(f"{path} ended with exit code {ended.code}") from ended
     except Exception as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         where = f"{path}, line {lines[-1]}" if lines else str(path)

@@ -14,6 +14,7 @@ from ...market.clock import stopwatch
 from ...reports.equity_arrays import stairs_of
 from ...reports.markup import day_text
 from ...reports.panel_data import meanings
+from ...reports.portfolio_panels import PORTFOLIO_PANELS
 from ...reports.run_view import PANELS, RunView
 from ...reports.run_views import RunViews
 from ..kernel import cell_id, execution_id, front_end_draws, in_kernel, ipython
@@ -68,6 +69,11 @@ def dashboard(shown: Any = None, *, panels: Sequence[str] | str | None = None) -
     >>> print(bknb.dashboard(result))
     dashboard of <lambda> · BTCUSDT · 2024-01-01 to 2024-01-02: done · 0 trades
     """
+    if getattr(shown, "kind", "") == "live portfolio":
+        raise UsageError(
+            "a dashboard follows the legs of a live portfolio, each a live run of its own\n"
+            "show one: bknb.dashboard(task.legs[symbol, strategy]); what there is of all: bknb.dashboard(task.snapshot())"
+        )
     if getattr(shown, "kind", "") == "portfolio" or hasattr(shown, "legs"):
         board = PortfolioDashboard(shown, panels=chosen_panels(panels))
         _register(board)
@@ -88,6 +94,8 @@ def _chosen(panels: Sequence[str] | str | None, shown: Any) -> list[str]:
     unknown = [panel for panel in wanted if panel not in PANELS]
     if unknown or not wanted:
         what = f"no panel is called {unknown[0]!r}" if unknown else "panels= needs at least one panel"
+        if set(unknown) & set(PORTFOLIO_PANELS):
+            what = f"the panel {unknown[0]!r} is of a portfolio: bknb.dashboard(result of bknb.portfolio)"
         raise UsageError(f"{what}\nthe panels: {', '.join(PANELS)}")
     return [panel for panel in PANELS if panel in wanted]
 

@@ -15,6 +15,7 @@ from .portfolio import LEGS, PRIORITY, STRATEGIES, SYMBOLS, legs_in
 from .shared_options import (
     ALLOW_GAPS,
     BASE,
+    BENCHMARK,
     EXCHANGE,
     EXECUTION,
     MONEY,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 MAGICS: Final = Magics()
 _NONE: Final = f"no live run has been started in this kernel\n{EARLIER}"
 _SEVERAL: Final = ("symbols", "strategies", "legs", "name")
+_MONEY: Final = tuple(option for option in MONEY if option is not BENCHMARK)
+"""Of an account; a live run is set beside nothing."""
 _FAILURES: Final = 3
 """Most failures that are listed of a run, the newest."""
 
@@ -47,7 +50,7 @@ _FAILURES: Final = 3
     optional(helped(SYMBOL, f"{SYMBOL.help}; left out, the live runs are listed")),
     *(optional(STRATEGY), optional(EXCHANGE), EXECUTION, SETTINGS),
     helped(ALLOW_GAPS, "go on over missing minutes at once; else after settings.patience_minutes"),
-    *(BASE, *MONEY[:-1], optional(SYMBOLS), optional(STRATEGIES), optional(LEGS), PRIORITY),
+    *(BASE, *_MONEY, optional(SYMBOLS), optional(STRATEGIES), optional(LEGS), PRIORITY),
     Option(name="--name", help="with several legs: what bknb.Live.portfolio calls it; 'portfolio' by default"),
     Option(name="--store", help="a folder, a .db file or {store}; ./dump/data by default", kind="path"),
     Option(name="--clock", help="{clock}; the computer's by default", kind="variable"),
@@ -86,6 +89,11 @@ def live(session: Session, call: Call) -> Any:
         return None
     if call.get("now") and not call.get("stop"):
         raise bknb.UsageError("--now goes with --stop: %live SYMBOL --strategy STRATEGY --stop --now")
+    if several := [name for name in (*_SEVERAL, "priority") if name in call.values]:
+        raise bknb.UsageError(
+            f"--{several[0]} is of several legs, and %live {symbol} is one\n"
+            f"leave it out, or write --symbols {symbol},… --strategies … without a symbol in front"
+        )
     if strategy is None:
         raise bknb.UsageError(f"%live {symbol} needs --strategy\nregistered: {', '.join(bknb.list_strategies())}")
     if call.get("stop"):
@@ -108,6 +116,10 @@ def _together(session: Session, call: Call) -> Any:
         bknb.Live.portfolio.stop(name, now=bool(call.get("now")))
         echo(f"portfolio {name}: {'leaving' if call.get('now') else 'no new entries from now on'}")
         return None
+    if call.get("now"):
+        raise bknb.UsageError(f"--now goes with --stop: %live --name {name} --stop --now")
+    if "strategy" in call.values:
+        raise bknb.UsageError("%live with several legs takes --strategies, with commas, in place of --strategy")
     if "exchange" not in call.values:
         raise bknb.UsageError(f"%live with several legs needs --exchange\nknown: {', '.join(bknb.list_exchanges())}")
     legs = {key: names_of(call, key) for key in ("symbols", "strategies")} | {"legs": legs_in(call)}
@@ -121,7 +133,7 @@ def _options(call: Call) -> dict[str, Any]:
     names = ("strategy", "exchange", "execution", "settings", "clock", "until", "broker", "base")
     chosen = {name: call.values[name] for name in names if name in call.values}
     money = money_of(call)
-    chosen |= {name: money[name] for name in ("capital", "currency", "sizing", "account", "costs") if money[name]}
+    chosen |= {option.key: money[option.key] for option in _MONEY if money[option.key] is not None}
     for name in ("clock", "broker"):
         if isinstance(given := chosen.get(name), str):
             raise bknb.UsageError(f"--{name} must be a variable in braces, got {given!r}\nwrite --{name} {{{given}}}")
