@@ -131,13 +131,13 @@ def _sharing_parsers(commands: Any) -> None:
         description="Execute a notebook (or the one in a shared folder) and compare every result with the run card "
         "stored beside it: candles, lines of the strategy, settings, every trade. Before that it says whose code "
         "will run, and asks. The notebook itself is not changed. Of a report in HTML or a saved run card the one run "
-        "is run again; --code names the file with its strategy.",
+        "is run again, without a question; --code names the file with its strategy.",
         example="notebooks/01-first-backtest.ipynb",
     )
     verify.add_argument(
         "--code", metavar="FILE.py", type=Path, help="of a report: the file that registers its strategy; it is run"
     )
-    verify.add_argument("--yes", action="store_true", help="run its code without asking, as in a script")
+    verify.add_argument("--yes", action="store_true", help="run the code of a notebook without asking, as in a script")
     doctor = commands.add_parser(
         "doctor",
         help="say what works here, what does not, and what to do",
@@ -234,6 +234,8 @@ def _verify(path: Path, *, code: Path | None, yes: bool, timeout_seconds: int | 
     if path.suffix.lower() in (".html", ".htm", ".json"):
         from .sharing.verify_report import verify_report
 
+        if timeout_seconds is not None:
+            raise UsageError(f"--timeout is for the cells of a notebook; {path} has one run\nleave it out")
         told = verify_report(path, code)
         _echo(repr(told))
         return DONE if told else NOT_FINISHED

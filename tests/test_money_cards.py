@@ -581,6 +581,8 @@ def test_a_report_is_verified_from_a_shell(
     assert f"{code}, line 1 failed: ZeroDivisionError" in capsys.readouterr().err
     assert main(["verify", str(report), "--code", str(tmp_path)]) == 2
     assert main(["verify", str(tmp_path / "x.ipynb"), "--code", str(code)]) == 2
+    assert main(["verify", str(report), "--timeout", "9"]) == 2
+    assert "--timeout is for the cells of a notebook" in capsys.readouterr().err
 
 
 def test_a_report_of_a_script_is_verified_with_that_script(

@@ -16,8 +16,10 @@ from test_portfolio import limit_of, market, play, strategy_of
 
 import bknb
 from bknb.domain.printed_text import printed_number, printed_percent
+from bknb.metrics.statistics import statistics
 from bknb.reports.decimation import means
 from bknb.reports.grouped_by_leg import grouped_by_leg
+from bknb.reports.portfolio_view import account_html
 from bknb.reports.tearsheet import CARD_ID, short_name
 from bknb.reports.tearsheet_account import exposure_bars
 from bknb.reports.tearsheet_charts import time_ticks
@@ -185,6 +187,28 @@ def test_a_start_of_one_is_said_in_multiples_of_it() -> None:
     info = tearsheet_info(alone(capital=1, frame="2024-01-01:2024-01-03"))
     assert (info.headlines[0].unit, info.headlines[0].note) == ("\u00d7 start", "from 1.0000")
     assert "Net of start" in info.trade_columns
+    assert {len(cell.text.partition(".")[2]) for row in info.worst for cell in row[4:5]} == {4}
+
+
+def test_the_profit_factor_of_a_portfolio_is_that_of_money_as_in_its_notebook() -> None:
+    def get_signal(price: float, when: Any) -> dict[str, Any]:
+        return {
+            "position": "long",
+            "price_take_profit": price * 1.02,
+            "price_stop_loss": price * 0.99,
+            "size": 1 / when.day,
+        }
+
+    bknb.add_strategy("smaller each day", interval="1h", get_signal=get_signal)
+    legs, frame = [("BTCUSDT", "smaller each day")], "2024-01-01:2024-01-06"
+    result = bknb.portfolio(legs=legs, exchange="demo", frame=frame, capital=10_000)
+    money = result.trades["money"]
+    factor = money[money > 0].sum() / -money[money < 0].sum()
+    info = tearsheet_info(result)
+    assert dict(row[:2] for row in info.figures)["Profit factor"] == printed_number(factor)
+    assert info.headlines[-1].note.endswith(f"profit factor {printed_number(factor)}")
+    assert f"profit factor {factor:.2f}" in account_html(result)
+    assert printed_number(factor) != printed_number(statistics(result.trades)["profit_factor"])
 
 
 def test_many_warnings_and_refusals_are_counted() -> None:

@@ -40,6 +40,18 @@ class LegRow(NamedTuple):
     path: Floats
 
 
+def profit_factor_of(money: Floats) -> float | None:
+    """What trades won by what they lost, of amounts of money, shape (m,); ``None`` where nothing was lost.
+
+    Examples
+    --------
+    >>> profit_factor_of(np.array([30.0, -20.0])), profit_factor_of(np.array([30.0]))
+    (1.5, None)
+    """
+    lost = -float(money[money < 0].sum())
+    return float(money[money > 0].sum()) / lost if lost else None
+
+
 def leg_rows(result: Any) -> list[LegRow]:
     """The legs of a PortfolioResult, what made most of the account first; raises as its ``equity``.
 
@@ -52,7 +64,6 @@ def leg_rows(result: Any) -> list[LegRow]:
     for key, leg in result.legs.items():
         symbol, strategy = key
         own = trades[(trades["symbol"] == symbol) & (trades["strategy"] == strategy)]["money"].to_numpy()
-        lost = -float(own[own < 0].sum())
         path, one = np.concatenate(([0.0], paths[key].to_numpy())), contribution.loc[key]
         rows.append(
             LegRow(
@@ -62,7 +73,7 @@ def leg_rows(result: Any) -> list[LegRow]:
                 fall=float((path - np.maximum.accumulate(path)).min()) + 0.0,
                 trades=len(own),
                 won=float((own > 0).mean()) * 100 if len(own) else None,
-                profit_factor=float(own[own > 0].sum()) / lost if lost else None,
+                profit_factor=profit_factor_of(own),
                 held=leg.account.text("exposure"),
                 costs=float(one[["fees", "slippage", "funding", "borrow"]].sum()),
                 path=path,

@@ -30,7 +30,8 @@ def status_text(snapshot: Any, state: str) -> str:
         worth, capital = float(snapshot.equity[-1]), snapshot.capital
         parts.append(f"{worth:,.2f} {snapshot.currency}".rstrip() + f" ({_percent((worth / capital - 1) * 100)})")
     if len(snapshot.held):
-        parts.append(f"{snapshot.benchmark} held {_percent((float(snapshot.held[-1]) / snapshot.capital - 1) * 100)}")
+        held = _percent((float(snapshot.held[-1]) / snapshot.capital - 1) * 100)
+        parts.append(f"{snapshot.benchmark} held {held} before costs")
     return " · ".join(parts)
 
 

@@ -11,7 +11,7 @@ from ..domain.formatting import MISSING, minute_text
 from .leg_correlation import leg_correlation
 from .markup import Html, element, elements, fragment, html_table
 from .portfolio import leg_errors, partial_text, portfolio_name, portfolio_warnings
-from .portfolio_leg_table import MUTE, leg_table, signed_money
+from .portfolio_leg_table import MUTE, leg_table, profit_factor_of, signed_money
 from .refusals import refused_by_rule, rejected_by_rule, total
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ def _headline(result: Any) -> list[tuple[str, str, str]]:
     """Label, text, and what stands below it, of each of the big figures."""
     account, trades = result.account, result.trades
     money = trades["money"].to_numpy()
-    lost = -float(money[money < 0].sum())
+    won_by_lost = profit_factor_of(money)
     won = f"{float((money > 0).mean()) * 100:.1f} % won" if len(money) else "none was closed"
-    factor = f", profit factor {float(money[money > 0].sum()) / lost:.2f}" if lost else ""
+    factor = "" if won_by_lost is None else f", profit factor {won_by_lost:.2f}"
     falls = result.drawdowns(1)
     fall = ""
     if len(falls):

@@ -63,7 +63,12 @@ class SheetRun:
     @property
     def decimals(self) -> int:
         """Decimals of large amounts."""
-        return 0 if self.capital >= 1000 else 2 if self.capital >= 10 else 4
+        return 0 if self.capital >= 1000 else self.small_decimals
+
+    @property
+    def small_decimals(self) -> int:
+        """Decimals of small amounts: results of single trades, costs."""
+        return 2 if self.capital >= 10 else 4
 
     def moment(self, when: int) -> str:
         """A moment of the run (UTC ms): its day, with its year in a run of several, or its minute in a short run."""

@@ -10,6 +10,7 @@ import numpy as np
 from ..domain.printed_text import DASH, printed_number, printed_percent, printed_span
 from ..metrics.missing import why_missing
 from ..metrics.trade_definitions import DEFINITIONS
+from .portfolio_leg_table import profit_factor_of
 from .tearsheet_content import Cell, Headline, Histogram
 from .tearsheet_run import SheetRun, signed, tone_of
 from .time_columns import ms_of
@@ -32,11 +33,20 @@ def trade_count(run: SheetRun) -> Headline:
     """How many trades there were, and how they ended."""
     stats = run.stats
     won = "" if stats["win_rate"] is None else f"{printed_percent(stats['win_rate'], 0)} won"
-    factor = "" if stats["profit_factor"] is None else f"profit factor {printed_number(stats['profit_factor'])}"
+    won_by_lost = _profit_factor(run)
+    factor = "" if won_by_lost is None else f"profit factor {printed_number(won_by_lost)}"
     open_now = 0 if run.account is None else int(run.account["positions"]) - len(run.trades)
     still = f"{open_now:,} still open" if open_now > 0 else ""
     note = ", ".join(text for text in (won, factor, still) if text)
     return Headline(label="Trades", value=printed_number(len(run.trades), 0), note=note or "no trade was closed")
+
+
+def _profit_factor(run: SheetRun) -> float | None:
+    """That of a portfolio with a capital is of money, as its notebook says it: its positions have several sizes."""
+    if run.is_portfolio and run.money is not None:
+        return profit_factor_of(run.trades["money"].to_numpy(dtype=np.float64))
+    known: float | None = run.stats["profit_factor"]
+    return known
 
 
 def trade_headlines(run: SheetRun) -> tuple[Headline, ...]:
@@ -115,10 +125,12 @@ def _round_up(width: float) -> float:
 
 def trade_figures(run: SheetRun) -> list[tuple[str, str, str]]:
     """Label, text and, where it is not available, the reason of each figure of the trades."""
-    stats = run.stats
+    if not len(run.trades):
+        return []
+    stats = {**run.stats, "profit_factor": _profit_factor(run)}
     return [
         (DEFINITIONS[key].label, stat_text(stats, key), why_missing(key, stats) if stats[key] is None else "")
-        for key in (_OF_TRADES if len(run.trades) else ())
+        for key in _OF_TRADES
     ]
 
 
@@ -153,7 +165,7 @@ def costs_of(run: SheetRun) -> tuple[tuple[str, str, str], ...]:
         percent = run.account.get(key)
         if percent is None or (percent == 0.0 and key not in ("fees", "slippage")):
             continue
-        money = "" if table is None else printed_number(float(table[key].sum()), 2 if run.capital >= 10 else 4)
+        money = "" if table is None else printed_number(float(table[key].sum()), run.small_decimals)
         rows.append((label, money, printed_percent(percent, 2)))
     return tuple(rows)
 
@@ -183,7 +195,11 @@ def trade_rows(
                 Cell(text=run.moment(int(when))),
                 Cell(text=printed_span(float(row.minutes))),
                 Cell(text=signed(row.pnl_percentage, 2), tone=tone_of(row.pnl_percentage)),
-                *((Cell(text=signed(row.money, 2), tone=tone_of(row.money)),) if by == "money" else ()),
+                *(
+                    (Cell(text=signed(row.money, run.small_decimals), tone=tone_of(row.money)),)
+                    if by == "money"
+                    else ()
+                ),
                 Cell(text=str(row.close_reason).replace("_", " ")),
             )
             for when, row in zip(opened, table.itertuples(), strict=True)

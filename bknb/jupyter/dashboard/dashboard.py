@@ -72,7 +72,7 @@ def dashboard(shown: Any = None, *, panels: Sequence[str] | str | None = None) -
     if getattr(shown, "kind", "") == "live portfolio":
         raise UsageError(
             "a dashboard follows the legs of a live portfolio, each a live run of its own\n"
-            "show one: bknb.dashboard(task.legs[symbol, strategy]); what there is of all: bknb.dashboard(task.snapshot())"
+            "show one: bknb.dashboard(task.legs[symbol, strategy]); or all as they are: bknb.dashboard(task.snapshot())"
         )
     if getattr(shown, "kind", "") == "portfolio" or hasattr(shown, "legs"):
         board = PortfolioDashboard(shown, panels=chosen_panels(panels))
