@@ -290,6 +290,7 @@ IN_PLACE = {
     "exchanges/binance_zips.py": "zip files are read",
     "exchanges/csv_dialect.py": "zip files are read",
     "sweeps/batches.py": "into the scratch folder of a sweep, read after it is complete",
+    "sweeps/run_units.py": "into the scratch folder of runs in workers, read after it is complete",
     "sweeps/prepared_candles.py": "into the scratch folder of a sweep, read after it is complete",
 }
 METHODS = {"write_text", "write_bytes", "NamedTemporaryFile", "mkstemp", "chmod", "copyfile", "copy2", "savefig"}

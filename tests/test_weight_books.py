@@ -784,3 +784,28 @@ def test_what_weights_are_asked_with_can_be_copied() -> None:
     bknb.portfolio(strategies=["book"], exchange=market(), frame=FRAME, settings=FREE, capital=1_000)
     assert copied[0].weights == {"A": 0.0}
     assert copied[0].when_ms == ORIGIN
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda ctx: ctx.price_of("B"),
+        lambda ctx: ctx.panel(ctx.symbols, "1m", 2),
+        lambda ctx: ctx.get_candles("B", "1m", 2),
+    ],
+)
+def test_candles_of_several_exchanges_are_not_read_in_one_question(read: Callable[[Any], Any]) -> None:
+    """They would all be read from the exchange of one leg."""
+
+    def get_weights(ctx: Any) -> Any:
+        read(ctx)
+        return {"A": 0.5, "B": 0.5}
+
+    bknb.weights("both", symbols=["A", "B"], interval="1m", get_weights=get_weights)
+    one, other = market(), market({3: 120.0})
+    apart = bknb.portfolio(strategies=["both"], exchange={"A": one, "B": other}, frame=FRAME, settings=FREE)
+    errors = [error for leg in apart.legs.values() for error in leg.errors]
+    assert errors
+    assert all("give one exchange that has all of them" in str(error) for error in errors)
+    together = bknb.portfolio(strategies=["both"], exchange={"A": one, "B": one}, frame=FRAME, settings=FREE)
+    assert [len(leg.errors) for leg in together.legs.values()] == [0, 0]

@@ -31,6 +31,7 @@ _EXTRAS: Final = {
     "ccxt": "exchanges over the network",
     "cluster": "sweeps on several machines",
     "duckdb": "candles from a query",
+    "excel": "workbooks of results",
     "indicators": "indicators by TA-Lib",
     "notebook": "magics, figures, bknb run",
     "ollama": "language models",

@@ -113,7 +113,7 @@ class PortfolioRun:
         self.clock.windows[plan.symbol] = window
         account = None if self.account is None else self.account.legs[order]
         if plan.strategy.book is not None and account is not None:
-            plan.strategy.book.begin(plan.symbol, account)
+            plan.strategy.book.begin(plan.symbol, account, plan.exchange.source)
         turn = self.clock.leg(order)
         given: Any = {"turn": turn, "on_event": self.note, "account": account, "listeners": self._listeners(order)}
         run = BacktestRun(plan, window=window, code=code, **given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from .strategy_loop import StrategyLoop
 
 
+_READS: Final = frozenset({"panel", "get_candles", "get_average_price"})
+
+
 class BookContext:
     """What a ``get_weights`` is asked with: the moment, the account, and candles of any symbol.
 
@@ -48,13 +51,30 @@ class BookContext:
         What is held now, by symbol, as parts of the equity; 0 where nothing is.
     """
 
-    def __init__(self, context: Context, symbols: tuple[str, ...], equity: float, weights: dict[str, float]) -> None:
-        self._context = context
+    def __init__(
+        self,
+        context: Context,
+        symbols: tuple[str, ...],
+        equity: float,
+        weights: dict[str, float],
+        *,
+        several_exchanges: bool = False,
+    ) -> None:
+        self._context, self._several_exchanges = context, several_exchanges
         self.symbols, self.equity, self.weights = symbols, equity, weights
 
     def price_of(self, symbol: str) -> float:
         """The average price of a symbol now."""
+        self._one_exchange("price_of")
         return self._context.get_average_price(symbol)
+
+    def _one_exchange(self, name: str) -> None:
+        """Refuse to read candles where symbols are of several exchanges: all would be read from the first one's."""
+        if self._several_exchanges:
+            raise UsageError(
+                f"ctx.{name} reads from one exchange, and exchange= gives the symbols of this strategy several\n"
+                "give one exchange that has all of them"
+            )
 
     @property
     def symbol(self) -> str:
@@ -78,6 +98,8 @@ class BookContext:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "_context":  # while it is copied it has no context yet
             raise AttributeError(name)
+        if name in _READS:
+            self._one_exchange(name)
         return getattr(self._context, name)
 
     def __repr__(self) -> str:
@@ -120,6 +142,7 @@ class WeightBook:
     def __init__(self, strategy: Strategy) -> None:
         self._strategy, self._ask = strategy, strategy.ask
         self._legs: dict[str, LegAccount] = {}
+        self._sources: dict[str, object] = {}
         self._loops: dict[str, StrategyLoop] = {}
         self.moments = BookMoments()
         self._slot: int | None = None  # of the newest answer
@@ -141,9 +164,10 @@ class WeightBook:
 
         return replace(self._strategy, ask=opening, ask_manage=holding, symbols=(), book=self)
 
-    def begin(self, symbol: str, account: LegAccount) -> None:
-        """Take what the leg of a symbol has of the account."""
+    def begin(self, symbol: str, account: LegAccount, source: object) -> None:
+        """Take what the leg of a symbol has of the account, and where its candles come from."""
         self._legs[symbol] = account
+        self._sources[symbol] = source
 
     def hear(self, loop: StrategyLoop) -> None:
         """Take the loop of a leg, which tells what there is to tell of all."""
@@ -202,7 +226,8 @@ class WeightBook:
 
     def _context(self, ctx: Context, equity: float) -> BookContext:
         held = {symbol: leg.held_weight(ctx.when_ms)[0] for symbol, leg in self._legs.items()}
-        return BookContext(ctx, tuple(self._legs), equity, held)
+        several = len({id(source) for source in self._sources.values()}) > 1
+        return BookContext(ctx, tuple(self._legs), equity, held, several_exchanges=several)
 
     def _read(self, answer: object, limits: WeightLimits, made: Callable[[], object]) -> object:
         if answer is not None:

@@ -59,7 +59,7 @@ def _headline(result: Any) -> list[tuple[str, str, str]]:
     if len(falls):
         first = falls.iloc[0]
         back = "not back yet" if first["recovered"] is None or first["recovered"] != first["recovered"] else "back"
-        fall = f"from {first['peak']:%d %b %Y}, {first['days']:,.0f} d, {back}"
+        fall = f"from {_day(first['peak'])}, {first['days']:,.0f} d, {back}"
     return [
         ("Equity at the end", f"{account['end']:,.2f}", f"{result.run_account.currency} from {account['start']:,.2f}"),
         ("Total return", account.text("total_return"), _held(result)),
@@ -115,11 +115,9 @@ def _drawdowns(result: Any) -> Html | None:
     rows = [
         [
             f"{row['drawdown']:.2f} %",
-            f"{row['peak']:%Y-%m-%d}",
-            f"{row['trough']:%Y-%m-%d}",
-            "not yet"
-            if row["recovered"] is None or row["recovered"] != row["recovered"]
-            else f"{row['recovered']:%Y-%m-%d}",
+            _day(row["peak"]),
+            _day(row["trough"]),
+            "not yet" if row["recovered"] is None or row["recovered"] != row["recovered"] else _day(row["recovered"]),
             f"{row['days']:,.1f}",
         ]
         for _, row in found.iterrows()
@@ -128,6 +126,11 @@ def _drawdowns(result: Any) -> Html | None:
     return (
         _folded("Drawdowns", f"the {len(rows)} deepest", table) if len(rows) > 1 else _folded("Drawdowns", "one", table)
     )
+
+
+def _day(moment: Any) -> str:
+    """The day of a moment in a table."""
+    return minute_text(moment).partition(" ")[0]
 
 
 def _figures(result: Any) -> Html:
@@ -148,7 +151,7 @@ def _trades(result: Any) -> Html | None:
     rows = [
         [
             *(str(row[at]) for at in ("leg", "position")),
-            *(f"{row[at]:%Y-%m-%d %H:%M}" for at in ("pending_at", "closed_at")),
+            *(minute_text(row[at]) for at in ("pending_at", "closed_at")),
             *(signed_money(float(row["money"])), f"{row['pnl_percentage']:+.2f} %"),
             str(row["close_reason"]).replace("_", " "),
         ]
