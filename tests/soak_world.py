@@ -19,6 +19,7 @@ from scenarios import MINUTE, ORIGIN
 
 import bknb
 from bknb.brokers.paper_broker import PaperBroker, Trouble, TroubleKind
+from bknb.live.sleeping import Sleep
 from bknb.market.candles import Candles
 from bknb.stores.disk import Disk
 from bknb.testing.clocks import SimulatedClock
@@ -232,7 +233,7 @@ class SoakClock(SimulatedClock):
     async def sleep_until(self, when: int) -> None:
         task, symbol = asyncio.current_task(), SYMBOL.get()
         assert task is not None
-        is_run = task.get_coro().__qualname__ == "sleep_until"  # of live.sleeping; else its orders wait for the broker
+        is_run = task.get_coro().__qualname__ == Sleep._sleep_until.__qualname__  # else its orders wait for the broker
         when = -(-max(when, self.now() + (self._step - 1) * MINUTE) // MINUTE) * MINUTE
         self._waits[task] = symbol, is_run, when
         try:
