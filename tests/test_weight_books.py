@@ -682,7 +682,14 @@ def test_no_rule_of_weights_earns_on_a_martingale(rule: str, symbols: int) -> No
                 "law", symbols=["A", "B"], interval="3m",
                 get_weights=lambda ctx: {s: made(ctx.get_candles(s, "1m", 10)) / 2 for s in ctx.symbols},
             )  # fmt: skip
-            exchange = {"A": one.source, "B": other.source}
+            columns = ("open", "high", "low", "close", "volume")
+            rows = [
+                pd.DataFrame(
+                    {"symbol": name, "timestamp": path.times} | {each: getattr(path, each) for each in columns}
+                )
+                for name, path in (("A", one), ("B", other))
+            ]
+            exchange = bknb.exchanges.from_frame(pd.concat(rows))
             result = bknb.portfolio(strategies=["law"], exchange=exchange, capital=1_000, **run)
         gained.append(float(result.equity.iloc[-1]) / 1_000 - 1)
     t = np.mean(gained) / (np.std(gained, ddof=1) / math.sqrt(len(gained)))
