@@ -23,7 +23,7 @@ from killed import killed_in_a_child
 from noting_disk import Change, NotingDisk, Place, chosen
 from scenarios import MINUTE, ORIGIN, source
 from test_managed_properties import drawn, managing
-from worlds import SETTINGS, signals, walk
+from worlds import SETTINGS, drawn_weights, signals, walk
 
 import bknb
 from bknb.domain.orders import client_id
@@ -45,6 +45,9 @@ KINDS: dict[str, dict[str, Any]] = {
         "account": bknb.Perpetual(10, 0.5, "isolated"),
         "costs": bknb.Costs(taker=0.05, funding=FUNDING),
     },
+    "weights": {"costs": bknb.Costs(taker=0.05)},
+    "weights together": {"costs": bknb.Costs(taker=0.05)},
+    "weights broker": {"costs": bknb.Costs(taker=0.05)},
 }
 
 
@@ -62,6 +65,14 @@ def legs() -> list[tuple[str, Any]]:
     managed = bknb.add_strategy("managed", get_signal=drawn(3), manage=managing(3), manage_interval="1m", **options)
     short = [bknb.add_strategy(f"drawn {seed}", get_signal=soon(signals(seed)), **options) for seed in (5, 6)]
     return [(SYMBOLS[0], managed), *zip(SYMBOLS, short, strict=True)]
+
+
+def what_runs(kind: str) -> dict[str, Any]:
+    """The legs, or a strategy that answers for both symbols at once."""
+    if not kind.startswith("weights"):
+        return {"legs": legs()}
+    options: dict[str, Any] = {"interval": "1m", "get_weights": drawn_weights(7), "tolerance": 1.0}
+    return {"strategies": [bknb.weights("rotation", symbols=SYMBOLS, together=kind.endswith("together"), **options)]}
 
 
 def soon(get_signal: Any) -> Any:
@@ -97,7 +108,7 @@ def play(folder: Path, kind: str, *, at: Place | None = None) -> None:
     bknb.listen_position(receive)
     disk = NotingDisk(folder / "state", received=lambda: 0, at=at)
     task = bknb.Live.portfolio(
-        legs=legs(),
+        **what_runs(kind),
         exchange=MARKETS,
         clock=KeptClock(folder / "clock"),
         until=UNTIL,
@@ -105,14 +116,14 @@ def play(folder: Path, kind: str, *, at: Place | None = None) -> None:
         settings=SETTINGS,
         late_minutes=10_000,
         capital=10_000,
-        broker=bknb.brokers.paper(journal=folder / JOURNAL) if kind == "broker" else None,
+        broker=bknb.brokers.paper(journal=folder / JOURNAL) if kind.endswith("broker") else None,
         **KINDS[kind],
     )
     result = task.result(timeout=60)
     told = [error for leg in result.legs.values() for error in leg.errors]
     errors = [error for error in told if not error.message.startswith("the run ended before paper")]
     assert not errors, errors
-    if kind == "broker":
+    if kind.endswith("broker"):
         check_orders(result, folder)
     ended = [msgspec.structs.replace(event, price=0.0) for leg in result.legs.values()
              for event in leg.run_record.records.closed]  # fmt: skip

@@ -19,6 +19,7 @@ import bknb
 from bknb.testing.clocks import SimulatedClock
 
 ISOLATED = [bknb.Margin(3, 0.5, "isolated"), bknb.Perpetual(10, 0.5, "isolated")]
+BOOKS = ("weights", "weights together")  # of live_portfolio_life.py
 FUNDING = [(ORIGIN + k * MINUTE, 0.0003 * (-1) ** k) for k in range(0, 400, 7)]
 KINDS: dict[str, dict[str, Any]] = {
     "spot": {"account": "spot", "sizing": "percent:60", "costs": bknb.Costs(taker=0.05, maker=0.01)},
@@ -82,8 +83,9 @@ def test_money_is_that_of_the_portfolio(
     ("places", "kind", "killed"),
     [
         pytest.param("chosen", "perpetual", 7, marks=pytest.mark.slow),
-        *(pytest.param("every", kind, 60, marks=pytest.mark.long) for kind in ("spot", "perpetual")),
+        *(pytest.param("every", kind, 60, marks=pytest.mark.long) for kind in ("spot", "perpetual", *BOOKS)),
         pytest.param("chosen", "broker", 7, marks=pytest.mark.long),
+        pytest.param("chosen", "weights broker", 7, marks=pytest.mark.long),
     ],
 )
 def test_killed_at_any_change_of_the_disk_the_account_is_that_of_an_undisturbed_life(
@@ -251,9 +253,7 @@ def test_what_an_account_does_not_do_live_is_refused() -> None:
     with pytest.raises(bknb.UsageError, match="sizing and account need a capital"):
         bknb.Live.portfolio(**{name: each for name, each in options.items() if name not in ("capital", "costs")})
 
-    @bknb.weights("halves", symbols=["S0USDT", "S1USDT"], interval="1h")
-    def get_weights(ctx: Any) -> Any:
-        return {"S0USDT": 0.5, "S1USDT": 0.5}
-
-    with pytest.raises(bknb.UsageError, match="weights of several symbols, which is not there live yet"):
-        bknb.Live.portfolio(**options | {"legs": None, "strategies": ["halves"], "sizing": None})
+    bknb.weights("halves", symbols=["S0USDT", "S1USDT"], interval="1h", get_weights=dict)
+    alone = {name: options[name] for name in ("exchange", "store")} | {"strategies": ["halves"]}
+    with pytest.raises(bknb.UsageError, match="'halves' answers with the weights of several symbols, which a broker"):
+        bknb.Live.portfolio(**alone, broker=bknb.brokers.paper())

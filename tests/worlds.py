@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from scenarios import MINUTE, ORIGIN, source
 
+from bknb.domain.weight import Weight
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.build import make_strategy
 from bknb.engine.plan import Plan, plan_backtest
@@ -55,6 +56,30 @@ def signals(seed: int) -> Callable[..., dict[str, Any] | None]:
         } | ({"price_open": entry} if random.random() < 0.5 else {})
 
     return get_signal
+
+
+def drawn_weights(seed: int, most: float = 1.0) -> Callable[..., dict[str, Any] | None]:
+    """A book of random weights for some of its symbols, now and then the ``most`` together; some have a stop."""
+
+    def get_weights(ctx: Any) -> dict[str, Any] | None:
+        random = np.random.default_rng([seed, ctx.when_ms // MINUTE])
+        if random.random() < 0.2:
+            return None
+        parts = random.uniform(-1, 1, len(ctx.symbols))
+        parts *= random.choice([0.4, most]) / np.abs(parts).sum()
+        answer: dict[str, Any] = {}
+        for symbol, part in zip(ctx.symbols, parts, strict=True):
+            kind = random.integers(0, 6)
+            if kind == 0:
+                continue
+            answer[symbol] = None if kind == 1 else part
+            if kind == 2 and symbol == ctx.symbols[0]:  # others may begin later, and have no price
+                answer[symbol] = Weight(part, price_stop_loss=ctx.price_of(symbol) * (0.995 if part > 0 else 1.005))
+            elif kind == 2:
+                answer[symbol] = Weight(part, stop_percent=0.5)
+        return answer
+
+    return get_weights
 
 
 def drawn_plan(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -80,11 +81,16 @@ class BarPrices:
         self._bars, self.can_fill = bars, can_fill
 
     def at(self, when: int) -> float:
-        """The last close at a moment (UTC ms); before the first candle the one from before, or its open."""
+        """The last close at a moment (UTC ms); before the first candle the one from before, or its open.
+
+        NaN where no candle has come.
+        """
         known, candles = self._bars.available(when), self._bars.candles
         if known > 0:
             return float(candles.close[known - 1])
-        return float(candles.open[0]) if self.earlier is None else self.earlier
+        if self.earlier is not None:
+            return self.earlier
+        return float(candles.open[0]) if len(candles) else math.nan
 
     def last_close(self, when: int) -> float | None:
         """The last close at a moment (UTC ms); ``None``: no bar has closed."""

@@ -289,6 +289,7 @@ class MinuteWalk:
         while not (is_given or self._stopping()):  # the legs may be told to look again
             is_given, _ = await turn.question(when, None)
         if is_given and loop.known_at is not None:
+            loop.strategy.book.ask_again(loop.rules.symbol, when)
             await loop.manage(when, close)
 
     def _first_of(self, due: int, manage_at: int | None, index: int) -> tuple[int | None, int | None]:
@@ -305,7 +306,8 @@ class MinuteWalk:
         if book is not None and book.due(loop.rules.symbol, loop.state) <= due:
             answer = book.together.answer(loop.rules.symbol, loop.state)
             price, close = self._price_before(index), self._close_before(index)
-            await loop.take(Managed((answer,), price, due, close, source="together"))
+            decided_at = loop.decided_at(due, "exit")
+            await loop.take(Managed((answer,), price, due, close, decided_at=decided_at, source="together"))
             return
         newest = None if close_due(loop.state, loop.rules) > due else self._newest_fill(index)
         await loop.end_due(due, self._price_before(index), newest)

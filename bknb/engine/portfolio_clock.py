@@ -71,56 +71,61 @@ class LegTurn:
     """The turns of one leg: each method waits for one, and returns whether the leg has it.
 
     ``False``: something was stopped meanwhile, and the leg has to look again at what it does next.
+
+    Attributes
+    ----------
+    clock, order
+        The clock that gives them, and the number of the leg, from 0 in declared order.
     """
 
-    __slots__ = ("_clock", "_order")
+    __slots__ = ("clock", "order")
 
     def __init__(self, clock: Turns, order: int) -> None:
-        self._clock, self._order = clock, order
+        self.clock, self.order = clock, order
 
     def bar(self, opens: int, closes: int) -> Awaitable[bool]:
         """The turn for what happened in a bar, whose open and close are moments (UTC ms)."""
-        return self._clock.turn((closes, _BAR, 0.0, self._order, opens))
+        return self.clock.turn((closes, _BAR, 0.0, self.order, opens))
 
     def ends(self, when: int) -> Awaitable[bool]:
         """The turn for what the clock ends at a moment (UTC ms)."""
-        return self._clock.turn((when, _ENDS, 0.0, self._order, when))
+        return self.clock.turn((when, _ENDS, 0.0, self.order, when))
 
     def manage(self, when: int) -> Awaitable[bool]:
         """The turn for ``manage`` at a moment (UTC ms)."""
-        return self._clock.turn((when, _MANAGE, 0.0, self._order, when))
+        return self.clock.turn((when, _MANAGE, 0.0, self.order, when))
 
     def question(self, when: int, ask: AskInTurn | None) -> Awaitable[tuple[bool, int]]:
         """The turn for a question, from that at a moment (UTC ms) on, and the moment it is for.
 
         With ``ask`` only for a question that leads to something: the clock asks the others.
         """
-        return self._clock.question((when, _QUESTION, 0.0, self._order, when), ask)
+        return self.clock.question((when, _QUESTION, 0.0, self.order, when), ask)
 
     @property
     def by_score(self) -> bool:
         """Whether signals of one moment go by their score."""
-        return self._clock.by_score
+        return self.clock.by_score
 
     async def signal(self, when: int, score: float | None) -> None:
         """Wait for the turn of a signal of a moment (UTC ms): once all of it are known, the highest score first."""
         rank = -score if isinstance(score, int | float) and math.isfinite(score) else math.inf
-        key = (when, _ANSWER, rank, self._order, when)
-        while not await self._clock.turn(key):
+        key = (when, _ANSWER, rank, self.order, when)
+        while not await self.clock.turn(key):
             pass  # a stop does not take back an answer: whoever goes on with it knows that nothing is opened
 
     def data_end(self, when: int) -> Awaitable[bool]:
         """The turn for the end of its data, the last bar of which closed at a moment (UTC ms)."""
-        return self._clock.turn((when, _DATA_END, 0.0, self._order, when))
+        return self.clock.turn((when, _DATA_END, 0.0, self.order, when))
 
     @property
     def now(self) -> int:
         """The moment that the portfolio has come to, UTC ms."""
-        return self._clock.moment
+        return self.clock.moment
 
     def book(self, risk: Risk) -> RiskBook:
         """The places of a risk profile; all legs that have it share them."""
-        return self._clock.book(risk)
+        return self.clock.book(risk)
 
 
 class PortfolioClock:

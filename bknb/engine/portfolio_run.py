@@ -175,14 +175,11 @@ class PortfolioRun:
         self.seconds = stopwatch() - began
 
     def _tell_scaled(self) -> None:
-        books = {id(plan.strategy.book): plan.strategy for plan in self.plans if plan.strategy.book is not None}
-        for strategy in books.values():
-            if count := strategy.book.scaled:
-                self.warnings.append(
-                    f"strategy {strategy.name!r}: at {count} of its moments less was free than its weights take; "
-                    "all that was to become larger was made smaller by one factor"
-                )
-            strategy.book.end()
+        books = dict.fromkeys(plan.strategy.book for plan in self.plans if plan.strategy.book is not None)
+        for book in books:
+            if book.warning:
+                self.warnings.append(book.warning)
+            book.end()
 
     def release_candles(self, plans: Sequence[Plan]) -> None:
         """Drop the candles of a run that is over; the plans given in place of its own hold none either."""

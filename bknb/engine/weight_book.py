@@ -106,7 +106,7 @@ class BookContext:
         return f"BookContext({len(self.symbols)} symbols, {self._context.when_ms})"
 
 
-class _Plan(NamedTuple):
+class BookPlan(NamedTuple):
     """What is to be done at a moment (UTC ms): what each leg holds changes so, and larger ones by this part of it.
 
     A part of 0: nothing becomes larger.
@@ -148,8 +148,8 @@ class WeightBook:
         self._slot: int | None = None  # of the newest answer
         self._wanted: dict[str, Weight] = {}  # by the newest answer that said something of a symbol
         self._done: set[str] = set()  # symbols whose leg has had a turn since
-        self._plan: _Plan | None = None
-        self._turns: dict[str, int] = {}  # the moment (UTC ms) at which each leg was asked last about what it holds
+        self._plan: BookPlan | None = None
+        self._turns: dict[str, int] = {}  # the moment (UTC ms) at which each leg was asked again last
         self.scaled = 0
         self.together = Together() if strategy.together else None
 
@@ -177,6 +177,16 @@ class WeightBook:
         """Let go of the account of a portfolio that is over."""
         self._legs, self._loops, self.moments = {}, {}, BookMoments()
 
+    @property
+    def warning(self) -> str:
+        """What a result says of the moments at which less was free; empty: there were none."""
+        if not self.scaled:
+            return ""
+        return (
+            f"strategy {self._strategy.name!r}: at {self.scaled} of its moments less was free than its weights take; "
+            "all that was to become larger was made smaller by one factor"
+        )
+
     def average_or_close(self, average: Callable[[str, int], float]) -> Callable[[str, int], float]:
         """The average price of a symbol at a moment (UTC ms); of a leg without bars for one its last close."""
 
@@ -199,9 +209,7 @@ class WeightBook:
         limits = weight_limits_of(ctx)
         if limits is None or not self._legs:
             raise UsageError("the weights of several symbols are asked in a run of their portfolio alone")
-        slot = ctx.when_ms
-        if self._strategy.at is None:
-            slot = floor_to(slot, interval_ms(self._strategy.interval))
+        slot = self._slot_of(ctx.when_ms)
         if slot == self._slot:
             return made()
         equity = self._shared.marked_at(ctx.when_ms).equity
@@ -219,6 +227,10 @@ class WeightBook:
 
             return later()
         return self._read(answer, limits, made)
+
+    def _slot_of(self, when: int) -> int:
+        """The slot that a moment lies in: its begin, or the moment of a schedule; both UTC ms."""
+        return when if self._strategy.at is not None else floor_to(when, interval_ms(self._strategy.interval))
 
     @property
     def _shared(self) -> SharedAccount:
@@ -239,7 +251,7 @@ class WeightBook:
 
     # --- what comes of it -------------------------------------------------------------------------------------------
 
-    def _planned(self, when: int, asking: str) -> _Plan:
+    def _planned(self, when: int, asking: str) -> BookPlan:
         """What all legs do at a moment (UTC ms); ``asking`` is the symbol of the leg whose turn it is."""
         if self._plan is None or self._plan.when != when:
             held = {symbol: held_by(leg, when) for symbol, leg in self._legs.items()}
@@ -249,7 +261,7 @@ class WeightBook:
                 for symbol, weight in self._wanted.items()
             }
             part = self._part(when, changes, held, asking)
-            self._plan = _Plan(
+            self._plan = BookPlan(
                 when, {symbol: but_the_same(each, held[symbol], part) for symbol, each in changes.items()}, part
             )
         return self._plan
@@ -322,6 +334,10 @@ class WeightBook:
             loop.emit(event)
         return bool(faults)
 
+    def ask_again(self, symbol: str, when: int) -> None:
+        """What a leg holds is asked about again at a moment (UTC ms): what was to become smaller has been said."""
+        self._turns[symbol] = when
+
     def told(self, event: Event, when: int) -> bool:
         """Note an event of a leg at a moment (UTC ms); whether the others have something to do because of it."""
         if self.together is None or not self.together.told(event, when, self._legs):
@@ -359,9 +375,8 @@ class WeightBook:
         if symbol not in self._wanted:
             return None
         plan, when = self._planned(ctx.when_ms, symbol), ctx.when_ms
-        again, self._turns[symbol] = self._turns.get(symbol) == when, when
         answers = plan.changes.get(symbol, [])
-        if not again:
+        if self._turns.get(symbol) != when:
             return [answer for answer in answers if not isinstance(answer, Add | Signal)] or None
         adds = [replace(answer, share=answer.share * plan.part) for answer in answers if isinstance(answer, Add)]
         return [add for add in adds if add.share > DUST] or None

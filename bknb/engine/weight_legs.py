@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
@@ -70,6 +71,7 @@ class Increase(NamedTuple):
     def order(self, part: float, when: int) -> CostRequest:
         """A part of it as it would fill at the last close at a moment (UTC ms)."""
         price = self.leg.prices.at(when)
+        price = 1.0 if math.isnan(price) else price  # no bar has come of it: money takes the same at any price
         order = CostRequest(
             symbol=self.symbol,
             at=when,

@@ -71,7 +71,7 @@ def weights(
 ) -> Strategy | Callable[[F], F]:
     """Register a strategy that says what to hold of several symbols at once; without a function it is a decorator.
 
-    ``bknb.portfolio(strategies=[name], exchange=…, frame=…)`` runs it.
+    ``bknb.portfolio(strategies=[name], exchange=…, frame=…)`` runs it over history, ``bknb.Live.portfolio`` live.
 
     Parameters
     ----------

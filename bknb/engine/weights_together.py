@@ -17,7 +17,7 @@ _OWN: Final = ("strategy", "together", "frame_end", "data_end")
 """Reasons of ends that are not those of one leg alone."""
 
 
-class _Due(NamedTuple):
+class Due(NamedTuple):
     """What a leg has to do at a moment (UTC ms) about a signal: leave, or take back what was ordered."""
 
     when: int
@@ -26,10 +26,16 @@ class _Due(NamedTuple):
 
 
 class Together:
-    """What the legs of a book have to do because of another one."""
+    """What the legs of a book have to do because of another one.
+
+    Attributes
+    ----------
+    rows
+        What each of them has to do, by its symbol.
+    """
 
     def __init__(self) -> None:
-        self._due: dict[str, _Due] = {}
+        self.rows: dict[str, Due] = {}
 
     def told(self, event: Event, when: int, legs: Mapping[str, LegAccount]) -> bool:
         """Note an event of a leg at a moment (UTC ms); whether it concerns the others."""
@@ -41,22 +47,22 @@ class Together:
         for symbol, leg in legs.items():
             signal_id = _id_of(leg.state)
             if symbol != event.symbol and signal_id is not None:
-                self._due[symbol] = _Due(when, signal_id, leaves=ends)
+                self.rows[symbol] = Due(when, signal_id, leaves=ends)
         return True
 
     def due(self, symbol: str, state: State) -> int:
         """When a leg in a state has to do something (UTC ms); far in the future: it has not."""
-        due = self._due.get(symbol)
+        due = self.rows.get(symbol)
         if due is None:
             return NEVER
         if due.signal_id == _id_of(state):
             return due.when
-        del self._due[symbol]
+        del self.rows[symbol]
         return NEVER
 
     def answer(self, symbol: str, state: State) -> PositionAnswer | None:
         """What a leg does, once."""
-        due = self._due.pop(symbol, None)
+        due = self.rows.pop(symbol, None)
         if due is None:
             return None
         return Close() if due.leaves and isinstance(state, Holding) else Cancel()

@@ -27,6 +27,7 @@ from .plan import LivePlan
 from .saved_values import decode_saved, read_state
 
 if TYPE_CHECKING:
+    from .live_weight_book import LiveWeightBook
     from .run_progress import Reached
     from .save_and_restore import StateSaver
 
@@ -123,6 +124,11 @@ class AccountSaver:
         Where it is saved; the store is acquired by the runs.
     legs
         Strategy and symbol of each leg, in declared order.
+
+    Attributes
+    ----------
+    books
+        The weights of several symbols, whose plans are saved before the account.
     """
 
     def __init__(
@@ -133,6 +139,7 @@ class AccountSaver:
         self._money: SavedMoney | None = None
         self._turns: list[SavedTurn] = []
         self._is_restored = False
+        self.books: list[LiveWeightBook] = []
 
     def leg(self, order: int) -> LegAccountSaver:
         """What saves the account with the turns of a leg."""
@@ -159,6 +166,8 @@ class AccountSaver:
                     self._money = turn.money
             if self._money is not None:
                 self.account.take_up(self._money, when)
+        for book in self.books:
+            book.restore(self.store, when)
         self._is_restored = True
 
     def _check(self, saved: SavedAccount) -> None:
@@ -183,6 +192,8 @@ class AccountSaver:
 
     def write(self, leg: tuple[str, str], turn: int) -> None:
         """Save the account as it is after a turn of a run that is saved next; raises ``StateError``."""
+        for book in self.books:
+            book.save()
         now = SavedTurn(leg=leg, turn=turn, money=self.account.value())
         value = SavedAccount(
             capital=self.account.plan.capital, legs=self.legs, money=self._money, turns=(*self._turns, now)

@@ -10,13 +10,14 @@ from ..domain.close_orders import close_due
 from ..domain.execution_fills import Minute
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms, slot_after
-from ..domain.lifecycle import Flat, Holding
+from ..domain.lifecycle import Flat
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData
 from .broker_account import Account
 from .controls import Controls
 from .failures import Failures
 from .live_market import LiveMarket
+from .live_strategy_loop import ended_at
 from .manual_orders import ByHand
 from .new_entries import NewEntries
 from .plan import LivePlan
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ..engine.portfolio_clock import LegTurn
     from ..engine.resolve import RunSeries
     from .schedules import LiveSchedule
+    from .weight_leg_moments import WeightLegMoments
 
 
 class CatchUp:
@@ -79,10 +81,16 @@ class CatchUp:
         self._failures = failures
         self._turn = turn
         self._undone: int | None = None  # a moment (UTC ms) at which something could not be done
-        self._ended_at = _ended_at(loop)  # when the clock ended something last, UTC ms
+        self._ended_at = ended_at(loop)  # when the clock ended something last, UTC ms
         self._waits_for: tuple[int, NotEnoughData] | None = None  # a question (UTC ms), and the candle it waits for
         self._asked_at: LiveSchedule | None = None
         self._managed_at: LiveSchedule | None = None
+        self._of_book: WeightLegMoments | None = None
+        if plan.strategy.book is not None and turn is not None:
+            from .weight_leg_moments import WeightLegMoments  # few strategies answer for several symbols
+
+            self._of_book = WeightLegMoments(plan, loop, market, failures, turn, end_due=self.end_due)
+            self._turn = self._of_book.turn
         strategy, since, asked = plan.strategy, reached.done - 1, reached.last_asked
         if strategy.at is not None or strategy.manage_at is not None or market.sessions is not None:
             from .schedules import not_asked, schedule_of  # few strategies have one
@@ -184,8 +192,14 @@ class CatchUp:
         return min([closes, *opens, *ends]) if self._undone is None else self._undone
 
     async def _before_the_open(self, known: int, opened: int) -> None:
-        """Ask at the opens of sessions from the last minute's end to a minute's open (UTC ms), and at that."""
-        if self._schedules and opened > known:
+        """Ask at the opens of sessions from the last minute's end to a minute's open (UTC ms), and at that.
+
+        A leg of a book of weights is asked with the others.
+        """
+        if self._of_book is not None:
+            async for when in self._of_book.in_hole(known, opened):
+                await self._moment(when)
+        elif self._schedules and opened > known:
             for when in (*self._market.opens(known, opened), opened):
                 await self._moment(when)
 
@@ -229,6 +243,8 @@ class CatchUp:
             with self._failures.left_out("strategy", when):
                 await self._by_hand.carry_out_planned(move, when)
         await self._manage(when)
+        if self._of_book is not None:
+            await self._of_book.ask_again(when)
         await self._question(when)
         self._undone = None
 
@@ -377,13 +393,6 @@ class CatchUp:
         with self._failures.left_out("strategy", when):
             return await schedule.is_due(when)
         return False
-
-
-def _ended_at(loop: StrategyLoop) -> int:
-    """When the clock, or a candle, ended something last (UTC ms), as far as the record knows; 0: never."""
-    state, ends = loop.state, loop.records.ends
-    leaving = state.leaving if isinstance(state, Holding) else None
-    return max(ends[-1].when if ends else 0, 0 if leaving is None else leaving.decided_at)
 
 
 def _is_due(when: int, asked: int | None, interval: str) -> bool:

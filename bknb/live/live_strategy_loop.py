@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..domain.execution_fills import execution_model
+from ..domain.execution_fills import Minute, execution_model
 from ..domain.interval import MINUTE, MINUTE_MS, interval_ms
-from ..domain.lifecycle import Rules, State
+from ..domain.lifecycle import Holding, Managed, Rules, State
 from ..domain.signal_events import Closed, Event
 from ..engine.bar_count import bar_counter
 from ..engine.questions import has_session_days
@@ -26,6 +26,13 @@ from .silence_and_lag import left_out
 
 if TYPE_CHECKING:
     from .live_account import LiveLegAccount
+
+
+def ended_at(loop: StrategyLoop) -> int:
+    """When the clock, or a candle, ended something last (UTC ms), as far as the record knows; 0: never."""
+    state, ends = loop.state, loop.records.ends
+    leaving = state.leaving if isinstance(state, Holding) else None
+    return max(ends[-1].when if ends else 0, 0 if leaving is None else leaving.decided_at)
 
 
 class LiveLoop(StrategyLoop):
@@ -108,9 +115,22 @@ class LiveLoop(StrategyLoop):
 
     @property
     def due(self) -> int:
-        """The moment (UTC ms) at which the clock ends something, or funding moves the price of a liquidation."""
-        account = self._in_money
-        return super().due if account is None else min(super().due, account.liquidation.next_change())
+        """The moment (UTC ms) at which the clock, funding or a leg that is held together with it changes something."""
+        account, book, found = self._in_money, self.strategy.book, super().due
+        if account is not None:
+            found = min(found, account.liquidation.next_change())
+        return found if book is None else min(found, book.due(self.rules.symbol, self.state))
+
+    async def end_due(self, when: int, price: float, newest: Minute | None = None) -> None:
+        """As in a backtest; and what a leg that is held together with it ends, or takes back."""
+        book, symbol = self.strategy.book, self.rules.symbol
+        if book is None or book.due(symbol, self.state) > when:
+            await super().end_due(when, price, newest)
+            return
+        with book.ending(symbol, self.state) as answer:
+            if answer is not None:
+                close, decided_at = book.close_of(symbol, when), self.decided_at(when, "exit")
+                await self.take(Managed((answer,), price, when, close, decided_at=decided_at, source="together"))
 
     def emit(self, event: Event) -> None:
         """Give an event to the listeners; its risk profile knows of what was closed before."""
@@ -125,4 +145,6 @@ class LiveLoop(StrategyLoop):
         """Count a failure, and ``emit`` it unless it was told and goes on."""
         if kind == "warm-up" and isinstance(error, NotEnoughData) and error.late and when is not None:
             error = left_out(error, minutes=max((self._clock.now() - when) // MINUTE_MS, 1))
+            if self.strategy.book is not None:
+                self.strategy.book.pass_over(when)
         super().fail(kind, error, when, emit=emit and self._failures.is_new(kind, error))

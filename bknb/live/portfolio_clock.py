@@ -42,7 +42,7 @@ class _Leg:
     def __init__(self, patience_ms: int) -> None:
         self.patience_ms = patience_ms
         self.next_moment = 0  # of what it works on next, UTC ms; 0 until it has looked once
-        self.turn: tuple[TurnKey, asyncio.Future[None]] | None = None  # the turn that it waits for
+        self.turn: tuple[TurnKey, asyncio.Future[bool]] | None = None  # the turn that it waits for
         self.sleeps: _Sleep | None = None
         self.late_since: int | None = None  # the clock (UTC ms) when its bar of the next moment was missing first
         self.over = self.given_up = False
@@ -77,7 +77,7 @@ class LiveLegTurn(LegTurn):
         on_given_up
             Called with a moment and the clock (both UTC ms) when the others go on from that moment without it.
         """
-        leg = self._live.legs[self._order]
+        leg = self._live.legs[self.order]
         leg.lock, leg.told = lock, on_given_up
         return ApartTurn(self._live, lock)
 
@@ -99,15 +99,15 @@ class LiveLegTurn(LegTurn):
         until
             Sleeps, when nobody works.
         """
-        return self._live.sleep(self._order, wake, next_moment, until)
+        return self._live.sleep(self.order, wake, next_moment, until)
 
     def wake(self) -> None:
         """Wake the leg, if it sleeps."""
-        self._live.wake(self._order)
+        self._live.wake(self.order)
 
     def over(self) -> None:
         """The leg is over: nobody waits for it."""
-        self._live.over(self._order)
+        self._live.over(self.order)
 
 
 class ApartTurn(Turn):
@@ -172,18 +172,21 @@ class LivePortfolioClock:
     # --- turns --------------------------------------------------------------------------------------------------
 
     async def turn(self, key: TurnKey) -> bool:
-        """Wait for a turn, which is given in any case; it ends with the next thing that the leg waits for."""
+        """Wait for a turn, and return whether it is given: not where something is to be ended first.
+
+        It ends with the next thing that the leg waits for.
+        """
         order = key[3]
         leg = self.legs[order]
         self._let_go(order)
         if leg.next_moment < key[0]:
             leg.late_since, leg.given_up = None, False
-        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         leg.turn = key, granted
         leg.next_moment = key[0]
         self._go_on()
         if granted.done():
-            return True
+            return granted.result()
         try:
             async with leg.lock.given_up():
                 await granted
@@ -192,7 +195,7 @@ class LivePortfolioClock:
                 leg.turn = None
                 self._go_on()
             raise
-        return True
+        return granted.result()
 
     async def question(self, key: TurnKey, _: AskInTurn | None) -> tuple[bool, int]:
         """Wait for the turn for a question; the leg asks it itself."""
@@ -241,7 +244,7 @@ class LivePortfolioClock:
                 self._taken, self._holds = True, order
                 self.moment, self.since = moment, since
                 if not granted.done():
-                    granted.set_result(None)
+                    granted.set_result(True)
                 return
         self._sleep_all()
 
@@ -279,6 +282,18 @@ class LivePortfolioClock:
         if leg.sleeps is not None and not leg.sleeps.woken.done():
             leg.sleeps.woken.set_result(None)
         leg.sleeps = None
+
+    def end_first(self, order: int, when: int) -> None:
+        """Have a leg end something at a moment (UTC ms) before it goes on: the others wait for it."""
+        leg = self.legs[order]
+        if leg.over:
+            return
+        leg.next_moment = min(leg.next_moment, when)
+        if leg.turn is not None:
+            (_, granted), leg.turn = leg.turn, None
+            if not granted.done():
+                granted.set_result(False)
+        self.wake(order)
 
     def over(self, order: int) -> None:
         """A leg is over."""

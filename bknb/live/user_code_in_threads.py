@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from ..domain.execution_fills import Minute
 from ..domain.orders import Order, Report
 from ..domain.position_view import HeldPosition
-from ..engine.call_by_name import Manage
+from ..engine.call_by_name import Ask, Manage
 from ..engine.registry import Risk, Strategy
 from ..errors import BrokerError
 from ..market.calls_in_threads import UserCalls, ships_with_bknb, user_calls_of
@@ -40,15 +40,34 @@ def strategy_outside(strategy: Strategy, *, seconds: float, callbacks: Callbacks
     callbacks
         Calls the callbacks, and decides whether they are waited for.
     """
-    calls, ask = user_calls_of(strategy.get_signal, f"strategy-{strategy.name}"), strategy.ask
+    limited = {name: _limited(function, name, seconds) for name, function in strategy.callbacks.items()}
+    strategy = replace(strategy, callbacks=callbacks.wrapped(limited))
+    if strategy.book is not None and strategy.ask_manage is not None:
+        strategy.book.call_outside(lambda ask: _ask_outside(strategy, ask))
+        return replace(strategy, ask=_awaited(strategy.ask), ask_manage=_awaited(strategy.ask_manage))
+    ask_manage = None if strategy.ask_manage is None else _manage_outside(strategy)
+    return replace(strategy, ask=_ask_outside(strategy, strategy.ask), ask_manage=ask_manage)
+
+
+def _ask_outside(strategy: Strategy, ask: Ask) -> Ask:
+    """What calls the function of a strategy, outside."""
+    calls = user_calls_of(strategy.get_signal, f"strategy-{strategy.name}")
     is_async = inspect.iscoroutinefunction(strategy.get_signal)
 
     async def ask_outside(context: Context) -> Any:
         return await calls.call(lambda: ask(context), is_async=is_async)
 
-    ask_manage = None if strategy.ask_manage is None else _manage_outside(strategy)
-    limited = {name: _limited(function, name, seconds) for name, function in strategy.callbacks.items()}
-    return replace(strategy, ask=ask_outside, ask_manage=ask_manage, callbacks=callbacks.wrapped(limited))
+    return ask_outside
+
+
+def _awaited(ask: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that may answer at once as one that is awaited."""
+
+    async def awaited(*given: Any) -> Any:
+        answer = ask(*given)
+        return await answer if inspect.isawaitable(answer) else answer
+
+    return awaited
 
 
 def _manage_outside(strategy: Strategy) -> Manage:

@@ -12,6 +12,7 @@ from ..domain.interval import MINUTE_MS
 from ..domain.signal_events import Active, Cancelled, Closed, Event, Idle, Opened, Scheduled, TickResult
 from ..engine.build import checked_name
 from ..engine.portfolio_run import leg_text
+from ..engine.registry import Strategy
 from ..engine.resolve import resolve_exchange
 from ..errors import UsageError
 from ..events.listen import drain
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ..engine.plan import StrategyLike
     from ..live.account_saver import LegAccountSaver
     from ..live.live_account import LiveAccount
+    from ..live.live_weight_book import LiveWeightBook
     from ..live.order_quantity import Quantity
     from ..ports import Broker, Clock, StateStore
     from .portfolio import BasesLike, ExchangesLike
@@ -106,6 +108,7 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
         super().__init__(f"{', '.join(symbols[:_NAMED])}{more}", name)
         self._events: list[Event] = []
         self._warnings: list[str] = []
+        self._books: list[LiveWeightBook] = []
         self._priority = "score" if by_score else "declared"
         clock = LivePortfolioClock(
             plans[0].clock,
@@ -113,6 +116,7 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
             longest=max(plan.base_ms for plan in plans),
             by_score=by_score,
         )
+        self._clock = clock
         self._account: LiveAccount | None = None
         savers: list[LegAccountSaver | None] = [None] * len(plans)
         if money is not None:
@@ -122,6 +126,13 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
             saver = account_saver(plans, money, AccountPlace("portfolio", (name, "account")))
             self._account, savers = saver.account, [saver.leg(order) for order in range(len(plans))]
             self._warnings.extend(money.notes)
+            for order, plan in enumerate(plans):
+                if plan.strategy.book is not None:
+                    plan.strategy.book.begin(plan.symbol, saver.account.legs[order])
+            self._books.extend(dict.fromkeys(plan.strategy.book for plan in plans if plan.strategy.book is not None))
+            saver.books = self._books
+            for book in self._books:
+                book.tell_time(lambda: clock.moment)
         tasks = [LegTask(plan, clock.leg(at), self._heard, savers[at]) for at, plan in enumerate(plans)]
         self.legs: dict[tuple[str, str], LiveTask] = {(task.symbol, task.strategy): task for task in tasks}
         self._tasks = tasks
@@ -129,8 +140,17 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
     def _heard(self, event: Event) -> None:
         if not isinstance(event, Idle | Active):
             self._events.append(event)
+            self._end_others()
         if isinstance(event, Idle | Scheduled | Opened | Active | Closed | Cancelled):
             self._emit(event)
+
+    def _end_others(self) -> None:
+        """Have the legs that are held together with one that has ended do first what they have to."""
+        for book in self._books:
+            if book.together is not None and (symbols := book.to_end()):
+                for order, task in enumerate(self._tasks):
+                    if task.plan.strategy.book is book and task.symbol in symbols:
+                        self._clock.end_first(order, self._clock.moment)
 
     def _begin(self, variables: Variables) -> None:
         for task in self._tasks:
@@ -145,6 +165,8 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
             if any(task.failed is not None for task in tasks):
                 for task in tasks:
                     task.run.stop(now=True)
+        for book in self._books:
+            book.end()
         for task in tasks:
             if task.failed is not None:
                 task.failed.add_note(f"in the leg {leg_text(task.plan)} of a live portfolio")
@@ -158,12 +180,16 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
         ends = (end for leg in legs.values() for end in leg.run_record.records.ends)
         earlier = sorted((end for end in ends if _key_of(end) not in known), key=lambda end: end.when)
         seconds = max(leg.run_record.seconds for leg in legs.values())
-        options: Any = {"warnings": self._warnings, "seconds": seconds, "priority": self._priority}
+        options: Any = {"warnings": self._all_warnings, "seconds": seconds, "priority": self._priority}
         if self._account is not None:
             from .account_result import account_result
 
             options["account"] = account_result(self._account)
         return PortfolioResult(self.strategy, legs, [*earlier, *told], **options)
+
+    @property
+    def _all_warnings(self) -> list[str]:
+        return [*self._warnings, *(book.warning for book in self._books if book.warning)]
 
     def _announce_done(self) -> None:
         """Each leg has announced its end."""
@@ -190,7 +216,7 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
 
     def _rebuilder(self, result: PortfolioResult) -> Callable[[], PortfolioResult]:
         made = {key: leg.run_record.rebuilder() for key, leg in result.legs.items()}
-        name, told, warnings, seconds = result.name, result.told, [*self._warnings], result.seconds
+        name, told, warnings, seconds = result.name, result.told, self._all_warnings, result.seconds
         money = result.run_account
         figures = None if money is None else result.account  # which its candles are needed for
 
@@ -288,7 +314,16 @@ def plan_live_portfolio(
     by_score = is_by_score(priority)
     resolved: dict[int, Any] = {}  # legs with one source share its candles
     plans: list[LivePlan] = []
-    for symbol, strategy in legs_of(symbols, strategies, legs):
+    pairs = legs_of(symbols, strategies, legs, make_book=_live_book)
+    books = [strategy for _, strategy in pairs if isinstance(strategy, Strategy) and strategy.book is not None]
+    if books and account.get("capital") is None:
+        if broker is not None:
+            raise UsageError(
+                f"{books[0].name!r} answers with the weights of several symbols, which a broker is sent parts of\n"
+                "give capital=, what the account has"
+            )
+        account["capital"] = 1.0  # as over history: of multiples of the start
+    for symbol, strategy in pairs:
         source = of_symbol(exchange, symbol, "exchange")
         if id(source) not in resolved:
             resolved[id(source)] = resolve_exchange(source)
@@ -312,17 +347,18 @@ def plan_live_portfolio(
     check_once(plans)
     for plan in plans:
         check_not_running(plan)
-        if plan.strategy.book is not None:
-            raise UsageError(
-                f"{plan.strategy.name!r} answers with the weights of several symbols, which is not there live yet\n"
-                "give each symbol a strategy with a get_weight of its own"
-            )
     money: AccountPlan | None = None
     if any(value is not None for value in account.values()):
         from .live_money import with_live_account  # few portfolios have a capital
 
         plans, money = with_live_account(plans, account)
     return LivePortfolioTask(name, plans, money, by_score=by_score)
+
+
+def _live_book(strategy: Strategy) -> LiveWeightBook:
+    from ..live.live_weight_book import LiveWeightBook  # few strategies answer for several symbols
+
+    return LiveWeightBook(strategy)
 
 
 def _quantity_of(

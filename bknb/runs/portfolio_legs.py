@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..engine.plan import StrategyLike
 from ..engine.portfolio_run import LegPlan, leg_text
@@ -12,9 +12,14 @@ from ..engine.registry import Strategy, registry
 from ..engine.resolve import registered
 from ..errors import UsageError
 
+if TYPE_CHECKING:
+    from ..engine.weight_book import WeightBook
 
-def legs_of(symbols: object, strategies: object, legs: object) -> list[tuple[str, StrategyLike]]:
-    """The legs that were given, in declared order."""
+
+def legs_of(
+    symbols: object, strategies: object, legs: object, *, make_book: Callable[[Strategy], WeightBook] | None = None
+) -> list[tuple[str, StrategyLike]]:
+    """The legs that were given, in declared order; ``make_book`` makes the books of those that have one in common."""
     if legs is not None:
         if symbols is not None or strategies is not None:
             raise UsageError("give symbols and strategies, or legs: both were given")
@@ -30,7 +35,7 @@ def legs_of(symbols: object, strategies: object, legs: object) -> list[tuple[str
             names = ", ".join(repr(strategy.name) for strategy in books)
             raise UsageError(f"{names} names its symbols, and others of the strategies do not\ngive symbols= for them")
         if books and (symbols is None or len(books) < len(known)):
-            return [leg for strategy in strategies for leg in _legs_of(strategy, symbols)]
+            return [leg for strategy in strategies for leg in _legs_of(strategy, symbols, make_book)]
         if books:
             raise UsageError(f"strategy {books[0].name!r} names its symbols: leave symbols= out")
     for what, given in (("symbols", symbols), ("strategies", strategies)):
@@ -52,19 +57,23 @@ def _known(strategy: StrategyLike) -> Strategy | None:
     return strategy if isinstance(strategy, Strategy) else registered(strategy)
 
 
-def _legs_of(strategy: StrategyLike, symbols: object) -> list[tuple[str, StrategyLike]]:
+def _legs_of(
+    strategy: StrategyLike, symbols: object, make_book: Callable[[Strategy], WeightBook] | None
+) -> list[tuple[str, StrategyLike]]:
     """The legs of one strategy: of one that names its symbols those, with a book in common."""
     known = _known(strategy)
     if known is None or not known.symbols:
         return legs_of(symbols, [strategy], None)
-    return book_legs(known)
+    return book_legs(known, make_book)
 
 
-def book_legs(strategy: Strategy) -> list[tuple[str, StrategyLike]]:
+def book_legs(
+    strategy: Strategy, make_book: Callable[[Strategy], WeightBook] | None = None
+) -> list[tuple[str, StrategyLike]]:
     """The legs of a strategy that answers for several symbols at once, with their book in common."""
     from ..engine.weight_book import WeightBook  # few strategies answer for several symbols
 
-    book = WeightBook(strategy)
+    book = WeightBook(strategy) if make_book is None else make_book(strategy)
     return [(symbol, book.leg(symbol)) for symbol in strategy.symbols]
 
 
