@@ -1,4 +1,7 @@
-"""Prices at or below zero, as of oil in April 2020: allowed where it is said, with positions that open above zero."""
+"""Prices at or below zero, as of oil in April 2020: allowed where it is said, with positions that open above zero.
+
+Their stops and targets lie at any price.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ import bknb
 from bknb.domain.pnl import net_percentage, slipped_exit
 from bknb.domain.position_fills import Fill
 from bknb.domain.position_money import net_results, result
+from bknb.domain.tick_grid import on_grid
 from bknb.exchanges import from_csv, from_frame, from_query
 from bknb.reports.equity_png import equity_png
 from bknb.reports.plots import figure_json
@@ -109,15 +113,97 @@ def test_a_stop_that_is_gapped_over_fills_below_zero() -> None:
     ("closes", "signal", "code"),
     [
         ([5.0] * 3 + [-1.0] * 12, {"position": "long", "minute_estimated_time": 5}, "price"),
-        ([5.0] * 15, {"position": "long", "price_stop_loss": -1.0, "price_take_profit": 9.0}, "positive"),
-        ([5.0] * 15, {"position": "short", "price_stop_loss": 9.0, "price_take_profit": -1.0}, "positive"),
         ([5.0] * 15, {"position": "long", "price_open": -2.0}, "positive"),
+        ([5.0] * 15, {"position": "short", "price_open": 0.0}, "positive"),
     ],
 )
-def test_nothing_is_ordered_at_or_below_zero(closes: list[float], signal: dict[str, Any], code: str) -> None:
+def test_no_entry_is_ordered_at_or_below_zero(closes: list[float], signal: dict[str, Any], code: str) -> None:
     result = run(closes, bknb.Signal(**signal))
     assert not len(result.trades)
-    assert code in [reason.code for reason in result.run_record.records.rejected[0].reasons]
+    [reason] = [one for one in result.run_record.records.rejected[0].reasons if one.code == code]
+    assert reason.text.endswith("is in percent of its entry, so that only exits may be at or below 0")
+
+
+@pytest.mark.parametrize(
+    ("signal", "expected"),
+    [
+        # ordered at minute 5, which opens at 20; minutes go 20, 15, 10, 5, 0, -10, -30, -37, -37, -20, -5, 1, 8, 10
+        ({"position": "long", "price_stop_loss": -8.0, "price_take_profit": 30.0}, ("stop_loss", -8.0)),
+        ({"position": "long", "price_stop_loss": 0.0, "price_take_profit": 30.0}, ("stop_loss", 0.0)),
+        ({"position": "short", "price_stop_loss": 30.0, "price_take_profit": -33.0}, ("take_profit", -33.0)),
+        ({"position": "short", "price_stop_loss": 30.0, "price_take_profit": 0.0}, ("take_profit", 0.0)),
+        ({"position": "short", "price_take_profit": [(-33.0, 0.5), (-3.0, 0.5)]}, ("take_profit", -33.0)),
+        ({"position": "short", "trailing": bknb.Trailing(distance=10.0)}, ("trailing_stop", -27.0)),
+        ({"position": "long", "trailing": bknb.Trailing(distance=30.0)}, ("trailing_stop", -10.0)),
+        # begins at -10, and lies behind the best price, -37 in the end, by a tenth of its size
+        ({"position": "short", "trailing": bknb.Trailing(percent=10.0, after=150.0)}, ("trailing_stop", -33.3)),
+        # the entry once 20 more than it is made: at -10 it is; nothing comes back to it
+        ({"position": "short", "breakeven": bknb.Breakeven(after=150.0, plus="")}, ("frame_end", 10.0)),
+    ],
+)
+def test_levels_lie_at_and_below_zero(signal: dict[str, Any], expected: tuple[str, float]) -> None:
+    [(reason, entry, leaves, net)] = ends(run(FALL, bknb.Signal(**signal)))
+    assert (reason, entry, leaves) == (expected[0], 20.0, pytest.approx(expected[1], rel=1e-12))
+    if not isinstance(signal.get("price_take_profit"), list):
+        sign = 1 if signal["position"] == "long" else -1
+        assert net == pytest.approx(sign * (leaves - entry) / entry * 100)
+
+
+@pytest.mark.parametrize(
+    ("signal", "codes"),
+    [
+        ({"position": "long", "price_stop_loss": -8.0, "price_take_profit": -3.0}, ["take_profit_side"]),
+        ({"position": "short", "price_stop_loss": -8.0, "price_take_profit": -9.0}, ["stop_loss_side"]),
+        ({"position": "long", "price_stop_loss": float("nan")}, ["finite"]),
+        ({"position": "short", "price_take_profit": [(-1.0, 0.5), (float("inf"), 0.5)]}, ["ladder"]),
+        ({"position": "long", "trailing": bknb.Trailing(distance=-1.0)}, ["trailing"]),
+    ],
+)
+def test_levels_below_zero_are_on_the_right_side_of_the_entry(signal: dict[str, Any], codes: list[str]) -> None:
+    result = run(FALL, bknb.Signal(**signal))
+    assert not len(result.trades)
+    found = [reason.code for reason in result.run_record.records.rejected[0].reasons]
+    assert [code for code in found if not code.endswith("_at_once")] == codes
+
+
+@pytest.mark.parametrize(
+    ("signal", "code"),
+    [
+        ({"position": "long", "price_stop_loss": -1.0, "price_take_profit": 30.0}, "positive"),
+        ({"position": "short", "price_stop_loss": 30.0, "price_take_profit": -1.0}, "positive"),
+        ({"position": "short", "price_take_profit": [(-1.0, 0.5)]}, "ladder"),
+        ({"position": "long", "trailing": bknb.Trailing(distance=30.0)}, "trailing"),
+    ],
+)
+def test_without_the_switch_no_level_lies_there(signal: dict[str, Any], code: str) -> None:
+    result = bknb.backtest(
+        "CL",
+        strategy=lambda ctx: bknb.Signal(**signal),
+        interval="5m",
+        exchange=from_frame(minutes([20.0] * 15)),
+        frame=(f"{BEGIN} 00:05", f"{BEGIN} 00:09"),
+        settings=FREE,
+    )
+    assert [reason.code for reason in result.run_record.records.rejected[0].reasons] == [code]
+
+
+def test_levels_below_zero_lie_on_the_grid_away_from_the_market() -> None:
+    given = bknb.Signal(position="long", price_take_profit=-0.3, price_stop_loss=-7.3, price_open=-2.2)
+    moved = on_grid(given, 0.5, negative=True)
+    assert (moved.price_take_profit, moved.price_stop_loss, moved.price_open) == (0.0, -7.5, -2.5)
+    short = on_grid(bknb.Signal(position="short", price_take_profit=-7.3, price_stop_loss=-0.3), 0.5, negative=True)
+    assert (short.price_take_profit, short.price_stop_loss) == (-7.5, 0.0)
+    assert on_grid(given, 0.5) == given  # where they are no prices they are rejected as they came
+
+
+def test_a_target_is_net_of_the_costs_below_zero() -> None:
+    options = {"percent_slippage": 10.0, "percent_fee": 0.0}
+    # the entry at 20 brings 18; leaving at -1 brings 0.9, while leaving at 17 costs 18.7
+    assert ends(run(FALL, bknb.Signal(position="short", price_take_profit=-1.0, price_stop_loss=30.0), **options)) == [
+        ("take_profit", 20.0, -1.0, pytest.approx(100 * (18.0 + 0.9) / 18.0))
+    ]
+    refused = run(FALL, bknb.Signal(position="short", price_take_profit=17.0, price_stop_loss=30.0), **options)
+    assert [reason.code for reason in refused.run_record.records.rejected[0].reasons] == ["take_profit_costs"]
 
 
 def gapped(at: int, price: float) -> pd.DataFrame:
@@ -204,6 +290,90 @@ def test_an_add_that_would_fill_below_zero_is_taken_back(add: bknb.Add) -> None:
     assert (type(cancelled), cancelled.reason) == (bknb.AddCancelled, "price_reject")
     [closed] = result.run_record.records.closed
     assert (closed.price_close, closed.adds) == (5.0, 0)
+
+
+def test_moves_put_levels_at_and_below_zero() -> None:
+    result = managed({7: [bknb.Move(price_stop_loss=-4.0)]}, minutes(FALL))
+    [closed] = result.run_record.records.closed
+    assert (closed.close_reason, closed.price_close) == ("stop_loss", -4.0)
+    targets = managed({8: [bknb.Move(price_take_profit=[(30.0, 0.5), (-4.0, 0.5)])]}, minutes(FALL))
+    [reason] = targets.run_record.records.rejected[0].reasons
+    assert reason.text == "a long's price_take_profit -4 must be above the last close 10"
+    [nothing] = managed({7: [bknb.Move(price_stop_loss=float("nan"))]}, minutes(FALL)).run_record.records.rejected
+    assert "price_stop_loss of Move must be a finite number, or None, got nan" in nothing.reasons[0].text
+
+
+def told(result: Any, by: float) -> list[Any]:
+    """What happened in a run, with prices that lie lower by so much, and the result in points."""
+    records = result.run_record.records
+    found: list[Any] = []
+    for event in [*records.events, *records.positions, *records.milestones, *records.rejected]:
+        line: list[Any] = [event.when, type(event).__name__, round(event.price + by, 6)]
+        named = [(name, getattr(event, name, None)) for name in ("price_close", "price_stop_loss", "average_price")]
+        line += [(name, round(price + by, 6)) for name, price in named if price is not None]
+        line += [getattr(event, name) for name in ("close_reason", "reason", "level", "side") if hasattr(event, name)]
+        if hasattr(event, "reasons"):
+            line.append([reason.code for reason in event.reasons])
+        if hasattr(event, "fill"):
+            line.append((event.fill.kind, event.fill.share, event.fill.price + by))
+        if isinstance(event, bknb.Closed):
+            line.append(round(event.pnl.pnl_percentage * event.signal.price_open, 6))
+            line.append([(fill.kind, fill.price + by) for fill in event.fills])
+        found.append(line)
+    return sorted(found, key=lambda line: (line[0], line[1]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("execution", ["pessimistic", "touch", "vwap"])
+@pytest.mark.parametrize("tick", [None, 0.5])
+def test_a_market_that_lies_lower_has_the_same_events(execution: str, tick: float | None) -> None:
+    """Entries above zero, everything else wherever it falls: without costs only differences of prices count."""
+    rng = np.random.default_rng([3, len(execution), tick is None])
+    # multiples of 1.5, so that average prices are exact, too
+    closes = 105.0 + np.abs(np.cumsum(rng.integers(-2, 3, size=1500)) * 1.5 % 60.0 - 30.0)
+    choices = rng.random((1500, 6))
+
+    def world(by: float) -> Any:
+        def get_signal(ctx: Any) -> Any:
+            close, pick = float(ctx.candles("1m", 1).close[-1]), choices[(ctx.when_ms // 60_000) % 1500]
+            if close + by < 121.0:
+                return None
+            side, sign = ("long", 1) if pick[0] < 0.5 else ("short", -1)
+            stop, target = (round(8 + 80 * part) / 4 for part in pick[1:3])
+            exits: dict[str, Any] = {"price_stop_loss": close - sign * stop}
+            if pick[3] < 0.3:
+                exits["price_take_profit"] = [
+                    (close + sign * target, 0.5), (close + sign * (target + 8.25), 0.25)
+                ]  # fmt: skip
+            elif pick[3] < 0.6:
+                exits["trailing"] = bknb.Trailing(distance=stop)
+            else:
+                exits["price_take_profit"] = close + sign * target
+            if pick[4] < 0.4:
+                exits["entry"] = "limit" if pick[4] < 0.2 else "stop"
+                exits["price_open"] = close - sign * (1.0 if pick[4] < 0.2 else -1.0)
+            return bknb.Signal(position=side, minute_estimated_time=int(20 + 100 * pick[5]), **exits)
+
+        def manage(ctx: Any, position: Any) -> Any:
+            pick = choices[(ctx.when_ms // 60_000) % 1500]
+            if pick[0] < 0.06:
+                close = float(ctx.candles("1m", 1).close[-1])
+                return bknb.Move(price_stop_loss=close - position.sign * 6.0)
+            return bknb.Reduce(0.5) if pick[0] < 0.08 else None
+
+        bknb.add_strategy("lower", get_signal=get_signal, manage=manage, interval="1m")
+        table = minutes(list(closes - by), spread=0.5)
+        options = {**FREE, "price_tick": tick}
+        frame = (f"{BEGIN} 00:10", "2020-04-21 00:50")
+        source = from_frame(table, negative=True)
+        return bknb.backtest(
+            "CL", strategy="lower", exchange=source, frame=frame, settings=options, execution=execution
+        )
+
+    above, below = world(0.0), world(118.0)
+    assert (below.trades["price_close"] < 0).sum() > 3
+    assert (below.trades["price_stop_loss"] < 0).sum() > 5
+    assert told(below, 118.0) == told(above, 0.0)
 
 
 def test_costs_make_a_result_worse_at_any_price() -> None:

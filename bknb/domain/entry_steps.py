@@ -92,8 +92,8 @@ def answered(
     counts as free.
     """
     last_id, model = state.last_id if isinstance(state, Flat) else state.signal.id, rules.model
-    signal = on_grid(given.signal, rules.tick)
-    reasons = broken_rules(signal, price=given.price, model=model, settings=rules.settings)
+    signal = on_grid(given.signal, rules.tick, negative=rules.negative)
+    reasons = broken_rules(signal, price=given.price, model=model, settings=rules.settings, negative=rules.negative)
     timed = is_timed(signal)
     if timed:
         from .lifetimes import timed_faults

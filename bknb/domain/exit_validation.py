@@ -34,8 +34,10 @@ def is_positive(value: object) -> bool:
     return isinstance(value, (int, float)) and is_finite_number(value) and value > 0
 
 
-def read_ladder(value: object) -> Ladder | Reason:
+def read_ladder(value: object, *, negative: bool = False) -> Ladder | Reason:
     """A ladder of targets as pairs of price and share, or why it is none.
+
+    ``negative``: whether its prices may be at or below zero.
 
     Examples
     --------
@@ -53,8 +55,9 @@ def read_ladder(value: object) -> Ladder | Reason:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
             return Reason("ladder", f"{what}, got {shown(pair, 80)}")
         price, share = (each.item() if hasattr(each, "item") else each for each in pair)
-        if not is_positive(price):
-            return Reason("ladder", f"each price of a ladder must be a finite number above 0, got {shown(price, 80)}")
+        if not (is_finite_number(price) if negative else is_positive(price)):
+            above = "" if negative else " above 0"
+            return Reason("ladder", f"each price of a ladder must be a finite number{above}, got {shown(price, 80)}")
         if not is_positive(share) or share > 1 + DUST:
             text = "each share of a ladder must be above 0 and at most 1, a part of the first size"
             return Reason("ladder", f"{text}, got {shown(share, 80)}")
@@ -76,8 +79,8 @@ def sorted_ladder(levels: Ladder, sign: int) -> Ladder:
 def broken_trailing(trailing: object, *, sign: int, price: float | None, what: str) -> list[Reason]:
     """What is wrong with a trailing stop of a long (``sign`` 1) or a short (-1).
 
-    The distance of a long's must be below ``price`` (quote currency; ``None``: not known), which is ``what``: behind a
-    wider one its stop is a price that cannot be.
+    The distance of a long's must be below ``price`` (quote currency), which is ``what``: behind a wider one its stop is
+    a price that cannot be. ``None``: it is not known, or prices may be at or below zero.
 
     Examples
     --------

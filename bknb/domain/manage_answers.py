@@ -169,8 +169,10 @@ class Answers(NamedTuple):
     text: str
 
 
-def read_answers(answer: object) -> Answers:
+def read_answers(answer: object, *, negative: bool = False) -> Answers:
     """What ``manage`` returned; a ``Reason``, of a weight that is none, stays one.
+
+    ``negative``: whether prices of targets may be at or below zero.
 
     Examples
     --------
@@ -182,7 +184,7 @@ Close() or Cancel(); got int: 5'
     answers: list[PositionAnswer] = []
     faults: list[Reason] = []
     for one in given:
-        read = _read(one)
+        read = _read(one, negative=negative)
         if isinstance(read, Reason):
             faults.append(read)
         else:
@@ -190,9 +192,9 @@ Close() or Cancel(); got int: 5'
     return Answers(tuple(answers), tuple(faults), shown(answer, 400))
 
 
-def _read(one: object) -> PositionAnswer | Reason:
+def _read(one: object, *, negative: bool) -> PositionAnswer | Reason:
     if isinstance(one, Signal | Reason):
-        return read_answer(one)
+        return read_answer(one, negative=negative)
     if not isinstance(one, _KINDS):
         got = f"got {type(one).__name__}: {shown(one, 80)}"
         if isinstance(one, type) and issubclass(one, (*_KINDS, Signal)):

@@ -15,6 +15,7 @@ from .execution_fills import Exit
 from .exit_validation import (
     broken_breakeven,
     broken_trailing,
+    is_finite_number,
     is_positive,
     memo_text,
     read_ladder,
@@ -136,7 +137,7 @@ def _with_exits(book: PositionBook, move: Move, signal: OpenSignal, best: float,
 def _targets(target: object, sign: int, tick: float | None) -> float | Ladder | None:
     """A checked take profit on the tick grid, away from the market."""
     if isinstance(target, list | tuple):
-        ladder = read_ladder(target)
+        ladder = read_ladder(target, negative=True)
         assert not isinstance(ladder, Reason)  # _broken looked  # noqa: S101
         return tuple((_on_grid(price, sign, tick), share) for price, share in sorted_ladder(ladder, sign))
     return _on_grid(float(target), sign, tick) if isinstance(target, int | float) else None
@@ -151,12 +152,14 @@ def _on_grid(target: float, sign: int, tick: float | None) -> float:
 def _broken(move: Move, state: Holding, close: float, rules: Rules) -> list[Reason]:
     sign, found = sign_of(state.signal.position), list[Reason]()
     stop: object = move.price_stop_loss
-    if stop is not msgspec.UNSET and stop is not None and not is_positive(stop):
-        text = "price_stop_loss of Move must be a finite number above 0, or None"
+    negative = rules.negative
+    if stop is not msgspec.UNSET and stop is not None and not _is_price(stop, negative=negative):
+        text = f"price_stop_loss of Move must be a finite number{'' if negative else ' above 0'}, or None"
         found.append(Reason("finite", f"{text}, got {shown(stop, 60)}"))
-    found += _broken_target(move.price_take_profit, state, close, rules.tick)
+    found += _broken_target(move.price_take_profit, state, close, rules)
     if move.trailing is not msgspec.UNSET and move.trailing is not None:
-        found += broken_trailing(move.trailing, sign=sign, price=close, what="the last close")
+        known = None if negative else close
+        found += broken_trailing(move.trailing, sign=sign, price=known, what="the last close")
     if move.breakeven is not msgspec.UNSET and move.breakeven is not None:
         found += broken_breakeven(move.breakeven, sign=sign, settings=rules.settings)
     if move.memo is not msgspec.UNSET and isinstance(fault := memo_text(move.memo), Reason):
@@ -164,23 +167,28 @@ def _broken(move: Move, state: Holding, close: float, rules: Rules) -> list[Reas
     return found
 
 
-def _broken_target(target: object, state: Holding, close: float, tick: float | None) -> list[Reason]:
+def _is_price(value: object, *, negative: bool) -> bool:
+    return is_finite_number(value) if negative else is_positive(value)
+
+
+def _broken_target(target: object, state: Holding, close: float, rules: Rules) -> list[Reason]:
+    tick, negative = rules.tick, rules.negative
     if target is msgspec.UNSET or target is None:
         return []
     if isinstance(target, list | tuple | Mapping):
-        ladder = read_ladder(target)
+        ladder = read_ladder(target, negative=negative)
         if isinstance(ladder, Reason):
             return [ladder]
         prices = [price for price, _ in ladder]
-    elif isinstance(target, int | float) and is_positive(target):
+    elif isinstance(target, int | float) and _is_price(target, negative=negative):
         prices = [float(target)]
     else:
-        text = "price_take_profit of Move must be a finite number above 0, a ladder or None"
+        text = f"price_take_profit of Move must be a finite number{'' if negative else ' above 0'}, a ladder or None"
         return [Reason("finite", f"{text}, got {shown(target, 60)}")]
     position = state.signal.position
     sign = sign_of(position)
     side, levels = ("above" if sign > 0 else "below"), [_on_grid(price, sign, tick) for price in prices]
-    if min(levels) <= 0:
+    if min(levels) <= 0 and not negative:
         return [Reason("positive", f"price_take_profit {min(prices):g} lies below the first tick {tick:g}")]
     return [
         Reason(

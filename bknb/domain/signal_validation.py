@@ -40,15 +40,16 @@ _LEVEL_RULES = (  # in the order in which they are told
     "stop_loss_far",
 )
 _PRICES = ("price_open", "price_take_profit", "price_stop_loss")
+_OF_ENTRY: Final = "; the result of a position is in percent of its entry, so that only exits may be at or below 0"
 _PLAIN_TYPES: Final = frozenset((str, bool, int, float, type(None)))
 
 
-def read_answer(answer: object) -> Signal | Reason:
+def read_answer(answer: object, *, negative: bool = False) -> Signal | Reason:
     """A strategy's answer as a ``Signal``, or the reason why it is none.
 
     Accepts a ``Signal`` or a mapping with its fields. Numbers of numpy and the like become Python numbers, and a ladder
     of targets a tuple of pairs, the level nearest to the entry first. A ``Reason``, the answer of a row of
-    ``get_signals`` that is no signal, stays one.
+    ``get_signals`` that is no signal, stays one. ``negative``: whether prices of targets may be at or below zero.
 
     Examples
     --------
@@ -74,7 +75,7 @@ def read_answer(answer: object) -> Signal | Reason:
         return Reason("shape", f"a strategy returns None or bknb.Signal(...), {got}{one}")
     target = with_python_lists(values)
     if type(target) not in _PLAIN_TYPES and isinstance(target, list | tuple | Mapping):
-        ladder = read_ladder(target)
+        ladder = read_ladder(target, negative=negative)
         if isinstance(ladder, Reason):
             return ladder
         side = values.get("position") or values.get("side")
@@ -135,12 +136,15 @@ def _plain(value: Any) -> Any:
         return value
 
 
-def broken_rules(signal: Signal, *, price: float, model: ExecutionModel, settings: Settings) -> list[Reason]:
+def broken_rules(
+    signal: Signal, *, price: float, model: ExecutionModel, settings: Settings, negative: bool = False
+) -> list[Reason]:
     """Every rule that a signal breaks at the average ``price``; an empty list means it may be ordered.
 
     Levels are judged against every price at which the entry may fill, as far as it is known at the question: a market
     order against ``price``, a limit against itself and, where ``price`` has reached it, against ``price``, a stop entry
     against its level and ``price``. ``vwap`` judges distances against the price of the order alone, as backtest-kit.
+    With ``negative`` stops and targets may lie at or below zero; entries may not, for results are in percent of them.
     """
     found: list[Reason] = []
     position: object = signal.position
@@ -150,11 +154,12 @@ def broken_rules(signal: Signal, *, price: float, model: ExecutionModel, setting
         text = "side is another name for position; give one of them"
         found.append(Reason("position", f"{text}, got position={shown(position, 80)}, side={shown(signal.side, 60)}"))
     if not is_finite_number(price) or price <= 0:
-        found.append(Reason("price", f"the average price must be a finite number above 0, got {shown(price, 80)}"))
-    found += _broken_prices(signal)
+        text = f"the average price must be a finite number above 0, got {shown(price, 80)}"
+        found.append(Reason("price", text + (_OF_ENTRY if negative else "")))
+    found += _broken_prices(signal, negative=negative)
     found += broken_lifetime(signal.minute_estimated_time, settings)
     found += _broken_texts(note=signal.note, name=signal.id)
-    found += _broken_exits(signal, price, settings)
+    found += _broken_exits(signal, price, settings, negative=negative)
     if signal.size is not None and not is_positive(signal.size):
         text = "size must be a finite number above 0, such as 0.5 for the half of what sizing gives"
         found.append(Reason("size", f"{text}; got {shown(signal.size, 80)}"))
@@ -173,7 +178,7 @@ def broken_rules(signal: Signal, *, price: float, model: ExecutionModel, setting
     return found + _broken_levels(signal, price=price, model=model, settings=settings)
 
 
-def _broken_prices(signal: Signal) -> list[Reason]:
+def _broken_prices(signal: Signal, *, negative: bool) -> list[Reason]:
     found: list[Reason] = []
     for name in _PRICES:
         value = getattr(signal, name)
@@ -181,7 +186,7 @@ def _broken_prices(signal: Signal) -> list[Reason]:
             found += [
                 Reason("positive", f"each price of a ladder must be above 0, got {shown(price, 80)}")
                 for price, _ in value
-                if price <= 0
+                if price <= 0 and not negative
             ]
             continue
         if value is None:
@@ -189,18 +194,19 @@ def _broken_prices(signal: Signal) -> list[Reason]:
         if not is_finite_number(value):
             got = f"got {shown(value, 80)} ({type(value).__name__})"
             found.append(Reason("finite", f"{name} must be a finite number, {got}"))
-        elif value <= 0:
-            found.append(Reason("positive", f"{name} must be above 0, got {shown(value, 80)}"))
+        elif value <= 0 and not (negative and name != "price_open"):
+            text = f"{name} must be above 0, got {shown(value, 80)}"
+            found.append(Reason("positive", text + (_OF_ENTRY if negative else "")))
     return found
 
 
-def _broken_exits(signal: Signal, price: float, settings: Settings) -> list[Reason]:
+def _broken_exits(signal: Signal, price: float, settings: Settings, *, negative: bool) -> list[Reason]:
     found: list[Reason] = []
     position: object = signal.position
     sign = -1 if position == "short" else 1
     if signal.trailing is not None:
         entry: object = price if signal.price_open is None else signal.price_open
-        known = float(entry) if isinstance(entry, int | float) and is_positive(entry) else None
+        known = float(entry) if isinstance(entry, int | float) and is_positive(entry) and not negative else None
         found += broken_trailing(signal.trailing, sign=sign, price=known, what="its entry")
     if signal.breakeven is not None:
         found += broken_breakeven(signal.breakeven, sign=sign, settings=settings)
@@ -238,7 +244,7 @@ def broken_lifetime(minutes: object, settings: Settings) -> list[Reason]:
 
 
 def _broken_levels(signal: Signal, *, price: float, model: ExecutionModel, settings: Settings) -> list[Reason]:
-    """Rules on exit levels and an entry that are known to be numbers above 0."""
+    """Rules on exit levels and an entry that are known to be numbers, the entry above 0."""
     entry = price if signal.price_open is None else signal.price_open
     targets, stop = target_prices(signal), signal.price_stop_loss
     long = signal.position == "long"

@@ -34,6 +34,8 @@ class Rules(NamedTuple):
     weights
         What the account allows of weights, where the strategy answers with them: ``max_adds`` does not count what they
         lead to.
+    negative
+        Whether prices at or below zero are traded: stops and targets may lie there.
     quiet
         Whether minutes in which nothing happens give ``Idle`` and ``Active`` results.
     tick
@@ -74,6 +76,7 @@ class Rules(NamedTuple):
     grid: Slots | None = None
     sized: bool = False
     weights: WeightLimits | None = None
+    negative: bool = False
 
     @property
     def asks(self) -> bool:

@@ -42,13 +42,18 @@ def level_at(signal: OpenSignal, after: float) -> float:
 def trail_level(trailing: Trailing, sign: int, best: float, tick: float | None) -> float:
     """Where a trailing stop lies when the best price was ``best`` (quote currency), away from the market on the grid.
 
+    Its percentage is of the size of that price, so that it lies behind it below zero, too.
+
     Examples
     --------
     >>> trail_level(Trailing(percent=1.0), 1, 200.0, None), trail_level(Trailing(distance=0.75), -1, 100.0, 0.5)
     (198.0, 101.0)
+    >>> trail_level(Trailing(percent=10.0), -1, -20.0, None)
+    -18.0
     """
     if trailing.percent is not None:
-        return stop_on_grid(best * (1 - sign * trailing.percent / 100), sign, tick)
+        behind = trailing.percent if best > 0 else -trailing.percent
+        return stop_on_grid(best * (1 - sign * behind / 100), sign, tick)
     assert trailing.distance is not None  # one of them was given  # noqa: S101
     return stop_on_grid(best - sign * trailing.distance, sign, tick)
 

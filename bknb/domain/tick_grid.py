@@ -64,14 +64,14 @@ def tick_ratio(tick: float) -> tuple[int, int]:
     return Decimal(repr(float(tick))).as_integer_ratio()
 
 
-def _is_level(value: object, tick: float) -> bool:
-    """Whether a level is a price above 0 that has a place on the grid."""
+def _is_level(value: object, tick: float, *, negative: bool) -> bool:
+    """Whether a level is a price that has a place on the grid: above 0, unless it may be ``negative``."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
-    return 0 < value <= _LARGEST and value / tick < math.inf
+    return (value > 0 or negative) and abs(value) <= _LARGEST and abs(value) / tick < math.inf
 
 
-def on_grid(signal: Signal, tick: float | None) -> Signal:
+def on_grid(signal: Signal, tick: float | None, *, negative: bool = False) -> Signal:
     """A signal with its levels on the tick grid, away from the market.
 
     A long's limit and stop go down, its target and stop entry up; a short's the other way.
@@ -81,6 +81,8 @@ def on_grid(signal: Signal, tick: float | None) -> Signal:
     signal
         What a strategy answered, not validated yet: its levels are prices in quote currency. A level that is no finite
         number above 0 stays as it is, and so does a signal whose position is neither ``"long"`` nor ``"short"``.
+    negative
+        Whether levels at or below 0 are prices, too.
     tick
         The smallest step of prices on the market, in quote currency; ``None``: unknown, the signal stays as it is.
 
@@ -101,7 +103,7 @@ def on_grid(signal: Signal, tick: float | None) -> Signal:
     levels: dict[str, object] = {
         name: rounded(value, tick)
         for name, rounded in rounding.items()
-        if _is_level(value := getattr(signal, name), tick)
+        if _is_level(value := getattr(signal, name), tick, negative=negative)
     }
     if isinstance(signal.price_take_profit, tuple):  # a ladder
         levels["price_take_profit"] = tuple((towards(price, tick), share) for price, share in signal.price_take_profit)

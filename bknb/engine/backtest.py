@@ -245,6 +245,7 @@ class BacktestRun:
             or bool({"on_idle", "on_active"} & set(plan.strategy.callbacks)),
             tick=plan.settings.price_tick,
             weights=plan.strategy.weights,
+            negative=bool(getattr(plan.exchange.source, "negative", False)),
         )
 
     def _make_loop(self, window: Window, strategy: Strategy) -> StrategyLoop:

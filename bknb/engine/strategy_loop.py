@@ -264,7 +264,7 @@ class StrategyLoop:
         return managed_from(self.state, self.rules) if self.strategy.manages else None
 
     async def _managed(self, answer: object, when: int, price: float, about: _ManageQuestion) -> None:
-        answers, faults, text = read_answers(answer)
+        answers, faults, text = read_answers(answer, negative=self.rules.negative)
         decided_at, entry_at = self.decided_at(when, "exit"), self.decided_at(when, "entry")
         given = Managed(answers, price, when, about.close, faults, text, decided_at, entry_at, self._may_open())
         await self.take(given)
@@ -280,7 +280,7 @@ class StrategyLoop:
             if isinstance(self.state, Flat):
                 await self.take(answer)
             return
-        signal = read_answer(answer)
+        signal = read_answer(answer, negative=self.rules.negative)
         if self.wait_turn is not None and isinstance(signal, Signal):
             await self.wait_turn(when, signal.score)
         if isinstance(signal, Signal) and self._may_open():

@@ -306,7 +306,7 @@ class Moment:
         """Return the outcome of an answer of ``manage`` by the rules of the run."""
         rules = self._record.rules
         assert rules is not None  # a backtest has them  # noqa: S101
-        answers, faults, text = read_answers([] if answer is None else answer)
+        answers, faults, text = read_answers([] if answer is None else answer, negative=rules.negative)
         given = Managed(answers, self.price, self.when_ms, held.close, faults, text)
         made = step(held.state, given, rules) if answer is not None else Step(held.state)
         while isinstance(made.state, AskingAdds):
@@ -370,7 +370,7 @@ class Moment:
             return Asked(when_ms=when, answer=None, signal=None, event=None)
         assert self._record.rules is not None  # a backtest has them  # noqa: S101
         rules = self._record.rules._replace(strategy=strategy.name, risk=strategy.risk)
-        signal, price = read_answer(answer), self.price
+        signal, price = read_answer(answer, negative=rules.negative), self.price
         if not isinstance(signal, Signal):
             refused = rejection(rules, when, price, (signal,), answer)
             return Asked(when_ms=when, answer=answer, signal=None, event=refused, reasons=refused.reasons)
