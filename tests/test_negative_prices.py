@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import bknb
-from bknb.domain.pnl import net_percentage, slipped_exit
+from bknb.domain.pnl import net_percentage, net_points, slipped_exit
 from bknb.domain.position_fills import Fill
 from bknb.domain.position_money import net_results, result
 from bknb.domain.tick_grid import on_grid
@@ -406,6 +406,101 @@ def test_parts_of_both_signs_cost_by_their_size() -> None:
     assert found.fee_percentage == pytest.approx(fees / paid)
 
 
+# --- points -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fills", "slippage", "fee", "points"),
+    [
+        # bought, sold: without costs it is the difference, wherever zero is
+        ([(1, 20), (-1, 25)], 0, 0, 5.0),
+        ([(1, -20), (-1, -15)], 0, 0, 5.0),
+        ([(1, -2), (-1, 3)], 0, 0, 5.0),
+        ([(-1, -15), (1, -20)], 0, 0, 5.0),
+        ([(-1, 0), (1, 0)], 1, 1, 0.0),
+        # who buys pays more by 10 %, who sells gets less: 22 and 22.5, -18 and -16.5, -1.8 and 2.7
+        ([(1, 20), (-1, 25)], 10, 0, 0.5),
+        ([(1, -20), (-1, -15)], 10, 0, 1.5),
+        ([(1, -2), (-1, 3)], 10, 0, 4.5),
+        ([(-1, -15), (1, -20)], 10, 0, 1.5),
+        # fees of 10 % of the size of both
+        ([(1, 20), (-1, 25)], 0, 10, 0.5),
+        ([(1, -20), (-1, -15)], 0, 10, 1.5),
+        ([(1, -2), (-1, 3)], 0, 10, 4.5),
+        # both: -18 and -16.5 with 1.8 and 1.65 of fees
+        ([(1, -20), (-1, -15)], 10, 10, 1.5 - 3.45),
+        # parts, and an add at another sign: 4 and -1 bought, 1.5 of 6 and 0.5 of -3 sold
+        ([(1, 4), (-1.5, 6), (1, -1), (-0.5, -3)], 0, 0, 9.0 - 1.5 - 3.0),
+    ],
+)
+def test_points_are_what_is_sold_less_what_is_bought(
+    fills: list[tuple[float, float]], slippage: float, fee: float, points: float
+) -> None:
+    assert net_points(fills, slippage=slippage, fee=fee) == pytest.approx(points, abs=1e-12)
+
+
+def test_points_are_the_percentage_of_the_entry_that_was_paid() -> None:
+    costs = {"percent_slippage": 0.3, "percent_fee": 0.2}
+    for position, sign in (("long", 1), ("short", -1)):
+        trades = run(FALL, bknb.Signal(position=position, minute_estimated_time=8), **costs).trades
+        [net], [points], [entry] = (trades[name].tolist() for name in ("pnl_percentage", "points", "price_open"))
+        assert points == pytest.approx(net / 100 * entry * (1 + sign * 0.003), rel=1e-12)
+        assert points < sign * (-37.0 - 20.0)
+    parts = managed({8: [bknb.Add(0.5)], 9: [bknb.Reduce(0.25)], 10: [bknb.Reduce(0.75)]}, minutes(FALL))
+    [closed] = parts.run_record.records.closed
+    assert parts.trades["points"].tolist() == pytest.approx([closed.pnl.pnl_percentage / 100 * 20.0])
+
+
+def test_points_are_told_where_prices_may_be_below_zero_and_nowhere_else() -> None:
+    signal = {"position": "short", "price_take_profit": -33.0, "price_stop_loss": 30.0}
+    below = run(FALL, bknb.Signal(**signal))
+    assert below.trades["points"].tolist() == [53.0]
+    assert "| Points | 53.00 after costs, each trade of one unit |" in below.report()
+    assert "Points (net)" in below._repr_html_()
+    assert "points    53.00 after costs" in repr(below)
+    assert "Points" in below.tearsheet()._repr_html_()
+    above = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+    assert "points" not in above.trades
+    assert "Points" not in above.report()
+
+
+def test_entries_near_zero_are_told_to_weigh_most() -> None:
+    closes = [20.0] * 6 + [15.0] * 4 + [1.0] * 10
+    signal = bknb.Signal(position="long", minute_estimated_time=2)
+    both = run(closes, lambda ctx: signal if ctx.price in (20.0, 1.0) else None, count=99)
+    told = "entries lie between 1.00 and 20.00: percentages are of each entry, so that those near zero weigh most"
+    assert told in both.report()
+    assert told not in run(closes, signal).report()
+
+
+def test_levels_below_zero_are_taken_by_every_kind_of_source() -> None:
+    table = minutes(FALL)
+    bknb.add_exchange("made", get_candles=lambda symbol, interval, since, limit: table, negative=True)
+    in_hours = bknb.exchanges.in_sessions(from_frame(table, negative=True), "fx")
+    for source in ("made", in_hours):
+        found = bknb.backtest(
+            "CL",
+            strategy=lambda: bknb.Signal(position="short", price_take_profit=-33.0, price_stop_loss=30.0),
+            interval="15m",
+            exchange=source,
+            frame=(f"{BEGIN} 00:05", f"{BEGIN} 00:14"),
+            settings=FREE,
+        )
+        assert "points" in found.trades
+        assert not found.rejections
+
+
+def test_a_portfolio_with_a_leg_below_zero_has_points_of_all() -> None:
+    def get_signal(ctx: Any) -> Any:
+        return bknb.Signal(position="short", minute_estimated_time=5) if ctx.when.minute == 5 else None
+
+    bknb.add_strategy("falls", get_signal=get_signal, interval="1m")
+    legs = [("CL", "falls")]
+    frame = (BEGIN, f"{BEGIN} 00:19")
+    found = bknb.portfolio(legs=legs, exchange=from_frame(minutes(FALL), negative=True), frame=frame, settings=FREE)
+    assert found.trades["points"].tolist() == [20.0]  # from 20 to 0
+
+
 # --- what says so -------------------------------------------------------------------------------------------------
 
 
@@ -458,11 +553,13 @@ def test_what_needs_prices_above_zero_says_so(tmp_path: Any) -> None:
         frame=frame,
     )
     ranges = {"range_train": [f"{BEGIN}:2020-04-21"], "range_test": "2020-04-22:2020-04-23"}
+    bknb.add_strategy("half", get_weight=lambda: 0.5, interval="5m")
     bknb.add_optimizer("ideas", sources=["1h"], **ranges, model=bknb.llm.recorded([]), exchange=source)
     for what, call in {
         "a live run": lambda: bknb.Live.background("CL", strategy=lambda: None, exchange=source),
         "a candle store": lambda: bknb.exchanges.stored(source, folder=tmp_path),
         "luck": lambda: bknb.luck(held),
+        "a strategy of weights": lambda: bknb.backtest("CL", strategy="half", exchange=source, frame=frame),
         "an optimizer": lambda: bknb.Optimizer.get_data("CL", "ideas"),
         "the look-ahead check": lambda: bknb.check_lookahead(lambda: None, "CL", exchange=source, frame=frame),
     }.items():
@@ -479,10 +576,13 @@ def test_figures_reports_and_pictures_hold_below_zero() -> None:
         warnings.simplefilter("error")
         found = bknb.backtest(
             "CL",
-            strategy=lambda ctx: bknb.Signal(position="short", minute_estimated_time=240),
+            strategy=lambda ctx: bknb.Signal(
+                position="short", price_take_profit=[(-5.0, 0.5)], price_stop_loss=55.0, minute_estimated_time=240
+            ),
             interval="1h",
             exchange=from_frame(minutes(path, spread=0.05), negative=True),
             frame=(f"{BEGIN} 01:00", "2020-04-21 05:00"),
+            settings={"max_stop_loss_distance_percent": None},
         )
         below = bknb.backtest(
             "CL",
@@ -494,6 +594,9 @@ def test_figures_reports_and_pictures_hold_below_zero() -> None:
         assert found.warnings == []
         assert len(found.report()) > 1000
         assert len(found._repr_html_()) > 1000
+        assert "target -5" in found.why(found.trades["signal_id"][0])
+        assert len(found.stops)
+        assert "target -5" in str(found.at(f"{BEGIN} 03:00").ask())
         assert figure_json(found)["data"]
         assert equity_png(found)[1:4] == b"PNG"
     assert below.account["buy_and_hold"] is None  # nothing is held from a price below zero on
@@ -504,19 +607,21 @@ def test_figures_reports_and_pictures_hold_below_zero() -> None:
 def test_a_sweep_has_the_figures_of_its_backtests_below_zero() -> None:
     def get_signals(candles: Any, back: int = 1) -> dict[str, Any]:
         wanted = (np.arange(len(candles.close)) % (back + 1) == 0) & (candles.close > 0.5)
-        nothing = np.full(len(wanted), np.nan)
         return {
             "position": -wanted.astype(int),
-            "price_take_profit": nothing,
-            "price_stop_loss": nothing,
+            "price_take_profit": candles.close - 6.0 * back,
+            "price_stop_loss": candles.close + 9.0,
             "minute_estimated_time": np.full(len(wanted), 170.0),
         }
 
     path = np.concatenate([np.linspace(20, -7, 500), np.linspace(-7, 12, 500)]).round(2)
     source = from_frame(minutes(path), negative=True)
     options: dict[str, Any] = {"interval": "15m", "frame": (f"{BEGIN} 01:00", f"{BEGIN} 16:00"), "exchange": source}
-    table = bknb.sweep(get_signals, symbol="CL", params={"back": [1, 2]}, **options).table
-    for back, total in zip((1, 2), table["total_pnl"], strict=True):
+    options["settings"] = {"max_stop_loss_distance_percent": None}
+    swept = bknb.sweep(get_signals, symbol="CL", params={"back": [1, 2]}, **options)
+    for back, total in zip((1, 2), swept.table["total_pnl"], strict=True):
         alone = bknb.backtest("CL", strategy=lambda candles, back=back: get_signals(candles, back), **options)
         assert total == pytest.approx(alone.trades["pnl_percentage"].sum(), rel=1e-12)
+        points = swept.trades(back - 1)["points"].tolist()
+        assert points == pytest.approx(alone.trades["points"].tolist(), rel=1e-9)
         assert (alone.trades["price_close"] < 0).any()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from .signal import Position, sign_of
 from .signal_events import Pnl
 
@@ -72,6 +74,33 @@ def pnl_of(gross: float, slipped: float, fees: float) -> Pnl:
         fee_percentage=fees,
         slippage_percentage=gross - slipped,
     )
+
+
+def net_points(fills: Iterable[tuple[float, float]], *, slippage: float, fee: float) -> float:
+    """What fills bring together, net of all costs, in points: quote currency for each unit.
+
+    Points need no price above zero: who buys pays more by the slippage, who sells gets less, and fees are of the size
+    of what was paid or received.
+
+    Parameters
+    ----------
+    fills
+        Pairs of a quantity, above 0 bought and below 0 sold, and a price (quote currency).
+    slippage, fee
+        Per side, in percent.
+
+    Examples
+    --------
+    >>> net_points([(1.0, -20.0), (-1.0, -15.0)], slippage=0.0, fee=0.0)
+    5.0
+    >>> round(net_points([(1.0, -20.0), (-1.0, -15.0)], slippage=1.0, fee=0.0), 10)  # paid -19.8, got -15.15
+    4.65
+    """
+    points = 0.0
+    for quantity, price in fills:
+        money = quantity * slipped_exit(price, -1 if quantity > 0 else 1, slippage)
+        points -= money + abs(money) * fee / 100
+    return points
 
 
 def breakeven_price(position: Position, price_open: float, slippage: float, fee: float) -> float:

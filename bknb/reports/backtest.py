@@ -49,6 +49,8 @@ def summary_text(result: Any) -> str:
     lines.append(f"  account   {text['total_return']}{more}")
     if "Capital" in facts:
         lines.append(f"  capital   {facts['Capital']}")
+    if "Points" in facts:
+        lines.append(f"  points    {facts['Points']}")
     if info.rejected:
         lines.append(f"  rejected  {reasons_text(info.rejected)}")
     if info.refused:

@@ -263,8 +263,18 @@ def _rows(trades: Any) -> tuple[tuple[str, ...], ...]:
     )
 
 
-def _managed_rows(trades: Any) -> tuple[tuple[str, ...], ...]:
-    return tuple((*row, *more) for row, more in zip(_rows(trades), trade_cells(trades), strict=True))
+def _columns(result: Any) -> tuple[str, ...]:
+    points = ("Points (net)",) if "points" in result.trades else ()
+    return (*COLUMNS, *points, *(TRADE_COLUMNS if result.is_managed else ()))
+
+
+def _all_rows(result: Any) -> tuple[tuple[str, ...], ...]:
+    """The rows of all trades: those of :data:`COLUMNS`, their results in points, and what managed positions have."""
+    trades = result.trades
+    more: list[tuple[str, ...]] = [()] * len(trades)
+    points = [(price_text(each),) for each in trades["points"].tolist()] if "points" in trades else more
+    managed = [*trade_cells(trades)] if result.is_managed else more
+    return tuple((*row, *each, *rest) for row, each, rest in zip(_rows(trades), points, managed, strict=True))
 
 
 def failure_line(failure: Any) -> str:
@@ -289,6 +299,13 @@ def _capital(result: Any) -> tuple[tuple[str, str], ...]:
     return (("Capital", f"{account.text('start')}; {account['end']:,.2f} at the end"),)
 
 
+def _points(trades: Any) -> tuple[tuple[str, str], ...]:
+    """What all trades brought in points, where the prices of the exchange may be at or below zero."""
+    if "points" not in trades:
+        return ()
+    return (("Points", f"{price_text(float(trades['points'].sum()))} after costs, each trade of one unit"),)
+
+
 def _facts(result: Any, settings: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     frame = f"{result.frame}: " if result.frame else ""
     costs = ", ".join(f"{name.removeprefix('percent_')} {_setting(settings[name])} %" for name in _COSTS)
@@ -302,6 +319,7 @@ def _facts(result: Any, settings: Mapping[str, Any]) -> tuple[tuple[str, str], .
         ("Execution model", str(result.execution)),
         ("Costs per side", costs),
         *_capital(result),
+        *_points(result.trades),
         ("Data", _data(count, result.run_record.plan.base)),
     )
 
@@ -337,8 +355,8 @@ def backtest_info(result: Any) -> BacktestInfo:
         settings=tuple((name, _setting(value)) for name, value in settings.items()),
         account=account_figures_of(result.account),
         figures=figures_of(result.stats),
-        columns=(*COLUMNS, *TRADE_COLUMNS) if result.is_managed else COLUMNS,
-        rows=_managed_rows(trades) if result.is_managed else _rows(trades),
+        columns=_columns(result),
+        rows=_all_rows(result),
         signs=tuple((value > 0) - (value < 0) for value in trades["pnl_percentage"].tolist()),
         ambiguous=int(trades["ambiguous"].sum()),
         watched=watched(result, len(trades), int(trades["ambiguous"].sum())),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..domain.formatting import minute_text
+from ..domain.formatting import minute_text, price_text
 from ..domain.interval import MINUTE, candles_text
 from ..domain.least_samples import GATES
 from ..metrics.reasons import ADDS, ADDS_INSTEAD
@@ -23,6 +23,7 @@ _FAILS_THE_LAW: Final = {
 }
 _NO_VOLUME: Final = "the candles have no volume at all: it is not known which minutes traded, so all of them can fill"
 _PERCENT: Final = 0.01
+_UNEVEN: Final = 10.0  # times the smallest entry
 
 
 def watched(result: Any, trades: int, ambiguous: int) -> str:
@@ -77,7 +78,21 @@ def _of_account(result: Any) -> list[str]:
 
 def _of_run(result: Any) -> tuple[str, ...]:
     """What its positions and its candles do not support."""
-    return (*position_remarks(result), *([] if result.measured.has_volume else [_NO_VOLUME]))
+    return (*position_remarks(result), *_near_zero(result), *([] if result.measured.has_volume else [_NO_VOLUME]))
+
+
+def _near_zero(result: Any) -> tuple[str, ...]:
+    """That percentages of entries near zero are large, where prices of the exchange pass through it."""
+    rules = result.run_record.rules
+    if rules is None or not rules.negative:
+        return ()
+    entries = [event.signal.price_open for event in result.run_record.records.closed]
+    if not entries or min(entries) * _UNEVEN >= max(entries):
+        return ()
+    between = f"entries lie between {price_text(min(entries))} and {price_text(max(entries))}"
+    return (
+        f"{between}: percentages are of each entry, so that those near zero weigh most; points do not depend on it",
+    )
 
 
 def _share(of_one: float) -> str:

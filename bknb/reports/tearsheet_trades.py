@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ..domain.formatting import price_decimals
 from ..domain.printed_text import DASH, printed_number, printed_percent, printed_span
 from ..metrics.missing import why_missing
 from ..metrics.trade_definitions import DEFINITIONS
@@ -176,10 +177,12 @@ def trade_rows(
     """Rows of the best and of the worst trades, and the names of their columns."""
     trades = run.trades
     by = "money" if run.money is not None and "money" in trades else "pnl_percentage"
+    has_points = "points" in trades
     columns = (
         *(("Leg",) if run.is_portfolio else ()),
         *("Side", "Opened", "Held", "Result, %"),
         *((f"Net {run.unit}".replace("x start", "of start").rstrip(),) if by == "money" else ()),
+        *(("Points",) if has_points else ()),
         "Closed by",
     )
     ranked = trades.sort_values(by, ascending=False, kind="stable")
@@ -198,6 +201,11 @@ def trade_rows(
                 *(
                     (Cell(text=signed(row.money, run.small_decimals), tone=tone_of(row.money)),)
                     if by == "money"
+                    else ()
+                ),
+                *(
+                    (Cell(text=signed(row.points, price_decimals(row.points)), tone=tone_of(row.points)),)
+                    if has_points
                     else ()
                 ),
                 Cell(text=str(row.close_reason).replace("_", " ")),

@@ -11,7 +11,7 @@ from ..domain.signal import key_of
 from ..domain.signal_events import Cancelled, Closed, Event, Opened, RiskRefused, Scaled, Scheduled
 from ..errors import UnknownName, UsageError
 from ..frontend import frontend
-from .result_tables import CANCELLED_COLUMNS, TRADE_COLUMNS, cancelled_row, table_of, trade_row
+from .result_tables import CANCELLED_COLUMNS, TRADE_COLUMNS, cancelled_row, table_of, trade_points, trade_row
 from .save_result import Savable
 
 if TYPE_CHECKING:
@@ -188,7 +188,8 @@ class PortfolioResult(Savable):
     def trades(self) -> pd.DataFrame:
         """One row for each closed trade of all legs, in order: ``leg``, and the columns of a result's trades.
 
-        With a capital the columns of money that the trades of a result with one have.
+        With a capital the columns of money that the trades of a result with one have; and where a leg has
+        prices at or below zero, ``points``.
 
         Examples
         --------
@@ -201,13 +202,22 @@ class PortfolioResult(Savable):
         closed = [event for event in self.told if isinstance(event, Closed)]
         rows = [{"leg": _leg_of(event), **trade_row(event)} for event in closed]
         if self.run_account is None:
-            return table_of(rows, ("leg", *TRADE_COLUMNS))
+            return table_of(rows, ("leg", *TRADE_COLUMNS, *self._with_points(rows, closed)))
         from .account_result import TRADE_MONEY, trade_money
 
         positions = {key: leg.run_record.money_positions or {} for key, leg in self.legs.items()}
         for row, event in zip(rows, closed, strict=True):
             row.update(trade_money(positions[event.symbol, event.strategy].get(key_of(event.signal))))
         return table_of(rows, ("leg", *TRADE_COLUMNS, *TRADE_MONEY))
+
+    def _with_points(self, rows: Sequence[dict[str, Any]], closed: Sequence[Closed]) -> tuple[str, ...]:
+        """Add the result in points to all rows where a leg has prices at or below zero; return the column they have."""
+        legs = {key: leg.run_record for key, leg in self.legs.items()}
+        if not any(leg.rules is not None and leg.rules.negative for leg in legs.values()):
+            return ()
+        for row, event in zip(rows, closed, strict=True):
+            row["points"] = trade_points(event, legs[event.symbol, event.strategy].plan.settings)
+        return ("points",)
 
     @cached_property
     def groups(self) -> pd.DataFrame:

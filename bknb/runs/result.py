@@ -33,6 +33,7 @@ from .result_tables import (
     cancelled_row,
     rejected_row,
     table_of,
+    trade_points,
     trade_row,
 )
 from .save_result import Savable
@@ -131,6 +132,9 @@ class Result(Savable):
         ``funding`` and ``borrow`` what holding it cost, ``money`` the result after all costs (quote currency), and
         ``scaled`` says that less was free than its size wanted, ``cut`` that less cash was left than its order took.
 
+        Where the exchange has prices at or below zero, ``points`` is the result after all costs in quote currency for
+        each unit of the first size.
+
         Examples
         --------
         >>> import bknb
@@ -144,6 +148,11 @@ class Result(Savable):
         (84, ['time_expired', 'stop_loss', 'take_profit', 'frame_end'])
         """
         rows = [trade_row(event) for event in self._records.closed]
+        rules = self.run_record.rules
+        if rules is not None and rules.negative:  # which have no account in money
+            for row, event in zip(rows, self._records.closed, strict=True):
+                row["points"] = trade_points(event, rules.settings)
+            return table_of(rows, (*TRADE_COLUMNS, "points"))
         if (positions := self.run_record.money_positions) is None:
             return table_of(rows, TRADE_COLUMNS)
         from .account_result import TRADE_MONEY, trade_money

@@ -7,11 +7,14 @@ from math import nan
 from typing import TYPE_CHECKING, Any
 
 from ..domain.interval import MINUTE_MS
-from ..domain.signal import OpenSignal, ScheduledSignal
+from ..domain.pnl import net_points
+from ..domain.signal import OpenSignal, ScheduledSignal, sign_of
 from ..domain.signal_events import Cancelled, Closed, Rejected
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ..config import Settings
 
 _TIMES = ("scheduled_at", "pending_at", "closed_at", "when", "at", "until")
 TRADE_COLUMNS = (
@@ -103,6 +106,14 @@ def trade_row(event: Closed) -> dict[str, Any]:
             "ambiguous_trails": event.ambiguous_trails,
         }
     )
+
+
+def trade_points(event: Closed, settings: Settings) -> float:
+    """Return the net result of a closed trade in points: quote currency for each unit of its first size."""
+    sign = sign_of(event.signal.position)
+    fills = [(sign * (fill.share if fill.enters else -fill.share), fill.price) for fill in event.fills]
+    fills = fills or [(sign, event.signal.price_open), (-sign, event.price_close)]
+    return net_points(fills, slippage=settings.percent_slippage, fee=settings.percent_fee)
 
 
 def without_managed_columns(row: Mapping[str, Any]) -> dict[str, Any]:

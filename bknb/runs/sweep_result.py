@@ -294,7 +294,12 @@ class SweepResult:
             if outcome.error or outcome.ends is None:
                 raise UsageError(f"combination {number} has no trades: {outcome.error}")
             ends = outcome.ends
-        return _trade_table(ends)
+        table, plan = _trade_table(ends), self._run.plan.plans[at]
+        if getattr(plan.exchange.source, "negative", False):  # its positions open above zero
+            part = plan.settings.percent_slippage / 100
+            paid = table["price_open"] * np.where(table["position"] == "long", 1 + part, 1 - part)
+            table["points"] = table["pnl_percentage"] / 100 * paid
+        return table
 
     def run(self, combination: int | None = None, symbol: str | None = None) -> Result:
         """Return the result of one combination (the best one by default) from the event engine."""
