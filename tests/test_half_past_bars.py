@@ -535,7 +535,9 @@ def test_a_store_and_a_function_say_the_way_out(tmp_path: Any) -> None:
         lambda symbol, interval, since, limit: given[given.index >= pd.Timestamp(since, unit="ms", tz="UTC")],
         intervals=("1h",),
     )
-    with pytest.raises(bknb.BadCandle, match=r"run from a table: bknb\.exchanges\.from_frame"):
+    with pytest.raises(
+        bknb.BadCandle, match=r"say so and when it is open: bknb\.exchanges\.in_sessions.*from_open=True"
+    ):
         bknb.backtest("X", strategy=lambda: None, exchange=ask, frame=("2024-11-25", "2024-11-27"))
 
 

@@ -51,6 +51,7 @@ OF_THE_CLOCK = {  # orders for the close and lifetimes by the clock of the marke
         for name in ("close_orders", "entry_boundaries", "entry_timeout", "unfilled_entries", "market_clock")
     ),
     "bknb.engine.rules_clock",
+    "bknb.market.bar_slots",  # of every series; the grids of bars that count from an open are not loaded
 }
 OF_ASKING = {f"bknb.market.{name}" for name in ("retries", "short_answers", "source_hours")}  # parts of the feed before
 OF_FILES = {"bknb.runs.save_result"}  # what a result can be written to is in its class; nothing that writes is loaded

@@ -307,7 +307,7 @@ def relabelled(change: Callable[[bytes], bytes]) -> Callable[[Path], object]:
 
 def newer_label(label: bytes) -> bytes:
     payload = json.loads(label)["payload"]
-    return seal("candles", SERIES.key, json.dumps({**payload, "version": 3}).encode())
+    return seal("candles", SERIES.key, json.dumps({**payload, "version": 4}).encode())
 
 
 def write_card(folder: Path) -> None:

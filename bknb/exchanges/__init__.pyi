@@ -4,10 +4,10 @@ from ..domain.retry_pauses import (
     Patience as Patience,
 )
 from ..history.cached_source import (
-    ShelfSource as ShelfSource,
-)
-from ..history.cached_source import (
     StoredSource as StoredSource,
+)
+from ..history.shelf_source import (
+    ShelfSource as ShelfSource,
 )
 from ..history.store import (
     CandleStore as CandleStore,

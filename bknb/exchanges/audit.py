@@ -179,13 +179,14 @@ def audit(
     hashes: dict[str, str] = {}
     for symbol in as_symbols(symbols):
         sessions = sessions_of(source, symbol)
-        if (grid := bar_grid_of(source.source, symbol)) is not None:  # no store has them: they are where they are read
+        grid = bar_grid_of(source.source, symbol)
+        if grid is not None and not grid.goes_on:  # no store has them: they are where they are read
             name, bars = symbol, _held(source.source, symbol, base, since, until)
             found = _absent(name, bars, base, grid) if len(bars) else _nothing(name, since, until, base, sessions)
         else:
             series = fetch_now(source.series(symbol, base))
             name, bars = series.symbol, source.store.read(series, since, until)
-            found = _gaps(source, series, since, until, sessions)
+            found = _gaps(source, series, since, until, sessions, grid)
         hashes[name] = content_hash(bars)
         found += _outliers(name, bars, base)
         for interval in intervals:
@@ -214,11 +215,20 @@ def _bars(base: str) -> str:
     return "minutes" if base == MINUTE else candles_text(base)
 
 
-def _gaps(source: StoredSource, series: SeriesName, since: int, until: int, sessions: Sessions | None) -> list[Finding]:
-    once = source.store.seen_once(series, since, until)
-    absent = without(source.store.absent(series, since, until), once)
+def _gaps(
+    source: StoredSource,
+    series: SeriesName,
+    since: int,
+    until: int,
+    sessions: Sessions | None,
+    grid: BarGrid | None,
+) -> list[Finding]:
+    once = source.store.seen_once(series, since, until, grid=grid)
+    absent = without(source.store.absent(series, since, until, grid=grid), once)
     missing = source.store.missing(series, since, until)
-    if sessions is not None:
+    if grid is not None:
+        absent, once, missing = (grid.open_part(ranges, series.step) for ranges in (absent, once, missing))
+    elif sessions is not None:
         absent, once, missing = (sessions.open_part(ranges, series.step) for ranges in (absent, once, missing))
     return [
         Finding(symbol=series.symbol, kind=kind, when=first, text=f"{_span((first, end), series.interval)}; {why}")
@@ -342,8 +352,9 @@ def _differences(
 
 def _span(span: tuple[int, int], base: str) -> str:
     (first, end), step = span, interval_ms(base)
-    count = (end - first) // step
-    return utc_text(first) if count == 1 else f"{utc_text(first)} .. {utc_text(end - step)} ({count:,} {_bars(base)})"
+    count = -(-(end - first) // step)  # the last one may be shorter
+    last = first + (count - 1) * step
+    return utc_text(first) if count == 1 else f"{utc_text(first)} .. {utc_text(last)} ({count:,} {_bars(base)})"
 
 
 __all__ = ["Audit", "Finding", "audit"]

@@ -235,7 +235,8 @@ def download(
     names = as_symbols(symbols)
     base = base_of(source.source)
     for name in names:
-        if bar_grid_of(source.source, name) is not None:
+        grid = bar_grid_of(source.source, name)
+        if grid is not None and not grid.goes_on:
             raise UsageError(
                 f"the {base} bars of {name} from {source.name!r} count from the open of their market, and are there "
                 "already: there is nothing to download\n"
@@ -340,7 +341,9 @@ class _Download:
             self.series.append(series)
             missing = await self.source.missing(series, self.since, self.until)
             if self.again == "absent":
-                missing = merged([*missing, *self.source.store.absent(series, self.since, self.until)])
+                grid = bar_grid_of(self.source, symbol)
+                absent = self.source.store.absent(series, self.since, self.until, grid=grid)
+                missing = merged([*missing, *absent])
             elif self.again:
                 missing = ((self.since, self.until),)
             jobs.extend((series, symbol, part) for part in _parts(missing, series.step))
@@ -383,8 +386,11 @@ class _Download:
     def _summary(self, series: SeriesName) -> DownloadedSeries:
         store, since, until = self.source.store, self.start, self.end
         candles = store.read(series, since, until)
-        absent = store.absent(series, since, until)
-        if self.source.sessions is not None:
+        grid = bar_grid_of(self.source, series.symbol)
+        absent = store.absent(series, since, until, grid=grid)
+        if grid is not None:
+            absent = grid.open_part(absent, series.step)
+        elif self.source.sessions is not None:
             absent = self.source.sessions.open_part(absent, series.step)
         return DownloadedSeries(
             symbol=series.symbol,
@@ -458,7 +464,7 @@ def _headline(done: Downloaded) -> str:
 
 
 def _row(one: DownloadedSeries, step: int) -> tuple[str, str, str, str, str, str]:
-    absent, missing = length(one.absent) // step, length(one.missing) // step
+    absent, missing = (sum(-(-(end - first) // step) for first, end in each) for each in (one.absent, one.missing))
     return one.symbol, f"{one.candles:,}", f"{one.added:,}", f"{absent:,}", f"{missing:,}", one.content_hash[:12]
 
 

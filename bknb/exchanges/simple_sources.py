@@ -30,7 +30,9 @@ def demo() -> DemoSource:
     return DemoSource()
 
 
-def in_sessions(source: CandleSource | Callable[..., Any], sessions: Sessions | str) -> SessionSource:
+def in_sessions(
+    source: CandleSource | Callable[..., Any], sessions: Sessions | str, *, from_open: bool = False
+) -> SessionSource:
     """Any source or ``get_candles`` function, with the hours when its market is open.
 
     While the market is closed a missing candle is no gap, a strategy is not asked and nothing is filled; the candle
@@ -44,6 +46,9 @@ def in_sessions(source: CandleSource | Callable[..., Any], sessions: Sessions | 
     sessions
         ``"fx"``, ``"us-equities"``, the calendar of an exchange such as ``"XLON"``, ``"XETR"`` or ``"XNYS"`` (needs
         ``pip install 'bknb[calendars]'``), or :class:`bknb.Sessions`.
+    from_open
+        Whether its bars, longer than a minute, count from the open of each session, as hours from 09:30 on, the last
+        one up to the close. False: they open at multiples of their length in UTC. Bars of a table show it themselves.
 
     Examples
     --------
@@ -62,7 +67,9 @@ def in_sessions(source: CandleSource | Callable[..., Any], sessions: Sessions | 
     if not isinstance(source, CandleSource) and isinstance(getattr(source, "source", None), CandleSource):
         raise UsageError(f"in_sessions needs a source or a function, got a registered exchange: {source!r:.60}\n"
                          "give what it was registered with: in_sessions(exchange.source, ...)")  # fmt: skip
-    return SessionSource(source if isinstance(source, CandleSource) else FunctionSource(source), hours)
+    return SessionSource(
+        source if isinstance(source, CandleSource) else FunctionSource(source), hours, from_open=from_open
+    )
 
 
 def bundled(folder: str | Path = ".") -> Bundle:

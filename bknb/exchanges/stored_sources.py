@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..domain.retry_pauses import Patience
 from ..errors import UsageError
-from ..history.cached_source import ShelfSource, StoredSource
+from ..history.cached_source import StoredSource
+from ..history.shelf_source import ShelfSource
 from ..history.store import DEFAULT_FOLDER, CandleStore
 from ..market.clock import SystemClock
 from ..ports import CandleSource

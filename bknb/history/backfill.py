@@ -21,18 +21,20 @@ from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, ceil_to, floor_to
 from ..domain.ranges import Range, merged
 from ..errors import BadCandle
+from ..market.bar_slots import bar_close, open_slots, slot_of
 from ..market.candles import Candles
 from ..market.paging import Paging
 from ..market.quality import CandleRequest, audit
 from ..market.short_answers import Reach
-from ..market.source_hours import sessions_of
+from ..market.source_hours import bar_grid_of, sessions_of
 from ..ports import CandleSource
 from .answer_faults import LACKED_CANDLES, SINCE_IGNORED, AnswerFaults
 from .asking import asked_candles, check_length
 from .backfill_result import BackfillResult
+from .covered_ranges import runs
 from .evidence import ENOUGH, Evidence, Leading, holes_in, question_about
 from .partition import SeriesName, periods
-from .store import CandleStore, runs
+from .store import CandleStore
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,11 +88,13 @@ class Backfill:
     ) -> None:
         self._source = source
         self._ask = partial(asked_candles, source, symbol, settings=settings)
-        self._sessions = sessions_of(source, symbol)
+        self._sessions, self._grid = sessions_of(source, symbol), bar_grid_of(source, symbol)
+        self._floor = partial(slot_of, step=series.step, grid=self._grid)
+        self._after = partial(bar_close, step=series.step, grid=self._grid)
         self._store = store
         self._series = series
         self._now = now
-        self._settled = floor_to(now - settle_ms, series.step)
+        self._settled = self._floor(now - settle_ms)
         self._settings = settings
         self._revise = revise
         self._on_progress = on_progress if on_progress is not None else lambda _first, _reached: None
@@ -115,9 +119,9 @@ class Backfill:
         step = self._series.step
         try:
             for since, end in ranges:
-                until = min(end, floor_to(self._now, step))
+                until = min(end, self._floor(self._now))
                 if since < until:
-                    evidence = Evidence(step=step, page=self._page)
+                    evidence = Evidence(step=step, page=self._page, grid=self._grid)
                     await self._collect(since, until, evidence)
                     await self._examine(since, min(until, self._settled), evidence)
         finally:
@@ -130,7 +134,12 @@ class Backfill:
     async def _collect(self, since: int, until: int, evidence: Evidence) -> None:
         """Fetch every page of a range once."""
         paging = Paging.of(
-            self._source, self._asked(since, until), size=self._size(), sessions=self._sessions, reach=self._reach
+            self._source,
+            self._asked(since, until),
+            size=self._size(),
+            sessions=self._sessions,
+            reach=self._reach,
+            grid=self._grid,
         )
         while (page := paging.next()) is not None:
             if page.interval is not None:
@@ -155,7 +164,7 @@ class Backfill:
 
     async def _answer(self, at: int, limit: int, evidence: Evidence) -> Candles:
         """The usable candles of an answer, from ``at`` on; they are evidence."""
-        end = floor_to(self._now, self._series.step)
+        end = self._floor(self._now)
         for last in (False, True):
             self.result.count_request()
             answer = await self._ask(self._series.interval, at, limit)
@@ -185,7 +194,7 @@ class Backfill:
         closes = _between(self._parts[-1], 0, at).close if self._parts else np.empty(0)
         before = float(closes[-1]) if len(closes) else None
         candles, repairs = audit(
-            _between(answer, at, end), asked, settings=self._settings, now=self._now, before=before
+            _between(answer, at, end), asked, settings=self._settings, now=self._now, before=before, grid=self._grid
         )
         self.result.notes.extend(f"{self._series}: {repair}" for repair in repairs)
         return candles
@@ -210,18 +219,18 @@ class Backfill:
         tries: dict[Range, int] = defaultdict(int)
         silent: list[Range] = []  # absent because answers were empty, as long as none was that should not have been
         further: list[int] = []
-        pending = holes_in(times, since, until, step=step, done=done)
+        pending = holes_in(times, since, until, step=step, done=done, grid=self._grid)
         after = await self._behind(until) if pending else times[:0]
         while pending:
             hole = first, end = pending[0]
-            if self._sessions is not None and not self._sessions.open_part([hole], step):
+            if not open_slots([hole], step, self._sessions, self._grid):
                 self._marks.append(hole)
                 done.append(pending.popleft())
                 continue
             at = int(np.searchsorted(times, first))
             before = times[max(0, at - _ANCHORS) : at]
             before = before[before >= first - _NEAR * step]
-            begins, ends = not len(before) or int(before[-1]) != first - step, end == until
+            begins, ends = not len(before) or self._after(int(before[-1])) != first, end == until
             later = not ends or len(after) > 0 or evidence.newest >= end
             absent = evidence.proven_until(hole, anchored=bool(len(before)), later=later, begins=begins, ends=ends)
             is_silent = absent == first and later and not len(before)
@@ -249,6 +258,7 @@ class Backfill:
                 self._give_up(hole, later=later, is_newest=is_newest)
                 continue
             question = question_about(first, before, number, step)
+            question = question if self._grid is None else self._floor(question)
             fewer = limit if len(before) else evidence.limit(hole, question, limit, ends=ends)
             candles = await self._answer(question, fewer, evidence)
             if later and not len(before):
@@ -261,10 +271,10 @@ class Backfill:
                 continue
             self._take(new)
             if end - first > limit * step:  # there is more than one answer holds
-                await self._collect(max(first, int(new.timestamp[-1]) + step), end, evidence)
+                await self._collect(max(first, self._after(int(new.timestamp[-1]))), end, evidence)
             times = await self._times(since, until)
             evidence.known(times)
-            pending = holes_in(times, since, until, step=step, done=done)
+            pending = holes_in(times, since, until, step=step, done=done, grid=self._grid)
         self._conclude(silent, times, evidence)
 
     async def _ask_further(
@@ -369,7 +379,7 @@ class Backfill:
             together = Candles.concat(parts)
             _, places = np.unique(together.timestamp, return_index=True)
             candles = together.take(places)
-        known = merged([*runs(candles.timestamp, self._series.step), *marks])
+        known = merged([*runs(candles.timestamp, self._series.step, self._grid), *marks])
         if known or (doubted and self._revise):
             stored = self._store.put(
                 self._series,
@@ -378,6 +388,7 @@ class Backfill:
                 now=self._now,
                 revise=self._revise,
                 doubted=doubted if self._revise else (),
+                grid=self._grid,
             )
             self.result.count(stored)
 

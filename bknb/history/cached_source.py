@@ -1,20 +1,22 @@
-"""Sources over a candle store: a source that fetches what the store lacks, and one that serves the store alone."""
+"""A source over a candle store, which fetches what the store lacks."""
 
 from __future__ import annotations
 
 import asyncio
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
 from ..config import Settings
-from ..domain.formatting import plain_number, utc_text
-from ..domain.interval import DAY_MS, INTERVAL_MS, MINUTE_MS, floor_to, interval_ms
-from ..domain.ranges import Ranges, within, without
-from ..errors import DataError, UnknownName, UsageError
+from ..domain.formatting import utc_text
+from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms
+from ..domain.ranges import Ranges, within
+from ..errors import DataError, UsageError
 from ..market.answer_notes import Notes, note, noting
+from ..market.bar_slots import slot_from, slot_of
 from ..market.candles import COLUMNS, Candles
 from ..market.measured_bar_length import base_of, check_above_zero
 from ..market.sessions import Sessions
@@ -27,6 +29,7 @@ from .partition import SeriesName
 from .store import CandleStore
 
 if TYPE_CHECKING:
+    from ..market.bar_grid import BarGrid
     from ..market.streamed import MinuteStream
 
 _MEASURE_EVERY_MS: Final = 60 * MINUTE_MS
@@ -134,7 +137,7 @@ class StoredSource:
         offered = self.intervals or ()
         if interval not in offered:
             raise UsageError(f"{self.name!r} has no {interval} candles here; it has: {' '.join(offered)}")
-        since = -(-since // step) * step
+        since = slot_from(since, step, bar_grid_of(self.source, symbol))
         until = since + limit * step
         series = await self.series(symbol, interval)
         async with self._lock(series):
@@ -150,20 +153,31 @@ class StoredSource:
         Raises
         ------
         UsageError
-            Its bars do not open at multiples of their length, as all stored ones do.
+            Its bars are there already, and those that the source shows alone are known not to open at multiples of
+            their length.
         """
-        if bar_grid_of(self.source, symbol) is not None:
+        grid = bar_grid_of(self.source, symbol)
+        if grid is not None and not grid.goes_on:
             raise UsageError(
                 f"the {self.base_interval} bars of {symbol} from {self.name!r} count from the open of their market\n"
-                f"a store keeps bars that open at multiples of {self.base_interval} in UTC\n"
+                f"a store keeps bars that open at multiples of {self.base_interval} in UTC, or of a source of which it "
+                "is said that they count from the open: bknb.exchanges.in_sessions(..., from_open=True)\n"
                 "give the source itself to the run, without a store: it holds its candles in memory"
             )
         canonical = getattr(self.source, "canonical", None)
         return SeriesName(self.name, symbol if canonical is None else await canonical(symbol), interval)
 
+    def bar_grid(self, symbol: str) -> BarGrid | None:
+        """Where the bars of a symbol open that do not open at multiples of their length; ``None``: they do."""
+        return bar_grid_of(self.source, symbol)
+
+    def _closed_until(self, series: SeriesName) -> int:
+        """What opens before this moment (UTC ms) has closed."""
+        return slot_of(self.present(), series.step, bar_grid_of(self.source, series.symbol))
+
     async def missing(self, series: SeriesName, since: int, until: int) -> Ranges:
         """The parts of a range that would have to be fetched, without candles that have not closed."""
-        until = min(until, floor_to(self.present(), series.step))
+        until = min(until, self._closed_until(series))
         if since >= until:
             return ()
         return await asyncio.to_thread(self.store.missing, series, since, until)
@@ -184,11 +198,13 @@ class StoredSource:
         ``on_progress`` is called as in :class:`bknb.history.backfill.Backfill`.
         """
         await self._measure_clock(until)
-        closed = min(until, floor_to(self.present(), series.step))
+        closed = min(until, self._closed_until(series))
         ranges = await self.missing(series, since, until)
         if again == "absent":
             near = _SURROUNDINGS * series.step
-            absent = await asyncio.to_thread(self.store.absent, series, since, closed) if since < closed else ()
+            grid = bar_grid_of(self.source, symbol)
+            find = partial(self.store.absent, series, since, closed, grid=grid)
+            absent = await asyncio.to_thread(find) if since < closed else ()
             ranges = within([*ranges, *((first - near, end + near) for first, end in absent)], since, closed)
         elif again and since < closed:
             ranges = ((since, closed),)
@@ -286,95 +302,6 @@ class StoredSource:
     def format_quantity(self, symbol: str, quantity: float) -> str:
         """The quantity as the source formats it."""
         return self.source.format_quantity(symbol, quantity)
-
-
-class ShelfSource:
-    """A source over the stored candles of one exchange; nothing is fetched. See :func:`bknb.exchanges.from_store`.
-
-    Examples
-    --------
-    >>> import bknb, tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     market = bknb.exchanges.stored(bknb.exchanges.demo(), folder=folder)
-    ...     done = bknb.download(
-    ...         "BTCUSDT", exchange=market, start="2024-01-01", end="2024-01-02", warmup_minutes=0, progress=False)
-    ...     bknb.exchanges.from_store(folder).symbols
-    ('BTCUSDT',)
-    """
-
-    page_limit: int | None = None
-
-    def __init__(self, store: CandleStore, *, exchange: str | None = None) -> None:
-        everything = store.series()
-        names = sorted({series.exchange for series in everything})
-        if not names:
-            raise UsageError(f"no candles are stored in {store.root}\nbknb.download(...) puts them there")
-        if exchange is None and len(names) > 1:
-            raise UsageError(f"{store.root} holds candles of {', '.join(names)}\nsay whose: exchange={names[0]!r}")
-        if exchange is not None and exchange not in names:
-            raise UnknownName("stored exchange", exchange, known=names)
-        self.name = exchange or names[0]
-        self.store = store
-        mine = [series for series in everything if series.exchange == self.name]
-        self.symbols = tuple(dict.fromkeys(series.symbol for series in mine))
-        # An interval counts only where every symbol has it; the others are made of minutes.
-        self.intervals: tuple[str, ...] | None = tuple(
-            interval
-            for interval in INTERVAL_MS
-            if {series.symbol for series in mine if series.interval == interval} == set(self.symbols)
-        )
-
-    def __repr__(self) -> str:
-        return f"ShelfSource({self.store!r}, exchange={self.name!r})"
-
-    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
-        """The stored candles in ``[since, since + limit intervals)``.
-
-        Raises
-        ------
-        UnknownName
-            Nothing of this symbol is stored.
-        UsageError
-            The interval is not stored.
-        DataError
-            A part of the range was never downloaded, though it lies between parts that were.
-        """
-        step = interval_ms(interval)
-        if interval not in (self.intervals or ()):
-            raise UsageError(f"{self.store.root} has no {interval} candles of {self.name!r}")
-        series = SeriesName(self.name, self._stored_symbol(symbol), interval)
-        until = since + limit * step
-        holes = await asyncio.to_thread(self._unknown, series, since, until)
-        if holes:
-            first, end = holes[0]
-            raise DataError(
-                f"{series}: {utc_text(first)} .. {utc_text(end)} was never downloaded"
-                f"{f' ({len(holes)} such ranges)' if len(holes) > 1 else ''}\n"
-                "download it with bknb.download(...), or choose a frame inside the data"
-            )
-        return await asyncio.to_thread(self.store.read, series, since, until)
-
-    def _unknown(self, series: SeriesName, since: int, until: int) -> Ranges:
-        known = self.store.known(series)
-        if not known:
-            return ()
-        return without([(max(since, known[0][0]), min(until, known[-1][1]))], known)
-
-    def _stored_symbol(self, symbol: str) -> str:
-        if symbol in self.symbols:
-            return symbol
-        same = [name for name in self.symbols if name.split(":")[0].replace("/", "") == symbol]
-        if not same:
-            raise UnknownName("stored symbol", symbol, known=self.symbols)
-        return min(same, key=len)
-
-    def format_price(self, symbol: str, price: float) -> str:  # noqa: ARG002 -- the port's signature
-        """A price in plain decimals."""
-        return plain_number(price)
-
-    def format_quantity(self, symbol: str, quantity: float) -> str:  # noqa: ARG002 -- the port's signature
-        """A quantity in plain decimals."""
-        return plain_number(quantity)
 
 
 def _joined(stored: Candles, fresh: Candles) -> Candles:

@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from ..domain.ranges import Range, without
-from ..market.gaps import gaps
+from ..market.gaps import gaps, spaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
+
+    from ..market.bar_grid import BarGrid
 
 ENOUGH: Final = 2
 _FEWER: Final = 17  # so many candles fewer make another answer of it
@@ -57,6 +59,8 @@ class Evidence:
         Length of a candle, milliseconds.
     page
         The most candles that a question asks for.
+    grid
+        Where candles open that do not open at multiples of their length.
 
     Attributes
     ----------
@@ -77,8 +81,9 @@ class Evidence:
     50
     """
 
-    def __init__(self, *, step: int, page: int) -> None:
+    def __init__(self, *, step: int, page: int, grid: BarGrid | None = None) -> None:
         self._step = step
+        self._grid = grid
         self._page = page
         self._inside: dict[Range, set[int]] = defaultdict(set)  # hole -> first candles of the answers
         self._shown: dict[int, int] = {}  # first candle -> candles of the longest answer
@@ -108,15 +113,16 @@ class Evidence:
         self.newest = max(self.newest, last)
         self._shown[first] = max(self._shown.get(first, 0), len(times))
         self._jumps = self._jumps or last >= end
-        for hole in gaps(times, self._step):
+        for hole in gaps(times, self._step, self._grid):
             self._inside[hole].add(first)
         if oldest is not None and oldest < since - self._step:
             return
         if first > since:
             held = min(limit, len(times))
             self._leading[first].append(Leading(since, int(times[held - 1]), held, last, limit >= self._page))
-        if last + self._step < end:
-            self._trailing[last + self._step][since] = end
+        behind = last + self._step if self._grid is None else self._grid.after(last, self._step)
+        if behind < end and len(times) < limit:  # one that is full may have more behind it: some bars are shorter
+            self._trailing[behind][since] = end
 
     def proven_until(
         self, hole: Range, *, anchored: bool, later: bool, ends: bool = False, begins: bool = False
@@ -232,7 +238,13 @@ class Evidence:
 
 
 def holes_in(
-    times: NDArray[np.int64], since: int, until: int, *, step: int, done: Iterable[Range] = ()
+    times: NDArray[np.int64],
+    since: int,
+    until: int,
+    *,
+    step: int,
+    done: Iterable[Range] = (),
+    grid: BarGrid | None = None,
 ) -> deque[Range]:
     """The ranges of ``[since, until)`` without a candle, as far as they are not done with, oldest first.
 
@@ -244,8 +256,7 @@ def holes_in(
     if since >= until:
         return deque()
     inside = times[(times >= since) & (times < until)]
-    edges = np.concatenate([[since - step], inside, [until]]).astype(np.int64)
-    return deque(without(gaps(edges, step), done))
+    return deque(without(spaces(inside, since, until, step, grid), done))
 
 
 def question_about(first: int, before: NDArray[np.int64], number: int, step: int) -> int:

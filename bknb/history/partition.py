@@ -7,7 +7,7 @@ replaced together. The same candles and ranges make the same bytes (with the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -16,8 +16,8 @@ import msgspec
 import numpy as np
 
 from ..domain.interval import INTERVAL_MS
-from ..domain.ranges import Ranges
-from ..errors import MissingDependency, StateError
+from ..domain.ranges import Range, Ranges
+from ..errors import MissingDependency, StateError, UsageError
 from ..market.candle_hash import content_hash
 from ..market.candles import COLUMNS, Candles
 from ..market.quality import series_text
@@ -65,8 +65,19 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
         Ranges in which absence is the word of one answer alone.
     content : str
         Content hash of the candles.
+    from_open : bool
+        Whether the candles count from the open of each session, and not from multiples of their length in UTC. Only
+        files of such ones are of version 3.
     """
 
+    known: Ranges
+    content: str
+    seen_once: Ranges
+    version: int = 2
+    from_open: bool = False
+
+
+class _SecondLabel(msgspec.Struct, frozen=True, kw_only=True):
     known: Ranges
     content: str
     seen_once: Ranges
@@ -105,10 +116,20 @@ def periods(since: int, until: int, step: int) -> Iterator[tuple[str, int, int]]
         since = end
 
 
-def encoded(series: SeriesName, candles: Candles, known: Ranges, seen_once: Ranges = ()) -> bytes:
+def touched(ranges: Sequence[Range], step: int) -> list[tuple[str, int, int]]:
+    """The partitions that some ranges touch, as :func:`periods` gives them, oldest first."""
+    found = {part: None for first, end in ranges for part in periods(first, end, step)}
+    return sorted(found, key=lambda part: part[1])
+
+
+def encoded(
+    series: SeriesName, candles: Candles, known: Ranges, seen_once: Ranges = (), *, from_open: bool = False
+) -> bytes:
     """The bytes of a partition: times delta-packed, bytes of the floats split; about half the size of plain columns."""
     pa, pq = arrow()
-    content = Label(known=known, seen_once=seen_once, content=content_hash(candles))
+    content: Label | _SecondLabel = _SecondLabel(known=known, seen_once=seen_once, content=content_hash(candles))
+    if from_open:
+        content = Label(known=known, seen_once=seen_once, content=content.content, version=3, from_open=True)
     label = seal(_KIND, series.key, msgspec.json.encode(content))
     kinds = [pa.timestamp("ms", tz="UTC")] + [pa.float64()] * (len(COLUMNS) - 1)
     columns = [
@@ -229,6 +250,16 @@ def damaged(path: Path, why: str) -> StateError:
     )
 
 
+def other_opens(path: Path, series: SeriesName, *, from_open: bool) -> UsageError:
+    """The error for candles of a series that count from elsewhere than those that are stored."""
+    ways = [f"open at multiples of {series.interval} in UTC", "count from the open of their market"]
+    stored, given = ways[::-1] if from_open else ways
+    return UsageError(
+        f"{series}: the stored candles {stored}, and these {given}\n"
+        f"{path}: nothing was changed; keep these in another folder: folder="
+    )
+
+
 def _fill(values: Any, column: Any, kind: Any) -> None:
     """Copy a column from its buffers: pyarrow's own conversions would import pandas first."""
     if column.type != kind or column.null_count:
@@ -261,6 +292,7 @@ def _first_label(content: bytes) -> Label:
 _READERS: Final[Mapping[int, Callable[[bytes], Label]]] = {
     1: _first_label,
     2: partial(msgspec.json.decode, type=Label),
+    3: partial(msgspec.json.decode, type=Label),
 }
 """Version of a partition -> the function that reads its label."""
 

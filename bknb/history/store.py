@@ -23,20 +23,21 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..domain.formatting import utc_text
-from ..domain.interval import INTERVAL_MS, floor_to, interval_ms
+from ..domain.interval import INTERVAL_MS, interval_ms
 from ..domain.ranges import Range, Ranges, common, merged, within, without
 from ..errors import BadCandle, StateError, UsageError
+from ..market.bar_slots import slot_of
 from ..market.candles import COLUMNS, Candles
-from ..market.gaps import gaps
 from ..market.quality import CandleRequest, check_order, check_values, describe
 from ..stores.atomic import as_path, is_temporary, replace_file
 from ..stores.disk import Disk, make_folders, refusal
 from ..stores.file_names import decode_name, encode_name, is_shortened
 from ..stores.lock import waiting_lock
-from .partition import CandleFile, SeriesName, damaged, encoded, period_of, periods, series_in
+from .covered_ranges import absent_in, runs
+from .partition import CandleFile, SeriesName, damaged, encoded, other_opens, period_of, periods, series_in, touched
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from ..market.bar_grid import BarGrid
 
 DEFAULT_FOLDER: Final = "./dump/candles"
 _PARTITION = re.compile(r"[0-9]{4}(-[0-9]{2})?\.parquet")
@@ -121,6 +122,7 @@ class CandleStore:
         known: Sequence[Range] | None = None,
         revise: bool = False,
         doubted: Sequence[Range] = (),
+        grid: BarGrid | None = None,
     ) -> Stored:
         """Add candles and the ranges they were requested for; they are on disk when this returns.
 
@@ -141,6 +143,8 @@ class CandleStore:
             Whether other values replace stored ones; by default they are refused.
         doubted
             Ranges in which marks of absence that one answer alone had made are removed.
+        grid
+            Where the candles open that count from the open of their market; the range may begin or end elsewhere then.
 
         Raises
         ------
@@ -150,7 +154,7 @@ class CandleStore:
             A stored file is damaged, or the disk did not take the data. What was stored before is untouched.
         """
         step = interval_ms(series.interval)
-        candles, ranges = self._acceptable(series, candles, known, floor_to(now, step))
+        candles, ranges = self._acceptable(series, candles, known, slot_of(now, step, grid), grid)
         if not ranges and not doubted:
             return Stored()
         folder = self._folder(series)
@@ -168,12 +172,14 @@ class CandleStore:
                     within(ranges, first, end),
                     revise=revise,
                     doubted=within(doubted, first, end),
+                    grid=grid,
                 )
-                for name, first, end in _touched([*ranges, *doubted], step)
+                for name, first, end in touched([*ranges, *doubted], step)
             ]
             for part in parts:
                 if part.changed:
-                    self._write(part.path, encoded(series, part.candles, part.known, part.seen_once))
+                    data = encoded(series, part.candles, part.known, part.seen_once, from_open=grid is not None)
+                    self._write(part.path, data)
         return Stored(
             added=sum(part.stored.added for part in parts),
             revised=tuple(time for part in parts for time in part.stored.revised),
@@ -181,13 +187,13 @@ class CandleStore:
         )
 
     def _acceptable(
-        self, series: SeriesName, candles: Candles, known: Sequence[Range] | None, closed: int
+        self, series: SeriesName, candles: Candles, known: Sequence[Range] | None, closed: int, grid: BarGrid | None
     ) -> tuple[Candles, Ranges]:
         """The closed candles and ranges, after every check."""
         step = series.step
         candles = candles[: int(np.searchsorted(candles.timestamp, closed))]
         times = candles.timestamp
-        ranges = runs(times, step) if known is None else within(known, 0, closed)
+        ranges = runs(times, step, grid) if known is None else within(known, 0, closed)
         asked = CandleRequest(
             exchange=series.exchange,
             symbol=series.symbol,
@@ -196,14 +202,14 @@ class CandleStore:
             until=ranges[-1][1] if ranges else 0,
         )
         try:
-            check_order(candles, asked)
+            check_order(candles, asked, grid=grid)
             check_values(candles, asked)
         except BadCandle as error:
             path = self._file_of(series, candles)
             raise BadCandle(f"{error}\n{path}: nothing was stored, {_NOTHING_CHANGED}") from None
-        if any(first % step or end % step for first, end in ranges):
+        if grid is None and any(first % step or end % step for first, end in ranges):
             raise UsageError(f"{asked}: known ranges must lie on the grid of {series.interval}, got {known!r:.120}")
-        outside = without(runs(times, step), ranges)
+        outside = without(runs(times, step, grid), ranges)
         if outside:
             raise UsageError(f"{asked}: the candle of {utc_text(outside[0][0])} lies outside the known ranges")
         return candles, ranges
@@ -216,7 +222,15 @@ class CandleStore:
             return self._folder(series)
 
     def _merged(
-        self, series: SeriesName, path: Path, candles: Candles, known: Ranges, *, revise: bool, doubted: Ranges
+        self,
+        series: SeriesName,
+        path: Path,
+        candles: Candles,
+        known: Ranges,
+        *,
+        revise: bool,
+        doubted: Ranges,
+        grid: BarGrid | None,
     ) -> _Partition:
         """A partition with the new candles in it; nothing is written yet."""
         times = candles.timestamp
@@ -227,7 +241,9 @@ class CandleStore:
                 old, label = file.read(), file.label
         except FileNotFoundError:
             return _Partition(path, new, known, (), changed=bool(known), stored=Stored(added=len(new)))
-        once = common(_absent(old.timestamp, label.known, series.step), label.seen_once)
+        if len(old) and label.from_open != (grid is not None):
+            raise other_opens(path, series, from_open=label.from_open)
+        once = common(absent_in(old.timestamp, label.known, series.step, grid), label.seen_once)
         old_known = without(label.known, common(once, doubted))
         both, in_old, in_new = np.intersect1d(old.timestamp, new.timestamp, assume_unique=True, return_indices=True)
         differs = np.zeros(len(both), dtype=bool)
@@ -246,7 +262,7 @@ class CandleStore:
         if not len(fresh) and not differs.any():
             changed = together != label.known or once != label.seen_once
             return _Partition(path, old, together, once, changed=changed)
-        late = [int(time) for time in fresh if within(label.known, int(time), int(time) + series.step)]
+        late = [int(time) for time in fresh if within(label.known, int(time), int(time) + 1)]
         stored = Stored(added=len(fresh), revised=tuple(both[differs].tolist()), late=tuple(late))
         return _Partition(path, united(old, new), together, once, changed=True, stored=stored)
 
@@ -302,18 +318,24 @@ class CandleStore:
         """The parts of ``[since, until)`` that were never requested."""
         return without([(since, until)], self.known(series, since, until))
 
-    def absent(self, series: SeriesName, since: int, until: int) -> Ranges:
-        """The parts of ``[since, until)`` that were requested and for which the exchange has no candles."""
-        times = self.read(series, since, until).timestamp
-        return _absent(times, self.known(series, since, until), series.step)
+    def absent(self, series: SeriesName, since: int, until: int, *, grid: BarGrid | None = None) -> Ranges:
+        """The parts of ``[since, until)`` that were requested and for which the exchange has no candles.
 
-    def seen_once(self, series: SeriesName, since: int, until: int) -> Ranges:
-        """The parts of ``[since, until)`` that are absent by the word of one answer of the exchange alone."""
+        ``grid`` as of :meth:`put`.
+        """
+        times = self.read(series, since, until).timestamp
+        return absent_in(times, self.known(series, since, until), series.step, grid)
+
+    def seen_once(self, series: SeriesName, since: int, until: int, *, grid: BarGrid | None = None) -> Ranges:
+        """The parts of ``[since, until)`` that are absent by the word of one answer of the exchange alone.
+
+        ``grid`` as of :meth:`put`.
+        """
         found: list[Range] = []
         for file in self._files(series, since, until):
             with file:
                 if once := file.label.seen_once:
-                    found.extend(common(_absent(file.read().timestamp, file.label.known, series.step), once))
+                    found.extend(common(absent_in(file.read().timestamp, file.label.known, series.step, grid), once))
         return within(found, since, until)
 
     def series(self) -> list[SeriesName]:
@@ -368,33 +390,8 @@ class CandleStore:
                 raise damaged(path, "it was removed a moment ago") from None
 
 
-def runs(times: NDArray[np.int64], step: int) -> Ranges:
-    """The ranges that runs of candles without a gap cover."""
-    if not len(times):
-        return ()
-    breaks = np.flatnonzero(np.diff(times) != step)
-    firsts = times[np.concatenate([[0], breaks + 1])]
-    ends = times[np.append(breaks, len(times) - 1)] + step
-    return merged(zip(firsts.tolist(), ends.tolist(), strict=True))
-
-
-def _touched(ranges: Sequence[Range], step: int) -> list[tuple[str, int, int]]:
-    found = {part: None for first, end in ranges for part in periods(first, end, step)}
-    return sorted(found, key=lambda part: part[1])
-
-
 def united(old: Candles, new: Candles) -> Candles:
     """The union of two series, oldest first; where both have a candle, the new one."""
     both = Candles.concat([new, old])
     _, places = np.unique(both.timestamp, return_index=True)
     return both.take(places)
-
-
-def _absent(times: NDArray[np.int64], known: Ranges, step: int) -> Ranges:
-    found: list[Range] = []
-    for first, end in known:
-        low, high = np.searchsorted(times, [first, end])
-        inside = times[int(low) : int(high)]
-        edges = np.concatenate([[first - step], inside, [end]]).astype(np.int64)
-        found.extend(gaps(edges, step))
-    return merged(found)

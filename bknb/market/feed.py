@@ -14,6 +14,7 @@ from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..errors import BadCandle, DataError, UsageError
 from .anomalies import is_within
 from .answer_notes import Told, ignored, noting
+from .bar_slots import slot_of
 from .calls_in_threads import candles_from
 from .candles import Candles
 from .gaps import check_gaps, check_spacing, nothing_text
@@ -194,11 +195,15 @@ class Feed:
         """
         self.told.tell(None, self._notes)
         step = interval_ms(interval)
-        if self.grid_of(symbol) is None:
+        grid = self.grid_of(symbol)
+        if grid is None:
             since, until = ceil_to(since, step), ceil_to(until, step)
+        elif grid.goes_on:
+            since, until = grid.ceil(since, step), grid.ceil(until, step)
         now = self._now() if self._now is not None else None
-        if now is not None and floor_to(now, step) < until:
-            until = floor_to(now, step)
+        closed = until if now is None else self.closed_until(symbol, now, step)
+        if closed < until:
+            until = closed
             self._whole_only.add((symbol, interval))  # more may have closed when it is asked for again
         if since >= until:
             return Candles.empty()
@@ -213,6 +218,10 @@ class Feed:
                 self._only_minutes = True
                 self.warn(f"{self.source.name!r} answers {interval} with 1m candles; bknb resamples them from now on")
         return await self._resampled(asked, how._replace(held=None))
+
+    def closed_until(self, symbol: str, when: int, step: int) -> int:
+        """The begin of the slot (UTC ms) of ``step`` ms that a moment lies in: what opens before it has closed."""
+        return slot_of(when, step, self.grid_of(symbol))
 
     def reach_back(self, symbol: str, when: int, step: int, count: int) -> int:
         """Where the ``count`` newest candles that have closed at ``when`` begin, UTC ms, when none is missing."""
@@ -278,9 +287,9 @@ class Feed:
             # one minute, and nothing would show it. So ask for the candle before it, too.
             asked = replace(asked, since=asked.since - asked.step)
         grid = self.grid_of(asked.symbol)
-        if grid is not None:
+        if grid is not None and not grid.goes_on:
             parts, repairs = await self._at_once(asked, how, grid)
-        elif how.held is None:
+        elif how.held is None or grid is not None:
             parts, repairs = await self._pages(asked, how)
         else:
             parts, repairs = await self._pages_before(asked, how, how.held)
@@ -346,10 +355,17 @@ class Feed:
     async def _pages(self, asked: CandleRequest, how: _Fetch) -> tuple[list[Candles], list[Repair]]:
         parts: list[Candles] = []
         repairs: list[Repair] = []
-        size, sessions = self._page_size(asked), self.sessions_of(asked.symbol)
+        size, sessions, grid = self._page_size(asked), self.sessions_of(asked.symbol), self.grid_of(asked.symbol)
         reach = self._reaches.setdefault(asked.interval, Reach())
         paging = Paging.of(
-            self.source, asked, size=size, sessions=sessions, known=how.known, growing=how.growing, reach=reach
+            self.source,
+            asked,
+            size=size,
+            sessions=sessions,
+            known=how.known,
+            growing=how.growing,
+            reach=reach,
+            grid=grid,
         )
         behind = False
         doubted: tuple[Page, Candles] | None = None  # an answer that may lack candles, as long as none has shown it
@@ -398,6 +414,7 @@ class Feed:
                 before=close,
                 one_by_one=how.before is not None,
                 lasting=self._lasting(asked.step) if last or how.before is not None else None,
+                grid=grid,
                 negative=self._negative,
             )
             candles, found = self._audited(answer, rest, check, alone=not (parts or how.continued))
@@ -453,7 +470,10 @@ class Feed:
                 )
             return np.empty(0, np.int64)
         times = answer.timestamp
-        return times if how.now is None else times[times <= how.now - asked.step]
+        if how.now is None:
+            return times
+        grid = self.grid_of(asked.symbol)
+        return times[(times + asked.step if grid is None else grid.ends(times, asked.step)) <= how.now]
 
     def _lasting(self, step: int) -> int | None:
         """How many newest candles make a new level of the price: live, as many as a missing one is waited for."""
@@ -486,7 +506,7 @@ class Feed:
             return max(1, min(limit, self.settings.max_candles_per_request))
         if self.source.intervals is None:  # a user's function: its limit is unknown
             return self.settings.max_candles_per_request
-        return (asked.until - asked.since) // asked.step
+        return -(-(asked.until - asked.since) // asked.step)
 
     async def _ask(self, asked: CandleRequest, page: Page, *, once: bool = False) -> Candles:
         return await answer_to(

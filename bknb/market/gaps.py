@@ -25,7 +25,7 @@ _GAPS_SPELLED_OUT: Final = 5
 _NIGHTS: Final = 3  # holes may be nights
 
 
-def gaps(timestamps: NDArray[np.int64], step: int) -> tuple[tuple[int, int], ...]:
+def gaps(timestamps: NDArray[np.int64], step: int, grid: BarGrid | None = None) -> tuple[tuple[int, int], ...]:
     """Missing ranges ``[first, end)`` between sorted open times.
 
     Parameters
@@ -34,14 +34,36 @@ def gaps(timestamps: NDArray[np.int64], step: int) -> tuple[tuple[int, int], ...
         Open times, ascending, UTC milliseconds.
     step
         Length of a candle in milliseconds.
+    grid
+        Where candles open that do not open at multiples of their length.
 
     Examples
     --------
     >>> gaps(np.array([0, 60_000, 240_000]), 60_000)
     ((120000, 240000),)
     """
+    if grid is not None:
+        if len(timestamps) < 2:
+            return ()
+        return spaces(timestamps[1:-1], grid.after(int(timestamps[0]), step), int(timestamps[-1]), step, grid)
     breaks = np.flatnonzero(timestamps[1:] - timestamps[:-1] != step)
     return tuple((int(timestamps[i]) + step, int(timestamps[i + 1])) for i in breaks)
+
+
+def spaces(
+    timestamps: NDArray[np.int64], first: int, end: int, step: int, grid: BarGrid | None
+) -> tuple[tuple[int, int], ...]:
+    """The ranges of ``[first, end)`` that no candle of some covers; arguments as of :func:`gaps`, all in UTC ms.
+
+    Examples
+    --------
+    >>> spaces(np.array([60_000, 120_000]), 0, 240_000, 60_000, None)
+    ((0, 60000), (180000, 240000))
+    """
+    closes = timestamps + step if grid is None else grid.ends(timestamps, step)
+    begins, ends = np.append(first, closes), np.append(timestamps, end)
+    wide = ends > begins
+    return tuple(zip(begins[wide].tolist(), ends[wide].tolist(), strict=True))
 
 
 def check_gaps(
@@ -118,7 +140,8 @@ def _missing(
     if grid is not None and grid.in_sessions:
         from ..domain.ranges import merged  # few bars need it
 
-        return merged((first, first + asked.step) for first in grid.missing(times, asked.step).tolist())
+        opens = grid.missing(times, asked.step)
+        return merged(zip(opens.tolist(), grid.ends(opens, asked.step).tolist(), strict=True))
     missing = gaps(times, asked.step)
     return sessions.open_part(missing, asked.step) if missing and sessions is not None else missing
 
@@ -152,7 +175,7 @@ def missing_text(missing: tuple[tuple[int, int], ...], step: int) -> str:
     >>> missing_text(((0, 60_000), (180_000, 300_000)), 60_000)
     '3 candles are missing: 1970-01-01 00:00 UTC, 1970-01-01 00:03 UTC .. 1970-01-01 00:04 UTC (2)'
     """
-    count = sum(end - first for first, end in missing) // step
+    count = sum(_count(*each, step) for each in missing)
     return f"{count} candles are missing: {_ranges_text(missing, step)}"
 
 
@@ -181,6 +204,12 @@ def nothing_text(asked: CandleRequest, ranges: Sequence[tuple[int, int]]) -> str
 
 
 def _gap_text(first: int, end: int, step: int) -> str:
-    if end - first == step:
+    count = _count(first, end, step)
+    if count == 1:
         return utc_text(first)
-    return f"{utc_text(first)} .. {utc_text(end - step)} ({(end - first) // step})"
+    return f"{utc_text(first)} .. {utc_text(first + (count - 1) * step)} ({count})"
+
+
+def _count(first: int, end: int, step: int) -> int:
+    """How many candles a range is, of which the last one may be shorter."""
+    return -(-(end - first) // step)

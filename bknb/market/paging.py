@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..ports import CandleSource
+    from .bar_grid import BarGrid
     from .probing_questions import Looking
     from .quality import CandleRequest
     from .sessions import Sessions
@@ -77,6 +78,8 @@ class Paging:
         Whether the range ends with the newest candle, which may not be there yet: nothing is an answer there.
     reach
         How far the source has answered, as far as other requests have shown.
+    grid
+        Where candles open that do not open at multiples of their length.
 
     Examples
     --------
@@ -102,8 +105,10 @@ class Paging:
         known: Sequence[int] = (),
         growing: bool = False,
         reach: Reach | None = None,
+        grid: BarGrid | None = None,
     ) -> None:
         self._until, self._step, self._sessions = asked.until, asked.step, sessions
+        self._grid = grid
         self._habit = self._may_grow = may_grow  # nobody said what the source hands out at most
         usable = [name for name in longer if asked.step < INTERVAL_MS.get(name, 0) <= DAY_MS]
         self._longer = None if may_grow or not usable else max(usable, key=INTERVAL_MS.__getitem__)
@@ -146,6 +151,7 @@ class Paging:
         known: Sequence[int] = (),
         growing: bool = False,
         reach: Reach | None = None,
+        grid: BarGrid | None = None,
     ) -> Paging:
         """The pages of a request to a source: they may grow where it declares neither a limit nor its intervals."""
         return cls(
@@ -157,19 +163,23 @@ class Paging:
             known=known,
             growing=growing,
             reach=reach,
+            grid=grid,
         )
 
     def next(self) -> Page | None:
         """The next question; ``None`` when the range is through."""
         if self._again is not None:
             since, self._again = self._again, None
-            self._page = Page(since, min(self._size, (self._until - since) // self._step), known=since, again=True)
+            self._page = Page(since, min(self._size, self._slots(since)), known=since, again=True)
             return self._page
         if self._looking is not None:
             return self._page
+        if self._grid is not None:
+            self._at = self._grid.ceil(self._at, self._step)
         if self._sessions is not None and self._at < self._until:
             opening = self._sessions.next_open(self._at, self._until)
-            self._at = max(self._at, floor_to(opening, self._step))
+            opening = floor_to(opening, self._step) if self._grid is None else opening  # a session opens with a bar
+            self._at = max(self._at, opening)
         if self._may_be_behind() and self._hole is not None:
             return self._look(self._behind(self._hole))
         if self._at >= self._until:
@@ -178,11 +188,22 @@ class Paging:
             self._at = self._until - self._step
         self._size = min(self._size, self._reach.newest or self._size)
         most = self._size * self._factor
-        limit = min(most if self._may_grow else min(most, self._most), (self._until - self._at) // self._step)
+        limit = min(most if self._may_grow else min(most, self._most), self._slots(self._at))
         end = self._at + (min(limit, self._reach.sure) if self._is_slow else limit) * self._step
         known = next((each for each in self._known if self._at <= each < end), None)
         self._page = self._search() or Page(self._at, limit, known=known)
         return self._page
+
+    def _slots(self, since: int) -> int:
+        """How many intervals there are from a moment (UTC ms) to the end, the last one whole; or bars, if more."""
+        count = -(-(self._until - since) // self._step)
+        if self._grid is None or not self._grid.in_sessions:
+            return count
+        return max(count, len(self._grid.closes_between(since, self._until, self._step)))
+
+    def _behind_candle(self, opened: int) -> int:
+        """Where (UTC ms) a candle ends, which opened at a moment."""
+        return opened + self._step if self._grid is None else self._grid.after(opened, self._step)
 
     def _search(self) -> Page | None:
         if self._longer is None or self._hole is None or self._is_slow:
@@ -237,11 +258,12 @@ class Paging:
         if self._may_end_between(first):
             return False
         newest = self._growing and last + 2 * step >= self._until  # the one behind it may have come meanwhile
-        self._short = (last + step, reach) if reach < page.limit and not newest else None
+        behind = self._behind_candle(last)
+        self._short = (behind, reach) if reach < page.limit and not newest else None
         may_be_cut = self._reach.may_be_cut(count and count + page.again) or reach >= page.limit
         may_have_more = may_be_cut or self._habit or self._strays
         self._reach.held(first, last)
-        self._at, self._hole, self._factor, self._last = last + step, None, 1, last if may_have_more else None
+        self._at, self._hole, self._factor, self._last = behind, None, 1, last if may_have_more else None
         self._empty_since, self._hours = None, 0
         self._doubtful, self._empty_pages, self._has_looked, self._shown_from = 0, 0, False, self._until
         self.empty_pages.end_hole()

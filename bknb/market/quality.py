@@ -181,7 +181,7 @@ def audit(
     ([0, 60000], (Repair(rule='sorted', count=1, first=0),))
     """
     repairs: list[Repair] = []
-    candles = _closed(candles, asked, now=now)
+    candles = _closed(candles, asked, now=now, grid=grid)
     candles = _inside(candles, asked, repairs)
     _check_grid(candles, asked, grid)
     candles = _sorted(candles, repairs)
@@ -198,10 +198,11 @@ def _has_negative(candles: Candles, before: float | None) -> bool:
     return bool(len(candles) and candles.low.min() <= 0) or (before is not None and before <= 0)
 
 
-def _closed(candles: Candles, asked: CandleRequest, *, now: int | None) -> Candles:
+def _closed(candles: Candles, asked: CandleRequest, *, now: int | None, grid: BarGrid | None) -> Candles:
     if now is None or not len(candles):
         return candles
-    closed = candles.timestamp <= now - asked.step
+    times = candles.timestamp
+    closed = (times + asked.step if grid is None else grid.ends(times, asked.step)) <= now
     return candles if closed.all() else candles.take(closed)
 
 
@@ -237,6 +238,12 @@ def _check_grid(candles: Candles, asked: CandleRequest, grid: BarGrid | None = N
     if not off.any():
         return
     at = int(np.argmax(off))
+    if grid is not None and grid.goes_on:
+        raise BadCandle(
+            f"{asked}: {describe(candles, at)}\n"
+            f"it opens at no whole number of {asked.interval} after the open of its session, as from_open=True says\n"
+            "where bars open at multiples of their length in UTC, leave from_open out; else the trading hours differ"
+        )
     raise BadCandle(
         f"{asked}: {describe(candles, at)}\n"
         f"its open time is not a multiple of {asked.interval} in UTC: the interval is ignored or the clock is shifted"
@@ -248,7 +255,10 @@ def _read_as_table(step: int) -> str:
     """The way out for bars of a market that opens at half past."""
     if not MINUTE_MS < step < DAY_MS:
         return ""
-    return "\nbars that count from the open of their market, as from 09:30, run from a table: bknb.exchanges.from_frame"
+    return (
+        "\nwhere bars count from the open of their market, as from 09:30, say so and when it is open: "
+        "bknb.exchanges.in_sessions(source, 'us-equities', from_open=True); from a table they are read so by themselves"
+    )
 
 
 def _sorted(candles: Candles, repairs: list[Repair]) -> Candles:
@@ -279,7 +289,7 @@ def _unique(candles: Candles, asked: CandleRequest, repairs: list[Repair]) -> Ca
     return candles.take(np.concatenate([[True], ~again]))
 
 
-def check_order(candles: Candles, asked: CandleRequest) -> None:
+def check_order(candles: Candles, asked: CandleRequest, *, grid: BarGrid | None = None) -> None:
     """Raise ``BadCandle`` for candles that are off the grid, out of order, or there twice.
 
     Raises
@@ -287,7 +297,7 @@ def check_order(candles: Candles, asked: CandleRequest) -> None:
     BadCandle
         For the first candle that breaks a rule.
     """
-    _check_grid(candles, asked)
+    _check_grid(candles, asked, grid)
     times = candles.timestamp
     back = np.concatenate([[False], times[1:] <= times[:-1]])
     _refuse(back[: len(times)], candles, asked, "its open time must be later than that of the candle before it")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..domain.formatting import plain_number
-from ..domain.interval import DAY_MS, INTERVAL_MS, interval_ms
+from ..domain.interval import DAY_MS, INTERVAL_MS, MINUTE_MS, interval_ms
 from ..errors import BadCandle, UsageError
 from ..ports import CandleSource
 from .answer_notes import note
@@ -195,17 +195,30 @@ class SessionSource:
     'UTC'
     """
 
-    def __init__(self, source: CandleSource, sessions: Sessions) -> None:
+    def __init__(self, source: CandleSource, sessions: Sessions, *, from_open: bool = False) -> None:
         if interval_ms(base_of(source)) >= DAY_MS:
             raise UsageError(
                 f"{source.name!r} has daily bars, and its trading days are looked for in them\n"
                 "give the sessions where the bars are read: from_frame(..., sessions=)"
             )
+        if from_open and hasattr(source, "fill"):
+            raise UsageError(
+                f"{source.name!r} has a store, which has to know that its bars count from the open of their market\n"
+                "put the store around it: bknb.exchanges.stored(in_sessions(source, sessions, from_open=True))"
+            )
+        if from_open and source.intervals is not None and interval_ms(base_of(source)) == MINUTE_MS:
+            raise UsageError(
+                f"from_open=True is for bars longer than a minute, and {source.name!r} has minutes\n"
+                "leave it out: longer candles are made of the minutes, and open at multiples of their length in UTC"
+            )
         self.source = source
         self.sessions = sessions
+        self.from_open = from_open
+        self._grid: BarGrid | None = None
         self.symbol_sessions: dict[str, Sessions | None] = {}  # what its bars showed does not count
         self.name = source.name
-        self.intervals = source.intervals
+        # Longer candles that a source makes itself count from wherever it says: bknb makes them of these.
+        self.intervals = (base_of(source),) if from_open and source.intervals is not None else source.intervals
         self.page_limit = source.page_limit
 
     def __repr__(self) -> str:
@@ -231,16 +244,26 @@ class SessionSource:
 
     def bar_grid(self, symbol: str) -> BarGrid | None:
         """Where the bars of a symbol open that do not open at multiples of their length, counted from its sessions."""
+        if self.from_open and self.intervals is not None:
+            from .bar_grid import open_grid  # few sources have such bars
+
+            self._grid = self._grid or open_grid(self.sessions, interval_ms(base_of(self)))
+            return self._grid
         grid = bar_grid_of(self.source, symbol)
         return None if grid is None else grid.in_sessions_of(self.sessions)
 
 
 def with_intervals(name: str, source: CandleSource, intervals: tuple[str, ...] | None) -> CandleSource:
     """A ready-made source; a function within trading hours with the intervals that are said of it."""
+    if isinstance(source, SessionSource) and source.from_open and (intervals or source.intervals) is None:
+        raise UsageError(
+            f"{name!r} has from_open=True, and it is not known how long its bars are\n"
+            "say so: bknb.add_exchange(..., intervals=['1h'])"
+        )
     if intervals is None or intervals == source.intervals:
         return source
     if isinstance(source, SessionSource) and isinstance(source.source, FunctionSource) and source.intervals is None:
-        return SessionSource(source.source.with_intervals(intervals), source.sessions)
+        return SessionSource(source.source.with_intervals(intervals), source.sessions, from_open=source.from_open)
     known = "it does not say" if source.intervals is None else " ".join(source.intervals)
     raise UsageError(
         f"intervals= is for functions, and {name!r} is a ready-made source, which knows its own: {known}\n"

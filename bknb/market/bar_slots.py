@@ -1,0 +1,80 @@
+"""Into which slots time is cut for candles of a length: multiples of it in UTC, or those of a grid; all in UTC ms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..domain.interval import ceil_to, floor_to
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..domain.ranges import Range, Ranges
+    from .bar_grid import BarGrid
+    from .sessions import Sessions
+
+
+def slot_of(when: int, step: int, grid: BarGrid | None) -> int:
+    """The begin of the slot of ``step`` ms that a moment lies in.
+
+    Parameters
+    ----------
+    when
+        The moment.
+    step
+        The length of a candle, ms.
+    grid
+        Where candles open that do not open at multiples of their length; ``None``: they do.
+
+    Examples
+    --------
+    >>> slot_of(3_700_000, 3_600_000, None)
+    3600000
+    """
+    return floor_to(when, step) if grid is None else grid.floor(when, step)
+
+
+def slot_from(when: int, step: int, grid: BarGrid | None) -> int:
+    """The first begin of a slot at or after a moment; parameters as of :func:`slot_of`.
+
+    Examples
+    --------
+    >>> slot_from(3_700_000, 3_600_000, None)
+    7200000
+    """
+    return ceil_to(when, step) if grid is None else grid.ceil(when, step)
+
+
+def bar_close(opened: int, step: int, grid: BarGrid | None) -> int:
+    """When a candle closes that opened at a moment; parameters as of :func:`slot_of`.
+
+    Examples
+    --------
+    >>> bar_close(3_600_000, 3_600_000, None)
+    7200000
+    """
+    return opened + step if grid is None else grid.after(opened, step)
+
+
+def bar_before(closed: int, step: int, grid: BarGrid | None) -> int:
+    """When a candle opened that closes at a moment; parameters as of :func:`slot_of`.
+
+    Examples
+    --------
+    >>> bar_before(7_200_000, 3_600_000, None)
+    3600000
+    """
+    return closed - step if grid is None else grid.floor(closed - 1, step)
+
+
+def open_slots(ranges: Iterable[Range], step: int, sessions: Sessions | None, grid: BarGrid | None) -> Ranges:
+    """Of ranges without candles those slots in which the market is open; ``sessions`` is ``None`` where it always is.
+
+    Examples
+    --------
+    >>> open_slots([(0, 120_000)], 60_000, None, None)
+    ((0, 120000),)
+    """
+    if grid is not None and grid.in_sessions:
+        return grid.open_part(ranges, step)
+    return tuple(ranges) if sessions is None else sessions.open_part(ranges, step)
