@@ -175,13 +175,7 @@ def test_random_moments_are_of_the_same_hours_by_the_clock_of_the_symbol() -> No
         assert set(local[hours.minutes[first : first + number]]) == {hour}
 
 
-# --- what needs other bars ---
-
-
-def test_what_needs_bars_at_multiples_of_their_length_says_so() -> None:
-    source, _, _ = market("mumbai")
-    with pytest.raises(bknb.UsageError, match="a live run needs bars that open at multiples of 1h in UTC"):
-        bknb.Live.background("X", strategy=lambda: None, exchange=source)
+# --- an optimizer ---
 
 
 DRAFT = """import bknb

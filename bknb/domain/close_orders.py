@@ -46,7 +46,7 @@ def close_due(state: State, rules: Rules) -> int:
 def _due(moment: int, rules: Rules, *, has_left: bool) -> int:
     if rules.base_ms > MINUTE_MS:
         moment = rules.on_bars(moment)
-    return moment if has_left or rules.mode == "backtest" else moment - rules.base_ms
+    return moment if has_left or rules.mode == "backtest" else rules.bar_before(moment)
 
 
 def missed_at(moment: int, given: Boundary, rules: Rules, *, sent: bool, late_at: int) -> int:

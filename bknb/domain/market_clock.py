@@ -11,6 +11,10 @@ NEVER: Final = 2**62
 class Slots(Protocol):
     """Where candles of a market begin and end that do not begin at multiples of their length; moments are UTC ms."""
 
+    def floor(self, when: int, step: int) -> int:
+        """The begin of the candle of ``step`` ms that a moment lies in."""
+        ...
+
     def after(self, when: int, step: int) -> int:
         """The end of the candle of ``step`` ms that a moment lies in."""
         ...

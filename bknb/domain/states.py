@@ -87,6 +87,10 @@ class Rules(NamedTuple):
         """When the candle that opens at a moment closes (UTC ms)."""
         return when + self.base_ms if self.grid is None else self.grid.after(when, self.base_ms)
 
+    def bar_before(self, when: int) -> int:
+        """When the candle opened that closes at a moment (UTC ms)."""
+        return when - self.base_ms if self.grid is None else self.grid.floor(when - 1, self.base_ms)
+
     def on_bars(self, when: int) -> int:
         """The first moment at or after ``when`` (UTC ms) at which a candle that fills orders opens or closes."""
         return ceil_to(when, self.base_ms) if self.grid is None else self.grid.ceil(when, self.base_ms)
@@ -339,7 +343,7 @@ def labels(rules: Rules) -> dict[str, Any]:
 
 def earliest_fill(given: Answer | Boundary | Managed, rules: Rules) -> int:
     """The earliest moment (UTC ms) at which an order can fill: the clock, when it was more than a base bar late."""
-    if given.decided_at is None or given.decided_at <= given.when + rules.base_ms:
+    if given.decided_at is None or given.decided_at <= rules.bar_end(given.when):
         return given.when
     return given.decided_at
 

@@ -13,12 +13,18 @@ from ..domain.interval import DAY_MS, MINUTE_MS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..market.bar_grid import BarGrid
     from ..market.series import Series
     from ..market.sessions import Sessions
 
 
 def bar_counter(
-    interval: int, base: Series | None, sessions: Sessions | None, *, by_day: bool = False
+    interval: int,
+    base: Series | None,
+    sessions: Sessions | None,
+    *,
+    by_day: bool = False,
+    grid: BarGrid | None = None,
 ) -> Callable[[int, int], int] | None:
     """What ``Rules.bars_between`` is: ``None`` where every candle is there by the clock.
 
@@ -32,6 +38,8 @@ def bar_counter(
         When the market is open; ``None``: always, or as the candles say.
     by_day
         Whether the candles are the days of these sessions.
+    grid
+        Where the candles that fill orders begin that count from the opens of sessions, where ``base`` is ``None``.
     """
     if by_day and sessions is not None:
         return _SessionDays(sessions)
@@ -51,6 +59,8 @@ def bar_counter(
             return int(end - first)
 
         return closed
+    if grid is not None:
+        return lambda after, until: len(grid.closes_between(after, until, interval))
     return None if sessions is None else _InSessions(sessions, interval)
 
 

@@ -11,13 +11,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..domain.market_clock import MarketClock
+    from ..market.bar_grid import BarGrid
     from ..market.series import Series
     from ..market.sessions import Sessions
     from .registry import Strategy
 
 
 def clock_maker(
-    strategy: Strategy, base: Series | None, sessions: Sessions | None, *, step: int = MINUTE_MS, warm: int = 1
+    strategy: Strategy,
+    base: Series | None,
+    sessions: Sessions | None,
+    *,
+    step: int = MINUTE_MS,
+    warm: int = 1,
+    grid: BarGrid | None = None,
 ) -> Callable[[], MarketClock]:
     """Return what makes the clock.
 
@@ -33,22 +40,33 @@ def clock_maker(
         The length (ms) of the candles that fill orders, where ``base`` is ``None``.
     warm
         For how many minutes the market must have been open before it is asked.
+    grid
+        Where these candles begin that do not begin at multiples of their length, where ``base`` is ``None``.
     """
     base = None if base is None or base.step == MINUTE_MS else base
-    return cache(partial(_clock, strategy, base, sessions, step if base is None else base.step, warm))
+    if base is not None:
+        step, grid = base.step, base.grid
+    return cache(partial(_clock, strategy, base, sessions, step, warm, grid))
 
 
-def bars_by_the_clock(sessions: Sessions | None, step: int) -> Callable[[int, int], int]:
+def bars_by_the_clock(sessions: Sessions | None, step: int, grid: BarGrid | None = None) -> Callable[[int, int], int]:
     """What ``Rules.close_of`` is in a live run over longer bars: those that come are not known, the market's hours are.
 
-    ``step`` is their length, ms.
+    ``step`` is their length, ms; ``grid`` as of :func:`clock_maker`.
     """
     from ..market.session_clock import SessionClock
 
-    return SessionClock(sessions, step, step=step).candles_closed
+    return SessionClock(sessions, step, step=step, grid=grid).candles_closed
 
 
-def _clock(strategy: Strategy, base: Series | None, sessions: Sessions | None, step: int, warm: int) -> MarketClock:
+def _clock(
+    strategy: Strategy,
+    base: Series | None,
+    sessions: Sessions | None,
+    step: int,
+    warm: int,
+    grid: BarGrid | None,
+) -> MarketClock:
     from ..market.session_clock import SessionClock  # few runs need it
     from .questions import has_session_days
 
@@ -60,6 +78,6 @@ def _clock(strategy: Strategy, base: Series | None, sessions: Sessions | None, s
         zone=strategy.zone,
         by_day=has_session_days(strategy.interval, sessions, step),
         at=strategy.at,
-        grid=None if base is None else base.grid,
+        grid=grid,
         warm=warm,
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..domain.close_orders import close_due
 from ..domain.execution_fills import Minute
 from ..domain.formatting import utc_text
-from ..domain.interval import MINUTE_MS, floor_to, interval_ms, slot_after
+from ..domain.interval import MINUTE_MS, floor_to
 from ..domain.lifecycle import Flat
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData
@@ -130,8 +130,7 @@ class CatchUp:
         await market.look_for_volume()
         if arrived or self._begins_at_an_open():
             await self._moment(reached.known)
-        end = None if plan.until is None else plan.until - plan.base_ms
-        until = len(minutes) if end is None else int(minutes.timestamp.searchsorted(end, side="right"))
+        until = len(minutes) if plan.until is None else market.closed_by(minutes, plan.until)
         for index in range(int(arrived), until):
             known = reached.known
             if self._controls.leaving:
@@ -146,7 +145,7 @@ class CatchUp:
                 await self.end_due(opened, open_=minute.open, hole_end=opened if holes else None)
                 await self._before_the_open(known, opened)
             if self._turn is not None:
-                await self._turn.bar(opened, opened + plan.base_ms)
+                await self._turn.bar(opened, market.close_of(opened))
                 if self._controls.leaving:
                     return
             with reached.moving(last_minute=opened):
@@ -275,7 +274,7 @@ class CatchUp:
             newest = await self._market.newest_fill(due, loop.state) if closes else None
             state = loop.state
             with (
-                reached.moving(last_minute=None if hole_end is None else hole_end - self._plan.base_ms),
+                reached.moving(last_minute=None if hole_end is None else self._market.bar_before(hole_end)),
                 self._failures.left_out("state", due),
             ):
                 await loop.end_due(due, price, newest)
@@ -302,7 +301,9 @@ class CatchUp:
             if known is None or when < known or when <= loop.last_managed:
                 at.done()
                 return
-        elif known is None or not _is_due(when, max(loop.last_managed, known - 1), plan.strategy.manages_every):
+        elif known is None or not self._market.is_due(
+            when, max(loop.last_managed, known - 1), plan.strategy.manages_every
+        ):
             return
         if at is None and not self._market.may_ask(when):
             return
@@ -327,7 +328,7 @@ class CatchUp:
         # What ended at the average price of a moment frees the moments after it.
         is_free = loop.is_free and (loop.rules.model.fills_at_open or loop.last_managed != when)
         if at is None:
-            due = _is_due(when, reached.last_asked, plan.strategy.interval)
+            due = self._market.is_due(when, reached.last_asked, plan.strategy.interval)
         else:
             due = await self._told(at, when)
             loop.records.missed = 0 if plan.strategy.at is None else at.missed
@@ -393,8 +394,3 @@ class CatchUp:
         with self._failures.left_out("strategy", when):
             return await schedule.is_due(when)
         return False
-
-
-def _is_due(when: int, asked: int | None, interval: str) -> bool:
-    """Whether a moment lies in a later slot of an interval than the last one asked at (UTC ms)."""
-    return asked is None or when >= slot_after(asked, interval_ms(interval))

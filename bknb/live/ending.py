@@ -133,7 +133,8 @@ class Ending:
     def _is_over(self) -> bool:
         """Whether ``until`` has come, with every candle before it; one that is missing is waited for for a minute."""
         until, now, known, market = self._plan.until, self._plan.clock.now(), self._reached.known, self._market
-        if until is None or known + self._plan.base_ms > until:  # no candle closes before it any more
+        closes = known + market.step if market.grid is None else market.next_close(known)
+        if until is None or closes > until:  # no candle closes before it any more
             return until is not None and max(known, now) >= until and not self._failures.late
         if now < until:
             return False

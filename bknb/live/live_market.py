@@ -11,10 +11,12 @@ from typing import Final, TypeVar
 
 from ..domain.close_orders import close_order_since
 from ..domain.execution_fills import Minute, execution_model
-from ..domain.interval import DAY_MS, MINUTE_MS, floor_to
+from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms, slot_after
 from ..domain.lifecycle import State
 from ..errors import NotEnoughData
+from ..market.bar_slots import bar_before, bar_close, slot_from, slot_of
 from ..market.calls_in_threads import user_calls_of
+from ..market.candle_closes import closes_of
 from ..market.candles import Candles
 from ..market.session_days import WholeDays
 from ..market.window import Window
@@ -57,7 +59,7 @@ class LiveMarket:
     ) -> None:
         patience = plan.settings.patience_minutes
         self.window: Window = stream.window
-        self.sessions = stream.window.sessions_of(plan.symbol)
+        self.sessions, self.grid = stream.window.sessions_of(plan.symbol), stream.window.grid_of(plan.symbol)
         self.watch = CandleWatch(
             patience_ms=patience * MINUTE_MS,
             behind_ms=patience * plan.real_minute_ms,
@@ -65,6 +67,7 @@ class LiveMarket:
             sessions=self.sessions,
             now=plan.clock.now(),
             step=plan.base_ms,
+            grid=self.grid,
         )
         self.held: tuple[int, int] | None = None
         self.answered_at: int | None = None
@@ -81,6 +84,10 @@ class LiveMarket:
     def step(self) -> int:
         """The length of a base bar, ms."""
         return self._plan.base_ms
+
+    def next_bar(self) -> int:
+        """When the first bar opens from the present on, UTC ms."""
+        return slot_from(self.clock(), self.step, self.grid)
 
     def moment(self) -> int:
         """The moment up to which everything is done, UTC ms."""
@@ -99,7 +106,7 @@ class LiveMarket:
             When there is no price and ``otherwise`` is ``None``.
         """
         close = self.last_close(otherwise)
-        when = min(self.moment(), floor_to(self.clock(), self._plan.base_ms))  # a run begins at the next full minute
+        when = min(self.moment(), slot_of(self.clock(), self.step, self.grid))  # a run begins at the next full minute
         price = await self.price_at(when, otherwise=close)
         return price, price if close is None else close
 
@@ -147,7 +154,7 @@ class LiveMarket:
         reached.volume_seen = reached.volume_seen or volume > 0
         t = int(candles.timestamp[index])
         try:
-            price = await self.price_at(t + self._plan.base_ms, otherwise=close if busy else None)
+            price = await self.price_at(self.close_of(t), otherwise=close if busy else None)
         except NotEnoughData:
             return None
         return Minute(t, open_, high, low, close, price, volume > 0 or not reached.volume_seen)
@@ -202,7 +209,7 @@ class LiveMarket:
         candles = None if known is None else known.candles[: int(known.candles.timestamp.searchsorted(when))]
         at = None if candles is None else self._last_filling(candles)
         if at is None and since < when and (candles is None or not len(candles) or candles.timestamp[0] > since):
-            count = (when - since) // self._plan.base_ms  # after a restart older ones may be gone
+            count = -((since - when) // self.step)  # after a restart older ones may be gone
             try:
                 candles = await self._read(
                     partial(self.window.newest, symbol, self.window.base, count, when, wait=False), when
@@ -259,7 +266,26 @@ class LiveMarket:
         """When the first bar closes that opens from ``known`` on, the end of the last one (UTC ms)."""
         if self.sessions is not None:
             known = self.sessions.next_open(known, known + _LONGEST_CLOSE_MS)
-        return floor_to(known, self.step) + self.step
+        return bar_close(slot_of(known, self.step, self.grid), self.step, self.grid)
+
+    def close_of(self, opened: int) -> int:
+        """When a bar closes that opened at a moment (UTC ms): the last one of a session with that."""
+        return bar_close(opened, self.step, self.grid)
+
+    def bar_before(self, closed: int) -> int:
+        """When the bar opened that closes at a moment, UTC ms."""
+        return bar_before(closed, self.step, self.grid)
+
+    def closed_by(self, candles: Candles, when: int) -> int:
+        """How many of some bars, in order, have closed at a moment (UTC ms)."""
+        return int(closes_of(candles.timestamp, self.step, self.grid).searchsorted(when, side="right"))
+
+    def is_due(self, when: int, asked: int | None, interval: str) -> bool:
+        """Whether a moment lies in a later slot of an interval than the last one asked at (UTC ms)."""
+        if asked is None:
+            return True
+        length = interval_ms(interval)
+        return when >= (slot_after(asked, length) if self.grid is None else self.grid.after(asked, length))
 
     def opens_before(self, due: int) -> bool:
         """Whether a minute comes that closes before or at ``due`` (UTC ms); always where there are no closed hours."""

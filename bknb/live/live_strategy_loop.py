@@ -70,7 +70,8 @@ class LiveLoop(StrategyLoop):
         published: RunSeries,
         account: LiveLegAccount | None = None,
     ) -> None:
-        sessions = window.sessions_of(plan.symbol)
+        sessions, grid = window.sessions_of(plan.symbol), window.grid_of(plan.symbol)
+        length = interval_ms(plan.strategy.interval)
         by_day = has_session_days(plan.strategy.interval, sessions, window.base_ms)
         rules = Rules(
             symbol=plan.symbol,
@@ -81,14 +82,15 @@ class LiveLoop(StrategyLoop):
             model=execution_model(plan.execution),
             settings=plan.settings,
             risk=plan.strategy.risk,
-            interval_ms=interval_ms(plan.strategy.interval),
+            interval_ms=length,
             base_ms=plan.base_ms,
-            close_of=None if plan.base == MINUTE else bars_by_the_clock(sessions, plan.base_ms),
+            close_of=None if plan.base == MINUTE else bars_by_the_clock(sessions, plan.base_ms, grid),
             quiet=True,
             tick=plan.settings.price_tick,
-            bars_between=bar_counter(interval_ms(plan.strategy.interval), None, sessions, by_day=by_day),
-            clock=clock_maker(plan.strategy, None, sessions, step=plan.base_ms, warm=window.price_count),
+            bars_between=bar_counter(length, None, sessions, by_day=by_day, grid=grid),
+            clock=clock_maker(plan.strategy, None, sessions, step=plan.base_ms, warm=window.price_count, grid=grid),
             by_day=by_day,
+            grid=grid,
             weights=plan.strategy.weights,
         )
         super().__init__(

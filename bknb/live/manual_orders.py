@@ -18,7 +18,7 @@ import msgspec
 from ..domain import apply_answers, managed_minute, manual_steps  # noqa: F401 -- a run of weeks imports nothing later
 from ..domain.answer_validation import note_fault
 from ..domain.formatting import minute_text
-from ..domain.interval import MINUTE_MS, ceil_to
+from ..domain.interval import MINUTE_MS
 from ..domain.late_orders import OldPrice, OrderRole
 from ..domain.lifecycle import (
     Activate,
@@ -199,9 +199,9 @@ class ByHand:
         assert loop is not None  # it began  # noqa: S101
         assert market is not None  # noqa: S101
         moment, at_open = market.moment(), loop.rules.model.fills_at_open
-        next_minute = max(moment, ceil_to(market.clock(), market.step))
+        next_minute = max(moment, market.next_bar())
         # a level is judged behind the minutes that closed before it, whatever the model
-        waits = at_open or (isinstance(instruction, Move) and next_minute > moment + market.step)
+        waits = at_open or (isinstance(instruction, Move) and next_minute > market.close_of(moment))
         late = (loop.decided_at(moment, "exit") or moment) - moment
         now = _Now(moment, next_minute if waits else moment, at_open, 0 if at_open else late // MINUTE_MS)
         if isinstance(instruction, Signal):
@@ -233,7 +233,7 @@ class ByHand:
         after = expected.state
         leaves = not (isinstance(after, Holding) and after.leaving is None)
         name = f"{state.signal.position} {state.signal.symbol} ({state.signal.id})"
-        behind = now.when > now.moment + loop.rules.base_ms  # minutes have closed that are to be worked on first
+        behind = now.when > loop.rules.bar_end(now.moment)  # minutes have closed that are to be worked on first
         if isinstance(instruction, Move) and (behind or not leaves):
             if (
                 not leaves

@@ -11,11 +11,13 @@ from ..domain.interval import MINUTE, MINUTE_MS, interval_ms
 from ..engine.registry import Exchange, Strategy
 from ..events import messages
 from ..market.clock import speed_of
+from ..market.source_hours import bar_grid_of
 from ..ports import Broker, Clock, StateStore
 from .order_quantity import Quantity
 
 if TYPE_CHECKING:
     from ..engine.account_plan import AccountPlan
+    from ..market.bar_grid import BarGrid
 
 
 class LivePlan(msgspec.Struct, frozen=True):
@@ -58,6 +60,11 @@ class LivePlan(msgspec.Struct, frozen=True):
     def base_ms(self) -> int:
         """The length of the candles that fill orders, ms: those that a live run calls minutes."""
         return interval_ms(self.base)
+
+    @property
+    def grid(self) -> BarGrid | None:
+        """Where these candles open that do not open at multiples of their length; ``None``: they do."""
+        return bar_grid_of(self.exchange.source, self.symbol)
 
     def labels(self) -> messages.RunLabels:
         """Symbol, strategy and exchange by name, as the events of the run carry them; there is no frame."""

@@ -13,6 +13,7 @@ from ..domain.lifecycle import Holding, Opening, State
 from ..domain.signal_events import Added, Closed, Event, Opened, Reduced
 from ..engine.records import Records
 from ..engine.strategy_loop import StrategyLoop
+from ..market.bar_slots import bar_close
 from .failures import Failures
 from .plan import LivePlan
 from .run_progress import Reached
@@ -120,8 +121,11 @@ class RecordKeeping:
 
         What the clock ends inside a hole is decided when the hole has been waited for, which is late as a rule.
         """
-        now = self._plan.clock.now()
-        return when if now <= when + self._plan.late_after_ms else now
+        now, plan, grid = self._plan.clock.now(), self._plan, self._reached.grid
+        late_after = when + plan.late_after_ms
+        if grid is not None:  # the bar may be shorter than others
+            late_after = max(grid.after(when, plan.base_ms), when + plan.real_minute_ms)
+        return when if now <= late_after else now
 
     def tell_late(self, decision: Decision, decided_at: int, what: Literal["decided", "sent"], *, hole_end: int = 0
                   ) -> None:  # fmt: skip
@@ -161,7 +165,8 @@ class RecordKeeping:
         new = self._saver.save_holes(holes)
         self.records.holes.extend(new)
         if not plan.allow_gaps and new:
-            text = hole_text(plan.symbol, plan.exchange.name, new, waited_minutes=waited_minutes, base=plan.base)
+            text = hole_text(plan.symbol, plan.exchange.name, new, waited_minutes=waited_minutes, base=plan.base,
+                             grid=reached.grid)  # fmt: skip
             self.failures.note("hole", "", text, new[0][0], again=False)
 
     def leave_out(self, minute: int) -> None:
@@ -172,7 +177,8 @@ class RecordKeeping:
         StateError
             When it could not be saved.
         """
-        self.records.holes.extend(self._saver.save_holes(((minute, minute + self._plan.base_ms),)))
+        closes = bar_close(minute, self._plan.base_ms, self._reached.grid)
+        self.records.holes.extend(self._saver.save_holes(((minute, closes),)))
         state = _in_doubt(self.loop.state)
         self._save(state)
         self.loop.state = state

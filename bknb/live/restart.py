@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..domain.interval import ceil_to, interval_ms
+from ..domain.interval import interval_ms
 from ..domain.lifecycle import Holding, Opening, State, position_of, signals_of
 from ..domain.position_book import new_book, size_allowed
 from ..domain.position_fills import Fill
@@ -17,6 +17,7 @@ from ..engine.records import Records
 from ..engine.risk_book import RiskBook
 from ..engine.strategy_loop import StrategyLoop
 from ..events import messages, subjects
+from ..market.bar_slots import bar_before, bar_close, slot_from
 from ..ports import StateStore
 from .left_behind import changed_setup, deleted_state, orders_without_a_broker, setup_of
 from .order_desk import OrderDesk
@@ -25,6 +26,9 @@ from .record_keeping import RecordKeeping
 from .run_progress import Reached
 from .save_and_restore import StateSaver
 from .silence_and_lag import earlier_holes_text
+
+if TYPE_CHECKING:
+    from ..market.bar_grid import BarGrid
 
 
 class Restart:
@@ -67,21 +71,24 @@ class Restart:
         """
         found = self.saver.restore()
         ended, holes = self.saver.ended(), self.saver.holes()
-        records.late = self.saver.late(self._plan.base_ms)
+        step, grid = self._plan.base_ms, reached.grid
+        records.late = self.saver.late(step, grid)
         notices = self._notices(found, ended)
         for event in ended:
             records.add(event)
         records.held = _held_fills(found.state)
         last_minute = found.last_minute
-        if last_minute is not None and found.setup is not None:  # bars of another length may have been worked on before
-            last_minute += interval_ms(found.setup.base) - self._plan.base_ms
-        reached.last_minute = _first_bar(now, self._plan.base_ms) if last_minute is None else last_minute
+        before = step if found.setup is None else interval_ms(found.setup.base)
+        if last_minute is not None and before != step:  # bars of another length were worked on before
+            last_minute = bar_before(last_minute + before, step, grid)
+        reached.last_minute = _first_bar(now, step, grid) if last_minute is None else last_minute
         reached.last_asked, reached.volume_seen = found.last_asked, found.volume_seen
         reached.so_far = found.moments or None
         reached.done = reached.known
         records.holes.extend(holes)
         if holes:
-            records.warn(earlier_holes_text(holes, self._plan.base if found.setup is None else found.setup.base))
+            base = self._plan.base if found.setup is None else found.setup.base
+            records.warn(earlier_holes_text(holes, base, grid if base == self._plan.base else None))
         return found, notices
 
     def _notices(self, found: Restored, ended: list[Closed | Cancelled]) -> list[str]:
@@ -124,7 +131,7 @@ class Restart:
                 strategy=plan.strategy.name,
                 exchange=plan.exchange.name,
                 when=now,
-                behind_since=found.last_minute + plan.base_ms,
+                behind_since=bar_close(found.last_minute, plan.base_ms, plan.grid),
                 signal=next(iter(signals_of(found.state)), None),
                 told_again=len(found.undelivered),
             )
@@ -137,15 +144,15 @@ class Restart:
         return _call_back(loop, [event for event in found.undelivered if event.when >= found.last_minute])
 
 
-def _first_bar(now: int, step: int) -> int:
+def _first_bar(now: int, step: int, grid: BarGrid | None) -> int:
     """Open time (UTC ms) of the bar before the first that a new run works on, which is the first to open from now on.
 
     Examples
     --------
-    >>> _first_bar(3_600_001, 3_600_000), _first_bar(7_200_000, 3_600_000)
+    >>> _first_bar(3_600_001, 3_600_000, None), _first_bar(7_200_000, 3_600_000, None)
     (3600000, 3600000)
     """
-    return ceil_to(now, step) - step
+    return bar_before(slot_from(now, step, grid), step, grid)
 
 
 async def _call_back(loop: StrategyLoop, events: list[Kept]) -> None:

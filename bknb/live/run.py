@@ -103,7 +103,7 @@ class LiveRun:
         self.code = code  # source text of the user's functions, where somebody read it before the run
         self._runtime = runtime
         self._on_event = on_event
-        self._reached = Reached(self.start, plan.base_ms)
+        self._reached = Reached(self.start, plan.base_ms, grid=plan.grid)
         self._controls = Controls(plan.clock, self.records, self._reached)
         self._failures = Failures(plan.clock, plan.settings.patience_minutes * MINUTE_MS, self._reached)
         self._turn, self._leg_turn, self._money = Turn(), turn, money
@@ -153,7 +153,7 @@ class LiveRun:
     @property
     def missing(self) -> tuple[int, str]:
         """How many bars never came, in this process and earlier ones, and of which interval they are."""
-        return missing_in(self.records.holes, self.plan.base)
+        return missing_in(self.records.holes, self.plan.base, self._reached.grid)
 
     @property
     def silent_since(self) -> int | None:

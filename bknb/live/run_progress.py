@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from ..domain.interval import MINUTE_MS
 from ..domain.recovery import SavedMoments
+from ..market.bar_slots import bar_close
+
+if TYPE_CHECKING:
+    from ..market.bar_grid import BarGrid
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +61,8 @@ class Reached:
         Says how far the schedule of the strategy has come; ``None``: it has none.
     so_far
         How far an earlier process had come with it, where that is known.
+    grid
+        Where the bars open that do not open at multiples of their length.
     """
 
     done: int
@@ -66,11 +73,12 @@ class Reached:
     hole_end: int = 0
     moments: Callable[[], SavedMoments] | None = None
     so_far: SavedMoments | None = None
+    grid: BarGrid | None = None
 
     @property
     def known(self) -> int:
         """The end of the last minute."""
-        return self.last_minute + self.step
+        return bar_close(self.last_minute, self.step, self.grid)
 
     @contextmanager
     def moving(self, *, last_minute: int | None = None, last_asked: int | None = None) -> Iterator[None]:

@@ -40,6 +40,7 @@ from ..domain.recovery import (
 from ..domain.signal import key_of
 from ..domain.signal_events import Cancelled, Closed, Event
 from ..errors import StateError
+from ..market.bar_slots import bar_close
 from ..ports import StateStore
 from .ended_journal import EndedJournal
 from .hole_journal import Hole, HoleJournal
@@ -49,6 +50,7 @@ from .saved_values import read_state, read_value
 from .undelivered import Undelivered, kept_of
 
 if TYPE_CHECKING:
+    from ..market.bar_grid import BarGrid
     from .account_saver import LegAccountSaver
 
 
@@ -158,16 +160,16 @@ class StateSaver:
         self._ended.read(self.problems)
         return self._ended.without({key_of(signal) for signal in signals_of(self._saved)})
 
-    def late(self, step: int = MINUTE_MS) -> dict[Decision, int]:
+    def late(self, step: int = MINUTE_MS, grid: BarGrid | None = None) -> dict[Decision, int]:
         """The orders of this run that earlier processes decided late; see :class:`bknb.engine.records.Records`.
 
-        Those that the restored state does not know of are removed; a bar is ``step`` ms. Errors as for :meth:`ended`.
+        Those that the restored state does not know of are removed; bars have ``step`` ms. Errors as for :meth:`ended`.
         """
         self._late.read(self.problems)
         if (at := self.progress) is None:
             return self._late.decisions()
         return self._late.without_orphans(
-            self._saved, known=at.last_minute + step, last_asked=at.last_asked, filled=self._filled()
+            self._saved, known=bar_close(at.last_minute, step, grid), last_asked=at.last_asked, filled=self._filled()
         )
 
     def holes(self) -> list[Hole]:

@@ -8,6 +8,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE, MINUTE_MS, bar_text, count_text, interval_ms
 from ..domain.lifecycle import Holding, Opening, State, Waiting, signals_of
 from ..errors import NotEnoughData
+from ..market.bar_slots import bar_before, bar_close, open_slots
 from ..market.patience_for_missing_candles import Awaited
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ..market.bar_grid import BarGrid
     from ..market.sessions import Sessions
 
 
@@ -39,6 +41,8 @@ class CandleWatch:
         The clock at the start of the run, UTC ms.
     step
         The length of a base bar, ms: what is called a minute here.
+    grid
+        Where the bars open that do not open at multiples of their length.
 
     Attributes
     ----------
@@ -55,11 +59,12 @@ class CandleWatch:
         sessions: Sessions | None,
         now: int,
         step: int = MINUTE_MS,
+        grid: BarGrid | None = None,
     ) -> None:
-        self.patience_ms, self._step = patience_ms, step
+        self.patience_ms, self._step, self._grid = patience_ms, step, grid
         self._behind_ms = behind_ms
         self.working_since: int | None = None
-        self._holes = Awaited(hole_patience_ms, sessions=sessions)
+        self._holes = Awaited(hole_patience_ms, sessions=sessions, grid=grid)
         self._sessions = sessions
         self._moved_at = now  # the clock when a minute came, or none was due
         self.silent_since: int | None = None  # it was told that nothing comes
@@ -93,10 +98,8 @@ class CandleWatch:
 
     def skipped(self, last_minute: int, opened: int) -> tuple[tuple[int, int], ...]:
         """The ranges ``[first, end)`` of minutes that are missing between two that follow each other."""
-        if opened <= last_minute + self._step:
-            return ()
-        hole = ((last_minute + self._step, opened),)
-        return hole if self._sessions is None else self._sessions.open_part(hole, self._step)
+        known = bar_close(last_minute, self._step, self._grid)
+        return () if opened <= known else open_slots([(known, opened)], self._step, self._sessions, self._grid)
 
     def waited_minutes(self, holes: Sequence[tuple[int, int]], now: int) -> int:
         """How many minutes each of these ranges ``[first, end)`` (UTC ms) has been waited for, or more."""
@@ -134,15 +137,22 @@ class CandleWatch:
             Count from this moment at the earliest.
         """
         due = known if self._sessions is None else self._sessions.next_open(known, max(known, now))
-        if now < due + self._step:
+        closes = bar_close(due, self._step, self._grid)
+        if now < closes:
             self._moved_at = now
             return False
-        due += self._step - MINUTE_MS  # the patience counts from a minute before the bar has closed
+        due = closes - MINUTE_MS  # the patience counts from a minute before the bar has closed
         return now - max(self._moved_at, due, since or 0) >= self.patience_ms
 
 
 def hole_text(
-    symbol: str, exchange: str, holes: tuple[tuple[int, int], ...], *, waited_minutes: int, base: str = MINUTE
+    symbol: str,
+    exchange: str,
+    holes: tuple[tuple[int, int], ...],
+    *,
+    waited_minutes: int,
+    base: str = MINUTE,
+    grid: BarGrid | None = None,
 ) -> str:
     """What is told when a run goes on without minutes, or longer bars, that are missing; ``[first, end)`` in UTC ms.
 
@@ -153,8 +163,8 @@ def hole_text(
     'mine' did not answer them within 10 minutes; the run goes on without them, as a backtest with allow_gaps=True does
     """
     step = interval_ms(base)
-    count = sum(end - first for first, end in holes) // step
-    first, last = holes[0][0], holes[-1][1] - step
+    count = _bars_in(holes, step)
+    first, last = holes[0][0], bar_before(holes[-1][1], step, grid)
     which = utc_text(first) if count == 1 else f"{utc_text(first)} .. {utc_text(last)}"
     verb = "is" if count == 1 else "are"
     waited = f"{waited_minutes} minutes" if waited_minutes > 1 else "a minute"
@@ -165,19 +175,32 @@ def hole_text(
     )
 
 
-def missing_in(holes: Sequence[tuple[int, int]], base: str) -> tuple[int, str]:
+def missing_in(holes: Sequence[tuple[int, int]], base: str, grid: BarGrid | None = None) -> tuple[int, str]:
     """How many bars holes are, and of which interval: minutes where not all are bars of ``base``; ends are UTC ms.
+
+    ``grid`` says where bars of ``base`` open that do not open at multiples of their length: some are shorter then.
 
     Examples
     --------
     >>> missing_in([(0, 7_200_000)], "1h"), missing_in([(0, 120_000)], "1h")
     ((2, '1h'), (2, '1m'))
     """
-    counted = MINUTE if any((end - first) % interval_ms(base) for first, end in holes) else base
-    return sum(end - first for first, end in holes) // interval_ms(counted), counted
+    step = interval_ms(base)
+    edges = [edge for hole in holes for edge in hole]
+    if grid is None:
+        are_bars = all((end - first) % step == 0 for first, end in holes)
+    else:
+        are_bars = all(grid.floor(edge, step) == edge for edge in edges)
+    counted = base if are_bars else MINUTE
+    return _bars_in(holes, interval_ms(counted)), counted
 
 
-def earlier_holes_text(holes: Sequence[tuple[int, int]], base: str = MINUTE) -> str:
+def _bars_in(holes: Sequence[tuple[int, int]], step: int) -> int:
+    """How many bars of ``step`` ms holes are, each of which may end with one that is shorter."""
+    return sum(-(-(end - first) // step) for first, end in holes)
+
+
+def earlier_holes_text(holes: Sequence[tuple[int, int]], base: str = MINUTE, grid: BarGrid | None = None) -> str:
     """What a result says of the holes, ``[first, end)`` in UTC ms, that earlier lives of a run went on without.
 
     ``base`` is the interval of the bars of the last of these lives; where others had shorter ones, minutes are counted.
@@ -187,7 +210,7 @@ def earlier_holes_text(holes: Sequence[tuple[int, int]], base: str = MINUTE) -> 
     >>> earlier_holes_text([(0, 120_000)])
     'before this start the run went on without 2 minutes that never came, in 1 hole, from 1970-01-01 00:00 UTC on'
     """
-    count, base = missing_in(holes, base)
+    count, base = missing_in(holes, base, grid)
     where = "1 hole" if len(holes) == 1 else f"{len(holes)} holes"
     return (
         f"before this start the run went on without {count_text(count, base)} that never came, in {where}, "

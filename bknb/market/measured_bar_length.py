@@ -214,19 +214,20 @@ def check_made_of(interval: str, base: str, known: Sequence[str], exchange: str)
         )
 
 
-def check_at_multiples(source: object, symbol: str, exchange: str, what: str) -> None:
-    """Raise ``UsageError`` where ``what`` is given bars that do not open at multiples of their length in UTC.
+def check_hours_known(source: object, symbol: str, exchange: str, what: str) -> None:
+    """Raise ``UsageError`` where ``what`` is given bars that open after multiples of their length in UTC, and no hours.
 
     Examples
     --------
-    >>> check_at_multiples(object(), "AAPL", "mine", "a live run")
+    >>> check_hours_known(object(), "AAPL", "mine", "a live run")
     """
-    if bar_grid_of(source, symbol) is not None:
+    grid = bar_grid_of(source, symbol)
+    if grid is not None and not grid.in_sessions:
         base = base_of(source)
         raise UsageError(
-            f"{what} needs bars that open at multiples of {base} in UTC, and those of {symbol} from {exchange!r} count "
-            f"from the open of their market\nfor {what} take an exchange that has minutes: base={base!r} makes bars of "
-            "them; such bars themselves are for runs over history"
+            f"{what} needs bars that open at multiples of {base} in UTC or count from the open of a session, and those "
+            f"of {symbol} from {exchange!r} do neither, as far as is known\n"
+            "say when their market is open: bknb.exchanges.in_sessions(source, 'us-equities')"
         )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from .bar_slots import bar_close, open_slots
 from .gaps import gaps
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .bar_grid import BarGrid
     from .sessions import Sessions
 
 _MANY: Final = 1_000  # beyond so many, holes that were waited for are forgotten; the patience bounds the others
@@ -27,6 +29,8 @@ class Awaited:
         A hole that was seen this long ago is not waited for any longer; 0: none is waited for.
     sessions
         When the market is open; what is missing in closed hours is no hole.
+    grid
+        Where the candles open that do not open at multiples of their length.
 
     Examples
     --------
@@ -37,9 +41,9 @@ class Awaited:
     ((120000, 180000), None)
     """
 
-    def __init__(self, patience_ms: int, *, sessions: Sessions | None = None) -> None:
+    def __init__(self, patience_ms: int, *, sessions: Sessions | None = None, grid: BarGrid | None = None) -> None:
         self.patience_ms = patience_ms
-        self._sessions = sessions
+        self._sessions, self._grid = sessions, grid
         self._seen: dict[int, int] = {}  # by the open time of the first missing candle
         self._forgotten = -1  # the latest of those that were waited for and are not in it any more
 
@@ -106,10 +110,11 @@ class Awaited:
         count = len(times)
         if not count:
             return ()
-        before = after is not None and int(times[0]) > after + step
-        if not before and int(times[-1]) - int(times[0]) == (count - 1) * step:
+        behind = None if after is None else bar_close(after, step, self._grid)
+        before = behind is not None and int(times[0]) > behind
+        if self._grid is None and not before and int(times[-1]) - int(times[0]) == (count - 1) * step:
             return ()
-        missing = gaps(times, step)
-        if before and after is not None:
-            missing = ((after + step, int(times[0])), *missing)
-        return missing if self._sessions is None else self._sessions.open_part(missing, step)
+        missing = gaps(times, step, self._grid)
+        if before and behind is not None:
+            missing = ((behind, int(times[0])), *missing)
+        return open_slots(missing, step, self._sessions, self._grid)

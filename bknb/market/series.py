@@ -8,6 +8,7 @@ import numpy as np
 
 from ..domain.interval import MINUTE_MS, floor_to
 from ..kernels.vwap import average_prices
+from .bar_slots import bar_close
 from .candles import Candles
 
 if TYPE_CHECKING:
@@ -141,6 +142,6 @@ def prices_of(candles: Candles, step: int, count: int) -> NDArray[np.float64]:
     return average_prices(candles.high, candles.low, candles.close, candles.volume, count=count)
 
 
-def end_of(candles: Candles, step: int, since: int = 0) -> int:
+def end_of(candles: Candles, step: int, since: int = 0, *, grid: BarGrid | None = None) -> int:
     """When the last candle closes; ``since`` where there is none."""
-    return int(candles.timestamp[-1]) + step if len(candles) else since
+    return bar_close(int(candles.timestamp[-1]), step, grid) if len(candles) else since

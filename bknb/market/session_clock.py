@@ -164,6 +164,8 @@ class SessionClock:
         if self._ends is not None:
             at = int(np.searchsorted(self._ends, opened, side="right")) + count - 1
             return NEVER if at >= len(self._ends) else int(self._ends[at])
+        if self._grid is not None:
+            return self._closed_on_grid(self._grid, opened, count)
         first, interval = opened // self._interval, self._interval
         if self._slots is not None:
             at = int(np.searchsorted(self._slots, first)) + count - 1
@@ -179,6 +181,13 @@ class SessionClock:
             if len(is_open) >= count:
                 return int(starts[is_open[count - 1]]) + interval
             ahead *= 4
+        return NEVER
+
+    def _closed_on_grid(self, grid: BarGrid, opened: int, count: int) -> int:
+        for reach in LOOKED_THROUGH_MS:
+            closes = grid.closes_between(opened, opened + 2 * count * self._interval + reach, self._interval)
+            if len(closes) >= count:
+                return int(closes[count - 1])
         return NEVER
 
     def _days_closed(self, opened: int, count: int) -> int:

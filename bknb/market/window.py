@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..domain.formatting import minute_text
-from ..domain.interval import DAY_MINUTES, DAY_MS, MINUTE_MS, floor_to, interval_ms
+from ..domain.interval import DAY_MINUTES, DAY_MS, MINUTE_MS, interval_ms
 from ..errors import DataError, NotEnoughData, UsageError
+from .bar_slots import bar_before, bar_close, slot_of
 from .candle_listener import CandleListener
 from .candles import Candles
 from .fetch_loop import fetch_now, submit
@@ -98,7 +99,7 @@ class Window:
             series = self._series.get((symbol, interval))
             if series is None or series.since > since:
                 series = await self._fetch(symbol, interval, since, held=series)
-            elif self._growing and series.until < floor_to(self.horizon, series.step):
+            elif self._growing and series.until < slot_of(self.horizon, series.step, series.grid):
                 series = await self._grown(symbol, interval, series, since)
             series.regular = series.regular and not self.is_by_calendar(symbol, interval)
             self._series[symbol, interval] = series
@@ -159,7 +160,7 @@ class Window:
             symbol,
             interval,
             since,
-            known[-1] + series.step if known else series.since,
+            bar_close(known[-1], series.step, series.grid) if known else series.since,
             continued=True,
             known=known,
             once=self._growing,
@@ -201,9 +202,9 @@ class Window:
             series = self._series[symbol, interval]
             place = int(np.searchsorted(series.candles.timestamp, since))
             close = float(series.candles.close[place - 1]) if place else None
-            first, behind = since - series.step, _beside(series, until)
+            first, behind = bar_before(since, series.step, series.grid), _beside(series, until)
             known = behind if not place or int(series.candles.timestamp[place - 1]) < first else (first, *behind)
-            end = behind[-1] + series.step if behind else until
+            end = bar_close(behind[-1], series.step, series.grid) if behind else until
             found = await self._feed.fetch(
                 symbol, interval, first, end, continued=True, before=close, known=known, once=True
             )
@@ -263,9 +264,9 @@ class Window:
         known = series.candles
         if not len(known):
             return await self._fetch(symbol, interval, series.since)
-        last, end = int(known.timestamp[-1]), floor_to(self.horizon, series.step)
-        sessions = self.sessions_of(symbol)
-        if sessions is not None and sessions.next_open(last + series.step, end) >= end:
+        last, grid = int(known.timestamp[-1]), series.grid
+        sessions, end = self.sessions_of(symbol), slot_of(self.horizon, series.step, grid)
+        if sessions is not None and sessions.next_open(bar_close(last, series.step, grid), end) >= end:
             return series  # the market has been closed since
         close = float(known.close[-1])
         fresh = (await self._fetch(symbol, interval, last, after=last, before=close)).candles
@@ -273,14 +274,14 @@ class Window:
         if behind == len(fresh):
             return series  # nothing new yet: what has not arrived is asked for again
         candles, since = Candles.concat([known, fresh[behind:]]), series.since
-        in_time = self.horizon - end_of(candles, series.step) <= max(self._patience_ms, series.step)
+        in_time = self.horizon - end_of(candles, series.step, grid=grid) <= max(self._patience_ms, series.step)
         self._late.came(symbol, int(fresh.timestamp[behind]), in_time=in_time)
         held = max(series.span, _MIN_CANDLES)
         spare = min(len(candles) - held, int(np.searchsorted(candles.timestamp, wanted)))
         if spare > held:
             candles = candles[spare:].copy()
             since = int(candles.timestamp[0])
-        return series.with_candles(candles, since=since, until=end_of(candles, series.step))
+        return series.with_candles(candles, since=since, until=end_of(candles, series.step, grid=grid))
 
     async def _fetch(
         self,
@@ -323,8 +324,9 @@ class Window:
                 candles = candles[1:]
         self._listener.came(symbol, interval, since, candles, known=known)
         self._note_missing(symbol, interval, candles, after=after)
-        until = end_of(candles, step) if self._growing and len(candles) else self.horizon
-        return Series(candles, step=step, since=since, until=until, grid=self.grid_of(symbol))
+        grid = self.grid_of(symbol)
+        until = end_of(candles, step, grid=grid) if self._growing and len(candles) else self.horizon
+        return Series(candles, step=step, since=since, until=until, grid=grid)
 
     def _begins_within(self, minutes: Series, opened: int, symbol: str) -> bool:
         """Whether the data of a symbol begins within the candle that opened at ``opened`` (UTC ms), not with it."""
@@ -341,7 +343,7 @@ class Window:
         if self._patience_ms:
             from .patience_for_missing_candles import Awaited  # few runs wait
 
-            fresh = Awaited(self._patience_ms, sessions=self.sessions_of(symbol))
+            fresh = Awaited(self._patience_ms, sessions=self.sessions_of(symbol), grid=self.grid_of(symbol))
             awaited = self._awaited.setdefault((symbol, interval), fresh)
             times, step = candles.timestamp, interval_ms(interval)
             if after is not None and len(times) and times[-1] > after:
@@ -370,7 +372,7 @@ class Window:
     def ready(self, symbol: str, interval: str, since: int) -> Series | None:
         """The candles from ``since`` to the horizon, if they are in memory already."""
         series = self._series.get((symbol, interval))
-        if series is None or series.since > since or series.until < floor_to(self.horizon, series.step):
+        if series is None or series.since > since or series.until < slot_of(self.horizon, series.step, series.grid):
             return None
         return series
 
@@ -387,7 +389,7 @@ class Window:
         series = self._series.get((symbol, interval))
         if series is None or series.available(when) < limit:
             return False
-        return series.until >= min(floor_to(when, series.step), floor_to(self.horizon, series.step))
+        return series.until >= slot_of(min(when, self.horizon), series.step, series.grid)
 
     def newest(self, symbol: str, interval: str, limit: int, when: int, *, wait: bool = True) -> Candles:
         """The ``limit`` newest candles that have closed at ``when``; with ``wait`` none behind a hole still waited for.
@@ -430,13 +432,13 @@ class Window:
             When a candle that has closed is waited for.
         """
         step = interval_ms(interval)
-        wanted = min(floor_to(when, step), floor_to(self.horizon, step))
+        wanted = {symbol: slot_of(min(when, self.horizon), step, self.grid_of(symbol)) for symbol in symbols}
         lacking = [
             symbol
             for symbol in symbols
             if (known := self._series.get((symbol, interval))) is None
             or known.since > since
-            or (self._growing and known.until < wanted)
+            or (self._growing and known.until < wanted[symbol])
         ]
         if lacking:
             fetch_now(self._load_several(lacking, interval, since))
@@ -460,12 +462,13 @@ class Window:
         It is not where nothing came for longer than holes are waited for, or nothing at all so far. A candle of which a
         base bar is here comes.
         """
-        base, newest = self._series.get((symbol, self.base)), floor_to(when, series.step)
+        base, grid = self._series.get((symbol, self.base)), series.grid
+        newest = slot_of(when, series.step, grid)
         if base is None:  # the first candle that lacks was due a step behind the last one
-            due = end_of(series.candles, series.step) + series.step if len(series.candles) else newest
+            due = end_of(series.candles, series.step, grid=grid) + series.step if len(series.candles) else newest
             return self.horizon - due <= self._patience_ms
-        silent_since = end_of(base.candles, base.step)  # 0: nothing came so far
-        is_partly_here = end_of(series.candles, series.step, series.since) < silent_since
+        silent_since = end_of(base.candles, base.step, grid=grid)  # 0: nothing came so far
+        is_partly_here = end_of(series.candles, series.step, series.since, grid=grid) < silent_since
         return is_partly_here or self.horizon - silent_since <= max(self._patience_ms, self.base_ms)
 
     def since(self, symbol: str, interval: str, since: int, when: int) -> Candles:
@@ -483,12 +486,13 @@ class Window:
         if series is None or series.since > since:
             begin = self._feed.reach_back(symbol, since, step, _HEADROOM)
             series = fetch_now(self.load(symbol, interval, begin))
-        elif self._growing and series.until < min(floor_to(when, step), floor_to(self.horizon, step)):
+        elif self._growing and series.until < slot_of(min(when, self.horizon), step, series.grid):
             series = fetch_now(self.load(symbol, interval, series.since))
         count = series.available(when) - int(np.searchsorted(series.candles.timestamp, since))
         if count > 0:
             return self.newest(symbol, interval, count, when)
-        may_lack = (self._growing or len(series.candles)) and since <= floor_to(when, step) - step
+        newest = bar_before(slot_of(when, step, series.grid), step, series.grid)
+        may_lack = (self._growing or len(series.candles)) and since <= newest
         if may_lack and self._lacks_newest(series, symbol, when):
             self._refuse(series, symbol, interval, 1, when, lacking=True)
         return Candles.empty()
@@ -525,7 +529,7 @@ class Window:
             oldest = self._feed.reach_back(symbol, when, step, limit)
             since = self._feed.reach_back(symbol, oldest, step, _HEADROOM)
             series = fetch_now(self.load_closed(symbol, interval, when, limit, since=since))
-        elif self._growing and series.until < min(floor_to(when, step), floor_to(self.horizon, step)):
+        elif self._growing and series.until < slot_of(min(when, self.horizon), step, series.grid):
             series = fetch_now(self.load(symbol, interval, series.since))
         if wait and self._patience_ms and not series.regular:
             series = self._awaited_of(series, symbol, interval, limit, when)
@@ -573,7 +577,8 @@ class Window:
         with gaps allowed the later minute makes no difference: that there is none, and a symbol never trades again, is
         known to nobody at ``when``.
         """
-        newest, end = floor_to(when, series.step), end_of(series.candles, series.step, series.since)
+        step, grid = series.step, series.grid
+        newest, end = slot_of(when, step, grid), end_of(series.candles, step, series.since, grid=grid)
         if end >= newest or (not self._growing and series.closed(when) <= len(series.candles)):
             return False
         sessions = self.sessions_of(symbol)
@@ -581,8 +586,8 @@ class Window:
             return False
         minutes = self._series.get((symbol, self.base))
         if self._patience_ms and minutes is not None:
-            opened = floor_to(minutes.start, series.step)
-            if newest == opened + series.step and self._begins_within(minutes, opened, symbol):
+            opened = slot_of(minutes.start, step, grid)
+            if newest == bar_close(opened, step, grid) and self._begins_within(minutes, opened, symbol):
                 return False  # without gaps allowed there is no candle in which the data begins
         if self._feed.allow_gaps and minutes is not None:
             first, behind = np.searchsorted(minutes.candles.timestamp, [end, newest])

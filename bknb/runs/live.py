@@ -35,7 +35,7 @@ from ..live.run import LiveRun
 from ..live.runtime import RUNTIME
 from ..market.candles import Candles
 from ..market.clock import SystemClock
-from ..market.measured_bar_length import check_above_zero, check_at_multiples
+from ..market.measured_bar_length import check_above_zero, check_hours_known
 from ..ports import Broker, Clock, StateStore
 from ..stores.default_store import checked, chosen
 from .make_card import code_of
@@ -207,7 +207,7 @@ def plan_live(
     sys.audit("bknb.run", "a live run")
     resolved = resolve_exchange(exchange)
     check_above_zero(resolved.source, resolved.name, "a live run")
-    check_at_multiples(resolved.source, checked_symbol(symbol), resolved.name, "a live run")
+    check_hours_known(resolved.source, checked_symbol(symbol), resolved.name, "a live run")
     bars = chosen_base(base, resolved)
     picked = resolve_strategy(strategy, interval=interval, at=at, default=bars)
     model = execution_model(execution or picked.execution).name
