@@ -204,14 +204,14 @@ def test_a_bar_is_worked_on_when_it_closes_and_the_last_one_with_its_session() -
         seen.append((local(ctx.when_ms), clock.now() - ctx.when_ms, local(opened)))
 
     source = of_function(bars_of(market, HOUR, 4), market, "1h", clock)
-    strategy = bknb.add_strategy("closing", at="session_close, session_close-30m", get_signal=get_signal)
+    strategy = bknb.add_strategy("closing", at="session_open+60m, session_close-30m, session_close", get_signal=get_signal)
     live = lived(strategy, source, clock.now(), spans[10][1], clock=clock)
     assert not live.errors
     assert not live.warnings
     assert seen == [
-        ("31 15:30", 0, "31 14:30"), ("31 16:00", 0, "31 15:30"),
-        ("01 12:30", 0, "01 11:30"), ("01 13:00", 0, "01 12:30"),
-        ("04 15:30", 0, "04 14:30"), ("04 16:00", 0, "04 15:30"),
+        ("31 10:30", 0, "31 09:30"), ("31 15:30", 0, "31 14:30"), ("31 16:00", 0, "31 15:30"),
+        ("01 10:30", 0, "01 09:30"), ("01 12:30", 0, "01 11:30"), ("01 13:00", 0, "01 12:30"),
+        ("04 10:30", 0, "04 09:30"), ("04 15:30", 0, "04 14:30"), ("04 16:00", 0, "04 15:30"),
     ]  # fmt: skip
     assert clock.now() == spans[10][1]
 
