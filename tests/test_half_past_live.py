@@ -204,7 +204,9 @@ def test_a_bar_is_worked_on_when_it_closes_and_the_last_one_with_its_session() -
         seen.append((local(ctx.when_ms), clock.now() - ctx.when_ms, local(opened)))
 
     source = of_function(bars_of(market, HOUR, 4), market, "1h", clock)
-    strategy = bknb.add_strategy("closing", at="session_open+60m, session_close-30m, session_close", get_signal=get_signal)
+    strategy = bknb.add_strategy(
+        "closing", at="session_open+60m, session_close-30m, session_close", get_signal=get_signal
+    )
     live = lived(strategy, source, clock.now(), spans[10][1], clock=clock)
     assert not live.errors
     assert not live.warnings
