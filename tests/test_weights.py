@@ -524,8 +524,6 @@ def test_what_does_not_belong_to_weights_is_refused(options: dict[str, Any], tex
 
 
 def test_a_tolerance_needs_weights_and_weights_need_no_sizing() -> None:
-    with pytest.raises(bknb.UsageError, match="a tolerance and no get_weight"):
-        bknb.add_strategy("w", interval="1m", get_signals=lambda candles: None, tolerance=1.0)
     with pytest.raises(bknb.UsageError, match="a reenter and no get_weight"):
         bknb.add_strategy("w", interval="1m", get_signals=lambda candles: None, reenter=True)
     with pytest.raises(bknb.UsageError, match="tolerance is for weights"):

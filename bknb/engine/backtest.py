@@ -11,8 +11,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec.structs import replace
-
 from ..domain.execution_fills import execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms
@@ -181,7 +179,7 @@ class BacktestRun:
         records.warnings.extend(coverage_notes(plan, series, sessions, said=records.warnings[-1:]))
         strategy = plan.strategy
         if lookup is not None:
-            strategy = replace(strategy, get_signal=lookup, ask=lookup, ask_manage=lookup.managing(strategy))
+            strategy = lookup.looked_up_by(strategy)
         loop, questions = self._make_loop(window, strategy), self.questions(series, window)
         self._loop = loop
         if self._turn is not None and self._turn.by_score:

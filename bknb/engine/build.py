@@ -102,6 +102,8 @@ def make_strategy(
     """
     checked_name("strategy", name)
     called_so = getattr(get_signal, "__name__", "")
+    if get_signal is not None and get_signals is None and tolerance is not None and called_so != "get_weight":
+        get_signal, get_signals = (None, get_signal) if is_vectorised(get_signal) else (get_signal, None)
     if get_weight is None and called_so != "get_signal" and (tolerance is not None or called_so == "get_weight"):
         get_weight, get_signal = get_signal, None
     if get_weight is not None or tolerance is not None or reenter is not False or called_so == "get_weights":
@@ -110,7 +112,7 @@ def make_strategy(
         beside = {"get_signal": get_signal, "get_signals": get_signals, "manage": manage,
                   "manage_interval": manage_interval, "manage_at": manage_at}  # fmt: skip
         tolerance = checked_weight(name, get_weight, tolerance, reenter, beside=beside, execution=execution)
-        get_signal = get_weight
+        get_signal = get_weight if get_signals is None else get_signal
     execution_model(execution)
     if get_signal is not None and get_signals is not None:
         raise UsageError(f"strategy {name!r} has both get_signal and get_signals; give one of them")
@@ -131,15 +133,15 @@ def make_strategy(
         called: AnyFunction = function
         own = named(function, chosen)
         ask = calling_by_name(partial(function, **own) if own else function, several=bool(symbols))
-        if tolerance is not None and not symbols:
-            from .weight_answers import weight_asks
-
-            ask, asked_to_manage = weight_asks(ask, tolerance)
     else:
         rows = Windowed(get_signals, name=name, interval=interval, lookback=lookback, params=chosen,
-                        manage=manage, manage_interval=manage_interval)  # fmt: skip
+                        manage=manage, manage_interval=manage_interval, weights=tolerance is not None)  # fmt: skip
         called = ask = rows.get_signal
         asked_to_manage = rows.ask_manage
+    if tolerance is not None and not symbols:
+        from .weight_answers import weight_asks
+
+        ask, asked_to_manage = weight_asks(ask, tolerance)
     return Strategy(
         name=name,
         interval=interval,
@@ -294,7 +296,8 @@ def definition(strategy: Strategy) -> dict[str, Any]:
         "callbacks": strategy.callbacks,
     }
     if strategy.weights is not None:
-        made |= {"get_signal": None, "get_weight": strategy.get_signal, "tolerance": strategy.tolerance}
+        asked = {} if vectorised else {"get_signal": None, "get_weight": strategy.get_signal}
+        made |= {**asked, "tolerance": strategy.tolerance}
         made |= {"symbols": strategy.symbols} if strategy.symbols else {}
         of_weights = ("reenter", "together", "cash_buffer_percent")
         made |= {name: value for name in of_weights if (value := getattr(strategy, name))}

@@ -70,9 +70,10 @@ def numbers(column: Any, count: int, what: str, name: str) -> NDArray[np.float64
         return constant(float(values), count)
     if values.shape != (count,):
         got = " x ".join(map(str, values.shape))
+        nothing = "the weight is NaN" if what == "weight" else "the position is 0"
         raise UsageError(
             f"strategy {name!r}: get_signals must return one row per candle, {count} rows; {what} has {got}\n"
-            "keep every row (no dropna): where nothing is to be done the position is 0"
+            f"keep every row (no dropna): where nothing is to be done {nothing}"
         )
     return values
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +19,7 @@ from .row_exits import EXIT_COLUMNS, RowExits, read_exits, refused_column, sorte
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_WEIGHT: Final = "weight"
 _REQUIRED: Final = ("position", "price_take_profit", "price_stop_loss", "minute_estimated_time")
 _COLUMNS: Final = (*_REQUIRED, "price_open", "stop_entry", *TIMED_COLUMNS)
 _KNOWN: Final = frozenset((*_COLUMNS, *EXIT_COLUMNS))
@@ -61,6 +62,9 @@ class SignalRows:
         What rows declare besides, and where they leave; ``None`` where no column does.
     timed
         The deadlines of ``until`` and ``bars``; ``None`` where there is no such column.
+    weight : ndarray of float64, shape (n,), or None
+        What is to be held, as a part of the equity, in place of all others; NaN leaves what there is. ``None``: rows
+        are signals.
     """
 
     position: NDArray[np.int8]
@@ -71,15 +75,18 @@ class SignalRows:
     stop_entry: NDArray[np.bool_]
     exits: RowExits | None = None
     timed: RowDeadlines | None = None
+    weight: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.position)
 
-    def answer(self, row: int) -> dict[str, Any] | Reason | None:
+    def answer(self, row: int) -> dict[str, Any] | Reason | float | None:
         """One row as ``get_signal`` would have answered it; ``None`` where it wants nothing.
 
-        A row that is no signal answers with the reason, and what else it holds.
+        A row that is no signal answers with the reason, and what else it holds. A weight is a number.
         """
+        if self.weight is not None:
+            return _weight(float(self.weight[row]))
         code = int(self.position[row])
         if code == 0:
             return None
@@ -111,7 +118,9 @@ class SignalRows:
 
     @property
     def acts(self) -> NDArray[np.bool_]:
-        """Whether a row wants a position, or to leave one; shape (n,)."""
+        """Whether a row wants a position, or to leave one, or is a weight; shape (n,)."""
+        if self.weight is not None:
+            return ~np.isnan(self.weight)
         wanted: NDArray[np.bool_] = self.position != 0
         if self.exits is not None and self.exits.leaves:
             wanted |= self.exits.leave_long | self.exits.leave_short
@@ -125,6 +134,8 @@ class SignalRows:
 
     def numbers(self) -> dict[str, NDArray[np.float64]]:
         """The columns of what a row declares, by name, for comparisons."""
+        if self.weight is not None:
+            return {"weight": self.weight}
         columns = {
             name: getattr(self, name) for name in ("price_take_profit", "price_stop_loss", "minutes", "price_open")
         }
@@ -150,6 +161,14 @@ class SignalRows:
     def _exits_on_grid(exits: RowExits, tick: float, *, wanted: NDArray[np.bool_], up: NDArray[np.bool_]) -> RowExits:
         targets = tuple(_rounded(column, tick, wanted=wanted, up=up) for column in exits.targets)
         return replace(exits, targets=targets)
+
+
+def _weight(value: float) -> float | Reason | None:
+    """A cell of weights; ``None`` where it is missing."""
+    if math.isinf(value):
+        text = "weight in a row of get_signals must be a finite number such as 0.5, -1 or 0, or NaN, which leaves"
+        return Reason("weight", f"{text} everything as it is; got {value}: look for a division by 0")
+    return None if math.isnan(value) else value
 
 
 def _number(value: np.floating[Any]) -> float | None:
@@ -181,12 +200,15 @@ def _rounded(
     return result
 
 
-def read_rows(answer: object, count: int, name: str, *, times: NDArray[np.int64] | None = None) -> SignalRows:
+def read_rows(
+    answer: object, count: int, name: str, *, times: NDArray[np.int64] | None = None, weights: bool = False
+) -> SignalRows:
     """What ``get_signals`` returned for ``count`` candles, as columns.
 
     Columns besides the known ones are left alone, so that a DataFrame may carry its indicators, unless their names are
     nearly those of known ones, or of what only ``manage`` can do. A scalar holds for all rows. A row that contradicts
     itself is rejected when it is asked. An index is compared with ``times``, the open times of the candles (UTC ms).
+    With ``weights`` the column is ``weight`` alone.
 
     Raises
     ------
@@ -205,6 +227,8 @@ def read_rows(answer: object, count: int, name: str, *, times: NDArray[np.int64]
         raise UsageError(f"strategy {name!r}: {_SHAPE}\ngot {type(answer).__name__}: {answer!r:.80}")
     table: Any = answer
     present = [str(column) for column in (table.columns if is_frame else table)]
+    if weights or _WEIGHT in present:
+        return _weights_of(table, present, count, name, times=times, weights=weights)
     ladder = "target_1" in present
     missing = [column for column in _REQUIRED if column not in present and not (ladder and column == _REQUIRED[1])]
     if missing:
@@ -218,12 +242,7 @@ def read_rows(answer: object, count: int, name: str, *, times: NDArray[np.int64]
     if len(present) > len(_REQUIRED) and (why := refused_column(tuple(present), _KNOWN)) is not None:
         raise UsageError(f"strategy {name!r}: {why}")
     if times is not None:
-        if is_frame:
-            check_index(table, times, "the table of get_signals", name)
-        else:
-            for column in _KNOWN.intersection(table):
-                if type(table[column]) not in _WITHOUT_INDEX:
-                    check_index(table[column], times, f"the column {column} of get_signals", name)
+        _check_indices(table, _KNOWN.intersection(present), times, name)
     columns = {
         column: numbers(table[column], count, column, name) if column in present else constant(math.nan, count)
         for column in (*_REQUIRED[1:], "price_open")
@@ -247,6 +266,50 @@ def read_rows(answer: object, count: int, name: str, *, times: NDArray[np.int64]
         else no_flags(count),
         exits=exits,
         timed=read_deadlines(table, present, count, name),
+    )
+
+
+def _check_indices(table: Any, columns: Iterable[str], times: NDArray[np.int64], name: str) -> None:
+    """See that the rows of a table, or of each column of a mapping, are those of the candles."""
+    if hasattr(table, "columns"):
+        check_index(table, times, "the table of get_signals", name)
+        return
+    for column in columns:
+        if type(table[column]) not in _WITHOUT_INDEX:
+            check_index(table[column], times, f"the column {column} of get_signals", name)
+
+
+def _weights_of(
+    table: Any, present: Sequence[str], count: int, name: str, *, times: NDArray[np.int64] | None, weights: bool
+) -> SignalRows:
+    """The rows of a table of weights.
+
+    Raises
+    ------
+    UsageError
+        When there is no weight, when a row would be a signal as well, or where the strategy has no tolerance.
+    """
+    beside = [column for column in (*_COLUMNS, *EXIT_COLUMNS) if column in present]
+    if _WEIGHT not in present:
+        raise UsageError(
+            f"strategy {name!r} has a tolerance, so its get_signals must return the column weight, what is to be held "
+            f"as a part of the equity\ngot: {', '.join(present) or 'none'}; leave tolerance out where rows are signals"
+        )
+    if beside:
+        raise UsageError(
+            f"strategy {name!r}: get_signals returned weight and {' and '.join(beside[:3])}: a weight says what is to "
+            "be held, the other columns what is to be done\nreturn one of both; give an indicator another name"
+        )
+    if not weights:
+        raise UsageError(
+            f"strategy {name!r}: get_signals returned weight, and the strategy has no tolerance\n"
+            "give tolerance=0, or the percent of the equity up to which what is held is left as it is"
+        )
+    if times is not None:
+        _check_indices(table, [_WEIGHT], times, name)
+    none, no = constant(math.nan, count), no_flags(count)
+    return SignalRows(
+        no.view(np.int8), none, none, none, none, no, weight=numbers(table[_WEIGHT], count, _WEIGHT, name)
     )
 
 

@@ -123,7 +123,8 @@ def add_strategy(
         ``bknb.Breakeven`` with its costs; NaN: none); ``target_1`` to ``target_3`` with ``share_1`` to ``share_3``, a
         ladder in place of ``price_take_profit``; ``exit_long`` and ``exit_short`` (True: a position of that side that
         was open before the row's candle closed is closed at the market, reason ``strategy``). What else ``manage`` can
-        do has no column.
+        do has no column. With ``tolerance`` the column is ``weight`` alone: what a ``get_weight`` would answer when the
+        row's candle has closed, NaN for ``None``.
     params
         Values for further parameters of the function; others keep their defaults. ``bknb.sweep`` tries many.
     lookback
@@ -154,8 +155,9 @@ def add_strategy(
         the next candle on, 1 for all of it, below 0 short, 0 for nothing. What it takes to get there is ordered at the
         market. Without a capital, and without leverage, it is at most 1 and at least -1.
     tolerance
-        For ``get_weight``: as long as what is held is no more than so many percent of the equity away from it, nothing
-        is changed; closing and changing the side always is. Infinity: nothing else is. By default every difference is.
+        For ``get_weight``, and needed for rows of weights: as long as what is held is no more than so many percent of
+        the equity away from it, nothing is changed; closing and changing the side always is. Infinity: nothing else is.
+        By default every difference is.
     reenter
         For ``get_weight``: what was ended by a level, by liquidation or by hand is entered again at the next answer. By
         default it stays flat until a weight has been 0 or on the other side.

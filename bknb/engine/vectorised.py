@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from msgspec.structs import replace
 
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms
@@ -89,7 +90,8 @@ def signal_rows(
         rows_asked.reset(token)
     from .signal_rows import read_rows
 
-    return read_rows(answer, len(candles), strategy.name, times=candles.timestamp)
+    weights = strategy.tolerance is not None
+    return read_rows(answer, len(candles), strategy.name, times=candles.timestamp, weights=weights)
 
 
 class Windowed:
@@ -103,6 +105,8 @@ class Windowed:
         Of the strategy.
     manage, manage_interval
         What the strategy has besides: it is asked where no row leaves.
+    weights
+        Whether rows are weights: the last one is answered as ``get_weight`` would.
 
     Attributes
     ----------
@@ -122,15 +126,16 @@ class Windowed:
         params: Mapping[str, Any],
         manage: Callable[..., Any] | None = None,
         manage_interval: str | None = None,
+        weights: bool = False,
     ) -> None:
         self._get_signals, self._params = get_signals, named(get_signals, params)
         self._name, self._interval, self._lookback = name, interval, lookback
-        self._manage_interval = manage_interval
+        self._manage_interval, self._weights = manage_interval, weights
         self.leaves: bool | None = None
         self.ask_manage = _leaving(self._leaves, manage, params)
 
-    def get_signal(self, ctx: Context) -> dict[str, Any] | Reason | None:
-        """The last row as a signal."""
+    def get_signal(self, ctx: Context) -> dict[str, Any] | Reason | float | None:
+        """The last row as a signal, or as a weight."""
         return self._rows(ctx, _newest(ctx, self._interval, self._lookback)).answer(-1)
 
     def _rows(self, ctx: Context, candles: Candles) -> SignalRows:
@@ -141,7 +146,9 @@ class Windowed:
             answer = self._get_signals(candles, **self._params)
         finally:
             rows_asked.reset(token)
-        rows = read_rows(answer, len(candles), self._name, times=candles.timestamp)
+        rows = read_rows(answer, len(candles), self._name, times=candles.timestamp, weights=self._weights)
+        if self._weights:
+            return rows
         self.leaves = leaving_rows(rows, self._name, self._interval, self._manage_interval)
         return rows
 
@@ -224,9 +231,9 @@ class LookedUp:
     def __init__(self, rows: SignalRows, candles: RowCandles) -> None:
         self._rows = rows
         self._closed, self._closes = candles.closed, candles.closes
-        self._active = rows.position != 0
+        self._active = rows.position != 0 if rows.weight is None else rows.acts
 
-    def __call__(self, ctx: Context) -> dict[str, Any] | Reason | None:
+    def __call__(self, ctx: Context) -> dict[str, Any] | Reason | float | None:
         """The row of the newest candle that has closed at the moment of the question."""
         row = self._row(ctx)
         return self._rows.answer(row) if self._active[row] else None
@@ -238,6 +245,15 @@ class LookedUp:
             where = "has not begun" if last <= 0 else "has ended"
             raise NotEnoughData(f"the data {where} at {utc_text(ctx.when_ms)}: no candle closes then")
         return last - 1
+
+    def looked_up_by(self, strategy: Strategy) -> Strategy:
+        """The strategy with these rows for answers, also about what is open."""
+        if strategy.tolerance is None:
+            return replace(strategy, get_signal=self, ask=self, ask_manage=self.managing(strategy))
+        from .weight_answers import weight_asks  # few strategies answer with weights
+
+        ask, manage = weight_asks(self, strategy.tolerance)
+        return replace(strategy, get_signal=self, ask=ask, ask_manage=manage)
 
     def managing(self, strategy: Strategy) -> Manage | None:
         """What asks about an open position: the rows, where they say where to leave, then the strategy's ``manage``."""
@@ -301,7 +317,7 @@ def _difference(rows: SignalRows, row: int, alone: SignalRows) -> str | None:
     position, other_position = int(rows.position[row]), int(alone.position[-1])
     if position != other_position:
         return f"position {position} against {other_position}"
-    if position == 0:
+    if position == 0 and rows.weight is None:
         return None
     if bool(rows.stop_entry[row]) != bool(alone.stop_entry[-1]):
         return "stop_entry differs"
@@ -309,7 +325,8 @@ def _difference(rows: SignalRows, row: int, alone: SignalRows) -> str | None:
     for column, values in rows.numbers().items():
         one = float(values[row])
         other = float(others[column][-1]) if column in others else math.nan
-        if not (math.isclose(one, other, rel_tol=_SAME) or (math.isnan(one) and math.isnan(other))):
+        near = _SAME if column == "weight" else 0.0
+        if not (math.isclose(one, other, rel_tol=_SAME, abs_tol=near) or (math.isnan(one) and math.isnan(other))):
             return f"{column} {one:.8g} against {other:.8g}"
     return None
 

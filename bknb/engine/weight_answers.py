@@ -51,23 +51,26 @@ def checked_weight(
             f"strategy {name!r} has a get_weights, which answers for several symbols at once\n"
             f'register it with @bknb.weights({name!r}, symbols=[…], interval="1d"), and run it with bknb.portfolio'
         )
-    if get_weight is None:
+    rows = get_weight is None and tolerance is not None and beside.get("get_signals") is not None
+    if get_weight is None and not rows:
         option = "tolerance" if reenter is False else "reenter"
         raise UsageError(
             f"strategy {name!r} has a {option} and no get_weight\n"
-            f"{option} is for weights: give get_weight=, a function (ctx) that answers with a number, or leave it out"
+            f"{option} is for weights: give get_weight=, a function (ctx) that answers with a number, or leave it out; "
+            "with tolerance= a get_signals returns the column weight"
         )
     if not isinstance(reenter, bool):
         raise UsageError(f"reenter of strategy {name!r} must be True or False, got {shown(reenter, 60)}")
-    given = [option for option, value in beside.items() if value is not None]
+    asked = "a tolerance for weights of get_signals" if rows else "get_weight"
+    given = [option for option, value in beside.items() if value is not None and not (rows and option == "get_signals")]
     if given:
         raise UsageError(
-            f"strategy {name!r} has get_weight and {' and '.join(given)}\n"
-            "get_weight is asked in every slot, whatever is open, and says all of what is held: leave the others out"
+            f"strategy {name!r} has {asked} and {' and '.join(given)}\n"
+            "weights are asked for in every slot, whatever is open, and say all of what is held: leave the others out"
         )
     if not execution_model(execution).fills_at_open:
         raise UsageError(
-            f"strategy {name!r} has get_weight and execution={execution!r}, which fills at an average of past prices\n"
+            f"strategy {name!r} has {asked} and execution={execution!r}, which fills at an average of past prices\n"
             "a weight is of the equity at the last close: choose 'pessimistic' or 'touch'"
         )
     tolerance = 0.0 if tolerance is None else tolerance
@@ -105,8 +108,8 @@ def _then(answer: Any, made: Callable[[Weight], object], ctx: Context) -> Any:
 
 
 def _made(answer: object, made: Callable[[Weight], object], ctx: Context) -> object:
-    if answer is None:
-        return None
+    if answer is None or isinstance(answer, Reason):
+        return answer
     weight = read_weight(answer, weight_limits_of(ctx))
     return weight if isinstance(weight, Reason) else made(weight)
 

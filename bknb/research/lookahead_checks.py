@@ -379,8 +379,12 @@ class Rows(Protocol):
         """1, 0 or -1."""
 
     @property
+    def weight(self) -> NDArray[np.float64] | None:
+        """What is to be held, NaN: what there is; ``None``: rows are signals."""
+
+    @property
     def acts(self) -> NDArray[np.bool_]:
-        """Whether a row wants a position, or to leave one."""
+        """Whether a row wants a position, or to leave one, or is a weight."""
 
     def numbers(self) -> Mapping[str, NDArray[np.float64]]:
         """What rows that want a position declare, by column."""
@@ -395,6 +399,9 @@ _NAMES: Final = {1: "long", -1: "short"}
 
 def row_answer(rows: Rows, at: int) -> Answer:
     """One row as an answer: of one that wants a position what it declares, then where it leaves."""
+    if rows.weight is not None:
+        weight = float(rows.weight[at])
+        return NOTHING if weight != weight else ("weight", weight)
     side = int(rows.position[at])
     leaves = tuple(f"exit_{name}" for name, column in zip(("long", "short"), rows.leaving(), strict=True) if column[at])
     if side == 0:
@@ -406,6 +413,9 @@ def row_answer(rows: Rows, at: int) -> Answer:
 
 def differing(one: Rows, other: Rows, count: int, *, tolerance: float = _SAME) -> NDArray[np.int64]:
     """Those of the first ``count`` rows that do not make the same trade."""
+    if one.weight is not None and other.weight is not None:
+        close = np.isclose(one.weight[:count], other.weight[:count], rtol=tolerance, atol=tolerance, equal_nan=True)
+        return np.flatnonzero(~close)
     apart = one.position[:count] != other.position[:count]
     live = one.position[:count] != 0
     for a, b in zip(one.leaving(), other.leaving(), strict=True):
@@ -544,7 +554,8 @@ def check_row_history(
 ) -> list[Finding]:
     """Findings for rows that differ when only the newest ``lookback`` candles are there, as in a live run."""
     whole = evaluate(candles)
-    chosen = choose(np.flatnonzero(whole.position), lookback, len(candles), count=moments, seed=seed)
+    wanting = whole.position != 0 if whole.weight is None else whole.acts
+    chosen = choose(np.flatnonzero(wanting), lookback, len(candles), count=moments, seed=seed)
     apart: list[tuple[int, Answer]] = []
     for row in chosen:
         rows = _attempt(evaluate, candles[row + 1 - lookback : row + 1].copy())
