@@ -52,7 +52,7 @@ def both(seed: int, *, slot: int = 5, tolerance: float = 0.0, **options: Any) ->
 
 
 @pytest.mark.parametrize("capital", [None, 10_000])
-@settings(max_examples=4)
+@settings(max_examples=2)
 @given(seed=SEEDS, tolerance=st.sampled_from([0.0, 5.0, math.inf]))
 def test_a_column_is_what_a_get_weight_answers(capital: float | None, seed: int, tolerance: float) -> None:
     rows, asked = both(seed, tolerance=tolerance, capital=capital)
@@ -121,6 +121,7 @@ def test_a_row_that_is_no_weight_is_told_and_changes_nothing() -> None:
     assert texts[1].startswith("weight 1.5: all of the equity is 1")
 
 
+@pytest.mark.slow
 def test_a_column_of_weights_that_sees_the_future_is_found() -> None:
     def sees(candles: Any) -> Any:
         later = np.roll(candles.close, -1)
@@ -211,6 +212,7 @@ def test_rows_of_weights_live_are_those_of_a_backtest() -> None:
     assert told(live, before=until) == told(run.records, before=until)
 
 
+@pytest.mark.slow
 def test_a_card_of_rows_of_weights_gives_the_same_run_and_names_another_tolerance() -> None:
     def made(tolerance: float) -> Any:
         rows = bknb.add_strategy("rows", interval="6h", get_signals=momentum, tolerance=tolerance, params={"top": 0.5})
@@ -236,7 +238,8 @@ def scaled(candles: Any, top: float = 1.0, seed: int = 3) -> Any:
 
 def swept(params: dict[str, list[Any]], **options: Any) -> tuple[Any, list[Any]]:
     """A sweep that keeps its trades, and the backtest of each of its combinations, in the order of its table."""
-    given_to: dict[str, Any] = {"interval": "5m", "get_signals": scaled, "tolerance": options.pop("tolerance", 1.0)}
+    given_to: dict[str, Any] = {"interval": "5m", "tolerance": options.pop("tolerance", 1.0)}
+    given_to["get_signals"] = options.pop("get_signals", scaled)
     run: dict[str, Any] = {"exchange": source(walk(3)), "frame": FRAME, "settings": COSTS} | options
     found = bknb.sweep(
         bknb.add_strategy("w", **given_to), params=params, symbol="BTCUSDT", keep_trades=True, executor="inline", **run

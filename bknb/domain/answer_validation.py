@@ -14,7 +14,7 @@ from .signal_events import Reason
 from .states import Rules
 from .text import shown, text_fault, without_addresses
 
-_MOST_SHARE: Final = 1e9  # of the first size; sums of a few of these are floats that still have the first size in them
+MOST_SHARE: Final = 1e9  # of the first size; sums of a few of these are floats that still have the first size in them
 
 
 def note_fault(note: object) -> Reason | None:
@@ -24,14 +24,25 @@ def note_fault(note: object) -> Reason | None:
     return Reason("note", f"note must be text that can be written, got {without_addresses(ascii(note)):.80}")
 
 
+def share_fault(share: object) -> Reason:
+    """What is wrong with the size of an add that is none.
+
+    Examples
+    --------
+    >>> share_fault(0.0).text
+    'Add needs a share above 1e-09 and at most 1e+09, in units of the first size, got 0.0'
+    """
+    text = f"Add needs a share above {DUST:g} and at most {MOST_SHARE:g}, in units of the first size"
+    return Reason("add_share", f"{text}, got {shown(share, 60)}")
+
+
 def add_faults(add: Add, when: int, rules: Rules) -> list[Reason]:
     """Everything that is wrong with the size, the price and the validity of an add, decided at ``when`` (UTC ms)."""
     found: list[Reason] = []
     share: object = add.share
     limit: object = add.price_open
-    if not is_positive(share) or not DUST < add.share <= _MOST_SHARE:
-        text = f"Add needs a share above {DUST:g} and at most {_MOST_SHARE:g}, in units of the first size"
-        found.append(Reason("add_share", f"{text}, got {shown(share, 60)}"))
+    if not is_positive(share) or not DUST < add.share <= MOST_SHARE:
+        found.append(share_fault(share))
     if limit is not None and not is_positive(limit):
         text = "price_open of Add must be a finite number above 0, or None for the market"
         found.append(Reason("add_price", f"{text}, got {shown(limit, 60)}"))

@@ -145,7 +145,7 @@ class SignalRows:
 
     def on_grid(self, tick: float | None) -> SignalRows:
         """The same rows with their levels on the tick grid, as ``domain.tick_grid.on_grid`` puts them."""
-        if tick is None:
+        if tick is None or self.weight is not None:
             return self
         long, short = self.position == 1, self.position == -1
         wanted = long | short

@@ -17,6 +17,7 @@ MINUTE: Final = 60_000  # ms; the kernels import no other room
 BLOCK: Final = 32  # minutes in a block that can be jumped over
 TAKE_PROFIT: Final = 0
 STOP_LOSS: Final = 1
+TIME_EXPIRED, FRAME_END, DATA_END = range(2, 5)  # after the two reasons of a position's own levels
 
 
 def net(side: int, entry: float, exit_: float, slippage: float, fee: float) -> float:
@@ -153,6 +154,27 @@ def hold(
     return -1, over, 0.0, False, highest, lowest
 
 
+def ended_by_clock(market: Any, rules: Any, last: int, due: int, over: int) -> Any:
+    """How the clock ends a position at ``due``, or the data end it.
+
+    Returns reason, price, when it closed, the moment after which the strategy may be asked, and the index of the
+    minute a closing order filled in: the count when none did, -1 when there was no order.
+    """
+    times, count = market.times, len(market.times)
+    end = times[count - 1]
+    if not rules.fills_at_open:
+        if over == count:
+            return DATA_END, market.average[count - 1], end, end, -1
+        reason = rules.frame_end if time_at(market, over) > last else TIME_EXPIRED
+        return reason, market.average[over], time_at(market, over), time_at(market, over), -1
+    if over == count and due > end + market.step:
+        return DATA_END, market.last_close, end, end, -1
+    fill = next_fill(market, over)
+    if fill == count:
+        return DATA_END, market.last_close, end, due - 1, fill
+    return (rules.frame_end if due >= last else TIME_EXPIRED), market.open[fill], time_at(market, fill), due - 1, fill
+
+
 def block_extremes(
     high: NDArray[np.float64], low: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -171,5 +193,5 @@ def block_extremes(
     return top.max(axis=1), bottom.min(axis=1)
 
 
-PIECES: Final = (net, first_at, time_at, next_fill, next_set, exit_at_entry, exit_in, hold)
+PIECES: Final = (net, first_at, time_at, next_fill, next_set, exit_at_entry, exit_in, hold, ended_by_clock)
 """What :func:`bknb.kernels.jit.compiled` compiles beside a loop that holds positions."""

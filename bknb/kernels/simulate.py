@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from . import declared_exit_loop
+from . import declared_exit_loop, question_moments
 from .declared_exit_loop import (
     BOOK,
     BREAKEVEN,
@@ -41,11 +41,15 @@ from .declared_exit_loop import (
     see,
 )
 from .exit_loop import (
+    DATA_END,
+    FRAME_END,
     MINUTE,
     PIECES,
     STOP_LOSS,
     TAKE_PROFIT,
+    TIME_EXPIRED,
     block_extremes,
+    ended_by_clock,
     exit_at_entry,
     first_at,
     hold,
@@ -56,12 +60,12 @@ from .exit_loop import (
     time_at,
 )
 from .jit import compiled
+from .question_moments import NEVER, first_question, newest_row, question, slot_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FOREVER: Final = 1e11  # minutes; longer lives are the same
-NEVER: Final = 1 << 62  # a moment that does not come; ``domain.market_clock``
 RESTING_BARS: Final = 20  # an entry rests for so many base bars longer than a minute at least; ``domain.entry_timeout``
 _KINDS: Final = 64  # sets of rules that refused answers are counted by; what is beyond counts with the last
 
@@ -70,7 +74,6 @@ ROW, SIDE, SCHEDULED_AT, PENDING_AT, CLOSED_AT, OPEN, TARGET, STOP, CLOSE, REASO
 NET, GROSS, FEE, SLIPPAGE, PEAK, TROUGH, AMBIGUOUS, LARGEST_COST, ADDS = range(10, 19)
 WIDTH: Final = 19
 
-TIME_EXPIRED, FRAME_END, DATA_END = range(2, 5)  # after the two reasons of a position's own levels
 STRATEGY, MANUAL, LIQUIDATION = range(BREAKEVEN + 1, BREAKEVEN + 4)
 TIMEOUT, PRICE_REJECT, FRAME_END_CANCEL, DATA_END_CANCEL, RISK_CANCEL, STOPPED = range(10, 16)
 STRATEGY_CANCEL, MANUAL_CANCEL, DISAGREEMENT = range(16, 19)
@@ -265,46 +268,6 @@ class RuleNumbers(NamedTuple):
 
 
 # --- pieces of both: plain Python that compiles as it stands -----------------------------------------------------
-
-
-def _question(market: Any, grid: Any, earliest: int) -> int:
-    """The first moment from ``earliest`` on at which a strategy can be asked, -1: none; ``Questions.first``."""
-    times, count = market.times, len(market.times)
-    if len(grid.opens):
-        at = int(np.searchsorted(grid.edges, earliest))
-        return int(grid.edges[at]) if at < len(grid.edges) else -1
-    moment = grid.start
-    if earliest > moment:
-        moment -= (moment - earliest) // grid.step * grid.step
-    while count and moment <= times[count - 1]:  # a bar opens at or after it
-        at = first_at(market, moment - market.step)
-        while len(market.ready) and at < count and not market.ready[at]:
-            at += 1
-        if at == count:
-            return -1
-        closes = time_at(market, at) + market.step
-        if closes == moment:
-            return int(moment)
-        moment -= (moment - closes) // grid.step * grid.step
-    return -1
-
-
-def _slot_at(grid: Any, moment: int) -> Any:
-    """When the first slot begins that does not begin before ``moment``."""
-    if len(grid.opens):
-        at = int(np.searchsorted(grid.opens, moment))
-        return grid.opens[at] if at < len(grid.opens) else NEVER
-    return -(-moment // grid.slot) * grid.slot
-
-
-def _newest_row(closes: Any, grid: Any, when: int) -> Any:
-    """Index of the newest candle that has closed; -1 before the first, the count or more where the data has ended."""
-    count = len(closes)
-    if count == 0 or when < closes[0]:
-        return -1
-    if len(grid.opens) == 0 and closes[count - 1] == closes[0] + (count - 1) * grid.slot:
-        return (when - closes[0]) // grid.slot
-    return int(np.searchsorted(closes, when, side="right")) - 1
 
 
 def _reached(side: int, kind: int, price: float, level: float) -> bool:
@@ -542,27 +505,6 @@ def _rests_until(market: Any, grid: Any, rules: Any, when: int) -> Any:
     return _at_bar(market, until)
 
 
-def _ended_by_clock(market: Any, rules: Any, last: int, due: int, over: int) -> Any:
-    """How the clock ends a position at ``due``, or the data end it.
-
-    Returns reason, price, when it closed, the moment after which the strategy may be asked, and the index of the
-    minute a closing order filled in: the count when none did, -1 when there was no order.
-    """
-    times, count = market.times, len(market.times)
-    end = times[count - 1]
-    if not rules.fills_at_open:
-        if over == count:
-            return DATA_END, market.average[count - 1], end, end, -1
-        reason = rules.frame_end if time_at(market, over) > last else TIME_EXPIRED
-        return reason, market.average[over], time_at(market, over), time_at(market, over), -1
-    if over == count and due > end + market.step:
-        return DATA_END, market.last_close, end, end, -1
-    fill = next_fill(market, over)
-    if fill == count:
-        return DATA_END, market.last_close, end, due - 1, fill
-    return (rules.frame_end if due >= last else TIME_EXPIRED), market.open[fill], time_at(market, fill), due - 1, fill
-
-
 def _newest_fill(market: Any, until: int, out_at: int, opened_in: int) -> int:
     """The minute at whose close a position is out at a session's close, -1: none is; ``close_orders.holding_at_close``.
 
@@ -598,10 +540,10 @@ def _leaves_at(market: Any, grid: Any, closes: Any, leaves: Any, known: int, fin
     """The moment at which a row closes a position that was known to be open at ``known``; -1: none does."""
     count, row = len(closes), next_leaving(leaves, closes, known, found)
     while row < count:
-        when = _question(market, grid, _slot_at(grid, closes[row]))
+        when = question(market, grid, slot_at(grid, closes[row]))
         if not 0 <= when <= final:
             return -1
-        newest = _newest_row(closes, grid, when)
+        newest = newest_row(closes, grid, when)
         if newest >= count:
             return -1
         if leaves[newest]:
@@ -611,7 +553,7 @@ def _leaves_at(market: Any, grid: Any, closes: Any, leaves: Any, known: int, fin
 
 
 def _left(market: Any, rules: Any, when: int, over: int) -> Any:
-    """How a position ends that a row closes at ``when``, before minute ``over``; as ``_ended_by_clock``."""
+    """How a position ends that a row closes at ``when``, before minute ``over``; as ``ended_by_clock``."""
     times, count = market.times, len(market.times)
     if not rules.fills_at_open:
         return STRATEGY, market.average[over - 1], when, when, -1
@@ -624,17 +566,12 @@ def _left(market: Any, rules: Any, when: int, over: int) -> Any:
 # --- the run ------------------------------------------------------------------------------------------------------
 
 
-def _first_question(market: Any, grid: Any) -> int:
-    """The first moment at which a strategy can be asked; by the day that of the first session that opens then."""
-    return _question(market, grid, _slot_at(grid, grid.start) if len(grid.opens) else grid.start)
-
-
 def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any, exits: Any) -> Any:
     """``_go_on`` with tables that grow. Everything is allocated here: where nothing is, no references are counted."""
     ends, refusals = np.empty((256, WIDTH)), np.empty((_KINDS, 4))
     book, prices, shares = np.empty(BOOK), np.empty(LEVELS), np.empty(LEVELS)
     found = np.full((2, 2), -1, np.int64)  # rows that leave: from when on was looked, and the next
-    place = np.array([0, 0, _first_question(market, grid), -1], np.int64)
+    place = np.array([0, 0, first_question(market, grid), -1], np.int64)
     done = _go_on(market, blocks, grid, rows, rules, exits, ends, refusals, book, prices, shares, found, place)
     while done == _FULL:
         longer = np.empty((2 * len(ends), WIDTH))
@@ -667,14 +604,14 @@ def _go_on(  # noqa: C901 -- one pass, one place
         if ended == len(ends):
             done_with = _FULL
             break
-        row = _newest_row(rows.closes, grid, when)
+        row = newest_row(rows.closes, grid, when)
         if row >= candles:
             break  # no candle closes from here on
         if row < 0 or rows.position[row] == 0:
             row = next_set(rows.position, max(row, 0))
             if row == candles:
                 break  # nothing is wanted any more
-            when = _question(market, grid, _slot_at(grid, rows.closes[row]))  # when that row is known
+            when = question(market, grid, slot_at(grid, rows.closes[row]))  # when that row is known
             continue
         index, after = first_at(market, when), when
         if index >= grid.average_count:  # there is an average price
@@ -771,15 +708,13 @@ def _go_on(  # noqa: C901 -- one pass, one place
                             reason, price, closed_at = TIME_EXPIRED, market.close[newest], time_at(market, newest)
                             after, leaving = until - 1, first_at(market, out_at) if until < out_at else -1
                         elif until == out_at:  # no candle since it opened: it leaves at the next one, held over
-                            reason, price, closed_at, after, leaving = _ended_by_clock(
-                                market, rules, last, out_at, over
-                            )
+                            reason, price, closed_at, after, leaving = ended_by_clock(market, rules, last, out_at, over)
                         elif by_row:
                             reason, price, closed_at, after, leaving = _left(market, rules, leaves, over)
                         else:
                             # where no candle since it opened could fill it at that close, at the next one
                             due = min(due, out_at)
-                            reason, price, closed_at, after, leaving = _ended_by_clock(market, rules, last, due, over)
+                            reason, price, closed_at, after, leaving = ended_by_clock(market, rules, last, due, over)
                         _write_declared(end, row, side, when, pending_at, closed_at, entry, target, stop, price, reason,
                                         book, 1.0 if doubt or unsure else 0.0, rules)  # fmt: skip
                     elif reason < 0:
@@ -788,24 +723,23 @@ def _go_on(  # noqa: C901 -- one pass, one place
                         reason, at, price, unsure, highest, lowest = hold(
                             market, blocks, rules, side, target, stop, highest, lowest, at, over)  # fmt: skip
                         if reason < 0:
-                            reason, price, closed_at, after, leaving = _ended_by_clock(market, rules, last, due, over)
+                            reason, price, closed_at, after, leaving = ended_by_clock(market, rules, last, due, over)
                         else:
                             closed_at = after = time_at(market, at)
                     if exits is None:
                         _write(end, row, side, when, pending_at, closed_at, entry, target, stop, price, reason, highest,
                                lowest, 1.0 if doubt or unsure else 0.0, rules)  # fmt: skip
                 ended += 1
-        when = _question(market, grid, max(_slot_at(grid, when + 1), after + 1))
+        when = question(market, grid, max(slot_at(grid, when + 1), after + 1))
     place[_ENDED], place[_KINDS_FOUND], place[_WHEN], place[_LEAVING] = ended, kinds, when, leaving
     return done_with
 
 
 _PIECES: Final = (
-    *PIECES, *declared_exit_loop.PIECES, _no_price, _question, _slot_at, _newest_row,
-    _first_question, _reached, _too_near, _broken_minutes,
+    *PIECES, *declared_exit_loop.PIECES, *question_moments.PIECES, _no_price, _reached, _too_near, _broken_minutes,
     _broken_entry, _broken_levels, _broken,
     _is_undeclared, _broken_declared, _count_refusal, _fill, _write, _write_declared, _write_cancelled, _wait,
-    _at_bar, _deadline, _rests_until, _ended_by_clock, _newest_fill, _cancelled_by_clock, _leaves_at, _left, _go_on,
+    _at_bar, _deadline, _rests_until, _newest_fill, _cancelled_by_clock, _leaves_at, _left, _go_on,
 )  # fmt: skip
 
 

@@ -96,7 +96,7 @@ class WorkDir:
         ``with_source``: rows are known to need the exchange, for its trading hours or for candles of the event engine.
         """
         places = [place for place in self.folder.iterdir() if place.is_dir()]
-        with_source = with_source or any(needs_source(plan, Prepared.load(place).market) for place in places)
+        with_source = with_source or any(needs_source(plan, Prepared.load(place)) for place in places)
         (self.folder / "plan.pickle").write_bytes(packed(plan, keep_ends=keep_ends, with_source=with_source))
 
     def add(self, number: int, prepared: Prepared) -> None:

@@ -1,7 +1,7 @@
 """Evaluating one combination of a sweep on prepared candles: figures and daily returns.
 
-A vectorised strategy without a risk profile goes through the compiled loop; every other one through the event engine.
-Both give the same table of ends.
+A vectorised strategy without a risk profile goes through a compiled loop, that of signals or that of weights; every
+other one through the event engine. All give the same table of ends.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from ..events.heard import NOBODY
 from ..kernels import simulate as kernel
 from ..kernels.declared_exit_loop import Exits
 from ..kernels.metrics import FIGURES, daily, daily_plain, score, score_plain
+from ..kernels.weight_loop import WeightRows, orders_wait, simulate_weights
 from ..market.answer_notes import ignored
 from ..market.source_hours import bar_grid_of
 from .prepared_candles import Prepared, goes_compiled
@@ -103,27 +104,18 @@ class Evaluator:
         self.first_day, self.days = frame_days(plan)
         self._rules = rule_numbers(plan)
         self._published = run_series(plan)
-        self._grid = kernel.Grid(
-            plan.frame.start,
-            interval_ms(plan.frame.interval),
-            plan.frame.last,
-            interval_ms(plan.strategy.interval),
-            plan.settings.avg_price_candles_count if plan.base == MINUTE else 1,
-            *map(_fixed, prepared.days),
-        )
+        self._grid = _grid_of(plan, prepared)
         if len(prepared.days.opens):
             self._rules = self._rules._replace(await_ms=plan.settings.schedule_await_minutes * MINUTE_MS)
         self._asked = asked_of(plan, prepared.candle_closes, self._published)  # the same for every combination
         self._row_closes = _fixed(prepared.closes)
-        self._compiled = _is_compiled(plan)
+        by_events = needs_source(plan, prepared)
+        self._compiled = _is_compiled(plan) if plan.strategy.tolerance is None else not by_events
         self._exact_grid = _is_exact(plan.settings.price_tick, prepared.market)
-        by_events = needs_source(plan, prepared.market)
         self._window = open_window(plan, warn=ignored) if by_events else None  # shared by all its runs
         if self._window is not None and prepared.held is not None:
             self._window.take_over(*prepared.held)
-        given = prepared.market
-        columns = ("times", "open", "high", "low", "average", "fills", "ready", "close")
-        market = given._replace(**{name: _fixed(getattr(given, name)) for name in columns})
+        market = _fixed_market(prepared)
         prepared = dataclasses.replace(prepared, market=market)
         self.prepared = prepared
         self._blocks = (
@@ -172,6 +164,10 @@ class Evaluator:
         self, rows: SignalRows, lifetimes: Lifetimes | None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         assert self._blocks is not None  # compiled  # noqa: S101
+        if rows.weight is not None:
+            return simulate_weights(
+                self.prepared.market, self._blocks, self._grid, self.weight_rows(rows.weight), self._rules
+            )
         table, exits = self.table(rows), self.exits(rows)
         if lifetimes is not None:
             exits = (kernel.no_exits(len(rows)) if exits is None else exits)._replace(
@@ -184,6 +180,12 @@ class Evaluator:
         columns = (rows.position, rows.price_take_profit, rows.price_stop_loss, rows.minutes, rows.price_open)
         position, target, stop, minutes, level = map(_fixed, columns)
         return kernel.Rows(self._row_closes, position, target, stop, minutes, level, _fixed(rows.stop_entry))
+
+    def weight_rows(self, weight: NDArray[np.float64]) -> WeightRows:
+        """What is to be held, for the compiled loop of weights."""
+        assert self.plan.strategy.tolerance is not None  # its rows are weights  # noqa: S101
+        wants = ~np.isnan(weight) & (weight != 0)
+        return WeightRows(self._row_closes, _fixed(weight), _fixed(wants), self.plan.strategy.tolerance)
 
     def exits(self, rows: SignalRows) -> Exits | None:
         """What rows declare besides one target, one stop and a deadline, for the compiled loop."""
@@ -214,9 +216,49 @@ class Evaluator:
         return ends_of(run.records), of_events(run.records.rejected)
 
 
-def needs_source(plan: Plan, market: kernel.Market) -> bool:
-    """Whether some combination may go through the event engine, which fetches its candles from the exchange."""
-    return not (_is_compiled(plan) and _is_exact(plan.settings.price_tick, market))
+def compile_loops(evaluator: Evaluator, *, declares: bool) -> None:
+    """Compile the loops into their cache by evaluating rows that want nothing; ``declares``: that of declared exits."""
+    from ..engine.build import make_strategy
+
+    plan = evaluator.plan
+    columns: dict[str, Any] = {"weight": np.nan}
+    if plan.strategy.tolerance is None:
+        columns = {"position": 0, "price_take_profit": 1.0, "price_stop_loss": 1.0, "minute_estimated_time": 1}
+        columns |= {"exit_long": False} if declares else {}
+    options: dict[str, Any] = {"interval": plan.strategy.interval, "tolerance": plan.strategy.tolerance}
+    idle = make_strategy("idle", get_signals=lambda candles: columns, **options)  # noqa: ARG005 -- as it is asked
+    Evaluator(replace(plan, strategy=idle), evaluator.prepared).evaluate({})
+
+
+def needs_source(plan: Plan, prepared: Prepared) -> bool:
+    """Whether some combination may go through the event engine, which fetches its candles from the exchange.
+
+    All of them do with weights whose orders may wait over a question.
+    """
+    if not _is_compiled(plan):
+        return True
+    if plan.strategy.tolerance is None:
+        return not _is_exact(plan.settings.price_tick, prepared.market)
+    return len(prepared.days.opens) > 0 or orders_wait(prepared.market, _grid_of(plan, prepared))
+
+
+def _grid_of(plan: Plan, prepared: Prepared) -> kernel.Grid:
+    """When the strategy of a plan can be asked."""
+    return kernel.Grid(
+        plan.frame.start,
+        interval_ms(plan.frame.interval),
+        plan.frame.last,
+        interval_ms(plan.strategy.interval),
+        plan.settings.avg_price_candles_count if plan.base == MINUTE else 1,
+        *map(_fixed, prepared.days),
+    )
+
+
+def _fixed_market(prepared: Prepared) -> kernel.Market:
+    """The base bars, with arrays of the one type that the compiled loops know."""
+    given = prepared.market
+    columns = ("times", "open", "high", "low", "average", "fills", "ready", "close")
+    return given._replace(**{name: _fixed(getattr(given, name)) for name in columns})
 
 
 def _is_compiled(plan: Plan) -> bool:

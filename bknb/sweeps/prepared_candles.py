@@ -115,8 +115,7 @@ class Prepared:
 
 def goes_compiled(strategy: Strategy) -> bool:
     """Whether the compiled loop can run a strategy; one with a risk profile or a ``manage`` needs the event engine."""
-    is_plain = strategy.risk is None and strategy.manage is None and strategy.tolerance is None
-    return strategy.get_signals is not None and is_plain
+    return strategy.get_signals is not None and strategy.risk is None and strategy.manage is None
 
 
 async def prepare(plan: Plan, warn: Any = None) -> Prepared:

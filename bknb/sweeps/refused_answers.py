@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from ..domain.execution_fills import execution_model
 from ..domain.signal import Signal
+from ..domain.signal_events import Reason
 from ..domain.signal_validation import broken_rules, read_answer
 from ..domain.sweep_trial import Refusals, by_codes
+from ..kernels.weight_loop import ADD_TOO_LARGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..domain.signal_events import Reason, Rejected
+    from ..domain.signal_events import Rejected
     from ..engine.plan import Plan
     from ..engine.signal_rows import SignalRows
 
@@ -31,7 +33,7 @@ def of_table(table: NDArray[np.float64], rows: SignalRows, plan: Plan) -> Refusa
     Parameters
     ----------
     table : ndarray of float64, shape (kinds, 4)
-        As ``kernels.simulate`` returns it.
+        As ``kernels.simulate`` returns it, or ``kernels.weight_loop``.
     rows
         What the strategy answers, on the tick grid.
     plan
@@ -39,15 +41,31 @@ def of_table(table: NDArray[np.float64], rows: SignalRows, plan: Plan) -> Refusa
     """
     if not len(table):
         return ()
-    model, found = execution_model(plan.execution), []
-    for _, count, row, price in table.tolist():
-        signal = read_answer(rows.answer(int(row)))
+    model, found = execution_model(plan.execution), list[tuple[list[Reason], int]]()
+    for kind, count, row, price in table.tolist():
+        answer = rows.answer(int(row))
+        if rows.weight is not None:
+            found.append(([_refused_weight(kind, answer, price, plan)], int(count)))
+            continue
+        signal = read_answer(answer)
         if isinstance(signal, Signal):
             reasons = broken_rules(signal, price=price, model=model, settings=plan.settings)
         else:
             reasons = [signal]
         found.append((reasons, int(count)))
     return _counted(found)
+
+
+def _refused_weight(kind: float, answer: object, share: float, plan: Plan) -> Reason:
+    """Why a weight is none, or why the add of a ``share`` that it led to is none."""
+    from ..domain.answer_validation import share_fault  # few strategies answer with weights
+    from ..domain.weights import read_weight
+
+    if kind == ADD_TOO_LARGE:
+        return share_fault(share)
+    reason = answer if isinstance(answer, Reason) else read_weight(answer, plan.strategy.weights)
+    assert isinstance(reason, Reason)  # it was refused  # noqa: S101
+    return reason
 
 
 def _counted(groups: Iterable[tuple[Iterable[Reason], int]]) -> Refusals:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 import numpy as np
 
 from ..domain.interval import DAY_MS
@@ -24,7 +23,7 @@ from ..metrics.trade_definitions import OF_ACCOUNT
 from ..provenance.candle_fingerprint import hash_in
 from ..provenance.strategy_hash import fingerprint, not_compared
 from .batches import Batch, Executor, WorkDir
-from .evaluate import Evaluator, Outcome, frame_days, needs_source, pack_days, unpack_days
+from .evaluate import Evaluator, Outcome, compile_loops, frame_days, needs_source, pack_days, unpack_days
 from .executor_options import is_inline
 from .executors import make_executor
 from .parameter_search import Params, Space, make_search
@@ -47,6 +46,12 @@ _SAVE: Final = 256  # trials that are written to disk at a time
 _CANDLES_BY_EVENTS: Final = (
     "over these candles a sweep goes through the event engine, which takes some hundred times as long as the compiled "
     "loop: bars count from the open of their market, prices may be at or below zero, or ticks are too fine for floats"
+)
+
+_WEIGHTS_BY_EVENTS: Final = (
+    "over these candles weights go through the event engine, which takes some hundred times as long as the compiled "
+    "loop: orders may wait over a question for a candle that fills them, days are sessions, bars count from the open "
+    "of their market, or prices may be at or below zero"
 )
 
 
@@ -176,7 +181,9 @@ class SweepRun:
         executor = make_executor(plan.executor, work_dir, plan.plans[0], only=only, **given)
         if executor.workers > 1 and goes_compiled(plan.plans[0].strategy):
             prepared = Prepared.load(work_dir.folder / "0")
-            _compile(Evaluator(plan.plans[0], prepared), declares=self._declares)  # once, before all workers compile
+            compile_loops(
+                Evaluator(plan.plans[0], prepared), declares=self._declares
+            )  # once, before all workers compile
         try:
             for combinations in self._search.rounds():
                 self._try_round(executor, combinations)
@@ -213,8 +220,9 @@ class SweepRun:
             return
         if warning is not None:
             self._warn(warning)
-        if self._by_events or needs_source(plan, prepared.market):
-            self._warn(ROWS_BY_EVENTS if self._by_events else _CANDLES_BY_EVENTS)
+        if self._by_events or needs_source(plan, prepared):
+            candles = _CANDLES_BY_EVENTS if strategy.tolerance is None else _WEIGHTS_BY_EVENTS
+            self._warn(ROWS_BY_EVENTS if self._by_events else candles)
 
     # --- combinations -----------------------------------------------------------------------------------------------
 
@@ -377,23 +385,6 @@ class SweepRun:
                     tried[trial.key] = trial.sharpe
         self.trials = len(tried)
         self.trial_sharpes = [sharpe for sharpe in tried.values() if sharpe is not None]
-
-
-def _compile(evaluator: Evaluator, *, declares: bool) -> None:
-    """Compile the kernels into their cache by evaluating a strategy without signals, that of declared exits or not."""
-
-    def nothing(candles: Any) -> Mapping[str, Any]:
-        return {
-            "position": np.zeros(len(candles)),
-            "price_take_profit": 1.0,
-            "price_stop_loss": 1.0,
-            "minute_estimated_time": 1,
-        } | ({"exit_long": False} if declares else {})
-
-    from ..engine.build import make_strategy
-
-    idle = make_strategy("idle", interval=evaluator.plan.strategy.interval, get_signals=nothing)
-    Evaluator(msgspec.structs.replace(evaluator.plan, strategy=idle), evaluator.prepared).evaluate({})
 
 
 def _failed(text: str, days: int) -> Outcome:

@@ -213,6 +213,20 @@ def test_a_sweep_from_a_line(fine: Callable[[str], Answer], cell: Callable[[str]
     assert "fast=range(5, 50, 5)" in fine("%sweep --help").out
 
 
+@pytest.mark.slow
+def test_rows_of_weights_from_cells(fine: Callable[[str], Answer], cell: Callable[[str], Answer], shell: Any) -> None:
+    pytest.importorskip("numba")
+    rows = '\ndef get_signals(candles, top=1.0):\n    return {"weight": top * (candles.close > candles.open)}'
+    fine(f"%%strategy rows --interval 4h --lookback 2 --tolerance 1{rows}")
+    out = fine(f"%sweep BTCUSDT --strategy rows {RUN} --params 'top=[0.5, 1]' --metric total_pnl --out found").out
+    assert "2 combinations, grid, ranked by total_pnl" in out
+    fine(f"%%backtest BTCUSDT {RUN} --interval 4h --lookback 2 --tolerance 1 --out alone{rows}")
+    found, alone = (shell.user_ns[name] for name in ("found", "alone"))
+    assert found.table.set_index("top").n[1.0] == len(alone.trades) > 0
+    without = cell(f"%%backtest BTCUSDT {RUN} --interval 4h{rows}")
+    assert "get_signals returned weight, and the strategy has no tolerance" in "".join(without.lines)
+
+
 def test_a_comparison_from_a_line(fine: Callable[[str], Answer], cell: Callable[[str], Answer], shell: Any) -> None:
     fine(f"%%strategy eager --interval 1h\n{TRADER}")
     fine(f"%%strategy patient --interval 1h\n{PATIENT}")
