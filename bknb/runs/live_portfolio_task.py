@@ -128,7 +128,7 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
             self._warnings.extend(money.notes)
             for order, plan in enumerate(plans):
                 if plan.strategy.book is not None:
-                    plan.strategy.book.begin(plan.symbol, saver.account.legs[order])
+                    plan.strategy.book.begin(plan.symbol, saver.account.legs[order], plan.exchange.source)
             self._books.extend(dict.fromkeys(plan.strategy.book for plan in plans if plan.strategy.book is not None))
             saver.books = self._books
             for book in self._books:
