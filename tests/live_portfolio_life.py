@@ -35,7 +35,9 @@ LOADED = (bknb.Live, bknb.add_risk, bknb.PortfolioResult, account_saver)  # once
 JOURNAL, LOCK = "exchange.jsonl", ("write lock", "remove lock")
 UNTIL = ORIGIN + 30 * MINUTE
 SYMBOLS = ("AUSDT", "BUSDT")
-MARKETS = {symbol: source(walk(seed)) for seed, symbol in enumerate(SYMBOLS, 3)}
+ROWS = {symbol: walk(seed) for seed, symbol in enumerate(SYMBOLS, 3)}
+MARKETS = {symbol: source(rows) for symbol, rows in ROWS.items()}
+ONE_MARKET = bknb.exchanges.FrameSource({symbol: bknb.Candles.from_rows(rows) for symbol, rows in ROWS.items()})
 FUNDING = [(ORIGIN + k * MINUTE, 0.0003) for k in range(0, 60, 4)]
 KINDS: dict[str, dict[str, Any]] = {
     "spot": {"sizing": "percent:60", "costs": bknb.Costs(taker=0.05)},
@@ -109,7 +111,7 @@ def play(folder: Path, kind: str, *, at: Place | None = None) -> None:
     disk = NotingDisk(folder / "state", received=lambda: 0, at=at)
     task = bknb.Live.portfolio(
         **what_runs(kind),
-        exchange=MARKETS,
+        exchange=ONE_MARKET if kind.startswith("weights") else MARKETS,  # weights read candles of both symbols
         clock=KeptClock(folder / "clock"),
         until=UNTIL,
         store=FileStore(folder / "state", disk=disk),

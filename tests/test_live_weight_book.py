@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -37,13 +35,6 @@ def book_of(seed: int, *, gone: float = 0.0, late: int = 0, most: float = 1.0, *
     return run | ({"allow_gaps": True} if gone or late else {})
 
 
-def events(result: Any, *, prices: bool) -> Iterator[dict[str, Any]]:
-    """What was told, with average prices or without."""
-    for event in told(result):
-        known = json.loads(event)
-        yield known if prices else known | {"price": None}
-
-
 EVERY_TENTH = ", ".join(f"{minute // 60:02}:{minute % 60:02} UTC" for minute in range(3, 130, 10))
 WORLDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "every minute": ({}, {"capital": 10_000}),
@@ -65,12 +56,7 @@ SLOW = [("slots", 2), ("without a capital", 3), ("gone in slots", 7), ("together
     ("world", "seed"),
     [
         *(pytest.param(*each, marks=pytest.mark.slow) for each in SLOW),
-        *(
-            pytest.param(each, seed, marks=pytest.mark.long)
-            for each in WORLDS
-            if each != "late"
-            for seed in range(20, 30)
-        ),
+        *(pytest.param(each, seed, marks=pytest.mark.long) for each in WORLDS for seed in range(20, 30)),
     ],
 )
 def test_weights_of_several_symbols_are_those_of_the_portfolio(world: str, seed: int) -> None:
@@ -78,8 +64,7 @@ def test_weights_of_several_symbols_are_those_of_the_portfolio(world: str, seed:
     clock = JumpingClock(ORIGIN, seed) if world == "jumping" else SimulatedClock(ORIGIN)
     result = live(book_of(seed, **options) | account, clock)
     expected = backtest(book_of(seed, **options) | account, result)
-    prices = world != "late"  # over history there is no average in the first minutes of a market
-    assert [*events(result, prices=prices)] == [*events(expected, prices=prices)]
+    assert told(result) == told(expected)
     assert money_of(result) == money_of(expected)
     if "together" in world:
         whole = len(result.groups) - 1  # the last one may be ended by the end of the frame
@@ -283,3 +268,48 @@ def test_a_leg_that_has_something_to_end_does_it_before_the_others_go_on() -> No
 
     asyncio.run(both())
     assert seen == ["bar", "ends", "manage", "next bar"]
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_leg_that_was_given_up_and_looks_is_waited_for_unless_its_exchange_does_not_answer(*, answers: bool) -> None:
+    """All are woken at once: the first one has its bar at once, the second one has it while it looks."""
+    time = SimulatedClock(ORIGIN)
+    clock = LivePortfolioClock(time, [0, 0], longest=MINUTE, look_seconds=30.0 if answers else 0.001)
+    legs, locks, moment = [clock.leg(0), clock.leg(1)], [Turn(), Turn()], ORIGIN + MINUTE
+    seen: list[str] = []
+    has_gone = asyncio.Event()
+
+    async def first() -> None:
+        async with locks[0]:
+            for closes in (moment, moment + MINUTE):
+                async with locks[0].given_up():
+                    await legs[0].sleep(closes, closes, time.sleep_until)
+                assert await legs[0].bar(closes - MINUTE, closes)
+                seen.append(f"first {(closes - ORIGIN) // MINUTE}")
+            has_gone.set()
+            legs[0].over()
+
+    async def second() -> None:
+        async with locks[1]:
+            for wakes in (moment, moment + MINUTE):
+                async with locks[1].given_up():
+                    await legs[1].sleep(wakes, moment, time.sleep_until)
+                    for _ in range(20):
+                        await asyncio.sleep(0)
+            if not answers:
+                async with locks[1].given_up():
+                    await has_gone.wait()
+            assert await legs[1].bar(moment - MINUTE, moment)
+            seen.append("second 1")
+            assert await legs[1].bar(moment, moment + MINUTE)
+            seen.append("second 2")
+            legs[1].over()
+
+    async def both() -> None:
+        for leg, lock in zip(legs, locks, strict=True):
+            leg.begin(lock, lambda *_: None)
+        await asyncio.wait_for(asyncio.gather(first(), second()), 10)
+
+    asyncio.run(both())
+    later = ["second 1", "first 2", "second 2"] if answers else ["first 2", "second 1", "second 2"]
+    assert seen == ["first 1", *later]

@@ -96,6 +96,10 @@ class BarPrices:
         """The last close at a moment (UTC ms); ``None``: no bar has closed."""
         return self.at(when) if self._bars.available(when) > 0 else None
 
+    def has_begun(self, when: int) -> bool:
+        """Whether a bar has closed by a moment (UTC ms)."""
+        return self.earlier is not None or self._bars.available(when) > 0
+
     def traded_until(self, when: int) -> bool:
         """Whether a bar that can fill orders closed at a moment (UTC ms)."""
         known = self._bars.available(when)

@@ -105,7 +105,7 @@ class MinuteWalk:
         self._series, self._start, self._step, self._regular = series, series.start, series.step, series.regular
         self._times = candles.timestamp
         self._ends = None if series.grid is None else series.closes  # where bars may be shorter than others
-        self._price = price
+        self._price = price = self._known_prices(series, price, loop)
         self._prices = candles.block[1:5]
         begin = look_back_begin(candles, start, loop.window.price_count, series.step)
         self.fills = minutes_that_fill(candles, model, begin=begin)
@@ -147,7 +147,13 @@ class MinuteWalk:
         self._ends = None if series.grid is None else series.closes[first:]
         if self._all_fill:
             self._high, self._low = candles.high[first:], candles.low[first:]
-            self._price = self._scanned = series.average_prices(self._loop.window.price_count)[first:]
+            averages = series.average_prices(self._loop.window.price_count)
+            self._price = self._scanned = self._known_prices(series, averages, self._loop)[first:]
+
+    @staticmethod
+    def _known_prices(series: Series, averages: NDArray[np.float64], loop: StrategyLoop) -> NDArray[np.float64]:
+        """The average prices of minutes, shape (n,); of a leg that is opened without one its close."""
+        return averages if loop.strategy.book is None else np.where(np.isnan(averages), series.candles.close, averages)
 
     def time_of(self, index: int) -> int:
         """Open time of a minute."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
@@ -70,8 +69,8 @@ class Increase(NamedTuple):
 
     def order(self, part: float, when: int) -> CostRequest:
         """A part of it as it would fill at the last close at a moment (UTC ms)."""
-        price = self.leg.prices.at(when)
-        price = 1.0 if math.isnan(price) else price  # no bar has come of it: money takes the same at any price
+        prices = self.leg.prices
+        price = prices.at(when) if prices.has_begun(when) else 1.0  # else none is known: money takes the same at any
         order = CostRequest(
             symbol=self.symbol,
             at=when,

@@ -2,7 +2,8 @@
 
 The order is that of a portfolio over history (:mod:`bknb.engine.portfolio_clock`). A leg has its turn at a moment when
 the bars of all legs up to it are there. One whose bar does not come is waited for as long as its patience lasts; then
-the others go on without it, until it has come further. No leg sleeps alone: a clock that jumps to what is waited for
+the others go on without it, until it has come further. A leg that has been woken is waited for until it has looked what
+has come, whatever it was waited for before. No leg sleeps alone: a clock that jumps to what is waited for
 passes no moment that a leg still works on.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from ..domain.market_clock import NEVER
 from ..domain.risk import OpenPosition
@@ -21,6 +22,9 @@ from ..engine.strategy_loop import StrategyLoop
 from ..market.window import Window
 from ..ports import Clock
 from .turn_lock import Turn
+
+_LOOK_SECONDS: Final = 10.0
+"""How long the others wait for a look of a leg that is late; they go on without one whose exchange does not answer."""
 
 SleepUntil: TypeAlias = Callable[[int], Awaitable[None]]
 """Sleeps until a moment of a clock (UTC ms)."""
@@ -37,7 +41,10 @@ class _Sleep(NamedTuple):
 class _Leg:
     """What a leg does: it looks, waits for a turn, has it, sleeps, or is over."""
 
-    __slots__ = ("given_up", "late_since", "lock", "next_moment", "over", "patience_ms", "sleeps", "told", "turn")
+    __slots__ = (
+        "given_up", "late_since", "lock", "looks", "next_moment", "over", "patience_ms", "sleeps", "slow", "told",
+        "turn",
+    )  # fmt: skip
 
     def __init__(self, patience_ms: int) -> None:
         self.patience_ms = patience_ms
@@ -46,8 +53,20 @@ class _Leg:
         self.sleeps: _Sleep | None = None
         self.late_since: int | None = None  # the clock (UTC ms) when its bar of the next moment was missing first
         self.over = self.given_up = False
+        self.slow = False  # whether it looked too long to be waited for
+        self.looks: asyncio.TimerHandle | None = None  # says when it has
         self.lock = Turn()  # held by the leg while it works
         self.told: Callable[[int, int], object] = _nothing
+
+    def comes_further(self) -> None:
+        """It has come to a later moment: from now on it is waited for anew."""
+        self.late_since, self.given_up, self.slow = None, False, False
+
+    def has_looked(self) -> None:
+        """It waits for something."""
+        if self.looks is not None:
+            self.looks.cancel()
+            self.looks = None
 
 
 def _nothing(_since: int, _now: int) -> None:
@@ -143,6 +162,8 @@ class LivePortfolioClock:
         The length of the longest base bars of its legs, ms.
     by_score
         Whether signals of one moment go by their score, and not in the order of their legs.
+    look_seconds
+        How long (s) the others wait for a look of a leg that is late.
 
     Attributes
     ----------
@@ -150,12 +171,20 @@ class LivePortfolioClock:
         As of :class:`bknb.engine.portfolio_clock.Turns`.
     """
 
-    def __init__(self, clock: Clock, patience_ms: Sequence[int], *, longest: int, by_score: bool = False) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        patience_ms: Sequence[int],
+        *,
+        longest: int,
+        by_score: bool = False,
+        look_seconds: float = _LOOK_SECONDS,
+    ) -> None:
         self.moment = self.since = 0
         self.by_score = by_score
         self.windows: dict[str, Window] = {}
         self.legs = [_Leg(each) for each in patience_ms]
-        self._clock, self._longest = clock, longest
+        self._clock, self._longest, self._look_seconds = clock, longest, look_seconds
         self._taken = False  # whether a leg has its turn, or something is done between
         self._holds: int | None = None  # the leg that has it
         self._apart: list[asyncio.Future[None]] = []
@@ -179,8 +208,9 @@ class LivePortfolioClock:
         order = key[3]
         leg = self.legs[order]
         self._let_go(order)
+        leg.has_looked()
         if leg.next_moment < key[0]:
-            leg.late_since, leg.given_up = None, False
+            leg.comes_further()
         granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         leg.turn = key, granted
         leg.next_moment = key[0]
@@ -250,7 +280,11 @@ class LivePortfolioClock:
 
     def _blocks(self, leg: _Leg, moment: int, now: int) -> bool:
         """Whether a moment (UTC ms) waits for a leg: it has not come so far, and its patience lasts."""
-        if leg.over or leg.turn is not None or leg.next_moment > moment or leg.given_up:
+        if leg.over or leg.turn is not None or leg.next_moment > moment:
+            return False
+        if leg.sleeps is None and not leg.slow:
+            return True  # it looks whether its bar has come
+        if leg.given_up:
             return False
         if leg.late_since is None or now < leg.late_since + leg.patience_ms:
             return True
@@ -263,8 +297,9 @@ class LivePortfolioClock:
     async def sleep(self, order: int, wake: int, next_moment: int, until: SleepUntil) -> None:
         """Let a leg sleep until a moment of the clock; see :meth:`LiveLegTurn.sleep`."""
         leg, now = self.legs[order], self._clock.now()
+        leg.has_looked()
         if next_moment > leg.next_moment:
-            leg.late_since, leg.given_up = None, False
+            leg.comes_further()
         leg.next_moment = next_moment
         if next_moment <= now and leg.late_since is None:
             leg.late_since = now
@@ -279,9 +314,18 @@ class LivePortfolioClock:
     def wake(self, order: int) -> None:
         """Wake a leg, if it sleeps: it works from now on."""
         leg = self.legs[order]
-        if leg.sleeps is not None and not leg.sleeps.woken.done():
+        if leg.sleeps is None:
+            return
+        if not leg.sleeps.woken.done():
             leg.sleeps.woken.set_result(None)
         leg.sleeps = None
+        if leg.late_since is not None and not leg.slow:
+            leg.looks = asyncio.get_running_loop().call_later(self._look_seconds, self._looks_too_long, leg)
+
+    def _looks_too_long(self, leg: _Leg) -> None:
+        """The exchange of a leg does not answer: the others wait no longer than its patience lasts."""
+        leg.looks, leg.slow = None, True
+        self._go_on()
 
     def end_first(self, order: int, when: int) -> None:
         """Have a leg end something at a moment (UTC ms) before it goes on: the others wait for it."""
@@ -299,6 +343,7 @@ class LivePortfolioClock:
         """A leg is over."""
         leg = self.legs[order]
         leg.over, leg.turn = True, None
+        leg.has_looked()
         if all(leg.over for leg in self.legs):
             self.windows.clear()
             self.since = NEVER  # runs beside it may go on sharing its places: what was given back is free
@@ -308,7 +353,7 @@ class LivePortfolioClock:
     def _sleep_all(self) -> None:
         """Sleep until the first leg is to be woken, once none works any more."""
         legs = [leg for leg in self.legs if not leg.over]
-        if any(leg.turn is None and leg.sleeps is None and not leg.given_up for leg in legs):
+        if any(leg.turn is None and leg.sleeps is None and not (leg.given_up and leg.slow) for leg in legs):
             return
         first = min((leg.sleeps for leg in legs if leg.sleeps is not None), key=lambda each: each.wake, default=None)
         if self._sleeper is not None:
