@@ -9,11 +9,16 @@ import pandas as pd
 import pytest
 from scenarios import MINUTE, ORIGIN, long
 from test_capital import FREE
+from test_exposure_and_contribution import RISE, two_legs
 from test_portfolio import market, strategy_of
 
 import bknb
 from bknb.metrics.benchmark_figures import Benchmark, benchmark_figures, day_closes
 from bknb.reports.equity_png import equity_png
+from bknb.reports.portfolio_figure import portfolio_traces
+from bknb.reports.portfolio_panels import status_text
+from bknb.reports.portfolio_view import account_html
+from bknb.reports.tearsheet_info import tearsheet_info
 from bknb.runs.benchmark import BenchmarkPrices, equal_parts
 
 DAY = 86_400_000
@@ -202,6 +207,7 @@ def test_the_benchmark_is_a_grey_line_beside_the_equity() -> None:
     """Flat at 100 and at 110 from minute 10 on: 0 %, then 10 %; without one there is no such line."""
     rise = market(dict.fromkeys(range(10, 41), (110.0, 110.0, 110.0, 110.0)))
     call: dict[str, Any] = {"exchange": rise, "frame": (ORIGIN, ORIGIN + 30 * MINUTE), "strategy": lambda: None}
+    call["settings"] = FREE
     result = bknb.backtest("A", benchmark="A", **call)
     line = next(trace for trace in result.figure().data if trace.name == "A held")
     assert (line.line.color, line.yaxis, line.showlegend) == ("#9a9a9a", "y", True)
@@ -209,3 +215,32 @@ def test_the_benchmark_is_a_grey_line_beside_the_equity() -> None:
     assert line.y.tolist() == pytest.approx([0.0] * 11 + [10.0] * 20)
     assert len(equity_png(result)) > len(equity_png(bknb.backtest("A", **call)))
     assert "A held" not in [trace.name for trace in bknb.backtest("A", **call).figure().data]
+
+
+def test_what_the_benchmark_held_is_one_figure_wherever_it_stands() -> None:
+    """A rises from 100 to 110 with 0.1 % fee and 0.1 % slippage a side: 109.89 / 100.1, less 0.1 % of both sides."""
+    costs = bknb.Costs(taker=0.1, slippage=0.1)
+    book = two_legs(benchmark="A", costs=costs)
+    out = 110 * 0.999 / 100.1
+    held = (out - 1) * 100 - 0.1 * (1 + out)
+    worth = 10_000 * (1 + held / 100)
+    assert book.account["benchmark"] == pytest.approx(held, abs=1e-12)
+    lines = tearsheet_info(book).equity
+    assert lines is not None
+    drawn = portfolio_traces(book)[0]
+    snapshot = book.snapshot()
+    assert [lines.held[-1], drawn["y"][-1], snapshot.held[-1]] == pytest.approx([worth] * 3, abs=1e-9)
+    assert status_text(snapshot, "").endswith(f"A held +{held:.2f} %")
+    assert f"A held +{held:.2f} %" in account_html(book)
+    one = bknb.backtest(
+        "A", strategy=lambda: None, exchange=market(RISE), frame=(ORIGIN, ORIGIN + 30 * MINUTE), benchmark="A"
+    )
+    lines = tearsheet_info(one).equity
+    assert lines is not None
+    for line in (lines.held[-1] - 1, one.benchmark.percent[-1] / 100):
+        assert line == pytest.approx(one.account["buy_and_hold"] / 100, abs=1e-12)
+    plain = tearsheet_info(
+        bknb.backtest("A", strategy=lambda: None, exchange=market(RISE), frame=(ORIGIN, ORIGIN + 30 * MINUTE))
+    ).equity
+    assert plain is not None
+    assert plain.held[-1] == pytest.approx(lines.held[-1], abs=1e-12)

@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,20 @@ from test_portfolio import limit_of, market, play, strategy_of
 
 import bknb
 from bknb.domain.printed_text import printed_number, printed_percent
+from bknb.jupyter.dashboard.dashboard import _view_of_result
 from bknb.metrics.statistics import statistics
 from bknb.reports.decimation import means
 from bknb.reports.grouped_by_leg import grouped_by_leg
+from bknb.reports.panel_data import equity_panel
 from bknb.reports.portfolio_view import account_html
 from bknb.reports.tearsheet import CARD_ID, short_name
 from bknb.reports.tearsheet_account import exposure_bars
-from bknb.reports.tearsheet_charts import time_ticks
+from bknb.reports.tearsheet_assumptions import notes_of
+from bknb.reports.tearsheet_axes import time_ticks
 from bknb.reports.tearsheet_info import tearsheet_info
+from bknb.reports.tearsheet_run import SheetRun
 from bknb.reports.tearsheet_style import DARK, HEAT, LIGHT
+from bknb.reports.tearsheet_trades import few_of
 from bknb.runs.save_result import excel_tables
 
 DAY_MS = 86_400_000
@@ -121,7 +127,7 @@ def test_figures_are_those_of_account_and_trades(run: bknb.Result) -> None:
     assert shown["Worst day"] == printed_percent(100 * run.returns("1D").min(), 2, signed=True)
     january, year = (float(run.calendar(period)["return"].iloc[0]) for period in ("month", "year"))
     assert info.years == (("2024", (january, *[None] * 11), year),)
-    assert [row[0] for row in info.drawdowns] == [printed_percent(-depth) for depth in run.drawdowns(5)["drawdown"]]
+    assert [row[0] for row in info.drawdowns] == [printed_percent(depth) for depth in run.drawdowns(5)["drawdown"]]
     assert {kind: percent for kind, _, percent in info.costs}["Fees"] == printed_percent(account["fees"], 2)
     assert info.trades is not None
     assert sum(info.trades.counts) == len(run.trades)
@@ -129,6 +135,18 @@ def test_figures_are_those_of_account_and_trades(run: bknb.Result) -> None:
     assert [row[3].text for row in info.best] == [printed_number(value, 2, signed=True) for value in best]
     assert all(float(row[3].text.replace("\u2212", "-")) < 0 for row in info.worst)
     assert any("tried on these data" in note for note in info.notes)
+
+
+def test_a_drawdown_has_no_sign_wherever_its_depth_is_said(run: bknb.Result) -> None:
+    """As ``max_drawdown`` of the account: 32.38, never -32.38; a line below zero has an axis below zero."""
+    depth = printed_percent(run.account["max_drawdown"])
+    assert {each.label: each.value for each in tearsheet_info(run).headlines}["Largest drawdown"] == depth
+    page = run.tearsheet().html
+    assert f"largest {depth}" in page
+    assert f"drawdown below: largest {depth}" in page
+    view = _view_of_result(run)
+    assert f"deepest drawdown {run.account['max_drawdown']:.2f} %," in equity_panel(view)["text"]
+    assert not re.search(r"drawdown[^.,;<]{0,40}[-\u2212]\d", repr(run) + run.report())
 
 
 def test_without_a_capital_a_portfolio_has_its_legs_alone() -> None:
@@ -143,6 +161,42 @@ def test_without_a_capital_a_portfolio_has_its_legs_alone() -> None:
     assert "Legs, each alone, %" in page.words
     with pytest.raises(bknb.UsageError, match="without a capital"):
         result.save("never.png")
+
+
+def test_many_legs_are_the_first_and_the_last_and_what_the_others_were() -> None:
+    """15 legs: six of the best, six of the worst, and one row for the three between them; 14 dashes are 12 and two."""
+    names = [f"leg {number:02}" for number in range(15)]
+    rows = few_of([(name, float(7 - at)) for at, name in enumerate(names)], [], decimals=1)
+    assert [(name, cell.text) for name, cell in rows[5:8]] == [
+        ("leg 05", "+2.0"), ("3 others", "\u22121.0 to +1.0"), ("leg 09", "\u22122.0"),
+    ]  # fmt: skip
+    assert len(rows) == 13
+    assert [name for name, _ in few_of([(name, 1.0) for name in names[:12]], [], decimals=1)] == names[:12]
+    dashes = few_of([], names[:14], decimals=1)
+    assert [(name, cell.text) for name, cell in dashes[-2:]] == [("leg 11", "\u2013"), ("2 others", "\u2013")]
+    added = few_of([(name, float(7 - at)) for at, name in enumerate(names)], [], decimals=0, added=True)
+    assert (added[6][0], added[6][1].text) == ("3 others", "0")  # together: 1, 0 and -1
+
+
+def test_many_legs_without_a_capital_are_not_left_out_in_silence() -> None:
+    legs = [(f"S{number:02}", strategy_of("one", {0: long(120, 90, 6)}, risk=None)) for number in range(14)]
+    info = tearsheet_info(play(legs, market(RISE)))
+    assert len(info.legs) == 13
+    assert info.legs[6][0] == "2 others"
+
+
+def test_many_notes_are_counted() -> None:
+    """Each of 30 legs was another try on the same data, and each says so."""
+    result = two_legs()
+    run = SheetRun(result)
+    leg = result.leg("A")
+    run.legs = {
+        ("A", f"s{number}"): SimpleNamespace(tries=SimpleNamespace(line=f"try {number}")) for number in range(30)
+    }
+    assert leg.tries is not None
+    notes = notes_of(run)
+    assert len(notes) == 21
+    assert notes[-1].endswith(" more, each in the report of its leg")
 
 
 def test_a_run_without_trades_says_so() -> None:
@@ -216,11 +270,11 @@ def test_many_warnings_and_refusals_are_counted() -> None:
     for number in range(30):
         result.warn(f"number {'x' * number}")
     info = tearsheet_info(result)
-    assert (len(info.warnings), info.warnings[-1]) == (21, "10 more are in its report")
+    assert (len(info.warnings), info.warnings[-1]) == (21, "10 more, in its report")
     leg = result.leg("A")
     leg.cancelled = result.cancelled.reindex(range(20)).assign(reason=[f"reason {'x' * at}" for at in range(20)])
     stopped = tearsheet_info(result).stopped
-    assert (len(stopped), stopped[-1][0]) == (13, "8 other reasons, once each or more")
+    assert (len(stopped), stopped[-1][0]) == (13, "8 other reasons")
 
 
 def test_exposure_is_drawn_as_means_of_equal_stretches() -> None:

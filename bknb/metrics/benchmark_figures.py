@@ -56,8 +56,23 @@ class Benchmark(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def percent(self) -> Floats:
-        """What holding it would have made up to each of ``time_ms``, percent before costs."""
-        return (self.price / self.first - 1.0) * 100.0
+        """What holding it would have made up to each of ``time_ms``, percent after one round of costs."""
+        return held_percent(self.first, self.price, slippage=self.slippage, fee=self.fee)
+
+
+def held_percent(first: float, price: Floats, *, slippage: float, fee: float) -> Floats:
+    """What holding from the price ``first`` to each of ``price`` makes after one round of costs, percent.
+
+    It is :func:`~bknb.domain.pnl.net_percentage` of a long at each price, which at prices above 0 is a straight line.
+    Costs are percent of each side.
+
+    Examples
+    --------
+    >>> held_percent(100.0, np.array([100.0, 110.0]), slippage=0.0, fee=0.1).round(9).tolist()
+    [-0.2, 9.79]
+    """
+    nothing = net_percentage("long", first, 0.0, slippage, fee)
+    return nothing + (net_percentage("long", first, first, slippage, fee) - nothing) * (price / first)
 
 
 def day_closes(known_ms: Times, price: Floats, start: int, end: int) -> Floats:

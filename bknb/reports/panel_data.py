@@ -183,8 +183,8 @@ def equity_panel(
         "drawdown_time": deep_time.astype(np.float64),
         "drawdown": drawdown,
         "text": (
-            f"equity {percent_text(float(percent[-1]))}, deepest drawdown {percent_text(float(deep.min()))}, "
-            f"{len(view.trades):,} trades"
+            f"equity {percent_text(float(percent[-1]))}, "
+            f"deepest drawdown {percent_text(0.0 - float(deep.min()), signed=False)}, {len(view.trades):,} trades"
         ),
     }
 

@@ -198,7 +198,7 @@ def _equity_traces(info: EquityInfo) -> list[dict[str, Any]]:
 
 
 def _benchmark_traces(info: EquityInfo) -> list[dict[str, Any]]:
-    """What holding the benchmark would have made, percent before costs, as a grey line."""
+    """What holding the benchmark would have made, percent after one round of costs, as a grey line."""
     if (benchmark := info.benchmark) is None or not benchmark.is_above_zero:
         return []
     points = (benchmark.time_ms, percents(benchmark.percent))

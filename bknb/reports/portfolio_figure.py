@@ -29,10 +29,10 @@ _FILLS: Final = {"drawdown": DRAWDOWN, "long": EQUITY, "short": LOSS}
 
 
 def _held(benchmark: Benchmark | None, capital: float) -> list[dict[str, Any]]:
-    """What the capital would be worth in the benchmark, before costs, as a grey line."""
+    """What the capital would be worth in the benchmark, after one round of costs, as a grey line."""
     if benchmark is None or not benchmark.is_above_zero:
         return []
-    points = (benchmark.time_ms, benchmark.price / benchmark.first * capital)
+    points = (benchmark.time_ms, (1.0 + benchmark.percent / 100.0) * capital)
     line = line_trace(f"{benchmark.name} held", points, "y", "%{y:,.2f}", line={"color": PRICE, "width": 1.2})
     return [line | {"showlegend": True}]
 

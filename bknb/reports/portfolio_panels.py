@@ -31,7 +31,7 @@ def status_text(snapshot: Any, state: str) -> str:
         parts.append(f"{worth:,.2f} {snapshot.currency}".rstrip() + f" ({_percent((worth / capital - 1) * 100)})")
     if len(snapshot.held):
         held = _percent((float(snapshot.held[-1]) / snapshot.capital - 1) * 100)
-        parts.append(f"{snapshot.benchmark} held {held} before costs")
+        parts.append(f"{snapshot.benchmark} held {held}")
     return " · ".join(parts)
 
 

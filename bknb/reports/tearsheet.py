@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.printed_text import DASH, month_name, printed_number, printed_words
 from .markup import Html, element, elements, fragment
-from .tearsheet_charts import equity_chart, exposure_chart, gutter_of, histogram, leg_bars
+from .tearsheet_charts import breakable, equity_chart, exposure_chart, gutter_of, histogram, leg_bars
 from .tearsheet_info import tearsheet_info
 from .tearsheet_style import HATCH, HEAT, STYLE
 
@@ -276,7 +276,7 @@ _KINDS: Final = {"Side": "nb", "Held": "r more", "Result, %": "r", "Opened": "nb
 
 def _cells(row: Sequence[Cell], kinds: Sequence[str]) -> list[Html]:
     return [
-        element("td", cell.text, class_=f"{kind} {_TONES[cell.tone]}".strip() or None)
+        element("td", cell.text, class_=breakable(cell.text, kind, _TONES[cell.tone]))
         for cell, kind in zip(row, kinds, strict=True)
     ]
 
@@ -304,7 +304,10 @@ def _costs(info: TearSheetInfo) -> Html | None:
 def _stopped(info: TearSheetInfo) -> Html | None:
     if not info.stopped:
         return None
-    rows = (element("tr", element("td", text), element("td", count, class_="r")) for text, count in info.stopped)
+    rows = (
+        element("tr", element("td", text, class_=breakable(text)), element("td", count, class_="r"))
+        for text, count in info.stopped
+    )
     return _section("Refused, cancelled and made smaller", element("table", element("tbody", *rows)))
 
 

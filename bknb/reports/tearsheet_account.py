@@ -9,6 +9,7 @@ import numpy as np
 
 from ..domain.interval import DAY_MINUTES, DAY_MS, MINUTE_MS
 from ..domain.printed_text import DASH, printed_number, printed_percent, printed_span
+from ..metrics.benchmark_figures import held_percent
 from .decimation import decimate, means
 from .tearsheet_content import EquityLines, ExposureBars, Headline
 from .tearsheet_run import SheetRun, tone_of
@@ -47,7 +48,7 @@ def account_headlines(run: SheetRun, falls: Any) -> tuple[Headline, ...]:
         _percent(run, "cagr", "Return a year", f"over {printed_span(account['frame_days'] * DAY_MINUTES)}"),
         Headline(
             label="Largest drawdown",
-            value=printed_percent(-account["max_drawdown"]),
+            value=printed_percent(account["max_drawdown"]),
             note=_fall_words(run, falls) if len(falls) else "the equity never fell",
         ),
         Headline(
@@ -91,19 +92,24 @@ def equity_lines(run: SheetRun, falls: Any) -> EquityLines:
 
 
 def _held(run: SheetRun) -> tuple[str, Any, Any]:
-    """What the start would be worth in the benchmark, before costs; without one, in the symbol of a run of its own."""
+    """What the start would be worth in the benchmark, after one round of costs as its figure in ``account``.
+
+    Without a benchmark it is the symbol of a run of its own.
+    """
     benchmark, nothing = run.result.benchmark, np.empty(0)
     if benchmark is not None:
         if not benchmark.is_above_zero:
             return "", nothing, nothing
-        time, worth = decimate(benchmark.time_ms, benchmark.price / benchmark.first * run.capital, POINTS)
+        time, worth = decimate(benchmark.time_ms, (1.0 + benchmark.percent / 100.0) * run.capital, POINTS)
         return f"{benchmark.name} held", time, worth
     if run.is_portfolio or not len(run.result.candles):
         return "", nothing, nothing
     candles = run.result.candles
     if (candles.close <= 0.0).any() or candles.open[0] <= 0.0:
         return "", nothing, nothing
-    time, worth = decimate(candles.timestamp, candles.close / candles.open[0] * run.capital, POINTS)
+    terms = run.result.account_terms
+    percent = held_percent(float(candles.open[0]), candles.close, slippage=terms.slippage, fee=terms.fee)
+    time, worth = decimate(candles.timestamp, (1.0 + percent / 100.0) * run.capital, POINTS)
     return f"{run.result.symbol} held", time, worth
 
 
@@ -125,7 +131,7 @@ def fall_row(run: SheetRun, fall: tuple[int, int, int, float, bool]) -> tuple[st
     """Depth, beginning, low, recovery and length of a drawdown in words."""
     begin, low, end, depth, over = fall
     return (
-        printed_percent(-depth),
+        printed_percent(depth),
         run.moment(begin),
         run.moment(low),
         run.moment(end) if over else "not yet",

@@ -12,10 +12,10 @@ from .remarks import portfolio_remarks, remarks
 from .tearsheet_run import SheetRun
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _ROWS: Final = 12
-_TEXTS: Final = 20  # warnings and failures
+_TEXTS: Final = 20  # notes, and as many warnings and failures
 
 
 def stopped_signals(run: SheetRun) -> tuple[tuple[str, str], ...]:
@@ -32,7 +32,7 @@ def stopped_signals(run: SheetRun) -> tuple[tuple[str, str], ...]:
         for name, why in smaller:
             if count := int(run.trades[name].astype(bool).sum()):
                 rows.insert(0, (f"made smaller: {why}", f"{count:,}"))
-    more = [(f"{len(rows) - _ROWS:,} other reasons, once each or more", "")] if len(rows) > _ROWS else []
+    more = [(f"{len(rows) - _ROWS:,} other reasons", "")] if len(rows) > _ROWS else []
     return (*rows[:_ROWS], *more)
 
 
@@ -42,7 +42,7 @@ def notes_of(run: SheetRun) -> tuple[str, ...]:
     if not run.is_portfolio and run.money is None and _shares(run.result):
         said = ("this is a leg of a portfolio with one account: percentages are of it alone", *said)
     tries = run.grouped(lambda leg: [] if leg.tries is None else [leg.tries.line])
-    return tuple(printed_words(text) for text in (*said, *tries))
+    return _few(tuple(printed_words(text) for text in (*said, *tries)), "each in the report of its leg")
 
 
 def _shares(result: Any) -> bool:
@@ -52,8 +52,13 @@ def _shares(result: Any) -> bool:
 def warnings_of(run: SheetRun) -> tuple[str, ...]:
     """Warnings, then what failed in each leg: as many as a page holds, with the number of the others."""
     found = [printed_words(text) for text in (*run.warnings, *run.grouped(_failures))]
-    more = [f"{len(found) - _TEXTS:,} more are in its report"] if len(found) > _TEXTS else []
-    return (*found[:_TEXTS], *more)
+    return _few(found, "in its report")
+
+
+def _few(texts: Sequence[str], where: str) -> tuple[str, ...]:
+    """As many texts as a page holds, and how many there are more."""
+    more = [f"{len(texts) - _TEXTS:,} more, {where}"] if len(texts) > _TEXTS else []
+    return (*texts[:_TEXTS], *more)
 
 
 def _failures(leg: Any) -> list[str]:

@@ -6,16 +6,13 @@ in percent of the width, so that they are never stretched. What is hatched or a 
 
 from __future__ import annotations
 
-import math
-from datetime import UTC, datetime
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from ..domain.interval import DAY_MS, MINUTE_MS
-from ..domain.printed_text import month_name, printed_day, printed_minute, printed_number, printed_percent
+from ..domain.printed_text import printed_number, printed_percent
 from .markup import Html, element, fragment
+from .tearsheet_axes import Panel, decimals_of, spread, ticks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,155 +20,22 @@ if TYPE_CHECKING:
     from .equity_arrays import Floats, Times
     from .tearsheet_content import EquityLines, ExposureBars, Histogram
 
-_WIDE: Final = 1000.0  # units of the stretched pictures
 _GUTTER: Final = 58.0  # px for the axis on the right
 _LETTER: Final = 6.6  # px of a letter of the axis
-_TAG: Final = 18.5  # px between two tags
 _NEAR: Final = 17.0  # a tick nearer than this to a tag is left out, px
-_HOUR: Final = 60 * MINUTE_MS
-_MOST_TICKS: Final = 12
+_LONG_WORD: Final = 16  # letters
 
 
-# -- axes ----------------------------------------------------------------------------------------------------------
-
-
-def ticks(low: float, high: float, count: int) -> list[float]:
-    """Round numbers between two values, about ``count`` of them.
+def breakable(text: str, *kinds: str) -> str | None:
+    """The classes of a cell: one with a very long word may be broken within words, so that it fits the page.
 
     Examples
     --------
-    >>> ticks(-3.0, 21.0, 4)
-    [0.0, 10.0, 20.0]
+    >>> breakable("trend on BTCUSDT"), breakable("a_name_of_many_letters", "r")
+    (None, 'r any')
     """
-    step = _round_step((high - low) / max(count, 1))
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(at * step, 10) + 0.0 for at in range(first, last + 1)]
-
-
-def _round_step(raw: float) -> float:
-    power = 10.0 ** math.floor(math.log10(raw)) if raw > 0 else 1.0
-    return next(step * power for step in (1.0, 2.0, 2.5, 5.0, 10.0) if step * power >= raw * 0.999)
-
-
-def time_ticks(start: int, end: int) -> list[tuple[int, str]]:
-    """Round moments (UTC ms) between two, about a dozen, with their words.
-
-    Examples
-    --------
-    >>> [word for _, word in time_ticks(1_704_067_200_000, 1_709_251_200_000)]
-    ['8 Jan', '15 Jan', '22 Jan', '29 Jan', '5 Feb', '12 Feb', '19 Feb', '26 Feb']
-    >>> [word for _, word in time_ticks(1_704_067_200_000, 1_767_225_600_000)]
-    ['Apr', 'Jul', 'Oct', '2025', 'Apr', 'Jul', 'Oct']
-    """
-    span = end - start
-    for step in (_HOUR // 4, _HOUR, 3 * _HOUR, 6 * _HOUR, 12 * _HOUR, DAY_MS, 2 * DAY_MS, 3 * DAY_MS, 7 * DAY_MS):
-        if span / step <= _MOST_TICKS + 1:
-            phase = 4 * DAY_MS if step == 7 * DAY_MS else 0  # weeks begin with Monday, the epoch was a Thursday
-            first = math.ceil((start + 1 - phase) / step) * step + phase
-            moments = range(first, end, step)
-            return [(at, printed_day(at) if at % DAY_MS == 0 else printed_minute(at)[-5:]) for at in moments]
-    return _month_ticks(start, end)
-
-
-def _month_ticks(start: int, end: int) -> list[tuple[int, str]]:
-    begin, stop = (datetime.fromtimestamp(at // 1000, UTC) for at in (start, end))
-    months = (stop.year - begin.year) * 12 + stop.month - begin.month + 1
-    step = next((each for each in (1, 3, 6, 12) if months / each <= _MOST_TICKS + 1), 12 * math.ceil(months / 144))
-    found = []
-    for number in range(begin.year * 12 + begin.month - 1, stop.year * 12 + stop.month):
-        moment = datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC)
-        when = int(moment.timestamp() * 1000)
-        if number % step == 0 and start < when < end:
-            found.append((when, str(moment.year) if moment.month == 1 else month_name(moment.month)))
-    return found
-
-
-def _spread(places: Sequence[float]) -> list[float]:
-    """Places in px pushed apart until they are as far from each other as tags are high."""
-    order = sorted(range(len(places)), key=lambda at: places[at])
-    moved = [*places]
-    for _ in range(40):
-        for upper, lower in pairwise(order):
-            lack = _TAG - (moved[lower] - moved[upper])
-            if lack > 0.1:
-                moved[lower] += lack / 2
-                moved[upper] -= lack / 2
-    return moved
-
-
-class _Panel:
-    """A stretched SVG with its axis on the right; places are percent of its width and px of its height."""
-
-    def __init__(self, start: int, end: int, height: int, gutter: float) -> None:
-        self.start, self.span = start, max(end - start, 1)
-        self.height, self.gutter = height, gutter
-        self.drawn: list[str] = []
-        self.words: list[Html] = []  # within the picture
-        self.beside: list[Html] = []  # on the axis
-
-    def percent(self, when: float) -> float:
-        """Where a moment is, percent of the width."""
-        return 100 * (when - self.start) / self.span
-
-    def path(self, time: Times, y: Floats, *, steps: bool = False) -> str:
-        """A line as SVG writes it; it breaks where there is no number."""
-        x = (time - self.start) / self.span * _WIDE
-        parts: list[str] = []
-        pen, before = False, ""
-        for across, down in zip(x.tolist(), y.tolist(), strict=True):
-            if not math.isfinite(down):
-                pen = False
-                continue
-            place = f"{across:.1f} {down:.1f}"
-            if place == before:
-                continue
-            parts.append(f"H{across:.1f}V{down:.1f}" if pen and steps else f"{'L' if pen else 'M'}{place}")
-            pen, before = True, place
-        return "".join(parts)
-
-    def draw(self, path: str, class_: str) -> None:
-        """Draw a line or a filled outline."""
-        self.drawn.append(element("path", d=path, class_=class_))
-
-    def level(self, y: float, class_: str = "grid") -> None:
-        """A level line across the picture."""
-        self.draw(f"M0 {y:.1f}H{_WIDE:.0f}", class_)
-
-    def label(self, y: float, text: str) -> None:
-        """A word on the axis."""
-        self.beside.append(element("span", text, class_="y", style=f"top:{y:.1f}px"))
-
-    def tag(self, y: float, text: str, class_: str) -> None:
-        """The last value of a line, on the axis."""
-        self.beside.append(element("span", text, class_=f"tag {class_}", style=f"top:{y:.1f}px"))
-
-    def times(self, upper: float, lower: float, end: int) -> None:
-        """The moments below the picture, each with a line through it; every other one goes where it is narrow."""
-        for number, (when, word) in enumerate(time_ticks(self.start, end)):
-            at = self.percent(when)
-            self.draw(f"M{at * 10:.1f} {upper:.1f}V{lower:.1f}", "grid")
-            if 2.5 < at < 98.5:
-                more = " more" if number % 2 else ""
-                self.words.append(
-                    element("span", word, class_=f"x{more}", style=f"left:{at:.2f}%;top:{lower + 4:.0f}px")
-                )
-
-    def html(self, described: str) -> Html:
-        """The whole picture; ``described`` is what it is for those who cannot see it."""
-        box = f"0 0 {_WIDE:.0f} {self.height}"
-        svg = element(
-            "svg",
-            *map(Html, self.drawn),
-            viewBox=box,
-            preserveAspectRatio="none",
-            aria_hidden="true",
-            focusable="false",
-        )
-        plot = element("div", svg, *self.words, class_="plot", style=f"right:{self.gutter:.0f}px")
-        axis = element("div", *self.beside, class_="axis", style=f"width:{self.gutter:.0f}px")
-        return element(
-            "div", plot, axis, class_="chart", role="img", aria_label=described, style=f"height:{self.height}px"
-        )
+    long = any(len(word) > _LONG_WORD for word in text.split())
+    return " ".join(filter(None, (*kinds, "any" if long else ""))) or None
 
 
 class _Axis(NamedTuple):
@@ -193,7 +57,7 @@ def _equity_axis(lines: EquityLines) -> _Axis:
     low, high = float(every.min()), float(every.max())
     pad = (high - low) * 0.05 or abs(high) * 0.01 or 1.0
     marks = ticks(low - pad, high + pad, 4)
-    exact = _decimals(marks)
+    exact = decimals_of(marks)
     tags = (
         printed_number(float(line[-1]), max(lines.decimals, exact)) for line in (lines.equity, lines.held) if len(line)
     )
@@ -205,7 +69,7 @@ def _exposure_axis(bars: ExposureBars) -> _Axis:
     high, low = (float(each) for each in (np.nanmax(every, initial=0.0), np.nanmin(every, initial=0.0)))
     high, low = (high, low) if high - low > 1e-9 else (1.0, 0.0)
     marks = ticks(low, high, 4)
-    return _Axis(low, high, {value: printed_percent(value, _decimals(marks)) for value in marks})
+    return _Axis(low, high, {value: printed_percent(value, decimals_of(marks)) for value in marks})
 
 
 def gutter_of(lines: EquityLines | None, bars: ExposureBars | None) -> float:
@@ -225,10 +89,10 @@ def equity_chart(lines: EquityLines, end: int, gutter: float) -> Html:
     def y(value: Any) -> Any:
         return 8 + (high - value) / (high - low) * (split - 16)
 
-    panel = _Panel(int(lines.time_ms[0]), end, height, gutter)
+    panel = Panel(int(lines.time_ms[0]), end, height, gutter)
     panel.times(4, bottom, end)
     lasts = [float(y(lines.equity[-1])), *([float(y(lines.held[-1]))] if others else [])]
-    places = _spread(lasts)
+    places = spread(lasts)
     for value, word in words.items():
         panel.level(float(y(value)))
         if all(abs(float(y(value)) - place) > _NEAR for place in places):
@@ -245,17 +109,11 @@ def equity_chart(lines: EquityLines, end: int, gutter: float) -> Html:
 
 def _equity_words(lines: EquityLines, own: str) -> str:
     beside = f", with {lines.held_name}" if lines.held_name else ""
-    below = f"largest {printed_percent(-lines.largest[3])}" if lines.largest else "none"
+    below = f"largest {printed_percent(lines.largest[3])}" if lines.largest else "none"
     return f"Equity of {lines.name}{beside}: {own} {lines.unit} at the end; drawdown below: {below}"
 
 
-def _decimals(marks: Sequence[float]) -> int:
-    """Decimals that tell the ticks of an axis apart."""
-    step = min((after - before for before, after in pairwise(marks)), default=1.0)
-    return next((count for count in range(8) if abs(round(step, count) - step) < 1e-6 * step), 8)
-
-
-def _drawdown(panel: _Panel, lines: EquityLines, top: float, bottom: float, end: int) -> None:
+def _drawdown(panel: Panel, lines: EquityLines, top: float, bottom: float, end: int) -> None:
     low = float(lines.drawdown.min(initial=0.0)) * 1.1
     marks = ticks(low, 0.0, 3) if low < -1e-6 else []
     low = min(low, -1e-6)
@@ -268,7 +126,7 @@ def _drawdown(panel: _Panel, lines: EquityLines, top: float, bottom: float, end:
     for value in marks:
         if value < 0 and float(y(value)) - top > 11 and bottom - float(y(value)) > 2:
             panel.level(float(y(value)))
-            panel.label(float(y(value)), printed_percent(value, _decimals(marks)))
+            panel.label(float(y(value)), printed_percent(value, decimals_of(marks)))
     path = panel.path(lines.drawdown_ms, y(lines.drawdown))
     if not path:
         return
@@ -287,7 +145,7 @@ def _drawdown(panel: _Panel, lines: EquityLines, top: float, bottom: float, end:
     )
     panel.words.append(element("i", class_="dot", style=f"left:{lowest:.2f}%;top:{float(y(-depth)):.1f}px"))
     days = element("span", f", {lines.largest_days}", class_="more")
-    words = fragment(f"largest {printed_percent(-depth)}", days)
+    words = fragment(f"largest {printed_percent(depth)}", days)
     side = f"left:{left:.2f}%" if left < 55 else f"right:{100 - min(right, 100):.2f}%"
     panel.words.append(element("span", words, class_="note", style=f"{side};top:{top - 24:.0f}px"))
 
@@ -300,7 +158,7 @@ def exposure_chart(bars: ExposureBars, gutter: float) -> Html:
     def y(value: Any) -> Any:
         return 6 + (high - value) / (high - low) * (bottom - 12)
 
-    panel = _Panel(int(bars.time_ms[0]), bars.end_ms, height, gutter)
+    panel = Panel(int(bars.time_ms[0]), bars.end_ms, height, gutter)
     panel.times(4, bottom, bars.end_ms)
     for value, word in words.items():
         panel.level(float(y(value)))
@@ -321,7 +179,7 @@ def exposure_chart(bars: ExposureBars, gutter: float) -> Html:
     return panel.html(told + f"{printed_percent(-low, 0)} short")
 
 
-def _hatched(panel: _Panel, time: Times, y: Floats, zero: float) -> Html:
+def _hatched(panel: Panel, time: Times, y: Floats, zero: float) -> Html:
     """A hatched area between steps and the zero line: HTML, so that its lines are not stretched."""
     if not (y > zero + 0.05).any():
         return Html("")
@@ -347,7 +205,9 @@ def histogram(bars: Histogram) -> Html:
     low, span = float(bars.edges[0]), float(bars.edges[-1] - bars.edges[0])
     marks = [at for at in ticks(low, low + span, 4) if 4 < 100 * (at - low) / span < 96 or at == 0.0]
     below = (
-        element("span", printed_number(at, _decimals(marks), signed=True), style=f"left:{100 * (at - low) / span:.2f}%")
+        element(
+            "span", printed_number(at, decimals_of(marks), signed=True), style=f"left:{100 * (at - low) / span:.2f}%"
+        )
         for at in marks
     )
     losses = sum(count for count, left in zip(bars.counts, bars.edges, strict=False) if left < -1e-12)
@@ -379,7 +239,7 @@ def leg_bars(rows: Sequence[tuple[str, Any]]) -> Html:
         lines.append(
             element(
                 "tr",
-                element("th", name, scope="row"),
+                element("th", name, scope="row", class_=breakable(name)),
                 area,
                 element("td", cell.text, class_=f"r {_TONES[cell.tone]}".rstrip()),
             )

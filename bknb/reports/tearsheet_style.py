@@ -32,7 +32,7 @@ _RULES: Final = """
 html{background:var(--bg);-webkit-text-size-adjust:100%}
 body{margin:0 auto;max-width:794px;padding:22px 30px 28px;color:var(--ink);background:var(--bg);
 font:12px/1.45 Inter,"Segoe UI","Helvetica Neue",Arial,"Liberation Sans",system-ui,sans-serif;
-font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
+font-variant-numeric:tabular-nums;overflow-wrap:break-word}
 h1,h2,p,dl,dd,ul,table{margin:0;padding:0}
 h1{font-size:19px;line-height:1.3;font-weight:650;letter-spacing:-.005em}
 h2{font-size:13px;font-weight:650}
@@ -87,13 +87,14 @@ background:var(--bg);padding-right:3px}
 .columns i.won,.bar i.won{background:rgb(var(--upf))}
 .columns i.lost,.bar i.lost{color:rgb(var(--downf));border:1px solid}
 .below{position:relative;height:17px}
-.below span{position:absolute;top:2px;transform:translateX(-50%);font-size:11px;line-height:14px;
+.below span{position:absolute;top:2px;white-space:nowrap;transform:translateX(-50%);font-size:11px;line-height:14px;
 color:var(--mute)}
 table{border-collapse:separate;border-spacing:0;width:100%;font-size:11px}
 th,td{padding:2.6px 6px;text-align:left;vertical-align:baseline;font-weight:450}
 th:first-child,td:first-child{padding-left:0}th:last-child,td:last-child{padding-right:0}
 thead th{font-weight:500;color:var(--mute);border-bottom:1px solid var(--line);vertical-align:bottom}
 tbody tr+tr>*{border-top:1px solid var(--hair)}
+.any{overflow-wrap:anywhere;min-width:72px}
 .r{text-align:right;white-space:nowrap}.nb{white-space:nowrap}
 td.up,td.down{font-weight:600}
 .parts tbody+tbody tr:first-child>*{border-top:1px solid var(--line)}
@@ -109,8 +110,8 @@ width:1px;background:var(--mute)}
 .months td{border-left:2px solid var(--bg);border-top:2px solid var(--bg)}
 .months tbody tr+tr>*{border-top:2px solid var(--bg)}
 .months .whole{font-weight:650}
-.columns3,.columns2{display:grid;grid-template-columns:repeat(auto-fit,minmax(215px,1fr));gap:0 24px}
-.columns2{grid-template-columns:repeat(auto-fill,minmax(300px,1fr))}
+.columns3{display:flex;flex-wrap:wrap;gap:0 24px}.columns3>*{flex:1 1 195px;min-width:min-content}
+.columns2{display:grid;grid-template-columns:repeat(auto-fill,minmax(300px,1fr));gap:0 24px}
 .figures{display:grid;grid-template-columns:repeat(4,1fr);gap:0 24px;border-top:1px solid var(--line);
 padding-top:4px;font-size:11px}
 .figures>div{display:flex;flex-wrap:wrap;justify-content:space-between;align-content:flex-start;gap:0 8px;
@@ -124,6 +125,7 @@ footer p+p{margin-top:3px}footer b{color:var(--ink);font-weight:600}
 code{font:10px/1.4 ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;background:var(--wash);
 padding:1px 4px;border-radius:3px}
 @media (max-width:699px){
+.x.more{display:none}
 .six{grid-template-columns:repeat(3,1fr)}
 .six>div:nth-child(3n+1){padding-left:0;border-left:0}.six>div:nth-child(n+4){border-top:1px solid var(--hair)}
 .figures{grid-template-columns:1fr 1fr}}
@@ -140,6 +142,8 @@ grid-auto-columns:minmax(44px,110px);
 overflow-x:auto;font-size:11px}
 .months th:first-child{width:auto}.months th{text-align:left;padding:2px 4px 2px 0}.months td{padding:2px 4px}
 .months tbody th{text-align:center}}
+@media (max-width:419px){
+th,td{padding:2.6px 4px}.parts .last{display:none}}
 @media screen and (min-width:900px){body{margin:24px auto;border:1px solid var(--line);padding:36px 44px;
 max-width:860px}}
 @page{size:A4;margin:10mm 11mm}

@@ -17,6 +17,8 @@ from .tearsheet_run import SheetRun, signed, tone_of
 from .time_columns import ms_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .equity_arrays import Floats
 
 _TRADES: Final = 5  # best, and as many worst
@@ -86,21 +88,51 @@ def leg_rows(run: SheetRun) -> tuple[tuple[str, Cell], ...]:
         decimals = 1
     else:
         values, decimals = run.result.contribution["money"].to_dict(), run.decimals
-    known = sorted(((name, symbol, value) for (symbol, name), value in values.items() if value is not None),
-                   key=lambda row: -row[2])  # fmt: skip
-    named = [(run.leg_name(symbol, name), float(value)) for name, symbol, value in known]
-    if len(named) > _LEGS and run.money is not None:
+    named = {run.leg_name(symbol, name): value for (symbol, name), value in values.items()}
+    known = sorted(
+        ((name, float(value)) for name, value in named.items() if value is not None), key=lambda row: -row[1]
+    )
+    missing = [name for name, value in named.items() if value is None]
+    return few_of(known, missing, decimals=decimals, added=run.money is not None)
+
+
+def few_of(
+    known: Sequence[tuple[str, float]], missing: Sequence[str], *, decimals: int, added: bool = False
+) -> tuple[tuple[str, Cell], ...]:
+    """Rows of legs: all of a few; of many the first and the last, and between them one row of all others.
+
+    Parameters
+    ----------
+    known
+        Names and figures, the best first.
+    missing
+        Names of those without one.
+    decimals
+        Of the figures.
+    added
+        Whether figures add up: the row of the others has their sum, else the least and the most of them.
+    """
+    first, others, last = known, known[:0], known[:0]
+    if len(known) > _LEGS:
         half = _LEGS // 2
-        others = named[half:-half]
-        named = [*named[:half], (f"{len(others):,} others", sum(value for _, value in others)), *named[-half:]]
-    elif len(named) > _LEGS:
-        named = [*named[: _LEGS // 2], *named[-_LEGS // 2 :]]
-    largest = max((abs(value) for _, value in named), default=0.0) or 1.0
-    rows = [
-        (name, Cell(text=signed(value, decimals), tone=tone_of(value), bar=value / largest)) for name, value in named
-    ]
-    missing = [run.leg_name(symbol, name) for (symbol, name), value in values.items() if value is None]
-    return (*rows, *((name, Cell(text=DASH)) for name in missing[:_LEGS]))
+        first, others, last = known[:half], known[half:-half], known[-half:]
+    total = sum(value for _, value in others)
+    shown = [*first, *last, *([("", total)] if added else [])]
+    largest = max((abs(value) for _, value in shown), default=0.0) or 1.0
+
+    def row(name: str, value: float) -> tuple[str, Cell]:
+        return name, Cell(text=signed(value, decimals), tone=tone_of(value), bar=value / largest)
+
+    rows = [row(*each) for each in first]
+    if others and added:
+        rows.append(row(f"{len(others):,} others", total))
+    elif others:
+        between = f"{signed(others[-1][1], decimals)} to {signed(others[0][1], decimals)}"
+        rows.append((f"{len(others):,} others", Cell(text=between)))
+    rows += [row(*each) for each in last]
+    rows += [(name, Cell(text=DASH)) for name in missing[:_LEGS]]
+    more = len(missing) - _LEGS
+    return (*rows, *([(f"{more:,} other{'s' if more > 1 else ''}", Cell(text=DASH))] if more > 0 else []))
 
 
 def trade_histogram(run: SheetRun) -> Histogram | None:

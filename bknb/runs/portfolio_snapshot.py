@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..metrics.benchmark_figures import held_percent
 from ..metrics.marked_account_equity import marked_exposure, marked_money, prices_at
 from ..reports.decimation import extremes
 from ..reports.progress_text import compounded
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from ..engine.portfolio_run import PortfolioRun
     from ..metrics.marked_positions import Floats, Times
+    from ..metrics.run_account import Terms
     from .portfolio_result import PortfolioResult
     from .run_record import RunRecord
 
@@ -66,7 +68,7 @@ class PortfolioSnapshot(NamedTuple):
     time_ms, equity, longs, shorts
         Moments (UTC ms), what the account was worth, and what longs and shorts were of that, percent, shorts below 0.
     benchmark, held
-        Its name, and what the capital would be worth in it; empty without one.
+        Its name, and what the capital would be worth in it after one round of costs; empty without one.
     """
 
     start: int
@@ -169,7 +171,7 @@ def with_account(
         longs=longs,
         shorts=shorts,
         benchmark="" if prices is None else prices.name,
-        held=_NOTHING if prices is None else _held(prices, times) * account.capital,
+        held=_NOTHING if prices is None else _held(prices, times, terms_of(records[0])) * account.capital,
     )
 
 
@@ -182,11 +184,12 @@ def _span(records: Sequence[RunRecord]) -> tuple[int, int]:
     return min(record.start for record in records), max(record.last for record in records)
 
 
-def _held(prices: BenchmarkPrices, times: Times) -> Floats:
-    """What a unit of money is worth in a benchmark at moments, UTC ms; 1 before its first price."""
+def _held(prices: BenchmarkPrices, times: Times, costs: Terms) -> Floats:
+    """What a unit of money is worth in a benchmark at moments, UTC ms, after one round of costs; 1 up to its price."""
     since, first = prices.begin(int(times[0]))
     at = np.searchsorted(prices.known_ms, times, side="right") - 1
     known = (at >= 0) & (times > since)
     if first <= 0.0:
         return np.ones(len(times))
-    return np.where(known, prices.price[np.maximum(at, 0)] / first, 1.0)
+    percent = held_percent(first, prices.price[np.maximum(at, 0)], slippage=costs.slippage, fee=costs.fee)
+    return np.where(known, 1.0 + percent / 100.0, 1.0)

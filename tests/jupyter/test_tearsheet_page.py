@@ -36,6 +36,16 @@ for (const element of texts) {
     if (box.right > around.right + 1.5 || box.left < around.left - 1.5) say("beyond its cell", element);
   }
 }
+for (const element of texts) for (const node of element.childNodes) {
+  if (node.nodeType !== 3) continue;
+  for (const word of node.textContent.matchAll(/\\S+/g)) {
+    if (word[0].length > 12 || !/^[\\p{L}\\d.,:%]+$/u.test(word[0])) continue;  // a path or a long name may be broken
+    const range = document.createRange();
+    range.setStart(node, word.index);
+    range.setEnd(node, word.index + word[0].length);
+    if (new Set([...range.getClientRects()].map((box) => Math.round(box.top))).size > 1) say("broken word", element);
+  }
+}
 for (const chart of document.querySelectorAll(".chart, .histogram")) {
   const words = texts.filter((element) => chart.contains(element) && !element.closest(".note > *"));
   for (const [at, one] of words.entries()) for (const other of words.slice(at + 1)) {
@@ -43,6 +53,10 @@ for (const chart of document.querySelectorAll(".chart, .histogram")) {
     if (a.left < b.right && b.left < a.right && a.top < b.bottom - 2 && b.top < a.bottom - 2)
       say(`written over "${other.textContent}"`, one);
   }
+}
+for (const table of document.querySelectorAll("section table")) {
+  const box = table.getBoundingClientRect(), around = table.closest("section").getBoundingClientRect();
+  if (box.right > around.right + 1.5) say("beyond its section", table);
 }
 const edges = [...document.querySelectorAll(".plot")].map((each) => each.getBoundingClientRect());
 if (edges.length !== 2 || edges[0].left !== edges[1].left || edges[0].right !== edges[1].right)
@@ -55,7 +69,7 @@ return {found, texts: texts.length, tallest: Math.max(...sections),
 
 @pytest.fixture(scope="module")
 def sheet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A portfolio with long names, large amounts, and losses."""
+    """A portfolio with long names, large amounts, losses, and moments with their years."""
 
     def get_signal(price: float) -> dict[str, Any]:
         return {"position": "long", "price_take_profit": price * 1.02, "price_stop_loss": price * 0.99}
@@ -66,7 +80,7 @@ def sheet(tmp_path_factory: pytest.TempPathFactory) -> Path:
         symbols=["BTCUSDT", "ETHUSDT"],
         strategies=[LONG, "b"],
         exchange="demo",
-        frame="2024-01-10:2024-02-04",
+        frame="2023-12-25:2024-01-19",
         capital=2_500_000_000,
         sizing=bknb.size.Percent(20),
         benchmark="ETHUSDT",
@@ -88,7 +102,7 @@ def test_nothing_is_cut_off_or_written_over_something_else(sheet: Path, tmp_path
             return found
 
         browser.open(sheet.as_uri())
-        for width in (360, 480, 700, 1400):
+        for width in (360, 480, 500, 560, 700, 1400):
             for scheme, paper in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(17, 17, 17)")):
                 measured = look(width, "screen", scheme)
                 assert measured["found"] == [], (width, scheme)
