@@ -18,7 +18,7 @@ from ..domain.whole_number import checked_number, whole_number
 from ..errors import UnknownName, UsageError
 from ..market.sources import FunctionSource, with_intervals
 from ..ports import CandleSource
-from .call_by_name import Manage, calling_by_name, managing_by_name, named
+from .call_by_name import Manage, calling_by_name, managing_by_name, named, params_given
 from .registry import STRATEGY_CALLBACKS, AnyFunction, Frame, Strategy, Validation
 from .vectorised import DEFAULT_LOOKBACK, Windowed, is_vectorised
 
@@ -244,7 +244,7 @@ def checked_params(
     name: str, function: AnyFunction, params: Mapping[str, Any] | None, *, manage: AnyFunction | None = None
 ) -> dict[str, Any]:
     """Parameters by name, when the function of strategy ``name``, or its ``manage``, has each of them."""
-    chosen, own = dict(params or {}), list[str]()
+    chosen, own = params_given(name, params), list[str]()
     for asked, offered in ((function, (*_OFFERED, "candles")), (manage, (*_OFFERED, "position"))):
         try:
             known = {} if not callable(asked) else inspect.signature(asked).parameters

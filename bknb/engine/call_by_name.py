@@ -69,6 +69,24 @@ def managing_by_name(function: Callable[..., Any], params: Mapping[str, Any] | N
     return lambda ctx, position: function(position=position, **{name: get(ctx) for name, get in getters})
 
 
+def params_given(name: str, params: object) -> dict[str, Any]:
+    """The parameters that strategy ``name`` was given, by name.
+
+    Raises
+    ------
+    UsageError
+        They are no mapping.
+    """
+    if params is None:
+        return {}
+    if not isinstance(params, Mapping):
+        raise UsageError(
+            f"params of strategy {name!r} must be a mapping from names to values, got {params!r}\n"
+            "such as params={'top': 0.5}"
+        )
+    return dict(params)
+
+
 def named(function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:
     """Those parameters that a function names.
 

@@ -92,6 +92,59 @@ def test_a_backtest_has_a_benchmark_too(fine: Cell) -> None:  # noqa: F811
     assert fine(f"%backtest BTCUSDT --strategy trader {RUN} --benchmark equal").value.benchmark.name == "BTCUSDT"
 
 
+def test_a_cell_that_is_refused_replaces_no_strategy(fine: Cell, cell: Cell) -> None:  # noqa: F811
+    """The one of that name that was there is there again; of a new name there is none."""
+    before = fine(f"%%strategy halves --interval 1d\n{PATIENT}") and bknb.get_strategy("halves")
+    gate = threading.Event()
+
+    def waits() -> None:
+        assert gate.wait(20)
+
+    for name in ("halves", "new"):
+        bknb.add_strategy("waits", interval="1d", get_signal=waits)
+        legs: Any = {
+            "symbols": ["BTCUSDT"],
+            "strategies": ["waits"],
+            "exchange": "demo",
+            "frame": "2024-01-01:2024-01-03",
+        }
+        task = bknb.Portfolio.background(**legs, name=name)
+        refused = cell(f"%%portfolio {BOTH} {RUN} --at mon --capital 10_000 --name {name}\n{HALVES}")
+        assert refused.lines[0] == f"UsageError: a portfolio called {name!r} is running already"
+        assert "registered" not in refused.out
+        assert "replaced" not in refused.out
+        gate.set()
+        task.result(20)
+    assert bknb.get_strategy("halves") is before
+    cell(f"%%portfolio {BOTH} {RUN} --at mon --capital 0 --name halves\n{HALVES}")
+    cell(f"%%backtest BTCUSDT {RUN} --interval 1d --name halves --capital 0\n{TRADER}")
+    assert bknb.get_strategy("halves") is before
+    assert "new" not in bknb.list_strategies()
+
+
+def test_params_are_written_or_a_variable_and_anything_else_is_told(fine: Cell, cell: Cell) -> None:  # noqa: F811
+    code = "def get_signal(price, top=1.0):\n    return None\n"
+    line = f"%%backtest BTCUSDT {RUN} --interval 1d --name tops"
+    fine(f"{line} --params top=0.5\n{code}")
+    assert bknb.get_strategy("tops").params == {"top": 0.5}
+    fine("shape = {'top': 2}")
+    fine(f"{line} --params {{shape}}\n{code}")
+    assert bknb.get_strategy("tops").params == {"top": 2}
+    for wrong, said in (
+        ("0.5", "--params does not understand '0.5'"),
+        ("top=x", "--params does not understand 'top=x'"),
+    ):
+        answer = cell(f"{line} --params {wrong}\n{code}")
+        assert answer.lines == [f"UsageError: {said}", 'write "top=0.5, length=20", or a variable in braces: {params}']
+    fine("shape = 0.5")
+    assert cell(f"{line} --params {{shape}}\n{code}").lines == [
+        "UsageError: params of strategy 'tops' must be a mapping from names to values, got 0.5",
+        "such as params={'top': 0.5}",
+    ]
+    with pytest.raises(bknb.UsageError, match=r"got 'top=0.5'\nsuch as params=\{'top': 0.5\}"):
+        bknb.add_strategy("x", interval="1d", get_signal=lambda top: None, params="top=0.5")  # type: ignore[call-overload]
+
+
 MISTAKES = [
     (f"%%portfolio {RUN}\n{HALVES}", "needs --symbols"),
     (f"%%portfolio {BOTH} {RUN}\n{HALVES}", "neither interval nor at"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import re
 import shlex
@@ -318,3 +319,35 @@ def number(call: Call, name: str) -> dict[str, Any]:
         return {name: float(call.values[name])}
     except (TypeError, ValueError):
         raise UsageError(f"--{name.replace('_', '-')} takes a number, got {call.values[name]!r}") from None
+
+
+def written_params(text: Any, *, such_as: str) -> Any:
+    """Parameters parsed from the text of a line; what is no text is returned as it is.
+
+    ``such_as`` is what a message says to write in place of a text that is not understood.
+
+    Raises
+    ------
+    UsageError
+        When the text is not names with literals, lists or ranges.
+
+    Examples
+    --------
+    >>> written_params("fast=range(5, 15, 5), slow=[100, 200]", such_as="fast=5")
+    {'fast': range(5, 15, 5), 'slow': [100, 200]}
+    """
+    if not isinstance(text, str):
+        return text
+    try:
+        call = ast.parse(f"dict({text})", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or any(keyword.arg is None for keyword in call.keywords):
+            raise ValueError
+        return {str(keyword.arg): _literal(keyword.value) for keyword in call.keywords}
+    except (SyntaxError, ValueError, TypeError):
+        raise UsageError(f"--params does not understand {text!r}\nwrite {such_as}") from None
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range" and not node.keywords:
+        return range(*(int(ast.literal_eval(one)) for one in node.args))
+    return ast.literal_eval(node)

@@ -8,7 +8,7 @@ import bknb
 
 from ..session import Session
 from .arguments import Call, Option
-from .registration_cells import register_strategy
+from .registration_cells import registered_for_a_run
 from .run_to_result import RUN_BACKGROUND, refuse_while_running, run_to_its_result
 from .shared_options import (
     ALLOW_GAPS,
@@ -40,11 +40,11 @@ _OUT: Final = Option(name="--out", help="variable that receives the result", kin
 MAGICS: Final = Magics()
 
 
-def _run(session: Session, call: Call, *, strategy: Any, execution: str | None = None) -> Any:
-    """Start a run, show its progress and result, and add it to the session."""
+def _start(call: Call, *, strategy: Any, execution: str | None = None) -> Any:
+    """Start a run; raises while it runs already."""
     symbol, where = call.values["symbol"], call.values["frame"]
     _refuse_a_second(symbol, strategy)
-    task = bknb.Backtest.background(
+    return bknb.Backtest.background(
         symbol,
         strategy=strategy,
         exchange=call.values["exchange"],
@@ -55,6 +55,11 @@ def _run(session: Session, call: Call, *, strategy: Any, execution: str | None =
         base=call.get("base"),
         **money_of(call),
     )
+
+
+def _shown(session: Session, call: Call, task: Any, *, strategy: Any, execution: str | None = None) -> Any:
+    """The result of a run that was started, which is shown with its progress and added to the session."""
+    symbol, where = call.values["symbol"], call.values["frame"]
     chosen = execution or (bknb.get_strategy(strategy).execution if isinstance(strategy, str) else "pessimistic")
     listed = f"{task.strategy} on {symbol}, {where}, {chosen}"
     return run_to_its_result(session, call, task, label=f"backtest {task.strategy} {symbol}", listed=listed)
@@ -97,8 +102,9 @@ def backtest_cell(session: Session, call: Call) -> Any:
     A function manage (or manage_position) beside it is asked while a position is open or a signal waits.
     """
     name = call.get("name", "cell")
-    register_strategy(session, call, name=name)
-    return _run(session, call, strategy=name)
+    with registered_for_a_run(session, call, name=name):
+        task = _start(call, strategy=name)
+    return _shown(session, call, task, strategy=name)
 
 
 @MAGICS.add(
@@ -108,4 +114,6 @@ def backtest_cell(session: Session, call: Call) -> Any:
 )
 def backtest(session: Session, call: Call) -> Any:
     """Runs a registered strategy over history."""
-    return _run(session, call, strategy=call.values["strategy"], execution=call.get("execution"))
+    strategy, execution = call.values["strategy"], call.get("execution")
+    task = _start(call, strategy=strategy, execution=execution)
+    return _shown(session, call, task, strategy=strategy, execution=execution)

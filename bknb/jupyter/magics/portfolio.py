@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import bknb
 
 from .arguments import Call, Option
-from .registration_cells import register_strategy
+from .registration_cells import registered_for_a_run
 from .run_to_result import RUN_BACKGROUND, refuse_while_running, run_to_its_result
 from .shared_options import (
     ALLOW_GAPS,
@@ -72,11 +72,11 @@ def legs_in(call: Call) -> Any:
     return [(symbol.strip(), strategy.strip()) for symbol, _, strategy in pairs]
 
 
-def _run(session: Session, call: Call, *, name: str, legs: dict[str, Any]) -> Any:
-    """Start a portfolio, show its progress and result, and add it to the session."""
+def _start(call: Call, *, name: str, legs: dict[str, Any]) -> Any:
+    """Start a portfolio; raises while one of that name runs."""
     known = [task for task in bknb.Portfolio.list() if task.strategy == name]
     refuse_while_running(known, f"a portfolio called {name!r}", end=f"bknb.Portfolio.stop({name!r}, now=True)")
-    task = bknb.Portfolio.background(
+    return bknb.Portfolio.background(
         **legs,
         exchange=call.values["exchange"],
         frame=call.values["frame"],
@@ -88,6 +88,10 @@ def _run(session: Session, call: Call, *, name: str, legs: dict[str, Any]) -> An
         name=name,
         **money_of(call),
     )
+
+
+def _shown(session: Session, call: Call, task: Any, *, name: str) -> Any:
+    """The result of a portfolio that was started, which is shown with its progress and added to the session."""
     count = len(task.plans)
     listed = f"portfolio {name}, {'1 leg' if count == 1 else f'{count:,} legs'}, {call.values['frame']}"
     return run_to_its_result(session, call, task, label=f"portfolio {name}", listed=listed)
@@ -109,11 +113,12 @@ def portfolio_cell(session: Session, call: Call) -> Any:
     A get_signal, get_signals or get_weight in its place is asked for each symbol alone, as by %%backtest.
     """
     name, symbols = call.get("name", "cell"), names_of(call, "symbols")
-    of_several = register_strategy(session, call, name=name, symbols=symbols)
-    others = names_of(call, "strategies") or []
-    asks_each = bool(others) or not of_several
-    legs = {"symbols": symbols if asks_each else None, "strategies": [*others, name]}
-    return _run(session, call, name=name, legs=legs)
+    with registered_for_a_run(session, call, name=name, symbols=symbols) as of_several:
+        others = names_of(call, "strategies") or []
+        asks_each = bool(others) or not of_several
+        legs = {"symbols": symbols if asks_each else None, "strategies": [*others, name]}
+        task = _start(call, name=name, legs=legs)
+    return _shown(session, call, task, name=name)
 
 
 @MAGICS.add(
@@ -125,4 +130,6 @@ def portfolio_cell(session: Session, call: Call) -> Any:
 def portfolio(session: Session, call: Call) -> Any:
     """Runs several strategies on several symbols over history, on one clock and with one account."""
     named: dict[str, Any] = {key: names_of(call, key) for key in ("symbols", "strategies")}
-    return _run(session, call, name=call.get("name", "portfolio"), legs=named | {"legs": legs_in(call)})
+    name = call.get("name", "portfolio")
+    task = _start(call, name=name, legs=named | {"legs": legs_in(call)})
+    return _shown(session, call, task, name=name)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
+from ...engine.registry import registry
 from ..session import Session
-from .arguments import Call, Option, number, whole
+from .arguments import Call, Option, number, whole, written_params
 from .cell_body import risk_rules, strategy_function
 from .output import echo, still_live
 from .shared_options import (
@@ -29,6 +31,9 @@ from .table import Magics
 
 _NAME: Final = Option(name="NAME", help="its name", required=True)
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 MAGICS: Final = Magics()
 
 
@@ -36,11 +41,29 @@ _OF_WEIGHTS: Final = ("interval", "at", "params", "risk", "execution", "reenter"
 _OF_SIGNALS: Final = ("late", "manage_interval", "manage_at")
 
 
-def register_strategy(session: Session, call: Call, *, name: str, symbols: Any = None) -> bool:
-    """Register the cell's functions as a strategy and print whether it replaced another.
+@contextmanager
+def registered_for_a_run(session: Session, call: Call, *, name: str, symbols: Any = None) -> Iterator[bool]:
+    """Register the cell's functions as a strategy for a run that the block starts, and print so once it has started.
 
-    With ``symbols`` the cell may define ``get_weights`` for all of them at once; returns whether it does.
+    Where the block raises, what was registered before is again. With ``symbols`` the cell may define ``get_weights``
+    for all of them at once; the value is whether it does.
     """
+    items = registry.strategies.items
+    before = items.get(name)
+    try:
+        of_several, text = _register(session, call, name=name, symbols=symbols)
+        yield of_several
+    except BaseException:
+        if before is None:
+            items.pop(name, None)
+        else:
+            items[name] = before
+        raise
+    echo(text)
+
+
+def _register(session: Session, call: Call, *, name: str, symbols: Any = None) -> tuple[bool, str]:
+    """Register the cell's functions; returns whether they answer for several symbols, and what is to be printed."""
     if not isinstance(name, str):
         raise bknb.UsageError(f"the name of a strategy must be text, got {type(name).__name__}")
     functions: dict[str, Any] = strategy_function(
@@ -51,6 +74,9 @@ def register_strategy(session: Session, call: Call, *, name: str, symbols: Any =
     options: dict[str, Any] = {
         key: call.values[key] for key in (*_OF_WEIGHTS, *_OF_SIGNALS) if key in call.values
     } | number(call, "tolerance")
+    if "params" in options:
+        such_as = '"top=0.5, length=20", or a variable in braces: {params}'
+        options["params"] = written_params(options["params"], such_as=such_as)
     with session.quietly():
         if of_several:
             _refuse_what_weights_have_not(call, functions)
@@ -66,10 +92,10 @@ def register_strategy(session: Session, call: Call, *, name: str, symbols: Any =
     if strategy.manage and not of_several:
         at = strategy.manages_at
         what += f", manage every {strategy.manages_every}" if at is None else f", manage at {at}"
-    echo(f"strategy {name!r} {'replaced' if known else 'registered'} ({what})")
+    told = f"strategy {name!r} {'replaced' if known else 'registered'} ({what})"
     if text := still_live(name):
-        echo(text)
-    return of_several
+        told += f"\n{text}"
+    return of_several, told
 
 
 def _refuse_what_weights_alone_have(call: Call) -> None:
@@ -103,7 +129,7 @@ def strategy(session: Session, call: Call) -> None:
 
     A function manage (or manage_position) beside it is asked while a position is open or a signal waits.
     """
-    register_strategy(session, call, name=call.values["name"])
+    echo(_register(session, call, name=call.values["name"])[1])
 
 
 @MAGICS.add("%%risk", _NAME, twin='bknb.add_risk("calm", validations=[at_most_three])')

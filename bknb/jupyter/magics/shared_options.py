@@ -23,7 +23,11 @@ MANAGE_AT: Final = Option(name="--manage-at", help="moments manage is asked at, 
 MANAGE_INTERVAL: Final = Option(
     name="--manage-interval", help="how often manage is asked; as often as the strategy by default", kind="interval"
 )
-PARAMS: Final = Option(name="--params", help="values for the function's parameters, as {params}", kind="variable")
+PARAMS: Final = Option(
+    name="--params",
+    help='values for the function\'s parameters: "fast=5, slow=20", or a variable: {params}',
+    kind="variable",
+)
 LOOKBACK: Final = Option(name="--lookback", help="candles a row of get_signals depends on; 500 by default")
 TOLERANCE: Final = Option(name="--tolerance", help="percent of the equity up to which a weight is left as it is")
 REENTER: Final = Option(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from .arguments import Call, Option, whole
+from .arguments import Call, Option, whole, written_params
 from .output import task_or_result, wait_with_line
 from .shared_options import (
     ALLOW_GAPS,
@@ -29,39 +28,6 @@ if TYPE_CHECKING:
     from ..session import Session
 
 MAGICS: Final = Magics()
-
-
-def written_params(text: Any) -> Any:
-    """Parameters parsed from the text of a line; a mapping is returned as it is.
-
-    Raises
-    ------
-    UsageError
-        When the text is not names with literals, lists or ranges.
-
-    Examples
-    --------
-    >>> written_params("fast=range(5, 15, 5), slow=[100, 200]")
-    {'fast': range(5, 15, 5), 'slow': [100, 200]}
-    """
-    if not isinstance(text, str):
-        return text
-    try:
-        call = ast.parse(f"dict({text})", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args or any(keyword.arg is None for keyword in call.keywords):
-            raise ValueError
-        return {str(keyword.arg): _value(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError, TypeError):
-        raise bknb.UsageError(
-            f"--params does not understand {text!r}\n"
-            'write "fast=range(5, 50, 5), slow=[100, 200]", or a variable in braces'
-        ) from None
-
-
-def _value(node: ast.expr) -> Any:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range" and not node.keywords:
-        return range(*(int(ast.literal_eval(one)) for one in node.args))
-    return ast.literal_eval(node)
 
 
 @MAGICS.add(
@@ -92,7 +58,9 @@ def sweep(session: Session, call: Call) -> Any:
     }
     task = bknb.Sweep.background(
         call.values["strategy"],
-        params=written_params(call.values["params"]),
+        params=written_params(
+            call.values["params"], such_as='"fast=range(5, 50, 5), slow=[100, 200]", or a variable in braces'
+        ),
         symbol=symbol,
         executor=executor,
         allow_gaps=bool(call.get("allow_gaps")),
