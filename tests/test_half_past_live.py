@@ -20,6 +20,7 @@ from test_half_past_bars import HOUR, MARKETS, MINUTE, Market, bars_of
 from test_half_past_sources import EVERY
 from test_live_parity import told
 from test_live_portfolio import told as told_together
+from worlds import drawn_weights
 
 import bknb
 from bknb.domain.interval import INTERVAL_MS
@@ -369,6 +370,59 @@ def test_a_live_run_from_half_past_with_a_capital_has_the_trades_of_a_backtest()
     count = len(live.trades) - 1  # a frame closes what is open at its end
     assert count > 5
     pd.testing.assert_frame_equal(live.trades[columns][:count], played.trades[columns][:count])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("key", "interval", "together"),
+    rest_long(
+        [
+            ("two parts", "8h", False),  # each part has a slot of its own
+            ("mumbai", "1h", True),
+            *((key, *how) for how in itertools.product(("1h", "2h"), (False, True)) for key in MARKETS),
+        ],
+        kept=2,
+    ),
+)
+def test_weights_of_several_symbols_from_half_past_are_those_of_the_portfolio(
+    key: str,
+    interval: str,
+    together: bool,  # noqa: FBT001
+) -> None:
+    """The last bars of a day may have no more than a quarter of an hour; each symbol has holes of its own."""
+    market, seed, asked = MARKETS[key], 3 + len(key), list[int]()
+
+    def get_weights(ctx: Any) -> Any:
+        asked.append(ctx.when_ms)
+        return drawn(ctx)
+
+    drawn = drawn_weights(seed, 1.0)
+    spans = market.spans(28)
+    candles = {
+        f"S{at}": bknb.Candles.from_rows([tuple(bar) for bar in bars_of(market, HOUR, seed + at, holes=0.1)])
+        for at in range(3)
+    }
+    source = bknb.exchanges.FrameSource(candles, sessions=market.sessions)
+    bknb.weights(
+        "rotation", symbols=["S0", "S1", "S2"], interval=interval, get_weights=get_weights, tolerance=1.0,
+        together=together,
+    )  # fmt: skip
+    start, until, before = spans[6][0] - 7 * MINUTE, spans[-6][1], spans[-8][0]
+    settings = {**SETTINGS, "patience_minutes": 10_000}  # a bar that is missing may be the last one before a holiday
+    run: dict[str, Any] = {"strategies": ["rotation"], "exchange": source, "settings": settings, "allow_gaps": True}
+    run |= {"capital": 10_000, "costs": bknb.Costs(taker=0.05)}
+    clock = SimulatedClock(start)
+    live = bknb.Live.portfolio(**run, clock=clock, until=until, store=bknb.stores.memory()).result(timeout=60)
+    moments, asked[:] = [*asked], []
+    task = plan_portfolio(**run, frame=(start, until))
+    for each, leg in zip(task._run.legs, live.legs.values(), strict=True):
+        each._late = dict(leg.run_record.records.late)
+    assert told_together(live, before) == told_together(asyncio.run(task._work()), before)
+    moments = [when for when in moments if when < before]
+    assert moments == [when for when in asked if when < before]
+    if interval == "8h":
+        assert moments == [opened + HOUR for opened, _ in spans[6:] if opened + HOUR < before]
+    assert len(live.trades) > 3
 
 
 def test_bars_of_no_known_hours_are_refused_to_a_live_run() -> None:

@@ -257,3 +257,6 @@ def test_what_an_account_does_not_do_live_is_refused() -> None:
     alone = {name: options[name] for name in ("exchange", "store")} | {"strategies": ["halves"]}
     with pytest.raises(bknb.UsageError, match="'halves' answers with the weights of several symbols, which a broker"):
         bknb.Live.portfolio(**alone, broker=bknb.brokers.paper())
+    exchange = {"S0USDT": source(walk(1)), "S1USDT": bknb.exchanges.in_sessions(source(walk(2)), "us-equities")}
+    with pytest.raises(bknb.UsageError, match="need the same trading hours, and those of S1USDT are not those of S0U"):
+        bknb.Live.portfolio(**alone | {"exchange": exchange})

@@ -20,6 +20,8 @@ from ..domain.stays_flat import stays_flat_in
 from ..domain.weight import Weight
 from ..domain.weights import HeldWeight, part_paid_for, read_weights, weight_signal
 from ..errors import NotEnoughData, UsageError
+from ..market.bar_slots import slot_of
+from ..market.source_hours import bar_grid_of
 from ..market.strategy_context import Context, weight_limits_of
 from .book_moments import BookMoments
 from .weight_answers import opened
@@ -29,6 +31,7 @@ from .weights_together import Together
 if TYPE_CHECKING:
     from ..domain.ledger import Ledger
     from ..domain.position_view import HeldPosition
+    from ..market.bar_grid import BarGrid
     from .leg_account import LegAccount
     from .registry import Strategy
     from .shared_account import SharedAccount
@@ -143,6 +146,7 @@ class WeightBook:
         self._strategy, self._ask = strategy, strategy.ask
         self._legs: dict[str, LegAccount] = {}
         self._sources: dict[str, object] = {}
+        self._grids: dict[str, BarGrid | None] = {}
         self._loops: dict[str, StrategyLoop] = {}
         self.moments = BookMoments()
         self._slot: int | None = None  # of the newest answer
@@ -167,7 +171,7 @@ class WeightBook:
     def begin(self, symbol: str, account: LegAccount, source: object) -> None:
         """Take what the leg of a symbol has of the account, and where its candles come from."""
         self._legs[symbol] = account
-        self._sources[symbol] = source
+        self._sources[symbol], self._grids[symbol] = source, bar_grid_of(source, symbol)
 
     def hear(self, loop: StrategyLoop) -> None:
         """Take the loop of a leg, which tells what there is to tell of all."""
@@ -230,7 +234,14 @@ class WeightBook:
 
     def _slot_of(self, when: int) -> int:
         """The slot that a moment lies in: its begin, or the moment of a schedule; both UTC ms."""
-        return when if self._strategy.at is not None else floor_to(when, interval_ms(self._strategy.interval))
+        return when if self._strategy.at is not None else self._interval_at(when)
+
+    def _interval_at(self, when: int) -> int:
+        """When the interval begins that a moment lies in (UTC ms): by the market of its symbols, where that is one."""
+        length = interval_ms(self._strategy.interval)
+        grids = [grid for grid in self._grids.values() if grid is None or grid.first <= when]
+        begins = {slot_of(when, length, grid) for grid in grids}
+        return begins.pop() if len(begins) == 1 else floor_to(when, length)
 
     @property
     def _shared(self) -> SharedAccount:

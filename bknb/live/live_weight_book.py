@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from ..domain.formatting import utc_text
-from ..domain.interval import interval_ms, slot_after
 from ..domain.manage_answers import Add, Cancel, Close, Move, PositionAnswer, Reduce
 from ..domain.schedules import reads_series
 from ..domain.signal import Signal
@@ -22,7 +21,9 @@ from ..domain.states import Holding, State
 from ..domain.weight import Weight, WeightSignal
 from ..engine.weight_book import BookPlan, WeightBook
 from ..engine.weights_together import Due
-from ..errors import NotEnoughData
+from ..errors import NotEnoughData, UsageError
+from ..market.bar_slots import bar_close, slot_of
+from ..market.source_hours import sessions_of
 from ..ports import StateStore
 from .live_account import LiveAccount
 from .saved_values import decode_saved
@@ -30,6 +31,7 @@ from .saved_values import decode_saved
 if TYPE_CHECKING:
     from ..domain.signal_events import Event
     from ..engine.call_by_name import Ask
+    from ..engine.leg_account import LegAccount
     from ..engine.registry import Strategy
     from ..market.strategy_context import Context
 
@@ -118,6 +120,23 @@ class LiveWeightBook(WeightBook):
         self._acting: dict[str, Due] = {}  # what a leg does in its turn
         self._now: Callable[[], int] = int
 
+    def begin(self, symbol: str, account: LegAccount, source: object) -> None:
+        """Take what the leg of a symbol has of the account, and where its candles come from.
+
+        Raises
+        ------
+        UsageError
+            Its market has other hours than that of the first symbol: it would be asked about its orders with the
+            others, and no run looks while its market is closed.
+        """
+        for first, known in [*self._sources.items()][:1]:
+            if sessions_of(source, symbol) != sessions_of(known, first):
+                raise UsageError(
+                    f"live, the symbols of {self._strategy.name!r} need the same trading hours, and those of {symbol} "
+                    f"are not those of {first}\ngive each market weights of its own, in one portfolio"
+                )
+        super().begin(symbol, account, source)
+
     def tell_time(self, now: Callable[[], int]) -> None:
         """Take what says the moment that the portfolio has come to (UTC ms)."""
         self._now = now
@@ -189,6 +208,16 @@ class LiveWeightBook(WeightBook):
         self._follow()
         return self._legs[symbol].prices.last_close(when) is not None
 
+    def closes_of_bars(self, after: int, until: int, step: int) -> list[int]:
+        """When bars of a length (ms) of its symbols can close, behind one moment up to another (UTC ms)."""
+        found: set[int] = set()
+        for grid in {*self._grids.values()}:
+            when = bar_close(slot_of(after, step, grid), step, grid)
+            while when <= until:
+                found.add(when)
+                when = bar_close(when, step, grid)
+        return sorted(found)
+
     def has_bar(self, symbol: str, when: int) -> bool:
         """Whether a bar of another leg closed at a moment (UTC ms)."""
         self._follow()
@@ -225,7 +254,7 @@ class LiveWeightBook(WeightBook):
         """Whether the slot of an answer has ended: there is a newer one to be asked for."""
         at = self._strategy.at
         if at is None or reads_series(at):
-            return now >= slot_after(slot, interval_ms(self._strategy.interval))
+            return self._interval_at(now) > self._interval_at(slot)
         return bool(at.moments(slot + 1, now + 1))
 
     def save(self) -> None:

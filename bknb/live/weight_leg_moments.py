@@ -107,7 +107,7 @@ class WeightLegMoments:
         """
         book, symbol, step = self._plan.strategy.book, self._plan.symbol, self._plan.base_ms
         if known < opened and book.has_begun(symbol, known):
-            for when in range(known + step, opened + 1, step):
+            for when in book.closes_of_bars(known, opened, step):
                 await self.turn.ends(when)
                 if book.has_bar(symbol, when):
                     yield when
