@@ -295,6 +295,7 @@ class BacktestRun:
             if reports := when >= report_at:
                 self._report((when - start) // step_ms)
                 report_at = when + report_every
+                loop.window.passed(when)
                 await asyncio.sleep(0)
             if self.paused:
                 await self._hold(when)

@@ -114,9 +114,10 @@ class MinuteWalk:
         if self._all_fill:
             self.fills = np.broadcast_to(np.True_, self.fills.shape)  # takes no memory
         else:  # a candle that fills nothing reaches no level
-            self._high = np.where(self.fills, self._high, -NEVER)
-            self._low = np.where(self.fills, self._low, NEVER)
-            self._scanned = np.where(self.fills, price, np.nan)
+            kept = loop.window.kept
+            self._high = kept(np.where(self.fills, self._high, -NEVER))
+            self._low = kept(np.where(self.fills, self._low, NEVER))
+            self._scanned = kept(np.where(self.fills, price, np.nan))
         self.count = len(candles)
         self._loop = loop
         self._every_minute = every_minute or loop.rules.quiet

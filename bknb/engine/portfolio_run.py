@@ -9,6 +9,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import interval_ms
 from ..domain.signal_events import Active, Cancelled, Closed, Event, Idle
 from ..events import subjects
+from ..market.candle_files import CandleFiles
 from ..market.clock import stopwatch
 from ..market.window import Window
 from .backtest import BacktestRun
@@ -104,6 +105,7 @@ class PortfolioRun:
         if account is not None and account.cross is not None:
             self.clock.before = account.cross.is_used_up
         self._listeners = listeners
+        self._files = CandleFiles() if len({plan.symbol for plan in plans}) > 1 else None
         self._windows: dict[tuple[int, str, str], tuple[Window, list[BacktestRun]]] = {}
         self.legs = [self._leg(order, None if codes is None else codes[order]) for order in range(len(plans))]
 
@@ -130,7 +132,9 @@ class PortfolioRun:
                 for run in sharing:
                     run.records.warnings.append(text)
 
-            self._windows[key] = open_window(plan, warn=warn), sharing
+            window = open_window(plan, warn=warn)
+            window.files = self._files
+            self._windows[key] = window, sharing
         return self._windows[key]
 
     def window_of(self, order: int) -> Window:

@@ -145,7 +145,7 @@ def candles_of(window: Window) -> Candles:
     bare: dict[tuple[str, str], Series] = {}
     for key, series in window.series().items():
         bare[key] = copy(series)
-        bare[key].averages = None
+        bare[key].averages = bare[key].files = None
     return Candles(bare, frozenset(window.ended))
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .bar_grid import BarGrid
+    from .candle_files import CandleFiles
 
 _BYTES_PER_CANDLE: Final = 7 * 8  # six columns, and an average price
 
@@ -30,6 +31,7 @@ class Series:
         "_closes",
         "averages",
         "candles",
+        "files",
         "grid",
         "regular",
         "since",
@@ -52,6 +54,7 @@ class Series:
         times = candles.timestamp
         self.span = len(candles) if span is None else span  # how many were asked for at first; a live run holds as many
         self.averages: NDArray[np.float64] | None = None  # computed by average_prices
+        self.files: CandleFiles | None = None  # where its candles are in a file
         self._asked = False  # for one average price
         self.candles = candles
         self.step = step
@@ -78,7 +81,8 @@ class Series:
     def average_prices(self, count: int) -> NDArray[np.float64]:
         """For each candle the price of the ``count`` candles that end with it, as ``prices_of``; computed once."""
         if self.averages is None:
-            self.averages = prices_of(self.candles, self.step, count)
+            found = prices_of(self.candles, self.step, count)
+            self.averages = found if self.files is None else self.files.put(found)
         return self.averages
 
     def average_price(self, last: int, count: int) -> float:

@@ -25,10 +25,12 @@ from .series import Series, end_of, prices_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
 
     from numpy.typing import NDArray
 
     from .calendar_candles import CalendarCandles
+    from .candle_files import CandleFiles
     from .feed import Feed
     from .late_symbols import LateSymbols
     from .panel import Panel
@@ -71,6 +73,7 @@ class Window:
         self._feed = feed
         self._listener = CandleListener(on_candles, beside=growing, failed=failed, timeout_seconds=feed.timeout_seconds)
         self.horizon = horizon
+        self.files: CandleFiles | None = None  # where large arrays are kept in files
         self._series: dict[tuple[str, str], Series] = {}
         self._by_calendar: CalendarCandles | None = None
         self._loading: dict[tuple[str, str], asyncio.Lock] = {}  # used on the fetching loop only
@@ -102,8 +105,14 @@ class Window:
             elif self._growing and series.until < slot_of(self.horizon, series.step, series.grid):
                 series = await self._grown(symbol, interval, series, since)
             series.regular = series.regular and not self.is_by_calendar(symbol, interval)
-            self._series[symbol, interval] = series
+            self._keep((symbol, interval), series)
         await self._listener.notify()
+        return series
+
+    def _keep(self, key: tuple[str, str], series: Series) -> Series:
+        if self.files is not None:
+            series.candles, series.files = self.files.kept(series.candles), self.files
+        self._series[key] = series
         return series
 
     async def load_closed(self, symbol: str, interval: str, when: int, count: int, *, since: int) -> Series:
@@ -146,7 +155,7 @@ class Window:
                 candles, until = made.candles, made.until
             series = series.with_candles(candles, since=since, until=until)
             series.regular = series.regular and not self.is_by_calendar(symbol, interval)
-            self._series[symbol, interval] = series
+            self._keep((symbol, interval), series)
         await self._listener.notify()
         return series
 
@@ -214,7 +223,8 @@ class Window:
             self._listener.came(symbol, interval, since, fresh)
             both = Candles.concat([series.candles, fresh])
             candles = both.take(np.argsort(both.timestamp, kind="stable"))
-            self._series[symbol, interval] = series.with_candles(candles, since=series.since, until=series.until)
+            series = series.with_candles(candles, since=series.since, until=series.until)
+            self._keep((symbol, interval), series)
             for key in list(self._series):
                 if key[0] == symbol and not self._is_native(key[1]):  # made from these minutes
                     del self._series[key]
@@ -234,16 +244,23 @@ class Window:
                 edge = candles[max(0, len(series.candles) - 1) : len(series.candles) + 1]
                 self._feed.check_gaps(edge, self._feed.request(symbol, self.base, series.until, until), continued=True)
             series = series.with_candles(candles, since=series.since, until=until)
-            self._series[symbol, self.base] = series
-            return series
+            return self._keep((symbol, self.base), series)
 
     def end_minutes(self, symbol: str, until: int) -> Series:
         """The base bars of a symbol without those that open at or after ``until`` (UTC ms)."""
         series = self.minutes(symbol)
         candles = series.candles[: int(np.searchsorted(series.candles.timestamp, until))]
         series = series.with_candles(candles, since=series.since, until=until)
-        self._series[symbol, self.base] = series
-        return series
+        return self._keep((symbol, self.base), series)
+
+    def kept(self, array: NDArray[Any]) -> NDArray[Any]:
+        """The same values, in a file where this window keeps large arrays in files."""
+        return array if self.files is None else self.files.put(array)
+
+    def passed(self, when: int) -> None:
+        """Note that a run over history came to a moment (UTC ms): few of the candles before it are read again."""
+        if self.files is not None:
+            self.files.passed(when)
 
     async def notified(self) -> None:
         """Return when ``on_candles`` has been called with everything that is in memory."""

@@ -112,8 +112,16 @@ def percent_of(value: Floats, worth: Floats) -> Floats:
 
 
 def closes_by_leg(records: Sequence[RunRecord]) -> dict[str, LegCloses]:
-    """The bars of each leg by its name in the ledgers."""
-    return {str(order): closes_of(record) for order, record in enumerate(records)}
+    """The bars of each leg by its name in the ledgers; legs whose bars close together have those moments in common."""
+    legs: dict[str, LegCloses] = {}
+    known: list[Times] = []
+    for order, record in enumerate(records):
+        bars = closes_of(record)
+        same = next((moments for moments in known if np.array_equal(moments, bars.closed_ms)), None)
+        if same is None:
+            known.append(bars.closed_ms)
+        legs[str(order)] = bars if same is None else bars._replace(closed_ms=same)
+    return legs
 
 
 def marked_span(legs: Iterable[LegCloses], terms: Sequence[Terms]) -> tuple[int, int]:
