@@ -131,7 +131,9 @@ def play(folder: Path, kind: str, *, at: Place | None = None) -> None:
              for event in leg.run_record.records.closed]  # fmt: skip
     money = [sorted(each.items()) for each in result.run_account.positions]
     account = msgspec.structs.replace(result.run_account.end, reserved={})
-    (folder / "ended.json").write_bytes(msgspec.json.encode([ended, money, account]))
+    exposure = result.exposure.fillna(-1.0)
+    marks = [str(result.equity.index.tolist()), result.equity.tolist(), exposure.to_numpy().tolist()]
+    (folder / "ended.json").write_bytes(msgspec.json.encode([ended, money, account, marks]))
     (folder / "changes.json").write_bytes(msgspec.json.encode(disk.changes))
 
 
@@ -173,9 +175,10 @@ def main(root: Path, kind: str, *, every: bool) -> None:
         assert not killed_in_a_child(lambda: play(folder, kind))
         found = left(folder, lives=2)
         if found != wanted:
-            wrong.append(f"{at}: {'ended' if found[0] != wanted[0] else 'received'}")
+            parts = zip(("ended", "money", "account", "marks"), found[0], wanted[0], strict=True)
+            wrong.append(f"{at}: {[name for name, here, there in parts if here != there] or 'received'}")
         shutil.rmtree(folder)
-    ended, money, account = wanted[0]
+    ended, money, account, _ = wanted[0]
     fills = sum(len(position["fills"]) for leg in money for _, position in leg)
     found = {"wrong": wrong, "killed": [place.change for place in places], "trades": len(ended), "fills": fills}
     print(json.dumps(found | {"funding": account["funding"]}))  # noqa: T201

@@ -14,7 +14,7 @@ from test_capital_portfolio import COUNTS, FIFTY, FUNDING, named, play, together
 from test_portfolio import market, strategy_of
 
 import bknb
-from bknb.metrics.marked_account_equity import LegCloses, prices_at
+from bknb.engine.marked_account_equity import LegCloses, prices_at
 from bknb.runs.account_equity import account_marks, exposure_marks, portfolio_marked
 from bknb.runs.account_result import account_result
 from bknb.runs.exposure_and_contribution import contribution_by_period, contribution_table

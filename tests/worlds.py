@@ -22,10 +22,10 @@ SEEDS = st.integers(0, 2**32 - 1)
 SETTINGS = {"schedule_await_minutes": 30}
 
 
-def walk(seed: int, *, changed_from: int | None = None) -> list[list[float]]:
+def walk(seed: int, *, changed_from: int | None = None, length: int = LENGTH) -> list[list[float]]:
     """A random walk of minutes that starts an hour before the frame; from one minute on it can be another one."""
     random = np.random.default_rng(seed)
-    size = LENGTH + 80
+    size = length + 80
     moves, wicks = random.normal(0, 0.004, size), np.abs(random.normal(0, 0.003, (2, size)))
     jumps, volume = random.normal(0, 0.003, size), random.integers(0, 4, size) * 25.0
     if changed_from is not None:

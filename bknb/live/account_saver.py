@@ -7,7 +7,7 @@ beside the trades of their run.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import msgspec
 
@@ -20,10 +20,12 @@ from ..engine.records import Records
 from ..engine.risk_book import RiskBook
 from ..errors import StateError
 from ..ports import StateStore
+from .account_marks import SavedMarks
 from .candle_stream import CandleStream
 from .growing_list import Journal, Readers
-from .live_account import LiveAccount, LiveLegAccount, SavedMoney
+from .live_account import LiveAccount, LiveLegAccount
 from .plan import LivePlan
+from .saved_account import ACCOUNT_VERSION, SavedAccount, SavedMoney, SavedTurn, read_account
 from .saved_values import decode_saved, read_state
 
 if TYPE_CHECKING:
@@ -31,43 +33,12 @@ if TYPE_CHECKING:
     from .run_progress import Reached
     from .save_and_restore import StateSaver
 
-ACCOUNT_VERSION: Final = 1
-"""The format of saved accounts."""
-
 
 class AccountPlace(NamedTuple):
     """Where an account is saved: a kind, and a name under it."""
 
     kind: str
     key: tuple[str, ...]
-
-
-class SavedTurn(msgspec.Struct, frozen=True, kw_only=True):
-    """The account after a turn of a run, which is named by its strategy and symbol."""
-
-    leg: tuple[str, str]
-    turn: int
-    money: SavedMoney
-
-
-class SavedAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """An account on disk.
-
-    Attributes
-    ----------
-    capital, legs
-        What it began with, and the strategy and symbol of each leg, in declared order.
-    money
-        As it was after the last turn that is on the disk for certain; ``None``: as it began.
-    turns
-        After turns that may be on the disk.
-    """
-
-    version: int = ACCOUNT_VERSION
-    capital: float
-    legs: tuple[tuple[str, str], ...]
-    money: SavedMoney | None = None
-    turns: tuple[SavedTurn, ...] = ()
 
 
 class SavedPosition(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,10 +53,6 @@ class SavedPositions(msgspec.Struct, frozen=True, kw_only=True):
 
     version: int = 1
     positions: tuple[SavedPosition, ...]
-
-
-def _account(payload: bytes) -> SavedAccount:
-    return msgspec.json.decode(payload, type=SavedAccount)
 
 
 def _positions(payload: bytes) -> tuple[SavedPosition, ...]:
@@ -158,17 +125,27 @@ class AccountSaver:
         kind, key = self._place
         payload = self.store.read(kind, key)
         if payload is not None:
-            saved = decode_saved({1: _account}, payload, kind, key)
+            saved = decode_saved({ACCOUNT_VERSION: read_account}, payload, kind, key)
             self._check(saved)
             self._money = saved.money
             for turn in saved.turns:
                 if self._turn_of(turn.leg) >= turn.turn:
                     self._money = turn.money
+            if saved.marks is not None:
+                self._restore_marks(saved.marks)
             if self._money is not None:
                 self.account.take_up(self._money, when)
         for book in self.books:
             book.restore(self.store, when)
         self._is_restored = True
+
+    def _restore_marks(self, saved: SavedMarks) -> None:
+        """Take up what the account was worth; where that cannot be read, it is not known."""
+        kind, key = self._place
+        try:
+            self.account.kept.restore(saved, self.store, f"{kind}_marks", key)
+        except StateError as error:
+            self.account.kept.begin_unknown(saved.after, saved.closes, f"what the account was worth is lost: {error}")
 
     def _check(self, saved: SavedAccount) -> None:
         mine = self.account.plan.capital, self.legs
@@ -194,11 +171,16 @@ class AccountSaver:
         """Save the account as it is after a turn of a run that is saved next; raises ``StateError``."""
         for book in self.books:
             book.save()
-        now = SavedTurn(leg=leg, turn=turn, money=self.account.value())
+        (kind, key), account = self._place, self.account
+        now = SavedTurn(leg=leg, turn=turn, money=account.value())
         value = SavedAccount(
-            capital=self.account.plan.capital, legs=self.legs, money=self._money, turns=(*self._turns, now)
+            capital=account.plan.capital,
+            legs=self.legs,
+            money=self._money,
+            turns=(*self._turns, now),
+            marks=account.kept.save(self.store, f"{kind}_marks", key),
         )
-        self.store.write(*self._place, msgspec.json.encode(value))
+        self.store.write(kind, key, msgspec.json.encode(value))
         self._turns.append(now)
 
     def written(self) -> None:
@@ -257,6 +239,9 @@ class LegAccountSaver:
         before = self.restore(plan.clock.now(), None if held is None else key_of(held.signal))
         account.begin_live(plan, window, places, state, reached=reached, warn=records.warn, before=before)
         saver.account = self
+        if (kept := account.shared.kept).unknown and account.name == "0":
+            begins = utc_text(kept.after or 0)
+            records.warn(f"{kept.unknown}: equity begins at {begins}, and figures that need all of it are missing")
         if (since := account.closes_from) is not None and since < plan.clock.now():
             try:
                 await stream.minutes(plan.symbol, since)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import msgspec
 import numpy as np
 from msgspec.structs import replace
 
@@ -29,6 +28,7 @@ from ..domain.states import Input, Rules, State, Step
 from ..engine.account_plan import AccountPlan, LegMoney
 from ..engine.bar_prices import BarPrices
 from ..engine.leg_account import LegAccount
+from ..engine.marked_account_equity import LegCloses
 from ..engine.minute_walk import minutes_that_fill
 from ..engine.position_in_money import PositionInMoney
 from ..engine.risk_book import RiskBook, always
@@ -37,63 +37,17 @@ from ..errors import StateError, UsageError
 from ..market.calls_in_threads import user_calls_of
 from ..market.candles import Candles
 from ..market.series import Series
+from ..market.source_hours import sessions_of
 from ..market.window import Window
+from .account_marks import WITHOUT_MARKS, AccountMarks
 from .plan import LivePlan
+from .saved_account import SavedLeg, SavedMoney
 
 if TYPE_CHECKING:
     from .run_progress import Reached
 
-
-class SavedLeg(msgspec.Struct, frozen=True, kw_only=True):
-    """What one leg has of a saved account.
-
-    Attributes
-    ----------
-    key, held, first
-        The signal of its position, that in money, and the quantity of its entry; ``None``: nothing is open.
-    orders
-        What waits: the id of the signal, the number of the order, and what was granted.
-    charged, followed
-        How many rows of funding were charged, and up to when (UTC ms) they have moved the price of a liquidation.
-    closed
-        The trades that were closed before.
-    price
-        The last close that was known, quote currency.
-    """
-
-    key: SignalKey | None = None
-    held: PositionInMoney | None = None
-    first: float = 0.0
-    orders: tuple[tuple[str, int, SizedOrder], ...] = ()
-    charged: int = 0
-    followed: int = 0
-    closed: ClosedTrades = ClosedTrades()
-    price: float | None = None
-
-
-class SavedMoney(msgspec.Struct, frozen=True, kw_only=True):
-    """An account as it is saved.
-
-    Attributes
-    ----------
-    ledger
-        Now.
-    before, changes
-        The account before the newest bars, and after each change in them.
-    freed
-        Money that exits in the newest bars freed.
-    solvent
-        Up to when it is known to have been worth something, UTC ms.
-    legs
-        In declared order.
-    """
-
-    ledger: Ledger
-    before: Ledger
-    changes: tuple[AccountChange, ...] = ()
-    freed: tuple[Freed, ...] = ()
-    solvent: int = 0
-    legs: tuple[SavedLeg, ...]
+_AT_ONCE: Final = 16  # bars whose marks are kept together
+_LATEST: Final = 120  # bars after which a mark is kept although one leg has not come so far
 
 
 class _LegMark(NamedTuple):
@@ -151,6 +105,7 @@ class LiveLegAccount(LegAccount):
             The saved account does not hold what the saved state does.
         """
         self._window, self._plan, self._reached = window, plan, reached
+        self.begun, self._has_sessions = reached.done, sessions_of(plan.exchange.source, plan.symbol) is not None
         self.positions = dict(before)
         saved = self.shared.saved.legs[int(self.name)] if self.shared.saved is not None else SavedLeg()
         nothing = Series(Candles.empty(), step=plan.base_ms, since=0, until=0)
@@ -179,9 +134,32 @@ class LiveLegAccount(LegAccount):
 
     @property
     def closes_from(self) -> int | None:
-        """From when on (UTC ms) its closes are needed for what an earlier process has not charged; ``None``: never."""
+        """From when on (UTC ms) its closes are needed for what an earlier process has not marked; ``None``: never."""
         shared = self.shared
-        return None if shared.saved is None or self.name not in shared.ledger.positions else shared.charged_until
+        if shared.saved is None or (marked := shared.kept.after) is None:
+            return None
+        return min(marked, shared.charged_until) if self.name in shared.ledger.positions else marked
+
+    @property
+    def known(self) -> int:
+        """Up to when it has worked on all bars, UTC ms."""
+        return self._reached.known
+
+    def bars(self) -> LegCloses:
+        """Its bars in memory."""
+        series = self._followed
+        if series is None:
+            return LegCloses(np.empty(0, dtype=np.int64), np.empty(0))
+        return LegCloses(series.closes, series.candles.close)
+
+    def begins(self) -> tuple[int | None, float | None]:
+        """The first moment of its account (UTC ms), and the open of its first bar from then on; ``None``: not yet."""
+        start = None if self._has_sessions else self.begun
+        candles = Candles.empty() if self._followed is None else self._followed.candles
+        at = int(candles.timestamp.searchsorted(self.begun))
+        if at == len(candles):
+            return start, None
+        return int(candles.timestamp[at]) if start is None else start, float(candles.open[at])
 
     def follow(self) -> None:
         """Take the bars that have come."""
@@ -213,6 +191,7 @@ class LiveLegAccount(LegAccount):
     def step(self, state: State, given: Input, rules: Rules) -> Step:
         """As in a backtest; what it books is taken back where it cannot be saved (:meth:`LiveAccount.take_back`)."""
         self.shared.follow()
+        self.shared.keep_marks()
         self.shared.note_mark()
         try:
             return super().step(state, given, rules)
@@ -291,6 +270,8 @@ class LiveAccount(SharedAccount):
     ----------
     saved
         As an earlier process saved it; ``None``: it begins anew.
+    kept
+        What it was worth, as far as that does not change any more.
     """
 
     legs: list[LiveLegAccount]  # type: ignore[assignment]  # as this class makes them
@@ -298,6 +279,8 @@ class LiveAccount(SharedAccount):
     def __init__(self, plan: AccountPlan) -> None:
         super().__init__(plan)
         self.saved: SavedMoney | None = None
+        self.kept = AccountMarks()
+        self._marked = 0  # how many changes those marks have
         self._mark: _Mark | None = None
 
     def _leg(self, order: int, money: LegMoney) -> LiveLegAccount:
@@ -314,14 +297,45 @@ class LiveAccount(SharedAccount):
             leg.follow()
 
     def take_up(self, saved: SavedMoney, when: int) -> None:
-        """Go on with an account that an earlier process saved, from a moment (UTC ms) on.
+        """Go on with an account that an earlier process saved, from a moment (UTC ms) on; its marks come before it.
 
-        What it was worth in between is not known any more: it has its capital up to then.
+        Without those, what it was worth before that moment is not known.
         """
         self.saved, self.ledger, self._solvent = saved, saved.ledger, saved.solvent
-        first = min([when, *(change.since for change in saved.changes)])
-        self.changes = [AccountChange(first, saved.before), *saved.changes]
+        if self.kept.after is None and saved.ledger != self.begin:
+            first = min([when, *(change.since for change in saved.changes)])
+            closes = {str(order): leg.price for order, leg in enumerate(saved.legs) if leg.price is not None}
+            self.kept.begin_unknown(first, closes, WITHOUT_MARKS)
+        after = self.kept.after or 0
+        self.changes = [AccountChange(after, saved.before), *saved.changes] if after else []
+        self._marked = sum(change.since <= after for change in self.changes)
         self._freed = list(saved.freed)
+
+    def keep_marks(self) -> None:
+        """Keep the marks that nothing changes any more, once there are some."""
+        if not all(leg.is_ready for leg in self.legs):
+            return
+        known, step = [leg.known for leg in self.legs], self.legs[0].prices.step
+        until, after = max(min(known) - 1, max(known) - _LATEST * step), self.kept.after
+        if len(self.kept.opens) < len(self.legs):
+            self._note_first()
+            after = self.kept.after
+        if after is None or until - after < _AT_ONCE * step:
+            return
+        if until > self._solvent:
+            self.charge(until)
+        before = self.changes[self._marked - 1].ledger if self._marked else self.begin
+        self.kept.keep(before, self.changes[self._marked :], {leg.name: leg.bars() for leg in self.legs}, until)
+        while self._marked < len(self.changes) and self.changes[self._marked].since <= (self.kept.after or 0):
+            self._marked += 1
+
+    def _note_first(self) -> None:
+        """Note when the account begins, and the first open of each leg, once they are known."""
+        kept, first = self.kept, {leg.name: leg.begins() for leg in self.legs}
+        if kept.after is None and (starts := [start for start, _ in first.values() if start is not None]):
+            kept.begin(min(starts), self.plan.capital)
+        if not kept.unknown:
+            kept.opens |= {name: open_ for name, (_, open_) in first.items() if open_ is not None}
 
     def value(self) -> SavedMoney:
         """The account as it is saved."""
@@ -330,6 +344,7 @@ class LiveAccount(SharedAccount):
         at = len(self.changes)
         while at and self.changes[at - 1].since > newest:
             at -= 1
+        at = min(at, self._marked)
         before = self.changes[at - 1].ledger if at else self.begin
         return SavedMoney(
             ledger=self.ledger,

@@ -15,7 +15,9 @@ _FEWEST_DAYS: Final = 3
 
 
 def leg_correlation(result: Any) -> Html | None:
-    """Correlation of what the legs added on each day, as the lower half of a table."""
+    """Correlation of what the legs added on each day, as the lower half of a table; ``None`` where there is none."""
+    if not result.knows_legs_over_time:
+        return None
     days = result.contribution_by("1D")
     count = len(days.columns)
     if count < 2:

@@ -26,12 +26,15 @@ _WIDTH, _HEIGHT = 120, 22  # of the line of a leg, pixels
 
 
 class LegRow(NamedTuple):
-    """A leg of a portfolio with a capital, in figures: money is in quote currency after all costs."""
+    """A leg of a portfolio with a capital, in figures: money is in quote currency after all costs.
+
+    ``fall`` is ``None`` and ``path`` empty where what it had made at earlier moments is not known.
+    """
 
     symbol: str
     strategy: str
     money: float
-    fall: float
+    fall: float | None
     trades: int
     won: float | None
     profit_factor: float | None
@@ -64,13 +67,16 @@ def leg_rows(result: Any) -> list[LegRow]:
     for key, leg in result.legs.items():
         symbol, strategy = key
         own = trades[(trades["symbol"] == symbol) & (trades["strategy"] == strategy)]["money"].to_numpy()
-        path, one = np.concatenate(([0.0], paths[key].to_numpy())), contribution.loc[key]
+        one, path, fall = contribution.loc[key], np.empty(0), None
+        if paths is not None:
+            path = np.concatenate(([0.0], paths[key].to_numpy()))
+            fall = float((path - np.maximum.accumulate(path)).min()) + 0.0
         rows.append(
             LegRow(
                 symbol=symbol,
                 strategy=strategy,
                 money=float(one["money"]),
-                fall=float((path - np.maximum.accumulate(path)).min()) + 0.0,
+                fall=fall,
                 trades=len(own),
                 won=float((own > 0).mean()) * 100 if len(own) else None,
                 profit_factor=profit_factor_of(own),
@@ -82,8 +88,10 @@ def leg_rows(result: Any) -> list[LegRow]:
     return sorted(rows, key=lambda row: -row.money)
 
 
-def _paths(result: Any) -> pd.DataFrame:
-    """What each leg had made at the end of each day, or hour of a short frame."""
+def _paths(result: Any) -> pd.DataFrame | None:
+    """What each leg had made at the end of each day, or hour of a short frame; ``None``: that was not kept."""
+    if not result.knows_legs_over_time:
+        return None
     return result.contribution_by("1D" if _days(result) >= 10 else "1h").cumsum()  # type: ignore[no-any-return]
 
 
@@ -155,14 +163,15 @@ def _leg(row: LegRow, most: float) -> Html:
         element("td", contribution_bar(row.money, most)),
     ]
     texts = (
-        f"{row.fall:,.2f}" if row.fall else "0.00",
+        MISSING if row.fall is None else f"{row.fall + 0.0:,.2f}",
         f"{row.trades:,}",
         MISSING if row.won is None else f"{row.won:.0f} %",
         MISSING if row.profit_factor is None else f"{row.profit_factor:.2f}",
         row.held,
         f"{row.costs:,.2f}",
     )
-    line = element("td", sparkline(row.path, f"{row.strategy} on {row.symbol}"), style="text-align:left")
+    drawn = sparkline(row.path, f"{row.strategy} on {row.symbol}") if len(row.path) else MISSING
+    line = element("td", drawn, style="text-align:left")
     return element("tr", *cells, elements("td", texts, style=_NUMBER), line)
 
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..domain.interval import interval_ms
+from ..domain.pnl import net_percentage
 from ..domain.signal import key_of
+from ..engine.kept_marks import MADE_OF_MARKS
+from ..engine.marked_account_equity import LegCloses, Moments, held_ms, marked_exposure, marked_money, moments_of
 from ..market.source_hours import bar_grid_of
 from ..metrics.account_in_money import AccountInMoney
 from ..metrics.account_statistics import account_figures
-from ..metrics.marked_account_equity import LegCloses, Moments, marked_exposure, marked_money, moments_of
 from ..metrics.marked_equity import MarkedEquity
 from ..metrics.marked_positions import Positions
 from ..metrics.run_account import buy_and_hold, cut_off
@@ -29,9 +31,9 @@ if TYPE_CHECKING:
     from .run_record import RunRecord
 
 
-def closes_of(record: RunRecord) -> LegCloses:
-    """When the base bars of a run close, and at which prices."""
-    candles, plan = record.minutes, record.plan
+def closes_of(record: RunRecord, *, before: bool = False) -> LegCloses:
+    """When the base bars of a run close, and at which prices; ``before``: also of those before it that it holds."""
+    candles, plan = record.minutes_held if before else record.minutes, record.plan
     step, grid = interval_ms(plan.base), bar_grid_of(plan.exchange.source, plan.symbol)
     return LegCloses(candles.timestamp + step if grid is None else grid.ends(candles.timestamp, step), candles.close)
 
@@ -62,6 +64,29 @@ def _marked(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAc
         after=np.zeros(0),
         blown=bool((worth <= 0.0).any()),
     )
+
+
+def with_kept(figures: Account, records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAccount) -> Account:
+    """The figures of an account whose marks are kept, without those that need more of them than are known.
+
+    What buying and holding made goes from the first opens of its legs to their last closes, in equal parts.
+    """
+    if (kept := account.kept) is None:
+        return figures
+    if kept.unknown:
+        figures.update(dict.fromkeys(MADE_OF_MARKS))
+        figures.reasons.update(dict.fromkeys(MADE_OF_MARKS, kept.unknown))
+        return figures
+    legs = closes_by_leg(records, account)
+    bought = [
+        net_percentage("long", kept.opens[name], float(bars.close[at - 1]), each.slippage, each.fee)
+        for (name, bars), each in zip(legs.items(), terms, strict=True)
+        if kept.opens.get(name, 0.0) > 0.0 and (at := int(bars.closed_ms.searchsorted(each.end, side="right")))
+    ]
+    if bought:
+        figures["buy_and_hold"] = sum(bought) / len(bought)
+        figures.reasons.pop("buy_and_hold", None)
+    return figures
 
 
 def in_money(figures: Account, account: RunAccount, marked: MarkedEquity) -> AccountInMoney:
@@ -101,7 +126,13 @@ def exposure_marks(
     NaN where something is held and the account is worth nothing. ``records`` and ``terms`` as of :func:`account_marks`.
     """
     times, worth = account_marks(records, terms, account)
-    longs, shorts = marked_exposure(account.begin, account.changes, closes_by_leg(records), times)
+    kept, legs = account.kept, closes_by_leg(records, account)
+    behind = times if kept is None else times[len(kept.time_ms) :]
+    longs = shorts = np.empty(0)
+    if len(behind):
+        longs, shorts = marked_exposure(account.begin, account.changes, legs, behind)
+    if kept is not None:
+        longs, shorts = np.concatenate((kept.longs, longs)), np.concatenate((kept.shorts, shorts))
     return times, percent_of(longs, worth), percent_of(shorts, worth)
 
 
@@ -111,12 +142,18 @@ def percent_of(value: Floats, worth: Floats) -> Floats:
     return np.divide(value * 100, worth, out=nothing, where=worth > 0.0)
 
 
-def closes_by_leg(records: Sequence[RunRecord]) -> dict[str, LegCloses]:
-    """The bars of each leg by its name in the ledgers; legs whose bars close together have those moments in common."""
+def closes_by_leg(records: Sequence[RunRecord], account: RunAccount | None = None) -> dict[str, LegCloses]:
+    """The bars of each leg by its name in the ledgers; those behind the marks that are kept of an account.
+
+    Legs whose bars close together have those moments in common.
+    """
+    kept = None if account is None else account.kept
     legs: dict[str, LegCloses] = {}
     known: list[Times] = []
     for order, record in enumerate(records):
-        bars = closes_of(record)
+        bars = closes_of(record, before=kept is not None)
+        if kept is not None:
+            bars = kept.closes_behind(str(order), bars)
         same = next((moments for moments in known if np.array_equal(moments, bars.closed_ms)), None)
         if same is None:
             known.append(bars.closed_ms)
@@ -131,10 +168,13 @@ def marked_span(legs: Iterable[LegCloses], terms: Sequence[Terms]) -> tuple[int,
 
 
 def _marks(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAccount) -> tuple[Moments, Floats]:
-    legs = closes_by_leg(records)
+    kept, legs, booked = account.kept, closes_by_leg(records, account), [change.since for change in account.changes]
     start, end = marked_span(legs.values(), terms)
-    moments = moments_of(legs.values(), (change.since for change in account.changes), start=start, end=end)
-    worth = marked_money(account.begin, account.changes, legs, moments.time_ms)
+    if kept is None:
+        moments = moments_of(legs.values(), booked, start=start, end=end)
+        worth = marked_money(account.begin, account.changes, legs, moments.time_ms)
+    else:
+        moments, worth = kept.joined(account.begin, account.changes, legs, end=end)
     if (nothing := worth <= 0.0).any():
         worth[int(np.argmax(nothing)) :] = 0.0
     return moments, worth
@@ -175,7 +215,8 @@ def portfolio_figures(legs: Sequence[Result], account: RunAccount, marked: Marke
     )
     if figures["exposure"] is not None:
         figures["exposure"] = _time_held(account, marked) * 100
-    return in_money(figures, account, marked)
+    figures = in_money(figures, account, marked)
+    return with_kept(figures, [leg.run_record for leg in legs], [leg.account_terms for leg in legs], account)
 
 
 def _held(leg: Result) -> float | None:
@@ -187,11 +228,11 @@ def _held(leg: Result) -> float | None:
 def _time_held(account: RunAccount, marked: MarkedEquity) -> float:
     """The share of the time in which something was held."""
     start, end = int(marked.time_ms[0]), int(marked.time_ms[-1])
-    since = [min(max(change.since, start), end) for change in account.changes]
-    until = [*since[1:], end]
-    spans = zip(account.changes, since, until, strict=True) if since else ()
-    held = sum(max(last - first, 0) for change, first, last in spans if change.ledger.positions)
-    return held / (end - start)
+    if (kept := account.kept) is None:
+        return held_ms(account.begin, account.changes, start, end) / (end - start)
+    changes = [change for change in account.changes if change.since > kept.after]
+    before = account.changes[-len(changes) - 1].ledger if len(changes) < len(account.changes) else account.begin
+    return (kept.held_ms + held_ms(before, changes, kept.after, end)) / (end - start)
 
 
 def _by_position(

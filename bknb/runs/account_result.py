@@ -10,6 +10,7 @@ import msgspec
 from ..domain.ledger import CashRow, Ledger
 from ..domain.signal import SignalKey
 from ..engine.account_plan import LegMoney
+from ..engine.kept_marks import KeptMarks
 from ..engine.position_in_money import MoneyFill, PositionInMoney
 from ..engine.shared_account import AccountChange, SharedAccount
 from ..provenance.account_card import CardAccount
@@ -37,6 +38,8 @@ class RunAccount(msgspec.Struct, frozen=True):
         What a run card says of what was given.
     legs
         What each leg had of it: its kind, its size and its costs, in declared order.
+    kept
+        What it was worth as far as bars and changes are not in memory any more; ``None``: they are.
     """
 
     capital: float
@@ -47,6 +50,7 @@ class RunAccount(msgspec.Struct, frozen=True):
     positions: tuple[Mapping[SignalKey, PositionInMoney], ...]
     card: CardAccount | None = None
     legs: tuple[LegMoney, ...] = ()
+    kept: KeptMarks | None = None
 
     @property
     def end(self) -> Ledger:

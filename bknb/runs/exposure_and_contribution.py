@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from ..domain.interval import MINUTE_MS
+from ..engine.marked_account_equity import prices_at
+from ..errors import DataError
 from ..metrics.account_statistics import period_marks
-from ..metrics.marked_account_equity import prices_at
 from .account_equity import closes_by_leg, exposure_marks, marked_span
 from .periods import edges_of
 
@@ -41,15 +43,26 @@ def contribution_table(
     """One row for each leg: what it made of the capital after all costs, and what those were, in quote currency."""
     import pandas as pd
 
-    closes = closes_by_leg([*legs.values()])
-    end = np.array([marked_span(closes.values(), terms)[1]])
-    prices = {name: float(prices_at(bars, end)[0]) for name, bars in closes.items() if len(bars.close)}
+    prices = _prices_at_end([*legs.values()], terms, account)
     rows = [
         {"trades": len(record.records.closed), **_of_leg(order, prices, account)}
         for order, record in enumerate(legs.values())
     ]
     index = pd.MultiIndex.from_tuples(list(legs), names=["symbol", "strategy"])
     return pd.DataFrame(rows, index=index, columns=[*CONTRIBUTION_COLUMNS])
+
+
+def _prices_at_end(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAccount) -> dict[str, float]:
+    """The last close of each leg by its name, where there is one."""
+    closes = closes_by_leg(records, account)
+    end = np.array([marked_span(closes.values(), terms)[1]])
+    return {name: float(prices_at(bars, end)[0]) for name, bars in closes.items() if len(bars.close)}
+
+
+def money_at_end(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAccount) -> list[float]:
+    """What each leg has made of the account after all costs, open positions included, quote currency."""
+    prices = _prices_at_end(records, terms, account)
+    return [_of_leg(order, prices, account)["money"] for order in range(len(records))]
 
 
 def contribution_by_period(
@@ -72,8 +85,24 @@ def contribution_by_period(
     return pd.DataFrame(added + 0.0, index=index, columns=columns)
 
 
+def why_not_by_leg(records: Sequence[RunRecord], account: RunAccount) -> str:
+    """Why what each leg had made at earlier moments is not known; empty: it is."""
+    if (kept := account.kept) is None:
+        return ""
+    begun = int(kept.time_ms[0]) if len(kept.time_ms) else kept.after
+    held = (record.minutes_held.timestamp for record in records)
+    if kept.restored or any(len(times) and times[0] > begun + MINUTE_MS for times in held):
+        return (
+            "what each leg had made at earlier moments is not kept live: equity and exposure are\n"
+            "read contribution, or run bknb.portfolio over that time"
+        )
+    return ""
+
+
 def money_by_leg(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAccount, times: Times) -> Floats:
     """What each leg has made of the account up to moments (UTC ms, ascending), open positions included; (m, legs)."""
+    if reason := why_not_by_leg(records, account):
+        raise DataError(reason)
     closes = closes_by_leg(records)
     end = marked_span(closes.values(), terms)[1]
     since = np.maximum.accumulate([min(change.since, end) for change in account.changes] or [end])
@@ -109,6 +138,8 @@ def _cash_by_leg(account: RunAccount, legs: int) -> Floats:
 
 def _of_leg(order: int, prices: Mapping[str, float], account: RunAccount) -> dict[str, float]:
     name, end = str(order), account.end
+    if account.kept is not None:
+        return _of_positions(name, prices, account)
     moved = {"funding": 0.0, "borrow": 0.0, "forgiven": 0.0}
     money = 0.0
     for row in account.rows:
@@ -125,4 +156,20 @@ def _of_leg(order: int, prices: Mapping[str, float], account: RunAccount) -> dic
         "fees": sum(each.fee for each in costs),
         "slippage": sum(each.slippage for each in costs),
         **{kind: paid + 0.0 for kind, paid in moved.items()},
+    }
+
+
+def _of_positions(name: str, prices: Mapping[str, float], account: RunAccount) -> dict[str, float]:
+    """As :func:`_of_leg`, of positions: live the movements of cash are those since the last start."""
+    positions = [position.columns() for position in account.positions[int(name)].values()]
+    money = sum(each["money"] for each in positions)
+    if (held := account.end.positions.get(name)) is not None:
+        money += held.quantity * prices[name]
+    costs = [each.fill.costs for position in account.positions[int(name)].values() for each in position.fills]
+    return {
+        "money": money + 0.0,
+        "percent": money / account.capital * 100 + 0.0,
+        "fees": sum(each.fee for each in costs),
+        "slippage": sum(each.slippage for each in costs),
+        **{kind: sum(each[kind] for each in positions) + 0.0 for kind in ("funding", "borrow", "forgiven")},
     }

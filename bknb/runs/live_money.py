@@ -13,7 +13,7 @@ from ..live.account_saver import AccountPlace, AccountSaver, LegAccountSaver
 from ..live.live_account import LiveAccount, LiveLegAccount
 from ..live.plan import LivePlan
 from ..live.user_store import with_state_errors
-from .account_result import account_result
+from .account_result import RunAccount, account_result
 from .run_record import RunRecord
 
 _OPTIONS = ("capital", "currency", "sizing", "account", "costs")
@@ -73,7 +73,12 @@ def only_leg(plan: LivePlan, account: AccountPlan) -> LegAccountSaver:
     return account_saver([plan], account, place).leg(0)
 
 
+def live_account_result(account: LiveAccount) -> RunAccount:
+    """The account of a live run or of a live portfolio as it stands."""
+    return replace(account_result(account), kept=account.kept.marks)
+
+
 def with_money(record: RunRecord, leg: LiveLegAccount, *, own: bool) -> RunRecord:
     """The record of a leg with its account as it stands; ``own``: that it shares with no other."""
-    money = account_result(leg.shared)
+    money = live_account_result(leg.shared)
     return replace(record, money=money if own else None, money_positions=money.positions[int(leg.name)])

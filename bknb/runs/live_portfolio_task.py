@@ -182,9 +182,9 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
         seconds = max(leg.run_record.seconds for leg in legs.values())
         options: Any = {"warnings": self._all_warnings, "seconds": seconds, "priority": self._priority}
         if self._account is not None:
-            from .account_result import account_result
+            from .live_money import live_account_result
 
-            options["account"] = account_result(self._account)
+            options["account"] = live_account_result(self._account)
         return PortfolioResult(self.strategy, legs, [*earlier, *told], **options)
 
     @property

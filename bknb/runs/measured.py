@@ -139,9 +139,9 @@ def measure(record: RunRecord) -> Measured:
         cut_off=len(cut_off(record.records.closed)) + still_open,
     )
     if record.money is not None:
-        from .account_equity import in_money
+        from .account_equity import in_money, with_kept
 
-        account = in_money(account, record.money, marked)
+        account = with_kept(in_money(account, record.money, marked), [record], [terms], record.money)
     account = _beside(account, record, marked, terms)
     begins = daily_marks(marked, sessions=True)[0] if terms.sessions else None
     return Measured(

@@ -337,6 +337,22 @@ class PortfolioResult(Savable):
         terms, money = [leg.account_terms for leg in self.legs.values()], self._account_in_money()
         return contribution_by_period(records, terms, money, self.marked, freq, sessions=self._has_sessions)
 
+    @property
+    def knows_legs_over_time(self) -> bool:
+        """Whether ``contribution_by`` is known: not live after a restart, nor beyond the candles in memory.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.portfolio(legs=[("BTCUSDT", lambda: None)], exchange="demo",
+        ...                         frame="2024-01-01:2024-01-02", capital=10_000)
+        >>> result.knows_legs_over_time
+        True
+        """
+        from .exposure_and_contribution import why_not_by_leg
+
+        return not why_not_by_leg([leg.run_record for leg in self.legs.values()], self._account_in_money())
+
     @cached_property
     def equity(self) -> pd.Series:
         """Equity of the account in money, marked at the close of every bar of all legs, open positions included.

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..engine.marked_account_equity import marked_exposure, marked_money, prices_at
 from ..metrics.benchmark_figures import held_percent
-from ..metrics.marked_account_equity import marked_exposure, marked_money, prices_at
 from ..reports.decimation import extremes
 from ..reports.progress_text import compounded
-from .account_equity import closes_by_leg, percent_of
+from .account_equity import account_marks, closes_by_leg, exposure_marks, percent_of
 from .account_result import RunAccount
 from .benchmark import BenchmarkPrices
-from .exposure_and_contribution import money_by_leg
+from .exposure_and_contribution import money_at_end, money_by_leg, why_not_by_leg
 from .measured import terms_of
 from .optional_benchmark import prices_of_legs
 from .run_record import record_of
@@ -42,7 +42,7 @@ class LegSnapshot(NamedTuple):
     held
         What it holds, percent of the equity, below 0 short; 0 without a capital.
     path
-        The money that it had made at each moment of the snapshot; empty without a capital.
+        The money that it had made at each moment of the snapshot; empty without a capital, or where it is not known.
     """
 
     symbol: str
@@ -145,21 +145,28 @@ def with_account(
     records: Sequence[RunRecord], account: RunAccount, prices: BenchmarkPrices | None, times: Times, *, reached: int
 ) -> PortfolioSnapshot:
     """The snapshot of a portfolio with a capital at moments, UTC ms, ascending, none behind ``reached``."""
-    closes = closes_by_leg(records)
-    worth = marked_money(account.begin, account.changes, closes, times)
-    if (nothing := worth <= 0.0).any():
-        worth[int(np.argmax(nothing)) :] = 0.0
-    longs, shorts = (
-        percent_of(value, worth) for value in marked_exposure(account.begin, account.changes, closes, times)
-    )
-    made = money_by_leg(records, [terms_of(record) for record in records], account, times)
-    last, ledger = times[-1:], account.end
+    closes, terms = closes_by_leg(records, account), [terms_of(record) for record in records]
+    if account.kept is None:
+        worth = marked_money(account.begin, account.changes, closes, times)
+        if (nothing := worth <= 0.0).any():
+            worth[int(np.argmax(nothing)) :] = 0.0
+        longs, shorts = (
+            percent_of(value, worth) for value in marked_exposure(account.begin, account.changes, closes, times)
+        )
+    else:
+        marks, *marked = exposure_marks(records, terms, account)
+        at = np.searchsorted(marks, times)
+        worth, longs, shorts = (each[at] for each in (account_marks(records, terms, account)[1], *marked))
+    last, ledger, made = times[-1:], account.end, np.empty((0, len(records)))
+    if not why_not_by_leg(records, account):
+        made = money_by_leg(records, terms, account, times)
+    results = made[-1] if len(made) else money_at_end(records, terms, account)
     legs = []
     for order, record in enumerate(records):
         position = ledger.positions.get(str(order))
         value = 0.0 if position is None else position.quantity * float(prices_at(closes[str(order)], last)[0])
         held = float(percent_of(np.array([value]), worth[-1:])[0])
-        legs.append(LegSnapshot(*_counts(record), float(made[-1, order]), held, made[:, order]))
+        legs.append(LegSnapshot(*_counts(record), float(results[order]), held, made[:, order]))
     return PortfolioSnapshot(
         *_span(records),
         reached=reached,

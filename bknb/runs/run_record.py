@@ -298,9 +298,14 @@ class RunRecord(msgspec.Struct, frozen=True):
     @property
     def minutes(self) -> Candles:
         """The base bars, mostly one-minute candles, from the first to the last moment."""
+        held = self.minutes_held
+        return held[int(held.timestamp.searchsorted(self.start)) :]
+
+    @property
+    def minutes_held(self) -> Candles:
+        """The base bars up to the last moment, with those before the first that are in memory."""
         candles = self.candles.minutes
-        first, last = (int(candles.timestamp.searchsorted(moment)) for moment in (self.start, self.last + 1))
-        return candles[first:last]
+        return candles[: int(candles.timestamp.searchsorted(self.last + 1))]
 
     def fingerprints(self, known: dict[int, CandleRange] | None = None) -> tuple[CandleRange, ...]:
         """Return the fingerprints of its candles for a run card, without reading candles again.

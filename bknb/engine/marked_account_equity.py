@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -12,8 +12,9 @@ from ..domain.ledger import Ledger
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .marked_equity import Flags
-    from .marked_positions import Floats, Times
+    Times: TypeAlias = NDArray[np.int64]
+    Floats: TypeAlias = NDArray[np.float64]
+    Flags: TypeAlias = NDArray[np.bool_]
 
 
 class LegCloses(NamedTuple):
@@ -114,6 +115,14 @@ def _in_force(
     since = np.array([moment for moment, _ in changes], dtype=np.int64)
     bounds = np.searchsorted(times, np.minimum(np.maximum.accumulate(since), times[-1]))
     return [begin, *(ledger for _, ledger in changes)], np.diff(bounds, prepend=0, append=len(times))
+
+
+def held_ms(begin: Ledger, changes: Sequence[tuple[int, Ledger]], start: int, end: int) -> int:
+    """How long (ms) an account held something between two moments (UTC ms); ``begin, changes`` as of marks."""
+    since = [start, *(min(max(moment, start), end) for moment, _ in changes), end]
+    ledgers = [begin, *(ledger for _, ledger in changes)]
+    spans = zip(ledgers, since[:-1], since[1:], strict=True)
+    return sum(max(last - first, 0) for ledger, first, last in spans if ledger.positions)
 
 
 def prices_at(bars: LegCloses, times: Times) -> Floats:

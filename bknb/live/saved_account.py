@@ -1,0 +1,106 @@
+"""An account of live runs as it is saved: its values, and the version they have."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from ..domain.affordable_quantity import SizedOrder
+from ..domain.ledger import Ledger
+from ..domain.signal import SignalKey
+from ..domain.size_inputs import ClosedTrades
+from ..engine.position_in_money import PositionInMoney
+from ..engine.shared_account import AccountChange, Freed
+from .account_marks import SavedMarks
+
+ACCOUNT_VERSION: Final = 1
+"""The format of saved accounts."""
+
+
+class SavedLeg(msgspec.Struct, frozen=True, kw_only=True):
+    """What one leg has of a saved account.
+
+    Attributes
+    ----------
+    key, held, first
+        The signal of its position, that in money, and the quantity of its entry; ``None``: nothing is open.
+    orders
+        What waits: the id of the signal, the number of the order, and what was granted.
+    charged, followed
+        How many rows of funding were charged, and up to when (UTC ms) they have moved the price of a liquidation.
+    closed
+        The trades that were closed before.
+    price
+        The last close that was known, quote currency.
+    """
+
+    key: SignalKey | None = None
+    held: PositionInMoney | None = None
+    first: float = 0.0
+    orders: tuple[tuple[str, int, SizedOrder], ...] = ()
+    charged: int = 0
+    followed: int = 0
+    closed: ClosedTrades = ClosedTrades()
+    price: float | None = None
+
+
+class SavedMoney(msgspec.Struct, frozen=True, kw_only=True):
+    """An account as it is saved.
+
+    Attributes
+    ----------
+    ledger
+        Now.
+    before, changes
+        The account before the newest bars, and after each change in them.
+    freed
+        Money that exits in the newest bars freed.
+    solvent
+        Up to when it is known to have been worth something, UTC ms.
+    legs
+        In declared order.
+    """
+
+    ledger: Ledger
+    before: Ledger
+    changes: tuple[AccountChange, ...] = ()
+    freed: tuple[Freed, ...] = ()
+    solvent: int = 0
+    legs: tuple[SavedLeg, ...]
+
+
+class SavedTurn(msgspec.Struct, frozen=True, kw_only=True):
+    """The account after a turn of a run, which is named by its strategy and symbol."""
+
+    leg: tuple[str, str]
+    turn: int
+    money: SavedMoney
+
+
+class SavedAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """An account on disk.
+
+    Attributes
+    ----------
+    capital, legs
+        What it began with, and the strategy and symbol of each leg, in declared order.
+    money
+        As it was after the last turn that is on the disk for certain; ``None``: as it began.
+    turns
+        After turns that may be on the disk.
+    marks
+        What it was worth; ``None``: that was not saved, or nothing of it is certain yet.
+    """
+
+    version: int = ACCOUNT_VERSION
+    capital: float
+    legs: tuple[tuple[str, str], ...]
+    money: SavedMoney | None = None
+    turns: tuple[SavedTurn, ...] = ()
+    marks: SavedMarks | None = None
+
+
+def read_account(payload: bytes) -> SavedAccount:
+    """An account of version 1."""
+    return msgspec.json.decode(payload, type=SavedAccount)

@@ -1,0 +1,144 @@
+"""The equity of a live account is kept: a restart and a long life have that of the portfolio over the same minutes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from scenarios import MINUTE, ORIGIN, source
+from test_live_account import single, world
+from test_live_portfolio import UNTIL, backtest, live
+from worlds import walk
+
+import bknb
+from bknb.domain.accounts import Spot
+from bknb.domain.ledger import Ledger
+from bknb.engine.kept_marks import MADE_OF_MARKS
+from bknb.engine.marked_account_equity import LegCloses
+from bknb.live.account_marks import WITHOUT_MARKS, AccountMarks
+from bknb.testing.clocks import SimulatedClock
+
+
+def in_lives(options: dict[str, Any], store: Any, *ends: int) -> bknb.PortfolioResult:
+    """The result of the last of several lives, each of which begins where the one before ended."""
+    for start, end in zip((ORIGIN, *ends[:-1]), ends, strict=True):
+        result = live(options, SimulatedClock(start), store, until=end)
+    return result
+
+
+def marks_of(result: Any) -> list[Any]:
+    """Moments, equity and exposure to the last bit, and the figures that are made of them."""
+    account = dict(result.account) | {"reasons": result.account.reasons}
+    exposure = np.nan_to_num(result.exposure.to_numpy(), nan=-1.0).tolist()
+    return [result.equity.index.tolist(), result.equity.tolist(), exposure, account]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["spot", "perpetual"])
+def test_the_equity_of_one_that_was_started_again_is_that_of_one_that_went_on(kind: str) -> None:
+    options = world(1, kind)
+    again = in_lives(options, bknb.stores.memory(), ORIGIN + MINUTE, ORIGIN + 61 * MINUTE, UNTIL)
+    whole = live(options, SimulatedClock(ORIGIN))
+    assert marks_of(again) == marks_of(whole)
+    expected = backtest(options, whole)
+    before = expected.equity.index < expected.equity.index[-3]
+    assert whole.equity[before].tolist() == expected.equity[before].tolist()
+    assert expected.equity.nunique() > 50
+    assert again.contribution.to_numpy() == pytest.approx(whole.contribution.to_numpy())
+    assert whole.contribution["money"].sum() == pytest.approx(whole.equity.iloc[-1] - 10_000)
+    hours = [each.contribution_by("1h").iloc[0].tolist() for each in (whole, expected)]
+    assert hours[0] == pytest.approx(hours[1])
+    assert (whole.knows_legs_over_time, again.knows_legs_over_time) == (True, False)
+    with pytest.raises(bknb.DataError, match="what each leg had made at earlier moments is not kept live"):
+        again.contribution_by("1h")
+    assert "Correlation" not in again._repr_html_()
+    snapshot = again.snapshot()
+    assert snapshot.equity[-1] == again.equity.iloc[-1]
+    assert [leg.result for leg in snapshot.legs] == again.contribution["money"].tolist()
+
+
+@pytest.mark.slow
+def test_one_that_is_over_before_its_first_bar_has_the_equity_of_before() -> None:
+    options, store, until = world(1, "spot"), bknb.stores.memory(), ORIGIN + 60 * MINUTE
+    first = live(options, SimulatedClock(ORIGIN), store, until=until)
+    assert first.run_account.end.positions
+    for start in (until, until + 20 * MINUTE):
+        again = live(options, SimulatedClock(start), store, until=until)
+        assert again.equity.iloc[-1] == first.equity.iloc[-1]
+        assert len(str(again)) > 100
+        assert again.contribution["money"].sum() == pytest.approx(first.equity.iloc[-1] - 10_000)
+
+
+@pytest.mark.slow
+def test_a_life_of_days_has_an_equity_of_all_of_them() -> None:
+    """A live run holds the candles of its last days, and here it holds what it bought through all of them."""
+
+    def get_signal(when: Any) -> Any:
+        return {"position": "long", "price_stop_loss": 1.0, "price_take_profit": 1e6} if when.hour == 5 else None
+
+    minutes = 3_200
+    strategy = bknb.add_strategy("holds", interval="1h", get_signal=get_signal)
+    options = single(7, "spot") | {"strategy": strategy, "exchange": source(walk(3, length=minutes))}
+    until = ORIGIN + minutes * MINUTE
+    result = bknb.Live.background(
+        "BTCUSDT", clock=SimulatedClock(ORIGIN), until=until, store=bknb.stores.memory(), **options
+    ).result(60)
+    expected = bknb.backtest("BTCUSDT", frame=(ORIGIN, until), **options)
+    assert len(result.candles) < 2_900
+    assert result.equity.iloc[:-3].tolist() == expected.equity.iloc[:-3].tolist()
+    assert len(result.trades) == 0
+
+
+@pytest.mark.slow
+def test_of_an_account_without_saved_marks_the_figures_of_them_are_missing() -> None:
+    """As earlier versions saved it, or where a part of the marks was lost."""
+    options, store, until = world(1, "spot"), bknb.stores.memory(), ORIGIN + 60 * MINUTE
+    whole = in_lives(options, store, until)
+    with store:
+        place = ("portfolio", ("portfolio", "account"))
+        saved = msgspec.json.decode(store.read(*place))
+        assert saved.pop("marks")["newest"]
+        store.write(*place, msgspec.json.encode(saved))
+    again = live(options, SimulatedClock(until), store)
+    for name in MADE_OF_MARKS:
+        assert again.account[name] is None
+        assert again.account.reasons[name] == WITHOUT_MARKS
+    assert again.account["total_return"] == pytest.approx(whole.account["total_return"], abs=3)
+    assert again.equity.index[0] >= whole.equity.index[-20]
+    assert again.equity.iloc[0] == whole.equity[again.equity.index[0]] != 10_000
+    assert [text for text in again.warnings if WITHOUT_MARKS in text]
+    assert not [text for text in whole.warnings if "marks" in text]
+
+
+def test_marks_in_parts_are_the_same_where_a_process_ends_between_the_writes() -> None:
+    """Two of a part of seven are written at a time; each minute another process goes on with what is on the disk."""
+    ledger, kind, key = Ledger.begin(1_000.0, Spot()), "portfolio_marks", ("book", "account")
+    closes = LegCloses(np.arange(1, 60) * MINUTE, np.linspace(90.0, 110.0, 59))
+    changes = [(minute * MINUTE, Ledger.begin(1_000.0 + minute, Spot())) for minute in range(4, 60, 5)]
+    whole = AccountMarks()
+    with bknb.stores.memory() as store:
+        whole.begin(0, 1_000.0)
+        whole.keep(ledger, changes, {"0": closes}, 50 * MINUTE)
+        saved, here = None, AccountMarks(newest=2, part=7)
+        here.begin(0, 1_000.0)
+        for minute in range(1, 51):
+            before = [change for change in changes if change[0] <= (here.after or 0)]
+            here.keep(before[-1][1] if before else ledger, changes[len(before) :], {"0": closes}, minute * MINUTE)
+            written = here.save(store, kind, key)
+            saved = saved if minute % 3 == 1 and saved is not None else written  # or it ended before the account was
+            here = AccountMarks(newest=2, part=7)
+            here.restore(saved, store, kind, key)
+        here.keep(changes[8][1], changes[9:], {"0": closes}, 50 * MINUTE)
+        for ours, theirs in zip(here.marks, whole.marks, strict=True):
+            if isinstance(ours, np.ndarray):
+                assert ours.tolist() == theirs.tolist()
+        assert len(here.marks.time_ms) == 51
+        assert [place[-1] for place in store.keys(kind)] == [f"part-{number:06d}" for number in range(1, 9)][
+            : len(store.keys(kind))
+        ]
+        assert len(store.keys(kind)) >= 6
+        store.delete(kind, (*key, "part-000002"))
+        with pytest.raises(bknb.StateError, match="marks of the account are there"):
+            here.restore(here.save(store, kind, key), store, kind, key)
