@@ -104,7 +104,7 @@ def test_killed_at_any_change_of_the_disk_the_account_is_that_of_an_undisturbed_
 
 
 class FailingStore(bknb.stores.MemoryStore):
-    """A store that fails at every seventh write, of an account, a state or the places of a risk profile."""
+    """A store that fails at every seventh write: of an account, before it or behind it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,6 +126,33 @@ def test_what_cannot_be_saved_has_not_been_booked_and_is_done_at_the_next_minute
     assert told(result) == told(expected)
     assert money_of(result) == money_of(expected)
     assert len(result.trades) > 1
+
+
+class RefusingStore(bknb.stores.MemoryStore):
+    """A store that takes nothing of one leg for half an hour."""
+
+    def __init__(self, clock: SimulatedClock, leg: str) -> None:
+        super().__init__()
+        self.clock, self.leg = clock, leg
+
+    def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
+        if self.leg in key and ORIGIN + 30 * MINUTE <= self.clock.now() < ORIGIN + 60 * MINUTE:
+            raise bknb.StateError("the disk is full")
+        super().write(kind, key, payload)
+
+
+@pytest.mark.slow
+def test_a_leg_of_which_nothing_can_be_saved_holds_the_others_up_for_its_patience_alone() -> None:
+    options, clock = world(1, "spot"), SimulatedClock(ORIGIN)
+    result = live(options, clock, RefusingStore(clock, "drawn 1"))
+    (told_once,) = [error for error in result.leg("S1USDT").errors if error.kind == "silence"]
+    assert told_once.count == 1
+    assert {error.kind for leg in result.legs.values() for error in leg.errors} == {"state", "silence", "late"}
+    others = [event.when for event in result.told if event.symbol != "S1USDT"]
+    assert [when for when in others if ORIGIN + 41 * MINUTE < when < ORIGIN + 60 * MINUTE]
+    assert {leg.end for leg in result.legs.values()} == {UNTIL}
+    cash = result.run_account.rows[-1].cash
+    assert cash == pytest.approx(10_000 + sum(row.amount for row in result.run_account.rows))
 
 
 @pytest.mark.slow

@@ -42,9 +42,9 @@ class _Leg:
     """What a leg does: it looks, waits for a turn, has it, sleeps, or is over."""
 
     __slots__ = (
-        "given_up", "late_since", "lock", "looks", "next_moment", "over", "patience_ms", "sleeps", "slow", "told",
-        "turn",
-    )  # fmt: skip
+        *("given_up", "late_since", "lock", "looks", "next_moment", "over", "patience_ms", "sleeps", "slow", "told"),
+        *("turn", "was_told"),
+    )
 
     def __init__(self, patience_ms: int) -> None:
         self.patience_ms = patience_ms
@@ -57,10 +57,13 @@ class _Leg:
         self.looks: asyncio.TimerHandle | None = None  # says when it has
         self.lock = Turn()  # held by the leg while it works
         self.told: Callable[[int, int], object] = _nothing
+        self.was_told = False  # that the others go on without it at its next moment
 
-    def comes_further(self) -> None:
-        """It has come to a later moment: from now on it is waited for anew."""
-        self.late_since, self.given_up, self.slow = None, False, False
+    def comes_to(self, moment: int) -> None:
+        """It works on a moment (UTC ms) next; where that is a later one, its patience begins anew."""
+        if moment > self.next_moment:
+            self.late_since, self.given_up, self.slow, self.was_told = None, False, False, False
+        self.next_moment = moment
 
     def has_looked(self) -> None:
         """It waits for something."""
@@ -207,13 +210,12 @@ class LivePortfolioClock:
         """
         order = key[3]
         leg = self.legs[order]
-        self._let_go(order)
         leg.has_looked()
-        if leg.next_moment < key[0]:
-            leg.comes_further()
+        leg.comes_to(key[0])
+        leg.given_up = leg.slow = False  # it is here: between this turn and its next sleep nobody goes on without it
         granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         leg.turn = key, granted
-        leg.next_moment = key[0]
+        self._let_go(order)
         self._go_on()
         if granted.done():
             return granted.result()
@@ -289,7 +291,9 @@ class LivePortfolioClock:
         if leg.late_since is None or now < leg.late_since + leg.patience_ms:
             return True
         leg.given_up = True
-        leg.told(leg.next_moment, now)
+        if not leg.was_told:
+            leg.was_told = True
+            leg.told(leg.next_moment, now)
         return False
 
     # --- sleeping -----------------------------------------------------------------------------------------------
@@ -298,9 +302,7 @@ class LivePortfolioClock:
         """Let a leg sleep until a moment of the clock; see :meth:`LiveLegTurn.sleep`."""
         leg, now = self.legs[order], self._clock.now()
         leg.has_looked()
-        if next_moment > leg.next_moment:
-            leg.comes_further()
-        leg.next_moment = next_moment
+        leg.comes_to(next_moment)
         if next_moment <= now and leg.late_since is None:
             leg.late_since = now
         leg.sleeps = sleeps = _Sleep(wake, asyncio.get_running_loop().create_future(), until)
