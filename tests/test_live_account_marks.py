@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 from scenarios import MINUTE, ORIGIN, source
-from test_live_account import single, world
+from test_live_account import money_of, single, world
 from test_live_portfolio import UNTIL, backtest, live
 from worlds import walk
 
@@ -69,6 +69,19 @@ def test_one_that_is_over_before_its_first_bar_has_the_equity_of_before() -> Non
         assert again.equity.iloc[-1] == first.equity.iloc[-1]
         assert len(str(again)) > 100
         assert again.contribution["money"].sum() == pytest.approx(first.equity.iloc[-1] - 10_000)
+
+
+@pytest.mark.slow
+def test_a_restart_beside_a_symbol_that_is_silent_does_not_wait_for_it_anew() -> None:
+    """The last symbol begins at minute 40, after the patience of the others, who are started again before it does."""
+    options = world(3, "spot", late=40)
+    again = in_lives(options, bknb.stores.memory(), ORIGIN + 26 * MINUTE, UNTIL)
+    whole = live(options, SimulatedClock(ORIGIN))
+    late = [[leg.run_record.records.late for leg in result.legs.values()] for result in (again, whole)]
+    assert late[0] == late[1]
+    assert money_of(again)[1] == money_of(whole)[1]
+    assert again.equity.tolist() == whole.equity.tolist()
+    assert len(whole.trades) > 3
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from ..engine.risk_book import RiskBook, SavePlaces
 from ..engine.strategy_loop import StrategyLoop
 from ..market.window import Window
 from ..ports import Clock
+from .silent_legs import SilentLegs
 from .turn_lock import Turn
 
 _LOOK_SECONDS: Final = 10.0
@@ -42,8 +43,8 @@ class _Leg:
     """What a leg does: it looks, waits for a turn, has it, sleeps, or is over."""
 
     __slots__ = (
-        *("given_up", "late_since", "lock", "looks", "next_moment", "over", "patience_ms", "sleeps", "slow", "told"),
-        *("turn", "was_told"),
+        *("given_up", "had_turn", "late_since", "lock", "looks", "next_moment", "over", "patience_ms", "sleeps", "slow"),
+        *("told", "turn", "was_told"),
     )
 
     def __init__(self, patience_ms: int) -> None:
@@ -58,6 +59,7 @@ class _Leg:
         self.lock = Turn()  # held by the leg while it works
         self.told: Callable[[int, int], object] = _nothing
         self.was_told = False  # that the others go on without it at its next moment
+        self.had_turn = False
 
     def comes_to(self, moment: int) -> None:
         """It works on a moment (UTC ms) next; where that is a later one, its patience begins anew."""
@@ -165,6 +167,8 @@ class LivePortfolioClock:
         The length of the longest base bars of its legs, ms.
     by_score
         Whether signals of one moment go by their score, and not in the order of their legs.
+    silent
+        Knows which legs an earlier process went on without; ``None``: nothing is known of that.
     look_seconds
         How long (s) the others wait for a look of a leg that is late.
 
@@ -181,13 +185,15 @@ class LivePortfolioClock:
         *,
         longest: int,
         by_score: bool = False,
+        silent: SilentLegs | None = None,
         look_seconds: float = _LOOK_SECONDS,
     ) -> None:
         self.moment = self.since = 0
         self.by_score = by_score
         self.windows: dict[str, Window] = {}
         self.legs = [_Leg(each) for each in patience_ms]
-        self._clock, self._longest, self._look_seconds = clock, longest, look_seconds
+        self._clock, self._longest = clock, longest
+        self._silent, self._look_seconds = silent, look_seconds
         self._taken = False  # whether a leg has its turn, or something is done between
         self._holds: int | None = None  # the leg that has it
         self._apart: list[asyncio.Future[None]] = []
@@ -211,7 +217,8 @@ class LivePortfolioClock:
         order = key[3]
         leg = self.legs[order]
         leg.has_looked()
-        leg.comes_to(key[0])
+        self._comes_to(order, key[0])
+        leg.had_turn = True
         leg.given_up = leg.slow = False  # it is here: between this turn and its next sleep nobody goes on without it
         granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         leg.turn = key, granted
@@ -291,6 +298,8 @@ class LivePortfolioClock:
         if leg.late_since is None or now < leg.late_since + leg.patience_ms:
             return True
         leg.given_up = True
+        if self._silent is not None:
+            self._silent.note(self.legs.index(leg), leg.next_moment)
         if not leg.was_told:
             leg.was_told = True
             leg.told(leg.next_moment, now)
@@ -302,9 +311,9 @@ class LivePortfolioClock:
         """Let a leg sleep until a moment of the clock; see :meth:`LiveLegTurn.sleep`."""
         leg, now = self.legs[order], self._clock.now()
         leg.has_looked()
-        leg.comes_to(next_moment)
+        self._comes_to(order, next_moment)
         if next_moment <= now and leg.late_since is None:
-            leg.late_since = now
+            leg.late_since = now - leg.patience_ms if self._was_silent(order, next_moment) else now
         leg.sleeps = sleeps = _Sleep(wake, asyncio.get_running_loop().create_future(), until)
         self._let_go(order)
         self._go_on()
@@ -312,6 +321,18 @@ class LivePortfolioClock:
             await sleeps.woken
         finally:
             leg.sleeps = None
+
+    def _comes_to(self, order: int, moment: int) -> None:
+        """A leg works on a moment (UTC ms) next: where it has come further, the others wait for it again."""
+        leg = self.legs[order]
+        if self._silent is not None and moment > leg.next_moment and leg.had_turn:
+            self._silent.note(order, None)
+        leg.comes_to(moment)
+
+    def _was_silent(self, order: int, moment: int) -> bool:
+        """Whether an earlier process went on without a leg whose bar of a moment (UTC ms) is missing, and none came."""
+        since = None if self._silent is None else self._silent.since(order)
+        return since is not None and (since == moment or (since < moment and not self.legs[order].had_turn))
 
     def wake(self, order: int) -> None:
         """Wake a leg, if it sleeps: it works from now on."""

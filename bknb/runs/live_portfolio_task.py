@@ -21,6 +21,8 @@ from ..live.plan import LivePlan
 from ..live.portfolio_clock import LiveLegTurn, LivePortfolioClock
 from ..live.run import LiveRun
 from ..live.runtime import RUNTIME
+from ..live.silent_legs import SilentLegs
+from ..live.user_store import with_state_errors
 from .live import BOOK as LIVE_RUNS
 from .live import LiveTask, check_not_running, plan_live
 from .portfolio_legs import check_once, is_by_score, legs_of, of_symbol
@@ -110,11 +112,13 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
         self._warnings: list[str] = []
         self._books: list[LiveWeightBook] = []
         self._priority = "score" if by_score else "declared"
+        names = tuple((plan.strategy.name, plan.symbol) for plan in plans)
         clock = LivePortfolioClock(
             plans[0].clock,
             [plan.settings.patience_minutes * MINUTE_MS for plan in plans],
             longest=max(plan.base_ms for plan in plans),
             by_score=by_score,
+            silent=SilentLegs(with_state_errors(plans[0].store), name, names),
         )
         self._clock = clock
         self._account: LiveAccount | None = None
