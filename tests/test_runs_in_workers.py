@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -24,7 +25,7 @@ from bknb.runs.portfolio_workers import units_of
 from bknb.runs.tries import keep_in
 from bknb.runs.walker import _plan as walker_plan
 from bknb.sweeps import worker_pool
-from bknb.sweeps.batches import Call
+from bknb.sweeps.batches import Call, pickled
 
 FRAME = ("2024-01-01", "2024-01-06")
 SYMBOLS = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
@@ -399,3 +400,41 @@ def test_a_walker_that_is_stopped_before_its_workers_are_there_begins_nothing(po
     comparison = task.start().result(60)
     assert comparison.stopped
     assert list(task.results) == []
+
+
+# --- what is sent back ----------------------------------------------------------------------------------------------
+
+
+def arrays(number: int) -> list[np.ndarray[Any, Any]]:
+    """A small array, a large one, and a large one that nobody may write to."""
+    fixed = np.arange(30_000) + number
+    fixed.setflags(write=False)
+    return [np.arange(3), np.arange(20_000.0), fixed]
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_large_arrays_come_through_a_file_as_they_were(tmp_path: Path, *, mapped: bool) -> None:
+    from bknb.sweeps.run_units import received, work_on
+
+    content = pickled((arrays, ()), [], purpose="a test")
+    done, sent, file = work_on(content, 7, tmp_path / "7.arrays")
+    assert done
+    assert file is not None
+    assert file[1] == (160_000, 240_000)
+    assert len(sent) < 1_000
+    small, free, fixed = received(sent, file, mapped=mapped)
+    assert [each.tolist() for each in (small, free, fixed)] == [each.tolist() for each in arrays(7)]
+    assert not fixed.flags.writeable
+    free += 1
+    assert free[0] == 1
+    assert not [*tmp_path.iterdir()]
+
+
+def test_large_arrays_come_with_the_rest_where_no_file_can_be_written(tmp_path: Path) -> None:
+    from bknb.sweeps.run_units import received, work_on
+
+    content = pickled((arrays, ()), [], purpose="a test")
+    for place in (None, tmp_path / "nowhere" / "7.arrays"):
+        _, sent, file = work_on(content, 7, place)
+        assert file is None
+        assert [each.tolist() for each in received(sent, file, mapped=True)] == [each.tolist() for each in arrays(7)]

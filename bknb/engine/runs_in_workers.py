@@ -7,12 +7,13 @@ told there afterwards, in the order in which one process would have told them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from functools import partial
-from heapq import merge
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import chain
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..domain.signal_events import Cancelled, Closed
 from ..errors import BknbError
@@ -72,20 +73,16 @@ class DoneElsewhere(NamedTuple):
     candles: Candles
 
 
-class Told(NamedTuple):
-    """What happened to a leg, whose turn it was; ``ends``: it is a result that the run yields."""
-
-    turn: TurnKey
-    leg: int
-    what: Any
-    ends: bool = False
+Told: TypeAlias = tuple["TurnKey", int, Any, bool]
+"""The turn in which something happened, the number of the leg in its portfolio, what it was, and whether it is a result
+that the run yields. Plain tuples, as there are many: they are pickled fast."""
 
 
 class LegsDone(NamedTuple):
-    """Legs that are over, and what is to be told of them, in order."""
+    """Legs that are over, and what is to be told of them: in order, with turns of the portfolio that never go back."""
 
     legs: tuple[DoneElsewhere, ...]
-    told: tuple[Told, ...]
+    told: list[Told]
 
 
 class RunDone(NamedTuple):
@@ -163,8 +160,8 @@ def keep_place(error: BaseException) -> None:
             error.failed_in_worker = where  # type: ignore[attr-defined]  # read by where_it_failed
 
 
-def legs_done(plans: Sequence[Plan], wanted: Wanted) -> LegsDone:
-    """Run legs on a clock of their own.
+def legs_done(plans: Sequence[Plan], numbers: Sequence[int], wanted: Wanted) -> LegsDone:
+    """Run legs, which have these numbers in their portfolio, on a clock of their own.
 
     Raises
     ------
@@ -172,13 +169,17 @@ def legs_done(plans: Sequence[Plan], wanted: Wanted) -> LegsDone:
         A leg raised what ends its portfolio.
     """
     told: list[Told] = []
+    latest = known = _AT_ONCE
 
-    def keep(order: int, what: object) -> None:
-        told.append(Told(run.clock.turn_of, order, what))
+    def keep(order: int, what: object, *, ends: bool = False) -> None:
+        nonlocal latest, known
+        if run.clock.turn_of is not known:
+            known = run.clock.turn_of
+            latest = max(latest, in_portfolio(known, numbers))
+        told.append((latest, numbers[order], what, ends))
 
     def tell(result: Closed | Cancelled) -> None:
-        turn = run.clock.turn_of
-        told.append(Told(turn, turn[3], result, ends=True))
+        keep(run.clock.turn_of[3], result, ends=True)
 
     always = wanted._replace(events=True)  # they are put in order with those of other legs
     run = PortfolioRun(plans, listeners=lambda order: always.kept_by(partial(keep, order)))
@@ -186,13 +187,13 @@ def legs_done(plans: Sequence[Plan], wanted: Wanted) -> LegsDone:
         asyncio.run(run.through(tell))
     except Exception as error:
         raise LegFailed(error, _turn_of_error(run)) from error
-    known: dict[int, Candles] = {}
+    sent: dict[int, Candles] = {}
     legs = []
     for leg in run.legs:
         assert leg.window is not None  # it has run  # noqa: S101
-        candles = known.setdefault(id(leg.window), candles_of(leg.window))
+        candles = sent.setdefault(id(leg.window), candles_of(leg.window))
         legs.append(done_elsewhere(leg, candles))
-    return LegsDone(tuple(legs), tuple(told))
+    return LegsDone(tuple(legs), told)
 
 
 def _turn_of_error(run: PortfolioRun) -> TurnKey:
@@ -251,7 +252,7 @@ async def tell_run(loop: StrategyLoop, told: Sequence[Any]) -> None:
 
 async def tell_legs(
     run: PortfolioRun,
-    units: Sequence[tuple[Sequence[int], LegsDone]],
+    units: Sequence[LegsDone],
     loops: Mapping[int, StrategyLoop],
     tell: Callable[[Closed | Cancelled], object],
 ) -> None:
@@ -262,16 +263,16 @@ async def tell_legs(
     run
         The portfolio.
     units
-        For each unit the numbers of its legs in the portfolio, and what was told of them.
+        The legs, in units that shared a clock.
     loops
         Of each leg, by its number.
     tell
         Called with every closed and cancelled result.
     """
-    told = [_in_portfolio(numbers, done.told) for numbers, done in units]
+    told = sorted(chain.from_iterable(unit.told for unit in units), key=itemgetter(0))  # merges what is sorted already
     heard = wanted_of(run.plans).events
     known = {order: len(loop.records.failures) for order, loop in loops.items()}
-    for turn, leg, what, ends in merge(*told, key=lambda each: each.turn):
+    for turn, leg, what, ends in told:
         if ends:
             tell(what)
         elif heard:
@@ -282,16 +283,6 @@ async def tell_legs(
     for order, loop in loops.items():
         if len(loop.records.failures) > known[order]:  # of callbacks
             loop.records.sort_failures()
-
-
-def _in_portfolio(numbers: Sequence[int], told: Sequence[Told]) -> Iterator[Told]:
-    """What was told of a unit, with numbers of its legs in the portfolio, and with turns that never go back."""
-    latest = _AT_ONCE
-    for turn, leg, what, ends in told:
-        mine = in_portfolio(turn, numbers)
-        if mine > latest:
-            latest = mine
-        yield Told(latest, numbers[leg], what, ends)
 
 
 def in_portfolio(turn: TurnKey, numbers: Sequence[int]) -> TurnKey:

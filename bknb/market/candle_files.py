@@ -82,10 +82,14 @@ class CandleFiles:
 def _mapped(array: NDArray[Any]) -> mmap.mmap:
     """The bytes of an array in a temporary file, mapped into memory."""
     with tempfile.TemporaryFile(prefix="bknb-candles-", buffering=0) as file:
-        left = array.reshape(-1).view(np.uint8).data
-        while left:
-            left = left[os.write(file.fileno(), left[:_AT_ONCE]) :]
+        write_in_pieces(file.fileno(), array.reshape(-1).view(np.uint8).data)
         return mmap.mmap(file.fileno(), array.nbytes, access=mmap.ACCESS_READ)
+
+
+def write_in_pieces(file: int, left: memoryview) -> None:
+    """Write bytes to an open file that is to be mapped, so that few of them come into memory with one that is read."""
+    while left:
+        left = left[os.write(file, left[:_AT_ONCE]) :]
 
 
 def _is_mapped(array: NDArray[Any]) -> bool:

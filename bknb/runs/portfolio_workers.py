@@ -56,9 +56,11 @@ def why_here(plans: Sequence[Plan], account: AccountPlan | None, *, by_score: bo
     return heard_here(plans)
 
 
-def run_unit(number: int, units: Sequence[Sequence[PackedPlan]], wanted: Wanted) -> LegsDone:
+def run_unit(
+    number: int, units: Sequence[Sequence[int]], packed: Sequence[Sequence[PackedPlan]], wanted: Wanted
+) -> LegsDone:
     """Run the legs of a unit; in a worker."""
-    return legs_done([unpacked_plan(each) for each in units[number]], wanted)
+    return legs_done([unpacked_plan(each) for each in packed[number]], units[number], wanted)
 
 
 class LegsInWorkers:
@@ -77,7 +79,8 @@ class LegsInWorkers:
         self._units = units_of(run.plans)
         packed = [[packed_plan(run.plans[leg], with_source=True) for leg in unit] for unit in self._units]
         strategies = [plan.strategy for plan in run.plans]
-        content = pickled((run_unit, (packed, wanted_of(run.plans))), strategies, purpose="a portfolio in workers")
+        given = self._units, packed, wanted_of(run.plans)
+        content = pickled((run_unit, given), strategies, purpose="a portfolio in workers")
         self.runs = RunsElsewhere(executor, content, len(packed), name=self._name, warn=run.warnings.append)
 
     def _name(self, unit: int) -> str:
@@ -93,13 +96,13 @@ class LegsInWorkers:
         """
         run, began = self._run, stopwatch()
         loops: dict[int, Any] = {}
-        done: list[tuple[Sequence[int], LegsDone]] = []
+        done: list[LegsDone] = []
         errors: list[tuple[Any, BaseException]] = []
         with self.runs:
             async for number, outcome in self.runs.as_they_come():
                 legs = self._units[number]
                 if isinstance(outcome, LegsDone):
-                    done.append((legs, outcome))
+                    done.append(outcome)
                     for leg, each in zip(legs, outcome.legs, strict=True):
                         loops[leg] = run.legs[leg].taken_over(run.window_of(leg), each)
                 elif isinstance(outcome, LegFailed):

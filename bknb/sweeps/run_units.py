@@ -8,27 +8,33 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import mmap
+import os
 import pickle
 import shutil
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from ..domain.text import error_text
 from ..engine.runs_in_workers import FailedElsewhere, keep_place
 from ..errors import BknbError
+from ..market.candle_files import write_in_pieces
 from .batches import Call, Scatter, Unit
 from .executors import executor_elsewhere
 from .pickled_code import from_bytes
 
 _FILE: Final = "runs.pickle"
 _LOOK_SECONDS: Final = 0.02
+_LARGE: Final = 2**16  # bytes; larger arrays go through a file, and not through pipes
+_MOST_MAPPED: Final = 128  # units; each file that is mapped is one of those that a process may have open
 _DONE, _FAILED = True, False
 
 
@@ -64,15 +70,19 @@ class RunFolder:
         return work_on, (scatter("runs", self._content), unit.number)
 
 
-def work_on(content: bytes, number: int) -> tuple[bool, bytes]:
-    """Return whether a unit was done, with its pickled outcome or error; runs in a worker."""
+Answer: TypeAlias = tuple[bool, bytes, tuple[str, tuple[int, ...]] | None]
+"""Whether a unit was done, its pickled outcome or error, and the file of its large arrays with the size of each."""
+
+
+def work_on(content: bytes, number: int, arrays: Path | None = None) -> Answer:
+    """Return the answer of a unit; runs in a worker. ``arrays`` is a file that is written where some are large."""
     try:
         function, given = from_bytes(content)
-        return _DONE, _sent(function(number, *given))
+        return _DONE, *_sent(function(number, *given), arrays)
     except ImportError:
         raise
     except BaseException as error:  # noqa: BLE001 -- raised where the run was asked for
-        return _FAILED, sent_error(error)
+        return _FAILED, sent_error(error), None
 
 
 @lru_cache(maxsize=2)
@@ -80,18 +90,51 @@ def _content_in(folder: str) -> bytes:
     return (Path(folder) / _FILE).read_bytes()
 
 
-def work_in_folder(folder: str, number: int) -> tuple[bool, bytes]:
+def work_in_folder(folder: str, number: int) -> Answer:
     """Return what ``work_on`` returns for the content of a folder; runs in a worker."""
-    return work_on(_content_in(folder), number)
+    return work_on(_content_in(folder), number, Path(folder) / f"{number}-{os.getpid()}.arrays")
 
 
-def _sent(outcome: object) -> bytes:
+def _sent(outcome: object, arrays: Path | None) -> tuple[bytes, tuple[str, tuple[int, ...]] | None]:
+    large: list[memoryview] = []
+
+    def stays(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes >= _LARGE:
+            large.append(raw)
+        return raw.nbytes < _LARGE
+
     try:
-        return pickle.dumps(outcome, protocol=5)
+        if arrays is not None:
+            content = pickle.dumps(outcome, protocol=5, buffer_callback=stays)
+            with suppress(OSError):  # no space: sent with the rest
+                return content, (_written(arrays, large) if large else None)
+        return pickle.dumps(outcome, protocol=5), None
     except Exception:  # noqa: BLE001 -- it holds what belongs to the user's notebook; that takes longer
         import cloudpickle
 
-        return bytes(cloudpickle.dumps(outcome))
+        return bytes(cloudpickle.dumps(outcome)), None
+
+
+def _written(arrays: Path, large: Sequence[memoryview]) -> tuple[str, tuple[int, ...]]:
+    with arrays.open("wb", buffering=0) as file:
+        for each in large:
+            write_in_pieces(file.fileno(), each)
+    return str(arrays), tuple(each.nbytes for each in large)
+
+
+def received(content: bytes, arrays: tuple[str, tuple[int, ...]] | None, *, mapped: bool) -> Any:
+    """The outcome that a worker sent, with large arrays in the memory that its file is ``mapped`` to, or in memory."""
+    buffers: list[memoryview] = []
+    if arrays is not None:
+        name, sizes = arrays
+        with open(name, "rb") as file:  # noqa: PTH123
+            memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) if mapped else bytearray(file.read())
+        os.unlink(name)  # noqa: PTH108
+        ends = [*accumulate(sizes, initial=0)]
+        buffers = [memoryview(memory)[first:last] for first, last in pairwise(ends)]
+    with _no_collection():
+        return pickle.loads(content, buffers=buffers)  # noqa: S301 -- from a worker of ours
 
 
 def sent_error(error: BaseException) -> bytes:
@@ -221,9 +264,8 @@ class RunsElsewhere:
     def _settle(self, unit: RunUnit, answer: Any) -> None:
         future = self._futures[unit.number]
         if isinstance(answer, tuple):
-            is_done, content = answer
-            with _no_collection():
-                found = pickle.loads(content)  # noqa: S301 -- from a worker of ours
+            is_done, content, arrays = answer
+            found = received(content, arrays, mapped=os.name == "posix" and len(self._futures) <= _MOST_MAPPED)
             (future.set_result if is_done else future.set_exception)(found)
         else:
             text = answer or f"the worker died {unit.tries} times with it"
