@@ -43,8 +43,8 @@ class _Leg:
     """What a leg does: it looks, waits for a turn, has it, sleeps, or is over."""
 
     __slots__ = (
-        *("given_up", "had_turn", "late_since", "lock", "looks", "next_moment", "over", "patience_ms", "sleeps", "slow"),
-        *("told", "turn", "was_told"),
+        *("given_up", "had_turn", "late_since", "lock", "looks", "next_moment", "over", "patience_ms", "sleeps"),
+        *("slow", "told", "turn", "was_told"),
     )
 
     def __init__(self, patience_ms: int) -> None:
@@ -53,13 +53,12 @@ class _Leg:
         self.turn: tuple[TurnKey, asyncio.Future[bool]] | None = None  # the turn that it waits for
         self.sleeps: _Sleep | None = None
         self.late_since: int | None = None  # the clock (UTC ms) when its bar of the next moment was missing first
-        self.over = self.given_up = False
+        self.over = self.given_up = self.had_turn = False
         self.slow = False  # whether it looked too long to be waited for
         self.looks: asyncio.TimerHandle | None = None  # says when it has
         self.lock = Turn()  # held by the leg while it works
         self.told: Callable[[int, int], object] = _nothing
         self.was_told = False  # that the others go on without it at its next moment
-        self.had_turn = False
 
     def comes_to(self, moment: int) -> None:
         """It works on a moment (UTC ms) next; where that is a later one, its patience begins anew."""
@@ -192,8 +191,7 @@ class LivePortfolioClock:
         self.by_score = by_score
         self.windows: dict[str, Window] = {}
         self.legs = [_Leg(each) for each in patience_ms]
-        self._clock, self._longest = clock, longest
-        self._silent, self._look_seconds = silent, look_seconds
+        self._clock, self._longest, self._silent, self._look_seconds = clock, longest, silent, look_seconds
         self._taken = False  # whether a leg has its turn, or something is done between
         self._holds: int | None = None  # the leg that has it
         self._apart: list[asyncio.Future[None]] = []
