@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from msgspec.structs import replace
-
 from ..domain.lifecycle import Flat
 from ..market.clock import stopwatch
 from ..market.strategy_context import Context, current
@@ -18,26 +16,17 @@ if TYPE_CHECKING:
 
 
 class _Answer:
-    """What a strategy answered to a question that its loop has not come to yet, or raised."""
+    """What a strategy answered to a question, or raised, before its loop came to it."""
 
-    __slots__ = ("_ask", "error", "is_known", "value")
+    __slots__ = ("_error", "_value")
 
-    def __init__(self, ask: Callable[[Context], Any]) -> None:
-        self._ask, self.is_known = ask, False
-        self.value: object = None
-        self.error: BaseException | None = None
+    def __init__(self, value: object, error: BaseException | None) -> None:
+        self._value, self._error = value, error
 
-    def keep(self, value: object, error: BaseException | None) -> None:
-        """Keep an answer for the next call of :meth:`take`."""
-        self.value, self.error, self.is_known = value, error, True
-
-    def take(self, context: Context) -> Any:
-        """The answer that is known, or that of the strategy to a context."""
-        if not self.is_known:
-            return self._ask(context)
-        value, error = self.value, self.error
-        self.value = self.error = None
-        self.is_known = False
+    def take(self, _context: Context) -> Any:
+        """The answer, or the error raised, once: neither is held here any longer."""
+        value, error = self._value, self._error
+        self._value = self._error = None
         if error is not None:
             try:
                 raise error
@@ -67,16 +56,17 @@ class BacktestAsk:
     def __init__(self, loop: StrategyLoop, walk: MinuteWalk, *, time: Callable[[str, float], object]) -> None:
         self._loop, self._walk, self._time = loop, walk, time
         self._timings, self._ask = loop.listeners.performance, loop.strategy.ask
-        self._answer = _Answer(self._ask)
+        self._answer: _Answer | None = None  # to the question that comes next
         self.after: int | None = None
-        loop.strategy = replace(loop.strategy, ask=self._answer.take)
 
     async def at(self, when: int) -> int:
         """One question and what follows from it; returns the moment (UTC ms) after which the next may be asked."""
         loop, timing = self._loop, self._timings.subscribed
         began = stopwatch() if timing else 0.0
-        if self._answer.is_known or not self.answers_nothing(when):
-            await loop.ask(when)
+        if self._answer is not None or not self.answers_nothing(when):
+            assert self._answer is not None  # else nothing came of it  # noqa: S101
+            taken, self._answer = self._answer.take, None
+            await loop.ask(when, answer=taken)
         after = when
         if type(loop.state) is not Flat and not loop.is_free:
             opened = stopwatch() if timing else 0.0
@@ -92,7 +82,7 @@ class BacktestAsk:
     def answers_nothing(self, when: int) -> bool:
         """Ask at a moment (UTC ms), and return whether nothing comes of it.
 
-        Else the answer, or the error, is kept for :meth:`at`, which has to be called next, with the same moment.
+        Else the answer, or the error, is held for :meth:`at`, which has to be called next, with the same moment.
         """
         loop = self._loop
         context = loop.context(when)
@@ -102,14 +92,14 @@ class BacktestAsk:
         try:
             answer = self._ask(context)
         except BaseException as error:  # noqa: BLE001 -- the loop counts it, or raises it
-            self._answer.keep(None, error)
+            self._answer = _Answer(None, error)
             return False
         finally:
             current.reset(token)
             loop.thinking += 1
         if answer is None:
             return True
-        self._answer.keep(answer, None)
+        self._answer = _Answer(answer, None)
         return False
 
     def in_turn(self, questions: AskedAt, until: int) -> Callable[[int], int | None] | None:

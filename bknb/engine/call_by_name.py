@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from ..domain.position_view import HeldPosition
@@ -15,6 +15,16 @@ from ..market.strategy_context import Context
 
 Ask = Callable[[Context], Any]
 Manage = Callable[[Context, HeldPosition], Any]
+
+
+class ManageQuestion(NamedTuple):
+    """A question to ``manage``: whom to ask, about what, average price, last close."""
+
+    ask: Manage
+    position: HeldPosition
+    price: float
+    close: float
+
 
 _ARGUMENTS: Final[dict[str, Callable[[Context], Any]]] = {
     "ctx": lambda ctx: ctx,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -38,7 +38,7 @@ from ..domain.lifecycle import (
     step,
 )
 from ..domain.manage_answers import read_answers
-from ..domain.position_view import HeldPosition, managed_from, position_view
+from ..domain.position_view import managed_from, position_view
 from ..domain.signal import Signal
 from ..domain.signal_events import Event
 from ..domain.signal_validation import STOPPED, read_answer
@@ -47,7 +47,7 @@ from ..errors import NotEnoughData, StateError
 from ..events import messages, subjects
 from ..market.strategy_context import Context, RunSources, current
 from ..user_code import where_it_failed
-from .call_by_name import Manage
+from .call_by_name import Ask, ManageQuestion
 from .callback_names import callback_names
 from .records import Failure, FailureKind, Records
 from .registry import Strategy
@@ -58,15 +58,6 @@ if TYPE_CHECKING:
     from ..market.newest_series_rows import ReadSeries
     from ..market.window import Window
     from .leg_account import LegAccount
-
-
-class _ManageQuestion(NamedTuple):
-    """A question to ``manage``: whom to ask, about what, average price, last close."""
-
-    ask: Manage
-    position: HeldPosition
-    price: float
-    close: float
 
 
 class StrategyLoop:
@@ -151,7 +142,9 @@ class StrategyLoop:
         """The context of the strategy at a moment (UTC ms)."""
         return Context(self.rules.symbol, when, self.rules.mode, self._newest, self._average, self._sources)
 
-    async def ask(self, when: int, *, patient: bool = False, about: _ManageQuestion | None = None) -> None:
+    async def ask(
+        self, when: int, *, patient: bool = False, about: ManageQuestion | None = None, answer: Ask | None = None
+    ) -> None:
         """Ask the strategy where nothing is open or scheduled, and act on its answer; what it raises ends nothing.
 
         Parameters
@@ -164,6 +157,8 @@ class StrategyLoop:
             question without it counts as one too short of history (``"warm-up"``).
         about
             The position that ``manage`` is asked about, in place of ``get_signal``.
+        answer
+            Returns what the strategy has answered to this question already, or raises what it raised.
 
         Raises
         ------
@@ -175,13 +170,13 @@ class StrategyLoop:
         token = current.set(context)
         self.thinking += 1
         try:
-            answer = self.strategy.ask(context) if about is None else about.ask(context, about.position)
-            if answer is None:
+            given = (answer or self.strategy.ask)(context) if about is None else about.ask(context, about.position)
+            if given is None:
                 return
-            if inspect.isawaitable(answer):
+            if inspect.isawaitable(given):
                 self._asking_task = asyncio.current_task()
-                answer = await answer
-                if answer is None:
+                given = await given
+                if given is None:
                     return
                 if self.state is not asked_in:  # what it was asked about was changed by hand
                     self._left_out = True
@@ -211,9 +206,9 @@ class StrategyLoop:
             current.reset(token)
             self.thinking += 1
         if about is None:
-            await self._answered(answer, when, price)
+            await self._answered(given, when, price)
         else:
-            await self._managed(answer, when, price, about)
+            await self._managed(given, when, price, about)
 
     async def manage(self, when: int, close: float, *, patient: bool = False) -> None:
         """Ask the strategy about what is open or waits, and act on its answer.
@@ -241,7 +236,7 @@ class StrategyLoop:
                     from .weight_answers import with_weight  # few strategies have them
 
                     position = with_weight(position, state, when, close, rules=self.rules, book=self.book)
-                await self.ask(when, patient=patient, about=_ManageQuestion(ask, position, price, close))
+                await self.ask(when, patient=patient, about=ManageQuestion(ask, position, price, close))
                 known = self.known_at
                 if not self._left_out or known is None or known > when:
                     return
@@ -263,7 +258,7 @@ class StrategyLoop:
         """Since when (UTC ms) there is what ``manage`` can be asked about; ``None``: there is nothing."""
         return managed_from(self.state, self.rules) if self.strategy.manages else None
 
-    async def _managed(self, answer: object, when: int, price: float, about: _ManageQuestion) -> None:
+    async def _managed(self, answer: object, when: int, price: float, about: ManageQuestion) -> None:
         answers, faults, text = read_answers(answer, negative=self.rules.negative)
         decided_at, entry_at = self.decided_at(when, "exit"), self.decided_at(when, "entry")
         given = Managed(answers, price, when, about.close, faults, text, decided_at, entry_at, self._may_open())
