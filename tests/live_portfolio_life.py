@@ -12,15 +12,14 @@ from __future__ import annotations
 import gc
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from broker_journal import sent_twice
-from killed import killed_in_a_child
-from noting_disk import Change, NotingDisk, Place, chosen
+from killed import Life, compared_lives
+from noting_disk import Change, Place, chosen
 from scenarios import MINUTE, ORIGIN, source
 from test_managed_properties import drawn, managing
 from worlds import SETTINGS, drawn_weights, signals, walk
@@ -99,22 +98,15 @@ class KeptClock(SimulatedClock):
         await super().sleep_until(when)
 
 
-def play(folder: Path, kind: str, *, at: Place | None = None) -> None:
+def play(folder: Path, kind: str, at: Place | None) -> None:
     """One life; what is received, and what came of it, are in files."""
-    log = os.open(folder / "received.log", os.O_APPEND | os.O_CREAT | os.O_WRONLY)
-
-    def receive(event: Any) -> None:
-        number = event.fill.number if isinstance(event, bknb.Added | bknb.Reduced) else ""
-        os.write(log, f"{type(event).__name__} {event.when} {event.signal.id} {number}\n".encode())
-
-    bknb.listen_position(receive)
-    disk = NotingDisk(folder / "state", received=lambda: 0, at=at)
+    life = Life(folder, at)
     task = bknb.Live.portfolio(
         **what_runs(kind),
         exchange=ONE_MARKET if kind.startswith("weights") else MARKETS,  # weights read candles of both symbols
         clock=KeptClock(folder / "clock"),
         until=UNTIL,
-        store=FileStore(folder / "state", disk=disk),
+        store=FileStore(folder / "state", disk=life.disk),
         settings=SETTINGS,
         late_minutes=10_000,
         capital=10_000,
@@ -133,8 +125,7 @@ def play(folder: Path, kind: str, *, at: Place | None = None) -> None:
     account = msgspec.structs.replace(result.run_account.end, reserved={})
     exposure = result.exposure.fillna(-1.0)
     marks = [str(result.equity.index.tolist()), result.equity.tolist(), exposure.to_numpy().tolist()]
-    (folder / "ended.json").write_bytes(msgspec.json.encode([ended, money, account, marks]))
-    (folder / "changes.json").write_bytes(msgspec.json.encode(disk.changes))
+    life.ends([ended, money, account, marks])
 
 
 def check_orders(result: bknb.PortfolioResult, folder: Path) -> None:
@@ -152,35 +143,16 @@ def check_orders(result: bknb.PortfolioResult, folder: Path) -> None:
                 assert abs(sent / position.fills[0].fill.order.quantity - 1) < 0.03, (key, sent)
 
 
-def left(folder: Path, *, lives: int) -> tuple[Any, list[str]]:
-    """What came of it, and what was received: sorted, each once, and none more often than there were lives."""
-    lines = (folder / "received.log").read_text().splitlines()
-    often = [f"{line}, {lines.count(line)} times" for line in {*lines} if lines.count(line) > lives]
-    return json.loads((folder / "ended.json").read_bytes()), sorted({*lines, *often})
-
-
 def main(root: Path, kind: str, *, every: bool) -> None:
-    whole, folder = root / "whole", root / "killed"
-    whole.mkdir()
-    assert not killed_in_a_child(lambda: play(whole, kind))
-    wanted = left(whole, lives=1)
-    changes = msgspec.json.decode((whole / "changes.json").read_bytes(), type=list[Change])
-    later = changes[len(changes) // 3 :]  # something is open by then
-    places = [change.place for change in changes] if every else chosen(later, never=LOCK, by="kind")
-    wrong: list[str] = []
-    for at in places:
-        folder.mkdir()
-        if not killed_in_a_child(lambda: play(folder, kind, at=at)):  # noqa: B023 -- called at once
-            wrong.append(f"{at}: it did not come to this place")
-        assert not killed_in_a_child(lambda: play(folder, kind))
-        found = left(folder, lives=2)
-        if found != wanted:
-            parts = zip(("ended", "money", "account", "marks"), found[0], wanted[0], strict=True)
-            wrong.append(f"{at}: {[name for name, here, there in parts if here != there] or 'received'}")
-        shutil.rmtree(folder)
-    ended, money, account, _ = wanted[0]
+    def places(changes: list[Change]) -> list[Place]:
+        later = changes[len(changes) // 3 :]  # something is open by then
+        return [change.place for change in changes] if every else chosen(later, never=LOCK, by="kind")
+
+    compared = compared_lives(root, lambda folder, at: play(folder, kind, at), places)
+    ended, money, account, _ = compared.ended
     fills = sum(len(position["fills"]) for leg in money for _, position in leg)
-    found = {"wrong": wrong, "killed": [place.change for place in places], "trades": len(ended), "fills": fills}
+    killed = [place.change for place in compared.places]
+    found = {"wrong": compared.wrong, "killed": killed, "trades": len(ended), "fills": fills}
     print(json.dumps(found | {"funding": account["funding"]}))  # noqa: T201
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from managed import Heard
 from scenarios import MINUTE, ORIGIN, source
 from worlds import LENGTH, MODELS, SEEDS, SETTINGS, walk
 
@@ -97,19 +98,6 @@ def managing(seed: int, *, loosens: bool = True) -> Callable[..., Any]:
         return answers
 
     return manage
-
-
-class Heard(BacktestRun):
-    """A backtest that keeps its events in the order in which they happened."""
-
-    def __init__(self, plan: Any, **options: Any) -> None:
-        super().__init__(plan, **options)
-        self.heard: list[Any] = []
-
-    def _make_loop(self, window: Any, strategy: Any) -> Any:
-        loop = super()._make_loop(window, strategy)
-        loop._on_event = self.heard.append
-        return loop
 
 
 def run(seed: int, model: str, *, every_minute: bool = False, tick: float | None = None, loosens: bool = True,
