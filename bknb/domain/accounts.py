@@ -134,7 +134,7 @@ def read_account(value: object) -> Account:
     Raises
     ------
     UsageError
-        For anything else.
+        It is none of them; the message shows what can be written.
 
     Examples
     --------

@@ -235,7 +235,7 @@ def read_size(value: object) -> Size | SizeFunction | str:
     Raises
     ------
     UsageError
-        For anything else.
+        It is none of them, or a number in it is not allowed.
 
     Examples
     --------

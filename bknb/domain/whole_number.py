@@ -54,7 +54,7 @@ def checked_number(
     Raises
     ------
     UsageError
-        For anything else.
+        It is no finite number, or does not fit.
 
     Examples
     --------
@@ -85,7 +85,7 @@ def whole_number(name: str, value: object, *, least: int, hint: str = "") -> int
     Raises
     ------
     UsageError
-        For anything else.
+        It is not whole, below ``least``, or no number.
 
     Examples
     --------

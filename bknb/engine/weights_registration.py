@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from ..domain.text import shown
 from ..domain.whole_number import is_number
 from ..errors import UsageError
 from .build import make_strategy
 from .registry import AnyFunction, F, Strategy, registry
-from .strategy_registration import decorator
+from .strategy_registration import CallbackOptions, decorator
 
 if TYPE_CHECKING:
     from ..domain.schedules import Schedule
+
+
+class _WeightsOptions(CallbackOptions, total=False):
+    """Options of ``weights``, as its overloads take them."""
+
+    interval: str | None
+    at: Schedule | str | None
+    tolerance: float
+    reenter: bool
+    together: bool
+    cash_buffer_percent: float
+    params: Mapping[str, Any] | None
+    risk: str | None
+    execution: str
 
 
 @overload
@@ -22,17 +36,7 @@ def weights(
     *,
     symbols: Iterable[str],
     get_weights: AnyFunction,
-    interval: str | None = None,
-    at: Schedule | str | None = None,
-    tolerance: float = 0.0,
-    reenter: bool = False,
-    together: bool = False,
-    cash_buffer_percent: float = 0.0,
-    params: Mapping[str, Any] | None = None,
-    risk: str | None = None,
-    execution: str = "pessimistic",
-    callbacks: Mapping[str, AnyFunction] | None = None,
-    strict: bool = False,
+    **options: Unpack[_WeightsOptions],
 ) -> Strategy: ...
 @overload
 def weights(
@@ -40,17 +44,7 @@ def weights(
     *,
     symbols: Iterable[str],
     get_weights: None = None,
-    interval: str | None = None,
-    at: Schedule | str | None = None,
-    tolerance: float = 0.0,
-    reenter: bool = False,
-    together: bool = False,
-    cash_buffer_percent: float = 0.0,
-    params: Mapping[str, Any] | None = None,
-    risk: str | None = None,
-    execution: str = "pessimistic",
-    callbacks: Mapping[str, AnyFunction] | None = None,
-    strict: bool = False,
+    **options: Unpack[_WeightsOptions],
 ) -> Callable[[F], F]: ...
 def weights(
     name: str,

@@ -60,13 +60,7 @@ def _positions(payload: bytes) -> tuple[SavedPosition, ...]:
 
 
 class MoneyJournal(Journal[SavedPosition]):
-    """The closed positions of one strategy on one symbol in money, on the disk.
-
-    Parameters
-    ----------
-    store, key, latest, most
-        As for :class:`bknb.live.growing_list.Journal`.
-    """
+    """The closed positions of one strategy on one symbol in money, on the disk."""
 
     kind = "money"
     readers: ClassVar[Readers[SavedPosition]] = {1: _positions}

@@ -34,11 +34,6 @@ class EndedJournal(Journal[End]):
     A signal is known by its id and the moment it was decided at. It ends once: an end that is added again, as a run
     does that repeats a minute after a crash, replaces the one from before.
 
-    Parameters
-    ----------
-    store, key, latest, most
-        As for :class:`bknb.live.growing_list.Journal`.
-
     Examples
     --------
     >>> from bknb.stores import MemoryStore

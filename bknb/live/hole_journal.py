@@ -27,13 +27,6 @@ def _many(payload: bytes) -> tuple[Hole, ...]:
 class HoleJournal(Journal[Hole]):
     """The minutes that one strategy on one symbol went on without, on the disk; a hole is known by its first minute.
 
-    Parameters
-    ----------
-    store
-        Where they are saved; acquired by the caller.
-    key
-        Strategy and symbol.
-
     Examples
     --------
     >>> from bknb.stores import MemoryStore

@@ -28,13 +28,6 @@ def _many(payload: bytes) -> tuple[SavedLate, ...]:
 class LateJournal(Journal[SavedLate]):
     """The late orders of one strategy on one symbol, on the disk, by moment and by what they order.
 
-    Parameters
-    ----------
-    store
-        Where they are saved; acquired by the caller.
-    key
-        Strategy and symbol.
-
     Examples
     --------
     >>> from bknb.stores import MemoryStore

@@ -90,6 +90,32 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
+class RunCard(msgspec.Struct, frozen=True):
+    """What the card of a run and that of a portfolio can both do."""
+
+    def save(self, path: str | Path) -> Path:
+        """Write the card as JSON with a checksum; returns the path."""
+        return card_file.save(self, path)
+
+    def to_json(self) -> str:
+        """The card as one line of JSON with its checksum."""
+        return card_file.encode(self).decode()
+
+    def verify(self, **changes: Any) -> Any:
+        """Run it again and compare; see ``bknb.verify``."""
+        from .. import verify
+
+        card: Any = self  # of one of the two kinds that it takes
+        return verify(card, **changes)
+
+    def report(self) -> str:
+        """The card as Markdown."""
+        raise NotImplementedError
+
+    def _repr_markdown_(self) -> str:
+        return self.report()
+
+
 class CardOfFormat1(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of format 1."""
 
@@ -117,7 +143,7 @@ class CardOfFormat1(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-class Card(CardOfFormat1, frozen=True, kw_only=True):
+class Card(CardOfFormat1, RunCard, frozen=True, kw_only=True):
     """Run card: strategy, candles, settings, versions and outcome of a run.
 
     Attributes
@@ -188,14 +214,6 @@ class Card(CardOfFormat1, frozen=True, kw_only=True):
 
     # --- on disk ------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | Path) -> Path:
-        """Write the card as JSON with a checksum; returns the path."""
-        return card_file.save(self, path)
-
-    def to_json(self) -> str:
-        """The card as one line of JSON with its checksum."""
-        return card_file.encode(self).decode()
-
     @staticmethod
     def from_json(text: str, *, where: str = "the text") -> Card:
         """A card from what :meth:`to_json` gave; see :meth:`load` for the errors."""
@@ -238,23 +256,9 @@ class Card(CardOfFormat1, frozen=True, kw_only=True):
             *_text_differences("with", self.made_with, other.made_with, missing="none"),
         ]
 
-    def verify(self, **changes: Any) -> Any:
-        """Run it again and compare; see ``bknb.verify``."""
-        return verify_again(self, **changes)
-
     def report(self) -> str:
         """The card as Markdown."""
         return card_markdown(self)
-
-    def _repr_markdown_(self) -> str:
-        return self.report()
-
-
-def verify_again(card: Any, **changes: Any) -> Any:
-    """What ``bknb.verify`` tells of a card of either kind."""
-    from .. import verify
-
-    return verify(card, **changes)
 
 
 class _Kind(msgspec.Struct):
@@ -598,6 +602,22 @@ def _asked(card: Card) -> str:
     return f"asked every {card.interval}" if at is None else f"asked at {at}"
 
 
+def candle_lines(data: tuple[CandleRange, ...]) -> list[str]:
+    """The candles that were used, as lines of Markdown."""
+    return [
+        "## Candles",
+        "",
+        "| Candles | From | To | Count | Gaps | SHA-256 |",
+        "|---|---|---|--:|--:|---|",
+        *(
+            f"| {part.name} | {utc_text(part.first)} | {utc_text(part.last)} | {part.count:,} | {len(part.gaps)} "
+            f"| `{part.digest[:16]}` |"
+            for part in data
+        ),
+        "",
+    ]
+
+
 def card_markdown(card: Card) -> str:
     """The card as Markdown."""
     span = f"{utc_text(card.start)} .. {utc_text(card.end)}"
@@ -619,16 +639,7 @@ def card_markdown(card: Card) -> str:
         f"| Digest of the outcome | `{result.digest[:32]}` |",
         f"| Made with | {', '.join(f'{name} {text}' for name, text in card.made_with.items())} |",
         "",
-        "## Candles",
-        "",
-        "| Candles | From | To | Count | Gaps | SHA-256 |",
-        "|---|---|---|--:|--:|---|",
-        *(
-            f"| {part.name} | {utc_text(part.first)} | {utc_text(part.last)} | {part.count:,} | {len(part.gaps)} "
-            f"| `{part.digest[:16]}` |"
-            for part in card.data
-        ),
-        "",
+        *candle_lines(card.data),
         *_series_lines(card),
         "## Settings",
         "",

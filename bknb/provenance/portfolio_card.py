@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -20,19 +20,20 @@ from .card import (
     Card,
     Difference,
     Outcome,
+    RunCard,
     account_differences,
     benchmark_differences,
+    candle_lines,
     data_differences,
     kind_of,
     money_differences,
-    verify_again,
 )
 from .card_file import MONEY_FORMAT, Read
 
 _NAMED: Final = 3  # symbols or legs in a text
 
 
-class PortfolioCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PortfolioCard(RunCard, frozen=True, kw_only=True, omit_defaults=True):
     """Run card of a portfolio: what :class:`Card` is of one run.
 
     Attributes
@@ -100,14 +101,6 @@ class PortfolioCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     # --- on disk ------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | Path) -> Path:
-        """Write the card as JSON with a checksum; returns the path."""
-        return card_file.save(self, path)
-
-    def to_json(self) -> str:
-        """The card as one line of JSON with its checksum."""
-        return card_file.encode(self).decode()
-
     @staticmethod
     def from_json(text: str, *, where: str = "the text") -> PortfolioCard:
         """A card from what :meth:`to_json` gave; see :meth:`load` for the errors."""
@@ -143,16 +136,9 @@ class PortfolioCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
             *money_differences(self, other),
         ]
 
-    def verify(self, **changes: Any) -> Any:
-        """Run it again and compare; see ``bknb.verify``."""
-        return verify_again(self, **changes)
-
     def report(self) -> str:
         """The card as Markdown."""
         return portfolio_card_markdown(self)
-
-    def _repr_markdown_(self) -> str:
-        return self.report()
 
 
 AnyCard: TypeAlias = Card | PortfolioCard
@@ -308,16 +294,7 @@ def portfolio_card_markdown(card: PortfolioCard) -> str:
             for leg in card.legs
         ),
         "",
-        "## Candles",
-        "",
-        "| Candles | From | To | Count | Gaps | SHA-256 |",
-        "|---|---|---|--:|--:|---|",
-        *(
-            f"| {part.name} | {utc_text(part.first)} | {utc_text(part.last)} | {part.count:,} | {len(part.gaps)} "
-            f"| `{part.digest[:16]}` |"
-            for part in card.data
-        ),
-        "",
+        *candle_lines(card.data),
         "## Code",
         "",
         *(f"```python\n{text or '# the source text is not known'}\n```" for text in sorted(texts)),

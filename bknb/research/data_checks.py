@@ -122,6 +122,10 @@ class DataChecks:
             low, high = (middle, high) if moved(middle) else (low, middle)
         return when + (high - 1) * self._slot
 
+    def _future(self, when: int, answer: Answer, what: str, how: str, candle: int | None) -> Finding:
+        signal = change_text(self._answers[when], answer)
+        return Finding(kind="future", what=what, how=how, when=when, candle=candle, signal=signal)
+
     def _futures(self, moments: Sequence[int]) -> Iterator[tuple[int, OtherFuture]]:
         """Other futures after each moment: prices by a factor, then rows exchanged while there are any to exchange."""
         for exchange in (False, True):
@@ -200,16 +204,9 @@ class DataChecks:
             answer = ask(future, when)
             if self._moved(when, answer):
                 names = _list(sorted(changed)) or DATABASE
-                return [
-                    Finding(
-                        kind="future",
-                        what=f"rows of {names} that were not known yet",
-                        how=f"what {names} hands out was changed after that moment",
-                        when=when,
-                        candle=self._candle(when, ask, future),
-                        signal=change_text(self._answers[when], answer),
-                    )
-                ]
+                what = f"rows of {names} that were not known yet"
+                how = f"what {names} hands out was changed after that moment"
+                return [self._future(when, answer, what, how, self._candle(when, ask, future))]
         return []
 
     # --- statements that made the variables ---------------------------------------------------------------------
@@ -238,16 +235,9 @@ class DataChecks:
             if self._moved(when, answer) and answer[0] != "error":
                 self.looked_at.append(_RUN_AGAIN.format(names=names))
                 made = next((one for one in preparation.put_names if self._moved(when, ask(future, when, one))), names)
-                return [
-                    Finding(
-                        kind="future",
-                        what=f"the variable {made}, made of data that was not known yet",
-                        how="the statements that made it were run again, with another future after that moment",
-                        when=when,
-                        candle=self._candle(when, ask, future),
-                        signal=change_text(self._answers[when], answer),
-                    )
-                ]
+                what = f"the variable {made}, made of data that was not known yet"
+                how = "the statements that made it were run again, with another future after that moment"
+                return [self._future(when, answer, what, how, self._candle(when, ask, future))]
         if compared:
             self.looked_at.append(_RUN_AGAIN.format(names=names))
         else:
@@ -298,14 +288,9 @@ class DataChecks:
             if not is_history(variable.value, data):
                 self.unseen.append(f"whether the moments in {variable.name} were known before (a calendar is)")
                 return None
-            return Finding(
-                kind="future",
-                what=f"rows of the variable {variable.name} that were not known yet",
-                how=f"{variable.name} was cut off at that moment",
-                when=when,
-                candle=self._leaked(variable, data, known, when),
-                signal=change_text(self._answers[when], seen),
-            )
+            what = f"rows of the variable {variable.name} that were not known yet"
+            how = f"{variable.name} was cut off at that moment"
+            return self._future(when, seen, what, how, self._leaked(variable, data, known, when))
         return None
 
     def _leaked(self, variable: Variable, data: Timed, known: Any, when: int) -> int | None:
@@ -332,16 +317,9 @@ class DataChecks:
             if self._moved(when, answer):
                 name = next((one.name for one in data if self._moved(when, ask(future, when, [one]))), data[0].name)
                 kind, way = ("rows of", "exchanged for others") if future.exchange else ("prices in", "changed")
-                return [
-                    Finding(
-                        kind="future",
-                        what=f"{kind} the variable {name} that were not known yet",
-                        how=f"{kind.split()[0]} after that moment were {way} in it",
-                        when=when,
-                        candle=self._candle(when, ask, future),
-                        signal=change_text(self._answers[when], answer),
-                    )
-                ]
+                what = f"{kind} the variable {name} that were not known yet"
+                how = f"{kind.split()[0]} after that moment were {way} in it"
+                return [self._future(when, answer, what, how, self._candle(when, ask, future))]
         return []
 
     def _foreseen(self, variable: Variable) -> list[Finding]:

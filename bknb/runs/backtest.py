@@ -19,8 +19,7 @@ from ..provenance.strategy_hash import running
 from .make_card import code_of
 from .result import Result
 from .run_record import record_of, with_weak_source
-from .run_task import RunTask
-from .task import Counted
+from .run_task import CountedRun, RunTask
 from .task_book import TaskBook
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     BenchmarkLike = str | pd.Series
 
 
-class BacktestTask(Counted, RunTask[Closed | Cancelled]):
+class BacktestTask(CountedRun, RunTask[Closed | Cancelled]):
     """A backtest that runs in the background.
 
     Attributes
@@ -95,16 +94,6 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
         super()._release_candles()
         self.plan = replace(self.plan, exchange=with_weak_source(self.plan.exchange))
         self._run.release_candles(self.plan)
-
-    @property
-    def processed(self) -> int:
-        """Moments of the frame that are done."""
-        return self._run.processed
-
-    @property
-    def total(self) -> int:
-        """Moments of the frame."""
-        return self._run.total
 
     @property
     def candles(self) -> Candles:

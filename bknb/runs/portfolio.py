@@ -26,8 +26,7 @@ from .portfolio_legs import check_once, is_by_score, legs_of, of_symbol
 from .portfolio_result import PortfolioResult
 from .result import Result
 from .run_record import record_of, with_weak_source
-from .run_task import ControlledTask
-from .task import Counted
+from .run_task import ControlledTask, CountedRun
 from .task_book import TaskBook
 from .tries import key_of, with_tries
 
@@ -49,7 +48,7 @@ ExchangesLike = ExchangeLike | Mapping[str, ExchangeLike]
 BasesLike = str | Mapping[str, str]
 
 
-class PortfolioTask(Counted, ControlledTask[PortfolioResult, Closed | Cancelled]):
+class PortfolioTask(CountedRun, ControlledTask[PortfolioResult, Closed | Cancelled]):
     """A portfolio that runs in the background.
 
     Attributes
@@ -163,16 +162,6 @@ class PortfolioTask(Counted, ControlledTask[PortfolioResult, Closed | Cancelled]
         self._run.release_candles(self.plans)
 
     # --- looking ----------------------------------------------------------------------------------------------------
-
-    @property
-    def processed(self) -> int:
-        """Moments that are done, of the frames of all legs."""
-        return self._run.processed
-
-    @property
-    def total(self) -> int:
-        """Moments of the frames of all legs."""
-        return self._run.total
 
     @property
     def trades_so_far(self) -> list[Closed]:

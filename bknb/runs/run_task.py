@@ -1,4 +1,4 @@
-"""The common part of backtest, portfolio and live run tasks: pause, resume, stop; records so far of one engine run."""
+"""What tasks around runs have in common: pause, resume, stop, how far it is, and records so far of one engine run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ..domain.signal_events import Closed, Event
 from ..engine.records import Records
-from .task import Task
+from .task import Counted, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +40,34 @@ class Controlled(Protocol):
 
     def resume(self) -> None:
         """Ask for entries again."""
+
+
+class Steps(Protocol):
+    """What knows how many steps it has, and how many are done."""
+
+    @property
+    def processed(self) -> int:
+        """Steps that are done."""
+
+    @property
+    def total(self) -> int:
+        """All steps."""
+
+
+class CountedRun(Counted):
+    """Work that is as far as its run: in moments of a frame, or in combinations of a sweep."""
+
+    _run: Steps
+
+    @property
+    def processed(self) -> int:
+        """What is done: moments of the frame, of a portfolio those of all legs; combinations (times symbols)."""
+        return self._run.processed
+
+    @property
+    def total(self) -> int:
+        """All there is to do, in what ``processed`` counts."""
+        return self._run.total
 
 
 class ControlledTask(Task[R, E]):

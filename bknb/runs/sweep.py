@@ -17,8 +17,9 @@ from ..stores.atomic import as_path
 from ..sweeps.parameter_search import Search, Space, checked_search
 from ..sweeps.sweep_run import SearchOptions, SweepPlan, SweepRun
 from ..sweeps.trial_ledger import TrialFile, TrialMemory
+from .run_task import CountedRun
 from .sweep_result import SweepResult
-from .task import Counted, Task
+from .task import Task
 from .tries import code_of, count_sweep
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ LedgerLike: TypeAlias = str | Path | TrialLedger | None
 ProgressCallback: TypeAlias = Callable[[int, int], object]
 
 
-class SweepTask(Counted, Task[SweepResult, tuple[int, int]]):
+class SweepTask(CountedRun, Task[SweepResult, tuple[int, int]]):
     """A sweep that runs in the background.
 
     Attributes
@@ -39,6 +40,7 @@ class SweepTask(Counted, Task[SweepResult, tuple[int, int]]):
     """
 
     kind = "sweep"
+    _run: SweepRun
 
     def __init__(self, plan: SweepPlan, ledger: TrialLedger, progress: ProgressCallback | None = None) -> None:
         super().__init__(", ".join(plan.symbols), plan.plans[0].strategy.name)
@@ -69,16 +71,6 @@ class SweepTask(Counted, Task[SweepResult, tuple[int, int]]):
 
     def _warn(self, text: str) -> None:
         self._run.warnings.append(text)
-
-    @property
-    def processed(self) -> int:
-        """Combinations (times symbols) that are done."""
-        return self._run.processed
-
-    @property
-    def total(self) -> int:
-        """Combinations times symbols."""
-        return self._run.total
 
     def stop(self, *, now: bool = False) -> None:  # noqa: ARG002 -- a combination takes milliseconds
         """Start no further combination; the result holds those that are done."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ...errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _BRACED: Final = re.compile(r"\{([A-Za-z_][\w.]*)\}")
 _ASSIGNED: Final = re.compile(r"^\s*([A-Za-z_]\w*)\s*<<\s*")
@@ -302,23 +302,22 @@ def _variable(command: Command, name: Any) -> str | None:
 
 
 def whole(call: Call, name: str) -> dict[str, Any]:
-    """A number given to an option, as a keyword; nothing when it was not given."""
-    if name not in call.values:
-        return {}
-    try:
-        return {name: int(call.values[name])}
-    except (TypeError, ValueError):
-        raise UsageError(f"--{name.replace('_', '-')} takes a whole number, got {call.values[name]!r}") from None
+    """A whole number given to an option, as a keyword; nothing when it was not given."""
+    return _read_as(int, "a whole number", call, name)
 
 
 def number(call: Call, name: str) -> dict[str, Any]:
     """A number given to an option, as a keyword; nothing when it was not given."""
+    return _read_as(float, "a number", call, name)
+
+
+def _read_as(type_: Callable[[Any], object], what: str, call: Call, name: str) -> dict[str, Any]:
     if name not in call.values:
         return {}
     try:
-        return {name: float(call.values[name])}
+        return {name: type_(call.values[name])}
     except (TypeError, ValueError):
-        raise UsageError(f"--{name.replace('_', '-')} takes a number, got {call.values[name]!r}") from None
+        raise UsageError(f"--{name.replace('_', '-')} takes {what}, got {call.values[name]!r}") from None
 
 
 def written_params(text: Any, *, such_as: str) -> Any:
