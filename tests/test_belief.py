@@ -13,7 +13,7 @@ from quick import first_quick
 
 import bknb
 from bknb.research.bootstrap import MAIN, block_length, bootstrap, resample
-from bknb.research.deflated_sharpe import deflated_sharpe_ratio, effective_trials, probabilistic_sharpe_ratio
+from bknb.research.deflated_sharpe import deflated_sharpe_ratio, effective_trials
 from bknb.research.pbo import overfitting
 
 SEARCHES = 400
@@ -63,8 +63,8 @@ def test_a_high_sharpe_ratio_stays_significant_after_deflation():
 def test_too_few_and_equal_results_have_no_answer():
     for results in ([1.0] * 9, [0.5] * 40, []):
         found = deflated_sharpe_ratio(results, trials=5)
-        assert (found.sharpe_ratio, found.deflated, found.p_value, found.expected_maximum) == (None,) * 4
-        assert probabilistic_sharpe_ratio(results) is None
+        figures = (found.sharpe_ratio, found.probabilistic, found.deflated, found.p_value, found.expected_maximum)
+        assert figures == (None,) * 5
 
 
 @pytest.mark.parametrize("wrong", [0, -3, float("nan"), True, {"many"}])

@@ -23,7 +23,6 @@ nbformat = pytest.importorskip("nbformat")
 
 TRAIN = [("2024-01-08", "2024-01-10"), ("2024-01-10", "2024-01-12"), ("2024-01-12", "2024-01-14")]
 TEST = ("2024-01-14", "2024-01-18")
-PARAMETERS = [{"name": "FAST", "value": 10, "meaning": "bars of the fast average"}]
 
 
 def idea(fast: int, **changed: Any) -> str:

@@ -20,6 +20,8 @@ NOT_AVAILABLE: Final = "n/a"
 """What a table of statistics writes where a sample cannot support a figure."""
 _MOST_DECIMALS: Final = 20
 """Decimals that every figure and browser can write."""
+_PLAIN_DECIMALS: Final = 8
+"""Decimals of a plain number, beside the zeros that a very small one begins with."""
 _SMALLEST_PLAIN: Final = 1e-17
 
 
@@ -138,10 +140,10 @@ def duration_text(minutes: float | None) -> str:
 # -- numbers -----------------------------------------------------------------------------------------------------
 
 
-def plain_number(value: float, *, decimals: int = 8) -> str:
+def plain_number(value: float) -> str:
     """A number without exponent and without trailing zeros.
 
-    At most ``decimals`` digits follow the point, not counting the zeros a very small number begins with.
+    At most eight digits follow the point, not counting the zeros a very small number begins with.
 
     Examples
     --------
@@ -157,7 +159,7 @@ def plain_number(value: float, *, decimals: int = 8) -> str:
         return str(value)
     exact = Decimal(repr(value))
     leading_zeros = max(0, -exact.adjusted() - 1) if exact else 0
-    places = decimals + leading_zeros
+    places = _PLAIN_DECIMALS + leading_zeros
     if exact.as_tuple().exponent < -places:  # type: ignore[operator]  # a finite number has an integer exponent
         exact = exact.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
     text = format(exact, "f")

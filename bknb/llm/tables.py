@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -103,7 +103,6 @@ def render(
     *,
     legend: Mapping[str, str] | None = None,
     budget: int | None = None,
-    count: Callable[[str], int] = count_tokens,
 ) -> Table:
     """Rows as a table with a legend; where the budget is too small the oldest rows are left out.
 
@@ -143,11 +142,11 @@ def render(
         return "\n".join(parts)
 
     shown = len(lines)
-    if budget is not None and count(text_of(shown)) > budget:
+    if budget is not None and count_tokens(text_of(shown)) > budget:
         low, high = 0, shown  # low rows fit (or nothing does), high rows do not
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if count(text_of(middle)) <= budget else (low, middle)
+            low, high = (middle, high) if count_tokens(text_of(middle)) <= budget else (low, middle)
         shown = low
     text = text_of(shown)
-    return Table(text=text, tokens=count(text), shown=shown, total=len(lines))
+    return Table(text=text, tokens=count_tokens(text), shown=shown, total=len(lines))

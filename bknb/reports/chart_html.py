@@ -117,8 +117,8 @@ def _shape(across: Floats, line: Line, down: Sequence[float], zero: float) -> st
     )
 
 
-def nice_levels(low: float, high: float, most: int = 5) -> list[float]:
-    """Round levels between two values, at most ``most``.
+def nice_levels(low: float, high: float) -> list[float]:
+    """Round levels between two values, at most five.
 
     Examples
     --------
@@ -127,7 +127,7 @@ def nice_levels(low: float, high: float, most: int = 5) -> list[float]:
     >>> nice_levels(-0.7, 1.2)
     [-0.5, 0.0, 0.5, 1.0]
     """
-    rough = (high - low) / most
+    rough = (high - low) / 5
     size = 10.0 ** np.floor(np.log10(rough))
     step = float(next(size * each for each in (1, 2, 5, 10) if size * each >= rough))
     first, last = int(np.ceil(low / step)), int(np.floor(high / step))

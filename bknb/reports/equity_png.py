@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MARGIN_INCHES: Final = 0.1
+_INCHES: Final = (9.0, 0.56 * 9.0)
+_DOTS_PER_INCH: Final = 100
 
 
 def _dress(axes: Any, label: str) -> None:
@@ -67,14 +69,12 @@ def _draw(info: EquityInfo, top: Any, middle: Any, bottom: Any) -> None:
         )
 
 
-def equity_png(result_or_info: Any, *, width_inches: float = 9.0, dots_per_inch: int = 100) -> bytes:
+def equity_png(result_or_info: Any) -> bytes:
     """The equity plot as a PNG with a clear background, readable on light and dark pages.
 
     Parameters
     ----------
     result_or_info : Result or EquityInfo
-    width_inches, dots_per_inch : float, int
-        Size of the picture; its height is 0.56 of its width.
 
     Returns
     -------
@@ -92,8 +92,6 @@ def equity_png(result_or_info: Any, *, width_inches: float = 9.0, dots_per_inch:
         title=f"{info.title}   (▲ win  ▼ loss, UTC)",
         start_ms=info.start_ms,
         end_ms=max(info.end_ms, info.start_ms + MINUTE_MS),
-        width_inches=width_inches,
-        dots_per_inch=dots_per_inch,
     )
 
 
@@ -104,8 +102,6 @@ def panels_png(
     title: str,
     start_ms: int,
     end_ms: int,
-    width_inches: float = 9.0,
-    dots_per_inch: int = 100,
 ) -> bytes:
     """Three panels above each other as a PNG with a clear background.
 
@@ -117,8 +113,6 @@ def panels_png(
         What stands beside the panels and above them.
     start_ms, end_ms
         First and last moment of the time axis, UTC ms.
-    width_inches, dots_per_inch
-        Size of the picture; its height is 0.56 of its width.
 
     Raises
     ------
@@ -135,7 +129,7 @@ def panels_png(
         raise MissingDependency("matplotlib", purpose="a static picture", extra="notebook") from None
     import io
 
-    figure = drawing.Figure(figsize=(width_inches, 0.56 * width_inches), dpi=dots_per_inch)
+    figure = drawing.Figure(figsize=_INCHES, dpi=_DOTS_PER_INCH)
     canvas = agg.FigureCanvasAgg(figure)
     grid = figure.add_gridspec(3, 1, height_ratios=(48, 15, 32), hspace=0.1)
     top = figure.add_subplot(grid[0])

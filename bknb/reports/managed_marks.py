@@ -51,11 +51,6 @@ class ManagedMarks:
     stop_ms: Floats
     stop_price: Floats
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to draw."""
-        return not self.kinds and not len(self.stop_ms)
-
 
 def marks_of(fills: Iterable[Fill], stairs: Sequence[Stairs]) -> ManagedMarks:
     """The marks of fills (entries and exits are left out), and of the stairs of positions whose stop changed.

@@ -192,11 +192,11 @@ def equity_panel(
 # -- the tables --------------------------------------------------------------------------------------------------
 
 
-def trades_panel(view: RunView, *, limit: int = TRADES_SHOWN) -> dict[str, Any]:
-    """The newest ``limit`` trades as columns."""
+def trades_panel(view: RunView) -> dict[str, Any]:
+    """The newest trades, at most :data:`TRADES_SHOWN`, as columns."""
     trades = view.trades
     count = len(trades)
-    first = max(count - limit, 0)
+    first = max(count - TRADES_SHOWN, 0)
     events = trades.events[first:count]
 
     def column(values: Any, kind: Any = np.float64) -> Any:

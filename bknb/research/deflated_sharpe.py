@@ -1,6 +1,6 @@
 """How likely a Sharpe ratio is skill rather than luck, given how many were tried.
 
-* ``probabilistic_sharpe_ratio``: D. H. Bailey and M. López de Prado, The Sharpe Ratio Efficient Frontier, Journal of
+* The probabilistic Sharpe ratio: D. H. Bailey and M. López de Prado, The Sharpe Ratio Efficient Frontier, Journal of
   Risk 15(2), 2012.
 * ``deflated_sharpe_ratio``: D. H. Bailey and M. López de Prado, The Deflated Sharpe Ratio: Correcting for Selection
   Bias, Backtest Overfitting and Non-Normality, Journal of Portfolio Management 40(5), 2014.
@@ -71,36 +71,14 @@ class DeflatedSharpe:
     too_few: str = ""
 
 
-def probabilistic_sharpe_ratio(returns: ArrayLike, *, benchmark: float = 0.0) -> float | None:
-    """Chance that the true Sharpe ratio is above a benchmark, allowing for skewness and fat tails.
-
-    ``PSR = Phi((SR - benchmark) * sqrt(n - 1) / sqrt(1 - skew * SR + (kurtosis - 1) / 4 * SR^2))``
-    (Bailey and López de Prado, Journal of Risk 15(2), 2012, equation 11).
-
-    Parameters
-    ----------
-    returns : array_like, shape (n,)
-        Results of one strategy: per trade or per day, in any unit.
-    benchmark
-        A Sharpe ratio per observation.
-
-    Returns
-    -------
-    float or None
-        0..1; None for fewer than ten results, or when all are alike.
-
-    Examples
-    --------
-    >>> round(probabilistic_sharpe_ratio([0.4, -0.2, 0.5, 0.1, -0.3, 0.6, 0.2, -0.1, 0.3, 0.2, 0.1, -0.2]), 3)
-    0.933
-    """
-    return _probabilistic(_moments(_values(returns)), benchmark)
-
-
 def sharpe_confidence(
     sharpe: float, observations: int, *, skewness: float = 0.0, kurtosis: float = 3.0, benchmark: float = 0.0
 ) -> float:
-    """``probabilistic_sharpe_ratio`` from moments alone; ``kurtosis`` is 3 for a normal distribution.
+    """Chance that the true Sharpe ratio is above a benchmark, allowing for skewness and fat tails, from moments alone.
+
+    ``PSR = Phi((SR - benchmark) * sqrt(n - 1) / sqrt(1 - skew * SR + (kurtosis - 1) / 4 * SR^2))``
+    (Bailey and López de Prado, Journal of Risk 15(2), 2012, equation 11). Sharpe ratio and benchmark are per
+    observation; ``kurtosis`` is 3 for a normal distribution.
 
     Examples
     --------

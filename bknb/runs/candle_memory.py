@@ -29,8 +29,8 @@ class CandleMemory:
     collected does not count.
     """
 
-    def __init__(self, limit: int = CANDLE_BYTES) -> None:
-        self.limit = limit
+    def __init__(self) -> None:
+        self.limit = CANDLE_BYTES
         self._lock = threading.Lock()
         self._held: dict[int, _Held] = {}  # oldest first
 

@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Self
@@ -249,7 +249,7 @@ class StateLock:
 
 
 @contextlib.contextmanager
-def waiting_lock(path: Path, *, wait_seconds: float, sleep: Callable[[float], object] = time.sleep) -> Iterator[None]:
+def waiting_lock(path: Path, *, wait_seconds: float) -> Iterator[None]:
     """Hold a lock file for a short piece of work; wait while another thread or process has it.
 
     The lock is the kernel's and ends with the process. The file stays behind.
@@ -266,7 +266,7 @@ def waiting_lock(path: Path, *, wait_seconds: float, sleep: Callable[[float], ob
                 f"{path.parent} is being written by another process for more than {wait_seconds:g} s\n"
                 "wait for it, or end it, and try again"
             )
-        sleep(pause)
+        time.sleep(pause)
         waited, pause = waited + pause, min(pause * 1.5, 0.05)
     try:
         yield

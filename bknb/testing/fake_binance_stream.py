@@ -113,11 +113,6 @@ class LocalBinanceStream:
 
     # --- what tests do ------------------------------------------------------------------------------------------
 
-    @property
-    def open_connections(self) -> int:
-        """How many connections are open now."""
-        return len(self._sockets)
-
     def wait_for(self, *, connections: int | None = None, symbols: Iterable[str] = ()) -> None:
         """Return when so many connections are open, and these symbols (the exchange's own) are subscribed.
 
