@@ -628,9 +628,7 @@ LARGE: dict[str, str] = {
     "market.feed": "candles from a source: paged, asked for again, checked",
     "market.paging": "which question follows an answer of a source: pages, holes, answers of fewer than asked",
     "market.window": "the candles a run has in memory, and what it may see of them",
-    "optimizer.optimizer": "the public Optimizer and its task",
     "optimizer.draft_and_judge": "the loop of a study: show, ask, check, try out, rank",
-    "provenance.card": "the run card: its fields, its text, and what differs between two",
     "provenance.source_walk": "one walk through everything a strategy reaches",
     "reports.run_view": "one run as its events tell it",
     "research.lookahead_checks": "answers compared between worlds, and the report of it",
@@ -639,7 +637,6 @@ LARGE: dict[str, str] = {
     "runs.portfolio": "the public portfolio and its task",
     "runs.portfolio_result": "the public result of a portfolio",
     "runs.result": "the public result of a run",
-    "runs.walker": "the public walker, its task and its registration",
 }
 
 

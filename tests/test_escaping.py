@@ -27,7 +27,7 @@ from bknb.optimizer.draft_and_judge import Proposal as Passed
 from bknb.optimizer.prompt import Range, Shown
 from bknb.optimizer.proposals import Proposals
 from bknb.optimizer.reply import Parameter
-from bknb.provenance.card import Difference
+from bknb.provenance.card_differences import Difference
 from bknb.reports.milestones_and_refusals import milestone_tally, refusal_tally
 from bknb.reports.performance import performance_info
 from bknb.reports.run_view import PANELS

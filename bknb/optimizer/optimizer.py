@@ -1,37 +1,34 @@
-"""Running optimizers: tasks, the ``Optimizer`` facade, and proposals as cells."""
+"""``bknb.Optimizer``: running optimizers as tasks."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
 
 from ..config import Settings, get_config
-from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms
 from ..engine.plan import on_exchange
 from ..engine.registry import Exchange, registry
 from ..engine.resolve import resolve_exchange
 from ..errors import UsageError
 from ..events import messages, subjects
-from ..frontend import frontend
 from ..llm.ask import as_model
 from ..log import log
 from ..market.clock import SystemClock
 from ..market.measured_bar_length import base_of, check_above_zero
 from ..ports import Model
-from ..runs.make_card import made_with
 from ..runs.result import Result
 from ..runs.run_record import with_weak_source
 from ..runs.task import Task
 from ..runs.task_book import TaskBook
-from . import prompt, strategy_cells
+from . import strategy_cells
 from .attempt_ledger import AttemptLedger
 from .draft_and_judge import Attempt, Step, Study
 from .draft_and_judge import Task as Work
+from .proposal_cells import ProposalCells, cells_of_notebook, cells_to_insert, provenance
 from .proposals import Proposals
 from .registration import OptimizerSpec, OwnCall, get_optimizer
 from .reply import intervals_of
@@ -247,6 +244,12 @@ def _call(spec: OptimizerSpec, name: str, *values: object) -> None:
 BOOK: Final[TaskBook[OptimizerTask]] = TaskBook("study")
 
 
+def _studied(symbol: str, optimizer: str) -> OptimizerTask:
+    """The task of a study that is over; run as by ``Optimizer.get_data``."""
+    Optimizer.get_data(symbol, optimizer)
+    return BOOK.get(symbol, optimizer)
+
+
 class Optimizer:
     """Studies of registered optimizers: run them, and get their proposals.
 
@@ -299,7 +302,7 @@ class Optimizer:
     @staticmethod
     def get_code(symbol: str, optimizer: str) -> str:
         """Return everything as one Python program: exchange, frames, strategies and a walker on the test range."""
-        text = strategy_cells.program(_cells(symbol, optimizer, folder=None))
+        text = strategy_cells.program(cells_of_notebook(_studied(symbol, optimizer), folder=None))
         _call(get_optimizer(optimizer), "on_code", symbol, text)
         return text
 
@@ -312,11 +315,9 @@ class Optimizer:
         from ..stores.atomic import as_path
         from .export import write_notebook
 
-        folder = as_path(path)
-        made = _cells(symbol, optimizer, folder=folder)
-        where = write_notebook(
-            folder, (optimizer, symbol), strategy_cells.notebook(made, provenance=_provenance(symbol, optimizer))
-        )
+        folder, task = as_path(path), _studied(symbol, optimizer)
+        made = strategy_cells.notebook(cells_of_notebook(task, folder=folder), provenance=provenance(task))
+        where = write_notebook(folder, (optimizer, symbol), made)
         _call(get_optimizer(optimizer), "on_dump", symbol, where)
         return where
 
@@ -333,120 +334,4 @@ class Optimizer:
         """
         proposals = Optimizer.get_data(symbol, optimizer)
         where = Optimizer.dump(symbol, optimizer, path)
-        return ProposalCells(proposals, path=where, cells=_insertable(symbol, optimizer))
-
-
-class ProposalCells:
-    """Proposals as cells that can be inserted into a notebook.
-
-    Attributes
-    ----------
-    path : Path
-        The notebook that holds everything.
-    cells : list of Cell
-        What the buttons insert.
-    """
-
-    def __init__(self, proposals: Proposals, *, path: Path, cells: list[strategy_cells.Cell]) -> None:
-        self.proposals = proposals
-        self.path = path
-        self.cells = cells
-
-    def __repr__(self) -> str:
-        return f"{self.proposals!r}\nnotebook: {self.path}"
-
-    def _ipython_display_(self) -> None:
-        frontend().show_proposals(self)
-
-
-# --- cells ------------------------------------------------------------------------------------------------------
-
-
-def _setting(symbol: str, optimizer: str, *, exchange_code: str) -> strategy_cells.Setting:
-    proposals = Optimizer.get_data(symbol, optimizer)
-    exchange = BOOK.get(symbol, optimizer).exchange
-    return strategy_cells.Setting(
-        optimizer=optimizer,
-        symbol=symbol,
-        exchange=exchange.name,
-        exchange_code=exchange_code,
-        train=proposals.train,
-        test=proposals.test,
-        model=proposals.model,
-        summary=proposals.summary,
-        tick=exchange.tick_of(symbol),
-    )
-
-
-def _ranked(symbol: str, optimizer: str) -> list[tuple[Any, str, dict[str, Any]]]:
-    proposals = Optimizer.get_data(symbol, optimizer)
-    made = []
-    for each in proposals:
-        attempt = next(a for a in proposals.attempts if a.status == "proposed" and a.draft == each.name)
-        origin = {
-            "model": attempt.model,
-            "seed": attempt.seed,
-            "attempt": attempt.number,
-            "code_sha256": attempt.code_sha256,
-            "data_sha256": attempt.data_sha256,
-            "rank": each.rank,
-        }
-        made.append((each.passed, each.numbers, origin))
-    return made
-
-
-def _insertable(symbol: str, optimizer: str) -> list[strategy_cells.Cell]:
-    setting = _setting(symbol, optimizer, exchange_code="")
-    templates = BOOK.get(symbol, optimizer).spec.templates
-    frames = prompt.fill(templates, "frames_cell", setting=setting)
-    first = strategy_cells.Cell(kind="code", source=frames)
-    known = setting.exchange in registry.exchanges.names()  # else a backtest cell could not name it
-    return [first, *strategy_cells.for_insertion(setting, _ranked(symbol, optimizer), templates, backtests=known)]
-
-
-def _cells(symbol: str, optimizer: str, *, folder: Path | None) -> list[strategy_cells.Cell]:
-    Optimizer.get_data(symbol, optimizer)
-    task = BOOK.get(symbol, optimizer)
-    code = _exchange_code(task, folder)
-    setting = _setting(symbol, optimizer, exchange_code=code)
-    return strategy_cells.for_notebook(setting, _ranked(symbol, optimizer), task.spec.templates)
-
-
-def _exchange_code(task: OptimizerTask, folder: Path | None) -> str:
-    """Return the source of candles as a Python expression; where it has none, the candles go into a file."""
-    from ..market.demo import DemoSource
-    from .export import write_candles
-
-    if isinstance(task.exchange.source, DemoSource):
-        return "bknb.exchanges.demo()"
-    name = f"{task.strategy}@{task.symbol}.csv.gz"
-    if folder is not None:
-        with ThreadPoolExecutor(1) as aside:  # a notebook's kernel has a loop of its own in this thread
-            aside.submit(asyncio.run, _fetch_all(task)).result()
-        name = write_candles(folder, (task.strategy, task.symbol), task.trials.all_candles()).name
-    return f'bknb.exchanges.from_csv("{name}", symbol="{task.symbol}")'
-
-
-async def _fetch_all(task: OptimizerTask) -> None:
-    for each in (*task.spec.range_train, task.spec.range_test):
-        await task.trials.candles(each)
-
-
-def _provenance(symbol: str, optimizer: str) -> dict[str, Any]:
-    proposals = Optimizer.get_data(symbol, optimizer)
-    data: dict[str, str] = {}
-    for attempt in proposals.attempts:
-        data |= attempt.data_sha256
-    return {
-        "kind": "optimizer",
-        "bknb_version": made_with()["bknb"],
-        "optimizer": optimizer,
-        "symbol": symbol,
-        "model": proposals.model,
-        "train": [f"{utc_text(each.start)} .. {utc_text(each.end)}" for each in proposals.train],
-        "test": f"{utc_text(proposals.test.start)} .. {utc_text(proposals.test.end)}",
-        "answers": len(proposals.attempts),
-        "looks_at_the_test_range": len(proposals) + proposals.earlier_looks,
-        "tokens": dict(proposals.tokens),
-        "data_sha256": data,
-    }
+        return ProposalCells(proposals, path=where, cells=cells_to_insert(_studied(symbol, optimizer)))

@@ -15,17 +15,12 @@ from ..errors import UsageError
 from . import card_file
 from .account_card import CardAccount, CardBenchmark, account_lines
 from .candle_fingerprint import CandleRange
-from .card import (
-    READERS,
-    Card,
+from .card import READERS, Card, Outcome, RunCard, candle_lines, kind_of
+from .card_differences import (
     Difference,
-    Outcome,
-    RunCard,
     account_differences,
     benchmark_differences,
-    candle_lines,
     data_differences,
-    kind_of,
     money_differences,
 )
 from .card_file import MONEY_FORMAT, Read

@@ -14,7 +14,8 @@ from ..domain.html import Html, element, fragment
 from ..engine.build import make_frame
 from ..engine.registry import Frame, Strategy, registry
 from ..errors import UnknownName, UsageError
-from ..provenance.card import MOVED_DEFAULTS, Card, Difference
+from ..provenance.card import Card
+from ..provenance.card_differences import MOVED_DEFAULTS, Difference
 from ..provenance.portfolio_card import AnyCard, PortfolioCard, differences_of, read_card
 from ..provenance.source_walk import ASKED_AT
 from ..provenance.strategy_hash import running

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from ..errors import MissingDependency, UsageError
-from ..provenance.card import Difference
+from ..provenance.card_differences import Difference
 from ..provenance.portfolio_card import decode, differences_of
 from ..stores.atomic import as_path
 from . import execute
