@@ -210,6 +210,21 @@ def test_all_places_of_the_start_of_a_bar_count_in_it(ends: tuple[int, int], bas
                          f"C refused @m{when}", f"C cancelled risk @m{when}"]  # fmt: skip
 
 
+def test_runs_that_are_no_portfolio_have_the_places_of_their_profile_for_themselves() -> None:
+    """Together they open one; two backtests at the same time, and strategies that are compared, one each."""
+    requests = limit_of(1)
+    answers = {1: long(110.0, 90.0)}
+    names = [strategy_of("first", answers), strategy_of("second", answers)]
+    exchange = {symbol: market() for symbol in "AB"}
+    legs = [*zip("AB", names, strict=True)]
+    assert [len(leg.trades) for leg in play(legs, exchange).legs.values()] == [1, 0]
+    tasks = [bknb.Backtest.background(s, strategy=name, exchange=exchange[s], frame=FRAME) for s, name in legs]
+    assert [len(task.result(30).trades) for task in tasks] == [1, 1]
+    walked = bknb.walker("A", strategies=names, exchange=exchange["A"], frame=FRAME)
+    assert [len(walked[name].trades) for name in names] == [1, 1]
+    assert {request.open_position_count for request in requests} == {0, 1}
+
+
 def test_resting_entries_that_one_bar_reaches_get_the_last_place_in_declared_order() -> None:
     limit_of(1, scheduled=False)
     one = strategy_of("one", {0: long(110, 90, 2, at=99.0)})
