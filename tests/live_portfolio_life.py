@@ -46,6 +46,11 @@ KINDS: dict[str, dict[str, Any]] = {
         "account": bknb.Perpetual(10, 0.5, "isolated"),
         "costs": bknb.Costs(taker=0.05, funding=FUNDING),
     },
+    "funding series": {
+        "sizing": "percent:120",
+        "account": bknb.Perpetual(10, 0.5, "isolated"),
+        "costs": bknb.Costs(taker=0.05, funding="rates"),
+    },
     "weights": {"costs": bknb.Costs(taker=0.05)},
     "weights together": {"costs": bknb.Costs(taker=0.05)},
     "weights broker": {"costs": bknb.Costs(taker=0.05)},
@@ -59,9 +64,17 @@ def one_place(request: bknb.RiskRequest) -> bool:
     return (request.open_position_count < 2 and len(request.closed) % 6 != 5) or request.when % (7 * MINUTE) == 0
 
 
+def rates(since: int, until: int) -> Any:
+    """The rows of funding that were published between two moments."""
+    import pandas as pd
+
+    return pd.DataFrame([row for row in FUNDING if since <= row[0] <= until], columns=["published_at", "rate"])
+
+
 def legs() -> list[tuple[str, Any]]:
     """A managed strategy on the first symbol, random signals on both."""
     bknb.add_risk("shared", validations=[one_place])
+    bknb.add_series("rates", rates)
     options: dict[str, Any] = {"interval": "1m", "risk": "shared"}
     managed = bknb.add_strategy("managed", get_signal=drawn(3), manage=managing(3), manage_interval="1m", **options)
     short = [bknb.add_strategy(f"drawn {seed}", get_signal=soon(signals(seed)), **options) for seed in (5, 6)]

@@ -19,7 +19,8 @@ import bknb
 from bknb.testing.clocks import SimulatedClock
 
 ISOLATED = [bknb.Margin(3, 0.5, "isolated"), bknb.Perpetual(10, 0.5, "isolated")]
-BOOKS = ("weights", "weights together")  # of live_portfolio_life.py
+FUNDED = ("perpetual", "funding series")  # of live_portfolio_life.py
+BOOKS = ("weights", "weights together")
 FUNDING = [(ORIGIN + k * MINUTE, 0.0003 * (-1) ** k) for k in range(0, 400, 7)]
 KINDS: dict[str, dict[str, Any]] = {
     "spot": {"account": "spot", "sizing": "percent:60", "costs": bknb.Costs(taker=0.05, maker=0.01)},
@@ -79,11 +80,74 @@ def test_money_is_that_of_the_portfolio(
     assert len(result.run_account.rows) > 8
 
 
+def rates(clock: Any, *, late: int = 0, asked: list[int] | None = None) -> Any:
+    """A function with the rows of funding that have come by a clock, each ``late`` minutes late; some calls fail."""
+    calls = [] if asked is None else asked
+
+    def read(since: int, until: int) -> pd.DataFrame:
+        calls.append(until)
+        if late and 20 < (until - ORIGIN) // MINUTE < 24:
+            raise OSError("no answer")
+        now = clock.now() if until < UNTIL + 60 * MINUTE else until
+        rows = [(moment, rate) for moment, rate in FUNDING if since <= moment <= min(until, now - late * MINUTE)]
+        return pd.DataFrame(rows, columns=["published_at", "rate"])
+
+    return read
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["table", "function"])
+def test_funding_by_a_series_is_that_of_the_portfolio(kind: str) -> None:
+    clock, asked = SimulatedClock(ORIGIN), list[int]()
+    table = pd.DataFrame(FUNDING, columns=["published_at", "rate"])
+    bknb.add_series("rates", table if kind == "table" else rates(clock, asked=asked))
+    options = world(3, "perpetual") | {"costs": bknb.Costs(taker=0.05, funding="rates")}
+    result = live(options, clock)
+    clock.advance(clock.now() + 1_000 * MINUTE)
+    expected = backtest(options, result)
+    assert told(result) == told(expected)
+    assert money_of(result) == money_of(expected)
+    assert result.run_account.end.funding != 0.0
+    assert (len(asked) > 100) == (kind == "function")
+
+
+def charged(result: Any) -> list[tuple[int, str]]:
+    """The moments of funding that were charged, and the leg of each."""
+    return [(row.at, row.leg) for row in result.run_account.rows if row.kind == "funding"]
+
+
+@pytest.mark.slow
+def test_funding_that_comes_late_is_charged_then_and_none_twice() -> None:
+    options = world(3, "perpetual") | {"costs": bknb.Costs(taker=0.05, funding="rates")}
+    options["settings"] = SETTINGS | {"get_candles_retry_delay_ms": 0}
+    found, ends = [], []
+    for late in (0, 2):
+        clock = SimulatedClock(ORIGIN)
+        bknb.add_series("rates", rates(clock, late=late))
+        result = live(options, clock)
+        found.append(charged(result))
+        ends.append(result.run_account.end)
+        told_of = [error.message for leg in result.legs.values() for error in leg.errors if "rates" in error.message]
+        assert (told_of != []) == (late > 0)
+    assert len(found[1]) == len({*found[1]}) > 3
+    assert {*found[1]} <= {*found[0]}
+
+    clock, store = SimulatedClock(ORIGIN), bknb.stores.memory()
+    bknb.add_series("rates", rates(clock))
+    before = live(options, clock, store, until=found[0][len(found[0]) // 2][0] + MINUTE)
+    assert before.run_account.end.positions
+    after = live(options, clock, store)
+    assert charged(before) + charged(after) == found[0]
+    assert after.run_account.end == ends[0]
+    assert not [error for leg in after.legs.values() for error in leg.errors]
+
+
 @pytest.mark.parametrize(
     ("places", "kind", "killed"),
     [
         pytest.param("chosen", "perpetual", 7, marks=pytest.mark.slow),
-        *(pytest.param("every", kind, 60, marks=pytest.mark.long) for kind in ("spot", "perpetual", *BOOKS)),
+        *(pytest.param("every", kind, 60, marks=pytest.mark.long) for kind in ("spot", *FUNDED, *BOOKS)),
+        pytest.param("chosen", "funding series", 7, marks=pytest.mark.long),
         pytest.param("chosen", "broker", 7, marks=pytest.mark.long),
         pytest.param("chosen", "weights broker", 7, marks=pytest.mark.long),
     ],
@@ -100,7 +164,7 @@ def test_killed_at_any_change_of_the_disk_the_account_is_that_of_an_undisturbed_
     assert len(found["killed"]) >= killed
     assert found["trades"] > 2
     assert found["fills"] > 6
-    assert (found["funding"] != 0.0) == (kind == "perpetual")
+    assert (found["funding"] != 0.0) == (kind in FUNDED)
 
 
 class FailingStore(bknb.stores.MemoryStore):
@@ -271,10 +335,8 @@ def test_what_an_account_does_not_do_live_is_refused() -> None:
     bknb.add_strategy("drawn 1", interval="5m", get_signal=signals(1))
     with pytest.raises(bknb.UsageError, match="need base bars of one length, and these have 1m, 5m"):
         bknb.Live.portfolio(**options | {"base": {"S0USDT": "1m", "S1USDT": "5m", "S2USDT": "1m"}})
-    bknb.add_series("rates", [{"published_at": "2024-01-01T00:00Z", "rate": 0.0001}])
-    costs = bknb.Costs(funding="rates")
-    with pytest.raises(bknb.UsageError, match="funding of S0USDT is the series 'rates', which is not read live"):
-        bknb.Live.portfolio(**options | {"account": bknb.Perpetual(), "costs": costs})
+    with pytest.raises(bknb.UnknownName, match="no series is called 'rates'"):
+        bknb.Live.portfolio(**options | {"account": bknb.Perpetual(), "costs": bknb.Costs(funding="rates")})
     with pytest.raises(bknb.UsageError, match="legs do not share cross margin with leverage"):
         bknb.Live.portfolio(**options | {"account": bknb.Margin(leverage=3)})
     with pytest.raises(bknb.UsageError, match="sizing and account need a capital"):

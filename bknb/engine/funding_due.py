@@ -24,12 +24,29 @@ class FundingDue:
         self._series = rows if isinstance(rows, str) else None
         self._rows = () if rows is None or isinstance(rows, str) else funding_of(rows)
         self.charged = 0  # how many were handed out
+        self._funded = 0  # up to which moment (UTC ms) an earlier process has
+
+    @property
+    def series(self) -> str | None:
+        """The name of its series; ``None``: its rows were given."""
+        return self._series
+
+    @property
+    def funded(self) -> int:
+        """The last moment (UTC ms) whose funding was handed out; 0 for none."""
+        return self._rows[self.charged - 1].moment if self.charged else self._funded
+
+    def go_on(self, charged: int, funded: int) -> None:
+        """Go on where an earlier process had handed out so many rows; of a series those up to a moment (UTC ms)."""
+        self.charged, self._funded = (charged, 0) if self._series is None else (0, funded)
 
     def __bool__(self) -> bool:
         return self.charged < len(self._rows)
 
     def read(self, published: ReadSeries, symbol: str, last: int) -> None:
         """Read the series, if it is one, with the rows up to a moment (UTC ms); they count when they were published.
+
+        Read again, it has those that have come since; what is known of moments that were handed out stays.
 
         Raises
         ------
@@ -41,14 +58,19 @@ class FundingDue:
         rows = published(self._series, symbol, last).rows(symbol, NEVER, None)
         moments, names = rows[rows.times[0]].tolist(), rows.columns
         if "rate" in names:
-            self._rows = funding_of(zip(moments, rows["rate"].tolist(), strict=True))
+            found = funding_of(zip(moments, rows["rate"].tolist(), strict=True))
         elif "long" in names and "short" in names:
-            self._rows = funding_of(zip(moments, rows["long"].tolist(), rows["short"].tolist(), strict=True))
+            found = funding_of(zip(moments, rows["long"].tolist(), rows["short"].tolist(), strict=True))
         else:
             raise UsageError(
                 f"series {self._series!r} is no funding: it has the columns {', '.join(names)}\n"
                 "it needs rate, a share of the value that longs pay to shorts (0.0001 is 0.01 %), or long and short"
             )
+        known, funded = self._rows[: self.charged], self.funded
+        if known:
+            self._rows = (*known, *(row for row in found if row.moment > funded))
+        else:
+            self._rows, self.charged = found, bisect_right(found, funded, key=attrgetter("moment"))
 
     def until(self, when: int) -> Iterator[Funding]:
         """What is due up to a moment (UTC ms) and has not been handed out."""

@@ -29,6 +29,7 @@ from .saved_account import ACCOUNT_VERSION, SavedAccount, SavedMoney, SavedTurn,
 from .saved_values import decode_saved, read_state
 
 if TYPE_CHECKING:
+    from ..market.newest_series_rows import ReadSeries
     from .live_weight_book import LiveWeightBook
     from .run_progress import Reached
     from .save_and_restore import StateSaver
@@ -223,11 +224,13 @@ class LegAccountSaver:
         reached: Reached,
         records: Records,
         saver: StateSaver,
+        published: ReadSeries,
     ) -> LiveLegAccount:
         """What the leg has of the account, with its state and what was saved; ``saver`` saves it with its turns.
 
-        What is due since it was saved is charged at the closes of then, which are loaded. Other parameters and errors
-        as of :meth:`bknb.live.live_account.LiveLegAccount.begin_live`.
+        What is due since it was saved is charged at the closes of then, which are loaded; funding is read from
+        ``published``, where it is a series. Other parameters and errors as of
+        :meth:`bknb.live.live_account.LiveLegAccount.begin_live`.
         """
         held, account, window = position_of(state), self.account, stream.window
         before = self.restore(plan.clock.now(), None if held is None else key_of(held.signal))
@@ -236,6 +239,7 @@ class LegAccountSaver:
         if (kept := account.shared.kept).unknown and account.name == "0":
             begins = utc_text(kept.after or 0)
             records.warn(f"{kept.unknown}: equity begins at {begins}, and figures that need all of it are missing")
+        await account.read_funding(published, reached.known)
         if (since := account.closes_from) is not None and since < plan.clock.now():
             try:
                 await stream.minutes(plan.symbol, since)

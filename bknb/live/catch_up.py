@@ -11,13 +11,12 @@ from ..domain.execution_fills import Minute
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to
 from ..domain.lifecycle import Flat
-from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData
 from .broker_account import Account
 from .controls import Controls
 from .failures import Failures
 from .live_market import LiveMarket
-from .live_strategy_loop import ended_at
+from .live_strategy_loop import LiveLoop, ended_at
 from .manual_orders import ByHand
 from .new_entries import NewEntries
 from .plan import LivePlan
@@ -56,7 +55,7 @@ class CatchUp:
     def __init__(
         self,
         plan: LivePlan,
-        loop: StrategyLoop,
+        loop: LiveLoop,
         market: LiveMarket,
         *,
         reached: Reached,
@@ -138,6 +137,7 @@ class CatchUp:
             if index % 64 == 63 or desk is not None:
                 await asyncio.sleep(0)  # many missed minutes hold up neither the others nor an order before its candle
             busy, opened = not isinstance(loop.state, Flat), int(minutes.timestamp[index])
+            await loop.read_funding(market.close_of(opened))
             minute = await market.minute(minutes, index, busy=busy)
             holes = watch.skipped(reached.last_minute, opened)
             self._keeping.go_on_without(holes, waited_minutes=watch.waited_minutes(holes, plan.clock.now()))

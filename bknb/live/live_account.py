@@ -44,6 +44,7 @@ from .plan import LivePlan
 from .saved_account import SavedLeg, SavedMoney
 
 if TYPE_CHECKING:
+    from ..market.newest_series_rows import ReadSeries
     from .run_progress import Reached
 
 _AT_ONCE: Final = 16  # bars whose marks are kept together
@@ -113,7 +114,8 @@ class LiveLegAccount(LegAccount):
         self.prices.earlier = saved.price
         self.state, self.first = state, saved.first
         self._sizing.closed = saved.closed
-        self.funding.charged, self.liquidation.followed = saved.charged, saved.followed
+        self.funding.go_on(saved.charged, saved.funded)
+        self.liquidation.followed = saved.followed
         self.waiting.take_up(saved.orders)
         key = self.open_key
         if key != saved.key:
@@ -174,6 +176,12 @@ class LiveLegAccount(LegAccount):
                 begin = int(candles.timestamp.searchsorted(self._reached.known))
                 can_fill = minutes_that_fill(candles, execution_model(self._plan.execution), begin=begin)
             self.prices.follow(known, np.asarray(can_fill))
+
+    async def read_funding(self, published: ReadSeries, when: int) -> None:
+        """Read the series of its funding, if it has one, with the rows up to a moment (UTC ms), in a thread."""
+        if self.funding.series is not None:
+            calls = user_calls_of(self.funding, f"funding-{self._plan.symbol}")
+            await calls.in_thread(partial(self.funding.read, published, self._plan.symbol, when))
 
     async def ask(self, command: Reserve, *, may_open: Callable[[], bool] = always) -> Verdict:
         """As in a backtest, with the bars that have come."""
@@ -253,6 +261,7 @@ class LiveLegAccount(LegAccount):
             orders=self.waiting.rows,
             charged=self.funding.charged,
             followed=self.liquidation.followed,
+            funded=self.funding.funded,
             closed=self._sizing.closed,
             price=float(known.candles.close[-1]) if known is not None and len(known.candles) else self.prices.earlier,
         )

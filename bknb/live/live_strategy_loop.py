@@ -109,11 +109,17 @@ class LiveLoop(StrategyLoop):
             published=published,
         )
         self._failures, self._clock = keeping.failures, plan.clock
-        self._profile, self._in_money = book, account
+        self._profile, self._in_money, self._published = book, account, published
         if book is not None and book.closed is None:
             book.closed = []
         for event in keeping.records.ends:
             self._note_closed(event)
+
+    async def read_funding(self, until: int) -> None:
+        """Read its funding with the rows up to a moment (UTC ms), where that is a series; what it raises is told."""
+        if self._in_money is not None and self._in_money.funding.series is not None:
+            with self._failures.told("exchange"):
+                await self._in_money.read_funding(self._published, until)
 
     @property
     def due(self) -> int:

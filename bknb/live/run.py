@@ -290,11 +290,10 @@ class LiveRun:
         found, notices = self._restart.take_over(records, reached, now=now)
         keeping = RecordKeeping(plan, self._saver, reached=reached, records=records, failures=failures)
         book, money = self._book(), self._money
-        in_money = (
-            None
-            if money is None
-            else await money.begin(plan, stream, book, found.state, reached=reached, records=records, saver=self._saver)
-        )
+        in_money = None if money is None else await money.begin(
+            plan, stream, book, found.state, reached=reached, records=records, saver=self._saver,
+            published=self.published,
+        )  # fmt: skip
         keeping.loop = loop = LiveLoop(
             plan, stream.window, book, found.state, strategy=self._strategy(), keeping=keeping, entries=self._entries,
             on_event=self._emitted, published=self.published, account=in_money,

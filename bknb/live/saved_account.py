@@ -29,6 +29,8 @@ class SavedLeg(msgspec.Struct, frozen=True, kw_only=True):
         What waits: the id of the signal, the number of the order, and what was granted.
     charged, followed
         How many rows of funding were charged, and up to when (UTC ms) they have moved the price of a liquidation.
+    funded
+        The last moment (UTC ms) whose funding was charged.
     closed
         The trades that were closed before.
     price
@@ -41,6 +43,7 @@ class SavedLeg(msgspec.Struct, frozen=True, kw_only=True):
     orders: tuple[tuple[str, int, SizedOrder], ...] = ()
     charged: int = 0
     followed: int = 0
+    funded: int = 0
     closed: ClosedTrades = ClosedTrades()
     price: float | None = None
 

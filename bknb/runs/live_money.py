@@ -8,6 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from ..engine.account_plan import AccountPlan, LegMoney, plan_account, settings_with_costs
+from ..engine.registry import registry
 from ..errors import UsageError
 from ..live.account_saver import AccountPlace, AccountSaver, LegAccountSaver
 from ..live.live_account import LiveAccount, LiveLegAccount
@@ -41,12 +42,9 @@ def with_live_account(plans: Sequence[LivePlan], given: Mapping[str, Any]) -> tu
             "live, legs do not share cross margin with leverage: a run does not follow what liquidates them all\n"
             "give mode='isolated' to each account with leverage, or a leverage of 1"
         )
-    for plan, leg in zip(plans, account.legs, strict=True):
+    for leg in account.legs:
         if isinstance(leg.costs.funding, str):
-            raise UsageError(
-                f"funding of {plan.symbol} is the series {leg.costs.funding!r}, which is not read live\n"
-                "give rows of it, Costs(funding=[(moment, rate), ...]), or none"
-            )
+            registry.series.get(leg.costs.funding)  # an unknown name is told before anything runs
     return [_with_costs(plan, leg) for plan, leg in zip(plans, account.legs, strict=True)], account
 
 
