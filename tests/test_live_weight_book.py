@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -102,8 +103,10 @@ class StoreOfMoments(bknb.stores.MemoryStore):
         self.written: list[tuple[str, tuple[str, ...]]] = []
         self.before: list[dict[tuple[str, tuple[str, ...]], bytes]] = []
         self.held: dict[tuple[str, tuple[str, ...]], bytes] = {}
+        self.on_write: Callable[[], object] = dict
 
     def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
+        self.on_write()
         self.before.append(dict(self.held))
         self.written.append((kind, key))
         super().write(kind, key, payload)
@@ -121,6 +124,23 @@ def left_behind(values: dict[tuple[str, tuple[str, ...]], bytes]) -> Any:
         for (kind, key), payload in values.items():
             store.write(kind, key, payload)
     return store
+
+
+@pytest.mark.slow
+def test_what_is_reserved_for_an_order_that_has_ended_is_free_after_a_restart() -> None:
+    """An add is taken back with its position at minute 4, and the process ends before a save knows of it."""
+    symbols = ("AUSDT", "BUSDT")
+    bknb.weights("rotation", symbols=symbols, interval="1m", get_weights=drawn_weights(7), tolerance=1.0)
+    candles = {symbol: bknb.Candles.from_rows(walk(seed)) for seed, symbol in enumerate(symbols, 3)}
+    run: dict[str, Any] = {"strategies": ["rotation"], "exchange": bknb.exchanges.FrameSource(candles)}
+    run |= {"settings": SETTINGS, "capital": 10_000, "costs": bknb.Costs(taker=0.05)}
+    clock, store, until, times = SimulatedClock(ORIGIN), StoreOfMoments(), ORIGIN + 13 * MINUTE, list[int]()
+    store.on_write = lambda: times.append(clock.now())
+    whole = live(run, clock, store, until=until)
+    killed = [left for when, left in zip(times, store.before, strict=True) if when == ORIGIN + 4 * MINUTE]
+    ends = [live(run, SimulatedClock(ORIGIN + 4 * MINUTE), left_behind(left), until=until) for left in killed]
+    assert len(killed) > 5
+    assert [end.run_account.end for end in ends] == [whole.run_account.end] * len(killed)
 
 
 def halves_at(minute: int, *, asked: list[int], interval: str = "15m") -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING
 
 from ..domain.affordable_quantity import SizedOrder
@@ -49,6 +49,11 @@ class LegOrders:
     def take_up(self, rows: Iterable[tuple[str, int, SizedOrder]]) -> None:
         """Have these orders, for which the ledger has what is reserved."""
         self._sized = {(signal_id, number): sized for signal_id, number, sized in rows}
+
+    def keep(self, waiting: Container[tuple[str, int]]) -> None:
+        """Take back those that do not wait any more: a process ended before it had told what ended them."""
+        for key in [key for key in self._sized if key not in waiting]:
+            self.drop(key)
 
     def drop(self, key: tuple[str, int]) -> SizedOrder | None:
         """Take back an order, which is returned, and what is reserved for it; ``None``: there is none."""

@@ -17,7 +17,7 @@ from ..domain.affordable_quantity import FilledQuantity, SizedOrder
 from ..domain.costs import FilledBy
 from ..domain.execution_fills import execution_model
 from ..domain.ledger import Ledger
-from ..domain.lifecycle import position_of
+from ..domain.lifecycle import position_of, signals_of
 from ..domain.risk import Reserve, Verdict
 from ..domain.signal import OpenSignal, ScheduledSignal, SignalKey, key_of
 from ..domain.signal_events import Reason
@@ -117,6 +117,7 @@ class LiveLegAccount(LegAccount):
         self.funding.go_on(saved.charged, saved.funded)
         self.liquidation.followed = saved.followed
         self.waiting.take_up(saved.orders)
+        self.waiting.keep(_waiting_in(state))
         key = self.open_key
         if key != saved.key:
             here, there = (name if name is None else name[0] for name in (key, saved.key))
@@ -265,6 +266,14 @@ class LiveLegAccount(LegAccount):
             closed=self._sizing.closed,
             price=float(known.candles.close[-1]) if known is not None and len(known.candles) else self.prices.earlier,
         )
+
+
+def _waiting_in(state: State) -> set[tuple[str, int]]:
+    """The orders of a state for which money is reserved: the id of the signal, and the number within its position."""
+    held = position_of(state)
+    adds = () if held is None or held.book is None else held.book.orders
+    found = {(held.signal.id, order.number) for order in adds} if held is not None else set()
+    return found | {(signal.id, 0) for signal in signals_of(state) if isinstance(signal, ScheduledSignal)}
 
 
 class LiveAccount(SharedAccount):
