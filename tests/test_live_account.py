@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -283,8 +284,11 @@ def test_a_broker_is_sent_what_the_account_granted() -> None:
     sent = task.orders[task.orders["purpose"] == "open"]
     positions = [*result.run_record.money_positions.values()]
     assert len(sent) == len(positions) > 2
+    closes = {row[0] + MINUTE: row[4] for row in walk(7)}
     for order, position in zip(sent.itertuples(), positions, strict=True):
-        assert order.quantity == pytest.approx(position.fills[0].fill.order.quantity, rel=0.02)
+        filled = position.fills[0].fill.order  # of the same money, over the price that was paid
+        over = order.price if order.kind == "limit" else closes[filled.at]
+        assert order.quantity * over == pytest.approx(filled.quantity * filled.price, rel=1e-12)
         assert order.quantity == order.filled
     resting = sent["kind"] == "limit"
     assert resting.any()
@@ -349,3 +353,68 @@ def test_what_an_account_does_not_do_live_is_refused() -> None:
     exchange = {"S0USDT": source(walk(1)), "S1USDT": bknb.exchanges.in_sessions(source(walk(2)), "us-equities")}
     with pytest.raises(bknb.UsageError, match="need the same trading hours, and those of S1USDT are not those of S0U"):
         bknb.Live.portfolio(**alone | {"exchange": exchange})
+
+
+def test_an_option_that_a_live_portfolio_does_not_know_is_told_with_the_one_that_was_meant() -> None:
+    told = {
+        "capitel": "bknb.Live.portfolio takes no 'capitel'; did you mean 'capital'?",
+        "frame": "bknb.Live.portfolio takes no 'frame': it begins now, and ends at until=",
+        "benchmark": "takes no 'benchmark': live there is none; bknb.portfolio over that time has one",
+        "executor": "takes no 'executor': live everything runs in this process",
+        "zzzz": "takes no 'zzzz'; it takes account, allow_gaps, base, broker, capital, clock, costs",
+    }
+    for name, text in told.items():
+        with pytest.raises(TypeError, match=re.escape(text)):
+            bknb.Live.portfolio(**{name: 3})
+    with pytest.raises(TypeError, match=r"bknb\.Live\.background takes no 'capitel'; did you mean 'capital'"):
+        bknb.Live.background("BTCUSDT", strategy=lambda: None, exchange="demo", capitel=3)
+    with pytest.raises(TypeError, match=r"bknb\.Portfolio takes no 'capitel'; did you mean 'capital'"):
+        bknb.Portfolio.background(capitel=3)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("percent60", "percent:60"), ("60 %", "percent:60"), ("0.6", "percent:60"), ("risk1", "risk:1")],
+)
+def test_a_size_without_its_colon_is_told_as_it_is_written(given: str, meant: str) -> None:
+    options = {"strategy": lambda: None, "exchange": "demo", "frame": "2024-01-01:2024-01-02", "capital": 10_000}
+    with pytest.raises(bknb.UsageError, match=f"no sizing is called '{given}'; did you mean '{meant}'?"):
+        bknb.backtest("BTCUSDT", sizing=given, **options)  # type: ignore[arg-type]
+
+
+class NotGoneOver(dict[Any, Any]):
+    """Positions that are not to be gone over one by one while their run goes on: there may be thousands of them."""
+
+    clock = SimulatedClock(ORIGIN)
+
+    def __iter__(self) -> Any:
+        assert self.clock.now() >= UNTIL
+        return super().__iter__()
+
+    def items(self) -> Any:
+        assert self.clock.now() >= UNTIL
+        return super().items()
+
+    def keys(self) -> Any:
+        assert self.clock.now() >= UNTIL
+        return super().keys()
+
+
+@pytest.mark.slow
+def test_a_turn_does_not_go_over_the_positions_of_before() -> None:
+    options = single(7, "spot")
+    get_signal = signals(7)
+
+    def guarded(when: Any, price: float) -> Any:
+        leg = task._money.account
+        if when.minute > 20 and not isinstance(leg.positions, NotGoneOver):
+            leg.positions = NotGoneOver(leg.positions)
+        return get_signal(when, price)
+
+    options["strategy"] = bknb.add_strategy("guarded", interval="1m", get_signal=guarded)
+    NotGoneOver.clock = clock = SimulatedClock(ORIGIN)
+    task = bknb.Live.background("BTCUSDT", clock=clock, until=UNTIL, store=bknb.stores.memory(), **options)
+    result = task.result(60)
+    assert isinstance(task._money.account.positions, NotGoneOver)
+    assert result.errors == []
+    assert len(result.trades) > 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,40 @@ class ByName(msgspec.Struct, frozen=True, metaclass=_SaysWhatItTakes):
     Traceback (most recent call last):
     TypeError: Level has no prise, did you mean price; it takes price
     """
+
+
+def check_options(
+    call: str, given: Iterable[str], known: Iterable[str], instead: Mapping[str, str] | None = None
+) -> None:
+    """Check that a call knows all options that it was given.
+
+    Parameters
+    ----------
+    call
+        What was called, as a user writes it.
+    given, known
+        The names of options.
+    instead
+        What there is instead of options that others have.
+
+    Raises
+    ------
+    TypeError
+        It does not know one of them; the text names the nearest that it knows.
+
+    Examples
+    --------
+    >>> check_options("bknb.Live.portfolio", ["capitel"], ["capital", "costs"])
+    Traceback (most recent call last):
+    TypeError: bknb.Live.portfolio takes no 'capitel'; did you mean 'capital'?
+    """
+    names = sorted(known)
+    for name in given:
+        if name not in names:
+            near = get_close_matches(name, names, n=1)
+            more = f": {(instead or {})[name]}" if name in (instead or {}) else ""
+            hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(names)}"
+            raise TypeError(f"{call} takes no {name!r}{more or hint}")
 
 
 def _fault(cls: type[msgspec.Struct], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ currency, at the price that is really paid. What the account and the market make
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from inspect import iscoroutinefunction
 from typing import Any, Final, TypeAlias
@@ -261,6 +262,21 @@ def read_size(value: object) -> Size | SizeFunction | str:
     spelled = ", ".join(f"{kind}:NUMBER" for kind in _SPELLED)
     text = f"sizing must be such as bknb.size.Risk(1) or 'risk:1', got {shown(value, 60)}"
     raise UsageError(f"{text}\nas a text it is one of {spelled}, or the name of a registered sizing")
+
+
+def spelling_meant(text: str) -> str:
+    """The spelling of a size that a text without a colon may mean; empty: none.
+
+    Examples
+    --------
+    >>> spelling_meant("percent60"), spelling_meant("60 %"), spelling_meant("0.6"), spelling_meant("careful")
+    ('percent:60', 'percent:60', 'percent:60', '')
+    """
+    found = re.fullmatch(rf"({'|'.join(_SPELLED)})?[\s_=-]*([0-9]+\.?[0-9]*)\s*%?", text.strip().lower())
+    if found is None:
+        return ""
+    part = found[1] is None and "%" not in text and float(found[2]) < 1
+    return f"{found[1] or 'percent'}:{plain_number(float(found[2]) * 100) if part else found[2]}"
 
 
 def wanted_size(

@@ -15,7 +15,7 @@ from ..domain.costs import CostRequest, Costs, with_settings
 from ..domain.leg_options import check_names, of_leg
 from ..domain.signal_events import Reason
 from ..domain.size_inputs import WantedSize
-from ..domain.sizes import Percent, Size, SizeFunction, read_size
+from ..domain.sizes import Percent, Size, SizeFunction, read_size, spelling_meant
 from ..domain.sizing_formulas import Sizing
 from ..domain.states import Rules
 from ..domain.step_and_least_amount import MarketLimits
@@ -236,4 +236,11 @@ def _chosen_size(value: object) -> Size | SizeFunction | Sizing:
     if isinstance(value, Sizing):
         return value
     size = read_size(value)
-    return registry.sizings.get(size) if isinstance(size, str) else size
+    if not isinstance(size, str):
+        return size
+    if size not in registry.sizings.items and (meant := spelling_meant(size)):
+        raise UsageError(
+            f"no sizing is called {size!r}; did you mean {meant!r}?\n"
+            "as a text a size is its kind, a colon and a number: percent:10 of the equity, risk:1, cash:500, units:0.1"
+        )
+    return registry.sizings.get(size)

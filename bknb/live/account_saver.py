@@ -7,6 +7,7 @@ beside the trades of their run.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import msgspec
@@ -198,6 +199,7 @@ class LegAccountSaver:
         self._saver, self._key = saver, key
         self._journal = MoneyJournal(saver.store, key)
         self._known: set[SignalKey] = set()
+        self._new: list[SignalKey] = []  # of a turn that is not on the disk yet
 
     def restore(self, when: int, open_key: SignalKey | None) -> dict[SignalKey, PositionInMoney]:
         """Take up the saved account from a moment (UTC ms) on; returns what earlier processes closed of this leg.
@@ -250,14 +252,23 @@ class LegAccountSaver:
     def before_turn(self, turn: int) -> None:
         """Save what a turn leads to in money, before it is saved; raises ``StateError``."""
         account = self.account
-        closed = [key for key in account.positions if key not in self._known and key != account.open_key]
-        self._journal.append(*(SavedPosition(key=key, position=account.positions[key]) for key in closed))
+        self._new = [*self._closed()][::-1]
+        self._journal.append(*(SavedPosition(key=key, position=account.positions[key]) for key in self._new))
         self._saver.write(self._key, turn)
 
     def after_turn(self) -> None:
         """The turn is on the disk."""
-        self._known.update(key for key in self.account.positions if key != self.account.open_key)
+        self._known.update(self._new)
         self._saver.written()
+
+    def _closed(self) -> Iterator[SignalKey]:
+        """The positions that were closed since the last turn on the disk, the newest first."""
+        open_key = self.account.open_key
+        for key in reversed(self.account.positions):
+            if key in self._known:
+                return
+            if key != open_key:
+                yield key
 
     def take_back(self) -> None:
         """What the last turn led to could not be saved: it has not happened."""

@@ -54,7 +54,7 @@ _LATEST: Final = 120  # bars after which a mark is kept although one leg has not
 class _LegMark(NamedTuple):
     """A leg of an account as it was, to be taken back to."""
 
-    positions: dict[SignalKey, PositionInMoney]
+    positions: int
     key: SignalKey | None
     held: PositionInMoney
     state: State
@@ -228,12 +228,12 @@ class LiveLegAccount(LegAccount):
 
     def mark(self) -> _LegMark:
         """The leg as it is."""
-        held = self._copy()
-        key = next((key for key, each in self.positions.items() if each is self._held), None)
-        rows = self.waiting.rows
-        positions, filled = dict(self.positions), dict(self._filled)
+        held, positions = self._copy(), self.positions
+        newest = next(reversed(positions), None)  # what is held, or was last, is the newest
+        key = None if newest is None or positions[newest] is not self._held else newest
+        rows, filled = self.waiting.rows, dict(self._filled)
         due = self.funding.charged, self.liquidation.followed
-        return _LegMark(positions, key, held, self.state, rows, filled, self.first, *due, self._sizing.closed)
+        return _LegMark(len(positions), key, held, self.state, rows, filled, self.first, *due, self._sizing.closed)
 
     def _copy(self) -> PositionInMoney:
         """What is open as it is now: it goes on changing."""
@@ -241,7 +241,9 @@ class LiveLegAccount(LegAccount):
 
     def take_back(self, mark: _LegMark) -> None:
         """Be as it was."""
-        self.positions, self._held, self.state = mark.positions, mark.held, mark.state
+        while len(self.positions) > mark.positions:
+            self.positions.popitem()
+        self._held, self.state = mark.held, mark.state
         if mark.key is not None:
             self.positions[mark.key] = mark.held
         self.waiting.take_up(mark.orders)
@@ -358,7 +360,7 @@ class LiveAccount(SharedAccount):
     def value(self) -> SavedMoney:
         """The account as it is saved."""
         longest = max(leg.prices.step if leg.is_ready else 0 for leg in self.legs)
-        newest = max((change.since for change in self.changes), default=0) - longest
+        newest = max((change.since for change in self.changes[max(self._marked - 1, 0) :]), default=0) - longest
         at = len(self.changes)
         while at and self.changes[at - 1].since > newest:
             at -= 1

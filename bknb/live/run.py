@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from .account_saver import LegAccountSaver
     from .portfolio_clock import LiveLegTurn
 
-_MAX_NOTES: Final = 1_000
+MAX_NOTES: Final = 1_000
 """Milestones, refusals, rejections, warnings and moved levels of closed positions held in memory of a run that goes on
 for months, of each at least."""
 
@@ -97,7 +97,7 @@ class LiveRun:
         money: LegAccountSaver | None = None,
     ) -> None:
         self.plan, self.start = plan, plan.clock.now()
-        self.records = Records(_limit=_MAX_NOTES)
+        self.records = Records(_limit=MAX_NOTES)
         self.published = RunSeries(plan.settings, until=None, warn=self.records.warn)
         self.seconds, self.unwatched = 0.0, ""
         self.code = code  # source text of the user's functions, where somebody read it before the run

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
 from contextvars import Context as Variables
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
@@ -12,6 +14,7 @@ from ..config import Settings
 from ..domain.execution_fills import execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE, MINUTE_MS, bar_text, candles_text, interval_ms
+from ..domain.keyword_arguments import check_options
 from ..domain.signal_events import Active, Cancelled, Closed, Event, Idle, Opened, Scheduled
 from ..engine.build import as_moment
 from ..engine.get_and_list import get_risk
@@ -53,6 +56,12 @@ if TYPE_CHECKING:
     from ..live.portfolio_clock import LiveLegTurn
 
 
+_OF_ACCOUNT: Final = ("capital", "currency", "sizing", "account", "costs")
+_INSTEAD: Final = {
+    "frame": "it begins now, and ends at until=",
+    "benchmark": "live there is none; bknb.portfolio over that time has one",
+    "executor": "live everything runs in this process",
+}
 _WALL_CLOCK = SystemClock()  # one for all: runs with the same clock share their candles
 
 
@@ -181,6 +190,12 @@ class LiveTask(TaskByHand):
         super().stop(now=now)
 
 
+def check_live_options(call: str, given: Iterable[str], plan: Callable[..., object]) -> None:
+    """Check what a call was given beside the parameters of what plans it; ``TypeError`` for what it does not know."""
+    if unknown := [name for name in given if name not in _OF_ACCOUNT]:
+        check_options(call, unknown, {*signature(plan).parameters, *_OF_ACCOUNT}, _INSTEAD)
+
+
 def plan_live(
     symbol: str,
     *,
@@ -204,6 +219,7 @@ def plan_live(
 
     ``account`` is ``capital, currency, sizing, account, costs``; the plans of a portfolio have none of it.
     """
+    check_live_options("bknb.Live.background", account, plan_live)
     sys.audit("bknb.run", "a live run")
     resolved = resolve_exchange(exchange)
     check_above_zero(resolved.source, resolved.name, "a live run")

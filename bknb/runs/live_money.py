@@ -17,8 +17,6 @@ from ..live.user_store import with_state_errors
 from .account_result import RunAccount, account_result
 from .run_record import RunRecord
 
-_OPTIONS = ("capital", "currency", "sizing", "account", "costs")
-
 
 def with_live_account(plans: Sequence[LivePlan], given: Mapping[str, Any]) -> tuple[list[LivePlan], AccountPlan | None]:
     """The plans of legs with the costs of their account, and that; ``None`` where nothing of it was given.
@@ -28,9 +26,6 @@ def with_live_account(plans: Sequence[LivePlan], given: Mapping[str, Any]) -> tu
     UsageError
         As of :func:`bknb.engine.account_plan.plan_account`, and for what an account does not do live.
     """
-    unknown = given.keys() - set(_OPTIONS)
-    if unknown:
-        raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
     account = plan_account(plans, **{"capital": None, **given})
     if account is None:
         return [*plans], None

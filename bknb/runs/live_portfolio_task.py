@@ -24,12 +24,13 @@ from ..live.runtime import RUNTIME
 from ..live.silent_legs import SilentLegs
 from ..live.user_store import with_state_errors
 from .live import BOOK as LIVE_RUNS
-from .live import LiveTask, check_not_running, plan_live
+from .live import LiveTask, check_live_options, check_not_running, plan_live
 from .portfolio_legs import check_once, is_by_score, legs_of, of_symbol
 from .portfolio_result import PortfolioResult
 from .result import Result
 from .task import LOOK_SECONDS, Task, left_text
 from .task_book import TaskBook
+from .told_events import ToldEvents
 
 if TYPE_CHECKING:
     from ..engine.account_plan import AccountPlan
@@ -108,7 +109,7 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
         symbols = list(dict.fromkeys(plan.symbol for plan in plans))
         more = f" and {len(symbols) - _NAMED} more" if len(symbols) > _NAMED else ""
         super().__init__(f"{', '.join(symbols[:_NAMED])}{more}", name)
-        self._events: list[Event] = []
+        self._events = ToldEvents()
         self._warnings: list[str] = []
         self._books: list[LiveWeightBook] = []
         self._priority = "score" if by_score else "declared"
@@ -143,7 +144,7 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
 
     def _heard(self, event: Event) -> None:
         if not isinstance(event, Idle | Active):
-            self._events.append(event)
+            self._events.add(event)
             self._end_others()
         if isinstance(event, Idle | Scheduled | Opened | Active | Closed | Cancelled):
             self._emit(event)
@@ -179,17 +180,14 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
 
     def _result_now(self) -> PortfolioResult:
         legs = {key: task.result_now() for key, task in zip(self.legs, self._tasks, strict=True)}
-        told = [*self._events]
-        known = {_key_of(event) for event in told}
-        ends = (end for leg in legs.values() for end in leg.run_record.records.ends)
-        earlier = sorted((end for end in ends if _key_of(end) not in known), key=lambda end: end.when)
+        told = self._events.behind(end for leg in legs.values() for end in leg.run_record.records.ends)
         seconds = max(leg.run_record.seconds for leg in legs.values())
         options: Any = {"warnings": self._all_warnings, "seconds": seconds, "priority": self._priority}
         if self._account is not None:
             from .live_money import live_account_result
 
             options["account"] = live_account_result(self._account)
-        return PortfolioResult(self.strategy, legs, [*earlier, *told], **options)
+        return PortfolioResult(self.strategy, legs, told, **options)
 
     @property
     def _all_warnings(self) -> list[str]:
@@ -249,8 +247,8 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
 
     @property
     def events_so_far(self) -> list[Event]:
-        """All events of all legs that this process told up to now, in order."""
-        return [*self._events]
+        """What all legs told in this process up to now, in order; of refusals and other notes the newest."""
+        return self._events.all()
 
     @property
     def unwatched(self) -> str:
@@ -314,6 +312,7 @@ def plan_live_portfolio(
     **account: Any,
 ) -> LivePortfolioTask:
     """Return the task of a live portfolio with every name resolved; parameters and errors as of ``Live.portfolio``."""
+    check_live_options("bknb.Live.portfolio", account, plan_live_portfolio)
     checked_name("portfolio", name)
     by_score = is_by_score(priority)
     resolved: dict[int, Any] = {}  # legs with one source share its candles
@@ -392,8 +391,3 @@ def start(task: LivePortfolioTask) -> LivePortfolioTask:
     """Take a task into the book, as :func:`add`, and start it."""
     add(task).start()
     return task
-
-
-def _key_of(event: Event) -> tuple[type[Event], str, str, object, int]:
-    signal = getattr(event, "signal", None)
-    return type(event), event.symbol, event.strategy, getattr(signal, "id", None), event.when

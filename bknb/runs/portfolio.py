@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, aclosing, contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
 from ..config import Settings
+from ..domain.keyword_arguments import check_options
 from ..domain.signal_events import Cancelled, Closed, Event
 from ..engine.build import checked_name
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
@@ -218,6 +220,7 @@ class PortfolioTask(CountedRun, ControlledTask[PortfolioResult, Closed | Cancell
 
 def _complete(options: dict[str, Any]) -> dict[str, Any]:
     """Options with those that every portfolio needs: one that was not given is refused in words when it is planned."""
+    check_options("bknb.Portfolio", options, signature(plan_portfolio).parameters)
     return {"exchange": None, "frame": None} | options
 
 

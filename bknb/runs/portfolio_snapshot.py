@@ -106,18 +106,15 @@ class Snapshots:
         records = [record_of(leg) for leg in run.legs]
         start, end = _span(records)
         reached = min(max(run.moment, start), end)
-        if shared is None:
+        if shared is None or not all(map(_is_loaded, records)):
             return without_account(records, reached=reached)
         plan, changes = shared.plan, tuple(shared.changes)  # before the rows: each change has its own
         reached = min(max([reached, *(change.since for change in changes[-1:])]), end)
         account = RunAccount(plan.capital, plan.currency, shared.begin, changes, tuple(shared.rows), ())
         times = np.unique(np.linspace(start, max(reached, start + 1), max(points, 2)).astype(np.int64))
-        try:
-            if self.prices is None and self._benchmark is not None:
-                self.prices = prices_of_legs(self._benchmark, records, start)
-            return with_account(records, account, self.prices, times, reached=reached)
-        except KeyError:  # the candles are still being loaded
-            return without_account(records, reached=reached)
+        if self.prices is None and self._benchmark is not None:
+            self.prices = prices_of_legs(self._benchmark, records, start)
+        return with_account(records, account, self.prices, times, reached=reached)
 
 
 def snapshot_of_result(result: PortfolioResult, points: int) -> PortfolioSnapshot:
@@ -180,6 +177,12 @@ def with_account(
         benchmark="" if prices is None else prices.name,
         held=_NOTHING if prices is None else _held(prices, times, terms_of(records[0])) * account.capital,
     )
+
+
+def _is_loaded(record: RunRecord) -> bool:
+    """Whether the base bars of a leg are in memory: those of one that begins are not yet."""
+    window = record.candles.window
+    return window is None or window.known(record.plan.symbol, window.base) is not None
 
 
 def _counts(record: RunRecord) -> tuple[str, str, int, int]:
