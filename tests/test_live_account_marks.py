@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +20,7 @@ from bknb.domain.ledger import Ledger
 from bknb.engine.kept_marks import MADE_OF_MARKS
 from bknb.engine.marked_account_equity import LegCloses
 from bknb.live.account_marks import WITHOUT_MARKS, AccountMarks
+from bknb.stores.file_store import FileStore
 from bknb.testing.clocks import SimulatedClock
 
 
@@ -155,3 +158,19 @@ def test_marks_in_parts_are_the_same_where_a_process_ends_between_the_writes() -
         store.delete(kind, (*key, "part-000002"))
         with pytest.raises(bknb.StateError, match="marks of the account are there"):
             here.restore(here.save(store, kind, key), store, kind, key)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("saved", ["without-marks", "with-marks"])
+def test_an_account_of_version_1_is_taken_up(saved: str, tmp_path: Path) -> None:
+    """Saved at minute 75 of this portfolio, by the first code that saved accounts and the first that kept marks."""
+    shutil.copytree(Path(__file__).parent / "data" / "account-1" / saved, tmp_path / "state")
+    options = world(1, "perpetual")
+    again = live(options, SimulatedClock(ORIGIN + 75 * MINUTE), FileStore(tmp_path / "state"))
+    whole = live(options, SimulatedClock(ORIGIN))
+    assert again.run_account.end == whole.run_account.end
+    assert money_of(again)[1] == money_of(whole)[1]
+    assert whole.run_account.end.funding != 0.0
+    first = again.equity.index[0]
+    assert again.equity.tolist() == whole.equity[first:].tolist()
+    assert (again.equity.tolist() == whole.equity.tolist()) == (saved == "with-marks")

@@ -85,8 +85,12 @@ class KeptMarks(NamedTuple):
 
 
 def behind(after: int, close: float | None, bars: LegCloses) -> LegCloses:
-    """The bars that close behind a moment (UTC ms), and in front of them the close of then, where that is known."""
+    """The bars that close behind a moment (UTC ms), and in front of them the close of then, where that is known.
+
+    ``close`` is that for bars of which none closed by then.
+    """
     first = int(bars.closed_ms.searchsorted(after, side="right"))
+    close = float(bars.close[first - 1]) if first else close
     if close is None:
         return LegCloses(bars.closed_ms[first:], bars.close[first:])
     times = np.concatenate(([after], bars.closed_ms[first:]))
