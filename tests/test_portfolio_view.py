@@ -14,8 +14,10 @@ from test_exposure_and_contribution import two_legs
 from test_portfolio import market, strategy_of
 
 import bknb
+from bknb.reports.chart_html import Line, chart, nice_levels
 from bknb.reports.portfolio_leg_table import leg_rows
-from bknb.reports.portfolio_view import account_html, legs_html
+from bknb.reports.portfolio_panels import panel_html, status_text
+from bknb.reports.portfolio_view import account_html, legs_html, portfolio_account_html
 
 
 def words(html: str) -> str:
@@ -133,3 +135,22 @@ def test_whatever_came_of_it_is_shown(kind: str) -> None:
     assert ("this is a partial result" in html) == (kind == "stopped")
     assert ("none was closed" in html) == (kind in ("rests", "stopped"))
     assert "nan" not in words(html).lower().replace("binance", "")
+
+
+def test_a_small_capital_has_the_decimals_that_its_amounts_need() -> None:
+    """Of a capital of 1 the leg A adds 0.04: four decimals in figures, legs, trades, panels and levels alike."""
+    result = two_legs(capital=1, sizing={"A": "cash:0.4", "B": "cash:0.3"}, benchmark="A")
+    shown = words(portfolio_account_html(result))
+    assert "Equity at the end | 1.0400" in shown
+    assert "from 1.0000" in shown
+    assert "| +0.0400 |" in shown
+    assert "mean +0.0200" in shown
+    assert "was worth 1.0400 at the end" in result.report()
+    assert result.account.text("end").startswith("1.0400")
+    snapshot = result.snapshot()
+    assert "1.0400 (+4.00 %)" in status_text(snapshot, "")
+    assert "| +0.0400 |" in words(str(panel_html(snapshot, "legs")))
+    levels = nice_levels(0.999, 1.0012)
+    flat = chart(snapshot.time_ms, [Line(0.99995 + snapshot.equity / 1e4, "#abc")], start=0, end=9, height=90, alt="")
+    told = words(str(flat)).split(" | ")[-len(levels) :]
+    assert len({*told}) == len(told)

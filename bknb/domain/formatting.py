@@ -229,6 +229,19 @@ def price_decimals(price: float) -> int:
     return min(max(8, 3 - math.floor(math.log10(size))), _MOST_DECIMALS)
 
 
+def money_decimals(capital: float) -> int:
+    """The number of decimals to show of amounts of an account: two from a capital of 10 on, more below it.
+
+    Examples
+    --------
+    >>> money_decimals(10_000.0), money_decimals(1.0), money_decimals(0.05)
+    (2, 4, 6)
+    """
+    if capital >= 10 or not capital > 0:
+        return 2
+    return min(4 - min(math.floor(math.log10(capital)), 0), _MOST_DECIMALS)
+
+
 def level_text(price: float | None) -> str:
     """A level with eight digits, as messages have it.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
-from ..domain.formatting import percent_text
+from ..domain.formatting import money_decimals, percent_text
 from .account_definitions import ACCOUNT_DEFINITIONS
 from .account_statistics import Account
 from .trade_definitions import Definition
@@ -87,16 +87,16 @@ class AccountInMoney(Account):
     def text(self, key: str) -> str:
         """A figure with its unit, or why it is not available."""
         if key in _MONEY:
-            return money_text(self[key], self.currency)
+            return money_text(self[key], self.currency, money_decimals(self["start"]))
         return percent_text(self[key], signed=True) if key in _HELD else super().text(key)
 
 
-def money_text(money: Any, currency: str) -> str:
-    """An amount of money to two digits, with its currency where that is known.
+def money_text(money: Any, currency: str, decimals: int = 2) -> str:
+    """An amount of money, with its currency where that is known.
 
     Examples
     --------
-    >>> money_text(10_020.0, "USDT"), money_text(9.5, "")
-    ('10,020.00 USDT', '9.50')
+    >>> money_text(10_020.0, "USDT"), money_text(0.95, "", 4)
+    ('10,020.00 USDT', '0.9500')
     """
-    return f"{money:,.2f} {currency}".rstrip()
+    return f"{money:,.{decimals}f} {currency}".rstrip()

@@ -204,7 +204,13 @@ _SHOWN: Final = (
     "Note",
     "Signal ID",
 )
-_WHOLE: Final = frozenset({"Open time", "Close time", "PNL (net)", "Note", "Signal ID"})
+_WHOLE: Final = "white-space:nowrap"
+_BROKEN: Final = "min-width:110px;overflow-wrap:anywhere"
+_STYLES: Final = {
+    **dict.fromkeys(("Open time", "Close time", "PNL (net)"), _WHOLE),
+    **dict.fromkeys(("Note", "Signal ID"), _BROKEN),
+}
+"""Of the cells of a column: the table fits an output of 1000 px, so a note and an identifier may take two lines."""
 _SIGNS: Final = {1: Html("&#9650; "), -1: Html("&#9660; "), 0: Html("&#8226; ")}
 _ELLIPSIS: Final = Html("&#8230;")
 _HEAD: Final = "position:sticky;top:0;background:var(--jp-layout-color0,var(--vscode-editor-background,Canvas))"
@@ -218,8 +224,7 @@ def _line(columns: Sequence[str], row: Sequence[str], sign: int) -> Html:
     if cells["Ambiguous"]:
         cells["Close reason"] += " (ambiguous)"
     shown = (*_SHOWN, *columns[len(COLUMNS) :])
-    styles = {name: "white-space:nowrap" if name in _WHOLE else None for name in shown}
-    return element("tr", *(element("td", cells[name], style=style) for name, style in styles.items()))
+    return element("tr", *(element("td", cells[name], style=_STYLES.get(name)) for name in shown))
 
 
 def _trades(info: BacktestInfo) -> Html:

@@ -8,7 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ..domain.formatting import MISSING, duration_text, exit_text, minute_text, percent_text, price_text
+from ..domain.formatting import (
+    MISSING,
+    duration_text,
+    exit_text,
+    minute_text,
+    money_decimals,
+    percent_text,
+    price_text,
+)
 from ..domain.interval import MINUTE, candles_text
 from ..metrics.missing import explained_text
 from ..metrics.trade_definitions import DEFINITIONS, label_of
@@ -296,7 +304,7 @@ def _capital(result: Any) -> tuple[tuple[str, str], ...]:
     if money is None:
         return ()
     account = result.account
-    return (("Capital", f"{account.text('start')}; {account['end']:,.2f} at the end"),)
+    return (("Capital", f"{account.text('start')}; {account['end']:,.{money_decimals(money.capital)}f} at the end"),)
 
 
 def _points(trades: Any) -> tuple[tuple[str, str], ...]:

@@ -9,6 +9,7 @@ import numpy as np
 from ..domain.formatting import day_text, minute_text
 from .markup import Html, element, fragment
 from .svg_source import svg_source
+from .tearsheet_axes import decimals_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,7 +136,7 @@ def nice_levels(low: float, high: float) -> list[float]:
 
 
 def _level(level: float, y: float, height: int, unit: str, levels: Sequence[float]) -> Html:
-    digits = 0 if all(float(each).is_integer() for each in levels) else 2
+    digits = 0 if all(float(each).is_integer() for each in levels) else max(2, decimals_of(levels))
     top = min(max(y - 8, -2), height - 14)
     return element("div", f"{level:,.{digits}f}{unit}", style=f"{_TEXT};right:0;width:{_LABELS - 8}px;top:{top:.0f}px")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..domain.formatting import minute_text
+from ..domain.formatting import minute_text, money_decimals
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from .backtest_info import failure_line
 from .grouped_by_leg import grouped_by_leg
@@ -28,9 +28,10 @@ def _note(result: Any) -> str:
     if result.capital is None:
         return ALONE
     account, benchmark = result.account, result.benchmark
+    decimals = money_decimals(result.capital)
     held = "" if benchmark is None else f", holding {benchmark.name} made {account.text('benchmark')}"
     return (
-        f"the account began with {account.text('start')} and was worth {account['end']:,.2f} at the end "
+        f"the account began with {account.text('start')} and was worth {account['end']:,.{decimals}f} at the end "
         f"({account.text('total_return')}), its largest drawdown was {account.text('max_drawdown')}{held}; "
         f"{_SHARED}"
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from ..domain.formatting import MISSING
+from ..domain.formatting import MISSING, money_decimals
 from .decimation import decimate
 from .markup import Html, element, elements
 from .plots import EQUITY, LOSS, WIN
@@ -100,15 +100,15 @@ def _days(result: Any) -> float:
     return float(times[-1] - times[0]) / 86_400_000
 
 
-def signed_money(value: float) -> str:
-    """An amount of money to two digits with its sign.
+def signed_money(value: float, decimals: int) -> str:
+    """An amount of money with its sign.
 
     Examples
     --------
-    >>> signed_money(1234.5), signed_money(-0.001)
-    ('+1,234.50', '0.00')
+    >>> signed_money(1234.5, 2), signed_money(-0.001, 2), signed_money(-0.001, 4)
+    ('+1,234.50', '0.00', '-0.0010')
     """
-    return f"{value:+,.2f}" if round(value, 2) else "0.00"
+    return f"{value:{'+' if round(value, decimals) else ''}z,.{decimals}f}"
 
 
 def leg_table(result: Any) -> Html:
@@ -136,7 +136,11 @@ def leg_table(result: Any) -> Html:
         element("th", "Result over time", scope="col", style="text-align:left"),
     )
     account, trades = result.account, sum(row.trades for row in rows)
-    net, costs = signed_money(sum(row.money for row in rows)), f"{sum(row.costs for row in rows):,.2f}"
+    decimals = money_decimals(result.capital)
+    net, costs = (
+        signed_money(sum(row.money for row in rows), decimals),
+        f"{sum(row.costs for row in rows):,.{decimals}f}",
+    )
     every = ["all", net, "", "", f"{trades:,}", "", "", account.text("exposure"), costs, ""]
     foot = element(
         "tr",
@@ -145,7 +149,7 @@ def leg_table(result: Any) -> Html:
             for at, text in enumerate(every)
         ),
     )
-    body = element("tbody", *(_leg(row, most) for row in rows), foot)
+    body = element("tbody", *(_leg(row, most, decimals) for row in rows), foot)
     table = element("table", element("thead", head), body, style="font-size:92%;margin:0")
     return element(
         "div",
@@ -156,21 +160,21 @@ def leg_table(result: Any) -> Html:
     )
 
 
-def _leg(row: LegRow, most: float) -> Html:
+def _leg(row: LegRow, most: float, decimals: int) -> Html:
     cells: list[Html | str] = [
         element("td", row.strategy, " ", element("b", row.symbol), style="text-align:left;white-space:nowrap"),
-        element("td", signed_money(row.money), style=f"{_NUMBER};font-weight:600"),
+        element("td", signed_money(row.money, decimals), style=f"{_NUMBER};font-weight:600"),
         element("td", contribution_bar(row.money, most)),
     ]
     texts = (
-        MISSING if row.fall is None else f"{row.fall + 0.0:,.2f}",
+        MISSING if row.fall is None else f"{0.0 - row.fall:,.{decimals}f}",
         f"{row.trades:,}",
         MISSING if row.won is None else f"{row.won:.0f} %",
         MISSING if row.profit_factor is None else f"{row.profit_factor:.2f}",
         row.held,
-        f"{row.costs:,.2f}",
+        f"{row.costs:,.{decimals}f}",
     )
-    drawn = sparkline(row.path, f"{row.strategy} on {row.symbol}") if len(row.path) else MISSING
+    drawn = sparkline(row.path, f"{row.strategy} on {row.symbol}", decimals) if len(row.path) else MISSING
     line = element("td", drawn, style="text-align:left")
     return element("tr", *cells, elements("td", texts, style=_NUMBER), line)
 
@@ -186,7 +190,7 @@ def contribution_bar(value: float, most: float) -> Html:
     return element("div", bar, axis, style="position:relative;width:72px;height:16px", aria_hidden="true")
 
 
-def sparkline(path: Floats, name: str) -> Html:
+def sparkline(path: Floats, name: str, decimals: int) -> Html:
     """What a leg had made over time, as a small picture with its zero line; ``path`` is of shape (n,), n > 0."""
     at, values = decimate(np.arange(len(path), dtype=np.float64), path, 2 * _WIDTH)
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
@@ -199,5 +203,6 @@ def sparkline(path: Floats, name: str) -> Html:
         f'<path d="M0 {zero:.1f}H{_WIDTH}" stroke="#808080" stroke-opacity="0.5" stroke-dasharray="2 2"/>'
         f'<polyline points="{points}" fill="none" stroke="{EQUITY}" stroke-width="1.3"/></svg>'
     )
-    alt = f"{name} over time: {signed_money(float(path[-1]))} at the end, between {low:,.2f} and {high:,.2f}"
+    end, between = signed_money(float(path[-1]), decimals), f"{low:,.{decimals}f} and {high:,.{decimals}f}"
+    alt = f"{name} over time: {end} at the end, between {between}"
     return element("img", alt=alt, width=_WIDTH, height=_HEIGHT, style="max-width:none", src=svg_source(drawn))

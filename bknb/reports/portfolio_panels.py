@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..domain.formatting import minute_text, percent_text
+from ..domain.formatting import minute_text, money_decimals, percent_text
+from ..metrics.account_in_money import money_text
 from .chart_html import Line, chart
 from .markup import Html, element, elements, fragment
 from .plots import EQUITY, PRICE
@@ -28,7 +29,10 @@ def status_text(snapshot: Any, state: str) -> str:
     parts += [f"{refused:,} refused"] if refused else []
     if len(snapshot.equity):
         worth, capital = float(snapshot.equity[-1]), snapshot.capital
-        parts.append(f"{worth:,.2f} {snapshot.currency}".rstrip() + f" ({_percent((worth / capital - 1) * 100)})")
+        parts.append(
+            money_text(worth, snapshot.currency, money_decimals(capital))
+            + f" ({_percent((worth / capital - 1) * 100)})"
+        )
     if len(snapshot.held):
         held = _percent((float(snapshot.held[-1]) / snapshot.capital - 1) * 100)
         parts.append(f"{snapshot.benchmark} held {held}")
@@ -53,13 +57,13 @@ def panel_html(snapshot: Any, panel: str) -> Html | None:
 def _equity(snapshot: Any) -> Html | None:
     if not len(snapshot.equity):
         return None
-    lines, held = [], ""
+    lines, held, decimals = [], "", money_decimals(snapshot.capital)
     if len(snapshot.held):
         lines.append(Line(snapshot.held, PRICE, 1.2))
-        held = f"; {snapshot.benchmark} held {float(snapshot.held[-1]):,.2f}"
+        held = f"; {snapshot.benchmark} held {float(snapshot.held[-1]):,.{decimals}f}"
     lines.append(Line(snapshot.equity, EQUITY, 1.8))
     keys = [_key(EQUITY, "portfolio"), *([_key(PRICE, f"{snapshot.benchmark} held")] if held else [])]
-    alt = f"Equity: {float(snapshot.equity[-1]):,.2f} from {snapshot.capital:,.2f}{held}"
+    alt = f"Equity: {float(snapshot.equity[-1]):,.{decimals}f} from {snapshot.capital:,.{decimals}f}{held}"
     drawn = _chart(snapshot, lines, height=180, alt=alt, mark=snapshot.capital)
     return fragment(_title(f"Equity, {snapshot.currency}".rstrip(", "), *keys), drawn)
 
@@ -89,6 +93,7 @@ def _key(colour: str, text: str) -> Html:
 
 def _legs(snapshot: Any) -> Html:
     with_money = snapshot.capital is not None
+    decimals = money_decimals(snapshot.capital or 0.0)
     most = max((abs(leg.result) for leg in snapshot.legs), default=0.0)
     made = f"Net, {snapshot.currency}".rstrip(", ") if with_money else "Result"
     more = ("Held now", "Trades", "Refused", "Result over time") if with_money else ("Trades", "Refused")
@@ -105,8 +110,8 @@ def _legs(snapshot: Any) -> Html:
     for leg in snapshot.legs:
         held = f"{leg.held:+,.0f} %" if round(leg.held) else "0 %"
         texts = [*([held] if with_money else []), f"{leg.trades:,}", f"{leg.refused:,}"]
-        money = signed_money(leg.result) if with_money else _percent(leg.result)
-        line = sparkline(leg.path, f"{leg.strategy} on {leg.symbol}") if len(leg.path) else ""
+        money = signed_money(leg.result, decimals) if with_money else _percent(leg.result)
+        line = sparkline(leg.path, f"{leg.strategy} on {leg.symbol}", decimals) if len(leg.path) else ""
         rows.append(
             element(
                 "tr",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ..domain.formatting import MISSING, minute_text
+from ..domain.formatting import MISSING, minute_text, money_decimals
 from .leg_correlation import leg_correlation
 from .markup import Html, element, elements, fragment, html_table
 from .portfolio import leg_errors, partial_text, portfolio_name, portfolio_warnings
@@ -49,7 +49,7 @@ def account_html(result: Any) -> Html:
 
 def _headline(result: Any) -> list[tuple[str, str, str]]:
     """Label, text, and what stands below it, of each of the big figures."""
-    account, trades = result.account, result.trades
+    account, trades, decimals = result.account, result.trades, money_decimals(result.capital)
     money = trades["money"].to_numpy()
     won_by_lost = profit_factor_of(money)
     won = f"{float((money > 0).mean()) * 100:.1f} % won" if len(money) else "none was closed"
@@ -61,7 +61,11 @@ def _headline(result: Any) -> list[tuple[str, str, str]]:
         back = "not back yet" if first["recovered"] is None or first["recovered"] != first["recovered"] else "back"
         fall = f"from {_day(first['peak'])}, {first['days']:,.0f} d, {back}"
     return [
-        ("Equity at the end", f"{account['end']:,.2f}", f"{result.run_account.currency} from {account['start']:,.2f}"),
+        (
+            "Equity at the end",
+            f"{account['end']:,.{decimals}f}",
+            f"{result.run_account.currency} from {account['start']:,.{decimals}f}",
+        ),
         ("Total return", account.text("total_return"), _held(result)),
         ("Return a year (CAGR)", account.text("cagr"), f"volatility {account.text('volatility')}"),
         ("Largest drawdown", account.text("max_drawdown"), fall),
@@ -147,12 +151,12 @@ def _trades(result: Any) -> Html | None:
     trades = result.trades
     if not len(trades):
         return None
-    newest = trades.tail(_TRADES)[::-1]
+    newest, decimals = trades.tail(_TRADES)[::-1], money_decimals(result.capital)
     rows = [
         [
             *(str(row[at]) for at in ("leg", "position")),
             *(minute_text(row[at]) for at in ("pending_at", "closed_at")),
-            *(signed_money(float(row["money"])), f"{row['pnl_percentage']:+.2f} %"),
+            *(signed_money(float(row["money"]), decimals), f"{row['pnl_percentage']:+.2f} %"),
             str(row["close_reason"]).replace("_", " "),
         ]
         for _, row in newest.iterrows()
@@ -163,7 +167,9 @@ def _trades(result: Any) -> Html | None:
         ["Leg", "Side", "Opened (UTC)", "Closed (UTC)", "Money", "Of its value", "Why closed"], rows, left=4
     )
     return _folded(
-        "Trades", f"{which} · {int((money > 0).sum()):,} won · mean {signed_money(float(money.mean()))}", table
+        "Trades",
+        f"{which} · {int((money > 0).sum()):,} won · mean {signed_money(float(money.mean()), decimals)}",
+        table,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from ..domain.formatting import money_decimals
 from ..domain.interval import DAY_MS
 from ..domain.printed_text import printed_day, printed_minute, printed_number
 from ..metrics.statistics import statistics
@@ -68,7 +69,7 @@ class SheetRun:
     @property
     def small_decimals(self) -> int:
         """Decimals of small amounts: results of single trades, costs."""
-        return 2 if self.capital >= 10 else 4
+        return money_decimals(self.capital)
 
     def moment(self, when: int) -> str:
         """A moment of the run (UTC ms): its day, with its year in a run of several, or its minute in a short run."""

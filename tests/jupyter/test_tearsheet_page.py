@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ import pytest
 from browser import CHROMEDRIVER, CHROMIUM, Browser
 
 import bknb
+from bknb.reports.backtest import summary_html
+from bknb.reports.portfolio_view import portfolio_account_html
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not (CHROMIUM.exists() and CHROMEDRIVER.exists()), reason="needs Chromium and chromedriver"),
 ]
 
+NOTE = "a dip of the morning that was seen at the open"
 LONG = "mean reversion of the spread with a very long name"
 MEASURE = """
 const wide = document.documentElement.clientWidth, found = [];
@@ -88,27 +92,63 @@ def sheet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return book.tearsheet(tmp_path_factory.mktemp("sheet") / "sheet.html")
 
 
-def test_nothing_is_cut_off_or_written_over_something_else(sheet: Path, tmp_path: Path) -> None:
-    with Browser(tmp_path) as browser:
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("browser")) as opened:
+        yield opened
 
-        def look(width: int, media: str, scheme: str) -> dict[str, Any]:
-            features = [{"name": "prefers-color-scheme", "value": scheme}]
-            for command, values in (
-                ("setDeviceMetricsOverride", {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}),
-                ("setEmulatedMedia", {"media": media, "features": features}),
-            ):
-                browser.call("POST", "/goog/cdp/execute", {"cmd": f"Emulation.{command}", "params": values})
-            found: dict[str, Any] = browser.run(MEASURE)
-            return found
 
-        browser.open(sheet.as_uri())
-        for width in (360, 480, 500, 560, 700, 1400):
-            for scheme, paper in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(17, 17, 17)")):
-                measured = look(width, "screen", scheme)
-                assert measured["found"] == [], (width, scheme)
-                assert measured["paper"] == paper
-                assert measured["texts"] > 150
-        printed = look(718, "print", "dark")  # the width of A4 between its margins
-        assert printed["found"] == []
-        assert (printed["paper"], printed["ink"]) == ("rgb(255, 255, 255)", "rgb(51, 51, 51)")
-        assert printed["tallest"] < 500  # a section is never cut: less than half a page
+def show(browser: Browser, width: int, media: str = "screen", scheme: str = "light") -> None:
+    """Show the page that is open at a width, as a medium, in a colour scheme."""
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    for command, values in (
+        ("setDeviceMetricsOverride", {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}),
+        ("setEmulatedMedia", {"media": media, "features": features}),
+    ):
+        browser.call("POST", "/goog/cdp/execute", {"cmd": f"Emulation.{command}", "params": values})
+
+
+def test_nothing_is_cut_off_or_written_over_something_else(sheet: Path, browser: Browser) -> None:
+    def look(width: int, media: str, scheme: str) -> dict[str, Any]:
+        show(browser, width, media, scheme)
+        found: dict[str, Any] = browser.run(MEASURE)
+        return found
+
+    browser.open(sheet.as_uri())
+    for width in (360, 480, 500, 560, 700, 1400):
+        for scheme, paper in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(17, 17, 17)")):
+            measured = look(width, "screen", scheme)
+            assert measured["found"] == [], (width, scheme)
+            assert measured["paper"] == paper
+            assert measured["texts"] > 150
+    printed = look(718, "print", "dark")  # the width of A4 between its margins
+    assert printed["found"] == []
+    assert (printed["paper"], printed["ink"]) == ("rgb(255, 255, 255)", "rgb(51, 51, 51)")
+    assert printed["tallest"] < 500  # a section is never cut: less than half a page
+
+
+LAB = (
+    "<!doctype html><meta charset=utf-8><style>body{margin:0;width:1026px;font:13px/1.5 sans-serif}"
+    "table{font-size:12px;border-collapse:collapse}td,th{padding:6px;line-height:normal}</style>"
+)
+"""What JupyterLab does to tables, and the width of an output in a window of 1200 px."""
+WIDER = "return [...document.querySelectorAll('[role=region]')].map((box) => box.scrollWidth - box.clientWidth)"
+
+
+def test_the_tables_of_cells_fit_an_output_of_1000_px(browser: Browser, tmp_path: Path) -> None:
+    """That of trades with a note and a long identifier, and those of a portfolio."""
+
+    def get_signal(price: float) -> dict[str, Any]:
+        return {"position": "long", "price_take_profit": price * 1.02, "price_stop_loss": price * 0.99, "note": NOTE}
+
+    bknb.add_strategy("reversion", interval="1h", get_signal=get_signal)
+    call: dict[str, Any] = {"exchange": "demo", "frame": "2024-01-01:2024-01-04", "capital": 10_000}
+    run = bknb.backtest("BTCUSDT", strategy="reversion", **call)
+    book = bknb.portfolio(symbols=["BTCUSDT", "ETHUSDT"], strategies=["reversion"], **call)
+    page = tmp_path / "cell.html"
+    page.write_text(LAB + summary_html(run) + portfolio_account_html(book), encoding="utf-8")
+    browser.open(page.as_uri())
+    show(browser, 1026)
+    wider = browser.run(WIDER)
+    assert len(wider) > 3
+    assert max(wider) <= 0
