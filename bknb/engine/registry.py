@@ -113,6 +113,20 @@ class Strategy(msgspec.Struct, frozen=True):
     symbols: tuple[str, ...] = ()
     book: Any = None
 
+    def register(self) -> None:
+        """Register it under its name, in place of another one of that name.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> first = bknb.add_strategy("again", interval="1h", get_signal=lambda: None)
+        >>> _ = bknb.add_strategy("again", interval="4h", get_signal=lambda: None)
+        >>> first.register()
+        >>> bknb.get_strategy("again").interval
+        '1h'
+        """
+        registry.strategies.add(self.name, self, strict=False)
+
     @property
     def weights(self) -> WeightLimits | None:
         """What a run without a capital allows of weights; ``None``: it answers with signals."""

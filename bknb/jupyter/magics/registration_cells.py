@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from ...engine.registry import registry
 from ..session import Session
 from .arguments import Call, Option, number, whole, written_params
 from .cell_body import risk_rules, strategy_function
@@ -45,19 +44,19 @@ _OF_SIGNALS: Final = ("late", "manage_interval", "manage_at")
 def registered_for_a_run(session: Session, call: Call, *, name: str, symbols: Any = None) -> Iterator[bool]:
     """Register the cell's functions as a strategy for a run that the block starts, and print so once it has started.
 
-    Where the block raises, what was registered before is again. With ``symbols`` the cell may define ``get_weights``
+    Where it raises, the strategy that was registered by that name before is registered again. With ``symbols`` the cell may define ``get_weights``
     for all of them at once; the value is whether it does.
     """
-    items = registry.strategies.items
-    before = items.get(name)
+    before = bknb.get_strategy(name) if isinstance(name, str) and name in bknb.list_strategies() else None
+    of_several, text = _register(session, call, name=name, symbols=symbols)
     try:
-        of_several, text = _register(session, call, name=name, symbols=symbols)
         yield of_several
     except BaseException:
         if before is None:
-            items.pop(name, None)
+            echo(text)
         else:
-            items[name] = before
+            with session.quietly():
+                before.register()
         raise
     echo(text)
 
