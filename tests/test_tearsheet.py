@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
 from html.parser import HTMLParser
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -390,12 +390,37 @@ def test_excel_has_times_without_a_zone_and_says_so(run: bknb.Result, tmp_path: 
         run.to_excel(tmp_path / "x.csv")
 
 
-def test_an_excel_file_is_written_or_the_package_for_it_named(run: bknb.Result, tmp_path: Path) -> None:
-    if find_spec("openpyxl") is None and find_spec("xlsxwriter") is None:
-        with pytest.raises(bknb.MissingDependency, match=r"pip install 'bknb\[excel\]'"):
-            run.to_excel(tmp_path / "x.xlsx")
-    else:
-        assert run.to_excel(tmp_path / "x.xlsx").read_bytes().startswith(b"PK")
+def test_an_excel_file_has_these_tables(tmp_path: Path) -> None:
+    """Read again cell by cell: a sheet for each table, heads, numbers as numbers, times as times, text as text."""
+    openpyxl = pytest.importorskip("openpyxl")
+    result = two_legs()
+    book = openpyxl.load_workbook(result.to_excel(tmp_path / "x.xlsx"))
+    tables = excel_tables(result)
+    assert book.sheetnames == list(tables)
+    for name, table in tables.items():
+        head, *rows = [list(row) for row in book[name].iter_rows(values_only=True)]
+        assert head == list(table.columns), name
+        assert len(rows) == len(table), name
+        for at, column in enumerate(head):
+            for value, wanted in zip([row[at] for row in rows], table[column], strict=True):
+                if isinstance(wanted, str):
+                    assert (value or "") == wanted, (name, column)
+                elif value is not None:
+                    assert value == pytest.approx(wanted) if isinstance(wanted, float) else value == wanted, (
+                        name,
+                        column,
+                    )
+    trades = dict(zip(*[[cell.value for cell in row] for row in book["trades"].iter_rows(max_row=2)], strict=True))
+    assert (trades["symbol"], trades["money"]) == ("A", pytest.approx(400.0))
+    assert trades["closed_at (UTC)"].isoformat() == "2024-01-01T00:06:00"
+
+
+def test_without_a_package_that_writes_excel_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("openpyxl", "xlsxwriter"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(bknb.MissingDependency, match=r"pip install 'bknb\[excel\]'"):
+        two_legs().to_excel(tmp_path / "x.xlsx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_text_of_a_table_is_a_formula(run: bknb.Result, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,8 +44,8 @@ _OF_SIGNALS: Final = ("late", "manage_interval", "manage_at")
 def registered_for_a_run(session: Session, call: Call, *, name: str, symbols: Any = None) -> Iterator[bool]:
     """Register the cell's functions as a strategy for a run that the block starts, and print so once it has started.
 
-    Where it raises, the strategy that was registered by that name before is registered again. With ``symbols`` the cell may define ``get_weights``
-    for all of them at once; the value is whether it does.
+    Where it raises, the strategy that was registered by that name before is registered again. With ``symbols`` the cell
+    may define ``get_weights`` for all of them at once; the value is whether it does.
     """
     before = bknb.get_strategy(name) if isinstance(name, str) and name in bknb.list_strategies() else None
     of_several, text = _register(session, call, name=name, symbols=symbols)
