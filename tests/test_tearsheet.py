@@ -10,12 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scenarios import long
 from test_exposure_and_contribution import RISE, two_legs
 from test_portfolio import limit_of, market, play, strategy_of
 
 import bknb
+from bknb.domain.pnl import net_percentage
 from bknb.domain.printed_text import printed_number, printed_percent
 from bknb.jupyter.dashboard.dashboard import _view_of_result
 from bknb.metrics.statistics import statistics
@@ -31,7 +33,7 @@ from bknb.reports.tearsheet_info import tearsheet_info
 from bknb.reports.tearsheet_run import SheetRun
 from bknb.reports.tearsheet_style import DARK, HEAT, LIGHT
 from bknb.reports.tearsheet_trades import few_of
-from bknb.runs.save_result import excel_tables
+from bknb.runs.save_result import account_ranges, excel_tables
 
 DAY_MS = 86_400_000
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -126,7 +128,7 @@ def test_figures_are_those_of_account_and_trades(run: bknb.Result) -> None:
     assert shown["Profit factor"] == printed_number(stats["profit_factor"])
     assert shown["Worst day"] == printed_percent(100 * run.returns("1D").min(), 2, signed=True)
     january, year = (float(run.calendar(period)["return"].iloc[0]) for period in ("month", "year"))
-    assert info.years == (("2024", (january, *[None] * 11), year),)
+    assert info.years[0] == ("2024", (january, *[None] * 11), year)
     assert [row[0] for row in info.drawdowns] == [printed_percent(depth) for depth in run.drawdowns(5)["drawdown"]]
     assert {kind: percent for kind, _, percent in info.costs}["Fees"] == printed_percent(account["fees"], 2)
     assert info.trades is not None
@@ -161,6 +163,60 @@ def test_without_a_capital_a_portfolio_has_its_legs_alone() -> None:
     assert "Legs, each alone, %" in page.words
     with pytest.raises(bknb.UsageError, match="without a capital"):
         result.save("never.png")
+
+
+def test_months_of_what_was_held_make_what_it_held_in_all() -> None:
+    """Three months of days; compounded they are the figure of the benchmark, after costs as that is."""
+    days = pd.date_range("2023-12-15", "2024-02-20", tz="UTC")
+    prices = pd.Series(np.linspace(100.0, 130.0, len(days)), index=days, name="index")
+    result = alone(frame="2023-12-15:2024-02-20", capital=1_000, benchmark=prices)
+    rows = {at: row for at, row in enumerate(tearsheet_info(result).years) if row[0] == "held"}
+    assert list(rows) == [1, 3]
+    (_, first, of_first), (_, second, of_second) = rows.values()
+    assert [value is None for value in first] == [True] * 11 + [False]
+    assert first[11] == of_first
+    known = [value for value in second if value is not None]
+    assert len(known) == 2
+    assert (np.prod([1 + value / 100 for value in known]) - 1) * 100 == pytest.approx(of_second)
+    held = ((1 + of_first / 100) * (1 + of_second / 100) - 1) * 100
+    assert held == pytest.approx(result.account["benchmark"])
+    at_new_year = prices[prices.index <= pd.Timestamp("2024-01-01", tz="UTC")].iloc[-1]
+    costs = result.account_terms
+    assert of_first == pytest.approx(net_percentage("long", 100.0, at_new_year, costs.slippage, costs.fee))
+    assert tearsheet_info(alone(frame="2024-01-01:2024-01-03")).years[1][0] == "held"  # its own symbol
+    assert len(tearsheet_info(two_legs()).years) == 1
+
+
+@pytest.mark.slow
+def test_the_sharpe_of_the_last_days_and_its_ranges() -> None:
+    result = alone(frame="2024-01-01:2024-03-11", capital=10_000, sizing="percent:10")
+    line = tearsheet_info(result).rolling
+    assert line is not None
+    daily = result.returns("1D")
+    wanted = (daily.rolling(60).mean() / daily.rolling(60).std() * np.sqrt(365)).dropna()
+    assert line.values.tolist() == pytest.approx(wanted.tolist())
+    assert line.time_ms.tolist() == [int(at.timestamp() * 1000) + DAY_MS for at in wanted.index]
+    assert tearsheet_info(alone(frame="2024-01-01:2024-01-20")).rolling is None
+    found = account_ranges(result)
+    assert found == account_ranges(result)  # the same resamples
+    (low, high), (least, most) = found["sharpe"], found["cagr"]
+    assert low < result.account["sharpe"] < high
+    assert least < result.account["cagr"] < most
+    page = Page(result.tearsheet().html).words
+    assert f"90 %: {printed_number(low, 1)} to {printed_number(high, 1)}" in page
+    assert "90 % of 1,000 block bootstraps of the daily returns" in page
+    assert account_ranges(two_legs()) == {}
+
+
+def test_results_are_in_r_where_each_trade_had_a_stop() -> None:
+    """A long from 100 with its stop at 90 that left at 110 made 1 R, a short that left where it was opened none."""
+    info = tearsheet_info(two_legs())
+    assert info.trades is not None
+    assert (info.trades.unit, info.trades.mean) == ("R", "+0.500 R")
+    assert "Trades by result, R" in Page(two_legs().tearsheet().html).words
+    one = strategy_of("one", {0: {"A": long(120, None, 6)}, 8: {"A": long(120, 90, 6)}}, risk=None)
+    partly = tearsheet_info(play([("A", one)], {"A": market(RISE)})).trades
+    assert partly is None or partly.unit == "%"
 
 
 def test_many_legs_are_the_first_and_the_last_and_what_the_others_were() -> None:
@@ -233,7 +289,7 @@ def test_moments_are_days_with_years_where_there_are_several_or_minutes_of_a_sho
     assert [row[2].text for row in short.best] == ["1 Jan 00:00"]
     across = tearsheet_info(alone(frame="2023-12-20:2024-01-10"))
     assert across.best[0][1].text.endswith((" 2023", " 2024"))
-    assert [year for year, *_ in across.years] == ["2023", "2024"]
+    assert [year for year, *_ in across.years] == ["2023", "held", "2024", "held"]
     assert tearsheet_info(alone()).best[0][1].text.endswith(" Jan")
 
 

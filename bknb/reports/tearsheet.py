@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.printed_text import DASH, month_name, printed_number, printed_words
 from .markup import Html, element, elements, fragment
-from .tearsheet_charts import breakable, equity_chart, exposure_chart, gutter_of, histogram, leg_bars
+from .tearsheet_charts import breakable, equity_chart, exposure_chart, histogram, leg_bars, rolling_chart
 from .tearsheet_info import tearsheet_info
 from .tearsheet_style import HATCH, HEAT, STYLE
 
@@ -55,7 +55,12 @@ class TearSheet:
 
 
 def tearsheet(
-    result: Any, *, card: str = "", no_card: str = "", versions: Mapping[str, str] | None = None
+    result: Any,
+    *,
+    card: str = "",
+    no_card: str = "",
+    versions: Mapping[str, str] | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
 ) -> TearSheet:
     """The tear sheet of a Result or PortfolioResult.
 
@@ -68,13 +73,15 @@ def tearsheet(
         Why there is none.
     versions : mapping of str to str
         What the run was made with.
+    ranges : mapping of str to (float, float)
+        Ranges of figures of the account by name.
 
     Raises
     ------
     DataError
         When the candles of the run were released and cannot be read again.
     """
-    info = tearsheet_info(result)
+    info = tearsheet_info(result, ranges)
     return TearSheet(info.title, _page(info, card, no_card, dict(versions or {})))
 
 
@@ -109,10 +116,9 @@ def _sections(info: TearSheetInfo) -> list[Html | None]:
         _months(info),
         legs if whole else None,
         element("div", None if whole else legs, _drawdowns(info), _histogram(info), class_="columns3"),
-        _exposure(info),
+        element("div", _rolling(info), _exposure(info), class_="columns2"),
         element("section", element("dl", *(_figure(*row) for row in info.figures), class_="figures")),
-        _trades(info),
-        element("div", _costs(info), _stopped(info), class_="columns2"),
+        element("div", _trades(info), element("div", _costs(info), _stopped(info), class_="columns2"), class_="screen"),
         _list("Notes", info.notes),
         _list("Warnings", info.warnings),
     ]
@@ -156,7 +162,7 @@ def _equity(info: TearSheetInfo) -> Html | None:
     key = _key((lines.name, "color:var(--eq)", False), *held)
     unit = lines.unit.replace("x start", "multiples of the start")
     end = int(max(lines.time_ms[-1], lines.drawdown_ms[-1]))
-    chart = equity_chart(lines, end, gutter_of(lines, info.exposure))
+    chart = equity_chart(lines, end)
     return _section(f"Equity{f', {unit},' if unit else ''} and drawdown", chart, key=key)
 
 
@@ -230,7 +236,14 @@ def _histogram(info: TearSheetInfo) -> Html | None:
     if info.trades is None:
         return None
     key = element("span", f"mean {info.trades.mean}", class_="key")
-    return _section("Trades by result, %", histogram(info.trades), key=key)
+    return _section(f"Trades by result, {info.trades.unit}", histogram(info.trades), key=key)
+
+
+def _rolling(info: TearSheetInfo) -> Html | None:
+    if info.rolling is None:
+        return None
+    key = element("span", "the first are hatched", class_="key")
+    return _section(f"Sharpe of the last {info.rolling.days} days", rolling_chart(info.rolling), key=key)
 
 
 def _exposure(info: TearSheetInfo) -> Html | None:
@@ -242,10 +255,8 @@ def _exposure(info: TearSheetInfo) -> Html | None:
         ("short", f"color:var(--ind2);background-image:{HATCH}", True),
         ("net", "color:var(--ink);border-top-width:1px", False),
     )
-    means = element("span", f"means of {bars.stretch} each", class_="key")
-    return _section(
-        "Exposure, % of equity", exposure_chart(bars, gutter_of(info.equity, bars)), key=fragment(key, means)
-    )
+    means = element("span", f"by {bars.stretch}", class_="key")
+    return _section("Exposure, % of equity", exposure_chart(bars), key=fragment(key, means))
 
 
 def _figure(label: str, text: str, reason: str) -> Html:
@@ -330,7 +341,9 @@ def _foot(info: TearSheetInfo, card: str, no_card: str, versions: Mapping[str, s
         )
     else:
         check = (f" There is no run card in this file: {no_card or 'none was made'}. {past}",)
-    return element("footer", element("p", *told), element("p", element("b", "To check it."), *check))
+    more = " On a screen this sheet has its best and worst trades, costs and what was refused, too."
+    paper = element("span", more, class_="paper") if info.best or info.worst or info.costs or info.stopped else None
+    return element("footer", element("p", *told), element("p", element("b", "To check it."), *check, paper))
 
 
 def short_name(card: str) -> str:

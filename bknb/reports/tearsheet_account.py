@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 
 from ..domain.interval import DAY_MINUTES, DAY_MS, MINUTE_MS
 from ..domain.printed_text import DASH, printed_number, printed_percent, printed_span
-from ..metrics.benchmark_figures import held_percent
+from ..metrics.benchmark_figures import day_closes, held_percent
 from .decimation import decimate, means
-from .tearsheet_content import EquityLines, ExposureBars, Headline
+from .tearsheet_content import EquityLines, ExposureBars, Headline, RollingSharpe
 from .tearsheet_run import SheetRun, tone_of
 from .tearsheet_trades import trade_count
 from .time_columns import ms_of
@@ -20,14 +21,18 @@ POINTS: Final = 900
 """Most points of one line: as many as a page is wide."""
 BARS: Final = 92
 """Most bars of the exposure."""
+ROLLING_DAYS: Final = 60
+"""Days of the rolling Sharpe ratio."""
+Ranges = Mapping[str, tuple[float, float]]
+_SPREAD: Final = 1e-12  # daily returns are fractions: less than this is rounding
 _OF_ACCOUNT: Final = (
     *("sortino", "calmar", "volatility", "drawdown_days", "exposure", "turnover", "cut_off"),
     *("benchmark", "alpha", "beta", "correlation", "information_ratio"),
 )
 
 
-def account_headlines(run: SheetRun, falls: Any) -> tuple[Headline, ...]:
-    """The six large figures; ``falls`` are its deepest drawdowns."""
+def account_headlines(run: SheetRun, falls: Any, ranges: Ranges) -> tuple[Headline, ...]:
+    """The six large figures; ``falls`` are its deepest drawdowns, ``ranges`` those of figures by name."""
     account = run.result.account
     held = printed_percent(account["buy_and_hold"], signed=True)
     symbol = "equal parts" if run.is_portfolio else run.result.symbol
@@ -45,7 +50,7 @@ def account_headlines(run: SheetRun, falls: Any) -> tuple[Headline, ...]:
             note=f"from {printed_number(account['start'], run.decimals)}",
         ),
         _percent(run, "total_return", "Total return", beside, toned=True),
-        _percent(run, "cagr", "Return a year", f"over {printed_span(account['frame_days'] * DAY_MINUTES)}"),
+        _percent(run, "cagr", "Return a year", _over(account, ranges)),
         Headline(
             label="Largest drawdown",
             value=printed_percent(account["max_drawdown"]),
@@ -54,10 +59,24 @@ def account_headlines(run: SheetRun, falls: Any) -> tuple[Headline, ...]:
         Headline(
             label="Sharpe",
             value=printed_number(sharpe),
-            note=account.reasons.get("sharpe", "") or f"of daily returns, {account['days_a_year']} a year",
+            note=account.reasons.get("sharpe", "") or _sharpe_words(account, ranges),
         ),
         trade_count(run),
     )
+
+
+def _over(account: Any, ranges: Ranges) -> str:
+    if "cagr" not in ranges:
+        return f"over {printed_span(account['frame_days'] * DAY_MINUTES)}"
+    low, high = (printed_number(each, 0, signed=True) for each in ranges["cagr"])
+    return f"90 %: {low} to {high} %"
+
+
+def _sharpe_words(account: Any, ranges: Ranges) -> str:
+    if "sharpe" not in ranges:
+        return f"of daily returns, {account['days_a_year']} a year"
+    low, high = (printed_number(each, 1) for each in ranges["sharpe"])
+    return f"90 %: {low} to {high}"
 
 
 def _percent(run: SheetRun, key: str, label: str, note: str, *, toned: bool = False) -> Headline:
@@ -139,14 +158,75 @@ def fall_row(run: SheetRun, fall: tuple[int, int, int, float, bool]) -> tuple[st
     )
 
 
-def years_of(result: Any) -> tuple[tuple[str, tuple[float | None, ...], float | None], ...]:
-    """Each year with the returns of its months and its own, percent."""
-    months, years = result.calendar("month")["return"], result.calendar("year")["return"]
+Year = tuple[str, tuple[float | None, ...], float | None]
+
+
+def years_of(run: SheetRun) -> tuple[Year, ...]:
+    """Each year with the returns of its months and its own, percent; below it those of what was held beside it."""
+    months, years = run.result.calendar("month")["return"], run.result.calendar("year")["return"]
     by_month = {(period.year, period.month): float(value) for period, value in months.items()}
-    return tuple(
-        (str(period.year), tuple(by_month.get((period.year, month)) for month in range(1, 13)), float(whole))
-        for period, whole in years.items()
-    )
+    held = _held_years(run)
+    rows: list[Year] = []
+    for period, whole in years.items():
+        returns = tuple(by_month.get((period.year, month)) for month in range(1, 13))
+        rows.append((str(period.year), returns, float(whole)))
+        if period.year in held:
+            rows.append(held[period.year])
+    return tuple(rows)
+
+
+def _held_years(run: SheetRun) -> dict[int, Year]:
+    """What was held beside the account by calendar year: returns of months and years after one round of costs."""
+    start, closes = _held_days(run)
+    if not len(closes) or np.isnan(closes).all():
+        return {}
+    days = (np.arange(len(closes)) + start // DAY_MS).astype("datetime64[D]")
+    found: dict[int, Year] = {}
+    before = 1.0
+    for year in np.unique(days.astype("datetime64[Y]")):
+        began, months = before, []
+        for month in range(12):
+            inside = closes[days.astype("datetime64[M]") == year.astype("datetime64[M]") + month]
+            known = inside[~np.isnan(inside)]
+            months.append((float(known[-1]) / before - 1) * 100 if len(known) and before > 0 else None)
+            before = float(known[-1]) if len(known) else before
+        number = int(str(year))
+        found[number] = ("held", tuple(months), (before / began - 1) * 100 if began > 0 else None)
+    return found
+
+
+def _held_days(run: SheetRun) -> tuple[int, Any]:
+    """The start (UTC ms), and what a unit of money held beside the account was worth at the end of each UTC day."""
+    benchmark, candles, nothing = run.result.benchmark, None, np.empty(0)
+    if benchmark is None and not run.is_portfolio:
+        candles = run.result.candles
+    start, end = (int(run.result.marked.time_ms[at]) for at in (0, -1))
+    if benchmark is not None and benchmark.is_above_zero:
+        first, closes, costs = benchmark.first, benchmark.day_close, benchmark
+    elif candles is not None and len(candles) and not (candles.close <= 0.0).any() and candles.open[0] > 0.0:
+        costs = run.result.account_terms
+        first, closes = float(candles.open[0]), day_closes(candles.timestamp + costs.bar_ms, candles.close, start, end)
+    else:
+        return start, nothing
+    return start, 1.0 + held_percent(first, closes, slippage=costs.slippage, fee=costs.fee) / 100.0
+
+
+def rolling_sharpe(run: SheetRun) -> RollingSharpe | None:
+    """The Sharpe ratio of the last 60 days at the end of each; ``None``: the run has not more of them."""
+    returns = run.result.returns("1D")
+    if len(returns) <= ROLLING_DAYS:
+        return None
+    windows = np.lib.stride_tricks.sliding_window_view(returns.to_numpy(dtype=np.float64), ROLLING_DAYS)
+    spread = windows.std(axis=1, ddof=1)
+    scale = math.sqrt(float(run.result.account["days_a_year"]))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = np.where(spread > _SPREAD, windows.mean(axis=1) / spread * scale, np.nan)
+    if np.isnan(values).all():
+        return None
+    days = ms_of(returns.index)
+    end = int(run.result.marked.time_ms[-1])
+    time = np.minimum(days[ROLLING_DAYS - 1 :] + DAY_MS, end)
+    return RollingSharpe(start_ms=int(days[0]), end_ms=end, days=ROLLING_DAYS, time_ms=time, values=values)
 
 
 def exposure_bars(result: Any) -> ExposureBars | None:

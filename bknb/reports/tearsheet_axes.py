@@ -138,13 +138,18 @@ class Panel:
         """The last value of a line, on the axis."""
         self.beside.append(element("span", text, class_=f"tag {class_}", style=f"top:{y:.1f}px"))
 
-    def times(self, upper: float, lower: float, end: int) -> None:
-        """The moments below the picture, each with a line through it; every other one goes where it is narrow."""
-        for number, (when, word) in enumerate(time_ticks(self.start, end)):
+    def times(self, upper: float, lower: float, end: int, *, most: int | None = None) -> None:
+        """The moments below the picture, each with a line through it; every other one goes where it is narrow.
+
+        Of a small picture at most about ``most`` have their words.
+        """
+        moments = time_ticks(self.start, end)
+        every = 1 if most is None else math.ceil(len(moments) / most) or 1
+        for number, (when, word) in enumerate(moments):
             at = self.percent(when)
             self.draw(f"M{at * 10:.1f} {upper:.1f}V{lower:.1f}", "grid")
-            if 2.5 < at < 98.5:
-                more = " more" if number % 2 else ""
+            if 2.5 < at < 98.5 and number % every == every - 1:
+                more = " more" if number % 2 and most is None else ""
                 self.words.append(
                     element("span", word, class_=f"x{more}", style=f"left:{at:.2f}%;top:{lower + 4:.0f}px")
                 )

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .equity_arrays import Floats, Times
-    from .tearsheet_content import EquityLines, ExposureBars, Histogram
+    from .tearsheet_content import EquityLines, ExposureBars, Histogram, RollingSharpe
 
 _GUTTER: Final = 58.0  # px for the axis on the right
+SMALL_GUTTER: Final = 46.0  # of the small pictures
 _LETTER: Final = 6.6  # px of a letter of the axis
 _NEAR: Final = 17.0  # a tick nearer than this to a tag is left out, px
 _LONG_WORD: Final = 16  # letters
@@ -64,32 +65,27 @@ def _equity_axis(lines: EquityLines) -> _Axis:
     return _Axis(low - pad, high + pad, {at: printed_number(at, exact) for at in marks}, tuple(tags))
 
 
-def _exposure_axis(bars: ExposureBars) -> _Axis:
+def _exposure_axis(bars: ExposureBars) -> tuple[float, float, dict[float, str]]:
     every = np.concatenate((bars.long, bars.short, bars.net))
     high, low = (float(each) for each in (np.nanmax(every, initial=0.0), np.nanmin(every, initial=0.0)))
     high, low = (high, low) if high - low > 1e-9 else (1.0, 0.0)
     marks = ticks(low, high, 4)
-    return _Axis(low, high, {value: printed_percent(value, decimals_of(marks)) for value in marks})
-
-
-def gutter_of(lines: EquityLines | None, bars: ExposureBars | None) -> float:
-    """The room for the axes of both pictures, px: they share time, and so their edges."""
-    axes = [*([] if lines is None else [_equity_axis(lines)]), *([] if bars is None else [_exposure_axis(bars)])]
-    return max((axis.gutter for axis in axes), default=_GUTTER)
+    return low, high, {value: printed_percent(value, decimals_of(marks)) for value in marks}
 
 
 # -- pictures ------------------------------------------------------------------------------------------------------
 
 
-def equity_chart(lines: EquityLines, end: int, gutter: float) -> Html:
+def equity_chart(lines: EquityLines, end: int) -> Html:
     """Equity with what was held beside it, and below the drawdown on a scale of its own."""
     height, split, bottom = 262, 172, 240
-    low, high, words, (own, *others) = _equity_axis(lines)
+    axis = _equity_axis(lines)
+    low, high, words, (own, *others) = axis
 
     def y(value: Any) -> Any:
         return 8 + (high - value) / (high - low) * (split - 16)
 
-    panel = Panel(int(lines.time_ms[0]), end, height, gutter)
+    panel = Panel(int(lines.time_ms[0]), end, height, axis.gutter)
     panel.times(4, bottom, end)
     lasts = [float(y(lines.equity[-1])), *([float(y(lines.held[-1]))] if others else [])]
     places = spread(lasts)
@@ -150,16 +146,16 @@ def _drawdown(panel: Panel, lines: EquityLines, top: float, bottom: float, end: 
     panel.words.append(element("span", words, class_="note", style=f"{side};top:{top - 24:.0f}px"))
 
 
-def exposure_chart(bars: ExposureBars, gutter: float) -> Html:
+def exposure_chart(bars: ExposureBars) -> Html:
     """What was held long and short, percent of the equity."""
     height, bottom = 128, 106
-    low, high, words, _ = _exposure_axis(bars)
+    low, high, words = _exposure_axis(bars)
 
     def y(value: Any) -> Any:
         return 6 + (high - value) / (high - low) * (bottom - 12)
 
-    panel = Panel(int(bars.time_ms[0]), bars.end_ms, height, gutter)
-    panel.times(4, bottom, bars.end_ms)
+    panel = Panel(int(bars.time_ms[0]), bars.end_ms, height, SMALL_GUTTER)
+    panel.times(4, bottom, bars.end_ms, most=4)
     for value, word in words.items():
         panel.level(float(y(value)))
         panel.label(float(y(value)), word)
@@ -177,6 +173,30 @@ def exposure_chart(bars: ExposureBars, gutter: float) -> Html:
     panel.draw(panel.path(time, y(np.append(bars.net, bars.net[-1])), steps=True), "line net")
     told = f"Exposure in percent of the equity, means of {bars.stretch}: most {printed_percent(high, 0)} long, "
     return panel.html(told + f"{printed_percent(-low, 0)} short")
+
+
+def rolling_chart(line: RollingSharpe) -> Html:
+    """The Sharpe ratio of the last days over time; the first of them are hatched."""
+    height, bottom = 128, 106
+    known = line.values[~np.isnan(line.values)]
+    low, high = min(float(known.min()), 0.0), max(float(known.max()), 0.0)
+    high = high if high - low > 1e-9 else low + 1.0
+    marks = ticks(low, high, 3)
+
+    def y(value: Any) -> Any:
+        return 6 + (high - value) / (high - low) * (bottom - 12)
+
+    panel = Panel(line.start_ms, line.end_ms, height, SMALL_GUTTER)
+    panel.times(4, bottom, line.end_ms, most=4)
+    for value in marks:
+        panel.level(float(y(value)), "axis" if value == 0.0 else "grid")
+        panel.label(float(y(value)), printed_number(value, decimals_of(marks)))
+    until = panel.percent(int(line.time_ms[0]))
+    wide = f"left:0;width:{until:.2f}%;top:4px;height:{bottom - 4}px"
+    panel.words.append(element("div", class_="hatch before", style=wide))
+    panel.draw(panel.path(line.time_ms, y(line.values)), "line eq")
+    last = printed_number(float(known[-1]))
+    return panel.html(f"Sharpe ratio of the last {line.days} days over time: {last} at the end")
 
 
 def _hatched(panel: Panel, time: Times, y: Floats, zero: float) -> Html:
@@ -199,7 +219,7 @@ def histogram(bars: Histogram) -> Html:
     columns = []
     for count, left, right in zip(bars.counts, bars.edges[:-1], bars.edges[1:], strict=True):
         kind = "won" if left >= -1e-12 else "lost hatch"
-        told = f"{count:,} from {printed_percent(float(left), 2)} to {printed_percent(float(right), 2)}"
+        told = f"{count:,} from {printed_number(float(left))} to {printed_number(float(right))} {bars.unit}"
         tall = f"height:{100 * count / most:.1f}%"
         columns.append(element("i", class_=kind if count else "", style=tall if count else "height:0", title=told))
     low, span = float(bars.edges[0]), float(bars.edges[-1] - bars.edges[0])
@@ -211,7 +231,7 @@ def histogram(bars: Histogram) -> Html:
         for at in marks
     )
     losses = sum(count for count, left in zip(bars.counts, bars.edges, strict=False) if left < -1e-12)
-    described = f"Trades by result in percent: {losses:,} bars below zero, mean {bars.mean}"
+    described = f"Trades by result in {bars.unit}: {losses:,} bars below zero, mean {bars.mean}"
     return element(
         "div",
         element("div", *columns, class_="columns"),

@@ -56,6 +56,17 @@ class ExposureBars:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RollingSharpe:
+    """The Sharpe ratio of the last ``days`` days at the end of each day, UTC ms; the picture begins at ``start_ms``."""
+
+    start_ms: int
+    end_ms: int
+    days: int
+    time_ms: Times
+    values: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """A cell of a table; ``tone`` is 1 for a gain, -1 for a loss, and ``bar`` its part of the largest of its column."""
 
@@ -66,11 +77,15 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """How many trades had which result; ``edges`` are percent, and the outer bars hold all that is beyond them."""
+    """How many trades had which result; the outer bars hold all that is beyond them.
+
+    ``edges`` are in ``unit``: percent of the entry value, or R, multiples of what was at risk between entry and stop.
+    """
 
     edges: Floats
     counts: tuple[int, ...]
     mean: str
+    unit: str = "%"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,13 +102,14 @@ class TearSheetInfo:
     equity : EquityLines or None
         ``None``: there is no account, and ``no_equity`` says why.
     years : tuple of (str, tuple of float or None, float or None)
-        Returns of each month of each year, percent, and of the year.
+        Returns of each month of each year, percent, and of the year; below it, as ``held``, what was set beside it.
     legs : tuple of (str, Cell)
         What each leg made.
     drawdowns : tuple of tuple of str
         Depth, beginning, low, recovery and length of the deepest.
     trades : Histogram or None
     exposure : ExposureBars or None
+    rolling : RollingSharpe or None
     figures : tuple of (str, str, str)
         Label, text, and why it is not available.
     costs : tuple of (str, str, str)
@@ -119,6 +135,7 @@ class TearSheetInfo:
     drawdowns: tuple[tuple[str, ...], ...]
     trades: Histogram | None
     exposure: ExposureBars | None
+    rolling: RollingSharpe | None
     figures: tuple[tuple[str, str, str], ...]
     costs: tuple[tuple[str, str, str], ...]
     trade_columns: tuple[str, ...]

@@ -12,12 +12,14 @@ from ..domain.printed_text import printed_day, printed_words
 from .portfolio import DEFAULT_NAME, partial_text
 from .remarks import partial
 from .tearsheet_account import (
+    Ranges,
     account_figures,
     account_headlines,
     equity_lines,
     exposure_bars,
     fall_row,
     falls_of,
+    rolling_sharpe,
     years_of,
 )
 from .tearsheet_assumptions import assumptions, notes_of, stopped_signals, warnings_of
@@ -34,10 +36,17 @@ from .tearsheet_trades import (
 )
 
 _DRAWDOWNS: Final = 5
+RANGES: Final = "90 % of 1,000 block bootstraps of the daily returns lie between the two ends"
+"""What the ranges below the return a year and the Sharpe ratio are."""
 
 
-def tearsheet_info(result: Any) -> TearSheetInfo:
-    """The content of the tear sheet of a Result or PortfolioResult; raises as its ``account``."""
+def tearsheet_info(result: Any, ranges: Ranges | None = None) -> TearSheetInfo:
+    """The content of the tear sheet of a Result or PortfolioResult; raises as its ``account``.
+
+    ``ranges`` are low and high ends of figures of the account by name, as :func:`~bknb.research.bootstrap.bootstrap`
+    gives them.
+    """
+    ranges = ranges or {}
     run = SheetRun(result)
     falls = None if run.no_account else result.drawdowns(_DRAWDOWNS)
     best, worst, columns = trade_rows(run)
@@ -45,15 +54,16 @@ def tearsheet_info(result: Any) -> TearSheetInfo:
         title=_title(run),
         subtitle=_subtitle(run),
         partial=_partial(run),
-        headlines=trade_headlines(run) if run.no_account else account_headlines(run, falls),
+        headlines=trade_headlines(run) if run.no_account else account_headlines(run, falls, ranges),
         equity=None if run.no_account else equity_lines(run, falls),
         no_equity=run.no_account,
-        years=() if run.no_account else years_of(result),
+        years=() if run.no_account else years_of(run),
         legs_title=legs_title(run),
         legs=leg_rows(run),
         drawdowns=() if falls is None else tuple(fall_row(run, fall) for fall in falls_of(falls)),
         trades=trade_histogram(run),
         exposure=None if run.money is None else exposure_bars(result),
+        rolling=None if run.no_account else rolling_sharpe(run),
         figures=_figures(run),
         costs=costs_of(run),
         trade_columns=columns,
@@ -62,7 +72,7 @@ def tearsheet_info(result: Any) -> TearSheetInfo:
         stopped=stopped_signals(run),
         notes=notes_of(run),
         warnings=warnings_of(run),
-        assumed=assumptions(run),
+        assumed=(*assumptions(run), *([("Ranges", RANGES)] if ranges else [])),
     )
 
 

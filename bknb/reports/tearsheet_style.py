@@ -82,6 +82,8 @@ white-space:nowrap;
 background:var(--bg);padding-right:3px}
 .hatch{background-image:%HATCH%}
 .hatch.short{position:absolute;inset:0;color:var(--ind2)}
+.hatch.before{position:absolute;color:var(--line)}
+.paper{display:none}
 .columns{display:flex;align-items:flex-end;gap:1.5px;height:92px;border-bottom:1px solid var(--line)}
 .columns i{flex:1 1 0;min-width:0}
 .columns i.won,.bar i.won{background:rgb(var(--upf))}
@@ -151,7 +153,9 @@ max-width:860px}}
 html,body{background:#fff}
 body{max-width:none;padding:0;margin:0;border:0}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}
-tr,.figures>div{break-inside:avoid}h2{break-after:avoid}}
+tr,.figures>div{break-inside:avoid}h2{break-after:avoid}
+body{zoom:.82}.screen{display:none}.paper{display:inline}section{padding-top:8px}footer{padding-top:7px}
+.notes{columns:2;column-gap:24px}.notes li{break-inside:avoid}.columns{height:76px}}
 """
 
 STYLE: Final = (

@@ -136,8 +136,12 @@ def few_of(
 
 
 def trade_histogram(run: SheetRun) -> Histogram | None:
-    """How many trades had which result in percent; ``None`` for fewer than two."""
-    results = run.trades["pnl_percentage"].to_numpy(dtype=np.float64)
+    """How many trades had which result, in R where each had a stop, else in percent; ``None`` for fewer than two."""
+    results, at_risk = run.trades["pnl_percentage"].to_numpy(dtype=np.float64), _risked(run)
+    unit, mean = "%", stat_text(run.stats, "avg_pnl")
+    if len(results) and (at_risk > 0).all():
+        results = results / at_risk
+        unit, mean = "R", f"{signed(float(results.mean()), 3)} R"
     if len(results) < 2:
         return None
     low, high = (float(each) for each in np.percentile(results, (_OUTER, 100 - _OUTER)))
@@ -147,7 +151,15 @@ def trade_histogram(run: SheetRun) -> Histogram | None:
     width = _round_up((high - low) / _BINS)
     edges: Floats = np.arange(math.floor(low / width), math.ceil(high / width) + 1, dtype=np.float64) * width
     counts = np.histogram(np.clip(results, edges[0], edges[-1]), edges)[0]
-    return Histogram(edges=edges, counts=tuple(int(each) for each in counts), mean=stat_text(run.stats, "avg_pnl"))
+    return Histogram(edges=edges, counts=tuple(int(each) for each in counts), mean=mean, unit=unit)
+
+
+def _risked(run: SheetRun) -> Floats:
+    """What each trade had at risk between its entry and the stop of its signal, percent of the entry; NaN without."""
+    entry, stop = (run.trades[name].to_numpy(dtype=np.float64) for name in ("price_open", "price_stop_loss"))
+    side = np.where(run.trades["position"].to_numpy() == "long", 1.0, -1.0)
+    risked: Floats = (entry - stop) * side / np.abs(entry) * 100
+    return risked
 
 
 def _round_up(width: float) -> float:

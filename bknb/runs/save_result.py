@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FilePath = str | os.PathLike[str]
 
 _SUFFIXES: Final = {".html": "the tear sheet", ".png": "the picture"}
+_LEAST_DAYS: Final = 30  # of a bootstrap of daily returns
 _MOST_ROWS: Final = 1_048_575  # of an Excel sheet, below the heads of the columns
 
 
@@ -330,6 +331,42 @@ def _sheet(result: Any) -> TearSheet:
         card = result.card
     except UsageError as error:
         no_card = str(error).partition("\n")[0]
-        return tearsheet(result, no_card=no_card, versions={"bknb": __version__})
+        return tearsheet(result, no_card=no_card, versions={"bknb": __version__}, ranges=account_ranges(result))
     versions = (card.legs[0] if hasattr(card, "legs") else card).made_with
-    return tearsheet(result, card=card.brief().to_json(), versions=versions)
+    return tearsheet(result, card=card.brief().to_json(), versions=versions, ranges=account_ranges(result))
+
+
+def account_ranges(result: Any) -> dict[str, tuple[float, float]]:
+    """Where the return a year and the Sharpe ratio of the account lie in nine of ten resamples of its daily returns.
+
+    1 000 stationary block bootstraps, always the same ones; empty where a figure is not available, without an account,
+    and below 30 days.
+    """
+    if hasattr(result, "legs") and result.capital is None:
+        return {}
+    account = result.account
+    if account["cagr"] is None or account["sharpe"] is None:
+        return {}
+    daily = result.returns("1D").to_numpy(dtype="float64") * 100
+    if len(daily) < _LEAST_DAYS or (daily <= -100).any():
+        return {}
+    import numpy as np
+
+    from ..domain.least_samples import GATES
+    from ..metrics.compounding import final_equity
+    from ..research.bootstrap import MAIN, bootstrap
+
+    years = float(account["frame_days"]) / GATES.days_a_year
+    scale = float(account["days_a_year"]) ** 0.5
+    found = bootstrap(
+        daily,
+        seed=1,
+        resamples=1000,
+        figures={
+            "cagr": lambda rows: (np.asarray(final_equity(rows)) ** (1 / years) - 1) * 100,
+            "sharpe": lambda rows: MAIN["sharpe_ratio"](rows) * scale,
+        },
+    )
+    return {
+        name: (each.low, each.high) for name, each in found.items() if each.low is not None and each.high is not None
+    }

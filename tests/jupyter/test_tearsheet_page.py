@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ pytestmark = [
     pytest.mark.skipif(not (CHROMIUM.exists() and CHROMEDRIVER.exists()), reason="needs Chromium and chromedriver"),
 ]
 
+PAPER = {"paperWidth": 8.27, "paperHeight": 11.69, "preferCSSPageSize": True, "printBackground": True}
 NOTE = "a dip of the morning that was seen at the open"
 LONG = "mean reversion of the spread with a very long name"
 MEASURE = """
@@ -63,8 +66,9 @@ for (const table of document.querySelectorAll("section table")) {
   if (box.right > around.right + 1.5) say("beyond its section", table);
 }
 const edges = [...document.querySelectorAll(".plot")].map((each) => each.getBoundingClientRect());
-if (edges.length !== 2 || edges[0].left !== edges[1].left || edges[0].right !== edges[1].right)
-  found.push("the pictures do not share their edges");
+if (edges.length !== 3 || edges.some((each) => each.width < 200)) found.push("a picture is too narrow or missing");
+if (innerWidth > 699 && (edges[1].right > edges[2].left || edges[0].left !== edges[1].left))
+  found.push("the small pictures do not stand beside each other");
 const sections = [...document.querySelectorAll("section")].map((each) => each.getBoundingClientRect().height);
 return {found, texts: texts.length, tallest: Math.max(...sections),
         paper: getComputedStyle(document.body).backgroundColor, ink: getComputedStyle(document.body).color};
@@ -78,13 +82,13 @@ def sheet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def get_signal(price: float) -> dict[str, Any]:
         return {"position": "long", "price_take_profit": price * 1.02, "price_stop_loss": price * 0.99}
 
-    bknb.add_strategy(LONG, interval="4h", get_signal=get_signal)
-    bknb.add_strategy("b", interval="8h", get_signal=lambda price: get_signal(price) | {"price_take_profit": price * 2})
+    bknb.add_strategy(LONG, interval="12h", get_signal=get_signal)
+    bknb.add_strategy("b", interval="1d", get_signal=lambda price: get_signal(price) | {"price_take_profit": price * 2})
     book = bknb.portfolio(
         symbols=["BTCUSDT", "ETHUSDT"],
         strategies=[LONG, "b"],
         exchange="demo",
-        frame="2023-12-25:2024-01-19",
+        frame="2023-12-25:2024-02-26",
         capital=2_500_000_000,
         sizing=bknb.size.Percent(20),
         benchmark="ETHUSDT",
@@ -125,6 +129,33 @@ def test_nothing_is_cut_off_or_written_over_something_else(sheet: Path, browser:
     assert printed["found"] == []
     assert (printed["paper"], printed["ink"]) == ("rgb(255, 255, 255)", "rgb(51, 51, 51)")
     assert printed["tallest"] < 500  # a section is never cut: less than half a page
+
+
+def test_a_sheet_is_printed_on_one_page(browser: Browser, tmp_path: Path) -> None:
+    """What a screen has beyond that, the trades, costs and refusals, is named on paper."""
+
+    def get_signal(price: float) -> dict[str, Any]:
+        return {"position": "long", "price_take_profit": price * 1.02, "price_stop_loss": price * 0.99}
+
+    bknb.add_strategy("dips", interval="12h", get_signal=get_signal)
+    bknb.add_strategy("days", interval="1d", get_signal=get_signal)
+    book = bknb.portfolio(
+        symbols=["BTCUSDT", "ETHUSDT"],
+        strategies=["dips", "days"],
+        exchange="demo",
+        frame="2024-01-01:2024-03-05",
+        capital=10_000,
+        sizing="percent:30",
+        benchmark="equal",
+    )
+    browser.open(book.tearsheet(tmp_path / "x.html").as_uri())
+    browser.call("POST", "/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": {"media": ""}})
+    printed = browser.call("POST", "/goog/cdp/execute", {"cmd": "Page.printToPDF", "params": PAPER})
+    assert re.findall(rb"/Type /Pages.*?/Count (\d+)", base64.b64decode(printed["data"]), re.DOTALL) == [b"1"]
+    show(browser, 718, "print")
+    seen = browser.run("return document.body.innerText")
+    assert "On a screen this sheet has its best and worst trades" in seen
+    assert "Best and worst trades\n" not in seen
 
 
 LAB = (

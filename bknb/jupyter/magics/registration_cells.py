@@ -47,7 +47,7 @@ def registered_for_a_run(session: Session, call: Call, *, name: str, symbols: An
     Where it raises, the strategy that was registered by that name before is registered again. With ``symbols`` the cell
     may define ``get_weights`` for all of them at once; the value is whether it does.
     """
-    before = bknb.get_strategy(name) if isinstance(name, str) and name in bknb.list_strategies() else None
+    before = bknb.get_strategy(name) if name in bknb.list_strategies() else None
     of_several, text = _register(session, call, name=name, symbols=symbols)
     try:
         yield of_several
