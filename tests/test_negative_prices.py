@@ -1,6 +1,6 @@
-"""Prices at or below zero, as of oil in April 2020: allowed where it is said, with positions that open above zero.
+"""Prices at or below zero, as of oil in April 2020: allowed where it is said; exits and adds lie at any price.
 
-Their stops and targets lie at any price.
+What is opened at or below zero, of which there is no percentage, is in test_entries_below_zero.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 import bknb
 from bknb.domain.pnl import net_percentage, net_points, slipped_exit
 from bknb.domain.position_fills import Fill
-from bknb.domain.position_money import net_results, result
+from bknb.domain.position_money import closed_points, net_results, result
 from bknb.domain.tick_grid import on_grid
 from bknb.exchanges import from_csv, from_frame, from_query
 from bknb.reports.equity_png import equity_png
@@ -110,21 +110,6 @@ def test_a_stop_that_is_gapped_over_fills_below_zero() -> None:
 
 
 @pytest.mark.parametrize(
-    ("closes", "signal", "code"),
-    [
-        ([5.0] * 3 + [-1.0] * 12, {"position": "long", "minute_estimated_time": 5}, "price"),
-        ([5.0] * 15, {"position": "long", "price_open": -2.0}, "positive"),
-        ([5.0] * 15, {"position": "short", "price_open": 0.0}, "positive"),
-    ],
-)
-def test_no_entry_is_ordered_at_or_below_zero(closes: list[float], signal: dict[str, Any], code: str) -> None:
-    result = run(closes, bknb.Signal(**signal))
-    assert not len(result.trades)
-    [reason] = [one for one in result.run_record.records.rejected[0].reasons if one.code == code]
-    assert reason.text.endswith("is in percent of its entry, so that only exits may be at or below 0")
-
-
-@pytest.mark.parametrize(
     ("signal", "expected"),
     [
         # ordered at minute 5, which opens at 20; minutes go 20, 15, 10, 5, 0, -10, -30, -37, -37, -20, -5, 1, 8, 10
@@ -206,56 +191,6 @@ def test_a_target_is_net_of_the_costs_below_zero() -> None:
     assert [reason.code for reason in refused.run_record.records.rejected[0].reasons] == ["take_profit_costs"]
 
 
-def gapped(at: int, price: float) -> pd.DataFrame:
-    """Minutes at 5 of which one opens and stays at a price, and the others behind it at 5 again."""
-    table = minutes([5.0] * 20)
-    for name in ("open", "high", "low", "close"):
-        table.iloc[at, table.columns.get_loc(name)] = price
-    return table
-
-
-@pytest.mark.parametrize(
-    "signal",
-    [
-        {"position": "long"},
-        {"position": "short"},
-        {"position": "long", "price_open": 4.0},
-        {"position": "short", "price_open": 4.0, "entry": "stop"},
-    ],
-)
-@pytest.mark.parametrize("price", [0.0, -3.0])
-def test_an_order_that_would_fill_at_or_below_zero_is_taken_back(signal: dict[str, Any], price: float) -> None:
-    asked: list[int] = []
-
-    def get_signal(ctx: Any) -> Any:
-        asked.append(ctx.when_ms)
-        return bknb.Signal(**signal) if len(asked) == 1 else None
-
-    result = bknb.backtest(
-        "CL",
-        strategy=get_signal,
-        interval="1m",
-        exchange=from_frame(gapped(5, price), negative=True),
-        frame=(f"{BEGIN} 00:05", f"{BEGIN} 00:15"),
-        settings=FREE,
-    )
-    cancelled = result.run_record.records.cancelled
-    assert [event.reason for event in cancelled] == ["price_reject"]
-    assert not len(result.trades)
-
-
-def test_an_order_for_the_close_is_taken_back_there() -> None:
-    result = bknb.backtest(
-        "CL",
-        strategy=lambda ctx: bknb.Signal(position="long", entry="close"),
-        at="10:00 UTC",
-        exchange=from_frame(minutes([5.0] * 1300 + [-2.0] * 400), negative=True),
-        frame=(f"{BEGIN} 06:00", "2020-04-21 02:00"),
-        settings=FREE,
-    )
-    assert [event.reason for event in result.run_record.records.cancelled] == ["price_reject"]
-
-
 def managed(answers: dict[int, Any], table: pd.DataFrame) -> Any:
     """A long from minute 5 on, managed by answers at minutes."""
     bknb.add_strategy(
@@ -273,23 +208,16 @@ def managed(answers: dict[int, Any], table: pd.DataFrame) -> Any:
     )
 
 
-def test_parts_leave_below_zero_and_adds_do_not_enter_there() -> None:
+def test_parts_leave_and_adds_enter_below_zero() -> None:
     result = managed({10: [bknb.Reduce(0.5)], 12: [bknb.Add(1.0)]}, minutes(FALL))
     [closed] = result.run_record.records.closed
-    # half of it at the open of minute 10, 0.0, the rest at the open of minute 17, 1.0
-    assert [(fill.kind, fill.price) for fill in closed.fills] == [("entry", 20.0), ("reduce", 0.0), ("exit", 1.0)]
-    assert closed.pnl.pnl_percentage == pytest.approx(100 * (0.5 * 0.0 + 0.5 * 1.0 - 20.0) / 20.0)
-    [rejected] = result.run_record.records.rejected
-    assert "an add at or below zero has no cost" in rejected.reasons[0].text
-
-
-@pytest.mark.parametrize("add", [bknb.Add(1.0), bknb.Add(1.0, price_open=4.0)])
-def test_an_add_that_would_fill_below_zero_is_taken_back(add: bknb.Add) -> None:
-    result = managed({8: [add]}, gapped(8, -3.0))
-    [cancelled] = result.run_record.records.positions
-    assert (type(cancelled), cancelled.reason) == (bknb.AddCancelled, "price_reject")
-    [closed] = result.run_record.records.closed
-    assert (closed.price_close, closed.adds) == (5.0, 0)
+    # half of it at the open of minute 10, 0.0, as much as at first at that of minute 12, -30.0, the rest at 1.0
+    told = [(fill.kind, fill.price) for fill in closed.fills]
+    assert told == [("entry", 20.0), ("reduce", 0.0), ("add", -30.0), ("exit", 1.0)]
+    assert closed.average_price == (20.0 - 30.0) / 2
+    assert closed.pnl.pnl_percentage == pytest.approx(100 * (0.5 * 0.0 + 1.5 * 1.0 - 20.0 + 30.0) / 20.0)
+    assert np.isnan(closed.cost_percentage)  # all entries together cost less than nothing
+    assert result.trades["points"].tolist() == [11.5]
 
 
 def test_moves_put_levels_at_and_below_zero() -> None:
@@ -317,7 +245,7 @@ def told(result: Any, by: float) -> list[Any]:
         if hasattr(event, "fill"):
             line.append((event.fill.kind, event.fill.share, event.fill.price + by))
         if isinstance(event, bknb.Closed):
-            line.append(round(event.pnl.pnl_percentage * event.signal.price_open, 6))
+            line.append(round(closed_points(event, slippage=0.0, fee=0.0), 6))
             line.append([(fill.kind, fill.price + by) for fill in event.fills])
         found.append(line)
     return sorted(found, key=lambda line: (line[0], line[1]))
@@ -327,7 +255,7 @@ def told(result: Any, by: float) -> list[Any]:
 @pytest.mark.parametrize("execution", ["pessimistic", "touch", "vwap"])
 @pytest.mark.parametrize("tick", [None, 0.5])
 def test_a_market_that_lies_lower_has_the_same_events(execution: str, tick: float | None) -> None:
-    """Entries above zero, everything else wherever it falls: without costs only differences of prices count."""
+    """Without costs and percentages only differences of prices count, of entries, adds and exits alike."""
     rng = np.random.default_rng([3, len(execution), tick is None])
     # multiples of 1.5, so that average prices are exact, too
     closes = 105.0 + np.abs(np.cumsum(rng.integers(-2, 3, size=1500)) * 1.5 % 60.0 - 30.0)
@@ -336,8 +264,6 @@ def test_a_market_that_lies_lower_has_the_same_events(execution: str, tick: floa
     def world(by: float) -> Any:
         def get_signal(ctx: Any) -> Any:
             close, pick = float(ctx.candles("1m", 1).close[-1]), choices[(ctx.when_ms // 60_000) % 1500]
-            if close + by < 121.0:
-                return None
             side, sign = ("long", 1) if pick[0] < 0.5 else ("short", -1)
             stop, target = (round(8 + 80 * part) / 4 for part in pick[1:3])
             exits: dict[str, Any] = {"price_stop_loss": close - sign * stop}
@@ -359,7 +285,10 @@ def test_a_market_that_lies_lower_has_the_same_events(execution: str, tick: floa
             if pick[0] < 0.06:
                 close = float(ctx.candles("1m", 1).close[-1])
                 return bknb.Move(price_stop_loss=close - position.sign * 6.0)
-            return bknb.Reduce(0.5) if pick[0] < 0.08 else None
+            if pick[0] < 0.10:
+                close = float(ctx.candles("1m", 1).close[-1])
+                return bknb.Add(0.5, price_open=None if pick[1] < 0.5 else close - position.sign * 1.25)
+            return bknb.Reduce(0.5) if pick[0] < 0.12 else None
 
         bknb.add_strategy("lower", get_signal=get_signal, manage=manage, interval="1m")
         table = minutes(list(closes - by), spread=0.5)
@@ -371,7 +300,10 @@ def test_a_market_that_lies_lower_has_the_same_events(execution: str, tick: floa
         )
 
     above, below = world(0.0), world(118.0)
-    assert (below.trades["price_close"] < 0).sum() > 3
+    assert (below.trades["price_open"] < 0).sum() > 10
+    assert (below.trades["price_open"] > 0).sum() > 10
+    assert (below.trades["adds"] > 0).sum() > 3
+    assert (below.trades["price_close"] < 0).sum() > 10
     assert (below.trades["price_stop_loss"] < 0).sum() > 5
     assert told(below, 118.0) == told(above, 0.0)
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import UNSET
 
-from .exit_validation import is_positive
+from .exit_validation import is_finite_number, is_positive
 from .lifetimes import read_valid
 from .manage_answers import Add, Cancel, Close
 from .position_fills import DUST
@@ -43,8 +43,9 @@ def add_faults(add: Add, when: int, rules: Rules) -> list[Reason]:
     limit: object = add.price_open
     if not is_positive(share) or not DUST < add.share <= MOST_SHARE:
         found.append(share_fault(share))
-    if limit is not None and not is_positive(limit):
-        text = "price_open of Add must be a finite number above 0, or None for the market"
+    if limit is not None and not (is_finite_number(limit) if rules.negative else is_positive(limit)):
+        above = "" if rules.negative else " above 0"
+        text = f"price_open of Add must be a finite number{above}, or None for the market"
         found.append(Reason("add_price", f"{text}, got {shown(limit, 60)}"))
     if add.valid is UNSET:
         return found

@@ -51,7 +51,5 @@ def _at_close(state: Opening, close_at: int, given: Boundary, rules: Rules) -> S
     if late_at or newest is None or newest.t < state.not_before or not isinstance(then, Flat):
         return cancel(state.signal, then, given.when, given.price, "timeout", rules)
     price = newest.close if rules.model.fills_at_open else newest.price
-    if price <= 0:
-        return cancel(state.signal, then, given.when, given.price, "price_reject", rules)
     end = newest._replace(open=price, high=price, low=price, close=price)  # nothing of the candle comes behind it
     return entered(state.signal, end, Entry(price, at_open=True, rested=False), rules)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -254,7 +254,7 @@ def opening_minute(state: Opening, given: Minute, rules: Rules) -> Step:
     if signal.entry == "close" or not model.can_fill(given, state.not_before):
         alone = msgspec.structs.replace(state, last_id=last_id, ending=None)
         return Step(alone, events + quiet_minute(signal, given, rules), commands)
-    entry = _above_zero(model.entry(signal, given, first=True))
+    entry = model.entry(signal, given, first=True)
     if not isinstance(entry, Entry) or entry.rested:
         events += (Scheduled(**labels(rules), when=given.t, price=given.price, signal=signal),)
     if entry is None:
@@ -269,11 +269,6 @@ def opening_minute(state: Opening, given: Minute, rules: Rules) -> Step:
     else:  # risk was asked in this minute already
         made = entered(signal, given, entry, rules)
     return Step(made.state, events + made.events, commands + made.commands)
-
-
-def _above_zero(entry: Entry | Literal["reject"] | None) -> Entry | Literal["reject"] | None:
-    """The fill of an entry; one at or below zero, of which nothing can be a percentage, is rejected."""
-    return "reject" if isinstance(entry, Entry) and entry.price <= 0 else entry
 
 
 def _touched(
@@ -308,7 +303,7 @@ def waiting_minute(state: Waiting, given: Minute, rules: Rules) -> Step:
             return cancel(signal, flat_after(state), given.t, given.price, model.frame_end_cancel, rules)
         if given.t >= timeout_of(signal, rules):
             return cancel(signal, flat_after(state), given.t, given.price, "timeout", rules)
-    entry = _above_zero(model.entry(signal, given, first=False)) if model.can_fill(given) else None
+    entry = model.entry(signal, given, first=False) if model.can_fill(given) else None
     if entry is None:
         return Step(state, quiet_minute(signal, given, rules))
     if entry == "reject":

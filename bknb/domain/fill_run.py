@@ -14,7 +14,7 @@ from .position_fills import DUST, Fill, FillKind
 from .position_money import average_price, cost_percentage, largest_cost, net_results, result
 from .risk import Release
 from .signal import sign_of
-from .signal_events import AddCancelled, Added, Closed, Event, Reduced
+from .signal_events import Added, Closed, Event, Reduced
 from .states import Holding, Rules, Step, labels
 from .stays_flat import flat_after_close
 from .stop_levels import moved_events, percent_stop
@@ -78,16 +78,7 @@ class FillRun:
         return number
 
     def add(self, order: PositionOrder, price: float, *, rested: bool) -> None:
-        """Fill an add; one that would fill at or below zero, where it has no cost, is taken back."""
-        if price <= 0:
-            cancelled = AddCancelled(
-                **labels(self.rules), when=self.when, price=self.price, signal=self.state.signal, number=order.number,
-                share=order.share, price_open=order.price_open, reason="price_reject", note=order.note,
-            )  # fmt: skip
-            self._without(order)
-            self.book = msgspec.structs.replace(self.book, adds=self.book.adds - 1)
-            self.events.append(cancelled)
-            return
+        """Fill an add."""
         before = self.book
         made = self.fill("add", order.share, price, number=order.number, rested=rested, note=order.note)
         self._without(order)

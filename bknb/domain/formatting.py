@@ -293,6 +293,18 @@ def price_text(price: float | None) -> str:
     return f"{price:,.{price_decimals(price)}f}"
 
 
+def points_text(points: float | None) -> str:
+    """A result in points, with the decimals of a price; the sign ``+`` only above zero.
+
+    Examples
+    --------
+    >>> points_text(5.0), points_text(-0.25), points_text(0.0), points_text(None)
+    ('+5.00 points', '-0.2500 points', '0.00 points', 'N/A')
+    """
+    text = price_text(points)
+    return text if points is None or text == MISSING else f"{'+' if points > 0 else ''}{text} points"
+
+
 def exit_text(price: float | None) -> str:
     """A target or a stop as :func:`price_text` writes it; ``none`` where a position has none.
 

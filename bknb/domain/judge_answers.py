@@ -158,9 +158,6 @@ def _judge_add(judged: Judged, answer: Add, state: Holding, given: Managed, rule
         reasons.append(Reason("add_limit", f"{text}; {allow('max_adds', max(2 * most, 10))}"))
     if not given.entries:
         reasons.append(STOPPED)
-    if given.close <= 0:
-        text = f"the market is at {given.close:g}, and an add at or below zero has no cost to count in percent of"
-        reasons.append(Reason("price", text))
     judged.reasons.extend(reasons)
     if reasons:
         return
@@ -171,7 +168,7 @@ def _judge_add(judged: Judged, answer: Add, state: Holding, given: Managed, rule
     best = state.highest if sign > 0 else state.lowest
     stop = stop_in_force(judged.levels, sign, best, rules.tick)
     level = None if answer.price_open is None else stop_on_grid(float(answer.price_open), sign, rules.tick)
-    if level is not None and level <= 0:
+    if level is not None and level <= 0 and not rules.negative:
         text = f"price_open {answer.price_open:g} of Add lies below the first tick of this market, {rules.tick:g}"
         judged.reasons.append(Reason("add_price", f"{text}; give a price of at least that"))
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import nan
 
 from .signal import Position, sign_of
 from .signal_events import Pnl
@@ -13,13 +14,15 @@ def net_percentage(position: Position, price_open: float, price_close: float, sl
 
     With s and f per side in percent, long: entry' = open·(1 + s), exit' = close·(1 - s), mirrored for a short;
     net = 100·(exit' - entry')/entry' - f·(1 + exit'/entry'). An exit at or below zero costs as much of its size: see
-    :func:`slipped_exit`.
+    :func:`slipped_exit`. Of an entry at or below zero there is none: NaN.
 
     Examples
     --------
     >>> round(net_percentage("long", 100.0, 110.0, 0.1, 0.1), 10)
     9.5704395604
     """
+    if price_open <= 0:
+        return nan
     if position == "long":
         entry = price_open * (1 + slippage / 100)
         exit_ = slipped_exit(price_close, 1, slippage)
@@ -45,6 +48,8 @@ def slipped_exit(price: float, sign: int, slippage: float) -> float:
 def trade_pnl(position: Position, price_open: float, price_close: float, *, slippage: float, fee: float) -> Pnl:
     """Net result of a trade in percent, with its parts: gross is the raw price move, ``gross - fee - slippage = net``.
 
+    Of an entry at or below zero it is in points alone: see :func:`pnl_in_points`.
+
     Examples
     --------
     >>> parts = trade_pnl("long", 100.0, 100.0, slippage=0.1, fee=0.1)
@@ -52,6 +57,8 @@ def trade_pnl(position: Position, price_open: float, price_close: float, *, slip
     (0.0, -0.3996003996)
     """
     sign = sign_of(position)
+    if price_open <= 0:
+        return pnl_in_points(net_points([(sign, price_open), (-sign, price_close)], slippage=slippage, fee=fee))
     entry = price_open * (1 + sign * slippage / 100)
     exit_ = slipped_exit(price_close, sign, slippage)
     slipped = (exit_ - entry) / entry * 100 * sign
@@ -74,6 +81,17 @@ def pnl_of(gross: float, slipped: float, fees: float) -> Pnl:
         fee_percentage=fees,
         slippage_percentage=gross - slipped,
     )
+
+
+def pnl_in_points(points: float) -> Pnl:
+    """A result of which there is no percentage, as the position opened at or below zero; see :func:`net_points`.
+
+    Examples
+    --------
+    >>> pnl_in_points(-1.5).points, pnl_in_points(-1.5).pnl_percentage
+    (-1.5, nan)
+    """
+    return Pnl(pnl_percentage=nan, gross_percentage=nan, fee_percentage=nan, slippage_percentage=nan, points=points)
 
 
 def net_points(fills: Iterable[tuple[float, float]], *, slippage: float, fee: float) -> float:
@@ -111,8 +129,14 @@ def breakeven_price(position: Position, price_open: float, slippage: float, fee:
     >>> price = breakeven_price("short", 100.0, 0.1, 0.1)
     >>> round(price, 6), abs(net_percentage("short", 100.0, price, 0.1, 0.1)) < 1e-12
     (99.600799, True)
+    >>> round(breakeven_price("long", -100.0, 0.0, 1.0), 6)  # 99 were received, which 98.0198 and 1 % of it are
+    -98.019802
     """
     s, f = slippage / 100, fee / 100
+    if price_open <= 0:
+        sign = sign_of(position)
+        # Below zero the long receives and pays to leave, the short the other way; costs are of the size of both.
+        return price_open * ((1 - sign * s) * (1 - sign * f)) / ((1 + sign * s) * (1 + sign * f))
     if position == "long":
         return price_open * ((1 + s) * (1 + f)) / ((1 - s) * (1 - f))
     return price_open * ((1 - s) * (1 - f)) / ((1 + s) * (1 + f))

@@ -14,7 +14,7 @@ from .declared_exits import Target
 from .interval import MINUTE_MS
 from .position_book import PositionOrder, new_book
 from .position_fills import Fill
-from .position_money import average_price, net_results
+from .position_money import average_price, net_results, points
 from .signal import OpenSignal, Position, ScheduledSignal, sign_of
 from .states import Holding, Opening, Rules, State, Waiting
 from .stop_levels import stop_in_force
@@ -45,9 +45,9 @@ class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
     price : float
         The average price of the market now.
     percent : float
-        The net result if all that is left were closed at ``price``.
+        The net result if all that is left were closed at ``price``; NaN where the first fill was at or below zero.
     best_percent, worst_percent : float
-        The extreme net results at the prices of candles that have closed.
+        The extreme net results at the prices of candles that have closed; NaN there, too.
     best_price, worst_price : float or None
         Those prices.
     size : float
@@ -66,6 +66,9 @@ class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
     weight : float, optional
         What it is worth as a part of the equity at the last close, below 0 for a short; of strategies that answer with
         weights.
+    points : float, optional
+        The net result at ``price`` in quote currency for each unit of the first size, where prices may be at or below
+        zero.
 
     Examples
     --------
@@ -99,6 +102,7 @@ class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
     memo: Mapping[str, Any]
     note: str
     weight: float | None = None
+    points: float | None = None
 
 
 def position_view(state: Holding | Opening | Waiting, when: int, price: float, rules: Rules) -> HeldPosition:
@@ -158,13 +162,9 @@ def _open(state: Holding, when: int, price: float, rules: Rules) -> HeldPosition
     sign, opened = sign_of(signal.position), signal.pending_at
     best, worst = (state.highest, state.lowest) if sign > 0 else (state.lowest, state.highest)
     stop = stop_in_force(book, sign, best, rules.tick)
+    costs = {"slippage": rules.settings.percent_slippage, "fee": rules.settings.percent_fee}
     now, *nets = net_results(
-        signal.position,
-        book.fills,
-        slippage=rules.settings.percent_slippage,
-        fee=rules.settings.percent_fee,
-        rest=book.left,
-        prices=(price, book.phase_high, book.phase_low),
+        signal.position, book.fills, rest=book.left, prices=(price, book.phase_high, book.phase_low), **costs
     )
     entries = [fill for fill in book.fills if fill.enters]
     return HeldPosition(
@@ -192,6 +192,7 @@ def _open(state: Holding, when: int, price: float, rules: Rules) -> HeldPosition
         waiting=book.orders,
         memo=_memo(book.memo),
         note=signal.note,
+        points=points(signal.position, book.fills, rest=book.left, price=price, **costs) if rules.negative else None,
     )
 
 

@@ -21,6 +21,9 @@ from .whole_number import checked_number, whole_number
 
 Per = Literal["profile", "symbol", "strategy"]
 _PER: Final = ("profile", "symbol", "strategy")
+_NO_PERCENTAGE: Final = (
+    "a position was opened at or below zero, of which there is no percentage; cooldown and stop_guard need none"
+)
 _STOPS: Final = ("stop_loss", "trailing_stop", "breakeven", "liquidation")
 
 
@@ -58,7 +61,7 @@ class Cooldown(_Protection, frozen=True, kw_only=True):
     def __call__(self, request: RiskRequest) -> str | None:
         """Why a candidate is refused; ``None``: it is not."""
         newest = [*islice(_newest_first(self, request, self.per), self.losses)]
-        if len(newest) < self.losses or any(one.pnl_percentage >= 0.0 for one in newest):
+        if len(newest) < self.losses or not all(one.is_loss for one in newest):
             return None
         until = newest[0].known_at + _span_ms("cooldown", self.pause)
         if request.when >= until:
@@ -124,6 +127,8 @@ class DailyLoss(_Protection, frozen=True):
         """Why a candidate is refused; ``None``: it is not."""
         since = request.when - request.when % DAY_MS
         day = [*takewhile(lambda one: one.known_at > since, _newest_first(self, request))]
+        if any(one.points is not None for one in day):
+            return f"daily_loss: {_NO_PERCENTAGE}"
         lost = -_result(day, request)
         if lost < self.percent:
             return None
@@ -162,6 +167,8 @@ class MaxDrawdown(_Protection, frozen=True):
         lost, deepest, best = 0.0, 0.0, 0
         newest = takewhile(lambda one: one.known_at > since, _newest_first(self, request))
         for one in newest:  # from now back to its best
+            if one.points is not None:
+                return f"max_drawdown: {_NO_PERCENTAGE}"
             fallen.append(one)
             lost -= one.pnl_percentage if one.money is None else one.money
             if lost > deepest:

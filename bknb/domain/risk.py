@@ -27,9 +27,11 @@ class ClosedPosition(NamedTuple):
     reason : str
         Why, such as ``"stop_loss"``.
     pnl_percentage : float
-        Its result after costs.
+        Its result after costs; NaN where it was opened at or below zero.
     money : float or None
         That in quote currency, of a run with a capital.
+    points : float or None
+        Its result in quote currency for each unit, of one that was opened at or below zero.
     """
 
     symbol: str
@@ -40,13 +42,19 @@ class ClosedPosition(NamedTuple):
     reason: str
     pnl_percentage: float
     money: float | None = None
+    points: float | None = None
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether its result was below 0."""
+        return (self.pnl_percentage if self.points is None else self.points) < 0.0
 
 
 def closed_position(event: Closed, known_at: int, money: float | None = None) -> ClosedPosition:
     """A position as its end tells of it."""
-    signal, net = event.signal, event.pnl.pnl_percentage
+    signal, net, points = event.signal, event.pnl.pnl_percentage, event.pnl.points
     what = signal.symbol, signal.strategy, signal.position
-    return ClosedPosition(*what, event.closed_at, known_at, event.close_reason, net, money)
+    return ClosedPosition(*what, event.closed_at, known_at, event.close_reason, net, money, points)
 
 
 class ClosedBefore(Sequence[ClosedPosition]):

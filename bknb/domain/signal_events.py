@@ -42,13 +42,23 @@ CancelReason: TypeAlias = Literal[
 ]
 
 
-class Pnl(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Result of one trade in percent of the entry value; ``gross - fee - slippage = pnl``."""
+class Pnl(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, repr_omit_defaults=True):
+    """Result of one trade in percent of the entry value; ``gross - fee - slippage = pnl``.
+
+    Of a position that opened at or below zero there is no percentage: then all four are NaN, and ``points`` is the net
+    result in quote currency for each unit of the first fill; of others it is ``None``.
+    """
 
     pnl_percentage: float
     gross_percentage: float
     fee_percentage: float
     slippage_percentage: float
+    points: float | None = None
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether less came back than went in, after all costs."""
+        return (self.pnl_percentage if self.points is None else self.points) < 0.0
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False):

@@ -20,8 +20,8 @@ from .exit_validation import (
     read_ladder,
     sorted_ladder,
 )
-from .pnl import net_percentage
-from .signal import Position, Signal
+from .pnl import net_percentage, net_points
+from .signal import Position, Signal, sign_of
 from .signal_events import Reason
 from .text import shown, text_fault
 
@@ -40,7 +40,6 @@ _LEVEL_RULES = (  # in the order in which they are told
     "stop_loss_far",
 )
 _PRICES = ("price_open", "price_take_profit", "price_stop_loss")
-_OF_ENTRY: Final = "; the result of a position is in percent of its entry, so that only exits may be at or below 0"
 _PLAIN_TYPES: Final = frozenset((str, bool, int, float, type(None)))
 
 
@@ -144,7 +143,8 @@ def broken_rules(
     Levels are judged against every price at which the entry may fill, as far as it is known at the question: a market
     order against ``price``, a limit against itself and, where ``price`` has reached it, against ``price``, a stop entry
     against its level and ``price``. ``vwap`` judges distances against the price of the order alone, as backtest-kit.
-    With ``negative`` stops and targets may lie at or below zero; entries may not, for results are in percent of them.
+    With ``negative`` all of them may lie at or below zero; from an entry there no distance is a percentage, so that
+    the least and the largest distances of the settings do not apply to it.
     """
     found: list[Reason] = []
     position: object = signal.position
@@ -153,9 +153,9 @@ def broken_rules(
     elif signal.side is not None and signal.side != position:
         text = "side is another name for position; give one of them"
         found.append(Reason("position", f"{text}, got position={shown(position, 80)}, side={shown(signal.side, 60)}"))
-    if not is_finite_number(price) or price <= 0:
-        text = f"the average price must be a finite number above 0, got {shown(price, 80)}"
-        found.append(Reason("price", text + (_OF_ENTRY if negative else "")))
+    if not is_finite_number(price) or (price <= 0 and not negative):
+        above = "" if negative else " above 0"
+        found.append(Reason("price", f"the average price must be a finite number{above}, got {shown(price, 80)}"))
     found += _broken_prices(signal, negative=negative)
     found += broken_lifetime(signal.minute_estimated_time, settings)
     found += _broken_texts(note=signal.note, name=signal.id)
@@ -194,9 +194,8 @@ def _broken_prices(signal: Signal, *, negative: bool) -> list[Reason]:
         if not is_finite_number(value):
             got = f"got {shown(value, 80)} ({type(value).__name__})"
             found.append(Reason("finite", f"{name} must be a finite number, {got}"))
-        elif value <= 0 and not (negative and name != "price_open"):
-            text = f"{name} must be above 0, got {shown(value, 80)}"
-            found.append(Reason("positive", text + (_OF_ENTRY if negative else "")))
+        elif value <= 0 and not negative:
+            found.append(Reason("positive", f"{name} must be above 0, got {shown(value, 80)}"))
     return found
 
 
@@ -244,7 +243,7 @@ def broken_lifetime(minutes: object, settings: Settings) -> list[Reason]:
 
 
 def _broken_levels(signal: Signal, *, price: float, model: ExecutionModel, settings: Settings) -> list[Reason]:
-    """Rules on exit levels and an entry that are known to be numbers, the entry above 0."""
+    """Rules on exit levels and an entry that are known to be numbers."""
     entry = price if signal.price_open is None else signal.price_open
     targets, stop = target_prices(signal), signal.price_stop_loss
     long = signal.position == "long"
@@ -316,6 +315,8 @@ def allow(setting: str, value: object) -> str:
 def _broken_target(signal: Signal, target: float, *, entry: float, settings: Settings) -> list[Reason]:
     found: list[Reason] = []
     position: Position = "long" if signal.position == "long" else "short"
+    if entry <= 0:
+        return _broken_target_in_points(position, target, entry=entry, settings=settings)
     distance = (target - entry) / entry * 100 if signal.position == "long" else (entry - target) / entry * 100
     least = settings.min_take_profit_distance_percent
     if distance < least:
@@ -323,14 +324,27 @@ def _broken_target(signal: Signal, target: float, *, entry: float, settings: Set
         found.append(Reason("take_profit_near", f"{text}; {allow('min_take_profit_distance_percent', 0)}"))
     net = net_percentage(position, entry, target, settings.percent_slippage, settings.percent_fee)
     if net <= 0:
-        costs = f"percent_fee = {settings.percent_fee:g}, percent_slippage = {settings.percent_slippage:g}"
-        text = f"at price_take_profit the trade would make {net:.3f} % after two fees and two slippages ({costs})"
-        free = "settings={'percent_fee': 0, 'percent_slippage': 0} trades without costs"
-        found.append(Reason("take_profit_costs", f"{text}; {free}, or set a price_take_profit further away"))
+        found.append(_eaten_by_costs(f"{net:.3f} %", settings))
     return found
 
 
+def _broken_target_in_points(position: Position, target: float, *, entry: float, settings: Settings) -> list[Reason]:
+    """That costs take all that a target would bring, of an entry at or below zero."""
+    sign, costs = sign_of(position), {"slippage": settings.percent_slippage, "fee": settings.percent_fee}
+    net = net_points([(sign, entry), (-sign, target)], **costs)
+    return [_eaten_by_costs(f"{net:.6g} points", settings)] if net <= 0 else []
+
+
+def _eaten_by_costs(net: str, settings: Settings) -> Reason:
+    costs = f"percent_fee = {settings.percent_fee:g}, percent_slippage = {settings.percent_slippage:g}"
+    text = f"at price_take_profit the trade would make {net} after two fees and two slippages ({costs})"
+    free = "settings={'percent_fee': 0, 'percent_slippage': 0} trades without costs"
+    return Reason("take_profit_costs", f"{text}; {free}, or set a price_take_profit further away")
+
+
 def _broken_stop(signal: Signal, stop: float, *, entry: float, settings: Settings) -> list[Reason]:
+    if entry <= 0:
+        return []  # no distance from it is a percentage
     distance = (entry - stop) / entry * 100 if signal.position == "long" else (stop - entry) / entry * 100
     least, most = settings.min_stop_loss_distance_percent, settings.max_stop_loss_distance_percent
     if distance < least:

@@ -26,7 +26,7 @@ class StopInForce(NamedTuple):
 
 
 def level_at(signal: OpenSignal, after: float) -> float:
-    """The price at which a position has made a gross move of ``after`` percent from its first fill.
+    """The price at which a position has made a gross move of ``after`` percent of the size of its first fill.
 
     Examples
     --------
@@ -36,7 +36,12 @@ def level_at(signal: OpenSignal, after: float) -> float:
     >>> level_at(row, 2.0)
     98.0
     """
-    return signal.price_open * (1 + sign_of(signal.position) * after / 100)
+    return _apart(signal.price_open, sign_of(signal.position) * after)
+
+
+def _apart(price: float, percent: float) -> float:
+    """The price that lies above another one by a percentage of its size (below 0: below it)."""
+    return price * (1 + percent / 100) if price > 0 else price * (1 - percent / 100)
 
 
 def trail_level(trailing: Trailing, sign: int, best: float, tick: float | None) -> float:
@@ -52,8 +57,7 @@ def trail_level(trailing: Trailing, sign: int, best: float, tick: float | None) 
     -18.0
     """
     if trailing.percent is not None:
-        behind = trailing.percent if best > 0 else -trailing.percent
-        return stop_on_grid(best * (1 - sign * behind / 100), sign, tick)
+        return stop_on_grid(_apart(best, -sign * trailing.percent), sign, tick)
     assert trailing.distance is not None  # one of them was given  # noqa: S101
     return stop_on_grid(best - sign * trailing.distance, sign, tick)
 
@@ -66,14 +70,14 @@ def stop_on_grid(level: float, sign: int, tick: float | None) -> float:
 
 
 def percent_stop(percent: float, sign: int, average: float, tick: float | None) -> float:
-    """The stop that lies so many percent from the average price of all entries (quote currency).
+    """The stop that lies so many percent of its size from the average price of all entries (quote currency).
 
     Examples
     --------
     >>> percent_stop(5.0, 1, 200.0, None), percent_stop(5.0, -1, 200.0, None)
     (190.0, 210.0)
     """
-    return stop_on_grid(average * (1 - sign * percent / 100), sign, tick)
+    return stop_on_grid(_apart(average, -sign * percent), sign, tick)
 
 
 def stop_in_force(book: PositionBook, sign: int, best: float, tick: float | None) -> StopInForce | None:

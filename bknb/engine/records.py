@@ -104,6 +104,12 @@ class Records(Struct):
         return any(event.adds and event.signal.size is None for event in self.closed) or bool(self._added())
 
     @property
+    def opened_below_zero(self) -> bool:
+        """Whether a position was opened at or below zero, one that is still open included: it has no percentages."""
+        below = any(event.signal.price_open <= 0 for event in self.closed)
+        return below or ((still := self.open_signal) is not None and still.price_open <= 0)
+
+    @property
     def has_open_adds(self) -> bool:
         """Whether a position that is still open was added to."""
         return bool(self._added() - {key_of(event.signal) for event in self.closed})

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..domain.interval import DAY_MS
 from .compounding import growth
-from .reasons import needs_capital
+from .reasons import needs_capital, why_no_account
 from .trade_table import numbers_in
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ def daily_returns(
 def of_results(results: Iterable[Any]) -> NDArray[np.float64]:
     """Daily returns of several results over one and the same frame, shape (days, results).
 
-    Days in which a market with sessions was closed are left out, and results in which a position was added to: a daily
-    return is of an account, and adds need a capital.
+    Days in which a market with sessions was closed are left out, and results that have no account: in which a position
+    was added to, as adds need a capital, or opened at or below zero.
     """
     columns, first, open_days = [], 0, None
     for result in results:
-        if added_to(result):
+        if without_account(result):
             continue
         trades, first, open_days = result.trades, result.start // DAY_MS, result.measured.open_days
         moments = trades["closed_at"].dt.tz_localize(None).to_numpy().astype("datetime64[ms]").astype(np.int64)
@@ -65,6 +65,11 @@ def of_results(results: Iterable[Any]) -> NDArray[np.float64]:
 def added_to(result: Any) -> bool:
     """Whether a position of a run was added to, one that is still open included."""
     return bool(result.run_record.records.has_adds)
+
+
+def without_account(result: Any) -> bool:
+    """Whether the positions of a run make no account, as one was added to or opened at or below zero."""
+    return bool(why_no_account(result.run_record.records))
 
 
 def adds_in(trades: Any) -> bool:

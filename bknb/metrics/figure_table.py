@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ..domain.formatting import NOT_AVAILABLE
 from ..domain.html import Html, element, elements, fragment
 from ..errors import UnknownName
 from .missing import why_missing, why_missing_pooled
-from .trade_definitions import DEFINITIONS, HEAT_DEFINITIONS, NO_PORTFOLIO, Definition
+from .reasons import BELOW_ZERO
+from .trade_definitions import DEFINITIONS, HEAT_DEFINITIONS, NO_PORTFOLIO, OF_ACCOUNT, OF_RESULTS, Definition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,16 +26,35 @@ _SYMBOL_COLUMNS: Final = (
 )
 
 
+def in_points(definitions: Mapping[str, Definition]) -> dict[str, Definition]:
+    """Definitions of figures of results in points: without those of percentages and of accounts.
+
+    Examples
+    --------
+    >>> in_points(DEFINITIONS)["total_pnl"].unit, in_points(DEFINITIONS)["win_rate"].unit
+    ('points', '%')
+    """
+    made = dict(definitions)
+    for name, own in definitions.items():
+        key = name.removeprefix("portfolio_")
+        if key in OF_ACCOUNT:
+            made[name] = replace(own, null_when=BELOW_ZERO)
+        elif key in OF_RESULTS:
+            made[name] = replace(own, unit="points")
+    return made
+
+
 class Explained(dict[str, Any]):
     """Figures by name, each with its definition; what `Statistics` and `HeatStatistics` have in common."""
 
     __slots__ = ()
     _definitions: ClassVar[dict[str, Definition]]
+    in_points: bool
 
     @property
     def definitions(self) -> dict[str, Definition]:
         """The definition of every figure, by name; figures of one symbol in a heat table have their own."""
-        return self._definitions
+        return in_points(self._definitions) if self.in_points else self._definitions
 
     def __missing__(self, key: object) -> Any:
         known = f"known: {', '.join(self)}"
@@ -79,6 +100,8 @@ class Statistics(Explained):
     ----------
     selected : str
         Which trades were left out; empty when none was.
+    in_points : bool
+        Whether results are in points: a position opened at or below zero, of which there is no percentage.
 
     Examples
     --------
@@ -94,13 +117,16 @@ class Statistics(Explained):
       source    plain arithmetic
     """
 
-    __slots__ = ("selected",)
+    __slots__ = ("in_points", "selected")
     _definitions = DEFINITIONS
     selected: str
+    in_points: bool
 
-    def __init__(self, figures: Mapping[str, Any] | None = None, *, selected: str = "") -> None:
+    def __init__(
+        self, figures: Mapping[str, Any] | None = None, *, selected: str = "", in_points: bool = False
+    ) -> None:
         super().__init__(figures or {})
-        self.selected = selected
+        self.selected, self.in_points = selected, in_points
 
     def _why(self, key: str) -> str:
         return why_missing(key, self)
@@ -116,6 +142,13 @@ class Statistics(Explained):
     def _repr_html_(self) -> Html:
         head = element("p", self._title()) if self.selected else None
         return fragment(head, _html_table(self._shown()))
+
+
+def for_ranking(figures: Statistics) -> Statistics:
+    """The figures of a sample without those in points: beside percentages of another sample they say nothing."""
+    if not figures.in_points:
+        return figures
+    return Statistics({**figures, **dict.fromkeys(OF_RESULTS)}, selected=figures.selected, in_points=True)
 
 
 class HeatStatistics(Explained):
@@ -135,8 +168,13 @@ class HeatStatistics(Explained):
     (1.0, -0.5)
     """
 
-    __slots__ = ()
+    __slots__ = ("in_points",)
     _definitions = HEAT_DEFINITIONS
+    in_points: bool
+
+    def __init__(self, figures: Mapping[str, Any] | None = None, *, in_points: bool = False) -> None:
+        super().__init__(figures or {})
+        self.in_points = in_points
 
     def _why(self, key: str) -> str:
         return why_missing_pooled(key, self)

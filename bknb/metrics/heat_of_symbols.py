@@ -57,12 +57,12 @@ def heat_statistics(trades: pd.DataFrame | Iterable[Mapping[str, Any]]) -> HeatS
     ledger = read_ledger(trades, symbols=True)
     rows = [(symbol, _of_symbol(own)) for symbol, own in ledger.by_symbol().items()]
     rows.sort(key=lambda row: _rank(row[1]))
-    return HeatStatistics(_portfolio(ledger, dict(rows)))
+    return HeatStatistics(_portfolio(ledger, dict(rows)), in_points=ledger.in_points)
 
 
 def _of_symbol(ledger: Ledger) -> Statistics:
     sample = ledger.with_result()
-    figures = Statistics(measure(sample, dropped=len(ledger) - len(sample)))
+    figures = Statistics(measure(sample, dropped=len(ledger) - len(sample)), in_points=ledger.in_points)
     if not figures["win_count"] and not figures["loss_count"]:
         figures["win_rate"] = figures["expectancy"] = None
     return figures

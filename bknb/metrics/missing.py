@@ -8,7 +8,16 @@ from typing import Any, Final
 from ..domain.formatting import MISSING
 from ..domain.least_samples import GATES
 from . import reasons
-from .trade_definitions import DEFINITIONS, HEAT_DEFINITIONS, OF_ACCOUNT, PORTFOLIO_WEIGHTED, REASONS, figure_text
+from .trade_definitions import (
+    DEFINITIONS,
+    HEAT_DEFINITIONS,
+    OF_ACCOUNT,
+    OF_RESULTS,
+    PORTFOLIO_WEIGHTED,
+    REASONS,
+    Definition,
+    figure_text,
+)
 
 
 def why_missing(key: str, figures: Mapping[str, Any]) -> str:
@@ -23,6 +32,9 @@ def why_missing(key: str, figures: Mapping[str, Any]) -> str:
     """
     if not int(figures.get("n") or 0):
         return reasons.NO_TRADE
+    in_points = getattr(figures, "in_points", False) or figures.get("total_pnl", 0.0) is None
+    if (in_points and key in OF_ACCOUNT) or (key in OF_RESULTS and figures.get("total_pnl", 0.0) is None):
+        return reasons.BELOW_ZERO
     possible = sorted(REASONS[key].each, key=lambda reason: reason != reasons.FEW)
     held = {reason: _holds(reason, figures) for reason in possible}
     found = [reason for reason in possible if held[reason]] or [reason for reason in possible if held[reason] is None]
@@ -62,16 +74,24 @@ _TESTS: Final[dict[str, tuple[Any, ...]]] = {
 """When a reason holds, and the figures that say so."""
 
 
-def lacks_capital(key: str, figures: Mapping[str, Any]) -> bool:
-    """Whether a figure of a sample is missing because a position was added to: adds need a capital.
+def why_unranked(key: str, figures: Mapping[str, Any]) -> str:
+    """Why a figure of a sample cannot rank it, with what to read instead; empty where it can, or has no trade.
+
+    There is none that compounds where a position was added to, as adds need a capital, and none in percent where one
+    opened at or below zero; see ``for_ranking`` of :mod:`bknb.metrics.figure_table`.
 
     Examples
     --------
-    >>> figures = {"n": 3, "max_drawdown": None}
-    >>> lacks_capital("equity_final", figures), lacks_capital("n", figures)
-    (True, False)
+    >>> figures = {"n": 3, "max_drawdown": None, "total_pnl": 1.0}
+    >>> why_unranked("equity_final", figures).partition(";")[0], why_unranked("n", figures)
+    ('adds need a capital', '')
     """
-    return key in OF_ACCOUNT and bool(figures.get("n")) and figures.get("max_drawdown") is None
+    if not figures.get("n") or key not in OF_ACCOUNT | {*OF_RESULTS}:
+        return ""
+    if figures.get("total_pnl") is None:
+        return f"{reasons.BELOW_ZERO}; {reasons.RANKED_INSTEAD}"
+    missing = key in OF_ACCOUNT and figures.get("max_drawdown") is None
+    return f"{reasons.ADDS}; {reasons.ADDS_INSTEAD}" if missing else ""
 
 
 def why_missing_in_row(key: str, row: Mapping[str, float]) -> str:
@@ -100,9 +120,23 @@ def why_missing_pooled(key: str, figures: Mapping[str, Any]) -> str:
     if bare in PORTFOLIO_WEIGHTED:
         return HEAT_DEFINITIONS[key].null_when
     known = {"n": figures.get("portfolio_total_trades", 0)}
+    if bare in OF_ACCOUNT and getattr(figures, "in_points", False):
+        return reasons.BELOW_ZERO
     if "portfolio_max_drawdown" in figures:
         known["max_drawdown"] = figures["portfolio_max_drawdown"]
     return why_missing(bare, known)
+
+
+def definitions_of(figures: Mapping[str, Any]) -> Mapping[str, Definition]:
+    """The definitions of figures of a sample: those they have themselves, whose results may be in points.
+
+    Examples
+    --------
+    >>> definitions_of({"n": 3})["total_pnl"].unit
+    '%'
+    """
+    own: Mapping[str, Definition] = getattr(figures, "definitions", DEFINITIONS)
+    return own
 
 
 def explained_text(key: str, figures: Mapping[str, Any]) -> str:
@@ -113,5 +147,5 @@ def explained_text(key: str, figures: Mapping[str, Any]) -> str:
     >>> explained_text("win_rate", {"n": 4, "win_rate": 75.0}), explained_text("win_rate", {"n": 0})
     ('75.00 %', 'N/A: no trade')
     """
-    text = figure_text(DEFINITIONS[key], figures.get(key))
+    text = figure_text(definitions_of(figures)[key], figures.get(key))
     return f"{MISSING}: {why_missing(key, figures)}" if text == MISSING else text

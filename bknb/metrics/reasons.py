@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import isnan
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..domain.least_samples import GATES
 from .price_profile import MIN_PROFILE_POINTS
@@ -18,6 +18,14 @@ ADDS_INSTEAD: Final = (
     "their results are in percent of the first fill of each position"
 )
 """What to read in place of figures of an account."""
+BELOW_ZERO: Final = "a position opened at or below zero, of which there is no percentage"
+"""Why there is no account of such positions without a capital, and why their figures are in points."""
+BELOW_ZERO_INSTEAD: Final = "read total_pnl, avg_pnl, sharpe_ratio or the column points: they are in points"
+"""What to read in place of figures of an account, and of percentages."""
+RANKED_INSTEAD: Final = "rank by sharpe_ratio, profit_factor or win_rate, which are of no unit"
+"""By what strategies and parameter sets can be ranked of which some have no percentages."""
+INSTEAD: Final = {ADDS: ADDS_INSTEAD, BELOW_ZERO: BELOW_ZERO_INSTEAD}
+"""What to read where there is no account, by the reason."""
 NO_WIN: Final = "no win"
 NO_LOSS: Final = "no loss"
 NO_WIN_NO_LOSS: Final = "no win and no loss"
@@ -52,6 +60,25 @@ def needs_capital(adds: Iterable[float], largest_costs: Iterable[float]) -> bool
     """
     pairs = zip(adds, largest_costs, strict=True)
     return any(cost > 1 + GATES.epsilon if isnan(count) else count > 0 for count, cost in pairs)
+
+
+def why_no_account(records: Any) -> str:
+    """Why there is no account of the positions of a run without a capital; empty where there is one.
+
+    Parameters
+    ----------
+    records
+        The records of a run: whether a position opened at or below zero, and whether one was added to.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> why_no_account(SimpleNamespace(opened_below_zero=False, has_adds=False))
+    ''
+    """
+    if records.opened_below_zero:
+        return BELOW_ZERO
+    return ADDS if records.has_adds else ""
 
 
 class Reasons(NamedTuple):

@@ -47,14 +47,17 @@ def statistics(trades: pd.DataFrame | Iterable[Mapping[str, Any]]) -> Statistics
         percent. Optional, None or NaN where unknown: ``price_close`` (quote currency),
         ``peak_percentage`` and ``trough_percentage`` (best and worst unrealised result in percent),
         ``adds`` (how many adds of the position filled), ``largest_cost`` (the most that was held at its cost, where
-        the first fill costs 1). With both exit columns present, ``close_timestamp`` is read. Other columns are ignored.
+        the first fill costs 1), ``points`` (realised result in quote currency for each unit; where a row has them and
+        no percentage, results of all rows are points). With both exit columns present, ``close_timestamp`` is read.
+        Other columns are ignored.
 
     Returns
     -------
     Statistics
         A mapping from name to figure, None where not available; ``.definitions`` and ``.explain(name)``
         hold the meaning of each figure. Where a position was added to (``adds`` above 0, or where they are unknown
-        ``largest_cost`` above 1) figures that compound are None: adds need a capital. ``trades_per_year`` is 0.0 when
+        ``largest_cost`` above 1) figures that compound are None: adds need a capital. They are None, too, where results
+        are in points, and the unit of ``total_pnl`` and the like is then "points". ``trades_per_year`` is 0.0 when
         nothing is annualised. Without any usable row the counts are 0 and everything else is None.
 
     Raises
@@ -78,4 +81,4 @@ def statistics(trades: pd.DataFrame | Iterable[Mapping[str, Any]]) -> Statistics
     """
     ledger = read_ledger(trades)
     sample = ledger.with_result_and_times()
-    return Statistics(measure(sample, dropped=len(ledger) - len(sample)))
+    return Statistics(measure(sample, dropped=len(ledger) - len(sample)), in_points=ledger.in_points)

@@ -6,7 +6,15 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from ..domain.formatting import MISSING, NOT_AVAILABLE, duration_text, number_text, percent_text
+from ..domain.formatting import (
+    MISSING,
+    NOT_AVAILABLE,
+    duration_text,
+    number_text,
+    percent_text,
+    points_text,
+    price_text,
+)
 from ..domain.least_samples import GATES
 from . import reasons
 from .reasons import Reasons, any_of
@@ -246,6 +254,13 @@ REASONS: Final[dict[str, Reasons]] = {
 OF_ACCOUNT: Final = frozenset(key for key, missing in REASONS.items() if reasons.ADDS in missing.each)
 """The figures of ``statistics`` that compound, as on an account: none of positions that were added to."""
 
+OF_RESULTS: Final = (
+    "avg_pnl", "median_pnl", "total_pnl", "avg_win", "avg_loss", "std_dev", "expectancy", "avg_consecutive_win_pnl",
+    "avg_consecutive_loss_pnl", "avg_peak_pnl", "avg_fall_pnl", "peak_profit_pnl", "max_drawdown_pnl",
+)  # fmt: skip
+"""The figures in the unit of the results: percent, or points where a position opened at or below zero."""
+
+
 _WEIGHTED: Final = ("avg_peak_pnl", "avg_fall_pnl", "avg_consecutive_win_pnl", "avg_consecutive_loss_pnl")
 _EXTREME: Final = ("peak_profit_pnl", "max_drawdown_pnl")
 _POOLED: Final = (
@@ -356,6 +371,8 @@ def figure_text(definition: Definition, value: Any) -> str:
         return f"{float(value):,.4f} x start ({percent_text(100 * (float(value) - 1))})"
     if definition.unit == "%":
         return percent_text(float(value), signed=definition.key not in _UNSIGNED)
+    if definition.unit == "points":
+        return points_text(float(value)) if definition.key not in _UNSIGNED else f"{price_text(float(value))} points"
     if definition.unit == "minutes":
         return duration_text(float(value))
     if definition.unit == "%/day":

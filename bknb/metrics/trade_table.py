@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from math import isfinite, isnan, nan
@@ -47,6 +47,9 @@ class Ledger:
         The most that was held of the position at its cost, where its first fill costs 1; NaN where missing.
     size : list of float
         The part of the equity that the position opened with; NaN where missing: all of it.
+    in_points : bool
+        Whether ``pnl`` is in points instead, as a position opened at or below zero, of which there is no percentage;
+        then ``peak`` and ``trough`` are missing.
     """
 
     symbol: list[str]
@@ -59,6 +62,7 @@ class Ledger:
     adds: list[float]
     largest_cost: list[float]
     size: list[float]
+    in_points: bool = False
 
     def __len__(self) -> int:
         return len(self.pnl)
@@ -76,7 +80,15 @@ class Ledger:
             adds=[self.adds[row] for row in rows],
             largest_cost=[self.largest_cost[row] for row in rows],
             size=[self.size[row] for row in rows],
+            in_points=self.in_points,
         )
+
+    def with_points(self, points: list[float]) -> Ledger:
+        """Itself, or its results in points where one of them has no percentage but points."""
+        if not any(isnan(pnl) and not isnan(known) for pnl, known in zip(self.pnl, points, strict=True)):
+            return self
+        unknown = [nan] * len(self)
+        return replace(self, pnl=points, peak=unknown, trough=unknown, in_points=True)
 
     def with_result(self) -> Ledger:
         """The rows that have a numeric result."""
@@ -114,8 +126,9 @@ def read_ledger(trades: object, *, symbols: bool = False) -> Ledger:
     ----------
     trades : DataFrame or iterable of mappings
         Columns ``pending_at``, ``close_timestamp`` (or ``closed_at``) and ``pnl_percentage``; ``symbol``,
-        ``price_close``, ``peak_percentage``, ``trough_percentage``, ``adds``, ``largest_cost`` and ``size`` may be
-        absent, None or NaN. Times are UTC milliseconds or datetimes (a naive datetime is UTC).
+        ``price_close``, ``peak_percentage``, ``trough_percentage``, ``adds``, ``largest_cost``, ``size`` and ``points``
+        may be absent, None or NaN. Where a row has points and no percentage, all results are points. Times
+        are UTC milliseconds or datetimes (a naive datetime is UTC).
     symbols : bool, default False
         Whether ``symbol`` is required as well.
 
@@ -148,6 +161,8 @@ def read_ledger(trades: object, *, symbols: bool = False) -> Ledger:
         largest_cost=optional[4],
         size=optional[5],
     )
+    if "points" in columns:
+        ledger = ledger.with_points(_read(columns["points"], "points", _number))
     numbers = all(isinstance(next(iter(columns[name]), None), Real) for name in ("pending_at", "closed_at"))
     _check_times(ledger, numbers=numbers)
     return ledger
@@ -193,7 +208,7 @@ def _frame_columns(frame: Any, *, symbols: bool) -> dict[str, Any]:
         return dict.fromkeys(("symbol", "pending_at", "closed_at", "pnl_percentage"), ())
     close = _check_names(present, symbols=symbols, where="")
     wanted = {"pending_at": "pending_at", "closed_at": close, "pnl_percentage": "pnl_percentage"}
-    wanted |= {name: name for name in ("symbol", *_OPTIONAL) if name in present}
+    wanted |= {name: name for name in ("symbol", *_OPTIONAL, "points") if name in present}
     for name in wanted.values():
         if present.count(name) > 1:
             raise UsageError(f"the table has {present.count(name)} columns called {name!r}; keep one of them")
@@ -231,6 +246,8 @@ def _row_columns(trades: object, *, symbols: bool) -> dict[str, Any]:
         for at, row in enumerate(rows):
             _check_names([str(name) for name in row], symbols=symbols, where=f" in row {at}")
         raise
+    if any("points" in row for row in rows):
+        columns["points"] = [row.get("points") for row in rows]
     return columns | {name: [row.get(name) for row in rows] for name in _OPTIONAL}
 
 
@@ -245,7 +262,8 @@ def _check_names(present: list[str], *, symbols: bool, where: str) -> str:
         raise UsageError(
             f"closed trades lack {', '.join(missing)}{where}\n"
             f"present: {', '.join(present) or 'no columns'}\n"
-            f"expected: {', '.join((*required, 'close_timestamp (or closed_at)'))}; optional: {', '.join(_OPTIONAL)}"
+            f"expected: {', '.join((*required, 'close_timestamp (or closed_at)'))}; "
+            f"optional: {', '.join((*_OPTIONAL, 'points'))}"
         )
     return close
 

@@ -18,8 +18,8 @@ from ..domain.formatting import (
     price_text,
 )
 from ..domain.interval import MINUTE, candles_text
-from ..metrics.missing import explained_text
-from ..metrics.trade_definitions import DEFINITIONS, label_of
+from ..metrics.missing import definitions_of, explained_text
+from ..metrics.trade_definitions import label_of
 from .asked_and_missed import asked, missed
 from .managed_rows import TRADE_COLUMNS, managed_text, step_rows, trade_cells
 from .refusals import counted, refused_by_rule, rejected_by_rule
@@ -200,7 +200,7 @@ def figures_of(stats: Mapping[str, Any]) -> tuple[Figure, ...]:
     """Every figure of the trades with its text, in the order of :data:`FIGURES`."""
     figures = []
     for key in FIGURES:
-        definition, value = DEFINITIONS[key], stats.get(key)
+        definition, value = definitions_of(stats)[key], stats.get(key)
         text = explained_text(key, stats)
         if key == "win_rate" and value is not None:
             text += f" ({stats['win_count']:,} won / {stats['loss_count']:,} lost)"
@@ -314,6 +314,12 @@ def _points(trades: Any) -> tuple[tuple[str, str], ...]:
     return (("Points", f"{price_text(float(trades['points'].sum()))} after costs, each trade of one unit"),)
 
 
+def _results(trades: Any) -> list[float]:
+    """The net results of the trades, in points where they have those."""
+    column: list[float] = trades["points" if "points" in trades else "pnl_percentage"].tolist()
+    return column
+
+
 def _facts(result: Any, settings: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     frame = f"{result.frame}: " if result.frame else ""
     costs = ", ".join(f"{name.removeprefix('percent_')} {_setting(settings[name])} %" for name in _COSTS)
@@ -365,7 +371,7 @@ def backtest_info(result: Any) -> BacktestInfo:
         figures=figures_of(result.stats),
         columns=_columns(result),
         rows=_all_rows(result),
-        signs=tuple((value > 0) - (value < 0) for value in trades["pnl_percentage"].tolist()),
+        signs=tuple((value > 0) - (value < 0) for value in _results(trades)),
         ambiguous=int(trades["ambiguous"].sum()),
         watched=watched(result, len(trades), int(trades["ambiguous"].sum())),
         at_level=_at_level(trades),

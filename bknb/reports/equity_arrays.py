@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..domain.formatting import day_text
+from ..domain.formatting import day_text, percent_text, points_text
 from ..domain.signal_events import Opened
+from ..metrics.reasons import BELOW_ZERO
 from .decimation import decimate
 from .managed_marks import NO_MARKS, ManagedMarks, fills_between, marks_of
 from .time_columns import ms_of
@@ -47,7 +48,9 @@ class EquityInfo:
     opened_ms, closed_ms : ndarray of int64, shape (n,)
         When each trade opened and closed.
     price_open, price_close, pnl_percent : ndarray of float64, shape (n,)
-        Prices of each trade and its net result in percent.
+        Prices of each trade and its net result in percent, NaN where it opened at or below zero.
+    points : ndarray of float64, shape (n,), or None
+        Net results in points, where a trade opened at or below zero.
     sides, reasons : tuple of str, length n
         ``long`` or ``short``, and why each trade closed.
     managed : ManagedMarks
@@ -78,6 +81,16 @@ class EquityInfo:
     managed: ManagedMarks = NO_MARKS
     missing: str = ""
     benchmark: Benchmark | None = None
+    points: Floats | None = None
+
+    @property
+    def results(self) -> Floats:
+        """Net results of the trades, by which they are drawn: in percent, or in points where there are those."""
+        return self.pnl_percent if self.points is None else self.points
+
+    def result_text(self, index: int) -> str:
+        """The net result of one trade with its unit."""
+        return percent_text(self.pnl_percent[index]) if self.points is None else points_text(self.points[index])
 
     def __len__(self) -> int:
         return len(self.sides)
@@ -127,6 +140,7 @@ def equity_info(result: Any) -> EquityInfo:
         managed=marks_of(fills_between(result.position_events), stairs_of(result)),
         missing=missing,
         benchmark=result.benchmark,
+        points=trades["points"].to_numpy(dtype=np.float64) if missing == BELOW_ZERO else None,
     )
 
 

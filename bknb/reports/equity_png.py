@@ -48,7 +48,7 @@ def _draw(info: EquityInfo, top: Any, middle: Any, bottom: Any) -> None:
         middle.step(dates(low_times), low, where="post", color=DRAWDOWN, linewidth=0.8)
     draw_marks(bottom, info.managed, colour=EQUITY, stop=LOSS, size=0.6 * mark_size(len(info)))
     bottom.plot(dates(info.price_time_ms), info.price, color=PRICE, linewidth=0.8)
-    won = info.pnl_percent > 0
+    won = info.results > 0
     marks: Sequence[tuple[str, str, NDArray[np.bool_]]] = (("^", WIN, won), ("v", LOSS, ~won))
     for sign, colour, chosen in marks:
         rows = picked_trades(info, chosen)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING, minute_text, percent_text
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
-from ..metrics.figure_table import HeatStatistics
+from ..metrics.figure_table import HeatStatistics, in_points
 from ..metrics.heat_of_symbols import heat_statistics
 from ..metrics.missing import explained_text, why_missing, why_missing_pooled
 from ..metrics.reasons import ADDS
@@ -79,9 +79,10 @@ class HeatInfo:
     def _pairs(self) -> list[tuple[str, str]]:
         silent = len({symbol for symbol, _, _ in self.runs} - set(self.statistics["per_symbol"]))
         pairs = [("Symbols", str(len(self.runs)) + (f", {silent} of them without a trade" if silent else ""))]
+        known = in_points(DEFINITIONS) if self.statistics.in_points else DEFINITIONS
         for key, own in HEAT_DEFINITIONS.items():
             if key.startswith("portfolio_"):
-                text = figure_text(DEFINITIONS[key.removeprefix("portfolio_")], self.statistics[key])
+                text = figure_text(known[key.removeprefix("portfolio_")], self.statistics[key])
                 why = f": {why_missing_pooled(key, self.statistics)}" if text == MISSING else ""
                 pairs.append((own.label, text + why))
         return pairs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..domain.formatting import day_text, exit_text, minute_text, percent_text, price_text
+from ..domain.formatting import day_text, exit_text, minute_text, percent_text, points_text, price_text
 from ..domain.html import Child, Html, element, elements, fragment
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ __all__ = [
     "markdown_table",
     "minute_text",
     "percent_text",
+    "points_text",
     "price_text",
     "text_figures",
 ]

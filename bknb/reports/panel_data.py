@@ -8,9 +8,11 @@ import numpy as np
 
 from ..domain.formatting import duration_text, exit_text, minute_text, percent_text, price_text
 from ..domain.interval import MINUTE_MS
+from ..domain.position_money import closed_points
 from ..domain.signal import OpenSignal
 from ..domain.signal_events import Closed
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
+from ..metrics.reasons import BELOW_ZERO
 from ..metrics.trade_definitions import DEFINITIONS
 from .backtest_info import FIGURES, HEADLINES, account_figures_of, figures_of
 from .decimation import decimate
@@ -148,7 +150,16 @@ def equity_info(view: RunView, *, price_points: int = POINTS) -> EquityInfo:
         reasons=tuple(event.close_reason for event in trades.events[:count]),
         managed=marks_of(view.fills_between, view.stairs),
         missing=view.no_equity,
+        points=_points(view, count),
     )
+
+
+def _points(view: RunView, count: int) -> Floats | None:
+    """The results of the first trades in points, where one opened at or below zero."""
+    if view.no_equity != BELOW_ZERO or view.terms is None:
+        return None
+    slippage, fee = view.terms.slippage, view.terms.fee
+    return np.array([closed_points(event, slippage=slippage, fee=fee) for event in view.trades.events[:count]])
 
 
 def _window(
@@ -284,6 +295,8 @@ def statistics_panel(view: RunView) -> list[list[str]]:
         "adds",
     )
     rows = [dict(zip(names, row, strict=True)) for row in zip(*(column[:count] for column in columns), strict=True)]
+    if (points := _points(view, count)) is not None:
+        rows = [row | {"points": each} for row, each in zip(rows, points.tolist(), strict=True)]
     figures = (*account_figures_of(account_of_view(view)), *figures_of(statistics(rows)))
     return [[figure.key, figure.label, figure.text, figure.better] for figure in figures]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..domain.formatting import minute_text, percent_text, price_decimals
+from ..domain.formatting import minute_text, price_decimals
 from ..domain.interval import MINUTE_MS
 from ..errors import MissingDependency
 from .decimation import decimate, extremes
@@ -65,7 +65,7 @@ def _hover(info: EquityInfo, index: int) -> str:
     opened, closed = info.price_open[index], info.price_close[index]
     places = _places(np.asarray((opened, closed)))
     return (
-        f"{info.sides[index]} {percent_text(info.pnl_percent[index])} ({info.reasons[index].replace('_', ' ')})"
+        f"{info.sides[index]} {info.result_text(index)} ({info.reasons[index].replace('_', ' ')})"
         f"<br>{opened:.{places}f} at {minute_text(int(info.opened_ms[index]))}"
         f"<br>{closed:.{places}f} at {minute_text(int(info.closed_ms[index]))}"
     )
@@ -74,7 +74,7 @@ def _hover(info: EquityInfo, index: int) -> str:
 def picked_trades(info: EquityInfo, chosen: NDArray[np.bool_], limit: int = MARKS_PER_TRACE) -> NDArray[np.intp]:
     """The trades to draw: all, or those that keep the best and the worst of each stretch."""
     rows = np.flatnonzero(chosen)
-    return rows[extremes(info.pnl_percent[rows], limit)]
+    return rows[extremes(info.results[rows], limit)]
 
 
 def mark_size(count: int) -> int:
@@ -107,7 +107,7 @@ def _marks(
 def _trade_traces(info: EquityInfo) -> list[dict[str, Any]]:
     """Trades on the equity line: ▲ where money was made, ▼ where it was lost."""
     traces: list[dict[str, Any]] = []
-    won = info.pnl_percent > 0
+    won = info.results > 0
     percent = percents((info.trade_equity - 1.0) * 100.0)
     for name, sign, colour, chosen in (
         ("win ▲", "triangle-up", WIN, won),
@@ -126,7 +126,7 @@ def _price_traces(info: EquityInfo) -> list[dict[str, Any]]:
         return []
     traces: list[dict[str, Any]] = []
     places = _places(np.concatenate((info.price_open, info.price_close)))
-    won = info.pnl_percent > 0
+    won = info.results > 0
     for colour, dash, chosen in ((WIN, "solid", won), (LOSS, "dot", ~won)):
         rows = picked_trades(info, chosen, MARKS_PER_TRACE // 2)
         if not rows.size:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..domain.formatting import MISSING, failure_text, percent_text
 from ..domain.interval import MINUTE_MS, interval_ms
-from ..metrics.reasons import ADDS
+from ..metrics.reasons import ADDS, BELOW_ZERO
 
 if TYPE_CHECKING:
     from ..domain.signal_events import Closed
@@ -83,6 +83,8 @@ def compounded(results: Iterable[float]) -> float:
 def total_text(closed: Sequence[Closed], *, has_adds: bool) -> str:
     """What closed trades brought: compounded, or where a position was added to the sum of their results.
 
+    Where one opened at or below zero there is none: ``N/A``.
+
     Parameters
     ----------
     closed
@@ -95,6 +97,8 @@ def total_text(closed: Sequence[Closed], *, has_adds: bool) -> str:
     >>> total_text([], has_adds=False)
     '0.00 % compounded'
     """
+    if any(trade.pnl.points is not None for trade in closed):
+        return f"{MISSING} compounded, {BELOW_ZERO}"
     results = [trade.pnl.pnl_percentage for trade in closed]
     if has_adds:
         return f"{percent_text(sum(results))} summed, of the first fill of each (compounded: {MISSING}, {ADDS})"

@@ -7,7 +7,7 @@ from typing import Any, Final
 from ..domain.formatting import minute_text, price_text
 from ..domain.interval import MINUTE, candles_text
 from ..domain.least_samples import GATES
-from ..metrics.reasons import ADDS, ADDS_INSTEAD
+from ..metrics.reasons import INSTEAD
 from .grouped_by_leg import grouped_by_leg
 from .managed_rows import position_remarks
 
@@ -48,8 +48,8 @@ def partial(result: Any) -> str:
 def remarks(result: Any) -> tuple[str, ...]:
     """What is to be known of the execution model, of few positions, of missing stops and volumes."""
     said = [_FAILS_THE_LAW[result.execution]] if result.execution in _FAILS_THE_LAW else []
-    if result.account.reasons.get("total_return") == ADDS:
-        said.append(f"there is no account; {ADDS_INSTEAD}")
+    if (instead := INSTEAD.get(result.account.reasons.get("total_return", ""))) is not None:
+        said.append(f"there is no account; {instead}")
     return (*said, *_of_account(result), *_of_run(result))
 
 
@@ -87,7 +87,7 @@ def _near_zero(result: Any) -> tuple[str, ...]:
     if rules is None or not rules.negative:
         return ()
     entries = [event.signal.price_open for event in result.run_record.records.closed]
-    if not entries or min(entries) * _UNEVEN >= max(entries):
+    if not entries or min(entries) <= 0 or min(entries) * _UNEVEN >= max(entries):
         return ()
     between = f"entries lie between {price_text(min(entries))} and {price_text(max(entries))}"
     return (

@@ -40,7 +40,7 @@ from ..events.messages import Done, ErrorEvent, Performance, Progress, WalkerSte
 from ..metrics.account_definitions import BESIDE_TRADES, account_text
 from ..metrics.marked_positions import SIDES, whole_exit
 from ..metrics.missing import explained_text
-from ..metrics.reasons import ADDS
+from ..metrics.reasons import ADDS, BELOW_ZERO
 from ..metrics.trade_definitions import label_of, lower_is_better
 from .managed_marks import NAMES, Stairs, stairs_of_moves
 from .ohlc_bars import PriceLine
@@ -261,8 +261,9 @@ def _ranked(each: Any, metric: str) -> dict[str, str]:
     failed = f"{MISSING}: failed"
     keys = dict.fromkeys((metric, "n", "win_rate"))
     texts = {label_of(key): failed if each.error else explained_text(key, each.stats) for key in keys}
+    without = ADDS if each.stats.get("total_pnl") is not None else BELOW_ZERO
     texts |= {
-        BESIDE_TRADES[key].label: failed if each.error else account_text(key, each.account[key], ADDS)
+        BESIDE_TRADES[key].label: failed if each.error else account_text(key, each.account[key], without)
         for key in ("total_return", "max_drawdown")
     }
     return {"Strategy": each.strategy, **texts, "Failed": each.error}
@@ -432,6 +433,8 @@ class RunView:
         self._at(event)
         self._remember(event)
         self._open(event.signal, target_and_stop_percent(event.signal, event.price), event)
+        if event.signal.price_open <= 0:
+            self.no_equity = BELOW_ZERO
         self._changed("signals", "equity", "statistics")
 
     def _open(self, row: OpenSignal | ScheduledSignal, percents: tuple[float, float], event: Opened | Active) -> Level:
@@ -448,8 +451,10 @@ class RunView:
         self._remember(event)
         self.levels.pop(key_of(event.signal), None)
         self.trades.add(event)
+        if event.pnl.points is not None:
+            self.no_equity = BELOW_ZERO
         if event.adds and event.signal.size is None:  # perhaps in an earlier life, of which no event tells
-            self.no_equity = ADDS
+            self.no_equity = self.no_equity or ADDS
         if key_of(event.signal) in self.positions_managed:
             self.positions_managed[key_of(event.signal)] = (event.signal, event.closed_at)
             self._changed(MANAGED)
@@ -480,7 +485,7 @@ class RunView:
         if level is not None:
             level.managed(event)
         if isinstance(event, Added) and event.signal.size is None:
-            self.no_equity = ADDS
+            self.no_equity = self.no_equity or ADDS
         self.managed.append(event)
         told = self._signal_events[key_of(event.signal)]
         ends = (each.closed_at for each in told if isinstance(each, Closed))  # the events of a result come first
@@ -647,7 +652,7 @@ class RunView:
         if now != (level.stop, level.targets, level.size, level.missing):
             level.stop, level.targets, level.size, level.missing = now
             if level.row.size is None and any(fill.kind == "add" for fill in missing):
-                self.no_equity = ADDS
+                self.no_equity = self.no_equity or ADDS
             self._changed("signals", "equity", "statistics", MANAGED)
 
     def managed_of(self, signal: OpenSignal | ScheduledSignal) -> Iterator[PositionEvent]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ..domain.declared_exits import Target
-from ..domain.formatting import ends_text, level_text, minute_text
+from ..domain.formatting import ends_text, level_text, minute_text, points_text
 from ..domain.signal import OpenSignal, ScheduledSignal, SignalKey, key_of
 from ..domain.signal_events import (
     AddCancelled,
@@ -120,11 +120,13 @@ def event_text(event: Any) -> str:
         case _:
             pnl = event.pnl
             doubt = ", the candle allows another reading" if event.ambiguous else ""
-            text = (
-                f"closed: {event.close_reason} at {event.price_close:.8g}{doubt}; net {pnl.pnl_percentage:+z.4f} % = "
-                f"gross {pnl.gross_percentage:+z.4f} - fees {pnl.fee_percentage:.4f} "
-                f"- slippage {pnl.slippage_percentage:.4f}{_parts(event)}"
+            net = (
+                f"net {pnl.pnl_percentage:+z.4f} % = gross {pnl.gross_percentage:+z.4f} - fees "
+                f"{pnl.fee_percentage:.4f} - slippage {pnl.slippage_percentage:.4f}"
+                if pnl.points is None
+                else f"net {points_text(pnl.points)} after costs"
             )
+            text = f"closed: {event.close_reason} at {event.price_close:.8g}{doubt}; {net}{_parts(event)}"
     note = _note(event)
     return text + (f" [{note}]" if note else "")
 

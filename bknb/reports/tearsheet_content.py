@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from .equity_arrays import Floats, Times
@@ -79,13 +79,14 @@ class Cell:
 class Histogram:
     """How many trades had which result; the outer bars hold all that is beyond them.
 
-    ``edges`` are in ``unit``: percent of the entry value, or R, multiples of what was at risk between entry and stop.
+    ``edges`` are in ``unit``: percent of the entry value, points, or R, multiples of what was at risk between entry and
+    stop.
     """
 
     edges: Floats
     counts: tuple[int, ...]
     mean: str
-    unit: str = "%"
+    unit: Literal["%", "points", "R"] = "%"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

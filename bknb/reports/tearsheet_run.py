@@ -57,6 +57,11 @@ class SheetRun:
         return strategy if len(symbols) == 1 else f"{strategy} on {symbol}"
 
     @property
+    def result_column(self) -> str:
+        """The column of trades that holds their results: in percent, or in points where one has no percentage."""
+        return "points" if self.stats.in_points else "pnl_percentage"
+
+    @property
     def capital(self) -> float:
         """What the account began with; 1 where it is measured in multiples of its start."""
         return 1.0 if self.money is None else float(self.money.capital)

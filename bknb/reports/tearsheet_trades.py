@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from math import isnan
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ..domain.formatting import price_decimals
 from ..domain.printed_text import DASH, printed_number, printed_percent, printed_span
+from ..metrics.figure_table import Statistics
 from ..metrics.missing import why_missing
 from ..metrics.trade_definitions import DEFINITIONS
 from .portfolio_leg_table import profit_factor_of
@@ -54,19 +56,20 @@ def _profit_factor(run: SheetRun) -> float | None:
 
 def trade_headlines(run: SheetRun) -> tuple[Headline, ...]:
     """The large figures of what has no account."""
-    stats, column = run.stats, run.trades["pnl_percentage"]
+    stats, column = run.stats, run.trades[run.result_column]
+    unit = "" if stats.in_points else "of the entry value"
     return (
         trade_count(run),
         *(
             Headline(
                 label=DEFINITIONS[key].label,
                 value=stat_text(stats, key),
-                note=why_missing(key, stats) if stats[key] is None else "of the entry value",
+                note=why_missing(key, stats) if stats[key] is None else unit,
             )
             for key in ("avg_pnl", "avg_win", "avg_loss")
         ),
-        Headline(label="Best trade", value=printed_percent(column.max(), 2, signed=True)),
-        Headline(label="Worst trade", value=printed_percent(column.min(), 2, signed=True)),
+        Headline(label="Best trade", value=_result_text(stats, column.max())),
+        Headline(label="Worst trade", value=_result_text(stats, column.min())),
     )
 
 
@@ -136,9 +139,9 @@ def few_of(
 
 
 def trade_histogram(run: SheetRun) -> Histogram | None:
-    """How many trades had which result, in R where each had a stop, else in percent; ``None`` for fewer than two."""
-    results, at_risk = run.trades["pnl_percentage"].to_numpy(dtype=np.float64), _risked(run)
-    unit, mean = "%", stat_text(run.stats, "avg_pnl")
+    """How many trades had which result, in R where each had a stop, else in percent, or in points; ``None``: fewer than two."""
+    results, at_risk = run.trades[run.result_column].to_numpy(dtype=np.float64), _risked(run)
+    unit, mean = "points" if run.stats.in_points else "%", stat_text(run.stats, "avg_pnl")
     if len(results) and (at_risk > 0).all():
         results = results / at_risk
         unit, mean = "R", f"{signed(float(results.mean()), 3)} R"
@@ -155,11 +158,11 @@ def trade_histogram(run: SheetRun) -> Histogram | None:
 
 
 def _risked(run: SheetRun) -> Floats:
-    """What each trade had at risk between its entry and the stop of its signal, percent of the entry; NaN without."""
+    """What each trade had at risk between its entry and the stop of its signal, in the unit of its result."""
     entry, stop = (run.trades[name].to_numpy(dtype=np.float64) for name in ("price_open", "price_stop_loss"))
     side = np.where(run.trades["position"].to_numpy() == "long", 1.0, -1.0)
-    risked: Floats = (entry - stop) * side / np.abs(entry) * 100
-    return risked
+    risked: Floats = (entry - stop) * side
+    return risked if run.stats.in_points else risked / np.abs(entry) * 100
 
 
 def _round_up(width: float) -> float:
@@ -172,7 +175,7 @@ def trade_figures(run: SheetRun) -> list[tuple[str, str, str]]:
     """Label, text and, where it is not available, the reason of each figure of the trades."""
     if not len(run.trades):
         return []
-    stats = {**run.stats, "profit_factor": _profit_factor(run)}
+    stats = Statistics({**run.stats, "profit_factor": _profit_factor(run)}, in_points=run.stats.in_points)
     return [
         (DEFINITIONS[key].label, stat_text(stats, key), why_missing(key, stats) if stats[key] is None else "")
         for key in _OF_TRADES
@@ -181,14 +184,25 @@ def trade_figures(run: SheetRun) -> list[tuple[str, str, str]]:
 
 def stat_text(stats: Any, key: str) -> str:
     """A figure of the trades with its unit."""
-    value, unit = stats[key], DEFINITIONS[key].unit
+    value, unit = stats[key], stats.definitions[key].unit
     if value is None:
         return DASH
+    if unit == "points":
+        return (
+            _result_text(stats, value) if key in _SIGNED else f"{printed_number(value, price_decimals(value))} points"
+        )
     if unit == "%":
         return printed_percent(value, 0 if key == "win_rate" else 2, signed=key in _SIGNED)
     if unit == "minutes":
         return printed_span(value)
     return printed_number(value, 0) if isinstance(value, int) else printed_number(value)
+
+
+def _result_text(stats: Statistics, value: float) -> str:
+    """The result of a trade with its unit."""
+    if stats.in_points:
+        return f"{printed_number(value, price_decimals(value), signed=True)} points"
+    return printed_percent(value, 2, signed=True)
 
 
 _PAID: Final = (
@@ -220,7 +234,7 @@ def trade_rows(
 ) -> tuple[tuple[tuple[Cell, ...], ...], tuple[tuple[Cell, ...], ...], tuple[str, ...]]:
     """Rows of the best and of the worst trades, and the names of their columns."""
     trades = run.trades
-    by = "money" if run.money is not None and "money" in trades else "pnl_percentage"
+    by = "money" if run.money is not None and "money" in trades else run.result_column
     has_points = "points" in trades
     columns = (
         *(("Leg",) if run.is_portfolio else ()),
@@ -241,7 +255,7 @@ def trade_rows(
                 Cell(text=str(row.position)),
                 Cell(text=run.moment(int(when))),
                 Cell(text=printed_span(float(row.minutes))),
-                Cell(text=signed(row.pnl_percentage, 2), tone=tone_of(row.pnl_percentage)),
+                Cell(text=DASH if isnan(net := row.pnl_percentage) else signed(net, 2), tone=tone_of(net)),
                 *(
                     (Cell(text=signed(row.money, run.small_decimals), tone=tone_of(row.money)),)
                     if by == "money"

@@ -16,10 +16,10 @@ from ..errors import UsageError
 from ..metrics.compounding import final_equity
 from ..metrics.daily_returns import added_to, adds_in, of_results
 from ..metrics.missing import explained_text
-from ..metrics.reasons import ADDS
+from ..metrics.reasons import ADDS, why_no_account
 from ..metrics.trade_definitions import DEFINITIONS, figure_text
 from ..reports.markup import Html, cell, element, figures, fragment, html_figures, html_table, markdown_table
-from .bootstrap import OF_TRADES, Intervals, bootstrap, row_of_numbers
+from .bootstrap import OF_TRADES, Intervals, bootstrap, percentages_of, row_of_numbers
 from .deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio
 from .pbo import Overfitting, overfitting
 
@@ -61,7 +61,10 @@ class Belief:
     of_account : bool
         Whether it is.
     with_adds : int
-        How many of the search added to a position: they have no daily returns, as adds need a capital.
+        How many of the search added to a position: they have no daily returns, as adds need a capital. Those count,
+        too, in which one opened at or below zero, of which there is no percentage.
+    why_left_out : str
+        Which of the two it was, or both.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Belief:
     left_out: int = 0
     total_return: float | None = 0.0
     with_adds: int = 0
+    why_left_out: str = ADDS
     of_account: bool = False
 
     @property
@@ -121,10 +125,11 @@ class Belief:
         ]
         if self.overfitting is not None:
             left_out = f" ({self.failed:,} combinations that failed are left out)" if self.failed else ""
-            left_out += f" ({self.with_adds:,} with adds are left out: {ADDS})" if self.with_adds else ""
+            what = "with adds are" if self.why_left_out == ADDS else "are"
+            left_out += f" ({self.with_adds:,} {what} left out: {self.why_left_out})" if self.with_adds else ""
             pairs.append(("Probability of backtest overfitting", share_text(self.overfitting.probability) + left_out))
         elif self.with_adds:
-            pairs.append(("Probability of backtest overfitting", f"{MISSING}: {ADDS}"))
+            pairs.append(("Probability of backtest overfitting", f"{MISSING}: {self.why_left_out}"))
         return pairs
 
     def _known(self, text: str) -> str:
@@ -231,7 +236,7 @@ def belief(
     added = _added_to(result)
     tries = _attribute(result, "tries")
     counted = 0 if tries is None else tries.now()
-    tried, count, returns, failed, with_adds = _search(1 if trials is None else trials)
+    tried, count, returns, failed, whys = _search(1 if trials is None else trials)
     if counted > (_number(tried) if count is None else count):
         count = float(counted)
     total, of_account = _total_return(result, values, added=added)
@@ -247,7 +252,8 @@ def belief(
         unknown="" if tries is None else tries.unknown,
         left_out=left_out,
         total_return=total,
-        with_adds=with_adds,
+        with_adds=len(whys),
+        why_left_out=", or ".join(dict.fromkeys(whys)) or ADDS,
         of_account=of_account,
     )
 
@@ -283,7 +289,7 @@ def _results(result: Any) -> tuple[NDArray[np.float64], str, int]:
     if hasattr(trades, "columns"):
         if "pnl_percentage" not in trades.columns:
             raise UsageError("a table of trades needs the column pnl_percentage, such as result.trades")
-        trades = trades["pnl_percentage"].to_numpy()
+        trades = percentages_of(trades).to_numpy()
     strategy, symbol = _attribute(result, "strategy"), _attribute(result, "symbol")
     named = isinstance(strategy, str) and isinstance(symbol, str)
     values = row_of_numbers(trades)
@@ -300,19 +306,19 @@ def _added_to(result: Any) -> bool:
     return adds_in(trades)
 
 
-def _search(trials: Any) -> tuple[Any, float | None, Any, int, int]:
-    """Sharpe ratios of the trials, how many trials they stand for, daily returns, how many failed, and added."""
+def _search(trials: Any) -> tuple[Any, float | None, Any, int, list[str]]:
+    """Sharpe ratios of the trials, how many they stand for, daily returns, how many failed, why others have none."""
     ratios = _attribute(trials, "trial_sharpes")
     if ratios is not None:  # a sweep
         count = float(max(trials.trials, 1))
-        returns, added = trials.returns, len(trials.with_adds)
+        returns, whys = trials.returns, [*trials.why_no_account.values()]
         tried = np.asarray(ratios) if len(ratios) > 1 else count
-        return tried, count, returns, len(trials) - returns.shape[1] - added, added
+        return tried, count, returns, len(trials) - returns.shape[1] - len(whys), whys
     entries = _attribute(trials, "entries")
     if entries is not None:  # a comparison
         results = trials.results.values()
-        added = sum(added_to(result) for result in results)
-        return float(max(len(entries), 1)), None, of_results(results), 0, added
+        whys = [why for result in results if (why := why_no_account(result.run_record.records))]
+        return float(max(len(entries), 1)), None, of_results(results), 0, whys
     if isinstance(trials, Real) and isfinite(trials) and not float(trials).is_integer():
         raise UsageError(f"trials must be a whole number, or the Sharpe ratios of all trials, got {trials!r}")
     if not isinstance(trials, str) and (isinstance(trials, (Sequence, np.ndarray)) or hasattr(trials, "to_numpy")):
@@ -324,7 +330,7 @@ def _search(trials: Any) -> tuple[Any, float | None, Any, int, int]:
                 f"trials must be a number from 1 on, or the Sharpe ratio of every trial, each a number; got {came}\n"
                 "where some are unknown pass how many there were"
             )
-    return trials, None, None, 0, 0
+    return trials, None, None, 0, []
 
 
 def _of_search(returns: Any) -> Overfitting | None:

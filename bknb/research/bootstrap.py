@@ -332,9 +332,27 @@ def row_of_numbers(returns: Any, what: str = "results") -> Rows:
     return values
 
 
+def percentages_of(trades: Any) -> Any:
+    """The column ``pnl_percentage`` of a table of trades.
+
+    Raises
+    ------
+    UsageError
+        For a table with trades that were opened at or below zero: of those there is no percentage.
+    """
+    results = trades["pnl_percentage"]
+    if "points" in trades.columns and (count := int((results.isna() & trades["points"].notna()).sum())):
+        raise UsageError(
+            f"results in percent are needed, and {count:,} of {len(trades):,} trades were opened at or below zero, "
+            "of which there is no percentage\n"
+            "bknb.statistics(trades) has the figures of such a table, in points"
+        )
+    return results
+
+
 def _results(returns: Any) -> Rows:
     if hasattr(returns, "columns") and "pnl_percentage" in returns.columns:
-        returns = returns["pnl_percentage"]
+        returns = percentages_of(returns)
     values = row_of_numbers(returns)
     return values[np.isfinite(values)]
 

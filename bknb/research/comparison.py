@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from ..domain.formatting import MISSING, minute_text, share_text, utc_text, with_article
+from ..domain.formatting import MISSING, minute_text, percent_text, points_text, share_text, utc_text, with_article
 from ..domain.least_samples import GATES, MIN_DAYS
 from ..errors import UnknownName, UsageError
 from ..metrics.account_definitions import BESIDE_TRADES
 from ..metrics.account_statistics import Account
-from ..metrics.daily_returns import added_to, of_results
+from ..metrics.daily_returns import of_results
 from ..metrics.missing import explained_text
-from ..metrics.reasons import ADDS
-from ..metrics.trade_definitions import DEFINITIONS, Definition, figure_text, label_of
+from ..metrics.reasons import ADDS, why_no_account
+from ..metrics.trade_definitions import DEFINITIONS, Definition, label_of
 from ..reports.markup import Html, cell, element, figures, html_figures, html_table, markdown_table
 from ..reports.refusals import refusal_pairs
 from .deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio, effective_trials
@@ -189,7 +189,8 @@ class Comparison:
         best = self.best
         if best is None or best.strategy not in self.results:
             return None
-        trades = self.results[best.strategy].trades["pnl_percentage"].to_numpy()
+        result = self.results[best.strategy]
+        trades = result.trades["points" if result.stats.in_points else "pnl_percentage"].to_numpy()
         if len(trades) < GATES.min_trades:
             return None
         tried = max(len(self.entries), self.tried, 1)
@@ -252,17 +253,18 @@ class Comparison:
                 ("Deflated Sharpe ratio", share_text(deflated.deflated)),
                 ("Chance that luck alone looks this good", luck),
             ]
-        added = sum(added_to(result) for result in self.results.values())
+        whys = [why for each in self.results.values() if (why := why_no_account(each.run_record.records))]
+        why = ", or ".join(dict.fromkeys(whys))
         if over is not None:
-            left_out = f"; {added} with adds left out: {ADDS}" if added else ""
+            left_out = f"; {len(whys)} {'with adds ' if why == ADDS else ''}left out: {why}" if whys else ""
             rows.append(
                 (
                     "Probability of backtest overfitting",
                     f"{share_text(over.probability)} ({over.splits} splits{left_out})",
                 )
             )
-        elif added:
-            rows.append(("Probability of backtest overfitting", f"{MISSING}: {ADDS}"))
+        elif whys:
+            rows.append(("Probability of backtest overfitting", f"{MISSING}: {why}"))
         return rows
 
     def _refusals(self) -> list[tuple[str, str]]:
@@ -318,10 +320,10 @@ class Comparison:
     def _trades(self, strategy: str) -> Iterator[list[str]]:
         if strategy not in self.results:
             return
-        columns = ["signal_id", "symbol", "position", "pnl_percentage", "close_reason", "pending_at", "closed_at"]
-        for row in self.results[strategy].trades[columns].itertuples(index=False):
+        for row in self.results[strategy].trades.itertuples(index=False):
             times = [minute_text(at) for at in (row.pending_at, row.closed_at)]
-            pnl = figure_text(DEFINITIONS["avg_pnl"], row.pnl_percentage)
+            in_points = "points" in row._fields and row.pnl_percentage != row.pnl_percentage
+            pnl = points_text(row.points) if in_points else percent_text(row.pnl_percentage)
             yield [strategy, row.signal_id, row.symbol, row.position.upper(), pnl, row.close_reason, *times]
 
     def __repr__(self) -> str:

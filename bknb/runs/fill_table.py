@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import nan
 from typing import TYPE_CHECKING, Any, Final
 
 from ..config import Settings
@@ -94,8 +95,8 @@ def _row(fill: Fill, signal: OpenSignal, settings: Settings) -> dict[str, Any]:
         "share": fill.share,
         "price": fill.price,
         "reason": fill.reason,
-        "fee_percentage": fee * fill.share * abs(slipped) / first,
-        "slippage_percentage": fill.share * abs(slipped - fill.price) / first * 100,
+        "fee_percentage": fee * fill.share * abs(slipped) / first if first > 0 else nan,
+        "slippage_percentage": fill.share * abs(slipped - fill.price) / first * 100 if first > 0 else nan,
         "maker": fill.rested or (fill.kind == "entry" and signal.rested),
         "note": fill.note,
     }

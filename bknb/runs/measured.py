@@ -15,7 +15,7 @@ from ..market.source_hours import bar_grid_of, sessions_of
 from ..metrics.account_statistics import daily_marks
 from ..metrics.marked_equity import MarkedEquity
 from ..metrics.marked_positions import StillOpen, positions_of
-from ..metrics.reasons import ADDS, ADDS_INSTEAD
+from ..metrics.reasons import ADDS, INSTEAD, why_no_account
 from ..metrics.run_account import Terms, account_of, cut_off, mark_run, no_account
 
 if TYPE_CHECKING:
@@ -50,13 +50,14 @@ def positions_of_run(record: RunRecord) -> Positions:
     Raises
     ------
     DataError
-        When a position was added to, and there is no capital.
+        When a position was added to or opened at or below zero, and there is no capital.
     """
     closed = record.records.closed
-    if record.records.has_adds and record.money is None:
+    if record.money is None and (reason := why_no_account(record.records)):
         if record.money_positions is not None:
             raise DataError("this leg shares the account of its portfolio\nread equity and account of that result")
-        raise DataError(f"{ADDS}: how much an add weighs depends on how much money there is\n{ADDS_INSTEAD}")
+        weighs = ": how much an add weighs depends on how much money there is" if reason == ADDS else ""
+        raise DataError(f"{reason}{weighs}\n{INSTEAD[reason]}")
     still_open = None
     if (signal := record.records.open_signal) is not None:
         settings = record.plan.settings
@@ -123,8 +124,8 @@ def measure(record: RunRecord) -> Measured:
     if record.measured is not None:
         return record.measured
     candles, terms = record.minutes, terms_of(record)
-    if record.records.has_adds and record.money is None:
-        account = no_account(ADDS, record.records.closed, still_open=record.records.open_signal is not None)
+    if record.money is None and (reason := why_no_account(record.records)):
+        account = no_account(reason, record.records.closed, still_open=record.records.open_signal is not None)
         account = _beside(account, record, None, terms)
         return Measured(account, has_volume=not len(candles) or bool((candles.volume > 0).any()))
     positions = positions_of_run(record)

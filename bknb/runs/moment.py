@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from ..domain.close_orders import close_due
 from ..domain.entry_steps import opened_holding
 from ..domain.execution_fills import Minute
-from ..domain.formatting import ends_text, level_text, minute_text, percent_text, plain_number, utc_text
+from ..domain.formatting import ends_text, level_text, minute_text, percent_text, plain_number, points_text, utc_text
 from ..domain.html import Html, element, elements
 from ..domain.interval import MINUTE, bar_text, interval_ms
 from ..domain.lifecycle import (
@@ -460,7 +460,8 @@ class Moment:
         net = result(self.signal.position, fills, slippage=slippage, fee=fee, rest=left, price=self.price)
         leaves = ", and leaves at the next candle" if self.state == "leaving" else ""
         size = f" with {left:.4g} of its first size" if parts else ""
-        return f"{row} is open{size}{leaves}, {percent_text(net.pnl_percentage)} net at this price{self._stop()}"
+        worth = percent_text(net.pnl_percentage) if net.points is None else points_text(net.points)
+        return f"{row} is open{size}{leaves}, {worth} net at this price{self._stop()}"
 
     def _stop(self) -> str:
         """The stop in force, where it is not the declared one any more."""

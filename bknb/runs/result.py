@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 from ..config import Settings
@@ -12,6 +13,7 @@ from ..domain.interval import floor_to, interval_ms
 from ..domain.signal import OpenSignal, ScheduledSignal, key_of
 from ..domain.signal_events import (
     CLOSE_REASONS,
+    Closed,
     Milestone,
     Mode,
     Opened,
@@ -147,11 +149,9 @@ class Result(Savable):
         >>> len(result.trades), result.trades["close_reason"].unique().tolist()
         (84, ['time_expired', 'stop_loss', 'take_profit', 'frame_end'])
         """
-        rows = [trade_row(event) for event in self._records.closed]
+        rows = [self._row(event) for event in self._records.closed]
         rules = self.run_record.rules
         if rules is not None and rules.negative:  # which have no account in money
-            for row, event in zip(rows, self._records.closed, strict=True):
-                row["points"] = trade_points(event, rules.settings)
             return table_of(rows, (*TRADE_COLUMNS, "points"))
         if (positions := self.run_record.money_positions) is None:
             return table_of(rows, TRADE_COLUMNS)
@@ -160,6 +160,11 @@ class Result(Savable):
         for row, event in zip(rows, self._records.closed, strict=True):
             row.update(trade_money(positions.get(key_of(event.signal))))
         return table_of(rows, (*TRADE_COLUMNS, *TRADE_MONEY))
+
+    def _row(self, event: Closed) -> dict[str, Any]:
+        """Return one closed trade as a row, with its points where prices may be at or below zero."""
+        rules, row = self.run_record.rules, trade_row(event)
+        return row | {"points": trade_points(event, rules.settings)} if rules is not None and rules.negative else row
 
     @cached_property
     def fills(self) -> pd.DataFrame:
@@ -414,7 +419,9 @@ class Result(Savable):
         for reason in without:
             if reason not in CLOSE_REASONS:
                 raise UnknownName("close reason", reason, known=CLOSE_REASONS)
-        kept = [trade_row(event) for event in self._records.closed if event.close_reason not in without]
+        kept = [self._row(event) for event in self._records.closed if event.close_reason not in without]
+        if self._records.opened_below_zero:  # all of them are in points, whichever are left out
+            kept = [row | {"pnl_percentage": nan} for row in kept]
         figures = statistics(kept)
         if self._records.has_open_adds:
             figures.update(dict.fromkeys(OF_ACCOUNT))

@@ -7,8 +7,8 @@ from math import nan
 from typing import TYPE_CHECKING, Any
 
 from ..domain.interval import MINUTE_MS
-from ..domain.pnl import net_points
-from ..domain.signal import OpenSignal, ScheduledSignal, sign_of
+from ..domain.position_money import closed_points
+from ..domain.signal import OpenSignal, ScheduledSignal
 from ..domain.signal_events import Cancelled, Closed, Rejected
 
 if TYPE_CHECKING:
@@ -110,10 +110,7 @@ def trade_row(event: Closed) -> dict[str, Any]:
 
 def trade_points(event: Closed, settings: Settings) -> float:
     """Return the net result of a closed trade in points: quote currency for each unit of its first size."""
-    sign = sign_of(event.signal.position)
-    fills = [(sign * (fill.share if fill.enters else -fill.share), fill.price) for fill in event.fills]
-    fills = fills or [(sign, event.signal.price_open), (-sign, event.price_close)]
-    return net_points(fills, slippage=settings.percent_slippage, fee=settings.percent_fee)
+    return closed_points(event, slippage=settings.percent_slippage, fee=settings.percent_fee)
 
 
 def without_managed_columns(row: Mapping[str, Any]) -> dict[str, Any]:

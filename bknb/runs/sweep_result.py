@@ -20,7 +20,7 @@ from ..provenance.strategy_hash import running
 from ..sweeps.evaluate import Evaluator, frame_days
 from ..sweeps.prepared_candles import prepare
 from ..sweeps.sweep_run import SweepRun
-from ..sweeps.symbol_means import added_on
+from ..sweeps.symbol_means import why_no_account
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -232,8 +232,14 @@ class SweepResult:
 
     @cached_property
     def with_adds(self) -> tuple[int, ...]:
-        """Combinations that added to a position on some symbol: they have no figure that compounds."""
-        return tuple(number for number in self._complete if added_on(self._run.figures(number)).any())
+        """Combinations that added to a position on some symbol, or opened one at or below zero: see why_no_account."""
+        return tuple(self.why_no_account)
+
+    @cached_property
+    def why_no_account(self) -> dict[int, str]:
+        """Why combinations have no figure that compounds, by their numbers; those that have are not in it."""
+        whys = {number: why_no_account(self._run.figures(number)) for number in self._complete}
+        return {number: why for number, why in whys.items() if why}
 
     @cached_property
     def returns(self) -> pd.DataFrame:
@@ -282,24 +288,22 @@ class SweepResult:
     def trades(self, combination: int | None = None, symbol: str | None = None) -> pd.DataFrame:
         """Return the trades of one combination (default: the best); computed again unless ``keep_trades`` was given."""
         number, at = self._which(combination, symbol)
-        ends = self._run.outcomes[number, at].ends
-        if ends is None:
+        plan, points, outcome = self._run.plan.plans[at], None, self._run.outcomes[number, at]
+        is_negative = getattr(plan.exchange.source, "negative", False)
+        if outcome.ends is None or is_negative:
             import asyncio
             from concurrent.futures import ThreadPoolExecutor
 
             with ThreadPoolExecutor(1) as pool:  # a notebook's own loop must not be touched
-                prepared = pool.submit(lambda: asyncio.run(prepare(self._run.plan.plans[at]))).result()
-                evaluator = Evaluator(self._run.plan.plans[at], prepared, keep_ends=True)
+                prepared = pool.submit(lambda: asyncio.run(prepare(plan))).result()
+                evaluator = Evaluator(plan, prepared, keep_ends=True)
                 outcome = pool.submit(evaluator.evaluate, self._run.combinations[number]).result()
-            if outcome.error or outcome.ends is None:
-                raise UsageError(f"combination {number} has no trades: {outcome.error}")
-            ends = outcome.ends
-        table, plan = _trade_table(ends), self._run.plan.plans[at]
-        if getattr(plan.exchange.source, "negative", False):  # its positions open above zero
-            part = plan.settings.percent_slippage / 100
-            paid = table["price_open"] * np.where(table["position"] == "long", 1 + part, 1 - part)
-            table["points"] = table["pnl_percentage"] / 100 * paid
-        return table
+                if is_negative and not outcome.error:
+                    points = pool.submit(evaluator.points, self._run.combinations[number]).result()
+        if outcome.error or outcome.ends is None:
+            raise UsageError(f"combination {number} has no trades: {outcome.error}")
+        table = _trade_table(outcome.ends)
+        return table if points is None else table.assign(points=points)
 
     def run(self, combination: int | None = None, symbol: str | None = None) -> Result:
         """Return the result of one combination (the best one by default) from the event engine."""

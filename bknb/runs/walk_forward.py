@@ -21,8 +21,9 @@ from ..market.candles import Candles
 from ..market.sources import WindowSource
 from ..market.window import Window
 from ..metrics.account_statistics import Account
+from ..metrics.figure_table import for_ranking
 from ..metrics.marked_positions import positions_of
-from ..metrics.reasons import ADDS
+from ..metrics.reasons import ADDS, BELOW_ZERO
 from ..metrics.run_account import account_of, mark_run, no_account
 from ..provenance.strategy_hash import params_text, running
 from ..research.comparison import rankable
@@ -161,8 +162,10 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
         if not results:
             return Account()
         closed = [event for result in results for event in result.run_record.records.closed]
-        if any(result.account.reasons.get("total_return") == ADDS for result in results):
-            return no_account(ADDS, closed, still_open=False)
+        reasons = {result.account.reasons.get("total_return") for result in results}
+        for reason in (BELOW_ZERO, ADDS):
+            if reason in reasons:
+                return no_account(reason, closed, still_open=False)
         start, end = self.folds[0].stretch.test_start, self.folds[-1].stretch.test_end
         terms = dataclasses.replace(results[0].account_terms, start=start, end=end)
         positions, times = positions_of(closed), minutes.timestamp
@@ -191,7 +194,7 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
             tried=chosen.tried,
             train=chosen.train,
             train_value=chosen.train.get(self.metric),
-            test_value=result.stats.get(self.metric),
+            test_value=for_ranking(result.stats).get(self.metric),
             result=result,
         )
 

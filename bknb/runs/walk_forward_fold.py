@@ -15,8 +15,8 @@ from ..engine.plan import Plan, open_window
 from ..engine.registry import Frame
 from ..events.heard import NOBODY
 from ..kernels.metrics import FIGURES
-from ..metrics.missing import lacks_capital
-from ..metrics.reasons import ADDS, ADDS_INSTEAD
+from ..metrics.figure_table import for_ranking
+from ..metrics.missing import why_unranked
 from ..research.walk_forward_report import choose, set_text
 from ..sweeps.evaluate import Evaluator
 from ..sweeps.prepared_candles import goes_compiled, prepare
@@ -91,8 +91,8 @@ class FoldRun:
                 found.append(self._figures(evaluator, params))
             else:
                 found.append(self._by_events(train, params, window))
-            if lacks_capital(self.metric, found[-1]):
-                self._warn(f"choosing: {set_text(params)} has no {self.metric}: {ADDS}; {ADDS_INSTEAD}")
+            if why := why_unranked(self.metric, found[-1]):
+                self._warn(f"choosing: {set_text(params)} has no {self.metric}: {why}")
         return found
 
     def _figures(self, evaluator: Evaluator, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,7 +108,7 @@ class FoldRun:
         result = Result(record_of(run))
         for text in (*result.warnings, *(f"{set_text(params)}: {text}" for text in failures_of(result))):
             self._warn(f"choosing: {text}")
-        return dict(result.stats)
+        return dict(for_ranking(result.stats))
 
     def _evaluator(self, train: Plan) -> Evaluator | None:
         """Return the compiled evaluator, where it can run the strategy and computes the metric; else None."""

@@ -16,8 +16,8 @@ from ..engine.plan import Plan, open_window
 from ..engine.registry import WalkerSpec
 from ..events import messages, subjects
 from ..events.messages import WalkerStep
-from ..metrics.missing import lacks_capital
-from ..metrics.reasons import ADDS, ADDS_INSTEAD
+from ..metrics.figure_table import for_ranking
+from ..metrics.missing import why_unranked
 from ..provenance.candle_fingerprint import CandleRange
 from ..research.comparison import Comparison, Entry, questions_failed, ranked
 from ..sweeps.executor_options import is_inline
@@ -159,7 +159,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
                 return None
             result = Result(with_tries(record_of(run), self._keys[name]))
             self.results[name] = result
-            stats, account = dict(result.stats), result.account
+            stats, account = for_ranking(result.stats), result.account
         except Exception as error:  # noqa: BLE001 -- one strategy's failure goes into its entry, and the others run
             self._emit_error("strategy", error, run.plan)
             await self._call_back("on_strategy_error", name, run.plan.symbol, error)
@@ -167,8 +167,8 @@ class WalkerTask(Task[Comparison, WalkerStep]):
         broken = questions_failed(result)
         value = stats.get(self.spec.metric)
         number = None if value is None else float(value)
-        if lacks_capital(self.spec.metric, stats):
-            self._warn(f"{name} has no {self.spec.metric}: {ADDS}; {ADDS_INSTEAD}")
+        if why := why_unranked(self.spec.metric, stats):
+            self._warn(f"{name} has no {self.spec.metric}: {why}")
         return Entry(strategy=name, stats=stats, value=number, error=broken, account=account)
 
     async def _emit_step(self, entry: Entry) -> None:

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from ..domain.execution_fills import execution_model
 from ..domain.interval import DAY_MS, MINUTE, MINUTE_MS, interval_ms
 from ..domain.least_samples import GATES
+from ..domain.position_money import closed_points
 from ..domain.text import error_text
 from ..domain.tick_grid import tick_ratio
 from ..engine.backtest import BacktestRun
@@ -36,6 +37,7 @@ from ..market.source_hours import bar_grid_of
 from .prepared_candles import Prepared, goes_compiled
 from .refused_answers import of_events, of_table
 from .sweep_series import asked_of, run_series
+from .symbol_means import PERCENTAGES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -142,8 +144,12 @@ class Evaluator:
             else:
                 if self.plan.exchange.source is None:
                     raise UsageError(_NO_SOURCE)
-                ends, refusals = self._run_events(with_params(self.plan.strategy, params))
-                figures, returns = score_plain(ends, GATES), daily_plain(ends, self.first_day, self.days)
+                records = self._run_events(with_params(self.plan.strategy, params))
+                ends, refusals = ends_of(records), of_events(records.rejected)
+                if records.opened_below_zero:
+                    figures, returns = score_in_points(ends, records, self.plan), np.zeros(self.days)
+                else:
+                    figures, returns = score_plain(ends, GATES), daily_plain(ends, self.first_day, self.days)
         except ImportError:
             raise
         except Exception as error:  # noqa: BLE001 -- one bad combination does not end a sweep
@@ -206,14 +212,18 @@ class Evaluator:
             float(scale),
         )
 
-    def _run_events(self, strategy: Strategy) -> tuple[NDArray[np.float64], Refusals]:
+    def points(self, params: Mapping[str, Any]) -> list[float]:
+        """The results of the trades of one combination in points, quote currency for each unit."""
+        return points_of(self._run_events(with_params(self.plan.strategy, params)), self.plan)
+
+    def _run_events(self, strategy: Strategy) -> Records:
         plan = replace(self.plan, strategy=replace(strategy, callbacks={}))
         run = BacktestRun(plan, listeners=NOBODY, window=self._window, published=self._published)
         asyncio.run(run.through())
         failures = [failure for failure in run.records.failures if failure.kind != "warm-up"]
         if failures and not run.records.ends:
             raise RuntimeError(f"{failures[0].message} ({failures[0].where}, {failures[0].count} times)")
-        return ends_of(run.records), of_events(run.records.rejected)
+        return run.records
 
 
 def compile_loops(evaluator: Evaluator, *, declares: bool) -> None:
@@ -341,6 +351,22 @@ def ends_of(records: Records) -> NDArray[np.float64]:
     for line, event in zip(ends, records.ends, strict=True):
         _fill(line, event)
     return ends
+
+
+def points_of(records: Records, plan: Plan) -> list[float]:
+    """The results of the closed trades of an event-driven run in points, quote currency for each unit."""
+    slippage, fee = plan.settings.percent_slippage, plan.settings.percent_fee
+    return [closed_points(event, slippage=slippage, fee=fee) for event in records.closed]
+
+
+def score_in_points(ends: NDArray[np.float64], records: Records, plan: Plan) -> NDArray[np.float64]:
+    """The figures of an event-driven run in which a position opened at or below zero: those without a unit alone."""
+    scored = ends.copy()
+    scored[ends[:, kernel.REASON] < kernel.FIRST_CANCEL, kernel.NET] = points_of(records, plan)
+    scored[:, kernel.ADDS] = 1.0  # there is no account of them
+    figures = score_plain(scored, GATES)
+    figures[PERCENTAGES] = np.nan
+    return figures
 
 
 def _fill(line: NDArray[np.float64], event: Closed | Cancelled) -> None:

@@ -19,7 +19,7 @@ from ..engine.vectorised import signal_rows, unsteady_rows
 from ..events import messages, subjects
 from ..kernels.metrics import FIGURES
 from ..market.clock import stopwatch
-from ..metrics.trade_definitions import OF_ACCOUNT
+from ..metrics.trade_definitions import OF_ACCOUNT, OF_RESULTS
 from ..provenance.candle_fingerprint import hash_in
 from ..provenance.strategy_hash import fingerprint, not_compared
 from .batches import Batch, Executor, WorkDir
@@ -314,8 +314,8 @@ class SweepRun:
     def _warn_of_missing(self) -> None:
         """Warn of what is missing in the ranking: by adds, on symbols that failed, and in means over symbols."""
         complete, symbols, metric = self.complete(), self.plan.symbols, self.plan.metric
-        if len(symbols) == 1 and metric not in OF_ACCOUNT:
-            return  # no mean, and no figure that adds take away
+        if len(symbols) == 1 and metric not in OF_ACCOUNT | {*OF_RESULTS}:
+            return  # no mean, and no figure that adds or entries at or below zero take away
         figures = {number: self.figures(number) for number in complete}
         errors = {(number, at): self.outcomes[number, at].error for number in complete for at in range(len(symbols))}
         for text in (*missing_by_adds(metric, figures), *missing_symbols(symbols, metric, figures, errors)):

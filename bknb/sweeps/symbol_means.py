@@ -8,8 +8,8 @@ import numpy as np
 
 from ..kernels.metrics import FIGURES
 from ..metrics.missing import why_missing_in_row
-from ..metrics.reasons import ADDS, ADDS_INSTEAD
-from ..metrics.trade_definitions import OF_ACCOUNT
+from ..metrics.reasons import ADDS, ADDS_INSTEAD, BELOW_ZERO, RANKED_INSTEAD
+from ..metrics.trade_definitions import OF_ACCOUNT, OF_RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _N: Final = FIGURES.index("n")
 _EQUITY: Final = FIGURES.index("equity_final")
+_TOTAL: Final = FIGURES.index("total_pnl")
+PERCENTAGES: Final = [at for at, name in enumerate(FIGURES) if name in OF_RESULTS]
+"""Where the figures are that have the unit of the results, percent."""
 _OF_ACCOUNT: Final = [at for at, name in enumerate(FIGURES) if name in OF_ACCOUNT]
 _WITHOUT_TRADES: Final = {"total_pnl": 0.0, "equity_final": 1.0, "max_drawdown": 0.0}
 
@@ -34,8 +37,29 @@ def added_on(figures: NDArray[np.float64]) -> NDArray[np.bool_]:
     return added
 
 
+def in_points_on(figures: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """On which symbols a combination opened a position at or below zero: there is no sum in percent; shape (symbols,).
+
+    Parameters
+    ----------
+    figures : ndarray of float64, shape (symbols, len(FIGURES))
+        NaN where not available.
+    """
+    found: NDArray[np.bool_] = (figures[:, _N] > 0) & np.isnan(figures[:, _TOTAL])
+    return found
+
+
+def why_no_account(figures: NDArray[np.float64]) -> str:
+    """Why a combination has no figure that compounds on some symbol; empty where it has; ``figures`` as above."""
+    if in_points_on(figures).any():
+        return BELOW_ZERO
+    return ADDS if added_on(figures).any() else ""
+
+
 def missing_by_adds(metric: str, figures: Mapping[int, NDArray[np.float64]]) -> list[str]:
     """The warning of a sweep that ranks by a figure that combinations with adds do not have; none for other figures.
+
+    Another one where there is none of combinations that opened a position at or below zero.
 
     Parameters
     ----------
@@ -50,13 +74,20 @@ def missing_by_adds(metric: str, figures: Mapping[int, NDArray[np.float64]]) -> 
     >>> missing_by_adds("equity_final", {0: row, 1: np.ones((1, len(FIGURES)))})[0].partition(":")[0]
     '1 of 2 combinations added to a position and has no equity_final'
     """
-    added = sum(bool(added_on(rows).any()) for rows in figures.values())
-    if not added or metric not in OF_ACCOUNT:
-        return []
+    below = {number for number, rows in figures.items() if in_points_on(rows).any()}
+    added = sum(bool(added_on(rows).any()) for number, rows in figures.items() if number not in below)
     them = "combination" if len(figures) == 1 else "combinations"
-    have = "has" if added == 1 else "have"
-    counted = f"{added:,} of {len(figures):,} {them} added to a position and {have} no {metric}"
-    return [f"{counted}: {ADDS}. Ranked last; {ADDS_INSTEAD}"]
+    found = []
+    if added and metric in OF_ACCOUNT:
+        have = "has" if added == 1 else "have"
+        counted = f"{added:,} of {len(figures):,} {them} added to a position and {have} no {metric}"
+        found.append(f"{counted}: {ADDS}. Ranked last; {ADDS_INSTEAD}")
+    if below and metric in OF_ACCOUNT | {*OF_RESULTS}:
+        have = "has" if len(below) == 1 else "have"
+        found.append(
+            f"{len(below):,} of {len(figures):,} {them} {have} no {metric}: {BELOW_ZERO}. Ranked last; {RANKED_INSTEAD}"
+        )
+    return found
 
 
 def known_figures(figures: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -64,7 +95,8 @@ def known_figures(figures: NDArray[np.float64]) -> NDArray[np.float64]:
 
     A symbol without trades made nothing and lost nothing, so sums, equity and drawdown are known there; ratios are not.
     A combination without a trade on any symbol keeps NaN: there is nothing to rank. Where it added to a position on one
-    symbol, no symbol has a figure that compounds: a mean over the others would be that of another set of symbols.
+    symbol, no symbol has a figure that compounds: a mean over the others would be that of another set of symbols. Where
+    it opened one at or below zero on a symbol, no symbol has a figure in percent.
 
     Parameters
     ----------
@@ -89,6 +121,8 @@ def known_figures(figures: NDArray[np.float64]) -> NDArray[np.float64]:
         known[idle, FIGURES.index(name)] = value
     if adds:
         known[:, _OF_ACCOUNT] = np.nan
+    if in_points_on(figures).any():
+        known[:, PERCENTAGES] = np.nan
     return known
 
 

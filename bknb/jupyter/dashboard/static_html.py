@@ -10,7 +10,17 @@ from ...reports import panel_data
 from ...reports.equity_png import equity_png
 from ...reports.managed_panel import target_texts
 from ...reports.managed_rows import TRADE_COLUMNS
-from ...reports.markup import Html, element, elements, exit_text, fragment, minute_text, percent_text, price_text
+from ...reports.markup import (
+    Html,
+    element,
+    elements,
+    exit_text,
+    fragment,
+    minute_text,
+    percent_text,
+    points_text,
+    price_text,
+)
 from ...reports.signal_story import event_text
 
 if TYPE_CHECKING:
@@ -65,12 +75,20 @@ def _details(title: str, inside: Html, *, is_open: bool = True) -> Html:
     return element("details", element("summary", title), inside, open=is_open)
 
 
+def _net(event: Closed) -> float:
+    """The net result of a trade, in percent or in points."""
+    return event.pnl.pnl_percentage if event.pnl.points is None else event.pnl.points
+
+
+def _net_text(event: Closed) -> str:
+    return percent_text(event.pnl.pnl_percentage) if event.pnl.points is None else points_text(event.pnl.points)
+
+
 def _trades(view: RunView) -> Html:
     events = view.trades.events[-TRADES_SAVED:][::-1]
     rows = [
         [
-            f"{'▲' if e.pnl.pnl_percentage > 0 else '▼' if e.pnl.pnl_percentage < 0 else '•'} "
-            + percent_text(e.pnl.pnl_percentage),
+            f"{'▲' if (net := _net(e)) > 0 else '▼' if net < 0 else '•'} {_net_text(e)}",
             e.signal.position,
             minute_text(e.signal.pending_at),
             minute_text(e.closed_at),
