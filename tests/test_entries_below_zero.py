@@ -152,6 +152,30 @@ def test_an_order_for_the_close_fills_there() -> None:
     assert found.trades["price_open"].tolist() == [-2.0]
 
 
+def test_what_begins_at_once_at_an_entry_of_zero_begins_whoever_listens() -> None:
+    """Percent of an entry at 0 are reached at once, also where the minutes between are jumped over."""
+    table = minutes([0.0] * 5 + [-1.0, -1.0, -1.0, -0.5, 2.0, 4.0, 1.0, 3.0, 3.0, 3.0, 3.0, 3.0])
+    signal = bknb.Signal(position="long", trailing=bknb.Trailing(percent=30.0, after=10.0), minute_estimated_time=9)
+
+    def events(execution: str, *, quiet: bool) -> list[str]:
+        stop = bknb.listen_signal(lambda event: None, quiet=quiet)
+        found = bknb.backtest(
+            "CL",
+            strategy=lambda ctx: signal if ctx.when.minute == 5 else None,
+            interval="1m",
+            exchange=from_frame(table, negative=True),
+            frame=(BEGIN, f"{BEGIN} 00:16"),
+            settings=FREE,
+            execution=execution,
+        )
+        stop()
+        records = found.run_record.records
+        return [repr(event) for event in (*records.events, *records.positions)]
+
+    for execution in ("pessimistic", "touch", "vwap"):
+        assert events(execution, quiet=False) == events(execution, quiet=True)
+
+
 def test_without_the_switch_nothing_is_opened_there() -> None:
     found = bknb.backtest(
         "CL",

@@ -60,10 +60,11 @@ def managed_bounds(state: Holding, book: PositionBook, *, average: bool, tick: f
     sign = sign_of(signal.position)
     best = state.highest if sign > 0 else state.lowest
     favourable = [sign * target.price for target in book.targets]
-    if book.breakeven is not None:
-        favourable.append(sign * level_at(signal, book.breakeven.after))
+    begins = [] if book.breakeven is None else [sign * level_at(signal, book.breakeven.after)]
     if book.trailing is not None and not book.trails:
-        favourable.append(sign * level_at(signal, book.trailing.after))
+        begins.append(sign * level_at(signal, book.trailing.after))
+    # percent of an entry at 0 are reached at once
+    favourable += [level if level > sign * best else -NEVER for level in begins]
     stop = stop_or_liquidation(book, sign, best, tick)
     adverse = [] if stop is None else [sign * stop.price]
     adds = [sign * limit for _, limit in book.resting]
