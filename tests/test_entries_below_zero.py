@@ -18,10 +18,14 @@ from bknb.domain.position_fills import Fill
 from bknb.domain.position_money import cost_percentage, largest_cost, net_results, result
 from bknb.domain.tick_grid import on_grid
 from bknb.exchanges import from_frame
+from bknb.jupyter.dashboard import static_html
 from bknb.metrics.reasons import BELOW_ZERO
+from bknb.reports import panel_data
 from bknb.reports.equity_arrays import equity_info
 from bknb.reports.equity_png import equity_png
 from bknb.reports.plots import figure_json
+from bknb.reports.portfolio_panels import panel_html
+from bknb.reports.run_view import PANELS
 from bknb.research.bootstrap import bootstrap
 from tests.test_negative_prices import BEGIN, FALL, FREE, managed, minutes, run
 
@@ -402,6 +406,14 @@ def test_the_card_and_a_portfolio_of_a_run_in_points() -> None:
     assert book.trades["points"].tolist() == alone.trades["points"].tolist()
     assert f"account N/A: {BELOW_ZERO}" in repr(book)
     assert "19.00 points" in book.tearsheet()._repr_html_()
+    legs = str(panel_html(book.snapshot(), "legs"))
+    assert ("N/A" in legs, "nan" in legs) == (True, False)
+    view = bknb.dashboard(alone)._views.view
+    assert view is not None
+    assert panel_data.equity_panel(view)["missing"] == f"equity: not available, {BELOW_ZERO}"
+    assert "▲ +38.00 points" in static_html.static_html(view, PANELS)
+    texts = {key: text for key, _, text, _ in panel_data.statistics_panel(view)}
+    assert (texts["avg_pnl"], texts["total_return"]) == ("-2.00 points", f"N/A: {BELOW_ZERO}")
 
 
 def _always_long(ctx: Any) -> Any:

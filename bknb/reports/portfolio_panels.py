@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any, Final
 
 from ..domain.formatting import minute_text, money_decimals, percent_text
@@ -94,7 +95,7 @@ def _key(colour: str, text: str) -> Html:
 def _legs(snapshot: Any) -> Html:
     with_money = snapshot.capital is not None
     decimals = money_decimals(snapshot.capital or 0.0)
-    most = max((abs(leg.result) for leg in snapshot.legs), default=0.0)
+    most = max((abs(leg.result) for leg in snapshot.legs if isfinite(leg.result)), default=0.0)
     made = f"Net, {snapshot.currency}".rstrip(", ") if with_money else "Result"
     more = ("Held now", "Trades", "Refused", "Result over time") if with_money else ("Trades", "Refused")
     columns = ("Leg", made, "", *more)
@@ -117,7 +118,7 @@ def _legs(snapshot: Any) -> Html:
                 "tr",
                 element("td", leg.strategy, " ", element("b", leg.symbol), style=f"{left};white-space:nowrap"),
                 element("td", money, style=f"{_NUMBER};font-weight:600"),
-                element("td", contribution_bar(leg.result, most)),
+                element("td", contribution_bar(leg.result, most) if isfinite(leg.result) else ""),
                 elements("td", texts, style=_NUMBER),
                 with_money and element("td", line, style=left),
             )

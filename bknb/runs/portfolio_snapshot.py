@@ -38,7 +38,8 @@ class LegSnapshot(NamedTuple):
     symbol, strategy, trades, refused
         What it is, and how many trades it has closed and signals were refused.
     result
-        What it has made: money (quote currency) with a capital, else percent.
+        What it has made: money (quote currency) with a capital, else percent; NaN where a position opened at or below
+        zero.
     held
         What it holds, percent of the equity, below 0 short; 0 without a capital.
     path
