@@ -141,7 +141,8 @@ def few_of(
 def trade_histogram(run: SheetRun) -> Histogram | None:
     """How many trades had which result, in R where each had a stop; ``None`` for fewer than two."""
     results, at_risk = run.trades[run.result_column].to_numpy(dtype=np.float64), _risked(run)
-    unit, mean = "points" if run.stats.in_points else "%", stat_text(run.stats, "avg_pnl")
+    unit: Literal["%", "points", "R"] = "points" if run.stats.in_points else "%"
+    mean = stat_text(run.stats, "avg_pnl")
     if len(results) and (at_risk > 0).all():
         results = results / at_risk
         unit, mean = "R", f"{signed(float(results.mean()), 3)} R"
