@@ -335,3 +335,23 @@ def test_a_run_whose_strategy_asks_for_earlier_candles_has_the_events_of_one_tha
     assert earlier_begin < begins
     assert asked == plain
     assert len(plain.closed) > 10
+
+
+# --- what is asked for is in memory ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "missing", [range(0), range(20, 23), range(38, 40)], ids=["none", "in the middle", "at the end"]
+)
+def test_candles_in_memory_are_answered_as_the_way_around_answers_them(missing: range) -> None:
+    minutes = [minute for minute in range(40) if minute not in missing]
+    watch = Watch(Shelf(tape(*minutes)), until=40, allow_gaps=True)
+    watch.load(0)
+    for interval, steps in (("1m", range(5, 41)), ("5m", range(10, 41))):
+        for moment in steps:
+            for limit in (1, 2):
+                found = watch.window.newest("BTCUSDT", interval, limit, at(moment))
+                assert found == watch.window._newest_slowly("BTCUSDT", interval, limit, at(moment), wait=True)
+                if interval == "1m":
+                    known = [minute for minute in minutes if minute < moment][-limit:]
+                    assert ((found.timestamp - START) // MINUTE).tolist() == known

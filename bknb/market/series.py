@@ -119,8 +119,8 @@ class Series:
         if self.regular:
             return (floor_to(when, self.step) - self.start) // self.step
         if self._closes is not None:
-            return int(np.searchsorted(self._closes, when, side="right"))
-        return int(np.searchsorted(self.candles.timestamp, when - self.step, side="right"))
+            return int(self._closes.searchsorted(when, side="right"))
+        return int(self.candles.timestamp.searchsorted(when - self.step, side="right"))
 
     def close_of(self, when: int, count: int) -> int | None:
         """The close (UTC ms) of the ``count``-th candle that opens at or after ``when``; ``None`` for fewer."""

@@ -419,9 +419,12 @@ class Window:
             When fewer exist; the text says what is missing.
         """
         series = self._series.get((symbol, interval))
-        if series is not None and series.regular and type(limit) is int and limit > 0:  # the path of every decision
-            step = series.step
-            last = ((when - when % step) - series.start) // step
+        if series is not None and type(limit) is int and limit > 0:  # the path of every decision
+            if series.regular:
+                step = series.step
+                last = ((when - when % step) - series.start) // step
+            else:  # in history all that have closed are here, but for candles by the calendar
+                last = 0 if self._growing or self.is_by_calendar(symbol, interval) else series.closed(when)
             if limit <= last <= len(series.candles):
                 block = series.candles.block[:, last - limit : last].copy()
                 block.setflags(write=False)

@@ -122,8 +122,8 @@ def panels_png(
     from importlib import import_module
 
     try:
-        agg, dates, drawing = (
-            import_module(f"matplotlib.{name}") for name in ("backends.backend_agg", "dates", "figure")
+        agg, dates, drawing, ticker = (
+            import_module(f"matplotlib.{name}") for name in ("backends.backend_agg", "dates", "figure", "ticker")
         )
     except ImportError:
         raise MissingDependency("matplotlib", purpose="a static picture", extra="notebook") from None
@@ -143,7 +143,11 @@ def panels_png(
     top.set_xlim(np.datetime64(start_ms, "ms"), np.datetime64(end_ms, "ms"))
     locator = dates.AutoDateLocator()
     bottom.xaxis.set_major_locator(locator)
-    bottom.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
+    formatter, places = dates.ConciseDateFormatter(locator), locator()
+    labelled = ticker.FixedFormatter(formatter.format_ticks(places))  # once: drawing asks for them 30 times
+    labelled.set_offset_string(formatter.get_offset())
+    bottom.xaxis.set_major_locator(ticker.FixedLocator(places))
+    bottom.xaxis.set_major_formatter(labelled)
     bottom.xaxis.get_offset_text().set_color(TEXT)
     top.set_title(title, color=TEXT, fontsize=9, loc="left")
     sink = io.BytesIO()
