@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from math import isnan
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
