@@ -46,6 +46,7 @@ from .process import LENGTH, Job, ManageAnswer, Outcome, Trouble
 FILENAME: Final = "<proposed strategy>"
 _MOST_TROUBLES: Final = 20
 _MOST_ANSWERS: Final = 200_000
+_PRACTISED: Final = 2  # moments at which the look-ahead check is practised: all of its steps are taken at each
 _ENOUGH: Final = 25  # errors without a single answer, after which the run ends
 
 
@@ -123,7 +124,7 @@ def _warm_up(job: Job, loop: asyncio.AbstractEventLoop) -> None:
         frame = Frame(None, begin, min(begin + 6 * interval_ms(asked), job.end))
         loop.run_until_complete(BacktestRun(_plan(job, strategy, source, frame)).through())
     if job.look_ahead:
-        _look_ahead(job, several)
+        _look_ahead(job, several, moments=_PRACTISED)
 
 
 def _use_pandas() -> None:
@@ -349,7 +350,7 @@ class _OutOfMemory(BaseException):
     """Ends the run: a strategy that has used up its memory would do so again at the next question."""
 
 
-def _look_ahead(job: Job, strategy: Strategy) -> tuple[str, ...]:
+def _look_ahead(job: Job, strategy: Strategy, **moments: int) -> tuple[str, ...]:
     report = check_lookahead(
         strategy,
         job.symbol,
@@ -357,6 +358,7 @@ def _look_ahead(job: Job, strategy: Strategy) -> tuple[str, ...]:
         frame=(job.start, job.end),
         settings=job.settings,
         allow_gaps=True,
+        **moments,
     )
     return tuple(str(finding)[:300] for finding in report.findings if finding.kind != "history")
 
