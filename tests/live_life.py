@@ -52,6 +52,7 @@ from bknb.live.hole_journal import Hole, HoleJournal
 from bknb.live.late_journal import LateJournal
 from bknb.live.order_store import read_orders
 from bknb.ports import StateStore
+from bknb.provenance.source_walk import read_code
 from bknb.stores.disk import Disk
 from bknb.stores.file_store import FileStore
 from bknb.stores.sqlite_store import SqliteStore
@@ -122,6 +123,10 @@ def strategy_of(script: Script, **more: Any) -> Any:
         return signal
 
     return bknb.add_strategy("life", interval="1m", get_signal=get_signal, risk="one", **more)
+
+
+for _script in ROWS:
+    read_code(strategy_of(_script).get_signal)  # every child would read the source of its strategy anew
 
 
 class Clock(SimulatedClock):

@@ -1011,7 +1011,7 @@ def differences(name: str, now: dict[str, str], before: dict[str, str]) -> list[
     ]
 
 
-LOADED_ONCE = (  # not in each world
+LOADED_ONCE = (
     *("pandas", "pyarrow.pandas_compat", "numba", "plotly.graph_objects", "bknb.runs.backtest", "bknb.runs.live"),
     *(
         "bknb.runs.sweep",
@@ -1030,8 +1030,38 @@ LOADED_ONCE = (  # not in each world
         "bknb.engine.strategy_registration",
         "bknb.exchanges.from_tables",
     ),
+    *(
+        "bknb.engine.row_deadlines",
+        "bknb.exchanges.simple_sources",
+        "bknb.market.candle_hash",
+        "bknb.metrics.statistics",
+        "bknb.provenance.card_file",
+        "bknb.reports.backtest",
+        "bknb.reports.sweep",
+        "bknb.research.comparison",
+        "bknb.research.tries_ledger",
+        "bknb.runs.moment",
+        "bknb.runs.walker",
+    ),
     *("bknb.metrics.heat_of_symbols", "bknb.metrics.run_account", "bknb.reports.plots", "bknb.reports.backtest_info"),
 )
+
+
+def load_once() -> None:
+    """Import what several worlds need, and do what is done once in a process: they are forked from this one."""
+    for name in LOADED_ONCE:
+        with suppress(ImportError):
+            importlib.import_module(name)
+    importlib.import_module("bknb.runs.make_card").made_with()
+    with suppress(ImportError):  # a figure imports its own classes, the first compiled function most of numba and scipy
+        graphs = importlib.import_module("plotly.graph_objects")
+        graphs.Figure(graphs.Scatter(x=[0], y=[0], marker={"line": {}}))
+    with suppress(ImportError):
+        importlib.import_module("numba").njit(abs_of)(-1.0)
+
+
+def abs_of(number: float) -> float:
+    return abs(number)
 
 
 def main() -> int:
@@ -1043,9 +1073,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="only worlds whose name holds this")
     chosen = parser.parse_args()
     os.environ["COLUMNS"] = "80"
-    for name in LOADED_ONCE:
-        with suppress(ImportError):
-            importlib.import_module(name)
+    load_once()
     gc.collect()
     gc.freeze()  # nor is it walked in each world
     os.fsync = lambda handle: None  # nobody pulls the plug here, and it takes most of the time of a live run

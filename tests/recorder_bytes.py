@@ -80,7 +80,7 @@ def plain(value: Any) -> Any:  # noqa: C901 -- one line for each kind of value
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return _PLACE.sub("<recorder>", value)
+        return _PLACE.sub("<recorder>", value) if "recorder.py" in value else value
     if isinstance(value, (int, np.integer)):
         return int(value)
     if isinstance(value, (float, np.floating)):
