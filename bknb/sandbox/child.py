@@ -46,7 +46,8 @@ from .process import LENGTH, Job, ManageAnswer, Outcome, Trouble
 FILENAME: Final = "<proposed strategy>"
 _MOST_TROUBLES: Final = 20
 _MOST_ANSWERS: Final = 200_000
-_PRACTISED: Final = 2  # moments at which the look-ahead check is practised: all of its steps are taken at each
+_MOMENTS: Final = 40  # of the look-ahead check
+_PRACTISED: Final = 2  # of one whose result nobody reads: all of its steps are taken at each
 _ENOUGH: Final = 25  # errors without a single answer, after which the run ends
 
 
@@ -350,7 +351,7 @@ class _OutOfMemory(BaseException):
     """Ends the run: a strategy that has used up its memory would do so again at the next question."""
 
 
-def _look_ahead(job: Job, strategy: Strategy, **moments: int) -> tuple[str, ...]:
+def _look_ahead(job: Job, strategy: Strategy, *, moments: int = _MOMENTS) -> tuple[str, ...]:
     report = check_lookahead(
         strategy,
         job.symbol,
@@ -358,7 +359,7 @@ def _look_ahead(job: Job, strategy: Strategy, **moments: int) -> tuple[str, ...]
         frame=(job.start, job.end),
         settings=job.settings,
         allow_gaps=True,
-        **moments,
+        moments=moments,
     )
     return tuple(str(finding)[:300] for finding in report.findings if finding.kind != "history")
 
