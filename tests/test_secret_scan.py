@@ -276,7 +276,8 @@ def test_a_secret_in_a_nested_column_of_parquet_is_found(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_secret_across_the_edge_of_two_pieces_is_found(tmp_path: Path) -> None:
+def test_a_secret_across_the_edge_of_two_pieces_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searched_files, "_PIECE", 1 << 16)
     secret = f"api_key = '{made_up(92)}'"
     for shift in range(0, 60, 7):
         padding = "x" * (searched_files._PIECE - 30 + shift - 1) + "\n"

@@ -369,6 +369,7 @@ def test_a_sweep_of_one_symbol_writes_no_candles_here(tmp_path: Path, monkeypatc
     assert (written[0], bool(written[-1])) == ([], True)
 
 
+@pytest.mark.slow
 def test_a_strategy_of_a_cell_reaches_the_workers() -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     exec(CELL, names)  # noqa: S102 -- as a notebook runs it
