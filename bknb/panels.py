@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .jupyter.dashboard.portfolio_dashboard import PortfolioDashboard
 
 __all__ = [
+    "allocation",
+    "contribution",
+    "correlation",
     "equity",
     "exposure",
     "legs",
@@ -121,6 +124,48 @@ def legs(shown: Any) -> Dashboard | PortfolioDashboard:
     ['legs']
     """
     return _alone("legs", shown)
+
+
+def contribution(shown: Any) -> Dashboard | PortfolioDashboard:
+    """What each leg of a portfolio has added to its account.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> result = bknb.portfolio(
+    ...     legs=[("BTCUSDT", lambda: None)], exchange="demo", frame="2024-01-01:2024-01-02", capital=10_000)
+    >>> bknb.panels.contribution(result).panels
+    ['contribution']
+    """
+    return _alone("contribution", shown)
+
+
+def correlation(shown: Any) -> Dashboard | PortfolioDashboard:
+    """How what the legs of a portfolio added on each day goes together.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> result = bknb.portfolio(
+    ...     legs=[("BTCUSDT", lambda: None)], exchange="demo", frame="2024-01-01:2024-01-02", capital=10_000)
+    >>> bknb.panels.correlation(result).panels
+    ['correlation']
+    """
+    return _alone("correlation", shown)
+
+
+def allocation(shown: Any) -> Dashboard | PortfolioDashboard:
+    """What each leg of a portfolio holds now, percent of the equity.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> result = bknb.portfolio(
+    ...     legs=[("BTCUSDT", lambda: None)], exchange="demo", frame="2024-01-01:2024-01-02", capital=10_000)
+    >>> bknb.panels.allocation(result).panels
+    ['allocation']
+    """
+    return _alone("allocation", shown)
 
 
 def signals(shown: Any = None) -> Dashboard | PortfolioDashboard:

@@ -14,7 +14,10 @@ from test_live_parity import JumpingClock
 from worlds import LENGTH, MODELS, SETTINGS, signals, walk
 
 import bknb
+from bknb.jupyter.dashboard import portfolio_dashboard
+from bknb.jupyter.run_buttons import on_message
 from bknb.live.runtime import RUNTIME
+from bknb.reports.portfolio_panels import PORTFOLIO_PANELS
 from bknb.runs.portfolio import plan_portfolio
 from bknb.testing.clocks import SimulatedClock
 
@@ -266,12 +269,49 @@ def test_what_is_asked_wrongly_is_said() -> None:
         with pytest.raises(bknb.UsageError, match="is going on already"):
             bknb.Live.background("S1USDT", strategy="drawn 1", exchange="demo", store=options["store"])
         assert clock.is_held.wait(20)
-        with pytest.raises(bknb.UsageError, match=r"show one: bknb.dashboard\(task.legs\[symbol, strategy\]\)"):
-            bknb.dashboard(task)
     finally:
         task.stop(now=True)
         clock.go.set()
         task.wait(20)
+
+
+def test_a_dashboard_follows_a_live_portfolio(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its panels are those of its result up to now, and stay when it is over; pause and stop are its buttons."""
+    pytest.importorskip("anywidget")
+    outputs: list[dict[str, Any]] = []
+
+    class Shown:
+        def display(self, data: dict[str, Any], **_: Any) -> Shown:
+            outputs.append(data)
+            return self
+
+        update = display
+
+    for name, value in (("in_kernel", lambda: True), ("front_end_draws", lambda: True), ("ipython", lambda _: Shown())):
+        monkeypatch.setattr(portfolio_dashboard, name, value)
+    clock = HeldClock(ORIGIN, ORIGIN + 20 * MINUTE)
+    options = legs_of(5, count=2, model="pessimistic") | {"store": bknb.stores.memory(), "capital": 1000}
+    task = bknb.Live.portfolio(**options, clock=clock, name="shown")
+    try:
+        assert clock.is_held.wait(20)
+        board = bknb.dashboard(task)
+        assert str(board).startswith("dashboard of portfolio shown: live · up to 2024-01-01 00:")
+        board.show()
+        widget = board.widget
+        assert list(widget.html) == [*PORTFOLIO_PANELS]
+        assert "Equity" in widget.html["equity"]
+        press = {"kind": "bknb-press", "id": widget.controls["id"], "action": "pause", "number": 1, "view": "v"}
+        on_message(widget, press)
+        assert task.paused
+        task.stop(now=True)
+    finally:
+        task.stop(now=True)
+        clock.go.set()
+        task.wait(20)
+    assert board.wait(20)
+    worth = f"{task.result().account['end']:,.2f}"
+    assert worth in outputs[-1]["text/html"]
+    assert bknb.panels.allocation(task.result()).panels == ["allocation"]
 
 
 def test_an_account_of_which_no_minute_has_closed_is_shown() -> None:
@@ -282,6 +322,7 @@ def test_an_account_of_which_no_minute_has_closed_is_shown() -> None:
         assert clock.is_held.wait(20)
         result = task.snapshot()
         assert result.contribution["money"].tolist() == [0.0, 0.0]
+        assert "live · up to" in str(bknb.dashboard(task))
         assert "1,000.00" in result._repr_html_()
     finally:
         task.stop(now=True)

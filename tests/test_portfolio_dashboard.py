@@ -20,7 +20,8 @@ import bknb
 from bknb.jupyter.dashboard import portfolio_dashboard
 from bknb.jupyter.run_buttons import on_message
 from bknb.reports.chart_html import Line, chart
-from bknb.reports.portfolio_panels import panel_html, status_text
+from bknb.reports.leg_correlation import leg_correlation
+from bknb.reports.portfolio_panels import PORTFOLIO_PANELS, panel_html, status_text
 
 MINUTES = [ORIGIN + k * MINUTE for k in range(31)]
 
@@ -40,6 +41,30 @@ def test_a_snapshot_of_a_result_is_its_account_at_some_moments() -> None:
     assert a.path.tolist() == pytest.approx([0.0] * 5 + [400.0] * 26)
     assert len(result.snapshot(10).time_ms) <= 10
     assert (found.start, found.end, found.reached) == (MINUTES[0], MINUTES[-1], MINUTES[-1])
+
+
+def test_panels_of_contribution_correlation_and_allocation_are_those_of_the_account() -> None:
+    """A added 400 and B nothing, and nothing is held at the end; days of three legs correlate as the cell says."""
+    found = two_legs(benchmark="A").snapshot()
+    assert words(str(panel_html(found, "contribution"))) == (
+        "Contribution | one | A | +400.00 | one | B | 0.00 | all | +400.00"
+    )
+    assert words(str(panel_html(found, "allocation"))) == (
+        "Allocation now, % of equity | one | A | 0.0 % | one | B | 0.0 % | long | 0.0 % | short | 0.0 %"
+    )
+    assert "1 day is too few" in words(str(panel_html(found, "correlation")))
+    book = three_days()
+    assert book.snapshot().days == pytest.approx(book.contribution_by("1D").to_numpy())
+    assert str(panel_html(book.snapshot(), "correlation")) == str(leg_correlation(book))
+
+
+def three_days() -> bknb.PortfolioResult:
+    def get_signal(price: float) -> dict[str, Any]:
+        return {"position": "long", "price_take_profit": price * 1.02, "price_stop_loss": price * 0.99}
+
+    legs: dict[str, Any] = {"symbols": ["BTCUSDT", "ETHUSDT", "SOLUSDT"], "strategies": [get_signal]}
+    frame = ("2024-01-01 05:00", "2024-01-04")
+    return bknb.portfolio(**legs, exchange="demo", frame=frame, capital=10_000, sizing="percent:30")
 
 
 def test_a_snapshot_without_a_capital_has_the_legs_alone() -> None:
@@ -152,7 +177,7 @@ def test_panels_follow_one_that_runs_and_stay_when_it_is_over(waiting: Any, page
     board = bknb.dashboard(task)
     board.show()
     widget = board.widget
-    assert list(widget.html) == board.panels == ["status", "equity", "exposure", "legs"]
+    assert list(widget.html) == board.panels == [*PORTFOLIO_PANELS]
     assert "10,400.00 (+4.00 %)" in words(widget.html["status"])
     assert widget.controls["label"] == "portfolio waits"
     assert board.live
@@ -206,7 +231,10 @@ def test_a_terminal_shows_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_panel_that_a_portfolio_has_not_is_told() -> None:
     for panels in ("price", []):
-        with pytest.raises(bknb.UsageError, match="its panels: status, equity, exposure, legs; all others"):
+        with pytest.raises(
+            bknb.UsageError,
+            match="its panels: status, equity, exposure, legs, contribution, correlation, allocation; all",
+        ):
             bknb.dashboard(two_legs(), panels=panels)
     result = play([("A", strategy_of("one", {}, risk=None))], market())
     assert "one · A" in str(bknb.dashboard(result.leg("A")))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ..domain.formatting import MISSING
 from .markup import Html, element, fragment
 from .portfolio_leg_table import MUTE, WIDE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .equity_arrays import Floats
 
 _MOST_LEGS: Final = 12  # whose correlation is a table
 _FEWEST_DAYS: Final = 3
@@ -19,16 +24,23 @@ def leg_correlation(result: Any) -> Html | None:
     if not result.knows_legs_over_time:
         return None
     days = result.contribution_by("1D")
-    count = len(days.columns)
+    return correlation_table([(strategy, symbol) for symbol, strategy in days.columns], days.to_numpy())
+
+
+def correlation_table(names: Sequence[tuple[str, str]], days: Floats) -> Html | None:
+    """The same of strategies and symbols by what they added on each day, shape (days, legs); ``None``: one leg."""
+    count = len(names)
     if count < 2:
         return None
     title = element("p", element("b", "Correlation of daily results"))
     if len(days) < _FEWEST_DAYS:
-        return fragment(title, element("p", f"{len(days)} days are too few", style=MUTE))
-    moving = days.to_numpy().std(axis=0) > 0
+        return fragment(
+            title, element("p", f"{len(days)} day{' is' if len(days) == 1 else 's are'} too few", style=MUTE)
+        )
+    moving = days.std(axis=0) > 0
     found = np.full((count, count), np.nan)
     if moving.any():
-        found[np.ix_(moving, moving)] = np.atleast_2d(np.corrcoef(days.to_numpy()[:, moving], rowvar=False))
+        found[np.ix_(moving, moving)] = np.atleast_2d(np.corrcoef(days[:, moving], rowvar=False))
     if count > _MOST_LEGS:
         pairs = found[np.tril_indices(count, -1)]
         known = pairs[~np.isnan(pairs)]
@@ -39,7 +51,6 @@ def leg_correlation(result: Any) -> Html | None:
         )
         where = element("code", 'result.contribution_by("1D").corr()')
         return fragment(title, element("p", told, "all are in ", where, style=MUTE))
-    names = [(strategy, symbol) for symbol, strategy in days.columns]
     head = element(
         "tr",
         element("th"),

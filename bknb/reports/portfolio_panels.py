@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import minute_text, money_decimals, percent_text
 from ..metrics.account_in_money import money_text
 from .chart_html import Line, chart
+from .leg_correlation import correlation_table
 from .markup import Html, element, elements, fragment
 from .plots import EQUITY, PRICE
 from .portfolio_leg_table import MUTE, WIDE, contribution_bar, signed_money, sparkline
 
-PORTFOLIO_PANELS: Final = ("status", "equity", "exposure", "legs")
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PORTFOLIO_PANELS: Final = ("status", "equity", "exposure", "legs", "contribution", "correlation", "allocation")
 """Panels of a portfolio, in order."""
 _NUMBER: Final = "text-align:right;white-space:nowrap"
 _LONG, _SHORT = "rgba(59,130,214,0.55)", "rgba(217,98,43,0.55)"
@@ -51,6 +55,12 @@ def panel_html(snapshot: Any, panel: str) -> Html | None:
             return _equity(snapshot)
         case "exposure":
             return _exposure(snapshot)
+        case "contribution":
+            return _contribution(snapshot)
+        case "correlation":
+            return _correlation(snapshot)
+        case "allocation":
+            return _allocation(snapshot)
         case _:
             return _legs(snapshot)
 
@@ -76,6 +86,57 @@ def _exposure(snapshot: Any) -> Html | None:
     now = f"now {float(snapshot.longs[-1]):,.0f} % long, {abs(float(snapshot.shorts[-1])):,.0f} % short"
     drawn = _chart(snapshot, lines, height=90, alt=f"What is held, percent of the equity: {now}", unit=" %")
     return fragment(_title("Exposure, % of equity", _key(_LONG, "long"), _key(_SHORT, "short"), now), drawn)
+
+
+def _contribution(snapshot: Any) -> Html | None:
+    """What each leg has added to the account, the most first, and all of them together."""
+    if snapshot.capital is None:
+        return None
+    decimals = money_decimals(snapshot.capital)
+    ranked = sorted(snapshot.legs, key=lambda leg: -leg.result)
+    rows = [(leg, signed_money(leg.result, decimals), leg.result) for leg in ranked]
+    total = signed_money(sum(leg.result for leg in ranked), decimals)
+    return _bars(f"Contribution, {snapshot.currency}".rstrip(", "), rows, [("all", total)])
+
+
+def _allocation(snapshot: Any) -> Html | None:
+    """What each leg holds now, percent of the equity, and what that is long and short together."""
+    if snapshot.capital is None:
+        return None
+    rows = [(leg, _held(leg.held), leg.held) for leg in snapshot.legs]
+    sides = (sum(max(leg.held, 0.0) for leg in snapshot.legs), sum(min(leg.held, 0.0) for leg in snapshot.legs))
+    return _bars("Allocation now, % of equity", rows, [("long", _held(sides[0])), ("short", _held(sides[1]))])
+
+
+def _held(percent: float) -> str:
+    return f"{percent:+.1f} %" if round(percent, 1) else "0.0 %"
+
+
+def _correlation(snapshot: Any) -> Html | None:
+    if snapshot.capital is None:
+        return None
+    return correlation_table([(leg.strategy, leg.symbol) for leg in snapshot.legs], snapshot.days)
+
+
+def _bars(title: str, rows: Sequence[tuple[Any, str, float]], foot: Sequence[tuple[str, str]]) -> Html:
+    """Legs with a figure and a bar of it, and rows of all together."""
+    most = max((abs(value) for _, _, value in rows), default=0.0)
+    left, number = "text-align:left;white-space:nowrap", f"{_NUMBER};font-weight:600"
+    lines = [
+        element(
+            "tr",
+            element("td", leg.strategy, " ", element("b", leg.symbol), style=left),
+            element("td", text, style=number),
+            element("td", contribution_bar(value, most)),
+        )
+        for leg, text, value in rows
+    ]
+    lines += [
+        element("tr", element("td", element("b", name), style=left), element("td", text, style=number), element("td"))
+        for name, text in foot
+    ]
+    table = element("table", element("tbody", *lines), style="font-size:92%;margin:0")
+    return fragment(_title(title), element("div", table, role="region", aria_label=title, tabindex=0, style=WIDE))
 
 
 def _chart(snapshot: Any, lines: list[Line], **more: Any) -> Html:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..domain.interval import DAY_MS
 from ..engine.marked_account_equity import marked_exposure, marked_money, prices_at
 from ..metrics.benchmark_figures import held_percent
 from ..reports.decimation import extremes
@@ -70,6 +71,8 @@ class PortfolioSnapshot(NamedTuple):
         Moments (UTC ms), what the account was worth, and what longs and shorts were of that, percent, shorts below 0.
     benchmark, held
         Its name, and what the capital would be worth in it after one round of costs; empty without one.
+    days
+        What each leg added on each day (UTC) so far, money; shape (days, legs).
     """
 
     start: int
@@ -84,6 +87,7 @@ class PortfolioSnapshot(NamedTuple):
     shorts: Floats = _NOTHING
     benchmark: str = ""
     held: Floats = _NOTHING
+    days: Floats = _NOTHING
 
 
 class Snapshots:
@@ -155,9 +159,15 @@ def with_account(
         marks, *marked = exposure_marks(records, terms, account)
         at = np.searchsorted(marks, times)
         worth, longs, shorts = (each[at] for each in (account_marks(records, terms, account)[1], *marked))
-    last, ledger, made = times[-1:], account.end, np.empty((0, len(records)))
+    last, ledger, made, days = times[-1:], account.end, np.empty((0, len(records))), np.empty((0, len(records)))
     if not why_not_by_leg(records, account):
-        made = money_by_leg(records, terms, account, times)
+        ends = _day_ends(int(times[0]), int(times[-1]))
+        every = np.union1d(times, ends)
+        by_leg = money_by_leg(records, terms, account, every)  # once: it goes over all changes of the account
+        made = by_leg[np.searchsorted(every, times)]
+        days = np.diff(by_leg[np.searchsorted(every, ends)], axis=0, prepend=0.0)
+        if any(each.sessions for each in terms):
+            days = days[(days != 0.0).any(axis=1)]  # days without a bar are no days
     results = made[-1] if len(made) else money_at_end(records, terms, account)
     legs = []
     for order, record in enumerate(records):
@@ -176,7 +186,8 @@ def with_account(
         longs=longs,
         shorts=shorts,
         benchmark="" if prices is None else prices.name,
-        held=_NOTHING if prices is None else _held(prices, times, terms_of(records[0])) * account.capital,
+        held=_NOTHING if prices is None else _held(prices, times, terms[0]) * account.capital,
+        days=days,
     )
 
 
@@ -184,6 +195,11 @@ def _is_loaded(record: RunRecord) -> bool:
     """Whether the base bars of a leg are in memory: those of one that begins are not yet."""
     window = record.candles.window
     return window is None or window.known(record.plan.symbol, window.base) is not None
+
+
+def _day_ends(start: int, end: int) -> Times:
+    """The midnights (UTC ms) behind ``start`` up to ``end``, and ``end``."""
+    return np.unique(np.append(np.arange(start // DAY_MS * DAY_MS + DAY_MS, end, DAY_MS, dtype=np.int64), end))
 
 
 def _counts(record: RunRecord) -> tuple[str, str, int, int]:

@@ -12,7 +12,9 @@ import pytest
 from browser import CHROMEDRIVER, CHROMIUM, Browser
 
 import bknb
+from bknb.jupyter.run_buttons import source
 from bknb.reports.backtest import summary_html
+from bknb.reports.portfolio_panels import PORTFOLIO_PANELS, panel_html, status_text
 from bknb.reports.portfolio_view import portfolio_account_html
 
 pytestmark = [
@@ -183,3 +185,86 @@ def test_the_tables_of_cells_fit_an_output_of_1000_px(browser: Browser, tmp_path
     wider = browser.run(WIDER)
     assert len(wider) > 3
     assert max(wider) <= 0
+
+
+MOUNT = """
+const [source, controls, html, done] = arguments;
+const state = {controls, html: Object.fromEntries(html)};  // in order: chromedriver sorts the names of an object
+const listeners = {}, sent = [];
+const model = {
+  get: (name) => state[name],
+  set: (name, value) => { state[name] = value; (listeners[`change:${name}`] || []).forEach((each) => each()); },
+  on: (name, listener) => (listeners[name] ||= []).push(listener),
+  off: (name, listener) => { listeners[name] = (listeners[name] || []).filter((each) => each !== listener); },
+  send: (message) => sent.push(message),
+};
+const el = document.createElement("div");
+document.body.replaceChildren(el);
+import("data:text/javascript;base64," + source).then((module) => {
+  const unmount = module.default.render({ model, el });
+  Object.assign(window, { model, sent, listeners, unmount });
+  done(true);
+}, (error) => done(String(error)));
+"""
+SEEN = """
+const panels = [...document.querySelectorAll("[data-panel]")];
+return {names: panels.map((panel) => panel.dataset.panel),
+        high: panels.map((panel) => panel.getBoundingClientRect().height),
+        images: [...document.images].map((image) => image.complete && image.naturalWidth > 0),
+        wider: document.documentElement.scrollWidth - document.documentElement.clientWidth};
+"""
+
+
+def test_the_panels_of_a_portfolio_are_drawn_updated_and_pressed(browser: Browser, tmp_path: Path) -> None:
+    """In the module that a notebook gets: all panels at both widths, only what changed is replaced, buttons send."""
+
+    def get_signal(price: float) -> dict[str, Any]:
+        return {"position": "long", "price_take_profit": price * 1.02, "price_stop_loss": price * 0.99}
+
+    bknb.add_strategy("reversion", interval="4h", get_signal=get_signal)
+    book = bknb.portfolio(
+        symbols=["BTCUSDT", "ETHUSDT"],
+        strategies=["reversion"],
+        exchange="demo",
+        frame="2024-01-01:2024-01-05",
+        capital=10_000,
+        sizing="percent:40",
+        benchmark="equal",
+    )
+    snapshot = book.snapshot()
+    html = {name: str(panel_html(snapshot, name)) for name in PORTFOLIO_PANELS[1:]}
+    html = {"status": f"<div role=status>{status_text(snapshot, 'running')}</div>", **html}
+    controls = {
+        "id": "x",
+        "label": "portfolio x",
+        "state": "running",
+        "status_text": "Running",
+        "text": "",
+        "percent": 40,
+        "foreground": False,
+        "can_pause": True,
+    }
+    page = tmp_path / "panels.html"
+    page.write_text(LAB.replace("width:1026px;", "color-scheme:light dark;"), encoding="utf-8")
+    browser.open(page.as_uri())
+    module = base64.b64encode(source("controls.js", "portfolio.js").encode()).decode()
+    drawn = browser.call("POST", "/execute/async", {"script": MOUNT, "args": [module, controls, [*html.items()]]})
+    assert drawn is True
+    for width in (480, 1026):
+        show(browser, width, scheme="dark" if width == 480 else "light")
+        seen = browser.run(SEEN)
+        assert seen["names"] == [*PORTFOLIO_PANELS]
+        assert min(seen["high"]) > 10
+        assert len(seen["images"]) == 4  # equity, exposure, and the line of each leg
+        assert all(seen["images"])
+        assert seen["wider"] <= 0
+    assert max(browser.run(WIDER)) <= 0
+    browser.run("for (const each of document.querySelectorAll('[data-panel]')) each.firstElementChild.dataset.old = 1")
+    changed = {**html, "status": "<div role=status>later</div>"}
+    browser.run("model.set('html', Object.fromEntries(arguments[0]))", [*changed.items()])
+    old = "return [...document.querySelectorAll('[data-panel]')].filter((each) => !each.firstElementChild.dataset.old)"
+    assert browser.run(f"{old}.map((each) => each.textContent)") == ["later"]
+    browser.run("document.querySelector('.bknb-pause').click()")
+    assert browser.run("return sent.map((each) => [each.kind, each.id, each.action])") == [["bknb-press", "x", "pause"]]
+    browser.run("unmount()")
+    assert browser.run("return listeners['change:html'].length") == 0

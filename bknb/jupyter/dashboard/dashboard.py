@@ -42,14 +42,15 @@ def dashboard(shown: Any = None, *, panels: Sequence[str] | str | None = None) -
     Parameters
     ----------
     shown : task, Result, PortfolioResult, Comparison or None
-        What ``bknb.Backtest.background``, ``bknb.Live.background``, ``bknb.Walker.background`` or
-        ``bknb.Portfolio.background`` returned, a finished result or comparison, or None for everything that is running
-        and whatever starts later.
+        What ``bknb.Backtest.background``, ``bknb.Live.background``, ``bknb.Walker.background``,
+        ``bknb.Portfolio.background`` or ``bknb.Live.portfolio`` returned, a finished result or comparison, or None for
+        everything that is running and whatever starts later.
     panels : sequence of str, or None
         Which panels: ``"status"`` (with the progress), ``"price"``, ``"equity"``, ``"signals"``, ``"trades"``,
         ``"statistics"``, ``"risk"``, ``"milestones"``, ``"problems"``, ``"timings"``, ``"walker"``, ``"runs"``. By
-        default all that fit. ``bknb.panels`` has each of them alone. A portfolio has ``"status"``, ``"equity"``,
-        ``"exposure"`` and ``"legs"``.
+        default all that fit. ``bknb.panels`` has each of them alone. A portfolio, live or over history, has
+        ``"status"``, ``"equity"``, ``"exposure"``, ``"legs"``, ``"contribution"``, ``"correlation"`` and
+        ``"allocation"``.
 
     Returns
     -------
@@ -69,11 +70,6 @@ def dashboard(shown: Any = None, *, panels: Sequence[str] | str | None = None) -
     >>> print(bknb.dashboard(result))
     dashboard of <lambda> · BTCUSDT · 2024-01-01 to 2024-01-02: done · 0 trades
     """
-    if getattr(shown, "kind", "") == "live portfolio":
-        raise UsageError(
-            "a dashboard follows the legs of a live portfolio, each a live run of its own\n"
-            "show one: bknb.dashboard(task.legs[symbol, strategy]); or all as they are: bknb.dashboard(task.snapshot())"
-        )
     if getattr(shown, "kind", "") == "portfolio" or hasattr(shown, "legs"):
         board = PortfolioDashboard(shown, panels=chosen_panels(panels))
         _register(board)

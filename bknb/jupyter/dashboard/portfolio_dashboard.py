@@ -53,7 +53,7 @@ class PortfolioDashboard:
 
     Parameters
     ----------
-    shown : PortfolioTask or PortfolioResult
+    shown : PortfolioTask, LivePortfolioTask or PortfolioResult
     panels : list of str
 
     Attributes
@@ -66,7 +66,8 @@ class PortfolioDashboard:
 
     def __init__(self, shown: Any, *, panels: list[str]) -> None:
         self.panels = panels
-        self._task = None if hasattr(shown, "legs") else shown
+        self._is_live = getattr(shown, "kind", "") == "live portfolio"
+        self._task = shown if self._is_live or not hasattr(shown, "legs") else None
         self._shown = shown
         self._name = shown.name if self._task is None else shown.strategy
         self._began = stopwatch()
@@ -90,11 +91,17 @@ class PortfolioDashboard:
                 return failed_text(error)
         if self._task.done:
             return "stopped early" if self._task.result().stopped else "done"
+        if self._is_live:
+            return {"": "live", "entries": "opens nothing new"}.get(self._task.stopping, "leaves")
         return f"running, {100 * self._task.progress:.0f} %"
+
+    def _snapshot(self, points: int) -> Any:
+        """The portfolio as far as it has come; that of a live one is of its result up to now."""
+        return (self._shown.snapshot() if self._is_live else self._shown).snapshot(points)
 
     def _parts(self, *, moving: bool = False) -> dict[str, Html | str]:
         """The HTML of each panel by its name, in order; while it moves, how far it is stands beside the buttons."""
-        snapshot = self._shown.snapshot(_POINTS)
+        snapshot = self._snapshot(_POINTS)
         parts: dict[str, Html | str] = {}
         for panel in self.panels:
             if panel == "status":
@@ -111,7 +118,7 @@ class PortfolioDashboard:
         return {"text/html": element("div", *parts, hint and element("p", hint)), "text/plain": repr(self)}
 
     def __repr__(self) -> str:
-        return f"dashboard of portfolio {self._name}: {status_text(self._shown.snapshot(2), self._state())}"
+        return f"dashboard of portfolio {self._name}: {status_text(self._snapshot(2), self._state())}"
 
     # -- showing -----------------------------------------------------------------------------------------------------
 
@@ -153,6 +160,8 @@ class PortfolioDashboard:
         assert self._task is not None  # only what runs has buttons  # noqa: S101
         if self._controls is None:
             self._controls = RunControls(self._task, label=f"portfolio {self._name}")
+        if self._is_live:
+            return self._controls.state()
         percent, text = progress_text(self._task.progress, seconds=stopwatch() - self._began, facts=[])
         return self._controls.state(text=text, percent=percent)
 
