@@ -340,6 +340,30 @@ def test_a_bar_that_never_comes_is_a_hole_after_the_patience(gaps: bool) -> None
         assert "did not answer them within 10 minutes" in told_of[0]
 
 
+class Asleep(SimulatedClock):
+    """A machine that sleeps from one moment to another."""
+
+    def __init__(self, start: int, since: int, until: int) -> None:
+        super().__init__(start)
+        self._since, self._until = since, until
+
+    async def sleep_until(self, when: int) -> None:
+        await super().sleep_until(self._until if self._since <= when < self._until else when)
+
+
+def test_a_late_question_does_not_wait_for_a_bar_behind_its_moment() -> None:
+    """The machine wakes when the bar behind the missing one has closed, too."""
+    bars, seen = walk(6, "1h", 60), list[int]()
+    clock = Asleep(bars[38].t, bars[41].t - HOUR // 60, bars[43].t + HOUR // 6)
+    source = late_source(bars, HOUR, clock, gone={bars[41].t}, delay=0)
+    strategy = bknb.add_strategy(
+        "looks", interval="1h", get_signal=lambda ctx: seen.append(int(ctx.candles("1h", 3).timestamp[-1]))
+    )
+    live = lived(strategy, source, bars[38].t, bars[46].t, clock=clock)
+    assert seen == [bars[at].t for at in (37, 38, 39, 40, 42, 43, 44, 45)]
+    assert [error.kind for error in live.errors] == ["hole"]
+
+
 @pytest.mark.slow
 def test_bars_that_come_hours_late_are_decided_on_in_time() -> None:
     """What is decided within a bar of its moment fills at the open of that bar, as in a backtest."""

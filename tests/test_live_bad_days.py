@@ -239,7 +239,7 @@ def test_a_market_with_few_trades_is_watched(allow_gaps: bool) -> None:  # noqa:
 
     result = lived(closed_by(clock, rows), get_signal, clock, until=4090, allow_gaps=allow_gaps)
     assert [failure.message for failure in result.errors if "spaced" in failure.message] == []
-    assert seen == [20] * (10 if allow_gaps else 2)  # behind a hole that was waited for there are too few at first
+    assert seen == [20] * 10
 
 
 def test_a_hole_in_candles_of_another_symbol_is_waited_for_before_a_strategy_sees_what_is_behind_it() -> None:

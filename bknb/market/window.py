@@ -576,7 +576,7 @@ class Window:
             oldest = int(series.candles.timestamp[max(series.available(when) - limit, 0)])
             first, last = np.searchsorted(times, [oldest, when])
             hole = awaited.first(times[max(int(first) - 1, 0) : int(last) + 1], step=known.step, now=self.horizon)
-            if hole is None:
+            if hole is None or hole[0] >= when:  # what is missing behind it is seen by later questions
                 return series
             if not last_try:
                 with suppress(DataError):  # there was no answer
