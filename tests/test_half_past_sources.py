@@ -254,6 +254,21 @@ def test_a_store_does_not_mix_bars_that_count_from_different_moments(tmp_path: P
         CandleStore(tmp_path / "third").put(series, hours, now=now, grid=grid)
 
 
+@pytest.mark.parametrize("from_open", [True, False])
+def test_bars_that_come_where_minutes_are_asked_for_are_not_stored(tmp_path: Path, from_open: bool) -> None:  # noqa: FBT001
+    """A function in trading hours of which it is not said how long its bars are: nights lie between its hours."""
+    market = MARKETS["new york"]
+    rows, spans = [tuple(bar) for bar in bars_of(market, HOUR, 5)], market.spans(28)
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> list[Any]:
+        return [row for row in rows if row[0] >= since][:limit]
+
+    source = in_sessions(get_candles, market.sessions, from_open=from_open)
+    with pytest.raises(bknb.errors.BadCandle, match="got candles spaced 1h"):
+        asyncio.run(stored(source, folder=tmp_path).get_candles("X", "1m", spans[5][0], 600))
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
 def test_a_partition_of_bars_at_multiples_of_their_length_has_the_bytes_it_had() -> None:
     hours = Candles.from_rows([(at * HOUR, 1.0, 2.0, 0.5, 1.5, 3.0) for at in range(5)])
     series = SeriesName("mine", "X", "1h")

@@ -10,6 +10,7 @@ import numpy as np
 from ..domain.interval import INTERVAL_MS, MINUTE_MS, interval_ms
 from ..errors import BadCandle
 from ..market.calls_in_threads import candles_from
+from ..market.measured_bar_length import measured
 from ..market.retries import answer_to
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ async def asked_candles(
 
 
 def check_length(times: NDArray[np.int64], step: int, asked: object) -> None:
-    """Raise ``BadCandle`` for candles that all lie the same multiple of ``step`` (ms) apart: they are longer ones.
+    """Raise ``BadCandle`` for candles longer than ``step`` (ms): all as far apart, or with closed hours between them.
 
     Examples
     --------
@@ -59,7 +60,15 @@ def check_length(times: NDArray[np.int64], step: int, asked: object) -> None:
     they are 5m candles; the source must answer the interval it is asked for
     """
     steps = np.diff(np.unique(times))
-    if len(steps) < _ENOUGH_STEPS or steps.min() != steps.max() or steps[0] <= step:
+    if len(steps) < _ENOUGH_STEPS or steps.min() <= step:
+        return
+    if steps.min() != steps.max():
+        spacing = measured(times)
+        if spacing is not None and spacing.wider_than(step):
+            raise BadCandle(
+                f"{asked}: got candles spaced {spacing.interval}\nmeasured: {spacing}\n"
+                "the source must answer the interval it is asked for"
+            )
         return
     found = int(steps[0])
     name = next((name for name, length in INTERVAL_MS.items() if length == found), f"{found // MINUTE_MS}-minute")
