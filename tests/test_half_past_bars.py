@@ -677,6 +677,9 @@ def test_declared_hours_come_before_those_that_bars_show() -> None:
     declared = bknb.exchanges.in_sessions(shown, bknb.Sessions.weekly("UTC", {"mon-fri": "08:00-12:00"}))
     result = bknb.backtest("X", strategy=lambda: None, exchange=declared, frame=("2024-01-10", "2024-01-20"))
     assert {int(t) // HOUR % 24 for t in result.candles.timestamp} == {8, 9, 10, 11}
+    assert [note for note in result.warnings if "as the bars show it" in note] == []
+    result = bknb.backtest("X", strategy=lambda: None, exchange=shown, frame=("2024-01-10", "2024-01-20"))
+    assert [note for note in result.warnings if "as the bars show it" in note] != []
 
 
 def test_each_symbol_shows_its_own_hours() -> None:

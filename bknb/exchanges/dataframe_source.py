@@ -80,6 +80,7 @@ class FrameSource:
         self.adjustments: dict[str | None, Adjustments] = {}
         self.remark = ""
         self.symbol_sessions: Mapping[str, Sessions | None] = {}
+        self.told_of_hours: tuple[str, ...] = ()
         notes: list[str] = []
         if not isinstance(candles, Candles | Mapping):
             raise UsageError(f"a FrameSource needs bknb.Candles or a mapping from symbol to them, got {candles!r:.80}")
@@ -98,7 +99,8 @@ class FrameSource:
             self.symbol_sessions = {symbol: each for symbol, each in days.items() if symbol is not None}
             notes.extend(told)
         elif interval_ms(bars.interval) > MINUTE_MS and self.sessions is None:
-            notes.extend(self._learn_hours(bars))
+            self.told_of_hours = tuple(self._learn_hours(bars))
+            notes.extend(self.told_of_hours)
         self.warnings = tuple(notes)
 
     def _learn_hours(self, bars: Bars) -> list[str]:

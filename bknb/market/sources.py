@@ -216,6 +216,8 @@ class SessionSource:
         self.from_open = from_open
         self._grid: BarGrid | None = None
         self.symbol_sessions: dict[str, Sessions | None] = {}  # what its bars showed does not count
+        if told_of_hours := getattr(source, "told_of_hours", ()):
+            self.warnings = tuple(note for note in getattr(source, "warnings", ()) if note not in told_of_hours)
         self.name = source.name
         # Longer candles that a source makes itself count from wherever it says: bknb makes them of these.
         self.intervals = (base_of(source),) if from_open and source.intervals is not None else source.intervals
