@@ -325,6 +325,33 @@ def test_dask_gives_the_same_and_survives_a_killed_worker(inline: bknb.SweepResu
     assert done.stdout.split() == [expected] * 3
 
 
+def test_what_every_worker_is_to_have_is_sent_again_where_the_last_one_died() -> None:
+    from bknb.sweeps.dask_executor import DaskCluster
+
+    class Client:
+        """A cluster whose last worker dies while something is sent to it, and begins again."""
+
+        def __init__(self, deaths: int) -> None:
+            self.deaths = deaths
+
+        def nthreads(self) -> dict[str, int]:
+            return {"worker": 1}
+
+        def scatter(self, value: str, **_: Any) -> str:
+            self.deaths -= 1
+            if self.deaths >= 0:
+                raise ValueError("Can not use replicate to delete data")
+            return value
+
+        def wait_for_workers(self, count: int, timeout: float) -> None:
+            assert count == 1
+
+    executor: Any = DaskCluster(None, Client(2))  # type: ignore[var-annotated,arg-type]
+    assert executor._scattered("candles") == "candles"
+    with pytest.raises(ValueError, match="replicate"):
+        DaskCluster(None, Client(9))._scattered("candles")  # type: ignore[var-annotated,arg-type]
+
+
 def hash_of(result: bknb.SweepResult) -> str:
     import hashlib
 

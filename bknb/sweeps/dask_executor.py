@@ -37,7 +37,9 @@ class DaskCluster(Generic[U]):
         while True:
             try:
                 return self._client.scatter(value, broadcast=True, hash=False)
-            except (TimeoutError, OSError):  # no worker for the seconds that distributed waits, or one died meanwhile
+            except (TimeoutError, OSError, ValueError):
+                # No worker for the seconds that distributed waits, or one died meanwhile; where it was the last one,
+                # distributed says that it can not use replicate to delete data.
                 tries += 1
                 if tries == TRIES:
                     raise
