@@ -13,6 +13,7 @@ import bknb
 from bknb.config import Settings
 from bknb.exchanges.dataframe_source import FrameSource
 from bknb.exchanges.from_tables import from_frame
+from bknb.market import stretched_bars
 from bknb.market.candles import COLUMNS, Candles
 from bknb.market.demo import DemoSource
 from bknb.market.feed import Feed
@@ -260,3 +261,15 @@ def test_prices_that_are_written_with_more_decimals_later_are_not_rounded_to_few
     assert stretched(whole) is not None
     later = Candles.from_rows([(60_000 * i, *(4 * [price]), 5.0) for i, price in enumerate([*lines, *moves])])
     assert stretched(later) is None
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 7, 8, 64])
+def test_what_candles_tell_is_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+    """Repeated, still and straight candles, wherever a piece begins."""
+    monkeypatch.setattr(stretched_bars, "_PIECE", piece)
+    rng = np.random.default_rng(7)
+    steps = rng.choice([0.0, 1.0, 2.0], size=64, p=[0.5, 0.3, 0.2])
+    candles = Candles.from_rows([(60_000 * i, *(4 * [100.0 + price]), 5.0) for i, price in enumerate(np.cumsum(steps))])
+    told = stretched_bars._tells(candles)
+    assert told.tolist() == stretched_bars._tell(candles).tolist()
+    assert 5 < np.count_nonzero(told) < 60

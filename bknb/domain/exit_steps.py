@@ -77,10 +77,14 @@ def holding_skipped(state: Holding, given: SkippedMinutes, _rules: Rules) -> Ste
         from .managed_minute import skipped_managed
 
         return Step(skipped_managed(state, state.book, given))
-    seen = msgspec.structs.replace(
-        state, highest=max(state.highest, given.highest), lowest=min(state.lowest, given.lowest)
-    )
-    return Step(seen)
+    return Step(_seen(state, given.highest, given.lowest))
+
+
+def _seen(state: Holding, highest: float, lowest: float) -> Holding:
+    """The state with these prices among those that were reached."""
+    if highest > state.highest or lowest < state.lowest:
+        return msgspec.structs.replace(state, highest=max(state.highest, highest), lowest=min(state.lowest, lowest))
+    return state
 
 
 def holding_minute(state: Holding, given: Minute, rules: Rules) -> Step:
@@ -108,10 +112,7 @@ def holding_minute(state: Holding, given: Minute, rules: Rules) -> Step:
         end = model.exit(signal, given)
     if end is not None:
         return _close_plain(state, given.t, given.price, end, rules)
-    high, low = model.extremes(given)
-    if high > state.highest or low < state.lowest:
-        state = msgspec.structs.replace(state, highest=max(state.highest, high), lowest=min(state.lowest, low))
-    return survived(state, given, rules)
+    return survived(_seen(state, *model.extremes(given)), given, rules)
 
 
 def _is_before(when: int, leaving: Leaving) -> bool:

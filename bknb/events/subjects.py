@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ..domain.signal_events import (
     Active,
@@ -90,19 +90,19 @@ def subjects_of(event: Event) -> tuple[Subject[Any], ...]:
     >>> [subject.name for subject in subjects_of(quiet)]
     ['signal_live', 'signal']
     """
-    match event:
-        case Milestone():
-            return (partial_profit if event.side == "profit" else partial_loss,)
-        case RiskRefused():
-            return (risk,)
-        case Scaled():
-            return (scaled,)
-        case Rejected():
-            return (validation,)
-        case Reduced() | Added() | AddCancelled() | Moved():
-            return (position,)
-        case _:
-            return (signal_live if event.mode == "live" else signal_backtest, signal)
+    if type(event) is Milestone:
+        return _OF_PROFIT if event.side == "profit" else _OF_LOSS
+    return _OF_KIND.get(type(event)) or (_OF_LIVE if event.mode == "live" else _OF_BACKTEST)
+
+
+_OF_PROFIT, _OF_LOSS = (partial_profit,), (partial_loss,)
+_OF_LIVE, _OF_BACKTEST = (signal_live, signal), (signal_backtest, signal)
+_OF_KIND: Final[dict[type, tuple[Subject[Any], ...]]] = {
+    RiskRefused: (risk,),
+    Scaled: (scaled,),
+    Rejected: (validation,),
+    **dict.fromkeys((Reduced, Added, AddCancelled, Moved), (position,)),
+}
 
 
 def emit_event(event: Event) -> None:

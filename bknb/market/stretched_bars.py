@@ -25,6 +25,7 @@ _BENT: Final = 2  # units by which two lines may differ though they are one
 _FITTING: Final = (3, 0.9)  # steep lines at least, and the share of lines that must fit
 _REPEATED: Final = (3, 0.01)  # whole bars that repeat the one before: so many, and that share of all
 _MOST_DIGITS: Final = 8
+_PIECE: Final = 8_192  # candles at a time: what is computed on the way stays in the cache of the processor
 _GLANCE: Final = 100  # candles by which most numbers of decimals are ruled out
 _ALMOST: Final = 1e-6  # of a unit, what floating point leaves of none
 _TOLERANCE: Final = 1e-9  # of a straight line, relative to the price
@@ -166,6 +167,16 @@ def repeated(candles: Candles) -> NDArray[np.int64] | None:
 
 def _tells(candles: Candles) -> NDArray[np.bool_]:
     """Which candles tell something that could not be known from those before."""
+    told = np.empty(len(candles), dtype=bool)
+    for begin in range(0, len(candles), _PIECE):
+        before = min(begin, 2)  # what those tell is known already
+        part = candles[begin - before : begin + _PIECE]
+        told[begin : begin + _PIECE] = _tell(part)[before:]
+    return told
+
+
+def _tell(candles: Candles) -> NDArray[np.bool_]:
+    """Which candles, from the third on, tell something that could not be known from the two before."""
     prices = candles.block[1:5]
     before = prices[:, :-1]
     same = (prices[:, 1:] == before).all(axis=0)
