@@ -121,11 +121,11 @@ def charged(result: Any) -> list[tuple[int, str]]:
 def test_funding_that_comes_late_is_charged_then_and_none_twice() -> None:
     options = world(3, "perpetual") | {"costs": bknb.Costs(taker=0.05, funding="rates")}
     options["settings"] = SETTINGS | {"get_candles_retry_delay_ms": 0}
-    found, ends = [], []
+    found, ends, until = [], [], ORIGIN + 90 * MINUTE
     for late in (0, 2):
         clock = SimulatedClock(ORIGIN)
         bknb.add_series("rates", rates(clock, late=late))
-        result = live(options, clock)
+        result = live(options, clock, until=until)
         found.append(charged(result))
         ends.append(result.run_account.end)
         told_of = [error.message for leg in result.legs.values() for error in leg.errors if "rates" in error.message]
@@ -137,7 +137,7 @@ def test_funding_that_comes_late_is_charged_then_and_none_twice() -> None:
     bknb.add_series("rates", rates(clock))
     before = live(options, clock, store, until=found[0][len(found[0]) // 2][0] + MINUTE)
     assert before.run_account.end.positions
-    after = live(options, clock, store)
+    after = live(options, clock, store, until=until)
     assert charged(before) + charged(after) == found[0]
     assert after.run_account.end == ends[0]
     assert not [error for leg in after.legs.values() for error in leg.errors]

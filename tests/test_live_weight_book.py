@@ -134,7 +134,7 @@ def test_what_is_reserved_for_an_order_that_has_ended_is_free_after_a_restart() 
     candles = {symbol: bknb.Candles.from_rows(walk(seed)) for seed, symbol in enumerate(symbols, 3)}
     run: dict[str, Any] = {"strategies": ["rotation"], "exchange": bknb.exchanges.FrameSource(candles)}
     run |= {"settings": SETTINGS, "capital": 10_000, "costs": bknb.Costs(taker=0.05)}
-    clock, store, until, times = SimulatedClock(ORIGIN), StoreOfMoments(), ORIGIN + 13 * MINUTE, list[int]()
+    clock, store, until, times = SimulatedClock(ORIGIN), StoreOfMoments(), ORIGIN + 6 * MINUTE, list[int]()
     store.on_write = lambda: times.append(clock.now())
     whole = live(run, clock, store, until=until)
     killed = [left for when, left in zip(times, store.before, strict=True) if when == ORIGIN + 4 * MINUTE]
