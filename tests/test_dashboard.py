@@ -29,6 +29,7 @@ from bknb.reports import equity_arrays as equity
 from bknb.reports import panel_data as panels
 from bknb.reports.equity_png import equity_png
 from bknb.reports.ohlc_bars import bar_length, bars
+from bknb.reports.portfolio_panels import PORTFOLIO_PANELS
 from bknb.reports.run_view import _HANDLERS, PANELS, RunView
 from bknb.reports.run_views import RunViews
 
@@ -577,7 +578,7 @@ def test_what_cannot_be_shown_is_refused_with_what_can() -> None:
 
 def test_each_panel_stands_alone(result: bknb.Result) -> None:
     for name in bknb.panels.__all__:
-        if name in ("runs", "exposure", "legs"):  # of everything that runs, and of portfolios
+        if name in ("runs", *{*PORTFOLIO_PANELS} - {"status", "equity"}):  # of everything that runs, and of portfolios
             continue
         board = getattr(bknb.panels, name)(result)
         assert board.panels == [{"progress": "status"}.get(name, name)]
