@@ -22,6 +22,7 @@ from bknb.domain.tick_grid import on_grid
 from bknb.exchanges import from_csv, from_frame, from_query
 from bknb.reports.equity_png import equity_png
 from bknb.reports.plots import figure_json
+from bknb.runs.measured import positions_of_run
 
 BEGIN = "2020-04-20"
 FREE = {
@@ -323,6 +324,24 @@ def test_costs_make_a_result_worse_at_any_price() -> None:
             assert net_results(position, [entry], rest=1.0, prices=[price], **costs) == pytest.approx(
                 [whole.pnl_percentage], rel=1e-12
             )
+
+
+@pytest.mark.parametrize("leaves", [0.0, -1.0, -20.0])
+@pytest.mark.parametrize("position", ["long", "short"])
+def test_an_account_holds_its_costs_where_a_position_leaves_at_or_below_zero(position: Any, leaves: float) -> None:
+    closes = [20.0] * 6 + [19.0, 19.0, leaves, leaves, leaves, leaves]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        signal = bknb.Signal(position=position, minute_estimated_time=4)
+        found = run(closes, signal, percent_slippage=0.1, percent_fee=0.1)
+    [net] = found.trades["pnl_percentage"].tolist()
+    equity = found.equity.to_numpy()
+    assert np.isfinite(equity).all()
+    assert equity[-1] == pytest.approx(max(1 + net / 100, 0.0), rel=1e-12)
+    # the fee of an entry is its own, 0.1 %, however the position leaves
+    [positions] = [positions_of_run(found.run_record)]
+    assert positions.entry_fee.tolist() == pytest.approx([0.001], rel=1e-12)
+    assert found.account["turnover"] > 0
 
 
 def test_parts_of_both_signs_cost_by_their_size() -> None:

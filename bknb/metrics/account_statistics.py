@@ -190,7 +190,7 @@ def account_figures(
     days = (end - start) / DAY_MS
     final = float(marked.equity[-1])
     with np.errstate(divide="ignore", invalid="ignore"):
-        turned = 1 + np.nan_to_num(positions.exit_ratio) if positions.turned is None else positions.turned
+        turned = 1 + np.abs(np.nan_to_num(positions.exit_ratio)) if positions.turned is None else positions.turned
         sides = float(np.sum(marked.put_in * turned))
     over = positions.closed_ms if over_ms is None else over_ms
     held = float(np.sum(np.minimum(over, end) - np.minimum(positions.opened_ms, end)))

@@ -163,17 +163,19 @@ def positions_from(
 ) -> Positions:
     """Closed positions from the columns of a trade table; ``side`` is 1 or -1, the last three are percent.
 
-    Slippage and fee of each side are worked out from the costs that were booked on the trade.
+    Slippage and fee of each side are worked out from the costs that were booked on the trade. Of one that left at or
+    below zero they do not tell the slippage of the entry, which is then booked at the exit.
     """
     move = price_close / price_open
     ratio = move - side * slippage / _PERCENT  # exit by entry, both with slippage
-    paid = (ratio / move) ** side  # (1 - s) / (1 + s): a short pays the inverse of what a long does
+    # (1 - s) / (1 + s): a short pays the inverse of what a long does
+    paid = np.divide(ratio, move, out=np.ones(len(move)), where=move > 0) ** side
     return Positions(
         opened_ms=opened_ms,
         closed_ms=closed_ms,
         side=side,
         entry=price_open * (1 + side * (1 - paid) / (1 + paid)),
-        entry_fee=fee / _PERCENT / (1 + ratio),
+        entry_fee=fee / _PERCENT / (1 + np.abs(ratio)),
         exit_ratio=ratio,
         net=net,
         fee=fee,
@@ -236,13 +238,16 @@ def _part_rows(
     """Rows of ``Parts`` of one position; ``entry`` is the entry with its slippage, ``fee`` a fraction."""
     side = SIDES[signal.position]
     slippage = side * (entry / signal.price_open - 1)
-    return [
-        (index, fill.at, fill.share, fill.share * fill.price * (1 - side * slippage) / entry * (1 - side * fee))
-        if fill.kind == "reduce"
-        else (index, fill.at, -fill.share, -fill.share * fill.price * (1 + side * slippage) / entry * (1 + side * fee))
-        for fill in fills
-        if fill.kind in ("reduce", "add")
-    ]
+    rows = []
+    for fill in fills:
+        worse = side if fill.price > 0 else -side  # costs are of the size of a price
+        if fill.kind == "reduce":
+            left = fill.share * fill.price * (1 - worse * slippage) / entry * (1 - worse * fee)
+            rows.append((index, fill.at, fill.share, left))
+        elif fill.kind == "add":
+            paid = -fill.share * fill.price * (1 + worse * slippage) / entry * (1 + worse * fee)
+            rows.append((index, fill.at, -fill.share, paid))
+    return rows
 
 
 def _with_added(ended: Positions, added: Sequence[tuple[int, Closed]]) -> Positions:
