@@ -64,6 +64,18 @@ def test_days_with_every_fault_are_those_of_the_backtest(
     assert found["files"] <= 8 * pairs + 2
 
 
+@pytest.mark.long
+def test_live_portfolios_with_a_capital_are_those_of_history(folder_in_memory: Path) -> None:
+    """Killed several times a day, on a machine that sleeps and a disk that is full, with a symbol that is silent."""
+    script = SOAK.with_name("soak_portfolios.py")
+    command = [sys.executable, str(script), str(folder_in_memory), "--days=1", "--worlds=3"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+    assert done.returncode == 0, done.stderr
+    *worlds, found = map(json.loads, done.stdout.splitlines())
+    assert found["wrong"] == [], worlds
+    assert all(world["trades"] > 20 and world["marks"] > 1_400 and world["lives"] > 1 for world in worlds)
+
+
 @pytest.mark.slow
 def test_days_without_a_fault_have_no_hole_and_nothing_late(folder_in_memory: Path) -> None:
     found = soaked(folder_in_memory, "--days=1", "--pairs=2", "--calm", "--step=15")
