@@ -85,6 +85,15 @@ from .domain.sizing_formulas import (
     Constant as Constant,
 )
 from .domain.weight import Weight as Weight
+from .engine.exchange_frame_and_risk_registration import (
+    add_exchange as add_exchange,
+)
+from .engine.exchange_frame_and_risk_registration import (
+    add_frame as add_frame,
+)
+from .engine.exchange_frame_and_risk_registration import (
+    add_risk as add_risk,
+)
 from .engine.get_and_list import (
     get_exchange as get_exchange,
 )
@@ -126,15 +135,6 @@ from .engine.get_and_list import (
 )
 from .engine.position_size import (
     PositionSize as PositionSize,
-)
-from .engine.registration import (
-    add_exchange as add_exchange,
-)
-from .engine.registration import (
-    add_frame as add_frame,
-)
-from .engine.registration import (
-    add_risk as add_risk,
 )
 from .engine.series_registration import (
     add_series as add_series,
@@ -402,9 +402,6 @@ from .provenance.portfolio_card import (
 from .research.belief import (
     belief as belief,
 )
-from .runs.adding_walkers import (
-    add_walker as add_walker,
-)
 from .runs.backtest import (
     Backtest as Backtest,
 )
@@ -485,6 +482,9 @@ from .runs.walker import (
 )
 from .runs.walker import (
     walker as walker,
+)
+from .runs.walker_registration import (
+    add_walker as add_walker,
 )
 from .sharing.share import (
     Shared as Shared,

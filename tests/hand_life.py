@@ -25,7 +25,7 @@ from noting_disk import Change, NotingDisk, Place, by_part
 from scenarios import MINUTE, ORIGIN, source
 
 import bknb
-from bknb.runs.live import BOOK, LiveTask, plan_live
+from bknb.runs.live import TASKS, LiveTask, plan_live
 from bknb.stores.file_store import FileStore
 from bknb.stores.sqlite_store import SqliteStore
 
@@ -61,7 +61,7 @@ def play(folder: Path, store: str, signal: dict[str, Any], decide: Any, *, at: P
     place = SqliteStore(folder / "state.db", disk=disk) if store == "sqlite" else FileStore(folder / "state", disk=disk)
     clock = HandClock(ORIGIN, {} if decide is None else {AT: answered})
     plan = plan_live("X", strategy=strategy, exchange=MARKET, clock=clock, until=UNTIL, store=place, late_minutes=999)
-    task = clock.task = BOOK.add(LiveTask(plan))
+    task = clock.task = TASKS.add(LiveTask(plan))
     task.start()
     result = task.result(timeout=60)
     assert not result.errors, result.errors

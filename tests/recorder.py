@@ -1026,7 +1026,7 @@ LOADED_ONCE = (
     *(
         "bknb.runs.stop_table",
         "bknb.runs.held_moment",
-        "bknb.engine.registration",
+        "bknb.engine.exchange_frame_and_risk_registration",
         "bknb.engine.strategy_registration",
         "bknb.exchanges.from_tables",
     ),

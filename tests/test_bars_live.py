@@ -24,7 +24,7 @@ from bknb.engine.plan import plan_backtest
 from bknb.exchanges import from_frame
 from bknb.market.demo import DemoSource
 from bknb.market.sessions import Sessions
-from bknb.runs.live import BOOK, LiveTask, plan_live
+from bknb.runs.live import TASKS, LiveTask, plan_live
 from bknb.testing.clocks import SimulatedClock
 
 HOUR = 3_600_000
@@ -449,7 +449,7 @@ def decided(decisions: dict[float, Any], **options: Any) -> tuple[bknb.Result, l
     plan = plan_live(
         "X", clock=clock, until=hour(40), store=bknb.stores.memory(), settings=SETTINGS, **given, **options
     )
-    clock.task = task = BOOK.add(LiveTask(plan))
+    clock.task = task = TASKS.add(LiveTask(plan))
     task.start()
     return task.result(30), clock.answers, task
 
@@ -522,7 +522,7 @@ def test_a_run_that_is_stopped_ends_when_its_position_does() -> None:
     strategy = bknb.add_strategy("stopped", interval="1h", get_signal=get_signal)
     task = LiveTask(plan_live("X", strategy=strategy, exchange=flat_hours(), clock=(clock := HandClock(hour(22), {})),
                               store=bknb.stores.memory(), until=hour(40), settings=SETTINGS))  # fmt: skip
-    clock.task = BOOK.add(task)
+    clock.task = TASKS.add(task)
     clock._left = {hour(23.5): lambda task: task.stop()}
     task.start()
     result = task.result(30)

@@ -128,13 +128,13 @@ def test_a_series_beside_a_run_and_a_portfolio() -> None:
     bknb.add_strategy("hours", interval="4h", get_signal=strategy)
     call: dict[str, Any] = {"exchange": "demo", "frame": FRAME, "capital": 10_000, "benchmark": prices}
     single = bknb.backtest("BTCUSDT", strategy="hours", **call)
-    book = bknb.portfolio(symbols=["BTCUSDT"], strategies=["hours"], **call)
+    several = bknb.portfolio(symbols=["BTCUSDT"], strategies=["hours"], **call)
     values = prices.to_numpy()[1:47]
     beta, _ = np.polyfit(values[1:] / values[:-1] - 1, single.returns("1D").to_numpy(), 1)
     assert single.account["beta"] == pytest.approx(beta)
-    assert {key: book.account[key] for key in KEYS} == pytest.approx({key: single.account[key] for key in KEYS})
-    assert book.account.definitions["start"].unit == "USDT"
-    assert "formula" in book.account.explain("alpha")
+    assert {key: several.account[key] for key in KEYS} == pytest.approx({key: single.account[key] for key in KEYS})
+    assert several.account.definitions["start"].unit == "USDT"
+    assert "formula" in several.account.explain("alpha")
 
 
 def test_equal_parts_are_bought_at_the_first_price_of_each_and_held() -> None:
@@ -220,18 +220,18 @@ def test_the_benchmark_is_a_grey_line_beside_the_equity() -> None:
 def test_what_the_benchmark_held_is_one_figure_wherever_it_stands() -> None:
     """A rises from 100 to 110 with 0.1 % fee and 0.1 % slippage a side: 109.89 / 100.1, less 0.1 % of both sides."""
     costs = bknb.Costs(taker=0.1, slippage=0.1)
-    book = two_legs(benchmark="A", costs=costs)
+    several = two_legs(benchmark="A", costs=costs)
     out = 110 * 0.999 / 100.1
     held = (out - 1) * 100 - 0.1 * (1 + out)
     worth = 10_000 * (1 + held / 100)
-    assert book.account["benchmark"] == pytest.approx(held, abs=1e-12)
-    lines = tearsheet_info(book).equity
+    assert several.account["benchmark"] == pytest.approx(held, abs=1e-12)
+    lines = tearsheet_info(several).equity
     assert lines is not None
-    drawn = portfolio_traces(book)[0]
-    snapshot = book.snapshot()
+    drawn = portfolio_traces(several)[0]
+    snapshot = several.snapshot()
     assert [lines.held[-1], drawn["y"][-1], snapshot.held[-1]] == pytest.approx([worth] * 3, abs=1e-9)
     assert status_text(snapshot, "").endswith(f"A held +{held:.2f} %")
-    assert f"A held +{held:.2f} %" in account_html(book)
+    assert f"A held +{held:.2f} %" in account_html(several)
     one = bknb.backtest(
         "A", strategy=lambda: None, exchange=market(RISE), frame=(ORIGIN, ORIGIN + 30 * MINUTE), benchmark="A"
     )

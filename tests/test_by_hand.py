@@ -70,12 +70,12 @@ def play(
     if broker is not None:
         options = {"broker": broker, "quantity": 2.0} | options
     options = {"store": bknb.stores.memory()} | options
-    from bknb.runs.live import BOOK, LiveTask, plan_live
+    from bknb.runs.live import TASKS, LiveTask, plan_live
 
     task = LiveTask(
         plan_live("X", strategy=strategy, exchange=source(candles or rows()), clock=clock, until=at(until), **options)
     )
-    BOOK.add(task)
+    TASKS.add(task)
     clock.task = task
     task.start()
     return task.result(timeout=60), clock.answers, task
@@ -442,7 +442,7 @@ def test_by_hand_at_a_minute_equals_a_backtest_whose_manage_answers_the_same(nam
     exchange = source(walk(seed))
     common: dict[str, Any] = {"interval": "1m", "get_signal": get_signal, "execution": model}
     clock = HandClock(ORIGIN, {at(minute): decide for minute in moments})
-    from bknb.runs.live import BOOK, LiveTask, plan_live
+    from bknb.runs.live import TASKS, LiveTask, plan_live
 
     strategy = bknb.add_strategy("both", **common)
     task = LiveTask(
@@ -456,7 +456,7 @@ def test_by_hand_at_a_minute_equals_a_backtest_whose_manage_answers_the_same(nam
             store=bknb.stores.memory(),
         )
     )
-    BOOK.add(task)
+    TASKS.add(task)
     clock.task = task
     task.start()
     live = task.result(timeout=60)

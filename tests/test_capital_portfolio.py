@@ -321,13 +321,13 @@ def test_the_figures_of_one_leg_are_those_of_its_backtest() -> None:
     bknb.add_strategy("hours", interval="6h", get_signal=lambda price: long(price * 1.02, price * 0.98, 230))
     call: dict[str, Any] = {"exchange": "demo", "frame": "2024-01-01:2024-02-01", "capital": 10_000}
     single = bknb.backtest("BTCUSDT", strategy="hours", **call)
-    book = bknb.portfolio(symbols=["BTCUSDT"], strategies=["hours"], **call)
-    assert list(book.account) == list(single.account)
-    assert book.account == pytest.approx(single.account)
-    assert book.account.reasons == single.account.reasons
-    assert book.returns("1D").equals(single.returns("1D"))
-    assert book.calendar("week").equals(single.calendar("week"))
-    assert book.drawdowns().equals(single.drawdowns())
+    several = bknb.portfolio(symbols=["BTCUSDT"], strategies=["hours"], **call)
+    assert list(several.account) == list(single.account)
+    assert several.account == pytest.approx(single.account)
+    assert several.account.reasons == single.account.reasons
+    assert several.returns("1D").equals(single.returns("1D"))
+    assert several.calendar("week").equals(single.calendar("week"))
+    assert several.drawdowns().equals(single.drawdowns())
 
 
 def test_time_in_the_market_is_that_in_which_anything_was_held() -> None:

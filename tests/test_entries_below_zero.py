@@ -402,11 +402,11 @@ def test_the_card_and_a_portfolio_of_a_run_in_points() -> None:
     options: dict[str, Any] = {"exchange": "oil", "frame": (BEGIN, f"{BEGIN} 00:19"), "settings": FREE}
     alone = bknb.backtest("CL", strategy="below", **options)
     assert alone.card.verify().same
-    book = bknb.portfolio(legs=[("CL", "below")], **options)
-    assert book.trades["points"].tolist() == alone.trades["points"].tolist()
-    assert f"account N/A: {BELOW_ZERO}" in repr(book)
-    assert "19.00 points" in book.tearsheet()._repr_html_()
-    legs = str(panel_html(book.snapshot(), "legs"))
+    several = bknb.portfolio(legs=[("CL", "below")], **options)
+    assert several.trades["points"].tolist() == alone.trades["points"].tolist()
+    assert f"account N/A: {BELOW_ZERO}" in repr(several)
+    assert "19.00 points" in several.tearsheet()._repr_html_()
+    legs = str(panel_html(several.snapshot(), "legs"))
     assert ("N/A" in legs, "nan" in legs) == (True, False)
     view = bknb.dashboard(alone)._views.view
     assert view is not None

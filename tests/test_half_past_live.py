@@ -30,7 +30,7 @@ from bknb.engine.plan import plan_backtest
 from bknb.exchanges import from_frame, in_sessions
 from bknb.history.cached_source import StoredSource
 from bknb.history.store import CandleStore
-from bknb.runs.live import BOOK, LiveTask, plan_live
+from bknb.runs.live import TASKS, LiveTask, plan_live
 from bknb.runs.portfolio import plan_portfolio
 from bknb.testing.clocks import SimulatedClock
 
@@ -287,7 +287,7 @@ def test_what_is_decided_by_hand_in_the_last_bar_fills_at_the_next_open() -> Non
     strategy = bknb.add_strategy("hand", interval="1h", get_signal=get_signal)
     plan = plan_live("X", strategy=strategy, exchange=source, clock=clock, until=spans[8][1],
                      store=bknb.stores.memory(), settings=SETTINGS)  # fmt: skip
-    clock.task = task = BOOK.add(LiveTask(plan))
+    clock.task = task = TASKS.add(LiveTask(plan))
     task.start()
     result = task.result(30)
     opened = next(bar for bar in bars if bar.t == spans[7][0])

@@ -81,13 +81,13 @@ def opening(**changes):
 @pytest.mark.parametrize("kept", first_quick([1, 20, 0.5, -2], kept=2))
 def test_a_look_whose_record_was_cut_off_counts_and_does_not_block_the_ledger(tmp_path, kept):
     path = tmp_path / "openings.jsonl"
-    book = HoldoutLedger(path)
-    book.add(opening(opened_at=1_700_000_000_000))
+    ledger = HoldoutLedger(path)
+    ledger.add(opening(opened_at=1_700_000_000_000))
     whole = path.read_bytes()
     path.write_bytes(whole + whole[: int(len(whole) * kept) if kept == 0.5 else kept])
-    assert [each.cut_off for each in book.all()] == [False, True]
+    assert [each.cut_off for each in ledger.all()] == [False, True]
     first = look(path)
-    assert [each.cut_off for each in book.all()] == [False, True, False]  # its line is closed, and still counts
+    assert [each.cut_off for each in ledger.all()] == [False, True, False]  # its line is closed, and still counts
     assert not first.first
     assert first.strategies == 2
     assert "1 of them a look whose record was cut off: it counts as another strategy" in first.verdict
@@ -99,11 +99,11 @@ def test_a_look_whose_record_was_cut_off_counts_and_does_not_block_the_ledger(tm
 
 @pytest.mark.parametrize("line", [b'{"opened_at":x}', b'{"opened_at":1}', b"[1", b"x", b'{"a":1}}'])
 def test_any_other_line_that_cannot_be_read_is_named(tmp_path, line):
-    book = HoldoutLedger(tmp_path / "openings.jsonl")
-    book.add(opening())
-    book.path.write_bytes(book.path.read_bytes() + line + b"\n")
+    ledger = HoldoutLedger(tmp_path / "openings.jsonl")
+    ledger.add(opening())
+    ledger.path.write_bytes(ledger.path.read_bytes() + line + b"\n")
     with pytest.raises(bknb.StateError, match=r"line 2 of .*openings\.jsonl cannot be read"):
-        book.all()
+        ledger.all()
 
 
 def test_a_look_that_cannot_be_recorded_is_not_shown(tmp_path):

@@ -175,12 +175,12 @@ WRITTEN = {
 
 
 def test_damaged_attempts_are_counted(tmp_path: Path) -> None:
-    book = attempts(tmp_path)
-    book.add({"number": 1})
-    book.path.write_bytes(book.path.read_bytes() + b'[2]\n{"number":3,"stat')
-    book.add({"number": 4})
-    assert [line["number"] for line in book.lines()] == [1, 4]
-    assert book.damaged == 2
+    ledger = attempts(tmp_path)
+    ledger.add({"number": 1})
+    ledger.path.write_bytes(ledger.path.read_bytes() + b'[2]\n{"number":3,"stat')
+    ledger.add({"number": 4})
+    assert [line["number"] for line in ledger.lines()] == [1, 4]
+    assert ledger.damaged == 2
 
 
 APPENDER = """

@@ -305,7 +305,7 @@ def test_an_add_that_was_allowed_before_a_stop_is_decided() -> None:
     found = life.step(second.state, life.Verdict(allowed=False, stopped=True), PESSIMISTIC)
     assert isinstance(found.state, life.Holding)
     assert found.state.book is not None
-    assert size_allowed(found.state.book) == 1.5  # the size of its place in the risk book
+    assert size_allowed(found.state.book) == 1.5  # the size of its place in the risk profile
     (rejected,) = found.events
     assert isinstance(rejected, Rejected)
     assert [reason.code for reason in rejected.reasons] == ["stopped"]

@@ -27,7 +27,7 @@ from bknb.engine.build import as_validation
 from bknb.engine.plan import plan_backtest
 from bknb.engine.records import Records
 from bknb.engine.registry import Risk
-from bknb.engine.risk_book import RiskBook
+from bknb.engine.risk_places import RiskPlaces
 from bknb.market.candles import Candles
 from bknb.runs import live as live_runs
 from bknb.stores.file_names import encode_name
@@ -569,18 +569,18 @@ def test_the_limit_holds_under_any_interleaving(limit: int, asks: list[tuple[int
             await asyncio.sleep(0)  # others get in between the look and the answer
         return request.open_position_count < limit
 
-    book = RiskBook(Risk("few", (as_validation(few),)))
+    places = RiskPlaces(Risk("few", (as_validation(few),)))
     most = 0
 
     async def ask(number: int, who: int, pauses: int) -> None:
         nonlocal most
         for _ in range(pauses):
             await asyncio.sleep(0)
-        verdict = await book.ask(Reserve(_candidate(str(who), f"{'x' * pauses}{number}"), ORIGIN, 100.0))
-        most = max(most, len(book.places))
+        verdict = await places.ask(Reserve(_candidate(str(who), f"{'x' * pauses}{number}"), ORIGIN, 100.0))
+        most = max(most, len(places.places))
         if verdict.allowed and pauses % 2:
             await asyncio.sleep(0)
-            book.release("BTCUSDT", str(who), f"{'x' * pauses}{number}")
+            places.release("BTCUSDT", str(who), f"{'x' * pauses}{number}")
 
     async def all_at_once() -> None:
         await asyncio.gather(*(ask(number, *one) for number, one in enumerate(asks)))
@@ -594,11 +594,11 @@ def test_a_rule_that_does_not_answer_holds_others_up_for_a_limited_time() -> Non
         return await asyncio.Event().wait()
 
     async def scene() -> None:
-        book = RiskBook(Risk("few", (as_validation(hangs),)))
-        book.use(book.risk, wait_seconds=0.01)
-        held = asyncio.create_task(book.ask(Reserve(_candidate("a", "1"), ORIGIN, 100.0)))
+        places = RiskPlaces(Risk("few", (as_validation(hangs),)))
+        places.use(places.risk, wait_seconds=0.01)
+        held = asyncio.create_task(places.ask(Reserve(_candidate("a", "1"), ORIGIN, 100.0)))
         await asyncio.sleep(0)
-        verdict = await asyncio.wait_for(book.ask(Reserve(_candidate("b", "2"), ORIGIN, 100.0)), 20)
+        verdict = await asyncio.wait_for(places.ask(Reserve(_candidate("b", "2"), ORIGIN, 100.0)), 20)
         assert verdict[:3] == (False, "the rules of 'few' were busy with other candidates for 0.01 s", 0)
         held.cancel()
 

@@ -21,7 +21,7 @@ from bknb.testing.clocks import SimulatedClock
 
 ISOLATED = [bknb.Margin(3, 0.5, "isolated"), bknb.Perpetual(10, 0.5, "isolated")]
 FUNDED = ("perpetual", "funding series")  # of live_portfolio_life.py
-BOOKS = ("weights", "weights together")
+WEIGHTS = ("weights", "weights together")
 FUNDING = [(ORIGIN + k * MINUTE, 0.0003 * (-1) ** k) for k in range(0, 400, 7)]
 KINDS: dict[str, dict[str, Any]] = {
     "spot": {"account": "spot", "sizing": "percent:60", "costs": bknb.Costs(taker=0.05, maker=0.01)},
@@ -147,7 +147,7 @@ def test_funding_that_comes_late_is_charged_then_and_none_twice() -> None:
     ("places", "kind", "killed"),
     [
         pytest.param("chosen", "perpetual", 7, marks=pytest.mark.slow),
-        *(pytest.param("every", kind, 60, marks=pytest.mark.long) for kind in ("spot", *FUNDED, *BOOKS)),
+        *(pytest.param("every", kind, 60, marks=pytest.mark.long) for kind in ("spot", *FUNDED, *WEIGHTS)),
         pytest.param("chosen", "funding series", 7, marks=pytest.mark.long),
         pytest.param("chosen", "broker", 7, marks=pytest.mark.long),
         pytest.param("chosen", "weights broker", 7, marks=pytest.mark.long),

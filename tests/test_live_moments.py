@@ -18,7 +18,7 @@ from bknb.domain.execution_fills import Minute, execution_model
 from bknb.domain.lifecycle import Answer, Boundary, Flat, Managed, Rules, due, position_of, step
 from bknb.domain.recovery import Owner
 from bknb.live.save_and_restore import StateSaver
-from bknb.runs.live import BOOK, LiveTask, plan_live
+from bknb.runs.live import TASKS, LiveTask, plan_live
 from bknb.stores.memory_store import MemoryStore
 from bknb.testing.clocks import SimulatedClock
 
@@ -191,7 +191,7 @@ def test_a_restart_behind_a_decision_by_hand_judges_first_what_closed_before_it(
         "X", strategy="moments", exchange=source(calm(5)), clock=clock, until=ORIGIN + 20 * MINUTE, store=store
     )
     clock.task = task = LiveTask(plan)
-    BOOK.add(task)
+    TASKS.add(task)
     task.start()
     assert len(task.result(timeout=60).trades) == 0
     assert "00:10 UTC on" in answers[0]
@@ -258,7 +258,7 @@ def test_in_vwap_what_fills_at_an_old_price_by_hand_is_told_as_late(name: str) -
     plan = plan_live("X", strategy="moments", exchange=source(calm(5)), clock=clock, until=ORIGIN + 11 * MINUTE,
                      store=store)  # fmt: skip
     clock.task = task = LiveTask(plan)
-    BOOK.add(task)
+    TASKS.add(task)
     task.start()
     result = task.result(timeout=60)
     late = {(ORIGIN + 5 * MINUTE, role): ORIGIN + 9 * MINUTE + MINUTE // 2} if role else {}
@@ -322,7 +322,7 @@ def test_close_all_gives_every_decision_before_it_waits_for_one() -> None:
         clock = HandClock(ORIGIN, script)
         until, store = ORIGIN + 8 * MINUTE, bknb.stores.memory()
         task = LiveTask(plan_live("X", strategy=name, exchange=source(calm(10)), clock=clock, until=until, store=store))
-        clock.task = BOOK.add(task)
+        clock.task = TASKS.add(task)
         task.start()
         return task
 

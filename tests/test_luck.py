@@ -578,9 +578,9 @@ def test_trades_go_with_the_part_of_the_equity_that_they_had() -> None:
 
 def test_a_leg_of_a_portfolio_has_no_equity_of_its_own() -> None:
     bknb.add_strategy("random", interval="1m", get_signal=at_random(0.004))
-    book = bknb.portfolio(
+    several = bknb.portfolio(
         symbols=["BTCUSDT"], strategies=["random"], exchange=source(5), capital=1000, sizing="percent:50",
         frame=(START + 20 * MINUTE, START + 3900 * MINUTE),
     )  # fmt: skip
-    assert "all of the equity, and not with its part" in bknb.luck(book.leg("BTCUSDT"), n=20).sizes
-    assert bknb.belief(book.leg("BTCUSDT")).of_account is False
+    assert "all of the equity, and not with its part" in bknb.luck(several.leg("BTCUSDT"), n=20).sizes
+    assert bknb.belief(several.leg("BTCUSDT")).of_account is False

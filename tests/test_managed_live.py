@@ -27,7 +27,7 @@ from bknb.domain.stop_levels import stop_in_force
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.engine.records import Records
-from bknb.live.risk_places import saved_places
+from bknb.live.saved_risk_places import saved_places
 from bknb.stores.file_store import FileStore
 from bknb.testing.clocks import SimulatedClock
 

@@ -25,7 +25,7 @@ from bknb.domain.signal import OpenSignal
 from bknb.domain.signal_events import Reason
 from bknb.domain.signal_validation import broken_rules, read_answer
 from bknb.engine.build import make_strategy
-from bknb.engine.risk_book import RiskBook
+from bknb.engine.risk_places import RiskPlaces
 
 SIGNALS: dict[str, tuple[dict[str, Any], str]] = {
     "no side": ({}, "a signal needs position, 'long' or 'short'"),
@@ -355,12 +355,12 @@ def test_who_adds_keeps_the_place_it_has() -> None:
         price_stop_loss=None, minute_estimated_time=None, note="", scheduled_at=0, pending_at=0,
     )  # fmt: skip
     seen: list[bknb.RiskRequest] = []
-    book = RiskBook(bknb.add_risk("all", validations=[seen.append]))
-    assert asyncio.run(book.ask(Reserve(signal, 0, 100.0))).allowed
-    before = dict(book.places)
+    places = RiskPlaces(bknb.add_risk("all", validations=[seen.append]))
+    assert asyncio.run(places.ask(Reserve(signal, 0, 100.0))).allowed
+    before = dict(places.places)
     assert len(before) == 1
-    assert asyncio.run(book.ask(Reserve(signal, 60_000, 100.0, add=0.5, size=1.0))).allowed
-    assert book.places == {key: replace(place, size=1.5) for key, place in before.items()}
+    assert asyncio.run(places.ask(Reserve(signal, 60_000, 100.0, add=0.5, size=1.0))).allowed
+    assert places.places == {key: replace(place, size=1.5) for key, place in before.items()}
     assert [(request.add, request.size) for request in seen] == [(0.0, 0.0), (0.5, 1.0)]
     assert seen[1].open_position_count == 0
 

@@ -60,7 +60,7 @@ def run(**options: Any) -> Any:
     return bknb.backtest("BTCUSDT", strategy=given.pop("strategy", "dips"), **given)
 
 
-def book(**options: Any) -> Any:
+def portfolio_of(**options: Any) -> Any:
     legs = [("BTCUSDT", "dips"), ("ETHUSDT", "dips"), ("BTCUSDT", "falls")]
     given = {"exchange": "demo", "frame": FRAME, "legs": legs, "capital": 10_000, **options}
     return bknb.portfolio(**given)
@@ -125,26 +125,26 @@ def of_weights() -> Any:
     return bknb.portfolio(strategies=["equal"], exchange="demo", frame=FRAME, name="weights")
 
 
-BOOKS: dict[str, Callable[[], Any]] = {
-    "without a capital": lambda: book(capital=None),
-    "by default": book,
-    "mappings": lambda: book(
+PORTFOLIOS: dict[str, Callable[[], Any]] = {
+    "without a capital": lambda: portfolio_of(capital=None),
+    "by default": portfolio_of,
+    "mappings": lambda: portfolio_of(
         sizing={"BTCUSDT": half, "ETHUSDT": "risk:1"},
         costs={"dips": bknb.Costs(fixed=ticket), "falls": bknb.Costs(taker=0.02)},
         benchmark="SOLUSDT",
         name="mapped",
     ),
-    "beside a leg": lambda: book(sizing="percent:30", benchmark="ETHUSDT", execution="touch"),
-    "equal parts": lambda: book(sizing="percent:30", benchmark="equal"),
-    "by score": lambda: book(sizing="percent:60", priority="score"),
+    "beside a leg": lambda: portfolio_of(sizing="percent:30", benchmark="ETHUSDT", execution="touch"),
+    "equal parts": lambda: portfolio_of(sizing="percent:30", benchmark="equal"),
+    "by score": lambda: portfolio_of(sizing="percent:60", priority="score"),
     "weights": of_weights,
-    "settings": lambda: book(settings={"percent_fee": 0.02}, sizing="percent:20", account="perpetual"),
+    "settings": lambda: portfolio_of(settings={"percent_fee": 0.02}, sizing="percent:20", account="perpetual"),
 }
 
 
-@pytest.mark.parametrize("name", BOOKS)
+@pytest.mark.parametrize("name", PORTFOLIOS)
 def test_a_portfolio_is_the_same_to_the_last_bit(name: str, tmp_path: Path) -> None:
-    result = BOOKS[name]()
+    result = PORTFOLIOS[name]()
     card = again(result.card)
     assert card == result.card == PortfolioCard.load(card.save(tmp_path / "card.json"))
     verification = bknb.verify(tmp_path / "card.json")
@@ -156,7 +156,7 @@ def test_a_portfolio_is_the_same_to_the_last_bit(name: str, tmp_path: Path) -> N
 
 
 def test_the_candles_of_a_symbol_are_once_on_the_card_of_a_portfolio() -> None:
-    card = book().card
+    card = portfolio_of().card
     assert [(part.symbol, part.interval) for part in card.data] == [("BTCUSDT", "1m"), ("ETHUSDT", "1m")]
     assert [leg.data for leg in card.legs] == [(), (), ()]
     brief = card.brief()
@@ -183,7 +183,7 @@ def test_a_card_names_what_was_given_and_what_came_of_it() -> None:
         "* `PART` = `0.5`",
     ):
         assert line in report
-    told = book(sizing={"dips": "risk:1", "falls": half}).card.report()
+    told = portfolio_of(sizing={"dips": "risk:1", "falls": half}).card.report()
     assert "| Sizing | dips: Risk(percent=1); falls: half (a function) |" in told
     assert "| falls | BTCUSDT | demo | 4h |" in told
 
@@ -212,7 +212,7 @@ def given_in(module: str, monkeypatch: pytest.MonkeyPatch, name: str, text: str)
 
 def test_a_changed_sizing_function_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     size = given_in("sizes", monkeypatch, "size", "def size(request):\n    return request.equity / 2\n")
-    cards = [run(sizing=size).card, book(sizing={"dips": size, "falls": "percent:5"}).card]
+    cards = [run(sizing=size).card, portfolio_of(sizing={"dips": size, "falls": "percent:5"}).card]
     given_in("sizes", monkeypatch, "size", "def size(request):\n    return request.equity / 4\n")
     for card in cards:
         verification = bknb.verify(card)
@@ -248,7 +248,7 @@ def test_what_is_given_in_place_of_the_card_is_named() -> None:
         f"account: Margin({kind}) -> Perpetual({kind})",
         "costs: Costs(taker=0.05) -> Costs(taker=0.06)",
     ]
-    mapped = book(sizing={"dips": "risk:1", "falls": "risk:1"}).card
+    mapped = portfolio_of(sizing={"dips": "risk:1", "falls": "risk:1"}).card
     assert texts(bknb.verify(mapped, sizing={"dips": "risk:1", "falls": "risk:3"}), "account") == [
         "sizing of falls: Risk(percent=1) -> Risk(percent=3)"
     ]
@@ -284,7 +284,7 @@ def test_a_changed_protection_is_named() -> None:
 
     calm("30m")
     bknb.add_strategy("dips", interval="2h", get_signal=get_signal, risk="calm")
-    cards = [run().card, book(sizing="percent:20").card]
+    cards = [run().card, portfolio_of(sizing="percent:20").card]
     calm("6h")
     for card in cards:
         (text,) = texts(bknb.verify(card), "value")
@@ -402,7 +402,7 @@ def test_what_a_size_counts_in_a_run_is_no_difference() -> None:
     card = run(sizing=counting).card
     assert len(ASKED) > 0
     assert bknb.verify(card).same
-    cards = book(sizing=counting).card
+    cards = portfolio_of(sizing=counting).card
     assert bknb.verify(cards).same
 
 
@@ -437,7 +437,7 @@ def test_functions_of_a_portfolio_are_given_by_the_names_on_its_card() -> None:
 
 
 def test_what_all_legs_have_in_common_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    card = book(legs=[("BTCUSDT", "dips"), ("ETHUSDT", "dips"), ("SOLUSDT", "falls")]).card
+    card = portfolio_of(legs=[("BTCUSDT", "dips"), ("ETHUSDT", "dips"), ("SOLUSDT", "falls")]).card
     bknb.set_config(percent_fee=0.05)
     add = given_in("added", monkeypatch, "get_signal", "def get_signal(price):\n    return None\n")
     bknb.add_strategy("dips", interval="2h", get_signal=add)
@@ -448,7 +448,7 @@ def test_what_all_legs_have_in_common_is_told_once(monkeypatch: pytest.MonkeyPat
 
 
 def test_another_priority_is_named() -> None:
-    one, other = (book(sizing="percent:60", priority=first).card for first in ("declared", "score"))
+    one, other = (portfolio_of(sizing="percent:60", priority=first).card for first in ("declared", "score"))
     assert [part.text for part in one.diff(other)] == ["priority: declared -> score"]
 
 
@@ -462,24 +462,27 @@ def test_a_live_portfolio_has_a_card_and_is_not_repeated() -> None:
 
 
 def test_other_legs_are_named() -> None:
-    one, other = book(), book(legs=[("BTCUSDT", "falls"), ("BTCUSDT", "dips"), ("SOLUSDT", "dips")], name="third")
+    one, other = (
+        portfolio_of(),
+        portfolio_of(legs=[("BTCUSDT", "falls"), ("BTCUSDT", "dips"), ("SOLUSDT", "dips")], name="third"),
+    )
     assert [part.text for part in one.card.diff(other.card)][:3] == [
         "name: portfolio -> third",
         "leg dips on ETHUSDT is not there any more",
         "leg dips on SOLUSDT is new",
     ]
-    turned = book(legs=[("ETHUSDT", "dips"), ("BTCUSDT", "dips"), ("BTCUSDT", "falls")])
+    turned = portfolio_of(legs=[("ETHUSDT", "dips"), ("BTCUSDT", "dips"), ("BTCUSDT", "falls")])
     assert one.card.diff(turned.card)[0].text == "its legs come in another order"
 
 
 def test_a_leg_of_an_account_has_no_card_of_its_own() -> None:
     with pytest.raises(bknb.UsageError, match=r"the leg dips on ETHUSDT shared the account with others of its portfol"):
-        _ = book().leg("ETHUSDT").card
+        _ = portfolio_of().leg("ETHUSDT").card
 
 
 def test_one_leg_has_the_account_on_its_card_that_a_backtest_has() -> None:
     single = run(sizing="risk:1", benchmark="SOLUSDT").card
-    (leg,) = (portfolio := book(legs=[("BTCUSDT", "dips")], sizing="risk:1", benchmark="SOLUSDT").card).legs
+    (leg,) = (portfolio := portfolio_of(legs=[("BTCUSDT", "dips")], sizing="risk:1", benchmark="SOLUSDT").card).legs
     assert leg.outcome == single.outcome
     assert portfolio.account.outcome.fills_digest == single.account.outcome.fills_digest
     assert portfolio.account.outcome.movements_digest == single.account.outcome.movements_digest
@@ -505,7 +508,7 @@ def below(request: bknb.SizeRequest) -> float:
 
 
 def test_a_card_is_read_out_of_a_report(tmp_path: Path) -> None:
-    for card in (run(sizing=below).card, book(sizing=below).card):
+    for card in (run(sizing=below).card, portfolio_of(sizing=below).card):
         path = tmp_path / "report.html"
         path.write_text(page(card), encoding="utf-8")
         assert "<" not in page(card).partition("bknb-card")[2].partition("</script>")[0].partition(">")[2]
@@ -530,7 +533,7 @@ def test_a_report_without_one_card_is_told(tmp_path: Path) -> None:
 
 
 def test_each_kind_of_card_is_read_by_its_class(tmp_path: Path) -> None:
-    one, many = run().card.save(tmp_path / "one.json"), book().card.save(tmp_path / "many.json")
+    one, many = run().card.save(tmp_path / "one.json"), portfolio_of().card.save(tmp_path / "many.json")
     with pytest.raises(bknb.UsageError, match=r"the run card of a portfolio\nread it with bknb.PortfolioCard.load"):
         Card.load(many)
     with pytest.raises(bknb.UsageError, match=r"the run card of one run\nread it with bknb.Card.load"):
@@ -639,7 +642,7 @@ def test_stored_cards_are_the_same_when_they_are_run_again(name: str, carded: An
 
 
 def test_a_notebook_keeps_the_cards_of_accounts_and_portfolios() -> None:
-    result, several = run(sizing=half), book(sizing="percent:10")
+    result, several = run(sizing=half), portfolio_of(sizing="percent:10")
     kept = numbers(result)[1]["bknb"]["card"], portfolio_numbers(several)[1]["bknb"]["card"]
     assert [decode(json.dumps(card).encode(), where="it") for card in kept] == [
         result.card.brief(),

@@ -230,11 +230,11 @@ def test_every_attempt_is_kept_and_counts_next_time(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_torn_line_of_the_ledger_is_left_out_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     study([idea(10)], ledger=tmp_path)
-    book = tmp_path / "ideas@BTCUSDT.attempts.jsonl"
-    book.write_bytes(book.read_bytes() + b'{"status": "prop')
+    ledger = tmp_path / "ideas@BTCUSDT.attempts.jsonl"
+    ledger.write_bytes(ledger.read_bytes() + b'{"status": "prop')
     assert not caplog.records
     assert study([idea(9)], ledger=tmp_path).earlier_looks == 1
-    (told,) = [record.getMessage() for record in caplog.records if str(book) in record.getMessage()]
+    (told,) = [record.getMessage() for record in caplog.records if str(ledger) in record.getMessage()]
     assert "lines that cannot be read: 1;" in told
 
 

@@ -53,9 +53,9 @@ def test_panels_of_contribution_correlation_and_allocation_are_those_of_the_acco
         "Allocation now, % of equity | one | A | 0.0 % | one | B | 0.0 % | long | 0.0 % | short | 0.0 %"
     )
     assert "1 day is too few" in words(str(panel_html(found, "correlation")))
-    book = three_days()
-    assert book.snapshot().days == pytest.approx(book.contribution_by("1D").to_numpy())
-    assert str(panel_html(book.snapshot(), "correlation")) == str(leg_correlation(book))
+    several = three_days()
+    assert several.snapshot().days == pytest.approx(several.contribution_by("1D").to_numpy())
+    assert str(panel_html(several.snapshot(), "correlation")) == str(leg_correlation(several))
 
 
 def three_days() -> bknb.PortfolioResult:

@@ -22,7 +22,7 @@ from bknb.market.clock import limited_to
 from bknb.market.window import Window
 from bknb.runs.candle_memory import MEMORY
 from bknb.runs.task import Task
-from bknb.runs.task_book import TaskBook
+from bknb.runs.task_list import TaskList
 from bknb.testing.clocks import SimulatedClock
 
 MINUTE = 60_000
@@ -391,7 +391,7 @@ def test_a_limit_of_time_keeps_nothing_alive_once_it_is_over() -> None:
         asyncio.run(expires())
 
 
-# --- the book ---------------------------------------------------------------------------------------------------
+# --- the list ---------------------------------------------------------------------------------------------------
 
 
 class Heavy(Task[list[int], None]):
@@ -418,7 +418,7 @@ class Heavy(Task[list[int], None]):
 
 def test_the_oldest_is_released_first_and_the_newest_never() -> None:
     MEMORY.limit = 10
-    tasks = TaskBook[Heavy]("heavy work")
+    tasks = TaskList[Heavy]("heavy work")
     small = [tasks.start(Heavy(symbol, 4)) for symbol in "abc"]
     for task in small:
         task.result(10)
@@ -430,7 +430,7 @@ def test_the_oldest_is_released_first_and_the_newest_never() -> None:
 
 def test_candles_that_tasks_share_are_counted_once() -> None:
     MEMORY.limit = 10
-    tasks = TaskBook[Heavy]("heavy work")
+    tasks = TaskList[Heavy]("heavy work")
     series = object()
     shared = [tasks.start(Sharing(symbol, 6, series)) for symbol in "abc"]
     for task in shared:
@@ -481,7 +481,7 @@ class Stuck(Heavy):
 
 def test_a_release_that_fails_is_logged_and_the_next_is_released(caplog: pytest.LogCaptureFixture) -> None:
     MEMORY.limit = 10
-    tasks = TaskBook[Heavy]("heavy work")
+    tasks = TaskList[Heavy]("heavy work")
     tasks.start(Stuck("a", 5)).result(10)
     second = tasks.start(Heavy("b", 5))
     second.result(10)
@@ -494,7 +494,7 @@ def test_a_release_that_fails_is_logged_and_the_next_is_released(caplog: pytest.
 @pytest.mark.slow
 def test_a_task_that_was_replaced_counts_no_more() -> None:
     MEMORY.limit = 10
-    tasks = TaskBook[Heavy]("heavy work")
+    tasks = TaskList[Heavy]("heavy work")
     keeps = tasks.start(Heavy("a", 4))
     keeps.result(10)
     for _ in range(5):
@@ -503,8 +503,8 @@ def test_a_task_that_was_replaced_counts_no_more() -> None:
     assert not keeps.gone
 
 
-def test_a_book_finds_by_symbol_and_name_and_names_what_it_has() -> None:
-    tasks = TaskBook[Heavy]("heavy work")
+def test_a_list_finds_by_symbol_and_name_and_names_what_it_has() -> None:
+    tasks = TaskList[Heavy]("heavy work")
     tasks.add(Heavy("a", 1))
     newest = tasks.add(Heavy("a", 2))
     assert tasks.get("a", "heavy") is newest

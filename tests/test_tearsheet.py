@@ -450,11 +450,11 @@ def test_an_excel_file_has_these_tables(tmp_path: Path) -> None:
     """Read again cell by cell: a sheet for each table, heads, numbers as numbers, times as times, text as text."""
     openpyxl = pytest.importorskip("openpyxl")
     result = two_legs()
-    book = openpyxl.load_workbook(result.to_excel(tmp_path / "x.xlsx"))
+    workbook = openpyxl.load_workbook(result.to_excel(tmp_path / "x.xlsx"))
     tables = excel_tables(result)
-    assert book.sheetnames == list(tables)
+    assert workbook.sheetnames == list(tables)
     for name, table in tables.items():
-        head, *rows = [list(row) for row in book[name].iter_rows(values_only=True)]
+        head, *rows = [list(row) for row in workbook[name].iter_rows(values_only=True)]
         assert head == list(table.columns), name
         assert len(rows) == len(table), name
         for at, column in enumerate(head):
@@ -466,7 +466,7 @@ def test_an_excel_file_has_these_tables(tmp_path: Path) -> None:
                         name,
                         column,
                     )
-    trades = dict(zip(*[[cell.value for cell in row] for row in book["trades"].iter_rows(max_row=2)], strict=True))
+    trades = dict(zip(*[[cell.value for cell in row] for row in workbook["trades"].iter_rows(max_row=2)], strict=True))
     assert (trades["symbol"], trades["money"]) == ("A", pytest.approx(400.0))
     assert trades["closed_at (UTC)"].isoformat() == "2024-01-01T00:06:00"
 

@@ -631,9 +631,9 @@ def test_weights_need_prices_above_zero() -> None:
     exchange = source([(ORIGIN, 100.0, 100.0, 100.0, 100.0, 1.0)])
     bknb.add_exchange("spreads", get_candles=exchange.get_candles, negative=True)
     bknb.add_strategy("weighs", interval="1m", get_weight=lambda: 0.5)
-    bknb.weights("book", symbols=["A"], interval="1m", get_weights=lambda: {"A": 0.5})
+    bknb.weights("rotation", symbols=["A"], interval="1m", get_weights=lambda: {"A": 0.5})
     run = {"exchange": "spreads", "frame": (ORIGIN, ORIGIN + 10 * MINUTE)}
     with pytest.raises(bknb.UsageError, match="a strategy of weights needs prices above 0, and exchange 'spreads' has"):
         bknb.backtest("A", strategy="weighs", **run)
     with pytest.raises(bknb.UsageError, match="a strategy of weights needs prices above 0"):
-        bknb.portfolio(strategies=["book"], **run)
+        bknb.portfolio(strategies=["rotation"], **run)

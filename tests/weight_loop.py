@@ -88,7 +88,7 @@ def equity_by_hand(
     return moments, [*worth[:-1], hand.worth(last)]
 
 
-class BookHand:
+class WeightsHand:
     """Cash and units of several symbols; what was ordered and not filled waits for the next bar that trades."""
 
     def __init__(self, symbols: Sequence[str], *, slippage: float, fee: float, tolerance: float) -> None:

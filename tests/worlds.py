@@ -59,7 +59,7 @@ def signals(seed: int) -> Callable[..., dict[str, Any] | None]:
 
 
 def drawn_weights(seed: int, most: float = 1.0) -> Callable[..., dict[str, Any] | None]:
-    """A book of random weights for some of its symbols, now and then the ``most`` together; some have a stop."""
+    """Random weights for some of its symbols, now and then the ``most`` together; some have a stop."""
 
     def get_weights(ctx: Any) -> dict[str, Any] | None:
         random = np.random.default_rng([seed, ctx.when_ms // MINUTE])

@@ -240,7 +240,7 @@ class RiskRefused(RunEvent, frozen=True, kw_only=True):
 
 
 class Scaled(RunEvent, frozen=True, kw_only=True):
-    """Less was free than the weights of a book took: all that was to become larger was made smaller by one factor.
+    """Less was free than the weights of a portfolio took: all that was to become larger was made smaller by one factor.
 
     ``symbols`` are those that became larger, by ``part`` of what was wanted of each; ``wanted`` is what all of it would
     have taken of cash or margin, with costs, and ``free`` what there was (quote currency). ``symbol`` is that of the

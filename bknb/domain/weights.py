@@ -190,7 +190,7 @@ def sides_of_weights(weights: Mapping[int, float]) -> dict[int, int]:
 
 
 class HeldWeight(NamedTuple):
-    """What one leg of a book holds: its weight, below 0 for a short, its size in units of the first, and its orders.
+    """What one leg holds: its weight, below 0 for a short, its size in units of the first, and its orders.
 
     ``price_stop_loss`` is the stop that is in force (quote currency).
     """
@@ -214,7 +214,7 @@ class HeldWeight(NamedTuple):
 def read_weights(
     answer: object, symbols: Sequence[str], limits: WeightLimits
 ) -> dict[str, Weight | None] | tuple[Reason, ...]:
-    """The weight that each symbol of a book is to have, or everything that is wrong with an answer.
+    """The weight that each symbol is to have, or everything that is wrong with an answer.
 
     A symbol that is not named is to have 0, and ``None`` leaves it as it is.
 

@@ -30,7 +30,7 @@ from .questions import AskedAt, has_session_days, questions_of
 from .records import Records
 from .registry import Strategy
 from .resolve import RunSeries
-from .risk_book import RiskBook
+from .risk_places import RiskPlaces
 from .rules_clock import clock_maker
 from .run_candles import coverage_notes, data_end_notes, run_minutes
 from .strategy_loop import StrategyLoop
@@ -248,7 +248,7 @@ class BacktestRun:
 
     def _make_loop(self, window: Window, strategy: Strategy) -> StrategyLoop:
         risk = None if strategy.risk is None else get_risk(strategy.risk)
-        book = None if risk is None else RiskBook(risk) if self._turn is None else self._turn.book(risk)
+        places = None if risk is None else RiskPlaces(risk) if self._turn is None else self._turn.places(risk)
         minutes, sessions = window.minutes(self.plan.symbol), window.sessions_of(self.plan.symbol)
         by_day = has_session_days(strategy.interval, sessions, minutes.step)
         account = self.account
@@ -260,16 +260,16 @@ class BacktestRun:
             counter = bar_counter(rules.interval_ms, minutes, sessions, by_day=by_day)
             rules = rules._replace(close_of=close_of, bars_between=counter, by_day=by_day, grid=minutes.grid)
         if account is not None:
-            account.begin(self.plan, window, book, published=self.published, warn=self.records.warnings.append)
+            account.begin(self.plan, window, places, published=self.published, warn=self.records.warnings.append)
             rules = account.money.rules(rules)
         return StrategyLoop(
             rules=rules,
             strategy=strategy,
             window=window,
-            book=book if account is None else account,
+            places=places if account is None else account,
             step_with=None if account is None else account.step,
             records=self.records,
-            on_event=self._on_event if book is None else book.tells(rules.bar_end, self._on_event, account),
+            on_event=self._on_event if places is None else places.tells(rules.bar_end, self._on_event, account),
             listeners=self._listeners,
             decided_at=lambda when, order: self._late.get((when, order)),
             may_open=lambda: not self._no_entries,
@@ -288,7 +288,7 @@ class BacktestRun:
         last = frame.last - 1 if loop.rules.model.fills_at_open else frame.last
         report_at, delivered = start, 0
         asking = BacktestAsk(loop, walk, time=self._time)
-        if turn is not None and self.plan.strategy.book is not None:
+        if turn is not None and self.plan.strategy.portfolio_weights is not None:
             await turn.question(start, None)  # then all legs have their candles
         when = questions.first(start)
         while when is not None and when <= last and not self._no_entries:

@@ -34,7 +34,7 @@ _ARGUMENTS: Final[dict[str, Callable[[Context], Any]]] = {
 }
 
 
-_OF_A_BOOK: Final = ("ctx", "when")  # what a function that is asked about several symbols may ask for
+_OF_SEVERAL: Final = ("ctx", "when")  # what a function that is asked about several symbols may ask for
 
 
 def calling_by_name(function: Callable[..., Any], *, several: bool = False) -> Ask:
@@ -47,7 +47,9 @@ def calling_by_name(function: Callable[..., Any], *, several: bool = False) -> A
     UsageError
         When it has a parameter without default that bknb does not offer.
     """
-    wanted = _wanted(function, _OF_A_BOOK if several else tuple(_ARGUMENTS), "get_weights" if several else "a strategy")
+    wanted = _wanted(
+        function, _OF_SEVERAL if several else tuple(_ARGUMENTS), "get_weights" if several else "a strategy"
+    )
     if wanted is None:
         return function
     if wanted == ["ctx"]:

@@ -34,7 +34,7 @@ from .leg_liquidation import LegLiquidation
 from .leg_orders import LegOrders
 from .leg_sizing import LegSizing
 from .position_in_money import UNTOLD, MoneyFill, PositionInMoney
-from .risk_book import RiskBook, always
+from .risk_places import RiskPlaces, always
 
 if TYPE_CHECKING:
     from ..market.newest_series_rows import ReadSeries
@@ -74,7 +74,7 @@ class LegAccount:
         self.positions: dict[SignalKey, PositionInMoney] = {}
         self._held = PositionInMoney()  # what is open, and before that the last one
         self.state: State = Flat()
-        self._places: RiskBook | None = None
+        self._places: RiskPlaces | None = None
         self.waiting = LegOrders(shared, self.name)
         self._filled: dict[str, tuple[FilledQuantity, FilledBy]] = {}
         self.first = 0.0
@@ -86,7 +86,7 @@ class LegAccount:
         self,
         plan: Plan,
         window: Window,
-        places: RiskBook | None,
+        places: RiskPlaces | None,
         *,
         published: ReadSeries,
         warn: Callable[[str], object],
@@ -100,7 +100,7 @@ class LegAccount:
                 fill_costs(order, self.money.costs)  # a function that fails does so before anything is traded
 
     def _begin(
-        self, plan: LegPlan, prices: BarPrices, window: Window, places: RiskBook | None, warn: Callable[[str], object]
+        self, plan: LegPlan, prices: BarPrices, window: Window, places: RiskPlaces | None, warn: Callable[[str], object]
     ) -> None:
         self.prices, self._places = prices, places
         self.model, self.tick = execution_model(plan.execution), plan.settings.price_tick

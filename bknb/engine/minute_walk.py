@@ -154,7 +154,11 @@ class MinuteWalk:
     @staticmethod
     def _known_prices(series: Series, averages: NDArray[np.float64], loop: StrategyLoop) -> NDArray[np.float64]:
         """The average prices of minutes, shape (n,); of a leg that is opened without one its close."""
-        return averages if loop.strategy.book is None else np.where(np.isnan(averages), series.candles.close, averages)
+        return (
+            averages
+            if loop.strategy.portfolio_weights is None
+            else np.where(np.isnan(averages), series.candles.close, averages)
+        )
 
     def time_of(self, index: int) -> int:
         """Open time of a minute."""
@@ -287,16 +291,16 @@ class MinuteWalk:
         return after
 
     async def _manage(self, when: int, close: float) -> None:
-        """Ask about what is held at a moment (UTC ms); a leg of a book again, once what it shares was made smaller."""
+        """Ask about what is held at a moment (UTC ms); again, once what legs share was made smaller."""
         loop, turn = self._loop, self._turn
         await loop.manage(when, close)
-        if loop.strategy.book is None or turn is None or loop.known_at is None:
+        if loop.strategy.portfolio_weights is None or turn is None or loop.known_at is None:
             return
         is_given = False
         while not (is_given or self._stopping()):  # the legs may be told to look again
             is_given, _ = await turn.question(when, None)
         if is_given and loop.known_at is not None:
-            loop.strategy.book.ask_again(loop.rules.symbol, when)
+            loop.strategy.portfolio_weights.ask_again(loop.rules.symbol, when)
             await loop.manage(when, close)
 
     def _first_of(self, due: int, manage_at: int | None, index: int) -> tuple[int | None, int | None]:
@@ -309,9 +313,9 @@ class MinuteWalk:
     async def _end_due(self, due: int, index: int) -> None:
         """End what the clock ends at a moment (UTC ms) before the minute ``index``."""
         loop = self._loop
-        book = loop.strategy.book
-        if book is not None and book.due(loop.rules.symbol, loop.state) <= due:
-            answer = book.together.answer(loop.rules.symbol, loop.state)
+        weights = loop.strategy.portfolio_weights
+        if weights is not None and weights.due(loop.rules.symbol, loop.state) <= due:
+            answer = weights.together.answer(loop.rules.symbol, loop.state)
             price, close = self._price_before(index), self._close_before(index)
             decided_at = loop.decided_at(due, "exit")
             await loop.take(Managed((answer,), price, due, close, decided_at=decided_at, source="together"))
@@ -394,8 +398,8 @@ class MinuteWalk:
         """
         loop, due = self._loop, self._loop.due
         due = due if self._liquidation is None else min(due, self._liquidation.next_change())
-        book = loop.strategy.book
-        return due if book is None else min(due, book.due(loop.rules.symbol, loop.state))
+        weights = loop.strategy.portfolio_weights
+        return due if weights is None else min(due, weights.due(loop.rules.symbol, loop.state))
 
     def _stop(self, due: int) -> int:
         """Index before which the state can change only by a price."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 from ..domain.risk import Closes, OpenPosition
 from .plan import PAUSE_POLL_SECONDS
 from .registry import Risk
-from .risk_book import RiskBook, SavePlaces
+from .risk_places import RiskPlaces, SavePlaces
 
 if TYPE_CHECKING:
     from ..market.strategy_context import Context
@@ -63,8 +63,8 @@ class Turns(Protocol):
     def question(self, key: TurnKey, ask: AskInTurn | None) -> Awaitable[tuple[bool, int]]:
         """Wait for the turn for a question; returns whether it is given, and the moment of the question (UTC ms)."""
 
-    def book(self, risk: Risk) -> RiskBook:
-        """The places of a risk profile, one book for all legs."""
+    def places(self, risk: Risk) -> RiskPlaces:
+        """The places of a risk profile, shared by all legs."""
 
 
 class LegTurn:
@@ -123,9 +123,9 @@ class LegTurn:
         """The moment that the portfolio has come to, UTC ms."""
         return self.clock.moment
 
-    def book(self, risk: Risk) -> RiskBook:
+    def places(self, risk: Risk) -> RiskPlaces:
         """The places of a risk profile; all legs that have it share them."""
-        return self.clock.book(risk)
+        return self.clock.places(risk)
 
 
 class PortfolioClock:
@@ -168,7 +168,7 @@ class PortfolioClock:
         self._look_again = False
         self.windows: dict[str, Window] = {}
         self.before: Callable[[int], bool] | None = None
-        self._books: dict[str, SharedBook] = {}
+        self._places: dict[str, SharedPlaces] = {}
 
     def leg(self, order: int) -> LegTurn:
         """The turns of the leg with this number, from 0 in declared order."""
@@ -178,9 +178,9 @@ class PortfolioClock:
         """Have every leg look again at what it does next, because it was told to stop. From any thread."""
         self._look_again = True
 
-    def book(self, risk: Risk) -> RiskBook:
-        """The places of a risk profile, one book for all legs."""
-        return self._books.setdefault(risk.name, SharedBook(risk, self, longest=self._longest))
+    def places(self, risk: Risk) -> RiskPlaces:
+        """The places of a risk profile, shared by all legs."""
+        return self._places.setdefault(risk.name, SharedPlaces(risk, self, longest=self._longest))
 
     @types.coroutine
     def turn(self, key: TurnKey) -> Generator[object, bool, bool]:
@@ -295,7 +295,7 @@ class PortfolioClock:
         self._on_pause(when)
 
 
-class SharedBook(RiskBook):
+class SharedPlaces(RiskPlaces):
     """The places of a risk profile that legs of a portfolio share.
 
     A leg sees those of the start of its bar: what was given back since counts as taken. That is never its own: what

@@ -19,9 +19,9 @@ from .portfolio_clock import PortfolioClock
 if TYPE_CHECKING:
     from ..config import Settings
     from ..events.heard import Listeners
+    from .portfolio_weights import PortfolioWeights
     from .registry import Exchange, Strategy
     from .shared_account import SharedAccount
-    from .weight_book import WeightBook
 
 
 def _subjects(_order: int) -> Listeners:
@@ -98,8 +98,8 @@ class PortfolioRun:
         self.warnings: list[str] = []
         self.events: list[Event] = []
         self.seconds = 0.0
-        books = {plan.strategy.name: plan.strategy.book for plan in plans if plan.strategy.together}
-        self._together: dict[str, WeightBook] = books  # of strategies whose legs are held together
+        of_weights = {plan.strategy.name: plan.strategy.portfolio_weights for plan in plans if plan.strategy.together}
+        self._together: dict[str, PortfolioWeights] = of_weights  # of strategies whose legs are held together
         longest = max(interval_ms(plan.base) for plan in plans)
         self.clock = PortfolioClock(longest=longest, on_pause=self._note_pause, by_score=by_score)
         if account is not None and account.cross is not None:
@@ -114,8 +114,8 @@ class PortfolioRun:
         window, sharing = self._window(plan)
         self.clock.windows[plan.symbol] = window
         account = None if self.account is None else self.account.legs[order]
-        if plan.strategy.book is not None and account is not None:
-            plan.strategy.book.begin(plan.symbol, account, plan.exchange.source)
+        if plan.strategy.portfolio_weights is not None and account is not None:
+            plan.strategy.portfolio_weights.begin(plan.symbol, account, plan.exchange.source)
         turn = self.clock.leg(order)
         given: Any = {"turn": turn, "on_event": self.note, "account": account, "listeners": self._listeners(order)}
         run = BacktestRun(plan, window=window, code=code, **given)
@@ -145,8 +145,8 @@ class PortfolioRun:
         """Note what happened to a leg."""
         if not isinstance(event, Idle | Active):
             self.events.append(event)
-            book = self._together.get(event.strategy)
-            if book is not None and book.told(event, self.clock.moment):
+            weights = self._together.get(event.strategy)
+            if weights is not None and weights.told(event, self.clock.moment):
                 self.clock.look_again()
 
     def _note_pause(self, when: int) -> None:
@@ -179,11 +179,11 @@ class PortfolioRun:
         self.seconds = stopwatch() - began
 
     def _tell_scaled(self) -> None:
-        books = dict.fromkeys(plan.strategy.book for plan in self.plans if plan.strategy.book is not None)
-        for book in books:
-            if book.warning:
-                self.warnings.append(book.warning)
-            book.end()
+        of_weights = dict.fromkeys(filter(None, (plan.strategy.portfolio_weights for plan in self.plans)))
+        for weights in of_weights:
+            if weights.warning:
+                self.warnings.append(weights.warning)
+            weights.end()
 
     def release_candles(self, plans: Sequence[Plan]) -> None:
         """Drop the candles of a run that is over; the plans given in place of its own hold none either."""

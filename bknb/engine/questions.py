@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ..market.newest_series_rows import ReadSeries
     from ..market.sessions import Sessions
     from ..market.window import Window
-    from .book_moments import BookMoments
     from .plan import Plan
+    from .weights_moments import WeightsMoments
 
 
 def questions_of(
@@ -45,8 +45,10 @@ def questions_of(
         return scheduled_questions(plan, at, series, sessions, published=published, warn=warn, managing=managing)
     hours = None if window.base_ms >= DAY_MS else sessions  # a day ends where its market is closed
     step, slot = interval_ms(plan.frame.interval), interval_ms(interval)
-    if strategy.book is not None:
-        return _with_others(strategy.book.moments, series, plan.frame.start, step, slot, hours, window.price_count)
+    if strategy.portfolio_weights is not None:
+        return _with_others(
+            strategy.portfolio_weights.moments, series, plan.frame.start, step, slot, hours, window.price_count
+        )
     if series.grid is not None:
         return GridQuestions(series, series.grid, step_ms=step, slot_ms=slot, sessions=hours)
     count = window.price_count
@@ -54,10 +56,10 @@ def questions_of(
 
 
 def _with_others(
-    moments: BookMoments, series: Series, start: int, step: int, slot: int, sessions: Sessions | None, count: int
+    moments: WeightsMoments, series: Series, start: int, step: int, slot: int, sessions: Sessions | None, count: int
 ) -> AskedAt:
-    """The questions of a leg of a book of weights, which is asked with the others."""
-    from .book_moments import BookQuestions, BookSlots  # few strategies have one
+    """The questions of a leg of the weights of several symbols, which is asked with the others."""
+    from .weights_moments import WeightsQuestions, WeightsSlots  # few strategies have one
 
     grid, closes = series.grid, series.closes
     if sessions is not None:
@@ -71,7 +73,7 @@ def _with_others(
     def slot_end(when: int) -> int:
         return slot_after(when, slot) if grid is None else grid.after(when, slot)
 
-    return BookQuestions(lambda: BookSlots(moments.of_leg(series), slot_end))
+    return WeightsQuestions(lambda: WeightsSlots(moments.of_leg(series), slot_end))
 
 
 def ready_minutes(closes: NDArray[np.int64], sessions: Sessions, count: int) -> NDArray[np.bool_]:

@@ -86,7 +86,7 @@ class Strategy(msgspec.Struct, frozen=True):
     ``interval``; with ``late`` also after one that has passed. ``manage_at`` is the same for ``manage``.
     One with a ``tolerance`` answers with weights: its ``get_signal`` is a ``get_weight``; ``ask_manage`` asks it, too.
     With ``reenter`` what was ended by a level, by liquidation or by hand is entered again at the next answer.
-    One with ``symbols`` answers for all of them at once, in a portfolio, whose legs have its ``WeightBook`` in common;
+    One with ``symbols`` answers for all of them at once, in a portfolio, with ``PortfolioWeights`` of its legs;
     with ``together`` they are opened and left together, and ``cash_buffer_percent`` of the equity stay free.
     """
 
@@ -111,7 +111,7 @@ class Strategy(msgspec.Struct, frozen=True):
     together: bool = False
     cash_buffer_percent: float = 0.0
     symbols: tuple[str, ...] = ()
-    book: Any = None
+    portfolio_weights: Any = None
 
     def register(self) -> None:
         """Register it under its name, in place of another one of that name.

@@ -182,13 +182,13 @@ def scheduled_questions(
             counts_open=not (by_day or managing or strategy.manages),
         )
 
-    if strategy.book is None:
+    if strategy.portfolio_weights is None:
         return asked_at(edges)
-    from .book_moments import BookQuestions  # few strategies have one
+    from .weights_moments import WeightsQuestions  # few strategies have one
 
-    book = strategy.book.moments
-    book.tell(edges)
-    return BookQuestions(lambda: asked_at(book.of_leg(series)))
+    common = strategy.portfolio_weights.moments
+    common.tell(edges)
+    return WeightsQuestions(lambda: asked_at(common.of_leg(series)))
 
 
 def _has_distances(schedule: Schedule) -> bool:

@@ -51,7 +51,7 @@ from .call_by_name import Ask, ManageQuestion
 from .callback_names import callback_names
 from .records import Failure, FailureKind, Records
 from .registry import Strategy
-from .risk_book import RiskBook, always
+from .risk_places import RiskPlaces, always
 
 if TYPE_CHECKING:
     from ..events.heard import Listeners
@@ -71,7 +71,7 @@ class StrategyLoop:
         The strategy to ask.
     window
         The candles in memory.
-    book
+    places
         The risk profile's places, when the strategy has a profile; or what it has of an account, with them.
     save
         Called with the new state, its events and the ``old_price`` of :meth:`take` before events are emitted; live
@@ -90,7 +90,7 @@ class StrategyLoop:
         Whether something new may be opened now, asked when the strategy, and when its risk profile, has answered; reads
         the point-in-time series of the run.
     step_with
-        What an input leads to, in place of the lifecycle alone: an account books it first.
+        What an input leads to, in place of the lifecycle alone: an account enters it first.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class StrategyLoop:
         strategy: Strategy,
         window: Window,
         records: Records,
-        book: RiskBook | LegAccount | None = None,
+        places: RiskPlaces | LegAccount | None = None,
         state: State | None = None,
         save: Callable[[State, tuple[Event, ...], OldPrice | None], None] | None = None,
         follow: Callable[[State, tuple[Event, ...]], Awaitable[None]] | None = None,
@@ -111,7 +111,7 @@ class StrategyLoop:
         published: ReadSeries | None = None,
         step_with: Callable[[State, Input, Rules], Step] | None = None,
     ) -> None:
-        self.rules, self.strategy, self.book = rules, strategy, book
+        self.rules, self.strategy, self.places = rules, strategy, places
         if rules.weights is not None:
             from .weight_answers import asked_for_weight  # few strategies have them
 
@@ -129,8 +129,8 @@ class StrategyLoop:
         self._asking_task: asyncio.Task[object] | None = None
         self._abandoned = self._left_out = False  # the latter: the last answer was about what was changed by hand since
         self._newest, self._average = window.newest, window.average_price
-        if strategy.book is not None:
-            self._average = strategy.book.average_or_close(window.average_price)
+        if strategy.portfolio_weights is not None:
+            self._average = strategy.portfolio_weights.average_or_close(window.average_price)
 
     def move_to(self, when: int) -> None:
         """Work on the minute ``when`` (UTC ms) from now on; failures carry it."""
@@ -235,7 +235,7 @@ class StrategyLoop:
                 if self.rules.weights is not None:
                     from .weight_answers import with_weight  # few strategies have them
 
-                    position = with_weight(position, state, when, close, rules=self.rules, book=self.book)
+                    position = with_weight(position, state, when, close, rules=self.rules, places=self.places)
                 await self.ask(when, patient=patient, about=ManageQuestion(ask, position, price, close))
                 known = self.known_at
                 if not self._left_out or known is None or known > when:
@@ -333,9 +333,9 @@ class StrategyLoop:
             await self.deliver(result.events)
         for command in result.commands:
             if isinstance(command, Reserve):
-                assert self.book is not None  # rules ask exactly when there is a book  # noqa: S101
+                assert self.places is not None  # rules ask exactly when there are places  # noqa: S101
                 try:
-                    await self.take(await self._verdict(self.book, command), old_price=old_price)
+                    await self.take(await self._verdict(self.places, command), old_price=old_price)
                 except BaseException:
                     if self.state is result.state:  # the verdict was not taken, so the question was not either
                         self.state = before
@@ -349,18 +349,18 @@ class StrategyLoop:
 
     def _release(self, signal_id: str) -> None:
         """Give the place back; when that is not saved, a restart finds that its signal is over."""
-        if self.book is None:
+        if self.places is None:
             return
         try:
-            self.book.release(self.rules.symbol, self.rules.strategy, signal_id)
+            self.places.release(self.rules.symbol, self.rules.strategy, signal_id)
         except StateError as error:
             self.fail("state", error, None)
 
-    async def _verdict(self, book: RiskBook | LegAccount, request: Reserve) -> Verdict:
+    async def _verdict(self, places: RiskPlaces | LegAccount, request: Reserve) -> Verdict:
         token = current.set(self.context(request.when))
         try:
             filled = isinstance(self.state, Entering)  # by a candle: it was opened before
-            return await book.ask(request, may_open=always if filled else self._may_open)
+            return await places.ask(request, may_open=always if filled else self._may_open)
         finally:
             current.reset(token)
 

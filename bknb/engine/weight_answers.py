@@ -128,16 +128,16 @@ def opened(signal: Signal | None, ctx: Context) -> Signal | Reenter | None:
 def asked_for_weight(loop: StrategyLoop, ask: Ask) -> Ask:
     """What asks a loop's strategy of weights where nothing is held, unless it was said at that moment what is to be.
 
-    An account that is worth nothing opens nothing any more. The legs of a book share their answers.
+    An account that is worth nothing opens nothing any more. The legs of several symbols share their answers.
     """
-    book = loop.strategy.book
-    alone = book is None
-    if book is not None:
-        book.hear(loop)
+    weights = loop.strategy.portfolio_weights
+    alone = weights is None
+    if weights is not None:
+        weights.hear(loop)
 
     def asked(ctx: Context) -> Any:
         when = ctx.when_ms
-        if alone and (when == loop.last_managed or _is_worth_nothing(loop.book, when)):
+        if alone and (when == loop.last_managed or _is_worth_nothing(loop.places, when)):
             return None
         keep_flat(ctx, stays_flat_in(loop.state))
         return ask(ctx)
@@ -152,7 +152,7 @@ def _is_worth_nothing(account: object, when: int) -> bool:
 
 
 def with_weight(
-    position: HeldPosition, state: object, when: int, close: float, *, rules: Rules, book: object
+    position: HeldPosition, state: object, when: int, close: float, *, rules: Rules, places: object
 ) -> HeldPosition:
     """A position with what it is worth as a part of the equity at a moment (UTC ms).
 
@@ -160,7 +160,7 @@ def with_weight(
     """
     if not isinstance(state, Holding):
         return position
-    held = getattr(book, "held_weight", None)
+    held = getattr(places, "held_weight", None)
     if held is not None:
         weight, size = held(when)
         return msgspec.structs.replace(position, weight=weight, size=size)

@@ -1,4 +1,4 @@
-"""The legs of a book of weights: what each holds or has ordered, and what more of it takes."""
+"""The legs of the weights of several symbols: what each holds or has ordered, and what more of it takes."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Due(NamedTuple):
 
 
 class Together:
-    """What the legs of a book have to do because of another one.
+    """What the legs of weights have to do because of another one.
 
     Attributes
     ----------

@@ -11,7 +11,7 @@ subject                     event                                   when
 ``position``                ``Reduced``, ``Added``, ``Moved``,      a part was closed, added or taken back; levels
                             ``AddCancelled``                        are others
 ``risk``                    ``RiskRefused``                         a risk profile or an account refuses a candidate
-``scaled``                  ``Scaled``                              less was free than the weights of a book take
+``scaled``                  ``Scaled``                              less was free than the weights of a portfolio take
 ``validation``              ``Rejected``                            a signal breaks rules
 ``error``                   ``ErrorEvent``, ``ListenerFailure``,    something failed and the run goes on
                             ``ListenerOverflow``

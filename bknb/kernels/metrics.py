@@ -68,7 +68,7 @@ def _clamped(ratio: float, gates: Any) -> Any:
 
 
 def _equity(pnl: Any, trough: Any) -> Any:
-    """Final equity, deepest fall in percent, whether it was lost; ``metrics.trade_statistics.walk_equity``."""
+    """Final equity, deepest fall in percent, whether it was lost; ``metrics.trade_formulas.walk_equity``."""
     equity = peak = 1.0
     deepest = 0.0
     for i in range(len(pnl)):

@@ -18,7 +18,7 @@ from ..domain.signal import SignalKey, key_of
 from ..domain.text import named_error
 from ..engine.position_in_money import PositionInMoney
 from ..engine.records import Records
-from ..engine.risk_book import RiskBook
+from ..engine.risk_places import RiskPlaces
 from ..errors import StateError
 from ..ports import StateStore
 from .account_marks import SavedMarks
@@ -31,7 +31,7 @@ from .saved_values import decode_saved, read_state
 
 if TYPE_CHECKING:
     from ..market.newest_series_rows import ReadSeries
-    from .live_weight_book import LiveWeightBook
+    from .live_portfolio_weights import LivePortfolioWeights
     from .run_progress import Reached
     from .save_and_restore import StateSaver
 
@@ -90,7 +90,7 @@ class AccountSaver:
 
     Attributes
     ----------
-    books
+    weights
         The weights of several symbols, whose plans are saved before the account.
     """
 
@@ -102,7 +102,7 @@ class AccountSaver:
         self._money: SavedMoney | None = None
         self._turns: list[SavedTurn] = []
         self._is_restored = False
-        self.books: list[LiveWeightBook] = []
+        self.weights: list[LivePortfolioWeights] = []
 
     def leg(self, order: int) -> LegAccountSaver:
         """What saves the account with the turns of a leg."""
@@ -131,8 +131,8 @@ class AccountSaver:
                 self._restore_marks(saved.marks)
             if self._money is not None:
                 self.account.take_up(self._money, when)
-        for book in self.books:
-            book.restore(self.store, when)
+        for each in self.weights:
+            each.restore(self.store, when)
         self._is_restored = True
 
     def _restore_marks(self, saved: SavedMarks) -> None:
@@ -165,8 +165,8 @@ class AccountSaver:
 
     def write(self, leg: tuple[str, str], turn: int) -> None:
         """Save the account as it is after a turn of a run that is saved next; raises ``StateError``."""
-        for book in self.books:
-            book.save()
+        for each in self.weights:
+            each.save()
         (kind, key), account = self._place, self.account
         now = SavedTurn(leg=leg, turn=turn, money=account.value())
         value = SavedAccount(
@@ -220,7 +220,7 @@ class LegAccountSaver:
         self,
         plan: LivePlan,
         stream: CandleStream,
-        places: RiskBook | None,
+        places: RiskPlaces | None,
         state: State,
         *,
         reached: Reached,

@@ -84,12 +84,12 @@ class CatchUp:
         self._waits_for: tuple[int, NotEnoughData] | None = None  # a question (UTC ms), and the candle it waits for
         self._asked_at: LiveSchedule | None = None
         self._managed_at: LiveSchedule | None = None
-        self._of_book: WeightLegMoments | None = None
-        if plan.strategy.book is not None and turn is not None:
+        self._of_weights: WeightLegMoments | None = None
+        if plan.strategy.portfolio_weights is not None and turn is not None:
             from .weight_leg_moments import WeightLegMoments  # few strategies answer for several symbols
 
-            self._of_book = WeightLegMoments(plan, loop, market, failures, turn, end_due=self.end_due)
-            self._turn = self._of_book.turn
+            self._of_weights = WeightLegMoments(plan, loop, market, failures, turn, end_due=self.end_due)
+            self._turn = self._of_weights.turn
         strategy, since, asked = plan.strategy, reached.done - 1, reached.last_asked
         if strategy.at is not None or strategy.manage_at is not None or market.sessions is not None:
             from .schedules import not_asked, schedule_of  # few strategies have one
@@ -193,10 +193,10 @@ class CatchUp:
     async def _before_the_open(self, known: int, opened: int) -> None:
         """Ask at the opens of sessions from the last minute's end to a minute's open (UTC ms), and at that.
 
-        A leg of a book of weights is asked with the others.
+        A leg of the weights of several symbols is asked with the others.
         """
-        if self._of_book is not None:
-            async for when in self._of_book.in_hole(known, opened):
+        if self._of_weights is not None:
+            async for when in self._of_weights.in_hole(known, opened):
                 await self._moment(when)
         elif self._schedules and opened > known:
             for when in (*self._market.opens(known, opened), opened):
@@ -242,8 +242,8 @@ class CatchUp:
             with self._failures.left_out("strategy", when):
                 await self._by_hand.carry_out_planned(move, when)
         await self._manage(when)
-        if self._of_book is not None:
-            await self._of_book.ask_again(when)
+        if self._of_weights is not None:
+            await self._of_weights.ask_again(when)
         await self._question(when)
         self._undone = None
 

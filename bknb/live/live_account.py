@@ -31,7 +31,7 @@ from ..engine.leg_account import LegAccount
 from ..engine.marked_account_equity import LegCloses
 from ..engine.minute_walk import minutes_that_fill
 from ..engine.position_in_money import PositionInMoney
-from ..engine.risk_book import RiskBook, always
+from ..engine.risk_places import RiskPlaces, always
 from ..engine.shared_account import AccountChange, Freed, SharedAccount
 from ..errors import StateError, UsageError
 from ..market.calls_in_threads import user_calls_of
@@ -89,7 +89,7 @@ class LiveLegAccount(LegAccount):
         self,
         plan: LivePlan,
         window: Window,
-        places: RiskBook | None,
+        places: RiskPlaces | None,
         state: State,
         *,
         reached: Reached,

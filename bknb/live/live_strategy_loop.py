@@ -14,7 +14,7 @@ from ..engine.questions import has_session_days
 from ..engine.records import FailureKind
 from ..engine.registry import Strategy
 from ..engine.resolve import RunSeries
-from ..engine.risk_book import RiskBook
+from ..engine.risk_places import RiskPlaces
 from ..engine.rules_clock import bars_by_the_clock, clock_maker
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData
@@ -40,7 +40,7 @@ class LiveLoop(StrategyLoop):
 
     Parameters
     ----------
-    plan, window, book, state
+    plan, window, places, state
         The run, its candles, the places of its risk profile, and where it begins.
     strategy
         The strategy of the plan, called outside.
@@ -60,7 +60,7 @@ class LiveLoop(StrategyLoop):
         self,
         plan: LivePlan,
         window: Window,
-        book: RiskBook | None,
+        places: RiskPlaces | None,
         state: State,
         *,
         strategy: Strategy,
@@ -97,7 +97,7 @@ class LiveLoop(StrategyLoop):
             rules=rules if account is None else account.money.rules(rules),
             strategy=strategy,
             window=window,
-            book=book if account is None else account,
+            places=places if account is None else account,
             step_with=None if account is None else account.step,
             records=keeping.records,
             state=state,
@@ -109,9 +109,9 @@ class LiveLoop(StrategyLoop):
             published=published,
         )
         self._failures, self._clock = keeping.failures, plan.clock
-        self._profile, self._in_money, self._published = book, account, published
-        if book is not None and book.closed is None:
-            book.closed = []
+        self._profile, self._in_money, self._published = places, account, published
+        if places is not None and places.closed is None:
+            places.closed = []
         for event in keeping.records.ends:
             self._note_closed(event)
 
@@ -124,20 +124,20 @@ class LiveLoop(StrategyLoop):
     @property
     def due(self) -> int:
         """The moment (UTC ms) at which the clock, funding or a leg that is held together with it changes something."""
-        account, book, found = self._in_money, self.strategy.book, super().due
+        account, weights, found = self._in_money, self.strategy.portfolio_weights, super().due
         if account is not None:
             found = min(found, account.liquidation.next_change())
-        return found if book is None else min(found, book.due(self.rules.symbol, self.state))
+        return found if weights is None else min(found, weights.due(self.rules.symbol, self.state))
 
     async def end_due(self, when: int, price: float, newest: Minute | None = None) -> None:
         """As in a backtest; and what a leg that is held together with it ends, or takes back."""
-        book, symbol = self.strategy.book, self.rules.symbol
-        if book is None or book.due(symbol, self.state) > when:
+        weights, symbol = self.strategy.portfolio_weights, self.rules.symbol
+        if weights is None or weights.due(symbol, self.state) > when:
             await super().end_due(when, price, newest)
             return
-        with book.ending(symbol, self.state) as answer:
+        with weights.ending(symbol, self.state) as answer:
             if answer is not None:
-                close, decided_at = book.close_of(symbol, when), self.decided_at(when, "exit")
+                close, decided_at = weights.close_of(symbol, when), self.decided_at(when, "exit")
                 await self.take(Managed((answer,), price, when, close, decided_at=decided_at, source="together"))
 
     def emit(self, event: Event) -> None:
@@ -153,6 +153,6 @@ class LiveLoop(StrategyLoop):
         """Count a failure, and ``emit`` it unless it was told and goes on."""
         if kind == "warm-up" and isinstance(error, NotEnoughData) and error.late and when is not None:
             error = left_out(error, minutes=max((self._clock.now() - when) // MINUTE_MS, 1))
-            if self.strategy.book is not None:
-                self.strategy.book.pass_over(when)
+            if self.strategy.portfolio_weights is not None:
+                self.strategy.portfolio_weights.pass_over(when)
         super().fail(kind, error, when, emit=emit and self._failures.is_new(kind, error))

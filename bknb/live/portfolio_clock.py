@@ -15,9 +15,9 @@ from typing import Final, NamedTuple, TypeAlias
 
 from ..domain.market_clock import NEVER
 from ..domain.risk import OpenPosition
-from ..engine.portfolio_clock import AskInTurn, LegTurn, SharedBook, TurnKey
+from ..engine.portfolio_clock import AskInTurn, LegTurn, SharedPlaces, TurnKey
 from ..engine.registry import Risk
-from ..engine.risk_book import RiskBook, SavePlaces
+from ..engine.risk_places import RiskPlaces, SavePlaces
 from ..engine.strategy_loop import StrategyLoop
 from ..market.window import Window
 from ..ports import Clock
@@ -86,9 +86,9 @@ class LiveLegTurn(LegTurn):
         super().__init__(clock, order)
         self._live = clock
 
-    def book_with(self, risk: Risk, taken: Iterable[OpenPosition], save: SavePlaces) -> RiskBook:
-        """A book of a risk profile for all legs, with the places that are taken, and what saves them."""
-        return self._live.book(risk, taken, save)
+    def places_with(self, risk: Risk, taken: Iterable[OpenPosition], save: SavePlaces) -> RiskPlaces:
+        """The places of a risk profile for all legs, with the places that are taken, and what saves them."""
+        return self._live.places(risk, taken, save)
 
     def begin(self, lock: Turn, on_given_up: Callable[[int, int], object]) -> ApartTurn:
         """Begin the leg; returns what is held while something is decided about it by hand.
@@ -201,9 +201,9 @@ class LivePortfolioClock:
         """The turns of the leg with this number, from 0 in declared order."""
         return LiveLegTurn(self, order)
 
-    def book(self, risk: Risk, taken: Iterable[OpenPosition] = (), save: SavePlaces | None = None) -> RiskBook:
-        """A book of a risk profile for all legs, as of :class:`bknb.engine.risk_book.RiskBook`."""
-        return SharedBook(risk, self, longest=self._longest, taken=taken, save=save)
+    def places(self, risk: Risk, taken: Iterable[OpenPosition] = (), save: SavePlaces | None = None) -> RiskPlaces:
+        """The places of a risk profile for all legs, as of :class:`bknb.engine.risk_places.RiskPlaces`."""
+        return SharedPlaces(risk, self, longest=self._longest, taken=taken, save=save)
 
     # --- turns --------------------------------------------------------------------------------------------------
 

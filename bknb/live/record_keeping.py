@@ -70,16 +70,16 @@ class RecordKeeping:
         """
         old = None if old_price is None or not _has_filled(old_price.decision, events) else old_price
         beside = {} if old is None else {old.decision: self.decided_at(*old.decision)}
-        book = self.loop.strategy.book
-        if book is not None:
-            book.note(events)
+        weights = self.loop.strategy.portfolio_weights
+        if weights is not None:
+            weights.note(events)
         try:
             late = self._saver.save(state, events, self._reached.progress(self.loop.last_managed), filled_late=beside)
         except BaseException:
             if self._saver.account is not None:
                 self._saver.account.take_back()
-            if book is not None:
-                book.take_back()
+            if weights is not None:
+                weights.take_back()
             raise
         self.records.late.update(beside)
         if old is not None:

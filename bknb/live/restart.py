@@ -14,7 +14,7 @@ from ..domain.risk import place_of
 from ..domain.signal import OpenSignal
 from ..domain.signal_events import Cancelled, Closed
 from ..engine.records import Records
-from ..engine.risk_book import RiskBook
+from ..engine.risk_places import RiskPlaces
 from ..engine.strategy_loop import StrategyLoop
 from ..events import messages, subjects
 from ..market.bar_slots import bar_before, bar_close, slot_from
@@ -169,7 +169,7 @@ def _held_fills(state: State) -> tuple[tuple[Fill, OpenSignal], ...]:
     return tuple((fill, held.signal) for fill in book.fills)
 
 
-def take_places(book: RiskBook | None, state: State) -> None:
+def take_places(places: RiskPlaces | None, state: State) -> None:
     """Have the place of what is open or scheduled, also when the saved places were lost.
 
     Raises
@@ -177,7 +177,7 @@ def take_places(book: RiskBook | None, state: State) -> None:
     StateError
         When a place cannot be saved.
     """
-    if book is None:
+    if places is None:
         return
     held = position_of(state)
     managed = None if held is None else held.book
@@ -186,5 +186,5 @@ def take_places(book: RiskBook | None, state: State) -> None:
             place = place_of(signal, signal.pending_at, size=1.0 if managed is None else size_allowed(managed))
         else:
             place = place_of(signal, signal.scheduled_at)
-        if not book.has(place):
-            book.take(place)
+        if not places.has(place):
+            places.take(place)

@@ -21,7 +21,7 @@ from ..engine.question_time_limit import time_limited
 from ..engine.records import Records
 from ..engine.registry import Strategy
 from ..engine.resolve import RunSeries
-from ..engine.risk_book import RiskBook
+from ..engine.risk_places import RiskPlaces
 from ..errors import StateError
 from ..market.clock import stopwatch
 from ..market.series import Series
@@ -289,13 +289,13 @@ class LiveRun:
         account, controls, now = self._account, self._controls, self.plan.clock.now()
         found, notices = self._restart.take_over(records, reached, now=now)
         keeping = RecordKeeping(plan, self._saver, reached=reached, records=records, failures=failures)
-        book, money = self._book(), self._money
+        risk, money = self._places(), self._money
         in_money = None if money is None else await money.begin(
-            plan, stream, book, found.state, reached=reached, records=records, saver=self._saver,
+            plan, stream, risk, found.state, reached=reached, records=records, saver=self._saver,
             published=self.published,
         )  # fmt: skip
         keeping.loop = loop = LiveLoop(
-            plan, stream.window, book, found.state, strategy=self._strategy(), keeping=keeping, entries=self._entries,
+            plan, stream.window, risk, found.state, strategy=self._strategy(), keeping=keeping, entries=self._entries,
             on_event=self._emitted, published=self.published, account=in_money,
         )  # fmt: skip
         loop.last_managed = found.last_managed or 0
@@ -316,7 +316,7 @@ class LiveRun:
         )  # fmt: skip
         taking_back = TakingBack(loop, market, reached=reached, account=account, failures=failures)
         self._begun = begun = _Begun(loop, keeping, market, catch_up, taking_back, ending)
-        take_places(book, found.state)
+        take_places(risk, found.state)
         if (desk := account.open()) is not None:
             await self._restart.take_over_orders(desk, found, loop, keeping, now=now)
         self._callbacks.go_on(self._restart.tell_again(found, loop, now=now))
@@ -327,13 +327,13 @@ class LiveRun:
         plan, seconds = self.plan, self.plan.settings.max_signal_generation_seconds
         return self._turn.while_asked(strategy_outside(plan.strategy, seconds=seconds, callbacks=self._callbacks))
 
-    def _book(self) -> RiskBook | None:
+    def _places(self) -> RiskPlaces | None:
         plan, seconds = self.plan, self.plan.settings.max_signal_generation_seconds
         if plan.strategy.risk is None:
             return None
         risk = risk_outside(get_risk(plan.strategy.risk), seconds=seconds)
-        make = RiskBook if self._leg_turn is None else self._leg_turn.book_with
-        return self._runtime.book(risk, plan.store, wait_seconds=seconds, make=make)
+        make = RiskPlaces if self._leg_turn is None else self._leg_turn.places_with
+        return self._runtime.places(risk, plan.store, wait_seconds=seconds, make=make)
 
     async def _look(self, begun: _Begun) -> bool:
         """Everything that can be done now; returns whether the run is over."""

@@ -16,7 +16,7 @@ from ..config import Settings
 from ..domain.interval import MINUTE
 from ..domain.risk import OpenPosition
 from ..engine.registry import Exchange, Risk
-from ..engine.risk_book import RiskBook
+from ..engine.risk_places import RiskPlaces
 from ..log import log
 from ..market.loop_thread import LoopThread
 from ..ports import Clock, StateStore
@@ -24,7 +24,7 @@ from ..process import after_fork
 from .candle_stream import CandleStream
 from .lag import LagWatch
 from .left_behind import unwatched
-from .risk_places import save_places, saved_places
+from .saved_risk_places import save_places, saved_places
 from .user_store import with_state_errors
 
 _SWITCH_SECONDS: Final = 0.0005
@@ -42,7 +42,7 @@ class _Users:
 
 
 class Runtime:
-    """The thread and event loop of live runs, with the candle streams, stores and risk books they share."""
+    """The thread and event loop of live runs, with candle streams, stores and places of risk that they share."""
 
     def __init__(self) -> None:
         self._thread = LoopThread("bknb-live", failed=_log_failure, stop_at_exit=True)
@@ -50,7 +50,7 @@ class Runtime:
 
     def _reset(self) -> None:
         self._streams: list[tuple[tuple[object, ...], CandleStream]] = []  # a source need not be hashable
-        self._books: dict[tuple[int, str], tuple[StateStore, RiskBook]] = {}
+        self._places: dict[tuple[int, str], tuple[StateStore, RiskPlaces]] = {}
         self._stores: dict[int, _Users] = {}
         self.lag: LagWatch | None = None
         self._running: set[asyncio.Task[None]] = set()
@@ -144,13 +144,13 @@ class Runtime:
         self._stores.setdefault(id(store), _Users(store)).watched.append(key)
 
     def close(self, store: StateStore, key: tuple[str, str]) -> None:
-        """A run needs its store no longer. After the last one others may change it, so its books are read again."""
+        """A run needs its store no longer. After the last one others may change it, so its places are read again."""
         users = self._stores[id(store)]
         users.watched.remove(key)
         if not users.watched:
             del self._stores[id(store)]
-            for risk in [risk for risk, (of, _) in self._books.items() if of is store]:
-                del self._books[risk]
+            for risk in [risk for risk, (of, _) in self._places.items() if of is store]:
+                del self._places[risk]
         with_state_errors(store).release()
 
     def unwatched(self, store: StateStore) -> list[str]:
@@ -167,13 +167,13 @@ class Runtime:
         users.looked = True
         return [*unwatched(with_state_errors(store), users.watched).values()]
 
-    def book(
-        self, risk: Risk, store: StateStore, *, wait_seconds: float, make: Callable[..., RiskBook] = RiskBook
-    ) -> RiskBook:
-        """The book of a risk profile in a store, with the places that its saved positions hold.
+    def places(
+        self, risk: Risk, store: StateStore, *, wait_seconds: float, make: Callable[..., RiskPlaces] = RiskPlaces
+    ) -> RiskPlaces:
+        """The places of a risk profile in a store, with those that its saved positions hold.
 
         A candidate that has waited ``wait_seconds`` for the rules to be done with others is refused. ``make`` is called
-        as :class:`bknb.engine.risk_book.RiskBook` where there is none yet.
+        as :class:`bknb.engine.risk_places.RiskPlaces` where there is none yet.
 
         Raises
         ------
@@ -181,16 +181,16 @@ class Runtime:
             When the saved places cannot be read.
         """
         key = (id(store), risk.name)
-        if key not in self._books:
+        if key not in self._places:
             kept = with_state_errors(store)
 
             def save(positions: tuple[OpenPosition, ...]) -> None:
                 save_places(kept, risk.name, positions)
 
-            self._books[key] = store, make(risk, saved_places(kept, risk.name), save)
-        book = self._books[key][1]
-        book.use(risk, wait_seconds=wait_seconds)  # the rules as they were registered last
-        return book
+            self._places[key] = store, make(risk, saved_places(kept, risk.name), save)
+        places = self._places[key][1]
+        places.use(risk, wait_seconds=wait_seconds)  # the rules as they were registered last
+        return places
 
 
 def _log_failure(error: BaseException) -> None:

@@ -42,8 +42,8 @@ def strategy_outside(strategy: Strategy, *, seconds: float, callbacks: Callbacks
     """
     limited = {name: _limited(function, name, seconds) for name, function in strategy.callbacks.items()}
     strategy = replace(strategy, callbacks=callbacks.wrapped(limited))
-    if strategy.book is not None and strategy.ask_manage is not None:
-        strategy.book.call_outside(lambda ask: _ask_outside(strategy, ask))
+    if strategy.portfolio_weights is not None and strategy.ask_manage is not None:
+        strategy.portfolio_weights.call_outside(lambda ask: _ask_outside(strategy, ask))
         return replace(strategy, ask=_awaited(strategy.ask), ask_manage=_awaited(strategy.ask_manage))
     ask_manage = None if strategy.ask_manage is None else _manage_outside(strategy)
     return replace(strategy, ask=_ask_outside(strategy, strategy.ask), ask_manage=ask_manage)

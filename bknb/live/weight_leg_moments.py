@@ -1,4 +1,4 @@
-"""The moments of one leg of a book of weights in a live portfolio: in holes of its bars it is asked with the others.
+"""The moments of one leg of weights in a live portfolio: in holes of its bars it is asked with the others.
 
 A leg that is held together with others ends what they end before each of its turns.
 """
@@ -63,7 +63,7 @@ class TurnsTogether(LegTurn):
     async def _after_ends(self, until: int, turn: Callable[[], Awaitable[bool]]) -> bool:
         loop = self._loop
         while True:
-            if loop.strategy.book.due(loop.rules.symbol, loop.state) <= until:
+            if loop.strategy.portfolio_weights.due(loop.rules.symbol, loop.state) <= until:
                 await self._end_due(until)
             if await turn():
                 return True
@@ -105,11 +105,11 @@ class WeightLegMoments:
         Each comes when it is the turn of its moment: bars of the others are there by then. None before the first bar of
         the leg has closed, as over history.
         """
-        book, symbol, step = self._plan.strategy.book, self._plan.symbol, self._plan.base_ms
-        if known < opened and book.has_begun(symbol, known):
-            for when in book.closes_of_bars(known, opened, step):
+        weights, symbol, step = self._plan.strategy.portfolio_weights, self._plan.symbol, self._plan.base_ms
+        if known < opened and weights.has_begun(symbol, known):
+            for when in weights.closes_of_bars(known, opened, step):
                 await self.turn.ends(when)
-                if book.has_bar(symbol, when):
+                if weights.has_bar(symbol, when):
                     yield when
 
     async def ask_again(self, when: int) -> None:
@@ -121,6 +121,6 @@ class WeightLegMoments:
         if loop.known_at is not None:  # else it was changed by hand
             close = await self._market.close_at(when)
             with self._failures.left_out("strategy", when):
-                plan.strategy.book.ask_again(plan.symbol, when)
+                plan.strategy.portfolio_weights.ask_again(plan.symbol, when)
                 await loop.manage(when, close, patient=plan.clock.now() < when + plan.base_ms)
         self._asked_again = when

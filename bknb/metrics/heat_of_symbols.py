@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .figure_table import HeatStatistics, Statistics
 from .price_profile import total
 from .trade_definitions import HEAT_DEFINITIONS, PORTFOLIO_POOLED, PORTFOLIO_WEIGHTED
-from .trade_statistics import measure
+from .trade_formulas import measure
 from .trade_table import read_ledger
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from . import reasons
 from .reasons import Reasons, any_of
 
 if TYPE_CHECKING:
-    from .trade_statistics import Figure
+    from .trade_formulas import Figure
 
 Better: TypeAlias = Literal["higher", "lower"] | None
 

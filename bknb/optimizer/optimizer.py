@@ -23,7 +23,7 @@ from ..ports import Model
 from ..runs.result import Result
 from ..runs.run_record import with_weak_source
 from ..runs.task import Task
-from ..runs.task_book import TaskBook
+from ..runs.task_list import TaskList
 from . import strategy_cells
 from .attempt_ledger import AttemptLedger
 from .draft_and_judge import Attempt, Step, Study
@@ -241,13 +241,13 @@ def _call(spec: OptimizerSpec, name: str, *values: object) -> None:
         subjects.error.emit(messages.error_of(error, "callback", strategy=spec.name))
 
 
-BOOK: Final[TaskBook[OptimizerTask]] = TaskBook("study")
+TASKS: Final[TaskList[OptimizerTask]] = TaskList("study")
 
 
 def _studied(symbol: str, optimizer: str) -> OptimizerTask:
     """The task of a study that is over; run as by ``Optimizer.get_data``."""
     Optimizer.get_data(symbol, optimizer)
-    return BOOK.get(symbol, optimizer)
+    return TASKS.get(symbol, optimizer)
 
 
 class Optimizer:
@@ -270,7 +270,7 @@ class Optimizer:
     @staticmethod
     async def run(symbol: str, optimizer: str) -> AsyncIterator[Step]:
         """Yield the steps of a study as they happen; leaving the loop early stops it."""
-        async with aclosing(BOOK.add(OptimizerTask(symbol, get_optimizer(optimizer))).follow()) as steps:
+        async with aclosing(TASKS.add(OptimizerTask(symbol, get_optimizer(optimizer))).follow()) as steps:
             async for step in steps:
                 yield step
 
@@ -278,23 +278,23 @@ class Optimizer:
     def background(symbol: str, optimizer: str) -> OptimizerTask:
         """Start a study and return its task at once; a running one is returned."""
         spec = get_optimizer(optimizer)
-        running = BOOK.running(symbol, optimizer, lambda known: known.spec is spec)
-        return running or BOOK.start(OptimizerTask(symbol, spec))
+        running = TASKS.running(symbol, optimizer, lambda known: known.spec is spec)
+        return running or TASKS.start(OptimizerTask(symbol, spec))
 
     @staticmethod
     def stop(symbol: str, optimizer: str, *, now: bool = False) -> None:
         """Stop all running studies of that optimizer on that symbol; see ``OptimizerTask.stop``."""
-        BOOK.stop(symbol, optimizer, now=now)
+        TASKS.stop(symbol, optimizer, now=now)
 
     @staticmethod
     def list() -> list[OptimizerTask]:
         """All that run, and the last study of every symbol and optimizer."""
-        return BOOK.all()
+        return TASKS.all()
 
     @staticmethod
     def get_data(symbol: str, optimizer: str, *, again: bool = False) -> Proposals:
         """Return the proposals; runs the study when it has not run, or failed, or ``again``."""
-        known, spec = BOOK.find(symbol, optimizer), get_optimizer(optimizer)
+        known, spec = TASKS.find(symbol, optimizer), get_optimizer(optimizer)
         if known is None or again or known.status == "rejected" or known.spec is not spec:
             known = Optimizer.background(symbol, optimizer)
         return known.wait_or_stop()

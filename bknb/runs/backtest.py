@@ -20,7 +20,7 @@ from .make_card import code_of
 from .result import Result
 from .run_record import record_of, with_weak_source
 from .run_task import CountedRun, RunTask
-from .task_book import TaskBook
+from .task_list import TaskList
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -284,10 +284,10 @@ def backtest(
         benchmark=benchmark,
     )
     with running(plan.strategy, *(() if plan.account is None else plan.account.functions)):
-        return BOOK.start(BacktestTask(plan)).wait_or_stop()
+        return TASKS.start(BacktestTask(plan)).wait_or_stop()
 
 
-BOOK: Final[TaskBook[BacktestTask]] = TaskBook("backtest")
+TASKS: Final[TaskList[BacktestTask]] = TaskList("backtest")
 
 
 class Backtest:
@@ -309,7 +309,7 @@ class Backtest:
     ) -> AsyncIterator[Closed | Cancelled]:
         """Closed and cancelled results as they happen; leaving the loop early stops the run."""
         plan = plan_run(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)
-        async with aclosing(BOOK.add(BacktestTask(plan)).follow()) as results:
+        async with aclosing(TASKS.add(BacktestTask(plan)).follow()) as results:
             async for result in results:
                 yield result
 
@@ -319,35 +319,35 @@ class Backtest:
     ) -> BacktestTask:
         """Start a backtest and return at once; options as in ``bknb.backtest``."""
         plan = plan_run(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)
-        running = BOOK.running(plan.symbol, plan.strategy.name, lambda known: known.plan == plan)
-        return running or BOOK.start(BacktestTask(plan))
+        running = TASKS.running(plan.symbol, plan.strategy.name, lambda known: known.plan == plan)
+        return running or TASKS.start(BacktestTask(plan))
 
     @staticmethod
     def stop(symbol: str, strategy: str, *, now: bool = False) -> None:
         """Stop all running backtests of that strategy on that symbol; see ``Task.stop``."""
-        BOOK.stop(symbol, strategy, now=now)
+        TASKS.stop(symbol, strategy, now=now)
 
     @staticmethod
     def pause(symbol: str, strategy: str) -> None:
         """Ask for no new entries until ``resume``, in all running backtests of them; see ``Task.pause``."""
-        for task in BOOK.acted_on(symbol, strategy):
+        for task in TASKS.acted_on(symbol, strategy):
             task.pause()
 
     @staticmethod
     def resume(symbol: str, strategy: str) -> None:
         """Go on after ``pause``."""
-        for task in BOOK.acted_on(symbol, strategy):
+        for task in TASKS.acted_on(symbol, strategy):
             task.resume()
 
     @staticmethod
     def list() -> list[BacktestTask]:
         """All that run, and the last backtest of every symbol and strategy."""
-        return BOOK.all()
+        return TASKS.all()
 
     @staticmethod
     def get_data(symbol: str, strategy: str) -> Result:
         """The result of the last backtest of that strategy on that symbol; waits for it."""
-        return BOOK.get(symbol, strategy).result()
+        return TASKS.get(symbol, strategy).result()
 
     @staticmethod
     def get_report(symbol: str, strategy: str) -> str:

@@ -46,7 +46,7 @@ from .manual_orders import TaskByHand
 from .result import Result
 from .run_record import record_of
 from .task import LOOK_SECONDS, left_text
-from .task_book import TaskBook
+from .task_list import TaskList
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -264,12 +264,12 @@ def plan_live(
     return with_own_account(plan, account)
 
 
-BOOK: Final[TaskBook[LiveTask]] = TaskBook("live run")
+TASKS: Final[TaskList[LiveTask]] = TaskList("live run")
 
 
 def check_not_running(plan: LivePlan) -> None:
     """Raise ``UsageError`` while a live run of that strategy on that symbol goes on: they would share state."""
-    running = BOOK.find(plan.symbol, plan.strategy.name)
+    running = TASKS.find(plan.symbol, plan.strategy.name)
     if running is not None and running.status == "pending" and not running.worked:
         symbol, strategy = plan.symbol, plan.strategy.name
         raise UsageError(
@@ -281,4 +281,4 @@ def check_not_running(plan: LivePlan) -> None:
 def new_task(plan: LivePlan) -> LiveTask:
     """Return a new task; raises ``UsageError`` as :func:`check_not_running`."""
     check_not_running(plan)
-    return BOOK.add(LiveTask(plan))
+    return TASKS.add(LiveTask(plan))

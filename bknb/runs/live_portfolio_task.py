@@ -23,13 +23,13 @@ from ..live.run import LiveRun
 from ..live.runtime import RUNTIME
 from ..live.silent_legs import SilentLegs
 from ..live.user_store import with_state_errors
-from .live import BOOK as LIVE_RUNS
+from .live import TASKS as LIVE_RUNS
 from .live import LiveTask, check_live_options, check_not_running, plan_live
 from .portfolio_legs import check_once, is_by_score, legs_of, of_symbol
 from .portfolio_result import PortfolioResult
 from .result import Result
 from .task import LOOK_SECONDS, Task, left_text
-from .task_book import TaskBook
+from .task_list import TaskList
 from .told_events import ToldEvents
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ..engine.plan import StrategyLike
     from ..live.account_saver import LegAccountSaver
     from ..live.live_account import LiveAccount
-    from ..live.live_weight_book import LiveWeightBook
+    from ..live.live_portfolio_weights import LivePortfolioWeights
     from ..live.order_quantity import Quantity
     from ..ports import Broker, Clock, StateStore
     from .portfolio import BasesLike, ExchangesLike
@@ -111,7 +111,7 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
         super().__init__(f"{', '.join(symbols[:_NAMED])}{more}", name)
         self._events = ToldEvents()
         self._warnings: list[str] = []
-        self._books: list[LiveWeightBook] = []
+        self._weights: list[LivePortfolioWeights] = []
         self._priority = "score" if by_score else "declared"
         names = tuple((plan.strategy.name, plan.symbol) for plan in plans)
         clock = LivePortfolioClock(
@@ -132,12 +132,12 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
             self._account, savers = saver.account, [saver.leg(order) for order in range(len(plans))]
             self._warnings.extend(money.notes)
             for order, plan in enumerate(plans):
-                if plan.strategy.book is not None:
-                    plan.strategy.book.begin(plan.symbol, saver.account.legs[order], plan.exchange.source)
-            self._books.extend(dict.fromkeys(plan.strategy.book for plan in plans if plan.strategy.book is not None))
-            saver.books = self._books
-            for book in self._books:
-                book.tell_time(lambda: clock.moment)
+                if plan.strategy.portfolio_weights is not None:
+                    plan.strategy.portfolio_weights.begin(plan.symbol, saver.account.legs[order], plan.exchange.source)
+            self._weights.extend(dict.fromkeys(filter(None, (plan.strategy.portfolio_weights for plan in plans))))
+            saver.weights = self._weights
+            for weights in self._weights:
+                weights.tell_time(lambda: clock.moment)
         tasks = [LegTask(plan, clock.leg(at), self._heard, savers[at]) for at, plan in enumerate(plans)]
         self.legs: dict[tuple[str, str], LiveTask] = {(task.symbol, task.strategy): task for task in tasks}
         self._tasks = tasks
@@ -151,10 +151,10 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
 
     def _end_others(self) -> None:
         """Have the legs that are held together with one that has ended do first what they have to."""
-        for book in self._books:
-            if book.together is not None and (symbols := book.to_end()):
+        for weights in self._weights:
+            if weights.together is not None and (symbols := weights.to_end()):
                 for order, task in enumerate(self._tasks):
-                    if task.plan.strategy.book is book and task.symbol in symbols:
+                    if task.plan.strategy.portfolio_weights is weights and task.symbol in symbols:
                         self._clock.end_first(order, self._clock.moment)
 
     def _begin(self, variables: Variables) -> None:
@@ -170,8 +170,8 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
             if any(task.failed is not None for task in tasks):
                 for task in tasks:
                     task.run.stop(now=True)
-        for book in self._books:
-            book.end()
+        for weights in self._weights:
+            weights.end()
         for task in tasks:
             if task.failed is not None:
                 task.failed.add_note(f"in the leg {leg_text(task.plan)} of a live portfolio")
@@ -191,7 +191,7 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
 
     @property
     def _all_warnings(self) -> list[str]:
-        return [*self._warnings, *(book.warning for book in self._books if book.warning)]
+        return [*self._warnings, *(weights.warning for weights in self._weights if weights.warning)]
 
     def _announce_done(self) -> None:
         """Each leg has announced its end."""
@@ -288,7 +288,7 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
         return f"<live portfolio {self.strategy!r} of {len(self._tasks)} {legs}: {self.status}>"
 
 
-BOOK: Final[TaskBook[LivePortfolioTask]] = TaskBook("live portfolio", by_name=True)
+TASKS: Final[TaskList[LivePortfolioTask]] = TaskList("live portfolio", by_name=True)
 
 
 def plan_live_portfolio(
@@ -317,12 +317,12 @@ def plan_live_portfolio(
     by_score = is_by_score(priority)
     resolved: dict[int, Any] = {}  # legs with one source share its candles
     plans: list[LivePlan] = []
-    pairs = legs_of(symbols, strategies, legs, make_book=_live_book)
-    books = [strategy for _, strategy in pairs if isinstance(strategy, Strategy) and strategy.book is not None]
-    if books and account.get("capital") is None:
+    pairs = legs_of(symbols, strategies, legs, make_weights=_live_weights)
+    of_weights = [strategy for _, strategy in pairs if isinstance(strategy, Strategy) and strategy.portfolio_weights]
+    if of_weights and account.get("capital") is None:
         if broker is not None:
             raise UsageError(
-                f"{books[0].name!r} answers with the weights of several symbols, which a broker is sent parts of\n"
+                f"{of_weights[0].name!r} answers with the weights of several symbols, which a broker is sent parts of\n"
                 "give capital=, what the account has"
             )
         account["capital"] = 1.0  # as over history: of multiples of the start
@@ -358,10 +358,10 @@ def plan_live_portfolio(
     return LivePortfolioTask(name, plans, money, by_score=by_score)
 
 
-def _live_book(strategy: Strategy) -> LiveWeightBook:
-    from ..live.live_weight_book import LiveWeightBook  # few strategies answer for several symbols
+def _live_weights(strategy: Strategy) -> LivePortfolioWeights:
+    from ..live.live_portfolio_weights import LivePortfolioWeights  # few strategies answer for several symbols
 
-    return LiveWeightBook(strategy)
+    return LivePortfolioWeights(strategy)
 
 
 def _quantity_of(
@@ -377,17 +377,17 @@ def _quantity_of(
 
 
 def add(task: LivePortfolioTask) -> LivePortfolioTask:
-    """Take a task into the book; raises ``UsageError`` while a live portfolio of that name runs."""
-    running = BOOK.find("", task.strategy)
+    """Add a task to those of this process; raises ``UsageError`` while a live portfolio of that name runs."""
+    running = TASKS.find("", task.strategy)
     if running is not None and running.status == "pending":
         raise UsageError(
             f"a live portfolio {task.strategy!r} is going on already\n"
             f"end it first, bknb.Live.portfolio.stop({task.strategy!r}, now=True).wait(), or give this one another name"
         )
-    return BOOK.add(task)
+    return TASKS.add(task)
 
 
 def start(task: LivePortfolioTask) -> LivePortfolioTask:
-    """Take a task into the book, as :func:`add`, and start it."""
+    """Add a task to those of this process, as :func:`add`, and start it."""
     add(task).start()
     return task

@@ -12,7 +12,7 @@ from ..domain.signal_events import TickResult
 if TYPE_CHECKING:
     from .live_portfolio_task import LivePortfolioTask
     from .portfolio_result import PortfolioResult
-    from .task_book import TaskBook
+    from .task_list import TaskList
 
 UNNAMED: Final = "portfolio"
 _NAMED: Final[dict[str, Any]] = {"name": UNNAMED}
@@ -77,25 +77,25 @@ class LivePortfolios:
 
     def stop(self, name: str = UNNAMED, *, now: bool = False) -> LivePortfolioTask:
         """Open nothing new in any leg and watch what is open to its end; ``now`` leaves, the state stays on disk."""
-        task = self._book().get("", name)
+        task = self._tasks().get("", name)
         task.stop(now=now)
         return task
 
     def pause(self, name: str = UNNAMED) -> None:
         """Ask no leg for new entries until ``resume``; what is open is watched on."""
-        self._book().get("", name).pause()
+        self._tasks().get("", name).pause()
 
     def resume(self, name: str = UNNAMED) -> None:
         """Ask all legs for entries again."""
-        self._book().get("", name).resume()
+        self._tasks().get("", name).resume()
 
     def list(self) -> list[LivePortfolioTask]:
         """All that run, and the last live portfolio of every name."""
-        return self._book().all()
+        return self._tasks().all()
 
     def get_data(self, name: str = UNNAMED) -> PortfolioResult:
         """What the live portfolio has come to up to now, earlier lives included; does not wait."""
-        return self._book().get("", name).snapshot()
+        return self._tasks().get("", name).snapshot()
 
     def get_report(self, name: str = UNNAMED) -> str:
         """The Markdown report of the live portfolio up to now."""
@@ -107,7 +107,7 @@ class LivePortfolios:
 
         return write_report(path, (name,), self.get_report(name))
 
-    def _book(self) -> TaskBook[LivePortfolioTask]:
-        from .live_portfolio_task import BOOK
+    def _tasks(self) -> TaskList[LivePortfolioTask]:
+        from .live_portfolio_task import TASKS
 
-        return BOOK
+        return TASKS

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from ..domain.signal_events import TickResult
 from ..engine.plan import ExchangeLike, StrategyLike
 from ..stores.atomic import write_report
-from .live import BOOK, LiveTask, new_task, plan_live
+from .live import TASKS, LiveTask, new_task, plan_live
 from .live_portfolios import LivePortfolios
 from .manual_orders import flatten_all
 from .result import Result
@@ -106,19 +106,19 @@ class Live:
     @staticmethod
     def stop(symbol: str, strategy: str, *, now: bool = False) -> LiveTask:
         """Open nothing new and watch an open position to its end; ``now`` leaves at once, the state stays on disk."""
-        task = BOOK.get(symbol, strategy)
+        task = TASKS.get(symbol, strategy)
         task.stop(now=now)
         return task
 
     @staticmethod
     def pause(symbol: str, strategy: str) -> None:
         """Ask for no new entries until ``resume``; what is open is watched on."""
-        BOOK.get(symbol, strategy).pause()
+        TASKS.get(symbol, strategy).pause()
 
     @staticmethod
     def resume(symbol: str, strategy: str) -> None:
         """Ask for entries again."""
-        BOOK.get(symbol, strategy).resume()
+        TASKS.get(symbol, strategy).resume()
 
     @staticmethod
     def close_all(note: str = "") -> dict[tuple[str, str], str]:
@@ -131,17 +131,17 @@ class Live:
         dict
             By symbol and strategy, what will happen, or why it does not; runs without anything are left out.
         """
-        return flatten_all([task for task in BOOK.all() if not task.done and task.status != "ready"], note)
+        return flatten_all([task for task in TASKS.all() if not task.done and task.status != "ready"], note)
 
     @staticmethod
     def list() -> list[LiveTask]:
         """All that run, and the last live run of every symbol and strategy."""
-        return BOOK.all()
+        return TASKS.all()
 
     @staticmethod
     def get_data(symbol: str, strategy: str) -> Result:
         """What the live run has come to up to now, earlier lives included; does not wait."""
-        return BOOK.get(symbol, strategy).snapshot()
+        return TASKS.get(symbol, strategy).snapshot()
 
     @staticmethod
     def get_report(symbol: str, strategy: str) -> str:

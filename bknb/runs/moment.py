@@ -61,7 +61,7 @@ from ..engine.get_and_list import get_risk
 from ..engine.minute_walk import look_back_begin, minutes_that_fill
 from ..engine.registry import Strategy
 from ..engine.resolve import resolve_strategy
-from ..engine.risk_book import RiskBook
+from ..engine.risk_places import RiskPlaces
 from ..errors import NotEnoughData, UsageError
 from ..market.strategy_context import Context, RunSources, current
 from ..reports.managed_marks import fills_between
@@ -409,7 +409,7 @@ class Moment:
     def _verdict(self, strategy: Strategy, request: Any) -> Any:
         """Return the risk profile's answer with nothing else open; its callbacks are not called."""
         assert strategy.risk is not None  # only a profile asks for a place  # noqa: S101
-        return run_here(RiskBook(replace(get_risk(strategy.risk), callbacks={})).ask(request))
+        return run_here(RiskPlaces(replace(get_risk(strategy.risk), callbacks={})).ask(request))
 
     def _last_id(self) -> str | None:
         """Return the id of the signal that was opened last."""

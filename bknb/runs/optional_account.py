@@ -25,7 +25,7 @@ def with_account(plans: Sequence[Plan], **given: Any) -> tuple[list[Plan], Accou
 
     ``given`` and errors as of :func:`bknb.engine.account_plan.plan_account`.
     """
-    in_multiples = given["capital"] is None and any(plan.strategy.book is not None for plan in plans)
+    in_multiples = given["capital"] is None and any(plan.strategy.portfolio_weights is not None for plan in plans)
     if in_multiples:
         given["capital"] = 1.0  # weights of several symbols are parts of one equity: of multiples of the start
     if all(value is None for value in given.values()):

@@ -29,7 +29,7 @@ from .portfolio_result import PortfolioResult
 from .result import Result
 from .run_record import record_of, with_weak_source
 from .run_task import ControlledTask, CountedRun
-from .task_book import TaskBook
+from .task_list import TaskList
 from .tries import key_of, with_tries
 
 if TYPE_CHECKING:
@@ -387,7 +387,7 @@ def portfolio(
         executor=executor,
     )
     with all_running(task):
-        return BOOK.start(task).wait_or_stop()
+        return TASKS.start(task).wait_or_stop()
 
 
 @contextmanager
@@ -400,7 +400,7 @@ def all_running(task: PortfolioTask) -> Iterator[None]:
         yield
 
 
-BOOK: Final[TaskBook[PortfolioTask]] = TaskBook("portfolio", by_name=True)
+TASKS: Final[TaskList[PortfolioTask]] = TaskList("portfolio", by_name=True)
 
 
 class Portfolio:
@@ -418,7 +418,7 @@ class Portfolio:
     @staticmethod
     async def run(**options: Any) -> AsyncIterator[Closed | Cancelled]:
         """Closed and cancelled results of all legs as they happen; leaving the loop early stops the portfolio."""
-        async with aclosing(BOOK.add(plan_portfolio(**_complete(options))).follow()) as results:
+        async with aclosing(TASKS.add(plan_portfolio(**_complete(options))).follow()) as results:
             async for result in results:
                 yield result
 
@@ -426,23 +426,23 @@ class Portfolio:
     def background(**options: Any) -> PortfolioTask:
         """Start a portfolio and return at once; options as in ``bknb.portfolio``."""
         task = plan_portfolio(**_complete(options))
-        running = BOOK.running("", task.strategy, lambda own: own.asked == task.asked)
-        return running or BOOK.start(task)
+        running = TASKS.running("", task.strategy, lambda own: own.asked == task.asked)
+        return running or TASKS.start(task)
 
     @staticmethod
     def stop(name: str = UNNAMED, *, now: bool = False) -> None:
         """Stop all running portfolios of that name; see ``Task.stop``."""
-        BOOK.stop("", name, now=now)
+        TASKS.stop("", name, now=now)
 
     @staticmethod
     def list() -> list[PortfolioTask]:
         """All that run, and the last portfolio of every name."""
-        return BOOK.all()
+        return TASKS.all()
 
     @staticmethod
     def get_data(name: str = UNNAMED) -> PortfolioResult:
         """The result of the last portfolio of that name; waits for it."""
-        return BOOK.get("", name).result()
+        return TASKS.get("", name).result()
 
     @staticmethod
     def get_report(name: str = UNNAMED) -> str:

@@ -13,13 +13,17 @@ from ..engine.resolve import registered
 from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from ..engine.weight_book import WeightBook
+    from ..engine.portfolio_weights import PortfolioWeights
 
 
 def legs_of(
-    symbols: object, strategies: object, legs: object, *, make_book: Callable[[Strategy], WeightBook] | None = None
+    symbols: object,
+    strategies: object,
+    legs: object,
+    *,
+    make_weights: Callable[[Strategy], PortfolioWeights] | None = None,
 ) -> list[tuple[str, StrategyLike]]:
-    """The legs that were given, in declared order; ``make_book`` makes the books of those that have one in common."""
+    """The legs that were given, in declared order; ``make_weights`` makes what legs have in common."""
     if legs is not None:
         if symbols is not None or strategies is not None:
             raise UsageError("give symbols and strategies, or legs: both were given")
@@ -30,14 +34,14 @@ def legs_of(
         return [(symbol, strategy) for symbol, strategy in pairs]
     if isinstance(strategies, Sequence) and not isinstance(strategies, str):
         known = [_known(strategy) for strategy in strategies]
-        books = [strategy for strategy in known if strategy is not None and strategy.symbols]
-        if books and symbols is None and len(books) < len(known):
-            names = ", ".join(repr(strategy.name) for strategy in books)
+        of_weights = [strategy for strategy in known if strategy is not None and strategy.symbols]
+        if of_weights and symbols is None and len(of_weights) < len(known):
+            names = ", ".join(repr(strategy.name) for strategy in of_weights)
             raise UsageError(f"{names} names its symbols, and others of the strategies do not\ngive symbols= for them")
-        if books and (symbols is None or len(books) < len(known)):
-            return [leg for strategy in strategies for leg in _legs_of(strategy, symbols, make_book)]
-        if books:
-            raise UsageError(f"strategy {books[0].name!r} names its symbols: leave symbols= out")
+        if of_weights and (symbols is None or len(of_weights) < len(known)):
+            return [leg for strategy in strategies for leg in _legs_of(strategy, symbols, make_weights)]
+        if of_weights:
+            raise UsageError(f"strategy {of_weights[0].name!r} names its symbols: leave symbols= out")
     for what, given in (("symbols", symbols), ("strategies", strategies)):
         if isinstance(given, str) or not isinstance(given, Sequence) or not given:
             raise UsageError(
@@ -58,23 +62,23 @@ def _known(strategy: StrategyLike) -> Strategy | None:
 
 
 def _legs_of(
-    strategy: StrategyLike, symbols: object, make_book: Callable[[Strategy], WeightBook] | None
+    strategy: StrategyLike, symbols: object, make_weights: Callable[[Strategy], PortfolioWeights] | None
 ) -> list[tuple[str, StrategyLike]]:
-    """The legs of one strategy: of one that names its symbols those, with a book in common."""
+    """The legs of one strategy: of one that names its symbols those, with their weights in common."""
     known = _known(strategy)
     if known is None or not known.symbols:
         return legs_of(symbols, [strategy], None)
-    return book_legs(known, make_book)
+    return weights_legs(known, make_weights)
 
 
-def book_legs(
-    strategy: Strategy, make_book: Callable[[Strategy], WeightBook] | None = None
+def weights_legs(
+    strategy: Strategy, make_weights: Callable[[Strategy], PortfolioWeights] | None = None
 ) -> list[tuple[str, StrategyLike]]:
-    """The legs of a strategy that answers for several symbols at once, with their book in common."""
-    from ..engine.weight_book import WeightBook  # few strategies answer for several symbols
+    """The legs of a strategy that answers for several symbols at once, with their weights in common."""
+    from ..engine.portfolio_weights import PortfolioWeights  # few strategies answer for several symbols
 
-    book = WeightBook(strategy) if make_book is None else make_book(strategy)
-    return [(symbol, book.leg(symbol)) for symbol in strategy.symbols]
+    weights = PortfolioWeights(strategy) if make_weights is None else make_weights(strategy)
+    return [(symbol, weights.leg(symbol)) for symbol in strategy.symbols]
 
 
 def of_symbol(given: Any, symbol: str, what: str) -> Any:

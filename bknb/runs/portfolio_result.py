@@ -239,7 +239,7 @@ class PortfolioResult(Savable):
         from .weight_groups import weight_groups
 
         strategies = [leg.run_record.plan.strategy for leg in self.legs.values()]
-        return weight_groups(self.trades, dict.fromkeys(each.name for each in strategies if each.book is not None))
+        return weight_groups(self.trades, dict.fromkeys(each.name for each in strategies if each.portfolio_weights))
 
     @cached_property
     def fills(self) -> pd.DataFrame:

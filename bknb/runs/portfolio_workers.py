@@ -47,7 +47,7 @@ def why_here(plans: Sequence[Plan], account: AccountPlan | None, *, by_score: bo
     """Why the legs of a portfolio cannot be in several processes; empty where they can."""
     if account is not None:
         return "its legs share an account"
-    if any(plan.strategy.book is not None for plan in plans):
+    if any(plan.strategy.portfolio_weights is not None for plan in plans):
         return "a strategy of it answers for several symbols at once"
     if by_score:
         return "its signals of one moment go by their score"

@@ -13,7 +13,7 @@ from ..provenance.card import Card
 from ..provenance.portfolio_card import PortfolioCard
 from .account_on_card import given_again
 from .portfolio import all_running, plan_portfolio
-from .portfolio_legs import book_legs
+from .portfolio_legs import weights_legs
 from .verify_card import (
     Verification,
     check_registered,
@@ -79,16 +79,16 @@ def _chosen(card: PortfolioCard, given: Any) -> dict[str, Any]:
 
 
 def _legs(card: PortfolioCard, chosen: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """The legs again; those of a strategy that answers for several symbols have its book in common."""
+    """The legs again; those of a strategy that answers for several symbols have its weights in common."""
     found: list[tuple[str, Any]] = []
-    books: set[str] = set()
+    found_weights: set[str] = set()
     for leg in card.legs:
         strategy = _strategy(leg, chosen[leg.strategy])
         if not strategy.symbols:
             found.append((leg.symbol, strategy))
-        elif leg.strategy not in books:
-            books.add(leg.strategy)
-            found += book_legs(strategy)
+        elif leg.strategy not in found_weights:
+            found_weights.add(leg.strategy)
+            found += weights_legs(strategy)
     return found
 
 

@@ -18,11 +18,11 @@ from ..provenance.strategy_hash import running
 from ..research.comparison import UNNAMED, Comparison, rankable
 from ..stores.atomic import write_report
 from ..sweeps.executor_options import checked_executor
-from .adding_walkers import walker_spec
-from .task_book import TaskBook
+from .task_list import TaskList
+from .walker_registration import walker_spec
 from .walker_task import WalkerTask
 
-BOOK: Final[TaskBook[WalkerTask]] = TaskBook("comparison")
+TASKS: Final[TaskList[WalkerTask]] = TaskList("comparison")
 
 
 def _plan(
@@ -148,7 +148,7 @@ def walker(
     with ExitStack() as all_running:
         for plan in task.plans:
             all_running.enter_context(running(plan.strategy))
-        return BOOK.start(task).wait_or_stop()
+        return TASKS.start(task).wait_or_stop()
 
 
 class Walker:
@@ -166,7 +166,7 @@ class Walker:
     @staticmethod
     async def run(symbol: str, *, walker: str | WalkerSpec | None = None, **options: Any) -> AsyncIterator[WalkerStep]:
         """Yield a step for each strategy that is done; leaving the loop early stops the comparison."""
-        task = BOOK.add(_plan(symbol, walker, **_complete(options)))
+        task = TASKS.add(_plan(symbol, walker, **_complete(options)))
         async with aclosing(task.follow()) as steps:
             async for step in steps:
                 yield step
@@ -175,23 +175,23 @@ class Walker:
     def background(symbol: str, *, walker: str | WalkerSpec | None = None, **options: Any) -> WalkerTask:
         """Start a comparison and return at once; options as in ``bknb.walker``."""
         task = _plan(symbol, walker, **_complete(options))
-        running = BOOK.running(task.symbol, task.walker, lambda known: known.plans == task.plans)
-        return running or BOOK.start(task)
+        running = TASKS.running(task.symbol, task.walker, lambda known: known.plans == task.plans)
+        return running or TASKS.start(task)
 
     @staticmethod
     def stop(symbol: str, walker: str, *, now: bool = False) -> None:
         """Stop all running comparisons of that walker on that symbol; see ``WalkerTask.stop``."""
-        BOOK.stop(symbol, walker, now=now)
+        TASKS.stop(symbol, walker, now=now)
 
     @staticmethod
     def list() -> list[WalkerTask]:
         """All that run, and the last comparison of every symbol and walker."""
-        return BOOK.all()
+        return TASKS.all()
 
     @staticmethod
     def get_data(symbol: str, walker: str) -> Comparison:
         """The last comparison of that walker on that symbol; waits for it."""
-        return BOOK.get(symbol, walker).result()
+        return TASKS.get(symbol, walker).result()
 
     @staticmethod
     def get_report(symbol: str, walker: str) -> str:

@@ -16,7 +16,7 @@ from example import RUN, TRADER
 from test_magics import PATIENT, Answer, cell, fine, offered, shell  # noqa: F401 -- fixtures
 
 from bknb.jupyter.extension import COMMANDS
-from bknb.runs.portfolio import BOOK
+from bknb.runs.portfolio import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,39 +33,39 @@ Cell: TypeAlias = "Callable[[str], Answer]"
 
 def test_a_cell_of_weights_is_a_portfolio(fine: Cell, shell: InteractiveShell) -> None:  # noqa: F811
     """The same as its twin in Python; it is registered, listed, reported and told about."""
-    shown = fine(f"%%portfolio {AT_MONDAYS} --out book\n{HALVES}")
-    book = shell.user_ns["book"]
+    shown = fine(f"%%portfolio {AT_MONDAYS} --out several\n{HALVES}")
+    several = shell.user_ns["several"]
     assert shown.out.startswith(
         "strategy 'halves' registered (at mon, execution pessimistic)\nportfolio halves, 2 legs"
     )
     assert bknb.get_strategy("halves").tolerance == 1.0
     call: dict[str, Any] = {"exchange": "demo", "frame": "2024-01-01:2024-01-08", "capital": 10_000}
     twin = bknb.portfolio(strategies=["halves"], benchmark="equal", name="twin", **call)
-    assert book.equity.equals(twin.equity)
-    assert book.account == twin.account
-    assert bknb.Portfolio.get_data("halves") is book
+    assert several.equity.equals(twin.equity)
+    assert several.account == twin.account
+    assert bknb.Portfolio.get_data("halves") is several
     assert fine("%runs").out == (
-        f"  1  portfolio halves, 2 legs, 2024-01-01:2024-01-08: 2 trades, {book.account.text('total_return')}\n"
+        f"  1  portfolio halves, 2 legs, 2024-01-01:2024-01-08: 2 trades, {several.account.text('total_return')}\n"
     )
-    assert fine("%runs 1").out == f"{book!r}\n"
-    assert fine("%report").out == f"{book.report()}\n"
-    signal = book.leg("ETHUSDT").trades["signal_id"].iloc[0]
-    assert fine(f"%why {signal}").out == book.leg("ETHUSDT").why(signal) + "\n"
+    assert fine("%runs 1").out == f"{several!r}\n"
+    assert fine("%report").out == f"{several.report()}\n"
+    signal = several.leg("ETHUSDT").trades["signal_id"].iloc[0]
+    assert fine(f"%why {signal}").out == several.leg("ETHUSDT").why(signal) + "\n"
     assert fine("%portfolio --strategies halves --capital 10_000 " + RUN).value.equity.equals(twin.equity)
 
 
 def test_a_cell_of_signals_runs_on_each_symbol_beside_others(fine: Cell) -> None:  # noqa: F811
     fine(f"%%strategy calm --interval 1d\n{PATIENT}")
-    book = fine(f"%%portfolio {BOTH} --strategies calm {RUN} --interval 1d --name trader\n{TRADER}").value
-    assert list(book.legs) == [
+    several = fine(f"%%portfolio {BOTH} --strategies calm {RUN} --interval 1d --name trader\n{TRADER}").value
+    assert list(several.legs) == [
         (symbol, strategy) for strategy in ("calm", "trader") for symbol in ("BTCUSDT", "ETHUSDT")
     ]
-    assert fine("%runs").out == f"  1  portfolio trader, 4 legs, 2024-01-01:2024-01-08: {len(book.trades)} trades\n"
+    assert fine("%runs").out == f"  1  portfolio trader, 4 legs, 2024-01-01:2024-01-08: {len(several.trades)} trades\n"
     with_weights = fine(f"%%portfolio {BOTH} --strategies calm {RUN} --interval 1d\n{HALVES}").value
     assert list(with_weights.legs)[::2] == [("BTCUSDT", "calm"), ("BTCUSDT", "cell")]
     lined = fine(f"%portfolio --legs BTCUSDT:trader,ETHUSDT:calm {RUN} --name two").value
     assert list(lined.legs) == [("BTCUSDT", "trader"), ("ETHUSDT", "calm")]
-    assert lined.leg("BTCUSDT").trades.equals(book.leg("BTCUSDT", "trader").trades)
+    assert lined.leg("BTCUSDT").trades.equals(several.leg("BTCUSDT", "trader").trades)
 
 
 def test_one_in_the_background_is_listed_and_not_started_twice(fine: Cell, cell: Cell) -> None:  # noqa: F811
@@ -186,10 +186,10 @@ def test_a_portfolio_has_its_card_and_its_tear_sheet(fine: Cell, cell: Cell) -> 
 
 def test_its_run_card_is_shown_and_written(fine: Cell, cell: Cell, tmp_path: Path) -> None:  # noqa: F811
     options = "--at mon --reenter --together --cash-buffer-percent 2 --capital 1_000 --name halves"
-    book = fine(f"%%portfolio {BOTH} {RUN} {options}\n{HALVES}").value
+    several = fine(f"%%portfolio {BOTH} {RUN} {options}\n{HALVES}").value
     strategy = bknb.get_strategy("halves")
     assert (strategy.reenter, strategy.together, strategy.cash_buffer_percent) == (True, True, 2.0)
-    assert fine("%report --card").out == f"{book.card.report()}\n"
+    assert fine("%report --card").out == f"{several.card.report()}\n"
     path = tmp_path / "card.json"
     fine(f"%report --card --path {path}")
     assert bknb.verify(path).same
@@ -222,4 +222,4 @@ def test_tab_goes_on_behind_a_comma(fine: Cell, shell: InteractiveShell) -> None
 @pytest.fixture(autouse=True)
 def _ended() -> Any:
     yield
-    BOOK.end_and_forget()
+    TASKS.end_and_forget()

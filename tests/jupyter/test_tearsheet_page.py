@@ -86,7 +86,7 @@ def sheet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     bknb.add_strategy(LONG, interval="12h", get_signal=get_signal)
     bknb.add_strategy("b", interval="1d", get_signal=lambda price: get_signal(price) | {"price_take_profit": price * 2})
-    book = bknb.portfolio(
+    several = bknb.portfolio(
         symbols=["BTCUSDT", "ETHUSDT"],
         strategies=[LONG, "b"],
         exchange="demo",
@@ -95,7 +95,7 @@ def sheet(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sizing=bknb.size.Percent(20),
         benchmark="ETHUSDT",
     )
-    return book.tearsheet(tmp_path_factory.mktemp("sheet") / "sheet.html")
+    return several.tearsheet(tmp_path_factory.mktemp("sheet") / "sheet.html")
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_a_sheet_is_printed_on_one_page(browser: Browser, tmp_path: Path) -> Non
 
     bknb.add_strategy("dips", interval="12h", get_signal=get_signal)
     bknb.add_strategy("days", interval="1d", get_signal=get_signal)
-    book = bknb.portfolio(
+    several = bknb.portfolio(
         symbols=["BTCUSDT", "ETHUSDT"],
         strategies=["dips", "days"],
         exchange="demo",
@@ -150,7 +150,7 @@ def test_a_sheet_is_printed_on_one_page(browser: Browser, tmp_path: Path) -> Non
         sizing="percent:30",
         benchmark="equal",
     )
-    browser.open(book.tearsheet(tmp_path / "x.html").as_uri())
+    browser.open(several.tearsheet(tmp_path / "x.html").as_uri())
     browser.call("POST", "/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": {"media": ""}})
     printed = browser.call("POST", "/goog/cdp/execute", {"cmd": "Page.printToPDF", "params": PAPER})
     assert re.findall(rb"/Type /Pages.*?/Count (\d+)", base64.b64decode(printed["data"]), re.DOTALL) == [b"1"]
@@ -177,9 +177,9 @@ def test_the_tables_of_cells_fit_an_output_of_1000_px(browser: Browser, tmp_path
     bknb.add_strategy("reversion", interval="1h", get_signal=get_signal)
     call: dict[str, Any] = {"exchange": "demo", "frame": "2024-01-01:2024-01-04", "capital": 10_000}
     run = bknb.backtest("BTCUSDT", strategy="reversion", **call)
-    book = bknb.portfolio(symbols=["BTCUSDT", "ETHUSDT"], strategies=["reversion"], **call)
+    several = bknb.portfolio(symbols=["BTCUSDT", "ETHUSDT"], strategies=["reversion"], **call)
     page = tmp_path / "cell.html"
-    page.write_text(LAB + summary_html(run) + portfolio_account_html(book), encoding="utf-8")
+    page.write_text(LAB + summary_html(run) + portfolio_account_html(several), encoding="utf-8")
     browser.open(page.as_uri())
     show(browser, 1026)
     wider = browser.run(WIDER)
@@ -222,7 +222,7 @@ def test_the_panels_of_a_portfolio_are_drawn_updated_and_pressed(browser: Browse
         return {"position": "long", "price_take_profit": price * 1.02, "price_stop_loss": price * 0.99}
 
     bknb.add_strategy("reversion", interval="4h", get_signal=get_signal)
-    book = bknb.portfolio(
+    several = bknb.portfolio(
         symbols=["BTCUSDT", "ETHUSDT"],
         strategies=["reversion"],
         exchange="demo",
@@ -231,7 +231,7 @@ def test_the_panels_of_a_portfolio_are_drawn_updated_and_pressed(browser: Browse
         sizing="percent:40",
         benchmark="equal",
     )
-    snapshot = book.snapshot()
+    snapshot = several.snapshot()
     html = {name: str(panel_html(snapshot, name)) for name in PORTFOLIO_PANELS[1:]}
     html = {"status": f"<div role=status>{status_text(snapshot, 'running')}</div>", **html}
     controls = {

@@ -48,7 +48,7 @@ LEGS: Final = Option(
 )
 _NAME: Final = Option(name="--name", help="what %runs and bknb.Portfolio call it; 'portfolio' by default")
 PRIORITY: Final = Option(name="--priority", help="who goes first at one moment: declared (default) or score")
-TOGETHER: Final = Option(name="--together", help="symbols of a book are opened and left together", flag=True)
+TOGETHER: Final = Option(name="--together", help="its symbols are opened and left together", flag=True)
 BUFFER: Final = Option(name="--cash-buffer-percent", help="percent of the equity that get_weights leaves free")
 _RUN: Final = (
     helped(EXECUTION, "pessimistic, touch or vwap, for all legs"),

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from law_runs import paths
 from scenarios import MINUTE, ORIGIN, Candle, source
-from weight_loop import BookHand
+from weight_loop import WeightsHand
 from worlds import SEEDS
 
 import bknb
@@ -48,9 +48,9 @@ def play(
         return answers.get(int(ctx.when_ms - ORIGIN) // MINUTE)
 
     tolerance = options.pop("tolerance", 0.0)
-    bknb.weights("book", symbols=symbols, interval="1m", get_weights=get_weights, tolerance=tolerance)
+    bknb.weights("rotation", symbols=symbols, interval="1m", get_weights=get_weights, tolerance=tolerance)
     options = {"exchange": exchange or market(), "frame": FRAME, "settings": FREE, "capital": 1_000} | options
-    return bknb.portfolio(strategies=["book"], **options)
+    return bknb.portfolio(strategies=["rotation"], **options)
 
 
 def traded(result: Any) -> list[tuple[int, str, str, float]]:
@@ -118,13 +118,13 @@ def test_where_less_is_free_all_increases_are_made_smaller_by_one_factor(account
 def test_a_part_of_the_equity_stays_free(account: Any) -> None:
     run: dict[str, Any] = {"exchange": market(), "frame": FRAME, "settings": FREE, "capital": 1_000, "account": account}
     halves = {"symbols": ["A", "B"], "get_weights": lambda: {"A": 0.5, "B": 0.5}, "cash_buffer_percent": 4}
-    bknb.weights("book", interval="1d", **halves)
-    result = bknb.portfolio(strategies=["book"], **run)
+    bknb.weights("rotation", interval="1d", **halves)
+    result = bknb.portfolio(strategies=["rotation"], **run)
     assert [row[3] for row in traded(result)][:2] == pytest.approx([4.8, 4.8])
     assert result.scaled[0].free == pytest.approx(960.0)
     for percent in (-1, 100, "2", True):
-        with pytest.raises(bknb.UsageError, match="cash_buffer_percent of strategy 'book' must be a percentage"):
-            bknb.weights("book", interval="1d", **(halves | {"cash_buffer_percent": percent}))
+        with pytest.raises(bknb.UsageError, match="cash_buffer_percent of strategy 'rotation' must be a percentage"):
+            bknb.weights("rotation", interval="1d", **(halves | {"cash_buffer_percent": percent}))
 
 
 def test_listeners_hear_that_less_was_free() -> None:
@@ -134,7 +134,7 @@ def test_listeners_hear_that_less_was_free() -> None:
     assert drain()
     stop()
     assert seen == result.scaled
-    assert [(event.symbols, event.strategy) for event in seen] == [(("A", "B"), "book")]
+    assert [(event.symbols, event.strategy) for event in seen] == [(("A", "B"), "rotation")]
 
 
 @pytest.mark.parametrize("fee", [0.0, 0.1])
@@ -159,14 +159,14 @@ def test_an_add_of_which_nothing_is_paid_is_left_out() -> None:
     assert reasons(result) == []
 
 
-def test_a_book_without_free_cash_makes_positions_smaller_and_closes_them() -> None:
+def test_weights_without_free_cash_make_positions_smaller_and_close_them() -> None:
     exchange = market(dict.fromkeys(range(5, 60), 110.0))
-    bknb.weights("book", symbols=["A"], interval="1m", get_weights=lambda: {"A": -1.0}, tolerance=1)
+    bknb.weights("rotation", symbols=["A"], interval="1m", get_weights=lambda: {"A": -1.0}, tolerance=1)
     bknb.add_strategy("one", interval="1m", get_weight=lambda: -1.0, tolerance=1)
     run = {"exchange": exchange, "frame": FRAME, "settings": COSTS, "capital": 1_000}
-    book = bknb.portfolio(strategies=["book"], **run)
+    several = bknb.portfolio(strategies=["rotation"], **run)
     one = bknb.backtest("A", strategy="one", **run)
-    assert book.leg("A").fills.drop(columns="signal_id").equals(one.fills.drop(columns="signal_id"))
+    assert several.leg("A").fills.drop(columns="signal_id").equals(one.fills.drop(columns="signal_id"))
     assert one.fills.kind.tolist() == ["entry", "reduce", "exit"]
     dear = {"A": market(dict.fromkeys(range(5, 60), 180.0)), "B": market()}
     result = play({0: {"A": -0.6, "B": 0.4}, 7: {"A": None, "B": 0}}, dear, settings=COSTS)
@@ -193,8 +193,8 @@ def test_one_question_for_all_with_what_is_held() -> None:
         assert len(bknb.get_candles("B", "1m", 2)) == 2
         return {"A": part, "B": -part / 2}
 
-    bknb.weights("book", symbols=["A", "B"], interval="15m", get_weights=get_weights, params={"part": 0.4})
-    bknb.portfolio(strategies=["book"], exchange=market(), frame=FRAME, settings=FREE, capital=500)
+    bknb.weights("rotation", symbols=["A", "B"], interval="15m", get_weights=get_weights, params={"part": 0.4})
+    bknb.portfolio(strategies=["rotation"], exchange=market(), frame=FRAME, settings=FREE, capital=500)
     assert seen == [(0, 500.0, {"A": 0.0, "B": 0.0}), *((k, 500.0, {"A": 0.4, "B": -0.2}) for k in (15,))]
 
 
@@ -204,8 +204,8 @@ def test_what_is_of_one_symbol_says_what_to_use(name: str) -> None:
         value = getattr(ctx, name)
         return value("1m", 3)
 
-    bknb.weights("book", symbols=["A", "B"], interval="15m", get_weights=get_weights)
-    result = bknb.portfolio(strategies=["book"], exchange=market(), frame=FRAME)
+    bknb.weights("rotation", symbols=["A", "B"], interval="15m", get_weights=get_weights)
+    result = bknb.portfolio(strategies=["rotation"], exchange=market(), frame=FRAME)
     errors = [error.message for leg in result.legs.values() for error in leg.errors]
     assert len(errors) == 1
     assert "several symbols at once" in errors[0]
@@ -238,10 +238,10 @@ def test_a_symbol_in_a_hole_is_asked_with_the_others(
     for hole, symbols in (("A", ["A", "B"]), ("A", ["B", "A"])):
         exchange = {symbol: with_a_hole(5, 9) if symbol == hole else market() for symbol in symbols}
         bknb.weights(
-            "book", symbols=symbols, get_weights=lambda ctx: answers.get((ctx.when_ms - ORIGIN) // MINUTE), **asked
+            "rotation", symbols=symbols, get_weights=lambda ctx: answers.get((ctx.when_ms - ORIGIN) // MINUTE), **asked
         )
         result = bknb.portfolio(
-            strategies=["book"], exchange=exchange, frame=FRAME, settings=FREE, capital=1_000, allow_gaps=True
+            strategies=["rotation"], exchange=exchange, frame=FRAME, settings=FREE, capital=1_000, allow_gaps=True
         )
         assert [row[:3] for row in traded(result)] == fills
 
@@ -251,11 +251,11 @@ def test_an_answer_stands_until_its_symbol_has_a_moment() -> None:
     longer = source([(ORIGIN + k * 5 * MINUTE, *FLAT, 100.0) for k in range(-20, 12)])
     for answers, quantity in (({3: {"A": 0.5}}, 5.0), ({3: {"A": 0.5}, 5: {"A": 0.25}}, 2.5)):
         bknb.weights(
-            "book", symbols=["A", "B"], at="00:03 UTC",
+            "rotation", symbols=["A", "B"], at="00:03 UTC",
             get_weights=lambda ctx, answers=answers: answers.get((ctx.when_ms - ORIGIN) // MINUTE),
         )  # fmt: skip
         result = bknb.portfolio(
-            strategies=["book"], exchange={"A": longer, "B": market()}, base={"A": "5m", "B": "1m"}, frame=FRAME,
+            strategies=["rotation"], exchange={"A": longer, "B": market()}, base={"A": "5m", "B": "1m"}, frame=FRAME,
             settings=FREE, capital=1_000,
         )  # fmt: skip
         assert traded(result) == [(5, "A", "entry", quantity), (30, "A", "exit", quantity)]
@@ -307,13 +307,13 @@ def test_without_a_capital_the_account_has_one() -> None:
 
 def test_beside_strategies_that_answer_with_signals() -> None:
     bknb.add_strategy("other", interval="1m", get_signal=lambda: None)
-    bknb.weights("book", symbols=["A"], interval="1m", get_weights=lambda: {"A": 0.5})
+    bknb.weights("rotation", symbols=["A"], interval="1m", get_weights=lambda: {"A": 0.5})
     run = {"exchange": market(), "frame": FRAME, "settings": FREE, "capital": 100}
-    result = bknb.portfolio(symbols=["B"], strategies=["book", "other"], **run)
-    assert [*result.legs] == [("A", "book"), ("B", "other")]
+    result = bknb.portfolio(symbols=["B"], strategies=["rotation", "other"], **run)
+    assert [*result.legs] == [("A", "rotation"), ("B", "other")]
     assert len(result.leg("A").fills) == 2
     assert any("no sizing was given" in text for text in result.warnings)
-    sized = bknb.portfolio(symbols=["B"], strategies=["book", "other"], sizing={"other": bknb.Percent(50)}, **run)
+    sized = bknb.portfolio(symbols=["B"], strategies=["rotation", "other"], sizing={"other": bknb.Percent(50)}, **run)
     assert len(sized.leg("A").fills) == 2
     assert not sized.warnings
 
@@ -331,16 +331,16 @@ def test_an_account_that_is_worth_nothing_holds_nothing_more() -> None:
     assert not any(leg.run_record.records.failures for leg in result.legs.values())
 
 
-def test_a_book_that_is_worth_nothing_is_not_asked_any_more() -> None:
+def test_a_portfolio_that_is_worth_nothing_is_not_asked_any_more() -> None:
     asked: list[int] = []
 
     def get_weights(ctx: Any) -> Any:
         asked.append((ctx.when_ms - ORIGIN) // MINUTE)
         return {"A": -0.5, "B": 0.5}
 
-    bknb.weights("book", symbols=["A", "B"], interval="1m", get_weights=get_weights)
+    bknb.weights("rotation", symbols=["A", "B"], interval="1m", get_weights=get_weights)
     exchange = {"A": market(dict.fromkeys(range(6, 60), 300.0)), "B": market()}
-    result = bknb.portfolio(strategies=["book"], exchange=exchange, frame=FRAME, settings=FREE, capital=1_000)
+    result = bknb.portfolio(strategies=["rotation"], exchange=exchange, frame=FRAME, settings=FREE, capital=1_000)
     assert asked == [*range(7)]
     assert result.equity.iloc[-1] == 0.0
     assert not [error for leg in result.legs.values() for error in leg.errors]
@@ -355,12 +355,12 @@ def test_what_was_liquidated_stays_flat_until_its_weight_was_0_or_on_the_other_s
         return answers.get((ctx.when_ms - ORIGIN) // MINUTE)
 
     bknb.weights(
-        "book", symbols=["A", "B"], interval="1m", get_weights=get_weights, tolerance=math.inf, reenter=reenter
+        "rotation", symbols=["A", "B"], interval="1m", get_weights=get_weights, tolerance=math.inf, reenter=reenter
     )
     account = bknb.Margin(leverage=3, mode="isolated")
     exchange = {"A": market(falling), "B": market()}
     result = bknb.portfolio(
-        strategies=["book"], exchange=exchange, frame=FRAME, settings=FREE, capital=1_000, account=account
+        strategies=["rotation"], exchange=exchange, frame=FRAME, settings=FREE, capital=1_000, account=account
     )
     found = [row[:3] for row in traded(result) if row[1] == "A"]
     again = [(6, "A", "entry"), (8, "A", "exit")] if reenter else []
@@ -370,7 +370,7 @@ def test_what_was_liquidated_stays_flat_until_its_weight_was_0_or_on_the_other_s
     ]  # fmt: skip
 
 
-def test_weights_of_a_book_may_have_levels() -> None:
+def test_weights_of_several_symbols_may_have_levels() -> None:
     answers = {k: {"A": bknb.Weight(0.5, price_stop_loss=95.0), "B": 0.5} for k in range(END)}
     answers[4] = {"A": bknb.Weight(0.5, price_stop_loss=97.0), "B": 0.5}
     exchange = {"A": market({8: 96.0}), "B": market()}
@@ -387,18 +387,18 @@ def test_weights_of_a_book_may_have_levels() -> None:
     assert moved.leg("A").run_record.records.closed[0].signal.price_stop_loss == 95.0
 
 
-def test_a_book_of_one_symbol_is_a_get_weight() -> None:
+def test_weights_of_one_symbol_are_a_get_weight() -> None:
     def weight(ctx: Any) -> float:
         return math.sin(ctx.when_ms / MINUTE / 3)
 
     exchange = market({k: 100.0 + 5 * math.sin(k) for k in range(60)})
-    bknb.weights("book", symbols=["A"], interval="3m", get_weights=lambda ctx: {"A": weight(ctx)})
+    bknb.weights("rotation", symbols=["A"], interval="3m", get_weights=lambda ctx: {"A": weight(ctx)})
     bknb.add_strategy("one", interval="3m", get_weight=weight)
     run = {"exchange": exchange, "frame": FRAME, "settings": FREE, "capital": 1_000}
-    book = bknb.portfolio(strategies=["book"], **run)
+    several = bknb.portfolio(strategies=["rotation"], **run)
     one = bknb.backtest("A", strategy="one", **run)
     names = ["at", "side", "kind", "share", "price", "quantity"]
-    assert book.leg("A").fills[names].equals(one.fills[names])
+    assert several.leg("A").fills[names].equals(one.fills[names])
     assert len(one.fills) > 10
 
 
@@ -474,11 +474,11 @@ def test_cash_and_positions_are_the_capital_and_what_was_made(seed: int, leverag
         parts = random.uniform(-1, 1, len(names)) * (random.random(len(names)) < 0.8)
         return dict(zip(names, parts / max(abs(parts).sum(), 1e-9) * leverage * random.random(), strict=True))
 
-    bknb.weights("book", symbols=names, interval="1d", get_weights=get_weights, tolerance=1)
+    bknb.weights("rotation", symbols=names, interval="1d", get_weights=get_weights, tolerance=1)
     account = bknb.Margin(leverage=leverage, mode="isolated")
     frame = (ORIGIN, ORIGIN + 100 * DAY)
     run = {"exchange": markets, "frame": frame, "settings": COSTS, "account": account}
-    result = bknb.portfolio(strategies=["book"], capital=1_000, **run)
+    result = bknb.portfolio(strategies=["rotation"], capital=1_000, **run)
     money = result.run_account
     assert sum(len(leg.fills) for leg in result.legs.values()) > 100
     assert not [error for leg in result.legs.values() for error in leg.errors]
@@ -595,7 +595,7 @@ def test_together_is_yes_or_no() -> None:
 
 
 def drawn_answers(random: np.random.Generator, symbols: Sequence[str]) -> dict[int, Any]:
-    """What a book answers at each minute: nothing, flat, or weights that leave some out."""
+    """What is answered at each minute: nothing, flat, or weights that leave some out."""
     found: dict[int, Any] = {}
     for minute in range(END):
         kind = random.random()
@@ -610,7 +610,7 @@ def drawn_answers(random: np.random.Generator, symbols: Sequence[str]) -> dict[i
 @settings(max_examples=4)
 @example(seed=1, holes=True, tolerance=0.0)
 @given(seed=SEEDS, holes=st.booleans(), tolerance=st.sampled_from([0.0, 1.0]))
-def test_a_book_over_halts_and_holes_is_a_loop_by_hand(seed: int, *, holes: bool, tolerance: float) -> None:
+def test_weights_over_halts_and_holes_are_a_loop_by_hand(seed: int, *, holes: bool, tolerance: float) -> None:
     names = ("A", "B", "C")
     random = np.random.default_rng(seed)
     silent = {name: {k for k in range(2, END) if random.random() < 0.3} for name in names}
@@ -621,7 +621,7 @@ def test_a_book_over_halts_and_holes_is_a_loop_by_hand(seed: int, *, holes: bool
             moves = np.exp(random.normal(0.0, 0.02, 2)) if k not in silent[name] else (1.0, 1.0)
             opens[name, k] = price * float(moves[0])
             closes[name, k] = price = opens[name, k] * float(moves[1])
-    hand = BookHand(names, slippage=0.05, fee=0.1, tolerance=tolerance)
+    hand = WeightsHand(names, slippage=0.05, fee=0.1, tolerance=tolerance)
     worth = []
     for k in range(END):
         marks = {name: closes[name, k - 1] for name in names}
@@ -732,8 +732,8 @@ def test_what_is_raised_is_told_once_and_changes_nothing() -> None:
             raise ValueError("oh")
         return {"A": 0.5, "B": 0.5}
 
-    bknb.weights("book", symbols=["A", "B"], interval="1m", get_weights=get_weights, tolerance=5)
-    result = bknb.portfolio(strategies=["book"], exchange=market(), frame=FRAME, settings=FREE, capital=100)
+    bknb.weights("rotation", symbols=["A", "B"], interval="1m", get_weights=get_weights, tolerance=5)
+    result = bknb.portfolio(strategies=["rotation"], exchange=market(), frame=FRAME, settings=FREE, capital=100)
     assert [error.count for leg in result.legs.values() for error in leg.errors] == [1]
     assert len(traded(result)) == 4
 
@@ -741,41 +741,41 @@ def test_what_is_raised_is_told_once_and_changes_nothing() -> None:
 @pytest.mark.parametrize("symbols", ["A", [], [1], ["A", ""], None])
 def test_symbols_are_a_list_of_names(symbols: Any) -> None:
     with pytest.raises(bknb.UsageError, match="must be a list of names, at least one"):
-        bknb.weights("book", symbols=symbols, interval="1d", get_weights=dict)
+        bknb.weights("rotation", symbols=symbols, interval="1d", get_weights=dict)
 
 
-def test_what_a_book_asks_for_is_told_at_once() -> None:
+def test_what_get_weights_asks_for_is_told_at_once() -> None:
     with pytest.raises(bknb.UsageError, match="asks for 'symbol'\nget_weights may ask for any of ctx, when by name"):
-        bknb.weights("book", symbols=["A"], interval="1d", get_weights=lambda symbol: {})
+        bknb.weights("rotation", symbols=["A"], interval="1d", get_weights=lambda symbol: {})
 
     def get_weights(ctx: Any) -> Any:
         return {}
 
     with pytest.raises(bknb.UsageError, match=r"register it with @bknb\.weights"):
-        bknb.strategy("book", interval="1d")(get_weights)
+        bknb.strategy("rotation", interval="1d")(get_weights)
 
 
-def test_where_a_book_cannot_run_it_says_what_to_do() -> None:
+def test_where_weights_cannot_run_it_says_what_to_do() -> None:
     with pytest.raises(bknb.UsageError, match="names 'A' twice"):
-        bknb.weights("book", symbols=["A", "A"], interval="1d", get_weights=dict)
-    bknb.weights("book", symbols=["A", "B"], interval="1m", get_weights=dict)
+        bknb.weights("rotation", symbols=["A", "A"], interval="1d", get_weights=dict)
+    bknb.weights("rotation", symbols=["A", "B"], interval="1m", get_weights=dict)
     bknb.add_strategy("other", interval="1m", get_signal=lambda: None)
     run: dict[str, Any] = {"exchange": market(), "frame": FRAME}
-    asked = r"run it as a portfolio: bknb.portfolio\(strategies=\['book'\]"
+    asked = r"run it as a portfolio: bknb.portfolio\(strategies=\['rotation'\]"
     for call in (
-        lambda: bknb.backtest("A", strategy="book", **run),
-        lambda: bknb.check_lookahead("book", symbol="A", **run),
-        lambda: bknb.Live.background("A", strategy="book", exchange=market()),
-        lambda: bknb.portfolio(legs=[("A", "book")], **run),
+        lambda: bknb.backtest("A", strategy="rotation", **run),
+        lambda: bknb.check_lookahead("rotation", symbol="A", **run),
+        lambda: bknb.Live.background("A", strategy="rotation", exchange=market()),
+        lambda: bknb.portfolio(legs=[("A", "rotation")], **run),
     ):
         with pytest.raises(bknb.UsageError, match=asked):
             call()
     with pytest.raises(bknb.UsageError, match="leave symbols= out"):
-        bknb.portfolio(symbols=["A"], strategies=["book"], **run)
+        bknb.portfolio(symbols=["A"], strategies=["rotation"], **run)
     with pytest.raises(bknb.UsageError, match="give symbols= for them"):
-        bknb.portfolio(strategies=["book", "other"], **run)
+        bknb.portfolio(strategies=["rotation", "other"], **run)
     with pytest.raises(bknb.UsageError, match="sizing= is given"):
-        bknb.portfolio(strategies=["book"], capital=100, sizing=bknb.Percent(10), **run)
+        bknb.portfolio(strategies=["rotation"], capital=100, sizing=bknb.Percent(10), **run)
 
 
 def test_without_a_capital_quantities_have_no_steps() -> None:
@@ -787,8 +787,8 @@ def test_without_a_capital_quantities_have_no_steps() -> None:
 
 def test_what_weights_are_asked_with_can_be_copied() -> None:
     copied: list[Any] = []
-    bknb.weights("book", symbols=["A"], interval="1m", get_weights=lambda ctx: copied.append(copy.copy(ctx)))
-    bknb.portfolio(strategies=["book"], exchange=market(), frame=FRAME, settings=FREE, capital=1_000)
+    bknb.weights("rotation", symbols=["A"], interval="1m", get_weights=lambda ctx: copied.append(copy.copy(ctx)))
+    bknb.portfolio(strategies=["rotation"], exchange=market(), frame=FRAME, settings=FREE, capital=1_000)
     assert copied[0].weights == {"A": 0.0}
     assert copied[0].when_ms == ORIGIN
 

@@ -19,7 +19,7 @@ from ..domain.schedules import reads_series
 from ..domain.signal import Signal
 from ..domain.states import Holding, State
 from ..domain.weight import Weight, WeightSignal
-from ..engine.weight_book import BookPlan, WeightBook
+from ..engine.portfolio_weights import PortfolioWeights, WeightsPlan
 from ..engine.weights_together import Due
 from ..errors import NotEnoughData, UsageError
 from ..market.bar_slots import bar_close, slot_of
@@ -55,7 +55,7 @@ class SavedChanges(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class SavedPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest answer of a book, and what it leads to.
+    """The newest answer with weights, and what it leads to.
 
     Attributes
     ----------
@@ -102,7 +102,7 @@ def _read(payload: bytes) -> SavedPlan:
     return msgspec.json.decode(payload, type=SavedPlan)
 
 
-class LiveWeightBook(WeightBook):
+class LivePortfolioWeights(PortfolioWeights):
     """The legs of a strategy that answers for several symbols at once, in a live portfolio.
 
     Parameters
@@ -116,7 +116,7 @@ class LiveWeightBook(WeightBook):
         self._store: StateStore | None = None
         self._on_disk: SavedPlan | None = None
         self._dropped: tuple[SavedPlan, int] | None = None  # a plan whose slot was over, at this time (UTC ms)
-        self._before: tuple[BookPlan | None, dict[str, Due]] = (None, {})  # what was noted last
+        self._before: tuple[WeightsPlan | None, dict[str, Due]] = (None, {})  # what was noted last
         self._acting: dict[str, Due] = {}  # what a leg does in its turn
         self._now: Callable[[], int] = int
 
@@ -248,7 +248,7 @@ class LiveWeightBook(WeightBook):
         self._wanted, self._done = dict(saved.wanted), {*saved.done}
         if saved.when is not None:
             changes = {symbol: each.answers() for symbol, each in saved.changes.items()}
-            self._plan = BookPlan(saved.when, changes, saved.part)
+            self._plan = WeightsPlan(saved.when, changes, saved.part)
 
     def _is_over(self, slot: int, now: int) -> bool:
         """Whether the slot of an answer has ended: there is a newer one to be asked for."""

@@ -44,7 +44,7 @@ def always() -> bool:
     return True
 
 
-class RiskBook:
+class RiskPlaces:
     """The places taken in one risk profile, shared by every strategy that uses it.
 
     Parameters

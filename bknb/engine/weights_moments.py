@@ -1,4 +1,4 @@
-"""The moments at which the legs of a book of weights can be asked: those of all of them.
+"""The moments at which the legs of the weights of several symbols can be asked: those of all of them.
 
 A symbol that does not trade at a moment is asked there with the others, and its order waits for its next bar. Only
 where a moment lies inside one of its bars, or before its first bar has closed, it is not.
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from .questions import AskedAt
 
 
-class BookMoments:
-    """Moments of all legs of a book (UTC ms), which each leg tells before the first of them is asked."""
+class WeightsMoments:
+    """Moments of all legs (UTC ms), which each leg tells before the first of them is asked."""
 
     def __init__(self) -> None:
         self._told: list[NDArray[np.int64]] = []
@@ -42,7 +42,7 @@ class BookMoments:
         return found[found <= (times[-1] if len(times) else -1)]  # nobody could fill a later order
 
 
-class BookSlots:
+class WeightsSlots:
     """The moments at which a leg is asked once in each slot.
 
     Parameters
@@ -70,7 +70,7 @@ class BookSlots:
         return 0
 
 
-class BookQuestions:
+class WeightsQuestions:
     """The questions of a leg, made once all legs have told their moments: when it is first asked for one.
 
     Parameters

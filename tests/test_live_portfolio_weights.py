@@ -22,8 +22,8 @@ from bknb.testing.clocks import SimulatedClock
 SYMBOLS = ("AUSDT", "BUSDT", "CUSDT")
 
 
-def book_of(seed: int, *, gone: float = 0.0, late: int = 0, most: float = 1.0, **options: Any) -> dict[str, Any]:
-    """A book of random weights on random walks; of some minutes are gone, and the last symbol begins ``late``."""
+def weights_of(seed: int, *, gone: float = 0.0, late: int = 0, most: float = 1.0, **options: Any) -> dict[str, Any]:
+    """Random weights on random walks; of some minutes are gone, and the last symbol begins ``late``."""
     given = {"interval": "1m", "get_weights": drawn_weights(seed, most), "tolerance": 1.0} | options
     bknb.weights("rotation", symbols=SYMBOLS, **given)
     random, candles = np.random.default_rng(seed), {}
@@ -63,8 +63,8 @@ SLOW = [("slots", 2), ("without a capital", 3), ("gone in slots", 7), ("together
 def test_weights_of_several_symbols_are_those_of_the_portfolio(world: str, seed: int) -> None:
     options, account = WORLDS[world]
     clock = JumpingClock(ORIGIN, seed) if world == "jumping" else SimulatedClock(ORIGIN)
-    result = live(book_of(seed, **options) | account, clock)
-    expected = backtest(book_of(seed, **options) | account, result)
+    result = live(weights_of(seed, **options) | account, clock)
+    expected = backtest(weights_of(seed, **options) | account, result)
     assert told(result) == told(expected)
     assert money_of(result) == money_of(expected)
     if "together" in world:
@@ -83,7 +83,7 @@ def test_weights_of_several_symbols_are_those_of_the_portfolio(world: str, seed:
 @pytest.mark.long
 def test_weights_of_several_symbols_beside_signals_are_those_of_the_portfolio() -> None:
     def both() -> dict[str, Any]:
-        run = book_of(9, interval="3m")
+        run = weights_of(9, interval="3m")
         beside = bknb.add_strategy("beside", interval="1m", get_signal=signals(9))
         money = {"capital": 10_000, "sizing": {"beside": "percent:20"}, "costs": bknb.Costs(taker=0.05)}
         return run | {"strategies": ["rotation", beside], "symbols": ["BUSDT"]} | money
@@ -211,8 +211,8 @@ def test_a_plan_whose_slot_is_over_is_dropped_and_told() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("comes_after", "bought"), [(1, 15), (99, None)])
-def test_a_candle_that_the_book_looks_at_is_waited_for(comes_after: int, bought: int | None) -> None:
-    """The book is asked again once it may be there; where it does not come, the slot passes without an answer."""
+def test_a_candle_that_get_weights_looks_at_is_waited_for(comes_after: int, bought: int | None) -> None:
+    """It is asked for weights again once it may be there; where it does not come, the slot passes without an answer."""
     asked: list[int] = []
 
     def get_weights(ctx: Any) -> Any:
@@ -249,8 +249,8 @@ class FailingStore(bknb.stores.MemoryStore):
 @pytest.mark.slow
 def test_a_plan_that_cannot_be_saved_is_carried_out_at_the_next_minute() -> None:
     options, account = WORLDS["slots"]
-    result = live(book_of(6, **options) | account, SimulatedClock(ORIGIN), FailingStore())
-    expected = backtest(book_of(6, **options) | account, result)
+    result = live(weights_of(6, **options) | account, SimulatedClock(ORIGIN), FailingStore())
+    expected = backtest(weights_of(6, **options) | account, result)
     assert sum(error.count for leg in result.legs.values() for error in leg.errors if error.kind == "state") > 5
     assert told(result) == told(expected)
     assert money_of(result) == money_of(expected)

@@ -1,4 +1,4 @@
-"""The tasks of this process by symbol and name; one book for each kind of work."""
+"""The tasks of this process by symbol and name; one list for each kind of work."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T", bound=Task[Any, Any])
 _END_SECONDS: Final = 10.0  # at most, for a stopped task to end
 
 
-class TaskBook(Generic[T]):
+class TaskList(Generic[T]):
     """The tasks that run, and the latest one of every symbol and name, of one kind of work.
 
     Parameters

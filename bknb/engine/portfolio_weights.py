@@ -23,9 +23,9 @@ from ..errors import NotEnoughData, UsageError
 from ..market.bar_slots import slot_of
 from ..market.source_hours import bar_grid_of
 from ..market.strategy_context import Context, weight_limits_of
-from .book_moments import BookMoments
 from .weight_answers import opened
 from .weight_legs import Increase, but_the_same, changes_of, held_by
+from .weights_moments import WeightsMoments
 from .weights_together import Together
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _READS: Final = frozenset({"panel", "get_candles", "get_average_price"})
 
 
-class BookContext:
+class WeightsContext:
     """What a ``get_weights`` is asked with: the moment, the account, and candles of any symbol.
 
     Attributes
@@ -106,10 +106,10 @@ class BookContext:
         return getattr(self._context, name)
 
     def __repr__(self) -> str:
-        return f"BookContext({len(self.symbols)} symbols, {self._context.when_ms})"
+        return f"WeightsContext({len(self.symbols)} symbols, {self._context.when_ms})"
 
 
-class BookPlan(NamedTuple):
+class WeightsPlan(NamedTuple):
     """What is to be done at a moment (UTC ms): what each leg holds changes so, and larger ones by this part of it.
 
     A part of 0: nothing becomes larger.
@@ -120,7 +120,7 @@ class BookPlan(NamedTuple):
     part: float
 
 
-class WeightBook:
+class PortfolioWeights:
     """The legs of a strategy that answers for several symbols at once.
 
     The first leg whose turn comes at a moment has it asked. Then each does its part: in the turn of ``manage`` what
@@ -148,11 +148,11 @@ class WeightBook:
         self._sources: dict[str, object] = {}
         self._grids: dict[str, BarGrid | None] = {}
         self._loops: dict[str, StrategyLoop] = {}
-        self.moments = BookMoments()
+        self.moments = WeightsMoments()
         self._slot: int | None = None  # of the newest answer
         self._wanted: dict[str, Weight] = {}  # by the newest answer that said something of a symbol
         self._done: set[str] = set()  # symbols whose leg has had a turn since
-        self._plan: BookPlan | None = None
+        self._plan: WeightsPlan | None = None
         self._turns: dict[str, int] = {}  # the moment (UTC ms) at which each leg was asked again last
         self.scaled = 0
         self.together = Together() if strategy.together else None
@@ -166,7 +166,7 @@ class WeightBook:
         def holding(ctx: Context, _: HeldPosition) -> Any:
             return self._asked(ctx, lambda: self._changes(symbol, ctx))
 
-        return replace(self._strategy, ask=opening, ask_manage=holding, symbols=(), book=self)
+        return replace(self._strategy, ask=opening, ask_manage=holding, symbols=(), portfolio_weights=self)
 
     def begin(self, symbol: str, account: LegAccount, source: object) -> None:
         """Take what the leg of a symbol has of the account, and where its candles come from."""
@@ -179,7 +179,7 @@ class WeightBook:
 
     def end(self) -> None:
         """Let go of the account of a portfolio that is over."""
-        self._legs, self._loops, self.moments = {}, {}, BookMoments()
+        self._legs, self._loops, self.moments = {}, {}, WeightsMoments()
 
     @property
     def warning(self) -> str:
@@ -247,10 +247,10 @@ class WeightBook:
     def _shared(self) -> SharedAccount:
         return next(iter(self._legs.values())).shared
 
-    def _context(self, ctx: Context, equity: float) -> BookContext:
+    def _context(self, ctx: Context, equity: float) -> WeightsContext:
         held = {symbol: leg.held_weight(ctx.when_ms)[0] for symbol, leg in self._legs.items()}
         several = len({id(source) for source in self._sources.values()}) > 1
-        return BookContext(ctx, tuple(self._legs), equity, held, several_exchanges=several)
+        return WeightsContext(ctx, tuple(self._legs), equity, held, several_exchanges=several)
 
     def _read(self, answer: object, limits: WeightLimits, made: Callable[[], object]) -> object:
         if answer is not None:
@@ -262,7 +262,7 @@ class WeightBook:
 
     # --- what comes of it -------------------------------------------------------------------------------------------
 
-    def _planned(self, when: int, asking: str) -> BookPlan:
+    def _planned(self, when: int, asking: str) -> WeightsPlan:
         """What all legs do at a moment (UTC ms); ``asking`` is the symbol of the leg whose turn it is."""
         if self._plan is None or self._plan.when != when:
             held = {symbol: held_by(leg, when) for symbol, leg in self._legs.items()}
@@ -272,7 +272,7 @@ class WeightBook:
                 for symbol, weight in self._wanted.items()
             }
             part = self._part(when, changes, held, asking)
-            self._plan = BookPlan(
+            self._plan = WeightsPlan(
                 when, {symbol: but_the_same(each, held[symbol], part) for symbol, each in changes.items()}, part
             )
         return self._plan

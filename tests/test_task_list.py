@@ -7,7 +7,7 @@ import threading
 import pytest
 
 import bknb
-from bknb.runs.backtest import BOOK
+from bknb.runs.backtest import TASKS
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_reset_ends_all_that_run(held):
     strategy, go = held
     tasks = [background(strategy, day) for day in (1, 2)]
     threading.Timer(0.2, go.set).start()
-    BOOK.end_and_forget()
+    TASKS.end_and_forget()
     assert [task.done for task in tasks] == [True, True]
     assert bknb.Backtest.list() == []
 
