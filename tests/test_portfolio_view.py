@@ -143,7 +143,7 @@ def test_a_small_capital_has_the_decimals_that_its_amounts_need() -> None:
     shown = words(portfolio_account_html(result))
     assert "Equity at the end | 1.0400" in shown
     assert "from 1.0000" in shown
-    assert "| +0.0400 |" in shown
+    assert "one | A | +0.0400 | " in shown
     assert "mean +0.0200" in shown
     assert "was worth 1.0400 at the end" in result.report()
     assert result.account.text("end").startswith("1.0400")
