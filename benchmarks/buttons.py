@@ -72,12 +72,10 @@ def main() -> None:
     for kernel in options.kernel or ["python3"]:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            notebook = blank_notebook(folder / "stops.ipynb", [SETUP], kernel=kernel)
-            with (
-                jupyterlab(folder / "lab", notebook, kernels=options.kernels) as address,
-                Browser(folder / "profile") as browser,
-            ):
-                page = Page(browser, address)
+            (folder / "work").mkdir()
+            blank_notebook(folder / "work" / "stops.ipynb", [SETUP], kernel=kernel)
+            with jupyterlab(folder, kernels=options.kernels) as base, Browser(folder / "profile") as browser:
+                page = Page(browser, f"{base}/lab/tree/stops.ipynb")
                 page.run(0)
                 measure(page, WAYS["background"], 1)  # the first widget of a page loads anywidget; not counted
                 version = page.text(0).strip()

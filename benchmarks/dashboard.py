@@ -147,15 +147,16 @@ def browser() -> None:
     """First picture, bytes, and a flood of events, in a real JupyterLab."""
     sys.path.insert(0, str(TESTS))
     from browser import Browser, wait_for
-    from open_lab import OpenNotebook, laboratory, write
+    from open_lab import OpenNotebook, write
+    from page import jupyterlab
 
     folder = Path(tempfile.mkdtemp())
     (folder / "work").mkdir()
     flood = [FLOOD, "bknb.dashboard()", "print(*measure(10, 1000))", "print(*measure(10, 0))"]
     write(folder / "work" / "year.ipynb", PREPARE, SHOW, BYTES)
     write(folder / "work" / "flood.ipynb", PREPARE, *flood, "bknb.dashboard()", "print(*measure(10, 1000))")
-    with laboratory(folder) as address, Browser(folder / "profile") as chromium:
-        notebook = OpenNotebook(chromium, f"{address}/year.ipynb")
+    with jupyterlab(folder) as base, Browser(folder / "profile") as chromium:
+        notebook = OpenNotebook(chromium, f"{base}/lab/tree/year.ipynb?reset")
         notebook.run(0, 120)
         paints = []
         for _ in range(3):
@@ -178,7 +179,7 @@ def browser() -> None:
         print(f"| over the wire: arrays, words, stored picture and tables | {sizes} kB |")
         print(f"| the cell as the notebook stores it | {stored / 1000:.0f} kB |\n")
 
-        notebook = OpenNotebook(chromium, f"{address}/flood.ipynb")
+        notebook = OpenNotebook(chromium, f"{base}/lab/tree/flood.ipynb?reset")
         notebook.run(0, 120)
         notebook.run(1)
         notebook.run(2)

@@ -53,6 +53,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Whole modules go to a worker, and those with a JupyterLab to the same one: it begins once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class InOneLaboratory(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module = str(super()._split_scope(nodeid))
+            return "JupyterLab" if re.search(r"/jupyter/test_\w*lab\w*\.py$", module) else module
+
+    return InOneLaboratory(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """A worker has the tests left out that ``PYTEST_ADDOPTS`` deselects: it is given the command line alone."""
     node.workerinput["deselect"] = node.config.option.deselect
@@ -108,12 +121,13 @@ def pytest_collection() -> Iterator[Any]:
 
 LONGEST = (  # those of ten seconds and more
     "test_row_exits",  # compiles, for a third of a minute, what later ones then find compiled
+    *("test_lab", "test_lab_card", "test_lab_controls", "test_dashboard_lab"),  # in one JupyterLab
     *("test_sharing", "test_optimizer", "test_check_lookahead", "test_martingale_law", "test_lifecycle_types"),
-    *("test_page_simulator", "test_sweep", "test_live_parity", "test_lab_controls", "test_recorded_digests"),
-    *("test_misbehaving_exchange", "test_live_faults", "test_docs", "test_holes", "test_dashboard_lab"),
+    *("test_page_simulator", "test_sweep", "test_live_parity", "test_recorded_digests"),
+    *("test_misbehaving_exchange", "test_live_faults", "test_docs", "test_holes"),
     *("test_live_bad_days", "test_managed_live", "test_sweep_declared", "test_kernel", "test_by_hand"),
-    *("test_optimizer_hostile_replies", "test_lab_card", "test_optimizer_cells", "test_sweep_parity", "test_download"),
-    *("test_store_faults", "test_managed_law", "test_old_files", "test_managed_broker", "test_lab", "test_soak"),
+    *("test_optimizer_hostile_replies", "test_optimizer_cells", "test_sweep_parity", "test_download"),
+    *("test_store_faults", "test_managed_law", "test_old_files", "test_managed_broker", "test_soak"),
     *("test_managed_properties", "test_live_disks_and_clocks", "test_docstrings", "test_vectorised", "test_scenarios"),
     *("test_order_faults", "test_live", "test_live_citizens", "test_journal", "test_ended_journal", "test_stores"),
     *("test_sessions", "test_strategy_hash", "test_secret_scan", "test_task_memory", "test_stop_table"),

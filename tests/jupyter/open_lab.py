@@ -1,59 +1,19 @@
-"""A JupyterLab of one's own, and what a test asks of a notebook that is open in it."""
+"""What a test asks of a notebook that is open in JupyterLab."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nbformat
-from browser import Browser, free_port, wait_for
+from browser import Browser, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 _NOTEBOOK = "const panel = window.jupyterapp.shell.currentWidget; const notebook = panel.content;"
 _KERNEL = "return window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
-
-
-@contextmanager
-def laboratory(folder: Path) -> Iterator[str]:
-    """The address of a JupyterLab that serves ``folder / "work"`` and knows no settings of ours."""
-    work = folder / "work"
-    work.mkdir(exist_ok=True)
-    port = free_port()
-    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
-    names += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
-    folders = {name: str(folder / name.lower()) for name in names}
-    news = folder / "jupyterlab_settings_dir" / "@jupyterlab" / "apputils-extension"
-    news.mkdir(parents=True, exist_ok=True)
-    quiet = {"fetchNews": "false", "checkForUpdates": False}
-    (news / "notification.jupyterlab-settings").write_text(json.dumps(quiet), encoding="utf-8")
-    options = ["--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0"]
-    options += ["--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True", f"--ServerApp.root_dir={work}"]
-    with (folder / "lab.log").open("w") as log:
-        command = [sys.executable, "-m", "jupyterlab", *options]
-        lab = subprocess.Popen(command, env={**os.environ, **folders}, cwd=work, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            base = f"http://127.0.0.1:{port}"
-
-            def answers() -> bool:
-                try:
-                    with urllib.request.urlopen(f"{base}/api", timeout=5):  # noqa: S310 -- our own server
-                        return True
-                except OSError:
-                    return False
-
-            wait_for(answers, 60, "JupyterLab")
-            yield f"{base}/lab/tree"
-        finally:
-            lab.terminate()
-            lab.wait(timeout=30)
 
 
 def write(path: Path, *cells: str) -> Path:
@@ -69,8 +29,8 @@ class OpenNotebook:
 
     def __init__(self, browser: Browser, address: str) -> None:
         self.browser = browser
-        self.name = address.rsplit("/", 1)[-1]
-        browser.open(f"{address}?reset")  # without the tabs of before
+        self.name = address.split("/tree/", 1)[1].removesuffix("?reset")
+        browser.open(address)
         self.ready()
 
     def ready(self) -> None:

@@ -9,7 +9,7 @@ import sys
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from browser import Browser, free_port, wait_for
 
@@ -40,21 +40,13 @@ return cells.cells.length - 1;
 
 
 @contextmanager
-def jupyterlab(folder: Path, notebook: Path, *, kernels: Path | None = None) -> Iterator[str]:
-    """A running JupyterLab with a copy of a notebook; gives the address that opens it.
+def jupyterlab(folder: Path, *, kernels: Path | None = None) -> Iterator[str]:
+    """The address of a JupyterLab that serves ``folder / "work"``, knows no settings of ours and writes there alone.
 
-    Parameters
-    ----------
-    folder
-        Everything it writes goes here.
-    notebook
-        Copied to ``work/`` in the folder.
-    kernels
-        A folder with further kernels, as in ``JUPYTER_PATH``.
+    ``kernels`` is a folder with further kernels, as in ``JUPYTER_PATH``.
     """
     work = folder / "work"
-    work.mkdir(parents=True)
-    (work / notebook.name).write_bytes(notebook.read_bytes())
+    work.mkdir(parents=True, exist_ok=True)
     places = ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
     places += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
     environment = {**os.environ, **{name: str(folder / name.lower()) for name in places}}
@@ -93,10 +85,29 @@ def jupyterlab(folder: Path, notebook: Path, *, kernels: Path | None = None) -> 
         )
         try:
             wait_for(answers, 60, "JupyterLab")
-            yield f"{base}/lab/tree/{notebook.name}"
+            yield base
         finally:
             lab.terminate()
             lab.wait(timeout=30)
+
+
+class Lab(NamedTuple):
+    """A folder in a JupyterLab, and a browser."""
+
+    browser: Browser
+    base: str
+    folder: Path
+
+    def address(self, name: str) -> str:
+        """What opens a notebook of the folder, without the tabs of before."""
+        return f"{self.base}/lab/tree/{self.folder.name}/{name}?reset"
+
+    def end(self) -> None:
+        """End all kernels, and leave the page."""
+        kernels = "window.jupyterapp.serviceManager.sessions"
+        self.browser.run(f"window.ended = 0; {kernels}.shutdownAll().then(() => window.ended = 1)")
+        wait_for(lambda: self.browser.run("return window.ended"), 60, "the end of the kernels")
+        self.browser.open("about:blank")
 
 
 def blank_notebook(path: Path, cells: Sequence[str], *, kernel: str = "python3") -> Path:

@@ -12,11 +12,11 @@ from browser import CHROMEDRIVER, CHROMIUM, Browser, wait_for
 from packages import need_packages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    pass
 
 
-from open_lab import OpenNotebook, laboratory, write
+from open_lab import OpenNotebook, write
+from page import Lab
 
 need_packages("jupyterlab", "anywidget")
 
@@ -81,28 +81,14 @@ return board && JSON.stringify({...board.dataset, text: board.querySelector('.bk
 PRICE = """return document.querySelector('section[aria-label="Price"] p.bknb-hidden')?.textContent"""
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("lab")
-    (folder / "work").mkdir()
-    return folder
+@pytest.fixture
+def browser(lab: Lab) -> Browser:
+    return lab.browser
 
 
-@pytest.fixture(scope="module")
-def address(place: Path) -> Iterator[str]:
-    with laboratory(place) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def browser(place: Path) -> Iterator[Browser]:
-    with Browser(place / "profile") as found:
-        yield found
-
-
-def opened(browser: Browser, address: str, place: Path, name: str, *cells: str) -> OpenNotebook:
-    write(place / "work" / f"{name}.ipynb", *cells)
-    return OpenNotebook(browser, f"{address}/{name}.ipynb")
+def opened(lab: Lab, name: str, *cells: str) -> OpenNotebook:
+    write(lab.folder / f"{name}.ipynb", *cells)
+    return OpenNotebook(lab.browser, lab.address(f"{name}.ipynb"))
 
 
 def board(browser: Browser) -> dict[str, Any]:
@@ -124,10 +110,10 @@ def drawn(browser: Browser) -> int:
     return int(browser.run(script))
 
 
-def test_a_dashboard_follows_a_run_selects_a_trade_and_is_stored(browser: Browser, address: str, place: Path) -> None:
+def test_a_dashboard_follows_a_run_selects_a_trade_and_is_stored(browser: Browser, lab: Lab) -> None:
     waiting = "let(*range(1, 5))\ntime.sleep(0)\nresult = task.result()"
     cells = (PREPARE, RUN, waiting, "let(*range(5, 12))", "let(*range(12, 32))", "print(listeners())")
-    notebook = opened(browser, address, place, "run", *cells)
+    notebook = opened(lab, "run", *cells)
     notebook.run(0)
     notebook.run(1)
     notebook.scroll(1)
@@ -183,17 +169,17 @@ def test_a_dashboard_follows_a_run_selects_a_trade_and_is_stored(browser: Browse
 
     # what is saved is small and can be read without a kernel, in JupyterLab and in a page of its own
     notebook.save()
-    saved = place / "work" / "run.ipynb"
+    saved = lab.folder / "run.ipynb"
     assert saved.stat().st_size < 600_000
     notebook.restart()
     browser.open("about:blank")
-    OpenNotebook(browser, f"{address}/run.ipynb").scroll(1)
+    OpenNotebook(browser, lab.address("run.ipynb")).scroll(1)
     still = "const i = document.querySelector('.bknb-static img'); return i && i.offsetWidth && i.naturalWidth"
     assert wait_for(lambda: browser.run(still), 30, "the picture after a restart") > 500
     assert "hour" in browser.run("return document.querySelector('.bknb-static').textContent")
     command = [sys.executable, "-m", "nbconvert", "--to", "html", "--output", "page.html", str(saved)]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
-    browser.open((place / "work" / "page.html").as_uri())
+    browser.open((lab.folder / "page.html").as_uri())
     assert wait_for(lambda: browser.run(still), 30, "the picture on a page") > 500
     assert "done · " in browser.run("return document.querySelector('.bknb-static').innerText")
 
@@ -204,8 +190,8 @@ def stored(notebook: OpenNotebook, index: int) -> list[str]:
     return list(last) if ": done · " in "".join(last["text/plain"]) else []
 
 
-def test_a_live_run_ticks_while_another_cell_is_busy(browser: Browser, address: str, place: Path) -> None:
-    notebook = opened(browser, address, place, "live", PREPARE, LIVE, BUSY)
+def test_a_live_run_ticks_while_another_cell_is_busy(browser: Browser, lab: Lab) -> None:
+    notebook = opened(lab, "live", PREPARE, LIVE, BUSY)
     notebook.run(0)
     notebook.run(1)
     notebook.scroll(1)
@@ -227,10 +213,8 @@ def test_a_live_run_ticks_while_another_cell_is_busy(browser: Browser, address: 
     wait_for(lambda: notebook.count(2) is not None, 60, "the end")
 
 
-def test_a_cell_that_is_run_again_shows_one_dashboard_with_one_listener(
-    browser: Browser, address: str, place: Path
-) -> None:
-    notebook = opened(browser, address, place, "again", PREPARE, RUN, "print(listeners())")
+def test_a_cell_that_is_run_again_shows_one_dashboard_with_one_listener(browser: Browser, lab: Lab) -> None:
+    notebook = opened(lab, "again", PREPARE, RUN, "print(listeners())")
     notebook.run(0)
     notebook.run(1)
     notebook.run(2)

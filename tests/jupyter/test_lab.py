@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from browser import CHROMEDRIVER, CHROMIUM, Browser, wait_for
 from packages import need_packages
-from page import jupyterlab
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from page import Lab
 
 nbformat = pytest.importorskip("nbformat")
 
@@ -49,40 +44,31 @@ return box ? [box.width, box.height] : [0, 0];
 """
 
 
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that JupyterLab serves."""
-    return tmp_path_factory.mktemp("lab") / "work"
+def all_run(lab: Lab, notebook: Path) -> Browser:
+    """A notebook in JupyterLab, all of its cells run."""
+    (lab.folder / notebook.name).write_bytes(notebook.read_bytes())
+    browser = lab.browser
+    browser.open(lab.address(notebook.name))
+    wait_for(lambda: browser.count(".jp-Notebook .jp-Cell") > 3, 60, "the notebook")
+    wait_for(lambda: browser.run("return !!window.jupyterapp?.shell.currentWidget?.content?.model"), 30, "its model")
+    ready = "return window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'"
+    wait_for(lambda: browser.run(ready), 60, "the kernel")
+    browser.run(CLEAR)
+    wait_for(lambda: browser.count(".bknb-result") == 0, 30, "an empty notebook")
+    browser.run(RUN_ALL)
 
+    def finished() -> bool:
+        cells = json.loads(browser.run(LOOK))
+        return all(count for _, count, _ in cells) and (notebook == SHARING or "display_data" in cells[1][2])
 
-@contextmanager
-def all_run(folder: Path, notebook: Path) -> Iterator[Browser]:
-    """A notebook in a JupyterLab of its own, all of its cells run."""
-    with jupyterlab(folder, notebook) as address, Browser(folder / "profile") as browser:
-        browser.open(address)
-        wait_for(lambda: browser.count(".jp-Notebook .jp-Cell") > 3, 60, "the notebook")
-        wait_for(
-            lambda: browser.run("return !!window.jupyterapp?.shell.currentWidget?.content?.model"), 30, "its model"
-        )
-        ready = "return window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'"
-        wait_for(lambda: browser.run(ready), 60, "the kernel")
-        browser.run(CLEAR)
-        wait_for(lambda: browser.count(".bknb-result") == 0, 30, "an empty notebook")
-        browser.run(RUN_ALL)
-
-        def finished() -> bool:
-            cells = json.loads(browser.run(LOOK))
-            return all(count for _, count, _ in cells) and (notebook == SHARING or "display_data" in cells[1][2])
-
-        wait_for(finished, 120, "the last cell")
-        yield browser
+    wait_for(finished, 120, "the last cell")
+    return browser
 
 
 @pytest.fixture(scope="module")
-def browser(work: Path) -> Iterator[Browser]:
+def browser(lab: Lab) -> Browser:
     """The first notebook."""
-    with all_run(work.parent, NOTEBOOK) as browser:
-        yield browser
+    return all_run(lab, NOTEBOOK)
 
 
 def test_run_all_shows_a_chart_and_a_table(browser: Browser) -> None:
@@ -110,12 +96,12 @@ def keeps_its_run_cards(browser: Browser, saved: Path, notebook: Path) -> None:
     assert [card.outcome.digest for card in after] == [card.outcome.digest for card in before] != []
 
 
-def test_a_saved_notebook_keeps_its_run_cards(browser: Browser, work: Path) -> None:
-    keeps_its_run_cards(browser, work / NOTEBOOK.name, NOTEBOOK)
+def test_a_saved_notebook_keeps_its_run_cards(browser: Browser, lab: Lab) -> None:
+    keeps_its_run_cards(browser, lab.folder / NOTEBOOK.name, NOTEBOOK)
 
 
 @pytest.mark.long
-def test_a_saved_notebook_that_others_verify_keeps_its_run_cards(tmp_path: Path) -> None:
-    with all_run(tmp_path, SHARING) as browser:
-        assert "error" not in [kind for _, _, kinds in json.loads(browser.run(LOOK)) for kind in kinds]
-        keeps_its_run_cards(browser, tmp_path / "work" / SHARING.name, SHARING)
+def test_a_saved_notebook_that_others_verify_keeps_its_run_cards(lab: Lab) -> None:
+    browser = all_run(lab, SHARING)
+    assert "error" not in [kind for _, _, kinds in json.loads(browser.run(LOOK)) for kind in kinds]
+    keeps_its_run_cards(browser, lab.folder / SHARING.name, SHARING)

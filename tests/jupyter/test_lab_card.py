@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from browser import CHROMEDRIVER, CHROMIUM, Browser, wait_for
+from browser import CHROMEDRIVER, CHROMIUM, wait_for
 from packages import need_packages
-from page import Page, blank_notebook, jupyterlab
+from page import Lab, Page, blank_notebook
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from hostile_replies import HONEST, reply
@@ -44,8 +44,7 @@ def replies() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    folder = tmp_path_factory.mktemp("card")
+def page(lab: Lab) -> Page:
     setup = (
         "import json, bknb\n%load_ext bknb\n"
         f"replies = json.loads({json.dumps(replies())!r})\n"
@@ -54,13 +53,12 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         "model=bknb.llm.recorded(replies));"
     )
     cells = [setup, "%optimize BTCUSDT --optimizer ideas --out found", "last = 'a cell that stays last'"]
-    notebook = blank_notebook(folder / "card.ipynb", cells)
-    with jupyterlab(folder / "lab", notebook) as address, Browser(folder / "profile") as browser:
-        made = Page(browser, address)
-        made.run(0)
-        made.run(1)
-        wait_for(lambda: browser.count(".bknb-card") == 1, 60, "the card")
-        yield made
+    blank_notebook(lab.folder / "card.ipynb", cells)
+    made = Page(lab.browser, lab.address("card.ipynb"))
+    made.run(0)
+    made.run(1)
+    wait_for(lambda: lab.browser.count(".bknb-card") == 1, 60, "the card")
+    return made
 
 
 def cells_of(page: Page) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from browser import CHROMEDRIVER, CHROMIUM, Browser, wait_for
 from packages import need_packages
-from page import Page, blank_notebook, jupyterlab
+from page import Lab, Page, blank_notebook
 
 from bknb.jupyter.run_buttons import source
 
@@ -142,14 +142,12 @@ class Buttons:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    folder = tmp_path_factory.mktemp("controls")
-    notebook = blank_notebook(folder / "controls.ipynb", [SETUP])
-    with jupyterlab(folder / "lab", notebook) as address, Browser(folder / "profile") as browser:
-        made = Page(browser, address)
-        made.run(0)
-        assert made.text(0) == ""
-        yield made
+def page(lab: Lab) -> Page:
+    blank_notebook(lab.folder / "controls.ipynb", [SETUP])
+    made = Page(lab.browser, lab.address("controls.ipynb"))
+    made.run(0)
+    assert made.text(0) == ""
+    return made
 
 
 @pytest.fixture
