@@ -589,6 +589,39 @@ def test_where_one_leg_cannot_be_opened_none_is() -> None:
     assert left(more) == [(2, "A", "entry", ""), (30, "A", "exit", "frame_end")]
 
 
+def by_session(*, hours: str = "10:00-10:20", silent: Sequence[int] = ()) -> Any:
+    """A market that is open for twenty minutes of each day; in some minutes since ``ORIGIN`` it trades nothing."""
+    week = bknb.Sessions.weekly("UTC", {"mon-sun": hours})
+    spans = week.open_ranges(ORIGIN - DAY, ORIGIN + 6 * DAY)
+    times = [when for first, end in spans for when in range(first, end, MINUTE)]
+    rows = [(when, *FLAT, 0.0 if (when - ORIGIN) // MINUTE in silent else 100.0) for when in times]
+    return bknb.exchanges.in_sessions(source(rows), week)
+
+
+def test_at_the_open_of_a_session_symbols_trade_as_at_the_close_before_it() -> None:
+    """The moment of a daily answer in a market with sessions: no bar closes then."""
+    opens, last = [(day * DAY) // MINUTE + 600 for day in range(5)], DAY // MINUTE + 619
+    frame = (ORIGIN, ORIGIN + 5 * DAY)
+
+    def get_weights(ctx: Any) -> Any:
+        return {"A": 0.4, "B": -0.4} if (ctx.when_ms - ORIGIN) // DAY in (1, 2) else {}
+
+    def opened(exchange: Any, *, together: bool = True) -> Any:
+        weights = {"symbols": ["A", "B"], "at": "session_open", "tolerance": 50, "together": together}
+        bknb.weights("pair", **weights, get_weights=get_weights)  # type: ignore[call-overload]
+        return bknb.portfolio(strategies=["pair"], exchange=exchange, frame=frame, settings=FREE, capital=1_000)
+
+    traded = [(opens[day], symbol, kind) for day, kind in ((1, "entry"), (3, "exit")) for symbol in "AB"]
+    for together in (False, True):
+        assert [row[:3] for row in left(opened(by_session(), together=together))] == traded
+    halted = opened({"A": by_session(), "B": by_session(silent=[last - DAY // MINUTE])})
+    assert next(row[:3] for row in left(halted)) == (opens[2], "A", "entry")
+    assert reasons(halted) == ["B does not trade: nothing of what is held together is made larger"]
+    closed = opened({"A": by_session(), "B": by_session(hours="12:00-12:20")})
+    assert left(closed) == []
+    assert {reason.partition(" does")[0] for reason in reasons(closed)} == {"A", "B"}
+
+
 def test_together_is_yes_or_no() -> None:
     with pytest.raises(bknb.UsageError, match="together of strategy 'pair' must be True or False, got 1"):
         bknb.weights("pair", symbols=["A"], interval="1d", get_weights=dict, together=1)  # type: ignore[arg-type]

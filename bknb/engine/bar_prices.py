@@ -100,10 +100,10 @@ class BarPrices:
         """Whether a bar has closed by a moment (UTC ms)."""
         return self.earlier is not None or self._bars.available(when) > 0
 
-    def traded_until(self, when: int) -> bool:
-        """Whether a bar that can fill orders closed at a moment (UTC ms)."""
+    def traded_until(self, when: int) -> int | None:
+        """When the newest bar at a moment closed (both UTC ms); ``None``: there is none, or it can fill no orders."""
         known = self._bars.available(when)
-        return known > 0 and self._bars.close_at(known - 1) == when and bool(self.can_fill[known - 1])
+        return self._bars.close_at(known - 1) if known > 0 and self.can_fill[known - 1] else None
 
     def _index(self, opened: int) -> int:
         return int(self._bars.candles.timestamp.searchsorted(opened))

@@ -21,10 +21,10 @@ from ..domain.weight import Weight
 from ..domain.weights import HeldWeight, part_paid_for, read_weights, weight_signal
 from ..errors import NotEnoughData, UsageError
 from ..market.bar_slots import slot_of
-from ..market.source_hours import bar_grid_of
+from ..market.source_hours import bar_grid_of, sessions_of
 from ..market.strategy_context import Context, weight_limits_of
 from .weight_answers import opened
-from .weight_legs import Increase, but_the_same, changes_of, held_by
+from .weight_legs import Increase, but_the_same, changes_of, held_by, trades_at
 from .weights_moments import WeightsMoments
 from .weights_together import Together
 
@@ -333,7 +333,9 @@ class PortfolioWeights:
         flat = {symbol for symbol, each in self._wanted.items() if each.weight and symbol not in larger}
         if any(stays_flat_in(self._legs[symbol].state) is not None for symbol in flat):
             return True
-        faults = [fault for each in increases if (fault := each.fault(part, when))]
+        faults = [
+            fault for each in increases if (fault := each.fault(part, when, trades=self._trades(each.symbol, when)))
+        ]
         if part <= 0.0:
             faults.append("nothing is free")
         if faults:
@@ -344,6 +346,10 @@ class PortfolioWeights:
             loop.records.add(event)
             loop.emit(event)
         return bool(faults)
+
+    def _trades(self, symbol: str, when: int) -> bool:
+        prices, grid = self._legs[symbol].prices, self._grids[symbol]
+        return trades_at(prices, when, sessions_of(self._sources[symbol], symbol), grid)
 
     def ask_again(self, symbol: str, when: int) -> None:
         """What a leg holds is asked about again at a moment (UTC ms): what was to become smaller has been said."""

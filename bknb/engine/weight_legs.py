@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from ..domain.accounts import initial_margin, money_needed
 from ..domain.costs import CostRequest, fill_costs
+from ..domain.interval import DAY_MS
 from ..domain.manage_answers import Cancel, PositionAnswer
 from ..domain.position_fills import DUST
 from ..domain.signal import Position, ScheduledSignal, Signal, sign_of
@@ -17,9 +18,13 @@ from ..domain.step_and_least_amount import rounded_down, too_small
 from ..domain.stop_levels import stop_in_force
 from ..domain.weight import Weight
 from ..domain.weights import HeldWeight, weight_changes, weight_signal
+from ..market.bar_slots import open_slots
 from .cost_requests import side_of
 
 if TYPE_CHECKING:
+    from ..market.bar_grid import BarGrid
+    from ..market.sessions import Sessions
+    from .bar_prices import BarPrices
     from .leg_account import LegAccount
 
 
@@ -58,6 +63,17 @@ def held_by(leg: LegAccount, when: int) -> HeldWeight | None:
     return HeldWeight(weight, size, book.orders, None if stop is None else stop.price)
 
 
+def trades_at(prices: BarPrices, when: int, sessions: Sessions | None, grid: BarGrid | None) -> bool:
+    """Whether a symbol trades at a moment (UTC ms): a bar that can fill orders has closed then.
+
+    At the open of a session it is the last bar of the session before.
+    """
+    closed = prices.traded_until(when)
+    if closed is None or closed == when or sessions is None or prices.step >= DAY_MS:
+        return closed == when
+    return sessions.is_open(when) and not open_slots([(closed, when)], prices.step, sessions, grid)
+
+
 class Increase(NamedTuple):
     """So much more of a position, in money (quote currency) or in units (base currency)."""
 
@@ -70,7 +86,7 @@ class Increase(NamedTuple):
     def order(self, part: float, when: int) -> CostRequest:
         """A part of it as it would fill at the last close at a moment (UTC ms)."""
         prices = self.leg.prices
-        price = prices.at(when) if prices.has_begun(when) else 1.0  # else none is known: money takes the same at any
+        price = prices.at(when) if prices.has_begun(when) else 1.0  # none is known, and costs in percent need none
         order = CostRequest(
             symbol=self.symbol,
             at=when,
@@ -97,10 +113,10 @@ class Increase(NamedTuple):
             return money_needed(money.account, value, costs.fee)
         return initial_margin(money.account, value) + costs.fee
 
-    def fault(self, part: float, when: int) -> str:
-        """Why a part of it cannot be ordered at a moment (UTC ms); empty: it can."""
-        prices, limits = self.leg.prices, self.leg.money.limits
-        if not prices.traded_until(when):
+    def fault(self, part: float, when: int, *, trades: bool) -> str:
+        """Why a part of it cannot be ordered at a moment (UTC ms), whose symbol ``trades`` or not; empty: none."""
+        limits = self.leg.money.limits
+        if not trades:
             return f"{self.symbol} does not trade"
         order = self.order(part, when)
         small = too_small(rounded_down(order.quantity, limits.step), order.price, limits)
