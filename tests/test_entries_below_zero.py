@@ -361,6 +361,17 @@ def test_a_selection_stays_in_points() -> None:
     assert (above["total_pnl"], above.in_points) == (9.0, True)
 
 
+def test_trades_with_points_and_trades_with_percentages_alone_are_not_counted_together() -> None:
+    """The others would be left out, whatever they lost."""
+    rows = [*both().trades.to_dict("records"), {"symbol": "X", "pending_at": 0, "closed_at": 60_000}]
+    rows[-1] |= {"pnl_percentage": -50.0, "pending_at": rows[0]["pending_at"], "closed_at": rows[0]["closed_at"]}
+    for count in (bknb.statistics, bknb.heat_statistics):
+        with pytest.raises(bknb.UsageError, match=r"2 of 6 trades were opened at or below zero.* 1 of 6 have perc"):
+            count(rows)
+    rows[-1]["pnl_percentage"] = None
+    assert bknb.statistics(rows)["dropped"] == 1
+
+
 def test_there_is_no_account_and_it_is_said_why() -> None:
     result = both()
     assert result.account["total_return"] is None

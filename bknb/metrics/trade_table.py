@@ -84,9 +84,22 @@ class Ledger:
         )
 
     def with_points(self, points: list[float]) -> Ledger:
-        """Itself, or its results in points where one of them has no percentage but points."""
-        if not any(isnan(pnl) and not isnan(known) for pnl, known in zip(self.pnl, points, strict=True)):
+        """Itself, or its results in points where one of them has no percentage but points.
+
+        Raises
+        ------
+        UsageError
+            Another one has a percentage and no points: they do not go together.
+        """
+        each = [(isnan(pnl), isnan(known)) for pnl, known in zip(self.pnl, points, strict=True)]
+        if (True, False) not in each:
             return self
+        if count := each.count((False, True)):
+            raise UsageError(
+                f"{each.count((True, False)):,} of {len(each):,} trades were opened at or below zero, with results in "
+                f"points alone, and {count:,} of {len(each):,} have percentages alone\n"
+                "look at them apart, or run the latter over a source with negative=True: its trades have both"
+            )
         unknown = [nan] * len(self)
         return replace(self, pnl=points, peak=unknown, trough=unknown, in_points=True)
 
