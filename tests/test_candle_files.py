@@ -6,6 +6,8 @@ import mmap
 import subprocess
 import sys
 import tempfile
+import threading
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +48,31 @@ def test_an_array_is_the_same_in_a_file_before_and_after_it_was_let_go() -> None
     times = files.put(np.arange(2**40, 2**40 + 10))
     assert times.dtype == np.int64
     assert times.tolist() == [*range(2**40, 2**40 + 10)]
+
+
+@can_let_go
+def test_candles_may_come_in_one_thread_while_another_one_lets_go() -> None:
+    files, often = CandleFiles(smallest=0), sys.getswitchinterval()
+    kept: deque[object] = deque(maxlen=50)
+    adds = threading.Thread(target=lambda: kept.extend(files.put(np.arange(9.0)) for _ in range(500)))
+    sys.setswitchinterval(1e-6)
+    try:
+        adds.start()
+        while adds.is_alive():
+            files.let_go()
+    finally:
+        sys.setswitchinterval(often)
+        adds.join()
+    assert len(kept) == 50
+
+
+@can_let_go
+def test_a_process_that_may_open_few_files_keeps_most_arrays_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (16, 1_024))
+    files, array = CandleFiles(smallest=0), np.arange(9.0)
+    kept = [files.put(array) for _ in range(6)]
+    assert [each is array for each in kept] == [False] * 4 + [True] * 2
 
 
 @can_let_go

@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SMALLEST: Final = 2**20  # bytes; smaller arrays stay in memory
-_MOST: Final = 256  # files; each takes one of those that a process may have open
+_MOST: Final = 256  # files
 _PASSED_MS: Final = 14 * DAY_MS  # what was read is let go this often
 _LET_GO: Final = getattr(mmap, "MADV_DONTNEED", None)  # not every system can
 _AT_ONCE: Final = 2**16  # bytes; Linux keeps what is written at once in one piece, and reads it as one: up to 2 MiB
@@ -48,18 +49,21 @@ class CandleFiles:
     def __init__(self, *, smallest: int = _SMALLEST) -> None:
         self._smallest = smallest
         self._files: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
+        self._most = most_mapped()
+        self._changing = threading.Lock()  # candles come in another thread than the run is in
         self._next = 0  # the moment (UTC ms) from which on what was read is let go
 
     def put(self, array: NDArray[Any]) -> NDArray[Any]:
         """The same values, read-only, in a file; the array itself where it is small, or in one already."""
-        if _LET_GO is None or array.nbytes < self._smallest or len(self._files) >= _MOST or _is_mapped(array):
+        if _LET_GO is None or array.nbytes < self._smallest or len(self._files) >= self._most or _is_mapped(array):
             return array
         self.let_go()  # of what was read to make this one
         try:
             memory = _mapped(np.ascontiguousarray(array))
         except OSError:  # no space, too many open files, no memory that can be mapped
             return array
-        self._files.add(memory)
+        with self._changing:
+            self._files.add(memory)
         return np.frombuffer(memory, array.dtype).reshape(array.shape)
 
     def kept(self, candles: Candles) -> Candles:
@@ -69,7 +73,9 @@ class CandleFiles:
 
     def let_go(self) -> None:
         """Let go of the memory of what was read so far."""
-        for memory in list(self._files):
+        with self._changing:
+            files = list(self._files)
+        for memory in files:
             memory.madvise(_LET_GO)  # type: ignore[arg-type]  # there are none where the system cannot
 
     def passed(self, when: int) -> None:
@@ -77,6 +83,22 @@ class CandleFiles:
         if when >= self._next:
             self._next = when + _PASSED_MS
             self.let_go()
+
+
+def most_mapped() -> int:
+    """How many files are mapped at most: each takes one of those that a process may have open, here a quarter of them.
+
+    Examples
+    --------
+    >>> 0 < most_mapped() <= 256
+    True
+    """
+    try:
+        import resource  # not every system has it
+    except ImportError:
+        return _MOST
+    open_at_most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST if open_at_most == resource.RLIM_INFINITY else max(min(_MOST, open_at_most // 4), 1)
 
 
 def _mapped(array: NDArray[Any]) -> mmap.mmap:

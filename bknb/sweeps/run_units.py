@@ -26,7 +26,7 @@ from typing import Any, Final, TypeAlias
 from ..domain.text import error_text
 from ..engine.runs_in_workers import FailedElsewhere, keep_place
 from ..errors import BknbError
-from ..market.candle_files import write_in_pieces
+from ..market.candle_files import most_mapped, write_in_pieces
 from .batches import Call, Scatter, Unit
 from .executors import executor_elsewhere
 from .pickled_code import from_bytes
@@ -34,7 +34,6 @@ from .pickled_code import from_bytes
 _FILE: Final = "runs.pickle"
 _LOOK_SECONDS: Final = 0.02
 _LARGE: Final = 2**16  # bytes; larger arrays go through a file, and not through pipes
-_MOST_MAPPED: Final = 128  # units; each file that is mapped is one of those that a process may have open
 _DONE, _FAILED = True, False
 
 
@@ -265,7 +264,7 @@ class RunsElsewhere:
         future = self._futures[unit.number]
         if isinstance(answer, tuple):
             is_done, content, arrays = answer
-            found = received(content, arrays, mapped=os.name == "posix" and len(self._futures) <= _MOST_MAPPED)
+            found = received(content, arrays, mapped=os.name == "posix" and len(self._futures) <= most_mapped())
             (future.set_result if is_done else future.set_exception)(found)
         else:
             text = answer or f"the worker died {unit.tries} times with it"
