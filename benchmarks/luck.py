@@ -18,8 +18,7 @@ from typing import TypeAlias
 import numpy as np
 
 import bknb
-from bknb.research.deflated_sharpe import probabilistic_sharpe_ratio
-from bknb.research.mean_test import mean_above_zero
+from bknb.research.deflated_sharpe import deflated_sharpe_ratio
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from luck_worlds import DAY, DAYS, START, at_hours, wild_hours
@@ -71,11 +70,12 @@ def alarms(draw: Draw, count: int, samples: int, shift: float = 0.0) -> tuple[fl
     below, far_below, silent, plain = 0, 0, 0, 0
     for _ in range(samples):
         values = draw(rng, count) + shift
-        chance = mean_above_zero(values).p_value
+        found = deflated_sharpe_ratio(values)
+        chance = found.p_value
         silent += chance is None
         below += chance is not None and chance < 0.05
         far_below += chance is not None and chance < 0.01
-        plain += (probabilistic_sharpe_ratio(values) or 0.0) > 0.95
+        plain += (found.probabilistic or 0.0) > 0.95
     return below / samples, far_below / samples, silent / samples, plain / samples
 
 

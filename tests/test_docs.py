@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -183,6 +185,21 @@ PATHS = re.compile(r"`((?:bknb|tests|benchmarks|notebooks|docs)/[^`\s]*)`")
 def test_every_file_a_page_names_exists(page: Path) -> None:
     missing = [path for path in PATHS.findall(text(page)) if not (ROOT / path).exists()]
     assert not missing, f"{page.name} names {missing}"
+
+
+def test_what_benchmarks_import_is_there() -> None:
+    trees = [ast.parse(text(path)) for path in sorted((ROOT / "benchmarks").glob("*.py"))]
+    froms = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    names = {
+        (node.module, each.name) for node in froms for each in node.names if (node.module or "").startswith("bknb.")
+    }
+    assert len(names) > 10
+    missing = [
+        f"{module}.{name}"
+        for module, name in sorted(names)
+        if module and not hasattr(import_module(module), name) and find_spec(f"{module}.{name}") is None
+    ]
+    assert not missing
 
 
 NAMED_IN = re.compile(r"`(?P<path>bknb/\S+\.py)`\s\(`(?P<name>[\w.]+)`\)")
