@@ -90,7 +90,7 @@ class StrategyLoop:
         Whether something new may be opened now, asked when the strategy, and when its risk profile, has answered; reads
         the point-in-time series of the run.
     step_with
-        What an input leads to, in place of the lifecycle alone: an account enters it first.
+        What an input leads to, in place of the lifecycle alone: an account books it first.
     """
 
     def __init__(

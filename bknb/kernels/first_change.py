@@ -87,7 +87,8 @@ def first_trailed(
     """First ``i`` in ``[start, stop)`` whose adverse price is at or beyond the trailing stop its own extreme gives.
 
     The stop lies ``percent`` of the best price and ``distance`` behind it; the best price is ``best`` or the extreme
-    of the minutes from ``start`` to ``i``. Returns ``stop`` when there is none. Of a best price below zero it is early.
+    of the minutes from ``start`` to ``i``. Returns ``stop`` when there is none. Where the best price is
+    below zero, it may be one before that.
 
     Examples
     --------

@@ -268,7 +268,7 @@ class LivePortfolioWeights(PortfolioWeights):
         plan = self._plan
         return SavedPlan(
             slot=self._slot,
-            wanted=self._wanted,
+            wanted=dict(self._wanted),
             done=tuple(sorted(self._done)),
             when=None if plan is None else plan.when,
             changes={} if plan is None else {symbol: _saved(each) for symbol, each in plan.changes.items() if each},

@@ -289,13 +289,13 @@ class LiveRun:
         account, controls, now = self._account, self._controls, self.plan.clock.now()
         found, notices = self._restart.take_over(records, reached, now=now)
         keeping = RecordKeeping(plan, self._saver, reached=reached, records=records, failures=failures)
-        risk, money = self._places(), self._money
+        places, money = self._places(), self._money
         in_money = None if money is None else await money.begin(
-            plan, stream, risk, found.state, reached=reached, records=records, saver=self._saver,
+            plan, stream, places, found.state, reached=reached, records=records, saver=self._saver,
             published=self.published,
         )  # fmt: skip
         keeping.loop = loop = LiveLoop(
-            plan, stream.window, risk, found.state, strategy=self._strategy(), keeping=keeping, entries=self._entries,
+            plan, stream.window, places, found.state, strategy=self._strategy(), keeping=keeping, entries=self._entries,
             on_event=self._emitted, published=self.published, account=in_money,
         )  # fmt: skip
         loop.last_managed = found.last_managed or 0
@@ -316,7 +316,7 @@ class LiveRun:
         )  # fmt: skip
         taking_back = TakingBack(loop, market, reached=reached, account=account, failures=failures)
         self._begun = begun = _Begun(loop, keeping, market, catch_up, taking_back, ending)
-        take_places(risk, found.state)
+        take_places(places, found.state)
         if (desk := account.open()) is not None:
             await self._restart.take_over_orders(desk, found, loop, keeping, now=now)
         self._callbacks.go_on(self._restart.tell_again(found, loop, now=now))
