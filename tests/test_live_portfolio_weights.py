@@ -174,7 +174,8 @@ def killed_behind_the_first_change() -> tuple[dict[tuple[str, tuple[str, ...]], 
     assert asked == [0, 15, 30, 45]
     assert entries(whole) == {"A": [15], "B": [15]}
     planned = f'"when":{ORIGIN + 15 * MINUTE}'.encode()
-    plan = next(at for at, held in enumerate(store.before) if planned in held.get(("plan", ("halves",)), b""))
+    key = ("plan", ("portfolio", "halves"))
+    plan = next(at for at, held in enumerate(store.before) if planned in held.get(key, b""))
     first = store.written.index(("signal", ("halves", "A")), plan)
     return store.before[first + 1], whole
 
@@ -230,6 +231,20 @@ def test_a_candle_that_get_weights_looks_at_is_waited_for(comes_after: int, boug
     assert asked.count(15) > 1
     assert sorted({*asked}) == [0, 15, 30, 45]
     assert entries(result) == ({"A": [bought], "B": [bought]} if bought else {"A": [], "B": []})
+
+
+@pytest.mark.slow
+def test_a_plan_is_that_of_its_portfolio() -> None:
+    """Another one whose strategy has the same name, and other symbols, in the same store, is asked in the same slot."""
+    candles = bknb.exchanges.FrameSource({name: bknb.Candles.from_rows(walk(at)) for at, name in enumerate("ABCD")})
+    store, clock, bought = bknb.stores.memory(), SimulatedClock(ORIGIN), []
+    for name, symbols in (("first", ["A", "B"]), ("second", ["C", "D"])):
+        bknb.weights("halves", symbols=symbols, interval="1d", get_weights=lambda ctx: dict.fromkeys(ctx.symbols, 0.4))
+        until = clock.now() + 5 * MINUTE
+        result = live({"strategies": ["halves"], "exchange": candles, "settings": SETTINGS, "name": name}, clock, store,
+                      until=until)  # fmt: skip
+        bought.append([leg for leg, minutes in entries(result).items() if minutes])
+    assert bought == [["A", "B"], ["C", "D"]]
 
 
 class FailingStore(bknb.stores.MemoryStore):

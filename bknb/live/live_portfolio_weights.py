@@ -114,6 +114,7 @@ class LivePortfolioWeights(PortfolioWeights):
     def __init__(self, strategy: Strategy) -> None:
         super().__init__(strategy)
         self._store: StateStore | None = None
+        self._key: tuple[str, ...] = ()  # under which its plan is saved
         self._on_disk: SavedPlan | None = None
         self._dropped: tuple[SavedPlan, int] | None = None  # a plan whose slot was over, at this time (UTC ms)
         self._before: tuple[WeightsPlan | None, dict[str, Due]] = (None, {})  # what was noted last
@@ -180,10 +181,6 @@ class LivePortfolioWeights(PortfolioWeights):
         """The last close of a symbol at a moment (UTC ms), quote currency."""
         return self._legs[symbol].prices.at(when)
 
-    @property
-    def _key(self) -> tuple[str, ...]:
-        return (self._strategy.name,)
-
     def call_outside(self, outside: Callable[[Ask], Ask]) -> None:
         """Have its function called outside of the loop of the live runs."""
         ask = outside(self._strategy.ask)
@@ -226,15 +223,15 @@ class LivePortfolioWeights(PortfolioWeights):
 
     # --- on disk ----------------------------------------------------------------------------------------------------
 
-    def restore(self, store: StateStore, now: int) -> None:
-        """Take up the plan that an earlier process saved, at a moment of the clock (UTC ms).
+    def restore(self, store: StateStore, portfolio: str, now: int) -> None:
+        """Take up the plan that an earlier process of a portfolio saved, at a moment of the clock (UTC ms).
 
         Raises
         ------
         StateError
             It cannot be read.
         """
-        self._store = store
+        self._store, self._key = store, (portfolio, self._strategy.name)
         payload = store.read("plan", self._key)
         if payload is None:
             return
