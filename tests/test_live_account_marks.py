@@ -20,6 +20,7 @@ from bknb.domain.ledger import Ledger
 from bknb.engine.kept_marks import MADE_OF_MARKS
 from bknb.engine.marked_account_equity import LegCloses
 from bknb.live.account_marks import WITHOUT_MARKS, AccountMarks
+from bknb.reports.portfolio_panels import panel_html
 from bknb.stores.file_store import FileStore
 from bknb.testing.clocks import SimulatedClock
 
@@ -60,6 +61,7 @@ def test_the_equity_of_one_that_was_started_again_is_that_of_one_that_went_on(ki
     snapshot = again.snapshot()
     assert snapshot.equity[-1] == again.equity.iloc[-1]
     assert [leg.result for leg in snapshot.legs] == again.contribution["money"].tolist()
+    assert "what each leg had made at earlier moments is not kept live" in str(panel_html(snapshot, "correlation"))
 
 
 @pytest.mark.slow

@@ -8,11 +8,13 @@ import threading
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scenarios import MINUTE, ORIGIN, long
 from test_capital_portfolio import play
 from test_exposure_and_contribution import two_legs
 from test_portfolio import market, strategy_of
+from test_portfolio import play as without_a_capital
 from test_portfolio_view import words
 from waiting import until
 
@@ -75,6 +77,50 @@ def test_a_snapshot_without_a_capital_has_the_legs_alone() -> None:
     assert words(str(panel_html(found, "legs"))) == (
         "Legs | Leg | Result | Trades | Refused | <lambda> | BTCUSDT | 0.00 % | 0 | 0"
     )
+
+
+def test_a_leg_without_a_capital_has_the_result_of_its_account_or_the_reason_why_it_has_none() -> None:
+    """A went in with a half and gained 10 percent of it; B was added to, and adds need a capital."""
+    half = strategy_of("half", {0: {"A": long(120, 90, 6) | {"size": 0.5}, "B": long(120, 90, 6)}}, risk=None)
+    adds = strategy_of("adds", {0: long(120, 90, 6)}, manage={2: bknb.Add(0.5)}, risk=None)
+    rise = market(dict.fromkeys(range(4, 41), (110.0, 110.0, 110.0, 110.0)))
+    result = without_a_capital([("A", half), ("B", adds)], {"A": rise, "B": rise})
+    first, second = result.snapshot().legs
+    assert first.result == pytest.approx(5.0)
+    assert first.result == pytest.approx(result.leg("A").account["total_return"])
+    assert np.isnan(second.result)
+    shown = words(str(panel_html(result.snapshot(), "legs")))
+    assert "half | A | +5.00 % |" in shown
+    assert "adds | B | N/A: adds need a capital |" in shown
+
+
+def test_days_of_a_market_with_sessions_are_those_with_a_bar() -> None:
+    """Days on which nothing was held count in the correlation, as in the cell, and weekends do not."""
+    days = pd.bdate_range("2024-01-01", periods=40)
+    close = 100 + np.sin(np.arange(40.0))
+    table = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), close) | {"volume": 1.0}, index=days)
+    both = pd.concat([table.assign(symbol="A"), (table + 0.5).assign(symbol="B")])
+    source = bknb.exchanges.from_frame(both, sessions="us-equities")
+
+    def seldom(ctx: Any) -> Any:
+        return bknb.Signal(position="long", bars=2) if ctx.when.day % 9 == 0 else None
+
+    result = bknb.portfolio(
+        symbols=["A", "B"], strategies=[seldom], exchange=source, frame=("2024-01-03", "2024-02-20"), capital=10_000
+    )
+    known = result.contribution_by("1D").to_numpy()
+    assert ((known == 0.0).all(axis=1).sum(), len(result.trades)) > (5, 3)
+    assert result.snapshot().days == pytest.approx(known)
+    assert str(panel_html(result.snapshot(), "correlation")) == str(leg_correlation(result))
+
+
+def test_what_is_held_of_an_equity_that_is_nothing_is_no_percentage() -> None:
+    snapshot = two_legs().snapshot()
+    first, *others = snapshot.legs
+    nothing = snapshot._replace(legs=(first._replace(held=np.nan), *others))
+    shown = words(str(panel_html(nothing, "allocation")) + str(panel_html(nothing, "legs")))
+    assert "one | A | N/A |" in shown
+    assert "nan" not in shown
 
 
 @pytest.fixture

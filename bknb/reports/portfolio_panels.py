@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
-from ..domain.formatting import minute_text, money_decimals, percent_text
+from ..domain.formatting import MISSING, minute_text, money_decimals, percent_text
 from ..metrics.account_in_money import money_text
 from .chart_html import Line, chart
 from .leg_correlation import correlation_table
@@ -103,31 +103,36 @@ def _allocation(snapshot: Any) -> Html | None:
     """What each leg holds now, percent of the equity, and what that is long and short together."""
     if snapshot.capital is None:
         return None
-    rows = [(leg, _held(leg.held), leg.held) for leg in snapshot.legs]
+    rows = [(leg, _held(leg.held, 1), leg.held) for leg in snapshot.legs]
     sides = (sum(max(leg.held, 0.0) for leg in snapshot.legs), sum(min(leg.held, 0.0) for leg in snapshot.legs))
-    return _bars("Allocation now, % of equity", rows, [("long", _held(sides[0])), ("short", _held(sides[1]))])
+    return _bars("Allocation now, % of equity", rows, [("long", _held(sides[0], 1)), ("short", _held(sides[1], 1))])
 
 
-def _held(percent: float) -> str:
-    return f"{percent:+.1f} %" if round(percent, 1) else "0.0 %"
+def _held(percent: float, decimals: int) -> str:
+    """What is held, percent of the equity; of an equity that is nothing it is none."""
+    if not isfinite(percent):
+        return MISSING
+    return f"{percent:{'+' if round(percent, decimals) else ''}z,.{decimals}f} %"
 
 
 def _correlation(snapshot: Any) -> Html | None:
     if snapshot.capital is None:
         return None
+    if snapshot.no_days and len(snapshot.legs) > 1:
+        return fragment(_title("Correlation of daily results"), element("p", snapshot.no_days, style=MUTE))
     return correlation_table([(leg.strategy, leg.symbol) for leg in snapshot.legs], snapshot.days)
 
 
 def _bars(title: str, rows: Sequence[tuple[Any, str, float]], foot: Sequence[tuple[str, str]]) -> Html:
     """Legs with a figure and a bar of it, and rows of all together."""
-    most = max((abs(value) for _, _, value in rows), default=0.0)
+    most = max((abs(value) for _, _, value in rows if isfinite(value)), default=0.0)
     left, number = "text-align:left;white-space:nowrap", f"{_NUMBER};font-weight:600"
     lines = [
         element(
             "tr",
             element("td", leg.strategy, " ", element("b", leg.symbol), style=left),
             element("td", text, style=number),
-            element("td", contribution_bar(value, most)),
+            element("td", contribution_bar(value, most) if isfinite(value) else ""),
         )
         for leg, text, value in rows
     ]
@@ -170,15 +175,15 @@ def _legs(snapshot: Any) -> Html:
     )
     rows = []
     for leg in snapshot.legs:
-        held = f"{leg.held:+,.0f} %" if round(leg.held) else "0 %"
-        texts = [*([held] if with_money else []), f"{leg.trades:,}", f"{leg.refused:,}"]
-        money = signed_money(leg.result, decimals) if with_money else _percent(leg.result)
+        texts = [*([_held(leg.held, 0)] if with_money else []), f"{leg.trades:,}", f"{leg.refused:,}"]
+        result = signed_money(leg.result, decimals) if with_money else _percent(leg.result)
+        result += f": {leg.missing}" if leg.missing else ""
         line = sparkline(leg.path, f"{leg.strategy} on {leg.symbol}", decimals) if len(leg.path) else ""
         rows.append(
             element(
                 "tr",
                 element("td", leg.strategy, " ", element("b", leg.symbol), style=f"{left};white-space:nowrap"),
-                element("td", money, style=f"{_NUMBER};font-weight:600"),
+                element("td", result, style=f"{_NUMBER};font-weight:600"),
                 element("td", contribution_bar(leg.result, most) if isfinite(leg.result) else ""),
                 elements("td", texts, style=_NUMBER),
                 with_money and element("td", line, style=left),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import nan
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from ..domain.interval import DAY_MS
 from ..engine.marked_account_equity import marked_exposure, marked_money, prices_at
 from ..metrics.benchmark_figures import held_percent
+from ..metrics.reasons import why_no_account
 from ..reports.decimation import extremes
 from ..reports.progress_text import compounded
 from .account_equity import account_marks, closes_by_leg, exposure_marks, percent_of
@@ -20,8 +22,11 @@ from .optional_benchmark import prices_of_legs
 from .run_record import record_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from numpy.typing import NDArray
+
+    from ..engine.marked_account_equity import LegCloses
     from ..engine.portfolio_run import PortfolioRun
     from ..metrics.marked_positions import Floats, Times
     from ..metrics.run_account import Terms
@@ -39,12 +44,13 @@ class LegSnapshot(NamedTuple):
     symbol, strategy, trades, refused
         What it is, and how many trades it has closed and signals were refused.
     result
-        What it has made: money (quote currency) with a capital, else percent; NaN where a position opened at or below
-        zero.
+        What it has made: money (quote currency) with a capital, else percent, compounded; NaN where that is missing.
     held
         What it holds, percent of the equity, below 0 short; 0 without a capital.
     path
         The money that it had made at each moment of the snapshot; empty without a capital, or where it is not known.
+    missing
+        Why there is no result: a position was added to, or opened at or below zero; empty: there is one.
     """
 
     symbol: str
@@ -54,6 +60,7 @@ class LegSnapshot(NamedTuple):
     result: float
     held: float = 0.0
     path: Floats = _NOTHING
+    missing: str = ""
 
 
 class PortfolioSnapshot(NamedTuple):
@@ -73,6 +80,8 @@ class PortfolioSnapshot(NamedTuple):
         Its name, and what the capital would be worth in it after one round of costs; empty without one.
     days
         What each leg added on each day (UTC) so far, money; shape (days, legs).
+    no_days
+        Why that is not known; empty: it is.
     """
 
     start: int
@@ -88,6 +97,7 @@ class PortfolioSnapshot(NamedTuple):
     benchmark: str = ""
     held: Floats = _NOTHING
     days: Floats = _NOTHING
+    no_days: str = ""
 
 
 class Snapshots:
@@ -136,11 +146,13 @@ def snapshot_of_result(result: PortfolioResult, points: int) -> PortfolioSnapsho
 
 def without_account(records: Sequence[RunRecord], *, reached: int) -> PortfolioSnapshot:
     """The snapshot of a portfolio without a capital."""
-    legs = tuple(
-        LegSnapshot(*_counts(record), compounded(event.pnl.pnl_percentage for event in record.records.closed))
-        for record in records
-    )
-    return PortfolioSnapshot(*_span(records), reached, legs)
+    legs = []
+    for record in records:
+        known = record.records
+        missing = why_no_account(known)
+        made = nan if missing else compounded(event.of_equity for event in known.closed)
+        legs.append(LegSnapshot(*_counts(record), made, missing=missing))
+    return PortfolioSnapshot(*_span(records), reached, tuple(legs))
 
 
 def with_account(
@@ -160,14 +172,14 @@ def with_account(
         at = np.searchsorted(marks, times)
         worth, longs, shorts = (each[at] for each in (account_marks(records, terms, account)[1], *marked))
     last, ledger, made, days = times[-1:], account.end, np.empty((0, len(records))), np.empty((0, len(records)))
-    if not why_not_by_leg(records, account):
+    if not (no_days := why_not_by_leg(records, account)):
         ends = _day_ends(int(times[0]), int(times[-1]))
         every = np.union1d(times, ends)
         by_leg = money_by_leg(records, terms, account, every)  # once: it goes over all changes of the account
         made = by_leg[np.searchsorted(every, times)]
         days = np.diff(by_leg[np.searchsorted(every, ends)], axis=0, prepend=0.0)
         if any(each.sessions for each in terms):
-            days = days[(days != 0.0).any(axis=1)]  # days without a bar are no days
+            days = days[_have_bars(closes.values(), int(times[0]), ends)]
     results = made[-1] if len(made) else money_at_end(records, terms, account)
     legs = []
     for order, record in enumerate(records):
@@ -188,6 +200,7 @@ def with_account(
         benchmark="" if prices is None else prices.name,
         held=_NOTHING if prices is None else _held(prices, times, terms[0]) * account.capital,
         days=days,
+        no_days=no_days.partition("\n")[0],
     )
 
 
@@ -200,6 +213,14 @@ def _is_loaded(record: RunRecord) -> bool:
 def _day_ends(start: int, end: int) -> Times:
     """The midnights (UTC ms) behind ``start`` up to ``end``, and ``end``."""
     return np.unique(np.append(np.arange(start // DAY_MS * DAY_MS + DAY_MS, end, DAY_MS, dtype=np.int64), end))
+
+
+def _have_bars(legs: Iterable[LegCloses], start: int, ends: Times) -> NDArray[np.bool_]:
+    """Whether a bar of some leg closed in each of the days that end at ``ends`` (UTC ms), from ``start`` on."""
+    moments = np.concatenate(([start], ends))
+    counts = np.sum([bars.closed_ms.searchsorted(moments, side="right") for bars in legs], axis=0)
+    found: NDArray[np.bool_] = np.diff(counts) > 0
+    return found
 
 
 def _counts(record: RunRecord) -> tuple[str, str, int, int]:
