@@ -50,8 +50,8 @@ _CANDLES_BY_EVENTS: Final = (
 
 _WEIGHTS_BY_EVENTS: Final = (
     "over these candles weights go through the event engine, which takes some hundred times as long as the compiled "
-    "loop: orders may wait over a question for a candle that fills them, days are sessions, bars count from the open "
-    "of their market, or prices may be at or below zero"
+    "loop: orders may wait over a question for a candle that fills them, days are sessions, or bars count from the "
+    "open of their market"
 )
 
 
