@@ -216,7 +216,8 @@ def test_results_are_in_r_where_each_trade_had_a_stop() -> None:
     assert "Trades by result, R" in Page(two_legs().tearsheet().html).words
     one = strategy_of("one", {0: {"A": long(120, None, 6)}, 8: {"A": long(120, 90, 6)}}, risk=None)
     partly = tearsheet_info(play([("A", one)], {"A": market(RISE)})).trades
-    assert partly is None or partly.unit == "%"
+    assert partly is not None
+    assert partly.unit == "%"
 
 
 def test_many_legs_are_the_first_and_the_last_and_what_the_others_were() -> None:

@@ -20,8 +20,10 @@ ADDS_INSTEAD: Final = (
 """What to read in place of figures of an account."""
 BELOW_ZERO: Final = "a position opened at or below zero, of which there is no percentage"
 """Why there is no account of such positions without a capital, and why their figures are in points."""
-BELOW_ZERO_INSTEAD: Final = "read total_pnl, avg_pnl, sharpe_ratio or the column points: they are in points"
+BELOW_ZERO_INSTEAD: Final = "read total_pnl, avg_pnl or the column points, which are in points, or sharpe_ratio"
 """What to read in place of figures of an account, and of percentages."""
+POOLED_POINTS: Final = "results are in points: sums and means over several symbols weigh those with large prices most"
+"""What to know of figures in points that several symbols have together."""
 RANKED_INSTEAD: Final = "rank by sharpe_ratio, profit_factor or win_rate, which are of no unit"
 """By what strategies and parameter sets can be ranked of which some have no percentages."""
 INSTEAD: Final = {ADDS: ADDS_INSTEAD, BELOW_ZERO: BELOW_ZERO_INSTEAD}

@@ -294,6 +294,7 @@ def summary_html(result: Any) -> Html:
     what = fragment(
         *(f"{facts['Frame']} · execution ", element("b", facts["Execution model"])),
         f" · {facts['Costs per side']} per side · exchange {facts['Exchange']} · {facts['Data']}",
+        f" · points {facts['Points']}" if "Points" in facts else "",
     )
     warnings = [*info.warnings, *(f"Error: {error}" for error in info.errors)]
     asides = "; ".join(_asides(info))

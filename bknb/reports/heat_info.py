@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING, minute_text, percent_text
+from ..domain.position_money import closed_points
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.figure_table import HeatStatistics, in_points
 from ..metrics.heat_of_symbols import heat_statistics
 from ..metrics.missing import explained_text, why_missing, why_missing_pooled
-from ..metrics.reasons import ADDS
+from ..metrics.reasons import ADDS, POOLED_POINTS
 from ..metrics.trade_definitions import (
     DEFINITIONS,
     HEAT_DEFINITIONS,
@@ -141,9 +142,8 @@ def _total_return(stats: Statistics) -> str:
 def heat_info(strategy: str, results: Iterable[Any]) -> HeatInfo:
     """Pool results of one strategy; each is a ``bknb.Result``, one for each symbol."""
     chosen = list(results)
-    trades: list[dict[str, Any]] = []
-    for result in chosen:
-        trades += result.trades.to_dict("records")
+    below_zero = any(result.run_record.records.opened_below_zero for result in chosen)
+    trades = [row for result in chosen for row in _trades(result, with_points=below_zero)]
     reasons = {result.symbol: result.account.reasons.get("total_return", "") for result in chosen}
     missing = {symbol: reason for symbol, reason in reasons.items() if reason}
     statistics = heat_statistics(trades)
@@ -155,9 +155,24 @@ def heat_info(strategy: str, results: Iterable[Any]) -> HeatInfo:
         strategy=strategy,
         statistics=statistics,
         runs=tuple((result.symbol, result.start, result.end) for result in chosen),
-        warnings=(*_differences(chosen), *(f"{symbol} has no equity: {why}" for symbol, why in missing.items())),
+        warnings=(
+            *_differences(chosen),
+            *(f"{symbol} has no equity: {why}" for symbol, why in missing.items()),
+            *([POOLED_POINTS] if below_zero and len(chosen) > 1 else []),
+        ),
         without_equity=missing,
     )
+
+
+def _trades(result: Any, *, with_points: bool) -> list[dict[str, Any]]:
+    """The rows of the trades of a result; ``with_points``: all of them have points, whatever its exchange allows."""
+    rows: list[dict[str, Any]] = result.trades.to_dict("records")
+    if not with_points:
+        return rows
+    record = result.run_record
+    costs = {"slippage": record.plan.settings.percent_slippage, "fee": record.plan.settings.percent_fee}
+    known = (closed_points(event, **costs) for event in record.records.closed)
+    return [row | {"points": each} for row, each in zip(rows, known, strict=True)]
 
 
 def _differences(results: list[Any]) -> list[str]:

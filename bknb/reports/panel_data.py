@@ -204,11 +204,11 @@ def equity_panel(
 
 
 def trades_panel(view: RunView) -> dict[str, Any]:
-    """The newest trades, at most :data:`TRADES_SHOWN`, as columns."""
+    """The newest trades, at most :data:`TRADES_SHOWN`, as columns; ``pnl`` is in ``unit``, percent or points."""
     trades = view.trades
     count = len(trades)
     first = max(count - TRADES_SHOWN, 0)
-    events = trades.events[first:count]
+    events, points = trades.events[first:count], _points(view, count)
 
     def column(values: Any, kind: Any = np.float64) -> Any:
         return np.array(values[first:count], dtype=kind)
@@ -230,7 +230,8 @@ def trades_panel(view: RunView) -> dict[str, Any]:
         "price_close": column(trades.price_close),
         "target": column(trades.target),
         "stop": column(trades.stop),
-        "pnl": column(trades.pnl, np.float32),
+        "unit": "%" if points is None else "points",
+        "pnl": column(trades.pnl, np.float32) if points is None else points[first:],
         "peak": column(trades.peak, np.float32),
         "trough": column(trades.trough, np.float32),
         **(_fill_columns(events) if view.managed else {}),

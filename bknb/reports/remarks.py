@@ -7,7 +7,7 @@ from typing import Any, Final
 from ..domain.formatting import minute_text, price_text
 from ..domain.interval import MINUTE, candles_text
 from ..domain.least_samples import GATES
-from ..metrics.reasons import INSTEAD
+from ..metrics.reasons import INSTEAD, POOLED_POINTS
 from .grouped_by_leg import grouped_by_leg
 from .managed_rows import position_remarks
 
@@ -60,8 +60,14 @@ def portfolio_remarks(result: Any) -> tuple[str, ...]:
         for (symbol, name), leg in result.legs.items()
         for text in (*filter(None, [_FAILS_THE_LAW.get(leg.execution)]), *_of_run(leg))
     ]
-    of_account = () if result.capital is None else _of_account(result)
+    of_account = _pooled_points(result) if result.capital is None else _of_account(result)
     return (*of_account, *grouped_by_leg(told, legs=len(result.legs)))
+
+
+def _pooled_points(result: Any) -> list[str]:
+    """What to know of the figures of all trades, where they are in points of several symbols."""
+    in_points = any(leg.run_record.records.opened_below_zero for leg in result.legs.values())
+    return [POOLED_POINTS] if in_points and len({symbol for symbol, _ in result.legs}) > 1 else []
 
 
 def _of_account(result: Any) -> list[str]:

@@ -282,7 +282,9 @@ def _trades(info: TearSheetInfo) -> Html | None:
     return _section("Best and worst trades", table)
 
 
-_KINDS: Final = {"Side": "nb", "Held": "r more", "Result, %": "r", "Opened": "nb", "Closed by": "nb last"}
+_KINDS: Final = {
+    "Side": "nb", "Held": "r more", "Result, %": "r", "Points": "r", "Opened": "nb", "Closed by": "nb last"
+}  # fmt: skip
 
 
 def _cells(row: Sequence[Cell], kinds: Sequence[str]) -> list[Html]:

@@ -143,7 +143,7 @@ header{flex-wrap:wrap}header .side{text-align:left}
 grid-auto-columns:minmax(44px,110px);
 overflow-x:auto;font-size:11px}
 .months th:first-child{width:auto}.months th{text-align:left;padding:2px 4px 2px 0}.months td{padding:2px 4px}
-.months tbody th{text-align:center}}
+.months tbody th:first-child{text-align:center;border-top:0}}
 @media (max-width:419px){
 th,td{padding:2.6px 4px}.parts .last{display:none}}
 @media screen and (min-width:900px){body{margin:24px auto;border:1px solid var(--line);padding:36px 44px;

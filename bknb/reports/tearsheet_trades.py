@@ -27,7 +27,7 @@ _TRADES: Final = 5  # best, and as many worst
 _LEGS: Final = 12
 _BINS: Final = 22
 _OUTER: Final = 2.0  # percent of the trades on each side that go into the outermost bar
-_SIGNED: Final = frozenset({"avg_pnl", "avg_win", "avg_loss", "median_pnl"})
+_SIGNED: Final = frozenset({"avg_pnl", "avg_win", "avg_loss", "median_pnl", "total_pnl"})
 _OF_TRADES: Final = (
     *("win_rate", "profit_factor", "avg_pnl", "median_pnl", "avg_win", "avg_loss"),
     *("avg_duration", "max_win_streak", "max_loss_streak"),
@@ -57,7 +57,9 @@ def _profit_factor(run: SheetRun) -> float | None:
 def trade_headlines(run: SheetRun) -> tuple[Headline, ...]:
     """The large figures of what has no account."""
     stats, column = run.stats, run.trades[run.result_column]
-    unit = "" if stats.in_points else "of the entry value"
+    units = dict.fromkeys(("avg_pnl", "avg_win", "avg_loss"), "" if stats.in_points else "of the entry value")
+    if stats.in_points:
+        units["avg_pnl"] = f"{stat_text(stats, 'total_pnl')} in all"
     return (
         trade_count(run),
         *(
@@ -66,7 +68,7 @@ def trade_headlines(run: SheetRun) -> tuple[Headline, ...]:
                 value=stat_text(stats, key),
                 note=why_missing(key, stats) if stats[key] is None else unit,
             )
-            for key in ("avg_pnl", "avg_win", "avg_loss")
+            for key, unit in units.items()
         ),
         Headline(label="Best trade", value=_result_text(stats, column.max())),
         Headline(label="Worst trade", value=_result_text(stats, column.min())),

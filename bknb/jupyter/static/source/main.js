@@ -3,7 +3,7 @@
 /* global mountControls */
 import { EquityChart, PriceChart, Range, describePrice } from "./charts.js";
 import { TradesTable, plainTable, runsTable, signalsTable, statisticsTable } from "./tables.js";
-import { array, el, moment, percent, setText, sign } from "./text.js";
+import { array, el, moment, percent, result, setText, sign } from "./text.js";
 
 const TABS = {
   trades: "Trades",
@@ -45,7 +45,7 @@ const COLUMNS = ["reason", "side", "ambiguous", "opened", "closed", "price_open"
 
 function trades(packed) {
   if (!packed?.ids) return null;
-  const out = { count: packed.count, ids: packed.ids, notes: packed.notes, reasons: packed.reasons };
+  const out = { count: packed.count, ids: packed.ids, notes: packed.notes, reasons: packed.reasons, unit: packed.unit };
   for (const name of COLUMNS) out[name] = array(packed[name]);
   if (packed.fills) for (const name of ["fills", "average"]) out[name] = array(packed[name]);
   return out;
@@ -518,7 +518,7 @@ class View {
   // The first lines, shown until the whole story arrives from Python.
   short(t, at) {
     const side = t.side[at] > 0 ? "long" : "short";
-    return `${t.ids[at]}\n${side} from ${moment(t.opened[at])} to ${moment(t.closed[at])} UTC, ${t.reasons[t.reason[at]].replaceAll("_", " ")}, ${sign(t.pnl[at])} ${percent(t.pnl[at])}`;
+    return `${t.ids[at]}\n${side} from ${moment(t.opened[at])} to ${moment(t.closed[at])} UTC, ${t.reasons[t.reason[at]].replaceAll("_", " ")}, ${sign(t.pnl[at])} ${result(t, at)}`;
   }
 
   destroy() {

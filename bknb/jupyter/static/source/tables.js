@@ -1,6 +1,6 @@
 // Trades, signals, statistics, and the plain tables.
 
-import { count, duration, el, moment, percent, price, setText, sign } from "./text.js";
+import { count, duration, el, moment, percent, price, result, setText, sign } from "./text.js";
 
 const PAGE = 50;
 
@@ -15,7 +15,7 @@ function rows(body, wanted, make) {
 }
 
 const COLUMNS = [
-  { key: "pnl", name: "Result", text: (t, i) => `${sign(t.pnl[i])} ${percent(t.pnl[i])}`, number: true },
+  { key: "pnl", name: "Result", text: (t, i) => `${sign(t.pnl[i])} ${result(t, i)}`, number: true },
   { key: "side", name: "Side", text: (t, i) => (t.side[i] > 0 ? "long ▶" : "short ◀") },
   { key: "opened", name: "Opened (UTC)", text: (t, i) => moment(t.opened[i]) },
   { key: "closed", name: "Closed (UTC)", text: (t, i) => moment(t.closed[i]) },

@@ -46,6 +46,13 @@ export function percent(value, places = 2) {
   return `${value > 0 && Number(text) !== 0 ? "+" : ""}${Number(text) === 0 ? (0).toFixed(places) : text} %`;
 }
 
+// A result in percent, or in points where a position opened at or below zero.
+export function result(trades, at) {
+  const value = trades.pnl[at];
+  if (trades.unit !== "points") return percent(value);
+  return Number.isFinite(value) ? `${value > 0 ? "+" : ""}${price(value)} points` : "N/A";
+}
+
 export function count(value) {
   return digits(0).format(value);
 }
