@@ -27,9 +27,9 @@ from .diagnostics.doctor import (
 from .diagnostics.doctor import (
     doctor as doctor,
 )
-from .domain.accounts import Margin as Margin
-from .domain.accounts import Perpetual as Perpetual
-from .domain.accounts import Spot as Spot
+from .domain.account_kinds import Margin as Margin
+from .domain.account_kinds import Perpetual as Perpetual
+from .domain.account_kinds import Spot as Spot
 from .domain.costs import CostRequest as CostRequest
 from .domain.costs import Costs as Costs
 from .domain.declared_exits import (
@@ -411,7 +411,7 @@ from .runs.backtest import (
 from .runs.check_lookahead import (
     check_lookahead as check_lookahead,
 )
-from .runs.heat import (
+from .runs.heat_of_runs import (
     Heat as Heat,
 )
 from .runs.holdout import (

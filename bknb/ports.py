@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from .domain.execution_fills import Minute
+    from .domain.fill_prices import Minute
     from .domain.orders import Order, Report
     from .domain.sweep_trial import Trial
     from .market.candles import Candles

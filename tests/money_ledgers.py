@@ -22,12 +22,12 @@ from dataclasses import dataclass, field
 
 from liquidations import liquidated, stop_comes_first
 
-from bknb.domain.accounts import Account, Margin, Perpetual, Spot
+from bknb.domain.account_kinds import Account, Margin, Perpetual, Spot
+from bknb.domain.account_ledger import Booked, CashRow, Ledger, LegFill
 from bknb.domain.affordable_quantity import SizedOrder, quantity_filled, sized_order
 from bknb.domain.costs import CostRequest, Costs, fill_costs
 from bknb.domain.cross_liquidation import cross_legs, cross_liquidation, next_stop
-from bknb.domain.funding import funding_of
-from bknb.domain.ledger import Booked, CashRow, Ledger, LegFill
+from bknb.domain.funding_rates import funding_of
 from bknb.domain.signal_events import Reason
 from bknb.domain.size_inputs import SizeRequest
 from bknb.domain.sizes import read_size, wanted_size

@@ -1015,7 +1015,7 @@ LOADED_ONCE = (
     *("pandas", "pyarrow.pandas_compat", "numba", "plotly.graph_objects", "bknb.runs.backtest", "bknb.runs.live"),
     *(
         "bknb.runs.sweep",
-        "bknb.runs.heat",
+        "bknb.runs.heat_of_runs",
         "bknb.runs.schedule",
         "bknb.runs.performance",
         "bknb.runs.partial",

@@ -23,7 +23,7 @@ COSTLY = {
     *("bknb.runs.sweep", "bknb.runs.sweep_result", "bknb.runs.luck"),  # they compile a loop
     *(
         "bknb.runs.backtest",
-        "bknb.runs.heat",
+        "bknb.runs.heat_of_runs",
         "bknb.runs.live_portfolios",
         "bknb.runs.live_runs",
         "bknb.runs.schedule",

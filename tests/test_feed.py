@@ -23,11 +23,11 @@ from bknb.errors import (
     UsageError,
 )
 from bknb.exchanges.dataframe_source import FrameSource
+from bknb.market.candle_checks import CandleRequest, Page
 from bknb.market.candles import Candles
 from bknb.market.demo import DemoSource
 from bknb.market.feed import Feed
 from bknb.market.paging import Paging
-from bknb.market.quality import CandleRequest, Page
 from bknb.market.resample import resample_plainly
 from bknb.market.sessions import Sessions
 from bknb.market.sources import FunctionSource

@@ -24,8 +24,8 @@ from bknb.domain.interval import INTERVAL_MS
 from bknb.exchanges import from_frame, from_store, in_sessions, stored
 from bknb.history.partition import SeriesName, encoded
 from bknb.history.store import CandleStore
-from bknb.market.bar_grid import open_grid
 from bknb.market.candles import Candles
+from bknb.market.shifted_bar_grid import open_grid
 
 need_packages("pyarrow")
 

@@ -76,7 +76,7 @@ ONLY_WITH_SESSIONS = {
 }
 ONLY_AFTER_FAILURE = {"bknb.domain.retry_pauses"}
 ONLY_WITH_CAPITAL = {
-    *(f"bknb.domain.{name}" for name in ("ledger", "affordable_quantity", "sizes", "size_inputs")),
+    *(f"bknb.domain.{name}" for name in ("account_ledger", "affordable_quantity", "sizes", "size_inputs")),
     *(f"bknb.engine.{name}" for name in ("account_plan", "shared_account", "leg_account")),
     *(f"bknb.runs.{name}" for name in ("account_result", "account_equity")),
 }

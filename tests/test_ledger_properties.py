@@ -11,12 +11,12 @@ from liquidations import liquidated
 from msgspec.structs import replace
 from result_with_costs import result_with_costs
 
-from bknb.domain.accounts import Account, Margin, Perpetual, Spot, may_open, money_needed
+from bknb.domain.account_kinds import Account, Margin, Perpetual, Spot, may_open, money_needed
+from bknb.domain.account_ledger import Booked, CashRow, Ledger, LegFill
 from bknb.domain.affordable_quantity import affordable
 from bknb.domain.costs import CostRequest, Costs, fill_costs
 from bknb.domain.cross_liquidation import cross_legs, cross_liquidation
-from bknb.domain.funding import Funding
-from bknb.domain.ledger import Booked, CashRow, Ledger, LegFill
+from bknb.domain.funding_rates import Funding
 from bknb.domain.liquidation_price import liquidation_price
 from bknb.domain.pnl import trade_pnl
 from bknb.domain.position_fills import Fill

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from bknb.config import Settings
 from bknb.domain import lifecycle as life
-from bknb.domain.execution_fills import Entry, Minute, execution_model
+from bknb.domain.fill_prices import Entry, Minute, execution_model
 from bknb.domain.manage_answers import Add, Cancel, Close, Move, Reduce
 from bknb.domain.position_book import PositionOrder, new_book, size_allowed
 from bknb.domain.position_fills import DUST

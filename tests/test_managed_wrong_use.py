@@ -17,7 +17,7 @@ from scenarios import MINUTE, ORIGIN, source
 import bknb
 from bknb import Add, Breakeven, Close, Move, Reduce, Trailing
 from bknb.config import Settings
-from bknb.domain.execution_fills import execution_model
+from bknb.domain.fill_prices import execution_model
 from bknb.domain.keyword_arguments import ByName
 from bknb.domain.lifecycle import Reserve
 from bknb.domain.manage_answers import read_answers

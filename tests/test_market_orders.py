@@ -379,7 +379,7 @@ def test_a_wrong_answer_says_what_to_do(name: str) -> None:
 
 def test_an_order_of_a_market_without_a_clock_is_refused() -> None:
     from bknb.config import Settings
-    from bknb.domain.execution_fills import execution_model
+    from bknb.domain.fill_prices import execution_model
     from bknb.domain.lifecycle import Answer, Flat, Rules, step
 
     rules = Rules("BTCUSDT", "s", "demo", None, "backtest", execution_model("touch"), Settings())

@@ -19,7 +19,7 @@ from test_market_orders import LAST, long
 
 import bknb
 from bknb.config import Settings
-from bknb.domain.execution_fills import Minute, execution_model
+from bknb.domain.fill_prices import Minute, execution_model
 from bknb.domain.lifecycle import Answer, Boundary, Flat, Holding, Managed, Rules
 from bknb.domain.lifecycle import step as typed_step
 from bknb.domain.manage_answers import Close, Move

@@ -14,11 +14,11 @@ from quick import first_quick
 from bknb.config import Settings
 from bknb.domain.interval import DAY_MS, INTERVAL_MS, MINUTE_MS
 from bknb.errors import DataError, GapError, NotEnoughData
+from bknb.market.candle_checks import CandleRequest, Page
 from bknb.market.candles import Candles
 from bknb.market.feed import Feed
 from bknb.market.gaps import gaps
 from bknb.market.paging import Paging
-from bknb.market.quality import CandleRequest, Page
 from bknb.market.resample import resample
 from bknb.market.sessions import Sessions, as_sessions
 

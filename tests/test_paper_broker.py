@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from bknb.brokers.factories import paper
 from bknb.brokers.paper_broker import PaperBroker, Trouble
-from bknb.domain.execution_fills import Minute
+from bknb.domain.fill_prices import Minute
 from bknb.domain.interval import MINUTE_MS as MINUTE
 from bknb.domain.orders import Order
 from bknb.errors import BrokerError, UsageError

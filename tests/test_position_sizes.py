@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bknb
-from bknb.domain.accounts import Margin, Perpetual, Spot, initial_margin, read_account
+from bknb.domain.account_kinds import Margin, Perpetual, Spot, initial_margin, read_account
 from bknb.domain.affordable_quantity import sized_order
 from bknb.domain.costs import CostRequest, Costs
 from bknb.domain.leg_options import check_names, of_leg

@@ -14,8 +14,8 @@ from bknb.domain.risk import place_of
 from bknb.domain.signal import OpenSignal, ScheduledSignal
 from bknb.domain.signal_events import Cancelled
 from bknb.errors import StateError
-from bknb.live.save_and_restore import Progress, StateSaver
 from bknb.live.saved_risk_places import save_places, saved_places
+from bknb.live.state_saver import Progress, StateSaver
 from bknb.stores.memory_store import MemoryStore
 
 OWNER = Owner(strategy="sma", exchange="demo", symbol="BTCUSDT", execution="pessimistic")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bknb import Candles
-from bknb.market.bar_grid import BarGrid
 from bknb.market.series import Series
+from bknb.market.shifted_bar_grid import BarGrid
 
 HOUR = 3_600_000
 OPENS = [hour * HOUR for hour in (9, 10, 11, 33, 34, 36)]

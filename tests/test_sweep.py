@@ -18,7 +18,7 @@ import pytest
 from packages import need_packages
 
 import bknb
-from bknb.domain.execution_fills import EXECUTION_MODELS, execution_model
+from bknb.domain.fill_prices import EXECUTION_MODELS, execution_model
 from bknb.engine.build import make_strategy
 from bknb.provenance.strategy_hash import fingerprint
 from bknb.runs.sweep import SweepOptions, SweepTask, open_ledger, plan_sweep

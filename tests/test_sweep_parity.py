@@ -20,7 +20,7 @@ from worlds import MODELS, SEEDS, drawn_plan
 
 import bknb
 from bknb.domain import entry_timeout, market_clock, position_fills, tick_grid
-from bknb.domain.execution_fills import Entry, Minute, execution_model
+from bknb.domain.fill_prices import Entry, Minute, execution_model
 from bknb.domain.least_samples import GATES
 from bknb.domain.signal import ScheduledSignal
 from bknb.domain.sweep_trial import Refusals

@@ -22,7 +22,7 @@ from bknb.domain.signal_events import Milestone
 from bknb.errors import StateError
 from bknb.events import subjects
 from bknb.events.listen import drain
-from bknb.live.save_and_restore import Progress, StateSaver
+from bknb.live.state_saver import Progress, StateSaver
 from bknb.live.undelivered import BESIDE_STATE
 from bknb.ports import StateStore
 from bknb.stores.file_store import FileStore

@@ -29,8 +29,8 @@ from bknb.live.ended_journal import EndedJournal
 from bknb.live.hole_journal import HoleJournal
 from bknb.live.late_journal import LateJournal
 from bknb.live.order_store import SavedOrders
-from bknb.live.save_and_restore import Progress, StateSaver
 from bknb.live.saved_risk_places import save_places, saved_places
+from bknb.live.state_saver import Progress, StateSaver
 from bknb.live.undelivered import BESIDE_STATE, Undelivered
 from bknb.llm.recordings import AnswerFolder, RecordedModel
 from bknb.market.candles import Candles

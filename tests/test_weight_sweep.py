@@ -19,7 +19,7 @@ import bknb
 from bknb.domain import answer_validation
 from bknb.domain.risk import WeightLimits
 from bknb.domain.signal_events import Reason
-from bknb.domain.weights import read_weight
+from bknb.domain.weight_answers import read_weight
 from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
 from bknb.kernels import metrics, weight_loop

@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from ..domain.execution_fills import Minute
+from ..domain.fill_prices import Minute
 from ..domain.interval import MINUTE_MS
 from ..domain.orders import Order, Report
 from ..errors import BrokerError, UsageError

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from ..domain.execution_fills import Minute
+from ..domain.fill_prices import Minute
 from ..domain.orders import Report, ReportStatus, Side
 from ..stores.disk import Disk
 from ..stores.journal import Journal, begins_with

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from .accounts import Account, may_open, money_needed, pays_beside
+from .account_kinds import Account, may_open, money_needed, pays_beside
 from .costs import CostRequest, Costs, FillCosts, fill_costs
 from .is_rounded_quantity import EXACT
 from .signal_events import Reason
@@ -63,7 +63,7 @@ def sized_order(
 
     Examples
     --------
-    >>> from .accounts import Spot
+    >>> from .account_kinds import Spot
     >>> order = CostRequest(symbol="A", at=0, side="buy", kind="entry", filled_by="market", quantity=0.0, price=100.0)
     >>> given = {"account": Spot(), "costs": Costs(taker=0.1, slippage=0.0), "limits": MarketLimits(step=0.01)}
     >>> sized_order(WantedSize(money=500.0), order, free=1000.0, **given)
@@ -140,7 +140,7 @@ def quantity_filled(
 
     Examples
     --------
-    >>> from .accounts import Spot
+    >>> from .account_kinds import Spot
     >>> sized = SizedOrder(quantity=5.0, money=500.0, reserved=500.0, scaled=False, units=True)
     >>> order = CostRequest(symbol="A", at=0, side="buy", kind="entry", filled_by="market", quantity=0.0, price=125.0)
     >>> given = {"account": Spot(), "costs": Costs(taker=0.0, slippage=0.0), "limits": MarketLimits(step=0.1)}
@@ -172,7 +172,7 @@ def affordable(order: CostRequest, *, free: float, account: Account, costs: Cost
 
     Examples
     --------
-    >>> from .accounts import Margin, Spot
+    >>> from .account_kinds import Margin, Spot
     >>> order = CostRequest(symbol="A", at=0, side="buy", kind="entry", filled_by="market", quantity=20.0, price=100.0)
     >>> costs = Costs(taker=0.0, slippage=0.0, fixed=10.0)
     >>> affordable(order, free=1000.0, account=Spot(), costs=costs)

@@ -15,7 +15,7 @@ from ..errors import InvalidTransition
 from .answer_shares import orders_of, sized
 from .answer_validation import TWO_SIGNALS, behind_signal, lonely_signal, note_fault
 from .entry_steps import answered, refusal
-from .execution_fills import Exit
+from .fill_prices import Exit
 from .fill_run import FillRun
 from .judge_answers import Judged, judge
 from .manage_answers import Add, Cancel, Close, Reduce

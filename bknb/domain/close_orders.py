@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from .execution_fills import Exit
+from .fill_prices import Exit
 from .interval import MINUTE_MS
 from .market_clock import NEVER
 from .position_book import ClosingOrder, PositionBook

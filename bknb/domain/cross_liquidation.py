@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from .ledger import Ledger
+from .account_ledger import Ledger
 from .liquidation_price import away_from_market
 from .signal import Position, sign_of
 
@@ -64,9 +64,9 @@ def cross_liquidation(
 
     Examples
     --------
-    >>> from .accounts import Perpetual
+    >>> from .account_kinds import Perpetual
     >>> from .costs import CostRequest, Costs, fill_costs
-    >>> from .ledger import LegFill
+    >>> from .account_ledger import LegFill
     >>> order = CostRequest(symbol="A", at=0, side="buy", kind="entry", filled_by="market", quantity=50.0, price=100.0)
     >>> fill = LegFill("A", "long", order, fill_costs(order, Costs(taker=0.0, slippage=0.0)))
     >>> ledger = Ledger.begin(1000.0, Perpetual(leverage=5, maintenance=0.5)).apply(fill).ledger
@@ -122,7 +122,7 @@ def next_stop(
     Examples
     --------
     >>> from .leg_position import LegPosition
-    >>> from .accounts import Margin
+    >>> from .account_kinds import Margin
     >>> held = {leg: LegPosition(1.0, 100.0, 100.0, 0.0, 0, 0) for leg in "AB"}
     >>> ledger = Ledger(capital=1000.0, account=Margin(), cash=800.0, positions=held)
     >>> next_stop({"A": 95.0, "B": 99.0}, ledger, {"A": 100.0, "B": 100.0}, {"A": 90.0, "B": 95.0})

@@ -7,8 +7,8 @@ import msgspec
 from .close_orders import close_due, missed_at
 from .entry_steps import entered
 from .entry_timeout import timeout_of
-from .execution_fills import Entry
 from .exit_steps import holding_boundary
+from .fill_prices import Entry
 from .states import Boundary, Flat, Holding, Opening, Rules, Step, Waiting, frame_over
 from .unfilled_entries import cancel, flat_after
 

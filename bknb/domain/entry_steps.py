@@ -10,9 +10,9 @@ import msgspec
 from ..errors import InvalidTransition
 from .declared_exits import targets_of
 from .entry_timeout import timeout_of
-from .execution_fills import Entry, Exit, Minute, exit_at_entry
 from .exit_steps import close_at, holding_minute
 from .exit_validation import memo_text
+from .fill_prices import Entry, Exit, Minute, exit_at_entry
 from .formatting import stamp_text
 from .position_book import Lifetime, opened_book
 from .risk import Command, Release, Reserve, Verdict
@@ -58,7 +58,7 @@ def signal_id(rules: Rules, when: int) -> str:
     Examples
     --------
     >>> from bknb.config import Settings
-    >>> from bknb.domain.execution_fills import execution_model
+    >>> from bknb.domain.fill_prices import execution_model
     >>> signal_id(Rules("BTCUSDT", "sma", "demo", None, "live", execution_model("touch"), Settings()), 0)
     'sma-BTCUSDT-19700101T0000'
     """

@@ -9,7 +9,7 @@ import msgspec
 
 from .close_orders import close_due, holding_at_close
 from .entry_timeout import timeout_of
-from .execution_fills import Exit, Minute
+from .fill_prices import Exit, Minute
 from .interval import MINUTE_MS
 from .market_clock import NEVER
 from .milestones_passed import survived
@@ -169,7 +169,7 @@ def due(state: State, rules: Rules) -> int:
     Examples
     --------
     >>> from bknb.config import Settings
-    >>> from bknb.domain.execution_fills import execution_model
+    >>> from bknb.domain.fill_prices import execution_model
     >>> from bknb.domain.states import Flat
     >>> due(Flat(), Rules("BTCUSDT", "s", "demo", None, "live", execution_model("touch"), Settings())) > 10**15
     True

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from .declared_exits import Target
-from .execution_fills import Exit
+from .fill_prices import Exit
 from .position_book import PositionBook, PositionOrder
 from .position_fills import DUST, Fill, FillKind
 from .position_money import average_price, cost_percentage, largest_cost, net_results, result

@@ -8,8 +8,8 @@ import msgspec
 
 from .answer_shares import implied_size, size_before
 from .answer_validation import EARLY_SIGNAL, TWO_SIGNALS, add_faults, behind_signal, lonely_signal, note_fault
-from .execution_fills import Exit
 from .exit_validation import is_positive
+from .fill_prices import Exit
 from .lifetimes import closing_order
 from .manage_answers import Add, Cancel, Close, Move, PositionAnswer, Reduce
 from .moved_levels import moved_book

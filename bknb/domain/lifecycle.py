@@ -55,8 +55,8 @@ from .entry_steps import (
     signal_id,
     waiting_minute,
 )
-from .execution_fills import Minute
 from .exit_steps import due, holding_boundary, holding_data_end, holding_halt, holding_minute, holding_skipped
+from .fill_prices import Minute
 from .manual_inputs import Activate, Planned
 from .risk import Command, Release, Reserve, Verdict
 from .states import (
@@ -149,7 +149,7 @@ def step(state: State, given: Input, rules: Rules) -> Step:
     Examples
     --------
     >>> from bknb.config import Settings
-    >>> from bknb.domain.execution_fills import execution_model
+    >>> from bknb.domain.fill_prices import execution_model
     >>> from bknb.domain.signal import Signal
     >>> rules = Rules("BTCUSDT", "s", "demo", None, "backtest", execution_model("touch"), Settings())
     >>> signal = Signal(position="long", price_take_profit=110.0, price_stop_loss=90.0, minute_estimated_time=5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .accounts import Account
+from .account_kinds import Account
 from .signal import Position
 from .tick_grid import round_down, round_up
 
@@ -35,7 +35,7 @@ def liquidation_price(
 
     Examples
     --------
-    >>> from .accounts import Margin, Perpetual
+    >>> from .account_kinds import Margin, Perpetual
     >>> ten = Perpetual(leverage=10, maintenance=0.5, mode="isolated")
     >>> round(liquidation_price(ten, "long", quantity=2.0, cost=200.0, margin=20.0), 6)
     90.452261

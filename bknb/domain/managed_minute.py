@@ -1,6 +1,6 @@
 """A minute of a managed position: orders at its open, then that open against the levels, then its range.
 
-The order is that of :mod:`bknb.domain.execution_fills`: parts to close, adds, then the stop, then targets from the
+The order is that of :mod:`bknb.domain.fill_prices`: parts to close, adds, then the stop, then targets from the
 nearest on; a part that counts on an add before it fills behind that add. Stop and target in one candle go to the stop
 where the model says so, for everything that is left. An add and the target that closes the rest in one candle: the
 target fills. An add and the stop: the add, then the stop.
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from .execution_fills import Exit, Minute
+from .fill_prices import Exit, Minute
 from .fill_run import FillRun
 from .milestones_passed import survived
 from .position_book import PositionBook, PositionOrder, book_timeout

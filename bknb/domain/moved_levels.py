@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import msgspec
 
 from .declared_exits import Ladder, targets_of
-from .execution_fills import Exit
 from .exit_validation import (
     broken_breakeven,
     broken_trailing,
@@ -21,6 +20,7 @@ from .exit_validation import (
     read_ladder,
     sorted_ladder,
 )
+from .fill_prices import Exit
 from .interval import MINUTE_MS
 from .manage_answers import Move
 from .position_book import ClosingOrder, Lifetime, PositionBook

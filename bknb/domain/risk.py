@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias, overload
 
 import msgspec
 
-from .execution_fills import Entry
+from .fill_prices import Entry
 from .position_book import PositionOrder
 from .signal import OpenSignal, Position, ScheduledSignal, labels_of
 from .signal_events import Closed, Event

@@ -10,7 +10,6 @@ import msgspec
 
 from ..config import Settings
 from .declared_exits import Breakeven, Trailing
-from .execution_fills import ExecutionModel
 from .exit_validation import (
     broken_breakeven,
     broken_trailing,
@@ -20,6 +19,7 @@ from .exit_validation import (
     read_ladder,
     sorted_ladder,
 )
+from .fill_prices import ExecutionModel
 from .pnl import net_percentage, net_points
 from .signal import Position, Signal, sign_of
 from .signal_events import Reason

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from ..config import Settings
-from .execution_fills import Entry, ExecutionModel, Minute
+from .fill_prices import Entry, ExecutionModel, Minute
 from .interval import MINUTE_MS, ceil_to
 from .manage_answers import PositionAnswer
 from .manual_inputs import Activate, Planned, Source

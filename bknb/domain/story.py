@@ -12,7 +12,7 @@ def story(state: State, rules: Rules) -> str:
     Examples
     --------
     >>> from bknb.config import Settings
-    >>> from bknb.domain.execution_fills import execution_model
+    >>> from bknb.domain.fill_prices import execution_model
     >>> story(Flat(), Rules("BTCUSDT", "s", "demo", None, "live", execution_model("touch"), Settings()))
     's on BTCUSDT (live, touch): flat, nothing was opened yet'
     """

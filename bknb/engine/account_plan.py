@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from ..config import Settings, changed
-from ..domain.accounts import Account, Margin, Spot, read_account
+from ..domain.account_kinds import Account, Margin, Spot, read_account
 from ..domain.affordable_quantity import FilledQuantity, SizedOrder, quantity_filled, sized_order
 from ..domain.costs import CostRequest, Costs, with_settings
 from ..domain.leg_options import check_names, of_leg

@@ -13,9 +13,9 @@ from ..domain.interval import DAY_MS, MINUTE_MS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..market.bar_grid import BarGrid
     from ..market.series import Series
     from ..market.sessions import Sessions
+    from ..market.shifted_bar_grid import BarGrid
 
 
 def bar_counter(

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ..config import tick_problems
-from ..domain.execution_fills import execution_model
+from ..domain.fill_prices import execution_model
 from ..domain.formatting import minute_text, with_article
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms
 from ..domain.text import text_fault
@@ -107,7 +107,7 @@ def make_strategy(
     if get_weight is None and called_so != "get_signal" and (tolerance is not None or called_so == "get_weight"):
         get_weight, get_signal = get_signal, None
     if get_weight is not None or tolerance is not None or reenter is not False or called_so == "get_weights":
-        from .weight_answers import checked_weight  # few strategies answer with weights
+        from .weight_questions import checked_weight  # few strategies answer with weights
 
         beside = {"get_signal": get_signal, "get_signals": get_signals, "manage": manage,
                   "manage_interval": manage_interval, "manage_at": manage_at}  # fmt: skip
@@ -139,7 +139,7 @@ def make_strategy(
         called = ask = rows.get_signal
         asked_to_manage = rows.ask_manage
     if tolerance is not None and not symbols:
-        from .weight_answers import weight_asks
+        from .weight_questions import weight_asks
 
         ask, asked_to_manage = weight_asks(ask, tolerance)
     return Strategy(

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from ..domain.costs import Costs
-from ..domain.funding import Funding, funding_of
+from ..domain.funding_rates import Funding, funding_of
 from ..domain.market_clock import NEVER
 from ..errors import UsageError
 

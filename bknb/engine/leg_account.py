@@ -2,7 +2,7 @@
 
 It stands beside the risk profile of the leg, and asks that, too: it is asked before an order is made, and again when a
 candle fills it, and it is told of every event before anybody else. All that is decided is in
-:mod:`bknb.domain.affordable_quantity` and :mod:`bknb.domain.ledger`.
+:mod:`bknb.domain.affordable_quantity` and :mod:`bknb.domain.account_ledger`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from ..domain.account_ledger import Booked, Ledger, LegFill
 from ..domain.affordable_quantity import FilledQuantity, SizedOrder, too_little_left
 from ..domain.costs import CostRequest, FilledBy, fill_costs, filled_by
 from ..domain.cut_adds import refused_add, with_smaller_add
-from ..domain.execution_fills import Entry, execution_model
+from ..domain.fill_prices import Entry, execution_model
 from ..domain.is_rounded_quantity import EXACT
-from ..domain.ledger import Booked, Ledger, LegFill
 from ..domain.lifecycle import step
 from ..domain.position_book import PositionOrder
 from ..domain.position_fills import DUST

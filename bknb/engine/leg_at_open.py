@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from ..domain.account_ledger import Ledger, LegFill
 from ..domain.costs import CostRequest, fill_costs, filled_by
-from ..domain.execution_fills import Entry, Minute
-from ..domain.ledger import Ledger, LegFill
+from ..domain.fill_prices import Entry, Minute
 from ..domain.signal import Position, sign_of
 from ..domain.states import Holding, Opening
 from ..domain.stop_levels import stop_in_force

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from ..domain.account_ledger import Booked, Ledger, LegFill
 from ..domain.costs import fill_costs
-from ..domain.ledger import Booked, Ledger, LegFill
 from ..domain.signal import Position
 from ..domain.signal_events import Closed, Event, Reduced
 from ..domain.states import State

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from ..domain.execution_fills import Minute
-from ..domain.ledger import Ledger
+from ..domain.account_ledger import Ledger
+from ..domain.fill_prices import Minute
 from ..domain.liquidation_price import away_from_market
 from ..domain.market_clock import NEVER
 from ..domain.states import Boundary, Entering, Holding, Input, State

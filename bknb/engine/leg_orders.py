@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING
 
+from ..domain.account_ledger import Ledger
 from ..domain.affordable_quantity import SizedOrder
-from ..domain.ledger import Ledger
 from ..domain.signal_events import Cancelled, Event
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from ..domain.ledger import Ledger
+from ..domain.account_ledger import Ledger
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

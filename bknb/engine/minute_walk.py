@@ -10,8 +10,8 @@ import numpy as np
 
 from ..domain.close_orders import close_due
 from ..domain.entry_timeout import timeout_of
-from ..domain.execution_fills import ExecutionModel, Minute
 from ..domain.exit_steps import deadline_of
+from ..domain.fill_prices import ExecutionModel, Minute
 from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, Managed, Opening, SkippedMinutes, State, Waiting
 from ..domain.position_book import PositionBook, book_timeout
@@ -62,7 +62,7 @@ def minutes_that_fill(candles: Candles, model: ExecutionModel, *, begin: int = 0
 
     Examples
     --------
-    >>> from bknb.domain.execution_fills import execution_model
+    >>> from bknb.domain.fill_prices import execution_model
     >>> rows = [(60_000 * i, 1.0, 1.0, 1.0, 1.0, volume) for i, volume in enumerate((0.0, 2.0, 0.0))]
     >>> minutes_that_fill(Candles.from_rows(rows), execution_model("pessimistic"))
     array([ True,  True, False])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import msgspec
 
 from ..config import Settings, changed, get_config
-from ..domain.execution_fills import execution_model
+from ..domain.fill_prices import execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE, ceil_to, interval_ms
 from ..domain.text import text_fault
@@ -27,7 +27,7 @@ from .resolve import resolve_exchange, resolve_frame, resolve_strategy
 
 if TYPE_CHECKING:
     from ..domain.schedules import Schedule
-    from ..market.bar_grid import BarGrid
+    from ..market.shifted_bar_grid import BarGrid
     from .account_plan import AccountPlan
 
 Stopping: TypeAlias = Literal["", "entries", "now"]

@@ -18,20 +18,20 @@ from ..domain.signal_events import Event, Reason, Scaled
 from ..domain.states import Reenter, State, labels, rejection
 from ..domain.stays_flat import stays_flat_in
 from ..domain.weight import Weight
-from ..domain.weights import HeldWeight, part_paid_for, read_weights, weight_signal
+from ..domain.weight_answers import HeldWeight, part_paid_for, read_weights, weight_signal
 from ..errors import NotEnoughData, UsageError
 from ..market.bar_slots import slot_of
 from ..market.source_hours import bar_grid_of, sessions_of
 from ..market.strategy_context import Context, weight_limits_of
-from .weight_answers import opened
 from .weight_legs import Increase, but_the_same, changes_of, held_by, trades_at
+from .weight_questions import opened
 from .weights_moments import WeightsMoments
 from .weights_together import Together
 
 if TYPE_CHECKING:
-    from ..domain.ledger import Ledger
+    from ..domain.account_ledger import Ledger
     from ..domain.position_view import HeldPosition
-    from ..market.bar_grid import BarGrid
+    from ..market.shifted_bar_grid import BarGrid
     from .leg_account import LegAccount
     from .registry import Strategy
     from .shared_account import SharedAccount

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from ..domain.ledger import CashRow, LegFill
+from ..domain.account_ledger import CashRow, LegFill
 
 UNTOLD: Final = -1
 """The number of an exit of the account's own, until the position ends."""

@@ -13,9 +13,9 @@ from ..market.series import Series
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..market.bar_grid import BarGrid
     from ..market.newest_series_rows import ReadSeries
     from ..market.sessions import Sessions
+    from ..market.shifted_bar_grid import BarGrid
     from ..market.window import Window
     from .plan import Plan
     from .weights_moments import WeightsMoments

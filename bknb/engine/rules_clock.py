@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..domain.market_clock import MarketClock
-    from ..market.bar_grid import BarGrid
     from ..market.series import Series
     from ..market.sessions import Sessions
+    from ..market.shifted_bar_grid import BarGrid
     from .registry import Strategy
 
 

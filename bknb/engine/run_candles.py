@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ..domain.execution_fills import execution_model
+from ..domain.fill_prices import execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS, candles_text, interval_ms
 from ..errors import NotEnoughData, UsageError

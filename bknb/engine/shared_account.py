@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from itertools import takewhile
 from typing import NamedTuple
 
+from ..domain.account_ledger import Booked, CashRow, Ledger, Marked
 from ..domain.is_rounded_quantity import EXACT
-from ..domain.ledger import Booked, CashRow, Ledger, Marked
 from ..domain.risk import AccountMarks, Reserve
 from .account_plan import AccountPlan, LegMoney
 from .cross_margin import CrossMargin
 from .leg_account import LegAccount
-from .ruin import moment_of_ruin
+from .moment_of_ruin import moment_of_ruin
 
 
 class AccountChange(NamedTuple):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from ..domain.execution_fills import Minute
+from ..domain.fill_prices import Minute
 from ..domain.late_orders import OldPrice, OrderRole
 from ..domain.lifecycle import (
     Answer,
@@ -113,7 +113,7 @@ class StrategyLoop:
     ) -> None:
         self.rules, self.strategy, self.places = rules, strategy, places
         if rules.weights is not None:
-            from .weight_answers import asked_for_weight  # few strategies have them
+            from .weight_questions import asked_for_weight  # few strategies have them
 
             self.strategy = replace(strategy, ask=asked_for_weight(self, strategy.ask))
         self.window, self._sources = window, RunSources(window, published, rules.interval_ms, strategy.zone)
@@ -233,7 +233,7 @@ class StrategyLoop:
                 price = self._average_or(close, when, patient=patient)
                 position = position_view(state, when, price, self.rules)
                 if self.rules.weights is not None:
-                    from .weight_answers import with_weight  # few strategies have them
+                    from .weight_questions import with_weight  # few strategies have them
 
                     position = with_weight(position, state, when, close, rules=self.rules, places=self.places)
                 await self.ask(when, patient=patient, about=ManageQuestion(ask, position, price, close))

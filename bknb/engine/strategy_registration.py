@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
-from ..domain.execution_fills import execution_model
+from ..domain.fill_prices import execution_model
 from .build import checked_interval, make_strategy
 from .registry import AnyFunction, F, Strategy, registry
 from .vectorised import DEFAULT_LOOKBACK
@@ -207,7 +207,7 @@ def add_strategy(
         return registry.strategies.add(name, made, strict=strict)
 
     if tolerance is not None and get_signal is not None and get_weight is None:
-        from .weight_answers import checked_weight  # what it says of it
+        from .weight_questions import checked_weight  # what it says of it
 
         checked_weight(name, None, tolerance, reenter, beside={}, execution=execution)
     if any(function is not None for function in (get_signal, get_signals, get_weight)):

@@ -250,7 +250,7 @@ class LookedUp:
         """The strategy with these rows for answers, also about what is open."""
         if strategy.tolerance is None:
             return replace(strategy, get_signal=self, ask=self, ask_manage=self.managing(strategy))
-        from .weight_answers import weight_asks  # few strategies answer with weights
+        from .weight_questions import weight_asks  # few strategies answer with weights
 
         ask, manage = weight_asks(self, strategy.tolerance)
         return replace(strategy, get_signal=self, ask=ask, ask_manage=manage)

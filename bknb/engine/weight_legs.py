@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
-from ..domain.accounts import initial_margin, money_needed
+from ..domain.account_kinds import initial_margin, money_needed
 from ..domain.costs import CostRequest, fill_costs
 from ..domain.interval import DAY_MS
 from ..domain.manage_answers import Cancel, PositionAnswer
@@ -17,13 +17,13 @@ from ..domain.stays_flat import stays_flat_in
 from ..domain.step_and_least_amount import rounded_down, too_small
 from ..domain.stop_levels import stop_in_force
 from ..domain.weight import Weight
-from ..domain.weights import HeldWeight, weight_changes, weight_signal
+from ..domain.weight_answers import HeldWeight, weight_changes, weight_signal
 from ..market.bar_slots import open_slots
 from .cost_requests import side_of
 
 if TYPE_CHECKING:
-    from ..market.bar_grid import BarGrid
     from ..market.sessions import Sessions
+    from ..market.shifted_bar_grid import BarGrid
     from .bar_prices import BarPrices
     from .leg_account import LegAccount
 

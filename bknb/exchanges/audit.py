@@ -28,7 +28,7 @@ from ..market.stretched_bars import doubts_of_length, stretched
 from .download import as_range, as_stored, as_symbols
 
 if TYPE_CHECKING:
-    from ..market.bar_grid import BarGrid
+    from ..market.shifted_bar_grid import BarGrid
     from ..ports import CandleSource
 
 _SHOWN: Final = 5

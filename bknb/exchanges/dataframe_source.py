@@ -20,7 +20,7 @@ from .table_bar_length import Bars, bars_of, spacing_in
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..market.bar_grid import BarGrid
+    from ..market.shifted_bar_grid import BarGrid
     from .adjusting import Adjustments
 
 

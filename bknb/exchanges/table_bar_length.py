@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..market.bar_grid import BarGrid
     from ..market.sessions import Sessions
+    from ..market.shifted_bar_grid import BarGrid
 
 _USUAL: Final = 0.25  # of distances are alike in bars whose sessions have breaks
 _TRIED: Final = 4  # distances that may be the length of such bars
@@ -125,7 +125,7 @@ def spacing_in(times: NDArray[np.int64], sessions: Sessions | None, where: str) 
     by_count = np.argsort(-counts, kind="stable")
     lengths, counts = lengths[by_count], counts[by_count]
     if sessions is not None:
-        from ..market.bar_grid import in_sessions_grid  # few bars need it
+        from ..market.shifted_bar_grid import in_sessions_grid  # few bars need it
 
         for length, count in zip(lengths[:_TRIED].tolist(), counts.tolist(), strict=False):
             if spacing.step < length < DAY_MS and in_sessions_grid(times, length, sessions) is not None:
@@ -211,7 +211,7 @@ def _grid_of(
     if not off.any():
         return None
     if step < DAY_MS:
-        from ..market.bar_grid import bar_grid  # few bars do
+        from ..market.shifted_bar_grid import bar_grid  # few bars do
 
         if (found := bar_grid(times, step, sessions)) is not None:
             return found

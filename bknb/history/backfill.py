@@ -22,9 +22,9 @@ from ..domain.interval import DAY_MS, ceil_to, floor_to
 from ..domain.ranges import Range, merged
 from ..errors import BadCandle
 from ..market.bar_slots import bar_close, open_slots, slot_of
+from ..market.candle_checks import CandleRequest, audit
 from ..market.candles import Candles
 from ..market.paging import Paging
-from ..market.quality import CandleRequest, audit
 from ..market.short_answers import Reach
 from ..market.source_hours import bar_grid_of, sessions_of
 from ..ports import CandleSource

@@ -29,7 +29,7 @@ from .partition import SeriesName
 from .store import CandleStore
 
 if TYPE_CHECKING:
-    from ..market.bar_grid import BarGrid
+    from ..market.shifted_bar_grid import BarGrid
     from ..market.streamed import MinuteStream
 
 _MEASURE_EVERY_MS: Final = 60 * MINUTE_MS

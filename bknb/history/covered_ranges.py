@@ -12,7 +12,7 @@ from ..market.gaps import spaces
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..market.bar_grid import BarGrid
+    from ..market.shifted_bar_grid import BarGrid
 
 
 def runs(times: NDArray[np.int64], step: int, grid: BarGrid | None = None) -> Ranges:

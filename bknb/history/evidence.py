@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..market.bar_grid import BarGrid
+    from ..market.shifted_bar_grid import BarGrid
 
 ENOUGH: Final = 2
 _FEWER: Final = 17  # so many candles fewer make another answer of it

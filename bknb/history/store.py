@@ -27,8 +27,8 @@ from ..domain.interval import INTERVAL_MS, interval_ms
 from ..domain.ranges import Range, Ranges, common, merged, within, without
 from ..errors import BadCandle, StateError, UsageError
 from ..market.bar_slots import slot_of
+from ..market.candle_checks import CandleRequest, check_order, check_values, describe
 from ..market.candles import COLUMNS, Candles
-from ..market.quality import CandleRequest, check_order, check_values, describe
 from ..stores.atomic import as_path, is_temporary, replace_file
 from ..stores.disk import Disk, make_folders, refusal
 from ..stores.file_names import decode_name, encode_name, is_shortened
@@ -37,7 +37,7 @@ from .covered_ranges import absent_in, runs
 from .partition import CandleFile, SeriesName, damaged, encoded, other_opens, period_of, periods, series_in, touched
 
 if TYPE_CHECKING:
-    from ..market.bar_grid import BarGrid
+    from ..market.shifted_bar_grid import BarGrid
 
 DEFAULT_FOLDER: Final = "./dump/candles"
 _PARTITION = re.compile(r"[0-9]{4}(-[0-9]{2})?\.parquet")

@@ -1,6 +1,6 @@
 """What minutes do with an open position: the pieces that both compiled loops share.
 
-The rules are those of ``domain/execution_fills.py`` and ``domain/pnl.py``, in plain Python that compiles as it stands.
+The rules are those of ``domain/fill_prices.py`` and ``domain/pnl.py``, in plain Python that compiles as it stands.
 Moments are UTC milliseconds, prices are in quote currency.
 """
 

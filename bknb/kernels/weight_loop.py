@@ -1,8 +1,9 @@
 """A whole backtest of weights as one loop: what is to be held after every candle in, the ends of all positions out.
 
-The rules are those of ``domain/weights.py``, ``domain/fill_run.py`` and ``domain/position_money.py`` for a strategy
-without a risk profile and without a capital, where every order fills before the next question: :func:`orders_wait`
-says where that is not so. Positions have no levels, so that only questions and the end of the frame change them.
+The rules are those of ``domain/weight_answers.py``, ``domain/fill_run.py`` and ``domain/position_money.py`` for a
+strategy without a risk profile and without a capital, where every order fills before the next question:
+:func:`orders_wait` says where that is not so. Positions have no levels, so that only questions and the end of the frame
+change them.
 
 Moments are UTC milliseconds, prices are in quote currency; a table of ends is that of ``kernels.simulate``.
 """
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
     from .simulate import Grid, Market, MarketBlocks, RuleNumbers
 
-MOST: Final = 1 + 1e-9  # of the equity without leverage; ``domain.weights``
+MOST: Final = 1 + 1e-9  # of the equity without leverage; ``domain.weight_answers``
 MOST_SHARE: Final = 1e9  # of an add; ``domain.answer_validation``
 TOO_MUCH, ADD_TOO_LARGE = range(1, 3)  # kinds of refusals
 _KINDS: Final = 2
@@ -64,8 +65,8 @@ _HELD: Final = 21
 """Its size.
 
 ``_ENTERED`` and ``_SOLD`` are sums of share times price, ``_BOUGHT`` one of shares. ``_MOVED``, ``_TURNED`` and
-``_FIRST_VALUE`` are those of ``domain.weights.marked_weight``, ``_TOP`` and ``_BOTTOM`` extremes since the newest fill,
-of minutes before ``_SEEN``. ``_RUINED`` is 1 once all of the equity was lost: then nothing is opened any more.
+``_FIRST_VALUE`` are those of ``domain.weight_answers.marked_weight``, ``_TOP`` and ``_BOTTOM`` extremes since the
+newest fill, of minutes before ``_SEEN``. ``_RUINED`` is 1 once all of the equity was lost: then nothing is opened any more.
 """
 
 _ENDED, _KINDS_FOUND, _WHEN = range(3)  # places of what the loop goes on with
@@ -171,7 +172,7 @@ def _leave(
 
 
 def _marked(held: Any, mark: float, rules: Any) -> Any:
-    """What is held as a part of the equity; ``domain.weights.marked_weight``."""
+    """What is held as a part of the equity; ``domain.weight_answers.marked_weight``."""
     side, part = held[_SIGN], held[_SIZE]
     value = side * held[_LEFT] * mark
     gained = (held[_MOVED] + value - held[_TURNED] * rules.fee / 100) / held[_FIRST_VALUE]

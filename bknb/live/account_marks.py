@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import numpy as np
 
-from ..domain.ledger import Ledger
+from ..domain.account_ledger import Ledger
 from ..engine.kept_marks import KeptMarks, behind
 from ..engine.marked_account_equity import LegCloses, held_ms, marked_exposure, marked_money, moments_of
 from ..errors import StateError

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..market.newest_series_rows import ReadSeries
     from .live_portfolio_weights import LivePortfolioWeights
     from .run_progress import Reached
-    from .save_and_restore import StateSaver
+    from .state_saver import StateSaver
 
 
 class AccountPlace(NamedTuple):

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..domain.close_orders import close_due
-from ..domain.execution_fills import Minute
+from ..domain.fill_prices import Minute
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to
 from ..domain.lifecycle import Flat

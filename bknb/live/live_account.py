@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 from msgspec.structs import replace
 
+from ..domain.account_ledger import Ledger
 from ..domain.affordable_quantity import FilledQuantity, SizedOrder
 from ..domain.costs import FilledBy
-from ..domain.execution_fills import execution_model
-from ..domain.ledger import Ledger
+from ..domain.fill_prices import execution_model
 from ..domain.lifecycle import position_of, signals_of
 from ..domain.risk import Reserve, Verdict
 from ..domain.signal import OpenSignal, ScheduledSignal, SignalKey, key_of

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from ..domain.close_orders import close_order_since
-from ..domain.execution_fills import Minute, execution_model
+from ..domain.fill_prices import Minute, execution_model
 from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms, slot_after
 from ..domain.lifecycle import State
 from ..errors import NotEnoughData

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..domain.execution_fills import Minute, execution_model
+from ..domain.fill_prices import Minute, execution_model
 from ..domain.interval import MINUTE, MINUTE_MS, interval_ms
 from ..domain.lifecycle import Holding, Managed, Rules, State
 from ..domain.signal_events import Closed, Event

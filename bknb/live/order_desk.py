@@ -15,7 +15,7 @@ import msgspec
 
 from ..domain.apply_report import after_report
 from ..domain.believable_reports import closed_in_doubt, fills_more, report_problem
-from ..domain.execution_fills import Minute
+from ..domain.fill_prices import Minute
 from ..domain.formatting import plain_number
 from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import State, signals_of

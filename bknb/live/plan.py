@@ -17,7 +17,7 @@ from .order_quantity import Quantity
 
 if TYPE_CHECKING:
     from ..engine.account_plan import AccountPlan
-    from ..market.bar_grid import BarGrid
+    from ..market.shifted_bar_grid import BarGrid
 
 
 class LivePlan(msgspec.Struct, frozen=True):

@@ -17,8 +17,8 @@ from ..market.bar_slots import bar_close
 from .failures import Failures
 from .plan import LivePlan
 from .run_progress import Reached
-from .save_and_restore import StateSaver
 from .silence_and_lag import hole_text
+from .state_saver import StateSaver
 
 
 class RecordKeeping:

@@ -24,11 +24,11 @@ from .order_desk import OrderDesk
 from .plan import LivePlan
 from .record_keeping import RecordKeeping
 from .run_progress import Reached
-from .save_and_restore import StateSaver
 from .silence_and_lag import earlier_holes_text
+from .state_saver import StateSaver
 
 if TYPE_CHECKING:
-    from ..market.bar_grid import BarGrid
+    from ..market.shifted_bar_grid import BarGrid
 
 
 class Restart:

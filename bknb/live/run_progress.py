@@ -14,7 +14,7 @@ from ..domain.recovery import SavedMoments
 from ..market.bar_slots import bar_close
 
 if TYPE_CHECKING:
-    from ..market.bar_grid import BarGrid
+    from ..market.shifted_bar_grid import BarGrid
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
+from ..domain.account_ledger import Ledger
 from ..domain.affordable_quantity import SizedOrder
-from ..domain.ledger import Ledger
 from ..domain.signal import SignalKey
 from ..domain.size_inputs import ClosedTrades
 from ..engine.position_in_money import PositionInMoney

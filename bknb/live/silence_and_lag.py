@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..market.bar_grid import BarGrid
     from ..market.sessions import Sessions
+    from ..market.shifted_bar_grid import BarGrid
 
 
 class CandleWatch:

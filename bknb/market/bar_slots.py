@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..domain.ranges import Range, Ranges
-    from .bar_grid import BarGrid
     from .sessions import Sessions
+    from .shifted_bar_grid import BarGrid
 
 
 def slot_of(when: int, step: int, grid: BarGrid | None) -> int:

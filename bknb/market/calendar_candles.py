@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .bar_grid import BarGrid
     from .series import Series
     from .sessions import Sessions
+    from .shifted_bar_grid import BarGrid
     from .window import Window
 
 LENGTHS_MS: Final = {"1w": 7 * DAY_MS, "1M": 31 * DAY_MS}

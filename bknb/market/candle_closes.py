@@ -11,7 +11,7 @@ from ..domain.interval import interval_ms
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .bar_grid import BarGrid
+    from .shifted_bar_grid import BarGrid
     from .window import Window
 
 

@@ -11,11 +11,11 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS
 from ..errors import BadCandle, UsageError
+from .candle_checks import describe
 from .candles import Candles
 from .column_names import ColumnNames
 from .local_clock import checked_zone, to_utc
 from .measured_bar_length import Spacing, measured
-from .quality import describe
 from .time_units import Times
 
 if TYPE_CHECKING:

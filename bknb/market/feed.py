@@ -16,11 +16,11 @@ from .anomalies import is_within
 from .answer_notes import Told, ignored, noting
 from .bar_slots import slot_of
 from .calls_in_threads import candles_from
+from .candle_checks import CandleRequest, Page, Repair, audit, in_sessions, left_out
 from .candles import Candles
 from .gaps import check_gaps, check_spacing, nothing_text
 from .measured_bar_length import base_of, check_made_of, measured
 from .paging import Paging
-from .quality import CandleRequest, Page, Repair, audit, in_sessions, left_out
 from .resample import resample
 from .retries import answer_to
 from .short_answers import Reach
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from ..config import Settings
     from ..ports import CandleSource
-    from .bar_grid import BarGrid
     from .sessions import Sessions
+    from .shifted_bar_grid import BarGrid
 
 _MOST_LEFT_OUT: Final = 50  # bad candles of one answer; with more of them nothing of it is believed
 _NEWEST: Final = 100  # open times that are kept, so that single candles show in time how far apart they are
@@ -164,7 +164,7 @@ class Feed:
             Whether candles beside this range have come before: an answer without any in it is then no error.
         before
             The close of the candle before this range, or of its first one; with it, each candle is compared with the
-            close before it (see :func:`bknb.market.quality.check_anomalies`).
+            close before it (see :func:`bknb.market.candle_checks.check_anomalies`).
         known
             Open times (UTC ms) of candles in the range that have come before: nothing is no answer for a page with one.
             It counts as an attempt that failed, as it does for a page that is asked for with the candle before it.
@@ -185,7 +185,7 @@ class Feed:
         GapError
             Candles are missing between others, and gaps were not allowed.
         BadCandle
-            A candle breaks a rule of :mod:`bknb.market.quality`.
+            A candle breaks a rule of :mod:`bknb.market.candle_checks`.
         NotEnoughData
             The source answered, but only with candles after the range.
         DataError

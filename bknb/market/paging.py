@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..domain.interval import DAY_MS, INTERVAL_MS, ceil_to, floor_to
-from .quality import Page
+from .candle_checks import Page
 from .short_answers import EmptyPages, Reach
 
 if TYPE_CHECKING:
@@ -46,10 +46,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..ports import CandleSource
-    from .bar_grid import BarGrid
+    from .candle_checks import CandleRequest
     from .probing_questions import Looking
-    from .quality import CandleRequest
     from .sessions import Sessions
+    from .shifted_bar_grid import BarGrid
 
 _LONGEST: Final = 64  # a page grows to at most so many times its size
 _HOUR_MS: Final = INTERVAL_MS["1h"]
@@ -83,7 +83,7 @@ class Paging:
 
     Examples
     --------
-    >>> from bknb.market.quality import CandleRequest
+    >>> from bknb.market.candle_checks import CandleRequest
     >>> asked = CandleRequest(exchange="mine", symbol="BTCUSDT", interval="1m", since=0, until=1_200_000)
     >>> paging = Paging(asked, size=4, may_grow=True)
     >>> paging.next(), paging.found(0, 180_000)

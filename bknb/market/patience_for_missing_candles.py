@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .bar_grid import BarGrid
     from .sessions import Sessions
+    from .shifted_bar_grid import BarGrid
 
 _MANY: Final = 1_000  # beyond so many, holes that were waited for are forgotten; the patience bounds the others
 

@@ -12,8 +12,8 @@ from .candles import Candles
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .bar_grid import BarGrid
     from .sessions import Sessions
+    from .shifted_bar_grid import BarGrid
 
 
 def resample(

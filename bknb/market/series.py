@@ -14,8 +14,8 @@ from .candles import Candles
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .bar_grid import BarGrid
     from .candle_files import CandleFiles
+    from .shifted_bar_grid import BarGrid
 
 _BYTES_PER_CANDLE: Final = 7 * 8  # six columns, and an average price
 

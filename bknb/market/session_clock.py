@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..domain.schedules import Schedule
-    from .bar_grid import BarGrid
+    from .shifted_bar_grid import BarGrid
 
 _T = TypeVar("_T")
 _NO_DAY: Final = SessionDay(date.max, ((NEVER, NEVER),))

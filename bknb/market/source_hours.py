@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .bar_grid import BarGrid
     from .sessions import Sessions
+    from .shifted_bar_grid import BarGrid
 
 
 def sessions_of(source: object, symbol: str | None = None) -> Sessions | None:

@@ -22,8 +22,8 @@ from .window import Window
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .bar_grid import BarGrid
     from .sessions import Sessions
+    from .shifted_bar_grid import BarGrid
 
 
 class FunctionSource:
@@ -247,7 +247,7 @@ class SessionSource:
     def bar_grid(self, symbol: str) -> BarGrid | None:
         """Where the bars of a symbol open that do not open at multiples of their length, counted from its sessions."""
         if self.from_open and self.intervals is not None:
-            from .bar_grid import open_grid  # few sources have such bars
+            from .shifted_bar_grid import open_grid  # few sources have such bars
 
             self._grid = self._grid or open_grid(self.sessions, interval_ms(base_of(self)))
             return self._grid

@@ -19,8 +19,8 @@ from ..errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .bar_grid import BarGrid
     from .sessions import Sessions
+    from .shifted_bar_grid import BarGrid
 
 
 class TradingSession(msgspec.Struct, frozen=True):

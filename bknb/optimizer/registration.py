@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from ..domain.execution_fills import execution_model
+from ..domain.fill_prices import execution_model
 from ..domain.whole_number import whole_number
 from ..engine.build import checked_callbacks
 from ..engine.registry import Table, registry

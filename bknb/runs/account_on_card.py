@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec.structs import asdict, fields, replace
 
-from ..domain.accounts import Margin, Perpetual, Spot, read_account
+from ..domain.account_kinds import Margin, Perpetual, Spot, read_account
 from ..domain.costs import Costs
 from ..domain.sizes import AtrRisk, Cash, Kelly, Percent, Risk, Units, read_size
 from ..domain.sizing_formulas import Sizing

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from ..domain.accounts import Account
+    from ..domain.account_kinds import Account
     from ..domain.costs import Costs
     from ..domain.schedules import Schedule
     from ..domain.sizes import Size

@@ -22,7 +22,7 @@ from ..domain.manage_answers import read_answers
 from ..domain.position_view import HeldPosition
 from ..domain.signal import Signal
 from ..domain.signal_validation import read_answer, target_prices
-from ..domain.weights import sides_of_weights, signed_weight
+from ..domain.weight_answers import sides_of_weights, signed_weight
 from ..domain.whole_number import whole_number
 from ..engine.backtest import BacktestRun
 from ..engine.get_signals_candles import RowCandles, row_candles

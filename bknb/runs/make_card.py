@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..domain.execution_fills import execution_model
+from ..domain.fill_prices import execution_model
 from ..domain.signal import key_of
 from ..errors import UsageError
 from ..provenance.candle_fingerprint import SeriesRange

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from ..domain.close_orders import close_due
 from ..domain.entry_steps import opened_holding
-from ..domain.execution_fills import Minute
+from ..domain.fill_prices import Minute
 from ..domain.formatting import ends_text, level_text, minute_text, percent_text, plain_number, points_text, utc_text
 from ..domain.html import Html, element, elements
 from ..domain.interval import MINUTE, bar_text, interval_ms

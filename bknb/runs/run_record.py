@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from ..engine.position_in_money import PositionInMoney
     from ..live.plan import LivePlan
     from ..live.run import LiveRun
-    from ..market.bar_grid import BarGrid
     from ..market.sessions import Sessions
+    from ..market.shifted_bar_grid import BarGrid
     from ..metrics.benchmark_figures import Benchmark
     from ..research.tries_ledger import Tries
     from .account_result import RunAccount

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from ..domain.execution_fills import Entry, ExecutionModel, Minute, execution_model
+from ..domain.fill_prices import Entry, ExecutionModel, Minute, execution_model
 from ..domain.interval import interval_ms
 from ..domain.market_clock import NEVER
 from ..domain.signal import OpenSignal, ScheduledSignal, SignalKey, key_of, sign_of

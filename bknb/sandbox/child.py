@@ -15,8 +15,8 @@ import msgspec
 import numpy as np
 
 from ..domain import apply_answers, lifetimes, managed_minute  # noqa: F401 -- files cannot be opened afterwards
-from ..domain.execution_fills import execution_model
 from ..domain.exit_validation import memo_text
+from ..domain.fill_prices import execution_model
 from ..domain.interval import MINUTE, interval_ms
 from ..domain.manage_answers import Move, Reduce, read_answers
 from ..domain.signal import Signal

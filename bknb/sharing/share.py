@@ -19,7 +19,7 @@ from ..exchanges.bundle import MANIFEST, Manifest
 from ..stores.atomic import as_path, not_written, replace_folder, write_whole
 from . import execute, secrets
 from .fresh_environment import NoFreshEnvironment, make_environment
-from .github import checked_ref, repository_name
+from .github_repository_name import checked_ref, repository_name
 from .recorder import INPUTS, NotebookInputs
 from .secrets import Guard
 from .shared_folder import Checked, SharedFolder

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from msgspec.structs import replace
 
-from ..domain.execution_fills import execution_model
+from ..domain.fill_prices import execution_model
 from ..domain.interval import DAY_MS, MINUTE, MINUTE_MS, interval_ms
 from ..domain.least_samples import GATES
 from ..domain.position_money import closed_points

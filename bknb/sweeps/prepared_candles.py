@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
-from ..domain.execution_fills import execution_model
+from ..domain.fill_prices import execution_model
 from ..domain.interval import DAY_MS
 from ..engine.get_signals_candles import RowCandles, row_candles
 from ..engine.minute_walk import look_back_begin, minutes_that_fill

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..domain.execution_fills import execution_model
+from ..domain.fill_prices import execution_model
 from ..domain.signal import Signal
 from ..domain.signal_events import Reason
 from ..domain.signal_validation import broken_rules, read_answer
@@ -59,7 +59,7 @@ def of_table(table: NDArray[np.float64], rows: SignalRows, plan: Plan) -> Refusa
 def _refused_weight(kind: float, answer: object, share: float, plan: Plan) -> Reason:
     """Why a weight is none, or why the add of a ``share`` that it led to is none."""
     from ..domain.answer_validation import share_fault  # few strategies answer with weights
-    from ..domain.weights import read_weight
+    from ..domain.weight_answers import read_weight
 
     if kind == ADD_TOO_LARGE:
         return share_fault(share)

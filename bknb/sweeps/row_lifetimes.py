@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from ..domain.execution_fills import execution_model
+from ..domain.fill_prices import execution_model
 from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms
 from ..domain.lifetimes import moment_faults, moments_of
 from ..domain.market_clock import NEVER

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from ..domain.execution_fills import execution_model
+from ..domain.fill_prices import execution_model
 from ..kernels.metrics import FIGURES
 from ..provenance.strategy_hash import params_text
 

@@ -25,7 +25,7 @@ from typing import TypeVar
 
 import pytest
 
-from ..domain.execution_fills import Minute
+from ..domain.fill_prices import Minute
 from ..domain.orders import Order, OrderKind, Purpose, Report, Side, client_id
 from ..errors import BrokerError, UsageError
 from ..ports import Broker, PaperMarket

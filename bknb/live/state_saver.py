@@ -50,7 +50,7 @@ from .saved_values import read_state, read_value
 from .undelivered import Undelivered, kept_of
 
 if TYPE_CHECKING:
-    from ..market.bar_grid import BarGrid
+    from ..market.shifted_bar_grid import BarGrid
     from .account_saver import LegAccountSaver
 
 

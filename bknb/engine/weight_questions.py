@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..domain.execution_fills import execution_model
+from ..domain.fill_prices import execution_model
 from ..domain.position_book import new_book
 from ..domain.signal import Signal, sign_of
 from ..domain.signal_events import Reason
@@ -17,7 +17,7 @@ from ..domain.states import Holding, Reenter, Rules
 from ..domain.stays_flat import stays_flat_in
 from ..domain.text import shown
 from ..domain.weight import Weight
-from ..domain.weights import marked_weight, read_weight, weight_changes, weight_signal
+from ..domain.weight_answers import marked_weight, read_weight, weight_changes, weight_signal
 from ..domain.whole_number import is_number
 from ..errors import UsageError
 from ..market.strategy_context import keep_flat, stays_flat_of, weight_limits_of

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..config import Settings
-    from .bar_grid import BarGrid
     from .sessions import Sessions
+    from .shifted_bar_grid import BarGrid
 
 # Sources that keep prices as 32-bit or decimal text may be off in the last digits.
 _RELATIVE_TOLERANCE = 1e-9

@@ -17,9 +17,9 @@ from typing import Literal, NamedTuple, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from .accounts import Account, initial_margin, maintenance_margin
+from .account_kinds import Account, initial_margin, maintenance_margin
 from .costs import CostRequest, FillCosts
-from .funding import Funding, borrow_interest
+from .funding_rates import Funding, borrow_interest
 from .is_rounded_quantity import EXACT
 from .leg_position import LegPosition
 from .liquidation_price import liquidation_price
@@ -126,7 +126,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
 
     Examples
     --------
-    >>> from .accounts import Spot
+    >>> from .account_kinds import Spot
     >>> from .costs import Costs, fill_costs
     >>> order = CostRequest(symbol="A", at=0, side="buy", kind="entry", filled_by="market", quantity=5.0, price=100.0)
     >>> costs = fill_costs(order, Costs(taker=0.1, slippage=0.0))
@@ -295,7 +295,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
 
         Examples
         --------
-        >>> from .accounts import Perpetual
+        >>> from .account_kinds import Perpetual
         >>> held = {"A": LegPosition(2.0, 200.0, 200.0, 0.0, 0, 0)}
         >>> Ledger(capital=1000.0, account=Perpetual(), cash=1000.0, positions=held).equity_terms()
         PriceTerms(constant=800.0, factors={'A': 2.0})
