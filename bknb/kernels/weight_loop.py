@@ -66,7 +66,8 @@ _HELD: Final = 21
 
 ``_ENTERED`` and ``_SOLD`` are sums of share times price, ``_BOUGHT`` one of shares. ``_MOVED``, ``_TURNED`` and
 ``_FIRST_VALUE`` are those of ``domain.weight_answers.marked_weight``, ``_TOP`` and ``_BOTTOM`` extremes since the
-newest fill, of minutes before ``_SEEN``. ``_RUINED`` is 1 once all of the equity was lost: then nothing is opened any more.
+newest fill, of minutes before ``_SEEN``. ``_RUINED`` is 1 once all of the equity was lost: then nothing is opened any
+more.
 """
 
 _ENDED, _KINDS_FOUND, _WHEN = range(3)  # places of what the loop goes on with
