@@ -114,6 +114,28 @@ def test_a_minute_that_comes_within_the_patience_is_waited_for_and_leaves_no_tra
     assert (result.errors, result.run_record.records.holes) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("comes", "allow_gaps", "first"), [(12, False, (10, 12)), (99, False, (11, 21)), (12, True, (11, 11))]
+)
+def test_the_first_question_of_a_run_waits_for_the_minute_before_it(
+    comes: int,
+    allow_gaps: bool,  # noqa: FBT001 -- a table's column
+    first: tuple[int, int],
+) -> None:
+    """``first`` is its moment, and when it is asked; where the minute does not come, a backtest has no such moment."""
+    clock, asked = SimulatedClock(at(10)), list[tuple[float, float]]()
+
+    def get_signal(ctx: bknb.Context) -> bknb.Signal | None:
+        asked.append((minute_of(ctx.when_ms), minute_of(clock.now()) // 1))
+        return bknb.Signal(position="long", **LEVELS, minute_estimated_time=300)
+
+    source = closed_by(clock, steps((-10, 200, 100.0)), missing=lambda minute, now: minute == 9 and now < comes)
+    result = lived(source, get_signal, clock, until=40, allow_gaps=allow_gaps)
+    assert asked == [first]
+    assert len(result.run_record.records.late) == (first[0] < first[1])
+    assert result.run_record.records.holes == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("others", [(), (58,)])
 def test_a_minute_that_came_while_the_machine_slept_is_asked_for_before_the_watch_goes_on(others: tuple[int, ...]

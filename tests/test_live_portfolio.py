@@ -140,6 +140,37 @@ def test_a_leg_whose_bar_does_not_come_is_waited_for_then_the_others_go_on_and_i
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("of_weights", [True, False])
+@pytest.mark.parametrize("late", ["AUSDT", "BUSDT"])
+def test_the_bar_before_its_start_is_waited_for_as_any_other(late: str, *, of_weights: bool) -> None:
+    """It comes 70 seconds after its close: what is decided at the start is late for both symbols, and told."""
+    symbols, clock, until = ("AUSDT", "BUSDT"), SimulatedClock(ORIGIN), ORIGIN + 12 * MINUTE
+    rows = {symbol: walk(seed) for seed, symbol in enumerate(symbols)}
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> list[tuple[float, ...]]:
+        delayed = {ORIGIN - MINUTE: 70_000} if symbol == late else {}
+        there = (row for row in rows[symbol] if row[0] + MINUTE + delayed.get(int(row[0]), 0) <= clock.now())
+        return [row for row in there if row[0] >= since][:limit]
+
+    options: dict[str, Any] = {"exchange": bknb.add_exchange("late", get_candles=get_candles), "settings": SETTINGS}
+    if of_weights:
+        bknb.weights("both", symbols=symbols, interval="3m", get_weights=lambda: dict.fromkeys(symbols, 0.3))
+        options |= {"strategies": ["both"], "capital": 1_000}
+    else:
+        signal = bknb.Signal(position="long", minute_estimated_time=2)
+        strategy = bknb.add_strategy("both", interval="3m", get_signal=lambda: signal)
+        options |= {"strategies": [strategy], "symbols": symbols}
+    result = live(options, clock, until=until)
+    before = until - 2 * MINUTE  # nothing is ended by the end of the frame
+    assert told(result, before) == told(backtest(options, result, until), before)
+    for leg in result.legs.values():
+        entered = min(event.when for event in leg.events if isinstance(event, bknb.Opened))
+        assert (entered - ORIGIN) // MINUTE == 2  # the first open from the decision on
+        assert leg.run_record.records.late[ORIGIN, "entry"] == ORIGIN + 2 * MINUTE  # the look behind its coming
+        assert [error.kind for error in leg.errors] == ["late"]
+
+
+@pytest.mark.slow
 def test_it_goes_on_where_it_left_off_and_says_what_ended_before() -> None:
     options, store = legs_of(5, count=3, model="pessimistic"), bknb.stores.memory()
     first = live(options, SimulatedClock(ORIGIN), store, until=ORIGIN + 60 * MINUTE)

@@ -188,7 +188,8 @@ class CatchUp:
         closes = self._market.next_close(known)
         opens = self._market.opens(known, closes)[:1] if self._schedules else []
         ends = [due] if due > known else []
-        return min([closes, *opens, *ends]) if self._undone is None else self._undone
+        first = [known] if self._market.awaits_first else []
+        return min([closes, *opens, *ends, *first]) if self._undone is None else self._undone
 
     async def _before_the_open(self, known: int, opened: int) -> None:
         """Ask at the opens of sessions from the last minute's end to a minute's open (UTC ms), and at that.

@@ -14,7 +14,7 @@ from ..domain.fill_prices import Minute, execution_model
 from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms, slot_after
 from ..domain.lifecycle import State
 from ..errors import NotEnoughData
-from ..market.bar_slots import bar_before, bar_close, slot_from, slot_of
+from ..market.bar_slots import bar_before, bar_close, open_slots, slot_from, slot_of
 from ..market.calls_in_threads import user_calls_of
 from ..market.candle_closes import closes_of
 from ..market.candles import Candles
@@ -52,6 +52,9 @@ class LiveMarket:
         The range ``[first, end)`` of minutes (UTC ms) that is missing and still waited for; ``None``: none is.
     answered_at
         The clock (UTC ms) when the exchange answered at the last look; ``None``: it did not.
+    awaits_first
+        Whether the minute before a new run has not come, and none behind it was worked on: the first question of the
+        run waits for it, as for a hole.
     """
 
     def __init__(
@@ -77,6 +80,8 @@ class LiveMarket:
         self._turn = turn
         self._failures = failures
         self._needs_volume = execution_model(plan.execution).needs_volume
+        before = [(reached.last_minute, reached.known)] if reached.is_new and stream.hole_patience_ms else []
+        self.awaits_first = bool(open_slots(before, plan.base_ms, self.sessions, self.grid))
 
     # --- for decisions by hand ----------------------------------------------------------------------------------
 
@@ -120,10 +125,11 @@ class LiveMarket:
     async def next_minutes(self) -> Candles:
         """The minutes from the last one on that have come; up to a hole that is still waited for."""
         symbol, last, stream, watch = self._plan.symbol, self._reached.last_minute, self._stream, self.watch
+        after = self.bar_before(last) if self.awaits_first else last
         self.held = self.answered_at = None  # of an exchange that does not answer nothing is known
         async with self._turn.given_up():
             minutes = await stream.minutes(symbol, last)
-        missing = watch.to_ask_for(minutes.timestamp, last, self.clock())
+        missing = watch.to_ask_for(minutes.timestamp, after, self.clock())
         unanswered: list[tuple[int, int]] = []
         for hole in missing:
             unanswered.append(hole)
@@ -137,11 +143,12 @@ class LiveMarket:
                 async with self._turn.given_up():
                     minutes = await stream.minutes(symbol, last)
                 unanswered = of_fills
-        self.held = held = watch.hole(minutes.timestamp, last, self.clock(), unanswered=unanswered)
+        self.held = held = watch.hole(minutes.timestamp, after, self.clock(), unanswered=unanswered)
         self.answered_at = self.clock()
-        if held is None:
-            return minutes
-        return minutes[: int(minutes.timestamp.searchsorted(held[0]))]
+        if held is not None:
+            minutes = minutes[: int(minutes.timestamp.searchsorted(held[0]))]
+        self.awaits_first = self.awaits_first and not len(minutes)
+        return minutes
 
     async def minute(self, candles: Candles, index: int, *, busy: bool) -> Minute | None:
         """A minute for the lifecycle; ``None`` at the very beginning of a market, where there is no average yet.

@@ -82,6 +82,7 @@ class Restart:
         if last_minute is not None and before != step:  # bars of another length were worked on before
             last_minute = bar_before(last_minute + before, step, grid)
         reached.last_minute = _first_bar(now, step, grid) if last_minute is None else last_minute
+        reached.is_new = last_minute is None
         reached.last_asked, reached.volume_seen = found.last_asked, found.volume_seen
         reached.so_far = found.moments or None
         reached.done = reached.known

@@ -272,7 +272,7 @@ class LiveRun:
         async with self._turn, time_limited(begun.loop, self.plan.settings.max_signal_generation_seconds):
             while not await self._look(begun):
                 async with self._turn.given_up():
-                    await self._until_next_look(begun.catch_up)
+                    await self._until_next_look(begun)
                 self._tell_unwatched()
             self._tell_unwatched()
             self.by_hand.end()
@@ -357,11 +357,12 @@ class LiveRun:
         tell_look_time(self.plan, stopwatch() - began)
         return controls.leaving or await begun.ending.has_come()
 
-    async def _until_next_look(self, catch_up: CatchUp) -> None:
+    async def _until_next_look(self, begun: _Begun) -> None:
         """Sleep until there is something to do, sooner when a candle is late or the run is stopped."""
-        due, wake = catch_up.due_and_next(self.plan.clock.now())
-        late = self._failures.late or self._reached.known < due
-        await self._sleep.until(wake, late=late, next_moment=catch_up.next_moment)
+        now, known = self.plan.clock.now(), self._reached.known
+        due, wake = begun.catch_up.due_and_next(now)
+        late = self._failures.late or known < due or (begun.market.awaits_first and known <= now)
+        await self._sleep.until(wake, late=late, next_moment=begun.catch_up.next_moment)
 
     def _has_open(self) -> bool:
         return self._begun is not None and not isinstance(self._begun.loop.state, Flat)

@@ -63,6 +63,8 @@ class Reached:
         How far an earlier process had come with it, where that is known.
     grid
         Where the bars open that do not open at multiples of their length.
+    is_new
+        Whether no process has come anywhere before this one.
     """
 
     done: int
@@ -74,6 +76,7 @@ class Reached:
     moments: Callable[[], SavedMoments] | None = None
     so_far: SavedMoments | None = None
     grid: BarGrid | None = None
+    is_new: bool = False
 
     @property
     def known(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..domain.formatting import utc_text
@@ -102,8 +103,12 @@ class CandleWatch:
         return () if opened <= known else open_slots([(known, opened)], self._step, self._sessions, self._grid)
 
     def waited_minutes(self, holes: Sequence[tuple[int, int]], now: int) -> int:
-        """How many minutes each of these ranges ``[first, end)`` (UTC ms) has been waited for, or more."""
-        return min(((now - self._holes.seen_at(first, now)) // MINUTE_MS for first, _ in holes), default=0)
+        """How many minutes each of these ranges ``[first, end)`` (UTC ms) has been waited for, or more.
+
+        The first of a new run may have been waited for together with the minute before the run.
+        """
+        seen, before = self._holes.seen_at, partial(bar_before, step=self._step, grid=self._grid)
+        return min(((now - seen(first, seen(before(first), now))) // MINUTE_MS for first, _ in holes), default=0)
 
     def stop_waiting(self) -> None:
         """Wait for no missing minute any longer."""
