@@ -378,10 +378,11 @@ def test_a_live_run_from_half_past_with_a_capital_has_the_trades_of_a_backtest()
     rest_long(
         [
             ("two parts", "8h", False),  # each part has a slot of its own
+            ("new york", "1d", True),  # asked at the open of each session
             ("mumbai", "1h", True),
             *((key, *how) for how in itertools.product(("1h", "2h"), (False, True)) for key in MARKETS),
         ],
-        kept=1,
+        kept=2,
     ),
 )
 def test_weights_of_several_symbols_from_half_past_are_those_of_the_portfolio(

@@ -622,6 +622,35 @@ def test_at_the_open_of_a_session_symbols_trade_as_at_the_close_before_it() -> N
     assert {reason.partition(" does")[0] for reason in reasons(closed)} == {"A", "B"}
 
 
+@pytest.mark.parametrize("asked", [{"at": "session_open"}, {"interval": "1d"}])
+@pytest.mark.parametrize(("step", "hours", "count"), [(30, "09:30-11:30", 4), (60, "09:30-12:00", 3)])  # minutes
+def test_symbols_of_a_market_with_hours_are_opened_together_at_its_open(
+    step: int, hours: str, count: int, asked: dict[str, Any]
+) -> None:
+    """Their last bars closed on the day before; B was halted in that of Thursday, with which Friday has nothing."""
+    sessions = bknb.Sessions.weekly("UTC", {"mon-fri": hours})
+    opens = [
+        day * DAY + (570 + at * step) * MINUTE for day in (-4, -3, *range(5), *range(7, 12)) for at in range(count)
+    ]
+    both = [(ORIGIN + opened, *FLAT, 5.0) for opened in opens]
+    halted = max(row for row in both if row[0] < ORIGIN + 4 * DAY)
+    candles = {name: bknb.Candles.from_rows([row for row in both if name == "A" or row != halted]) for name in "AB"}
+    source = bknb.exchanges.FrameSource(candles, sessions=sessions)
+    held = {"A": 0.4, "B": -0.4}
+    answers: dict[int, Any] = {1: held, 2: {}, 4: held, 7: held, 8: {}}
+    bknb.weights("pair", symbols=["A", "B"], together=True, **asked)(
+        lambda ctx: answers.get((ctx.when_ms - ORIGIN) // DAY)
+    )
+    result = bknb.portfolio(
+        strategies=["pair"], exchange=source, frame=(ORIGIN, ORIGIN + 10 * DAY), settings=FREE, capital=1_000,
+        allow_gaps=True,
+    )  # fmt: skip
+    kinds = ((1, "entry"), (2, "exit"), (7, "entry"), (8, "exit"))
+    expected = [((day * DAY + 570 * MINUTE) // MINUTE, name, kind) for day, kind in kinds for name in "AB"]
+    assert sorted(row[:3] for row in left(result)) == expected
+    assert reasons(result) == ["B does not trade: nothing of what is held together is made larger"]
+
+
 def test_together_is_yes_or_no() -> None:
     with pytest.raises(bknb.UsageError, match="together of strategy 'pair' must be True or False, got 1"):
         bknb.weights("pair", symbols=["A"], interval="1d", get_weights=dict, together=1)  # type: ignore[arg-type]
