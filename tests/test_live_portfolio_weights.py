@@ -196,6 +196,20 @@ def test_a_restart_goes_on_with_the_plan_from_the_first_change_that_is_not_done(
 
 
 @pytest.mark.slow
+def test_a_symbol_of_which_nothing_was_saved_does_its_part_of_the_first_plan() -> None:
+    """The process ends between the first orders of A and B; it goes on within that minute."""
+    asked, store, until = list[int](), StoreOfMoments(), ORIGIN + 10 * MINUTE
+    whole = live(halves_at(0, asked=asked), SimulatedClock(ORIGIN), store, until=until)
+    values = store.before[store.written.index(("signal", ("halves", "A"))) + 1]
+    assert ("signal", ("halves", "B")) not in values
+    asked.clear()
+    again = live(halves_at(-1, asked=asked), SimulatedClock(ORIGIN + 20_000), left_behind(values), until=until)
+    assert asked == []
+    assert entries(again) == entries(whole) == {"A": [0], "B": [0]}
+    assert again.run_account.end == whole.run_account.end
+
+
+@pytest.mark.slow
 def test_a_plan_whose_slot_is_over_is_dropped_and_told() -> None:
     values, _ = killed_behind_the_first_change()
     asked: list[int] = []

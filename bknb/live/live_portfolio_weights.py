@@ -247,6 +247,20 @@ class LivePortfolioWeights(PortfolioWeights):
             changes = {symbol: each.answers() for symbol, each in saved.changes.items()}
             self._plan = WeightsPlan(saved.when, changes, saved.part)
 
+    def begins(self, store: StateStore, now: int) -> int:
+        """When a leg of which nothing was saved begins (UTC ms): now, or with the plan it has a part of.
+
+        Raises
+        ------
+        StateError
+            The plan cannot be read.
+        """
+        payload = store.read("plan", self._key)
+        saved = None if payload is None else decode_saved({1: _read}, payload, "plan", self._key)
+        if saved is None or saved.slot is None or saved.when is None or self._is_over(saved.slot, now):
+            return now
+        return min(saved.when, now)
+
     def _is_over(self, slot: int, now: int) -> bool:
         """Whether the slot of an answer has ended: there is a newer one to be asked for."""
         at = self._strategy.at

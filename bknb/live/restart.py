@@ -81,7 +81,7 @@ class Restart:
         before = step if found.setup is None else interval_ms(found.setup.base)
         if last_minute is not None and before != step:  # bars of another length were worked on before
             last_minute = bar_before(last_minute + before, step, grid)
-        reached.last_minute = _first_bar(now, step, grid) if last_minute is None else last_minute
+        reached.last_minute = _first_bar(self._begin(now), step, grid) if last_minute is None else last_minute
         reached.is_new = last_minute is None
         reached.last_asked, reached.volume_seen = found.last_asked, found.volume_seen
         reached.so_far = found.moments or None
@@ -91,6 +91,12 @@ class Restart:
             base = self._plan.base if found.setup is None else found.setup.base
             records.warn(earlier_holes_text(holes, base, grid if base == self._plan.base else None))
         return found, notices
+
+    def _begin(self, now: int) -> int:
+        """When a run of which nothing is saved begins (UTC ms): now, or with the weights that it has a part of."""
+        weights = self._plan.strategy.portfolio_weights
+        begin: int = now if weights is None else weights.begins(self._store, now)
+        return begin
 
     def _notices(self, found: Restored, ended: list[Closed | Cancelled]) -> list[str]:
         store, owner = self._store, self._owner
