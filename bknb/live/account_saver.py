@@ -132,7 +132,7 @@ class AccountSaver:
             if self._money is not None:
                 self.account.take_up(self._money, when)
         for each in self.weights:
-            each.restore(self.store, key[0], when)
+            each.restore(when)
         self._is_restored = True
 
     def _restore_marks(self, saved: SavedMarks) -> None:

@@ -223,19 +223,24 @@ class LivePortfolioWeights(PortfolioWeights):
 
     # --- on disk ----------------------------------------------------------------------------------------------------
 
-    def restore(self, store: StateStore, portfolio: str, now: int) -> None:
-        """Take up the plan that an earlier process of a portfolio saved, at a moment of the clock (UTC ms).
+    def save_in(self, store: StateStore, portfolio: str) -> None:
+        """Have its plan saved under the name of a portfolio."""
+        self._store, self._key = store, (portfolio, self._strategy.name)
+
+    def _saved(self) -> SavedPlan | None:
+        payload = None if self._store is None else self._store.read("plan", self._key)
+        return None if payload is None else decode_saved({1: _read}, payload, "plan", self._key)
+
+    def restore(self, now: int) -> None:
+        """Take up the plan that an earlier process saved, at a moment of the clock (UTC ms).
 
         Raises
         ------
         StateError
             It cannot be read.
         """
-        self._store, self._key = store, (portfolio, self._strategy.name)
-        payload = store.read("plan", self._key)
-        if payload is None:
+        if (saved := self._saved()) is None:
             return
-        saved = decode_saved({1: _read}, payload, "plan", self._key)
         self._on_disk, self._slot, self.scaled = saved, saved.slot, saved.scaled
         if self.together is not None:
             self.together.rows = dict(saved.due)
@@ -247,7 +252,7 @@ class LivePortfolioWeights(PortfolioWeights):
             changes = {symbol: each.answers() for symbol, each in saved.changes.items()}
             self._plan = WeightsPlan(saved.when, changes, saved.part)
 
-    def begins(self, store: StateStore, now: int) -> int:
+    def begins(self, now: int) -> int:
         """When a leg of which nothing was saved begins (UTC ms): now, or with the plan it has a part of.
 
         Raises
@@ -255,8 +260,7 @@ class LivePortfolioWeights(PortfolioWeights):
         StateError
             The plan cannot be read.
         """
-        payload = store.read("plan", self._key)
-        saved = None if payload is None else decode_saved({1: _read}, payload, "plan", self._key)
+        saved = self._saved()
         if saved is None or saved.slot is None or saved.when is None or self._is_over(saved.slot, now):
             return now
         return min(saved.when, now)

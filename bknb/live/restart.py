@@ -95,7 +95,7 @@ class Restart:
     def _begin(self, now: int) -> int:
         """When a run of which nothing is saved begins (UTC ms): now, or with the weights that it has a part of."""
         weights = self._plan.strategy.portfolio_weights
-        begin: int = now if weights is None else weights.begins(self._store, now)
+        begin: int = now if weights is None else weights.begins(now)
         return begin
 
     def _notices(self, found: Restored, ended: list[Closed | Cancelled]) -> list[str]:

@@ -138,6 +138,7 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
             saver.weights = self._weights
             for weights in self._weights:
                 weights.tell_time(lambda: clock.moment)
+                weights.save_in(saver.store, name)
         tasks = [LegTask(plan, clock.leg(at), self._heard, savers[at]) for at, plan in enumerate(plans)]
         self.legs: dict[tuple[str, str], LiveTask] = {(task.symbol, task.strategy): task for task in tasks}
         self._tasks = tasks
