@@ -511,3 +511,68 @@ def test_strategies_are_compared_by_figures_without_a_unit() -> None:
     )
     assert walked.account.reasons["total_return"] == BELOW_ZERO
     assert walked.stats["total_pnl"] == pytest.approx(walked.trades["points"].sum())
+
+
+# a market that begins above zero and falls below it for a while
+_STEPS = np.random.default_rng(11).normal(0, 0.5, 700)
+CROSSES = np.abs(np.round(np.cumsum(_STEPS), 2)) + 0.02
+CROSSES[300:320] = -1.0
+CROSSING: dict[str, Any] = {"frame": (f"{BEGIN} 00:30", f"{BEGIN} 11:00"), "settings": FREE}
+
+
+def _above(ctx: Any, above: bool = True) -> Any:  # noqa: FBT001, FBT002 -- a parameter of a strategy
+    return None if above and ctx.price <= 0.3 else bknb.Signal(position="long", minute_estimated_time=7)
+
+
+def _ratios(trades: Any) -> tuple[float, float]:
+    """Sharpe ratio and profit factor of results in points."""
+    points = trades["points"]
+    return points.mean() / points.std(), points[points > 0].sum() / -points[points < 0].sum()
+
+
+@pytest.mark.slow
+def test_figures_that_rank_are_of_points_where_one_of_them_is() -> None:
+    source = from_frame(minutes(CROSSES), negative=True)
+    swept = bknb.sweep(_above, symbol="CL", params={"above": [True, False]}, interval="1m", exchange=source, **CROSSING)
+    bknb.add_strategy("above", get_signal=_above, interval="1m")
+    bknb.add_strategy("all", get_signal=lambda ctx: _above(ctx, above=False), interval="1m")
+    found = bknb.walker("CL", strategies=["above", "all"], exchange=source, metric="profit_factor", **CROSSING)
+    assert [found[name].stats.in_points for name in ("above", "all")] == [False, True]
+    for number, name in enumerate(("above", "all")):
+        sharpe, factor = _ratios(found[name].trades)
+        assert swept.table["sharpe_ratio"][number] == pytest.approx(sharpe)
+        assert swept.table["profit_factor"][number] == pytest.approx(factor)
+        [entry] = [each for each in found.entries if each.strategy == name]
+        assert (entry.value, entry.stats["sharpe_ratio"]) == (pytest.approx(factor), pytest.approx(sharpe))
+    assert found["above"].stats["profit_factor"] != pytest.approx(_ratios(found["above"].trades)[1], rel=0.05)
+    assert swept.table["total_pnl"].isna().tolist() == [False, True]
+    assert found.deflated.sharpe_ratio == pytest.approx(_ratios(found[found.best.strategy].trades)[0])
+    assert [text for text in found.warnings if text.startswith("all opened a position at or below zero: ")]
+    assert [
+        text
+        for text in swept.warnings
+        if text.startswith("CL has prices at or below zero: ") and "all combinations; 1 of 2 opened" in text
+    ]
+
+
+@pytest.mark.slow
+def test_a_walk_chooses_by_points_and_has_no_efficiency_of_two_units() -> None:
+    source = from_frame(minutes(CROSSES), negative=True)
+    walked = bknb.walk_forward(
+        _above, {"above": [True, False]}, symbol="CL", exchange=source, interval="1m", train="5h", test="2h",
+        metric="profit_factor", **CROSSING,
+    )  # fmt: skip
+    frame = (f"{BEGIN} 00:30", f"{BEGIN} 05:28")
+    options = {**CROSSING, "frame": frame, "interval": "1m", "exchange": source}
+    tried = [
+        bknb.backtest("CL", strategy=lambda ctx, above=above: _above(ctx, above=above), **options)
+        for above in (True, False)
+    ]
+    factors = [_ratios(each.trades)[1] for each in tried]
+    assert [each.stats.in_points for each in tried] == [False, True]
+    assert walked.folds[0].train_value == pytest.approx(max(factors))
+    for fold in walked.folds:
+        assert fold.test_value == pytest.approx(_ratios(fold.result.trades)[1])
+    assert [text for text in walked.warnings if "positions at or below zero: sharpe_ratio, profit" in text]
+    assert walked.efficiency is None
+    assert f"N/A: {BELOW_ZERO}" in dict(walked._pairs())["Efficiency"]

@@ -26,6 +26,8 @@ POOLED_POINTS: Final = "results are in points: sums and means over several symbo
 """What to know of figures in points that several symbols have together."""
 RANKED_INSTEAD: Final = "rank by sharpe_ratio, profit_factor or win_rate, which are of no unit"
 """By what strategies and parameter sets can be ranked of which some have no percentages."""
+OF_POINTS: Final = "sharpe_ratio, profit_factor and other figures without a unit are made from results in points"
+"""What to know of runs with percentages that are ranked beside others without."""
 INSTEAD: Final = {ADDS: ADDS_INSTEAD, BELOW_ZERO: BELOW_ZERO_INSTEAD}
 """What to read where there is no account, by the reason."""
 NO_WIN: Final = "no win"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .figure_table import HeatStatistics, Statistics
 from .heat_of_symbols import heat_statistics
-from .trade_definitions import DEFINITIONS, HEAT_DEFINITIONS, Definition
+from .trade_definitions import DEFINITIONS, HEAT_DEFINITIONS, OF_ACCOUNT, OF_RESULTS, Definition
 from .trade_formulas import measure
 from .trade_table import read_ledger
 
@@ -28,6 +28,7 @@ __all__ = [
     "HeatStatistics",
     "Statistics",
     "heat_statistics",
+    "ranked_beside_points",
     "statistics",
 ]
 
@@ -82,3 +83,17 @@ def statistics(trades: pd.DataFrame | Iterable[Mapping[str, Any]]) -> Statistics
     ledger = read_ledger(trades)
     sample = ledger.with_result_and_times()
     return Statistics(measure(sample, dropped=len(ledger) - len(sample)), in_points=ledger.in_points)
+
+
+def ranked_beside_points(figures: Statistics, trades: Any) -> Statistics:
+    """The figures of a sample in percent beside others in points: those without a unit are of its results in points.
+
+    Parameters
+    ----------
+    figures : Statistics
+    trades : DataFrame
+        Its trades, with ``points``.
+    """
+    made = statistics(trades.assign(pnl_percentage=float("nan")))
+    kept = {*OF_ACCOUNT, *OF_RESULTS} & figures.keys()
+    return Statistics({**figures, **{name: made[name] for name in figures.keys() - kept}}, selected=figures.selected)

@@ -190,7 +190,8 @@ class Comparison:
         if best is None or best.strategy not in self.results:
             return None
         result = self.results[best.strategy]
-        trades = result.trades["points" if result.stats.in_points else "pnl_percentage"].to_numpy()
+        in_points = any(each.stats.in_points for each in self.results.values())  # as the figures that rank
+        trades = result.trades["points" if in_points else "pnl_percentage"].to_numpy()
         if len(trades) < GATES.min_trades:
             return None
         tried = max(len(self.entries), self.tried, 1)

@@ -17,8 +17,9 @@ from ..domain.interval import DAY_MS
 from ..errors import UsageError
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.account_statistics import Account
-from ..metrics.figure_table import Statistics
+from ..metrics.figure_table import Statistics, for_ranking
 from ..metrics.missing import explained_text
+from ..metrics.reasons import BELOW_ZERO
 from ..metrics.trade_definitions import DEFINITIONS, label_of
 from ..reports.markup import Html, cell, elements, figures, fragment, html_figures, html_table, markdown_table
 from ..reports.refusals import refusal_pairs
@@ -155,8 +156,11 @@ class WalkForward:
         """Walk-forward efficiency: result per day in the tests over result per day where the sets were chosen.
 
         Near 1, the choice was worth as much afterwards as before; near 0 or below, it was fitted to noise. None when
-        nothing was won where the sets were chosen (Pardo 2008, chapter 11).
+        nothing was won where the sets were chosen (Pardo 2008, chapter 11), or a position opened at or below zero, of
+        which there is no percentage.
         """
+        if self._has_points():
+            return None
         chosen = [fold for fold in self.folds if fold.params is not None]
         before = [_per_day(fold.train, fold.stretch.train_end - fold.stretch.train_start) for fold in chosen]
         after = [_per_day(fold.result.stats, fold.stretch.test_end - fold.stretch.test_start) for fold in chosen]
@@ -197,7 +201,15 @@ class WalkForward:
         shown = [key for key in _OF_TRADES if key in self.stats]
         return pairs + [(label_of(key), explained_text(key, self.stats)) for key in shown]
 
+    def _has_points(self) -> bool:
+        """Whether results of a choice or of its test are in points, which do not go together with percentages."""
+        chosen = [fold for fold in self.folds if fold.params is not None]
+        samples = [stats for fold in chosen for stats in (fold.train, for_ranking(fold.result.stats))]
+        return any(stats.get("n") and stats.get("total_pnl") is None for stats in samples)
+
     def _no_efficiency(self) -> str:
+        if self._has_points():
+            return f"{MISSING}: {BELOW_ZERO}"
         chosen = any(fold.params is not None for fold in self.folds)
         return f"{MISSING}: {'nothing was won where the sets were chosen' if chosen else _NO_SET}"
 

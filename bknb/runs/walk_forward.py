@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
@@ -21,10 +21,11 @@ from ..market.candles import Candles
 from ..market.sources import WindowSource
 from ..market.window import Window
 from ..metrics.account_statistics import Account
-from ..metrics.figure_table import for_ranking
+from ..metrics.figure_table import Statistics, for_ranking
 from ..metrics.marked_positions import positions_of
 from ..metrics.reasons import ADDS, BELOW_ZERO
 from ..metrics.run_account import account_of, mark_run, no_account
+from ..metrics.statistics import ranked_beside_points
 from ..provenance.strategy_hash import params_text, running
 from ..research.comparison import rankable
 from ..research.walk_forward_report import Fold, WalkForward, combinations_of, warning_text
@@ -39,6 +40,8 @@ from .walk_forward_fold import Choice, FoldRun, failures_of
 if TYPE_CHECKING:
     from ..domain.schedules import Schedule
     from ..sweeps.run_units import RunsElsewhere
+
+_TWO_KINDS: Final = "figures of the test are of results in points, those that chose of percentages"
 
 
 class WalkForwardTask(Counted, Task[WalkForward, Fold]):
@@ -194,9 +197,18 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
             tried=chosen.tried,
             train=chosen.train,
             train_value=chosen.train.get(self.metric),
-            test_value=for_ranking(result.stats).get(self.metric),
+            test_value=self._tested(result, chosen).get(self.metric),
             result=result,
         )
+
+    def _tested(self, result: Result, chosen: Choice) -> Statistics:
+        """The statistics of a test, of the kind of those that chose: of points where these are."""
+        stats = result.stats
+        if stats.in_points and not chosen.of_points and chosen.train.get("n"):
+            self._warn(f"test: a position opened at or below zero, and none where the set was chosen: {_TWO_KINDS}")
+        if not chosen.of_points or stats.in_points or not stats["n"]:
+            return for_ranking(stats)
+        return ranked_beside_points(stats, result.trades)
 
     def _announce_done(self) -> None:
         """Emit nothing: a walk has no event."""

@@ -17,6 +17,8 @@ from ..events.heard import NOBODY
 from ..kernels.metrics import FIGURES
 from ..metrics.figure_table import for_ranking
 from ..metrics.missing import why_unranked
+from ..metrics.reasons import OF_POINTS
+from ..metrics.statistics import ranked_beside_points
 from ..research.walk_forward_report import choose, set_text
 from ..sweeps.evaluate import Evaluator
 from ..sweeps.prepared_candles import goes_compiled, prepare
@@ -29,11 +31,15 @@ if TYPE_CHECKING:
 
 
 class Choice(NamedTuple):
-    """What was chosen on a stretch: the number of the set, or ``None``; how many were tried, and its statistics."""
+    """What was chosen on a stretch: the number of the set, or ``None``; how many were tried, and its statistics.
+
+    ``of_points``: whether statistics without a unit are of results in points.
+    """
 
     best: int | None
     tried: int
     train: dict[str, Any]
+    of_points: bool = False
 
 
 class FoldRun:
@@ -67,11 +73,12 @@ class FoldRun:
 
     def chosen(self, step: Stretch) -> Choice | None:
         """Try all sets on the first stretch of a step; ``None`` where the walk was stopped."""
-        tried = self._try_all(replace(self.plan, frame=_frame(self.plan, step.train_start, step.train_end)))
-        if tried is None:
+        made = self._try_all(replace(self.plan, frame=_frame(self.plan, step.train_start, step.train_end)))
+        if made is None:
             return None
+        tried, of_points = made
         best = choose([each.get(self.metric) for each in tried], self.metric)
-        return Choice(best, len(tried), {} if best is None else tried[best])
+        return Choice(best, len(tried), {} if best is None else tried[best], of_points)
 
     def test(self, step: Stretch, best: int) -> BacktestRun:
         """The run that judges a set on the next stretch of a step."""
@@ -79,21 +86,32 @@ class FoldRun:
         chosen = with_params(self.plan.strategy, self.sets[best])
         return BacktestRun(replace(self.plan, strategy=chosen, frame=frame), listeners=NOBODY)
 
-    def _try_all(self, train: Plan) -> list[dict[str, Any]] | None:
-        """Return the statistics of every set on one stretch; None when the walk was stopped."""
+    def _try_all(self, train: Plan) -> tuple[list[dict[str, Any]], bool] | None:
+        """Return the statistics of every set on one stretch, and whether they are of points; None when stopped."""
         evaluator = self._evaluator(train)
         window = None if evaluator is not None else open_window(train, warn=self._warn)
-        found = []
+        found: list[dict[str, Any]] = []
+        results: list[Result] = []
         for params in self.sets:
             if self._stopping():
                 return None
             if evaluator is not None:
                 found.append(self._figures(evaluator, params))
             else:
-                found.append(self._by_events(train, params, window))
+                result = self._by_events(train, params, window)
+                found.append(dict(for_ranking(result.stats)))
+                if getattr(train.exchange.source, "negative", False):
+                    results.append(result)
             if why := why_unranked(self.metric, found[-1]):
                 self._warn(f"choosing: {set_text(params)} has no {self.metric}: {why}")
-        return found
+        of_points = any(result.stats.in_points for result in results)
+        for at, result in enumerate(results if of_points else ()):
+            if result.stats["n"] and not result.stats.in_points:
+                found[at] = dict(ranked_beside_points(result.stats, result.trades))
+        of_points = of_points or (evaluator is not None and evaluator.at_zero)
+        if of_points and any(figures["n"] and figures["total_pnl"] is not None for figures in found):
+            self._warn(f"choosing: there are prices or positions at or below zero: {OF_POINTS} of all sets")
+        return found, of_points
 
     def _figures(self, evaluator: Evaluator, params: Mapping[str, Any]) -> dict[str, Any]:
         outcome = evaluator.evaluate(params)
@@ -102,13 +120,13 @@ class FoldRun:
         values = dict(zip(FIGURES, outcome.figures.tolist(), strict=True))
         return {name: None if value != value else value for name, value in values.items()}
 
-    def _by_events(self, train: Plan, params: Mapping[str, Any], window: Window | None) -> dict[str, Any]:
+    def _by_events(self, train: Plan, params: Mapping[str, Any], window: Window | None) -> Result:
         run = BacktestRun(replace(train, strategy=with_params(train.strategy, params)), listeners=NOBODY, window=window)
         asyncio.run(run.through())
         result = Result(record_of(run))
         for text in (*result.warnings, *(f"{set_text(params)}: {text}" for text in failures_of(result))):
             self._warn(f"choosing: {text}")
-        return dict(for_ranking(result.stats))
+        return result
 
     def _evaluator(self, train: Plan) -> Evaluator | None:
         """Return the compiled evaluator, where it can run the strategy and computes the metric; else None."""

@@ -18,6 +18,8 @@ from ..events import messages, subjects
 from ..events.messages import WalkerStep
 from ..metrics.figure_table import for_ranking
 from ..metrics.missing import why_unranked
+from ..metrics.reasons import OF_POINTS
+from ..metrics.statistics import ranked_beside_points
 from ..provenance.candle_fingerprint import CandleRange
 from ..research.comparison import Comparison, Entry, questions_failed, ranked
 from ..sweeps.executor_options import is_inline
@@ -51,6 +53,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
         self._keys = {plan.strategy.name: key_of(plan) for plan in plans}  # before any of them changes what it reads
         self.entries: list[Entry] = []
         self.results: dict[str, Result] = {}
+        self._of_points: set[str] = set()  # ranked by figures of points, though they have percentages
         self._warnings: list[str] = []
         self._current: BacktestRun | None = None
         self._stopped = False
@@ -137,6 +140,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
                 break  # stopped early: part of a frame is not compared with whole ones
             if entry is not None:
                 self.entries.append(entry)
+                self._rank_by_one_kind()
                 await self._emit_step(entry)
         self._current = None
 
@@ -170,6 +174,21 @@ class WalkerTask(Task[Comparison, WalkerStep]):
         if why := why_unranked(self.spec.metric, stats):
             self._warn(f"{name} has no {self.spec.metric}: {why}")
         return Entry(strategy=name, stats=stats, value=number, error=broken, account=account)
+
+    def _rank_by_one_kind(self) -> None:
+        """Make the figures without a unit of all strategies from points where one of them has no percentages."""
+        below = [name for name, result in self.results.items() if result.stats.in_points]
+        if not below or len(below) == len(self.results):
+            return
+        for at, entry in enumerate(self.entries):
+            result = self.results.get(entry.strategy)
+            if result is None or result.stats.in_points or entry.strategy in self._of_points or not result.stats["n"]:
+                continue
+            self._of_points.add(entry.strategy)
+            stats = ranked_beside_points(result.stats, result.trades)
+            value = stats.get(self.spec.metric)
+            self.entries[at] = dataclasses.replace(entry, stats=stats, value=None if value is None else float(value))
+            self._warn(f"{below[0]} opened a position at or below zero: {OF_POINTS} of all strategies")
 
     async def _emit_step(self, entry: Entry) -> None:
         plan, first = self.plans[0], ranked(self.entries, self.spec.metric)[0]

@@ -37,7 +37,7 @@ from ..market.source_hours import bar_grid_of
 from .prepared_candles import Prepared, goes_compiled
 from .refused_answers import of_events, of_table
 from .sweep_series import asked_of, run_series
-from .symbol_means import PERCENTAGES
+from .symbol_means import PERCENTAGES, is_at_zero, with_ratios_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -118,6 +118,7 @@ class Evaluator:
         if self._window is not None and prepared.held is not None:
             self._window.take_over(*prepared.held)
         market = _fixed_market(prepared)
+        self.at_zero = is_at_zero(market)
         prepared = dataclasses.replace(prepared, market=market)
         self.prepared = prepared
         self._blocks = (
@@ -150,6 +151,8 @@ class Evaluator:
                     figures, returns = score_in_points(ends, records, self.plan), np.zeros(self.days)
                 else:
                     figures, returns = score_plain(ends, GATES), daily_plain(ends, self.first_day, self.days)
+                    if self.at_zero:  # other combinations may be in points
+                        figures = with_ratios_of(score_in_points(ends, records, self.plan), figures)
         except ImportError:
             raise
         except Exception as error:  # noqa: BLE001 -- one bad combination does not end a sweep

@@ -30,7 +30,7 @@ from .parameter_search import Params, Space, make_search
 from .prepared_candles import Prepared, goes_compiled, prepare
 from .row_lifetimes import ROWS_BY_EVENTS, RowLifetimes
 from .sweep_series import asked_of
-from .symbol_means import known_figures, mean_of_known, missing_by_adds, missing_symbols
+from .symbol_means import is_at_zero, known_figures, mean_of_known, missing_by_adds, missing_symbols, told_of_points
 from .trial_keys import TrialKeys
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ class SweepRun:
         self.stopped = False
         self.data: list[str] = []
         self.data_hashes: list[str] = []
+        self.at_zero: list[bool] = []  # by symbol
         self.open_days: list[NDArray[np.int64]] = []
         self.trial_sharpes: list[float] = []
         self.trials = 0
@@ -197,6 +198,7 @@ class SweepRun:
         """Keep what is asked about the candles of a symbol afterwards: they themselves are not."""
         frame, days = plan.frame, market.times // DAY_MS
         self.data_hashes.append(hash_in(frame.start, frame.last, market.times, market.high, market.low))
+        self.at_zero.append(is_at_zero(market))
         self.open_days.append(days[np.diff(days, prepend=-1) != 0])
 
     def _warn(self, text: str) -> None:
@@ -314,11 +316,12 @@ class SweepRun:
     def _warn_of_missing(self) -> None:
         """Warn of what is missing in the ranking: by adds, on symbols that failed, and in means over symbols."""
         complete, symbols, metric = self.complete(), self.plan.symbols, self.plan.metric
-        if len(symbols) == 1 and metric not in OF_ACCOUNT | {*OF_RESULTS}:
+        if len(symbols) == 1 and metric not in OF_ACCOUNT | {*OF_RESULTS} and not any(self.at_zero):
             return  # no mean, and no figure that adds or entries at or below zero take away
         figures = {number: self.figures(number) for number in complete}
         errors = {(number, at): self.outcomes[number, at].error for number in complete for at in range(len(symbols))}
-        for text in (*missing_by_adds(metric, figures), *missing_symbols(symbols, metric, figures, errors)):
+        missing = (*missing_by_adds(metric, figures), *missing_symbols(symbols, metric, figures, errors))
+        for text in (*missing, *told_of_points(symbols, self.at_zero, figures)):
             self._warn(text)
 
     # --- the ledger -------------------------------------------------------------------------------------------------

@@ -8,13 +8,15 @@ import numpy as np
 
 from ..kernels.metrics import FIGURES
 from ..metrics.missing import why_missing_in_row
-from ..metrics.reasons import ADDS, ADDS_INSTEAD, BELOW_ZERO, RANKED_INSTEAD
+from ..metrics.reasons import ADDS, ADDS_INSTEAD, BELOW_ZERO, OF_POINTS, RANKED_INSTEAD
 from ..metrics.trade_definitions import OF_ACCOUNT, OF_RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from ..kernels.simulate import Market
 
 _N: Final = FIGURES.index("n")
 _EQUITY: Final = FIGURES.index("equity_final")
@@ -46,6 +48,61 @@ def in_points_on(figures: NDArray[np.float64]) -> NDArray[np.bool_]:
         NaN where not available.
     """
     found: NDArray[np.bool_] = (figures[:, _N] > 0) & np.isnan(figures[:, _TOTAL])
+    return found
+
+
+def is_at_zero(market: Market) -> bool:
+    """Whether a market has prices at or below zero, at which some combination may open a position."""
+    return bool(market.low.min(initial=np.inf) <= 0)
+
+
+def with_ratios_of(points: NDArray[np.float64], figures: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The figures of one combination on a symbol, those without a unit taken from its results in points.
+
+    So they are of one kind in all combinations on a market at which some of them have no percentages.
+
+    Parameters
+    ----------
+    points, figures : ndarray of float64, shape (len(FIGURES),)
+        The figures of results in points, and of results in percent.
+
+    Examples
+    --------
+    >>> made = with_ratios_of(np.zeros(len(FIGURES)), np.ones(len(FIGURES)))
+    >>> [made[FIGURES.index(name)].item() for name in ("total_pnl", "equity_final", "sharpe_ratio")]
+    [1.0, 1.0, 0.0]
+    """
+    made, kept = points.copy(), [*PERCENTAGES, *_OF_ACCOUNT]
+    made[kept] = figures[kept]
+    return made
+
+
+def told_of_points(
+    symbols: Sequence[str], at_zero: Sequence[bool], figures: Mapping[int, NDArray[np.float64]]
+) -> list[str]:
+    """Warnings of symbols on which figures are of points, though some combinations have percentages; see above.
+
+    Parameters
+    ----------
+    symbols : sequence of str
+    at_zero : sequence of bool
+        Which of them have prices at or below zero.
+    figures : mapping of int to ndarray of float64, shape (symbols, len(FIGURES))
+        The figures of each combination on each symbol; NaN where not available.
+
+    Examples
+    --------
+    >>> told_of_points(["CL"], [True], {0: np.ones((1, len(FIGURES)))})[0].partition(":")[0]
+    'CL has prices at or below zero'
+    """
+    found = []
+    for at, symbol in enumerate(symbols):
+        if not at_zero[at]:
+            continue
+        traded = [bool(in_points_on(rows)[at]) for rows in figures.values() if rows[at, _N] > 0]
+        if not all(traded):
+            below = f"; {sum(traded):,} of {len(figures):,} opened a position there" if any(traded) else ""
+            found.append(f"{symbol} has prices at or below zero: {OF_POINTS} of all combinations{below}")
     return found
 
 
