@@ -19,7 +19,8 @@ from bknb.domain.position_money import cost_percentage, largest_cost, net_result
 from bknb.domain.tick_grid import on_grid
 from bknb.exchanges import from_frame
 from bknb.jupyter.dashboard import static_html
-from bknb.metrics.reasons import BELOW_ZERO, POOLED_POINTS
+from bknb.metrics.missing import explained_text
+from bknb.metrics.reasons import BELOW_ZERO, PEAKS_IN_PERCENT, POOLED_POINTS
 from bknb.reports import panel_data
 from bknb.reports.equity_arrays import equity_info
 from bknb.reports.equity_png import equity_png
@@ -576,3 +577,16 @@ def test_a_walk_chooses_by_points_and_has_no_efficiency_of_two_units() -> None:
     assert [text for text in walked.warnings if "positions at or below zero: sharpe_ratio, profit" in text]
     assert walked.efficiency is None
     assert f"N/A: {BELOW_ZERO}" in dict(walked._pairs())["Efficiency"]
+
+
+def test_peaks_are_missing_in_points_for_their_own_reason() -> None:
+    result = both()
+    assert result.trades["peak_percentage"].notna().any()
+    heat = heat_info("both", [result]).statistics
+    for name in ("avg_peak_pnl", "avg_fall_pnl", "peak_profit_pnl", "max_drawdown_pnl"):
+        assert result.stats[name] is None
+        assert explained_text(name, result.stats) == f"N/A: {PEAKS_IN_PERCENT}"
+        assert f"n/a when  {PEAKS_IN_PERCENT}" in result.stats.explain(name)
+        assert explained_text(name, heat["per_symbol"]["CL"]) == f"N/A: {PEAKS_IN_PERCENT}"
+    assert heat["portfolio_avg_peak_pnl"] is None
+    assert f"n/a: {PEAKS_IN_PERCENT}" in repr(heat)

@@ -9,8 +9,8 @@ from ..domain.formatting import NOT_AVAILABLE
 from ..domain.html import Html, element, elements, fragment
 from ..errors import UnknownName
 from .missing import why_missing, why_missing_pooled
-from .reasons import BELOW_ZERO
-from .trade_definitions import DEFINITIONS, HEAT_DEFINITIONS, NO_PORTFOLIO, OF_ACCOUNT, OF_RESULTS, Definition
+from .reasons import BELOW_ZERO, PEAKS_IN_PERCENT
+from .trade_definitions import DEFINITIONS, HEAT_DEFINITIONS, NO_PORTFOLIO, OF_ACCOUNT, OF_PEAKS, OF_RESULTS, Definition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,6 +39,8 @@ def in_points(definitions: Mapping[str, Definition]) -> dict[str, Definition]:
         key = name.removeprefix("portfolio_")
         if key in OF_ACCOUNT:
             made[name] = replace(own, null_when=BELOW_ZERO)
+        elif key in OF_PEAKS:
+            made[name] = replace(own, unit="points", null_when=PEAKS_IN_PERCENT)
         elif key in OF_RESULTS:
             made[name] = replace(own, unit="points")
     return made

@@ -12,6 +12,7 @@ from .trade_definitions import (
     DEFINITIONS,
     HEAT_DEFINITIONS,
     OF_ACCOUNT,
+    OF_PEAKS,
     OF_RESULTS,
     PORTFOLIO_WEIGHTED,
     REASONS,
@@ -35,6 +36,8 @@ def why_missing(key: str, figures: Mapping[str, Any]) -> str:
     in_points = getattr(figures, "in_points", False) or figures.get("total_pnl", 0.0) is None
     if (in_points and key in OF_ACCOUNT) or (key in OF_RESULTS and figures.get("total_pnl", 0.0) is None):
         return reasons.BELOW_ZERO
+    if in_points and key in OF_PEAKS:
+        return reasons.PEAKS_IN_PERCENT
     possible = sorted(REASONS[key].each, key=lambda reason: reason != reasons.FEW)
     held = {reason: _holds(reason, figures) for reason in possible}
     found = [reason for reason in possible if held[reason]] or [reason for reason in possible if held[reason] is None]
@@ -117,6 +120,8 @@ def why_missing_pooled(key: str, figures: Mapping[str, Any]) -> str:
     'fewer than 10 trades'
     """
     bare = key.removeprefix("portfolio_")
+    if bare in OF_PEAKS and getattr(figures, "in_points", False):
+        return reasons.PEAKS_IN_PERCENT
     if bare in PORTFOLIO_WEIGHTED:
         return HEAT_DEFINITIONS[key].null_when
     known = {"n": figures.get("portfolio_total_trades", 0)}

@@ -26,6 +26,8 @@ POOLED_POINTS: Final = "results are in points: sums and means over several symbo
 """What to know of figures in points that several symbols have together."""
 RANKED_INSTEAD: Final = "rank by sharpe_ratio, profit_factor or win_rate, which are of no unit"
 """By what strategies and parameter sets can be ranked of which some have no percentages."""
+PEAKS_IN_PERCENT: Final = "results are in points, and the best and worst of a trade are known in percent alone"
+"""Why figures of them are missing in a run in points."""
 OF_POINTS: Final = "sharpe_ratio, profit_factor and other figures without a unit are made from results in points"
 """What to know of runs with percentages that are ranked beside others without."""
 INSTEAD: Final = {ADDS: ADDS_INSTEAD, BELOW_ZERO: BELOW_ZERO_INSTEAD}

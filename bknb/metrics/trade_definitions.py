@@ -260,6 +260,9 @@ OF_RESULTS: Final = (
 )  # fmt: skip
 """The figures in the unit of the results: percent, or points where a position opened at or below zero."""
 
+OF_PEAKS: Final = frozenset({"avg_peak_pnl", "avg_fall_pnl", "peak_profit_pnl", "max_drawdown_pnl"})
+"""Those of the best and the worst of trades, which are in percent alone: none of them where results are in points."""
+
 
 _WEIGHTED: Final = ("avg_peak_pnl", "avg_fall_pnl", "avg_consecutive_win_pnl", "avg_consecutive_loss_pnl")
 _EXTREME: Final = ("peak_profit_pnl", "max_drawdown_pnl")
