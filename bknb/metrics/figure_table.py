@@ -104,6 +104,8 @@ class Statistics(Explained):
         Which trades were left out; empty when none was.
     in_points : bool
         Whether results are in points: a position opened at or below zero, of which there is no percentage.
+    closed_below_zero : bool
+        Whether a trade closed at or below zero: there is no trend and no step in percent of such prices.
 
     Examples
     --------
@@ -119,16 +121,31 @@ class Statistics(Explained):
       source    plain arithmetic
     """
 
-    __slots__ = ("in_points", "selected")
+    __slots__ = ("closed_below_zero", "in_points", "selected")
     _definitions = DEFINITIONS
     selected: str
     in_points: bool
+    closed_below_zero: bool
 
     def __init__(
-        self, figures: Mapping[str, Any] | None = None, *, selected: str = "", in_points: bool = False
+        self,
+        figures: Mapping[str, Any] | None = None,
+        *,
+        selected: str = "",
+        in_points: bool = False,
+        closed_below_zero: bool = False,
     ) -> None:
         super().__init__(figures or {})
-        self.selected, self.in_points = selected, in_points
+        self.selected, self.in_points, self.closed_below_zero = selected, in_points, closed_below_zero
+
+    def replaced(self, others: Mapping[str, Any]) -> Statistics:
+        """The same sample with some figures replaced."""
+        return Statistics(
+            {**self, **others},
+            selected=self.selected,
+            in_points=self.in_points,
+            closed_below_zero=self.closed_below_zero,
+        )
 
     def _why(self, key: str) -> str:
         return why_missing(key, self)
@@ -150,7 +167,7 @@ def for_ranking(figures: Statistics) -> Statistics:
     """The figures of a sample without those in points: beside percentages of another sample they say nothing."""
     if not figures.in_points:
         return figures
-    return Statistics({**figures, **dict.fromkeys(OF_RESULTS)}, selected=figures.selected, in_points=True)
+    return figures.replaced(dict.fromkeys(OF_RESULTS))
 
 
 class HeatStatistics(Explained):

@@ -62,7 +62,11 @@ def heat_statistics(trades: pd.DataFrame | Iterable[Mapping[str, Any]]) -> HeatS
 
 def _of_symbol(ledger: Ledger) -> Statistics:
     sample = ledger.with_result()
-    figures = Statistics(measure(sample, dropped=len(ledger) - len(sample)), in_points=ledger.in_points)
+    figures = Statistics(
+        measure(sample, dropped=len(ledger) - len(sample)),
+        in_points=ledger.in_points,
+        closed_below_zero=sample.closed_below_zero,
+    )
     if not figures["win_count"] and not figures["loss_count"]:
         figures["win_rate"] = figures["expectancy"] = None
     return figures

@@ -8,10 +8,12 @@ from typing import Any, Final
 from ..domain.formatting import MISSING
 from ..domain.least_samples import GATES
 from . import reasons
+from .price_profile import MIN_PROFILE_POINTS
 from .trade_definitions import (
     DEFINITIONS,
     HEAT_DEFINITIONS,
     OF_ACCOUNT,
+    OF_CLOSING_PRICES,
     OF_PEAKS,
     OF_RESULTS,
     PORTFOLIO_WEIGHTED,
@@ -38,6 +40,9 @@ def why_missing(key: str, figures: Mapping[str, Any]) -> str:
         return reasons.BELOW_ZERO
     if in_points and key in OF_PEAKS:
         return reasons.PEAKS_IN_PERCENT
+    are_enough = int(figures["n"]) >= MIN_PROFILE_POINTS
+    if are_enough and key in OF_CLOSING_PRICES and getattr(figures, "closed_below_zero", False):
+        return reasons.CLOSED_BELOW_ZERO
     possible = sorted(REASONS[key].each, key=lambda reason: reason != reasons.FEW)
     held = {reason: _holds(reason, figures) for reason in possible}
     found = [reason for reason in possible if held[reason]] or [reason for reason in possible if held[reason] is None]

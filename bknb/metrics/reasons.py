@@ -41,6 +41,8 @@ NO_YEARLY_RETURNS: Final = "no expected_yearly_returns"
 BLOWN: Final = "a blown account"
 SHORT: Final = f"span under {GATES.min_span_days:g} days"
 OFTEN: Final = f"more than {GATES.max_trades_per_year:g} trades a year"
+CLOSED_BELOW_ZERO: Final = "a trade that closed at or below zero"
+"""Why there is no trend and no step in percent of such closing prices."""
 PROFILE: Final = f"fewer than {MIN_PROFILE_POINTS} closing prices"
 
 FURTHER: Final = {NO_SHARPE_RATIO: "sharpe_ratio", NO_YEARLY_RETURNS: "expected_yearly_returns"}

@@ -82,7 +82,11 @@ def statistics(trades: pd.DataFrame | Iterable[Mapping[str, Any]]) -> Statistics
     """
     ledger = read_ledger(trades)
     sample = ledger.with_result_and_times()
-    return Statistics(measure(sample, dropped=len(ledger) - len(sample)), in_points=ledger.in_points)
+    return Statistics(
+        measure(sample, dropped=len(ledger) - len(sample)),
+        in_points=ledger.in_points,
+        closed_below_zero=sample.closed_below_zero,
+    )
 
 
 def ranked_beside_points(figures: Statistics, trades: Any) -> Statistics:
@@ -96,4 +100,4 @@ def ranked_beside_points(figures: Statistics, trades: Any) -> Statistics:
     """
     made = statistics(trades.assign(pnl_percentage=float("nan")))
     kept = {*OF_ACCOUNT, *OF_RESULTS} & figures.keys()
-    return Statistics({**figures, **{name: made[name] for name in figures.keys() - kept}}, selected=figures.selected)
+    return figures.replaced({name: made[name] for name in figures.keys() - kept})

@@ -263,6 +263,9 @@ OF_RESULTS: Final = (
 OF_PEAKS: Final = frozenset({"avg_peak_pnl", "avg_fall_pnl", "peak_profit_pnl", "max_drawdown_pnl"})
 """Those of the best and the worst of trades, which are in percent alone: none of them where results are in points."""
 
+OF_CLOSING_PRICES: Final = frozenset(key for key, missing in REASONS.items() if reasons.PROFILE in missing.each)
+"""Steps in percent and the trend of closing prices: none of them where a trade closed at or below zero."""
+
 
 _WEIGHTED: Final = ("avg_peak_pnl", "avg_fall_pnl", "avg_consecutive_win_pnl", "avg_consecutive_loss_pnl")
 _EXTREME: Final = ("peak_profit_pnl", "max_drawdown_pnl")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, isfinite, isnan, sqrt
+from math import inf, isfinite, isnan, nan, sqrt
 from operator import mul
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -104,7 +104,8 @@ def measure(sample: Ledger, *, dropped: int = 0) -> dict[str, Figure]:
     figures |= _ratios(sample.pnl, results, walk=walk)
     figures |= _annual(len(sample), _span_days(sample), figures["sharpe_ratio"], walk=walk)
     figures |= _durations(sample) | _streaks(sample.pnl) | _snapshots(sample)
-    figures |= price_profile(sample.closed_at, sample.price_close)
+    prices = [nan] * len(sample) if sample.closed_below_zero else sample.price_close  # no steps over what is left out
+    figures |= price_profile(sample.closed_at, prices)
     if len(sample) == 0:
         figures |= dict.fromkeys(("max_drawdown", "equity_final", "blown", "trades_per_year"))
     return {key: _guard(value) for key, value in figures.items()}

@@ -50,6 +50,8 @@ class Ledger:
     in_points : bool
         Whether ``pnl`` is in points instead, as a position opened at or below zero, of which there is no percentage;
         then ``peak`` and ``trough`` are missing.
+    has_points : bool
+        Whether the table has points: its prices may be at or below zero.
     """
 
     symbol: list[str]
@@ -63,6 +65,7 @@ class Ledger:
     largest_cost: list[float]
     size: list[float]
     in_points: bool = False
+    has_points: bool = False
 
     def __len__(self) -> int:
         return len(self.pnl)
@@ -81,7 +84,13 @@ class Ledger:
             largest_cost=[self.largest_cost[row] for row in rows],
             size=[self.size[row] for row in rows],
             in_points=self.in_points,
+            has_points=self.has_points,
         )
+
+    @property
+    def closed_below_zero(self) -> bool:
+        """Whether a price at or below zero at which a trade closed is one of the market: the table has points."""
+        return self.has_points and any(price <= 0 for price in self.price_close)
 
     def with_points(self, points: list[float]) -> Ledger:
         """Itself, or its results in points where one of them has no percentage but points.
@@ -175,7 +184,8 @@ def read_ledger(trades: object, *, symbols: bool = False) -> Ledger:
         size=optional[5],
     )
     if "points" in columns:
-        ledger = ledger.with_points(_read(columns["points"], "points", _number))
+        points = _read(columns["points"], "points", _number)
+        ledger = replace(ledger.with_points(points), has_points=not all(map(isnan, points)))
     numbers = all(isinstance(next(iter(columns[name]), None), Real) for name in ("pending_at", "closed_at"))
     _check_times(ledger, numbers=numbers)
     return ledger

@@ -10,7 +10,6 @@ import numpy as np
 
 from ..domain.formatting import price_decimals
 from ..domain.printed_text import DASH, printed_number, printed_percent, printed_span
-from ..metrics.figure_table import Statistics
 from ..metrics.missing import why_missing
 from ..metrics.trade_definitions import DEFINITIONS
 from .portfolio_leg_table import profit_factor_of
@@ -21,6 +20,7 @@ from .time_columns import ms_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..metrics.figure_table import Statistics
     from .equity_arrays import Floats
 
 _TRADES: Final = 5  # best, and as many worst
@@ -178,7 +178,7 @@ def trade_figures(run: SheetRun) -> list[tuple[str, str, str]]:
     """Label, text and, where it is not available, the reason of each figure of the trades."""
     if not len(run.trades):
         return []
-    stats = Statistics({**run.stats, "profit_factor": _profit_factor(run)}, in_points=run.stats.in_points)
+    stats = run.stats.replaced({"profit_factor": _profit_factor(run)})
     return [
         (DEFINITIONS[key].label, stat_text(stats, key), why_missing(key, stats) if stats[key] is None else "")
         for key in _OF_TRADES
