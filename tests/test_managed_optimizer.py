@@ -6,12 +6,14 @@ import asyncio
 import re
 from typing import Any
 
+import msgspec
 import pytest
 from hostile_replies import reply
 from test_optimizer_hostile_replies import WEEK, reasons
 
 import bknb
 from bknb.config import Settings
+from bknb.domain.signal import Signal
 from bknb.engine.registry import Exchange
 from bknb.market.demo import DemoSource
 from bknb.market.resample import resample
@@ -21,6 +23,7 @@ from bknb.optimizer.standalone import standalone
 from bknb.optimizer.strategy_cells import Cell, program
 from bknb.optimizer.trial import DraftTrials
 from bknb.sandbox.allowlist import SIGNAL_FIELDS
+from bknb.sandbox.child import sent_signal
 
 MANAGED = """import bknb
 
@@ -94,7 +97,8 @@ def test_each_end_the_model_is_told_of_passes_alone() -> None:
     )
     _, _, told = system(symbol="BTCUSDT", facts=facts).partition("something that ends a position that goes well: ")
     sentence = told.partition("or a function manage")[0]
-    named = [name for name in SIGNAL_FIELDS if re.search(rf"\b{name}\b", sentence)]
+    others = SIGNAL_FIELDS - {"size"}  # "parts of the first size"
+    named = [name for name in others if re.search(rf"\b{name}\b", sentence)]
     assert len(named) >= 3
     for name in named:
         code = f"import bknb\ndef get_signal(ctx):\n    return bknb.Signal(side='long', price_stop_loss=1.0, {name}=60)"
@@ -104,7 +108,7 @@ def test_each_end_the_model_is_told_of_passes_alone() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("execution", ["pessimistic", "vwap"])
 def test_a_trial_of_one_that_manages_is_the_backtest_of_its_code(execution: str) -> None:
-    _, draft = reasons(reply(MANAGED))
+    _, draft = reasons(reply(MANAGED.replace("side=", "size=0.25, side=")))
     assert draft is not None
     trial = DraftTrials("BTCUSDT", Exchange("demo", DemoSource()), Settings(), execution=execution, lead_days=5)
     verdict = asyncio.run(trial(draft, WEEK, look_ahead=True))
@@ -117,8 +121,40 @@ def test_a_trial_of_one_that_manages_is_the_backtest_of_its_code(execution: str)
     )
     assert verdict.result is not None
     assert len(plain.fills) > 2 * len(plain.trades) > 0
+    assert set(plain.trades["size"]) == {0.25}
+    assert verdict.result.trades["size"].to_list() == plain.trades["size"].to_list()
     assert verdict.result.fills.to_dict() == plain.fills.to_dict()
     assert verdict.result.stops.to_dict() == plain.stops.to_dict()
+
+
+GIVEN: dict[str, Any] = {
+    "position": "short",
+    "side": "short",
+    "price_take_profit": ((90.0, 0.5), (80.0, 0.25)),
+    "minute_estimated_time": 60,
+    "entry": "stop",
+    "note": "high",
+    "id": "mine",
+    "trailing": bknb.Trailing(percent=1.0),
+    "breakeven": bknb.Breakeven(after=2.0),
+    "memo": {"a": 1},
+    "until": "session_end",
+    "bars": 3,
+    "valid": "slot",
+}
+
+
+def test_a_signal_leaves_the_sandbox_with_all_of_its_fields() -> None:
+    for name in Signal.__struct_fields__:
+        value = GIVEN.get(name, 0.5)  # a number
+        signal = Signal(**{"position": "short", name: value})
+        arrived = msgspec.msgpack.decode(msgspec.msgpack.encode(sent_signal(signal)), type=Signal)
+        assert getattr(arrived, name) == ([*value] if name == "price_take_profit" else value)
+        texts = map(str, lint(f"import bknb\ndef get_signal(ctx):\n    return bknb.Signal({name}=1)").objections)
+        assert not [text for text in texts if "bknb.Signal has no" in text]
+    for wrong in ({"size": "half"}, {"note": "\ud800"}, {"bars": 1.5}):
+        with pytest.raises(ValueError, match=r"got|surrogates"):
+            sent_signal(Signal(position="long", **wrong))
 
 
 TO_THE_CLOSE = """import bknb

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..domain.signal import Signal
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -87,9 +89,7 @@ MANAGE: Final = ("manage", "manage_position")
 SIGNAL_NEEDS: Final = ("position", "price_stop_loss")
 SIGNAL_ENDS: Final = ("price_take_profit", "minute_estimated_time", "trailing", "until", "bars")
 """At least one of these ends a position that goes well, unless the code manages it."""
-SIGNAL_FIELDS: Final = frozenset(
-    [*SIGNAL_NEEDS, *SIGNAL_ENDS, "side", "breakeven", "memo", "price_open", "entry", "valid", "note", "id"]
-)
+SIGNAL_FIELDS: Final = frozenset(Signal.__struct_fields__)
 
 TO_ALLOWED: Final = _words("to_dict to_frame to_list to_numpy to_pandas to_datetime to_numeric to_timedelta")
 

@@ -255,7 +255,10 @@ class _Run:
         signal = read_answer(answer)
         if not isinstance(signal, Signal) or _is_lossy(signal.memo):
             return answer
-        signal = _plain(signal)
+        try:
+            signal = sent_signal(signal)
+        except ValueError:
+            return answer  # a value that no field has: the run rejects it
         self.answers.append((ctx.when_ms, signal))
         if len(self.answers) >= _MOST_ANSWERS:
             self.run.stop(now=True)
@@ -304,24 +307,23 @@ def _outcome(job: Job, loop: asyncio.AbstractEventLoop, hook: audit_hook.AuditHo
     )
 
 
-def _plain(signal: Signal) -> Signal:
-    """Return the same signal with plain Python numbers, for encoding."""
-    return Signal(
-        position=signal.position,
-        price_take_profit=_plain_target(signal.price_take_profit),
-        price_stop_loss=None if signal.price_stop_loss is None else float(signal.price_stop_loss),
-        minute_estimated_time=None if signal.minute_estimated_time is None else int(signal.minute_estimated_time),
-        price_open=None if signal.price_open is None else float(signal.price_open),
-        entry=signal.entry,
+def sent_signal(signal: Signal) -> Signal:
+    """Return the signal as it arrives outside: moments as the texts they are kept as, texts of a bounded length.
+
+    Raises
+    ------
+    ValueError
+        A value is of no type that its field has, or a text cannot be written.
+    """
+    plain = msgspec.structs.replace(
+        signal,
         note=str(signal.note)[:200],
         id=None if signal.id is None else str(signal.id)[:200],
-        trailing=signal.trailing,
-        breakeven=signal.breakeven,
-        memo=signal.memo,
         until=_plain_moment(signal.until, "until"),
-        bars=signal.bars,
         valid=_plain_moment(signal.valid, "valid"),
     )
+    msgspec.msgpack.decode(msgspec.msgpack.encode(plain), type=Signal)
+    return plain
 
 
 def _plain_moment(value: Any, name: str) -> Any:
@@ -335,12 +337,6 @@ def _plain_moment(value: Any, name: str) -> Any:
 def _is_lossy(memo: object) -> bool:
     """Return whether a memo would come out of JSON as another: it is rejected here as it is outside."""
     return memo not in (None, msgspec.UNSET) and isinstance(memo_text(memo), Reason)
-
-
-def _plain_target(target: Any) -> Any:
-    if isinstance(target, list | tuple):
-        return [(float(price), float(share)) for price, share in target]
-    return None if target is None else float(target)
 
 
 def _distinct(texts: list[str]) -> tuple[str, ...]:
