@@ -114,6 +114,23 @@ def test_where_less_is_free_all_increases_are_made_smaller_by_one_factor(account
     assert not any(isinstance(event, bknb.Scaled) for leg in result.legs.values() for event in leg.events)
 
 
+@pytest.mark.parametrize(
+    ("weight", "costs"),
+    [(0.5, {"fixed": lambda order: 0.02 * order.quantity}), (-0.5, {"spread": 4.0})],
+)
+def test_a_symbol_before_its_first_bar_has_no_costs_of_each_unit(weight: float, costs: dict[str, Any]) -> None:
+    """No price of it is known, and so not how many units money buys."""
+    later = source([(ORIGIN + k * MINUTE, *FLAT, 100.0) for k in range(5, END + 11)])
+    result = play(
+        {2: {"A": 0.5, "B": weight}}, {"A": market(), "B": later}, costs=bknb.Costs(taker=0.1, slippage=0.0, **costs)
+    )
+    [first, *_] = traded(result)
+    fees = 0.1 + (0.02 if "fixed" in costs else 0.0)  # percent of A
+    value = 500.0 / (1 + (fees + 0.1) / 2 / 100)
+    assert (first[0], first[1], first[3]) == (2, "A", pytest.approx(value / (102.0 if "spread" in costs else 100.0)))
+    assert [row for row in traded(result) if row[:3] == (6, "B", "entry")]
+
+
 @pytest.mark.parametrize("account", [bknb.Margin(), bknb.Spot()])
 def test_a_part_of_the_equity_stays_free(account: Any) -> None:
     run: dict[str, Any] = {"exchange": market(), "frame": FRAME, "settings": FREE, "capital": 1_000, "account": account}

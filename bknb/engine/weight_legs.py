@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from ..market.shifted_bar_grid import BarGrid
     from .bar_prices import BarPrices
     from .leg_account import LegAccount
+
+_UNKNOWN: Final = 2.0**40
+"""The price of a symbol before its first bar, at which costs in percent and of an order are those at any price.
+
+Those of each unit are next to nothing: how many units money will buy is not known. A power of two keeps all digits.
+"""
 
 
 def changes_of(weight: Weight, held: HeldWeight | None, leg: LegAccount, tolerance: float) -> list[PositionAnswer]:
@@ -84,9 +90,9 @@ class Increase(NamedTuple):
     units: float = 0.0
 
     def order(self, part: float, when: int) -> CostRequest:
-        """A part of it as it would fill at the last close at a moment (UTC ms)."""
+        """A part of it as it would fill at the last close at a moment (UTC ms); costs of each unit need a close."""
         prices = self.leg.prices
-        price = prices.at(when) if prices.has_begun(when) else 1.0  # none is known, and costs in percent need none
+        price = prices.at(when) if prices.has_begun(when) else _UNKNOWN
         order = CostRequest(
             symbol=self.symbol,
             at=when,
