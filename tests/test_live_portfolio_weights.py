@@ -36,12 +36,16 @@ def weights_of(seed: int, *, gone: float = 0.0, late: int = 0, most: float = 1.0
     return run | ({"allow_gaps": True} if gone or late else {})
 
 
+BY_SYMBOL = {"AUSDT": bknb.Spot()} | {
+    symbol: bknb.Perpetual(leverage=leverage, mode="isolated") for symbol, leverage in (("BUSDT", 2), ("CUSDT", 3))
+}
 EVERY_TENTH = ", ".join(f"{minute // 60:02}:{minute % 60:02} UTC" for minute in range(3, 130, 10))
 WORLDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "every minute": ({}, {"capital": 10_000}),
     "slots": ({"interval": "5m"}, {"capital": 10_000, "costs": bknb.Costs(taker=0.05)}),
     "without a capital": ({"interval": "15m", "reenter": True, "cash_buffer_percent": 3}, {}),
     "jumping": ({"most": 2.0}, {"capital": 500, "account": bknb.Margin(leverage=2, mode="isolated")}),
+    "accounts by symbol": ({"most": 1.6}, {"capital": 500, "account": BY_SYMBOL}),
     "schedule": ({"interval": None, "at": EVERY_TENTH}, {"capital": 10_000}),
     "gone": ({"gone": 0.05}, {"capital": 10_000}),
     "gone in slots": ({"gone": 0.1, "interval": "5m"}, {"capital": 10_000}),
@@ -51,6 +55,7 @@ WORLDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 SLOW = [("slots", 2), ("without a capital", 3), ("gone in slots", 7), ("together in slots", 11), ("late", 8)]
+SLOW += [("accounts by symbol", 8)]
 
 
 @pytest.mark.parametrize(
@@ -78,6 +83,8 @@ def test_weights_of_several_symbols_are_those_of_the_portfolio(world: str, seed:
         assert kinds >= ({"entry", "exit"} if "together" in world else {"entry", "add", "reduce", "exit"})
         assert ("together" in result.trades["close_reason"].tolist()) == ("together" in world)
         assert len(result.scaled) > 0 or "together" in world
+        rejected = any(len(leg.rejected) > 0 for leg in result.legs.values())
+        assert rejected or world != "accounts by symbol"
 
 
 @pytest.mark.long

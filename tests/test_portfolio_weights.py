@@ -27,6 +27,7 @@ FRAME = (ORIGIN, ORIGIN + END * MINUTE)
 FLAT: Candle = (100.0, 100.0, 100.0, 100.0)
 FREE = {"percent_fee": 0.0, "percent_slippage": 0.0}
 COSTS = {"percent_fee": 0.1, "percent_slippage": 0.05}
+BY_SYMBOL = {"A": bknb.Spot(), "B": bknb.Perpetual(leverage=2, mode="isolated")}
 
 
 def market(prices: Mapping[int, float] | None = None, *, silent: Sequence[int] = ()) -> Any:
@@ -746,8 +747,11 @@ RULES: dict[str, Rule] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("symbols", [1, 2])
-def test_no_rule_of_weights_earns_on_a_martingale(rule: str, symbols: int) -> None:
+@pytest.mark.parametrize(
+    ("symbols", "account"),
+    [(1, None), (2, None), pytest.param(2, BY_SYMBOL, id="2-by symbol")],
+)
+def test_no_rule_of_weights_earns_on_a_martingale(rule: str, symbols: int, account: Any) -> None:
     made = RULES[rule]
     gained = []
     markets = [path for kind in ("plain", "gaps", "silent") for path in paths(kind, 4, 150)]
@@ -757,10 +761,12 @@ def test_no_rule_of_weights_earns_on_a_martingale(rule: str, symbols: int) -> No
             bknb.add_strategy("law", interval="3m", get_weight=lambda ctx: made(ctx.candles("1m", 10)))
             result: Any = bknb.backtest("A", strategy="law", exchange=one.source, capital=1_000, **run)
         else:
-            bknb.weights(
-                "law", symbols=["A", "B"], interval="3m",
-                get_weights=lambda ctx: {s: made(ctx.get_candles(s, "1m", 10)) / 2 for s in ctx.symbols},
-            )  # fmt: skip
+
+            def get_weights(ctx: Any) -> dict[str, float]:
+                one, other = (made(ctx.get_candles(symbol, "1m", 10)) for symbol in ctx.symbols)
+                return {"A": one / 2, "B": other / 2} if account is None else {"A": max(one, 0.0) / 2, "B": other}
+
+            bknb.weights("law", symbols=["A", "B"], interval="3m", get_weights=get_weights)
             columns = ("open", "high", "low", "close", "volume")
             rows = [
                 pd.DataFrame(
@@ -769,7 +775,7 @@ def test_no_rule_of_weights_earns_on_a_martingale(rule: str, symbols: int) -> No
                 for name, path in (("A", one), ("B", other))
             ]
             exchange = bknb.exchanges.from_frame(pd.concat(rows))
-            result = bknb.portfolio(strategies=["law"], exchange=exchange, capital=1_000, **run)
+            result = bknb.portfolio(strategies=["law"], exchange=exchange, capital=1_000, account=account, **run)
         gained.append(float(result.equity.iloc[-1]) / 1_000 - 1)
     t = np.mean(gained) / (np.std(gained, ddof=1) / math.sqrt(len(gained)))
     assert abs(np.mean(gained)) > 0 or np.std(gained) > 0
@@ -803,6 +809,36 @@ def test_what_is_no_answer_is_told_once_and_changes_nothing(answer: Any, texts: 
 def test_spot_has_no_shorts() -> None:
     result = play({2: {"A": -0.5}}, account=bknb.Spot())
     assert "A: weight -0.5: a spot account has no shorts" in reasons(result)[0]
+
+
+@pytest.mark.parametrize("symbols", [("A", "B"), ("B", "A")])
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"A": 0.5, "B": -0.5}, {"A": 5.0, "B": 5.0}),
+        ({"A": 0.5, "B": -1.0}, {"A": 5.0, "B": 10.0}),  # 0.5 / 1 and 1 / 2 of the equity: all of it
+        ({"B": -2.0}, {"B": 20.0}),
+        ({"A": None, "B": -2.0}, {"B": 20.0}),
+        ({"A": -0.5, "B": 0.5}, ["A: weight -0.5: a spot account has no shorts"]),
+        (
+            {"A": 0.5, "B": -1.25},
+            [
+                "weights of 1.75 together take 1.125 of the equity as margin, and all of it is 1",
+                "A 0.5 / 1",
+                "B 1.25 / 2",
+            ],
+        ),
+        ({"A": 1.5}, ["take 1.5 of the equity", "is 1: A 1.5 / 1 (weight / leverage of its account); give smaller"]),
+    ],
+)
+def test_a_weight_is_judged_by_the_account_of_its_symbol(symbols: Any, answer: Any, expected: Any) -> None:
+    result = play({2: answer}, symbols=symbols, account=BY_SYMBOL)
+    bought = {symbol: quantity for minute, symbol, _, quantity in traded(result) if minute == 2}
+    if isinstance(expected, dict):
+        assert (bought, reasons(result)) == (expected, [])
+    else:
+        [reason] = reasons(result)
+        assert (bought, all(text in reason for text in expected)) == ({}, True)
 
 
 def test_what_is_raised_is_told_once_and_changes_nothing() -> None:

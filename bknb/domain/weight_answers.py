@@ -27,6 +27,7 @@ from .weight import Weight, WeightSignal
 _EXACT: Final = 1e-9  # as much more than the most is arithmetic
 _MOST: Final = 1e9  # a larger weight is no part of an equity: something was divided by nearly nothing
 _ISOLATED: Final = ", mode='isolated'"  # what legs of a portfolio need
+_SHOWN: Final = 10  # symbols in a message
 _ROUNDS: Final = 20  # how often costs that are functions of the order are asked again for smaller ones
 
 
@@ -211,45 +212,68 @@ class HeldWeight(NamedTuple):
         return "short" if self.weight < 0.0 else "long"
 
 
-def read_weights(
-    answer: object, symbols: Sequence[str], limits: WeightLimits
-) -> dict[str, Weight | None] | tuple[Reason, ...]:
+def read_weights(answer: object, limits: Mapping[str, WeightLimits]) -> dict[str, Weight | None] | tuple[Reason, ...]:
     """The weight that each symbol is to have, or everything that is wrong with an answer.
 
-    A symbol that is not named is to have 0, and ``None`` leaves it as it is.
+    A symbol that is not named is to have 0, and ``None`` leaves it as it is. Together weights take
+    the sum of each divided by its leverage, at most 1.
+
+    Parameters
+    ----------
+    answer
+        What ``get_weights`` returned.
+    limits
+        Of each symbol's account.
 
     Examples
     --------
-    >>> read = read_weights({"A": 0.5, "B": None}, ["A", "B", "C"], WeightLimits())
+    >>> limits = {"A": WeightLimits(), "B": WeightLimits(leverage=2), "C": WeightLimits()}
+    >>> read = read_weights({"A": 0.5, "B": None}, limits)
     >>> read["A"].weight, read["B"], read["C"].weight
     (0.5, None, 0.0)
-    >>> [reason.text[:46] for reason in read_weights({"A": 0.75, "B": -0.5}, ["A", "B"], WeightLimits())]
-    ['weights of 1.25 together: all of the equity is']
+    >>> [reason.text[:45] for reason in read_weights({"A": 0.75, "B": -1.0}, limits)]
+    ['weights of 1.75 together take 1.25 of the equ']
     """
     if not isinstance(answer, Mapping):
         text = "get_weights returns None, or a mapping from symbols to weights such as {'A': 0.6, 'B': 0.4}"
         hint = "; write .to_dict() behind it" if callable(getattr(answer, "to_dict", None)) else ""
         return (Reason("weight", f"{text}; got {type(answer).__name__}: {shown(answer, 80)}{hint}"),)
     reasons: list[Reason] = []
-    found: dict[str, Weight | None] = dict.fromkeys(symbols, Weight(0.0))
+    found: dict[str, Weight | None] = dict.fromkeys(limits, Weight(0.0))
     for symbol, weight in answer.items():
         if symbol not in found:
-            known = ", ".join(symbols[:10]) + (", …" if len(symbols) > 10 else "")
+            known = ", ".join([*limits][:_SHOWN]) + (", …" if len(limits) > _SHOWN else "")
             reasons.append(Reason("weight", f"{shown(symbol, 60)} is no symbol of this strategy; its symbols: {known}"))
             continue
         if weight is None:
             found[symbol] = None
             continue
-        read = read_weight(weight, limits._replace(leverage=math.inf))
+        read = read_weight(weight, limits[symbol]._replace(leverage=math.inf))
         if isinstance(read, Reason):
             reasons.append(Reason("weight", f"{symbol}: {read.text.replace('get_weight returns', 'a weight is')}"))
         else:
             found[symbol] = read
-    total = sum(abs(wanted.weight) for wanted in found.values() if wanted is not None)
-    if total > limits.leverage * (1 + _EXACT):
-        what = f"a weight of {total:g}" if len(symbols) == 1 else f"weights of {total:g} together"
-        reasons.append(Reason("weight", f"{what}: {_too_much(total, limits.leverage, _ISOLATED)}"))
+    sizes = {symbol: abs(wanted.weight) for symbol, wanted in found.items() if wanted is not None}
+    if (much := _too_much_together(sizes, limits)) is not None:
+        reasons.append(Reason("weight", much))
     return tuple(reasons) or found
+
+
+def _too_much_together(sizes: Mapping[str, float], limits: Mapping[str, WeightLimits]) -> str | None:
+    """What is wrong with weights, without their signs, that take more than the equity; ``None``: they do not."""
+    total, takes = sum(sizes.values()), sum(size / limits[symbol].leverage for symbol, size in sizes.items())
+    if takes <= 1 + _EXACT:
+        return None
+    what = f"a weight of {total:g}" if len(limits) == 1 else f"weights of {total:g} together"
+    leverages = {each.leverage for each in limits.values()}
+    if len(leverages) == 1:
+        return f"{what}: {_too_much(total, leverages.pop(), _ISOLATED)}"
+    each = [f"{symbol} {size:g} / {limits[symbol].leverage:g}" for symbol, size in sizes.items() if size]
+    each = each[:_SHOWN] + (["…"] if len(each) > _SHOWN else [])
+    return (
+        f"{what} take {takes:g} of the equity as margin, and all of it is 1: {', '.join(each)} "
+        "(weight / leverage of its account); give smaller weights"
+    )
 
 
 def weight_changes(wanted: Weight, position: HeldPosition | HeldWeight, tolerance: float) -> list[PositionAnswer]:

@@ -22,7 +22,7 @@ from ..domain.weight_answers import HeldWeight, part_paid_for, read_weights, wei
 from ..errors import NotEnoughData, UsageError
 from ..market.bar_slots import slot_of
 from ..market.source_hours import bar_grid_of, sessions_of
-from ..market.strategy_context import Context, weight_limits_of
+from ..market.strategy_context import Context
 from .weight_legs import Increase, but_the_same, changes_of, held_by, trades_at
 from .weight_questions import opened
 from .weights_moments import WeightsMoments
@@ -210,8 +210,7 @@ class PortfolioWeights:
 
     def _asked(self, ctx: Context, made: Callable[[], object]) -> Any:
         """What a leg does once the answer of its slot is known."""
-        limits = weight_limits_of(ctx)
-        if limits is None or not self._legs:
+        if not self._legs:
             raise UsageError("the weights of several symbols are asked in a run of their portfolio alone")
         slot = self._slot_of(ctx.when_ms)
         if slot == self._slot:
@@ -227,10 +226,10 @@ class PortfolioWeights:
         if inspect.isawaitable(answer):
 
             async def later() -> object:
-                return self._read(await answer, limits, made)
+                return self._read(await answer, made)
 
             return later()
-        return self._read(answer, limits, made)
+        return self._read(answer, made)
 
     def _slot_of(self, when: int) -> int:
         """The slot that a moment lies in: its begin, or the moment of a schedule; both UTC ms."""
@@ -252,9 +251,11 @@ class PortfolioWeights:
         several = len({id(source) for source in self._sources.values()}) > 1
         return WeightsContext(ctx, tuple(self._legs), equity, held, several_exchanges=several)
 
-    def _read(self, answer: object, limits: WeightLimits, made: Callable[[], object]) -> object:
+    def _read(self, answer: object, made: Callable[[], object]) -> object:
         if answer is not None:
-            read = read_weights(answer, [*self._legs], limits)
+            accounts = {symbol: leg.money.account for symbol, leg in self._legs.items()}
+            limits = {symbol: WeightLimits(each.leverage, each.shorts) for symbol, each in accounts.items()}
+            read = read_weights(answer, limits)
             if isinstance(read, tuple):
                 return Reason(read[0].code, "; ".join(reason.text for reason in read))
             self._wanted |= {symbol: weight for symbol, weight in read.items() if weight is not None}
