@@ -619,7 +619,6 @@ def test_a_module_of_a_namespace_does_not_bear_the_name_of_a_function_in_it() ->
 
 # modules of more than 400 lines, and the one idea each holds
 LARGE: dict[str, str] = {
-    "engine.minute_walk": "which minute can change something: the others are jumped over, alone and in a portfolio",
     "exchanges.ccxt_source": "ccxt as a source: pages, limits, errors, number formats",
     "exchanges.download": "the public download and what it reports",
     "jupyter.dashboard.dashboard": "the public dashboard and its class",

@@ -32,7 +32,8 @@ from bknb.kernels import declared_exit_loop, metrics
 from bknb.kernels import simulate as kernel
 from bknb.metrics.statistics import statistics
 from bknb.runs.result_tables import trade_row
-from bknb.sweeps.evaluate import Evaluator, ends_of, rule_numbers
+from bknb.sweeps.evaluate import Evaluator, ends_of
+from bknb.sweeps.kernel_inputs import rule_numbers
 from bknb.sweeps.prepared_candles import Prepared, prepare
 from bknb.sweeps.refused_answers import of_events, of_table
 

@@ -11,12 +11,13 @@ from typing import Literal
 import msgspec
 
 from .entry_timeout import rests_until
+from .lifecycle_inputs import Managed, earliest_fill
 from .lifetimes import read_valid
 from .manage_answers import Add, Reduce
 from .position_book import PositionBook, PositionOrder, UnsizedPart
 from .position_fills import DUST
 from .signal import sign_of
-from .states import Holding, Managed, Rules, earliest_fill
+from .states import Holding, Rules
 from .stop_levels import stop_on_grid
 
 

@@ -18,6 +18,7 @@ from .entry_steps import answered, refusal
 from .fill_prices import Exit
 from .fill_run import FillRun
 from .judge_answers import Judged, judge
+from .lifecycle_inputs import Answer, Managed, earliest_fill
 from .manage_answers import Add, Cancel, Close, Reduce
 from .managed_minute import without_adds
 from .market_clock import NEVER
@@ -27,21 +28,7 @@ from .risk import Reserve, Verdict
 from .signal import Signal, sign_of
 from .signal_events import Event, Reason, Rejected
 from .signal_validation import STOPPED
-from .states import (
-    Answer,
-    AskingAdds,
-    Flat,
-    Holding,
-    Leaving,
-    Managed,
-    Opening,
-    Rules,
-    Step,
-    Waiting,
-    earliest_fill,
-    labels,
-    rejection,
-)
+from .states import AskingAdds, Flat, Holding, Leaving, Opening, Rules, Step, Waiting, labels, rejection
 from .stop_levels import moved_events
 from .story import story
 from .text import shown

@@ -16,9 +16,10 @@ import msgspec
 
 from .fill_prices import Exit
 from .interval import MINUTE_MS
+from .lifecycle_inputs import Boundary, earliest_fill
 from .market_clock import NEVER
 from .position_book import ClosingOrder, PositionBook
-from .states import Boundary, Holding, Leaving, Opening, Rules, State, Step, earliest_fill
+from .states import Holding, Leaving, Opening, Rules, State, Step
 
 HELD_OVER: Final = "held over the close: no candle since its order could fill it"
 """The note of a position that was to be out at the close of its session, and leaves at the next open."""

@@ -9,7 +9,8 @@ from .entry_steps import entered
 from .entry_timeout import timeout_of
 from .exit_steps import holding_boundary
 from .fill_prices import Entry
-from .states import Boundary, Flat, Holding, Opening, Rules, Step, Waiting, frame_over
+from .lifecycle_inputs import Boundary
+from .states import Flat, Holding, Opening, Rules, Step, Waiting, frame_over
 from .unfilled_entries import cancel, flat_after
 
 

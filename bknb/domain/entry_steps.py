@@ -8,15 +8,14 @@ from typing import Any
 import msgspec
 
 from ..errors import InvalidTransition
-from .declared_exits import targets_of
+from .checked_signal import activated, checked_signal
 from .entry_timeout import timeout_of
 from .exit_steps import close_at, holding_minute
-from .exit_validation import memo_text
 from .fill_prices import Entry, Exit, Minute, exit_at_entry
-from .formatting import stamp_text
+from .lifecycle_inputs import Answer, earliest_fill
 from .position_book import Lifetime, opened_book
 from .risk import Command, Release, Reserve, Verdict
-from .signal import OpenSignal, ScheduledSignal, Signal, sign_of
+from .signal import OpenSignal, ScheduledSignal, sign_of
 from .signal_events import (
     Cancelled,
     Closed,
@@ -24,14 +23,12 @@ from .signal_events import (
     Idle,
     Opened,
     PositionEvent,
-    Reason,
     Rejected,
     RiskRefused,
     Scheduled,
 )
-from .signal_validation import STOPPED, broken_rules, is_timed, target_prices
+from .signal_validation import STOPPED
 from .states import (
-    Answer,
     Asking,
     Entering,
     Flat,
@@ -41,28 +38,14 @@ from .states import (
     Step,
     Waiting,
     after_frame,
-    earliest_fill,
     labels,
     quiet_minute,
     rejection,
 )
-from .stop_levels import after_progress, costs_of, moved_events, percent_stop
+from .stop_levels import after_progress, costs_of, moved_events
 from .story import story
 from .tick_grid import on_grid
 from .unfilled_entries import cancel, flat_after
-
-
-def signal_id(rules: Rules, when: int) -> str:
-    """The id of a signal that brought none: strategy, symbol and minute; the same in every run.
-
-    Examples
-    --------
-    >>> from bknb.config import Settings
-    >>> from bknb.domain.fill_prices import execution_model
-    >>> signal_id(Rules("BTCUSDT", "sma", "demo", None, "live", execution_model("touch"), Settings()), 0)
-    'sma-BTCUSDT-19700101T0000'
-    """
-    return f"{rules.strategy}-{rules.symbol}-{stamp_text(when)}"
 
 
 def flat_answer(state: Flat, given: Answer, rules: Rules) -> Step:
@@ -91,49 +74,12 @@ def answered(
     ``earlier`` are events of the same answer, told before what comes of it; ``freed`` is the id of a signal whose place
     counts as free.
     """
-    last_id, model = state.last_id if isinstance(state, Flat) else state.signal.id, rules.model
+    last_id = state.last_id if isinstance(state, Flat) else state.signal.id
     signal = on_grid(given.signal, rules.tick, negative=rules.negative)
-    reasons = broken_rules(signal, price=given.price, model=model, settings=rules.settings, negative=rules.negative)
-    timed = is_timed(signal)
-    if timed:
-        from .lifetimes import timed_faults
-
-        reasons += timed_faults(signal, given.when, rules)
-    if signal.id is not None and signal.id == last_id:
-        reasons.append(Reason("repeated", f"the signal {signal.id!r} was opened already"))
-    if reasons:
-        rejected = rejection(rules, given.when, given.price, tuple(reasons), signal)
+    candidate = checked_signal(signal, given.when, given.price, rules, last_id=last_id)
+    if isinstance(candidate, tuple):
+        rejected = rejection(rules, given.when, given.price, candidate, signal)
         return Step(state, (*earlier, rejected), _released(earlier, rules))
-    prices = target_prices(signal)
-    memo = memo_text(signal.memo)
-    assert isinstance(memo, str)  # broken_rules looked  # noqa: S101
-    row: dict[str, Any] = {
-        "id": signal.id or signal_id(rules, given.when),
-        "symbol": rules.symbol,
-        "strategy": rules.strategy,
-        "exchange": rules.exchange,
-        "position": signal.position,
-        "price_open": float(given.price if signal.price_open is None else signal.price_open),
-        "price_take_profit": float(prices[-1]) if prices else None,
-        "price_stop_loss": None if signal.price_stop_loss is None else float(signal.price_stop_loss),
-        "minute_estimated_time": signal.minute_estimated_time,
-        "note": signal.note,
-        "scheduled_at": given.when,
-        "entry": "market" if signal.price_open is None and signal.entry != "close" else signal.entry,
-        "trailing": signal.trailing,
-        "breakeven": signal.breakeven,
-        "memo": memo,
-        "size": None if signal.size is None else float(signal.size),
-        "stop_percent": getattr(signal, "stop_percent", None),  # of a weight
-    }
-    if isinstance(signal.price_take_profit, tuple):
-        row["targets"] = targets_of(signal.price_take_profit)
-    if timed:
-        from .lifetimes import timed_fields
-
-        row |= timed_fields(signal, given.when, rules)
-    at_once = not model.fills_at_open and signal.entry != "close" and reached(signal, given.price)
-    candidate = OpenSignal(pending_at=given.when, **row) if at_once else ScheduledSignal(**row)
     asking = Asking(
         candidate=candidate,
         when=given.when,
@@ -154,14 +100,6 @@ def _released(earlier: tuple[Event, ...], rules: Rules) -> tuple[Release, ...]:
     if not rules.asks:
         return ()
     return tuple(Release(event.signal.id) for event in earlier if isinstance(event, Closed | Cancelled))
-
-
-def reached(signal: Signal, price: float) -> bool:
-    """Whether an entry order fills at once where the market is at ``price`` (quote currency)."""
-    if signal.price_open is None:
-        return True
-    below = (signal.entry == "limit") == (signal.position == "long")
-    return price <= signal.price_open if below else price >= signal.price_open
 
 
 def flat_minute(state: Flat, given: Minute, rules: Rules) -> Step:
@@ -309,14 +247,6 @@ def waiting_minute(state: Waiting, given: Minute, rules: Rules) -> Step:
     if entry == "reject":
         return cancel(signal, flat_after(state), given.t, given.price, "price_reject", rules)
     return _touched(signal, given, entry, rules, last_id=state.last_id)
-
-
-def activated(signal: ScheduledSignal, when: int, price: float, tick: float | None) -> OpenSignal:
-    """The open row of a signal whose entry filled at ``price`` in the minute ``when``; ``tick`` is that of prices."""
-    values = {**msgspec.structs.asdict(signal), "price_open": price}
-    if signal.stop_percent is not None:
-        values["price_stop_loss"] = percent_stop(signal.stop_percent, sign_of(signal.position), price, tick)
-    return OpenSignal(**values, pending_at=when)
 
 
 def entered(

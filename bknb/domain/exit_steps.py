@@ -11,6 +11,7 @@ from .close_orders import close_due, holding_at_close
 from .entry_timeout import timeout_of
 from .fill_prices import Exit, Minute
 from .interval import MINUTE_MS
+from .lifecycle_inputs import Boundary, DataEnd, Halt, SkippedMinutes, earliest_fill
 from .market_clock import NEVER
 from .milestones_passed import survived
 from .pnl import net_percentage, trade_pnl
@@ -19,19 +20,14 @@ from .risk import Release
 from .signal import OpenSignal
 from .signal_events import Closed, CloseReason, Event
 from .states import (
-    Boundary,
-    DataEnd,
-    Halt,
     Holding,
     Leaving,
     Opening,
     Rules,
-    SkippedMinutes,
     State,
     Step,
     Waiting,
     after_frame,
-    earliest_fill,
     frame_over,
     labels,
     quiet_minute,

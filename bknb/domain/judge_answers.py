@@ -10,6 +10,7 @@ from .answer_shares import implied_size, size_before
 from .answer_validation import EARLY_SIGNAL, TWO_SIGNALS, add_faults, behind_signal, lonely_signal, note_fault
 from .exit_validation import is_positive
 from .fill_prices import Exit
+from .lifecycle_inputs import Managed
 from .lifetimes import closing_order
 from .manage_answers import Add, Cancel, Close, Move, PositionAnswer, Reduce
 from .moved_levels import moved_book
@@ -19,11 +20,7 @@ from .position_money import average_price
 from .signal import Signal, sign_of
 from .signal_events import Reason
 from .signal_validation import STOPPED, allow
-from .states import (
-    Holding,
-    Managed,
-    Rules,
-)
+from .states import Holding, Rules
 from .stop_levels import stop_in_force, stop_on_grid
 from .text import shown
 

@@ -44,6 +44,7 @@ from __future__ import annotations
 from typing import Any, Final, overload
 
 from ..errors import InvalidTransition
+from .checked_signal import signal_id
 from .entry_boundaries import opening_boundary, waiting_boundary
 from .entry_steps import (
     asking_verdict,
@@ -52,37 +53,29 @@ from .entry_steps import (
     flat_minute,
     holding_answer,
     opening_minute,
-    signal_id,
     waiting_minute,
 )
 from .exit_steps import due, holding_boundary, holding_data_end, holding_halt, holding_minute, holding_skipped
 from .fill_prices import Minute
+from .lifecycle_inputs import Answer, Boundary, DataEnd, Halt, HaltReason, Input, Managed, Reenter, SkippedMinutes
 from .manual_inputs import Activate, Planned
 from .risk import Command, Release, Reserve, Verdict
 from .states import (
-    Answer,
     Asking,
     AskingAdds,
-    Boundary,
-    DataEnd,
     Entering,
     Flat,
-    Halt,
-    HaltReason,
     Holding,
-    Input,
     Leaving,
-    Managed,
     Opening,
-    Reenter,
     Rules,
-    SkippedMinutes,
     State,
     Step,
     Waiting,
     position_of,
     rejection,
     signals_of,
+    waiting_signals,
 )
 from .story import story
 from .unfilled_entries import opening_data_end, opening_halt, waiting_data_end, waiting_halt
@@ -121,6 +114,7 @@ __all__ = [
     "signals_of",
     "step",
     "story",
+    "waiting_signals",
 ]
 
 

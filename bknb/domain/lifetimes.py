@@ -12,12 +12,13 @@ from msgspec.structs import replace
 
 from .formatting import utc_text
 from .interval import MINUTE_MS, slot_after
+from .lifecycle_inputs import Managed, earliest_fill
 from .market_clock import NEVER
 from .position_book import ClosingOrder, Lifetime
 from .signal import OpenSignal, Signal
 from .signal_events import Reason
 from .signal_validation import allow
-from .states import Managed, Rules, earliest_fill
+from .states import Rules
 from .text import shown
 from .until_text import EXAMPLES, MINUTES, SESSION_END, instant_of, moment_text, reason_of
 

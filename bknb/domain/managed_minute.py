@@ -14,10 +14,11 @@ import msgspec
 
 from .fill_prices import Exit, Minute
 from .fill_run import FillRun
+from .lifecycle_inputs import SkippedMinutes
 from .milestones_passed import survived
 from .position_book import PositionBook, PositionOrder, book_timeout
 from .signal_events import AddCancelled, CancelReason, Event
-from .states import Holding, Rules, SkippedMinutes, Step, after_frame, labels, quiet_minute
+from .states import Holding, Rules, Step, after_frame, labels, quiet_minute
 from .stop_levels import (
     StopInForce,
     after_progress,

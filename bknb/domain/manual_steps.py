@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from ..errors import InvalidTransition
-from .entry_steps import activated, opened_holding
+from .checked_signal import activated
+from .entry_steps import opened_holding
 from .manual_inputs import Activate, Planned
 from .position_book import PlannedMove, new_book
 from .signal_events import Opened

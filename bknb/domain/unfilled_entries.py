@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from .exit_steps import holding_data_end
+from .lifecycle_inputs import DataEnd, Halt
 from .risk import Release
 from .signal import ScheduledSignal
 from .signal_events import Cancelled, CancelReason
-from .states import DataEnd, Entering, Flat, Halt, Holding, Opening, Rules, Step, Waiting, labels
+from .states import Entering, Flat, Holding, Opening, Rules, Step, Waiting, labels
 
 
 def cancel(

@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from ..domain.fill_prices import execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms
 from ..domain.late_orders import Lateness
@@ -22,6 +21,7 @@ from ..market.clock import SystemClock, stopwatch
 from ..market.series import Series
 from ..market.window import Window
 from .ask_in_backtest import BacktestAsk
+from .backtest_rules import rules_of_backtest
 from .get_and_list import get_risk
 from .minute_walk import MinuteWalk
 from .plan import PAUSE_POLL_SECONDS, Plan, Stopping, open_window
@@ -226,25 +226,7 @@ class BacktestRun:
         """The parameters of the run for the lifecycle; once it has its candles, with the clock of its market."""
         if self._loop is not None:
             return self._loop.rules
-        plan = self.plan
-        return Rules(
-            symbol=plan.symbol,
-            strategy=plan.strategy.name,
-            exchange=plan.exchange.name,
-            frame=plan.frame.name,
-            mode="backtest",
-            model=execution_model(plan.execution),
-            settings=plan.settings,
-            frame_last=plan.frame.last,
-            risk=plan.strategy.risk,
-            interval_ms=interval_ms(plan.strategy.interval),
-            base_ms=interval_ms(plan.base),
-            quiet=self._listeners.wants_quiet("backtest")
-            or bool({"on_idle", "on_active"} & set(plan.strategy.callbacks)),
-            tick=plan.settings.price_tick,
-            weights=plan.strategy.weights,
-            negative=bool(getattr(plan.exchange.source, "negative", False)),
-        )
+        return rules_of_backtest(self.plan, self._listeners)
 
     def _make_loop(self, window: Window, strategy: Strategy) -> StrategyLoop:
         risk = None if strategy.risk is None else get_risk(strategy.risk)

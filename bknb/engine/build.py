@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
-from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,14 +17,14 @@ from ..domain.whole_number import checked_number, whole_number
 from ..errors import UnknownName, UsageError
 from ..market.sources import FunctionSource, with_intervals
 from ..ports import CandleSource
-from .call_by_name import Manage, calling_by_name, managing_by_name, named, params_given
+from .call_by_name import calling_by_name, named
 from .registry import STRATEGY_CALLBACKS, AnyFunction, Frame, Strategy, Validation
+from .strategy_checks import checked_interval, checked_manage, checked_params, checked_schedules
 from .vectorised import DEFAULT_LOOKBACK, Windowed, is_vectorised
 
 if TYPE_CHECKING:
     from ..domain.schedules import Schedule
 
-_OFFERED: Final = ("ctx", "symbol", "when", "price")  # what bknb hands in itself, beside candles and the position
 _CALENDAR_END_MS: Final = 253_402_300_800_000  # 10000-01-01
 
 
@@ -125,8 +124,8 @@ def make_strategy(
         raise UsageError(f"{what} of strategy {name!r} must be a function, got {function!r:.80}")
     lookback = whole_number("lookback", lookback, least=1, hint="give how many candles get_signals sees, such as 500")
     chosen = checked_params(name, function, params, manage=manage)
-    asked_to_manage = _checked_manage(name, manage, manage_interval, chosen)
-    schedule, asks_late, manage_schedule = _schedules(name, at, late, manage_at, what=what, manage=manage)
+    asked_to_manage = checked_manage(name, manage, manage_interval, chosen)
+    schedule, asks_late, manage_schedule = checked_schedules(name, at, late, manage_at, what=what, manage=manage)
     if manage_schedule is not None and manage_interval is not None:
         raise UsageError(f"strategy {name!r} has both manage_interval and manage_at; give one of them")
     if get_signals is None:
@@ -165,103 +164,6 @@ def make_strategy(
         cash_buffer_percent=cash_buffer_percent,
         symbols=symbols,
     )
-
-
-def checked_interval(name: str, interval: str | None, at: object, what: str = "get_signal") -> str:
-    """The interval of a strategy; one with a schedule needs none, and has that of a day.
-
-    Raises
-    ------
-    UsageError
-        It is no interval, or there is neither.
-    """
-    if interval is None:
-        if at is None:
-            raise UsageError(
-                f"strategy {name!r} has neither interval nor at\n"
-                "say how often it is asked: interval='15m', or at='session_open+30m'"
-            )
-        return "1d"
-    if interval in ("1w", "1M"):
-        day = "mon" if interval == "1w" else "month"
-        way_out = f"say when it is asked: at={day!r}"
-        if what == "get_signals":
-            way_out = (
-                f"give a get_signal with at={day!r}, which looks at ctx.candles({interval!r}, 50), "
-                "or rows of days: interval='1d'"
-            )
-        raise UsageError(
-            f"strategy {name!r}: {interval} is an interval of candles, whose weeks and months begin with a session\n"
-            f"{way_out}"
-        )
-    interval_ms(interval)
-    return interval
-
-
-def _schedules(
-    name: str, at: object, late: object, manage_at: object, *, what: str, manage: AnyFunction | None
-) -> tuple[Schedule | None, bool, Schedule | None]:
-    """The schedule of a strategy, whether it is asked late, and the schedule of its ``manage``."""
-    if at is None and manage_at is None and late in ("miss", False):
-        return None, False, None
-    from ..domain.schedule_text import as_schedule  # few strategies have one
-
-    if late not in ("miss", "ask", False, True):
-        raise UsageError(f"late of strategy {name!r} must be 'miss' or 'ask', got {late!r:.40}")
-    if what == "get_signals":
-        raise UsageError(
-            f"strategy {name!r}: get_signals answers for each candle of its interval, not at= and manage_at= moments\n"
-            "give a get_signal, which is asked at moments, or leave them out"
-        )
-    if at is None and late in ("ask", True):
-        raise UsageError(f"strategy {name!r} has late='ask' and no at; only a schedule has moments that can be missed")
-    if manage_at is not None and manage is None:
-        raise UsageError(f"strategy {name!r} has a manage_at and no manage\ngive manage=, a function (ctx, position)")
-    return (
-        None if at is None else as_schedule(at),
-        late in ("ask", True),
-        None if manage_at is None else as_schedule(manage_at, "manage_at"),
-    )
-
-
-def _checked_manage(
-    name: str, manage: AnyFunction | None, manage_interval: str | None, params: Mapping[str, Any]
-) -> Manage | None:
-    if manage_interval is not None:
-        interval_ms(manage_interval)
-        if manage is None:
-            raise UsageError(
-                f"strategy {name!r} has a manage_interval and no manage\ngive manage=, a function (ctx, position)"
-            )
-    if manage is None:
-        return None
-    if not callable(manage):
-        raise UsageError(f"manage of strategy {name!r} must be a function (ctx, position), got {manage!r:.80}")
-    return managing_by_name(manage, params)
-
-
-def checked_params(
-    name: str, function: AnyFunction, params: Mapping[str, Any] | None, *, manage: AnyFunction | None = None
-) -> dict[str, Any]:
-    """Parameters by name, when the function of strategy ``name``, or its ``manage``, has each of them."""
-    chosen, own = params_given(name, params), list[str]()
-    for asked, offered in ((function, (*_OFFERED, "candles")), (manage, (*_OFFERED, "position"))):
-        try:
-            known = {} if not callable(asked) else inspect.signature(asked).parameters
-        except (TypeError, ValueError):
-            return chosen
-        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
-            return chosen
-        own += [one for one in known if one not in offered and one not in own]
-    for one in chosen:
-        if one not in own:
-            near = get_close_matches(str(one), own, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            beside = "" if near or manage is not None else "\nwhere it is one of manage, give manage= too"
-            raise UsageError(
-                f"strategy {name!r} has no parameter {one!r}{hint}\nits parameters: {', '.join(own) or 'none'}{beside}"
-            )
-    return chosen
 
 
 def with_params(strategy: Strategy, params: Mapping[str, Any]) -> Strategy:

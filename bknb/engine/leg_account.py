@@ -15,17 +15,16 @@ from msgspec.structs import replace
 from ..domain.account_ledger import Booked, Ledger, LegFill
 from ..domain.affordable_quantity import FilledQuantity, SizedOrder, too_little_left
 from ..domain.costs import CostRequest, FilledBy, fill_costs, filled_by
-from ..domain.cut_adds import refused_add, with_smaller_add
 from ..domain.fill_prices import Entry, execution_model
 from ..domain.is_rounded_quantity import EXACT
 from ..domain.lifecycle import step
+from ..domain.lifecycle_inputs import Input
 from ..domain.position_book import PositionOrder
-from ..domain.position_fills import DUST
 from ..domain.risk import Reserve, Verdict
 from ..domain.signal import OpenSignal, SignalKey, key_of
 from ..domain.signal_events import AddCancelled, Added, Cancelled, Closed, Event, Opened, Reason, Reduced
 from ..domain.size_inputs import WantedSize
-from ..domain.states import AskingAdds, Entering, Flat, Holding, Input, Rules, State, Step
+from ..domain.states import AskingAdds, Entering, Flat, Holding, Rules, State, Step
 from .bar_prices import BarPrices
 from .cost_requests import added_order, asked_order, number_of, opened_order, trial_orders, was_ordered
 from .funding_due import FundingDue
@@ -33,6 +32,7 @@ from .leg_exits import LegExits
 from .leg_liquidation import LegLiquidation
 from .leg_orders import LegOrders
 from .leg_sizing import LegSizing
+from .paid_adds import with_paid_adds
 from .position_in_money import UNTOLD, MoneyFill, PositionInMoney
 from .risk_places import RiskPlaces, always
 
@@ -128,7 +128,7 @@ class LegAccount:
         self.shared.charge(command.when)
         sized = await self._size(command)
         if isinstance(sized, Reason):
-            return self._refusal(sized)
+            return self.refusal(sized)
         share = self._share_paid(command.order, sized.quantity)
         reduced = command if share is None else command._replace(add=share)
         verdict = await self._of_profile(reduced, sized.money, may_open)
@@ -158,7 +158,8 @@ class LegAccount:
             return None
         return quantity / self.first
 
-    def _refusal(self, reason: Reason) -> Verdict:
+    def refusal(self, reason: Reason) -> Verdict:
+        """The verdict of an account that does not allow something."""
         taken = 0 if self._places is None else len(self._places.places)
         return Verdict(allowed=False, note=reason.text, open_positions=taken, by_account=True)
 
@@ -178,7 +179,7 @@ class LegAccount:
         """What is bought of an entry order in a bar, and, where it rested, whether its risk profile still allows it."""
         candidate, shared = command.candidate, self.shared
         if fill.rested and shared.cross is not None and (liquidated := shared.cross.refuses(self, command.when)):
-            return self._refusal(liquidated)
+            return self.refusal(liquidated)
         ledger = self.waiting.after(
             self.waiting.released(shared.ledger, (candidate.id, 0)), command.earlier, self.exits
         )
@@ -188,7 +189,7 @@ class LegAccount:
         free = shared.free_in_bar(command.when, ledger, self)
         filled = self.money.filled(sized, order, free)
         if filled.quantity <= 0.0:
-            return self._refusal(filled.small or too_little_left(order, free, self.money.account))
+            return self.refusal(filled.small or too_little_left(order, free, self.money.account))
         verdict = await self._of_profile(command, filled.quantity * order.price, may_open)
         if verdict.allowed:
             self._filled[candidate.id] = filled, by
@@ -210,7 +211,7 @@ class LegAccount:
         if not self.liquidation.borrows or filled.quantity <= 0.0:
             return None
         assert isinstance(command.candidate, OpenSignal)  # it fills  # noqa: S101
-        fill = self._entering(command.candidate, replace(order, quantity=filled.quantity))
+        fill = self.entering(command.candidate, replace(order, quantity=filled.quantity))
         return self.liquidation.level(ledger.apply(fill).ledger, order.at)
 
     def release(self, symbol: str, strategy: str, signal_id: str) -> None:
@@ -232,48 +233,8 @@ class LegAccount:
         if isinstance(state, Holding):
             self.state = state
             if any(isinstance(event, Added) for event in result.events):
-                result = self._with_paid_adds(state, given, rules, result)
+                result = with_paid_adds(self, state, given, rules, result)
         return result._replace(state=self.liquidation.after(self._book(result.state, result.events), given))
-
-    def _with_paid_adds(self, state: Holding, given: Input, rules: Rules, result: Step) -> Step:
-        """A step anew with adds cut to what is left, or taken back where nothing is."""
-        told: tuple[Event, ...] = ()
-        self._charge(next(event.fill.at for event in result.events if isinstance(event, Added)))
-        while (short := self._short_add((*told, *result.events))) is not None:
-            added, quantity, reason = short
-            number, when, price = added.fill.number, added.when, added.price
-            if quantity > DUST * self.first:
-                state = with_smaller_add(state, number, quantity / self.first)
-            else:
-                state, events = refused_add(state, number, self._refusal(reason), when, price, rules)
-                told += events
-            result = _step(state, given, rules)
-        return result._replace(events=(*told, *result.events))
-
-    def _short_add(self, events: Sequence[Event]) -> tuple[Added, float, Reason] | None:
-        """The first add for which less is left than it wants, and the quantity that is paid for; ``None``: none."""
-        shared = self.shared
-        ledger, withheld = shared.ledger, 0.0
-        for event in events:
-            if isinstance(event, AddCancelled):
-                ledger = self.waiting.released(ledger, (event.signal.id, event.number))
-            elif isinstance(event, Reduced | Closed) and (left := self.exits.told(ledger, event)) is not None:
-                prices, before = shared.prices_at(left.order.at), ledger
-                ledger = ledger.apply(left).ledger
-                if not was_ordered(left.order, self.state):
-                    withheld += max(ledger.free(prices) - before.free(prices), 0.0)
-            elif isinstance(event, Added):
-                key, order = (event.signal.id, event.fill.number), added_order(event, self.state)
-                sized = self.waiting[key]
-                ledger = self.waiting.released(ledger, key)
-                free = shared.free_in_bar(order.at, ledger, self) - withheld
-                filled = self.money.filled(sized, order, free)
-                wanted = event.fill.share * self.first
-                if filled.quantity < wanted * (1 - EXACT):
-                    return event, filled.quantity, filled.small or too_little_left(order, free, self.money.account)
-                order = replace(order, quantity=filled.quantity)
-                ledger = ledger.apply(self._entering(event.signal, order)).ledger
-        return None
 
     def _book(self, state: State, events: Sequence[Event]) -> State:
         """Book what happened; returns the state after it, with the price of a liquidation that parts or adds moved."""
@@ -325,18 +286,19 @@ class LegAccount:
     def _enter(
         self, signal: OpenSignal, number: int, order: CostRequest, filled: FilledQuantity, *, scaled: bool
     ) -> None:
-        self._charge(order.at)
+        self.charge(order.at)
         self.liquidation.entered(order.at)
         if filled.quantity > 0.0:
-            fill = self._entering(signal, replace(order, quantity=filled.quantity))
+            fill = self.entering(signal, replace(order, quantity=filled.quantity))
             self._apply(number, fill, cut=filled.cut, scaled=scaled)
 
-    def _entering(self, signal: OpenSignal, order: CostRequest) -> LegFill:
+    def entering(self, signal: OpenSignal, order: CostRequest) -> LegFill:
+        """The fill of an entry or an add."""
         return LegFill(self.name, signal.position, order, fill_costs(order, self.money.costs))
 
     def _exited(self, event: Reduced | Closed) -> None:
         shared = self.shared
-        self._charge(event.closed_at if isinstance(event, Closed) else event.fill.at)
+        self.charge(event.closed_at if isinstance(event, Closed) else event.fill.at)
         fill = self.exits.told(shared.ledger, event)
         if fill is not None:
             ordered = was_ordered(fill.order, self.state)
@@ -376,7 +338,7 @@ class LegAccount:
         """What was ordered to leave at a moment (UTC ms) as it would fill at a price; ``None``: nothing was."""
         return self.exits.ordered(self.shared.ledger, self.state, price, when)
 
-    def _charge(self, at: int) -> None:
+    def charge(self, at: int) -> None:
         """Charge funding up to a moment (UTC ms), and interest up to a fill in the bar that opens then."""
         shared, yearly = self.shared, self.money.costs.borrow_yearly
         shared.charge_before(self, at)

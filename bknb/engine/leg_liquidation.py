@@ -10,9 +10,10 @@ from msgspec.structs import replace
 
 from ..domain.account_ledger import Ledger
 from ..domain.fill_prices import Minute
+from ..domain.lifecycle_inputs import Boundary, Input
 from ..domain.liquidation_price import away_from_market
 from ..domain.market_clock import NEVER
-from ..domain.states import Boundary, Entering, Holding, Input, State
+from ..domain.states import Entering, Holding, State
 
 if TYPE_CHECKING:
     from .bar_prices import BarPrices

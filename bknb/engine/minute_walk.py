@@ -1,4 +1,4 @@
-"""The walk over the minutes of a backtest: which minute can change something."""
+"""The walk over the minutes of a backtest: from one that can change something to the next."""
 
 from __future__ import annotations
 
@@ -6,23 +6,15 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ..domain.close_orders import close_due
-from ..domain.entry_timeout import timeout_of
-from ..domain.exit_steps import deadline_of
-from ..domain.fill_prices import ExecutionModel, Minute
-from ..domain.interval import MINUTE_MS
-from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, Managed, Opening, SkippedMinutes, State, Waiting
-from ..domain.position_book import PositionBook, book_timeout
+from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, Managed, Opening, State, Waiting
 from ..domain.signal import OpenSignal
-from ..kernels.first_change import first_outside, first_trailed
-from ..market.candles import Candles
 from ..market.series import Series
-from .price_bounds import NEVER, Bounds, entry_bounds, exit_bounds, managed_bounds, trail_slack
+from .next_change import NextChange
 from .strategy_loop import StrategyLoop
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from .leg_liquidation import LegLiquidation
@@ -30,56 +22,13 @@ if TYPE_CHECKING:
     from .questions import AskedAt
 
 
-_most, _least = np.maximum.reduce, np.minimum.reduce
-
-
-def _leaves_from(state: Holding | None) -> int | None:
-    """From when on (UTC ms) a position that leaves, or a part of it that was ordered before, may fill."""
-    if state is None or state.leaving is None:
-        return None
-    parts = () if state.book is None else [order for order in state.book.orders if order.kind == "reduce"]
-    return min([state.leaving.not_before, *(part.not_before for part in parts)])
-
-
 def _rests(state: State) -> bool:
     """Whether an entry order waits, for its price or for the close of a session."""
     return isinstance(state, Waiting) or (isinstance(state, Opening) and state.close_at is not None)
 
 
-def look_back_begin(candles: Candles, start: int, count: int, step: int = MINUTE_MS) -> int:
-    """Index of the first of the ``count`` candles that have closed at ``start`` (UTC ms), with which a run begins.
-
-    ``step`` is how long each is, ms.
-    """
-    return max(0, int(np.searchsorted(candles.timestamp, start - step, side="right")) - count)
-
-
-def minutes_that_fill(candles: Candles, model: ExecutionModel, *, begin: int = 0) -> NDArray[np.bool_]:
-    """Which candles can fill an order, shape (n,): those with volume, where the model needs it.
-
-    A source that has not reported any volume so far may not report volumes at all: its candles count. ``begin`` is the
-    first candle that the run has seen.
-
-    Examples
-    --------
-    >>> from bknb.domain.fill_prices import execution_model
-    >>> rows = [(60_000 * i, 1.0, 1.0, 1.0, 1.0, volume) for i, volume in enumerate((0.0, 2.0, 0.0))]
-    >>> minutes_that_fill(Candles.from_rows(rows), execution_model("pessimistic"))
-    array([ True,  True, False])
-    """
-    if not model.needs_volume:
-        return np.ones(len(candles), dtype=np.bool_)
-    traded: NDArray[np.bool_] = candles.volume > 0
-    if traded.all():
-        return traded
-    seen = traded.copy()
-    seen[:begin] = False
-    filling: NDArray[np.bool_] = traded | ~np.logical_or.accumulate(seen)
-    return filling
-
-
 class MinuteWalk:
-    """The minutes of a run as arrays, and the walk over them while something is open or scheduled.
+    """The walk over the minutes of a run while something is open or scheduled.
 
     ``leave``: whether the run is left at once; ``stopping``: whether it opens nothing new. ``managing`` are the moments
     at which a strategy that manages its positions can be asked about them. ``turn``: in a portfolio, the turns of this
@@ -101,81 +50,29 @@ class MinuteWalk:
         turn: LegTurn | None = None,
         liquidation: LegLiquidation | None = None,
     ) -> None:
-        candles, model = series.candles, loop.rules.model
-        self._series, self._start, self._step, self._regular = series, series.start, series.step, series.regular
-        self._times = candles.timestamp
-        self._ends = None if series.grid is None else series.closes  # where bars may be shorter than others
-        self._price = price = self._known_prices(series, price, loop)
-        self._prices = candles.block[1:5]
-        begin = look_back_begin(candles, start, loop.window.price_count, series.step)
-        self.fills = minutes_that_fill(candles, model, begin=begin)
-        self._all_fill = bool(self.fills.all())
-        self._high, self._low, self._scanned = candles.high, candles.low, price
-        if self._all_fill:
-            self.fills = np.broadcast_to(np.True_, self.fills.shape)  # takes no memory
-        else:  # a candle that fills nothing reaches no level
-            kept = loop.window.kept
-            self._high = kept(np.where(self.fills, self._high, -NEVER))
-            self._low = kept(np.where(self.fills, self._low, NEVER))
-            self._scanned = kept(np.where(self.fills, price, np.nan))
-        self.count = len(candles)
+        self._changes = changes = NextChange(
+            series, price, loop.window, loop.rules, start=start,
+            closes_stand_in=loop.strategy.portfolio_weights is not None,
+        )  # fmt: skip
+        self.count, self.follow = changes.count, changes.follow
+        self.time_of, self.index_at, self.minute = changes.time_of, changes.index_at, changes.minute
+        self._closes_at, self._next = changes.closes_at, changes.next
         self._loop = loop
         self._every_minute = every_minute or loop.rules.quiet
         self._next_index: int | None = None
-        self._average = model.watches == "average"
         self._managing, self._turn = managing, turn
         self._leave, self._stopping, self._liquidation = leave, stopping, liquidation
         self._event: tuple[OpenSignal | None, int, int, int] = (None, 0, 0, 0)  # what _next_event found last
 
     @property
+    def fills(self) -> NDArray[np.bool_]:
+        """Which minutes can fill an order, shape (n,)."""
+        return self._changes.fills
+
+    @property
     def watched_averages(self) -> NDArray[np.float64] | None:
         """The average prices of its minutes, shape (n,), where those are watched; ``None``: ranges are."""
-        return self._price if self._average else None
-
-    def follow(self) -> None:
-        """Let go of the candles of a series that was made anew, with earlier ones, because a strategy asked for them.
-
-        The same minutes are in it; where they are not the last ones, what was given stays.
-        """
-        series = self._loop.window.minutes(self._loop.rules.symbol)
-        if series is self._series:
-            return
-        candles = series.candles
-        first = len(candles) - self.count
-        if first < 0 or not self.count or candles.timestamp[first] != self._times[0]:
-            return
-        self._series, self._times, self._prices = series, candles.timestamp[first:], candles.block[1:5, first:]
-        self._ends = None if series.grid is None else series.closes[first:]
-        if self._all_fill:
-            self._high, self._low = candles.high[first:], candles.low[first:]
-            averages = series.average_prices(self._loop.window.price_count)
-            self._price = self._scanned = self._known_prices(series, averages, self._loop)[first:]
-
-    @staticmethod
-    def _known_prices(series: Series, averages: NDArray[np.float64], loop: StrategyLoop) -> NDArray[np.float64]:
-        """The average prices of minutes, shape (n,); of a leg that is opened without one its close."""
-        return (
-            averages
-            if loop.strategy.portfolio_weights is None
-            else np.where(np.isnan(averages), series.candles.close, averages)
-        )
-
-    def time_of(self, index: int) -> int:
-        """Open time of a minute."""
-        return self._start + index * self._step if self._regular else int(self._times[index])
-
-    def index_at(self, when: int) -> int:
-        """Index of the first minute that opens at or after ``when``; the count when there is none."""
-        if self._regular:
-            at = -((self._start - when) // self._step)
-            return 0 if at < 0 else min(at, self.count)
-        return int(np.searchsorted(self._times, when))
-
-    def minute(self, index: int) -> Minute:
-        """One minute for the lifecycle, in plain floats."""
-        open_, high, low, close = self._prices[:, index].tolist()
-        fills = self._all_fill or bool(self.fills[index])
-        return Minute(int(self._times[index]), open_, high, low, close, float(self._price[index]), fills)
+        return self._changes.watched_averages
 
     async def up_to(self, when: int) -> bool:
         """Feed the minutes between two questions: those not fed yet that open before ``when`` (UTC ms).
@@ -190,7 +87,7 @@ class MinuteWalk:
         while not self._leave() and (self._loop.rules.quiet or not isinstance(self._loop.state, Flat)):
             target = index
             if index < stop and not (self._every_minute or isinstance(self._loop.state, Flat)):
-                target = self._next(index, stop)
+                target = self._next(self._loop.state, index, stop)
             due = self._close_due(self.time_of(target) if target < stop else when, nothing_at)
             if due is None and target >= stop:
                 break
@@ -229,10 +126,6 @@ class MinuteWalk:
             return await turn.data_end(self._closes_at(self.count - 1))
         return await turn.bar(self.time_of(index), self._closes_at(index))
 
-    def _closes_at(self, index: int) -> int:
-        """Moment (UTC ms) at which a minute closes."""
-        return int(self._times[index]) + self._step if self._ends is None else int(self._ends[index])
-
     async def until_free(self, index: int) -> int:
         """Feed minutes from ``index`` on until the strategy may be asked again.
 
@@ -266,7 +159,7 @@ class MinuteWalk:
             elif managing is not None and held is not None and plain is not None:
                 target = min(self._next_event(held, index, stop), max(until, index))
             else:
-                target = self._next(index, until)
+                target = self._next(state, index, until)
             ends_at, manages_at = self._first_of(due, manage_at, target)
             if turn is not None and not await self._has_turn(turn, target, ends_at, manages_at):
                 continue
@@ -277,7 +170,7 @@ class MinuteWalk:
                 after = due - 1
                 continue
             if manages_at is not None:
-                await self._manage(manages_at, self._close_before(index))
+                await self._manage(manages_at, self._changes.close_before(index))
                 after = manages_at - 1 if loop.rules.model.fills_at_open else manages_at
                 continue
             if index >= self.count:
@@ -316,12 +209,12 @@ class MinuteWalk:
         weights = loop.strategy.portfolio_weights
         if weights is not None and weights.due(loop.rules.symbol, loop.state) <= due:
             answer = weights.together.answer(loop.rules.symbol, loop.state)
-            price, close = self._price_before(index), self._close_before(index)
+            price, close = self._changes.price_before(index), self._changes.close_before(index)
             decided_at = loop.decided_at(due, "exit")
             await loop.take(Managed((answer,), price, due, close, decided_at=decided_at, source="together"))
             return
-        newest = None if close_due(loop.state, loop.rules) > due else self._newest_fill(index)
-        await loop.end_due(due, self._price_before(index), newest)
+        newest = None if close_due(loop.state, loop.rules) > due else self._changes.newest_fill(index)
+        await loop.end_due(due, self._changes.price_before(index), newest)
 
     def _takes_back(self, state: State, index: int) -> bool:
         """Whether an entry that rests is taken back: a minute that fills it and has closed by now comes before."""
@@ -331,19 +224,19 @@ class MinuteWalk:
         closed = self.index_at(now)
         if closed > index and self._closes_at(closed - 1) > now:
             closed -= 1
-        return closed <= index or self._next(index, closed) >= closed
+        return closed <= index or self._next(state, index, closed) >= closed
 
     async def _take_back(self, index: int) -> None:
         """Take back an entry that rests, before the minute ``index``, or where a portfolio has come to by now."""
         if self._turn is not None:
             index = max(index, self.index_at(self._turn.now))
-        await self._loop.take(Halt(self.time_of(min(index, self.count - 1)), self._price_before(index)))
+        await self._loop.take(Halt(self.time_of(min(index, self.count - 1)), self._changes.price_before(index)))
 
     async def until_flat(self) -> None:
         """Feed what is left of the minutes to a position that leaves."""
         index, nothing_at = self._next_index, 0
         while index is not None and isinstance(self._loop.state, Holding) and not self._leave():
-            target = index if self._every_minute else self._next(index, self.count)
+            target = index if self._every_minute else self._next(self._loop.state, index, self.count)
             moment = self.time_of(target) if target < self.count else self._closes_at(self.count - 1)
             due = self._close_due(moment, nothing_at)
             if self._turn is not None and not await self._has_turn(self._turn, target, due, None):
@@ -358,20 +251,9 @@ class MinuteWalk:
 
     async def end_of_data(self) -> None:
         """Tell the lifecycle that no further minute comes."""
-        last = self.count - 1
-        await self._loop.take(DataEnd(self.time_of(last), float(self._price[last]), float(self._prices[3, last])))
-
-    def _price_before(self, index: int) -> float:
-        return float(self._price[max(index - 1, 0)])
-
-    def _newest_fill(self, index: int) -> Minute | None:
-        """The newest minute before ``index`` that can fill an order."""
-        while index > 0 and not self.fills[index - 1]:
-            index -= 1
-        return self.minute(index - 1) if index > 0 else None
-
-    def _close_before(self, index: int) -> float:
-        return float(self._prices[3, max(index - 1, 0)])
+        changes, count = self._changes, self.count
+        price, close = changes.price_before(count), changes.close_before(count)
+        await self._loop.take(DataEnd(self.time_of(count - 1), price, close))
 
     def _manage_at(self, managing: AskedAt, index: int) -> int | None:
         """The next moment (UTC ms), not before the minute ``index``, at which the strategy manages what it has."""
@@ -388,8 +270,7 @@ class MinuteWalk:
     def _pass(self, held: Holding | None, start: int, stop: int) -> None:
         """Tell a position the extremes of minutes that are passed over."""
         if stop > start and held is not None:
-            high, low = (self._price, self._price) if self._average else (self._high, self._low)
-            self._loop.skip(SkippedMinutes(float(_most(high[start:stop])), float(_least(low[start:stop]))))
+            self._loop.skip(self._changes.extremes(start, stop))
 
     def _due(self) -> int:
         """The moment (UTC ms) at which the clock, the account or another leg that is held together changes something.
@@ -403,78 +284,13 @@ class MinuteWalk:
 
     def _stop(self, due: int) -> int:
         """Index before which the state can change only by a price."""
-        stop = self._stop_by_clock(due)
+        stop = self._changes.stop_by_clock(self._loop.state, due)
         return stop if self._liquidation is None else min(stop, self.index_at(self._liquidation.bar_opens))
-
-    def _stop_by_clock(self, due: int) -> int:
-        state, rules = self._loop.state, self._loop.rules
-        if rules.model.fills_at_open:
-            return self.index_at(due)
-        assert rules.frame_last is not None  # a backtest always has a frame  # noqa: S101
-        if isinstance(state, Waiting):
-            deadline = timeout_of(state.signal, rules)
-        elif isinstance(state, Opening):
-            return self.index_at(due)
-        else:
-            assert isinstance(state, Holding)  # nothing else waits for minutes  # noqa: S101
-            deadline = min(deadline_of(state), due)
-            if state.book is not None:
-                deadline = min(deadline, book_timeout(state.book), close_due(state, rules))
-        return min(self.index_at(deadline), self.index_at(rules.frame_last + 1))
-
-    def _next(self, index: int, stop: int) -> int:
-        """The next minute, at most ``stop``, at which the state can change; never later than the first such minute."""
-        state = self._loop.state
-        stop = max(stop, index)
-        if isinstance(state, Holding):
-            if state.leaving is not None and (leaves := _leaves_from(state)) is not None:
-                return self._next_fill(index, stop, leaves)
-            if state.book is not None:
-                return self._next_managed(state, state.book, index, stop)
-            return self._first_outside(index, stop, exit_bounds(state, average=self._average))
-        if isinstance(state, Opening):
-            leaves = _leaves_from(state.ending)
-            if leaves is None and state.close_at is not None:
-                return stop
-            return self._next_fill(index, stop, state.not_before if leaves is None else leaves)
-        assert isinstance(state, Waiting)  # nothing else waits for minutes  # noqa: S101
-        return self._first_outside(index, stop, entry_bounds(state.signal, average=self._average))
 
     def _next_event(self, state: Holding, index: int, stop: int) -> int:
         """``_next`` for a plain position that is managed: looked for once, not again at every question meanwhile."""
         signal, profit, loss, event = self._event
         if signal is not state.signal or (profit, loss) != (state.profit_level, state.loss_level) or event < index:
-            event = self._next(index, stop)
+            event = self._next(state, index, stop)
             self._event = (state.signal, state.profit_level, state.loss_level, event)
         return event
-
-    def _first_outside(self, index: int, stop: int, bounds: Bounds) -> int:
-        return first_outside(self._high, self._low, self._scanned, index, stop, *bounds)
-
-    def _next_managed(self, state: Holding, book: PositionBook, index: int, stop: int) -> int:
-        """The next minute at which a managed position can change: by an order, a level, or its trailing stop."""
-        tick = self._loop.rules.tick
-        waits = [order.not_before for order in book.orders if not order.rests]
-        if waits:
-            stop = self._next_fill(index, stop, min(waits))
-        stop = self._first_outside(index, stop, managed_bounds(state, book, average=self._average, tick=tick))
-        if book.trailing is None or not book.trails:
-            return stop
-        long = state.signal.position == "long"
-        high, low = (self._scanned, self._scanned) if self._average else (self._high, self._low)
-        return first_trailed(
-            high,
-            low,
-            index,
-            stop,
-            best=state.highest if long else state.lowest,
-            long=long,
-            percent=book.trailing.percent or 0.0,
-            distance=(book.trailing.distance or 0.0) - trail_slack(state.signal.price_open, tick),
-        )
-
-    def _next_fill(self, index: int, stop: int, not_before: int) -> int:
-        index = min(max(index, self.index_at(not_before)), stop)
-        while index < stop and not self.fills[index]:
-            index += 1
-        return index

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
 from ..domain.interval import floor_to, interval_ms
+from ..domain.lifecycle_inputs import Reenter
 from ..domain.manage_answers import Add, Cancel, Close, PositionAnswer, Reduce
 from ..domain.market_clock import NEVER
 from ..domain.position_fills import DUST
 from ..domain.risk import WeightLimits
 from ..domain.signal import Signal
 from ..domain.signal_events import Event, Reason, Scaled
-from ..domain.states import Reenter, State, labels, rejection
+from ..domain.states import State, labels, rejection
 from ..domain.stays_flat import stays_flat_in
 from ..domain.weight import Weight
 from ..domain.weight_answers import HeldWeight, part_paid_for, read_weights, weight_signal
@@ -25,6 +26,7 @@ from ..market.source_hours import bar_grid_of, sessions_of
 from ..market.strategy_context import Context
 from .weight_legs import Increase, but_the_same, changes_of, held_by, trades_at
 from .weight_questions import opened
+from .weights_context import WeightsContext
 from .weights_moments import WeightsMoments
 from .weights_together import Together
 
@@ -36,77 +38,6 @@ if TYPE_CHECKING:
     from .registry import Strategy
     from .shared_account import SharedAccount
     from .strategy_loop import StrategyLoop
-
-
-_READS: Final = frozenset({"panel", "get_candles", "get_average_price"})
-
-
-class WeightsContext:
-    """What a ``get_weights`` is asked with: the moment, the account, and candles of any symbol.
-
-    Attributes
-    ----------
-    symbols : tuple of str
-        Those of the strategy.
-    equity : float
-        Of the account, marked at the last closes.
-    weights : dict
-        What is held now, by symbol, as parts of the equity; 0 where nothing is.
-    """
-
-    def __init__(
-        self,
-        context: Context,
-        symbols: tuple[str, ...],
-        equity: float,
-        weights: dict[str, float],
-        *,
-        several_exchanges: bool = False,
-    ) -> None:
-        self._context, self._several_exchanges = context, several_exchanges
-        self.symbols, self.equity, self.weights = symbols, equity, weights
-
-    def price_of(self, symbol: str) -> float:
-        """The average price of a symbol now."""
-        self._one_exchange("price_of")
-        return self._context.get_average_price(symbol)
-
-    def _one_exchange(self, name: str) -> None:
-        """Refuse to read candles where symbols are of several exchanges: all would be read from the first one's."""
-        if self._several_exchanges:
-            raise UsageError(
-                f"ctx.{name} reads from one exchange, and exchange= gives the symbols of this strategy several\n"
-                "give one exchange that has all of them"
-            )
-
-    @property
-    def symbol(self) -> str:
-        """None: it is asked about several."""
-        raise UsageError("get_weights is asked about several symbols at once, and ctx.symbol is one\nuse ctx.symbols")
-
-    @property
-    def price(self) -> float:
-        """None: it is asked about several symbols."""
-        raise UsageError(
-            "get_weights is asked about several symbols at once, and ctx.price is that of one\nuse ctx.price_of(symbol)"
-        )
-
-    def candles(self, *_: Any, **__: Any) -> Any:
-        """None: it is asked about several symbols."""
-        raise UsageError(
-            "get_weights is asked about several symbols at once, and ctx.candles are those of one\n"
-            "use ctx.get_candles(symbol, interval, n), or ctx.panel(ctx.symbols, interval, n)"
-        )
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "_context":  # while it is copied it has no context yet
-            raise AttributeError(name)
-        if name in _READS:
-            self._one_exchange(name)
-        return getattr(self._context, name)
-
-    def __repr__(self) -> str:
-        return f"WeightsContext({len(self.symbols)} symbols, {self._context.when_ms})"
 
 
 class WeightsPlan(NamedTuple):

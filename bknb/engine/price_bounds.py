@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from ..domain.lifecycle import Holding
@@ -31,6 +32,12 @@ def entry_bounds(signal: ScheduledSignal, *, average: bool) -> Bounds:
     # The stop lies beyond a limit, so the limit is reached first or in the same minute.
     above, below = (NEVER, level) if long else (level, -NEVER)
     return (above, below, NEVER, -NEVER)
+
+
+def entries_bounds(signals: Sequence[ScheduledSignal], *, average: bool) -> Bounds:
+    """Where the first of resting entries can change; ``average`` as of :func:`entry_bounds`."""
+    above, below, up, down = zip(*[entry_bounds(signal, average=average) for signal in signals], strict=True)
+    return min(above), max(below), min(up), max(down)
 
 
 def exit_bounds(state: Holding, *, average: bool) -> Bounds:

@@ -107,7 +107,7 @@ class Records(Struct):
     def opened_below_zero(self) -> bool:
         """Whether a position was opened at or below zero, one that is still open included: it has no percentages."""
         below = any(event.signal.price_open <= 0 for event in self.closed)
-        return below or ((still := self.open_signal) is not None and still.price_open <= 0)
+        return below or any(signal.price_open <= 0 for signal in self.open_signals)
 
     @property
     def has_open_adds(self) -> bool:
@@ -115,16 +115,16 @@ class Records(Struct):
         return bool(self._added() - {key_of(event.signal) for event in self.closed})
 
     @property
-    def open_signal(self) -> OpenSignal | None:
-        """The position that is still open, if there is one."""
-        newest = next((event.signal for event in reversed(self.events) if isinstance(event, Opened)), None)
-        over = newest is None or any(key_of(event.signal) == key_of(newest) for event in reversed(self.closed))
-        return None if over else newest
+    def open_signals(self) -> tuple[OpenSignal, ...]:
+        """The positions that are still open, the oldest first."""
+        over = {key_of(event.signal) for event in self.closed}
+        opened = (event.signal for event in self.events if isinstance(event, Opened))
+        return tuple(signal for signal in opened if key_of(signal) not in over)
 
     @property
     def position_count(self) -> int:
         """How many positions were opened; one that is still open counts."""
-        return len(self.closed) + (self.open_signal is not None)
+        return len(self.closed) + len(self.open_signals)
 
     def _added(self) -> set[SignalKey]:
         """Those of them that events and fills before a restart tell of."""

@@ -12,7 +12,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS, candles_text, interval_ms
 from ..errors import NotEnoughData, UsageError
 from ..market.fetch_loop import submit
-from .minute_walk import look_back_begin, minutes_that_fill
+from .filling_minutes import look_back_begin, minutes_that_fill
 from .questions import ready_minutes
 
 if TYPE_CHECKING:

@@ -48,7 +48,7 @@ from ..events import messages, subjects
 from ..market.strategy_context import Context, RunSources, current
 from ..user_code import where_it_failed
 from .call_by_name import Ask, ManageQuestion
-from .callback_names import callback_names
+from .callback_names import call_callbacks
 from .records import Failure, FailureKind, Records
 from .registry import Strategy
 from .risk_places import RiskPlaces, always
@@ -380,16 +380,4 @@ class StrategyLoop:
 
     async def call_back(self, event: Event) -> None:
         """Call the strategy's callbacks for an event; what they raise is counted."""
-        for name in callback_names(event):
-            function = self.strategy.callbacks.get(name)
-            if function is None:
-                continue
-            token = current.set(self.context(event.when))
-            try:
-                answer = function(event)
-                if inspect.isawaitable(answer):
-                    await answer
-            except Exception as error:  # noqa: BLE001 -- a callback never stops a run
-                self.fail("callback", error, event.when)
-            finally:
-                current.reset(token)
+        await call_callbacks(self, event)

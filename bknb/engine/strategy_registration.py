@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from ..domain.fill_prices import execution_model
-from .build import checked_interval, make_strategy
+from .build import make_strategy
 from .registry import AnyFunction, F, Strategy, registry
+from .strategy_checks import checked_interval
 from .vectorised import DEFAULT_LOOKBACK
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from ..domain.interval import DAY_MS
 from ..domain.manage_answers import Cancel, PositionAnswer
 from ..domain.position_fills import DUST
 from ..domain.signal import Position, ScheduledSignal, Signal, sign_of
-from ..domain.states import Holding, Opening, Waiting
+from ..domain.states import Holding, waiting_signals
 from ..domain.stays_flat import stays_flat_in
 from ..domain.step_and_least_amount import rounded_down, too_small
 from ..domain.stop_levels import stop_in_force
@@ -56,8 +56,8 @@ def but_the_same(answers: list[PositionAnswer], held: HeldWeight | None, part: f
 def held_by(leg: LegAccount, when: int) -> HeldWeight | None:
     """What a leg holds or has ordered; ``None``: nothing, or it leaves."""
     state = leg.state
-    if isinstance(state, Opening | Waiting):
-        return HeldWeight(0.0, 0.0, (state.signal,))
+    if waits := waiting_signals(state):
+        return HeldWeight(0.0, 0.0, waits)
     if not isinstance(state, Holding) or state.leaving is not None:
         return None
     weight, size = leg.held_weight(when)

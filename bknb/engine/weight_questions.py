@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..domain.fill_prices import execution_model
+from ..domain.lifecycle_inputs import Reenter
 from ..domain.position_book import new_book
 from ..domain.signal import Signal, sign_of
 from ..domain.signal_events import Reason
-from ..domain.states import Holding, Reenter, Rules
+from ..domain.states import Holding, Rules
 from ..domain.stays_flat import stays_flat_in
 from ..domain.text import shown
 from ..domain.weight import Weight

@@ -128,7 +128,7 @@ class Market(NamedTuple):
         ``average`` is the average price of the window that ends with each minute. A minute that fills nothing has a
         ``high`` of minus and a ``low`` of plus infinity: it reaches no level.
     fills : ndarray of bool, shape (n,)
-        Which minutes can fill an order; ``engine.minute_walk.minutes_that_fill``.
+        Which minutes can fill an order; ``engine.filling_minutes.minutes_that_fill``.
     ready : ndarray of bool, shape (n,) or (0,)
         Where trading hours are declared, the minutes at whose close a strategy can be asked; else empty: at all.
     last_close : float

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING
 
 from ..domain.close_orders import close_due
@@ -90,19 +89,10 @@ class CatchUp:
 
             self._of_weights = WeightLegMoments(plan, loop, market, failures, turn, end_due=self.end_due)
             self._turn = self._of_weights.turn
-        strategy, since, asked = plan.strategy, reached.done - 1, reached.last_asked
-        if strategy.at is not None or strategy.manage_at is not None or market.sessions is not None:
-            from .schedules import not_asked, schedule_of  # few strategies have one
+        if plan.strategy.at is not None or plan.strategy.manage_at is not None or market.sessions is not None:
+            from .schedules import schedules_of  # few strategies have one
 
-            given = partial(schedule_of, strategy, plan.symbol, market.window, published)
-            # One that is asked late, as one by the day is, may owe a question of before a restart.
-            owes = strategy.late or strategy.at is None
-            begin = asked if owes and asked is not None else max(since, asked or 0)
-            self._asked_at = given(managing=False, since=begin, so_far=not_asked(reached.so_far, asked))
-            if strategy.at is not None and self._asked_at is not None:
-                reached.moments, loop.records.missed = self._asked_at.so_far, self._asked_at.missed
-            if strategy.manages:
-                self._managed_at = given(managing=True, since=max(since, loop.last_managed))
+            self._asked_at, self._managed_at = schedules_of(plan, loop, market.window, reached, published)
 
     @property
     def _schedules(self) -> bool:

@@ -18,18 +18,19 @@ from ..domain.affordable_quantity import FilledQuantity, SizedOrder
 from ..domain.costs import FilledBy
 from ..domain.fill_prices import execution_model
 from ..domain.lifecycle import position_of, signals_of
+from ..domain.lifecycle_inputs import Input
 from ..domain.risk import Reserve, Verdict
 from ..domain.signal import OpenSignal, ScheduledSignal, SignalKey, key_of
 from ..domain.signal_events import Reason
 from ..domain.size_inputs import ClosedTrades
 from ..domain.sizes import AtrRisk
 from ..domain.sizing_formulas import Sizing
-from ..domain.states import Input, Rules, State, Step
+from ..domain.states import Rules, State, Step
 from ..engine.account_plan import AccountPlan, LegMoney
 from ..engine.bar_prices import BarPrices
+from ..engine.filling_minutes import minutes_that_fill
 from ..engine.leg_account import LegAccount
 from ..engine.marked_account_equity import LegCloses
-from ..engine.minute_walk import minutes_that_fill
 from ..engine.position_in_money import PositionInMoney
 from ..engine.risk_places import RiskPlaces, always
 from ..engine.shared_account import AccountChange, Freed, SharedAccount

@@ -44,7 +44,7 @@ from ..domain.signal_events import Moved
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData, StateError, UsageError
 from .live_market import LiveMarket
-from .manual_refusals import GOES_ON, OVER, name_of, refuse, there_is, waiting_adds, waits_text
+from .manual_refusals import GOES_ON, OVER, has_limit, name_of, refuse, there_is, waiting_adds, waits_text
 from .new_entries import NewEntries
 from .turn_lock import Turn
 
@@ -295,7 +295,7 @@ class ByHand:
         if not isinstance(state, Waiting):
             raise UsageError(f"activate needs an entry that waits; {self._there_is(loop)}")
         self._check_entries("activate")
-        if self._account.desk is not None and state.signal.entry == "limit":
+        if self._account.desk is not None and has_limit(state):
             raise UsageError(
                 f"activate needs an entry that is not at the broker; {waits_text(state)} rests there as a limit order\n"
                 "take it back with cancel(), then open a Signal without price_open"

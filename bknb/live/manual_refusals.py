@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..domain.lifecycle import Holding, Opening, Waiting
+from ..domain.lifecycle import Holding, Opening, Waiting, waiting_signals
 from ..domain.manage_answers import Close, Move, Reduce
 from ..domain.position_book import PositionOrder
 from ..domain.signal_events import Rejected
@@ -25,8 +25,15 @@ def name_of(instruction: Close | Reduce | Move) -> str:
 
 def waits_text(state: Waiting) -> str:
     """The entry that waits, in words."""
-    signal = state.signal
-    return f"the {signal.entry} entry of {signal.position} {signal.symbol} at {signal.price_open:g} ({signal.id})"
+    return " and ".join(
+        f"the {signal.entry} entry of {signal.position} {signal.symbol} at {signal.price_open:g} ({signal.id})"
+        for signal in waiting_signals(state)
+    )
+
+
+def has_limit(state: Waiting) -> bool:
+    """Whether a limit entry waits, which rests at a broker."""
+    return any(signal.entry == "limit" for signal in waiting_signals(state))
 
 
 def waiting_adds(state: Holding) -> list[PositionOrder]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from ..domain.interval import interval_ms
@@ -13,6 +13,7 @@ from ..domain.recovery import Kept, Owner, Restored, SavedSetup
 from ..domain.risk import place_of
 from ..domain.signal import OpenSignal
 from ..domain.signal_events import Cancelled, Closed
+from ..engine.get_and_list import get_risk
 from ..engine.records import Records
 from ..engine.risk_places import RiskPlaces
 from ..engine.strategy_loop import StrategyLoop
@@ -24,8 +25,10 @@ from .order_desk import OrderDesk
 from .plan import LivePlan
 from .record_keeping import RecordKeeping
 from .run_progress import Reached
+from .runtime import Runtime
 from .silence_and_lag import earlier_holes_text
 from .state_saver import StateSaver
+from .user_code_in_threads import risk_outside
 
 if TYPE_CHECKING:
     from ..market.shifted_bar_grid import BarGrid
@@ -174,6 +177,15 @@ def _held_fills(state: State) -> tuple[tuple[Fill, OpenSignal], ...]:
         return ()
     book = held.book or new_book(held.signal, highest=held.highest, lowest=held.lowest)
     return tuple((fill, held.signal) for fill in book.fills)
+
+
+def places_of(plan: LivePlan, runtime: Runtime, make: Callable[..., RiskPlaces]) -> RiskPlaces | None:
+    """The places of the risk profile of a strategy; ``None``: it has none. ``make`` is as of :meth:`Runtime.places`."""
+    if plan.strategy.risk is None:
+        return None
+    seconds = plan.settings.max_signal_generation_seconds
+    risk = risk_outside(get_risk(plan.strategy.risk), seconds=seconds)
+    return runtime.places(risk, plan.store, wait_seconds=seconds, make=make)
 
 
 def take_places(places: RiskPlaces | None, state: State) -> None:

@@ -16,7 +16,6 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, bar_text
 from ..domain.lifecycle import Flat
 from ..domain.signal_events import Event
-from ..engine.get_and_list import get_risk
 from ..engine.question_time_limit import time_limited
 from ..engine.records import Records
 from ..engine.registry import Strategy
@@ -40,14 +39,14 @@ from .new_entries import NewEntries
 from .order_desk import OrderDesk
 from .plan import LivePlan
 from .record_keeping import RecordKeeping
-from .restart import Restart, take_places
+from .restart import Restart, places_of, take_places
 from .run_progress import Reached
 from .runtime import Runtime
 from .silence_and_lag import CandleWatch, given_up_text, missing_in, unwatched_text
 from .sleeping import Sleep
 from .taking_back import TakingBack
 from .turn_lock import Turn
-from .user_code_in_threads import risk_outside, strategy_outside
+from .user_code_in_threads import strategy_outside
 from .user_store import with_state_errors
 
 if TYPE_CHECKING:
@@ -328,12 +327,7 @@ class LiveRun:
         return self._turn.while_asked(strategy_outside(plan.strategy, seconds=seconds, callbacks=self._callbacks))
 
     def _places(self) -> RiskPlaces | None:
-        plan, seconds = self.plan, self.plan.settings.max_signal_generation_seconds
-        if plan.strategy.risk is None:
-            return None
-        risk = risk_outside(get_risk(plan.strategy.risk), seconds=seconds)
-        make = RiskPlaces if self._leg_turn is None else self._leg_turn.places_with
-        return self._runtime.places(risk, plan.store, wait_seconds=seconds, make=make)
+        return places_of(self.plan, self._runtime, RiskPlaces if self._leg_turn is None else self._leg_turn.places_with)
 
     async def _look(self, begun: _Begun) -> bool:
         """Everything that can be done now; returns whether the run is over."""

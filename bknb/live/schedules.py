@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from ..domain.recovery import SavedMoments
     from ..engine.registry import Strategy
     from ..engine.resolve import RunSeries
+    from ..engine.strategy_loop import StrategyLoop
     from ..market.window import Window
+    from .plan import LivePlan
+    from .run_progress import Reached
 
 
 def schedule_of(
@@ -41,6 +45,24 @@ def schedule_of(
     if has_session_days(interval, window.sessions_of(symbol), window.base_ms):
         return LiveSchedule(SESSION_DAY, symbol, window, published, since=since, late=True, by_day=True)
     return None
+
+
+def schedules_of(
+    plan: LivePlan, loop: StrategyLoop, window: Window, reached: Reached, published: RunSeries
+) -> tuple[LiveSchedule | None, LiveSchedule | None]:
+    """The schedules by which a strategy and its ``manage`` are asked from where a run stands; ``None``: by an interval.
+
+    How far the first has come is noted in ``reached``.
+    """
+    strategy, since, asked = plan.strategy, reached.done - 1, reached.last_asked
+    given = partial(schedule_of, strategy, plan.symbol, window, published)
+    # One that is asked late, as one by the day is, may owe a question of before a restart.
+    owes = strategy.late or strategy.at is None
+    begin = asked if owes and asked is not None else max(since, asked or 0)
+    asked_at = given(managing=False, since=begin, so_far=not_asked(reached.so_far, asked))
+    if strategy.at is not None and asked_at is not None:
+        reached.moments, loop.records.missed = asked_at.so_far, asked_at.missed
+    return asked_at, given(managing=True, since=max(since, loop.last_managed)) if strategy.manages else None
 
 
 class LiveSchedule:

@@ -26,10 +26,7 @@ from ..domain.recovery import (
     Owner,
     Restored,
     SavedLate,
-    SavedMoments,
-    SavedOpening,
     SavedPartial,
-    SavedResult,
     SavedSchedule,
     SavedSetup,
     SavedSignal,
@@ -46,28 +43,13 @@ from .ended_journal import EndedJournal
 from .hole_journal import Hole, HoleJournal
 from .late_journal import LateJournal
 from .run_progress import Progress
+from .saved_state import Shared, same_position, saved_partial, saved_schedule, saved_signal
 from .saved_values import read_state, read_value
 from .undelivered import Undelivered, kept_of
 
 if TYPE_CHECKING:
     from ..market.shifted_bar_grid import BarGrid
     from .account_saver import LegAccountSaver
-
-
-class _Shared(msgspec.Struct, frozen=True, kw_only=True):
-    """The fields that a saved position and a saved schedule have in common; see :class:`SavedSignal`."""
-
-    owner: Owner
-    turn: int
-    last_minute: int
-    last_asked: int | None
-    last_managed: int | None
-    volume_seen: bool | None
-    moments: SavedMoments | msgspec.UnsetType
-    setup: SavedSetup | None
-    results: int
-    heard: int
-    undelivered: tuple[SavedResult, ...]
 
 
 class StateSaver:
@@ -278,10 +260,10 @@ class StateSaver:
         written = False
         match state:
             case Waiting():
-                self._write_schedule(state, shared)
+                self._write("schedule", saved_schedule(state, shared))
             case Flat() | Holding() | Opening():
                 written = self._write_levels(position_of(state))
-                self._write_signal(state, shared)
+                self._write("signal", saved_signal(state, shared))
                 self._mark_open(position_of(state), written=written)
         if isinstance(self._saved, Waiting) and not isinstance(state, Waiting):
             self.store.delete("schedule", self._key)
@@ -306,10 +288,10 @@ class StateSaver:
         """
         return self._holes.append(*holes)
 
-    def _shared(self, state: SavedState, kept: tuple[Kept, ...], progress: Progress) -> _Shared:
+    def _shared(self, state: SavedState, kept: tuple[Kept, ...], progress: Progress) -> Shared:
         undelivered = self.undelivered
         known = any(not isinstance(state, Flat) and row.id == state.signal.id for row in signals_of(self._saved))
-        return _Shared(
+        return Shared(
             owner=self.owner,
             turn=self.turn,
             **msgspec.structs.asdict(progress),
@@ -334,67 +316,24 @@ class StateSaver:
         self._late.append(*(SavedLate(moment=when, order=role, decided_at=at) for (when, role), at in every))
         return late
 
-    def _write_schedule(self, state: Waiting, shared: _Shared) -> None:
-        self._write(
-            "schedule", SavedSchedule(**msgspec.structs.asdict(shared), signal=state.signal, last_id=state.last_id)
-        )
-
-    def _write_signal(self, state: Flat | Holding | Opening, shared: _Shared) -> None:
-        held = position_of(state)
-        opening = None
-        if isinstance(state, Opening):
-            names = ("signal", "not_before", "activated", "close_at", "sent", "late_at")
-            opening = SavedOpening(**{name: getattr(state, name) for name in names})
-        saved = SavedSignal(
-            **msgspec.structs.asdict(shared),
-            last_id=state.signal.id if isinstance(state, Holding) else state.last_id,
-            signal=None if held is None else held.signal,
-            highest=0.0 if held is None else held.highest,
-            lowest=0.0 if held is None else held.lowest,
-            leaving=None if held is None else held.leaving,
-            in_doubt=held is not None and held.in_doubt,
-            book=None if held is None else held.book,
-            opening=opening,
-            stays_flat=(state.stays_flat if isinstance(state, Flat) else None) or msgspec.UNSET,
-        )
-        self._write("signal", saved)
-
     def _write_levels(self, state: Holding | None) -> bool:
         """Save the milestones that a position has passed; returns whether they are others than before."""
         if state is None:
             return False
-        before = self._on_disk(state) if self._levels_ahead else _same(state, self._saved)
+        before = self._on_disk(state) if self._levels_ahead else same_position(state, self._saved)
         profit, loss = (0, 0) if before is None else (before.profit_level, before.loss_level)
         if (profit, loss) == (state.profit_level, state.loss_level) and not self._levels_ahead:
             return False
         self._levels_ahead = True
-        self._write_partial(state, profit, loss)
+        self._write("partial", saved_partial(state, self.owner, self.turn, profit, loss))
         return True
 
     def _mark_open(self, state: Holding | None, *, written: bool) -> None:
         """Leave a trace of a new position beside it: should its file be deleted, the next start notices."""
-        if state is not None and not written and _same(state, self._saved) is None:
-            self._write_partial(state, 0, 0)
+        if state is not None and not written and same_position(state, self._saved) is None:
+            self._write("partial", saved_partial(state, self.owner, self.turn, 0, 0))
 
     def _on_disk(self, state: Holding) -> Holding | None:
         """The position as a restart would find it; a turn that failed at its last steps is on the disk."""
         partial = read_value(self.store, "partial", self._key, SavedPartial)
-        return _same(state, restore(*read_state(self.store, self._key), partial).state)
-
-    def _write_partial(self, state: Holding, profit_before: int, loss_before: int) -> None:
-        saved = SavedPartial(
-            owner=self.owner,
-            turn=self.turn,
-            signal_id=state.signal.id,
-            profit_level=state.profit_level,
-            loss_level=state.loss_level,
-            profit_before=profit_before,
-            loss_before=loss_before,
-        )
-        self._write("partial", saved)
-
-
-def _same(state: Holding, other: SavedState) -> Holding | None:
-    """The position of another state, if it is the same one."""
-    held = position_of(other)
-    return held if held is not None and held.signal.id == state.signal.id else None
+        return same_position(state, restore(*read_state(self.store, self._key), partial).state)

@@ -39,11 +39,11 @@ def closes_of(record: RunRecord, *, before: bool = False) -> LegCloses:
 
 
 def marked_in_money(
-    record: RunRecord, account: RunAccount, terms: Terms, still_open: OpenSignal | None
+    record: RunRecord, account: RunAccount, terms: Terms, still_open: Sequence[OpenSignal]
 ) -> MarkedEquity:
     """Equity of a run with a capital as multiples of that, marked at the close of every base bar.
 
-    ``terms`` are those of its account, ``still_open`` is the signal of a position without an exit.
+    ``terms`` are those of its account, ``still_open`` are the signals of positions without an exit.
     """
     marked = _marked([record], [terms], account)
     put_in, after = _by_position(record, account, still_open, marked)
@@ -236,18 +236,18 @@ def _time_held(account: RunAccount, marked: MarkedEquity) -> float:
 
 
 def _by_position(
-    record: RunRecord, account: RunAccount, still_open: OpenSignal | None, marked: MarkedEquity
+    record: RunRecord, account: RunAccount, still_open: Sequence[OpenSignal], marked: MarkedEquity
 ) -> tuple[Floats, Floats]:
     """What the first fill of each position cost, and the equity at the close of the bar of its exit.
 
     Both as multiples of the capital, and in the order of positions: closed ones, then the one that is open.
     """
     closed, times, worth = record.records.closed, marked.time_ms, marked.equity
-    signals = [*(event.signal for event in closed), *([] if still_open is None else [still_open])]
+    signals = [*(event.signal for event in closed), *still_open]
     held = account.positions[0]
     put_in = [held[key].first_cost / account.capital if (key := key_of(signal)) in held else 0.0 for signal in signals]
     closes = closes_of(record).closed_ms
     at = record.minutes.timestamp.searchsorted([event.closed_at for event in closed])
     over = np.append(closes, times[-1])[np.minimum(at, len(closes))]
     after = worth[np.searchsorted(times, np.minimum(over, times[-1]))]
-    return np.array(put_in), after if still_open is None else np.append(after, worth[-1])
+    return np.array(put_in), np.append(after, [worth[-1]] * len(still_open)) if still_open else after

@@ -13,7 +13,7 @@ from ..domain.interval import DAY_MS, interval_ms
 from ..domain.signal_events import Added, Reduced
 from ..domain.tick_grid import tick_ratio
 from ..domain.whole_number import whole_number
-from ..engine.minute_walk import look_back_begin, minutes_that_fill
+from ..engine.filling_minutes import look_back_begin, minutes_that_fill
 from ..engine.plan import Plan
 from ..errors import UsageError
 from ..kernels.declared_exit_loop import Exits

@@ -59,7 +59,7 @@ def positions_of_run(record: RunRecord) -> Positions:
         weighs = ": how much an add weighs depends on how much money there is" if reason == ADDS else ""
         raise DataError(f"{reason}{weighs}\n{INSTEAD[reason]}")
     still_open = None
-    if (signal := record.records.open_signal) is not None:
+    for signal in record.records.open_signals[-1:]:  # there is one at a time
         settings = record.plan.settings
         parts = tuple(
             part.fill
@@ -81,7 +81,7 @@ def marked_equity(record: RunRecord) -> MarkedEquity:
     if record.money is not None:
         from .account_equity import marked_in_money
 
-        return marked_in_money(record, record.money, terms_of(record), record.records.open_signal)
+        return marked_in_money(record, record.money, terms_of(record), record.records.open_signals)
     positions, times = _by_closes(record, positions_of_run(record))
     return mark_run(positions, times, record.minutes.close, terms_of(record))
 
@@ -125,7 +125,7 @@ def measure(record: RunRecord) -> Measured:
         return record.measured
     candles, terms = record.minutes, terms_of(record)
     if record.money is None and (reason := why_no_account(record.records)):
-        account = no_account(reason, record.records.closed, still_open=record.records.open_signal is not None)
+        account = no_account(reason, record.records.closed, still_open=bool(record.records.open_signals))
         account = _beside(account, record, None, terms)
         return Measured(account, has_volume=not len(candles) or bool((candles.volume > 0).any()))
     positions = positions_of_run(record)

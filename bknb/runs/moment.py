@@ -37,6 +37,7 @@ from ..domain.lifecycle import (
     rejection,
     step,
 )
+from ..domain.lifecycle_inputs import Managed
 from ..domain.manage_answers import read_answers
 from ..domain.position_book import new_book
 from ..domain.position_fills import Fill
@@ -55,10 +56,10 @@ from ..domain.signal_events import (
     Scheduled,
 )
 from ..domain.signal_validation import read_answer
-from ..domain.states import AskingAdds, Managed
+from ..domain.states import AskingAdds
 from ..engine.call_by_name import calling_by_name, managing_by_name
+from ..engine.filling_minutes import look_back_begin, minutes_that_fill
 from ..engine.get_and_list import get_risk
-from ..engine.minute_walk import look_back_begin, minutes_that_fill
 from ..engine.registry import Strategy
 from ..engine.resolve import resolve_strategy
 from ..engine.risk_places import RiskPlaces

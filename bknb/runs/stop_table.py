@@ -15,7 +15,7 @@ from ..domain.signal import OpenSignal, ScheduledSignal, SignalKey, key_of, sign
 from ..domain.signal_events import Closed, Moved, Opened, Scheduled
 from ..domain.stop_history import StopStep, stop_path
 from ..domain.stop_levels import StopInForce
-from ..engine.minute_walk import look_back_begin, minutes_that_fill
+from ..engine.filling_minutes import look_back_begin, minutes_that_fill
 from ..market.series import prices_of
 
 if TYPE_CHECKING:

@@ -109,7 +109,7 @@ def plan_sweep(
     allow_gaps, base = options.allow_gaps, options.base
     plans = tuple(plan_backtest(one, *common, at=options.at, allow_gaps=allow_gaps, base=base) for one in symbols)
     space = Space(params)
-    from ..engine.build import checked_params
+    from ..engine.strategy_checks import checked_params
 
     chosen = plans[0].strategy
     function = chosen.get_signals or chosen.get_signal

@@ -17,7 +17,8 @@ from ..market.source_hours import sessions_of
 from ..metrics.daily_returns import on_open_days
 from ..metrics.trade_definitions import lower_is_better
 from ..provenance.strategy_hash import running
-from ..sweeps.evaluate import Evaluator, frame_days
+from ..sweeps.evaluate import Evaluator
+from ..sweeps.packed_days import frame_days
 from ..sweeps.prepared_candles import prepare
 from ..sweeps.sweep_run import SweepRun
 from ..sweeps.symbol_means import why_no_account

@@ -17,7 +17,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from ..domain.fill_prices import execution_model
-from ..domain.interval import DAY_MS, MINUTE, MINUTE_MS, interval_ms
+from ..domain.interval import MINUTE_MS
 from ..domain.least_samples import GATES
 from ..domain.position_money import closed_points
 from ..domain.text import error_text
@@ -34,6 +34,8 @@ from ..kernels.metrics import FIGURES, daily, daily_plain, score, score_plain
 from ..kernels.weight_loop import WeightRows, orders_wait, simulate_weights
 from ..market.answer_notes import ignored
 from ..market.source_hours import bar_grid_of
+from .kernel_inputs import CLOSE_CODES, fixed, fixed_market, grid_of, is_exact, rule_numbers
+from .packed_days import frame_days
 from .prepared_candles import Prepared, goes_compiled
 from .refused_answers import of_events, of_table
 from .sweep_series import asked_of, run_series
@@ -53,8 +55,6 @@ _NO_SOURCE: Final = (
     "rows with until or bars need the exchange, which workers have where the rows of the first combination have these "
     "columns\nreturn them in every combination, with NaN where there is none"
 )
-_EXACT: Final = 2**53  # whole numbers up to here are floats
-_CODES: Final = {text: code for code, text in kernel.REASONS.items() if code < kernel.FIRST_CANCEL}
 _CANCEL_CODES: Final = {text: code for code, text in kernel.REASONS.items() if code >= kernel.FIRST_CANCEL}
 
 
@@ -106,18 +106,18 @@ class Evaluator:
         self.first_day, self.days = frame_days(plan)
         self._rules = rule_numbers(plan)
         self._published = run_series(plan)
-        self._grid = _grid_of(plan, prepared)
+        self._grid = grid_of(plan, prepared)
         if len(prepared.days.opens):
             self._rules = self._rules._replace(await_ms=plan.settings.schedule_await_minutes * MINUTE_MS)
         self._asked = asked_of(plan, prepared.candle_closes, self._published)  # the same for every combination
-        self._row_closes = _fixed(prepared.closes)
+        self._row_closes = fixed(prepared.closes)
         by_events = needs_source(plan, prepared)
         self._compiled = _is_compiled(plan) if plan.strategy.tolerance is None else not by_events
-        self._exact_grid = _is_exact(plan.settings.price_tick, prepared.market)
+        self._exact_grid = is_exact(plan.settings.price_tick, prepared.market)
         self._window = open_window(plan, warn=ignored) if by_events else None  # shared by all its runs
         if self._window is not None and prepared.held is not None:
             self._window.take_over(*prepared.held)
-        market = _fixed_market(prepared)
+        market = fixed_market(prepared)
         self.at_zero = is_at_zero(market)
         prepared = dataclasses.replace(prepared, market=market)
         self.prepared = prepared
@@ -180,21 +180,21 @@ class Evaluator:
         table, exits = self.table(rows), self.exits(rows)
         if lifetimes is not None:
             exits = (kernel.no_exits(len(rows)) if exits is None else exits)._replace(
-                lasts=_fixed(lifetimes.lasts), ends=_fixed(lifetimes.ends), closes=_fixed(lifetimes.closes)
+                lasts=fixed(lifetimes.lasts), ends=fixed(lifetimes.ends), closes=fixed(lifetimes.closes)
             )
         return kernel.simulate(self.prepared.market, self._blocks, self._grid, table, self._rules, exits)
 
     def table(self, rows: SignalRows) -> kernel.Rows:
         """What a strategy answers, with prices on the tick grid, for the compiled loop."""
         columns = (rows.position, rows.price_take_profit, rows.price_stop_loss, rows.minutes, rows.price_open)
-        position, target, stop, minutes, level = map(_fixed, columns)
-        return kernel.Rows(self._row_closes, position, target, stop, minutes, level, _fixed(rows.stop_entry))
+        position, target, stop, minutes, level = map(fixed, columns)
+        return kernel.Rows(self._row_closes, position, target, stop, minutes, level, fixed(rows.stop_entry))
 
     def weight_rows(self, weight: NDArray[np.float64]) -> WeightRows:
         """What is to be held, for the compiled loop of weights."""
         assert self.plan.strategy.tolerance is not None  # its rows are weights  # noqa: S101
         wants = ~np.isnan(weight) & (weight != 0)
-        return WeightRows(self._row_closes, _fixed(weight), _fixed(wants), self.plan.strategy.tolerance)
+        return WeightRows(self._row_closes, fixed(weight), fixed(wants), self.plan.strategy.tolerance)
 
     def exits(self, rows: SignalRows) -> Exits | None:
         """What rows declare besides one target, one stop and a deadline, for the compiled loop."""
@@ -203,13 +203,13 @@ class Evaluator:
             return None
         unit, scale = (1, 1) if tick is None else tick_ratio(tick)
         return Exits(
-            _fixed(given.leave_long),
-            _fixed(given.leave_short),
-            _fixed(given.trailing_percent),
-            _fixed(given.trailing_after),
-            _fixed(given.breakeven_after),
-            tuple(map(_fixed, given.targets)),
-            tuple(map(_fixed, given.shares)),
+            fixed(given.leave_long),
+            fixed(given.leave_short),
+            fixed(given.trailing_percent),
+            fixed(given.trailing_after),
+            fixed(given.breakeven_after),
+            tuple(map(fixed, given.targets)),
+            tuple(map(fixed, given.shares)),
             np.nan if tick is None else float(tick),
             float(unit),
             float(scale),
@@ -251,27 +251,8 @@ def needs_source(plan: Plan, prepared: Prepared) -> bool:
     if not _is_compiled(plan):
         return True
     if plan.strategy.tolerance is None:
-        return not _is_exact(plan.settings.price_tick, prepared.market)
-    return len(prepared.days.opens) > 0 or orders_wait(prepared.market, _grid_of(plan, prepared))
-
-
-def _grid_of(plan: Plan, prepared: Prepared) -> kernel.Grid:
-    """When the strategy of a plan can be asked."""
-    return kernel.Grid(
-        plan.frame.start,
-        interval_ms(plan.frame.interval),
-        plan.frame.last,
-        interval_ms(plan.strategy.interval),
-        plan.settings.avg_price_candles_count if plan.base == MINUTE else 1,
-        *map(_fixed, prepared.days),
-    )
-
-
-def _fixed_market(prepared: Prepared) -> kernel.Market:
-    """The base bars, with arrays of the one type that the compiled loops know."""
-    given = prepared.market
-    columns = ("times", "open", "high", "low", "average", "fills", "ready", "close")
-    return given._replace(**{name: _fixed(getattr(given, name)) for name in columns})
+        return not is_exact(plan.settings.price_tick, prepared.market)
+    return len(prepared.days.opens) > 0 or orders_wait(prepared.market, grid_of(plan, prepared))
 
 
 def _is_compiled(plan: Plan) -> bool:
@@ -279,73 +260,6 @@ def _is_compiled(plan: Plan) -> bool:
     source = plan.exchange.source
     is_usual = bar_grid_of(source, plan.symbol) is None and not getattr(source, "negative", False)
     return goes_compiled(plan.strategy) and is_usual
-
-
-def _is_exact(tick: float | None, market: kernel.Market) -> bool:
-    """Whether floats hold every stop on the grid as a quotient of whole numbers: the compiled loop has nothing else."""
-    if tick is None:
-        return True
-    unit, scale = tick_ratio(tick)
-    highest = max(float(market.high.max(initial=0.0)), float(market.average.max(initial=0.0)))
-    return max(unit, scale) < _EXACT and (2 * highest / tick + 1) * unit < _EXACT
-
-
-def _fixed(array: Any) -> Any:
-    """Return a contiguous read-only view: the compiled loop is compiled for one array type only."""
-    fixed = np.ascontiguousarray(array).view()
-    fixed.setflags(write=False)
-    return fixed
-
-
-def rule_numbers(plan: Plan) -> kernel.RuleNumbers:
-    """The execution model and the settings of a plan, as numbers."""
-    model, settings = execution_model(plan.execution), plan.settings
-    return kernel.RuleNumbers(
-        model.fills_at_open,
-        model.watches == "average",
-        model.trades_through,
-        model.stop_first,
-        model.gap_fills,
-        model.fills_on_the_way,
-        _CODES[model.frame_end_close],
-        kernel.TIMEOUT if model.frame_end_cancel == "timeout" else kernel.FRAME_END_CANCEL,
-        max(settings.schedule_await_minutes * MINUTE_MS, interval_ms(plan.strategy.interval)),
-        float(settings.percent_slippage),
-        float(settings.percent_fee),
-        float(settings.min_take_profit_distance_percent),
-        float(settings.min_stop_loss_distance_percent),
-        float(settings.max_stop_loss_distance_percent or np.inf),
-        float(settings.max_signal_lifetime_minutes or np.inf),
-    )
-
-
-def pack_days(daily: NDArray[np.float64]) -> bytes:
-    """Return daily returns as bytes: the number of days, the indices of those not zero, and their values.
-
-    Examples
-    --------
-    >>> unpack_days(pack_days(np.array([0.0, 0.01, 0.0]))).tolist()
-    [0.0, 0.01, 0.0]
-    """
-    at = np.flatnonzero(daily)
-    counts = np.array([len(daily), len(at)], dtype="<u4")
-    return counts.tobytes() + at.astype("<u4").tobytes() + daily[at].astype("<f8").tobytes()
-
-
-def unpack_days(content: bytes) -> NDArray[np.float64]:
-    """Return the daily returns that ``pack_days`` packed."""
-    days, count = np.frombuffer(content, dtype="<u4", count=2).tolist()
-    daily = np.zeros(days)
-    daily[np.frombuffer(content, dtype="<u4", count=count, offset=8)] = np.frombuffer(
-        content, dtype="<f8", offset=8 + 4 * count
-    )
-    return daily
-
-
-def frame_days(plan: Plan) -> tuple[int, int]:
-    """Return the first calendar day of a plan's frame, in days since 1970, and its number of days."""
-    first = plan.frame.start // DAY_MS
-    return first, (plan.frame.last + MINUTE_MS) // DAY_MS - first + 1
 
 
 def ends_of(records: Records) -> NDArray[np.float64]:
@@ -385,7 +299,7 @@ def _fill(line: NDArray[np.float64], event: Closed | Cancelled) -> None:
         return
     pnl = event.pnl
     line[kernel.PENDING_AT] = event.signal.pending_at
-    line[kernel.CLOSE], line[kernel.REASON] = event.price_close, _CODES[event.close_reason]
+    line[kernel.CLOSE], line[kernel.REASON] = event.price_close, CLOSE_CODES[event.close_reason]
     line[kernel.NET : kernel.SLIPPAGE + 1] = (
         pnl.pnl_percentage,
         pnl.gross_percentage,

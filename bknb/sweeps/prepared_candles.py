@@ -13,8 +13,8 @@ import numpy as np
 
 from ..domain.fill_prices import execution_model
 from ..domain.interval import DAY_MS
+from ..engine.filling_minutes import look_back_begin, minutes_that_fill
 from ..engine.get_signals_candles import RowCandles, row_candles
-from ..engine.minute_walk import look_back_begin, minutes_that_fill
 from ..engine.plan import Plan, open_window
 from ..engine.questions import has_session_days, ready_minutes
 from ..engine.run_candles import coverage_notes, run_minutes

@@ -23,9 +23,10 @@ from ..metrics.trade_definitions import OF_ACCOUNT, OF_RESULTS
 from ..provenance.candle_fingerprint import hash_in
 from ..provenance.strategy_hash import fingerprint, not_compared
 from .batches import Batch, Executor, WorkDir
-from .evaluate import Evaluator, Outcome, compile_loops, frame_days, needs_source, pack_days, unpack_days
+from .evaluate import Evaluator, Outcome, compile_loops, needs_source
 from .executor_options import is_inline
 from .executors import make_executor
+from .packed_days import frame_days, pack_days, unpack_days
 from .parameter_search import Params, Space, make_search
 from .prepared_candles import Prepared, goes_compiled, prepare
 from .row_lifetimes import ROWS_BY_EVENTS, RowLifetimes

@@ -1,0 +1,106 @@
+"""A signal with everything its order depends on: checked as it was answered, and as it filled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from .declared_exits import targets_of
+from .exit_validation import memo_text
+from .formatting import stamp_text
+from .signal import OpenSignal, ScheduledSignal, Signal, sign_of
+from .signal_events import Reason
+from .signal_validation import broken_rules, is_timed, target_prices
+from .states import Rules
+from .stop_levels import percent_stop
+
+
+def signal_id(rules: Rules, when: int, suffix: str = "") -> str:
+    """The id of a signal that brought none: strategy, symbol and minute; the same in every run.
+
+    ``suffix`` tells it from others of the same answer.
+
+    Examples
+    --------
+    >>> from bknb.config import Settings
+    >>> from bknb.domain.fill_prices import execution_model
+    >>> signal_id(Rules("BTCUSDT", "sma", "demo", None, "live", execution_model("touch"), Settings()), 0)
+    'sma-BTCUSDT-19700101T0000'
+    """
+    return f"{rules.strategy}-{rules.symbol}-{stamp_text(when)}{suffix}"
+
+
+def checked_signal(
+    signal: Signal, when: int, price: float, rules: Rules, *, last_id: str | None, suffix: str = ""
+) -> OpenSignal | ScheduledSignal | tuple[Reason, ...]:
+    """What a signal orders that was answered at a moment (UTC ms), or the reasons why it orders nothing.
+
+    Parameters
+    ----------
+    signal
+        Its levels are on the grid of ticks.
+    price
+        The average price at that moment (quote currency).
+    last_id
+        The signal that was opened last.
+    suffix
+        As of :func:`signal_id`.
+    """
+    model = rules.model
+    reasons = broken_rules(signal, price=price, model=model, settings=rules.settings, negative=rules.negative)
+    timed = is_timed(signal)
+    if timed:
+        from .lifetimes import timed_faults
+
+        reasons += timed_faults(signal, when, rules)
+    if signal.id is not None and signal.id == last_id:
+        reasons.append(Reason("repeated", f"the signal {signal.id!r} was opened already"))
+    if reasons:
+        return tuple(reasons)
+    prices = target_prices(signal)
+    memo = memo_text(signal.memo)
+    assert isinstance(memo, str)  # broken_rules looked  # noqa: S101
+    row: dict[str, Any] = {
+        "id": signal.id or signal_id(rules, when, suffix),
+        "symbol": rules.symbol,
+        "strategy": rules.strategy,
+        "exchange": rules.exchange,
+        "position": signal.position,
+        "price_open": float(price if signal.price_open is None else signal.price_open),
+        "price_take_profit": float(prices[-1]) if prices else None,
+        "price_stop_loss": None if signal.price_stop_loss is None else float(signal.price_stop_loss),
+        "minute_estimated_time": signal.minute_estimated_time,
+        "note": signal.note,
+        "scheduled_at": when,
+        "entry": "market" if signal.price_open is None and signal.entry != "close" else signal.entry,
+        "trailing": signal.trailing,
+        "breakeven": signal.breakeven,
+        "memo": memo,
+        "size": None if signal.size is None else float(signal.size),
+        "stop_percent": getattr(signal, "stop_percent", None),  # of a weight
+    }
+    if isinstance(signal.price_take_profit, tuple):
+        row["targets"] = targets_of(signal.price_take_profit)
+    if timed:
+        from .lifetimes import timed_fields
+
+        row |= timed_fields(signal, when, rules)
+    at_once = not model.fills_at_open and signal.entry != "close" and reached(signal, price)
+    return OpenSignal(pending_at=when, **row) if at_once else ScheduledSignal(**row)
+
+
+def reached(signal: Signal, price: float) -> bool:
+    """Whether an entry order fills at once where the market is at ``price`` (quote currency)."""
+    if signal.price_open is None:
+        return True
+    below = (signal.entry == "limit") == (signal.position == "long")
+    return price <= signal.price_open if below else price >= signal.price_open
+
+
+def activated(signal: ScheduledSignal, when: int, price: float, tick: float | None) -> OpenSignal:
+    """The open row of a signal whose entry filled at ``price`` in the minute ``when``; ``tick`` is that of prices."""
+    values = {**msgspec.structs.asdict(signal), "price_open": price}
+    if signal.stop_percent is not None:
+        values["price_stop_loss"] = percent_stop(signal.stop_percent, sign_of(signal.position), price, tick)
+    return OpenSignal(**values, pending_at=when)

@@ -1,0 +1,231 @@
+"""Which minutes of a run can change a state of the lifecycle: by a price, an order, or the clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..domain.close_orders import close_due
+from ..domain.entry_timeout import timeout_of
+from ..domain.exit_steps import deadline_of
+from ..domain.fill_prices import Minute
+from ..domain.lifecycle import Holding, Opening, Rules, SkippedMinutes, State, Waiting
+from ..domain.position_book import PositionBook, book_timeout
+from ..domain.states import waiting_signals
+from ..kernels.first_change import first_outside, first_trailed
+from ..market.series import Series
+from ..market.window import Window
+from .filling_minutes import look_back_begin, minutes_that_fill
+from .price_bounds import NEVER, Bounds, entries_bounds, exit_bounds, managed_bounds, trail_slack
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+_most, _least = np.maximum.reduce, np.minimum.reduce
+
+
+def _leaves_from(state: Holding | None) -> int | None:
+    """From when on (UTC ms) a position that leaves, or a part of it that was ordered before, may fill."""
+    if state is None or state.leaving is None:
+        return None
+    parts = () if state.book is None else [order for order in state.book.orders if order.kind == "reduce"]
+    return min([state.leaving.not_before, *(part.not_before for part in parts)])
+
+
+class NextChange:
+    """The minutes of a run as arrays, and the next of them at which a state can change.
+
+    Parameters
+    ----------
+    series, price
+        The candles of the run, and the average price of each, shape (n,).
+    window, rules
+        Where the candles come from, and the parameters of the run.
+    start
+        First moment (UTC ms) of which the run sees candles.
+    closes_stand_in
+        Whether the close stands in for an average price that is missing.
+
+    Attributes
+    ----------
+    count
+        How many minutes there are.
+    fills
+        Which minutes can fill an order, shape (n,).
+    """
+
+    def __init__(
+        self,
+        series: Series,
+        price: NDArray[np.float64],
+        window: Window,
+        rules: Rules,
+        *,
+        start: int,
+        closes_stand_in: bool = False,
+    ) -> None:
+        candles = series.candles
+        self._series, self._start, self._step, self._regular = series, series.start, series.step, series.regular
+        self._times = candles.timestamp
+        self._ends = None if series.grid is None else series.closes  # where bars may be shorter than others
+        self._closes_stand_in = closes_stand_in
+        self._price = price = self._known_prices(series, price)
+        self._prices = candles.block[1:5]
+        begin = look_back_begin(candles, start, window.price_count, series.step)
+        self.fills = minutes_that_fill(candles, rules.model, begin=begin)
+        self._all_fill = bool(self.fills.all())
+        self._high, self._low, self._scanned = candles.high, candles.low, price
+        if self._all_fill:
+            self.fills = np.broadcast_to(np.True_, self.fills.shape)  # takes no memory
+        else:  # a candle that fills nothing reaches no level
+            kept = window.kept
+            self._high = kept(np.where(self.fills, self._high, -NEVER))
+            self._low = kept(np.where(self.fills, self._low, NEVER))
+            self._scanned = kept(np.where(self.fills, price, np.nan))
+        self.count = len(candles)
+        self._window, self._rules = window, rules
+        self._average = rules.model.watches == "average"
+
+    def follow(self) -> None:
+        """Let go of the candles of a series that was made anew, with earlier ones, because a strategy asked for them.
+
+        The same minutes are in it; where they are not the last ones, what was given stays.
+        """
+        series = self._window.minutes(self._rules.symbol)
+        if series is self._series:
+            return
+        candles = series.candles
+        first = len(candles) - self.count
+        if first < 0 or not self.count or candles.timestamp[first] != self._times[0]:
+            return
+        self._series, self._times, self._prices = series, candles.timestamp[first:], candles.block[1:5, first:]
+        self._ends = None if series.grid is None else series.closes[first:]
+        if self._all_fill:
+            self._high, self._low = candles.high[first:], candles.low[first:]
+            averages = series.average_prices(self._window.price_count)
+            self._price = self._scanned = self._known_prices(series, averages)[first:]
+
+    def _known_prices(self, series: Series, averages: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The average prices of minutes, shape (n,), or their closes where one is missing and those stand in."""
+        if not self._closes_stand_in:
+            return averages
+        return np.where(np.isnan(averages), series.candles.close, averages)
+
+    # --- the minutes ------------------------------------------------------------------------------------------------
+
+    @property
+    def watched_averages(self) -> NDArray[np.float64] | None:
+        """The average prices of its minutes, shape (n,), where those are watched; ``None``: ranges are."""
+        return self._price if self._average else None
+
+    def time_of(self, index: int) -> int:
+        """Open time of a minute."""
+        return self._start + index * self._step if self._regular else int(self._times[index])
+
+    def index_at(self, when: int) -> int:
+        """Index of the first minute that opens at or after ``when``; the count when there is none."""
+        if self._regular:
+            at = -((self._start - when) // self._step)
+            return 0 if at < 0 else min(at, self.count)
+        return int(np.searchsorted(self._times, when))
+
+    def closes_at(self, index: int) -> int:
+        """Moment (UTC ms) at which a minute closes."""
+        return int(self._times[index]) + self._step if self._ends is None else int(self._ends[index])
+
+    def minute(self, index: int) -> Minute:
+        """One minute for the lifecycle, in plain floats."""
+        open_, high, low, close = self._prices[:, index].tolist()
+        fills = self._all_fill or bool(self.fills[index])
+        return Minute(int(self._times[index]), open_, high, low, close, float(self._price[index]), fills)
+
+    def price_before(self, index: int) -> float:
+        """The average price (quote currency) before the minute ``index``."""
+        return float(self._price[max(index - 1, 0)])
+
+    def close_before(self, index: int) -> float:
+        """The last close (quote currency) before the minute ``index``."""
+        return float(self._prices[3, max(index - 1, 0)])
+
+    def newest_fill(self, index: int) -> Minute | None:
+        """The newest minute before ``index`` that can fill an order."""
+        while index > 0 and not self.fills[index - 1]:
+            index -= 1
+        return self.minute(index - 1) if index > 0 else None
+
+    def extremes(self, start: int, stop: int) -> SkippedMinutes:
+        """The extremes of the minutes from ``start`` up to ``stop`` that a position sees; there is at least one."""
+        high, low = (self._price, self._price) if self._average else (self._high, self._low)
+        return SkippedMinutes(float(_most(high[start:stop])), float(_least(low[start:stop])))
+
+    # --- the next change of a state ---------------------------------------------------------------------------------
+
+    def stop_by_clock(self, state: State, due: int) -> int:
+        """Index before which a state can change only by a price; at ``due`` (UTC ms) the clock changes it."""
+        rules = self._rules
+        if rules.model.fills_at_open:
+            return self.index_at(due)
+        assert rules.frame_last is not None  # a backtest always has a frame  # noqa: S101
+        if isinstance(state, Waiting):
+            deadline = min(timeout_of(signal, rules) for signal in waiting_signals(state))
+        elif isinstance(state, Opening):
+            return self.index_at(due)
+        else:
+            assert isinstance(state, Holding)  # nothing else waits for minutes  # noqa: S101
+            deadline = min(deadline_of(state), due)
+            if state.book is not None:
+                deadline = min(deadline, book_timeout(state.book), close_due(state, rules))
+        return min(self.index_at(deadline), self.index_at(rules.frame_last + 1))
+
+    def next(self, state: State, index: int, stop: int) -> int:
+        """The next minute from ``index`` on, at most ``stop``, at which a state can change.
+
+        It is never later than the first such minute.
+        """
+        stop = max(stop, index)
+        if isinstance(state, Holding):
+            if state.leaving is not None and (leaves := _leaves_from(state)) is not None:
+                return self._next_fill(index, stop, leaves)
+            if state.book is not None:
+                return self._next_managed(state, state.book, index, stop)
+            return self._first_outside(index, stop, exit_bounds(state, average=self._average))
+        if isinstance(state, Opening):
+            leaves = _leaves_from(state.ending)
+            if leaves is None and state.close_at is not None:
+                return stop
+            return self._next_fill(index, stop, state.not_before if leaves is None else leaves)
+        assert isinstance(state, Waiting)  # nothing else waits for minutes  # noqa: S101
+        return self._first_outside(index, stop, entries_bounds(waiting_signals(state), average=self._average))
+
+    def _first_outside(self, index: int, stop: int, bounds: Bounds) -> int:
+        return first_outside(self._high, self._low, self._scanned, index, stop, *bounds)
+
+    def _next_managed(self, state: Holding, book: PositionBook, index: int, stop: int) -> int:
+        """The next minute at which a managed position can change: by an order, a level, or its trailing stop."""
+        tick = self._rules.tick
+        waits = [order.not_before for order in book.orders if not order.rests]
+        if waits:
+            stop = self._next_fill(index, stop, min(waits))
+        stop = self._first_outside(index, stop, managed_bounds(state, book, average=self._average, tick=tick))
+        if book.trailing is None or not book.trails:
+            return stop
+        long = state.signal.position == "long"
+        high, low = (self._scanned, self._scanned) if self._average else (self._high, self._low)
+        return first_trailed(
+            high,
+            low,
+            index,
+            stop,
+            best=state.highest if long else state.lowest,
+            long=long,
+            percent=book.trailing.percent or 0.0,
+            distance=(book.trailing.distance or 0.0) - trail_slack(state.signal.price_open, tick),
+        )
+
+    def _next_fill(self, index: int, stop: int, not_before: int) -> int:
+        index = min(max(index, self.index_at(not_before)), stop)
+        while index < stop and not self.fills[index]:
+            index += 1
+        return index

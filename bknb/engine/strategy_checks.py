@@ -1,0 +1,122 @@
+"""What a strategy is given besides its function, checked: interval, schedules, ``manage``, parameters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Final
+
+from ..domain.interval import interval_ms
+from ..errors import UsageError
+from .call_by_name import Manage, managing_by_name, params_given
+from .registry import AnyFunction
+
+if TYPE_CHECKING:
+    from ..domain.schedules import Schedule
+
+_OFFERED: Final = ("ctx", "symbol", "when", "price")  # what bknb hands in itself, beside candles and the position
+
+
+def checked_interval(name: str, interval: str | None, at: object, what: str = "get_signal") -> str:
+    """The interval of a strategy; one with a schedule needs none, and has that of a day.
+
+    Raises
+    ------
+    UsageError
+        It is no interval, or there is neither.
+    """
+    if interval is None:
+        if at is None:
+            raise UsageError(
+                f"strategy {name!r} has neither interval nor at\n"
+                "say how often it is asked: interval='15m', or at='session_open+30m'"
+            )
+        return "1d"
+    if interval in ("1w", "1M"):
+        day = "mon" if interval == "1w" else "month"
+        way_out = f"say when it is asked: at={day!r}"
+        if what == "get_signals":
+            way_out = (
+                f"give a get_signal with at={day!r}, which looks at ctx.candles({interval!r}, 50), "
+                "or rows of days: interval='1d'"
+            )
+        raise UsageError(
+            f"strategy {name!r}: {interval} is an interval of candles, whose weeks and months begin with a session\n"
+            f"{way_out}"
+        )
+    interval_ms(interval)
+    return interval
+
+
+def checked_schedules(
+    name: str, at: object, late: object, manage_at: object, *, what: str, manage: AnyFunction | None
+) -> tuple[Schedule | None, bool, Schedule | None]:
+    """The schedule of a strategy, whether it is asked late, and the schedule of its ``manage``."""
+    if at is None and manage_at is None and late in ("miss", False):
+        return None, False, None
+    from ..domain.schedule_text import as_schedule  # few strategies have one
+
+    if late not in ("miss", "ask", False, True):
+        raise UsageError(f"late of strategy {name!r} must be 'miss' or 'ask', got {late!r:.40}")
+    if what == "get_signals":
+        raise UsageError(
+            f"strategy {name!r}: get_signals answers for each candle of its interval, not at= and manage_at= moments\n"
+            "give a get_signal, which is asked at moments, or leave them out"
+        )
+    if at is None and late in ("ask", True):
+        raise UsageError(f"strategy {name!r} has late='ask' and no at; only a schedule has moments that can be missed")
+    if manage_at is not None and manage is None:
+        raise UsageError(f"strategy {name!r} has a manage_at and no manage\ngive manage=, a function (ctx, position)")
+    return (
+        None if at is None else as_schedule(at),
+        late in ("ask", True),
+        None if manage_at is None else as_schedule(manage_at, "manage_at"),
+    )
+
+
+def checked_manage(
+    name: str, manage: AnyFunction | None, manage_interval: str | None, params: Mapping[str, Any]
+) -> Manage | None:
+    """How the ``manage`` of strategy ``name`` is asked; ``None``: there is none.
+
+    Raises
+    ------
+    UsageError
+        It is no function, or there is an interval without it.
+    """
+    if manage_interval is not None:
+        interval_ms(manage_interval)
+        if manage is None:
+            raise UsageError(
+                f"strategy {name!r} has a manage_interval and no manage\ngive manage=, a function (ctx, position)"
+            )
+    if manage is None:
+        return None
+    if not callable(manage):
+        raise UsageError(f"manage of strategy {name!r} must be a function (ctx, position), got {manage!r:.80}")
+    return managing_by_name(manage, params)
+
+
+def checked_params(
+    name: str, function: AnyFunction, params: Mapping[str, Any] | None, *, manage: AnyFunction | None = None
+) -> dict[str, Any]:
+    """Parameters by name, when the function of strategy ``name``, or its ``manage``, has each of them."""
+    chosen, own = params_given(name, params), list[str]()
+    for asked, offered in ((function, (*_OFFERED, "candles")), (manage, (*_OFFERED, "position"))):
+        try:
+            known = {} if not callable(asked) else inspect.signature(asked).parameters
+        except (TypeError, ValueError):
+            return chosen
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+            return chosen
+        own += [one for one in known if one not in offered and one not in own]
+    for one in chosen:
+        if one not in own:
+            near = get_close_matches(str(one), own, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            beside = "" if near or manage is not None else "\nwhere it is one of manage, give manage= too"
+            raise UsageError(
+                f"strategy {name!r} has no parameter {one!r}{hint}\nits parameters: {', '.join(own) or 'none'}{beside}"
+            )
+    return chosen

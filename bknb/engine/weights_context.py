@@ -1,0 +1,78 @@
+"""What a ``get_weights`` is asked with."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..errors import UsageError
+from ..market.strategy_context import Context
+
+_READS: Final = frozenset({"panel", "get_candles", "get_average_price"})
+
+
+class WeightsContext:
+    """What a ``get_weights`` is asked with: the moment, the account, and candles of any symbol.
+
+    Attributes
+    ----------
+    symbols : tuple of str
+        Those of the strategy.
+    equity : float
+        Of the account, marked at the last closes.
+    weights : dict
+        What is held now, by symbol, as parts of the equity; 0 where nothing is.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        symbols: tuple[str, ...],
+        equity: float,
+        weights: dict[str, float],
+        *,
+        several_exchanges: bool = False,
+    ) -> None:
+        self._context, self._several_exchanges = context, several_exchanges
+        self.symbols, self.equity, self.weights = symbols, equity, weights
+
+    def price_of(self, symbol: str) -> float:
+        """The average price of a symbol now."""
+        self._one_exchange("price_of")
+        return self._context.get_average_price(symbol)
+
+    def _one_exchange(self, name: str) -> None:
+        """Refuse to read candles where symbols are of several exchanges: all would be read from the first one's."""
+        if self._several_exchanges:
+            raise UsageError(
+                f"ctx.{name} reads from one exchange, and exchange= gives the symbols of this strategy several\n"
+                "give one exchange that has all of them"
+            )
+
+    @property
+    def symbol(self) -> str:
+        """None: it is asked about several."""
+        raise UsageError("get_weights is asked about several symbols at once, and ctx.symbol is one\nuse ctx.symbols")
+
+    @property
+    def price(self) -> float:
+        """None: it is asked about several symbols."""
+        raise UsageError(
+            "get_weights is asked about several symbols at once, and ctx.price is that of one\nuse ctx.price_of(symbol)"
+        )
+
+    def candles(self, *_: Any, **__: Any) -> Any:
+        """None: it is asked about several symbols."""
+        raise UsageError(
+            "get_weights is asked about several symbols at once, and ctx.candles are those of one\n"
+            "use ctx.get_candles(symbol, interval, n), or ctx.panel(ctx.symbols, interval, n)"
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "_context":  # while it is copied it has no context yet
+            raise AttributeError(name)
+        if name in _READS:
+            self._one_exchange(name)
+        return getattr(self._context, name)
+
+    def __repr__(self) -> str:
+        return f"WeightsContext({len(self.symbols)} symbols, {self._context.when_ms})"

@@ -1,0 +1,79 @@
+"""The state of a live run in the form in which it is saved; which file is written when, see ``state_saver``."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..domain.lifecycle import Flat, Holding, Opening, Waiting, position_of
+from ..domain.recovery import (
+    Owner,
+    SavedMoments,
+    SavedOpening,
+    SavedPartial,
+    SavedResult,
+    SavedSchedule,
+    SavedSetup,
+    SavedSignal,
+    SavedState,
+)
+
+
+class Shared(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields that a saved position and a saved schedule have in common; see ``SavedSignal``."""
+
+    owner: Owner
+    turn: int
+    last_minute: int
+    last_asked: int | None
+    last_managed: int | None
+    volume_seen: bool | None
+    moments: SavedMoments | msgspec.UnsetType
+    setup: SavedSetup | None
+    results: int
+    heard: int
+    undelivered: tuple[SavedResult, ...]
+
+
+def saved_schedule(state: Waiting, shared: Shared) -> SavedSchedule:
+    """A state in which an entry waits, as it is saved."""
+    return SavedSchedule(**msgspec.structs.asdict(shared), signal=state.signal, last_id=state.last_id)
+
+
+def saved_signal(state: Flat | Holding | Opening, shared: Shared) -> SavedSignal:
+    """Any other state, as it is saved."""
+    held = position_of(state)
+    opening = None
+    if isinstance(state, Opening):
+        names = ("signal", "not_before", "activated", "close_at", "sent", "late_at")
+        opening = SavedOpening(**{name: getattr(state, name) for name in names})
+    return SavedSignal(
+        **msgspec.structs.asdict(shared),
+        last_id=state.signal.id if isinstance(state, Holding) else state.last_id,
+        signal=None if held is None else held.signal,
+        highest=0.0 if held is None else held.highest,
+        lowest=0.0 if held is None else held.lowest,
+        leaving=None if held is None else held.leaving,
+        in_doubt=held is not None and held.in_doubt,
+        book=None if held is None else held.book,
+        opening=opening,
+        stays_flat=(state.stays_flat if isinstance(state, Flat) else None) or msgspec.UNSET,
+    )
+
+
+def saved_partial(state: Holding, owner: Owner, turn: int, profit_before: int, loss_before: int) -> SavedPartial:
+    """The milestones that a position has passed, and those (0..100) it had passed before a turn."""
+    return SavedPartial(
+        owner=owner,
+        turn=turn,
+        signal_id=state.signal.id,
+        profit_level=state.profit_level,
+        loss_level=state.loss_level,
+        profit_before=profit_before,
+        loss_before=loss_before,
+    )
+
+
+def same_position(state: Holding, other: SavedState) -> Holding | None:
+    """The position of another state, if it is the same one."""
+    held = position_of(other)
+    return held if held is not None and held.signal.id == state.signal.id else None
