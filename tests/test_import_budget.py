@@ -33,10 +33,12 @@ OF_MANAGED = {  # answers and declared exits are in the types and checks of `Sig
 }
 OF_THE_LIFECYCLE = {  # parts of it that became modules: they were loaded before, in larger ones
     *(f"bknb.domain.{name}" for name in ("entry_steps", "exit_steps", "signal_events", "states", "story")),
+    *(f"bknb.domain.{name}" for name in ("checked_signal", "lifecycle_inputs")),
     *(
         f"bknb.engine.{name}"
         for name in ("ask_in_backtest", "callback_names", "price_bounds", "question_time_limit", "questions")
     ),
+    *(f"bknb.engine.{name}" for name in ("backtest_rules", "filling_minutes", "next_change", "strategy_checks")),
 }
 OF_WHAT_IS_GIVEN = {  # checks of arguments and of candles
     *("bknb.domain.keyword_arguments", "bknb.domain.whole_number"),
