@@ -143,6 +143,34 @@ def test_funding_that_comes_late_is_charged_then_and_none_twice() -> None:
     assert not [error for leg in after.legs.values() for error in leg.errors]
 
 
+@pytest.mark.slow
+def test_a_row_of_funding_that_comes_behind_a_later_one_is_not_charged_and_told_once() -> None:
+    options = world(3, "perpetual") | {"costs": bknb.Costs(taker=0.05, funding="rates")}
+    behind, until, found = ORIGIN + 42 * MINUTE, ORIGIN + 60 * MINUTE, []
+    for comes in (behind, behind + 12 * MINUTE, None):
+        clock = SimulatedClock(ORIGIN)
+        regular = rates(clock)
+
+        def read(since: int, until: int, comes: int | None = comes, regular: Any = regular) -> pd.DataFrame:
+            rows = regular(since, until)
+            return rows if comes is not None and until >= comes else rows[rows["published_at"] != behind]
+
+        bknb.add_series("rates", read)
+        result = live(options, clock, until=until)
+        found.append(charged(result))
+        told_of = [error for leg in result.legs.values() for error in leg.errors if "behind" in error.message]
+        if comes in (behind, None):
+            assert told_of == []
+            continue
+        assert len(told_of) == len(result.legs)
+        for error in told_of:
+            assert (error.kind, error.count) == ("exchange", 1)
+            row = "the row of 2024-01-01 00:42 UTC"
+            assert error.message == f"series 'rates': {row} came behind a later one that was charged: it is not charged"
+    assert found[1] == found[2]
+    assert {*found[0]} - {*found[1]} == {row for row in found[0] if row[0] == behind} != set()
+
+
 @pytest.mark.parametrize(
     ("places", "kind", "killed"),
     [

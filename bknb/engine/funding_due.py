@@ -24,6 +24,7 @@ class FundingDue:
         self._series = rows if isinstance(rows, str) else None
         self._rows = () if rows is None or isinstance(rows, str) else funding_of(rows)
         self.charged = 0  # how many were handed out
+        self._behind: set[int] = set()  # moments of rows that came behind later ones
         self._funded = 0  # up to which moment (UTC ms) an earlier process has
 
     @property
@@ -43,10 +44,11 @@ class FundingDue:
     def __bool__(self) -> bool:
         return self.charged < len(self._rows)
 
-    def read(self, published: ReadSeries, symbol: str, last: int) -> None:
+    def read(self, published: ReadSeries, symbol: str, last: int) -> tuple[int, ...]:
         """Read the series, if it is one, with the rows up to a moment (UTC ms); they count when they were published.
 
-        Read again, it has those that have come since; what is known of moments that were handed out stays.
+        Read again, it has those that have come since; what is known of moments that were handed out stays. The moments
+        of rows that are new and not later than what was handed out come back, each once: they are not charged.
 
         Raises
         ------
@@ -54,7 +56,7 @@ class FundingDue:
             It has no column of rates, or a row that is no funding.
         """
         if self._series is None:
-            return
+            return ()
         rows = published(self._series, symbol, last).rows(symbol, NEVER, None)
         moments, names = rows[rows.times[0]].tolist(), rows.columns
         if "rate" in names:
@@ -67,10 +69,14 @@ class FundingDue:
                 "it needs rate, a share of the value that longs pay to shorts (0.0001 is 0.01 %), or long and short"
             )
         known, funded = self._rows[: self.charged], self.funded
-        if known:
-            self._rows = (*known, *(row for row in found if row.moment > funded))
-        else:
+        if not known:
             self._rows, self.charged = found, bisect_right(found, funded, key=attrgetter("moment"))
+            return ()
+        self._rows = (*known, *(row for row in found if row.moment > funded))
+        seen = {row.moment for row in known} | self._behind
+        behind = tuple(row.moment for row in found if row.moment <= funded and row.moment not in seen)
+        self._behind.update(behind)
+        return behind
 
     def until(self, when: int) -> Iterator[Funding]:
         """What is due up to a moment (UTC ms) and has not been handed out."""

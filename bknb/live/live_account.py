@@ -179,11 +179,15 @@ class LiveLegAccount(LegAccount):
                 can_fill = minutes_that_fill(candles, execution_model(self._plan.execution), begin=begin)
             self.prices.follow(known, np.asarray(can_fill))
 
-    async def read_funding(self, published: ReadSeries, when: int) -> None:
-        """Read the series of its funding, if it has one, with the rows up to a moment (UTC ms), in a thread."""
-        if self.funding.series is not None:
-            calls = user_calls_of(self.funding, f"funding-{self._plan.symbol}")
-            await calls.in_thread(partial(self.funding.read, published, self._plan.symbol, when))
+    async def read_funding(self, published: ReadSeries, when: int) -> tuple[int, ...]:
+        """Read the series of its funding, if it has one, with the rows up to a moment (UTC ms), in a thread.
+
+        The moments (UTC ms) of rows that came behind later ones, which were charged, come back.
+        """
+        if self.funding.series is None:
+            return ()
+        calls = user_calls_of(self.funding, f"funding-{self._plan.symbol}")
+        return await calls.in_thread(partial(self.funding.read, published, self._plan.symbol, when))
 
     async def ask(self, command: Reserve, *, may_open: Callable[[], bool] = always) -> Verdict:
         """As in a backtest, with the bars that have come."""

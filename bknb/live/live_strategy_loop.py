@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..domain.fill_prices import Minute, execution_model
+from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE, MINUTE_MS, interval_ms
 from ..domain.lifecycle import Holding, Managed, Rules, State
 from ..domain.signal_events import Closed, Event
@@ -116,10 +117,15 @@ class LiveLoop(StrategyLoop):
             self._note_closed(event)
 
     async def read_funding(self, until: int) -> None:
-        """Read its funding with the rows up to a moment (UTC ms), where that is a series; what it raises is told."""
-        if self._in_money is not None and self._in_money.funding.series is not None:
+        """Read its funding with the rows up to a moment (UTC ms), where that is a series; what it raises is told.
+
+        So is a row that comes behind a later one, which was charged.
+        """
+        if self._in_money is not None and (series := self._in_money.funding.series) is not None:
             with self._failures.told("exchange"):
-                await self._in_money.read_funding(self._published, until)
+                for moment in await self._in_money.read_funding(self._published, until):
+                    text = f"the row of {utc_text(moment)} came behind a later one that was charged: it is not charged"
+                    self._failures.note("exchange", "funding", f"series {series!r}: {text}", until)
 
     @property
     def due(self) -> int:
