@@ -162,6 +162,73 @@ def test_marks_in_parts_are_the_same_where_a_process_ends_between_the_writes() -
             here.restore(here.save(store, kind, key), store, kind, key)
 
 
+class Failing(bknb.stores.MemoryStore):
+    """A store that fails to read marks so many times."""
+
+    fails = 0
+
+    def read(self, kind: str, key: tuple[str, ...]) -> bytes | None:
+        if kind.endswith("_marks") and self.fails:
+            self.fails -= 1
+            raise bknb.StateError("the disk did not answer")
+        return super().read(kind, key)
+
+
+@pytest.mark.parametrize("fails", [1, 2, 3, 5])
+@pytest.mark.parametrize("minutes", [1, 9])
+def test_marks_that_could_not_be_read_stay_and_are_read_again(fails: int, minutes: int) -> None:
+    """By the same process or a later one, each of which lives for some minutes; also where it ended before it saved."""
+    ledger, kind, key = Ledger.begin(1_000.0, Spot()), "portfolio_marks", ("book", "account")
+    closes = LegCloses(np.arange(1, 60) * MINUTE, np.linspace(90.0, 110.0, 59))
+    whole, here, told = AccountMarks(), AccountMarks(newest=2, part=7), list[str]()
+    with Failing() as store:
+        for each in (whole, here):
+            each.opens = {"0": 90.0}
+            each.begin(0, 1_000.0)
+        here.keep(ledger, [], {"0": closes}, 20 * MINUTE)
+        saved = here.save(store, kind, key)
+        store.fails, until, lives = fails, 20, 0
+        while until < 50:
+            here, lives = AccountMarks(newest=2, part=7), lives + 1
+            here.tell = told.append
+            try:
+                here.restore(saved, store, kind, key)
+            except bknb.StateError as error:
+                here.begin_unread(saved, str(error))
+            for minute in range(until + 1, until + 1 + minutes):
+                here.keep(ledger, [], {"0": closes}, minute * MINUTE)
+                written = here.save(store, kind, key)
+                saved = written if lives % 3 else saved
+            until = saved.after // MINUTE
+        whole.keep(ledger, [], {"0": closes}, until * MINUTE)
+        last = AccountMarks(newest=2, part=7)
+        last.restore(saved, store, kind, key)
+        assert store.fails == 0
+        assert told != [] or minutes == 1
+        for name, ours, theirs in zip(whole.marks._fields, last.marks, whole.marks, strict=True):
+            if name != "restored":
+                assert np.array_equal(ours, theirs) if isinstance(ours, np.ndarray) else ours == theirs, name
+        assert len(last.marks.time_ms) == until + 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fails", [1, 10_000])
+def test_a_read_of_marks_that_fails_loses_nothing(fails: int) -> None:
+    """It is read again while the run goes on; where that fails, too, the next process has it."""
+    options, store, until = world(1, "spot"), Failing(), ORIGIN + 200 * MINUTE
+    live(options, SimulatedClock(ORIGIN), store, until=ORIGIN + 150 * MINUTE)
+    store.fails = fails
+    again = live(options, SimulatedClock(ORIGIN + 150 * MINUTE), store, until=ORIGIN + 190 * MINUTE)
+    begins = [text for text in again.warnings if "what the account was worth cannot be read: the disk did not" in text]
+    assert len(begins) == 1
+    assert len([text for text in again.warnings if "was read after all" in text]) == (fails == 1)
+    assert (len(again.equity) > 150) == (again.account["max_drawdown"] is not None) == (fails == 1)
+    store.fails = 0
+    again = live(options, SimulatedClock(ORIGIN + 190 * MINUTE), store, until=until)
+    assert marks_of(again) == marks_of(live(options, SimulatedClock(ORIGIN), until=until))
+    assert not [text for text in again.warnings if "cannot be read" in text]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("saved", ["without-marks", "with-marks"])
 def test_an_account_of_version_1_is_taken_up(saved: str, tmp_path: Path) -> None:

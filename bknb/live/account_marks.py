@@ -5,17 +5,22 @@ ones are a part of the saved account, so that no write is needed for them alone;
 
     portfolio_marks/{name}/account/part-000001.json     4 096 marks
     portfolio_marks/{name}/account/part-000002.json     up to 4 096, replaced whenever 128 more are there
+
+Where those cannot be read, they stay as they are, and what follows is in parts of other numbers: they are read again
+with growing pauses, and by the next process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 import numpy as np
 
 from ..domain.account_ledger import Ledger
+from ..domain.interval import MINUTE_MS
+from ..domain.market_clock import NEVER
 from ..engine.kept_marks import KeptMarks, behind
 from ..engine.marked_account_equity import LegCloses, held_ms, marked_exposure, marked_money, moments_of
 from ..errors import StateError
@@ -29,6 +34,10 @@ NEWEST: Final = 128
 """How many marks are saved with the account before they move to a part."""
 PART: Final = 4_096
 """How many marks a part holds."""
+
+_ATTEMPTS: Final = 20
+_LONGEST: Final = 60 * MINUTE_MS
+"""How often a process reads again what could not be read, and after what pause at most (ms)."""
 
 WITHOUT_MARKS: Final = "an earlier version saved the account without what it was worth at each minute"
 
@@ -45,6 +54,10 @@ class SavedMarks(msgspec.Struct, frozen=True, kw_only=True):
         How many are in parts, and the rows of those behind them.
     after, closes, opens, held_ms, unknown
         As of :class:`bknb.engine.kept_marks.KeptMarks`.
+    first_part
+        The number of the first of their parts, from 0.
+    unread
+        Those before them, which could not be read.
     """
 
     in_parts: int
@@ -54,6 +67,8 @@ class SavedMarks(msgspec.Struct, frozen=True, kw_only=True):
     opens: dict[str, float]
     held_ms: int
     unknown: str = ""
+    first_part: int = 0
+    unread: SavedMarks | None = None
 
 
 class _SavedRows(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +98,8 @@ class AccountMarks:
         The first open of each leg by its name in the ledgers.
     unknown
         Why what it was worth before them is not known; empty: it is.
+    tell
+        Called with a sentence when those that could not be read have been read after all.
     """
 
     def __init__(self, *, newest: int = NEWEST, part: int = PART) -> None:
@@ -93,8 +110,11 @@ class AccountMarks:
         self._closes: dict[str, float] = {}
         self._held_ms = 0
         self.unknown = ""
+        self.tell: Callable[[str], object] | None = None
         self._restored = False
-        self._in_parts = 0
+        self._in_parts = self._first_part = 0
+        self._unread: SavedMarks | None = None
+        self._attempts, self._next_attempt = 0, 0
 
     @property
     def marks(self) -> KeptMarks | None:
@@ -161,16 +181,58 @@ class AccountMarks:
         """Begin at a moment (UTC ms) with the last closes of then, by leg; ``reason``: why nothing before is known."""
         self.after, self._closes, self.unknown, self._restored = after, dict(closes), reason, True
 
+    def begin_unread(self, saved: SavedMarks, reason: str) -> None:
+        """Begin behind what was saved, which stays as it is and is read again; ``reason``: why it was not."""
+        self.begin_unknown(saved.after, saved.closes, reason)
+        self._unread, self._first_part = saved, self._behind_parts(saved)
+        self._wait()
+
+    def _behind_parts(self, saved: SavedMarks) -> int:
+        """The number of the first part behind those that were saved."""
+        return saved.first_part - (-saved.in_parts // self._part)
+
+    def _wait(self) -> None:
+        """Read again after a pause, by the moments of the marks."""
+        from ..domain.retry_pauses import Patience  # here: only a failure needs it
+
+        self._attempts += 1
+        pause = Patience(attempts=_ATTEMPTS, first_pause_ms=MINUTE_MS, longest_pause_ms=_LONGEST).after(self._attempts)
+        self._next_attempt = (self.after or 0) + pause if isinstance(pause, int) else NEVER
+
+    def _read_again(self, store: StateStore, kind: str, key: tuple[str, ...]) -> None:
+        """Read what could not be read before, once its pause is over."""
+        unread, width = self._unread, _ROW.itemsize
+        if unread is None or (self.after or 0) < self._next_attempt:
+            return
+        before = AccountMarks(newest=self._newest, part=self._part)
+        try:
+            before.restore(unread, store, kind, key)
+        except StateError:
+            self._wait()
+            return
+        own = self._rows[width:] if self._rows else self._rows  # the first of them is the last of those before
+        if self._in_parts:  # all of them are written again, as what is on the disk holds until the account is saved
+            self._first_part, self._in_parts = self._first_part - (-self._in_parts // self._part), 0
+        else:
+            self._first_part, self._in_parts = before._first_part, before._in_parts
+        self._rows = before._rows + own
+        self._held_ms += before._held_ms
+        self.opens, self.unknown, self._unread = {**self.opens, **before.opens}, before.unknown, before._unread
+        self._attempts, self._next_attempt = before._attempts, before._next_attempt
+        if self.tell is not None and not self.unknown:
+            self.tell("what the account was worth before was read after all: equity and figures are of all of it")
+
     def save(self, store: StateStore, kind: str, key: tuple[str, ...]) -> SavedMarks | None:
         """What the account is saved with; where there are many, some of them move to a part. Raises ``StateError``."""
         if self.after is None:
             return None
+        self._read_again(store, kind, key)
         width, most = _ROW.itemsize, self._part
-        while len(self._rows) // width - self._in_parts >= self._newest:
+        while (count := len(self._rows) // width) - self._in_parts >= self._newest:
             number = self._in_parts // most
-            whole = min(self._in_parts + self._newest, (number + 1) * most)
+            whole = min(count, (number + 1) * most)
             rows = bytes(self._rows[number * most * width : whole * width])
-            store.write(kind, (*key, _part(number)), msgspec.json.encode(_SavedRows(rows=rows)))
+            store.write(kind, (*key, _part(self._first_part + number)), msgspec.json.encode(_SavedRows(rows=rows)))
             self._in_parts = whole
         return SavedMarks(
             in_parts=self._in_parts,
@@ -180,10 +242,12 @@ class AccountMarks:
             opens=dict(self.opens),
             held_ms=self._held_ms,
             unknown=self.unknown,
+            first_part=self._first_part,
+            unread=self._unread,
         )
 
     def restore(self, saved: SavedMarks, store: StateStore, kind: str, key: tuple[str, ...]) -> None:
-        """Take up what was saved.
+        """Take up what was saved; what could not be read before is read again.
 
         Raises
         ------
@@ -192,7 +256,7 @@ class AccountMarks:
         """
         rows, width = bytearray(), _ROW.itemsize
         for number in range(-(-saved.in_parts // self._part)):
-            place = (*key, _part(number))
+            place = (*key, _part(saved.first_part + number))
             payload = store.read(kind, place)
             rows += b"" if payload is None else decode_saved({1: _rows}, payload, kind, place)[: self._part * width]
         if len(rows) < saved.in_parts * width or len(saved.newest) % width:
@@ -201,6 +265,8 @@ class AccountMarks:
         self.after, self._in_parts, self._restored = saved.after, saved.in_parts, True
         self._closes, self.opens = dict(saved.closes), dict(saved.opens)
         self._held_ms, self.unknown = saved.held_ms, saved.unknown
+        self._first_part, self._unread = saved.first_part, saved.unread
+        self._read_again(store, kind, key)
 
 
 def _part(number: int) -> str:

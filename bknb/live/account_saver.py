@@ -136,12 +136,12 @@ class AccountSaver:
         self._is_restored = True
 
     def _restore_marks(self, saved: SavedMarks) -> None:
-        """Take up what the account was worth; where that cannot be read, it is not known."""
+        """Take up what the account was worth; where that cannot be read, it is not known, and read again."""
         kind, key = self._place
         try:
             self.account.kept.restore(saved, self.store, f"{kind}_marks", key)
         except StateError as error:
-            self.account.kept.begin_unknown(saved.after, saved.closes, f"what the account was worth is lost: {error}")
+            self.account.kept.begin_unread(saved, f"what the account was worth cannot be read: {error}")
 
     def _check(self, saved: SavedAccount) -> None:
         mine = self.account.plan.capital, self.legs
@@ -241,6 +241,7 @@ class LegAccountSaver:
         if (kept := account.shared.kept).unknown and account.name == "0":
             begins = utc_text(kept.after or 0)
             records.warn(f"{kept.unknown}: equity begins at {begins}, and figures that need all of it are missing")
+            kept.tell = records.warn
         await account.read_funding(published, reached.known)
         if (since := account.closes_from) is not None and since < plan.clock.now():
             try:
