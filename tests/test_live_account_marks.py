@@ -12,7 +12,7 @@ import pytest
 from scenarios import MINUTE, ORIGIN, source
 from test_live_account import money_of, single, world
 from test_live_portfolio import UNTIL, backtest, live
-from worlds import walk
+from worlds import SETTINGS, walk
 
 import bknb
 from bknb.domain.account_kinds import Spot
@@ -243,3 +243,35 @@ def test_an_account_of_version_1_is_taken_up(saved: str, tmp_path: Path) -> None
     first = again.equity.index[0]
     assert again.equity.tolist() == whole.equity[first:].tolist()
     assert (again.equity.tolist() == whole.equity.tolist()) == (saved == "with-marks")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("latest", [1_200, 120])
+def test_a_leg_whose_bars_come_late_is_marked_by_them_or_it_is_told(latest: int, monkeypatch: Any) -> None:
+    """Marks are kept so many bars behind the newest leg at the latest; 200 bars of the other come together."""
+    monkeypatch.setattr("bknb.live.live_account._LATEST", latest)
+    symbols, clock, until = ("AUSDT", "BUSDT"), SimulatedClock(ORIGIN), ORIGIN + 260 * MINUTE
+    rows = {symbol: walk(seed) for seed, symbol in enumerate(symbols)}
+    gone, back = ORIGIN + 40 * MINUTE, ORIGIN + 240 * MINUTE
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> list[list[float]]:
+        last = gone if symbol == "BUSDT" and gone < clock.now() < back else clock.now()
+        return [row for row in rows[symbol] if since <= row[0] and row[0] + MINUTE <= last][:limit]
+
+    bknb.add_strategy("holds", interval="1h", get_signal=lambda: {"position": "long", "minute_estimated_time": 20_000})
+    options: dict[str, Any] = {
+        "exchange": bknb.add_exchange("late", get_candles=get_candles), "settings": SETTINGS, "capital": 1_000,
+        "strategies": ["holds"], "symbols": symbols, "sizing": bknb.size.Percent(40),
+    }  # fmt: skip
+    result = live(options, clock, until=until)
+    expected = backtest(options, result, until)
+    ours, theirs = (each.equity[each.equity.index < each.equity.index[-1]] for each in (result, expected))
+    assert ours.index.tolist() == theirs.index.tolist()
+    differs = [(at.value // 10**6 - ORIGIN) // MINUTE for at in ours.index[ours.to_numpy() != theirs.to_numpy()]]
+    assert differs == ([] if latest == 1_200 else [*range(41, 41 + 72)])
+    told_of = [text for text in result.warnings if "came so late" in text]
+    text = "72 bars came so late that equity has the last close of 2024-01-01 00:40 UTC in their place, up to"
+    text = f"holds on BUSDT: {text} 2024-01-01 01:52 UTC: a portfolio over history has theirs"
+    assert told_of == [text] * (latest == 120)
+    silent = [error.count for error in result.leg("BUSDT").errors if error.kind == "silence"]
+    assert silent == [1, 1]

@@ -43,13 +43,14 @@ from ..market.window import Window
 from .account_marks import WITHOUT_MARKS, AccountMarks
 from .plan import LivePlan
 from .saved_account import SavedLeg, SavedMoney
+from .stale_marks import StaleMarks
 
 if TYPE_CHECKING:
     from ..market.newest_series_rows import ReadSeries
     from .run_progress import Reached
 
 _AT_ONCE: Final = 16  # bars whose marks are kept together
-_LATEST: Final = 120  # bars after which a mark is kept although one leg has not come so far
+_LATEST: Final = 1_200  # bars after which a mark is kept although one leg has not come so far: they are in memory
 
 
 class _LegMark(NamedTuple):
@@ -106,7 +107,7 @@ class LiveLegAccount(LegAccount):
         StateError
             The saved account does not hold what the saved state does.
         """
-        self._window, self._plan, self._reached = window, plan, reached
+        self._window, self._plan, self._reached, self.warn = window, plan, reached, warn
         self.begun, self._has_sessions = reached.done, sessions_of(plan.exchange.source, plan.symbol) is not None
         self.positions = dict(before)
         saved = self.shared.saved.legs[int(self.name)] if self.shared.saved is not None else SavedLeg()
@@ -180,10 +181,7 @@ class LiveLegAccount(LegAccount):
             self.prices.follow(known, np.asarray(can_fill))
 
     async def read_funding(self, published: ReadSeries, when: int) -> tuple[int, ...]:
-        """Read the series of its funding, if it has one, with the rows up to a moment (UTC ms), in a thread.
-
-        The moments (UTC ms) of rows that came behind later ones, which were charged, come back.
-        """
+        """Read the series of its funding, if it has one, in a thread; as of :meth:`FundingDue.read`."""
         if self.funding.series is None:
             return ()
         calls = user_calls_of(self.funding, f"funding-{self._plan.symbol}")
@@ -304,7 +302,7 @@ class LiveAccount(SharedAccount):
     def __init__(self, plan: AccountPlan) -> None:
         super().__init__(plan)
         self.saved: SavedMoney | None = None
-        self.kept = AccountMarks()
+        self.kept, self._stale = AccountMarks(), StaleMarks()
         self._marked = 0  # how many changes those marks have
         self._mark: _Mark | None = None
 
@@ -340,6 +338,7 @@ class LiveAccount(SharedAccount):
         """Keep the marks that nothing changes any more, once there are some."""
         if not all(leg.is_ready for leg in self.legs):
             return
+        self._stale.tell(self.legs)
         known, step = [leg.known for leg in self.legs], self.legs[0].prices.step
         until, after = max(min(known) - 1, max(known) - _LATEST * step), self.kept.after
         if len(self.kept.opens) < len(self.legs):
@@ -351,6 +350,7 @@ class LiveAccount(SharedAccount):
             self.charge(until)
         before = self.changes[self._marked - 1].ledger if self._marked else self.begin
         self.kept.keep(before, self.changes[self._marked :], {leg.name: leg.bars() for leg in self.legs}, until)
+        self._stale.note(self.legs, until)
         while self._marked < len(self.changes) and self.changes[self._marked].since <= (self.kept.after or 0):
             self._marked += 1
 
