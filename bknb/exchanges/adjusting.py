@@ -1,4 +1,4 @@
-"""Splits and dividends: a table of them, and the candles before each in the terms of those after it."""
+"""Candles before each split and dividend in the terms of those after it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from ..domain.formatting import utc_text
+from ..domain.interval import DAY_MS
 from ..errors import BadCandle, DataError, UsageError
-from ..market.candle_numbers import as_numbers
 from ..market.candle_rows import in_order
 from ..market.candles import Candles
-from ..market.column_names import KEYS, looks_like_time, plain_name
-from ..market.local_clock import checked_zone, to_utc
-from ..market.time_units import plain_value, read_times
+from ..market.days_of_bars import day_labels
+from .splits_and_dividends import Action, read_actions
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -25,29 +24,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-_TIMES: Final = ("date", "datetime", "timestamp", "time", "ex_date")
-_SPLITS: Final = ("splits", "split", "stock_splits", "stock_split")
-_DIVIDENDS: Final = ("dividends", "dividend")
+    from ..market.sessions import Sessions
+
 _SHOWN: Final = 5
 _TELLING: Final = math.log(1.25)  # a smaller split cannot be told from a move of the price
-
-
-class Action(NamedTuple):
-    """What changed the price of a share without a trade.
-
-    Attributes
-    ----------
-    when : int
-        The moment from which shares trade with it, UTC milliseconds.
-    split : float
-        Shares for each one before; 1: no split.
-    dividend : float
-        Paid for each share before, in quote currency; 0: none.
-    """
-
-    when: int
-    split: float
-    dividend: float
 
 
 class Adjustment(NamedTuple):
@@ -98,89 +78,6 @@ class Adjustments:
         return f"{made}: the oldest prices are {self.steps[0].price:.6g} of those traded" if self.steps else made
 
 
-def read_actions(table: pd.DataFrame, *, tz: str | None = None) -> dict[str | None, tuple[Action, ...]]:
-    """Splits and dividends of each symbol, oldest first; under ``None`` those of a table without symbols.
-
-    Parameters
-    ----------
-    table
-        Dates as the index or a column ``date``; columns ``splits`` (shares for each one before, 4 for four-for-one; 0
-        or nothing: none) and ``dividends`` (per share as it was then; 0 or nothing: none), or one of them; perhaps a
-        column ``symbol``.
-    tz
-        The zone of dates that bear none; ``None``: UTC.
-
-    Raises
-    ------
-    UsageError
-        It is no such table.
-    BadCandle
-        A date or a value cannot be read, or contradicts another.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> table = pd.DataFrame({"date": ["2020-08-31"], "Stock Splits": [4.0]})
-    >>> read_actions(table, tz="America/New_York")
-    {None: (Action(when=1598846400000, split=4.0, dividend=0.0),)}
-    """
-    import pandas as pd
-
-    if not isinstance(table, pd.DataFrame):
-        raise UsageError(
-            f"adjust needs a DataFrame of splits and dividends, or a column's name, got {type(table).__name__}"
-        )
-    known: dict[str, Any] = {}
-    for label in table.columns:
-        name = plain_name(label)
-        if name in known and name in (*_TIMES, *_SPLITS, *_DIVIDENDS, *KEYS):
-            raise UsageError(f"adjust: two columns are called {name!r}\nleave one of them out, or rename it")
-        known.setdefault(name, label)
-
-    def named(names: tuple[str, ...]) -> Any:
-        return next((known[name] for name in names if name in known), None)
-
-    times, key = named(_TIMES), named(KEYS)
-    columns = named(_SPLITS), named(_DIVIDENDS)
-    dated = isinstance(table.index, pd.DatetimeIndex) or plain_name(table.index.name) in _TIMES
-    dated = dated or (table.index.name is None and len(table) > 0 and looks_like_time(table.index[0]))
-    if (times is None and not dated) or columns == (None, None):
-        raise UsageError(
-            "adjust needs dates (the index, or a column 'date') and a column 'splits' or 'dividends'\n"
-            f"found: {', '.join(map(str, table.columns))}"
-        )
-    given = table.index.to_series() if times is None else table[times]
-    try:
-        read = read_times(given, where="adjust", place="row {}".format)
-    except BadCandle as error:
-        advice = "write the dates of the table as 2024-01-31, or as datetimes: pd.to_datetime(..., format=...)"
-        raise BadCandle(f"{str(error).partition(chr(10))[0]}\n{advice}") from None
-    splits, dividends = (_amounts(table, label, least) for label, least in zip(columns, (1.0, 0.0), strict=True))
-    keys = [None] * len(table) if key is None else _symbols(table[key])
-    found: dict[str | None, list[Action]] = {each: [] for each in keys or ([None] if key is None else [])}
-    order = np.argsort(read.ms, kind="stable")
-    when = (
-        to_utc(read.ms[order], checked_zone(tz), where="adjust")[0] if read.naive and tz is not None else read.ms[order]
-    )
-    for at, moment in zip(order.tolist(), when.tolist(), strict=True):
-        if splits[at] != 1 or dividends[at] != 0:
-            found[keys[at]].append(Action(moment, float(splits[at]), float(dividends[at])))
-    return {each: _of_moments(actions) for each, actions in found.items()}
-
-
-def _symbols(given: pd.Series[Any]) -> list[str]:
-    """Whose actions they are, row by row."""
-    keys = given.astype(str).str.strip()
-    blank = (given.isna() | (keys == "")).to_numpy()
-    if blank.any():
-        row = given.index[int(np.argmax(blank))]
-        raise BadCandle(
-            f"adjust, row {row}: {str(given.name).strip()} must name the symbol, and is empty\n"
-            "fill it in, or leave the row out"
-        )
-    return [*keys]
-
-
 def of_symbols(
     actions: Mapping[str | None, tuple[Action, ...]], symbols: Collection[str] | None
 ) -> dict[str | None, tuple[Action, ...]]:
@@ -193,9 +90,9 @@ def of_symbols(
 
     Examples
     --------
-    >>> split = Action(0, 2.0, 0.0)
+    >>> split = Action(0, 2.0, 0.0, 0)
     >>> of_symbols({"AAPL": (split,), "IBM": ()}, ["AAPL", "MSFT"])
-    {'AAPL': (Action(when=0, split=2.0, dividend=0.0),), 'MSFT': ()}
+    {'AAPL': (Action(when=0, split=2.0, dividend=0.0, date=0),), 'MSFT': ()}
     """
     served: list[str | None] = [None] if symbols is None else [*symbols]
     if len(served) == len(actions) == 1 and (None in actions or None in served):
@@ -210,13 +107,15 @@ def of_symbols(
     return {symbol: actions.get(symbol, ()) for symbol in served}
 
 
-def adjusted(candles: Candles, actions: tuple[Action, ...], *, where: str) -> tuple[Candles, Adjustments]:
+def adjusted(
+    candles: Candles, actions: tuple[Action, ...], *, where: str, sessions: Sessions | None = None
+) -> tuple[Candles, Adjustments]:
     """Candles whose prices before each split and dividend are in the terms of those after it, and how they became so.
 
     Before a split of ``n`` for one prices are divided and volumes multiplied by ``n``; before a dividend ``d`` prices
     are multiplied by ``1 - d / close``, with the close before it as it was traded; of several between the same two
     candles the later ones find that close in the terms of the earlier ones. What comes before the first candle or after
-    the last one makes no difference.
+    the last one makes no difference. Of daily bars the first after it is that of its date.
 
     Parameters
     ----------
@@ -226,6 +125,8 @@ def adjusted(candles: Candles, actions: tuple[Action, ...], *, where: str) -> tu
         Oldest first.
     where
         The name of the series, for messages.
+    sessions
+        The declared trading hours, which say to which date a daily bar belongs.
 
     Raises
     ------
@@ -237,13 +138,14 @@ def adjusted(candles: Candles, actions: tuple[Action, ...], *, where: str) -> tu
     Examples
     --------
     >>> rows = [(0, 400.0, 400.0, 400.0, 400.0, 1.0), (60_000, 101.0, 101.0, 101.0, 101.0, 4.0)]
-    >>> candles, made = adjusted(Candles.from_rows(rows), (Action(60_000, 4.0, 0.0),), where="AAPL")
+    >>> candles, made = adjusted(Candles.from_rows(rows), (Action(60_000, 4.0, 0.0, 0),), where="AAPL")
     >>> candles.close.tolist(), candles.volume.tolist(), made.steps
     ([100.0, 101.0], [4.0, 4.0], (Adjustment(before=60000, price=0.25, volume=4.0),))
     """
     times = candles.timestamp
     price, volume = np.ones(len(candles)), np.ones(len(candles))
-    inside = [(action, int(np.searchsorted(times, action.when))) for action in actions]
+    days = _dates(times, sessions)
+    inside = sorted(((action, _first(action, times, days)) for action in actions), key=itemgetter(1))
     inside = [(action, first) for action, first in inside if 0 < first < len(candles)]
     for first, due in groupby(inside, key=itemgetter(1)):
         together = [action for action, _ in due]
@@ -256,7 +158,10 @@ def adjusted(candles: Candles, actions: tuple[Action, ...], *, where: str) -> tu
             volume[:first] *= action.split
             before = (before - action.dividend) / action.split
         _check_splits(together, close, before, float(candles.open[first]), where)
-    steps = tuple(Adjustment(action.when, float(price[at - 1]), float(volume[at - 1])) for action, at in inside)
+    steps = tuple(
+        Adjustment(action.when if days is None else int(days[at]), float(price[at - 1]), float(volume[at - 1]))
+        for action, at in inside
+    )
     columns: dict[str, Any] = {name: getattr(candles, name) * price for name in ("open", "high", "low", "close")}
     made = Adjustments(
         steps,
@@ -266,8 +171,29 @@ def adjusted(candles: Candles, actions: tuple[Action, ...], *, where: str) -> tu
     return Candles.from_columns(timestamp=times, volume=candles.volume * volume, **columns), made
 
 
+def _dates(times: NDArray[np.int64], sessions: Sessions | None) -> NDArray[np.int64] | None:
+    """The date to which each daily bar belongs (UTC ms); ``None``: they are shorter, or bear no dates."""
+    return day_labels(times, sessions) if len(times) > 1 and int(np.diff(times).min()) > DAY_MS // 2 else None
+
+
+def _first(action: Action, times: NDArray[np.int64], days: NDArray[np.int64] | None) -> int:
+    """The place of the first candle that opens with or after an action; of daily bars that of its date.
+
+    The stamp of a bar is that bar, whatever date it shows in UTC.
+    """
+    at = int(np.searchsorted(times, action.when))
+    if days is None or (at < len(times) and times[at] == action.when):
+        return at
+    return int(np.searchsorted(days, action.date))
+
+
 def adjust_series(
-    candles: Candles | Mapping[str, Candles], table: pd.DataFrame, *, tz: str | None, name: str
+    candles: Candles | Mapping[str, Candles],
+    table: pd.DataFrame,
+    *,
+    tz: str | None,
+    name: str,
+    sessions: Sessions | None = None,
 ) -> tuple[Candles | dict[str, Candles], dict[str | None, Adjustments], list[str]]:
     """The candles of one series or of each symbol, adjusted by a table, how they became so, and what is told of it.
 
@@ -279,6 +205,8 @@ def adjust_series(
         As in :func:`read_actions`.
     name
         The name of the source, for messages.
+    sessions
+        As in :func:`adjusted`.
 
     Raises
     ------
@@ -298,14 +226,16 @@ def adjust_series(
     notes: list[str] = []
     if isinstance(candles, Candles):
         only = of_symbols(actions, None)[None]
-        alone, made = adjusted(in_order(candles, name, notes), only, where=name)
+        alone, made = adjusted(in_order(candles, name, notes), only, where=name, sessions=sessions)
         return alone, {None: made}, notes
     found: dict[str, Candles] = {}
     each_made: dict[str | None, Adjustments] = {}
     of_each = of_symbols(actions, candles)
     for symbol, series in candles.items():
         where = f"{name}, {symbol}"
-        found[symbol], each_made[symbol] = adjusted(in_order(series, where, notes), of_each[symbol], where=where)
+        found[symbol], each_made[symbol] = adjusted(
+            in_order(series, where, notes), of_each[symbol], where=where, sessions=sessions
+        )
     if None not in actions and (unknown := [str(each) for each in actions if each not in candles]):
         more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
         them = "it" if len(unknown) == 1 else "them"
@@ -314,45 +244,6 @@ def adjust_series(
             f"of {them}"
         )
     return found, each_made, notes
-
-
-def _amounts(table: pd.DataFrame, label: Any, nothing: float) -> NDArray[np.float64]:
-    """A column of numbers; 0 and what is empty are ``nothing``."""
-    if label is None:
-        return np.full(len(table), nothing)
-    given = table[label]
-    values = as_numbers(given)
-    bad = (np.isnan(values) & given.notna().to_numpy()) | np.isinf(values) | (values < 0)
-    if bad.any():
-        at = int(np.argmax(bad))
-        raise BadCandle(
-            f"adjust, row {given.index[at]}: {str(label).strip()} must be a number of at least 0, got "
-            f"{plain_value(given.iloc[at])!r}\na split of four for one is 4, one of one for ten 0.1"
-        )
-    return np.where(np.isnan(values) | (values == 0), nothing, values)
-
-
-def _of_moments(actions: list[Action]) -> tuple[Action, ...]:
-    """One action for each moment: several dividends are paid together, and nothing else can be."""
-    found: list[Action] = []
-    for action in actions:
-        if not found or found[-1].when != action.when:
-            found.append(action)
-        elif found[-1].split == action.split == 1:
-            found[-1] = Action(action.when, 1.0, found[-1].dividend + action.dividend)
-        else:
-            raise _unordered(action)
-    for action in found:
-        if action.split != 1 and action.dividend:
-            raise _unordered(action)
-    return tuple(found)
-
-
-def _unordered(action: Action) -> BadCandle:
-    return BadCandle(
-        f"adjust: a split and something else on {utc_text(action.when)}: it is open which comes first\n"
-        "give each a moment of its own, the later one by a minute, or leave out what is there twice"
-    )
 
 
 def _check_prices(candles: Candles, first: int, action: Action, where: str) -> None:

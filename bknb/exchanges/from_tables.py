@@ -12,7 +12,7 @@ from ..errors import MissingDependency, UsageError
 from ..market.candle_rows import Reading
 from ..market.candle_tables import Tables, read_table
 from ..market.candles import Candles
-from ..market.sessions import Sessions
+from ..market.sessions import Sessions, as_sessions
 from ..stores.atomic import as_path
 from .csv_reading import csv_table
 from .dataframe_source import FrameSource
@@ -311,7 +311,7 @@ def _source(
     else:
         from .adjusting import adjust_series
 
-        candles, made, notes = adjust_series(table.candles, adjust, tz=tz, name=name)
+        candles, made, notes = adjust_series(table.candles, adjust, tz=tz, name=name, sessions=as_sessions(sessions))
     source = FrameSource(candles, name=name, sessions=sessions)
     source.negative = negative
     told = (f"{name if symbol is None else f'{name}, {symbol}'}: {each}" for symbol, each in made.items())

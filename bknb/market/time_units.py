@@ -149,6 +149,28 @@ def _regular(given: pd.Series[Any]) -> Times | None:
     return None
 
 
+def without_zone(given: pd.Series[Any]) -> pd.Series[Any]:
+    """The same times as clocks of their zones show them; numbers since 1970 stay those of UTC.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> without_zone(pd.Series(["2024-06-10 00:00:00-04:00"])).tolist()
+    ['2024-06-10 00:00:00']
+    """
+    import pandas as pd
+
+    if isinstance(given.dtype, pd.DatetimeTZDtype):
+        return given.dt.tz_localize(None)
+    kind = pd.api.types.infer_dtype(given, skipna=False)
+    if kind == "string":
+        texts = given.astype(str).str.strip()
+        return texts.str.replace(r"\s*(?:Z|UTC|GMT)$", "", regex=True).str.replace(_OFFSET, "", regex=True)
+    if kind == "datetime":
+        return given.map(lambda value: value.replace(tzinfo=None))
+    return given
+
+
 def to_ms(moments: pd.Series[Any]) -> NDArray[np.int64]:
     """Datetimes without a zone as milliseconds since 1970, int64 of shape (n,)."""
     return moments.to_numpy().astype("datetime64[ms]").astype(np.int64)
