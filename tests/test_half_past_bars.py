@@ -639,6 +639,12 @@ WORKING = [f"{day:%Y-%m-%d}" for day in pd.bdate_range("2024-01-08", periods=30)
 LONDON = [f"{hour:02d}:00" for hour in range(8, 17)]
 AROUND = [f"{hour:02d}:00" for hour in range(24)]
 
+TWELVE = [f"{day:%Y-%m-%d}" for day in pd.date_range("2024-02-28", periods=12)]
+OUTAGES = [
+    pd.date_range(begin, periods=count, freq="h", tz="UTC")
+    for begin, count in (("2024-03-05 04:00", 12), ("2024-03-05 20:00", 10), ("2024-03-02 04:00", 12))
+]
+
 
 @pytest.mark.parametrize(
     ("given", "expected"),
@@ -651,6 +657,9 @@ AROUND = [f"{hour:02d}:00" for hour in range(24)]
         (opens_of(WORKING, AROUND).sample(frac=0.8, random_state=1).sort_index(), None),  # with holes
         (opens_of(WORKING, LONDON).drop(opens_of(WORKING, LONDON).index[[12, 40, 77]]), "08:00-17:00"),
         (pd.concat([opens_of(WORKING, LONDON), opens_of(["2024-01-09"], ["20:00"])]).sort_index(), None),
+        *((opens_of(TWELVE, AROUND).drop(out), None) for out in OUTAGES),  # on a day of the week that came once
+        (opens_of(WORKING[:12], LONDON).drop(opens_of(WORKING[:12], LONDON).index[67:69]), "08:00-17:00"),
+        (opens_of(WORKING[:12], LONDON).drop(opens_of(WORKING[:12], LONDON).index[70:72]), "08:00-17:00"),
     ],
 )
 def test_which_hours_bars_show(given: pd.DataFrame, expected: str | None) -> None:
@@ -659,6 +668,7 @@ def test_which_hours_bars_show(given: pd.DataFrame, expected: str | None) -> Non
         assert source.sessions is None
     else:
         assert str(source.sessions).startswith(f"mon {expected};")
+        assert f"wed {expected};" in str(source.sessions)
         assert "sat" not in str(source.sessions)
 
 

@@ -24,10 +24,17 @@ _FEWEST_DAYS: Final = 10  # with a bar: fewer do not show which hours are regula
 _USUAL: Final = 0.5  # of the same days of the week have a bar that belongs to the hours of the market
 _SHORT: Final = 0.1  # of days end early, at most
 _ALWAYS: Final = 0.97  # of all bars there could be: the market does not close
+_FRIDAY: Final = 4
 _LACKING: Final = 0.05  # of the bars of its hours may be missing, so that they are regular
 
-Week: TypeAlias = tuple[tuple[tuple[int, int], ...], ...]
-"""The hours of each day of the week, Monday first: spans in minutes after midnight."""
+Hours: TypeAlias = tuple[tuple[int, int], ...]
+"""The hours of a day: spans in minutes after midnight."""
+
+Week: TypeAlias = tuple[Hours, ...]
+"""The hours of each day of the week, Monday first."""
+
+
+_AROUND_THE_CLOCK: Final[Week] = 7 * (((0, DAY_MINUTES),),)
 
 
 class _Local(NamedTuple):
@@ -41,9 +48,10 @@ def trading_hours(times: NDArray[np.int64], step: int, name: str) -> tuple[Sessi
     """The hours in which a market is open, as its bars show them, and what was decided.
 
     ``None`` where they show none: there are bars around the clock every day, at irregular times, or on fewer than ten
-    days. A time of day belongs to the hours where half of the same days of the week have a bar then, and every bar must
-    lie in them, by a clock that changes with the seasons as one of the world does or not at all. Days without a bar
-    are holidays and days that end early short ones, unless there are more of them than a market has.
+    days. A time of day belongs to the hours where half of the same days of the week have a bar then; a day of the week
+    that came once has the hours of another where its bars lie within them. Every bar must lie in the hours, by a clock
+    that changes with the seasons as one of the world does or not at all. Days without a bar are holidays and days that
+    end early short ones, unless there are more of them than a market has.
 
     Parameters
     ----------
@@ -69,6 +77,8 @@ def trading_hours(times: NDArray[np.int64], step: int, name: str) -> tuple[Sessi
         if len(np.unique(local.day)) < _FEWEST_DAYS:
             return None, []
         week = _week(local, length)
+        if week == _AROUND_THE_CLOCK:
+            return None, []
         if week is not None and (lacking := _lacking(local, length, week)) < fewest:
             best, fewest = (local, length, zone, week), lacking
     return (None, []) if best is None else _sessions(*best, name)
@@ -84,9 +94,9 @@ def _local(times: NDArray[np.int64], zone: str) -> _Local:
 
 
 def _week(local: _Local, length: int) -> Week | None:
-    """The hours of each day of the week, Monday first; ``None`` where a bar lies outside of them or they never end."""
+    """The hours of each day of the week, Monday first; ``None`` where a bar lies outside of them."""
     weekday = (local.day - 1) % 7
-    found = []
+    found, counted = [], []
     for day in range(7):
         mine = weekday == day
         count = len(np.unique(local.day[mine]))
@@ -95,8 +105,23 @@ def _week(local: _Local, length: int) -> Week | None:
         if len(usual) < len(minutes):
             return None
         found.append(_spans(usual.tolist(), length))
-    always = ((0, DAY_MINUTES),)
-    return None if all(spans == always for spans in found) else tuple(found)
+        counted.append(count)
+    found = [_seen_once(found, counted, day) if counted[day] == 1 else found[day] for day in range(7)]
+    return tuple(found)
+
+
+def _seen_once(week: Sequence[Hours], counted: Sequence[int], day: int) -> Hours:
+    """The hours of a day of the week (Monday: 0) that came once, on which a bar may be missing.
+
+    They are those of another day that came more often, where they lie within them; around a weekend, which may begin
+    and end within a day, where it has a break that the other has not.
+    """
+    mine = week[day]
+    for spans, count in zip(week, counted, strict=True):
+        inside = all(any(first <= begin and end <= last for first, last in spans) for begin, end in mine)
+        if count > 1 and inside and (day < _FRIDAY or len(mine) > len(spans)):
+            return spans
+    return mine
 
 
 def _lacking(local: _Local, length: int, week: Week) -> float:
@@ -107,7 +132,7 @@ def _lacking(local: _Local, length: int, week: Week) -> float:
     return 1 - len(local.day) / expected
 
 
-def _spans(minutes: Sequence[int], length: int) -> tuple[tuple[int, int], ...]:
+def _spans(minutes: Sequence[int], length: int) -> Hours:
     """The spans that bars of one length make up which open at these minutes of a day; none goes over midnight."""
     spans: list[tuple[int, int]] = []
     for minute in minutes:
