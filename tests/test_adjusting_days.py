@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+import bknb
+from bknb.errors import UsageError
 from bknb.exchanges.from_tables import from_frame
 
 DATES = pd.bdate_range("2024-05-01", "2024-07-31", name="Date")
@@ -79,3 +82,33 @@ def test_a_split_and_a_dividend_of_one_day_are_told_apart_by_a_minute() -> None:
     source = from_frame(shares(split=2.0), symbol="S", adjust=adjust)
     candles = asyncio.run(source.get_candles("S", "1d", 1_714_521_600_000, 100))
     assert candles.close.tolist() == pytest.approx([49.0] * len(DATES))
+
+
+def test_adjusted_candles_are_in_no_store(tmp_path: Path) -> None:
+    """The next dividend would change those that are stored, and the ones that follow would not fit them."""
+    source = from_frame(shares(), symbol="S", adjust=paid())
+    with pytest.raises(UsageError, match=r"'frame' is adjusted .*\ngive the source itself to the run"):
+        bknb.exchanges.stored(source, folder=tmp_path)
+    with pytest.raises(UsageError, match=r"'frame' is adjusted "):
+        bknb.download("S", exchange=source, frame=("2024-06-03", "2024-06-20"), folder=tmp_path)
+    bknb.exchanges.stored(from_frame(shares(), symbol="S", adjust=paid()[:0]), folder=tmp_path)
+
+
+def test_a_run_is_told_how_the_symbols_it_reads_were_adjusted() -> None:
+    both = pd.concat([shares().assign(symbol="AAA"), shares().assign(symbol="BBB")])
+    source = from_frame(both, adjust=paid().assign(symbol="BBB"))
+    other = []
+
+    def get_signal(ctx: Any) -> None:
+        if len(other) == 1:
+            bknb.get_candles("AAA", "1d", 3)
+
+    told = []
+    for symbol in ("AAA", "BBB", "BBB"):
+        found = bknb.backtest(symbol, strategy=get_signal, exchange=source, frame=("2024-06-03", "2024-06-20"))
+        told.append([str(note) for note in found.warnings if "adjusted" in note])
+        other.append(symbol)
+    nothing, dividend = "frame, AAA: adjusted for no split and no dividend", "frame, BBB: adjusted for 1 dividend: "
+    assert [len(notes) for notes in told] == [1, 2, 1]
+    assert told[0] == [nothing]
+    assert told[2][0].startswith(dividend)

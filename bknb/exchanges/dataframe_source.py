@@ -45,6 +45,8 @@ class FrameSource:
         The same for each symbol, whose holidays may be its own.
     warnings : tuple of str
         What was repaired on loading; a feed reports it.
+    symbol_of_warning : mapping of str to str
+        Whose candles a warning is about, where it is about those of one symbol; it is reported where they are read.
     reopen : callable or None
         Reads its file again and returns another such source; ``None`` for candles that came from no file.
     adjustments : dict of (str or None) to Adjustments
@@ -79,6 +81,7 @@ class FrameSource:
         self.reopen: Callable[[], FrameSource] | None = None
         self.adjustments: dict[str | None, Adjustments] = {}
         self.remark = ""
+        self.symbol_of_warning: Mapping[str, str] = {}
         self.symbol_sessions: Mapping[str, Sessions | None] = {}
         self.told_of_hours: tuple[str, ...] = ()
         notes: list[str] = []

@@ -314,7 +314,8 @@ def _source(
         candles, made, notes = adjust_series(table.candles, adjust, tz=tz, name=name, sessions=as_sessions(sessions))
     source = FrameSource(candles, name=name, sessions=sessions)
     source.negative = negative
-    told = (f"{name if symbol is None else f'{name}, {symbol}'}: {each}" for symbol, each in made.items())
+    told = {f"{name if symbol is None else f'{name}, {symbol}'}: {each}": symbol for symbol, each in made.items()}
     source.warnings = (*table.notes, *notes, *told, *source.warnings)
+    source.symbol_of_warning = {text: symbol for text, symbol in told.items() if symbol is not None}
     source.adjustments = made
     return source

@@ -28,7 +28,7 @@ from .source_hours import bar_grid_of, sessions_of
 from .stretched_bars import FEWEST, doubts_of_length
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -132,6 +132,7 @@ class Feed:
         self._unanswered: set[tuple[str, str]] = set()  # series of which it was not answered where there are candles
         self._whole_only: set[tuple[str, str]] = set()  # series that are asked for whole where older ones are wanted
         self._notes: tuple[str, ...] = tuple(getattr(source, "warnings", ()))
+        self._symbol_of_note: Mapping[str, str] = getattr(source, "symbol_of_warning", {})
         self._take_notes: Callable[[], list[str]] | None = getattr(source, "take_notes", None)
         self.told = Told(self.warn)
 
@@ -193,7 +194,8 @@ class Feed:
         UsageError
             The interval is unknown, or neither it nor ``1m`` can be had from this source.
         """
-        self.told.tell(None, self._notes)
+        of_others = self._symbol_of_note
+        self.told.tell(None, (note for note in self._notes if of_others.get(note, symbol) == symbol))
         step = interval_ms(interval)
         grid = self.grid_of(symbol)
         if grid is None:

@@ -161,7 +161,8 @@ def without_zone(given: pd.Series[Any]) -> pd.Series[Any]:
     import pandas as pd
 
     if isinstance(given.dtype, pd.DatetimeTZDtype):
-        return given.dt.tz_localize(None)
+        clocks: pd.Series[Any] = given.dt.tz_localize(None)
+        return clocks
     kind = pd.api.types.infer_dtype(given, skipna=False)
     if kind == "string":
         texts = given.astype(str).str.strip()
