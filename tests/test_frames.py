@@ -350,3 +350,13 @@ def test_minutes_that_lie_on_a_wider_grid_by_chance_lose_no_row(minutes: tuple[i
 def test_the_times_of_closes_are_those_of_minutes_unless_longer_bars_are_proven(minutes: tuple[int, ...]) -> None:
     opened = served(from_frame(thin(*minutes), stamp="close")).timestamp
     assert ((opened - START) // MINUTE).tolist() == [each - 1 for each in minutes]
+
+
+def test_a_last_day_that_stands_twice_is_no_running_candle() -> None:
+    index = pd.bdate_range("2024-01-01", periods=40, name="Date")
+    days = pd.DataFrame({"Open": 5.0, "High": 6.0, "Low": 4.0, "Close": 5.0, "Volume": 1.0}, index=index)
+    twice = from_frame(pd.concat([days, days[-1:]]))
+    last = asyncio.run(twice.get_candles("AAPL", "1d", 0, 100_000)).timestamp[-1]
+    assert (pd.Timestamp(last, unit="ms"), twice.warnings) == (index[-1], from_frame(days).warnings)
+    with pytest.raises(BadCandle, match="two different candles of 2024-02-23"):
+        from_frame(pd.concat([days, days[-1:].assign(Close=5.5)]))

@@ -278,6 +278,8 @@ def _running(ms: NDArray[np.int64]) -> NDArray[np.bool_]:
     if spacing is None or spacing.closer or spacing.step < MINUTE_MS:
         return nothing
     moment = int(ms[last])
+    if moment == int(rest.max()):
+        return nothing  # a row that stands twice
     # A full minute may be one more of a market with few trades: bars must be longer whether it is counted or not.
     step = _proven(spacing if moment % MINUTE_MS else measured(ms))
     if step == MINUTE_MS and moment % MINUTE_MS == 0:
