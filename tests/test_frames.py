@@ -360,3 +360,21 @@ def test_a_last_day_that_stands_twice_is_no_running_candle() -> None:
     assert (pd.Timestamp(last, unit="ms"), twice.warnings) == (index[-1], from_frame(days).warnings)
     with pytest.raises(BadCandle, match="two different candles of 2024-02-23"):
         from_frame(pd.concat([days, days[-1:].assign(Close=5.5)]))
+
+
+@pytest.mark.parametrize("factor", [100.0, 0.01, 5000.0])
+@pytest.mark.parametrize("rows", [slice(20, 40), slice(0, 15), slice(30, 33)])
+def test_prices_of_another_unit_from_some_row_on_are_told(factor: float, rows: slice) -> None:
+    frame = yahoo(count=40)
+    prices = ["Open", "High", "Low", "Close"]
+    assert from_frame(frame).warnings == ()
+    frame.iloc[rows, :4] *= factor
+    several = pd.concat([yahoo(count=40).assign(ticker="AAA"), frame.assign(ticker="BBB")])
+    for source, name in ((from_frame(frame), "frame"), (from_frame(several), "frame, BBB")):
+        (note,) = source.warnings
+        assert note.startswith(f"{name}: the price goes from ")
+        assert note.endswith("such as cents, or of another currency are to be multiplied; a split: adjust=")
+    split = pd.DataFrame({"date": [frame.index[rows.stop if rows.start == 0 else rows.start]], "splits": [64.0]})
+    cheaper = yahoo(count=40).astype(dict.fromkeys(prices, float))
+    cheaper.loc[split["date"][0] :, prices] /= 64
+    assert len(from_frame(cheaper, adjust=split).warnings) == 1  # that it is adjusted

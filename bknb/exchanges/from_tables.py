@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import MissingDependency, UsageError
+from ..market.anomalies import step_notes
 from ..market.candle_rows import Reading
 from ..market.candle_tables import Tables, read_table
 from ..market.candles import Candles
@@ -302,7 +303,7 @@ def _source(
     if adjust is None:
         source = FrameSource(table.candles, name=name, sessions=sessions)
         source.negative = negative
-        source.warnings = (*table.notes, *source.warnings)
+        source.warnings = (*table.notes, *_steps(table.candles, name), *source.warnings)
         return source
     if isinstance(adjust, AdjustedCloses):
         from .adjusted_closes import adjust_by_closes  # few need either
@@ -315,7 +316,14 @@ def _source(
     source = FrameSource(candles, name=name, sessions=sessions)
     source.negative = negative
     told = {f"{name if symbol is None else f'{name}, {symbol}'}: {each}": symbol for symbol, each in made.items()}
-    source.warnings = (*table.notes, *notes, *told, *source.warnings)
+    source.warnings = (*table.notes, *notes, *_steps(candles, name), *told, *source.warnings)
     source.symbol_of_warning = {text: symbol for text, symbol in told.items() if symbol is not None}
     source.adjustments = made
     return source
+
+
+def _steps(candles: Candles | Mapping[str, Candles], name: str) -> list[str]:
+    """What is told of prices that may be of two units, in one series or in those of several symbols."""
+    if isinstance(candles, Candles):
+        return step_notes(candles, name)
+    return [note for symbol, series in candles.items() for note in step_notes(series, f"{name}, {symbol}")]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from ..domain.formatting import utc_text
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from .candles import Candles
 
 _SETTING: Final = "if it was traded, raise get_candles_price_anomaly_threshold_factor of bknb.Settings"
+
+_UNITS: Final = 50  # cents and dollars are a hundred times apart, and hardly a split is so large
 
 
 class Anomaly(NamedTuple):
@@ -105,6 +109,30 @@ def anomalous(
             if bad.any():
                 return Anomaly(part, bad, rule)
     return None
+
+
+def step_notes(candles: Candles, where: str) -> list[str]:
+    """What is told of a table whose price is fifty times higher or lower from one candle to the next, and stays there.
+
+    Prices that are in cents or in another currency from some row on look so; a split of that size may be true.
+
+    Examples
+    --------
+    >>> from bknb.market.candles import Candles
+    >>> rows = [(60_000 * i, p, p, p, p, 1.0) for i, p in enumerate([1.25, 1.25, 125.0, 125.0])]
+    >>> step_notes(Candles.from_rows(rows), "mine")[0].splitlines()[0]
+    'mine: the price goes from 1.25 to 125 at 1970-01-01 00:02 UTC'
+    """
+    order = np.argsort(candles.timestamp, kind="stable")
+    close, opened = candles.close[order][:-1], candles.open[order][1:]
+    steps = np.flatnonzero((close > 0) & (opened > 0) & ((opened > _UNITS * close) | (close > _UNITS * opened)))
+    if not len(steps):
+        return []
+    at = int(steps[0])
+    more = f" (and {len(steps) - 1} more such steps)" if len(steps) > 1 else ""
+    step = f"from {close[at]:.6g} to {opened[at]:.6g} at {utc_text(int(candles.timestamp[order[at + 1]]))}{more}"
+    advice = "prices of another unit, such as cents, or of another currency are to be multiplied; a split: adjust="
+    return [f"{where}: the price goes {step}\n{advice}"]
 
 
 def is_within(prices: NDArray[np.float64], left: float | None, factor: int) -> bool:
