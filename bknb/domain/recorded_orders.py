@@ -46,11 +46,21 @@ QuantityOf: TypeAlias = Callable[[OpenSignal | ScheduledSignal], float | str]
 leaves. Asked once for each signal, when there is an order to make."""
 
 
-def orders_of_state(state: State, orders: Orders, quantity_of: QuantityOf) -> tuple[Order, ...]:
-    """The orders that are new or changed because of what a state has decided and no minute has filled yet."""
+def last_minute(close: int) -> int:
+    """When the last minute before a close opens (UTC ms)."""
+    return close - MINUTE_MS
+
+
+def orders_of_state(
+    state: State, orders: Orders, quantity_of: QuantityOf, *, last_open: Callable[[int], int] = last_minute
+) -> tuple[Order, ...]:
+    """The orders that are new or changed because of what a state has decided and no minute has filled yet.
+
+    ``last_open`` says when the last candle before a close opens (UTC ms): an order for that close leaves then.
+    """
     ending = position_of(state)
     found: list[Order] = []
-    if ending is not None and (leaves := _leaves(ending)) is not None:
+    if ending is not None and (leaves := _leaves(ending, last_open)) is not None:
         mine, (not_before, price) = orders.get(key_of(ending.signal), ()), leaves
         closing = closing_orders(mine)
         if mine and mine[0].ended_at != not_before and not any_left(closing):
@@ -61,7 +71,7 @@ def orders_of_state(state: State, orders: Orders, quantity_of: QuantityOf) -> tu
     if isinstance(state, Opening) and state.signal.entry != "stop" and (state.close_at is None or state.sent):
         entry = _entry(orders, state.signal)
         kind: OrderKind = "limit" if state.signal.entry == "limit" else "market"
-        leaves_at = state.not_before if state.close_at is None else max(state.not_before, state.close_at - MINUTE_MS)
+        leaves_at = state.not_before if state.close_at is None else max(state.not_before, last_open(state.close_at))
         if entry is None:
             quantity = quantity_of(state.signal)
             found.append(_entry_order(state.signal, quantity, kind=kind, created_at=leaves_at, opened_at=None))
@@ -70,16 +80,19 @@ def orders_of_state(state: State, orders: Orders, quantity_of: QuantityOf) -> tu
     return tuple(found)
 
 
-def _leaves(state: Holding) -> tuple[int, float] | None:
+def _leaves(state: Holding, last_open: Callable[[int], int]) -> tuple[int, float] | None:
     """When the closing order of a position leaves (UTC ms), and the average price at its decision; ``None``: not yet.
 
-    One for the close of a session leaves at the open of its last minute.
+    One for the close of a session leaves at the open of its last minute; of a position that was opened in that minute
+    it leaves when it has closed, as only then it is known that there is one.
     """
     if state.leaving is not None:
         return state.leaving.not_before, state.leaving.price
     closing = None if state.book is None else state.book.closing
     if closing and closing.sent:
-        return max(closing.moment - MINUTE_MS, closing.not_before), closing.price
+        leaves = last_open(closing.moment)
+        leaves = leaves if state.signal.pending_at < leaves else closing.moment
+        return max(leaves, closing.not_before), closing.price
     return None
 
 

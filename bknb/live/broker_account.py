@@ -8,6 +8,7 @@ from ..domain.lifecycle import Opening, State
 from ..domain.signal_events import Event
 from ..engine.records import Records
 from ..errors import BrokerError, StateError
+from ..market.bar_slots import slot_of
 from ..ports import StateStore
 from .failures import Failures
 from .order_desk import OrderDesk
@@ -55,6 +56,7 @@ class Account:
                 sleep=self._rest,
                 now=plan.clock.now,
                 late_after_ms=plan.late_after_ms,
+                last_open=lambda close: slot_of(close - 1, plan.base_ms, plan.grid),
             )
         return self.desk
 

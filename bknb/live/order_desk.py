@@ -43,7 +43,7 @@ from ..domain.orders import (
     order_text,
 )
 from ..domain.reconcile import differences, ordered_signals, postponed, reconcile, to_follow
-from ..domain.recorded_orders import any_left
+from ..domain.recorded_orders import any_left, last_minute
 from ..domain.signal import ScheduledSignal, SignalKey, key_of
 from ..domain.signal_events import Event
 from ..domain.text import named_error
@@ -88,6 +88,8 @@ class OrderDesk:
         ``created_at`` is the time it was sent. Without a clock none is late.
     late_after_ms
         Milliseconds of the clock after which an order is late.
+    last_open
+        When the last candle before the close of a session opens (UTC ms): an order for that close leaves then.
 
     Examples
     --------
@@ -119,6 +121,7 @@ class OrderDesk:
         max_unknown_answers: int = 5,
         now: Callable[[], int] | None = None,
         late_after_ms: int = MINUTE_MS,
+        last_open: Callable[[int], int] = last_minute,
     ) -> None:
         if not isinstance(broker, Broker):
             raise UsageError(
@@ -138,7 +141,7 @@ class OrderDesk:
         self._signals = self._saved.signals
         self._following = Following(
             self._saved, Quantities(quantity, on_problem=self._report_problem),
-            save=self._save_orders, on_problem=self._report_problem,
+            save=self._save_orders, on_problem=self._report_problem, last_open=last_open,
         )  # fmt: skip
         self._check = BrokerCheck(
             broker, self._saved, answer_seconds=answer_seconds, sleep=sleep,

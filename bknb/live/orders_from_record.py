@@ -9,7 +9,7 @@ from functools import partial
 from ..domain.formatting import plain_number
 from ..domain.lifecycle import State, position_of
 from ..domain.orders import Order
-from ..domain.recorded_orders import ORDER_EVENTS, OrderEvent, orders_after, orders_of_state
+from ..domain.recorded_orders import ORDER_EVENTS, OrderEvent, last_minute, orders_after, orders_of_state
 from ..domain.signal import OpenSignal, ScheduledSignal, key_of
 from ..domain.signal_events import Cancelled, Closed, Event
 from ..domain.text import named_error
@@ -31,6 +31,8 @@ class Following:
         Called with the orders that are new or changed.
     on_problem
         Called with ``"broker"`` and a sentence, with every state behind which something could not be worked out.
+    last_open
+        When the last candle before the close of a session opens (UTC ms).
 
     Attributes
     ----------
@@ -45,8 +47,10 @@ class Following:
         *,
         save: Callable[[tuple[Order, ...]], object],
         on_problem: Callable[[str, str], object],
+        last_open: Callable[[int], int] = last_minute,
     ) -> None:
         self.problem = ""
+        self._of_state = partial(orders_of_state, last_open=last_open)
         self._saved = saved
         self._quantities = quantities
         self._save = save
@@ -73,7 +77,7 @@ class Following:
                 orders_after(event, self._saved.signals, asked)
         with suppress(Exception):
             if state is not None:
-                orders_of_state(state, self._saved.signals, asked)
+                self._of_state(state, self._saved.signals, asked)
         keys = {key_of(signal) for signal in found}
         left: list[Event] = [
             event for event in events if isinstance(event, ORDER_EVENTS) and key_of(event.signal) in keys
@@ -83,7 +87,7 @@ class Following:
                 self.event(event)
         held = None if state is None else position_of(state)
         if held is not None and key_of(held.signal) not in keys:
-            self._made(partial(orders_of_state, held, self._saved.signals, self._quantities.of))
+            self._made(partial(self._of_state, held, self._saved.signals, self._quantities.of))
         await self._quantities.work_out(found)
         return left
 
@@ -105,7 +109,7 @@ class Following:
         for event in events:
             self.event(event)
         if state is not None:
-            self._made(partial(orders_of_state, state, self._saved.signals, self._quantities.of))
+            self._made(partial(self._of_state, state, self._saved.signals, self._quantities.of))
         if self.problem:
             self._on_problem("broker", self.problem)
 
