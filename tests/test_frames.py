@@ -378,3 +378,25 @@ def test_prices_of_another_unit_from_some_row_on_are_told(factor: float, rows: s
     cheaper = yahoo(count=40).astype(dict.fromkeys(prices, float))
     cheaper.loc[split["date"][0] :, prices] /= 64
     assert len(from_frame(cheaper, adjust=split).warnings) == 1  # that it is adjusted
+
+
+def test_opens_and_closes_that_change_places_in_a_part_are_told() -> None:
+    walk = 100 + np.cumsum(np.random.default_rng(3).normal(size=401))
+    rows = {"Open": walk[:-1], "High": walk[:-1] + 9, "Low": walk[:-1] - 9, "Close": walk[1:], "Volume": 1.0}
+    frame = pd.DataFrame(rows, index=pd.date_range("2024-01-01", periods=400, freq="min", name="Date"))
+    assert from_frame(frame).warnings == ()
+    part = frame.copy()
+    part.iloc[200:300, [0, 3]] = frame.iloc[200:300, [3, 0]].to_numpy()
+    (note,) = from_frame(part).warnings
+    assert "Open and Close look swapped in 2 of 9 stretches of 40 candles, the first at 2024-01-01 03:20 UTC" in note
+    still = frame.copy()
+    still.iloc[:, :4] = 100.0  # nobody trades: nothing is told
+    assert from_frame(still).warnings == ()
+
+
+@pytest.mark.parametrize("year", ["1402", "2567"])
+def test_years_of_another_calendar_are_told(year: str) -> None:
+    frame = yahoo().reset_index()
+    frame["Datetime"] = frame["Datetime"].dt.strftime(f"{year}-%m-%d %H:%M")
+    (note,) = from_frame(frame).warnings
+    assert note.startswith(f"frame: times go from {year}-01-01 to {year}-01-01: years of another calendar")

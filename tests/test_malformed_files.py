@@ -101,6 +101,7 @@ MUTATIONS: dict[str, bytes] = {
     "high and low in one row": swapped(2, 3, rows=range(20, 21)),
     "high and low in the header": text(LINES, "timestamp,open,low,high,close,volume"),
     "open and close": swapped(1, 4),
+    "open and close in most rows": swapped(1, 4, rows=range(45)),
     "open and volume": swapped(1, 5),
     "time and open": swapped(0, 1),
     "time and open in one row": swapped(0, 1, rows=range(20, 21)),
@@ -123,6 +124,7 @@ MUTATIONS: dict[str, bytes] = {
     "an open quote": one(4, '"' + ROWS[20][4]),
     # encodings
     "UTF-16": WHOLE.decode().encode("utf-16"),
+    "UTF-32": WHOLE.decode().encode("utf-32"),
     "UTF-16 without a mark": WHOLE.decode().encode("utf-16-be"),
     "a mark before the header": b"\xef\xbb\xbf" + WHOLE,
     "two marks before the header": b"\xef\xbb\xbf\xef\xbb\xbf" + WHOLE,
@@ -149,6 +151,7 @@ MUTATIONS: dict[str, bytes] = {
     "two forms of dates": times(lambda at, when: when.replace("-", "." if at % 2 else "-")),
     "an offset in some rows": times(lambda at, when: when + ("+01:00" if at >= 30 else "")),
     "offsets that change": times(lambda at, when: when + ("+00:00" if at < 30 else "+01:00")),
+    "years of a Buddhist calendar": times(lambda _, when: f"2567{when[4:]}"),
     "times without dates": times(lambda _, when: when[11:]),
     # order
     "the newest first": text(LINES[::-1]),
@@ -178,7 +181,8 @@ def part_of_the_truth(candles: Candles) -> bool:
 
 
 READ_AS_WRITTEN = {  # what could be meant as it stands is told, and left as it is
-    *("open and close", "offsets that change"),
+    *("open and close", "open and close in most rows", "offsets that change"),
+    "years of a Buddhist calendar",
     *("a decimal point lost of a high", "a decimal point moved of a low"),
 }
 
@@ -204,7 +208,7 @@ READ = (
     *("cut at a line", "the header lost", "a row twice", "all rows twice", "the newest first", "shuffled"),
     *("seconds from the middle", "microseconds in one row", "nanoseconds from the middle", "two forms of dates"),
     *("semicolons in all rows", "tabs", "decimal commas in quotes", "UTF-16", "UTF-16 without a mark"),
-    "a mark before the header",
+    *("UTF-32", "a mark before the header"),
 )
 
 

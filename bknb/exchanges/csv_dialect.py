@@ -200,6 +200,7 @@ def _head(file: Path) -> tuple[bytes, bool]:
 def _encoding(data: bytes) -> tuple[str, bool]:
     for mark, name in (
         (codecs.BOM_UTF8, "utf-8-sig"),
+        (codecs.BOM_UTF32_LE, "utf-32"),  # begins as UTF-16 does
         (codecs.BOM_UTF16_LE, "utf-16"),
         (codecs.BOM_UTF16_BE, "utf-16"),
     ):
