@@ -112,6 +112,7 @@ def test_a_live_run_from_half_past_has_the_events_of_a_backtest(
 
 
 CLOCKS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "a moment that was missed": ("new york", {"at": "session_open+1h, session_close-30m"}, {"until": "session_end"}),
     "closes of short bars": ("new york", {"at": "session_close-30m", "interval": "1h"}, {"entry": "close", "bars": 9}),
     "opens": ("new york", {"at": "session_open"}, {"until": "session_end"}),
     "session days": ("spring", {"interval": "1d"}, {"bars": 2}),
@@ -124,7 +125,7 @@ CLOCKS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", [*first_quick(list(CLOCKS)[:5]), *rest_long(list(CLOCKS)[5:], kept=0)])
+@pytest.mark.parametrize("name", [*first_quick(list(CLOCKS)[:6]), *rest_long(list(CLOCKS)[6:], kept=0)])
 def test_a_live_run_from_half_past_goes_by_the_clock_of_its_market(name: str) -> None:
     key, asked, fields = CLOCKS[name]
     market = MARKETS[key]

@@ -206,7 +206,8 @@ class DueMoments:
     late
         As in :class:`ScheduledQuestions`.
     step
-        The length of a base bar, ms: what is not asked within it is missed.
+        The length of a base bar, ms: what cannot be asked within it is missed, and so is what is not asked where it
+        first can be.
     so_far
         How far an earlier process came with this schedule, where that is known; ``since`` does not matter then.
 
@@ -230,6 +231,7 @@ class DueMoments:
         self.schedule, self._late, self._step = schedule, late, step
         known = SavedMoments(at="", until=since) if so_far is None else so_far
         self._told, self._pending, self.missed = known.until, known.pending, known.missed
+        self._pending_at = known.until  # the first moment at which it can be asked about what is pending
         self._is_managed = known.managed  # what was open at the pending moment is managed
 
     def so_far(self, at: str) -> SavedMoments:
@@ -245,8 +247,9 @@ class DueMoments:
             self._told = when
             if fresh:
                 self.missed += len(fresh) - 1 + (self._pending is not None and not self._is_managed)
-                self._pending, self._is_managed = fresh[-1], False
-        if self._pending is not None and self._pending <= when - self._step and not self._late:
+                self._pending, self._is_managed, self._pending_at = fresh[-1], False, when
+        has_passed = self._pending is not None and (self._pending <= when - self._step or when > self._pending_at)
+        if has_passed and not self._late:
             self.missed += 1
             self._pending = None
         return self._pending is not None
