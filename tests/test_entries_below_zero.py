@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -554,6 +555,28 @@ def test_figures_that_rank_are_of_points_where_one_of_them_is() -> None:
         for text in swept.warnings
         if text.startswith("CL has prices at or below zero: ") and "all combinations; 1 of 2 opened" in text
     ]
+
+
+@pytest.mark.slow
+def test_means_over_symbols_are_of_points_where_one_of_them_is(tmp_path: Path) -> None:
+    """NG is always above zero: alone it is in percent, also with the same ledger."""
+    tables = {"CL": minutes(CROSSES), "NG": minutes(np.abs(CROSSES) + 2.0)}
+    source = from_frame(pd.concat(tables, axis=1), negative=True)
+    options: dict[str, Any] = {"params": {"above": [True, False]}, "interval": "1m", "exchange": source, **CROSSING}
+    alone, both, again = (
+        bknb.sweep(_above, symbol=symbol, ledger=tmp_path / "tried.jsonl", **options)
+        for symbol in ("NG", ["CL", "NG"], "NG")
+    )
+    assert again.table["sharpe_ratio"].tolist() == alone.table["sharpe_ratio"].tolist()
+    for row in both.table.reset_index().to_dict("records"):
+        above = lambda ctx, above=row["above"]: _above(ctx, above=above)  # noqa: E731
+        result = bknb.backtest(row["symbol"], strategy=above, interval="1m", exchange=source, **CROSSING)
+        assert (row["sharpe_ratio"], row["profit_factor"]) == pytest.approx(_ratios(result.trades))
+        if row["symbol"] == "NG":
+            assert alone.table["profit_factor"].tolist() == pytest.approx([result.stats["profit_factor"]] * 2)
+            assert row["profit_factor"] < result.stats["profit_factor"] * 0.9
+    assert [text for text in both.warnings if text.startswith("NG: sharpe_ratio, profit_factor and other figures")]
+    assert not [text for text in alone.warnings if "points" in text]
 
 
 @pytest.mark.slow

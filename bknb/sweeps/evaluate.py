@@ -118,7 +118,7 @@ class Evaluator:
         if self._window is not None and prepared.held is not None:
             self._window.take_over(*prepared.held)
         market = fixed_market(prepared)
-        self.at_zero = is_at_zero(market)
+        self.at_zero = prepared.of_points or is_at_zero(market)
         prepared = dataclasses.replace(prepared, market=market)
         self.prepared = prepared
         self._blocks = (

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..market.sessions import Sessions
 
 _HELD: Final = "held.pickle"
+_OF_POINTS: Final = "of_points"
 _AROUND_MS: Final = 400 * DAY_MS  # how far around a frame sessions are listed
 _NONE: Final = np.zeros(0, dtype=np.int64)
 _NO_DAYS: Final = kernel.Days(_NONE, _NONE, _NONE)
@@ -57,6 +58,8 @@ class Prepared:
         Hash of all of them, closing prices and volumes included.
     held
         What the event engine needs of them, where combinations go through it: it fetches them no second time.
+    of_points
+        Whether another symbol of the sweep has prices at or below zero: figures without a unit are of points, too.
     """
 
     symbol: str
@@ -66,6 +69,7 @@ class Prepared:
     days: kernel.Days
     data: str
     held: WindowCandles | None = None
+    of_points: bool = False
 
     @property
     def candle_closes(self) -> CandleCloses:
@@ -110,7 +114,13 @@ class Prepared:
             times, prices[0], prices[1], prices[2], prices[3], fills, regular, ready, float(last_close), step, prices[4]
         )
         held = pickle.loads((folder / _HELD).read_bytes()) if (folder / _HELD).is_file() else None  # noqa: S301 -- ours
-        return cls(symbol, market, Candles(block), closes, kernel.Days(*days), data, held)
+        of_points = (folder / _OF_POINTS).is_file()
+        return cls(symbol, market, Candles(block), closes, kernel.Days(*days), data, held, of_points)
+
+    @staticmethod
+    def note_of_points(folder: Path) -> None:
+        """Note beside saved arrays that another symbol of the sweep has prices at or below zero."""
+        (folder / _OF_POINTS).touch()
 
 
 def goes_compiled(strategy: Strategy) -> bool:

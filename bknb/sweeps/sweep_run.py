@@ -179,6 +179,10 @@ class SweepRun:
             self._describe(one, prepared.market)
             if number == 0:
                 self._look_at_rows(prepared)
+        if len(plan.plans) > 1 and any(self.at_zero):  # means over symbols are of figures of one kind
+            for number in range(len(plan.plans)):
+                Prepared.note_of_points(work_dir.folder / str(number))
+            self._trial_keys = TrialKeys(plan.plans, self.strategy_hash, [f"{data} points" for data in self.data])
         given: dict[str, Any] = {"keep_ends": plan.keep_trades, "with_source": self._is_timed, "warn": self._warn}
         executor = make_executor(plan.executor, work_dir, plan.plans[0], only=only, **given)
         if executor.workers > 1 and goes_compiled(plan.plans[0].strategy):

@@ -103,6 +103,9 @@ def told_of_points(
         if not all(traded):
             below = f"; {sum(traded):,} of {len(figures):,} opened a position there" if any(traded) else ""
             found.append(f"{symbol} has prices at or below zero: {OF_POINTS} of all combinations{below}")
+    others = [symbol for at, symbol in enumerate(symbols) if not at_zero[at]]
+    if others and len(others) < len(symbols):
+        found.append(f"{', '.join(others)}: {OF_POINTS} there, too, as means are of all symbols")
     return found
 
 
