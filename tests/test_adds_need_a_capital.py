@@ -258,7 +258,7 @@ def test_a_column_of_text_is_refused_by_belief_as_by_statistics(world: World) ->
 
 
 def test_a_sweep_ranks_them_last_and_says_so(world: World) -> None:
-    assert world.sweep.with_adds == (0,)
+    assert [*world.sweep.why_no_account] == [0]
     assert world.sweep.best["params"] == {"adds": 0}
     assert list(world.sweep.ranking.index) == [1, 0]
     assert [text.partition(".")[0] for text in world.sweep.warnings if ADDS in text] == [

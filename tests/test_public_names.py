@@ -330,3 +330,8 @@ def test_every_error_is_public() -> None:
 
     classes = {name for name, value in vars(errors).items() if is_error(value) and value.__module__ == errors.__name__}
     assert classes <= set(PUBLIC_NAMES)
+
+
+def test_an_old_name_of_an_exchange_is_told() -> None:
+    with pytest.warns(DeprecationWarning, match="write: CandleStoreSource"):
+        assert bknb.exchanges.ShelfSource is bknb.exchanges.CandleStoreSource

@@ -15,6 +15,17 @@ Examples
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 from .. import lazy_names
 
-__getattr__, __dir__, __all__ = lazy_names.attach(__name__, __file__)
+_attached, __dir__, __all__ = lazy_names.attach(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, on its first use; ``ShelfSource`` is the old name of ``CandleStoreSource``, for one release."""
+    if name == "ShelfSource":
+        warnings.warn("ShelfSource is an old name\nwrite: CandleStoreSource", DeprecationWarning, stacklevel=2)
+        name = "CandleStoreSource"
+    return _attached(name)

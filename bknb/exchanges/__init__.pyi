@@ -6,8 +6,8 @@ from ..domain.retry_pauses import (
 from ..history.cached_source import (
     StoredSource as StoredSource,
 )
-from ..history.shelf_source import (
-    ShelfSource as ShelfSource,
+from ..history.candle_store_source import (
+    CandleStoreSource as CandleStoreSource,
 )
 from ..history.store import (
     CandleStore as CandleStore,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..domain.retry_pauses import Patience
 from ..errors import UsageError
 from ..history.cached_source import StoredSource
-from ..history.shelf_source import ShelfSource
+from ..history.candle_store_source import CandleStoreSource
 from ..history.store import DEFAULT_FOLDER, CandleStore
 from ..market.clock import SystemClock
 from ..ports import CandleSource
@@ -107,7 +107,7 @@ def stored(source: CandleSource, *, folder: str | Path = DEFAULT_FOLDER, settle_
     ...     market.name, market.intervals == bknb.exchanges.demo().intervals
     ('demo', True)
     """
-    if isinstance(source, (StoredSource, ShelfSource)):
+    if isinstance(source, (StoredSource, CandleStoreSource)):
         raise UsageError(f"{source.name!r} is stored already; give stored() the source behind it")
     given: object = source
     if not isinstance(given, CandleSource):
@@ -115,7 +115,7 @@ def stored(source: CandleSource, *, folder: str | Path = DEFAULT_FOLDER, settle_
     return StoredSource(source, CandleStore(folder), now=SystemClock().now, settle_minutes=settle_minutes)
 
 
-def from_store(folder: str | Path = DEFAULT_FOLDER, *, exchange: str | None = None) -> ShelfSource:
+def from_store(folder: str | Path = DEFAULT_FOLDER, *, exchange: str | None = None) -> CandleStoreSource:
     """A source over stored candles alone: no network, no package for an exchange.
 
     Parameters
@@ -142,4 +142,4 @@ def from_store(folder: str | Path = DEFAULT_FOLDER, *, exchange: str | None = No
     >>> source.name, source.symbols
     ('demo', ('BTCUSDT',))
     """
-    return ShelfSource(CandleStore(folder), exchange=exchange)
+    return CandleStoreSource(CandleStore(folder), exchange=exchange)

@@ -60,9 +60,9 @@ class Belief:
         which has a capital or sizes, it is that of the account.
     of_account : bool
         Whether it is.
-    with_adds : int
-        How many of the search added to a position: they have no daily returns, as adds need a capital. Those count,
-        too, in which one opened at or below zero, of which there is no percentage.
+    without_account : int
+        How many of the search have no daily returns: they added to a position, which needs a capital, or opened one at
+        or below zero, of which there is no percentage.
     why_left_out : str
         Which of the two it was, or both.
     """
@@ -76,7 +76,7 @@ class Belief:
     unknown: str = ""
     left_out: int = 0
     total_return: float | None = 0.0
-    with_adds: int = 0
+    without_account: int = 0
     why_left_out: str = ADDS
     of_account: bool = False
 
@@ -126,9 +126,10 @@ class Belief:
         if self.overfitting is not None:
             left_out = f" ({self.failed:,} combinations that failed are left out)" if self.failed else ""
             what = "with adds are" if self.why_left_out == ADDS else "are"
-            left_out += f" ({self.with_adds:,} {what} left out: {self.why_left_out})" if self.with_adds else ""
+            if self.without_account:
+                left_out += f" ({self.without_account:,} {what} left out: {self.why_left_out})"
             pairs.append(("Probability of backtest overfitting", share_text(self.overfitting.probability) + left_out))
-        elif self.with_adds:
+        elif self.without_account:
             pairs.append(("Probability of backtest overfitting", f"{MISSING}: {self.why_left_out}"))
         return pairs
 
@@ -252,7 +253,7 @@ def belief(
         unknown="" if tries is None else tries.unknown,
         left_out=left_out,
         total_return=total,
-        with_adds=len(whys),
+        without_account=len(whys),
         why_left_out=", or ".join(dict.fromkeys(whys)) or ADDS,
         of_account=of_account,
     )

@@ -232,13 +232,11 @@ class SweepResult:
         return self.means("equity_final")
 
     @cached_property
-    def with_adds(self) -> tuple[int, ...]:
-        """Combinations that added to a position on some symbol, or opened one at or below zero: see why_no_account."""
-        return tuple(self.why_no_account)
-
-    @cached_property
     def why_no_account(self) -> dict[int, str]:
-        """Why combinations have no figure that compounds, by their numbers; those that have are not in it."""
+        """Why combinations have no figure that compounds, by their numbers; those that have are not in it.
+
+        They added to a position on some symbol, or opened one at or below zero.
+        """
         whys = {number: why_no_account(self._run.figures(number)) for number in self._complete}
         return {number: why for number, why in whys.items() if why}
 
@@ -254,7 +252,7 @@ class SweepResult:
         import pandas as pd
 
         first, days = frame_days(self._run.plan.plans[0])
-        left_out = {*self.with_adds}
+        left_out = self.why_no_account.keys()
         numbers = [number for number in self._complete if number not in left_out and not self._run.failed(number)]
         days_held = np.arange(first, first + days)
         matrix = np.zeros((days, len(numbers)))

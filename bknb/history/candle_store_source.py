@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .store import CandleStore
 
 
-class ShelfSource:
+class CandleStoreSource:
     """A source over the stored candles of one exchange; nothing is fetched. See :func:`bknb.exchanges.from_store`.
 
     Examples
@@ -53,7 +53,7 @@ class ShelfSource:
         )
 
     def __repr__(self) -> str:
-        return f"ShelfSource({self.store!r}, exchange={self.name!r})"
+        return f"CandleStoreSource({self.store!r}, exchange={self.name!r})"
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
         """The stored candles in ``[since, since + limit intervals)``.
