@@ -380,6 +380,13 @@ def test_there_is_no_account_and_it_is_said_why() -> None:
     assert result.account["total_return"] is None
     assert result.account.text("end") == f"N/A: {BELOW_ZERO}"
     assert f"account   N/A: {BELOW_ZERO}" in repr(result)
+    shown = [result.report(), str(result.account), result.account._repr_html_(), result._repr_html_()]
+    for text in shown:  # said once, and what needs no account is there
+        assert "14 figures of the account" in text
+        assert text.count(f"N/A: {BELOW_ZERO}") <= 2
+    held = result.candles.close[-1] / result.candles.open[0] - 1
+    assert result.account["buy_and_hold"] == pytest.approx(100 * held) == pytest.approx(-50.0)
+    assert (result.account["days_a_year"], round(result.account["frame_days"] * 1440)) == (365, 19)
     with pytest.raises(bknb.BknbError, match="a position opened at or below zero, of which there is no percentage"):
         _ = result.equity
     with pytest.raises(bknb.UsageError, match="2 of 5 trades were opened at or below zero"):
@@ -429,7 +436,8 @@ def test_the_card_and_a_portfolio_of_a_run_in_points() -> None:
     drawn = panel_data.trades_panel(view)
     assert (drawn["unit"], drawn["pnl"].tolist()) == ("points", alone.trades["points"].tolist())
     texts = {key: text for key, _, text, _ in panel_data.statistics_panel(view)}
-    assert (texts["avg_pnl"], texts["total_return"]) == ("-2.00 points", f"N/A: {BELOW_ZERO}")
+    assert (texts["avg_pnl"], texts[""]) == ("-2.00 points", f"N/A: {BELOW_ZERO}")
+    assert "total_return" not in texts
 
 
 def test_figures_of_several_symbols_in_points_have_the_trades_of_all_of_them() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING, number_text, percent_text
 from ..domain.least_samples import GATES
 from .trade_definitions import Better, Definition
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SESSION_DAYS: Final = 252
 """Trading days a year of a market with sessions."""
@@ -92,7 +95,20 @@ BESIDE_TRADES: Final[dict[str, Definition]] = {
 }
 """Those that stand beside figures of closed trades, with labels that tell them apart."""
 
+_FEW: Final = 10
+"""How many figures are missing for one reason before that is said once."""
 _SIGNED: Final = frozenset({"total_return", "buy_and_hold", "cagr"})
+
+
+def shared_reason(texts: Sequence[str]) -> str:
+    """What is said once of figures that are missing for one reason, where they are many; empty where they are not.
+
+    Examples
+    --------
+    >>> shared_reason(["3.2 %", *["N/A: no position was held"] * 11]), shared_reason(["N/A", "N/A: no loss"])
+    ('N/A: no position was held', '')
+    """
+    return next((text for text in texts if text.startswith(f"{MISSING}: ") and texts.count(text) > _FEW), "")
 
 
 def account_text(key: str, value: Any, reason: str = "") -> str:

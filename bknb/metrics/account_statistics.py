@@ -11,7 +11,7 @@ from ..domain.formatting import duration_text
 from ..domain.html import Html, element, elements
 from ..domain.interval import DAY_MS, MINUTE_MS
 from ..domain.least_samples import GATES
-from .account_definitions import ACCOUNT_DEFINITIONS, SESSION_DAYS, SHORT_DAYS, account_text
+from .account_definitions import ACCOUNT_DEFINITIONS, SESSION_DAYS, SHORT_DAYS, account_text, shared_reason
 from .figure_table import Explained
 
 if TYPE_CHECKING:
@@ -72,7 +72,11 @@ class Account(Explained):
         return benchmark_text(key, self[key], self.reasons.get(key, ""))
 
     def _lines(self) -> list[tuple[str, str]]:
-        return [(self.definitions[key].label, self.text(key)) for key in self]
+        lines = [(self.definitions[key].label, self.text(key)) for key in self]
+        if not (shared := shared_reason([text for _, text in lines])):
+            return lines
+        rest = [line for line in lines if line[1] != shared]
+        return [(f"{len(lines) - len(rest)} figures of the account", shared), *rest]
 
     def __repr__(self) -> str:
         width = max((len(label) for label, _ in self._lines()), default=0)

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ..domain.interval import MINUTE_MS
+from ..domain.interval import DAY_MS, MINUTE_MS
+from ..domain.least_samples import GATES
 from ..domain.pnl import net_percentage
-from .account_definitions import ACCOUNT_DEFINITIONS
+from .account_definitions import ACCOUNT_DEFINITIONS, SESSION_DAYS
 from .account_statistics import Account, account_figures
 from .marked_equity import MarkedEquity, mark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ..domain.signal_events import Closed
     from .marked_positions import Floats, Positions, Times
@@ -32,13 +33,24 @@ def cut_off(closed: Iterable[Closed]) -> list[Closed]:
     return [event for event in closed if event.close_reason in CUT_OFF]
 
 
-def no_account(reason: str, closed: Sequence[Closed], *, still_open: bool) -> Account:
-    """The account of a run whose equity is not available: counts alone, and the reason for everything else."""
+def no_account(
+    reason: str, closed: Sequence[Closed], *, still_open: bool, of_bars: Mapping[str, float | None] | None = None
+) -> Account:
+    """The account of a run whose equity is not available: counts, what its bars say, and the reason for all else."""
     counts = {"positions": len(closed) + still_open, "cut_off": len(cut_off(closed)) + still_open}
-    return Account(
-        dict.fromkeys(ACCOUNT_DEFINITIONS) | counts,
-        {name: reason for name in ACCOUNT_DEFINITIONS if name not in counts},
-    )
+    known = counts | {name: value for name, value in (of_bars or {}).items() if value is not None}
+    figures = {name: known.get(name) for name in ACCOUNT_DEFINITIONS}
+    return Account(figures, {name: reason for name in ACCOUNT_DEFINITIONS if name not in known})
+
+
+def figures_of_bars(bar_ms: Times, open_: Floats, close: Floats, terms: Terms) -> dict[str, float | None]:
+    """Figures of an account that need no equity; ``None`` where not available."""
+    start, end = terms.span(bar_ms)
+    return {
+        "buy_and_hold": buy_and_hold(bar_ms, open_, close, terms),
+        "days_a_year": SESSION_DAYS if terms.sessions else GATES.days_a_year,
+        "frame_days": (end - start) / DAY_MS,
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING
-from .backtest_info import COLUMNS, HEADLINES, BacktestInfo, Figure, backtest_info
+from .backtest_info import COLUMNS, HEADLINES, BacktestInfo, Figure, backtest_info, with_shared_reason
 from .managed_rows import STEP_COLUMNS
 from .markup import Html, element, elements, fragment, markdown_table
 from .markup import cell as _cell
@@ -132,7 +132,7 @@ def backtest_report(result: Any) -> str:
     if info.partial:
         lines += [f"> **{info.partial}**", ""]
     lines += [*markdown_table(("Run", ""), info.facts), "", "## Account", ""]
-    for figure in info.account:
+    for figure in with_shared_reason(info.account):
         better = f" ({figure.better})" if figure.better else ""
         lines.append(f"- **{figure.label}:** {figure.text}{better}")
     lines += ["", *_counts("Rejected signals", info.rejected)]
@@ -308,7 +308,7 @@ def summary_html(result: Any) -> Html:
         "div",
         element("p", element("b", title), element("br"), what),
         *(_box(text) for text in (info.partial, *warnings) if text),
-        _numbers(info.account),
+        _numbers(with_shared_reason(info.account)),
         rejected and element("p", rejected),
         refused and element("p", refused),
         *(element("p", remark) for remark in info.remarks),

@@ -18,6 +18,7 @@ from ..domain.formatting import (
     price_text,
 )
 from ..domain.interval import MINUTE, candles_text
+from ..metrics.account_definitions import shared_reason
 from ..metrics.missing import definitions_of, explained_text
 from ..metrics.trade_definitions import label_of
 from .asked_and_missed import asked, missed
@@ -26,7 +27,7 @@ from .refusals import counted, refused_by_rule, rejected_by_rule
 from .remarks import partial, remarks, watched
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ..metrics.account_statistics import Account
 
@@ -194,6 +195,16 @@ def account_figures_of(account: Account) -> tuple[Figure, ...]:
             )
         )
     return tuple(figures)
+
+
+def with_shared_reason(figures: Sequence[Figure]) -> list[Figure]:
+    """Figures of an account, with one row for those that are missing for one reason, where these are many."""
+    if not (shared := shared_reason([figure.text for figure in figures])):
+        return [*figures]
+    rest = [figure for figure in figures if figure.text != shared]
+    meaning = ", ".join(figure.label for figure in figures if figure.text == shared)
+    label = f"{len(figures) - len(rest)} figures of the account"
+    return [Figure(key="", label=label, text=shared, better="", meaning=meaning), *rest]
 
 
 def figures_of(stats: Mapping[str, Any]) -> tuple[Figure, ...]:

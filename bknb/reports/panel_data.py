@@ -14,7 +14,7 @@ from ..domain.signal_events import Closed
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.reasons import BELOW_ZERO
 from ..metrics.trade_definitions import DEFINITIONS
-from .backtest_info import FIGURES, HEADLINES, account_figures_of, figures_of
+from .backtest_info import FIGURES, HEADLINES, account_figures_of, figures_of, with_shared_reason
 from .decimation import decimate
 from .equity_arrays import EquityInfo, Floats, Times
 from .managed_marks import marks_of
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from .run_view import RunView
 
-HEADLINE_ROWS: Final = len(ACCOUNT_DEFINITIONS) + HEADLINES
-"""The rows of the statistics panel that come first: the account, and the first figures of the trades."""
+LESS_IMPORTANT: Final = FIGURES[HEADLINES:]
+"""Figures of the statistics panel that a saved dashboard leaves out."""
 TRADES_SHOWN: Final = 20_000
 """Most trades a table in the browser holds; the newest."""
 ROWS_SHOWN: Final = 200
@@ -298,7 +298,7 @@ def statistics_panel(view: RunView) -> list[list[str]]:
     rows = [dict(zip(names, row, strict=True)) for row in zip(*(column[:count] for column in columns), strict=True)]
     if (points := _points(view, count)) is not None:
         rows = [row | {"points": each} for row, each in zip(rows, points.tolist(), strict=True)]
-    figures = (*account_figures_of(account_of_view(view)), *figures_of(statistics(rows)))
+    figures = (*with_shared_reason(account_figures_of(account_of_view(view))), *figures_of(statistics(rows)))
     return [[figure.key, figure.label, figure.text, figure.better] for figure in figures]
 
 

@@ -11,7 +11,7 @@ from ..domain.interval import MINUTE_MS
 from ..domain.signal import OpenSignal
 from ..metrics.marked_equity import MarkedEquity
 from ..metrics.marked_positions import Positions, StillOpen, positions_from, with_open, with_parts, with_sizes
-from ..metrics.run_account import Terms, account_of, cut_off, mark_run, no_account
+from ..metrics.run_account import Terms, account_of, cut_off, figures_of_bars, mark_run, no_account
 from .progress_text import compounded
 
 if TYPE_CHECKING:
@@ -87,10 +87,10 @@ def account_of_view(view: RunView) -> Account:
     """The account of the run so far; that of a finished run is known."""
     if view.account is not None:
         return view.account
-    terms = _terms(view)
+    terms, (times, opens, closes) = _terms(view), _bars(view)
     if view.no_equity:
-        return no_account(view.no_equity, view.trades.events, still_open=_still_open(view, terms) is not None)
-    times, opens, closes = _bars(view)
+        still_open, bars = _still_open(view, terms) is not None, figures_of_bars(times, opens, closes, terms)
+        return no_account(view.no_equity, view.trades.events, still_open=still_open, of_bars=bars)
     positions = _positions(view, terms)
     without_end = len(cut_off(view.trades.events)) + len(positions) - len(view.trades)
     marked = mark_run(positions, times, closes, terms)

@@ -16,7 +16,7 @@ from ..metrics.account_statistics import daily_marks
 from ..metrics.marked_equity import MarkedEquity
 from ..metrics.marked_positions import StillOpen, positions_of
 from ..metrics.reasons import ADDS, INSTEAD, why_no_account
-from ..metrics.run_account import Terms, account_of, cut_off, mark_run, no_account
+from ..metrics.run_account import Terms, account_of, cut_off, figures_of_bars, mark_run, no_account
 
 if TYPE_CHECKING:
     from ..engine.backtest import BacktestRun
@@ -125,7 +125,9 @@ def measure(record: RunRecord) -> Measured:
         return record.measured
     candles, terms = record.minutes, terms_of(record)
     if record.money is None and (reason := why_no_account(record.records)):
-        account = no_account(reason, record.records.closed, still_open=bool(record.records.open_signals))
+        bars = figures_of_bars(candles.timestamp, candles.open, candles.close, terms)
+        is_open = bool(record.records.open_signals)
+        account = no_account(reason, record.records.closed, still_open=is_open, of_bars=bars)
         account = _beside(account, record, None, terms)
         return Measured(account, has_volume=not len(candles) or bool((candles.volume > 0).any()))
     positions = positions_of_run(record)

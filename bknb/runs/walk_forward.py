@@ -24,7 +24,7 @@ from ..metrics.account_statistics import Account
 from ..metrics.figure_table import Statistics, for_ranking
 from ..metrics.marked_positions import positions_of
 from ..metrics.reasons import ADDS, BELOW_ZERO
-from ..metrics.run_account import account_of, mark_run, no_account
+from ..metrics.run_account import account_of, figures_of_bars, mark_run, no_account
 from ..metrics.statistics import ranked_beside_points
 from ..provenance.strategy_hash import params_text, running
 from ..research.comparison import rankable
@@ -166,11 +166,12 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
             return Account()
         closed = [event for result in results for event in result.run_record.records.closed]
         reasons = {result.account.reasons.get("total_return") for result in results}
-        for reason in (BELOW_ZERO, ADDS):
-            if reason in reasons:
-                return no_account(reason, closed, still_open=False)
         start, end = self.folds[0].stretch.test_start, self.folds[-1].stretch.test_end
         terms = dataclasses.replace(results[0].account_terms, start=start, end=end)
+        for reason in (BELOW_ZERO, ADDS):
+            if reason in reasons:
+                bars = figures_of_bars(minutes.timestamp, minutes.open, minutes.close, terms)
+                return no_account(reason, closed, still_open=False, of_bars=bars)
         positions, times = positions_of(closed), minutes.timestamp
         marked = mark_run(positions, times, minutes.close, terms)
         cut = sum(result.account["cut_off"] for result in results)

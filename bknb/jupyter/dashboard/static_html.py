@@ -170,7 +170,8 @@ def static_html(
         data = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
         parts.append(element("img", alt=_alt(view), style="max-width:100%", src=data))
     if "statistics" in shown and (len(view.trades) or view.holds_position):
-        rows = [row[1:3] for row in panel_data.statistics_panel(view)[: panel_data.HEADLINE_ROWS]]
+        figures = panel_data.statistics_panel(view)
+        rows = [[label, text] for key, label, text, _ in figures if key not in panel_data.LESS_IMPORTANT]
         parts.append(_details("figures", _table(("Figure", "Value"), rows, label="Figures")))
     if "signals" in shown and view.levels:
         parts.append(_levels(view))
