@@ -20,7 +20,7 @@ import bknb
 from bknb.testing.clocks import SimulatedClock
 
 ISOLATED = [bknb.Margin(3, 0.5, "isolated"), bknb.Perpetual(10, 0.5, "isolated")]
-FUNDED = ("perpetual", "funding series")  # of live_portfolio_life.py
+FUNDED = ("perpetual", "funding series", "cross")  # of live_portfolio_life.py
 WEIGHTS = ("weights", "weights together")
 FUNDING = [(ORIGIN + k * MINUTE, 0.0003 * (-1) ** k) for k in range(0, 400, 7)]
 KINDS: dict[str, dict[str, Any]] = {
@@ -176,7 +176,7 @@ def test_a_row_of_funding_that_comes_behind_a_later_one_is_not_charged_and_told_
     [
         pytest.param("chosen", "perpetual", 7, marks=pytest.mark.slow),
         *(pytest.param("every", kind, 60, marks=pytest.mark.long) for kind in ("spot", *FUNDED, *WEIGHTS)),
-        pytest.param("chosen", "funding series", 7, marks=pytest.mark.long),
+        *(pytest.param("chosen", kind, 7, marks=pytest.mark.long) for kind in ("funding series", "cross")),
         pytest.param("chosen", "broker", 7, marks=pytest.mark.long),
         pytest.param("chosen", "weights broker", 7, marks=pytest.mark.long),
     ],
@@ -194,6 +194,7 @@ def test_killed_at_any_change_of_the_disk_the_account_is_that_of_an_undisturbed_
     assert found["trades"] > 2
     assert found["fills"] > 6
     assert (found["funding"] != 0.0) == (kind in FUNDED)
+    assert found["forgiven"] == (3 if kind == "cross" else 0)
 
 
 class FailingStore(bknb.stores.MemoryStore):
@@ -369,8 +370,6 @@ def test_what_an_account_does_not_do_live_is_refused() -> None:
         bknb.Live.portfolio(**options | {"base": {"S0USDT": "1m", "S1USDT": "5m", "S2USDT": "1m"}})
     with pytest.raises(bknb.UnknownName, match="no series is called 'rates'"):
         bknb.Live.portfolio(**options | {"account": bknb.Perpetual(), "costs": bknb.Costs(funding="rates")})
-    with pytest.raises(bknb.UsageError, match="legs do not share cross margin with leverage"):
-        bknb.Live.portfolio(**options | {"account": bknb.Margin(leverage=3)})
     with pytest.raises(bknb.UsageError, match="sizing and account need a capital"):
         bknb.Live.portfolio(**{name: each for name, each in options.items() if name not in ("capital", "costs")})
 

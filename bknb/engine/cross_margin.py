@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import msgspec
 import numpy as np
 
 from ..domain.account_ledger import Ledger
@@ -37,6 +38,25 @@ class _Looked(NamedTuple):
     first: int
 
 
+class WatchedMargin(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the margin that legs share was looked at.
+
+    Attributes
+    ----------
+    until
+        Up to which close, UTC ms.
+    used_up_at
+        The close of the last bar in which it was used up, UTC ms.
+    closed_at, closed
+        The close of the last bar in which legs were closed, UTC ms, and the names of these legs.
+    """
+
+    until: int = 0
+    used_up_at: int = 0
+    closed_at: int = 0
+    closed: tuple[str, ...] = ()
+
+
 class CrossMargin:
     """Watches the margin that legs share.
 
@@ -44,10 +64,12 @@ class CrossMargin:
     ----------
     used_up_at
         The close of the last bar in which it was used up, UTC ms.
+    ahead
+        How many bars beyond a moment are looked over at once; 0 where those have not come.
     """
 
     def __init__(self, shared: SharedAccount) -> None:
-        self._shared = shared
+        self._shared, self.ahead = shared, _AHEAD
         self._until = 0  # up to which close (UTC ms) it was looked at
         self._looked = _Looked({}, 0.0, 0, 0)
         self._closed: list[LegAccount] = []  # in the bar that closes at the next
@@ -63,8 +85,9 @@ class CrossMargin:
             to = min(until, funded)
             close = self._first_close(to)
             if close:
+                is_liquidated = self._is_liquidated(close)
                 self._until = close
-                if self._is_liquidated(close):
+                if is_liquidated:
                     self.used_up_at = close
                     return True
                 continue
@@ -87,7 +110,7 @@ class CrossMargin:
             return first if (first := min(closes)) <= until else 0
         looked = self._looked
         if looked.positions is not ledger.positions or looked.cash != ledger.cash or looked.until < until:
-            ahead = until + _AHEAD * max(leg.prices.step for leg in shared.legs)
+            ahead = until + self.ahead * max(leg.prices.step for leg in shared.legs)
             self._looked = looked = _Looked(ledger.positions, ledger.cash, ahead, self._scan(ledger, after, ahead))
         if looked.first and looked.first <= after:  # it was looked at, and something saved it
             self._looked = looked = looked._replace(first=self._scan(ledger, after, looked.until))
@@ -145,6 +168,21 @@ class CrossMargin:
         if leg.prices.closes(opened) != self.used_up_at:
             return None
         return Reason("no_cash", "the account is liquidated in the bar that fills the order: nothing is opened in it")
+
+    @property
+    def watched(self) -> WatchedMargin:
+        """How far it was looked at."""
+        closed = tuple(leg.name for leg in self._closed)
+        return WatchedMargin(until=self._until, used_up_at=self.used_up_at, closed_at=self._closed_at, closed=closed)
+
+    def go_on(self, watched: WatchedMargin) -> None:
+        """Go on from where it was looked at before."""
+        self._until, self.used_up_at, self._closed_at = watched.until, watched.used_up_at, watched.closed_at
+        self._closed = [self._shared.legs[int(name)] for name in watched.closed]
+
+    def has_closed(self, leg: LegAccount) -> bool:
+        """Whether a leg was closed in the last bar in which legs were."""
+        return leg in self._closed
 
     def closed_at(self, when: int) -> list[LegAccount]:
         """The legs that were closed in the bar that closed at a moment (UTC ms)."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Final
+import sys
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -20,7 +20,19 @@ if TYPE_CHECKING:
     from .funding_due import FundingDue
     from .shared_account import SharedAccount
 
-_OUT_OF_REACH: Final = {"long": 0.0, "short": math.inf}
+_OUT_OF_REACH: Final = {"long": 0.0, "short": sys.float_info.max}  # finite: the state of a live leg is saved
+
+
+class LiquidationDue(NamedTuple):
+    """What is to come of a liquidation.
+
+    ``followed``: up to when (UTC ms) funding has moved its price. ``bar_opens``: open time of the bar in which margin
+    that legs share is used up, UTC ms, far in the future for none; ``price`` in it.
+    """
+
+    followed: int = 0
+    bar_opens: int = NEVER
+    price: float = 0.0
 
 
 class LegLiquidation:
@@ -81,6 +93,15 @@ class LegLiquidation:
             return state
         level = self.level(ledger, opened)
         return replace(state, book=replace(state.book, liquidation=UNSET if level is None else level))
+
+    @property
+    def due(self) -> LiquidationDue:
+        """What is to come of it."""
+        return LiquidationDue(self.followed, self.bar_opens, self._in_bar)
+
+    def go_on(self, due: LiquidationDue) -> None:
+        """Go on with what was to come of it."""
+        self.followed, self.bar_opens, self._in_bar = due
 
     # --- funding ----------------------------------------------------------------------------------------------------
 

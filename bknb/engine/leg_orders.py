@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 from ..domain.account_ledger import Ledger
 from ..domain.affordable_quantity import SizedOrder
+from ..domain.lifecycle import position_of, signals_of
+from ..domain.signal import ScheduledSignal
 from ..domain.signal_events import Cancelled, Event
+from ..domain.states import State
 
 if TYPE_CHECKING:
     from ..domain.risk import Reserve
@@ -95,3 +98,11 @@ class LegOrders:
 
 def _key_of(command: Reserve) -> tuple[str, int]:
     return command.candidate.id, 0 if command.order is None else command.order.number
+
+
+def waiting_in(state: State) -> set[tuple[str, int]]:
+    """The orders of a state for which money is reserved: the id of the signal, and the number within its position."""
+    held = position_of(state)
+    adds = () if held is None or held.book is None else held.book.orders
+    found = {(held.signal.id, order.number) for order in adds} if held is not None else set()
+    return found | {(signal.id, 0) for signal in signals_of(state) if isinstance(signal, ScheduledSignal)}

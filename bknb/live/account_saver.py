@@ -103,10 +103,12 @@ class AccountSaver:
         self._turns: list[SavedTurn] = []
         self._is_restored = False
         self.weights: list[LivePortfolioWeights] = []
+        self._savers: list[LegAccountSaver] = []
 
     def leg(self, order: int) -> LegAccountSaver:
         """What saves the account with the turns of a leg."""
-        return LegAccountSaver(self, self.account.legs[order], self.legs[order])
+        self._savers.append(saver := LegAccountSaver(self, self.account.legs[order], self.legs[order]))
+        return saver
 
     def restore(self, when: int) -> None:
         """Take up what is saved, once, from a moment (UTC ms) on.
@@ -167,6 +169,8 @@ class AccountSaver:
         """Save the account as it is after a turn of a run that is saved next; raises ``StateError``."""
         for each in self.weights:
             each.save()
+        for saver in self._savers:
+            saver.save_left()
         (kind, key), account = self._place, self.account
         now = SavedTurn(leg=leg, turn=turn, money=account.value())
         value = SavedAccount(
@@ -254,8 +258,13 @@ class LegAccountSaver:
         """Save what a turn leads to in money, before it is saved; raises ``StateError``."""
         account = self.account
         self._new = [*self._closed()][::-1]
-        self._journal.append(*(SavedPosition(key=key, position=account.positions[key]) for key in self._new))
+        self._journal.append(*(_saved(key, account.positions[key]) for key in self._new))
         self._saver.write(self._key, turn)
+
+    def save_left(self) -> None:
+        """Save what was closed in the newest bar anew, where a loss of it was forgiven since; raises ``StateError``."""
+        if (left := self.account.left) is not None and left[0] in self._known:
+            self._journal.append(_saved(*left))
 
     def after_turn(self) -> None:
         """The turn is on the disk."""
@@ -274,3 +283,8 @@ class LegAccountSaver:
     def take_back(self) -> None:
         """What the last turn led to could not be saved: it has not happened."""
         self.account.shared.take_back()
+
+
+def _saved(key: SignalKey, position: PositionInMoney) -> SavedPosition:
+    """A position in money as it is now: what is forgiven of it may come later."""
+    return SavedPosition(key=key, position=msgspec.structs.replace(position, fills=[*position.fills]))

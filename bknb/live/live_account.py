@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from msgspec.structs import replace
 
-from ..domain.account_ledger import Ledger
-from ..domain.affordable_quantity import FilledQuantity, SizedOrder
-from ..domain.costs import FilledBy
-from ..domain.fill_prices import execution_model
-from ..domain.lifecycle import position_of, signals_of
+from ..domain.affordable_quantity import SizedOrder
+from ..domain.fill_prices import Minute, execution_model
+from ..domain.lifecycle import position_of
 from ..domain.lifecycle_inputs import Input
+from ..domain.market_clock import NEVER
 from ..domain.risk import Reserve, Verdict
 from ..domain.signal import OpenSignal, ScheduledSignal, SignalKey, key_of
 from ..domain.signal_events import Reason
-from ..domain.size_inputs import ClosedTrades
 from ..domain.sizes import AtrRisk
 from ..domain.sizing_formulas import Sizing
 from ..domain.states import Rules, State, Step
@@ -30,16 +28,18 @@ from ..engine.account_plan import AccountPlan, LegMoney
 from ..engine.bar_prices import BarPrices
 from ..engine.filling_minutes import minutes_that_fill
 from ..engine.leg_account import LegAccount
+from ..engine.leg_orders import waiting_in
 from ..engine.marked_account_equity import LegCloses
 from ..engine.position_in_money import PositionInMoney
 from ..engine.risk_places import RiskPlaces, always
-from ..engine.shared_account import AccountChange, Freed, SharedAccount
+from ..engine.shared_account import AccountChange, SharedAccount
 from ..errors import StateError, UsageError
 from ..market.calls_in_threads import user_calls_of
 from ..market.candles import Candles
 from ..market.series import Series
 from ..market.source_hours import sessions_of
 from ..market.window import Window
+from .account_before_turn import AccountBefore, LegBefore
 from .account_marks import WITHOUT_MARKS, AccountMarks
 from .plan import LivePlan
 from .saved_account import SavedLeg, SavedMoney
@@ -51,30 +51,6 @@ if TYPE_CHECKING:
 
 _AT_ONCE: Final = 16  # bars whose marks are kept together
 _LATEST: Final = 1_200  # bars after which a mark is kept although one leg has not come so far: they are in memory
-
-
-class _LegMark(NamedTuple):
-    """A leg of an account as it was, to be taken back to."""
-
-    positions: int
-    key: SignalKey | None
-    held: PositionInMoney
-    state: State
-    orders: tuple[tuple[str, int, SizedOrder], ...]
-    filled: dict[str, tuple[FilledQuantity, FilledBy]]
-    first: float
-    charged: int
-    followed: int
-    closed: ClosedTrades
-
-
-class _Mark(NamedTuple):
-    ledger: Ledger
-    changes: int
-    rows: int
-    freed: list[Freed]
-    solvent: int
-    legs: list[_LegMark | None]
 
 
 class LiveLegAccount(LegAccount):
@@ -117,9 +93,9 @@ class LiveLegAccount(LegAccount):
         self.state, self.first = state, saved.first
         self._sizing.closed = saved.closed
         self.funding.go_on(saved.charged, saved.funded)
-        self.liquidation.followed = saved.followed
+        self.liquidation.go_on(saved.liquidation)
         self.waiting.take_up(saved.orders)
-        self.waiting.keep(_waiting_in(state))
+        self.waiting.keep(waiting_in(state))
         key = self.open_key
         if key != saved.key:
             here, there = (name if name is None else name[0] for name in (key, saved.key))
@@ -127,6 +103,9 @@ class LiveLegAccount(LegAccount):
                 f"the saved account of {plan.strategy.name!r} on {plan.symbol} has the position {there}, and the saved "
                 f"state {here}\nstart it without capital= until nothing is open, or choose another name or store"
             )
+        if saved.left is not None:  # it may have been forgiven since, in a turn that is not on the disk
+            left, self._held = saved.left
+            self.positions[left] = self._held
         if key is not None and saved.held is not None:
             self._held = self.positions[key] = saved.held
         self.is_ready = True
@@ -179,6 +158,9 @@ class LiveLegAccount(LegAccount):
                 begin = int(candles.timestamp.searchsorted(self._reached.known))
                 can_fill = minutes_that_fill(candles, execution_model(self._plan.execution), begin=begin)
             self.prices.follow(known, np.asarray(can_fill))
+            if self.liquidation.shares and self.model.watches == "average":
+                averages = known.average_prices(self._window.price_count)
+                self.prices.averages = np.where(np.isnan(averages), candles.close, averages)
 
     async def read_funding(self, published: ReadSeries, when: int) -> tuple[int, ...]:
         """Read the series of its funding, if it has one, in a thread; as of :meth:`FundingDue.read`."""
@@ -203,6 +185,8 @@ class LiveLegAccount(LegAccount):
     def step(self, state: State, given: Input, rules: Rules) -> Step:
         """As in a backtest; what it books is taken back where it cannot be saved (:meth:`LiveAccount.take_back`)."""
         self.shared.follow()
+        if isinstance(given, Minute) and self.shared.cross is not None:
+            self.shared.cross.is_used_up(self.prices.closes(given.t))
         self.shared.keep_marks()
         self.shared.note_mark()
         try:
@@ -229,20 +213,20 @@ class LiveLegAccount(LegAccount):
 
     # --- as a value ---------------------------------------------------------------------------------------------
 
-    def mark(self) -> _LegMark:
+    def mark(self) -> LegBefore:
         """The leg as it is."""
         held, positions = self._copy(), self.positions
         newest = next(reversed(positions), None)  # what is held, or was last, is the newest
         key = None if newest is None or positions[newest] is not self._held else newest
         rows, filled = self.waiting.rows, dict(self._filled)
-        due = self.funding.charged, self.liquidation.followed
-        return _LegMark(len(positions), key, held, self.state, rows, filled, self.first, *due, self._sizing.closed)
+        due = self.funding.charged, self.liquidation.due
+        return LegBefore(len(positions), key, held, self.state, rows, filled, self.first, *due, self._sizing.closed)
 
     def _copy(self) -> PositionInMoney:
         """What is open as it is now: it goes on changing."""
         return replace(self._held, fills=[*self._held.fills])
 
-    def take_back(self, mark: _LegMark) -> None:
+    def take_back(self, mark: LegBefore) -> None:
         """Be as it was."""
         while len(self.positions) > mark.positions:
             self.positions.popitem()
@@ -251,34 +235,36 @@ class LiveLegAccount(LegAccount):
             self.positions[mark.key] = mark.held
         self.waiting.take_up(mark.orders)
         self._filled, self.first = mark.filled, mark.first
-        self.funding.charged, self.liquidation.followed = mark.charged, mark.followed
-        self._sizing.closed = mark.closed
+        self.funding.charged, self._sizing.closed = mark.charged, mark.closed
+        self.liquidation.go_on(mark.liquidation)
+
+    @property
+    def left(self) -> tuple[SignalKey, PositionInMoney] | None:
+        """The signal of what it left in the newest bar in which legs with shared margin were closed, and its money."""
+        cross, key = self.shared.cross, next(reversed(self.positions), None)
+        if cross is None or key is None or not cross.has_closed(self) or key == self.open_key:
+            return None
+        return key, self._copy()
 
     def saved(self) -> SavedLeg:
         """The leg as it is saved."""
         if not self.is_ready:  # of a leg that has not begun
             before = self.shared.saved
             return SavedLeg() if before is None else before.legs[int(self.name)]
-        key, known = self.open_key, self._followed
+        key, known, due = self.open_key, self._followed, self.liquidation.due
         return SavedLeg(
             key=key,
             held=None if key is None else self._copy(),
             first=self.first,
             orders=self.waiting.rows,
             charged=self.funding.charged,
-            followed=self.liquidation.followed,
+            followed=due.followed,
+            used_up=None if due.bar_opens == NEVER else due[1:],
+            left=self.left,
             funded=self.funding.funded,
             closed=self._sizing.closed,
             price=float(known.candles.close[-1]) if known is not None and len(known.candles) else self.prices.earlier,
         )
-
-
-def _waiting_in(state: State) -> set[tuple[str, int]]:
-    """The orders of a state for which money is reserved: the id of the signal, and the number within its position."""
-    held = position_of(state)
-    adds = () if held is None or held.book is None else held.book.orders
-    found = {(held.signal.id, order.number) for order in adds} if held is not None else set()
-    return found | {(signal.id, 0) for signal in signals_of(state) if isinstance(signal, ScheduledSignal)}
 
 
 class LiveAccount(SharedAccount):
@@ -304,7 +290,9 @@ class LiveAccount(SharedAccount):
         self.saved: SavedMoney | None = None
         self.kept, self._stale = AccountMarks(), StaleMarks()
         self._marked = 0  # how many changes those marks have
-        self._mark: _Mark | None = None
+        self._mark: AccountBefore | None = None
+        if self.cross is not None:
+            self.cross.ahead = 0  # what is to come is not known
 
     def _leg(self, order: int, money: LegMoney) -> LiveLegAccount:
         return LiveLegAccount(self, order, money)
@@ -333,6 +321,8 @@ class LiveAccount(SharedAccount):
         self.changes = [AccountChange(after, saved.before), *saved.changes] if after else []
         self._marked = sum(change.since <= after for change in self.changes)
         self._freed = list(saved.freed)
+        if self.cross is not None and saved.watched is not None:
+            self.cross.go_on(saved.watched)
 
     def keep_marks(self) -> None:
         """Keep the marks that nothing changes any more, once there are some."""
@@ -378,12 +368,15 @@ class LiveAccount(SharedAccount):
             freed=tuple(self._freed),
             solvent=self._solvent,
             legs=tuple(leg.saved() for leg in self.legs),
+            watched=None if self.cross is None else self.cross.watched,
         )
 
     def note_mark(self) -> None:
         """From here on what is booked can be taken back."""
         legs = [leg.mark() if leg.is_ready else None for leg in self.legs]
-        self._mark = _Mark(self.ledger, len(self.changes), len(self.rows), [*self._freed], self._solvent, legs)
+        watched = None if self.cross is None else self.cross.watched
+        counts = len(self.changes), len(self.rows)
+        self._mark = AccountBefore(self.ledger, *counts, [*self._freed], self._solvent, watched, legs)
 
     def take_back(self) -> None:
         """Be as at the last mark."""
@@ -393,6 +386,8 @@ class LiveAccount(SharedAccount):
         self.ledger, self._solvent = mark.ledger, mark.solvent
         del self.changes[mark.changes :], self.rows[mark.rows :]
         self._freed = [*mark.freed]
+        if self.cross is not None and mark.watched is not None:
+            self.cross.go_on(mark.watched)
         for leg, was in zip(self.legs, mark.legs, strict=True):
             if was is not None:
                 leg.take_back(was)

@@ -10,6 +10,8 @@ from ..domain.account_ledger import Ledger
 from ..domain.affordable_quantity import SizedOrder
 from ..domain.signal import SignalKey
 from ..domain.size_inputs import ClosedTrades
+from ..engine.cross_margin import WatchedMargin
+from ..engine.leg_liquidation import LiquidationDue
 from ..engine.position_in_money import PositionInMoney
 from ..engine.shared_account import AccountChange, Freed
 from .account_marks import SavedMarks
@@ -29,6 +31,12 @@ class SavedLeg(msgspec.Struct, frozen=True, kw_only=True):
         What waits: the id of the signal, the number of the order, and what was granted.
     charged, followed
         How many rows of funding were charged, and up to when (UTC ms) they have moved the price of a liquidation.
+    used_up
+        The bar in which margin that it shares is used up, by its open time (UTC ms), and the price at which it is
+        liquidated in it; ``None``: there is none that it has not worked on.
+    left
+        The signal of the position that was closed in the newest bar in which positions with shared margin were, and
+        that in money: what is missing once all are closed is forgiven to each.
     funded
         The last moment (UTC ms) whose funding was charged.
     closed
@@ -46,6 +54,13 @@ class SavedLeg(msgspec.Struct, frozen=True, kw_only=True):
     funded: int = 0
     closed: ClosedTrades = ClosedTrades()
     price: float | None = None
+    used_up: tuple[int, float] | None = None
+    left: tuple[SignalKey, PositionInMoney] | None = None
+
+    @property
+    def liquidation(self) -> LiquidationDue:
+        """What is to come of its liquidation."""
+        return LiquidationDue(self.followed, *(self.used_up or ()))
 
 
 class SavedMoney(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +78,8 @@ class SavedMoney(msgspec.Struct, frozen=True, kw_only=True):
         Up to when it is known to have been worth something, UTC ms.
     legs
         In declared order.
+    watched
+        How far margin that they share was looked at; ``None``: they share none.
     """
 
     ledger: Ledger
@@ -71,6 +88,7 @@ class SavedMoney(msgspec.Struct, frozen=True, kw_only=True):
     freed: tuple[Freed, ...] = ()
     solvent: int = 0
     legs: tuple[SavedLeg, ...]
+    watched: WatchedMargin | None = None
 
 
 class SavedTurn(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,11 +32,6 @@ def with_live_account(plans: Sequence[LivePlan], given: Mapping[str, Any]) -> tu
     if len({plan.base for plan in plans}) > 1:
         bars = ", ".join(sorted({plan.base for plan in plans}))
         raise UsageError(f"live, legs with one account need base bars of one length, and these have {bars}")
-    if account.shares_margin:
-        raise UsageError(
-            "live, legs do not share cross margin with leverage: a run does not follow what liquidates them all\n"
-            "give mode='isolated' to each account with leverage, or a leverage of 1"
-        )
     for leg in account.legs:
         if isinstance(leg.costs.funding, str):
             registry.series.get(leg.costs.funding)  # an unknown name is told before anything runs

@@ -1,0 +1,158 @@
+"""Cross margin with leverage that legs of a live portfolio share: liquidations and money are those over history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from live_portfolio_life import FALLING, KINDS, longs
+from live_portfolio_life import UNTIL as SHORT
+from scenarios import MINUTE, ORIGIN, source
+from test_live_account import FUNDING, FailingStore, money_of
+from test_live_parity import JumpingClock
+from test_live_portfolio import UNTIL, backtest, live, told
+from worlds import SETTINGS, signals, walk
+
+import bknb
+from bknb.live.account_saver import MoneyJournal
+from bknb.testing.clocks import SimulatedClock
+
+ACCOUNTS: list[dict[str, Any]] = [
+    {"account": bknb.Perpetual(50, 1.9), "costs": bknb.Costs(taker=0.02, funding=FUNDING)},
+    {"account": bknb.Margin(50, 1.5), "costs": bknb.Costs(taker=0.02)},
+]
+
+
+def jumping(rows: list[list[float]], random: np.random.Generator) -> list[list[float]]:
+    """The rows of a market that now and then opens some percent away from its last close."""
+    found, factor = [], 1.0
+    for at, *prices, volume in rows:
+        if at >= ORIGIN and random.random() < 0.03:
+            factor *= 1 + random.normal() * 0.04
+        found.append([at, *(price * factor for price in prices), volume])
+    return found
+
+
+def world(seed: int, model: str, *, gone: float = 0.0) -> dict[str, Any]:
+    """Two to four legs, each of which takes a third of what there is fifty times."""
+    random, exchanges, legs = np.random.default_rng(seed), {}, []
+    for at in range(2 + seed % 3):
+        symbol, rows = f"S{at}USDT", walk(seed * 10 + at)
+        rows = jumping(rows, random) if seed % 4 >= 2 else rows
+        exchanges[symbol] = source([row for row in rows if row[0] < ORIGIN or random.random() >= gone])
+        bknb.add_strategy(f"drawn {at}", interval="1m", get_signal=signals(seed * 10 + at), execution=model)
+        legs.append((symbol, f"drawn {at}"))
+    options = {"legs": legs, "exchange": exchanges, "settings": SETTINGS, "allow_gaps": bool(gone)}
+    return options | {"capital": 10_000, "sizing": "percent:1650"} | ACCOUNTS[seed % 2]
+
+
+HOW = [("pessimistic", "whole"), ("touch", "gone"), ("vwap", "jumping"), ("touch", "failing")]
+LONG = [(seed, model, how) for seed in range(20) for model, how in HOW]
+SLOW = [(2, "vwap", "jumping"), (4, "pessimistic", "failing")]
+
+
+@pytest.mark.parametrize(
+    ("seed", "model", "how"),
+    [
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in SLOW),
+        *(pytest.param(*each, marks=pytest.mark.long) for each in LONG),
+    ],
+)
+def test_what_liquidates_them_all_is_that_of_the_portfolio(seed: int, model: str, how: str) -> None:
+    """Also where minutes are gone, the machine sleeps, or every seventh write of the store fails."""
+    options = world(seed, model, gone=0.05 if how == "gone" else 0.0)
+    clock = JumpingClock(ORIGIN, seed) if how == "jumping" else SimulatedClock(ORIGIN)
+    result = live(options, clock, FailingStore() if how == "failing" else None)
+    expected = backtest(options, result)
+    assert told(result) == told(expected)
+    assert money_of(result) == money_of(expected)
+    closed = [event for event in expected.told if isinstance(event, bknb.Closed) and event.when < UNTIL]
+    liquidated = [event.when for event in closed if event.close_reason == "liquidation"]
+    if (seed, model, how) in SLOW:
+        assert len(liquidated) > len({*liquidated}) > 1  # some of several legs in one minute
+
+
+def test_each_is_liquidated_at_the_price_at_which_all_is_used_up() -> None:
+    """50 each of A and B from 100 on with 1 000: all is used up at 1 000 + 100 (p - 100) = p / 2, in minute 3."""
+    hold = {"position": "long", "price_take_profit": 150.0, "price_stop_loss": 50.0, "minute_estimated_time": 20}
+
+    def once(when: Any) -> Any:
+        return hold if when.minute == 0 else None
+
+    bknb.add_strategy("once", interval="1m", get_signal=once)
+    flat, fall = (100.0, 100.0, 100.0, 100.0), (100.0, 100.0, 90.0, 95.0)
+    rows = [[ORIGIN + k * MINUTE, *(fall if k == 3 else flat), 100.0] for k in range(-60, 40)]
+    result = live(
+        {"legs": [("A", "once"), ("B", "once")], "exchange": {"A": source(rows), "B": source(rows)},
+         "settings": {"percent_fee": 0.0, "percent_slippage": 0.0}, "capital": 1000, "account": "perpetual:10",
+         "sizing": "units:50"},
+        SimulatedClock(ORIGIN), until=ORIGIN + 10 * MINUTE,
+    )  # fmt: skip
+    ends = [event for event in result.told if isinstance(event, bknb.Closed)]
+    assert [(event.symbol, event.close_reason, (event.when - ORIGIN) // MINUTE) for event in ends] == [
+        ("A", "liquidation", 3), ("B", "liquidation", 3)
+    ]  # fmt: skip
+    assert [event.price_close for event in ends] == [pytest.approx(9000 / 99.5)] * 2
+    assert result.trades["money"].sum() == pytest.approx(float(result.equity.iloc[-1]) - 1000)
+
+
+def test_a_leg_whose_bars_come_late_is_not_liquidated_in_them() -> None:
+    """Both fall to 90 in minute 3. Of B that comes at minute 20: by then A has gone on beside B at its last close."""
+    clock, until = SimulatedClock(ORIGIN), ORIGIN + 40 * MINUTE
+    hold = {"position": "long", "price_take_profit": 150.0, "price_stop_loss": 50.0, "minute_estimated_time": 30}
+    bknb.add_strategy("once", interval="1m", get_signal=lambda when: hold if when.minute == 0 else None)
+    flat, fall = (100.0, 100.0, 100.0, 100.0), (100.0, 100.0, 90.0, 95.0)
+    rows = [(ORIGIN + k * MINUTE, *(fall if k == 3 else flat), 100.0) for k in range(-60, 60)]
+
+    def late(symbol: str, interval: str, since: int, limit: int) -> list[tuple[float, ...]]:
+        held_up = ORIGIN + 3 * MINUTE if clock.now() < ORIGIN + 20 * MINUTE else clock.now()
+        return [row for row in rows if since <= row[0] and row[0] + MINUTE <= held_up][:limit]
+
+    options: dict[str, Any] = {
+        "legs": [("A", "once"), ("B", "once")],
+        "exchange": {"A": source(rows), "B": bknb.add_exchange("late", get_candles=late)},
+        "settings": {"percent_fee": 0.0, "percent_slippage": 0.0, "patience_minutes": 5},
+    }
+    money = {"capital": 1000, "account": "perpetual:10", "sizing": "units:50"}
+    result = live(options | money, clock, until=until)
+    ends = [(event.symbol, event.close_reason) for event in result.told if isinstance(event, bknb.Closed)]
+    assert ends == [("A", "time_expired"), ("B", "time_expired")]
+    assert [error.kind for error in result.leg("B").errors if error.kind == "silence"]
+    over_history = backtest(options | money, result, until)
+    assert over_history.trades["close_reason"].tolist() == ["liquidation"] * 2
+
+
+class CopiedStore(bknb.stores.MemoryStore):
+    """A store that keeps a copy of itself behind each write from a moment on."""
+
+    def __init__(self, clock: SimulatedClock, since: int) -> None:
+        super().__init__()
+        self.clock, self.since = clock, since
+        self.copies: list[bknb.stores.MemoryStore] = []
+
+    def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
+        super().write(kind, key, payload)
+        if self.since <= self.clock.now() < self.since + MINUTE:
+            self.copies.append(copied := bknb.stores.memory())
+            copied.sealed |= self.sealed
+
+
+@pytest.mark.slow
+def test_one_that_goes_on_between_two_liquidations_liquidates_the_others() -> None:
+    """Three legs are liquidated at the open of minute 24, and more is lost than there is: from each write then on."""
+    since, options = ORIGIN + 25 * MINUTE, {"legs": longs(), "exchange": FALLING, "settings": SETTINGS}
+    options |= {"capital": 10_000, **KINDS["cross"]}
+    clock = SimulatedClock(ORIGIN)
+    store = CopiedStore(clock, since)
+    whole = live(options, clock, store, until=SHORT)
+    assert whole.trades["forgiven"].tolist()[-3:] == pytest.approx([387, 8, 385], abs=40)
+    assert len(store.copies) > 9
+    with store:  # what was forgiven when the last one was closed
+        saved = [MoneyJournal(store, (leg.strategy, leg.symbol)).load() for leg in whole.legs.values()]
+    assert [{item.key: item.position for item in items} for items in saved] == list(whole.run_account.positions)
+    for number, left in enumerate(store.copies):
+        result = live(options, SimulatedClock(since), left, until=SHORT)
+        assert result.run_account.end == whole.run_account.end, number
+        assert result.run_account.positions == whole.run_account.positions, number
+        assert result.equity.tolist() == whole.equity.tolist(), number
