@@ -2,7 +2,8 @@
 
 All symbols are flat at 100, and trade in each minute, but for the candles that a world names. Rows are minute, leg,
 kind, amount and cash after it, to the cent; the rest of a line says how it came about. Cash at the end is the equity:
-nothing is left open. ``says`` are the refusals, by symbol and how their note begins.
+nothing is left open. ``says`` are the refusals, by symbol and how their note begins. ``past`` is how many minutes past
+a full hour minute 0 is.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class World:
     capital: float = 1000.0
     currency: str | None = None
     says: str = ""
+    past: int = 0
 
 
 def short(take: float, stop: float, minutes: int = 10) -> dict[str, Any]:
@@ -55,6 +57,7 @@ def ticket(order: bknb.CostRequest) -> float:
 FREE = bknb.Costs(taker=0.0, slippage=0.0)
 TAKER = bknb.Costs(taker=0.1, slippage=0.0)
 MAKER = bknb.Costs(taker=0.1, maker=0.02, slippage=0.0)
+HOURLY = bknb.Costs(taker=0.0, slippage=0.0, borrow_yearly=365 * 24 * 6)  # 0.1 % a minute
 TEN = bknb.Perpetual(leverage=10, maintenance=0.5, mode="isolated")
 UP: Candles = {3: (100.0, 111.0, 100.0, 110.0)}
 DOWN: Candles = {3: (100.0, 100.0, 94.0, 95.0)}
@@ -427,6 +430,92 @@ WORLDS = (
         legs="AB",
         sizing={"A": "units:60", "B": "units:30"},
         account="perpetual:10",
+    ),
+    World(
+        "cross margin: a short pays interest at each full hour, and for the rest when it is closed",
+        {0: short(80, 150, 15)},
+        """0 A sell    5000.00 6000.00
+           10 A borrow  -50.00 5950.00   10 minutes of 0.1 % of 5 000
+           15 A borrow  -25.00 5925.00
+           15 A buy   -5000.00  925.00""",
+        sizing="units:50",
+        account="margin:10",
+        costs=HOURLY,
+        past=50,
+    ),
+    World(
+        "isolated: interest is paid when the short is closed",
+        {0: short(80, 150, 15)},
+        """0 A sell    5000.00 6000.00
+           15 A borrow  -75.00 5925.00
+           15 A buy   -5000.00  925.00""",
+        sizing="units:50",
+        account=bknb.Margin(leverage=10, mode="isolated"),
+        costs=HOURLY,
+        past=50,
+    ),
+    World(
+        "interest moves the liquidation: 950 - 50 x (p - 100) = 0.005 x 50 x p, before it 119.40",
+        {0: short(80, 150, 20)},
+        """0 A sell    5000.00 6000.00
+           10 A borrow  -50.00 5950.00
+           12 A borrow  -10.00 5940.00
+           12 A buy   -5920.40   19.60   50 x 118.407960""",
+        {"A": {5: (100.0, 119.0, 100.0, 100.0), 12: (100.0, 119.0, 100.0, 100.0)}},
+        sizing="units:50",
+        account="margin:10",
+        costs=HOURLY,
+        past=50,
+    ),
+    World(
+        "more interest is due than is left behind a gap",
+        {0: short(80, 150, 20)},
+        """0 A sell      5000.00 6000.00
+           10 A borrow    -50.00 5950.00
+           12 A borrow    -10.00 5940.00
+           12 A buy     -6250.00 -310.00   50 x 125
+           12 A forgiven  310.00    0.00""",
+        {"A": {12: level(125.0)}},
+        sizing="units:50",
+        account="margin:10",
+        costs=HOURLY,
+        past=50,
+    ),
+    World(
+        "two legs pay interest out of what they share: 940 - 40 x (p - 100) = 0.005 x (40 p + 2 000), before it 124.13",
+        {0: {"A": short(80, 150, 20), "B": short(80, 150, 20)}},
+        """0 A sell    4000.00 5000.00
+           0 B sell    2000.00 7000.00
+           10 A borrow  -40.00 6960.00
+           10 B borrow  -20.00 6940.00
+           12 A borrow   -8.00 6932.00
+           12 A buy   -4905.47 2026.53   40 x 4 930 / 40.2
+           12 B borrow   -4.00 2022.53
+           12 B buy   -2000.00   22.53""",
+        {"A": {5: (100.0, 123.0, 100.0, 100.0), 12: (100.0, 123.0, 100.0, 100.0)}},
+        legs="AB",
+        sizing={"A": "units:40", "B": "units:20"},
+        account="margin:10",
+        costs=HOURLY,
+        past=50,
+    ),
+    World(
+        "a long of cross margin pays no interest, and a short only for what it borrows after a part was closed",
+        {0: {"A": short(80, 150, 20), "B": long(150, 50, 20)}},
+        """0 A sell    4000.00 5000.00
+           0 B buy    -2000.00 3000.00
+           4 A borrow  -16.00 2984.00   4 minutes of 0.1 % of 4 000
+           4 A buy   -2000.00  984.00   half of it
+           10 A borrow -12.00  972.00   6 minutes of 0.1 % of 2 000
+           20 A borrow -20.00  952.00
+           20 A buy  -2000.00 -1048.00
+           20 B sell  2000.00  952.00""",
+        manage={4: {"A": bknb.Reduce(0.5)}},
+        legs="AB",
+        sizing={"A": "units:40", "B": "units:20"},
+        account="margin:10",
+        costs=HOURLY,
+        past=50,
     ),
     World(
         "an account in euros",

@@ -29,6 +29,7 @@ from bknb.runs.run_record import record_of
 
 FIFTY = [kind(50, 0.5, "isolated") for kind in (bknb.Perpetual, bknb.Margin)]  # a move of 1.5 % liquidates
 CROSS = bknb.Perpetual(50, 1.9)  # which three legs share
+LENT = bknb.Margin(50, 1.9)  # of which shorts pay interest
 FUNDING = [(ORIGIN + k * MINUTE, 0.0001 * (-1) ** k) for k in range(0, 600, 7)]
 COUNTS = [pytest.param(1), pytest.param(5, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.long)]
 
@@ -373,7 +374,7 @@ def test_one_leg_of_a_portfolio_has_the_money_of_its_backtest(model: str, count:
 
 
 @pytest.mark.parametrize(
-    "account", ["margin", "spot", bknb.Perpetual(50, 0.5, "isolated"), bknb.Margin(50, 0.5, "isolated"), CROSS]
+    "account", ["margin", "spot", bknb.Perpetual(50, 0.5, "isolated"), bknb.Margin(50, 0.5, "isolated"), CROSS, LENT]
 )
 @pytest.mark.parametrize("count", COUNTS)
 def test_cash_is_never_overdrawn_and_nothing_is_lost_at_any_minute(account: Any, count: int) -> None:
@@ -383,7 +384,9 @@ def test_cash_is_never_overdrawn_and_nothing_is_lost_at_any_minute(account: Any,
         plans = [named(plan, f"leg{k}") for k, plan in enumerate(plans)]
         paid = account in (*FIFTY, CROSS, "margin")
         costs = bknb.Costs(funding=FUNDING, maker=0.02, fixed=0.1) if paid else None
-        sizing = "percent:60" if isinstance(account, str) else "percent:1650" if account == CROSS else "percent:900"
+        costs = bknb.Costs(borrow_yearly=3_000) if account == LENT else costs
+        shared = account in (CROSS, LENT)
+        sizing = "percent:60" if isinstance(account, str) else "percent:1650" if shared else "percent:900"
         run, desk = together(plans, account=account, sizing=sizing, costs=costs)
         results = [Result(record_of(leg)) for leg in run.legs]
         records = [result.run_record for result in results]
@@ -394,21 +397,26 @@ def test_cash_is_never_overdrawn_and_nothing_is_lost_at_any_minute(account: Any,
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("lent", [False, True])
 @pytest.mark.parametrize("count", [pytest.param(1), pytest.param(30, marks=pytest.mark.long)])
-def test_nothing_is_lost_at_any_minute_of_ten_legs_with_leverage_and_funding(count: int) -> None:
-    """Cash and positions are the capital, profit and costs: with random managers, some of which are liquidated."""
+def test_nothing_is_lost_at_any_minute_of_ten_legs_with_leverage_and_funding(count: int, *, lent: bool) -> None:
+    """Cash and positions are the capital, profit and costs: with random managers, some of which are liquidated.
+
+    ``lent``: all share their margin, and shorts pay interest.
+    """
     rows: list[str] = []
     reasons: list[str] = []
     for seed in range(count):
         plans = [named(plan_of(100 + 10 * seed + k, "pessimistic", risk=f"r{k}"), f"leg{k}") for k in range(10)]
         accounts = {f"leg{k}": FIFTY[k % 2] if k % 3 else bknb.Perpetual(10, 0.5, "isolated") for k in range(10)}
-        costs = bknb.Costs(funding=FUNDING, maker=0.02, fixed=0.1)
-        run, desk = together(plans, account=accounts, sizing="percent:150", costs=costs)
+        costs = {"borrow_yearly": 3_000} if lent else {"funding": FUNDING}
+        given = {"account": LENT, "sizing": "percent:1000"} if lent else {"account": accounts, "sizing": "percent:150"}
+        run, desk = together(plans, costs=bknb.Costs(maker=0.02, fixed=0.1, **costs), **given)
         results = [Result(record_of(leg)) for leg in run.legs]
         records = [result.run_record for result in results]
         times, worth = account_marks(records, [result.account_terms for result in results], account_result(desk))
         follow(desk, times, worth, records, spot=False)
-        lost = np.abs(worth - from_fills(desk, times, records)).max()
+        lost = np.abs(worth - from_fills(desk, times, records))[worth > 0.0].max()
         assert lost < 1e-9 * desk.plan.capital, lost
         rows += [row.kind for row in desk.rows]
         reasons += [event.close_reason for record in records for event in record.records.closed]
@@ -416,7 +424,7 @@ def test_nothing_is_lost_at_any_minute_of_ten_legs_with_leverage_and_funding(cou
         assert len({row.leg for row in desk.rows}) == 10
         assert {"entry", "add", "reduce", "exit"} <= {*orders}
         bknb.testing.reset()
-    assert {"buy", "sell", "profit", "fee", "funding"} <= {*rows}
+    assert {"buy", "sell", "fee", *(["borrow"] if lent else ["profit", "funding"])} <= {*rows}
     assert "liquidation" in reasons
 
 
@@ -432,7 +440,8 @@ def from_fills(desk: SharedAccount, times: Any, records: Sequence[Any]) -> Any:
             worth += is_in * (signed * (marks - fill.order.price) - fill.costs.fee - fill.costs.slippage)
     for row in desk.rows:
         if row.kind in ("funding", "borrow", "forgiven"):
-            with_fill = row.kind == "forgiven"  # of what was closed in the bar that opens then
+            in_bar = row.kind == "borrow" and row.at % (60 * MINUTE) > 0  # that of a fill, not that of the full hour
+            with_fill = in_bar or row.kind == "forgiven"  # of what was closed in the bar that opens then
             worth += ((times > row.at) | (times == times[-1]) if with_fill else times >= row.at) * row.amount
     return worth
 

@@ -20,7 +20,7 @@ from bknb.testing.clocks import SimulatedClock
 
 ACCOUNTS: list[dict[str, Any]] = [
     {"account": bknb.Perpetual(50, 1.9), "costs": bknb.Costs(taker=0.02, funding=FUNDING)},
-    {"account": bknb.Margin(50, 1.5), "costs": bknb.Costs(taker=0.02)},
+    {"account": bknb.Margin(50, 1.5), "costs": bknb.Costs(taker=0.02, borrow_yearly=3_000)},
 ]
 
 

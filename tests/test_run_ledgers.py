@@ -11,26 +11,32 @@ from test_portfolio import strategy_of
 
 import bknb
 
-FRAME = (ORIGIN, ORIGIN + END * MINUTE)
 CHECKED = "ledger"
 
 
+def begins(world: World) -> int:
+    """Its minute 0, UTC ms."""
+    return ORIGIN + world.past * MINUTE
+
+
 def market(world: World, symbol: str) -> Any:
-    shown = world.candles.get(symbol, {})
-    rows = [(ORIGIN + k * MINUTE, *shown.get(k, level(100.0)), 100.0) for k in range(-10, END + 11)]
+    shown, begin = world.candles.get(symbol, {}), begins(world)
+    rows = [(begin + k * MINUTE, *shown.get(k, level(100.0)), 100.0) for k in range(-10, END + 11)]
     return source(rows)
 
 
-def play(world: World, run: Any, **given: Any) -> Any:
-    strategy_of(CHECKED, world.answers, manage=world.manage or None, risk=None)
+def play(world: World, run: Any, **call: Any) -> Any:
+    answers, manage = ({minute + world.past: each for minute, each in given.items()}
+                       for given in (world.answers, world.manage))  # fmt: skip
+    strategy_of(CHECKED, answers, manage=manage or None, risk=None)
     return run(
-        frame=FRAME,
+        frame=(begins(world), begins(world) + END * MINUTE),
         capital=world.capital,
         currency=world.currency,
         sizing=world.sizing,
         account=world.account,
         costs=world.costs,
-        **given,
+        **call,
     )
 
 
@@ -48,9 +54,15 @@ def written(rows: str) -> list[tuple[int, str, str, str, str]]:
     return found
 
 
-def kept(money: Any, legs: str) -> list[tuple[int, str, str, str, str]]:
+def kept(money: Any, world: World) -> list[tuple[int, str, str, str, str]]:
     return [
-        ((row.at - ORIGIN) // MINUTE, legs[int(row.leg)], row.kind, f"{row.amount:z.2f}", f"{row.cash:z.2f}")
+        (
+            (row.at - begins(world)) // MINUTE,
+            world.legs[int(row.leg)],
+            row.kind,
+            f"{row.amount:z.2f}",
+            f"{row.cash:z.2f}",
+        )
         for row in money.rows
     ]
 
@@ -59,7 +71,7 @@ def kept(money: Any, legs: str) -> list[tuple[int, str, str, str, str]]:
 def test_a_run_moves_cash_as_it_was_written_by_hand(world: World) -> None:
     result = portfolio(world)
     rows = written(world.rows)
-    assert kept(result.run_account, world.legs) == rows
+    assert kept(result.run_account, world) == rows
     last = float(rows[-1][-1]) if rows else world.capital
     assert round(float(result.equity.iloc[-1]), 2) == last
     assert result.run_account.currency == (world.currency or "")

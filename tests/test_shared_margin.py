@@ -27,6 +27,8 @@ ONE = 4000 / 49.75  # where A is all there is
 FALL: Candle = (100.0, 100.0, 90.0, 95.0)
 STILL: Candle = (100.0, 100.0, 100.0, 100.0)
 HOLD = long(150, 50, 20)
+PERPETUAL = {"account": CROSS, "costs": {"funding": FUNDING}}
+MARGIN = {"account": bknb.Margin(50, 1.9), "costs": {"borrow_yearly": 3_000}}
 
 
 def market(candles: Mapping[int, Candle], silent: tuple[int, ...] = ()) -> Any:
@@ -206,14 +208,15 @@ def test_a_leg_beside_one_that_does_nothing_is_liquidated_as_alone() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("held", [PERPETUAL, MARGIN])
 @pytest.mark.parametrize("seed", [4, pytest.param(2, marks=pytest.mark.long)])
-def test_every_minute_fed_gives_what_jumping_gives(seed: int) -> None:
-    """Random managers on three symbols, with funding; trades add up to what the account gained."""
+def test_every_minute_fed_gives_what_jumping_gives(seed: int, held: dict[str, Any]) -> None:
+    """Random managers on three symbols, with funding or interest; trades add up to what the account gained."""
     told = []
     for every in (False, True):
         plans = [named(plan_of(3 * seed + k, "pessimistic", risk=f"r{k}"), f"leg{k}") for k in range(3)]
-        costs = bknb.Costs(funding=FUNDING, maker=0.02, fixed=0.1)
-        account = plan_account(plans, capital=10_000, account=CROSS, sizing="percent:1650", costs=costs)
+        costs = bknb.Costs(maker=0.02, fixed=0.1, **held["costs"])
+        account = plan_account(plans, capital=10_000, account=held["account"], sizing="percent:1650", costs=costs)
         assert account is not None
         desk = SharedAccount(account)
         run = PortfolioRun(plans, account=desk)
@@ -225,3 +228,23 @@ def test_every_minute_fed_gives_what_jumping_gives(seed: int) -> None:
         bknb.testing.reset()
     assert told[0] == told[1]
     assert "liquidation" in closed
+    assert {"funding", "borrow"} & {row.kind for row in told[0][1]}
+
+
+def test_interest_that_takes_all_in_a_hole_ends_what_is_held_then() -> None:
+    """A has no bars from minute 50 to 400; the short of 50 pays 4.00 a minute, of 1 000 nothing is left at hour 5."""
+    begin = ORIGIN + 30 * MINUTE
+    rows = [(ORIGIN + k * MINUTE, 100.0, 100.0, 100.0, 100.0, 100.0) for k in range(600)]
+    exchange = {"A": source([row for row in rows if not 50 <= (row[0] - ORIGIN) // MINUTE < 400]), "B": source(rows)}
+    one = bknb.add_strategy("one", interval="1m", get_signal=lambda ctx: (
+        short(50, 150, 500) if (ctx.symbol, ctx.when_ms) == ("A", begin) else None))  # fmt: skip
+    result = bknb.portfolio(
+        legs=[("A", one), ("B", one)], exchange=exchange, frame=(begin, ORIGIN + 590 * MINUTE), settings=FREE,
+        capital=1000, account="margin:10", sizing="units:50", allow_gaps=True,
+        costs=bknb.Costs(borrow_yearly=365 * 24 * 60 * 0.08),
+    )  # fmt: skip
+    paid = [((row.at - ORIGIN) // MINUTE, row.kind, round(row.amount, 6)) for row in result.run_account.rows]
+    assert paid == [
+        (30, "sell", 5000.0), (60, "borrow", -120.0), *((60 * hour, "borrow", -240.0) for hour in range(2, 6)),
+        (300, "buy", -5000.0), (300, "forgiven", 80.0),
+    ]  # fmt: skip

@@ -104,7 +104,8 @@ class Costs(ByName, frozen=True, kw_only=True):
         pay. A rate is a share of the position's value, as exchanges publish it: 0.0001 is 0.01 %, and above 0 longs pay
         it to shorts.
     borrow_yearly
-        What a short pays, percent of its value a year of 365 days.
+        What a short pays, percent of its value a year of 365 days: with its fills, and where it has cross margin with
+        leverage at each full hour (UTC), too.
 
     Raises
     ------

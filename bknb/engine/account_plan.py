@@ -203,8 +203,6 @@ def _leg_money(plan: LegPlan, sizing: Any, account: Any, costs: Any) -> LegMoney
     kind = Margin() if kind is None else read_account(kind)
     if cost is not None:
         _check_held_costs(kind, cost)
-    if kind.leverage > 1.0 and kind.mode == "cross":
-        _check_cross(kind, cost)
     return LegMoney(
         account=kind,
         sizing=Percent(100) if size is None else _chosen_size(size),
@@ -222,14 +220,6 @@ def _check_held_costs(account: Account, costs: Costs) -> None:
         instead = "borrow_yearly of Costs is paid by shorts of bknb.Margin()"
     if instead:
         raise UsageError(f"{instead}, and the account is bknb.{name}()\nleave it out, or choose another account=")
-
-
-def _check_cross(account: Account, costs: Costs | None) -> None:
-    """Refuse cross margin with leverage where a run does not know the price at which it is liquidated."""
-    if costs is not None and costs.borrow_yearly:
-        why = "has a liquidation price that interest moves, which a run does not follow"
-        isolated = f"bknb.{type(account).__name__}(leverage={account.leverage:g}, mode='isolated')"
-        raise UsageError(f"cross margin with leverage {why}, got {account!r}\ngive {isolated}, or a leverage of 1")
 
 
 def _chosen_size(value: object) -> Size | SizeFunction | Sizing:

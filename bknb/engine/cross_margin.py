@@ -81,8 +81,8 @@ class CrossMargin:
         Then each leg knows the bar and its price, and those behind that bar are not looked at.
         """
         while self._until < until:
-            funded = self._next_funding()
-            to = min(until, funded)
+            due = self._next_due()
+            to = min(until, due)
             close = self._first_close(to)
             if close:
                 is_liquidated = self._is_liquidated(close)
@@ -92,13 +92,13 @@ class CrossMargin:
                     return True
                 continue
             self._until = to
-            if funded < until:
-                self._shared.charge(funded)
+            if due < until:
+                self._shared.charge(due)
         return False
 
-    def _next_funding(self) -> int:
-        """When the next funding of a leg is known, UTC ms."""
-        due = ((leg, leg.funding.next_moment) for leg in self._shared.legs)
+    def _next_due(self) -> int:
+        """When the next funding or interest of a leg is known, UTC ms."""
+        due = ((leg, min(leg.funding.next_moment, leg.liquidation.interest.next_moment)) for leg in self._shared.legs)
         return min(NEVER if moment == NEVER else leg.prices.told(moment) for leg, moment in due)
 
     def _first_close(self, until: int) -> int:

@@ -80,7 +80,7 @@ class LegAccount:
         self.first = 0.0
         self._at_once = False
         self.funding = FundingDue(money.costs)
-        self.liquidation = LegLiquidation(shared, self.name, self.funding)
+        self.liquidation = LegLiquidation(shared, self.name, self.funding, money.costs.borrow_yearly)
 
     def begin(
         self,
@@ -339,11 +339,10 @@ class LegAccount:
         return self.exits.ordered(self.shared.ledger, self.state, price, when)
 
     def charge(self, at: int) -> None:
-        """Charge funding up to a moment (UTC ms), and interest up to a fill in the bar that opens then."""
+        """Charge what is due up to a moment (UTC ms), and interest up to a fill in the bar that opens then."""
         shared, yearly = self.shared, self.money.costs.borrow_yearly
         shared.charge_before(self, at)
         if yearly:
-            assert not callable(yearly)  # only fills have functions  # noqa: S101
             booked = shared.ledger.charge_borrow(self.name, at, self.prices.at(at), yearly)
             self.book_charge(booked, self.prices.closes(at))
 

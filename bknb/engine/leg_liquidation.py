@@ -14,6 +14,7 @@ from ..domain.lifecycle_inputs import Boundary, Input
 from ..domain.liquidation_price import away_from_market
 from ..domain.market_clock import NEVER
 from ..domain.states import Entering, Holding, State
+from .interest_due import InterestDue
 
 if TYPE_CHECKING:
     from .bar_prices import BarPrices
@@ -26,8 +27,8 @@ _OUT_OF_REACH: Final = {"long": 0.0, "short": sys.float_info.max}  # finite: the
 class LiquidationDue(NamedTuple):
     """What is to come of a liquidation.
 
-    ``followed``: up to when (UTC ms) funding has moved its price. ``bar_opens``: open time of the bar in which margin
-    that legs share is used up, UTC ms, far in the future for none; ``price`` in it.
+    ``followed``: up to when (UTC ms) funding and interest have moved its price. ``bar_opens``: open time of the bar in
+    which margin that legs share is used up, UTC ms, far in the future for none; ``price`` in it.
     """
 
     followed: int = 0
@@ -38,29 +39,32 @@ class LiquidationDue(NamedTuple):
 class LegLiquidation:
     """The liquidation of what a leg holds.
 
-    Fills of the leg move its price, and so does its funding, at its moments.
+    Fills of the leg move its price, and so do its funding and its interest, at their moments.
 
     Parameters
     ----------
     shared, leg
         The account of all legs, and the name of this one in it.
-    funding
-        Of the leg.
+    funding, borrow_yearly
+        Of the leg; the interest in percent of the value of a short.
 
     Attributes
     ----------
     shares, borrows
         Whether it shares cross margin with other legs, and whether it can be liquidated at all.
+    interest
+        What is due of it between fills.
     bar_opens
         Open time of the bar in which margin that legs share is used up, UTC ms; far in the future for none.
     """
 
-    def __init__(self, shared: SharedAccount, leg: str, funding: FundingDue) -> None:
+    def __init__(self, shared: SharedAccount, leg: str, funding: FundingDue, borrow_yearly: float) -> None:
         self._shared, self._leg, self._funding = shared, leg, funding
         account = shared.begin.account_of(leg)
         self.shares = shared.shares_margin and account.borrows and account.mode == "cross"
         self.borrows, self._mode = account.leverage > 1.0 or self.shares, account.mode
-        self.followed = 0  # up to when (UTC ms) funding has moved it
+        self.interest = InterestDue(shared, leg, borrow_yearly if self.borrows and self._mode == "cross" else 0.0)
+        self.followed = 0  # up to when (UTC ms) funding and interest have moved it
         self.bar_opens, self._in_bar = NEVER, 0.0  # and the price in it
 
     def begin(self, prices: BarPrices, tick: float | None) -> None:
@@ -103,26 +107,29 @@ class LegLiquidation:
         """Go on with what was to come of it."""
         self.followed, self.bar_opens, self._in_bar = due
 
-    # --- funding ----------------------------------------------------------------------------------------------------
+    # --- funding and interest ---------------------------------------------------------------------------------------
 
     @property
     def changes(self) -> LegLiquidation | None:
-        """Itself, where funding or other legs change it; ``None``: nothing but fills of the leg does."""
-        return self if self.shares or (self._funding and self.borrows) else None
+        """Itself, where funding, interest or other legs change it; ``None``: nothing but fills of the leg does."""
+        return self if self.shares or (self._funding and self.borrows) or self.interest else None
 
     def next_change(self) -> int:
-        """The next moment (UTC ms) at which funding moves the price of what is held; far in the future for none."""
+        """The next moment (UTC ms) at which funding or interest moves the price of what is held.
+
+        Far in the future for none.
+        """
         if self.shares or not self.borrows or self._leg not in self._shared.ledger.positions:
             return NEVER
-        moment = self._funding.moment_after(self.followed)
+        moment = min(self._funding.moment_after(self.followed), self.interest.moment_after(self.followed))
         return NEVER if moment == NEVER else self._prices.told(moment)
 
     def entered(self, at: int) -> None:
-        """Note a fill that enters, in the bar that opens at a moment (UTC ms): its funding is what comes later."""
+        """Note a fill that enters, in the bar that opens at a moment (UTC ms): what is due comes later."""
         self.followed = max(self.followed, at)
 
     def before(self, state: State, given: Input) -> State:
-        """A state before an input: at a moment of funding, and in a bar that uses up the margin, with its new price."""
+        """A state before an input: where something is due, and in a bar that uses up the margin, with its new price."""
         if isinstance(given, Minute) and given.t == self.bar_opens:
             return self.moved(state, given.t)
         if not isinstance(given, Boundary) or given.when < self.next_change():

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import takewhile
+from operator import itemgetter
 from typing import NamedTuple
 
 from ..domain.account_ledger import Booked, CashRow, Ledger, Marked
+from ..domain.funding_rates import Funding
 from ..domain.is_rounded_quantity import EXACT
 from ..domain.risk import AccountMarks, Reserve
 from .account_plan import AccountPlan, LegMoney
@@ -38,6 +40,11 @@ class Freed(NamedTuple):
     def by(self, opened: int) -> bool:
         """Whether it was ordered to leave by the open of a bar (UTC ms)."""
         return self.opened is not None and self.opened <= opened
+
+
+def _has_due(leg: LegAccount) -> bool:
+    """Whether funding of a leg, or its interest between fills, is to be charged."""
+    return bool(leg.funding or leg.liquidation.interest)
 
 
 class SharedAccount:
@@ -89,35 +96,50 @@ class SharedAccount:
         self.changes.append(AccountChange(since, booked.ledger))
 
     def charge(self, until: int) -> None:
-        """Charge funding of all legs up to a moment (UTC ms) at which all bars that have closed are told."""
-        self._charge({leg: leg.prices.known_until(until) for leg in self.legs if leg.funding}, until)
+        """Charge what is due of all legs up to a moment (UTC ms) at which all bars that have closed are told."""
+        self._charge({leg: leg.prices.known_until(until) for leg in self.legs if _has_due(leg)}, until)
 
     def charge_before(self, filling: LegAccount, opened: int) -> None:
-        """Charge funding up to a fill in the bar of a leg that opened at a moment (UTC ms), which is told as it closes.
+        """Charge what is due up to a fill in the bar of a leg that opened at a moment (UTC ms), told as it closes.
 
-        Of other legs bars that close then may not be told yet: their funding counts up to the open of those.
+        Of other legs bars that close then may not be told yet: what is due of them counts up to the open of those.
         """
         closed = filling.prices.closes(opened)
-        until = {leg: leg.prices.known_until(closed - 1) for leg in self.legs if leg.funding}
-        self._charge(until | {filling: opened} if filling.funding else until, closed - 1)
+        until = {leg: leg.prices.known_until(closed - 1) for leg in self.legs if _has_due(leg)}
+        self._charge(until | {filling: opened} if _has_due(filling) else until, closed - 1)
 
     def _charge(self, until: Mapping[LegAccount, int], now: int) -> None:
-        """Charge funding in order of its moments, and close all where nothing is left by a moment (UTC ms)."""
-        due = [(row.moment, order, row) for order, leg in enumerate(until) for row in leg.funding.until(until[leg])]
+        """Charge funding, and interest, in order of their moments, and close all where nothing is left by a moment."""
+        due: list[tuple[int, int, Funding | None]] = []
         legs = [*until]
-        for moment, order, row in sorted(due):
+        for order, leg in enumerate(legs):
+            due += [(row.moment, order, row) for row in leg.funding.until(until[leg])]
+            due += [(moment, order, None) for moment in leg.liquidation.interest.moments(until[leg])]
+        for moment, order, row in sorted(due, key=itemgetter(0, 1)):
             leg = legs[order]
             told = leg.prices.told(moment)
             self._close_in_ruin(told - 1)
             if leg.name in self.ledger.positions:
-                leg.book_charge(self.ledger.charge_funding(leg.name, row, leg.prices.at(moment)), told)
+                price, yearly = leg.prices.at(moment), leg.liquidation.interest.yearly
+                leg.book_charge(
+                    self.ledger.charge_borrow(leg.name, moment, price, yearly)
+                    if row is None
+                    else self.ledger.charge_funding(leg.name, row, price),
+                    told,
+                )
+                self._close_in_ruin(told, charged=True)
         self._close_in_ruin(now)
 
-    def _close_in_ruin(self, until: int) -> None:
-        """Close all, and forgive what is missing, where the account was worth nothing at a close up to a moment."""
+    def _close_in_ruin(self, until: int, *, charged: bool = False) -> None:
+        """Close all, and forgive what is missing, where the account was worth nothing at a close up to a moment.
+
+        ``charged``: or at that moment (UTC ms), at which something was charged: in a hole no bar closes.
+        """
         after, self._solvent = self._solvent, max(self._solvent, until)
         bars = {leg.name: leg.prices for leg in self.legs if leg.name in self.ledger.positions}
         at = moment_of_ruin(self.ledger, bars, after, until)
+        if at is None and charged and until > after and self.ledger.mark(self.prices_at(until)).equity <= 0.0:
+            at = until
         if at is not None:
             known = len(self.changes)
             losses = {leg: leg.close_in_ruin(at) for leg in self.legs}
