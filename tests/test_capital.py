@@ -616,10 +616,6 @@ def test_an_add_and_a_part_move_the_liquidation_price_from_the_next_bar_on() -> 
         ({"costs": 0.1}, "costs must be such as bknb.Costs(taker=0.05), got 0.1"),
         ({"costs": bknb.Costs(funding="f")}, "no series is called 'f'"),
         ({"account": "bank"}, "account must be bknb.Spot()"),
-        (
-            {"account": "margin:3", "costs": bknb.Costs(borrow_yearly=5)},
-            "give bknb.Margin(leverage=3, mode='isolated'), or a leverage of 1",
-        ),
     ],
 )
 def test_wrong_use_is_told(given: dict[str, Any], says: str) -> None:
