@@ -64,7 +64,15 @@ KINDS: dict[str, dict[str, Any]] = {
     "weights": {"costs": bknb.Costs(taker=0.05)},
     "weights together": {"costs": bknb.Costs(taker=0.05)},
     "weights broker": {"costs": bknb.Costs(taker=0.05)},
+    "bars": {
+        "sizing": "percent:120",
+        "account": bknb.Perpetual(10, 0.5, "isolated"),
+        "costs": bknb.Costs(taker=0.05, funding=FUNDING),
+    },
+    "weights together bars": {"costs": bknb.Costs(taker=0.05)},
 }
+BASES = {"AUSDT": "1m", "BUSDT": "5m"}
+"""Base bars of kinds that end with "bars"."""
 
 
 def one_place(request: bknb.RiskRequest) -> bool:
@@ -81,13 +89,15 @@ def rates(since: int, until: int) -> Any:
     return pd.DataFrame([row for row in FUNDING if since <= row[0] <= until], columns=["published_at", "rate"])
 
 
-def legs() -> list[tuple[str, Any]]:
+def legs(kind: str) -> list[tuple[str, Any]]:
     """A managed strategy on the first symbol, random signals on both."""
     bknb.add_risk("shared", validations=[one_place])
     bknb.add_series("rates", rates)
     options: dict[str, Any] = {"interval": "1m", "risk": "shared"}
     managed = bknb.add_strategy("managed", get_signal=drawn(3), manage=managing(3), manage_interval="1m", **options)
-    short = [bknb.add_strategy(f"drawn {seed}", get_signal=soon(signals(seed)), **options) for seed in (5, 6)]
+    short = [bknb.add_strategy("drawn 5", get_signal=soon(signals(5)), **options)]
+    options["interval"] = BASES["BUSDT"] if kind.endswith("bars") else "1m"
+    short += [bknb.add_strategy("drawn 6", get_signal=soon(signals(6)), **options)]
     return [(SYMBOLS[0], managed), *zip(SYMBOLS, short, strict=True)]
 
 
@@ -112,9 +122,10 @@ def what_runs(kind: str) -> dict[str, Any]:
     if kind == "cross":
         return {"legs": longs()}
     if not kind.startswith("weights"):
-        return {"legs": legs()}
-    options: dict[str, Any] = {"interval": "1m", "get_weights": drawn_weights(7), "tolerance": 1.0}
-    return {"strategies": [bknb.weights("rotation", symbols=SYMBOLS, together=kind.endswith("together"), **options)]}
+        return {"legs": legs(kind)}
+    options: dict[str, Any] = {"interval": "5m" if kind.endswith("bars") else "1m", "get_weights": drawn_weights(7)}
+    together = "together" in kind
+    return {"strategies": [bknb.weights("rotation", symbols=SYMBOLS, together=together, tolerance=1.0, **options)]}
 
 
 def market_of(kind: str) -> Any:
@@ -156,6 +167,7 @@ def play(folder: Path, kind: str, at: Place | None) -> None:
         settings=SETTINGS,
         late_minutes=10_000,
         capital=10_000,
+        base=BASES if kind.endswith("bars") else None,
         broker=bknb.brokers.paper(journal=folder / JOURNAL) if kind.endswith("broker") else None,
         **KINDS[kind],
     )

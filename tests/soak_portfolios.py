@@ -1,10 +1,11 @@
 """Live portfolios with a capital over simulated days with faults at random, compared with undisturbed portfolios.
 
-``python tests/soak_portfolios.py FOLDER [--days 3] [--worlds 4] [--seed 1]`` plays worlds of two to four legs: each
-life of the process ends by a kill at a change of the disk or at the end; the next begins some time later on the same
-state. Meanwhile the machine sleeps, the disk is full now and then, minutes never come, and a symbol is silent for
-hours. The last life compares trades in money and the equity to the last bit with ``bknb.portfolio`` over these minutes,
-with the delays of orders that the live one told; ``wrong`` holds what differs. Each world is a line of JSON.
+``python tests/soak_portfolios.py FOLDER [--days 3] [--worlds 4] [--seed 1]`` plays worlds of two to four legs, many
+with bars of different lengths: each life of the process ends by a kill at a change of the disk or at the end; the next
+begins some time later on the same state. Meanwhile the machine sleeps, the disk is full now and then, minutes never
+come, and a symbol is silent for hours. The last life compares trades in money and the equity to the last bit with
+``bknb.portfolio`` over these minutes, with the delays of orders that the live one told; ``wrong`` holds what differs.
+Each world is a line of JSON.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def world(seed: int, days: int) -> dict[str, Any]:
     """Legs on random walks with shared places; of some minutes are gone, one symbol is silent for some hours."""
     chance = random.Random(seed)  # noqa: S311
     bknb.add_risk("some places", validations=[some_places])
-    exchanges, legs, count = {}, [], 2 + seed % 3
+    exchanges, base, legs, count = {}, {}, [], 2 + seed % 3
     first = chance.randrange(60, 900)
     for at in range(count):
         symbol, drawn = f"S{at}USDT", np.random.default_rng([seed, at])
@@ -65,10 +66,19 @@ def world(seed: int, days: int) -> dict[str, Any]:
             rows = [row for row in rows if not first <= (row[0] - ORIGIN) // MINUTE < first + 200]
         exchanges[symbol] = source(rows)
         model = ("pessimistic", "touch", "vwap")[seed % 3]
+        base[symbol] = "1m" if model == "vwap" else chance.choice(["1m", "5m", "15m"])
+        interval = "15m" if base[symbol] == "15m" else "5m"
         legs.append((symbol, bknb.add_strategy(
-            f"drawn {at}", interval="5m", get_signal=signals(seed * 10 + at), risk="some places", execution=model
+            f"drawn {at}", interval=interval, get_signal=signals(seed * 10 + at), risk="some places", execution=model
         )))  # fmt: skip
-    options = {"legs": legs, "exchange": exchanges, "allow_gaps": True, "capital": 10_000, **ACCOUNTS[seed % 3]}
+    options = {
+        "legs": legs,
+        "exchange": exchanges,
+        "base": base,
+        "allow_gaps": True,
+        "capital": 10_000,
+        **ACCOUNTS[seed % 3],
+    }
     options["settings"] = {"schedule_await_minutes": 30}
     return options | ({"priority": "score"} if seed % 2 else {})
 
@@ -120,7 +130,7 @@ def life(folder: Path, seed: int, days: int, number: int) -> None:
 
 def compared(result: Any, expected: Any, until: int) -> dict[str, Any]:
     """What differs between a live portfolio and the one over the same minutes."""
-    end = pd.Timestamp(until - 5 * MINUTE, unit="ms", tz="UTC")
+    end = pd.Timestamp(until - 15 * MINUTE, unit="ms", tz="UTC")
     columns = ["leg", "signal_id", "pending_at", "closed_at", "close_reason", "quantity", "cost", "money", "cut"]
     tables = [
         table[table["closed_at"] < end][columns].astype(str).sort_values(["closed_at", "signal_id"]).to_numpy().tolist()

@@ -14,7 +14,7 @@ import pytest
 from portfolio_worlds import plan_of
 from scenarios import MINUTE, ORIGIN, long, source
 from test_capital import FREE, MODELS, conserved, money_of, money_run
-from test_portfolio import FRAME, market, minute_of, strategy_of
+from test_portfolio import FLAT, FRAME, market, minute_of, strategy_of
 
 import bknb
 from bknb.domain.account_ledger import Ledger
@@ -149,6 +149,47 @@ def test_cash_of_an_exit_at_the_open_of_a_longer_bar_pays_for_entries_within_it(
     result = play([named[leg] for leg in legs], market(), base={"A": "5m", "B": "1m"})
     assert result.refused == []
     assert result.leg("B").trades["quantity"].tolist() == [100.0]
+
+
+@pytest.mark.parametrize("legs", ["AB", "BA"])
+@pytest.mark.parametrize(
+    ("minute", "gone", "expected"),
+    [
+        (
+            5,
+            None,
+            ["m5 B buy -10000.00 -10000.00", "m5 A sell 9800.00 -200.00"],
+        ),  # the open, 98, is not known before 10
+        (7, None, ["m7 B buy -10000.00 -10000.00", "m5 A sell 9800.00 -200.00"]),
+        (7, 5, ["m7 B buy -10000.00 -10000.00", "m10 A sell 9800.00 -200.00"]),  # nor that there is no such bar
+        (12, 5, ["m10 A sell 9800.00 9800.00"]),  # no bar has closed at 10: none is expected then
+    ],
+)
+def test_cash_of_an_exit_in_a_longer_bar_under_way_counts_at_the_last_close(
+    legs: str, minute: int, gone: int | None, expected: list[str]
+) -> None:
+    """A leaves at minute 5, at 98 in the open of its bar of five minutes; B is bought within that, at 100."""
+    by_minute = strategy_of("by minute", {minute: {"B": long(110, 90, 30)}}, risk=None)
+    bknb.add_strategy("by five", interval="5m",
+                      get_signal=lambda ctx: long(110, 90, 5) if ctx.when_ms == ORIGIN else None)  # fmt: skip
+    named = {"A": ("A", "by five"), "B": ("B", by_minute)}
+    rows = [(ORIGIN + k * MINUTE, *([98.0 if k >= 5 else 100.0] * 4), 1.0) for k in range(-60, 60, 5) if k != gone]
+    run = {"base": {"A": "5m", "B": "1m"}, "allow_gaps": True}
+    result = play([named[leg] for leg in legs], {"A": source(rows), "B": market()}, **run)
+    assert [row for row in cash(result)[1:] if "B sell" not in row] == expected
+    assert [event.symbol for event in result.refused] == ([] if len(expected) > 1 else ["B"])
+
+
+def test_cash_of_an_exit_in_a_market_that_is_closed_is_not_there_before_it_opens() -> None:
+    """A leaves at minute 20, when its market has closed; B is asked within what would be A's next bar."""
+    by_minute = strategy_of("by minute", {22: {"B": long(110, 90, 2)}}, risk=None)
+    bknb.add_strategy("by five", interval="5m",
+                      get_signal=lambda ctx: long(110, 90, 15) if minute_of(ctx) == 5 else None)  # fmt: skip
+    hours = bknb.Sessions.weekly("UTC", {"mon-sun": "00:00-00:20"})
+    rows = [(ORIGIN + (day + k) * MINUTE, *FLAT, 1.0) for day in (-1440, 0, 1440) for k in range(0, 20, 5)]
+    exchange = {"A": bknb.exchanges.in_sessions(source(rows), hours), "B": market()}
+    result = play([("A", "by five"), ("B", by_minute)], exchange, base={"A": "5m", "B": "1m"})
+    assert [event.note[:12] for event in result.refused] == ["too little f"]
 
 
 def test_cash_of_an_exit_at_the_end_of_a_longer_bar_is_not_there_within_it() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -48,9 +49,13 @@ def closes_are_here(request: bknb.RiskRequest) -> bool:
 
 
 def legs_of(
-    seed: int, *, count: int, gone: float = 0.0, late: int = 0, model: str, score: bool = False
-) -> dict[str, Any]:
-    """Random signals on random walks with one place together; of some minutes are gone, the last symbol begins late."""
+    seed: int, *, count: int, gone: float = 0.0, late: int = 0, model: str, score: bool = False,
+    bars: Sequence[str] = (),
+) -> dict[str, Any]:  # fmt: skip
+    """Random signals on random walks with one place together; of some minutes are gone, the last symbol begins late.
+
+    ``bars`` are the base bars of the legs, one minute where none are given.
+    """
     bknb.add_risk("one place", validations=[one_place, *([closes_are_here] if score else [])])
     random = np.random.default_rng(seed)
     exchanges, legs = {}, []
@@ -63,9 +68,12 @@ def legs_of(
         exchanges[symbol] = source(rows)
         name, drawn = f"drawn {at}", signals(seed * 10 + at)
         drawn = scored(drawn, seed + at) if score else drawn
-        bknb.add_strategy(name, interval="1m", get_signal=drawn, risk="one place", execution=model)
+        interval = bars[at] if bars else "1m"
+        bknb.add_strategy(name, interval=interval, get_signal=drawn, risk="one place", execution=model)
         legs.append((symbol, name))
     options = {"legs": legs, "exchange": exchanges, "settings": SETTINGS, "allow_gaps": bool(gone or late)}
+    if bars:
+        options["base"] = dict(zip(exchanges, bars, strict=False))
     return options | ({"priority": "score"} if score else {})
 
 

@@ -11,7 +11,7 @@ import pytest
 from scenarios import MINUTE, ORIGIN, source
 from test_live_account import money_of
 from test_live_parity import JumpingClock
-from test_live_portfolio import backtest, live, told
+from test_live_portfolio import UNTIL, backtest, live, told
 from worlds import SETTINGS, drawn_weights, signals, walk
 
 import bknb
@@ -36,9 +36,11 @@ def weights_of(seed: int, *, gone: float = 0.0, late: int = 0, most: float = 1.0
     return run | ({"allow_gaps": True} if gone or late else {})
 
 
+BARS = {"AUSDT": "5m", "BUSDT": "1m", "CUSDT": "15m"}
 BY_SYMBOL = {"AUSDT": bknb.Spot()} | {
     symbol: bknb.Perpetual(leverage=leverage, mode="isolated") for symbol, leverage in (("BUSDT", 2), ("CUSDT", 3))
 }
+EVERY_25 = ", ".join(f"{minute // 60:02}:{minute % 60:02} UTC" for minute in range(3, 120, 25))
 EVERY_TENTH = ", ".join(f"{minute // 60:02}:{minute % 60:02} UTC" for minute in range(3, 130, 10))
 WORLDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "every minute": ({}, {"capital": 10_000}),
@@ -50,12 +52,15 @@ WORLDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "gone": ({"gone": 0.05}, {"capital": 10_000}),
     "gone in slots": ({"gone": 0.1, "interval": "5m"}, {"capital": 10_000}),
     "late": ({"late": 40}, {"capital": 10_000}),
+    "bars": ({"interval": "15m", "gone": 0.02}, {"capital": 10_000, "base": BARS}),
+    "bars by a schedule": ({"interval": None, "at": EVERY_25, "gone": 0.05}, {"capital": 10_000, "base": BARS}),
+    "bars together": ({"together": True, "interval": "15m"}, {"capital": 10_000, "base": BARS}),
     "together": ({"together": True, "interval": "3m"}, {"capital": 10_000}),
     "together in slots": ({"together": True, "interval": "15m", "gone": 0.03}, {"capital": 1_000}),
 }
 
 SLOW = [("slots", 2), ("without a capital", 3), ("gone in slots", 7), ("together in slots", 11), ("late", 8)]
-SLOW += [("accounts by symbol", 8)]
+SLOW += [("accounts by symbol", 8), ("bars", 8), ("bars together", 2)]
 
 
 @pytest.mark.parametrize(
@@ -68,10 +73,11 @@ SLOW += [("accounts by symbol", 8)]
 def test_weights_of_several_symbols_are_those_of_the_portfolio(world: str, seed: int) -> None:
     options, account = WORLDS[world]
     clock = JumpingClock(ORIGIN, seed) if world == "jumping" else SimulatedClock(ORIGIN)
-    result = live(weights_of(seed, **options) | account, clock)
-    expected = backtest(weights_of(seed, **options) | account, result)
-    assert told(result) == told(expected)
-    assert money_of(result) == money_of(expected)
+    until = ORIGIN + 120 * MINUTE if "bars" in world else UNTIL  # no longer bar is under way then
+    result = live(weights_of(seed, **options) | account, clock, until=until)
+    expected = backtest(weights_of(seed, **options) | account, result, until)
+    assert told(result, until) == told(expected, until)
+    assert money_of(result, until) == money_of(expected, until)
     if "together" in world:
         whole = len(result.groups) - 1  # the last one may be ended by the end of the frame
         assert result.groups.head(whole).equals(expected.groups.head(whole))

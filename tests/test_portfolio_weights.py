@@ -264,6 +264,19 @@ def test_a_symbol_in_a_hole_is_asked_with_the_others(
         assert [row[:3] for row in traded(result)] == fills
 
 
+def test_a_longer_bar_that_does_not_come_is_known_to_be_missing_at_its_close() -> None:
+    """A's bar of five minutes from 10 on is missing: it is asked at 15, not with B at 12."""
+    longer = source([(ORIGIN + k * MINUTE, *FLAT, 100.0) for k in range(-60, 41, 5) if k != 10])
+    bknb.weights("rotation", symbols=["A", "B"], at="00:12 UTC", get_weights=lambda ctx: {"A": 0.5, "B": 0.5})
+    result = bknb.portfolio(
+        strategies=["rotation"], exchange={"A": longer, "B": market()}, base={"A": "5m", "B": "1m"}, frame=FRAME,
+        settings=FREE, capital=1_000, allow_gaps=True,
+    )  # fmt: skip
+    assert [row[:3] for row in traded(result)][:2] == [(12, "B", "entry"), (15, "A", "entry")]
+    scheduled = [event.signal.scheduled_at for event in result.told if isinstance(event, bknb.Opened)]
+    assert scheduled == [ORIGIN + 12 * MINUTE, ORIGIN + 15 * MINUTE]
+
+
 def test_an_answer_stands_until_its_symbol_has_a_moment() -> None:
     """None of the later answers undoes it, and the newest that says something counts."""
     longer = source([(ORIGIN + k * 5 * MINUTE, *FLAT, 100.0) for k in range(-20, 12)])
@@ -511,9 +524,10 @@ def test_cash_and_positions_are_the_capital_and_what_was_made(seed: int, leverag
 
 def pair(answers: Mapping[int, Any], exchange: Any, *, symbols: Sequence[str] = ("A", "B"), **options: Any) -> Any:
     """A portfolio of a strategy whose legs are held together."""
-    asked = {name: options.pop(name) for name in ("risk", "reenter", "together") if name in options}
+    asked = {name: options.pop(name) for name in ("risk", "reenter", "together", "interval") if name in options}
+    asked = {"interval": "1m", "together": True} | asked
     bknb.weights(
-        "pair", symbols=symbols, interval="1m", tolerance=50, together=asked.pop("together", True), **asked,
+        "pair", symbols=symbols, tolerance=50, **asked,
         get_weights=lambda ctx: answers.get((ctx.when_ms - ORIGIN) // MINUTE),
     )  # fmt: skip
     options = {"exchange": exchange, "frame": FRAME, "settings": FREE, "capital": 1_000} | options
@@ -566,6 +580,18 @@ def test_a_leg_that_is_to_leave_waits_for_its_own_next_bar() -> None:
     assert left(waits) == [(1, "A", "entry", ""), (8, "A", "exit", "stop_loss")]  # what waited is taken back
     assert [event.reason for event in waits.told if isinstance(event, bknb.Cancelled)] == ["together"]
     assert not left(pair({3: BOTH}, halted))
+
+
+@pytest.mark.parametrize("symbols", [["A", "B"], ["B", "A"]])
+def test_a_leg_whose_longer_bar_is_under_way_leaves_behind_it(symbols: list[str]) -> None:
+    """A's stop is met in minute 7; B's bar of five minutes that opens with its entry is known at 10."""
+    longer = source([(ORIGIN + k * MINUTE, *FLAT, 100.0) for k in range(-60, 41, 5)])
+    exchange = {"A": market({7: 94.0}), "B": longer}
+    result = pair({5: BOTH}, exchange, symbols=symbols, interval="5m", base={"A": "1m", "B": "5m"})
+    assert left(result) == [
+        (5, "A", "entry", ""), (5, "B", "entry", ""),
+        (7, "A", "exit", "stop_loss"), (10, "B", "exit", "together"),
+    ]  # fmt: skip
 
 
 def test_it_ends_them_where_nobody_is_asked_for_long() -> None:

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..domain.interval import DAY_MS
 from ..domain.market_clock import NEVER
+from ..market.bar_slots import bar_close, open_slots, slot_from, slot_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..domain.ranges import Ranges
     from ..market.series import Series
+    from ..market.sessions import Sessions
 
 
 class BarAtWorst(NamedTuple):
@@ -57,6 +61,8 @@ class BarPrices:
     ----------
     bars
         Its base bars.
+    sessions
+        When its market is open; ``None``: always.
 
     Attributes
     ----------
@@ -70,8 +76,8 @@ class BarPrices:
         The last close that was known before all of them, where something is known of that.
     """
 
-    def __init__(self, bars: Series) -> None:
-        self._bars, self.step = bars, bars.step
+    def __init__(self, bars: Series, sessions: Sessions | None = None) -> None:
+        self._bars, self.step, self._sessions = bars, bars.step, sessions
         self.can_fill: NDArray[np.bool_] = np.ones(len(bars.candles), dtype=np.bool_)
         self.averages: NDArray[np.float64] | None = None
         self.earlier: float | None = None
@@ -105,15 +111,53 @@ class BarPrices:
         known = self._bars.available(when)
         return self._bars.close_at(known - 1) if known > 0 and self.can_fill[known - 1] else None
 
+    def trades_at(self, when: int) -> bool:
+        """Whether the symbol trades at a moment (UTC ms): a bar that can fill orders has closed then.
+
+        At the open of a session it is the last bar of the session before.
+        """
+        closed = self.traded_until(when)
+        if closed is None or closed == when or self._sessions is None or self.step >= DAY_MS:
+            return closed == when
+        return self._sessions.is_open(when) and not self._open_slots(closed, when)
+
+    def expects_bar(self, opened: int) -> bool:
+        """Whether a bar that opens at a moment by the clock (UTC ms) is expected to fill orders.
+
+        The market is open in it, and the bar before it could fill some.
+        """
+        closed = self.traded_until(opened)
+        if closed is None or self._sessions is None:
+            return closed == opened
+        return bool(self._open_slots(opened, self.slot_end(opened))) and not self._open_slots(closed, opened)
+
+    def _open_slots(self, since: int, until: int) -> Ranges:
+        return open_slots([(since, until)], self.step, self._sessions, self._bars.grid) if since < until else ()
+
     def _index(self, opened: int) -> int:
         return int(self._bars.candles.timestamp.searchsorted(opened))
 
-    def bar_of(self, when: int) -> tuple[int, float] | None:
-        """Open time (UTC ms) and open of the bar that a moment lies in; ``None``: none, or it can fill no orders."""
+    def bar_of(self, when: int, now: int) -> tuple[int, float] | None:
+        """Open time (UTC ms) and open of the bar that a moment lies in, once it has closed at another one (UTC ms).
+
+        ``None``: there is none, or it can fill no orders.
+        """
         index, candles = self._index(when + 1) - 1, self._bars.candles
-        if index < 0 or self._bars.close_at(index) <= when or not self.can_fill[index]:
+        closes = self._bars.close_at(index) if index >= 0 else when
+        if not when < closes <= now or not self.can_fill[index]:
             return None
         return int(candles.timestamp[index]), float(candles.open[index])
+
+    def under_way(self, when: int, now: int) -> int | None:
+        """When the bar opened that a moment lies in and that closes later than another one (all in UTC ms).
+
+        It is known by the clock alone: whether there is such a bar is not. ``None``: it would have closed.
+        """
+        return slot_of(when, self.step, self._bars.grid) if self.slot_end(when) > now else None
+
+    def slot_end(self, when: int) -> int:
+        """When a bar closes that a moment lies in, by the clock (UTC ms)."""
+        return bar_close(slot_of(when, self.step, self._bars.grid), self.step, self._bars.grid)
 
     def open_at(self, opened: int) -> float | None:
         """The open of the bar that opens at a moment (UTC ms) and can fill orders; ``None``: there is none."""
@@ -123,10 +167,11 @@ class BarPrices:
         return float(candles.open[index])
 
     def known_until(self, when: int) -> int:
-        """Up to when everything in its bars is known at a moment (UTC ms): then, or the open of one that has begun."""
-        known, times = self._bars.available(when), self._bars.candles.timestamp
-        begun = 0 <= known < len(times) and times[known] < when
-        return int(times[known]) if begun else when
+        """Up to when everything in its bars is known at a moment (UTC ms): then, or the open of one that is under way.
+
+        What opens by the clock counts, as whether there is such a bar is known at its close.
+        """
+        return slot_of(when, self.step, self._bars.grid)
 
     def closes_between(self, after: int, until: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Moments (UTC ms) behind one and up to another at which bars closed, and their closes; both of shape (n,)."""
@@ -169,8 +214,7 @@ class BarPrices:
 
     def told(self, when: int) -> int:
         """When what happened up to a moment is known (UTC ms): then, or at the close of the bar that it lies in."""
-        known = self.known_until(when)
-        return when if known == when else self.closes(known)
+        return slot_from(when, self.step, self._bars.grid)
 
     def closes(self, at: int) -> int:
         """When what fills at a moment (UTC ms) is known: at the close of the bar it lies in, or a length later."""

@@ -93,7 +93,7 @@ class LegAccount:
     ) -> None:
         """Take the plan of the leg, its candles, its risk profile, and published series; ``warn`` takes warnings."""
         bars = window.minutes(plan.symbol)
-        self._begin(plan, BarPrices(bars), window, places, warn)
+        self._begin(plan, BarPrices(bars, window.sessions_of(plan.symbol)), window, places, warn)
         self.funding.read(published, plan.symbol, plan.frame.last)
         if len(bars.candles):
             for order in trial_orders(plan.symbol, bars.candles, self.shared.plan.capital):
@@ -333,10 +333,6 @@ class LegAccount:
         """Take a loss that was left when everything was closed off the account, at a moment (UTC ms)."""
         self.shared.book(self.shared.ledger.forgive(at, self.name, loss), at)
         self._held.fills[-1] = self._held.fills[-1]._replace(forgiven=loss)
-
-    def ordered_exit(self, price: float, when: int) -> LegFill | None:
-        """What was ordered to leave at a moment (UTC ms) as it would fill at a price; ``None``: nothing was."""
-        return self.exits.ordered(self.shared.ledger, self.state, price, when)
 
     def charge(self, at: int) -> None:
         """Charge what is due up to a moment (UTC ms), and interest up to a fill in the bar that opens then."""

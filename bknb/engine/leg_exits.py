@@ -54,6 +54,18 @@ class LegExits:
         """What was ordered to leave at a moment (UTC ms) as it would fill at a price; ``None``: nothing was."""
         return self.part(ledger, ordered_part(state, when), price, when)
 
+    def in_bar(self, ledger: Ledger, state: State, when: int, now: int) -> LegFill | None:
+        """What was ordered to leave at the open of the bar that a moment lies in (UTC ms); ``None``: nothing was.
+
+        It fills at that open where the bar has closed by ``now`` (UTC ms). Of a bar that is under way then the open is
+        not known: it counts at the last close, where such a bar is expected.
+        """
+        prices = self._prices
+        if (opened := prices.under_way(when, now)) is not None:
+            return self.ordered(ledger, state, prices.at(opened), opened) if prices.expects_bar(opened) else None
+        bar = prices.bar_of(when, now)
+        return None if bar is None else self.ordered(ledger, state, bar[1], bar[0])
+
     def part(self, ledger: Ledger, part: float, price: float, when: int) -> LegFill | None:
         """A part of what is held as the strategy has it leave at a moment (UTC ms) and a price; ``None``: nothing."""
         held = ledger.positions.get(self._name)

@@ -22,9 +22,9 @@ from ..domain.weight import Weight
 from ..domain.weight_answers import HeldWeight, part_paid_for, read_weights, weight_signal
 from ..errors import NotEnoughData, UsageError
 from ..market.bar_slots import slot_of
-from ..market.source_hours import bar_grid_of, sessions_of
+from ..market.source_hours import bar_grid_of
 from ..market.strategy_context import Context
-from .weight_legs import Increase, but_the_same, changes_of, held_by, trades_at
+from .weight_legs import Increase, but_the_same, changes_of, held_by
 from .weight_questions import opened
 from .weights_context import WeightsContext
 from .weights_moments import WeightsMoments
@@ -266,7 +266,7 @@ class PortfolioWeights:
         if any(stays_flat_in(self._legs[symbol].state) is not None for symbol in flat):
             return True
         faults = [
-            fault for each in increases if (fault := each.fault(part, when, trades=self._trades(each.symbol, when)))
+            fault for each in increases if (fault := each.fault(part, when, trades=each.leg.prices.trades_at(when)))
         ]
         if part <= 0.0:
             faults.append("nothing is free")
@@ -278,10 +278,6 @@ class PortfolioWeights:
             loop.records.add(event)
             loop.emit(event)
         return bool(faults)
-
-    def _trades(self, symbol: str, when: int) -> bool:
-        prices, grid = self._legs[symbol].prices, self._grids[symbol]
-        return trades_at(prices, when, sessions_of(self._sources[symbol], symbol), grid)
 
     def ask_again(self, symbol: str, when: int) -> None:
         """What a leg holds is asked about again at a moment (UTC ms): what was to become smaller has been said."""

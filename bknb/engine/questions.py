@@ -73,7 +73,7 @@ def _with_others(
     def slot_end(when: int) -> int:
         return slot_after(when, slot) if grid is None else grid.after(when, slot)
 
-    return WeightsQuestions(lambda: WeightsSlots(moments.of_leg(series), slot_end))
+    return WeightsQuestions(lambda: WeightsSlots(moments.of_leg(series, closes), slot_end))
 
 
 def ready_minutes(closes: NDArray[np.int64], sessions: Sessions, count: int) -> NDArray[np.bool_]:

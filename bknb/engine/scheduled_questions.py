@@ -188,7 +188,7 @@ def scheduled_questions(
 
     common = strategy.portfolio_weights.moments
     common.tell(edges)
-    return WeightsQuestions(lambda: asked_at(common.of_leg(series)))
+    return WeightsQuestions(lambda: asked_at(common.of_leg(series, edges)))
 
 
 def _has_distances(schedule: Schedule) -> bool:

@@ -180,14 +180,15 @@ class SharedAccount:
         for leg in self.legs:
             if leg.name in ledger.positions:
                 since = leg.prices.known_until(when)  # longer bars: what is ordered inside one leaves behind it
-                if (fill := leg.ordered_exit(prices[leg.name], since)) is not None:
+                if (fill := leg.exits.ordered(self.ledger, leg.state, prices[leg.name], since)) is not None:
                     exits.append(fill)
         return self._not_below_0(ledger.expected_free(exits, prices))
 
     def free_in_bar(self, opened: int, ledger: Ledger, asking: LegAccount) -> float:
         """What is free for what fills in a bar that opened at a moment (UTC ms).
 
-        What was ordered to leave at that open, or at the open of a longer bar before it, has left.
+        What was ordered to leave at that open, or at the open of a longer bar before it, has left: at the last close
+        where that bar is still under way, as its open is known once it has closed.
 
         Parameters
         ----------
@@ -198,13 +199,10 @@ class SharedAccount:
         asking
             The leg.
         """
-        prices = self.prices_at(opened)
-        exits = []
-        for leg in self.legs:
-            others = leg is not asking and leg.name in ledger.positions
-            bar = leg.prices.bar_of(opened) if others else None
-            if bar is not None and (fill := leg.ordered_exit(bar[1], bar[0])) is not None:
-                exits.append(fill)
+        prices, now = self.prices_at(opened), asking.prices.closes(opened)
+        others = (leg for leg in self.legs if leg is not asking and leg.name in ledger.positions)
+        found = (leg.exits.in_bar(self.ledger, leg.state, opened, now) for leg in others)
+        exits = [fill for fill in found if fill is not None]
         withheld = sum(freed.money for freed in self._freed if freed.since > opened and not freed.by(opened))
         return self._not_below_0(ledger.expected_free(exits, prices) - withheld)
 

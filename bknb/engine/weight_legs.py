@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from ..domain.account_kinds import initial_margin, money_needed
 from ..domain.costs import CostRequest, fill_costs
-from ..domain.interval import DAY_MS
 from ..domain.manage_answers import Cancel, PositionAnswer
 from ..domain.position_fills import DUST
 from ..domain.signal import Position, ScheduledSignal, Signal, sign_of
@@ -18,13 +17,9 @@ from ..domain.step_and_least_amount import rounded_down, too_small
 from ..domain.stop_levels import stop_in_force
 from ..domain.weight import Weight
 from ..domain.weight_answers import HeldWeight, weight_changes, weight_signal
-from ..market.bar_slots import open_slots
 from .cost_requests import side_of
 
 if TYPE_CHECKING:
-    from ..market.sessions import Sessions
-    from ..market.shifted_bar_grid import BarGrid
-    from .bar_prices import BarPrices
     from .leg_account import LegAccount
 
 _UNKNOWN: Final = 2.0**40
@@ -67,17 +62,6 @@ def held_by(leg: LegAccount, when: int) -> HeldWeight | None:
     sign = sign_of(state.signal.position)
     stop = stop_in_force(book, sign, state.highest if sign > 0 else state.lowest, leg.tick)
     return HeldWeight(weight, size, book.orders, None if stop is None else stop.price)
-
-
-def trades_at(prices: BarPrices, when: int, sessions: Sessions | None, grid: BarGrid | None) -> bool:
-    """Whether a symbol trades at a moment (UTC ms): a bar that can fill orders has closed then.
-
-    At the open of a session it is the last bar of the session before.
-    """
-    closed = prices.traded_until(when)
-    if closed is None or closed == when or sessions is None or prices.step >= DAY_MS:
-        return closed == when
-    return sessions.is_open(when) and not open_slots([(closed, when)], prices.step, sessions, grid)
 
 
 class Increase(NamedTuple):

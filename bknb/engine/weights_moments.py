@@ -1,7 +1,7 @@
 """The moments at which the legs of the weights of several symbols can be asked: those of all of them.
 
 A symbol that does not trade at a moment is asked there with the others, and its order waits for its next bar. Only
-where a moment lies inside one of its bars, or before its first bar has closed, it is not.
+where a moment lies inside one of its bars, by the clock, or before its first bar has closed, it is not.
 """
 
 from __future__ import annotations
@@ -30,11 +30,25 @@ class WeightsMoments:
         self._told.append(moments)
         self._all = None
 
-    def of_leg(self, series: Series) -> NDArray[np.int64]:
-        """Those of all legs at which the leg with these bars can be asked, ascending."""
+    def of_leg(self, series: Series, alone: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of all legs at which a leg can be asked, ascending.
+
+        Where a bar of others closes inside a longer one of the leg it is not: whether that is there is known once it
+        has closed.
+
+        Parameters
+        ----------
+        series
+            Its bars.
+        alone
+            The moments at which it could be asked alone (UTC ms), ascending.
+        """
         if self._all is None:
             self._all = np.unique(np.concatenate(self._told))
-        moments, times = self._all, series.candles.timestamp
+        moments, times, step, grid = self._all, series.candles.timestamp, series.step, series.grid
+        begins = moments % step == 0 if grid is None else grid.starts(moments, step) == moments
+        if not begins.all():
+            moments = np.union1d(moments[begins], alone)
         before = np.searchsorted(times, moments, side="left") - 1  # the last bar that opened before
         moments, before = moments[before >= 0], before[before >= 0]
         closed = series.closes[before] <= moments

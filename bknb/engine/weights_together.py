@@ -38,7 +38,10 @@ class Together:
         self.rows: dict[str, Due] = {}
 
     def told(self, event: Event, when: int, legs: Mapping[str, LegAccount]) -> bool:
-        """Note an event of a leg at a moment (UTC ms); whether it concerns the others."""
+        """Note an event of a leg at a moment (UTC ms); whether it concerns the others.
+
+        One whose longer bar is under way then does its part at the close of that: what fills in it is known by then.
+        """
         ends = (isinstance(event, Closed) and event.close_reason not in _OWN) or (
             isinstance(event, Cancelled) and event.reason in ("risk", "price_reject")
         )
@@ -47,7 +50,7 @@ class Together:
         for symbol, leg in legs.items():
             signal_id = _id_of(leg.state)
             if symbol != event.symbol and signal_id is not None:
-                self.rows[symbol] = Due(when, signal_id, leaves=ends)
+                self.rows[symbol] = Due(leg.prices.told(when), signal_id, leaves=ends)
         return True
 
     def due(self, symbol: str, state: State) -> int:

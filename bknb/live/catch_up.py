@@ -186,11 +186,12 @@ class CatchUp:
 
         A leg of the weights of several symbols is asked with the others.
         """
+        alone = (*self._market.opens(known, opened), opened) if self._schedules and opened > known else ()
         if self._of_weights is not None:
-            async for when in self._of_weights.in_hole(known, opened):
+            async for when in self._of_weights.in_hole(known, opened, alone):
                 await self._moment(when)
-        elif self._schedules and opened > known:
-            for when in (*self._market.opens(known, opened), opened):
+        else:
+            for when in alone:
                 await self._moment(when)
 
     def _begins_at_an_open(self) -> bool:

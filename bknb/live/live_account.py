@@ -37,7 +37,6 @@ from ..errors import StateError, UsageError
 from ..market.calls_in_threads import user_calls_of
 from ..market.candles import Candles
 from ..market.series import Series
-from ..market.source_hours import sessions_of
 from ..market.window import Window
 from .account_before_turn import AccountBefore, LegBefore
 from .account_marks import WITHOUT_MARKS, AccountMarks
@@ -84,11 +83,12 @@ class LiveLegAccount(LegAccount):
             The saved account does not hold what the saved state does.
         """
         self._window, self._plan, self._reached, self.warn = window, plan, reached, warn
-        self.begun, self._has_sessions = reached.done, sessions_of(plan.exchange.source, plan.symbol) is not None
+        sessions = window.sessions_of(plan.symbol)
+        self.begun, self._has_sessions = reached.done, sessions is not None
         self.positions = dict(before)
         saved = self.shared.saved.legs[int(self.name)] if self.shared.saved is not None else SavedLeg()
-        nothing = Series(Candles.empty(), step=plan.base_ms, since=0, until=0)
-        self._begin(plan, BarPrices(nothing), window, places, warn)
+        nothing = Series(Candles.empty(), step=plan.base_ms, since=0, until=0, grid=plan.grid)
+        self._begin(plan, BarPrices(nothing, sessions), window, places, warn)
         self.prices.earlier = saved.price
         self.state, self.first = state, saved.first
         self._sizing.closed = saved.closed
@@ -128,6 +128,18 @@ class LiveLegAccount(LegAccount):
     def known(self) -> int:
         """Up to when it has worked on all bars, UTC ms."""
         return self._reached.known
+
+    def unchanged_until(self, newest: int, shortest: int) -> int:
+        """Up to when it changes the account no more (UTC ms): what happens in a longer bar counts from its close on.
+
+        ``newest`` is up to when (UTC ms) a leg has worked on all bars, ``shortest`` the length of the shortest, ms.
+        """
+        return max(self.changes_from(shortest), newest - _LATEST * self.prices.step + 1) - 1
+
+    def changes_from(self, shortest: int) -> int:
+        """From when on (UTC ms) bars that it has not worked on can change the account; ``shortest`` as above."""
+        known = self._reached.known
+        return known if self.prices.step == shortest else self.prices.slot_end(known)
 
     def bars(self) -> LegCloses:
         """Its bars in memory."""
@@ -329,18 +341,17 @@ class LiveAccount(SharedAccount):
         if not all(leg.is_ready for leg in self.legs):
             return
         self._stale.tell(self.legs)
-        known, step = [leg.known for leg in self.legs], self.legs[0].prices.step
-        until, after = max(min(known) - 1, max(known) - _LATEST * step), self.kept.after
         if len(self.kept.opens) < len(self.legs):
             self._note_first()
-            after = self.kept.after
+        newest, step = max(leg.known for leg in self.legs), min(leg.prices.step for leg in self.legs)
+        until, after = min(leg.unchanged_until(newest, step) for leg in self.legs), self.kept.after
         if after is None or until - after < _AT_ONCE * step:
             return
         if until > self._solvent:
             self.charge(until)
         before = self.changes[self._marked - 1].ledger if self._marked else self.begin
         self.kept.keep(before, self.changes[self._marked :], {leg.name: leg.bars() for leg in self.legs}, until)
-        self._stale.note(self.legs, until)
+        self._stale.note(self.legs, until, step)
         while self._marked < len(self.changes) and self.changes[self._marked].since <= (self.kept.after or 0):
             self._marked += 1
 

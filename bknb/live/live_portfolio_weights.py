@@ -205,15 +205,14 @@ class LivePortfolioWeights(PortfolioWeights):
         self._follow()
         return self._legs[symbol].prices.last_close(when) is not None
 
-    def closes_of_bars(self, after: int, until: int, step: int) -> list[int]:
-        """When bars of a length (ms) of its symbols can close, behind one moment up to another (UTC ms)."""
-        found: set[int] = set()
-        for grid in {*self._grids.values()}:
-            when = bar_close(slot_of(after, step, grid), step, grid)
-            while when <= until:
-                found.add(when)
-                when = bar_close(when, step, grid)
-        return sorted(found)
+    def closes_of_bars(self, symbol: str, after: int, until: int, step: int) -> list[int]:
+        """When bars of a length (ms) of a symbol can close, behind one moment up to another (UTC ms)."""
+        found, grid = list[int](), self._grids[symbol]
+        when = bar_close(slot_of(after, step, grid), step, grid)
+        while when <= until:
+            found.append(when)
+            when = bar_close(when, step, grid)
+        return found
 
     def has_bar(self, symbol: str, when: int) -> bool:
         """Whether a bar of another leg closed at a moment (UTC ms)."""

@@ -17,10 +17,13 @@ class StaleMarks:
     def __init__(self) -> None:
         self._spans: dict[str, tuple[int, int]] = {}  # by leg: how far it had come, and up to when it was marked
 
-    def note(self, legs: Iterable[LiveLegAccount], until: int) -> None:
-        """The account was marked up to a moment (UTC ms) at which some of its legs have not come so far."""
+    def note(self, legs: Iterable[LiveLegAccount], until: int, shortest: int) -> None:
+        """The account was marked up to a moment (UTC ms) at which some of its legs have not come so far.
+
+        ``shortest`` is the length of the shortest of their bars, ms.
+        """
         for leg in legs:
-            if leg.known < until:
+            if leg.changes_from(shortest) < until:
                 since, _ = self._spans.get(leg.name, (leg.known, 0))
                 self._spans[leg.name] = since, until
 

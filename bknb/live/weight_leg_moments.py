@@ -5,7 +5,7 @@ A leg that is held together with others ends what they end before each of its tu
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..engine.portfolio_clock import LegTurn
@@ -99,15 +99,18 @@ class WeightLegMoments:
         self.turn = TurnsTogether(turn, loop, end_due) if plan.strategy.together else turn
         self._asked_again = 0  # the last moment of it, UTC ms
 
-    async def in_hole(self, known: int, opened: int) -> AsyncIterator[int]:
-        """The moments behind its last bar, up to the open of its next one (UTC ms), at which bars of others closed.
+    async def in_hole(self, known: int, opened: int, alone: Sequence[int]) -> AsyncIterator[int]:
+        """The moments behind its last bar, up to the open of its next one (UTC ms), at which it is asked.
 
-        Each comes when it is the turn of its moment: bars of the others are there by then. None before the first bar of
-        the leg has closed, as over history.
+        Those at which bars of others closed, each when it is the turn of its moment: they are there by then; and those
+        at which it would be asked ``alone``. None before the first bar of the leg has closed, as over history.
         """
         weights, symbol, step = self._plan.strategy.portfolio_weights, self._plan.symbol, self._plan.base_ms
         if known < opened and weights.has_begun(symbol, known):
-            for when in weights.closes_of_bars(known, opened, step):
+            for when in sorted({*weights.closes_of_bars(symbol, known, opened, step), *alone}):
+                if when in alone:
+                    yield when
+                    continue
                 await self.turn.ends(when)
                 if weights.has_bar(symbol, when):
                     yield when

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from ..engine.account_plan import AccountPlan, LegMoney, plan_account, settings_with_costs
 from ..engine.registry import registry
-from ..errors import UsageError
 from ..live.account_saver import AccountPlace, AccountSaver, LegAccountSaver
 from ..live.live_account import LiveAccount, LiveLegAccount
 from ..live.plan import LivePlan
@@ -29,9 +28,6 @@ def with_live_account(plans: Sequence[LivePlan], given: Mapping[str, Any]) -> tu
     account = plan_account(plans, **{"capital": None, **given})
     if account is None:
         return [*plans], None
-    if len({plan.base for plan in plans}) > 1:
-        bars = ", ".join(sorted({plan.base for plan in plans}))
-        raise UsageError(f"live, legs with one account need base bars of one length, and these have {bars}")
     for leg in account.legs:
         if isinstance(leg.costs.funding, str):
             registry.series.get(leg.costs.funding)  # an unknown name is told before anything runs
