@@ -25,6 +25,7 @@ a sum of four uniforms, and the exponential is ``(1 + x/n)**n`` by repeated squa
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -178,11 +179,14 @@ class DemoSource:
         block[0].view(np.int64)[:] = np.arange(first, first + block.shape[1], dtype=np.int64) * MINUTE_MS
         market = _market(symbol)
         at, end = first, first + block.shape[1]
+        candles, at_once = _candles, _DAYS_AT_ONCE
+        if (end - 1) // DAY_MINUTES - at // DAY_MINUTES < 2:
+            candles, at_once = _kept_candles, 1
         while at < end:
             day = at // DAY_MINUTES
-            days = min(_DAYS_AT_ONCE, (end - 1) // DAY_MINUTES - day + 1)
+            days = min(at_once, (end - 1) // DAY_MINUTES - day + 1)
             stop = min(end, (day + days) * DAY_MINUTES)
-            columns = _candles(market, day, days)
+            columns = candles(market, day, days)
             for row, column in enumerate(columns, start=1):
                 block[row, at - first : stop - first] = column[at - day * DAY_MINUTES : stop - day * DAY_MINUTES]
             at = stop
@@ -196,6 +200,12 @@ class DemoSource:
     def format_quantity(self, symbol: str, quantity: float) -> str:
         """A quantity with the symbol's decimals."""
         return f"{quantity:.{_market(symbol).quantity_decimals}f}"
+
+
+@lru_cache(maxsize=32)  # of 58 kB a day; a live run asks for one minute after the other
+def _kept_candles(market: _Market, day: int, days: int) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """The arrays of ``_candles``, the same ones each time: not to be written to."""
+    return _candles(market, day, days)
 
 
 def _candles(market: _Market, day: int, days: int) -> tuple[Floats, Floats, Floats, Floats, Floats]:
