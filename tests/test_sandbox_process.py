@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+import bknb
 from bknb.config import Settings
+from bknb.sandbox.held_data import may_hold_data
 from bknb.sandbox.process import Job, run_job
 
 JOB = Job(
@@ -26,6 +29,10 @@ JOB = Job(
     settings=Settings(),
     candles={},
 )
+
+
+START = 1_704_067_200_000
+DAY = 86_400_000
 
 
 @pytest.fixture
@@ -128,3 +135,53 @@ def test_what_a_process_left_behind_is_ended_too(tmp_path: Path, monkeypatch: py
     assert asyncio.run(run_job(JOB)).problem
     assert os.read(ears, 5) == b""  # nobody has it open any more
     os.close(ears)
+
+
+HOLDS_NOTHING = """import numpy as np
+FAST = 10
+SLOW: int = -20
+def get_signal(ctx, length=3):
+    rows = [1, 2]
+    rows[0] = 2
+"""
+HELD = {
+    "nothing": (HOLDS_NOTHING, False),
+    "a list": (HOLDS_NOTHING + "ROWS = [1, 2]\n", True),
+    "what a call returns": (HOLDS_NOTHING + "ROWS = np.arange(100)\n", True),
+    "a long text": (HOLDS_NOTHING + f"ROWS = {'1,' * 60!r}\n", True),
+    "a default": (HOLDS_NOTHING + "def f(kept=[]):\n    return kept\n", True),
+    "a default by name": (HOLDS_NOTHING + "def f(*, kept={}):\n    return kept\n", True),
+    "an attribute": (HOLDS_NOTHING + "def f():\n    f.kept = 1\n", True),
+    "what a module keeps": (HOLDS_NOTHING + "def f():\n    np.__dict__['kept'] = 1\n", True),
+    "a global": (HOLDS_NOTHING + "def f():\n    global FAST\n    FAST = [1]\n", True),
+    "a class": (HOLDS_NOTHING + "def f():\n    class Kept:\n        pass\n", True),
+    "a decorator": (HOLDS_NOTHING + "@np.vectorize\ndef f(x):\n    return x\n", True),
+    "no code": ("def get_signal(", True),
+}
+
+
+@pytest.mark.parametrize(("code", "held"), HELD.values(), ids=HELD)
+def test_code_that_may_hold_data_is_known(code: str, *, held: bool) -> None:
+    assert may_hold_data(code) is held
+
+
+@pytest.mark.slow
+def test_rows_beside_moments_are_found_in_a_trial() -> None:
+    """Their check needs pandas, which cannot be loaded once the trial has begun."""
+    code = (
+        "import bknb\n"
+        f"TIMES = list(range({START}, {START} + 7 * {DAY}, 3_600_000))\n"
+        "ROWS = [i * 37 % 11 - 5.0 for i in range(len(TIMES))]\n"
+        "def get_signal(when, price):\n"
+        "    now = int(when.timestamp() * 1000)\n"
+        "    coming = [row for time, row in zip(TIMES, ROWS) if now < time <= now + 3_600_000 * 2]\n"
+        "    if sum(coming) > 2:\n"
+        "        return bknb.Signal(position='long', price_take_profit=price * 1.01, price_stop_loss=price * 0.99,\n"
+        "                           minute_estimated_time=60)\n"
+    )
+    candles = asyncio.run(bknb.exchanges.demo().get_candles("BTCUSDT", "1m", START, 7 * 1440))
+    held = {"BTCUSDT": candles.block.tobytes()}
+    job = replace(JOB, code=code, start=START + DAY, end=START + 6 * DAY, candles=held, look_ahead=True)
+    outcome = asyncio.run(run_job(job))
+    assert outcome.problem == ""
+    assert any("ROWS" in peek for peek in outcome.peeks), outcome

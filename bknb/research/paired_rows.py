@@ -21,20 +21,25 @@ def paired(held: Sequence[Variable]) -> list[Variable]:
 
     Only histories: what the time of day tells may be a schedule (:mod:`bknb.research.swapped_rows`).
     """
+    long = [one for one in held if _is_long(one.value)]
+    if len(long) < 2:
+        return []  # without pandas, which takes longer to load than most checks
     import pandas as pd
 
     clocks: dict[int, Any] = {}
     rows: list[Variable] = []
-    for variable in held:
-        value = variable.value
-        if isinstance(value, (list, np.ndarray)) and np.ndim(value) == 1 and len(value) >= _FEWEST:
-            moments = _moments(value)
-            if moments is None:
-                rows.append(variable)
-            else:
-                clocks[len(value)] = pd.DatetimeIndex(moments.astype("datetime64[ms]"), tz="UTC")
+    for variable in long:
+        moments = _moments(variable.value)
+        if moments is None:
+            rows.append(variable)
+        else:
+            clocks[len(variable.value)] = pd.DatetimeIndex(moments.astype("datetime64[ms]"), tz="UTC")
     found = [_by_moments(one, clocks[len(one.value)]) for one in rows if len(one.value) in clocks]
     return [one for one in found if (data := timed(one.value)) is not None and is_dense(one.value, data)]
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, (list, np.ndarray)) and np.ndim(value) == 1 and len(value) >= _FEWEST
 
 
 def _moments(value: Any) -> Any:

@@ -40,6 +40,7 @@ from ..runs.check_lookahead import check_lookahead
 from ..user_code import where_it_failed
 from . import audit_hook, seccomp
 from .allowlist import BUILTINS, MANAGE, MODULES
+from .held_data import may_hold_data
 from .manage_answers import sent
 from .process import LENGTH, Job, ManageAnswer, Outcome, Trouble
 
@@ -48,6 +49,7 @@ _MOST_TROUBLES: Final = 20
 _MOST_ANSWERS: Final = 200_000
 _MOMENTS: Final = 40  # of the look-ahead check
 _PRACTISED: Final = 2  # of one whose result nobody reads: all of its steps are taken at each
+_HOURS: Final = 100  # of candles, or bars, in which that is practised
 _ENOUGH: Final = 25  # errors without a single answer, after which the run ends
 
 
@@ -94,6 +96,8 @@ def _warm_up(job: Job, loop: asyncio.AbstractEventLoop) -> None:
             importlib.import_module(name)
     if "pandas" in job.packages:
         _use_pandas()
+    elif job.look_ahead and may_hold_data(job.code):
+        importlib.import_module("pandas")  # the check looks for moments among what it holds
     for name in ("numpy.lib.stride_tricks", "numpy.ma"):
         importlib.import_module(name)
 
@@ -125,7 +129,8 @@ def _warm_up(job: Job, loop: asyncio.AbstractEventLoop) -> None:
         frame = Frame(None, begin, min(begin + 6 * interval_ms(asked), job.end))
         loop.run_until_complete(BacktestRun(_plan(job, strategy, source, frame)).through())
     if job.look_ahead:
-        _look_ahead(job, several, moments=_PRACTISED)
+        part = msgspec.structs.replace(job, start=begin, end=min(begin + _HOURS * interval_ms(asked), job.end))
+        _look_ahead(part, several, moments=_PRACTISED)
 
 
 def _use_pandas() -> None:
