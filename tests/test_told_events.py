@@ -25,3 +25,9 @@ def test_of_refusals_the_newest_are_kept_and_of_trades_all() -> None:
     newest = [event for event in found if isinstance(event, bknb.RiskRefused)]
     assert 5 <= len(newest) <= 10 < len(refused)
     assert newest == refused[-len(newest) :]
+    [text] = [text for text in kept.left_out if "RiskRefused" in text]
+    assert text.startswith(
+        f"of events RiskRefused the newest {len(newest)} are kept: {len(refused) - len(newest)} before"
+    )
+    assert not [text for text in kept.left_out if "Opened" in text]
+    assert ToldEvents().left_out == []

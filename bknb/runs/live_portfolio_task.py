@@ -192,7 +192,8 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
 
     @property
     def _all_warnings(self) -> list[str]:
-        return [*self._warnings, *(weights.warning for weights in self._weights if weights.warning)]
+        weights = (each.warning for each in self._weights if each.warning)
+        return [*self._warnings, *weights, *self._events.left_out]
 
     def _announce_done(self) -> None:
         """Each leg has announced its end."""

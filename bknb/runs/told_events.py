@@ -30,6 +30,7 @@ class ToldEvents:
         self._most = most
         self._events: list[Event] = []
         self._notes: Counter[type[Event]] = Counter()
+        self._gone: Counter[type[Event]] = Counter()
 
     def add(self, event: Event) -> None:
         """Add an event."""
@@ -50,9 +51,19 @@ class ToldEvents:
         earlier = (end for end in ends if _key_of(end) not in known)
         return [*sorted(earlier, key=lambda end: end.when), *self._events]
 
+    @property
+    def left_out(self) -> list[str]:
+        """What was dropped of each kind, as sentences."""
+        return [
+            f"of events {kind.__name__} the newest {self._notes[kind]:,} are kept: {gone:,} before them are in no "
+            "table, count or list of this result"
+            for kind, gone in self._gone.items()
+        ]
+
     def _drop(self, kind: type[Event]) -> None:
         """Drop the oldest of a kind."""
         gone, kept = self._notes[kind] - self._most, []
+        self._gone[kind] += gone
         for event in self._events:
             if type(event) is kind and gone:
                 gone -= 1
