@@ -402,6 +402,7 @@ def test_everything_that_shows_a_run_shows_points() -> None:
         report = result.report()
         assert "| Points | -10.00 after costs, each trade of one unit |" in report
         assert "- **Average result:** -2.00 points" in report
+        assert "| +38.00 |" in report
         assert "points -10.00 after costs, each trade of one unit" in result._repr_html_()
         sheet = result.tearsheet()._repr_html_()
         assert "Trades by result, points" in sheet

@@ -201,10 +201,9 @@ def with_shared_reason(figures: Sequence[Figure]) -> list[Figure]:
     """Figures of an account, with one row for those that are missing for one reason, where these are many."""
     if not (shared := shared_reason([figure.text for figure in figures])):
         return [*figures]
-    rest = [figure for figure in figures if figure.text != shared]
-    meaning = ", ".join(figure.label for figure in figures if figure.text == shared)
-    label = f"{len(figures) - len(rest)} figures of the account"
-    return [Figure(key="", label=label, text=shared, better="", meaning=meaning), *rest]
+    gone = [figure.label for figure in figures if figure.text == shared]
+    row = Figure(key="", label=f"{len(gone)} figures of the account", text=shared, better="", meaning=", ".join(gone))
+    return [row, *(figure for figure in figures if figure.text != shared)]
 
 
 def figures_of(stats: Mapping[str, Any]) -> tuple[Figure, ...]:
@@ -291,7 +290,8 @@ def _all_rows(result: Any) -> tuple[tuple[str, ...], ...]:
     """The rows of all trades: those of :data:`COLUMNS`, their results in points, and what managed positions have."""
     trades = result.trades
     more: list[tuple[str, ...]] = [()] * len(trades)
-    points = [(price_text(each),) for each in trades["points"].tolist()] if "points" in trades else more
+    known = trades["points"].tolist() if "points" in trades else []
+    points = [("+" * (each > 0) + price_text(each),) for each in known] or more
     managed = [*trade_cells(trades)] if result.is_managed else more
     return tuple((*row, *each, *rest) for row, each, rest in zip(_rows(trades), points, managed, strict=True))
 

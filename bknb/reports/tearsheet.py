@@ -255,7 +255,7 @@ def _exposure(info: TearSheetInfo) -> Html | None:
         ("short", f"color:var(--ind2);background-image:{HATCH}", True),
         ("net", "color:var(--ink);border-top-width:1px", False),
     )
-    means = element("span", f"by {bars.stretch}", class_="key")
+    means = element("span", f"means of {bars.stretch}", class_="key")
     return _section("Exposure, % of equity", exposure_chart(bars), key=fragment(key, means))
 
 
