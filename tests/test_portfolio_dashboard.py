@@ -253,9 +253,7 @@ def test_one_that_is_closed_leaves_its_panels_and_the_portfolio_goes_on(waiting:
 def test_a_result_and_a_failure_are_shown_at_once(page: Shown) -> None:
     bknb.dashboard(two_legs(benchmark="A")).show()
     said = words(page.outputs[-1]["text/html"])
-    assert said.startswith(
-        "portfolio portfolio | done · up to 2024-01-01 00:30 UTC · 2 trades · 10,400.00 (+4.00 %) · A held"
-    )
+    assert said.startswith("portfolio | done · up to 2024-01-01 00:30 UTC · 2 trades · 10,400.00 (+4.00 %) · A held")
     assert "Exposure, % of equity" in said
     empty = bknb.exchanges.from_function(lambda *_: []) if hasattr(bknb.exchanges, "from_function") else (lambda *_: [])
     task = bknb.Portfolio.background(
@@ -263,14 +261,14 @@ def test_a_result_and_a_failure_are_shown_at_once(page: Shown) -> None:
     )
     task.wait(20)
     bknb.dashboard(task).show()
-    assert "portfolio portfolio | failed: " in words(page.outputs[-1]["text/html"])
+    assert "portfolio | failed: " in words(page.outputs[-1]["text/html"])
 
 
 def test_a_terminal_shows_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     board = bknb.dashboard(two_legs())
     board.show()
     assert capsys.readouterr().out == (
-        "dashboard of portfolio portfolio: done · up to 2024-01-01 00:30 UTC · 2 trades · 10,400.00 (+4.00 %)\n"
+        "dashboard of portfolio: done · up to 2024-01-01 00:30 UTC · 2 trades · 10,400.00 (+4.00 %)\n"
     )
     assert bknb.panels.exposure(two_legs()).panels == ["exposure"]
 

@@ -69,7 +69,8 @@ class PortfolioDashboard:
         self._is_live = getattr(shown, "kind", "") == "live portfolio"
         self._task = shown if self._is_live or not hasattr(shown, "legs") else None
         self._shown = shown
-        self._name = shown.name if self._task is None else shown.strategy
+        name = shown.name if self._task is None else shown.strategy
+        self._label = name if name == "portfolio" else f"portfolio {name}"
         self._began = stopwatch()
         self._controls: RunControls | None = None
         self.widget: Any = None
@@ -105,7 +106,7 @@ class PortfolioDashboard:
         parts: dict[str, Html | str] = {}
         for panel in self.panels:
             if panel == "status":
-                title = "" if moving else element("b", f"portfolio {self._name} ")
+                title = "" if moving else element("b", f"{self._label} ")
                 text = status_text(snapshot, "" if moving else self._state())
                 parts[panel] = element("div", title, text, role="status")
             else:
@@ -118,7 +119,7 @@ class PortfolioDashboard:
         return {"text/html": element("div", *parts, hint and element("p", hint)), "text/plain": repr(self)}
 
     def __repr__(self) -> str:
-        return f"dashboard of portfolio {self._name}: {status_text(self._snapshot(2), self._state())}"
+        return f"dashboard of {self._label}: {status_text(self._snapshot(2), self._state())}"
 
     # -- showing -----------------------------------------------------------------------------------------------------
 
@@ -159,7 +160,7 @@ class PortfolioDashboard:
             return {}
         assert self._task is not None  # only what runs has buttons  # noqa: S101
         if self._controls is None:
-            self._controls = RunControls(self._task, label=f"portfolio {self._name}")
+            self._controls = RunControls(self._task, label=self._label)
         if self._is_live:
             return self._controls.state()
         percent, text = progress_text(self._task.progress, seconds=stopwatch() - self._began, facts=[])
