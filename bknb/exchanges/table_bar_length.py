@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 _USUAL: Final = 0.25  # of distances are alike in bars whose sessions have breaks
 _TRIED: Final = 4  # distances that may be the length of such bars
+_WEEKS: Final = (
+    "take daily bars: weeks and months are made of them, ctx.candles('1w', 12), and at='mon' or at='month' asks once in "
+    "each"
+)
 _ADVICE: Final = "bknb makes longer candles of shorter ones, and never shorter ones of longer ones"
 
 
@@ -142,8 +146,10 @@ def spacing_in(times: NDArray[np.int64], sessions: Sessions | None, where: str) 
 
 def _check_length(spacing: Spacing, where: str) -> None:
     measure = f"got candles spaced {spacing.interval}\nmeasured: {spacing}"
-    if spacing.interval not in INTERVAL_MS:
-        raise DataError(f"{where}: bars of {' '.join(INTERVAL_MS)} are needed, {measure}\n{_ADVICE}")
+    apart = not spacing.equal and spacing.step >= DAY_MS  # quarters, years, weeks with holidays: no two are neighbours
+    if spacing.interval not in INTERVAL_MS or apart:
+        advice = _WEEKS if apart or spacing.step > DAY_MS else _ADVICE
+        raise DataError(f"{where}: bars of {' '.join(INTERVAL_MS)} are needed, {measure}\n{advice}")
     if spacing.closer:
         raise DataError(f"{where}: bars of one length are needed, {measure}\nleave out the rows that belong to no bar")
 
