@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 _USUAL: Final = 0.25  # of distances are alike in bars whose sessions have breaks
 _TRIED: Final = 4  # distances that may be the length of such bars
 _WEEKS: Final = (
-    "take daily bars: weeks and months are made of them, ctx.candles('1w', 12), and at='mon' or at='month' asks once in "
-    "each"
+    "take daily bars: weeks and months are made of them, ctx.candles('1w', 12); at='mon' or 'month' asks once in each"
 )
 _ADVICE: Final = "bknb makes longer candles of shorter ones, and never shorter ones of longer ones"
 
