@@ -112,3 +112,20 @@ def test_a_run_is_told_how_the_symbols_it_reads_were_adjusted() -> None:
     assert [len(notes) for notes in told] == [1, 2, 1]
     assert told[0] == [nothing]
     assert told[2][0].startswith(dividend)
+
+
+def test_adjusted_candles_are_audited_where_they_are() -> None:
+    minutes = pd.DataFrame(
+        dict.fromkeys(("open", "high", "low", "close", "volume"), 100.0),
+        index=pd.date_range("2024-06-10", periods=600, freq="min", name="time"),
+    )
+    minutes.loc["2024-06-10 05:00":, ["open", "high", "low", "close"]] = 25.0
+    split = pd.DataFrame({"date": ["2024-06-10 05:00"], "splits": [4.0]})
+    holes = from_frame(minutes.drop(minutes.index[400:403]), symbol="S", adjust=split)
+    range_ = {"start": "2024-06-10 01:00", "end": "2024-06-10 10:00"}
+    found = bknb.audit("S", exchange=holes, **range_)
+    assert [(one.kind, one.when) for one in found.findings] == [("absent", 1_717_977_600_000 + 400 * 60_000)]
+    days = bknb.audit(
+        "S", exchange=from_frame(shares(), symbol="S", adjust=paid()), start="2024-05-05", end="2024-07-01"
+    )
+    assert [one for one in days.findings if one.kind == "absent"] == []  # weekends are no holes

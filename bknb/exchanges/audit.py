@@ -26,6 +26,7 @@ from ..market.sessions import Sessions
 from ..market.source_hours import bar_grid_of, sessions_of
 from ..market.stretched_bars import doubts_of_length, stretched
 from .download import as_range, as_stored, as_symbols
+from .stored_sources import is_adjusted
 
 if TYPE_CHECKING:
     from ..market.shifted_bar_grid import BarGrid
@@ -138,7 +139,8 @@ def audit(
     """Audit stored minutes: what is missing, what is unusual, and whether longer candles agree with them.
 
     Of an exchange whose shortest candles are longer than a minute, these. They are not fetched; :func:`bknb.download`
-    does that. Bars that count from the open of their market, which no store keeps, are looked at where they are: what
+    does that. Bars that count from the open of their market, and those of a table that is adjusted for splits and
+    dividends, which no store keeps, are looked at where they are: what
     is missing between the first and the last one in the range is a finding, as is a range without any; what is missing
     before the first one and behind the last is none.
 
@@ -165,7 +167,7 @@ def audit(
     candles from demo, 2024-01-01 00:00 UTC .. 2024-01-02 00:00 UTC: sound
       BTCUSDT: minutes b9069071bc9c
     """
-    source = as_stored(exchange, folder=folder)
+    source = as_stored(exchange, folder=folder, saves=False)
     base = base_of(source.source)
     step = interval_ms(base)
     since, until = as_range(start, end, frame, step)
@@ -180,9 +182,14 @@ def audit(
     for symbol in as_symbols(symbols):
         sessions = sessions_of(source, symbol)
         grid = bar_grid_of(source.source, symbol)
-        if grid is not None and not grid.goes_on:  # no store has them: they are where they are read
+        if is_adjusted(source.source) or (
+            grid is not None and not grid.goes_on
+        ):  # in no store, but where they are read
             name, bars = symbol, _held(source.source, symbol, base, since, until)
-            found = _absent(name, bars, base, grid) if len(bars) else _nothing(name, since, until, base, sessions)
+            nothing = not len(bars)
+            found = (
+                _nothing(name, since, until, base, sessions) if nothing else _absent(name, bars, base, grid, sessions)
+            )
         else:
             series = fetch_now(source.series(symbol, base))
             name, bars = series.symbol, source.store.read(series, since, until)
@@ -248,16 +255,19 @@ def _held(source: CandleSource, symbol: str, base: str, since: int, until: int) 
     return bars[: int(bars.timestamp.searchsorted(until))]
 
 
-def _absent(symbol: str, bars: Candles, base: str, grid: BarGrid) -> list[Finding]:
+def _absent(symbol: str, bars: Candles, base: str, grid: BarGrid | None, sessions: Sessions | None) -> list[Finding]:
     """Findings for bars that are not there between the first and the last, while their market is open."""
     times, step = bars.timestamp, interval_ms(base)
-    if grid.in_sessions:
+    if grid is not None and grid.in_sessions:
         slots = grid.missing(times, step)
     else:
-        slots = np.setdiff1d(np.arange(times[0], times[-1], step), times, assume_unique=True)
+        slots = np.setdiff1d(np.arange(times[0], times[-1], step), times)
+    ranges = merged((slot, slot + step) for slot in slots.tolist())
+    if grid is None and sessions is not None:
+        ranges = sessions.open_part(ranges, step)
     return [
         Finding(symbol=symbol, kind="absent", when=first, text=f"{_span((first, end), base)}; the source has no bars")
-        for first, end in merged((slot, slot + step) for slot in slots.tolist())
+        for first, end in ranges
     ]
 
 

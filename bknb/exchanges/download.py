@@ -24,14 +24,14 @@ from ..errors import UnknownName, UsageError
 from ..frontend import frontend
 from ..history.cached_source import StoredSource
 from ..history.partition import SeriesName, periods
-from ..history.store import DEFAULT_FOLDER
+from ..history.store import DEFAULT_FOLDER, CandleStore
 from ..market.candle_hash import content_hash
 from ..market.clock import SystemClock, stopwatch
 from ..market.fetch_loop import submit
 from ..market.measured_bar_length import base_of
 from ..market.source_hours import bar_grid_of
 from ..ports import CandleSource
-from .stored_sources import ccxt, stored
+from .stored_sources import ccxt, is_adjusted, stored
 
 _TITLES: Final = ("symbol", "candles", "new", "absent", "missing", "hash")
 _POLL_SECONDS: Final = 0.1
@@ -266,8 +266,8 @@ def download(
     return work.report()
 
 
-def as_stored(exchange: Any, *, folder: str | Path = DEFAULT_FOLDER) -> StoredSource:
-    """The exchange a user named or passed, as a source with a store in front."""
+def as_stored(exchange: Any, *, folder: str | Path = DEFAULT_FOLDER, saves: bool = True) -> StoredSource:
+    """The exchange a user named or passed, as a source with a store in front; ``saves``: whether it is to store."""
     if isinstance(exchange, str):
         try:
             source: CandleSource = resolve_exchange(exchange).source
@@ -275,7 +275,11 @@ def as_stored(exchange: Any, *, folder: str | Path = DEFAULT_FOLDER) -> StoredSo
             source = ccxt(exchange, cache=folder)
     else:
         source = resolve_exchange(exchange).source
-    return source if isinstance(source, StoredSource) else stored(source, folder=folder)
+    if isinstance(source, StoredSource):
+        return source
+    if not saves and is_adjusted(source):
+        return StoredSource(source, CandleStore(folder), now=SystemClock().now)
+    return stored(source, folder=folder)
 
 
 def as_range(start: object, end: object, frame: Any, step: int) -> Range:

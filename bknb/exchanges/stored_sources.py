@@ -112,7 +112,23 @@ def stored(source: CandleSource, *, folder: str | Path = DEFAULT_FOLDER, settle_
     given: object = source
     if not isinstance(given, CandleSource):
         raise UsageError(f"stored needs a source such as bknb.exchanges.ccxt('binance'), got {given!r:.80}")
+    if is_adjusted(source):
+        raise UsageError(
+            f"{source.name!r} is adjusted for splits and dividends: the next one would change all its candles, and a "
+            "candle store keeps those it has\ngive the source itself to the run; it needs no store"
+        )
     return StoredSource(source, CandleStore(folder), now=SystemClock().now, settle_minutes=settle_minutes)
+
+
+def is_adjusted(source: object) -> bool:
+    """Whether splits or dividends made a difference to candles of a source.
+
+    Examples
+    --------
+    >>> is_adjusted(object())
+    False
+    """
+    return any(made.steps for made in getattr(source, "adjustments", {}).values())
 
 
 def from_store(folder: str | Path = DEFAULT_FOLDER, *, exchange: str | None = None) -> CandleStoreSource:

@@ -81,11 +81,6 @@ class StoredSource:
         settings: Settings | None = None,
     ) -> None:
         check_above_zero(source, source.name, "a candle store")
-        if any(made.steps for made in getattr(source, "adjustments", {}).values()):
-            raise UsageError(
-                f"{source.name!r} is adjusted for splits and dividends: the next one would change all its candles, and "
-                "a candle store keeps those it has\ngive the source itself to the run; it needs no store"
-            )
         self.source = source
         self.store = store
         self.name = source.name
