@@ -70,7 +70,12 @@ KINDS: dict[str, dict[str, Any]] = {
         "costs": bknb.Costs(taker=0.05, funding=FUNDING),
     },
     "weights together bars": {"costs": bknb.Costs(taker=0.05)},
+    "weights hours": {"costs": bknb.Costs(taker=0.05)},
 }
+HOURS = bknb.Sessions.weekly("UTC", {"mon-sun": "00:00-00:08, 00:17-24:00"})
+OPEN = source([row for row in ROWS["AUSDT"] if not 8 <= (row[0] - ORIGIN) // MINUTE < 17])
+OTHER_HOURS = {"AUSDT": bknb.exchanges.in_sessions(OPEN, HOURS), "BUSDT": MARKETS["BUSDT"]}
+"""Those of "weights hours"."""
 BASES = {"AUSDT": "1m", "BUSDT": "5m"}
 """Base bars of kinds that end with "bars"."""
 
@@ -123,13 +128,16 @@ def what_runs(kind: str) -> dict[str, Any]:
         return {"legs": longs()}
     if not kind.startswith("weights"):
         return {"legs": legs(kind)}
-    options: dict[str, Any] = {"interval": "5m" if kind.endswith("bars") else "1m", "get_weights": drawn_weights(7)}
+    options: dict[str, Any] = {"interval": "5m" if kind.endswith("bars") else "1m"}
+    options["get_weights"] = drawn_weights(7, levels=kind != "weights hours")
     together = "together" in kind
     return {"strategies": [bknb.weights("rotation", symbols=SYMBOLS, together=together, tolerance=1.0, **options)]}
 
 
 def market_of(kind: str) -> Any:
     """Where it is traded; weights read candles of both symbols."""
+    if kind == "weights hours":
+        return OTHER_HOURS
     return ONE_MARKET if kind.startswith("weights") else FALLING if kind == "cross" else MARKETS
 
 

@@ -21,7 +21,7 @@ from bknb.testing.clocks import SimulatedClock
 
 ISOLATED = [bknb.Margin(3, 0.5, "isolated"), bknb.Perpetual(10, 0.5, "isolated")]
 FUNDED = ("perpetual", "funding series", "cross", "bars")  # of live_portfolio_life.py
-WEIGHTS = ("weights", "weights together", "weights together bars")
+WEIGHTS = ("weights", "weights together", "weights together bars", "weights hours")
 FUNDING = [(ORIGIN + k * MINUTE, 0.0003 * (-1) ** k) for k in range(0, 400, 7)]
 KINDS: dict[str, dict[str, Any]] = {
     "spot": {"account": "spot", "sizing": "percent:60", "costs": bknb.Costs(taker=0.05, maker=0.01)},
@@ -386,7 +386,7 @@ def test_what_an_account_does_not_do_live_is_refused() -> None:
         bknb.Live.portfolio(**alone, broker=bknb.brokers.paper())
     exchange = {"S0USDT": source(walk(1)), "S1USDT": bknb.exchanges.in_sessions(source(walk(2)), "us-equities")}
     with pytest.raises(bknb.UsageError, match="need the same trading hours, and those of S1USDT are not those of S0U"):
-        bknb.Live.portfolio(**alone | {"exchange": exchange})
+        bknb.Live.portfolio(**alone | {"exchange": exchange, "broker": bknb.brokers.paper(), "capital": 10_000})
 
 
 def test_an_option_that_a_live_portfolio_does_not_know_is_told_with_the_one_that_was_meant() -> None:

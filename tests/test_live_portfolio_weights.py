@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,17 +22,31 @@ from bknb.testing.clocks import SimulatedClock
 SYMBOLS = ("AUSDT", "BUSDT", "CUSDT")
 
 
-def weights_of(seed: int, *, gone: float = 0.0, late: int = 0, most: float = 1.0, **options: Any) -> dict[str, Any]:
-    """Random weights on random walks; of some minutes are gone, and the last symbol begins ``late``."""
-    given = {"interval": "1m", "get_weights": drawn_weights(seed, most), "tolerance": 1.0} | options
+def in_hours(rows: list[list[float]]) -> Any:
+    """The rows of a market that is closed now and then."""
+    hours = bknb.Sessions.weekly("UTC", {"mon-sun": "00:00-00:20, 00:51-01:30, 01:45-24:00"})
+    minutes = [*range(20, 51), *range(90, 105)]
+    return bknb.exchanges.in_sessions(
+        source([row for row in rows if (row[0] - ORIGIN) // MINUTE not in minutes]), hours
+    )
+
+
+def weights_of(
+    seed: int, *, gone: float = 0.0, late: int = 0, most: float = 1.0, closed: Sequence[str] = (), **options: Any
+) -> dict[str, Any]:
+    """Random weights on random walks; of some minutes are gone, the last begins ``late``, some are ``closed``."""
+    drawn = drawn_weights(seed, most, levels=not closed)
+    given = {"interval": "1m", "get_weights": drawn, "tolerance": 1.0} | options
     bknb.weights("rotation", symbols=SYMBOLS, **given)
-    random, candles = np.random.default_rng(seed), {}
+    random, candles, hours = np.random.default_rng(seed), {}, {}
     for at, symbol in enumerate(SYMBOLS):
         rows = [row for row in walk(seed * 10 + at) if row[0] < ORIGIN or not gone or random.random() >= gone]
         if at == len(SYMBOLS) - 1:
             rows = [row for row in rows if not late or row[0] >= ORIGIN + late * MINUTE]
         candles[symbol] = bknb.Candles.from_rows(rows)
+        hours[symbol] = in_hours(rows) if symbol in closed else source(rows)
     run = {"strategies": ["rotation"], "exchange": bknb.exchanges.FrameSource(candles), "settings": SETTINGS}
+    run |= {"exchange": hours} if closed else {}
     return run | ({"allow_gaps": True} if gone or late else {})
 
 
@@ -52,6 +66,13 @@ WORLDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "gone": ({"gone": 0.05}, {"capital": 10_000}),
     "gone in slots": ({"gone": 0.1, "interval": "5m"}, {"capital": 10_000}),
     "late": ({"late": 40}, {"capital": 10_000}),
+    "hours": ({"interval": "3m", "closed": ["AUSDT"]}, {"capital": 10_000, "costs": bknb.Costs(taker=0.05)}),
+    "hours by a schedule": (
+        {"interval": None, "at": EVERY_TENTH, "closed": ["BUSDT", "CUSDT"], "gone": 0.03},
+        {"capital": 10_000},
+    ),
+    "hours together": ({"together": True, "interval": "5m", "closed": ["CUSDT"]}, {"capital": 10_000}),
+    "hours and bars": ({"interval": "15m", "closed": ["CUSDT"]}, {"capital": 10_000, "base": BARS}),
     "bars": ({"interval": "15m", "gone": 0.02}, {"capital": 10_000, "base": BARS}),
     "bars by a schedule": ({"interval": None, "at": EVERY_25, "gone": 0.05}, {"capital": 10_000, "base": BARS}),
     "bars together": ({"together": True, "interval": "15m"}, {"capital": 10_000, "base": BARS}),
@@ -60,7 +81,7 @@ WORLDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 SLOW = [("slots", 2), ("without a capital", 3), ("gone in slots", 7), ("together in slots", 11), ("late", 8)]
-SLOW += [("accounts by symbol", 8), ("bars", 8), ("bars together", 2)]
+SLOW += [("accounts by symbol", 8), ("bars", 8), ("bars together", 2), ("hours", 2)]
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,11 @@ def signals(seed: int) -> Callable[..., dict[str, Any] | None]:
     return get_signal
 
 
-def drawn_weights(seed: int, most: float = 1.0) -> Callable[..., dict[str, Any] | None]:
-    """Random weights for some of its symbols, now and then the ``most`` together; some have a stop."""
+def drawn_weights(seed: int, most: float = 1.0, *, levels: bool = True) -> Callable[..., dict[str, Any] | None]:
+    """Random weights for some of its symbols, now and then the ``most`` together; some have a stop.
+
+    Without ``levels`` no stop is a price, which symbols of several exchanges do not have.
+    """
 
     def get_weights(ctx: Any) -> dict[str, Any] | None:
         random = np.random.default_rng([seed, ctx.when_ms // MINUTE])
@@ -73,7 +76,7 @@ def drawn_weights(seed: int, most: float = 1.0) -> Callable[..., dict[str, Any] 
             if kind == 0:
                 continue
             answer[symbol] = None if kind == 1 else part
-            if kind == 2 and symbol == ctx.symbols[0]:  # others may begin later, and have no price
+            if kind == 2 and levels and symbol == ctx.symbols[0]:  # others may begin later, and have no price
                 answer[symbol] = Weight(part, price_stop_loss=ctx.price_of(symbol) * (0.995 if part > 0 else 1.005))
             elif kind == 2:
                 answer[symbol] = Weight(part, stop_percent=0.5)

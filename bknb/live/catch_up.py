@@ -21,7 +21,7 @@ from .new_entries import NewEntries
 from .plan import LivePlan
 from .record_keeping import RecordKeeping
 from .run_progress import Reached
-from .silence_and_lag import behind_text, waited_text
+from .silence_and_lag import waited_text
 
 if TYPE_CHECKING:
     from ..engine.portfolio_clock import LegTurn
@@ -147,7 +147,7 @@ class CatchUp:
                     await self._take(minute)
             reached.done = reached.known
             await self._moment(reached.done)
-            self._tell_behind()
+            market.tell_behind(loop.state, reached.done)
         if plan.clock.now() < reached.done + 2 * plan.base_ms:
             watch.working_since = None
         await self._end_while_closed()
@@ -168,6 +168,8 @@ class CatchUp:
         moments = [closes, later, self._loop.due, *([] if plan.until is None else [plan.until])]
         if self._schedules:
             moments += market.opens(now, later)
+        if self._of_weights is not None:
+            moments.append(self._of_weights.next_while_closed)
         due = closes if closes <= now else self._reached.known
         return due, min(moment for moment in moments if moment > now)
 
@@ -179,13 +181,11 @@ class CatchUp:
         opens = self._market.opens(known, closes)[:1] if self._schedules else []
         ends = [due] if due > known else []
         first = [known] if self._market.awaits_first else []
-        return min([closes, *opens, *ends, *first]) if self._undone is None else self._undone
+        others = [] if self._of_weights is None else [self._of_weights.next_while_closed]
+        return min([closes, *opens, *ends, *first, *others]) if self._undone is None else self._undone
 
     async def _before_the_open(self, known: int, opened: int) -> None:
-        """Ask at the opens of sessions from the last minute's end to a minute's open (UTC ms), and at that.
-
-        A leg of the weights of several symbols is asked with the others.
-        """
+        """Ask at opens of sessions from the last minute's end to a minute's open (UTC ms), there and with others."""
         alone = (*self._market.opens(known, opened), opened) if self._schedules and opened > known else ()
         if self._of_weights is not None:
             async for when in self._of_weights.in_hole(known, opened, alone):
@@ -202,11 +202,16 @@ class CatchUp:
 
     async def _at_the_open(self) -> None:
         """Ask at the open of a session that has come, before which no minute comes any more."""
-        if self._schedules:
-            now, until = self._plan.clock.now() + 1, self._plan.until
-            for when in self._market.opens(self._reached.known, now if until is None else min(now, until)):
-                if not self._market.opens_before(when):
-                    await self._moment(when)
+        now, until = self._plan.clock.now() + 1, self._plan.until
+        end = now if until is None else min(now, until)
+        opens = self._market.opens(self._reached.known, end) if self._schedules else []
+        if self._of_weights is not None:
+            async for when in self._of_weights.while_closed(end - 1, opens):
+                await self._moment(when)
+            return
+        for when in opens:
+            if not self._market.opens_before(when):
+                await self._moment(when)
 
     async def _take(self, minute: Minute) -> None:
         """Give a minute to the lifecycle; one that it cannot work on leaves its mark before the next one is."""
@@ -217,16 +222,11 @@ class CatchUp:
         if self._loop.state is before:
             self._keeping.leave_out(minute.t)
 
-    def _tell_behind(self) -> None:
-        """Tell once that candles are here, and what is open is watched much later than they came."""
-        loop, done, now = self._loop, self._reached.done, self._plan.clock.now()
-        if not isinstance(loop.state, Flat) and self._market.watch.behind(done, now):
-            text = behind_text(self._plan.symbol, loop.state, minutes=(now - done) // MINUTE_MS)
-            self._failures.note("lag", "behind", text, done, again=False)
-
     async def _moment(self, when: int) -> None:
         """What the clock ends at a moment, what was decided by hand and by ``manage``, and the question of it."""
         self._undone = when
+        if self._of_weights is not None:
+            await self._of_weights.look(when)
         await self.end_due(when)
         for move in self._by_hand.planned(when):
             if self._turn is not None:
@@ -309,7 +309,7 @@ class CatchUp:
             await loop.manage(when, close, patient=plan.clock.now() < when + plan.base_ms)
             if at is not None:
                 at.done()
-            if plan.base_ms > MINUTE_MS or at is not None:  # else the minute that is saved next comes at once
+            if plan.base_ms > MINUTE_MS or at is not None or when > self._reached.known:  # else a minute follows
                 self._keeping.save_managed(when)
             return
         loop.last_managed = when  # it was asked, and what it answered cannot be carried out

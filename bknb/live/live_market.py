@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from ..domain.close_orders import close_order_since
 from ..domain.fill_prices import Minute, execution_model
 from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms, slot_after
-from ..domain.lifecycle import State
+from ..domain.lifecycle import Flat, State
 from ..errors import NotEnoughData
 from ..market.bar_slots import bar_before, bar_close, open_slots, slot_from, slot_of
 from ..market.calls_in_threads import user_calls_of
@@ -24,7 +24,7 @@ from .candle_stream import CandleStream
 from .failures import Failures
 from .plan import LivePlan
 from .run_progress import Reached
-from .silence_and_lag import CandleWatch
+from .silence_and_lag import CandleWatch, behind_text
 from .turn_lock import Turn
 
 T = TypeVar("T")
@@ -52,6 +52,8 @@ class LiveMarket:
         The range ``[first, end)`` of minutes (UTC ms) that is missing and still waited for; ``None``: none is.
     answered_at
         The clock (UTC ms) when the exchange answered at the last look; ``None``: it did not.
+    others_asked_at
+        The moment (UTC ms) at which it is asked because others are, where it could not be asked alone.
     awaits_first
         Whether the minute before a new run has not come, and none behind it was worked on: the first question of the
         run waits for it, as for a hole.
@@ -73,6 +75,7 @@ class LiveMarket:
             grid=self.grid,
         )
         self.held: tuple[int, int] | None = None
+        self.others_asked_at: int | None = None
         self.answered_at: int | None = None
         self._plan = plan
         self._stream = stream
@@ -247,13 +250,27 @@ class LiveMarket:
             return ask()
         return await user_calls_of(window, f"candles-{symbol}").in_thread(ask)
 
+    def tell_behind(self, state: State, done: int) -> None:
+        """Tell once that candles are here, and what is open is watched much later than they came.
+
+        ``done`` is the moment up to which everything is done, UTC ms.
+        """
+        now = self.clock()
+        if not isinstance(state, Flat) and self.watch.behind(done, now):
+            text = behind_text(self._plan.symbol, state, minutes=(now - done) // MINUTE_MS)
+            self._failures.note("lag", "behind", text, done, again=False)
+
     # --- sessions -----------------------------------------------------------------------------------------------
 
     def may_ask(self, when: int) -> bool:
-        """Whether the market is open at a moment (UTC ms), and long enough for a price of this session."""
+        """Whether the market is open at a moment (UTC ms), and long enough for a price of this session.
+
+        Where others are asked then it does not matter.
+        """
         sessions = self.sessions
         by_day = self._plan.base_ms >= DAY_MS  # a day ends where its market is closed
-        return sessions is None or by_day or sessions.may_ask(when, self.window.price_count)
+        is_open = sessions is None or by_day or sessions.may_ask(when, self.window.price_count)
+        return is_open or when == self.others_asked_at
 
     def closed_until(self, until: int) -> bool:
         """Whether the market is closed from the end of the last minute to ``until`` (UTC ms)."""

@@ -109,10 +109,19 @@ class LivePortfolioWeights(PortfolioWeights):
     ----------
     strategy
         The strategy.
+
+    Attributes
+    ----------
+    other_hours
+        The first symbol, and one that has other trading hours; ``None``: all have the same.
+    may_ask
+        Whether each leg can be asked alone at a moment (UTC ms) at which a bar of it closes, by its symbol.
     """
 
     def __init__(self, strategy: Strategy) -> None:
         super().__init__(strategy)
+        self.other_hours: tuple[str, str] | None = None
+        self.may_ask: dict[str, Callable[[int], bool]] = {}
         self._store: StateStore | None = None
         self._key: tuple[str, ...] = ()  # under which its plan is saved
         self._on_disk: SavedPlan | None = None
@@ -122,21 +131,21 @@ class LivePortfolioWeights(PortfolioWeights):
         self._now: Callable[[], int] = int
 
     def begin(self, symbol: str, account: LegAccount, source: object) -> None:
-        """Take what the leg of a symbol has of the account, and where its candles come from.
-
-        Raises
-        ------
-        UsageError
-            Its market has other hours than that of the first symbol: it would be asked about its orders with the
-            others, and no run looks while its market is closed.
-        """
-        for first, known in [*self._sources.items()][:1]:
-            if sessions_of(source, symbol) != sessions_of(known, first):
-                raise UsageError(
-                    f"live, the symbols of {self._strategy.name!r} need the same trading hours, and those of {symbol} "
-                    f"are not those of {first}\ngive each market weights of its own, in one portfolio"
-                )
+        """Take what the leg of a symbol has of the account, and where its candles come from."""
         super().begin(symbol, account, source)
+        first, known = next(iter(self._sources.items()))
+        if self.other_hours is None and sessions_of(source, symbol) != sessions_of(known, first):
+            self.other_hours = first, symbol
+
+    def check_broker(self) -> None:
+        """Raise ``UsageError`` where a broker would be sent orders while the market of their symbol is closed."""
+        if self.other_hours is not None:
+            first, symbol = self.other_hours
+            raise UsageError(
+                f"with a broker, the symbols of {self._strategy.name!r} need the same trading hours, and those of "
+                f"{symbol} are not those of {first}: it would be sent orders while a market is closed\n"
+                "give each market weights of its own, in one portfolio"
+            )
 
     def tell_time(self, now: Callable[[], int]) -> None:
         """Take what says the moment that the portfolio has come to (UTC ms)."""
@@ -215,10 +224,12 @@ class LivePortfolioWeights(PortfolioWeights):
         return found
 
     def has_bar(self, symbol: str, when: int) -> bool:
-        """Whether a bar of another leg closed at a moment (UTC ms)."""
+        """Whether a bar of another leg closed at a moment (UTC ms), which can be asked then."""
         self._follow()
-        others = (leg.prices for name, leg in self._legs.items() if name != symbol)
-        return any(len(prices.closes_between(when - 1, when)[0]) for prices in others)
+        others = ((name, leg.prices) for name, leg in self._legs.items() if name != symbol)
+        return any(
+            len(prices.closes_between(when - 1, when)[0]) and self.may_ask[name](when) for name, prices in others
+        )
 
     # --- on disk ----------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ..domain.market_clock import NEVER
 from ..engine.portfolio_clock import LegTurn
+from ..market.bar_slots import slot_from
 
 if TYPE_CHECKING:
     from ..engine.portfolio_clock import AskInTurn
@@ -98,6 +100,9 @@ class WeightLegMoments:
         self._plan, self._loop, self._market, self._failures = plan, loop, market, failures
         self.turn = TurnsTogether(turn, loop, end_due) if plan.strategy.together else turn
         self._asked_again = 0  # the last moment of it, UTC ms
+        self._looked = 0  # up to when (UTC ms) it looked while its market is closed
+        by_schedule = plan.strategy.at is not None or loop.rules.by_day  # then any bar is a moment
+        plan.strategy.portfolio_weights.may_ask[plan.symbol] = bool if by_schedule else market.may_ask
 
     async def in_hole(self, known: int, opened: int, alone: Sequence[int]) -> AsyncIterator[int]:
         """The moments behind its last bar, up to the open of its next one (UTC ms), at which it is asked.
@@ -107,13 +112,43 @@ class WeightLegMoments:
         """
         weights, symbol, step = self._plan.strategy.portfolio_weights, self._plan.symbol, self._plan.base_ms
         if known < opened and weights.has_begun(symbol, known):
-            for when in sorted({*weights.closes_of_bars(symbol, known, opened, step), *alone}):
-                if when in alone:
+            since = max(known, self._looked)
+            moments = {*weights.closes_of_bars(symbol, since, opened, step), *(when for when in alone if when > since)}
+            for when in sorted(moments):
+                if when in alone or await self._others_have_bar(when):
                     yield when
-                    continue
-                await self.turn.ends(when)
-                if weights.has_bar(symbol, when):
-                    yield when
+
+    async def _others_have_bar(self, when: int) -> bool:
+        """Whether bars of others closed at a moment (UTC ms), once it is the turn of that."""
+        await self.turn.ends(when)
+        return bool(self._plan.strategy.portfolio_weights.has_bar(self._plan.symbol, when))
+
+    async def while_closed(self, until: int, alone: Sequence[int]) -> AsyncIterator[int]:
+        """The moments up to another (UTC ms) at which it is asked while its market is closed; ``alone`` as before.
+
+        They are those at which bars of symbols with other hours close.
+        """
+        plan, weights = self._plan, self._plan.strategy.portfolio_weights
+        while (when := min([self.next_while_closed, *(when for when in alone if when > self._looked)])) <= until:
+            if self._market.opens_before(when):
+                return  # a bar comes first
+            if when in alone or (weights.has_begun(plan.symbol, when) and await self._others_have_bar(when)):
+                yield when
+            self._looked = when
+
+    @property
+    def next_while_closed(self) -> int:
+        """The next moment (UTC ms) at which others may be asked while its market is closed; far in the future: none."""
+        plan, market = self._plan, self._market
+        if plan.strategy.portfolio_weights.other_hours is None or market.sessions is None:
+            return NEVER
+        when = slot_from(max(market.moment(), self._looked + 1), plan.base_ms, market.grid)
+        return NEVER if market.opens_before(when) else when
+
+    async def look(self, when: int) -> None:
+        """See whether it is asked at a moment (UTC ms) because others are, where it could not be asked alone."""
+        if self._plan.strategy.portfolio_weights.other_hours is not None and not self._market.may_ask(when):
+            self._market.others_asked_at = when if await self._others_have_bar(when) else None
 
     async def ask_again(self, when: int) -> None:
         """Ask about what it holds again at a moment (UTC ms), once all legs have said what becomes smaller."""

@@ -137,6 +137,8 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
             self._weights.extend(dict.fromkeys(filter(None, (plan.strategy.portfolio_weights for plan in plans))))
             saver.weights = self._weights
             for weights in self._weights:
+                if plans[0].broker is not None:
+                    weights.check_broker()
                 weights.tell_time(lambda: clock.moment)
                 weights.save_in(saver.store, name)
         tasks = [LegTask(plan, clock.leg(at), self._heard, savers[at]) for at, plan in enumerate(plans)]
