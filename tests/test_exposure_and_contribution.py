@@ -15,7 +15,7 @@ from test_portfolio import market, strategy_of
 
 import bknb
 from bknb.engine.marked_account_equity import LegCloses, prices_at
-from bknb.runs.account_equity import account_marks, exposure_marks, portfolio_marked
+from bknb.runs.account_equity import exposure_marks, marked_moments, portfolio_marked
 from bknb.runs.account_result import account_result
 from bknb.runs.exposure_and_contribution import contribution_by_period, contribution_table
 from bknb.runs.result import Result
@@ -159,10 +159,10 @@ def test_contributions_are_what_the_account_gained_in_any_world(account: Any, co
         results = [Result(record_of(leg)) for leg in run.legs]
         records, terms = [result.run_record for result in results], [result.account_terms for result in results]
         money = account_result(desk)
-        _, worth = account_marks(records, terms, money)
-        _, longs, shorts = exposure_marks(records, terms, money)
+        moments, worth = marked_moments(records, terms, money)
+        longs, shorts = exposure_marks(records, money, moments.time_ms, worth)
         legs = {("S", f"leg{k}"): record for k, record in enumerate(records)}
-        table, marked = contribution_table(legs, terms, money), portfolio_marked(results, money)
+        table, marked = contribution_table(legs, terms, money), portfolio_marked(results, money, moments, worth)
         minutes = contribution_by_period(legs, terms, money, marked, "1min", sessions=True)
         at = marked.time_ms.searchsorted(minutes.index.as_unit("ms").asi8 + MINUTE, side="right") - 1
         lives = worth[at] > 0.0  # once it is worth nothing, it stays nothing

@@ -79,10 +79,11 @@ def marked_money(
         The moments, UTC ms, ascending; shape (m,).
     """
     ledgers, lengths = _in_force(begin, changes, times)
-    terms = [ledger.equity_terms() for ledger in ledgers]
-    worth: Floats = np.repeat(np.array([each.constant for each in terms]), lengths)
+    owns = all(begin.account_of(name).owns for name in legs)  # then its cash is what does not depend on prices
+    constant = [each.cash if owns else each.equity_terms().constant for each in ledgers]
+    worth: Floats = np.repeat(np.array(constant), lengths)
     for name, bars in legs.items():
-        held = np.array([each.factors.get(name, 0.0) for each in terms])
+        held = _held(ledgers, name)
         if held.any():
             worth += np.repeat(held, lengths) * prices_at(bars, times)
     return worth
@@ -99,7 +100,7 @@ def marked_exposure(
     ledgers, lengths = _in_force(begin, changes, times)
     longs, shorts = np.zeros(len(times)), np.zeros(len(times))
     for name, bars in legs.items():
-        held = np.array([each.positions[name].quantity if name in each.positions else 0.0 for each in ledgers])
+        held = _held(ledgers, name)
         if held.any():
             value = np.repeat(held, lengths) * prices_at(bars, times)
             side = np.repeat(np.sign(held), lengths)  # a price may be below 0
@@ -115,6 +116,12 @@ def _in_force(
     since = np.array([moment for moment, _ in changes], dtype=np.int64)
     bounds = np.searchsorted(times, np.minimum(np.maximum.accumulate(since), times[-1]))
     return [begin, *(ledger for _, ledger in changes)], np.diff(bounds, prepend=0, append=len(times))
+
+
+def _held(ledgers: Sequence[Ledger], name: str) -> Floats:
+    """What a leg holds in each ledger, below 0 for a short; shape (n,)."""
+    found = [each.positions.get(name) for each in ledgers]
+    return np.array([0.0 if held is None else held.quantity for held in found])
 
 
 def held_ms(begin: Ledger, changes: Sequence[tuple[int, Ledger]], start: int, end: int) -> int:

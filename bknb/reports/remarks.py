@@ -84,7 +84,15 @@ def _of_account(result: Any) -> list[str]:
 
 def _of_run(result: Any) -> tuple[str, ...]:
     """What its positions and its candles do not support."""
-    return (*position_remarks(result), *_near_zero(result), *([] if result.measured.has_volume else [_NO_VOLUME]))
+    return (*position_remarks(result), *_near_zero(result), *([] if has_volume(result) else [_NO_VOLUME]))
+
+
+def has_volume(result: Any) -> bool:
+    """Whether any candle of a run had volume; a leg of a portfolio is not measured for it."""
+    if (measured := result.run_record.measured) is not None:
+        return bool(measured.has_volume)
+    volume = result.run_record.minutes.volume
+    return not len(volume) or bool((volume > 0).any())
 
 
 def _near_zero(result: Any) -> tuple[str, ...]:

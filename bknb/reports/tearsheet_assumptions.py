@@ -8,7 +8,7 @@ from ..domain.interval import bar_text, candles_text
 from ..domain.printed_text import printed_words
 from .backtest_info import failure_line
 from .refusals import counted, refused_by_rule, rejected_by_rule
-from .remarks import portfolio_remarks, remarks
+from .remarks import has_volume, portfolio_remarks, remarks
 from .tearsheet_run import SheetRun
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def assumptions(run: SheetRun) -> tuple[tuple[str, str], ...]:
     minutes = sum(leg.run_record.minute_count for leg in legs)
     bars = candles_text(run.bars[0]) if len(run.bars) == 1 else f"bars of {', '.join(run.bars)}"
     gaps = any(leg.run_record.plan.allow_gaps for leg in legs)
-    volume = all(leg.measured.has_volume for leg in legs)
+    volume = all(has_volume(leg) for leg in legs)
     return (
         ("Filled", f"execution {models}"),
         ("Costs a side", _unique(_costs_words(run, at) for at in range(len(legs)))),

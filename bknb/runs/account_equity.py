@@ -45,14 +45,13 @@ def marked_in_money(
 
     ``terms`` are those of its account, ``still_open`` are the signals of positions without an exit.
     """
-    marked = _marked([record], [terms], account)
+    marked = _marked(*marked_moments([record], [terms], account), account)
     put_in, after = _by_position(record, account, still_open, marked)
     return replace(marked, put_in=put_in, after=after)
 
 
-def _marked(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAccount) -> MarkedEquity:
+def _marked(moments: Moments, worth: Floats, account: RunAccount) -> MarkedEquity:
     """Equity of an account as multiples of its capital, without what went into each position."""
-    moments, worth = _marks(records, terms, account)
     worth = worth / account.capital
     return MarkedEquity(
         time_ms=moments.time_ms,
@@ -114,18 +113,18 @@ def account_marks(records: Sequence[RunRecord], terms: Sequence[Terms], account:
 
     ``records`` and ``terms`` are those of its legs, in declared order.
     """
-    moments, worth = _marks(records, terms, account)
+    moments, worth = marked_moments(records, terms, account)
     return moments.time_ms, worth
 
 
 def exposure_marks(
-    records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAccount
-) -> tuple[Times, Floats, Floats]:
-    """Moments (UTC ms), and what longs and shorts are worth at each, percent of the equity; shorts are below 0.
+    records: Sequence[RunRecord], account: RunAccount, times: Times, worth: Floats
+) -> tuple[Floats, Floats]:
+    """What longs and shorts are worth at the marks of an account, percent of the equity; shorts are below 0.
 
-    NaN where something is held and the account is worth nothing. ``records`` and ``terms`` as of :func:`account_marks`.
+    NaN where something is held and the account is worth nothing. ``records`` are those of its legs, in declared order,
+    ``times`` and ``worth`` as of :func:`account_marks`.
     """
-    times, worth = account_marks(records, terms, account)
     kept, legs = account.kept, closes_by_leg(records, account)
     behind = times if kept is None else times[len(kept.time_ms) :]
     longs = shorts = np.empty(0)
@@ -133,7 +132,7 @@ def exposure_marks(
         longs, shorts = marked_exposure(account.begin, account.changes, legs, behind)
     if kept is not None:
         longs, shorts = np.concatenate((kept.longs, longs)), np.concatenate((kept.shorts, shorts))
-    return times, percent_of(longs, worth), percent_of(shorts, worth)
+    return percent_of(longs, worth), percent_of(shorts, worth)
 
 
 def percent_of(value: Floats, worth: Floats) -> Floats:
@@ -167,7 +166,8 @@ def marked_span(legs: Iterable[LegCloses], terms: Sequence[Terms]) -> tuple[int,
     return min(first for first, _ in spans), max(last for _, last in spans)
 
 
-def _marks(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAccount) -> tuple[Moments, Floats]:
+def marked_moments(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAccount) -> tuple[Moments, Floats]:
+    """The marks of an account as of :func:`account_marks`, and at which of them a bar closed."""
     kept, legs, booked = account.kept, closes_by_leg(records, account), [change.since for change in account.changes]
     start, end = marked_span(legs.values(), terms)
     if kept is None:
@@ -180,9 +180,12 @@ def _marks(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAcc
     return moments, worth
 
 
-def portfolio_marked(legs: Sequence[Result], account: RunAccount) -> MarkedEquity:
-    """Equity of the account of a portfolio as multiples of its capital; ``legs`` in declared order."""
-    marked = _marked([leg.run_record for leg in legs], [leg.account_terms for leg in legs], account)
+def portfolio_marked(legs: Sequence[Result], account: RunAccount, moments: Moments, worth: Floats) -> MarkedEquity:
+    """Equity of the account of a portfolio as multiples of its capital; ``legs`` in declared order.
+
+    ``moments`` and ``worth`` as of :func:`marked_moments`.
+    """
+    marked = _marked(moments, worth, account)
     count = sum(leg.run_record.records.position_count for leg in legs)
     return replace(marked, put_in=np.zeros(count), after=np.zeros(count))
 

@@ -27,14 +27,16 @@ if TYPE_CHECKING:
 CONTRIBUTION_COLUMNS: Final = ("money", "percent", "trades", "fees", "slippage", "funding", "borrow", "forgiven")
 
 
-def exposure_table(records: Sequence[RunRecord], terms: Sequence[Terms], account: RunAccount) -> pd.DataFrame:
-    """One row for each mark: ``long``, ``short`` (below 0), ``net`` and ``gross``, percent of the equity."""
+def exposure_table(records: Sequence[RunRecord], account: RunAccount, times: Times, equity: pd.Series) -> pd.DataFrame:
+    """One row for each mark: ``long``, ``short`` (below 0), ``net`` and ``gross``, percent of the equity.
+
+    ``times`` are those of ``equity``, UTC ms.
+    """
     import pandas as pd
 
-    times, longs, shorts = exposure_marks(records, terms, account)
-    index = pd.DatetimeIndex(pd.to_datetime(times, unit="ms", utc=True))
+    longs, shorts = exposure_marks(records, account, times, equity.to_numpy())
     columns = {"long": longs, "short": shorts, "net": longs + shorts, "gross": longs - shorts}
-    return pd.DataFrame(columns, index=index)
+    return pd.DataFrame(columns, index=equity.index)
 
 
 def contribution_table(

@@ -133,8 +133,8 @@ def _card_of(result: Result, data: tuple[CandleRange, ...]) -> Card:
     plan, code = record.plan, record.code or code_of(record.plan)
     outcome = outcome_of(
         _rows(result),
-        trades=len(result.trades),
-        rejected=len(result.rejected),
+        trades=len(record.records.closed),
+        rejected=len(record.records.rejected),
         refused=len(result.refused),
     )
     frame = getattr(plan, "frame", None)  # a live run has none

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
     from ..domain.html import Html
     from ..domain.signal_events import TickResult
+    from ..engine.marked_account_equity import Moments
     from ..metrics.account_statistics import Account
     from ..metrics.benchmark_figures import Benchmark
     from ..metrics.marked_equity import MarkedEquity
+    from ..metrics.marked_positions import Floats
     from ..provenance.portfolio_card import PortfolioCard
     from .account_result import RunAccount
     from .periods import Period
@@ -283,9 +285,8 @@ class PortfolioResult(Savable):
         """
         from .exposure_and_contribution import exposure_table
 
-        legs = [*self.legs.values()]
-        money = self._account_in_money()
-        return exposure_table([leg.run_record for leg in legs], [leg.account_terms for leg in legs], money)
+        money, legs = self._account_in_money(), [leg.run_record for leg in self.legs.values()]
+        return exposure_table(legs, money, self._marks[0].time_ms, self.equity)
 
     @cached_property
     def contribution(self) -> pd.DataFrame:
@@ -376,12 +377,9 @@ class PortfolioResult(Savable):
         """
         import pandas as pd
 
-        from .account_equity import account_marks
-
-        legs, money = [*self.legs.values()], self._account_in_money()
-        terms = [leg.account_terms for leg in legs]
-        times, worth = account_marks([leg.run_record for leg in legs], terms, money)
-        return pd.Series(worth, index=pd.DatetimeIndex(pd.to_datetime(times, unit="ms", utc=True)), name="equity")
+        moments, worth = self._marks
+        index = pd.DatetimeIndex(pd.to_datetime(moments.time_ms, unit="ms", utc=True))
+        return pd.Series(worth.copy(), index=index, name="equity")
 
     @cached_property
     def card(self) -> PortfolioCard:
@@ -418,7 +416,16 @@ class PortfolioResult(Savable):
         """
         from .account_equity import portfolio_marked
 
-        return portfolio_marked([*self.legs.values()], self._account_in_money())
+        return portfolio_marked([*self.legs.values()], self._account_in_money(), *self._marks)
+
+    @cached_property
+    def _marks(self) -> tuple[Moments, Floats]:
+        """When the account is marked, and what it was worth in money then."""
+        from .account_equity import marked_moments
+
+        legs = self.legs.values()
+        terms = [leg.account_terms for leg in legs]
+        return marked_moments([leg.run_record for leg in legs], terms, self._account_in_money())
 
     @cached_property
     def account(self) -> Account:

@@ -168,9 +168,9 @@ def with_account(
             percent_of(value, worth) for value in marked_exposure(account.begin, account.changes, closes, times)
         )
     else:
-        marks, *marked = exposure_marks(records, terms, account)
+        marks, marked = account_marks(records, terms, account)
         at = np.searchsorted(marks, times)
-        worth, longs, shorts = (each[at] for each in (account_marks(records, terms, account)[1], *marked))
+        worth, longs, shorts = (each[at] for each in (marked, *exposure_marks(records, account, marks, marked)))
     last, ledger, made, days = times[-1:], account.end, np.empty((0, len(records))), np.empty((0, len(records)))
     if not (no_days := why_not_by_leg(records, account)):
         ends = _day_ends(int(times[0]), int(times[-1]))

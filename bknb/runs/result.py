@@ -547,7 +547,8 @@ class Result(Savable):
         """
         from .exposure_and_contribution import exposure_table
 
-        return exposure_table([self.run_record], [self.account_terms], self._account_in_money())
+        money, equity = self._account_in_money(), self.equity
+        return exposure_table([self.run_record], money, self.marked.time_ms, equity)
 
     @cached_property
     def contribution(self) -> pd.DataFrame:
