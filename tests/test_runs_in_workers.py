@@ -5,6 +5,7 @@ A pool of threads does all that processes do but the killing: everything is pick
 
 from __future__ import annotations
 
+import asyncio
 import linecache
 import os
 import signal
@@ -20,6 +21,8 @@ import pytest
 
 import bknb
 from bknb.engine.build import as_source
+from bknb.engine.plan import open_window, plan_backtest
+from bknb.engine.runs_in_workers import prepared_candles, run_done, wanted_of
 from bknb.events.listen import drain
 from bknb.runs.portfolio_workers import units_of
 from bknb.runs.tries import keep_in
@@ -388,6 +391,17 @@ def counted() -> Any:
         return {"position": "long", "price_take_profit": price * up, "price_stop_loss": price * 0.99, "bars": 5}
 
     return rises
+
+
+def test_what_a_run_loads_in_a_worker_is_sent_back_once_and_is_there_for_the_next_one() -> None:
+    """It reads 15m candles of before the frame: with them come minutes that reach further back."""
+    plan = plan_backtest("BTCUSDT", "mean", "demo", FRAME)
+    held = asyncio.run(prepared_candles(open_window(plan, warn=print), plan))
+    first, second = (run_done(plan, wanted_of([plan]), held) for _ in range(2))
+    assert {interval for _, interval in first.run.candles.series} == {"1m", "15m"}
+    assert second.run.candles.series == {}
+    assert first.run.records == second.run.records
+    assert len(first.run.records.closed) > 2
 
 
 @pytest.mark.slow

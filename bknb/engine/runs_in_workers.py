@@ -56,7 +56,7 @@ class Wanted(NamedTuple):
 class Candles(NamedTuple):
     """What a window has loaded."""
 
-    series: Mapping[tuple[str, str], Series]
+    series: dict[tuple[str, str], Series]
     ended: frozenset[str]
 
 
@@ -204,6 +204,8 @@ def _turn_of_error(run: PortfolioRun) -> TurnKey:
 def run_done(plan: Plan, wanted: Wanted, held: Candles) -> RunDone:
     """Run a backtest alone, over candles that are in memory already, and others.
 
+    What it loads is sent back, and is in memory for the next one in this process, which does not send it again.
+
     Raises
     ------
     RunFailed
@@ -212,7 +214,7 @@ def run_done(plan: Plan, wanted: Wanted, held: Candles) -> RunDone:
     told: list[Any] = []
     warnings: list[str] = []
     window = open_window(plan, warn=warnings.append)
-    window.take_over(*held)
+    window.take_over(dict(held.series), held.ended)  # another thread may add to them
     run = BacktestRun(plan, window=window, listeners=wanted.kept_by(told.append))
     try:
         asyncio.run(run.through())
@@ -224,6 +226,7 @@ def run_done(plan: Plan, wanted: Wanted, held: Candles) -> RunDone:
 def _fresh(window: Window, held: Candles) -> Candles:
     found, known = candles_of(window), held.series
     fresh = {key: each for key, each in found.series.items() if key not in known or each.reaches_further(known[key])}
+    known.update({key: each for key, each in window.series().items() if key in fresh})
     return found._replace(series=fresh)
 
 
