@@ -49,7 +49,9 @@ class Life:
         log = os.open(folder / "received.log", os.O_APPEND | os.O_CREAT | os.O_WRONLY)
 
         def receive(event: Any) -> None:
-            number = event.fill.number if isinstance(event, bknb.Added | bknb.Reduced) else ""
+            number: object = event.fill.number if isinstance(event, bknb.Added | bknb.Reduced) else ""
+            if isinstance(event, bknb.Moved):  # an add may move levels in a minute in which something else does
+                number = event.reason, event.price_stop_loss, len(event.targets), event.targets[:1]
             os.write(log, f"{type(event).__name__} {event.when} {event.signal.id} {number}\n".encode())
 
         bknb.listen_position(receive)

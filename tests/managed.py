@@ -90,6 +90,25 @@ def flipped(answer: Any) -> Any:
     return msgspec.structs.replace(answer, **changes)
 
 
+def in_percent(answer: Any, price: float) -> Any:
+    """An answer whose stops and targets are percent, as far from what is paid as its prices are from ``price``."""
+    if isinstance(answer, list):
+        return [in_percent(one, price) for one in answer]
+    if not isinstance(answer, bknb.Signal | bknb.Move):
+        return answer
+    none = None if isinstance(answer, bknb.Signal) else msgspec.UNSET
+    entry = getattr(answer, "price_open", None) or price
+    changes: dict[str, Any] = {}
+    if isinstance(stop := answer.price_stop_loss, float):
+        changes |= {"price_stop_loss": none, "stop_percent": abs(stop / entry - 1) * 100}
+    if isinstance(target := answer.price_take_profit, list):
+        ladder = [(abs(level / entry - 1) * 100, share) for level, share in target]
+        changes |= {"price_take_profit": none, "target_percent": ladder}
+    elif isinstance(target, float):
+        changes |= {"price_take_profit": none, "target_percent": abs(target / entry - 1) * 100}
+    return msgspec.structs.replace(answer, **changes)
+
+
 def mirrored_line(text: str) -> str:
     """A line with the price behind ``at``, ``to`` or an action mirrored."""
     words = text.split()

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 from killed import Life, compared_lives
+from managed import in_percent
 from noting_disk import Change, Place, by_part
 from scenarios import MINUTE, ORIGIN, source
 from test_managed_properties import drawn, managing
@@ -34,11 +35,20 @@ MARKET = source(walk(SEED))
 
 
 def strategy_of(kind: str) -> Any:
-    """A strategy that changes what it holds at many minutes."""
+    """A strategy that changes what it holds at many minutes, with levels as prices and in percent."""
     if kind == "weights":
         return bknb.add_strategy("life", interval="1m", get_weight=drawn_weight(SEED))
-    managed: dict[str, Any] = {"get_signal": drawn(SEED), "manage": managing(SEED), "manage_interval": "1m"}
-    return bknb.add_strategy("life", interval="1m", **managed)
+    signal, manages = drawn(SEED), managing(SEED)
+
+    def get_signal(when: Any, price: float) -> Any:
+        answer = signal(when, price)
+        return in_percent(answer, price) if when.minute % 2 == 0 else answer
+
+    def manage(when: Any, position: Any, price: float) -> Any:
+        answer = manages(when, position, price)
+        return in_percent(answer, price) if when.minute % 2 == 0 else answer
+
+    return bknb.add_strategy("life", interval="1m", get_signal=get_signal, manage=manage, manage_interval="1m")
 
 
 def play(folder: Path, kind: str, at: Place | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from .signal import OpenSignal, ScheduledSignal, Signal, sign_of
 from .signal_events import Reason
 from .signal_validation import broken_rules, is_timed, target_prices
 from .states import Rules
-from .stop_levels import percent_stop
+from .stop_levels import percent_stop, percent_targets
 
 
 def signal_id(rules: Rules, when: int, suffix: str = "") -> str:
@@ -78,7 +79,6 @@ def checked_signal(
         "breakeven": signal.breakeven,
         "memo": memo,
         "size": None if signal.size is None else float(signal.size),
-        "stop_percent": getattr(signal, "stop_percent", None),  # of a weight
     }
     if isinstance(signal.price_take_profit, tuple):
         row["targets"] = targets_of(signal.price_take_profit)
@@ -87,6 +87,11 @@ def checked_signal(
 
         row |= timed_fields(signal, when, rules)
     at_once = not model.fills_at_open and signal.entry != "close" and reached(signal, price)
+    if signal.stop_percent is not None or signal.target_percent is not None:
+        row |= _percents(signal)
+        row |= _levels(row, row["price_open"], rules.tick)
+        if signal.entry == "stop" and not at_once:
+            row["price_stop_loss"] = None  # it lies on the way to the entry, and is there once that has filled
     return OpenSignal(pending_at=when, **row) if at_once else ScheduledSignal(**row)
 
 
@@ -101,6 +106,29 @@ def reached(signal: Signal, price: float) -> bool:
 def activated(signal: ScheduledSignal, when: int, price: float, tick: float | None) -> OpenSignal:
     """The open row of a signal whose entry filled at ``price`` in the minute ``when``; ``tick`` is that of prices."""
     values = {**msgspec.structs.asdict(signal), "price_open": price}
-    if signal.stop_percent is not None:
-        values["price_stop_loss"] = percent_stop(signal.stop_percent, sign_of(signal.position), price, tick)
+    if signal.stop_percent is not None or signal.percent_targets:
+        values |= _levels(values, price, tick)
     return OpenSignal(**values, pending_at=when)
+
+
+def _percents(signal: Signal) -> dict[str, Any]:
+    """The fields that say where levels lie, in percent from the average price of all entries."""
+    percent = signal.target_percent
+    found: dict[str, Any] = {}
+    if percent is not None:
+        ladder = tuple((float(each), share) for each, share in percent) if isinstance(percent, Sequence) else None
+        found["percent_targets"] = targets_of(float(percent) if ladder is None else ladder)  # type: ignore[arg-type]
+    return found if signal.stop_percent is None else found | {"stop_percent": float(signal.stop_percent)}
+
+
+def _levels(row: dict[str, Any], average: float, tick: float | None) -> dict[str, Any]:
+    """The levels of a row whose levels are percent from an average price (quote currency)."""
+    sign, found = sign_of(row["position"]), dict[str, Any]()
+    if (percent := row.get("stop_percent")) is not None:
+        found["price_stop_loss"] = percent_stop(percent, sign, average, tick)
+    if percents := row.get("percent_targets"):
+        targets = percent_targets(percents, sign, average, tick)
+        found["price_take_profit"] = targets[-1].price
+        if targets[-1].share is not None:
+            found["targets"] = targets
+    return found

@@ -309,7 +309,11 @@ def _held_after_touch(holding: Holding, order: ScheduledSignal, minute: Minute, 
         return holding
     upward = (order.entry == "stop") == (order.position == "long")
     seen = {"highest": max(holding.highest, minute.high)} if upward else {"lowest": min(holding.lowest, minute.low)}
-    return msgspec.structs.replace(holding, in_doubt=entry.in_doubt, **seen)
+    stop, sign = holding.signal.price_stop_loss, sign_of(order.position)
+    in_doubt = entry.in_doubt
+    if order.stop_percent is not None and stop is not None:  # it was not there before
+        in_doubt = sign * ((minute.low if sign > 0 else minute.high) - stop) <= 0
+    return msgspec.structs.replace(holding, in_doubt=in_doubt, **seen)
 
 
 def entering_verdict(state: Entering, given: Verdict, rules: Rules) -> Step:

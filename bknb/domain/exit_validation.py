@@ -34,10 +34,10 @@ def is_positive(value: object) -> bool:
     return isinstance(value, (int, float)) and is_finite_number(value) and value > 0
 
 
-def read_ladder(value: object, *, negative: bool = False) -> Ladder | Reason:
-    """A ladder of targets as pairs of price and share, or why it is none.
+def read_ladder(value: object, name: str = "price_take_profit", *, negative: bool = False) -> Ladder | Reason:
+    """A ladder of targets as pairs of price, or percent, and share, or why it is none.
 
-    ``negative``: whether its prices may be at or below zero.
+    ``name`` is that of its field, ``negative`` whether its prices may be at or below zero.
 
     Examples
     --------
@@ -47,7 +47,10 @@ def read_ladder(value: object, *, negative: bool = False) -> Ladder | Reason:
     'a ladder in price_take_profit is a list of pairs (price, share), such as [(104.0, 0.5), (108.0, 0.25)], got 104'
     """
     levels: list[tuple[float, float]] = []
-    what = "a ladder in price_take_profit is a list of pairs (price, share), such as [(104.0, 0.5), (108.0, 0.25)]"
+    unit, example = ("price", "[(104.0, 0.5), (108.0, 0.25)]")
+    if name == "target_percent":
+        unit, example = "percent", "[(4.0, 0.5), (8.0, 0.25)]"
+    what = f"a ladder in {name} is a list of pairs ({unit}, share), such as {example}"
     if isinstance(value, Mapping):
         return Reason("ladder", f"{what}, got a mapping: {shown(dict(value), 80)}; list(….items()) makes pairs of it")
     assert isinstance(value, list | tuple)  # the caller looked  # noqa: S101
@@ -57,13 +60,13 @@ def read_ladder(value: object, *, negative: bool = False) -> Ladder | Reason:
         price, share = (each.item() if hasattr(each, "item") else each for each in pair)
         if not (is_finite_number(price) if negative else is_positive(price)):
             above = "" if negative else " above 0"
-            return Reason("ladder", f"each price of a ladder must be a finite number{above}, got {shown(price, 80)}")
+            return Reason("ladder", f"each {unit} of a ladder must be a finite number{above}, got {shown(price, 80)}")
         if not is_positive(share) or share > 1 + DUST:
             text = "each share of a ladder must be above 0 and at most 1, a part of the first size"
             return Reason("ladder", f"{text}, got {shown(share, 80)}")
         levels.append((float(price), float(share)))
     if not levels:
-        return Reason("ladder", "a ladder in price_take_profit needs a level; None means no target")
+        return Reason("ladder", f"a ladder in {name} needs a level; None means no target")
     total = math.fsum(share for _, share in levels)
     if total > 1 + DUST:
         text = f"the shares of a ladder add up to {total:g}; at most 1, the first size, can be closed"

@@ -17,7 +17,7 @@ from .signal import sign_of
 from .signal_events import Added, Closed, Event, Reduced
 from .states import Holding, Rules, Step, labels
 from .stays_flat import flat_after_close
-from .stop_levels import moved_events, percent_stop
+from .stop_levels import has_percents, moved_events, with_percent_levels
 
 
 class FillRun:
@@ -93,19 +93,18 @@ class FillRun:
                 average_price=average_price(self.book.fills),
             )
         )
-        if self.state.signal.stop_percent is not None:
-            self._move_stop(self.state.signal.stop_percent, before)
+        if has_percents(self.state.signal, before):
+            self._move_levels(before)
 
-    def _move_stop(self, percent: float, before: PositionBook) -> None:
-        """Move a stop that is percent from the average price with it, unless it was moved otherwise since."""
-        signal, tick = self.state.signal, self.rules.tick
-        if before.stop != percent_stop(percent, self.sign, average_price(before.fills), tick):
+    def _move_levels(self, before: PositionBook) -> None:
+        """Move levels that are percent from the average price with it, unless they were moved otherwise since."""
+        signal = self.state.signal
+        self.book = with_percent_levels(signal, before, self.book, tick=self.rules.tick)
+        if (self.book.stop, self.book.targets) == (before.stop, before.targets):
             return
-        level = percent_stop(percent, self.sign, average_price(self.book.fills), tick)
-        self.book = msgspec.structs.replace(self.book, stop=level)
         best = self.state.highest if self.sign > 0 else self.state.lowest
         moved = moved_events(
-            labels(self.rules), self.when, self.price, signal, self.book, best, ("strategy",), tick=tick
+            labels(self.rules), self.when, self.price, signal, self.book, best, ("strategy",), tick=self.rules.tick
         )
         self.events.extend(moved)
 

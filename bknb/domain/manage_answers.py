@@ -115,6 +115,9 @@ class Move(ByName, frozen=True, kw_only=True):
         As in ``bknb.Signal``: minutes and ``bars`` count from the fill of the entry, other moments are the next ones
         from now on. Of ``minute_estimated_time``, ``until`` and ``bars`` those given replace the deadline that there
         is: the earliest of them counts.
+    stop_percent, target_percent
+        The stop and the target as percent from the average price of all entries, in place of prices, as in
+        ``bknb.Signal``: later adds move them.
     trailing, breakeven
         As in ``bknb.Signal``; ``None``: none. A level that one of them has reached stays in force unless ``loosen``.
     loosen
@@ -126,6 +129,8 @@ class Move(ByName, frozen=True, kw_only=True):
     --------
     >>> Move(price_stop_loss=99.0).price_stop_loss
     99.0
+    >>> Move(target_percent=4.0)
+    Move(loosen=False, target_percent=4.0)
     """
 
     price_stop_loss: float | msgspec.UnsetType | None = msgspec.UNSET
@@ -137,6 +142,8 @@ class Move(ByName, frozen=True, kw_only=True):
     breakeven: Breakeven | msgspec.UnsetType | None = msgspec.UNSET
     loosen: bool = False
     memo: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    stop_percent: float | msgspec.UnsetType = msgspec.UNSET
+    target_percent: float | Sequence[tuple[float, float]] | msgspec.UnsetType = msgspec.UNSET
 
     def __repr__(self) -> str:
         given = {name: getattr(self, name) for name in self.__struct_fields__}

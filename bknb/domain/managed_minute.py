@@ -23,6 +23,7 @@ from .stop_levels import (
     StopInForce,
     after_progress,
     costs_of,
+    has_percents,
     moved_events,
     stop_or_liquidation,
     trail_level,
@@ -191,6 +192,9 @@ class _ManagedMinute:
         ]
         adds = self._reached_adds()
         lost = level is not None and self.adverse <= level
+        if lost and adds and has_percents(self.state.signal, run.book):
+            stop = self._stop_behind(adds)
+            lost = stop is not None and self.adverse <= self.sign * stop.price
         if lost and stop is not None and self.model.stop_first:
             return self._stopped(stop, adds, ambiguous=bool(hits))
         done = run.take(hits, None)
@@ -212,6 +216,17 @@ class _ManagedMinute:
             if order.price_open is not None
             and (adverse < self.sign * order.price_open or (adverse == self.sign * order.price_open and not through))
         ]
+
+    def _stop_behind(self, adds: list[tuple[PositionOrder, float]]) -> StopInForce | None:
+        """The stop once the adds on the way to it have filled: one that is percent moves with each."""
+        run, rules, stop = self.run, self.run.rules, self.stop
+        trial = FillRun(self.state, run.book, self.minute.t, self.minute.price, rules)
+        best = self.state.highest if self.sign > 0 else self.state.lowest
+        for order, limit in adds:
+            if stop is not None and self.sign * (limit - stop.price) > 0:
+                trial.add(order, limit, rested=True)
+                stop = stop_or_liquidation(trial.book, self.sign, best, rules.tick)
+        return stop
 
     def _stopped(self, stop: StopInForce, adds: list[tuple[PositionOrder, float]], *, ambiguous: bool) -> Exit:
         """Adds on the way to the stop fill, then everything leaves at the stop."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from .declared_exits import Ladder, targets_of
+from .declared_exits import Ladder, Target, targets_of
 from .exit_validation import (
     broken_breakeven,
     broken_trailing,
@@ -24,13 +24,37 @@ from .fill_prices import Exit
 from .interval import MINUTE_MS
 from .manage_answers import Move
 from .position_book import ClosingOrder, Lifetime, PositionBook
+from .position_money import average_price
 from .signal import OpenSignal, sign_of
 from .signal_events import Reason
 from .signal_validation import broken_lifetime
 from .states import Holding, Rules
-from .stop_levels import StopInForce, after_progress, costs_of, stop_in_force, stop_on_grid, trail_reached
+from .stop_levels import (
+    StopInForce,
+    after_progress,
+    costs_of,
+    stop_in_force,
+    stop_on_grid,
+    target_on_grid,
+    trail_reached,
+)
 from .text import shown
-from .tick_grid import round_down, round_up
+
+
+class PercentMove(NamedTuple):
+    """A move whose percent levels are prices (quote currency), with what they were: percent, and its targets so."""
+
+    move: Move
+    stop: float | None
+    targets: tuple[Target, ...]
+
+    def noted(self, book: PositionBook) -> PositionBook:
+        """The book that knows where the levels are in percent that this move has put there."""
+        if self.targets:
+            book = msgspec.structs.replace(book, target_percent=self.targets)
+        if self.stop is not None and book.stop == self.move.price_stop_loss:
+            book = msgspec.structs.replace(book, stop_percent=self.stop)
+        return book
 
 
 class MovedBook(NamedTuple):
@@ -44,6 +68,14 @@ class MovedBook(NamedTuple):
 
 def moved_book(state: Holding, book: PositionBook, move: Move, *, when: int, close: float, rules: Rules) -> MovedBook:
     """What a move does, decided at ``when`` (UTC ms) with the last close ``close`` (quote currency)."""
+    percents: PercentMove | None = None
+    if move.stop_percent is not msgspec.UNSET or move.target_percent is not msgspec.UNSET:
+        from .percent_levels import percent_move  # most moves are prices
+
+        read = percent_move(move, state.signal.position, average_price(book.fills), rules.tick)
+        if not isinstance(read, PercentMove):
+            return MovedBook(book, None, looser=False, broken=read)
+        move, percents = read.move, read
     sign, broken = sign_of(state.signal.position), _broken(move, state, close, rules)
     if move.minute_estimated_time is not msgspec.UNSET:
         broken += broken_lifetime(move.minute_estimated_time, rules.settings)
@@ -63,6 +95,8 @@ def moved_book(state: Holding, book: PositionBook, move: Move, *, when: int, clo
         assert isinstance(memo, str)  # _broken looked  # noqa: S101
         book = msgspec.structs.replace(book, memo=memo)
     book, looser = _with_stop(book, move, before, sign, rules.tick)
+    if percents is not None:
+        book = percents.noted(book)
     book = _with_exits(book, move, state.signal, best, rules)
     after = stop_in_force(book, sign, best, rules.tick)
     ends: Exit | None = None
@@ -139,14 +173,8 @@ def _targets(target: object, sign: int, tick: float | None) -> float | Ladder | 
     if isinstance(target, list | tuple):
         ladder = read_ladder(target, negative=True)
         assert not isinstance(ladder, Reason)  # _broken looked  # noqa: S101
-        return tuple((_on_grid(price, sign, tick), share) for price, share in sorted_ladder(ladder, sign))
-    return _on_grid(float(target), sign, tick) if isinstance(target, int | float) else None
-
-
-def _on_grid(target: float, sign: int, tick: float | None) -> float:
-    if tick is None:
-        return target
-    return round_up(target, tick) if sign > 0 else round_down(target, tick)
+        return tuple((target_on_grid(price, sign, tick), share) for price, share in sorted_ladder(ladder, sign))
+    return target_on_grid(float(target), sign, tick) if isinstance(target, int | float) else None
 
 
 def _broken(move: Move, state: Holding, close: float, rules: Rules) -> list[Reason]:
@@ -187,7 +215,7 @@ def _broken_target(target: object, state: Holding, close: float, rules: Rules) -
         return [Reason("finite", f"{text}, got {shown(target, 60)}")]
     position = state.signal.position
     sign = sign_of(position)
-    side, levels = ("above" if sign > 0 else "below"), [_on_grid(price, sign, tick) for price in prices]
+    side, levels = ("above" if sign > 0 else "below"), [target_on_grid(price, sign, tick) for price in prices]
     if min(levels) <= 0 and not negative:
         return [Reason("positive", f"price_take_profit {min(prices):g} lies below the first tick {tick:g}")]
     return [

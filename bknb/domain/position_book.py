@@ -154,6 +154,8 @@ class PositionBook(msgspec.Struct, frozen=True, kw_only=True):
         The order for the close of a session; unset where there is none.
     liquidation
         The price at which the account liquidates the position (quote currency); unset where it does not.
+    stop_percent, target_percent
+        Where a move put the stop and the targets, percent from the average price of all entries; unset where none did.
     """
 
     fills: tuple[Fill, ...]
@@ -181,6 +183,8 @@ class PositionBook(msgspec.Struct, frozen=True, kw_only=True):
     planned: tuple[PlannedMove, ...] = ()
     closing: ClosingOrder | msgspec.UnsetType = msgspec.UNSET
     liquidation: float | msgspec.UnsetType = msgspec.UNSET
+    stop_percent: float | msgspec.UnsetType = msgspec.UNSET
+    target_percent: tuple[Target, ...] | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def ends_at(self) -> int | None:

@@ -75,6 +75,10 @@ class Signal(ByName, frozen=True, kw_only=True):
     size
         A number above 0 that multiplies what the sizing of the run gives: 0.5 is half of it. Without a capital it is
         the part of the equity that the position opens with. ``None``: all of it.
+    stop_percent, target_percent
+        The stop and the target as gross percent from the average price that was really paid, in place of prices: 2 is
+        2 % of it away, on the side of each. They move with adds. A ladder of targets is a list of pairs
+        ``(percent, share)``.
     score
         Any number: in ``bknb.portfolio(priority="score")`` signals of one moment have cash and places by it, the
         highest first, and those of ``None`` last.
@@ -91,6 +95,8 @@ class Signal(ByName, frozen=True, kw_only=True):
     'long'
     >>> Signal(side="short", trailing=Trailing(percent=1.0)).position
     'short'
+    >>> Signal(position="long", stop_percent=2.0, target_percent=[(3.0, 0.5), (6.0, 0.5)]).stop_percent
+    2.0
     """
 
     position: Position | None = None
@@ -110,6 +116,8 @@ class Signal(ByName, frozen=True, kw_only=True):
     valid: Until | msgspec.UnsetType | None = msgspec.UNSET
     size: float | None = None
     score: float | None = None
+    stop_percent: float | None = None
+    target_percent: float | Sequence[tuple[float, float]] | None = None
 
     def __post_init__(self) -> None:
         if self.position is None and self.side is not None:
@@ -125,7 +133,9 @@ class Signal(ByName, frozen=True, kw_only=True):
         return f"Signal({', '.join(shown)})"
 
 
-_WHEN_GIVEN: Final = ("trailing", "breakeven", "side", "memo", "until", "bars", "size", "score", "stop_percent")
+_WHEN_GIVEN: Final = frozenset(
+    ("trailing", "breakeven", "side", "memo", "until", "bars", "size", "score", "stop_percent", "target_percent")
+)
 
 
 def _limit() -> EntryKind:
@@ -151,9 +161,10 @@ class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_de
     nearest first, and ``price_take_profit`` is the farthest; a single target is no ladder. ``memo`` is JSON, empty
     when there is none. ``until`` is a text of :mod:`bknb.domain.lifetimes`, empty when there is none, and
     ``waits_until`` the moment (UTC ms) at which its order is taken back; ``None``: it said nothing of that. ``size`` is
-    what multiplies the size of the run; ``None``: it said nothing of that. ``stop_percent`` is where the stop of a
-    weight lies, percent from the average price of all entries. In JSON a field that has its default is left
-    out, except for ``entry``.
+    what multiplies the size of the run; ``None``: it said nothing of that. ``stop_percent`` and
+    ``percent_targets``, whose prices are percent, are where stop and targets lie from the average price of all entries:
+    prices beside them are where that is by the price of its order, and of a stop entry there is no stop before it
+    fills. In JSON a field that has its default is left out, except for ``entry``.
     """
 
     id: str
@@ -177,6 +188,7 @@ class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_de
     waits_until: int | None = None
     size: float | None = None
     stop_percent: float | None = None
+    percent_targets: tuple[Target, ...] = ()
 
     @property
     def is_plain(self) -> bool:

@@ -40,6 +40,7 @@ _LEVEL_RULES = (  # in the order in which they are told
     "stop_loss_far",
 )
 _PRICES = ("price_open", "price_take_profit", "price_stop_loss")
+LADDERS: Final = ("price_take_profit", "target_percent")
 _PLAIN_TYPES: Final = frozenset((str, bool, int, float, type(None)))
 
 
@@ -72,24 +73,27 @@ def read_answer(answer: object, *, negative: bool = False) -> Signal | Reason:
         got = f"got {type(answer).__name__}: {shown(answer, 80)}"
         one = "; return one signal at a time" if isinstance(answer, list | tuple) else ""
         return Reason("shape", f"a strategy returns None or bknb.Signal(...), {got}{one}")
-    target = with_python_lists(values)
-    if type(target) not in _PLAIN_TYPES and isinstance(target, list | tuple | Mapping):
-        ladder = read_ladder(target, negative=negative)
-        if isinstance(ladder, Reason):
-            return ladder
-        side = values.get("position") or values.get("side")
-        values["price_take_profit"] = sorted_ladder(ladder, -1 if side == "short" else 1)
+    with_python_lists(values)
+    for name in LADDERS:
+        target = values.get(name)
+        if type(target) not in _PLAIN_TYPES and isinstance(target, list | tuple | Mapping):
+            of_prices = name == "price_take_profit"
+            ladder = read_ladder(target, name, negative=negative and of_prices)
+            if isinstance(ladder, Reason):
+                return ladder
+            side = values.get("position") or values.get("side")
+            values[name] = sorted_ladder(ladder, -1 if side == "short" and of_prices else 1)
     fault = plain_numbers(values)
     kind = type(answer) if isinstance(answer, Signal) else Signal
     return kind(**values) if fault is None else fault
 
 
-def with_python_lists(values: dict[str, Any]) -> object:
-    """The ``price_take_profit`` of an answer; one that is an array becomes a list, in place."""
-    target: Any = values.get("price_take_profit")
-    if hasattr(target, "tolist"):
-        values["price_take_profit"] = target = target.tolist()
-    return target
+def with_python_lists(values: dict[str, Any]) -> None:
+    """Make lists of the ladders of an answer that are arrays, in place."""
+    for name in LADDERS:
+        target: Any = values.get(name)
+        if hasattr(target, "tolist"):
+            values[name] = target.tolist()
 
 
 def plain_numbers(values: dict[str, Any]) -> Reason | None:
@@ -173,6 +177,10 @@ def broken_rules(
         found.append(Reason("entry", f"{text}; leave one of them out"))
     elif entry == "stop" and signal.price_open is None:
         found.append(Reason("entry", "entry='stop' needs price_open, the price at which the market has to come first"))
+    if signal.stop_percent is not None or signal.target_percent is not None:
+        from .percent_levels import broken_percents  # most signals have prices
+
+        found += broken_percents(signal, price=price, settings=settings)
     if any(reason.code in ("position", "price", "finite", "positive") for reason in found):
         return found
     return found + _broken_levels(signal, price=price, model=model, settings=settings)
@@ -324,7 +332,7 @@ def _broken_target(signal: Signal, target: float, *, entry: float, settings: Set
         found.append(Reason("take_profit_near", f"{text}; {allow('min_take_profit_distance_percent', 0)}"))
     net = net_percentage(position, entry, target, settings.percent_slippage, settings.percent_fee)
     if net <= 0:
-        found.append(_eaten_by_costs(f"{net:.3f} %", settings))
+        found.append(eaten_by_costs(f"{net:.3f} %", settings))
     return found
 
 
@@ -332,14 +340,15 @@ def _broken_target_in_points(position: Position, target: float, *, entry: float,
     """That costs take all that a target would bring, of an entry at or below zero."""
     sign, costs = sign_of(position), {"slippage": settings.percent_slippage, "fee": settings.percent_fee}
     net = net_points([(sign, entry), (-sign, target)], **costs)
-    return [_eaten_by_costs(f"{net:.6g} points", settings)] if net <= 0 else []
+    return [eaten_by_costs(f"{net:.6g} points", settings)] if net <= 0 else []
 
 
-def _eaten_by_costs(net: str, settings: Settings) -> Reason:
+def eaten_by_costs(net: str, settings: Settings, name: str = "price_take_profit") -> Reason:
+    """That costs take all that a target would bring; ``net`` is what is left, ``name`` that of its field."""
     costs = f"percent_fee = {settings.percent_fee:g}, percent_slippage = {settings.percent_slippage:g}"
-    text = f"at price_take_profit the trade would make {net} after two fees and two slippages ({costs})"
+    text = f"at {name} the trade would make {net} after two fees and two slippages ({costs})"
     free = "settings={'percent_fee': 0, 'percent_slippage': 0} trades without costs"
-    return Reason("take_profit_costs", f"{text}; {free}, or set a price_take_profit further away")
+    return Reason("take_profit_costs", f"{text}; {free}, or set a {name} further away")
 
 
 def _broken_stop(signal: Signal, stop: float, *, entry: float, settings: Settings) -> list[Reason]:

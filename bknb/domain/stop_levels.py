@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from ..config import Settings
-from .declared_exits import Breakeven, Trailing
+from .declared_exits import Breakeven, Target, Trailing
 from .pnl import breakeven_price
 from .position_book import PositionBook
 from .position_money import average_price
@@ -78,6 +79,48 @@ def percent_stop(percent: float, sign: int, average: float, tick: float | None) 
     (190.0, 210.0)
     """
     return stop_on_grid(_apart(average, -sign * percent), sign, tick)
+
+
+def percent_targets(targets: Iterable[Target], sign: int, average: float, tick: float | None) -> tuple[Target, ...]:
+    """Targets whose prices are percent from the average price of all entries, as prices (quote currency).
+
+    Examples
+    --------
+    >>> percent_targets([Target(5.0, 0.5)], -1, 200.0, None)
+    (Target(price=190.0, share=0.5),)
+    """
+    return tuple(
+        Target(target_on_grid(_apart(average, sign * target.price), sign, tick), target.share) for target in targets
+    )
+
+
+def target_on_grid(level: float, sign: int, tick: float | None) -> float:
+    """A target on the tick grid, away from the market: up for a long, down for a short."""
+    if tick is None:
+        return level
+    return round_up(level, tick) if sign > 0 else round_down(level, tick)
+
+
+def has_percents(signal: OpenSignal, book: PositionBook) -> bool:
+    """Whether a level of a position is percent from the average price of all entries."""
+    return bool(signal.stop_percent is not None or signal.percent_targets or book.stop_percent or book.target_percent)
+
+
+def with_percent_levels(
+    signal: OpenSignal, before: PositionBook, book: PositionBook, *, tick: float | None
+) -> PositionBook:
+    """A book after an add, with its percent levels from the average price of all entries now.
+
+    Those that were not where the average price ``before`` put them stay: they were moved otherwise.
+    """
+    sign, was, now = sign_of(signal.position), average_price(before.fills), average_price(book.fills)
+    percent = book.stop_percent or signal.stop_percent
+    if percent is not None and before.stop == percent_stop(percent, sign, was, tick):
+        book = msgspec.structs.replace(book, stop=percent_stop(percent, sign, now, tick))
+    percents = (book.target_percent or signal.percent_targets)[-len(before.targets) :] if before.targets else ()
+    if percents and before.targets == percent_targets(percents, sign, was, tick):
+        book = msgspec.structs.replace(book, targets=percent_targets(percents, sign, now, tick))
+    return book
 
 
 def stop_in_force(book: PositionBook, sign: int, best: float, tick: float | None) -> StopInForce | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .declared_exits import Breakeven, Trailing
 from .keyword_arguments import ByName
-from .signal import Signal
 
 
 class Weight(ByName, frozen=True):
@@ -44,9 +43,3 @@ class Weight(ByName, frozen=True):
     trailing: Trailing | None = None
     breakeven: Breakeven | None = None
     note: str = ""
-
-
-class WeightSignal(Signal, frozen=True, kw_only=True):
-    """The signal that opens a weight; its stop may be percent from the average price of all entries."""
-
-    stop_percent: float | None = None

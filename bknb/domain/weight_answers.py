@@ -22,7 +22,7 @@ from .risk import WeightLimits
 from .signal import Position, ScheduledSignal, Signal, sign_of
 from .signal_events import Reason
 from .text import shown
-from .weight import Weight, WeightSignal
+from .weight import Weight
 
 _EXACT: Final = 1e-9  # as much more than the most is arithmetic
 _MOST: Final = 1e9  # a larger weight is no part of an equity: something was divided by nearly nothing
@@ -150,7 +150,7 @@ def weight_signal(wanted: Weight) -> Signal | None:
     """
     if wanted.weight == 0.0:
         return None
-    return WeightSignal(
+    return Signal(
         position="long" if wanted.weight > 0.0 else "short",
         size=abs(wanted.weight),
         price_stop_loss=wanted.price_stop_loss,
@@ -342,11 +342,18 @@ def _instead_of(waiting: Sequence[object], wanted: Weight, tolerance: float) -> 
     if order is None:
         return []  # nothing is left of it
     ordered, near = signed_weight(order), max(tolerance / 100, _EXACT)
-    same = order.entry == "market" and order.price_stop_loss == wanted.price_stop_loss
+    same = order.entry == "market" and has_stop(order, wanted)
     if same and wanted.weight * ordered > 0.0 and abs(wanted.weight - ordered) <= near:
         return []
     signal = weight_signal(wanted)
     return [Cancel()] if signal is None else [Cancel(), signal]
+
+
+def has_stop(order: ScheduledSignal, wanted: Weight | Signal) -> bool:
+    """Whether an entry that was ordered has the stop of another answer."""
+    if order.stop_percent is not None or wanted.stop_percent is not None:
+        return order.stop_percent == wanted.stop_percent
+    return order.price_stop_loss == wanted.price_stop_loss
 
 
 def part_paid_for(takes: Callable[[float], float], free: float) -> float:

@@ -105,7 +105,7 @@ class LegAccount:
         self.prices, self._places = prices, places
         self.model, self.tick = execution_model(plan.execution), plan.settings.price_tick
         self.liquidation.begin(prices, self.tick)
-        self._sizing = LegSizing(self.money, window, warn)
+        self._sizing = LegSizing(self.money, window, warn, tick=self.tick)
         self.exits = LegExits(self.name, plan.symbol, self.money, prices, shares_margin=self.liquidation.shares)
 
     def held_weight(self, when: int) -> tuple[float, float]:

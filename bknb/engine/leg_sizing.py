@@ -10,10 +10,12 @@ from msgspec.structs import replace
 from ..domain.costs import CostRequest, Costs, fill_costs
 from ..domain.formatting import utc_text
 from ..domain.is_rounded_quantity import EXACT
+from ..domain.signal import OpenSignal, ScheduledSignal, sign_of
 from ..domain.signal_events import Reason
 from ..domain.size_inputs import ClosedTrades, SizeRequest, WantedSize
 from ..domain.sizes import AtrRisk, SizeFunction, wanted_size
 from ..domain.sizing_formulas import Sizing
+from ..domain.stop_levels import percent_stop
 from ..domain.text import error_text
 from ..errors import NotEnoughData
 from .average_true_range import average_true_range
@@ -39,6 +41,8 @@ class LegSizing:
         Its candles.
     warn
         Called once with a text, where more is wanted than the account can hold.
+    tick
+        The smallest step of its prices (quote currency), where it is known.
 
     Attributes
     ----------
@@ -46,8 +50,10 @@ class LegSizing:
         The trades of the leg that were closed before.
     """
 
-    def __init__(self, money: LegMoney, window: Window, warn: Callable[[str], object]) -> None:
-        self._money, self._window, self._warn = money, window, warn
+    def __init__(
+        self, money: LegMoney, window: Window, warn: Callable[[str], object], *, tick: float | None = None
+    ) -> None:
+        self._money, self._window, self._warn, self._tick = money, window, warn, tick
         self.closed = ClosedTrades()
         self._warned = False
 
@@ -70,7 +76,7 @@ class LegSizing:
             position=candidate.position,
             when=command.when,
             entry=order.price,
-            price_stop_loss=candidate.price_stop_loss,
+            price_stop_loss=self._stop_of(candidate, order.price),
             equity=equity,
             free=free,
             atr=_atr(sizing, self._window, candidate.symbol, command.when),
@@ -91,6 +97,12 @@ class LegSizing:
             found = found if candidate.size is None else found.times(candidate.size)
             self._tell_too_much(found, request)
         return found
+
+    def _stop_of(self, candidate: OpenSignal | ScheduledSignal, entry: float) -> float | None:
+        """The stop of what enters at a price, both in quote currency."""
+        if candidate.stop_percent is None:
+            return candidate.price_stop_loss
+        return percent_stop(candidate.stop_percent, sign_of(candidate.position), entry, self._tick)
 
     def _tell_too_much(self, wanted: WantedSize, request: SizeRequest) -> None:
         """Warn once where more is wanted than the account can hold: it is scaled to what is free."""

@@ -16,7 +16,7 @@ from ..domain.stays_flat import stays_flat_in
 from ..domain.step_and_least_amount import rounded_down, too_small
 from ..domain.stop_levels import stop_in_force
 from ..domain.weight import Weight
-from ..domain.weight_answers import HeldWeight, weight_changes, weight_signal
+from ..domain.weight_answers import HeldWeight, has_stop, weight_changes, weight_signal
 from .cost_requests import side_of
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def but_the_same(answers: list[PositionAnswer], held: HeldWeight | None, part: f
     """The answers, but none where an entry that waits would be replaced by one of the same size."""
     match answers, held:
         case [Cancel(), Signal(size=float() as size) as signal], HeldWeight(waiting=(ScheduledSignal() as order,)):
-            levels = order.position == signal.position and order.price_stop_loss == signal.price_stop_loss
+            levels = order.position == signal.position and has_stop(order, signal)
             near = abs((order.size or 1.0) - size * part) <= DUST
             return [] if order.entry == "market" and levels and near else answers
         case _:

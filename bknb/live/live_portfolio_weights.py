@@ -18,7 +18,7 @@ from ..domain.manage_answers import Add, Cancel, Close, Move, PositionAnswer, Re
 from ..domain.schedules import reads_series
 from ..domain.signal import Signal
 from ..domain.states import Holding, State
-from ..domain.weight import Weight, WeightSignal
+from ..domain.weight import Weight
 from ..engine.portfolio_weights import PortfolioWeights, WeightsPlan
 from ..engine.weights_together import Due
 from ..errors import NotEnoughData, UsageError
@@ -47,7 +47,7 @@ class SavedChanges(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     reduce: Reduce | None = None
     add: Add | None = None
     move: Move | None = None
-    signal: WeightSignal | None = None
+    signal: Signal | None = None
 
     def answers(self) -> list[PositionAnswer]:
         """As the lifecycle takes them."""

@@ -844,8 +844,8 @@ def _as_answer(answer: object) -> Answer:
     timed = (signal.until, signal.bars, None if signal.valid is UNSET else ("valid", signal.valid))
     declared = (*ladder, signal.trailing, signal.breakeven, *timed, "close" if signal.entry == "close" else None)
     declared += () if signal.size is None else (("size", signal.size),)
-    percent = getattr(signal, "stop_percent", None)  # of a weight
-    declared += () if percent is None else (("stop_percent", percent),)
+    percents = (("stop_percent", signal.stop_percent), ("target_percent", signal.target_percent))
+    declared += tuple((name, percent) for name, percent in percents if percent is not None)
     return (*plain, *map(repr, declared)) if any(declared) else plain
 
 
