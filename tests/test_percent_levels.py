@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -290,3 +291,50 @@ def test_sizing_takes_the_percentage_from_the_price_of_the_order() -> None:
     )
     assert result.trades["price_stop_loss"].tolist() == pytest.approx([99.84])
     assert result.fills["quantity"].tolist()[0] == pytest.approx(104 / 4.16)
+
+
+def test_columns_are_what_a_get_signal_answers_and_a_sweep_has_the_same_trades() -> None:
+    market, frame = source(walk(5)), (ORIGIN, ORIGIN + LENGTH * MINUTE)
+
+    def get_signals(candles: Any, far: float = 1.0) -> dict[str, Any]:
+        side = np.where(candles.timestamp // MINUTE % 7 == 0, 1, np.where(candles.timestamp // MINUTE % 11 == 0, -1, 0))
+        return {
+            "position": side,
+            "minute_estimated_time": 20,
+            "stop_percent": np.where(side > 0, far, np.nan),
+            "target_percent": far,
+            "size": np.where(side > 0, 0.5, np.nan),
+        }
+
+    def get_signal(when: Any) -> Any:
+        minute = round(when.timestamp() * 1000) // MINUTE - 1
+        if minute % 7 and minute % 11:
+            return None
+        of_side = {"stop_percent": 1.0, "size": 0.5} if minute % 7 == 0 else {}
+        side = "long" if minute % 7 == 0 else "short"
+        return bknb.Signal(position=side, minute_estimated_time=20, target_percent=1.0, **of_side)
+
+    run: dict[str, Any] = {"exchange": market, "frame": frame, "interval": "1m", "settings": SETTINGS}
+    rows, asked = (bknb.backtest("BTCUSDT", strategy=each, **run) for each in (get_signals, get_signal))
+    assert len(rows.trades) > 20
+    assert rows.trades.drop(columns=["strategy", "signal_id"]).equals(
+        asked.trades.drop(columns=["strategy", "signal_id"])
+    )
+    swept = bknb.sweep(get_signals, symbol="BTCUSDT", params={"far": [1.0, 2.0]}, metric="total_pnl", **run)
+    assert any("size of these rows go through the event engine" in text for text in swept.warnings)
+    total = dict(zip(swept.ranking["far"], swept.ranking["total_pnl"], strict=True))
+    assert total[1.0] == pytest.approx(rows.stats["total_pnl"])
+    assert total[1.0] != total[2.0]
+
+
+def test_a_row_has_a_price_or_a_percentage() -> None:
+    rows = {"position": 1, "price_take_profit": 110.0, "stop_percent": 2.0, "minute_estimated_time": 5, "size": -1.0}
+
+    def run(columns: dict[str, Any]) -> bknb.Result:
+        market, frame = source(walk(5)), (ORIGIN, ORIGIN + 3 * MINUTE)
+        return bknb.backtest("B", strategy=lambda candles: columns, exchange=market, frame=frame, interval="1m")
+
+    rejected = run(rows | {"target_percent": 3.0}).run_record.records.rejected
+    assert {reason.code for event in rejected for reason in event.reasons} >= {"target_percent", "size"}
+    with pytest.raises(bknb.UsageError, match="missing: price_take_profit"):
+        run({name: value for name, value in rows.items() if name != "price_take_profit"})

@@ -50,6 +50,11 @@ def checked_signal(
     """
     model = rules.model
     reasons = broken_rules(signal, price=price, model=model, settings=rules.settings, negative=rules.negative)
+    in_percent = signal.stop_percent is not None or signal.target_percent is not None
+    if in_percent:
+        from .percent_levels import broken_percents  # most signals have prices
+
+        reasons += broken_percents(signal, price=price, settings=rules.settings)
     timed = is_timed(signal)
     if timed:
         from .lifetimes import timed_faults
@@ -87,7 +92,7 @@ def checked_signal(
 
         row |= timed_fields(signal, when, rules)
     at_once = not model.fills_at_open and signal.entry != "close" and reached(signal, price)
-    if signal.stop_percent is not None or signal.target_percent is not None:
+    if in_percent:
         row |= _percents(signal)
         row |= _levels(row, row["price_open"], rules.tick)
         if signal.entry == "stop" and not at_once:

@@ -6,11 +6,11 @@ Levels are judged against the last close. A stop at or beyond it, and a deadline
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from .declared_exits import Ladder, Target, targets_of
+from .declared_exits import Ladder, targets_of
 from .exit_validation import (
     broken_breakeven,
     broken_trailing,
@@ -40,21 +40,8 @@ from .stop_levels import (
 )
 from .text import shown
 
-
-class PercentMove(NamedTuple):
-    """A move whose percent levels are prices (quote currency), with what they were: percent, and its targets so."""
-
-    move: Move
-    stop: float | None
-    targets: tuple[Target, ...]
-
-    def noted(self, book: PositionBook) -> PositionBook:
-        """The book that knows where the levels are in percent that this move has put there."""
-        if self.targets:
-            book = msgspec.structs.replace(book, target_percent=self.targets)
-        if self.stop is not None and book.stop == self.move.price_stop_loss:
-            book = msgspec.structs.replace(book, stop_percent=self.stop)
-        return book
+if TYPE_CHECKING:
+    from .percent_levels import PercentMove
 
 
 class MovedBook(NamedTuple):
@@ -73,7 +60,7 @@ def moved_book(state: Holding, book: PositionBook, move: Move, *, when: int, clo
         from .percent_levels import percent_move  # most moves are prices
 
         read = percent_move(move, state.signal.position, average_price(book.fills), rules.tick)
-        if not isinstance(read, PercentMove):
+        if isinstance(read, list):
             return MovedBook(book, None, looser=False, broken=read)
         move, percents = read.move, read
     sign, broken = sign_of(state.signal.position), _broken(move, state, close, rules)

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from ..config import Settings
 from .declared_exits import Target, targets_of
 from .exit_validation import is_finite_number, is_positive, read_ladder, sorted_ladder
-from .manage_answers import Move
-from .moved_levels import PercentMove
 from .pnl import net_percentage
 from .signal import Position, Signal, sign_of
 from .signal_events import Reason
 from .signal_validation import allow, eaten_by_costs
 from .stop_levels import percent_stop, percent_targets
 from .text import shown
+
+if TYPE_CHECKING:
+    from .manage_answers import Move
+    from .position_book import PositionBook
+
+
+class PercentMove(NamedTuple):
+    """A move whose percent levels are prices (quote currency), with what they were: percent, and its targets so."""
+
+    move: Move
+    stop: float | None
+    targets: tuple[Target, ...]
+
+    def noted(self, book: PositionBook) -> PositionBook:
+        """The book that knows where the levels are in percent that this move has put there."""
+        if self.targets:
+            book = msgspec.structs.replace(book, target_percent=self.targets)
+        if self.stop is not None and book.stop == self.move.price_stop_loss:
+            book = msgspec.structs.replace(book, stop_percent=self.stop)
+        return book
 
 
 def broken_percents(signal: Signal, *, price: float, settings: Settings) -> list[Reason]:

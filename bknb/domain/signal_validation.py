@@ -177,10 +177,6 @@ def broken_rules(
         found.append(Reason("entry", f"{text}; leave one of them out"))
     elif entry == "stop" and signal.price_open is None:
         found.append(Reason("entry", "entry='stop' needs price_open, the price at which the market has to come first"))
-    if signal.stop_percent is not None or signal.target_percent is not None:
-        from .percent_levels import broken_percents  # most signals have prices
-
-        found += broken_percents(signal, price=price, settings=settings)
     if any(reason.code in ("position", "price", "finite", "positive") for reason in found):
         return found
     return found + _broken_levels(signal, price=price, model=model, settings=settings)

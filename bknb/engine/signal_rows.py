@@ -15,13 +15,14 @@ from ..errors import UsageError
 from .column_values import INVALID, check_index, constant, flags, no_flags, numbers, positions
 from .row_deadlines import TIMED_COLUMNS, RowDeadlines, read_deadlines
 from .row_exits import EXIT_COLUMNS, RowExits, read_exits, refused_column, sorted_ladders
+from .row_percents import PERCENT_COLUMNS, RowPercents, read_percents
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _WEIGHT: Final = "weight"
 _REQUIRED: Final = ("position", "price_take_profit", "price_stop_loss", "minute_estimated_time")
-_COLUMNS: Final = (*_REQUIRED, "price_open", "stop_entry", *TIMED_COLUMNS)
+_COLUMNS: Final = (*_REQUIRED, "price_open", "stop_entry", *PERCENT_COLUMNS, *TIMED_COLUMNS)
 _KNOWN: Final = frozenset((*_COLUMNS, *EXIT_COLUMNS))
 _SHAPE: Final = "get_signals returns a DataFrame or a mapping of arrays, one row per candle"
 _STOP_ENTRY: Final = "True: price_open is the price at which the market has to come first; False: it is a limit"
@@ -62,6 +63,8 @@ class SignalRows:
         What rows declare besides, and where they leave; ``None`` where no column does.
     timed
         The deadlines of ``until`` and ``bars``; ``None`` where there is no such column.
+    percents
+        Levels in percent, and sizes; ``None`` where there is no such column.
     weight : ndarray of float64, shape (n,), or None
         What is to be held, as a part of the equity, in place of all others; NaN leaves what there is. ``None``: rows
         are signals.
@@ -76,6 +79,7 @@ class SignalRows:
     exits: RowExits | None = None
     timed: RowDeadlines | None = None
     weight: NDArray[np.float64] | None = None
+    percents: RowPercents | None = None
 
     def __len__(self) -> int:
         return len(self.position)
@@ -102,6 +106,8 @@ class SignalRows:
         }
         if self.timed is not None:
             answer |= self.timed.declared(row)
+        if self.percents is not None:
+            answer |= self.percents.declared(row)
         if self.exits is None:
             return answer
         if ladder := self.exits.ladder(row):
@@ -141,6 +147,8 @@ class SignalRows:
         }
         if self.timed is not None:
             columns |= self.timed.columns()
+        if self.percents is not None:
+            columns |= self.percents.columns()
         return columns if self.exits is None else columns | self.exits.columns()
 
     def on_grid(self, tick: float | None) -> SignalRows:
@@ -229,14 +237,18 @@ def read_rows(
     present = [str(column) for column in (table.columns if is_frame else table)]
     if weights or _WEIGHT in present:
         return _weights_of(table, present, count, name, times=times, weights=weights)
-    ladder = "target_1" in present
-    missing = [column for column in _REQUIRED if column not in present and not (ladder and column == _REQUIRED[1])]
+    instead = {"price_take_profit": ("target_1", "target_percent"), "price_stop_loss": ("stop_percent",)}
+    missing = [
+        column
+        for column in _REQUIRED
+        if column not in present and not any(other in present for other in instead.get(column, ()))
+    ]
     if missing:
         raise UsageError(
             f"strategy {name!r}: get_signals must return the columns {', '.join(_REQUIRED)}, with NaN where there is "
             f"no target, no stop or no deadline\n"
             f"missing: {', '.join(missing)}; got: {', '.join(present) or 'none'}; optional: price_open, "
-            f"stop_entry, {', '.join((*TIMED_COLUMNS, *EXIT_COLUMNS))}"
+            f"stop_entry, {', '.join((*PERCENT_COLUMNS, *TIMED_COLUMNS, *EXIT_COLUMNS))}"
             + ("\nside is called position here" if "side" in present else "")
         )
     if len(present) > len(_REQUIRED) and (why := refused_column(tuple(present), _KNOWN)) is not None:
@@ -266,6 +278,7 @@ def read_rows(
         else no_flags(count),
         exits=exits,
         timed=read_deadlines(table, present, count, name),
+        percents=read_percents(table, present, count, name),
     )
 
 

@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from .row_lifetimes import Lifetimes, RowLifetimes
 
 _NO_SOURCE: Final = (
-    "rows with until or bars need the exchange, which workers have where the rows of the first combination have these "
-    "columns\nreturn them in every combination, with NaN where there is none"
+    "rows with until, bars, stop_percent, target_percent or size need the exchange, which workers have where the rows "
+    "of the first combination have these columns\nreturn them in every combination, with NaN where there is none"
 )
 _CANCEL_CODES: Final = {text: code for code, text in kernel.REASONS.items() if code >= kernel.FIRST_CANCEL}
 
@@ -132,6 +132,10 @@ class Evaluator:
             if self._compiled:
                 given = signal_rows(self.plan.strategy, self.prepared.candles, params, asked=self._asked)
                 rows = given.on_grid(self.plan.settings.price_tick)
+            if rows is not None and rows.percents is not None:  # the compiled loops know neither
+                if self.plan.exchange.source is None:
+                    raise UsageError(_NO_SOURCE)
+                rows = None
             lifetimes: Lifetimes | None = None
             if rows is not None and rows.timed is not None:
                 if self.plan.exchange.source is None:

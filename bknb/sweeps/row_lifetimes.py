@@ -39,6 +39,12 @@ ROWS_BY_EVENTS: Final = (
 )
 """Where :meth:`RowLifetimes.of` knows none."""
 
+PERCENTS_BY_EVENTS: Final = (
+    "the stop_percent, target_percent or size of these rows go through the event engine, which takes some hundred "
+    "times as long as the compiled loop; that knows price_stop_loss and price_take_profit"
+)
+"""Where rows are percent of what is paid."""
+
 _MOST: Final = 16  # different deadlines of one combination; more would need much memory
 _KEPT: Final = 64  # columns, of all combinations
 _LONGEST_BARS: Final = 10**9
@@ -246,3 +252,10 @@ def _stepwise(times: NDArray[np.int64], moments: Callable[[int], tuple[int, ...]
             column[at:beyond] = value
         width, at = max(beyond - at, 1), beyond
     return made
+
+
+def why_by_events(rows: SignalRows, plan: Plan, market: Market) -> str:
+    """Why rows go through the event engine, as a warning; empty: the compiled loop knows them."""
+    if rows.percents is not None:
+        return PERCENTS_BY_EVENTS
+    return ROWS_BY_EVENTS if rows.timed is not None and RowLifetimes(plan, market).of(rows) is None else ""

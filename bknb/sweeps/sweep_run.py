@@ -29,7 +29,7 @@ from .executors import make_executor
 from .packed_days import frame_days, pack_days, unpack_days
 from .parameter_search import Params, Space, make_search
 from .prepared_candles import Prepared, goes_compiled, prepare
-from .row_lifetimes import ROWS_BY_EVENTS, RowLifetimes
+from .row_lifetimes import why_by_events
 from .sweep_series import asked_of
 from .symbol_means import is_at_zero, known_figures, mean_of_known, missing_by_adds, missing_symbols, told_of_points
 from .trial_keys import TrialKeys
@@ -125,8 +125,8 @@ class SweepRun:
         self.open_days: list[NDArray[np.int64]] = []
         self.trial_sharpes: list[float] = []
         self.trials = 0
-        # rows of the first combination: exits or deadlines by the clock, those, and those that the kernel does not know
-        self._declares = self._is_timed = self._by_events = False
+        # whether rows of the first combination declare exits, and may need the exchange
+        self._declares = self._with_source = False
         self._search = make_search(
             plan.space, search=plan.search, trials=plan.trials, seed=plan.seed, lower_is_better=plan.lower_is_better
         )
@@ -183,7 +183,7 @@ class SweepRun:
             for number in range(len(plan.plans)):
                 Prepared.note_of_points(work_dir.folder / str(number))
             self._trial_keys = TrialKeys(plan.plans, self.strategy_hash, [f"{data} points" for data in self.data])
-        given: dict[str, Any] = {"keep_ends": plan.keep_trades, "with_source": self._is_timed, "warn": self._warn}
+        given: dict[str, Any] = {"keep_ends": plan.keep_trades, "with_source": self._with_source, "warn": self._warn}
         executor = make_executor(plan.executor, work_dir, plan.plans[0], only=only, **given)
         if executor.workers > 1 and goes_compiled(plan.plans[0].strategy):
             prepared = Prepared.load(work_dir.folder / "0")
@@ -219,17 +219,17 @@ class SweepRun:
         try:
             asked, first = asked_of(plan, prepared.candle_closes), prepared.known_at(plan.frame.start)
             rows = signal_rows(strategy, prepared.candles, asked=asked)
-            self._is_timed = rows.timed is not None
-            self._declares = rows.exits is not None or self._is_timed
-            self._by_events = self._is_timed and RowLifetimes(plan, prepared.market).of(rows) is None
+            self._with_source = rows.timed is not None or rows.percents is not None
+            self._declares = rows.exits is not None or rows.timed is not None
+            by_events = why_by_events(rows, plan, prepared.market)
             warning = unsteady_rows(strategy, rows, prepared.candles, first, asked=asked)
         except Exception:  # noqa: BLE001 -- the row of the combination shows the error
             return
         if warning is not None:
             self._warn(warning)
-        if self._by_events or needs_source(plan, prepared):
+        if by_events or needs_source(plan, prepared):
             candles = _CANDLES_BY_EVENTS if strategy.tolerance is None else _WEIGHTS_BY_EVENTS
-            self._warn(ROWS_BY_EVENTS if self._by_events else candles)
+            self._warn(by_events or candles)
 
     # --- combinations -----------------------------------------------------------------------------------------------
 
