@@ -35,17 +35,19 @@ MARKET = source(walk(SEED))
 
 
 def strategy_of(kind: str) -> Any:
-    """A strategy that changes what it holds at many minutes, with levels as prices and in percent."""
+    """A strategy that changes what it holds at many minutes, with levels as prices and in percent; it counts."""
     if kind == "weights":
         return bknb.add_strategy("life", interval="1m", get_weight=drawn_weight(SEED))
     signal, manages = drawn(SEED), managing(SEED)
 
-    def get_signal(when: Any, price: float) -> Any:
-        answer = signal(when, price)
+    def get_signal(ctx: Any, when: Any, price: float) -> Any:
+        ctx.memo["questions"] = questions = ctx.memo.get("questions", 0) + 1
+        answer = None if questions % 9 == 0 else signal(when, price)
         return in_percent(answer, price) if when.minute % 2 == 0 else answer
 
-    def manage(when: Any, position: Any, price: float) -> Any:
-        answer = manages(when, position, price)
+    def manage(ctx: Any, when: Any, position: Any, price: float) -> Any:
+        ctx.memo["managed"] = managed = ctx.memo.get("managed", 0) + 1
+        answer = None if managed % 9 == 0 else manages(when, position, price)
         return in_percent(answer, price) if when.minute % 2 == 0 else answer
 
     return bknb.add_strategy("life", interval="1m", get_signal=get_signal, manage=manage, manage_interval="1m")

@@ -172,6 +172,8 @@ class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
         :class:`SavedUndelivered`.
     moments
         How far the schedule of the strategy has come; unset where it has none, and where an older release wrote it.
+    memo
+        What the strategy keeps from question to question, as JSON; unset: nothing.
     stays_flat
         As in :class:`bknb.domain.states.Flat`; unset where weights may open something on each side.
     """
@@ -197,6 +199,7 @@ class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
     heard: int = 0
     undelivered: tuple[SavedResult, ...] = msgspec.field(default=(), name="untold")
     moments: SavedMoments | msgspec.UnsetType = msgspec.UNSET
+    memo: str | msgspec.UnsetType = msgspec.UNSET
     stays_flat: StaysFlat | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -217,6 +220,7 @@ class SavedSchedule(msgspec.Struct, frozen=True, kw_only=True):
     heard: int = 0
     undelivered: tuple[SavedResult, ...] = msgspec.field(default=(), name="untold")
     moments: SavedMoments | msgspec.UnsetType = msgspec.UNSET
+    memo: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class SavedUndelivered(msgspec.Struct, frozen=True, kw_only=True):
@@ -281,7 +285,7 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     state
         Flat, opening, waiting or holding.
-    turn, last_minute, last_asked, last_managed, volume_seen, setup, moments
+    turn, last_minute, last_asked, last_managed, volume_seen, setup, moments, memo
         As saved; ``last_minute`` and ``volume_seen`` are ``None`` when nothing was saved.
     results, heard, undelivered
         As saved; ``undelivered`` are results that may not have reached the listeners.
@@ -304,6 +308,7 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     stale_schedule: bool = False
     partial: SavedPartial | None = None
     moments: SavedMoments | msgspec.UnsetType = msgspec.UNSET
+    memo: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial: SavedPartial | None) -> Restored:
@@ -327,6 +332,7 @@ def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial:
             heard=schedule.heard,
             undelivered=tuple(map(kept_result, schedule.undelivered)),
             moments=schedule.moments,
+            memo=schedule.memo,
         )
     if signal is None:
         return Restored(state=Flat())
@@ -376,4 +382,5 @@ def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial:
         stale_schedule=schedule is not None,
         partial=mended,
         moments=signal.moments,
+        memo=signal.memo,
     )

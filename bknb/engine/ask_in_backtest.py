@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..domain.lifecycle import Flat
 from ..market.clock import stopwatch
-from ..market.strategy_context import Context, current
+from ..market.strategy_context import Context, current, memo_of
+from .strategy_memo import keep_memo
 
 if TYPE_CHECKING:
     from .minute_walk import MinuteWalk
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 class _Answer:
     """What a strategy answered to a question, or raised, before its loop came to it."""
 
-    __slots__ = ("_error", "_value")
+    __slots__ = ("_error", "_value", "context")
 
-    def __init__(self, value: object, error: BaseException | None) -> None:
-        self._value, self._error = value, error
+    def __init__(self, context: Context, value: object, error: BaseException | None = None) -> None:
+        self.context, self._value, self._error = context, value, error
 
-    def take(self, _context: Context) -> Any:
+    def take(self) -> Any:
         """The answer, or the error raised, once: neither is held here any longer."""
         value, error = self._value, self._error
         self._value = self._error = None
@@ -65,8 +66,8 @@ class BacktestAsk:
         began = stopwatch() if timing else 0.0
         if self._answer is not None or not self.answers_nothing(when):
             assert self._answer is not None  # else nothing came of it  # noqa: S101
-            taken, self._answer = self._answer.take, None
-            await loop.ask(when, answer=taken)
+            given, self._answer = self._answer, None
+            await loop.ask(when, answer=given.take, context=given.context)
         after = when
         if type(loop.state) is not Flat and not loop.is_free:
             opened = stopwatch() if timing else 0.0
@@ -91,15 +92,17 @@ class BacktestAsk:
         token = current.set(context)
         try:
             answer = self._ask(context)
+            if answer is None:
+                if memo_of(context) is not None:
+                    keep_memo(loop, context)
+                return True
         except BaseException as error:  # noqa: BLE001 -- the loop counts it, or raises it
-            self._answer = _Answer(None, error)
+            self._answer = _Answer(context, None, error)
             return False
         finally:
             current.reset(token)
             loop.thinking += 1
-        if answer is None:
-            return True
-        self._answer = _Answer(answer, None)
+        self._answer = _Answer(context, answer)
         return False
 
     def in_turn(self, questions: AskedAt, until: int) -> Callable[[int], int | None] | None:

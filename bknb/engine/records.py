@@ -93,6 +93,7 @@ class Records(Struct):
     late: dict[Decision, int] = field(default_factory=dict)
     holes: list[tuple[int, int]] = field(default_factory=list)  # [first, end) of minutes a live run went on without, ms
     missed: int = 0  # moments of the strategy's schedule at which it could not be asked
+    memos: list[tuple[int, int, str]] = field(default_factory=list)  # of a backtest; see ``market.kept_memo``
     held: tuple[tuple[Fill, OpenSignal], ...] = ()  # fills of what was open when a live run was started again
     _failures: dict[tuple[str, str, str], Failure] = field(default_factory=dict)
     _limit: int | None = None  # of milestones, warnings, rejections, refusals, moved levels; events are never dropped

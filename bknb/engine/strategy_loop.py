@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -47,11 +47,12 @@ from ..errors import NotEnoughData, StateError
 from ..events import messages, subjects
 from ..market.strategy_context import Context, RunSources, current
 from ..user_code import where_it_failed
-from .call_by_name import Ask, ManageQuestion
+from .call_by_name import ManageQuestion
 from .callback_names import call_callbacks
 from .records import Failure, FailureKind, Records
 from .registry import Strategy
 from .risk_places import RiskPlaces, always
+from .strategy_memo import keep_memo
 
 if TYPE_CHECKING:
     from ..events.heard import Listeners
@@ -116,8 +117,8 @@ class StrategyLoop:
             from .weight_questions import asked_for_weight  # few strategies have them
 
             self.strategy = replace(strategy, ask=asked_for_weight(self, strategy.ask))
-        self.window, self._sources = window, RunSources(window, published, rules.interval_ms, strategy.zone)
-        self._sources.weight_limits = rules.weights
+        self.window, self.sources = window, RunSources(window, published, rules.interval_ms, strategy.zone)
+        self.sources.weight_limits = rules.weights
         self.state: State = Flat() if state is None else state
         self.records, self.listeners = records, listeners
         self.now = 0  # the moment or minute that is being worked on, UTC ms
@@ -140,11 +141,12 @@ class StrategyLoop:
 
     def context(self, when: int) -> Context:
         """The context of the strategy at a moment (UTC ms)."""
-        return Context(self.rules.symbol, when, self.rules.mode, self._newest, self._average, self._sources)
+        return Context(self.rules.symbol, when, self.rules.mode, self._newest, self._average, self.sources)
 
     async def ask(
-        self, when: int, *, patient: bool = False, about: ManageQuestion | None = None, answer: Ask | None = None
-    ) -> None:
+        self, when: int, *, patient: bool = False, about: ManageQuestion | None = None,
+        answer: Callable[[], Any] | None = None, context: Context | None = None,
+    ) -> None:  # fmt: skip
         """Ask the strategy where nothing is open or scheduled, and act on its answer; what it raises ends nothing.
 
         Parameters
@@ -157,31 +159,32 @@ class StrategyLoop:
             question without it counts as one too short of history (``"warm-up"``).
         about
             The position that ``manage`` is asked about, in place of ``get_signal``.
-        answer
-            Returns what the strategy has answered to this question already, or raises what it raised.
+        answer, context
+            Returns what the strategy has answered to this question already, or raises what it raised; and the context
+            with which it was asked.
 
         Raises
         ------
         NotEnoughData
             When ``patient`` and the strategy wanted a candle that has closed but not arrived yet.
         """
-        context = self.context(when)
+        context = context or self.context(when)
         self.now, asked_in = when, self.state
         token = current.set(context)
         self.thinking += 1
         try:
-            given = (answer or self.strategy.ask)(context) if about is None else about.ask(context, about.position)
-            if given is None:
-                return
+            given = self._given(context, about, answer)
             if inspect.isawaitable(given):
                 self._asking_task = asyncio.current_task()
                 given = await given
-                if given is None:
-                    return
-                if self.state is not asked_in:  # what it was asked about was changed by hand
+                if given is not None and self.state is not asked_in:  # what it was asked about was changed by hand
                     self._left_out = True
                     return
-            price = self._average(self.rules.symbol, when) if about is None else about.price
+            if given is not None:
+                price = self._average(self.rules.symbol, when) if about is None else about.price
+            keep_memo(self, context, managing=about is not None)
+            if given is None:
+                return
         except asyncio.CancelledError as error:
             if self._asking_task is None or not (self._abandoned or not self._asking_task.cancelling()):
                 raise
@@ -210,6 +213,12 @@ class StrategyLoop:
         else:
             await self._managed(given, when, price, about)
 
+    def _given(self, context: Context, about: ManageQuestion | None, answer: Callable[[], Any] | None) -> Any:
+        """The answer of the strategy, or of its ``manage``, or what awaits it; or the ``answer`` it has given."""
+        if answer is not None:
+            return answer()
+        return self.strategy.ask(context) if about is None else about.ask(context, about.position)
+
     async def manage(self, when: int, close: float, *, patient: bool = False) -> None:
         """Ask the strategy about what is open or waits, and act on its answer.
 
@@ -225,7 +234,7 @@ class StrategyLoop:
         """
         ask = self.strategy.ask_manage
         assert ask is not None  # whoever calls this looked  # noqa: S101
-        before, self.last_managed = self.last_managed, when
+        before, kept, self.last_managed = self.last_managed, self.sources.memo, when
         try:
             while True:
                 self._left_out, state = False, self.state
@@ -241,7 +250,7 @@ class StrategyLoop:
                 if not self._left_out or known is None or known > when:
                     return
         except BaseException:
-            self.last_managed = before
+            self.last_managed, self.sources.memo = before, kept
             raise
 
     def _average_or(self, close: float, when: int, *, patient: bool) -> float:

@@ -60,6 +60,14 @@ class WeightsContext:
             "get_weights is asked about several symbols at once, and ctx.price is that of one\nuse ctx.price_of(symbol)"
         )
 
+    @property
+    def memo(self) -> dict[str, Any]:
+        """None: a memo is of one symbol."""
+        raise UsageError(
+            "get_weights is asked about several symbols at once, and ctx.memo is that of one symbol\n"
+            "keep nothing between its questions, or give each symbol a get_weight of its own"
+        )
+
     def candles(self, *_: Any, **__: Any) -> Any:
         """None: it is asked about several symbols."""
         raise UsageError(

@@ -10,6 +10,7 @@ from ..domain.fill_prices import Minute
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to
 from ..domain.lifecycle import Flat
+from ..engine.strategy_memo import memo_put_back
 from ..errors import NotEnoughData
 from .broker_account import Account
 from .controls import Controls
@@ -336,7 +337,7 @@ class CatchUp:
                 return
         late = plan.late_minutes
         self._account.look()
-        with reached.moving(last_asked=when):
+        with reached.moving(last_asked=when), memo_put_back(loop):
             if not self._entries.are_taken():
                 pass  # not asked later either: a resumed run must not open what was not to be opened now
             elif late is not None and plan.clock.now() - when > late * MINUTE_MS:

@@ -16,7 +16,7 @@ from ..engine.strategy_loop import StrategyLoop
 from ..market.bar_slots import bar_close
 from .failures import Failures
 from .plan import LivePlan
-from .run_progress import Reached
+from .run_progress import Progress, Reached
 from .silence_and_lag import hole_text
 from .state_saver import StateSaver
 
@@ -74,7 +74,12 @@ class RecordKeeping:
         if weights is not None:
             weights.note(events)
         try:
-            late = self._saver.save(state, events, self._reached.progress(self.loop.last_managed), filled_late=beside)
+            late = self._saver.save(
+                state,
+                events,
+                self._progress(),
+                filled_late=beside,
+            )
         except BaseException:
             if self._saver.account is not None:
                 self._saver.account.take_back()
@@ -112,7 +117,11 @@ class RecordKeeping:
             self._save(self.loop.state)
 
     def _save(self, state: State) -> None:
-        self._saver.save(state, (), self._reached.progress(self.loop.last_managed))
+        self._saver.save(state, (), self._progress())
+
+    def _progress(self) -> Progress:
+        """How far the run has come, with what its strategy keeps."""
+        return self._reached.progress(self.loop.last_managed, self.loop.sources.memo)
 
     # --- late decisions -----------------------------------------------------------------------------------------
 

@@ -297,7 +297,7 @@ class LiveRun:
             plan, stream.window, places, found.state, strategy=self._strategy(), keeping=keeping, entries=self._entries,
             on_event=self._emitted, published=self.published, account=in_money,
         )  # fmt: skip
-        loop.last_managed = found.last_managed or 0
+        loop.last_managed, loop.sources.memo = found.last_managed or 0, found.memo or ""
         if self._leg_turn is not None:
             self._leg_turn.goes_with(loop)
         failures.begin(loop)

@@ -30,6 +30,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
         Whether the source has reported a volume so far; ``None`` when no minute was looked at.
     moments
         How far the schedule of the strategy has come; unset: it has none.
+    memo
+        What the strategy keeps, as JSON; unset: nothing.
     """
 
     last_minute: int
@@ -37,6 +39,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     last_managed: int | None = None
     volume_seen: bool | None = None
     moments: SavedMoments | msgspec.UnsetType = msgspec.UNSET
+    memo: str | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass
@@ -98,12 +101,16 @@ class Reached:
             vars(self).update(vars(before))
             raise
 
-    def progress(self, last_managed: int) -> Progress:
-        """As it is saved; ``last_managed`` is the last moment at which ``manage`` was asked, 0 before the first."""
+    def progress(self, last_managed: int, memo: str = "") -> Progress:
+        """As it is saved; ``last_managed`` is the last moment at which ``manage`` was asked, 0 before the first.
+
+        ``memo`` is what the strategy keeps, as JSON.
+        """
         return Progress(
             last_minute=self.last_minute,
             last_asked=self.last_asked,
             last_managed=last_managed or None,
             volume_seen=self.volume_seen,
             moments=msgspec.UNSET if self.moments is None else self.moments(),
+            memo=memo or msgspec.UNSET,
         )

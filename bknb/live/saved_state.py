@@ -28,6 +28,7 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     last_managed: int | None
     volume_seen: bool | None
     moments: SavedMoments | msgspec.UnsetType
+    memo: str | msgspec.UnsetType
     setup: SavedSetup | None
     results: int
     heard: int

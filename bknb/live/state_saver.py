@@ -123,6 +123,7 @@ class StateSaver:
                 last_managed=found.last_managed,
                 volume_seen=found.volume_seen,
                 moments=found.moments,
+                memo=found.memo,
             )
         self._decided_with = found.setup
         self.problems = self.undelivered.load(found)
@@ -203,9 +204,9 @@ class StateSaver:
         kept = kept_of(events)
         self._ended.append(*(event for event in kept if isinstance(event, Closed | Cancelled)))
         self.undelivered.forget_heard()
-        asked_before = None if self.progress is None else self.progress.last_asked
+        before = self.progress or Progress(last_minute=0)
         flat = isinstance(state, Flat) and isinstance(self._saved, Flat) and state.stays_flat == self._saved.stays_flat
-        quiet = flat and progress.last_asked == asked_before
+        quiet = flat and (progress.last_asked, progress.memo) == (before.last_asked, before.memo)
         if quiet and not kept and self.undelivered.heard == self._heard:
             return {}  # a restarted run processes this minute once more
         filled, turn = filled_late or {}, self.turn + 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -51,15 +51,18 @@ class RunSources:
         Of the account, where the strategy answers with weights.
     stays_flat
         The side on which these open nothing now, as in :class:`bknb.domain.states.Flat`.
+    memo : str
+        What the strategy keeps, as JSON; empty: nothing.
     """
 
-    __slots__ = ("alignment", "interval_ms", "published", "stays_flat", "weight_limits", "window", "zone")
+    __slots__ = ("alignment", "interval_ms", "memo", "published", "stays_flat", "weight_limits", "window", "zone")
 
     def __init__(self, window: Window, published: ReadSeries | None, interval_ms: int, zone: str | None = None) -> None:
         self.window, self.published, self.interval_ms, self.zone = window, published, interval_ms, zone
         self.alignment: Alignment | None = None
         self.weight_limits: WeightLimits | None = None
         self.stays_flat: StaysFlat | None = None
+        self.memo = ""
 
 
 class Context(msgspec.Struct, frozen=True, gc=False):
@@ -79,6 +82,7 @@ class Context(msgspec.Struct, frozen=True, gc=False):
     _newest: Callable[[str, str, int, int], Candles]
     _average: Callable[[str, int], float]
     _run: RunSources
+    _memo: dict[str, Any] | None = None  # once it was asked for
 
     @property
     def when(self) -> datetime:
@@ -89,6 +93,21 @@ class Context(msgspec.Struct, frozen=True, gc=False):
     def price(self) -> float:
         """The average price of the symbol now."""
         return self._average(self.symbol, self.when_ms)
+
+    @property
+    def memo(self) -> dict[str, Any]:
+        """Values that the strategy keeps on this symbol from question to question: texts, numbers, lists, mappings.
+
+        What is written here is kept once the question has been answered, with ``None``, too, and not where it raises,
+        is given up or waits for a candle. Live it is saved with the state that follows from the answer. It is kept as
+        JSON, with texts as keys, at most 16 384 bytes of it; a tuple comes back as a list.
+        """
+        if self._memo is None:
+            from .kept_memo import read_memo  # few strategies have one
+
+            msgspec.structs.force_setattr(self, "_memo", read_memo(self._run.memo))
+        assert self._memo is not None  # it was set  # noqa: S101
+        return self._memo
 
     def get_candles(self, symbol: str, interval: str, limit: int) -> Candles:
         """The ``limit`` newest closed candles of any symbol and interval."""
@@ -240,6 +259,11 @@ class Context(msgspec.Struct, frozen=True, gc=False):
 
     def __repr__(self) -> str:
         return f"Context({self.symbol}, {minute_text(self.when_ms)} UTC, {self.mode})"
+
+
+def memo_of(context: Context) -> dict[str, Any] | None:
+    """What a strategy has made of its memo in a question; ``None``: it has not looked at it."""
+    return context._memo
 
 
 def base_of(context: Context) -> str:

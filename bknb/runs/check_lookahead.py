@@ -41,13 +41,14 @@ from ..market.candles import Candles
 from ..market.clock import SystemClock
 from ..market.feed import Feed
 from ..market.fetch_loop import fetch_now
+from ..market.kept_memo import memo_before
 from ..market.loop_thread import LoopThread
 from ..market.measured_bar_length import check_above_zero
 from ..market.published import SYMBOL
 from ..market.series import Series
 from ..market.source_hours import bar_grid_of
 from ..market.sources import WindowSource
-from ..market.strategy_context import Context, RowsAsked, RunSources, current
+from ..market.strategy_context import Context, RowsAsked, RunSources, current, memo_of
 from ..market.window import Window
 from ..provenance.strategy_hash import running
 from ..research.check_threads import Check, belongs
@@ -364,6 +365,7 @@ class _Check:
         self._row_signals = 0
         self._rows_chosen = self._rows_compared = 0
         self._held: dict[int, HeldPosition] | None = None  # while manage is asked: about what, by moment
+        self._memos: list[tuple[int, int, str]] | None = None  # what it kept, once it has looked at its memo
         self._weights: dict[int, float] = {}  # what a strategy of weights answered, by moment
         self._managed_moments = self._managed_answers = 0
         self.looked_at: list[str] = []
@@ -401,6 +403,7 @@ class _Check:
         self.check.go_on()
         window = self._window(world if (world.until, world.changed_after, world.since) != (None,) * 3 else AsIs)
         sources = RunSources(window, self._series_in(world), self.slot, self.strategy.zone)
+        sources.memo = memo_before(self._memos or [], when, 1 if self._held is None else 0)
         context = Context(self.plan.symbol, when, "backtest", window.newest, window.average_price, sources)
         token = current.set(context)
         # the state of the user's random generators, restored afterwards
@@ -422,9 +425,20 @@ class _Check:
             if states is not None:
                 random.setstate(states[0])
                 np.random.set_state(states[1])  # noqa: NPY002
+        if memo_of(context) is not None and self._memos is None:
+            self._memos = self._kept_memos()
+            return self.ask(when, world)
         if world == AsIs and self._held is None and self.strategy.weights is not None and isinstance(answer, Signal):
             self._weights.setdefault(when, signed_weight(answer))
         return _as_answer(answer) if self._held is None else _as_managed(answer)
+
+    def _kept_memos(self) -> list[tuple[int, int, str]]:
+        """What the strategy keeps in a run over the frame; see ``market.kept_memo``."""
+        plan = replace(self.plan, strategy=replace(self.strategy, callbacks={}))
+        run = BacktestRun(plan, listeners=NOBODY, published=self.published)
+        asyncio.run_coroutine_threadsafe(run.through(), _RUNS.loop()).result()
+        self.check.go_on()
+        return run.records.memos
 
     def _asked(self, context: Context) -> Any:
         """Ask the strategy, or ``manage`` about the position that was held at that moment."""

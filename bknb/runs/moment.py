@@ -64,6 +64,7 @@ from ..engine.registry import Strategy
 from ..engine.resolve import resolve_strategy
 from ..engine.risk_places import RiskPlaces
 from ..errors import NotEnoughData, UsageError
+from ..market.kept_memo import memo_before
 from ..market.strategy_context import Context, RunSources, current
 from ..reports.managed_marks import fills_between
 from ..reports.signal_story import story_of
@@ -176,10 +177,16 @@ class Moment:
         self.symbol = record.plan.symbol
         self.when_ms = when
         strategy = record.plan.strategy
-        sources = RunSources(window, record.published, interval_ms(strategy.interval), strategy.zone)
-        self.context = Context(self.symbol, when, "backtest", window.newest, window.average_price, sources)
+        self._sources = RunSources(window, record.published, interval_ms(strategy.interval), strategy.zone)
+        self.context = self._asked_with()
         self.state, self.signal = self._known()
         self.decision = self._decision()
+
+    def _asked_with(self, *, managing: bool = False) -> Context:
+        """A context as that of the question then: with the memo that was kept before it."""
+        window, when = self._window, self.when_ms
+        self._sources.memo = memo_before(self._records.memos, when, 0 if managing else 1)
+        return Context(self.symbol, when, "backtest", window.newest, window.average_price, self._sources)
 
     # --- seeing -------------------------------------------------------------------------------------------------
 
@@ -294,9 +301,10 @@ class Moment:
                 f"nothing that could be managed was open or waiting at {utc_text(self.when_ms)}\n"
                 "choose a moment between the fills of a position; result.fills has them"
             )
-        token = current.set(self.context)
+        context = self._asked_with(managing=True)
+        token = current.set(context)
         try:
-            answer = ask(self.context, there.position)
+            answer = ask(context, there.position)
             if inspect.isawaitable(answer):
                 answer = run_here(answer)
             return self._managed(own, there, answer)
@@ -344,9 +352,10 @@ class Moment:
         run.
         """
         chosen = self._chosen(strategy)
-        token = current.set(self.context)
+        context = self._asked_with()
+        token = current.set(context)
         try:
-            answer = chosen.ask(self.context)
+            answer = chosen.ask(context)
             if inspect.isawaitable(answer):
                 answer = run_here(answer)
             return self._judged(chosen, answer)
