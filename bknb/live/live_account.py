@@ -15,15 +15,13 @@ from msgspec.structs import replace
 
 from ..domain.affordable_quantity import SizedOrder
 from ..domain.fill_prices import Minute, execution_model
-from ..domain.lifecycle import position_of
-from ..domain.lifecycle_inputs import Input
+from ..domain.lifecycle import Input, Rules, State, Step, position_of
 from ..domain.market_clock import NEVER
 from ..domain.risk import Reserve, Verdict
 from ..domain.signal import OpenSignal, ScheduledSignal, SignalKey, key_of
 from ..domain.signal_events import Reason
 from ..domain.sizes import AtrRisk
 from ..domain.sizing_formulas import Sizing
-from ..domain.states import Rules, State, Step
 from ..engine.account_plan import AccountPlan, LegMoney
 from ..engine.bar_prices import BarPrices
 from ..engine.filling_minutes import minutes_that_fill
@@ -138,8 +136,7 @@ class LiveLegAccount(LegAccount):
 
     def changes_from(self, shortest: int) -> int:
         """From when on (UTC ms) bars that it has not worked on can change the account; ``shortest`` as above."""
-        known = self._reached.known
-        return known if self.prices.step == shortest else self.prices.slot_end(known)
+        return self.known if self.prices.step == shortest else self.prices.slot_end(self.known)
 
     def bars(self) -> LegCloses:
         """Its bars in memory."""
@@ -391,8 +388,7 @@ class LiveAccount(SharedAccount):
 
     def take_back(self) -> None:
         """Be as at the last mark."""
-        mark = self._mark
-        if mark is None:
+        if (mark := self._mark) is None:
             return
         self.ledger, self._solvent = mark.ledger, mark.solvent
         del self.changes[mark.changes :], self.rows[mark.rows :]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..domain import percent_levels  # noqa: F401 -- a run of weeks imports nothing later
 from ..domain.fill_prices import Minute, execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE, MINUTE_MS, interval_ms
@@ -19,6 +20,7 @@ from ..engine.risk_places import RiskPlaces
 from ..engine.rules_clock import bars_by_the_clock, clock_maker
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData
+from ..market import kept_memo  # noqa: F401 -- as above
 from ..market.window import Window
 from .new_entries import NewEntries
 from .plan import LivePlan
