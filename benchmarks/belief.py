@@ -13,7 +13,7 @@ import numpy as np
 
 from bknb.research.bootstrap import MAIN, bootstrap
 from bknb.research.deflated_sharpe import deflated_sharpe_ratio
-from bknb.research.pbo import overfitting
+from bknb.research.overfitting_probability import overfitting
 
 SEARCHES, DAYS = 2000, 250
 TRUTH = {"avg_pnl": 0.2, "median_pnl": 0.2, "sharpe_ratio": 0.2, "win_rate": 100 * NormalDist().cdf(0.2)}

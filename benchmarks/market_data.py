@@ -46,7 +46,7 @@ def series() -> Any:
 
 def case_write(folder: Path) -> dict[str, float]:
     """Everything at once into an empty store."""
-    from bknb.history.store import CandleStore
+    from bknb.history.candle_store import CandleStore
 
     candles, store = demo(), CandleStore(folder)
     began = perf_counter()
@@ -58,7 +58,7 @@ def case_write(folder: Path) -> dict[str, float]:
 
 def case_append(folder: Path) -> dict[str, float]:
     """A day more, at the end of a month that is nearly full."""
-    from bknb.history.store import CandleStore
+    from bknb.history.candle_store import CandleStore
 
     days = 395
     candles, store = demo(days * 1440), CandleStore(folder)
@@ -75,8 +75,8 @@ def case_append(folder: Path) -> dict[str, float]:
 
 def case_read(folder: Path) -> dict[str, float]:
     """A year, the first time and again."""
+    from bknb.history.candle_store import CandleStore
     from bknb.history.partition import arrow
-    from bknb.history.store import CandleStore
 
     store = CandleStore(folder)
     arrow()  # its import is told on its own
@@ -96,8 +96,8 @@ def case_read(folder: Path) -> dict[str, float]:
 def case_import(folder: Path) -> dict[str, float]:
     """What reading needs."""
     began = perf_counter()
+    from bknb.history.candle_store import CandleStore
     from bknb.history.partition import arrow
-    from bknb.history.store import CandleStore
 
     CandleStore(folder)
     arrow()

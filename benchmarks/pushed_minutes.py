@@ -73,7 +73,7 @@ def measure(count: int, *, streamed: bool, minutes: int, network: float) -> str:
     from bknb.exchanges.ccxt_source import CcxtSource
     from bknb.exchanges.ccxt_stream import CcxtStream
     from bknb.market.fetch_loop import fetch_now
-    from bknb.market.streamed import StreamedSource
+    from bknb.market.streamed_source import StreamedSource
     from bknb.testing.fake_binance import LocalBinance, Market
     from bknb.testing.fake_binance_stream import LocalBinanceStream
 

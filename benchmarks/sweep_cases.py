@@ -95,7 +95,7 @@ def bknb_events(path: str) -> dict[str, Any]:
 
     options = _options(path, 100)
     del options["params"], options["metric"]
-    from bknb.engine.build import make_strategy
+    from bknb.engine.registration_checks import make_strategy
 
     del options["interval"]
     symbol = options.pop("symbol")
@@ -112,10 +112,10 @@ def kernel_year(path: str) -> dict[str, Any]:
     import asyncio
 
     from bknb.domain.least_samples import GATES
+    from bknb.engine.get_signals_vectorised import signal_rows
     from bknb.engine.plan import plan_backtest
-    from bknb.engine.vectorised import signal_rows
-    from bknb.kernels.metrics import score
-    from bknb.sweeps.evaluate import Evaluator
+    from bknb.kernels.sweep_figures import score
+    from bknb.sweeps.evaluate_combination import Evaluator
     from bknb.sweeps.prepared_candles import prepare
 
     options = _options(path, 100)

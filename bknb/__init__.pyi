@@ -27,9 +27,6 @@ from .diagnostics.doctor import (
 from .diagnostics.doctor import (
     doctor as doctor,
 )
-from .domain.account_kinds import Margin as Margin
-from .domain.account_kinds import Perpetual as Perpetual
-from .domain.account_kinds import Spot as Spot
 from .domain.costs import CostRequest as CostRequest
 from .domain.costs import Costs as Costs
 from .domain.declared_exits import (
@@ -53,10 +50,16 @@ from .domain.manage_answers import (
 from .domain.manage_answers import (
     Reduce as Reduce,
 )
-from .domain.position_view import (
+from .domain.percent_risk_and_kelly_sizes import Atr as Atr
+from .domain.percent_risk_and_kelly_sizes import Fixed as Fixed
+from .domain.percent_risk_and_kelly_sizes import Kelly as Kelly
+from .domain.percent_risk_and_kelly_sizes import Percent as Percent
+from .domain.percent_risk_and_kelly_sizes import RiskPercent as RiskPercent
+from .domain.percent_risk_and_kelly_sizes import Units as Units
+from .domain.position_seen_by_manage import (
     HeldPosition as HeldPosition,
 )
-from .domain.risk import (
+from .domain.risk_request_and_verdict import (
     RiskRequest as RiskRequest,
 )
 from .domain.signal import Signal as Signal
@@ -74,17 +77,14 @@ from .domain.signal_events import Rejected as Rejected
 from .domain.signal_events import RiskRefused as RiskRefused
 from .domain.signal_events import Scaled as Scaled
 from .domain.signal_events import Scheduled as Scheduled
-from .domain.size_inputs import SizeRequest as SizeRequest
-from .domain.sizes import Atr as Atr
-from .domain.sizes import Fixed as Fixed
-from .domain.sizes import Kelly as Kelly
-from .domain.sizes import Percent as Percent
-from .domain.sizes import RiskPercent as RiskPercent
-from .domain.sizes import Units as Units
+from .domain.size_request import SizeRequest as SizeRequest
 from .domain.sizing_formulas import (
     Constant as Constant,
 )
-from .domain.weight import Weight as Weight
+from .domain.spot_margin_and_perpetual import Margin as Margin
+from .domain.spot_margin_and_perpetual import Perpetual as Perpetual
+from .domain.spot_margin_and_perpetual import Spot as Spot
+from .domain.weight_with_levels import Weight as Weight
 from .engine.exchange_frame_and_risk_registration import (
     add_exchange as add_exchange,
 )
@@ -351,22 +351,22 @@ from .market.format_price_and_quantity import (
 from .market.format_price_and_quantity import (
     format_quantity as format_quantity,
 )
-from .market.get_candles_and_series import (
+from .market.get_candles_series_and_average_price import (
     get_average_price as get_average_price,
 )
-from .market.get_candles_and_series import (
+from .market.get_candles_series_and_average_price import (
     get_candles as get_candles,
 )
-from .market.get_candles_and_series import (
+from .market.get_candles_series_and_average_price import (
     get_series as get_series,
 )
-from .market.get_when_symbol_and_mode import (
+from .market.get_when_symbol_base_and_mode import (
     get_mode as get_mode,
 )
-from .market.get_when_symbol_and_mode import (
+from .market.get_when_symbol_base_and_mode import (
     get_symbol as get_symbol,
 )
-from .market.get_when_symbol_and_mode import (
+from .market.get_when_symbol_base_and_mode import (
     get_when as get_when,
 )
 from .market.series_rows import (

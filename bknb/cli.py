@@ -16,7 +16,7 @@ from .errors import BknbError, MissingDependency, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .sharing.execute import Failure
+    from .sharing.execute_notebook import Failure
 
 FIRST_NOTEBOOK: Final = Path("notebooks") / "01-first-backtest.ipynb"
 
@@ -168,17 +168,17 @@ def _seconds(text: str) -> int:
 
 
 def _run(path: Path, *, out: Path | None, save: Path | None, timeout_seconds: int | None) -> int:
-    from .sharing import execute
+    from .sharing import execute_notebook
     from .stores.atomic import not_written, write_whole
 
     target = out if out is not None else Path(f"{path.stem}.html")
-    notebook = execute.read_notebook(path)
+    notebook = execute_notebook.read_notebook(path)
     for wanted in (target, save or target):  # known before the notebook runs for an hour
         if not wanted.parent.is_dir():
             raise UsageError(f"cannot write {wanted}: there is no folder {wanted.parent}")
     for package in ("ipykernel", "nbclient", "nbconvert"):
         _need(package, purpose="bknb run")
-    failure = execute.execute(
+    failure = execute_notebook.execute(
         notebook,
         folder=path.resolve().parent,
         timeout_seconds=timeout_seconds,
@@ -186,10 +186,10 @@ def _run(path: Path, *, out: Path | None, save: Path | None, timeout_seconds: in
     )
     written = target
     try:
-        write_whole(target, execute.to_html(notebook, title=path.stem).encode())
+        write_whole(target, execute_notebook.to_html(notebook, title=path.stem).encode())
         if save is not None:
             written = save
-            execute.write_notebook(notebook, save)
+            execute_notebook.write_notebook(notebook, save)
     except OSError as error:  # its own file name may be that of a temporary file
         raise not_written(written, error) from None
     if failure is not None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from .domain.fill_prices import Minute
-    from .domain.orders import Order, Report
+    from .domain.broker_orders_and_ids import Order, Report
+    from .domain.fills_at_stops_and_gaps import Minute
     from .domain.sweep_trial import Trial
     from .market.candles import Candles
 

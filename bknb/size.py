@@ -13,6 +13,6 @@ Examples
 
 from __future__ import annotations
 
-from .domain.sizes import AtrRisk, Cash, Kelly, Percent, Risk, Units
+from .domain.percent_risk_and_kelly_sizes import AtrRisk, Cash, Kelly, Percent, Risk, Units
 
 __all__ = ["AtrRisk", "Cash", "Kelly", "Percent", "Risk", "Units"]

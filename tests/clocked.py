@@ -20,8 +20,8 @@ from managed import FREE, Heard, flipped, mirrored_line, told
 from scenarios import MINUTE, ORIGIN, Candle, source
 
 import bknb
-from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
+from bknb.engine.registration_checks import make_strategy
 from bknb.exchanges import in_sessions
 
 DAY = 24 * 60 * MINUTE

@@ -7,9 +7,9 @@ import asyncio
 from order_events import MINUTE
 
 from bknb.brokers.paper_broker import PaperBroker, Trouble
-from bknb.domain.orders import client_id
+from bknb.domain.broker_orders_and_ids import client_id
 from bknb.domain.signal_events import Closed, Opened
-from bknb.live.order_desk import OrderDesk
+from bknb.live.orders_sent_to_broker import OrderDesk
 from bknb.stores.memory_store import MemoryStore
 
 ENTRY = client_id("sma", "BTCUSDT", ("a", MINUTE), "open")

@@ -25,7 +25,7 @@ from noting_disk import Change, NotingDisk, Place, by_part
 from scenarios import MINUTE, ORIGIN, source
 
 import bknb
-from bknb.runs.live import TASKS, LiveTask, plan_live
+from bknb.runs.live_task import TASKS, LiveTask, plan_live
 from bknb.stores.file_store import FileStore
 from bknb.stores.sqlite_store import SqliteStore
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bknb.engine.build import make_strategy
+from bknb.engine.registration_checks import make_strategy
 from bknb.provenance.strategy_hash import fingerprint
 
 HELPERS = """

@@ -16,13 +16,13 @@ from tick_truth import AWAIT_MINUTES, Truth
 
 import bknb
 from bknb.brokers.paper_broker import PaperBroker
-from bknb.domain.orders import Order, Report
+from bknb.domain.broker_orders_and_ids import Order, Report
 from bknb.engine.backtest import BacktestRun
-from bknb.engine.build import make_strategy
 from bknb.engine.plan import Plan, open_window, plan_backtest
+from bknb.engine.registration_checks import make_strategy
 from bknb.events.heard import NOBODY
 from bknb.kernels import simulate as kernel
-from bknb.sweeps.evaluate import Evaluator, ends_of
+from bknb.sweeps.evaluate_combination import Evaluator, ends_of
 from bknb.sweeps.prepared_candles import prepare
 
 SETTINGS = {"percent_fee": 0.0, "percent_slippage": 0.0}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bknb.brokers.paper_broker import PaperBroker
-from bknb.domain.orders import Order
+from bknb.domain.broker_orders_and_ids import Order
 from bknb.domain.sweep_trial import Trial
 from bknb.optimizer.attempt_ledger import AttemptLedger
 from bknb.research.holdout_ledger import HoldoutLedger, HoldoutLook

@@ -41,16 +41,16 @@ from scenarios import MINUTE, ORIGIN, source
 from worlds import signals, walk
 
 import bknb
-from bknb.domain.orders import own_prefix
+from bknb.domain.broker_orders_and_ids import own_prefix
 from bknb.domain.recovery import SavedResult, SavedSchedule, SavedSignal, SavedUndelivered, kept_result
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.events.heard import NOBODY
-from bknb.live import undelivered
+from bknb.live import results_not_heard
 from bknb.live.ended_journal import EndedJournal
 from bknb.live.hole_journal import Hole, HoleJournal
 from bknb.live.late_journal import LateJournal
-from bknb.live.order_store import read_orders
+from bknb.live.saved_orders import read_orders
 from bknb.ports import StateStore
 from bknb.provenance.source_walk import read_code
 from bknb.stores.disk import Disk
@@ -190,7 +190,7 @@ def play(folder: Path, where: str, *, at: Place | int | None = None) -> None:
     """
     log, held_log = (os.open(folder / name, os.O_APPEND | os.O_CREAT | os.O_WRONLY) for name in LOGS)
     script = script_of(where)
-    undelivered.BESIDE_STATE = 8  # so that results are moved aside in this short life
+    results_not_heard.BESIDE_STATE = 8  # so that results are moved aside in this short life
     free = threading.Event()
     received = [0]
 

@@ -25,7 +25,7 @@ from test_managed_properties import drawn, managing
 from worlds import SETTINGS, drawn_weights, signals, walk
 
 import bknb
-from bknb.domain.orders import client_id
+from bknb.domain.broker_orders_and_ids import client_id
 from bknb.live import account_saver
 from bknb.stores.file_store import FileStore
 from bknb.testing.clocks import SimulatedClock

@@ -25,8 +25,8 @@ from scenarios import MINUTE, ORIGIN, Candle, line, minute, source
 
 import bknb
 from bknb.engine.backtest import BacktestRun
-from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
+from bknb.engine.registration_checks import make_strategy
 
 FREE: dict[str, Any] = {"percent_fee": 0.0, "percent_slippage": 0.0}
 _PRICES = ("price_open", "price_stop_loss", "price_take_profit")

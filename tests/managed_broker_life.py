@@ -22,7 +22,7 @@ from minute_clock import MinuteClock
 from scenarios import MINUTE, ORIGIN, source
 
 import bknb
-from bknb.live.order_store import read_orders
+from bknb.live.saved_orders import read_orders
 from bknb.stores.file_store import FileStore
 from bknb.testing.brokers import FaultyBroker
 from bknb.testing.faults import FaultyDisk

@@ -22,15 +22,15 @@ from dataclasses import dataclass, field
 
 from liquidations import liquidated, stop_comes_first
 
-from bknb.domain.account_kinds import Account, Margin, Perpetual, Spot
 from bknb.domain.account_ledger import Booked, CashRow, Ledger, LegFill
-from bknb.domain.affordable_quantity import SizedOrder, quantity_filled, sized_order
 from bknb.domain.costs import CostRequest, Costs, fill_costs
 from bknb.domain.cross_liquidation import cross_legs, cross_liquidation, next_stop
-from bknb.domain.funding_rates import funding_of
+from bknb.domain.funding_and_borrow_paid import funding_of
+from bknb.domain.percent_risk_and_kelly_sizes import read_size, wanted_size
+from bknb.domain.quantity_or_lack_of_cash import SizedOrder, quantity_filled, sized_order
 from bknb.domain.signal_events import Reason
-from bknb.domain.size_inputs import SizeRequest
-from bknb.domain.sizes import read_size, wanted_size
+from bknb.domain.size_request import SizeRequest
+from bknb.domain.spot_margin_and_perpetual import Account, Margin, Perpetual, Spot
 from bknb.domain.step_and_least_amount import MarketLimits, reduced_by
 
 MINUTE = 60_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from bknb.domain.fill_prices import Minute
+from bknb.domain.fills_at_stops_and_gaps import Minute
 from bknb.domain.lifecycle import Holding, Leaving, Opening, Waiting
 from bknb.domain.position_book import PositionOrder, new_book
 from bknb.domain.position_fills import Fill

@@ -48,7 +48,7 @@ import bknb.brokers
 import bknb.exchanges
 import bknb.llm
 import bknb.stores
-from bknb.live.lag import LagWatch
+from bknb.live.event_loop_lag import LagWatch
 from bknb.testing.clocks import SimulatedClock
 
 PYTHON = "{}.{}".format(*sys.version_info)
@@ -1012,7 +1012,7 @@ def differences(name: str, now: dict[str, str], before: dict[str, str]) -> list[
 
 
 LOADED_ONCE = (
-    *("pandas", "pyarrow.pandas_compat", "numba", "plotly.graph_objects", "bknb.runs.backtest", "bknb.runs.live"),
+    *("pandas", "pyarrow.pandas_compat", "numba", "plotly.graph_objects", "bknb.runs.backtest", "bknb.runs.live_task"),
     *(
         "bknb.runs.sweep",
         "bknb.runs.heat_of_runs",
@@ -1020,24 +1020,24 @@ LOADED_ONCE = (
         "bknb.runs.performance",
         "bknb.runs.partial",
         "bknb.runs.risk",
-        "bknb.runs.make_card",
+        "bknb.runs.card_of_result",
         "bknb.runs.measured",
     ),
     *(
         "bknb.runs.stop_table",
-        "bknb.runs.held_moment",
+        "bknb.runs.position_at_moment",
         "bknb.engine.exchange_frame_and_risk_registration",
         "bknb.engine.strategy_registration",
-        "bknb.exchanges.from_tables",
+        "bknb.exchanges.from_csv_frame_and_parquet",
     ),
     *(
-        "bknb.engine.row_deadlines",
-        "bknb.exchanges.simple_sources",
+        "bknb.engine.get_signals_deadline_columns",
+        "bknb.exchanges.demo_in_sessions_and_bundled",
         "bknb.market.candle_hash",
         "bknb.metrics.statistics",
         "bknb.provenance.card_file",
-        "bknb.reports.backtest",
-        "bknb.reports.sweep",
+        "bknb.reports.backtest_report",
+        "bknb.reports.sweep_report",
         "bknb.research.comparison",
         "bknb.research.tries_ledger",
         "bknb.runs.moment",
@@ -1052,7 +1052,7 @@ def load_once() -> None:
     for name in LOADED_ONCE:
         with suppress(ImportError):
             importlib.import_module(name)
-    importlib.import_module("bknb.runs.make_card").made_with()
+    importlib.import_module("bknb.runs.card_of_result").made_with()
     with suppress(ImportError):  # a figure imports its own classes, the first compiled function most of numba and scipy
         graphs = importlib.import_module("plotly.graph_objects")
         graphs.Figure(graphs.Scatter(x=[0], y=[0], marker={"line": {}}))

@@ -18,7 +18,7 @@ def result_with_costs(
     """The result of a closed position in percent of the cost of its first fill, each fill with its own costs.
 
     Where all cost the same percentages it is, to the last bit, that of :func:`bknb.domain.pnl.trade_pnl` and
-    :func:`bknb.domain.position_money.result`.
+    :func:`bknb.domain.profit_of_partial_closes.result`.
 
     Parameters
     ----------

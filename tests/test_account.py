@@ -22,12 +22,12 @@ from bknb.domain.pnl import trade_pnl
 from bknb.domain.signal import OpenSignal
 from bknb.domain.signal_events import Active
 from bknb.metrics.account_definitions import ACCOUNT_DEFINITIONS
-from bknb.metrics.account_statistics import Account, account_figures, daily_marks, under_water
+from bknb.metrics.annualised_sharpe_and_drawdown import Account, account_figures, daily_marks, under_water
 from bknb.metrics.marked_equity import MarkedEquity, mark
 from bknb.metrics.marked_positions import Positions, StillOpen, positions_from
-from bknb.reports import panel_data
-from bknb.reports.run_view import RunView
-from bknb.runs.periods import calendar_of, drawdowns_of, returns_of
+from bknb.reports import dashboard_panels
+from bknb.reports.dashboard_run import RunView
+from bknb.runs.monthly_returns_and_drawdowns import calendar_of, drawdowns_of, returns_of
 
 MINUTE = 60_000
 DAY = 1440 * MINUTE
@@ -494,14 +494,14 @@ def test_panels_of_a_running_run_say_what_the_account_says(*, wins_before: bool)
     over = bknb.dashboard(result)._views.view
     assert over is not None
     for view in (running, over):
-        rows = {row[0]: row[2] for row in panel_data.statistics_panel(view)}
+        rows = {row[0]: row[2] for row in dashboard_panels.statistics_panel(view)}
         assert {key: rows[key] for key in result.account} == {key: result.account.text(key) for key in result.account}
-        panel = panel_data.equity_panel(view)
+        panel = dashboard_panels.equity_panel(view)
         assert panel["equity"][-1] == pytest.approx(result.account["total_return"])
         assert -panel["drawdown"].min() == pytest.approx(result.account["max_drawdown"])
-        assert percent_text(result.account["total_return"]) in panel_data.status_panel(view, 0.0)["text"]
-        assert panel_data.equity_info(view).equity[-1] == pytest.approx(result.account["end"])
-    assert panel_data.equity_info(running).time_ms.tolist() == result.marked.time_ms.tolist()
+        assert percent_text(result.account["total_return"]) in dashboard_panels.status_panel(view, 0.0)["text"]
+        assert dashboard_panels.equity_info(view).equity[-1] == pytest.approx(result.account["end"])
+    assert dashboard_panels.equity_info(running).time_ms.tolist() == result.marked.time_ms.tolist()
 
 
 def test_a_tick_of_an_open_position_changes_its_panels() -> None:
@@ -516,8 +516,8 @@ def test_a_tick_of_an_open_position_changes_its_panels() -> None:
     view.take(Active(**about, when=later, price=110.0, signal=opened.signal, percent_tp=1.0, percent_sl=0.0))
     assert view.version["equity"] > before["equity"]
     assert view.version["statistics"] > before["statistics"]
-    assert "▲ +10.00 %" in panel_data.status_panel(view, 0.0)["text"]
-    assert panel_data.equity_panel(view)["equity"][-1] == pytest.approx(10.0)
+    assert "▲ +10.00 %" in dashboard_panels.status_panel(view, 0.0)["text"]
+    assert dashboard_panels.equity_panel(view)["equity"][-1] == pytest.approx(10.0)
 
 
 def test_a_mark_at_midnight_ends_the_day_before() -> None:
@@ -547,7 +547,7 @@ def test_nothing_is_missing_without_a_reason_and_no_zero_is_negative(frame: str)
 
     result = bknb.backtest("BTCUSDT", strategy=rarely, interval="1h", exchange=bknb.exchanges.demo(), frame=frame)
     assert {key for key, value in result.account.items() if value is None} == set(result.account.reasons)
-    from bknb.reports.panel_data import statistics_panel
+    from bknb.reports.dashboard_panels import statistics_panel
 
     dashboard = bknb.dashboard(result)
     (view,) = dashboard._views.views.values()
@@ -828,8 +828,8 @@ def test_time_in_which_a_market_is_closed_changes_no_figure() -> None:
         for period in ("day", "week", "month"):
             assert wide.calendar(period).equals(narrow.calendar(period))
         assert wide.drawdowns(20).equals(narrow.drawdowns(20))
-        assert [row[2] for row in panel_data.statistics_panel(view_of(wide))] == [
-            row[2] for row in panel_data.statistics_panel(view_of(narrow))
+        assert [row[2] for row in dashboard_panels.statistics_panel(view_of(wide))] == [
+            row[2] for row in dashboard_panels.statistics_panel(view_of(narrow))
         ]
     days = narrow.calendar("day")
     assert len(days) == len(narrow.returns("1D")) == 45

@@ -14,7 +14,7 @@ from bknb.domain.least_samples import GATES
 from bknb.domain.signal_events import Added
 from bknb.engine.records import Records
 from bknb.jupyter.dashboard.dashboard import _view_of_comparison, _view_of_result
-from bknb.kernels import metrics
+from bknb.kernels import sweep_figures
 from bknb.metrics.compounding import final_equity
 from bknb.metrics.daily_returns import of_results
 from bknb.metrics.reasons import ADDS, ADDS_INSTEAD
@@ -24,14 +24,14 @@ from bknb.optimizer.draft_and_judge import Draft, Verdict
 from bknb.optimizer.draft_and_judge import Proposal as Passed
 from bknb.optimizer.prompt import Range
 from bknb.optimizer.proposals import Proposal, ranked
-from bknb.reports import panel_data
+from bknb.reports import dashboard_panels
+from bknb.reports.dashboard_run import RunView
+from bknb.reports.dashboard_runs import RunViews
 from bknb.reports.progress_text import total_text
-from bknb.reports.proposals import ranking_html
-from bknb.reports.run_view import RunView
-from bknb.reports.run_views import RunViews
+from bknb.reports.proposals_report import ranking_html
 from bknb.research.bootstrap import bootstrap
 from bknb.runs.result_tables import trade_row
-from bknb.sweeps.evaluate import ends_of
+from bknb.sweeps.evaluate_combination import ends_of
 from bknb.sweeps.symbol_means import known_figures
 
 FRAME = "2024-01-01:2024-01-22"
@@ -132,9 +132,11 @@ DOORS: dict[str, Callable[[World], str]] = {
     "comparison report": lambda world: world.walker.report(),
     "proposal": lambda world: proposal(world).numbers,
     "table of proposals": lambda world: ranking_html([proposal(world)]),
-    "dashboard: statistics": lambda world: str(panel_data.statistics_panel(view(world))),
-    "dashboard: equity": lambda world: str(panel_data.equity_panel(view(world))),
-    "dashboard: comparison": lambda world: str(panel_data.table_panel(_view_of_comparison(world.walker), "walker")),
+    "dashboard: statistics": lambda world: str(dashboard_panels.statistics_panel(view(world))),
+    "dashboard: equity": lambda world: str(dashboard_panels.equity_panel(view(world))),
+    "dashboard: comparison": lambda world: str(
+        dashboard_panels.table_panel(_view_of_comparison(world.walker), "walker")
+    ),
     "lines of live runs": lambda world: line_of(world.added),
     "equity": lambda world: refused(lambda: world.added.equity),
     "returns": lambda world: refused(world.added.returns),
@@ -191,9 +193,9 @@ def test_where_the_adds_of_a_trade_are_unknown_its_largest_cost_decides(world: W
 def test_the_kernel_has_the_figures_of_the_statistics(world: World) -> None:
     records = world.added.run_record.records
     expected, ends = statistics([trade_row(event) for event in records.closed]), ends_of(records)
-    compiled, plain = metrics.score(ends, GATES), metrics.score_plain(ends, GATES)
+    compiled, plain = sweep_figures.score(ends, GATES), sweep_figures.score_plain(ends, GATES)
     np.testing.assert_array_equal(np.isnan(compiled), np.isnan(plain))
-    known = {name: value for name, value in zip(metrics.FIGURES, plain.tolist(), strict=True) if name in expected}
+    known = {name: value for name, value in zip(sweep_figures.FIGURES, plain.tolist(), strict=True) if name in expected}
     for name, value in known.items():
         assert value == pytest.approx(np.nan if expected[name] is None else expected[name], nan_ok=True), name
 
@@ -271,7 +273,7 @@ def test_a_sweep_ranks_them_last_and_says_so(world: World) -> None:
 
 
 def test_a_mean_over_symbols_is_not_that_of_the_symbols_without_adds(world: World) -> None:
-    names = metrics.FIGURES
+    names = sweep_figures.FIGURES
     rows = np.full((3, len(names)), 2.0)
     rows[0, names.index("equity_final")] = np.nan  # trades, and no equity: it added there
     rows[1, names.index("n")] = 0.0
@@ -318,4 +320,4 @@ def test_the_list_of_runs_and_the_head_have_no_total(world: World) -> None:
     views.add(view(world))
     (row,) = views.runs()
     assert row["total"] == ""
-    assert "%" not in panel_data.status_panel(view(world), 0.0)["text"]
+    assert "%" not in dashboard_panels.status_panel(view(world), 0.0)["text"]

@@ -13,7 +13,7 @@ import pytest
 import bknb
 from bknb.errors import BadCandle, DataError, UsageError
 from bknb.exchanges.dataframe_source import FrameSource
-from bknb.exchanges.from_tables import from_csv, from_frame, from_parquet
+from bknb.exchanges.from_csv_frame_and_parquet import from_csv, from_frame, from_parquet
 from bknb.market.candles import Candles
 
 START = 1_704_067_200_000  # 2024-01-01 00:00 UTC

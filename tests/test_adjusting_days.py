@@ -11,7 +11,7 @@ import pytest
 
 import bknb
 from bknb.errors import UsageError
-from bknb.exchanges.from_tables import from_frame
+from bknb.exchanges.from_csv_frame_and_parquet import from_frame
 
 DATES = pd.bdate_range("2024-05-01", "2024-07-31", name="Date")
 DAY = "2024-06-10"

@@ -14,9 +14,9 @@ from bknb.config import Settings
 from bknb.engine.registry import Exchange
 from bknb.errors import BadCandle, UsageError
 from bknb.exchanges.dataframe_source import FrameSource
-from bknb.exchanges.from_tables import from_csv, from_frame
+from bknb.exchanges.from_csv_frame_and_parquet import from_csv, from_frame
 from bknb.history.cached_source import StoredSource
-from bknb.history.store import CandleStore
+from bknb.history.candle_store import CandleStore
 from bknb.live.runtime import Runtime
 from bknb.market.candles import Candles
 from bknb.market.feed import Feed

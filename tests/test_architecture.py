@@ -47,7 +47,18 @@ DOORS: dict[str, tuple[str, ...]] = {
     "research": ("user_code", "reports", "metrics", "market", "stores", "domain", "errors", "process"),
     "llm": ("stores", "market", "domain", "config", "errors", "ports", "lazy_names"),
     "brokers": ("stores", "domain", "errors", "lazy_names"),
-    "live": ("stores.versions", "engine", "events", "market", "domain", "config", "errors", "log", "ports", "process"),
+    "live": (
+        "stores.format_versions",
+        "engine",
+        "events",
+        "market",
+        "domain",
+        "config",
+        "errors",
+        "log",
+        "ports",
+        "process",
+    ),
     "provenance": ("user_code", "stores", "engine", "market", "domain", "config", "errors", "process"),
     "testing": ("stores", "market", "domain", "errors", "ports", "process"),
     "sweeps": ("provenance", "engine", "events", "market", "kernels", "metrics", "stores", "domain", "errors", "ports"),
@@ -92,7 +103,7 @@ TYPES_ONLY: dict[tuple[str, str], str] = {
 CIRCLES: dict[frozenset[str], str] = {
     frozenset(
         {
-            *("provenance.card", "provenance.portfolio_card", "runs.account_on_card", "runs.make_card"),
+            *("provenance.card", "provenance.portfolio_card", "runs.account_on_card", "runs.card_of_result"),
             *("runs.backtest", "runs.optional_account", "runs.portfolio", "runs.portfolio_result", "runs.result"),
             *("runs.verify_card", "runs.verify_portfolio"),
         }
@@ -151,7 +162,7 @@ IMPURE_CALLS = frozenset({"open", "print", "input", "breakpoint", "eval", "exec"
 
 HEAVY = frozenset({"numba", "plotly", "pandas", "ccxt", "matplotlib", "IPython", "pyarrow", "ollama"})
 
-CLOCK_MODULE = "bknb.market.clock"
+CLOCK_MODULE = "bknb.market.system_clock"
 CALENDARS = ("localtime", "gmtime", "ctime", "asctime")  # of ``time``: those that are given a moment read no clock
 CLOCK_READS = frozenset(
     [f"time.{name}" for name in ("time", "monotonic", "perf_counter", "process_time", "thread_time", "clock_gettime")]
@@ -623,13 +634,13 @@ LARGE: dict[str, str] = {
     "exchanges.download": "the public download and what it reports",
     "jupyter.dashboard.dashboard": "the public dashboard and its class",
     "kernels.simulate": "a whole backtest as one compiled loop, with its plain twin",
-    "live.order_desk": "orders at a broker: saved, sent, asked about, found again",
+    "live.orders_sent_to_broker": "orders at a broker: saved, sent, asked about, found again",
     "market.feed": "candles from a source: paged, asked for again, checked",
     "market.paging": "which question follows an answer of a source: pages, holes, answers of fewer than asked",
     "market.window": "the candles a run has in memory, and what it may see of them",
     "optimizer.draft_and_judge": "the loop of a study: show, ask, check, try out, rank",
     "provenance.source_walk": "one walk through everything a strategy reaches",
-    "reports.run_view": "one run as its events tell it",
+    "reports.dashboard_run": "one run as its events tell it",
     "research.lookahead_checks": "answers compared between worlds, and the report of it",
     "runs.check_lookahead": "a strategy asked again in worlds with another future",
     "runs.moment": "one minute of a run: what was known, what was decided, and the strategy asked again",
@@ -669,15 +680,15 @@ BITES: tuple[tuple[Callable[[Module], list[str]], str, str], ...] = (
     (doors, "bknb.market.feed", "from ..engine.plan import Plan"),
     (doors, "bknb.market.feed", "import bknb"),
     (doors, "bknb.market.feed", "from bknb import backtest"),
-    (doors, "bknb.engine.plan", "from ..exchanges.simple_sources import demo"),
+    (doors, "bknb.engine.plan", "from ..exchanges.demo_in_sessions_and_bundled import demo"),
     (doors, "bknb.engine.plan", "from ..jupyter.display import show"),
     (doors, "bknb.metrics.statistics", "from ..market.feed import Feed"),
     (doors, "bknb.metrics.statistics", "from ..market import feed"),
-    (doors, "bknb.history.store", "from ..engine.plan import Plan"),
-    (doors, "bknb.history.store", "from ..reports.heat_info import statistics"),
+    (doors, "bknb.history.candle_store", "from ..engine.plan import Plan"),
+    (doors, "bknb.history.candle_store", "from ..reports.heat_info import statistics"),
     (doors, "bknb.jupyter.extension", "from ..engine.registry import registry"),
     (doors, "bknb.jupyter.extension", "from .. import engine"),
-    (doors, "bknb.cli", "from .history.store import CandleStore"),
+    (doors, "bknb.cli", "from .history.candle_store import CandleStore"),
     (doors, "bknb.ports", "from .market.candles import Candles"),
     (doors, "bknb.config", "from .domain.interval import Interval"),
     (doors, "bknb.attic.chest", "x = 1"),
@@ -729,7 +740,7 @@ ALLOWED: tuple[tuple[str, str], ...] = (
         "bknb.domain.signal_validation",
         "import math\nimport msgspec\nfrom datetime import UTC, datetime\nfrom ..config import Settings",
     ),
-    ("bknb.market.clock", "import time\nnow = time.time()"),
+    ("bknb.market.system_clock", "import time\nnow = time.time()"),
     ("bknb.market.feed", "from ..domain.interval import floor_to\nfrom .candles import Candles\nimport numpy as np"),
     ("bknb.market.feed", "import time\ntime.sleep(1)"),
     ("bknb.reports.plots", "from ..metrics.statistics import statistics\nclass Database: ..."),

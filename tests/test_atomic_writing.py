@@ -21,7 +21,7 @@ from quick import first_quick
 
 import bknb
 from bknb.errors import UsageError
-from bknb.history.store import CandleStore, SeriesName
+from bknb.history.candle_store import CandleStore, SeriesName
 from bknb.llm.recordings import AnswerFolder
 from bknb.market.candles import Candles
 from bknb.market.demo import DemoSource
@@ -281,7 +281,7 @@ def test_modes_are_those_the_umask_gives(writer: Callable[[Path], object], umask
 # module -> why it may write a file in place
 IN_PLACE = {
     "stores/atomic.py": "what is no regular file cannot be replaced",
-    "exchanges/bundle.py": "into the scratch folder of a share, which is delivered whole",
+    "exchanges/candle_bundle.py": "into the scratch folder of a share, which is delivered whole",
     "sharing/shared_folder.py": "into the scratch folder of a share, which is delivered whole",
     "sharing/recorder.py": "into the scratch folder of a share, which is delivered whole",
     "sharing/wheel.py": "into the scratch folder of a share, which is delivered whole",

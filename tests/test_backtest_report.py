@@ -12,12 +12,12 @@ import pytest
 import bknb
 from bknb.domain.formatting import duration_text, percent_text, price_text, utc_text
 from bknb.metrics.account_definitions import ACCOUNT_DEFINITIONS, account_text
-from bknb.metrics.missing import why_missing
 from bknb.metrics.trade_definitions import DEFINITIONS, figure_text
-from bknb.reports.backtest import ROWS_SHOWN, backtest_report, summary_html, summary_text
+from bknb.metrics.why_figure_is_missing import why_missing
 from bknb.reports.backtest_info import FIGURES, backtest_info
+from bknb.reports.backtest_report import ROWS_SHOWN, backtest_report, summary_html, summary_text
 from bknb.reports.milestones_and_refusals import refusal_tally
-from bknb.reports.refusals import by_kind, refused_by_rule
+from bknb.reports.refusals_counted import by_kind, refused_by_rule
 
 MONTH = "2024-01-01:2024-02-01"
 NASTY = "<script>alert(1)</script> | `code` \\ line\nbreak"

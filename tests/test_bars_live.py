@@ -24,7 +24,7 @@ from bknb.engine.plan import plan_backtest
 from bknb.exchanges import from_frame
 from bknb.market.demo import DemoSource
 from bknb.market.sessions import Sessions
-from bknb.runs.live import TASKS, LiveTask, plan_live
+from bknb.runs.live_task import TASKS, LiveTask, plan_live
 from bknb.testing.clocks import SimulatedClock
 
 HOUR = 3_600_000

@@ -21,7 +21,7 @@ from bknb.domain.interval import INTERVAL_MS
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.exchanges import from_frame
-from bknb.exchanges.bundle import BundleSource
+from bknb.exchanges.candle_bundle import BundleSource
 from bknb.market.resample import resample
 from bknb.market.sessions import Sessions
 from bknb.reports import ohlc_bars

@@ -14,7 +14,7 @@ from quick import first_quick
 import bknb
 from bknb.research.bootstrap import MAIN, block_length, bootstrap, resample
 from bknb.research.deflated_sharpe import deflated_sharpe_ratio, effective_trials
-from bknb.research.pbo import overfitting
+from bknb.research.overfitting_probability import overfitting
 
 SEARCHES = 400
 
@@ -101,11 +101,11 @@ def test_equal_strategies_share_their_ranks():
 
 
 def test_splits_are_worked_off_in_parts(monkeypatch):
-    from bknb.research import pbo
+    from bknb.research import overfitting_probability
 
     table = np.random.default_rng(11).normal(size=(160, 30))
     whole = overfitting(table, blocks=8)
-    monkeypatch.setattr(pbo, "_AT_ONCE", 100)
+    monkeypatch.setattr(overfitting_probability, "_AT_ONCE", 100)
     parts = overfitting(table, blocks=8)
     np.testing.assert_allclose(parts.logits, whole.logits)
     assert len(parts.logits) == 70

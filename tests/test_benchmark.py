@@ -16,8 +16,8 @@ import bknb
 from bknb.metrics.benchmark_figures import Benchmark, benchmark_figures, day_closes
 from bknb.reports.equity_png import equity_png
 from bknb.reports.portfolio_figure import portfolio_traces
+from bknb.reports.portfolio_in_notebook import account_html
 from bknb.reports.portfolio_panels import status_text
-from bknb.reports.portfolio_view import account_html
 from bknb.reports.tearsheet_info import tearsheet_info
 from bknb.runs.benchmark import BenchmarkPrices, equal_parts
 

@@ -26,13 +26,13 @@ from test_position_orders import entry
 from test_quantities import FOR_EVER, Silent, pauses
 
 from bknb.brokers.paper_broker import PaperBroker, Trouble
+from bknb.domain.broker_orders_and_ids import MAX_CLOSES, Order, Report, order_beside, own_prefix
+from bknb.domain.broker_orders_of_events import ended, orders_after
 from bknb.domain.lifecycle import Flat
-from bknb.domain.order_actions import CancelOrder, Query, Save, next_action
-from bknb.domain.orders import MAX_CLOSES, Order, Report, order_beside, own_prefix
-from bknb.domain.recorded_orders import ended, orders_after
+from bknb.domain.next_order_action import CancelOrder, Query, Save, next_action
 from bknb.domain.signal_events import Closed, Opened
 from bknb.errors import BrokerError, StateError
-from bknb.live import broker_check, orders_from_record
+from bknb.live import broker_asked_at_restart, orders_from_record
 
 UNKNOWN = Report(client_id=f"{own_prefix('sma', 'BTCUSDT')}oaaaa", symbol="BTCUSDT", status="accepted")
 AGAIN = "it is asked again, and nothing is opened before"
@@ -315,7 +315,7 @@ def test_a_clock_that_cancels_itself_does_not_end_the_asking_for_open_orders(mon
             self.slept.append(seconds)
             raise asyncio.CancelledError
 
-    monkeypatch.setattr(broker_check, "pause_seconds", lambda _: 0.0)
+    monkeypatch.setattr(broker_asked_at_restart, "pause_seconds", lambda _: 0.0)
     broker = Unlisted()
     broker.silent = 2
     life = Cancels(broker=broker)

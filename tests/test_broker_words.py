@@ -13,7 +13,7 @@ from scenarios import ORIGIN, source
 
 import bknb
 from bknb.brokers.paper_broker import PaperBroker
-from bknb.domain.orders import Order, Report
+from bknb.domain.broker_orders_and_ids import Order, Report
 from bknb.domain.text import readable
 
 MINUTE = 60_000

@@ -21,7 +21,7 @@ from worlds import MODELS, SETTINGS, walk
 
 import bknb
 from bknb import Close
-from bknb.domain import judge_answers as managing
+from bknb.domain import manage_answers_refused as managing
 from bknb.live.manual_orders import ByHand, Flatten
 from bknb.live.manual_refusals import OVER
 from bknb.live.turn_lock import Turn
@@ -70,7 +70,7 @@ def play(
     if broker is not None:
         options = {"broker": broker, "quantity": 2.0} | options
     options = {"store": bknb.stores.memory()} | options
-    from bknb.runs.live import TASKS, LiveTask, plan_live
+    from bknb.runs.live_task import TASKS, LiveTask, plan_live
 
     task = LiveTask(
         plan_live("X", strategy=strategy, exchange=source(candles or rows()), clock=clock, until=at(until), **options)
@@ -442,7 +442,7 @@ def test_by_hand_at_a_minute_equals_a_backtest_whose_manage_answers_the_same(nam
     exchange = source(walk(seed))
     common: dict[str, Any] = {"interval": "1m", "get_signal": get_signal, "execution": model}
     clock = HandClock(ORIGIN, {at(minute): decide for minute in moments})
-    from bknb.runs.live import TASKS, LiveTask, plan_live
+    from bknb.runs.live_task import TASKS, LiveTask, plan_live
 
     strategy = bknb.add_strategy("both", **common)
     task = LiveTask(

@@ -10,7 +10,7 @@ from desk_life import ENTRY, Exchange, Life, closing
 from msgspec.structs import replace
 from order_events import cancelled, closed, opened, scheduled
 
-from bknb.domain.orders import Order, Report
+from bknb.domain.broker_orders_and_ids import Order, Report
 
 Said = tuple[str, float] | None  # a status, and how much is filled; None: it knows no such order
 

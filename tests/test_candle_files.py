@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import bknb
-from bknb.market.candle_files import CandleFiles
 from bknb.market.candles import Candles
+from bknb.market.candles_in_mapped_files import CandleFiles
 
 can_let_go = pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="this system keeps what was read")
 

@@ -11,7 +11,7 @@ from bknb.config import Settings
 from bknb.errors import BadCandle, DataError, GapError, NotEnoughData
 from bknb.market.candle_checks import CandleRequest, Repair, audit
 from bknb.market.candles import Candles
-from bknb.market.gaps import check_gaps, gaps
+from bknb.market.missing_candles import check_gaps, gaps
 
 START = 1_641_038_400_000  # 2022-01-01 12:00 UTC
 MINUTE = 60_000

@@ -20,8 +20,8 @@ import bknb
 from bknb.domain.interval import interval_ms
 from bknb.exchanges import from_frame
 from bknb.market.newest_moment import newest_moment, newest_time
+from bknb.market.session_at_moment import session_at
 from bknb.market.sessions import as_sessions
-from bknb.market.trading_session import session_at
 
 FRAME = (ORIGIN, ORIGIN + 300 * MINUTE)
 DAYS = 86_400_000

@@ -20,7 +20,7 @@ import bknb.exchanges
 from bknb.domain.formatting import plain_number, utc_text
 from bknb.errors import BadCandle, DataError, MissingDependency, UnknownName, UsageError
 from bknb.exchanges.dataframe_source import FrameSource
-from bknb.exchanges.from_tables import from_csv, from_frame, from_parquet
+from bknb.exchanges.from_csv_frame_and_parquet import from_csv, from_frame, from_parquet
 from bknb.market.candles import Candles
 from bknb.market.demo import DemoSource
 from bknb.market.sources import FunctionSource

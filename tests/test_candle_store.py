@@ -20,8 +20,8 @@ from packages import need_packages
 from bknb.domain.interval import INTERVAL_MS
 from bknb.domain.ranges import length, merged, within, without
 from bknb.errors import BadCandle, StateError, UsageError
+from bknb.history.candle_store import CandleStore
 from bknb.history.partition import SeriesName, encoded, period_of
-from bknb.history.store import CandleStore
 from bknb.market.candle_hash import content_hash
 from bknb.market.candles import Candles
 from bknb.testing.faults import FaultyDisk, PowerCutDisk
@@ -332,7 +332,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_candle_store import LATER, SERIES, tape
-from bknb.history.store import CandleStore
+from bknb.history.candle_store import CandleStore
 from bknb.testing.faults import killed_at_system_call
 import tempfile, pyarrow.parquet, pyarrow as pa
 pa.set_cpu_count(1); pa.set_io_thread_count(1)

@@ -12,7 +12,7 @@ import pytest
 import bknb
 import bknb.exchanges
 from bknb.domain.interval import MINUTE_MS
-from bknb.exchanges.bundle import Record
+from bknb.exchanges.candle_bundle import Record
 from bknb.market.candle_checks import CandleRequest, in_sessions
 from bknb.market.candles import COLUMNS, Candles
 from bknb.market.sessions import Sessions

@@ -20,13 +20,13 @@ from bknb.errors import BadCandle, DataError, UnknownName, UsageError
 from bknb.exchanges.ccxt_source import CcxtSource
 from bknb.exchanges.dataframe_source import FrameSource
 from bknb.history.cached_source import StoredSource
+from bknb.history.candle_store import CandleStore
 from bknb.history.partition import SeriesName
-from bknb.history.store import CandleStore
 from bknb.market.candles import Candles
 from bknb.market.demo import DemoSource
 from bknb.market.feed import Feed
 from bknb.market.resample import resample
-from bknb.stores.record import seal, unseal
+from bknb.stores.sealed_values import seal, unseal
 from bknb.testing.fake_binance import Fault, LocalBinance, Market
 from bknb.testing.sources import CandleSourceContract
 

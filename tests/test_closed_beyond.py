@@ -12,12 +12,20 @@ from test_position_orders import entry, filled, made, name_of
 from test_quantities import FOR_EVER, Lying, Silent, pauses
 
 from bknb.brokers.paper_broker import Trouble
-from bknb.domain.believable_reports import report_problem
+from bknb.domain.broker_orders_and_ids import (
+    Order,
+    Report,
+    closed_beyond,
+    finished,
+    left_by_rounding,
+    left_open,
+    order_beside,
+)
+from bknb.domain.broker_orders_of_events import ended
+from bknb.domain.broker_reports import report_problem
 from bknb.domain.lifecycle import Flat
-from bknb.domain.order_shares import sold_beyond
-from bknb.domain.orders import Order, Report, closed_beyond, finished, left_by_rounding, left_open, order_beside
-from bknb.domain.recorded_orders import ended
-from bknb.live.left_behind import unwatched
+from bknb.domain.quantity_of_partial_closes import sold_beyond
+from bknb.live.unwatched_positions import unwatched
 
 Fills = list[tuple[str, float, float, str]]
 

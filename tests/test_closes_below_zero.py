@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import bknb
-from bknb.metrics.missing import why_missing
 from bknb.metrics.reasons import CLOSED_BELOW_ZERO
+from bknb.metrics.why_figure_is_missing import why_missing
 
 
 def rows(closes: list[float], entry: float) -> list[dict[str, Any]]:

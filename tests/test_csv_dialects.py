@@ -14,7 +14,7 @@ import pytest
 import bknb
 from bknb.errors import BadCandle, DataError, UsageError
 from bknb.exchanges.dataframe_source import FrameSource
-from bknb.exchanges.from_tables import from_csv
+from bknb.exchanges.from_csv_frame_and_parquet import from_csv
 from bknb.market.candles import Candles
 
 FILES = Path(__file__).parent / "data" / "files"

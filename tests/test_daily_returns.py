@@ -10,7 +10,7 @@ import pytest
 
 import bknb
 from bknb.domain.interval import DAY_MS
-from bknb.kernels import metrics, simulate
+from bknb.kernels import simulate, sweep_figures
 from bknb.metrics.daily_returns import daily_returns, of_results
 
 
@@ -81,7 +81,7 @@ def test_a_loss_of_more_than_everything_leaves_nothing_and_no_debt() -> None:
     ends[:, simulate.CLOSED_AT], ends[:, simulate.NET] = closed, results
     for daily in (
         daily_returns(closed, results, start=0, end=DAY_MS),
-        metrics.daily_plain(ends, 0, 2),
-        metrics.daily(ends, 0, 2),
+        sweep_figures.daily_plain(ends, 0, 2),
+        sweep_figures.daily(ends, 0, 2),
     ):
         assert daily.tolist() == pytest.approx([-1.0, 0.1])

@@ -19,19 +19,19 @@ import bknb
 from bknb.domain import signal_events as signals
 from bknb.domain.signal import OpenSignal
 from bknb.events import messages, subjects
-from bknb.events.failures import ListenerFailure, ListenerOverflow
+from bknb.events.listener_failures import ListenerFailure, ListenerOverflow
 from bknb.jupyter.dashboard import static_html
 from bknb.jupyter.dashboard.dashboard import Dashboard
 from bknb.jupyter.dashboard.event_pump import EventPump
 from bknb.jupyter.dashboard.updates import Updates
 from bknb.market.candles import Candles
+from bknb.reports import dashboard_panels as panels
 from bknb.reports import equity_arrays as equity
-from bknb.reports import panel_data as panels
+from bknb.reports.dashboard_run import _HANDLERS, PANELS, RunView
+from bknb.reports.dashboard_runs import RunViews
 from bknb.reports.equity_png import equity_png
 from bknb.reports.ohlc_bars import bar_length, bars
 from bknb.reports.portfolio_panels import PORTFOLIO_PANELS
-from bknb.reports.run_view import _HANDLERS, PANELS, RunView
-from bknb.reports.run_views import RunViews
 
 WHERE: dict[str, Any] = {"symbol": "BTCUSDT", "strategy": "sma", "exchange": "demo", "frame": None}
 ROW: dict[str, Any] = {

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from order_events import cancelled, closed, leaving, opened, scheduled
 
 from bknb.brokers.paper_broker import Trouble
-from bknb.domain.orders import MAX_CLOSES
+from bknb.domain.broker_orders_and_ids import MAX_CLOSES
 from bknb.live.order_pauses import LONGEST_PAUSE_SECONDS
 
 

@@ -7,8 +7,8 @@ from desk_life import ENTRY, Life, closing, lives, script
 from msgspec.structs import replace
 from order_events import MINUTE, cancelled, closed, holding, opened, resting, scheduled
 
-from bknb.domain.orders import client_id
-from bknb.live.order_store import MAX_FINISHED_SIGNALS
+from bknb.domain.broker_orders_and_ids import client_id
+from bknb.live.saved_orders import MAX_FINISHED_SIGNALS
 from bknb.stores.memory_store import MemoryStore
 
 

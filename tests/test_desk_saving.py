@@ -11,7 +11,7 @@ from desk_life import ENTRY, Exchange, Life, closing, lives
 from order_events import closed, leaving, opened
 
 from bknb.errors import StateError
-from bknb.live.order_store import MAX_FINISHED_SIGNALS, read_orders
+from bknb.live.saved_orders import MAX_FINISHED_SIGNALS, read_orders
 from bknb.stores.file_store import FileStore
 from bknb.stores.memory_store import MemoryStore
 from bknb.testing.faults import FaultyDisk

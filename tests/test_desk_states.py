@@ -6,7 +6,7 @@ from desk_life import ENTRY, Life, closing
 from order_events import MINUTE, candle, closed, holding, leaving, opened, ordering, resting, scheduled
 
 from bknb.brokers.paper_broker import PaperBroker, Trouble
-from bknb.domain.orders import client_id
+from bknb.domain.broker_orders_and_ids import client_id
 
 
 # Decisions of a moment

@@ -170,8 +170,8 @@ def test_examples_import_public_places_alone(page: Path) -> None:
 
 
 def test_an_internal_place_is_seen() -> None:
-    assert imported("import os\nfrom bknb.stores.record import seal") == ["bknb.stores.record"]
-    assert not PUBLIC_PLACES.fullmatch("bknb.stores.record")
+    assert imported("import os\nfrom bknb.stores.sealed_values import seal") == ["bknb.stores.sealed_values"]
+    assert not PUBLIC_PLACES.fullmatch("bknb.stores.sealed_values")
     assert not PUBLIC_PLACES.fullmatch("bknb.testing.language")
     assert not PUBLIC_PLACES.fullmatch("bknb.adapters.state")
     assert PUBLIC_PLACES.fullmatch("bknb.testing.stores")

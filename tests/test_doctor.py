@@ -118,8 +118,8 @@ def test_the_process_that_uses_the_state_is_named_and_not_disturbed(tmp_path: Pa
 @pytest.mark.slow
 def test_gaps_and_damage_of_stored_candles_are_reported(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
+    from bknb.history.candle_store import CandleStore
     from bknb.history.partition import SeriesName
-    from bknb.history.store import CandleStore
 
     def candles(first: int, count: int) -> bknb.Candles:
         return bknb.Candles.from_rows([((first + i) * 60_000, 1.0, 1.0, 1.0, 1.0, 1.0) for i in range(count)])

@@ -24,8 +24,8 @@ from packages import need_packages
 import bknb
 from bknb.domain.retry_pauses import Patience
 from bknb.exchanges.download import DownloadProgress
+from bknb.history.candle_store import CandleStore
 from bknb.history.partition import SeriesName
-from bknb.history.store import CandleStore
 from bknb.market.candle_hash import content_hash
 from bknb.market.candles import Candles
 from bknb.market.demo import DemoSource

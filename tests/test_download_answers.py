@@ -14,7 +14,7 @@ from quick import first_quick
 import bknb
 from bknb.config import Settings
 from bknb.history.cached_source import StoredSource
-from bknb.history.store import CandleStore
+from bknb.history.candle_store import CandleStore
 
 MINUTE = 60_000
 T0 = 1_704_067_200_000

@@ -15,13 +15,13 @@ from worlds import LENGTH, MODELS, SETTINGS, signals, walk
 
 from bknb.config import Settings
 from bknb.engine.backtest import BacktestRun
-from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
+from bknb.engine.registration_checks import make_strategy
 from bknb.errors import BadCandle, DataError, GapError, NotEnoughData
 from bknb.market.candles import Candles
+from bknb.market.candles_of_one_symbol import Series
 from bknb.market.feed import Feed
 from bknb.market.fetch_loop import fetch_now
-from bknb.market.series import Series
 from bknb.market.sessions import Sessions
 from bknb.market.window import Window
 

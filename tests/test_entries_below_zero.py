@@ -16,19 +16,19 @@ from hypothesis import strategies as st
 import bknb
 from bknb.domain.pnl import breakeven_price, net_points
 from bknb.domain.position_fills import Fill
-from bknb.domain.position_money import cost_percentage, largest_cost, net_results, result
+from bknb.domain.profit_of_partial_closes import cost_percentage, largest_cost, net_results, result
 from bknb.domain.tick_grid import on_grid
 from bknb.exchanges import from_frame
 from bknb.jupyter.dashboard import static_html
-from bknb.metrics.missing import explained_text
 from bknb.metrics.reasons import BELOW_ZERO, PEAKS_IN_PERCENT, POOLED_POINTS
-from bknb.reports import panel_data
+from bknb.metrics.why_figure_is_missing import explained_text
+from bknb.reports import dashboard_panels
+from bknb.reports.dashboard_run import PANELS
 from bknb.reports.equity_arrays import equity_info
 from bknb.reports.equity_png import equity_png
 from bknb.reports.heat_info import heat_info
 from bknb.reports.plots import figure_json
 from bknb.reports.portfolio_panels import panel_html
-from bknb.reports.run_view import PANELS
 from bknb.research.bootstrap import bootstrap
 from tests.test_negative_prices import BEGIN, FALL, FREE, managed, minutes, run
 
@@ -432,11 +432,11 @@ def test_the_card_and_a_portfolio_of_a_run_in_points() -> None:
     assert ("N/A" in legs, "nan" in legs) == (True, False)
     view = bknb.dashboard(alone)._views.view
     assert view is not None
-    assert panel_data.equity_panel(view)["missing"] == f"equity: not available, {BELOW_ZERO}"
+    assert dashboard_panels.equity_panel(view)["missing"] == f"equity: not available, {BELOW_ZERO}"
     assert "▲ +38.00 points" in static_html.static_html(view, PANELS)
-    drawn = panel_data.trades_panel(view)
+    drawn = dashboard_panels.trades_panel(view)
     assert (drawn["unit"], drawn["pnl"].tolist()) == ("points", alone.trades["points"].tolist())
-    texts = {key: text for key, _, text, _ in panel_data.statistics_panel(view)}
+    texts = {key: text for key, _, text, _ in dashboard_panels.statistics_panel(view)}
     assert (texts["avg_pnl"], texts[""]) == ("-2.00 points", f"N/A: {BELOW_ZERO}")
     assert "total_return" not in texts
 

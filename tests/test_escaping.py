@@ -28,9 +28,9 @@ from bknb.optimizer.prompt import Range, Shown
 from bknb.optimizer.proposals import Proposals
 from bknb.optimizer.reply import Parameter
 from bknb.provenance.card_differences import Difference
+from bknb.reports.dashboard_run import PANELS
 from bknb.reports.milestones_and_refusals import milestone_tally, refusal_tally
-from bknb.reports.performance import performance_info
-from bknb.reports.run_view import PANELS
+from bknb.reports.performance_report import performance_info
 from bknb.research.comparison import Entry
 from bknb.research.holdout_ledger import HoldoutLook
 from bknb.research.lookahead_checks import Finding as Leak
@@ -38,7 +38,7 @@ from bknb.research.lookahead_checks import LookaheadReport
 from bknb.research.walk_forward_report import Fold, WalkForward
 from bknb.research.walk_forward_windows import Stretch
 from bknb.runs.holdout import Holdout
-from bknb.sharing.execute import _with_figure
+from bknb.sharing.execute_notebook import _with_figure
 
 EVIL = """<script>alert("1")</script> & 'x' <b onload="2">"""
 PACKAGE = Path(bknb.__file__).parent

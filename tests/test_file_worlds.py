@@ -15,7 +15,7 @@ import pytest
 
 from bknb.config import Settings
 from bknb.errors import BknbError
-from bknb.exchanges.from_tables import from_csv
+from bknb.exchanges.from_csv_frame_and_parquet import from_csv
 from bknb.market.candles import Candles
 from bknb.market.feed import Feed
 

@@ -15,7 +15,7 @@ from quick import some_quick
 from bknb.config import Settings
 from bknb.errors import BadCandle, UnknownName, UsageError
 from bknb.exchanges.dataframe_source import FrameSource
-from bknb.exchanges.from_tables import from_csv, from_frame
+from bknb.exchanges.from_csv_frame_and_parquet import from_csv, from_frame
 from bknb.market.candles import Candles
 from bknb.market.feed import Feed
 from bknb.market.sources import FunctionSource

@@ -22,9 +22,9 @@ from bknb.domain.interval import INTERVAL_MS
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.exchanges import from_frame
+from bknb.market.session_at_moment import session_at
 from bknb.market.sessions import Sessions
 from bknb.market.sources import FunctionSource
-from bknb.market.trading_session import session_at
 from bknb.runs.result import Result
 from bknb.runs.run_record import record_of
 

@@ -12,7 +12,7 @@ from test_half_past_live import of_function
 
 import bknb
 from bknb.brokers import PaperBroker
-from bknb.domain.orders import Order, Report
+from bknb.domain.broker_orders_and_ids import Order, Report
 from bknb.domain.signal_events import Closed, Opened
 from bknb.testing.clocks import SimulatedClock
 

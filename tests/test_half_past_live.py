@@ -29,8 +29,8 @@ from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.exchanges import from_frame, in_sessions
 from bknb.history.cached_source import StoredSource
-from bknb.history.store import CandleStore
-from bknb.runs.live import TASKS, LiveTask, plan_live
+from bknb.history.candle_store import CandleStore
+from bknb.runs.live_task import TASKS, LiveTask, plan_live
 from bknb.runs.portfolio import plan_portfolio
 from bknb.testing.clocks import SimulatedClock
 

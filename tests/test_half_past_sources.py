@@ -22,8 +22,8 @@ from test_half_past_bars import HOUR, MARKETS, MINUTE, Market, bars_of, slot_of
 import bknb
 from bknb.domain.interval import INTERVAL_MS
 from bknb.exchanges import from_frame, from_store, in_sessions, stored
+from bknb.history.candle_store import CandleStore
 from bknb.history.partition import SeriesName, encoded
-from bknb.history.store import CandleStore
 from bknb.market.candles import Candles
 from bknb.market.shifted_bar_grid import open_grid
 
@@ -223,7 +223,7 @@ def test_a_bar_is_there_once_it_has_closed_the_last_one_with_its_session(
 def versions(folder: Path) -> set[int]:
     """The versions of the labels of all partitions."""
     from bknb.history.partition import arrow
-    from bknb.stores.record import unseal
+    from bknb.stores.sealed_values import unseal
 
     _, parquet = arrow()
     found = set()

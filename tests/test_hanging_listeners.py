@@ -14,7 +14,7 @@ from waiting import until
 import bknb
 import bknb.live.ending as ending_module
 import bknb.live.run as run_module
-import bknb.runs.live as live_module
+import bknb.runs.live_task as live_module
 
 MINUTE = 60_000
 ROWS = [[ORIGIN + n * MINUTE, *[100.0] * 4, 5.0] for n in range(-60, 80)]

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from test_position_order_properties import RATES, Life, Story
 
 from bknb.brokers.paper_broker import PaperBroker, Trouble
+from bknb.domain.broker_orders_and_ids import Order, Report
 from bknb.domain.lifecycle import Flat
-from bknb.domain.orders import Order, Report
 from bknb.errors import BrokerError
 
 EXACT = 1e-9

@@ -28,11 +28,20 @@ OF_MANAGED = {  # answers and declared exits are in the types and checks of `Sig
     f"bknb.domain.{name}"
     for name in (
         *("manage_answers", "declared_exits", "exit_validation", "manual_inputs"),
-        *("position_fills", "stop_levels", "position_book", "position_money", "position_view"),
+        *(
+            "position_fills",
+            "trailing_and_breakeven_stops",
+            "position_book",
+            "profit_of_partial_closes",
+            "position_seen_by_manage",
+        ),
     )
 }
 OF_THE_LIFECYCLE = {  # parts of it that became modules: they were loaded before, in larger ones
-    *(f"bknb.domain.{name}" for name in ("entry_steps", "exit_steps", "signal_events", "states", "story")),
+    *(
+        f"bknb.domain.{name}"
+        for name in ("lifecycle_entries", "lifecycle_exits", "signal_events", "states", "state_as_text")
+    ),
     *(f"bknb.domain.{name}" for name in ("checked_signal", "lifecycle_inputs")),
     *(
         f"bknb.engine.{name}"
@@ -44,13 +53,19 @@ OF_WHAT_IS_GIVEN = {  # checks of arguments and of candles
     *("bknb.domain.keyword_arguments", "bknb.domain.whole_number"),
     *(
         f"bknb.market.{name}"
-        for name in ("anomalies", "answer_notes", "source_answers", "measured_bar_length", "stretched_bars")
+        for name in ("impossible_prices", "answer_notes", "source_answers", "measured_bar_length", "stretched_bars")
     ),
 }
 OF_THE_CLOCK = {  # orders for the close and lifetimes by the clock of the market are in the types of every state
     *(
         f"bknb.domain.{name}"
-        for name in ("close_orders", "entry_boundaries", "entry_timeout", "unfilled_entries", "market_clock")
+        for name in (
+            "market_on_close_orders",
+            "entry_boundaries",
+            "entry_timeout",
+            "unfilled_entries",
+            "market_clock_protocol",
+        )
     ),
     "bknb.engine.rules_clock",
     "bknb.market.bar_slots",  # of every series; the grids of bars that count from an open are not loaded
@@ -64,22 +79,25 @@ ONLY_MANAGED = {  # what carries answers and exits out, and the columns of `get_
     *(
         f"bknb.domain.{name}"
         for name in (
-            *("answer_shares", "manual_steps", "fill_run", "managed_minute"),
-            *("judge_answers", "apply_answers", "moved_levels"),
+            *("answer_shares", "manual_steps", "managed_fills", "managed_minute"),
+            *("manage_answers_refused", "manage_answers_carried_out", "moved_stops_and_targets"),
         )
     ),
-    *(f"bknb.engine.{name}" for name in ("column_values", "row_exits", "signal_rows")),
+    *(f"bknb.engine.{name}" for name in ("column_values", "get_signals_exit_columns", "get_signals_columns")),
     *(f"bknb.runs.{name}" for name in ("fill_table", "stop_table")),
 }
 
 
 ONLY_WITH_SESSIONS = {
     "bknb.domain.ranges",
-    *(f"bknb.market.{name}" for name in ("calendars_by_name", "us_holidays", "sessions")),
+    *(f"bknb.market.{name}" for name in ("holidays_by_calendar_name", "us_holidays", "sessions")),
 }
 ONLY_AFTER_FAILURE = {"bknb.domain.retry_pauses"}
 ONLY_WITH_CAPITAL = {
-    *(f"bknb.domain.{name}" for name in ("account_ledger", "affordable_quantity", "sizes", "size_inputs")),
+    *(
+        f"bknb.domain.{name}"
+        for name in ("account_ledger", "quantity_or_lack_of_cash", "percent_risk_and_kelly_sizes", "size_request")
+    ),
     *(f"bknb.engine.{name}" for name in ("account_plan", "shared_account", "leg_account")),
     *(f"bknb.runs.{name}" for name in ("account_result", "account_equity")),
 }
@@ -131,7 +149,9 @@ def test_the_names_of_a_run_load_no_disk_and_no_other_source() -> None:
     found = loaded("import bknb\nbknb.backtest, bknb.Signal, bknb.add_strategy, bknb.exchanges.demo")
     rooms = {name.split(".")[1] for name in ours(found) if "." in name}
     assert rooms & {"brokers", "history", "jupyter", "live", "llm", "optimizer", "sandbox", "stores", "sweeps"} == set()
-    assert {name for name in found if name.startswith("bknb.exchanges.")} == {"bknb.exchanges.simple_sources"}
+    assert {name for name in found if name.startswith("bknb.exchanges.")} == {
+        "bknb.exchanges.demo_in_sessions_and_bundled"
+    }
     assert found & {"fractions", "shutil", "sqlite3"} == set()
     assert len(ours(found)) <= PLAIN, sorted(ours(found))
     assert ours(found) >= NAMED  # else the limit is too high

@@ -116,7 +116,7 @@ def test_machine_code_is_made_anew_when_the_class_of_an_argument_changes(tmp_pat
 
 def test_the_version_of_the_figures_covers_the_modules_they_take_from(monkeypatch: pytest.MonkeyPatch) -> None:
     from bknb.domain.least_samples import Gates
-    from bknb.kernels import jit, metrics, simulate
+    from bknb.kernels import jit, simulate, sweep_figures
 
     read: list[str] = []
     ours = Path.read_bytes
@@ -126,5 +126,5 @@ def test_the_version_of_the_figures_covers_the_modules_they_take_from(monkeypatc
         return ours(path)
 
     monkeypatch.setattr(Path, "read_bytes", noted)
-    jit.source_version(metrics.__name__, Gates.__module__)
-    assert {"metrics.py", "least_samples.py", Path(simulate.__file__).name} <= set(read)
+    jit.source_version(sweep_figures.__name__, Gates.__module__)
+    assert {"sweep_figures.py", "least_samples.py", Path(simulate.__file__).name} <= set(read)

@@ -11,15 +11,15 @@ from liquidations import liquidated
 from msgspec.structs import replace
 from result_with_costs import result_with_costs
 
-from bknb.domain.account_kinds import Account, Margin, Perpetual, Spot, may_open, money_needed
 from bknb.domain.account_ledger import Booked, CashRow, Ledger, LegFill
-from bknb.domain.affordable_quantity import affordable
 from bknb.domain.costs import CostRequest, Costs, fill_costs
 from bknb.domain.cross_liquidation import cross_legs, cross_liquidation
-from bknb.domain.funding_rates import Funding
+from bknb.domain.funding_and_borrow_paid import Funding
 from bknb.domain.liquidation_price import liquidation_price
 from bknb.domain.pnl import trade_pnl
 from bknb.domain.position_fills import Fill
+from bknb.domain.quantity_or_lack_of_cash import affordable
+from bknb.domain.spot_margin_and_perpetual import Account, Margin, Perpetual, Spot, may_open, money_needed
 
 LEGS = "ABCDEFGHIJ"
 MINUTE = 60_000

@@ -15,8 +15,8 @@ from scenarios import MINUTE, ORIGIN, source
 
 import bknb
 from bknb.brokers.paper_broker import PaperBroker
-from bknb.live.left_behind import unwatched
-from bknb.live.undelivered import BESIDE_STATE, Undelivered
+from bknb.live.results_not_heard import BESIDE_STATE, Undelivered
+from bknb.live.unwatched_positions import unwatched
 from bknb.stores.file_store import FileStore
 from bknb.stores.memory_store import MemoryStore
 from bknb.testing.clocks import SimulatedClock

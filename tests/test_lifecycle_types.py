@@ -15,12 +15,12 @@ from msgspec.structs import replace
 
 from bknb.config import Settings
 from bknb.domain import lifecycle as life
-from bknb.domain.fill_prices import Entry, Minute, execution_model
+from bknb.domain.fills_at_stops_and_gaps import Entry, Minute, execution_model
 from bknb.domain.manage_answers import Add, Cancel, Close, Move, Reduce
 from bknb.domain.position_book import PositionOrder, new_book, size_allowed
 from bknb.domain.position_fills import DUST
-from bknb.domain.position_money import held
-from bknb.domain.risk import WeightLimits
+from bknb.domain.profit_of_partial_closes import held
+from bknb.domain.risk_request_and_verdict import WeightLimits
 from bknb.domain.signal import OpenSignal, ScheduledSignal, Signal, sign_of
 from bknb.domain.signal_events import Cancelled, Closed, Rejected
 from bknb.errors import InvalidTransition

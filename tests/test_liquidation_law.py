@@ -8,10 +8,10 @@ import pytest
 from liquidations import liquidated
 from msgspec.structs import replace
 
-from bknb.domain.account_kinds import Margin, Perpetual
 from bknb.domain.account_ledger import Ledger, LegFill
 from bknb.domain.costs import CostRequest, Costs, fill_costs
 from bknb.domain.cross_liquidation import cross_liquidation, next_stop, way_to
+from bknb.domain.spot_margin_and_perpetual import Margin, Perpetual
 
 FREE = Costs(taker=0.0, slippage=0.0)
 CAPITAL = 400.0

@@ -23,13 +23,13 @@ from bknb.brokers.paper_broker import PaperBroker
 from bknb.domain.lifecycle import Reserve
 from bknb.domain.signal import OpenSignal
 from bknb.engine.backtest import BacktestRun
-from bknb.engine.build import as_validation
 from bknb.engine.plan import plan_backtest
 from bknb.engine.records import Records
+from bknb.engine.registration_checks import as_validation
 from bknb.engine.registry import Risk
-from bknb.engine.risk_places import RiskPlaces
+from bknb.engine.risk_profile_places import RiskPlaces
 from bknb.market.candles import Candles
-from bknb.runs import live as live_runs
+from bknb.runs import live_task as live_runs
 from bknb.stores.file_names import encode_name
 from bknb.stores.file_store import FileStore
 from bknb.testing.clocks import AcceleratedClock, SimulatedClock

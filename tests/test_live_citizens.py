@@ -24,8 +24,8 @@ from worlds import signals, walk
 import bknb
 from bknb.brokers.paper_broker import PaperBroker
 from bknb.errors import BknbError
-from bknb.exchanges.bundle import Record, RecordingSource
-from bknb.live.lag import LagWatch
+from bknb.exchanges.candle_bundle import Record, RecordingSource
+from bknb.live.event_loop_lag import LagWatch
 from bknb.live.runtime import RUNTIME
 from bknb.live.user_code_in_threads import broker_outside, quantity_outside
 from bknb.market.calls_in_threads import UserCalls, user_calls_of

@@ -26,7 +26,7 @@ from bknb.engine.plan import plan_backtest
 from bknb.engine.records import Records
 from bknb.events import subjects
 from bknb.events.listen import drain
-from bknb.market.clock import SystemClock, speed_of
+from bknb.market.system_clock import SystemClock, speed_of
 from bknb.stores.disk import Disk
 from bknb.stores.file_store import FileStore
 from bknb.testing.clocks import AcceleratedClock, SimulatedClock

@@ -11,7 +11,7 @@ from test_live_bad_days import LEVELS, Told, closed_by, lived, steps
 
 import bknb
 from bknb.brokers.paper_broker import PaperBroker
-from bknb.domain.fill_prices import Minute
+from bknb.domain.fills_at_stops_and_gaps import Minute
 from bknb.domain.lifecycle import Holding, Opening
 from bknb.domain.signal_events import Opened
 from bknb.engine import strategy_loop

@@ -288,7 +288,7 @@ def test_a_task_of_a_strategy_that_calls_exit_does_not_end_other_runs() -> None:
 
 def test_runs_on_the_computers_clock_share_their_candles() -> None:
     plans = [
-        bknb.runs.live.plan_live("BTCUSDT", strategy=lambda: None, exchange="demo", store=bknb.stores.memory())
+        bknb.runs.live_task.plan_live("BTCUSDT", strategy=lambda: None, exchange="demo", store=bknb.stores.memory())
         for _ in range(2)
     ]
     assert plans[0].clock is plans[1].clock

@@ -407,7 +407,7 @@ def test_files_and_the_environment_of_before_are_listed_as_not_seen(tmp_path, mo
 
 
 def test_the_help_says_what_the_result_says():
-    from bknb.jupyter.magics.compare import MAGICS
+    from bknb.jupyter.magics.walker_and_lookahead import MAGICS
 
     (told,) = [command.help() for command, _ in MAGICS if command.name == "%lookahead"]
     words = " ".join(told.split())

@@ -12,7 +12,7 @@ import pytest
 from bknb.config import Settings
 from bknb.domain.formatting import utc_text
 from bknb.errors import BknbError
-from bknb.exchanges.from_tables import from_csv
+from bknb.exchanges.from_csv_frame_and_parquet import from_csv
 from bknb.market.candles import Candles
 from bknb.market.demo import DemoSource
 from bknb.market.feed import Feed

@@ -26,7 +26,7 @@ from worlds import SEEDS, SETTINGS, walk
 
 import bknb
 from bknb.brokers.paper_broker import PaperBroker, PaperOrder
-from bknb.domain.orders import client_id
+from bknb.domain.broker_orders_and_ids import client_id
 from bknb.domain.signal import key_of
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest

@@ -20,14 +20,14 @@ from bknb.jupyter.dashboard.dashboard import Dashboard, _view_of_result
 from bknb.jupyter.dashboard.live_stop_levels import LiveStops
 from bknb.jupyter.dashboard.static_html import static_html
 from bknb.jupyter.dashboard.updates import Updates
-from bknb.market.series import Series
+from bknb.market.candles_of_one_symbol import Series
 from bknb.metrics.reasons import ADDS
-from bknb.reports import panel_data
+from bknb.reports import dashboard_panels
+from bknb.reports.dashboard_account import total_return
+from bknb.reports.dashboard_run import PANELS, RunView
+from bknb.reports.dashboard_runs import RunViews
 from bknb.reports.managed_marks import POINTS
 from bknb.reports.managed_panel import managed_panel
-from bknb.reports.run_view import PANELS, RunView
-from bknb.reports.run_views import RunViews
-from bknb.reports.view_account import total_return
 from bknb.runs.run_record import Loaded, RunCandles
 
 
@@ -115,7 +115,7 @@ def test_a_plain_run_sends_nothing_of_it() -> None:
     view = _view_of_result(run(signal=plain, manage=lambda: None))
     assert len(view.trades) == 1
     assert managed_panel(view) == {}
-    assert "fills" not in panel_data.trades_panel(view)
+    assert "fills" not in dashboard_panels.trades_panel(view)
     assert "Average entry" not in static_html(view, PANELS)
 
 
@@ -141,7 +141,7 @@ def test_a_part_whose_listener_is_ahead_of_the_entry_counts(added: bknb.Result) 
     view = RunView(added.symbol, added.strategy)
     view.take_all(event for event in added.position_events if isinstance(event, Added))
     view.take_all(event for event in added.events if isinstance(event, Opened))
-    (row,) = panel_data.signals_panel(view)["rows"]
+    (row,) = dashboard_panels.signals_panel(view)["rows"]
     assert row["size"] == 1.5
 
 
@@ -210,7 +210,7 @@ def test_a_trailing_stop_whose_candles_are_gone_goes_on_where_it_is_seen() -> No
             view.take_all(task.events_so_far)
         view.last_ms = task.now
         stops.follow(view, task)
-        facts.append(panel_data.status_panel(view, 0.0)["facts"]["Trailing stop"])
+        facts.append(dashboard_panels.status_panel(view, 0.0)["facts"]["Trailing stop"])
         return ""
 
     facts: list[str] = []
@@ -238,7 +238,7 @@ def test_a_dashboard_of_a_run_that_was_started_again_has_the_levels_of_now() -> 
     boards[0].wait(10)
     assert totals == [pytest.approx(2.5, abs=0.5)]  # a quarter at 110, the rest at 100, less costs
     view = view_of(boards[0])
-    (row,) = panel_data.signals_panel(view)["rows"]
+    (row,) = dashboard_panels.signals_panel(view)["rows"]
     assert (row["stop"], row["size"]) == (95.0, 0.75)
     found = managed_panel(view)
     assert list(zip(found["kind"].tolist(), found["at"].tolist(), strict=True)) == [(1, at(7))]

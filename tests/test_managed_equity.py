@@ -14,8 +14,8 @@ from worlds import LENGTH, SEEDS, SETTINGS, walk
 
 import bknb
 from bknb.engine.backtest import BacktestRun
-from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
+from bknb.engine.registration_checks import make_strategy
 from bknb.events.heard import NOBODY
 from bknb.runs.fill_table import fills_of
 from bknb.runs.result import Result

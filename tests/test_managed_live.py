@@ -23,7 +23,7 @@ from worlds import MODELS, SEEDS, SETTINGS, walk
 import bknb
 from bknb.domain.position_book import PositionBook, new_book
 from bknb.domain.signal import OpenSignal
-from bknb.domain.stop_levels import stop_in_force
+from bknb.domain.trailing_and_breakeven_stops import stop_in_force
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.engine.records import Records

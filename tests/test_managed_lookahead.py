@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import bknb
-from bknb.engine.build import make_strategy
+from bknb.engine.registration_checks import make_strategy
 
 FRAME = ("2024-01-01", "2024-01-06")
 DATA = bknb.exchanges.demo()

@@ -19,8 +19,8 @@ from bknb.market.demo import DemoSource
 from bknb.market.resample import resample
 from bknb.optimizer.lint import lint
 from bknb.optimizer.prompt import Range, system
+from bknb.optimizer.proposal_as_cells import Cell, program
 from bknb.optimizer.standalone import standalone
-from bknb.optimizer.strategy_cells import Cell, program
 from bknb.optimizer.trial import DraftTrials
 from bknb.sandbox.allowlist import SIGNAL_FIELDS
 from bknb.sandbox.child import sent_signal

@@ -14,7 +14,7 @@ import bknb
 from bknb import Add, Breakeven, Cancel, Close, Move, Reduce, Trailing
 from bknb.domain.milestones_passed import progress
 from bknb.domain.position_fills import Fill, FillKind
-from bknb.domain.position_money import largest_cost
+from bknb.domain.profit_of_partial_closes import largest_cost
 from bknb.runs.fill_table import fill_rows
 
 IN = "opened 100 @m0"

@@ -18,11 +18,11 @@ from worlds import LENGTH, MODELS, SEEDS, SETTINGS, walk
 
 import bknb
 from bknb.config import Settings
-from bknb.domain.position_money import average_price, held
+from bknb.domain.profit_of_partial_closes import average_price, held
 from bknb.domain.signal_events import Added, Closed, Moved, Opened, Reduced
 from bknb.engine.backtest import BacktestRun
-from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
+from bknb.engine.registration_checks import make_strategy
 from bknb.events.heard import NOBODY
 from bknb.kernels.first_change import first_trailed, first_trailed_plain
 from bknb.runs.fill_table import fill_rows

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import bknb
-from bknb.engine.build import make_strategy
+from bknb.engine.registration_checks import make_strategy
 from bknb.provenance.strategy_hash import fingerprint, unnamed_fingerprint
 from bknb.runs.tries import keep_in
 

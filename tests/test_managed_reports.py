@@ -17,15 +17,15 @@ from test_managed_equity import result_of
 import bknb
 from bknb.domain.signal_events import Moved, Rejected, RiskRefused
 from bknb.jupyter.dashboard.dashboard import _view_of_result
-from bknb.reports import panel_data
-from bknb.reports.backtest import summary_html, summary_text
+from bknb.reports import dashboard_panels
+from bknb.reports.backtest_report import summary_html, summary_text
+from bknb.reports.dashboard_account import account_of_view, marked_of, total_return
+from bknb.reports.dashboard_run import RunView
 from bknb.reports.equity_arrays import equity_info, stairs_of
 from bknb.reports.equity_png import equity_png
 from bknb.reports.managed_marks import POINTS, marks_of
 from bknb.reports.plots import figure_json
-from bknb.reports.run_view import RunView
 from bknb.reports.signal_story import history, with_rejected
-from bknb.reports.view_account import account_of_view, marked_of, total_return
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_close_reasons_are_named_everywhere(reason: str) -> None:
     assert f"<td>{reason}</td>" in summary_html(result)
     hover = " ".join(str(trace.get("text", "")) for trace in figure_json(result)["data"])
     assert reason.replace("_", " ") in hover
-    assert panel_data.trades_panel(_view_of_result(result))["reasons"] == [reason]
+    assert dashboard_panels.trades_panel(_view_of_result(result))["reasons"] == [reason]
     assert bool(result.statistics(leave_out=reason).selected)
     assert ("[enough]" in result.why(only(result))) == (reason == "strategy")
 
@@ -282,10 +282,10 @@ def test_the_head_of_a_dashboard_values_what_is_left_of_an_open_position(parts: 
 def test_the_panel_of_open_signals_has_the_levels_of_now(parts: bknb.Result) -> None:
     view = RunView(parts.symbol, parts.strategy)
     view.take(parts.events[0])
-    (row,) = panel_data.signals_panel(view)["rows"]
+    (row,) = dashboard_panels.signals_panel(view)["rows"]
     assert (row["stop"], row["target"], row["size"]) == (95.0, 104.0, 1.0)
     view.take_all(parts.position_events)
-    (row,) = panel_data.signals_panel(view)["rows"]
+    (row,) = dashboard_panels.signals_panel(view)["rows"]
     assert (row["stop"], row["target"], row["size"]) == (102.5, None, 0.25)
     assert row["texts"][1:] == ["none", "102.50"]
 
@@ -293,12 +293,12 @@ def test_the_panel_of_open_signals_has_the_levels_of_now(parts: bknb.Result) -> 
 @pytest.mark.parametrize("made", first_quick(["finished", "going on"]))
 def test_a_dashboard_without_equity_says_why(made: str, added: bknb.Result) -> None:
     view = _view_of_result(added) if made == "finished" else replayed(added)
-    assert "adds need a capital" in panel_data.equity_panel(view)["text"]
+    assert "adds need a capital" in dashboard_panels.equity_panel(view)["text"]
     assert total_return(view) is None
-    assert "1 trade" in panel_data.status_panel(view, 0.0)["text"]
+    assert "1 trade" in dashboard_panels.status_panel(view, 0.0)["text"]
     assert account_of_view(view).reasons["total_return"] == "adds need a capital"
-    assert any("adds need a capital" in text for row in panel_data.statistics_panel(view) for text in row)
-    assert equity_png(panel_data.equity_info(view)).startswith(b"\x89PNG")
+    assert any("adds need a capital" in text for row in dashboard_panels.statistics_panel(view) for text in row)
+    assert equity_png(dashboard_panels.equity_info(view)).startswith(b"\x89PNG")
 
 
 def test_the_stairs_of_a_dashboard_are_those_of_the_result_once_it_is_there(parts: bknb.Result) -> None:

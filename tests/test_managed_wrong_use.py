@@ -17,15 +17,15 @@ from scenarios import MINUTE, ORIGIN, source
 import bknb
 from bknb import Add, Breakeven, Close, Move, Reduce, Trailing
 from bknb.config import Settings
-from bknb.domain.fill_prices import execution_model
+from bknb.domain.fills_at_stops_and_gaps import execution_model
 from bknb.domain.keyword_arguments import ByName
 from bknb.domain.lifecycle import Reserve
 from bknb.domain.manage_answers import read_answers
 from bknb.domain.signal import OpenSignal
 from bknb.domain.signal_events import Reason
 from bknb.domain.signal_validation import broken_rules, read_answer
-from bknb.engine.build import make_strategy
-from bknb.engine.risk_places import RiskPlaces
+from bknb.engine.registration_checks import make_strategy
+from bknb.engine.risk_profile_places import RiskPlaces
 
 SIGNALS: dict[str, tuple[dict[str, Any], str]] = {
     "no side": ({}, "a signal needs position, 'long' or 'short'"),

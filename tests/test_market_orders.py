@@ -13,7 +13,7 @@ from scenarios import ORIGIN
 
 import bknb
 from bknb import Add, Cancel, Close, Move, Reduce
-from bknb.domain.close_orders import HELD_OVER
+from bknb.domain.market_on_close_orders import HELD_OVER
 
 LAST = (100, 102, 99, 101)  # a candle that closes elsewhere than it opens
 
@@ -379,7 +379,7 @@ def test_a_wrong_answer_says_what_to_do(name: str) -> None:
 
 def test_an_order_of_a_market_without_a_clock_is_refused() -> None:
     from bknb.config import Settings
-    from bknb.domain.fill_prices import execution_model
+    from bknb.domain.fills_at_stops_and_gaps import execution_model
     from bknb.domain.lifecycle import Answer, Flat, Rules, step
 
     rules = Rules("BTCUSDT", "s", "demo", None, "backtest", execution_model("touch"), Settings())

@@ -19,16 +19,16 @@ from test_market_orders import LAST, long
 
 import bknb
 from bknb.config import Settings
-from bknb.domain.fill_prices import Minute, execution_model
+from bknb.domain.fills_at_stops_and_gaps import Minute, execution_model
 from bknb.domain.lifecycle import Answer, Boundary, Flat, Holding, Managed, Rules
 from bknb.domain.lifecycle import step as typed_step
 from bknb.domain.manage_answers import Close, Move
 from bknb.domain.recovery import SavedOpening, SavedSignal
 from bknb.engine.backtest import BacktestRun
-from bknb.engine.build import make_strategy, with_params
 from bknb.engine.plan import plan_backtest
+from bknb.engine.registration_checks import make_strategy, with_params
 from bknb.market.session_clock import SessionClock
-from bknb.sweeps.evaluate import Evaluator, ends_of
+from bknb.sweeps.evaluate_combination import Evaluator, ends_of
 from bknb.sweeps.prepared_candles import prepare
 
 CANDLES = {19: LAST, 39: (100, 104, 100, 103)}

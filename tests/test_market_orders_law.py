@@ -21,8 +21,8 @@ from tick_paths import Path, path
 
 import bknb
 from bknb.engine.backtest import BacktestRun
-from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
+from bknb.engine.registration_checks import make_strategy
 from bknb.events.heard import NOBODY
 
 SESSION = 10 * MINUTE

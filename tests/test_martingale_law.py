@@ -33,7 +33,7 @@ from law_runs import (
 from quick import first_quick
 from tick_paths import HALF_SPREAD, KINDS, OUTSIDE, Path, path
 
-from bknb.domain.fill_prices import EXECUTION_MODELS, Entry, ExecutionModel, Minute
+from bknb.domain.fills_at_stops_and_gaps import EXECUTION_MODELS, Entry, ExecutionModel, Minute
 from bknb.domain.signal import ScheduledSignal
 from bknb.kernels import simulate as kernel
 

@@ -19,12 +19,12 @@ from bknb.domain.ranges import Range
 from bknb.domain.retry_pauses import Patience
 from bknb.exchanges.dataframe_source import FrameSource
 from bknb.history.cached_source import StoredSource
-from bknb.history.evidence import Evidence
+from bknb.history.candle_store import CandleStore
+from bknb.history.evidence_of_missing_candles import Evidence
 from bknb.history.partition import SeriesName, encoded
-from bknb.history.store import CandleStore
 from bknb.market.candles import Candles
 from bknb.market.demo import DemoSource
-from bknb.stores.record import seal
+from bknb.stores.sealed_values import seal
 from bknb.testing.fake_binance import Fault, LocalBinance, Market
 
 need_packages("ccxt", "pyarrow")

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 from money_ledgers import FIVE, FREE, MINUTE, TAKER, TEN, WORLDS, Played, World
 
-from bknb.domain.account_kinds import Account, Margin, Perpetual, Spot
 from bknb.domain.account_ledger import Ledger
 from bknb.domain.costs import Costs
 from bknb.domain.cross_liquidation import cross_liquidation
+from bknb.domain.spot_margin_and_perpetual import Account, Margin, Perpetual, Spot
 
 CENT = 0.005 + 1e-9
 

@@ -17,7 +17,7 @@ import pytest
 import bknb
 from bknb.domain.pnl import net_percentage, net_points, slipped_exit
 from bknb.domain.position_fills import Fill
-from bknb.domain.position_money import closed_points, net_results, result
+from bknb.domain.profit_of_partial_closes import closed_points, net_results, result
 from bknb.domain.tick_grid import on_grid
 from bknb.exchanges import from_csv, from_frame, from_query
 from bknb.reports.equity_png import equity_png

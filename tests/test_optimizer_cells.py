@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import bknb
 from bknb.optimizer.lint import lint
+from bknb.optimizer.proposal_as_cells import harmless
 from bknb.optimizer.standalone import standalone
-from bknb.optimizer.strategy_cells import harmless
 
 EVIL = "<script>alert(1)</script> ![x](http://evil/x.png) [go](javascript:x) $\\frac12$ `code` | cell |"
 

@@ -16,7 +16,7 @@ import bknb
 from bknb.llm.tables import count_tokens, render, short_number
 from bknb.optimizer import indicators
 from bknb.optimizer.prompt import DEFAULT, Range, pair
-from bknb.optimizer.sources import PAGE, as_source, read_rows
+from bknb.optimizer.shown_data_pages import PAGE, as_source, read_rows
 
 START, END = datetime(2024, 1, 8, tzinfo=UTC), datetime(2024, 1, 9, tzinfo=UTC)
 WHEN = Range(start=round(START.timestamp() * 1000), end=round(END.timestamp() * 1000))

@@ -20,10 +20,10 @@ from killed import killed_in_a_child
 from order_events import MINUTE, cancelled, candle, closed, holding, leaving, opened, ordering, resting, scheduled
 
 from bknb.brokers.paper_broker import PaperBroker, Trouble
+from bknb.domain.broker_orders_and_ids import client_id
 from bknb.domain.lifecycle import Flat
-from bknb.domain.orders import client_id
-from bknb.live.order_desk import OrderDesk
-from bknb.live.order_store import read_orders
+from bknb.live.orders_sent_to_broker import OrderDesk
+from bknb.live.saved_orders import read_orders
 from bknb.stores.disk import Disk
 from bknb.stores.file_store import FileStore
 from bknb.stores.sqlite_store import SqliteStore

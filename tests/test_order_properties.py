@@ -13,7 +13,7 @@ from order_events import cancelled, candle, closed, holding, leaving, opened, or
 
 from bknb.brokers.paper_broker import PaperBroker
 from bknb.domain.lifecycle import Flat
-from bknb.live.order_desk import OrderDesk
+from bknb.live.orders_sent_to_broker import OrderDesk
 from bknb.stores.memory_store import MemoryStore
 
 RATES = {"lost_reply": 0.12, "lost_request": 0.08, "refuse": 0.08, "partly": 0.06, "partly_cancelled": 0.08}

@@ -23,10 +23,7 @@ from order_events import (
 )
 
 from bknb.domain.apply_report import after_report
-from bknb.domain.believable_reports import report_problem
-from bknb.domain.lifecycle import Flat
-from bknb.domain.order_actions import CancelOrder, Place, Query, Save, next_action
-from bknb.domain.orders import (
+from bknb.domain.broker_orders_and_ids import (
     MAX_CLOSES,
     Order,
     Report,
@@ -35,8 +32,11 @@ from bknb.domain.orders import (
     left_open,
     own_prefix,
 )
+from bknb.domain.broker_orders_of_events import ended, orders_after, orders_of_state
+from bknb.domain.broker_reports import report_problem
+from bknb.domain.lifecycle import Flat
+from bknb.domain.next_order_action import CancelOrder, Place, Query, Save, next_action
 from bknb.domain.reconcile import compared_with_open, postponed, reconcile, to_query
-from bknb.domain.recorded_orders import ended, orders_after, orders_of_state
 from bknb.domain.signal_events import Idle
 
 KEY = ("a", MINUTE)

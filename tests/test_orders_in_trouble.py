@@ -8,7 +8,7 @@ from desk_life import Exchange, Life, closing
 from order_events import added, closed, managed, opened, part, taken_back
 from test_closed_beyond import pauses
 
-from bknb.domain.orders import Order
+from bknb.domain.broker_orders_and_ids import Order
 from bknb.errors import BrokerError
 
 ADD = part(2, 0.5, kind="add", price_open=98.0)

@@ -17,7 +17,7 @@ from bknb.errors import DataError, GapError, NotEnoughData
 from bknb.market.candle_checks import CandleRequest, Page
 from bknb.market.candles import Candles
 from bknb.market.feed import Feed
-from bknb.market.gaps import gaps
+from bknb.market.missing_candles import gaps
 from bknb.market.paging import Paging
 from bknb.market.resample import resample
 from bknb.market.sessions import Sessions, as_sessions

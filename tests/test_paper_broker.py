@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from bknb.brokers.factories import paper
 from bknb.brokers.paper_broker import PaperBroker, Trouble
-from bknb.domain.fill_prices import Minute
+from bknb.domain.broker_orders_and_ids import Order
+from bknb.domain.fills_at_stops_and_gaps import Minute
 from bknb.domain.interval import MINUTE_MS as MINUTE
-from bknb.domain.orders import Order
 from bknb.errors import BrokerError, UsageError
 from bknb.testing.brokers import BrokerContract
 

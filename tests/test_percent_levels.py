@@ -20,8 +20,8 @@ from worlds import LENGTH, MODELS, SEEDS, SETTINGS, walk
 import bknb
 from bknb import Add, Move
 from bknb.engine.backtest import BacktestRun
-from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
+from bknb.engine.registration_checks import make_strategy
 from bknb.testing.clocks import SimulatedClock
 
 IN = "opened 100 @m0"

@@ -17,9 +17,9 @@ from scenarios import ORIGIN, source
 from test_managed_simulator import MODELS
 
 import bknb
-from bknb.engine.build import make_strategy
 from bknb.engine.plan import Plan, plan_backtest
 from bknb.engine.portfolio_run import PortfolioRun
+from bknb.engine.registration_checks import make_strategy
 
 BEFORE = 60  # minutes of bars before the frame
 FEW, MANY, LONG = 2, 60, 1500

@@ -15,9 +15,9 @@ from test_portfolio import market, strategy_of
 
 import bknb
 from bknb.reports.chart_html import Line, chart, nice_levels
+from bknb.reports.portfolio_in_notebook import account_html, legs_html, portfolio_account_html
 from bknb.reports.portfolio_leg_table import leg_rows
 from bknb.reports.portfolio_panels import panel_html, status_text
-from bknb.reports.portfolio_view import account_html, legs_html, portfolio_account_html
 
 
 def words(html: str) -> str:

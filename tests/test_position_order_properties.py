@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from order_events import added, candle, closed, holding, managed, opened, ordering, part, reduced, taken_back
 
 from bknb.brokers.paper_broker import PaperBroker
+from bknb.domain.broker_orders_and_ids import Order
 from bknb.domain.lifecycle import Flat
-from bknb.domain.orders import Order
-from bknb.live.order_desk import OrderDesk
+from bknb.live.orders_sent_to_broker import OrderDesk
 from bknb.stores.memory_store import MemoryStore
 
 RATES = {"lost_reply": 0.12, "lost_request": 0.08, "refuse": 0.08, "partly": 0.06, "partly_cancelled": 0.08}

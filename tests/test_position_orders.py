@@ -25,13 +25,13 @@ from order_events import (
     taken_back,
 )
 
+from bknb.domain.broker_orders_and_ids import MAX_CLOSES, Order, client_id, left_open
+from bknb.domain.broker_orders_of_events import ended, orders_after, orders_of_state
 from bknb.domain.lifecycle import Flat
-from bknb.domain.order_actions import CancelOrder, Place, Query, Save, next_action
-from bknb.domain.order_shares import free_to_close, size_of
-from bknb.domain.orders import MAX_CLOSES, Order, client_id, left_open
+from bknb.domain.next_order_action import CancelOrder, Place, Query, Save, next_action
+from bknb.domain.quantity_of_partial_closes import free_to_close, size_of
 from bknb.domain.reconcile import postponed, reconcile
-from bknb.domain.recorded_orders import ended, orders_after, orders_of_state
-from bknb.live.order_store import MAX_FINISHED_SIGNALS, read_orders
+from bknb.live.saved_orders import MAX_FINISHED_SIGNALS, read_orders
 
 KEY = ("a", MINUTE)
 

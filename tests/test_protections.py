@@ -14,7 +14,7 @@ from worlds import walk
 
 import bknb
 from bknb.domain.interval import DAY_MS
-from bknb.domain.risk import ClosedBefore, ClosedPosition, OpenPosition
+from bknb.domain.risk_request_and_verdict import ClosedBefore, ClosedPosition, OpenPosition
 from bknb.domain.signal import OpenSignal
 from bknb.provenance.strategy_hash import fingerprint
 from bknb.testing.clocks import SimulatedClock

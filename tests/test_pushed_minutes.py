@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bknb.market.candles import Candles
-from bknb.market.pushed import HELD, PushedMinutes, Row, is_turn
+from bknb.market.pushed_minutes import HELD, PushedMinutes, Row, is_turn
 
 MINUTE = 60_000
 FORMING: tuple[Row, ...] = ((10, 10, 10, 10, 1), (10, 12, 10, 12, 2), (10, 12, 9, 9, 3))

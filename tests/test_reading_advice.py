@@ -12,7 +12,7 @@ import pytest
 
 import bknb
 from bknb.errors import BadCandle, DataError, UsageError
-from bknb.exchanges.from_tables import from_csv, from_frame
+from bknb.exchanges.from_csv_frame_and_parquet import from_csv, from_frame
 from bknb.market.candles import Candles
 from bknb.market.source_answers import read_answer
 

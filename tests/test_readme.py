@@ -71,7 +71,7 @@ def test_a_script_runs_as_printed(source: str, tmp_path: Path) -> None:
 def test_the_cells_run_as_printed(tmp_path: Path) -> None:
     nbformat = pytest.importorskip("nbformat")
     pytest.importorskip("nbclient")
-    from bknb.sharing import execute as notebooks
+    from bknb.sharing import execute_notebook as notebooks
 
     cells = [nbformat.v4.new_code_cell(cell.rstrip()) for cell in blocks("ipython")]
     notebook = nbformat.v4.new_notebook(cells=cells)

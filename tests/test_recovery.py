@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from bknb.domain.lifecycle import Flat, Holding, Leaving, Opening, State, Waiting
 from bknb.domain.recovery import Owner, SavedOpening, SavedPartial, SavedSchedule, SavedSignal, restore
-from bknb.domain.risk import place_of
+from bknb.domain.risk_request_and_verdict import place_of
 from bknb.domain.signal import OpenSignal, ScheduledSignal
 from bknb.domain.signal_events import Cancelled
 from bknb.errors import StateError

@@ -17,9 +17,9 @@ from worlds import MODELS
 import bknb
 from bknb.domain.signal_events import Reason
 from bknb.domain.signal_validation import read_answer
-from bknb.engine.build import make_strategy
+from bknb.engine.get_signals_columns import read_rows
 from bknb.engine.plan import plan_backtest
-from bknb.engine.signal_rows import read_rows
+from bknb.engine.registration_checks import make_strategy
 from bknb.errors import UsageError
 
 pytestmark = pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaWarning")

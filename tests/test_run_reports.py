@@ -6,7 +6,7 @@ import pytest
 
 import bknb
 from bknb.events.messages import Performance
-from bknb.reports.performance import performance_info
+from bknb.reports.performance_report import performance_info
 
 FRAME = ("2024-01-01", "2024-01-15")
 CALL = {"exchange": "demo", "frame": FRAME}

@@ -20,8 +20,8 @@ import pandas as pd
 import pytest
 
 import bknb
-from bknb.engine.build import as_source
 from bknb.engine.plan import open_window, plan_backtest
+from bknb.engine.registration_checks import as_source
 from bknb.engine.runs_in_workers import prepared_candles, run_done, wanted_of
 from bknb.events.listen import drain
 from bknb.runs.portfolio_workers import units_of

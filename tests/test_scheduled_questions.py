@@ -19,7 +19,7 @@ import bknb
 from bknb.domain.schedules import Listed
 from bknb.engine.scheduled_questions import DueMoments, ScheduledQuestions, moments_of_bars
 from bknb.market.candles import Candles
-from bknb.market.series import Series
+from bknb.market.candles_of_one_symbol import Series
 from bknb.market.sessions import Sessions
 from bknb.provenance.strategy_hash import fingerprint, unnamed_fingerprint
 from bknb.testing.clocks import SimulatedClock

@@ -20,11 +20,11 @@ import bknb.testing
 from bknb.engine.plan import plan_backtest
 from bknb.engine.registry import registry
 from bknb.kernels.simulate import NET
-from bknb.market.published import Published
+from bknb.market.point_in_time_series import Published
 from bknb.market.series_rows import SeriesRows
 from bknb.market.series_tables import checked_columns, read_frame, read_published
 from bknb.sweeps.batches import packed, unpacked
-from bknb.sweeps.evaluate import Evaluator
+from bknb.sweeps.evaluate_combination import Evaluator
 from bknb.sweeps.prepared_candles import prepare
 from bknb.testing.series import SeriesContract, check_series
 

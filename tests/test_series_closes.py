@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bknb import Candles
-from bknb.market.series import Series
+from bknb.market.candles_of_one_symbol import Series
 from bknb.market.shifted_bar_grid import BarGrid
 
 HOUR = 3_600_000

@@ -17,8 +17,8 @@ from test_sweep_parity import LIMITS, assert_same, by_events, by_kernel, chance
 from test_sweep_parity import market as nervous
 
 import bknb
-from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
+from bknb.engine.registration_checks import make_strategy
 from bknb.kernels import simulate as kernel
 from bknb.market.sessions import Sessions
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from bknb.config import Settings
 from bknb.domain.checked_signal import signal_id
-from bknb.domain.fill_prices import execution_model
+from bknb.domain.fills_at_stops_and_gaps import execution_model
 from bknb.domain.lifecycle import Flat, Opening, Waiting, waiting_signals
 from bknb.domain.signal import OpenSignal, ScheduledSignal
 from bknb.domain.signal_events import Closed, Opened, Pnl

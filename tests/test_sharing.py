@@ -30,7 +30,7 @@ from quick import first_quick
 import bknb
 from bknb import cli
 from bknb.engine.registry import Exchange, registry
-from bknb.exchanges.bundle import Bundle, CandleFile, Manifest, Record, csv_bytes, read_manifest
+from bknb.exchanges.candle_bundle import Bundle, CandleFile, Manifest, Record, csv_bytes, read_manifest
 from bknb.exchanges.received_paths import inside
 from bknb.market.candles import Candles
 from bknb.sharing import fresh_environment, recorder, secrets
@@ -858,7 +858,7 @@ def series(count: int, since: int = 0) -> Candles:
 
 
 def test_every_float_comes_back_to_the_last_bit() -> None:
-    from bknb.exchanges.bundle import _parsed
+    from bknb.exchanges.candle_bundle import _parsed
 
     candles = series(5_000)
     assert _parsed(gzip.decompress(csv_bytes(candles))) == candles
@@ -960,7 +960,7 @@ def test_a_received_file_is_unpacked_no_further_than_its_candles_can_go(
 
 
 def test_calm_candles_that_pack_well_are_unpacked() -> None:
-    from bknb.exchanges.bundle import _parsed, _unpacked
+    from bknb.exchanges.candle_bundle import _parsed, _unpacked
 
     calm = Candles.from_rows([(k * 86_400_000, *[100.0] * 4, 1.0) for k in range(5_000)])
     packed = csv_bytes(calm)

@@ -17,9 +17,9 @@ from packages import need_packages
 import bknb
 from bknb.domain.retry_pauses import Patience
 from bknb.history.cached_source import StoredSource
-from bknb.history.evidence import Evidence
+from bknb.history.candle_store import CandleStore
+from bknb.history.evidence_of_missing_candles import Evidence
 from bknb.history.partition import SeriesName
-from bknb.history.store import CandleStore
 from bknb.market.candles import Candles
 from bknb.market.demo import DemoSource
 from bknb.testing.fake_binance import LocalBinance, Market

@@ -7,13 +7,13 @@ import asyncio
 import pytest
 
 from bknb.brokers.paper_broker import PaperBroker
-from bknb.domain.orders import Report
+from bknb.domain.broker_orders_and_ids import Report
 from bknb.engine.records import Records
 from bknb.live.broker_account import Account
-from bknb.live.failures import Failures
+from bknb.live.failures_and_retries import Failures
 from bknb.live.run_progress import Reached
 from bknb.live.sleeping import sleep_until
-from bknb.runs.live import plan_live
+from bknb.runs.live_task import plan_live
 from bknb.stores.memory_store import MemoryStore
 from bknb.testing.clocks import SimulatedClock
 

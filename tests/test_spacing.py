@@ -13,12 +13,12 @@ import pytest
 import bknb
 from bknb.config import Settings
 from bknb.errors import DataError, GapError
-from bknb.exchanges.from_tables import from_frame
+from bknb.exchanges.from_csv_frame_and_parquet import from_frame
 from bknb.market.candle_checks import CandleRequest
 from bknb.market.candles import Candles
 from bknb.market.feed import Feed
-from bknb.market.gaps import check_gaps, check_spacing
 from bknb.market.measured_bar_length import length_name, measured
+from bknb.market.missing_candles import check_gaps, check_spacing
 from bknb.market.sources import FunctionSource
 
 FILES = Path(__file__).parent / "data" / "files"

@@ -18,8 +18,8 @@ from trade_rows import ANNUAL, DAY, RATIOS, START, grid, mixed, near, sample_row
 import bknb
 from bknb.errors import UnknownName
 from bknb.metrics.heat_of_symbols import heat_statistics
-from bknb.metrics.missing import why_missing
 from bknb.metrics.statistics import DEFINITIONS, HEAT_DEFINITIONS, statistics
+from bknb.metrics.why_figure_is_missing import why_missing
 
 # -- small tables -----------------------------------------------------------------------------------------------------
 

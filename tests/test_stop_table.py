@@ -17,12 +17,12 @@ from worlds import LENGTH, MODELS, SEEDS, SETTINGS, walk
 
 import bknb
 from bknb.engine.backtest import BacktestRun
-from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
 from bknb.engine.records import Records
+from bknb.engine.registration_checks import make_strategy
 from bknb.events.heard import NOBODY
+from bknb.reports.dashboard_run import RunView
 from bknb.reports.equity_arrays import stairs_of
-from bknb.reports.run_view import RunView
 from bknb.reports.signal_story import history
 from bknb.runs.fill_table import fill_rows
 from bknb.runs.measured import positions_of_run

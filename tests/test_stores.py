@@ -22,7 +22,7 @@ from bknb.stores.disk import Disk
 from bknb.stores.file_names import decode_name, encode_name, is_shortened
 from bknb.stores.file_store import FileStore
 from bknb.stores.memory_store import MemoryStore
-from bknb.stores.record import Unreadable, address_of, seal, unseal
+from bknb.stores.sealed_values import Unreadable, address_of, seal, unseal
 from bknb.stores.sqlite_store import SqliteStore
 from bknb.testing.stores import AWKWARD_NAMES, NAMES, PLACE, StateStoreContract
 

@@ -17,7 +17,7 @@ import pytest
 from hashed_strategies import HEAD, HELPERS, hashed, later, loading
 
 import bknb
-from bknb.engine.build import make_strategy
+from bknb.engine.registration_checks import make_strategy
 from bknb.provenance.source_walk import read_code, source_hash
 from bknb.provenance.strategy_hash import fingerprint
 

@@ -21,14 +21,14 @@ from waiting import until
 import bknb
 from bknb.domain.retry_pauses import Patience
 from bknb.errors import DataError
-from bknb.exchanges.bundle import BundleSource, RecordingSource
+from bknb.exchanges.candle_bundle import BundleSource, RecordingSource
 from bknb.exchanges.ccxt_source import CcxtSource
 from bknb.exchanges.ccxt_stream import CcxtStream, client_class, wording_of
 from bknb.history.cached_source import StoredSource
-from bknb.history.store import CandleStore
+from bknb.history.candle_store import CandleStore
 from bknb.market.candles import Candles
 from bknb.market.fetch_loop import fetch_now
-from bknb.market.streamed import StreamedSource
+from bknb.market.streamed_source import StreamedSource
 from bknb.testing.clocks import SimulatedClock
 from bknb.testing.fake_binance import LocalBinance, Market
 from bknb.testing.fake_binance_stream import LocalBinanceStream, StreamFault

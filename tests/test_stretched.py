@@ -12,7 +12,7 @@ import pytest
 import bknb
 from bknb.config import Settings
 from bknb.exchanges.dataframe_source import FrameSource
-from bknb.exchanges.from_tables import from_frame
+from bknb.exchanges.from_csv_frame_and_parquet import from_frame
 from bknb.market import stretched_bars
 from bknb.market.candles import COLUMNS, Candles
 from bknb.market.demo import DemoSource

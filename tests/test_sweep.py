@@ -18,8 +18,8 @@ import pytest
 from packages import need_packages
 
 import bknb
-from bknb.domain.fill_prices import EXECUTION_MODELS, execution_model
-from bknb.engine.build import make_strategy
+from bknb.domain.fills_at_stops_and_gaps import EXECUTION_MODELS, execution_model
+from bknb.engine.registration_checks import make_strategy
 from bknb.provenance.strategy_hash import fingerprint
 from bknb.runs.sweep import SweepOptions, SweepTask, open_ledger, plan_sweep
 from bknb.sweeps import worker_pool

@@ -16,8 +16,8 @@ from worlds import drawn_plan
 
 import bknb
 from bknb.domain.interval import MINUTE_MS, interval_ms
-from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
+from bknb.engine.registration_checks import make_strategy
 from bknb.exchanges import from_frame
 from bknb.kernels import simulate as kernel
 

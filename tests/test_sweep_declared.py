@@ -20,7 +20,7 @@ from worlds import LENGTH, SETTINGS, walk
 import bknb
 from bknb.kernels import simulate as kernel
 from bknb.sweeps.batches import WorkDir, try_batch
-from bknb.sweeps.evaluate import Evaluator
+from bknb.sweeps.evaluate_combination import Evaluator
 from bknb.sweeps.prepared_candles import prepare
 
 pytestmark = pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaWarning")

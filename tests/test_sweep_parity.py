@@ -19,20 +19,20 @@ from scenarios import MINUTE, ORIGIN, source
 from worlds import MODELS, SEEDS, drawn_plan
 
 import bknb
-from bknb.domain import entry_timeout, market_clock, position_fills, tick_grid
-from bknb.domain.fill_prices import Entry, Minute, execution_model
+from bknb.domain import entry_timeout, market_clock_protocol, position_fills, tick_grid
+from bknb.domain.fills_at_stops_and_gaps import Entry, Minute, execution_model
 from bknb.domain.least_samples import GATES
 from bknb.domain.signal import ScheduledSignal
 from bknb.domain.sweep_trial import Refusals
 from bknb.engine.backtest import BacktestRun
-from bknb.engine.build import make_strategy
+from bknb.engine.get_signals_columns import read_rows
 from bknb.engine.plan import plan_backtest
-from bknb.engine.signal_rows import read_rows
-from bknb.kernels import declared_exit_loop, metrics
+from bknb.engine.registration_checks import make_strategy
+from bknb.kernels import declared_exit_loop, sweep_figures
 from bknb.kernels import simulate as kernel
 from bknb.metrics.statistics import statistics
 from bknb.runs.result_tables import trade_row
-from bknb.sweeps.evaluate import Evaluator, ends_of
+from bknb.sweeps.evaluate_combination import Evaluator, ends_of
 from bknb.sweeps.kernel_inputs import rule_numbers
 from bknb.sweeps.prepared_candles import Prepared, prepare
 from bknb.sweeps.refused_answers import of_events, of_table
@@ -296,9 +296,9 @@ def test_figures_are_those_of_the_statistics(model: str, seed: int) -> None:
     run = by_events(plan)
     expected = statistics([trade_row(event) for event in run.records.closed])
     outcome = Evaluator(plan, asyncio.run(prepare(plan))).evaluate({})
-    plain = metrics.score_plain(ends_of(run.records), GATES)
+    plain = sweep_figures.score_plain(ends_of(run.records), GATES)
     for figures in (outcome.figures, plain):
-        got = dict(zip(metrics.FIGURES, figures.tolist(), strict=True))
+        got = dict(zip(sweep_figures.FIGURES, figures.tolist(), strict=True))
         assert got.pop("cancelled") == len(run.records.cancelled)
         assert got.pop("ambiguous") == sum(event.ambiguous for event in run.records.closed)
         for name, value in got.items():
@@ -315,7 +315,7 @@ def test_figures_are_those_of_the_statistics(model: str, seed: int) -> None:
 def test_daily_returns_compound_to_the_equity(seed: int) -> None:
     plan = plan_for(seed, "touch")
     outcome = Evaluator(plan, asyncio.run(prepare(plan))).evaluate({})
-    final = outcome.figures[metrics.FIGURES.index("equity_final")]
+    final = outcome.figures[sweep_figures.FIGURES.index("equity_final")]
     assert np.prod(1 + outcome.daily) == pytest.approx(1.0 if np.isnan(final) else final, rel=1e-9)
 
 
@@ -325,13 +325,13 @@ def test_gates_come_from_outside(seed: int) -> None:
     ends = ends_of(by_events(plan_for(seed, "touch")).records)
     open_gates = GATES._replace(min_trades=2, min_span_days=0.0, max_trades_per_year=1e9, max_ratio=0.5)
     for gates in (GATES, open_gates):
-        compiled, plain = metrics.score(ends, gates), metrics.score_plain(ends, gates)
+        compiled, plain = sweep_figures.score(ends, gates), sweep_figures.score_plain(ends, gates)
         np.testing.assert_allclose(compiled, plain, rtol=1e-9, equal_nan=True)
-        ratios = compiled[[metrics.CALMAR, metrics.RECOVERY]]
+        ratios = compiled[[sweep_figures.CALMAR, sweep_figures.RECOVERY]]
         assert not np.any(np.abs(ratios) > gates.max_ratio)
-    if compiled[metrics.N] >= 2:
-        assert compiled[metrics.TRADES_A_YEAR] > 0
-        assert not np.isnan(compiled[metrics.SPREAD])
+    if compiled[sweep_figures.N] >= 2:
+        assert compiled[sweep_figures.TRADES_A_YEAR] > 0
+        assert not np.isnan(compiled[sweep_figures.SPREAD])
 
 
 def test_prepared_candles_are_equal_after_a_file_round_trip(tmp_path: Any) -> None:
@@ -419,7 +419,7 @@ def test_without_numba_the_error_names_the_install_command() -> None:
 
 def test_what_the_kernels_repeat_of_the_domain_is_equal() -> None:
     """They may not import it."""
-    assert kernel.NEVER == market_clock.NEVER
+    assert kernel.NEVER == market_clock_protocol.NEVER
     assert kernel.RESTING_BARS == entry_timeout.RESTING_BARS
     assert declared_exit_loop.DUST == position_fills.DUST
     assert declared_exit_loop.NEARLY == tick_grid.NEARLY

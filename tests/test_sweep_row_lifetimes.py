@@ -12,11 +12,11 @@ from test_scheduled_questions import MINUTE, ZONE, ms
 
 import bknb
 from bknb.engine.backtest import BacktestRun
-from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
+from bknb.engine.registration_checks import make_strategy
 from bknb.kernels import simulate as kernel
 from bknb.market.sessions import Sessions
-from bknb.sweeps.evaluate import Evaluator, ends_of
+from bknb.sweeps.evaluate_combination import Evaluator, ends_of
 from bknb.sweeps.prepared_candles import prepare
 from bknb.sweeps.refused_answers import of_events
 

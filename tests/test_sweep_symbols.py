@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import bknb
-from bknb.kernels.metrics import FIGURES
+from bknb.kernels.sweep_figures import FIGURES
 from bknb.reports.heatmap import heatmap_info
 from bknb.sweeps.symbol_means import mean_of_known, missing_symbols
 

@@ -18,7 +18,7 @@ import bknb
 from bknb.engine.registry import registry
 from bknb.jupyter import display
 from bknb.market.candles import Candles
-from bknb.market.clock import limited_to
+from bknb.market.system_clock import limited_to
 from bknb.market.window import Window
 from bknb.runs.candle_memory import MEMORY
 from bknb.runs.task import Task

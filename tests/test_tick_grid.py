@@ -14,7 +14,7 @@ from scenarios import MINUTE, ORIGIN, source
 import bknb
 from bknb.domain.signal_validation import read_answer
 from bknb.domain.tick_grid import on_grid
-from bknb.engine.signal_rows import read_rows
+from bknb.engine.get_signals_columns import read_rows
 
 LEVELS = ("price_take_profit", "price_stop_loss", "price_open")
 

@@ -22,8 +22,8 @@ from bknb.domain.signal_events import Milestone
 from bknb.errors import StateError
 from bknb.events import subjects
 from bknb.events.listen import drain
+from bknb.live.results_not_heard import BESIDE_STATE
 from bknb.live.state_saver import Progress, StateSaver
-from bknb.live.undelivered import BESIDE_STATE
 from bknb.ports import StateStore
 from bknb.stores.file_store import FileStore
 from bknb.stores.memory_store import MemoryStore

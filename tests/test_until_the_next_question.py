@@ -16,7 +16,7 @@ import bknb
 from bknb.domain.recovery import Owner
 from bknb.domain.schedule_text import as_schedule
 from bknb.engine.plan import plan_backtest
-from bknb.live.left_behind import changed_setup, setup_of
+from bknb.live.unwatched_positions import changed_setup, setup_of
 from bknb.testing.clocks import SimulatedClock
 
 NEW_YORK = bknb.Sessions.weekly(ZONE, {"mon-fri": "09:30-16:00"}, closed=["2024-03-29", "2024-05-27"])

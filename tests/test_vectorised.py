@@ -16,9 +16,9 @@ from test_sweep_parity import get_signals as random_signals
 from worlds import LENGTH, MODELS, SEEDS, SETTINGS, walk
 
 import bknb
-from bknb.engine.build import definition, make_strategy, with_params
 from bknb.engine.column_values import INVALID
-from bknb.engine.signal_rows import read_rows
+from bknb.engine.get_signals_columns import read_rows
+from bknb.engine.registration_checks import definition, make_strategy, with_params
 from bknb.errors import UsageError
 
 FRAME = ("2024-01-01", "2024-01-10")

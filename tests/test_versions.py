@@ -22,16 +22,16 @@ from bknb.domain.lifecycle import Flat, Waiting
 from bknb.domain.recovery import Owner, Restored, SavedLate
 from bknb.domain.signal_events import Cancelled
 from bknb.errors import BknbError, StateError
-from bknb.exchanges.bundle import read_manifest
+from bknb.exchanges.candle_bundle import read_manifest
+from bknb.history.candle_store import CandleStore, SeriesName
 from bknb.history.partition import arrow
-from bknb.history.store import CandleStore, SeriesName
 from bknb.live.ended_journal import EndedJournal
 from bknb.live.hole_journal import HoleJournal
 from bknb.live.late_journal import LateJournal
-from bknb.live.order_store import SavedOrders
+from bknb.live.results_not_heard import BESIDE_STATE, Undelivered
+from bknb.live.saved_orders import SavedOrders
 from bknb.live.saved_risk_places import save_places, saved_places
 from bknb.live.state_saver import Progress, StateSaver
-from bknb.live.undelivered import BESIDE_STATE, Undelivered
 from bknb.llm.recordings import AnswerFolder, RecordedModel
 from bknb.market.candles import Candles
 from bknb.ports import ModelReply
@@ -39,9 +39,9 @@ from bknb.provenance.card import Card
 from bknb.stores.atomic import write_whole
 from bknb.stores.disk import Disk
 from bknb.stores.file_store import FileStore
-from bknb.stores.record import seal
+from bknb.stores.format_versions import read_json, read_version
+from bknb.stores.sealed_values import seal
 from bknb.stores.sqlite_store import SqliteStore
-from bknb.stores.versions import read_json, read_version
 
 _NUMBERS = r"\(format (2; this one reads up to 1|3; this one reads up to 2|4; [a-z ]* 3|5; this one reads up to 4)\)"
 NEWER = rf"was written by a newer bknb {_NUMBERS}\nupgrade with: pip install -U bknb"

@@ -17,17 +17,17 @@ from worlds import SEEDS, walk
 
 import bknb
 from bknb.domain import answer_validation
-from bknb.domain.risk import WeightLimits
+from bknb.domain.risk_request_and_verdict import WeightLimits
 from bknb.domain.signal_events import Reason
 from bknb.domain.weight_answers import read_weight
-from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
-from bknb.kernels import metrics, weight_loop
+from bknb.engine.registration_checks import make_strategy
 from bknb.kernels import simulate as kernel
+from bknb.kernels import sweep_figures, weight_loop
 from bknb.metrics.statistics import statistics
 from bknb.runs.result_tables import trade_row
 from bknb.sweeps.batches import packed, unpacked
-from bknb.sweeps.evaluate import Evaluator, needs_source
+from bknb.sweeps.evaluate_combination import Evaluator, needs_source
 from bknb.sweeps.prepared_candles import prepare
 
 pytest.importorskip("numba")
@@ -191,7 +191,7 @@ def test_figures_of_a_sweep_of_weights_are_those_of_the_statistics(seed: int) ->
     plan = weights_plan(seed, "touch")
     expected = statistics([trade_row(event) for event in by_events(plan).records.closed])
     outcome = Evaluator(plan, asyncio.run(prepare(plan))).evaluate({})
-    figures = dict(zip(metrics.FIGURES, outcome.figures.tolist(), strict=True))
+    figures = dict(zip(sweep_figures.FIGURES, outcome.figures.tolist(), strict=True))
     for name in ("n", "avg_pnl", "sharpe_ratio", "profit_factor", "avg_duration", "avg_peak_pnl", "avg_fall_pnl"):
         known = expected[name]
         if known is None:

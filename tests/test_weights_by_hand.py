@@ -10,7 +10,7 @@ from hand_clock import HandClock
 from scenarios import MINUTE, ORIGIN, source
 
 import bknb
-from bknb.runs.live import TASKS, LiveTask, plan_live
+from bknb.runs.live_task import TASKS, LiveTask, plan_live
 
 FREE = {"percent_fee": 0.0, "percent_slippage": 0.0}
 Decide = Callable[[Any], object]

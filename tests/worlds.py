@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from scenarios import MINUTE, ORIGIN, source
 
-from bknb.domain.weight import Weight
+from bknb.domain.weight_with_levels import Weight
 from bknb.engine.backtest import BacktestRun
-from bknb.engine.build import make_strategy
 from bknb.engine.plan import Plan, plan_backtest
+from bknb.engine.registration_checks import make_strategy
 
 MODELS = ["pessimistic", "touch", "vwap"]
 LENGTH = 400

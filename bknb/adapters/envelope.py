@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 from ..stores.file_names import decode_name, encode_name, is_shortened
-from ..stores.record import (
+from ..stores.sealed_values import (
     FORMAT,
     Key,
     Unreadable,

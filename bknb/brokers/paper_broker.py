@@ -14,9 +14,9 @@ from typing import Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from ..domain.fill_prices import Minute
+from ..domain.broker_orders_and_ids import Order, Report
+from ..domain.fills_at_stops_and_gaps import Minute
 from ..domain.interval import MINUTE_MS
-from ..domain.orders import Order, Report
 from ..errors import BrokerError, UsageError
 from ..stores.atomic import as_path
 from ..stores.disk import Disk

@@ -9,11 +9,11 @@ from typing import Final
 
 import msgspec
 
-from ..domain.fill_prices import Minute
-from ..domain.orders import Report, ReportStatus, Side
+from ..domain.broker_orders_and_ids import Report, ReportStatus, Side
+from ..domain.fills_at_stops_and_gaps import Minute
 from ..stores.disk import Disk
+from ..stores.format_versions import read_json
 from ..stores.journal import Journal, begins_with
-from ..stores.versions import read_json
 
 JOURNAL_EXAMPLE: Final = "orders.jsonl"  # a name for a journal
 

@@ -13,10 +13,10 @@ from ..domain.formatting import failure_text, utc_text
 from ..domain.html import Html, element, elements
 from ..domain.ranges import Ranges
 from ..engine.registry import registry
+from ..history.candle_store import DEFAULT_FOLDER as CANDLE_FOLDER
+from ..history.candle_store import CandleStore
 from ..history.partition import SeriesName
-from ..history.store import DEFAULT_FOLDER as CANDLE_FOLDER
-from ..history.store import CandleStore
-from ..runs.make_card import made_with
+from ..runs.card_of_result import made_with
 from ..stores.default_store import DEFAULT_FOLDER as STATE_FOLDER
 from . import environment
 from .environment import installed, is_older, major

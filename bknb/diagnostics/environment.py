@@ -20,7 +20,7 @@ from packaging.version import InvalidVersion, Version
 
 from ..errors import StateError
 from ..stores.lock import StateLock
-from ..stores.record import address_of
+from ..stores.sealed_values import address_of
 
 _OLLAMA: Final = "http://127.0.0.1:11434"
 _TIMEOUT_SECONDS: Final = 2.0

@@ -17,13 +17,13 @@ from typing import Literal, NamedTuple, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from .account_kinds import Account, initial_margin, maintenance_margin
 from .costs import CostRequest, FillCosts
-from .funding_rates import Funding, borrow_interest
+from .funding_and_borrow_paid import Funding, borrow_interest
 from .is_rounded_quantity import EXACT
 from .leg_position import LegPosition
 from .liquidation_price import liquidation_price
 from .signal import Position
+from .spot_margin_and_perpetual import Account, initial_margin, maintenance_margin
 
 CashKind: TypeAlias = Literal["buy", "sell", "profit", "fee", "funding", "borrow", "forgiven"]
 """What moved cash: a purchase or sale at its price, with slippage; the profit of what was closed of a perpetual; a fee;
@@ -126,7 +126,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
 
     Examples
     --------
-    >>> from .account_kinds import Spot
+    >>> from .spot_margin_and_perpetual import Spot
     >>> from .costs import Costs, fill_costs
     >>> order = CostRequest(symbol="A", at=0, side="buy", kind="entry", filled_by="market", quantity=5.0, price=100.0)
     >>> costs = fill_costs(order, Costs(taker=0.1, slippage=0.0))
@@ -295,7 +295,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
 
         Examples
         --------
-        >>> from .account_kinds import Perpetual
+        >>> from .spot_margin_and_perpetual import Perpetual
         >>> held = {"A": LegPosition(2.0, 200.0, 200.0, 0.0, 0, 0)}
         >>> Ledger(capital=1000.0, account=Perpetual(), cash=1000.0, positions=held).equity_terms()
         PriceTerms(constant=800.0, factors={'A': 2.0})

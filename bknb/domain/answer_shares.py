@@ -12,13 +12,13 @@ import msgspec
 
 from .entry_timeout import rests_until
 from .lifecycle_inputs import Managed, earliest_fill
-from .lifetimes import read_valid
 from .manage_answers import Add, Reduce
 from .position_book import PositionBook, PositionOrder, UnsizedPart
 from .position_fills import DUST
 from .signal import sign_of
 from .states import Holding, Rules
-from .stop_levels import stop_on_grid
+from .trailing_and_breakeven_stops import stop_on_grid
+from .valid_and_until import read_valid
 
 
 def size_before(book: PositionBook, *, adds: bool = True) -> float:

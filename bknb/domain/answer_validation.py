@@ -7,12 +7,12 @@ from typing import Final
 from msgspec import UNSET
 
 from .exit_validation import is_finite_number, is_positive
-from .lifetimes import read_valid
 from .manage_answers import Add, Cancel, Close
 from .position_fills import DUST
 from .signal_events import Reason
 from .states import Rules
 from .text import shown, text_fault, without_addresses
+from .valid_and_until import read_valid
 
 MOST_SHARE: Final = 1e9  # of the first size; sums of a few of these are floats that still have the first size in them
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from .orders import WORKING, Order, Report
+from .broker_orders_and_ids import WORKING, Order, Report
 from .text import readable
 
 

@@ -14,7 +14,7 @@ from .signal import OpenSignal, ScheduledSignal, Signal, sign_of
 from .signal_events import Reason
 from .signal_validation import broken_rules, is_timed, target_prices
 from .states import Rules
-from .stop_levels import percent_stop, percent_targets
+from .trailing_and_breakeven_stops import percent_stop, percent_targets
 
 
 def signal_id(rules: Rules, when: int, suffix: str = "") -> str:
@@ -25,7 +25,7 @@ def signal_id(rules: Rules, when: int, suffix: str = "") -> str:
     Examples
     --------
     >>> from bknb.config import Settings
-    >>> from bknb.domain.fill_prices import execution_model
+    >>> from bknb.domain.fills_at_stops_and_gaps import execution_model
     >>> signal_id(Rules("BTCUSDT", "sma", "demo", None, "live", execution_model("touch"), Settings()), 0)
     'sma-BTCUSDT-19700101T0000'
     """
@@ -57,7 +57,7 @@ def checked_signal(
         reasons += broken_percents(signal, price=price, settings=rules.settings)
     timed = is_timed(signal)
     if timed:
-        from .lifetimes import timed_faults
+        from .valid_and_until import timed_faults
 
         reasons += timed_faults(signal, when, rules)
     if signal.id is not None and signal.id == last_id:
@@ -88,7 +88,7 @@ def checked_signal(
     if isinstance(signal.price_take_profit, tuple):
         row["targets"] = targets_of(signal.price_take_profit)
     if timed:
-        from .lifetimes import timed_fields
+        from .valid_and_until import timed_fields
 
         row |= timed_fields(signal, when, rules)
     at_once = not model.fills_at_open and signal.entry != "close" and reached(signal, price)

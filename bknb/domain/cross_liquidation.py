@@ -1,9 +1,10 @@
 """When positions with margin are liquidated, and at which prices.
 
 Isolated: each position at its own price (``Ledger.liquidation_price``); the nearer of that and its stop comes first
-(:func:`bknb.domain.stop_levels.stop_or_liquidation`), and a bar that opens beyond it liquidates at that open. Cross:
-all positions together, judged at the close of a bar and, inside it, with every leg on its way to its worst price.
-Forgiven losses are not under the martingale law: an account that cannot lose more than its margin earns by gaps.
+(:func:`bknb.domain.trailing_and_breakeven_stops.stop_or_liquidation`), and a bar that opens beyond it liquidates at
+that open. Cross: all positions together, judged at the close of a bar and, inside it, with every leg on its way to its
+worst price. Forgiven losses are not under the martingale law: an account that cannot lose more than its margin earns by
+gaps.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def cross_liquidation(
 
     Examples
     --------
-    >>> from .account_kinds import Perpetual
+    >>> from .spot_margin_and_perpetual import Perpetual
     >>> from .costs import CostRequest, Costs, fill_costs
     >>> from .account_ledger import LegFill
     >>> order = CostRequest(symbol="A", at=0, side="buy", kind="entry", filled_by="market", quantity=50.0, price=100.0)
@@ -122,7 +123,7 @@ def next_stop(
     Examples
     --------
     >>> from .leg_position import LegPosition
-    >>> from .account_kinds import Margin
+    >>> from .spot_margin_and_perpetual import Margin
     >>> held = {leg: LegPosition(1.0, 100.0, 100.0, 0.0, 0, 0) for leg in "AB"}
     >>> ledger = Ledger(capital=1000.0, account=Margin(), cash=800.0, positions=held)
     >>> next_stop({"A": 95.0, "B": 99.0}, ledger, {"A": 100.0, "B": 100.0}, {"A": 90.0, "B": 95.0})

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from .entry_steps import refusal
+from .lifecycle_entries import refusal
 from .managed_minute import without_adds
-from .risk import Verdict
+from .risk_request_and_verdict import Verdict
 from .signal_events import Event
 from .states import Holding, Rules
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from .close_orders import close_due, missed_at
-from .entry_steps import entered
 from .entry_timeout import timeout_of
-from .exit_steps import holding_boundary
-from .fill_prices import Entry
+from .fills_at_stops_and_gaps import Entry
+from .lifecycle_entries import entered
+from .lifecycle_exits import holding_boundary
 from .lifecycle_inputs import Boundary
+from .market_on_close_orders import close_due, missed_at
 from .states import Flat, Holding, Opening, Rules, Step, Waiting, frame_over
 from .unfilled_entries import cancel, flat_after
 

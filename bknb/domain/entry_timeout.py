@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from .interval import MINUTE_MS
-from .market_clock import NEVER
+from .market_clock_protocol import NEVER
 from .signal import ScheduledSignal
 from .states import Rules
 

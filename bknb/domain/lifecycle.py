@@ -46,7 +46,8 @@ from typing import Any, Final, overload
 from ..errors import InvalidTransition
 from .checked_signal import signal_id
 from .entry_boundaries import opening_boundary, waiting_boundary
-from .entry_steps import (
+from .fills_at_stops_and_gaps import Minute
+from .lifecycle_entries import (
     asking_verdict,
     entering_verdict,
     flat_answer,
@@ -55,11 +56,11 @@ from .entry_steps import (
     opening_minute,
     waiting_minute,
 )
-from .exit_steps import due, holding_boundary, holding_data_end, holding_halt, holding_minute, holding_skipped
-from .fill_prices import Minute
+from .lifecycle_exits import due, holding_boundary, holding_data_end, holding_halt, holding_minute, holding_skipped
 from .lifecycle_inputs import Answer, Boundary, DataEnd, Halt, HaltReason, Input, Managed, Reenter, SkippedMinutes
 from .manual_inputs import Activate, Planned
-from .risk import Command, Release, Reserve, Verdict
+from .risk_request_and_verdict import Command, Release, Reserve, Verdict
+from .state_as_text import story
 from .states import (
     Asking,
     AskingAdds,
@@ -77,7 +78,6 @@ from .states import (
     signals_of,
     waiting_signals,
 )
-from .story import story
 from .unfilled_entries import opening_data_end, opening_halt, waiting_data_end, waiting_halt
 
 __all__ = [
@@ -143,7 +143,7 @@ def step(state: State, given: Input, rules: Rules) -> Step:
     Examples
     --------
     >>> from bknb.config import Settings
-    >>> from bknb.domain.fill_prices import execution_model
+    >>> from bknb.domain.fills_at_stops_and_gaps import execution_model
     >>> from bknb.domain.signal import Signal
     >>> rules = Rules("BTCUSDT", "s", "demo", None, "backtest", execution_model("touch"), Settings())
     >>> signal = Signal(position="long", price_take_profit=110.0, price_stop_loss=90.0, minute_estimated_time=5)
@@ -167,13 +167,13 @@ def _impossible(state: State, given: Input, rules: Rules) -> InvalidTransition:
 
 # What only a managed position needs is imported when it is first given: most runs never do.
 def _adds_verdict(state: AskingAdds, given: Verdict, rules: Rules) -> Step:
-    from .apply_answers import adds_verdict
+    from .manage_answers_carried_out import adds_verdict
 
     return adds_verdict(state, given, rules)
 
 
 def _waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:
-    from .apply_answers import waiting_managed
+    from .manage_answers_carried_out import waiting_managed
 
     return waiting_managed(state, given, rules)
 
@@ -181,13 +181,13 @@ def _waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:
 def _opening_managed(state: Opening, given: Managed, rules: Rules) -> Step:
     if rules.weights is None:
         raise _impossible(state, given, rules)
-    from .apply_answers import waiting_managed
+    from .manage_answers_carried_out import waiting_managed
 
     return waiting_managed(state, given, rules)
 
 
 def _holding_managed(state: Holding, given: Managed, rules: Rules) -> Step:
-    from .apply_answers import holding_managed
+    from .manage_answers_carried_out import holding_managed
 
     return holding_managed(state, given, rules)
 

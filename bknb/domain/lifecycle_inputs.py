@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, TypeAlias
 
-from .fill_prices import Minute
+from .fills_at_stops_and_gaps import Minute
 from .manage_answers import PositionAnswer
 from .manual_inputs import Activate, Planned, Source
-from .risk import Verdict
+from .risk_request_and_verdict import Verdict
 from .signal import Signal
 from .signal_events import Reason
 from .states import Rules

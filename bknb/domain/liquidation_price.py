@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .account_kinds import Account
 from .signal import Position
+from .spot_margin_and_perpetual import Account
 from .tick_grid import round_down, round_up
 
 
@@ -35,7 +35,7 @@ def liquidation_price(
 
     Examples
     --------
-    >>> from .account_kinds import Margin, Perpetual
+    >>> from .spot_margin_and_perpetual import Margin, Perpetual
     >>> ten = Perpetual(leverage=10, maintenance=0.5, mode="isolated")
     >>> round(liquidation_price(ten, "long", quantity=2.0, cost=200.0, margin=20.0), 6)
     90.452261

@@ -1,8 +1,8 @@
 """A minute of a managed position: orders at its open, then that open against the levels, then its range.
 
-The order is that of :mod:`bknb.domain.fill_prices`: parts to close, adds, then the stop, then targets from the
-nearest on; a part that counts on an add before it fills behind that add. Stop and target in one candle go to the stop
-where the model says so, for everything that is left. An add and the target that closes the rest in one candle: the
+The order is that of :mod:`bknb.domain.fills_at_stops_and_gaps`: parts to close, adds, then the stop, then targets from
+the nearest on; a part that counts on an add before it fills behind that add. Stop and target in one candle go to the
+stop where the model says so, for everything that is left. An add and the target that closes the rest in one candle: the
 target fills. An add and the stop: the add, then the stop.
 """
 
@@ -12,14 +12,14 @@ from collections.abc import Iterable
 
 import msgspec
 
-from .fill_prices import Exit, Minute
-from .fill_run import FillRun
+from .fills_at_stops_and_gaps import Exit, Minute
 from .lifecycle_inputs import SkippedMinutes
+from .managed_fills import FillRun
 from .milestones_passed import survived
 from .position_book import PositionBook, PositionOrder, book_timeout
 from .signal_events import AddCancelled, CancelReason, Event
 from .states import Holding, Rules, Step, after_frame, labels, quiet_minute
-from .stop_levels import (
+from .trailing_and_breakeven_stops import (
     StopInForce,
     after_progress,
     costs_of,

@@ -6,12 +6,12 @@ import msgspec
 
 from ..errors import InvalidTransition
 from .checked_signal import activated
-from .entry_steps import opened_holding
+from .lifecycle_entries import opened_holding
 from .manual_inputs import Activate, Planned
 from .position_book import PlannedMove, new_book
 from .signal_events import Opened
+from .state_as_text import story
 from .states import Holding, Opening, Rules, Step, Waiting, labels
-from .story import story
 
 
 def waiting_activated(state: Waiting, given: Activate, rules: Rules) -> Step:

@@ -6,7 +6,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from .fill_prices import Minute
+from .fills_at_stops_and_gaps import Minute
 from .signal import OpenSignal
 from .signal_events import Active, Event, Milestone
 from .states import Holding, Rules, Step, labels

@@ -14,8 +14,8 @@ from .pnl import net_percentage
 from .signal import Position, Signal, sign_of
 from .signal_events import Reason
 from .signal_validation import allow, eaten_by_costs
-from .stop_levels import percent_stop, percent_targets
 from .text import shown
+from .trailing_and_breakeven_stops import percent_stop, percent_targets
 
 if TYPE_CHECKING:
     from .manage_answers import Move

@@ -12,7 +12,7 @@ import msgspec
 from .declared_exits import Breakeven, Target, Trailing, targets_of
 from .interval import MINUTE_MS
 from .manage_answers import Move
-from .market_clock import NEVER
+from .market_clock_protocol import NEVER
 from .position_fills import Fill
 from .signal import OpenSignal
 from .signal_events import CloseReason

@@ -11,13 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from .apply_report import after_report
-from .believable_reports import closed_in_doubt, report_problem
-from .formatting import plain_number
-from .interval import MINUTE_MS
-from .is_rounded_quantity import is_rounded
-from .lifecycle import Holding, Opening, State, position_of, signals_of
-from .order_shares import by_number, owed, part_given_up, sold_beyond
-from .orders import (
+from .broker_orders_and_ids import (
     Order,
     Report,
     closed_beyond,
@@ -28,7 +22,13 @@ from .orders import (
     left_open,
     order_text,
 )
-from .recorded_orders import Orders, any_left, ended
+from .broker_orders_of_events import Orders, any_left, ended
+from .broker_reports import closed_in_doubt, report_problem
+from .formatting import plain_number
+from .interval import MINUTE_MS
+from .is_rounded_quantity import is_rounded
+from .lifecycle import Holding, Opening, State, position_of, signals_of
+from .quantity_of_partial_closes import by_number, owed, part_given_up, sold_beyond
 from .signal import OpenSignal, ScheduledSignal, SignalKey, key_of
 from .signal_events import Cancelled, Closed, Event, Opened, Scheduled
 

@@ -19,7 +19,7 @@ import msgspec
 from .late_orders import OrderRole
 from .lifecycle import Flat, Holding, Leaving, Opening, Waiting
 from .position_book import PositionBook
-from .risk import OpenPosition
+from .risk_request_and_verdict import OpenPosition
 from .signal import OpenSignal, ScheduledSignal
 from .signal_events import Cancelled, Closed, Milestone, Opened, PositionEvent, Scheduled
 from .states import StaysFlat

@@ -18,7 +18,7 @@ import msgspec
 from ..errors import UsageError
 from .calendar_protocol import ALWAYS_OPEN, LOOKED_THROUGH_MS, WEEKDAYS, SessionDay, TradingCalendar
 from .interval import DAY_MS, MINUTE_MS
-from .local_time import local_moment, time_of_day_text, zone_of
+from .time_of_day import local_moment, time_of_day_text, zone_of
 
 if TYPE_CHECKING:
     from .ranges import Range

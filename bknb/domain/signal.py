@@ -159,7 +159,7 @@ class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_de
     ``price_open`` is the price of a fill once there is one; before, the price of a limit or stop entry, and for a
     market order the average price at the moment of the decision. With a ladder ``targets`` holds its levels, the
     nearest first, and ``price_take_profit`` is the farthest; a single target is no ladder. ``memo`` is JSON, empty
-    when there is none. ``until`` is a text of :mod:`bknb.domain.lifetimes`, empty when there is none, and
+    when there is none. ``until`` is a text of :mod:`bknb.domain.valid_and_until`, empty when there is none, and
     ``waits_until`` the moment (UTC ms) at which its order is taken back; ``None``: it said nothing of that. ``size`` is
     what multiplies the size of the run; ``None``: it said nothing of that. ``stop_percent`` and
     ``percent_targets``, whose prices are percent, are where stop and targets lie from the average price of all entries:

@@ -19,7 +19,7 @@ from .exit_validation import (
     read_ladder,
     sorted_ladder,
 )
-from .fill_prices import ExecutionModel
+from .fills_at_stops_and_gaps import ExecutionModel
 from .pnl import net_percentage, net_points
 from .signal import Position, Signal, sign_of
 from .signal_events import Reason

@@ -127,7 +127,7 @@ def _limited(quantity: float, sizing: Sizing, *, balance: float, price_open: flo
     return quantity
 
 
-# --- formulas, for registered sizings and for those of :mod:`bknb.domain.sizes` ---------------------------
+# --- formulas, for registered sizings and for those of :mod:`bknb.domain.percent_risk_and_kelly_sizes` ----------
 
 
 def units_at_risk(balance: float, percent: float, distance: float) -> float:

@@ -8,11 +8,11 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from ..config import Settings
-from .fill_prices import Entry, ExecutionModel, Minute
+from .fills_at_stops_and_gaps import Entry, ExecutionModel, Minute
 from .interval import MINUTE_MS, ceil_to
-from .market_clock import MarketClock, Slots
+from .market_clock_protocol import MarketClock, Slots
 from .position_book import PositionBook, PositionOrder, UnsizedPart
-from .risk import Command, WeightLimits
+from .risk_request_and_verdict import Command, WeightLimits
 from .signal import OpenSignal, ScheduledSignal
 from .signal_events import Active, Closed, CloseReason, Event, Mode, PositionEvent, Reason, Rejected, Scheduled
 from .text import shown

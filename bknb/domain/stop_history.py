@@ -1,7 +1,7 @@
 """The stop of a position over time, from its events and the best prices of its candles.
 
 Events tell when a stop was declared or moved and when a trailing stop began; where a trailing stop lay between them
-follows from the candles, by the rules of :mod:`bknb.domain.stop_levels`.
+follows from the candles, by the rules of :mod:`bknb.domain.trailing_and_breakeven_stops`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from .signal import OpenSignal, sign_of
 from .signal_events import Moved
-from .stop_levels import StopInForce, trail_level
+from .trailing_and_breakeven_stops import StopInForce, trail_level
 
 _BEST, _BEGUN, _MOVED = range(3)
 _DECLARED: Final = ("trailing_stop", "breakeven")

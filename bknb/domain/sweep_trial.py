@@ -42,9 +42,9 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sharpe
         Mean over deviation of the trades' results, where there are enough.
     figures
-        The figures of the outcome in the order of ``kernels.metrics.FIGURES``.
+        The figures of the outcome in the order of ``kernels.sweep_figures.FIGURES``.
     daily
-        Net return of each day of the frame; see ``sweeps.evaluate.pack_days``.
+        Net return of each day of the frame; see ``sweeps.evaluate_combination.pack_days``.
     rejected
         Answers that broke a rule.
     refusals

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .exit_steps import holding_data_end
+from .lifecycle_exits import holding_data_end
 from .lifecycle_inputs import DataEnd, Halt
-from .risk import Release
+from .risk_request_and_verdict import Release
 from .signal import ScheduledSignal
 from .signal_events import Cancelled, CancelReason
 from .states import Entering, Flat, Holding, Opening, Rules, Step, Waiting, labels

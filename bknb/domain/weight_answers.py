@@ -17,12 +17,12 @@ from .exit_validation import is_positive
 from .manage_answers import Add, Cancel, Close, Move, PositionAnswer, Reduce
 from .position_book import PositionOrder
 from .position_fills import DUST, Fill
-from .position_view import HeldPosition
-from .risk import WeightLimits
+from .position_seen_by_manage import HeldPosition
+from .risk_request_and_verdict import WeightLimits
 from .signal import Position, ScheduledSignal, Signal, sign_of
 from .signal_events import Reason
 from .text import shown
-from .weight import Weight
+from .weight_with_levels import Weight
 
 _EXACT: Final = 1e-9  # as much more than the most is arithmetic
 _MOST: Final = 1e9  # a larger weight is no part of an equity: something was divided by nearly nothing

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from ..config import Settings, changed
-from ..domain.account_kinds import Account, Margin, Spot, read_account
-from ..domain.affordable_quantity import FilledQuantity, SizedOrder, quantity_filled, sized_order
 from ..domain.costs import CostRequest, Costs, with_settings
 from ..domain.leg_options import check_names, of_leg
+from ..domain.percent_risk_and_kelly_sizes import Percent, Size, SizeFunction, read_size, spelling_meant
+from ..domain.quantity_or_lack_of_cash import FilledQuantity, SizedOrder, quantity_filled, sized_order
 from ..domain.signal_events import Reason
-from ..domain.size_inputs import WantedSize
-from ..domain.sizes import Percent, Size, SizeFunction, read_size, spelling_meant
+from ..domain.size_request import WantedSize
 from ..domain.sizing_formulas import Sizing
+from ..domain.spot_margin_and_perpetual import Account, Margin, Spot, read_account
 from ..domain.states import Rules
 from ..domain.step_and_least_amount import MarketLimits
 from ..domain.text import shown
@@ -46,11 +46,11 @@ class LegMoney(msgspec.Struct, frozen=True, kw_only=True):
         return rules._replace(sized=True, weights=weights)
 
     def sized(self, wanted: WantedSize, order: CostRequest, free: float) -> SizedOrder | Reason:
-        """What is ordered of a wanted size, as of :func:`bknb.domain.affordable_quantity.sized_order`."""
+        """What is ordered of a wanted size, as of :func:`bknb.domain.quantity_or_lack_of_cash.sized_order`."""
         return sized_order(wanted, order, free=free, account=self.account, costs=self.costs, limits=self.limits)
 
     def filled(self, sized: SizedOrder, order: CostRequest, free: float) -> FilledQuantity:
-        """What is bought when it fills, as of :func:`bknb.domain.affordable_quantity.quantity_filled`."""
+        """What is bought when it fills, as of :func:`bknb.domain.quantity_or_lack_of_cash.quantity_filled`."""
         return quantity_filled(sized, order, free=free, account=self.account, costs=self.costs, limits=self.limits)
 
 

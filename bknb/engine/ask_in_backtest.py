@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..domain.lifecycle import Flat
-from ..market.clock import stopwatch
 from ..market.strategy_context import Context, current, memo_of
+from ..market.system_clock import stopwatch
 from .strategy_memo import keep_memo
 
 if TYPE_CHECKING:

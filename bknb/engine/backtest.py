@@ -17,12 +17,13 @@ from ..domain.late_orders import Lateness
 from ..domain.lifecycle import Flat, Rules, State
 from ..domain.signal_events import Cancelled, Closed
 from ..events import messages, subjects
-from ..market.clock import SystemClock, stopwatch
-from ..market.series import Series
+from ..market.candles_of_one_symbol import Series
+from ..market.system_clock import SystemClock, stopwatch
 from ..market.window import Window
 from .ask_in_backtest import BacktestAsk
 from .backtest_rules import rules_of_backtest
 from .get_and_list import get_risk
+from .get_signals_vectorised import looked_up
 from .minute_walk import MinuteWalk
 from .plan import PAUSE_POLL_SECONDS, Plan, Stopping, open_window
 from .question_time_limit import time_limited
@@ -30,11 +31,10 @@ from .questions import AskedAt, has_session_days, questions_of
 from .records import Records
 from .registry import Strategy
 from .resolve import RunSeries
-from .risk_places import RiskPlaces
+from .risk_profile_places import RiskPlaces
 from .rules_clock import clock_maker
 from .run_candles import coverage_notes, data_end_notes, run_minutes
 from .strategy_loop import StrategyLoop
-from .vectorised import looked_up
 
 if TYPE_CHECKING:
     from ..domain.signal_events import Event

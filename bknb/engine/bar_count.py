@@ -13,7 +13,7 @@ from ..domain.interval import DAY_MS, MINUTE_MS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..market.series import Series
+    from ..market.candles_of_one_symbol import Series
     from ..market.sessions import Sessions
     from ..market.shifted_bar_grid import BarGrid
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..domain.interval import DAY_MS
-from ..domain.market_clock import NEVER
+from ..domain.market_clock_protocol import NEVER
 from ..market.bar_slots import bar_close, open_slots, slot_from, slot_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..domain.ranges import Ranges
-    from ..market.series import Series
+    from ..market.candles_of_one_symbol import Series
     from ..market.sessions import Sessions
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
-from ..domain.position_view import HeldPosition
+from ..domain.position_seen_by_manage import HeldPosition
 from ..errors import UsageError
 from ..market.strategy_context import Context
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ..domain.costs import CostRequest, FilledBy, filled_by
 from ..domain.position_fills import Fill
-from ..domain.risk import Reserve
+from ..domain.risk_request_and_verdict import Reserve
 from ..domain.signal import OpenSignal, Position
 from ..domain.signal_events import Added, Closed, Reduced
 from ..domain.states import Asking, AskingAdds, Holding, Opening, State

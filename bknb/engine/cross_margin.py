@@ -15,7 +15,7 @@ import numpy as np
 
 from ..domain.account_ledger import Ledger
 from ..domain.cross_liquidation import cross_legs, liquidation_in_bar
-from ..domain.market_clock import NEVER
+from ..domain.market_clock_protocol import NEVER
 from ..domain.signal_events import Reason
 from .leg_at_open import entered_at_open, has_orders, left_at_open, stop_before
 

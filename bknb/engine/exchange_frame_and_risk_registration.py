@@ -7,7 +7,7 @@ from typing import Any, Unpack, overload
 
 from ..errors import UsageError
 from ..ports import CandleSource
-from .build import (
+from .registration_checks import (
     as_source,
     as_validation,
     checked_callbacks,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..domain.fill_prices import ExecutionModel
+from ..domain.fills_at_stops_and_gaps import ExecutionModel
 from ..domain.interval import MINUTE_MS
 from ..market.candles import Candles
 
@@ -30,7 +30,7 @@ def minutes_that_fill(candles: Candles, model: ExecutionModel, *, begin: int = 0
 
     Examples
     --------
-    >>> from bknb.domain.fill_prices import execution_model
+    >>> from bknb.domain.fills_at_stops_and_gaps import execution_model
     >>> rows = [(60_000 * i, 1.0, 1.0, 1.0, 1.0, volume) for i, volume in enumerate((0.0, 2.0, 0.0))]
     >>> minutes_that_fill(Candles.from_rows(rows), execution_model("pessimistic"))
     array([ True,  True, False])

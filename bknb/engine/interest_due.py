@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from ..domain.interval import MINUTE_MS, floor_to
-from ..domain.market_clock import NEVER
+from ..domain.market_clock_protocol import NEVER
 
 if TYPE_CHECKING:
     from .shared_account import SharedAccount

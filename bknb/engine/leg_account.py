@@ -2,7 +2,7 @@
 
 It stands beside the risk profile of the leg, and asks that, too: it is asked before an order is made, and again when a
 candle fills it, and it is told of every event before anybody else. All that is decided is in
-:mod:`bknb.domain.affordable_quantity` and :mod:`bknb.domain.account_ledger`.
+:mod:`bknb.domain.quantity_or_lack_of_cash` and :mod:`bknb.domain.account_ledger`.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from ..domain.account_ledger import Booked, Ledger, LegFill
-from ..domain.affordable_quantity import FilledQuantity, SizedOrder, too_little_left
 from ..domain.costs import CostRequest, FilledBy, fill_costs, filled_by
-from ..domain.fill_prices import Entry, execution_model
+from ..domain.fills_at_stops_and_gaps import Entry, execution_model
 from ..domain.is_rounded_quantity import EXACT
 from ..domain.lifecycle import step
 from ..domain.lifecycle_inputs import Input
 from ..domain.position_book import PositionOrder
-from ..domain.risk import Reserve, Verdict
+from ..domain.quantity_or_lack_of_cash import FilledQuantity, SizedOrder, too_little_left
+from ..domain.risk_request_and_verdict import Reserve, Verdict
 from ..domain.signal import OpenSignal, SignalKey, key_of
 from ..domain.signal_events import AddCancelled, Added, Cancelled, Closed, Event, Opened, Reason, Reduced
-from ..domain.size_inputs import WantedSize
+from ..domain.size_request import WantedSize
 from ..domain.states import AskingAdds, Entering, Flat, Holding, Rules, State, Step
 from .bar_prices import BarPrices
+from .cash_reserved_for_orders import LegOrders
 from .cost_requests import added_order, asked_order, number_of, opened_order, trial_orders, was_ordered
 from .funding_due import FundingDue
 from .leg_exits import LegExits
 from .leg_liquidation import LegLiquidation
-from .leg_orders import LegOrders
 from .leg_sizing import LegSizing
 from .paid_adds import with_paid_adds
 from .position_in_money import UNTOLD, MoneyFill, PositionInMoney
-from .risk_places import RiskPlaces, always
+from .risk_profile_places import RiskPlaces, always
 
 if TYPE_CHECKING:
     from ..market.newest_series_rows import ReadSeries

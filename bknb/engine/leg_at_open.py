@@ -11,10 +11,10 @@ from msgspec.structs import replace
 
 from ..domain.account_ledger import Ledger, LegFill
 from ..domain.costs import CostRequest, fill_costs, filled_by
-from ..domain.fill_prices import Entry, Minute
+from ..domain.fills_at_stops_and_gaps import Entry, Minute
 from ..domain.signal import Position, sign_of
 from ..domain.states import Holding, Opening
-from ..domain.stop_levels import stop_in_force
+from ..domain.trailing_and_breakeven_stops import stop_in_force
 from .cost_requests import side_of
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from ..domain.account_ledger import Ledger
-from ..domain.fill_prices import Minute
+from ..domain.fills_at_stops_and_gaps import Minute
 from ..domain.lifecycle_inputs import Boundary, Input
 from ..domain.liquidation_price import away_from_market
-from ..domain.market_clock import NEVER
+from ..domain.market_clock_protocol import NEVER
 from ..domain.states import Entering, Holding, State
 from .interest_due import InterestDue
 

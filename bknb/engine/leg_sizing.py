@@ -10,20 +10,20 @@ from msgspec.structs import replace
 from ..domain.costs import CostRequest, Costs, fill_costs
 from ..domain.formatting import utc_text
 from ..domain.is_rounded_quantity import EXACT
+from ..domain.percent_risk_and_kelly_sizes import AtrRisk, SizeFunction, wanted_size
 from ..domain.signal import OpenSignal, ScheduledSignal, sign_of
 from ..domain.signal_events import Reason
-from ..domain.size_inputs import ClosedTrades, SizeRequest, WantedSize
-from ..domain.sizes import AtrRisk, SizeFunction, wanted_size
+from ..domain.size_request import ClosedTrades, SizeRequest, WantedSize
 from ..domain.sizing_formulas import Sizing
-from ..domain.stop_levels import percent_stop
 from ..domain.text import error_text
+from ..domain.trailing_and_breakeven_stops import percent_stop
 from ..errors import NotEnoughData
 from .average_true_range import average_true_range
 from .position_size import calculated
 
 if TYPE_CHECKING:
-    from ..domain.risk import Reserve
-    from ..domain.sizes import Size
+    from ..domain.percent_risk_and_kelly_sizes import Size
+    from ..domain.risk_request_and_verdict import Reserve
     from ..market.window import Window
     from .account_plan import LegMoney
 

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..domain.close_orders import close_due
 from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, Managed, Opening, State, Waiting
+from ..domain.market_on_close_orders import close_due
 from ..domain.signal import OpenSignal
-from ..market.series import Series
+from ..market.candles_of_one_symbol import Series
 from .next_change import NextChange
 from .strategy_loop import StrategyLoop
 

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..domain.close_orders import close_due
 from ..domain.entry_timeout import timeout_of
-from ..domain.exit_steps import deadline_of
-from ..domain.fill_prices import Minute
+from ..domain.fills_at_stops_and_gaps import Minute
 from ..domain.lifecycle import Holding, Opening, Rules, SkippedMinutes, State, Waiting
+from ..domain.lifecycle_exits import deadline_of
+from ..domain.market_on_close_orders import close_due
 from ..domain.position_book import PositionBook, book_timeout
 from ..domain.states import waiting_signals
 from ..kernels.first_change import first_outside, first_trailed
-from ..market.series import Series
+from ..market.candles_of_one_symbol import Series
 from ..market.window import Window
 from .filling_minutes import look_back_begin, minutes_that_fill
 from .price_bounds import NEVER, Bounds, entries_bounds, exit_bounds, managed_bounds, trail_slack

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import msgspec
 
 from ..config import Settings, changed, get_config
-from ..domain.fill_prices import execution_model
+from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE, ceil_to, interval_ms
 from ..domain.text import text_fault
 from ..errors import UsageError
 from ..events.messages import RunLabels
-from ..market.clock import SystemClock
 from ..market.feed import Feed
 from ..market.measured_bar_length import base_of, check_above_zero, check_made_of
 from ..market.source_hours import bar_grid_of
+from ..market.system_clock import SystemClock
 from ..market.window import Window
 from ..ports import CandleSource
 from .get_and_list import get_risk

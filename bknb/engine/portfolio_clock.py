@@ -17,10 +17,10 @@ from contextlib import suppress
 from heapq import heappop, heappush, heapreplace
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from ..domain.risk import Closes, OpenPosition
+from ..domain.risk_request_and_verdict import Closes, OpenPosition
 from .plan import PAUSE_POLL_SECONDS
 from .registry import Risk
-from .risk_places import RiskPlaces, SavePlaces
+from .risk_profile_places import RiskPlaces, SavePlaces
 
 if TYPE_CHECKING:
     from ..market.strategy_context import Context

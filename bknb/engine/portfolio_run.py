@@ -9,8 +9,8 @@ from ..domain.formatting import utc_text
 from ..domain.interval import interval_ms
 from ..domain.signal_events import Active, Cancelled, Closed, Event, Idle
 from ..events import subjects
-from ..market.candle_files import CandleFiles
-from ..market.clock import stopwatch
+from ..market.candles_in_mapped_files import CandleFiles
+from ..market.system_clock import stopwatch
 from ..market.window import Window
 from .backtest import BacktestRun
 from .plan import Plan, Stopping, open_window

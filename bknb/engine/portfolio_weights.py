@@ -11,20 +11,20 @@ from msgspec.structs import replace
 from ..domain.interval import floor_to, interval_ms
 from ..domain.lifecycle_inputs import Reenter
 from ..domain.manage_answers import Add, Cancel, Close, PositionAnswer, Reduce
-from ..domain.market_clock import NEVER
+from ..domain.market_clock_protocol import NEVER
 from ..domain.position_fills import DUST
-from ..domain.risk import WeightLimits
+from ..domain.risk_request_and_verdict import WeightLimits
 from ..domain.signal import Signal
 from ..domain.signal_events import Event, Reason, Scaled
 from ..domain.states import State, labels, rejection
 from ..domain.stays_flat import stays_flat_in
-from ..domain.weight import Weight
 from ..domain.weight_answers import HeldWeight, part_paid_for, read_weights, weight_signal
+from ..domain.weight_with_levels import Weight
 from ..errors import NotEnoughData, UsageError
 from ..market.bar_slots import slot_of
 from ..market.source_hours import bar_grid_of
 from ..market.strategy_context import Context
-from .weight_legs import Increase, but_the_same, changes_of, held_by
+from .orders_from_weights import Increase, but_the_same, changes_of, held_by
 from .weight_questions import opened
 from .weights_context import WeightsContext
 from .weights_moments import WeightsMoments
@@ -32,7 +32,7 @@ from .weights_together import Together
 
 if TYPE_CHECKING:
     from ..domain.account_ledger import Ledger
-    from ..domain.position_view import HeldPosition
+    from ..domain.position_seen_by_manage import HeldPosition
     from ..market.shifted_bar_grid import BarGrid
     from .leg_account import LegAccount
     from .registry import Strategy

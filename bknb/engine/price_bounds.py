@@ -10,8 +10,8 @@ from ..domain.lifecycle import Holding
 from ..domain.milestones_passed import LEVEL_STEP
 from ..domain.position_book import PositionBook
 from ..domain.signal import ScheduledSignal, sign_of
-from ..domain.stop_levels import level_at, stop_or_liquidation
 from ..domain.tick_grid import NEARLY
+from ..domain.trailing_and_breakeven_stops import level_at, stop_or_liquidation
 
 NEVER: Final = math.inf
 _EARLY: Final = 1e-9  # relative; levels are looked for slightly early: the lifecycle decides, the scan is never late

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from ..domain.interval import DAY_MS, MINUTE_MS, ceil_to, interval_ms, slot_after
-from ..market.series import Series
+from ..market.candles_of_one_symbol import Series
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

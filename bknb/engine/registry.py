@@ -9,7 +9,7 @@ import msgspec
 
 from ..domain.formatting import minute_text, with_article
 from ..domain.interval import interval_ms
-from ..domain.risk import WeightLimits
+from ..domain.risk_request_and_verdict import WeightLimits
 from ..domain.sizing_formulas import Sizing
 from ..errors import UnknownName, UsageError
 from ..log import log
@@ -20,7 +20,7 @@ from .call_by_name import Ask, Manage
 if TYPE_CHECKING:
     from ..domain.schedules import Schedule
     from ..domain.step_and_least_amount import MarketLimits
-    from .vectorised import Windowed
+    from .get_signals_vectorised import Windowed
 
 AnyFunction = Callable[..., Any]
 F = TypeVar("F", bound=AnyFunction)

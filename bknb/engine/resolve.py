@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import UsageError
 from ..ports import CandleSource
-from .build import as_moment, as_source, make_frame, make_strategy, rebuilt
+from .registration_checks import as_moment, as_source, make_frame, make_strategy, rebuilt
 from .registry import AnyFunction, Exchange, Frame, Strategy, registry
 
 if TYPE_CHECKING:
     from ..config import Settings
     from ..domain.schedules import Schedule
-    from ..market.published import Published
+    from ..market.point_in_time_series import Published
     from .series_reading import SeriesReader
 
 

@@ -10,8 +10,8 @@ from ..domain.interval import MINUTE_MS, interval_ms
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..domain.market_clock import MarketClock
-    from ..market.series import Series
+    from ..domain.market_clock_protocol import MarketClock
+    from ..market.candles_of_one_symbol import Series
     from ..market.sessions import Sessions
     from ..market.shifted_bar_grid import BarGrid
     from .registry import Strategy

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ..domain.fill_prices import execution_model
+from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS, candles_text, interval_ms
 from ..errors import NotEnoughData, UsageError
@@ -18,7 +18,7 @@ from .questions import ready_minutes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..market.series import Series
+    from ..market.candles_of_one_symbol import Series
     from ..market.sessions import Sessions
     from ..market.window import Window
     from .plan import Plan

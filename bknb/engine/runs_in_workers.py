@@ -28,8 +28,8 @@ from .run_candles import run_minutes
 
 if TYPE_CHECKING:
     from ..events.heard import Listeners
-    from ..market.published import Published
-    from ..market.series import Series
+    from ..market.candles_of_one_symbol import Series
+    from ..market.point_in_time_series import Published
     from ..market.window import Window
     from .portfolio_clock import TurnKey
     from .records import Records

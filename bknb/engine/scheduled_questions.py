@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ..market.candles_of_one_symbol import Series
     from ..market.newest_series_rows import ReadSeries
-    from ..market.series import Series
     from ..market.sessions import Sessions
     from .plan import Plan
     from .questions import AskedAt

@@ -13,7 +13,7 @@ from ..domain.interval import DAY_MS
 from ..errors import BknbError, UsageError
 from ..market.calls_in_threads import user_calls_of
 from ..market.fetch_loop import fetch_now
-from ..market.published import Published
+from ..market.point_in_time_series import Published
 from ..market.retries import answer_to
 from ..market.series_tables import read_frame, read_published
 

@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from ..market.published import Published
+from ..market.point_in_time_series import Published
 from ..market.series_tables import Columns, checked_columns, is_table, read_frame, read_published
-from .build import checked_name
+from .registration_checks import checked_name
 from .registry import AnyFunction, registry
 
 if TYPE_CHECKING:

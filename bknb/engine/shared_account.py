@@ -14,9 +14,9 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from ..domain.account_ledger import Booked, CashRow, Ledger, Marked
-from ..domain.funding_rates import Funding
+from ..domain.funding_and_borrow_paid import Funding
 from ..domain.is_rounded_quantity import EXACT
-from ..domain.risk import AccountMarks, Reserve
+from ..domain.risk_request_and_verdict import AccountMarks, Reserve
 from .account_plan import AccountPlan, LegMoney
 from .cross_margin import CrossMargin
 from .leg_account import LegAccount

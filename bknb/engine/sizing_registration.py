@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ..domain.sizing_formulas import Sizing, make_sizing
 from ..errors import UnknownName
-from .build import checked_name
+from .registration_checks import checked_name
 from .registry import registry
 
 _ON_CALCULATE: Final = "on_calculate"

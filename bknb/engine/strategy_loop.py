@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from ..domain.fill_prices import Minute
+from ..domain.fills_at_stops_and_gaps import Minute
 from ..domain.late_orders import OldPrice, OrderRole
 from ..domain.lifecycle import (
     Answer,
@@ -38,7 +38,7 @@ from ..domain.lifecycle import (
     step,
 )
 from ..domain.manage_answers import read_answers
-from ..domain.position_view import managed_from, position_view
+from ..domain.position_seen_by_manage import managed_from, position_view
 from ..domain.signal import Signal
 from ..domain.signal_events import Event
 from ..domain.signal_validation import STOPPED, read_answer
@@ -51,7 +51,7 @@ from .call_by_name import ManageQuestion
 from .callback_names import call_callbacks
 from .records import Failure, FailureKind, Records
 from .registry import Strategy
-from .risk_places import RiskPlaces, always
+from .risk_profile_places import RiskPlaces, always
 from .strategy_memo import keep_memo
 
 if TYPE_CHECKING:

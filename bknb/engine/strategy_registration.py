@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
-from ..domain.fill_prices import execution_model
-from .build import make_strategy
+from ..domain.fills_at_stops_and_gaps import execution_model
+from .get_signals_vectorised import DEFAULT_LOOKBACK
+from .registration_checks import make_strategy
 from .registry import AnyFunction, F, Strategy, registry
 from .strategy_checks import checked_interval
-from .vectorised import DEFAULT_LOOKBACK
 
 if TYPE_CHECKING:
     from ..domain.schedules import Schedule

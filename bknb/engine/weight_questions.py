@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..domain.fill_prices import execution_model
+from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.lifecycle_inputs import Reenter
 from ..domain.position_book import new_book
 from ..domain.signal import Signal, sign_of
@@ -17,14 +17,14 @@ from ..domain.signal_events import Reason
 from ..domain.states import Holding, Rules
 from ..domain.stays_flat import stays_flat_in
 from ..domain.text import shown
-from ..domain.weight import Weight
 from ..domain.weight_answers import marked_weight, read_weight, weight_changes, weight_signal
+from ..domain.weight_with_levels import Weight
 from ..domain.whole_number import is_number
 from ..errors import UsageError
 from ..market.strategy_context import keep_flat, stays_flat_of, weight_limits_of
 
 if TYPE_CHECKING:
-    from ..domain.position_view import HeldPosition
+    from ..domain.position_seen_by_manage import HeldPosition
     from ..market.strategy_context import Context
     from .call_by_name import Ask, Manage
     from .strategy_loop import StrategyLoop

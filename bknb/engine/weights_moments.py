@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..market.series import Series
+    from ..market.candles_of_one_symbol import Series
     from .questions import AskedAt
 
 

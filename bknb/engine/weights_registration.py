@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 from ..domain.text import shown
 from ..domain.whole_number import is_number
 from ..errors import UsageError
-from .build import make_strategy
+from .registration_checks import make_strategy
 from .registry import AnyFunction, F, Strategy, registry
 from .strategy_registration import CallbackOptions, decorator
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..domain.manage_answers import Cancel, Close, PositionAnswer
-from ..domain.market_clock import NEVER
+from ..domain.market_clock_protocol import NEVER
 from ..domain.signal_events import Cancelled, Closed, Event, RiskRefused
 from ..domain.states import Holding, Opening, State
 

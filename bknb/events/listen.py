@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, overload
 
 from ..domain.signal_events import TickResult
 from . import subject, subjects
-from .failures import ListenerFailure, ListenerOverflow, Overflow
+from .listener_failures import ListenerFailure, ListenerOverflow, Overflow
 from .listener_queue import Subscription
 from .messages import Done, ErrorEvent, Performance, Problem, Progress
 from .subject import QUEUE_LIMIT, Subject

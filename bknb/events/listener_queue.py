@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from ..log import log
-from .failures import Failures, ListenerFailure, ListenerOverflow, Overflow, Part, name_of, overflow_of
+from .listener_failures import Failures, ListenerFailure, ListenerOverflow, Overflow, Part, name_of, overflow_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -10,7 +10,7 @@ from ..domain.signal import OpenSignal, ScheduledSignal
 from ..domain.signal_events import Mode
 from ..domain.text import error_text
 from ..user_code import where_it_failed
-from .failures import ListenerFailure, ListenerOverflow
+from .listener_failures import ListenerFailure, ListenerOverflow
 
 
 class RunLabels(TypedDict):

@@ -12,7 +12,7 @@ from ..domain.whole_number import whole_number
 from ..errors import UsageError
 from ..process import after_fork
 from .drain import Drain, clear_waits
-from .failures import ListenerFailure, ListenerOverflow, Overflow, name_of
+from .listener_failures import ListenerFailure, ListenerOverflow, Overflow, name_of
 from .listener_queue import Subscription, waiting_listener
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from ..domain.retry_pauses import (
 from ..history.cached_source import (
     StoredSource as StoredSource,
 )
+from ..history.candle_store import (
+    CandleStore as CandleStore,
+)
 from ..history.candle_store_source import (
     CandleStoreSource as CandleStoreSource,
-)
-from ..history.store import (
-    CandleStore as CandleStore,
 )
 from ..market.demo import (
     DemoSource as DemoSource,
@@ -21,38 +21,38 @@ from ..market.sources import (
 from .binance_zips import (
     binance_archive as binance_archive,
 )
+from .ccxt_stored_and_from_store import (
+    ccxt as ccxt,
+)
+from .ccxt_stored_and_from_store import (
+    from_store as from_store,
+)
+from .ccxt_stored_and_from_store import (
+    stored as stored,
+)
 from .dataframe_source import (
     FrameSource as FrameSource,
 )
-from .from_tables import (
-    from_csv as from_csv,
-)
-from .from_tables import (
-    from_frame as from_frame,
-)
-from .from_tables import (
-    from_parquet as from_parquet,
-)
-from .simple_sources import (
+from .demo_in_sessions_and_bundled import (
     bundled as bundled,
 )
-from .simple_sources import (
+from .demo_in_sessions_and_bundled import (
     demo as demo,
 )
-from .simple_sources import (
+from .demo_in_sessions_and_bundled import (
     in_sessions as in_sessions,
+)
+from .from_csv_frame_and_parquet import (
+    from_csv as from_csv,
+)
+from .from_csv_frame_and_parquet import (
+    from_frame as from_frame,
+)
+from .from_csv_frame_and_parquet import (
+    from_parquet as from_parquet,
 )
 from .sql import (
     from_query as from_query,
-)
-from .stored_sources import (
-    ccxt as ccxt,
-)
-from .stored_sources import (
-    from_store as from_store,
-)
-from .stored_sources import (
-    stored as stored,
 )
 from .yahoo import (
     yfinance as yfinance,

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import DataError
 from ..market.candle_rows import in_order
 from ..market.candles import Candles
-from .adjusting import Adjustment, Adjustments
+from .adjusted_for_splits_and_dividends import Adjustment, Adjustments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

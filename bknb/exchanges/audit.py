@@ -15,8 +15,8 @@ from ..domain.interval import DAY_MS, MINUTE, MINUTE_MS, bar_text, candles_text,
 from ..domain.ranges import merged, without
 from ..errors import UsageError
 from ..history.cached_source import StoredSource
+from ..history.candle_store import DEFAULT_FOLDER
 from ..history.partition import SeriesName
-from ..history.store import DEFAULT_FOLDER
 from ..market.candle_hash import content_hash
 from ..market.candles import COLUMNS, Candles
 from ..market.fetch_loop import fetch_now
@@ -25,8 +25,8 @@ from ..market.resample import resample
 from ..market.sessions import Sessions
 from ..market.source_hours import bar_grid_of, sessions_of
 from ..market.stretched_bars import doubts_of_length, stretched
+from .ccxt_stored_and_from_store import is_adjusted
 from .download import as_range, as_stored, as_symbols
-from .stored_sources import is_adjusted
 
 if TYPE_CHECKING:
     from ..market.shifted_bar_grid import BarGrid

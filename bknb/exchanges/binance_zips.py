@@ -18,13 +18,13 @@ from ..domain.interval import DAY_MS, MINUTE_MS
 from ..errors import BadCandle, DataError, UnknownName, UsageError
 from ..market.candle_rows import Reading, in_order
 from ..market.candles import Candles
-from ..market.gaps import gaps, missing_text
 from ..market.measured_bar_length import check_length
+from ..market.missing_candles import gaps, missing_text
 from ..market.sessions import Sessions
 from ..stores.atomic import as_path
 from .csv_reading import csv_table
 from .dataframe_source import FrameSource
-from .from_tables import existing_file
+from .from_csv_frame_and_parquet import existing_file
 
 _NAME: Final = re.compile(r"(?P<symbol>.+)-(?P<interval>\d+[smhdwM]|1mo)-(?P<period>\d{4}-\d{2}(?:-\d{2})?)\.zip")
 _SHA256: Final = re.compile(r"\b[0-9a-fA-F]{64}\b")

@@ -40,11 +40,11 @@ from ..market.candles import Candles
 from ..market.fetch_loop import fetch_now, submit
 from ..stores.atomic import write_whole
 from ..stores.file_names import encode_name
-from ..stores.record import Unreadable, seal, unseal
-from ..stores.versions import read_json
+from ..stores.format_versions import read_json
+from ..stores.sealed_values import Unreadable, seal, unseal
 
 if TYPE_CHECKING:
-    from ..market.streamed import MinuteStream
+    from ..market.streamed_source import MinuteStream
 
 _RULES_ARE_FRESH_MS: Final = DAY_MS
 _FALLBACK_PAGE: Final = 500

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ..domain.interval import MINUTE_MS
 from ..errors import UnknownName, UsageError
 from ..market.fetch_loop import submit
-from ..market.pushed import HELD, PushedMinutes
+from ..market.pushed_minutes import HELD, PushedMinutes
 from .ccxt_source import close_at_exit
 
 if TYPE_CHECKING:

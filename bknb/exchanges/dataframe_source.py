@@ -11,17 +11,17 @@ from ..domain.formatting import plain_number
 from ..domain.interval import DAY_MS, MINUTE, MINUTE_MS, interval_ms
 from ..errors import UnknownName, UsageError
 from ..market.candles import Candles
-from ..market.days_of_bars import trading_days
-from ..market.hours_of_bars import trading_hours
 from ..market.measured_bar_length import Spacing
 from ..market.sessions import Sessions, as_sessions
+from ..market.trading_days_of_bars import trading_days
+from ..market.trading_hours_of_bars import trading_hours
 from .table_bar_length import Bars, bars_of, spacing_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..market.shifted_bar_grid import BarGrid
-    from .adjusting import Adjustments
+    from .adjusted_for_splits_and_dividends import Adjustments
 
 
 class FrameSource:

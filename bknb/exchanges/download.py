@@ -17,21 +17,21 @@ from ..domain.formatting import utc_text
 from ..domain.html import Html, element, elements, fragment
 from ..domain.interval import MINUTE, MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..domain.ranges import Range, Ranges, length, merged
-from ..engine.build import as_moment
 from ..engine.plan import checked_symbol
+from ..engine.registration_checks import as_moment
 from ..engine.resolve import resolve_exchange, resolve_frame
 from ..errors import UnknownName, UsageError
 from ..frontend import frontend
 from ..history.cached_source import StoredSource
+from ..history.candle_store import DEFAULT_FOLDER, CandleStore
 from ..history.partition import SeriesName, periods
-from ..history.store import DEFAULT_FOLDER, CandleStore
 from ..market.candle_hash import content_hash
-from ..market.clock import SystemClock, stopwatch
 from ..market.fetch_loop import submit
 from ..market.measured_bar_length import base_of
 from ..market.source_hours import bar_grid_of
+from ..market.system_clock import SystemClock, stopwatch
 from ..ports import CandleSource
-from .stored_sources import ccxt, is_adjusted, stored
+from .ccxt_stored_and_from_store import ccxt, is_adjusted, stored
 
 _TITLES: Final = ("symbol", "candles", "new", "absent", "missing", "hash")
 _POLL_SECONDS: Final = 0.1

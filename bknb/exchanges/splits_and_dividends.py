@@ -11,7 +11,7 @@ from ..domain.interval import DAY_MS
 from ..errors import BadCandle, UsageError
 from ..market.candle_numbers import as_numbers
 from ..market.column_names import KEYS, looks_like_time, plain_name
-from ..market.local_clock import checked_zone, to_utc
+from ..market.daylight_saving import checked_zone, to_utc
 from ..market.time_units import plain_value, read_times, without_zone
 
 if TYPE_CHECKING:

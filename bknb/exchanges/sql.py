@@ -10,7 +10,7 @@ from typing import Any, Final
 from ..errors import MissingDependency, UsageError
 from ..market.sessions import Sessions
 from .dataframe_source import FrameSource
-from .from_tables import existing_file, from_frame
+from .from_csv_frame_and_parquet import existing_file, from_frame
 
 _SQLITE_MAGIC: Final = b"SQLite format 3\x00"
 

@@ -13,8 +13,8 @@ from ..domain.interval import DAY_MS, INTERVAL_MS, MINUTE, MINUTE_MS
 from ..errors import DataError, UsageError
 from ..market.candle_rows import in_order
 from ..market.candles import COLUMNS, Candles
-from ..market.days_of_bars import day_labels, moved_note
 from ..market.measured_bar_length import Spacing, length_name, measured
+from ..market.trading_days_of_bars import day_labels, moved_note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,9 +10,9 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, interval_ms
 from ..errors import DataError, MissingDependency, UsageError
-from ..market.clock import SystemClock
+from ..market.system_clock import SystemClock
 from .dataframe_source import FrameSource
-from .from_tables import from_frame
+from .from_csv_frame_and_parquet import from_frame
 
 if TYPE_CHECKING:
     from datetime import date

@@ -1,9 +1,9 @@
 """Backfill of a candle store: missing ranges are fetched page by page, checked, and saved as they come.
 
 First the pages are fetched (:mod:`bknb.market.paging`), then every hole between what came is asked about again: it is
-*absent* when the answers prove it (:mod:`bknb.history.evidence`), and stays missing otherwise, which is told. An empty
-end of the data proves nothing and is requested again next time. Candles that closed less than the settling time ago
-are returned and not stored: an exchange may still correct them.
+*absent* when the answers prove it (:mod:`bknb.history.evidence_of_missing_candles`), and stays missing otherwise, which
+is told. An empty end of the data proves nothing and is requested again next time. Candles that closed less than the
+settling time ago are returned and not stored: an exchange may still correct them.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from ..ports import CandleSource
 from .answer_faults import LACKED_CANDLES, SINCE_IGNORED, AnswerFaults
 from .asking import asked_candles, check_length
 from .backfill_result import BackfillResult
+from .candle_store import CandleStore
 from .covered_ranges import runs
-from .evidence import ENOUGH, Evidence, Leading, holes_in, question_about
+from .evidence_of_missing_candles import ENOUGH, Evidence, Leading, holes_in, question_about
 from .partition import SeriesName, periods
-from .store import CandleStore
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

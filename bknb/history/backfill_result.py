@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..market.candles import Candles
-from .store import Stored, united
+from .candle_store import Stored, united
 
 
 @dataclass(slots=True)
@@ -17,7 +17,7 @@ class BackfillResult:
     added : int
         New candles on disk.
     revised, late : list of int
-        Open times (UTC ms); see :class:`bknb.history.store.Stored`.
+        Open times (UTC ms); see :class:`bknb.history.candle_store.Stored`.
     pages : int
         Requests that were made.
     fresh : Candles

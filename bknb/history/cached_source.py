@@ -25,12 +25,12 @@ from ..market.source_hours import bar_grid_of, sessions_of
 from ..ports import CandleSource
 from .backfill import Backfill
 from .backfill_result import BackfillResult
+from .candle_store import CandleStore
 from .partition import SeriesName
-from .store import CandleStore
 
 if TYPE_CHECKING:
     from ..market.shifted_bar_grid import BarGrid
-    from ..market.streamed import MinuteStream
+    from ..market.streamed_source import MinuteStream
 
 _MEASURE_EVERY_MS: Final = 60 * MINUTE_MS
 _NEAR_PRESENT_MS: Final = DAY_MS

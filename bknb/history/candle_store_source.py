@@ -13,7 +13,7 @@ from .partition import SeriesName
 
 if TYPE_CHECKING:
     from ..market.candles import Candles
-    from .store import CandleStore
+    from .candle_store import CandleStore
 
 
 class CandleStoreSource:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..domain.ranges import Range, Ranges, merged
-from ..market.gaps import spaces
+from ..market.missing_candles import spaces
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

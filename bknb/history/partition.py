@@ -21,8 +21,8 @@ from ..errors import MissingDependency, StateError, UsageError
 from ..market.candle_checks import series_text
 from ..market.candle_hash import content_hash
 from ..market.candles import COLUMNS, Candles
-from ..stores.record import Unreadable, address_of, seal, unseal
-from ..stores.versions import read_json
+from ..stores.format_versions import read_json
+from ..stores.sealed_values import Unreadable, address_of, seal, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

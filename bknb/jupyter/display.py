@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import DataError, MissingDependency, UsageError
 from ..reports import plots
-from ..reports.backtest import backtest_info, summary_html, summary_text
+from ..reports.backtest_report import backtest_info, summary_html, summary_text
 from ..reports.equity_arrays import equity_info
 from ..reports.equity_png import equity_png
 from ..reports.markup import element, fragment
-from ..reports.portfolio import portfolio_html, portfolio_name
-from ..reports.portfolio_view import account_html, legs_html
+from ..reports.portfolio_in_notebook import account_html, legs_html
+from ..reports.portfolio_report import portfolio_html, portfolio_name
 from .kernel import front_end_draws, in_kernel, ipython
 
 if TYPE_CHECKING:

@@ -12,16 +12,16 @@ from .completion import matcher
 from .kernel import ipython
 from .magics import (
     backtest,
-    compare,
     dashboard,
-    data,
+    download_and_audit,
     live,
     optimize,
     portfolio,
-    registration_cells,
-    runs,
-    share,
+    runs_why_and_report,
+    share_verify_and_doctor,
+    strategy_risk_exchange_and_frame,
     sweep,
+    walker_and_lookahead,
 )
 from .magics.arguments import parse
 from .magics.output import echo, still_live
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MODULES: Final = (
-    *(registration_cells, backtest, portfolio, runs, dashboard),
-    *(live, share, sweep, compare, data, optimize),
+    *(strategy_risk_exchange_and_frame, backtest, portfolio, runs_why_and_report, dashboard),
+    *(live, share_verify_and_doctor, sweep, walker_and_lookahead, download_and_audit, optimize),
 )
 COMMANDS: Final = tuple(command for module in _MODULES for command, _action in module.MAGICS)
 _ACTIONS: Final[dict[str, Action]] = {command.name: action for module in _MODULES for command, action in module.MAGICS}

@@ -32,7 +32,7 @@ def _card_class() -> Any:
 
 
 def card(proposed: Any, *, cell: str) -> Any:
-    """The card of :class:`bknb.optimizer.proposal_cells.ProposalCells`; ``cell`` is the id of the cell it stands in."""
+    """The card of :class:`bknb.optimizer.insert_and_export.ProposalCells`; ``cell`` is the id of its cell."""
     cells = [
         {"kind": each.kind, "source": each.source, "strategy": each.strategy, "metadata": each.metadata}
         for each in proposed.cells

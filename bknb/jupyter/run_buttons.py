@@ -26,7 +26,7 @@ from weakref import WeakValueDictionary
 
 import bknb
 
-from ..market.clock import stopwatch
+from ..market.system_clock import stopwatch
 
 State: TypeAlias = Literal["running", "paused", "stopping", "leaving", "over"]
 

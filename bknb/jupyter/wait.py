@@ -7,7 +7,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from ..market.clock import stopwatch
+from ..market.system_clock import stopwatch
 from ..reports.markup import minute_text
 from ..reports.progress_text import clock_text, interval_minutes, minutes_between, speed_text
 from .progress import ControlBar, ProgressLine, buttons_work, progress_line

@@ -1,8 +1,9 @@
 """Positions with a ladder, a trailing stop or break-even, or without some level: pieces of the compiled loop.
 
-The rules are those of ``domain/managed_minute.py``, ``domain/stop_levels.py`` and ``domain/position_money.py``, in
-plain Python that compiles as it stands. Prices called *mirrored* are those of a short times -1: favourable is up.
-Moments are UTC milliseconds, prices are in quote currency, percentages of 1.5 mean 1.5 %.
+The rules are those of ``domain/managed_minute.py``, ``domain/trailing_and_breakeven_stops.py`` and
+``domain/profit_of_partial_closes.py``, in plain Python that compiles as it stands. Prices called *mirrored* are those
+of a short times -1: favourable is up. Moments are UTC milliseconds, prices are in quote currency, percentages of 1.5
+mean 1.5 %.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _NO_ENDS.setflags(write=False)
 
 
 class Exits(NamedTuple):
-    """What rows declare besides one target, one stop and a deadline; see ``engine.row_exits.RowExits``.
+    """What rows declare besides one target, one stop and a deadline; see ``engine.get_signals_exit_columns.RowExits``.
 
     Prices of targets of rows are on the tick grid already; of trades in ``kernels.random_trades`` they are multiples of
     the fill. ``tick`` (NaN: unknown) is ``unit / scale``, whole numbers that floats hold exactly.
@@ -128,7 +129,7 @@ def breakeven_price(side: float, entry: float, slippage: float, fee: float) -> f
 
 
 def stop_on_grid(level: float, side: float, book: Any) -> Any:
-    """``domain.stop_levels.stop_on_grid``."""
+    """``domain.trailing_and_breakeven_stops.stop_on_grid``."""
     if np.isnan(book[TICK]):
         return level
     ticks = level / book[TICK]
@@ -140,14 +141,14 @@ def stop_on_grid(level: float, side: float, book: Any) -> Any:
 
 
 def trailed(book: Any, best: float) -> Any:
-    """The mirrored trailing stop of a mirrored best price; ``domain.stop_levels.trail_level``."""
+    """The mirrored trailing stop of a mirrored best price; ``domain.trailing_and_breakeven_stops.trail_level``."""
     side = book[SIDE]
     level = side * best * (1 - side * book[TRAIL] / 100) - side * book[TRAIL_DISTANCE]
     return side * stop_on_grid(level, side, book)
 
 
 def stop_in_force(book: Any, best: float) -> Any:
-    """The mirrored stop and its reason; ``domain.stop_levels.stop_in_force``."""
+    """The mirrored stop and its reason; ``domain.trailing_and_breakeven_stops.stop_in_force``."""
     level, reason = book[STOP], STOP_LOSS
     if book[EVEN_STOP] > level:
         level, reason = book[EVEN_STOP], BREAKEVEN
@@ -159,7 +160,7 @@ def stop_in_force(book: Any, best: float) -> Any:
 
 
 def progress(book: Any, best: float, slippage: float, fee: float) -> None:
-    """What begins once the mirrored best price of closed candles is ``best``; ``domain.stop_levels.after_progress``."""
+    """What begins once the mirrored best price of closed candles is ``best`` (``after_progress`` in the domain)."""
     if best >= book[EVEN_FROM]:
         side = book[SIDE]
         costs = book[EVEN_COSTS]
@@ -187,7 +188,7 @@ def open_book(book: Any, side: int, entry: float, stop: float, highest: float, l
 
 
 def marked(book: Any, price: float, slippage: float, fee: float) -> Any:
-    """The net result in percent with what is left closed at ``price``; ``domain.position_money.result``."""
+    """The net result in percent with what is left closed at ``price``; ``domain.profit_of_partial_closes.result``."""
     side, first = book[SIDE], book[ENTRY]
     left = book[SOLD] + book[LEFT] * price if book[LEFT] != 0 else book[SOLD]
     paid, received = first * (1 + side * slippage / 100), left * (1 - side * slippage / 100)
@@ -195,7 +196,7 @@ def marked(book: Any, price: float, slippage: float, fee: float) -> Any:
 
 
 def see(book: Any, price: float, slippage: float, fee: float) -> None:
-    """Extreme net results up to a fill at ``price``; ``domain.fill_run``."""
+    """Extreme net results up to a fill at ``price``; ``domain.managed_fills``."""
     side = book[SIDE]
     one, other = (
         marked(book, side * max(book[TOP], side * price), slippage, fee),

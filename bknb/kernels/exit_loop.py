@@ -1,7 +1,7 @@
 """What minutes do with an open position: the pieces that both compiled loops share.
 
-The rules are those of ``domain/fill_prices.py`` and ``domain/pnl.py``, in plain Python that compiles as it stands.
-Moments are UTC milliseconds, prices are in quote currency.
+The rules are those of ``domain/fills_at_stops_and_gaps.py`` and ``domain/pnl.py``, in plain Python that compiles as it
+stands. Moments are UTC milliseconds, prices are in quote currency.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import numpy as np
 
 from .exit_loop import first_at, time_at
 
-NEVER: Final = 1 << 62  # a moment that does not come; ``domain.market_clock``
+NEVER: Final = 1 << 62  # a moment that does not come; ``domain.market_clock_protocol``
 
 
 def question(market: Any, grid: Any, earliest: int) -> int:

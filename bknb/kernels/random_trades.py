@@ -1,7 +1,7 @@
 """Trades entered at given minutes, each on its own: sides, levels and durations in, net results out.
 
-The rules are those of ``domain/fill_prices.py`` and ``domain/lifecycle.py`` for a market order; trades of which
-none has a ladder, a trailing or a break-even stop take a loop compiled without these (``declared`` is ``None``).
+The rules are those of ``domain/fills_at_stops_and_gaps.py`` and ``domain/lifecycle.py`` for a market order; trades of
+which none has a ladder, a trailing or a break-even stop take a loop compiled without these (``declared`` is ``None``).
 ``outcomes_plain`` is the specification; ``outcomes`` does the same compiled, and jumps over blocks of minutes in which
 nothing can happen.
 """

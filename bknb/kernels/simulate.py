@@ -232,7 +232,7 @@ class Grid(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """A strategy's signals, one per candle of its interval; see ``engine.signal_rows.SignalRows``.
+    """A strategy's signals, one per candle of its interval; see ``engine.get_signals_columns.SignalRows``.
 
     ``closes`` are the moments (UTC ms) at which candles have closed. Levels are on the tick grid already, where there
     is one.
@@ -271,7 +271,7 @@ class RuleNumbers(NamedTuple):
 
 
 def _reached(side: int, kind: int, price: float, level: float) -> bool:
-    """Whether an entry order fills at once where the market is at ``price``; ``entry_steps.reached``."""
+    """Whether an entry order fills at once where the market is at ``price``; ``lifecycle_entries.reached``."""
     if kind == MARKET_ORDER:
         return True
     return price <= level if (side > 0) == (kind == LIMIT) else price >= level
@@ -416,7 +416,7 @@ def _write(
     end: Any, row: int, side: int, scheduled_at: int, pending_at: int, closed_at: int, entry: float, target: float,
     stop: float, price: float, reason: int, highest: float, lowest: float, doubt: float, rules: Any,
 ) -> None:  # fmt: skip
-    """One closed position; ``exit_steps.close_at`` and ``pnl.trade_pnl``."""
+    """One closed position; ``lifecycle_exits.close_at`` and ``pnl.trade_pnl``."""
     highest, lowest = max(highest, price), min(lowest, price)
     best, worst = (highest, lowest) if side > 0 else (lowest, highest)
     paid = entry * (1 + side * rules.slippage / 100)
@@ -437,7 +437,7 @@ def _write_declared(
     end: Any, row: int, side: int, scheduled_at: int, pending_at: int, closed_at: int, entry: float, target: float,
     stop: float, price: float, reason: int, book: Any, doubt: float, rules: Any,
 ) -> None:  # fmt: skip
-    """One closed position that may have been closed in parts; ``FillRun.close`` and ``position_money.result``."""
+    """One closed position that may have been closed in parts; ``FillRun.close`` and ``result`` in the domain."""
     see(book, price, rules.slippage, rules.fee)
     sold = book[SOLD] + book[LEFT] * price
     paid, got = entry * (1 + side * rules.slippage / 100), sold * (1 - side * rules.slippage / 100)
@@ -484,12 +484,12 @@ def _at_bar(market: Any, moment: int) -> Any:
 
 
 def _deadline(market: Any, opened: int, minutes: float) -> Any:
-    """When the clock ends a position; ``exit_steps.due``."""
+    """When the clock ends a position; ``lifecycle_exits.due``."""
     return _at_bar(market, opened + int(min(minutes, FOREVER)) * MINUTE)
 
 
 def _rests_until(market: Any, grid: Any, rules: Any, when: int) -> Any:
-    """When the clock cancels an entry order that rests from a moment on; ``exit_steps.rests_until``."""
+    """When the clock cancels an entry order that rests from a moment on; ``entry_timeout.rests_until``."""
     until = when + rules.await_ms
     if len(grid.opens):  # as long after the open of the next session, at the latest its close
         at = int(np.searchsorted(grid.opens, when, side="right"))
@@ -506,7 +506,7 @@ def _rests_until(market: Any, grid: Any, rules: Any, when: int) -> Any:
 
 
 def _newest_fill(market: Any, until: int, out_at: int, opened_in: int) -> int:
-    """The minute at whose close a position is out at a session's close, -1: none is; ``close_orders.holding_at_close``.
+    """The minute at whose close a position is out at a session's close, -1: none is (``holding_at_close``).
 
     What leaves at the market from ``until`` on leaves at a minute before that close, if one can fill it.
     """

@@ -1,9 +1,9 @@
 """A whole backtest of weights as one loop: what is to be held after every candle in, the ends of all positions out.
 
-The rules are those of ``domain/weight_answers.py``, ``domain/fill_run.py`` and ``domain/position_money.py`` for a
-strategy without a risk profile and without a capital, where every order fills before the next question:
-:func:`orders_wait` says where that is not so. Positions have no levels, so that only questions and the end of the frame
-change them.
+The rules are those of ``domain/weight_answers.py``, ``domain/managed_fills.py`` and
+``domain/profit_of_partial_closes.py`` for a strategy without a risk profile and without a capital, where every order
+fills before the next question: :func:`orders_wait` says where that is not so. Positions have no levels, so that only
+questions and the end of the frame change them.
 
 Moments are UTC milliseconds, prices are in quote currency; a table of ends is that of ``kernels.simulate``.
 """
@@ -90,7 +90,7 @@ class WeightRows(NamedTuple):
 
 
 def _net(held: Any, price: float, rules: Any) -> Any:
-    """The net result with what is left closed at a price; ``position_money.net_results``."""
+    """The net result with what is left closed at a price; ``profit_of_partial_closes.net_results``."""
     side = held[_SIGN]
     entry = held[_FIRST] * (1 + side * rules.slippage / 100)
     paid = held[_ENTERED] * (1 + side * rules.slippage / 100)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..domain.account_ledger import Ledger
-from ..domain.affordable_quantity import FilledQuantity, SizedOrder
 from ..domain.costs import FilledBy
+from ..domain.quantity_or_lack_of_cash import FilledQuantity, SizedOrder
 from ..domain.signal import SignalKey
-from ..domain.size_inputs import ClosedTrades
+from ..domain.size_request import ClosedTrades
 from ..domain.states import State
 from ..engine.cross_margin import WatchedMargin
 from ..engine.leg_liquidation import LiquidationDue

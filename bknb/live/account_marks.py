@@ -20,7 +20,7 @@ import numpy as np
 
 from ..domain.account_ledger import Ledger
 from ..domain.interval import MINUTE_MS
-from ..domain.market_clock import NEVER
+from ..domain.market_clock_protocol import NEVER
 from ..engine.kept_marks import KeptMarks, behind
 from ..engine.marked_account_equity import LegCloses, held_ms, marked_exposure, marked_money, moments_of
 from ..errors import StateError

@@ -18,12 +18,12 @@ from ..domain.signal import SignalKey, key_of
 from ..domain.text import named_error
 from ..engine.position_in_money import PositionInMoney
 from ..engine.records import Records
-from ..engine.risk_places import RiskPlaces
+from ..engine.risk_profile_places import RiskPlaces
 from ..errors import StateError
 from ..ports import StateStore
 from .account_marks import SavedMarks
 from .candle_stream import CandleStream
-from .growing_list import Journal, Readers
+from .growing_list_in_store import Journal, Readers
 from .live_account import LiveAccount, LiveLegAccount
 from .plan import LivePlan
 from .saved_account import ACCOUNT_VERSION, SavedAccount, SavedMoney, SavedTurn, read_account

@@ -10,8 +10,8 @@ from ..engine.records import Records
 from ..errors import BrokerError, StateError
 from ..market.bar_slots import slot_of
 from ..ports import StateStore
-from .failures import Failures
-from .order_desk import OrderDesk
+from .failures_and_retries import Failures
+from .orders_sent_to_broker import OrderDesk
 from .plan import LivePlan
 from .run_progress import Reached
 from .sleeping import sleep_until

@@ -10,14 +10,14 @@ from ..config import Settings
 from ..domain.interval import MINUTE, MINUTE_MS, floor_to
 from ..engine.registry import Exchange
 from ..market.candles import Candles
+from ..market.candles_of_one_symbol import Series
 from ..market.feed import Feed
 from ..market.fetch_loop import submit
-from ..market.series import Series
 from ..market.window import Window
 from ..ports import CandleSource, Clock
 
 if TYPE_CHECKING:
-    from ..market.streamed import MinuteStream
+    from ..market.streamed_source import MinuteStream
 
 
 class CandleStream:
@@ -125,6 +125,6 @@ def _streamed(source: CandleSource, stream: MinuteStream | None, clock: Clock) -
     """A source with the minutes that its exchange pushes in front, where it pushes some."""
     if stream is None:
         return source
-    from ..market.streamed import StreamedSource
+    from ..market.streamed_source import StreamedSource
 
     return StreamedSource(source, stream, clock)

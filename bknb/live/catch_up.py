@@ -5,24 +5,24 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ..domain.close_orders import close_due
-from ..domain.fill_prices import Minute
+from ..domain.fills_at_stops_and_gaps import Minute
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to
 from ..domain.lifecycle import Flat
+from ..domain.market_on_close_orders import close_due
 from ..engine.strategy_memo import memo_put_back
 from ..errors import NotEnoughData
 from .broker_account import Account
-from .controls import Controls
-from .failures import Failures
+from .failures_and_retries import Failures
 from .live_market import LiveMarket
 from .live_strategy_loop import LiveLoop, ended_at
 from .manual_orders import ByHand
 from .new_entries import NewEntries
+from .pause_resume_stop import Controls
 from .plan import LivePlan
-from .record_keeping import RecordKeeping
 from .run_progress import Reached
-from .silence_and_lag import waited_text
+from .saved_before_events import RecordKeeping
+from .silent_or_late_market import waited_text
 
 if TYPE_CHECKING:
     from ..engine.portfolio_clock import LegTurn

@@ -1,4 +1,4 @@
-"""What ended in a live run, as a journal of few values in a state store; see :mod:`bknb.live.growing_list`.
+"""What ended in a live run, as a journal of few values in a state store; see :mod:`bknb.live.growing_list_in_store`.
 
 Version 1 saved each end as a value of its own.
 """
@@ -12,7 +12,7 @@ import msgspec
 from ..domain.recovery import SavedEnds
 from ..domain.signal import SignalKey, key_of
 from ..domain.signal_events import Cancelled, Closed
-from .growing_list import Journal, Readers
+from .growing_list_in_store import Journal, Readers
 
 End: TypeAlias = Closed | Cancelled
 

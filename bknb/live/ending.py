@@ -14,14 +14,14 @@ from ..engine.strategy_loop import StrategyLoop
 from ..events.listen import adrain
 from .broker_account import Account
 from .catch_up import CatchUp
-from .controls import Controls
-from .failures import Failures
+from .failures_and_retries import Failures
 from .live_market import LiveMarket
+from .pause_resume_stop import Controls
 from .plan import LivePlan
-from .record_keeping import RecordKeeping
+from .results_not_heard import SUBJECTS
 from .run_progress import Reached
-from .silence_and_lag import left_text, overdue_text, silence_text
-from .undelivered import SUBJECTS
+from .saved_before_events import RecordKeeping
+from .silent_or_late_market import left_text, overdue_text, silence_text
 
 GRACE_SECONDS: Final = 0.3  # a run that is stopped at once may come to the end of the minute within this time
 _SETTLE_SECONDS: Final = 60.0  # the broker has this long for the last orders

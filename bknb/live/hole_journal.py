@@ -1,6 +1,6 @@
 """The minutes that a live run went on without, as a journal of few values in a state store.
 
-See :mod:`bknb.live.growing_list`. Version 1 saved all holes as one value.
+See :mod:`bknb.live.growing_list_in_store`. Version 1 saved all holes as one value.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import ClassVar, TypeAlias
 import msgspec
 
 from ..domain.recovery import SavedHoles
-from .growing_list import Journal, Readers
+from .growing_list_in_store import Journal, Readers
 
 Hole: TypeAlias = tuple[int, int]
 """A range ``[first, end)`` of minutes (UTC ms)."""

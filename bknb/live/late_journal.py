@@ -1,6 +1,6 @@
 """The orders of a live run that were decided late, as a journal of few values in a state store.
 
-See :mod:`bknb.live.growing_list`. Version 1 saved each as a value of its own.
+See :mod:`bknb.live.growing_list_in_store`. Version 1 saved each as a value of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..domain.late_orders import Decision, late_orders
 from ..domain.lifecycle import State
 from ..domain.recovery import SavedLate, SavedLates
 from ..ports import StateStore
-from .growing_list import Journal, Readers
+from .growing_list_in_store import Journal, Readers
 
 
 def _one(payload: bytes) -> tuple[SavedLate, ...]:

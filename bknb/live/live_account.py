@@ -13,28 +13,28 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from msgspec.structs import replace
 
-from ..domain.affordable_quantity import SizedOrder
-from ..domain.fill_prices import Minute, execution_model
+from ..domain.fills_at_stops_and_gaps import Minute, execution_model
 from ..domain.lifecycle import Input, Rules, State, Step, position_of
-from ..domain.market_clock import NEVER
-from ..domain.risk import Reserve, Verdict
+from ..domain.market_clock_protocol import NEVER
+from ..domain.percent_risk_and_kelly_sizes import AtrRisk
+from ..domain.quantity_or_lack_of_cash import SizedOrder
+from ..domain.risk_request_and_verdict import Reserve, Verdict
 from ..domain.signal import OpenSignal, ScheduledSignal, SignalKey, key_of
 from ..domain.signal_events import Reason
-from ..domain.sizes import AtrRisk
 from ..domain.sizing_formulas import Sizing
 from ..engine.account_plan import AccountPlan, LegMoney
 from ..engine.bar_prices import BarPrices
+from ..engine.cash_reserved_for_orders import waiting_in
 from ..engine.filling_minutes import minutes_that_fill
 from ..engine.leg_account import LegAccount
-from ..engine.leg_orders import waiting_in
 from ..engine.marked_account_equity import LegCloses
 from ..engine.position_in_money import PositionInMoney
-from ..engine.risk_places import RiskPlaces, always
+from ..engine.risk_profile_places import RiskPlaces, always
 from ..engine.shared_account import AccountChange, SharedAccount
 from ..errors import StateError, UsageError
 from ..market.calls_in_threads import user_calls_of
 from ..market.candles import Candles
-from ..market.series import Series
+from ..market.candles_of_one_symbol import Series
 from ..market.window import Window
 from .account_before_turn import AccountBefore, LegBefore
 from .account_marks import WITHOUT_MARKS, AccountMarks

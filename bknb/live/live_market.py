@@ -9,10 +9,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar
 
-from ..domain.close_orders import close_order_since
-from ..domain.fill_prices import Minute, execution_model
+from ..domain.fills_at_stops_and_gaps import Minute, execution_model
 from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms, slot_after
 from ..domain.lifecycle import Flat, State
+from ..domain.market_on_close_orders import close_order_since
 from ..errors import NotEnoughData
 from ..market.bar_slots import bar_before, bar_close, open_slots, slot_from, slot_of
 from ..market.calls_in_threads import user_calls_of
@@ -21,10 +21,10 @@ from ..market.candles import Candles
 from ..market.session_days import WholeDays
 from ..market.window import Window
 from .candle_stream import CandleStream
-from .failures import Failures
+from .failures_and_retries import Failures
 from .plan import LivePlan
 from .run_progress import Reached
-from .silence_and_lag import CandleWatch, behind_text
+from .silent_or_late_market import CandleWatch, behind_text
 from .turn_lock import Turn
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from ..domain.manage_answers import Add, Cancel, Close, Move, PositionAnswer, Re
 from ..domain.schedules import reads_series
 from ..domain.signal import Signal
 from ..domain.states import Holding, State
-from ..domain.weight import Weight
+from ..domain.weight_with_levels import Weight
 from ..engine.portfolio_weights import PortfolioWeights, WeightsPlan
 from ..engine.weights_together import Due
 from ..errors import NotEnoughData, UsageError

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..domain import percent_levels  # noqa: F401 -- a run of weeks imports nothing later
-from ..domain.fill_prices import Minute, execution_model
+from ..domain.fills_at_stops_and_gaps import Minute, execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE, MINUTE_MS, interval_ms
 from ..domain.lifecycle import Holding, Managed, Rules, State
@@ -16,7 +16,7 @@ from ..engine.questions import has_session_days
 from ..engine.records import FailureKind
 from ..engine.registry import Strategy
 from ..engine.resolve import RunSeries
-from ..engine.risk_places import RiskPlaces
+from ..engine.risk_profile_places import RiskPlaces
 from ..engine.rules_clock import bars_by_the_clock, clock_maker
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData
@@ -24,8 +24,8 @@ from ..market import kept_memo  # noqa: F401 -- as above
 from ..market.window import Window
 from .new_entries import NewEntries
 from .plan import LivePlan
-from .record_keeping import RecordKeeping
-from .silence_and_lag import left_out
+from .saved_before_events import RecordKeeping
+from .silent_or_late_market import left_out
 
 if TYPE_CHECKING:
     from .live_account import LiveLegAccount

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from ..domain import apply_answers, managed_minute, manual_steps  # noqa: F401 -- a run of weeks imports nothing later
+from ..domain import manage_answers_carried_out, managed_minute, manual_steps  # noqa: F401 -- a run of weeks imports nothing later
 from ..domain.answer_validation import note_fault
 from ..domain.formatting import minute_text
 from ..domain.interval import MINUTE_MS
@@ -38,7 +38,7 @@ from ..domain.lifecycle import (
 )
 from ..domain.manage_answers import Cancel, Close, Move, Reduce, read_answers
 from ..domain.position_book import PlannedMove
-from ..domain.position_view import HeldPosition, position_view
+from ..domain.position_seen_by_manage import HeldPosition, position_view
 from ..domain.signal import Signal
 from ..domain.signal_events import Moved
 from ..engine.strategy_loop import StrategyLoop

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..domain.lifecycle import HaltReason
 from .broker_account import Account
-from .controls import Controls
+from .pause_resume_stop import Controls
 
 
 class NewEntries:

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
+from ..domain.broker_orders_and_ids import Order
+from ..domain.broker_orders_of_events import ORDER_EVENTS, OrderEvent, last_minute, orders_after, orders_of_state
 from ..domain.formatting import plain_number
 from ..domain.lifecycle import State, position_of
-from ..domain.orders import Order
-from ..domain.recorded_orders import ORDER_EVENTS, OrderEvent, last_minute, orders_after, orders_of_state
 from ..domain.signal import OpenSignal, ScheduledSignal, key_of
 from ..domain.signal_events import Cancelled, Closed, Event
 from ..domain.text import named_error
 from .order_quantity import Quantities
-from .order_store import SavedOrders
+from .saved_orders import SavedOrders
 
 
 class Following:

@@ -10,8 +10,8 @@ from ..config import Settings
 from ..domain.interval import MINUTE, MINUTE_MS, interval_ms
 from ..engine.registry import Exchange, Strategy
 from ..events import messages
-from ..market.clock import speed_of
 from ..market.source_hours import bar_grid_of
+from ..market.system_clock import speed_of
 from ..ports import Broker, Clock, StateStore
 from .order_quantity import Quantity
 

@@ -13,11 +13,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
-from ..domain.market_clock import NEVER
-from ..domain.risk import OpenPosition
+from ..domain.market_clock_protocol import NEVER
+from ..domain.risk_request_and_verdict import OpenPosition
 from ..engine.portfolio_clock import AskInTurn, LegTurn, SharedPlaces, TurnKey
 from ..engine.registry import Risk
-from ..engine.risk_places import RiskPlaces, SavePlaces
+from ..engine.risk_profile_places import RiskPlaces, SavePlaces
 from ..engine.strategy_loop import StrategyLoop
 from ..market.window import Window
 from ..ports import Clock
@@ -202,7 +202,7 @@ class LivePortfolioClock:
         return LiveLegTurn(self, order)
 
     def places(self, risk: Risk, taken: Iterable[OpenPosition] = (), save: SavePlaces | None = None) -> RiskPlaces:
-        """The places of a risk profile for all legs, as of :class:`bknb.engine.risk_places.RiskPlaces`."""
+        """The places of a risk profile for all legs, as of :class:`bknb.engine.risk_profile_places.RiskPlaces`."""
         return SharedPlaces(risk, self, longest=self._longest, taken=taken, save=save)
 
     # --- turns --------------------------------------------------------------------------------------------------

@@ -10,24 +10,24 @@ from ..domain.lifecycle import Holding, Opening, State, position_of, signals_of
 from ..domain.position_book import new_book, size_allowed
 from ..domain.position_fills import Fill
 from ..domain.recovery import Kept, Owner, Restored, SavedSetup
-from ..domain.risk import place_of
+from ..domain.risk_request_and_verdict import place_of
 from ..domain.signal import OpenSignal
 from ..domain.signal_events import Cancelled, Closed
 from ..engine.get_and_list import get_risk
 from ..engine.records import Records
-from ..engine.risk_places import RiskPlaces
+from ..engine.risk_profile_places import RiskPlaces
 from ..engine.strategy_loop import StrategyLoop
 from ..events import messages, subjects
 from ..market.bar_slots import bar_before, bar_close, slot_from
 from ..ports import StateStore
-from .left_behind import changed_setup, deleted_state, orders_without_a_broker, setup_of
-from .order_desk import OrderDesk
+from .orders_sent_to_broker import OrderDesk
 from .plan import LivePlan
-from .record_keeping import RecordKeeping
 from .run_progress import Reached
 from .runtime import Runtime
-from .silence_and_lag import earlier_holes_text
+from .saved_before_events import RecordKeeping
+from .silent_or_late_market import earlier_holes_text
 from .state_saver import StateSaver
+from .unwatched_positions import changed_setup, deleted_state, orders_without_a_broker, setup_of
 from .user_code_in_threads import risk_outside
 
 if TYPE_CHECKING:

@@ -20,34 +20,34 @@ from ..engine.question_time_limit import time_limited
 from ..engine.records import Records
 from ..engine.registry import Strategy
 from ..engine.resolve import RunSeries
-from ..engine.risk_places import RiskPlaces
+from ..engine.risk_profile_places import RiskPlaces
 from ..errors import StateError
-from ..market.clock import stopwatch
-from ..market.series import Series
+from ..market.candles_of_one_symbol import Series
+from ..market.system_clock import stopwatch
 from .broker_account import Account
 from .callbacks import Callbacks
+from .cancelled_at_stop import TakingBack
 from .candle_stream import CandleStream
 from .catch_up import CatchUp
-from .controls import Controls
 from .ending import GRACE_SECONDS, LISTENER_SECONDS, Ending, listeners_heard
-from .failures import Failures
-from .lag import tell_look_time
+from .event_loop_lag import tell_look_time
+from .failures_and_retries import Failures
 from .live_market import LiveMarket
 from .live_strategy_loop import LiveLoop
 from .manual_orders import ByHand
 from .new_entries import NewEntries
-from .order_desk import OrderDesk
+from .orders_sent_to_broker import OrderDesk
+from .pause_resume_stop import Controls
 from .plan import LivePlan
-from .record_keeping import RecordKeeping
 from .restart import Restart, places_of, take_places
 from .run_progress import Reached
 from .runtime import Runtime
-from .silence_and_lag import CandleWatch, given_up_text, missing_in, unwatched_text
+from .saved_before_events import RecordKeeping
+from .silent_or_late_market import CandleWatch, given_up_text, missing_in, unwatched_text
 from .sleeping import Sleep
-from .taking_back import TakingBack
 from .turn_lock import Turn
 from .user_code_in_threads import strategy_outside
-from .user_store import with_state_errors
+from .user_store_errors import with_state_errors
 
 if TYPE_CHECKING:
     from .account_saver import LegAccountSaver

@@ -14,18 +14,18 @@ from typing import Any, Final
 
 from ..config import Settings
 from ..domain.interval import MINUTE
-from ..domain.risk import OpenPosition
+from ..domain.risk_request_and_verdict import OpenPosition
 from ..engine.registry import Exchange, Risk
-from ..engine.risk_places import RiskPlaces
+from ..engine.risk_profile_places import RiskPlaces
 from ..log import log
 from ..market.loop_thread import LoopThread
 from ..ports import Clock, StateStore
 from ..process import after_fork
 from .candle_stream import CandleStream
-from .lag import LagWatch
-from .left_behind import unwatched
+from .event_loop_lag import LagWatch
 from .saved_risk_places import save_places, saved_places
-from .user_store import with_state_errors
+from .unwatched_positions import unwatched
+from .user_store_errors import with_state_errors
 
 _SWITCH_SECONDS: Final = 0.0005
 """While live runs go on, a computing cell gives the interpreter away this often instead of every 5 ms: each write to
@@ -173,7 +173,7 @@ class Runtime:
         """The places of a risk profile in a store, with those that its saved positions hold.
 
         A candidate that has waited ``wait_seconds`` for the rules to be done with others is refused. ``make`` is called
-        as :class:`bknb.engine.risk_places.RiskPlaces` where there is none yet.
+        as :class:`bknb.engine.risk_profile_places.RiskPlaces` where there is none yet.
 
         Raises
         ------

@@ -7,9 +7,9 @@ from typing import Final
 import msgspec
 
 from ..domain.account_ledger import Ledger
-from ..domain.affordable_quantity import SizedOrder
+from ..domain.quantity_or_lack_of_cash import SizedOrder
 from ..domain.signal import SignalKey
-from ..domain.size_inputs import ClosedTrades
+from ..domain.size_request import ClosedTrades
 from ..engine.cross_margin import WatchedMargin
 from ..engine.leg_liquidation import LiquidationDue
 from ..engine.position_in_money import PositionInMoney

@@ -6,7 +6,7 @@ import msgspec
 
 from ..domain.lifecycle import signals_of
 from ..domain.recovery import SavedPlaces, restore
-from ..domain.risk import OpenPosition
+from ..domain.risk_request_and_verdict import OpenPosition
 from ..ports import StateStore
 from .saved_values import read_state, read_value
 

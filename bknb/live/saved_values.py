@@ -11,7 +11,7 @@ import msgspec
 from ..domain.recovery import STATE_VERSION, SavedSchedule, SavedSignal
 from ..errors import StateError
 from ..ports import StateStore
-from ..stores.versions import read_json
+from ..stores.format_versions import read_json
 
 F = TypeVar("F")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..domain.interval import MINUTE_MS
 from ..ports import Clock
-from .failures import Failures
+from .failures_and_retries import Failures
 
 if TYPE_CHECKING:
     from .portfolio_clock import LiveLegTurn

@@ -42,10 +42,10 @@ from ..ports import StateStore
 from .ended_journal import EndedJournal
 from .hole_journal import Hole, HoleJournal
 from .late_journal import LateJournal
+from .results_not_heard import Undelivered, kept_of
 from .run_progress import Progress
 from .saved_state import Shared, same_position, saved_partial, saved_schedule, saved_signal
 from .saved_values import read_state, read_value
-from .undelivered import Undelivered, kept_of
 
 if TYPE_CHECKING:
     from ..market.shifted_bar_grid import BarGrid

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from ..domain.position_view import HeldPosition
+from ..domain.position_seen_by_manage import HeldPosition
 from ..engine.registry import Strategy
 from ..market.strategy_context import Context
 

@@ -12,15 +12,15 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from ..domain.fill_prices import Minute
-from ..domain.orders import Order, Report
-from ..domain.position_view import HeldPosition
+from ..domain.broker_orders_and_ids import Order, Report
+from ..domain.fills_at_stops_and_gaps import Minute
+from ..domain.position_seen_by_manage import HeldPosition
 from ..engine.call_by_name import Ask, Manage
 from ..engine.registry import Risk, Strategy
 from ..errors import BrokerError
 from ..market.calls_in_threads import UserCalls, ships_with_bknb, user_calls_of
-from ..market.clock import limited_to
 from ..market.strategy_context import Context
+from ..market.system_clock import limited_to
 from ..ports import Broker, PaperMarket
 from .callbacks import Callbacks
 from .order_quantity import Quantity

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ..domain.market_clock import NEVER
+from ..domain.market_clock_protocol import NEVER
 from ..engine.portfolio_clock import LegTurn
 from ..market.bar_slots import slot_from
 
 if TYPE_CHECKING:
     from ..engine.portfolio_clock import AskInTurn
     from ..engine.strategy_loop import StrategyLoop
-    from .failures import Failures
+    from .failures_and_retries import Failures
     from .live_market import LiveMarket
     from .plan import LivePlan
 

@@ -204,8 +204,8 @@ async def ask_model(
 
 def _messages(instructions: str, windows: Mapping[str, int] | None) -> list[dict[str, str]]:
     from ..config import get_config
-    from ..market.get_candles_and_series import get_average_price, get_candles
-    from ..market.get_when_symbol_and_mode import get_base, get_symbol, get_when
+    from ..market.get_candles_series_and_average_price import get_average_price, get_candles
+    from ..market.get_when_symbol_base_and_mode import get_base, get_symbol, get_when
     from .tables import render
 
     symbol, when, price = get_symbol(), get_when(), get_average_price()

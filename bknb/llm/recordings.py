@@ -15,7 +15,7 @@ import msgspec
 from ..errors import ModelError, UsageError
 from ..ports import ModelReply
 from ..stores.atomic import as_path, write_named
-from ..stores.versions import read_json, read_version
+from ..stores.format_versions import read_json, read_version
 
 if TYPE_CHECKING:
     from ..ports import Model

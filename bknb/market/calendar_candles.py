@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .series import Series
+    from .candles_of_one_symbol import Series
     from .sessions import Sessions
     from .shifted_bar_grid import BarGrid
     from .window import Window

@@ -12,8 +12,8 @@ import numpy as np
 
 from ..domain.interval import DAY_MS, EPOCH_DAY, floor_to
 from .calendar_candles import LENGTHS_MS
+from .candles_of_one_symbol import Series
 from .panel_matrix import PanelMatrix, SymbolCandles, matrix_back_to, of_series
-from .series import Series
 
 if TYPE_CHECKING:
     from typing import TypeAlias

@@ -23,7 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..errors import BknbError
-from .clock import stopwatch
+from .system_clock import stopwatch
 
 if TYPE_CHECKING:
     from ..ports import CandleSource

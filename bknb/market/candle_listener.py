@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..errors import BknbError
 from .calls_in_threads import user_calls_of
-from .clock import limited_to
+from .system_clock import limited_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable

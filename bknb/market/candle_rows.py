@@ -14,7 +14,7 @@ from ..errors import BadCandle, UsageError
 from .candle_checks import describe
 from .candles import Candles
 from .column_names import ColumnNames
-from .local_clock import checked_zone, to_utc
+from .daylight_saving import checked_zone, to_utc
 from .measured_bar_length import Spacing, measured
 from .time_units import Times
 

@@ -14,7 +14,7 @@ from .candle_numbers import check_order, read_numbers
 from .candle_rows import Reading, Rows
 from .candles import COLUMNS, Candles
 from .column_names import TIMES, ColumnNames, find_columns, looks_like_time, plain_name, zone_in
-from .local_clock import to_utc
+from .daylight_saving import to_utc
 from .time_units import Times, read_times
 
 if TYPE_CHECKING:

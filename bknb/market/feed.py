@@ -12,14 +12,14 @@ from msgspec.structs import replace
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..errors import BadCandle, DataError, UsageError
-from .anomalies import is_within
 from .answer_notes import Told, ignored, noting
 from .bar_slots import slot_of
 from .calls_in_threads import candles_from
 from .candle_checks import CandleRequest, Page, Repair, audit, in_sessions, left_out
 from .candles import Candles
-from .gaps import check_gaps, check_spacing, nothing_text
+from .impossible_prices import is_within
 from .measured_bar_length import base_of, check_made_of, measured
+from .missing_candles import check_gaps, check_spacing, nothing_text
 from .paging import Paging
 from .resample import resample
 from .retries import answer_to

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .get_candles_and_series import context_for
+from .get_candles_series_and_average_price import context_for
 
 
 def format_price(symbol: str, price: float) -> str:

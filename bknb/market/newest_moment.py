@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..domain.calendar_protocol import LOOKED_THROUGH_MS
-from ..domain.local_time import local_moment, time_of_day, zone_of
+from ..domain.time_of_day import local_moment, time_of_day, zone_of
 from ..errors import DataError, UsageError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from .series_tables import span_ms
 
 if TYPE_CHECKING:
     from .candle_closes import CandleCloses
-    from .published import Published
+    from .point_in_time_series import Published
     from .series_rows import SeriesRows
 
 ReadSeries: TypeAlias = "Callable[[str, str, int], Published]"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from ..domain.interval import DAY_MS
-from ..domain.market_clock import NEVER
+from ..domain.market_clock_protocol import NEVER
 from .candles import COLUMNS
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .candles import Candles
-    from .series import Series
+    from .candles_of_one_symbol import Series
 
 _FARTHEST_MS: Final = 366 * DAY_MS  # rows are looked for behind holes and closed hours of this length in all
 

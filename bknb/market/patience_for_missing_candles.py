@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from .bar_slots import bar_close, open_slots
-from .gaps import gaps
+from .missing_candles import gaps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ..domain.formatting import utc_text
 from ..domain.text import named_error
 from ..errors import BknbError, DataError
-from .clock import limited_to
+from .system_clock import limited_to
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

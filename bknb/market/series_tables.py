@@ -14,8 +14,8 @@ from ..domain.formatting import exact_text
 from ..domain.interval import DAY_MS, MINUTE_MS
 from ..errors import BadCandle, DataError, UsageError
 from .column_names import KEYS, plain_name
-from .local_clock import checked_zone
-from .published import SYMBOL, Published
+from .daylight_saving import checked_zone
+from .point_in_time_series import SYMBOL, Published
 from .time_units import read_times, to_ms
 
 if TYPE_CHECKING:

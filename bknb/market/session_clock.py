@@ -16,11 +16,11 @@ import numpy as np
 
 from ..domain.calendar_protocol import ALWAYS_OPEN, LOOKED_THROUGH_MS, SessionDay, TradingCalendar
 from ..domain.interval import DAY_MS, MINUTE_MS, ceil_to, slot_after
-from ..domain.local_time import local_moment, time_of_day, zone_of
-from ..domain.market_clock import NEVER
+from ..domain.market_clock_protocol import NEVER
 from ..domain.ranges import merged
 from ..domain.schedule_text import as_schedule
 from ..domain.schedules import reads_series
+from ..domain.time_of_day import local_moment, time_of_day, zone_of
 from ..errors import DataError, UsageError
 from .session_days import WholeDays
 from .sessions import Sessions
@@ -37,7 +37,7 @@ _LIKE_TIME: Final = re.compile(r"[0-9]{1,2}:[0-9]{2}")
 
 
 class SessionClock:
-    """The clock of one market, for a strategy of one interval; see :class:`bknb.domain.market_clock.MarketClock`.
+    """The clock of one market, for a strategy of one interval (:mod:`bknb.domain.market_clock_protocol`).
 
     Parameters
     ----------

@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 
 from ..domain.calendar_protocol import SessionDay
 from ..domain.interval import DAY_MS
-from ..domain.local_time import local_moment
 from ..domain.ranges import Ranges, merged, within
-from . import calendars_by_name
+from ..domain.time_of_day import local_moment
+from . import holidays_by_calendar_name
 
 if TYPE_CHECKING:
     from .sessions import Sessions
@@ -82,7 +82,7 @@ class WholeDays:
 def _of_year(sessions: Sessions, year: int) -> tuple[SessionDay, ...]:
     """The days that bear a date in a year."""
     if sessions.calendar:
-        return calendars_by_name.session_days(sessions.calendar, year)
+        return holidays_by_calendar_name.session_days(sessions.calendar, year)
     zone = ZoneInfo(sessions.zone)
     begin, is_next = _regular_day(sessions)
     first, last = date(year, 1, 1), date(year, 12, 31)

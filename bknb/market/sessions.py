@@ -19,10 +19,10 @@ import numpy as np
 
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS
-from ..domain.local_time import local_moment, time_of_day_text, zone_of
 from ..domain.ranges import Ranges, merged, within
+from ..domain.time_of_day import local_moment, time_of_day_text, zone_of
 from ..errors import DataError, UnknownName, UsageError
-from . import calendars_by_name
+from . import holidays_by_calendar_name
 from .us_holidays import us_closed_days, us_short_days
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Sessions:
         if name in NAMED:
             hint = f"these are sessions of a kind: bknb.exchanges.in_sessions(source, {name!r})"
             raise UnknownName("exchange calendar", name, known=(), listing=hint)
-        regular = calendars_by_name.week(name)
+        regular = holidays_by_calendar_name.week(name)
         return cls(zone=regular.zone, hours=regular.hours, calendar=name)
 
     @classmethod
@@ -196,7 +196,7 @@ class Sessions:
     def _check_covered(self, since: int, until: int) -> None:
         if not self.calendar:
             return
-        first, end = calendars_by_name.covered(self.calendar)
+        first, end = holidays_by_calendar_name.covered(self.calendar)
         if (first is not None and since < first) or (end is not None and until > end):
             known = f"{'' if first is None else utc_text(first)} .. {'' if end is None else utc_text(end)}"
             raise DataError(
@@ -275,7 +275,7 @@ class Sessions:
 def _year(sessions: Sessions, year: int) -> Ranges:
     """The open spans of the local days of a year."""
     if sessions.calendar:
-        return calendars_by_name.open_spans(sessions.calendar, year)
+        return holidays_by_calendar_name.open_spans(sessions.calendar, year)
     zone = ZoneInfo(sessions.zone)
     closed, short = set(sessions.closed), dict(sessions.short)
     if sessions.holidays == "us":
@@ -347,11 +347,11 @@ def as_sessions(given: Sessions | str | None) -> Sessions | None:
     name = str(given)
     if name in NAMED:
         return NAMED[name]()
-    if calendars_by_name.may_be_calendar(name):
+    if holidays_by_calendar_name.may_be_calendar(name):
         return Sessions.of_exchange(name)
     raise UnknownName(
         "kind of sessions",
         name,
-        known=[*NAMED, *calendars_by_name.names()],
+        known=[*NAMED, *holidays_by_calendar_name.names()],
         listing=f"known: {', '.join(NAMED)}, and calendars of exchanges such as XLON (pip install 'bknb[calendars]')",
     )

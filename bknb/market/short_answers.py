@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from ..domain.interval import MINUTE_MS
-from ..domain.market_clock import NEVER
+from ..domain.market_clock_protocol import NEVER
 
 if TYPE_CHECKING:
     from ..domain.ranges import Range, Ranges

@@ -1,6 +1,7 @@
 """The context of a strategy: a moment, a symbol, and candles that have closed.
 
-A strategy may take it as ``ctx``; the functions of :mod:`.get_candles_and_series` ask the one that is current.
+A strategy may take it as ``ctx``; the functions of :mod:`.get_candles_series_and_average_price` ask the one that is
+current.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-    from ..domain.risk import WeightLimits
+    from ..domain.risk_request_and_verdict import WeightLimits
     from ..domain.schedules import Schedule
     from ..domain.states import StaysFlat
     from .candle_closes import CandleCloses
     from .newest_series_rows import ReadSeries
     from .panel import Calendar, Panel
     from .series_rows import SeriesRows
-    from .trading_session import TradingSession
+    from .session_at_moment import TradingSession
     from .unaligned_windows import Alignment
     from .window import Window
 
@@ -190,7 +191,7 @@ class Context(msgspec.Struct, frozen=True, gc=False):
         ``day`` (a date), ``open`` and ``close`` (aware datetimes in UTC), ``minutes`` and ``bars`` (candles of the
         strategy's interval) since it opened. A market without trading hours has a session each UTC day.
         """
-        from .trading_session import session_at
+        from .session_at_moment import session_at
 
         window, symbol = self._run.window, self.symbol
         grid = window.grid_of(symbol)

@@ -18,10 +18,10 @@ from ..errors import DataError, NotEnoughData, UsageError
 from .bar_slots import bar_before, bar_close, slot_of
 from .candle_listener import CandleListener
 from .candles import Candles
+from .candles_of_one_symbol import Series, end_of, prices_of
 from .fetch_loop import fetch_now, submit
 from .measured_bar_length import check_made_of
 from .resample import resample
-from .series import Series, end_of, prices_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .calendar_candles import CalendarCandles
-    from .candle_files import CandleFiles
+    from .candles_in_mapped_files import CandleFiles
     from .feed import Feed
     from .late_symbols import LateSymbols
     from .panel import Panel

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from ..domain.formatting import NOT_AVAILABLE
 from ..domain.html import Html, element, elements, fragment
 from ..errors import UnknownName
-from .missing import why_missing, why_missing_pooled
 from .reasons import BELOW_ZERO, PEAKS_IN_PERCENT
 from .trade_definitions import DEFINITIONS, HEAT_DEFINITIONS, NO_PORTFOLIO, OF_ACCOUNT, OF_PEAKS, OF_RESULTS, Definition
+from .why_figure_is_missing import why_missing, why_missing_pooled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

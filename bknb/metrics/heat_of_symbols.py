@@ -6,10 +6,10 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from .figure_table import HeatStatistics, Statistics
-from .price_profile import total
 from .trade_definitions import HEAT_DEFINITIONS, PORTFOLIO_POOLED, PORTFOLIO_WEIGHTED
 from .trade_formulas import measure
 from .trade_table import read_ledger
+from .trend_and_pressure import total
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from ..domain.market_clock import NEVER
+from ..domain.market_clock_protocol import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

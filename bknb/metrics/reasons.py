@@ -7,7 +7,7 @@ from math import isnan
 from typing import Any, Final, NamedTuple
 
 from ..domain.least_samples import GATES
-from .price_profile import MIN_PROFILE_POINTS
+from .trend_and_pressure import MIN_PROFILE_POINTS
 
 FEW: Final = f"fewer than {GATES.min_trades} trades"
 NO_TRADE: Final = "no trade"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ..domain.interval import DAY_MS, MINUTE_MS
 from ..domain.least_samples import GATES
-from .price_profile import median, price_profile, total
 from .reasons import needs_capital
+from .trend_and_pressure import median, price_profile, total
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,8 +12,8 @@ import msgspec
 from ..errors import UsageError
 from ..stores.disk import Disk
 from ..stores.file_names import join_names
+from ..stores.format_versions import read_json
 from ..stores.journal import Journal, begins_with
-from ..stores.versions import read_json
 
 
 class AttemptLedger:

@@ -18,7 +18,7 @@ from ..ports import Model, ModelReply
 from .lint import Linted, lint
 from .prompt import DEFAULT, Message, Range, Shown, Template, fill, pair
 from .reply import Parameter, Reply, read_reply
-from .sources import Source, read_rows
+from .shown_data_pages import Source, read_rows
 
 Status = Literal["refused", "failed", "proposed"]
 SCHEMA: Final = schema_of(Reply)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..exchanges.bundle import csv_bytes
+from ..exchanges.candle_bundle import csv_bytes
 from ..stores.atomic import write_named
 from ..stores.file_names import join_names
 

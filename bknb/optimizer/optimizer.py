@@ -17,18 +17,18 @@ from ..errors import UsageError
 from ..events import messages, subjects
 from ..llm.ask import as_model
 from ..log import log
-from ..market.clock import SystemClock
 from ..market.measured_bar_length import base_of, check_above_zero
+from ..market.system_clock import SystemClock
 from ..ports import Model
 from ..runs.result import Result
 from ..runs.run_record import with_weak_source
 from ..runs.task import Task
 from ..runs.task_list import TaskList
-from . import strategy_cells
+from . import proposal_as_cells
 from .attempt_ledger import AttemptLedger
 from .draft_and_judge import Attempt, Step, Study
 from .draft_and_judge import Task as Work
-from .proposal_cells import ProposalCells, cells_of_notebook, cells_to_insert, provenance
+from .insert_and_export import ProposalCells, cells_of_notebook, cells_to_insert, provenance
 from .proposals import Proposals
 from .registration import OptimizerSpec, OwnCall, get_optimizer
 from .reply import intervals_of
@@ -302,7 +302,7 @@ class Optimizer:
     @staticmethod
     def get_code(symbol: str, optimizer: str) -> str:
         """Return everything as one Python program: exchange, frames, strategies and a walker on the test range."""
-        text = strategy_cells.program(cells_of_notebook(_studied(symbol, optimizer), folder=None))
+        text = proposal_as_cells.program(cells_of_notebook(_studied(symbol, optimizer), folder=None))
         _call(get_optimizer(optimizer), "on_code", symbol, text)
         return text
 
@@ -316,7 +316,7 @@ class Optimizer:
         from .export import write_notebook
 
         folder, task = as_path(path), _studied(symbol, optimizer)
-        made = strategy_cells.notebook(cells_of_notebook(task, folder=folder), provenance=provenance(task))
+        made = proposal_as_cells.notebook(cells_of_notebook(task, folder=folder), provenance=provenance(task))
         where = write_notebook(folder, (optimizer, symbol), made)
         _call(get_optimizer(optimizer), "on_dump", symbol, where)
         return where

@@ -12,7 +12,7 @@ from ..errors import UnknownName, UsageError
 from ..llm.structured import Objection
 from ..llm.tables import Row, Table, count_tokens, render
 from ..sandbox.allowlist import CONTEXT, MODULES
-from .sources import Source
+from .shown_data_pages import Source
 
 Message = dict[str, str]
 Template = Callable[..., str]

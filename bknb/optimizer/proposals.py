@@ -318,7 +318,7 @@ class Proposals(Sequence[Proposal]):
         return "\n".join(lines)
 
     def _repr_html_(self) -> Html:
-        from ..reports.proposals import panel_html
+        from ..reports.proposals_report import panel_html
 
         return panel_html(self)
 

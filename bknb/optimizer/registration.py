@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from ..domain.fill_prices import execution_model
+from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.whole_number import whole_number
-from ..engine.build import checked_callbacks
+from ..engine.registration_checks import checked_callbacks
 from ..engine.registry import Table, registry
 from ..engine.resolve import resolve_frame
 from ..errors import ModelError, UnknownName, UsageError
@@ -19,12 +19,12 @@ from ..ports import Model, ModelReply
 from ..sandbox.process import Limits
 from ..stores.atomic import as_path
 from ..user_code import where_it_failed
-from . import prompt, strategy_cells
+from . import prompt, proposal_as_cells
 from .prompt import Range
-from .sources import Source, as_source
+from .shown_data_pages import Source, as_source
 
 OPTIMIZER_CALLBACKS: Final = ("on_source_data", "on_data", "on_code", "on_dump")
-_TEMPLATES: Final = {**prompt.DEFAULT, **strategy_cells.DEFAULT}
+_TEMPLATES: Final = {**prompt.DEFAULT, **proposal_as_cells.DEFAULT}
 
 
 @dataclass(frozen=True, slots=True)

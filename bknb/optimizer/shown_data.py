@@ -18,7 +18,7 @@ from ..domain.formatting import exact_text
 from ..domain.interval import floor_to, interval_ms
 from ..errors import UsageError
 from . import indicators
-from .sources import Source, as_source
+from .shown_data_pages import Source, as_source
 
 if TYPE_CHECKING:
     from ..llm.tables import Row
@@ -82,9 +82,9 @@ async def _candle_rows(
     source: Any, symbol: str, start: int, end: int, interval: str, lengths: indicators.Lengths | None
 ) -> list[Row]:
     from ..llm.tables import short_number
-    from ..market.clock import SystemClock
     from ..market.feed import Feed
     from ..market.source_hours import bar_grid_of
+    from ..market.system_clock import SystemClock
 
     step = interval_ms(interval)
     feed = Feed(source, get_config(), allow_gaps=True, now=SystemClock().now)

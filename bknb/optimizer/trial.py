@@ -24,10 +24,10 @@ from ..errors import NotEnoughData
 from ..exchanges.dataframe_source import frame_in_sessions
 from ..llm.structured import Objection
 from ..market.candles import Candles
-from ..market.clock import SystemClock
 from ..market.feed import Feed
 from ..market.sessions import Sessions
 from ..market.source_hours import sessions_of
+from ..market.system_clock import SystemClock
 from ..runs.result import Result
 from ..runs.run_record import record_of
 from ..runs.tries import strategy_key, with_tries

@@ -56,7 +56,7 @@ def decode(content: bytes, readers: Mapping[int, Reader], *, where: str) -> Any:
     StateError
         It is not a run card, it was changed by hand, or a later bknb wrote it.
     """
-    from ..stores.versions import read_json
+    from ..stores.format_versions import read_json
 
     def opening(read: Reader) -> Callable[[bytes], _Opened]:
         def opened(content: bytes) -> _Opened:

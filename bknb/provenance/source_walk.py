@@ -25,9 +25,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from ..user_code import is_users
-from .indirect import indirect
 from .names_read import Name, closure_of, defaults_of, names_read
-from .own_changes import MISSING, Attributes, Readings
+from .names_read_indirectly import indirect
 from .parts import (
     defined_by_class,
     folders_of,
@@ -40,6 +39,7 @@ from .parts import (
     wrapped_by,
 )
 from .source_text import digest_of, digest_of_code, digest_unnamed, text_of_class, text_of_code
+from .strategy_changing_itself import MISSING, Attributes, Readings
 from .value_text import Spelled, spell
 
 AnyFunction = Callable[..., Any]

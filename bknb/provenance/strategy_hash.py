@@ -28,7 +28,7 @@ def fingerprint(strategy: Strategy) -> str:
 
     Examples
     --------
-    >>> from bknb.engine.build import make_strategy
+    >>> from bknb.engine.registration_checks import make_strategy
     >>> def rests(price): return None
     >>> made = [make_strategy(name, rests, interval="1h") for name in ("one", "other")]
     >>> fingerprint(made[0])[:2], fingerprint(made[0]) == fingerprint(made[1])
@@ -42,7 +42,7 @@ def unnamed_fingerprint(strategy: Strategy) -> str:
 
     Examples
     --------
-    >>> from bknb.engine.build import make_strategy
+    >>> from bknb.engine.registration_checks import make_strategy
     >>> def one(price): return None
     >>> def other(price): return None
     >>> made = [make_strategy("rests", function, interval="1h") for function in (one, other)]
@@ -94,7 +94,7 @@ def not_compared(strategy: Strategy) -> tuple[str, ...]:
 
     Examples
     --------
-    >>> from bknb.engine.build import make_strategy
+    >>> from bknb.engine.registration_checks import make_strategy
     >>> def reads(price): return open("levels.txt").read()
     >>> not_compared(make_strategy("reads", reads, interval="1h"))
     ('it reads files, databases or the network while it runs: what they hold is not compared',)

@@ -1,6 +1,6 @@
 """The content of a backtest report: facts, figures, rows, errors and warnings, without their layout.
 
-:mod:`bknb.reports.backtest` writes this as text, Markdown and HTML.
+:mod:`bknb.reports.backtest_report` writes this as text, Markdown and HTML.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from ..domain.formatting import (
 )
 from ..domain.interval import MINUTE, candles_text
 from ..metrics.account_definitions import shared_reason
-from ..metrics.missing import definitions_of, explained_text
 from ..metrics.trade_definitions import label_of
+from ..metrics.why_figure_is_missing import definitions_of, explained_text
 from .asked_and_missed import asked, missed
 from .managed_rows import TRADE_COLUMNS, managed_text, step_rows, trade_cells
-from .refusals import counted, refused_by_rule, rejected_by_rule
+from .refusals_counted import counted, refused_by_rule, rejected_by_rule
 from .remarks import partial, remarks, watched
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..metrics.account_statistics import Account
+    from ..metrics.annualised_sharpe_and_drawdown import Account
 
 FIGURES: Final = (
     "n",

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING, minute_text, percent_text
-from ..domain.position_money import closed_points
+from ..domain.profit_of_partial_closes import closed_points
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.figure_table import HeatStatistics, in_points
 from ..metrics.heat_of_symbols import heat_statistics
-from ..metrics.missing import explained_text, why_missing, why_missing_pooled
 from ..metrics.reasons import ADDS, POOLED_POINTS
 from ..metrics.trade_definitions import (
     DEFINITIONS,
@@ -21,6 +20,7 @@ from ..metrics.trade_definitions import (
     figure_text,
     label_of,
 )
+from ..metrics.why_figure_is_missing import explained_text, why_missing, why_missing_pooled
 from .markup import Html, cell, element, figures, fragment, html_figures, html_table, markdown_table
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from ..domain.signal_events import Moved, PositionEvent, Reduced
 from .managed_marks import MARKS, NAMES, Stairs, marks_of
 
 if TYPE_CHECKING:
-    from .run_view import RunView
+    from .dashboard_run import RunView
 
 TARGETS: Final = 1000
 """Most lines of targets; the newest."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..domain.close_orders import HELD_OVER
 from ..domain.formatting import level_text, minute_text, price_text
+from ..domain.market_on_close_orders import HELD_OVER
 from ..domain.signal_events import AddCancelled, Added, Closed, Moved, Opened, Reduced
 
 STEP_COLUMNS: Final = ("Time", "Signal ID", "What", "Share", "Price", "Reason", "Note")

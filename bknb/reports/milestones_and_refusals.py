@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..domain.formatting import minute_text, price_text
 from ..domain.signal_events import Milestone, RiskRefused
 from .markup import cell, markdown_table
-from .refusals import by_kind
+from .refusals_counted import by_kind
 
 if TYPE_CHECKING:
     import pandas as pd

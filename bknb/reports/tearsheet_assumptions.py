@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..domain.interval import bar_text, candles_text
 from ..domain.printed_text import printed_words
 from .backtest_info import failure_line
-from .refusals import counted, refused_by_rule, rejected_by_rule
+from .refusals_counted import counted, refused_by_rule, rejected_by_rule
 from .remarks import has_volume, portfolio_remarks, remarks
 from .tearsheet_run import SheetRun
 

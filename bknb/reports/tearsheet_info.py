@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..domain.printed_text import printed_day, printed_words
-from .portfolio import DEFAULT_NAME, partial_text
+from .portfolio_report import DEFAULT_NAME, partial_text
 from .remarks import partial
 from .tearsheet_account import (
     Ranges,

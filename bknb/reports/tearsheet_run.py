@@ -9,14 +9,14 @@ from ..domain.interval import DAY_MS
 from ..domain.printed_text import printed_day, printed_minute, printed_number
 from ..metrics.statistics import statistics
 from .grouped_by_leg import grouped_by_leg
-from .portfolio import ALONE, portfolio_warnings
+from .portfolio_report import ALONE, portfolio_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     import pandas as pd
 
-    from ..metrics.account_statistics import Account
+    from ..metrics.annualised_sharpe_and_drawdown import Account
     from ..metrics.statistics import Statistics
 
 _SHORT_DAYS: Final = 4

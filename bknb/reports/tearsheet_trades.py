@@ -10,8 +10,8 @@ import numpy as np
 
 from ..domain.formatting import price_decimals
 from ..domain.printed_text import DASH, printed_number, printed_percent, printed_span
-from ..metrics.missing import why_missing
 from ..metrics.trade_definitions import DEFINITIONS
+from ..metrics.why_figure_is_missing import why_missing
 from .portfolio_leg_table import profit_factor_of
 from .tearsheet_content import Cell, Headline, Histogram
 from .tearsheet_run import SheetRun, signed, tone_of

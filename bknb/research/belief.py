@@ -15,13 +15,13 @@ from ..domain.least_samples import GATES, MIN_DAYS
 from ..errors import UsageError
 from ..metrics.compounding import final_equity
 from ..metrics.daily_returns import added_to, adds_in, of_results
-from ..metrics.missing import explained_text
 from ..metrics.reasons import ADDS, why_no_account
 from ..metrics.trade_definitions import DEFINITIONS, figure_text
+from ..metrics.why_figure_is_missing import explained_text
 from ..reports.markup import Html, cell, element, figures, fragment, html_figures, html_table, markdown_table
 from .bootstrap import OF_TRADES, Intervals, bootstrap, percentages_of, row_of_numbers
 from .deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio
-from .pbo import Overfitting, overfitting
+from .overfitting_probability import Overfitting, overfitting
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,15 +10,15 @@ from ..domain.formatting import MISSING, minute_text, percent_text, points_text,
 from ..domain.least_samples import GATES, MIN_DAYS
 from ..errors import UnknownName, UsageError
 from ..metrics.account_definitions import BESIDE_TRADES
-from ..metrics.account_statistics import Account
+from ..metrics.annualised_sharpe_and_drawdown import Account
 from ..metrics.daily_returns import of_results
-from ..metrics.missing import explained_text
 from ..metrics.reasons import ADDS, why_no_account
 from ..metrics.trade_definitions import DEFINITIONS, Definition, label_of
+from ..metrics.why_figure_is_missing import explained_text
 from ..reports.markup import Html, cell, element, figures, html_figures, html_table, markdown_table
-from ..reports.refusals import refusal_pairs
+from ..reports.refusals_counted import refusal_pairs
 from .deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio, effective_trials
-from .pbo import Overfitting, overfitting
+from .overfitting_probability import Overfitting, overfitting
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,8 +12,8 @@ import msgspec
 
 from ..errors import StateError
 from ..stores.disk import Disk
+from ..stores.format_versions import read_json
 from ..stores.journal import Journal, begins_with
-from ..stores.versions import read_json
 
 _VERSION: Final = 1
 _IS_BEGINNING: Final = begins_with(b'{"opened_at":')

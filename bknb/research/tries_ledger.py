@@ -12,8 +12,8 @@ import msgspec
 from ..errors import StateError
 from ..process import at_reset
 from ..stores.disk import Disk
+from ..stores.format_versions import read_json
 from ..stores.journal import Journal, begins_with
-from ..stores.versions import read_json
 
 DEFAULT_LEDGER: Final = "./dump/tries.jsonl"
 _VERSION: Final = 1

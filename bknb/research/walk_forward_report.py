@@ -16,13 +16,13 @@ from ..domain.formatting import MISSING, minute_text
 from ..domain.interval import DAY_MS
 from ..errors import UsageError
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
-from ..metrics.account_statistics import Account
+from ..metrics.annualised_sharpe_and_drawdown import Account
 from ..metrics.figure_table import Statistics, for_ranking
-from ..metrics.missing import explained_text
 from ..metrics.reasons import BELOW_ZERO
 from ..metrics.trade_definitions import DEFINITIONS, label_of
+from ..metrics.why_figure_is_missing import explained_text
 from ..reports.markup import Html, cell, elements, figures, fragment, html_figures, html_table, markdown_table
-from ..reports.refusals import refusal_pairs
+from ..reports.refusals_counted import refusal_pairs
 from .comparison import rankable
 from .walk_forward_windows import Stretch
 

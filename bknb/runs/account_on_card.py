@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec.structs import asdict, fields, replace
 
-from ..domain.account_kinds import Margin, Perpetual, Spot, read_account
 from ..domain.costs import Costs
-from ..domain.sizes import AtrRisk, Cash, Kelly, Percent, Risk, Units, read_size
+from ..domain.percent_risk_and_kelly_sizes import AtrRisk, Cash, Kelly, Percent, Risk, Units, read_size
 from ..domain.sizing_formulas import Sizing
+from ..domain.spot_margin_and_perpetual import Margin, Perpetual, Spot, read_account
 from ..engine.registry import registry
 from ..errors import UsageError
 from ..provenance.account_card import (

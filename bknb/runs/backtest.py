@@ -16,7 +16,7 @@ from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_back
 from ..events import messages, subjects
 from ..market.candles import Candles
 from ..provenance.strategy_hash import running
-from .make_card import code_of
+from .card_of_result import code_of
 from .result import Result
 from .run_record import record_of, with_weak_source
 from .run_task import CountedRun, RunTask
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from ..domain.account_kinds import Account
     from ..domain.costs import Costs
+    from ..domain.percent_risk_and_kelly_sizes import Size
     from ..domain.schedules import Schedule
-    from ..domain.sizes import Size
+    from ..domain.spot_margin_and_perpetual import Account
     from ..engine.account_plan import AccountPlan
     from ..engine.leg_account import LegAccount
 

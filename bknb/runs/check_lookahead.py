@@ -19,18 +19,18 @@ from msgspec.structs import replace
 
 from ..domain.interval import MINUTE_MS, ceil_to, interval_ms
 from ..domain.manage_answers import read_answers
-from ..domain.position_view import HeldPosition
+from ..domain.position_seen_by_manage import HeldPosition
 from ..domain.signal import Signal
 from ..domain.signal_validation import read_answer, target_prices
 from ..domain.weight_answers import sides_of_weights, signed_weight
 from ..domain.whole_number import whole_number
 from ..engine.backtest import BacktestRun
 from ..engine.get_signals_candles import RowCandles, row_candles
+from ..engine.get_signals_vectorised import signal_rows
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
 from ..engine.questions import has_session_days
 from ..engine.registry import Exchange, Strategy
 from ..engine.resolve import RunSeries
-from ..engine.vectorised import signal_rows
 from ..errors import NotEnoughData, StrategyError, UsageError
 from ..events.heard import NOBODY
 from ..market.answer_notes import ignored
@@ -38,17 +38,17 @@ from ..market.calendar_candles import LENGTHS_MS
 from ..market.calls_in_threads import candles_from
 from ..market.candle_closes import closes_of
 from ..market.candles import Candles
-from ..market.clock import SystemClock
+from ..market.candles_of_one_symbol import Series
 from ..market.feed import Feed
 from ..market.fetch_loop import fetch_now
 from ..market.kept_memo import memo_before
 from ..market.loop_thread import LoopThread
 from ..market.measured_bar_length import check_above_zero
-from ..market.published import SYMBOL
-from ..market.series import Series
+from ..market.point_in_time_series import SYMBOL
 from ..market.source_hours import bar_grid_of
 from ..market.sources import WindowSource
 from ..market.strategy_context import Context, RowsAsked, RunSources, current, memo_of
+from ..market.system_clock import SystemClock
 from ..market.window import Window
 from ..provenance.strategy_hash import running
 from ..research.check_threads import Check, belongs
@@ -85,7 +85,7 @@ if TYPE_CHECKING:
     from ..domain.schedules import Schedule
     from ..market.newest_series_rows import ReadSeries
     from ..market.panel import Panel
-    from ..market.published import Published
+    from ..market.point_in_time_series import Published
 
 _SCANNED: Final = 2000  # moments at which the strategy is asked once, to find those with a signal
 _FEWEST_ROWS: Final = 30  # fewer candles cannot be cut anywhere

@@ -13,7 +13,7 @@ from ..engine.backtest import BacktestRun
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, open_window, plan_backtest
 from ..engine.run_candles import run_minutes
 from ..events.heard import NOBODY
-from ..market.clock import SystemClock
+from ..market.system_clock import SystemClock
 from ..provenance.strategy_hash import VERSION, fingerprint, params_text, running, version_of
 from ..reports.markup import Html, cell, figures, fragment, html_figures
 from ..research.holdout_ledger import HoldoutLedger, HoldoutLook

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from .backtest import Backtest, BacktestTask
-from .live import LiveTask
 from .live_runs import Live
+from .live_task import LiveTask
 
 if TYPE_CHECKING:
     from ..engine.records import Records

@@ -12,7 +12,7 @@ from ..engine.registry import registry
 from ..live.account_saver import AccountPlace, AccountSaver, LegAccountSaver
 from ..live.live_account import LiveAccount, LiveLegAccount
 from ..live.plan import LivePlan
-from ..live.user_store import with_state_errors
+from ..live.user_store_errors import with_state_errors
 from .account_result import RunAccount, account_result
 from .run_record import RunRecord
 

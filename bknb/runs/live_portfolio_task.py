@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ..config import Settings
 from ..domain.interval import MINUTE_MS
 from ..domain.signal_events import Active, Cancelled, Closed, Event, Idle, Opened, Scheduled, TickResult
-from ..engine.build import checked_name
 from ..engine.portfolio_run import leg_text
+from ..engine.registration_checks import checked_name
 from ..engine.registry import Strategy
 from ..engine.resolve import resolve_exchange
 from ..errors import UsageError
@@ -22,9 +22,9 @@ from ..live.portfolio_clock import LiveLegTurn, LivePortfolioClock
 from ..live.run import LiveRun
 from ..live.runtime import RUNTIME
 from ..live.silent_legs import SilentLegs
-from ..live.user_store import with_state_errors
-from .live import TASKS as LIVE_RUNS
-from .live import LiveTask, check_live_options, check_not_running, plan_live
+from ..live.user_store_errors import with_state_errors
+from .live_task import TASKS as LIVE_RUNS
+from .live_task import LiveTask, check_live_options, check_not_running, plan_live
 from .portfolio_legs import check_once, is_by_score, legs_of, of_symbol
 from .portfolio_result import PortfolioResult
 from .result import Result

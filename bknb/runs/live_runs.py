@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 from ..domain.signal_events import TickResult
 from ..engine.plan import ExchangeLike, StrategyLike
 from ..stores.atomic import write_report
-from .live import TASKS, LiveTask, new_task, plan_live
 from .live_portfolios import LivePortfolios
+from .live_task import TASKS, LiveTask, new_task, plan_live
 from .manual_orders import flatten_all
 from .result import Result
 

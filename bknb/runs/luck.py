@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ..domain.fill_prices import execution_model
+from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.formatting import percent_text, share_text
 from ..domain.interval import DAY_MS, interval_ms
 from ..domain.signal_events import Added, Reduced

@@ -18,7 +18,7 @@ from ..market.strategy_context import current
 from .run_task import RunTask
 
 if TYPE_CHECKING:
-    from ..domain.position_view import HeldPosition
+    from ..domain.position_seen_by_manage import HeldPosition
     from ..market.candles import Candles
 
 

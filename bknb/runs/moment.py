@@ -17,9 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from ..domain.close_orders import close_due
-from ..domain.entry_steps import opened_holding
-from ..domain.fill_prices import Minute
+from ..domain.fills_at_stops_and_gaps import Minute
 from ..domain.formatting import ends_text, level_text, minute_text, percent_text, plain_number, points_text, utc_text
 from ..domain.html import Html, element, elements
 from ..domain.interval import MINUTE, bar_text, interval_ms
@@ -37,12 +35,14 @@ from ..domain.lifecycle import (
     rejection,
     step,
 )
+from ..domain.lifecycle_entries import opened_holding
 from ..domain.lifecycle_inputs import Managed
 from ..domain.manage_answers import read_answers
+from ..domain.market_on_close_orders import close_due
 from ..domain.position_book import new_book
 from ..domain.position_fills import Fill
-from ..domain.position_money import held, result
-from ..domain.position_view import HeldPosition
+from ..domain.position_seen_by_manage import HeldPosition
+from ..domain.profit_of_partial_closes import held, result
 from ..domain.signal import OpenSignal, ScheduledSignal, Signal, key_of
 from ..domain.signal_events import (
     Cancelled,
@@ -62,14 +62,14 @@ from ..engine.filling_minutes import look_back_begin, minutes_that_fill
 from ..engine.get_and_list import get_risk
 from ..engine.registry import Strategy
 from ..engine.resolve import resolve_strategy
-from ..engine.risk_places import RiskPlaces
+from ..engine.risk_profile_places import RiskPlaces
 from ..errors import NotEnoughData, UsageError
 from ..market.kept_memo import memo_before
 from ..market.strategy_context import Context, RunSources, current
 from ..reports.managed_marks import fills_between
 from ..reports.signal_story import story_of
-from .held_moment import Held, ManageAsked, held_at, reasons_of
 from .nested_loop import run_here
+from .position_at_moment import Held, ManageAsked, held_at, reasons_of
 from .stop_table import stop_at
 
 if TYPE_CHECKING:

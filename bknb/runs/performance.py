@@ -11,7 +11,7 @@ from ..errors import UnknownName, UsageError
 from ..events import listen as events
 from ..events import messages, subjects
 from ..process import at_reset
-from ..reports.performance import PerformanceInfo, performance_info
+from ..reports.performance_report import PerformanceInfo, performance_info
 from ..stores.atomic import write_report
 from .backtest import Backtest
 

@@ -13,15 +13,15 @@ from msgspec.structs import replace
 from ..config import Settings
 from ..domain.keyword_arguments import check_options
 from ..domain.signal_events import Cancelled, Closed, Event
-from ..engine.build import checked_name
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
 from ..engine.portfolio_run import PortfolioRun
+from ..engine.registration_checks import checked_name
 from ..engine.resolve import resolve_exchange
 from ..events import messages, subjects
 from ..provenance.strategy_hash import running
 from ..stores.atomic import write_report
 from ..sweeps.executor_options import checked_executor, is_inline
-from .make_card import code_of
+from .card_of_result import code_of
 from .optional_account import account_of_run, shared_account, with_account
 from .optional_benchmark import beside_legs, checked_of_account, load_benchmark_of
 from .portfolio_legs import check_once, is_by_score, legs_of, of_symbol

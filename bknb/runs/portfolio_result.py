@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from ..domain.html import Html
     from ..domain.signal_events import TickResult
     from ..engine.marked_account_equity import Moments
-    from ..metrics.account_statistics import Account
+    from ..metrics.annualised_sharpe_and_drawdown import Account
     from ..metrics.benchmark_figures import Benchmark
     from ..metrics.marked_equity import MarkedEquity
     from ..metrics.marked_positions import Floats
     from ..provenance.portfolio_card import PortfolioCard
     from .account_result import RunAccount
-    from .periods import Period
+    from .monthly_returns_and_drawdowns import Period
     from .portfolio_snapshot import PortfolioSnapshot
     from .result import Result
 
@@ -393,7 +393,7 @@ class PortfolioResult(Savable):
         >>> result.card.account.capital, result.card.legs[0].symbol
         (10000.0, 'BTCUSDT')
         """
-        from .make_card import card_of_portfolio
+        from .card_of_result import card_of_portfolio
 
         return card_of_portfolio(self)
 
@@ -463,7 +463,7 @@ class PortfolioResult(Savable):
         >>> result.returns("1D").tolist()
         [0.0, 0.0]
         """
-        from .periods import returns_of
+        from .monthly_returns_and_drawdowns import returns_of
 
         return returns_of(self.marked, freq, sessions=self._has_sessions)
 
@@ -478,7 +478,7 @@ class PortfolioResult(Savable):
         >>> result.calendar("day")["return"].tolist()
         [0.0, 0.0]
         """
-        from .periods import calendar_of
+        from .monthly_returns_and_drawdowns import calendar_of
 
         return calendar_of(self.marked, self.trades, period, sessions=self._has_sessions)
 
@@ -493,7 +493,7 @@ class PortfolioResult(Savable):
         >>> len(result.drawdowns())
         0
         """
-        from .periods import drawdowns_of
+        from .monthly_returns_and_drawdowns import drawdowns_of
 
         return drawdowns_of(self.marked, n)
 
@@ -613,7 +613,7 @@ class PortfolioResult(Savable):
         >>> result.report().splitlines()[0]
         '# Portfolio report: none'
         """
-        from ..reports.portfolio import portfolio_report
+        from ..reports.portfolio_report import portfolio_report
 
         return portfolio_report(self)
 
@@ -635,16 +635,16 @@ class PortfolioResult(Savable):
         return portfolio_figure(self)
 
     def __repr__(self) -> str:
-        from ..reports.portfolio import portfolio_text
+        from ..reports.portfolio_report import portfolio_text
 
         return portfolio_text(self)
 
     def _repr_html_(self) -> Html:
         if self.capital is None:
-            from ..reports.portfolio import portfolio_html
+            from ..reports.portfolio_report import portfolio_html
 
             return portfolio_html(self)
-        from ..reports.portfolio_view import portfolio_account_html
+        from ..reports.portfolio_in_notebook import portfolio_account_html
 
         return portfolio_account_html(self)
 

@@ -17,7 +17,7 @@ from ..engine.runs_in_workers import (
     tell_legs,
     wanted_of,
 )
-from ..market.clock import stopwatch
+from ..market.system_clock import stopwatch
 from ..sweeps.batches import PackedPlan, packed_plan, pickled, unpacked_plan
 from ..sweeps.run_units import RunsElsewhere
 

@@ -22,8 +22,8 @@ from ..domain.signal_events import (
     RiskRefused,
     TickResult,
 )
-from ..engine.build import as_moment
 from ..engine.records import Failure
+from ..engine.registration_checks import as_moment
 from ..errors import UnknownName, UsageError
 from ..frontend import frontend
 from ..market.source_hours import bar_grid_of
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from ..domain.html import Html
     from ..market.candles import Candles
-    from ..metrics.account_statistics import Account
+    from ..metrics.annualised_sharpe_and_drawdown import Account
     from ..metrics.benchmark_figures import Benchmark
     from ..metrics.marked_equity import MarkedEquity
     from ..metrics.run_account import Terms
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from .account_result import RunAccount
     from .measured import Measured
     from .moment import Moment
-    from .periods import Period
+    from .monthly_returns_and_drawdowns import Period
     from .run_record import RunRecord
 
 
@@ -364,7 +364,7 @@ class Result(Savable):
         >>> result.card.symbol, result.card.data[0].count
         ('BTCUSDT', 1447)
         """
-        from .make_card import card_of
+        from .card_of_result import card_of
 
         return card_of(self)
 
@@ -593,7 +593,7 @@ class Result(Savable):
         >>> result.returns("1D").tolist()
         [0.0, 0.0]
         """
-        from .periods import returns_of
+        from .monthly_returns_and_drawdowns import returns_of
 
         return returns_of(self.marked, freq, sessions=self.account_terms.sessions)
 
@@ -625,7 +625,7 @@ class Result(Savable):
         2024-01-01/2024-01-07  -19.48         19.55         41
         2024-01-08/2024-01-14  -20.01         20.48         43
         """
-        from .periods import calendar_of
+        from .monthly_returns_and_drawdowns import calendar_of
 
         return calendar_of(self.marked, self.trades, period, sessions=self.account_terms.sessions)
 
@@ -648,7 +648,7 @@ class Result(Savable):
            drawdown  days
         0     35.98  14.0
         """
-        from .periods import drawdowns_of
+        from .monthly_returns_and_drawdowns import drawdowns_of
 
         return drawdowns_of(self.marked, n)
 
@@ -766,7 +766,7 @@ class Result(Savable):
         >>> result.report().splitlines()[0]
         '# Backtest report: get_signal on BTCUSDT'
         """
-        from ..reports.backtest import backtest_report
+        from ..reports.backtest_report import backtest_report
 
         return backtest_report(self)
 
@@ -787,12 +787,12 @@ class Result(Savable):
         return equity_figure(self)
 
     def __repr__(self) -> str:
-        from ..reports.backtest import summary_text
+        from ..reports.backtest_report import summary_text
 
         return summary_text(self)
 
     def _repr_html_(self) -> Html:
-        from ..reports.backtest import summary_html
+        from ..reports.backtest_report import summary_html
 
         return summary_html(self)
 

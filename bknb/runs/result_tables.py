@@ -7,7 +7,7 @@ from math import nan
 from typing import TYPE_CHECKING, Any
 
 from ..domain.interval import MINUTE_MS
-from ..domain.position_money import closed_points
+from ..domain.profit_of_partial_closes import closed_points
 from ..domain.signal import OpenSignal, ScheduledSignal
 from ..domain.signal_events import Cancelled, Closed, Rejected
 

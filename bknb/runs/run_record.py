@@ -21,13 +21,13 @@ from ..engine.resolve import RunSeries
 from ..errors import BknbError, DataError
 from ..market.calls_in_threads import candles_from
 from ..market.candles import Candles
-from ..market.clock import SystemClock
+from ..market.candles_of_one_symbol import Series
 from ..market.feed import Feed
 from ..market.fetch_loop import fetch_now
 from ..market.measured_bar_length import base_of
-from ..market.series import Series
 from ..market.source_hours import bar_grid_of, sessions_of
 from ..market.sources import SessionSource
+from ..market.system_clock import SystemClock
 from ..market.window import Window
 from ..ports import CandleSource
 from ..provenance.candle_fingerprint import CandleRange, digest, fingerprint

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..domain.signal_events import Mode
-from ..reports.scheduled import ScheduleInfo, schedule_info
+from ..reports.scheduled_signals import ScheduleInfo, schedule_info
 from ..stores.atomic import write_report
 from .backtest import Backtest
 from .live_runs import Live

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from ..domain.fill_prices import Entry, ExecutionModel, Minute, execution_model
+from ..domain.fills_at_stops_and_gaps import Entry, ExecutionModel, Minute, execution_model
 from ..domain.interval import interval_ms
-from ..domain.market_clock import NEVER
+from ..domain.market_clock_protocol import NEVER
 from ..domain.signal import OpenSignal, ScheduledSignal, SignalKey, key_of, sign_of
 from ..domain.signal_events import Closed, Moved, Opened, Scheduled
 from ..domain.stop_history import StopStep, stop_path
-from ..domain.stop_levels import StopInForce
+from ..domain.trailing_and_breakeven_stops import StopInForce
 from ..engine.filling_minutes import look_back_begin, minutes_that_fill
-from ..market.series import prices_of
+from ..market.candles_of_one_symbol import prices_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

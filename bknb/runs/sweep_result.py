@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..domain.formatting import with_article
-from ..engine.build import with_params
+from ..engine.registration_checks import with_params
 from ..errors import UnknownName, UsageError
 from ..kernels import simulate as kernel
-from ..kernels.metrics import FIGURES
+from ..kernels.sweep_figures import FIGURES
 from ..market.source_hours import sessions_of
 from ..metrics.daily_returns import on_open_days
 from ..metrics.trade_definitions import lower_is_better
 from ..provenance.strategy_hash import running
-from ..sweeps.evaluate import Evaluator
+from ..sweeps.evaluate_combination import Evaluator
 from ..sweeps.packed_days import frame_days
 from ..sweeps.prepared_candles import prepare
 from ..sweeps.sweep_run import SweepRun
@@ -341,17 +341,17 @@ class SweepResult:
 
     def report(self) -> str:
         """Return the sweep as a Markdown report."""
-        from ..reports.sweep import sweep_report
+        from ..reports.sweep_report import sweep_report
 
         return sweep_report(self)
 
     def __repr__(self) -> str:
-        from ..reports.sweep import sweep_text
+        from ..reports.sweep_report import sweep_text
 
         return sweep_text(self)
 
     def _repr_html_(self) -> Html:
-        from ..reports.sweep import sweep_html
+        from ..reports.sweep_report import sweep_html
 
         return sweep_html(self)
 

@@ -11,7 +11,7 @@ import msgspec
 
 from ..config import Settings, get_config
 from ..domain.html import Html, element, fragment
-from ..engine.build import make_frame
+from ..engine.registration_checks import make_frame
 from ..engine.registry import Frame, Strategy, registry
 from ..errors import UnknownName, UsageError
 from ..provenance.card import Card

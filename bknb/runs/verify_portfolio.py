@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..engine.build import make_strategy
+from ..engine.registration_checks import make_strategy
 from ..engine.registry import Strategy, registry
 from ..engine.resolve import registered
 from ..errors import UsageError

@@ -12,15 +12,15 @@ from msgspec.structs import replace
 from ..config import Settings
 from ..domain.interval import MINUTE, interval_ms
 from ..engine.backtest import BacktestRun
-from ..engine.build import with_params
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, open_window, plan_backtest
+from ..engine.registration_checks import with_params
 from ..engine.registry import Exchange
 from ..errors import UsageError
 from ..log import log
 from ..market.candles import Candles
 from ..market.sources import WindowSource
 from ..market.window import Window
-from ..metrics.account_statistics import Account
+from ..metrics.annualised_sharpe_and_drawdown import Account
 from ..metrics.figure_table import Statistics, for_ranking
 from ..metrics.marked_positions import positions_of
 from ..metrics.reasons import ADDS, BELOW_ZERO

@@ -10,17 +10,17 @@ from msgspec.structs import replace
 
 from ..domain.interval import interval_ms
 from ..engine.backtest import BacktestRun
-from ..engine.build import with_params
 from ..engine.plan import Plan, open_window
+from ..engine.registration_checks import with_params
 from ..engine.registry import Frame
 from ..events.heard import NOBODY
-from ..kernels.metrics import FIGURES
+from ..kernels.sweep_figures import FIGURES
 from ..metrics.figure_table import for_ranking
-from ..metrics.missing import why_unranked
 from ..metrics.reasons import OF_POINTS
 from ..metrics.statistics import ranked_beside_points
+from ..metrics.why_figure_is_missing import why_unranked
 from ..research.walk_forward_report import choose, set_text
-from ..sweeps.evaluate import Evaluator
+from ..sweeps.evaluate_combination import Evaluator
 from ..sweeps.prepared_candles import goes_compiled, prepare
 from .result import Result
 from .run_record import record_of

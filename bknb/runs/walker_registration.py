@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..engine.build import checked_callbacks, checked_name
 from ..engine.plan import ExchangeLike, FrameLike, StrategyLike
+from ..engine.registration_checks import checked_callbacks, checked_name
 from ..engine.registry import WALKER_CALLBACKS, WalkerSpec, registry
 from ..errors import UsageError
 from ..research.comparison import rankable

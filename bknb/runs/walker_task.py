@@ -17,9 +17,9 @@ from ..engine.registry import WalkerSpec
 from ..events import messages, subjects
 from ..events.messages import WalkerStep
 from ..metrics.figure_table import for_ranking
-from ..metrics.missing import why_unranked
 from ..metrics.reasons import OF_POINTS
 from ..metrics.statistics import ranked_beside_points
+from ..metrics.why_figure_is_missing import why_unranked
 from ..provenance.candle_fingerprint import CandleRange
 from ..research.comparison import Comparison, Entry, questions_failed, ranked
 from ..sweeps.executor_options import is_inline

@@ -14,9 +14,9 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import msgspec
 import numpy as np
 
-from ..domain import apply_answers, lifetimes, managed_minute  # noqa: F401 -- files cannot be opened afterwards
+from ..domain import manage_answers_carried_out, managed_minute, valid_and_until  # noqa: F401 -- files cannot be opened afterwards
 from ..domain.exit_validation import memo_text
-from ..domain.fill_prices import execution_model
+from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.interval import MINUTE, interval_ms
 from ..domain.manage_answers import Move, Reduce, read_answers
 from ..domain.signal import Signal

@@ -11,11 +11,11 @@ from typing import Any, Final
 import msgspec
 
 from ..engine.registry import registry
-from ..exchanges.bundle import CandleFile, Record, write_candles
+from ..exchanges.candle_bundle import CandleFile, Record, write_candles
 from ..market.candles import Candles
-from ..market.clock import SystemClock
+from ..market.system_clock import SystemClock
 from ..provenance.candle_fingerprint import fingerprint
-from ..runs.make_card import made_with
+from ..runs.card_of_result import made_with
 
 INPUTS: Final = "inputs.json"
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1", "0.0.0.0", "", None})  # noqa: S104 -- compared, not bound

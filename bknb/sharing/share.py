@@ -15,9 +15,9 @@ import msgspec
 
 from ..domain.whole_number import whole_number
 from ..errors import UsageError
-from ..exchanges.bundle import MANIFEST, Manifest
+from ..exchanges.candle_bundle import MANIFEST, Manifest
 from ..stores.atomic import as_path, not_written, replace_folder, write_whole
-from . import execute, secrets
+from . import execute_notebook, secrets
 from .fresh_environment import NoFreshEnvironment, make_environment
 from .github_repository_name import checked_ref, repository_name
 from .recorder import INPUTS, NotebookInputs
@@ -128,7 +128,7 @@ def share(
     source = as_path(notebook, "first.ipynb")
     given = None if to is None else as_path(to, "first-share")
     report = on_summary or (lambda _cell, _text: None)
-    node = execute.read_notebook(source)
+    node = execute_notebook.read_notebook(source)
     target = _target(source, given)
     guard = Guard(source.resolve().parent, accepted)
     guard.check(secrets.notebook_texts(node))

@@ -16,8 +16,8 @@ from urllib.parse import quote
 import msgspec
 
 from ..errors import UsageError
-from ..exchanges.bundle import MANIFEST, Manifest
-from ..runs.make_card import made_with
+from ..exchanges.candle_bundle import MANIFEST, Manifest
+from ..runs.card_of_result import made_with
 from . import secrets
 from .fresh_environment import NoFreshEnvironment
 from .pins import make_pins

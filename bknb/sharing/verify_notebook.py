@@ -13,7 +13,7 @@ from ..errors import MissingDependency, UsageError
 from ..provenance.card_differences import Difference
 from ..provenance.portfolio_card import decode, differences_of
 from ..stores.atomic import as_path
-from . import execute
+from . import execute_notebook
 from .whose_code import ask_to_run, received, whose_code
 
 if TYPE_CHECKING:
@@ -103,7 +103,9 @@ def verify_notebook(
     if manifest is not None and not yes:
         ask_to_run(whose_code(path, node, manifest), how="bknb.verify_notebook(..., yes=True)")
     report = on_summary or (lambda _cell, _text: None)
-    failure = execute.execute(node, folder=path.resolve().parent, timeout_seconds=timeout_seconds, on_summary=report)
+    failure = execute_notebook.execute(
+        node, folder=path.resolve().parent, timeout_seconds=timeout_seconds, on_summary=report
+    )
     if failure is not None:
         raise UsageError(failed_text(failure, path.name))
     return compared(before, cards_in(node))
@@ -117,7 +119,7 @@ def read_verifiable(path: Path) -> tuple[Any, list[AnyCard]]:
     UsageError
         There is no notebook, or no run card in it.
     """
-    node = execute.read_notebook(path)
+    node = execute_notebook.read_notebook(path)
     cards = cards_in(node)
     if not cards:
         raise UsageError(f"{path} holds no run card\nrun it with bknb, save it with its outputs, then verify it")
@@ -176,7 +178,7 @@ def execute_recorded(
         *shown,
         new_code_cell(_FINISH.format(folder=str(seen))),  # type: ignore[no-untyped-call]
     ]
-    failure = execute.execute(
+    failure = execute_notebook.execute(
         node,
         folder=folder,
         timeout_seconds=timeout,
@@ -187,7 +189,9 @@ def execute_recorded(
     if failure is not None:
         if failure.cell > 1 + sum(cell.cell_type == "code" for cell in shown):
             raise UsageError(failure.text.partition(": ")[2])  # the hidden last cell
-        raise UsageError(failed_text(execute.Failure(cell=failure.cell - 1, text=failure.text), "the notebook"))
+        raise UsageError(
+            failed_text(execute_notebook.Failure(cell=failure.cell - 1, text=failure.text), "the notebook")
+        )
     for cell in shown:
         for part in (cell, *cell.get("outputs", ())):
             if part.get("execution_count"):
@@ -196,7 +200,7 @@ def execute_recorded(
     return cards_in(node)
 
 
-def failed_text(failure: execute.Failure, name: str) -> str:
+def failed_text(failure: execute_notebook.Failure, name: str) -> str:
     """The failure of a cell in at most three lines."""
     first, *more = [line.strip() for line in failure.text.splitlines() if line.strip()] or ["failed"]
     return "\n".join([f"cell [{failure.cell}] of {name} failed: {first}", *more[:2]])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import UsageError
-from ..exchanges.bundle import MANIFEST, Manifest, read_manifest
+from ..exchanges.candle_bundle import MANIFEST, Manifest, read_manifest
 from ..exchanges.received_paths import check_links, inside
 
 _MOST_FILES: Final = 8

@@ -18,19 +18,19 @@ from .file_store import (
 from .memory_store import (
     MemoryStore as MemoryStore,
 )
-from .record import (
+from .sealed_values import (
     Unreadable as Unreadable,
 )
-from .record import (
+from .sealed_values import (
     check_address as check_address,
 )
-from .record import (
+from .sealed_values import (
     check_kind as check_kind,
 )
-from .record import (
+from .sealed_values import (
     seal as seal,
 )
-from .record import (
+from .sealed_values import (
     unseal as unseal,
 )
 from .sqlite_store import (

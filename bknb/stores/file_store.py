@@ -16,7 +16,7 @@
         signal/{strategy}/{symbol}.json.corrupt-1            could not be read and waits for a decision
         signal/{strategy}/{symbol}.json.corrupt-1.settled    the same, decided: a later delete() closed the matter
 
-What a file looks like and how names become file names is in :mod:`bknb.stores.record`.
+What a file looks like and how names become file names is in :mod:`bknb.stores.sealed_values`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .atomic import is_temporary, replace_file
 from .disk import Disk, make_folders, refusal
 from .file_names import decode_name, encode_name, is_shortened
 from .lock import LockedStore, StateLock
-from .record import Key, Unreadable, address_of, check_address, check_kind, describe, seal, unseal
+from .sealed_values import Key, Unreadable, address_of, check_address, check_kind, describe, seal, unseal
 
 _SAVED = re.compile(r"(?P<name>.+)\.json(?P<aside>\.corrupt-(?P<number>[0-9]+)(?P<settled>\.settled)?)?")
 _INTACT = "what was saved before is untouched"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ..errors import StateError, UsageError
 from .lock import Acquired
-from .record import Key, Unreadable, check_address, check_kind, describe, seal, unseal
+from .sealed_values import Key, Unreadable, check_address, check_kind, describe, seal, unseal
 
 
 class MemoryStore(Acquired):

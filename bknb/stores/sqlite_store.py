@@ -21,9 +21,9 @@ from typing import Any, Final
 
 from ..errors import StateError
 from .disk import Disk, refusal
+from .format_versions import written_by_newer
 from .lock import LockedStore, StateLock
-from .record import Key, Unreadable, address_of, check_address, check_kind, claims, describe, seal, unseal
-from .versions import written_by_newer
+from .sealed_values import Key, Unreadable, address_of, check_address, check_kind, claims, describe, seal, unseal
 
 _APPLICATION: Final = int.from_bytes(b"bknb", "big")
 _TABLE: Final = (

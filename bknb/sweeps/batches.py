@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from msgspec.structs import replace
 
-from ..engine.build import definition, make_strategy
 from ..engine.get_and_list import get_risk
+from ..engine.registration_checks import definition, make_strategy
 from ..engine.registry import Exchange, registry
 from ..errors import MissingDependency, UsageError
 from ..provenance.source_walk import own_modules
 from ..provenance.strategy_hash import functions_of
-from .evaluate import Evaluator, Outcome, needs_source
+from .evaluate_combination import Evaluator, Outcome, needs_source
 from .pickled_code import from_bytes, to_bytes
 from .prepared_candles import Prepared
 from .sweep_series import tables

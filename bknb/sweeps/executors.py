@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic
 from msgspec.structs import replace
 
 from .batches import Batch, Call, Depot, Executor, U, WorkDir, forget
-from .evaluate import Evaluator
+from .evaluate_combination import Evaluator
 from .executor_options import checked_executor, is_inline
 from .prepared_candles import Prepared
 

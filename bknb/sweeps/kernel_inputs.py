@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..domain.fill_prices import execution_model
+from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.interval import MINUTE, MINUTE_MS, interval_ms
 from ..domain.tick_grid import tick_ratio
 from ..engine.plan import Plan

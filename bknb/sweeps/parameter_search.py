@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from ..domain.whole_number import whole_number
 from ..errors import MissingDependency, UnknownName, UsageError
-from ..kernels.metrics import FIGURES
+from ..kernels.sweep_figures import FIGURES
 
 Search: TypeAlias = Literal["grid", "random", "optuna"]
 Params: TypeAlias = dict[str, Any]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
-from ..domain.fill_prices import execution_model
+from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.interval import DAY_MS
 from ..engine.filling_minutes import look_back_begin, minutes_that_fill
 from ..engine.get_signals_candles import RowCandles, row_candles
@@ -23,7 +23,7 @@ from ..kernels import simulate as kernel
 from ..market.answer_notes import ignored
 from ..market.candle_closes import CandleCloses
 from ..market.candles import Candles
-from ..market.series import Series
+from ..market.candles_of_one_symbol import Series
 from .sweep_series import digests
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..domain.fill_prices import execution_model
+from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.signal import Signal
 from ..domain.signal_events import Reason
 from ..domain.signal_validation import broken_rules, read_answer
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..domain.signal_events import Rejected
+    from ..engine.get_signals_columns import SignalRows
     from ..engine.plan import Plan
-    from ..engine.signal_rows import SignalRows
 
 
 def of_events(rejected: Iterable[Rejected]) -> Refusals:

@@ -1,6 +1,6 @@
 """When the clock ends positions of rows that declare ``until`` or ``bars``, for the compiled loop of a sweep.
 
-Such a deadline is worked out when a position opens (``domain.lifetimes``). Here it is a table: for each different
+Such a deadline is worked out when a position opens (``domain.valid_and_until``). Here it is a table: for each different
 deadline of the rows, and each base bar that a position may open in, the moment at which it leaves at the market, and
 that of the close at which it is out.
 """
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from ..domain.fill_prices import execution_model
+from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms
-from ..domain.lifetimes import moment_faults, moments_of
-from ..domain.market_clock import NEVER
+from ..domain.market_clock_protocol import NEVER
 from ..domain.states import Rules
 from ..domain.until_text import MINUTES, instant_of, moment_text
+from ..domain.valid_and_until import moment_faults, moments_of
 from ..engine.questions import has_session_days
 from ..market.session_clock import SessionClock
 from ..market.source_hours import sessions_of
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ..engine.get_signals_columns import SignalRows
     from ..engine.plan import Plan
-    from ..engine.signal_rows import SignalRows
     from ..kernels.simulate import Market
     from ..market.sessions import Sessions
 

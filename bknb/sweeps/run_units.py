@@ -26,7 +26,7 @@ from typing import Any, Final, TypeAlias
 from ..domain.text import error_text
 from ..engine.runs_in_workers import FailedElsewhere, keep_place
 from ..errors import BknbError
-from ..market.candle_files import most_mapped, write_in_pieces
+from ..market.candles_in_mapped_files import most_mapped, write_in_pieces
 from .batches import Call, Scatter, Unit
 from .executors import executor_elsewhere
 from .pickled_code import from_bytes

@@ -14,16 +14,16 @@ import numpy as np
 
 from ..domain.interval import DAY_MS
 from ..domain.sweep_trial import Trial, same_data
-from ..engine.build import with_params
-from ..engine.vectorised import signal_rows, unsteady_rows
+from ..engine.get_signals_vectorised import signal_rows, unsteady_rows
+from ..engine.registration_checks import with_params
 from ..events import messages, subjects
-from ..kernels.metrics import FIGURES
-from ..market.clock import stopwatch
+from ..kernels.sweep_figures import FIGURES
+from ..market.system_clock import stopwatch
 from ..metrics.trade_definitions import OF_ACCOUNT, OF_RESULTS
 from ..provenance.candle_fingerprint import hash_in
 from ..provenance.strategy_hash import fingerprint, not_compared
 from .batches import Batch, Executor, WorkDir
-from .evaluate import Evaluator, Outcome, compile_loops, needs_source
+from .evaluate_combination import Evaluator, Outcome, compile_loops, needs_source
 from .executor_options import is_inline
 from .executors import make_executor
 from .packed_days import frame_days, pack_days, unpack_days

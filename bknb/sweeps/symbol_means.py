@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ..kernels.metrics import FIGURES
-from ..metrics.missing import why_missing_in_row
+from ..kernels.sweep_figures import FIGURES
 from ..metrics.reasons import ADDS, ADDS_INSTEAD, BELOW_ZERO, OF_POINTS, RANKED_INSTEAD
 from ..metrics.trade_definitions import OF_ACCOUNT, OF_RESULTS
+from ..metrics.why_figure_is_missing import why_missing_in_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

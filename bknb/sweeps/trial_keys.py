@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from ..domain.fill_prices import execution_model
-from ..kernels.metrics import FIGURES
+from ..domain.fills_at_stops_and_gaps import execution_model
+from ..kernels.sweep_figures import FIGURES
 from ..provenance.strategy_hash import params_text
 
 if TYPE_CHECKING:

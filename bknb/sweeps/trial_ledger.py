@@ -18,8 +18,8 @@ import msgspec
 from ..domain.sweep_trial import Trial
 from ..errors import StateError
 from ..stores.disk import Disk
+from ..stores.format_versions import read_version
 from ..stores.journal import Journal
-from ..stores.versions import read_version
 
 
 class TrialMemory:

@@ -25,8 +25,8 @@ from typing import TypeVar
 
 import pytest
 
-from ..domain.fill_prices import Minute
-from ..domain.orders import Order, OrderKind, Purpose, Report, Side, client_id
+from ..domain.broker_orders_and_ids import Order, OrderKind, Purpose, Report, Side, client_id
+from ..domain.fills_at_stops_and_gaps import Minute
 from ..errors import BrokerError, UsageError
 from ..ports import Broker, PaperMarket
 from .faults import end_process

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from ..market.clock import stopwatch
+from ..market.system_clock import stopwatch
 
 
 class SimulatedClock:

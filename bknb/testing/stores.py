@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from ..errors import BknbError, StateError, UsageError
 from ..ports import StateStore
-from ..stores.record import seal, unseal
+from ..stores.sealed_values import seal, unseal
 
 PLACE = ("sma", "BTCUSDT")
 AWKWARD_NAMES = (

@@ -25,7 +25,7 @@ from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from bknb.domain.fill_prices import EXECUTION_MODELS
+from bknb.domain.fills_at_stops_and_gaps import EXECUTION_MODELS
 from bknb.domain.interval import INTERVAL_MS
 from bknb.jupyter import completion, session
 from bknb.jupyter.extension import COMMANDS, load_ipython_extension, unload_ipython_extension

@@ -13,9 +13,9 @@ from browser import CHROMEDRIVER, CHROMIUM, Browser
 
 import bknb
 from bknb.jupyter.run_buttons import source
-from bknb.reports.backtest import summary_html
+from bknb.reports.backtest_report import summary_html
+from bknb.reports.portfolio_in_notebook import portfolio_account_html
 from bknb.reports.portfolio_panels import PORTFOLIO_PANELS, panel_html, status_text
-from bknb.reports.portfolio_view import portfolio_account_html
 
 pytestmark = [
     pytest.mark.browser,

@@ -10,13 +10,13 @@ from uuid import uuid4
 import bknb
 
 from ...errors import MissingDependency, UsageError
-from ...market.clock import stopwatch
+from ...market.system_clock import stopwatch
+from ...reports.dashboard_panels import meanings
+from ...reports.dashboard_run import PANELS, RunView
+from ...reports.dashboard_runs import RunViews
 from ...reports.equity_arrays import stairs_of
 from ...reports.markup import day_text
-from ...reports.panel_data import meanings
 from ...reports.portfolio_panels import PORTFOLIO_PANELS
-from ...reports.run_view import PANELS, RunView
-from ...reports.run_views import RunViews
 from ..kernel import cell_id, execution_id, front_end_draws, in_kernel, ipython
 from ..run_buttons import RunControls, on_message
 from . import static_html

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from ...market.clock import stopwatch
+from ...market.system_clock import stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from .updates import REST_FACTOR
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ...reports.run_view import RunView
+    from ...reports.dashboard_run import RunView
 
 
 class LiveStops:

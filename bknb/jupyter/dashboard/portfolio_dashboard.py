@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import MissingDependency, UsageError
-from ...market.clock import stopwatch
+from ...market.system_clock import stopwatch
 from ...reports.markup import Html, element
 from ...reports.portfolio_panels import PORTFOLIO_PANELS, panel_html, status_text
 from ...reports.progress_text import failed_text, progress_text

@@ -6,7 +6,7 @@ import base64
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import MissingDependency
-from ...reports import panel_data
+from ...reports import dashboard_panels
 from ...reports.equity_png import equity_png
 from ...reports.managed_panel import target_texts
 from ...reports.managed_rows import TRADE_COLUMNS
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from bknb import Closed
 
-    from ...reports.run_view import RunView
+    from ...reports.dashboard_run import RunView
 
 TRADES_SAVED: Final = 100
 """Trades a saved notebook shows: the newest."""
@@ -50,7 +50,7 @@ def static_text(view: RunView | None) -> str:
     """The dashboard in one line of text: title and status."""
     if view is None:
         return "dashboard: nothing is running"
-    status = panel_data.status_panel(view, 0.0)
+    status = dashboard_panels.status_panel(view, 0.0)
     return f"dashboard of {status['title']}: {status['text']}"
 
 
@@ -59,7 +59,7 @@ def static_png(view: RunView) -> bytes | None:
     if not len(view.series()):
         return None
     try:
-        return equity_png(panel_data.equity_info(view))
+        return equity_png(dashboard_panels.equity_info(view))
     except MissingDependency:
         return None
 
@@ -124,7 +124,7 @@ def _managed(view: RunView) -> Html:
 
 
 def _levels(view: RunView) -> Html:
-    stops = {row["id"]: row["texts"][2] for row in panel_data.signals_panel(view)["rows"]}
+    stops = {row["id"]: row["texts"][2] for row in dashboard_panels.signals_panel(view)["rows"]}
     rows = [
         [
             "open" if level.is_open else "◇ scheduled",
@@ -162,7 +162,7 @@ def static_html(
     of = f"bknb-static bknb-of-{place}" if place else "bknb-static"
     if view is None:
         return element("div", element("p", static_text(None)), class_=of)
-    status = panel_data.status_panel(view, 0.0)
+    status = dashboard_panels.status_panel(view, 0.0)
     parts = [element("p", element("b", status["title"]), element("br"), status["text"])]
     if status["facts"]:
         parts.append(element("p", " · ".join(f"{name}: {text}" for name, text in status["facts"].items())))
@@ -170,8 +170,8 @@ def static_html(
         data = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
         parts.append(element("img", alt=_alt(view), style="max-width:100%", src=data))
     if "statistics" in shown and (len(view.trades) or view.holds_position):
-        figures = panel_data.statistics_panel(view)
-        rows = [[label, text] for key, label, text, _ in figures if key not in panel_data.LESS_IMPORTANT]
+        figures = dashboard_panels.statistics_panel(view)
+        rows = [[label, text] for key, label, text, _ in figures if key not in dashboard_panels.LESS_IMPORTANT]
         parts.append(_details("figures", _table(("Figure", "Value"), rows, label="Figures")))
     if "signals" in shown and view.levels:
         parts.append(_levels(view))
@@ -179,8 +179,8 @@ def static_html(
         parts.append(_trades(view) if len(view.trades) else element("p", "No trade was closed."))
         if view.managed:
             parts.append(_managed(view))
-    for name in panel_data.TABLES:
-        table = panel_data.table_panel(view, name) if name in shown else None
+    for name in dashboard_panels.TABLES:
+        table = dashboard_panels.table_panel(view, name) if name in shown else None
         if table is not None and table["rows"]:
             inside = _table(table["columns"], table["rows"], label=_TITLES[name])
             parts.append(_details(f"{_TITLES[name]} ({len(table['rows']):,})", inside, is_open=name == "walker"))
@@ -190,4 +190,4 @@ def static_html(
 
 
 def _alt(view: RunView) -> str:
-    return f"Equity, drawdown and price of {view.title}: {panel_data.equity_panel(view, points=4)['text']}."
+    return f"Equity, drawdown and price of {view.title}: {dashboard_panels.equity_panel(view, points=4)['text']}."

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ...reports import panel_data
+from ...reports import dashboard_panels
+from ...reports.dashboard_run import MANAGED, PANELS
 from ...reports.managed_panel import managed_panel
-from ...reports.run_view import MANAGED, PANELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ...reports.run_view import RunView
-    from ...reports.run_views import RunViews
+    from ...reports.dashboard_run import RunView
+    from ...reports.dashboard_runs import RunViews
 
 ALSO: Final = {"price": ("signals", "trades", MANAGED), "equity": ("trades",)}
 """What a panel needs beside its own: the chart marks trades, levels and what was managed."""
@@ -33,8 +33,8 @@ class Updates:
 
     Examples
     --------
-    >>> from bknb.reports.run_views import RunViews
-    >>> from bknb.reports.run_view import RunView
+    >>> from bknb.reports.dashboard_runs import RunViews
+    >>> from bknb.reports.dashboard_run import RunView
     >>> updates = Updates(RunViews(RunView("BTCUSDT", "sma")), ["status"], seconds=lambda: 0.0)
     >>> sorted(updates.next()), sorted(updates.next())
     (['head'], [])
@@ -42,7 +42,7 @@ class Updates:
 
     def __init__(self, views: RunViews, panels: Sequence[str], *, seconds: Callable[[], float]) -> None:
         self.views = views
-        self.points = panel_data.POINTS
+        self.points = dashboard_panels.POINTS
         self.more = False
         self._panels = panels
         self._seconds = seconds
@@ -90,38 +90,38 @@ class Updates:
         self._due = {}
 
     def _head(self, view: RunView) -> dict[str, Any]:
-        return {**panel_data.status_panel(view, self._seconds()), "last": view.last_ms}
+        return {**dashboard_panels.status_panel(view, self._seconds()), "last": view.last_ms}
 
     def _make(self, panel: str, view: RunView, state: dict[str, Any], *, everything: bool) -> None:
         now = self._seconds()
         if not everything and now < self._due.get(panel, now):
             self.more = True
             return
-        if panel in panel_data.TABLES and "tables" in state:
+        if panel in dashboard_panels.TABLES and "tables" in state:
             return  # made together with another one
         self._sent[panel] = view.version[panel]
         match panel:
             case "status":
                 state["head"] = self._head(view)
             case "price":
-                state["bars"] = panel_data.price_panel(view, points=self.points)
+                state["bars"] = dashboard_panels.price_panel(view, points=self.points)
             case "managed":
                 state["managed"] = managed_panel(view)
             case "equity":
-                state["equity"] = panel_data.equity_panel(view, points=self.points)
+                state["equity"] = dashboard_panels.equity_panel(view, points=self.points)
             case "trades":
-                state["trades"] = panel_data.trades_panel(view)
+                state["trades"] = dashboard_panels.trades_panel(view)
             case "signals":
-                state["signals"] = panel_data.signals_panel(view)
+                state["signals"] = dashboard_panels.signals_panel(view)
             case "statistics":
-                state["figures"] = panel_data.statistics_panel(view)
+                state["figures"] = dashboard_panels.statistics_panel(view)
             case _:
-                state["tables"] = {name: panel_data.table_panel(view, name) for name in self._tables()}
+                state["tables"] = {name: dashboard_panels.table_panel(view, name) for name in self._tables()}
                 self._sent |= {name: view.version[name] for name in self._tables()}
         self._due[panel] = now + REST_FACTOR * (self._seconds() - now)
 
     def _tables(self) -> list[str]:
-        return [name for name in panel_data.TABLES if name in self._wanted]
+        return [name for name in dashboard_panels.TABLES if name in self._wanted]
 
     def window(self, *, start_ms: int, end_ms: int, points: int) -> dict[str, Any]:
         """The charts between two moments (UTC milliseconds), at most ``points`` each."""
@@ -130,8 +130,8 @@ class Updates:
         if view is None:
             return found
         if "price" in self._wanted:
-            found["bars"] = panel_data.price_panel(view, start_ms=start_ms, end_ms=end_ms, points=points)
+            found["bars"] = dashboard_panels.price_panel(view, start_ms=start_ms, end_ms=end_ms, points=points)
             found["managed"] = managed_panel(view, start_ms=start_ms, end_ms=end_ms)
         if "equity" in self._wanted:
-            found["equity"] = panel_data.equity_panel(view, start_ms=start_ms, end_ms=end_ms, points=points)
+            found["equity"] = dashboard_panels.equity_panel(view, start_ms=start_ms, end_ms=end_ms, points=points)
         return found

@@ -8,7 +8,6 @@ import bknb
 
 from ..session import Session
 from .arguments import Call, Option
-from .registration_cells import registered_for_a_run
 from .run_to_result import RUN_BACKGROUND, refuse_while_running, run_to_its_result
 from .shared_options import (
     ALLOW_GAPS,
@@ -33,6 +32,7 @@ from .shared_options import (
     money_of,
     optional,
 )
+from .strategy_risk_exchange_and_frame import registered_for_a_run
 from .table import Magics
 
 _OUT: Final = Option(name="--out", help="variable that receives the result", kind="variable")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import bknb
 
-from ...market.clock import stopwatch
+from ...market.system_clock import stopwatch
 from ..kernel import ipython
 from ..progress import progress_line
 from ..wait import LOOK_EVERY_SECONDS

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 import bknb
 
 from .arguments import Call, Option
-from .registration_cells import registered_for_a_run
 from .run_to_result import RUN_BACKGROUND, refuse_while_running, run_to_its_result
 from .shared_options import (
     ALLOW_GAPS,
@@ -34,6 +33,7 @@ from .shared_options import (
     optional,
     out,
 )
+from .strategy_risk_exchange_and_frame import registered_for_a_run
 from .table import Magics
 
 if TYPE_CHECKING:

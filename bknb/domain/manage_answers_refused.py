@@ -1,0 +1,176 @@
+"""Answers of ``manage`` judged one after the other: what each changes if it is taken, or why it is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from .answer_shares import implied_size, size_before
+from .answer_validation import EARLY_SIGNAL, TWO_SIGNALS, add_faults, behind_signal, lonely_signal, note_fault
+from .exit_validation import is_positive
+from .fills_at_stops_and_gaps import Exit
+from .lifecycle_inputs import Managed
+from .manage_answers import Add, Cancel, Close, Move, PositionAnswer, Reduce
+from .moved_stops_and_targets import moved_book
+from .position_book import ClosingOrder, PositionBook
+from .position_fills import DUST
+from .profit_of_partial_closes import average_price
+from .signal import Signal, sign_of
+from .signal_events import Reason
+from .signal_validation import STOPPED, allow
+from .states import Holding, Rules
+from .text import shown
+from .trailing_and_breakeven_stops import stop_in_force, stop_on_grid
+from .valid_and_until import closing_order
+
+
+@dataclass
+class Judged:
+    """Answers judged so far, and what they imply.
+
+    ``sizes`` are parts and adds in their order.
+    """
+
+    book: PositionBook
+    closes: Close | None = None
+    at_close: ClosingOrder | None = None
+    closed_by: str = "Close()"
+    sizes: list[Reduce | Add] = field(default_factory=list)
+    cancels: Cancel | None = None
+    moved: PositionBook | None = None
+    ends: Exit | None = None
+    signal: Signal | None = None
+    not_taken: int = 0
+    reasons: list[Reason] = field(default_factory=list)
+
+    @property
+    def size(self) -> float:
+        """What is held once everything ordered so far at the market has filled, in units of the first size."""
+        return implied_size(size_before(self.book, adds=self.cancels is None), self.sizes)
+
+    def close_later(self, answer: Close, given: Managed, rules: Rules) -> None:
+        """Take a ``Close`` for the session's close; one that is known too late for it closes at the market."""
+        order = closing_order(self.levels.closing, given, answer.note, rules)
+        if isinstance(order, ClosingOrder):
+            self.at_close = order
+        elif isinstance(order, Reason):
+            self.reasons.append(order)
+        elif order == "late":
+            self.closes = self.closes or answer
+
+    @property
+    def levels(self) -> PositionBook:
+        """The book with the moves so far."""
+        return self.book if self.moved is None else self.moved
+
+
+def judge(judged: Judged, answer: PositionAnswer, state: Holding, given: Managed, rules: Rules) -> None:
+    """Judge one more answer: take it into what is ordered, or add why it is refused to the reasons."""
+    reasons = judged.reasons
+    if not isinstance(answer, Move) and (fault := note_fault(answer.note)) is not None:
+        reasons.append(fault)
+        answer = msgspec.structs.replace(answer, note="")  # what closes is carried out without it
+    closed = judged.closes is not None
+    if judged.signal is not None and isinstance(answer, Close | Cancel):
+        reasons.append(behind_signal(answer))
+    match answer:
+        case Close(at="close"):
+            judged.close_later(answer, given, rules)
+        case Close():
+            judged.closes = judged.closes or answer
+        case Cancel():
+            judged.cancels = judged.cancels or answer
+            judged.sizes = [one for one in judged.sizes if isinstance(one, Reduce) or one.price_open is None]
+        case Signal():
+            _judge_signal(judged, answer, given)
+        case _ if closed:
+            text = f"{type(answer).__name__} behind {judged.closed_by} has nothing to act on"
+            reasons.append(Reason("closed", f"{text}; put it before, or leave it out"))
+        case Reduce() | Add():
+            _judge_size(judged, answer, state, given, rules)
+        case Move():
+            book, ends, looser, broken = moved_book(
+                state, judged.levels, answer, when=given.when, close=given.close, rules=rules
+            )
+            reasons.extend(broken)
+            judged.not_taken += looser
+            if not broken:
+                judged.moved, judged.ends = book, judged.ends or ends
+
+
+def _judge_signal(judged: Judged, answer: Signal, given: Managed) -> None:
+    if judged.at_close is not None and judged.closes is None:
+        judged.reasons.append(EARLY_SIGNAL)
+    elif judged.closes is None:
+        judged.reasons.append(lonely_signal("Close"))
+    elif judged.signal is not None:
+        judged.reasons.append(TWO_SIGNALS)
+    elif not given.entries:
+        judged.reasons.append(STOPPED)
+    else:
+        judged.signal = answer
+
+
+def _judge_size(judged: Judged, answer: Reduce | Add, state: Holding, given: Managed, rules: Rules) -> None:
+    if isinstance(answer, Reduce):
+        _judge_reduce(judged, answer)
+    else:
+        _judge_add(judged, answer, state, given, rules)
+
+
+def _judge_reduce(judged: Judged, answer: Reduce) -> None:
+    share: object = answer.share
+    of: object = answer.of
+    if of not in ("now", "first"):
+        judged.reasons.append(Reason("reduce_of", f"of must be 'now' or 'first', got {shown(of, 60)}"))
+    elif not is_positive(share):
+        text = "Reduce needs a share above 0, such as 0.5 for the half"
+        judged.reasons.append(Reason("reduce_share", f"{text}, got {shown(share, 60)}"))
+    else:
+        size = answer.share * judged.size if of == "now" else answer.share
+        if size > judged.size + DUST:
+            text = (
+                f"Reduce({answer.share:g}, of={of!r}) is more than the {judged.size:g} of the first size that is held"
+            )
+            judged.reasons.append(Reason("reduce_more", f"{text}; Close() closes all of it"))
+        elif size >= judged.size - DUST:
+            judged.closes = Close(answer.note)
+            judged.closed_by = f"Reduce({answer.share:g}, of={of!r}), which closes all that is held,"
+        elif size <= DUST:
+            text = f"Reduce needs more than {DUST:g} of the first size, of which {judged.size:g} are held"
+            judged.reasons.append(Reason("reduce_share", f"{text}, got share {shown(share, 60)} of={of!r}"))
+        else:
+            judged.sizes.append(answer)
+
+
+def _judge_add(judged: Judged, answer: Add, state: Holding, given: Managed, rules: Rules) -> None:
+    most = rules.settings.max_adds
+    reasons = add_faults(answer, given.when, rules)
+    count = judged.book.adds + sum(isinstance(one, Add) for one in judged.sizes)
+    if judged.cancels is not None:
+        count -= sum(order.kind == "add" for order in judged.book.orders)
+    if count >= most and rules.weights is None:
+        text = f"the position has {count} adds already, max_adds = {most}"
+        reasons.append(Reason("add_limit", f"{text}; {allow('max_adds', max(2 * most, 10))}"))
+    if not given.entries:
+        reasons.append(STOPPED)
+    judged.reasons.extend(reasons)
+    if reasons:
+        return
+    sign = sign_of(state.signal.position)
+    if answer.only_better and sign * (average_price(judged.book.fills) - given.close) <= 0:
+        judged.not_taken += 1
+        return
+    best = state.highest if sign > 0 else state.lowest
+    stop = stop_in_force(judged.levels, sign, best, rules.tick)
+    level = None if answer.price_open is None else stop_on_grid(float(answer.price_open), sign, rules.tick)
+    if level is not None and level <= 0 and not rules.negative:
+        text = f"price_open {answer.price_open:g} of Add lies below the first tick of this market, {rules.tick:g}"
+        judged.reasons.append(Reason("add_price", f"{text}; give a price of at least that"))
+        return
+    if level is not None and stop is not None and sign * (level - stop.price) <= 0:
+        text = f"the stop at {stop.price:g} lies at or before price_open {level:g} of Add: it would never fill"
+        judged.reasons.append(Reason("add_stop", f"{text}; put it between the market and the stop"))
+        return
+    judged.sizes.append(answer)

@@ -1,0 +1,184 @@
+"""From the orders of a signal to the next action; :mod:`bknb.live.orders_sent_to_broker` carries it out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from msgspec.structs import replace
+
+from .broker_orders_and_ids import MAX_CLOSES, Order, closing_orders, is_superseded, order_beside
+from .is_rounded_quantity import EXACT
+from .quantity_of_partial_closes import by_number, free_to_close, owed, size_of
+
+
+@dataclass(frozen=True, slots=True)
+class _OnOrder:
+    order: Order
+
+
+class Place(_OnOrder):
+    """Send this order; it provably never left before."""
+
+    __slots__ = ()
+
+
+class CancelOrder(_OnOrder):
+    """Cancel what is unfilled of this order."""
+
+    __slots__ = ()
+
+
+class Query(_OnOrder):
+    """Query the broker for the state of this order."""
+
+    __slots__ = ()
+
+
+class Save(_OnOrder):
+    """Save this order."""
+
+    __slots__ = ()
+
+
+Action: TypeAlias = Place | CancelOrder | Query | Save
+
+
+Attempt: TypeAlias = tuple[type[Action], str]
+"""What was tried: the kind of an action, and the client id of its order."""
+
+
+def attempt_of(action: Action) -> Attempt:
+    """What was tried when an action was carried out."""
+    return type(action), action.order.client_id
+
+
+def next_action(orders: Sequence[Order], tried: Collection[Attempt] = ()) -> Action | None:
+    """The first of :func:`due_actions` that was not tried yet; ``None``: there is none."""
+    return next((action for action in due_actions(orders) if attempt_of(action) not in tried), None)
+
+
+def due_actions(orders: Sequence[Order]) -> Iterator[Action]:
+    """The actions that are due for the orders of one signal, the most urgent first; none: wait for the next event.
+
+    Each can be carried out although those before it were tried in vain: an order that the broker does not cancel, or
+    does not answer about, holds up no other.
+
+    What is unfilled of an entry that the record opened is cancelled before the first part or add: the first size is
+    what was filled of it.
+
+    Parameters
+    ----------
+    orders
+        Its entry, then the others in turn.
+    """
+    entry = orders[0]
+    if not entry.done and entry.ended_at is None:
+        if len(orders) > 1 and _hangs(entry):
+            yield CancelOrder(entry)
+        else:
+            yield from _entry_actions(entry)
+        return
+    free = free_to_close(orders)
+    yield from _position_actions(orders, free) if entry.ended_at is None else _closing_actions(orders, free)
+
+
+def _hangs(order: Order) -> bool:
+    """Whether the broker has not filled the whole of what the record has filled, and may never do so."""
+    return order.working and order.opened_at is not None and (order.kind == "limit" or order.status == "partly_filled")
+
+
+def _position_actions(orders: Sequence[Order], free: float) -> Iterator[Action]:
+    """The actions for the parts and adds of a position; ``free`` is how much may be closed (base currency)."""
+    waits: list[Query] = []
+    hanging: list[Order] = []
+    for order in orders[1:]:
+        if order.done:
+            continue
+        if order.status == "intended":
+            yield from map(CancelOrder, hanging)
+            # of one that the broker does not cancel counts what is filled
+            known = [replace(each, status="cancelled") if each in hanging else each for each in orders]
+            action = _unsent(order, known, free)
+            if action is not None:
+                yield action
+        elif order.working and (order.ended_at is not None or is_superseded(order, orders)):
+            yield CancelOrder(order)
+        elif order.kind == "market" or not order.working or order.opened_at is not None:
+            waits.append(Query(order))
+            hanging.extend([order] if _hangs(order) and not order.reduces_only else [])
+    yield from _rest_of_a_part(orders, free)
+    yield from waits
+
+
+def _unsent(order: Order, orders: Sequence[Order], free: float) -> Action | None:
+    """What is done about a part or an add that never left; ``None``: it waits for an add before it."""
+    if order.ended_at is not None:
+        return Save(replace(order, status="cancelled", note="it was taken back before it was sent"))
+    if order.quantity > 0.0:
+        return Place(order)
+    size = size_of(order, orders)
+    if size is None:
+        return None
+    size = min(size, free) if order.reduces_only else size
+    if size <= orders[0].quantity * EXACT:
+        return Save(replace(order, status="cancelled", note="nothing is held at the broker"))
+    return Save(replace(order, quantity=size))
+
+
+def _rest_of_a_part(orders: Sequence[Order], free: float) -> Iterator[Save]:
+    """Another order for a part that was not sold, or one that sells what was filled of an add that was taken back."""
+    for part in by_number(orders):
+        last = part[-1]
+        attempt = last.attempt + 1 if last.purpose == "reduce" else 1
+        quantity = min(owed(part), free) if last.done and attempt <= MAX_CLOSES else 0.0
+        if quantity > 0.0:
+            since = last.created_at if last.ended_at is None else last.ended_at
+            yield Save(
+                order_beside(
+                    orders[0], "reduce", quantity=quantity, record_price=last.record_price, created_at=since,
+                    number=last.number, share=last.share, attempt=attempt,
+                )
+            )  # fmt: skip
+
+
+def _closing_actions(orders: Sequence[Order], free: float) -> Iterator[Action]:
+    """The actions for a signal that is over: what is held is sold first, then the rest is settled.
+
+    ``free`` is how much may be closed (base currency). An entry or an add that is not settled yet may fill again and
+    again: half of the closing orders are kept for what it has filled in the end.
+    """
+    entry, closing = orders[0], closing_orders(orders)
+    for order in orders:
+        if order.status == "intended" and order.purpose != "close":
+            note = f"the {'signal was over' if order is entry else 'position ended'} before this was sent"
+            yield Save(replace(order, status="cancelled", note=note))
+    last = closing[-1] if closing else None
+    if last is not None and not last.done:
+        if not last.working:
+            yield Place(last) if last.status == "intended" else Query(last)
+    else:
+        attempt = 1 if last is None else last.attempt + 1
+        settled = all(order.done for order in orders if not order.reduces_only)
+        if free > 0.0 and attempt <= (MAX_CLOSES if settled else MAX_CLOSES // 2):
+            assert entry.ended_at is not None  # it is over  # noqa: S101
+            assert entry.exit_price is not None  # both are set at once  # noqa: S101
+            yield Save(
+                order_beside(
+                    entry, "close", quantity=free, record_price=entry.exit_price, created_at=entry.ended_at,
+                    attempt=attempt,
+                )
+            )  # fmt: skip
+    for order in orders:
+        if order.working and (not order.reduces_only or is_superseded(order, orders)):
+            yield CancelOrder(order)
+    yield from (Query(order) for order in orders if not order.done and order.status != "intended")
+
+
+def _entry_actions(entry: Order) -> Iterator[Action]:
+    """The action for the entry of a signal that goes on."""
+    if entry.status == "intended":
+        yield Place(entry)
+    elif not entry.working or entry.opened_at is not None:
+        yield Query(entry)

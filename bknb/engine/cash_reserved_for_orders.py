@@ -1,0 +1,108 @@
+"""The orders of a leg that wait: how large each was granted, and what is reserved for it in the account."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from typing import TYPE_CHECKING
+
+from ..domain.account_ledger import Ledger
+from ..domain.lifecycle import position_of, signals_of
+from ..domain.quantity_or_lack_of_cash import SizedOrder
+from ..domain.signal import ScheduledSignal
+from ..domain.signal_events import Cancelled, Event
+from ..domain.states import State
+
+if TYPE_CHECKING:
+    from ..domain.risk_request_and_verdict import Reserve
+    from .leg_exits import LegExits
+    from .shared_account import SharedAccount
+
+
+class LegOrders:
+    """The sized orders of a leg, by the id of their signal and their number within its position: 0 is the entry.
+
+    Parameters
+    ----------
+    shared, leg
+        The account of all legs, and the name of this one in it.
+    """
+
+    def __init__(self, shared: SharedAccount, leg: str) -> None:
+        self._shared, self._leg = shared, leg
+        self._sized: dict[tuple[str, int], SizedOrder] = {}
+
+    def __getitem__(self, key: tuple[str, int]) -> SizedOrder:
+        return self._sized[key]
+
+    def add(self, command: Reserve, sized: SizedOrder) -> None:
+        """Take an order that was granted, and reserve what it needs."""
+        key = _key_of(command)
+        self._sized[key] = sized
+        self._shared.ledger = self._shared.ledger.reserve(self._name(key), sized.reserved)
+
+    def get(self, key: tuple[str, int]) -> SizedOrder | None:
+        """An order; ``None``: there is none."""
+        return self._sized.get(key)
+
+    @property
+    def rows(self) -> tuple[tuple[str, int, SizedOrder], ...]:
+        """All of them: the id of the signal, the number, and what was granted."""
+        return tuple((signal_id, number, sized) for (signal_id, number), sized in self._sized.items())
+
+    def take_up(self, rows: Iterable[tuple[str, int, SizedOrder]]) -> None:
+        """Have these orders, for which the ledger has what is reserved."""
+        self._sized = {(signal_id, number): sized for signal_id, number, sized in rows}
+
+    def keep(self, waiting: Container[tuple[str, int]]) -> None:
+        """Take back those that do not wait any more: a process ended before it had told what ended them."""
+        for key in [key for key in self._sized if key not in waiting]:
+            self.drop(key)
+
+    def drop(self, key: tuple[str, int]) -> SizedOrder | None:
+        """Take back an order, which is returned, and what is reserved for it; ``None``: there is none."""
+        self._shared.ledger = self.released(self._shared.ledger, key)
+        return self._sized.pop(key, None)
+
+    def drop_all(self, signal_id: str) -> None:
+        """Take back all orders of a signal."""
+        for key in [key for key in self._sized if key[0] == signal_id]:
+            self.drop(key)
+
+    def released(self, ledger: Ledger, key: tuple[str, int]) -> Ledger:
+        """A ledger without what is reserved for an order."""
+        return ledger.release(self._name(key))
+
+    def all_released(self, ledger: Ledger) -> Ledger:
+        """A ledger without what is reserved for any of them."""
+        for key in self._sized:
+            ledger = self.released(ledger, key)
+        return ledger
+
+    def after(self, ledger: Ledger, events: Iterable[Event], exits: LegExits) -> Ledger:
+        """A ledger after events that have not been told: without what they closed, and took back."""
+        for event in events:
+            if (left := exits.told(ledger, event)) is not None:
+                ledger = ledger.apply(left).ledger
+            elif isinstance(event, Cancelled):
+                ledger = self.released(ledger, (event.signal.id, 0))
+        return ledger
+
+    def worth_beside(self, asking: Reserve) -> float:
+        """What the orders are worth, quote currency, but for the one that is asked about."""
+        mine = _key_of(asking)
+        return sum(sized.money for key, sized in self._sized.items() if key != mine)
+
+    def _name(self, key: tuple[str, int]) -> str:
+        return f"{self._leg} {key[0]} {key[1]}"
+
+
+def _key_of(command: Reserve) -> tuple[str, int]:
+    return command.candidate.id, 0 if command.order is None else command.order.number
+
+
+def waiting_in(state: State) -> set[tuple[str, int]]:
+    """The orders of a state for which money is reserved: the id of the signal, and the number within its position."""
+    held = position_of(state)
+    adds = () if held is None or held.book is None else held.book.orders
+    found = {(held.signal.id, order.number) for order in adds} if held is not None else set()
+    return found | {(signal.id, 0) for signal in signals_of(state) if isinstance(signal, ScheduledSignal)}

@@ -1,0 +1,773 @@
+"""The orders of one strategy on one symbol: saved before they are sent, carried out in a task of their own.
+
+The run hands over its events (:meth:`OrderDesk.follow`) and never waits for the broker; a task carries out what is due,
+in order. Whatever the broker does, the record goes on; where the two differ, ``on_problem`` is called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from ..domain.apply_report import after_report
+from ..domain.broker_orders_and_ids import (
+    Order,
+    OrderStatus,
+    Report,
+    closed_beyond,
+    closing_failure,
+    finished,
+    given_up,
+    left_open,
+    order_text,
+)
+from ..domain.broker_orders_of_events import any_left, last_minute
+from ..domain.broker_reports import closed_in_doubt, fills_more, report_problem
+from ..domain.fills_at_stops_and_gaps import Minute
+from ..domain.formatting import plain_number
+from ..domain.interval import MINUTE_MS
+from ..domain.lifecycle import State, signals_of
+from ..domain.next_order_action import (
+    Action,
+    Attempt,
+    CancelOrder,
+    Place,
+    Query,
+    Save,
+    attempt_of,
+    due_actions,
+    next_action,
+)
+from ..domain.quantity_of_partial_closes import by_number, part_given_up, rounded_part, sold_beyond
+from ..domain.reconcile import differences, ordered_signals, postponed, reconcile, to_follow
+from ..domain.signal import ScheduledSignal, SignalKey, key_of
+from ..domain.signal_events import Event
+from ..domain.text import named_error
+from ..errors import BrokerError, StateError, UsageError
+from ..log import log
+from ..market.system_clock import limited_to
+from ..ports import Broker, PaperMarket, StateStore
+from .broker_asked_at_restart import BrokerCheck
+from .order_pauses import Pauses, UnknownAnswers
+from .order_quantity import Quantities, Quantity
+from .orders_from_record import Following
+from .saved_orders import KIND, SavedOrders
+from .user_code_in_threads import MarketOutside, answered
+
+_SEND_SECONDS: Final = 1.0  # a broker that is given minutes has this long before each for the orders of earlier ones
+
+
+class OrderDesk:
+    """Orders at a broker that follow the record of one strategy on one symbol.
+
+    Parameters
+    ----------
+    broker
+        Who carries out the orders.
+    store
+        Where they are saved; it is acquired by the run.
+    strategy, symbol
+        Whose orders these are.
+    quantity : float or callable
+        How much to trade per signal, in base currency; a callable gets the signal, and is asked by :meth:`work_out`.
+        Where it raises, that is reported once, and the entry counts as rejected: the record goes on without orders.
+    on_problem : callable
+        Called with a kind (``"broker"`` or ``"state"``) and a sentence for every trouble.
+    sleep : callable
+        How to wait for so many seconds before asking again.
+    answer_seconds
+        How long one call of the broker may take before its outcome counts as unknown, and all calls of a start.
+    max_unknown_answers
+        How often a broker must answer that it does not know an order, with growing pauses, before it counts as lost.
+    now : callable, optional
+        The clock, UTC ms. An order that is sent more than ``late_after_ms`` of it after its moment is one of then:
+        ``created_at`` is the time it was sent. Without a clock none is late.
+    late_after_ms
+        Milliseconds of the clock after which an order is late.
+    last_open
+        When the last candle before the close of a session opens (UTC ms): an order for that close leaves then.
+
+    Examples
+    --------
+    >>> from bknb.brokers.paper_broker import PaperBroker
+    >>> from bknb.stores import MemoryStore
+    >>> async def trade():
+    ...     with MemoryStore() as store:
+    ...         desk = OrderDesk(broker=PaperBroker(), store=store, strategy="sma", symbol="BTCUSDT", quantity=0.5,
+    ...             on_problem=print)
+    ...         await desk.start(when=0)
+    ...         await desk.settle(1.0)
+    ...         await desk.close()
+    ...         return desk.rows()
+    >>> asyncio.run(trade())
+    []
+    """
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        store: StateStore,
+        strategy: str,
+        symbol: str,
+        quantity: Quantity,
+        on_problem: Callable[[str, str], object],
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        answer_seconds: float = 30.0,
+        max_unknown_answers: int = 5,
+        now: Callable[[], int] | None = None,
+        late_after_ms: int = MINUTE_MS,
+        last_open: Callable[[int], int] = last_minute,
+    ) -> None:
+        if not isinstance(broker, Broker):
+            raise UsageError(
+                f"a broker has the calls place, cancel, report and open_orders, and a name; got {type(broker).__name__}"
+            )
+        self._broker = broker
+        self._symbol = symbol
+        self._on_problem = on_problem
+        self._answer_seconds = answer_seconds
+        self._max_unknown_answers = max_unknown_answers
+        self._traded_at = 0  # when the newest candle opened that can fill an order, UTC ms
+        self._unfilled: dict[str, tuple[int, int]] = {}  # by client id: the newest candle that did not fill an order
+        # although it should have, as a report behind it says, and how many did not in a row
+        self._now = now
+        self._late_after_ms = late_after_ms
+        self._saved = SavedOrders(store, strategy, symbol, on_problem=self._report_problem)
+        self._signals = self._saved.signals
+        self._following = Following(
+            self._saved, Quantities(quantity, on_problem=self._report_problem),
+            save=self._save_orders, on_problem=self._report_problem, last_open=last_open,
+        )  # fmt: skip
+        self._check = BrokerCheck(
+            broker, self._saved, answer_seconds=answer_seconds, sleep=sleep,
+            on_problem=self._report_problem, on_change=self._has_work,
+        )  # fmt: skip
+        self._pauses = Pauses(sleep)
+        self._unknown_answers = UnknownAnswers()
+        self._paused: dict[SignalKey, set[str]] = {}  # before which orders, by client id, a pause was made
+        self._reported: dict[SignalKey, set[str]] = {}
+        self._impossible: dict[str, str] = {}  # by client id: why its last report cannot be right
+        self._told_impossible: dict[str, str] = {}  # by client id: what was told first since one was right
+        self._seen: dict[str, tuple[float, float]] = {}  # by client id: lowest and highest price since it was ordered
+        self._newest: tuple[float, ...] = ()  # the lowest and highest price of the newest minute
+        self._still_lost: set[str] = set()  # client ids the broker did not know when it was asked once more
+        self._unseen = ""  # why a broker on paper has not taken the newest minute
+        self._told_rounding = False
+        self._asked_again = False  # about each order, since the start
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._at_rest = asyncio.Event()  # idle, or in a pause
+        self._worker: asyncio.Task[None] | None = None
+
+    # --- for the run --------------------------------------------------------------------------------------------
+
+    async def start(self, state: State | None = None, *, when: int, undelivered: Iterable[Event] = ()) -> None:
+        """Read the saved orders, ask the broker about those that left, and begin to carry out what is due.
+
+        Each order is asked about once, all of them within the time of one call; what the broker does not answer now is
+        asked again beside the run, and nothing is to be opened before.
+
+        Parameters
+        ----------
+        state
+            The restored record; every signal with orders that it does not hold is over.
+        when
+            Now (UTC ms).
+        undelivered
+            Events of the restored record that :meth:`follow` may not have got before the end of the last process.
+
+        Raises
+        ------
+        StateError
+            When saved orders cannot be read: what is at the broker is then unknown.
+        """
+        if self._worker is not None:
+            raise UsageError("the orders of this run are being carried out already")
+        self._saved.load()
+        self._told_rounding = any(order.reported and order.number for order in self.orders)
+        held = () if state is None else signals_of(state)
+        events = to_follow(undelivered, self._signals, held)
+        for event in await self._following.work_out(state, events):
+            self._following.event(event)
+        self._following.state(state)
+        reports = await self._check.ask(self._believes)
+        ordered = ordered_signals(state, self._signals)
+        found = reconcile(self.orders, reports, held=ordered, when=when)
+        for problem in found.problems:
+            self._report_problem("broker", problem)
+        self._saved.put(*found.save)
+        for order in found.discard:
+            self._saved.discard(order.key)
+        self._check.begin()
+        self._wake.set()
+        self._worker = asyncio.create_task(self._work())
+
+    def postponed(self, state: State, *, now: int) -> State:
+        """A restored state whose orders that never left and are late by now (UTC ms) fill from now on.
+
+        Save the state before :meth:`start` sends them.
+
+        Raises
+        ------
+        StateError
+            When saved orders cannot be read.
+        """
+        self._saved.load()
+        return postponed(state, self._signals, now=now, late_after_ms=self._late_after_ms)
+
+    def has_left(self, signal: ScheduledSignal) -> bool:
+        """Whether the entry order of a signal may be on its way to the broker, or there."""
+        return any_left(self._signals.get(key_of(signal), ()))
+
+    async def work_out(self, state: State | None, events: Iterable[Event]) -> list[Event]:
+        """Ask the function of the quantity about new signals; returns the events that are left for :meth:`follow`.
+
+        Events of other signals, and the end of a position in ``state``, were followed before it was asked.
+        """
+        self._must_have_started()
+        return await self._following.work_out(state, events)
+
+    def follow(self, event: Event) -> None:
+        """Save the orders an event leads to; they are carried out in a task of their own.
+
+        An event that comes twice changes nothing; one whose orders cannot be worked out is tried again with every
+        state. Call it when the event itself is saved and before it is emitted; after a crash in between, give it to
+        :meth:`start` as undelivered.
+        """
+        self._must_have_started()
+        self._following.event(event)
+
+    def follow_state(self, state: State) -> None:
+        """Save the orders a state leads to: what was decided at this moment leaves now, before a minute fills it."""
+        self._must_have_started()
+        self._following.state(state)
+
+    def _must_have_started(self) -> None:
+        if self._worker is None:
+            raise UsageError("call start() first: until then nobody knows which orders exist")
+
+    def _save_orders(self, orders: tuple[Order, ...]) -> None:
+        """Save the orders that changed."""
+        if any(order.key not in self._signals for order in orders):
+            self._ask_for_lost()
+        for order in orders:
+            self._pauses.end(order.key)
+        self._saved.put(*orders)
+        if orders:
+            self._has_work()
+
+    def _has_work(self) -> None:
+        self._idle.clear()
+        self._at_rest.clear()
+        self._wake.set()
+
+    def _ask_for_lost(self) -> None:
+        """Ask once more about each order that was lost, beside the orders of the next signal."""
+        self._still_lost.clear()
+        self._saved.over -= {order.key for order in self.orders if order.status == "lost"}
+
+    def saw(self, minute: Minute) -> None:
+        """Note the prices of a minute, and pass it on to a broker on paper; call it before the events.
+
+        What a broker reports is compared with these prices. Where one on paper does not take the minute, that is
+        reported, and nothing is to be opened before it takes one. Who is called outside gets it by :meth:`pass_on`.
+
+        Raises
+        ------
+        StateError
+            When what it led to could not be saved: give it the minute again.
+        """
+        known = {order.client_id: self._market(order) for order in self.orders if not order.done}
+        self._newest = minute.low, minute.high
+        self._traded_at = minute.t if minute.traded else self._traded_at
+        self._seen = {each: (min(minute.low, *of), max(minute.high, *of)) for each, of in known.items()}
+        if isinstance(self._broker, PaperMarket):
+            try:
+                self._broker.saw(self._symbol, minute)
+                self._unseen = ""
+            except StateError:
+                raise
+            except BaseException as error:  # noqa: BLE001 -- whatever it raises, exit() too, ends no run
+                self._report_unseen(error)
+            self._has_work()
+
+    async def pass_on(self, minute: Minute) -> None:
+        """Pass a minute on to a broker with a market of its own that is called outside; the orders before it first.
+
+        Raises
+        ------
+        StateError
+            As for :meth:`saw`.
+        """
+        if not isinstance(self._broker, MarketOutside):
+            return
+        with suppress(TimeoutError):  # what the broker does not take now is late
+            async with limited_to(_SEND_SECONDS):
+                await self._at_rest.wait()
+        try:
+            await answered(self._broker.see(self._symbol, minute), self._answer_seconds)
+            self._unseen = ""
+        except StateError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- whatever it raises ends no run
+            self._report_unseen(error)
+        self._has_work()
+
+    def _report_unseen(self, error: BaseException) -> None:
+        self._unseen = f"{self._broker.name} did not take the newest minute: {named_error(error)}"
+        self._report_problem("broker", self._unseen)
+
+    async def settle(self, seconds: float) -> bool:
+        """Wait until nothing is due; ``False`` when that takes longer than so many seconds.
+
+        A limit order that rests is not waited for.
+        """
+        try:
+            async with limited_to(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self, seconds: float = 0.0) -> None:
+        """Stop carrying out orders, after so many seconds at most for what is due.
+
+        What is at the broker stays there, and is found again by the next start.
+        """
+        if seconds > 0 and self._worker is not None:
+            await self.settle(seconds)
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.cancel()
+            await asyncio.wait({worker})
+        await self._pauses.close()
+        await self._check.close()
+
+    @property
+    def orders(self) -> list[Order]:
+        """All orders known here: those of the signals that are not over, and of the last ones that are."""
+        return self._saved.orders
+
+    def position(self) -> float:
+        """What the broker reported as filled and not closed again, in base currency; negative when short."""
+        return self._saved.position()
+
+    def rows(self) -> list[dict[str, object]]:
+        """The orders as rows of a table, oldest first; prices in quote, quantities in base currency."""
+        return [_row(order) for order in self.orders]
+
+    @property
+    def disagreement(self) -> str:
+        """Why nothing may be opened, as a sentence: the account is not, or may not be, what the record says.
+
+        Empty when both agree, or when an order is on its way as it should be.
+        """
+        going_on = (orders for key, orders in self._signals.items() if key not in self._saved.over)
+        of_orders = next(filter(None, map(self._disagreement_of, going_on)), "")
+        return self._following.problem or of_orders or self._check.unlisted or self._unseen
+
+    def _disagreement_of(self, orders: Sequence[Order]) -> str:
+        """Why nothing may be opened because of the orders of a signal, as a sentence; empty when nothing is wrong."""
+        of = f"{self._symbol} of {orders[0].signal_id!r}"
+        for order in orders:
+            if problem := self._impossible.get(order.client_id):
+                return f"{order_text(order)}: its report cannot be right: {problem}"
+            if problem := self._check.problem(order):
+                return problem
+        if given_up(orders):
+            return f"{plain_number(left_open(orders))} {of} are open and the record ended"
+        if beyond := closed_beyond(orders):
+            return f"{plain_number(beyond)} {of} were closed beyond what was open"
+        for part in by_number(orders):
+            if part_given_up(part):
+                return f"{order_text(part[-1])} could not be carried out; more is held than the record says"
+            if orders[0].ended_at is None and sold_beyond(part):
+                return f"{order_text(part[-1])}: more was closed than was to be; less is held than the record says"
+        candles = max(self._unfilled.get(order.client_id, (0, 0))[1] for order in orders)
+        hangs = max(self._pauses.in_a_row(orders[0].key), candles) >= self._max_unknown_answers
+        return self._hanging_text(orders) if hangs else ""
+
+    @property
+    def asked_again(self) -> bool:
+        """Whether the broker was asked once more about what it had not answered at the start.
+
+        Before that a :attr:`disagreement` may be over with its next answer.
+        """
+        return self._asked_again and self._check.asked_again
+
+    @property
+    def unsettled(self) -> str:
+        """What the record has filled or ended and the broker is still to carry out, as a sentence; empty: nothing.
+
+        What rests in both is not named, nor is what cannot be carried out: that is a :attr:`disagreement`. What orders
+        are due is unknown as long as they cannot be worked out.
+        """
+        if self._following.problem:
+            return self._following.problem
+        for key, orders in self._signals.items():
+            if key in self._saved.over:
+                continue
+            over = orders[0].ended_at is not None
+            for order in orders:
+                if not order.done and (over or order.opened_at is not None):
+                    return f"{order_text(order)} is {order.status}"
+            if over and left_open(orders) and not given_up(orders):
+                side = "sell" if orders[0].side == "buy" else "buy"
+                return f"{side} {plain_number(left_open(orders))} {self._symbol} to close {key[0]!r} is not ordered yet"
+        return ""
+
+    @property
+    def _by_hand(self) -> str:
+        """What to do about an order that nobody here can put right."""
+        return (
+            f"Nothing new is opened. Put it right at {self._broker.name}, then stop this run, delete {KIND}/"
+            f"{'/'.join(self._saved.address)} from its state, store.delete({KIND!r}, {self._saved.address!r}), and "
+            "start it again"
+        )
+
+    # --- carrying out -------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        while True:
+            self._wake.clear()
+            for key in list(self._signals):
+                if key not in self._pauses.waiting and key not in self._saved.over:
+                    try:
+                        await self._carry_out(key)
+                    except Exception as error:  # noqa: BLE001 -- one order must not end the carrying out of all others
+                        self._report_problem(
+                            "broker", f"the orders of {key[0]!r} could not be carried out: {named_error(error)}"
+                        )
+                        self._defer(key)
+            self._asked_again = True
+            if self._wake.is_set():
+                continue
+            self._at_rest.set()
+            if self._pauses.waiting:
+                self._unknown_answers.waited(await self._pauses.over(self._wake))
+                self._at_rest.clear()
+                continue
+            self._tidy()
+            self._idle.set()
+            await self._wake.wait()
+
+    def _tidy(self) -> None:
+        """Forget what is over, but the last few signals."""
+        self._saved.tidy()
+        known = {order.client_id for order in self.orders}
+        self._reported = {key: reported for key, reported in self._reported.items() if key in self._signals}
+        self._paused = {key: paused for key, paused in self._paused.items() if key in self._signals}
+        self._impossible = {each: why for each, why in self._impossible.items() if each in known}
+        self._told_impossible = {each: text for each, text in self._told_impossible.items() if each in known}
+        self._unfilled = {each: what for each, what in self._unfilled.items() if each in known}
+        self._unknown_answers.forget_but(known)
+        self._still_lost &= known
+        self._check.forget_but(known)
+
+    async def _carry_out(self, key: SignalKey) -> None:
+        """Do for one signal what is due, until there is nothing or it has to wait."""
+        before: Action | None = None
+        tried: set[Attempt] = set()  # in this round; what becomes of it holds up nothing else
+        while True:
+            orders = self._signals[key]
+            if not self._saved.save(quiet=self._pauses.in_a_row(key) > 0):
+                self._defer(key)
+                return
+            action = next_action(orders, tried) or self._unanswered(orders, tried)
+            again = isinstance(action, Save) and self._is_another_try(action.order)
+            if again or not isinstance(action, Place | Save):
+                action = self._to_cancel(orders, tried) or action
+            if action is None or action == before:
+                break
+            if again and isinstance(action, Save):  # closing failed: the next try comes after a pause
+                self._paused.setdefault(key, set()).add(action.order.client_id)
+                tried.add(attempt_of(action))
+                continue
+            await self._do(action)
+            before = action
+            if isinstance(action, CancelOrder | Query):
+                tried |= {attempt_of(action), (Query, action.order.client_id)}  # cancelling in vain asks
+        waits = [*due_actions(orders), *filter(None, [self._unanswered(orders)])]
+        cancels = any(kind is CancelOrder and name in self._check.to_cancel for kind, name in tried)
+        if waits or cancels:
+            if cancels or not all(self._next_candle_fills(action.order) for action in waits):
+                self._defer(key)
+            return
+        self._pauses.forget(key)
+        self._report_differences(key)
+
+    def _report_differences(self, key: SignalKey) -> None:
+        """Report where the broker differs from the record, once nothing is due for a signal; note that it is over."""
+        orders = self._signals[key]
+        found = list(differences(orders))
+        reported = self._reported.setdefault(key, set(found) if orders[0].reported else set())
+        by_hand = f". {self._by_hand}" if given_up(orders) or closed_beyond(orders) else ""
+        for difference in found:
+            if difference not in reported:
+                reported.add(difference)
+                self._report_problem("broker", f"{difference}{by_hand}")
+        self._tell_rounding(orders)
+        if finished(orders):
+            if reported and not orders[0].reported:
+                self._saved.put(msgspec.structs.replace(orders[0], reported=True))
+            self._saved.over.add(key)
+            self._paused.pop(key, None)
+
+    def _tell_rounding(self, orders: list[Order]) -> None:
+        """Tell once in a run that the market rounds parts and adds."""
+        rounded = rounded_part(orders)
+        if rounded is None or self._told_rounding:
+            return
+        self._told_rounding = True
+        self._saved.put(msgspec.structs.replace(rounded, reported=True))
+        filled = f"{plain_number(rounded.filled_quantity)} of {plain_number(rounded.quantity)} filled"
+        text = "the market rounds quantities; what is left over is closed with the rest"
+        self._report_problem("broker", f"{order_text(rounded)}: {filled}: {text}")
+
+    def _is_another_try(self, order: Order) -> bool:
+        """Whether an order comes in place of one that failed, and no pause was made before it yet."""
+        alike = [one for one in self._signals[order.key] if (one.purpose, one.number) == (order.purpose, order.number)]
+        new = all(one.client_id != order.client_id for one in alike)
+        failed = order.attempt > 1 and alike[-1].status != "filled"
+        return new and failed and order.client_id not in self._paused.get(order.key, ())
+
+    def _to_cancel(self, orders: list[Order], tried: Collection[Attempt]) -> CancelOrder | None:
+        """The cancelling of an order that was done for us, and works at the broker all the same, if not tried yet."""
+        cancels = (CancelOrder(order) for order in orders if order.client_id in self._check.to_cancel)
+        return next((cancel for cancel in cancels if attempt_of(cancel) not in tried), None)
+
+    def _unanswered(self, orders: list[Order], tried: Collection[Attempt] = ()) -> Query | None:
+        """The question about an order the broker did not answer at the start, or about a lost one of what is over.
+
+        One that turns up after all is known soon; see also :meth:`_ask_for_lost`.
+        """
+        for order in orders:
+            again = order.status == "lost" and orders[0].ended_at is not None
+            unanswered = order.client_id in self._check.unconfirmed
+            if (unanswered or (again and order.client_id not in self._still_lost)) and (
+                (Query, order.client_id) not in tried
+            ):
+                return Query(order)
+        return None
+
+    def _next_candle_fills(self, order: Order) -> bool:
+        """Whether only a candle, which wakes us, can change an order: it need not be asked about before."""
+        unfilled = order.status == "accepted" and order.kind == "market"
+        return unfilled and isinstance(self._broker, PaperMarket | MarketOutside)
+
+    async def _do(self, action: Action) -> None:
+        match action:
+            case Save(order):
+                self._saved.put(order)
+            case Place(order):
+                await self._place(order)
+            case CancelOrder(order):
+                await self._cancel(order)
+            case Query(order):
+                await self._query(order)
+
+    async def _place(self, order: Order) -> None:
+        sent = msgspec.structs.replace(order, status="sent", created_at=self._sent_at(order))
+        if not self._saved.put(sent):
+            self._saved.put(order, quiet=True)  # not saved, so not sent
+            return
+        try:
+            report = await answered(self._broker.place(sent), self._answer_seconds)
+        except Exception as error:  # noqa: BLE001 -- whatever a broker raises, the outcome is unknown unless it says so
+            refused = isinstance(error, BrokerError) and error.refused
+            self._change(sent, status="rejected" if refused else "unknown", note=named_error(error))
+            if not refused:
+                self._report_problem(
+                    "broker", f"{order_text(order)}: nobody knows whether it arrived ({named_error(error)}); asking"
+                )
+            elif order.reduces_only:
+                self._report_problem("broker", f"{order_text(order)} was refused: {named_error(error)}")
+            return
+        self._apply_report(sent, report)
+
+    def _sent_at(self, order: Order) -> int:
+        """The moment (UTC ms) from which on an order that is sent now may fill."""
+        now = order.created_at if self._now is None else self._now()
+        return now if now > order.created_at + self._late_after_ms else order.created_at
+
+    async def _cancel(self, order: Order) -> None:
+        try:
+            report = await answered(self._broker.cancel(order.client_id, order.symbol), self._answer_seconds)
+        except Exception as error:  # noqa: BLE001
+            self._report_problem("broker", f"{order_text(order)} may not be cancelled ({named_error(error)}); asking")
+            await self._query(order, cancelled_here=True)
+            return
+        if getattr(report, "status", "") != "cancelled" and not fills_more(self._known(order), report):
+            self._apply_report(order, report, cancelled_here=True)
+            return
+        # What was filled before it arrived may be missing in that answer, and what it fills may be too much.
+        try:
+            final = await answered(self._broker.report(order.client_id, order.symbol), self._answer_seconds)
+        except Exception as error:  # noqa: BLE001
+            self._report_unanswered(order, error)
+            return  # it is cancelled again: what it filled is not known
+        if final is None:
+            self._is_unknown(order)
+            return
+        self._unknown_answers.forget(order.client_id)
+        self._apply_report(order, final, cancelled_here=True)
+        known = self._known(order)
+        if known.done and fills_more(known, report):
+            said, counted = plain_number(report.filled_quantity), plain_number(known.filled_quantity)
+            text = f"the answer to its cancelling has {said} filled, and the broker's report of it {counted}"
+            counts = f"{said if order.reduces_only else counted} counts; see what {self._broker.name} holds"
+            self._report_problem("broker", f"{order_text(order)}: {text}; {counts}")
+            if order.reduces_only:  # it is not to be closed twice
+                self._apply_report(order, report, cancelled_here=True)
+
+    async def _query(self, order: Order, *, cancelled_here: bool = False) -> None:
+        try:
+            report = await answered(self._broker.report(order.client_id, order.symbol), self._answer_seconds)
+        except Exception as error:  # noqa: BLE001
+            self._report_unanswered(order, error)
+            return
+        if report is not None:
+            self._unknown_answers.forget(order.client_id)
+            self._apply_report(order, report, cancelled_here=cancelled_here)
+            return
+        self._is_unknown(order)
+
+    def _is_unknown(self, order: Order) -> None:
+        """Note that the broker does not know an order; said often, it is lost."""
+        self._check.has_answered(order)
+        if order.done:
+            self._still_lost.add(order.client_id)
+            return
+        denied = self._unknown_answers.count(order.client_id, order.key)
+        if denied >= self._max_unknown_answers and not order.in_doubt:  # once it had filled it, and more
+            self._unknown_answers.forget(order.client_id)
+            self._change(order, status="lost", note="the broker has no such order")
+            self._pauses.forget(order.key)  # it is settled: what follows has not been waited for yet
+        elif order.status != "unknown":
+            self._change(order, status="unknown", note=order.note)
+
+    def _report_unanswered(self, order: Order, error: Exception) -> None:
+        if self._pauses.in_a_row(order.key) == 0 and order.client_id not in self._check.unconfirmed:
+            text = f"{order_text(order)}: the broker did not say what became of it: {named_error(error)}"
+            self._report_problem("broker", text)
+
+    def _apply_report(self, order: Order, report: Report, *, cancelled_here: bool = False) -> None:
+        order = self._known(order)
+        if not self._believes(order, report):
+            self._unfilled.pop(order.client_id, None)
+            in_doubt = closed_in_doubt(order, report)
+            if order.status == "sent" or in_doubt != order.in_doubt:
+                note = self._impossible[order.client_id]
+                self._saved.put(msgspec.structs.replace(order, status="unknown", note=note, in_doubt=in_doubt))
+            return
+        after = after_report(order, report)
+        self._count_unfilled(after)
+        if after != order:
+            if order.status == "lost":
+                self._report_problem("broker", f"{order_text(after)} was lost and has turned up: {after.status}")
+            if after.filled_quantity > order.filled_quantity or not (after.attempt > 1 or _failed(after)):
+                self._pauses.forget(order.key)
+            self._saved.put(after)
+            failure = "" if cancelled_here and after.status == "cancelled" else closing_failure(order, after)
+            if failure:
+                self._report_problem("broker", failure)
+
+    def _count_unfilled(self, order: Order) -> None:
+        """Count the candles that should have filled an order, and did not."""
+        candle, count = self._unfilled.pop(order.client_id, (0, 0))
+        if self._next_candle_fills(order):
+            is_new = self._traded_at > candle and self._traded_at >= order.created_at  # it fills from then on
+            self._unfilled[order.client_id] = max(candle, self._traded_at), count + is_new
+
+    def _believes(self, order: Order, report: Report) -> bool:
+        """Whether a report can be right; one that cannot be is reported once, and nothing is opened until one can."""
+        self._check.has_answered(order)
+        problem = report_problem(order, report, self._market(order), orders=self._signals[order.key])
+        known = self._impossible.pop(order.client_id, "")
+        if not problem:
+            self._told_impossible.pop(order.client_id, None)
+            return True
+        self._impossible[order.client_id] = problem
+        if problem != known:
+            what = f"{order_text(order)}: its report cannot be right: {problem}"
+            kept = "what the broker fills of it is not closed, while the record is watched on"
+            text = f"{what}; {kept}. {self._by_hand}"  # told once: others that follow it are counted
+            self._report_problem("broker", self._told_impossible.setdefault(order.client_id, text))
+        return False
+
+    def _market(self, order: Order) -> tuple[float, ...]:
+        """The lowest and highest price of the market since an order, as far as it is known."""
+        return self._seen.get(order.client_id) or self._newest or (order.record_price,)
+
+    def _change(self, order: Order, *, status: OrderStatus, note: str) -> None:
+        self._saved.put(msgspec.structs.replace(self._known(order), status=status, note=note))
+
+    def _known(self, order: Order) -> Order:
+        """The order as it is now: the run may have ended its signal while the broker was working on it."""
+        return next((now for now in self._signals[order.key] if now.client_id == order.client_id), order)
+
+    def _hanging_text(self, orders: Sequence[Order]) -> str:
+        """The order of a signal that comes to no end, as a sentence."""
+        for order in orders:
+            if not order.done and (order.kind == "market" or order.opened_at is not None or _is_over(orders)):
+                return f"{order_text(order)} is {order.status}, however often the broker is asked"
+        unanswered = self._unanswered(list(orders))
+        if unanswered is not None:
+            return f"{order_text(unanswered.order)}: the broker does not say what became of it"
+        return f"{order_text(orders[-1])} is {orders[-1].status}, and another one is tried"
+
+    # --- waiting ------------------------------------------------------------------------------------------------
+
+    def _defer(self, key: SignalKey) -> None:
+        pauses, orders = self._pauses.begin(key), self._signals[key]
+        if pauses != self._max_unknown_answers or orders[0].ended_at is not None:
+            return
+        for order in orders:
+            if order.working and order.opened_at is not None and not order.reduces_only:
+                filled = f"{plain_number(order.filled_quantity)} of {plain_number(order.quantity)}"
+                self._report_problem("broker", f"{order_text(order)}: the record has it open; {filled} are filled")
+
+    # --- problems -----------------------------------------------------------------------------------------------
+
+    def _report_problem(self, kind: str, message: str) -> None:
+        try:
+            self._on_problem(kind, message)
+        except Exception as error:  # noqa: BLE001 -- a callback must not stop the orders
+            log.warning("%s: %s (and reporting it failed: %r)", kind, message, error)
+
+
+def _failed(order: Order) -> bool:
+    return order.status in ("rejected", "cancelled")
+
+
+def _is_over(orders: Sequence[Order]) -> bool:
+    return orders[0].ended_at is not None
+
+
+def _row(order: Order) -> dict[str, object]:
+    slip = None
+    if order.average_price is not None:
+        sign = 1 if order.side == "buy" else -1
+        slip = sign * (order.average_price - order.record_price) / order.record_price * 100
+    return {
+        "created_at": order.created_at,
+        "signal": order.signal_id,
+        "purpose": order.purpose,
+        "side": order.side,
+        "kind": order.kind,
+        "quantity": order.quantity,
+        "price": order.price,
+        "status": order.status,
+        "filled": order.filled_quantity,
+        "average_price": order.average_price,
+        "record_price": order.record_price,
+        "slippage_percent": slip,
+        "client_id": order.client_id,
+        "broker_id": order.broker_id,
+        "note": order.note,
+    }

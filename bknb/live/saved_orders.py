@@ -1,0 +1,152 @@
+"""The saved orders of one strategy on one symbol, in memory and on the disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from ..domain.broker_orders_and_ids import Order, finished, net_filled
+from ..domain.reconcile import differences
+from ..domain.signal import SignalKey
+from ..errors import StateError
+from ..ports import StateStore
+from .saved_values import decode_saved
+
+KIND: Final = "order"
+MAX_FINISHED_SIGNALS: Final = 5
+"""How many finished signals keep their orders, for the table and in case an event comes twice."""
+
+
+class SavedOrderList(msgspec.Struct, frozen=True, kw_only=True):
+    """The orders of a strategy on a symbol as they are saved; version 1 was the list alone, without parts and adds."""
+
+    version: int = 2
+    orders: list[Order]
+
+
+def _read_2(payload: bytes) -> list[Order]:
+    return msgspec.json.decode(payload, type=SavedOrderList).orders
+
+
+_READERS: Final[Mapping[int, Callable[[bytes], list[Order]]]] = {
+    1: partial(msgspec.json.decode, type=list[Order]),
+    2: _read_2,
+}
+
+
+def read_orders(store: StateStore, strategy: str, symbol: str) -> list[Order]:
+    """The saved orders of a strategy on a symbol.
+
+    Raises
+    ------
+    StateError
+        When they cannot be read, or a newer bknb wrote them.
+    """
+    payload = store.read(KIND, (strategy, symbol))
+    if payload is None:
+        return []
+    advice = f"look at your exchange, then delete {KIND}/{strategy}/{symbol} from the state"
+    return decode_saved(_READERS, payload, KIND, (strategy, symbol), advice=advice)
+
+
+def by_signal(orders: Iterable[Order]) -> dict[SignalKey, list[Order]]:
+    """Orders by signal, in their order."""
+    found: dict[SignalKey, list[Order]] = {}
+    for order in orders:
+        found.setdefault(order.key, []).append(order)
+    return found
+
+
+class SavedOrders:
+    """Orders by signal: the entry, then the others in turn; all of them one value of kind ``"order"`` in the store.
+
+    Attributes
+    ----------
+    signals
+        All of them.
+    over
+        The signals with no action left.
+    address
+        The strategy and the symbol.
+    """
+
+    def __init__(
+        self, store: StateStore, strategy: str, symbol: str, *, on_problem: Callable[[str, str], object]
+    ) -> None:
+        self.signals: dict[SignalKey, list[Order]] = {}
+        self.over: set[SignalKey] = set()
+        self._store = store
+        self.address = (strategy, symbol)
+        self._on_problem = on_problem
+        self._unsaved = False
+
+    @property
+    def orders(self) -> list[Order]:
+        """All orders known here: those of the signals that are not over, and of the last ones that are."""
+        return [order for orders in self.signals.values() for order in orders]
+
+    def position(self) -> float:
+        """What the broker reported as filled and not closed again, in base currency; negative when short."""
+        every = self.signals.values()
+        return math.fsum(net_filled(orders) if orders[0].side == "buy" else -net_filled(orders) for orders in every)
+
+    def load(self) -> None:
+        """Read what was saved.
+
+        Raises
+        ------
+        StateError
+            When it cannot be read, or a newer bknb wrote it.
+        """
+        found = by_signal(read_orders(self._store, *self.address))
+        self.signals.clear()
+        self.signals.update(found)
+        self.over = {key for key, orders in self.signals.items() if finished(orders) and _all_reported(orders)}
+
+    def put(self, *orders: Order, quiet: bool = False) -> bool:
+        """Save orders in memory and, by one write, on the disk; ``False``: not there yet, so nothing may be sent."""
+        for order in orders:
+            mine = self.signals.setdefault(order.key, [])
+            for place, known in enumerate(mine):
+                if known.client_id == order.client_id:
+                    mine[place] = order
+                    break
+            else:
+                mine.append(order)
+            self.over.discard(order.key)
+            self._unsaved = True
+        return self.save(quiet=quiet)
+
+    def save(self, *, quiet: bool = False) -> bool:
+        """Write orders that are not on the disk yet; returns whether everything is on the disk."""
+        if not self._unsaved:
+            return True
+        try:
+            self._store.write(KIND, self.address, msgspec.json.encode(SavedOrderList(orders=self.orders)))
+        except StateError as error:
+            if not quiet:
+                self._on_problem(
+                    "state", f"the orders of {'/'.join(self.address)} wait until they can be saved: {error}"
+                )
+            return False
+        self._unsaved = False
+        return True
+
+    def discard(self, key: SignalKey) -> None:
+        """Remove the orders of a signal; on the disk with the next order that changes."""
+        del self.signals[key]
+        self.over.discard(key)
+
+    def tidy(self) -> None:
+        """Remove the orders of finished signals but the last few."""
+        over = [key for key, orders in self.signals.items() if finished(orders)]
+        for key in over[:-MAX_FINISHED_SIGNALS]:
+            self.discard(key)
+
+
+def _all_reported(orders: list[Order]) -> bool:
+    return orders[0].reported or not any(differences(orders))
