@@ -23,7 +23,7 @@ from bknb.domain.formatting import price_decimals
 from bknb.reports.decimation import POINTS_PER_TRACE, decimate
 from bknb.reports.equity_arrays import EquityInfo, equity_info
 from bknb.reports.equity_png import equity_png
-from bknb.reports.plots import equity_figure, figure_json
+from bknb.reports.plots import equity_figure, figure_json, figure_layout
 
 YEAR = "2024-01-01:2024-12-31"
 
@@ -303,3 +303,12 @@ def test_a_run_without_trades_can_be_drawn() -> None:
     assert set(array(trace(picture, "equity")["y"]).tolist()) == {0.0}
     pytest.importorskip("matplotlib")
     assert equity_png(result).startswith(b"\x89PNG")
+
+
+def test_a_title_stands_above_two_rows_of_the_legend() -> None:
+    """In a cell of 500 px the legend takes two rows of 19 px each; a title takes 1.3 times its size."""
+    layout = figure_layout("a run", 0, 60_000)
+    title, legend, top = layout["title"], layout["legend"], layout["margin"]["t"]
+    assert (title["yref"], title["y"], title["yanchor"], legend["yanchor"]) == ("container", 1, "top", "bottom")
+    plotted = layout["height"] - top - layout["margin"]["b"]
+    assert title["pad"]["t"] + 1.3 * title["font"]["size"] <= top - (legend["y"] - 1) * plotted - 2 * 19

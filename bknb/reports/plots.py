@@ -218,12 +218,16 @@ def panel_axis(title: str, domain: tuple[float, float], **more: Any) -> dict[str
     }
 
 
+_AT_THE_TOP: Final = {"y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 10}}
+"""Where a title has place above two rows of the legend, as it has in a narrow cell."""
+
+
 def figure_layout(title: str, start_ms: int, end_ms: int) -> dict[str, Any]:
     """The layout of a figure of three panels without their axes; the time axis goes between two moments, UTC ms."""
     return {
-        "title": {"text": title, "font": {"size": 14}, "x": 0.01, "xanchor": "left"},
-        "height": 620,
-        "margin": {"l": 60, "r": 16, "t": 64, "b": 60},
+        "title": {"text": title, "font": {"size": 14}, "x": 0.01, "xanchor": "left", **_AT_THE_TOP},
+        "height": 636,
+        "margin": {"l": 60, "r": 16, "t": 80, "b": 60},
         "paper_bgcolor": _CLEAR,
         "plot_bgcolor": _CLEAR,
         "font": {"color": TEXT, "size": 12},
