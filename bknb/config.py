@@ -37,7 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_signal_lifetime_minutes
         The longest ``minute_estimated_time`` a signal may ask for, and the longest ``valid`` of an add; ``None``: any.
     max_adds
-        How many times a position may be added to; 0: never.
+        How many times a position may be added to; 0: never, ``None``: as often as is answered.
     price_tick
         The smallest step of prices on the market (quote currency). Levels of signals are put on this grid, away from
         the market, in every execution model. ``None``: unknown, levels stay as they are.
@@ -77,7 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_stop_loss_distance_percent: float | None = None
     max_signal_lifetime_minutes: int | None = None
     price_tick: float | None = None
-    max_adds: int = _MAX_ADDS
+    max_adds: int | None = _MAX_ADDS
     max_signal_generation_seconds: int = 180
     get_candles_retry_count: int = 3
     get_candles_retry_delay_ms: int = 5000
@@ -157,7 +157,7 @@ _BEFORE_A_SIGNAL: Final = frozenset(
     }
 )
 """Settings of how candles are fetched and how long a strategy is asked: what is open does not notice them."""
-_NON_NEGATIVE_INTEGERS = ("max_adds", "get_candles_retry_count", "get_candles_retry_delay_ms")
+_NON_NEGATIVE_INTEGERS = ("get_candles_retry_count", "get_candles_retry_delay_ms")
 _LARGEST_WHOLE = 2**53  # what a float holds exactly
 _WHOLE = 100  # percent: a cost of all that is traded leaves nothing
 _COSTS = ("percent_slippage", "percent_fee")
@@ -181,8 +181,13 @@ def _shown(value: object) -> str:
         return "a whole number beyond all prices"
 
 
-def _limit_problems(farthest: object, longest: object) -> list[str]:
+def _limit_problems(settings: Settings) -> list[str]:
     found: list[str] = []
+    adds: object = settings.max_adds
+    farthest: object = settings.max_stop_loss_distance_percent
+    longest: object = settings.max_signal_lifetime_minutes
+    if adds is not None and (not isinstance(adds, int) or not _is_integer(adds) or adds < 0):
+        found.append(f"max_adds must be a whole number of at least 0, or None, got {adds!r}")
     if farthest is not None and (not isinstance(farthest, (int, float)) or not _is_number(farthest) or farthest <= 0):
         found.append(f"max_stop_loss_distance_percent must be a finite percentage above 0, or None, got {farthest!r}")
     if longest is not None and (not isinstance(longest, int) or not _is_integer(longest) or longest <= 0):
@@ -234,7 +239,7 @@ def problems(settings: Settings) -> list[str]:
         value = getattr(settings, name)
         if not _is_number(value) or value < 0:
             found.append(f"{name} must be a finite percentage of at least 0, got {value!r}")
-    found += _limit_problems(settings.max_stop_loss_distance_percent, settings.max_signal_lifetime_minutes)
+    found += _limit_problems(settings)
     found += tick_problems("price_tick", settings.price_tick)
     found += _yes_or_no_problems(settings.count_tries)
     if found:

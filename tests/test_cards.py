@@ -304,6 +304,8 @@ def test_a_limit_that_was_set_since_is_named(card: Card) -> None:
 def test_a_setting_that_is_left_out_at_its_default_has_it(card: Card) -> None:
     bknb.set_config(max_adds=1)
     assert texts(card.verify(), "setting") == ["setting max_adds: 10 -> 1"]
+    bknb.set_config(max_adds=None)
+    assert texts(card.verify(), "setting") == ["setting max_adds: 10 -> not set"]
 
 
 def test_a_limit_of_the_call_is_set_again(strategy: str) -> None:

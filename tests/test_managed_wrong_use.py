@@ -233,7 +233,7 @@ def test_wrong_registrations() -> None:
         make_strategy("a", lambda ctx, position: None, interval="1m")
     with pytest.raises(bknb.UsageError, match="its parameters: fast\nwhere it is one of manage, give manage= too"):
         make_strategy("a", lambda ctx, fast=1: None, interval="1m", params={"most": 5})
-    with pytest.raises(bknb.UsageError, match="max_adds must be a whole number of at least 0, got -1"):
+    with pytest.raises(bknb.UsageError, match="max_adds must be a whole number of at least 0, or None, got -1"):
         bknb.set_config(max_adds=-1)
 
 

@@ -150,7 +150,7 @@ def _judge_add(judged: Judged, answer: Add, state: Holding, given: Managed, rule
     count = judged.book.adds + sum(isinstance(one, Add) for one in judged.sizes)
     if judged.cancels is not None:
         count -= sum(order.kind == "add" for order in judged.book.orders)
-    if count >= most and rules.weights is None:
+    if most is not None and count >= most and rules.weights is None:
         text = f"the position has {count} adds already, max_adds = {most}"
         reasons.append(Reason("add_limit", f"{text}; {allow('max_adds', max(2 * most, 10))}"))
     if not given.entries:

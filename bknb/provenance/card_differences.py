@@ -102,7 +102,7 @@ def _setting_differences(old: Card, new: Card) -> list[Difference]:
 
     found = []
     for name in names:
-        was, now = old.settings.get(name), new.settings.get(name)
+        was, now = ((_LEFT_OUT | card.settings).get(name) for card in (old, new))
         if was == now:
             continue
         if (old.format == 1) != (new.format == 1) and MOVED_DEFAULTS.get(name) in ((was, now), (now, was)):
