@@ -58,6 +58,8 @@ def test_the_equity_of_one_that_was_started_again_is_that_of_one_that_went_on(ki
     with pytest.raises(bknb.DataError, match="what each leg had made at earlier moments is not kept live"):
         again.contribution_by("1h")
     assert "Correlation" not in again._repr_html_()
+    said = "N/A of legs, their largest falls, lines and correlation: what each had made at earlier moments is not kept"
+    assert [said in each._repr_html_() for each in (whole, again)] == [False, True]
     snapshot = again.snapshot()
     assert snapshot.equity[-1] == again.equity.iloc[-1]
     assert [leg.result for leg in snapshot.legs] == again.contribution["money"].tolist()

@@ -98,11 +98,18 @@ def _figure(label: str, text: str, below: str) -> Html:
 # -- the legs ----------------------------------------------------------------------------------------------------
 
 
+_NOT_BY_LEG: Final = (
+    f"{MISSING} of legs, their largest falls, lines and correlation: "
+    "what each had made at earlier moments is not kept live"
+)
+
+
 def legs_html(result: Any) -> Html:
     """Legs with what each added, correlation of their days, drawdowns, figures, trades, refusals and warnings."""
     return element(
         "div",
         leg_table(result),
+        None if result.knows_legs_over_time else element("p", _NOT_BY_LEG, style=MUTE),
         leg_correlation(result),
         _drawdowns(result),
         _figures(result),
