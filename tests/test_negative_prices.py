@@ -551,6 +551,7 @@ def test_figures_reports_and_pictures_hold_below_zero() -> None:
         assert figure_json(found)["data"]
         assert equity_png(found)[1:4] == b"PNG"
     assert below.account["buy_and_hold"] is None  # nothing is held from a price below zero on
+    assert below.account.reasons["buy_and_hold"] == "the first price is at or below zero"
     assert (found.trades["price_close"] < 0).any()
 
 

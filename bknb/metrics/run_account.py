@@ -124,14 +124,18 @@ def account_of(
     cut_off : int
         How many positions had no end of their own, or have none yet.
     """
-    return account_figures(
+    held = buy_and_hold(bar_ms, open_, close, terms)
+    account = account_figures(
         marked,
         positions,
         cut_off=cut_off,
-        buy_and_hold=buy_and_hold(bar_ms, open_, close, terms),
+        buy_and_hold=held,
         sessions=terms.sessions,
         over_ms=None if terms.bar_ms == MINUTE_MS else _over(positions, closed, bar_ms, open_, terms.bar_ms),
     )
+    if held is None and len(bar_ms) and open_[min(int(bar_ms.searchsorted(terms.start)), len(bar_ms) - 1)] <= 0:
+        account.reasons["buy_and_hold"] = "the first price is at or below zero"
+    return account
 
 
 def _over(positions: Positions, closed: Sequence[Closed], bar_ms: Times, open_: Floats, step: int) -> Times:
