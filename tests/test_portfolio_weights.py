@@ -774,11 +774,16 @@ RULES: dict[str, Rule] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize(
-    ("symbols", "account"),
-    [(1, None), (2, None), pytest.param(2, BY_SYMBOL, id="2-by symbol")],
+    ("symbols", "given"),
+    [
+        (1, {}),
+        (2, {}),
+        pytest.param(2, {"account": BY_SYMBOL}, marks=pytest.mark.long),
+        pytest.param(2, {"base": {"A": "5m", "B": "1m"}}, marks=pytest.mark.long),
+    ],
 )
-def test_no_rule_of_weights_earns_on_a_martingale(rule: str, symbols: int, account: Any) -> None:
-    made = RULES[rule]
+def test_no_rule_of_weights_earns_on_a_martingale(rule: str, symbols: int, given: dict[str, Any]) -> None:
+    made, interval = RULES[rule], "5m" if "base" in given else "3m"
     gained = []
     markets = [path for kind in ("plain", "gaps", "silent") for path in paths(kind, 4, 150)]
     for one, other in zip(markets, [*markets[1:], markets[0]], strict=True):
@@ -789,10 +794,12 @@ def test_no_rule_of_weights_earns_on_a_martingale(rule: str, symbols: int, accou
         else:
 
             def get_weights(ctx: Any) -> dict[str, float]:
-                one, other = (made(ctx.get_candles(symbol, "1m", 10)) for symbol in ctx.symbols)
-                return {"A": one / 2, "B": other / 2} if account is None else {"A": max(one, 0.0) / 2, "B": other}
+                one, other = (
+                    made(ctx.get_candles(symbol, "5m" if "base" in given else "1m", 10)) for symbol in ctx.symbols
+                )
+                return {"A": max(one, 0.0) / 2, "B": other} if "account" in given else {"A": one / 2, "B": other / 2}
 
-            bknb.weights("law", symbols=["A", "B"], interval="3m", get_weights=get_weights)
+            bknb.weights("law", symbols=["A", "B"], interval=interval, get_weights=get_weights)
             columns = ("open", "high", "low", "close", "volume")
             rows = [
                 pd.DataFrame(
@@ -801,7 +808,7 @@ def test_no_rule_of_weights_earns_on_a_martingale(rule: str, symbols: int, accou
                 for name, path in (("A", one), ("B", other))
             ]
             exchange = bknb.exchanges.from_frame(pd.concat(rows))
-            result = bknb.portfolio(strategies=["law"], exchange=exchange, capital=1_000, account=account, **run)
+            result = bknb.portfolio(strategies=["law"], exchange=exchange, capital=1_000, **run, **given)
         gained.append(float(result.equity.iloc[-1]) / 1_000 - 1)
     t = np.mean(gained) / (np.std(gained, ddof=1) / math.sqrt(len(gained)))
     assert abs(np.mean(gained)) > 0 or np.std(gained) > 0
