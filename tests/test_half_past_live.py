@@ -139,6 +139,23 @@ def test_a_live_run_from_half_past_goes_by_the_clock_of_its_market(name: str) ->
 
 
 @pytest.mark.slow
+def test_what_begins_within_a_bar_from_half_past_begins_with_its_end_in_a_backtest_too() -> None:
+    """A moment of that bar, which is over by then, is not asked about."""
+    market = MARKETS["new york"]
+    bars, spans = bars_of(market, HOUR, 4), market.spans(28)
+    span = spans[5][0] + 17 * MINUTE, spans[-5][1]
+    strategy = bknb.add_strategy("timed", at="session_open+30m", get_signal=timed(bars=2))
+    clock = SimulatedClock(span[0])
+    compared(strategy, of_function(bars, market, "1h", clock), span, clock, spans[-7][0])
+    table = from_frame(frame_of(bars), symbol="X", sessions=market.sessions)
+    told = [bknb.backtest("X", strategy=strategy, exchange=table, frame=(since, span[1])).warnings
+            for since in (span[0], spans[5][0], spans[5][0] - HOUR)]  # fmt: skip
+    assert [len(notes) for notes in told] == [1, 0, 0]
+    assert told[0][0].startswith("the frame begins at ")
+    assert told[0][0].endswith(" UTC, where the first 1h bar in it ends")
+
+
+@pytest.mark.slow
 def test_a_machine_that_wakes_late_decides_as_a_backtest_that_is_told_the_delays() -> None:
     market = MARKETS["new york"]
     bars, spans = bars_of(market, HOUR, 2), market.spans(28)

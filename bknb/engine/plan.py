@@ -187,8 +187,14 @@ def over_bars(frame: Frame, base: str, source: CandleSource, symbol: str) -> Fra
 
 
 def _on_grid(frame: Frame, base: str, grid: BarGrid) -> Frame:
-    """The frame over bars that do not open at multiples of their length: it ends where a bar may open or close."""
+    """The frame over bars that do not open at multiples of their length: it ends where a bar may open or close.
+
+    One that begins within a bar begins with its end; one that begins while the market is closed stays as it is.
+    """
     step = interval_ms(base)
+    bar, closes = grid.floor(frame.start, step), grid.after(frame.start, step)
+    if bar < frame.start and (not grid.in_sessions or grid.open_part(((bar, closes),), step)):
+        frame = msgspec.structs.replace(frame, start=closes)
     end = max(grid.floor(frame.end, step), frame.start)
     interval = MINUTE if interval_ms(frame.interval) <= step else frame.interval
     return msgspec.structs.replace(frame, end=end, interval=interval)
