@@ -46,6 +46,11 @@ ACCOUNTS: list[dict[str, Any]] = [
     },
     {"account": bknb.Margin(3, 0.5, "isolated"), "sizing": "risk:1", "costs": bknb.Costs(taker=0.05, borrow_yearly=30)},
 ]
+CROSS: dict[str, Any] = {  # of every fifth world: legs share their margin, and shorts pay interest
+    "account": bknb.Margin(50, 1.9),
+    "sizing": "percent:1650",
+    "costs": bknb.Costs(taker=0.02, borrow_yearly=300),
+}
 
 
 def some_places(request: bknb.RiskRequest) -> bool:
@@ -77,7 +82,7 @@ def world(seed: int, days: int) -> dict[str, Any]:
         "base": base,
         "allow_gaps": True,
         "capital": 10_000,
-        **ACCOUNTS[seed % 3],
+        **(ACCOUNTS[seed % 3] if seed % 5 else CROSS),
     }
     options["settings"] = {"schedule_await_minutes": 30}
     return options | ({"priority": "score"} if seed % 2 else {})
