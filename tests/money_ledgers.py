@@ -28,10 +28,10 @@ from bknb.domain.cross_liquidation import cross_legs, cross_liquidation, next_st
 from bknb.domain.funding_and_borrow_paid import funding_of
 from bknb.domain.percent_risk_and_kelly_sizes import read_size, wanted_size
 from bknb.domain.quantity_or_lack_of_cash import SizedOrder, quantity_filled, sized_order
+from bknb.domain.quantity_step_and_least_amount import MarketLimits, reduced_by
 from bknb.domain.signal_events import Reason
 from bknb.domain.size_request import SizeRequest
 from bknb.domain.spot_margin_and_perpetual import Account, Margin, Perpetual, Spot
-from bknb.domain.step_and_least_amount import MarketLimits, reduced_by
 
 MINUTE = 60_000
 FREE = Costs(taker=0.0, slippage=0.0)

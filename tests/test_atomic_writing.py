@@ -25,7 +25,7 @@ from bknb.history.candle_store import CandleStore, SeriesName
 from bknb.llm.recordings import AnswerFolder
 from bknb.market.candles import Candles
 from bknb.market.demo import DemoSource
-from bknb.optimizer import export
+from bknb.optimizer import insert_and_export
 from bknb.ports import ModelReply
 from bknb.sharing.share import _deliver
 from bknb.stores.atomic import is_temporary, replace_folder, write_report, write_whole
@@ -251,8 +251,8 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "state in SQLite": save_in_sqlite,
     "cards": save_card,
     "reports": lambda folder: write_report(folder, ("sma", "BTCUSDT"), "# Report"),
-    "generated notebooks": lambda folder: export.write_notebook(folder, ("ideas", "BTCUSDT"), {"cells": []}),
-    "candles of notebooks": lambda folder: export.write_candles(folder, ("ideas", "BTCUSDT"), CANDLES),
+    "generated notebooks": lambda folder: insert_and_export.write_notebook(folder, ("ideas", "BTCUSDT"), {"cells": []}),
+    "candles of notebooks": lambda folder: insert_and_export.write_candles(folder, ("ideas", "BTCUSDT"), CANDLES),
     "shared zip files": deliver_zip,
     "market rules": remember_markets,
     **{ledger.name: lambda folder, ledger=ledger: ledger.add(folder, 1, Disk()) for ledger in LEDGERS},

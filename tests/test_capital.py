@@ -17,8 +17,8 @@ from test_half_past_bars import MARKETS, bars_of
 
 import bknb
 from bknb.domain.account_ledger import Ledger
+from bknb.domain.quantity_step_and_least_amount import MarketLimits
 from bknb.domain.signal import key_of
-from bknb.domain.step_and_least_amount import MarketLimits
 from bknb.engine.account_plan import plan_account
 from bknb.engine.plan import Plan, plan_backtest
 from bknb.engine.shared_account import SharedAccount

@@ -79,7 +79,7 @@ ONLY_MANAGED = {  # what carries answers and exits out, and the columns of `get_
     *(
         f"bknb.domain.{name}"
         for name in (
-            *("answer_shares", "manual_steps", "managed_fills", "managed_minute"),
+            *("manual_steps", "managed_fills", "managed_minute"),
             *("manage_answers_refused", "manage_answers_carried_out", "moved_stops_and_targets"),
         )
     ),

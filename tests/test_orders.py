@@ -22,7 +22,6 @@ from order_events import (
     waiting,
 )
 
-from bknb.domain.apply_report import after_report
 from bknb.domain.broker_orders_and_ids import (
     MAX_CLOSES,
     Order,
@@ -33,7 +32,7 @@ from bknb.domain.broker_orders_and_ids import (
     own_prefix,
 )
 from bknb.domain.broker_orders_of_events import ended, orders_after, orders_of_state
-from bknb.domain.broker_reports import report_problem
+from bknb.domain.broker_reports import after_report, report_problem
 from bknb.domain.lifecycle import Flat
 from bknb.domain.next_order_action import CancelOrder, Place, Query, Save, next_action
 from bknb.domain.reconcile import compared_with_open, postponed, reconcile, to_query

@@ -124,7 +124,7 @@ def test_options_of_share_are_checked_first(options, expected, check):
     ],
 )
 def test_a_repository_is_a_name_or_an_address_on_github(given):
-    from bknb.sharing.github_repository_name import repository_name
+    from bknb.sharing.binder_link_and_readme import repository_name
 
     assert repository_name(given) == "me/strategies"
 

@@ -13,11 +13,11 @@ from bknb.domain.costs import CostRequest, Costs
 from bknb.domain.leg_options import check_names, of_leg
 from bknb.domain.percent_risk_and_kelly_sizes import read_size, wanted_size
 from bknb.domain.quantity_or_lack_of_cash import sized_order
+from bknb.domain.quantity_step_and_least_amount import MarketLimits, reduced_by, rounded_down, too_small
 from bknb.domain.signal_events import Reason
 from bknb.domain.size_request import ClosedTrades, SizeRequest, WantedSize
 from bknb.domain.sizing_formulas import make_sizing
 from bknb.domain.spot_margin_and_perpetual import Margin, Perpetual, Spot, initial_margin, read_account
-from bknb.domain.step_and_least_amount import MarketLimits, reduced_by, rounded_down, too_small
 
 WON = ClosedTrades(wins=22, losses=18, won=66.0, lost=36.0)  # w = 0.55, wins of 3 %, losses of 2 %: R = 1.5
 

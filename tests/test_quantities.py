@@ -21,7 +21,7 @@ from test_broker_words import ROWS, brief
 import bknb
 from bknb.brokers.paper_broker import PaperBroker, Trouble
 from bknb.domain.broker_orders_and_ids import MAX_CLOSES, Order, Report, own_prefix
-from bknb.domain.is_rounded_quantity import is_rounded
+from bknb.domain.quantity_step_and_least_amount import is_rounded
 from bknb.events.listen import drain
 
 

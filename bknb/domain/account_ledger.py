@@ -19,9 +19,9 @@ from msgspec.structs import replace
 
 from .costs import CostRequest, FillCosts
 from .funding_and_borrow_paid import Funding, borrow_interest
-from .is_rounded_quantity import EXACT
 from .leg_position import LegPosition
 from .liquidation_price import liquidation_price
+from .quantity_step_and_least_amount import EXACT
 from .signal import Position
 from .spot_margin_and_perpetual import Account, initial_margin, maintenance_margin
 
@@ -199,7 +199,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(
                 f"{leg} was filled at {held.filled_at}: funding of {funding.moment} has to be charged before"
             )
-        paid, account = abs(held.quantity) * price * funding.rate(held.side), self.account_of(leg)
+        paid, account = funding.paid(held.side, abs(held.quantity) * price), self.account_of(leg)
         after = replace(self, funding=self.funding + paid)
         if account.leverage > 1.0 and account.mode == "isolated":
             after = replace(after, positions={**self.positions, leg: replace(held, margin=held.margin - paid)})

@@ -25,7 +25,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from .formatting import plain_number
-from .is_rounded_quantity import EXACT
+from .quantity_step_and_least_amount import EXACT
 from .signal import SignalKey
 
 Purpose: TypeAlias = Literal["open", "add", "reduce", "close"]

@@ -1,4 +1,4 @@
-"""Whether a report of an order can be right: what a broker fills, at which price, as far as that can be known."""
+"""Reports of a broker: whether one can be right, as far as that can be known, and what it changes in its order."""
 
 from __future__ import annotations
 
@@ -6,9 +6,34 @@ import math
 from collections.abc import Iterable
 from typing import Final, get_args
 
-from .broker_orders_and_ids import Order, Report, ReportStatus
+import msgspec
+
+from .broker_orders_and_ids import WORKING, Order, Report, ReportStatus
 from .formatting import plain_number
-from .is_rounded_quantity import EXACT, is_near, is_rounded, is_rounded_down, is_whole, is_whole_part
+from .quantity_step_and_least_amount import EXACT, is_near, is_rounded, is_rounded_down, is_whole, is_whole_part
+from .text import readable
+
+
+def after_report(order: Order, report: Report) -> Order:
+    """An order updated by a report; fills are never taken back, a final status only when it was ``lost``."""
+    filled = max(order.filled_quantity, report.filled_quantity)
+    note = "" if order.status == "lost" else order.note  # that of a lost one says that there is no such order
+    back = order.done and order.status != "lost" and report.status in WORKING
+    return msgspec.structs.replace(
+        order,
+        status=order.status if back else report.status,
+        filled_quantity=filled,
+        average_price=report.average_price if report.filled_quantity >= order.filled_quantity else order.average_price,
+        broker_id=_as_text(report.broker_id) or order.broker_id,
+        note=_as_text(report.note) or note,
+        in_doubt=0.0,
+    )
+
+
+def _as_text(value: object) -> str:
+    """What a broker wrote, as text that can be saved: some name orders with numbers, and write None for nothing."""
+    return "" if value is None else readable(str(value))
+
 
 MAX_PRICE_FACTOR: Final = 1.5
 """How far an average price may lie above or below all prices known of the market, as a factor."""

@@ -1,4 +1,4 @@
-"""Funding of perpetual futures, swap of currencies, and interest on what shorts borrow.
+"""What is paid for holding a position: funding of perpetual futures, swap of currencies, interest on what is borrowed.
 
 Rates of funding are shares of a position's value, as exchanges publish them (0.0001 is 0.01 %); above 0 is paid.
 Moments are UTC milliseconds.
@@ -28,6 +28,16 @@ class Funding(NamedTuple):
     def rate(self, position: Position) -> float:
         """What one side pays."""
         return self.long if position == "long" else self.short
+
+    def paid(self, position: Position, value: float) -> float:
+        """What a position of this value (quantity times price, quote currency) pays; below 0 it receives.
+
+        Examples
+        --------
+        >>> Funding(0, 0.0001, -0.0001).paid("long", 20_000.0)
+        2.0
+        """
+        return value * self.rate(position)
 
 
 def funding_of(rows: Iterable[tuple[int, float] | tuple[int, float, float]]) -> tuple[Funding, ...]:

@@ -2,7 +2,7 @@
 
 Whatever is wrong with an answer is a reason of one ``Rejected`` event. Then what would open or move something is left
 out; ``Close``, ``Reduce`` and ``Cancel`` of the same list are carried out all the same. Sizes are those of
-:mod:`bknb.domain.answer_shares`.
+:mod:`bknb.domain.manage_answers_refused`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,20 @@ from typing import Literal
 import msgspec
 
 from ..errors import InvalidTransition
-from .answer_shares import orders_of, sized
-from .answer_validation import TWO_SIGNALS, behind_signal, lonely_signal, note_fault
 from .fills_at_stops_and_gaps import Exit
 from .lifecycle_entries import answered, refusal
 from .lifecycle_inputs import Answer, Managed, earliest_fill
 from .manage_answers import Add, Cancel, Close, Reduce
-from .manage_answers_refused import Judged, judge
+from .manage_answers_refused import (
+    TWO_SIGNALS,
+    Judged,
+    behind_signal,
+    judge,
+    lonely_signal,
+    note_fault,
+    orders_of,
+    sized,
+)
 from .managed_fills import FillRun
 from .managed_minute import without_adds
 from .market_clock_protocol import NEVER

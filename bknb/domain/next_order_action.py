@@ -9,8 +9,8 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from .broker_orders_and_ids import MAX_CLOSES, Order, closing_orders, is_superseded, order_beside
-from .is_rounded_quantity import EXACT
 from .quantity_of_partial_closes import by_number, free_to_close, owed, size_of
+from .quantity_step_and_least_amount import EXACT
 
 
 @dataclass(frozen=True, slots=True)

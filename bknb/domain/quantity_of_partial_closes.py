@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from .broker_orders_and_ids import MAX_CLOSES, Order, left_open
-from .is_rounded_quantity import EXACT, NEAR
 from .position_fills import DUST
+from .quantity_step_and_least_amount import EXACT, NEAR
 
 
 def by_number(orders: Sequence[Order]) -> list[list[Order]]:

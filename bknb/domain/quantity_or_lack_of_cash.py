@@ -11,11 +11,10 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from .costs import CostRequest, Costs, FillCosts, fill_costs
-from .is_rounded_quantity import EXACT
+from .quantity_step_and_least_amount import EXACT, MarketLimits, rounded_down, too_small
 from .signal_events import Reason
 from .size_request import WantedSize
 from .spot_margin_and_perpetual import Account, may_open, money_needed, pays_beside
-from .step_and_least_amount import MarketLimits, rounded_down, too_small
 
 _ROUNDS: Final = 20
 """How often costs that are functions of the order are asked again for a smaller one."""

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from .apply_report import after_report
 from .broker_orders_and_ids import (
     Order,
     Report,
@@ -23,12 +22,12 @@ from .broker_orders_and_ids import (
     order_text,
 )
 from .broker_orders_of_events import Orders, any_left, ended
-from .broker_reports import closed_in_doubt, report_problem
+from .broker_reports import after_report, closed_in_doubt, report_problem
 from .formatting import plain_number
 from .interval import MINUTE_MS
-from .is_rounded_quantity import is_rounded
 from .lifecycle import Holding, Opening, State, position_of, signals_of
 from .quantity_of_partial_closes import by_number, owed, part_given_up, sold_beyond
+from .quantity_step_and_least_amount import is_rounded
 from .signal import OpenSignal, ScheduledSignal, SignalKey, key_of
 from .signal_events import Cancelled, Closed, Event, Opened, Scheduled
 

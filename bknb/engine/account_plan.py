@@ -13,12 +13,12 @@ from ..domain.costs import CostRequest, Costs, with_settings
 from ..domain.leg_options import check_names, of_leg
 from ..domain.percent_risk_and_kelly_sizes import Percent, Size, SizeFunction, read_size, spelling_meant
 from ..domain.quantity_or_lack_of_cash import FilledQuantity, SizedOrder, quantity_filled, sized_order
+from ..domain.quantity_step_and_least_amount import MarketLimits
 from ..domain.signal_events import Reason
 from ..domain.size_request import WantedSize
 from ..domain.sizing_formulas import Sizing
 from ..domain.spot_margin_and_perpetual import Account, Margin, Spot, read_account
 from ..domain.states import Rules
-from ..domain.step_and_least_amount import MarketLimits
 from ..domain.text import shown
 from ..domain.whole_number import is_number
 from ..errors import UsageError

@@ -15,11 +15,11 @@ from msgspec.structs import replace
 from ..domain.account_ledger import Booked, Ledger, LegFill
 from ..domain.costs import CostRequest, FilledBy, fill_costs, filled_by
 from ..domain.fills_at_stops_and_gaps import Entry, execution_model
-from ..domain.is_rounded_quantity import EXACT
 from ..domain.lifecycle import step
 from ..domain.lifecycle_inputs import Input
 from ..domain.position_book import PositionOrder
 from ..domain.quantity_or_lack_of_cash import FilledQuantity, SizedOrder, too_little_left
+from ..domain.quantity_step_and_least_amount import EXACT
 from ..domain.risk_request_and_verdict import Reserve, Verdict
 from ..domain.signal import OpenSignal, SignalKey, key_of
 from ..domain.signal_events import AddCancelled, Added, Cancelled, Closed, Event, Opened, Reason, Reduced

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 from ..domain.account_ledger import Booked, Ledger, LegFill
 from ..domain.costs import fill_costs
+from ..domain.quantity_step_and_least_amount import reduced_by
 from ..domain.signal import Position
 from ..domain.signal_events import Closed, Event, Reduced
 from ..domain.states import State
-from ..domain.step_and_least_amount import reduced_by
 from .bar_prices import BarPrices
 from .cost_requests import leaving_order, ordered_part, part_of
 

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from ..domain.costs import CostRequest, Costs, fill_costs
 from ..domain.formatting import utc_text
-from ..domain.is_rounded_quantity import EXACT
 from ..domain.percent_risk_and_kelly_sizes import AtrRisk, SizeFunction, wanted_size
+from ..domain.quantity_step_and_least_amount import EXACT
 from ..domain.signal import OpenSignal, ScheduledSignal, sign_of
 from ..domain.signal_events import Reason
 from ..domain.size_request import ClosedTrades, SizeRequest, WantedSize

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from ..domain.cut_adds import refused_add, with_smaller_add
-from ..domain.is_rounded_quantity import EXACT
 from ..domain.lifecycle import step
 from ..domain.lifecycle_inputs import Input
 from ..domain.position_fills import DUST
 from ..domain.quantity_or_lack_of_cash import too_little_left
+from ..domain.quantity_step_and_least_amount import EXACT
 from ..domain.signal_events import AddCancelled, Added, Closed, Event, Reason, Reduced
 from ..domain.states import Holding, Rules, State, Step
 from .cost_requests import added_order, was_ordered

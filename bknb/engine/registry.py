@@ -18,8 +18,8 @@ from ..process import at_reset
 from .call_by_name import Ask, Manage
 
 if TYPE_CHECKING:
+    from ..domain.quantity_step_and_least_amount import MarketLimits
     from ..domain.schedules import Schedule
-    from ..domain.step_and_least_amount import MarketLimits
     from .get_signals_vectorised import Windowed
 
 AnyFunction = Callable[..., Any]
@@ -66,7 +66,7 @@ class Exchange(msgspec.Struct, frozen=True):
 
     def limits_of(self, symbol: str) -> MarketLimits:
         """What the market of a symbol takes of quantities; 0 where it is unknown."""
-        from ..domain.step_and_least_amount import MarketLimits  # runs with a capital alone ask
+        from ..domain.quantity_step_and_least_amount import MarketLimits  # runs with a capital alone ask
 
         given = {name: _of_symbol(getattr(self, name), symbol) or 0.0 for name in MarketLimits.__struct_fields__}
         return MarketLimits(**given)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ..domain.account_ledger import Booked, CashRow, Ledger, Marked
 from ..domain.funding_and_borrow_paid import Funding
-from ..domain.is_rounded_quantity import EXACT
+from ..domain.quantity_step_and_least_amount import EXACT
 from ..domain.risk_request_and_verdict import AccountMarks, Reserve
 from .account_plan import AccountPlan, LegMoney
 from .cross_margin import CrossMargin

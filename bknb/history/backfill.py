@@ -28,9 +28,8 @@ from ..market.paging import Paging
 from ..market.short_answers import Reach
 from ..market.source_hours import bar_grid_of, sessions_of
 from ..ports import CandleSource
-from .answer_faults import LACKED_CANDLES, SINCE_IGNORED, AnswerFaults
 from .asking import asked_candles, check_length
-from .backfill_result import BackfillResult
+from .backfill_result import LACKED_CANDLES, SINCE_IGNORED, AnswerFaults, BackfillResult
 from .candle_store import CandleStore
 from .covered_ranges import runs
 from .evidence_of_missing_candles import ENOUGH, Evidence, Leading, holes_in, question_about

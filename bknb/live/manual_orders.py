@@ -16,7 +16,6 @@ from typing import Literal, NamedTuple, TypeAlias
 import msgspec
 
 from ..domain import manage_answers_carried_out, managed_minute, manual_steps  # noqa: F401 -- a run of weeks imports nothing later
-from ..domain.answer_validation import note_fault
 from ..domain.formatting import minute_text
 from ..domain.interval import MINUTE_MS
 from ..domain.late_orders import OldPrice, OrderRole
@@ -37,6 +36,7 @@ from ..domain.lifecycle import (
     step,
 )
 from ..domain.manage_answers import Cancel, Close, Move, Reduce, read_answers
+from ..domain.manage_answers_refused import note_fault
 from ..domain.position_book import PlannedMove
 from ..domain.position_seen_by_manage import HeldPosition, position_view
 from ..domain.signal import Signal

@@ -13,7 +13,6 @@ from typing import Final
 
 import msgspec
 
-from ..domain.apply_report import after_report
 from ..domain.broker_orders_and_ids import (
     Order,
     OrderStatus,
@@ -26,7 +25,7 @@ from ..domain.broker_orders_and_ids import (
     order_text,
 )
 from ..domain.broker_orders_of_events import any_left, last_minute
-from ..domain.broker_reports import closed_in_doubt, fills_more, report_problem
+from ..domain.broker_reports import after_report, closed_in_doubt, fills_more, report_problem
 from ..domain.fills_at_stops_and_gaps import Minute
 from ..domain.formatting import plain_number
 from ..domain.interval import MINUTE_MS

@@ -1,21 +1,48 @@
-"""Proposals of an optimizer as cells: to insert into a notebook, or as a notebook and a program of their own."""
+"""Proposals of an optimizer as cells: to insert into a notebook, or as a notebook and a program of their own.
+
+Files are written here, too: a notebook, and the candles it needs where no exchange provides them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..domain.formatting import utc_text
 from ..engine.registry import registry
+from ..exchanges.candle_bundle import csv_bytes
 from ..frontend import frontend
 from ..runs.card_of_result import made_with
+from ..stores.atomic import write_named
+from ..stores.file_names import join_names
 from . import prompt, proposal_as_cells
 from .proposals import Proposals
 
 if TYPE_CHECKING:
+    from ..market.candles import Candles
     from .optimizer import OptimizerTask
+
+
+def write_notebook(folder: Path, names: tuple[str, ...], notebook: dict[str, Any]) -> Path:
+    """Write ``folder/name@name.ipynb`` and return the path; no name can leave the folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_notebook(Path(folder), ("ideas", "BTC/USDT"), {"cells": []}).name
+    'ideas@BTC%2FUSDT.ipynb'
+    """
+    text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+    return write_named(folder / f"{join_names(names)}.ipynb", text.encode())
+
+
+def write_candles(folder: Path, names: tuple[str, ...], candles: Candles) -> Path:
+    """Write ``folder/name@name.csv.gz`` for ``bknb.exchanges.from_csv``; the same candles give the same bytes."""
+    return write_named(folder / f"{join_names(names)}.csv.gz", csv_bytes(candles))
 
 
 class ProposalCells:
@@ -91,7 +118,6 @@ def cells_of_notebook(task: OptimizerTask, *, folder: Path | None) -> list[propo
 def _exchange_code(task: OptimizerTask, folder: Path | None) -> str:
     """Return the source of candles as a Python expression; where it has none, the candles go into a file."""
     from ..market.demo import DemoSource
-    from .export import write_candles
 
     if isinstance(task.exchange.source, DemoSource):
         return "bknb.exchanges.demo()"

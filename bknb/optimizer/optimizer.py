@@ -28,7 +28,7 @@ from . import proposal_as_cells
 from .attempt_ledger import AttemptLedger
 from .draft_and_judge import Attempt, Step, Study
 from .draft_and_judge import Task as Work
-from .insert_and_export import ProposalCells, cells_of_notebook, cells_to_insert, provenance
+from .insert_and_export import ProposalCells, cells_of_notebook, cells_to_insert, provenance, write_notebook
 from .proposals import Proposals
 from .registration import OptimizerSpec, OwnCall, get_optimizer
 from .reply import intervals_of
@@ -313,7 +313,6 @@ class Optimizer:
         Where the exchange cannot be written down as code, the candles are written beside the notebook.
         """
         from ..stores.atomic import as_path
-        from .export import write_notebook
 
         folder, task = as_path(path), _studied(symbol, optimizer)
         made = proposal_as_cells.notebook(cells_of_notebook(task, folder=folder), provenance=provenance(task))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ..domain.printed_text import DASH, month_name, printed_number, printed_words
+from ..domain.printed_text import DASH, printed_words
 from .markup import Html, element, elements, fragment
 from .tearsheet_charts import breakable, equity_chart, exposure_chart, histogram, leg_bars, rolling_chart
 from .tearsheet_info import tearsheet_info
-from .tearsheet_style import HATCH, HEAT, STYLE
+from .tearsheet_monthly_returns import months_table
+from .tearsheet_style import HATCH, STYLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -167,43 +168,7 @@ def _equity(info: TearSheetInfo) -> Html | None:
 
 
 def _months(info: TearSheetInfo) -> Html | None:
-    if not info.years:
-        return None
-    known = [value for _, months, _ in info.years for value in months if value is not None]
-    months, years = (
-        max((abs(value) for value in values if value is not None), default=0.0)
-        for values in (known, [whole for *_, whole in info.years])
-    )
-    names = [*(month_name(number) for number in range(1, 13)), "Year"]
-    head = element("tr", element("th", ""), elements("th", names, scope="col", role="columnheader"), role="row")
-    rows = (
-        element(
-            "tr",
-            element("th", year, scope="row", role="rowheader"),
-            *(_heat(value, months) for value in of_months),
-            _heat(whole, years, "whole"),
-            role="row",
-        )
-        for year, of_months, whole in info.years
-    )
-    table = element(
-        "table",
-        element("thead", head, role="rowgroup"),
-        element("tbody", *rows, role="rowgroup"),
-        class_="months",
-        role="table",
-        aria_label="Returns of months and years in percent",
-    )
-    return _section("Months, %", element("div", table, class_="months-box"))
-
-
-def _heat(value: float | None, most: float, class_: str | None = None) -> Html:
-    """A number on a tint of its sign."""
-    if value is None:
-        return element("td", class_=class_, role="cell")
-    part = HEAT * min(abs(value) / most, 1.0) if most > 0 else 0.0
-    fill = f"background:rgba(var(--{'upf' if value > 0 else 'downf'}),{part:.2f})" if part >= 0.005 else None
-    return element("td", printed_number(value, 1, signed=True), class_=class_, style=fill, role="cell")
+    return _section("Months, %", months_table(info.years)) if info.years else None
 
 
 def _legs(info: TearSheetInfo) -> Html | None:

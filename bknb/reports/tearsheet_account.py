@@ -1,4 +1,4 @@
-"""The account of a result on its tear sheet: large figures, equity, drawdowns, months, exposure."""
+"""The account of a result on its tear sheet: large figures, equity, drawdowns, exposure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ..domain.interval import DAY_MINUTES, DAY_MS, MINUTE_MS
 from ..domain.printed_text import DASH, printed_number, printed_percent, printed_span
-from ..metrics.benchmark_figures import day_closes, held_percent
+from ..metrics.benchmark_figures import held_percent
 from .decimation import decimate, means
 from .tearsheet_content import EquityLines, ExposureBars, Headline, RollingSharpe
 from .tearsheet_run import SheetRun, tone_of
@@ -156,59 +156,6 @@ def fall_row(run: SheetRun, fall: tuple[int, int, int, float, bool]) -> tuple[st
         run.moment(end) if over else "not yet",
         printed_span((end - begin) / MINUTE_MS),
     )
-
-
-Year = tuple[str, tuple[float | None, ...], float | None]
-
-
-def years_of(run: SheetRun) -> tuple[Year, ...]:
-    """Each year with the returns of its months and its own, percent; below it those of what was held beside it."""
-    months, years = run.result.calendar("month")["return"], run.result.calendar("year")["return"]
-    by_month = {(period.year, period.month): float(value) for period, value in months.items()}
-    held = _held_years(run)
-    rows: list[Year] = []
-    for period, whole in years.items():
-        returns = tuple(by_month.get((period.year, month)) for month in range(1, 13))
-        rows.append((str(period.year), returns, float(whole)))
-        if period.year in held:
-            rows.append(held[period.year])
-    return tuple(rows)
-
-
-def _held_years(run: SheetRun) -> dict[int, Year]:
-    """What was held beside the account by calendar year: returns of months and years after one round of costs."""
-    start, closes = _held_days(run)
-    if not len(closes) or np.isnan(closes).all():
-        return {}
-    days = (np.arange(len(closes)) + start // DAY_MS).astype("datetime64[D]")
-    found: dict[int, Year] = {}
-    before = 1.0
-    for year in np.unique(days.astype("datetime64[Y]")):
-        began, months = before, []
-        for month in range(12):
-            inside = closes[days.astype("datetime64[M]") == year.astype("datetime64[M]") + month]
-            known = inside[~np.isnan(inside)]
-            months.append((float(known[-1]) / before - 1) * 100 if len(known) and before > 0 else None)
-            before = float(known[-1]) if len(known) else before
-        number = int(str(year))
-        found[number] = ("held", tuple(months), (before / began - 1) * 100 if began > 0 else None)
-    return found
-
-
-def _held_days(run: SheetRun) -> tuple[int, Any]:
-    """The start (UTC ms), and what a unit of money held beside the account was worth at the end of each UTC day."""
-    benchmark, candles, nothing = run.result.benchmark, None, np.empty(0)
-    if benchmark is None and not run.is_portfolio:
-        candles = run.result.candles
-    start, end = (int(run.result.marked.time_ms[at]) for at in (0, -1))
-    if benchmark is not None and benchmark.is_above_zero:
-        first, closes, costs = benchmark.first, benchmark.day_close, benchmark
-    elif candles is not None and len(candles) and not (candles.close <= 0.0).any() and candles.open[0] > 0.0:
-        costs = run.result.account_terms
-        first, closes = float(candles.open[0]), day_closes(candles.timestamp + costs.bar_ms, candles.close, start, end)
-    else:
-        return start, nothing
-    return start, 1.0 + held_percent(first, closes, slippage=costs.slippage, fee=costs.fee) / 100.0
 
 
 def rolling_sharpe(run: SheetRun) -> RollingSharpe | None:

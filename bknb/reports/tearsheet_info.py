@@ -20,10 +20,10 @@ from .tearsheet_account import (
     fall_row,
     falls_of,
     rolling_sharpe,
-    years_of,
 )
 from .tearsheet_assumptions import assumptions, notes_of, stopped_signals, warnings_of
 from .tearsheet_content import TearSheetInfo
+from .tearsheet_monthly_returns import years_of
 from .tearsheet_run import SheetRun
 from .tearsheet_trades import (
     costs_of,

@@ -30,7 +30,7 @@ def with_account(plans: Sequence[Plan], **given: Any) -> tuple[list[Plan], Accou
         given["capital"] = 1.0  # weights of several symbols are parts of one equity: of multiples of the start
     if all(value is None for value in given.values()):
         return [*plans], None
-    from ..domain.step_and_least_amount import MarketLimits
+    from ..domain.quantity_step_and_least_amount import MarketLimits
     from ..engine.account_plan import plan_account, with_costs
     from .account_on_card import card_account
 

@@ -18,8 +18,8 @@ from ..errors import UsageError
 from ..exchanges.candle_bundle import MANIFEST, Manifest
 from ..stores.atomic import as_path, not_written, replace_folder, write_whole
 from . import execute_notebook, secrets
+from .binder_link_and_readme import checked_ref, repository_name
 from .fresh_environment import NoFreshEnvironment, make_environment
-from .github_repository_name import checked_ref, repository_name
 from .recorder import INPUTS, NotebookInputs
 from .secrets import Guard
 from .shared_folder import Checked, SharedFolder

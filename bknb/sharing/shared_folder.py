@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
-from urllib.parse import quote
 
 import msgspec
 
@@ -19,6 +17,7 @@ from ..errors import UsageError
 from ..exchanges.candle_bundle import MANIFEST, Manifest
 from ..runs.card_of_result import made_with
 from . import secrets
+from .binder_link_and_readme import launch_text, python_version, readme
 from .fresh_environment import NoFreshEnvironment
 from .pins import make_pins
 from .recorder import NotebookInputs
@@ -89,12 +88,14 @@ class SharedFolder:
         self._write_manifest()
         wheel = write_wheel(self.path / "wheels", made_with()["bknb"])
         pins = "\n".join([f"./wheels/{wheel.name}", *self._pins()])
-        head = f"# what this notebook was executed with, on Python {_python()}\n"
+        head = f"# what this notebook was executed with, on Python {python_version()}\n"
         (self.path / "requirements.txt").write_text(f"{head}{pins}\n", encoding="utf-8")
         (self.path / "binder").mkdir()
         (self.path / "binder" / "requirements.txt").write_text(f"{pins}\n", encoding="utf-8")
-        (self.path / "binder" / "runtime.txt").write_text(f"python-{_python(2)}\n", encoding="utf-8")
-        (self.path / "README.md").write_text(self._readme(repository, ref), encoding="utf-8")
+        (self.path / "binder" / "runtime.txt").write_text(f"python-{python_version(2)}\n", encoding="utf-8")
+        launch = launch_text(self.source.name, repository, ref)
+        text = readme(self.source.name, self.inputs.candles, self.notes, launch=launch)
+        (self.path / "README.md").write_text(text, encoding="utf-8")
         self._insert_first_cell()
 
     def _copy_files(self) -> None:
@@ -238,49 +239,3 @@ class SharedFolder:
         }
         nbformat.validate(self.node)
         nbformat.write(self.node, self.path / self.source.name)  # type: ignore[no-untyped-call]
-
-    def _readme(self, repository: str | None, ref: str) -> str:
-        name = self.source.name
-        link = f"https://mybinder.org/v2/gh/{repository or 'OWNER/REPOSITORY'}/{ref}?urlpath=lab/tree/{quote(name)}"
-        candles = [
-            f"| {file.exchange} | {file.symbol} | {file.interval} | {file.count:,} | `{file.path}` |"
-            for file in self.inputs.candles
-        ]
-        launch = (
-            f"[![Launch on Binder](https://mybinder.org/badge_logo.svg)]({link})"
-            if repository
-            else f"Put this folder into a public GitHub repository; then this link opens it on Binder:\n`{link}`"
-        )
-        return "\n".join(
-            [
-                f"# {name.removesuffix('.ipynb')}",
-                "",
-                launch,
-                "",
-                f"`{name}` with the candles it used and the code it ran with. On Python {_python(2)} or newer, here:",
-                "",
-                "```sh",
-                "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt",
-                f".venv/bin/bknb verify {_quoted(name)}",
-                f".venv/bin/bknb lab {_quoted(name)}",
-                "```",
-                "",
-                "The second command runs it and says whether every result is what it was, or exactly what differs.",
-                "After the installation nothing needs a network.",
-                "",
-                "| Exchange | Symbol | Interval | Candles | File |",
-                "|---|---|---|--:|---|",
-                *candles,
-                "",
-                *(f"* {note}" for note in self.notes),
-                "",
-            ]
-        )
-
-
-def _quoted(name: str) -> str:
-    return name if re.fullmatch(r"[\w./-]+", name) else f"'{name}'"
-
-
-def _python(parts: int = 3) -> str:
-    return ".".join(map(str, sys.version_info[:parts]))
