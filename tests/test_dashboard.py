@@ -27,7 +27,8 @@ from bknb.jupyter.dashboard.updates import Updates
 from bknb.market.candles import Candles
 from bknb.reports import dashboard_panels as panels
 from bknb.reports import equity_arrays as equity
-from bknb.reports.dashboard_run import _HANDLERS, PANELS, RunView
+from bknb.reports.dashboard_panels import PANELS
+from bknb.reports.dashboard_run import _HANDLERS, RunView
 from bknb.reports.dashboard_runs import RunViews
 from bknb.reports.equity_png import equity_png
 from bknb.reports.ohlc_bars import bar_length, bars

@@ -23,7 +23,7 @@ from bknb.jupyter.dashboard import static_html
 from bknb.metrics.reasons import BELOW_ZERO, PEAKS_IN_PERCENT, POOLED_POINTS
 from bknb.metrics.why_figure_is_missing import explained_text
 from bknb.reports import dashboard_panels
-from bknb.reports.dashboard_run import PANELS
+from bknb.reports.dashboard_panels import PANELS
 from bknb.reports.equity_arrays import equity_info
 from bknb.reports.equity_png import equity_png
 from bknb.reports.heat_info import heat_info

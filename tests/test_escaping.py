@@ -28,7 +28,7 @@ from bknb.optimizer.prompt import Range, Shown
 from bknb.optimizer.proposals import Proposals
 from bknb.optimizer.reply import Parameter
 from bknb.provenance.card_differences import Difference
-from bknb.reports.dashboard_run import PANELS
+from bknb.reports.dashboard_panels import PANELS
 from bknb.reports.milestones_and_refusals import milestone_tally, refusal_tally
 from bknb.reports.performance_report import performance_info
 from bknb.research.comparison import Entry

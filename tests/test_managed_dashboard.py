@@ -24,7 +24,8 @@ from bknb.market.candles_of_one_symbol import Series
 from bknb.metrics.reasons import ADDS
 from bknb.reports import dashboard_panels
 from bknb.reports.dashboard_account import total_return
-from bknb.reports.dashboard_run import PANELS, RunView
+from bknb.reports.dashboard_panels import PANELS
+from bknb.reports.dashboard_run import RunView
 from bknb.reports.dashboard_runs import RunViews
 from bknb.reports.managed_marks import POINTS
 from bknb.reports.managed_panel import managed_panel

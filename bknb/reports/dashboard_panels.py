@@ -1,4 +1,4 @@
-"""What each panel shows: rows of text and plain arrays, made from a :class:`~bknb.reports.dashboard_run.RunView`."""
+"""The panels of a dashboard, and what each shows: rows of text and plain arrays, made of the state of one run."""
 
 from __future__ import annotations
 
@@ -27,6 +27,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .dashboard_run import RunView
+
+MANAGED: Final = "managed"
+"""What the price panel draws of managed positions; it changes less often than the prices."""
+
+PANELS: Final = (
+    "status",
+    "price",
+    "equity",
+    "signals",
+    "trades",
+    "statistics",
+    "risk",
+    "milestones",
+    "problems",
+    "timings",
+    "walker",
+    "runs",
+)
+"""Names of the panels, in the order in which a dashboard shows them."""
 
 LESS_IMPORTANT: Final = FIGURES[HEADLINES:]
 """Figures of the statistics panel that a saved dashboard leaves out."""

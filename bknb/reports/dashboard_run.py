@@ -42,6 +42,7 @@ from ..metrics.marked_positions import SIDES, whole_exit
 from ..metrics.reasons import ADDS, BELOW_ZERO
 from ..metrics.trade_definitions import label_of, lower_is_better
 from ..metrics.why_figure_is_missing import explained_text
+from .dashboard_panels import MANAGED, PANELS
 from .managed_marks import NAMES, Stairs, stairs_of_moves
 from .ohlc_bars import PriceLine
 from .progress_text import interval_minutes
@@ -715,25 +716,6 @@ class RunView:
             last = max(last, int(self.trades.closed_ms[-1]))
         return first, max(last, first + MINUTE_MS)
 
-
-MANAGED: Final = "managed"
-"""What the price panel draws of managed positions; it changes less often than the prices."""
-
-PANELS: Final = (
-    "status",
-    "price",
-    "equity",
-    "signals",
-    "trades",
-    "statistics",
-    "risk",
-    "milestones",
-    "problems",
-    "timings",
-    "walker",
-    "runs",
-)
-"""Names of the panels, in the order in which a dashboard shows them."""
 
 _HANDLERS: Final[dict[type, Callable[[RunView, Any], None]]] = {
     Idle: RunView._idle,

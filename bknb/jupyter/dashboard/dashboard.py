@@ -11,8 +11,8 @@ import bknb
 
 from ...errors import MissingDependency, UsageError
 from ...market.system_clock import stopwatch
-from ...reports.dashboard_panels import meanings
-from ...reports.dashboard_run import PANELS, RunView
+from ...reports.dashboard_panels import PANELS, meanings
+from ...reports.dashboard_run import RunView
 from ...reports.dashboard_runs import RunViews
 from ...reports.equity_arrays import stairs_of
 from ...reports.markup import day_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ...reports import dashboard_panels
-from ...reports.dashboard_run import MANAGED, PANELS
+from ...reports.dashboard_panels import MANAGED, PANELS
 from ...reports.managed_panel import managed_panel
 
 if TYPE_CHECKING:
