@@ -15,7 +15,7 @@ from ..errors import UsageError
 from .column_values import INVALID, check_index, constant, flags, no_flags, numbers, positions
 from .get_signals_deadline_columns import TIMED_COLUMNS, RowDeadlines, read_deadlines
 from .get_signals_exit_columns import EXIT_COLUMNS, RowExits, read_exits, refused_column, sorted_ladders
-from .row_percents import PERCENT_COLUMNS, RowPercents, read_percents
+from .get_signals_percent_columns import PERCENT_COLUMNS, RowPercents, read_percents
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
