@@ -12,19 +12,20 @@ from ..domain.interval import floor_to, interval_ms
 from ..domain.lifecycle_inputs import Reenter
 from ..domain.manage_answers import Add, Cancel, Close, PositionAnswer, Reduce
 from ..domain.market_clock_protocol import NEVER
+from ..domain.orders_from_weights import HeldWeight, part_paid_for, weight_signal
 from ..domain.position_fills import DUST
 from ..domain.risk_request_and_verdict import WeightLimits
 from ..domain.signal import Signal
 from ..domain.signal_events import Event, Reason, Scaled
 from ..domain.states import State, labels, rejection
 from ..domain.stays_flat import stays_flat_in
-from ..domain.weight_answers import HeldWeight, part_paid_for, read_weights, weight_signal
+from ..domain.weight_answers import read_weights
 from ..domain.weight_with_levels import Weight
 from ..errors import NotEnoughData, UsageError
 from ..market.bar_slots import slot_of
 from ..market.source_hours import bar_grid_of
 from ..market.strategy_context import Context
-from .orders_from_weights import Increase, but_the_same, changes_of, held_by
+from .weight_held_by_leg import Increase, but_the_same, changes_of, held_by
 from .weight_questions import opened
 from .weights_context import WeightsContext
 from .weights_moments import WeightsMoments

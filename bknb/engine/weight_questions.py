@@ -11,13 +11,14 @@ import msgspec
 
 from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.lifecycle_inputs import Reenter
+from ..domain.orders_from_weights import marked_weight, weight_changes, weight_signal
 from ..domain.position_book import new_book
 from ..domain.signal import Signal, sign_of
 from ..domain.signal_events import Reason
 from ..domain.states import Holding, Rules
 from ..domain.stays_flat import stays_flat_in
 from ..domain.text import shown
-from ..domain.weight_answers import marked_weight, read_weight, weight_changes, weight_signal
+from ..domain.weight_answers import read_weight
 from ..domain.weight_with_levels import Weight
 from ..domain.whole_number import is_number
 from ..errors import UsageError

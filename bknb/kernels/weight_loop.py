@@ -1,6 +1,6 @@
 """A whole backtest of weights as one loop: what is to be held after every candle in, the ends of all positions out.
 
-The rules are those of ``domain/weight_answers.py``, ``domain/managed_fills.py`` and
+The rules are those of ``domain/orders_from_weights.py``, ``domain/managed_fills.py`` and
 ``domain/profit_of_partial_closes.py`` for a strategy without a risk profile and without a capital, where every order
 fills before the next question: :func:`orders_wait` says where that is not so. Positions have no levels, so that only
 questions and the end of the frame change them.
@@ -65,7 +65,7 @@ _HELD: Final = 21
 """Its size.
 
 ``_ENTERED`` and ``_SOLD`` are sums of share times price, ``_BOUGHT`` one of shares. ``_MOVED``, ``_TURNED`` and
-``_FIRST_VALUE`` are those of ``domain.weight_answers.marked_weight``, ``_TOP`` and ``_BOTTOM`` extremes since the
+``_FIRST_VALUE`` are those of ``domain.orders_from_weights.marked_weight``, ``_TOP`` and ``_BOTTOM`` extremes since the
 newest fill, of minutes before ``_SEEN``. ``_RUINED`` is 1 once all of the equity was lost: then nothing is opened any
 more.
 """
@@ -173,7 +173,7 @@ def _leave(
 
 
 def _marked(held: Any, mark: float, rules: Any) -> Any:
-    """What is held as a part of the equity; ``domain.weight_answers.marked_weight``."""
+    """What is held as a part of the equity; ``domain.orders_from_weights.marked_weight``."""
     side, part = held[_SIGN], held[_SIZE]
     value = side * held[_LEFT] * mark
     gained = (held[_MOVED] + value - held[_TURNED] * rules.fee / 100) / held[_FIRST_VALUE]

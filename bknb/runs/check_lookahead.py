@@ -19,10 +19,11 @@ from msgspec.structs import replace
 
 from ..domain.interval import MINUTE_MS, ceil_to, interval_ms
 from ..domain.manage_answers import read_answers
+from ..domain.orders_from_weights import signed_weight
 from ..domain.position_seen_by_manage import HeldPosition
 from ..domain.signal import Signal
 from ..domain.signal_validation import read_answer, target_prices
-from ..domain.weight_answers import sides_of_weights, signed_weight
+from ..domain.weight_answers import sides_of_weights
 from ..domain.whole_number import whole_number
 from ..engine.backtest import BacktestRun
 from ..engine.get_signals_candles import RowCandles, row_candles

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from ..domain.costs import CostRequest, fill_costs
 from ..domain.manage_answers import Cancel, PositionAnswer
+from ..domain.orders_from_weights import HeldWeight, has_stop, weight_changes, weight_signal
 from ..domain.position_fills import DUST
 from ..domain.quantity_step_and_least_amount import rounded_down, too_small
 from ..domain.signal import Position, ScheduledSignal, Signal, sign_of
@@ -15,7 +16,6 @@ from ..domain.spot_margin_and_perpetual import initial_margin, money_needed
 from ..domain.states import Holding, waiting_signals
 from ..domain.stays_flat import stays_flat_in
 from ..domain.trailing_and_breakeven_stops import stop_in_force
-from ..domain.weight_answers import HeldWeight, has_stop, weight_changes, weight_signal
 from ..domain.weight_with_levels import Weight
 from .cost_requests import side_of
 
