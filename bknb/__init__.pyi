@@ -94,43 +94,43 @@ from .engine.exchange_frame_and_risk_registration import (
 from .engine.exchange_frame_and_risk_registration import (
     add_risk as add_risk,
 )
-from .engine.get_and_list_strategies_walkers_and_others import (
+from .engine.get_and_list_strategies_risks_and_walkers import (
     get_exchange as get_exchange,
 )
-from .engine.get_and_list_strategies_walkers_and_others import (
+from .engine.get_and_list_strategies_risks_and_walkers import (
     get_frame as get_frame,
 )
-from .engine.get_and_list_strategies_walkers_and_others import (
+from .engine.get_and_list_strategies_risks_and_walkers import (
     get_risk as get_risk,
 )
-from .engine.get_and_list_strategies_walkers_and_others import (
+from .engine.get_and_list_strategies_risks_and_walkers import (
     get_sizing as get_sizing,
 )
-from .engine.get_and_list_strategies_walkers_and_others import (
+from .engine.get_and_list_strategies_risks_and_walkers import (
     get_strategy as get_strategy,
 )
-from .engine.get_and_list_strategies_walkers_and_others import (
+from .engine.get_and_list_strategies_risks_and_walkers import (
     get_walker as get_walker,
 )
-from .engine.get_and_list_strategies_walkers_and_others import (
+from .engine.get_and_list_strategies_risks_and_walkers import (
     list_exchanges as list_exchanges,
 )
-from .engine.get_and_list_strategies_walkers_and_others import (
+from .engine.get_and_list_strategies_risks_and_walkers import (
     list_frames as list_frames,
 )
-from .engine.get_and_list_strategies_walkers_and_others import (
+from .engine.get_and_list_strategies_risks_and_walkers import (
     list_risks as list_risks,
 )
-from .engine.get_and_list_strategies_walkers_and_others import (
+from .engine.get_and_list_strategies_risks_and_walkers import (
     list_series as list_series,
 )
-from .engine.get_and_list_strategies_walkers_and_others import (
+from .engine.get_and_list_strategies_risks_and_walkers import (
     list_sizings as list_sizings,
 )
-from .engine.get_and_list_strategies_walkers_and_others import (
+from .engine.get_and_list_strategies_risks_and_walkers import (
     list_strategies as list_strategies,
 )
-from .engine.get_and_list_strategies_walkers_and_others import (
+from .engine.get_and_list_strategies_risks_and_walkers import (
     list_walkers as list_walkers,
 )
 from .engine.position_size import (
@@ -381,17 +381,17 @@ from .metrics.heat_of_symbols import (
 from .metrics.statistics import (
     statistics as statistics,
 )
-from .optimizer.optimizer import (
-    Optimizer as Optimizer,
-)
-from .optimizer.registration import (
+from .optimizer.add_get_and_list_optimizers import (
     add_optimizer as add_optimizer,
 )
-from .optimizer.registration import (
+from .optimizer.add_get_and_list_optimizers import (
     get_optimizer as get_optimizer,
 )
-from .optimizer.registration import (
+from .optimizer.add_get_and_list_optimizers import (
     list_optimizers as list_optimizers,
+)
+from .optimizer.optimizer import (
+    Optimizer as Optimizer,
 )
 from .provenance.card import (
     Card as Card,

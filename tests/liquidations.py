@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from bknb.domain.account_ledger import Booked, CashRow, Ledger, LegFill
+from bknb.domain.cash_booked_for_fills_and_funding import Booked, CashRow, Ledger, LegFill
 from bknb.domain.costs import CostRequest, FillCosts
 from bknb.domain.cross_liquidation import cross_legs
 from bknb.domain.signal import Position

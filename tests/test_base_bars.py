@@ -24,7 +24,7 @@ from bknb.exchanges import from_frame
 from bknb.exchanges.candle_bundle import BundleSource
 from bknb.market.resample import resample
 from bknb.market.sessions import Sessions
-from bknb.reports import ohlc_bars
+from bknb.reports import candles_thinned_for_zoom
 from bknb.runs.result import Result
 from bknb.runs.run_record import record_of
 
@@ -595,7 +595,7 @@ def test_a_frame_that_begins_within_a_bar_begins_with_its_end_and_says_so() -> N
 
 def test_a_chart_shows_each_bar_whichever_day_it_begins_with() -> None:
     candles = run(strategy=lambda: None, frame=("2024-01-12", "2024-05-01")).candles
-    found = ohlc_bars.bars(candles, points=1000)
+    found = candles_thinned_for_zoom.bars(candles, points=1000)
     assert (len(found), found.step_ms) == (len(candles), DAY)
 
 

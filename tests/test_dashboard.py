@@ -27,11 +27,11 @@ from bknb.jupyter.dashboard.updates import Updates
 from bknb.market.candles import Candles
 from bknb.reports import dashboard_panels as panels
 from bknb.reports import equity_arrays as equity
+from bknb.reports.candles_thinned_for_zoom import bar_length, bars
 from bknb.reports.dashboard_panels import PANELS
 from bknb.reports.dashboard_run import _HANDLERS, RunView
 from bknb.reports.dashboard_runs import RunViews
 from bknb.reports.equity_png import equity_png
-from bknb.reports.ohlc_bars import bar_length, bars
 from bknb.reports.portfolio_panels import PORTFOLIO_PANELS
 
 WHERE: dict[str, Any] = {"symbol": "BTCUSDT", "strategy": "sma", "exchange": "demo", "frame": None}

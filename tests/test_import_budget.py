@@ -45,7 +45,13 @@ OF_THE_LIFECYCLE = {  # parts of it that became modules: they were loaded before
     *(f"bknb.domain.{name}" for name in ("checked_signal", "lifecycle_inputs")),
     *(
         f"bknb.engine.{name}"
-        for name in ("ask_in_backtest", "callback_names", "price_bounds", "question_time_limit", "questions")
+        for name in (
+            "ask_in_backtest",
+            "callback_names",
+            "prices_that_change_a_state",
+            "question_time_limit",
+            "questions",
+        )
     ),
     *(f"bknb.engine.{name}" for name in ("backtest_rules", "filling_minutes", "next_change", "strategy_checks")),
 }
@@ -96,7 +102,12 @@ ONLY_AFTER_FAILURE = {"bknb.domain.retry_pauses"}
 ONLY_WITH_CAPITAL = {
     *(
         f"bknb.domain.{name}"
-        for name in ("account_ledger", "quantity_or_lack_of_cash", "percent_risk_and_kelly_sizes", "size_request")
+        for name in (
+            "cash_booked_for_fills_and_funding",
+            "quantity_or_lack_of_cash",
+            "percent_risk_and_kelly_sizes",
+            "size_request",
+        )
     ),
     *(f"bknb.engine.{name}" for name in ("account_plan", "shared_account", "leg_account")),
     *(f"bknb.runs.{name}" for name in ("account_result", "account_equity")),

@@ -8,7 +8,7 @@ import pytest
 from liquidations import liquidated
 from msgspec.structs import replace
 
-from bknb.domain.account_ledger import Ledger, LegFill
+from bknb.domain.cash_booked_for_fills_and_funding import Ledger, LegFill
 from bknb.domain.costs import CostRequest, Costs, fill_costs
 from bknb.domain.cross_liquidation import cross_liquidation, next_stop, way_to
 from bknb.domain.spot_margin_and_perpetual import Margin, Perpetual

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from money_ledgers import FIVE, FREE, MINUTE, TAKER, TEN, WORLDS, Played, World
 
-from bknb.domain.account_ledger import Ledger
+from bknb.domain.cash_booked_for_fills_and_funding import Ledger
 from bknb.domain.costs import Costs
 from bknb.domain.cross_liquidation import cross_liquidation
 from bknb.domain.spot_margin_and_perpetual import Account, Margin, Perpetual, Spot

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 import bknb
 from bknb.domain.formatting import price_decimals
-from bknb.reports.decimation import POINTS_PER_TRACE, decimate
 from bknb.reports.equity_arrays import EquityInfo, equity_info
 from bknb.reports.equity_png import equity_png
+from bknb.reports.fewer_points_of_lines import POINTS_PER_TRACE, decimate
 from bknb.reports.plots import equity_figure, figure_json, figure_layout
 
 YEAR = "2024-01-01:2024-12-31"

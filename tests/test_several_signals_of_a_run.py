@@ -13,7 +13,7 @@ from bknb.domain.lifecycle import Flat, Opening, Waiting, waiting_signals
 from bknb.domain.signal import OpenSignal, ScheduledSignal
 from bknb.domain.signal_events import Closed, Opened, Pnl
 from bknb.domain.states import Rules, labels
-from bknb.engine.price_bounds import entries_bounds, entry_bounds
+from bknb.engine.prices_that_change_a_state import entries_bounds, entry_bounds
 from bknb.engine.records import Records
 
 RULES = Rules("BTCUSDT", "sma", "demo", None, "backtest", execution_model("pessimistic"), Settings())

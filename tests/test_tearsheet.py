@@ -22,7 +22,7 @@ from bknb.domain.printed_text import printed_number, printed_percent
 from bknb.jupyter.dashboard.dashboard import _view_of_result
 from bknb.metrics.statistics import statistics
 from bknb.reports.dashboard_panels import equity_panel
-from bknb.reports.decimation import means
+from bknb.reports.fewer_points_of_lines import means
 from bknb.reports.grouped_by_leg import grouped_by_leg
 from bknb.reports.portfolio_in_notebook import account_html
 from bknb.reports.tearsheet import CARD_ID, short_name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING
 
-from ..domain.account_ledger import Ledger
+from ..domain.cash_booked_for_fills_and_funding import Ledger
 from ..domain.lifecycle import position_of, signals_of
 from ..domain.quantity_or_lack_of_cash import SizedOrder
 from ..domain.signal import ScheduledSignal

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 import numpy as np
 
-from ..domain.account_ledger import Ledger
+from ..domain.cash_booked_for_fills_and_funding import Ledger
 from ..domain.cross_liquidation import cross_legs, liquidation_in_bar
 from ..domain.market_clock_protocol import NEVER
 from ..domain.signal_events import Reason

@@ -2,7 +2,7 @@
 
 It stands beside the risk profile of the leg, and asks that, too: it is asked before an order is made, and again when a
 candle fills it, and it is told of every event before anybody else. All that is decided is in
-:mod:`bknb.domain.quantity_or_lack_of_cash` and :mod:`bknb.domain.account_ledger`.
+:mod:`bknb.domain.quantity_or_lack_of_cash` and :mod:`bknb.domain.cash_booked_for_fills_and_funding`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from ..domain.account_ledger import Booked, Ledger, LegFill
+from ..domain.cash_booked_for_fills_and_funding import Booked, Ledger, LegFill
 from ..domain.costs import CostRequest, FilledBy, fill_costs, filled_by
 from ..domain.fills_at_stops_and_gaps import Entry, execution_model
 from ..domain.lifecycle import step

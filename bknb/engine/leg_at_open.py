@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from ..domain.account_ledger import Ledger, LegFill
+from ..domain.cash_booked_for_fills_and_funding import Ledger, LegFill
 from ..domain.costs import CostRequest, fill_costs, filled_by
 from ..domain.fills_at_stops_and_gaps import Entry, Minute
 from ..domain.signal import Position, sign_of

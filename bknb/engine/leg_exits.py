@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from ..domain.account_ledger import Booked, Ledger, LegFill
+from ..domain.cash_booked_for_fills_and_funding import Booked, Ledger, LegFill
 from ..domain.costs import fill_costs
 from ..domain.quantity_step_and_least_amount import reduced_by
 from ..domain.signal import Position

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from ..domain.account_ledger import Ledger
+from ..domain.cash_booked_for_fills_and_funding import Ledger
 from ..domain.fills_at_stops_and_gaps import Minute
 from ..domain.lifecycle_inputs import Boundary, Input
 from ..domain.liquidation_price import away_from_market

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from ..domain.account_ledger import Ledger
+from ..domain.cash_booked_for_fills_and_funding import Ledger
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from ..domain.account_ledger import Ledger
+    from ..domain.cash_booked_for_fills_and_funding import Ledger
     from .bar_prices import BarPrices
 
 

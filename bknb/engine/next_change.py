@@ -17,7 +17,7 @@ from ..kernels.first_change import first_outside, first_trailed
 from ..market.candles_of_one_symbol import Series
 from ..market.window import Window
 from .filling_minutes import look_back_begin, minutes_that_fill
-from .price_bounds import NEVER, Bounds, entries_bounds, exit_bounds, managed_bounds, trail_slack
+from .prices_that_change_a_state import NEVER, Bounds, entries_bounds, exit_bounds, managed_bounds, trail_slack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,12 +16,13 @@ from ..domain.text import text_fault
 from ..errors import UsageError
 from ..events.messages import RunLabels
 from ..market.feed import Feed
-from ..market.measured_bar_length import base_of, check_above_zero, check_made_of
+from ..market.measured_bar_length import base_of, check_made_of
+from ..market.needs_prices_above_zero import check_above_zero
 from ..market.source_hours import bar_grid_of
 from ..market.system_clock import SystemClock
 from ..market.window import Window
 from ..ports import CandleSource
-from .get_and_list_strategies_walkers_and_others import get_risk
+from .get_and_list_strategies_risks_and_walkers import get_risk
 from .registry import Exchange, Frame, Strategy
 from .resolve import resolve_exchange, resolve_frame, resolve_strategy
 

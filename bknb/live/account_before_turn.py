@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..domain.account_ledger import Ledger
+from ..domain.cash_booked_for_fills_and_funding import Ledger
 from ..domain.costs import FilledBy
 from ..domain.quantity_or_lack_of_cash import FilledQuantity, SizedOrder
 from ..domain.signal import SignalKey

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 from ..domain.formatting import money_decimals, percent_text
 from .account_definitions import ACCOUNT_DEFINITIONS
-from .annualised_sharpe_and_drawdown import Account
+from .annualised_sharpe_sortino_and_drawdown import Account
 from .trade_definitions import Definition
 
 _HELD: Final = {

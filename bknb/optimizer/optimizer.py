@@ -17,7 +17,8 @@ from ..errors import UsageError
 from ..events import messages, subjects
 from ..llm.ask import as_model
 from ..log import log
-from ..market.measured_bar_length import base_of, check_above_zero
+from ..market.measured_bar_length import base_of
+from ..market.needs_prices_above_zero import check_above_zero
 from ..market.system_clock import SystemClock
 from ..ports import Model
 from ..runs.result import Result
@@ -25,12 +26,12 @@ from ..runs.run_record import with_weak_source
 from ..runs.task import Task
 from ..runs.task_list import TaskList
 from . import proposal_as_cells
+from .add_get_and_list_optimizers import OptimizerSpec, OwnCall, get_optimizer
 from .attempt_ledger import AttemptLedger
 from .draft_and_judge import Attempt, Step, Study
 from .draft_and_judge import Task as Work
 from .insert_and_export import ProposalCells, cells_of_notebook, cells_to_insert, provenance, write_notebook
 from .proposals import Proposals
-from .registration import OptimizerSpec, OwnCall, get_optimizer
 from .reply import intervals_of
 from .trial import DraftTrials
 

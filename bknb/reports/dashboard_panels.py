@@ -15,12 +15,12 @@ from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.reasons import BELOW_ZERO
 from ..metrics.trade_definitions import DEFINITIONS
 from .backtest_info import FIGURES, HEADLINES, account_figures_of, figures_of, with_shared_reason
+from .candles_thinned_for_zoom import bars
 from .dashboard_account import account_of_view, marked_of, total_return
-from .decimation import decimate
 from .equity_arrays import EquityInfo, Floats, Times
+from .fewer_points_of_lines import decimate
 from .managed_marks import marks_of
 from .managed_panel import stop_now, target_texts
-from .ohlc_bars import bars
 from .progress_text import left_text, speed_text
 
 if TYPE_CHECKING:

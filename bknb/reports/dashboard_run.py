@@ -42,15 +42,15 @@ from ..metrics.marked_positions import SIDES, whole_exit
 from ..metrics.reasons import ADDS, BELOW_ZERO
 from ..metrics.trade_definitions import label_of, lower_is_better
 from ..metrics.why_figure_is_missing import explained_text
+from .candles_thinned_for_zoom import PriceLine
 from .dashboard_panels import MANAGED, PANELS
 from .managed_marks import NAMES, Stairs, stairs_of_moves
-from .ohlc_bars import PriceLine
 from .progress_text import interval_minutes
 from .signal_story import RANK, event_line, with_rejected
 
 if TYPE_CHECKING:
     from ..domain.position_seen_by_manage import HeldPosition
-    from ..metrics.annualised_sharpe_and_drawdown import Account
+    from ..metrics.annualised_sharpe_sortino_and_drawdown import Account
     from ..metrics.run_account import Terms
 
 Key: TypeAlias = tuple[str, str, str]

@@ -11,7 +11,7 @@ import numpy as np
 from ..domain.formatting import day_text, percent_text, points_text
 from ..domain.signal_events import Opened
 from ..metrics.reasons import BELOW_ZERO
-from .decimation import decimate
+from .fewer_points_of_lines import decimate
 from .managed_marks import NO_MARKS, ManagedMarks, fills_between, marks_of
 from .time_columns import ms_of
 

@@ -13,8 +13,8 @@ import numpy as np
 from ..domain.formatting import minute_text, price_decimals
 from ..domain.interval import MINUTE_MS
 from ..errors import MissingDependency
-from .decimation import decimate, extremes
 from .equity_arrays import EquityInfo, Floats, Times, equity_info
+from .fewer_points_of_lines import decimate, extremes
 from .managed_marks import managed_traces
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from ..domain.formatting import MISSING, money_decimals
-from .decimation import decimate
+from .fewer_points_of_lines import decimate
 from .markup import Html, element, elements
 from .plots import EQUITY, LOSS, WIN
 from .svg_source import svg_source

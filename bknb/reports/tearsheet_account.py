@@ -11,7 +11,7 @@ import numpy as np
 from ..domain.interval import DAY_MINUTES, DAY_MS, MINUTE_MS
 from ..domain.printed_text import DASH, printed_number, printed_percent, printed_span
 from ..metrics.benchmark_figures import held_percent
-from .decimation import decimate, means
+from .fewer_points_of_lines import decimate, means
 from .tearsheet_content import EquityLines, ExposureBars, Headline, RollingSharpe
 from .tearsheet_run import SheetRun, tone_of
 from .tearsheet_trades import trade_count

@@ -15,7 +15,7 @@ from ..errors import DataError, NotEnoughData, UsageError
 from ..market.fetch_loop import submit
 from ..metrics.benchmark_figures import Benchmark, day_closes
 from ..provenance.candle_fingerprint import CandleRange, SeriesRange, fingerprint, series_fingerprint
-from ..reports.decimation import decimate
+from ..reports.fewer_points_of_lines import decimate
 from .account_equity import closes_of
 from .measured import terms_of
 

@@ -44,7 +44,7 @@ from ..market.feed import Feed
 from ..market.fetch_loop import fetch_now
 from ..market.kept_memo import memo_before
 from ..market.loop_thread import LoopThread
-from ..market.measured_bar_length import check_above_zero
+from ..market.needs_prices_above_zero import check_above_zero
 from ..market.point_in_time_series import SYMBOL
 from ..market.source_hours import bar_grid_of
 from ..market.sources import WindowSource

@@ -9,7 +9,7 @@ import numpy as np
 from ..domain.interval import MINUTE_MS
 from ..engine.marked_account_equity import prices_at
 from ..errors import DataError
-from ..metrics.annualised_sharpe_and_drawdown import period_marks
+from ..metrics.annualised_sharpe_sortino_and_drawdown import period_marks
 from .account_equity import closes_by_leg, exposure_marks, marked_span
 from .monthly_returns_and_drawdowns import edges_of
 

@@ -16,7 +16,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE, MINUTE_MS, bar_text, candles_text, interval_ms
 from ..domain.keyword_arguments import check_options
 from ..domain.signal_events import Active, Cancelled, Closed, Event, Idle, Opened, Scheduled
-from ..engine.get_and_list_strategies_walkers_and_others import get_risk
+from ..engine.get_and_list_strategies_risks_and_walkers import get_risk
 from ..engine.plan import (
     ExchangeLike,
     StrategyLike,
@@ -37,7 +37,8 @@ from ..live.plan import LivePlan
 from ..live.run import LiveRun
 from ..live.runtime import RUNTIME
 from ..market.candles import Candles
-from ..market.measured_bar_length import check_above_zero, check_hours_known
+from ..market.measured_bar_length import check_hours_known
+from ..market.needs_prices_above_zero import check_above_zero
 from ..market.system_clock import SystemClock
 from ..ports import Broker, Clock, StateStore
 from ..stores.default_store import checked, chosen

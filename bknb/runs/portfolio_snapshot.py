@@ -11,7 +11,7 @@ from ..domain.interval import DAY_MS
 from ..engine.marked_account_equity import marked_exposure, marked_money, prices_at
 from ..metrics.benchmark_figures import held_percent
 from ..metrics.reasons import why_no_account
-from ..reports.decimation import extremes
+from ..reports.fewer_points_of_lines import extremes
 from ..reports.progress_text import compounded
 from .account_equity import account_marks, closes_by_leg, exposure_marks, percent_of
 from .account_result import RunAccount

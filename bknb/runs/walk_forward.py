@@ -20,7 +20,7 @@ from ..log import log
 from ..market.candles import Candles
 from ..market.sources import WindowSource
 from ..market.window import Window
-from ..metrics.annualised_sharpe_and_drawdown import Account
+from ..metrics.annualised_sharpe_sortino_and_drawdown import Account
 from ..metrics.figure_table import Statistics, for_ranking
 from ..metrics.marked_positions import positions_of
 from ..metrics.reasons import ADDS, BELOW_ZERO
