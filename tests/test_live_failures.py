@@ -33,10 +33,10 @@ def live(first: int, until: int, **options: Any) -> bknb.Result:
 def raising(function: Callable[..., Any], fails: Callable[..., bool]) -> Callable[..., Any]:
     """A function with a fault in it: what it raises is no error that bknb raises on purpose."""
 
-    def called(*given: Any) -> Any:
+    def called(*given: Any, **named: Any) -> Any:
         if fails(*given):
             raise ArithmeticError("a fault")
-        return function(*given)
+        return function(*given, **named)
 
     return called
 

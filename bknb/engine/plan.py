@@ -17,7 +17,6 @@ from ..errors import UsageError
 from ..events.messages import RunLabels
 from ..market.feed import Feed
 from ..market.measured_bar_length import base_of, check_made_of
-from ..market.needs_prices_above_zero import check_above_zero
 from ..market.source_hours import bar_grid_of
 from ..market.system_clock import SystemClock
 from ..market.window import Window
@@ -128,6 +127,8 @@ def plan_backtest(
     if base != MINUTE:
         check_on_base(base, chosen, model, resolved.name)
     if chosen.weights is not None:
+        from ..market.needs_prices_above_zero import check_above_zero  # an ordinary run has signals
+
         check_above_zero(resolved.source, resolved.name, "a strategy of weights")
     span = over_bars(asked, base, resolved.source, checked_symbol(symbol))
     return Plan(
