@@ -94,43 +94,43 @@ from .engine.exchange_frame_and_risk_registration import (
 from .engine.exchange_frame_and_risk_registration import (
     add_risk as add_risk,
 )
-from .engine.get_and_list_strategies_risks_and_walkers import (
+from .engine.get_and_list_registered import (
     get_exchange as get_exchange,
 )
-from .engine.get_and_list_strategies_risks_and_walkers import (
+from .engine.get_and_list_registered import (
     get_frame as get_frame,
 )
-from .engine.get_and_list_strategies_risks_and_walkers import (
+from .engine.get_and_list_registered import (
     get_risk as get_risk,
 )
-from .engine.get_and_list_strategies_risks_and_walkers import (
+from .engine.get_and_list_registered import (
     get_sizing as get_sizing,
 )
-from .engine.get_and_list_strategies_risks_and_walkers import (
+from .engine.get_and_list_registered import (
     get_strategy as get_strategy,
 )
-from .engine.get_and_list_strategies_risks_and_walkers import (
+from .engine.get_and_list_registered import (
     get_walker as get_walker,
 )
-from .engine.get_and_list_strategies_risks_and_walkers import (
+from .engine.get_and_list_registered import (
     list_exchanges as list_exchanges,
 )
-from .engine.get_and_list_strategies_risks_and_walkers import (
+from .engine.get_and_list_registered import (
     list_frames as list_frames,
 )
-from .engine.get_and_list_strategies_risks_and_walkers import (
+from .engine.get_and_list_registered import (
     list_risks as list_risks,
 )
-from .engine.get_and_list_strategies_risks_and_walkers import (
+from .engine.get_and_list_registered import (
     list_series as list_series,
 )
-from .engine.get_and_list_strategies_risks_and_walkers import (
+from .engine.get_and_list_registered import (
     list_sizings as list_sizings,
 )
-from .engine.get_and_list_strategies_risks_and_walkers import (
+from .engine.get_and_list_registered import (
     list_strategies as list_strategies,
 )
-from .engine.get_and_list_strategies_risks_and_walkers import (
+from .engine.get_and_list_registered import (
     list_walkers as list_walkers,
 )
 from .engine.position_size import (

@@ -22,7 +22,7 @@ from ..market.system_clock import SystemClock, stopwatch
 from ..market.window import Window
 from .ask_in_backtest import BacktestAsk
 from .backtest_rules import rules_of_backtest
-from .get_and_list_strategies_risks_and_walkers import get_risk
+from .get_and_list_registered import get_risk
 from .get_signals_vectorised import looked_up
 from .minute_walk import MinuteWalk
 from .plan import PAUSE_POLL_SECONDS, Plan, Stopping, open_window

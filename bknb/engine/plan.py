@@ -21,7 +21,7 @@ from ..market.source_hours import bar_grid_of
 from ..market.system_clock import SystemClock
 from ..market.window import Window
 from ..ports import CandleSource
-from .get_and_list_strategies_risks_and_walkers import get_risk
+from .get_and_list_registered import get_risk
 from .registry import Exchange, Frame, Strategy
 from .resolve import resolve_exchange, resolve_frame, resolve_strategy
 

@@ -21,7 +21,7 @@ from ..events import messages, subjects
 from ..events.heard import NOBODY, KeptForLater
 from ..user_code import where_it_failed
 from .backtest import BacktestRun
-from .get_and_list_strategies_risks_and_walkers import get_risk
+from .get_and_list_registered import get_risk
 from .plan import Plan, open_window
 from .portfolio_run import PortfolioRun
 from .run_candles import run_minutes

@@ -13,7 +13,7 @@ from ..domain.recovery import Kept, Owner, Restored, SavedSetup
 from ..domain.risk_request_and_verdict import place_of
 from ..domain.signal import OpenSignal
 from ..domain.signal_events import Cancelled, Closed
-from ..engine.get_and_list_strategies_risks_and_walkers import get_risk
+from ..engine.get_and_list_registered import get_risk
 from ..engine.records import Records
 from ..engine.risk_profile_places import RiskPlaces
 from ..engine.strategy_loop import StrategyLoop

@@ -16,6 +16,7 @@ from .candles import Candles
 from .column_names import ColumnNames
 from .daylight_saving import checked_zone, to_utc
 from .measured_bar_length import Spacing, measured
+from .swapped_columns_wicks_and_years import WICK, far_wicks, swapped_in, years_notes
 from .time_units import Times
 
 if TYPE_CHECKING:
@@ -24,12 +25,6 @@ if TYPE_CHECKING:
 
     from .time_units import Place
 
-_MANY: Final = 20  # candles that show whether prices go on from one to the next
-_CLOSER: Final = 3  # times closer to the next candle under the other name
-_STRETCH: Final = 40  # candles of a part of a table
-_FIRST_YEAR: Final = -5_364_662_400_000  # 1800, UTC ms
-_LAST_YEAR: Final = 4_102_444_800_000  # 2100, UTC ms
-_WICK: Final = 10  # times above or below open and close is worth a word
 _CLOSES: Final = (MINUTE_MS - 1000, MINUTE_MS - 1)  # past the minute, where candles bear the time of their close
 _FEW: Final = 3  # candles that show how far apart they are before one more is called a stray
 _THURSDAY: Final = 3  # the weekday of 1970-01-01, Monday being 0
@@ -136,36 +131,24 @@ class Rows:
         self._check_grid(at, ms, given, where)
         self._check_twice(at, ms, where)
         candles = Candles.from_columns(timestamp=ms, **{name: column[at] for name, column in self.values.items()})
-        if (part := _swapped(candles)) is not None:
+        if (part := swapped_in(candles)) is not None:
             names = (str(self.names.values[name]).strip() for name in ("open", "close"))
             self.notes.append(
                 f"{where}: {' and '.join(names)} look swapped{part}: each open is far from the close before it, and "
                 "each close is at the open before it"
             )
         self._tell_wicks(at, candles, where)
-        self._tell_years(ms, where)
+        self.notes.extend(years_notes(ms, where))
         return candles
 
     def _tell_wicks(self, at: NDArray[np.intp], candles: Candles, where: str) -> None:
         """Note a high or a low so far from open and close that it may be a number with its point in another place."""
-        far = candles.high > _WICK * np.maximum(candles.open, candles.close)
-        far |= candles.low * _WICK < np.minimum(candles.open, candles.close)
-        far &= candles.low > 0  # through zero prices are no multiples of each other
+        far = far_wicks(candles)
         if far.any():
             first, others = int(np.argmax(far)), int(np.count_nonzero(far)) - 1
             self.notes.append(
                 f"{where}, {self.reading.place(self.frame.index[at[first]])}: {describe(candles, first)} reaches more "
-                f"than {_WICK} times above or below its open and close"
-                + (f" ({others} more like it)" if others else "")
-            )
-
-    def _tell_years(self, ms: NDArray[np.int64], where: str) -> None:
-        """Note years in which no market was recorded, or that are not yet: those of another calendar."""
-        if len(ms) and (int(ms.min()) < _FIRST_YEAR or int(ms.max()) >= _LAST_YEAR):
-            first, last = (utc_text(int(moment))[:10] for moment in (ms.min(), ms.max()))
-            self.notes.append(
-                f"{where}: times go from {first} to {last}: years of another calendar (Persian, Buddhist) are to be "
-                "converted, and numbers may count from another day"
+                f"than {WICK} times above or below its open and close" + (f" ({others} more like it)" if others else "")
             )
 
     def one_instrument(self, at: NDArray[np.intp], key: str) -> None:
@@ -236,31 +219,6 @@ def _is_number(column: pd.Series[Any]) -> bool:
     import pandas as pd
 
     return bool(pd.api.types.is_numeric_dtype(column))
-
-
-def _swapped(candles: Candles) -> str | None:
-    """Where prices go on from candle to candle only if opens and closes change their names, in words.
-
-    Empty: everywhere; ``None``: nowhere. A part is a stretch in which most opens differ from the close before.
-    """
-    if len(candles) <= _MANY:
-        return None
-    order = np.argsort(candles.timestamp, kind="stable")
-    opened, close = candles.open[order], candles.close[order]
-    as_named, swapped = np.abs(opened[1:] - close[:-1]), np.abs(close[1:] - opened[:-1])
-    if swapped.sum() * _CLOSER < as_named.sum():
-        return ""
-    begins = np.arange(0, len(as_named) - _STRETCH + 1, _STRETCH)
-    if not len(begins):
-        return None
-    whole = slice(0, int(begins[-1]) + _STRETCH)
-    sums = (np.add.reduceat(each[whole], begins) for each in (as_named, swapped, as_named > 0))
-    named, other, moves = sums
-    found = np.flatnonzero((other * _CLOSER < named) & (2 * moves > _STRETCH))
-    if not len(found):
-        return None
-    first = utc_text(int(candles.timestamp[order[begins[found[0]]]]))
-    return f" in {len(found):,} of {len(begins):,} stretches of {_STRETCH} candles, the first at {first}"
 
 
 def _opened(ms: NDArray[np.int64], where: str, notes: list[str]) -> NDArray[np.int64]:

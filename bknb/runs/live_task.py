@@ -16,7 +16,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE, MINUTE_MS, bar_text, candles_text, interval_ms
 from ..domain.keyword_arguments import check_options
 from ..domain.signal_events import Active, Cancelled, Closed, Event, Idle, Opened, Scheduled
-from ..engine.get_and_list_strategies_risks_and_walkers import get_risk
+from ..engine.get_and_list_registered import get_risk
 from ..engine.plan import (
     ExchangeLike,
     StrategyLike,

@@ -59,7 +59,7 @@ from ..domain.signal_validation import read_answer
 from ..domain.states import AskingAdds
 from ..engine.call_by_name import calling_by_name, managing_by_name
 from ..engine.filling_minutes import look_back_begin, minutes_that_fill
-from ..engine.get_and_list_strategies_risks_and_walkers import get_risk
+from ..engine.get_and_list_registered import get_risk
 from ..engine.registry import Strategy
 from ..engine.resolve import resolve_strategy
 from ..engine.risk_profile_places import RiskPlaces

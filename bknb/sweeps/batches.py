@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from msgspec.structs import replace
 
-from ..engine.get_and_list_strategies_risks_and_walkers import get_risk
+from ..engine.get_and_list_registered import get_risk
 from ..engine.registration_checks import definition, make_strategy
 from ..engine.registry import Exchange, registry
 from ..errors import MissingDependency, UsageError
