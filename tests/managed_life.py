@@ -1,6 +1,7 @@
 """A live run whose positions are managed, killed wherever its disk changes.
 
-``managed_life.py FOLDER chosen|every managed|weights``: with a ``manage``, or a strategy that answers with weights.
+``managed_life.py FOLDER chosen|every managed|weights|lists``: with a ``manage``, also one whose signals are lists, or a
+strategy that answers with weights.
 
 It plays the run once undisturbed. Then, for every change of the disk or one of each kind: a process is killed there,
 another goes on to the end, and its positions and fills, and what its listener received, are compared. It prints one
@@ -38,7 +39,7 @@ def strategy_of(kind: str) -> Any:
     """A strategy that changes what it holds at many minutes, with levels as prices and in percent; it counts."""
     if kind == "weights":
         return bknb.add_strategy("life", interval="1m", get_weight=drawn_weight(SEED))
-    signal, manages = drawn(SEED), managing(SEED)
+    signal, manages = drawn(SEED, lists=kind == "lists"), managing(SEED)
 
     def get_signal(ctx: Any, when: Any, price: float) -> Any:
         ctx.memo["questions"] = questions = ctx.memo.get("questions", 0) + 1
@@ -50,7 +51,11 @@ def strategy_of(kind: str) -> Any:
         answer = None if managed % 9 == 0 else manages(when, position, price)
         return in_percent(answer, price) if when.minute % 2 == 0 else answer
 
-    return bknb.add_strategy("life", interval="1m", get_signal=get_signal, manage=manage, manage_interval="1m")
+    managed: dict[str, Any] = {"get_signal": get_signal, "manage": manage, "manage_interval": "1m"}
+    if kind == "lists":  # all signals of one have one place
+        bknb.add_risk("life", validations=lambda request: request.open_position_count == 0)
+        managed["risk"] = "life"
+    return bknb.add_strategy("life", interval="1m", **managed)
 
 
 def play(folder: Path, kind: str, at: Place | None) -> None:

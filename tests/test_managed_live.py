@@ -42,11 +42,11 @@ def told(records: Records, *, before: int) -> list[bytes]:
     return [msgspec.json.encode(event) for event in plain]
 
 
-def managed(seed: int, model: str, *, risk: str | None = None) -> Any:
+def managed(seed: int, model: str, *, risk: str | None = None, lists: bool = False) -> Any:
     return bknb.add_strategy(
         "random",
         interval="1m",
-        get_signal=drawn(seed),
+        get_signal=drawn(seed, lists=lists),
         manage=managing(seed),
         manage_interval="1m" if seed % 2 else "5m",
         execution=model,
@@ -57,14 +57,16 @@ def managed(seed: int, model: str, *, risk: str | None = None) -> Any:
 @pytest.mark.slow
 @pytest.mark.parametrize("model", first_quick(MODELS))
 @settings(max_examples=10)
-@example(seed=128, jumping=True, risk=False)  # a part and the rest of the position leave late, in one answer
-@given(seed=SEEDS, jumping=st.booleans(), risk=st.booleans())
-def test_live_equals_a_backtest(model: str, seed: int, *, jumping: bool, risk: bool) -> None:
+@example(
+    seed=128, jumping=True, risk=False, lists=False
+)  # a part and the rest of the position leave late, in one answer
+@given(seed=SEEDS, jumping=st.booleans(), risk=st.booleans(), lists=st.booleans())
+def test_live_equals_a_backtest(model: str, seed: int, *, jumping: bool, risk: bool, lists: bool) -> None:
     def picky(request: bknb.RiskRequest) -> bool:
         return (request.when // MINUTE) % 4 != 0
 
     bknb.add_risk("picky", validations=[picky])
-    exchange, strategy = source(walk(seed)), managed(seed, model, risk="picky" if risk else None)
+    exchange, strategy = source(walk(seed)), managed(seed, model, risk="picky" if risk else None, lists=lists)
     task = bknb.Live.background(
         "BTCUSDT",
         strategy=strategy,
@@ -140,14 +142,18 @@ PARTS = {
 
 
 @pytest.mark.parametrize(
-    ("places", "killed"),
-    [pytest.param("chosen", 12, marks=pytest.mark.slow), pytest.param("every", 170, marks=pytest.mark.long)],
+    ("places", "killed", "kind"),
+    [
+        pytest.param("chosen", 12, "managed", marks=pytest.mark.slow),
+        pytest.param("every", 170, "managed", marks=pytest.mark.long),
+        pytest.param("every", 170, "lists", marks=pytest.mark.long),
+    ],
 )
 def test_killed_at_any_change_of_the_disk_it_has_the_same_fills_each_once(
-    places: str, killed: int, folder_in_memory: Path
+    places: str, killed: int, kind: str, folder_in_memory: Path
 ) -> None:
     script = Path(__file__).with_name("managed_life.py")
-    call = [sys.executable, script, folder_in_memory, places, "managed"]
+    call = [sys.executable, script, folder_in_memory, places, kind]
     done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=1_800)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])

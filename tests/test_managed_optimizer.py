@@ -127,6 +127,25 @@ def test_a_trial_of_one_that_manages_is_the_backtest_of_its_code(execution: str)
     assert verdict.result.stops.to_dict() == plain.stops.to_dict()
 
 
+@pytest.mark.slow
+def test_a_trial_of_one_that_answers_with_lists_is_the_backtest_of_its_code() -> None:
+    one = 'bknb.Signal(side="long", price_stop_loss=near(ctx.price), trailing=bknb.Trailing(percent=1.5, after=0.5))'
+    other = 'bknb.Signal(side="long", price_open=ctx.price + 9, entry="stop", price_stop_loss=near(ctx.price), bars=9)'
+    pullback = other.replace('price + 9, entry="stop"', "price - 9")
+    _, draft = reasons(reply(MANAGED.replace(one, f"[{other}, {pullback}]")))
+    assert draft is not None
+    trial = DraftTrials("BTCUSDT", Exchange("demo", DemoSource()), Settings(), lead_days=5)
+    verdict = asyncio.run(trial(draft, WEEK, look_ahead=False))
+    assert verdict.objections == ()
+    names: dict[str, Any] = {}
+    exec(draft.code, names)  # noqa: S102 -- the code of this test
+    bknb.add_strategy("draft", interval=draft.interval, get_signal=names["get_signal"], manage=names["manage"])
+    plain = bknb.backtest("BTCUSDT", strategy="draft", exchange="demo", frame=(WEEK.start, WEEK.end))
+    assert verdict.result is not None
+    assert {end.reason for end in plain.run_record.records.cancelled} >= {"place_taken"}
+    assert verdict.result.fills.to_dict() == plain.fills.to_dict()
+
+
 GIVEN: dict[str, Any] = {
     "position": "short",
     "side": "short",

@@ -28,14 +28,14 @@ from bknb.kernels.first_change import first_trailed, first_trailed_plain
 from bknb.runs.fill_table import fill_rows
 
 
-def drawn(seed: int) -> Callable[..., Any]:
+def drawn(seed: int, *, lists: bool = False) -> Callable[..., Any]:
     """A strategy of random signals with exits of every kind; a signal depends on its moment and price alone."""
 
     def get_signal(when: Any, price: float) -> Any:
         random = np.random.default_rng([seed, round(when.timestamp())])
         if random.random() < 0.6:
             return None
-        return signal(random, price)
+        return [signal(random, price) for _ in range(int(random.integers(1, 4)))] if lists else signal(random, price)
 
     return get_signal
 
@@ -101,13 +101,13 @@ def managing(seed: int, *, loosens: bool = True) -> Callable[..., Any]:
 
 
 def run(seed: int, model: str, *, every_minute: bool = False, tick: float | None = None, loosens: bool = True,
-        changed_from: int | None = None, risk: bool = False) -> Heard:  # fmt: skip
+        changed_from: int | None = None, risk: bool = False, lists: bool = False) -> Heard:  # fmt: skip
     """A run of random signals and random answers over a random walk."""
     if risk:
         bknb.add_risk("drawn", validations=lambda request: hash((request.when, round(request.add, 6))) % 3 > 0)
     strategy = make_strategy(
         "drawn",
-        drawn(seed),
+        drawn(seed, lists=lists),
         interval="1m",
         manage=managing(seed, loosens=loosens),
         manage_interval="1m" if seed % 2 else "5m",
@@ -133,16 +133,21 @@ def told(done: Heard, *, before: int | None = None) -> list[bytes]:
 
 
 @pytest.mark.slow
-@given(model=st.sampled_from(MODELS), seed=SEEDS, tick=st.sampled_from([None, 0.05]), risk=st.booleans())
-def test_skipping_minutes_changes_nothing(model: str, seed: int, tick: float | None, risk: bool) -> None:  # noqa: FBT001
-    skipped = told(run(seed, model, tick=tick, risk=risk))
-    assert skipped == told(run(seed, model, tick=tick, risk=risk, every_minute=True))
+@given(
+    model=st.sampled_from(MODELS), seed=SEEDS, tick=st.sampled_from([None, 0.05]), risk=st.booleans(),
+    lists=st.booleans(),
+)  # fmt: skip
+def test_skipping_minutes_changes_nothing(
+    *, model: str, seed: int, tick: float | None, risk: bool, lists: bool
+) -> None:
+    skipped = told(run(seed, model, tick=tick, risk=risk, lists=lists))
+    assert skipped == told(run(seed, model, tick=tick, risk=risk, lists=lists, every_minute=True))
 
 
-@given(model=st.sampled_from(MODELS), seed=SEEDS, at=st.integers(1, LENGTH))
-def test_nothing_depends_on_what_comes_later(model: str, seed: int, at: int) -> None:
-    before = ORIGIN + at * MINUTE
-    assert told(run(seed, model), before=before) == told(run(seed, model, changed_from=at), before=before)
+@given(model=st.sampled_from(MODELS), seed=SEEDS, at=st.integers(1, LENGTH), lists=st.booleans())
+def test_nothing_depends_on_what_comes_later(model: str, seed: int, at: int, lists: bool) -> None:  # noqa: FBT001
+    before, later = ORIGIN + at * MINUTE, run(seed, model, changed_from=at, lists=lists)
+    assert told(run(seed, model, lists=lists), before=before) == told(later, before=before)
 
 
 @pytest.mark.slow

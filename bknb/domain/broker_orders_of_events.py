@@ -7,7 +7,7 @@ decision of a moment is an order of the record's state, and leaves at that momen
 ================= =============================================================================
 state or event    the orders of its signal
 ================= =============================================================================
-Opening           a market or limit order; a stop entry is watched here until it opens
+Opening           a market or limit order, of several each; a stop entry is watched here until it opens
 Holding           a part that was decided is a market order, an add a market or limit order
 Holding, leaving  what is left is closed; at a session's close, at the open of its last minute
 Opened            a market order, unless the entry was ordered already: that one is expected to fill
@@ -30,7 +30,7 @@ import msgspec
 
 from .broker_orders_and_ids import Order, OrderKind, client_id, closing_orders, order_beside
 from .interval import MINUTE_MS
-from .lifecycle import Holding, Opening, State, position_of
+from .lifecycle import Holding, Opening, State, position_of, waiting_signals
 from .position_book import PositionOrder
 from .quantity_of_partial_closes import by_number
 from .signal import OpenSignal, ScheduledSignal, SignalKey, key_of, labels_of
@@ -68,13 +68,17 @@ def orders_of_state(
             found += [msgspec.structs.replace(order, created_at=not_before) for order in closing]
     elif ending is not None:
         found += _orders_of_book(ending, orders.get(key_of(ending.signal), ()))
-    if isinstance(state, Opening) and state.signal.entry != "stop" and (state.close_at is None or state.sent):
-        entry = _entry(orders, state.signal)
-        kind: OrderKind = "limit" if state.signal.entry == "limit" else "market"
+    if not isinstance(state, Opening) or not (state.close_at is None or state.sent):
+        return tuple(found)
+    for signal in waiting_signals(state):
+        if signal.entry == "stop":
+            continue
+        entry = _entry(orders, signal)
+        kind: OrderKind = "limit" if signal.entry == "limit" else "market"
         leaves_at = state.not_before if state.close_at is None else max(state.not_before, last_open(state.close_at))
         if entry is None:
-            quantity = quantity_of(state.signal)
-            found.append(_entry_order(state.signal, quantity, kind=kind, created_at=leaves_at, opened_at=None))
+            quantity = quantity_of(signal)
+            found.append(_entry_order(signal, quantity, kind=kind, created_at=leaves_at, opened_at=None))
         elif entry.status == "intended" and entry.created_at != leaves_at:
             found.append(msgspec.structs.replace(entry, created_at=leaves_at))
     return tuple(found)
@@ -224,7 +228,7 @@ def _known_at(event: Scheduled | Opened, kind: OrderKind) -> int:
 
 def _ended_at(event: Closed | Cancelled) -> int:
     """When the end of a signal was known (UTC ms): what a minute did, when it had closed."""
-    by_clock = isinstance(event, Cancelled) and event.reason not in ("price_reject", "risk")
+    by_clock = isinstance(event, Cancelled) and event.reason not in ("price_reject", "risk", "place_taken")
     return event.when if by_clock else event.when + MINUTE_MS
 
 

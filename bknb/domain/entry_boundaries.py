@@ -10,16 +10,16 @@ from .lifecycle_entries import entered
 from .lifecycle_exits import holding_boundary
 from .lifecycle_inputs import Boundary
 from .market_on_close_orders import close_due, missed_at
-from .states import Flat, Holding, Opening, Rules, Step, Waiting, frame_over
-from .unfilled_entries import cancel, flat_after
+from .states import Flat, Holding, Opening, Rules, Step, Waiting, frame_over, waiting_signals
+from .unfilled_entries import cancel, flat_after, taken_back
 
 
 def _cancelled_by_clock(state: Opening | Waiting, then: Flat | Holding, given: Boundary, rules: Rules) -> Step:
+    signals = waiting_signals(state)
     if frame_over(given.when, rules):
-        return cancel(state.signal, then, given.when, given.price, rules.model.frame_end_cancel, rules)
-    if given.when >= timeout_of(state.signal, rules):
-        return cancel(state.signal, then, given.when, given.price, "timeout", rules)
-    return Step(state)
+        return taken_back(state, signals, then, given.when, given.price, rules.model.frame_end_cancel, rules)
+    over = [signal for signal in signals if given.when >= timeout_of(signal, rules)]
+    return taken_back(state, over, then, given.when, given.price, "timeout", rules) if over else Step(state)
 
 
 def opening_boundary(state: Opening, given: Boundary, rules: Rules) -> Step:

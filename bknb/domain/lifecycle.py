@@ -11,10 +11,11 @@ known, and told, when that minute has closed.
 state      input            becomes                                           events
 ========== ================ ================================================= ========================================
 Flat       Answer           Flat, Asking, Opening; vwap: Waiting, Holding     Rejected / Scheduled / Opened
+Flat       Answers          Flat, Asking, Opening; vwap: Waiting, Holding     Rejected / Scheduled / Opened …
 Flat       Minute           Flat                                              (Idle)
 Flat       Reenter          Flat
-Asking     Verdict          Flat, Holding, Opening; vwap: Waiting             RiskRefused / Scheduled / Opened
-Opening    Minute           Opening, Waiting, Holding or Flat                 [Closed] Scheduled / Opened / Cancelled …
+Asking     Verdict          Flat, Asking, Holding, Opening; vwap: Waiting     RiskRefused / Scheduled / Opened
+Opening    Minute           Opening, Waiting, Entering, Holding or Flat       [Closed] Scheduled / Opened / Cancelled …
 Opening    Managed          Opening, or as Flat by Answer (weights)           Rejected / Cancelled …
 Opening    Boundary, Halt   Opening, Holding or Flat                          Cancelled
 Opening    DataEnd          Flat                                              [Closed] Cancelled
@@ -23,8 +24,8 @@ Waiting    Boundary         Waiting or Flat                                   Ca
 Waiting    DataEnd, Halt    Flat                                              Cancelled
 Waiting    Managed          Waiting, or as Flat by Answer                     Rejected / Cancelled …
 Waiting    Activate         Opening; vwap: Holding                            Opened
-Entering   Verdict          Holding or Flat                                   RiskRefused Cancelled / Opened [Closed]
-Holding    Answer           Holding, Asking or Opening (while it leaves)      Rejected
+Entering   Verdict          Holding, Flat, Entering or Waiting                RiskRefused Cancelled / Opened [Closed]
+Holding    Answer, Answers  Holding, Asking or Opening (while it leaves)      Rejected
 Holding    SkippedMinutes   Holding
 Holding    Minute           Holding or Flat                                   [Reduced Added Moved] Milestone … / Closed
 Holding    Boundary         Holding                                           AddCancelled
@@ -57,7 +58,18 @@ from .lifecycle_entries import (
     waiting_minute,
 )
 from .lifecycle_exits import due, holding_boundary, holding_data_end, holding_halt, holding_minute, holding_skipped
-from .lifecycle_inputs import Answer, Boundary, DataEnd, Halt, HaltReason, Input, Managed, Reenter, SkippedMinutes
+from .lifecycle_inputs import (
+    Answer,
+    Answers,
+    Boundary,
+    DataEnd,
+    Halt,
+    HaltReason,
+    Input,
+    Managed,
+    Reenter,
+    SkippedMinutes,
+)
 from .manual_inputs import Activate, Planned
 from .risk_request_and_verdict import Command, Release, Reserve, Verdict
 from .state_as_text import story
@@ -83,6 +95,7 @@ from .unfilled_entries import opening_data_end, opening_halt, waiting_data_end, 
 __all__ = [
     "Activate",
     "Answer",
+    "Answers",
     "Asking",
     "AskingAdds",
     "Boundary",
@@ -119,7 +132,7 @@ __all__ = [
 
 
 @overload
-def step(state: Flat, given: Answer | Minute | Reenter, rules: Rules) -> Step: ...
+def step(state: Flat, given: Answer | Answers | Minute | Reenter, rules: Rules) -> Step: ...
 @overload
 def step(state: Asking | AskingAdds | Entering, given: Verdict, rules: Rules) -> Step: ...
 @overload
@@ -129,7 +142,7 @@ def step(state: Waiting, given: Boundary | Managed | Activate | Minute | DataEnd
 @overload
 def step(
     state: Holding,
-    given: Answer | SkippedMinutes | Boundary | Managed | Planned | Minute | DataEnd | Halt,
+    given: Answer | Answers | SkippedMinutes | Boundary | Managed | Planned | Minute | DataEnd | Halt,
     rules: Rules,
 ) -> Step: ...
 def step(state: State, given: Input, rules: Rules) -> Step:
@@ -165,7 +178,7 @@ def _impossible(state: State, given: Input, rules: Rules) -> InvalidTransition:
     )
 
 
-# What only a managed position needs is imported when it is first given: most runs never do.
+# What only a managed position, or a list of signals, needs is imported when it is first given: most runs never do.
 def _adds_verdict(state: AskingAdds, given: Verdict, rules: Rules) -> Step:
     from .manage_answers_carried_out import adds_verdict
 
@@ -192,6 +205,44 @@ def _holding_managed(state: Holding, given: Managed, rules: Rules) -> Step:
     return holding_managed(state, given, rules)
 
 
+def _answers(state: Flat | Holding, given: Answers, rules: Rules) -> Step:
+    from .competing_entries import answered_with_several
+
+    return answered_with_several(state, given, rules)
+
+
+def _asking_verdict(state: Asking, given: Verdict, rules: Rules) -> Step:
+    if not (state.granted or state.rest):
+        return asking_verdict(state, given, rules)
+    from .competing_entries import competing_answered
+
+    return competing_answered(state, given, rules)
+
+
+def _opening_minute(state: Opening, given: Minute, rules: Rules) -> Step:
+    if not state.beside:
+        return opening_minute(state, given, rules)
+    from .competing_entries import competing_opens
+
+    return competing_opens(state, given, rules)
+
+
+def _waiting_minute(state: Waiting, given: Minute, rules: Rules) -> Step:
+    if not state.beside:
+        return waiting_minute(state, given, rules)
+    from .competing_entries import competing_waits
+
+    return competing_waits(state, given, rules)
+
+
+def _entering_verdict(state: Entering, given: Verdict, rules: Rules) -> Step:
+    if state.holder is None:
+        return entering_verdict(state, given, rules)
+    from .competing_entries import competing_entered
+
+    return competing_entered(state, given, rules)
+
+
 def _flat_reenter(state: Flat, _given: Reenter, _rules: Rules) -> Step:
     return Step(Flat(last_id=state.last_id))
 
@@ -210,23 +261,25 @@ def _holding_planned(state: Holding, given: Planned, rules: Rules) -> Step:
 
 _TRANSITIONS: Final[dict[tuple[type, type], Any]] = {
     (Flat, Answer): flat_answer,
+    (Flat, Answers): _answers,
     (Flat, Minute): flat_minute,
     (Flat, Reenter): _flat_reenter,
-    (Asking, Verdict): asking_verdict,
+    (Asking, Verdict): _asking_verdict,
     (AskingAdds, Verdict): _adds_verdict,
-    (Opening, Minute): opening_minute,
+    (Opening, Minute): _opening_minute,
     (Opening, Managed): _opening_managed,
     (Opening, Boundary): opening_boundary,
     (Opening, DataEnd): opening_data_end,
     (Opening, Halt): opening_halt,
-    (Waiting, Minute): waiting_minute,
+    (Waiting, Minute): _waiting_minute,
     (Waiting, Boundary): waiting_boundary,
     (Waiting, DataEnd): waiting_data_end,
     (Waiting, Halt): waiting_halt,
     (Waiting, Managed): _waiting_managed,
     (Waiting, Activate): _waiting_activated,
-    (Entering, Verdict): entering_verdict,
+    (Entering, Verdict): _entering_verdict,
     (Holding, Answer): holding_answer,
+    (Holding, Answers): _answers,
     (Holding, SkippedMinutes): holding_skipped,
     (Holding, Boundary): holding_boundary,
     (Holding, Managed): _holding_managed,

@@ -79,7 +79,7 @@ def answered(
     candidate = checked_signal(signal, given.when, given.price, rules, last_id=last_id)
     if isinstance(candidate, tuple):
         rejected = rejection(rules, given.when, given.price, candidate, signal)
-        return Step(state, (*earlier, rejected), _released(earlier, rules))
+        return Step(state, (*earlier, rejected), released_by(earlier, rules))
     asking = Asking(
         candidate=candidate,
         when=given.when,
@@ -90,12 +90,12 @@ def answered(
         earlier=earlier,
     )
     if not rules.asks:
-        return _granted(asking, rules)
+        return granted(asking, rules)
     freed = ending.signal.id if ending else freed
     return Step(asking, (), (Reserve(candidate, given.when, given.price, freed, earlier=earlier),))
 
 
-def _released(earlier: tuple[Event, ...], rules: Rules) -> tuple[Release, ...]:
+def released_by(earlier: tuple[Event, ...], rules: Rules) -> tuple[Release, ...]:
     """The places of what ended among events."""
     if not rules.asks:
         return ()
@@ -109,8 +109,9 @@ def flat_minute(state: Flat, given: Minute, rules: Rules) -> Step:
     return Step(state, (Idle(**labels(rules), when=given.t, price=given.price),))
 
 
-def _granted(state: Asking, rules: Rules, liquidation: float | None = None) -> Step:
-    candidate, earlier, released = state.candidate, state.earlier, _released(state.earlier, rules)
+def granted(state: Asking, rules: Rules, liquidation: float | None = None) -> Step:
+    """What was allowed is opened or ordered; of a list the others that were allowed are ordered beside it."""
+    candidate, earlier, released = state.candidate, state.earlier, released_by(state.earlier, rules)
     if isinstance(candidate, OpenSignal):
         opened = Opened(**labels(rules), when=state.when, price=state.price, signal=candidate)
         return Step(opened_holding(candidate, rules, liquidation), (*earlier, opened), released)
@@ -121,10 +122,15 @@ def _granted(state: Asking, rules: Rules, liquidation: float | None = None) -> S
             last_id=state.last_id,
             ending=state.ending,
             close_at=_session_close(state.not_before, rules) if candidate.entry == "close" else None,
+            beside=state.granted,
         )
         return Step(opening, earlier, released)
-    scheduled = Scheduled(**labels(rules), when=state.when, price=state.price, signal=candidate)
-    return Step(Waiting(signal=candidate, last_id=state.last_id), (*earlier, scheduled), released)
+    told = [
+        Scheduled(**labels(rules), when=state.when, price=state.price, signal=signal)
+        for signal in (candidate, *state.granted)
+    ]
+    waiting = Waiting(signal=candidate, last_id=state.last_id, beside=state.granted)
+    return Step(waiting, (*earlier, *told), released)
 
 
 def _session_close(not_before: int, rules: Rules) -> int:
@@ -172,10 +178,19 @@ def refusal(
 def asking_verdict(state: Asking, given: Verdict, rules: Rules) -> Step:
     """The decision of the risk profile on a new signal."""
     if given.allowed:
-        return _granted(state, rules, given.liquidation)
+        return granted(state, rules, given.liquidation)
     refused = refusal(state.candidate, state.when, state.price, given, rules)
     earlier = state.earlier
-    return Step(state.ending or Flat(last_id=state.last_id), (*earlier, refused), _released(earlier, rules))
+    return Step(state.ending or Flat(last_id=state.last_id), (*earlier, refused), released_by(earlier, rules))
+
+
+def ending_minute(state: Opening, ending: Holding, given: Minute, rules: Rules) -> Step:
+    """A minute with a position that leaves before the new one enters, at the same open or an earlier one."""
+    left = holding_minute(ending, given, rules)
+    if isinstance(left.state, Holding):  # parts of it that were ordered before may have filled
+        return Step(msgspec.structs.replace(state, ending=left.state), left.events)
+    alone = msgspec.structs.replace(state, last_id=ending.signal.id, ending=None)
+    return Step(alone, left.events, left.commands)
 
 
 def opening_minute(state: Opening, given: Minute, rules: Rules) -> Step:
@@ -183,15 +198,14 @@ def opening_minute(state: Opening, given: Minute, rules: Rules) -> Step:
     signal, model = state.signal, rules.model
     events: tuple[Any, ...] = ()
     commands: tuple[Command, ...] = ()
+    if state.ending is not None:
+        left = ending_minute(state, state.ending, given, rules)
+        if not isinstance(left.state, Opening) or left.state.ending is not None:
+            return left
+        state, events, commands = left.state, left.events, left.commands
     last_id = state.last_id
-    if state.ending is not None:  # leaves before the new position enters, at the same open or an earlier one
-        left = holding_minute(state.ending, given, rules)
-        if isinstance(left.state, Holding):  # parts of it that were ordered before may have filled
-            return Step(msgspec.structs.replace(state, ending=left.state), left.events)
-        events, commands, last_id = left.events, left.commands, state.ending.signal.id
     if signal.entry == "close" or not model.can_fill(given, state.not_before):
-        alone = msgspec.structs.replace(state, last_id=last_id, ending=None)
-        return Step(alone, events + quiet_minute(signal, given, rules), commands)
+        return Step(state, events + quiet_minute(signal, given, rules), commands)
     entry = model.entry(signal, given, first=True)
     if not isinstance(entry, Entry) or entry.rested:
         events += (Scheduled(**labels(rules), when=given.t, price=given.price, signal=signal),)
@@ -224,12 +238,13 @@ def _touched(
         return entered(signal, minute, entry, rules)
     entering = Entering(signal=signal, minute=minute, entry=entry, last_id=last_id, earlier=earlier)
     filled = activated(signal, minute.t, entry.price, rules.tick)
-    ending = next(_ids_closed(earlier), None)
+    ending = next(ids_closed(earlier), None)
     asked = Reserve(filled, minute.t, minute.price, ending, fill=entry, earlier=earlier, again=again)
     return Step(entering, (), (asked,))
 
 
-def _ids_closed(events: tuple[Event, ...]) -> Iterator[str]:
+def ids_closed(events: tuple[Event, ...]) -> Iterator[str]:
+    """The signals of what was closed among events."""
     return (event.signal.id for event in events if isinstance(event, Closed))
 
 
@@ -318,7 +333,7 @@ def _held_after_touch(holding: Holding, order: ScheduledSignal, minute: Minute, 
 
 def entering_verdict(state: Entering, given: Verdict, rules: Rules) -> Step:
     """The decision of the risk profile on a resting entry that was touched."""
-    minute, released = state.minute, tuple(Release(signal_id) for signal_id in _ids_closed(state.earlier))
+    minute, released = state.minute, tuple(Release(signal_id) for signal_id in ids_closed(state.earlier))
     if given.allowed:
         made = entered(state.signal, minute, state.entry, rules, given.liquidation)
         return Step(made.state, state.earlier + made.events, released + made.commands)

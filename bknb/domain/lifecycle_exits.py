@@ -184,6 +184,8 @@ def due(state: State, rules: Rules) -> int:
             moment = min(moment, book_timeout(state.book))
     elif isinstance(state, Opening | Waiting):
         moment = min(timeout_of(state.signal, rules), closes)
+        for signal in state.beside:
+            moment = min(moment, timeout_of(signal, rules))
     else:
         return NEVER
     if rules.base_ms > MINUTE_MS:

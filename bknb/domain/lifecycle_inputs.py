@@ -25,6 +25,18 @@ class Answer(NamedTuple):
     decided_at: int | None = None
 
 
+class Answers(NamedTuple):
+    """The signals that a strategy returned in a list at moment ``when`` (UTC ms): the first that fills takes the place.
+
+    Else as :class:`Answer`.
+    """
+
+    when: int
+    price: float
+    signals: tuple[Signal, ...]
+    decided_at: int | None = None
+
+
 class Boundary(NamedTuple):
     """The moment ``when`` (UTC ms), before its minute: the clock ends what is due. ``price`` is the average then.
 
@@ -106,11 +118,22 @@ class Reenter(NamedTuple):
 
 
 Input: TypeAlias = (
-    Answer | Boundary | Managed | Planned | Activate | Minute | Verdict | SkippedMinutes | DataEnd | Halt | Reenter
+    Answer
+    | Answers
+    | Boundary
+    | Managed
+    | Planned
+    | Activate
+    | Minute
+    | Verdict
+    | SkippedMinutes
+    | DataEnd
+    | Halt
+    | Reenter
 )
 
 
-def earliest_fill(given: Answer | Boundary | Managed, rules: Rules) -> int:
+def earliest_fill(given: Answer | Answers | Boundary | Managed, rules: Rules) -> int:
     """The earliest moment (UTC ms) at which an order can fill: the clock, when it was more than a base bar late."""
     if given.decided_at is None or given.decided_at <= rules.bar_end(given.when):
         return given.when

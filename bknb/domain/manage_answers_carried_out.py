@@ -36,10 +36,22 @@ from .signal import Signal, sign_of
 from .signal_events import Event, Reason, Rejected
 from .signal_validation import STOPPED
 from .state_as_text import story
-from .states import AskingAdds, Flat, Holding, Leaving, Opening, Rules, Step, Waiting, labels, rejection
+from .states import (
+    AskingAdds,
+    Flat,
+    Holding,
+    Leaving,
+    Opening,
+    Rules,
+    Step,
+    Waiting,
+    labels,
+    rejection,
+    waiting_signals,
+)
 from .text import shown
 from .trailing_and_breakeven_stops import moved_events
-from .unfilled_entries import cancel
+from .unfilled_entries import taken_back
 
 
 def waiting_managed(state: Waiting | Opening, given: Managed, rules: Rules) -> Step:
@@ -74,7 +86,8 @@ def waiting_managed(state: Waiting | Opening, given: Managed, rules: Rules) -> S
         return Step(state, rejected)
     ending = state.ending if isinstance(state, Opening) else None
     then = ending or Flat(last_id=state.last_id)
-    end = cancel(state.signal, then, given.when, given.price, given.source, rules, note=cancelled.note)
+    waits = waiting_signals(state)
+    end = taken_back(state, waits, then, given.when, given.price, given.source, rules, note=cancelled.note)
     events = (*rejected, *end.events)
     if signal is None or reasons:
         return Step(end.state, events, end.commands)

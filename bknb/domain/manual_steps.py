@@ -15,7 +15,15 @@ from .states import Holding, Opening, Rules, Step, Waiting, labels
 
 
 def waiting_activated(state: Waiting, given: Activate, rules: Rules) -> Step:
-    """A resting entry that is opened at the market; its place at the risk profile is the one it has."""
+    """A resting entry that is opened at the market; its place at the risk profile is the one it has.
+
+    Raises
+    ------
+    InvalidTransition
+        Where several wait: nobody said which of them.
+    """
+    if state.beside:
+        raise InvalidTransition(f"of several entries that wait none is opened by hand\n{story(state, rules)}")
     ordered = msgspec.structs.replace(state.signal, entry="market")
     if rules.model.fills_at_open:
         return Step(Opening(signal=ordered, not_before=given.when, last_id=state.last_id, activated=True))

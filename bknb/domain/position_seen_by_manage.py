@@ -16,7 +16,7 @@ from .position_book import PositionOrder, new_book
 from .position_fills import Fill
 from .profit_of_partial_closes import average_price, net_results, points
 from .signal import OpenSignal, Position, ScheduledSignal, sign_of
-from .states import Holding, Opening, Rules, State, Waiting
+from .states import Holding, Opening, Rules, State, Waiting, waiting_signals
 from .trailing_and_breakeven_stops import stop_in_force
 
 _CALENDAR_END_MS: Final = 253_402_300_800_000  # 10000-01-01; a datetime ends there
@@ -144,7 +144,7 @@ def _waiting(state: Opening | Waiting, price: float) -> HeldPosition:
         targets=book,
         deadline=None,
         fills=(),
-        waiting=(signal,),
+        waiting=waiting_signals(state),
         memo=_memo(signal.memo),
         note=signal.note,
     )

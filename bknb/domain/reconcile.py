@@ -25,7 +25,7 @@ from .broker_orders_of_events import Orders, any_left, ended
 from .broker_reports import after_report, closed_in_doubt, report_problem
 from .formatting import plain_number
 from .interval import MINUTE_MS
-from .lifecycle import Holding, Opening, State, position_of, signals_of
+from .lifecycle import Holding, Opening, State, position_of, signals_of, waiting_signals
 from .quantity_of_partial_closes import by_number, owed, part_given_up, sold_beyond
 from .quantity_step_and_least_amount import is_rounded
 from .signal import OpenSignal, ScheduledSignal, SignalKey, key_of
@@ -45,7 +45,8 @@ def postponed(state: State, orders: Orders, *, now: int, late_after_ms: int = MI
     if not isinstance(state, Opening):
         return state if ending is None else ending
     not_before = state.not_before
-    ordered = state.signal.entry != "stop" and not any_left(orders.get(key_of(state.signal), ()))
+    entries = [signal for signal in waiting_signals(state) if signal.entry != "stop"]
+    ordered = bool(entries) and not any(any_left(orders.get(key_of(signal), ())) for signal in entries)
     due = state.close_at is None or state.sent
     if ordered and due and now > not_before + late_after_ms:
         not_before = now

@@ -97,10 +97,15 @@ STATE_VERSION: Final = 4
 1 knew no orders that have not filled yet; 2 kept no milestones and no set-up, and numbered no results; 3 knew no
 positions that are managed.
 """
+NEWEST_STATE_VERSION: Final = 5
+"""That of states which an older bknb would trade a part of: it knows no entries that compete for a place."""
 
 
 class SavedOpening(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An entry order that no minute has filled yet, and the moment (UTC ms) from which on it may fill."""
+    """An entry order that no minute has filled yet, and the moment (UTC ms) from which on it may fill.
+
+    ``beside`` are others for the same place, also in :class:`SavedSchedule`.
+    """
 
     signal: ScheduledSignal
     not_before: int
@@ -108,6 +113,7 @@ class SavedOpening(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     close_at: int | None = None
     sent: bool = False
     late_at: int = 0
+    beside: tuple[ScheduledSignal, ...] = ()
 
 
 class SavedMoments(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -221,6 +227,7 @@ class SavedSchedule(msgspec.Struct, frozen=True, kw_only=True):
     undelivered: tuple[SavedResult, ...] = msgspec.field(default=(), name="untold")
     moments: SavedMoments | msgspec.UnsetType = msgspec.UNSET
     memo: str | msgspec.UnsetType = msgspec.UNSET
+    beside: tuple[ScheduledSignal, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class SavedUndelivered(msgspec.Struct, frozen=True, kw_only=True):
@@ -321,7 +328,7 @@ def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial:
     """
     if schedule is not None and (signal is None or signal.turn < schedule.turn):
         return Restored(
-            state=Waiting(signal=schedule.signal, last_id=schedule.last_id),
+            state=Waiting(signal=schedule.signal, last_id=schedule.last_id, beside=schedule.beside or ()),
             turn=schedule.turn,
             last_minute=schedule.last_minute,
             last_asked=schedule.last_asked,
@@ -367,6 +374,7 @@ def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial:
             close_at=opening.close_at,
             sent=opening.sent,
             late_at=opening.late_at,
+            beside=opening.beside,
         )
     return Restored(
         state=state,

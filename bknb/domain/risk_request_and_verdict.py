@@ -234,7 +234,8 @@ class Reserve(NamedTuple):
     position, which has its place, is to be made larger by, and ``size`` how large it is with the adds that wait, both
     in units of its first size; 0 for a new one. Of an add ``order`` is its order. Of an entry order that a candle fills
     ``fill`` is how, and ``again`` says whether the risk profile is asked, too: it rested. ``earlier`` are events of the
-    same answer, or of the same candle, before it, which have not been told.
+    same answer, or of the same candle, before it, which have not been told. ``holder``: the id of a signal that
+    competes for the same place and holds it in the profile, and for the same money: only one of them fills.
     """
 
     candidate: OpenSignal | ScheduledSignal
@@ -247,6 +248,7 @@ class Reserve(NamedTuple):
     fill: Entry | None = None
     earlier: tuple[Event, ...] = ()
     again: bool = True
+    holder: str | None = None
 
 
 class WeightLimits(NamedTuple):
@@ -261,9 +263,10 @@ class WeightLimits(NamedTuple):
 
 
 class Release(NamedTuple):
-    """Command: give the place of this signal back."""
+    """Command: give the place of this signal back, or hand it over to an ``heir`` that competed with it."""
 
     signal_id: str
+    heir: OpenSignal | ScheduledSignal | None = None
 
 
 Command: TypeAlias = Reserve | Release

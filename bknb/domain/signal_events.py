@@ -39,6 +39,7 @@ CancelReason: TypeAlias = Literal[
     "strategy",
     "manual",
     "together",
+    "place_taken",
 ]
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import msgspec
 
@@ -71,7 +71,7 @@ def read_answer(answer: object, *, negative: bool = False) -> Signal | Reason:
             return Reason("shape", "a signal needs position, 'long' or 'short'")
     else:
         got = f"got {type(answer).__name__}: {shown(answer, 80)}"
-        one = "; return one signal at a time" if isinstance(answer, list | tuple) else ""
+        one = "; a list of signals has no other list in it" if isinstance(answer, list | tuple) else ""
         return Reason("shape", f"a strategy returns None or bknb.Signal(...), {got}{one}")
     with_python_lists(values)
     for name in LADDERS:
@@ -86,6 +86,11 @@ def read_answer(answer: object, *, negative: bool = False) -> Signal | Reason:
     fault = plain_numbers(values)
     kind = type(answer) if isinstance(answer, Signal) else Signal
     return kind(**values) if fault is None else fault
+
+
+def is_list(answer: object) -> TypeGuard[Sequence[object]]:
+    """Whether an answer is several: a list or a tuple, which a ``Reason`` is, too."""
+    return isinstance(answer, list) or type(answer) is tuple
 
 
 def with_python_lists(values: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .formatting import minute_text
-from .states import Asking, AskingAdds, Entering, Flat, Holding, Opening, Rules, State, Waiting
+from .states import Asking, AskingAdds, Entering, Flat, Holding, Opening, Rules, State, Waiting, waiting_signals
 
 
 def story(state: State, rules: Rules) -> str:
@@ -29,10 +29,14 @@ def story(state: State, rules: Rules) -> str:
         case Opening(signal=signal, ending=ending):
             at = f"{minute_text(signal.scheduled_at)} UTC"
             before = "" if ending is None else f"{ending.signal.id} leaves, "
-            return f"{who}: {before}{signal.id} was ordered at {at}, no candle has filled it yet"
-        case Waiting(signal=signal):
-            at = f"{minute_text(signal.scheduled_at)} UTC"
-            return f"{who}: {signal.id} scheduled at {at} waits for {signal.price_open:g}"
+            ordered = " and ".join(each.id for each in waiting_signals(state))
+            was, what = ("were", "one of them") if state.beside else ("was", "it")
+            return f"{who}: {before}{ordered} {was} ordered at {at}, no candle has filled {what} yet"
+        case Waiting():
+            return f"{who}: " + ", ".join(
+                f"{each.id} scheduled at {minute_text(each.scheduled_at)} UTC waits for {each.price_open:g}"
+                for each in waiting_signals(state)
+            )
         case Entering(signal=signal, minute=minute):
             at = f"{minute_text(minute.t)} UTC"
             return f"{who}: {signal.id} was touched at {at}, risk was asked again"

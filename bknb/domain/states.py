@@ -14,7 +14,18 @@ from .market_clock_protocol import MarketClock, Slots
 from .position_book import PositionBook, PositionOrder, UnsizedPart
 from .risk_request_and_verdict import Command, WeightLimits
 from .signal import OpenSignal, ScheduledSignal
-from .signal_events import Active, Closed, CloseReason, Event, Mode, PositionEvent, Reason, Rejected, Scheduled
+from .signal_events import (
+    Active,
+    Cancelled,
+    Closed,
+    CloseReason,
+    Event,
+    Mode,
+    PositionEvent,
+    Reason,
+    Rejected,
+    Scheduled,
+)
 from .text import shown
 
 
@@ -146,7 +157,8 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A checked candidate is with the risk profile; ``ending`` is a position that leaves meanwhile.
 
     ``earlier`` are events of the same answer that are told once it has answered; the places of what they ended are
-    given back then.
+    given back then. Of a list of signals ``granted`` are those that it has allowed, and ``rest`` those that it is asked
+    about next.
     """
 
     candidate: OpenSignal | ScheduledSignal
@@ -156,6 +168,8 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     last_id: str | None = None
     ending: Holding | None = None
     earlier: tuple[Event, ...] = ()
+    granted: tuple[ScheduledSignal, ...] = ()
+    rest: tuple[OpenSignal | ScheduledSignal, ...] = ()
 
 
 class AskingAdds(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -180,7 +194,8 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     ``not_before`` is the moment (UTC ms) from which on it may fill; ``ending`` a position that leaves meanwhile;
     ``activated``: it waited, and was ordered by hand. ``close_at``: the close of the session (UTC ms) that it is for,
     ``sent`` whether it has left for the broker, ``late_at`` the time of the clock (UTC ms) at which it was to leave,
-    where that was behind the close.
+    where that was behind the close. ``beside``: other entry orders for the same place, of which the first that fills
+    takes it.
     """
 
     signal: ScheduledSignal
@@ -191,27 +206,33 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     close_at: int | None = None
     sent: bool = False
     late_at: int = 0
+    beside: tuple[ScheduledSignal, ...] = ()
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A limit or stop entry rests."""
+    """A limit or stop entry rests; ``beside`` are others for the same place: the first that fills takes it."""
 
     signal: ScheduledSignal
     last_id: str | None = None
+    beside: tuple[ScheduledSignal, ...] = ()
 
 
 class Entering(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The entry was touched in ``minute``; the risk profile is asked again before ``entry`` is made.
 
     ``earlier`` are events of that minute that are told once it has answered; the place of what they closed is given
-    back then, too, when they are saved.
+    back then, too, when they are saved. ``beside`` are the others that wait for the same place, ``holder`` the one of
+    all of them that holds it in the risk profile, and ``first`` says whether it is their first minute.
     """
 
     signal: ScheduledSignal
     minute: Minute
     entry: Entry
     last_id: str | None = None
-    earlier: tuple[Closed | Scheduled | PositionEvent, ...] = ()
+    earlier: tuple[Closed | Scheduled | PositionEvent | Cancelled, ...] = ()
+    beside: tuple[ScheduledSignal, ...] = ()
+    holder: ScheduledSignal | None = None
+    first: bool = False
 
 
 State: TypeAlias = Flat | Asking | AskingAdds | Opening | Waiting | Entering | Holding
@@ -275,7 +296,7 @@ def waiting_signals(state: State) -> tuple[ScheduledSignal, ...]:
     >>> waiting_signals(Flat())
     ()
     """
-    return (state.signal,) if isinstance(state, Opening | Waiting) else ()
+    return (state.signal, *state.beside) if isinstance(state, Opening | Waiting) else ()
 
 
 def signals_of(state: State) -> tuple[OpenSignal | ScheduledSignal, ...]:
@@ -289,10 +310,11 @@ def signals_of(state: State) -> tuple[OpenSignal | ScheduledSignal, ...]:
     match state:
         case AskingAdds(holding=Holding(signal=signal)):
             return (signal,)
-        case Opening(signal=signal, ending=None) | Waiting(signal=signal) | Holding(signal=signal):
+        case Holding(signal=signal):
             return (signal,)
-        case Opening(signal=signal, ending=ending):
-            assert ending is not None  # the case above  # noqa: S101
-            return (ending.signal, signal)
+        case Opening(ending=ending) if ending is not None:
+            return (ending.signal, *waiting_signals(state))
+        case Opening() | Waiting():
+            return waiting_signals(state)
         case _:
             return ()

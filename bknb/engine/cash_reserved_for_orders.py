@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class LegOrders:
     """The sized orders of a leg, by the id of their signal and their number within its position: 0 is the entry.
 
+    Of several entries one fills: for all of them as much is reserved as for the one that needs most.
+
     Parameters
     ----------
     shared, leg
@@ -39,6 +41,7 @@ class LegOrders:
         key = _key_of(command)
         self._sized[key] = sized
         self._shared.ledger = self._shared.ledger.reserve(self._name(key), sized.reserved)
+        self._reserve_entries()
 
     def get(self, key: tuple[str, int]) -> SizedOrder | None:
         """An order; ``None``: there is none."""
@@ -61,7 +64,18 @@ class LegOrders:
     def drop(self, key: tuple[str, int]) -> SizedOrder | None:
         """Take back an order, which is returned, and what is reserved for it; ``None``: there is none."""
         self._shared.ledger = self.released(self._shared.ledger, key)
-        return self._sized.pop(key, None)
+        order = self._sized.pop(key, None)
+        self._reserve_entries()
+        return order
+
+    def _reserve_entries(self) -> None:
+        """Reserve what the entry needs that needs most, where there are several or there were."""
+        entries = [key for key in self._sized if key[1] == 0]
+        if not entries or (len(entries) == 1 and self._name(entries[0]) in self._shared.ledger.reserved):
+            return
+        most = max(entries, key=lambda key: self._sized[key].reserved)
+        ledger = self.without_entries(self._shared.ledger)
+        self._shared.ledger = ledger.reserve(self._name(most), self._sized[most].reserved)
 
     def drop_all(self, signal_id: str) -> None:
         """Take back all orders of a signal."""
@@ -71,6 +85,13 @@ class LegOrders:
     def released(self, ledger: Ledger, key: tuple[str, int]) -> Ledger:
         """A ledger without what is reserved for an order."""
         return ledger.release(self._name(key))
+
+    def without_entries(self, ledger: Ledger) -> Ledger:
+        """A ledger without what is reserved for entries."""
+        for key in self._sized:
+            if key[1] == 0:
+                ledger = self.released(ledger, key)
+        return ledger
 
     def all_released(self, ledger: Ledger) -> Ledger:
         """A ledger without what is reserved for any of them."""
@@ -90,7 +111,10 @@ class LegOrders:
     def worth_beside(self, asking: Reserve) -> float:
         """What the orders are worth, quote currency, but for the one that is asked about."""
         mine = _key_of(asking)
-        return sum(sized.money for key, sized in self._sized.items() if key != mine)
+        entries = [sized.money for key, sized in self._sized.items() if key[1] == 0]
+        adds = sum(sized.money for key, sized in self._sized.items() if key[1] and key != mine)
+        competes = not mine[1] and (mine in self._sized or (asking.holder, 0) in self._sized)
+        return adds + (0.0 if competes else max(entries, default=0.0))
 
     def _name(self, key: tuple[str, int]) -> str:
         return f"{self._leg} {key[0]} {key[1]}"

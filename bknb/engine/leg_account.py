@@ -21,7 +21,7 @@ from ..domain.position_book import PositionOrder
 from ..domain.quantity_or_lack_of_cash import FilledQuantity, SizedOrder, too_little_left
 from ..domain.quantity_step_and_least_amount import EXACT
 from ..domain.risk_request_and_verdict import Reserve, Verdict
-from ..domain.signal import OpenSignal, SignalKey, key_of
+from ..domain.signal import OpenSignal, ScheduledSignal, SignalKey, key_of
 from ..domain.signal_events import AddCancelled, Added, Cancelled, Closed, Event, Opened, Reason, Reduced
 from ..domain.size_request import WantedSize
 from ..domain.states import AskingAdds, Entering, Flat, Holding, Rules, State, Step
@@ -167,6 +167,8 @@ class LegAccount:
         close, at_once = self.prices.at(command.when), not self.model.fills_at_open
         order = asked_order(command, close, at_once=at_once)
         ledger = self.waiting.after(self.shared.ledger, command.earlier, self.exits)
+        if command.holder is not None:  # one of several of which one fills
+            ledger = self.waiting.without_entries(ledger)
         free = self.shared.free_at_question(command.when, ledger)
         if command.order is not None:
             wanted: WantedSize | Reason = WantedSize(units=command.order.share * self.first)
@@ -180,9 +182,7 @@ class LegAccount:
         candidate, shared = command.candidate, self.shared
         if fill.rested and shared.cross is not None and (liquidated := shared.cross.refuses(self, command.when)):
             return self.refusal(liquidated)
-        ledger = self.waiting.after(
-            self.waiting.released(shared.ledger, (candidate.id, 0)), command.earlier, self.exits
-        )
+        ledger = self.waiting.after(self.waiting.without_entries(shared.ledger), command.earlier, self.exits)
         by = filled_by("entry", rested=fill.rested, entry=candidate.entry)
         order = replace(asked_order(command, self.prices.at(command.when)), filled_by=by, price=candidate.price_open)
         sized = self.waiting[candidate.id, 0]
@@ -214,10 +214,12 @@ class LegAccount:
         fill = self.entering(command.candidate, replace(order, quantity=filled.quantity))
         return self.liquidation.level(ledger.apply(fill).ledger, order.at)
 
-    def release(self, symbol: str, strategy: str, signal_id: str) -> None:
-        """Give back the place and what is reserved for a signal."""
+    def release(
+        self, symbol: str, strategy: str, signal_id: str, heir: OpenSignal | ScheduledSignal | None = None
+    ) -> None:
+        """Give back the place, or to an heir, and what is reserved for a signal."""
         if self._places is not None:
-            self._places.release(symbol, strategy, signal_id)
+            self._places.release(symbol, strategy, signal_id, heir)
         self.waiting.drop_all(signal_id)
 
     # --- told -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from ..domain.cash_booked_for_fills_and_funding import Ledger, LegFill
 from ..domain.costs import CostRequest, fill_costs, filled_by
 from ..domain.fills_at_stops_and_gaps import Entry, Minute
 from ..domain.signal import Position, sign_of
-from ..domain.states import Holding, Opening
+from ..domain.states import Holding, Opening, waiting_signals
 from ..domain.trailing_and_breakeven_stops import stop_in_force
 from .cost_requests import side_of
 
@@ -46,12 +46,14 @@ def entered_at_open(leg: LegAccount, ledger: Ledger, bar: BarAtWorst) -> Ledger:
     """A ledger after what enters at the open of a bar: an entry, or adds at the market."""
     state, opened, price = leg.state, bar.opened, bar.open
     if isinstance(state, Opening):
-        signal, minute = state.signal, Minute(opened, price, price, price, price, price)
-        if signal.entry == "close" or not leg.model.can_fill(minute, state.not_before):
+        minute = Minute(opened, price, price, price, price, price)
+        if state.close_at is not None or not leg.model.can_fill(minute, state.not_before):
             return ledger
-        entry = leg.model.entry(signal, minute, first=True)
-        if isinstance(entry, Entry) and entry.at_open:
-            return _entered(leg, ledger, (signal.id, 0), signal.position, opened, entry.price)
+        for signal in waiting_signals(state):  # of several the first takes the place
+            entry = leg.model.entry(signal, minute, first=True)
+            if isinstance(entry, Entry) and entry.at_open:
+                rest = leg.waiting.without_entries(ledger)
+                return _entered(leg, rest, (signal.id, 0), signal.position, opened, entry.price)
     elif isinstance(state, Holding):
         for add in _ordered(state):
             if add.kind == "add" and add.price_open is None and add.not_before <= opened:

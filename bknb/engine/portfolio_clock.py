@@ -23,6 +23,7 @@ from .registry import Risk
 from .risk_profile_places import RiskPlaces, SavePlaces
 
 if TYPE_CHECKING:
+    from ..domain.signal import OpenSignal, ScheduledSignal
     from ..market.strategy_context import Context
     from ..market.window import Window
 
@@ -317,13 +318,15 @@ class SharedPlaces(RiskPlaces):
         self._clock, self._longest = clock, longest
         self._freed: list[tuple[int, OpenPosition]] = []  # since when (UTC ms) each is free
 
-    def release(self, symbol: str, strategy: str, signal_id: str) -> None:
-        """Give a place back; for other legs it is free from the close of the bar on."""
+    def release(
+        self, symbol: str, strategy: str, signal_id: str, heir: OpenSignal | ScheduledSignal | None = None
+    ) -> None:
+        """Give a place back, or to an heir; for other legs it is free from the close of the bar on."""
         key, now = (symbol, strategy, signal_id), self._clock.moment
-        if (place := self.places.get(key)) is not None and symbol in self._clock.windows:
+        if heir is None and (place := self.places.get(key)) is not None and symbol in self._clock.windows:
             self._freed = [known for known in self._freed if known[0] > now - self._longest]
             self._freed.append((now, place))
-        super().release(symbol, strategy, signal_id)
+        super().release(symbol, strategy, signal_id, heir)
 
     def others(self, free: set[tuple[str, str, str | None]]) -> tuple[OpenPosition, ...]:
         """The places taken, now or at the start of the bar, besides those that count as free."""

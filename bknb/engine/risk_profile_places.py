@@ -21,7 +21,7 @@ from ..domain.risk_request_and_verdict import (
     closed_position,
     place_of,
 )
-from ..domain.signal import labels_of
+from ..domain.signal import OpenSignal, ScheduledSignal, labels_of
 from ..domain.signal_events import Cancelled, Closed, Event
 from ..domain.text import error_text, readable
 from ..log import log
@@ -95,6 +95,8 @@ class RiskPlaces:
             ended = (event.signal.id for event in command.earlier if isinstance(event, Cancelled))
             leg = candidate.symbol, candidate.strategy
             free = {_key(place), (*leg, command.ending), *((*leg, signal_id) for signal_id in ended)}
+            if command.holder is not None:
+                free.add((*leg, command.holder))
             others = self.others(free)
             request = RiskRequest(
                 **labels_of(candidate),
@@ -112,7 +114,8 @@ class RiskPlaces:
             if note is None and not may_open():
                 return Verdict(allowed=False, open_positions=len(others), stopped=True)
             if note is None and not command.add:
-                self.take(place)
+                if command.holder is None or command.fill is not None:  # else it competes for a place that is taken
+                    self.take(place, instead_of=command.holder)
             elif note is None and (mine := self.places.get(_key(place))) is not None:  # who adds has its place
                 self.take(msgspec.structs.replace(mine, size=command.size + command.add))
             await self._call_back("on_allowed" if note is None else "on_rejected", request)
@@ -201,9 +204,11 @@ class RiskPlaces:
         """Whether the signal of a place has one."""
         return _key(place) in self.places
 
-    def take(self, place: OpenPosition) -> None:
-        """Take a place; when it cannot be saved, the places stay as they were."""
+    def take(self, place: OpenPosition, *, instead_of: str | None = None) -> None:
+        """Take a place, or have that of another signal; when it cannot be saved, the places stay as they were."""
         before = dict(self.places)
+        if instead_of is not None:
+            self.places.pop((place.symbol, place.strategy, instead_of), None)
         self.places[_key(place)] = place
         try:
             self._save()
@@ -211,9 +216,17 @@ class RiskPlaces:
             self.places = before
             raise
 
-    def release(self, symbol: str, strategy: str, signal_id: str) -> None:
-        """Give a place back; one that is not taken is no error (it may have been given back before a restart)."""
-        if self.places.pop((symbol, strategy, signal_id), None) is not None:
+    def release(
+        self, symbol: str, strategy: str, signal_id: str, heir: OpenSignal | ScheduledSignal | None = None
+    ) -> None:
+        """Give a place back, or hand it over to an heir; one that is not taken is no error.
+
+        It may have been given back before a restart.
+        """
+        if (place := self.places.pop((symbol, strategy, signal_id), None)) is not None:
+            if heir is not None:
+                handed = place_of(heir, place.since)
+                self.places[_key(handed)] = handed
             self._save()
 
     def _save(self) -> None:

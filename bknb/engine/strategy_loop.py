@@ -39,9 +39,9 @@ from ..domain.lifecycle import (
 )
 from ..domain.manage_answers import read_answers
 from ..domain.position_seen_by_manage import managed_from, position_view
-from ..domain.signal import Signal
+from ..domain.signal import OpenSignal, ScheduledSignal, Signal
 from ..domain.signal_events import Event
-from ..domain.signal_validation import STOPPED, read_answer
+from ..domain.signal_validation import STOPPED, is_list, read_answer
 from ..domain.states import labels
 from ..errors import NotEnoughData, StateError
 from ..events import messages, subjects
@@ -125,7 +125,7 @@ class StrategyLoop:
         self.last_managed = 0  # the last moment at which manage was asked, UTC ms
         self.thinking = 0  # odd while a question is being answered; grows with each, so that a long one is recognised
         self._save, self._follow, self._on_event, self._step = save, follow, on_event, step_with or step
-        self.decided_at, self._may_open = decided_at, may_open
+        self.decided_at, self.may_open = decided_at, may_open
         self.wait_turn: Callable[[int, float | None], Awaitable[None]] | None = None  # of signals that have ranks
         self._asking_task: asyncio.Task[object] | None = None
         self._abandoned = self._left_out = False  # the latter: the last answer was about what was changed by hand since
@@ -270,7 +270,7 @@ class StrategyLoop:
     async def _managed(self, answer: object, when: int, price: float, about: ManageQuestion) -> None:
         answers, faults, text = read_answers(answer, negative=self.rules.negative)
         decided_at, entry_at = self.decided_at(when, "exit"), self.decided_at(when, "entry")
-        given = Managed(answers, price, when, about.close, faults, text, decided_at, entry_at, self._may_open())
+        given = Managed(answers, price, when, about.close, faults, text, decided_at, entry_at, self.may_open())
         await self.take(given)
 
     def abandon(self) -> None:
@@ -284,10 +284,15 @@ class StrategyLoop:
             if isinstance(self.state, Flat):
                 await self.take(answer)
             return
+        if is_list(answer):
+            from .list_of_signals import answered_list  # few answers are lists
+
+            await answered_list(self, answer, when, price)
+            return
         signal = read_answer(answer, negative=self.rules.negative)
         if self.wait_turn is not None and isinstance(signal, Signal):
             await self.wait_turn(when, signal.score)
-        if isinstance(signal, Signal) and self._may_open():
+        if isinstance(signal, Signal) and self.may_open():
             await self.take(Answer(when, price, signal, self.decided_at(when, "entry")))
         else:
             reason = STOPPED if isinstance(signal, Signal) else signal
@@ -337,7 +342,7 @@ class StrategyLoop:
             await self._follow(result.state, result.events)
         for command in result.commands:
             if not isinstance(command, Reserve):
-                self._release(command.signal_id)
+                self._release(command.signal_id, command.heir)
         if result.events:
             await self.deliver(result.events)
         for command in result.commands:
@@ -356,12 +361,12 @@ class StrategyLoop:
         """Feed minutes in which the state cannot change: only extremes come of them, no event and no command."""
         self.state = self._step(self.state, given, self.rules).state
 
-    def _release(self, signal_id: str) -> None:
-        """Give the place back; when that is not saved, a restart finds that its signal is over."""
+    def _release(self, signal_id: str, heir: OpenSignal | ScheduledSignal | None = None) -> None:
+        """Give the place back, or to an heir; when that is not saved, a restart finds that its signal is over."""
         if self.places is None:
             return
         try:
-            self.places.release(self.rules.symbol, self.rules.strategy, signal_id)
+            self.places.release(self.rules.symbol, self.rules.strategy, signal_id, heir)
         except StateError as error:
             self.fail("state", error, None)
 
@@ -369,7 +374,7 @@ class StrategyLoop:
         token = current.set(self.context(request.when))
         try:
             filled = isinstance(self.state, Entering)  # by a candle: it was opened before
-            return await places.ask(request, may_open=always if filled else self._may_open)
+            return await places.ask(request, may_open=always if filled else self.may_open)
         finally:
             current.reset(token)
 

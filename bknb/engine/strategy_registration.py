@@ -113,7 +113,8 @@ def add_strategy(
         The strategy is asked at most once per slot of it; with ``at`` a signal waits at least so long, else a day.
     get_signal
         A function that asks for what it wants by parameter name, any of ``ctx``, ``symbol``, ``when``, ``price``;
-        sync or async; it returns ``None`` or a ``bknb.Signal``.
+        sync or async; it returns ``None``, a ``bknb.Signal``, or a list of signals with ``price_open`` that compete for
+        one place: the first that fills takes it, and the others are cancelled (``place_taken``).
     get_signals
         Instead of it, a vectorised strategy: a function ``(candles, ...)`` that answers for all candles of the
         interval at once, with a DataFrame or a mapping of arrays, one row per candle. A row is acted on when its
@@ -173,6 +174,11 @@ def add_strategy(
     '1h'
     >>> bknb.add_strategy("opening", at="session_open+30m", get_signal=lambda: None).asked
     'at session_open+30m'
+    >>> def breakout(price):
+    ...     up = bknb.Signal(position="long", price_open=price * 1.01, entry="stop", bars=4)
+    ...     return [up, bknb.Signal(position="short", price_open=price * 0.99, entry="stop", bars=4)]
+    >>> bknb.add_strategy("breakout", interval="1h", get_signal=breakout).name
+    'breakout'
     >>> def get_signals(candles, length=20):
     ...     rise = candles.close > candles.open
     ...     return {"position": rise, "price_take_profit": candles.close * 1.02,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS
-from ..domain.lifecycle import Opening, State
+from ..domain.lifecycle import Opening, State, waiting_signals
 from ..domain.signal_events import Event
 from ..engine.records import Records
 from ..errors import BrokerError, StateError
@@ -74,7 +74,8 @@ class Account:
         """Whether an entry order may be at the broker; without one it leaves when it is decided, as in a backtest."""
         if state.close_at is not None and not state.sent:
             return False
-        return self.desk is None or self.desk.has_left(state.signal)
+        desk = self.desk
+        return desk is None or any(desk.has_left(signal) for signal in waiting_signals(state))
 
     async def follow(self, state: State, events: tuple[Event, ...]) -> None:
         """Have the orders carried out that a state and its events lead to; call it when they are saved.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..domain import percent_levels  # noqa: F401 -- a run of weeks imports nothing later
+from ..domain import competing_entries, percent_levels  # noqa: F401 -- a run of weeks imports nothing later
 from ..domain.fills_at_stops_and_gaps import Minute, execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE, MINUTE_MS, interval_ms
 from ..domain.lifecycle import Holding, Managed, Rules, State
 from ..domain.signal_events import Closed, Event
+from ..engine import list_of_signals  # noqa: F401 -- as above
 from ..engine.bar_count import bar_counter
 from ..engine.questions import has_session_days
 from ..engine.records import FailureKind

@@ -34,6 +34,7 @@ from ..domain.lifecycle import (
     signal_id,
     signals_of,
     step,
+    waiting_signals,
 )
 from ..domain.manage_answers import Cancel, Close, Move, Reduce, read_answers
 from ..domain.manage_answers_refused import note_fault
@@ -44,7 +45,7 @@ from ..domain.signal_events import Moved
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData, StateError, UsageError
 from .live_market import LiveMarket
-from .manual_refusals import GOES_ON, OVER, has_limit, name_of, refuse, there_is, waiting_adds, waits_text
+from .manual_refusals import GOES_ON, OVER, check_activate, name_of, refuse, there_is, waiting_adds, waits_text
 from .new_entries import NewEntries
 from .turn_lock import Turn
 
@@ -117,8 +118,8 @@ class ByHand:
                 return ("close", "reduce", "move", "cancel") if waiting_adds(held) else ("close", "reduce", "move")
             case Opening() as opening if not self._account.has_left(opening):
                 return ("cancel",)
-            case Waiting():
-                return ("cancel", "activate")
+            case Waiting(beside=beside):
+                return ("cancel",) if beside else ("cancel", "activate")
             case Flat():
                 return ("open",)
             case _:
@@ -289,17 +290,14 @@ class ByHand:
         if self._account.has_left(state):  # asked last: it may have left meanwhile
             raise UsageError(f"{else_}; {self._there_is(loop)}")
         await _taken(loop, Halt(now.when, price, "manual", note))
-        return f"takes back the entry order of {state.signal.id}, which has not left"
+        names = " and ".join(signal.id for signal in waiting_signals(state))
+        return f"takes back the entry order of {names}, which has not left"
 
     async def _activate(self, loop: StrategyLoop, state: State, now: _Now) -> str:
         if not isinstance(state, Waiting):
             raise UsageError(f"activate needs an entry that waits; {self._there_is(loop)}")
         self._check_entries("activate")
-        if self._account.desk is not None and has_limit(state):
-            raise UsageError(
-                f"activate needs an entry that is not at the broker; {waits_text(state)} rests there as a limit order\n"
-                "take it back with cancel(), then open a Signal without price_open"
-            )
+        check_activate(state, at_broker=self._account.desk is not None)
         price, _ = await self._prices(state.signal.price_open)
         self._check_entries("activate")
         await self._filled(loop, Activate(now.when, price), "entry order", now, "entry")

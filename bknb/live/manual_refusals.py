@@ -31,9 +31,15 @@ def waits_text(state: Waiting) -> str:
     )
 
 
-def has_limit(state: Waiting) -> bool:
-    """Whether a limit entry waits, which rests at a broker."""
-    return any(signal.entry == "limit" for signal in waiting_signals(state))
+def check_activate(state: Waiting, *, at_broker: bool) -> None:
+    """Raise ``UsageError`` where the entry that waits cannot be opened at the market; limits may rest at a broker."""
+    one, else_ = "take it back", "with cancel(), then open a Signal without price_open"
+    if state.beside:
+        text = f"activate needs one entry that waits, and there are several: {waits_text(state)}"
+        raise UsageError(f"{text}\ntake them back {else_}")
+    if at_broker and state.signal.entry == "limit":
+        text = f"activate needs an entry that is not at the broker; {waits_text(state)} rests there as a limit order"
+        raise UsageError(f"{text}\n{one} {else_}")
 
 
 def waiting_adds(state: Holding) -> list[PositionOrder]:
@@ -49,6 +55,8 @@ def there_is(loop: StrategyLoop, account: Account) -> str:
             text = f"the entry order of {signal.id} has not left"
             return f"{who}: {text}\nuse cancel() to take it back"
         case Waiting() as waits:
+            if waits.beside:
+                return f"{who} has {waits_text(waits)}\nuse cancel() to take them back"
             return f"{who} has {waits_text(waits)}\nuse cancel() to take it back, activate() to open it at the market"
         case Opening(signal=signal):
             text = f"the entry order of {signal.id} has left, no candle has filled it yet"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from ..domain.interval import interval_ms
-from ..domain.lifecycle import Holding, Opening, State, position_of, signals_of
+from ..domain.lifecycle import Holding, Opening, State, position_of, signals_of, waiting_signals
 from ..domain.position_book import new_book, size_allowed
 from ..domain.position_fills import Fill
 from ..domain.recovery import Kept, Owner, Restored, SavedSetup
@@ -200,7 +200,12 @@ def take_places(places: RiskPlaces | None, state: State) -> None:
         return
     held = position_of(state)
     managed = None if held is None else held.book
+    competing = waiting_signals(state)[1:]
+    for other in competing:  # the first has the place for all of them
+        places.release(other.symbol, other.strategy, other.id)
     for signal in signals_of(state):
+        if signal in competing:
+            continue
         if isinstance(signal, OpenSignal):
             place = place_of(signal, signal.pending_at, size=1.0 if managed is None else size_allowed(managed))
         else:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from ..domain.lifecycle import Flat, Holding, Opening, Waiting, position_of
+from ..domain.lifecycle import Flat, Holding, Opening, Waiting, position_of, waiting_signals
 from ..domain.recovery import (
+    NEWEST_STATE_VERSION,
+    STATE_VERSION,
     Owner,
     SavedMoments,
     SavedOpening,
@@ -37,7 +39,18 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
 
 def saved_schedule(state: Waiting, shared: Shared) -> SavedSchedule:
     """A state in which an entry waits, as it is saved."""
-    return SavedSchedule(**msgspec.structs.asdict(shared), signal=state.signal, last_id=state.last_id)
+    return SavedSchedule(
+        version=_version(state),
+        **msgspec.structs.asdict(shared),
+        signal=state.signal,
+        last_id=state.last_id,
+        beside=state.beside or msgspec.UNSET,
+    )
+
+
+def _version(state: SavedState) -> int:
+    """The format of a state: the newest only where an older bknb would trade a part of it."""
+    return NEWEST_STATE_VERSION if len(waiting_signals(state)) > 1 else STATE_VERSION
 
 
 def saved_signal(state: Flat | Holding | Opening, shared: Shared) -> SavedSignal:
@@ -45,9 +58,10 @@ def saved_signal(state: Flat | Holding | Opening, shared: Shared) -> SavedSignal
     held = position_of(state)
     opening = None
     if isinstance(state, Opening):
-        names = ("signal", "not_before", "activated", "close_at", "sent", "late_at")
+        names = ("signal", "not_before", "activated", "close_at", "sent", "late_at", "beside")
         opening = SavedOpening(**{name: getattr(state, name) for name in names})
     return SavedSignal(
+        version=_version(state),
         **msgspec.structs.asdict(shared),
         last_id=state.signal.id if isinstance(state, Holding) else state.last_id,
         signal=None if held is None else held.signal,

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from ..domain.recovery import STATE_VERSION, SavedSchedule, SavedSignal
+from ..domain.recovery import NEWEST_STATE_VERSION, SavedSchedule, SavedSignal
 from ..errors import StateError
 from ..ports import StateStore
 from ..stores.format_versions import read_json
@@ -65,6 +65,6 @@ def decode_saved(
 
 def _decode(payload: bytes, form: type[F], kind: str, key: tuple[str, ...]) -> F:
     read = partial(msgspec.json.decode, type=form)
-    versions = STATE_VERSION if form in (SavedSignal, SavedSchedule) else 1
+    versions = NEWEST_STATE_VERSION if form in (SavedSignal, SavedSchedule) else 1
     readers: Mapping[int, Callable[[bytes], F]] = dict.fromkeys(range(1, versions + 1), read)
     return decode_saved(readers, payload, kind, key)

@@ -156,7 +156,7 @@ class DraftTrials:
         """Return the result of a backtest that replays the recorded answers."""
         answers, managed = dict(outcome.answers), dict(outcome.managed)
 
-        def recorded(ctx: Any) -> Signal | None:
+        def recorded(ctx: Any) -> Signal | tuple[Signal, ...] | None:
             return answers.get(ctx.when_ms)
 
         def manage(ctx: Any) -> list[PositionAnswer] | None:

@@ -22,7 +22,7 @@ from ..domain.manage_answers import read_answers
 from ..domain.orders_from_weights import signed_weight
 from ..domain.position_seen_by_manage import HeldPosition
 from ..domain.signal import Signal
-from ..domain.signal_validation import read_answer, target_prices
+from ..domain.signal_validation import is_list, read_answer, target_prices
 from ..domain.weight_answers import sides_of_weights
 from ..domain.whole_number import whole_number
 from ..engine.backtest import BacktestRun
@@ -455,7 +455,7 @@ class _Check:
         fetch_now(self.window.load_run(self.plan.symbol, self.plan.frame.start))
         scanned = self._moments()
         answers = {when: self.ask(when) for when in scanned}
-        live = [at for at, when in enumerate(scanned) if answers[when][0] in ("long", "short")]
+        live = [at for at, when in enumerate(scanned) if answers[when][0] in _ORDERS]
         last = max(2, len(scanned) - 1)
         chosen = [scanned[at] for at in choose(live, 0, last, count=self.count, seed=self.seed)]
         errors = sum(answer[0] == "error" for answer in answers.values())
@@ -476,7 +476,7 @@ class _Check:
             interval=self.strategy.interval,
             asked_at="" if self.strategy.at is None else str(self.strategy.at),
             moments=len(chosen),
-            signals=max(sum(answers[when][0] in ("long", "short") for when in chosen), self._row_signals),
+            signals=max(sum(answers[when][0] in _ORDERS for when in chosen), self._row_signals),
             looks_back=self.window.looked,
             findings=sort_findings(findings),
             failure=first_error if raised else "",
@@ -849,6 +849,9 @@ async def _awaited(answer: Any) -> Any:
 def _as_answer(answer: object) -> Answer:
     if answer is None:
         return NOTHING
+    if is_list(answer):
+        parts = [part for one in answer if one is not None for part in _as_answer(one)]
+        return ("list", *parts) if parts else NOTHING
     signal = read_answer(answer)
     if not isinstance(signal, Signal):
         return ("refused", signal.code)
@@ -865,6 +868,7 @@ def _as_answer(answer: object) -> Answer:
 
 
 _MANAGED: Final = "manage"
+_ORDERS: Final = ("long", "short", "list")
 _UNCOMPARED: Final = ("note", "id")
 
 

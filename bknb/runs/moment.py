@@ -23,6 +23,7 @@ from ..domain.html import Html, element, elements
 from ..domain.interval import MINUTE, bar_text, interval_ms
 from ..domain.lifecycle import (
     Answer,
+    Answers,
     Asking,
     Boundary,
     DataEnd,
@@ -55,7 +56,7 @@ from ..domain.signal_events import (
     RiskRefused,
     Scheduled,
 )
-from ..domain.signal_validation import read_answer
+from ..domain.signal_validation import is_list, read_answer
 from ..domain.states import AskingAdds
 from ..engine.call_by_name import calling_by_name, managing_by_name
 from ..engine.filling_minutes import look_back_begin, minutes_that_fill
@@ -380,17 +381,26 @@ class Moment:
             return Asked(when_ms=when, answer=None, signal=None, event=None)
         assert self._record.rules is not None  # a backtest has them  # noqa: S101
         rules = self._record.rules._replace(strategy=strategy.name, risk=strategy.risk)
-        signal, price = read_answer(answer, negative=rules.negative), self.price
-        if not isinstance(signal, Signal):
-            refused = rejection(rules, when, price, (signal,), answer)
-            return Asked(when_ms=when, answer=answer, signal=None, event=refused, reasons=refused.reasons)
-        made = step(Flat(last_id=self._last_id()), Answer(when, price, signal), rules)
-        if isinstance(made.state, Asking):
+        price, several = self.price, is_list(answer)
+        each_answer = answer if is_list(answer) else [answer]
+        read = [read_answer(each, negative=rules.negative) for each in each_answer if each is not None]
+        faults = tuple(each for each in read if not isinstance(each, Signal))
+        signals = tuple(each for each in read if isinstance(each, Signal))
+        if not signals:
+            refused = rejection(rules, when, price, faults, answer) if faults else None
+            return Asked(when_ms=when, answer=answer, signal=None, event=refused, reasons=faults)
+        given = Answers(when, price, signals) if several else Answer(when, price, signals[0])
+        made, signal = step(Flat(last_id=self._last_id()), given, rules), signals[0]
+        while isinstance(made.state, Asking):
             made = step(made.state, self._verdict(strategy, made.commands[0]), rules)
+        told = made.events
         if isinstance(made.state, Opening):
             made = self._filled(made.state, rules)
-        event: Any = made.events[0]
-        reasons: tuple[Reason, ...] = event.reasons if isinstance(event, Rejected) else ()
+            told += made.events
+        event: Any = next((each for each in told if isinstance(each, Scheduled | Opened)), made.events[0])
+        reasons: tuple[Reason, ...] = faults
+        for each in told:
+            reasons += each.reasons if isinstance(each, Rejected) else ()
         if isinstance(event, RiskRefused):
             reasons = (Reason("risk", f"risk profile {event.risk!r} refuses: {event.note}"),)
         return Asked(when_ms=when, answer=answer, signal=signal, event=event, reasons=reasons)

@@ -14,15 +14,16 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import msgspec
 import numpy as np
 
-from ..domain import manage_answers_carried_out, managed_minute, valid_and_until  # noqa: F401 -- files cannot be opened afterwards
+from ..domain import competing_entries, manage_answers_carried_out, managed_minute, valid_and_until  # noqa: F401 -- files cannot be opened afterwards
 from ..domain.exit_validation import memo_text
 from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.interval import MINUTE, interval_ms
 from ..domain.manage_answers import Move, Reduce, read_answers
 from ..domain.signal import Signal
 from ..domain.signal_events import Reason
-from ..domain.signal_validation import read_answer
+from ..domain.signal_validation import is_list, read_answer
 from ..domain.until_text import moment_text
+from ..engine import list_of_signals  # noqa: F401 -- files cannot be opened afterwards
 from ..engine.backtest import BacktestRun
 from ..engine.call_by_name import calling_by_name, managing_by_name
 from ..engine.plan import Plan, over_bars
@@ -206,7 +207,7 @@ class _Run:
     """A backtest of one strategy over the range, with its answers recorded."""
 
     def __init__(self, job: Job, functions: _Functions) -> None:
-        self.answers: list[tuple[int, Signal]] = []
+        self.answers: list[tuple[int, Signal | tuple[Signal, ...]]] = []
         self.managed: list[tuple[int, tuple[ManageAnswer, ...]]] = []
         self.asked = 0
         self._raised = 0
@@ -257,17 +258,19 @@ class _Run:
         answer = self._asked(self._ask, ctx)
         if answer is None:
             return None
-        signal = read_answer(answer)
-        if not isinstance(signal, Signal) or _is_lossy(signal.memo):
+        several = is_list(answer)
+        read = [read_answer(one) for one in (answer if several else [answer]) if one is not None]
+        signals = [one for one in read if isinstance(one, Signal)]
+        if len(signals) < len(read) or not signals or any(_is_lossy(one.memo) for one in signals):
             return answer
         try:
-            signal = sent_signal(signal)
+            signals = [sent_signal(one) for one in signals]
         except ValueError:
             return answer  # a value that no field has: the run rejects it
-        self.answers.append((ctx.when_ms, signal))
+        self.answers.append((ctx.when_ms, tuple(signals) if several else signals[0]))
         if len(self.answers) >= _MOST_ANSWERS:
             self.run.stop(now=True)
-        return signal
+        return signals if several else signals[0]
 
     def troubles(self) -> tuple[Trouble, ...]:
         """Errors and rejected signals of the run."""

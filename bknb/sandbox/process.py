@@ -122,7 +122,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     problem: str = ""
     asked: int = 0
-    answers: tuple[tuple[int, Signal], ...] = ()
+    answers: tuple[tuple[int, Signal | tuple[Signal, ...]], ...] = ()
     managed: tuple[tuple[int, tuple[ManageAnswer, ...]], ...] = ()
     troubles: tuple[Trouble, ...] = ()
     touched: tuple[str, ...] = ()
