@@ -248,3 +248,24 @@ def test_interest_that_takes_all_in_a_hole_ends_what_is_held_then() -> None:
         (30, "sell", 5000.0), (60, "borrow", -120.0), *((60 * hour, "borrow", -240.0) for hour in range(2, 6)),
         (300, "buy", -5000.0), (300, "forgiven", 80.0),
     ]  # fmt: skip
+
+
+def test_what_one_leg_pays_to_another_at_one_moment_is_looked_at_together() -> None:
+    """1 125 of 1 000 are paid for A at minute 2 and received for B: nothing is lost."""
+    costs = bknb.Costs(taker=0.0, slippage=0.0, funding=[(ORIGIN + 2 * MINUTE, 0.225)])
+    result = play({0: {"A": HOLD, "B": short(50, 150, 20)}}, {"A": {}, "B": {}}, costs=costs)
+    assert [(row.kind, row.amount) for row in result.run_account.rows if row.kind in ("funding", "forgiven")] == [
+        ("funding", -1125.0), ("funding", 1125.0)
+    ]  # fmt: skip
+    assert [each[1:] for each in ends(result)] == [("time_expired", 100.0, 20)] * 2
+    added_up(result)
+
+
+def test_a_target_that_was_moved_counts_where_the_bar_opens_beyond_it() -> None:
+    """A's target is 105 from minute 2 on: it leaves at 110, and its low in that bar takes nothing."""
+    bar = {3: (110.0, 110.0, 79.0, 100.0)}
+    result = play(LONGS, {"A": bar, "B": {}}, manage={2: {"A": bknb.Move(price_take_profit=105.0)}})
+    assert ends(result) == [("A", "take_profit", 110.0, 3), ("B", "time_expired", 100.0, 20)]
+    added_up(result)
+    result = play(LONGS, {"A": bar, "B": {}}, manage={2: {"A": bknb.Move(price_take_profit=130.0)}})
+    assert [each[1] for each in ends(result)] == ["liquidation"] * 2

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from ..domain.cash_booked_for_fills_and_funding import Ledger, LegFill
 from ..domain.costs import CostRequest, fill_costs, filled_by
+from ..domain.declared_exits import targets_of
 from ..domain.fills_at_stops_and_gaps import Entry, Minute
 from ..domain.signal import Position, sign_of
 from ..domain.states import Holding, Opening, waiting_signals
@@ -35,11 +36,18 @@ def left_at_open(leg: LegAccount, ledger: Ledger, bar: BarAtWorst) -> Ledger:
     """A ledger after what leaves at the open of a bar: what was ordered to, and what it opens beyond the target of."""
     state = leg.state
     fill = leg.exits.ordered(ledger, state, bar.open, bar.opened)
-    if fill is None and isinstance(state, Holding) and leg.model.gap_fills and not state.signal.targets:
-        sign, target = sign_of(state.signal.position), state.signal.price_take_profit
+    if fill is None and isinstance(state, Holding) and leg.model.gap_fills:
+        sign, target = sign_of(state.signal.position), _whole_target(state)
         if target is not None and sign * (bar.open - target) > 0.0:
             fill = leg.exits.part(ledger, 1.0, bar.open, bar.opened)
     return ledger if fill is None else ledger.apply(fill).ledger
+
+
+def _whole_target(state: Holding) -> float | None:
+    """The target of all that is held (quote currency), as moves and adds have put it; ``None``: there is none."""
+    signal, book = state.signal, state.book
+    targets = (signal.targets or targets_of(signal.price_take_profit)) if book is None else book.targets
+    return targets[0].price if len(targets) == 1 and targets[0].share is None else None
 
 
 def entered_at_open(leg: LegAccount, ledger: Ledger, bar: BarAtWorst) -> Ledger:

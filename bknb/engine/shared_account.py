@@ -115,9 +115,13 @@ class SharedAccount:
         for order, leg in enumerate(legs):
             due += [(row.moment, order, row) for row in leg.funding.until(until[leg])]
             due += [(moment, order, None) for moment in leg.liquidation.interest.moments(until[leg])]
+        charged, latest = -1, 0
         for moment, order, row in sorted(due, key=itemgetter(0, 1)):
             leg = legs[order]
             told = leg.prices.told(moment)
+            if moment != charged:  # what one leg pays at a moment another one may receive
+                self._close_in_ruin(latest, charged=True)
+                charged, latest = moment, 0
             self._close_in_ruin(told - 1)
             if leg.name in self.ledger.positions:
                 price, yearly = leg.prices.at(moment), leg.liquidation.interest.yearly
@@ -127,7 +131,8 @@ class SharedAccount:
                     else self.ledger.charge_funding(leg.name, row, price),
                     told,
                 )
-                self._close_in_ruin(told, charged=True)
+                latest = max(latest, told)
+        self._close_in_ruin(latest, charged=True)
         self._close_in_ruin(now)
 
     def _close_in_ruin(self, until: int, *, charged: bool = False) -> None:
