@@ -277,3 +277,62 @@ def test_a_leg_whose_bars_come_late_is_marked_by_them_or_it_is_told(latest: int,
     assert told_of == [text] * (latest == 120)
     silent = [error.count for error in result.leg("BUSDT").errors if error.kind == "silence"]
     assert silent == [1, 1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", [True, False])
+def test_marks_do_not_wait_for_a_longer_bar_beyond_the_candles_in_memory(*, closed: bool, monkeypatch: Any) -> None:
+    """B's bars of 15 minutes stop for four hours, of which A has its last minutes alone in memory."""
+    monkeypatch.setattr("bknb.live.live_account._LATEST", 48)
+    monkeypatch.setattr("bknb.market.window._MIN_CANDLES", 80)
+    clock, until = SimulatedClock(ORIGIN), ORIGIN + 330 * MINUTE
+    gone, back = ORIGIN + 45 * MINUTE, ORIGIN + 285 * MINUTE
+    rows = {symbol: walk(seed) for seed, symbol in enumerate(("AUSDT", "BUSDT"))}
+    if closed:
+        rows["BUSDT"] = [row for row in rows["BUSDT"] if not gone <= row[0] < back]
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> list[list[float]]:
+        last = gone if symbol == "BUSDT" and gone < clock.now() < back else clock.now()
+        return [row for row in rows[symbol] if since <= row[0] and row[0] + MINUTE <= last][:limit]
+
+    bknb.add_strategy("holds", interval="15m", get_signal=lambda: {"position": "long", "minute_estimated_time": 20_000})
+    hours = bknb.Sessions.weekly("UTC", {"mon-sun": "00:00-00:45, 04:45-24:00"})
+    other = bknb.exchanges.in_sessions(source(rows["BUSDT"]), hours) if closed else get_candles
+    options: dict[str, Any] = {
+        "exchange": {"AUSDT": source(rows["AUSDT"]), "BUSDT": bknb.add_exchange("other", get_candles=other)},
+        "base": {"AUSDT": "1m", "BUSDT": "15m"}, "settings": SETTINGS, "capital": 1_000,
+        "strategies": ["holds"], "symbols": ["AUSDT", "BUSDT"], "sizing": bknb.size.Percent(40),
+    }  # fmt: skip
+    result = live(options, clock, until=until)
+    expected = backtest(options, result, until)
+    ours, theirs = (each.equity[each.equity.index < each.equity.index[-1]] for each in (result, expected))
+    assert ours.index.tolist() == theirs.index.tolist()
+    differs = [(at.value // 10**6 - ORIGIN) // MINUTE for at in ours.index[ours.to_numpy() != theirs.to_numpy()]]
+    assert (differs == []) == closed
+    assert min(differs, default=60) == 60  # the first close that was not there
+    assert len([text for text in result.warnings if "came so late" in text]) == (not closed)
+
+
+@pytest.mark.slow
+def test_a_mark_at_the_very_close_of_a_longer_bar_that_was_not_there_is_told(monkeypatch: Any) -> None:
+    """Marks are kept up to minute 60, where a bar of B closes; it comes before they are kept any further."""
+    monkeypatch.setattr("bknb.live.live_account._LATEST", 48)
+    monkeypatch.setattr("bknb.live.live_account._AT_ONCE", 4)
+    clock, gone, back = SimulatedClock(ORIGIN), ORIGIN + 45 * MINUTE, ORIGIN + 109 * MINUTE + 30_000
+    rows = {symbol: walk(seed) for seed, symbol in enumerate(("AUSDT", "BUSDT"))}
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> list[list[float]]:
+        last = gone if symbol == "BUSDT" and gone < clock.now() < back else clock.now()
+        return [row for row in rows[symbol] if since <= row[0] and row[0] + MINUTE <= last][:limit]
+
+    bknb.add_strategy("holds", interval="15m", get_signal=lambda: {"position": "long", "minute_estimated_time": 20_000})
+    options: dict[str, Any] = {
+        "exchange": bknb.add_exchange("late", get_candles=get_candles), "base": {"AUSDT": "1m", "BUSDT": "15m"},
+        "settings": SETTINGS, "capital": 1_000, "strategies": ["holds"], "symbols": ["AUSDT", "BUSDT"],
+        "sizing": bknb.size.Percent(40),
+    }  # fmt: skip
+    result = live(options, clock, until=ORIGIN + 150 * MINUTE)
+    expected = backtest(options, result, ORIGIN + 150 * MINUTE)
+    ours, theirs = (each.equity[each.equity.index < each.equity.index[-1]] for each in (result, expected))
+    assert [(at.value // 10**6 - ORIGIN) // MINUTE for at in ours.index[ours.to_numpy() != theirs.to_numpy()]] == [60]
+    assert len([text for text in result.warnings if "1 bars came so late" in text]) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,22 +35,24 @@ def jumping(rows: list[list[float]], random: np.random.Generator) -> list[list[f
     return found
 
 
-def world(seed: int, model: str, *, gone: float = 0.0) -> dict[str, Any]:
-    """Two to four legs, each of which takes a third of what there is fifty times."""
-    random, exchanges, legs = np.random.default_rng(seed), {}, []
+def world(seed: int, model: str, *, gone: float = 0.0, bars: Sequence[str] = ("1m",)) -> dict[str, Any]:
+    """Two to four legs, each of which takes a third of what there is fifty times; they have these ``bars`` in turn."""
+    random, exchanges, legs, base = np.random.default_rng(seed), {}, [], {}
     for at in range(2 + seed % 3):
         symbol, rows = f"S{at}USDT", walk(seed * 10 + at)
         rows = jumping(rows, random) if seed % 4 >= 2 else rows
         exchanges[symbol] = source([row for row in rows if row[0] < ORIGIN or random.random() >= gone])
-        bknb.add_strategy(f"drawn {at}", interval="1m", get_signal=signals(seed * 10 + at), execution=model)
+        base[symbol] = bars[(at + seed) % len(bars)]
+        bknb.add_strategy(f"drawn {at}", interval=base[symbol], get_signal=signals(seed * 10 + at), execution=model)
         legs.append((symbol, f"drawn {at}"))
-    options = {"legs": legs, "exchange": exchanges, "settings": SETTINGS, "allow_gaps": bool(gone)}
+    options = {"legs": legs, "exchange": exchanges, "base": base, "settings": SETTINGS, "allow_gaps": bool(gone)}
     return options | {"capital": 10_000, "sizing": "percent:1650"} | ACCOUNTS[seed % 2]
 
 
-HOW = [("pessimistic", "whole"), ("touch", "gone"), ("vwap", "jumping"), ("touch", "failing")]
+BARS = ("5m", "1m", "15m", "1m")
+HOW = [("pessimistic", "whole"), ("touch", "gone"), ("vwap", "jumping"), ("touch", "failing"), ("touch", "bars")]
 LONG = [(seed, model, how) for seed in range(20) for model, how in HOW]
-SLOW = [(2, "vwap", "jumping"), (4, "pessimistic", "failing")]
+SLOW = [(2, "vwap", "jumping"), (4, "pessimistic", "failing"), (2, "touch", "bars")]
 
 
 @pytest.mark.parametrize(
@@ -60,17 +63,19 @@ SLOW = [(2, "vwap", "jumping"), (4, "pessimistic", "failing")]
     ],
 )
 def test_what_liquidates_them_all_is_that_of_the_portfolio(seed: int, model: str, how: str) -> None:
-    """Also where minutes are gone, the machine sleeps, or every seventh write of the store fails."""
-    options = world(seed, model, gone=0.05 if how == "gone" else 0.0)
+    """Also where minutes are gone, the machine sleeps, every seventh write fails, or legs have other bars."""
+    options = world(seed, model, gone=0.05 if how == "gone" else 0.0, bars=BARS if how == "bars" else ("1m",))
+    until = ORIGIN + 120 * MINUTE if how == "bars" else UNTIL  # no bar is under way then
+    known = until - 15 * MINUTE if how == "bars" else until  # what is due in the last bar is charged at its close
     clock = JumpingClock(ORIGIN, seed) if how == "jumping" else SimulatedClock(ORIGIN)
-    result = live(options, clock, FailingStore() if how == "failing" else None)
-    expected = backtest(options, result)
-    assert told(result) == told(expected)
-    assert money_of(result) == money_of(expected)
-    closed = [event for event in expected.told if isinstance(event, bknb.Closed) and event.when < UNTIL]
+    result = live(options, clock, FailingStore() if how == "failing" else None, until=until)
+    expected = backtest(options, result, until)
+    assert told(result, until) == told(expected, until)
+    assert money_of(result, known) == money_of(expected, known)
+    closed = [event for event in expected.told if isinstance(event, bknb.Closed) and event.when < until]
     liquidated = [event.when for event in closed if event.close_reason == "liquidation"]
     if (seed, model, how) in SLOW:
-        assert len(liquidated) > len({*liquidated}) > 1  # some of several legs in one minute
+        assert len(liquidated) > len({*liquidated}) > (how != "bars")  # some of several legs in one minute
 
 
 def test_each_is_liquidated_at_the_price_at_which_all_is_used_up() -> None:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from .run_progress import Reached
 
 _AT_ONCE: Final = 16  # bars whose marks are kept together
-_LATEST: Final = 1_200  # bars after which a mark is kept although one leg has not come so far: they are in memory
+_LATEST: Final = 1_200  # shortest bars, after which marks are kept though a leg has not come so far: they are in memory
 
 
 class LiveLegAccount(LegAccount):
@@ -132,7 +132,7 @@ class LiveLegAccount(LegAccount):
 
         ``newest`` is up to when (UTC ms) a leg has worked on all bars, ``shortest`` the length of the shortest, ms.
         """
-        return max(self.changes_from(shortest), newest - _LATEST * self.prices.step + 1) - 1
+        return max(self.changes_from(shortest), newest - _LATEST * shortest + 1) - 1
 
     def changes_from(self, shortest: int) -> int:
         """From when on (UTC ms) bars that it has not worked on can change the account; ``shortest`` as above."""

@@ -23,7 +23,7 @@ class StaleMarks:
         ``shortest`` is the length of the shortest of their bars, ms.
         """
         for leg in legs:
-            if leg.changes_from(shortest) < until:
+            if leg.changes_from(shortest) <= until:
                 since, _ = self._spans.get(leg.name, (leg.known, 0))
                 self._spans[leg.name] = since, until
 
