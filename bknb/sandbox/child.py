@@ -330,7 +330,10 @@ def sent_signal(signal: Signal) -> Signal:
         until=_plain_moment(signal.until, "until"),
         valid=_plain_moment(signal.valid, "valid"),
     )
-    msgspec.msgpack.decode(msgspec.msgpack.encode(plain), type=Signal)
+    try:
+        msgspec.msgpack.decode(msgspec.msgpack.encode(plain), type=Signal)
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"got {error}") from None
     return plain
 
 
