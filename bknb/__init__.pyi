@@ -432,6 +432,9 @@ from .runs.moment import (
 from .runs.nested_loop import (
     enable_nested as enable_nested,
 )
+from .runs.outcomes import (
+    outcomes as outcomes,
+)
 from .runs.partial import (
     Partial as Partial,
 )

@@ -193,6 +193,7 @@ PUBLIC_NAMES = [
     "llm",
     "luck",
     "open_holdout",
+    "outcomes",
     "panels",
     "portfolio",
     "protections",

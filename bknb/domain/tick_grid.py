@@ -64,6 +64,18 @@ def tick_ratio(tick: float) -> tuple[int, int]:
     return Decimal(repr(float(tick))).as_integer_ratio()
 
 
+def tick_numbers(tick: float | None) -> tuple[float, float, float]:
+    """A tick as compiled loops take it, NaN where it is unknown, and the whole numbers whose ratio it is.
+
+    Examples
+    --------
+    >>> tick_numbers(0.25), tick_numbers(None)
+    ((0.25, 1.0, 4.0), (nan, 1.0, 1.0))
+    """
+    unit, scale = (1, 1) if tick is None else tick_ratio(tick)
+    return math.nan if tick is None else float(tick), float(unit), float(scale)
+
+
 def _is_level(value: object, tick: float, *, negative: bool) -> bool:
     """Whether a level is a price that has a place on the grid: above 0, unless it may be ``negative``."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):

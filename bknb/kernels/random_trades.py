@@ -36,6 +36,9 @@ from .jit import compiled
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+LEVELS: Final = 4
+"""Of a ladder, or twice as many and so on: the loop is compiled for each number of them."""
+
 
 class Minutes(NamedTuple):
     """One-minute candles, or longer base bars, as arrays, shape (n,): open times in UTC ms, prices in quote currency.
@@ -78,12 +81,13 @@ class Declared(NamedTuple):
     """What trades declare besides: ladders, trailing and break-even stops, shape (k,).
 
     Targets of ``exits`` are multiples of the fill, and so is ``distance``, that of trailing stops which have none in
-    percent (``exits.trailing`` is 0 then). ``costs`` is 1 where a break-even stop includes the costs, else 0. Where
-    trades leave by rows plays no part.
+    percent (``exits.trailing`` is 0 then); ``apart`` is what such a stop is away besides, in quote currency. ``costs``
+    is 1 where a break-even stop includes the costs, else 0. Where trades leave by rows plays no part.
     """
 
     exits: Exits
     distance: NDArray[np.float64]
+    apart: NDArray[np.float64]
     costs: NDArray[np.float64]
 
 
@@ -167,7 +171,8 @@ def _outcome(
         number, _ = declare(declared.exits, trade, shapes.target[trade], book, prices, shares)
         for i in range(number):
             prices[i] = stop_on_grid(entry * prices[i], -side, book)
-        book[TRAIL_DISTANCE], book[EVEN_COSTS] = declared.distance[trade] * entry, declared.costs[trade]
+        book[TRAIL_DISTANCE] = declared.distance[trade] * entry + declared.apart[trade]
+        book[EVEN_COSTS] = declared.costs[trade]
         open_book(book, side, entry, stop, entry, entry)
         how = FILLED_AT_OPEN if rules.fills_at_open else FILLED_AT_AVERAGE
         over = first_at(minutes, due)
@@ -214,6 +219,8 @@ def outcomes(
     which: NDArray[np.int64],
     starts: NDArray[np.int64],
     declared: Declared | None = None,
+    *,
+    purpose: str = "bknb.luck",
 ) -> NDArray[np.float64]:
     """Net results in percent, shape (rows, columns); NaN for an order that never fills.
 
@@ -227,13 +234,15 @@ def outcomes(
         Which trade, and the index of the minute at whose open it is decided; both of shape (rows, columns).
     declared
         What the trades declare besides; ``None``: nothing.
+    purpose
+        What needs them, for the message without numba.
 
     Raises
     ------
     MissingDependency
         Without numba.
     """
-    found: NDArray[np.float64] = compiled(_run, globals(), _PIECES, purpose="bknb.luck")(
+    found: NDArray[np.float64] = compiled(_run, globals(), _PIECES, purpose=purpose)(
         minutes, rules, shapes, declared, which, starts
     )
     return found

@@ -11,13 +11,13 @@ from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.formatting import percent_text, share_text
 from ..domain.interval import DAY_MS, interval_ms
 from ..domain.signal_events import Added, Reduced
-from ..domain.tick_grid import tick_ratio
+from ..domain.tick_grid import tick_numbers
 from ..domain.whole_number import whole_number
 from ..engine.filling_minutes import look_back_begin, minutes_that_fill
 from ..engine.plan import Plan
 from ..errors import UsageError
 from ..kernels.declared_exit_loop import Exits
-from ..kernels.random_trades import Declared, FillRules, Minutes, Shapes, minutes_of, outcomes
+from ..kernels.random_trades import LEVELS, Declared, FillRules, Minutes, Shapes, minutes_of, outcomes
 from ..market.needs_prices_above_zero import check_above_zero
 from ..market.source_hours import sessions_of
 from ..metrics.compounding import growth
@@ -42,7 +42,6 @@ _OWN_CHANGES: Final = frozenset(("take_profit", "trailing_stop", "breakeven"))
 _OWN_ENDS: Final = _OWN_CHANGES | {"stop_loss", "time_expired", "frame_end", "data_end"}
 """Close reasons without anybody's decision."""
 _FOREVER: Final = 2**40  # minutes
-_LEVELS: Final = 4  # of a ladder, or twice as many and so on: the loop is compiled for each number of them
 _LEAST_FILLED: Final = 0.5  # of the random trades; with fewer, the rest is another choice of moments
 
 
@@ -343,7 +342,7 @@ def market_of(result: Result) -> tuple[Minutes, FillRules]:
         result.account_terms.end,
         float(plan.settings.percent_slippage),
         float(plan.settings.percent_fee),
-        *_grid(plan.settings.price_tick),
+        *tick_numbers(plan.settings.price_tick),
     )
     return minutes, rules
 
@@ -372,7 +371,7 @@ def declared_of(closed: Sequence[Closed], tick: float | None) -> Declared | None
     if not any(signal.targets or signal.trailing or signal.breakeven for signal in signals):
         return None
     entry = np.array([signal.price_open for signal in signals])
-    levels = _LEVELS
+    levels = LEVELS
     while levels < max(len(signal.targets) for signal in signals):
         levels *= 2
     prices, shares = np.full((2, levels, len(signals)), np.nan)
@@ -389,12 +388,6 @@ def declared_of(closed: Sequence[Closed], tick: float | None) -> Declared | None
     never = np.zeros(len(signals), dtype=np.bool_)
     exits = Exits(
         *(never, never, trailing, after, breakeven, tuple(prices), tuple(shares)),
-        *_grid(tick),
+        *tick_numbers(tick),
     )
-    return Declared(exits, distance, costs)
-
-
-def _grid(tick: float | None) -> tuple[float, float, float]:
-    """The tick of a market for a kernel, and the whole numbers whose ratio it is."""
-    unit, scale = (1, 1) if tick is None else tick_ratio(tick)
-    return np.nan if tick is None else float(tick), float(unit), float(scale)
+    return Declared(exits, distance, np.zeros(len(signals)), costs)

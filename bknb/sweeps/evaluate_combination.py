@@ -21,7 +21,7 @@ from ..domain.interval import MINUTE_MS
 from ..domain.least_samples import GATES
 from ..domain.profit_of_partial_closes import closed_points
 from ..domain.text import error_text
-from ..domain.tick_grid import tick_ratio
+from ..domain.tick_grid import tick_numbers
 from ..engine.backtest import BacktestRun
 from ..engine.get_signals_vectorised import signal_rows
 from ..engine.plan import Plan, open_window
@@ -205,7 +205,6 @@ class Evaluator:
         given, tick = rows.exits, self.plan.settings.price_tick
         if given is None:
             return None
-        unit, scale = (1, 1) if tick is None else tick_ratio(tick)
         return Exits(
             fixed(given.leave_long),
             fixed(given.leave_short),
@@ -214,9 +213,7 @@ class Evaluator:
             fixed(given.breakeven_after),
             tuple(map(fixed, given.targets)),
             tuple(map(fixed, given.shares)),
-            np.nan if tick is None else float(tick),
-            float(unit),
-            float(scale),
+            *tick_numbers(tick),
         )
 
     def points(self, params: Mapping[str, Any]) -> list[float]:
