@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,52 @@ def test_a_row_of_funding_that_comes_behind_a_later_one_is_not_charged_and_told_
             assert error.message == f"series 'rates': {row} came behind a later one that was charged: it is not charged"
     assert found[1] == found[2]
     assert {*found[0]} - {*found[1]} == {row for row in found[0] if row[0] == behind} != set()
+
+
+@pytest.mark.slow
+def test_a_row_of_funding_behind_a_charged_one_that_comes_between_two_processes_is_told_once() -> None:
+    options = world(3, "perpetual") | {"costs": bknb.Costs(taker=0.05, funding="rates")}
+    behind, store, clock = ORIGIN + 42 * MINUTE, bknb.stores.memory(), SimulatedClock(ORIGIN)
+    regular, found = rates(clock), []
+    for minute in (52, 56, 60):
+
+        def read(since: int, until: int, regular: Any = regular, hidden: int = behind * (minute == 52)) -> pd.DataFrame:
+            rows = regular(since, until)
+            return rows[rows["published_at"] != hidden]
+
+        bknb.add_series("rates", read)
+        result = live(options, clock, store, until=ORIGIN + minute * MINUTE)
+        found.append([error.message for leg in result.legs.values() for error in leg.errors])
+        assert behind not in [moment for moment, _ in charged(result)]
+    text = "series 'rates': the row of 2024-01-01 00:42 UTC came behind a later one that was charged: it is not charged"
+    assert found == [[], [text] * len(result.legs), []]
+
+
+@pytest.mark.slow
+def test_what_is_reserved_for_an_order_that_ended_in_silence_is_free() -> None:
+    """A rests at minute 1 for seven minutes, and is silent from minute 3 to 40; B is opened at minutes 7, 8 and 20."""
+
+    def get_signal(when: Any, price: float, symbol: str) -> Any:
+        if symbol == "B" and when.minute in (7, 8, 20):
+            return {"position": "long", "price_take_profit": 150.0, "price_stop_loss": 50.0, "minute_estimated_time": 1}
+        if symbol == "A" and when.minute == 1:
+            return {"position": "long", "price_take_profit": 150.0, "price_stop_loss": 50.0, "price_open": 90.0}
+        return None
+
+    bknb.add_strategy("once", interval="1m", get_signal=get_signal)
+    rows = [[ORIGIN + k * MINUTE, 100.0, 100.0, 100.0, 100.0, 100.0] for k in range(-60, 60)]
+    silent = [row for row in rows if not 3 <= (row[0] - ORIGIN) // MINUTE < 40]
+    options = {
+        "legs": [("A", "once"), ("B", "once")], "exchange": {"A": source(silent), "B": source(rows)},
+        "settings": {"schedule_await_minutes": 7, "patience_minutes": 2}, "allow_gaps": True,
+        "capital": 1000, "account": "spot", "sizing": "percent:60", "costs": bknb.Costs(taker=0.0, slippage=0.0),
+    }  # fmt: skip
+    until = ORIGIN + 50 * MINUTE
+    result = live(options, SimulatedClock(ORIGIN), until=until)
+    expected = backtest(options, result, until)
+    assert sorted(told(result, until)) == sorted(told(expected, until))  # live, that it ended is told with its next bar
+    assert money_of(result, until) == money_of(expected, until)
+    assert result.leg("B").trades["cost"].tolist() == [400.0, 600.0, 600.0]
 
 
 @pytest.mark.parametrize(
@@ -436,10 +483,11 @@ class NotGoneOver(dict[Any, Any]):
 
 @pytest.mark.slow
 def test_a_turn_does_not_go_over_the_positions_of_before() -> None:
-    options = single(7, "spot")
+    options, there = single(7, "spot"), threading.Event()
     get_signal = signals(7)
 
     def guarded(when: Any, price: float) -> Any:
+        assert there.wait(60)
         leg = task._money.account
         if when.minute > 20 and not isinstance(leg.positions, NotGoneOver):
             leg.positions = NotGoneOver(leg.positions)
@@ -448,6 +496,7 @@ def test_a_turn_does_not_go_over_the_positions_of_before() -> None:
     options["strategy"] = bknb.add_strategy("guarded", interval="1m", get_signal=guarded)
     NotGoneOver.clock = clock = SimulatedClock(ORIGIN)
     task = bknb.Live.background("BTCUSDT", clock=clock, until=UNTIL, store=bknb.stores.memory(), **options)
+    there.set()
     result = task.result(60)
     assert isinstance(task._money.account.positions, NotGoneOver)
     assert result.errors == []

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ..domain.cash_booked_for_fills_and_funding import Ledger
+from ..domain.entry_timeout import timeout_of
 from ..domain.lifecycle import position_of, signals_of
+from ..domain.market_clock_protocol import NEVER
 from ..domain.quantity_or_lack_of_cash import SizedOrder
 from ..domain.signal import ScheduledSignal
 from ..domain.signal_events import Cancelled, Event
-from ..domain.states import State
+from ..domain.states import Holding, Rules, State, Waiting
 
 if TYPE_CHECKING:
     from ..domain.risk_request_and_verdict import Reserve
@@ -27,11 +29,18 @@ class LegOrders:
     ----------
     shared, leg
         The account of all legs, and the name of this one in it.
+
+    Attributes
+    ----------
+    rules
+        Those by which its orders end where it is a live leg; ``None``: they are free once it has taken them back. So
+        are those at a broker, which rest there until then.
     """
 
     def __init__(self, shared: SharedAccount, leg: str) -> None:
         self._shared, self._leg = shared, leg
         self._sized: dict[tuple[str, int], SizedOrder] = {}
+        self.rules: Rules | None = None
 
     def __getitem__(self, key: tuple[str, int]) -> SizedOrder:
         return self._sized[key]
@@ -60,6 +69,19 @@ class LegOrders:
         """Take back those that do not wait any more: a process ended before it had told what ended them."""
         for key in [key for key in self._sized if key not in waiting]:
             self.drop(key)
+
+    def free_ended(self, state: State, until: int) -> None:
+        """Free what is reserved for orders of a state that rest and ended before a moment (UTC ms), by its ``rules``.
+
+        Over history the clock took them back then, live a leg does so once its next bar has come.
+        """
+        rules = self.rules
+        if rules is None or not self._sized or not rules.model.fills_at_open:  # at average prices a bar ends them
+            return
+        for key, ends in _ends_of(state, rules):
+            name = self._name(key)
+            if name in self._shared.ledger.reserved and (rules.on_bars(ends) if ends < NEVER else ends) < until:
+                self._shared.ledger = self._shared.ledger.release(name)
 
     def drop(self, key: tuple[str, int]) -> SizedOrder | None:
         """Take back an order, which is returned, and what is reserved for it; ``None``: there is none."""
@@ -122,6 +144,16 @@ class LegOrders:
 
 def _key_of(command: Reserve) -> tuple[str, int]:
     return command.candidate.id, 0 if command.order is None else command.order.number
+
+
+def _ends_of(state: State, rules: Rules) -> Iterator[tuple[tuple[str, int], int]]:
+    """The orders of a state that rest, as of :func:`waiting_in`, and when the clock takes back each (UTC ms)."""
+    if isinstance(state, Waiting):
+        yield (state.signal.id, 0), timeout_of(state.signal, rules)
+    elif isinstance(state, Holding) and state.book is not None:
+        for order in state.book.orders:
+            if order.until is not None:
+                yield (state.signal.id, order.number), order.until
 
 
 def waiting_in(state: State) -> set[tuple[str, int]]:

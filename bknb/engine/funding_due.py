@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..domain.costs import Costs
 from ..domain.funding_and_borrow_rates import Funding, funding_of
@@ -14,6 +14,9 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..market.newest_series_rows import ReadSeries
+
+_NEWEST: Final = 16
+"""Of how many rows of a series that were charged the next process knows that they were there."""
 
 
 class FundingDue:
@@ -26,6 +29,8 @@ class FundingDue:
         self.charged = 0  # how many were handed out
         self._behind: set[int] = set()  # moments of rows that came behind later ones
         self._funded = 0  # up to which moment (UTC ms) an earlier process has
+        self._newest: tuple[int, ...] = ()  # moments of the newest rows that it knew up to then
+        self._untold: tuple[int, ...] = ()  # those of rows that came behind these between two processes
 
     @property
     def series(self) -> str | None:
@@ -37,9 +42,21 @@ class FundingDue:
         """The last moment (UTC ms) whose funding was handed out; 0 for none."""
         return self._rows[self.charged - 1].moment if self.charged else self._funded
 
-    def go_on(self, charged: int, funded: int) -> None:
-        """Go on where an earlier process had handed out so many rows; of a series those up to a moment (UTC ms)."""
+    @property
+    def newest(self) -> tuple[int, ...]:
+        """The moments (UTC ms) of the newest rows of a series that were known of what was handed out."""
+        if self._series is None:
+            return ()
+        rows = self._rows[max(self.charged - _NEWEST, 0) : self.charged]
+        return tuple(sorted({*(row.moment for row in rows), *self._behind}))[-_NEWEST:] if rows else self._newest
+
+    def go_on(self, charged: int, funded: int, newest: tuple[int, ...] = ()) -> None:
+        """Go on where an earlier process had handed out so many rows; of a series those up to a moment (UTC ms).
+
+        ``newest`` are then the moments of the newest rows that it knew: others among them came behind later ones.
+        """
         self.charged, self._funded = (charged, 0) if self._series is None else (0, funded)
+        self._newest = newest
 
     def __bool__(self) -> bool:
         return self.charged < len(self._rows)
@@ -71,11 +88,15 @@ class FundingDue:
         known, funded = self._rows[: self.charged], self.funded
         if not known:
             self._rows, self.charged = found, bisect_right(found, funded, key=attrgetter("moment"))
+            before, first = {*self._newest}, min(self._newest, default=NEVER)
+            handed_out = (row.moment for row in found[: self.charged])
+            self._untold = tuple(moment for moment in handed_out if moment > first and moment not in before)
             return ()
         self._rows = (*known, *(row for row in found if row.moment > funded))
         seen = {row.moment for row in known} | self._behind
         behind = tuple(row.moment for row in found if row.moment <= funded and row.moment not in seen)
         self._behind.update(behind)
+        behind, self._untold = (*self._untold, *behind), ()
         return behind
 
     def until(self, when: int) -> Iterator[Funding]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from msgspec.structs import replace
 
-from ..domain.fills_at_stops_and_gaps import Minute, execution_model
+from ..domain.fills_at_stops_and_gaps import Minute
 from ..domain.lifecycle import Input, Rules, State, Step, position_of
 from ..domain.market_clock_protocol import NEVER
 from ..domain.percent_risk_and_kelly_sizes import AtrRisk
@@ -90,7 +90,7 @@ class LiveLegAccount(LegAccount):
         self.prices.earlier = saved.price
         self.state, self.first = state, saved.first
         self._sizing.closed = saved.closed
-        self.funding.go_on(saved.charged, saved.funded)
+        self.funding.go_on(saved.charged, saved.funded, saved.newest_funding)
         self.liquidation.go_on(saved.liquidation)
         self.waiting.take_up(saved.orders)
         self.waiting.keep(waiting_in(state))
@@ -154,18 +154,19 @@ class LiveLegAccount(LegAccount):
             return start, None
         return int(candles.timestamp[at]) if start is None else start, float(candles.open[at])
 
-    def follow(self) -> None:
-        """Take the bars that have come."""
+    def follow(self, until: int) -> None:
+        """Take the bars that have come; what is reserved for orders that ended before a moment (UTC ms) is free."""
         if not self.is_ready:
             return
+        self.waiting.free_ended(self.state, until)
         known = self._window.known(self._plan.symbol, self._window.base)
         if known is not None and known is not self._followed:
             self._followed, candles = known, known.candles
-            if self._reached.volume_seen and execution_model(self._plan.execution).needs_volume:
+            if self._reached.volume_seen and self.model.needs_volume:
                 can_fill = candles.volume > 0
             else:
                 begin = int(candles.timestamp.searchsorted(self._reached.known))
-                can_fill = minutes_that_fill(candles, execution_model(self._plan.execution), begin=begin)
+                can_fill = minutes_that_fill(candles, self.model, begin=begin)
             self.prices.follow(known, np.asarray(can_fill))
             if self.liquidation.shares and self.model.watches == "average":
                 averages = known.average_prices(self._window.price_count)
@@ -180,7 +181,7 @@ class LiveLegAccount(LegAccount):
 
     async def ask(self, command: Reserve, *, may_open: Callable[[], bool] = always) -> Verdict:
         """As in a backtest, with the bars that have come."""
-        self.shared.follow()
+        self.shared.follow(command.when + 1 if command.fill is None else self.prices.closes(command.when))
         return await super().ask(command, may_open=may_open)
 
     async def _size(self, command: Reserve) -> SizedOrder | Reason:
@@ -188,12 +189,11 @@ class LiveLegAccount(LegAccount):
         sizing = self.money.sizing
         if not callable(sizing) and not isinstance(sizing, AtrRisk | Sizing):
             return self._sized(command)
-        calls = user_calls_of(sizing, f"sizing-{self._plan.symbol}")
-        return await calls.in_thread(partial(self._sized, command))
+        return await user_calls_of(sizing, f"sizing-{self._plan.symbol}").in_thread(partial(self._sized, command))
 
     def step(self, state: State, given: Input, rules: Rules) -> Step:
         """As in a backtest; what it books is taken back where it cannot be saved (:meth:`LiveAccount.take_back`)."""
-        self.shared.follow()
+        self.shared.follow(self.prices.closes(given.t) if isinstance(given, Minute) else 0)
         if isinstance(given, Minute) and self.shared.cross is not None:
             self.shared.cross.is_used_up(self.prices.closes(given.t))
         self.shared.keep_marks()
@@ -227,9 +227,9 @@ class LiveLegAccount(LegAccount):
         held, positions = self._copy(), self.positions
         newest = next(reversed(positions), None)  # what is held, or was last, is the newest
         key = None if newest is None or positions[newest] is not self._held else newest
-        rows, filled = self.waiting.rows, dict(self._filled)
-        due = self.funding.charged, self.liquidation.due
-        return LegBefore(len(positions), key, held, self.state, rows, filled, self.first, *due, self._sizing.closed)
+        orders = self.state, self.waiting.rows, dict(self._filled), self.first
+        due = self.funding.charged, self.liquidation.due, self._sizing.closed
+        return LegBefore(len(positions), key, held, *orders, *due)
 
     def _copy(self) -> PositionInMoney:
         """What is open as it is now: it goes on changing."""
@@ -271,6 +271,7 @@ class LiveLegAccount(LegAccount):
             used_up=None if due.bar_opens == NEVER else due[1:],
             left=self.left,
             funded=self.funding.funded,
+            newest_funding=self.funding.newest,
             closed=self._sizing.closed,
             price=float(known.candles.close[-1]) if known is not None and len(known.candles) else self.prices.earlier,
         )
@@ -311,10 +312,10 @@ class LiveAccount(SharedAccount):
         """Up to when all that was due was charged, UTC ms."""
         return self._solvent
 
-    def follow(self) -> None:
-        """Take the bars that have come of all legs."""
+    def follow(self, until: int) -> None:
+        """Take the bars that have come of all legs, as of :meth:`LiveLegAccount.follow`."""
         for leg in self.legs:
-            leg.follow()
+            leg.follow(until)
 
     def take_up(self, saved: SavedMoney, when: int) -> None:
         """Go on with an account that an earlier process saved, from a moment (UTC ms) on; its marks come before it.
@@ -368,10 +369,9 @@ class LiveAccount(SharedAccount):
         while at and self.changes[at - 1].since > newest:
             at -= 1
         at = min(at, self._marked)
-        before = self.changes[at - 1].ledger if at else self.begin
         return SavedMoney(
             ledger=self.ledger,
-            before=before,
+            before=self.changes[at - 1].ledger if at else self.begin,
             changes=tuple(self.changes[at:]),
             freed=tuple(self._freed),
             solvent=self._solvent,

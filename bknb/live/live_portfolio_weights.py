@@ -305,17 +305,17 @@ class LivePortfolioWeights(PortfolioWeights):
     # --- what is other than over history ----------------------------------------------------------------------------
 
     def _asked(self, ctx: Context, made: Callable[[], object]) -> Any:
-        self._follow()
+        self._follow(ctx.when_ms + 1)
         if self._dropped is not None:
             self._tell_dropped(*self._dropped, ctx)
         if self._slot is not None and self._slot_of(ctx.when_ms) < self._slot:
             return None  # the others have gone on without it: it follows the newest answer
         return super()._asked(ctx, made)
 
-    def _follow(self) -> None:
+    def _follow(self, until: int = 0) -> None:
         shared = self._shared
         assert isinstance(shared, LiveAccount)  # its legs are those of a live portfolio  # noqa: S101
-        shared.follow()
+        shared.follow(until)
 
     def _tell_dropped(self, saved: SavedPlan, now: int, ctx: Context) -> None:
         """Tell what a leg does not do of a plan whose slot was over at a moment (UTC ms), where it comes to it."""

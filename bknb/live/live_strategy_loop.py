@@ -114,6 +114,8 @@ class LiveLoop(StrategyLoop):
         )
         self._failures, self._clock = keeping.failures, plan.clock
         self._profile, self._in_money, self._published = places, account, published
+        if account is not None and plan.broker is None:  # an order at a broker rests there until the leg takes it back
+            account.waiting.rules = self.rules
         if places is not None and places.closed is None:
             places.closed = []
         for event in keeping.records.ends:

@@ -39,6 +39,8 @@ class SavedLeg(msgspec.Struct, frozen=True, kw_only=True):
         that in money: what is missing once all are closed is forgiven to each.
     funded
         The last moment (UTC ms) whose funding was charged.
+    newest_funding
+        Of a series the moments (UTC ms) of the newest rows up to then that were known.
     closed
         The trades that were closed before.
     price
@@ -52,6 +54,7 @@ class SavedLeg(msgspec.Struct, frozen=True, kw_only=True):
     charged: int = 0
     followed: int = 0
     funded: int = 0
+    newest_funding: tuple[int, ...] = ()
     closed: ClosedTrades = ClosedTrades()
     price: float | None = None
     used_up: tuple[int, float] | None = None
