@@ -200,6 +200,49 @@ def test_a_book_without_the_levels_that_were_left_behind_is_read() -> None:
     assert stop_in_force(book, 1, 104.0, None) == (102.0, "trailing_stop")
 
 
+@pytest.mark.parametrize(
+    ("opens", "moves", "version"),
+    [
+        ({"price_stop_loss": 90.0, "price_take_profit": 120.0}, None, 4),
+        ({"stop_percent": 10.0, "price_take_profit": 120.0}, None, 5),
+        ({"price_stop_loss": 90.0, "target_percent": [(20.0, 0.5), (30.0, 0.5)]}, None, 5),
+        ({"price_stop_loss": 90.0, "price_take_profit": 120.0}, bknb.Move(target_percent=25.0), 5),
+        ({"price_stop_loss": 90.0, "price_take_profit": 120.0}, bknb.Move(price_stop_loss=91.0), 4),
+        ({"price_open": 95.0, "stop_percent": 10.0}, None, 5),
+        ({"price_open": 95.0, "price_stop_loss": 90.0}, None, 4),
+        ({"price_stop_loss": 90.0, "price_take_profit": 120.0}, "memo", 5),
+        (None, "memo", 5),
+    ],
+)
+def test_an_older_release_refuses_what_it_would_leave_out(opens: Any, moves: Any, version: int) -> None:
+    """A release that reads up to version 4 knows no levels in percent and no memo: it would trade without them."""
+
+    def get_signal(ctx: Any) -> Any:
+        if moves == "memo":
+            ctx.memo["n"] = 1
+        return None if opens is None else bknb.Signal(side="long", minute_estimated_time=600, valid=None, **opens)
+
+    def manage(position: Any) -> Any:
+        return moves if isinstance(moves, bknb.Move) and position.size else None
+
+    rows = [(ORIGIN + k * MINUTE, 100.0, 101.0, 99.0, 100.0, 1.0) for k in range(-60, 40)]
+    store, free = bknb.stores.memory(), {"percent_slippage": 0.0, "percent_fee": 0.0}
+    strategy = bknb.add_strategy("new", interval="1h", get_signal=get_signal, manage=manage, manage_interval="1m")
+    run: Any = {"strategy": strategy, "exchange": source(rows), "store": store, "settings": free}
+    bknb.Live.background(
+        "X", **run, clock=SimulatedClock(ORIGIN), until=ORIGIN + 9 * MINUTE
+    ).result(timeout=60)  # fmt: skip
+    store.acquire()
+    found = {kind: store.read(kind, ("new", "X")) for kind in ("signal", "schedule")}
+    store.release()
+    versions = {json.loads(payload)["version"] for payload in found.values() if payload is not None}
+    assert max(versions) == version
+    result = bknb.Live.background(
+        "X", **run, clock=SimulatedClock(ORIGIN + 9 * MINUTE), until=ORIGIN + 12 * MINUTE
+    ).result(timeout=60)  # fmt: skip
+    assert not result.errors, result.errors
+
+
 @pytest.mark.parametrize("until", [9, 12])
 def test_a_state_of_version_3_is_read(until: int, tmp_path: Path) -> None:
     """A position that version 3 saved, which knew none that are managed, is managed from the next slot on."""

@@ -63,7 +63,7 @@ def test_a_strategy_that_manages_is_two_functions_that_stand_alone() -> None:
         ("(ctx, position):", "(ctx, book):", "manage asks for book; it may ask for ctx, symbol, when, price, position"),
         ("(ctx, position):", "(*given):", "manage must name what it asks for: def manage(ctx, position)"),
         ("def near(price)", "def manage_position(position)", "manage is defined more than once"),
-        ("price_stop_loss=near(ctx.price), ", "", "bknb.Signal needs price_stop_loss"),
+        ("price_stop_loss=near(ctx.price), ", "", "bknb.Signal needs price_stop_loss or stop_percent"),
         ("bknb.Close(", "bknb.close_all(", "bknb.close_all is not among what a strategy may use"),
         ("trailing=", "trails=", "bknb.Signal has no 'trails'"),
         ('side="long", ', "", "bknb.Signal needs position"),
@@ -77,9 +77,15 @@ def test_what_is_wrong_with_one_is_said(old: str, new: str, says: str) -> None:
 def test_a_position_that_nothing_ends_is_refused() -> None:
     code = "import bknb\ndef get_signal(ctx):\n    return bknb.Signal(side='long', price_stop_loss=ctx.price * 0.98)"
     (objection,) = lint(code).objections
-    named = "price_take_profit, minute_estimated_time, trailing, until, bars"
+    named = "price_take_profit, target_percent, minute_estimated_time, trailing, until, bars"
     assert f"needs one of {named}, or a function manage" in str(objection)
     assert lint(code + "\ndef manage(position):\n    return bknb.Close()").objections == ()
+
+
+def test_levels_in_percent_stand_for_prices() -> None:
+    code = "import bknb\ndef get_signal(ctx):\n    return bknb.Signal(side='long', stop_percent=2, target_percent=3)"
+    assert lint(code).objections == ()
+    assert lint(code.replace(", target_percent=3", "")).objections != ()
 
 
 def test_the_model_is_told_of_declared_exits_and_manage() -> None:

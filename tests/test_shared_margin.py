@@ -104,6 +104,22 @@ def test_margin_that_legs_share_is_used_up_with_every_leg_at_its_worst(answers: 
     added_up(result)
 
 
+def test_a_target_that_was_moved_is_the_one_that_a_bar_opens_beyond() -> None:
+    """Bar 3 opens at 125: A leaves there at the target it has by then, and B alone has enough."""
+    moved = play(
+        LONGS, {"A": {3: (125.0, 130.0, 90.0, 95.0)}, "B": {3: FALL}},
+        manage={1: {"A": bknb.Move(price_take_profit=120.0)}},
+    )  # fmt: skip
+    assert ends(moved)[0] == ("A", "take_profit", 125.0, 3)
+    assert ends(moved)[1][1] != "liquidation" or ends(moved)[1][3] > 3
+    away = play(
+        {0: {"A": long(120, 50, 20), "B": HOLD}},
+        {"A": {3: (125.0, 130.0, 90.0, 95.0)}, "B": {3: FALL}},
+        manage={1: {"A": bknb.Move(price_take_profit=150.0)}},
+    )  # fmt: skip
+    assert [end[1] for end in ends(away)] == ["liquidation", "liquidation"]
+
+
 def test_what_is_missing_after_a_gap_is_forgiven_to_each_by_what_it_lost() -> None:
     """At 85 and 95 the legs lost 750 and 250 of 600: what is missing, 400, is shared three to one."""
     after = {

@@ -98,7 +98,10 @@ STATE_VERSION: Final = 4
 positions that are managed.
 """
 NEWEST_STATE_VERSION: Final = 5
-"""That of states which an older bknb would trade a part of: it knows no entries that compete for a place."""
+"""That of states which an older bknb would trade a part of.
+
+4 knew no entries that compete for a place, no memo of a strategy, and no levels in percent.
+"""
 
 
 class SavedOpening(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
-from ..domain.lifecycle import Flat, Holding, Opening, Waiting, position_of, waiting_signals
+from ..domain.lifecycle import Flat, Holding, Opening, Waiting, position_of, signals_of, waiting_signals
+from ..domain.position_book import PlannedMove, PositionBook
 from ..domain.recovery import (
     NEWEST_STATE_VERSION,
     STATE_VERSION,
@@ -18,6 +21,7 @@ from ..domain.recovery import (
     SavedSignal,
     SavedState,
 )
+from ..domain.signal import CheckedSignal
 
 
 class Shared(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,17 +44,12 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
 def saved_schedule(state: Waiting, shared: Shared) -> SavedSchedule:
     """A state in which an entry waits, as it is saved."""
     return SavedSchedule(
-        version=_version(state),
+        version=_version(state, shared),
         **msgspec.structs.asdict(shared),
         signal=state.signal,
         last_id=state.last_id,
         beside=state.beside or msgspec.UNSET,
     )
-
-
-def _version(state: SavedState) -> int:
-    """The format of a state: the newest only where an older bknb would trade a part of it."""
-    return NEWEST_STATE_VERSION if len(waiting_signals(state)) > 1 else STATE_VERSION
 
 
 def saved_signal(state: Flat | Holding | Opening, shared: Shared) -> SavedSignal:
@@ -60,8 +59,9 @@ def saved_signal(state: Flat | Holding | Opening, shared: Shared) -> SavedSignal
     if isinstance(state, Opening):
         names = ("signal", "not_before", "activated", "close_at", "sent", "late_at", "beside")
         opening = SavedOpening(**{name: getattr(state, name) for name in names})
+    book = None if held is None else held.book
     return SavedSignal(
-        version=_version(state),
+        version=_version(state, shared, book),
         **msgspec.structs.asdict(shared),
         last_id=state.signal.id if isinstance(state, Holding) else state.last_id,
         signal=None if held is None else held.signal,
@@ -69,10 +69,24 @@ def saved_signal(state: Flat | Holding | Opening, shared: Shared) -> SavedSignal
         lowest=0.0 if held is None else held.lowest,
         leaving=None if held is None else held.leaving,
         in_doubt=held is not None and held.in_doubt,
-        book=None if held is None else held.book,
+        book=book,
         opening=opening,
         stays_flat=(state.stays_flat if isinstance(state, Flat) else None) or msgspec.UNSET,
     )
+
+
+def _version(state: SavedState, shared: Shared, book: PositionBook | None = None) -> int:
+    """The format of a state: the newest only where an older bknb would trade a part of it."""
+    waiting = waiting_signals(state)
+    signals: Iterable[CheckedSignal] = (*signals_of(state), *waiting)
+    moved = book is not None and (book.stop_percent or book.target_percent or any(map(_in_percent, book.planned)))
+    declared = any(each.stop_percent is not None or each.percent_targets for each in signals)
+    return NEWEST_STATE_VERSION if shared.memo or moved or declared or len(waiting) > 1 else STATE_VERSION
+
+
+def _in_percent(planned: PlannedMove) -> bool:
+    move = planned.move
+    return move.stop_percent is not msgspec.UNSET or move.target_percent is not msgspec.UNSET
 
 
 def saved_partial(state: Holding, owner: Owner, turn: int, profit_before: int, loss_before: int) -> SavedPartial:

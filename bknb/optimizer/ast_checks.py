@@ -18,7 +18,7 @@ from ..sandbox.allowlist import (
     REFUSED,
     SIGNAL_ENDS,
     SIGNAL_FIELDS,
-    SIGNAL_NEEDS,
+    SIGNAL_STOPS,
     TO_ALLOWED,
 )
 from .standalone import docstrings
@@ -290,12 +290,13 @@ class Reading:
         given = [each.arg for each in node.keywords]
         for name in given:
             if name is not None and name not in SIGNAL_FIELDS:
-                known = ", ".join([*SIGNAL_NEEDS, *SIGNAL_ENDS, "breakeven", "price_open", "note"])
+                known = ", ".join(["position", *SIGNAL_STOPS, *SIGNAL_ENDS, "breakeven", "price_open", "note"])
                 self.object(node, "signal", f"bknb.Signal has no {name!r}; it has {known}")
         if None in given or node.args:
             return
-        there = [*given, "position"] if "side" in given else given
-        missing = [name for name in SIGNAL_NEEDS if name not in there]
+        missing = [] if "position" in given or "side" in given else ["position"]
+        if not any(name in given for name in SIGNAL_STOPS):
+            missing.append(" or ".join(SIGNAL_STOPS))
         if missing:
             self.object(node, "signal", f"bknb.Signal needs {', '.join(missing)}")
         if not self.functions.intersection(MANAGE) and not any(name in given for name in SIGNAL_ENDS):

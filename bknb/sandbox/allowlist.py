@@ -86,8 +86,9 @@ ASKABLE: Final = ("ctx", "symbol", "when", "price")
 MANAGE: Final = ("manage", "manage_position")
 """Names of the function that is asked while something is open or waits; it may ask for ``position``, too."""
 
-SIGNAL_NEEDS: Final = ("position", "price_stop_loss")
-SIGNAL_ENDS: Final = ("price_take_profit", "minute_estimated_time", "trailing", "until", "bars")
+SIGNAL_STOPS: Final = ("price_stop_loss", "stop_percent")
+"""One of these ends a position that goes badly."""
+SIGNAL_ENDS: Final = ("price_take_profit", "target_percent", "minute_estimated_time", "trailing", "until", "bars")
 """At least one of these ends a position that goes well, unless the code manages it."""
 SIGNAL_FIELDS: Final = frozenset(Signal.__struct_fields__)
 
