@@ -200,6 +200,33 @@ def test_a_row_of_funding_behind_a_charged_one_that_comes_between_two_processes_
 
 
 @pytest.mark.slow
+def test_a_process_that_goes_on_within_a_longer_bar_knows_the_closes_at_its_open() -> None:
+    """A is held from minute 1 on, and falls to 90 at minute 31; B is bought at the open of its bar of minute 30."""
+
+    def get_signal(when: Any, price: float, symbol: str) -> Any:
+        if when.minute == {"A": 1, "B": 30}[symbol] and when.hour == 0:
+            return {"position": "long", "price_take_profit": 200.0, "price_stop_loss": 20.0}
+        return None
+
+    rows = [[ORIGIN + k * MINUTE, *[90.0 if k >= 31 else 100.0] * 4, 100.0] for k in range(-60, 100)]
+    for symbol, interval in (("A", "1m"), ("B", "30m")):
+        bknb.add_strategy(symbol, interval=interval, get_signal=get_signal)
+    options = {
+        "legs": [("A", "A"), ("B", "B")], "base": {"A": "1m", "B": "30m"}, "settings": SETTINGS, "capital": 1000,
+        "exchange": {"A": source(rows), "B": source([[at, *[100.0] * 4, 100.0] for at, *_ in rows])},
+        "account": "perpetual:10", "sizing": "percent:500", "costs": bknb.Costs(taker=0.02, slippage=0.0),
+    }  # fmt: skip
+    ends = []
+    for minutes in ([70], [50, 55, 70]):
+        store, clock = bknb.stores.memory(), SimulatedClock(ORIGIN)
+        for minute in minutes:
+            result = live(options, clock, store, until=ORIGIN + minute * MINUTE)
+        ends.append(result.run_account.end)
+    assert ends[0] == ends[1]
+    assert len(ends[0].positions) == 2
+
+
+@pytest.mark.slow
 def test_what_is_reserved_for_an_order_that_ended_in_silence_is_free() -> None:
     """A rests at minute 1 for seven minutes, and is silent from minute 3 to 40; B is opened at minutes 7, 8 and 20."""
 

@@ -116,11 +116,11 @@ class LiveLegAccount(LegAccount):
 
     @property
     def closes_from(self) -> int | None:
-        """From when on (UTC ms) its closes are needed for what an earlier process has not marked; ``None``: never."""
+        """From when on (UTC ms) its closes are needed: what is not marked, bars under way; ``None``: none are."""
         shared = self.shared
         if shared.saved is None or (marked := shared.kept.after) is None:
             return None
-        return min(marked, shared.charged_until) if self.name in shared.ledger.positions else marked
+        return (min(marked, shared.charged_until) if self.name in shared.ledger.positions else marked) - shared.longest
 
     @property
     def known(self) -> int:
@@ -282,8 +282,8 @@ class LiveAccount(SharedAccount):
 
     Parameters
     ----------
-    plan
-        The account.
+    plan, longest
+        The account, and the length of the longest base bars of its legs, ms.
 
     Attributes
     ----------
@@ -295,11 +295,11 @@ class LiveAccount(SharedAccount):
 
     legs: list[LiveLegAccount]  # type: ignore[assignment]  # as this class makes them
 
-    def __init__(self, plan: AccountPlan) -> None:
+    def __init__(self, plan: AccountPlan, *, longest: int) -> None:
         super().__init__(plan)
         self.saved: SavedMoney | None = None
         self.kept, self._stale = AccountMarks(), StaleMarks()
-        self._marked = 0  # how many changes those marks have
+        self.longest, self._marked = longest, 0  # how many changes those marks have
         self._mark: AccountBefore | None = None
         if self.cross is not None:
             self.cross.ahead = 0  # what is to come is not known

@@ -48,7 +48,8 @@ def with_own_account(plan: LivePlan, given: Mapping[str, Any]) -> LivePlan:
 def account_saver(plans: Sequence[LivePlan], account: AccountPlan, place: AccountPlace) -> AccountSaver:
     """What saves the account of legs, at a place in their store."""
     legs = tuple((plan.strategy.name, plan.symbol) for plan in plans)
-    return AccountSaver(LiveAccount(account), with_state_errors(plans[0].store), place, legs)
+    shared = LiveAccount(account, longest=max(plan.base_ms for plan in plans))
+    return AccountSaver(shared, with_state_errors(plans[0].store), place, legs)
 
 
 def only_leg(plan: LivePlan, account: AccountPlan) -> LegAccountSaver:
