@@ -293,6 +293,23 @@ def test_a_stop_in_percent_lies_below_what_was_paid_and_moves_with_adds(side: in
     assert result.fills.reason.iloc[2] == "stop_loss"
 
 
+@CAPITALS
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_target_in_percent_lies_beyond_what_was_paid_and_keeps_it_flat_behind(
+    side: int, capital: float | None
+) -> None:
+    second = 100.0 + side * 1.0
+    prices = {k: level(second) for k in range(6, 9)} | {k: level(100.0 + side * 3.0) for k in range(9, 14)}
+    answers = {k: bknb.Weight(0.25 * (1 + (k >= 6)) * side, target_percent=2.0) for k in range(2, 20)}
+    result = play(answers, market(prices), capital=capital, tolerance=20)
+    assert [row[:2] for row in fills(result)] == [(2, "entry"), (6, "add"), (9, "exit")]
+    assert result.fills.reason.iloc[2] == "take_profit"
+    share = result.fills.share.iloc[1]
+    average = (100.0 + share * second) / (1 + share)
+    moved = [event.targets[0].price for event in result.run_record.records.positions if isinstance(event, Moved)]
+    assert moved == [pytest.approx(average * (1 + side * 0.02))]
+
+
 def test_what_is_wrong_with_a_weight_is_told() -> None:
     for weight, text in (
         (bknb.Weight("half"), "got str: 'half'"),  # type: ignore[arg-type]
@@ -302,6 +319,9 @@ def test_what_is_wrong_with_a_weight_is_told() -> None:
         (bknb.Weight(0.5, stop_percent=100.0), "stop_percent must be a number above 0, and below 100 for a long"),
         (bknb.Weight(0.5, stop_percent="2"), "stop_percent must be a number above 0"),  # type: ignore[arg-type]
         (bknb.Weight(0.5, price_stop_loss=95.0, stop_percent=2.0), "give one of them"),
+        (bknb.Weight(0.5, target_percent=0), "target_percent of a long must be a number above 0, such as"),
+        (bknb.Weight(-0.5, target_percent=100), "target_percent of a short must be a number above 0 and below 100"),
+        (bknb.Weight(0.5, target_percent=[(2, 0.5)]), "target_percent of a long must be a number"),  # type: ignore[arg-type]
     ):
         result = play({2: weight}, market())
         assert text in result.rejected.reasons[0], result.rejected.reasons[0]

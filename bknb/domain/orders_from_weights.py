@@ -9,13 +9,14 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
+from .declared_exits import targets_of
 from .exit_validation import is_positive
 from .manage_answers import Add, Cancel, Close, Move, PositionAnswer, Reduce
 from .position_book import PositionOrder
 from .position_fills import DUST, Fill
 from .position_seen_by_manage import HeldPosition
 from .signal import Position, ScheduledSignal, Signal, sign_of
-from .weight_with_levels import Weight
+from .weight_with_levels import Weight, side_of_weight
 
 _EXACT: Final = 1e-9  # as much more than the most is arithmetic
 _ROUNDS: Final = 20  # how often costs that are functions of the order are asked again for smaller ones
@@ -74,10 +75,11 @@ def weight_signal(wanted: Weight) -> Signal | None:
     if wanted.weight == 0.0:
         return None
     return Signal(
-        position="long" if wanted.weight > 0.0 else "short",
+        position=side_of_weight(wanted.weight),
         size=abs(wanted.weight),
         price_stop_loss=wanted.price_stop_loss,
         stop_percent=wanted.stop_percent,
+        target_percent=wanted.target_percent,
         trailing=wanted.trailing,
         breakeven=wanted.breakeven,
         note=wanted.note,
@@ -115,7 +117,7 @@ class HeldWeight(NamedTuple):
     @property
     def position(self) -> Position:
         """The side of what is held."""
-        return "short" if self.weight < 0.0 else "long"
+        return side_of_weight(self.weight)
 
 
 def weight_changes(wanted: Weight, position: HeldPosition | HeldWeight, tolerance: float) -> list[PositionAnswer]:
@@ -184,15 +186,19 @@ def _instead_of(waiting: Sequence[object], wanted: Weight, tolerance: float) -> 
     if order is None:
         return []  # nothing is left of it
     ordered, near = signed_weight(order), max(tolerance / 100, _EXACT)
-    same = order.entry == "market" and has_stop(order, wanted)
+    same = order.entry == "market" and has_levels(order, wanted)
     if same and wanted.weight * ordered > 0.0 and abs(wanted.weight - ordered) <= near:
         return []
     signal = weight_signal(wanted)
     return [Cancel()] if signal is None else [Cancel(), signal]
 
 
-def has_stop(order: ScheduledSignal, wanted: Weight | Signal) -> bool:
-    """Whether an entry that was ordered has the stop of another answer."""
+def has_levels(order: ScheduledSignal, wanted: Weight | Signal) -> bool:
+    """Whether an entry that was ordered has the stop and the target of another answer."""
+    target = wanted.target_percent
+    assert target is None or isinstance(target, int | float)  # weights have no ladder  # noqa: S101
+    if order.percent_targets != targets_of(target):
+        return False
     if order.stop_percent is not None or wanted.stop_percent is not None:
         return order.stop_percent == wanted.stop_percent
     return order.price_stop_loss == wanted.price_stop_loss

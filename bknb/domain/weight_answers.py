@@ -15,7 +15,7 @@ from .exit_validation import is_positive
 from .risk_request_and_verdict import WeightLimits
 from .signal_events import Reason
 from .text import shown
-from .weight_with_levels import Weight
+from .weight_with_levels import Weight, side_of_weight
 
 _EXACT: Final = 1e-9  # as much more than the most is arithmetic
 _MOST: Final = 1e9  # a larger weight is no part of an equity: something was divided by nearly nothing
@@ -56,7 +56,12 @@ def read_weight(answer: object, limits: WeightLimits | None = None) -> Weight | 
 
 
 def _broken_percent(answer: Weight) -> Reason | None:
-    """What is wrong with the stop of a weight that is a percentage."""
+    """What is wrong with the stop or the target of a weight that is a percentage."""
+    if answer.target_percent is not None:
+        from .percent_levels import percent_fault  # few have one
+
+        if (fault := percent_fault("target_percent", answer.target_percent, side_of_weight(answer.weight))) is not None:
+            return Reason("weight", fault.text)
     percent: object = answer.stop_percent
     if percent is None:
         return None

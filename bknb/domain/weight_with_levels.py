@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .declared_exits import Breakeven, Trailing
 from .keyword_arguments import ByName
+from .signal import Position
 
 
 class Weight(ByName, frozen=True):
@@ -18,6 +19,8 @@ class Weight(ByName, frozen=True):
     stop_percent
         The stop as gross percent from the average price of all entries, in place of a price: 2 is 2 % below it for a
         long. It moves with adds.
+    target_percent
+        The target, likewise on the other side. What it has ended stays flat as what a stop has ended.
     trailing, breakeven
         As in ``bknb.Signal``.
     note
@@ -25,8 +28,8 @@ class Weight(ByName, frozen=True):
 
     Notes
     -----
-    ``stop_percent``, ``trailing`` and ``breakeven`` are those of the answer that opens the position; later ones change
-    nothing.
+    ``stop_percent``, ``target_percent``, ``trailing`` and ``breakeven`` are those of the answer that opens the
+    position; later ones change nothing.
 
     What a level has ended stays flat until its weight has been 0 or on the other side, unless the strategy has
     ``reenter=True``.
@@ -40,6 +43,18 @@ class Weight(ByName, frozen=True):
     weight: float
     price_stop_loss: float | None = None
     stop_percent: float | None = None
+    target_percent: float | None = None
     trailing: Trailing | None = None
     breakeven: Breakeven | None = None
     note: str = ""
+
+
+def side_of_weight(weight: float) -> Position:
+    """The side of a weight.
+
+    Examples
+    --------
+    >>> side_of_weight(0.5), side_of_weight(-0.5)
+    ('long', 'short')
+    """
+    return "short" if weight < 0.0 else "long"

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ..domain.costs import CostRequest, fill_costs
 from ..domain.manage_answers import Cancel, PositionAnswer
-from ..domain.orders_from_weights import HeldWeight, has_stop, weight_changes, weight_signal
+from ..domain.orders_from_weights import HeldWeight, has_levels, weight_changes, weight_signal
 from ..domain.position_fills import DUST
 from ..domain.quantity_step_and_least_amount import rounded_down, too_small
 from ..domain.signal import Position, ScheduledSignal, Signal, sign_of
@@ -41,7 +41,7 @@ def but_the_same(answers: list[PositionAnswer], held: HeldWeight | None, part: f
     """The answers, but none where an entry that waits would be replaced by one of the same size."""
     match answers, held:
         case [Cancel(), Signal(size=float() as size) as signal], HeldWeight(waiting=(ScheduledSignal() as order,)):
-            levels = order.position == signal.position and has_stop(order, signal)
+            levels = order.position == signal.position and has_levels(order, signal)
             near = abs((order.size or 1.0) - size * part) <= DUST
             return [] if order.entry == "market" and levels and near else answers
         case _:
