@@ -96,11 +96,14 @@ def plan_backtest(
     at: Schedule | str | None = None,
     allow_gaps: bool = False,
     base: str | None = None,
+    params: Mapping[str, Any] | None = None,
 ) -> Plan:
     """The plan of a backtest, with every name resolved.
 
     Parameters
     ----------
+    params
+        Parameters of the strategy, over those it was registered with.
     at
         The moments at which the strategy is asked; ``None``: as it says.
     base
@@ -118,6 +121,12 @@ def plan_backtest(
     resolved = resolve_exchange(exchange)
     given_base, base = base, chosen_base(base, resolved)
     chosen = resolve_strategy(strategy, interval=interval, at=at, default=base)
+    if params is not None:
+        if not isinstance(params, Mapping):
+            raise UsageError(f"params must be a mapping such as {{'fast': 10}}, got {type(params).__name__}")
+        from .registration_checks import with_params  # few runs give them
+
+        chosen = with_params(chosen, params)
     if chosen.risk is not None:
         get_risk(chosen.risk)
     call = (("interval", interval), ("at", at), ("execution", execution), ("base", given_base))

@@ -183,6 +183,7 @@ def backtest(
     account: AccountLike | Mapping[str, AccountLike] | None = None,
     currency: str | None = None,
     benchmark: BenchmarkLike | None = None,
+    params: Mapping[str, Any] | None = None,
 ) -> Result:
     """Run a strategy over history and return what it would have done.
 
@@ -230,6 +231,8 @@ def backtest(
         What the account is set beside: a symbol of the exchange, or a pandas Series of prices with their moments (UTC)
         as index. Then ``result.account`` has ``benchmark``, ``alpha``, ``beta``, ``correlation`` and
         ``information_ratio``, and the figure a grey line.
+    params
+        Parameters of the strategy, by name: what its functions take with a default, over what it was registered with.
 
     Raises
     ------
@@ -264,6 +267,12 @@ def backtest(
     ...                        frame=("2024-01-01", "2024-01-08"), capital=10_000, sizing=bknb.size.Risk(0.5))
     >>> round(float(result.equity.iloc[-1]), 2), round(10_000 + float(result.trades["money"].sum()), 2)
     (8959.01, 8959.01)
+    >>> def get_signal(price, wide=1.02):
+    ...     return bknb.Signal(position="long", price_take_profit=price * wide, price_stop_loss=price * 0.99,
+    ...                        minute_estimated_time=240)
+    >>> bknb.backtest("BTCUSDT", strategy=get_signal, interval="4h", exchange="demo",
+    ...               frame=("2024-01-01", "2024-01-08"), params={"wide": 1.01}).run_record.plan.strategy.params
+    {'wide': 1.01}
     """
     plan = plan_run(
         symbol,
@@ -282,6 +291,7 @@ def backtest(
         account=account,
         currency=currency,
         benchmark=benchmark,
+        params=params,
     )
     with running(plan.strategy, *(() if plan.account is None else plan.account.functions)):
         return TASKS.start(BacktestTask(plan)).wait_or_stop()
