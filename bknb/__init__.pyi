@@ -27,6 +27,9 @@ from .diagnostics.doctor import (
 from .diagnostics.doctor import (
     doctor as doctor,
 )
+from .domain.closed_trade import (
+    ClosedTrade as ClosedTrade,
+)
 from .domain.costs import CostRequest as CostRequest
 from .domain.costs import Costs as Costs
 from .domain.declared_exits import (

@@ -38,6 +38,7 @@ PUBLIC_NAMES = [
     "Checkup",
     "Close",
     "Closed",
+    "ClosedTrade",
     "Constant",
     "CostRequest",
     "Costs",

@@ -150,7 +150,8 @@ def _waiting(state: Opening | Waiting, price: float) -> HeldPosition:
     )
 
 
-def _bars(opened: int, when: int, rules: Rules) -> int:
+def bars_since(opened: int, when: int, rules: Rules) -> int:
+    """How many candles of the strategy's interval closed after a moment and up to another (UTC ms)."""
     if rules.bars_between is not None:
         return rules.bars_between(opened, when)
     return when // rules.interval_ms - opened // rules.interval_ms
@@ -174,7 +175,7 @@ def _open(state: Holding, when: int, price: float, rules: Rules) -> HeldPosition
         sign=sign,
         opened_at=_moment(opened),
         minutes=(when - opened) // MINUTE_MS,
-        bars=_bars(opened, when, rules),
+        bars=bars_since(opened, when, rules),
         average_price=average_price(book.fills),
         last_entry=entries[-1].price,
         entries=len(entries),

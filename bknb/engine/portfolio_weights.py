@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
@@ -181,7 +182,13 @@ class PortfolioWeights:
     def _context(self, ctx: Context, equity: float) -> WeightsContext:
         held = {symbol: leg.held_weight(ctx.when_ms)[0] for symbol, leg in self._legs.items()}
         several = len({id(source) for source in self._sources.values()}) > 1
-        return WeightsContext(ctx, tuple(self._legs), equity, held, several_exchanges=several)
+        position = partial(self._position, ctx.when_ms)
+        return WeightsContext(ctx, tuple(self._legs), equity, held, position, several_exchanges=several)
+
+    def _position(self, when: int, symbol: str) -> HeldPosition | None:
+        loop = self._loops.get(symbol)
+        run = None if loop is None else loop.sources.run()
+        return None if run is None else next(iter(run.positions(when)), None)
 
     def _read(self, answer: object, made: Callable[[], object]) -> object:
         if answer is not None:

@@ -52,7 +52,7 @@ from .callback_names import call_callbacks
 from .records import Failure, FailureKind, Records
 from .registry import Strategy
 from .risk_profile_places import RiskPlaces, always
-from .strategy_memo import keep_memo
+from .strategy_memo import keep_memo, run_of
 
 if TYPE_CHECKING:
     from ..events.heard import Listeners
@@ -118,7 +118,7 @@ class StrategyLoop:
 
             self.strategy = replace(strategy, ask=asked_for_weight(self, strategy.ask))
         self.window, self.sources = window, RunSources(window, published, rules.interval_ms, strategy.zone)
-        self.sources.weight_limits = rules.weights
+        self.sources.weight_limits, self.sources.run = rules.weights, run_of(self)
         self.state: State = Flat() if state is None else state
         self.records, self.listeners = records, listeners
         self.now = 0  # the moment or minute that is being worked on, UTC ms

@@ -1,16 +1,32 @@
-"""The memo of a strategy: kept once a question has been answered, and as it was where the answer was not taken."""
+"""What a question has of its run: the memo, kept once it has been answered, and what else there is to see.
+
+Where an answer was not taken the memo is as it was.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from ..market.strategy_context import memo_of
 
 if TYPE_CHECKING:
-    from ..market.strategy_context import Context
+    from ..market.strategy_context import Context, RunSeen
     from .strategy_loop import StrategyLoop
+
+
+def run_of(loop: StrategyLoop) -> Callable[[], RunSeen | None]:
+    """A function that returns what the strategy of a loop sees of its run; it does not keep the loop: then ``None``."""
+    held = ref(loop)
+
+    def seen() -> RunSeen | None:
+        from .closed_trades_position_and_equity import RunOfLoop  # few strategies look
+
+        return None if (loop := held()) is None else RunOfLoop(loop)
+
+    return seen
 
 
 def keep_memo(loop: StrategyLoop, context: Context, *, managing: bool = False) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import UsageError
 from ..market.strategy_context import Context
+
+if TYPE_CHECKING:
+    from ..domain.position_seen_by_manage import HeldPosition
 
 _READS: Final = frozenset({"panel", "get_candles", "get_average_price"})
 
@@ -29,11 +33,32 @@ class WeightsContext:
         symbols: tuple[str, ...],
         equity: float,
         weights: dict[str, float],
+        position_of: Callable[[str], HeldPosition | None],
         *,
         several_exchanges: bool = False,
     ) -> None:
-        self._context, self._several_exchanges = context, several_exchanges
+        self._context, self._several_exchanges, self._position_of = context, several_exchanges, position_of
         self.symbols, self.equity, self.weights = symbols, equity, weights
+
+    def position(self, symbol: str) -> HeldPosition | None:
+        """What is open or waits on a symbol now, as ``manage`` gets it; ``None``: nothing, or it leaves already."""
+        if symbol not in self.symbols:
+            raise UsageError(
+                f"ctx.position({symbol!r:.60}) is of no symbol of this strategy: {', '.join(self.symbols)}"
+            )
+        return self._position_of(symbol)
+
+    @property
+    def positions(self) -> tuple[HeldPosition, ...]:
+        """What is open or waits on any of the symbols now."""
+        return tuple(held for symbol in self.symbols if (held := self._position_of(symbol)) is not None)
+
+    def closed(self, *_: Any, **__: Any) -> Any:
+        """None: it is asked about several symbols."""
+        raise UsageError(
+            "get_weights is asked about several symbols at once, and ctx.closed are the trades of one\n"
+            "look at ctx.positions and ctx.weights, or give each symbol a get_weight of its own"
+        )
 
     def price_of(self, symbol: str) -> float:
         """The average price of a symbol now."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..domain import competing_entries, percent_levels  # noqa: F401 -- a run of weeks imports nothing later
@@ -13,6 +15,7 @@ from ..domain.lifecycle import Holding, Managed, Rules, State
 from ..domain.signal_events import Closed, Event
 from ..engine import list_of_signals  # noqa: F401 -- as above
 from ..engine.bar_count import bar_counter
+from ..engine.closed_trades_position_and_equity import RunOfLoop
 from ..engine.questions import has_session_days
 from ..engine.records import FailureKind
 from ..engine.registry import Strategy
@@ -24,6 +27,7 @@ from ..errors import NotEnoughData
 from ..market import kept_memo  # noqa: F401 -- as above
 from ..market.window import Window
 from .new_entries import NewEntries
+from .on_event_loop import on_loop
 from .plan import LivePlan
 from .saved_before_events import RecordKeeping
 from .silent_or_late_market import left_out
@@ -118,6 +122,8 @@ class LiveLoop(StrategyLoop):
             account.waiting.rules = self.rules
         if places is not None and places.closed is None:
             places.closed = []
+        seen = RunOfLoop(self, partial(on_loop, asyncio.get_running_loop()))
+        self.sources.run = lambda: seen
         for event in keeping.records.ends:
             self._note_closed(event)
 

@@ -15,12 +15,16 @@ import msgspec
 
 from ..domain.formatting import minute_text
 from ..domain.signal_events import Mode
+from ..errors import UsageError
 from .candles import Candles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
+    from typing import Protocol
 
+    from ..domain.closed_trade import ClosedTrade
+    from ..domain.position_seen_by_manage import HeldPosition
     from ..domain.risk_request_and_verdict import WeightLimits
     from ..domain.schedules import Schedule
     from ..domain.states import StaysFlat
@@ -31,6 +35,22 @@ if TYPE_CHECKING:
     from .session_at_moment import TradingSession
     from .unaligned_windows import Alignment
     from .window import Window
+
+    class RunSeen(Protocol):
+        """What a strategy sees of its own run; moments are UTC ms."""
+
+        strategy: str
+        exchange: str
+        frame: str | None
+
+        def closed(self, n: int, when: int) -> tuple[ClosedTrade, ...]:
+            """The newest closed trades, the newest first."""
+
+        def positions(self, when: int) -> tuple[HeldPosition, ...]:
+            """What is open or waits."""
+
+        def equity(self, when: int) -> float:
+            """What the account is worth, quote currency."""
 
 
 class RunSources:
@@ -54,9 +74,13 @@ class RunSources:
         The side on which these open nothing now, as in :class:`bknb.domain.states.Flat`.
     memo : str
         What the strategy keeps, as JSON; empty: nothing.
+    run
+        Returns what the strategy sees of its run; ``None``: that is over.
     """
 
-    __slots__ = ("alignment", "interval_ms", "memo", "published", "stays_flat", "weight_limits", "window", "zone")
+    __slots__ = (
+        *("alignment", "interval_ms", "memo", "published", "run", "stays_flat", "weight_limits", "window", "zone"),
+    )
 
     def __init__(self, window: Window, published: ReadSeries | None, interval_ms: int, zone: str | None = None) -> None:
         self.window, self.published, self.interval_ms, self.zone = window, published, interval_ms, zone
@@ -64,6 +88,7 @@ class RunSources:
         self.weight_limits: WeightLimits | None = None
         self.stays_flat: StaysFlat | None = None
         self.memo = ""
+        self.run: Callable[[], RunSeen | None] = _over
 
 
 class Context(msgspec.Struct, frozen=True, gc=False):
@@ -109,6 +134,58 @@ class Context(msgspec.Struct, frozen=True, gc=False):
             msgspec.structs.force_setattr(self, "_memo", read_memo(self._run.memo))
         assert self._memo is not None  # it was set  # noqa: S101
         return self._memo
+
+    @property
+    def strategy(self) -> str:
+        """The name of the strategy."""
+        return self._seen().strategy
+
+    @property
+    def exchange(self) -> str:
+        """The name of the exchange."""
+        return self._seen().exchange
+
+    @property
+    def frame(self) -> str | None:
+        """The name of the frame of a backtest; ``None`` where it has none, and live."""
+        return self._seen().frame
+
+    def closed(self, n: int = 1) -> tuple[ClosedTrade, ...]:
+        """The ``n`` newest closed trades of this strategy on this symbol, the newest first; or as many as there are.
+
+        Live those from before the run was started again, too. Each has ``id``, ``side``, ``pnl_percentage``,
+        ``reason``, ``bars`` and more; see ``bknb.ClosedTrade``.
+        """
+        if type(n) is not int or n < 1:
+            raise UsageError(f"ctx.closed(n) takes a whole number of at least 1, got {n!r:.60}")
+        return self._seen().closed(n, self.when_ms)
+
+    @property
+    def position(self) -> HeldPosition | None:
+        """What is open or waits on this symbol now, as ``manage`` gets it; ``None``: nothing, or it leaves already."""
+        return next(iter(self.positions), None)
+
+    @property
+    def positions(self) -> tuple[HeldPosition, ...]:
+        """All that is open or waits on this symbol now: one at most."""
+        return self._seen().positions(self.when_ms)
+
+    @property
+    def equity(self) -> float:
+        """What the account of the run is worth at the last closes, quote currency.
+
+        Raises
+        ------
+        UsageError
+            The run has no ``capital=``.
+        """
+        return self._seen().equity(self.when_ms)
+
+    def _seen(self) -> RunSeen:
+        run = self._run.run()
+        if run is None:
+            raise UsageError("the run of this ctx is over\nask for its trades, position and equity during the question")
+        return run
 
     def get_candles(self, symbol: str, interval: str, limit: int) -> Candles:
         """The ``limit`` newest closed candles of any symbol and interval."""
@@ -260,6 +337,16 @@ class Context(msgspec.Struct, frozen=True, gc=False):
 
     def __repr__(self) -> str:
         return f"Context({self.symbol}, {minute_text(self.when_ms)} UTC, {self.mode})"
+
+
+def _over() -> None:
+    """What is seen of a run that is over: nothing."""
+
+
+def have_run(context: Context, run: RunSeen, memo: str) -> None:
+    """Have a context see a run, and a memo (JSON) that its strategy has not looked at yet."""
+    sources = context._run
+    sources.run, sources.memo = lambda: run, memo
 
 
 def memo_of(context: Context) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import queue
 import random
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -26,10 +26,12 @@ from ..domain.signal_validation import is_list, read_answer, target_prices
 from ..domain.weight_answers import sides_of_weights
 from ..domain.whole_number import whole_number
 from ..engine.backtest import BacktestRun
+from ..engine.backtest_rules import rules_of_backtest
 from ..engine.get_signals_candles import RowCandles, row_candles
 from ..engine.get_signals_vectorised import signal_rows
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
 from ..engine.questions import has_session_days
+from ..engine.records import Records
 from ..engine.registry import Exchange, Strategy
 from ..engine.resolve import RunSeries
 from ..errors import NotEnoughData, StrategyError, UsageError
@@ -48,7 +50,7 @@ from ..market.needs_prices_above_zero import check_above_zero
 from ..market.point_in_time_series import SYMBOL
 from ..market.source_hours import bar_grid_of
 from ..market.sources import WindowSource
-from ..market.strategy_context import Context, RowsAsked, RunSources, current, memo_of
+from ..market.strategy_context import Context, RowsAsked, RunSources, current, have_run, memo_of
 from ..market.system_clock import SystemClock
 from ..market.window import Window
 from ..provenance.strategy_hash import running
@@ -80,10 +82,12 @@ from ..research.market_values import MarketValues
 from ..research.shifted_clock import SHIFTS, ShiftedClock, waiting_calls
 from ..research.tracing import Tracer, clock_calls
 from ..research.variables import Variable, caches, emptied, variables
+from .run_seen_at_moment import RunAtMoment
 
 if TYPE_CHECKING:
     from ..config import Settings
     from ..domain.schedules import Schedule
+    from ..domain.states import Rules
     from ..market.newest_series_rows import ReadSeries
     from ..market.panel import Panel
     from ..market.point_in_time_series import Published
@@ -342,6 +346,19 @@ class _RecordingWindow(Window):
             self.reach, self.looked = reach, looked
 
 
+class _Ran(NamedTuple):
+    """A run over the frame: what happened, its rules, and what ``manage`` was asked about, by moment (UTC ms)."""
+
+    records: Records
+    rules: Rules
+    held: dict[int, HeldPosition]
+
+
+def _has_no_account() -> float:
+    """Raises ``UsageError``: strategies are looked at without a capital."""
+    raise UsageError("bknb.check_lookahead asks without a capital, so ctx.equity cannot be looked at")
+
+
 class _Check:
     """The experiments with one strategy."""
 
@@ -366,7 +383,9 @@ class _Check:
         self._row_signals = 0
         self._rows_chosen = self._rows_compared = 0
         self._held: dict[int, HeldPosition] | None = None  # while manage is asked: about what, by moment
-        self._memos: list[tuple[int, int, str]] | None = None  # what it kept, once it has looked at its memo
+        self._rules, self._nothing = rules_of_backtest(plan, NOBODY), Records()
+        self._looked = False  # whether the strategy did at the last question
+        self._ran: _Ran | None = None  # a run over the frame, once the strategy has looked at something of its run
         self._weights: dict[int, float] = {}  # what a strategy of weights answered, by moment
         self._managed_moments = self._managed_answers = 0
         self.looked_at: list[str] = []
@@ -401,11 +420,19 @@ class _Check:
 
     def ask(self, when: int, world: World = AsIs) -> Answer:
         """Return the answer at a moment in a world."""
+        answer = self._ask(when, world)
+        if self._ran is None and self._looked:
+            self._ran = self._run()
+            self._weights.pop(when, None)
+            return self._ask(when, world)
+        return answer
+
+    def _ask(self, when: int, world: World) -> Answer:
         self.check.go_on()
         window = self._window(world if (world.until, world.changed_after, world.since) != (None,) * 3 else AsIs)
         sources = RunSources(window, self._series_in(world), self.slot, self.strategy.zone)
-        sources.memo = memo_before(self._memos or [], when, 1 if self._held is None else 0)
         context = Context(self.plan.symbol, when, "backtest", window.newest, window.average_price, sources)
+        seen = self._seen_by(context)
         token = current.set(context)
         # the state of the user's random generators, restored afterwards
         states = (random.getstate(), np.random.get_state()) if world.seed else None  # noqa: NPY002
@@ -422,24 +449,25 @@ class _Check:
             self._failure = self._failure or line_with_place(error)
             return ("error", type(error).__name__)
         finally:
+            self._looked = seen.looked or memo_of(context) is not None
             current.reset(token)
             if states is not None:
                 random.setstate(states[0])
                 np.random.set_state(states[1])  # noqa: NPY002
-        if memo_of(context) is not None and self._memos is None:
-            self._memos = self._kept_memos()
-            return self.ask(when, world)
         if world == AsIs and self._held is None and self.strategy.weights is not None and isinstance(answer, Signal):
             self._weights.setdefault(when, signed_weight(answer))
         return _as_answer(answer) if self._held is None else _as_managed(answer)
 
-    def _kept_memos(self) -> list[tuple[int, int, str]]:
-        """What the strategy keeps in a run over the frame; see ``market.kept_memo``."""
-        plan = replace(self.plan, strategy=replace(self.strategy, callbacks={}))
-        run = BacktestRun(plan, listeners=NOBODY, published=self.published)
-        asyncio.run_coroutine_threadsafe(run.through(), _RUNS.loop()).result()
-        self.check.go_on()
-        return run.records.memos
+    def _seen_by(self, context: Context) -> RunAtMoment:
+        """What the strategy sees of a run over the frame at the moment of a context, which has it and its memo then."""
+        when, ran, managing = context.when_ms, self._ran, self._held is not None
+        held = self._held if self._held is not None else {} if ran is None else ran.held
+        rules, records = (self._rules, self._nothing) if ran is None else (ran.rules, ran.records)
+        run = RunAtMoment(
+            rules, records.closed, managing=managing, position=lambda: held.get(when), equity=_has_no_account
+        )
+        have_run(context, run, memo_before(records.memos, when, 0 if managing else 1))
+        return run
 
     def _asked(self, context: Context) -> Any:
         """Ask the strategy, or ``manage`` about the position that was held at that moment."""
@@ -584,7 +612,7 @@ class _Check:
 
     def _manage(self) -> list[Finding]:
         """The same with ``manage``, at moments at which a run over the frame asks it."""
-        held = self._positions()
+        held = self._run().held
         scanned = sorted(held)[:: max(1, -(-len(held) // _SCANNED))]
         if not scanned:
             self.unseen.append(
@@ -608,24 +636,25 @@ class _Check:
         finally:
             self._held = None
 
-    def _positions(self) -> dict[int, HeldPosition]:
-        """What a run over the frame asks ``manage`` about, by moment (UTC ms)."""
+    def _run(self) -> _Ran:
+        """A run over the frame, with what it asks ``manage`` about, by moment (UTC ms)."""
         held: dict[int, HeldPosition] = {}
         ask = self.strategy.ask_manage
-        assert ask is not None  # whoever calls this looked  # noqa: S101
 
         def recorded(context: Context, position: HeldPosition) -> Any:
             if self.check.over:
                 run.stop(now=True)
             held[context.when_ms] = position
+            assert ask is not None  # else it is not asked  # noqa: S101
             return ask(context, position)
 
-        # Without its get_signals: rows that are looked up would ask manage by themselves.
-        watched = replace(self.strategy, callbacks={}, ask_manage=recorded, get_signals=None)
+        watched = replace(self.strategy, callbacks={})
+        if ask is not None:  # without its get_signals: rows that are looked up would ask manage by themselves
+            watched = replace(watched, ask_manage=recorded, get_signals=None)
         run = BacktestRun(replace(self.plan, strategy=watched), listeners=NOBODY, published=self.published)
         asyncio.run_coroutine_threadsafe(run.through(), _RUNS.loop()).result()
         self.check.go_on()
-        return held
+        return _Ran(run.records, run.rules, held)
 
     def _moments(self) -> list[int]:
         frame = self.plan.frame

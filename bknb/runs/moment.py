@@ -65,12 +65,12 @@ from ..engine.registry import Strategy
 from ..engine.resolve import resolve_strategy
 from ..engine.risk_profile_places import RiskPlaces
 from ..errors import NotEnoughData, UsageError
-from ..market.kept_memo import memo_before
 from ..market.strategy_context import Context, RunSources, current
 from ..reports.managed_marks import fills_between
 from ..reports.signal_story import story_of
 from .nested_loop import run_here
 from .position_at_moment import Held, ManageAsked, held_at, reasons_of
+from .run_seen_at_moment import have_past
 from .stop_table import stop_at
 
 if TYPE_CHECKING:
@@ -184,10 +184,12 @@ class Moment:
         self.decision = self._decision()
 
     def _asked_with(self, *, managing: bool = False) -> Context:
-        """A context as that of the question then: with the memo that was kept before it."""
+        """A context as that of the question then: with the memo that was kept before it, and the run as it was."""
         window, when = self._window, self.when_ms
-        self._sources.memo = memo_before(self._records.memos, when, 0 if managing else 1)
-        return Context(self.symbol, when, "backtest", window.newest, window.average_price, self._sources)
+        context = Context(self.symbol, when, "backtest", window.newest, window.average_price, self._sources)
+        holds = managing or self._record.plan.strategy.weights is not None  # else it is asked with nothing open
+        have_past(context, self._record, managing=managing, position=lambda: self.position if holds else None)
+        return context
 
     # --- seeing -------------------------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ from ..events.heard import NOBODY
 from ..market.source_hours import bar_grid_of, sessions_of
 from ..reports.signal_story import history
 from .nested_loop import run_here
+from .run_seen_at_moment import have_past
 
 if TYPE_CHECKING:
     from ..engine.records import Records
@@ -141,7 +142,7 @@ class _Replay:
     """A run over the candles of another, from one signal on to one moment."""
 
     def __init__(self, record: RunRecord, plan: Plan, signal: OpenSignal | ScheduledSignal, when: int) -> None:
-        self._signal, self._when = _as_returned(record.records, signal), when
+        self._record, self._signal, self._when = record, _as_returned(record.records, signal), when
         self._scheduled_at, self._own = signal.scheduled_at, plan.strategy
         self._start, self._step = plan.frame.start, interval_ms(plan.frame.interval)
         self._slot, self._asked = interval_ms(plan.strategy.manages_every), -1
@@ -187,7 +188,10 @@ class _Replay:
                 self.seen = Held(position=position, state=state, close=float(self._minutes.close[max(at, 0)]))
             self.run.stop(now=True)
             return None
-        return self._own.ask_manage(ctx, position) if self._own.ask_manage and self._is_asked(now, position) else None
+        if self._own.ask_manage is None or not self._is_asked(now, position):
+            return None
+        have_past(ctx, self._record, managing=True, position=lambda: position)
+        return self._own.ask_manage(ctx, position)
 
     def _is_asked(self, now: int, position: HeldPosition) -> bool:
         """Whether the run asked ``manage`` at a moment: at those of its schedule, or the first of each of its slots."""

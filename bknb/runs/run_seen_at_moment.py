@@ -1,0 +1,111 @@
+"""What a strategy saw of its run at a moment that is over: closed trades, what was open, and the equity."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..domain.closed_trade import ClosedTrade, closed_trade, was_closed
+from ..domain.lifecycle import Rules
+from ..domain.position_seen_by_manage import HeldPosition
+from ..domain.signal_events import Closed
+from ..engine.closed_trades_position_and_equity import no_equity
+from ..errors import UsageError
+from ..market.kept_memo import memo_before
+from ..market.strategy_context import have_run
+
+if TYPE_CHECKING:
+    from ..market.strategy_context import Context
+    from .run_record import RunRecord
+
+
+class RunAtMoment:
+    """A run as its strategy saw it at a moment.
+
+    Parameters
+    ----------
+    rules
+        Of the run.
+    closed
+        All trades of the run that were closed, in order.
+    managing
+        Whether it is ``manage`` that is asked.
+    position
+        Returns what was open or waited.
+    equity
+        Returns what the account was worth, quote currency.
+
+    Attributes
+    ----------
+    looked : bool
+        Whether trades or the position were asked for.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        closed: Iterable[Closed],
+        *,
+        managing: bool,
+        position: Callable[[], HeldPosition | None],
+        equity: Callable[[], float],
+    ) -> None:
+        self.strategy, self.exchange, self.frame = rules.strategy, rules.exchange, rules.frame
+        self._rules, self._closed, self._managing = rules, closed, managing
+        self._position, self._equity = position, equity
+        self.looked = False
+
+    def closed(self, n: int, when: int) -> tuple[ClosedTrade, ...]:
+        """The newest closed trades, the newest first."""
+        self.looked = True
+        known = [each for each in self._closed if was_closed(each, when, self._rules, managing=self._managing)]
+        return tuple(closed_trade(event, self._rules) for event in known[: -n - 1 : -1])
+
+    def positions(self, when: int) -> tuple[HeldPosition, ...]:  # noqa: ARG002 -- that of its moment
+        """What was open or waited."""
+        self.looked = True
+        held = self._position()
+        return () if held is None else (held,)
+
+    def equity(self, when: int) -> float:  # noqa: ARG002 -- that of its moment
+        """What the account was worth, quote currency."""
+        return self._equity()
+
+
+def have_past(
+    context: Context, record: RunRecord, *, managing: bool, position: Callable[[], HeldPosition | None]
+) -> None:
+    """Have a context see a backtest, and the memo of its strategy, as they were at its moment.
+
+    ``managing``: for a question to ``manage``; ``position`` returns what was open or waited then.
+    """
+    when, rules, records = context.when_ms, record.rules, record.records
+    assert rules is not None  # a backtest has them  # noqa: S101
+    equity = partial(equity_at, record, when)
+    run = RunAtMoment(rules, records.closed, managing=managing, position=position, equity=equity)
+    have_run(context, run, memo_before(records.memos, when, 0 if managing else 1))
+
+
+def equity_at(record: RunRecord, when: int) -> float:
+    """What the account of a backtest was worth at a moment (UTC ms), at the last close; quote currency.
+
+    Raises
+    ------
+    UsageError
+        The run had none of its own.
+    """
+    if record.money is None:
+        if record.money_positions is not None:
+            raise UsageError(
+                "ctx.equity is that of an account that the legs of a portfolio share, and result.at knows one leg\\n"
+                "look at the equity of the portfolio"
+            )
+        raise no_equity()
+    changes, minutes = record.money.changes, record.candles.minutes
+    count = bisect_right(changes, when, key=lambda change: change.since)
+    ledger = changes[count - 1].ledger if count else record.money.begin
+    assert record.rules is not None  # a backtest has them  # noqa: S101
+    opened = int(minutes.timestamp.searchsorted(record.rules.bar_before(when), side="right")) - 1
+    return ledger.mark({leg: float(minutes.close[opened]) for leg in ledger.positions}).equity
