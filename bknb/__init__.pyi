@@ -426,6 +426,9 @@ from .runs.live_runs import (
 from .runs.luck import (
     luck as luck,
 )
+from .runs.model_registration import (
+    model as model,
+)
 from .runs.moment import (
     Asked as Asked,
 )

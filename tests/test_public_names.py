@@ -193,6 +193,7 @@ PUBLIC_NAMES = [
     "listen_walker_once",
     "llm",
     "luck",
+    "model",
     "open_holdout",
     "outcomes",
     "panels",

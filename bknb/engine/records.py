@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from msgspec import Struct, field
 
@@ -30,6 +30,9 @@ from ..domain.signal_events import (
     TickResult,
 )
 from ..domain.text import error_text, readable
+
+if TYPE_CHECKING:
+    from ..market.fitted_models import FittedModel
 
 N = TypeVar("N")
 
@@ -94,6 +97,7 @@ class Records(Struct):
     holes: list[tuple[int, int]] = field(default_factory=list)  # [first, end) of minutes a live run went on without, ms
     missed: int = 0  # moments of the strategy's schedule at which it could not be asked
     memos: list[tuple[int, int, str]] = field(default_factory=list)  # of a backtest; see ``market.kept_memo``
+    models: list[FittedModel] = field(default_factory=list)  # fits of models that the strategy used, in order
     held: tuple[tuple[Fill, OpenSignal], ...] = ()  # fills of what was open when a live run was started again
     _failures: dict[tuple[str, str, str], Failure] = field(default_factory=dict)
     _limit: int | None = None  # of milestones, warnings, rejections, refusals, moved levels; events are never dropped

@@ -20,6 +20,7 @@ from .call_by_name import Ask, Manage
 if TYPE_CHECKING:
     from ..domain.quantity_step_and_least_amount import MarketLimits
     from ..domain.schedules import Schedule
+    from ..market.strategy_context import Context
     from .get_signals_vectorised import Windowed
 
 AnyFunction = Callable[..., Any]
@@ -271,8 +272,8 @@ class Registry:
 
     Attributes
     ----------
-    exchanges, strategies, frames, risks, walkers, sizings, optimizers, series
-        What was registered, by name. Optimizers and series are typed where they are made: nothing here runs them.
+    exchanges, strategies, frames, risks, walkers, sizings, optimizers, series, models
+        What was registered, by name. The last three are typed where they are made: nothing here runs them.
     sizing_callbacks
         ``on_calculate`` of sizings that have one, by name.
     middleware
@@ -290,6 +291,7 @@ class Registry:
         self.sizing_callbacks: Table[AnyFunction] = Table("sizing callback")
         self.optimizers: Table[Any] = Table("optimizer")
         self.series: Table[Any] = Table("series")
+        self.models: Table[Any] = Table("model")
         self.middleware: list[Callable[[Exchange], Exchange]] = []
 
     def _tables(self) -> list[Table[Any]]:
@@ -307,6 +309,15 @@ class Registry:
 
 
 registry = Registry()
+
+
+def ask_model(context: Context, name: str) -> Any:
+    """What ``ctx.model(name)`` gives of the registered models."""
+    from ..market.fitted_models import model_in_use  # few strategies have one
+
+    return model_in_use(context, name, registry.models.get)
+
+
 _EMPTY: Final = registry.snapshot()
 
 

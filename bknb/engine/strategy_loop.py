@@ -50,7 +50,7 @@ from ..user_code import where_it_failed
 from .call_by_name import ManageQuestion
 from .callback_names import call_callbacks
 from .records import Failure, FailureKind, Records
-from .registry import Strategy
+from .registry import Strategy, ask_model
 from .risk_profile_places import RiskPlaces, always
 from .strategy_memo import keep_memo, run_of
 
@@ -119,6 +119,7 @@ class StrategyLoop:
             self.strategy = replace(strategy, ask=asked_for_weight(self, strategy.ask))
         self.window, self.sources = window, RunSources(window, published, rules.interval_ms, strategy.zone)
         self.sources.weight_limits, self.sources.run = rules.weights, run_of(self)
+        self.sources.ask_model, self.sources.fits = ask_model, records.models
         self.state: State = Flat() if state is None else state
         self.records, self.listeners = records, listeners
         self.now = 0  # the moment or minute that is being worked on, UTC ms

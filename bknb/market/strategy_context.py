@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..domain.schedules import Schedule
     from ..domain.states import StaysFlat
     from .candle_closes import CandleCloses
+    from .fitted_models import FittedModel, KeptFits, RunModels
     from .newest_series_rows import ReadSeries
     from .panel import Calendar, Panel
     from .series_rows import SeriesRows
@@ -76,10 +77,19 @@ class RunSources:
         What the strategy keeps, as JSON; empty: nothing.
     run
         Returns what the strategy sees of its run; ``None``: that is over.
+    ask_model
+        Returns what the model of a name is now; ``None``: there are none here.
+    models
+        Those of the run, once the strategy has asked for one.
+    fits
+        What was fitted, in order.
+    kept_fits
+        Fits of other runs, from which they are taken and to which they are given; ``None``: those of this process.
     """
 
     __slots__ = (
-        *("alignment", "interval_ms", "memo", "published", "run", "stays_flat", "weight_limits", "window", "zone"),
+        *("alignment", "ask_model", "fits", "interval_ms", "kept_fits", "memo", "models", "published", "run"),
+        *("stays_flat", "weight_limits", "window", "zone"),
     )
 
     def __init__(self, window: Window, published: ReadSeries | None, interval_ms: int, zone: str | None = None) -> None:
@@ -89,6 +99,10 @@ class RunSources:
         self.stays_flat: StaysFlat | None = None
         self.memo = ""
         self.run: Callable[[], RunSeen | None] = _over
+        self.ask_model: Callable[[Context, str], Any] | None = None
+        self.models: RunModels | None = None
+        self.fits: list[FittedModel] = []
+        self.kept_fits: KeptFits | None = None
 
 
 class Context(msgspec.Struct, frozen=True, gc=False):
@@ -304,6 +318,13 @@ class Context(msgspec.Struct, frozen=True, gc=False):
         return newest_rows(
             self._run.published, name, self.symbol, self.when_ms, limit=limit, since=since, symbol=symbol
         )
+
+    def model(self, name: str) -> Any:
+        """What a model is now: what ``fit`` returned for the newest moment whose delay is over; see ``bknb.model``."""
+        ask = self._run.ask_model
+        if ask is None:
+            raise UsageError(f"ctx.model({name!r}): there are no models where this is asked")
+        return ask(self, name)
 
     def rows_asked(self, interval: str) -> RowsAsked:
         """What a ``get_signals`` over candles of an interval is asked about."""

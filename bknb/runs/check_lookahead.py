@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import dataclasses
+import hashlib
 import inspect
+import pickle
 import queue
 import random
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
@@ -32,7 +35,7 @@ from ..engine.get_signals_vectorised import signal_rows
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
 from ..engine.questions import has_session_days
 from ..engine.records import Records
-from ..engine.registry import Exchange, Strategy
+from ..engine.registry import Exchange, Strategy, ask_model, registry
 from ..engine.resolve import RunSeries
 from ..errors import NotEnoughData, StrategyError, UsageError
 from ..events.heard import NOBODY
@@ -44,6 +47,7 @@ from ..market.candles import Candles
 from ..market.candles_of_one_symbol import Series
 from ..market.feed import Feed
 from ..market.fetch_loop import fetch_now
+from ..market.fitted_models import fit_anew
 from ..market.kept_memo import memo_before
 from ..market.loop_thread import LoopThread
 from ..market.needs_prices_above_zero import check_above_zero
@@ -88,12 +92,14 @@ if TYPE_CHECKING:
     from ..config import Settings
     from ..domain.schedules import Schedule
     from ..domain.states import Rules
+    from ..market.fitted_models import KeptFits, Model
     from ..market.newest_series_rows import ReadSeries
     from ..market.panel import Panel
     from ..market.point_in_time_series import Published
 
 _SCANNED: Final = 2000  # moments at which the strategy is asked once, to find those with a signal
 _FEWEST_ROWS: Final = 30  # fewer candles cannot be cut anywhere
+_FITS: Final = 8  # moments at which a model is fitted again and again
 _OUTSIDE: Final = 12  # moments at which variables are replaced
 _CHANGING: Final = "answers that change by themselves prove nothing"
 _RUNS: Final = LoopThread("bknb-lookahead-run")  # made once: a sandbox makes no loops any more
@@ -127,7 +133,8 @@ def check_lookahead(
     clock that is read while no answer depends on it, as for a log, is a remark and no finding. Point-in-time series are
     cut off and changed with the candles, and functions of them asked as of each moment. Rows of a
     ``get_signals`` are compared with those computed from fewer candles. A strategy that manages its positions is asked
-    about them in the same ways, at moments at which a run over the frame has something open or waiting. Last, the
+    about them in the same ways, at moments at which a run over the frame has something open or waiting. Models that it
+    uses are fitted again in the same ways, at up to eight of their moments. Last, the
     accuracy of its entries is held against what simple rules on past prices reach on futures shuffled in blocks.
     Entries that are right more often are a suspicion (``.suspected``): a leak that nothing else could see, or a market
     predictable by something those rules do not know, such as the clock, another symbol, or a level. So is a column of a
@@ -386,6 +393,10 @@ class _Check:
         self._rules, self._nothing = rules_of_backtest(plan, NOBODY), Records()
         self._looked = False  # whether the strategy did at the last question
         self._ran: _Ran | None = None  # a run over the frame, once the strategy has looked at something of its run
+        self._fits: KeptFits = OrderedDict()  # of models it uses
+        self._fitted: dict[str, set[int]] = {}  # at which moments, by model
+        self._model: Model | None = None  # while one is fitted in place of the strategy
+        self._model_name = ""
         self._weights: dict[int, float] = {}  # what a strategy of weights answered, by moment
         self._managed_moments = self._managed_answers = 0
         self.looked_at: list[str] = []
@@ -431,6 +442,7 @@ class _Check:
         self.check.go_on()
         window = self._window(world if (world.until, world.changed_after, world.since) != (None,) * 3 else AsIs)
         sources = RunSources(window, self._series_in(world), self.slot, self.strategy.zone)
+        sources.ask_model, sources.kept_fits = ask_model, self._fits
         context = Context(self.plan.symbol, when, "backtest", window.newest, window.average_price, sources)
         seen = self._seen_by(context)
         token = current.set(context)
@@ -441,6 +453,8 @@ class _Check:
                 random.seed(world.seed)
                 np.random.seed(world.seed)  # noqa: NPY002 -- what a strategy without a generator of its own uses
             answer = self._asked(context)
+            for fit in sources.fits:
+                self._fitted.setdefault(fit.name, set()).add(fit.when)
             if inspect.isawaitable(answer):
                 answer = asyncio.run(_awaited(answer))
         except NotEnoughData:
@@ -456,6 +470,8 @@ class _Check:
                 np.random.set_state(states[1])  # noqa: NPY002
         if world == AsIs and self._held is None and self.strategy.weights is not None and isinstance(answer, Signal):
             self._weights.setdefault(when, signed_weight(answer))
+        if self._model is not None:
+            return self._as_fit(answer)
         return _as_answer(answer) if self._held is None else _as_managed(answer)
 
     def _seen_by(self, context: Context) -> RunAtMoment:
@@ -469,8 +485,22 @@ class _Check:
         have_run(context, run, memo_before(records.memos, when, 0 if managing else 1))
         return run
 
+    def _as_fit(self, value: object) -> Answer:
+        """What a fit returned: a number, or the digest of anything else."""
+        if isinstance(value, int | float):
+            return (_MODEL, float(value))
+        try:
+            content = pickle.dumps(value, protocol=5)
+        except Exception as error:  # noqa: BLE001 -- whatever an object of the user's raises
+            text = f"whether two fits are the same: what fit returned cannot be pickled ({type(error).__name__})"
+            self.unseen.append(f"the model {self._model_name}: {text}")
+            return (_MODEL, "")
+        return (_MODEL, hashlib.blake2b(content, digest_size=16).hexdigest())
+
     def _asked(self, context: Context) -> Any:
-        """Ask the strategy, or ``manage`` about the position that was held at that moment."""
+        """Ask the strategy, a model, or ``manage`` about the position that was held at that moment."""
+        if self._model is not None:
+            return fit_anew(self._model, context)
         if self._held is None:
             return self.strategy.ask(context)
         assert self.strategy.ask_manage is not None  # something was held for it  # noqa: S101
@@ -497,6 +527,7 @@ class _Check:
                 findings += accuracy_findings(accuracy)
             if self.strategy.manages:
                 findings += self._manage()
+            findings += [one for name in sorted(self._fitted) for one in self._fits_of(name)]
         self._look_at_constants()
         return LookaheadReport(
             strategy=self.strategy.name,
@@ -635,6 +666,23 @@ class _Check:
             return [dataclasses.replace(one, what=f"manage: {one.what}") for one in self._experiments(chosen, answers)]
         finally:
             self._held = None
+
+    def _fits_of(self, name: str) -> list[Finding]:
+        """The same with a model that the strategy uses, at moments of its schedule."""
+        moments = sorted(self._fitted[name])
+        chosen = moments[:: -(-len(moments) // _FITS)]
+        self._model, self._model_name, self._failure = registry.models.get(name), name, ""
+        try:
+            answers = {when: self.ask(when) for when in chosen}
+            compared = [when for when in chosen if answers[when][0] == _MODEL]
+            self.looked_at.append(f"the model {name}, fitted at {len(compared)} of {len(moments)} moments")
+            if not compared:
+                self.unseen.append(f"the model {name}: no fit could be compared; {self._failure or 'data lacked'}")
+                return []
+            found = self._experiments(compared, answers)
+            return [dataclasses.replace(one, what=f"the model {name}: {one.what}") for one in found]
+        finally:
+            self._model = None
 
     def _run(self) -> _Ran:
         """A run over the frame, with what it asks ``manage`` about, by moment (UTC ms)."""
@@ -796,6 +844,8 @@ class _Check:
 
     def _function(self) -> Callable[..., Any]:
         strategy = self.strategy
+        if self._model is not None:
+            return self._model.fit
         if self._held is not None and strategy.manage is not None:
             return strategy.manage
         return strategy.get_signal if strategy.get_signals is None else strategy.get_signals
@@ -898,6 +948,7 @@ def _as_answer(answer: object) -> Answer:
 
 _MANAGED: Final = "manage"
 _ORDERS: Final = ("long", "short", "list")
+_MODEL: Final = "model"
 _UNCOMPARED: Final = ("note", "id")
 
 

@@ -61,7 +61,7 @@ from ..domain.states import AskingAdds
 from ..engine.call_by_name import calling_by_name, managing_by_name
 from ..engine.filling_minutes import look_back_begin, minutes_that_fill
 from ..engine.get_and_list_registered import get_risk
-from ..engine.registry import Strategy
+from ..engine.registry import Strategy, ask_model
 from ..engine.resolve import resolve_strategy
 from ..engine.risk_profile_places import RiskPlaces
 from ..errors import NotEnoughData, UsageError
@@ -179,6 +179,7 @@ class Moment:
         self.when_ms = when
         strategy = record.plan.strategy
         self._sources = RunSources(window, record.published, interval_ms(strategy.interval), strategy.zone)
+        self._sources.ask_model = ask_model
         self.context = self._asked_with()
         self.state, self.signal = self._known()
         self.decision = self._decision()

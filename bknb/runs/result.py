@@ -252,6 +252,23 @@ class Result(Savable):
         return table
 
     @cached_property
+    def models(self) -> pd.DataFrame:
+        """One row per fit of a model that the strategy used (``bknb.model``), in the order of their first use.
+
+        ``name``, ``symbol``, ``when`` (the moment of the schedule, UTC), ``rows`` (candles it read), ``seconds``, and
+        ``fingerprint`` of its code, symbol, moment and candles.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> len(result.models), list(result.models.columns)
+        (0, ['name', 'symbol', 'when', 'rows', 'seconds', 'fingerprint'])
+        """
+        columns = ("name", "symbol", "when", "rows", "seconds", "fingerprint")
+        return table_of([fit._asdict() for fit in self._records.models], columns)
+
+    @cached_property
     def cancelled(self) -> pd.DataFrame:
         """One row per scheduled signal that never opened, with the reason.
 

@@ -147,8 +147,8 @@ def packed(plan: Plan, *, keep_ends: bool, with_source: bool) -> bytes:
     return pickled(content, [plan.strategy], purpose="a sweep")
 
 
-PackedPlan: TypeAlias = tuple[str, dict[str, Any], Any, Any]
-"""A plan without what cannot be pickled: name and definition of its strategy, the rest, its risk profile."""
+PackedPlan: TypeAlias = tuple[str, dict[str, Any], Any, Any, dict[str, Any]]
+"""A plan without what cannot be pickled: name and definition of its strategy, the rest, its risk profile, models."""
 
 
 def packed_plan(plan: Plan, *, with_source: bool) -> PackedPlan:
@@ -158,13 +158,14 @@ def packed_plan(plan: Plan, *, with_source: bool) -> PackedPlan:
     risk = None if strategy.risk is None else get_risk(strategy.risk)
     series = dict(registry.series.items) or None if plan.series is None else plan.series
     bare = replace(plan, series=series, strategy=None, exchange=Exchange(plan.exchange.name, source))  # type: ignore[arg-type]  # put back by unpacked_plan
-    return strategy.name, {**definition(strategy), "callbacks": None}, bare, risk
+    return strategy.name, {**definition(strategy), "callbacks": None}, bare, risk, dict(registry.models.items)
 
 
 def unpacked_plan(content: PackedPlan) -> Plan:
     """Return the plan that ``packed_plan`` packed; its risk profile is registered where there is none of its name."""
-    name, made, bare, risk = content
+    name, made, bare, risk, models = content
     plan: Plan = bare
+    registry.models.items.update(models)
     if risk is not None:
         registry.risks.items.setdefault(risk.name, risk)
     return replace(plan, strategy=make_strategy(name, **made))

@@ -1,0 +1,103 @@
+"""``bknb.model``: a function that is fitted again at the moments of a schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..domain.schedule_text import as_schedule
+from ..domain.schedules import reads_series
+from ..engine.registration_checks import checked_name
+from ..engine.registry import F, registry
+from ..engine.strategy_registration import decorator
+from ..errors import UsageError
+from ..market.fitted_models import Model
+from ..market.series_tables import span_ms
+from ..provenance.source_walk import source_hash
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from ..domain.schedules import Schedule
+
+
+def model(
+    name: str,
+    *,
+    every: Schedule | str,
+    delay: str | timedelta = "0m",
+    shared: bool = False,
+    strict: bool = False,
+) -> Callable[[F], F]:
+    """Return a decorator that registers a function ``fit(ctx)`` as a model, fitted again at moments of a schedule.
+
+    ``ctx.model(name)`` gives a strategy what ``fit`` returned for the newest moment ``b`` of the schedule with
+    ``b + delay`` not later than its question, for the symbol of the question. In ``fit``, ``ctx`` is of the moment
+    ``b``: it knows the candles that have closed by then.
+
+    Parameters
+    ----------
+    name
+        By which ``ctx.model`` finds it.
+    every
+        The moments: ``"month"``, ``"mon"``, any of ``bknb.at`` but series.
+    delay
+        How long after such a moment a fit is in use; what a live run would need to fit it. Until then the one before
+        is.
+    shared
+        One model for all symbols. It is not there yet: ``True`` is refused.
+    strict
+        Refuse to replace a model of that name.
+
+    Raises
+    ------
+    UsageError
+        For a name, a schedule or a delay that cannot be.
+
+    Notes
+    -----
+    What ``fit`` returns depends on its code, the symbol, ``b`` and the candles before it, and not on when a run began
+    or what was asked first. So nothing is saved: another run makes it anew, or is given what was made already of the
+    same code, symbol, ``b`` and candles. ``random`` and ``numpy.random`` are seeded before each fit, from its code, the
+    symbol and ``b``; give generators of your own a fixed seed. ``fit`` cannot look at ``ctx.memo`` or other models, and
+    what it returns is not to be changed by those who use it.
+
+    A ``fit`` that raises does so at each question that needs it, and ``result.errors`` says where.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> @bknb.model("mean", every="mon", delay="1h")
+    ... def fit(ctx):
+    ...     return float(ctx.candles("1h", 24 * 7).close.mean())
+    >>> def get_signal(ctx, price):
+    ...     if price < ctx.model("mean"):
+    ...         return bknb.Signal(position="long", target_percent=2, stop_percent=2, bars=24)
+    >>> result = bknb.backtest("BTCUSDT", strategy=get_signal, interval="1h", exchange="demo",
+    ...                        frame=("2024-01-17", "2024-01-31"))
+    >>> result.models["when"].dt.day.tolist()
+    [15, 22, 29]
+    """
+    checked_name("model", name)
+    schedule, delay_ms = as_schedule(every, "every"), span_ms(delay, "delay")
+    if reads_series(schedule):
+        raise UsageError(
+            f"every={str(schedule)!r:.60}: a model is fitted by the calendar, not when a series is published\n"
+            "give every= a time, such as bknb.at.month(); fit may read the series with ctx.series"
+        )
+    if delay_ms < 0:
+        raise UsageError(f"delay of a model must be a span of at least 0, got {delay!r}")
+    if shared:
+        raise UsageError(
+            f"model {name!r}: shared=True is not there yet, each symbol has a model of its own\n"
+            "leave it out; fit may read other symbols with ctx.get_candles"
+        )
+
+    def register(fit: F) -> None:
+        if not callable(fit):
+            raise UsageError(f"a model is a function fit(ctx), got {type(fit).__name__}")
+        made = Model(name=name, fit=fit, every=schedule, delay_ms=delay_ms, code=partial(source_hash, fit))
+        registry.models.add(name, made, strict=strict)
+
+    return decorator(register)

@@ -1,0 +1,231 @@
+"""Models: fitted by the calendar, the same whenever a run begins, whoever asks first, and wherever it runs."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bknb
+from bknb.market.fitted_models import forget_fits
+from bknb.market.strategy_context import Context, RunSources
+
+HOUR = 3_600_000
+
+
+def table_of_walk(seed: int = 1, days: int = 70) -> pd.DataFrame:
+    """Hourly candles of a random walk from 2024-01-01 on."""
+    rng = np.random.default_rng(seed)
+    count = days * 24
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.004, count)))
+    columns = {"open": close, "high": close * 1.001, "low": close * 0.999, "close": close, "volume": np.ones(count)}
+    times = 1_704_067_200_000 + np.arange(count) * HOUR
+    return bknb.Candles.from_columns(timestamp=times, **columns).to_pandas()
+
+
+def source(seed: int = 1) -> Any:
+    return bknb.exchanges.from_frame(table_of_walk(seed), name=f"walk {seed}")
+
+
+def run(get_signal: Any, first: str, last: str, *, exchange: Any = None, **options: Any) -> Any:
+    given = {"interval": "4h", "exchange": exchange or source(), "frame": (first, last)}
+    return bknb.backtest("BTCUSDT", strategy=get_signal, **given | options)
+
+
+def answers(first: str, last: str = "2024-03-05", *, name: str = "m", **options: Any) -> dict[datetime, Any]:
+    """What a model says at each question of a run."""
+    found: dict[datetime, Any] = {}
+
+    def get_signal(ctx: Any) -> None:
+        found[ctx.when] = ctx.model(name)
+
+    result = run(get_signal, first, last, **options)
+    assert not result.errors, result.errors
+    return found
+
+
+def noisy(ctx: Any) -> tuple[datetime, float, float, float]:
+    """A fit that draws numbers from both generators, and reads candles and the price."""
+    drawn = random.random(), float(np.random.normal())  # noqa: S311, NPY002 -- as a fit may
+    return ctx.when, *drawn, float(ctx.candles("4h", 20).close.mean()) + ctx.price
+
+
+def test_a_model_says_the_same_whenever_a_run_begins() -> None:
+    bknb.model("m", every="mon", delay="6h")(noisy)
+    starts = [f"2024-01-{day:02d} {hour:02d}:00" for day, hour in zip(range(15, 25), range(0, 20, 2), strict=True)]
+    whole = answers("2024-01-15", interval="1h")
+    assert len({value[1] for value in whole.values()}) == 9  # a fit for each Monday
+    for start in starts:
+        forget_fits()
+        later = answers(start, interval="1h")
+        assert later
+        assert all(value == whole[when] for when, value in later.items())
+
+
+def test_a_fit_is_in_use_from_its_delay_on() -> None:
+    @bknb.model("m", every="mon", delay="6h")
+    def fit(ctx: Any) -> datetime:
+        newest: int = ctx.candles("1h", 1).timestamp[-1]
+        assert newest + HOUR == ctx.when_ms  # nothing behind its moment
+        return ctx.when  # type: ignore[no-any-return]
+
+    said = answers("2024-01-10", "2024-01-23")
+    mondays = [datetime(2024, 1, day, tzinfo=UTC) for day in (8, 15, 22)]
+    for when, of in said.items():
+        assert of == max(day for day in mondays if (when - day).total_seconds() >= 6 * 3600)
+    assert {of.day for of in said.values()} == {8, 15, 22}
+    within = answers("2024-01-15 04:00", "2024-01-15 12:00")  # a run that begins before the delay is over
+    assert [of.day for of in within.values()] == [8, 15]
+
+
+def test_the_result_says_what_was_fitted() -> None:
+    bknb.model("m", every="mon")(noisy)
+    result = run(lambda ctx: ctx.model("m") and None, "2024-01-16", "2024-01-30")
+    table = result.models
+    assert table["when"].dt.day.tolist() == [15, 22, 29]
+    assert table[["name", "symbol"]].drop_duplicates().to_numpy().tolist() == [["m", "BTCUSDT"]]
+    assert (table["rows"] == 20).all()
+    assert (table["seconds"] > 0).all()
+    assert table["fingerprint"].is_unique
+    assert (
+        run(lambda ctx: ctx.model("m") and None, "2024-01-20", "2024-01-30").models["fingerprint"].tolist()
+        == table["fingerprint"].tolist()
+    )
+
+
+def test_a_fit_is_shared_by_runs_over_the_same_candles_only(capsys: pytest.CaptureFixture[str]) -> None:
+    def fit(ctx: Any) -> float:
+        print("fitted")  # noqa: T201
+        return float(ctx.candles("4h", 20).close.mean())
+
+    bknb.model("m", every="mon")(fit)
+    first = answers("2024-01-16", "2024-01-30")
+    assert capsys.readouterr().out.count("fitted") == 3
+    assert answers("2024-01-16", "2024-01-30") == first
+    assert capsys.readouterr().out == ""  # no fit was made again
+    other = answers("2024-01-16", "2024-01-30", exchange=source(2))
+    assert capsys.readouterr().out.count("fitted") == 3
+    assert set(other.values()).isdisjoint(first.values())
+    bknb.model("m", every="mon")(lambda ctx: float(ctx.candles("4h", 20).close.max()))
+    assert set(answers("2024-01-16", "2024-01-30").values()).isdisjoint(first.values())
+
+
+def test_numbers_a_strategy_draws_go_on_where_they_were() -> None:
+    bknb.model("m", every="mon")(noisy)
+
+    def drawn(*, with_model: bool) -> list[float]:
+        found = []
+
+        def get_signal(ctx: Any) -> None:
+            if with_model:
+                ctx.model("m")
+            found.append(random.random() + float(np.random.normal()))  # noqa: S311, NPY002
+
+        random.seed(3)
+        np.random.seed(3)  # noqa: NPY002
+        run(get_signal, "2024-01-16", "2024-01-30")
+        return found
+
+    assert drawn(with_model=True) == drawn(with_model=False)
+
+
+FAULTS: dict[str, tuple[Any, str]] = {
+    "raises": (
+        lambda ctx: 1 / (ctx.when_ms * 0),
+        "fit of the model 'm' of BTCUSDT at 2024-01-15 00:00 UTC raised ZeroDivisionError",
+    ),
+    "memo": (lambda ctx: ctx.memo, "ctx.memo cannot be read while a model is fitted"),
+    "another": (lambda ctx: ctx.model("other"), "ctx.model('other') cannot be read while a model is fitted"),
+    "short": (lambda ctx: ctx.candles("1h", 5000), "needs more: 5000 closed 1h candles of BTCUSDT were asked for"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_a_fit_that_cannot_is_told_in_words_and_called_once(case: str) -> None:
+    fails, said = FAULTS[case]
+    calls: list[int] = []
+
+    def fit(ctx: Any) -> Any:
+        calls.append(ctx.when_ms)
+        return fails(ctx)
+
+    bknb.model("m", every="month 15")(fit)
+    result = run(lambda ctx: ctx.model("m"), "2024-01-16", "2024-01-20")
+    assert len(calls) == 1
+    assert [each.count for each in result.errors] == [24]
+    assert said in result.errors[0].message
+    assert result.errors[0].kind == ("warm-up" if case == "short" else "strategy")
+
+
+def test_an_unknown_model_is_told_with_the_known_ones() -> None:
+    bknb.model("forest", every="mon")(noisy)
+    result = run(lambda ctx: ctx.model("forrest"), "2024-01-16", "2024-01-17")
+    assert "no model is called 'forrest'; did you mean 'forest'?" in result.errors[0].message
+
+
+def test_an_async_fit_is_refused() -> None:
+    @bknb.model("m", every="mon")
+    async def fit(ctx: Any) -> int:
+        return 1
+
+    result = run(lambda ctx: ctx.model("m"), "2024-01-16", "2024-01-17")
+    assert "fit must be a plain function, not async" in result.errors[0].message
+
+
+def test_live_runs_refuse_models_in_words() -> None:
+    bknb.model("m", every="mon")(noisy)
+    seen: list[Context] = []
+    run(lambda ctx: seen.extend([ctx]), "2024-01-16", "2024-01-17")
+    known = seen[0]
+    sources = RunSources(known._run.window, None, known._run.interval_ms)
+    sources.ask_model = known._run.ask_model
+    live = Context(known.symbol, known.when_ms, "live", known._newest, known._average, sources)
+    with pytest.raises(bknb.UsageError, match="models are fitted in backtests only, not in live runs yet"):
+        live.model("m")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"every": "fortnight"}, "every='fortnight' is no schedule"),
+        ({"every": bknb.at.series("news")}, "a model is fitted by the calendar, not when a series is published"),
+        ({"every": "mon", "delay": "soon"}, "delay"),
+        ({"every": "mon", "shared": True}, "shared=True is not there yet"),
+    ],
+)
+def test_what_cannot_be_registered_is_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(bknb.UsageError) as refused:
+        bknb.model("m", **options)
+    assert said in str(refused.value)
+    with pytest.raises(bknb.UsageError, match="a model is a function fit"):
+        bknb.model("m", every="mon")(3)  # type: ignore[type-var]
+
+
+@pytest.mark.slow
+def test_a_model_says_the_same_in_workers() -> None:
+    bknb.model("m", every="mon", delay="6h")(noisy)
+
+    def get_signal(ctx: Any, above: float = 0.5) -> Any:
+        if ctx.model("m")[1] > above:
+            return bknb.Signal(position="long", target_percent=2.0, stop_percent=2.0, bars=5)
+        return None
+
+    made = [
+        bknb.sweep(
+            get_signal,
+            params={"above": [0.2, 0.5, 0.8]},
+            symbol="BTCUSDT",
+            interval="4h",
+            exchange=source(),
+            frame=("2024-01-16", "2024-03-01"),
+            executor=workers,
+        )
+        for workers in (None, 1, 2)
+    ]
+    for other in made[1:]:
+        pd.testing.assert_frame_equal(made[0].table, other.table, check_exact=True)
+    assert len(made[0].table.drop(columns="above").drop_duplicates()) > 1
