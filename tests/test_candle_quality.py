@@ -9,8 +9,8 @@ import pytest
 
 from bknb.config import Settings
 from bknb.errors import BadCandle, DataError, GapError, NotEnoughData
-from bknb.market.candle_checks import CandleRequest, Repair, audit
 from bknb.market.candles import Candles
+from bknb.market.candles_repaired_or_refused import CandleRequest, Repair, audit
 from bknb.market.missing_candles import check_gaps, gaps
 
 START = 1_641_038_400_000  # 2022-01-01 12:00 UTC

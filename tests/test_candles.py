@@ -13,8 +13,8 @@ import bknb
 import bknb.exchanges
 from bknb.domain.interval import MINUTE_MS
 from bknb.exchanges.candle_bundle import Record
-from bknb.market.candle_checks import CandleRequest, in_sessions
 from bknb.market.candles import COLUMNS, Candles
+from bknb.market.candles_repaired_or_refused import CandleRequest, in_sessions
 from bknb.market.sessions import Sessions
 
 

@@ -23,8 +23,8 @@ from bknb.errors import (
     UsageError,
 )
 from bknb.exchanges.dataframe_source import FrameSource
-from bknb.market.candle_checks import CandleRequest, Page
 from bknb.market.candles import Candles
+from bknb.market.candles_repaired_or_refused import CandleRequest, Page
 from bknb.market.demo import DemoSource
 from bknb.market.feed import Feed
 from bknb.market.paging import Paging

@@ -59,7 +59,13 @@ OF_WHAT_IS_GIVEN = {  # checks of arguments and of candles
     *("bknb.domain.keyword_arguments", "bknb.domain.whole_number"),
     *(
         f"bknb.market.{name}"
-        for name in ("impossible_prices", "answer_notes", "source_answers", "measured_bar_length", "stretched_bars")
+        for name in (
+            "price_spikes_and_unit_changes",
+            "answer_notes",
+            "source_answers",
+            "measured_bar_length",
+            "stretched_bars",
+        )
     ),
 }
 OF_THE_CLOCK = {  # orders for the close and lifetimes by the clock of the market are in the types of every state

@@ -239,8 +239,8 @@ def test_a_file_without_replies_is_refused(content: str, tmp_path: Path) -> None
 @pytest.mark.slow
 def test_the_magic_runs_shows_and_keeps(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("IPython")
-    from bknb.jupyter.magics.arguments import parse
     from bknb.jupyter.magics.optimize import MAGICS, optimize
+    from bknb.jupyter.magics.options_read_from_line import parse
 
     class Desk:
         def __init__(self) -> None:

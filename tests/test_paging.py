@@ -14,8 +14,8 @@ from quick import first_quick
 from bknb.config import Settings
 from bknb.domain.interval import DAY_MS, INTERVAL_MS, MINUTE_MS
 from bknb.errors import DataError, GapError, NotEnoughData
-from bknb.market.candle_checks import CandleRequest, Page
 from bknb.market.candles import Candles
+from bknb.market.candles_repaired_or_refused import CandleRequest, Page
 from bknb.market.feed import Feed
 from bknb.market.missing_candles import gaps
 from bknb.market.paging import Paging

@@ -14,8 +14,8 @@ import bknb
 from bknb.config import Settings
 from bknb.errors import DataError, GapError
 from bknb.exchanges.from_csv_frame_and_parquet import from_frame
-from bknb.market.candle_checks import CandleRequest
 from bknb.market.candles import Candles
+from bknb.market.candles_repaired_or_refused import CandleRequest
 from bknb.market.feed import Feed
 from bknb.market.measured_bar_length import length_name, measured
 from bknb.market.missing_candles import check_gaps, check_spacing

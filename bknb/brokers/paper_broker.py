@@ -20,7 +20,7 @@ from ..domain.interval import MINUTE_MS
 from ..errors import BrokerError, UsageError
 from ..stores.atomic import as_path
 from ..stores.disk import Disk
-from .paper_order import JOURNAL_EXAMPLE, PaperOrder, journal_of_orders, orders_in
+from .paper_order_fills import JOURNAL_EXAMPLE, PaperOrder, journal_of_orders, orders_in
 
 Call: TypeAlias = Literal["place", "cancel", "report", "open_orders"]
 CALLS: Final[tuple[Call, ...]] = ("place", "cancel", "report", "open_orders")

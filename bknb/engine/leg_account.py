@@ -28,7 +28,7 @@ from ..domain.states import AskingAdds, Entering, Flat, Holding, Rules, State, S
 from .bar_prices import BarPrices
 from .cash_reserved_for_orders import LegOrders
 from .cost_requests import added_order, asked_order, number_of, opened_order, trial_orders, was_ordered
-from .funding_due import FundingDue
+from .funding_rates_not_charged_yet import FundingDue
 from .leg_exits import LegExits
 from .leg_liquidation import LegLiquidation
 from .leg_sizing import LegSizing

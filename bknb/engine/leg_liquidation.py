@@ -18,7 +18,7 @@ from .interest_due import InterestDue
 
 if TYPE_CHECKING:
     from .bar_prices import BarPrices
-    from .funding_due import FundingDue
+    from .funding_rates_not_charged_yet import FundingDue
     from .shared_account import SharedAccount
 
 _OUT_OF_REACH: Final = {"long": 0.0, "short": sys.float_info.max}  # finite: the state of a live leg is saved

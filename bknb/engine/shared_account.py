@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from ..domain.cash_booked_for_fills_and_funding import Booked, CashRow, Ledger, Marked
-from ..domain.funding_and_borrow_rates import Funding
+from ..domain.funding_and_borrow_paid import Funding
 from ..domain.quantity_step_and_least_amount import EXACT
 from ..domain.risk_request_and_verdict import AccountMarks, Reserve
 from .account_plan import AccountPlan, LegMoney

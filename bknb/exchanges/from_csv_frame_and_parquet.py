@@ -12,7 +12,7 @@ from ..errors import MissingDependency, UsageError
 from ..market.candle_rows import Reading
 from ..market.candle_tables import Tables, read_table
 from ..market.candles import Candles
-from ..market.impossible_prices import step_notes
+from ..market.price_spikes_and_unit_changes import step_notes
 from ..market.sessions import Sessions, as_sessions
 from ..stores.atomic import as_path
 from .csv_reading import csv_table

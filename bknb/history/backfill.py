@@ -22,8 +22,8 @@ from ..domain.interval import DAY_MS, ceil_to, floor_to
 from ..domain.ranges import Range, merged
 from ..errors import BadCandle
 from ..market.bar_slots import bar_close, open_slots, slot_of
-from ..market.candle_checks import CandleRequest, audit
 from ..market.candles import Candles
+from ..market.candles_repaired_or_refused import CandleRequest, audit
 from ..market.paging import Paging
 from ..market.short_answers import Reach
 from ..market.source_hours import bar_grid_of, sessions_of

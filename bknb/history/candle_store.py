@@ -27,8 +27,8 @@ from ..domain.interval import INTERVAL_MS, interval_ms
 from ..domain.ranges import Range, Ranges, common, merged, within, without
 from ..errors import BadCandle, StateError, UsageError
 from ..market.bar_slots import slot_of
-from ..market.candle_checks import CandleRequest, check_order, check_values, describe
 from ..market.candles import COLUMNS, Candles
+from ..market.candles_repaired_or_refused import CandleRequest, check_order, check_values, describe
 from ..stores.atomic import as_path, is_temporary, replace_file
 from ..stores.disk import Disk, make_folders, refusal
 from ..stores.file_names import decode_name, encode_name, is_shortened

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import bknb
 
 from .kernel import ipython
-from .magics.arguments import HELP, Command, Option
+from .magics.options_read_from_line import HELP, Command, Option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -23,7 +23,7 @@ from .magics import (
     sweep,
     walker_and_lookahead,
 )
-from .magics.arguments import parse
+from .magics.options_read_from_line import parse
 from .magics.output import echo, still_live
 from .session import Action, Session
 

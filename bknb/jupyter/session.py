@@ -12,7 +12,7 @@ import bknb
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .magics.arguments import Call, Command
+    from .magics.options_read_from_line import Call, Command
 
 Action: TypeAlias = "Callable[[Session, Call], Any]"
 """The function of a magic; it returns the value of the cell."""

@@ -11,8 +11,8 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS
 from ..errors import BadCandle, UsageError
-from .candle_checks import describe
 from .candles import Candles
+from .candles_repaired_or_refused import describe
 from .column_names import ColumnNames
 from .daylight_saving import checked_zone, to_utc
 from .measured_bar_length import Spacing, measured

@@ -15,12 +15,12 @@ from ..errors import BadCandle, DataError, UsageError
 from .answer_notes import Told, ignored, noting
 from .bar_slots import slot_of
 from .calls_in_threads import candles_from
-from .candle_checks import CandleRequest, Page, Repair, audit, in_sessions, left_out
 from .candles import Candles
-from .impossible_prices import is_within
+from .candles_repaired_or_refused import CandleRequest, Page, Repair, audit, in_sessions, left_out
 from .measured_bar_length import base_of, check_made_of, measured
 from .missing_candles import check_gaps, check_spacing, nothing_text
 from .paging import Paging
+from .price_spikes_and_unit_changes import is_within
 from .resample import resample
 from .retries import answer_to
 from .short_answers import Reach
@@ -165,7 +165,7 @@ class Feed:
             Whether candles beside this range have come before: an answer without any in it is then no error.
         before
             The close of the candle before this range, or of its first one; with it, each candle is compared with the
-            close before it (see :func:`bknb.market.candle_checks.check_anomalies`).
+            close before it (see :func:`bknb.market.candles_repaired_or_refused.check_anomalies`).
         known
             Open times (UTC ms) of candles in the range that have come before: nothing is no answer for a page with one.
             It counts as an attempt that failed, as it does for a page that is asked for with the candle before it.
@@ -186,7 +186,7 @@ class Feed:
         GapError
             Candles are missing between others, and gaps were not allowed.
         BadCandle
-            A candle breaks a rule of :mod:`bknb.market.candle_checks`.
+            A candle breaks a rule of :mod:`bknb.market.candles_repaired_or_refused`.
         NotEnoughData
             The source answered, but only with candles after the range.
         DataError

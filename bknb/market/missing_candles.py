@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .candle_checks import CandleRequest
     from .candles import Candles
+    from .candles_repaired_or_refused import CandleRequest
     from .sessions import Sessions
     from .shifted_bar_grid import BarGrid
 
@@ -190,7 +190,7 @@ def nothing_text(asked: CandleRequest, ranges: Sequence[tuple[int, int]]) -> str
 
     Examples
     --------
-    >>> from bknb.market.candle_checks import CandleRequest
+    >>> from bknb.market.candles_repaired_or_refused import CandleRequest
     >>> asked = CandleRequest(exchange="mine", symbol="BTCUSDT", interval="1m", since=0, until=600_000)
     >>> nothing_text(asked, [(120_000, 480_000)]).partition(": it ")[2].splitlines()[0]
     'answered nothing where 6 candles may be: 1970-01-01 00:02 UTC .. 1970-01-01 00:07 UTC (6)'

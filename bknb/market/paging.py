@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..domain.interval import DAY_MS, INTERVAL_MS, ceil_to, floor_to
-from .candle_checks import Page
+from .candles_repaired_or_refused import Page
 from .short_answers import EmptyPages, Reach
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..ports import CandleSource
-    from .candle_checks import CandleRequest
+    from .candles_repaired_or_refused import CandleRequest
     from .probing_questions import Looking
     from .sessions import Sessions
     from .shifted_bar_grid import BarGrid
@@ -83,7 +83,7 @@ class Paging:
 
     Examples
     --------
-    >>> from bknb.market.candle_checks import CandleRequest
+    >>> from bknb.market.candles_repaired_or_refused import CandleRequest
     >>> asked = CandleRequest(exchange="mine", symbol="BTCUSDT", interval="1m", since=0, until=1_200_000)
     >>> paging = Paging(asked, size=4, may_grow=True)
     >>> paging.next(), paging.found(0, 180_000)

@@ -29,8 +29,8 @@ from bknb.domain.fills_at_stops_and_gaps import EXECUTION_MODELS
 from bknb.domain.interval import INTERVAL_MS
 from bknb.jupyter import completion, session
 from bknb.jupyter.extension import COMMANDS, load_ipython_extension, unload_ipython_extension
-from bknb.jupyter.magics import arguments as options
 from bknb.jupyter.magics import cell_body as cells
+from bknb.jupyter.magics import options_read_from_line as options
 
 PATIENT = "def get_signal(ctx):\n    return None\n"
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from .arguments import Call, Option
+from .option_declarations import EXCHANGE, FRAME, SYMBOL, helped, optional, out
+from .options_read_from_line import Call, Option
 from .output import assign_out
-from .shared_options import EXCHANGE, FRAME, SYMBOL, helped, optional, out
 from .table import Magics
 
 if TYPE_CHECKING:

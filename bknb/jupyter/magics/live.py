@@ -8,11 +8,8 @@ import bknb
 
 from ...reports.markup import minute_text, price_text
 from ...reports.progress_text import total_text
-from .arguments import Call, Option
 from .manual_orders import ACTIONS, EARLIER, OPTIONS, decide, refuse_without_action, task_of
-from .output import assign_or_return, echo
-from .portfolio import LEGS, PRIORITY, STRATEGIES, SYMBOLS, legs_in
-from .shared_options import (
+from .option_declarations import (
     ALLOW_GAPS,
     BASE,
     BENCHMARK,
@@ -28,6 +25,9 @@ from .shared_options import (
     optional,
     out,
 )
+from .options_read_from_line import Call, Option
+from .output import assign_or_return, echo
+from .portfolio import LEGS, PRIORITY, STRATEGIES, SYMBOLS, legs_in
 from .table import Magics
 
 if TYPE_CHECKING:

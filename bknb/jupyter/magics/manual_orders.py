@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import bknb
 
-from .arguments import Call, Option
+from .options_read_from_line import Call, Option
 from .output import echo
 
 ACTIONS: Final = {

@@ -9,9 +9,9 @@ import bknb
 from ..kernel import ipython
 from ..session import Session
 from ..wait import wait
-from .arguments import Call, Option
+from .option_declarations import BACKGROUND, SYMBOL, helped, out
+from .options_read_from_line import Call, Option
 from .output import assign_or_return, assign_out, echo
-from .shared_options import BACKGROUND, SYMBOL, helped, out
 from .table import Magics
 
 MAGICS: Final = Magics()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..session import Session
-    from .arguments import Call
+    from .options_read_from_line import Call
 
 
 def echo(text: str) -> None:

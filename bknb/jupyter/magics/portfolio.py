@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from .arguments import Call, Option
-from .run_to_result import RUN_BACKGROUND, refuse_while_running, run_to_its_result
-from .shared_options import (
+from .option_declarations import (
     ALLOW_GAPS,
     AT,
     BASE,
@@ -33,6 +31,8 @@ from .shared_options import (
     optional,
     out,
 )
+from .options_read_from_line import Call, Option
+from .run_to_result import RUN_BACKGROUND, refuse_while_running, run_to_its_result
 from .strategy_risk_exchange_and_frame import registered_for_a_run
 from .table import Magics
 

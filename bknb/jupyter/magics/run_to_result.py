@@ -8,14 +8,14 @@ import bknb
 
 from .. import display
 from ..wait import wait
+from .option_declarations import BACKGROUND, helped
 from .output import assign_out, echo
-from .shared_options import BACKGROUND, helped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..session import Session
-    from .arguments import Call
+    from .options_read_from_line import Call
 
 RUN_BACKGROUND: Final = helped(BACKGROUND, "return at once; %runs shows how far it is")
 

@@ -12,7 +12,7 @@ from .. import display
 from ..completion import signals_of
 from ..kernel import ipython
 from ..session import Run, Session
-from .arguments import Call, Option
+from .options_read_from_line import Call, Option
 from .output import echo
 from .table import Magics
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import bknb
 
 from ..session import Session
-from .arguments import Call, Option
+from .options_read_from_line import Call, Option
 from .table import Magics
 
 _NOTEBOOK: Final = Option(name="NOTEBOOK", help="the saved notebook; this one by default", kind="path")

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import bknb
 
 from ..session import Session
-from .arguments import Call, Option, number, whole, written_params
 from .cell_body import risk_rules, strategy_function
-from .output import echo, still_live
-from .shared_options import (
+from .option_declarations import (
     AT,
     EXECUTION,
     INTERVAL,
@@ -26,6 +24,8 @@ from .shared_options import (
     helped,
     optional,
 )
+from .options_read_from_line import Call, Option, number, whole, written_params
+from .output import echo, still_live
 from .table import Magics
 
 _NAME: Final = Option(name="NAME", help="its name", required=True)

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from .arguments import Call, Option, whole, written_params
-from .output import task_or_result, wait_with_line
-from .shared_options import (
+from .option_declarations import (
     ALLOW_GAPS,
     BACKGROUND,
     BASE,
@@ -22,6 +20,8 @@ from .shared_options import (
     helped,
     out,
 )
+from .options_read_from_line import Call, Option, whole, written_params
+from .output import task_or_result, wait_with_line
 from .table import Magics
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING
 
-from .arguments import Command, Option
+from .options_read_from_line import Command, Option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

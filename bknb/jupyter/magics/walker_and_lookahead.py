@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import bknb
 
 from ..kernel import ipython
-from .arguments import Call, Option, whole
-from .output import assign_out, task_or_result, wait_with_line
-from .shared_options import (
+from .option_declarations import (
     ALLOW_GAPS,
     BACKGROUND,
     BASE,
@@ -26,6 +24,8 @@ from .shared_options import (
     optional,
     out,
 )
+from .options_read_from_line import Call, Option, whole
+from .output import assign_out, task_or_result, wait_with_line
 from .table import Magics
 
 if TYPE_CHECKING:

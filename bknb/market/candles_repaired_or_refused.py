@@ -29,7 +29,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms
 from ..errors import BadCandle, DataError, NotEnoughData
 from .candles import Candles
-from .impossible_prices import anomalous
+from .price_spikes_and_unit_changes import anomalous
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,7 +156,7 @@ def audit(
     now
         The present, UTC milliseconds; candles that have not closed by then are dropped. ``None`` keeps all.
     before, one_by_one, lasting
-        As in :func:`bknb.market.impossible_prices.anomalous`.
+        As in :func:`bknb.market.price_spikes_and_unit_changes.anomalous`.
     grid
         Where candles open that do not open at multiples of their interval.
     negative
@@ -350,7 +350,7 @@ def check_anomalies(
     one_by_one: bool = False,
     lasting: int | None = None,
 ) -> None:
-    """Raise ``BadCandle`` for prices that no market reaches within one candle (:mod:`bknb.market.impossible_prices`).
+    """Raise ``BadCandle`` for prices that no market reaches within one candle (:mod:`.price_spikes_and_unit_changes`).
 
     Raises
     ------

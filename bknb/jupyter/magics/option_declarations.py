@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
-from .arguments import Call, Option
+from .options_read_from_line import Call, Option
 
 SYMBOL: Final = Option(name="SYMBOL", help="what is traded, such as BTCUSDT", kind="symbol", required=True)
 STRATEGY: Final = Option(name="--strategy", help="a registered strategy", kind="strategy", required=True)
