@@ -13,7 +13,8 @@ from weakref import ref
 from ..market.strategy_context import memo_of
 
 if TYPE_CHECKING:
-    from ..market.strategy_context import Context, RunSeen
+    from ..market.run_seen_by_strategy import RunSeen
+    from ..market.strategy_context import Context
     from .strategy_loop import StrategyLoop
 
 

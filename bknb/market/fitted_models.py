@@ -23,7 +23,7 @@ from ..domain.text import error_text
 from ..errors import NotEnoughData, StrategyError, UsageError
 from ..process import after_fork, at_reset
 from .newest_moment import newest_moment
-from .strategy_context import Context, current
+from .strategy_context import Context, current, reads_of
 from .system_clock import stopwatch
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ class _Failed(NamedTuple):
 
 def model_in_use(context: Context, name: str, find: Callable[[str], Model]) -> Any:
     """What ``ctx.model(name)`` gives, of the models that ``find`` returns by name; see :meth:`RunModels.newest`."""
-    sources = context._run
+    *_, sources = reads_of(context)
     if sources.models is None:
         sources.models = RunModels(sources, find)
     return sources.models.newest(name, context)
@@ -296,7 +296,7 @@ def _called(model: Model, asked: FitContext, seed: str) -> Any:
 def _fit_context(context: Context, moment: int) -> FitContext:
     """A context at the moment of a fit, which notes the candles that are read."""
     reads: list[_Read] = []
-    newest, average = context._newest, context._average
+    newest, average, sources = reads_of(context)
 
     def noted(symbol: str, interval: str, limit: int, when: int) -> Candles:
         candles = newest(symbol, interval, limit, when)
@@ -308,15 +308,16 @@ def _fit_context(context: Context, moment: int) -> FitContext:
         reads.append(_Read(symbol, "", 0, when, repr(price)))
         return price
 
-    return FitContext(context.symbol, moment, context.mode, noted, noted_price, context._run, None, reads)
+    return FitContext(context.symbol, moment, context.mode, noted, noted_price, sources, None, reads)
 
 
 def _digest_of(read: _Read, context: Context) -> str:
     """The digest of what the run of a context has in place of what was read elsewhere; empty: it has too little."""
+    newest, average, _ = reads_of(context)
     try:
         if not read.interval:
-            return repr(context._average(read.symbol, read.when))
-        return _candles_digest(context._newest(read.symbol, read.interval, read.limit, read.when))
+            return repr(average(read.symbol, read.when))
+        return _candles_digest(newest(read.symbol, read.interval, read.limit, read.when))
     except NotEnoughData:
         return ""
 

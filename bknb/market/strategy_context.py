@@ -21,7 +21,6 @@ from .candles import Candles
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
-    from typing import Protocol
 
     from ..domain.closed_trade import ClosedTrade
     from ..domain.position_seen_by_manage import HeldPosition
@@ -32,26 +31,11 @@ if TYPE_CHECKING:
     from .fitted_models import FittedModel, KeptFits, RunModels
     from .newest_series_rows import ReadSeries
     from .panel import Calendar, Panel
+    from .run_seen_by_strategy import RunSeen
     from .series_rows import SeriesRows
     from .session_at_moment import TradingSession
     from .unaligned_windows import Alignment
     from .window import Window
-
-    class RunSeen(Protocol):
-        """What a strategy sees of its own run; moments are UTC ms."""
-
-        strategy: str
-        exchange: str
-        frame: str | None
-
-        def closed(self, n: int, when: int) -> tuple[ClosedTrade, ...]:
-            """The newest closed trades, the newest first."""
-
-        def positions(self, when: int) -> tuple[HeldPosition, ...]:
-            """What is open or waits."""
-
-        def equity(self, when: int) -> float:
-            """What the account is worth, quote currency."""
 
 
 class RunSources:
@@ -373,6 +357,11 @@ def have_run(context: Context, run: RunSeen, memo: str) -> None:
 def memo_of(context: Context) -> dict[str, Any] | None:
     """What a strategy has made of its memo in a question; ``None``: it has not looked at it."""
     return context._memo
+
+
+def reads_of(context: Context) -> tuple[Callable[..., Candles], Callable[[str, int], float], RunSources]:
+    """How a context reads candles and average prices at a moment, and where its answers come from."""
+    return context._newest, context._average, context._run
 
 
 def base_of(context: Context) -> str:
