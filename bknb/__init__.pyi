@@ -88,68 +88,62 @@ from .domain.spot_margin_and_perpetual import Margin as Margin
 from .domain.spot_margin_and_perpetual import Perpetual as Perpetual
 from .domain.spot_margin_and_perpetual import Spot as Spot
 from .domain.weight_with_levels import Weight as Weight
-from .engine.exchange_frame_and_risk_registration import (
-    add_exchange as add_exchange,
+from .engine.add_and_list_series import (
+    add_series as add_series,
 )
-from .engine.exchange_frame_and_risk_registration import (
-    add_frame as add_frame,
-)
-from .engine.exchange_frame_and_risk_registration import (
-    add_risk as add_risk,
-)
-from .engine.get_and_list_registered import (
-    get_exchange as get_exchange,
-)
-from .engine.get_and_list_registered import (
-    get_frame as get_frame,
-)
-from .engine.get_and_list_registered import (
-    get_risk as get_risk,
-)
-from .engine.get_and_list_registered import (
-    get_sizing as get_sizing,
-)
-from .engine.get_and_list_registered import (
-    get_strategy as get_strategy,
-)
-from .engine.get_and_list_registered import (
-    get_walker as get_walker,
-)
-from .engine.get_and_list_registered import (
-    list_exchanges as list_exchanges,
-)
-from .engine.get_and_list_registered import (
-    list_frames as list_frames,
-)
-from .engine.get_and_list_registered import (
-    list_risks as list_risks,
-)
-from .engine.get_and_list_registered import (
+from .engine.add_and_list_series import (
     list_series as list_series,
 )
-from .engine.get_and_list_registered import (
+from .engine.add_get_and_list_exchanges_frames_and_risks import (
+    add_exchange as add_exchange,
+)
+from .engine.add_get_and_list_exchanges_frames_and_risks import (
+    add_frame as add_frame,
+)
+from .engine.add_get_and_list_exchanges_frames_and_risks import (
+    add_risk as add_risk,
+)
+from .engine.add_get_and_list_exchanges_frames_and_risks import (
+    get_exchange as get_exchange,
+)
+from .engine.add_get_and_list_exchanges_frames_and_risks import (
+    get_frame as get_frame,
+)
+from .engine.add_get_and_list_exchanges_frames_and_risks import (
+    get_risk as get_risk,
+)
+from .engine.add_get_and_list_exchanges_frames_and_risks import (
+    list_exchanges as list_exchanges,
+)
+from .engine.add_get_and_list_exchanges_frames_and_risks import (
+    list_frames as list_frames,
+)
+from .engine.add_get_and_list_exchanges_frames_and_risks import (
+    list_risks as list_risks,
+)
+from .engine.add_get_and_list_sizings import (
+    add_sizing as add_sizing,
+)
+from .engine.add_get_and_list_sizings import (
+    get_sizing as get_sizing,
+)
+from .engine.add_get_and_list_sizings import (
     list_sizings as list_sizings,
 )
-from .engine.get_and_list_registered import (
+from .engine.add_get_and_list_strategies import (
+    add_strategy as add_strategy,
+)
+from .engine.add_get_and_list_strategies import (
+    get_strategy as get_strategy,
+)
+from .engine.add_get_and_list_strategies import (
     list_strategies as list_strategies,
 )
-from .engine.get_and_list_registered import (
-    list_walkers as list_walkers,
+from .engine.add_get_and_list_strategies import (
+    strategy as strategy,
 )
 from .engine.position_size import (
     PositionSize as PositionSize,
-)
-from .engine.series_registration import (
-    add_series as add_series,
-)
-from .engine.sizing_registration import (
-    add_sizing as add_sizing,
-)
-from .engine.strategy_registration import (
-    add_strategy as add_strategy,
-)
-from .engine.strategy_registration import (
-    strategy as strategy,
 )
 from .engine.weights_registration import (
     weights as weights,
@@ -405,6 +399,15 @@ from .provenance.portfolio_card import (
 from .research.belief import (
     belief as belief,
 )
+from .runs.add_get_and_list_walkers import (
+    add_walker as add_walker,
+)
+from .runs.add_get_and_list_walkers import (
+    get_walker as get_walker,
+)
+from .runs.add_get_and_list_walkers import (
+    list_walkers as list_walkers,
+)
 from .runs.backtest import (
     Backtest as Backtest,
 )
@@ -491,9 +494,6 @@ from .runs.walker import (
 )
 from .runs.walker import (
     walker as walker,
-)
-from .runs.walker_registration import (
-    add_walker as add_walker,
 )
 from .sharing.share import (
     Shared as Shared,

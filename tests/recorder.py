@@ -1026,8 +1026,8 @@ LOADED_ONCE = (
     *(
         "bknb.runs.stop_table",
         "bknb.runs.position_at_moment",
-        "bknb.engine.exchange_frame_and_risk_registration",
-        "bknb.engine.strategy_registration",
+        "bknb.engine.add_get_and_list_exchanges_frames_and_risks",
+        "bknb.engine.add_get_and_list_strategies",
         "bknb.exchanges.from_csv_frame_and_parquet",
     ),
     *(

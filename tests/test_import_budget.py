@@ -91,7 +91,7 @@ ONLY_MANAGED = {  # what carries answers and exits out, and the columns of `get_
     *(
         f"bknb.domain.{name}"
         for name in (
-            *("manual_steps", "managed_fills", "managed_minute"),
+            *("manual_steps", "managed_fills", "order_of_fills_in_a_managed_minute"),
             *("manage_answers_refused", "manage_answers_carried_out", "moved_stops_and_targets"),
         )
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from .lifecycle_entries import refusal
-from .managed_minute import without_adds
+from .order_of_fills_in_a_managed_minute import without_adds
 from .risk_request_and_verdict import Verdict
 from .signal_events import Event
 from .states import Holding, Rules

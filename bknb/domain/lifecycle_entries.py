@@ -273,7 +273,7 @@ def entered(
     opened = Opened(**labels(rules), when=minute.t, price=minute.price, signal=signal)
     holding = opened_holding(signal, rules, liquidation)
     if entry.at_open and holding.book is not None:
-        from .managed_minute import managed_minute
+        from .order_of_fills_in_a_managed_minute import managed_minute
 
         after = managed_minute(holding, holding.book, minute, rules, entered=True)
         return Step(after.state, (opened, *after.events), after.commands)

@@ -39,7 +39,7 @@ def close_at(state: Holding, when: int, price: float, end: Exit, rules: Rules) -
     """The end of a position at a moment (UTC ms) at which the average price is ``price``."""
     if state.book is None:
         return _close_plain(state, when, price, end, rules)
-    from .managed_minute import close_managed
+    from .order_of_fills_in_a_managed_minute import close_managed
 
     return close_managed(state, state.book, when, price, end, rules)
 
@@ -70,7 +70,7 @@ def _close_plain(state: Holding, when: int, price: float, end: Exit, rules: Rule
 def holding_skipped(state: Holding, given: SkippedMinutes, _rules: Rules) -> Step:
     """Minutes in which the state could not change."""
     if state.book is not None:
-        from .managed_minute import skipped_managed
+        from .order_of_fills_in_a_managed_minute import skipped_managed
 
         return Step(skipped_managed(state, state.book, given))
     return Step(_seen(state, given.highest, given.lowest))
@@ -91,7 +91,7 @@ def holding_minute(state: Holding, given: Minute, rules: Rules) -> Step:
             return passed_by._replace(state=msgspec.structs.replace(passed_by.state, leaving=state.leaving))
         return passed_by
     if state.book is not None:
-        from .managed_minute import managed_minute
+        from .order_of_fills_in_a_managed_minute import managed_minute
 
         return managed_minute(state, state.book, given, rules)
     signal, model = state.signal, rules.model
@@ -152,7 +152,7 @@ def holding_halt(state: Holding, given: Halt, rules: Rules) -> Step:
     book = state.book
     if book is None or state.leaving is not None:
         return Step(state)
-    from .managed_minute import without_adds
+    from .order_of_fills_in_a_managed_minute import without_adds
 
     rest = [order for order, _ in book.resting]
     held, _, events = without_adds(state, book, rest, given.when, given.price, given.reason, rules)
@@ -204,7 +204,7 @@ def holding_boundary(state: Holding, given: Boundary, rules: Rules) -> Step:
     before: tuple[Event, ...] = ()
     ends = over or given.when >= deadline_of(state)
     if not over and state.book is not None and book_timeout(state.book) <= given.when:
-        from .managed_minute import timed_out
+        from .order_of_fills_in_a_managed_minute import timed_out
 
         state, _, before = timed_out(state, state.book, given.when, given.price, rules)
     if not ends:

@@ -27,8 +27,8 @@ from .manage_answers_refused import (
     sized,
 )
 from .managed_fills import FillRun
-from .managed_minute import without_adds
 from .market_clock_protocol import NEVER
+from .order_of_fills_in_a_managed_minute import without_adds
 from .position_book import PositionBook, PositionOrder, UnsizedPart, new_book, size_allowed
 from .position_fills import DUST
 from .risk_request_and_verdict import Reserve, Verdict

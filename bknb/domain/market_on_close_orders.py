@@ -95,7 +95,7 @@ def holding_at_close(state: Holding, book: PositionBook, order: ClosingOrder, gi
         leaving = msgspec.structs.replace(leaving, note="; ".join(filter(None, (leaving.note, why))))
         without = msgspec.structs.replace(book, closing=msgspec.UNSET)
         return Step(msgspec.structs.replace(state, leaving=leaving, book=without))
-    from .managed_minute import close_managed
+    from .order_of_fills_in_a_managed_minute import close_managed
 
     price = newest.close if rules.model.fills_at_open else newest.price
     end = Exit(order.reason, price, ambiguous=False)

@@ -22,14 +22,13 @@ from ..market.system_clock import SystemClock, stopwatch
 from ..market.window import Window
 from .ask_in_backtest import BacktestAsk
 from .backtest_rules import rules_of_backtest
-from .get_and_list_registered import get_risk
 from .get_signals_vectorised import looked_up
 from .minute_walk import MinuteWalk
 from .plan import PAUSE_POLL_SECONDS, Plan, Stopping, open_window
 from .question_time_limit import time_limited
 from .questions import AskedAt, has_session_days, questions_of
 from .records import Records
-from .registry import Strategy
+from .registry import Strategy, registry
 from .resolve import RunSeries
 from .risk_profile_places import RiskPlaces
 from .rules_clock import clock_maker
@@ -229,7 +228,7 @@ class BacktestRun:
         return rules_of_backtest(self.plan, self._listeners)
 
     def _make_loop(self, window: Window, strategy: Strategy) -> StrategyLoop:
-        risk = None if strategy.risk is None else get_risk(strategy.risk)
+        risk = None if strategy.risk is None else registry.risks.get(strategy.risk)
         places = None if risk is None else RiskPlaces(risk) if self._turn is None else self._turn.places(risk)
         minutes, sessions = window.minutes(self.plan.symbol), window.sessions_of(self.plan.symbol)
         by_day = has_session_days(strategy.interval, sessions, minutes.step)

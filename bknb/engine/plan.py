@@ -21,8 +21,7 @@ from ..market.source_hours import bar_grid_of
 from ..market.system_clock import SystemClock
 from ..market.window import Window
 from ..ports import CandleSource
-from .get_and_list_registered import get_risk
-from .registry import Exchange, Frame, Strategy
+from .registry import Exchange, Frame, Strategy, registry
 from .resolve import resolve_exchange, resolve_frame, resolve_strategy
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ def plan_backtest(
 
         chosen = with_params(chosen, params)
     if chosen.risk is not None:
-        get_risk(chosen.risk)
+        registry.risks.get(chosen.risk)
     call = (("interval", interval), ("at", at), ("execution", execution), ("base", given_base))
     given = [name for name, value in call if value is not None]
     model = execution_model(execution or chosen.execution).name

@@ -21,9 +21,9 @@ from ..events import messages, subjects
 from ..events.heard import NOBODY, KeptForLater
 from ..user_code import where_it_failed
 from .backtest import BacktestRun
-from .get_and_list_registered import get_risk
 from .plan import Plan, open_window
 from .portfolio_run import PortfolioRun
+from .registry import registry
 from .run_candles import run_minutes
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def wanted_of(plans: Sequence[Plan]) -> Wanted:
 
 def heard_here(plans: Sequence[Plan]) -> str:
     """Why runs by some plans cannot be in workers: who is asked or told meanwhile; empty where they can."""
-    if any(plan.strategy.risk is not None and get_risk(plan.strategy.risk).callbacks for plan in plans):
+    if any(plan.strategy.risk is not None and registry.risks.get(plan.strategy.risk).callbacks for plan in plans):
         return "a risk profile of it has callbacks"
     if any(plan.exchange.callbacks for plan in plans):
         return "its exchange has callbacks"

@@ -18,9 +18,9 @@ from ..market.retries import answer_to
 from ..market.series_tables import read_frame, read_published
 
 if TYPE_CHECKING:
+    from .add_and_list_series import SeriesSource
     from .registry import AnyFunction
     from .resolve import RunSeries
-    from .series_registration import SeriesSource
 
 _OVERLAP_MS: Final = DAY_MS  # a live run asks again about so long, and the delay, before its last question
 _SHOWN: Final = 5  # symbols in a warning

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 from ..domain.text import shown
 from ..domain.whole_number import is_number
 from ..errors import UsageError
+from .add_get_and_list_strategies import CallbackOptions, decorator
 from .registration_checks import make_strategy
 from .registry import AnyFunction, F, Strategy, registry
-from .strategy_registration import CallbackOptions, decorator
 
 if TYPE_CHECKING:
     from ..domain.schedules import Schedule

@@ -1,6 +1,6 @@
 """Positions with a ladder, a trailing stop or break-even, or without some level: pieces of the compiled loop.
 
-The rules are those of ``domain/managed_minute.py``, ``domain/trailing_and_breakeven_stops.py`` and
+The rules are those of ``domain/order_of_fills_in_a_managed_minute.py``, ``domain/trailing_and_breakeven_stops.py`` and
 ``domain/profit_of_partial_closes.py``, in plain Python that compiles as it stands. Prices called *mirrored* are those
 of a short times -1: favourable is up. Moments are UTC milliseconds, prices are in quote currency, percentages of 1.5
 mean 1.5 %.

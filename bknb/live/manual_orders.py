@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from ..domain import manage_answers_carried_out, managed_minute, manual_steps  # noqa: F401 -- a run of weeks imports nothing later
+from ..domain import manage_answers_carried_out, manual_steps, order_of_fills_in_a_managed_minute  # noqa: F401 -- a run of weeks imports nothing later
 from ..domain.formatting import minute_text
 from ..domain.interval import MINUTE_MS
 from ..domain.late_orders import OldPrice, OrderRole

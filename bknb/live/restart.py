@@ -13,8 +13,8 @@ from ..domain.recovery import Kept, Owner, Restored, SavedSetup
 from ..domain.risk_request_and_verdict import place_of
 from ..domain.signal import OpenSignal
 from ..domain.signal_events import Cancelled, Closed
-from ..engine.get_and_list_registered import get_risk
 from ..engine.records import Records
+from ..engine.registry import registry
 from ..engine.risk_profile_places import RiskPlaces
 from ..engine.strategy_loop import StrategyLoop
 from ..events import messages, subjects
@@ -184,7 +184,7 @@ def places_of(plan: LivePlan, runtime: Runtime, make: Callable[..., RiskPlaces])
     if plan.strategy.risk is None:
         return None
     seconds = plan.settings.max_signal_generation_seconds
-    risk = risk_outside(get_risk(plan.strategy.risk), seconds=seconds)
+    risk = risk_outside(registry.risks.get(plan.strategy.risk), seconds=seconds)
     return runtime.places(risk, plan.store, wait_seconds=seconds, make=make)
 
 

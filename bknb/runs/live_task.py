@@ -16,7 +16,6 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE, MINUTE_MS, bar_text, candles_text, interval_ms
 from ..domain.keyword_arguments import check_options
 from ..domain.signal_events import Active, Cancelled, Closed, Event, Idle, Opened, Scheduled
-from ..engine.get_and_list_registered import get_risk
 from ..engine.plan import (
     ExchangeLike,
     StrategyLike,
@@ -27,6 +26,7 @@ from ..engine.plan import (
     on_exchange,
 )
 from ..engine.registration_checks import as_moment
+from ..engine.registry import registry
 from ..engine.resolve import resolve_exchange, resolve_strategy
 from ..errors import UsageError
 from ..events import messages, subjects
@@ -231,7 +231,7 @@ def plan_live(
     if bars != MINUTE:
         check_on_base(bars, picked, model, resolved.name)
     if picked.risk is not None:
-        get_risk(picked.risk)
+        registry.risks.get(picked.risk)
     if clock is not None and not isinstance(clock, Clock):
         raise UsageError(f"a clock must have now() and sleep_until(when), got {clock!r:.80}")
     if late_minutes is not None and not (type(late_minutes) is int and late_minutes >= 0):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from ..domain.schedule_text import as_schedule
 from ..domain.schedules import reads_series
+from ..engine.add_get_and_list_strategies import decorator
 from ..engine.registration_checks import checked_name
 from ..engine.registry import F, registry
-from ..engine.strategy_registration import decorator
 from ..errors import UsageError
 from ..market.fitted_models import Model
 from ..market.series_tables import span_ms

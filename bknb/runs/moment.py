@@ -60,8 +60,7 @@ from ..domain.signal_validation import is_list, read_answer
 from ..domain.states import AskingAdds
 from ..engine.call_by_name import calling_by_name, managing_by_name
 from ..engine.filling_minutes import look_back_begin, minutes_that_fill
-from ..engine.get_and_list_registered import get_risk
-from ..engine.registry import Strategy, ask_model
+from ..engine.registry import Strategy, ask_model, registry
 from ..engine.resolve import resolve_strategy
 from ..engine.risk_profile_places import RiskPlaces
 from ..errors import NotEnoughData, UsageError
@@ -432,7 +431,7 @@ class Moment:
     def _verdict(self, strategy: Strategy, request: Any) -> Any:
         """Return the risk profile's answer with nothing else open; its callbacks are not called."""
         assert strategy.risk is not None  # only a profile asks for a place  # noqa: S101
-        return run_here(RiskPlaces(replace(get_risk(strategy.risk), callbacks={})).ask(request))
+        return run_here(RiskPlaces(replace(registry.risks.get(strategy.risk), callbacks={})).ask(request))
 
     def _last_id(self) -> str | None:
         """Return the id of the signal that was opened last."""

@@ -18,8 +18,8 @@ from ..provenance.strategy_hash import running
 from ..research.comparison import UNNAMED, Comparison, rankable
 from ..stores.atomic import write_report
 from ..sweeps.executor_options import checked_executor
+from .add_get_and_list_walkers import walker_spec
 from .task_list import TaskList
-from .walker_registration import walker_spec
 from .walker_task import WalkerTask
 
 TASKS: Final[TaskList[WalkerTask]] = TaskList("comparison")

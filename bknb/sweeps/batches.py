@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from msgspec.structs import replace
 
-from ..engine.get_and_list_registered import get_risk
 from ..engine.registration_checks import definition, make_strategy
 from ..engine.registry import Exchange, registry
 from ..errors import MissingDependency, UsageError
@@ -155,7 +154,7 @@ def packed_plan(plan: Plan, *, with_source: bool) -> PackedPlan:
     """Return a plan as values that can be pickled; callbacks are left out: they are for one run, in one process."""
     strategy = plan.strategy
     source = plan.exchange.source if with_source else None
-    risk = None if strategy.risk is None else get_risk(strategy.risk)
+    risk = None if strategy.risk is None else registry.risks.get(strategy.risk)
     series = dict(registry.series.items) or None if plan.series is None else plan.series
     bare = replace(plan, series=series, strategy=None, exchange=Exchange(plan.exchange.name, source))  # type: ignore[arg-type]  # put back by unpacked_plan
     return strategy.name, {**definition(strategy), "callbacks": None}, bare, risk, dict(registry.models.items)

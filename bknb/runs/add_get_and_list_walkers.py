@@ -70,3 +70,28 @@ def walker_spec(
         raise UsageError(f"strategy {twice[0]!r} is there twice; each can be compared once")
     chosen = checked_callbacks("walker", callbacks, WALKER_CALLBACKS)
     return WalkerSpec(name, exchange, frame, tuple(strategies), metric, chosen)
+
+
+def list_walkers() -> list[str]:
+    """Names of the registered walkers, in order of registration.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> isinstance(bknb.list_walkers(), list)
+    True
+    """
+    return registry.walkers.names()
+
+
+def get_walker(name: str) -> WalkerSpec:
+    """The walker of that name.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> _ = bknb.add_walker("pair", exchange="demo", frame="2024-01-01:2024-02-01", strategies=["fast", "slow"])
+    >>> bknb.get_walker("pair").metric
+    'sharpe_ratio'
+    """
+    return registry.walkers.get(name)

@@ -274,3 +274,28 @@ def strategy(
         reenter=reenter,
         strict=strict,
     )
+
+
+def list_strategies() -> list[str]:
+    """Names of the registered strategies, in order of registration.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> isinstance(bknb.list_strategies(), list)
+    True
+    """
+    return registry.strategies.names()
+
+
+def get_strategy(name: str) -> Strategy:
+    """The strategy of that name.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> _ = bknb.add_strategy("quiet", interval="1h", get_signal=lambda: None)
+    >>> bknb.get_strategy("quiet").execution
+    'pessimistic'
+    """
+    return registry.strategies.get(name)

@@ -128,3 +128,16 @@ def _source(columns: Columns, source: object) -> SeriesSource:
     except ValueError:  # it does not say what it takes
         pass
     return SeriesSource(columns.name, columns, function=source)
+
+
+def list_series() -> list[str]:
+    """Names of the registered point-in-time series, in order of registration.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> _ = bknb.add_series("score", {"published_at": [1_704_067_200], "value": [0.5]})
+    >>> "score" in bknb.list_series()
+    True
+    """
+    return registry.series.names()

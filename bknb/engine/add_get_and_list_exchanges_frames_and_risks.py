@@ -7,6 +7,7 @@ from typing import Any, Unpack, overload
 
 from ..errors import UsageError
 from ..ports import CandleSource
+from .add_get_and_list_strategies import CallbackOptions, decorator
 from .registration_checks import (
     as_source,
     as_validation,
@@ -17,7 +18,6 @@ from .registration_checks import (
     make_frame,
 )
 from .registry import EXCHANGE_CALLBACKS, RISK_CALLBACKS, AnyFunction, Exchange, F, Frame, Risk, registry
-from .strategy_registration import CallbackOptions, decorator
 
 
 class _ExchangeOptions(CallbackOptions, total=False):
@@ -196,3 +196,77 @@ def add_risk(
         return register(validations)
 
     return decorator(register)
+
+
+def list_exchanges() -> list[str]:
+    """Names of the exchanges that can be used.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> "demo" in bknb.list_exchanges()
+    True
+    """
+    return registry.exchanges.names()
+
+
+def get_exchange(name: str) -> Exchange:
+    """The exchange of that name.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> bknb.get_exchange("demo").name
+    'demo'
+    """
+    return registry.exchanges.get(name)
+
+
+def list_frames() -> list[str]:
+    """Names of the registered frames, in order of registration.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> isinstance(bknb.list_frames(), list)
+    True
+    """
+    return registry.frames.names()
+
+
+def get_frame(name: str) -> Frame:
+    """The frame of that name.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> _ = bknb.add_frame("week", start="2024-01-01", end="2024-01-08")
+    >>> bknb.get_frame("week").interval
+    '1m'
+    """
+    return registry.frames.get(name)
+
+
+def list_risks() -> list[str]:
+    """Names of the registered risk profiles, in order of registration.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> isinstance(bknb.list_risks(), list)
+    True
+    """
+    return registry.risks.names()
+
+
+def get_risk(name: str) -> Risk:
+    """The risk profile of that name.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> _ = bknb.add_risk("open", validations=[])
+    >>> bknb.get_risk("open").validations
+    ()
+    """
+    return registry.risks.get(name)

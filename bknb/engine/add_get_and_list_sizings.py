@@ -60,3 +60,28 @@ def add_sizing(
     if callbacks:
         registry.sizing_callbacks.add(name, callbacks[_ON_CALCULATE], strict=strict)
     return made
+
+
+def list_sizings() -> list[str]:
+    """Names of the registered ways to size positions, in order of registration.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> isinstance(bknb.list_sizings(), list)
+    True
+    """
+    return registry.sizings.names()
+
+
+def get_sizing(name: str) -> Sizing:
+    """The way to size positions of that name.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> _ = bknb.add_sizing("one percent", method="fixed-percentage", risk_percentage=1)
+    >>> bknb.get_sizing("one percent").risk_percentage
+    1.0
+    """
+    return registry.sizings.get(name)
