@@ -19,7 +19,7 @@ from order_events import scheduled, waiting
 import bknb
 from bknb.brokers.paper_broker import PaperBroker
 from bknb.domain.lifecycle import Flat, Waiting
-from bknb.domain.recovery import Owner, Restored, SavedLate
+from bknb.domain.recovery import NEWEST_STATE_VERSION, Owner, Restored, SavedLate
 from bknb.domain.signal_events import Cancelled
 from bknb.errors import BknbError, StateError
 from bknb.exchanges.candle_bundle import read_manifest
@@ -43,7 +43,7 @@ from bknb.stores.format_versions import read_json, read_version
 from bknb.stores.sealed_values import seal
 from bknb.stores.sqlite_store import SqliteStore
 
-_NUMBERS = r"\(format (2; this one reads up to 1|3; this one reads up to 2|4; [a-z ]* 3|5; this one reads up to 4)\)"
+_NUMBERS = r"\(format (2; this one reads up to 1|3; this one reads up to 2|4; [a-z ]* 3|6; this one reads up to 5)\)"
 NEWER = rf"was written by a newer bknb {_NUMBERS}\nupgrade with: pip install -U bknb"
 PLACE = ("sma", "BTCUSDT")
 OWNER = Owner(strategy="sma", symbol="BTCUSDT", exchange="demo", execution="touch")
@@ -114,6 +114,11 @@ def more_members(line: bytes) -> bytes:
 
 def next_number(content: bytes) -> bytes:
     return re.sub(rb'"version":(\d+)', lambda found: b'"version":%d' % (int(found[1]) + 1), content)
+
+
+def behind_all_states(content: bytes) -> bytes:
+    """The version behind that of states in which there is more than most have."""
+    return re.sub(rb'"version":\d+', b'"version":%d' % (NEWEST_STATE_VERSION + 1), content)
 
 
 def newer_line(content: bytes) -> bytes:
@@ -327,8 +332,8 @@ FORMATS = {
         read_orders,
         payload_in_state("order", PLACE, next_number),
     ),
-    "a live run": Format(write_live, read_live, payload_in_state("signal", PLACE, next_number)),
-    "a live run that waits": Format(write_waiting, read_live, payload_in_state("schedule", PLACE, next_number)),
+    "a live run": Format(write_live, read_live, payload_in_state("signal", PLACE, behind_all_states)),
+    "a live run that waits": Format(write_waiting, read_live, payload_in_state("schedule", PLACE, behind_all_states)),
     "results nobody heard": Format(
         write_undelivered, read_undelivered, payload_in_state("undelivered", (*PLACE, f"{0:012d}"), more_members)
     ),

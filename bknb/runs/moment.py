@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from weakref import ref
 
 import msgspec
 from msgspec.structs import replace
@@ -188,7 +189,12 @@ class Moment:
         window, when = self._window, self.when_ms
         context = Context(self.symbol, when, "backtest", window.newest, window.average_price, self._sources)
         holds = managing or self._record.plan.strategy.weights is not None  # else it is asked with nothing open
-        have_past(context, self._record, managing=managing, position=lambda: self.position if holds else None)
+        record, here = self._record, ref(self)  # a context is never collected as garbage, nor what it holds in a circle
+
+        def position() -> HeldPosition | None:
+            return (here() or Moment(record, when)).position if holds else None
+
+        have_past(context, record, managing=managing, position=position)
         return context
 
     # --- seeing -------------------------------------------------------------------------------------------------
