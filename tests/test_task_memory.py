@@ -20,7 +20,7 @@ from bknb.jupyter import display
 from bknb.market.candles import Candles
 from bknb.market.system_clock import limited_to
 from bknb.market.window import Window
-from bknb.runs.candle_memory import MEMORY
+from bknb.runs.candle_memory import MEMORY, CandleMemory
 from bknb.runs.task import Task
 from bknb.runs.task_list import TaskList
 from bknb.testing.clocks import SimulatedClock
@@ -90,6 +90,33 @@ def test_many_backtests_keep_the_candles_of_the_newest_alone(windows: weakref.We
     newest = bknb.Backtest.get_data("COIN11USDT", "eager")
     assert len(newest.candles) == 2 * DAY + 1
     assert in_memory(windows) == 3  # nothing was read again for it
+
+
+class Releases:
+    """What holds candles, and itself: only the collector of garbage ends it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+    def release(self) -> None:
+        pass
+
+
+def test_tasks_may_be_collected_while_the_limit_is_looked_at() -> None:
+    memory, thresholds, newest = CandleMemory(), gc.get_threshold(), Releases()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(400):
+            memory.add(Releases().release, 1)
+        pairs = [(number, str(number)) for number in range(4_000)]  # so that those made next are new objects
+        gc.set_threshold(gc.get_count()[0] + 100, 1_000, 1_000)  # in the middle of all that there are
+        gc.enable()
+        memory.add(newest.release, 1)
+        assert len(pairs) == 4_000
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.enable()
 
 
 @pytest.mark.slow

@@ -224,9 +224,12 @@ class LivePortfolioWeights(PortfolioWeights):
         return found
 
     def has_bar(self, symbol: str, when: int) -> bool:
-        """Whether a bar of another leg closed at a moment (UTC ms), which can be asked then."""
+        """Whether a bar of another leg closed at a moment (UTC ms), which can be asked then.
+
+        One that has not begun is not asked.
+        """
         self._follow()
-        others = ((name, leg.prices) for name, leg in self._legs.items() if name != symbol)
+        others = ((name, leg.prices) for name, leg in self._legs.items() if name != symbol and name in self.may_ask)
         return any(
             len(prices.closes_between(when - 1, when)[0]) and self.may_ask[name](when) for name, prices in others
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -33,6 +33,7 @@ class CandleMemory:
         self.limit = CANDLE_BYTES
         self._lock = threading.Lock()
         self._held: dict[int, _Held] = {}  # oldest first
+        self._gone: deque[int] = deque()  # tasks that were garbage collected since
 
     def add(self, release: Callable[[], None], size: int, *, shared: object = None) -> None:
         """Count candles of ``size`` bytes, and let the oldest tasks release theirs until the limit holds.
@@ -40,7 +41,9 @@ class CandleMemory:
         ``release`` is a method of the task that holds them; ``shared`` is what several tasks hold together.
         """
         with self._lock:
-            method = weakref.WeakMethod(release, self._forget)
+            method = weakref.WeakMethod(release, self._note_gone)
+            while self._gone:
+                self._held.pop(self._gone.popleft(), None)
             self._held[id(method)] = _Held(method, size, id(method if shared is None else shared))
             oldest = self._over_the_limit()
         for each in oldest:
@@ -49,8 +52,9 @@ class CandleMemory:
             except Exception as error:  # noqa: BLE001 -- the task that ends now has no part in it
                 log.warning("the candles of an earlier task could not be released: %r", error)
 
-    def _forget(self, method: weakref.WeakMethod[Callable[[], None]]) -> None:
-        self._held.pop(id(method), None)
+    def _note_gone(self, method: weakref.WeakMethod[Callable[[], None]]) -> None:
+        """Garbage is collected at any moment, also while the tasks are gone over: they are taken out later."""
+        self._gone.append(id(method))
 
     def _over_the_limit(self) -> list[Callable[[], None]]:
         held = list(self._held.items())
