@@ -133,6 +133,7 @@ def test_numbers_a_strategy_draws_go_on_where_they_were() -> None:
     assert drawn(with_model=True) == drawn(with_model=False)
 
 
+OF_A_RUN = "what a run has made (ctx.closed, position, equity, strategy, exchange, frame) cannot be read"
 FAULTS: dict[str, tuple[Any, str]] = {
     "raises": (
         lambda ctx: 1 / (ctx.when_ms * 0),
@@ -140,6 +141,9 @@ FAULTS: dict[str, tuple[Any, str]] = {
     ),
     "memo": (lambda ctx: ctx.memo, "ctx.memo cannot be read while a model is fitted"),
     "another": (lambda ctx: ctx.model("other"), "ctx.model('other') cannot be read while a model is fitted"),
+    "trades": (lambda ctx: ctx.closed(1), OF_A_RUN),
+    "position": (lambda ctx: ctx.position, OF_A_RUN),
+    "frame": (lambda ctx: ctx.frame, OF_A_RUN),
     "short": (lambda ctx: ctx.candles("1h", 5000), "needs more: 5000 closed 1h candles of BTCUSDT were asked for"),
 }
 

@@ -121,6 +121,10 @@ class FitContext(Context, frozen=True, gc=False):
         """Refused: a fit of a model cannot use another one."""
         self._refuse(f"ctx.model({name!r})")
 
+    def _seen(self) -> NoReturn:
+        """Refused, whatever of its run is asked for: another run has other trades, and the same fit."""
+        self._refuse("what a run has made (ctx.closed, position, equity, strategy, exchange, frame)")
+
     def _refuse(self, what: str) -> NoReturn:
         raise UsageError(
             f"{what} cannot be read while a model is fitted: a fit depends on its code, symbol, moment and the data "
