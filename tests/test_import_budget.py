@@ -61,6 +61,7 @@ OF_WHAT_IS_GIVEN = {  # checks of arguments and of candles
         f"bknb.market.{name}"
         for name in (
             "price_spikes_and_unit_changes",
+            "prices_at_or_below_zero_refused",
             "answer_notes",
             "source_answers",
             "measured_bar_length",

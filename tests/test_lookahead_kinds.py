@@ -20,7 +20,7 @@ from bknb.research.market_values import MarketValues, OtherFuture
 from bknb.research.moment_parsing import as_moments
 from bknb.research.paired_rows import paired
 from bknb.research.patched_readers import name_of
-from bknb.research.swapped_rows import is_dense, is_history
+from bknb.research.rows_swapped_in_strategy_data import is_dense, is_history
 from bknb.research.timed_data import backwards, beside, timed
 from bknb.research.variables import Variable
 

@@ -35,7 +35,7 @@ from bknb.domain.broker_orders_of_events import ended, orders_after, orders_of_s
 from bknb.domain.broker_reports import after_report, report_problem
 from bknb.domain.lifecycle import Flat
 from bknb.domain.next_order_action import CancelOrder, Place, Query, Save, next_action
-from bknb.domain.reconcile import compared_with_open, postponed, reconcile, to_query
+from bknb.domain.sent_orders_reconciled_at_restart import compared_with_open, postponed, reconcile, to_query
 from bknb.domain.signal_events import Idle
 
 KEY = ("a", MINUTE)

@@ -30,7 +30,7 @@ from bknb.domain.broker_orders_of_events import ended, orders_after, orders_of_s
 from bknb.domain.lifecycle import Flat
 from bknb.domain.next_order_action import CancelOrder, Place, Query, Save, next_action
 from bknb.domain.quantity_of_partial_closes import free_to_close, size_of
-from bknb.domain.reconcile import postponed, reconcile
+from bknb.domain.sent_orders_reconciled_at_restart import postponed, reconcile
 from bknb.live.saved_orders import MAX_FINISHED_SIGNALS, read_orders
 
 KEY = ("a", MINUTE)

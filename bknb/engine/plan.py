@@ -135,7 +135,7 @@ def plan_backtest(
     if base != MINUTE:
         check_on_base(base, chosen, model, resolved.name)
     if chosen.weights is not None:
-        from ..market.needs_prices_above_zero import check_above_zero  # an ordinary run has signals
+        from ..market.runs_refused_for_negative_prices import check_above_zero  # an ordinary run has signals
 
         check_above_zero(resolved.source, resolved.name, "a strategy of weights")
     span = over_bars(asked, base, resolved.source, checked_symbol(symbol))

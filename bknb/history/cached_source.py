@@ -19,7 +19,7 @@ from ..market.answer_notes import Notes, note, noting
 from ..market.bar_slots import slot_from, slot_of
 from ..market.candles import COLUMNS, Candles
 from ..market.measured_bar_length import base_of
-from ..market.needs_prices_above_zero import check_above_zero
+from ..market.runs_refused_for_negative_prices import check_above_zero
 from ..market.sessions import Sessions
 from ..market.short_answers import Reach
 from ..market.source_hours import bar_grid_of, sessions_of

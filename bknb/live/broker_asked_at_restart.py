@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
 from ..domain.broker_orders_and_ids import Order, Report, order_text, own_prefix
-from ..domain.reconcile import compared_with_open, to_query
+from ..domain.sent_orders_reconciled_at_restart import compared_with_open, to_query
 from ..domain.text import named_error
 from ..errors import BrokerError
 from ..log import log

@@ -42,7 +42,7 @@ from ..domain.next_order_action import (
     next_action,
 )
 from ..domain.quantity_of_partial_closes import by_number, part_given_up, rounded_part, sold_beyond
-from ..domain.reconcile import differences, ordered_signals, postponed, reconcile, to_follow
+from ..domain.sent_orders_reconciled_at_restart import differences, ordered_signals, postponed, reconcile, to_follow
 from ..domain.signal import ScheduledSignal, SignalKey, key_of
 from ..domain.signal_events import Event
 from ..domain.text import named_error

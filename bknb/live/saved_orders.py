@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from ..domain.broker_orders_and_ids import Order, finished, net_filled
-from ..domain.reconcile import differences
+from ..domain.sent_orders_reconciled_at_restart import differences
 from ..domain.signal import SignalKey
 from ..errors import StateError
 from ..ports import StateStore

@@ -30,6 +30,7 @@ from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms
 from ..errors import BadCandle, DataError, NotEnoughData
 from .candles import Candles
 from .price_spikes_and_unit_changes import anomalous
+from .prices_at_or_below_zero_refused import ABOVE_ZERO, any_at_or_below_zero, at_or_below_zero
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,10 +44,6 @@ if TYPE_CHECKING:
 # Sources that keep prices as 32-bit or decimal text may be off in the last digits.
 _RELATIVE_TOLERANCE = 1e-9
 _PIECE: Final = 8_192  # candles looked at together: they stay in the cache of the processor
-_NEGATIVE = (
-    ", unless it is said that prices at or below 0 are traded: negative=True where the source is made, as in "
-    "bknb.exchanges.from_frame, or of bknb.add_exchange"
-)
 
 
 def series_text(symbol: str, interval: str, exchange: str) -> str:
@@ -187,15 +184,10 @@ def audit(
     candles = _sorted(candles, repairs)
     candles = _unique(candles, asked, repairs)
     check_values(candles, asked, negative=negative)
-    if negative and _has_negative(candles, before):
+    if negative and any_at_or_below_zero(candles, before):
         return candles, tuple(repairs)
     check_anomalies(candles, asked, settings=settings, before=before, one_by_one=one_by_one, lasting=lasting)
     return candles, tuple(repairs)
-
-
-def _has_negative(candles: Candles, before: float | None) -> bool:
-    """Whether prices, the close before them included, are no multiples of each other."""
-    return bool(len(candles) and candles.low.min() <= 0) or (before is not None and before <= 0)
 
 
 def _closed(candles: Candles, asked: CandleRequest, *, now: int | None, grid: BarGrid | None) -> Candles:
@@ -325,9 +317,8 @@ def _broken_values(candles: Candles, *, negative: bool) -> Iterator[tuple[NDArra
     open_, high, low, close, volume = _values(candles)
     finite = np.isfinite(open_) & np.isfinite(high) & np.isfinite(low) & np.isfinite(close) & np.isfinite(volume)
     yield ~finite, "every value must be a finite number"
-    lowest = np.minimum(np.minimum(open_, close), np.minimum(high, low))
     if not negative:
-        yield lowest <= 0, f"every price must be above 0{_NEGATIVE}"
+        yield at_or_below_zero(open_, close, high, low), ABOVE_ZERO
     yield volume < 0, "the volume must not be negative"
     yield high < low, "high must not be below low"
     if negative:

@@ -18,7 +18,7 @@ from ..events import messages, subjects
 from ..llm.ask import as_model
 from ..log import log
 from ..market.measured_bar_length import base_of
-from ..market.needs_prices_above_zero import check_above_zero
+from ..market.runs_refused_for_negative_prices import check_above_zero
 from ..market.system_clock import SystemClock
 from ..ports import Model
 from ..runs.result import Result

@@ -25,8 +25,8 @@ from .paired_rows import paired
 from .patched_readers import DATABASE, ENVIRONMENT, Rows, handing_out
 from .read_only import is_database
 from .remade_variables import Preparation
+from .rows_swapped_in_strategy_data import are_prices, is_history, was_published
 from .seen_data import SeenData
-from .swapped_rows import are_prices, is_history, was_published
 from .timed_data import Timed, backwards, beside, is_row_of_numbers, scrambled, timed
 from .variables import Variable, emptied, variables
 

@@ -19,7 +19,7 @@ from ..market.candle_closes import closes_by_bars
 from ..market.candles import Candles
 from .found_by_numbers import FoundByNumbers
 from .is_market_copy import placed_at
-from .swapped_rows import exchanged
+from .rows_swapped_in_strategy_data import exchanged
 from .timed_data import Timed, timed
 
 if TYPE_CHECKING:

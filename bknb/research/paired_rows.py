@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from .moment_parsing import are_moments, as_time_stamps
-from .swapped_rows import is_dense
+from .rows_swapped_in_strategy_data import is_dense
 from .timed_data import timed
 from .variables import Variable
 
@@ -19,7 +19,7 @@ _FEWEST: Final = 24
 def paired(held: Sequence[Variable]) -> list[Variable]:
     """The rows among variables that lie beside moments in another of them, each as a series by these moments.
 
-    Only histories: what the time of day tells may be a schedule (:mod:`bknb.research.swapped_rows`).
+    Only histories: what the time of day tells may be a schedule (:mod:`bknb.research.rows_swapped_in_strategy_data`).
     """
     long = [one for one in held if _is_long(one.value)]
     if len(long) < 2:

@@ -50,8 +50,8 @@ from ..market.fetch_loop import fetch_now
 from ..market.fitted_models import fit_anew
 from ..market.kept_memo import memo_before
 from ..market.loop_thread import LoopThread
-from ..market.needs_prices_above_zero import check_above_zero
 from ..market.point_in_time_series import SYMBOL
+from ..market.runs_refused_for_negative_prices import check_above_zero
 from ..market.source_hours import bar_grid_of
 from ..market.sources import WindowSource
 from ..market.strategy_context import Context, RowsAsked, RunSources, current, have_run, memo_of

@@ -38,7 +38,7 @@ from ..live.run import LiveRun
 from ..live.runtime import RUNTIME
 from ..market.candles import Candles
 from ..market.measured_bar_length import check_hours_known
-from ..market.needs_prices_above_zero import check_above_zero
+from ..market.runs_refused_for_negative_prices import check_above_zero
 from ..market.system_clock import SystemClock
 from ..ports import Broker, Clock, StateStore
 from ..stores.default_store import checked, chosen

@@ -18,7 +18,7 @@ from ..engine.plan import Plan
 from ..errors import UsageError
 from ..kernels.declared_exit_loop import Exits
 from ..kernels.random_trades import LEVELS, Declared, FillRules, Minutes, Shapes, minutes_of, outcomes
-from ..market.needs_prices_above_zero import check_above_zero
+from ..market.runs_refused_for_negative_prices import check_above_zero
 from ..market.source_hours import sessions_of
 from ..metrics.compounding import growth
 from ..reports.markup import Html, element, fragment, html_figures, text_figures
