@@ -641,8 +641,6 @@ LARGE: dict[str, str] = {
     "optimizer.draft_and_judge": "the loop of a study: show, ask, check, try out, rank",
     "provenance.source_walk": "one walk through everything a strategy reaches",
     "reports.dashboard_run": "one run as its events tell it",
-    "research.lookahead_checks": "answers compared between worlds, and the report of it",
-    "runs.check_lookahead": "a strategy asked again in worlds with another future",
     "runs.moment": "one minute of a run: what was known, what was decided, and the strategy asked again",
     "runs.portfolio": "the public portfolio and its task",
     "runs.portfolio_result": "the public result of a portfolio",

@@ -22,10 +22,11 @@ from quick import some_quick
 
 import bknb
 from bknb.market.resample import resample
+from bknb.research.candles_changed_after_moment import AsIs, World, perturbed
 from bknb.research.check_threads import Check
 from bknb.research.entry_accuracy import measure
-from bknb.research.lookahead_checks import AsIs, World, check_answers, perturbed
 from bknb.research.module_statements import statements_of
+from bknb.research.moments_asked_again import check_answers
 from bknb.research.patched_readers import handing_out
 from bknb.research.read_only import nothing_changed_outside
 

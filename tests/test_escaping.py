@@ -33,8 +33,8 @@ from bknb.reports.milestones_and_refusals import milestone_tally, refusal_tally
 from bknb.reports.performance_report import performance_info
 from bknb.research.comparison import Entry
 from bknb.research.holdout_ledger import HoldoutLook
-from bknb.research.lookahead_checks import Finding as Leak
-from bknb.research.lookahead_checks import LookaheadReport
+from bknb.research.lookahead_report import Finding as Leak
+from bknb.research.lookahead_report import LookaheadReport
 from bknb.research.walk_forward_report import Fold, WalkForward
 from bknb.research.walk_forward_windows import Stretch
 from bknb.runs.holdout import Holdout

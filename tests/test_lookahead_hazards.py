@@ -22,7 +22,7 @@ from quick import first_quick
 import bknb
 from bknb.research import check_threads
 from bknb.research.check_threads import Check, belongs
-from bknb.research.lookahead_checks import BLIND
+from bknb.research.lookahead_report import BLIND
 from bknb.research.patched_readers import handing_out
 from bknb.research.read_only import RunRefused, nothing_changed_outside, readable
 

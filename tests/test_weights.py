@@ -27,7 +27,7 @@ from bknb.domain.signal_events import Moved
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.live.order_quantity import Quantities
-from bknb.runs.check_lookahead import _as_answer as as_answer
+from bknb.research.answers_compared_as_trades import as_answer
 from bknb.testing.clocks import SimulatedClock
 
 END = 30

@@ -17,9 +17,10 @@ import numpy as np
 
 from ..domain.formatting import failure_text
 from ..market.candles import Candles
+from .answers_compared_as_trades import Answer, change_text, same
 from .foresight import suspicion
 from .is_market_copy import is_copy
-from .lookahead_checks import Answer, Finding, change_text, same
+from .lookahead_report import Finding
 from .market_values import MarketValues, OtherFuture
 from .paired_rows import paired
 from .patched_readers import DATABASE, ENVIRONMENT, Rows, handing_out

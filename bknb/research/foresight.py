@@ -16,7 +16,7 @@ import numpy as np
 
 from ..domain.interval import MINUTE_MS
 from ..market.candles import Candles
-from .lookahead_checks import Finding
+from .lookahead_report import Finding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
