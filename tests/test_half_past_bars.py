@@ -264,6 +264,35 @@ def test_a_session_with_a_break_is_read_once_its_hours_are_known() -> None:
     assert str(source.spacing("X")).startswith("1h bars")
 
 
+ONE_A_PART = [f"{day} {time}" for day in WEEK for time in ("09:30", "13:00")]
+"""Bars of four hours in Hong Kong, of two in Shanghai: each ends with its part of the session."""
+
+
+@pytest.mark.parametrize(("calendar", "interval"), [("XHKG", "4h"), ("XSHG", "2h")])
+def test_bars_that_are_longer_than_both_parts_of_a_session(calendar: str, interval: str) -> None:
+    """They have the shortest interval that covers the longer part, and a run is asked where the market opens."""
+    source = from_frame(table(ONE_A_PART, "Asia/Hong_Kong"), symbol="X", sessions=calendar)
+    assert source.base_interval == interval
+    assert str(source.spacing("X")).startswith(f"{interval} bars")
+    seen: list[str] = []
+
+    def get_signal(ctx: Any) -> bknb.Signal:
+        closed = ctx.candles(interval, 2).timestamp
+        moments = [pd.Timestamp(each, unit="ms", tz="Asia/Hong_Kong") for each in (ctx.when_ms, *closed.tolist())]
+        seen.append(" ".join(f"{each:%d/%H:%M}" for each in moments))
+        return bknb.Signal(position="long", until="session_end")
+
+    options: Any = {"strategy": get_signal, "exchange": source, "frame": ("2024-11-26 03:00", "2024-11-28")}
+    result = bknb.backtest("X", at="13:00 Asia/Hong_Kong", **options)
+    assert seen == ["26/13:00 25/13:00 26/09:30", "27/13:00 26/13:00 27/09:30"]
+    assert result.trades["price_close"].tolist() == [103.5, 105.5]
+    with pytest.raises(bknb.UsageError, match=rf'no {interval} bar of X ends while its market is open(?s:.*)at="sess'):
+        bknb.backtest("X", interval=interval, **options)
+    holed = from_frame(table(ONE_A_PART[:3] + ONE_A_PART[4:], "Asia/Hong_Kong"), symbol="X", sessions=calendar)
+    with pytest.raises(bknb.GapError, match="2024-11-26 05:00 UTC"):
+        bknb.backtest("X", at="session_open", **{**options, "exchange": holed})
+
+
 # --- the clock over them ------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from ..domain.interval import DAY_MS, MINUTE_MS, candles_text, interval_ms
 from ..errors import NotEnoughData, UsageError
 from ..market.fetch_loop import submit
 from .filling_minutes import look_back_begin, minutes_that_fill
-from .questions import ready_minutes
+from .questions import has_session_days, ready_minutes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +89,7 @@ def coverage_notes(
     NotEnoughData
         There is no candle in the frame.
     UsageError
-        None of its longer base bars ends while the market is open.
+        None of its longer base bars ends while the market is open, and the strategy is asked where bars end.
     """
     times, first, end = series.candles.timestamp, plan.frame.start, plan.frame.last
     where = f"{plan.symbol} on {plan.exchange.name}"
@@ -104,10 +104,12 @@ def coverage_notes(
     if sessions is not None:
         open_spans = sessions.open_ranges(first, end)
         first, end = (open_spans[0][0], open_spans[-1][1]) if open_spans else (begin, last)
-        if MINUTE_MS < step < DAY_MS and not ready_minutes(series.closes, sessions, 1).any():
+        by_closes = plan.strategy.at is None and not has_session_days(plan.strategy.interval, sessions, step)
+        if MINUTE_MS < step < DAY_MS and by_closes and not ready_minutes(series.closes, sessions, 1).any():
             raise UsageError(
                 f"no {plan.base} bar of {plan.symbol} ends while its market is open: {sessions}\n"
-                "take shorter bars, or daily ones, at whose end the next day is decided"
+                'ask at moments: at="session_open", or interval="1d"; or take shorter bars, or daily ones, at whose '
+                "end the next day is decided"
             )
     bars = "minutes" if step == MINUTE_MS else candles_text(plan.base)
     late = (f"the data of {where} begins {(begin - first) // step} {bars} after the start of the frame",)

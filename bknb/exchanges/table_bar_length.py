@@ -105,7 +105,8 @@ def spacing_in(times: NDArray[np.int64], sessions: Sessions | None, where: str) 
     """The length of bars; where sessions with a break open at times that are no whole number of bars apart, too.
 
     Half an hour divides all distances of hours from 09:30 to 12:00 and from 13:00 on, and no two are half an hour
-    apart: taken for bars of half an hour they would be known half an hour too early.
+    apart: taken for bars of half an hour they would be known half an hour too early. Where each part of a session has
+    one bar, which ends with it, its length is the shortest interval that covers the longest part.
 
     Parameters
     ----------
@@ -130,10 +131,12 @@ def spacing_in(times: NDArray[np.int64], sessions: Sessions | None, where: str) 
     if sessions is not None:
         from ..market.shifted_bar_grid import in_sessions_grid  # few bars need it
 
-        for length, count in zip(lengths[:_TRIED].tolist(), counts.tolist(), strict=False):
-            if spacing.step < length < DAY_MS and in_sessions_grid(times, length, sessions) is not None:
-                multiples, longer = int(counts[lengths % length == 0].sum()), int(counts[lengths > length].sum())
-                return replace(spacing, step=length, equal=count, longer=longer, multiples=multiples)
+        for length in lengths[:_TRIED].tolist():
+            if spacing.step < length < DAY_MS and (grid := in_sessions_grid(times, length, sessions)) is not None:
+                step = _known_length(length, grid)
+                equal, multiples = int(counts[lengths == step].sum()), int(counts[lengths % step == 0].sum())
+                longer = int(counts[lengths > step].sum())
+                return replace(spacing, step=step, equal=equal, longer=longer, multiples=multiples)
     usual = int(lengths[0])
     if counts[0] < _USUAL * len(times) or not spacing.step < usual < DAY_MS:
         return spacing
@@ -141,6 +144,14 @@ def spacing_in(times: NDArray[np.int64], sessions: Sessions | None, where: str) 
         f"{where}: bars of one length are needed; most are {length_name(usual)} apart, others no whole number of it\n"
         f"measured: {spacing}\nwhere the market has a break, say when it is open: sessions="
     )
+
+
+def _known_length(apart: int, grid: BarGrid) -> int:
+    """The length of bars that lie so far apart (ms): one for each part of a session may be of any that covers it."""
+    longest = grid.longest_session()
+    if apart in INTERVAL_MS.values() or longest > apart:
+        return apart
+    return min((each for each in INTERVAL_MS.values() if longest <= each < DAY_MS), default=apart)
 
 
 def _check_length(spacing: Spacing, where: str) -> None:

@@ -74,6 +74,11 @@ class BarGrid:
         """When the first bar opens."""
         return int(self._times[0])
 
+    def longest_session(self) -> int:
+        """The longest time the market is open without a break from the first bar on, to the last one's close, ms."""
+        spans = (self._closes - self._opens)[(self._closes > self._times[0]) & (self._opens <= self._times[-1])]
+        return int(spans.max(initial=0))
+
     def floor(self, when: int, step: int) -> int:
         """The begin of the slot of ``step`` ms that a moment lies in."""
         first = self._anchor(when, step)
