@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import DataError
 from ..market.candle_rows import in_order
 from ..market.candles import Candles
+from ..market.table_notes import TableNotes
 from .adjusted_for_splits_and_dividends import Adjustment, Adjustments
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _EXACT: Final = 1e-6  # numbers may be of 32 bits
 
 def adjust_by_closes(
     candles: Candles | Mapping[str, Candles], closes: Candles | Mapping[str, Candles], *, column: str, name: str
-) -> tuple[Candles | dict[str, Candles], dict[str | None, Adjustments], list[str]]:
+) -> tuple[Candles | dict[str, Candles], dict[str | None, Adjustments], TableNotes]:
     """The candles of one series or of each symbol, adjusted by a column of adjusted closes; else as `adjust_series`.
 
     Prices are multiplied by what the column is of the close, divided by what it is of the last close; volumes are left
@@ -51,23 +52,25 @@ def adjust_by_closes(
     >>> found.close.tolist(), str(made[None])
     ([2.0, 5.0], "adjusted by the column 'Adj Close': the oldest prices are 0.5 of those traded")
     """
-    notes: list[str] = []
+    notes = TableNotes()
     if isinstance(candles, Candles):
         assert isinstance(closes, Candles)  # of the same table  # noqa: S101
-        alone, made = _by_closes(candles, closes, column, name, notes)
+        alone, made = _by_closes(candles, closes, column, name, notes, None)
         return alone, {None: made}, notes
     assert not isinstance(closes, Candles)  # noqa: S101
     each = {
-        symbol: _by_closes(series, closes[symbol], column, f"{name}, {symbol}", notes)
+        symbol: _by_closes(series, closes[symbol], column, f"{name}, {symbol}", notes, symbol)
         for symbol, series in candles.items()
     }
     return {symbol: found for symbol, (found, _) in each.items()}, {key: made for key, (_, made) in each.items()}, notes
 
 
 def _by_closes(
-    candles: Candles, closes: Candles, column: str, where: str, notes: list[str]
+    candles: Candles, closes: Candles, column: str, where: str, notes: TableNotes, symbol: str | None
 ) -> tuple[Candles, Adjustments]:
-    candles, closes = in_order(candles, where, notes), in_order(closes, where, [])
+    told: list[str] = []
+    candles, closes = in_order(candles, where, told), in_order(closes, where, [])
+    notes.add(told, symbol)
     if not len(candles):
         return candles, Adjustments((), splits=0, dividends=0, column=column)
     if not ((closes.close > 0) & (candles.close > 0)).all():

@@ -15,6 +15,7 @@ from ..domain.interval import DAY_MS
 from ..errors import BadCandle, DataError, UsageError
 from ..market.candle_rows import in_order
 from ..market.candles import Candles
+from ..market.table_notes import TableNotes
 from ..market.trading_days_of_bars import day_labels
 from .splits_and_dividends import Action, read_actions
 
@@ -194,7 +195,7 @@ def adjust_series(
     tz: str | None,
     name: str,
     sessions: Sessions | None = None,
-) -> tuple[Candles | dict[str, Candles], dict[str | None, Adjustments], list[str]]:
+) -> tuple[Candles | dict[str, Candles], dict[str | None, Adjustments], TableNotes]:
     """The candles of one series or of each symbol, adjusted by a table, how they became so, and what is told of it.
 
     Parameters
@@ -219,30 +220,30 @@ def adjust_series(
     >>> rows = [(0, 4.0, 4.0, 4.0, 4.0, 1.0), (60_000, 1.0, 1.0, 1.0, 1.0, 4.0)]
     >>> table = pd.DataFrame({"date": ["1970-01-01 00:01"], "splits": 4})
     >>> found, made, notes = adjust_series(Candles.from_rows(rows), table, tz=None, name="mine")
-    >>> found.close.tolist(), str(made[None]), notes
+    >>> found.close.tolist(), str(made[None]), list(notes)
     ([1.0, 1.0], 'adjusted for 1 split: the oldest prices are 0.25 of those traded', [])
     """
     actions = read_actions(table, tz=tz)
-    notes: list[str] = []
+    notes = TableNotes()
+    told: list[str] = []
     if isinstance(candles, Candles):
         only = of_symbols(actions, None)[None]
-        alone, made = adjusted(in_order(candles, name, notes), only, where=name, sessions=sessions)
-        return alone, {None: made}, notes
+        alone, made = adjusted(in_order(candles, name, told), only, where=name, sessions=sessions)
+        return alone, {None: made}, TableNotes(told)
     found: dict[str, Candles] = {}
     each_made: dict[str | None, Adjustments] = {}
     of_each = of_symbols(actions, candles)
     for symbol, series in candles.items():
-        where = f"{name}, {symbol}"
+        where, told = f"{name}, {symbol}", []
         found[symbol], each_made[symbol] = adjusted(
-            in_order(series, where, notes), of_each[symbol], where=where, sessions=sessions
+            in_order(series, where, told), of_each[symbol], where=where, sessions=sessions
         )
+        notes.add(told, symbol)
     if None not in actions and (unknown := [str(each) for each in actions if each not in candles]):
         more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
         them = "it" if len(unknown) == 1 else "them"
-        notes.append(
-            f"{name}: adjust has splits or dividends of {', '.join(unknown[:_SHOWN])}{more}, and there are no candles "
-            f"of {them}"
-        )
+        of_them = f"{', '.join(unknown[:_SHOWN])}{more}"
+        notes.add([f"{name}: adjust has splits or dividends of {of_them}, and there are no candles of {them}"])
     return found, each_made, notes
 
 

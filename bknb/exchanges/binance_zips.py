@@ -21,6 +21,7 @@ from ..market.candles import Candles
 from ..market.measured_bar_length import check_length
 from ..market.missing_candles import gaps, missing_text
 from ..market.sessions import Sessions
+from ..market.table_notes import TableNotes
 from ..stores.atomic import as_path
 from .csv_reading import csv_table
 from .dataframe_source import FrameSource
@@ -105,11 +106,11 @@ def binance_archive(
             raise UnknownName("symbol", symbol, known=symbols)
         found = [each for each in found if each.symbol == symbol]
     _check_markets(found, folder)
-    notes = []
+    notes = TableNotes()
     unsealed = [str(each.file) for each in found if not _verified(each.file)]
     if unsealed:
-        notes.append(
-            f"{name}: {len(unsealed)} of {len(found)} archives have no checksum beside them, such as {unsealed[0]}"
+        notes.add(
+            [f"{name}: {len(unsealed)} of {len(found)} archives have no checksum beside them, such as {unsealed[0]}"]
         )
     candles: dict[str, Candles] = {}
     for each in dict.fromkeys(one.symbol for one in found):
@@ -120,8 +121,8 @@ def binance_archive(
         if source.sessions is not None:
             missing = source.sessions.open_part(missing, MINUTE_MS)
         if missing:
-            notes.append(f"{name}, {each}: {missing_text(missing, MINUTE_MS)}")
-    source.warnings = (*notes, *source.warnings)
+            notes.add([f"{name}, {each}: {missing_text(missing, MINUTE_MS)}"], each)
+    source.notes = notes + source.notes
     files = tuple(each.file.absolute() for each in found)
     source.reopen = partial(binance_archive, files, symbol=symbol, name=name, sessions=sessions)
     return source
@@ -209,9 +210,9 @@ def _verified(file: Path) -> bool:
     return True
 
 
-def _read(archive: _Archive, notes: list[str]) -> Candles:
+def _read(archive: _Archive, notes: TableNotes) -> Candles:
     table = csv_table(archive.file, partial(Reading), expected=_COLUMNS)
-    notes += table.notes
+    told = [*table.notes]
     candles = table.candles
     if not isinstance(candles, Candles):
         raise UsageError(f"{archive.file}: holds candles of several symbols")
@@ -234,7 +235,9 @@ def _read(archive: _Archive, notes: list[str]) -> Candles:
             f"{archive.file}: holds a candle of {utc_text(int(times[int(np.argmax(outside))]))}, and by its name only "
             f"those of {days} day{'' if days == 1 else 's'} from {utc_text(archive.start)}\ndownload it again"
         )
-    return in_order(candles, str(archive.file), notes)
+    candles = in_order(candles, str(archive.file), told)
+    notes.add(told, archive.symbol)
+    return candles
 
 
 def _joined(parts: list[tuple[Path, Candles]]) -> Candles:

@@ -17,6 +17,7 @@ from ..errors import UsageError
 from ..market.candle_rows import Reading
 from ..market.candle_tables import Tables, read_table
 from ..market.column_names import KEYS, find_columns, plain_name
+from ..market.table_notes import TableNotes
 from .csv_dialect import Dialect, dialect_of
 
 if TYPE_CHECKING:
@@ -76,8 +77,7 @@ def csv_table(
         guessed=dialect.guessed,
     )
     table = read_table(frame, made, symbol=symbol)
-    table.notes[:0] = dialect.notes
-    return table
+    return Tables(table.candles, TableNotes(dialect.notes) + table.notes)
 
 
 def exact_floats(version: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ..errors import UnknownName, UsageError
 from ..market.candles import Candles
 from ..market.measured_bar_length import Spacing
 from ..market.sessions import Sessions, as_sessions
+from ..market.table_notes import TableNotes
 from ..market.trading_days_of_bars import trading_days
 from ..market.trading_hours_of_bars import trading_hours
 from .table_bar_length import Bars, bars_of, spacing_in
@@ -43,10 +44,8 @@ class FrameSource:
         which it trades.
     symbol_sessions : mapping of str to (Sessions or None)
         The same for each symbol, whose holidays may be its own.
-    warnings : tuple of str
-        What was repaired on loading; a feed reports it.
-    symbol_of_warning : mapping of str to str
-        Whose candles a warning is about, where it is about those of one symbol; it is reported where they are read.
+    notes : TableNotes
+        What was repaired or decided on loading, and of which symbols.
     reopen : callable or None
         Reads its file again and returns another such source; ``None`` for candles that came from no file.
     adjustments : dict of (str or None) to Adjustments
@@ -81,10 +80,9 @@ class FrameSource:
         self.reopen: Callable[[], FrameSource] | None = None
         self.adjustments: dict[str | None, Adjustments] = {}
         self.remark = ""
-        self.symbol_of_warning: Mapping[str, str] = {}
         self.symbol_sessions: Mapping[str, Sessions | None] = {}
         self.told_of_hours: tuple[str, ...] = ()
-        notes: list[str] = []
+        self.notes = notes = TableNotes()
         if not isinstance(candles, Candles | Mapping):
             raise UsageError(f"a FrameSource needs bknb.Candles or a mapping from symbol to them, got {candles!r:.80}")
         given = [(None, candles)] if isinstance(candles, Candles) else candles.items()
@@ -100,25 +98,35 @@ class FrameSource:
             kinds = set(days.values())
             self.sessions = kinds.pop() if len(kinds) == 1 else self.sessions
             self.symbol_sessions = {symbol: each for symbol, each in days.items() if symbol is not None}
-            notes.extend(told)
+            self.notes = notes + told
         elif interval_ms(bars.interval) > MINUTE_MS and self.sessions is None:
-            self.told_of_hours = tuple(self._learn_hours(bars))
-            notes.extend(self.told_of_hours)
-        self.warnings = tuple(notes)
+            told = self._learn_hours(bars)
+            self.told_of_hours = tuple(told)
+            self.notes = notes + told
 
-    def _learn_hours(self, bars: Bars) -> list[str]:
+    def _learn_hours(self, bars: Bars) -> TableNotes:
         """Take the trading hours of each symbol as its bars show them, where they do; what is told of it."""
-        notes: dict[str, None] = {}
+        notes = TableNotes()
         found: dict[str | None, Sessions | None] = {}
         for symbol, part in bars.candles.items():
             found[symbol], told = trading_hours(part.timestamp, interval_ms(bars.interval), self.name)
-            notes |= dict.fromkeys(told)
+            notes.add(told, symbol)
             hours, grid = found[symbol], self._grids.get(symbol)
             if hours is not None and grid is not None:
                 self._grids[symbol] = grid.in_sessions_of(hours)
         self.sessions = found.get(None)
         self.symbol_sessions = {symbol: each for symbol, each in found.items() if symbol is not None}
-        return list(notes)
+        return notes
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was repaired or decided on loading; a feed reports it."""
+        return tuple(self.notes)
+
+    @property
+    def symbols_of_warning(self) -> Mapping[str, frozenset[str]]:
+        """Whose candles a warning is about, where it is not all of them; a feed reports it where they are read."""
+        return self.notes.symbols
 
     @property
     def symbols(self) -> tuple[str, ...] | None:
@@ -203,9 +211,9 @@ def frame_in_sessions(
     known = kinds.pop() if len(kinds) == 1 else None
     daily = all(bool((part.timestamp % DAY_MS == 0).all()) for part in candles.values())  # dates need no labels
     source = FrameSource(candles, name=name, sessions=None if daily else known)
-    source.sessions, source.symbol_sessions, source.warnings = known, {**sessions}, ()
+    source.sessions, source.symbol_sessions, source.notes = known, {**sessions}, TableNotes()
     if known is None and source._grids:  # it may have counted from hours that this part alone shows
-        grids = bars_of(dict[str | None, Candles](candles.items()), name, []).grids
+        grids = bars_of(dict[str | None, Candles](candles.items()), name, TableNotes()).grids
         hours = {symbol: sessions.get(symbol) for symbol in candles}
         source._grids = {
             symbol: grid if symbol is None or (own := hours[symbol]) is None else grid.in_sessions_of(own)

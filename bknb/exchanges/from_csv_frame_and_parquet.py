@@ -14,6 +14,7 @@ from ..market.candle_tables import Tables, read_table
 from ..market.candles import Candles
 from ..market.price_spikes_and_unit_changes import step_notes
 from ..market.sessions import Sessions, as_sessions
+from ..market.table_notes import TableNotes
 from ..stores.atomic import as_path
 from .csv_reading import csv_table
 from .dataframe_source import FrameSource
@@ -303,7 +304,7 @@ def _source(
     if adjust is None:
         source = FrameSource(table.candles, name=name, sessions=sessions)
         source.negative = negative
-        source.warnings = (*table.notes, *_steps(table.candles, name), *source.warnings)
+        source.notes = table.notes + _steps(table.candles, name) + source.notes
         return source
     if isinstance(adjust, AdjustedCloses):
         from .adjusted_closes import adjust_by_closes  # few need either
@@ -315,15 +316,19 @@ def _source(
         candles, made, notes = adjust_series(table.candles, adjust, tz=tz, name=name, sessions=as_sessions(sessions))
     source = FrameSource(candles, name=name, sessions=sessions)
     source.negative = negative
-    told = {f"{name if symbol is None else f'{name}, {symbol}'}: {each}": symbol for symbol, each in made.items()}
-    source.warnings = (*table.notes, *notes, *_steps(candles, name), *told, *source.warnings)
-    source.symbol_of_warning = {text: symbol for text, symbol in told.items() if symbol is not None}
+    told = TableNotes()
+    for symbol, each in made.items():
+        told.add([f"{name if symbol is None else f'{name}, {symbol}'}: {each}"], symbol)
+    source.notes = table.notes + notes + _steps(candles, name) + told + source.notes
     source.adjustments = made
     return source
 
 
-def _steps(candles: Candles | Mapping[str, Candles], name: str) -> list[str]:
+def _steps(candles: Candles | Mapping[str, Candles], name: str) -> TableNotes:
     """What is told of prices that may be of two units, in one series or in those of several symbols."""
     if isinstance(candles, Candles):
-        return step_notes(candles, name)
-    return [note for symbol, series in candles.items() for note in step_notes(series, f"{name}, {symbol}")]
+        return TableNotes(step_notes(candles, name))
+    notes = TableNotes()
+    for symbol, series in candles.items():
+        notes.add(step_notes(series, f"{name}, {symbol}"), symbol)
+    return notes

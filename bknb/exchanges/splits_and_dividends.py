@@ -12,6 +12,7 @@ from ..errors import BadCandle, UsageError
 from ..market.candle_numbers import as_numbers
 from ..market.column_names import KEYS, looks_like_time, plain_name
 from ..market.daylight_saving import checked_zone, to_utc
+from ..market.symbol_column import symbols_in_column
 from ..market.time_units import plain_value, read_times, without_zone
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def read_actions(table: pd.DataFrame, *, tz: str | None = None) -> dict[str | No
         advice = "write the dates of the table as 2024-01-31, or as datetimes: pd.to_datetime(..., format=...)"
         raise BadCandle(f"{str(error).partition(chr(10))[0]}\n{advice}") from None
     splits, dividends = (_amounts(table, label, least) for label, least in zip(columns, (1.0, 0.0), strict=True))
-    keys = [None] * len(table) if key is None else _symbols(table[key])
+    keys = [None] * len(table) if key is None else [*symbols_in_column(table[key], "adjust", "row {}".format)]
     found: dict[str | None, list[Action]] = {each: [] for each in keys or ([None] if key is None else [])}
     order = np.argsort(read.ms, kind="stable")
     when = (
@@ -114,19 +115,6 @@ def read_actions(table: pd.DataFrame, *, tz: str | None = None) -> dict[str | No
         if splits[at] != 1 or dividends[at] != 0:
             found[keys[at]].append(Action(moment, float(splits[at]), float(dividends[at]), date))
     return {each: _of_moments(actions) for each, actions in found.items()}
-
-
-def _symbols(given: pd.Series[Any]) -> list[str]:
-    """Whose actions they are, row by row."""
-    keys = given.astype(str).str.strip()
-    blank = (given.isna() | (keys == "")).to_numpy()
-    if blank.any():
-        row = given.index[int(np.argmax(blank))]
-        raise BadCandle(
-            f"adjust, row {row}: {str(given.name).strip()} must name the symbol, and is empty\n"
-            "fill it in, or leave the row out"
-        )
-    return [*keys]
 
 
 def _amounts(table: pd.DataFrame, label: Any, nothing: float) -> NDArray[np.float64]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ..market.sessions import Sessions
     from ..market.shifted_bar_grid import BarGrid
+    from ..market.table_notes import TableNotes
 
 _USUAL: Final = 0.25  # of distances are alike in bars whose sessions have breaks
 _TRIED: Final = 4  # distances that may be the length of such bars
@@ -47,7 +48,7 @@ _DAYS_OF_EXCEL: Final = 100_000  # until the year 2173
 
 
 def bars_of(
-    series: Mapping[str | None, Candles], name: str, notes: list[str], sessions: Sessions | None = None
+    series: Mapping[str | None, Candles], name: str, notes: TableNotes, sessions: Sessions | None = None
 ) -> Bars:
     """The series in order of time, once it is clear how long their bars are; daily ones bear their UTC day.
 
@@ -58,7 +59,7 @@ def bars_of(
     name
         The name of the table, for messages.
     notes
-        What was sorted, and decided about days, is added to it.
+        What was sorted, and decided about days, is added to them.
     sessions
         The declared trading hours: they say to which day a daily bar belongs.
 
@@ -70,13 +71,13 @@ def bars_of(
         The symbols have bars of different lengths, or days that begin at different times.
     """
     where = {symbol: name if symbol is None else f"{name}, {symbol}" for symbol in series}
-    ordered = {symbol: in_order(part, where[symbol], notes) for symbol, part in series.items()}
+    ordered = {symbol: _in_order(part, where[symbol], notes, symbol) for symbol, part in series.items()}
     spacings = {symbol: spacing_in(part.timestamp, sessions, where[symbol]) for symbol, part in ordered.items()}
     longer = {symbol: found for symbol, found in spacings.items() if found is not None and found.wider_than(MINUTE_MS)}
     if not longer:
         for symbol, part in ordered.items():
             _check_minutes(part, spacings[symbol], where[symbol])
-            notes.extend(_too_few(spacings[symbol], where[symbol]))
+            notes.add(_too_few(spacings[symbol], where[symbol]), symbol)
         return Bars(ordered, MINUTE, {})
     first = next(iter(longer))
     interval = longer[first].interval
@@ -146,6 +147,13 @@ def spacing_in(times: NDArray[np.int64], sessions: Sessions | None, where: str) 
     )
 
 
+def _in_order(candles: Candles, where: str, notes: TableNotes, symbol: str | None) -> Candles:
+    told: list[str] = []
+    candles = in_order(candles, where, told)
+    notes.add(told, symbol)
+    return candles
+
+
 def _known_length(apart: int, grid: BarGrid) -> int:
     """The length of bars that lie so far apart (ms): one for each part of a session may be of any that covers it."""
     longest = grid.longest_session()
@@ -178,7 +186,7 @@ def _of_days(
     where: Mapping[str | None, str],
     spacing: Spacing,
     sessions: Sessions | None,
-    notes: list[str],
+    notes: TableNotes,
 ) -> dict[str | None, Candles]:
     """Daily bars with the UTC midnight of their day: they may be seen beside each other, so all by one rule."""
     times = {symbol: part.timestamp for symbol, part in series.items()}
@@ -197,7 +205,8 @@ def _of_days(
         if every is None:
             raise _differing(times, where)
         days = dict(zip(times, np.split(every, np.cumsum([len(each) for each in times.values()])[:-1]), strict=True))
-    notes.extend(dict.fromkeys(note for each in times.values() for note in moved_note(each, name, sessions)))
+    for symbol, each in times.items():
+        notes.add(moved_note(each, name, sessions), symbol)
     labels = {symbol: found for symbol, found in days.items() if found is not None}
     return {symbol: _relabelled(part, labels[symbol]) for symbol, part in series.items()}
 

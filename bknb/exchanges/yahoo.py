@@ -11,6 +11,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, interval_ms
 from ..errors import DataError, MissingDependency, UsageError
 from ..market.system_clock import SystemClock
+from ..market.table_notes import TableNotes
 from .dataframe_source import FrameSource
 from .from_csv_frame_and_parquet import from_frame
 
@@ -98,7 +99,7 @@ def yfinance(
             f"{name}: nothing came for {', '.join(missing)}: the ticker may be written otherwise at Yahoo, or was not "
             "traded then"
         )
-    source.warnings = (*notes, *source.warnings)
+    source.notes = TableNotes(notes) + source.notes
     return source
 
 

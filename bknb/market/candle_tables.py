@@ -15,6 +15,8 @@ from .candle_rows import Reading, Rows
 from .candles import COLUMNS, Candles
 from .column_names import TIMES, ColumnNames, find_columns, looks_like_time, plain_name, zone_in
 from .daylight_saving import to_utc
+from .symbol_column import symbol_text, symbols_in_column
+from .table_notes import TableNotes
 from .time_units import Times, read_times
 
 if TYPE_CHECKING:
@@ -36,12 +38,12 @@ class Tables:
     ----------
     candles : Candles or dict
         One series without a name, or the series of each symbol.
-    notes : list of str
-        What was left out or decided; a feed reports it.
+    notes : TableNotes
+        What was left out or decided, and of which symbols; a feed reports it.
     """
 
     candles: Candles | dict[str, Candles]
-    notes: list[str] = field(default_factory=list)
+    notes: TableNotes = field(default_factory=TableNotes)
 
 
 def read_table(frame: pd.DataFrame, reading: Reading, *, symbol: str | None = None) -> Tables:
@@ -83,7 +85,7 @@ def read_table(frame: pd.DataFrame, reading: Reading, *, symbol: str | None = No
     if symbol is not None:
         if symbol not in found.candles:
             raise UnknownName("symbol", symbol, known=found.candles)
-        found.candles = {symbol: found.candles[symbol]}
+        found = Tables({symbol: found.candles[symbol]}, TableNotes(found.notes.of(symbol)))
     return found
 
 
@@ -106,15 +108,19 @@ def _of_tickers(frame: pd.DataFrame, reading: Reading) -> Tables:
     shared.columns = pd.Index(["".join(label) for label, each in zip(labels, alone, strict=True) if each])
     tickers = levels[1 - fields[0]]
     candles: dict[str, Candles] = {}
-    notes: list[str] = []
+    notes = TableNotes()
     nights: dict[str, None] = {}
     times: Times | None = None
     for ticker in dict.fromkeys(tickers[~alone]):
+        if (symbol := symbol_text(ticker)) is None:
+            raise UsageError(f"{reading.where}: the columns name the number {ticker} as a symbol\ngive symbols as text")
+        if symbol in candles:
+            raise UsageError(f"{reading.where}: two tickers of the columns are written {symbol}\nrename one of them")
         part = frame.loc[:, (tickers == ticker) & ~alone]
         there = part.notna().any(axis=1).to_numpy()
         part.columns = part.columns.get_level_values(fields[0])
         part = pd.concat([shared, part], axis=1)
-        where = f"{reading.where}, {ticker}"
+        where = f"{reading.where}, {symbol}"
         names = _names(part, reading, where)
         if names.key is not None:
             raise UsageError(
@@ -123,13 +129,14 @@ def _of_tickers(frame: pd.DataFrame, reading: Reading) -> Tables:
             )
         if times is None:  # all tickers have the same
             times = _times(part, names, reading, reading.where)
-            notes += _told_of_times(times, names, part, reading, reading.where)
+            notes.add(_told_of_times(times, names, part, reading, reading.where))
         of_it = Times(times.ms[there], naive=times.naive, units=times.units)
         rows = _rows(part.loc[there], names, of_it, reading, where)
-        candles[str(ticker)] = rows.candles(np.arange(len(rows.frame)), where)
-        notes += rows.notes
+        candles[symbol] = rows.candles(np.arange(len(rows.frame)), where)
+        notes.add(rows.notes, symbol)
         nights |= rows.nights
-    return Tables(candles, notes + _told_of_nights(nights, reading))
+    notes.add(_told_of_nights(nights, reading))
+    return Tables(candles, notes)
 
 
 def _of_columns(frame: pd.DataFrame, reading: Reading) -> Tables:
@@ -140,23 +147,17 @@ def _of_columns(frame: pd.DataFrame, reading: Reading) -> Tables:
     rows = _rows(frame, names, times, reading, where)
     if names.key is None:
         only = rows.candles(np.arange(len(frame)), where)
-        return Tables(only, told + rows.notes + _told_of_nights(rows.nights, reading))
-    keys = frame[names.key]
-    blank = (keys.isna() | (keys.astype(str).str.strip() == "")).to_numpy()
-    if blank.any():
-        at = int(np.argmax(blank))
-        raise BadCandle(
-            f"{where}, {reading.place(frame.index[at])}: {str(names.key).strip()} must name the symbol, and is empty\n"
-            "fill it in, or leave the row out"
-        )
-    keys = keys.astype(str).str.strip()
+        return Tables(only, TableNotes(told + rows.notes + _told_of_nights(rows.nights, reading)))
+    keys = symbols_in_column(frame[names.key], where, reading.place)
     parts = keys.groupby(keys, sort=False).indices
-    candles = {}
+    candles, notes = {}, TableNotes(told + rows.notes)
     for key in dict.fromkeys(keys):
-        places = np.sort(parts[key])
+        places, before = np.sort(parts[key]), len(rows.notes)
         rows.one_instrument(places, key)
         candles[key] = rows.candles(places, f"{where}, {key}")
-    return Tables(candles, told + rows.notes + _told_of_nights(rows.nights, reading))
+        notes.add(rows.notes[before:], key)
+    notes.add(_told_of_nights(rows.nights, reading))
+    return Tables(candles, notes)
 
 
 def _names(frame: pd.DataFrame, reading: Reading, where: str) -> ColumnNames:

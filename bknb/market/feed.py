@@ -132,7 +132,7 @@ class Feed:
         self._unanswered: set[tuple[str, str]] = set()  # series of which it was not answered where there are candles
         self._whole_only: set[tuple[str, str]] = set()  # series that are asked for whole where older ones are wanted
         self._notes: tuple[str, ...] = tuple(getattr(source, "warnings", ()))
-        self._symbol_of_note: Mapping[str, str] = getattr(source, "symbol_of_warning", {})
+        self._symbols_of_note: Mapping[str, frozenset[str]] = getattr(source, "symbols_of_warning", {})
         self._take_notes: Callable[[], list[str]] | None = getattr(source, "take_notes", None)
         self.told = Told(self.warn)
 
@@ -194,8 +194,10 @@ class Feed:
         UsageError
             The interval is unknown, or neither it nor ``1m`` can be had from this source.
         """
-        of_others = self._symbol_of_note
-        self.told.tell(None, (note for note in self._notes if of_others.get(note, symbol) == symbol))
+        for note in self._notes:
+            symbols = self._symbols_of_note.get(note)
+            if symbols is None or symbol in symbols:
+                self.told.tell(None if symbols is None else symbol, [note])
         step = interval_ms(interval)
         grid = self.grid_of(symbol)
         if grid is None:

@@ -56,13 +56,13 @@ def _of_frame(frame: Any, symbol: str | None) -> tuple[Candles, list[str]]:
     reading = Reading(where="a DataFrame of candles", place="row {}".format, is_checked_later=True)
     table = read_table(frame, reading)
     if isinstance(table.candles, Candles):
-        return table.candles, table.notes
+        return table.candles, [*table.notes]
     held = [*table.candles]
     same = held if symbol is None else [each for each in held if each == symbol]
     same = same or [each for each in held if _plain(each) == _plain(symbol)]
     same = same or [each for each in held if _is_future_of(each, symbol) or _is_future_of(symbol, each)]
     if len(same) == 1:
-        return table.candles[same[0]], table.notes
+        return table.candles[same[0]], table.notes.of(same[0])
     if len(held) == 1:
         raise UsageError(
             f"a DataFrame of candles holds the candles of {held[0]}, and those of {symbol} were asked for\n"

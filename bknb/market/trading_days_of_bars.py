@@ -11,6 +11,7 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS
 from .sessions import Sessions
+from .table_notes import TableNotes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -113,7 +114,7 @@ def moved_note(times: NDArray[np.int64], where: str, sessions: Sessions | None =
 
 def trading_days(
     series: Mapping[str | None, NDArray[np.int64]], sessions: Sessions | None, name: str
-) -> tuple[dict[str | None, Sessions | None], list[str]]:
+) -> tuple[dict[str | None, Sessions | None], TableNotes]:
     """For each symbol the days on which it trades, as sessions of whole UTC days, and what was decided.
 
     ``None``: every day. Where sessions are declared, a day of theirs is one with more than three open hours. Otherwise
@@ -136,19 +137,19 @@ def trading_days(
     >>> days, notes = trading_days({None: week}, None, "mine")
     >>> print(days[None])
     mon 00:00-24:00; tue 00:00-24:00; wed 00:00-24:00; thu 00:00-24:00; fri 00:00-24:00 (UTC)
-    >>> notes
+    >>> list(notes)
     ['mine: 1 working day without a bar is taken for a holiday (1970-01-15); with sessions= it would be a hole']
     """
     found: dict[str | None, Sessions | None] = {}
-    holidays: dict[tuple[int, ...], list[str]] = {}
+    holidays: dict[tuple[int, ...], list[str | None]] = {}
     for symbol, times in series.items():
         found[symbol], closed = _days_of(times, sessions)
-        holidays.setdefault(closed, []).append("" if symbol is None else symbol)
-    notes = []
+        holidays.setdefault(closed, []).append(symbol)
+    notes = TableNotes()
     for closed, symbols in holidays.items():
-        some = "" if len(holidays) == 1 else ", " + ", ".join(symbols[:_SPELLED_OUT])
+        some = "" if len(holidays) == 1 else ", " + ", ".join(symbol or "" for symbol in symbols[:_SPELLED_OUT])
         more = f" and {len(symbols) - _SPELLED_OUT} more" if some and len(symbols) > _SPELLED_OUT else ""
-        notes.extend(told_holidays(closed, f"{name}{some}{more}"))
+        notes.add(told_holidays(closed, f"{name}{some}{more}"), *(symbols if some else ()))
     return found, notes
 
 
