@@ -216,6 +216,7 @@ class Sleeping(OpenHoursClock):
 
 OUT = {"position": "long", "until": "session_end"}
 BEFORE = {"position": "long", "until": "session_end-5m"}
+NIGHT = {"position": "long", "minute_estimated_time": 600}  # its deadline is at 19:35, when the market is closed
 SLEEPS = [  # asleep since, awake again, what is decided at 09:35 on the 26th, what comes of it
     ("09:50", "26 09:58:50", OUT, "closed 26 09:59", 0),  # in time for the last minute
     ("09:50", "26 10:00:20", OUT, "closed 27 09:30", 1),
@@ -227,6 +228,9 @@ SLEEPS = [  # asleep since, awake again, what is decided at 09:35 on the 26th, w
     ("09:50", "27 09:40", BEFORE, "closed 27 09:40", 2),
     ("09:50", "27 09:40", {"position": "long", "entry": "close", "bars": 1}, "cancelled 26 10:00", 1),
     ("09:50", "27 09:40", {**OUT, "price_stop_loss": 99.07}, "closed 26 09:59", 0),  # a stop in the last minute
+    ("09:59:30", "26 23:00", NIGHT, "closed 27 09:30", 0),  # nothing could have filled it before
+    ("09:59:30", "27 09:31", NIGHT, "closed 27 09:30", 0),
+    ("09:59:30", "27 09:31:01", NIGHT, "closed 27 09:32", 1),
 ]
 
 
@@ -283,3 +287,23 @@ def test_at_a_broker_a_close_that_was_slept_over_is_one_order_afterwards(
         assert shown([result.run_record.records.ends[-1].when]) == [closed]
         prices = [order.average_price for order in broker.orders.values()]
         assert prices[1] == pytest.approx(result.trades["price_close"].iloc[-1], rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("again", [0, 1])
+def test_what_was_decided_in_closed_hours_and_never_left_is_not_late_at_the_open(again: int) -> None:
+    """The broker fills nothing of a stop entry that the last minute reached, so there is nothing to close there."""
+    broker, store, opens = PaperBroker(), bknb.stores.memory(), open_times(SHORT_DAYS)[20]
+    signal = long(price_open=105.0, entry="stop", minute_estimated_time=120)
+    row = ClockRow("", {5: signal}, (), {19: (100, 106, 99, 101)})
+    strategy = bknb.add_strategy("clocked", interval="1m", get_signal=functions_of(row)[0])
+    late: list[str] = []
+    for since, until in ((ORIGIN, opens - again * MINUTE), (opens + again * MINUTE, opens + 9 * MINUTE)):
+        task = bknb.Live.background("BTCUSDT", strategy=strategy, exchange=clock_source(row), store=store,
+                                    clock=SimulatedClock(since), until=until, settings=FREE, broker=broker,
+                                    quantity=2.0)  # fmt: skip
+        result = task.result(timeout=60)
+        late += [each.message for each in result.errors if each.kind == "late"]
+    assert [(order.side, order.filled_quantity) for order in broker.orders.values()] == [("buy", 0.0)]
+    assert [closed.when for closed in result.run_record.records.closed] == [opens]
+    assert not late

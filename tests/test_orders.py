@@ -247,8 +247,8 @@ def test_an_order_that_never_left_is_carried_out_after_a_late_restart(kind):
         assert late(state, order, now=soon) == state
     assert late(state, order, now=2 * MINUTE + 1) == replace(state, not_before=2 * MINUTE + 1)
     for soon, fast in ((4, 3), (61, 60)):  # a clock that runs faster than time: a minute of it is no time at all
-        assert late(state, order, now=soon * MINUTE, late_after_ms=fast * MINUTE) == state
-        assert late(state, order, now=soon * MINUTE + 1, late_after_ms=fast * MINUTE) != state
+        assert late(state, order, now=soon * MINUTE, late_after=lambda when, ms=fast * MINUTE: when + ms) == state
+        assert late(state, order, now=soon * MINUTE + 1, late_after=lambda when, ms=fast * MINUTE: when + ms) != state
 
 
 def test_a_position_whose_closing_order_never_left_leaves_after_a_late_restart():

@@ -5,7 +5,7 @@ One pure function decides it all; nothing in it sends an order. Called again on 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -32,28 +32,33 @@ from .signal import OpenSignal, ScheduledSignal, SignalKey, key_of
 from .signal_events import Cancelled, Closed, Event, Opened, Scheduled
 
 
-def postponed(state: State, orders: Orders, *, now: int, late_after_ms: int = MINUTE_MS) -> State:
+def a_minute_after(when: int) -> int:
+    """The end of the minute that begins at a moment, UTC ms."""
+    return when + MINUTE_MS
+
+
+def postponed(state: State, orders: Orders, *, now: int, late_after: Callable[[int], int] = a_minute_after) -> State:
     """The state after a restart at ``now`` (UTC ms): an order that never left, and is late by now, fills from now on.
 
-    It is late when more than ``late_after_ms`` of the clock have passed since it could have filled. A stop entry has no
-    order and is watched here, and a position without orders has none to be late: both stay. A part that was decided
-    with the closing order has none either, and stays with it.
+    It is late when the clock is past ``late_after`` of the moment (UTC ms) from which on it could have filled. A stop
+    entry has no order and is watched here, and a position without orders has none to be late: both stay. A part that
+    was decided with the closing order has none either, and stays with it.
     """
     ending = position_of(state)
     if ending is not None:
-        ending = _postponed_orders(ending, orders.get(key_of(ending.signal), ()), now, late_after_ms)
+        ending = _postponed_orders(ending, orders.get(key_of(ending.signal), ()), now, late_after)
     if not isinstance(state, Opening):
         return state if ending is None else ending
     not_before = state.not_before
     entries = [signal for signal in waiting_signals(state) if signal.entry != "stop"]
     ordered = bool(entries) and not any(any_left(orders.get(key_of(signal), ())) for signal in entries)
     due = state.close_at is None or state.sent
-    if ordered and due and now > not_before + late_after_ms:
+    if ordered and due and now > late_after(not_before):
         not_before = now
     return msgspec.structs.replace(state, ending=ending, not_before=not_before)
 
 
-def _postponed_orders(state: Holding, mine: Sequence[Order], now: int, late_after_ms: int) -> Holding:
+def _postponed_orders(state: Holding, mine: Sequence[Order], now: int, late_after: Callable[[int], int]) -> Holding:
     """A position whose closing order, parts and adds fill from ``now`` on, where they are late and none left.
 
     Those that were decided at one moment are postponed together or not at all.
@@ -65,10 +70,10 @@ def _postponed_orders(state: Holding, mine: Sequence[Order], now: int, late_afte
     left = set[int]() if book is None else {order.decided_at for order in book.orders if order.number in sent}
     if leaving is not None and any_left(closing_orders(mine)):
         left.add(leaving.decided_at)
-    if leaving is not None and leaving.decided_at not in left and now > leaving.not_before + late_after_ms:
+    if leaving is not None and leaving.decided_at not in left and now > late_after(leaving.not_before):
         leaving = msgspec.structs.replace(leaving, not_before=now)
     if book is not None:
-        late = [order.decided_at not in left and now > order.not_before + late_after_ms for order in book.orders]
+        late = [order.decided_at not in left and now > late_after(order.not_before) for order in book.orders]
         postponed_ = (
             msgspec.structs.replace(order, not_before=now) if is_late else order
             for order, is_late in zip(book.orders, late, strict=True)

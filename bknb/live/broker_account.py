@@ -55,7 +55,7 @@ class Account:
                 on_problem=self._on_problem,
                 sleep=self._rest,
                 now=plan.clock.now,
-                late_after_ms=plan.late_after_ms,
+                late_after=plan.late_after,
                 last_open=lambda close: slot_of(close - 1, plan.base_ms, plan.grid),
             )
         return self.desk

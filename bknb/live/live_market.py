@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from ..domain.fills_at_stops_and_gaps import Minute, execution_model
 from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms, slot_after
@@ -22,14 +22,12 @@ from ..market.session_days import WholeDays
 from ..market.window import Window
 from .candle_stream import CandleStream
 from .failures_and_retries import Failures
-from .plan import LivePlan
+from .plan import LONGEST_CLOSE_MS, LivePlan
 from .run_progress import Reached
 from .silent_or_late_market import CandleWatch, behind_text
 from .turn_lock import Turn
 
 T = TypeVar("T")
-
-_LONGEST_CLOSE_MS: Final = 31 * DAY_MS
 
 
 class LiveMarket:
@@ -289,7 +287,7 @@ class LiveMarket:
     def next_close(self, known: int) -> int:
         """When the first bar closes that opens from ``known`` on, the end of the last one (UTC ms)."""
         if self.sessions is not None:
-            known = self.sessions.next_open(known, known + _LONGEST_CLOSE_MS)
+            known = self.sessions.next_open(known, known + LONGEST_CLOSE_MS)
         return bar_close(slot_of(known, self.step, self.grid), self.step, self.grid)
 
     def close_of(self, opened: int) -> int:

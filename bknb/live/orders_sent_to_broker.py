@@ -28,7 +28,6 @@ from ..domain.broker_orders_of_events import any_left, last_minute
 from ..domain.broker_reports import after_report, closed_in_doubt, fills_more, report_problem
 from ..domain.fills_at_stops_and_gaps import Minute
 from ..domain.formatting import plain_number
-from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import State, signals_of
 from ..domain.next_order_action import (
     Action,
@@ -42,7 +41,14 @@ from ..domain.next_order_action import (
     next_action,
 )
 from ..domain.quantity_of_partial_closes import by_number, part_given_up, rounded_part, sold_beyond
-from ..domain.sent_orders_reconciled_at_restart import differences, ordered_signals, postponed, reconcile, to_follow
+from ..domain.sent_orders_reconciled_at_restart import (
+    a_minute_after,
+    differences,
+    ordered_signals,
+    postponed,
+    reconcile,
+    to_follow,
+)
 from ..domain.signal import ScheduledSignal, SignalKey, key_of
 from ..domain.signal_events import Event
 from ..domain.text import named_error
@@ -83,10 +89,10 @@ class OrderDesk:
     max_unknown_answers
         How often a broker must answer that it does not know an order, with growing pauses, before it counts as lost.
     now : callable, optional
-        The clock, UTC ms. An order that is sent more than ``late_after_ms`` of it after its moment is one of then:
+        The clock, UTC ms. An order that is sent later by it than ``late_after`` its moment is one of then:
         ``created_at`` is the time it was sent. Without a clock none is late.
-    late_after_ms
-        Milliseconds of the clock after which an order is late.
+    late_after
+        From a moment (UTC ms) to the one up to which an order for it is in time.
     last_open
         When the last candle before the close of a session opens (UTC ms): an order for that close leaves then.
 
@@ -119,7 +125,7 @@ class OrderDesk:
         answer_seconds: float = 30.0,
         max_unknown_answers: int = 5,
         now: Callable[[], int] | None = None,
-        late_after_ms: int = MINUTE_MS,
+        late_after: Callable[[int], int] = a_minute_after,
         last_open: Callable[[int], int] = last_minute,
     ) -> None:
         if not isinstance(broker, Broker):
@@ -135,7 +141,7 @@ class OrderDesk:
         self._unfilled: dict[str, tuple[int, int]] = {}  # by client id: the newest candle that did not fill an order
         # although it should have, as a report behind it says, and how many did not in a row
         self._now = now
-        self._late_after_ms = late_after_ms
+        self._late_after = late_after
         self._saved = SavedOrders(store, strategy, symbol, on_problem=self._report_problem)
         self._signals = self._saved.signals
         self._following = Following(
@@ -217,7 +223,7 @@ class OrderDesk:
             When saved orders cannot be read.
         """
         self._saved.load()
-        return postponed(state, self._signals, now=now, late_after_ms=self._late_after_ms)
+        return postponed(state, self._signals, now=now, late_after=self._late_after)
 
     def has_left(self, signal: ScheduledSignal) -> bool:
         """Whether the entry order of a signal may be on its way to the broker, or there."""
@@ -592,7 +598,7 @@ class OrderDesk:
     def _sent_at(self, order: Order) -> int:
         """The moment (UTC ms) from which on an order that is sent now may fill."""
         now = order.created_at if self._now is None else self._now()
-        return now if now > order.created_at + self._late_after_ms else order.created_at
+        return now if now > self._late_after(order.created_at) else order.created_at
 
     async def _cancel(self, order: Order) -> None:
         try:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from ..config import Settings
-from ..domain.interval import MINUTE, MINUTE_MS, interval_ms
+from ..domain.fills_at_stops_and_gaps import execution_model
+from ..domain.interval import DAY_MS, MINUTE, MINUTE_MS, interval_ms
 from ..engine.registry import Exchange, Strategy
 from ..events import messages
-from ..market.source_hours import bar_grid_of
+from ..market.source_hours import bar_grid_of, sessions_of
 from ..market.system_clock import speed_of
 from ..ports import Broker, Clock, StateStore
 from .order_quantity import Quantity
@@ -18,6 +19,10 @@ from .order_quantity import Quantity
 if TYPE_CHECKING:
     from ..engine.account_plan import AccountPlan
     from ..market.shifted_bar_grid import BarGrid
+
+
+LONGEST_CLOSE_MS: Final = 31 * DAY_MS
+"""No market is closed for longer, ms."""
 
 
 class LivePlan(msgspec.Struct, frozen=True):
@@ -72,10 +77,16 @@ class LivePlan(msgspec.Struct, frozen=True):
             symbol=self.symbol, strategy=self.strategy.name, exchange=self.exchange.name, frame=None
         )
 
-    @property
-    def late_after_ms(self) -> int:
-        """How long (ms of the clock) after its moment a decision is late: a base bar, and a real minute at least."""
-        return max(self.base_ms, self.real_minute_ms)
+    def late_after(self, when: int) -> int:
+        """Until when (UTC ms) a decision for a moment is in time: the end of its base bar, a real minute at least.
+
+        For a moment at which the market is closed it is a minute after the market opens, where orders fill at an open.
+        """
+        grid, sessions = self.grid, sessions_of(self.exchange.source, self.symbol)
+        end = when + self.base_ms if grid is None else grid.after(when, self.base_ms)
+        if sessions is None or not execution_model(self.execution).fills_at_open:
+            return max(end, when + self.real_minute_ms)
+        return max(end, sessions.next_open(when, when + LONGEST_CLOSE_MS) + self.real_minute_ms)
 
     @property
     def real_minute_ms(self) -> int:

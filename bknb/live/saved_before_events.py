@@ -130,11 +130,9 @@ class RecordKeeping:
 
         What the clock ends inside a hole is decided when the hole has been waited for, which is late as a rule.
         """
-        now, plan, grid = self._plan.clock.now(), self._plan, self._reached.grid
-        late_after = when + plan.late_after_ms
-        if grid is not None:  # the bar may be shorter than others
-            late_after = max(grid.after(when, plan.base_ms), when + plan.real_minute_ms)
-        return when if now <= late_after else now
+        now = self._plan.clock.now()
+        in_time = now <= when + MINUTE_MS or now <= self._plan.late_after(when)
+        return when if in_time else now
 
     def tell_late(self, decision: Decision, decided_at: int, what: Literal["decided", "sent"], *, hole_end: int = 0
                   ) -> None:  # fmt: skip
