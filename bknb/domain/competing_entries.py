@@ -20,7 +20,7 @@ from .fills_at_stops_and_gaps import Entry, Minute
 from .lifecycle_entries import ending_minute, entered, granted, ids_closed, refusal, released_by
 from .lifecycle_inputs import Answers, earliest_fill
 from .pnl import net_percentage, net_points
-from .risk_request_and_verdict import Command, Reserve, Verdict
+from .risk_request_and_verdict import Reserve, Verdict
 from .signal import OpenSignal, ScheduledSignal, Signal, key_of, sign_of
 from .signal_events import Cancelled, CancelReason, Closed, Event, Opened, PositionEvent, Reason, Scheduled
 from .signal_validation import read_answer
@@ -189,13 +189,11 @@ def _cancelled(
 
 def competing_opens(state: Opening, given: Minute, rules: Rules) -> Step:
     """A minute with several entry orders, and perhaps a position that leaves before them."""
-    events: tuple[Any, ...] = ()
-    commands: tuple[Command, ...] = ()
-    if state.ending is not None:
-        left = ending_minute(state, state.ending, given, rules)
-        if not isinstance(left.state, Opening) or left.state.ending is not None:
-            return left
-        state, events, commands = left.state, left.events, left.commands
+    left = ending_minute(state, given, rules)
+    if not isinstance(left.state, Opening) or left.state.ending is not None:
+        return left
+    events: tuple[Any, ...] = left.events
+    state, commands = left.state, left.commands
     if not rules.model.can_fill(given, state.not_before):
         return Step(state, events + quiet_minute(state.signal, given, rules), commands)
     signals = waiting_signals(state)

@@ -14,7 +14,7 @@ from .fills_at_stops_and_gaps import Entry, Exit, Minute, exit_at_entry
 from .lifecycle_exits import close_at, holding_minute
 from .lifecycle_inputs import Answer, earliest_fill
 from .position_book import Lifetime, opened_book
-from .risk_request_and_verdict import Command, Release, Reserve, Verdict
+from .risk_request_and_verdict import Release, Reserve, Verdict
 from .signal import OpenSignal, ScheduledSignal, sign_of
 from .signal_events import (
     Cancelled,
@@ -184,8 +184,10 @@ def asking_verdict(state: Asking, given: Verdict, rules: Rules) -> Step:
     return Step(state.ending or Flat(last_id=state.last_id), (*earlier, refused), released_by(earlier, rules))
 
 
-def ending_minute(state: Opening, ending: Holding, given: Minute, rules: Rules) -> Step:
-    """A minute with a position that leaves before the new one enters, at the same open or an earlier one."""
+def ending_minute(state: Opening, given: Minute, rules: Rules) -> Step:
+    """A minute with a position that leaves before the new one enters, at the same open or an earlier one, if any."""
+    if (ending := state.ending) is None:
+        return Step(state)
     left = holding_minute(ending, given, rules)
     if isinstance(left.state, Holding):  # parts of it that were ordered before may have filled
         return Step(msgspec.structs.replace(state, ending=left.state), left.events)
@@ -195,15 +197,12 @@ def ending_minute(state: Opening, ending: Holding, given: Minute, rules: Rules) 
 
 def opening_minute(state: Opening, given: Minute, rules: Rules) -> Step:
     """A minute with an entry order, and perhaps a position that leaves before it."""
-    signal, model = state.signal, rules.model
-    events: tuple[Any, ...] = ()
-    commands: tuple[Command, ...] = ()
-    if state.ending is not None:
-        left = ending_minute(state, state.ending, given, rules)
-        if not isinstance(left.state, Opening) or left.state.ending is not None:
-            return left
-        state, events, commands = left.state, left.events, left.commands
-    last_id = state.last_id
+    left = ending_minute(state, given, rules)
+    if not isinstance(left.state, Opening) or left.state.ending is not None:
+        return left
+    events: tuple[Any, ...] = left.events
+    state, commands = left.state, left.commands
+    signal, model, last_id = state.signal, rules.model, state.last_id
     if signal.entry == "close" or not model.can_fill(given, state.not_before):
         return Step(state, events + quiet_minute(signal, given, rules), commands)
     entry = model.entry(signal, given, first=True)

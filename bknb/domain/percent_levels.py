@@ -13,7 +13,7 @@ from .exit_validation import is_finite_number, is_positive, read_ladder, sorted_
 from .pnl import net_percentage
 from .signal import Position, Signal, sign_of
 from .signal_events import Reason
-from .signal_validation import allow, eaten_by_costs
+from .signal_validation import broken_stop_distance, eaten_by_costs, target_too_near
 from .text import shown
 from .trailing_and_breakeven_stops import percent_stop, percent_targets
 
@@ -122,14 +122,7 @@ def _broken_stop(percent: object, position: Position, settings: Settings | None)
     assert isinstance(percent, int | float)  # it is a distance  # noqa: S101
     if settings is None:
         return []
-    least, most = settings.min_stop_loss_distance_percent, settings.max_stop_loss_distance_percent
-    if percent < least:
-        text = f"stop_percent is {percent:g}, min_stop_loss_distance_percent = {least:g}"
-        return [Reason("stop_loss_near", f"{text}; {allow('min_stop_loss_distance_percent', 0)}")]
-    if most is not None and percent > most:
-        text = f"stop_percent is {percent:g}, max_stop_loss_distance_percent = {most:g}"
-        return [Reason("stop_loss_far", f"{text}; {allow('max_stop_loss_distance_percent', None)}")]
-    return []
+    return broken_stop_distance(percent, "stop_percent is {:g}", settings)
 
 
 def _broken_target(percent: object, position: Position, settings: Settings | None) -> list[Reason]:
@@ -139,10 +132,8 @@ def _broken_target(percent: object, position: Position, settings: Settings | Non
     if settings is None:
         return []
     found: list[Reason] = []
-    least = settings.min_take_profit_distance_percent
-    if percent < least:
-        text = f"target_percent is {percent:g}, min_take_profit_distance_percent = {least:g}"
-        found.append(Reason("take_profit_near", f"{text}; {allow('min_take_profit_distance_percent', 0)}"))
+    if percent < settings.min_take_profit_distance_percent:
+        found.append(target_too_near(f"target_percent is {percent:g}", settings))
     away = 100 + percent if position == "long" else 100 - percent
     net = net_percentage(position, 100.0, away, settings.percent_slippage, settings.percent_fee)
     if net <= 0:

@@ -330,20 +330,8 @@ def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial:
     Flat(last_id=None, stays_flat=None)
     """
     if schedule is not None and (signal is None or signal.turn < schedule.turn):
-        return Restored(
-            state=Waiting(signal=schedule.signal, last_id=schedule.last_id, beside=schedule.beside or ()),
-            turn=schedule.turn,
-            last_minute=schedule.last_minute,
-            last_asked=schedule.last_asked,
-            last_managed=schedule.last_managed,
-            volume_seen=schedule.volume_seen,
-            setup=schedule.setup,
-            results=max(schedule.results, len(schedule.undelivered)),
-            heard=schedule.heard,
-            undelivered=tuple(map(kept_result, schedule.undelivered)),
-            moments=schedule.moments,
-            memo=schedule.memo,
-        )
+        waiting = Waiting(signal=schedule.signal, last_id=schedule.last_id, beside=schedule.beside or ())
+        return _restored(waiting, schedule)
     if signal is None:
         return Restored(state=Flat())
     holding: Holding | None = None
@@ -379,19 +367,30 @@ def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial:
             late_at=opening.late_at,
             beside=opening.beside,
         )
+    return _restored(state, signal, stale_schedule=schedule is not None, partial=mended)
+
+
+def _restored(
+    state: SavedState,
+    saved: SavedSignal | SavedSchedule,
+    *,
+    stale_schedule: bool = False,
+    partial: SavedPartial | None = None,
+) -> Restored:
+    """A state with what was saved beside it."""
     return Restored(
         state=state,
-        turn=signal.turn,
-        last_minute=signal.last_minute,
-        last_asked=signal.last_asked,
-        last_managed=signal.last_managed,
-        volume_seen=signal.volume_seen,
-        setup=signal.setup,
-        results=max(signal.results, len(signal.undelivered)),
-        heard=signal.heard,
-        undelivered=tuple(map(kept_result, signal.undelivered)),
-        stale_schedule=schedule is not None,
-        partial=mended,
-        moments=signal.moments,
-        memo=signal.memo,
+        turn=saved.turn,
+        last_minute=saved.last_minute,
+        last_asked=saved.last_asked,
+        last_managed=saved.last_managed,
+        volume_seen=saved.volume_seen,
+        setup=saved.setup,
+        results=max(saved.results, len(saved.undelivered)),
+        heard=saved.heard,
+        undelivered=tuple(map(kept_result, saved.undelivered)),
+        stale_schedule=stale_schedule,
+        partial=partial,
+        moments=saved.moments,
+        memo=saved.memo,
     )

@@ -327,14 +327,18 @@ def _broken_target(signal: Signal, target: float, *, entry: float, settings: Set
     if entry <= 0:
         return _broken_target_in_points(position, target, entry=entry, settings=settings)
     distance = (target - entry) / entry * 100 if signal.position == "long" else (entry - target) / entry * 100
-    least = settings.min_take_profit_distance_percent
-    if distance < least:
-        text = f"price_take_profit is {distance:.3f} % from the entry, min_take_profit_distance_percent = {least:g}"
-        found.append(Reason("take_profit_near", f"{text}; {allow('min_take_profit_distance_percent', 0)}"))
+    if distance < settings.min_take_profit_distance_percent:
+        found.append(target_too_near(f"price_take_profit is {distance:.3f} % from the entry", settings))
     net = net_percentage(position, entry, target, settings.percent_slippage, settings.percent_fee)
     if net <= 0:
         found.append(eaten_by_costs(f"{net:.3f} %", settings))
     return found
+
+
+def target_too_near(said: str, settings: Settings) -> Reason:
+    """That a target is nearer to its entry than allowed."""
+    text = f"{said}, min_take_profit_distance_percent = {settings.min_take_profit_distance_percent:g}"
+    return Reason("take_profit_near", f"{text}; {allow('min_take_profit_distance_percent', 0)}")
 
 
 def _broken_target_in_points(position: Position, target: float, *, entry: float, settings: Settings) -> list[Reason]:
@@ -356,11 +360,16 @@ def _broken_stop(signal: Signal, stop: float, *, entry: float, settings: Setting
     if entry <= 0:
         return []  # no distance from it is a percentage
     distance = (entry - stop) / entry * 100 if signal.position == "long" else (stop - entry) / entry * 100
+    return broken_stop_distance(distance, "price_stop_loss is {:.3f} % from the entry", settings)
+
+
+def broken_stop_distance(percent: float, said: str, settings: Settings) -> list[Reason]:
+    """That a stop so far from its entry, in percent of it, is nearer or further than allowed; ``said`` formats it."""
     least, most = settings.min_stop_loss_distance_percent, settings.max_stop_loss_distance_percent
-    if distance < least:
-        text = f"price_stop_loss is {distance:.3f} % from the entry, min_stop_loss_distance_percent = {least:g}"
+    if percent < least:
+        text = f"{said.format(percent)}, min_stop_loss_distance_percent = {least:g}"
         return [Reason("stop_loss_near", f"{text}; {allow('min_stop_loss_distance_percent', 0)}")]
-    if most is not None and distance > most:
-        text = f"price_stop_loss is {distance:.3f} % from the entry, max_stop_loss_distance_percent = {most:g}"
+    if most is not None and percent > most:
+        text = f"{said.format(percent)}, max_stop_loss_distance_percent = {most:g}"
         return [Reason("stop_loss_far", f"{text}; {allow('max_stop_loss_distance_percent', None)}")]
     return []

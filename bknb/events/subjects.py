@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 from ..domain.signal_events import (
     Active,
@@ -52,6 +53,21 @@ ALL: tuple[Subject[Any], ...] = (
     *(position, performance, walker, walker_complete, resumed, scaled),
 )
 """Every subject above."""
+
+
+def emit_progress(
+    subject: Subject[Progress],
+    kind: Literal["walker", "optimizer", "sweep"],
+    labels: Mapping[str, Any],
+    *,
+    processed: int,
+    total: int,
+) -> None:
+    """Emit how far the work of the run with these labels has come, where somebody listens."""
+    if subject.subscribed:
+        done = processed / total if total else 1.0
+        subject.emit(Progress(kind=kind, **labels, total=total, processed=processed, progress=done))
+
 
 _OF_QUIET_MINUTES = frozenset((Idle, Active))
 

@@ -417,21 +417,13 @@ def _write(
     end: Any, row: int, side: int, scheduled_at: int, pending_at: int, closed_at: int, entry: float, target: float,
     stop: float, price: float, reason: int, highest: float, lowest: float, doubt: float, rules: Any,
 ) -> None:  # fmt: skip
-    """One closed position; ``lifecycle_exits.close_at`` and ``pnl.trade_pnl``."""
+    """One closed position; ``lifecycle_exits.close_at``."""
     highest, lowest = max(highest, price), min(lowest, price)
     best, worst = (highest, lowest) if side > 0 else (lowest, highest)
-    paid = entry * (1 + side * rules.slippage / 100)
-    got = price * (1 - side * rules.slippage / 100)
-    slipped = (got - paid) / paid * 100 * side
-    fees = rules.fee * (1 + got / paid)
-    gross = (price - entry) / entry * 100 * side
-    end[ROW], end[SIDE], end[SCHEDULED_AT], end[PENDING_AT], end[CLOSED_AT] = (
-        row, side, scheduled_at, pending_at, closed_at)  # fmt: skip
-    end[OPEN], end[TARGET], end[STOP], end[CLOSE], end[REASON] = entry, target, stop, price, reason
-    end[NET], end[GROSS], end[FEE], end[SLIPPAGE] = slipped - fees, gross, fees, gross - slipped
+    _write_result(end, row, side, scheduled_at, pending_at, closed_at, entry, target, stop, price, price, reason, doubt,
+                  rules)  # fmt: skip
     end[PEAK] = net(side, entry, best, rules.slippage, rules.fee)
     end[TROUGH] = net(side, entry, worst, rules.slippage, rules.fee)
-    end[AMBIGUOUS], end[LARGEST_COST], end[ADDS] = doubt, 1.0, 0.0
 
 
 def _write_declared(
@@ -441,6 +433,16 @@ def _write_declared(
     """One closed position that may have been closed in parts; ``FillRun.close`` and ``result`` in the domain."""
     see(book, price, rules.slippage, rules.fee)
     sold = book[SOLD] + book[LEFT] * price
+    _write_result(end, row, side, scheduled_at, pending_at, closed_at, entry, target, stop, price, sold, reason, doubt,
+                  rules)  # fmt: skip
+    end[PEAK], end[TROUGH] = book[MOST], book[LEAST]
+
+
+def _write_result(
+    end: Any, row: int, side: int, scheduled_at: int, pending_at: int, closed_at: int, entry: float, target: float,
+    stop: float, price: float, sold: float, reason: int, doubt: float, rules: Any,
+) -> None:  # fmt: skip
+    """What a position that was sold for ``sold`` came to, the last of it at ``price``; ``pnl.trade_pnl``."""
     paid, got = entry * (1 + side * rules.slippage / 100), sold * (1 - side * rules.slippage / 100)
     slipped = (got - paid) / paid * 100 * side
     fees = rules.fee * (1 + got / paid)
@@ -449,8 +451,7 @@ def _write_declared(
         row, side, scheduled_at, pending_at, closed_at)  # fmt: skip
     end[OPEN], end[TARGET], end[STOP], end[CLOSE], end[REASON] = entry, target, stop, price, reason
     end[NET], end[GROSS], end[FEE], end[SLIPPAGE] = slipped - fees, gross, fees, gross - slipped
-    end[PEAK], end[TROUGH], end[AMBIGUOUS] = book[MOST], book[LEAST], doubt
-    end[LARGEST_COST], end[ADDS] = 1.0, 0.0  # what adds is not compiled
+    end[AMBIGUOUS], end[LARGEST_COST], end[ADDS] = doubt, 1.0, 0.0  # what adds is not compiled
 
 
 def _write_cancelled(
@@ -739,7 +740,8 @@ def _go_on(  # noqa: C901 -- one pass, one place
 _PIECES: Final = (
     *PIECES, *declared_exit_loop.PIECES, *question_moments.PIECES, _no_price, _reached, _too_near, _broken_minutes,
     _broken_entry, _broken_levels, _broken,
-    _is_undeclared, _broken_declared, _count_refusal, _fill, _write, _write_declared, _write_cancelled, _wait,
+    _is_undeclared, _broken_declared, _count_refusal, _fill, _write_result, _write, _write_declared, _write_cancelled,
+    _wait,
     _at_bar, _deadline, _rests_until, _newest_fill, _cancelled_by_clock, _leaves_at, _left, _go_on,
 )  # fmt: skip
 

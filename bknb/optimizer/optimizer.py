@@ -152,16 +152,9 @@ class OptimizerTask(Task[Proposals, Step]):
             self._streamed = 0
         self.processed = step.processed
         self._emit(step)
-        if step.kind in ("source", "ask", "end") and subjects.progress_optimizer.subscribed:
-            subjects.progress_optimizer.emit(
-                messages.Progress(
-                    kind="optimizer",
-                    **self._labels(),
-                    total=step.total,
-                    processed=step.processed,
-                    progress=step.processed / step.total,
-                )
-            )
+        if step.kind in ("source", "ask", "end"):
+            subject, labels = subjects.progress_optimizer, self._labels()
+            subjects.emit_progress(subject, "optimizer", labels, processed=step.processed, total=step.total)
 
     def _announce_done(self) -> None:
         """Emit nothing: the last ``progress_optimizer`` event marks the end."""

@@ -212,10 +212,7 @@ def data_differences(old: tuple[CandleRange, ...], new: tuple[CandleRange, ...])
         if now is None:
             found.append(f"{part.name}: not used any more")
             continue
-        for name in ("first", "last"):
-            was, is_now = getattr(part, name), getattr(now, name)
-            if was != is_now:
-                found.append(f"{part.name}: {name} candle {utc_text(was)} -> {utc_text(is_now)}")
+        found += [f"{part.name}: {text}" for text in _other_range("candle", part, now)]
         if part.count != now.count:
             found.append(f"{part.name}: {part.count:,} candles -> {now.count:,}")
         found += _some(changes(part, now), "days")
@@ -273,13 +270,19 @@ def _series_change(old: SeriesRange, new: SeriesRange) -> str:
     if old.digest == new.digest:
         return ""
     parts = [f"{old.count:,} rows -> {new.count:,}"] if old.count != new.count else []
-    for name in ("first", "last"):
-        was, now = getattr(old, name), getattr(new, name)
-        if was != now:
-            parts.append(f"{name} row published {utc_text(was)} -> {utc_text(now)}")
+    parts += _other_range("row published", old, new)
     if old.delay_ms != new.delay_ms:
         parts.append(f"delay {old.delay_ms / 1000:g} s -> {new.delay_ms / 1000:g} s")
     return ", ".join(parts) or f"other values in its {old.count:,} rows"
+
+
+def _other_range(what: str, old: CandleRange | SeriesRange, new: CandleRange | SeriesRange) -> list[str]:
+    """That the first or the last of what a run used is another one."""
+    return [
+        f"{name} {what} {utc_text(was)} -> {utc_text(now)}"
+        for name, was, now in (("first", old.first, new.first), ("last", old.last, new.last))
+        if was != now
+    ]
 
 
 def _results_differences(old: Card, new: Card) -> list[Difference]:

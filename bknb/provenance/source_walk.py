@@ -429,11 +429,15 @@ class _Walk:
             self._write(qualified, module, text, digest)
         self._reads(function)
 
-    def _class(self, thing: type, name: str) -> None:
+    def _is_news(self, thing: type | types.ModuleType, name: str) -> bool:
+        """Whether a class or a module is the user's and was not walked through before."""
         if not is_users(thing):
             self._of_others(thing, name)
-            return
-        if self._seen(id(thing), name, thing):
+            return False
+        return not self._seen(id(thing), name, thing)
+
+    def _class(self, thing: type, name: str) -> None:
+        if not self._is_news(thing, name):
             return
         text = text_of_class(thing)
         digest = digest_of(text)
@@ -524,10 +528,7 @@ class _Walk:
 
     def _module(self, thing: types.ModuleType, name: str) -> None:
         """Of the user's module that is used as a whole, everything counts."""
-        if not is_users(thing):
-            self._of_others(thing, name)
-            return
-        if self._seen(id(thing), name, thing):
+        if not self._is_news(thing, name):
             return
         self.modules.add(thing.__name__)
         for key, value in sorted(self._held(thing, vars).items()):

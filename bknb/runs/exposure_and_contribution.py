@@ -151,14 +151,7 @@ def _of_leg(order: int, prices: Mapping[str, float], account: RunAccount) -> dic
                 moved[row.kind] += row.amount if row.kind == "forgiven" else -row.amount
     if (held := end.positions.get(name)) is not None:
         money += held.quantity * prices[name] - (0.0 if end.account_of(name).owns else held.cost)
-    costs = [each.fill.costs for position in account.positions[order].values() for each in position.fills]
-    return {
-        "money": money + 0.0,
-        "percent": money / account.capital * 100 + 0.0,
-        "fees": sum(each.fee for each in costs),
-        "slippage": sum(each.slippage for each in costs),
-        **{kind: paid + 0.0 for kind, paid in moved.items()},
-    }
+    return _contributed(order, money, moved, account)
 
 
 def _of_positions(name: str, prices: Mapping[str, float], account: RunAccount) -> dict[str, float]:
@@ -167,11 +160,17 @@ def _of_positions(name: str, prices: Mapping[str, float], account: RunAccount) -
     money = sum(each["money"] for each in positions)
     if (held := account.end.positions.get(name)) is not None:
         money += held.quantity * prices[name]
-    costs = [each.fill.costs for position in account.positions[int(name)].values() for each in position.fills]
+    paid = {kind: sum(each[kind] for each in positions) for kind in ("funding", "borrow", "forgiven")}
+    return _contributed(int(name), money, paid, account)
+
+
+def _contributed(order: int, money: float, paid: Mapping[str, float], account: RunAccount) -> dict[str, float]:
+    """The row of a leg: what it has added to the account (quote currency), and what it has ``paid`` of each kind."""
+    costs = [each.fill.costs for position in account.positions[order].values() for each in position.fills]
     return {
         "money": money + 0.0,
         "percent": money / account.capital * 100 + 0.0,
         "fees": sum(each.fee for each in costs),
         "slippage": sum(each.slippage for each in costs),
-        **{kind: sum(each[kind] for each in positions) + 0.0 for kind in ("funding", "borrow", "forgiven")},
+        **{kind: amount + 0.0 for kind, amount in paid.items()},
     }

@@ -208,16 +208,8 @@ class WalkerTask(Task[Comparison, WalkerStep]):
             tested=self.processed,
             total=self.total,
         )
-        if subjects.progress_walker.subscribed:
-            subjects.progress_walker.emit(
-                messages.Progress(
-                    kind="walker",
-                    **self._labels(),
-                    total=self.total,
-                    processed=self.processed,
-                    progress=self.processed / self.total,
-                )
-            )
+        subject, labels = subjects.progress_walker, self._labels()
+        subjects.emit_progress(subject, "walker", labels, processed=self.processed, total=self.total)
         await self._call_back("on_strategy_complete", step)
         subjects.walker.emit(step)
         self._emit(step)

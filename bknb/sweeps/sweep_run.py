@@ -16,7 +16,7 @@ from ..domain.interval import DAY_MS
 from ..domain.sweep_trial import Trial, same_data
 from ..engine.get_signals_vectorised import signal_rows, unsteady_rows
 from ..engine.registration_checks import with_params
-from ..events import messages, subjects
+from ..events import subjects
 from ..kernels.sweep_figures import FIGURES
 from ..market.system_clock import stopwatch
 from ..metrics.trade_definitions import OF_ACCOUNT, OF_RESULTS
@@ -277,17 +277,9 @@ class SweepRun:
     def _report(self) -> None:
         if self._progress is not None:
             self._progress(self.processed, self.total)
-        if subjects.progress_walker.subscribed:
-            labels: Any = {**self.plan.plans[0].labels(), "symbol": ", ".join(self.plan.symbols)}
-            subjects.progress_walker.emit(
-                messages.Progress(
-                    kind="sweep",
-                    **labels,
-                    total=self.total,
-                    processed=self.processed,
-                    progress=self.processed / self.total if self.total else 1.0,
-                )
-            )
+        labels = {**self.plan.plans[0].labels(), "symbol": ", ".join(self.plan.symbols)}
+        subject = subjects.progress_walker
+        subjects.emit_progress(subject, "sweep", labels, processed=self.processed, total=self.total)
 
     def complete(self) -> list[int]:
         """Return the combinations that have an outcome on every symbol."""
