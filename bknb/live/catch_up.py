@@ -157,8 +157,8 @@ class CatchUp:
     def due_and_next(self, now: int) -> tuple[int, int]:
         """The end of the newest candle that is due at a moment, and when there is something to do next, all in UTC ms.
 
-        That is at the next full minute. Over longer bars nothing happens before the next closes, the clock ends
-        something, a session opens or the run is over.
+        That is at the next full minute. Over longer bars nothing happens before the next closes, also where the one
+        before it has not come, the clock ends something, a session opens or the run is over.
         """
         plan, market = self._plan, self._market
         minute = floor_to(now, MINUTE_MS)
@@ -166,7 +166,7 @@ class CatchUp:
             return minute, minute + MINUTE_MS
         closes = market.next_close(self._reached.known)
         later = max(closes, now) + plan.base_ms
-        moments = [closes, later, self._loop.due, *([] if plan.until is None else [plan.until])]
+        moments = [closes, later, market.next_close(now), self._loop.due, *([] if plan.until is None else [plan.until])]
         if self._schedules:
             moments += market.opens(now, later)
         if self._of_weights is not None:
