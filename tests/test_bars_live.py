@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -388,21 +389,47 @@ def test_silence_is_told_when_a_bar_is_ten_minutes_late(minutes: int, told: int)
         assert "no 1h bar of X has come from 'mine' since 2024-01-03 12:00 UTC, for 10 minutes" in error.message
 
 
-def test_twenty_bars_of_a_live_run_are_those_of_the_hours_of_its_market() -> None:
-    """A live run does not know which bars will come; a backtest counts those there are."""
+def holed_hours() -> Any:
+    """The flat hours without two, 30 and 31."""
+    index = pd.date_range("2024-01-01", periods=len(FLAT), freq="h", tz="UTC")
+    table = pd.DataFrame(FLAT, columns=["open", "high", "low", "close"], index=index).assign(volume=1.0)
+    return from_frame(table.drop(index[30:32]), symbol="X")
+
+
+def played(strategy: Any) -> Any:
+    """A backtest over them."""
+    frame = (hour(22), hour(50))
+    return bknb.backtest("X", strategy=strategy, exchange=holed_hours(), frame=frame, allow_gaps=True)
+
+
+def hours_of(results: Sequence[Any], table: str) -> list[float]:
+    """When the first of each ended, in hours."""
+    return [(getattr(each, table)["closed_at"].iloc[0].value // 10**6 - hour(0)) / HOUR for each in results]
+
+
+@pytest.mark.parametrize("ends", [(50,), (31, 36, 50)], ids=["one life", "three lives"])
+def test_the_twenty_bars_that_an_entry_rests_are_those_that_came(ends: tuple[int, ...]) -> None:
+    """Two hours never come; the second life begins within them, the third behind them."""
 
     def get_signal(ctx: Any) -> bknb.Signal | None:
         return bknb.Signal(side="long", price_open=50.0) if ctx.when_ms == hour(25) else None
 
-    index = pd.date_range("2024-01-01", periods=len(FLAT), freq="h", tz="UTC")
-    table = pd.DataFrame(FLAT, columns=["open", "high", "low", "close"], index=index).assign(volume=1.0)
-    holed = from_frame(table.drop(index[30:32]), symbol="X")
     strategy = bknb.add_strategy("rests", interval="1h", get_signal=get_signal)
-    options: dict[str, Any] = {"allow_gaps": True}
-    live = lived(strategy, holed, hour(22), hour(50), **options)
-    played = bknb.backtest("X", strategy=strategy, exchange=holed, frame=(hour(22), hour(50)), **options)
-    ended = [(each.cancelled["closed_at"].iloc[0].value // 10**6 - hour(0)) / HOUR for each in (live, played)]
-    assert ended == [25 + 20, 25 + 22]
+    options = {"allow_gaps": True, "store": bknb.stores.memory(), "clock": SimulatedClock(hour(22))}
+    for end in ends:
+        live = lived(strategy, holed_hours(), hour(22), hour(end), **options)
+    assert hours_of((live, played(strategy)), "cancelled") == [25 + 22, 25 + 22]
+
+
+def test_the_bars_of_a_live_position_are_those_of_the_hours_of_its_market() -> None:
+    """Which bars will come is not known when it opens, and its end is fixed then; a backtest counts those there are."""
+
+    def get_signal(ctx: Any) -> bknb.Signal | None:
+        return bknb.Signal(side="long", bars=20) if ctx.when_ms == hour(25) else None
+
+    strategy = bknb.add_strategy("holds", interval="1h", get_signal=get_signal)
+    live = lived(strategy, holed_hours(), hour(22), hour(50), allow_gaps=True)
+    assert hours_of((live, played(strategy)), "trades") == [25 + 20, 25 + 22]
 
 
 class Pushing(DemoSource):

@@ -1,4 +1,4 @@
-"""How long an entry order rests: when it is taken back if it has not filled."""
+"""How long an entry order rests: when it is taken back if it has not filled, also while no bar of it comes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from .interval import MINUTE_MS
 from .market_clock_protocol import NEVER
 from .signal import ScheduledSignal
-from .states import Rules
+from .states import Holding, Rules, State, waiting_signals
 
 RESTING_BARS: Final = 20
 """Over bars longer than a minute an entry rests for so many of them at least."""
@@ -31,3 +31,34 @@ def timeout_of(signal: ScheduledSignal, rules: Rules) -> int:
     if signal.entry == "market" or signal.entry == "close":
         return NEVER
     return rests_until(signal.scheduled_at, rules) if signal.waits_until is None else signal.waits_until
+
+
+def ended_in_silence(state: State, rules: Rules, *, known: int, before: int) -> set[tuple[str, int]]:
+    """The orders of a state that rest and that the clock ended before a moment, while no bar came.
+
+    By the id of their signal and their number within its position, 0 for an entry. Over history the clock takes them
+    back then, live they are taken back once the next bar has come.
+
+    Parameters
+    ----------
+    state, rules
+        Of a leg.
+    known
+        Up to when (UTC ms) its bars have come: later ones do not count among the bars that an entry rests.
+    before
+        The moment, UTC ms.
+    """
+    if not rules.model.fills_at_open:  # at average prices a bar ends them
+        return set()
+    ends = {(signal.id, 0): _end_in_silence(signal, rules, known) for signal in waiting_signals(state)}
+    if isinstance(state, Holding) and state.book is not None:
+        ends = {(state.signal.id, order.number): order.until or NEVER for order in state.book.orders}
+    return {key for key, end in ends.items() if end < NEVER and rules.on_bars(end) < before}
+
+
+def _end_in_silence(signal: ScheduledSignal, rules: Rules, known: int) -> int:
+    end = timeout_of(signal, rules)
+    if signal.waits_until is None and rules.close_of is not None and end < NEVER:
+        closed = rules.close_of(signal.scheduled_at, RESTING_BARS)
+        return end if closed is not None and closed <= known else NEVER
+    return end

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING
 
 from ..domain.cash_booked_for_fills_and_funding import Ledger
-from ..domain.entry_timeout import timeout_of
+from ..domain.entry_timeout import ended_in_silence
 from ..domain.lifecycle import position_of, signals_of
-from ..domain.market_clock_protocol import NEVER
 from ..domain.quantity_or_lack_of_cash import SizedOrder
 from ..domain.signal import ScheduledSignal
 from ..domain.signal_events import Cancelled, Event
-from ..domain.states import Holding, Rules, State, Waiting
+from ..domain.states import Rules, State
 
 if TYPE_CHECKING:
     from ..domain.risk_request_and_verdict import Reserve
@@ -40,6 +39,7 @@ class LegOrders:
     def __init__(self, shared: SharedAccount, leg: str) -> None:
         self._shared, self._leg = shared, leg
         self._sized: dict[tuple[str, int], SizedOrder] = {}
+        self._ended: set[tuple[str, int]] = set()  # the clock ended them, and the leg has not taken them back yet
         self.rules: Rules | None = None
 
     def __getitem__(self, key: tuple[str, int]) -> SizedOrder:
@@ -70,18 +70,19 @@ class LegOrders:
         for key in [key for key in self._sized if key not in waiting]:
             self.drop(key)
 
-    def free_ended(self, state: State, until: int) -> None:
-        """Free what is reserved for orders of a state that rest and ended before a moment (UTC ms), by its ``rules``.
+    def free_ended(self, state: State, *, known: int, before: int) -> None:
+        """Free what is reserved for orders of a state that the clock ended before a moment (UTC ms), by its ``rules``.
 
-        Over history the clock took them back then, live a leg does so once its next bar has come.
+        ``known`` is up to when its bars have come, UTC ms.
         """
         rules = self.rules
-        if rules is None or not self._sized or not rules.model.fills_at_open:  # at average prices a bar ends them
+        if rules is None or not self._sized:
             return
-        for key, ends in _ends_of(state, rules):
-            name = self._name(key)
-            if name in self._shared.ledger.reserved and (rules.on_bars(ends) if ends < NEVER else ends) < until:
-                self._shared.ledger = self._shared.ledger.release(name)
+        self._ended = ended_in_silence(state, rules, known=known, before=before)
+        if self._ended:
+            for key in self._ended:
+                self._shared.ledger = self.released(self._shared.ledger, key)
+            self._reserve_entries()
 
     def drop(self, key: tuple[str, int]) -> SizedOrder | None:
         """Take back an order, which is returned, and what is reserved for it; ``None``: there is none."""
@@ -92,7 +93,7 @@ class LegOrders:
 
     def _reserve_entries(self) -> None:
         """Reserve what the entry needs that needs most, where there are several or there were."""
-        entries = [key for key in self._sized if key[1] == 0]
+        entries = [key for key in self._sized if key[1] == 0 and key not in self._ended]
         if not entries or (len(entries) == 1 and self._name(entries[0]) in self._shared.ledger.reserved):
             return
         most = max(entries, key=lambda key: self._sized[key].reserved)
@@ -132,9 +133,9 @@ class LegOrders:
 
     def worth_beside(self, asking: Reserve) -> float:
         """What the orders are worth, quote currency, but for the one that is asked about."""
-        mine = _key_of(asking)
-        entries = [sized.money for key, sized in self._sized.items() if key[1] == 0]
-        adds = sum(sized.money for key, sized in self._sized.items() if key[1] and key != mine)
+        mine, waiting = _key_of(asking), [each for each in self._sized.items() if each[0] not in self._ended]
+        entries = [sized.money for key, sized in waiting if key[1] == 0]
+        adds = sum(sized.money for key, sized in waiting if key[1] and key != mine)
         competes = not mine[1] and (mine in self._sized or (asking.holder, 0) in self._sized)
         return adds + (0.0 if competes else max(entries, default=0.0))
 
@@ -144,16 +145,6 @@ class LegOrders:
 
 def _key_of(command: Reserve) -> tuple[str, int]:
     return command.candidate.id, 0 if command.order is None else command.order.number
-
-
-def _ends_of(state: State, rules: Rules) -> Iterator[tuple[tuple[str, int], int]]:
-    """The orders of a state that rest, as of :func:`waiting_in`, and when the clock takes back each (UTC ms)."""
-    if isinstance(state, Waiting):
-        yield (state.signal.id, 0), timeout_of(state.signal, rules)
-    elif isinstance(state, Holding) and state.book is not None:
-        for order in state.book.orders:
-            if order.until is not None:
-                yield (state.signal.id, order.number), order.until
 
 
 def waiting_in(state: State) -> set[tuple[str, int]]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..domain.interval import MINUTE_MS, interval_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ..domain.market_clock_protocol import MarketClock
     from ..market.candles_of_one_symbol import Series
     from ..market.sessions import Sessions
     from ..market.shifted_bar_grid import BarGrid
     from .registry import Strategy
+
+    Ranges: TypeAlias = Sequence[tuple[int, int]]
 
 
 def clock_maker(
@@ -49,14 +51,41 @@ def clock_maker(
     return cache(partial(_clock, strategy, base, sessions, step, warm, grid))
 
 
-def bars_by_the_clock(sessions: Sessions | None, step: int, grid: BarGrid | None = None) -> Callable[[int, int], int]:
-    """What ``Rules.close_of`` is in a live run over longer bars: those that come are not known, the market's hours are.
+def bars_by_the_clock(
+    sessions: Sessions | None, step: int, grid: BarGrid | None = None, *, gone: Ranges = ()
+) -> Callable[[int, int], int]:
+    """What ``Rules.close_of`` is in a live run over longer bars: those that came count, and then the market's hours.
 
-    ``step`` is their length, ms; ``grid`` as of :func:`clock_maker`.
+    Parameters
+    ----------
+    sessions, grid
+        As of :func:`clock_maker`.
+    step
+        Their length, ms.
+    gone
+        The ranges of bars that never came (UTC ms, ascending), as far as that is known; it may grow.
     """
     from ..market.session_clock import SessionClock
 
-    return SessionClock(sessions, step, step=step, grid=grid).candles_closed
+    by_hours = SessionClock(sessions, step, step=step, grid=grid).candles_closed
+
+    def close_of(when: int, count: int) -> int:
+        missing, closed = 0, by_hours(when, count)
+        while (found := _bars_between(gone, when, closed, step)) > missing:
+            missing, closed = found, by_hours(when, count + found)
+        return closed
+
+    return close_of
+
+
+def _bars_between(ranges: Ranges, since: int, until: int, step: int) -> int:
+    """How many bars of ``step`` ms lie in ranges and between two moments (UTC ms); each may end with a shorter one."""
+    count = 0
+    for first, end in reversed(ranges):
+        if end <= since:
+            break
+        count += max(0, -(-(min(end, until) - max(first, since)) // step))
+    return count
 
 
 def _clock(

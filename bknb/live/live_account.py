@@ -158,7 +158,7 @@ class LiveLegAccount(LegAccount):
         """Take the bars that have come; what is reserved for orders that ended before a moment (UTC ms) is free."""
         if not self.is_ready:
             return
-        self.waiting.free_ended(self.state, until)
+        self.waiting.free_ended(self.state, known=self.known, before=until)
         known = self._window.known(self._plan.symbol, self._window.base)
         if known is not None and known is not self._followed:
             self._followed, candles = known, known.candles

@@ -81,6 +81,7 @@ class LiveLoop(StrategyLoop):
         sessions, grid = window.sessions_of(plan.symbol), window.grid_of(plan.symbol)
         length = interval_ms(plan.strategy.interval)
         by_day = has_session_days(plan.strategy.interval, sessions, window.base_ms)
+        close_of = bars_by_the_clock(sessions, plan.base_ms, grid, gone=keeping.records.holes)
         rules = Rules(
             symbol=plan.symbol,
             strategy=plan.strategy.name,
@@ -92,7 +93,7 @@ class LiveLoop(StrategyLoop):
             risk=plan.strategy.risk,
             interval_ms=length,
             base_ms=plan.base_ms,
-            close_of=None if plan.base == MINUTE else bars_by_the_clock(sessions, plan.base_ms, grid),
+            close_of=None if plan.base == MINUTE else close_of,
             quiet=True,
             tick=plan.settings.price_tick,
             bars_between=bar_counter(length, None, sessions, by_day=by_day, grid=grid),
