@@ -46,7 +46,11 @@ def pytest_configure(config: pytest.Config) -> None:
     asked = config.option.markexpr
     settings.load_profile(QUICK if asked == QUICK else LONG if LONG in asked else "bknb")
     if hasattr(config, "workerinput"):
+        from xdist_workers import tell_less
+
         config.option.deselect = config.workerinput["deselect"]
+        if not config.option.xmlpath:  # which is written from every report
+            tell_less(config)
     config.option.loadscopereorder = False  # in the order of LONGEST, whatever number of tests a module has
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts with "&"
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -54,13 +58,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Whole modules go to a worker, and those with a JupyterLab to the same one: it begins once."""
-    from xdist.scheduler import LoadFileScheduling
-
-    class InOneLaboratory(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            module = str(super()._split_scope(nodeid))
-            return "JupyterLab" if re.search(r"/jupyter/test_\w*lab\w*\.py$", module) else module
+    """Whole modules go to a worker, and those with a JupyterLab to the same one."""
+    from xdist_workers import InOneLaboratory
 
     return InOneLaboratory(config, log)
 

@@ -8,6 +8,7 @@ import shlex
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,3 +83,23 @@ def test_what_is_long_is_left_out_unless_it_is_asked_for(request: pytest.Fixture
 
 def test_a_pytest_that_a_test_starts_has_options_of_its_own() -> None:
     assert "PYTEST_ADDOPTS" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("when", "outcome", "seconds", "told"),
+    [
+        ("setup", "passed", 0.001, False),
+        ("setup", "passed", 0.5, True),  # among the slowest
+        ("setup", "failed", 0.001, True),
+        ("setup", "skipped", 0.001, True),
+        ("call", "passed", 0.001, True),
+        ("call", "failed", 0.001, True),
+        ("teardown", "passed", 0.001, False),
+        ("teardown", "failed", 0.001, True),
+    ],
+)
+def test_a_worker_tells_what_a_run_of_the_tests_says(when: Any, outcome: Any, seconds: float, *, told: bool) -> None:
+    pytest.importorskip("xdist")
+    from xdist_workers import is_told
+
+    assert is_told(pytest.TestReport("a", ("a", 1, "a"), {}, outcome, None, when, duration=seconds)) == told
