@@ -251,7 +251,7 @@ def test_an_account_of_version_1_is_taken_up(saved: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("latest", [1_200, 120])
 def test_a_leg_whose_bars_come_late_is_marked_by_them_or_it_is_told(latest: int, monkeypatch: Any) -> None:
     """Marks are kept so many bars behind the newest leg at the latest; 200 bars of the other come together."""
-    monkeypatch.setattr("bknb.live.live_account._LATEST", latest)
+    monkeypatch.setattr("bknb.live.live_leg_account._LATEST", latest)
     symbols, clock, until = ("AUSDT", "BUSDT"), SimulatedClock(ORIGIN), ORIGIN + 260 * MINUTE
     rows = {symbol: walk(seed) for seed, symbol in enumerate(symbols)}
     gone, back = ORIGIN + 40 * MINUTE, ORIGIN + 240 * MINUTE
@@ -283,7 +283,7 @@ def test_a_leg_whose_bars_come_late_is_marked_by_them_or_it_is_told(latest: int,
 @pytest.mark.parametrize("closed", [True, False])
 def test_marks_do_not_wait_for_a_longer_bar_beyond_the_candles_in_memory(*, closed: bool, monkeypatch: Any) -> None:
     """B's bars of 15 minutes stop for four hours, of which A has its last minutes alone in memory."""
-    monkeypatch.setattr("bknb.live.live_account._LATEST", 48)
+    monkeypatch.setattr("bknb.live.live_leg_account._LATEST", 48)
     monkeypatch.setattr("bknb.market.window._MIN_CANDLES", 80)
     clock, until = SimulatedClock(ORIGIN), ORIGIN + 330 * MINUTE
     gone, back = ORIGIN + 45 * MINUTE, ORIGIN + 285 * MINUTE
@@ -316,7 +316,7 @@ def test_marks_do_not_wait_for_a_longer_bar_beyond_the_candles_in_memory(*, clos
 @pytest.mark.slow
 def test_a_mark_at_the_very_close_of_a_longer_bar_that_was_not_there_is_told(monkeypatch: Any) -> None:
     """Marks are kept up to minute 60, where a bar of B closes; it comes before they are kept any further."""
-    monkeypatch.setattr("bknb.live.live_account._LATEST", 48)
+    monkeypatch.setattr("bknb.live.live_leg_account._LATEST", 48)
     monkeypatch.setattr("bknb.live.live_account._AT_ONCE", 4)
     clock, gone, back = SimulatedClock(ORIGIN), ORIGIN + 45 * MINUTE, ORIGIN + 109 * MINUTE + 30_000
     rows = {symbol: walk(seed) for seed, symbol in enumerate(("AUSDT", "BUSDT"))}

@@ -24,7 +24,8 @@ from ..ports import StateStore
 from .account_marks import SavedMarks
 from .candle_stream import CandleStream
 from .growing_list_in_store import Journal, Readers
-from .live_account import LiveAccount, LiveLegAccount
+from .live_account import LiveAccount
+from .live_leg_account import LiveLegAccount
 from .plan import LivePlan
 from .saved_account import ACCOUNT_VERSION, SavedAccount, SavedMoney, SavedTurn, read_account
 from .saved_values import decode_saved, read_state
@@ -236,7 +237,7 @@ class LegAccountSaver:
 
         What is due since it was saved is charged at the closes of then, which are loaded; funding is read from
         ``published``, where it is a series. Other parameters and errors as of
-        :meth:`bknb.live.live_account.LiveLegAccount.begin_live`.
+        :meth:`bknb.live.live_leg_account.LiveLegAccount.begin_live`.
         """
         held, account, window = position_of(state), self.account, stream.window
         before = self.restore(plan.clock.now(), None if held is None else key_of(held.signal))

@@ -33,7 +33,7 @@ from .saved_before_events import RecordKeeping
 from .silent_or_late_market import left_out
 
 if TYPE_CHECKING:
-    from .live_account import LiveLegAccount
+    from .live_leg_account import LiveLegAccount
 
 
 def ended_at(loop: StrategyLoop) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..domain.formatting import utc_text
 
 if TYPE_CHECKING:
-    from .live_account import LiveLegAccount
+    from .live_leg_account import LiveLegAccount
 
 
 class StaleMarks:

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from ..engine.account_plan import AccountPlan, LegMoney, plan_account, settings_with_costs
 from ..engine.registry import registry
 from ..live.account_saver import AccountPlace, AccountSaver, LegAccountSaver
-from ..live.live_account import LiveAccount, LiveLegAccount
+from ..live.live_account import LiveAccount
+from ..live.live_leg_account import LiveLegAccount
 from ..live.plan import LivePlan
 from ..live.user_store_errors import with_state_errors
 from .account_result import RunAccount, account_result
