@@ -305,6 +305,45 @@ def test_what_cannot_be_saved_has_not_been_booked_and_is_done_at_the_next_minute
     assert len(result.trades) > 1
 
 
+class FullStore(bknb.stores.MemoryStore):
+    """A store that does not take the first value of a kind that holds a text."""
+
+    def __init__(self, kind: str, text: bytes) -> None:
+        super().__init__()
+        self.left = [(kind, text)]
+
+    def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
+        if any(each == kind and text in payload for each, text in self.left):
+            self.left.clear()
+            raise bknb.StateError("the disk is full")
+        super().write(kind, key, payload)
+
+
+@pytest.mark.parametrize("kind", ["portfolio", "signal"])
+def test_an_add_that_cannot_be_saved_keeps_no_money_for_itself(kind: str) -> None:
+    """A position of 60 is made larger by 30 of the 40 that are free, in a minute whose save fails."""
+    rows = [[ORIGIN + k * MINUTE, 100.0, 100.0, 100.0, 100.0, 100.0] for k in range(-60, 30)]
+
+    def get_signal(when: Any, price: float) -> Any:
+        levels = {"price_take_profit": 200.0, "price_stop_loss": 50.0}
+        return {"position": "long", "minute_estimated_time": 20, **levels} if when.minute == 1 else None
+
+    def manage(position: Any) -> Any:
+        return bknb.Add(0.5) if position.entries == 1 else None
+
+    strategy = bknb.add_strategy("adds", interval="1m", get_signal=get_signal, manage=manage, manage_interval="5m")
+    options = {
+        "legs": [("A", strategy)], "exchange": {"A": source(rows)}, "settings": SETTINGS, "capital": 1000,
+        "sizing": "percent:60", "costs": bknb.Costs(taker=0.0, slippage=0.0),
+    }  # fmt: skip
+    order = {"portfolio": b'-20240101T0001",1,', "signal": b'"orders":[{'}
+    store, until = FullStore(kind, order[kind]), ORIGIN + 20 * MINUTE
+    result = live(options, SimulatedClock(ORIGIN), store, until=until)
+    assert store.left == []
+    assert [row.amount for row in result.run_account.rows if row.kind == "buy"] == [-600.0, -300.0]
+    assert not result.run_account.end.reserved
+
+
 class RefusingStore(bknb.stores.MemoryStore):
     """A store that takes nothing of one leg for half an hour."""
 

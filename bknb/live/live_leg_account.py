@@ -236,6 +236,7 @@ class LiveLegAccount(LegAccount):
         if mark.key is not None:
             self.positions[mark.key] = mark.held
         self.waiting.take_up(mark.orders)
+        self.waiting.keep(waiting_in(self.state))  # an add that was granted is asked about again
         self._filled, self.first = mark.filled, mark.first
         self.funding.charged, self._sizing.closed = mark.charged, mark.closed
         self.liquidation.go_on(mark.liquidation)
