@@ -26,11 +26,12 @@ from worlds import SETTINGS, drawn_weights, signals, walk
 
 import bknb
 from bknb.domain.broker_orders_and_ids import client_id
-from bknb.live import account_saver
+from bknb.live import account_changes, account_saver
 from bknb.stores.file_store import FileStore
 from bknb.testing.clocks import SimulatedClock
 
 LOADED = (bknb.Live, bknb.add_risk, bknb.PortfolioResult, account_saver)  # once, before anybody is forked
+account_changes.NEWEST, account_changes.PART = 2, 4  # so that changes move to their journal in half an hour
 JOURNAL, LOCK = "exchange.jsonl", ("write lock", "remove lock")
 UNTIL = ORIGIN + 30 * MINUTE
 SYMBOLS = ("AUSDT", "BUSDT")

@@ -21,13 +21,14 @@ from ..engine.records import Records
 from ..engine.risk_profile_places import RiskPlaces
 from ..errors import StateError
 from ..ports import StateStore
+from .account_changes import AccountChanges, AccountJournal, PortfolioJournal
 from .account_marks import SavedMarks
 from .candle_stream import CandleStream
 from .growing_list_in_store import Journal, Readers
 from .live_account import LiveAccount
 from .live_leg_account import LiveLegAccount
 from .plan import LivePlan
-from .saved_account import ACCOUNT_VERSION, SavedAccount, SavedMoney, SavedTurn, read_account
+from .saved_account import ACCOUNT_READERS, SavedAccount, SavedMoney, SavedTurn
 from .saved_values import decode_saved, read_state
 
 if TYPE_CHECKING:
@@ -38,10 +39,21 @@ if TYPE_CHECKING:
 
 
 class AccountPlace(NamedTuple):
-    """Where an account is saved: a kind, and a name under it."""
+    """Where an account is saved: a kind, a name under it, and the journal of its changes."""
 
     kind: str
-    key: tuple[str, ...]
+    key: tuple[str, str]
+    journal: type[AccountJournal]
+
+    @classmethod
+    def of_run(cls, strategy: str, symbol: str) -> AccountPlace:
+        """That of a live run."""
+        return cls("account", (strategy, symbol), AccountJournal)
+
+    @classmethod
+    def of_portfolio(cls, name: str) -> AccountPlace:
+        """That of a live portfolio."""
+        return cls("portfolio", (name, "account"), PortfolioJournal)
 
 
 class SavedPosition(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +112,7 @@ class AccountSaver:
     ) -> None:
         self.account, self.store, self.legs = account, store, legs
         self._place = place
+        self._changes = AccountChanges(account, place.journal(store, place.key))
         self._money: SavedMoney | None = None
         self._turns: list[SavedTurn] = []
         self._is_restored = False
@@ -121,26 +134,26 @@ class AccountSaver:
         """
         if self._is_restored:
             return
-        kind, key = self._place
+        kind, key, _ = self._place
         payload = self.store.read(kind, key)
         if payload is not None:
-            saved = decode_saved({ACCOUNT_VERSION: read_account}, payload, kind, key)
+            saved = decode_saved(ACCOUNT_READERS, payload, kind, key)
             self._check(saved)
-            self._money = saved.money
-            for turn in saved.turns:
-                if self._turn_of(turn.leg) >= turn.turn:
-                    self._money = turn.money
+            on_disk = [turn for turn in saved.turns if self._turn_of(turn.leg) >= turn.turn]
+            self._money = on_disk[-1].money if on_disk else saved.money
             if saved.marks is not None:
                 self._restore_marks(saved.marks)
             if self._money is not None:
-                self.account.take_up(self._money, when)
+                changes, more = (on_disk[-1].instead, on_disk[-1].changes) if on_disk else (None, ())
+                certain, every = self._changes.restore(changes or saved.changes, more)
+                self.account.take_up(self._money, certain, every, when)
         for each in self.weights:
             each.restore(when)
         self._is_restored = True
 
     def _restore_marks(self, saved: SavedMarks) -> None:
         """Take up what the account was worth; where that cannot be read, it is not known, and read again."""
-        kind, key = self._place
+        kind, key, _ = self._place
         try:
             self.account.kept.restore(saved, self.store, f"{kind}_marks", key)
         except StateError as error:
@@ -172,21 +185,25 @@ class AccountSaver:
             each.save()
         for saver in self._savers:
             saver.save_left()
-        (kind, key), account = self._place, self.account
-        now = SavedTurn(leg=leg, turn=turn, money=account.value())
+        (kind, key, _), account = self._place, self.account
+        changes, new = self._changes.before_turn()
+        now = SavedTurn(leg=leg, turn=turn, money=account.value(), changes=new)
         value = SavedAccount(
             capital=account.plan.capital,
             legs=self.legs,
+            changes=changes,
             money=self._money,
             turns=(*self._turns, now),
             marks=account.kept.save(self.store, f"{kind}_marks", key),
         )
         self.store.write(kind, key, msgspec.json.encode(value))
+        self._changes.after_write()
         self._turns.append(now)
 
     def written(self) -> None:
         """The turn is on the disk."""
         if self._turns:
+            self._changes.after_turn(self._turns[-1].changes)
             self._money, self._turns = self._turns[-1].money, []
 
 

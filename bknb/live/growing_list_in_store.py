@@ -138,6 +138,11 @@ class Journal(ABC, Generic[Item]):
         for key in keys_of_singles[:_REMOVED_AT_ONCE]:
             self._store.delete(self.kind, key)
 
+    @property
+    def place(self) -> str:
+        """Where it is, as messages name it."""
+        return f"{self.kind} of {' on '.join(self._key)}"
+
     def items(self) -> list[Item]:
         """Everything that was read and added, in that order."""
         return list(self._together().values())
@@ -165,6 +170,19 @@ class Journal(ABC, Generic[Item]):
             kept = {name: item for name, item in items.items() if not unwanted(item)}
             if len(kept) < len(items):
                 self._save(number, kept)
+
+    def remove_values(self, unwanted: Callable[[Item], bool]) -> None:
+        """Remove the values all of whose things are unwanted.
+
+        Raises
+        ------
+        StateError
+            When one could not be removed.
+        """
+        for number, items in list(self._parts.items()):
+            if all(unwanted(item) for item in items.values()):
+                self._store.delete(self.kind, (*self._key, f"part-{number:06d}"))
+                del self._parts[number]
 
     def append(self, *items: Item) -> tuple[Item, ...]:
         """Add things; they are on the disk when this returns. Returns those that were not there yet as they are.

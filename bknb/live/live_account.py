@@ -7,11 +7,14 @@ be saved has not happened: the account is as it was before. Each leg has its par
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
+from ..domain.cash_booked_for_fills_and_funding import Ledger
 from ..engine.account_plan import AccountPlan, LegMoney
-from ..engine.shared_account import AccountChange, SharedAccount
+from ..engine.shared_account import AccountChange, Freed, SharedAccount
 from .account_before_turn import AccountBefore
+from .account_changes import SavedChange, SavedChanges
 from .account_marks import WITHOUT_MARKS, AccountMarks
 from .live_leg_account import LiveLegAccount
 from .saved_account import SavedMoney
@@ -43,6 +46,8 @@ class LiveAccount(SharedAccount):
         self.saved: SavedMoney | None = None
         self.kept, self._stale = AccountMarks(), StaleMarks()
         self.longest, self._marked = longest, 0  # how many changes those marks have
+        self._first_number = 0  # of its changes
+        self._freed_by: dict[int, Freed] = {}  # by the number of the change
         self._mark: AccountBefore | None = None
         if self.cross is not None:
             self.cross.ahead = 0  # what is to come is not known
@@ -60,20 +65,25 @@ class LiveAccount(SharedAccount):
         for leg in self.legs:
             leg.follow(until)
 
-    def take_up(self, saved: SavedMoney, when: int) -> None:
+    def take_up(self, saved: SavedMoney, certain: SavedChanges, changes: Sequence[SavedChange], when: int) -> None:
         """Go on with an account that an earlier process saved, from a moment (UTC ms) on; its marks come before it.
 
-        Without those, what it was worth before that moment is not known.
+        Without those, what it was worth before that moment is not known. ``changes`` are all behind the first ledger
+        of the ``certain`` ones.
         """
         self.saved, self.ledger, self._solvent = saved, saved.ledger, saved.solvent
         if self.kept.after is None and saved.ledger != self.begin:
-            first = min([when, *(change.since for change in saved.changes)])
+            first = min([when, *(change.since for change in changes)])
             closes = {str(order): leg.price for order, leg in enumerate(saved.legs) if leg.price is not None}
             self.kept.begin_unknown(first, closes, WITHOUT_MARKS)
-        after = self.kept.after or 0
-        self.changes = [AccountChange(after, saved.before), *saved.changes] if after else []
+        self._first_number = certain.end
+        if after := self.kept.after or 0:
+            self.changes, self._first_number = [AccountChange(after, certain.before)], certain.first - 1
+            for change in changes:
+                self.changes.append(AccountChange(change.since, change.after(self.changes[-1].ledger)))
         self._marked = sum(change.since <= after for change in self.changes)
-        self._freed = list(saved.freed)
+        self._freed_by = {change.number: change.freed for change in changes if change.freed is not None}
+        self._freed = [*self._freed_by.values()]
         if self.cross is not None and saved.watched is not None:
             self.cross.go_on(saved.watched)
 
@@ -104,19 +114,44 @@ class LiveAccount(SharedAccount):
         if not kept.unknown:
             kept.opens |= {name: open_ for name, (_, open_) in first.items() if open_ is not None}
 
-    def value(self) -> SavedMoney:
-        """The account as it is saved."""
+    def freed(self, since: int, opened: int | None, money: float) -> None:
+        """As in a backtest; it is saved with the newest change."""
+        super().freed(since, opened, money)
+        self._freed_by = {
+            number: freed for number, freed in self._freed_by.items() if freed.since > since - self.longest
+        }
+        if money > 0.0:
+            self._freed_by[self._first_number + len(self.changes) - 1] = self._freed[-1]
+
+    # --- as a value -------------------------------------------------------------------------------------------------
+
+    @property
+    def first_needed(self) -> int:
+        """The number of the first change that a bar under way, or a mark that is not kept, may need."""
         longest = max(leg.prices.step if leg.is_ready else 0 for leg in self.legs)
         newest = max((change.since for change in self.changes[max(self._marked - 1, 0) :]), default=0) - longest
         at = len(self.changes)
         while at and self.changes[at - 1].since > newest:
             at -= 1
-        at = min(at, self._marked)
+        return self._first_number + min(at, self._marked)
+
+    def ledger_before(self, number: int) -> Ledger:
+        """The ledger before the change with a number."""
+        at = number - self._first_number
+        return self.changes[at - 1].ledger if at > 0 else self.begin
+
+    def changes_from(self, number: int) -> tuple[SavedChange, ...]:
+        """The changes from a number on, as they are saved."""
+        before, found = self.ledger_before(number), list[SavedChange]()
+        for each, change in enumerate(self.changes[number - self._first_number :], start=number):
+            found.append(SavedChange.between(before, change, each, self._freed_by.get(each)))
+            before = change.ledger
+        return tuple(found)
+
+    def value(self) -> SavedMoney:
+        """The account as it is saved, without its changes."""
         return SavedMoney(
             ledger=self.ledger,
-            before=self.changes[at - 1].ledger if at else self.begin,
-            changes=tuple(self.changes[at:]),
-            freed=tuple(self._freed),
             solvent=self._solvent,
             legs=tuple(leg.saved() for leg in self.legs),
             watched=None if self.cross is None else self.cross.watched,
@@ -135,7 +170,8 @@ class LiveAccount(SharedAccount):
             return
         self.ledger, self._solvent = mark.ledger, mark.solvent
         del self.changes[mark.changes :], self.rows[mark.rows :]
-        self._freed = [*mark.freed]
+        self._freed, after = [*mark.freed], self._first_number + mark.changes
+        self._freed_by = {number: freed for number, freed in self._freed_by.items() if number < after}
         if self.cross is not None and mark.watched is not None:
             self.cross.go_on(mark.watched)
         for leg, was in zip(self.legs, mark.legs, strict=True):

@@ -1,4 +1,7 @@
-"""An account of live runs as it is saved: its values, and the version they have."""
+"""An account of live runs as it is saved: its values, and the versions they have.
+
+Version 1 saved all changes with each account.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,10 @@ from ..engine.cross_margin import WatchedMargin
 from ..engine.leg_liquidation import LiquidationDue
 from ..engine.position_in_money import PositionInMoney
 from ..engine.shared_account import AccountChange, Freed
+from .account_changes import SavedChange, SavedChanges
 from .account_marks import SavedMarks
 
-ACCOUNT_VERSION: Final = 1
+ACCOUNT_VERSION: Final = 2
 """The format of saved accounts."""
 
 
@@ -73,10 +77,6 @@ class SavedMoney(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     ledger
         Now.
-    before, changes
-        The account before the newest bars, and after each change in them.
-    freed
-        Money that exits in the newest bars freed.
     solvent
         Up to when it is known to have been worth something, UTC ms.
     legs
@@ -86,20 +86,27 @@ class SavedMoney(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     ledger: Ledger
-    before: Ledger
-    changes: tuple[AccountChange, ...] = ()
-    freed: tuple[Freed, ...] = ()
     solvent: int = 0
     legs: tuple[SavedLeg, ...]
     watched: WatchedMargin | None = None
 
 
 class SavedTurn(msgspec.Struct, frozen=True, kw_only=True):
-    """The account after a turn of a run, which is named by its strategy and symbol."""
+    """The account after a turn of a run, which is named by its strategy and symbol.
+
+    Attributes
+    ----------
+    changes
+        Those behind the certain ones of the account.
+    instead
+        All of them, where they do not follow the certain ones, as of version 1; ``None``: they do.
+    """
 
     leg: tuple[str, str]
     turn: int
     money: SavedMoney
+    changes: tuple[SavedChange, ...] = ()
+    instead: SavedChanges | None = None
 
 
 class SavedAccount(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +118,8 @@ class SavedAccount(msgspec.Struct, frozen=True, kw_only=True):
         What it began with, and the strategy and symbol of each leg, in declared order.
     money
         As it was after the last turn that is on the disk for certain; ``None``: as it began.
+    changes
+        What led to that.
     turns
         After turns that may be on the disk.
     marks
@@ -120,11 +129,73 @@ class SavedAccount(msgspec.Struct, frozen=True, kw_only=True):
     version: int = ACCOUNT_VERSION
     capital: float
     legs: tuple[tuple[str, str], ...]
+    changes: SavedChanges
     money: SavedMoney | None = None
     turns: tuple[SavedTurn, ...] = ()
     marks: SavedMarks | None = None
 
 
-def read_account(payload: bytes) -> SavedAccount:
+class _FirstMoney(SavedMoney, frozen=True, kw_only=True):
+    """An account of version 1: with the ledger before its newest changes, these, and what they freed."""
+
+    before: Ledger
+    changes: tuple[AccountChange, ...] = ()
+    freed: tuple[Freed, ...] = ()
+
+    def split(self) -> tuple[SavedMoney, SavedChanges]:
+        """The account, and its changes from number 0 on."""
+        freed, found, before = [*self.freed], [], self.before
+        by_number: dict[int, Freed] = {}
+        for number in range(len(self.changes) - 1, -1, -1):
+            while freed and freed[-1].since > self.changes[number].since:
+                freed.pop()  # of a change that is older than all of them
+            if freed and freed[-1].since == self.changes[number].since:
+                by_number[number] = freed.pop()
+        for number, change in enumerate(self.changes):
+            found.append(SavedChange.between(before, change, number, by_number.get(number)))
+            before = change.ledger
+        money = SavedMoney(**{name: getattr(self, name) for name in SavedMoney.__struct_fields__})
+        return money, SavedChanges(before=self.before, newest=tuple(found))
+
+
+class _FirstTurn(msgspec.Struct, frozen=True, kw_only=True):
+    leg: tuple[str, str]
+    turn: int
+    money: _FirstMoney
+
+
+class _FirstAccount(msgspec.Struct, frozen=True, kw_only=True):
     """An account of version 1."""
+
+    capital: float
+    legs: tuple[tuple[str, str], ...]
+    money: _FirstMoney | None = None
+    turns: tuple[_FirstTurn, ...] = ()
+    marks: SavedMarks | None = None
+
+
+def _first_account(payload: bytes) -> SavedAccount:
+    saved, turns = msgspec.json.decode(payload, type=_FirstAccount), list[SavedTurn]()
+    for turn in saved.turns:
+        money, changes = turn.money.split()
+        turns.append(SavedTurn(leg=turn.leg, turn=turn.turn, money=money, instead=changes))
+    certain = saved.money or next((turn.money for turn in saved.turns), None)
+    if certain is None:
+        raise ValueError("there is no account in it")
+    money, changes = certain.split()
+    return SavedAccount(
+        capital=saved.capital,
+        legs=saved.legs,
+        changes=changes,
+        money=None if saved.money is None else money,
+        turns=tuple(turns),
+        marks=saved.marks,
+    )
+
+
+def _account(payload: bytes) -> SavedAccount:
     return msgspec.json.decode(payload, type=SavedAccount)
+
+
+ACCOUNT_READERS: Final = {1: _first_account, ACCOUNT_VERSION: _account}
+"""Version of a saved account -> the function that reads it."""

@@ -55,7 +55,7 @@ def account_saver(plans: Sequence[LivePlan], account: AccountPlan, place: Accoun
 
 def only_leg(plan: LivePlan, account: AccountPlan) -> LegAccountSaver:
     """What saves the account of a live run."""
-    place = AccountPlace("account", (plan.strategy.name, plan.symbol))
+    place = AccountPlace.of_run(plan.strategy.name, plan.symbol)
     return account_saver([plan], account, place).leg(0)
 
 

@@ -128,7 +128,7 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
             from ..live.account_saver import AccountPlace
             from .live_money import account_saver  # few portfolios have a capital
 
-            saver = account_saver(plans, money, AccountPlace("portfolio", (name, "account")))
+            saver = account_saver(plans, money, AccountPlace.of_portfolio(name))
             self._account, savers = saver.account, [saver.leg(order) for order in range(len(plans))]
             self._warnings.extend(money.notes)
             for order, plan in enumerate(plans):
