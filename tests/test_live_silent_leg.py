@@ -51,6 +51,11 @@ def both(until: int, **options: Any) -> tuple[Any, Any]:
     return result, expected
 
 
+def minutes_of(moments: Any) -> list[int]:
+    """Timestamps as minutes since the origin."""
+    return [(each.value // 10**6 - ORIGIN) // MINUTE for each in moments]
+
+
 @pytest.mark.slow
 def test_a_bar_that_comes_on_time_after_silence_is_worked_on_with_those_of_the_others() -> None:
     """A and B share margin; B is silent from minute 30 to 60, and what both fall by minute 75 uses it up."""
@@ -66,7 +71,7 @@ def test_a_bar_that_comes_on_time_after_silence_is_worked_on_with_those_of_the_o
     )
     ends = result.trades[["closed_at", "close_reason"]]
     assert ends["close_reason"].tolist() == ["liquidation"] * 2
-    assert [(each.value // 10**6 - ORIGIN) // MINUTE for each in ends["closed_at"]] == [70, 60]
+    assert minutes_of(ends["closed_at"]) == [70, 60]
 
 
 @pytest.mark.slow
@@ -114,3 +119,40 @@ def test_what_is_reserved_for_an_order_that_rests_at_a_broker_is_not() -> None:
     options |= {"broker": bknb.brokers.paper(), "late_minutes": 60} | world_of(ORDERED)
     result = live(options, SimulatedClock(ORIGIN), until=ORIGIN + 30 * MINUTE)
     assert result.leg("B").trades["cost"].tolist() == [100.0, 100.0]
+
+
+def one_place(request: bknb.RiskRequest) -> bool:
+    "one at a time"
+    return request.open_position_count == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("answer", "opened"),
+    [
+        ({"price_open": 90.0, "valid": "13m"}, [14, 15]),
+        ([{"price_open": 90.0, "valid": "13m"}, {"price_open": 80.0, "valid": "14m"}], [15]),
+    ],
+    ids=["one", "two"],
+)
+@pytest.mark.parametrize("silent", [range(1, 40), range(2, 40)], ids=["it was ordered", "it rests"])
+def test_the_place_of_an_entry_that_ended_in_silence_is_free(answer: Any, opened: list[int], silent: range) -> None:
+    """A is ordered at minute 1; B asks at 13, 14 and 15, and at 18 for a short, which the account refuses."""
+    bknb.add_risk("single", validations=[one_place])
+    long, short = (
+        {"minute_estimated_time": 1},
+        {"position": "short", "price_take_profit": 1.0, "price_stop_loss": 200.0},
+    )
+    get_signal = buys({"A": {1: answer}, "B": dict.fromkeys((13, 14, 15), long) | {18: short}})
+    bknb.add_strategy("one", interval="1m", get_signal=get_signal, risk="single")
+    result, expected = both(
+        50,
+        legs=[("A", "one"), ("B", "one")],
+        exchange={"A": source(rows(silent=silent)), "B": source(rows())},
+        account="spot",
+        sizing="percent:40",
+    )
+    refused = [[(each.when, each.open_positions) for each in of.refused] for of in (result, expected)]
+    assert refused[0] == refused[1]
+    assert [count for _, count in refused[0]] == [1] * (3 - len(opened)) + [0]
+    assert minutes_of(result.leg("B").trades["pending_at"]) == opened

@@ -160,7 +160,7 @@ class LegAccount:
 
     def refusal(self, reason: Reason) -> Verdict:
         """The verdict of an account that does not allow something."""
-        taken = 0 if self._places is None else len(self._places.places)
+        taken = 0 if self._places is None else self._places.count
         return Verdict(allowed=False, note=reason.text, open_positions=taken, by_account=True)
 
     def _sized(self, command: Reserve) -> SizedOrder | Reason:

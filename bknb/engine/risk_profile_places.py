@@ -127,6 +127,11 @@ class RiskPlaces:
         """The places taken besides those that count as free for a candidate."""
         return tuple(taken for key, taken in self.places.items() if key not in free)
 
+    @property
+    def count(self) -> int:
+        """How many are taken."""
+        return len(self.places)
+
     def _closed_before(self, command: Reserve) -> ClosedBefore | None:
         """What was closed before a candidate: before the bar that fills it, where one does."""
         if (closed := self.closed) is None:

@@ -15,12 +15,13 @@ from typing import Final, NamedTuple, TypeAlias
 
 from ..domain.market_clock_protocol import NEVER
 from ..domain.risk_request_and_verdict import OpenPosition
-from ..engine.portfolio_clock import AskInTurn, LegTurn, SharedPlaces, TurnKey
+from ..engine.portfolio_clock import AskInTurn, LegTurn, TurnKey
 from ..engine.registry import Risk
 from ..engine.risk_profile_places import RiskPlaces, SavePlaces
 from ..engine.strategy_loop import StrategyLoop
 from ..market.window import Window
 from ..ports import Clock
+from .risk_places_of_silent_legs import Ended, PlacesOfLegs
 from .silent_legs import SilentLegs
 from .turn_lock import Turn
 
@@ -53,11 +54,10 @@ class _Leg:
         self.turn: tuple[TurnKey, asyncio.Future[bool]] | None = None  # the turn that it waits for
         self.sleeps: _Sleep | None = None
         self.late_since: int | None = None  # the clock (UTC ms) when its bar of the next moment was missing first
-        self.over = self.given_up = self.had_turn = False
-        self.slow = False  # whether it looked too long to be waited for
+        self.over = self.given_up = self.had_turn = self.slow = False  # the last: it looked too long to be waited for
         self.looks: asyncio.TimerHandle | None = None  # says when it has
         self.lock = Turn()  # held by the leg while it works
-        self.told: Callable[[int, int], object] = _nothing
+        self.told: Callable[[int, int], object] = lambda _since, _now: None
         self.was_told = False  # that the others go on without it at its next moment
 
     def comes_to(self, moment: int) -> None:
@@ -71,10 +71,6 @@ class _Leg:
         if self.looks is not None:
             self.looks.cancel()
             self.looks = None
-
-
-def _nothing(_since: int, _now: int) -> None:
-    return None
 
 
 class LiveLegTurn(LegTurn):
@@ -104,9 +100,9 @@ class LiveLegTurn(LegTurn):
         leg.lock, leg.told = lock, on_given_up
         return ApartTurn(self._live, lock)
 
-    def goes_with(self, loop: StrategyLoop) -> None:
-        """Have the signals of a leg go by their score, where they do, and risk rules look at its candles."""
-        self._live.windows[loop.rules.symbol] = loop.window
+    def goes_with(self, loop: StrategyLoop, ended: Ended) -> None:
+        """Have its signals go by their score, where they do; risk rules look at its candles and what has ``ended``."""
+        self._live.windows[loop.rules.symbol], self._live.ended[self.order] = loop.window, ended
         if self.by_score:
             loop.wait_turn = self.signal
 
@@ -175,6 +171,8 @@ class LivePortfolioClock:
     ----------
     moment, since, by_score, windows
         As of :class:`bknb.engine.portfolio_clock.Turns`.
+    ended
+        Says of each leg that has begun what the clock has ended.
     """
 
     def __init__(
@@ -190,6 +188,7 @@ class LivePortfolioClock:
         self.moment = self.since = 0
         self.by_score = by_score
         self.windows: dict[str, Window] = {}
+        self.ended: dict[int, Ended] = {}
         self.legs = [_Leg(each) for each in patience_ms]
         self._clock, self._longest, self._silent, self._look_seconds = clock, longest, silent, look_seconds
         self._taken = False  # whether a leg has its turn, or something is done between
@@ -203,7 +202,7 @@ class LivePortfolioClock:
 
     def places(self, risk: Risk, taken: Iterable[OpenPosition] = (), save: SavePlaces | None = None) -> RiskPlaces:
         """The places of a risk profile for all legs, as of :class:`bknb.engine.risk_profile_places.RiskPlaces`."""
-        return SharedPlaces(risk, self, longest=self._longest, taken=taken, save=save)
+        return PlacesOfLegs(risk, self, longest=self._longest, taken=taken, save=save)
 
     # --- turns --------------------------------------------------------------------------------------------------
 
@@ -367,6 +366,7 @@ class LivePortfolioClock:
         leg.has_looked()
         if all(leg.over for leg in self.legs):
             self.windows.clear()
+            self.ended.clear()
             self.since = NEVER  # runs beside it may go on sharing its places: what was given back is free
         self._let_go(order)
         self._go_on()

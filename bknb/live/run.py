@@ -40,6 +40,7 @@ from .orders_sent_to_broker import OrderDesk
 from .pause_resume_stop import Controls
 from .plan import LivePlan
 from .restart import Restart, places_of, take_places
+from .risk_places_of_silent_legs import ended_of
 from .run_progress import Reached
 from .runtime import Runtime
 from .saved_before_events import RecordKeeping
@@ -299,7 +300,7 @@ class LiveRun:
         )  # fmt: skip
         loop.last_managed, loop.sources.memo = found.last_managed or 0, found.memo or ""
         if self._leg_turn is not None:
-            self._leg_turn.goes_with(loop)
+            self._leg_turn.goes_with(loop, ended_of(plan, loop, reached))
         failures.begin(loop)
         for notice in notices:
             failures.tell("state", StateError(notice), None)
