@@ -6,6 +6,7 @@
 from . import at as at
 from . import brokers as brokers
 from . import exchanges as exchanges
+from . import indicators as indicators
 from . import llm as llm
 from . import panels as panels
 from . import protections as protections
@@ -168,6 +169,12 @@ from .errors import (
 )
 from .errors import (
     InvalidTransition as InvalidTransition,
+)
+from .errors import (
+    LookaheadError as LookaheadError,
+)
+from .errors import (
+    LookbackTooShort as LookbackTooShort,
 )
 from .errors import (
     MissingDependency as MissingDependency,
@@ -366,6 +373,7 @@ from .market.get_when_symbol_base_and_mode import (
 from .market.get_when_symbol_base_and_mode import (
     get_when as get_when,
 )
+from .market.indicator import indicator as indicator
 from .market.series_rows import (
     SeriesRows as SeriesRows,
 )

@@ -4,7 +4,8 @@
 
     BknbError
     ├── UsageError              a call that cannot mean anything
-    │   └── UnknownName         a name that is not registered; lists the known ones and the nearest
+    │   ├── UnknownName         a name that is not registered; lists the known ones and the nearest
+    │   └── LookbackTooShort    an indicator needs more candles before a value than its lookback; says how many
     ├── MissingDependency       an optional package is needed; the text holds the install line
     ├── DataError               candles that cannot be trusted
     │   ├── GapError            minutes are missing; the text holds the ranges
@@ -12,6 +13,7 @@
     │   └── NotEnoughData       fewer closed candles exist than were asked for
     ├── InvalidSignal           a strategy's answer breaks the rules (all of them are listed)
     ├── StrategyError           the user's strategy raised; holds minute, symbol and cell line
+    ├── LookaheadError          an indicator is made of later candles, or differs from call to call
     ├── InvalidTransition       a step the lifecycle of a signal does not have; the text holds its history
     ├── StateError              saved state is corrupt or belongs to another run or process
     ├── ModelError              the language model did not answer usefully
@@ -163,6 +165,24 @@ class InvalidSignal(BknbError):
 
 class StrategyError(BknbError):
     """The user's strategy raised."""
+
+
+class LookaheadError(BknbError):
+    """An indicator is made of candles that have not closed yet, or gives other values when it is called again."""
+
+
+class LookbackTooShort(UsageError):
+    """An indicator needs more candles before a value than its lookback.
+
+    Attributes
+    ----------
+    suffices : int or None
+        A lookback that suffices, where one was found or worked out.
+    """
+
+    def __init__(self, text: str, *, suffices: int | None = None) -> None:
+        super().__init__(text)
+        self.suffices = suffices
 
 
 class InvalidTransition(BknbError):

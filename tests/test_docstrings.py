@@ -72,7 +72,7 @@ def of_cached_properties(module: ModuleType) -> list[doctest.DocTest]:
 # -- who has one -------------------------------------------------------------------------------------------------------
 
 CALLED_BY_IPYTHON = {"load_ipython_extension", "unload_ipython_extension"}
-NAMESPACES = ("at", "brokers", "exchanges", "llm", "panels", "size", "sources", "stores")
+NAMESPACES = ("at", "brokers", "exchanges", "indicators", "llm", "panels", "size", "sources", "stores")
 MEMBERS_TOO = ("Result",)
 
 

@@ -11,7 +11,7 @@ from ..domain.interval import interval_ms
 from ..market.candle_closes import CandleCloses
 from ..market.candles import Candles
 from ..market.fetch_loop import submit
-from ..market.strategy_context import RowsAsked
+from ..market.rows_asked import RowsAsked
 
 if TYPE_CHECKING:
     from collections.abc import Callable

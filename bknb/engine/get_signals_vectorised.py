@@ -22,7 +22,7 @@ from ..domain.interval import MINUTE_MS, interval_ms
 from ..domain.manage_answers import Close
 from ..domain.text import named_error
 from ..errors import BknbError, NotEnoughData, StrategyError, UsageError
-from ..market.strategy_context import RowsAsked, rows_asked
+from ..market.rows_asked import RowsAsked, rows_asked
 from ..user_code import where_it_failed
 from .call_by_name import Manage, managing_by_name, named
 

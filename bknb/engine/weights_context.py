@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import UsageError
-from ..market.strategy_context import Context
+from ..market.strategy_context import Context, RunSources, reads_of
 
 if TYPE_CHECKING:
     from ..domain.position_seen_by_manage import HeldPosition
@@ -72,6 +72,12 @@ class WeightsContext:
                 f"ctx.{name} reads from one exchange, and exchange= gives the symbols of this strategy several\n"
                 "give one exchange that has all of them"
             )
+
+    @property
+    def _run(self) -> RunSources:
+        """Where an indicator reads its candles."""
+        self._one_exchange("indicator")
+        return reads_of(self._context)[-1]
 
     @property
     def symbol(self) -> str:

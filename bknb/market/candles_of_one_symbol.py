@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .candles_in_mapped_files import CandleFiles
+    from .indicator_values_in_run import OfSeries
     from .shifted_bar_grid import BarGrid
 
 _BYTES_PER_CANDLE: Final = 7 * 8  # six columns, and an average price
@@ -33,6 +34,7 @@ class Series:
         "candles",
         "files",
         "grid",
+        "indicators",
         "regular",
         "since",
         "span",
@@ -55,6 +57,7 @@ class Series:
         self.span = len(candles) if span is None else span  # how many were asked for at first; a live run holds as many
         self.averages: NDArray[np.float64] | None = None  # computed by average_prices
         self.files: CandleFiles | None = None  # where its candles are in a file
+        self.indicators: OfSeries | None = None  # made of its candles
         self._asked = False  # for one average price
         self.candles = candles
         self.step = step

@@ -38,6 +38,12 @@ def asked_candles(
     return Candles.concat([candles, last]) if len(last) else candles
 
 
+def forming_candle(window: Window, symbol: str, interval: str, when: int) -> Candles:
+    """The candle of the base bars of its slot that have closed at ``when`` (UTC ms); none where none has."""
+    slot = _slot(window, symbol, interval, when)
+    return Candles.empty() if slot is None else _made_since(window, symbol, slot.begin, when)
+
+
 class _Slot(NamedTuple):
     """When a slot opens, and its first base bar (UTC ms)."""
 

@@ -13,6 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeAlias
 
 import msgspec
@@ -301,6 +302,8 @@ def _fit_context(context: Context, moment: int) -> FitContext:
     """A context at the moment of a fit, which notes the candles that are read."""
     reads: list[_Read] = []
     newest, average, sources = reads_of(context)
+    sources = copy(sources)
+    sources.indicators = {}  # of its own, so that the candles they are made of are noted
 
     def noted(symbol: str, interval: str, limit: int, when: int) -> Candles:
         candles = newest(symbol, interval, limit, when)

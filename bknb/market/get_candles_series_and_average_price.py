@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from .strategy_context import Context, current, rows_asked
+from .rows_asked import rows_asked
+from .strategy_context import Context, current
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from ..domain.risk_request_and_verdict import WeightLimits
     from ..domain.schedules import Schedule
     from ..domain.states import StaysFlat
-    from .candle_closes import CandleCloses
     from .fitted_models import FittedModel, KeptFits, RunModels
     from .newest_series_rows import ReadSeries
     from .panel import Calendar, Panel
+    from .rows_asked import RowsAsked
     from .run_seen_by_strategy import RunSeen
     from .series_rows import SeriesRows
     from .session_at_moment import TradingSession
@@ -67,13 +67,15 @@ class RunSources:
         Those of the run, once the strategy has asked for one.
     fits
         What was fitted, in order.
+    indicators
+        Values of those that the strategy has asked for.
     kept_fits
         Fits of other runs, from which they are taken and to which they are given; ``None``: those of this process.
     """
 
     __slots__ = (
-        *("alignment", "ask_model", "fits", "interval_ms", "kept_fits", "memo", "models", "published", "run"),
-        *("stays_flat", "weight_limits", "window", "zone"),
+        *("alignment", "ask_model", "fits", "indicators", "interval_ms", "kept_fits", "memo", "models", "published"),
+        *("run", "stays_flat", "weight_limits", "window", "zone"),
     )
 
     def __init__(self, window: Window, published: ReadSeries | None, interval_ms: int, zone: str | None = None) -> None:
@@ -86,6 +88,7 @@ class RunSources:
         self.ask_model: Callable[[Context, str], Any] | None = None
         self.models: RunModels | None = None
         self.fits: list[FittedModel] = []
+        self.indicators: dict[object, Any] = {}
         self.kept_fits: KeptFits | None = None
 
 
@@ -310,9 +313,19 @@ class Context(msgspec.Struct, frozen=True, gc=False):
             raise UsageError(f"ctx.model({name!r}): there are no models where this is asked")
         return ask(self, name)
 
+    def indicator(
+        self, what: str | Callable[..., Any], interval: str, *parameters: Any,
+        n: int = 1, symbol: str | None = None, lookback: int | None = None,
+    ) -> Any:  # fmt: skip
+        """The ``n`` newest values of an indicator: ``bknb.indicator(...)(ctx, n)``, without a name for it."""
+        from .indicator import indicator_inline  # few strategies have any
+
+        return indicator_inline(self, what, interval, parameters, n=n, symbol=symbol, lookback=lookback)
+
     def rows_asked(self, interval: str) -> RowsAsked:
         """What a ``get_signals`` over candles of an interval is asked about."""
         from .candle_closes import candle_closes
+        from .rows_asked import RowsAsked  # of a get_signals
 
         return RowsAsked(self._run.published, self.symbol, candle_closes(self._run.window, self.symbol, interval))
 
@@ -385,14 +398,3 @@ def stays_flat_of(context: Context) -> StaysFlat | None:
 
 
 current: ContextVar[Context | None] = ContextVar("bknb_context", default=None)
-
-
-class RowsAsked(NamedTuple):
-    """What ``get_signals`` is asked about: a symbol, and when its candles close."""
-
-    published: ReadSeries | None
-    symbol: str
-    closes: CandleCloses
-
-
-rows_asked: ContextVar[RowsAsked | None] = ContextVar("bknb_rows_asked", default=None)

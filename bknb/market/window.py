@@ -382,6 +382,11 @@ class Window:
         self.ended.update(ended)
 
     @property
+    def is_growing(self) -> bool:
+        """Whether more candles come, as in a live run."""
+        return self._growing
+
+    @property
     def candle_bytes(self) -> int:
         """The memory of all its series, bytes."""
         return sum(series.candle_bytes for series in list(self._series.values()))

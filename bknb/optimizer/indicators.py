@@ -1,7 +1,6 @@
-"""Indicators of candles: TA-Lib's where it is installed, else the same formulas in numpy.
+"""Indicators of candles that a model is shown: TA-Lib's where it is installed, else those of ``bknb.indicators``.
 
-Formulas: J. W. Wilder, *New Concepts in Technical Trading Systems* (1978) for RSI, ATR, DI and ADX; G. Appel for MACD;
-J. Bollinger for the bands; G. Lane for the stochastic. Every value at a candle uses that candle and earlier ones only.
+Every value at a candle uses that candle and earlier ones only.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from .. import indicators as formulas
 from ..domain.interval import MINUTE_MS
 
 if TYPE_CHECKING:
@@ -80,11 +80,11 @@ def columns(candles: Any, lengths: Lengths, *, talib: bool | None = None) -> dic
         made["band"] = np.where(width > 0, (close - lower) / width, np.nan)
         made["width%"] = 100 * width / close
         made["atr%"] = 100 * atr / close
-        usual = _mean(candles.volume, lengths.bands)
+        usual = formulas.sma(candles.volume, lengths.bands)
         made["vol/avg"] = np.where(usual > 0, candles.volume / usual, np.nan)
     made.pop("atr")
-    made["support"] = _extreme(candles.low, lengths.levels, np.min)
-    made["resist"] = _extreme(candles.high, lengths.levels, np.max)
+    made["support"] = formulas.lowest(candles.low, lengths.levels)
+    made["resist"] = formulas.highest(candles.high, lengths.levels)
     return {name: made[name] for name in _ORDER}
 
 
@@ -149,80 +149,19 @@ def _with_talib(candles: Any, lengths: Lengths) -> dict[str, Floats]:
 
 def _by_ourselves(candles: Any, lengths: Lengths) -> dict[str, Floats]:
     high, low, close = candles.high, candles.low, candles.close
-    fast, slow, signal = lengths.macd
-    change = np.diff(close, prepend=np.nan)
-    gain, loss = _wilder(np.maximum(change, 0.0), lengths.rsi), _wilder(np.maximum(-change, 0.0), lengths.rsi)
-    macd = _exponential(close, fast) - _exponential(close, slow)
-    before = np.concatenate([[np.nan], close[:-1]])
-    reach = np.maximum(high - low, np.maximum(np.abs(high - before), np.abs(low - before)))
-    up, down = np.diff(high, prepend=np.nan), -np.diff(low, prepend=np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        true = _wilder(reach, lengths.adx)
-        plus = 100 * _wilder(np.where(np.isnan(up), np.nan, np.where((up > down) & (up > 0), up, 0.0)), lengths.adx)
-        minus = 100 * _wilder(
-            np.where(np.isnan(down), np.nan, np.where((down > up) & (down > 0), down, 0.0)), lengths.adx
-        )
-        plus, minus = plus / true, minus / true
-        adx = _wilder(100 * np.abs(plus - minus) / (plus + minus), lengths.adx)
-        rsi = 100 * gain / (gain + loss)
-    middle, spread = _mean(close, lengths.bands), _deviation(close, lengths.bands)
-    earlier = np.concatenate([np.full(lengths.momentum, np.nan), close[: -lengths.momentum]])[: len(close)]
+    macd, bands = formulas.macd(close, *lengths.macd), formulas.bbands(close, lengths.bands)
     return {
-        "rsi": rsi,
-        "macd": macd,
-        "macd_h": macd - _exponential(macd, signal),
-        "adx": adx,
-        "di+": plus,
-        "di-": minus,
-        "atr": _wilder(reach, lengths.atr),
-        "upper": middle + 2 * spread,
-        "lower": middle - 2 * spread,
-        "ema_f": _exponential(close, lengths.fast),
-        "ema_s": _exponential(close, lengths.slow),
-        "sma": _mean(close, lengths.trend),
-        "roc%": 100 * (close - earlier) / earlier,
+        "rsi": formulas.rsi(close, lengths.rsi),
+        "macd": macd.macd,
+        "macd_h": macd.histogram,
+        "adx": formulas.adx(high, low, close, lengths.adx),
+        "di+": formulas.plus_di(high, low, close, lengths.adx),
+        "di-": formulas.minus_di(high, low, close, lengths.adx),
+        "atr": formulas.atr(high, low, close, lengths.atr),
+        "upper": bands.upper,
+        "lower": bands.lower,
+        "ema_f": formulas.ema(close, lengths.fast),
+        "ema_s": formulas.ema(close, lengths.slow),
+        "sma": formulas.sma(close, lengths.trend),
+        "roc%": formulas.roc(close, lengths.momentum),
     }
-
-
-def _windows(values: Floats, length: int) -> Floats:
-    windows: Floats = np.lib.stride_tricks.sliding_window_view(values, length)
-    return windows
-
-
-def _padded(values: Floats, length: int) -> Floats:
-    return np.concatenate([np.full(length - 1, np.nan), values])
-
-
-def _mean(values: Floats, length: int) -> Floats:
-    return _padded(_windows(values, length).mean(axis=1), length) if len(values) >= length else values * np.nan
-
-
-def _deviation(values: Floats, length: int) -> Floats:
-    return _padded(_windows(values, length).std(axis=1), length) if len(values) >= length else values * np.nan
-
-
-def _extreme(values: Floats, length: int, which: Any) -> Floats:
-    return _padded(which(_windows(values, length), axis=1), length) if len(values) >= length else values * np.nan
-
-
-def _smoothed(values: Floats, length: int, weight: float) -> Floats:
-    """Return an exponential average that starts with the plain average of its first ``length`` values."""
-    made = np.full(len(values), np.nan)
-    known = np.flatnonzero(~np.isnan(values))
-    if len(known) < length:
-        return made
-    first = int(known[0]) + length - 1
-    current = float(values[int(known[0]) : first + 1].mean())
-    made[first] = current
-    for at in range(first + 1, len(values)):
-        current += weight * (float(values[at]) - current)
-        made[at] = current
-    return made
-
-
-def _exponential(values: Floats, length: int) -> Floats:
-    return _smoothed(values, length, 2.0 / (length + 1))
-
-
-def _wilder(values: Floats, length: int) -> Floats:
-    return _smoothed(values, length, 1.0 / length)

@@ -33,7 +33,8 @@ from ..market.feed import Feed
 from ..market.fitted_models import fit_anew
 from ..market.kept_memo import memo_before
 from ..market.loop_thread import LoopThread
-from ..market.strategy_context import Context, RowsAsked, RunSources, current, have_run, memo_of
+from ..market.rows_asked import RowsAsked
+from ..market.strategy_context import Context, RunSources, current, have_run, memo_of
 from ..market.system_clock import SystemClock
 from ..market.window import Window
 from ..research.answers_compared_as_trades import MODEL, Answer, as_answer, as_managed, line_with_place

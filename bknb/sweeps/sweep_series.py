@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..engine.registry import registry
 from ..engine.resolve import RunSeries
 from ..market.answer_notes import ignored
-from ..market.strategy_context import RowsAsked
+from ..market.rows_asked import RowsAsked
 
 if TYPE_CHECKING:
     from ..engine.plan import Plan
