@@ -512,7 +512,6 @@ def test_what_needs_prices_above_zero_says_so(tmp_path: Any) -> None:
         "luck": lambda: bknb.luck(held),
         "a strategy of weights": lambda: bknb.backtest("CL", strategy="half", exchange=source, frame=frame),
         "an optimizer": lambda: bknb.Optimizer.get_data("CL", "ideas"),
-        "the look-ahead check": lambda: bknb.check_lookahead(lambda: None, "CL", exchange=source, frame=frame),
     }.items():
         with pytest.raises(
             bknb.UsageError, match=f"{what} needs prices above 0, and exchange 'frame' has negative=True"

@@ -25,14 +25,17 @@ MODEL: Final = "model"
 _UNCOMPARED: Final = ("note", "id")
 
 
-def as_answer(answer: object) -> Answer:
-    """What ``get_signal`` answered: side and levels, then what else it declares; a note is not compared."""
+def as_answer(answer: object, *, negative: bool = False) -> Answer:
+    """What ``get_signal`` answered: side and levels, then what else it declares; a note is not compared.
+
+    ``negative``: whether prices may be at or below zero.
+    """
     if answer is None:
         return NOTHING
     if is_list(answer):
-        parts = [part for one in answer if one is not None for part in as_answer(one)]
+        parts = [part for one in answer if one is not None for part in as_answer(one, negative=negative)]
         return ("list", *parts) if parts else NOTHING
-    signal = read_answer(answer)
+    signal = read_answer(answer, negative=negative)
     if not isinstance(signal, Signal):
         return ("refused", signal.code)
     prices = target_prices(signal)
@@ -47,15 +50,18 @@ def as_answer(answer: object) -> Answer:
     return (*plain, *map(repr, declared)) if any(declared) else plain
 
 
-def as_managed(answer: object) -> Answer:
-    """What ``manage`` answered, as names and values one after the other; a note is not compared."""
+def as_managed(answer: object, *, negative: bool = False) -> Answer:
+    """What ``manage`` answered, as names and values one after the other; a note is not compared.
+
+    ``negative``: whether prices may be at or below zero.
+    """
     if answer is None:
         return NOTHING
-    answers, faults, _ = read_answers(answer)
+    answers, faults, _ = read_answers(answer, negative=negative)
     parts: list[Any] = []
     for one in answers:
         parts.append(type(one).__name__)
-        parts += as_answer(one) if isinstance(one, Signal) else _given(one)
+        parts += as_answer(one, negative=negative) if isinstance(one, Signal) else _given(one)
     parts += [fault.code for fault in faults]
     return (MANAGED, *parts) if parts else NOTHING
 

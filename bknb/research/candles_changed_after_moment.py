@@ -11,8 +11,12 @@ from ..market.candles import Candles
 from ..market.sources import WindowSource
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ..market.candles_of_one_symbol import Series
     from ..market.window import Window
+
+    Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +51,30 @@ def perturbed(candles: Candles, start: int, *, seed: int) -> Candles:
     block = candles.block.copy()
     if tail > 0:
         step = min(0.01, 0.5 / np.sqrt(tail))  # wherever it ends, it is still a price of the same kind
-        block[1:5, start:] *= np.exp(rng.normal(0.0, 0.05) + np.cumsum(rng.normal(0.0, step, size=tail)))
+        factors = np.exp(rng.normal(0.0, 0.05) + np.cumsum(rng.normal(0.0, step, size=tail)))
+        block[1:5, start:] = moved(block[1:5, start:], factors, usual_size(block[1:5, start:]))
         block[5, start:] *= np.exp(rng.normal(0.0, 0.7, size=tail))
     block.setflags(write=False)
     return Candles(block)
+
+
+def usual_size(prices: Floats) -> float | None:
+    """The mean size of prices of which some are at or below zero: others are so much of it away. ``None``: none is.
+
+    A factor brings no price from one side of zero to the other.
+    """
+    return float(np.abs(prices).mean()) if prices.size and prices.min() <= 0 else None
+
+
+def moved(prices: Floats, factors: Floats, size: float | None) -> Floats:
+    """Prices after moves by some factors; with a usual ``size`` of prices, by such parts of it.
+
+    Examples
+    --------
+    >>> moved(np.array([4.0]), np.array([1.5]), None).tolist(), moved(np.array([-4.0]), np.array([1.5]), 10.0).tolist()
+    ([6.0], [1.0])
+    """
+    return prices * factors if size is None else prices + size * (factors - 1)
 
 
 class CandlesOfWorld(WindowSource):

@@ -125,7 +125,7 @@ def measure(
 def _over(entries: Sequence[tuple[int, int]], minutes: Candles, length: int, step: int, *, seed: int) -> Accuracy:
     """Accuracy over so many candles of a length (ms)."""
     held = length * step // MINUTE_MS
-    times, opens = minutes.timestamp, np.log(minutes.open)
+    times, opens = minutes.timestamp, minutes.open
     whens = np.array([when for when, _ in entries], dtype=np.int64)
     sides = np.array([side for _, side in entries], dtype=np.int8)
     place = np.searchsorted(times, whens)

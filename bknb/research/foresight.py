@@ -133,8 +133,11 @@ def _apart(times: Places, length: int) -> Places:
 
 
 def _moves(minutes: Candles, begin: Places, end: Places) -> Floats:
-    """Logarithmic moves between two moments each, from open to open; NaN outside of the candles."""
-    times, opens = minutes.timestamp, np.log(minutes.open)
+    """Moves between two moments each, from open to open, NaN outside of the candles.
+
+    They are logarithmic; of a market with prices at or below zero in points.
+    """
+    times, opens = minutes.timestamp, minutes.open if (minutes.open <= 0).any() else np.log(minutes.open)
     places = [np.searchsorted(times, moments) for moments in (begin, end)]
     outside = (begin < times[0]) | (places[1] >= len(times))
     first, last = (np.minimum(place, len(times) - 1) for place in places)

@@ -17,6 +17,7 @@ import numpy as np
 from ..domain.interval import MINUTE_MS
 from ..market.candle_closes import closes_by_bars
 from ..market.candles import Candles
+from .candles_changed_after_moment import moved, usual_size
 from .found_by_numbers import FoundByNumbers
 from .is_market_copy import placed_at
 from .rows_swapped_in_strategy_data import exchanged
@@ -35,8 +36,8 @@ _DEEPEST: Final = 4
 _MOST_PARTS: Final = 2_000
 _MOST_BYTES: Final = 50_000_000
 _FARTHEST: Final = 1_000_000  # minutes of another future that are made; after them prices stay where they are
-NUMBER: Final = re.compile(r"(?<![\w.])\d+\.\d+(?:[eE][+-]?\d+)?(?![\w.])")
-NUMBER_BYTES: Final = re.compile(rb"(?<![\w.])\d+\.\d+(?:[eE][+-]?\d+)?(?![\w.])")
+NUMBER: Final = re.compile(r"(?<![\w.])-?\d+\.\d+(?:[eE][+-]?\d+)?(?![\w.])")
+NUMBER_BYTES: Final = re.compile(rb"(?<![\w.])-?\d+\.\d+(?:[eE][+-]?\d+)?(?![\w.])")
 
 
 class MarketValues:
@@ -67,6 +68,8 @@ class MarketValues:
         possible = (self._values[-1] - self._values[0]) / steps.min() + 1 if len(steps) else 1.0
         self.fine = len(self._values) / possible <= _FULL
         """Whether a price tells from when it is: the market has many more possible prices than occurred."""
+        self.size = usual_size(values)
+        """What moves are relative to, where the market has prices at or below zero; ``None``: to the price itself."""
         self._copied = FoundByNumbers()
 
     def closes_of(self, opens: NDArray[np.int64], step: int) -> NDArray[np.int64]:
@@ -195,8 +198,7 @@ class OtherFuture:
         late = (known > self.when) & np.isfinite(numbers)
         if not late.any():
             return None
-        factors = self.factors(known)
-        changed = numbers * factors
+        changed = moved(numbers, self.factors(known), self.market.size)
         nothing = late & (numbers == 0)
         changed[nothing] = np.sign(self.jump)  # a zero stays a zero whatever it is multiplied with
         return changed
@@ -208,7 +210,7 @@ class OtherFuture:
         if not (factors != 1.0).any():
             return value
         block = value.block.copy()
-        block[1:5] *= factors
+        block[1:5] = moved(block[1:5], factors, self.market.size)
         late = np.flatnonzero(factors != 1.0)
         rng = np.random.default_rng([self.when // MINUTE_MS, int(self.jump > 0)])
         block[5, late] *= np.exp(rng.normal(self.jump, 0.7, size=len(late)))

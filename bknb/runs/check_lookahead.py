@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from ..domain.whole_number import whole_number
 from ..engine.plan import ExchangeLike, FrameLike, StrategyLike, plan_backtest
 from ..errors import UsageError
-from ..market.runs_refused_for_negative_prices import check_above_zero
 from ..provenance.strategy_hash import running
 from ..research.check_threads import Check, belongs
 from ..research.lookahead_report import LookaheadReport
@@ -111,7 +110,6 @@ def check_lookahead(
     """
     given = (symbol, strategy, exchange, frame, interval, None, settings)
     plan = plan_backtest(*given, at=at, allow_gaps=allow_gaps, base=base)
-    check_above_zero(plan.exchange.source, plan.exchange.name, "the look-ahead check")
     hint = "it says how many moments to look at closely: leave it out for 40"
     moments = whole_number("moments", moments, least=2, hint=hint)
     if belongs():

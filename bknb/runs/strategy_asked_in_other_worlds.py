@@ -274,7 +274,8 @@ class AskedStrategy:
             self.weights.setdefault(when, signed_weight(answer))
         if self._model is not None:
             return self._as_fit(answer, self._model.name)
-        return as_answer(answer) if self._held is None else as_managed(answer)
+        read = as_answer if self._held is None else as_managed
+        return read(answer, negative=bool(getattr(self.plan.exchange.source, "negative", False)))
 
     def _seen_by(self, context: Context) -> RunAtMoment:
         """What the strategy sees of a run over the frame at the moment of a context, which has it and its memo then."""
