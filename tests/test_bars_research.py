@@ -18,7 +18,8 @@ import bknb
 from bknb.domain.interval import INTERVAL_MS
 from bknb.domain.signal_events import Opened, Scheduled
 from bknb.exchanges import from_frame
-from bknb.runs.luck import _compounded, market_of, moments_of
+from bknb.runs.luck import _compounded, moments_of
+from bknb.runs.trades_as_arrays import market_of
 
 DAY = 86_400_000
 HOUR = 3_600_000

@@ -14,8 +14,9 @@ from quick import first_quick
 
 import bknb
 from bknb.kernels.random_trades import outcomes, outcomes_plain
-from bknb.runs.luck import _compounded, declared_of, market_of, moments_of, shapes_of
+from bknb.runs.luck import _compounded, moments_of
 from bknb.runs.random_moments import at_same_hours, hours_of
+from bknb.runs.trades_as_arrays import declared_of, market_of, shapes_of
 
 MINUTE = 60_000
 

@@ -496,20 +496,12 @@ def test_a_switch_that_is_none_and_a_source_that_is_made_elsewhere() -> None:
 def test_what_needs_prices_above_zero_says_so(tmp_path: Any) -> None:
     source = from_frame(minutes(FALL * 10), negative=True)
     frame = (f"{BEGIN} 00:05", f"{BEGIN} 03:00")
-    held = bknb.backtest(
-        "CL",
-        strategy=lambda ctx: bknb.Signal(position="long", minute_estimated_time=4) if ctx.price > 0 else None,
-        interval="5m",
-        exchange=source,
-        frame=frame,
-    )
     ranges = {"range_train": [f"{BEGIN}:2020-04-21"], "range_test": "2020-04-22:2020-04-23"}
     bknb.add_strategy("half", get_weight=lambda: 0.5, interval="5m")
     bknb.add_optimizer("ideas", sources=["1h"], **ranges, model=bknb.llm.recorded([]), exchange=source)
     for what, call in {
         "a live run": lambda: bknb.Live.background("CL", strategy=lambda: None, exchange=source),
         "a candle store": lambda: bknb.exchanges.stored(source, folder=tmp_path),
-        "luck": lambda: bknb.luck(held),
         "a strategy of weights": lambda: bknb.backtest("CL", strategy="half", exchange=source, frame=frame),
         "an optimizer": lambda: bknb.Optimizer.get_data("CL", "ideas"),
     }.items():

@@ -366,7 +366,7 @@ def block_swings(
     before_top, before_bottom = (
         reduce.accumulate(prices, axis=1)[:, :-1] for reduce, prices in ((np.maximum, tops), (np.minimum, bottoms))
     )
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         fall = np.where(before_top > 0, bottoms[:, 1:] / before_top, np.inf)
         rise = np.where(np.isfinite(before_bottom), tops[:, 1:] / before_bottom, 0.0)
     return fall.min(axis=1), rise.max(axis=1)

@@ -33,6 +33,15 @@ def net(side: int, entry: float, exit_: float, slippage: float, fee: float) -> f
     return slipped - fee * (1 + got / paid)
 
 
+def net_points(side: int, entry: float, exit_: float, slippage: float, fee: float) -> float:
+    """``domain.pnl.net_points`` of an entry and an exit."""
+    points = 0.0
+    for sign, price in ((side, entry), (-side, exit_)):  # 1: bought, -1: sold
+        size = price * (1 + sign * slippage / 100) if price > 0 else price * (1 - sign * slippage / 100)
+        points -= sign * size + abs(size) * fee / 100
+    return points
+
+
 def first_at(market: Any, moment: int) -> Any:
     """Index of the first minute that opens at or after a moment; the count when there is none."""
     count = len(market.times)

@@ -30,7 +30,7 @@ from .declared_exit_loop import (
     open_book,
     stop_on_grid,
 )
-from .exit_loop import MINUTE, PIECES, block_extremes, exit_at_entry, first_at, hold, net, next_fill
+from .exit_loop import MINUTE, PIECES, block_extremes, exit_at_entry, first_at, hold, net, net_points, next_fill
 from .jit import compiled
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class Minutes(NamedTuple):
 class Shapes(NamedTuple):
     """What trades look like wherever they are entered, shape (k,).
 
-    ``side`` is 1 or -1, ``target`` and ``stop`` are levels as multiples of the fill, ``minutes`` the longest duration.
+    ``side`` is 1 or -1, ``target`` and ``stop`` are levels as multiples of the fill, or where results are in points how
+    far from it (quote currency); ``minutes`` is the longest duration.
     """
 
     side: NDArray[np.int64]
@@ -95,6 +96,7 @@ class FillRules(NamedTuple):
     """An execution model, the last moment of the frame (UTC ms) and costs per side in percent, as numbers.
 
     ``tick`` (NaN: unknown), ``unit`` and ``scale`` are those of :class:`bknb.kernels.declared_exit_loop.Exits`.
+    ``points``: prices may be at or below zero, and results are in points; trades then declare nothing besides.
     """
 
     fills_at_open: bool
@@ -108,6 +110,7 @@ class FillRules(NamedTuple):
     tick: float
     unit: float
     scale: float
+    points: bool = False
 
 
 def minutes_of(
@@ -152,7 +155,7 @@ def minutes_of(
 def _outcome(
     minutes: Any, rules: Any, shapes: Any, declared: Any, trade: int, at: int, book: Any, prices: Any, shares: Any
 ) -> Any:
-    """The net result (percent) of a market order decided at the open of minute ``at``; NaN where it never fills."""
+    """The net result (percent, or points) of a market order decided at minute ``at``; NaN where it never fills."""
     count, side, longest = len(minutes.times), shapes.side[trade], shapes.minutes[trade]
     if rules.fills_at_open:
         at = next_fill(minutes, at)
@@ -166,7 +169,7 @@ def _outcome(
         entry = minutes.average[at - 1]
         due = min(minutes.times[at] + longest * MINUTE, rules.frame_last + 1)
     book[TICK], book[UNIT], book[SCALE] = rules.tick, rules.unit, rules.scale
-    stop = stop_on_grid(entry * shapes.stop[trade], side, book)  # away from the market, as any level
+    stop = stop_on_grid(_level(rules, entry, shapes.stop[trade]), side, book)  # away from the market, as any level
     if declared is not None:
         number, _ = declare(declared.exits, trade, shapes.target[trade], book, prices, shares)
         for i in range(number):
@@ -180,14 +183,21 @@ def _outcome(
         if reason < 0:  # the clock ends it, or the data
             price = _price_at(minutes, rules, next_fill(minutes, over))
         return marked(book, price, rules.slippage, rules.fee)
-    target, price = stop_on_grid(entry * shapes.target[trade], -side, book), entry
+    target, price = stop_on_grid(_level(rules, entry, shapes.target[trade]), -side, book), entry
     if not rules.fills_at_open or exit_at_entry(side, entry, target, stop) < 0:
         over = first_at(minutes, due)
         reason, _, price, _, _, _ = hold(minutes, minutes, rules, side, target, stop, entry, entry, at, over)
         if reason < 0:  # the clock ends it, or the data
             over = next_fill(minutes, over)
             price = _price_at(minutes, rules, over)
+    if rules.points:
+        return net_points(side, entry, price, rules.slippage, rules.fee)
     return net(side, entry, price, rules.slippage, rules.fee)
+
+
+def _level(rules: Any, entry: Any, level: Any) -> Any:
+    """A level of a trade that is entered at a price."""
+    return entry + level if rules.points else entry * level
 
 
 def _price_at(minutes: Any, rules: Any, at: int) -> Any:
@@ -209,7 +219,7 @@ def _run(minutes: Any, rules: Any, shapes: Any, declared: Any, which: Any, start
     return found
 
 
-_PIECES: Final = (*PIECES, *pieces.PIECES, _price_at, _outcome)
+_PIECES: Final = (*PIECES, *pieces.PIECES, net_points, _level, _price_at, _outcome)
 
 
 def outcomes(
@@ -222,7 +232,7 @@ def outcomes(
     *,
     purpose: str = "bknb.luck",
 ) -> NDArray[np.float64]:
-    """Net results in percent, shape (rows, columns); NaN for an order that never fills.
+    """Net results in percent, or in points, shape (rows, columns); NaN for an order that never fills.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ def check_above_zero(source: object, exchange: str, what: str) -> None:
     if getattr(source, "negative", False):
         raise UsageError(
             f"{what} needs prices above 0, and exchange {exchange!r} has negative=True\n"
-            "signals in bknb.backtest, portfolio, sweep, walker, walk_forward, open_holdout and check_lookahead work "
-            "with prices at or below 0\n"
+            "signals in bknb.backtest, portfolio, sweep, walker, walk_forward, open_holdout, check_lookahead and luck "
+            "work with prices at or below 0\n"
             "for everything else give a source of prices above 0, without negative=True"
         )

@@ -7,24 +7,20 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ..domain.fills_at_stops_and_gaps import execution_model
-from ..domain.formatting import percent_text, share_text
+from ..domain.formatting import percent_text, points_text, share_text
 from ..domain.interval import DAY_MS, interval_ms
+from ..domain.profit_of_partial_closes import closed_points
 from ..domain.signal_events import Added, Reduced
-from ..domain.tick_grid import tick_numbers
 from ..domain.whole_number import whole_number
-from ..engine.filling_minutes import look_back_begin, minutes_that_fill
-from ..engine.plan import Plan
 from ..errors import UsageError
-from ..kernels.declared_exit_loop import Exits
-from ..kernels.random_trades import LEVELS, Declared, FillRules, Minutes, Shapes, minutes_of, outcomes
-from ..market.runs_refused_for_negative_prices import check_above_zero
+from ..kernels.random_trades import outcomes
 from ..market.source_hours import sessions_of
 from ..metrics.compounding import growth
 from ..reports.markup import Html, element, fragment, html_figures, text_figures
 from .parts_of_equity import parts_of_equity
 from .random_moments import Moments, crowded, hours_of, why_any_hour
 from .result import Result
+from .trades_as_arrays import declared_of, is_in_points, market_of, shapes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +37,6 @@ _OWN_CHANGES: Final = frozenset(("take_profit", "trailing_stop", "breakeven"))
 """Reasons of events of positions without anybody's decision."""
 _OWN_ENDS: Final = _OWN_CHANGES | {"stop_loss", "time_expired", "frame_end", "data_end"}
 """Close reasons without anybody's decision."""
-_FOREVER: Final = 2**40  # minutes
 _LEAST_FILLED: Final = 0.5  # of the random trades; with fewer, the rest is another choice of moments
 
 
@@ -54,7 +49,8 @@ class Luck:
     name : str
         Strategy and symbol.
     total : float
-        Total return of the trades, percent: each in turn with its part of the equity of the run, compounded.
+        Total return of the trades, percent: each in turn with its part of the equity of the run, compounded. Where
+        prices may be at or below zero their sum in points, quote currency for each unit.
     totals : ndarray of float64, shape (m,)
         The same of every random run, for as many trades as the run has: a random trade that was never filled does not
         count, and the mean growth of the others takes its place. A run of which none was filled is left out.
@@ -69,6 +65,8 @@ class Luck:
         Why the random trades are of any hour of the day; empty where each has the hour of its own.
     sizes : str
         What is assumed of the sizes of trades; empty where each has all of the equity, as without a capital.
+    in_points : bool
+        Whether totals are in points, and not in percent.
     """
 
     name: str
@@ -81,6 +79,7 @@ class Luck:
     overlapping: float
     any_hour: str
     sizes: str = ""
+    in_points: bool = False
 
     @property
     def by_hour(self) -> bool:
@@ -127,18 +126,22 @@ class Luck:
         return f"{text}, also by the hour of the day: {self.any_hour}"
 
     def histogram(self, bars: int = _BARS) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """How many random runs came to which total: counts, shape (bars,), and edges in percent, shape (bars + 1,)."""
+        """How many random runs came to which total: counts, shape (bars,), and edges, shape (bars + 1,)."""
         span = None
         if len(self.totals) and np.ptp(self.totals) <= _ALIKE * np.abs(self.totals).max():  # too near for floats
             span = (float(self.totals.min()) - 0.5, float(self.totals.max()) + 0.5)
         counts, edges = np.histogram(self.totals, bins=bars, range=span)
         return counts.astype(np.int64), edges
 
+    def _shown(self, total: float) -> str:
+        return points_text(total) if self.in_points else percent_text(total)
+
     def _pairs(self) -> list[tuple[str, str]]:
+        shown = self._shown
         spread = "N/A: no trade at a random moment was filled"
         if len(self.totals):
             low, middle, high = np.quantile(self.totals, [0.05, 0.5, 0.95])
-            spread = f"{percent_text(middle)} (90 % from {percent_text(low)} to {percent_text(high)})"
+            spread = f"{shown(middle)} (90 % from {shown(low)} to {shown(high)})"
         overlapping = (
             f"; {share_text(self.overlapping)} of the trades overlap an earlier one" if self.overlapping else ""
         )
@@ -147,7 +150,7 @@ class Luck:
         return [
             ("Verdict", self.verdict),
             ("Trades", f"{self.trades:,}"),
-            ("Total return of the trades", percent_text(self.total)),
+            ("Sum of the trades" if self.in_points else "Total return of the trades", shown(self.total)),
             ("At random moments", spread),
             ("Random runs", f"{self.n:,}, seed {self.seed}{unfilled}{overlapping}"),
             *([("Sizes", self.sizes)] if self.sizes else []),
@@ -163,7 +166,7 @@ class Luck:
         bars = (
             element(
                 "span",
-                title=f"{count:,} from {percent_text(left)} to {percent_text(right)}",
+                title=f"{count:,} from {self._shown(left)} to {self._shown(right)}",
                 style="display:inline-block;width:9px;margin-right:1px;vertical-align:bottom;background:currentColor;"
                 f"opacity:{0.85 if left <= self.total < right else 0.35};height:{_TALLEST * count / tallest:.1f}px",
             )
@@ -196,6 +199,9 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
     With a capital, or a ``size`` of its signal, a trade has the part of the equity that it had in the run; in a leg of
     a portfolio, which has no equity of its own, it has all of it.
 
+    Where prices may be at or below zero, stops and targets are as far from the entry as in the run, and results are
+    added up in points.
+
     It is no p-value for rules that choose their moments by volatility within the hour of the day: their results spread
     further, or less far, than random ones, and without any edge about one run in six has ``p_value < 0.05``.
 
@@ -217,7 +223,7 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
     ------
     UsageError
         For a result without trades, or of a live run; where something was decided while trades were open; for a
-        number that cannot be.
+        number that cannot be; for ladders, trailing and break-even stops where prices may be at or below zero.
     MissingDependency
         Without numba.
 
@@ -252,21 +258,32 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
             "until, bars or entry='close'\n"
             "declare minute_estimated_time instead, or compare with the buy_and_hold of result.account"
         )
+    points = is_in_points(result)
+    declared = declared_of(closed, result.settings.price_tick)
+    if points and declared is not None:
+        raise UsageError(
+            "luck over prices at or below zero knows a target, a stop and a deadline, and trades of this run declare a "
+            "ladder, a trailing or a break-even stop\n"
+            "declare price_take_profit, price_stop_loss and minute_estimated_time alone"
+        )
     minutes, rules = market_of(result)
     moments = moments_of(result, minutes.times, seed)
-    shapes, declared = shapes_of(closed), declared_of(closed, result.settings.price_tick)
+    shapes = shapes_of(closed, points=points)
     sizes, said = parts_of_equity(result, closed)
-    results = np.array([trade.pnl.pnl_percentage for trade in closed])
+    if points and sizes is not None:
+        sizes, said = None, "each trade counts for one unit, whatever its size"
+    results = _points_of(result, closed) if points else np.array([trade.pnl.pnl_percentage for trade in closed])
+    total_of = _added if points else _compounded
     parts, filled, overlapping = [], 0, 0
     for which, starts in moments.drawn(n, at_once=max(1, _AT_ONCE // len(closed))):
         if not moments.any_hour:
             overlapping += int(crowded(starts, moments.lengths, moments.last).sum())
         found = outcomes(minutes, rules, shapes, which, starts, declared)
         filled += int(np.isfinite(found).sum())
-        parts.append(_compounded(found if sizes is None else found * sizes[which]))
+        parts.append(total_of(found if sizes is None else found * sizes[which]))
     return Luck(
         name=f"{result.strategy} on {result.symbol}",
-        total=float(_compounded(np.array([results if sizes is None else results * sizes]))[0]),
+        total=float(total_of(np.array([results if sizes is None else results * sizes]))[0]),
         totals=np.concatenate(parts),
         trades=len(closed),
         n=n,
@@ -275,6 +292,7 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
         overlapping=overlapping / (n * len(closed)),
         any_hour=moments.any_hour,
         sizes=said,
+        in_points=points,
     )
 
 
@@ -297,12 +315,25 @@ def _compounded(results: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((np.nanprod(kept, axis=1) ** (results.shape[1] / known[known > 0]) - 1) * 100)
 
 
+def _added(results: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sum of each row of results in points; the mean of those that are known stands for those that are NaN.
+
+    It is the same in whatever order they are; rows of NaN alone are left out.
+    """
+    known = np.isfinite(results).sum(axis=1)
+    kept = np.sort(results[known > 0], axis=1)
+    return np.asarray(np.nansum(kept, axis=1) * results.shape[1] / known[known > 0])
+
+
+def _points_of(result: Result, closed: Sequence[Closed]) -> NDArray[np.float64]:
+    costs = {"slippage": result.settings.percent_slippage, "fee": result.settings.percent_fee}
+    return np.array([closed_points(trade, **costs) for trade in closed])
+
+
 def _checked(result: object) -> None:
     if not isinstance(result, Result) or result.mode != "backtest":
         what = "that of a live run" if isinstance(result, Result) else type(result).__name__
         raise UsageError(f"luck compares the result of a backtest, got {what}\nsuch as bknb.luck(bknb.backtest(...))")
-    if isinstance(plan := result.run_record.plan, Plan):
-        check_above_zero(plan.exchange.source, plan.exchange.name, "luck")
 
 
 def moments_of(result: Result, times: NDArray[np.int64], seed: int) -> Moments:
@@ -319,75 +350,3 @@ def moments_of(result: Result, times: NDArray[np.int64], seed: int) -> Moments:
     is_daily = interval_ms(plan.base) >= DAY_MS
     any_hour = "bars of a day have no hour" if is_daily else why_any_hour(hours, lengths, last, seed)
     return Moments(hours, lengths, first, last, seed, any_hour)
-
-
-def market_of(result: Result) -> tuple[Minutes, FillRules]:
-    """Return the candles of a backtest and how they fill orders, as arrays and numbers."""
-    record = result.run_record
-    window, plan = record.candles.window, record.plan
-    assert window is not None and isinstance(plan, Plan)  # a backtest with trades  # noqa: PT018, S101
-    candles, model = record.candles.minutes, execution_model(plan.execution)
-    step = interval_ms(plan.base)
-    begin = look_back_begin(candles, plan.frame.start, window.price_count, step)
-    minutes = minutes_of(
-        candles.timestamp,
-        candles.block[1:5],
-        window.average_prices(plan.symbol),
-        minutes_that_fill(candles, model, begin=begin),
-        watches_average=model.watches == "average",
-        step=step,
-    )
-    rules = FillRules(
-        *(model.fills_at_open, model.watches == "average", model.trades_through, model.stop_first, model.gap_fills),
-        result.account_terms.end,
-        float(plan.settings.percent_slippage),
-        float(plan.settings.percent_fee),
-        *tick_numbers(plan.settings.price_tick),
-    )
-    return minutes, rules
-
-
-def shapes_of(closed: Sequence[Closed]) -> Shapes:
-    """Return what closed trades look like wherever they are entered; a level that there is none of is never reached."""
-    signals = [trade.signal for trade in closed]
-    side = np.array([1 if signal.position == "long" else -1 for signal in signals], dtype=np.int64)
-    entry = np.array([signal.price_open for signal in signals])
-    target, stop = (
-        np.array([getattr(signal, name) for signal in signals], dtype=np.float64) / entry
-        for name in ("price_take_profit", "price_stop_loss")
-    )
-    minutes = [_FOREVER if signal.minute_estimated_time is None else signal.minute_estimated_time for signal in signals]
-    return Shapes(
-        side,
-        np.where(np.isnan(target), side * np.inf, target),
-        np.where(np.isnan(stop), -side * np.inf, stop),
-        np.array(minutes, dtype=np.int64),
-    )
-
-
-def declared_of(closed: Sequence[Closed], tick: float | None) -> Declared | None:
-    """Return the ladders, trailing and break-even stops of closed trades, for any entry; ``None``: there is none."""
-    signals = [trade.signal for trade in closed]
-    if not any(signal.targets or signal.trailing or signal.breakeven for signal in signals):
-        return None
-    entry = np.array([signal.price_open for signal in signals])
-    levels = LEVELS
-    while levels < max(len(signal.targets) for signal in signals):
-        levels *= 2
-    prices, shares = np.full((2, levels, len(signals)), np.nan)
-    trailing, after, breakeven = np.full((3, len(signals)), np.nan)
-    distance, costs = np.zeros(len(signals)), np.ones(len(signals))
-    for at, signal in enumerate(signals):
-        for level, target in enumerate(signal.targets):
-            prices[level, at], shares[level, at] = target.price / signal.price_open, target.share
-        if signal.trailing is not None:
-            trailing[at], after[at] = signal.trailing.percent or 0.0, signal.trailing.after
-            distance[at] = (signal.trailing.distance or 0.0) / entry[at]
-        if signal.breakeven is not None:
-            breakeven[at], costs[at] = signal.breakeven.after, signal.breakeven.plus == "costs"
-    never = np.zeros(len(signals), dtype=np.bool_)
-    exits = Exits(
-        *(never, never, trailing, after, breakeven, tuple(prices), tuple(shares)),
-        *tick_numbers(tick),
-    )
-    return Declared(exits, distance, np.zeros(len(signals)), costs)
