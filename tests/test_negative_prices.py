@@ -511,6 +511,35 @@ def test_what_needs_prices_above_zero_says_so(tmp_path: Any) -> None:
             call()
 
 
+def test_prices_below_zero_are_audited_where_they_are(tmp_path: Any) -> None:
+    rng = np.random.default_rng(2)
+    closes = np.round(0.5 * np.sin(np.arange(600) / 40) + rng.normal(0.0, 0.02, 600), 2)
+    closes[300:] -= 30.0
+    frame = minutes(closes.tolist()).assign(volume=1.0 + rng.random(600))
+    range_ = {"start": f"{BEGIN} 00:00", "end": f"{BEGIN} 10:00"}
+    folder = tmp_path / "candles"
+    sound = bknb.audit(
+        "CL", exchange=from_frame(frame[:300], negative=True), folder=folder, start=BEGIN, end=f"{BEGIN} 05:00"
+    )
+    assert sound.sound, sound
+    found = bknb.audit(
+        "CL", exchange=from_frame(frame.drop(frame.index[400:403]), negative=True), folder=folder, **range_
+    )
+    assert [(one.kind, pd.Timestamp(one.when, unit="ms").minute) for one in found.findings] == [
+        ("wild", 0),
+        ("absent", 40),
+    ]
+    assert "-29.9" in found.findings[0].text
+    assert " points in a minute, " in found.findings[0].text
+    assert not folder.exists()
+    bknb.add_exchange("power", get_candles=lambda symbol, interval, since, limit: frame, negative=True)
+    for call in (bknb.audit, bknb.download):
+        with pytest.raises(
+            bknb.UsageError, match="a candle store needs prices above 0, and exchange 'power' has negative"
+        ):
+            call("CL", exchange="power", folder=folder, **range_)
+
+
 @pytest.mark.slow
 def test_figures_reports_and_pictures_hold_below_zero() -> None:
     path = np.concatenate([np.linspace(20, -37, 900), np.linspace(-37, 12, 900)]).round(2)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..domain.formatting import utc_text
+from ..domain.formatting import points_text, utc_text
 from ..domain.html import Html, element, elements, fragment
 from ..domain.interval import DAY_MS, MINUTE, MINUTE_MS, bar_text, candles_text, interval_ms
 from ..domain.ranges import merged, without
@@ -25,7 +25,7 @@ from ..market.resample import resample
 from ..market.sessions import Sessions
 from ..market.source_hours import bar_grid_of, sessions_of
 from ..market.stretched_bars import doubts_of_length, stretched
-from .ccxt_stored_and_from_store import is_adjusted
+from .ccxt_stored_and_from_store import is_in_no_store
 from .download import as_range, as_stored, as_symbols
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def audit(
 
     Of an exchange whose shortest candles are longer than a minute, these. They are not fetched; :func:`bknb.download`
     does that. Bars that count from the open of their market, and those of a table that is adjusted for splits and
-    dividends, which no store keeps, are looked at where they are: what
+    dividends or holds prices at or below zero, which no store keeps, are looked at where they are: what
     is missing between the first and the last one in the range is a finding, as is a range without any; what is missing
     before the first one and behind the last is none.
 
@@ -182,7 +182,7 @@ def audit(
     for symbol in as_symbols(symbols):
         sessions = sessions_of(source, symbol)
         grid = bar_grid_of(source.source, symbol)
-        if is_adjusted(source.source) or (
+        if is_in_no_store(source.source) or (
             grid is not None and not grid.goes_on
         ):  # in no store, but where they are read
             name, bars = symbol, _held(source.source, symbol, base, since, until)
@@ -296,14 +296,17 @@ def _outliers(symbol: str, minutes: Candles, base: str) -> list[Finding]:
     found += [
         Finding(symbol=symbol, kind="flat", when=run[0], text=f"{_span(run, base)}; nothing was traded") for run in runs
     ]
-    moves = np.abs(np.log(minutes.close[1:] / minutes.close[:-1]))
+    below_zero = bool((minutes.close <= 0).any())  # of which there are no percentages
+    least = 0.02 * float(np.abs(minutes.close).mean()) if below_zero else 0.02
+    moves = np.abs(np.diff(minutes.close) if below_zero else np.log(minutes.close[1:] / minutes.close[:-1]))
     # The usual move is the median of those that are one; a night or a weekend between two candles is no minute.
     if step < DAY_MS:
         moves[np.diff(times) != step] = 0.0
     usual = float(np.median(moves[moves > 0])) if (moves > 0).any() else 0.0
-    for at in np.flatnonzero(moves > max(_WILD_MULTIPLE * usual, 0.02)):
-        percent = 100 * (minutes.close[at + 1] / minutes.close[at] - 1)
-        told = f"{percent:+.2f} % in a {bar_text(base)}, {moves[at] / usual:.0f} times the usual"
+    for at in np.flatnonzero(moves > max(_WILD_MULTIPLE * usual, least)):
+        first, last = float(minutes.close[at]), float(minutes.close[at + 1])
+        move = points_text(last - first) if below_zero else f"{100 * (last / first - 1):+.2f} %"
+        told = f"{move} in a {bar_text(base)}, {moves[at] / usual:.0f} times the usual"
         text = f"{utc_text(int(times[at + 1]))}: {told}"
         found.append(Finding(symbol=symbol, kind="wild", when=int(times[at + 1]), text=text))
     return found

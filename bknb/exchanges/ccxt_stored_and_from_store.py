@@ -11,6 +11,7 @@ from ..errors import UsageError
 from ..history.cached_source import StoredSource
 from ..history.candle_store import DEFAULT_FOLDER, CandleStore
 from ..history.candle_store_source import CandleStoreSource
+from ..market.runs_refused_for_negative_prices import check_above_zero
 from ..market.system_clock import SystemClock
 from ..ports import CandleSource
 
@@ -117,6 +118,7 @@ def stored(source: CandleSource, *, folder: str | Path = DEFAULT_FOLDER, settle_
             f"{source.name!r} is adjusted for splits and dividends: the next one would change all its candles, and a "
             "candle store keeps those it has\ngive the source itself to the run; it needs no store"
         )
+    check_above_zero(source, source.name, "a candle store")
     return StoredSource(source, CandleStore(folder), now=SystemClock().now, settle_minutes=settle_minutes)
 
 
@@ -129,6 +131,17 @@ def is_adjusted(source: object) -> bool:
     False
     """
     return any(made.steps for made in getattr(source, "adjustments", {}).values())
+
+
+def is_in_no_store(source: object) -> bool:
+    """Whether a source holds candles in memory that no store keeps: adjusted ones, or prices at or below zero.
+
+    Examples
+    --------
+    >>> is_in_no_store(object())
+    False
+    """
+    return is_adjusted(source) or (getattr(source, "in_memory", False) and getattr(source, "negative", False))
 
 
 def from_store(folder: str | Path = DEFAULT_FOLDER, *, exchange: str | None = None) -> CandleStoreSource:

@@ -31,7 +31,7 @@ from ..market.measured_bar_length import base_of
 from ..market.source_hours import bar_grid_of
 from ..market.system_clock import SystemClock, stopwatch
 from ..ports import CandleSource
-from .ccxt_stored_and_from_store import ccxt, is_adjusted, stored
+from .ccxt_stored_and_from_store import ccxt, is_in_no_store, stored
 
 _TITLES: Final = ("symbol", "candles", "new", "absent", "missing", "hash")
 _POLL_SECONDS: Final = 0.1
@@ -277,7 +277,7 @@ def as_stored(exchange: Any, *, folder: str | Path = DEFAULT_FOLDER, saves: bool
         source = resolve_exchange(exchange).source
     if isinstance(source, StoredSource):
         return source
-    if not saves and is_adjusted(source):
+    if not saves and is_in_no_store(source):
         return StoredSource(source, CandleStore(folder), now=SystemClock().now)
     return stored(source, folder=folder)
 

@@ -19,7 +19,6 @@ from ..market.answer_notes import Notes, note, noting
 from ..market.bar_slots import slot_from, slot_of
 from ..market.candles import COLUMNS, Candles
 from ..market.measured_bar_length import base_of
-from ..market.runs_refused_for_negative_prices import check_above_zero
 from ..market.sessions import Sessions
 from ..market.short_answers import Reach
 from ..market.source_hours import bar_grid_of, sessions_of
@@ -81,7 +80,6 @@ class StoredSource:
         settle_minutes: int = 3,
         settings: Settings | None = None,
     ) -> None:
-        check_above_zero(source, source.name, "a candle store")
         self.source = source
         self.store = store
         self.name = source.name
