@@ -211,6 +211,32 @@ def test_cancel_takes_back_what_waits() -> None:
     assert len(result.trades) == 0
 
 
+def test_an_order_that_waits_is_moved_or_taken_back_by_its_id() -> None:
+    moved: dict[float, Decide] = {6.5: lambda task: task.move(price_open=98.0), 12.5: lambda task: task.close()}
+    result, answers, _ = play(moved, candles=rows(100, 100, 99, 98, 97), signal=WAITING)
+    (end,), (trade,) = result.run_record.records.cancelled, result.run_record.records.closed
+    assert (end.reason, end.closed_at, end.note) == ("manual", at(7), "moved to 98")
+    assert (trade.signal.price_open, trade.signal.pending_at) == (98.0, at(8))
+    assert answers[0].startswith("moves the limit entry of long X at 99 (hand-X-20240101T0001)"), answers
+    adds = [bknb.Add(1, price_open=98.0), bknb.Add(0.5, price_open=97.0)]
+    first = "hand-X-20240101T0001"
+    taken: dict[float, Decide] = {
+        6.5: lambda task: task.cancel("no", id=f"{first}#1"),
+        8.5: lambda task: task.move(price_open=99.0, id=f"{first}#2"),
+        12.5: lambda task: task.close(),
+    }
+    adding = {"manage": lambda when: adds if when.minute == 4 else None, "manage_interval": "1m"}
+    result, answers, _ = play(taken, candles=rows(100, 100, 100, 100, 100, 98.8), strategy=adding)
+    gone = [each for each in result.run_record.records.positions if isinstance(each, bknb.AddCancelled)]
+    assert [(each.number, each.reason, each.note) for each in gone] == [
+        (1, "manual", "no"),
+        (2, "manual", "moved to 99.0"),
+    ]
+    (trade,) = result.run_record.records.closed
+    assert [fill.price for fill in trade.fills] == [100.0, 98.8, 98.8]
+    assert answers[0] == f"takes back {first}#1"
+
+
 @pytest.mark.parametrize("entry", ["limit", "stop"])
 def test_activate_opens_what_waits_at_the_market(entry: str) -> None:
     signal = WAITING | ({} if entry == "limit" else {"entry": "stop", "price_open": 110.0})

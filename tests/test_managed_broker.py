@@ -269,7 +269,7 @@ def test_what_waits_can_be_cancelled_and_the_answers_say_so() -> None:
                          signal=entry, broker=bknb.brokers.paper(), strategy=strategy)  # fmt: skip
     assert answers[0] == "('cancel',)"
     assert "the entry order of hand-X-20240101T0001 has not left\nuse cancel() to take it back" in answers[1]
-    assert answers[2:] == ["('cancel', 'activate')", "('close', 'reduce', 'move', 'cancel')"]
+    assert answers[2:] == ["('cancel', 'move', 'activate')", "('close', 'reduce', 'move', 'cancel')"]
 
 
 @pytest.mark.parametrize("execution", ["pessimistic", "vwap"])

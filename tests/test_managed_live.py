@@ -17,7 +17,7 @@ from quick import first_quick
 from scenarios import MINUTE, ORIGIN, source
 from test_by_hand import play
 from test_live_parity import JumpingClock
-from test_managed_properties import drawn, managing
+from test_managed_properties import drawn, managing, managing_orders
 from worlds import MODELS, SEEDS, SETTINGS, walk
 
 import bknb
@@ -42,12 +42,12 @@ def told(records: Records, *, before: int) -> list[bytes]:
     return [msgspec.json.encode(event) for event in plain]
 
 
-def managed(seed: int, model: str, *, risk: str | None = None, lists: bool = False) -> Any:
+def managed(seed: int, model: str, *, risk: str | None = None, lists: bool = False, orders: bool = False) -> Any:
     return bknb.add_strategy(
         "random",
         interval="1m",
         get_signal=drawn(seed, lists=lists),
-        manage=managing(seed),
+        manage=managing_orders(seed) if orders else managing(seed),
         manage_interval="1m" if seed % 2 else "5m",
         execution=model,
         risk=risk,
@@ -58,15 +58,16 @@ def managed(seed: int, model: str, *, risk: str | None = None, lists: bool = Fal
 @pytest.mark.parametrize("model", first_quick(MODELS))
 @settings(max_examples=10)
 @example(
-    seed=128, jumping=True, risk=False, lists=False
+    seed=128, jumping=True, risk=False, lists=False, orders=False
 )  # a part and the rest of the position leave late, in one answer
-@given(seed=SEEDS, jumping=st.booleans(), risk=st.booleans(), lists=st.booleans())
-def test_live_equals_a_backtest(model: str, seed: int, *, jumping: bool, risk: bool, lists: bool) -> None:
+@given(seed=SEEDS, jumping=st.booleans(), risk=st.booleans(), lists=st.booleans(), orders=st.booleans())
+def test_live_equals_a_backtest(model: str, seed: int, *, jumping: bool, risk: bool, lists: bool, orders: bool) -> None:
     def picky(request: bknb.RiskRequest) -> bool:
         return (request.when // MINUTE) % 4 != 0
 
     bknb.add_risk("picky", validations=[picky])
-    exchange, strategy = source(walk(seed)), managed(seed, model, risk="picky" if risk else None, lists=lists)
+    exchange = source(walk(seed))
+    strategy = managed(seed, model, risk="picky" if risk else None, lists=lists, orders=orders)
     task = bknb.Live.background(
         "BTCUSDT",
         strategy=strategy,
@@ -145,6 +146,7 @@ PARTS = {
     ("places", "killed", "kind"),
     [
         pytest.param("chosen", 12, "managed", marks=pytest.mark.slow),
+        pytest.param("chosen", 12, "orders", marks=pytest.mark.slow),
         pytest.param("every", 170, "managed", marks=pytest.mark.long),
         pytest.param("every", 170, "lists", marks=pytest.mark.long),
     ],

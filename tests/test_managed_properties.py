@@ -100,8 +100,27 @@ def managing(seed: int, *, loosens: bool = True) -> Callable[..., Any]:
     return manage
 
 
+def managing_orders(seed: int) -> Callable[..., Any]:
+    """A manager as of :func:`managing`, that also moves and cancels orders that wait, by their ids."""
+    others = managing(seed)
+
+    def manage(when: Any, position: Any, price: float) -> Any:
+        random = np.random.default_rng([seed, 11, round(when.timestamp())])
+        resting = [each.id for each in position.waiting if each.price_open is not None]
+        if not resting or random.random() < 0.5:
+            return others(when, position, price)
+        answers: list[Any] = []
+        for name in resting[: int(random.integers(1, 3))]:
+            moved = bknb.Move(price_open=price * random.uniform(0.99, 1.01), id=name)
+            answers.append(moved if random.random() < 0.7 else bknb.Cancel(id=name))
+        return answers
+
+    return manage
+
+
 def run(seed: int, model: str, *, every_minute: bool = False, tick: float | None = None, loosens: bool = True,
-        changed_from: int | None = None, risk: bool = False, lists: bool = False) -> Heard:  # fmt: skip
+        changed_from: int | None = None, risk: bool = False, lists: bool = False,
+        orders: bool = False) -> Heard:  # fmt: skip
     """A run of random signals and random answers over a random walk."""
     if risk:
         bknb.add_risk("drawn", validations=lambda request: hash((request.when, round(request.add, 6))) % 3 > 0)
@@ -109,7 +128,7 @@ def run(seed: int, model: str, *, every_minute: bool = False, tick: float | None
         "drawn",
         drawn(seed, lists=lists),
         interval="1m",
-        manage=managing(seed, loosens=loosens),
+        manage=managing_orders(seed) if orders else managing(seed, loosens=loosens),
         manage_interval="1m" if seed % 2 else "5m",
         risk="drawn" if risk else None,
     )
@@ -135,19 +154,19 @@ def told(done: Heard, *, before: int | None = None) -> list[bytes]:
 @pytest.mark.slow
 @given(
     model=st.sampled_from(MODELS), seed=SEEDS, tick=st.sampled_from([None, 0.05]), risk=st.booleans(),
-    lists=st.booleans(),
+    lists=st.booleans(), orders=st.booleans(),
 )  # fmt: skip
 def test_skipping_minutes_changes_nothing(
-    *, model: str, seed: int, tick: float | None, risk: bool, lists: bool
+    *, model: str, seed: int, tick: float | None, risk: bool, lists: bool, orders: bool
 ) -> None:
-    skipped = told(run(seed, model, tick=tick, risk=risk, lists=lists))
-    assert skipped == told(run(seed, model, tick=tick, risk=risk, lists=lists, every_minute=True))
+    skipped = told(run(seed, model, tick=tick, risk=risk, lists=lists, orders=orders))
+    assert skipped == told(run(seed, model, tick=tick, risk=risk, lists=lists, orders=orders, every_minute=True))
 
 
-@given(model=st.sampled_from(MODELS), seed=SEEDS, at=st.integers(1, LENGTH), lists=st.booleans())
-def test_nothing_depends_on_what_comes_later(model: str, seed: int, at: int, lists: bool) -> None:  # noqa: FBT001
-    before, later = ORIGIN + at * MINUTE, run(seed, model, changed_from=at, lists=lists)
-    assert told(run(seed, model, lists=lists), before=before) == told(later, before=before)
+@given(model=st.sampled_from(MODELS), seed=SEEDS, at=st.integers(1, LENGTH), lists=st.booleans(), orders=st.booleans())
+def test_nothing_depends_on_what_comes_later(*, model: str, seed: int, at: int, lists: bool, orders: bool) -> None:
+    before, later = ORIGIN + at * MINUTE, run(seed, model, changed_from=at, lists=lists, orders=orders)
+    assert told(run(seed, model, lists=lists, orders=orders), before=before) == told(later, before=before)
 
 
 @pytest.mark.slow

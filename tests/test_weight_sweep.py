@@ -16,7 +16,7 @@ from test_weight_rows import FRAME, scaled, swept
 from worlds import SEEDS, walk
 
 import bknb
-from bknb.domain import manage_answers_refused
+from bknb.domain import part_and_add_orders
 from bknb.domain.risk_request_and_verdict import WeightLimits
 from bknb.domain.signal_events import Reason
 from bknb.domain.weight_answers import read_weight
@@ -223,6 +223,6 @@ def whole(candles: Any, seed: int = 0) -> dict[str, Any]:
 
 
 def test_what_the_loop_of_weights_repeats_of_the_domain_is_equal() -> None:
-    assert weight_loop.MOST_SHARE == manage_answers_refused.MOST_SHARE
+    assert weight_loop.MOST_SHARE == part_and_add_orders.MOST_SHARE
     assert not isinstance(read_weight(weight_loop.MOST, WeightLimits()), Reason)
     assert isinstance(read_weight(math.nextafter(weight_loop.MOST, 2), WeightLimits()), Reason)

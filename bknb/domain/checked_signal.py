@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from .declared_exits import targets_of
 from .exit_validation import memo_text
 from .formatting import stamp_text
-from .signal import OpenSignal, ScheduledSignal, Signal, sign_of
+from .signal import CheckedSignal, OpenSignal, ScheduledSignal, Signal, sign_of
 from .signal_events import Reason
 from .signal_validation import broken_rules, is_timed, target_prices
 from .states import Rules
 from .trailing_and_breakeven_stops import percent_stop, percent_targets
+
+_MOVED: Final = re.compile(r"(.+)~([1-9][0-9]{0,8})", re.DOTALL)
 
 
 def signal_id(rules: Rules, when: int, suffix: str = "") -> str:
@@ -30,6 +33,18 @@ def signal_id(rules: Rules, when: int, suffix: str = "") -> str:
     'sma-BTCUSDT-19700101T0000'
     """
     return f"{rules.strategy}-{rules.symbol}-{stamp_text(when)}{suffix}"
+
+
+def id_when_moved(signal_id: str) -> str:
+    """The id of the order that takes the place of another one, whose price it moves.
+
+    Examples
+    --------
+    >>> id_when_moved("sma-BTCUSDT-20240101T0000"), id_when_moved("mine~2")
+    ('sma-BTCUSDT-20240101T0000~2', 'mine~3')
+    """
+    found = _MOVED.fullmatch(signal_id)
+    return f"{signal_id}~2" if found is None else f"{found[1]}~{int(found[2]) + 1}"
 
 
 def checked_signal(
@@ -60,7 +75,7 @@ def checked_signal(
         from .valid_and_until import timed_faults
 
         reasons += timed_faults(signal, when, rules)
-    if signal.id is not None and signal.id == last_id:
+    if signal.id is not None and last_id is not None and signal.id in (last_id, _unmoved(last_id)):
         reasons.append(Reason("repeated", f"the signal {signal.id!r} was opened already"))
     if reasons:
         return tuple(reasons)
@@ -98,6 +113,38 @@ def checked_signal(
         if signal.entry == "stop" and not at_once:
             row["price_stop_loss"] = None  # it lies on the way to the entry, and is there once that has filled
     return OpenSignal(pending_at=when, **row) if at_once else ScheduledSignal(**row)
+
+
+def _unmoved(signal_id: str) -> str:
+    """The id that an order had before it was moved."""
+    found = _MOVED.fullmatch(signal_id)
+    return signal_id if found is None else found[1]
+
+
+def as_answered(order: CheckedSignal) -> Signal:
+    """The signal of an order that has not filled, as its strategy answered it; how long it waits is left out."""
+    target: Any = order.targets and tuple((one.price, one.share) for one in order.targets)
+    percent: Any = order.percent_targets and tuple((one.price, one.share) for one in order.percent_targets)
+    if percent and percent[0][1] is None:
+        percent = percent[0][0]
+    return Signal(
+        position=order.position,
+        price_take_profit=None if percent else target or order.price_take_profit,
+        price_stop_loss=None if order.stop_percent is not None else order.price_stop_loss,
+        minute_estimated_time=order.minute_estimated_time,
+        price_open=None if order.entry in ("market", "close") else order.price_open,
+        entry="limit" if order.entry == "market" else order.entry,
+        note=order.note,
+        id=order.id,
+        trailing=order.trailing,
+        breakeven=order.breakeven,
+        memo=msgspec.json.decode(order.memo) if order.memo else None,
+        until=order.until or None,
+        bars=order.bars,
+        size=order.size,
+        stop_percent=order.stop_percent,
+        target_percent=percent or None,
+    )
 
 
 def reached(signal: Signal, price: float) -> bool:

@@ -12,23 +12,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-import msgspec
-
-from .checked_signal import activated, checked_signal
+from .checked_signal import activated
 from .entry_timeout import timeout_of
 from .fills_at_stops_and_gaps import Entry, Minute
-from .lifecycle_entries import ending_minute, entered, granted, ids_closed, refusal, released_by
-from .lifecycle_inputs import Answers, earliest_fill
+from .lifecycle_entries import ending_minute, entered, ids_closed, refusal
 from .pnl import net_percentage, net_points
 from .risk_request_and_verdict import Reserve, Verdict
-from .signal import OpenSignal, ScheduledSignal, Signal, key_of, sign_of
-from .signal_events import Cancelled, CancelReason, Closed, Event, Opened, PositionEvent, Reason, Scheduled
+from .signal import ScheduledSignal, Signal, key_of, sign_of
+from .signal_events import Cancelled, Closed, Opened, PositionEvent, Reason, Scheduled
 from .signal_validation import read_answer
 from .states import (
-    Asking,
     Entering,
     Flat,
-    Holding,
     Opening,
     Rules,
     Step,
@@ -36,17 +31,11 @@ from .states import (
     after_frame,
     labels,
     quiet_minute,
-    rejection,
     waiting_signals,
 )
-from .tick_grid import on_grid
-from .unfilled_entries import cancel, flat_after, places_after, taken_back
+from .unfilled_entries import cancelled_entries, flat_after, places_after, taken_back
 
 _Told: TypeAlias = Closed | Scheduled | PositionEvent | Cancelled
-
-AT_THE_MARKET = Reason(
-    "list", "a signal of a list needs price_open: an order at the market or the close leaves nothing to the others"
-)
 
 
 class Signals(NamedTuple):
@@ -75,116 +64,6 @@ def read_signals(answer: Sequence[object], *, negative: bool = False) -> Signals
         tuple(each for each in read if isinstance(each, Signal)),
         tuple(each for each in read if isinstance(each, Reason)),
     )
-
-
-# --- answered ---------------------------------------------------------------------------------------------------
-
-
-def answered_with_several(state: Flat | Holding, given: Answers, rules: Rules) -> Step:
-    """The signals of a list, each checked by itself: those that are valid are ordered beside each other.
-
-    The risk profile and the account are asked about one after the other. All of them have one place, and as much money
-    as the one that needs most: only one fills.
-    """
-    ending = state if isinstance(state, Holding) else None
-    last_id = state.signal.id if isinstance(state, Holding) else state.last_id
-    events: list[Event] = []
-    valid: dict[str, OpenSignal | ScheduledSignal] = {}
-    for number, answer in enumerate(given.signals, 1):
-        signal = on_grid(answer, rules.tick, negative=rules.negative)
-        suffix = "" if number == 1 else f"#{number}"
-        candidate = checked_signal(signal, given.when, given.price, rules, last_id=last_id, suffix=suffix)
-        reasons = candidate if isinstance(candidate, tuple) else ()
-        if signal.price_open is None and len(given.signals) > 1:
-            reasons = (*reasons, AT_THE_MARKET)
-        if isinstance(candidate, OpenSignal | ScheduledSignal):
-            if candidate.id in valid:
-                reasons = (*reasons, Reason("repeated", f"two signals of one list have the id {candidate.id!r}"))
-            if not reasons:
-                valid[candidate.id] = candidate
-                continue
-        events.append(rejection(rules, given.when, given.price, reasons, signal))
-    # at the average price one may fill at once; of several the nearest to it
-    at_once = sorted(
-        (each for each in valid.values() if isinstance(each, OpenSignal)),
-        key=lambda each: abs(each.price_open - given.price),
-    )
-    later = [each for each in valid.values() if isinstance(each, ScheduledSignal)]
-    candidates: tuple[OpenSignal | ScheduledSignal, ...] = (*at_once, *later)
-    if not candidates:
-        return Step(state, tuple(events))
-    asking = Asking(
-        candidate=candidates[0],
-        when=given.when,
-        price=given.price,
-        not_before=earliest_fill(given, rules),
-        last_id=last_id,
-        ending=ending,
-        earlier=tuple(events),
-        rest=candidates[1:],
-    )
-    if rules.asks:
-        return _asked(asking)
-    while True:
-        step = _allowed(asking, rules)
-        if not isinstance(step.state, Asking):
-            return step
-        asking = step.state
-
-
-def _asked(state: Asking) -> Step:
-    freed = state.ending.signal.id if state.ending else None
-    holder = state.granted[0].id if state.granted else None
-    asked = Reserve(state.candidate, state.when, state.price, freed, earlier=state.earlier, holder=holder)
-    return Step(state, (), (asked,))
-
-
-def competing_answered(state: Asking, given: Verdict, rules: Rules) -> Step:
-    """The decision on one of a list of signals; the next of them is asked about, or those that were allowed ordered."""
-    if given.allowed:
-        after = _allowed(state, rules, given.liquidation)
-    else:
-        refused = refusal(state.candidate, state.when, state.price, given, rules)
-        after = _next(state, state.granted, (*state.earlier, refused), rules)
-    return _asked(after.state) if isinstance(after.state, Asking) else after
-
-
-def _allowed(state: Asking, rules: Rules, liquidation: float | None = None) -> Step:
-    candidate = state.candidate
-    if isinstance(candidate, OpenSignal):  # it fills at once: nothing was ordered before it
-        opened = granted(state, rules, liquidation)
-        taken = [event for signal in state.rest for event in _place_taken(signal, state.when, state.price, rules)]
-        return Step(opened.state, (*opened.events, *taken), opened.commands)
-    return _next(state, (*state.granted, candidate), state.earlier, rules)
-
-
-def _next(state: Asking, allowed: tuple[ScheduledSignal, ...], earlier: tuple[Event, ...], rules: Rules) -> Step:
-    if state.rest:
-        following, rest = state.rest[0], state.rest[1:]
-        return Step(msgspec.structs.replace(state, candidate=following, rest=rest, granted=allowed, earlier=earlier))
-    if not allowed:
-        return Step(state.ending or Flat(last_id=state.last_id), earlier, released_by(earlier, rules))
-    return granted(msgspec.structs.replace(state, candidate=allowed[0], granted=allowed[1:], earlier=earlier), rules)
-
-
-def _place_taken(signal: OpenSignal | ScheduledSignal, when: int, price: float, rules: Rules) -> tuple[Cancelled, ...]:
-    scheduled = signal if isinstance(signal, ScheduledSignal) else _unfilled(signal)
-    return _cancelled([scheduled], when, price, "place_taken", rules)
-
-
-def _unfilled(signal: OpenSignal) -> ScheduledSignal:
-    fields = msgspec.structs.asdict(signal)
-    return ScheduledSignal(**{name: fields[name] for name in ScheduledSignal.__struct_fields__})
-
-
-def _cancelled(
-    signals: Iterable[ScheduledSignal], when: int, price: float, reason: CancelReason, rules: Rules, *, note: str = ""
-) -> tuple[Cancelled, ...]:
-    ends = [cancel(signal, Flat(), when, price, reason, rules, note=note).events[0] for signal in signals]
-    return tuple(end for end in ends if isinstance(end, Cancelled))
-
-
-# --- a minute ---------------------------------------------------------------------------------------------------
 
 
 def competing_opens(state: Opening, given: Minute, rules: Rules) -> Step:
@@ -248,15 +127,17 @@ def competing_minute(
         Whether it is the first minute that can fill them.
     """
     model = rules.model
-    found = [(signal, model.entry(signal, minute, first=first)) for signal in signals] if model.can_fill(minute) else []
+    new = _newest(signals) if first and signals else ()  # others beside one that was moved rest already
+    can_fill = model.can_fill(minute)
+    found = [(signal, model.entry(signal, minute, first=signal in new)) for signal in signals] if can_fill else []
     touched = [(signal, entry) for signal, entry in found if isinstance(entry, Entry)]
     rejected = [signal for signal, entry in found if entry == "reject"]
     chosen = _first_filled(touched, minute, rules) if touched else None
     if first and (chosen is None or chosen[1].rested):
         told = {key_of(event.signal) for event in earlier if isinstance(event, Scheduled)}
         fields = {**labels(rules), "when": minute.t, "price": minute.price}
-        earlier += tuple(Scheduled(**fields, signal=each) for each in signals if key_of(each) not in told)
-    earlier += _cancelled(rejected, minute.t, minute.price, "price_reject", rules)
+        earlier += tuple(Scheduled(**fields, signal=each) for each in new if key_of(each) not in told)
+    earlier += cancelled_entries(rejected, minute.t, minute.price, "price_reject", rules)
     left = tuple(signal for signal in signals if signal not in rejected)
     if chosen is None:
         state = Waiting(signal=left[0], last_id=last_id, beside=left[1:]) if left else Flat(last_id=last_id)
@@ -275,7 +156,7 @@ def competing_minute(
         holder=holder,
         first=first,
     )
-    again = not first or (entry.rested and minute.t > signal.scheduled_at)
+    again = signal not in new or (entry.rested and minute.t > signal.scheduled_at)
     if rules.sized or (again and rules.asks):
         filled = activated(signal, minute.t, entry.price, rules.tick)
         ending = next(ids_closed(earlier), None)
@@ -294,7 +175,7 @@ def competing_entered(state: Entering, given: Verdict, rules: Rules) -> Step:
         return _entered(state, holder, rules, given.liquidation)
     filled = activated(state.signal, minute.t, state.entry.price, rules.tick)
     refused: Any = refusal(filled, minute.t, minute.price, given, rules)
-    ended = _cancelled([state.signal], minute.t, minute.price, "risk", rules, note=given.note)
+    ended = cancelled_entries([state.signal], minute.t, minute.price, "risk", rules, note=given.note)
     return competing_minute(
         state.beside,
         minute,
@@ -302,8 +183,18 @@ def competing_entered(state: Entering, given: Verdict, rules: Rules) -> Step:
         holder=holder,
         last_id=state.last_id,
         earlier=(*state.earlier, refused, *ended),
-        first=state.first,
+        first=state.first and _newest((state.signal, *state.beside))[0].scheduled_at in _moments(state.beside),
     )
+
+
+def _moments(signals: Iterable[ScheduledSignal]) -> set[int]:
+    return {signal.scheduled_at for signal in signals}
+
+
+def _newest(signals: Sequence[ScheduledSignal]) -> tuple[ScheduledSignal, ...]:
+    """Those of several signals that were decided last."""
+    newest = max(_moments(signals))
+    return tuple(signal for signal in signals if signal.scheduled_at == newest)
 
 
 def _entered(state: Entering, holder: ScheduledSignal, rules: Rules, liquidation: float | None = None) -> Step:
@@ -312,7 +203,7 @@ def _entered(state: Entering, holder: ScheduledSignal, rules: Rules, liquidation
     made = entered(state.signal, minute, state.entry, rules, liquidation)
     opened, rest = made.events[0], made.events[1:]
     assert isinstance(opened, Opened)  # it comes first  # noqa: S101
-    taken = _cancelled(state.beside, minute.t, minute.price, "place_taken", rules)
+    taken = cancelled_entries(state.beside, minute.t, minute.price, "place_taken", rules)
     ended = [event for event in (*state.earlier, *rest, *taken) if isinstance(event, Closed | Cancelled)]
     commands = places_after(ended, opened.signal, rules, holder=holder)
     return Step(made.state, (*state.earlier, opened, *taken, *rest), commands)

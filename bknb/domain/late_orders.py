@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from .lifecycle import Opening, State, position_of
+from .lifecycle import Opening, State, position_of, waiting_signals
 
 OrderRole: TypeAlias = Literal["exit", "entry"]
 Decision: TypeAlias = tuple[int, OrderRole]
@@ -58,8 +58,10 @@ def late_orders(state: State) -> dict[Decision, int]:
         found[ending.leaving.decided_at, "exit"] = ending.leaving.not_before
     if book is not None and book.closing and book.closing.late_at and ending is not None and ending.leaving is not None:
         found[book.closing.moment, "exit"] = book.closing.late_at  # else it becomes the order that leaves
-    if isinstance(state, Opening) and not state.activated and state.not_before > state.signal.scheduled_at:
-        found[state.signal.scheduled_at, "entry"] = state.not_before
+    if isinstance(state, Opening) and not state.activated:
+        decided_at = max(signal.scheduled_at for signal in waiting_signals(state))  # others beside it may rest already
+        if state.not_before > decided_at:
+            found[decided_at, "entry"] = state.not_before
     if isinstance(state, Opening) and state.close_at is not None and state.late_at:
         found[state.close_at, "exit"] = state.late_at
     return found

@@ -186,7 +186,7 @@ def _adds_verdict(state: AskingAdds, given: Verdict, rules: Rules) -> Step:
 
 
 def _waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:
-    from .manage_answers_carried_out import waiting_managed
+    from .moved_and_cancelled_entries import waiting_managed
 
     return waiting_managed(state, given, rules)
 
@@ -194,7 +194,7 @@ def _waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:
 def _opening_managed(state: Opening, given: Managed, rules: Rules) -> Step:
     if rules.weights is None:
         raise _impossible(state, given, rules)
-    from .manage_answers_carried_out import waiting_managed
+    from .moved_and_cancelled_entries import waiting_managed
 
     return waiting_managed(state, given, rules)
 
@@ -206,7 +206,7 @@ def _holding_managed(state: Holding, given: Managed, rules: Rules) -> Step:
 
 
 def _answers(state: Flat | Holding, given: Answers, rules: Rules) -> Step:
-    from .competing_entries import answered_with_several
+    from .ordered_list_of_signals import answered_with_several
 
     return answered_with_several(state, given, rules)
 
@@ -214,7 +214,7 @@ def _answers(state: Flat | Holding, given: Answers, rules: Rules) -> Step:
 def _asking_verdict(state: Asking, given: Verdict, rules: Rules) -> Step:
     if not (state.granted or state.rest):
         return asking_verdict(state, given, rules)
-    from .competing_entries import competing_answered
+    from .ordered_list_of_signals import competing_answered
 
     return competing_answered(state, given, rules)
 

@@ -80,6 +80,21 @@ def answered(
     if isinstance(candidate, tuple):
         rejected = rejection(rules, given.when, given.price, candidate, signal)
         return Step(state, (*earlier, rejected), released_by(earlier, rules))
+    return ordered(candidate, state, ending, given, rules, earlier=earlier, freed=freed)
+
+
+def ordered(
+    candidate: OpenSignal | ScheduledSignal,
+    state: Flat | Holding,
+    ending: Holding | None,
+    given: Answer,
+    rules: Rules,
+    *,
+    earlier: tuple[Event, ...] = (),
+    freed: str | None = None,
+) -> Step:
+    """An order of a checked signal, or a question to the risk profile; else as :func:`answered`."""
+    last_id = state.last_id if isinstance(state, Flat) else state.signal.id
     asking = Asking(
         candidate=candidate,
         when=given.when,
@@ -128,6 +143,7 @@ def granted(state: Asking, rules: Rules, liquidation: float | None = None) -> St
     told = [
         Scheduled(**labels(rules), when=state.when, price=state.price, signal=signal)
         for signal in (candidate, *state.granted)
+        if signal.scheduled_at == state.when  # others wait already
     ]
     waiting = Waiting(signal=candidate, last_id=state.last_id, beside=state.granted)
     return Step(waiting, (*earlier, *told), released)

@@ -98,7 +98,7 @@ class Add(ByName, frozen=True):
 
 
 class Move(ByName, frozen=True, kw_only=True):
-    """Move levels and the deadline; what is not given stays.
+    """Move levels, the deadline, or an order that waits; what is not given stays.
 
     A looser stop is not taken unless ``loosen``. A stop at or beyond the last close counts as reached: the position
     closes at the market.
@@ -124,11 +124,17 @@ class Move(ByName, frozen=True, kw_only=True):
         Whether the stop may become looser.
     memo
         Values that ``position.memo`` has from now on, in place of those it had.
+    price_open, id
+        The price of an entry or an add that waits (quote currency), and its id; without an id the only one that waits.
+        The order is cancelled and another one, with an id of its own, takes its place for as long as it would have
+        waited. Of an entry other values of this move are values of its signal; of an add nothing else can be given.
 
     Examples
     --------
     >>> Move(price_stop_loss=99.0).price_stop_loss
     99.0
+    >>> Move(price_open=98.5).price_open
+    98.5
     >>> Move(target_percent=4.0)
     Move(loosen=False, target_percent=4.0)
     """
@@ -144,6 +150,8 @@ class Move(ByName, frozen=True, kw_only=True):
     memo: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
     stop_percent: float | msgspec.UnsetType = msgspec.UNSET
     target_percent: float | Sequence[tuple[float, float]] | msgspec.UnsetType = msgspec.UNSET
+    price_open: float | msgspec.UnsetType = msgspec.UNSET
+    id: str | msgspec.UnsetType = msgspec.UNSET
 
     def __repr__(self) -> str:
         given = {name: getattr(self, name) for name in self.__struct_fields__}
@@ -152,7 +160,14 @@ class Move(ByName, frozen=True, kw_only=True):
 
 
 class Cancel(ByName, frozen=True):
-    """Take back what waits: a resting entry, or the resting adds of an open position.
+    """Take back what waits: resting entries, or the adds of an open position that have not filled.
+
+    Parameters
+    ----------
+    note
+        Free text that travels with the cancelled order.
+    id
+        That of one order, as ``position.waiting`` has it; ``None``: all of them.
 
     Examples
     --------
@@ -161,6 +176,7 @@ class Cancel(ByName, frozen=True):
     """
 
     note: str = ""
+    id: str | None = None
 
 
 PositionAnswer: TypeAlias = Close | Reduce | Add | Move | Cancel | Signal

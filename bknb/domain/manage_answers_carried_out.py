@@ -15,24 +15,19 @@ from ..errors import InvalidTransition
 from .fills_at_stops_and_gaps import Exit
 from .lifecycle_entries import answered, refusal
 from .lifecycle_inputs import Answer, Managed, earliest_fill
-from .manage_answers import Add, Cancel, Close, Reduce
+from .manage_answers import Add, Close, Reduce
 from .manage_answers_refused import (
-    TWO_SIGNALS,
     Judged,
-    behind_signal,
     judge,
-    lonely_signal,
-    note_fault,
-    orders_of,
-    sized,
 )
 from .managed_fills import FillRun
 from .market_clock_protocol import NEVER
 from .order_of_fills_in_a_managed_minute import without_adds
+from .part_and_add_orders import orders_of, sized
 from .position_book import PositionBook, PositionOrder, UnsizedPart, new_book, size_allowed
 from .position_fills import DUST
 from .risk_request_and_verdict import Reserve, Verdict
-from .signal import Signal, sign_of
+from .signal import sign_of
 from .signal_events import Event, Reason, Rejected
 from .signal_validation import STOPPED
 from .state_as_text import story
@@ -41,58 +36,13 @@ from .states import (
     Flat,
     Holding,
     Leaving,
-    Opening,
     Rules,
     Step,
-    Waiting,
     labels,
     rejection,
-    waiting_signals,
 )
 from .text import shown
 from .trailing_and_breakeven_stops import moved_events
-from .unfilled_entries import taken_back
-
-
-def waiting_managed(state: Waiting | Opening, given: Managed, rules: Rules) -> Step:
-    """What ``manage`` answered about a resting entry, or weights about an entry order that no candle has filled.
-
-    A position that leaves before that order still leaves.
-    """
-    reasons = [*given.faults]
-    cancelled: Cancel | None = None
-    signal: Signal | None = None
-    for answer in given.answers:
-        if isinstance(answer, Cancel):
-            if (fault := note_fault(answer.note)) is not None:
-                reasons.append(fault)
-            if signal is not None:
-                reasons.append(behind_signal(answer))
-            cancelled = cancelled or (answer if fault is None else Cancel())
-        elif isinstance(answer, Signal) and cancelled is not None and signal is None:
-            signal = answer
-        elif isinstance(answer, Signal):
-            reasons.append(lonely_signal("Cancel") if signal is None else TWO_SIGNALS)
-        else:
-            name = type(answer).__name__
-            text = f"{name} needs an open position, and this signal waits for its entry"
-            reasons.append(
-                Reason("nothing_open", f"{text}; Cancel() takes it back, with a Signal behind it replaces it")
-            )
-    if signal is not None and not given.entries:
-        reasons.append(STOPPED)
-    rejected = _rejected(given, reasons, rules)
-    if cancelled is None:
-        return Step(state, rejected)
-    ending = state.ending if isinstance(state, Opening) else None
-    then = ending or Flat(last_id=state.last_id)
-    waits = waiting_signals(state)
-    end = taken_back(state, waits, then, given.when, given.price, given.source, rules, note=cancelled.note)
-    events = (*rejected, *end.events)
-    if signal is None or reasons:
-        return Step(end.state, events, end.commands)
-    asked = Answer(given.when, given.price, signal, given.entry_decided_at)
-    return answered(then, ending, asked, rules, earlier=events, freed=state.signal.id)
 
 
 def holding_managed(state: Holding, given: Managed, rules: Rules) -> Step:
@@ -114,9 +64,10 @@ def holding_managed(state: Holding, given: Managed, rules: Rules) -> Step:
     for answer in given.answers:
         judge(judged, answer, state, given, rules)
     reasons = [*given.faults, *judged.reasons]
-    rejected = _rejected(given, reasons, rules)
+    rejected = rejected_answers(given, reasons, rules)
     if reasons:
         judged.moved, judged.ends, judged.signal = None, None, None
+        judged.gone = {number: note for number, note in judged.gone.items() if number not in judged.moved_adds}
         judged.sizes = [one for one in judged.sizes if isinstance(one, Reduce)]
         if judged.closes is None and judged.sizes and judged.size <= DUST:  # without its adds nothing would be left
             judged.closes = Close(judged.sizes[-1].note)
@@ -129,7 +80,8 @@ def holding_managed(state: Holding, given: Managed, rules: Rules) -> Step:
     return _carried_out(state, judged, given, rules, rejected)
 
 
-def _rejected(given: Managed, reasons: list[Reason], rules: Rules) -> tuple[Rejected, ...]:
+def rejected_answers(given: Managed, reasons: list[Reason], rules: Rules) -> tuple[Rejected, ...]:
+    """The event for answers of ``manage`` that are wrong, with every reason; none where nothing is."""
     if not reasons:
         return ()
     text = given.text or ", ".join(shown(answer, 400) for answer in given.answers)[:400]
@@ -147,9 +99,9 @@ def _carried_out(state: Holding, judged: Judged, given: Managed, rules: Rules, e
         source: Literal["strategy", "manual"] = "manual" if given.source == "manual" else "strategy"
         events += moved_events(labels(rules), when, price, signal, book, best, (source,), tick=rules.tick)
     held = msgspec.structs.replace(state, book=book)
-    if judged.cancels is not None:
-        waiting = [order for order in book.orders if order.kind == "add"]
-        held, book, told = without_adds(held, book, waiting, when, price, given.source, rules, note=judged.cancels.note)
+    for number, note in judged.gone.items():
+        gone = [order for order in book.orders if order.number == number]
+        held, book, told = without_adds(held, book, gone, when, price, given.source, rules, note=note)
         events += told
     parts, adds = orders_of(held, book.number, judged.sizes, given, rules)
     book = msgspec.structs.replace(book, number=book.number + len(judged.sizes))
@@ -165,7 +117,7 @@ def _carried_out(state: Holding, judged: Judged, given: Managed, rules: Rules, e
 
 
 def _orders(judged: Judged) -> bool:
-    return bool(judged.closes or judged.ends or judged.sizes or judged.cancels)
+    return bool(judged.closes or judged.ends or judged.sizes or judged.cancels or judged.gone)
 
 
 def _levels_differ(before: PositionBook, after: PositionBook) -> bool:
@@ -206,7 +158,8 @@ def _reserve(asking: AskingAdds) -> Reserve:
     assert book is not None  # it is managed  # noqa: S101
     size = size_allowed(book) + sum(order.share for order in asking.granted)
     add = asking.adds[0]
-    return Reserve(asking.holding.signal, asking.when, asking.price, add=add.share, size=size, order=add)
+    signal, earlier = asking.holding.signal, asking.earlier
+    return Reserve(signal, asking.when, asking.price, add=add.share, size=size, order=add, earlier=earlier)
 
 
 def adds_verdict(state: AskingAdds, given: Verdict, rules: Rules) -> Step:

@@ -6,119 +6,48 @@ it as held; a resting add may never fill, so it counts as nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 from msgspec import UNSET
 
-from .entry_timeout import rests_until
-from .exit_validation import is_finite_number, is_positive
+from .exit_validation import is_positive
 from .fills_at_stops_and_gaps import Exit
-from .lifecycle_inputs import Managed, earliest_fill
+from .lifecycle_inputs import Managed
 from .manage_answers import Add, Cancel, Close, Move, PositionAnswer, Reduce
 from .moved_stops_and_targets import moved_book
-from .position_book import ClosingOrder, PositionBook, PositionOrder, UnsizedPart
+from .part_and_add_orders import MovedAdd, add_faults, implied_size, size_before
+from .position_book import ClosingOrder, PositionBook, PositionOrder, order_id
 from .position_fills import DUST
 from .profit_of_partial_closes import average_price
-from .signal import Signal, sign_of
+from .signal import OpenSignal, Signal, sign_of
 from .signal_events import Reason
 from .signal_validation import STOPPED, allow
 from .states import Holding, Rules
 from .text import shown, text_fault, without_addresses
 from .trailing_and_breakeven_stops import stop_in_force, stop_on_grid
-from .valid_and_until import closing_order, read_valid
+from .valid_and_until import closing_order
 
 
-def size_before(book: PositionBook, *, adds: bool = True) -> float:
-    """What is held, in units of the first size, once what was ordered before at the market has filled.
-
-    ``adds``: whether that counts adds, which end with the position and are taken back by ``Cancel``.
-    """
-    size = book.left
-    for order in book.orders:
-        if order.kind == "reduce":
-            size -= order.share
-        elif adds and order.price_open is None:
-            size += order.share
-    return max(size, 0.0)
-
-
-def implied_size(size: float, answers: Iterable[Reduce | Add]) -> float:
-    """What is held after these answers, in units of the first size; ``size`` before them.
+def unknown_order(answer: str, wanted: object, waits: Sequence[str]) -> Reason:
+    """No order that waits has an id.
 
     Examples
     --------
-    >>> implied_size(1.0, [Add(1.0), Reduce(0.25), Add(2.0, price_open=95.0)])
-    1.5
+    >>> unknown_order("Cancel", "b", ["a"]).text
+    "Cancel: no order that waits has the id 'b'; there is a"
     """
-    for answer in answers:
-        if isinstance(answer, Add):
-            size += answer.share if answer.price_open is None else 0.0
-        else:
-            size -= answer.share * size if answer.of == "now" else answer.share
-    return size
+    there = f"there is {', '.join(waits)}" if waits else "nothing waits"
+    what = "" if wanted is UNSET else f" has the id {shown(wanted, 80)}"
+    return Reason("order_id", f"{answer}: no order that waits{what or ' has a price'}; {there}")
 
 
-def orders_of(
-    state: Holding, first: int, answers: Iterable[Reduce | Add], given: Managed, rules: Rules
-) -> tuple[tuple[UnsizedPart, ...], tuple[PositionOrder, ...]]:
-    """The orders of these answers, numbered in their order from ``first`` on: parts to be sized, and adds."""
-    parts, adds = list[UnsizedPart](), list[PositionOrder]()
-    for number, answer in enumerate(answers, first):
-        if isinstance(answer, Reduce):
-            order = _order("reduce", number, answer.share, given, rules, note=answer.note)
-            parts.append(UnsizedPart(order=order, of_now=answer.of == "now"))
-        else:
-            adds.append(_add_order(number, answer, given, sign_of(state.signal.position), rules))
-    return tuple(parts), tuple(adds)
-
-
-def sized(book: PositionBook, parts: Iterable[UnsizedPart], adds: Iterable[PositionOrder]) -> tuple[PositionOrder, ...]:
-    """Parts with their shares in units of the first size, where only ``adds`` of their list were granted.
-
-    Without an add that it counted on, a part is at most all that is held.
-    """
-    size, found = size_before(book), list[PositionOrder]()
-    market = {add.number: add.share for add in adds if add.price_open is None}
-    for part in parts:
-        order = part.order
-        size += sum(market.pop(number) for number in list(market) if number < order.number)
-        share = min(order.share * size if part.of_now else order.share, size)
-        if share > DUST:
-            found.append(msgspec.structs.replace(order, share=share))
-            size -= share
-    return tuple(found)
-
-
-def _order(
-    kind: Literal["reduce", "add"], number: int, share: float, given: Managed, rules: Rules, *, note: str
-) -> PositionOrder:
-    return PositionOrder(
-        kind=kind,
-        number=number,
-        share=float(share),
-        decided_at=given.when,
-        not_before=earliest_fill(given, rules),
-        price=given.price,
-        reason=given.source,
-        note=note,
-    )
-
-
-def _add_order(number: int, add: Add, given: Managed, sign: int, rules: Rules) -> PositionOrder:
-    order = _order("add", number, add.share, given, rules, note=add.note)
-    if add.price_open is None:
-        return order
-    until = read_valid(add.valid, given.when, rules)
-    assert not isinstance(until, list)  # add_faults looked  # noqa: S101
-    until = rests_until(given.when, rules) if until is None else until
-    limit = stop_on_grid(float(add.price_open), sign, rules.tick)
-    return msgspec.structs.replace(order, price_open=limit, until=until)
-
-
-MOST_SHARE: Final = 1e9  # of the first size; sums of a few of these are floats that still have the first size in them
+def which_order(waits: Sequence[str]) -> Reason:
+    """Of several orders that wait nobody said which is to be moved."""
+    text = f"Move(price_open=…) needs the id of one of {', '.join(waits)}"
+    return Reason("order_id", f"{text}; position.waiting has them, each with its id")
 
 
 def note_fault(note: object) -> Reason | None:
@@ -126,41 +55,6 @@ def note_fault(note: object) -> Reason | None:
     if isinstance(note, str) and text_fault(note, lines=True) is None:
         return None
     return Reason("note", f"note must be text that can be written, got {without_addresses(ascii(note)):.80}")
-
-
-def share_fault(share: object) -> Reason:
-    """What is wrong with the size of an add that is none.
-
-    Examples
-    --------
-    >>> share_fault(0.0).text
-    'Add needs a share above 1e-09 and at most 1e+09, in units of the first size, got 0.0'
-    """
-    text = f"Add needs a share above {DUST:g} and at most {MOST_SHARE:g}, in units of the first size"
-    return Reason("add_share", f"{text}, got {shown(share, 60)}")
-
-
-def add_faults(add: Add, when: int, rules: Rules) -> list[Reason]:
-    """Everything that is wrong with the size, the price and the validity of an add, decided at ``when`` (UTC ms)."""
-    found: list[Reason] = []
-    share: object = add.share
-    limit: object = add.price_open
-    if not is_positive(share) or not DUST < add.share <= MOST_SHARE:
-        found.append(share_fault(share))
-    if limit is not None and not (is_finite_number(limit) if rules.negative else is_positive(limit)):
-        above = "" if rules.negative else " above 0"
-        text = f"price_open of Add must be a finite number{above}, or None for the market"
-        found.append(Reason("add_price", f"{text}, got {shown(limit, 60)}"))
-    if add.valid is UNSET:
-        return found
-    if limit is None and add.valid is not None:
-        text = f"valid {shown(add.valid, 60)} of Add is how long a limit rests"
-        found.append(Reason("add_valid", f"{text}, and price_open is None: give its price, or leave valid out"))
-        return found
-    read = read_valid(add.valid, when, rules, name="valid of Add")
-    if isinstance(read, list):
-        found += [Reason("add_valid", fault.text) for fault in read]
-    return found
 
 
 def lonely_signal(end: str) -> Reason:
@@ -190,7 +84,8 @@ EARLY_SIGNAL: Final = Reason(
 class Judged:
     """Answers judged so far, and what they imply.
 
-    ``sizes`` are parts and adds in their order.
+    ``sizes`` are parts and adds in their order; ``gone`` the numbers of adds that are taken back, each with its note,
+    and ``moved_adds`` of those the ones whose price is moved.
     """
 
     book: PositionBook
@@ -199,6 +94,8 @@ class Judged:
     closed_by: str = "Close()"
     sizes: list[Reduce | Add] = field(default_factory=list)
     cancels: Cancel | None = None
+    gone: dict[int, str] = field(default_factory=dict)
+    moved_adds: set[int] = field(default_factory=set)
     moved: PositionBook | None = None
     ends: Exit | None = None
     signal: Signal | None = None
@@ -208,7 +105,25 @@ class Judged:
     @property
     def size(self) -> float:
         """What is held once everything ordered so far at the market has filled, in units of the first size."""
-        return implied_size(size_before(self.book, adds=self.cancels is None), self.sizes)
+        return implied_size(size_before(self.book, gone=self.gone), self.sizes)
+
+    def adds(self, signal: OpenSignal) -> dict[str, PositionOrder]:
+        """The adds that wait and are not taken back, by their ids."""
+        adds = (order for order in self.book.orders if order.kind == "add" and order.number not in self.gone)
+        return {order_id(signal, order.number): order for order in adds}
+
+    def take_back(self, answer: Cancel, signal: OpenSignal) -> None:
+        """Take back all adds that wait, those before it in the list included, or the one of an id."""
+        adds, wanted = self.adds(signal), answer.id
+        if wanted is None:
+            self.cancels = self.cancels or answer
+            self.sizes = [one for one in self.sizes if isinstance(one, Reduce) or one.price_open is None]
+            self.moved_adds = set()
+            self.gone |= {order.number: self.cancels.note for order in adds.values()}
+        elif wanted in adds:
+            self.gone[adds[wanted].number] = answer.note
+        else:
+            self.reasons.append(unknown_order("Cancel", wanted, list(adds)))
 
     def close_later(self, answer: Close, given: Managed, rules: Rules) -> None:
         """Take a ``Close`` for the session's close; one that is known too late for it closes at the market."""
@@ -241,8 +156,7 @@ def judge(judged: Judged, answer: PositionAnswer, state: Holding, given: Managed
         case Close():
             judged.closes = judged.closes or answer
         case Cancel():
-            judged.cancels = judged.cancels or answer
-            judged.sizes = [one for one in judged.sizes if isinstance(one, Reduce) or one.price_open is None]
+            judged.take_back(answer, state.signal)
         case Signal():
             _judge_signal(judged, answer, given)
         case _ if closed:
@@ -250,6 +164,8 @@ def judge(judged: Judged, answer: PositionAnswer, state: Holding, given: Managed
             reasons.append(Reason("closed", f"{text}; put it before, or leave it out"))
         case Reduce() | Add():
             _judge_size(judged, answer, state, given, rules)
+        case Move() if answer.price_open is not UNSET:
+            _judge_moved_add(judged, answer, state, given, rules)
         case Move():
             book, ends, looser, broken = moved_book(
                 state, judged.levels, answer, when=given.when, close=given.close, rules=rules
@@ -305,12 +221,31 @@ def _judge_reduce(judged: Judged, answer: Reduce) -> None:
             judged.sizes.append(answer)
 
 
+def _judge_moved_add(judged: Judged, answer: Move, state: Holding, given: Managed, rules: Rules) -> None:
+    """An add that waits, at another price: it is taken back, and another one ordered in its place."""
+    adds = {name: order for name, order in judged.adds(state.signal).items() if order.price_open is not None}
+    if answer != Move(price_open=answer.price_open, id=answer.id):
+        text = "Move(price_open=…) of an add moves its price alone; give levels in a Move of their own"
+        judged.reasons.append(Reason("add_move", text))
+    elif answer.id is UNSET and len(adds) > 1:
+        judged.reasons.append(which_order(list(adds)))
+    elif not adds or (answer.id is not UNSET and answer.id not in adds):
+        judged.reasons.append(unknown_order("Move", answer.id, list(adds)))
+    else:
+        order = next(iter(adds.values())) if answer.id is UNSET else adds[answer.id]
+        before = len(judged.reasons)
+        judged.gone[order.number] = f"moved to {shown(answer.price_open, 40)}"
+        judged.moved_adds.add(order.number)
+        add = MovedAdd(order.share, price_open=answer.price_open, note=order.note, order=order)  # type: ignore[arg-type]
+        _judge_add(judged, add, state, given, rules)
+        if len(judged.reasons) > before:
+            del judged.gone[order.number]
+
+
 def _judge_add(judged: Judged, answer: Add, state: Holding, given: Managed, rules: Rules) -> None:
     most = rules.settings.max_adds
     reasons = add_faults(answer, given.when, rules)
-    count = judged.book.adds + sum(isinstance(one, Add) for one in judged.sizes)
-    if judged.cancels is not None:
-        count -= sum(order.kind == "add" for order in judged.book.orders)
+    count = judged.book.adds - len(judged.gone) + sum(isinstance(one, Add) for one in judged.sizes)
     if most is not None and count >= most and rules.weights is None:
         text = f"the position has {count} adds already, max_adds = {most}"
         reasons.append(Reason("add_limit", f"{text}; {allow('max_adds', max(2 * most, 10))}"))

@@ -199,6 +199,20 @@ class PositionBook(msgspec.Struct, frozen=True, kw_only=True):
         return tuple((order, order.price_open) for order in self.orders if order.price_open is not None)
 
 
+def order_id(signal: OpenSignal, number: int) -> str:
+    """The id of an order on a position: that of its signal, and its number within the position.
+
+    Examples
+    --------
+    >>> row = OpenSignal(id="a", symbol="B", strategy="s", exchange="e", position="long", price_open=100.0,
+    ...     price_take_profit=None, price_stop_loss=None, minute_estimated_time=None, note="", scheduled_at=0,
+    ...     pending_at=0)
+    >>> order_id(row, 1)
+    'a#1'
+    """
+    return f"{signal.id}#{number}"
+
+
 def size_allowed(book: PositionBook) -> float:
     """How large a position may become by what was allowed already, in units of its first size: with adds that wait."""
     return book.left + sum(order.share for order in book.orders if order.kind == "add")

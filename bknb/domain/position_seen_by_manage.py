@@ -12,7 +12,7 @@ import msgspec
 
 from .declared_exits import Target
 from .interval import MINUTE_MS
-from .position_book import PositionOrder, new_book
+from .position_book import PositionOrder, new_book, order_id
 from .position_fills import Fill
 from .profit_of_partial_closes import average_price, net_results, points
 from .signal import OpenSignal, Position, ScheduledSignal, sign_of
@@ -20,6 +20,12 @@ from .states import Holding, Opening, Rules, State, Waiting, waiting_signals
 from .trailing_and_breakeven_stops import stop_in_force
 
 _CALENDAR_END_MS: Final = 253_402_300_800_000  # 10000-01-01; a datetime ends there
+
+
+class WaitingOrder(PositionOrder, frozen=True, kw_only=True):
+    """An order on an open position that no candle has filled, with the id by which it is moved or cancelled."""
+
+    id: str
 
 
 class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +66,8 @@ class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
         ``None`` where there is none before the year 10000.
     fills : tuple of Fill
     waiting : tuple
-        Orders that no candle has filled: parts to close and adds; the signal itself while it waits.
+        Orders that no candle has filled, each with its ``id``: parts to close and adds; the signal itself while it
+        waits.
     memo : mapping
         The values the signal, or the last ``Move``, brought; a new one each time.
     weight : float, optional
@@ -98,7 +105,7 @@ class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
     targets: tuple[Target, ...]
     deadline: datetime | None
     fills: tuple[Fill, ...]
-    waiting: tuple[PositionOrder | ScheduledSignal, ...]
+    waiting: tuple[WaitingOrder | ScheduledSignal, ...]
     memo: Mapping[str, Any]
     note: str
     weight: float | None = None
@@ -150,6 +157,11 @@ def _waiting(state: Opening | Waiting, price: float) -> HeldPosition:
     )
 
 
+def _with_id(order: PositionOrder, signal: OpenSignal) -> WaitingOrder:
+    values = {name: getattr(order, name) for name in order.__struct_fields__}
+    return WaitingOrder(**values, id=order_id(signal, order.number))
+
+
 def bars_since(opened: int, when: int, rules: Rules) -> int:
     """How many candles of the strategy's interval closed after a moment and up to another (UTC ms)."""
     if rules.bars_between is not None:
@@ -190,7 +202,7 @@ def _open(state: Holding, when: int, price: float, rules: Rules) -> HeldPosition
         targets=book.targets,
         deadline=_moment(book.ends_at),
         fills=book.fills,
-        waiting=book.orders,
+        waiting=tuple(_with_id(order, signal) for order in book.orders),
         memo=_memo(book.memo),
         note=signal.note,
         points=points(signal.position, book.fills, rest=book.left, price=price, **costs) if rules.negative else None,
@@ -205,7 +217,7 @@ def managed_from(state: State, rules: Rules) -> int | None:
     if isinstance(state, Holding):
         return None if state.leaving is not None else known_from(state.signal, rules)
     if isinstance(state, Waiting) or (isinstance(state, Opening) and rules.weights is not None):
-        return rules.bar_end(state.signal.scheduled_at)
+        return rules.bar_end(max(signal.scheduled_at for signal in waiting_signals(state)))
     return None
 
 

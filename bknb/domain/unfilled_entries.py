@@ -110,3 +110,11 @@ def _all_taken_back(
     note: str = "",
 ) -> Step:
     return taken_back(state, waiting_signals(state), then, when, price, reason, rules, note=note)
+
+
+def cancelled_entries(
+    signals: Iterable[ScheduledSignal], when: int, price: float, reason: CancelReason, rules: Rules, *, note: str = ""
+) -> tuple[Cancelled, ...]:
+    """The ends of entry orders that have not filled."""
+    ends = [cancel(signal, Flat(), when, price, reason, rules, note=note).events[0] for signal in signals]
+    return tuple(end for end in ends if isinstance(end, Cancelled))

@@ -10,7 +10,7 @@ from ..domain.entry_timeout import ended_in_silence
 from ..domain.lifecycle import position_of, signals_of
 from ..domain.quantity_or_lack_of_cash import SizedOrder
 from ..domain.signal import ScheduledSignal
-from ..domain.signal_events import Cancelled, Event
+from ..domain.signal_events import AddCancelled, Cancelled, Event
 from ..domain.states import Rules, State
 
 if TYPE_CHECKING:
@@ -129,6 +129,8 @@ class LegOrders:
                 ledger = ledger.apply(left).ledger
             elif isinstance(event, Cancelled):
                 ledger = self.released(ledger, (event.signal.id, 0))
+            elif isinstance(event, AddCancelled):
+                ledger = self.released(ledger, (event.signal.id, event.number))
         return ledger
 
     def worth_beside(self, asking: Reserve) -> float:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from .simulate import Grid, Market, MarketBlocks, RuleNumbers
 
 MOST: Final = 1 + 1e-9  # of the equity without leverage; ``domain.weight_answers``
-MOST_SHARE: Final = 1e9  # of an add; ``domain.manage_answers_refused``
+MOST_SHARE: Final = 1e9  # of an add; ``domain.part_and_add_orders``
 TOO_MUCH, ADD_TOO_LARGE = range(1, 3)  # kinds of refusals
 _KINDS: Final = 2
 _CLOSE_ALL: Final = -1  # what a weight on the same side may lead to

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -41,11 +40,11 @@ from ..domain.manage_answers_refused import note_fault
 from ..domain.position_book import PlannedMove
 from ..domain.position_seen_by_manage import HeldPosition, position_view
 from ..domain.signal import Signal
-from ..domain.signal_events import Moved
+from ..domain.signal_events import AddCancelled, Moved
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData, StateError, UsageError
 from .live_market import LiveMarket
-from .manual_refusals import GOES_ON, OVER, check_activate, name_of, refuse, there_is, waiting_adds, waits_text
+from .manual_refusals import GOES_ON, OVER, Now, check_activate, name_of, refuse, there_is, waiting_adds, waits_text
 from .new_entries import NewEntries
 from .turn_lock import Turn
 
@@ -58,26 +57,6 @@ class Flatten(NamedTuple):
 
 Instruction: TypeAlias = Close | Reduce | Move | Cancel | Signal | Flatten | Literal["activate"]
 """What somebody wants; a ``Signal`` is to be opened."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Now:
-    """The moment up to which everything is done, when a decision can fill (UTC ms), and whether that is at an open.
-
-    Else it fills at the average price of that moment, which is ``late_minutes`` old when minutes have not come.
-    """
-
-    moment: int
-    when: int
-    at_open: bool
-    late_minutes: int
-
-    @property
-    def fills(self) -> str:
-        if not self.at_open:
-            old = f", {self.late_minutes} minutes old: no minute has come since" if self.late_minutes else ""
-            return f"at the average price of {minute_text(self.when)} UTC{old}"
-        return f"at the open of the first candle from {minute_text(self.when)} UTC on"
 
 
 class ByHand:
@@ -119,7 +98,7 @@ class ByHand:
             case Opening() as opening if not self._account.has_left(opening):
                 return ("cancel",)
             case Waiting(beside=beside):
-                return ("cancel",) if beside else ("cancel", "activate")
+                return ("cancel", "move") if beside else ("cancel", "move", "activate")
             case Flat():
                 return ("open",)
             case _:
@@ -204,7 +183,7 @@ class ByHand:
         # a level is judged behind the minutes that closed before it, whatever the model
         waits = at_open or (isinstance(instruction, Move) and next_minute > market.close_of(moment))
         late = (loop.decided_at(moment, "exit") or moment) - moment
-        now = _Now(moment, next_minute if waits else moment, at_open, 0 if at_open else late // MINUTE_MS)
+        now = Now(moment, next_minute if waits else moment, at_open, 0 if at_open else late // MINUTE_MS)
         if isinstance(instruction, Signal):
             return await self._open(loop, instruction, now)
         state = loop.state
@@ -221,13 +200,15 @@ class ByHand:
             return await self._cancel(loop, state, instruction, now)
         if instruction == "activate":
             return await self._activate(loop, state, now)
+        if isinstance(instruction, Move) and instruction.price_open is not msgspec.UNSET and isinstance(state, Waiting):
+            return await self._move_entry(loop, state, instruction, now)
         if not isinstance(state, Holding):
             raise UsageError(f"{name_of(instruction)} needs an open position; {self._there_is(loop)}")
         if state.leaving is not None:
             raise UsageError(f"{name_of(instruction)} came too late; {self._there_is(loop)}")
         return await self._managed(loop, state, instruction, now)
 
-    async def _managed(self, loop: StrategyLoop, state: Holding, instruction: Close | Reduce | Move, now: _Now) -> str:
+    async def _managed(self, loop: StrategyLoop, state: Holding, instruction: Close | Reduce | Move, now: Now) -> str:
         given = await self._given(state, instruction, now)
         expected = step(state, given, loop.rules)
         refuse(loop, expected.events)
@@ -239,7 +220,7 @@ class ByHand:
             if (
                 not leaves
                 and instruction.memo is msgspec.UNSET
-                and not any(isinstance(event, Moved) for event in expected.events)
+                and not any(isinstance(event, Moved | AddCancelled) for event in expected.events)
             ):
                 raise UsageError(
                     f"move changes nothing: {instruction!r} leaves the levels of {name} as they are\n"
@@ -263,12 +244,23 @@ class ByHand:
         whole = "its first size" if instruction.of == "first" else "what is held"
         return f"reduces {name} by {instruction.share:g} of {whole} {now.fills}"
 
-    async def _given(self, state: Holding | Waiting, instruction: Close | Reduce | Move | Cancel, now: _Now) -> Managed:
+    async def _move_entry(self, loop: StrategyLoop, state: Waiting, instruction: Move, now: Now) -> str:
+        self._check_entries("move")
+        given = await self._given(state, instruction, now)
+        refuse(loop, step(state, given, loop.rules).events)
+        refused = loop.records.refused[-1:]
+        await self._filled(loop, given, "entry order", now, "entry")
+        if loop.records.refused[-1:] != refused:
+            note = loop.records.refused[-1].note or "no place"
+            raise UsageError(f"move took back {waits_text(state)}, and the order in its place was refused: {note}")
+        return f"moves {waits_text(state)}, as an order of its own that waits from {minute_text(now.when)} UTC on"
+
+    async def _given(self, state: Holding | Waiting, instruction: Close | Reduce | Move | Cancel, now: Now) -> Managed:
         answers, faults, text = read_answers(instruction)
         price, close = await self._prices(state.signal.price_open)
         return Managed(answers, price, now.when, close, faults, text, source="manual")
 
-    async def _cancel(self, loop: StrategyLoop, state: State, instruction: Cancel, now: _Now) -> str:
+    async def _cancel(self, loop: StrategyLoop, state: State, instruction: Cancel, now: Now) -> str:
         needs = "cancel needs an entry or an add that waits"
         if isinstance(state, Opening):
             return await self._take_back(loop, state, instruction.note, now, else_=needs)
@@ -276,13 +268,16 @@ class ByHand:
         if not (isinstance(state, Waiting) or (isinstance(state, Holding) and adds)):
             raise UsageError(f"{needs}; {self._there_is(loop)}")
         given = await self._given(state, instruction, now)
-        refuse(loop, step(state, given, loop.rules).events if isinstance(state, Waiting) else ())
+        waits = isinstance(state, Waiting) or instruction.id is not None
+        refuse(loop, step(state, given, loop.rules).events if waits else ())
         await _taken(loop, given)
         if isinstance(state, Waiting):
-            return f"takes back {waits_text(state)}"
+            return f"takes back {waits_text(state) if instruction.id is None else instruction.id}"
+        if instruction.id is not None:
+            return f"takes back {instruction.id}"
         return f"takes back {len(adds)} add{'' if len(adds) == 1 else 's'} to {state.signal.id}"
 
-    async def _take_back(self, loop: StrategyLoop, state: Opening, note: str, now: _Now, *, else_: str) -> str:
+    async def _take_back(self, loop: StrategyLoop, state: Opening, note: str, now: Now, *, else_: str) -> str:
         """Take back an entry order that has not left; else raise ``UsageError``, which begins with ``else_``."""
         if (fault := note_fault(note)) is not None:
             raise UsageError(f"cancel: {fault.text}")
@@ -293,7 +288,7 @@ class ByHand:
         names = " and ".join(signal.id for signal in waiting_signals(state))
         return f"takes back the entry order of {names}, which has not left"
 
-    async def _activate(self, loop: StrategyLoop, state: State, now: _Now) -> str:
+    async def _activate(self, loop: StrategyLoop, state: State, now: Now) -> str:
         if not isinstance(state, Waiting):
             raise UsageError(f"activate needs an entry that waits; {self._there_is(loop)}")
         self._check_entries("activate")
@@ -303,7 +298,7 @@ class ByHand:
         await self._filled(loop, Activate(now.when, price), "entry order", now, "entry")
         return f"opens {waits_text(state)} {now.fills}"
 
-    async def _open(self, loop: StrategyLoop, instruction: Signal, now: _Now) -> str:
+    async def _open(self, loop: StrategyLoop, instruction: Signal, now: Now) -> str:
         self._check_entries("open")
         state = loop.state
         if not (isinstance(state, Flat) or (isinstance(state, Holding) and state.leaving is not None)):
@@ -346,7 +341,7 @@ class ByHand:
         assert self._market is not None  # it began  # noqa: S101
         return await self._market.prices(otherwise)
 
-    async def _filled(self, loop: StrategyLoop, given: Input, order: str, now: _Now, role: OrderRole) -> None:
+    async def _filled(self, loop: StrategyLoop, given: Input, order: str, now: Now, role: OrderRole) -> None:
         """Take a decision that may fill at a price of long ago, which is noted then."""
         await _taken(loop, given, OldPrice(order, (now.when, role)) if now.late_minutes else None)
 

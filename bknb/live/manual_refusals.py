@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
+from ..domain.formatting import minute_text
 from ..domain.lifecycle import Holding, Opening, Waiting, waiting_signals
 from ..domain.manage_answers import Close, Move, Reduce
 from ..domain.position_book import PositionOrder
@@ -16,6 +18,27 @@ OVER: Final = (
     "the run is over: what it holds is watched by nobody\nstart it again with the same store, then repeat this"
 )
 GOES_ON: Final = "; the run is over, and the next start with the same store goes on with it"
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The moment up to which everything is done, when a decision can fill (UTC ms), and whether that is at an open.
+
+    Else it fills at the average price of that moment, which is ``late_minutes`` old when minutes have not come.
+    """
+
+    moment: int
+    when: int
+    at_open: bool
+    late_minutes: int
+
+    @property
+    def fills(self) -> str:
+        """Where a decision fills, in words."""
+        if not self.at_open:
+            old = f", {self.late_minutes} minutes old: no minute has come since" if self.late_minutes else ""
+            return f"at the average price of {minute_text(self.when)} UTC{old}"
+        return f"at the open of the first candle from {minute_text(self.when)} UTC on"
 
 
 def name_of(instruction: Close | Reduce | Move) -> str:
@@ -57,7 +80,8 @@ def there_is(loop: StrategyLoop, account: Account) -> str:
         case Waiting() as waits:
             if waits.beside:
                 return f"{who} has {waits_text(waits)}\nuse cancel() to take them back"
-            return f"{who} has {waits_text(waits)}\nuse cancel() to take it back, activate() to open it at the market"
+            advice = "use cancel() to take it back, move(price_open=…) to move it, activate() to open it at the market"
+            return f"{who} has {waits_text(waits)}\n{advice}"
         case Opening(signal=signal):
             text = f"the entry order of {signal.id} has left, no candle has filled it yet"
             return f"{who}: {text}\ntry again after the next minute"

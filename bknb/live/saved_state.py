@@ -79,14 +79,14 @@ def _version(state: SavedState, shared: Shared, book: PositionBook | None = None
     """The format of a state: the newest only where an older bknb would trade a part of it."""
     waiting = waiting_signals(state)
     signals: Iterable[CheckedSignal] = (*signals_of(state), *waiting)
-    moved = book is not None and (book.stop_percent or book.target_percent or any(map(_in_percent, book.planned)))
+    moved = book is not None and (book.stop_percent or book.target_percent or any(map(_is_new, book.planned)))
     declared = any(each.stop_percent is not None or each.percent_targets for each in signals)
     return NEWEST_STATE_VERSION if shared.memo or moved or declared or len(waiting) > 1 else STATE_VERSION
 
 
-def _in_percent(planned: PlannedMove) -> bool:
+def _is_new(planned: PlannedMove) -> bool:
     move = planned.move
-    return move.stop_percent is not msgspec.UNSET or move.target_percent is not msgspec.UNSET
+    return any(each is not msgspec.UNSET for each in (move.stop_percent, move.target_percent, move.price_open))
 
 
 def saved_partial(state: Holding, owner: Owner, turn: int, profit_before: int, loss_before: int) -> SavedPartial:

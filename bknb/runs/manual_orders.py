@@ -70,7 +70,9 @@ class TaskByHand(RunTask[TickResult]):
         return self._by_hand(Reduce(share, of, note))
 
     def move(self, **levels: Any) -> str:
-        """Move levels or the deadline of the open position; ``levels`` as in ``bknb.Move``, else as :meth:`close`.
+        """Move levels or the deadline of the open position, or an order that waits; else as :meth:`close`.
+
+        ``levels`` are as in ``bknb.Move``: ``price_open`` is that of an entry or an add that waits.
 
         They are judged against the last close, and are in force from the first candle on that opens at or after this
         moment. A stop that is reached already closes the position at the market.
@@ -81,9 +83,9 @@ class TaskByHand(RunTask[TickResult]):
             raise UsageError(f"move takes at least one of {', '.join(known)}; got {got}\nsuch as price_stop_loss=99.0")
         return self._by_hand(Move(**levels))
 
-    def cancel(self, note: str = "") -> str:
-        """Take back what waits, a resting entry or resting adds; else as :meth:`close`."""
-        return self._by_hand(Cancel(note))
+    def cancel(self, note: str = "", *, id: str | None = None) -> str:  # noqa: A002 -- as in bknb.Cancel
+        """Take back what waits, resting entries or adds, or the one of an ``id``; else as :meth:`close`."""
+        return self._by_hand(Cancel(note, id))
 
     def activate(self) -> str:
         """Open the entry that waits, at the market; its place at the risk profile is the one it has.

@@ -58,7 +58,7 @@ def of_table(table: NDArray[np.float64], rows: SignalRows, plan: Plan) -> Refusa
 
 def _refused_weight(kind: float, answer: object, share: float, plan: Plan) -> Reason:
     """Why a weight is none, or why the add of a ``share`` that it led to is none."""
-    from ..domain.manage_answers_refused import share_fault  # few strategies answer with weights
+    from ..domain.part_and_add_orders import share_fault  # few strategies answer with weights
     from ..domain.weight_answers import read_weight
 
     if kind == ADD_TOO_LARGE:

@@ -1,0 +1,117 @@
+"""Entries that follow the market, on a martingale of single ticks: no order that is moved earns."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from law_runs import SETTINGS, Sample, paths
+from scenarios import MINUTE
+
+import bknb
+from bknb.domain.fills_at_stops_and_gaps import Entry, ExecutionModel
+from bknb.engine.backtest import BacktestRun
+from bknb.engine.plan import plan_backtest
+from bknb.engine.registration_checks import make_strategy
+from bknb.events.heard import NOBODY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tick_paths import Path
+
+SEEN = 4.0  # of t: what breaks the law is beyond it
+
+
+def played(market: Path, ask: Callable[[float, int], Any], manage: Callable[[Any, float, float], Any]) -> Sample:
+    """Basis points of the cost of the first fill, of a strategy that is told the last close and its range."""
+    closes = {int(t) + MINUTE: float(close) for t, close in zip(market.times, market.close, strict=True)}
+    opens = {int(t) + MINUTE: float(each) for t, each in zip(market.times, market.open, strict=True)}
+
+    def get_signal(ctx: Any) -> Any:
+        return ask(closes[ctx.when_ms], 1 if ctx.when_ms // MINUTE % 2 else -1)
+
+    def manages(ctx: Any, position: Any) -> Any:
+        return manage(position, closes[ctx.when_ms], opens[ctx.when_ms])
+
+    plan = plan_backtest(
+        "BTCUSDT",
+        strategy=make_strategy("law", get_signal, interval="1m", manage=manages, manage_interval="1m"),
+        exchange=market.source,
+        frame=market.frame,
+        settings=SETTINGS | {"price_tick": 1.0},
+        allow_gaps=True,
+    )
+    run = BacktestRun(plan, listeners=NOBODY)
+    asyncio.run(run.through())
+    assert not run.records.failures, run.records.failures
+    assert not run.records.rejected, run.records.rejected[0].reasons
+    return Sample([100 * each.pnl.pnl_percentage for each in run.records.closed])
+
+
+def earned(rules: dict[str, Any], count: int, minutes: int = 300) -> dict[str, Sample]:
+    markets = [market for kind in ("gaps", "clusters") for market in paths(kind, count, minutes)]
+    return {
+        name: Sample(np.concatenate([played(each, *rule).values for each in markets])) for name, rule in rules.items()
+    }
+
+
+def entering(entry: str, distance: int) -> Callable[[float, int], bknb.Signal]:
+    """An entry so many ticks from the last close: a limit behind it, a stop entry before it."""
+
+    def ask(close: float, sign: int) -> bknb.Signal:
+        level = close + sign * distance * (1 if entry == "stop" else -1)
+        return bknb.Signal(
+            position="long" if sign > 0 else "short",
+            price_open=level,
+            entry=entry,  # type: ignore[arg-type]  # one of the two
+            minute_estimated_time=1,
+            valid=6,
+        )
+
+    return ask
+
+
+def following(entry: str, distance: int) -> Callable[[Any, float, float], Any]:
+    """It is moved to so many ticks from each close."""
+
+    def manage(position: Any, close: float, _open: float) -> Any:
+        if position.size:
+            return None
+        return bknb.Move(price_open=close + position.sign * distance * (1 if entry == "stop" else -1))
+
+    return manage
+
+
+MOVED = {
+    "a limit that follows": (entering("limit", 12), following("limit", 5)),
+    "a limit moved to the market": (entering("limit", 12), following("limit", -3)),
+    "a stop entry that follows": (entering("stop", 14), following("stop", 6)),
+}
+
+
+@pytest.mark.slow
+def test_no_order_that_is_moved_earns() -> None:
+    found = earned(MOVED, 1)
+    assert all(len(sample) > 100 for sample in found.values()), found
+    assert max(sample.t for sample in found.values()) < SEEN, found
+
+
+@pytest.mark.slow
+def test_a_moved_order_that_fills_at_the_best_price_of_its_candle_would_be_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Broken: an order that is moved to the market fills where the market was best, as if it had been there."""
+    entry = ExecutionModel.entry
+
+    def broken(self: ExecutionModel, signal: Any, minute: Any, *, first: bool) -> Any:
+        made = entry(self, signal, minute, first=first)
+        if not isinstance(made, Entry) or "~" not in signal.id:
+            return made
+        return made._replace(price=minute.low if signal.position == "long" else minute.high)
+
+    monkeypatch.setattr(ExecutionModel, "entry", broken)
+    found = earned({"a limit moved to the market": MOVED["a limit moved to the market"]}, 3)
+    assert min(sample.t for sample in found.values()) > SEEN, found
