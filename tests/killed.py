@@ -50,6 +50,7 @@ class Life:
 
         def receive(event: Any) -> None:
             number: object = event.fill.number if isinstance(event, bknb.Added | bknb.Reduced) else ""
+            number = event.number if isinstance(event, bknb.AddCancelled) else number
             if isinstance(event, bknb.Moved):  # an add may move levels in a minute in which something else does
                 number = event.reason, event.price_stop_loss, len(event.targets), event.targets[:1]
             os.write(log, f"{type(event).__name__} {event.when} {event.signal.id} {number}\n".encode())

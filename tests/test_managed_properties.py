@@ -101,12 +101,17 @@ def managing(seed: int, *, loosens: bool = True) -> Callable[..., Any]:
 
 
 def managing_orders(seed: int) -> Callable[..., Any]:
-    """A manager as of :func:`managing`, that also moves and cancels orders that wait, by their ids."""
+    """A manager as of :func:`managing`, that also adds by stop orders, and moves and cancels what waits by its id."""
     others = managing(seed)
 
     def manage(when: Any, position: Any, price: float) -> Any:
-        random = np.random.default_rng([seed, 11, round(when.timestamp())])
+        random, sign = np.random.default_rng([seed, 11, round(when.timestamp())]), position.sign
         resting = [each.id for each in position.waiting if each.price_open is not None]
+        if position.size and random.random() < 0.12:
+            level = price * (1 + sign * random.uniform(-0.002, 0.01))
+            stop = level * (1 - sign * random.uniform(0.001, 0.02)) if random.random() < 0.7 else None
+            entry = "stop" if random.random() < 0.7 else "limit"
+            return bknb.Add(random.uniform(0.1, 1), price_open=level, entry=entry, price_stop_loss=stop, valid=30)
         if not resting or random.random() < 0.5:
             return others(when, position, price)
         answers: list[Any] = []

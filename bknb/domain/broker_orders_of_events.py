@@ -8,7 +8,8 @@ decision of a moment is an order of the record's state, and leaves at that momen
 state or event    the orders of its signal
 ================= =============================================================================
 Opening           a market or limit order, of several each; a stop entry is watched here until it opens
-Holding           a part that was decided is a market order, an add a market or limit order
+Holding           a part that was decided is a market order, an add a market or limit order; one by a stop order is
+                  watched here until it fills
 Holding, leaving  what is left is closed; at a session's close, at the open of its last minute
 Opened            a market order, unless the entry was ordered already: that one is expected to fill
 Reduced, Added    the same: a level of a ladder is ordered once a candle has reached it
@@ -107,6 +108,8 @@ def _orders_of_book(state: Holding, mine: Sequence[Order]) -> list[Order]:
     known = {order.number: order for order in reversed(mine)}
     found: list[Order] = []
     for ordered in state.book.orders:
+        if ordered.is_stop:  # it is watched here until it fills
+            continue
         order = known.get(ordered.number)
         if order is None:
             found.append(_part_or_add(mine[0], ordered))
@@ -192,7 +195,7 @@ def _after_fill(event: Reduced | Added, mine: Sequence[Order]) -> tuple[Order, .
         return tuple(msgspec.structs.replace(order, opened_at=fill.at, record_price=fill.price) for order in filled)
     if not _is_traded(mine):
         return ()
-    by_candle = fill.reason == "take_profit"  # known when the candle has closed
+    by_candle = fill.reason == "take_profit" or isinstance(event, Added)  # known when the candle has closed
     ordered = PositionOrder(
         kind="add" if isinstance(event, Added) else "reduce",
         number=fill.number,

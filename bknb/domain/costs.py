@@ -193,7 +193,7 @@ def filled_by(kind: FillKind, *, rested: bool, entry: EntryKind = "market", reas
     rested
         Whether it waited and filled at its level.
     entry
-        Of an entry: its order.
+        Of an entry or an add: its order.
     reason
         Of what closes: why.
 
@@ -210,7 +210,7 @@ def filled_by(kind: FillKind, *, rested: bool, entry: EntryKind = "market", reas
         return "stop" if rested and reason in _STOPS else "market"
     if not rested:
         return "market"
-    return "stop" if kind == "entry" and entry == "stop" else "limit"
+    return "stop" if entry == "stop" else "limit"
 
 
 class FillCosts(NamedTuple):

@@ -64,26 +64,34 @@ class Reduce(ByName, frozen=True):
 
 
 class Add(ByName, frozen=True):
-    """Make the position larger, at the market or at a limit.
+    """Make the position larger, at the market, at a limit or by a stop order.
 
     Parameters
     ----------
     share
         How much, above 0, in units of the first size.
     price_open
-        A limit (quote currency) that rests until it fills, ``valid`` has passed or the position ends; ``None``: at the
-        market.
+        The price of an order (quote currency) that rests until it fills, ``valid`` has passed or the position ends;
+        ``None``: at the market.
     only_better
         Only where the last close is better than the average entry price: below it for a long, above it for a short.
     note
         Free text that travels with the fill.
     valid
-        How long a limit rests, as in ``bknb.Signal``; at most ``max_signal_lifetime_minutes`` where that is set.
+        How long the order rests, as in ``bknb.Signal``; at most ``max_signal_lifetime_minutes`` where that is set.
+    entry
+        What ``price_open`` is: ``"limit"``, or ``"stop"``, where the market has to come first. One that it has passed
+        already fills at the next open.
+    price_stop_loss
+        The stop (quote currency) of all that is held from the fill of this add on, where it is tighter than the one in
+        force. An order by stop that fills within a candle has it from the next candle on.
 
     Examples
     --------
     >>> Add(0.5, price_open=98.0).share
     0.5
+    >>> Add(1.0, price_open=104.0, entry="stop", price_stop_loss=100.0).price_stop_loss
+    100.0
     """
 
     share: float
@@ -91,10 +99,14 @@ class Add(ByName, frozen=True):
     only_better: bool = False
     note: str = ""
     valid: Until | msgspec.UnsetType | None = msgspec.UNSET
+    entry: Literal["limit", "stop"] = "limit"
+    price_stop_loss: float | None = None
 
     def __repr__(self) -> str:
-        given = ((name, getattr(self, name)) for name in self.__struct_fields__)
-        return f"Add({', '.join(f'{name}={value!r}' for name, value in given if value is not msgspec.UNSET)})"
+        values = {name: getattr(self, name) for name in Add.__struct_fields__}
+        later = {"valid": msgspec.UNSET, "entry": "limit", "price_stop_loss": None}
+        given = (f"{name}={value!r}" for name, value in values.items() if name not in later or value != later[name])
+        return f"Add({', '.join(given)})"
 
 
 class Move(ByName, frozen=True, kw_only=True):

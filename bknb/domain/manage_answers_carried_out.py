@@ -199,6 +199,6 @@ def _ordered(
     for order in adds:
         if order.price_open is None and order in run.book.orders:
             run.add(order, price, rested=False)
-        elif order.price_open is not None and sign * (price - order.price_open) <= 0:
+        elif order.price_open is not None and sign * (price - order.price_open) * (-1 if order.is_stop else 1) <= 0:
             run.add(order, order.price_open, rested=False)
     return Step(msgspec.structs.replace(held, book=run.book), events + tuple(run.events))

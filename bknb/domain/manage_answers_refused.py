@@ -18,7 +18,7 @@ from .fills_at_stops_and_gaps import Exit
 from .lifecycle_inputs import Managed
 from .manage_answers import Add, Cancel, Close, Move, PositionAnswer, Reduce
 from .moved_stops_and_targets import moved_book
-from .part_and_add_orders import MovedAdd, add_faults, implied_size, size_before
+from .part_and_add_orders import MovedAdd, add_faults, add_price, implied_size, size_before
 from .position_book import ClosingOrder, PositionBook, PositionOrder, order_id
 from .position_fills import DUST
 from .profit_of_partial_closes import average_price
@@ -27,7 +27,7 @@ from .signal_events import Reason
 from .signal_validation import STOPPED, allow
 from .states import Holding, Rules
 from .text import shown, text_fault, without_addresses
-from .trailing_and_breakeven_stops import stop_in_force, stop_on_grid
+from .trailing_and_breakeven_stops import stop_in_force
 from .valid_and_until import closing_order
 
 
@@ -236,7 +236,14 @@ def _judge_moved_add(judged: Judged, answer: Move, state: Holding, given: Manage
         before = len(judged.reasons)
         judged.gone[order.number] = f"moved to {shown(answer.price_open, 40)}"
         judged.moved_adds.add(order.number)
-        add = MovedAdd(order.share, price_open=answer.price_open, note=order.note, order=order)  # type: ignore[arg-type]
+        add = MovedAdd(
+            order.share,
+            price_open=answer.price_open,  # type: ignore[arg-type]  # add_faults looks
+            note=order.note,
+            entry="stop" if order.is_stop else "limit",
+            price_stop_loss=order.stop if isinstance(order.stop, float) else None,
+            order=order,
+        )
         _judge_add(judged, add, state, given, rules)
         if len(judged.reasons) > before:
             del judged.gone[order.number]
@@ -260,12 +267,18 @@ def _judge_add(judged: Judged, answer: Add, state: Holding, given: Managed, rule
         return
     best = state.highest if sign > 0 else state.lowest
     stop = stop_in_force(judged.levels, sign, best, rules.tick)
-    level = None if answer.price_open is None else stop_on_grid(float(answer.price_open), sign, rules.tick)
+    level = add_price(answer, sign, rules)
     if level is not None and level <= 0 and not rules.negative:
         text = f"price_open {answer.price_open:g} of Add lies below the first tick of this market, {rules.tick:g}"
         judged.reasons.append(Reason("add_price", f"{text}; give a price of at least that"))
         return
-    if level is not None and stop is not None and sign * (level - stop.price) <= 0:
+    fills = given.close if level is None else level
+    if answer.price_stop_loss is not None and sign * (fills - answer.price_stop_loss) <= 0:
+        side, where = ("below" if sign > 0 else "above"), "the last close" if level is None else "its price_open"
+        text = f"price_stop_loss {answer.price_stop_loss:g} of Add must lie {side} {where} {fills:g}"
+        judged.reasons.append(Reason("add_stop_side", text))
+        return
+    if level is not None and answer.entry != "stop" and stop is not None and sign * (level - stop.price) <= 0:
         text = f"the stop at {stop.price:g} lies at or before price_open {level:g} of Add: it would never fill"
         judged.reasons.append(Reason("add_stop", f"{text}; put it between the market and the stop"))
         return

@@ -17,7 +17,12 @@ from .signal import sign_of
 from .signal_events import Added, Closed, Event, Reduced
 from .states import Holding, Rules, Step, labels
 from .stays_flat import flat_after_close
-from .trailing_and_breakeven_stops import has_percents, moved_events, with_percent_levels
+from .trailing_and_breakeven_stops import (
+    has_percents,
+    moved_events,
+    with_percent_levels,
+    with_tighter_stop,
+)
 
 
 class FillRun:
@@ -77,8 +82,8 @@ class FillRun:
         self.book = msgspec.structs.replace(self.book, number=number + 1)
         return number
 
-    def add(self, order: PositionOrder, price: float, *, rested: bool) -> None:
-        """Fill an add."""
+    def add(self, order: PositionOrder, price: float, *, rested: bool, moves: bool = True) -> None:
+        """Fill an add; it ``moves`` levels that depend on what was paid, and the stop to its own."""
         before = self.book
         made = self.fill("add", order.share, price, number=order.number, rested=rested, note=order.note)
         self._without(order)
@@ -93,19 +98,26 @@ class FillRun:
                 average_price=average_price(self.book.fills),
             )
         )
-        if has_percents(self.state.signal, before):
-            self._move_levels(before)
+        if moves:
+            self.move_levels(before, (order,))
 
-    def _move_levels(self, before: PositionBook) -> None:
-        """Move levels that are percent from the average price with it, unless they were moved otherwise since."""
-        signal = self.state.signal
-        self.book = with_percent_levels(signal, before, self.book, tick=self.rules.tick)
+    def move_levels(self, before: PositionBook, adds: Iterable[PositionOrder], *, at: int | None = None) -> None:
+        """Move levels behind adds that have filled, in force from a moment on (UTC ms), by default that of the fills.
+
+        Those that are percent from the average price move with it, unless they were moved otherwise since; then the
+        stop is that of an add, where it is tighter.
+        """
+        signal, tick = self.state.signal, self.rules.tick
+        best = self.state.highest if self.sign > 0 else self.state.lowest
+        if has_percents(signal, before):
+            self.book = with_percent_levels(signal, before, self.book, tick=tick)
+        for add in adds:
+            if not isinstance(add.stop, msgspec.UnsetType):
+                self.book = with_tighter_stop(self.book, add.stop, self.sign, best, tick)
         if (self.book.stop, self.book.targets) == (before.stop, before.targets):
             return
-        best = self.state.highest if self.sign > 0 else self.state.lowest
-        moved = moved_events(
-            labels(self.rules), self.when, self.price, signal, self.book, best, ("strategy",), tick=self.rules.tick
-        )
+        when = self.when if at is None else at
+        moved = moved_events(labels(self.rules), when, self.price, signal, self.book, best, ("strategy",), tick=tick)
         self.events.extend(moved)
 
     def reduce(self, share: float, price: float, *, number: int, reason: str, rested: bool, note: str = "") -> None:

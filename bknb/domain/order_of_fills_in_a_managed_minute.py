@@ -4,6 +4,10 @@ The order is that of :mod:`bknb.domain.fills_at_stops_and_gaps`: parts to close,
 the nearest on; a part that counts on an add before it fills behind that add. Stop and target in one candle go to the
 stop where the model says so, for everything that is left. An add and the target that closes the rest in one candle: the
 target fills. An add and the stop: the add, then the stop.
+
+An add by a stop order lies on the other side of the market than the stop of the position: a candle does not say which
+of both it reached first. The add fills, then everything leaves at the stop that was in force before. What the add
+moves, its own stop included, is in force from the next candle on: the adverse extreme of its candle lies mostly before.
 """
 
 from __future__ import annotations
@@ -109,6 +113,11 @@ def managed_minute(state: Holding, book: PositionBook, given: Minute, rules: Rul
     return minute.passed()
 
 
+def _own_stops(adds: Iterable[PositionOrder]) -> bool:
+    """Whether one of some adds has a stop of its own."""
+    return any(add.stop is not msgspec.UNSET for add in adds)
+
+
 class _ManagedMinute:
     """One candle that can fill something, and a position that does not leave.
 
@@ -121,8 +130,15 @@ class _ManagedMinute:
         self.opened = self.sign * minute.open
         self.adverse, self.favourable = self._range(minute.low, minute.high)
         self.state = run.state
-        best = self.state.highest if self.sign > 0 else self.state.lowest
-        self.stop: StopInForce | None = stop_or_liquidation(run.book, self.sign, best, run.rules.tick)
+        self.best = self.state.highest if self.sign > 0 else self.state.lowest
+        self.stop: StopInForce | None = None
+        self.level: float | None = None
+        self.in_doubt = False
+        self._look_at_stop()
+
+    def _look_at_stop(self) -> None:
+        """Take the stop of the book as the one that is in force."""
+        self.stop = stop_or_liquidation(self.run.book, self.sign, self.best, self.run.rules.tick)
         self.level = None if self.stop is None else self.sign * self.stop.price
 
     def _range(self, low: float, high: float) -> tuple[float, float]:
@@ -151,11 +167,12 @@ class _ManagedMinute:
         return None
 
     def _due(self) -> list[PositionOrder]:
-        """Adds that this candle may fill, those at the market first, then limits from the nearest on."""
+        """Adds that this candle may fill: at the market, then limits, then stop orders, each from the nearest on."""
         adds = [order for order in self.run.book.orders if order.kind == "add" and order.not_before <= self.minute.t]
         market = [order for order in adds if order.price_open is None]
         limits = [(-self.sign * order.price_open, order) for order in adds if order.price_open is not None]
-        return market + [order for _, order in sorted(limits, key=lambda pair: pair[0])]
+        nearest = sorted(limits, key=lambda pair: (pair[1].is_stop, -pair[0] if pair[1].is_stop else pair[0]))
+        return market + [order for _, order in nearest]
 
     def _at_open(self) -> Exit | None:
         run, opened, price, model = self.run, self.opened, self.minute.open, self.model
@@ -165,11 +182,13 @@ class _ManagedMinute:
         for order in self._due():
             if order.price_open is None:
                 run.add(order, price, rested=False)
+                self._has_moved([order])
                 continue
-            limit = self.sign * order.price_open
-            at_once = model.fills_at_open and not order.rests and opened <= limit
-            if at_once or (model.gap_fills and opened < limit):
+            away = (self.sign * order.price_open - opened) * (1 if order.is_stop else -1)
+            at_once = model.fills_at_open and not order.rests and away <= 0
+            if at_once or (model.gap_fills and away < 0):
                 run.add(order, price, rested=False)
+                self._has_moved([order])
         if not (model.gap_fills or self.entered):
             return None
         if self.stop is not None and self.level is not None and opened <= self.level:
@@ -190,21 +209,46 @@ class _ManagedMinute:
             if self.favourable > self.sign * target.price
             or (self.favourable == self.sign * target.price and not through)
         ]
-        adds = self._reached_adds()
+        adds, stops = self._reached_adds(), self._reached_stop_orders()
         lost = level is not None and self.adverse <= level
-        if lost and adds and has_percents(self.state.signal, run.book):
+        if adds and (_own_stops(order for order, _ in adds) or (lost and has_percents(self.state.signal, run.book))):
             stop = self._stop_behind(adds)
             lost = stop is not None and self.adverse <= self.sign * stop.price
         if lost and stop is not None and self.model.stop_first:
-            return self._stopped(stop, adds, ambiguous=bool(hits))
+            return self._stopped(stop, adds, stops, ambiguous=bool(hits))
         done = run.take(hits, None)
         if done is not None:
-            return Exit("take_profit", done, ambiguous=lost or bool(adds))
+            return Exit("take_profit", done, ambiguous=lost or bool(adds or stops))
         if lost and stop is not None:
-            return self._stopped(stop, adds, ambiguous=bool(hits))
+            return self._stopped(stop, adds, stops, ambiguous=bool(hits))
         for order, limit in adds:
             run.add(order, limit, rested=True)
+        self._filled_by_stop(stops)
         return None
+
+    def _reached_stop_orders(self) -> list[tuple[PositionOrder, float]]:
+        """Adds by stop orders that the range of the candle reached, from the nearest on, with their prices."""
+        return [
+            (order, order.price_open)
+            for order in self._due()
+            if order.is_stop and order.price_open is not None and self.favourable >= self.sign * order.price_open
+        ]
+
+    def _filled_by_stop(self, stops: list[tuple[PositionOrder, float]]) -> None:
+        """Fill adds by stop orders; what they move is in force from the next candle on."""
+        if not stops:
+            return
+        run, before = self.run, self.run.book
+        for order, price in stops:
+            run.add(order, price, rested=False, moves=False)
+        run.move_levels(before, [order for order, _ in stops], at=run.rules.bar_end(self.minute.t))
+        after = stop_or_liquidation(run.book, self.sign, self.best, run.rules.tick)
+        self.in_doubt = after is not None and self.adverse <= self.sign * after.price
+
+    def _has_moved(self, adds: list[PositionOrder]) -> None:
+        """The stop of adds that filled at the open is in force in the whole candle."""
+        if _own_stops(adds):
+            self._look_at_stop()
 
     def _reached_adds(self) -> list[tuple[PositionOrder, float]]:
         """Resting adds that the range of the candle reached, from the nearest on, with their limits."""
@@ -214,6 +258,7 @@ class _ManagedMinute:
             (order, order.price_open)
             for order in self._due()
             if order.price_open is not None
+            and not order.is_stop
             and (adverse < self.sign * order.price_open or (adverse == self.sign * order.price_open and not through))
         ]
 
@@ -223,22 +268,33 @@ class _ManagedMinute:
         trial = FillRun(self.state, run.book, self.minute.t, self.minute.price, rules)
         best = self.state.highest if self.sign > 0 else self.state.lowest
         for order, limit in adds:
-            if stop is not None and self.sign * (limit - stop.price) > 0:
+            if stop is None or self.sign * (limit - stop.price) > 0:
                 trial.add(order, limit, rested=True)
                 stop = stop_or_liquidation(trial.book, self.sign, best, rules.tick)
         return stop
 
-    def _stopped(self, stop: StopInForce, adds: list[tuple[PositionOrder, float]], *, ambiguous: bool) -> Exit:
-        """Adds on the way to the stop fill, then everything leaves at the stop."""
+    def _stopped(
+        self,
+        stop: StopInForce,
+        adds: list[tuple[PositionOrder, float]],
+        stops: list[tuple[PositionOrder, float]],
+        *,
+        ambiguous: bool,
+    ) -> Exit:
+        """Adds on the way to the stop, and those by stop orders, fill; then everything leaves at the stop."""
         for order, limit in adds:
             if self.sign * (limit - stop.price) > 0:
                 self.run.add(order, limit, rested=True)
-        return Exit(stop.reason, stop.price, ambiguous=ambiguous)
+        for order, price in stops:
+            self.run.add(order, price, rested=False, moves=False)
+        return Exit(stop.reason, stop.price, ambiguous=ambiguous or bool(stops))
 
     def _survived(self) -> Step:
         run, minute, rules = self.run, self.minute, self.run.rules
         high, low = self.model.extremes(minute)
         state = _seen(self.state, run.book, high, low)
+        if self.in_doubt:
+            state = msgspec.structs.replace(state, in_doubt=True)
         assert state.book is not None  # as it was given  # noqa: S101
         orders = tuple(
             msgspec.structs.replace(order, rests=True)

@@ -18,7 +18,7 @@ from .signal import sign_of
 from .signal_events import Reason
 from .states import Holding, Rules
 from .text import shown
-from .trailing_and_breakeven_stops import stop_on_grid
+from .trailing_and_breakeven_stops import stop_on_grid, target_on_grid
 from .valid_and_until import read_valid
 
 
@@ -100,6 +100,9 @@ def _order(
 
 def _add_order(number: int, add: Add, given: Managed, sign: int, rules: Rules) -> PositionOrder:
     order = _order("add", number, add.share, given, rules, note=add.note)
+    if add.price_stop_loss is not None:
+        stop = stop_on_grid(float(add.price_stop_loss), sign, rules.tick)
+        order = msgspec.structs.replace(order, stop=stop)
     if add.price_open is None:
         return order
     if isinstance(add, MovedAdd) and add.order is not None:
@@ -108,8 +111,17 @@ def _add_order(number: int, add: Add, given: Managed, sign: int, rules: Rules) -
         read = read_valid(add.valid, given.when, rules)
         assert not isinstance(read, list)  # add_faults looked  # noqa: S101
         until = rests_until(given.when, rules) if read is None else read
-    limit = stop_on_grid(float(add.price_open), sign, rules.tick)
-    return msgspec.structs.replace(order, price_open=limit, until=until)
+    price = add_price(add, sign, rules)
+    entry: Literal["stop"] | msgspec.UnsetType = "stop" if add.entry == "stop" else UNSET
+    return msgspec.structs.replace(order, price_open=price, until=until, entry=entry)
+
+
+def add_price(add: Add, sign: int, rules: Rules) -> float | None:
+    """The price of an add on the tick grid: a limit away from the market, a stop order too; ``None``: the market."""
+    if add.price_open is None:
+        return None
+    on_grid = target_on_grid if add.entry == "stop" else stop_on_grid
+    return on_grid(float(add.price_open), sign, rules.tick)
 
 
 MOST_SHARE: Final = 1e9  # of the first size; sums of a few of these are floats that still have the first size in them
@@ -144,6 +156,17 @@ def add_faults(add: Add, when: int, rules: Rules) -> list[Reason]:
         above = "" if rules.negative else " above 0"
         text = f"price_open of Add must be a finite number{above}, or None for the market"
         found.append(Reason("add_price", f"{text}, got {shown(limit, 60)}"))
+    entry: object = add.entry
+    if entry not in ("limit", "stop"):
+        found.append(Reason("add_entry", f"entry of Add must be 'limit' or 'stop', got {shown(entry, 60)}"))
+    elif entry == "stop" and limit is None:
+        text = "entry='stop' of Add needs price_open, the price at which the market has to come first"
+        found.append(Reason("add_entry", text))
+    stop: object = add.price_stop_loss
+    if stop is not None and not (is_finite_number(stop) if rules.negative else is_positive(stop)):
+        above = "" if rules.negative else " above 0"
+        text = f"price_stop_loss of Add must be a finite number{above}, or None"
+        found.append(Reason("add_price", f"{text}, got {shown(stop, 60)}"))
     if add.valid is UNSET:
         return found
     if limit is None and add.valid is not None:

@@ -72,11 +72,15 @@ class PositionOrder(msgspec.Struct, frozen=True, kw_only=True):
     price
         The average price when it was decided.
     price_open
-        The limit of an add (quote currency); ``None``: at the market.
+        The price of an add that rests (quote currency); ``None``: at the market.
     until
-        The moment at which a limit is taken back (UTC ms); ``None`` for a market order.
+        The moment at which one that rests is taken back (UTC ms); ``None`` for a market order.
     rests
         Whether a candle that could fill it has passed.
+    entry
+        ``"stop"``: the market has to come to ``price_open`` first; unset: it is a limit.
+    stop
+        The stop of the position from its fill on, where that is tighter (quote currency); unset: it has none.
     """
 
     kind: Literal["reduce", "add"]
@@ -90,6 +94,13 @@ class PositionOrder(msgspec.Struct, frozen=True, kw_only=True):
     rests: bool = False
     reason: CloseReason = "strategy"
     note: str = ""
+    entry: Literal["stop"] | msgspec.UnsetType = msgspec.UNSET
+    stop: float | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def is_stop(self) -> bool:
+        """Whether it is a stop order."""
+        return self.entry is not msgspec.UNSET
 
 
 class UnsizedPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,7 +206,7 @@ class PositionBook(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def resting(self) -> tuple[tuple[PositionOrder, float], ...]:
-        """The adds that rest until a candle reaches their limit, with that (quote currency)."""
+        """The adds that rest until a candle reaches their price, with that (quote currency)."""
         return tuple((order, order.price_open) for order in self.orders if order.price_open is not None)
 
 

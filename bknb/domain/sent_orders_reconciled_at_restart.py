@@ -73,7 +73,10 @@ def _postponed_orders(state: Holding, mine: Sequence[Order], now: int, late_afte
     if leaving is not None and leaving.decided_at not in left and now > late_after(leaving.not_before):
         leaving = msgspec.structs.replace(leaving, not_before=now)
     if book is not None:
-        late = [order.decided_at not in left and now > late_after(order.not_before) for order in book.orders]
+        late = [
+            not order.is_stop and order.decided_at not in left and now > late_after(order.not_before)
+            for order in book.orders
+        ]
         postponed_ = (
             msgspec.structs.replace(order, not_before=now) if is_late else order
             for order, is_late in zip(book.orders, late, strict=True)

@@ -143,6 +143,14 @@ def stop_in_force(book: PositionBook, sign: int, best: float, tick: float | None
     return found
 
 
+def with_tighter_stop(book: PositionBook, stop: float, sign: int, best: float, tick: float | None) -> PositionBook:
+    """A book with a stop (quote currency) where it is tighter than the one in force."""
+    before = stop_in_force(book, sign, best, tick)
+    if before is not None and sign * (stop - before.price) <= 0:
+        return book
+    return msgspec.structs.replace(book, stop=stop, stop_reason="stop_loss")
+
+
 def stop_or_liquidation(book: PositionBook, sign: int, best: float, tick: float | None) -> StopInForce | None:
     """The stop in force, or the liquidation by the account where that is nearer; at one price the stop.
 

@@ -50,7 +50,8 @@ def asked_order(command: Reserve, last_close: float, *, at_once: bool = False) -
     """
     candidate, add = command.candidate, command.order
     if add is not None:
-        level, by = add.price_open, filled_by("add", rested=add.price_open is not None)
+        level = add.price_open
+        by = filled_by("add", rested=level is not None, entry="stop" if add.is_stop else "limit")
         last_close = command.price if at_once else last_close
     else:
         rests = candidate.entry in ("limit", "stop")
@@ -83,17 +84,19 @@ def opened_order(signal: OpenSignal, by: FilledBy) -> CostRequest:
 def added_order(event: Added, state: State) -> CostRequest:
     """An add that has filled, without its quantity; ``state`` is that of the leg before its bar.
 
-    A limit that rested is one wherever it filled, as that of an entry is.
+    A limit that rested is one wherever it filled, as that of an entry is, and so is a stop order.
     """
     signal, fill, held = event.signal, event.fill, _position(state)
     orders = () if held is None or held.book is None else held.book.orders
-    rested = fill.rested or any(order.rests for order in orders if order.number == fill.number)
+    mine = next((order for order in orders if order.number == fill.number), None)
+    is_stop = mine is not None and mine.is_stop
+    rested = fill.rested or (mine is not None and (mine.rests or (is_stop and fill.price == mine.price_open)))
     return CostRequest(
         symbol=signal.symbol,
         at=fill.at,
         side=side_of(signal.position, enters=True),
         kind="add",
-        filled_by=filled_by("add", rested=rested),
+        filled_by=filled_by("add", rested=rested, entry="stop" if is_stop else "limit"),
         quantity=0.0,
         price=fill.price,
     )

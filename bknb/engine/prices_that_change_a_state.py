@@ -74,7 +74,8 @@ def managed_bounds(state: Holding, book: PositionBook, *, average: bool, tick: f
     favourable += [level if level > sign * best else -NEVER for level in begins]
     stop = stop_or_liquidation(book, sign, best, tick)
     adverse = [] if stop is None else [sign * stop.price]
-    adds = [sign * limit for _, limit in book.resting]
+    adds = [sign * limit for order, limit in book.resting if not order.is_stop]
+    favourable += [sign * level for order, level in book.resting if order.is_stop]
     profit = _next_milestone(signal.price_open, signal.price_take_profit, state.profit_level, sign)
     loss = _next_milestone(signal.price_open, signal.price_stop_loss, state.loss_level, sign)
     loss = -NEVER if signal.price_stop_loss is None else loss
