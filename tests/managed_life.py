@@ -39,7 +39,7 @@ def strategy_of(kind: str) -> Any:
     """A strategy that changes what it holds at many minutes, with levels as prices and in percent; it counts."""
     if kind == "weights":
         return bknb.add_strategy("life", interval="1m", get_weight=drawn_weight(SEED))
-    signal = drawn(SEED, lists=kind in ("lists", "orders"))
+    signal = drawn(SEED, lists=kind in ("lists", "orders"), ladders=kind == "orders")
     manages = managing_orders(SEED) if kind == "orders" else managing(SEED)
 
     def get_signal(ctx: Any, when: Any, price: float) -> Any:

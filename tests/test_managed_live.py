@@ -46,7 +46,7 @@ def managed(seed: int, model: str, *, risk: str | None = None, lists: bool = Fal
     return bknb.add_strategy(
         "random",
         interval="1m",
-        get_signal=drawn(seed, lists=lists),
+        get_signal=drawn(seed, lists=lists, ladders=orders),
         manage=managing_orders(seed) if orders else managing(seed),
         manage_interval="1m" if seed % 2 else "5m",
         execution=model,

@@ -28,16 +28,29 @@ from bknb.kernels.first_change import first_trailed, first_trailed_plain
 from bknb.runs.fill_table import fill_rows
 
 
-def drawn(seed: int, *, lists: bool = False) -> Callable[..., Any]:
+def drawn(seed: int, *, lists: bool = False, ladders: bool = False) -> Callable[..., Any]:
     """A strategy of random signals with exits of every kind; a signal depends on its moment and price alone."""
 
     def get_signal(when: Any, price: float) -> Any:
         random = np.random.default_rng([seed, round(when.timestamp())])
         if random.random() < 0.6:
             return None
-        return [signal(random, price) for _ in range(int(random.integers(1, 4)))] if lists else signal(random, price)
+        answers = [signal(random, price) for _ in range(int(random.integers(1, 4)) if lists else 1)]
+        answers = [in_parts(random, each) if ladders and random.random() < 0.6 else each for each in answers]
+        return answers if lists else answers[0]
 
     return get_signal
+
+
+def in_parts(random: Any, whole: bknb.Signal) -> bknb.Signal:
+    """A signal whose entry is a ladder, of which the stop may refuse some."""
+    if whole.price_open is None:
+        return whole
+    sign = (1 if whole.position == "long" else -1) * (1 if whole.entry == "stop" else -1)
+    prices = [
+        whole.price_open * (1 + sign * each) for each in (0, *random.uniform(0, 0.01, int(random.integers(1, 4))))
+    ]
+    return msgspec.structs.replace(whole, price_open=[(price, 0.9 / len(prices)) for price in prices])
 
 
 def signal(random: Any, price: float) -> bknb.Signal:
@@ -131,7 +144,7 @@ def run(seed: int, model: str, *, every_minute: bool = False, tick: float | None
         bknb.add_risk("drawn", validations=lambda request: hash((request.when, round(request.add, 6))) % 3 > 0)
     strategy = make_strategy(
         "drawn",
-        drawn(seed, lists=lists),
+        drawn(seed, lists=lists, ladders=orders),
         interval="1m",
         manage=managing_orders(seed) if orders else managing(seed, loosens=loosens),
         manage_interval="1m" if seed % 2 else "5m",

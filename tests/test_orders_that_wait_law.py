@@ -1,4 +1,4 @@
-"""Orders that are moved, and adds by stop orders, on a martingale of single ticks: none of them earns."""
+"""Moved orders, adds by stop orders, and entry ladders, on a martingale of single ticks: none of them earns."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 SEEN = 4.0  # of t: what breaks the law is beyond it
 
 
-def played(market: Path, ask: Callable[[float, int], Any], manage: Callable[[Any, float, float], Any]) -> Sample:
-    """Basis points of the cost of the first fill, of a strategy that is told the last close and its range."""
+def played(
+    market: Path, ask: Callable[[float, int], Any], manage: Callable[[Any, float, float], Any], *, of: str = "first"
+) -> Sample:
+    """Basis points of the cost of the first fill, or of ``"all"`` entries, of one that is told the last close."""
     closes = {int(t) + MINUTE: float(close) for t, close in zip(market.times, market.close, strict=True)}
     opens = {int(t) + MINUTE: float(each) for t, each in zip(market.times, market.open, strict=True)}
 
@@ -48,13 +50,15 @@ def played(market: Path, ask: Callable[[float, int], Any], manage: Callable[[Any
     run = BacktestRun(plan, listeners=NOBODY)
     asyncio.run(run.through())
     assert not run.records.failures, run.records.failures
-    return Sample([100 * each.pnl.pnl_percentage for each in run.records.closed])
+    nets = [(each.pnl.pnl_percentage, each.cost_percentage) for each in run.records.closed]
+    return Sample([100 * (all_ if of == "all" and all_ is not None else first) for first, all_ in nets])
 
 
-def earned(rules: dict[str, Any], count: int, minutes: int = 300) -> dict[str, Sample]:
+def earned(rules: dict[str, Any], count: int, minutes: int = 300, *, of: str = "first") -> dict[str, Sample]:
     markets = [market for kind in ("gaps", "clusters") for market in paths(kind, count, minutes)]
     return {
-        name: Sample(np.concatenate([played(each, *rule).values for each in markets])) for name, rule in rules.items()
+        name: Sample(np.concatenate([played(each, *rule, of=of).values for each in markets]))
+        for name, rule in rules.items()
     }
 
 
@@ -192,3 +196,54 @@ def test_a_stop_add_that_never_meets_the_stop_of_its_candle_would_be_seen(monkey
     assert len(contract) > 50
     assert Sample(contract).mean <= 0
     assert Sample(left_out).t > SEEN
+
+
+# --- entry ladders ----------------------------------------------------------------------------------------------------
+
+
+def in_parts(away: list[int | None], *, entry: str = "limit", **levels: int | None) -> Callable[[float, int], Any]:
+    """An entry in equal parts, each so many ticks from the last close, ``None`` at the market."""
+
+    def ask(close: float, sign: int) -> bknb.Signal:
+        ahead = sign * (1 if entry == "stop" else -1)
+        stop, target = levels.get("stop"), levels.get("target")
+        return bknb.Signal(
+            position="long" if sign > 0 else "short",
+            price_open=[(None if each is None else close + ahead * each, 0.9 / len(away)) for each in away],
+            entry=entry,  # type: ignore[arg-type]  # one of the two
+            price_stop_loss=None if stop is None else close - sign * stop,
+            target_percent=None if target is None else target / close * 100,
+            minute_estimated_time=4,
+            valid=8,
+        )
+
+    return ask
+
+
+def leave(_position: Any, _close: float, _open: float) -> None:
+    """Nothing is managed."""
+
+
+AVERAGED = (in_parts([None, 20, 40, 60, 80], target=40), leave)
+LADDERS = {
+    "limits in parts": (in_parts([4, 12, 24]), leave),
+    "limits in parts with a stop": (in_parts([4, 12, 24], stop=34), leave),
+    "the market and limits, out at the average": (in_parts([None, 10, 25, 45], target=14), leave),
+    "the market and limits far below": AVERAGED,
+    "stop orders in parts": (in_parts([5, 12, 20], entry="stop"), leave),
+    "stop orders in parts with a stop": (in_parts([5, 12, 20], entry="stop", stop=12), leave),
+}
+
+
+@pytest.mark.slow
+def test_no_entry_ladder_earns() -> None:
+    found = earned(LADDERS, 1)
+    assert all(len(sample) > 60 for sample in found.values()), found
+    assert max(sample.t for sample in found.values()) < SEEN, found
+
+
+@pytest.mark.slow
+def test_percent_of_all_parts_that_filled_would_be_seen() -> None:
+    """Broken: what filled on the way, which is more the worse it went, is what percent are of."""
+    assert earned({"averaged": AVERAGED}, 2, of="all")["averaged"].t > SEEN
+    assert earned({"averaged": AVERAGED}, 2)["averaged"].t < SEEN

@@ -11,10 +11,11 @@ import msgspec
 from .declared_exits import targets_of
 from .exit_validation import memo_text
 from .formatting import stamp_text
-from .signal import CheckedSignal, OpenSignal, ScheduledSignal, Signal, sign_of
+from .signal import CheckedSignal, OpenSignal, Rung, ScheduledSignal, Signal, entry_price, sign_of
 from .signal_events import Reason
 from .signal_validation import broken_rules, is_timed, target_prices
 from .states import Rules
+from .tick_grid import on_grid
 from .trailing_and_breakeven_stops import percent_stop, percent_targets
 
 _MOVED: Final = re.compile(r"(.+)~([1-9][0-9]{0,8})", re.DOTALL)
@@ -63,6 +64,8 @@ def checked_signal(
     suffix
         As of :func:`signal_id`.
     """
+    if isinstance(signal.price_open, tuple):
+        return _checked_ladder(signal, when, price, rules, last_id=last_id, suffix=suffix)
     model = rules.model
     reasons = broken_rules(signal, price=price, model=model, settings=rules.settings, negative=rules.negative)
     in_percent = signal.stop_percent is not None or signal.target_percent is not None
@@ -88,7 +91,7 @@ def checked_signal(
         "strategy": rules.strategy,
         "exchange": rules.exchange,
         "position": signal.position,
-        "price_open": float(price if signal.price_open is None else signal.price_open),
+        "price_open": float(price if (level := entry_price(signal)) is None else level),
         "price_take_profit": float(prices[-1]) if prices else None,
         "price_stop_loss": None if signal.price_stop_loss is None else float(signal.price_stop_loss),
         "minute_estimated_time": signal.minute_estimated_time,
@@ -121,6 +124,15 @@ def _unmoved(signal_id: str) -> str:
     return signal_id if found is None else found[1]
 
 
+def _entry_of(order: CheckedSignal) -> float | Sequence[tuple[float | None, float]] | None:
+    """What ``price_open`` of the signal of an order was."""
+    if order.part is not None:
+        from .entry_ladder import ladder_of
+
+        return ladder_of(order)
+    return None if order.entry in ("market", "close") else order.price_open
+
+
 def as_answered(order: CheckedSignal) -> Signal:
     """The signal of an order that has not filled, as its strategy answered it; how long it waits is left out."""
     target: Any = order.targets and tuple((one.price, one.share) for one in order.targets)
@@ -132,8 +144,8 @@ def as_answered(order: CheckedSignal) -> Signal:
         price_take_profit=None if percent else target or order.price_take_profit,
         price_stop_loss=None if order.stop_percent is not None else order.price_stop_loss,
         minute_estimated_time=order.minute_estimated_time,
-        price_open=None if order.entry in ("market", "close") else order.price_open,
-        entry="limit" if order.entry == "market" else order.entry,
+        price_open=_entry_of(order),
+        entry="stop" if any(rung.stop for rung in order.rungs) else "limit" if order.entry == "market" else order.entry,
         note=order.note,
         id=order.id,
         trailing=order.trailing,
@@ -141,18 +153,53 @@ def as_answered(order: CheckedSignal) -> Signal:
         memo=msgspec.json.decode(order.memo) if order.memo else None,
         until=order.until or None,
         bars=order.bars,
-        size=order.size,
+        size=order.size if order.whole is None else order.whole,
         stop_percent=order.stop_percent,
         target_percent=percent or None,
     )
 
 
+def _checked_ladder(
+    signal: Signal, when: int, price: float, rules: Rules, *, last_id: str | None, suffix: str = ""
+) -> OpenSignal | ScheduledSignal | tuple[Reason, ...]:
+    """What a signal with an entry ladder orders; each part is judged as the entry of a signal of its own."""
+    assert isinstance(signal.price_open, tuple)  # it is one, and was read  # noqa: S101
+    if signal.entry == "close":
+        text = "entry='close' fills at the close of the session, got an entry ladder in price_open"
+        return (Reason("entry", f"{text}; leave one of them out"),)
+    reasons: dict[str, Reason] = {}
+    made: list[OpenSignal | ScheduledSignal] = []
+    for level, _ in signal.price_open:
+        one = msgspec.structs.replace(signal, price_open=level)
+        if level is None:
+            one = msgspec.structs.replace(one, entry="limit", valid=msgspec.UNSET)
+        one = on_grid(one, rules.tick, negative=rules.negative)
+        checked = checked_signal(one, when, price, rules, last_id=last_id, suffix=suffix)
+        if isinstance(checked, tuple):
+            reasons = {reason.code: reason for reason in checked} | reasons
+        else:
+            made.append(checked)
+    if reasons:
+        return tuple(reasons.values())
+    first, others, part = made[0], made[1:], signal.price_open[0][1]
+    whole = 1.0 if first.size is None else first.size
+    rungs = tuple(
+        Rung(price=each.price_open, share=share, stop=signal.entry == "stop")
+        for each, (_, share) in zip(others, signal.price_open[1:], strict=True)
+    )
+    waits_until = made[-1].waits_until
+    return msgspec.structs.replace(
+        first, rungs=rungs, part=part, whole=whole, size=whole * part, waits_until=waits_until
+    )
+
+
 def reached(signal: Signal, price: float) -> bool:
     """Whether an entry order fills at once where the market is at ``price`` (quote currency)."""
-    if signal.price_open is None:
+    level = entry_price(signal)
+    if level is None:
         return True
     below = (signal.entry == "limit") == (signal.position == "long")
-    return price <= signal.price_open if below else price >= signal.price_open
+    return price <= level if below else price >= level
 
 
 def activated(signal: ScheduledSignal, when: int, price: float, tick: float | None) -> OpenSignal:

@@ -50,7 +50,11 @@ def ended_in_silence(state: State, rules: Rules, *, known: int, before: int) -> 
     """
     if not rules.model.fills_at_open:  # at average prices a bar ends them
         return set()
-    ends = {(signal.id, 0): _end_in_silence(signal, rules, known) for signal in waiting_signals(state)}
+    ends = {
+        (signal.id, number): _end_in_silence(signal, rules, known)
+        for signal in waiting_signals(state)
+        for number in range(len(signal.rungs) + 1)
+    }
     if isinstance(state, Holding) and state.book is not None:
         ends = {(state.signal.id, order.number): order.until or NEVER for order in state.book.orders}
     return {key for key, end in ends.items() if end < NEVER and rules.on_bars(end) < before}

@@ -161,6 +161,10 @@ def opened_holding(signal: OpenSignal, rules: Rules, liquidation: float | None =
     ``liquidation`` is the price at which its account liquidates it (quote currency).
     """
     book = None if signal.is_plain and liquidation is None else opened_book(signal, _lifetime(signal, rules))
+    if book is not None and signal.rungs:
+        from .part_and_add_orders import with_rungs  # few signals have an entry ladder
+
+        book = with_rungs(book, signal, rules)
     if book is not None and liquidation is not None:
         book = msgspec.structs.replace(book, liquidation=liquidation)
     return Holding(signal=signal, highest=signal.price_open, lowest=signal.price_open, book=book)
@@ -300,6 +304,12 @@ def entered(
             return Step(after.state, (opened, *after.events), after.commands)
     elif liquidation is not None and _liquidated_in(order, minute, liquidation, rules):
         end = Exit("liquidation", liquidation, ambiguous=True)
+    elif signal.rungs and holding.book is not None:
+        from .order_of_fills_in_a_managed_minute import rest_of_entry_minute
+
+        held = msgspec.structs.replace(holding, in_doubt=entry.in_doubt)
+        after = rest_of_entry_minute(held, holding.book, minute, rules, upward=order.entry == "stop")
+        return Step(after.state, (opened, *after.events), after.commands)
     elif entry.stopped and signal.price_stop_loss is not None:
         # The candle reached entry and stop: the resting order was filled on the way, and stopped out.
         end = Exit("stop_loss", signal.price_stop_loss, ambiguous=True)

@@ -187,7 +187,8 @@ def _ordered(
     book = state.book
     assert book is not None  # it is managed  # noqa: S101
     orders = (*book.orders, *sized(book, parts, adds), *adds)
-    book = msgspec.structs.replace(book, orders=orders, adds=book.adds + len(adds))
+    counted = sum(not add.rung for add in adds)
+    book = msgspec.structs.replace(book, orders=orders, adds=book.adds + counted)
     held = msgspec.structs.replace(state, book=book)
     if rules.model.fills_at_open:
         return Step(held, events)

@@ -252,8 +252,10 @@ def _judge_moved_add(judged: Judged, answer: Move, state: Holding, given: Manage
 def _judge_add(judged: Judged, answer: Add, state: Holding, given: Managed, rules: Rules) -> None:
     most = rules.settings.max_adds
     reasons = add_faults(answer, given.when, rules)
-    count = judged.book.adds - len(judged.gone) + sum(isinstance(one, Add) for one in judged.sizes)
-    if most is not None and count >= most and rules.weights is None:
+    gone = sum(order.number in judged.gone and not order.rung for order in judged.book.orders)
+    count = judged.book.adds - gone + sum(isinstance(one, Add) for one in judged.sizes)
+    moves_rung = isinstance(answer, MovedAdd) and answer.order is not None and bool(answer.order.rung)
+    if most is not None and count >= most and rules.weights is None and not moves_rung:
         text = f"the position has {count} adds already, max_adds = {most}"
         reasons.append(Reason("add_limit", f"{text}; {allow('max_adds', max(2 * most, 10))}"))
     if not given.entries:

@@ -132,6 +132,8 @@ def _moved(
             changes = {name: None, other: None} | changes
     if any(name in changes for name in _DEADLINES):
         changes = dict.fromkeys(_DEADLINES) | changes
+    if order.rungs:  # its first part is moved
+        changes["price_open"] = [(changes["price_open"], order.part), *((one.price, one.share) for one in order.rungs)]
     answer = msgspec.structs.replace(as_answered(order), **changes, id=id_when_moved(order.id))
     signal = read_answer(answer, negative=rules.negative)
     if isinstance(signal, Reason):

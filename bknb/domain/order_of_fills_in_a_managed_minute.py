@@ -71,7 +71,8 @@ def without_adds(
     """Take back adds that no candle has filled: the position, its book, and what is told of them."""
     gone = {order.number: order for order in adds}
     kept = tuple(order for order in book.orders if order.number not in gone)
-    book = msgspec.structs.replace(book, orders=kept, adds=book.adds - len(gone))
+    counted = sum(not order.rung for order in gone.values())
+    book = msgspec.structs.replace(book, orders=kept, adds=book.adds - counted)
     events = tuple(
         AddCancelled(
             **labels(rules),
@@ -111,6 +112,19 @@ def managed_minute(state: Holding, book: PositionBook, given: Minute, rules: Rul
     minute = _ManagedMinute(FillRun(state, book, given.t, given.price, rules), given, entered=entered)
     minute.run.events.extend(before)
     return minute.passed()
+
+
+def rest_of_entry_minute(state: Holding, book: PositionBook, given: Minute, rules: Rules, *, upward: bool) -> Step:
+    """The candle in which the entry of a ladder filled at its price, with the other parts that it reached behind it.
+
+    Of the range only what lies on their side of that price came after the fill: ``upward``, to a long, for those that
+    are stop orders.
+    """
+    at = state.signal.price_open
+    high, low = (given.high, at) if upward == (state.signal.position == "long") else (at, given.low)
+    after = given._replace(open=at, high=max(high, at), low=min(low, at))
+    minute = _ManagedMinute(FillRun(state, book, given.t, given.price, rules), after, entered=False)
+    return minute.after_entry() if upward else minute.passed()
 
 
 def _own_stops(adds: Iterable[PositionOrder]) -> bool:
@@ -153,6 +167,11 @@ class _ManagedMinute:
             return run.close(end)
         if (end := self._in_range()) is not None:
             return run.close(end, rested=end.reason == "take_profit")
+        return self._survived()
+
+    def after_entry(self) -> Step:
+        """What the candle does after an entry by a stop order: it looks for its profit from the next one on."""
+        self._filled_by_stop(self._reached_stop_orders())
         return self._survived()
 
     def _by_clock(self) -> Exit | None:

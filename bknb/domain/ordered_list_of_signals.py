@@ -39,7 +39,8 @@ def answered_with_several(state: Flat | Holding, given: Answers, rules: Rules) -
         suffix = "" if number == 1 else f"#{number}"
         candidate = checked_signal(signal, given.when, given.price, rules, last_id=last_id, suffix=suffix)
         reasons = candidate if isinstance(candidate, tuple) else ()
-        if signal.price_open is None and len(given.signals) > 1:
+        first = signal.price_open[0][0] if isinstance(signal.price_open, tuple) else signal.price_open
+        if first is None and len(given.signals) > 1:
             reasons = (*reasons, AT_THE_MARKET)
         if isinstance(candidate, OpenSignal | ScheduledSignal):
             if candidate.id in valid:

@@ -1,4 +1,4 @@
-"""Parts and adds that ``manage`` orders: what is wrong with an add, how large each is, and the orders of them."""
+"""Parts and adds of a position: what is wrong with an add, how large each is, and their orders; of its entry too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .lifecycle_inputs import Managed, earliest_fill
 from .manage_answers import Add, Reduce
 from .position_book import PositionBook, PositionOrder, UnsizedPart
 from .position_fills import DUST
-from .signal import sign_of
+from .signal import OpenSignal, sign_of
 from .signal_events import Reason
 from .states import Holding, Rules
 from .text import shown
@@ -106,7 +106,7 @@ def _add_order(number: int, add: Add, given: Managed, sign: int, rules: Rules) -
     if add.price_open is None:
         return order
     if isinstance(add, MovedAdd) and add.order is not None:
-        until = add.order.until
+        until, order = add.order.until, msgspec.structs.replace(order, rung=add.order.rung)
     else:
         read = read_valid(add.valid, given.when, rules)
         assert not isinstance(read, list)  # add_faults looked  # noqa: S101
@@ -122,6 +122,27 @@ def add_price(add: Add, sign: int, rules: Rules) -> float | None:
         return None
     on_grid = target_on_grid if add.entry == "stop" else stop_on_grid
     return on_grid(float(add.price_open), sign, rules.tick)
+
+
+def with_rungs(book: PositionBook, signal: OpenSignal, rules: Rules) -> PositionBook:
+    """The book of a position that was opened just now, with the other parts of its entry as orders."""
+    until = rests_until(signal.scheduled_at, rules) if signal.waits_until is None else signal.waits_until
+    orders = tuple(
+        PositionOrder(
+            kind="add",
+            number=number,
+            share=rung.share / (signal.part or 1.0),
+            decided_at=signal.pending_at,
+            not_before=signal.pending_at,
+            price=signal.price_open,
+            price_open=rung.price,
+            until=until,
+            entry="stop" if rung.stop else msgspec.UNSET,
+            rung=True,
+        )
+        for number, rung in enumerate(signal.rungs, book.number)
+    )
+    return msgspec.structs.replace(book, orders=(*book.orders, *orders), number=book.number + len(orders))
 
 
 MOST_SHARE: Final = 1e9  # of the first size; sums of a few of these are floats that still have the first size in them

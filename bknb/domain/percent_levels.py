@@ -11,7 +11,7 @@ from ..config import Settings
 from .declared_exits import Target, targets_of
 from .exit_validation import is_finite_number, is_positive, read_ladder, sorted_ladder
 from .pnl import net_percentage
-from .signal import Position, Signal, sign_of
+from .signal import Position, Signal, entry_price, sign_of
 from .signal_events import Reason
 from .signal_validation import broken_stop_distance, eaten_by_costs, target_too_near
 from .text import shown
@@ -44,7 +44,8 @@ def broken_percents(signal: Signal, *, price: float, settings: Settings) -> list
     Distances count from whatever is paid, so that they are judged as they are.
     """
     position: Position = "short" if signal.position == "short" else "long"
-    entry = price if signal.price_open is None else signal.price_open
+    level = entry_price(signal)
+    entry = price if level is None else level
     above = is_finite_number(entry) and entry > 0  # from other prices no distance is a percentage of the settings
     found: list[Reason] = []
     for name, other in (("stop_percent", "price_stop_loss"), ("target_percent", "price_take_profit")):

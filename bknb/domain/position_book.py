@@ -81,6 +81,8 @@ class PositionOrder(msgspec.Struct, frozen=True, kw_only=True):
         ``"stop"``: the market has to come to ``price_open`` first; unset: it is a limit.
     stop
         The stop of the position from its fill on, where that is tighter (quote currency); unset: it has none.
+    rung
+        Set of a part of the entry, which ``max_adds`` does not count.
     """
 
     kind: Literal["reduce", "add"]
@@ -96,6 +98,7 @@ class PositionOrder(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
     entry: Literal["stop"] | msgspec.UnsetType = msgspec.UNSET
     stop: float | msgspec.UnsetType = msgspec.UNSET
+    rung: bool | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def is_stop(self) -> bool:

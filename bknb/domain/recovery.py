@@ -101,7 +101,8 @@ NEWEST_STATE_VERSION: Final = 5
 """That of states which an older bknb would trade a part of.
 
 4 knew no entries that compete for a place, no memo of a strategy, no levels in percent, no moves of orders that
-wait, and no adds by stop orders or with a stop of their own.
+wait, no adds by stop orders or with a stop of their own, and no entry
+ladders.
 """
 
 

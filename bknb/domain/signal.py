@@ -53,7 +53,9 @@ class Signal(ByName, frozen=True, kw_only=True):
         The price of the entry order, in quote currency: a limit (at most this for a long, at least this for a short),
         or with ``entry="stop"`` the price at which the market has to come first. ``None``: a market order, which
         fills at the open of the next candle with volume (``execution="pessimistic"``), of the next candle
-        (``"touch"``), or at the average price of the moment (``"vwap"``).
+        (``"touch"``), or at the average price of the moment (``"vwap"``). An entry ladder is a list of pairs
+        ``(price, share)``: each part buys its share of the whole, ``None`` at the market, and all shares together are
+        1 at most. The position is open from the first fill on; the other parts rest as long as ``valid`` says.
     entry
         ``"limit"`` or ``"stop"``: what ``price_open`` means. ``"close"``: without a price, at the close of the
         session's last candle that can fill; a market that never closes has the days of UTC for sessions.
@@ -97,13 +99,15 @@ class Signal(ByName, frozen=True, kw_only=True):
     'short'
     >>> Signal(position="long", stop_percent=2.0, target_percent=[(3.0, 0.5), (6.0, 0.5)]).stop_percent
     2.0
+    >>> Signal(position="long", price_open=[(None, 0.2), (98.0, 0.3), (96.0, 0.5)], target_percent=1.0).target_percent
+    1.0
     """
 
     position: Position | None = None
     price_take_profit: float | Sequence[tuple[float, float]] | None = None
     price_stop_loss: float | None = None
     minute_estimated_time: int | None = None
-    price_open: float | None = None
+    price_open: float | Sequence[tuple[float | None, float]] | None = None
     entry: Literal["limit", "stop", "close"] = "limit"
     note: str = ""
     id: str | None = None
@@ -138,6 +142,32 @@ _WHEN_GIVEN: Final = frozenset(
 )
 
 
+def entry_price(signal: Signal) -> float | None:
+    """The ``price_open`` of a signal (quote currency), of an entry ladder that of its first part; ``None``: the market.
+
+    Examples
+    --------
+    >>> entry_price(Signal(position="long", price_open=[(99.0, 0.5), (98.0, 0.5)]))
+    99.0
+    """
+    price = signal.price_open
+    return price[0][0] if isinstance(price, list | tuple) else price  # type: ignore[return-value]  # no other sequence
+
+
+class Rung(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, repr_omit_defaults=True):
+    """A part of an entry beside the first: its price (quote currency), its share of the whole; a ``stop`` order or not.
+
+    Examples
+    --------
+    >>> Rung(98.0, 0.5)
+    Rung(price=98.0, share=0.5)
+    """
+
+    price: float
+    share: float
+    stop: bool = False
+
+
 def _limit() -> EntryKind:
     return "limit"
 
@@ -164,7 +194,9 @@ class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_de
     what multiplies the size of the run; ``None``: it said nothing of that. ``stop_percent`` and
     ``percent_targets``, whose prices are percent, are where stop and targets lie from the average price of all entries:
     prices beside them are where that is by the price of its order, and of a stop entry there is no stop before it
-    fills. In JSON a field that has its default is left out, except for ``entry``.
+    fills. Of an entry ladder it is the part that is nearest to the market: ``rungs`` are the others, ``part`` is its
+    share of the whole, and ``whole`` what multiplies the size of the run for all of it; ``None``: it has one part. In
+    JSON a field that has its default is left out, except for ``entry``.
     """
 
     id: str
@@ -189,6 +221,9 @@ class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_de
     size: float | None = None
     stop_percent: float | None = None
     percent_targets: tuple[Target, ...] = ()
+    rungs: tuple[Rung, ...] = ()
+    part: float | None = None
+    whole: float | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -197,7 +232,7 @@ class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_de
             self.price_take_profit is not None
             and self.price_stop_loss is not None
             and self.minute_estimated_time is not None
-            and not (self.targets or self.trailing or self.breakeven or self.memo)
+            and not (self.targets or self.trailing or self.breakeven or self.memo or self.rungs)
             and not (self.until or self.bars or self.entry == "close")
         )
 

@@ -21,7 +21,7 @@ from .exit_validation import (
 )
 from .fills_at_stops_and_gaps import ExecutionModel
 from .pnl import net_percentage, net_points
-from .signal import Position, Signal, sign_of
+from .signal import Position, Signal, entry_price, sign_of
 from .signal_events import Reason
 from .text import shown, text_fault
 
@@ -83,6 +83,15 @@ def read_answer(answer: object, *, negative: bool = False) -> Signal | Reason:
                 return ladder
             side = values.get("position") or values.get("side")
             values[name] = sorted_ladder(ladder, -1 if side == "short" and of_prices else 1)
+    entry = values.get("price_open")
+    if type(entry) not in _PLAIN_TYPES and isinstance(entry, list | tuple | Mapping):
+        from .entry_ladder import read_entry_ladder  # few signals have one
+
+        short = (values.get("position") or values.get("side")) == "short"
+        rungs = read_entry_ladder(entry, short=short, stop=values.get("entry") == "stop")
+        if isinstance(rungs, Reason):
+            return rungs
+        values["price_open"] = rungs
     fault = plain_numbers(values)
     kind = type(answer) if isinstance(answer, Signal) else Signal
     return kind(**values) if fault is None else fault
@@ -253,7 +262,8 @@ def broken_lifetime(minutes: object, settings: Settings) -> list[Reason]:
 
 def _broken_levels(signal: Signal, *, price: float, model: ExecutionModel, settings: Settings) -> list[Reason]:
     """Rules on exit levels and an entry that are known to be numbers."""
-    entry = price if signal.price_open is None else signal.price_open
+    level = entry_price(signal)
+    entry = price if level is None else level
     targets, stop = target_prices(signal), signal.price_stop_loss
     long = signal.position == "long"
     above, below = ("above", "below") if long else ("below", "above")

@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING
 
 from ..domain.cash_booked_for_fills_and_funding import Ledger
+from ..domain.costs import CostRequest
 from ..domain.entry_timeout import ended_in_silence
 from ..domain.lifecycle import position_of, signals_of
 from ..domain.quantity_or_lack_of_cash import SizedOrder
@@ -47,10 +48,36 @@ class LegOrders:
 
     def add(self, command: Reserve, sized: SizedOrder) -> None:
         """Take an order that was granted, and reserve what it needs."""
-        key = _key_of(command)
+        key, candidate = _key_of(command), command.candidate
         self._sized[key] = sized
         self._shared.ledger = self._shared.ledger.reserve(self._name(key), sized.reserved)
         self._reserve_entries()
+        for number, rung in enumerate(() if command.order else candidate.rungs, 1):
+            share = rung.share / (candidate.part or 1.0)
+            dearer = share * rung.price * sized.quantity / sized.money if sized.money else share
+            self._sized[candidate.id, number] = part = SizedOrder(
+                quantity=sized.quantity * share,
+                money=sized.money * dearer,
+                reserved=sized.reserved * dearer,
+                scaled=sized.scaled,
+                units=True,
+            )
+            self._shared.ledger = self._shared.ledger.reserve(self._name((candidate.id, number)), part.reserved)
+
+    def rescale(self, signal_id: str, by: float) -> None:
+        """Have the other parts of an entry be so many times as large: in units of what its first one bought."""
+        for key in [key for key in self._sized if key[0] == signal_id and key[1]]:
+            was = self._sized[key]
+            self._sized[key] = now = was._replace(
+                quantity=was.quantity * by, money=was.money * by, reserved=was.reserved * by
+            )
+            ledger = self._shared.ledger.release(self._name(key))
+            self._shared.ledger = ledger.reserve(self._name(key), now.reserved)
+
+    def drop_entry(self, signal: ScheduledSignal) -> None:
+        """Take back an entry, with all its parts."""
+        for number in range(len(signal.rungs) + 1):
+            self.drop((signal.id, number))
 
     def get(self, key: tuple[str, int]) -> SizedOrder | None:
         """An order; ``None``: there is none."""
@@ -128,7 +155,8 @@ class LegOrders:
             if (left := exits.told(ledger, event)) is not None:
                 ledger = ledger.apply(left).ledger
             elif isinstance(event, Cancelled):
-                ledger = self.released(ledger, (event.signal.id, 0))
+                for number in range(len(event.signal.rungs) + 1):
+                    ledger = self.released(ledger, (event.signal.id, number))
             elif isinstance(event, AddCancelled):
                 ledger = self.released(ledger, (event.signal.id, event.number))
         return ledger
@@ -145,6 +173,16 @@ class LegOrders:
         return f"{self._leg} {key[0]} {key[1]}"
 
 
+def first_part(command: Reserve, order: CostRequest | SizedOrder) -> float:
+    """Which part of what an entry costs with all its parts its first one does, at the price of its order."""
+    candidate = command.candidate
+    if command.order is not None or not candidate.rungs:
+        return 1.0
+    price = order.price if isinstance(order, CostRequest) else order.money / order.quantity
+    first = price * (candidate.part or 1.0)
+    return first / (first + sum(rung.price * rung.share for rung in candidate.rungs))
+
+
 def _key_of(command: Reserve) -> tuple[str, int]:
     return command.candidate.id, 0 if command.order is None else command.order.number
 
@@ -154,4 +192,5 @@ def waiting_in(state: State) -> set[tuple[str, int]]:
     held = position_of(state)
     adds = () if held is None or held.book is None else held.book.orders
     found = {(held.signal.id, order.number) for order in adds} if held is not None else set()
-    return found | {(signal.id, 0) for signal in signals_of(state) if isinstance(signal, ScheduledSignal)}
+    entries = [signal for signal in signals_of(state) if isinstance(signal, ScheduledSignal)]
+    return found | {(signal.id, number) for signal in entries for number in range(len(signal.rungs) + 1)}

@@ -26,7 +26,7 @@ from ..domain.signal_events import AddCancelled, Added, Cancelled, Closed, Event
 from ..domain.size_request import WantedSize
 from ..domain.states import AskingAdds, Entering, Flat, Holding, Rules, State, Step
 from .bar_prices import BarPrices
-from .cash_reserved_for_orders import LegOrders
+from .cash_reserved_for_orders import LegOrders, first_part
 from .cost_requests import added_order, asked_order, number_of, opened_order, trial_orders, was_ordered
 from .funding_rates_not_charged_yet import FundingDue
 from .leg_exits import LegExits
@@ -131,7 +131,7 @@ class LegAccount:
             return self.refusal(sized)
         share = self._share_paid(command.order, sized.quantity)
         reduced = command if share is None else command._replace(add=share)
-        verdict = await self._of_profile(reduced, sized.money, may_open)
+        verdict = await self._of_profile(reduced, sized.money / first_part(command, sized), may_open)
         if verdict.allowed:
             verdict = verdict._replace(share=share)
             if isinstance(command.candidate, OpenSignal) and command.order is None:  # it fills with that verdict
@@ -175,7 +175,9 @@ class LegAccount:
         else:
             equity = ledger.mark(self.shared.prices_at(command.when)).equity
             wanted = self._sizing.wanted(command, order, equity=equity, free=free)
-        return wanted if isinstance(wanted, Reason) else self.money.sized(wanted, order, free)
+        if isinstance(wanted, Reason):
+            return wanted
+        return self.money.sized(wanted, order, free * first_part(command, order))
 
     async def _fill(self, command: Reserve, fill: Entry, may_open: Callable[[], bool]) -> Verdict:
         """What is bought of an entry order in a bar, and, where it rested, whether its risk profile still allows it."""
@@ -249,7 +251,7 @@ class LegAccount:
                 case Reduced() | Closed():
                     self._exited(event)
                 case Cancelled():
-                    self.waiting.drop((event.signal.id, 0))
+                    self.waiting.drop_entry(event.signal)
                 case AddCancelled():
                     self.waiting.drop((event.signal.id, event.number))
                 case _:
@@ -266,6 +268,8 @@ class LegAccount:
         order = opened_order(signal, by)
         quantity = self._affordable(sized, order) if filled is None else filled[0]
         self.first = quantity.quantity
+        if signal.rungs and sized is not None:
+            self.waiting.rescale(signal.id, self.first / sized.quantity)
         self._held = self.positions[key_of(signal)] = PositionInMoney()
         self._enter(signal, 0, order, quantity, scaled=sized is not None and sized.scaled)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from ..domain.costs import CostRequest, Costs, fill_costs
+from ..domain.entry_ladder import average_entry
 from ..domain.formatting import utc_text
 from ..domain.percent_risk_and_kelly_sizes import AtrRisk, SizeFunction, wanted_size
 from ..domain.quantity_step_and_least_amount import EXACT
@@ -70,13 +71,14 @@ class LegSizing:
         if equity <= 0.0:
             return Reason("no_cash", f"no equity is left: the account is worth {equity:.8g}")
         candidate, sizing, costs = command.candidate, self._money.sizing, self._money.costs
+        entry = average_entry(candidate, order.price) if candidate.rungs else order.price
         request = SizeRequest(
             symbol=candidate.symbol,
             strategy=candidate.strategy,
             position=candidate.position,
             when=command.when,
-            entry=order.price,
-            price_stop_loss=self._stop_of(candidate, order.price),
+            entry=entry,
+            price_stop_loss=self._stop_of(candidate, entry),
             equity=equity,
             free=free,
             atr=_atr(sizing, self._window, candidate.symbol, command.when),
@@ -94,8 +96,11 @@ class LegSizing:
             text = f"the sizing function raised {type(error).__name__}: {error_text(error) or 'without a text'}"
             return Reason("size", f"{text}; answer a number, 0 for none")
         if isinstance(found, WantedSize):
+            whole = candidate.size if candidate.whole is None else candidate.whole
+            self._tell_too_much(found if whole is None else found.times(whole), request)
             found = found if candidate.size is None else found.times(candidate.size)
-            self._tell_too_much(found, request)
+            if found.money is not None and candidate.rungs:  # shares are of the quantity
+                found = WantedSize(found.money * order.price / entry)
         return found
 
     def _stop_of(self, candidate: OpenSignal | ScheduledSignal, entry: float) -> float | None:

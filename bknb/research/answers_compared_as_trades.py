@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from ..domain.formatting import failure_text, plain_number
 from ..domain.manage_answers import read_answers
-from ..domain.signal import Signal
+from ..domain.signal import Signal, entry_price
 from ..domain.signal_validation import is_list, read_answer, target_prices
 from ..user_code import where_it_failed
 
@@ -39,12 +39,13 @@ def as_answer(answer: object, *, negative: bool = False) -> Answer:
     if not isinstance(signal, Signal):
         return ("refused", signal.code)
     prices = target_prices(signal)
-    levels = (prices[-1] if prices else None, signal.price_stop_loss, signal.minute_estimated_time, signal.price_open)
+    levels = (prices[-1] if prices else None, signal.price_stop_loss, signal.minute_estimated_time, entry_price(signal))
     plain = (signal.position, *(None if level is None else float(level) for level in levels))
     ladder = signal.price_take_profit if isinstance(signal.price_take_profit, tuple) else ()
     timed = (signal.until, signal.bars, None if signal.valid is UNSET else ("valid", signal.valid))
     declared = (*ladder, signal.trailing, signal.breakeven, *timed, "close" if signal.entry == "close" else None)
     declared += () if signal.size is None else (("size", signal.size),)
+    declared += (signal.price_open,) if isinstance(signal.price_open, tuple) else ()
     percents = (("stop_percent", signal.stop_percent), ("target_percent", signal.target_percent))
     declared += tuple((name, percent) for name, percent in percents if percent is not None)
     return (*plain, *map(repr, declared)) if any(declared) else plain
