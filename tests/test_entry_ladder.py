@@ -301,3 +301,16 @@ def test_a_ladder_goes_on_after_a_restart_at_any_minute() -> None:
         again = live(store, split, 25)
         assert not again.errors
         assert again.fills[columns].to_numpy().tolist() == whole.fills[columns].to_numpy().tolist(), split
+
+
+def test_a_moment_of_a_run_knows_the_parts_that_filled_and_those_that_wait() -> None:
+    answer = bknb.Signal(side="long", price_open=THREE, stop_percent=5.0)
+    result = bknb.backtest(
+        "BTCUSDT", strategy=strategy(answer, manage=lambda: None, manage_interval="1m"),
+        exchange=market({3: (100.0, 100.0, 97.0, 98.0), 5: (98.0, 98.0, 95.0, 96.0)}),
+        frame=(ORIGIN, ORIGIN + 20 * MINUTE), settings=FREE,
+    )  # fmt: skip
+    position = result.at("2024-01-01 00:08").position
+    assert position.size == 1.5
+    assert [(each.id[-2:], each.price_open) for each in position.waiting] == [("#2", 94.0)]
+    assert position.price_stop_loss == pytest.approx((98 + 0.5 * 96) / 1.5 * 0.95)

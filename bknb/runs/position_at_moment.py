@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
+from ..domain.checked_signal import as_answered
 from ..domain.formatting import utc_text
 from ..domain.interval import interval_ms, slot_after
 from ..domain.lifecycle import Holding, Waiting
@@ -214,26 +215,7 @@ def _as_returned(records: Records, signal: OpenSignal | ScheduledSignal) -> Sign
     """The signal as its strategy returned it."""
     orders = (event.signal for event in records.events if isinstance(event, Scheduled))
     order = next((one for one in orders if key_of(one) == key_of(signal)), signal)
-    target: Any = order.price_take_profit
-    if order.targets:
-        target = [(one.price, one.share) for one in order.targets]
-    return Signal(
-        position=order.position,
-        price_take_profit=target,
-        price_stop_loss=order.price_stop_loss,
-        minute_estimated_time=order.minute_estimated_time,
-        price_open=None if order.entry in ("market", "close") else order.price_open,
-        entry="limit" if order.entry == "market" else order.entry,
-        note=order.note,
-        id=order.id,
-        trailing=order.trailing,
-        breakeven=order.breakeven,
-        memo=msgspec.json.decode(order.memo) if order.memo else None,
-        until=order.until or None,
-        bars=order.bars,
-        valid=_valid(order.waits_until),
-        size=order.size,
-    )
+    return replace(as_answered(order), valid=_valid(order.waits_until))
 
 
 def _valid(waits_until: int | None) -> datetime | msgspec.UnsetType | None:
