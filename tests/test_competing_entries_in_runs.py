@@ -188,6 +188,27 @@ def test_a_broker_is_sent_each_and_the_others_are_taken_back_when_one_fills() ->
     assert broker.position("BTCUSDT") == 0.0
 
 
+def test_a_second_entry_that_fills_before_its_cancel_arrives_is_closed_at_once_and_named() -> None:
+    """One candle reaches both limits, which rest at the broker; the record opens the short, worth less at its end."""
+    broker = PaperBroker()
+    answers = {0: [up(110, 90, 97, valid=60), down(90, 110, 103, valid=60)]}
+    result = bknb.Live.background(
+        "BTCUSDT", strategy=strategy(answers), exchange=market({4: (100.0, 104.0, 96.0, 102.0)}), store=MemoryStore(),
+        broker=broker, quantity=2.0, clock=MinuteClock(ORIGIN), until=ORIGIN + 25 * MINUTE,
+    ).result(timeout=60)  # fmt: skip
+    assert [(each.side, each.price, each.status) for each in broker.orders.values()] == [
+        ("buy", 97.0, "filled"),
+        ("sell", 103.0, "filled"),
+        ("sell", None, "filled"),
+        ("buy", None, "filled"),
+    ]
+    assert broker.position("BTCUSDT") == 0.0
+    (failure,) = result.errors
+    assert failure.kind == "double_fill"
+    assert "the record never opened it, so it is closed again" in failure.message
+    assert len(result.trades) == 1
+
+
 def test_by_hand_none_of_several_is_opened() -> None:
     waits = Waiting(signal=LONG, beside=(replace(LONG, id="b"),))
     with pytest.raises(

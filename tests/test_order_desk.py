@@ -81,7 +81,7 @@ def test_the_filled_part_of_a_cancelled_entry_is_closed_and_reported(part):
     life.live(play)
     assert life.broker.orders[closing()].filled_quantity == part
     assert life.broker.position("BTCUSDT") == 0.0
-    assert [kind for kind, _ in life.told] == ["broker"]
+    assert [kind for kind, _ in life.told] == ["double_fill"]
     assert "the record never opened it" in life.told[0][1]
 
 

@@ -289,8 +289,7 @@ def differences(orders: Sequence[Order]) -> Iterator[str]:
         yield f"{order_text(entry)} is {entry.status}, {filled}; the record opened it{why}"
     elif missed and entry.ended_at is None:
         yield f"{order_text(entry)} is {entry.status}, {filled}; the record waits for it to open{why}"
-    elif entry.opened_at is None and entry.ended_at is not None and entry.filled_quantity > 0:
-        yield f"{order_text(entry)}: {filled}; the record never opened it, so it is closed again"
+    yield from double_fills(orders)
     for part in by_number(orders):
         yield from _part_differences(part, over=entry.ended_at is not None)
     rest = left_open(orders)
@@ -304,6 +303,23 @@ def differences(orders: Sequence[Order]) -> Iterator[str]:
     if entry.ended_at is not None and left:
         text = "are left open, for its closing order was filled by less than it ordered: close them by hand"
         yield f"{plain_number(left)} {entry.symbol} of {entry.signal_id!r} {text}"
+
+
+def double_fills(orders: Sequence[Order]) -> Iterator[str]:
+    """Sentences on what a broker filled of the orders of one signal although the record had taken them back.
+
+    Such as the second of two entries that compete for one place, or one that was moved, where it fills before its
+    cancel arrives.
+    """
+    entry = orders[0]
+    if not entry.done:
+        return
+    for order, what in [(entry, "opened"), *((part[0], "added") for part in by_number(orders))]:
+        ended = order.ended_at is not None or (order.purpose == "add" and entry.ended_at is not None)
+        enters = order is entry or order.purpose == "add"
+        if enters and order.done and order.opened_at is None and ended and order.filled_quantity > 0.0:
+            filled = f"{plain_number(order.filled_quantity)} of {plain_number(order.quantity)} filled"
+            yield f"{order_text(order)}: {filled}; the record never {what} it, so it is closed again"
 
 
 def _part_differences(part: Sequence[Order], *, over: bool) -> Iterator[str]:
@@ -320,8 +336,6 @@ def _part_differences(part: Sequence[Order], *, over: bool) -> Iterator[str]:
             yield f"{order_text(first)} is {first.status}, {filled}; the record added it{why}"
         elif missed and first.ended_at is None and not over:
             yield f"{order_text(first)} is {first.status}, {filled}; the record waits for it to fill{why}"
-        elif first.opened_at is None and first.filled_quantity > 0.0 and (over or first.ended_at is not None):
-            yield f"{order_text(first)}: {filled}; the record never added it, so it is closed again"
     if part_given_up(part) and not over:
         tried = f"{sum(order.purpose == 'reduce' for order in part)} orders"
         text = "the end of the position closes them with the rest"

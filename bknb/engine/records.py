@@ -39,7 +39,18 @@ N = TypeVar("N")
 _MAX_TEXTS = 500  # a run that goes on for months must not hold ever more of them
 
 FailureKind = Literal[
-    "warm-up", "strategy", "exchange", "callback", "timeout", "state", "broker", "late", "hole", "silence", "lag"
+    "warm-up",
+    "strategy",
+    "exchange",
+    "callback",
+    "timeout",
+    "state",
+    "broker",
+    "double_fill",
+    "late",
+    "hole",
+    "silence",
+    "lag",
 ]
 
 
@@ -52,7 +63,8 @@ class Failure:
     kind
         ``"warm-up"``: not enough history yet. ``"strategy"``, ``"callback"``: user code raised. ``"exchange"``:
         candles could not be had. ``"timeout"``: a strategy took too long. In live also ``"state"``: something could
-        not be saved; ``"broker"``: an order differs from the record; ``"late"``: a question waited or was too old, or
+        not be saved; ``"broker"``: an order differs from the record; ``"double_fill"``: a broker filled an order that
+        the record had taken back, and it was closed at once; ``"late"``: a question waited or was too old, or
         an order was decided more than a minute after its moment; ``"hole"``: minutes never came, and the run went on
         without them; ``"silence"``: no minute came for so long that what is open is not watched; ``"lag"``: something
         blocked all live runs, or what is open is watched minutes later than its candles came.
@@ -197,7 +209,7 @@ class Records(Struct):
         """
         name, text = type(error).__name__, ""
         key = (kind, name, where)
-        if kind in ("state", "broker") and not where:
+        if kind in ("state", "broker", "double_fill") and not where:
             text = f"{name}: {error_text(error)}"
             by_text = (kind, text, where)
             key = by_text if by_text in self._failures or len(self._failures) < _MAX_TEXTS else key

@@ -68,7 +68,7 @@ class Account:
         if kind == "state":
             self._failures.tell("state", StateError(message), None)
         else:
-            self._failures.tell("broker", BrokerError(message), None)
+            self._failures.tell("double_fill" if kind == "double_fill" else "broker", BrokerError(message), None)
 
     def has_left(self, state: Opening) -> bool:
         """Whether an entry order may be at the broker; without one it leaves when it is decided, as in a backtest."""

@@ -75,7 +75,7 @@ class Failures:
 
     def is_new(self, kind: FailureKind, error: BaseException) -> bool:
         """Whether a failure is to be told, and not only counted."""
-        topic = error_text(error) if kind in ("state", "broker") else type(error).__name__
+        topic = error_text(error) if kind in ("state", "broker", "double_fill") else type(error).__name__
         return self._troubles.is_new(kind, topic, self._clock.now())
 
     def tell(self, kind: FailureKind, error: Exception, when: int | None) -> None:

@@ -44,6 +44,7 @@ from ..domain.quantity_of_partial_closes import by_number, part_given_up, rounde
 from ..domain.sent_orders_reconciled_at_restart import (
     a_minute_after,
     differences,
+    double_fills,
     ordered_signals,
     postponed,
     reconcile,
@@ -81,7 +82,7 @@ class OrderDesk:
         How much to trade per signal, in base currency; a callable gets the signal, and is asked by :meth:`work_out`.
         Where it raises, that is reported once, and the entry counts as rejected: the record goes on without orders.
     on_problem : callable
-        Called with a kind (``"broker"`` or ``"state"``) and a sentence for every trouble.
+        Called with a kind (``"broker"``, ``"double_fill"`` or ``"state"``) and a sentence for every trouble.
     sleep : callable
         How to wait for so many seconds before asking again.
     answer_seconds
@@ -515,7 +516,8 @@ class OrderDesk:
         for difference in found:
             if difference not in reported:
                 reported.add(difference)
-                self._report_problem("broker", f"{difference}{by_hand}")
+                kind = "double_fill" if difference in double_fills(orders) else "broker"
+                self._report_problem(kind, f"{difference}{by_hand}")
         self._tell_rounding(orders)
         if finished(orders):
             if reported and not orders[0].reported:
