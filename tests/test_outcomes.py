@@ -10,6 +10,8 @@ import pytest
 from quick import first_quick
 
 import bknb
+from bknb.kernels import random_trades
+from bknb.kernels.jit import compiled
 
 START = 1_704_067_200_000
 MINUTE = 60_000
@@ -139,6 +141,17 @@ def test_it_is_known_by_hand() -> None:
     np.testing.assert_allclose(found, [-1.0, (104 / 101 - 1) * 100, 0.0, np.nan, np.nan, np.nan])
     costly = bknb.outcomes(candles, position=-1, bars=1, costs=bknb.Costs(taker=0.1, slippage=0))
     np.testing.assert_allclose(costly[:2], [-1 - 0.1 * 2.01, -(104 / 101 - 1) * 100 - 0.1 * (1 + 104 / 101)])
+
+
+def test_costs_that_are_whole_numbers_compile_nothing_anew() -> None:
+    """A loop is compiled for each type of what it is given, which takes seconds."""
+    candles = walk(3, 60, 60 * MINUTE, size=0.004)
+    bknb.outcomes(candles, position="long", bars=5, costs=bknb.Costs(taker=0.5, slippage=0.5))
+    loop = compiled(random_trades._run, vars(random_trades), random_trades._PIECES)
+    before = loop.signatures
+    for costs in (bknb.Costs(taker=0, slippage=0), bknb.Costs(taker=1, slippage=0.5)):
+        bknb.outcomes(candles, position="long", bars=5, costs=costs)
+    assert loop.signatures == before != []
 
 
 def test_a_later_candle_changes_no_outcome_that_is_known() -> None:

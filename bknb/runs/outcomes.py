@@ -186,7 +186,7 @@ def _percentages(costs: Costs | None, settings: Settings) -> tuple[float, float]
     assert not callable(full.taker)  # noqa: S101
     assert full.slippage is not None  # of the settings  # noqa: S101
     assert full.taker is not None  # noqa: S101
-    return full.slippage, full.taker
+    return float(full.slippage), float(full.taker)  # of a whole number loops would be compiled anew
 
 
 def _with_end(candles: Candles, model: ExecutionModel, settings: Settings) -> Minutes:
