@@ -333,11 +333,9 @@ from .exchanges.audit import (
     audit as audit,
 )
 from .exchanges.download import (
-    Downloaded as Downloaded,
-)
-from .exchanges.download import (
     download as download,
 )
+from .exchanges.downloaded_candles import Downloaded as Downloaded
 from .jupyter.dashboard.dashboard import (
     dashboard as dashboard,
 )

@@ -52,7 +52,7 @@ from bknb.live.hole_journal import Hole, HoleJournal
 from bknb.live.late_journal import LateJournal
 from bknb.live.saved_orders import read_orders
 from bknb.ports import StateStore
-from bknb.provenance.source_walk import read_code
+from bknb.provenance.source_code_and_hash import read_code
 from bknb.stores.disk import Disk
 from bknb.stores.file_store import FileStore
 from bknb.stores.sqlite_store import SqliteStore

@@ -13,15 +13,15 @@ import bknb
 from bknb.domain.least_samples import GATES
 from bknb.domain.signal_events import Added
 from bknb.engine.records import Records
-from bknb.jupyter.dashboard.dashboard import _view_of_comparison, _view_of_result
+from bknb.jupyter.dashboard.dashboard_of_result_or_task import view_of_comparison, view_of_result
 from bknb.kernels import sweep_figures
 from bknb.metrics.compounding import final_equity
 from bknb.metrics.daily_returns import of_results
 from bknb.metrics.reasons import ADDS, ADDS_INSTEAD
 from bknb.metrics.statistics import statistics
 from bknb.metrics.trade_definitions import DEFINITIONS, OF_ACCOUNT
-from bknb.optimizer.draft_and_judge import Draft, Verdict
-from bknb.optimizer.draft_and_judge import Proposal as Passed
+from bknb.optimizer.drafts_verdicts_and_proposals import Draft, Verdict
+from bknb.optimizer.drafts_verdicts_and_proposals import Proposal as Passed
 from bknb.optimizer.prompt import Range
 from bknb.optimizer.proposals import Proposal, ranked
 from bknb.reports import dashboard_panels
@@ -88,7 +88,7 @@ def proposal(world: World) -> Proposal:
 
 
 def view(world: World) -> RunView:
-    return _view_of_result(world.added)
+    return view_of_result(world.added)
 
 
 def line_of(result: bknb.Result) -> str:
@@ -135,7 +135,7 @@ DOORS: dict[str, Callable[[World], str]] = {
     "dashboard: statistics": lambda world: str(dashboard_panels.statistics_panel(view(world))),
     "dashboard: equity": lambda world: str(dashboard_panels.equity_panel(view(world))),
     "dashboard: comparison": lambda world: str(
-        dashboard_panels.table_panel(_view_of_comparison(world.walker), "walker")
+        dashboard_panels.table_panel(view_of_comparison(world.walker), "walker")
     ),
     "lines of live runs": lambda world: line_of(world.added),
     "equity": lambda world: refused(lambda: world.added.equity),

@@ -29,7 +29,7 @@ from bknb.provenance.candle_fingerprint import compare, fingerprint
 from bknb.provenance.card import Card
 from bknb.provenance.card_file import encode
 from bknb.provenance.portfolio_card import decode
-from bknb.provenance.source_walk import read_code
+from bknb.provenance.source_code_and_hash import read_code
 from bknb.provenance.value_text import value_text
 from bknb.sharing.verify_notebook import compared
 

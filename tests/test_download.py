@@ -23,7 +23,7 @@ from packages import need_packages
 
 import bknb
 from bknb.domain.retry_pauses import Patience
-from bknb.exchanges.download import DownloadProgress
+from bknb.exchanges.downloaded_candles import DownloadProgress
 from bknb.history.candle_store import CandleStore
 from bknb.history.partition import SeriesName
 from bknb.market.candle_hash import content_hash

@@ -22,8 +22,8 @@ from bknb.domain.signal_events import RiskRefused
 from bknb.exchanges.audit import Finding as CandleFinding
 from bknb.jupyter import display
 from bknb.jupyter.dashboard import static_html
-from bknb.optimizer.draft_and_judge import Attempt, Draft, Findings, Verdict
-from bknb.optimizer.draft_and_judge import Proposal as Passed
+from bknb.optimizer.drafts_verdicts_and_proposals import Attempt, Draft, Findings, Verdict
+from bknb.optimizer.drafts_verdicts_and_proposals import Proposal as Passed
 from bknb.optimizer.prompt import Range, Shown
 from bknb.optimizer.proposals import Proposals
 from bknb.optimizer.reply import Parameter
@@ -247,7 +247,7 @@ def audit() -> Any:
 
 
 def downloaded() -> Any:
-    from bknb.exchanges.download import Downloaded, DownloadedSeries
+    from bknb.exchanges.downloaded_candles import Downloaded, DownloadedSeries
 
     series = DownloadedSeries(symbol=EVIL, candles=1, added=1, absent=(), missing=(), content_hash=EVIL)
     return Downloaded(exchange=EVIL, interval="1m", start=0, end=60_000, series=(series,), requests=1, warnings=(EVIL,))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bknb.provenance.source_walk import read_code
+from bknb.provenance.source_code_and_hash import read_code
 
 helpers = types.ModuleType("helpers")
 exec("def load(price): return price", helpers.__dict__)  # noqa: S102 -- as a module is

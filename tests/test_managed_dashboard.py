@@ -16,7 +16,8 @@ from waiting import until
 
 import bknb
 from bknb.domain.signal_events import Added, Closed, Opened
-from bknb.jupyter.dashboard.dashboard import Dashboard, _view_of_result
+from bknb.jupyter.dashboard.dashboard import Dashboard
+from bknb.jupyter.dashboard.dashboard_of_result_or_task import view_of_result
 from bknb.jupyter.dashboard.live_stop_levels import LiveStops
 from bknb.jupyter.dashboard.static_html import static_html
 from bknb.jupyter.dashboard.updates import Updates
@@ -42,7 +43,7 @@ def minutes(times: Any) -> list[float | None]:
 
 
 def test_the_chart_gets_fills_the_stop_as_it_moved_and_the_targets(added: bknb.Result) -> None:
-    found = managed_panel(_view_of_result(added))
+    found = managed_panel(view_of_result(added))
     parts = list(zip(found["kind"].tolist(), minutes(found["at"]), found["price"], found["share"], strict=True))
     assert parts == [(0, 3, 101.5, 0.5), (1, 3, 104.0, 0.5), (1, 5, 105.5, 0.25)]
     assert found["fills"] == 3
@@ -59,7 +60,7 @@ def test_a_target_that_moved_is_drawn_where_it_lay() -> None:
             bknb.Move(price_take_profit=[(120.0, 0.5), (140.0, 0.25)]) if position.minutes == 4 else None
         ),
     )
-    found = managed_panel(_view_of_result(result))
+    found = managed_panel(view_of_result(result))
     targets = zip(minutes(found["target_from"]), minutes(found["target_to"]), found["target_price"], strict=True)
     assert sorted(targets) == [(0, 4, 130.0), (0, 30, 120.0), (4, 30, 140.0)]
 
@@ -72,7 +73,7 @@ def test_a_target_in_front_of_a_moved_ladder_is_the_one_that_is_taken() -> None:
         ),
         candles={4: (104.0, 104.9, 103.9, 104.5), 5: (104.2,) * 4, 6: (104.2,) * 4},
     )
-    found = managed_panel(_view_of_result(result))
+    found = managed_panel(view_of_result(result))
     targets = zip(minutes(found["target_from"]), minutes(found["target_to"]), found["target_price"], strict=True)
     assert sorted(targets) == [(0, 2, 130.0), (0, 30, 105.0), (2, 3, 104.0)]
 
@@ -86,7 +87,7 @@ def test_while_a_run_goes_on_a_target_has_no_end(added: bknb.Result) -> None:
 
 
 def test_a_window_has_what_lies_in_it(added: bknb.Result) -> None:
-    updates = Updates(RunViews(_view_of_result(added)), ["price"], seconds=lambda: 0.0)
+    updates = Updates(RunViews(view_of_result(added)), ["price"], seconds=lambda: 0.0)
     found = updates.window(start_ms=ORIGIN + 5 * MINUTE, end_ms=ORIGIN + 9 * MINUTE, points=100)["managed"]
     assert found["kind"].tolist() == [1]
     assert found["fills"] == 3
@@ -96,7 +97,7 @@ def test_a_window_has_what_lies_in_it(added: bknb.Result) -> None:
 
 
 def test_what_is_sent_is_bounded(added: bknb.Result) -> None:
-    view = _view_of_result(added)
+    view = view_of_result(added)
     (closed,) = view.trades.events
     for _ in range(3000):
         view.trades.add(closed)
@@ -113,7 +114,7 @@ def test_what_is_sent_is_bounded(added: bknb.Result) -> None:
 
 def test_a_plain_run_sends_nothing_of_it() -> None:
     plain = bknb.Signal(side="long", price_stop_loss=95.0, price_take_profit=104.0, minute_estimated_time=9)
-    view = _view_of_result(run(signal=plain, manage=lambda: None))
+    view = view_of_result(run(signal=plain, manage=lambda: None))
     assert len(view.trades) == 1
     assert managed_panel(view) == {}
     assert "fills" not in dashboard_panels.trades_panel(view)
@@ -147,7 +148,7 @@ def test_a_part_whose_listener_is_ahead_of_the_entry_counts(added: bknb.Result) 
 
 
 def test_the_stored_tables_have_parts_and_levels_of_now(added: bknb.Result) -> None:
-    html = static_html(_view_of_result(added), PANELS)
+    html = static_html(view_of_result(added), PANELS)
     text = " ".join(Tags(html).texts)
     assert "parts, adds and moved levels (5)" in text
     assert "added 0.5 at 101.5: 1.5 is held at 100.5 on average [stronger]" in text

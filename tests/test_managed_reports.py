@@ -16,7 +16,7 @@ from test_managed_equity import result_of
 
 import bknb
 from bknb.domain.signal_events import Moved, Rejected, RiskRefused
-from bknb.jupyter.dashboard.dashboard import _view_of_result
+from bknb.jupyter.dashboard.dashboard_of_result_or_task import view_of_result
 from bknb.reports import dashboard_panels
 from bknb.reports.backtest_report import summary_html, summary_text
 from bknb.reports.dashboard_account import account_of_view, marked_of, total_return
@@ -67,7 +67,7 @@ def test_why_tells_what_manage_answered_and_was_rejected() -> None:
     (line,) = [line for line in result.why(only(result)).splitlines() if "rejected" in line]
     assert "00:03 UTC" in line
     assert "what manage answered was rejected: Reduce(2, of='now') is more than the 1" in line
-    assert line in _view_of_result(result).why(only(result))
+    assert line in view_of_result(result).why(only(result))
 
 
 @pytest.mark.parametrize("reason", ["strategy", "breakeven", "trailing_stop"])
@@ -90,7 +90,7 @@ def test_close_reasons_are_named_everywhere(reason: str) -> None:
     assert f"<td>{reason}</td>" in summary_html(result)
     hover = " ".join(str(trace.get("text", "")) for trace in figure_json(result)["data"])
     assert reason.replace("_", " ") in hover
-    assert dashboard_panels.trades_panel(_view_of_result(result))["reasons"] == [reason]
+    assert dashboard_panels.trades_panel(view_of_result(result))["reasons"] == [reason]
     assert bool(result.statistics(leave_out=reason).selected)
     assert ("[enough]" in result.why(only(result))) == (reason == "strategy")
 
@@ -292,7 +292,7 @@ def test_the_panel_of_open_signals_has_the_levels_of_now(parts: bknb.Result) -> 
 
 @pytest.mark.parametrize("made", first_quick(["finished", "going on"]))
 def test_a_dashboard_without_equity_says_why(made: str, added: bknb.Result) -> None:
-    view = _view_of_result(added) if made == "finished" else replayed(added)
+    view = view_of_result(added) if made == "finished" else replayed(added)
     assert "adds need a capital" in dashboard_panels.equity_panel(view)["text"]
     assert total_return(view) is None
     assert "1 trade" in dashboard_panels.status_panel(view, 0.0)["text"]
@@ -304,7 +304,7 @@ def test_a_dashboard_without_equity_says_why(made: str, added: bknb.Result) -> N
 def test_the_stairs_of_a_dashboard_are_those_of_the_result_once_it_is_there(parts: bknb.Result) -> None:
     moves = [[((at - ORIGIN) // MINUTE, price) for at, price in one] for one in replayed(parts).stairs]
     assert moves == [[(0, 95.0), (2, 98.0), (3, 102.5), (6, 102.5)]]  # what trails has no event
-    assert _view_of_result(parts).stairs == stairs_of(parts)
+    assert view_of_result(parts).stairs == stairs_of(parts)
 
 
 # -- several runs ------------------------------------------------------------------------------------------------

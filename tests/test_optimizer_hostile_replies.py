@@ -16,7 +16,7 @@ from hostile_replies import CASES, HONEST, Case, inside, reply
 from bknb.config import Settings
 from bknb.engine.registry import Exchange, registry
 from bknb.market.demo import DemoSource
-from bknb.optimizer.draft_and_judge import Draft, Verdict
+from bknb.optimizer.drafts_verdicts_and_proposals import Draft, Verdict
 from bknb.optimizer.lint import lint
 from bknb.optimizer.prompt import Range
 from bknb.optimizer.reply import Reply, read_reply

@@ -20,7 +20,8 @@ from scenarios import MINUTE, ORIGIN, Candle, line, long, minute, source
 import bknb
 from bknb.events.listen import drain
 from bknb.runs.candle_memory import MEMORY
-from bknb.runs.portfolio import PortfolioTask, plan_portfolio
+from bknb.runs.portfolio import plan_portfolio
+from bknb.runs.portfolio_task import PortfolioTask
 
 END = 30
 FRAME = (ORIGIN, ORIGIN + END * MINUTE)

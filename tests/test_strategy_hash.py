@@ -18,7 +18,7 @@ from hashed_strategies import HEAD, HELPERS, hashed, later, loading
 
 import bknb
 from bknb.engine.registration_checks import make_strategy
-from bknb.provenance.source_walk import read_code, source_hash
+from bknb.provenance.source_code_and_hash import read_code, source_hash
 from bknb.provenance.strategy_hash import fingerprint
 
 TAIL = """
@@ -614,7 +614,7 @@ def test_what_is_reached_counts_and_nothing_else(
 
 @pytest.mark.slow
 def test_every_process_gives_the_same_hash_whatever_its_order_of_sets(tmp_path: Path) -> None:
-    lines = ["from bknb.provenance.source_walk import read_code, source_hash", "found = {}"]
+    lines = ["from bknb.provenance.source_code_and_hash import read_code, source_hash", "found = {}"]
     for name, strategy in ((case.id, case.values[0]) for case in TABLE):
         lines += [f"space = {{'__name__': '__main__'}}; exec(compile({HEAD + strategy!r}, {name!r}, 'exec'), space)"]
         lines += [f"found[{name!r}] = [source_hash(space['get_signal']), read_code(space['get_signal']).values]"]

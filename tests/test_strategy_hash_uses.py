@@ -18,8 +18,8 @@ from hashed_strategies import HEAD, HELPERS, forget, hashed, later, loading
 
 import bknb
 from bknb.engine.registration_checks import make_strategy
+from bknb.provenance.source_code_and_hash import read_code, source_hash
 from bknb.provenance.source_text import digest_of_code
-from bknb.provenance.source_walk import read_code, source_hash
 from bknb.provenance.strategy_hash import fingerprint, running
 from bknb.research.holdout_ledger import HoldoutLedger, HoldoutLook
 from bknb.sweeps.trial_ledger import TrialFile

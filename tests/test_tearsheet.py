@@ -19,7 +19,7 @@ from test_portfolio import limit_of, market, play, strategy_of
 import bknb
 from bknb.domain.pnl import net_percentage
 from bknb.domain.printed_text import printed_number, printed_percent
-from bknb.jupyter.dashboard.dashboard import _view_of_result
+from bknb.jupyter.dashboard.dashboard_of_result_or_task import view_of_result
 from bknb.metrics.statistics import statistics
 from bknb.reports.dashboard_panels import equity_panel
 from bknb.reports.fewer_points_of_lines import means
@@ -146,7 +146,7 @@ def test_a_drawdown_has_no_sign_wherever_its_depth_is_said(run: bknb.Result) -> 
     page = run.tearsheet().html
     assert f"largest {depth}" in page
     assert f"drawdown below: largest {depth}" in page
-    view = _view_of_result(run)
+    view = view_of_result(run)
     assert f"deepest drawdown {run.account['max_drawdown']:.2f} %," in equity_panel(view)["text"]
     assert not re.search(r"drawdown[^.,;<]{0,40}[-\u2212]\d", repr(run) + run.report())
 

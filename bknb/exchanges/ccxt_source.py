@@ -15,76 +15,43 @@ anything else                   raised at once: a retry cannot help
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
-import importlib
 import math
 import os
 import weakref
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextvars import ContextVar
-from email.utils import parsedate_to_datetime
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
-import numpy as np
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ..domain.formatting import utc_text
-from ..domain.interval import DAY_MS, INTERVAL_MS, MINUTE_MS, interval_ms
+from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms
 from ..domain.retry_pauses import GiveUp, Patience, attempts_text
-from ..errors import DataError, MissingDependency, StateError, UnknownName, UsageError
+from ..errors import DataError, MissingDependency, UnknownName, UsageError
 from ..market.candles import Candles
 from ..market.fetch_loop import fetch_now, submit
-from ..stores.atomic import write_whole
 from ..stores.file_names import encode_name
-from ..stores.format_versions import read_json
-from ..stores.sealed_values import Unreadable, seal, unseal
+from .ccxt_answers import candles_of_rows, outside_text, with_unasked
+from .ccxt_client import (
+    BrokenAnswer,
+    ccxt_package,
+    client_class,
+    close_at_exit,
+    close_collected,
+    offered_intervals,
+    page_limit_of,
+    retry_after,
+    rows_came,
+    uncut_rows,
+)
+from .ccxt_market_rules import MarketRules, cache_rules, cached_rules, ccxt_symbol, formatted, rules_of
 
 if TYPE_CHECKING:
     from ..market.streamed_source import MinuteStream
 
 _RULES_ARE_FRESH_MS: Final = DAY_MS
-_FALLBACK_PAGE: Final = 500
 _CLOCK_SAMPLES: Final = 3
 _MEASURE_EVERY_MS: Final = 60 * MINUTE_MS
-_BUSY: Final = frozenset({418, 429})
-# Not on the UTC grid of bknb at every exchange; made of minutes instead.
-_NEVER_NATIVE: Final = frozenset({"3d"})
-
-_retry_after: ContextVar[int | None] = ContextVar("bknb_retry_after", default=None)
-_rows_came: ContextVar[Sequence[Any]] = ContextVar("bknb_rows_came", default=())
-_uncut: ContextVar[Sequence[Any]] = ContextVar("bknb_uncut", default=())
-
-
-class MarketRule(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Names and number steps of one market."""
-
-    id: str
-    kind: str
-    base: str
-    quote: str
-    price: float | None = None
-    quantity: float | None = None
-
-
-class MarketRules(msgspec.Struct, frozen=True):
-    """The rules of every market of an exchange, by ccxt's own symbol."""
-
-    mode: int
-    padding: int
-    read_at: int
-    markets: dict[str, MarketRule]
-
-
-_READERS: Final[Mapping[int, Callable[[bytes], MarketRules]]] = {1: partial(msgspec.json.decode, type=MarketRules)}
-"""Version of cached market rules -> the function that reads them."""
-
-
-class BrokenAnswer(Exception):  # noqa: N818 -- never reaches a user
-    """A malformed answer of an exchange."""
 
 
 class CcxtSource:
@@ -135,15 +102,15 @@ class CcxtSource:
     ) -> None:
         self._retry_policy = _checked(patience)
         self.own_patience = True  # it limits and repeats its calls itself
-        self._ccxt = _package()
+        self._ccxt = ccxt_package()
         if exchange not in self._ccxt.exchanges:
             raise UnknownName("exchange of ccxt", exchange, known=sorted(self._ccxt.exchanges))
         self.name = exchange
-        self._client = _client_class(getattr(self._ccxt, exchange), now, self._is_retryable)(dict(config or {}))
+        self._client = client_class(getattr(self._ccxt, exchange), now, self._is_retryable)(dict(config or {}))
         if not self._client.has.get("fetchOHLCV"):
             raise UsageError(f"{exchange} gives no candles through ccxt; choose another exchange")
-        self.intervals: tuple[str, ...] | None = _intervals(self._client, intervals)
-        self.page_limit: int | None = _page_limit(self._client)
+        self.intervals: tuple[str, ...] | None = offered_intervals(self._client, intervals)
+        self.page_limit: int | None = page_limit_of(self._client)
         self._now = now
         self._keeps_unasked = keeps_unasked
         self._random = Random(os.getpid() if seed is None else seed)  # noqa: S311 -- pauses, not secrets
@@ -156,7 +123,7 @@ class CcxtSource:
         self._notes: list[str] = []
         self.requests = 0
         self.stream: MinuteStream | None = None
-        weakref.finalize(self, _close, self._client).atexit = False
+        weakref.finalize(self, close_collected, self._client).atexit = False
         close_at_exit(self._client)
 
     def __repr__(self) -> str:
@@ -194,12 +161,12 @@ class CcxtSource:
         market = await self._resolved(symbol)
 
         async def ask() -> Candles:
-            _rows_came.set(())
-            _uncut.set(())
+            rows_came.set(())
+            uncut_rows.set(())
             rows = await self._client.fetch_ohlcv(market, interval, since, limit)
-            if not rows and (outside := _outside(_rows_came.get(), since)):
+            if not rows and (outside := outside_text(rows_came.get(), since)):
                 self._notes.append(f"{what}: asked for {utc_text(since)}, {outside}; nothing is concluded from that")
-            return _candles(_with_unasked(rows, _uncut.get(), since, step) if self._keeps_unasked else rows)
+            return candles_of_rows(with_unasked(rows, uncut_rows.get(), since, step) if self._keeps_unasked else rows)
 
         step = interval_ms(interval)
         what = f"{symbol} {interval} from {self.name!r}"
@@ -253,7 +220,7 @@ class CcxtSource:
         while True:
             attempt += 1
             await self._wait_for_rate_limit()
-            _retry_after.set(None)
+            retry_after.set(None)
             try:
                 self.requests += 1
                 return await ask()
@@ -261,7 +228,7 @@ class CcxtSource:
                 reason = f"{type(error).__name__}: {_short(error)}"
                 if not self._is_retryable(error):
                     raise self._final_error(error, what) from error
-                wanted = _retry_after.get()
+                wanted = retry_after.get()
                 pause = policy.after(attempt, chance=self._random.random(), retry_after_ms=wanted)
                 if isinstance(pause, GiveUp):
                     raise DataError(f"{what}: {_failure_text(pause, attempt, wanted, reason)}") from error
@@ -358,33 +325,23 @@ class CcxtSource:
         """The quantity rounded down to the market's step."""
         return self._formatted(symbol, quantity, "quantity")
 
-    def _formatted(self, symbol: str, value: float, what: str) -> str:
+    def _formatted(self, symbol: str, value: float, what: Literal["price", "quantity"]) -> str:
         if not math.isfinite(value):
             raise UsageError(f"a {what} must be a finite number, got {value!r}")
         rules = self._rules if self._rules is not None else fetch_now(self._loaded())
-        rule = rules.markets[_ccxt_symbol(rules, symbol, exchange=self.name)]
-        step = rule.price if what == "price" else rule.quantity
-        tools = importlib.import_module("ccxt.base.decimal_to_precision")
-        text = tools.number_to_string(float(value))
-        if step is None:
-            return str(text)
-        rounding = tools.ROUND if what == "price" else tools.TRUNCATE
-        written = str(tools.decimal_to_precision(text, rounding, step, rules.mode, rules.padding))
-        if value and not float(written):
-            raise UsageError(f"{what} {text} of {symbol} is below the smallest step of {self.name!r}, {step!r}")
-        return written
+        return formatted(rules, symbol, value, what, exchange=self.name)
 
     async def _resolved(self, symbol: str) -> str:
         given: object = symbol
         if not (isinstance(given, str) and given):
             raise UsageError(f"symbol must be a non-empty text such as 'BTC/USDT', got {symbol!r}")
-        return _ccxt_symbol(await self._loaded(), symbol, exchange=self.name)
+        return ccxt_symbol(await self._loaded(), symbol, exchange=self.name)
 
     async def _loaded(self) -> MarketRules:
         """The market rules: of this session, from a fresh cache, or fetched now."""
         if self._rules is not None:
             return self._rules
-        cached = self._cached_rules()
+        cached = None if self._rules_path is None else self._cached_rules(self._rules_path)
         if cached is not None and 0 <= self._now() - cached.read_at < _RULES_ARE_FRESH_MS:
             self._rules = cached
             return cached
@@ -396,132 +353,17 @@ class CcxtSource:
             self._notes.append(f"the market rules of {self.name!r} are old: {str(error).splitlines()[0]}")
             self._rules = cached
             return cached
-        self._rules = _rules_of(self._client, self._now())
-        self._cache_rules(self._rules)
+        self._rules = rules_of(self._client, self._now())
+        if self._rules_path is not None:
+            cache_rules(self._rules_path, self.name, self._rules)
         return self._rules
 
-    def _cached_rules(self) -> MarketRules | None:
-        if self._rules_path is None:
-            return None
-        what = str(self._rules_path)
-        try:
-            payload = unseal(self._rules_path.read_bytes(), "markets", (self.name,))
-            return read_json(_READERS, payload, what=what)
-        except Unreadable as problem:
-            newer = problem.refused(what)
-        except StateError as refused:
-            newer = refused
-        except (OSError, ValueError, msgspec.DecodeError):
-            newer = None
-        if newer is not None:
-            self._notes.append(f"{str(newer).splitlines()[0]}; it is left as it is, and the rules are fetched")
+    def _cached_rules(self, path: Path) -> MarketRules | None:
+        rules, why_left = cached_rules(path, self.name)
+        if why_left:
+            self._notes.append(f"{why_left}; it is left as it is, and the rules are fetched")
             self._rules_path = None
-        return None  # only a cache: the rules are fetched again
-
-    def _cache_rules(self, rules: MarketRules) -> None:
-        path = self._rules_path
-        if path is None:
-            return
-        sealed = seal("markets", (self.name,), msgspec.json.encode(rules))
-        with contextlib.suppress(OSError):
-            write_whole(path, sealed)
-
-
-def _package() -> Any:
-    try:
-        return importlib.import_module("ccxt.async_support")
-    except ImportError:
-        raise MissingDependency("ccxt", purpose="candles from an exchange", extra="ccxt") from None
-
-
-def _intervals(client: Any, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
-    offered = tuple(name for name in INTERVAL_MS if name in (client.timeframes or {}) and name not in _NEVER_NATIVE)
-    if wanted is None:
-        return offered
-    for interval in wanted:
-        interval_ms(interval)
-        if interval not in offered:
-            raise UsageError(f"{client.id} has no {interval} candles on the UTC grid; it has: {' '.join(offered)}")
-    return tuple(wanted)
-
-
-def _page_limit(client: Any) -> int:
-    features = client.features or {}
-    spot = features.get("spot") or features.get("default") or {}
-    limit = (spot.get("fetchOHLCV") or {}).get("limit")
-    return int(limit) if limit else _FALLBACK_PAGE
-
-
-def _client_class(base: Any, now: Callable[[], int], is_retryable: Callable[[Exception], bool]) -> Any:
-    """A class of ccxt that notes the ``Retry-After`` and the rows of an answer, and lets no 5xx be final."""
-
-    class Client(base):  # type: ignore[misc]  # ccxt has no types
-        def handle_errors(self, code: int, reason: str, url: str, method: str, headers: Any, *rest: Any) -> Any:
-            if code >= 400:
-                _retry_after.set(_retry_after_ms(headers or {}, now))
-            elif len(rest) > 1 and rest[1] is None:
-                # ccxt would read a text that is no JSON as an answer without candles.
-                raise BrokenAnswer(f"the answer is not JSON: {str(rest[0])[:60]!r}")
-            if code < 500 and code not in _BUSY:
-                return super().handle_errors(code, reason, url, method, headers, *rest)
-            # What such an answer says in its body is not believed: that there is no such symbol, for example.
-            try:
-                super().handle_errors(code, reason, url, method, headers, *rest)
-            except Exception as error:
-                if is_retryable(error):
-                    raise
-            raise BrokenAnswer(f"{code} {reason}: {str(rest[0] if rest else '')[:60]!r}")
-
-        def parse_ohlcvs(self, rows: Any, *more: Any, **named: Any) -> Any:
-            """Leave out what was not asked for, as ccxt does; all rows that came are remembered."""
-            _rows_came.set(rows if isinstance(rows, (list, tuple)) else ())
-            return super().parse_ohlcvs(rows, *more, **named)
-
-        def filter_by_since_limit(self, array: Any, *more: Any, **named: Any) -> Any:
-            _uncut.set(array if isinstance(array, list) else ())
-            return super().filter_by_since_limit(array, *more, **named)
-
-    return Client
-
-
-def _with_unasked(rows: Any, uncut: Sequence[Any], since: int, step: int) -> Any:
-    """The rows of an answer, with those that ccxt left out where they may show that ``since`` was ignored.
-
-    That is where the answer began long before the question, or behind it and held more than was asked for.
-    """
-    if not rows or len(uncut) <= len(rows):
-        return rows
-    dated = [row for row in uncut if row[0]]
-    return dated if dated[0][0] < since - step or rows[0][0] > since else rows
-
-
-def _outside(rows: Sequence[Any], since: int) -> str | None:
-    """What rows are of which none opens at or after ``since``; ``None`` for no rows.
-
-    Raises
-    ------
-    BrokenAnswer
-        Their times are seconds.
-    """
-    if not rows:
-        return None
-    try:
-        times = [int(float(row[0])) for row in rows]
-    except (TypeError, ValueError, LookupError):
-        return f"got {len(rows)} rows whose times are no numbers"
-    if since <= min(times) * 1000 and max(times) < since // 100:
-        raise BrokenAnswer(f"open times such as {times[0]}: these look like seconds, not milliseconds")
-    return f"got {len(rows)} candles, {utc_text(min(times))} .. {utc_text(max(times))}: `since` was ignored"
-
-
-def _retry_after_ms(headers: Mapping[str, str], now: Callable[[], int]) -> int | None:
-    text = next((value for name, value in headers.items() if name.lower() == "retry-after"), "").strip()
-    if text.isdecimal():
-        return int(text) * 1000
-    try:
-        return max(0, int(parsedate_to_datetime(text).timestamp() * 1000) - now())
-    except (TypeError, ValueError):
-        return None
+        return rules
 
 
 def _failure_text(why: GiveUp, attempt: int, wanted: int | None, reason: str) -> str:
@@ -533,79 +375,9 @@ def _failure_text(why: GiveUp, attempt: int, wanted: int | None, reason: str) ->
     return f"no answer after {attempts_text(attempt)}\nthe last one failed with {reason}"
 
 
-def _candles(rows: Any) -> Candles:
-    if not isinstance(rows, list):
-        raise BrokenAnswer(f"the exchange answered {type(rows).__name__} instead of candles: {str(rows)[:60]!r}")
-    if not rows:
-        return Candles.empty()
-    try:
-        table = np.array([[float(value) for value in row[:6]] for row in rows], dtype=np.float64)
-        if table.shape[1] != 6:
-            raise ValueError("a candle has six values")
-        return Candles.from_rows(table)  # type: ignore[arg-type]  # a table is rows
-    except (TypeError, ValueError, IndexError) as error:
-        raise BrokenAnswer(f"rows that are no candles: {str(rows[0])[:60]} ({error})") from None
-
-
-def _ccxt_symbol(rules: MarketRules, symbol: str, *, exchange: str) -> str:
-    """The symbol of ccxt for a symbol as ccxt, as the exchange, or as base and quote together spell it."""
-    markets = rules.markets
-    if symbol in markets:
-        return symbol
-    same = [
-        name
-        for name, rule in markets.items()
-        if rule.id == symbol or (rule.kind == "spot" and rule.base + rule.quote == symbol)
-    ]
-    if same:
-        return min(same, key=lambda name: (markets[name].kind != "spot", markets[name].kind != "swap", len(name), name))
-    plain = {name.split(":")[0].replace("/", ""): name for name in markets}
-    some = f"{exchange} has {len(markets)} markets, such as {', '.join(list(markets)[:4])}"
-    raise UnknownName("symbol", symbol, known=sorted({*markets, *plain}), listing=some)
-
-
-def _rules_of(client: Any, read_at: int) -> MarketRules:
-    markets = {}
-    for symbol, market in client.markets.items():
-        precision = market.get("precision") or {}
-        markets[symbol] = MarketRule(
-            id=str(market.get("id")),
-            kind=str(market.get("type")),
-            base=str(market.get("base")),
-            quote=str(market.get("quote")),
-            price=precision.get("price"),
-            quantity=precision.get("amount"),
-        )
-    return MarketRules(mode=client.precisionMode, padding=client.paddingMode, read_at=read_at, markets=markets)
-
-
 def _short(error: Exception) -> str:
     text = " ".join(str(error).split())
     return text if len(text) <= 160 else f"{text[:157]}..."
-
-
-_open: weakref.WeakSet[Any] = weakref.WeakSet()
-
-
-def close_at_exit(client: Any) -> None:
-    """Have the connections of a client of ccxt closed when the process ends."""
-    _open.add(client)
-
-
-def _close(client: Any) -> None:
-    """Close the connections of a source that was collected."""
-    if client.session is not None:
-        submit(client.close())
-
-
-def _close_all() -> None:
-    """Close the connections of every source when the process ends."""
-    with contextlib.suppress(Exception):
-        for closing in [submit(client.close()) for client in list(_open) if client.session is not None]:
-            closing.result(timeout=2)
-
-
-atexit.register(_close_all)
 
 
 def _checked(patience: object) -> Patience:

@@ -22,7 +22,7 @@ from ..domain.interval import MINUTE_MS
 from ..errors import UnknownName, UsageError
 from ..market.fetch_loop import submit
 from ..market.pushed_minutes import HELD, PushedMinutes
-from .ccxt_source import close_at_exit
+from .ccxt_client import close_at_exit
 
 if TYPE_CHECKING:
     from .ccxt_source import CcxtSource

@@ -28,8 +28,9 @@ from ..runs.task_list import TaskList
 from . import proposal_as_cells
 from .add_get_and_list_optimizers import OptimizerSpec, OwnCall, get_optimizer
 from .attempt_ledger import AttemptLedger
-from .draft_and_judge import Attempt, Step, Study
-from .draft_and_judge import Task as Work
+from .draft_and_judge import Study
+from .drafts_verdicts_and_proposals import Attempt, Step
+from .drafts_verdicts_and_proposals import Task as Work
 from .insert_and_export import ProposalCells, cells_of_notebook, cells_to_insert, provenance, write_notebook
 from .proposals import Proposals
 from .reply import intervals_of

@@ -10,7 +10,7 @@ import msgspec
 
 from ..domain.formatting import exact_text
 from ..sandbox.allowlist import MANAGE
-from .draft_and_judge import Proposal
+from .drafts_verdicts_and_proposals import Proposal
 from .prompt import Range, fill
 
 TAG: Final = "bknb-generated"

@@ -13,8 +13,8 @@ from ..domain.least_samples import GATES
 from ..errors import UnknownName
 from ..reports.progress_text import compounded
 from ..research.deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio
-from .draft_and_judge import Attempt, Findings
-from .draft_and_judge import Proposal as Passed
+from .drafts_verdicts_and_proposals import Attempt, Findings
+from .drafts_verdicts_and_proposals import Proposal as Passed
 from .prompt import Message, Range, Shown
 from .reply import Parameter
 

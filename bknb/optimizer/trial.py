@@ -33,7 +33,7 @@ from ..runs.run_record import record_of
 from ..runs.tries import strategy_key, with_tries
 from ..sandbox.manage_answers import received
 from ..sandbox.process import Job, Limits, Outcome, run_job
-from .draft_and_judge import Draft, Verdict
+from .drafts_verdicts_and_proposals import Draft, Verdict
 from .prompt import Range
 from .reply import intervals_of
 

@@ -12,7 +12,7 @@ import msgspec
 from ..domain.formatting import plain_number
 from ..user_code import is_users
 from .candle_fingerprint import CandleRange, SeriesRange
-from .source_walk import Code
+from .source_code_and_hash import Code
 
 FUNCTION: Final = "function"
 """The kind of a :class:`Choice` that is a function of the user's."""

@@ -21,7 +21,7 @@ from .account_card import (
 from .candle_fingerprint import CandleRange, SeriesRange
 from .card_differences import Difference, card_differences, setting_text
 from .card_file import FORMAT, MONEY_FORMAT, Read, Reader
-from .source_walk import ASKED_AT, Code
+from .source_code_and_hash import ASKED_AT, Code
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

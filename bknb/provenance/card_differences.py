@@ -13,7 +13,7 @@ from ..config import Settings
 from ..domain.formatting import utc_text
 from .account_card import CardAccount, CardBenchmark, account_changes, account_outcome_changes, figure_changes
 from .candle_fingerprint import CandleRange, SeriesRange, changes
-from .source_walk import Code
+from .source_code_and_hash import Code
 from .value_text import NOT_COMPARED
 
 if TYPE_CHECKING:

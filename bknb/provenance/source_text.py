@@ -15,6 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 _KEPT: Final = 1_024
 _KEPT_FILES: Final = 16
 
@@ -22,6 +24,25 @@ _KEPT_FILES: Final = 16
 _texts: dict[int, tuple[types.CodeType, str]] = {}
 _classes: dict[int, tuple[weakref.ref[type], str]] = {}
 _files: dict[str, tuple[tuple[int, int], dict[str, list[types.CodeType]]]] = {}
+
+
+class Written(msgspec.Struct, frozen=True, kw_only=True):
+    """One function or class as its author wrote it.
+
+    Attributes
+    ----------
+    name : str
+        Qualified name, with the module in front when it is not the notebook itself.
+    text : str
+        Source text without indentation and trailing blanks; empty when nobody has it.
+    digest : str
+        ``"3:"`` and a digest of the text; of the compiled code when there is no text, of a ``lambda`` of what it says.
+        0.1.0 wrote digests without a version in front.
+    """
+
+    name: str
+    text: str
+    digest: str
 
 
 def text_of_code(code: types.CodeType, module: types.ModuleType | None) -> str:

@@ -1,28 +1,16 @@
-"""The source text of a strategy and of everything of the user's own that it calls; the one reader of it.
-
-Run cards, the ledger of sweeps and the hold-out all ask here. Text is read once for each function, when a run is
-planned: a cell that is run again, or a module that is edited, does not change what an earlier run says it was made of.
-
-What counts is what can be reached from the function: globals and attributes of the user's modules, closures, defaults,
-imports inside functions, decorators and what they wrap, ``partial``, methods, classes with their attributes, objects,
-and functions in containers of all these. A comment counts where it stands in the text of a function that is reached;
-nothing else in its file does. The order of a dict, a list and a tuple counts, that of a set and of attributes does not.
-"""
+"""One walk through everything of the user's own that a function reaches: texts, values, packages, and notes."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import importlib
 import importlib.util
 import sys
 import types
 from collections import ChainMap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
-
-import msgspec
 
 from ..user_code import is_users
 from .names_read import Name, closure_of, defaults_of, names_read
@@ -38,7 +26,7 @@ from .parts import (
     state_of,
     wrapped_by,
 )
-from .source_text import digest_of, digest_of_code, digest_unnamed, text_of_class, text_of_code
+from .source_text import Written, digest_of, digest_of_code, text_of_class, text_of_code
 from .strategy_changing_itself import MISSING, Attributes, Readings
 from .value_text import Spelled, spell
 
@@ -65,179 +53,8 @@ _PLAIN: Final = frozenset({int, float, complex, str, bytes, bool, type(None)})
 _LONGEST_NAME: Final = 200  # characters; a longer one is cut, with a number of its place in front
 
 
-_UNSEEN: Final = "not compared"  # ends every note of what may change without another hash
-_COMPUTED: Final = f"it loads a module whose name is not written in it: what that module holds is {_UNSEEN}"
-
-
-class Written(msgspec.Struct, frozen=True, kw_only=True):
-    """One function or class as its author wrote it.
-
-    Attributes
-    ----------
-    name : str
-        Qualified name, with the module in front when it is not the notebook itself.
-    text : str
-        Source text without indentation and trailing blanks; empty when nobody has it.
-    digest : str
-        ``"3:"`` and a digest of the text; of the compiled code when there is no text, of a ``lambda`` of what it says.
-        0.1.0 wrote digests without a version in front.
-    """
-
-    name: str
-    text: str
-    digest: str
-
-
-ASKED_AT: Final = "asked at"
-"""The name of a schedule among the values of a :class:`Code`: no variable can have it."""
-
-
-class Code(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run executes of the user's.
-
-    Attributes
-    ----------
-    functions : tuple of Written
-        The strategy first, then risk rules, then what they call, in order of finding.
-    values : dict of str to str
-        What the functions read from outside themselves: constants, defaults, closures, attributes. The second of a
-        name is ``name (2)``.
-    packages : tuple of str
-        Top-level packages of others that they use.
-    notes : tuple of str
-        Why the same numbers may not come out again.
-    """
-
-    functions: tuple[Written, ...] = ()
-    values: dict[str, str] = {}
-    packages: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def not_compared(self) -> tuple[str, ...]:
-        """The notes that name something which decides, and whose change does not change the hash."""
-        return tuple(note for note in self.notes if note.endswith(_UNSEEN))
-
-    @property
-    def reader(self) -> int:
-        """Version of the reader that read it; 1 is that of 0.1.0."""
-        versions = (written.digest.rpartition(":")[0] for written in self.functions)
-        return max((int(version or 1) for version in versions), default=READER)
-
-
-def read_code(*starts: AnyFunction | CodeOnly) -> Code:
-    """The text of some functions and of what they call.
-
-    Installed packages are named, not followed.
-
-    Examples
-    --------
-    >>> def get_signal(price):
-    ...     return None
-    >>> [written.text.splitlines()[0] for written in read_code(get_signal).functions]
-    ['def get_signal(price):']
-    """
-    walk = _walked(starts)
-    return Code(
-        functions=tuple(walk.functions),
-        values=dict(sorted(walk.values.items())),
-        packages=tuple(sorted(walk.packages)),
-        notes=tuple(walk.notes),
-    )
-
-
-def source_hash(*starts: Any) -> str:
-    """A digest of all that :func:`read_code` reads and of how it hangs together; the same in every process.
-
-    Names of modules do not count, so that a strategy may move from a cell into a file.
-
-    Examples
-    --------
-    >>> source_hash(lambda price: price + 1) == source_hash(lambda price: price + 2)
-    False
-    """
-    return hashlib.sha256("\n".join(_walked(starts).steps).encode(errors="backslashreplace")).hexdigest()
-
-
-def unnamed_hash(*starts: Any) -> str:
-    """A digest as ``source_hash``, without the name of the first function, docstrings, comments and layout.
-
-    Examples
-    --------
-    >>> def one(price, up=1.02):
-    ...     return price * up
-    >>> def other(price, up=1.02):
-    ...     "Rest."
-    ...     return price * up
-    >>> unnamed_hash(one) == unnamed_hash(other), source_hash(one) == source_hash(other)
-    (True, False)
-    """
-    walk = _walked(starts)
-    own = str(getattr(starts[0], "__name__", ""))
-    digests = {}
-    for at, written in enumerate(walk.functions):
-        plain = written.digest.rpartition(":")[2]
-        digests[plain] = digest_unnamed(written.text, first=at == 0) or plain
-    steps = []
-    for step in walk.steps:
-        rest = step.removeprefix(own)
-        head, kind, digest = (rest if rest[:1] in (":", "(") else step).rpartition(" ")
-        steps.append(f"{head}{kind}{digests.get(digest, digest)}")
-    return hashlib.sha256("\n".join(steps).encode(errors="backslashreplace")).hexdigest()
-
-
-@contextlib.contextmanager
-def changing_itself(*starts: Any) -> Iterator[None]:
-    """Around a run: what it changes of what some functions read, such as a cache, counts later as before the run.
-
-    What is changed between two runs, also in the same place, counts.
-
-    Examples
-    --------
-    >>> cache = []
-    >>> def rests(): return cache
-    >>> before = source_hash(rests)
-    >>> with changing_itself(rests):
-    ...     cache.append(1)
-    >>> source_hash(rests) == before
-    True
-    >>> cache.append(2)
-    >>> source_hash(rests) == before
-    False
-    """
-    readings = _walked(starts).readings
-    try:
-        yield
-    finally:
-        readings.remember()
-
-
-def own_modules(*starts: AnyFunction | CodeOnly) -> list[types.ModuleType]:
-    """The user's modules that some functions and what they call come from, without the notebook itself."""
-    return [sys.modules[name] for name in sorted(_walked(starts).modules - {"__main__"}) if name in sys.modules]
-
-
-def _walked(starts: tuple[Any, ...]) -> _Walk:
-    walk = _Walk()
-    for start in starts:
-        code_only = isinstance(start, CodeOnly)
-        values: tuple[type, ...] = (start.constants and _CONSTANTS) or () if code_only else (object,)
-        thing = start.function if code_only else start
-        walk.follow(thing, getattr(thing, "__name__", type(thing).__name__), values=values)
-    return walk
-
-
-class CodeOnly(NamedTuple):
-    """A function of which the code is read and no state: what it collects from run to run makes no other strategy.
-
-    With ``constants``, numbers, texts and tuples that it reads count as well.
-    """
-
-    function: AnyFunction
-    constants: bool = False
-
-
-_CONSTANTS: Final = (int, float, complex, str, bytes, tuple, frozenset, type(None))
+UNSEEN: Final = "not compared"  # ends every note of what may change without another hash
+_COMPUTED: Final = f"it loads a module whose name is not written in it: what that module holds is {UNSEEN}"
 
 
 class _Names:
@@ -271,7 +88,7 @@ class _Unwrapped(NamedTuple):
     function: types.FunctionType
 
 
-class _Walk:
+class Walk:
     """A walk through everything that can be reached, depth first.
 
     ``steps`` is the walk as text: what was found, and under which name; what comes by again is a number.
@@ -564,14 +381,14 @@ class _Walk:
             self.packages.add(top)
 
 
-_READ_AS: Final[tuple[tuple[Any, Callable[[_Walk, Any, str], None]], ...]] = (
-    (_Unwrapped, _Walk._unwrapped),
-    (types.FunctionType, _Walk._function),
-    (type, _Walk._class),
-    (types.ModuleType, _Walk._module),
-    ((functools.partial, functools.partialmethod), _Walk._partial),
-    ((types.MethodType, staticmethod, classmethod), _Walk._method),
-    (property, _Walk._property),
+_READ_AS: Final[tuple[tuple[Any, Callable[[Walk, Any, str], None]], ...]] = (
+    (_Unwrapped, Walk._unwrapped),
+    (types.FunctionType, Walk._function),
+    (type, Walk._class),
+    (types.ModuleType, Walk._module),
+    ((functools.partial, functools.partialmethod), Walk._partial),
+    ((types.MethodType, staticmethod, classmethod), Walk._method),
+    (property, Walk._property),
     (functools.cached_property, lambda walk, thing, name: walk._later(thing.func, name)),
-    (types.BuiltinFunctionType, _Walk._of_others),
+    (types.BuiltinFunctionType, Walk._of_others),
 )

@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 
 from ..engine.registry import registry
-from .source_walk import READER, CodeOnly, changing_itself, read_code, source_hash, unnamed_hash
+from .source_code_and_hash import CodeOnly, changing_itself, read_code, source_hash, unnamed_hash
+from .source_walk import READER
 
 if TYPE_CHECKING:
     from ..engine.registry import Risk, Strategy
@@ -23,8 +24,8 @@ def fingerprint(strategy: Strategy) -> str:
     """The hash of a strategy; its name and comments elsewhere in the file do not change it.
 
     It is that of everything :func:`functions_of` lists, with what these call and read (see
-    :mod:`bknb.provenance.source_walk`), and of the intervals and the length of a window. What comes from an installed
-    package counts by its name only.
+    :mod:`bknb.provenance.source_code_and_hash`), and of the intervals and the length of a window. What comes from an
+    installed package counts by its name only.
 
     Examples
     --------

@@ -26,7 +26,7 @@ from ..provenance.account_card import (
     users_function,
 )
 from ..provenance.candle_fingerprint import CandleRange, SeriesRange
-from ..provenance.source_walk import Code, read_code
+from ..provenance.source_code_and_hash import Code, read_code
 from .optional_benchmark import EQUAL
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.signal import key_of
 from ..errors import UsageError
 from ..provenance.candle_fingerprint import SeriesRange
-from ..provenance.source_walk import ASKED_AT, Code, read_code
+from ..provenance.source_code_and_hash import ASKED_AT, Code, read_code
 from ..provenance.strategy_hash import functions_of
 from ..provenance.value_text import value_text
 from ..version import __version__

@@ -14,7 +14,7 @@ from ..engine.registry import F, registry
 from ..errors import UsageError
 from ..market.fitted_models import Model
 from ..market.series_tables import span_ms
-from ..provenance.source_walk import source_hash
+from ..provenance.source_code_and_hash import source_hash
 
 if TYPE_CHECKING:
     from datetime import timedelta

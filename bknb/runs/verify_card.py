@@ -17,7 +17,7 @@ from ..errors import UnknownName, UsageError
 from ..provenance.card import Card
 from ..provenance.card_differences import MOVED_DEFAULTS, Difference
 from ..provenance.portfolio_card import AnyCard, PortfolioCard, differences_of, read_card
-from ..provenance.source_walk import ASKED_AT
+from ..provenance.source_code_and_hash import ASKED_AT
 from ..provenance.strategy_hash import running
 
 if TYPE_CHECKING:

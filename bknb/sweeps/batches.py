@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from ..engine.registration_checks import definition, make_strategy
 from ..engine.registry import Exchange, registry
 from ..errors import MissingDependency, UsageError
-from ..provenance.source_walk import own_modules
+from ..provenance.source_code_and_hash import own_modules
 from ..provenance.strategy_hash import functions_of
 from .evaluate_combination import Evaluator, Outcome, needs_source
 from .pickled_code import from_bytes, to_bytes

@@ -9,17 +9,22 @@ from uuid import uuid4
 
 import bknb
 
-from ...errors import MissingDependency, UsageError
+from ...errors import MissingDependency
 from ...market.system_clock import stopwatch
-from ...reports.dashboard_panels import PANELS, meanings
+from ...reports.dashboard_panels import meanings
 from ...reports.dashboard_run import RunView
 from ...reports.dashboard_runs import RunViews
-from ...reports.equity_arrays import stairs_of
-from ...reports.markup import day_text
-from ...reports.portfolio_panels import PORTFOLIO_PANELS
 from ..kernel import cell_id, execution_id, front_end_draws, in_kernel, ipython
 from ..run_buttons import RunControls, on_message
 from . import static_html
+from .dashboard_of_result_or_task import (
+    complete,
+    is_task,
+    mode_of,
+    panels_of_run,
+    view_of,
+    view_of_task,
+)
 from .event_pump import EventPump
 from .live_stop_levels import LiveStops
 from .portfolio_dashboard import PortfolioDashboard, chosen_panels
@@ -32,7 +37,6 @@ if TYPE_CHECKING:
 
 WIDGET_MIME: Final = "application/vnd.jupyter.widget-view+json"
 _HINT: Final = "a dashboard that moves needs anywidget: pip install 'bknb[notebook]'"
-_ALSO_CALLED: Final = {"progress": "status", "drawdown": "equity", "open": "signals", "errors": "problems"}
 _DONE_SECONDS: Final = 5.0  # a run that has announced its end hands out its result within this
 
 
@@ -74,87 +78,7 @@ def dashboard(shown: Any = None, *, panels: Sequence[str] | str | None = None) -
         board = PortfolioDashboard(shown, panels=chosen_panels(panels))
         _register(board)
         return board
-    return Dashboard(shown, panels=_chosen(panels, shown))
-
-
-_COMPARED: Final = ("status", "problems", "walker")
-
-
-def _chosen(panels: Sequence[str] | str | None, shown: Any) -> list[str]:
-    if panels is None:
-        if hasattr(shown, "walker"):
-            return [*_COMPARED]
-        return [panel for panel in PANELS if panel != "runs" or shown is None]
-    given = [panels] if isinstance(panels, str) else list(panels)
-    wanted = [_ALSO_CALLED.get(panel, panel) for panel in given]
-    unknown = [panel for panel in wanted if panel not in PANELS]
-    if unknown or not wanted:
-        what = f"no panel is called {unknown[0]!r}" if unknown else "panels= needs at least one panel"
-        if set(unknown) & set(PORTFOLIO_PANELS):
-            what = f"the panel {unknown[0]!r} is of a portfolio: bknb.dashboard(result of bknb.portfolio)"
-        raise UsageError(f"{what}\nthe panels: {', '.join(PANELS)}")
-    return [panel for panel in PANELS if panel in wanted]
-
-
-# -- what is shown -------------------------------------------------------------------------------------------------
-
-
-def _title(strategy: str, symbol: str, frame: Any, start: int | None, end: int | None) -> str:
-    named = frame or (f"{day_text(start)} to {day_text(end)}" if start is not None and end is not None else "")
-    return " · ".join(part for part in (strategy, symbol, named) if part)
-
-
-def _view_of_result(result: Any) -> RunView:
-    """The view of a finished run, built from its records."""
-    title = _title(result.strategy, result.symbol, result.frame, result.start, result.end)
-    view = RunView(result.symbol, result.strategy, start_ms=result.start, end_ms=result.end, title=title)
-    view.take_all(result.events)
-    view.take_all([*result.position_events, *result.milestones, *result.refused, *result.rejections])
-    _complete(view, result)
-    return view
-
-
-def _complete(view: RunView, result: Any) -> None:
-    """Add what is known only at the end of a run: candles, account, errors, warnings, status."""
-    view.set_candles(result.candles)
-    view.set_terms(result.account_terms)
-    view.set_account(result.account)
-    view.set_stairs(stairs_of(result))
-    for failure in result.errors:
-        view.failure(failure)
-    view.warn(result.warnings)
-    view.ended("stopped" if result.stopped else "fulfilled")
-
-
-def _view_of_comparison(comparison: Any) -> RunView:
-    """The view of a finished comparison."""
-    title = _title(comparison.walker, comparison.symbol, comparison.frame, comparison.start, comparison.end)
-    view = RunView(comparison.symbol, comparison.walker, mode="walker", title=title)
-    view.set_comparison(comparison)
-    view.ended("stopped" if comparison.stopped else "fulfilled")
-    return view
-
-
-def _mode(task: Any) -> str:
-    """The mode of a task: ``backtest``, ``live`` or ``walker`` (a comparison)."""
-    return "walker" if task.kind == "comparison" else str(task.mode)
-
-
-def _view_of_task(task: Any) -> RunView:
-    """The view of a task that runs, with its progress so far."""
-    frame = getattr(getattr(task, "plan", None), "frame", None)
-    start, end = getattr(frame, "start", None), getattr(frame, "last", None)
-    view = RunView(
-        task.symbol,
-        task.strategy,
-        mode=_mode(task),
-        start_ms=start,
-        end_ms=end,
-        interval=getattr(frame, "interval", "1m"),
-        title=_title(task.strategy, task.symbol, getattr(frame, "name", None), start, end),
-    )
-    view.set_progress(getattr(task, "processed", 0), getattr(task, "total", 0))
-    return view
+    return Dashboard(shown, panels=panels_of_run(panels, shown))
 
 
 def _tasks() -> list[Any]:
@@ -186,20 +110,9 @@ class Dashboard:
         self._lock = threading.RLock()
         self._over = threading.Event()
         self._pump: EventPump | None = None
-        if shown is None:
-            self._views = RunViews()
-        elif hasattr(shown, "trades") and hasattr(shown, "candles") and hasattr(shown, "stats"):
-            self._views = RunViews(_view_of_result(shown))
-        elif hasattr(shown, "status") and hasattr(shown, "symbol") and hasattr(shown, "done"):
+        if is_task(shown):
             self._task = shown
-            self._views = RunViews(_view_of_task(shown))
-        elif hasattr(shown, "walker") and hasattr(shown, "entries"):
-            self._views = RunViews(_view_of_comparison(shown))
-        else:
-            raise UsageError(
-                f"a dashboard shows a task, a result, or (without one) everything that runs; got {shown!r:.80}\n"
-                "a task comes from bknb.Backtest.background(...), a result from bknb.backtest(...)"
-            )
+        self._views = RunViews() if shown is None else RunViews(view_of(shown))
         self._updates = Updates(self._views, panels, seconds=stopwatch)
         self._stops = LiveStops(seconds=stopwatch)
         _register(self)
@@ -221,7 +134,7 @@ class Dashboard:
     def _catch_up(self, task: Any) -> None:
         view = self._views.only
         if view is None:
-            view = _view_of_task(task)
+            view = view_of_task(task)
             self._views.add(view)
         self._tasks[id(view)] = task
         for event in getattr(task, "events_so_far", ()):
@@ -275,11 +188,11 @@ class Dashboard:
         for view in self._views.views.values():
             task = self._tasks.get(id(view))
             if task is None:
-                task = next((t for t in _tasks() if (_mode(t), t.symbol, t.strategy) == view.key), None)
+                task = next((t for t in _tasks() if (mode_of(t), t.symbol, t.strategy) == view.key), None)
                 if task is None:
                     continue
                 self._tasks[id(view)] = task
-                view.set_plan(_view_of_task(task))
+                view.set_plan(view_of_task(task))
             if hasattr(task, "candles") and (view.candles is None or (view.mode == "live" and not view.over)):
                 view.set_candles(task.candles)
             if hasattr(task, "account_terms") and not view.over:
@@ -301,7 +214,7 @@ class Dashboard:
                 view.set_comparison(result)
                 view.ended("stopped" if result.stopped else "fulfilled")
             elif hasattr(result, "candles"):
-                _complete(view, result)
+                complete(view, result)
             else:
                 view.ended("fulfilled")
         elif task.status == "rejected":
