@@ -122,7 +122,7 @@ LONGEST = (  # those of ten seconds and more
     "test_row_exits",  # compiles, for a third of a minute, what later ones then find compiled
     *("test_lab", "test_lab_card", "test_lab_controls", "test_dashboard_lab"),  # in one JupyterLab
     *("test_sharing", "test_optimizer", "test_check_lookahead", "test_martingale_law", "test_lifecycle_types"),
-    *("test_page_simulator", "test_sweep", "test_live_parity", "test_recorded_digests"),
+    *("test_page_simulator", "test_sweep", "test_live_parity", "test_recorded_digests", "test_shared_pins"),
     *("test_misbehaving_exchange", "test_live_faults", "test_docs", "test_holes"),
     *("test_live_bad_days", "test_managed_live", "test_sweep_declared", "test_kernel", "test_by_hand"),
     *("test_optimizer_hostile_replies", "test_optimizer_cells", "test_sweep_parity", "test_download"),

@@ -24,7 +24,6 @@ import bknb
 from bknb.market.resample import resample
 from bknb.research.candles_changed_after_moment import AsIs, World, perturbed
 from bknb.research.check_threads import Check
-from bknb.research.entry_accuracy import measure
 from bknb.research.module_statements import statements_of
 from bknb.research.moments_asked_again import check_answers
 from bknb.research.patched_readers import handing_out
@@ -658,96 +657,6 @@ def test_other_threads_read_what_there_is(tmp_path):
     assert path.read_text() == "1.5"
 
 
-# -- accuracy of entries -----------------------------------------------------------------------------------------------
-
-
-def entries(rule):
-    """Entries of a rule from (returns so far, return ahead) of each hour to a side."""
-    opens = cases.TABLE.open.to_numpy()
-    ahead = np.append(np.diff(np.log(opens)), 0.0)
-    return [(moment, rule(ahead[:at], ahead[at])) for at, moment in enumerate(cases.MOMENTS) if at > 100]
-
-
-def accuracy(found):
-    return measure(found, cases.MINUTES, slot=cases.H, lifetimes=[60], seed=0)
-
-
-def test_entries_that_know_the_next_hour_are_too_good():
-    found = accuracy(entries(lambda past, ahead: 1 if ahead > 0 else -1)[:60])
-    assert found.too_good
-    assert found.right > 0.95
-
-
-@pytest.mark.parametrize("rule", ["momentum", "reversal", "long", "chance"])
-def test_entries_of_causal_rules_are_not(rule):
-    rng = np.random.default_rng(5)
-    sides = {
-        "momentum": lambda past, ahead: 1 if past[-1] > 0 else -1,
-        "reversal": lambda past, ahead: -1 if past[-1] > 0 else 1,
-        "long": lambda past, ahead: 1,
-        "chance": lambda past, ahead: int(rng.choice([1, -1])),
-    }
-    found = accuracy(entries(sides[rule]))
-    assert not found.too_good
-    assert found.p_value > 0.01
-
-
-def test_luck_with_few_entries_is_no_finding():
-    known = entries(lambda past, ahead: 1 if ahead > 0 else -1)[:24]
-    found = accuracy([(when, side if number % 4 else -side) for number, (when, side) in enumerate(known)])
-    assert found.right == 0.75
-    assert found.reached >= 0.75
-    assert not found.too_good
-
-
-def test_too_few_entries_cannot_be_told():
-    found = accuracy(entries(lambda past, ahead: 1 if ahead > 0 else -1)[:10])
-    assert not found.enough
-    assert not found.too_good
-
-
-def test_a_predictable_market_is_a_suspicion_and_no_finding_of_a_leak():
-    """The hour of the day tells what comes; no rule on past prices knows it."""
-    rng = np.random.default_rng(1)
-    count = 45 * 1440
-    hour = np.arange(count) // 60 % 24
-    drift = np.where(hour == 14, 0.00012, 0.0) - np.where(hour == 20, 0.00012, 0.0)
-    closes = 100 * np.exp(np.cumsum(rng.normal(0, 0.0004, count) + drift))
-    opens = np.append(100.0, closes[:-1])
-    minutes = pd.DataFrame(
-        {
-            "timestamp": START - 8 * 86_400_000 + np.arange(count) * 60_000,
-            "open": opens,
-            "high": np.maximum(opens, closes),
-            "low": np.minimum(opens, closes),
-            "close": closes,
-            "volume": 1.0,
-        }
-    )
-
-    def by_the_hour(ctx):
-        hours = {14: True, 20: False}
-        return trade(ctx.price, hours[ctx.when.hour]) if ctx.when.hour in hours else None
-
-    report = bknb.check_lookahead(
-        by_the_hour,
-        exchange=bknb.exchanges.from_frame(minutes),
-        frame=("2024-01-01", "2024-02-05"),
-        interval="1h",
-        moments=8,
-    )
-    assert [finding.kind for finding in report.findings] == ["accuracy"]
-    assert report.suspected
-    assert not report.ok
-    assert report.verdict.startswith("look-ahead is suspected: ")
-    for text in ("entries were right", "the best of 16 rules on past prices reached", "the clock, another symbol"):
-        assert text in report.verdict
-    assert "could be" not in report.report()
-    assert "  SUSPECTED  look-ahead is suspected" in repr(report)
-    assert "NOT OK" not in repr(report)
-    assert "suspected: look-ahead is suspected" in report.report()
-
-
 # -- the report ----------------------------------------------------------------------------------------------------
 
 
@@ -878,91 +787,6 @@ def test_a_pointer_of_its_own_into_a_list_is_memory():
 
     report = check(appending, moments=8)
     assert {finding.kind for finding in report.findings} == {"memory"}, report
-
-
-LOG = []
-
-
-def log_of_durations(ctx):
-    begin = time.perf_counter()
-    closes = ctx.candles("1h", 2).close
-    LOG.append((time.perf_counter() - begin, dt.datetime.now(dt.UTC), dt.date.today(), tick()))
-    assert isinstance(LOG[-1][1], dt.datetime)
-    return trade(ctx.price, closes[-1] > closes[0])
-
-
-def patient(ctx, last=[0.0]):  # noqa: B006
-    """A moment between two questions, for a source that asks for it."""
-    wait = last[0] + 0.01 - time.monotonic()
-    if wait > 0:
-        time.sleep(wait)
-    last[0] = time.monotonic()
-    closes = ctx.candles("1h", 2).close
-    return trade(ctx.price, closes[-1] > closes[0])
-
-
-def log_of_pandas(ctx):
-    LOG.append(pd.Timestamp.now())
-    assert isinstance(pd.Timestamp("2024-01-01"), pd.Timestamp)
-    closes = ctx.candles("1h", 2).close
-    return trade(ctx.price, closes[-1] > closes[0])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("function", "clocks"),
-    [
-        (patient, ["time.monotonic"]),
-        (log_of_durations, ["time.perf_counter", "datetime.now", "date.today", "time.time"]),
-        (log_of_pandas, ["Timestamp.now"]),
-    ],
-)
-def test_a_clock_that_no_answer_depends_on_is_a_remark(function, clocks):
-    modules = dt, time, pd, tick
-    report = check(function, moments=4)
-    assert report.ok, report
-    for clock in clocks:
-        assert any(clock in text and "did not change" in text for text in report.remarks), report.remarks
-        assert clock in repr(report)
-    assert "Remarks" in report.report()
-    assert (dt, time, pd, tick) == modules
-
-
-def only_when_it_is_quick(ctx, clock=time.monotonic):
-    begin = clock()
-    closes = ctx.candles("1h", 2).close
-    return trade(ctx.price, closes[-1] > closes[0]) if clock() - begin < 600 else None
-
-
-def the_clock_of_numpy(ctx):
-    closes = ctx.candles("1h", 2).close
-    return trade(ctx.price, closes[-1] > closes[0]) if np.datetime64("now") > np.datetime64("2000-01-01") else None
-
-
-def a_clock_imported_inside(ctx):
-    from time import time as now
-
-    closes = ctx.candles("1h", 2).close
-    return trade(ctx.price, closes[-1] > closes[0]) if now() > 0 else None
-
-
-@pytest.mark.parametrize(
-    ("function", "how"),
-    some_quick(
-        [
-            (only_when_it_is_quick, "the clock was shifted"),
-            (a_clock, "the clock was shifted"),
-            (another_clock, "the clock was shifted"),
-            (the_clock_of_numpy, "cannot be shifted"),
-            (a_clock_imported_inside, "cannot be shifted"),
-        ],
-        [(a_clock, "the clock was shifted"), (the_clock_of_numpy, "cannot be shifted")],
-    ),
-)
-def test_a_clock_that_an_answer_depends_on_is_found(function, how):
-    report = check(function, moments=4)
-    assert [finding.kind for finding in report.findings] == ["clock"], report
-    assert how in report.findings[0].how
 
 
 @pytest.mark.parametrize("period", [2, 3, 4, 6, 12])

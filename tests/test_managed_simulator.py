@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from managed_simulator import Fill, Managed, ManagedWorld, Result, Told, View, simulate
 from page_simulator import MINUTE, on_grid
+from page_worlds import HOURS, NEW_YORK, bars_of, tick_of
 from quick import first_quick
 from scenarios import ORIGIN, source
-from test_page_simulator import HOURS, NEW_YORK, bars_of, tick_of
 
 import bknb
 from bknb.engine.backtest import BacktestRun

@@ -11,11 +11,11 @@ from managed_page import ManagedWorld
 from managed_simulator import simulate
 from numpy.typing import NDArray
 from page_simulator import MINUTE, always
+from page_worlds import bars_of, is_open, tick_of, times_of
 from scenarios import ORIGIN
 from test_live_parity import JumpingClock
 from test_managed_live import told
 from test_managed_simulator import FREE, MODELS, Now, Run, Wishes, differences, told_by
-from test_page_simulator import bars_of, is_open, tick_of, times_of
 
 import bknb
 import bknb.testing

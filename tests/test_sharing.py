@@ -4,40 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import hashlib
-import importlib.util
 import io
 import json
 import os
 import re
 import shutil
 import subprocess
-import tracemalloc
 import venv
 import zipfile
-from collections.abc import Callable, Iterator
-from importlib.metadata import version
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from packages import need_packages
-from packaging.version import Version
-from quick import first_quick
 
 import bknb
 from bknb import cli
 from bknb.engine.registry import Exchange, registry
-from bknb.exchanges.candle_bundle import Bundle, CandleFile, Manifest, Record, csv_bytes, read_manifest
+from bknb.exchanges.candle_bundle import Bundle, Record, read_manifest
 from bknb.exchanges.received_paths import inside
-from bknb.market.candles import Candles
-from bknb.sharing import fresh_environment, recorder, secrets
-from bknb.sharing.fresh_environment import NoFreshEnvironment, make_environment, registry_unreachable
-from bknb.sharing.pins import imports_of, make_pins
-from bknb.sharing.secrets import Guard
-from bknb.sharing.shared_folder import SharedFolder
+from bknb.sharing import secrets
 
 nbformat = pytest.importorskip("nbformat")
 
@@ -175,217 +163,12 @@ def test_the_first_cell_says_where_the_candles_come_from(shared: bknb.Shared) ->
     assert not [cell for cell in node.cells if "__recorder" in cell.source]
 
 
-# --- pins -------------------------------------------------------------------------------------------------------
-
-PINNED = {
-    "import numpy, scipy": {"numpy", "scipy"},
-    "import scipy.stats as st, hypothesis": {"scipy.stats", "hypothesis"},
-    "from hypothesis.strategies import just": {"hypothesis.strategies"},
-    "try:\n    import talib\nexcept ImportError:\n    talib = None": {"talib"},
-    "def later():\n    import duckdb": {"duckdb"},
-    "import importlib\nimportlib.import_module('optuna')": {"importlib", "optuna"},
-    "from importlib import import_module\nimport_module('optuna')": {"importlib", "optuna"},
-    "from . import levels": set(),
-    "x = 'import os'  # import sys": set(),
-    "%matplotlib inline\nimport duckdb": {"duckdb"},
-    "!pip install x\nimport duckdb": {"duckdb"},
-    "if True:\n    %time import_nothing()\nimport duckdb": {"duckdb"},
-    "%%time\nimport duckdb": {"duckdb"},
-    "%%backtest BTCUSDT\nimport duckdb": {"duckdb"},
-    "%%bash\necho 'a' | cat\nimport duckdb": {"duckdb"},
-    "frame?\nimport duckdb": {"duckdb"},
-}
-
-
-@pytest.mark.parametrize(("source", "modules"), PINNED.items())
-def test_an_import_is_read_as_python_reads_it(source: str, modules: set[str]) -> None:
-    assert imports_of(source) == modules
-
-
-def pinned(*texts: str, loaded: tuple[str, ...] = (), local: tuple[str, ...] = ()) -> set[str]:
-    lines = make_pins(texts, loaded=loaded, local=local).lines
-    assert all(line == f"{name}=={version(name)}" for line in lines for name in [line.partition("=")[0]])
-    return {line.partition("=")[0].lower() for line in lines}
-
-
-@pytest.mark.slow
-def test_what_was_loaded_is_pinned_and_what_is_imported_or_swept() -> None:
-    nothing = pinned()
-    assert not nothing & {"hypothesis", "pyarrow", "numba", "cloudpickle", "bknb"}
-    assert pinned(loaded=("hypothesis", "json", "bknb")) - nothing == {"hypothesis"}
-    assert pinned("import hypothesis, json") - nothing == {"hypothesis"}
-    assert pinned("import hypothesis", local=("hypothesis",)) == nothing  # a file of the notebook's own folder
-    for text in ("found = bknb.sweep(get_signals, params={})", "%%sweep BTCUSDT\n..."):
-        assert pinned(text) - nothing == {"numba", "cloudpickle"}
-    assert pinned("source = 'minutes.parquet'") - nothing == {"pyarrow"}
-    assert pinned("x = 1", "import no_such_module") == nothing
-
-
-@pytest.mark.slow
-def test_a_package_of_this_platform_alone_is_pinned_only_when_it_is_asked_for() -> None:
-    if importlib.util.find_spec("pexpect") is None:
-        pytest.skip("IPython needs no pexpect here")
-    assert "pexpect" not in pinned(loaded=("IPython", "pexpect"))  # IPython needs it everywhere but on Windows
-    assert "pexpect" in pinned("import pexpect", loaded=("IPython", "pexpect"))
-
-
-@pytest.mark.slow
-def test_a_package_that_is_on_no_registry_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = tmp_path / "my_levels-1.0.dist-info"
-    place.mkdir()
-    (tmp_path / "my_levels.py").write_text("")
-    (place / "METADATA").write_text("Metadata-Version: 2.1\nName: my-levels\nVersion: 1.0\n")
-    (place / "RECORD").write_text("my_levels.py,,\n")
-    (place / "top_level.txt").write_text("my_levels\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    assert "my-levels==1.0" in make_pins(["import my_levels"], loaded=(), local=()).lines
-    (place / "direct_url.json").write_text('{"url": "file:///home/me/levels", "dir_info": {"editable": true}}')
-    made = make_pins(["import my_levels"], loaded=(), local=())
-    assert "my-levels==1.0" not in made.lines
-    assert made.notes == ("it uses my-levels 1.0, which is installed from a file or a repository: not pinned",)
-
-
-NEEDED = {
-    "of one platform": ('lines; sys_platform == "win32"', False),
-    "of one platform and every Python": ('lines; os_name == "nt" and python_version >= "3"', False),
-    "everywhere": ("lines>=1.0", True),
-    "everywhere, in brackets": ("lines (>=1.0)", True),
-    "on every platform": ('lines; os_name == "posix" or os_name == "nt"', True),
-    "on no platform we know": ('lines; sys_platform == "plan9"', True),
-    "of an extra alone": ('lines; extra == "fast" and sys_platform == "win32"', True),
-    "of no extra, by a name that holds the word": ('lines; os_name == "nt" and platform_machine != "extra"', False),
-}
-
-
-def test_what_another_package_needs_is_read_as_pip_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = {case: f"lines{number}" for number, case in enumerate(NEEDED)}
-    needed = [requirement.replace("lines", names[case]) for case, (requirement, _) in NEEDED.items()]
-    requires = "".join(f"Requires-Dist: {requirement}\n" for requirement in needed)
-    for name, needs in (("Fast.Charts", requires), *((name, "") for name in names.values())):
-        place = tmp_path / f"{name}-1.0.dist-info"
-        place.mkdir()
-        module = name.lower().replace(".", "_")
-        (place / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{needs}")
-        (place / "RECORD").write_text(f"{module}.py,,\n")
-        (place / "top_level.txt").write_text(f"{module}\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    lines = make_pins(["import fast_charts"], loaded=tuple(names.values()), local=()).lines
-    assert "Fast.Charts==1.0" in lines
-    pinned = {case: f"{name}==1.0" in lines for case, name in names.items()}
-    assert pinned == {case: is_pinned for case, (_, is_pinned) in NEEDED.items()}
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Path:
-    return write(tmp_path / "nb", "import bknb", CHANCE.replace("random.random()", "price % 7"))
-
-
 @pytest.mark.kernel
 @pytest.mark.slow
 def test_the_copy_runs_in_a_fresh_environment_made_from_its_pins(home: Path, tmp_path: Path) -> None:
     made = bknb.share(home / "story.ipynb", tmp_path / "out")
     assert made.checked == "fresh"
     assert "2 results, all the same, in a fresh environment made from its pins" in repr(made)
-
-
-@pytest.mark.kernel
-@pytest.mark.slow
-def test_without_a_registry_the_check_says_where_it_ran(
-    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in {"CONFIG_FILE": os.devnull, "INDEX_URL": "http://127.0.0.1:9/simple", "FIND_LINKS": ""}.items():
-        monkeypatch.setenv(f"PIP_{name}", value)
-    made = bknb.share(small, tmp_path / "out")
-    assert made.checked == "here"
-    assert "ONLY in the environment of its author, as the package registry cannot be reached" in repr(made)
-
-
-@pytest.mark.kernel
-@pytest.mark.slow
-def test_a_fresh_environment_that_is_asked_for_is_demanded(
-    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in {"CONFIG_FILE": os.devnull, "INDEX_URL": "http://127.0.0.1:9/simple", "FIND_LINKS": ""}.items():
-        monkeypatch.setenv(f"PIP_{name}", value)
-    with pytest.raises(bknb.UsageError, match=r"as the package registry cannot be reached\n.* check=True"):
-        bknb.share(small, tmp_path / "out", check="fresh")
-    assert not (tmp_path / "out").exists()
-
-
-BROKEN = "after connection broken by 'NewConnectionError('Failed to establish a new connection')': /simple"
-RETRIED = f"WARNING: Retrying (Retry(total=1, connect=None, read=None, redirect=None, status=None)) {BROKEN}/sma-lines/"
-GIVEN_UP = RETRIED.replace("total=1", "total=0")
-NONE = """ERROR: Could not find a version that satisfies the requirement SMA.lines==1.0 (from x) (from versions: none)
-ERROR: No matching distribution found for SMA.lines==1.0"""
-UNREACHABLE = {
-    "nothing there": (NONE, False),
-    "nothing there, after a repeated attempt": (f"{RETRIED}\n{NONE}", False),
-    "another version, after a repeated attempt": (f"{GIVEN_UP}\n{NONE.replace('none', '0.9, 1.1')}", False),
-    "given up for another package": (f"{GIVEN_UP.replace('sma-lines', 'numpy')}\n{NONE}", False),
-    "conflict, after a repeated attempt": (
-        f"{RETRIED}\nERROR: ResolutionImpossible: for help visit",
-        False,
-    ),
-    "given up": (f"{RETRIED}\n{GIVEN_UP}\n{NONE}", True),
-    "given up while downloading": (
-        "ERROR: Could not install packages due to an OSError: HTTPSConnectionPool(host='x'): Max retries exceeded",
-        True,
-    ),
-    "stopped while downloading": (
-        "ERROR: Exception:\nTraceback\nReadTimeoutError: Pool: Read timed out.",
-        True,
-    ),
-    "nothing written": ("", False),
-}
-
-
-@pytest.mark.parametrize(("output", "unreachable"), UNREACHABLE.values(), ids=UNREACHABLE)
-def test_a_registry_out_of_reach_is_told_from_pins_that_do_not_exist(output: str, *, unreachable: bool) -> None:
-    assert registry_unreachable(output) == unreachable
-
-
-def test_an_environment_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
-    with pytest.raises(NoFreshEnvironment, match=r"venv took longer than 0\.001 seconds"):
-        make_environment(tmp_path, tmp_path / "environment", timeout_seconds=0.001)
-
-
-@pytest.mark.kernel
-@pytest.mark.slow
-def test_pins_that_cannot_be_installed_are_not_shared(
-    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fresh_environment, "_PIP_WITH_PYTHON", Version("9999"))  # one that needs a pip of its own
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    monkeypatch.setenv("PIP_NO_INDEX", "1")  # a registry that answers, and has nothing
-    with pytest.raises(bknb.UsageError, match=r"its pins cannot be installed\. ERROR: No matching distribution found"):
-        bknb.share(small, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.kernel
-@pytest.mark.slow
-def test_an_environment_that_lacks_something_is_told(small: Path, tmp_path: Path) -> None:
-    """The environment has what a kernel needs and not what the notebook imports."""
-    node = nbformat.read(small, as_version=4)
-    inputs = recorder.NotebookInputs(began=0, inside=(), outside=(), modules=(), candles=(), made_with={})
-    shared = SharedFolder(tmp_path / "folder", small, node, inputs, Guard(small.parent, frozenset()))
-    shared.path.mkdir()
-
-    def without_bknb(copy: Path, place: Path) -> Path:
-        venv.create(place, with_pip=False, symlinks=True)
-        packages = next(place.glob("lib/python3*/site-packages"))
-        (packages / "borrowed.pth").write_text(f"{Path(np.__file__).parent.parent}\n")
-        (packages / "hides.pth").write_text("import sys; sys.modules['bknb'] = None\n")
-        return place / "bin" / "python"
-
-    with pytest.raises(bknb.UsageError, match=r"not shared: in a fresh environment made from its pins, .*bknb"):
-        shared.check([], timeout=60, make_environment=without_bknb)
-
-
-def test_an_unknown_way_of_checking_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(bknb.UsageError, match="'fresh' or 'here', got 'elsewhere'"):
-        bknb.share(write(tmp_path / "nb", "1"), tmp_path / "out", check="elsewhere")  # type: ignore[arg-type]
 
 
 # --- elsewhere --------------------------------------------------------------------------------------------------
@@ -787,109 +570,6 @@ def test_a_notebook_without_cards_cannot_be_verified(tmp_path: Path, capsys: pyt
     assert "there is no bknb-share.json" in capsys.readouterr().err
 
 
-# --- secrets, one by one ----------------------------------------------------------------------------------------
-
-LETTERS = "q7Wm2Zx9Lp4Rt8Vk3Nd6Bf1Hs5Jg0TcYa2Ue9Io4Qw7Er"
-SECRETS = [
-    "AKIA" + "Q7W2Z9L4R8V3N6B1",
-    "ghp_" + LETTERS[:36],
-    "xoxb-" + "123456789012-" + LETTERS[:12],
-    "AIza" + LETTERS[:35],
-    "sk-ant-" + LETTERS[:30],
-    "glpat-" + LETTERS[:20],
-    "hf_" + LETTERS[:34],
-    "123456789:AA" + LETTERS[:33],
-    "eyJ" + LETTERS[:20] + ".eyJ" + LETTERS[:20] + "." + LETTERS[:20],
-    "Authorization: Bearer " + LETTERS[:30],
-    "postgres://trader:hunter22@db.example.com/ticks",
-    f"client = ccxt.binance({{'apiKey': '{LETTERS[:40]}'}})",
-    f"'secret': '{LETTERS[:40]}'",
-    f'binance_api_secret = "{LETTERS[:40]}"',
-    f"password: str = '{LETTERS[:14]}'",
-    f"%env BINANCE_SECRET={LETTERS[:24]}",
-    f"export API_TOKEN={LETTERS[:24]}",
-    "-----BEGIN EC PRIVATE KEY-----",
-]
-
-
-@pytest.mark.parametrize("line", SECRETS)
-def test_a_secret_is_found(line: str) -> None:
-    (first, *_) = secrets.find_secrets(f"\n{line}", "cell [1]")
-    assert first.place == "cell [1], line 2"
-    assert LETTERS[:12] not in str(first)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "api_key = os.environ['BINANCE_KEY']",
-        "api_key = getpass('key: ')",
-        "apiKey='your-api-key-here'",
-        "token = tokens[0]",
-        "password = ''",
-        "secret = '<put yours here>'",
-        "for key, value in parameters.items():",
-        "price_take_profit=price * 1.02, key='signal_id'",
-        "digest 5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8",
-        "https://example.com/docs?page=2",
-        "max_tokens = 4096",
-        "sort_key = 'pnl_percentage'",
-        "the-token-is-read-from-the-environment",
-    ],
-)
-def test_ordinary_lines_are_left_alone(line: str) -> None:
-    assert secrets.find_secrets(line, "cell [1]") == []
-
-
-@pytest.mark.slow
-def test_the_notebooks_of_this_repository_hold_no_secret() -> None:
-    for path in (Path(__file__).parent.parent / "notebooks").glob("*.ipynb"):
-        for place, text in secrets.notebook_texts(nbformat.read(path, as_version=4)):
-            assert secrets.find_secrets(text, f"{path.name} {place}") == []
-
-
-# --- candles ----------------------------------------------------------------------------------------------------
-
-
-def series(count: int, since: int = 0) -> Candles:
-    price = np.random.default_rng(7).uniform(1e-9, 1e9, count)
-    times = since + 60_000 * np.arange(count)
-    return Candles.from_columns(timestamp=times, open=price, high=price, low=price, close=price, volume=price)
-
-
-def test_every_float_comes_back_to_the_last_bit() -> None:
-    from bknb.exchanges.candle_bundle import _parsed
-
-    candles = series(5_000)
-    assert _parsed(gzip.decompress(csv_bytes(candles))) == candles
-    assert csv_bytes(candles) == csv_bytes(candles.copy())
-
-
-def record_of(*answers: tuple[int, Candles]) -> Record:
-    record = Record()
-
-    class Source:
-        name, intervals, page_limit = "given", ("1m",), None
-
-        def __init__(self) -> None:
-            self.left = [candles for _, candles in answers]
-
-        async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
-            return self.left.pop(0)
-
-        def format_price(self, symbol: str, price: float) -> str:
-            return "exact"
-
-        format_quantity = format_price
-
-    exchange = record.wrap(Exchange("given", Source()))
-    assert exchange.source.format_price("x", 1.0) == "exact"
-    assert isinstance(exchange.source, Source)
-    for since, _ in answers:
-        asyncio.run(exchange.source.get_candles("BTCUSDT", "1m", since, 10))
-    return record
-
-
 @pytest.mark.kernel
 def test_sources_of_a_shared_notebook_reach_another_process(shared: bknb.Shared, through: list[Any]) -> None:
     import pickle
@@ -900,71 +580,3 @@ def test_sources_of_a_shared_notebook_reach_another_process(shared: bknb.Shared,
     bundle = Bundle(shared.path, explain=lambda file, candles: "")
     served = pickle.loads(pickle.dumps(bundle.substitute(demo).source))  # noqa: S301
     assert len(asyncio.run(served.get_candles("ETHUSDT", "1m", 1_704_153_600_000, 10))) == 10
-
-
-def test_overlapping_answers_become_one_series() -> None:
-    whole = series(30)
-    record = record_of((600_000, whole[10:20]), (0, whole[:10]), (300_000, whole[5:15]), (1_200_000, whole[20:30]))
-    assert record.merged() == {("given", "BTCUSDT", "1m"): whole}
-
-
-def test_only_what_was_asked_for_is_kept() -> None:
-    assert record_of((300_000, series(30))).merged()["given", "BTCUSDT", "1m"] == series(30)[5:15]
-
-
-def test_two_sources_of_one_name_are_refused() -> None:
-    other = Candles.from_rows([(0, 1.0, 1.0, 1.0, 1.0, 1.0)])
-    with pytest.raises(bknb.UsageError, match="two sources of that name"):
-        record_of((0, series(5)), (0, other)).merged()
-
-
-@pytest.mark.parametrize("content", ["{", "[]", json.dumps({"bknb_share": 99, "notebook": "x"})])
-def test_a_manifest_that_cannot_be_read_is_told(content: str, tmp_path: Path) -> None:
-    (tmp_path / "bknb-share.json").write_text(content)
-    with pytest.raises(bknb.StateError, match=r"cannot be read|written by a newer bknb"):
-        Bundle(tmp_path, explain=lambda file, candles: "")
-
-
-def test_the_manifest_of_no_folder_is_told() -> None:
-    explain: Callable[..., str] = lambda file, candles: ""  # noqa: E731
-    with pytest.raises(bknb.UsageError, match=r"there is no bknb-share\.json"):
-        Bundle(Path("/nowhere"), explain=explain)
-
-
-@pytest.mark.parametrize(
-    ("changed", "count", "says", "most_mb"),
-    first_quick(
-        [
-            (False, 10, "holds more than 2,200 bytes, and 10 candles were to be in it", 5),
-            (True, 10, "holds more than 2,200 bytes, and 10 candles were to be in it", 5),
-            (False, 10**18, "and none of its size can hold more", 20),
-        ]
-    ),
-)
-def test_a_received_file_is_unpacked_no_further_than_its_candles_can_go(
-    tmp_path: Path, *, changed: bool, count: int, says: str, most_mb: int
-) -> None:
-    content = gzip.compress(b"timestamp,open,high,low,close,volume\n" + b"0" * 50_000_000)
-    (tmp_path / "candles").mkdir()
-    (tmp_path / "candles" / "a.csv.gz").write_bytes(content)
-    entry = CandleFile(
-        exchange="given", symbol="BTCUSDT", interval="1m", path="candles/a.csv.gz", count=count, first=0, last=540_000,
-        sha256="0" * 64 if changed else hashlib.sha256(content).hexdigest(),
-    )  # fmt: skip
-    (tmp_path / "bknb-share.json").write_bytes(msgspec.json.encode(Manifest(notebook="n.ipynb", candles=(entry,))))
-    tracemalloc.start()
-    with pytest.raises(bknb.StateError, match=says):
-        Bundle(tmp_path, explain=lambda file, candles: "")
-    assert tracemalloc.get_traced_memory()[1] < most_mb * 1_000_000
-    tracemalloc.stop()
-
-
-def test_calm_candles_that_pack_well_are_unpacked() -> None:
-    from bknb.exchanges.candle_bundle import _parsed, _unpacked
-
-    calm = Candles.from_rows([(k * 86_400_000, *[100.0] * 4, 1.0) for k in range(5_000)])
-    packed = csv_bytes(calm)
-    entry = CandleFile(
-        exchange="given", symbol="BTCUSDT", interval="1d", path="a", count=5_000, first=0, last=0, sha256=""
-    )
-    assert _parsed(_unpacked(packed, entry)) == calm
