@@ -10,10 +10,9 @@ import math
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
-from ..domain.declared_exits import Target, targets_of
 from ..domain.formatting import MISSING
 from ..domain.interval import MINUTE_MS
 from ..domain.position_fills import Fill
@@ -38,12 +37,13 @@ from ..domain.signal_events import (
 from ..events.listener_failures import ListenerFailure, ListenerOverflow
 from ..events.messages import Done, ErrorEvent, Performance, Progress, WalkerStep
 from ..metrics.account_definitions import BESIDE_TRADES, account_text
-from ..metrics.marked_positions import SIDES, whole_exit
 from ..metrics.reasons import ADDS, BELOW_ZERO
 from ..metrics.trade_definitions import label_of, lower_is_better
 from ..metrics.why_figure_is_missing import explained_text
 from .candles_thinned_for_zoom import PriceLine
+from .closed_trade_columns import Trades
 from .dashboard_panels import MANAGED, PANELS
+from .levels_of_open_signals import Level, target_and_stop_percent
 from .managed_marks import NAMES, Stairs, stairs_of_moves
 from .progress_text import interval_minutes
 from .signal_story import RANK, event_line, with_rejected
@@ -60,99 +60,6 @@ ROWS_HELD: Final = 500
 """Rows in the list of refusals or of milestones; older ones are only counted."""
 _RATE_SECONDS: Final = 4.0
 """The rate of a run is measured over this long: steady for the eye, and true again soon after a pause."""
-
-
-@dataclass(slots=True)
-class Level:
-    """A scheduled or open signal, and its progress to target and stop.
-
-    Attributes
-    ----------
-    row : ScheduledSignal or OpenSignal
-    percent_tp, percent_sl : float
-        Part of the way to the target and to the stop, 0 to 100.
-    price : float
-        The price they were measured at.
-    when : int
-        UTC milliseconds of the last event about it.
-    stop : float or None
-        The stop, as it was declared or moved last; a trailing one moves on without an event.
-    targets : tuple of Target
-        Those that have not filled, the nearest first.
-    size : float
-        What is held, in units of the first size.
-    parts : tuple of Fill
-        Parts that were closed and adds.
-    missing : tuple of Fill
-        Parts and adds of which no event tells.
-    trails : bool
-        Whether the stop follows the market, as far as events tell.
-    stop_from : int or None
-        From when on its trailing stop was seen (UTC ms), where the candles from its entry on are not held any more.
-    """
-
-    row: OpenSignal | ScheduledSignal
-    percent_tp: float
-    percent_sl: float
-    price: float
-    when: int
-    stop: float | None
-    targets: tuple[Target, ...]
-    size: float = 1.0
-    parts: tuple[Fill, ...] = ()
-    missing: tuple[Fill, ...] = ()
-    trails: bool = False
-    stop_from: int | None = None
-
-    @staticmethod
-    def of(row: OpenSignal | ScheduledSignal, percents: tuple[float, float], price: float, when: int) -> Level:
-        """A signal of which nothing was managed yet."""
-        trails = row.trailing is not None and row.trailing.after == 0
-        targets = row.targets or targets_of(row.price_take_profit)
-        return Level(row, *percents, price, when, row.price_stop_loss, targets, trails=trails)
-
-    @property
-    def key(self) -> SignalKey:
-        """Its id and the moment it was decided at, UTC milliseconds."""
-        return key_of(self.row)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it is an open position, not a scheduled entry."""
-        return isinstance(self.row, OpenSignal)
-
-    @property
-    def since(self) -> int:
-        """When it was opened, or scheduled while it waits, UTC milliseconds."""
-        return self.row.pending_at if isinstance(self.row, OpenSignal) else self.row.scheduled_at
-
-    @property
-    def fills(self) -> tuple[Fill, ...]:
-        """Parts that were closed and adds, in order of time, those of which no event tells included."""
-        known = {fill.number: fill for fill in (*self.missing, *self.parts)}  # an event may tell of one meanwhile
-        return tuple(sorted(known.values(), key=lambda fill: fill.at))
-
-    def managed(self, event: PositionEvent) -> None:
-        """Apply what happened to an open position."""
-        match event:
-            case Added() | Reduced():
-                self.size, self.parts = event.size, (*self.parts, event.fill)
-                if isinstance(event, Reduced) and event.fill.reason == "take_profit":
-                    self.targets = self.targets[1:]
-            case Moved():
-                self.stop, self.targets = event.price_stop_loss, event.targets
-                self.trails = event.trailing is not None
-            case _:
-                return
-
-    def pass_milestone(self, event: Milestone) -> None:
-        """Move to the price of a milestone; its percentage has been reached at least."""
-        self.percent_tp, self.percent_sl = target_and_stop_percent(self.row, event.price)
-        if event.side == "profit":
-            self.percent_tp = max(self.percent_tp, float(event.level))
-        else:
-            self.percent_sl = max(self.percent_sl, float(event.level))
-        self.price, self.when = event.price, event.when
 
 
 @dataclass(slots=True)
@@ -186,75 +93,6 @@ class Timing:
         self.total_ms += duration_ms
         self.longest_ms = max(self.longest_ms, duration_ms)
         self.last_ms = duration_ms
-
-
-def target_and_stop_percent(row: OpenSignal | ScheduledSignal, price: float) -> tuple[float, float]:
-    """Part of the way from the entry to the target and to the stop, in percent, 0 to 100; one of them is 0.
-
-    Examples
-    --------
-    >>> from bknb.domain.signal import OpenSignal
-    >>> row = OpenSignal(id="a", symbol="BTCUSDT", strategy="s", exchange="demo", position="long", price_open=100.0,
-    ...                  price_take_profit=110.0, price_stop_loss=95.0, minute_estimated_time=60, note="",
-    ...                  scheduled_at=0, pending_at=0)
-    >>> target_and_stop_percent(row, 105.0), target_and_stop_percent(row, 96.0)
-    ((50.0, 0.0), (0.0, 80.0))
-    """
-
-    def part(level: float | None) -> float:
-        if level is None:
-            return 0.0
-        span = level - row.price_open
-        share = (price - row.price_open) / span * 100 if span else 0.0
-        return float(min(max(share, 0.0), 100.0))
-
-    return part(row.price_take_profit), part(row.price_stop_loss)
-
-
-@dataclass(slots=True)
-class Trades:
-    """The closed trades as columns that only grow."""
-
-    events: list[Closed] = field(default_factory=list)
-    opened_ms: array[float] = field(default_factory=lambda: array("d"))
-    closed_ms: array[float] = field(default_factory=lambda: array("d"))
-    price_open: array[float] = field(default_factory=lambda: array("d"))
-    price_close: array[float] = field(default_factory=lambda: array("d"))
-    target: array[float] = field(default_factory=lambda: array("d"))
-    stop: array[float] = field(default_factory=lambda: array("d"))
-    pnl: array[float] = field(default_factory=lambda: array("d"))
-    peak: array[float] = field(default_factory=lambda: array("d"))
-    trough: array[float] = field(default_factory=lambda: array("d"))
-    side: array[float] = field(default_factory=lambda: array("d"))
-    fee: array[float] = field(default_factory=lambda: array("d"))
-    slippage: array[float] = field(default_factory=lambda: array("d"))
-    whole_exit: array[float] = field(default_factory=lambda: array("d"))
-    size: list[float | None] = field(default_factory=list)  # the part of the equity that each opened with
-    parted: list[int] = field(default_factory=list)  # places of those that were closed in parts
-
-    def add(self, event: Closed) -> None:
-        """Add one closed trade."""
-        row = event.signal
-        if len(event.fills) > 2:
-            self.parted.append(len(self.events))
-        self.events.append(event)
-        self.opened_ms.append(row.pending_at)
-        self.closed_ms.append(event.closed_at)
-        self.price_open.append(row.price_open)
-        self.price_close.append(event.price_close)
-        self.whole_exit.append(whole_exit(event))
-        self.target.append(math.nan if row.price_take_profit is None else row.price_take_profit)
-        self.stop.append(math.nan if row.price_stop_loss is None else row.price_stop_loss)
-        self.pnl.append(event.pnl.pnl_percentage)
-        self.peak.append(event.peak_percentage)
-        self.trough.append(event.trough_percentage)
-        self.side.append(SIDES[row.position])
-        self.fee.append(event.pnl.fee_percentage)
-        self.slippage.append(event.pnl.slippage_percentage)
-        self.size.append(row.size)
-
-    def __len__(self) -> int:
-        return len(self.events)
 
 
 def _ranked(each: Any, metric: str) -> dict[str, str]:
