@@ -414,6 +414,9 @@ from .runs.add_get_and_list_walkers import (
 from .runs.add_get_and_list_walkers import (
     list_walkers as list_walkers,
 )
+from .runs.answer_at_moment import (
+    Asked as Asked,
+)
 from .runs.backtest import (
     Backtest as Backtest,
 )
@@ -437,9 +440,6 @@ from .runs.luck import (
 )
 from .runs.model_registration import (
     model as model,
-)
-from .runs.moment import (
-    Asked as Asked,
 )
 from .runs.moment import (
     Moment as Moment,

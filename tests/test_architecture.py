@@ -637,7 +637,6 @@ LARGE: dict[str, str] = {
     "market.paging": "which question follows an answer of a source: pages, holes, answers of fewer than asked",
     "market.window": "the candles a run has in memory, and what it may see of them",
     "reports.dashboard_run": "one run as its events tell it",
-    "runs.moment": "one minute of a run: what was known, what was decided, and the strategy asked again",
     "runs.portfolio_result": "the public result of a portfolio",
     "runs.result": "the public result of a run",
 }
