@@ -93,7 +93,7 @@ def view(world: World) -> RunView:
 
 def line_of(result: bknb.Result) -> str:
     records = result.run_record.records
-    return total_text(records.closed, has_adds=records.has_adds)
+    return total_text(records.closed, needs_capital=records.needs_capital)
 
 
 def refused(ask: Callable[[], object]) -> str:
@@ -225,7 +225,7 @@ def test_an_add_of_a_position_that_is_still_open_counts() -> None:
     assert result.statistics(leave_out="stop_loss")["equity_final"] is None
     added = next(event for event in record.records.positions if isinstance(event, Added))
     started_again = Records(held=((added.fill, added.signal),))  # by a live run that was stopped while it was open
-    assert started_again.has_adds
+    assert started_again.needs_capital
     assert started_again.has_open_adds
     record.records.closed.clear()
     record.records.ends.clear()
@@ -264,7 +264,7 @@ def test_a_sweep_ranks_them_last_and_says_so(world: World) -> None:
     assert world.sweep.best["params"] == {"adds": 0}
     assert list(world.sweep.ranking.index) == [1, 0]
     assert [text.partition(".")[0] for text in world.sweep.warnings if ADDS in text] == [
-        f"1 of 2 combinations added to a position and has no equity_final: {ADDS}"
+        f"1 of 2 combinations added to a position or had places and has no equity_final: {ADDS}"
     ]
     assert list(world.sweep.returns.columns) == [1]
     assert statistics(world.sweep.trades(0))["equity_final"] is None

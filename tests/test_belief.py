@@ -312,7 +312,7 @@ def test_nothing_is_compounded_where_positions_were_added_to():
     trades = pd.DataFrame({"pnl_percentage": [10.0, -10.0] * 20, "largest_cost": [1.0, 1.5] * 20})
     found = bknb.belief(trades)
     assert found.total_return is None
-    assert "Total return, compounded: N/A: adds need a capital" in repr(found)
+    assert "Total return, compounded: N/A: adds and places need a capital" in repr(found)
     assert {"equity_final", "max_drawdown"} == set(MAIN) - {row.figure for row in found.intervals.rows}
     assert bknb.belief(trades.assign(largest_cost=1.0)).total_return == pytest.approx((0.99**20 - 1) * 100)
 

@@ -423,7 +423,7 @@ def test_all_of_the_equity_on_margin_is_the_equity_of_a_run_without_a_capital(mo
         asyncio.run(alone.through())
         decided = [event.signal.scheduled_at for event in alone.records.events if isinstance(event, bknb.Opened)]
         left = [event.closed_at for event in alone.records.closed]
-        if alone.records.has_adds or any(at <= end for at, end in zip(decided[1:], left, strict=False)):
+        if alone.records.needs_capital or any(at <= end for at, end in zip(decided[1:], left, strict=False)):
             bknb.testing.reset()
             continue
         marked = marked_equity(record_of(alone))

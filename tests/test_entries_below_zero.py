@@ -204,7 +204,7 @@ def test_adds_and_parts_of_an_entry_there_are_in_points() -> None:
     assert told == [("entry", 1, -20), ("add", 1, -30), ("reduce", 1, -40), ("add", 0.5, -75), ("exit", 1.5, -39.0)]
     assert closed.pnl.points == pytest.approx(20 + 30 - 40 + 37.5 - 1.5 * 39)
     assert all(map(math.isnan, (closed.pnl.pnl_percentage, closed.peak_percentage, closed.cost_percentage)))
-    assert result.account.reasons["total_return"] == BELOW_ZERO  # before that adds need a capital
+    assert result.account.reasons["total_return"] == BELOW_ZERO  # before that adds and places need a capital
     assert result.fills["price"].tolist() == [-20.0, -30.0, -40.0, -75.0, -39.0]
     assert result.fills["fee_percentage"].isna().all()
 
@@ -491,7 +491,7 @@ def test_a_sweep_ranks_by_figures_without_a_unit_and_says_what_it_cannot_rank_by
         assert trades["points"].tolist() == alone.trades["points"].tolist()
         assert trades["pnl_percentage"].isna().tolist() == (alone.trades["price_open"] <= 0).tolist()
     assert f"n/a: {BELOW_ZERO}" in repr(swept)
-    assert "adds need a capital" not in repr(swept)
+    assert "adds and places need a capital" not in repr(swept)
     assert swept.returns.shape[1] == 0
     by_sum = bknb.sweep(rows, symbol="CL", params={"back": [1, 2]}, metric="total_pnl", exchange=source, **OPTIONS)
     assert by_sum.best is None

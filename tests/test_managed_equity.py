@@ -114,13 +114,13 @@ def test_adds_need_a_capital() -> None:
     strategy = make_strategy("adds", lambda: bknb.Signal(position="long"), interval="4h", manage=manage)
     result = bknb.backtest("BTCUSDT", strategy=strategy, exchange="demo", frame="2024-01-01:2024-01-02")
     assert result.account["total_return"] is None
-    assert result.account.reasons["total_return"] == "adds need a capital"
+    assert result.account.reasons["total_return"] == "adds and places need a capital"
     assert result.account["positions"] == 1
-    with pytest.raises(bknb.DataError, match="adds need a capital"):
+    with pytest.raises(bknb.DataError, match="adds and places need a capital"):
         _ = result.equity
     trade = result.trades.iloc[0]
     assert trade["fills"] == 3
     assert trade["cost_percentage"] == pytest.approx(trade["pnl_percentage"] / 2, rel=0.05)
     assert list(result.fills["kind"]) == ["entry", "add", "exit"]
-    assert "adds need a capital" in str(result)
-    assert "adds need a capital" in result.report()
+    assert "adds and places need a capital" in str(result)
+    assert "adds and places need a capital" in result.report()

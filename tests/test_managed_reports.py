@@ -138,8 +138,8 @@ def test_a_signal_that_the_risk_profile_refused_has_no_answer_of_manage() -> Non
 def test_the_summary_counts_what_was_managed_and_says_why_there_is_no_account(added: bknb.Result) -> None:
     text = summary_text(added)
     assert "  managed   1 add, 2 parts closed, 2 moves of levels, 2 candles moved a trailing stop" in text
-    assert "  account   N/A: adds need a capital\n" in text
-    assert text.count("adds need a capital") == 1
+    assert "  account   N/A: adds and places need a capital\n" in text
+    assert text.count("adds and places need a capital") == 1
 
 
 def test_the_report_says_that_there_was_no_stop() -> None:
@@ -227,7 +227,7 @@ def test_without_equity_the_picture_says_why_and_shows_the_price(added: bknb.Res
     picture = figure_json(added)
     names = {trace.get("name") for trace in picture["data"]}
     assert not names & {"equity", "drawdown"}
-    assert "adds need a capital" in picture["layout"]["annotations"][0]["text"]
+    assert "adds and places need a capital" in picture["layout"]["annotations"][0]["text"]
     assert equity_png(added).startswith(b"\x89PNG")
     assert "annotations" not in figure_json(parts)["layout"]
     assert "equity" in {trace.get("name") for trace in figure_json(parts)["data"]}
@@ -293,11 +293,13 @@ def test_the_panel_of_open_signals_has_the_levels_of_now(parts: bknb.Result) -> 
 @pytest.mark.parametrize("made", first_quick(["finished", "going on"]))
 def test_a_dashboard_without_equity_says_why(made: str, added: bknb.Result) -> None:
     view = view_of_result(added) if made == "finished" else replayed(added)
-    assert "adds need a capital" in dashboard_panels.equity_panel(view)["text"]
+    assert "adds and places need a capital" in dashboard_panels.equity_panel(view)["text"]
     assert total_return(view) is None
     assert "1 trade" in dashboard_panels.status_panel(view, 0.0)["text"]
-    assert account_of_view(view).reasons["total_return"] == "adds need a capital"
-    assert any("adds need a capital" in text for row in dashboard_panels.statistics_panel(view) for text in row)
+    assert account_of_view(view).reasons["total_return"] == "adds and places need a capital"
+    assert any(
+        "adds and places need a capital" in text for row in dashboard_panels.statistics_panel(view) for text in row
+    )
     assert equity_png(dashboard_panels.equity_info(view)).startswith(b"\x89PNG")
 
 
@@ -312,10 +314,10 @@ def test_the_stairs_of_a_dashboard_are_those_of_the_result_once_it_is_there(part
 
 def test_heat_and_walkers_hold_runs_without_equity(added: bknb.Result, parts: bknb.Result) -> None:
     heat = bknb.Heat.get_data("climber", results=[added])
-    assert "adds need a capital" in heat.report()
-    assert "adds need a capital" not in bknb.Heat.get_data("climber", results=[parts]).report()
+    assert "adds and places need a capital" in heat.report()
+    assert "adds and places need a capital" not in bknb.Heat.get_data("climber", results=[parts]).report()
     frame = (ORIGIN, ORIGIN + 30 * MINUTE)
     exchange, strategies = added.run_record.plan.exchange, [added.run_record.plan.strategy]
     ranked = bknb.walker("BTCUSDT", exchange=exchange, frame=frame, strategies=strategies, metric="calmar_ratio")
     assert ranked.entries[0].account["positions"] == 1
-    assert "adds need a capital" in ranked.report()
+    assert "adds and places need a capital" in ranked.report()

@@ -80,7 +80,7 @@ def test_a_snapshot_without_a_capital_has_the_legs_alone() -> None:
 
 
 def test_a_leg_without_a_capital_has_the_result_of_its_account_or_the_reason_why_it_has_none() -> None:
-    """A went in with a half and gained 10 percent of it; B was added to, and adds need a capital."""
+    """A went in with a half and gained 10 percent of it; B was added to, and adds and places need a capital."""
     half = strategy_of("half", {0: {"A": long(120, 90, 6) | {"size": 0.5}, "B": long(120, 90, 6)}}, risk=None)
     adds = strategy_of("adds", {0: long(120, 90, 6)}, manage={2: bknb.Add(0.5)}, risk=None)
     rise = market(dict.fromkeys(range(4, 41), (110.0, 110.0, 110.0, 110.0)))
@@ -91,7 +91,7 @@ def test_a_leg_without_a_capital_has_the_result_of_its_account_or_the_reason_why
     assert np.isnan(second.result)
     shown = words(str(panel_html(result.snapshot(), "legs")))
     assert "half | A | +5.00 % |" in shown
-    assert "adds | B | N/A: adds need a capital |" in shown
+    assert "adds | B | N/A: adds and places need a capital |" in shown
 
 
 def test_days_of_a_market_with_sessions_are_those_with_a_bar() -> None:

@@ -362,13 +362,14 @@ def test_times_in_seconds_are_refused() -> None:
         ("annualized_sharpe_ratio", {"n": 20, "span_days": 30.0, "sharpe_ratio": None},
          "no sharpe_ratio: std_dev at most 1e-9"),
         ("expected_yearly_returns", {"n": 20, "span_days": 30.0, "max_drawdown": 3.0}, "further than 100 % from zero"),
-        ("expected_yearly_returns", {"n": 20, "span_days": 30.0, "max_drawdown": None}, "adds need a capital"),
+        ("expected_yearly_returns", {"n": 20, "span_days": 30.0, "max_drawdown": None},
+         "adds and places need a capital"),
         ("calmar_ratio", {"n": 20, "span_days": 30.0, "expected_yearly_returns": None, "max_drawdown": 3.0},
          "no expected_yearly_returns: further than 100 % from zero"),
         ("calmar_ratio", {"n": 3, "expected_yearly_returns": None}, "no expected_yearly_returns: fewer than 10 trades"),
         ("buyer_pressure", {"n": 20, "median_step_size": 0.0}, "no price differs from the one before"),
         ("trend", {"n": 5, "median_step_size": None}, "fewer than 10 closing prices"),
-        ("calmar_ratio", {"n": 20}, "adds need a capital, or no expected_yearly_returns, or no drawdown"),
+        ("calmar_ratio", {"n": 20}, "adds and places need a capital, or no expected_yearly_returns, or no drawdown"),
     ],
 )  # fmt: skip
 def test_of_several_reasons_the_one_that_holds_is_given(key: str, figures: dict[str, Any], reason: str) -> None:

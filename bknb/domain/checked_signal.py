@@ -15,6 +15,7 @@ from .signal import CheckedSignal, OpenSignal, Rung, ScheduledSignal, Signal, en
 from .signal_events import Reason
 from .signal_validation import broken_rules, is_timed, target_prices
 from .states import Rules
+from .text import shown
 from .tick_grid import on_grid
 from .trailing_and_breakeven_stops import percent_stop, percent_targets
 
@@ -22,9 +23,9 @@ _MOVED: Final = re.compile(r"(.+)~([1-9][0-9]{0,8})", re.DOTALL)
 
 
 def signal_id(rules: Rules, when: int, suffix: str = "") -> str:
-    """The id of a signal that brought none: strategy, symbol and minute; the same in every run.
+    """The id of a signal that brought none: strategy, symbol, minute and place; the same in every run.
 
-    ``suffix`` tells it from others of the same answer.
+    ``suffix`` tells it from others of the same answer and place.
 
     Examples
     --------
@@ -33,7 +34,8 @@ def signal_id(rules: Rules, when: int, suffix: str = "") -> str:
     >>> signal_id(Rules("BTCUSDT", "sma", "demo", None, "live", execution_model("touch"), Settings()), 0)
     'sma-BTCUSDT-19700101T0000'
     """
-    return f"{rules.strategy}-{rules.symbol}-{stamp_text(when)}{suffix}"
+    place = f"@{rules.place}" if rules.place else ""
+    return f"{rules.strategy}-{rules.symbol}-{stamp_text(when)}{place}{suffix}"
 
 
 def id_when_moved(signal_id: str) -> str:
@@ -78,6 +80,11 @@ def checked_signal(
         from .valid_and_until import timed_faults
 
         reasons += timed_faults(signal, when, rules)
+    if signal.place is not None and signal.place != rules.place:
+        text = f"place={shown(signal.place, 60)} is for a strategy with several places, such as places=20; this has one"
+        if rules.place:
+            text = f"a signal behind a Close is for the place {rules.place!r} of that; got {shown(signal.place, 60)}"
+        reasons.append(Reason("place", text))
     if signal.id is not None and last_id is not None and signal.id in (last_id, _unmoved(last_id)):
         reasons.append(Reason("repeated", f"the signal {signal.id!r} was opened already"))
     if reasons:
@@ -103,6 +110,8 @@ def checked_signal(
         "memo": memo,
         "size": None if signal.size is None else float(signal.size),
     }
+    if rules.place:
+        row["place"] = rules.place
     if isinstance(signal.price_take_profit, tuple):
         row["targets"] = targets_of(signal.price_take_profit)
     if timed:

@@ -73,6 +73,8 @@ class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
     weight : float, optional
         What it is worth as a part of the equity at the last close, below 0 for a short; of strategies that answer with
         weights.
+    place : str
+        The place of its strategy; empty where that has one.
     points : float, optional
         The net result at ``price`` in quote currency for each unit of the first size, where prices may be at or below
         zero.
@@ -110,6 +112,7 @@ class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
     note: str
     weight: float | None = None
     points: float | None = None
+    place: str = ""
 
 
 def position_view(state: Holding | Opening | Waiting, when: int, price: float, rules: Rules) -> HeldPosition:
@@ -154,6 +157,7 @@ def _waiting(state: Opening | Waiting, price: float) -> HeldPosition:
         waiting=waiting_signals(state),
         memo=_memo(signal.memo),
         note=signal.note,
+        place=signal.place,
     )
 
 
@@ -206,6 +210,7 @@ def _open(state: Holding, when: int, price: float, rules: Rules) -> HeldPosition
         memo=_memo(book.memo),
         note=signal.note,
         points=points(signal.position, book.fills, rest=book.left, price=price, **costs) if rules.negative else None,
+        place=signal.place,
     )
 
 

@@ -84,6 +84,9 @@ class Signal(ByName, frozen=True, kw_only=True):
     score
         Any number: in ``bknb.portfolio(priority="score")`` signals of one moment have cash and places by it, the
         highest first, and those of ``None`` last.
+    place
+        For a strategy with ``places=``: a text that names the place it is for. What is for a place in which something
+        waits or is open is left out, so that a grid may be said whole each time. ``None``: the next that is free.
 
     Notes
     -----
@@ -122,6 +125,7 @@ class Signal(ByName, frozen=True, kw_only=True):
     score: float | None = None
     stop_percent: float | None = None
     target_percent: float | Sequence[tuple[float, float]] | None = None
+    place: str | None = None
 
     def __post_init__(self) -> None:
         if self.position is None and self.side is not None:
@@ -138,7 +142,10 @@ class Signal(ByName, frozen=True, kw_only=True):
 
 
 _WHEN_GIVEN: Final = frozenset(
-    ("trailing", "breakeven", "side", "memo", "until", "bars", "size", "score", "stop_percent", "target_percent")
+    (
+        *("trailing", "breakeven", "side", "memo", "until", "bars", "size", "score"),
+        *("stop_percent", "target_percent", "place"),
+    )
 )
 
 
@@ -195,8 +202,9 @@ class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_de
     ``percent_targets``, whose prices are percent, are where stop and targets lie from the average price of all entries:
     prices beside them are where that is by the price of its order, and of a stop entry there is no stop before it
     fills. Of an entry ladder it is the part that is nearest to the market: ``rungs`` are the others, ``part`` is its
-    share of the whole, and ``whole`` what multiplies the size of the run for all of it; ``None``: it has one part. In
-    JSON a field that has its default is left out, except for ``entry``.
+    share of the whole, and ``whole`` what multiplies the size of the run for all of it; ``None``: it has one part.
+    ``place`` is the place of its strategy, empty where that has one. In JSON a field that has its default is left out,
+    except for ``entry``.
     """
 
     id: str
@@ -224,6 +232,7 @@ class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_de
     rungs: tuple[Rung, ...] = ()
     part: float | None = None
     whole: float | None = None
+    place: str = ""
 
     @property
     def is_plain(self) -> bool:

@@ -40,6 +40,8 @@ class Rules(NamedTuple):
         Name of the risk profile to ask, or ``None``.
     sized
         Whether an account is asked for the size of what is opened: before an order is made, and again when it fills.
+    place
+        The place of the strategy that the lifecycle is of; empty where that has one.
     weights
         What the account allows of weights, where the strategy answers with them: ``max_adds`` does not count what they
         lead to.
@@ -86,6 +88,7 @@ class Rules(NamedTuple):
     sized: bool = False
     weights: WeightLimits | None = None
     negative: bool = False
+    place: str = ""
 
     @property
     def asks(self) -> bool:

@@ -124,6 +124,11 @@ def plan_account(
         if getattr(plan.exchange.source, "negative", False):
             text = f"an account needs prices above zero, and exchange {plan.exchange.name!r} may have others"
             raise UsageError(f"{text}\nrun {plan.symbol} without capital=, or with negative=False")
+        if plan.strategy.places > 1:
+            raise UsageError(
+                f"strategy {plan.strategy.name!r} has {plan.strategy.places} places, and an account has one position "
+                f"of a strategy on a symbol\nrun {plan.symbol} without capital=, or with places=1"
+            )
     for name in ("sizing", "account", "costs"):
         symbols, strategies = [plan.symbol for plan in plans], [plan.strategy.name for plan in plans]
         check_names(name, given[name], symbols=symbols, strategies=strategies)

@@ -37,6 +37,7 @@ class _StrategyOptions(CallbackOptions, total=False):
     manage_at: Schedule | str | None
     tolerance: float | None
     reenter: bool
+    places: int
 
 
 def decorator(register: Callable[[Any], object]) -> Callable[[F], F]:
@@ -101,6 +102,7 @@ def add_strategy(
     get_weight: AnyFunction | None = None,
     tolerance: float | None = None,
     reenter: bool = False,
+    places: int = 1,
     strict: bool = False,
 ) -> Strategy | Callable[[F], F]:
     """Register a strategy; without a function it is a decorator.
@@ -164,6 +166,10 @@ def add_strategy(
     reenter
         For ``get_weight``: what was ended by a level, by liquidation or by hand is entered again at the next answer. By
         default it stays flat until a weight has been 0 or on the other side.
+    places
+        How many signals of it may wait or be open at a time on a symbol, each with a life of its own: grids, cohorts
+        that overlap. It is asked as long as a place is free, and may return a list. Signals that name the same
+        ``place``, and those that name none, compete for one; what is for a place that is taken is left out and counted.
     strict
         Refuse to replace a strategy of that name.
 
@@ -179,6 +185,13 @@ def add_strategy(
     ...     return [up, bknb.Signal(position="short", price_open=price * 0.99, entry="stop", bars=4)]
     >>> bknb.add_strategy("breakout", interval="1h", get_signal=breakout).name
     'breakout'
+    >>> def grid(price):
+    ...     first = price // 250 * 250
+    ...     levels = [first - 250 * k for k in range(10)]
+    ...     return [bknb.Signal(position="long", place=f"{level:.0f}", price_open=level,
+    ...                         price_take_profit=level + 250, valid=None) for level in levels]
+    >>> bknb.add_strategy("grid", interval="15m", get_signal=grid, places=20).places
+    20
     >>> def get_signals(candles, length=20):
     ...     rise = candles.close > candles.open
     ...     return {"position": rise, "price_take_profit": candles.close * 1.02,
@@ -211,6 +224,7 @@ def add_strategy(
             get_weight=get_weight,
             tolerance=tolerance,
             reenter=reenter,
+            places=places,
         )
         return registry.strategies.add(name, made, strict=strict)
 
@@ -242,6 +256,7 @@ def strategy(
     manage_at: Schedule | str | None = None,
     tolerance: float | None = None,
     reenter: bool = False,
+    places: int = 1,
     strict: bool = False,
 ) -> Callable[[F], F]:
     """Decorator that registers a function as a strategy; see ``add_strategy``.
@@ -272,6 +287,7 @@ def strategy(
         manage_at=manage_at,
         tolerance=tolerance,
         reenter=reenter,
+        places=places,
         strict=strict,
     )
 

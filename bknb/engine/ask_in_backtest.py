@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .minute_walk import MinuteWalk
     from .questions import AskedAt
     from .strategy_loop import StrategyLoop
+    from .strategy_places_walk import PlacesWalk
 
 
 class _Answer:
@@ -54,7 +55,9 @@ class BacktestAsk:
 
     __slots__ = ("_answer", "_ask", "_loop", "_time", "_timings", "_walk", "after")
 
-    def __init__(self, loop: StrategyLoop, walk: MinuteWalk, *, time: Callable[[str, float], object]) -> None:
+    def __init__(
+        self, loop: StrategyLoop, walk: MinuteWalk | PlacesWalk, *, time: Callable[[str, float], object]
+    ) -> None:
         self._loop, self._walk, self._time = loop, walk, time
         self._timings, self._ask = loop.listeners.performance, loop.strategy.ask
         self._answer: _Answer | None = None  # to the question that comes next

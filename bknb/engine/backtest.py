@@ -24,6 +24,7 @@ from .ask_in_backtest import BacktestAsk
 from .backtest_rules import rules_of_backtest
 from .get_signals_vectorised import looked_up
 from .minute_walk import MinuteWalk
+from .next_change import NextChange
 from .plan import PAUSE_POLL_SECONDS, Plan, Stopping, open_window
 from .question_time_limit import time_limited
 from .questions import AskedAt, has_session_days, questions_of
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from .leg_account import LegAccount
     from .portfolio_clock import LegTurn
     from .runs_in_workers import DoneElsewhere
+    from .strategy_places_walk import PlacesWalk
 
 _REPORTS: Final = 200  # progress is emitted this often in a run
 
@@ -183,22 +185,11 @@ class BacktestRun:
         self._loop = loop
         if self._turn is not None and self._turn.by_score:
             loop.wait_turn = self._turn.signal
-        walk = MinuteWalk(
-            series,
-            window.average_prices(plan.symbol),
-            loop,
-            start=self._seen_from,
-            every_minute=self._every_minute,
-            leave=lambda: self._leave,
-            stopping=lambda: self._no_entries,
-            managing=None if strategy.ask_manage is None else self.questions(series, window, managing=True),
-            turn=self._turn,
-            liquidation=None if self.account is None else self.account.liquidation.changes,
-        )
+        walk = self._make_walk(series, window, loop)
         del series  # it may be made anew, with earlier candles
         if self.account is not None:
             self.account.prices.can_fill, self.account.prices.averages = walk.fills, walk.watched_averages
-        async with time_limited(loop, plan.settings.max_signal_generation_seconds):
+        async with time_limited(walk.asked, plan.settings.max_signal_generation_seconds):
             async for result in self._walk(walk, questions, loop):
                 yield result
         records.warnings.extend(data_end_notes(plan, window.minutes(plan.symbol), records))
@@ -208,6 +199,26 @@ class BacktestRun:
         self.seconds = stopwatch() - began
         self._report(self.processed if self.stopped else self.total)
         self._time("backtest_total", self.seconds)
+
+    def _make_walk(self, series: Series, window: Window, loop: StrategyLoop) -> MinuteWalk | PlacesWalk:
+        changes = NextChange(
+            series, window.average_prices(self.plan.symbol), window, loop.rules, start=self._seen_from,
+            closes_stand_in=loop.strategy.portfolio_weights is not None,
+        )  # fmt: skip
+        managing = None if loop.strategy.ask_manage is None else self.questions(series, window, managing=True)
+        options: Any = {
+            "every_minute": self._every_minute,
+            "leave": lambda: self._leave,
+            "stopping": lambda: self._no_entries,
+            "managing": managing,
+            "turn": self._turn,
+        }
+        if loop.strategy.places > 1:
+            from .strategy_places_walk import places_walk  # few strategies have several
+
+            return places_walk(changes, loop, options)
+        liquidation = None if self.account is None else self.account.liquidation.changes
+        return MinuteWalk(changes, loop, liquidation=liquidation, **options)
 
     def questions(self, series: Series, window: Window, *, managing: bool = False) -> AskedAt:
         """Return the moments at which the strategy, or what manages its position, can be asked over a series."""
@@ -243,22 +254,27 @@ class BacktestRun:
         if account is not None:
             account.begin(self.plan, window, places, published=self.published, warn=self.records.warnings.append)
             rules = account.money.rules(rules)
-        return StrategyLoop(
-            rules=rules,
-            strategy=strategy,
-            window=window,
-            places=places if account is None else account,
-            step_with=None if account is None else account.step,
-            records=self.records,
-            on_event=self._on_event if places is None else places.tells(rules.bar_end, self._on_event, account),
-            listeners=self._listeners,
-            decided_at=lambda when, order: self._late.get((when, order)),
-            may_open=lambda: not self._no_entries,
-            published=self.published,
-        )
+        options: Any = {
+            "rules": rules,
+            "strategy": strategy,
+            "window": window,
+            "places": places if account is None else account,
+            "step_with": None if account is None else account.step,
+            "records": self.records,
+            "on_event": self._on_event if places is None else places.tells(rules.bar_end, self._on_event, account),
+            "listeners": self._listeners,
+            "decided_at": lambda when, order: self._late.get((when, order)),
+            "may_open": lambda: not self._no_entries,
+            "published": self.published,
+        }
+        if strategy.places > 1:
+            from .strategy_places import places_loop  # few strategies have several
+
+            return places_loop(options)
+        return StrategyLoop(**options)
 
     async def _walk(
-        self, walk: MinuteWalk, questions: AskedAt, loop: StrategyLoop
+        self, walk: MinuteWalk | PlacesWalk, questions: AskedAt, loop: StrategyLoop
     ) -> AsyncIterator[Closed | Cancelled]:
         """Question after question; after each that ordered something, minutes until the next may be asked."""
         records, frame, turn = self.records, self.plan.frame, self._turn
@@ -303,7 +319,7 @@ class BacktestRun:
             yield end
         self._note_reached()
 
-    async def _after_questions(self, walk: MinuteWalk) -> None:
+    async def _after_questions(self, walk: MinuteWalk | PlacesWalk) -> None:
         """Work on what is left of the minutes once nothing is asked any more."""
         if not self._leave:
             await walk.until_flat()

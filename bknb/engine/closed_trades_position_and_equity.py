@@ -37,7 +37,11 @@ class RunOfLoop:
 
     def positions(self, when: int) -> tuple[HeldPosition, ...]:
         """What is open or waits at a moment (UTC ms)."""
-        held: HeldPosition | None = self._at_once(lambda: position_now(self._loop, when))
+        held: tuple[HeldPosition, ...] = self._at_once(lambda: self._positions(when))
+        return held
+
+    def _positions(self, when: int) -> tuple[HeldPosition, ...]:
+        held = position_now(self._loop, when)
         return () if held is None else (held,)
 
     def equity(self, when: int) -> float:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, Managed, Opening, State, Waiting
 from ..domain.market_on_close_orders import close_due
 from ..domain.signal import OpenSignal
-from ..market.candles_of_one_symbol import Series
-from .next_change import NextChange
 from .strategy_loop import StrategyLoop
 
 if TYPE_CHECKING:
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .leg_liquidation import LegLiquidation
+    from .next_change import NextChange
     from .portfolio_clock import LegTurn
     from .questions import AskedAt
 
@@ -30,19 +29,17 @@ def _rests(state: State) -> bool:
 class MinuteWalk:
     """The walk over the minutes of a run while something is open or scheduled.
 
-    ``leave``: whether the run is left at once; ``stopping``: whether it opens nothing new. ``managing`` are the moments
-    at which a strategy that manages its positions can be asked about them. ``turn``: in a portfolio, the turns of this
-    leg, which it waits for before anything changes. ``liquidation``: that of an account, where it changes while
-    something is held. ``fills`` of it say which minutes can fill an order.
+    ``changes`` are the minutes, and what comes next in them. ``leave``: whether the run is left at once; ``stopping``:
+    whether it opens nothing new. ``managing`` are the moments at which a strategy that manages its positions can be
+    asked about them. ``turn``: in a portfolio, the turns of this leg, which it waits for before anything changes.
+    ``liquidation``: that of an account, where it changes while something is held.
     """
 
     def __init__(
         self,
-        series: Series,
-        price: NDArray[np.float64],
+        changes: NextChange,
         loop: StrategyLoop,
         *,
-        start: int,
         every_minute: bool,
         leave: Callable[[], bool],
         stopping: Callable[[], bool],
@@ -50,10 +47,7 @@ class MinuteWalk:
         turn: LegTurn | None = None,
         liquidation: LegLiquidation | None = None,
     ) -> None:
-        self._changes = changes = NextChange(
-            series, price, loop.window, loop.rules, start=start,
-            closes_stand_in=loop.strategy.portfolio_weights is not None,
-        )  # fmt: skip
+        self._changes = changes
         self.count, self.follow = changes.count, changes.follow
         self.time_of, self.index_at, self.minute = changes.time_of, changes.index_at, changes.minute
         self._closes_at, self._next = changes.closes_at, changes.next
@@ -73,6 +67,10 @@ class MinuteWalk:
     def watched_averages(self) -> NDArray[np.float64] | None:
         """The average prices of its minutes, shape (n,), where those are watched; ``None``: ranges are."""
         return self._changes.watched_averages
+
+    def asked(self) -> Sequence[StrategyLoop]:
+        """The loops in which a question may be under way."""
+        return (self._loop,)
 
     async def up_to(self, when: int) -> bool:
         """Feed the minutes between two questions: those not fed yet that open before ``when`` (UTC ms).

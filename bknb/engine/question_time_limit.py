@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from .strategy_loop import StrategyLoop
 
 
 @asynccontextmanager
-async def time_limited(loop: StrategyLoop, limit_seconds: float) -> AsyncIterator[None]:
+async def time_limited(loops: Callable[[], Sequence[StrategyLoop]], limit_seconds: float) -> AsyncIterator[None]:
     """A context in which questions that exceed the time limit are cancelled; it costs nothing per question.
 
-    Only a strategy that awaits can be cancelled; one that computes without end blocks its thread.
+    ``loops`` returns those in which a question may be asked, one at a time. Only a strategy that awaits can be
+    cancelled; one that computes without end blocks its thread.
     """
-    guard = asyncio.create_task(_cancel_overdue(loop, limit_seconds))
+    guard = asyncio.create_task(_cancel_overdue(loops, limit_seconds))
     try:
         yield
     finally:
@@ -24,15 +25,17 @@ async def time_limited(loop: StrategyLoop, limit_seconds: float) -> AsyncIterato
             await guard
 
 
-async def _cancel_overdue(loop: StrategyLoop, limit_seconds: float) -> None:
+async def _cancel_overdue(loops: Callable[[], Sequence[StrategyLoop]], limit_seconds: float) -> None:
     """Cancel a question that is still the same after the limit; looks eight times per limit."""
-    seen, looks = -1, 0
+    seen, looks = None, 0
     while True:
         await asyncio.sleep(limit_seconds / 8)
-        if loop.thinking != seen:
-            seen, looks = loop.thinking, 0
+        asking = next((loop for loop in loops() if loop.thinking % 2), None)  # odd: in the middle of a question
+        now = None if asking is None else (asking, asking.thinking)
+        if asking is None or now != seen:
+            seen, looks = now, 0
             continue
         looks += 1
-        if looks >= 8 and seen % 2:  # odd: in the middle of a question
-            loop.abandon()
-            seen, looks = -1, 0
+        if looks >= 8:
+            asking.abandon()
+            seen, looks = None, 0

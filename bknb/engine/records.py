@@ -107,6 +107,7 @@ class Records(Struct):
     warnings: list[str] = field(default_factory=list)
     late: dict[Decision, int] = field(default_factory=dict)
     holes: list[tuple[int, int]] = field(default_factory=list)  # [first, end) of minutes a live run went on without, ms
+    places_taken: int = 0  # signals that were left out as their place was taken, or none was free
     missed: int = 0  # moments of the strategy's schedule at which it could not be asked
     memos: list[tuple[int, int, str]] = field(default_factory=list)  # of a backtest; see ``market.kept_memo``
     models: list[FittedModel] = field(default_factory=list)  # fits of models that the strategy used, in order
@@ -116,9 +117,18 @@ class Records(Struct):
     _moved: int = 0  # how many of the positions' events are moved levels
 
     @property
-    def has_adds(self) -> bool:
-        """Whether a position that does not say its part of the equity was added to, one that is still open included."""
-        return any(event.adds and event.signal.size is None for event in self.closed) or bool(self._added())
+    def needs_capital(self) -> bool:
+        """Whether there is no account without a capital: of positions in places, and of one that was added to.
+
+        One that is still open counts; one that says its part of the equity may be added to.
+        """
+        added = any(event.adds and event.signal.size is None for event in self.closed) or bool(self._added())
+        return added or self.in_places
+
+    @property
+    def in_places(self) -> bool:
+        """Whether its positions are in several places."""
+        return any(each.signal.place for each in self.closed[:1]) or any(each.place for each in self.open_signals)
 
     @property
     def opened_below_zero(self) -> bool:
@@ -128,8 +138,9 @@ class Records(Struct):
 
     @property
     def has_open_adds(self) -> bool:
-        """Whether a position that is still open was added to."""
-        return bool(self._added() - {key_of(event.signal) for event in self.closed})
+        """Whether a position that is still open was added to, or is in one of several places."""
+        added = self._added() - {key_of(event.signal) for event in self.closed}
+        return bool(added) or any(each.place for each in self.open_signals)
 
     @property
     def open_signals(self) -> tuple[OpenSignal, ...]:

@@ -20,7 +20,7 @@ from ..ports import CandleSource
 from .call_by_name import calling_by_name, named
 from .get_signals_vectorised import DEFAULT_LOOKBACK, Windowed, is_vectorised
 from .registry import STRATEGY_CALLBACKS, AnyFunction, Frame, Strategy, Validation
-from .strategy_checks import checked_interval, checked_manage, checked_params, checked_schedules
+from .strategy_checks import checked_interval, checked_manage, checked_params, checked_places, checked_schedules
 
 if TYPE_CHECKING:
     from ..domain.schedules import Schedule
@@ -93,6 +93,7 @@ def make_strategy(
     together: bool = False,
     cash_buffer_percent: float = 0.0,
     symbols: tuple[str, ...] = (),
+    places: int = 1,
 ) -> Strategy:
     """A checked strategy that is not registered (yet).
 
@@ -123,6 +124,7 @@ def make_strategy(
     if not callable(function):
         raise UsageError(f"{what} of strategy {name!r} must be a function, got {function!r:.80}")
     lookback = whole_number("lookback", lookback, least=1, hint="give how many candles get_signals sees, such as 500")
+    places = checked_places(name, places, weights=tolerance is not None)
     chosen = checked_params(name, function, params, manage=manage)
     asked_to_manage = checked_manage(name, manage, manage_interval, chosen)
     schedule, asks_late, manage_schedule = checked_schedules(name, at, late, manage_at, what=what, manage=manage)
@@ -163,6 +165,7 @@ def make_strategy(
         together=together,
         cash_buffer_percent=cash_buffer_percent,
         symbols=symbols,
+        places=places,
     )
 
 
@@ -209,6 +212,8 @@ def definition(strategy: Strategy) -> dict[str, Any]:
             made["manage_at"] = strategy.manage_at
     if strategy.at is not None:
         made |= {"at": strategy.at, "late": strategy.late}
+    if strategy.places > 1:
+        made["places"] = strategy.places
     if vectorised:
         made["lookback"] = strategy.lookback
     return made

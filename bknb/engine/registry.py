@@ -89,6 +89,7 @@ class Strategy(msgspec.Struct, frozen=True):
     With ``reenter`` what was ended by a level, by liquidation or by hand is entered again at the next answer.
     One with ``symbols`` answers for all of them at once, in a portfolio, with ``PortfolioWeights`` of its legs;
     with ``together`` they are opened and left together, and ``cash_buffer_percent`` of the equity stay free.
+    ``places`` says how many of its signals may wait or be open at a time, each with a lifecycle of its own.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Strategy(msgspec.Struct, frozen=True):
     cash_buffer_percent: float = 0.0
     symbols: tuple[str, ...] = ()
     portfolio_weights: Any = None
+    places: int = 1
 
     def register(self) -> None:
         """Register it under its name, in place of another one of that name.

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.interval import interval_ms
+from ..domain.whole_number import whole_number
 from ..errors import UsageError
 from .call_by_name import Manage, managing_by_name, params_given
 from .registry import AnyFunction
@@ -73,6 +74,24 @@ def checked_schedules(
         late in ("ask", True),
         None if manage_at is None else as_schedule(manage_at, "manage_at"),
     )
+
+
+def checked_places(name: str, places: object, *, weights: bool) -> int:
+    """How many places strategy ``name`` has; ``weights``: whether it answers with weights.
+
+    Raises
+    ------
+    UsageError
+        It is no whole number of at least 1, or there are several for weights.
+    """
+    hint = "say how many of its signals may wait or be open at a time, such as 20"
+    count = whole_number("places", places, least=1, hint=hint)
+    if count > 1 and weights:
+        raise UsageError(
+            f"strategy {name!r} answers with weights, which say what is held in all: they have no places\n"
+            "leave places out, or give a get_signal"
+        )
+    return count
 
 
 def checked_manage(

@@ -269,7 +269,7 @@ class LiveRun:
     async def _run_minutes(self, stream: CandleStream) -> None:
         begun = await self._begin(stream)
         self.by_hand.begin(begun.loop, begun.market, self._entries)
-        async with self._turn, time_limited(begun.loop, self.plan.settings.max_signal_generation_seconds):
+        async with self._turn, time_limited(lambda: (begun.loop,), self.plan.settings.max_signal_generation_seconds):
             while not await self._look(begun):
                 async with self._turn.given_up():
                     await self._until_next_look(begun)

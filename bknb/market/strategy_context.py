@@ -163,12 +163,12 @@ class Context(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def position(self) -> HeldPosition | None:
-        """What is open or waits on this symbol now, as ``manage`` gets it; ``None``: nothing, or it leaves already."""
+        """What is open or waits on this symbol now, the oldest; ``None``: nothing, or it leaves already."""
         return next(iter(self.positions), None)
 
     @property
     def positions(self) -> tuple[HeldPosition, ...]:
-        """All that is open or waits on this symbol now: one at most."""
+        """All that is open or waits on this symbol now, the oldest first: one at most in each place."""
         return self._seen().positions(self.when_ms)
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 from ..domain.interval import DAY_MS
 from .compounding import growth
 from .reasons import needs_capital, why_no_account
-from .trade_table import numbers_in
+from .trade_table import in_places, numbers_in
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +47,7 @@ def of_results(results: Iterable[Any]) -> NDArray[np.float64]:
     """Daily returns of several results over one and the same frame, shape (days, results).
 
     Days in which a market with sessions was closed are left out, and results that have no account: in which a position
-    was added to, as adds need a capital, or opened at or below zero.
+    was added to, as adds and places need a capital, or opened at or below zero.
     """
     columns, first, open_days = [], 0, None
     for result in results:
@@ -64,7 +64,7 @@ def of_results(results: Iterable[Any]) -> NDArray[np.float64]:
 
 def added_to(result: Any) -> bool:
     """Whether a position of a run was added to, one that is still open included."""
-    return bool(result.run_record.records.has_adds)
+    return bool(result.run_record.records.needs_capital)
 
 
 def without_account(result: Any) -> bool:
@@ -73,7 +73,7 @@ def without_account(result: Any) -> bool:
 
 
 def adds_in(trades: Any) -> bool:
-    """Whether a position of a table was added to, as far as its columns ``adds`` and ``largest_cost`` say so.
+    """Whether a position of a table was added to, as its columns ``adds`` and ``largest_cost`` say, or is in a place.
 
     Raises
     ------
@@ -86,6 +86,8 @@ def adds_in(trades: Any) -> bool:
     >>> adds_in(pd.DataFrame({"adds": [0, 1]})), adds_in(pd.DataFrame({"pnl_percentage": [1.0]}))
     (True, False)
     """
+    if in_places(trades["place"] if "place" in getattr(trades, "columns", ()) else ()):
+        return True
     named = {"adds", "largest_cost"} & {*getattr(trades, "columns", ())}
     if not named:
         return False

@@ -11,8 +11,9 @@ from .trend_and_pressure import MIN_PROFILE_POINTS
 
 FEW: Final = f"fewer than {GATES.min_trades} trades"
 NO_TRADE: Final = "no trade"
-ADDS: Final = "adds need a capital"
-"""Why there is no account of positions that were added to: what an add weighs depends on how much money there is."""
+ADDS: Final = "adds and places need a capital"
+"""Why there is no account of positions that were added to, or of several at a time: what each weighs depends on how
+much money there is."""
 ADDS_INSTEAD: Final = (
     "read total_pnl, avg_pnl, sharpe_ratio or the trades: "
     "their results are in percent of the first fill of each position"
@@ -76,17 +77,17 @@ def why_no_account(records: Any) -> str:
     Parameters
     ----------
     records
-        The records of a run: whether a position opened at or below zero, and whether one was added to.
+        The records of a run: whether a position opened at or below zero, and whether they need a capital.
 
     Examples
     --------
     >>> from types import SimpleNamespace
-    >>> why_no_account(SimpleNamespace(opened_below_zero=False, has_adds=False))
+    >>> why_no_account(SimpleNamespace(opened_below_zero=False, needs_capital=False))
     ''
     """
     if records.opened_below_zero:
         return BELOW_ZERO
-    return ADDS if records.has_adds else ""
+    return ADDS if records.needs_capital else ""
 
 
 class Reasons(NamedTuple):

@@ -57,9 +57,10 @@ def statistics(trades: pd.DataFrame | Iterable[Mapping[str, Any]]) -> Statistics
     Statistics
         A mapping from name to figure, None where not available; ``.definitions`` and ``.explain(name)``
         hold the meaning of each figure. Where a position was added to (``adds`` above 0, or where they are unknown
-        ``largest_cost`` above 1) figures that compound are None: adds need a capital. They are None, too, where results
-        are in points, and the unit of ``total_pnl`` and the like is then "points". ``trades_per_year`` is 0.0 when
-        nothing is annualised. Without any usable row the counts are 0 and everything else is None.
+        ``largest_cost`` above 1), or a ``place`` is named, figures that compound are None: adds and places need a
+        capital. They are None, too, where results are in points, and the unit of ``total_pnl`` and the like is then
+        "points". ``trades_per_year`` is 0.0 when nothing is annualised. Without any usable row the counts are 0 and
+        everything else is None.
 
     Raises
     ------

@@ -52,6 +52,8 @@ class Ledger:
         then ``peak`` and ``trough`` are missing.
     has_points : bool
         Whether the table has points: its prices may be at or below zero.
+    in_places : bool
+        Whether trades are of several places, so that some may have been open at the same time.
     """
 
     symbol: list[str]
@@ -66,6 +68,7 @@ class Ledger:
     size: list[float]
     in_points: bool = False
     has_points: bool = False
+    in_places: bool = False
 
     def __len__(self) -> int:
         return len(self.pnl)
@@ -85,6 +88,7 @@ class Ledger:
             size=[self.size[row] for row in rows],
             in_points=self.in_points,
             has_points=self.has_points,
+            in_places=self.in_places,
         )
 
     @property
@@ -182,6 +186,7 @@ def read_ledger(trades: object, *, symbols: bool = False) -> Ledger:
         adds=optional[3],
         largest_cost=optional[4],
         size=optional[5],
+        in_places=in_places(columns.get("place", ())),
     )
     if "points" in columns:
         points = _read(columns["points"], "points", _number)
@@ -189,6 +194,17 @@ def read_ledger(trades: object, *, symbols: bool = False) -> Ledger:
     numbers = all(isinstance(next(iter(columns[name]), None), Real) for name in ("pending_at", "closed_at"))
     _check_times(ledger, numbers=numbers)
     return ledger
+
+
+def in_places(column: Iterable[object]) -> bool:
+    """Whether a column ``place`` of trades names any.
+
+    Examples
+    --------
+    >>> in_places(["63000", "63250"]), in_places(["", None, float("nan")])
+    (True, False)
+    """
+    return any(isinstance(each, str) and bool(each) for each in column)
 
 
 def numbers_in(frame: Any, name: str) -> list[float]:
@@ -231,7 +247,7 @@ def _frame_columns(frame: Any, *, symbols: bool) -> dict[str, Any]:
         return dict.fromkeys(("symbol", "pending_at", "closed_at", "pnl_percentage"), ())
     close = _check_names(present, symbols=symbols, where="")
     wanted = {"pending_at": "pending_at", "closed_at": close, "pnl_percentage": "pnl_percentage"}
-    wanted |= {name: name for name in ("symbol", *_OPTIONAL, "points") if name in present}
+    wanted |= {name: name for name in ("symbol", *_OPTIONAL, "points", "place") if name in present}
     for name in wanted.values():
         if present.count(name) > 1:
             raise UsageError(f"the table has {present.count(name)} columns called {name!r}; keep one of them")
@@ -271,6 +287,8 @@ def _row_columns(trades: object, *, symbols: bool) -> dict[str, Any]:
         raise
     if any("points" in row for row in rows):
         columns["points"] = [row.get("points") for row in rows]
+    if any("place" in row for row in rows):
+        columns["place"] = [row.get("place") for row in rows]
     return columns | {name: [row.get(name) for row in rows] for name in _OPTIONAL}
 
 

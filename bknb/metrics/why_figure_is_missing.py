@@ -85,14 +85,14 @@ _TESTS: Final[dict[str, tuple[Any, ...]]] = {
 def why_unranked(key: str, figures: Mapping[str, Any]) -> str:
     """Why a figure of a sample cannot rank it, with what to read instead; empty where it can, or has no trade.
 
-    There is none that compounds where a position was added to, as adds need a capital, and none in percent where one
-    opened at or below zero; see ``for_ranking`` of :mod:`bknb.metrics.figure_table`.
+    There is none that compounds where a position was added to or in a place, as adds and places need a capital, and
+    none in percent where one opened at or below zero; see ``for_ranking`` of :mod:`bknb.metrics.figure_table`.
 
     Examples
     --------
     >>> figures = {"n": 3, "max_drawdown": None, "total_pnl": 1.0}
     >>> why_unranked("equity_final", figures).partition(";")[0], why_unranked("n", figures)
-    ('adds need a capital', '')
+    ('adds and places need a capital', '')
     """
     if not figures.get("n") or key not in OF_ACCOUNT | {*OF_RESULTS}:
         return ""

@@ -111,8 +111,8 @@ def ranked(passed: Sequence[Passed], *, earlier: int) -> list[Proposal]:
     """Return proposals, best first; every look at the test range counts as a try, also those of ``earlier`` runs.
 
     Those with enough trades come first, by their deflated Sharpe ratio; then the others by their total return, and
-    those that have none (adds need a capital) behind them by the sum of their results; last those that failed on the
-    test range.
+    those that have none (adds and places need a capital) behind them by the sum of their results; last those that
+    failed on the test range.
     """
     samples = [_returns(each.test.result) for each in passed]
     ratios = [ratio for sample in samples if (ratio := _sharpe(sample)) is not None]

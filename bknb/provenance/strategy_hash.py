@@ -68,6 +68,7 @@ def _hash_of(strategy: Strategy, hash_of: Callable[..., str]) -> str:
         *(() if strategy.manage_at is None else (f"manage at {strategy.manage_at}",)),
         *(() if strategy.tolerance is None else ("weights", strategy.tolerance, strategy.symbols)),
         *(name for name in ("reenter", "together") if getattr(strategy, name)),
+        *((("places", strategy.places),) if strategy.places > 1 else ()),
         *((("cash buffer", strategy.cash_buffer_percent),) if strategy.cash_buffer_percent else ()),
     )
     return f"{VERSION}:{hashlib.sha256(repr(parts).encode()).hexdigest()}"

@@ -1,4 +1,4 @@
-"""When the strategy of a result was asked, and what it missed, for its report."""
+"""When the strategy of a result was asked, what it missed, and which signals found no place, for its report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,19 @@ def asked(result: Any) -> tuple[str, str]:
 
 
 def missed(result: Any) -> tuple[str, ...]:
-    """How many moments of its schedule it could not be asked at."""
+    """How many moments of its schedule it could not be asked at, and how many signals found no place."""
+    return _missed(result) + _without_place(result)
+
+
+def _without_place(result: Any) -> tuple[str, ...]:
+    left_out = result.run_record.records.places_taken
+    if not left_out:
+        return ()
+    signals = "1 signal was" if left_out == 1 else f"{left_out:,} signals were"
+    return (f"{signals} left out: the place was taken, or none was free",)
+
+
+def _missed(result: Any) -> tuple[str, ...]:
     if not result.missed:
         return ()
     times = "1 moment was" if result.missed == 1 else f"{result.missed:,} moments were"

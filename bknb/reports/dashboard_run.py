@@ -292,7 +292,8 @@ class RunView:
         self.trades.add(event)
         if event.pnl.points is not None:
             self.no_equity = BELOW_ZERO
-        if event.adds and event.signal.size is None:  # perhaps in an earlier life, of which no event tells
+        added = event.adds and event.signal.size is None  # perhaps in an earlier life, of which no event tells
+        if added or event.signal.place:
             self.no_equity = self.no_equity or ADDS
         if key_of(event.signal) in self.positions_managed:
             self.positions_managed[key_of(event.signal)] = (event.signal, event.closed_at)

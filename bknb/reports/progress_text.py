@@ -80,7 +80,7 @@ def compounded(results: Iterable[float]) -> float:
     return (prod((max(1 + each / 100, 0.0) for each in results), start=1.0) - 1) * 100
 
 
-def total_text(closed: Sequence[Closed], *, has_adds: bool) -> str:
+def total_text(closed: Sequence[Closed], *, needs_capital: bool) -> str:
     """What closed trades brought: compounded, or where a position was added to the sum of their results.
 
     Where one opened at or below zero there is none: ``N/A``.
@@ -89,18 +89,18 @@ def total_text(closed: Sequence[Closed], *, has_adds: bool) -> str:
     ----------
     closed
         The closed trades.
-    has_adds
+    needs_capital
         Whether a position of the run was added to, one that is still open included.
 
     Examples
     --------
-    >>> total_text([], has_adds=False)
+    >>> total_text([], needs_capital=False)
     '0.00 % compounded'
     """
     if any(trade.pnl.points is not None for trade in closed):
         return f"{MISSING} compounded, {BELOW_ZERO}"
     results = [trade.pnl.pnl_percentage for trade in closed]
-    if has_adds:
+    if needs_capital:
         return f"{percent_text(sum(results))} summed, of the first fill of each (compounded: {MISSING}, {ADDS})"
     return f"{percent_text(compounded([trade.of_equity for trade in closed]))} compounded"
 

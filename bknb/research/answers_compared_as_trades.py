@@ -48,6 +48,7 @@ def as_answer(answer: object, *, negative: bool = False) -> Answer:
     declared += (signal.price_open,) if isinstance(signal.price_open, tuple) else ()
     percents = (("stop_percent", signal.stop_percent), ("target_percent", signal.target_percent))
     declared += tuple((name, percent) for name, percent in percents if percent is not None)
+    declared += () if signal.place is None else (("place", signal.place),)
     return (*plain, *map(repr, declared)) if any(declared) else plain
 
 

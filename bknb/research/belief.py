@@ -125,7 +125,7 @@ class Belief:
         ]
         if self.overfitting is not None:
             left_out = f" ({self.failed:,} combinations that failed are left out)" if self.failed else ""
-            what = "with adds are" if self.why_left_out == ADDS else "are"
+            what = "with adds or places are" if self.why_left_out == ADDS else "are"
             if self.without_account:
                 left_out += f" ({self.without_account:,} {what} left out: {self.why_left_out})"
             pairs.append(("Probability of backtest overfitting", share_text(self.overfitting.probability) + left_out))

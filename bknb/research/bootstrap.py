@@ -163,7 +163,7 @@ MAIN: Final[dict[str, Callable[[Rows], Rows]]] = {
 that of closed trades: troughs inside a trade are not resampled."""
 
 OF_TRADES: Final = {name: figure for name, figure in MAIN.items() if name not in OF_ACCOUNT}
-"""Those that do not compound: of positions that were added to there are no others, as adds need a capital."""
+"""Those that do not compound: of positions that were added to there are no others (adds and places need a capital)."""
 
 
 _EDGES: Final[dict[str, float | None]] = {

@@ -206,7 +206,7 @@ class Comparison:
     def overfitting(self) -> Overfitting | None:
         """How often the best in one half of the days was poor in the other; None for too few days or strategies.
 
-        Strategies that added to a position are left out: adds need a capital.
+        Strategies that added to a position are left out: adds and places need a capital.
         """
         daily = of_results(self.results.values())
         if daily.ndim != 2 or daily.shape[0] < MIN_DAYS or daily.shape[1] < 2:
@@ -257,7 +257,7 @@ class Comparison:
         whys = [why for each in self.results.values() if (why := why_no_account(each.run_record.records))]
         why = ", or ".join(dict.fromkeys(whys))
         if over is not None:
-            left_out = f"; {len(whys)} {'with adds ' if why == ADDS else ''}left out: {why}" if whys else ""
+            left_out = f"; {len(whys)} {'with adds or places ' if why == ADDS else ''}left out: {why}" if whys else ""
             rows.append(
                 (
                     "Probability of backtest overfitting",

@@ -46,6 +46,8 @@ def code_of(plan: Plan | LivePlan) -> Code:
         named[ASKED_AT] = f"{strategy.at}{', late' if strategy.late else ''}"
     if strategy.manage_at is not None:
         named["manage at"] = str(strategy.manage_at)
+    if strategy.places > 1:
+        named["places"] = value_text(strategy.places)
     if strategy.tolerance is not None:
         named["tolerance of weights"] = value_text(strategy.tolerance)
         options = {name: getattr(strategy, name) for name in ("reenter", "together", "cash_buffer_percent")}

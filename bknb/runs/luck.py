@@ -244,6 +244,12 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
     closed = result.run_record.records.closed
     if not closed:
         raise UsageError("there is no trade that luck could explain\nbacktest a strategy that trades")
+    if result.run_record.records.in_places:
+        raise UsageError(
+            "luck enters the same positions at other moments, one after the other, and these are in several places "
+            "at the same time\n"
+            "compare with the buy_and_hold of result.account"
+        )
     if _was_decided_about(result):
         raise UsageError(
             "luck enters the same positions at other moments, with the exits that their signals declared; in this run "

@@ -736,6 +736,11 @@ class Result(Savable):
                 "only a backtest can be stepped into: a live run does not keep its candles\n"
                 "run a backtest of the same strategy over that time, and step into its result"
             )
+        if (places := self.run_record.plan.strategy.places) > 1:
+            raise UsageError(
+                f"strategy {self.strategy!r} has {places} places, and result.at looks at the one signal of a moment\n"
+                "look at result.trades, or at result.why(signal_id) of one of them"
+            )
         from .moment import Moment  # loaded by those who step into a run
 
         return Moment(self.run_record, self._minute(moment))

@@ -85,6 +85,7 @@ def trade_row(event: Closed) -> dict[str, Any]:
     return (
         _row(event.signal)
         | ({} if size is None else {"size": size})
+        | ({"place": event.signal.place} if event.signal.place else {})
         | {
             "pending_at": event.signal.pending_at,
             "closed_at": event.closed_at,
@@ -149,7 +150,7 @@ def rejected_row(event: Rejected) -> dict[str, Any]:
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
-    """Return rows as a table with these columns, trades with a size that one has; moments become timestamps (UTC)."""
+    """Return rows as a table with these columns, trades with size or place where one has it; moments are timestamps."""
     import pandas as pd
 
     from ..reports.time_columns import with_times
@@ -157,4 +158,6 @@ def table_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.Da
     frame = pd.DataFrame({name: [row[name] for row in rows] for name in columns})
     if any("size" in row for row in rows):
         frame["size"] = [row.get("size") for row in rows]
+    if any("place" in row for row in rows):
+        frame["place"] = [row.get("place", "") for row in rows]
     return with_times(frame, [name for name in columns if name in _TIMES])

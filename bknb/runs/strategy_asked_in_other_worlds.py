@@ -236,6 +236,8 @@ class AskedStrategy:
         answer = self._ask(when, world)
         if self._ran is None and self._looked:
             self._ran = self._run()
+            if self.strategy.places > 1:
+                self._unseen.append("ctx.positions of several places: one of them is shown at most")
             self.weights.pop(when, None)
             return self._ask(when, world)
         return answer

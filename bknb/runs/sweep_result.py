@@ -246,7 +246,7 @@ class SweepResult:
 
         Every calendar day of the frame is a row, 0.0 when nothing closed; for markets with sessions every one in which
         a candle closed. With several symbols their mean. Combinations that failed, if only on one symbol, are left out,
-        and those that added to a position: a daily return is of an account, and adds need a capital.
+        and those that added to a position: a daily return is of an account, and adds and places need a capital.
         This is the matrix that the probability of backtest overfitting is computed from.
         """
         import pandas as pd

@@ -310,5 +310,8 @@ def _fill(line: NDArray[np.float64], event: Closed | Cancelled) -> None:
     line[kernel.PEAK], line[kernel.TROUGH] = event.peak_percentage, event.trough_percentage
     line[kernel.AMBIGUOUS] = float(event.ambiguous)
     line[kernel.LARGEST_COST], line[kernel.ADDS] = event.largest_cost, event.adds
-    if signal.size not in (None, 1.0):  # its account is not that of its results: as of one that was added to
+    if signal.place or signal.size not in (
+        None,
+        1.0,
+    ):  # its account is not that of its results: as with adds
         line[kernel.ADDS] = max(event.adds, 1)

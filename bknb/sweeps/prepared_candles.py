@@ -124,8 +124,12 @@ class Prepared:
 
 
 def goes_compiled(strategy: Strategy) -> bool:
-    """Whether the compiled loop can run a strategy; one with a risk profile or a ``manage`` needs the event engine."""
-    return strategy.get_signals is not None and strategy.risk is None and strategy.manage is None
+    """Whether the compiled loop can run a strategy.
+
+    One with a risk profile, a ``manage`` or several places needs the event engine.
+    """
+    alone = strategy.risk is None and strategy.manage is None and strategy.places == 1
+    return strategy.get_signals is not None and alone
 
 
 async def prepare(plan: Plan, warn: Any = None) -> Prepared:

@@ -132,7 +132,7 @@ def missing_by_adds(metric: str, figures: Mapping[int, NDArray[np.float64]]) -> 
     >>> row = np.ones((1, len(FIGURES)))
     >>> row[0, FIGURES.index("equity_final")] = np.nan
     >>> missing_by_adds("equity_final", {0: row, 1: np.ones((1, len(FIGURES)))})[0].partition(":")[0]
-    '1 of 2 combinations added to a position and has no equity_final'
+    '1 of 2 combinations added to a position or had places and has no equity_final'
     """
     below = {number for number, rows in figures.items() if in_points_on(rows).any()}
     added = sum(bool(added_on(rows).any()) for number, rows in figures.items() if number not in below)
@@ -140,7 +140,7 @@ def missing_by_adds(metric: str, figures: Mapping[int, NDArray[np.float64]]) -> 
     found = []
     if added and metric in OF_ACCOUNT:
         have = "has" if added == 1 else "have"
-        counted = f"{added:,} of {len(figures):,} {them} added to a position and {have} no {metric}"
+        counted = f"{added:,} of {len(figures):,} {them} added to a position or had places and {have} no {metric}"
         found.append(f"{counted}: {ADDS}. Ranked last; {ADDS_INSTEAD}")
     if below and metric in OF_ACCOUNT | {*OF_RESULTS}:
         have = "has" if len(below) == 1 else "have"

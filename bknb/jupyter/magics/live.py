@@ -167,7 +167,7 @@ def _line(task: Any) -> str:
     state = task.status
     if not task.done:
         state = "stopping" if task.stopping else "paused" if task.paused else state
-    total = f", {total_text(trades, has_adds=task.records.has_adds)}" if trades else ""
+    total = f", {total_text(trades, needs_capital=task.records.needs_capital)}" if trades else ""
     count = f"{len(trades):,} trade{'' if len(trades) == 1 else 's'}"
     left = f"; {task.unwatched}" if task.unwatched else ""
     run = f"{task.strategy} on {task.symbol}: {state}, up to {minute_text(task.now)} UTC"

@@ -30,6 +30,7 @@ PARAMS: Final = Option(
 )
 LOOKBACK: Final = Option(name="--lookback", help="candles a row of get_signals depends on; 500 by default")
 TOLERANCE: Final = Option(name="--tolerance", help="percent of the equity up to which a weight is left as it is")
+PLACES: Final = Option(name="--places", help="how many of its signals may wait or be open at a time; 1 by default")
 REENTER: Final = Option(
     name="--reenter", help="a weight whose position a level or a hand has ended is held again", flag=True
 )

@@ -18,6 +18,7 @@ from .option_declarations import (
     MANAGE_AT,
     MANAGE_INTERVAL,
     PARAMS,
+    PLACES,
     REENTER,
     RISK,
     TOLERANCE,
@@ -70,9 +71,10 @@ def _register(session: Session, call: Call, *, name: str, symbols: Any = None) -
     )
     known = name in bknb.list_strategies()
     of_several = "get_weights" in functions
-    options: dict[str, Any] = {
-        key: call.values[key] for key in (*_OF_WEIGHTS, *_OF_SIGNALS) if key in call.values
-    } | number(call, "tolerance")
+    options: dict[str, Any] = {key: call.values[key] for key in (*_OF_WEIGHTS, *_OF_SIGNALS) if key in call.values} | {
+        **number(call, "tolerance"),
+        **whole(call, "places"),
+    }
     if "params" in options:
         such_as = '"top=0.5, length=20", or a variable in braces: {params}'
         options["params"] = written_params(options["params"], such_as=such_as)
@@ -88,6 +90,7 @@ def _register(session: Session, call: Call, *, name: str, symbols: Any = None) -
     asked = f"interval {strategy.interval}" if strategy.at is None else f"at {strategy.at}"
     what = f"{asked}, execution {strategy.execution}"
     what += f", risk {strategy.risk}" if strategy.risk else ""
+    what += f", {strategy.places} places" if strategy.places > 1 else ""
     if strategy.manage and not of_several:
         at = strategy.manages_at
         what += f", manage every {strategy.manages_every}" if at is None else f", manage at {at}"
@@ -109,7 +112,7 @@ def _refuse_what_weights_alone_have(call: Call) -> None:
 
 def _refuse_what_weights_have_not(call: Call, functions: dict[str, Any]) -> None:
     """Raise where a cell of weights of several symbols has what only a strategy of one symbol can have."""
-    given = [f"--{key.replace('_', '-')}" for key in (*_OF_SIGNALS, "lookback") if key in call.values]
+    given = [f"--{key.replace('_', '-')}" for key in (*_OF_SIGNALS, "lookback", "places") if key in call.values]
     if given or "manage" in functions:
         raise bknb.UsageError(
             f"{given[0] if given else 'manage'} does not go with get_weights, which answers for several symbols at once"
@@ -119,7 +122,7 @@ def _refuse_what_weights_have_not(call: Call, functions: dict[str, Any]) -> None
 
 @MAGICS.add(
     "%%strategy",
-    *(_NAME, optional(INTERVAL), AT, LATE, PARAMS, LOOKBACK, TOLERANCE, REENTER, RISK, EXECUTION),
+    *(_NAME, optional(INTERVAL), AT, LATE, PARAMS, LOOKBACK, TOLERANCE, REENTER, PLACES, RISK, EXECUTION),
     *(MANAGE_INTERVAL, MANAGE_AT),
     twin='bknb.add_strategy("sma-cross", interval="15m", get_signal=get_signal)',
 )

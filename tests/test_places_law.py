@@ -1,0 +1,104 @@
+"""Several places on a martingale of single ticks: whatever is open beside what, nothing earns."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from law_runs import SETTINGS, Sample, paths, positions
+from scenarios import MINUTE
+
+import bknb
+from bknb.engine.backtest import BacktestRun
+from bknb.engine.plan import plan_backtest
+from bknb.engine.registration_checks import make_strategy
+from bknb.engine.strategy_places import PlacesLoop
+from bknb.engine.strategy_places_walk import PlaceWalk
+from bknb.events.heard import NOBODY
+from bknb.kernels import simulate as kernel
+from bknb.sweeps.evaluate_combination import ends_of
+
+if TYPE_CHECKING:
+    from tick_paths import Path
+
+SEEN = 4.0  # of t: what breaks the law is beyond it
+
+# ticks from the last close: entry, and distances of target and stop, of a long; a short the other way
+GRIDS: dict[str, list[tuple[str, int, int, int]]] = {
+    "grid": [("limit", distance, 8, 12) for distance in (4, 8, 12)],
+    "both sides": [("limit", 6, 9, 9), ("-limit", 6, 9, 9), ("limit", 12, 9, 9), ("-limit", 12, 9, 9)],
+    "wide": [("limit", 6, 60, 60), ("-limit", 6, 60, 60), ("limit", 12, 60, 60)],
+    "breakouts": [("stop", 5, 12, 6), ("stop", 10, 12, 6), ("-stop", 5, 12, 6), ("-stop", 10, 12, 6)],
+}
+
+
+def grid(orders: list[tuple[str, int, int, int]], close: float) -> list[bknb.Signal]:
+    found = []
+    for kind, distance, target, stop in orders:
+        sign, entry = (-1, kind[1:]) if kind.startswith("-") else (1, kind)
+        level = close + sign * distance * (1 if entry == "stop" else -1)
+        found.append(
+            bknb.Signal(
+                position="long" if sign > 0 else "short",
+                place=f"{kind} {distance}",
+                price_open=level,
+                entry=entry,  # type: ignore[arg-type]  # one of the two
+                price_take_profit=level + sign * target,
+                price_stop_loss=level - sign * stop,
+                minute_estimated_time=6,
+                valid=4,
+            )
+        )
+    return found
+
+
+def earned(market: Path, name: str) -> Sample:
+    closes = {int(t) + MINUTE: float(close) for t, close in zip(market.times, market.close, strict=True)}
+
+    def get_signal(ctx: Any) -> list[bknb.Signal]:
+        return grid(GRIDS[name], closes[ctx.when_ms])
+
+    plan = plan_backtest(
+        "BTCUSDT",
+        strategy=make_strategy("law", get_signal, interval="1m", places=len(GRIDS[name])),
+        exchange=market.source,
+        frame=market.frame,
+        settings=SETTINGS,
+        allow_gaps=True,
+    )
+    run = BacktestRun(plan, listeners=NOBODY)
+    asyncio.run(run.through())
+    assert not run.records.failures, run.records.failures
+    return Sample(positions(ends_of(run.records))[:, kernel.NET] * 1e4 / 100)
+
+
+def t_of(names: list[str], count: int) -> dict[str, Sample]:
+    markets = [market for kind in ("gaps", "clusters") for market in paths(kind, count, 300)]
+    return {name: Sample(np.concatenate([earned(each, name).values for each in markets])) for name in names}
+
+
+@pytest.mark.slow
+def test_no_grid_earns() -> None:
+    found = t_of(list(GRIDS), 1)
+    assert all(len(sample) > 200 for sample in found.values()), found
+    assert max(sample.t for sample in found.values()) < SEEN, found
+
+
+@pytest.mark.slow
+def test_a_place_that_is_fed_candles_from_before_its_answer_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    give, next_change = PlacesLoop._give, PlaceWalk.next_change
+
+    async def too_early(loop: PlacesLoop, name: str, signals: Any, when: int, price: float) -> None:
+        await give(loop, name, signals, when - MINUTE, price)
+
+    def from_its_answer_on(walk: PlaceWalk) -> Any:
+        if walk._loop.answered_at != walk._answered_at:
+            walk.index = walk.index_at(walk._loop.answered_at)
+        return next_change(walk)
+
+    monkeypatch.setattr(PlacesLoop, "_give", too_early)
+    monkeypatch.setattr(PlaceWalk, "next_change", from_its_answer_on)
+    found = t_of(["wide"], 2)
+    assert min(sample.t for sample in found.values()) > SEEN, found
