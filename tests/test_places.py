@@ -330,8 +330,6 @@ def test_what_has_no_places_says_so() -> None:
     result = bknb.backtest("BTCUSDT", strategy="grid", **given_frame)
     with pytest.raises(UsageError, match=r"has 2 places, and result.at looks at the one signal of a moment"):
         result.at(ORIGIN + MINUTE)
-    with pytest.raises(UsageError, match="has 2 places, and an account has one position of a strategy on a symbol"):
-        bknb.backtest("BTCUSDT", strategy="grid", **given_frame, capital=1000)
 
 
 def test_a_sweep_goes_through_the_event_engine_and_says_why_it_has_no_account() -> None:

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from .costs import CostRequest, FillCosts
 from .funding_and_borrow_paid import Funding, borrow_interest
-from .leg_position import LegPosition
+from .leg_position import LegPosition, leg_name
 from .liquidation_price import liquidation_price
 from .quantity_step_and_least_amount import EXACT
 from .signal import Position
@@ -160,6 +160,10 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     def account_of(self, leg: str) -> Account:
         """The kind of account that a leg is traded in."""
         return self.accounts.get(leg, self.account)
+
+    def parts_of(self, leg: str) -> list[str]:
+        """The names under which a leg may hold something: its own, and those of its places."""
+        return [leg, *(name for name in self.accounts if name != leg and leg_name(name) == leg)]
 
     # -- changes
 

@@ -7,6 +7,22 @@ import msgspec
 from .signal import Position
 
 
+def part_name(order: int, place: str) -> str:
+    """The name in an account of one of several places of a leg; ``order`` is the number of the leg.
+
+    Examples
+    --------
+    >>> part_name(0, "63000"), leg_name("0@63000"), leg_name("0")
+    ('0@63000', '0', '0')
+    """
+    return f"{order}@{place}"
+
+
+def leg_name(name: str) -> str:
+    """The name in an account of the leg that a place is one of; of a leg its own."""
+    return name.partition("@")[0]
+
+
 class LegPosition(msgspec.Struct, frozen=True, gc=False):
     """What a leg holds.
 

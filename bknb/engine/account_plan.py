@@ -124,16 +124,17 @@ def plan_account(
         if getattr(plan.exchange.source, "negative", False):
             text = f"an account needs prices above zero, and exchange {plan.exchange.name!r} may have others"
             raise UsageError(f"{text}\nrun {plan.symbol} without capital=, or with negative=False")
-        if plan.strategy.places > 1:
-            raise UsageError(
-                f"strategy {plan.strategy.name!r} has {plan.strategy.places} places, and an account has one position "
-                f"of a strategy on a symbol\nrun {plan.symbol} without capital=, or with places=1"
-            )
     for name in ("sizing", "account", "costs"):
         symbols, strategies = [plan.symbol for plan in plans], [plan.strategy.name for plan in plans]
         check_names(name, given[name], symbols=symbols, strategies=strategies)
     alone = len(plans) == 1
     legs = tuple(_leg_money(plan, sizing, account, costs) for plan in plans)
+    for plan, leg in zip(plans, legs, strict=True):
+        if plan.strategy.places > 1:
+            from .strategy_places_money import check_account_of_places  # few strategies have several
+
+            others = max((each.account.leverage for each in legs if each.account.mode == "cross"), default=1.0)
+            check_account_of_places(plan, leg.account, shared_leverage=others)
     quote, doubt = account_currency(currency, [plan.symbol for plan in plans])
     all_each = sizing is None and not alone and any(plan.strategy.weights is None for plan in plans)
     notes = (*([doubt] if doubt else []), *([_ALL_EACH] if all_each else []))

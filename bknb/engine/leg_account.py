@@ -8,6 +8,7 @@ candle fills it, and it is told of every event before anybody else. All that is 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -15,6 +16,7 @@ from msgspec.structs import replace
 from ..domain.cash_booked_for_fills_and_funding import Booked, Ledger, LegFill
 from ..domain.costs import CostRequest, FilledBy, fill_costs, filled_by
 from ..domain.fills_at_stops_and_gaps import Entry, execution_model
+from ..domain.leg_position import part_name
 from ..domain.lifecycle import step
 from ..domain.lifecycle_inputs import Input
 from ..domain.position_book import PositionOrder
@@ -54,11 +56,13 @@ class LegAccount:
     ----------
     shared, order, money
         The account of all legs, the number of the leg from 0, and what it has of it.
+    of, place
+        The leg that it is one of several places of, and the name of that.
 
     Attributes
     ----------
-    shared
-        The account of all legs.
+    shared, leg
+        The account of all legs, and the one that it is a place of; ``None``: it is a leg.
     positions
         Its positions in money, by signal.
     state, first
@@ -69,8 +73,11 @@ class LegAccount:
         What has to be charged, what leaves, in money, its orders that wait, and where what it holds is liquidated.
     """
 
-    def __init__(self, shared: SharedAccount, order: int, money: LegMoney) -> None:
-        self.shared, self.money, self.name = shared, money, str(order)
+    def __init__(
+        self, shared: SharedAccount, order: int, money: LegMoney, *, of: LegAccount | None = None, place: str = ""
+    ) -> None:
+        self.shared, self.money, self.name = shared, money, str(order) if of is None else part_name(order, place)
+        self.leg = of
         self.positions: dict[SignalKey, PositionInMoney] = {}
         self._held = PositionInMoney()  # what is open, and before that the last one
         self.state: State = Flat()
@@ -79,7 +86,7 @@ class LegAccount:
         self._filled: dict[str, tuple[FilledQuantity, FilledBy]] = {}
         self.first = 0.0
         self._at_once = False
-        self.funding = FundingDue(money.costs)
+        self.funding: FundingDue = FundingDue(money.costs) if of is None else copy(of.funding)
         self.liquidation = LegLiquidation(shared, self.name, self.funding, money.costs.borrow_yearly)
 
     def begin(
@@ -107,6 +114,15 @@ class LegAccount:
         self.liquidation.begin(prices, self.tick)
         self._sizing = LegSizing(self.money, window, warn, tick=self.tick)
         self.exits = LegExits(self.name, plan.symbol, self.money, prices, shares_margin=self.liquidation.shares)
+
+    def begin_place(self) -> None:
+        """Take candles, sizes and the risk profile of the leg that it is a place of."""
+        leg = self.leg
+        assert leg is not None  # it is one  # noqa: S101
+        self.prices, self._places, self.model, self.tick = leg.prices, leg._places, leg.model, leg.tick
+        self._sizing = leg._sizing
+        self.liquidation.begin(self.prices, self.tick)
+        self.exits = LegExits(self.name, leg.exits.symbol, self.money, self.prices)
 
     def held_weight(self, when: int) -> tuple[float, float]:
         """What is held at a moment (UTC ms): its weight, below 0 for a short, and its size in units of the first."""
@@ -140,7 +156,15 @@ class LegAccount:
         return verdict
 
     async def _size(self, command: Reserve) -> SizedOrder | Reason:
-        return self._sized(command)
+        return self._beside(command) or self._sized(command)
+
+    def _beside(self, command: Reserve) -> Reason | None:
+        """Why something may not be opened beside what is in other places of the leg."""
+        if self.leg is None or self.money.account.owns:
+            return None
+        from .strategy_places_money import opposite_places  # few strategies have several
+
+        return opposite_places(self, self.leg, command.candidate.position)
 
     async def _of_profile(self, command: Reserve, value: float, may_open: Callable[[], bool]) -> Verdict:
         if self._places is not None and command.again:
@@ -149,8 +173,14 @@ class LegAccount:
 
     def money_of(self, signal: OpenSignal) -> float:
         """What a position brought after all costs, quote currency; 0 where nothing was bought of it."""
-        held = self.positions.get(key_of(signal))
+        held = self.all_positions.get(key_of(signal))
         return 0.0 if held is None else float(held.columns()["money"])
+
+    @property
+    def all_positions(self) -> dict[SignalKey, PositionInMoney]:
+        """Its positions in money with those of its places, by signal."""
+        parts = (part for part in self.shared.holders.values() if part.leg is self)
+        return {**self.positions, **{key: held for part in parts for key, held in part.positions.items()}}
 
     def _share_paid(self, add: PositionOrder | None, quantity: float) -> float | None:
         """The share of an add that a quantity is, in units of the first size; ``None``: all that was wanted."""
@@ -182,6 +212,8 @@ class LegAccount:
     async def _fill(self, command: Reserve, fill: Entry, may_open: Callable[[], bool]) -> Verdict:
         """What is bought of an entry order in a bar, and, where it rested, whether its risk profile still allows it."""
         candidate, shared = command.candidate, self.shared
+        if (beside := self._beside(command)) is not None:
+            return self.refusal(beside)
         if fill.rested and shared.cross is not None and (liquidated := shared.cross.refuses(self, command.when)):
             return self.refusal(liquidated)
         ledger = self.waiting.after(self.waiting.without_entries(shared.ledger), command.earlier, self.exits)

@@ -88,7 +88,7 @@ def _entered(
         price=price,
     )
     ledger = leg.waiting.released(ledger, key)
-    prices = {name: leg.shared.legs[int(name)].prices.at(opened) for name in ledger.positions}
+    prices = {name: leg.shared.holders[name].prices.at(opened) for name in ledger.positions}
     free = max(ledger.free(prices), 0.0)
     filled = leg.money.filled(leg.waiting[key], order, free)
     if filled.quantity <= 0.0:

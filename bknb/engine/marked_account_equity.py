@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -82,7 +82,7 @@ def marked_money(
     owns = all(begin.account_of(name).owns for name in legs)  # then its cash is what does not depend on prices
     constant = [each.cash if owns else each.equity_terms().constant for each in ledgers]
     worth: Floats = np.repeat(np.array(constant), lengths)
-    for name, bars in legs.items():
+    for name, bars in _parts(begin, legs):
         held = _held(ledgers, name)
         if held.any():
             worth += np.repeat(held, lengths) * prices_at(bars, times)
@@ -99,7 +99,7 @@ def marked_exposure(
     """
     ledgers, lengths = _in_force(begin, changes, times)
     longs, shorts = np.zeros(len(times)), np.zeros(len(times))
-    for name, bars in legs.items():
+    for name, bars in _parts(begin, legs):
         held = _held(ledgers, name)
         if held.any():
             value = np.repeat(held, lengths) * prices_at(bars, times)
@@ -107,6 +107,11 @@ def marked_exposure(
             longs += np.where(side > 0, value, 0.0)
             shorts += np.where(side < 0, value, 0.0)
     return longs, shorts
+
+
+def _parts(begin: Ledger, legs: Mapping[str, LegCloses]) -> Iterator[tuple[str, LegCloses]]:
+    """The names under which legs hold positions, each with the bars of its leg."""
+    return ((part, bars) for name, bars in legs.items() for part in begin.parts_of(name))
 
 
 def _in_force(

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from ..domain.cash_booked_for_fills_and_funding import Booked, CashRow, Ledger, Marked
 from ..domain.funding_and_borrow_paid import Funding
+from ..domain.leg_position import part_name
 from ..domain.quantity_step_and_least_amount import EXACT
 from ..domain.risk_request_and_verdict import AccountMarks, Reserve
 from .account_plan import AccountPlan, LegMoney
@@ -58,21 +59,23 @@ class SharedAccount:
         The account after each change, in order.
     rows
         Every movement of cash.
-    legs
-        The part of each leg, in declared order.
+    legs, holders
+        The part of each leg, in declared order; and of each that may hold a position, by its name in the ledgers.
     shares_margin, cross
         Whether several legs share margin with leverage, and what watches it then.
     """
 
     def __init__(self, plan: AccountPlan) -> None:
         self.plan = plan
-        accounts = {str(order): leg.account for order, leg in enumerate(plan.legs)}
+        # One mapping for all ledgers: a place that is taken for the first time has the account of its leg in each.
+        self._accounts = {str(order): leg.account for order, leg in enumerate(plan.legs)}
         first = plan.legs[0].account
-        self.begin = self.ledger = Ledger.begin(plan.capital, first, accounts)
+        self.begin = self.ledger = Ledger.begin(plan.capital, first, self._accounts)
         self.changes: list[AccountChange] = []
         self.rows: list[CashRow] = []
         self.shares_margin = plan.shares_margin
         self.legs = [self._leg(order, money) for order, money in enumerate(plan.legs)]
+        self.holders = {leg.name: leg for leg in self.legs}
         self.cross = CrossMargin(self) if self.shares_margin else None
         self._freed: list[Freed] = []
         self._solvent = 0  # up to when it is known to have been worth something, UTC ms
@@ -80,9 +83,18 @@ class SharedAccount:
     def _leg(self, order: int, money: LegMoney) -> LegAccount:
         return LegAccount(self, order, money)
 
+    def place(self, leg: LegAccount, name: str) -> LegAccount:
+        """The part of one of several places of a leg, which holds a position of its own."""
+        order = int(leg.name)
+        self._accounts[part_name(order, name)] = leg.money.account
+        part = LegAccount(self, order, leg.money, of=leg, place=name)
+        part.begin_place()
+        self.holders[part.name] = part
+        return part
+
     def prices_at(self, when: int) -> dict[str, float]:
         """The last close of each leg with a position at a moment (UTC ms)."""
-        return {leg: self.legs[int(leg)].prices.at(when) for leg in self.ledger.positions}
+        return {leg: self.holders[leg].prices.at(when) for leg in self.ledger.positions}
 
     def marked_at(self, when: int) -> Marked:
         """The account at the last closes at a moment (UTC ms), once what is due by then is charged."""
@@ -97,7 +109,7 @@ class SharedAccount:
 
     def charge(self, until: int) -> None:
         """Charge what is due of all legs up to a moment (UTC ms) at which all bars that have closed are told."""
-        self._charge({leg: leg.prices.known_until(until) for leg in self.legs if _has_due(leg)}, until)
+        self._charge({leg: leg.prices.known_until(until) for leg in self.holders.values() if _has_due(leg)}, until)
 
     def charge_before(self, filling: LegAccount, opened: int) -> None:
         """Charge what is due up to a fill in the bar of a leg that opened at a moment (UTC ms), told as it closes.
@@ -105,7 +117,7 @@ class SharedAccount:
         Of other legs bars that close then may not be told yet: what is due of them counts up to the open of those.
         """
         closed = filling.prices.closes(opened)
-        until = {leg: leg.prices.known_until(closed - 1) for leg in self.legs if _has_due(leg)}
+        until = {leg: leg.prices.known_until(closed - 1) for leg in self.holders.values() if _has_due(leg)}
         self._charge(until | {filling: opened} if _has_due(filling) else until, closed - 1)
 
     def _charge(self, until: Mapping[LegAccount, int], now: int) -> None:
@@ -141,13 +153,13 @@ class SharedAccount:
         ``charged``: or at that moment (UTC ms), at which something was charged: in a hole no bar closes.
         """
         after, self._solvent = self._solvent, max(self._solvent, until)
-        bars = {leg.name: leg.prices for leg in self.legs if leg.name in self.ledger.positions}
+        bars = {name: self.holders[name].prices for name in self.ledger.positions}
         at = moment_of_ruin(self.ledger, bars, after, until)
         if at is None and charged and until > after and self.ledger.mark(self.prices_at(until)).equity <= 0.0:
             at = until
         if at is not None:
             known = len(self.changes)
-            losses = {leg: leg.close_in_ruin(at) for leg in self.legs}
+            losses = {leg: leg.close_in_ruin(at) for leg in self.holders.values()}
             if self.cross is not None:  # one that was liquidated in that bar may have lost more than there was
                 losses |= {leg: leg.lost for leg in self.cross.closed_at(at)}
             missing, lost = max(-self.ledger.cash, 0.0), sum(losses.values())
@@ -168,11 +180,11 @@ class SharedAccount:
             before = len(self.changes) - len(since)
             ledgers += [change.ledger for change in since]
             ledgers.append(self.changes[before - 1].ledger if before else self.begin)
-        prices = {leg: self.legs[int(leg)].prices.at(when) for ledger in ledgers for leg in ledger.positions}
+        prices = {leg: self.holders[leg].prices.at(when) for ledger in ledgers for leg in ledger.positions}
         held = {leg: max(ledger.value_of(leg, price) for ledger in ledgers) for leg, price in prices.items()}
         if command.ending is not None:
             held.pop(asking.name, None)
-        waits = sum(leg.waiting.worth_beside(command) for leg in self.legs)
+        waits = sum(leg.waiting.worth_beside(command) for leg in self.holders.values())
         return AccountMarks(ledgers[-1].mark(prices).equity, sum(held.values()) + waits, value)
 
     def free_at_question(self, when: int, ledger: Ledger) -> float:
@@ -182,7 +194,7 @@ class SharedAccount:
         """
         prices = self.prices_at(when)
         exits = []
-        for leg in self.legs:
+        for leg in self.holders.values():
             if leg.name in ledger.positions:
                 since = leg.prices.known_until(when)  # longer bars: what is ordered inside one leaves behind it
                 if (fill := leg.exits.ordered(self.ledger, leg.state, prices[leg.name], since)) is not None:
@@ -205,7 +217,7 @@ class SharedAccount:
             The leg.
         """
         prices, now = self.prices_at(opened), asking.prices.closes(opened)
-        others = (leg for leg in self.legs if leg is not asking and leg.name in ledger.positions)
+        others = (leg for leg in self.holders.values() if leg is not asking and leg.name in ledger.positions)
         found = (leg.exits.in_bar(self.ledger, leg.state, opened, now) for leg in others)
         exits = [fill for fill in found if fill is not None]
         withheld = sum(freed.money for freed in self._freed if freed.since > opened and not freed.by(opened))

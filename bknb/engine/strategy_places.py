@@ -18,6 +18,7 @@ from .strategy_loop import StrategyLoop
 if TYPE_CHECKING:
     from ..domain.position_seen_by_manage import HeldPosition
     from ..market.run_seen_by_strategy import RunSeen
+    from .leg_account import LegAccount
 
 
 def began(state: State) -> int:
@@ -126,9 +127,14 @@ class PlacesLoop(StrategyLoop):
 def places_loop(options: Mapping[str, Any]) -> PlacesLoop:
     """The loop of a strategy with several places; ``options`` as of :class:`bknb.engine.strategy_loop.StrategyLoop`."""
     rules: Rules = options["rules"]
+    account: LegAccount | None = options["places"] if rules.sized else None
 
     def make(place: str) -> PlaceLoop:
-        return PlaceLoop(**{**options, "rules": rules._replace(place=place)})
+        own: dict[str, Any] = {"rules": rules._replace(place=place)}
+        if account is not None:
+            part = account.shared.place(account, place)
+            own |= {"places": part, "step_with": part.step}
+        return PlaceLoop(**{**options, **own})
 
     return PlacesLoop(make=make, **options)
 

@@ -198,7 +198,9 @@ class PlacesWalk:
     def _walk_of(self, place: PlaceLoop) -> PlaceWalk:
         walk = self._walks.get(place)
         if walk is None:
-            walk = self._walks[place] = PlaceWalk(self._changes, place, **self._options)
+            liquidation = getattr(place.places, "liquidation", None)  # of an account, where there is one
+            changes = None if liquidation is None else liquidation.changes
+            walk = self._walks[place] = PlaceWalk(self._changes, place, liquidation=changes, **self._options)
         return walk
 
     def _told_until(self, when: int) -> None:

@@ -217,7 +217,7 @@ def portfolio_figures(legs: Sequence[Result], account: RunAccount, marked: Marke
         sessions=all(leg.account_terms.sessions for leg in legs),
     )
     if figures["exposure"] is not None:
-        figures["exposure"] = _time_held(account, marked) * 100
+        figures["exposure"] = share_of_time_held(account, marked)
     figures = in_money(figures, account, marked)
     return with_kept(figures, [leg.run_record for leg in legs], [leg.account_terms for leg in legs], account)
 
@@ -228,9 +228,13 @@ def _held(leg: Result) -> float | None:
     return buy_and_hold(candles.timestamp, candles.open, candles.close, leg.account_terms)
 
 
-def _time_held(account: RunAccount, marked: MarkedEquity) -> float:
-    """The share of the time in which something was held."""
+def share_of_time_held(account: RunAccount, marked: MarkedEquity) -> float | None:
+    """The share of the time in which something was held, percent; ``None`` for a single moment."""
     start, end = int(marked.time_ms[0]), int(marked.time_ms[-1])
+    return _time_held(account, start, end) * 100 if end > start else None
+
+
+def _time_held(account: RunAccount, start: int, end: int) -> float:
     if (kept := account.kept) is None:
         return held_ms(account.begin, account.changes, start, end) / (end - start)
     changes = [change for change in account.changes if change.since > kept.after]

@@ -66,7 +66,7 @@ class RunAccount(msgspec.Struct, frozen=True):
 def account_result(account: SharedAccount) -> RunAccount:
     """The account of a run as it stands."""
     plan = account.plan
-    positions = tuple(dict(leg.positions) for leg in account.legs)
+    positions = tuple(leg.all_positions for leg in account.legs)
     return RunAccount(
         plan.capital,
         plan.currency,

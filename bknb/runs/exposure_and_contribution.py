@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..domain.interval import MINUTE_MS
+from ..domain.leg_position import leg_name
 from ..engine.marked_account_equity import prices_at
 from ..errors import DataError
 from ..metrics.annualised_sharpe_sortino_and_drawdown import period_marks
@@ -114,13 +115,14 @@ def money_by_leg(records: Sequence[RunRecord], terms: Sequence[Terms], account: 
     worth = np.zeros((len(times), len(records)))
     for order in range(len(records)):
         name = str(order)
-        held = [ledgers[each].positions.get(name) for each in at]
-        quantity = np.array([0.0 if each is None else each.quantity for each in held])
         owns = ledgers[0].account_of(name).owns
-        cost = np.array([0.0 if each is None or owns else each.cost for each in held])
-        worth[:, order] = moved[at, order] - cost
-        if quantity.any():
-            worth[:, order] += quantity * prices_at(closes[name], times)
+        worth[:, order] = moved[at, order]
+        for part in account.begin.parts_of(name):
+            held = [ledgers[each].positions.get(part) for each in at]
+            quantity = np.array([0.0 if each is None else each.quantity for each in held])
+            worth[:, order] -= np.array([0.0 if each is None or owns else each.cost for each in held])
+            if quantity.any():
+                worth[:, order] += quantity * prices_at(closes[name], times)
     return worth
 
 
@@ -134,7 +136,7 @@ def _cash_by_leg(account: RunAccount, legs: int) -> Floats:
         moved[number] = moved[number - 1]
         while cash != change.ledger.cash and (row := next(rows, None)) is not None:
             cash = row.cash
-            moved[number, int(row.leg)] += row.amount
+            moved[number, int(leg_name(row.leg))] += row.amount
     return moved
 
 
@@ -145,12 +147,13 @@ def _of_leg(order: int, prices: Mapping[str, float], account: RunAccount) -> dic
     moved = {"funding": 0.0, "borrow": 0.0, "forgiven": 0.0}
     money = 0.0
     for row in account.rows:
-        if row.leg == name:
+        if leg_name(row.leg) == name:
             money += row.amount
             if row.kind in moved:
                 moved[row.kind] += row.amount if row.kind == "forgiven" else -row.amount
-    if (held := end.positions.get(name)) is not None:
-        money += held.quantity * prices[name] - (0.0 if end.account_of(name).owns else held.cost)
+    for part in end.parts_of(name):
+        if (held := end.positions.get(part)) is not None:
+            money += held.quantity * prices[name] - (0.0 if end.account_of(name).owns else held.cost)
     return _contributed(order, money, moved, account)
 
 

@@ -14,7 +14,7 @@ from ..errors import DataError
 from ..market.source_hours import bar_grid_of, sessions_of
 from ..metrics.annualised_sharpe_sortino_and_drawdown import daily_marks
 from ..metrics.marked_equity import MarkedEquity
-from ..metrics.marked_positions import StillOpen, positions_of
+from ..metrics.marked_positions import StillOpen, positions_of, with_open
 from ..metrics.reasons import ADDS, INSTEAD, why_no_account
 from ..metrics.run_account import Terms, account_of, cut_off, figures_of_bars, mark_run, no_account
 
@@ -58,16 +58,17 @@ def positions_of_run(record: RunRecord) -> Positions:
             raise DataError("this leg shares the account of its portfolio\nread equity and account of that result")
         weighs = ": how much an add weighs depends on how much money there is" if reason == ADDS else ""
         raise DataError(f"{reason}{weighs}\n{INSTEAD[reason]}")
-    still_open = None
-    for signal in record.records.open_signals[-1:]:  # there is one at a time
+    positions = positions_of(closed)
+    for signal in record.records.open_signals:
         settings = record.plan.settings
         parts = tuple(
             part.fill
             for part in record.records.positions
             if isinstance(part, Reduced | Added) and key_of(part.signal) == key_of(signal)
         )
-        still_open = StillOpen(signal, settings.percent_slippage, settings.percent_fee, parts)
-    return positions_of(closed, still_open)
+        open_one = StillOpen(signal, settings.percent_slippage, settings.percent_fee, parts)
+        positions = with_open(positions, open_one)
+    return positions
 
 
 def marked_equity(record: RunRecord) -> MarkedEquity:
@@ -142,8 +143,10 @@ def measure(record: RunRecord) -> Measured:
         cut_off=len(cut_off(record.records.closed)) + still_open,
     )
     if record.money is not None:
-        from .account_equity import in_money, with_kept
+        from .account_equity import in_money, share_of_time_held, with_kept
 
+        if record.plan.strategy.places > 1:
+            account["exposure"] = share_of_time_held(record.money, marked)
         account = with_kept(in_money(account, record.money, marked), [record], [terms], record.money)
     account = _beside(account, record, marked, terms)
     begins = daily_marks(marked, sessions=True)[0] if terms.sessions else None

@@ -1,0 +1,170 @@
+"""Several places in one account: positions of one symbol beside each other, each with money of its own."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from grid_loop import Bar, grid
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scenarios import MINUTE, ORIGIN, source
+from test_managed_properties import drawn, managing
+from test_places import NAMES, buy, in_places, market
+from worlds import LENGTH, SEEDS, SETTINGS, walk
+
+import bknb
+from bknb.errors import UsageError
+
+COSTS = bknb.Costs(taker=0.05, slippage=0.0)
+
+
+def run(strategy: Any, rows: Any, *, end: int = LENGTH, **options: Any) -> bknb.Result:
+    given_options: dict[str, Any] = {"capital": 100_000, "sizing": bknb.size.Cash(1000), "costs": COSTS} | options
+    return bknb.backtest(
+        "BTCUSDT", strategy=strategy, exchange=source(rows), frame=(ORIGIN, ORIGIN + end * MINUTE), settings=SETTINGS,
+        **given_options,
+    )  # fmt: skip
+
+
+def balanced(result: bknb.Result) -> None:
+    """What was booked is what trades brought, and nothing is left over."""
+    money = result.run_record.money
+    assert money is not None
+    assert not money.end.positions
+    assert abs(money.end.imbalance({})) < 1e-6
+    assert result.trades["money"].sum() == pytest.approx(money.end.cash - money.capital)
+    assert result.equity.iloc[-1] == pytest.approx(money.end.cash)
+
+
+# --- an independent loop ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_grid_fills_as_a_plain_loop_says_and_brings_the_same_money(seed: int) -> None:
+    step, levels, places = 0.8, 5, 7
+    rows = [[*row[:5], row[5] + 1] for row in walk(seed, length=1200)]
+
+    def get_signal(price: float) -> Any:
+        first = math.floor(price / step) * step
+        found = [first - k * step for k in range(levels)]
+        return [buy(f"{level:.10g}", level, price_take_profit=level + step) for level in found]
+
+    strategy = bknb.add_strategy("grid", interval="15m", get_signal=get_signal, places=places)
+    result = run(strategy, rows, end=1200)
+    expected = grid(
+        [Bar(*row) for row in rows], start=ORIGIN, last=ORIGIN + 1200 * MINUTE, slot=15 * MINUTE, step=step,
+        levels=levels, places=places, cash=1000, fee=0.05,
+    )  # fmt: skip
+    trades = result.trades
+    ms = trades[["pending_at", "closed_at"]].astype("datetime64[ms, UTC]").astype(np.int64)
+    found = zip(trades["place"], ms["pending_at"], trades["price_open"], ms["closed_at"], trades["price_close"],
+                trades["close_reason"], strict=True)  # fmt: skip
+    assert list(found) == [trade[:-1] for trade in expected]
+    assert len(expected) > 20
+    assert trades["money"].tolist() == pytest.approx([trade.money for trade in expected])
+    balanced(result)
+
+
+# --- n places are n strategies in one account -------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@given(seed=SEEDS, account=st.sampled_from(["margin", "isolated"]))
+@settings(max_examples=2)
+def test_n_places_bring_what_n_strategies_bring_in_one_account(seed: int, account: str) -> None:
+    """Where cash is enough for all of them: of scarce cash who is asked first has more."""
+    seeds = {name: seed + 17 * number for number, name in enumerate(NAMES)}
+    common: dict[str, Any] = {"interval": "1m", "manage_interval": "1m"}
+    kind = bknb.Margin() if account == "margin" else bknb.Margin(leverage=3, mode="isolated")
+    rows, end = walk(seed, length=150), 150
+    together = run(
+        bknb.add_strategy("drawn", **in_places(seeds, lists=False), **common, places=len(NAMES)), rows, end=end,
+        account=kind,
+    )  # fmt: skip
+    for name, own in seeds.items():
+        bknb.add_strategy(name, get_signal=drawn(own), manage=managing(own), **common)
+    alone = bknb.portfolio(
+        symbols=["BTCUSDT"], strategies=[*seeds], exchange=source(rows), settings=SETTINGS, capital=100_000,
+        frame=(ORIGIN, ORIGIN + end * MINUTE), sizing=bknb.size.Cash(1000), costs=COSTS, account=kind,
+    )  # fmt: skip
+    for name in seeds:
+        mine = together.trades[together.trades["place"] == name] if len(together.trades) else together.trades
+        theirs = alone.leg("BTCUSDT", name).trades
+        for column in ("quantity", "money", "price_open", "price_close", "pnl_percentage"):
+            np.testing.assert_allclose(mine[column].astype(float), theirs[column].astype(float), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(together.equity.to_numpy(), alone.equity.to_numpy(), rtol=1e-9)
+    balanced(together)
+
+
+# --- by hand ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_account_is_marked_with_all_places_and_knows_what_each_brought() -> None:
+    answers = {0: [bknb.Signal(position="long", place="a"), bknb.Signal(position="short", place="b", size=0.5)]}
+    strategy = bknb.add_strategy("both", interval="1m", get_signal=lambda when: answers.get(when.minute), places=2)
+    candles = {k: (100 + k, 101 + k, 100 + k, 101 + k) for k in range(1, 12)}
+    result = run(strategy, market(candles), end=10, account="margin", costs=bknb.Costs(taker=0, slippage=0))
+    at_five = result.exposure.loc["2024-01-01 00:05"]
+    assert (at_five["long"], at_five["short"]) == pytest.approx((10 * 105 / 1000.25, -5 * 105 / 1000.25))
+    assert result.trades.set_index("place")["money"].to_dict() == pytest.approx({"a": 100.0, "b": -50.0})
+    assert result.account["exposure"] == pytest.approx(90.0)  # from the end of the candle of the entry on
+    balanced(result)
+
+
+def test_cash_is_for_whom_it_is_first_and_comes_back_with_each_place() -> None:
+    """1000 pay for the first and a part of the second; the third is refused until others have left."""
+
+    def get_signal() -> Any:
+        return [bknb.Signal(position="long", place=name, minute_estimated_time=3) for name in "abc"]
+
+    strategy = bknb.add_strategy("three", interval="1m", get_signal=get_signal, places=3)
+    result = run(strategy, market({}), end=5, capital=1000, sizing=bknb.size.Cash(600), account="spot")
+    opened = result.trades[["place", "pending_at"]].assign(at=lambda table: table["pending_at"].dt.minute)
+    assert [*zip(opened["place"], opened["at"], strict=True)] == [("a", 0), ("b", 0), ("a", 3), ("b", 3)]
+    assert result.trades["cost"].tolist() == pytest.approx([600, (1000 - 600 * 1.0005) / 1.0005] * 2, rel=5e-3)
+    assert {event.signal.place for event in result.run_record.records.refused} == {"c"}
+    balanced(result)
+
+
+def test_each_place_is_liquidated_by_itself_with_its_own_margin() -> None:
+    answers = {0: [bknb.Signal(position="long", place="a")], 3: [bknb.Signal(position="long", place="b")]}
+    strategy = bknb.add_strategy("two", interval="1m", get_signal=lambda when: answers.get(when.minute), places=2)
+    candles = {2: (100, 100, 95, 95), **dict.fromkeys(range(3, 6), (95, 95, 95, 95)), 6: (95, 95, 89.5, 95)}
+    result = run(
+        strategy, market(candles), end=9, account=bknb.Perpetual(leverage=10, mode="isolated", maintenance=0.5)
+    )
+    ends = result.trades.set_index("place")["close_reason"].to_dict()
+    assert ends == {"a": "liquidation", "b": "frame_end"}
+    balanced(result)
+
+
+def test_funding_is_paid_by_each_place() -> None:
+    answers = {0: [bknb.Signal(position="long", place=name) for name in ("a", "b")]}
+    strategy = bknb.add_strategy("two", interval="1m", get_signal=lambda when: answers.get(when.minute), places=3)
+    costs = bknb.Costs(taker=0, slippage=0, funding=[(ORIGIN + 4 * MINUTE, 0.01)])
+    result = run(strategy, market({}), end=9, account="perpetual", costs=costs)
+    assert result.trades["funding"].tolist() == pytest.approx([10.0, 10.0])
+    balanced(result)
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+def test_perpetuals_of_both_sides_are_refused_in_words() -> None:
+    answers = {0: [bknb.Signal(position="long", place="a")], 2: [bknb.Signal(position="short", place="b")]}
+    strategy = bknb.add_strategy("both", interval="1m", get_signal=lambda when: answers.get(when.minute), places=2)
+    result = run(strategy, market({}), end=5, account="perpetual")
+    (refused,) = result.run_record.records.refused
+    assert refused.note == (
+        "no short beside the long in the place 'a': an exchange nets perpetuals; bknb.Margin() holds both"
+    )
+    assert list(result.trades["place"]) == ["a"]
+
+
+def test_places_that_share_margin_with_leverage_are_refused_before_anything_starts() -> None:
+    strategy = bknb.add_strategy("grid", interval="1m", get_signal=lambda: [buy("99", 99)], places=2)
+    with pytest.raises(UsageError, match=r"would be liquidated together.*\n.*isolated"):
+        run(strategy, market({}), end=5, account="margin:3")
