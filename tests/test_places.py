@@ -211,6 +211,31 @@ def test_a_quiet_minute_is_told_of_what_is_open_or_of_nothing() -> None:
     assert quiet == [(0, "nothing"), (1, "a"), (2, "a"), (4, "nothing"), (5, "nothing")]
 
 
+@pytest.mark.parametrize(("now", "lines"), [
+    (False, ["cancelled stopped @m4 in b", "closed time_expired 100 @m5 in c", "closed time_expired 100 @m8 in a"]),
+    (True, []),
+])  # fmt: skip
+def test_a_stop_takes_back_what_rests_and_watches_every_place_to_its_end(now: bool, lines: list[str]) -> None:  # noqa: FBT001
+    runs: list[Heard] = []
+
+    def answers(when: Any) -> Any:
+        if when.minute == 4:
+            runs[0].stop(now=now)
+        first = [bknb.Signal(position="long", place="a", minute_estimated_time=8), buy("b", 99)]
+        third = bknb.Signal(position="long", place="c", minute_estimated_time=3)
+        return {0: first, 2: third}.get(when.minute)
+
+    plan = plan_backtest(
+        "BTCUSDT", strategy=make_strategy("placed", answers, interval="1m", places=4), exchange=source(market({})),
+        frame=(ORIGIN, ORIGIN + 30 * MINUTE), settings=SETTINGS | FREE,
+    )  # fmt: skip
+    runs.append(Heard(plan))
+    asyncio.run(runs[0].through())
+    told_lines = [f"{line(event)} in {event.signal.place}" for event in runs[0].heard]
+    assert told_lines == ["opened 100 @m0 in a", "scheduled 99 @m0 in b", "opened 100 @m2 in c", *lines]
+    assert runs[0].stopped
+
+
 # --- properties -------------------------------------------------------------------------------------------------------
 
 

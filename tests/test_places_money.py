@@ -150,18 +150,51 @@ def test_funding_is_paid_by_each_place() -> None:
     balanced(result)
 
 
+def test_funding_moves_the_price_at_which_a_place_is_liquidated() -> None:
+    """The margin of ``a`` has paid 5 of 10; ``b`` was opened behind that funding."""
+    answers = {0: [bknb.Signal(position="long", place="a")], 5: [bknb.Signal(position="long", place="b")]}
+    strategy = bknb.add_strategy("two", interval="1m", get_signal=lambda when: answers.get(when.minute), places=2)
+    costs = bknb.Costs(taker=0, slippage=0, funding=[(ORIGIN + 4 * MINUTE, 0.05)])
+    account = bknb.Perpetual(leverage=10, mode="isolated", maintenance=0.5)
+    result = run(strategy, market({7: (100, 100, 95, 100)}), end=9, account=account, costs=costs)
+    assert result.trades.set_index("place")["close_reason"].to_dict() == {"a": "liquidation", "b": "frame_end"}
+    balanced(result)
+
+
+def test_an_account_that_is_worth_nothing_closes_every_place() -> None:
+    answers = {0: [bknb.Signal(position="short", place=name) for name in ("a", "b")]}
+    strategy = bknb.add_strategy("two", interval="1m", get_signal=lambda when: answers.get(when.minute), places=2)
+    candles = {3: (100, 210, 100, 210), **dict.fromkeys(range(4, 30), (210.0,) * 4)}
+    costs = bknb.Costs(taker=0, slippage=0)
+    result = run(strategy, market(candles), end=9, capital=1000, sizing=bknb.size.Cash(500), costs=costs)
+    assert result.trades["money"].tolist() == pytest.approx([-500.0, -500.0])
+    assert result.trades["forgiven"].tolist() == pytest.approx([50.0, 50.0])
+    assert result.equity.iloc[-1] == 0.0
+    balanced(result)
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
 def test_perpetuals_of_both_sides_are_refused_in_words() -> None:
-    answers = {0: [bknb.Signal(position="long", place="a")], 2: [bknb.Signal(position="short", place="b")]}
+    answers = {
+        0: [bknb.Signal(position="long", place="a")],
+        2: [bknb.Signal(position="short", place="b", price_open=101.0)],
+    }
     strategy = bknb.add_strategy("both", interval="1m", get_signal=lambda when: answers.get(when.minute), places=2)
     result = run(strategy, market({}), end=5, account="perpetual")
     (refused,) = result.run_record.records.refused
     assert refused.note == (
         "no short beside the long in the place 'a': an exchange nets perpetuals; bknb.Margin() holds both"
     )
+    assert refused.when == ORIGIN + 2 * MINUTE  # before it is ordered
     assert list(result.trades["place"]) == ["a"]
+    resting = {0: [bknb.Signal(position="short", place="b", price_open=101.0), *answers[0]]}
+    strategy = bknb.add_strategy("both", interval="1m", get_signal=lambda when: resting.get(when.minute), places=2)
+    result = run(strategy, market({3: (100, 102, 100, 100)}), end=5, account="perpetual")
+    assert [(event.signal.place, event.when) for event in result.run_record.records.refused] == [
+        ("b", ORIGIN + 3 * MINUTE)
+    ]
 
 
 def test_places_that_share_margin_with_leverage_are_refused_before_anything_starts() -> None:
