@@ -294,14 +294,32 @@ def test_skipping_minutes_changes_nothing_in_any_place(model: str, seed: int) ->
 
 
 @given(names=st.lists(st.sampled_from(["a", "b", "c", None]), max_size=6), taken=st.sets(st.sampled_from("abc1")),
-       count=st.integers(1, 4))  # fmt: skip
-def test_no_more_places_are_given_than_there_are(names: list[str | None], taken: set[str], count: int) -> None:
-    given_signals = [bknb.Signal(position="long", place=name) for name in names]
-    found = signals_by_place(given_signals, taken=taken, ids=(), count=count)
+       leaving=st.sets(st.sampled_from("ab2")), count=st.integers(1, 4))  # fmt: skip
+def test_no_more_places_are_given_than_there_are(
+    names: list[str | None], taken: set[str], leaving: set[str], count: int
+) -> None:
+    given_signals, held = [bknb.Signal(position="long", place=name) for name in names], taken | (leaving - taken)
+    found = signals_by_place(given_signals, taken=taken, leaving=leaving - taken, ids=(), count=count)
     assert not taken & found.places.keys()
-    assert len(found.places) <= max(count - len(taken), 0)
+    assert len(held | found.places.keys()) <= max(count, len(held))
     assert sum(map(len, found.places.values())) + found.left_out == len(names)
     assert all(signal.place == place for place, signals in found.places.items() for signal in signals)
+
+
+def test_while_a_place_is_left_no_other_is_taken_in_its_stead() -> None:
+    """At minute 3 ``a`` leaves; ``c`` has to wait for that, and ``a`` itself has not."""
+
+    def answers(minute: int) -> Any:
+        short = {"position": "long", "minute_estimated_time": 3}
+        said = {0: ("a", "b"), 3: ("c", "a"), 4: ("c",)}.get(minute, ())
+        return [bknb.Signal(place=name, **(short if name == "a" else {"position": "long"})) for name in said]  # type: ignore[arg-type]
+
+    assert told(answers, {}, places=2, end=5)[:4] == [
+        "opened 100 @m0 in a",
+        "opened 100 @m0 in b",
+        "closed time_expired 100 @m3 in a",
+        "opened 100 @m3 in a",
+    ]
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------

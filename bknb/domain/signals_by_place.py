@@ -27,9 +27,9 @@ class SignalsByPlace(NamedTuple):
     left_out: int = 0
 
 
-def signals_by_place(signals: Sequence[Signal], *, taken: Collection[str], ids: Collection[str], count: int) -> (
-    SignalsByPlace
-):  # fmt: skip
+def signals_by_place(
+    signals: Sequence[Signal], *, taken: Collection[str], leaving: Collection[str], ids: Collection[str], count: int
+) -> SignalsByPlace:
     """The signals of an answer by place; those that name none share the first place that is free.
 
     Parameters
@@ -38,6 +38,8 @@ def signals_by_place(signals: Sequence[Signal], *, taken: Collection[str], ids: 
         Those of one answer that could be read.
     taken
         The places in which something waits or is open.
+    leaving
+        Those in which a position leaves: they may have the next signal, and no other place may in their stead.
     ids
         The ids of the signals there: one of the user's own may not come again meanwhile.
     count
@@ -46,10 +48,10 @@ def signals_by_place(signals: Sequence[Signal], *, taken: Collection[str], ids: 
     Examples
     --------
     >>> grid = [Signal(position="long", place=name) for name in ("90", "80", "70")]
-    >>> found = signals_by_place(grid, taken=["80"], ids=(), count=2)
+    >>> found = signals_by_place(grid, taken=["80"], leaving=(), ids=(), count=2)
     >>> list(found.places), found.left_out
     (['90'], 2)
-    >>> list(signals_by_place([Signal(position="long")] * 2, taken=["1"], ids=(), count=2).places)
+    >>> list(signals_by_place([Signal(position="long")] * 2, taken=["1"], leaving=["2"], ids=(), count=2).places)
     ['2']
     """
     named: dict[str, list[Signal]] = {}
@@ -63,7 +65,8 @@ def signals_by_place(signals: Sequence[Signal], *, taken: Collection[str], ids: 
         place = signal.place
         if place is None:
             place = unnamed = unnamed or _first_free(taken, named)
-        if place in taken or (place not in named and len(taken) + len(named) >= count):
+        full = len({*taken, *leaving, *named}) >= count
+        if place in taken or (full and place not in named and place not in leaving):
             left_out += 1
             continue
         if signal.id is not None and signal.id in known:

@@ -92,11 +92,11 @@ class PlacesLoop(StrategyLoop):
     async def _answered(self, answer: object, when: int, price: float) -> None:
         read = read_signals(answer if is_list(answer) else [answer], negative=self.rules.negative)
         faults = [*read.faults]
-        taken = [each for each in self.places_by_name.values() if each.is_taken or each.after >= when]
-        ids = {signal.id for each in taken for signal in signals_of(each.state)}
-        found = signals_by_place(
-            read.signals, taken={each.rules.place for each in taken}, ids=ids, count=self.strategy.places
-        )
+        taken = {name for name, each in self.places_by_name.items() if each.is_taken or each.after >= when}
+        busy = {each.rules.place: each.state for each in self.busy}
+        ids = {signal.id for state in busy.values() for signal in signals_of(state)}
+        leaving = busy.keys() - taken
+        found = signals_by_place(read.signals, taken=taken, leaving=leaving, ids=ids, count=self.strategy.places)
         self.records.places_taken += found.left_out
         places = found.places
         if self.wait_turn is not None and places:
