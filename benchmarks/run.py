@@ -25,6 +25,7 @@ CASES = (  # interleaved, so that a slow minute of the machine meets all of them
     "bare",
     "w1_bknb",
     "w1_backtesting",
+    "w1_indicators",
     "w1_bknb_frame",
     "w1_strategy_alone",
     "empty_15m",
@@ -32,6 +33,7 @@ CASES = (  # interleaved, so that a slow minute of the machine meets all of them
     "import_alone",
     "import_and_reach",
     "one_day",
+    "indicator_calls",
 )
 DECISIONS = 35_040
 FEW_DECISIONS = 365
@@ -95,6 +97,7 @@ def report(found: dict[str, list[dict[str, Any]]]) -> str:
     ]
     for name, case in (
         ("bknb", "w1_bknb"),
+        ("bknb, with indicators", "w1_indicators"),
         ("bknb, DataFrame in", "w1_bknb_frame"),
         ("backtesting.py", "w1_backtesting"),
     ):
@@ -107,6 +110,10 @@ def report(found: dict[str, list[dict[str, Any]]]) -> str:
     lines += ["", "| ratio backtesting.py / bknb | |", "|---|---|"]
     for name, key in (("run + statistics", "run_and_stats_s"), ("whole process", "wall_s"), ("peak memory", "peak_mb")):
         lines.append(f"| {name} | {theirs[key] / ours[key]:.1f} |")
+    calls, indicators = of["indicator_calls"], of["w1_indicators"]
+    lines.append(
+        f"| with indicators, run + statistics | {theirs['run_and_stats_s'] / indicators['run_and_stats_s']:.1f} |"
+    )
     empty, few = of["empty_15m"], of["empty_1d"]
     slope = (empty["run_s"] - few["run_s"]) / (DECISIONS - FEW_DECISIONS) * 1e6
     day, reach, light, bare = of["one_day"], of["import_and_reach"], of["import_alone"], of["bare"]
@@ -119,6 +126,10 @@ def report(found: dict[str, list[dict[str, Any]]]) -> str:
         f"| the same run with 365 decisions (fetching, checking, averages) | {few['run_s']:.3f} s |",
         f"| engine share, whole run / decisions | {empty['run_s'] / DECISIONS * 1e6:.2f} µs |",
         f"| engine share, cost of one more decision | {slope:.2f} µs |",
+        f"| one call of an indicator, `fast(ctx)` | {calls['newest_us']:.2f} µs |",
+        f"| `fast.last(ctx)` | {calls['last_us']:.2f} µs |",
+        f"| `fast(ctx, 5)` | {calls['five_us']:.2f} µs |",
+        f'| `ctx.candles("15m", 31).close` in its place | {calls["candles_us"]:.2f} µs |',
         f"| empty strategy, peak | {empty['peak_mb']:.0f} MB |",
         f"| `import bknb` | {imports(light)} |",
         f"| `import bknb` and backtest, Signal, get_candles, exchanges | {imports(reach)} |",

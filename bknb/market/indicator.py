@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from numpy import empty
 
 from ..domain.interval import interval_ms
 from ..domain.whole_number import whole_number
@@ -60,16 +61,20 @@ class Indicator(msgspec.Struct, frozen=True, eq=False, weakref=True):
         ndarray of float64, shape (n,), or tuple of such
             Of several outputs a tuple with their names as fields: ``bands(ctx).lower[-1]``.
         """
-        if symbol is None and not forming:
+        if symbol is None and not forming:  # the path of every decision
             try:
                 found = ctx._run.indicators[self]
             except (AttributeError, KeyError):
                 found = values_in_run(self, ctx, None)
-            last = (ctx.when_ms - found.origin) // found.step
-            first = last - n
-            if found.lo <= first < last <= found.hi and type(n) is int:
-                make = found.make
-                return found.values[first:last].copy() if make is None else make(*found.values[:, first:last].copy())
+            when = ctx.when_ms
+            if n == 1 and (value := found.now.get(when)) is not None:
+                newest = empty(1)
+                newest[0] = value
+                return newest
+            last = found.places.get(when)
+            if last is not None and type(n) is int and found.first <= last - n < last:
+                some = found.values[:, last - n : last].copy()
+                return some[0] if found.make is None else found.make(*some)
         else:
             found = values_in_run(self, ctx, symbol)
         return found.newest(ctx, n, forming=forming)
@@ -78,15 +83,12 @@ class Indicator(msgspec.Struct, frozen=True, eq=False, weakref=True):
         """The newest value as a float, of several outputs a tuple of them; NaN where there is none."""
         if symbol is None:
             try:
-                found = ctx._run.indicators[self]
+                value = ctx._run.indicators[self].now.get(ctx.when_ms)
             except (AttributeError, KeyError):
-                found = values_in_run(self, ctx, None)
-            last = (ctx.when_ms - found.origin) // found.step
-            if found.make is None and found.lo < last <= found.hi:
-                return found.values.item(last - 1)
-        else:
-            found = values_in_run(self, ctx, symbol)
-        newest = found.newest(ctx, 1, forming=False)
+                value = None
+            if value is not None:
+                return value
+        newest = self(ctx, symbol=symbol)
         return type(newest)(*(each.item(0) for each in newest)) if isinstance(newest, tuple) else newest.item(0)
 
     def __repr__(self) -> str:

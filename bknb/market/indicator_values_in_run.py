@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _HINT: Final = "it says how many of the newest values, such as 5"
+_STILL: Final = Candles.from_rows([(0, 1, 1, 1, 1, 1)])
 
 
 class OfSeries(dict[object, BlockValues]):
@@ -40,20 +41,26 @@ class OfSeries(dict[object, BlockValues]):
 class RunValues:
     """The values of one indicator for one symbol of a run.
 
-    What has ``lo <= first < last <= hi`` is found without any of its methods: the values at the candles from ``first``
-    to ``last``, counted from the one that opened at ``origin``, one each ``step`` ms.
-
     Parameters
     ----------
     window
         The candles of the run.
     key : object
         What is the same for the same formula.
+
+    Attributes
+    ----------
+    now : dict
+        In a backtest the values of the newest block by the moments (UTC ms) at which their candles close, where there
+        is one output: most questions need no more.
+    places, values, first, make
+        The same for several values or outputs, once they were asked for: how many candles there are up to such a
+        moment, the values of all candles, from which candle on they have been made, and how outputs are handed out.
     """
 
     __slots__ = (
         *("_blocks", "_covered", "_formula", "_home", "_interval", "_key", "_made", "_proof", "_symbol", "_window"),
-        *("hi", "lo", "make", "origin", "step", "values"),
+        *("_needs_places", "first", "make", "now", "places", "values"),
     )
 
     def __init__(self, window: Window, symbol: str, interval: str, formula: Formula, key: object) -> None:
@@ -63,10 +70,12 @@ class RunValues:
         self._made: BlockValues | None = None
         self._home: Series | MadeCandles | None = None  # whose candles they are of, in a backtest
         self._covered = (0, 0)  # from which candle to which values are there
-        self.lo = self.hi = self.origin = 0
-        self.step = self._blocks.step
-        self.values: Any = None  # of one output of the shape (candles,), of several (outputs, candles)
+        self.now: dict[int, float] = {}
+        self.places: dict[int, int] = {}
+        self.values: Any = None
+        self.first = 0
         self.make: Callable[..., Any] | None = None
+        self._needs_places = False
 
     def _new_proof(self) -> Proof:
         about = f"the indicator {self._formula.name} of {self._symbol} {self._interval} candles"
@@ -81,6 +90,9 @@ class RunValues:
         if type(forming) is not bool:
             raise UsageError(f"forming must be True or False, got {forming!r:.60}")
         bar = forming_candle(self._window, self._symbol, self._interval, context.when_ms) if forming else None
+        if not self._needs_places and (n > 1 or (self._made is not None and self._made.make is not None)):
+            self._needs_places = True
+            self._find_by_moment()
         if bar is None or not len(bar):
             return self._handed_out(*self._closed(context, n))
         closed = self._asked(context, self._formula.lookback + self._blocks.candles)
@@ -103,8 +115,7 @@ class RunValues:
         """
         made, place = self._up_to(context, n)
         if not place:
-            still = Candles.from_columns(timestamp=[0], open=[1], high=[1], low=[1], close=[1], volume=[1])
-            made = self._of_all(still)
+            made = self._of_all(_STILL)
             made.cover(0, 1, partial(self._asked, context))
             assert made.values is not None  # of one block  # noqa: S101
             return np.full((len(made.values), n), np.nan), made.make
@@ -157,14 +168,21 @@ class RunValues:
         known = self._covered if self._made is made else (lo, hi)
         if lo <= known[1] and known[0] <= hi:
             lo, hi = min(lo, known[0]), max(hi, known[1])
-        self.lo = self.hi = 0  # while the others change nothing is found
         self._made, self._home, self._covered = made, home, (lo, hi)
-        if isinstance(home, MadeCandles) or not home.regular:
+        self._find_by_moment()
+
+    def _find_by_moment(self) -> None:
+        """Have the values of the newest block be found by the moments at which their candles close."""
+        made, home, (first, end) = self._made, self._home, self._covered
+        if made is None or home is None or made.values is None:
             return
-        assert made.values is not None  # some were made  # noqa: S101
-        self.make, self.origin = made.make, home.start
-        self.values = made.values[0] if made.make is None else made.values
-        self.lo, self.hi = lo, hi
+        newest = slice(max(first, end - self._blocks.candles), end)
+        closes = (home.closes[newest] if isinstance(home, MadeCandles) else home.closes_in(newest)).tolist()
+        if made.make is None:
+            self.now = dict(zip(closes, made.values[0, newest].tolist(), strict=True))
+        if self._needs_places:
+            self.places, self.values = dict(zip(closes, range(newest.start + 1, end + 1), strict=True)), made.values
+            self.first, self.make = first, made.make
 
     def _live(self, context: Context, n: int) -> tuple[BlockValues, int]:
         """The same in a live run, whose candles come one by one: the block of the newest is made with each."""
