@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import traceback
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,28 @@ def test_a_leak_that_shows_in_a_later_block_is_refused_there() -> None:
     error = asked(each, exchange=exchange, count=300)["surge"]
     assert type(error) is bknb.LookaheadError
     assert "made of candles that had not closed: at 1970-0" in str(error)
+
+
+def test_a_refusal_is_raised_again_at_each_question() -> None:
+    calls: list[int] = []
+
+    def peeks(close: Any) -> Any:
+        calls.append(1)
+        return np.roll(close, -1)
+
+    each, depths, counts = bknb.indicator(peeks, "4h", lookback=10), [], []
+
+    def get_signal(ctx: Any) -> None:
+        try:
+            each(ctx)
+        except bknb.LookaheadError as error:
+            depths.append(len(traceback.extract_tb(error.__traceback__)))
+            counts.append(len(calls))
+
+    bknb.backtest("X", strategy=get_signal, interval="4h", exchange=BARS, frame=(FIRST, FIRST + 40 * HOUR))
+    assert len(depths) == 10
+    assert max(depths[1:]) == min(depths[1:]) < 12
+    assert len({*counts[1:]}) == 1  # the function is not called for it
 
 
 def test_chance_and_memory_are_refused() -> None:

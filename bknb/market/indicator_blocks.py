@@ -7,11 +7,13 @@ its block up to its own, and on nothing else: not on when a run began, and not o
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ..domain.interval import DAY_MS, INTERVAL_MS
+from ..errors import LookaheadError, LookbackTooShort
 from .indicator_formula import maker_of, padded
 
 if TYPE_CHECKING:
@@ -75,6 +77,8 @@ class BlockValues:
         NaN where nothing has been made yet; ``None`` before the first block.
     make : callable or None
         Makes the tuple of several outputs.
+    failed : LookaheadError, LookbackTooShort or None
+        Of the proof: raised again whenever a value is asked for.
     """
 
     __slots__ = ("_blocks", "_done", "_formula", "_proof", "_rows", "candles", "failed", "make", "values")
@@ -86,7 +90,7 @@ class BlockValues:
         self._done: dict[int, tuple[int, int]] = {}
         self.values: Floats | None = None
         self.make: Callable[..., Any] | None = None
-        self.failed: Exception | None = None  # of the proof: it is raised again
+        self.failed: LookaheadError | LookbackTooShort | None = None
 
     def cover(self, first: int, last: int, ask: Callable[[int], Candles]) -> tuple[int, int]:
         """Have the values of the candles ``first`` to ``last`` (not included); returns from where to where they go.
@@ -111,15 +115,15 @@ class BlockValues:
 
     def _fill(self, first: int, end: int, ask: Callable[[int], Candles]) -> None:
         if self.failed is not None:
-            raise self.failed
+            raise copy(self.failed)  # whose traceback does not grow with each question
         formula = self._formula
         before = min(formula.lookback, first)
         known = self.candles.block[:, first - before : end]
         made = self.made_of(known)
         try:
             self._proof.look(self, known, made, before, ask)
-        except Exception as error:
-            self.failed = error
+        except (LookaheadError, LookbackTooShort) as error:
+            self.failed = copy(error)
             raise
         if self.values is None:
             self.values = np.full((len(made.values), len(self.candles)), np.nan)
