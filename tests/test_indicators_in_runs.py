@@ -105,7 +105,12 @@ def test_weights_and_the_legs_of_a_portfolio_see_the_values_of_each_symbol() -> 
             fast(ctx)
         except bknb.UsageError as error:
             told.append(str(error))
+        try:
+            ctx.indicator("ema", "1m", 10)
+        except bknb.UsageError as error:
+            told.append(str(error))
         asked.append([fast.last(ctx, symbol=symbol) for symbol in "XY"])
+        assert asked[-1] == [ctx.indicator("ema", "1m", 10, symbol=symbol)[-1] for symbol in "XY"]
 
     bknb.portfolio(strategies=["w"], exchange=TWO, frame=FRAME, capital=1000.0)
     assert asked == [list(pair) for pair in zip(alone["X"], alone["Y"], strict=True)]
@@ -116,6 +121,22 @@ def test_weights_and_the_legs_of_a_portfolio_see_the_values_of_each_symbol() -> 
     bknb.add_strategy("leg", interval="5m", get_signal=lambda ctx: of_legs[ctx.symbol].append(fast.last(ctx)))
     bknb.portfolio(strategies=["leg"], symbols=["X", "Y"], exchange=TWO, frame=FRAME)
     assert of_legs == alone
+
+
+def test_indicators_of_symbols_of_several_exchanges_are_refused_in_weights() -> None:
+    fast, told = bknb.indicator("ema", "1m", 10), set()
+
+    @bknb.weights("two", symbols=["X", "Y"], interval="5m")
+    def get_weights(ctx: Any) -> None:
+        for ask in (lambda: fast(ctx, symbol="Y"), lambda: ctx.indicator("ema", "1m", 10, symbol="Y")):
+            with pytest.raises(bknb.UsageError) as caught:
+                ask()
+            told.add(str(caught.value).splitlines()[0])
+
+    exchanges = {"X": source(MINUTES), "Y": source(OTHER)}
+    bknb.portfolio(strategies=["two"], exchange=exchanges, frame=FRAME, capital=1000.0)
+    assert len(told) == 1
+    assert told.pop().startswith("ctx.indicator reads from one exchange")
 
 
 def crosses(ctx: Any, length: int = 10) -> Any:

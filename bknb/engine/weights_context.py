@@ -79,6 +79,11 @@ class WeightsContext:
         self._one_exchange("indicator")
         return reads_of(self._context)[-1]
 
+    def indicator(self, *given: Any, **more: Any) -> Any:
+        """The newest values of an indicator of ``symbol=``; see ``Context.indicator``."""
+        asked: Any = self
+        return Context.indicator(asked, *given, **more)
+
     @property
     def symbol(self) -> str:
         """None: it is asked about several."""
