@@ -39,6 +39,7 @@ def asked(given: dict[str, Any], *, exchange: Any = BARS, first: int = FIRST, co
     return found
 
 
+@pytest.mark.slow
 def test_functions_that_look_ahead_are_refused_and_others_are_not() -> None:
     assert len(LOOK_AHEAD) >= 30
     assert len(HONEST) >= 60

@@ -243,6 +243,7 @@ def test_the_hash_of_a_strategy_knows_its_indicators() -> None:
     assert hashed(copied) == hashed(made[5])
 
 
+@pytest.mark.slow
 def test_the_look_ahead_check_finds_nothing_in_a_strategy_with_indicators() -> None:
     fast, slow = bknb.indicator("ema", "1h", 5), bknb.indicator(mean, "1h", lookback=9)
 
