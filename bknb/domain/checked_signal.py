@@ -81,10 +81,7 @@ def checked_signal(
 
         reasons += timed_faults(signal, when, rules)
     if signal.place is not None and signal.place != rules.place:
-        text = f"place={shown(signal.place, 60)} is for a strategy with several places, such as places=20; this has one"
-        if rules.place:
-            text = f"a signal behind a Close is for the place {rules.place!r} of that; got {shown(signal.place, 60)}"
-        reasons.append(Reason("place", text))
+        reasons.append(_wrong_place(signal.place, rules))
     if signal.id is not None and last_id is not None and signal.id in (last_id, _unmoved(last_id)):
         reasons.append(Reason("repeated", f"the signal {signal.id!r} was opened already"))
     if reasons:
@@ -166,6 +163,13 @@ def as_answered(order: CheckedSignal) -> Signal:
         stop_percent=order.stop_percent,
         target_percent=percent or None,
     )
+
+
+def _wrong_place(place: object, rules: Rules) -> Reason:
+    text = f"place={shown(place, 60)} is for a strategy with several places, such as places=20; this has one"
+    if rules.place:
+        text = f"a signal behind a Close is for the place {rules.place!r} of that; got {shown(place, 60)}"
+    return Reason("place", text)
 
 
 def _checked_ladder(
