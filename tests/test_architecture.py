@@ -35,11 +35,11 @@ DOORS: dict[str, tuple[str, ...]] = {
     "log": ("errors", "process"),
     "domain": ("config", "errors"),
     "kernels": ("errors",),
-    "indicators": ("errors",),
     "ports": ("domain",),
     "metrics": ("domain", "errors"),
     "events": ("domain", "errors", "log", "process", "user_code"),
-    "market": ("domain", "indicators", "kernels", "config", "errors", "ports", "process"),
+    "market": ("domain", "kernels", "config", "errors", "ports", "process"),
+    "indicators": ("market",),
     "stores": ("errors", "ports", "process", "lazy_names"),
     "adapters": ("stores",),  # old paths
     "reports": ("metrics", "events", "domain", "errors"),
@@ -60,7 +60,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "ports",
         "process",
     ),
-    "provenance": ("user_code", "stores", "engine", "market", "domain", "config", "errors", "process"),
+    "provenance": ("user_code", "stores", "engine", "market", "domain", "errors", "process"),
     "testing": ("stores", "market", "domain", "errors", "ports", "process"),
     "sweeps": ("provenance", "engine", "events", "market", "kernels", "metrics", "stores", "domain", "errors", "ports"),
     "exchanges": (
@@ -76,7 +76,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "sharing": ("stores.atomic", "runs", "exchanges", "provenance", "engine", "market", "domain", "errors"),
     "optimizer": (
         *("sandbox", "runs", "exchanges", "llm", "research", "reports", "engine", "events", "market", "stores"),
-        *("domain", "config", "errors", "indicators", "log", "ports", "user_code", "frontend"),
+        *("domain", "config", "errors", "log", "ports", "user_code", "frontend"),
     ),
     "sources": ("optimizer.shown_data",),
     "at": ("domain",),
@@ -575,7 +575,7 @@ def test_arrows_between_rooms(record_property: Callable[[str, object], None]) ->
     found = arrows()
     up = upward(found)
     record_property("summary", f"arrows between rooms: {len(found)}, upward: {len(up)} {up}, circles: {len(circles())}")
-    assert len(found) <= 193  # three of them to and from the formulas of indicators
+    assert len(found) <= 190
     assert len(up) <= 5
 
 

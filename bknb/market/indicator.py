@@ -15,9 +15,10 @@ from .calendar_candles import LENGTHS_MS
 from .indicator_formula import Formula, Parameter, arguments_of
 from .indicator_names import function_of, named, parameters_of
 from .indicator_values_in_run import RunValues
+from .reads_of_context import run_of
 
 if TYPE_CHECKING:
-    from .strategy_context import Context, RunSources
+    from .strategy_context import Context
 
 _LONGEST: Final = 200_000  # candles
 
@@ -63,7 +64,7 @@ class Indicator(msgspec.Struct, frozen=True, eq=False, weakref=True):
         """
         if symbol is None and not forming:  # the path of every decision
             try:
-                found = ctx._run.indicators[self]
+                found = run_of(ctx).indicators[self]
             except (AttributeError, KeyError):
                 found = values_in_run(self, ctx, None)
             when = ctx.when_ms
@@ -83,7 +84,7 @@ class Indicator(msgspec.Struct, frozen=True, eq=False, weakref=True):
         """The newest value as a float, of several outputs a tuple of them; NaN where there is none."""
         if symbol is None:
             try:
-                value = ctx._run.indicators[self].now.get(ctx.when_ms)
+                value = run_of(ctx).indicators[self].now.get(ctx.when_ms)
             except (AttributeError, KeyError):
                 value = None
             if value is not None:
@@ -177,7 +178,7 @@ def indicator(
 def values_in_run(of: Indicator, context: Any, symbol: str | None) -> RunValues:
     """The values of an indicator in the run of a context, for its own symbol or another one."""
     try:
-        run: RunSources = context._run
+        run = run_of(context)
     except AttributeError:
         raise UsageError(f"an indicator is called with the ctx of a strategy, got {context!r:.60}") from None
     _check_symbol(symbol)
@@ -193,7 +194,7 @@ def values_in_run(of: Indicator, context: Any, symbol: str | None) -> RunValues:
 def indicator_inline(context: Context, what: Any, interval: str, parameters: tuple[Any, ...], **given: Any) -> Any:
     """The newest values of an indicator that is named where it is used; see ``Context.indicator``."""
     n, symbol, lookback = given["n"], given["symbol"], given["lookback"]
-    known = context._run.indicators
+    known = run_of(context).indicators
     key = ("inline", what, interval, parameters, lookback)
     try:
         found = known.get(key)

@@ -8,9 +8,9 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from .. import indicators
 from ..domain.whole_number import whole_number
 from ..errors import UnknownName, UsageError
+from . import indicator_formulas as indicators
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

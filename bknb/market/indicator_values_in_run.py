@@ -14,6 +14,7 @@ from .candles import Candles
 from .candles_since_moment import forming_candle
 from .indicator_blocks import Blocks, BlockValues
 from .indicator_proof import Proof
+from .reads_of_context import newest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,7 +213,7 @@ class RunValues:
         NotEnoughData
             When one that has closed is not here.
         """
-        ask, when = context._newest, context.when_ms
+        ask, when = newest_of(context), context.when_ms
         try:
             return ask(self._symbol, self._interval, limit, when)
         except NotEnoughData as error:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from .. import indicators as formulas
 from ..domain.interval import MINUTE_MS
+from ..market import indicator_formulas as formulas
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import msgspec
 
-from ..config import Settings
 from ..domain.formatting import utc_text
 from .account_card import CardAccount, CardBenchmark, account_changes, account_outcome_changes, figure_changes
 from .candle_fingerprint import CandleRange, SeriesRange, changes
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from .card import Card, Outcome
 
 _T = TypeVar("_T")
-_LEFT_OUT: Final = {"max_adds": Settings().max_adds}  # cards have it only where it is another (``Settings.decisive``)
+_LEFT_OUT: Final = {"max_adds": 10}  # what it was where a card does not have it (``Settings.decisive``)
 _SHOWN: Final = 8  # lines of one kind in a report of differences
 _ROWS_SHOWN: Final = 4
 _COLUMNS_SHOWN: Final = 4
