@@ -34,6 +34,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
+HOLDS = {"position": "long", "price_take_profit": 200.0, "price_stop_loss": 20.0}
 HOW: dict[str, Any] = {"gone": {"gone": 0.05}, "late": {"late": 40}, "bars": {"bars": ("5m", "1m", "15m", "1m")}}
 
 
@@ -197,6 +198,41 @@ def test_a_row_of_funding_behind_a_charged_one_that_comes_between_two_processes_
         assert behind not in [moment for moment, _ in charged(result)]
     text = "series 'rates': the row of 2024-01-01 00:42 UTC came behind a later one that was charged: it is not charged"
     assert found == [[], [text] * len(result.legs), []]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "account", [bknb.Perpetual(1), ISOLATED[1], bknb.Perpetual(10, 0.5)], ids=["1", "own", "cross"]
+)
+def test_funding_due_by_the_end_of_a_run_is_charged(account: Any) -> None:
+    """Two longs of 400 from minute 15 on; funding is due in the last quarter, at its close, and later."""
+    bknb.add_strategy("holds", interval="15m", get_signal=lambda when: HOLDS if when.minute == 15 else None)
+    flat = source([[ORIGIN + k * MINUTE, *[100.0] * 4, 100.0] for k in range(-60, 120)])
+    options = {
+        "legs": [("A", "holds"), ("B", "holds")], "base": {"A": "15m", "B": "15m"}, "exchange": {"A": flat, "B": flat},
+        "settings": SETTINGS, "capital": 1000, "account": account, "sizing": "percent:40",
+        "costs": bknb.Costs(taker=0.0, slippage=0.0, funding=[(ORIGIN + k * MINUTE, 0.001) for k in (20, 50, 60, 70)]),
+    }  # fmt: skip
+    store, clock, until = bknb.stores.memory(), SimulatedClock(ORIGIN), ORIGIN + 60 * MINUTE
+    first = live(options, clock, store, until=until)
+    paid = [((row.at - ORIGIN) // MINUTE, row.amount) for row in first.run_account.rows if row.kind == "funding"]
+    assert paid == [(minute, pytest.approx(-0.4)) for minute in (20, 20, 50, 50, 60, 60)]
+    assert float(first.equity.iloc[-1]) == float(backtest(options, first, until).equity.iloc[-1])
+    second = live(options, clock, store, until=until + 30 * MINUTE)
+    assert second.run_account.end == live(options, SimulatedClock(ORIGIN), until=until + 30 * MINUTE).run_account.end
+    assert second.run_account.end.funding == pytest.approx(3.2)
+
+
+@pytest.mark.slow
+def test_funding_due_by_the_end_of_a_run_alone_is_charged() -> None:
+    bknb.add_strategy("holds", interval="1m", get_signal=lambda when: HOLDS if when.minute == 5 else None)
+    flat = source([[ORIGIN + k * MINUTE, *[100.0] * 4, 100.0] for k in range(-60, 120)])
+    task = bknb.Live.background(
+        "A", strategy="holds", exchange=flat, clock=SimulatedClock(ORIGIN), until=ORIGIN + 60 * MINUTE,
+        store=bknb.stores.memory(), capital=1000, account=bknb.Perpetual(1), sizing="percent:40",
+        costs=bknb.Costs(taker=0.0, slippage=0.0, funding=[(ORIGIN + 60 * MINUTE, 0.001)]),
+    )  # fmt: skip
+    assert task.result(timeout=60).run_record.money.end.funding == pytest.approx(0.4)
 
 
 @pytest.mark.slow

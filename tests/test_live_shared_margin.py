@@ -66,12 +66,11 @@ def test_what_liquidates_them_all_is_that_of_the_portfolio(seed: int, model: str
     """Also where minutes are gone, the machine sleeps, every seventh write fails, or legs have other bars."""
     options = world(seed, model, gone=0.05 if how == "gone" else 0.0, bars=BARS if how == "bars" else ("1m",))
     until = ORIGIN + 120 * MINUTE if how == "bars" else UNTIL  # no bar is under way then
-    known = until - 15 * MINUTE if how == "bars" else until  # what is due in the last bar is charged at its close
     clock = JumpingClock(ORIGIN, seed) if how == "jumping" else SimulatedClock(ORIGIN)
     result = live(options, clock, FailingStore() if how == "failing" else None, until=until)
     expected = backtest(options, result, until)
     assert told(result, until) == told(expected, until)
-    assert money_of(result, known) == money_of(expected, known)
+    assert money_of(result, until) == money_of(expected, until)
     closed = [event for event in expected.told if isinstance(event, bknb.Closed) and event.when < until]
     liquidated = [event.when for event in closed if event.close_reason == "liquidation"]
     if (seed, model, how) in SLOW:

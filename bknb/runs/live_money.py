@@ -59,6 +59,16 @@ def only_leg(plan: LivePlan, account: AccountPlan) -> LegAccountSaver:
     return account_saver([plan], account, place).leg(0)
 
 
+def charge_at_end(account: LiveAccount, plan: LivePlan, *, stopped: bool) -> None:
+    """Charge what is due up to the end of a run, or of all legs of a portfolio, whose ``until`` has come.
+
+    ``stopped``: it ended before. It is not saved: a process that goes on charges it with the next bar.
+    """
+    if plan.until is not None and not stopped and plan.clock.now() >= plan.until:
+        account.follow(plan.until)
+        account.charge(plan.until)
+
+
 def live_account_result(account: LiveAccount) -> RunAccount:
     """The account of a live run or of a live portfolio as it stands."""
     return replace(account_result(account), kept=account.kept.marks)

@@ -114,14 +114,13 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
         self._weights: list[LivePortfolioWeights] = []
         self._priority = "score" if by_score else "declared"
         names = tuple((plan.strategy.name, plan.symbol) for plan in plans)
-        clock = LivePortfolioClock(
+        self._clock = clock = LivePortfolioClock(
             plans[0].clock,
             [plan.settings.patience_minutes * MINUTE_MS for plan in plans],
             longest=max(plan.base_ms for plan in plans),
             by_score=by_score,
             silent=SilentLegs(with_state_errors(plans[0].store), name, names),
         )
-        self._clock = clock
         self._account: LiveAccount | None = None
         savers: list[LegAccountSaver | None] = [None] * len(plans)
         if money is not None:
@@ -179,6 +178,10 @@ class LivePortfolioTask(Task[PortfolioResult, TickResult]):
             if task.failed is not None:
                 task.failed.add_note(f"in the leg {leg_text(task.plan)} of a live portfolio")
                 raise task.failed
+        if self._account is not None:
+            from .live_money import charge_at_end
+
+            charge_at_end(self._account, tasks[0].plan, stopped=any(task.run.stopped for task in tasks))
         return self._result_now()
 
     def _result_now(self) -> PortfolioResult:

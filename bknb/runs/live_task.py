@@ -102,6 +102,10 @@ class LiveTask(TaskByHand):
 
     async def _work(self) -> Result:
         await self._run.run()
+        if self._money is not None and self.plan.account is not None:
+            from .live_money import charge_at_end
+
+            charge_at_end(self._money.account.shared, self.plan, stopped=self._run.stopped)
         return self._result_now()
 
     def _result_now(self) -> Result:
