@@ -226,9 +226,8 @@ def play(folder: Path, where: str, *, at: Place | int | None = None) -> None:
     )
     result = task.result(timeout=60)
     # the clock does not wait for the broker, whose market may be gone when an order arrives
-    expected = (
-        {"broker", "late", "hole", "silence", "exchange"} if holes else {"broker", "late"} if late else {"broker"}
-    )
+    expected = {"broker", "double_fill"}
+    expected |= {"late", "hole", "silence", "exchange"} if holes else {"late"} if late else set()
     assert {error.kind for error in result.errors} <= expected, result.errors
     (folder / "errors.json").write_text(json.dumps(sorted({error.kind for error in result.errors})))
     (folder / "changes.json").write_bytes(msgspec.json.encode(disk.changes))
