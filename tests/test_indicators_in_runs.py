@@ -332,6 +332,19 @@ def test_what_a_function_of_candles_returns_by_name() -> None:
     seen(get)
 
 
+def test_functions_of_ta_lib_are_given_as_they_are() -> None:
+    talib = pytest.importorskip("talib")
+    wma, bands = bknb.indicator(talib.WMA, "1m", 10, lookback=9), bknb.indicator(talib.BBANDS, "1m", 20, lookback=19)
+    named = bknb.indicator("bbands", "1m", 20)
+
+    def get(ctx: Any) -> None:
+        close = ctx.candles("1m", 10).close
+        assert wma.last(ctx) == pytest.approx((close * np.arange(1, 11)).sum() / 55, rel=1e-12)
+        assert bands.last(ctx) == named.last(ctx)
+
+    seen(get)
+
+
 def test_a_function_sees_its_candles_and_not_the_moment_of_a_question() -> None:
     def looks(close: Any) -> Any:
         bknb.get_when()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+_TALIBS: Final = {"real": "close"}  # what functions of TA-Lib call the values they take
 _TIMES: Final = COLUMNS.index("timestamp")
 
 
@@ -90,7 +91,8 @@ class Parameter(NamedTuple):
 def arguments_of(function: Callable[..., Any], given: tuple[Any, ...], name: str) -> tuple[str | Parameter, ...]:
     """What a function takes, in order: columns by the names of its parameters, what was given for the others.
 
-    Where no parameter has the name of a column, the first one is given the candles.
+    Where no parameter has the name of a column, the first one is given the candles. ``real`` is that of the close, as
+    in TA-Lib.
 
     Raises
     ------
@@ -110,11 +112,11 @@ def arguments_of(function: Callable[..., Any], given: tuple[Any, ...], name: str
         return "candles", *map(Parameter, given)
     rest = [Parameter(value) for value in given]
     plain = [each for each in taken if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
-    by_name = {each.name for each in plain} & {*COLUMNS, "candles"}
+    by_name = {each.name for each in plain} & {*COLUMNS, *_TALIBS, "candles"}
     found: list[str | Parameter] = []
     for place, each in enumerate(plain):
         if each.name in by_name or (not by_name and not place):
-            found.append(each.name if by_name else "candles")
+            found.append(_TALIBS.get(each.name, each.name) if by_name else "candles")
         elif rest:
             found.append(rest.pop(0))
         elif each.default is not each.empty:
