@@ -276,6 +276,7 @@ def source(path: list[float], *, volume: float = 1.0) -> Any:
     return get_candles
 
 
+@pytest.mark.slow
 def test_trades_in_a_corner_of_the_frame_are_annualised_over_the_frame() -> None:
     days = 360
     path = np.full((days + 2) * 1440, 100.0)

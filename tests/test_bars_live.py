@@ -505,6 +505,7 @@ def test_a_broker_on_paper_fills_at_the_opens_of_bars() -> None:
     assert not result.errors
 
 
+@pytest.mark.slow
 def test_an_order_for_bars_that_come_late_is_in_time_at_a_broker_on_paper() -> None:
     def get_signal(ctx: Any) -> bknb.Signal | None:
         return bknb.Signal(side="long", minute_estimated_time=180) if ctx.when_ms == hour(25) else None

@@ -238,6 +238,7 @@ def walked(strategy: Any, source: Any, length: str, **options: Any) -> Any:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", first_quick(["1h", "1d"]))
 def test_every_fold_of_a_walk_over_bars_is_two_plain_backtests(base: str) -> None:
     source, _ = source_of(base, seed=7, count=24 * 20 if base == "1h" else 150)

@@ -65,6 +65,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("symbols", "first", "last"), first_quick(CASES))
 def test_rows_of_a_panel_are_the_days_weeks_and_months_that_markets_have(
     symbols: tuple[str, ...], first: str, last: str

@@ -86,6 +86,7 @@ def shown(candles: Any) -> list[tuple[int, Numbers]]:
 MOMENTS = "session_open, session_open+5m, session_open+50m, session_close-5m, session_close"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "market",
     first_quick([MARKETS[6], *MARKETS[:4], MARKETS[7]]),

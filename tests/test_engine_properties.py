@@ -26,6 +26,7 @@ def told(done: BacktestRun, *, before: int | None = None) -> bytes:
     return msgspec.json.encode([event for event in everything if before is None or event.when < before])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", first_quick(MODELS))
 @given(seed=SEEDS)
 def test_skipping_minutes_changes_nothing(model: str, seed: int) -> None:

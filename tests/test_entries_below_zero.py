@@ -395,6 +395,7 @@ def test_there_is_no_account_and_it_is_said_why() -> None:
         bootstrap(result.trades, seed=1)
 
 
+@pytest.mark.slow
 def test_everything_that_shows_a_run_shows_points() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -251,6 +251,7 @@ def test_silence_is_told_ten_minutes_after_the_close_of_a_short_bar(minutes: int
         assert "no 1h bar of X has come from 'mine' since 2024-10-29 19:30 UTC, for 10 minutes" in error.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gaps", first_quick([False, True]))
 def test_bars_that_never_come_are_holes_of_their_own_length(gaps: bool) -> None:  # noqa: FBT001
     """The half hour before the break of noon, and the hour after it."""

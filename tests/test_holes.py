@@ -232,6 +232,7 @@ def test_a_machine_that_slept_over_the_end_of_a_hole_decides_late() -> None:
     assert failure.kind == "late"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", first_quick(MODELS))
 @pytest.mark.parametrize("until", some_quick([100, 101, 102, 130], [130]))
 def test_a_live_run_ends_at_its_time_where_no_candle_comes_any_more(model: str, until: int) -> None:

@@ -140,6 +140,7 @@ class Life:
         self.prices = worst
 
 
+@pytest.mark.slow
 @given(accounts, st.lists(accounts, max_size=10), costs_of_runs, st.lists(moves, min_size=20, max_size=60))
 def test_cash_and_positions_are_capital_and_profit_less_costs(
     account: Account, others: list[Account], costs: Costs, steps: list[tuple[str, str, str, float, float, str]]

@@ -163,6 +163,7 @@ def test_a_run_whose_question_waits_ends_at_its_time_and_when_it_is_stopped(*, s
     assert left_out == ([] if stopped else ["the candle had not come 5 minutes after the question, which is left out"])
 
 
+@pytest.mark.slow
 def test_a_question_that_would_be_older_than_late_minutes_is_left_out_and_names_the_candle() -> None:
     market = Market(lambda n: n + 1 + (5 if n >= 30 else 0))
     result = market.lived(late_minutes=3)
@@ -173,6 +174,7 @@ def test_a_question_that_would_be_older_than_late_minutes_is_left_out_and_names_
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", first_quick([43, 40, 45, 47, 52]))
 def test_a_run_that_is_started_again_while_its_question_waits_goes_on_as_one_that_was_not(killed: int) -> None:
     whole = Market(lambda n: n + 1 + (6 if n >= 30 else 0))

@@ -238,6 +238,7 @@ def test_few_rows_cannot_be_told():
     assert foresight_of(MOVES.shift(-1), rows=19) is None
 
 
+@pytest.mark.slow
 def test_noise_is_rarely_noticed():
     rng = np.random.default_rng(8)
     kinds = [rng.normal(size=len(HOURS)) for _ in range(10)]

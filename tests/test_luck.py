@@ -121,6 +121,7 @@ def declaring(share, *, tick=None, seed=1):
     return get_signal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("execution", "step", "silent", "tick"),
     first_quick(

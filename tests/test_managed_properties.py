@@ -181,6 +181,7 @@ def test_skipping_minutes_changes_nothing(
     assert skipped == told(run(seed, model, tick=tick, risk=risk, lists=lists, orders=orders, every_minute=True))
 
 
+@pytest.mark.slow
 @given(model=st.sampled_from(MODELS), seed=SEEDS, at=st.integers(1, LENGTH), lists=st.booleans(), orders=st.booleans())
 def test_nothing_depends_on_what_comes_later(*, model: str, seed: int, at: int, lists: bool, orders: bool) -> None:
     before, later = ORIGIN + at * MINUTE, run(seed, model, changed_from=at, lists=lists, orders=orders)

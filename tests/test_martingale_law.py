@@ -116,6 +116,7 @@ def test_no_rule_earns(kind: str) -> None:
     check(by_events(paths(kind, 2, MINUTES), FEW_RULES), least=2000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", first_quick(["gaps", "silent"]))
 def test_no_rule_earns_in_the_compiled_loop(kind: str) -> None:
     check(compiled(paths(kind, 4, MINUTES), FEW_RULES), least=4000)

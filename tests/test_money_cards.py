@@ -452,6 +452,7 @@ def test_another_priority_is_named() -> None:
     assert [part.text for part in one.diff(other)] == ["priority: declared -> score"]
 
 
+@pytest.mark.slow
 def test_a_live_portfolio_has_a_card_and_is_not_repeated() -> None:
     clock = SimulatedClock(SINCE)
     call = {"exchange": "demo", "clock": clock, "until": "2024-01-01 01:00", "store": bknb.stores.memory()}

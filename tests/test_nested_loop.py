@@ -60,6 +60,7 @@ def test_the_old_package_serves_where_it_is_safe() -> None:
     assert run(WITHOUT.format(missing=["nest_asyncio2"]) + NESTED).split() == ["nest_asyncio", "nest_asyncio", "inner"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     find_spec("nest_asyncio") is None or find_spec("ipykernel") is None, reason="nest-asyncio or ipykernel is missing"
 )

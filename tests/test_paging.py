@@ -148,6 +148,7 @@ def test_all_candles_come_and_every_hole_is_seen(
         assert fetched(source, page=page, allow_gaps=False, until=until) == expected
 
 
+@pytest.mark.slow
 @given(
     first=st.integers(1000, 3000),
     hole=st.integers(0, 6000),
@@ -164,6 +165,7 @@ def test_a_source_that_answers_less_than_it_is_asked_for(first: int, hole: int, 
 PARTS = st.lists(st.tuples(st.integers(1, 900), st.integers(1, 100)), max_size=3)  # hole, candles
 
 
+@pytest.mark.slow
 @given(
     cap=st.sampled_from([2, 5, 10, 100]),
     parts=PARTS,
@@ -372,6 +374,7 @@ def borders(file: int) -> st.SearchStrategy[list[tuple[int, int, int]]]:
     return st.lists(st.tuples(st.integers(1, 9), near, near), min_size=1, max_size=4)
 
 
+@pytest.mark.slow
 @given(data=st.data(), file=st.sampled_from([60, 240]), intervals=st.sampled_from([None, ("1m",)]))
 def test_of_a_source_with_a_file_for_each_hour_or_few_holes_around_their_ends_hide_nothing(
     data: st.DataObject, file: int, intervals: tuple[str, ...] | None

@@ -123,6 +123,7 @@ BASES = {"1m": ("1m", "5m", "15m"), "1h": ("1h", "4h"), "1d": ("1d", "3d")}
 CASES = [(base, interval, how) for base, some in BASES.items() for interval, how in product(some, ("union", "common"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "case"), [(1, CASES[3]), (2, CASES[6]), (3, CASES[9])])
 def test_a_panel_is_what_a_plain_construction_gives(seed: int, case: tuple[str, str, Any]) -> None:
     base, interval, how = case

@@ -248,6 +248,7 @@ def sizes(told: Iterable[Any]) -> list[float]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", first_quick(MODELS))
 def test_a_shared_limit_of_size_is_never_exceeded_with_adds(model: str) -> None:
     """Positions that are added to, reduced, reversed and moved at random, on a profile that counts their sizes."""

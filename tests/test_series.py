@@ -168,6 +168,7 @@ def known_by_hand(rows: list[dict[str, Any]], delay: int, when: int, symbol: str
     return list(found.values())
 
 
+@pytest.mark.slow
 @given(worlds())
 def test_no_row_is_seen_before_it_is_known_and_revisions_are_those_of_a_plain_loop(world: Any) -> None:
     rows, minutes = world

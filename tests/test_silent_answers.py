@@ -117,6 +117,7 @@ def random_world(seed: int) -> World:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page_limit", first_quick([100, None]))
 def test_a_source_whose_answers_reach_far_and_hold_few_loses_no_page(page_limit: int | None) -> None:
     parts = ((0, 4), (33, 46), (542, 1811), (1812, 2306))

@@ -55,6 +55,7 @@ def watched(seed: int, model: str, tick: float | None) -> tuple[Result, dict[tup
     return Result(record_of(run)), seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", first_quick(MODELS))
 @given(seed=SEEDS)
 def test_the_table_says_what_manage_saw(model: str, seed: int) -> None:

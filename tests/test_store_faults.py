@@ -134,6 +134,7 @@ def test_killed_at_every_system_call(folder_in_memory, which, step):
     assert sorted(set(result["told"])) == list(range(len(STORY) + 1))
 
 
+@pytest.mark.slow
 @needs_fork
 @pytest.mark.parametrize("which", first_quick(["files", "sqlite"]))
 def test_killed_at_every_change_of_the_first_start(folder_in_memory, which):

@@ -288,6 +288,7 @@ def test_the_worlds_hold_every_kind_of_end() -> None:
     assert min(freed, overtaken, at_entry, exact) > 0, (freed, overtaken, at_entry, exact)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", first_quick(MODELS))
 @HALF
 @given(seed=SEEDS)
@@ -319,6 +320,7 @@ def test_daily_returns_compound_to_the_equity(seed: int) -> None:
     assert np.prod(1 + outcome.daily) == pytest.approx(1.0 if np.isnan(final) else final, rel=1e-9)
 
 
+@pytest.mark.slow
 @given(seed=SEEDS)
 def test_gates_come_from_outside(seed: int) -> None:
     """Compiled and plain take the gates they are given, none of them from their own module."""

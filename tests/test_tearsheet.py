@@ -165,6 +165,7 @@ def test_without_a_capital_a_portfolio_has_its_legs_alone() -> None:
         result.save("never.png")
 
 
+@pytest.mark.slow
 def test_months_of_what_was_held_make_what_it_held_in_all() -> None:
     """Three months of days; compounded they are the figure of the benchmark, after costs as that is."""
     days = pd.date_range("2023-12-15", "2024-02-20", tz="UTC")

@@ -611,6 +611,7 @@ def test_a_sweep_of_weights_has_the_accounts_of_its_backtests() -> None:
     assert table["equity_final"].isna().all()  # of positions that open with a part of the equity
 
 
+@pytest.mark.slow
 def test_a_weight_that_sees_the_future_is_found() -> None:
     exchange = source(walk(2))
     closes = {int(row[0]): row[4] for row in walk(2)}
