@@ -360,13 +360,21 @@ def test_a_function_sees_its_candles_and_not_the_moment_of_a_question() -> None:
 
 
 def test_a_young_symbol_has_nan_until_its_look_back_is_there() -> None:
+    calls: list[int] = []
+
+    def counted(close: Any) -> Any:
+        calls.append(1)
+        return close
+
     fast, day = bknb.indicator("sma", "1m", 10), bknb.indicator("bbands", "1d", 3)
-    begin = int(MINUTES.timestamp[0])
+    begin, none = int(MINUTES.timestamp[0]), bknb.indicator(counted, "1d", lookback=3)
 
     def get(ctx: Any) -> tuple[int, bool]:
         assert np.isnan(day(ctx, 2).lower).all()
+        assert np.isnan(none.last(ctx))
         assert fast(ctx, 30).shape == (30,)
         return (ctx.when_ms - begin) // MINUTE, bool(np.isnan(fast.last(ctx)))
 
     found = seen(get, exchange=WALK, frame=(begin + 5 * MINUTE, begin + 20 * MINUTE), interval="1m")
     assert found == [(minute, minute < 10) for minute in range(5, 20)]
+    assert len(calls) == 1

@@ -61,7 +61,7 @@ class RunValues:
 
     __slots__ = (
         *("_blocks", "_covered", "_formula", "_home", "_interval", "_key", "_made", "_proof", "_symbol", "_window"),
-        *("_needs_places", "first", "make", "now", "places", "values"),
+        *("_needs_places", "_still", "first", "make", "now", "places", "values"),
     )
 
     def __init__(self, window: Window, symbol: str, interval: str, formula: Formula, key: object) -> None:
@@ -77,6 +77,7 @@ class RunValues:
         self.first = 0
         self.make: Callable[..., Any] | None = None
         self._needs_places = False
+        self._still: BlockValues | None = None  # of a candle that stands still, for questions before the first one
 
     def _new_proof(self) -> Proof:
         about = f"the indicator {self._formula.name} of {self._symbol} {self._interval} candles"
@@ -116,10 +117,11 @@ class RunValues:
         """
         made, place = self._up_to(context, n)
         if not place:
-            made = self._of_all(_STILL)
-            made.cover(0, 1, partial(self._asked, context))
-            assert made.values is not None  # of one block  # noqa: S101
-            return np.full((len(made.values), n), np.nan), made.make
+            if self._still is None:
+                self._still = self._of_all(_STILL)
+                self._still.cover(0, 1, partial(self._asked, context))
+            assert self._still.values is not None  # of one block  # noqa: S101
+            return np.full((len(self._still.values), n), np.nan), self._still.make
         return _last(made, place, n), made.make
 
     def _up_to(self, context: Context, n: int) -> tuple[BlockValues, int]:
