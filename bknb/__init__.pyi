@@ -345,8 +345,8 @@ from .llm.ask import (
 from .log import (
     set_logger as set_logger,
 )
-from .market.candle_hash import content_hash as content_hash
 from .market.candles import Candles as Candles
+from .market.content_hash_of_candles import content_hash as content_hash
 from .market.format_price_and_quantity import (
     format_price as format_price,
 )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from bknb.domain.cash_booked_for_fills_and_funding import Booked, CashRow, Ledger, LegFill
 from bknb.domain.costs import CostRequest, FillCosts
 from bknb.domain.cross_liquidation import cross_legs
+from bknb.domain.funding_charged_and_fills_booked import Booked, CashRow, Ledger, LegFill
 from bknb.domain.signal import Position
 
 CostsOf = Callable[[str, CostRequest], FillCosts]

@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 
 from liquidations import liquidated, stop_comes_first
 
-from bknb.domain.cash_booked_for_fills_and_funding import Booked, CashRow, Ledger, LegFill
 from bknb.domain.costs import CostRequest, Costs, fill_costs
 from bknb.domain.cross_liquidation import cross_legs, cross_liquidation, next_stop
-from bknb.domain.funding_and_borrow_paid import funding_of
+from bknb.domain.funding_and_borrow_amounts import funding_of
+from bknb.domain.funding_charged_and_fills_booked import Booked, CashRow, Ledger, LegFill
 from bknb.domain.percent_risk_and_kelly_sizes import read_size, wanted_size
 from bknb.domain.quantity_or_lack_of_cash import SizedOrder, quantity_filled, sized_order
 from bknb.domain.quantity_step_and_least_amount import MarketLimits, reduced_by

@@ -1033,7 +1033,7 @@ LOADED_ONCE = (
     *(
         "bknb.engine.get_signals_deadline_columns",
         "bknb.exchanges.demo_in_sessions_and_bundled",
-        "bknb.market.candle_hash",
+        "bknb.market.content_hash_of_candles",
         "bknb.metrics.statistics",
         "bknb.provenance.card_file",
         "bknb.reports.backtest_report",

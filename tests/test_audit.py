@@ -14,8 +14,8 @@ from packages import need_packages
 
 import bknb
 from bknb.exchanges.dataframe_source import FrameSource
-from bknb.market.candle_hash import content_hash
 from bknb.market.candles import Candles
+from bknb.market.content_hash_of_candles import content_hash
 from bknb.market.demo import DemoSource
 from bknb.market.resample import resample
 from bknb.testing.fake_binance import LocalBinance

@@ -22,8 +22,8 @@ from bknb.domain.ranges import length, merged, within, without
 from bknb.errors import BadCandle, StateError, UsageError
 from bknb.history.candle_store import CandleStore
 from bknb.history.partition import SeriesName, encoded, period_of
-from bknb.market.candle_hash import content_hash
 from bknb.market.candles import Candles
+from bknb.market.content_hash_of_candles import content_hash
 from bknb.testing.faults import FaultyDisk, PowerCutDisk
 
 need_packages("pyarrow")

@@ -16,7 +16,7 @@ from scenarios import MINUTE, ORIGIN, Candle, long, source
 from test_half_past_bars import MARKETS, bars_of
 
 import bknb
-from bknb.domain.cash_booked_for_fills_and_funding import Ledger
+from bknb.domain.funding_charged_and_fills_booked import Ledger
 from bknb.domain.quantity_step_and_least_amount import MarketLimits
 from bknb.domain.signal import key_of
 from bknb.engine.account_plan import plan_account

@@ -17,7 +17,7 @@ from test_capital import FREE, MODELS, conserved, money_of, money_run
 from test_portfolio import FLAT, FRAME, market, minute_of, strategy_of
 
 import bknb
-from bknb.domain.cash_booked_for_fills_and_funding import Ledger
+from bknb.domain.funding_charged_and_fills_booked import Ledger
 from bknb.engine.account_plan import plan_account
 from bknb.engine.portfolio_run import PortfolioRun
 from bknb.engine.shared_account import SharedAccount

@@ -12,7 +12,7 @@ from result_with_costs import result_with_costs
 import bknb
 from bknb.config import Settings
 from bknb.domain.costs import CostRequest, Costs, fill_costs, filled_by, with_settings
-from bknb.domain.funding_and_borrow_paid import borrow_interest, funding_of
+from bknb.domain.funding_and_borrow_amounts import borrow_interest, funding_of
 from bknb.domain.pnl import trade_pnl
 from bknb.domain.position_fills import Fill
 from bknb.domain.profit_of_partial_closes import result

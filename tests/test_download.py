@@ -26,8 +26,8 @@ from bknb.domain.retry_pauses import Patience
 from bknb.exchanges.downloaded_candles import DownloadProgress
 from bknb.history.candle_store import CandleStore
 from bknb.history.partition import SeriesName
-from bknb.market.candle_hash import content_hash
 from bknb.market.candles import Candles
+from bknb.market.content_hash_of_candles import content_hash
 from bknb.market.demo import DemoSource
 from bknb.testing.fake_binance import LocalBinance, Market
 

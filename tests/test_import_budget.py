@@ -110,7 +110,7 @@ ONLY_WITH_CAPITAL = {
     *(
         f"bknb.domain.{name}"
         for name in (
-            "cash_booked_for_fills_and_funding",
+            "funding_charged_and_fills_booked",
             "quantity_or_lack_of_cash",
             "percent_risk_and_kelly_sizes",
             "size_request",

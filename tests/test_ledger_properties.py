@@ -11,10 +11,10 @@ from liquidations import liquidated
 from msgspec.structs import replace
 from result_with_costs import result_with_costs
 
-from bknb.domain.cash_booked_for_fills_and_funding import Booked, CashRow, Ledger, LegFill
 from bknb.domain.costs import CostRequest, Costs, fill_costs
 from bknb.domain.cross_liquidation import cross_legs, cross_liquidation
-from bknb.domain.funding_and_borrow_paid import Funding
+from bknb.domain.funding_and_borrow_amounts import Funding
+from bknb.domain.funding_charged_and_fills_booked import Booked, CashRow, Ledger, LegFill
 from bknb.domain.liquidation_price import liquidation_price
 from bknb.domain.pnl import trade_pnl
 from bknb.domain.position_fills import Fill

@@ -8,9 +8,9 @@ import pytest
 from liquidations import liquidated
 from msgspec.structs import replace
 
-from bknb.domain.cash_booked_for_fills_and_funding import Ledger, LegFill
 from bknb.domain.costs import CostRequest, Costs, fill_costs
 from bknb.domain.cross_liquidation import cross_liquidation, next_stop, way_to
+from bknb.domain.funding_charged_and_fills_booked import Ledger, LegFill
 from bknb.domain.spot_margin_and_perpetual import Margin, Perpetual
 
 FREE = Costs(taker=0.0, slippage=0.0)

@@ -15,7 +15,7 @@ from test_live_portfolio import backtest, live, told
 from worlds import SETTINGS, walk
 
 import bknb
-from bknb.domain.cash_booked_for_fills_and_funding import Ledger
+from bknb.domain.funding_charged_and_fills_booked import Ledger
 from bknb.domain.leg_position import LegPosition
 from bknb.engine.shared_account import AccountChange, Freed
 from bknb.live import account_changes

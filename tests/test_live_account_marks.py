@@ -15,7 +15,7 @@ from test_live_portfolio import UNTIL, backtest, live
 from worlds import SETTINGS, walk
 
 import bknb
-from bknb.domain.cash_booked_for_fills_and_funding import Ledger
+from bknb.domain.funding_charged_and_fills_booked import Ledger
 from bknb.domain.spot_margin_and_perpetual import Spot
 from bknb.engine.kept_marks import MADE_OF_MARKS
 from bknb.engine.marked_account_equity import LegCloses

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 from money_ledgers import FIVE, FREE, MINUTE, TAKER, TEN, WORLDS, Played, World
 
-from bknb.domain.cash_booked_for_fills_and_funding import Ledger
 from bknb.domain.costs import Costs
 from bknb.domain.cross_liquidation import cross_liquidation
+from bknb.domain.funding_charged_and_fills_booked import Ledger
 from bknb.domain.spot_margin_and_perpetual import Account, Margin, Perpetual, Spot
 
 CENT = 0.005 + 1e-9

@@ -12,7 +12,7 @@ import msgspec
 
 from ..config import Settings
 from ..errors import UsageError
-from .funding_and_borrow_paid import funding_of
+from .funding_and_borrow_amounts import funding_of
 from .keyword_arguments import ByName
 from .pnl import slipped_exit
 from .position_fills import FillKind

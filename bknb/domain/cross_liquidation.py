@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from .cash_booked_for_fills_and_funding import Ledger
+from .funding_charged_and_fills_booked import Ledger
 from .liquidation_price import away_from_market
 from .signal import Position, sign_of
 
@@ -67,7 +67,7 @@ def cross_liquidation(
     --------
     >>> from .spot_margin_and_perpetual import Perpetual
     >>> from .costs import CostRequest, Costs, fill_costs
-    >>> from .cash_booked_for_fills_and_funding import LegFill
+    >>> from .funding_charged_and_fills_booked import LegFill
     >>> order = CostRequest(symbol="A", at=0, side="buy", kind="entry", filled_by="market", quantity=50.0, price=100.0)
     >>> fill = LegFill("A", "long", order, fill_costs(order, Costs(taker=0.0, slippage=0.0)))
     >>> ledger = Ledger.begin(1000.0, Perpetual(leverage=5, maintenance=0.5)).apply(fill).ledger

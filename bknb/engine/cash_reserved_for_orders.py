@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING
 
-from ..domain.cash_booked_for_fills_and_funding import Ledger
 from ..domain.costs import CostRequest
 from ..domain.entry_timeout import ended_in_silence
+from ..domain.funding_charged_and_fills_booked import Ledger
 from ..domain.lifecycle import position_of, signals_of
 from ..domain.quantity_or_lack_of_cash import SizedOrder
 from ..domain.signal import ScheduledSignal

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 import numpy as np
 
-from ..domain.cash_booked_for_fills_and_funding import Ledger
 from ..domain.cross_liquidation import cross_legs, liquidation_in_bar
+from ..domain.funding_charged_and_fills_booked import Ledger
 from ..domain.market_clock_protocol import NEVER
 from ..domain.signal_events import Reason
 from .leg_at_open import entered_at_open, has_orders, left_at_open, stop_before

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from ..domain.costs import Costs
-from ..domain.funding_and_borrow_paid import Funding, funding_of
+from ..domain.funding_and_borrow_amounts import Funding, funding_of
 from ..domain.market_clock_protocol import NEVER
 from ..errors import UsageError
 

@@ -10,7 +10,7 @@ import numpy as np
 from .marked_account_equity import LegCloses, Moments, marked_money, moments_of
 
 if TYPE_CHECKING:
-    from ..domain.cash_booked_for_fills_and_funding import Ledger
+    from ..domain.funding_charged_and_fills_booked import Ledger
     from .marked_account_equity import Flags, Floats, Times
 
 MADE_OF_MARKS: Final = (

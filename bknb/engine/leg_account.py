@@ -2,7 +2,7 @@
 
 It stands beside the risk profile of the leg, and asks that, too: it is asked before an order is made, and again when a
 candle fills it, and it is told of every event before anybody else. All that is decided is in
-:mod:`bknb.domain.quantity_or_lack_of_cash` and :mod:`bknb.domain.cash_booked_for_fills_and_funding`.
+:mod:`bknb.domain.quantity_or_lack_of_cash` and :mod:`bknb.domain.funding_charged_and_fills_booked`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from ..domain.cash_booked_for_fills_and_funding import Booked, Ledger, LegFill
 from ..domain.costs import CostRequest, FilledBy, fill_costs, filled_by
 from ..domain.fills_at_stops_and_gaps import Entry, execution_model
+from ..domain.funding_charged_and_fills_booked import Booked, Ledger, LegFill
 from ..domain.leg_position import part_name
 from ..domain.lifecycle import step
 from ..domain.lifecycle_inputs import Input

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from ..domain.cash_booked_for_fills_and_funding import Ledger, LegFill
 from ..domain.costs import CostRequest, fill_costs, filled_by
 from ..domain.declared_exits import targets_of
 from ..domain.fills_at_stops_and_gaps import Entry, Minute
+from ..domain.funding_charged_and_fills_booked import Ledger, LegFill
 from ..domain.signal import Position, sign_of
 from ..domain.states import Holding, Opening, waiting_signals
 from ..domain.trailing_and_breakeven_stops import stop_in_force

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from ..domain.cash_booked_for_fills_and_funding import Booked, Ledger, LegFill
 from ..domain.costs import fill_costs
+from ..domain.funding_charged_and_fills_booked import Booked, Ledger, LegFill
 from ..domain.quantity_step_and_least_amount import reduced_by
 from ..domain.signal import Position
 from ..domain.signal_events import Closed, Event, Reduced

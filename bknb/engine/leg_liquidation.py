@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from ..domain.cash_booked_for_fills_and_funding import Ledger
 from ..domain.fills_at_stops_and_gaps import Minute
+from ..domain.funding_charged_and_fills_booked import Ledger
 from ..domain.lifecycle_inputs import Boundary, Input
 from ..domain.liquidation_price import away_from_market
 from ..domain.market_clock_protocol import NEVER

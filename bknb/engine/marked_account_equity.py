@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from ..domain.cash_booked_for_fills_and_funding import Ledger
+from ..domain.funding_charged_and_fills_booked import Ledger
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

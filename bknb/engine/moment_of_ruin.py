@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from ..domain.cash_booked_for_fills_and_funding import Ledger
+    from ..domain.funding_charged_and_fills_booked import Ledger
     from .bar_prices import BarPrices
 
 

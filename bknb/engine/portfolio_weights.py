@@ -33,7 +33,7 @@ from .weights_moments import WeightsMoments
 from .weights_together import Together
 
 if TYPE_CHECKING:
-    from ..domain.cash_booked_for_fills_and_funding import Ledger
+    from ..domain.funding_charged_and_fills_booked import Ledger
     from ..domain.position_seen_by_manage import HeldPosition
     from ..market.shifted_bar_grid import BarGrid
     from .leg_account import LegAccount

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from ..domain.cash_booked_for_fills_and_funding import CashRow, LegFill
+from ..domain.funding_charged_and_fills_booked import CashRow, LegFill
 
 UNTOLD: Final = -1
 """The number of an exit of the account's own, until the position ends."""

@@ -13,8 +13,8 @@ from itertools import takewhile
 from operator import itemgetter
 from typing import NamedTuple
 
-from ..domain.cash_booked_for_fills_and_funding import Booked, CashRow, Ledger, Marked
-from ..domain.funding_and_borrow_paid import Funding
+from ..domain.funding_and_borrow_amounts import Funding
+from ..domain.funding_charged_and_fills_booked import Booked, CashRow, Ledger, Marked
 from ..domain.leg_position import part_name
 from ..domain.quantity_step_and_least_amount import EXACT
 from ..domain.risk_request_and_verdict import AccountMarks, Reserve

@@ -17,8 +17,8 @@ from ..errors import UsageError
 from ..history.cached_source import StoredSource
 from ..history.candle_store import DEFAULT_FOLDER
 from ..history.partition import SeriesName
-from ..market.candle_hash import content_hash
 from ..market.candles import COLUMNS, Candles
+from ..market.content_hash_of_candles import content_hash
 from ..market.fetch_loop import fetch_now
 from ..market.measured_bar_length import base_of, check_made_of
 from ..market.resample import resample

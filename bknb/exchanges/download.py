@@ -24,7 +24,7 @@ from ..frontend import frontend
 from ..history.cached_source import StoredSource
 from ..history.candle_store import DEFAULT_FOLDER, CandleStore
 from ..history.partition import SeriesName, periods
-from ..market.candle_hash import content_hash
+from ..market.content_hash_of_candles import content_hash
 from ..market.fetch_loop import submit
 from ..market.measured_bar_length import base_of
 from ..market.source_hours import bar_grid_of

@@ -18,9 +18,9 @@ import numpy as np
 from ..domain.interval import INTERVAL_MS
 from ..domain.ranges import Range, Ranges
 from ..errors import MissingDependency, StateError, UsageError
-from ..market.candle_hash import content_hash
 from ..market.candles import COLUMNS, Candles
 from ..market.candles_repaired_or_refused import series_text
+from ..market.content_hash_of_candles import content_hash
 from ..stores.format_versions import read_json
 from ..stores.sealed_values import Unreadable, address_of, seal, unseal
 

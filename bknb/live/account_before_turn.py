@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..domain.cash_booked_for_fills_and_funding import Ledger
 from ..domain.costs import FilledBy
+from ..domain.funding_charged_and_fills_booked import Ledger
 from ..domain.quantity_or_lack_of_cash import FilledQuantity, SizedOrder
 from ..domain.signal import SignalKey
 from ..domain.size_request import ClosedTrades

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import msgspec
 from msgspec.structs import replace
 
-from ..domain.cash_booked_for_fills_and_funding import Ledger
+from ..domain.funding_charged_and_fills_booked import Ledger
 from ..domain.leg_position import LegPosition
 from ..engine.shared_account import AccountChange, Freed
 from ..errors import StateError

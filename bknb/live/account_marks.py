@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import numpy as np
 
-from ..domain.cash_booked_for_fills_and_funding import Ledger
+from ..domain.funding_charged_and_fills_booked import Ledger
 from ..domain.interval import MINUTE_MS
 from ..domain.market_clock_protocol import NEVER
 from ..engine.kept_marks import KeptMarks, behind

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from ..domain.cash_booked_for_fills_and_funding import Ledger
+from ..domain.funding_charged_and_fills_booked import Ledger
 from ..engine.account_plan import AccountPlan, LegMoney
 from ..engine.shared_account import AccountChange, Freed, SharedAccount
 from .account_before_turn import AccountBefore

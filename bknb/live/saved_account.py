@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from ..domain.cash_booked_for_fills_and_funding import Ledger
+from ..domain.funding_charged_and_fills_booked import Ledger
 from ..domain.quantity_or_lack_of_cash import SizedOrder
 from ..domain.signal import SignalKey
 from ..domain.size_request import ClosedTrades

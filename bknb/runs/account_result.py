@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ..domain.cash_booked_for_fills_and_funding import CashRow, Ledger
+from ..domain.funding_charged_and_fills_booked import CashRow, Ledger
 from ..domain.signal import SignalKey
 from ..engine.account_plan import LegMoney
 from ..engine.kept_marks import KeptMarks

@@ -18,7 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from .costs import CostRequest, FillCosts
-from .funding_and_borrow_paid import Funding, borrow_interest
+from .funding_and_borrow_amounts import Funding, borrow_interest
 from .leg_position import LegPosition, leg_name
 from .liquidation_price import liquidation_price
 from .quantity_step_and_least_amount import EXACT
