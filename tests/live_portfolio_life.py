@@ -33,16 +33,25 @@ from bknb.testing.clocks import SimulatedClock
 LOADED = (bknb.Live, bknb.add_risk, bknb.PortfolioResult, account_saver)  # once, before anybody is forked
 account_changes.NEWEST, account_changes.PART = 2, 4  # so that changes move to their journal in half an hour
 JOURNAL, LOCK = "exchange.jsonl", ("write lock", "remove lock")
-UNTIL = ORIGIN + 30 * MINUTE
+LENGTH = 30 * MINUTE
 SYMBOLS = ("AUSDT", "BUSDT")
 ROWS = {symbol: walk(seed) for seed, symbol in enumerate(SYMBOLS, 3)}
 MARKETS = {symbol: source(rows) for symbol, rows in ROWS.items()}
 ONE_MARKET = bknb.exchanges.FrameSource({symbol: bknb.Candles.from_rows(rows) for symbol, rows in ROWS.items()})
-FALLING = {  # all open 8 % lower at minute 24: more is lost than is there of what shares its margin
-    symbol: source([[at, *(price * (0.92 if at >= ORIGIN + 24 * MINUTE else 1.0) for price in prices), volume]
-                    for at, *prices, volume in walk(seed)])
-    for seed, symbol in enumerate(SYMBOLS, 12)
-}  # fmt: skip
+
+
+def jumping(minute: int, factor: float) -> dict[str, Any]:
+    """Markets that all open higher or lower from a minute on: more is lost than is there of what shares its margin."""
+    since = ORIGIN + minute * MINUTE
+    return {
+        symbol: source([[at, *(price * (factor if at >= since else 1.0) for price in prices), volume]
+                        for at, *prices, volume in walk(seed)])
+        for seed, symbol in enumerate(SYMBOLS, 12)
+    }  # fmt: skip
+
+
+START = {"cross interest": ORIGIN + 45 * MINUTE}  # interest is due at the full hour
+JUMPING = {"cross": jumping(24, 0.92), "cross interest": jumping(64, 1.1)}
 FUNDING = [(ORIGIN + k * MINUTE, 0.0003) for k in range(0, 60, 4)]
 KINDS: dict[str, dict[str, Any]] = {
     "spot": {"sizing": "percent:60", "costs": bknb.Costs(taker=0.05)},
@@ -61,6 +70,11 @@ KINDS: dict[str, dict[str, Any]] = {
         "sizing": "percent:700",
         "account": bknb.Perpetual(50, 1.9),
         "costs": bknb.Costs(taker=0.02, funding=FUNDING),
+    },
+    "cross interest": {
+        "sizing": "percent:700",
+        "account": bknb.Margin(50, 1.9),
+        "costs": bknb.Costs(taker=0.02, borrow_yearly=3_000),
     },
     "weights": {"costs": bknb.Costs(taker=0.05)},
     "weights together": {"costs": bknb.Costs(taker=0.05)},
@@ -107,26 +121,26 @@ def legs(kind: str) -> list[tuple[str, Any]]:
     return [(SYMBOLS[0], managed), *zip(SYMBOLS, short, strict=True)]
 
 
-def longs() -> list[tuple[str, Any]]:
-    """Random longs whose levels are far away, one on the first symbol and two on the other."""
+def far(side: str) -> list[tuple[str, Any]]:
+    """Random entries on one side whose levels are far away, one on the first symbol and two on the other."""
 
-    def bought(seed: int) -> Any:
-        drawn = soon(signals(seed))
+    def drawn_far(seed: int) -> Any:
+        drawn, factors = soon(signals(seed)), (2.0, 0.5) if side == "long" else (0.5, 2.0)
 
         def answer(when: Any, price: float) -> Any:
             signal = drawn(when, price)
-            levels = {"price_take_profit": price * 2.0, "price_stop_loss": price * 0.5}
-            return None if signal is None or signal["position"] == "short" else signal | levels
+            levels = {"price_take_profit": price * factors[0], "price_stop_loss": price * factors[1]}
+            return None if signal is None or signal["position"] != side else signal | levels
 
-        return bknb.add_strategy(f"bought {seed}", interval="1m", get_signal=answer)
+        return bknb.add_strategy(f"{side} {seed}", interval="1m", get_signal=answer)
 
-    return [(symbol, bought(seed)) for seed, symbol in enumerate((SYMBOLS[0], SYMBOLS[1], SYMBOLS[1]), 5)]
+    return [(symbol, drawn_far(seed)) for seed, symbol in enumerate((SYMBOLS[0], SYMBOLS[1], SYMBOLS[1]), 5)]
 
 
 def what_runs(kind: str) -> dict[str, Any]:
     """The legs, or a strategy that answers for both symbols at once."""
-    if kind == "cross":
-        return {"legs": longs()}
+    if kind.startswith("cross"):
+        return {"legs": far("long" if kind == "cross" else "short")}
     if not kind.startswith("weights"):
         return {"legs": legs(kind)}
     options: dict[str, Any] = {"interval": "5m" if kind.endswith("bars") else "1m"}
@@ -139,7 +153,7 @@ def market_of(kind: str) -> Any:
     """Where it is traded; weights read candles of both symbols."""
     if kind == "weights hours":
         return OTHER_HOURS
-    return ONE_MARKET if kind.startswith("weights") else FALLING if kind == "cross" else MARKETS
+    return ONE_MARKET if kind.startswith("weights") else JUMPING.get(kind, MARKETS)
 
 
 def soon(get_signal: Any) -> Any:
@@ -155,8 +169,8 @@ def soon(get_signal: Any) -> Any:
 class KeptClock(SimulatedClock):
     """A clock that goes on where that of the last process was."""
 
-    def __init__(self, kept: Path) -> None:
-        super().__init__(int(kept.read_text()) if kept.exists() else ORIGIN)
+    def __init__(self, kept: Path, start: int) -> None:
+        super().__init__(int(kept.read_text()) if kept.exists() else start)
         self.kept = kept
 
     async def sleep_until(self, when: int) -> None:
@@ -166,12 +180,12 @@ class KeptClock(SimulatedClock):
 
 def play(folder: Path, kind: str, at: Place | None) -> None:
     """One life; what is received, and what came of it, are in files."""
-    life = Life(folder, at)
+    life, start = Life(folder, at), START.get(kind, ORIGIN)
     task = bknb.Live.portfolio(
         **what_runs(kind),
         exchange=market_of(kind),
-        clock=KeptClock(folder / "clock"),
-        until=UNTIL,
+        clock=KeptClock(folder / "clock", start),
+        until=start + LENGTH,
         store=FileStore(folder / "state", disk=life.disk),
         settings=SETTINGS,
         late_minutes=10_000,
@@ -221,7 +235,7 @@ def main(root: Path, kind: str, *, every: bool) -> None:
     killed = [place.change for place in compared.places]
     lost = [position for leg in money for _, position in leg if any(fill[3] for fill in position["fills"])]
     found = {"wrong": compared.wrong, "killed": killed, "trades": len(ended), "fills": fills, "forgiven": len(lost)}
-    print(json.dumps(found | {"funding": account["funding"]}))  # noqa: T201
+    print(json.dumps(found | {"funding": account["funding"], "borrow": account["borrow"]}))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -294,7 +294,10 @@ def test_what_is_reserved_for_an_order_that_ended_in_silence_is_free() -> None:
     [
         pytest.param("chosen", "perpetual", 7, marks=pytest.mark.slow),
         pytest.param("chosen", "weights together bars", 5, marks=pytest.mark.slow),
-        *(pytest.param("every", kind, 60, marks=pytest.mark.long) for kind in ("spot", *FUNDED, *WEIGHTS)),
+        *(
+            pytest.param("every", kind, 60, marks=pytest.mark.long)
+            for kind in ("spot", "cross interest", *FUNDED, *WEIGHTS)
+        ),
         *(pytest.param("chosen", kind, 7, marks=pytest.mark.long) for kind in ("funding series", "cross")),
         pytest.param("chosen", "broker", 7, marks=pytest.mark.long),
         pytest.param("chosen", "weights broker", 7, marks=pytest.mark.long),
@@ -313,7 +316,8 @@ def test_killed_at_any_change_of_the_disk_the_account_is_that_of_an_undisturbed_
     assert found["trades"] > 2
     assert found["fills"] > 6
     assert (found["funding"] != 0.0) == (kind in FUNDED)
-    assert found["forgiven"] == (3 if kind == "cross" else 0)
+    assert (found["borrow"] != 0.0) == (kind == "cross interest")
+    assert found["forgiven"] == (3 if kind.startswith("cross") else 0)
 
 
 class FailingStore(bknb.stores.MemoryStore):

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from live_portfolio_life import FALLING, KINDS, longs
-from live_portfolio_life import UNTIL as SHORT
+from live_portfolio_life import JUMPING, KINDS, LENGTH, START, far, market_of, what_runs
 from scenarios import MINUTE, ORIGIN, source
 from test_live_account import FUNDING, FailingStore, money_of
 from test_live_parity import JumpingClock
@@ -16,7 +15,9 @@ from test_live_portfolio import UNTIL, backtest, live, told
 from worlds import SETTINGS, signals, walk
 
 import bknb
+from bknb.domain.market_clock_protocol import NEVER
 from bknb.live.account_saver import MoneyJournal
+from bknb.live.saved_account import ACCOUNT_READERS, ACCOUNT_VERSION
 from bknb.testing.clocks import SimulatedClock
 
 ACCOUNTS: list[dict[str, Any]] = [
@@ -142,21 +143,78 @@ class CopiedStore(bknb.stores.MemoryStore):
             copied.sealed |= self.sealed
 
 
+def from_each_write(kind: str, minute: int) -> tuple[bknb.PortfolioResult, bknb.stores.MemoryStore]:
+    """A life of :mod:`live_portfolio_life`; from each write of a minute on another one comes to the same end."""
+    options = {**what_runs(kind), "exchange": market_of(kind), "settings": SETTINGS, "capital": 10_000, **KINDS[kind]}
+    start, since = START.get(kind, ORIGIN), ORIGIN + minute * MINUTE
+    store = CopiedStore(clock := SimulatedClock(start), since)
+    whole = live(options, clock, store, until=start + LENGTH)
+    assert len(store.copies) > 5
+    for number, left in enumerate(store.copies):
+        result = live(options, SimulatedClock(since), left, until=start + LENGTH)
+        assert result.run_account.end == whole.run_account.end, number
+        assert result.run_account.positions == whole.run_account.positions, number
+        assert result.equity.tolist() == whole.equity.tolist(), number
+    return whole, store
+
+
 @pytest.mark.slow
 def test_one_that_goes_on_between_two_liquidations_liquidates_the_others() -> None:
     """Three legs are liquidated at the open of minute 24, and more is lost than there is: from each write then on."""
-    since, options = ORIGIN + 25 * MINUTE, {"legs": longs(), "exchange": FALLING, "settings": SETTINGS}
-    options |= {"capital": 10_000, **KINDS["cross"]}
-    clock = SimulatedClock(ORIGIN)
-    store = CopiedStore(clock, since)
-    whole = live(options, clock, store, until=SHORT)
+    whole, store = from_each_write("cross", 25)
     assert whole.trades["forgiven"].tolist()[-3:] == pytest.approx([387, 8, 385], abs=40)
     assert len(store.copies) > 9
     with store:  # what was forgiven when the last one was closed
         saved = [MoneyJournal(store, (leg.strategy, leg.symbol)).load() for leg in whole.legs.values()]
     assert [{item.key: item.position for item in items} for items in saved] == list(whole.run_account.positions)
-    for number, left in enumerate(store.copies):
-        result = live(options, SimulatedClock(since), left, until=SHORT)
-        assert result.run_account.end == whole.run_account.end, number
-        assert result.run_account.positions == whole.run_account.positions, number
-        assert result.equity.tolist() == whole.equity.tolist(), number
+
+
+@pytest.mark.slow
+def test_one_that_goes_on_at_a_full_hour_pays_interest_once() -> None:
+    """Three shorts share their margin, and interest is due at minute 60."""
+    whole, _ = from_each_write("cross interest", 60)
+    assert (whole.trades["borrow"] > 0.0).sum() > 3
+    assert (whole.trades["forgiven"] > 0.0).sum() == 3
+
+
+@pytest.mark.slow
+def test_one_that_goes_on_as_one_of_its_markets_opens_ends_as_one_that_went_on() -> None:
+    """Weights of two symbols, one of which is closed from minute 8 to 17."""
+    whole, _ = from_each_write("weights hours", 18)
+    assert len(whole.trades) > 2
+
+
+class FailsOnce(bknb.stores.MemoryStore):
+    """A store at which the first write of each value fails from a moment on."""
+
+    def __init__(self, clock: SimulatedClock, since: int) -> None:
+        super().__init__()
+        self.clock, self.since, self.failed = clock, since, set[Any]()
+
+    def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
+        if self.clock.now() >= self.since and (kind, key) not in self.failed:
+            self.failed.add((kind, key))
+            raise bknb.StateError("the disk is full")
+        super().write(kind, key, payload)
+
+
+@pytest.mark.slow
+def test_what_was_closed_in_a_turn_that_could_not_be_saved_has_not_been_closed() -> None:
+    """Three legs are liquidated at the open of minute 24, and the first write of each value fails then."""
+    ends, watched = [], []
+    for since in (NEVER, ORIGIN + 25 * MINUTE):
+        clock = SimulatedClock(ORIGIN)
+        store = FailsOnce(clock, since)
+        options = {"legs": far("long"), "exchange": JUMPING["cross"], "settings": SETTINGS, "capital": 10_000}
+        result = live(options | KINDS["cross"] | {"name": "shared"}, clock, store, until=ORIGIN + LENGTH)
+        ends.append([result.run_account.end, result.run_account.positions, result.equity.tolist()])
+        with store:
+            payload = store.read("portfolio", ("shared", "account"))
+        assert payload is not None
+        saved = ACCOUNT_READERS[ACCOUNT_VERSION](payload)
+        assert saved.money is not None
+        watched.append(saved.money.watched)
+    assert ends[0] == ends[1]
+    assert watched[0] == watched[1]
+    assert len(store.failed) > 3
+    assert len(watched[0].closed) == 3
