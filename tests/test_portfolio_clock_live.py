@@ -97,6 +97,26 @@ def test_one_that_wakes_late_looks_first_before_the_others_go_on_without_it() ->
     assert played(story).told == []
 
 
+def test_one_that_has_not_begun_is_waited_for_however_long_it_takes() -> None:
+    """It loads its candles, say, from an exchange that does not answer; nobody has a turn before."""
+
+    async def story(legs: Legs) -> None:
+        legs.start("second at 1", legs.turn(1, MINUTE))
+        await settled()
+        await legs.hand.go_to(MINUTE + 100 * PATIENCE)
+        legs.clock.wake(0)
+        await settled()
+        assert legs.done == []
+        legs.start("first at 1", legs.turn(0, MINUTE))
+        await settled()
+        assert legs.done == ["first at 1"]
+        legs.start("first at 2", legs.turn(0, 2 * MINUTE))
+        await settled()
+        assert legs.done[1:] == ["second at 1"]
+
+    assert played(story).told == []
+
+
 def test_one_that_looked_and_has_nothing_is_given_up_once_its_patience_is_over_and_that_is_told_once() -> None:
     async def story(legs: Legs) -> None:
         await both_wait_for_a_bar_that_is_late(legs)

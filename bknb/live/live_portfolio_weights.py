@@ -224,12 +224,12 @@ class LivePortfolioWeights(PortfolioWeights):
         return found
 
     def has_bar(self, symbol: str, when: int) -> bool:
-        """Whether a bar of another leg closed at a moment (UTC ms), which can be asked then.
+        """Whether a bar of another leg closed at a moment (UTC ms), which can be asked then; it is the turn of a leg.
 
-        One that has not begun is not asked.
+        By then all have begun.
         """
         self._follow()
-        others = ((name, leg.prices) for name, leg in self._legs.items() if name != symbol and name in self.may_ask)
+        others = ((name, leg.prices) for name, leg in self._legs.items() if name != symbol)
         return any(
             len(prices.closes_between(when - 1, when)[0]) and self.may_ask[name](when) for name, prices in others
         )
