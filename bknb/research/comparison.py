@@ -385,7 +385,8 @@ _SEARCH_WORDS: Final = (
 
 def questions_failed(result: Any) -> str:
     """The error of a strategy that raised and never had a trade or a signal; empty when it counts as run."""
-    if len(result.trades) or len(result.cancelled) or len(result.rejected):
+    records = result.run_record.records  # the same without their tables
+    if records.closed or records.cancelled or records.rejected:
         return ""
     for failure in result.errors:
         if failure.kind in ("strategy", "timeout", "exchange"):
