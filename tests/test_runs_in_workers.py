@@ -452,3 +452,57 @@ def test_large_arrays_come_with_the_rest_where_no_file_can_be_written(tmp_path: 
         _, sent, file = work_on(content, 7, place)
         assert file is None
         assert [each.tolist() for each in received(sent, file, mapped=True)] == [each.tolist() for each in arrays(7)]
+
+
+# --- what a worker keeps --------------------------------------------------------------------------------------------
+
+
+def seen(number: int, before: list[int], kept: dict[str, Any]) -> Any:
+    """The numbers that this unit finds in what it was given, and in what its worker keeps."""
+    found = [*before], [*kept["numbers"]], float(kept["closes"].sum())
+    before.append(number)
+    kept["numbers"].append(number)
+    return found
+
+
+@pytest.mark.slow
+def test_candles_are_made_once_in_a_worker_and_what_is_of_the_user_for_each_unit() -> None:
+    from bknb.sweeps.executors import starting_workers
+    from bknb.sweeps.run_units import RunsElsewhere
+
+    content = pickled((seen, ([],)), [], purpose="a test")
+    kept = {"numbers": [], "closes": np.arange(20_000.0)}
+
+    async def outcomes(executor: Any, started: Any = ()) -> list[Any]:
+        runs = RunsElsewhere(executor, content, 3, name=str, warn=print, kept=kept, started=started)
+        with runs:
+            return [await runs.outcome(number) for number in range(3)]
+
+    with starting_workers(1, 3, "bknb.sweeps.run_units") as started:
+        (process,) = (worker.pid for worker in started)
+        found = asyncio.run(outcomes(1, started))
+    assert found == [([], [*range(number)], 199_990_000.0) for number in range(3)]
+    assert kept["numbers"] == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+
+
+@pytest.mark.slow
+def test_workers_end_where_what_they_need_cannot_be_had() -> None:
+    from bknb.sweeps.executors import starting_workers
+
+    processes: list[int] = []
+
+    def fails() -> None:
+        with starting_workers(2, 5) as started:
+            processes.extend(worker.pid for worker in started)
+            raise bknb.DataError("no candles")
+
+    with pytest.raises(bknb.DataError):
+        fails()
+    assert len(processes) == 2
+    for process in processes:
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
+    with starting_workers(None, 5) as started:
+        assert started == []

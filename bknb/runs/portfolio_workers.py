@@ -19,6 +19,7 @@ from ..engine.runs_in_workers import (
 )
 from ..market.system_clock import stopwatch
 from ..sweeps.batches import PackedPlan, packed_plan, pickled, unpacked_plan
+from ..sweeps.executors import starting_workers
 from ..sweeps.run_units import RunsElsewhere
 
 if TYPE_CHECKING:
@@ -77,11 +78,14 @@ class LegsInWorkers:
     def __init__(self, run: PortfolioRun, executor: object) -> None:
         self._run = run
         self._units = units_of(run.plans)
-        packed = [[packed_plan(run.plans[leg], with_source=True) for leg in unit] for unit in self._units]
-        strategies = [plan.strategy for plan in run.plans]
-        given = self._units, packed, wanted_of(run.plans)
-        content = pickled((run_unit, given), strategies, purpose="a portfolio in workers")
-        self.runs = RunsElsewhere(executor, content, len(packed), name=self._name, warn=run.warnings.append)
+        with starting_workers(executor, len(self._units), __name__, "cloudpickle") as started:
+            packed = [[packed_plan(run.plans[leg], with_source=True) for leg in unit] for unit in self._units]
+            strategies = [plan.strategy for plan in run.plans]
+            given = self._units, packed, wanted_of(run.plans)
+            content = pickled((run_unit, given), strategies, purpose="a portfolio in workers")
+            self.runs = RunsElsewhere(
+                executor, content, len(packed), name=self._name, warn=run.warnings.append, started=started
+            )
 
     def _name(self, unit: int) -> str:
         return ", ".join(leg_text(self._run.plans[leg]) for leg in self._units[unit])

@@ -13,6 +13,7 @@ from ..engine.registry import Exchange
 from ..engine.runs_in_workers import Candles, DoneElsewhere, candles_of, done_elsewhere, prepared_candles
 from ..market.sources import WindowSource
 from ..sweeps.batches import PackedPlan, packed_plan, pickled, unpacked_plan
+from ..sweeps.executors import starting_workers
 from ..sweeps.run_units import RunsElsewhere
 from .walk_forward_fold import Choice, FoldRun
 
@@ -67,10 +68,19 @@ async def folds_in_workers(
     warn: Callable[[str], object],
 ) -> RunsElsewhere:
     """What works on the folds of a walk, by their number; its candles are loaded into ``window`` first."""
-    held = await prepared_candles(window, plan)
-    given = (packed_plan(plan, with_source=True), steps, folds.sets, folds.metric, held)
-    content = pickled((run_fold, given), [plan.strategy], purpose="a walk-forward in workers")
-    return RunsElsewhere(executor, content, len(steps), name=lambda at: f"fold {at + 1}", warn=warn)
+    with starting_workers(executor, len(steps), __name__, "cloudpickle") as started:
+        held = await prepared_candles(window, plan)
+        given = (packed_plan(plan, with_source=True), steps, folds.sets, folds.metric)
+        content = pickled((run_fold, given), [plan.strategy], purpose="a walk-forward in workers")
+        return RunsElsewhere(
+            executor,
+            content,
+            len(steps),
+            name=lambda at: f"fold {at + 1}",
+            warn=warn,
+            kept=held,
+            started=started,
+        )
 
 
 def taken_over(folds: FoldRun, step: Stretch, done: FoldDone) -> BacktestRun | None:

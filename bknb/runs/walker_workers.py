@@ -18,6 +18,7 @@ from ..engine.runs_in_workers import (
     wanted_of,
 )
 from ..sweeps.batches import PackedPlan, packed_plan, pickled, unpacked_plan
+from ..sweeps.executors import starting_workers
 from ..sweeps.run_units import RunsElsewhere
 
 if TYPE_CHECKING:
@@ -40,11 +41,20 @@ async def strategies_in_workers(
     if reason := heard_here(plans):
         warn(f"it ran in one process whatever the executor: {reason}")
         return None
-    held = await prepared_candles(window, plans[0])
-    packed = [packed_plan(plan, with_source=True) for plan in plans]
-    given = (run_strategy, (packed, wanted_of(plans), held))
-    content = pickled(given, [plan.strategy for plan in plans], purpose="a comparison in workers")
-    return RunsElsewhere(executor, content, len(plans), name=lambda at: plans[at].strategy.name, warn=warn)
+    with starting_workers(executor, len(plans), __name__, "cloudpickle") as started:
+        held = await prepared_candles(window, plans[0])
+        packed = [packed_plan(plan, with_source=True) for plan in plans]
+        given = (run_strategy, (packed, wanted_of(plans)))
+        content = pickled(given, [plan.strategy for plan in plans], purpose="a comparison in workers")
+        return RunsElsewhere(
+            executor,
+            content,
+            len(plans),
+            name=lambda at: plans[at].strategy.name,
+            warn=warn,
+            kept=held,
+            started=started,
+        )
 
 
 async def take_over(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from os import cpu_count
 from typing import TYPE_CHECKING, Any, Final, Generic
 
@@ -23,6 +24,7 @@ from .prepared_candles import Prepared
 
 if TYPE_CHECKING:
     from ..engine.plan import Plan
+    from .worker_pool import Worker
 
 
 _LOOK_SECONDS: Final = 0.01
@@ -163,8 +165,36 @@ def make_executor(
     return executor_elsewhere(executor, work_dir, warn)
 
 
-def executor_elsewhere(executor: object, depot: Depot[U], warn: Callable[[str], object]) -> Executor[U]:
-    """Return the executor for an ``executor=`` option that is not this process.
+@contextmanager
+def starting_workers(executor: object, units: int, *modules: str) -> Iterator[list[Worker]]:
+    """Start workers of an ``executor=`` option while their units of work are prepared; they import ``modules``.
+
+    There are none where it is no number of worker processes. What is raised in the block ends them.
+    """
+    from .worker_pool import Worker
+
+    checked_executor(executor)
+    wanted = _processes(executor) or 0
+    workers = [Worker(*modules) for _ in range(min(wanted, units))]
+    try:
+        yield workers
+    except BaseException:
+        for worker in workers:
+            worker.end()
+        raise
+
+
+def _processes(executor: object) -> int | None:
+    """How many worker processes an ``executor=`` option is; ``None``: it is another one."""
+    if isinstance(executor, str):
+        return cpu_count() or 1
+    return executor if isinstance(executor, int) else None
+
+
+def executor_elsewhere(
+    executor: object, depot: Depot[U], warn: Callable[[str], object], started: Sequence[Worker] = ()
+) -> Executor[U]:
+    """Return the executor for an ``executor=`` option that is not this process, with ``started`` workers of it.
 
     Raises
     ------
@@ -175,8 +205,7 @@ def executor_elsewhere(executor: object, depot: Depot[U], warn: Callable[[str], 
     from .worker_pool import WorkerPool
 
     checked_executor(executor)
-    if isinstance(executor, str):
-        return WorkerPool(depot, cpu_count() or 1)
-    if isinstance(executor, int):
-        return WorkerPool(depot, executor)
+    processes = _processes(executor)
+    if processes is not None:
+        return WorkerPool(depot, processes, started)
     return DaskCluster(depot, executor) if hasattr(executor, "scatter") else Pool(depot, executor, warn)

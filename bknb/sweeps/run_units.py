@@ -1,7 +1,8 @@
 """Whole runs as units of work of an executor: legs of a portfolio, strategies of a walker, folds of a walk-forward.
 
 What all of them need is pickled once; a worker makes it anew for each unit, so that nothing that one leaves behind in
-the user's functions reaches another: a unit has the same outcome whoever does it, and in whatever order.
+the user's functions reaches another: a unit has the same outcome whoever does it, and in whatever order. Candles that
+all of them need are kept by a worker from one unit to the next.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from functools import lru_cache
 from itertools import accumulate, pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..domain.text import error_text
 from ..engine.runs_in_workers import FailedElsewhere, keep_place
@@ -31,7 +32,10 @@ from .batches import Call, Scatter, Unit
 from .executors import executor_elsewhere
 from .pickled_code import from_bytes
 
-_FILE: Final = "runs.pickle"
+if TYPE_CHECKING:
+    from .worker_pool import Worker
+
+_FILE, _KEPT = "runs.pickle", "kept.pickle"
 _LOOK_SECONDS: Final = 0.02
 _LARGE: Final = 2**16  # bytes; larger arrays go through a file, and not through pipes
 _DONE, _FAILED = True, False
@@ -48,12 +52,16 @@ class RunUnit(Unit):
 
 
 class RunFolder:
-    """The folder that workers read, with what all units need; ``hold`` returns once a unit may begin."""
+    """The folder that workers read, with what all units need; ``hold`` returns once a unit may begin.
 
-    def __init__(self, folder: Path, content: bytes, hold: Callable[[], object]) -> None:
-        self.folder = folder
-        self._hold = hold
+    ``kept`` is what a worker makes once for all of its units, where there is anything.
+    """
+
+    def __init__(self, folder: Path, content: bytes, hold: Callable[[], object], kept: object = None) -> None:
+        self.folder, self._hold, self._kept = folder, hold, kept
         (folder / _FILE).write_bytes(content)
+        if kept is not None:
+            (folder / _KEPT).write_bytes(pickle.dumps(_sent(kept, folder / "kept.arrays"), protocol=5))
 
     def _content(self) -> bytes:
         return (self.folder / _FILE).read_bytes()
@@ -66,18 +74,22 @@ class RunFolder:
     def scattered(self, unit: RunUnit, scatter: Scatter) -> Call:
         """What a worker of a cluster calls."""
         self._hold()
-        return work_on, (scatter("runs", self._content), unit.number)
+        kept = () if self._kept is None else (None, scatter("kept", lambda: self._kept))
+        return work_on, (scatter("runs", self._content), unit.number, *kept)
 
 
 Answer: TypeAlias = tuple[bool, bytes, tuple[str, tuple[int, ...]] | None]
 """Whether a unit was done, its pickled outcome or error, and the file of its large arrays with the size of each."""
 
 
-def work_on(content: bytes, number: int, arrays: Path | None = None) -> Answer:
-    """Return the answer of a unit; runs in a worker. ``arrays`` is a file that is written where some are large."""
+def work_on(content: bytes, number: int, arrays: Path | None = None, kept: object = None) -> Answer:
+    """Return the answer of a unit; runs in a worker. ``arrays`` is a file that is written where some are large.
+
+    ``kept`` is what this worker keeps, which the function gets last; ``None``: nothing.
+    """
     try:
         function, given = from_bytes(content)
-        return _DONE, *_sent(function(number, *given), arrays)
+        return _DONE, *_sent(function(number, *given, *(() if kept is None else (kept,))), arrays)
     except ImportError:
         raise
     except BaseException as error:  # noqa: BLE001 -- raised where the run was asked for
@@ -89,9 +101,16 @@ def _content_in(folder: str) -> bytes:
     return (Path(folder) / _FILE).read_bytes()
 
 
+@lru_cache(maxsize=2)
+def _kept_in(folder: str) -> object:
+    path = Path(folder) / _KEPT
+    return unpickled(*pickle.loads(path.read_bytes()), mapped=os.name == "posix") if path.exists() else None  # noqa: S301 -- from the process that started this one
+
+
 def work_in_folder(folder: str, number: int) -> Answer:
     """Return what ``work_on`` returns for the content of a folder; runs in a worker."""
-    return work_on(_content_in(folder), number, Path(folder) / f"{number}-{os.getpid()}.arrays")
+    arrays = Path(folder) / f"{number}-{os.getpid()}.arrays"
+    return work_on(_content_in(folder), number, arrays, _kept_in(folder))
 
 
 def _sent(outcome: object, arrays: Path | None) -> tuple[bytes, tuple[str, tuple[int, ...]] | None]:
@@ -123,13 +142,21 @@ def _written(arrays: Path, large: Sequence[memoryview]) -> tuple[str, tuple[int,
 
 
 def received(content: bytes, arrays: tuple[str, tuple[int, ...]] | None, *, mapped: bool) -> Any:
-    """The outcome that a worker sent, with large arrays in the memory that its file is ``mapped`` to, or in memory."""
+    """The outcome that a worker sent, as of :func:`unpickled`; the file of its arrays is removed."""
+    try:
+        return unpickled(content, arrays, mapped=mapped)
+    finally:
+        if arrays is not None:
+            os.unlink(arrays[0])  # noqa: PTH108
+
+
+def unpickled(content: bytes, arrays: tuple[str, tuple[int, ...]] | None, *, mapped: bool) -> Any:
+    """What was pickled, with large arrays in the memory that their file is ``mapped`` to, or in memory."""
     buffers: list[memoryview] = []
     if arrays is not None:
         name, sizes = arrays
         with open(name, "rb") as file:  # noqa: PTH123
             memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) if mapped else bytearray(file.read())
-        os.unlink(name)  # noqa: PTH108
         ends = [*accumulate(sizes, initial=0)]
         buffers = [memoryview(memory)[first:last] for first, last in pairwise(ends)]
     with _no_collection():
@@ -180,6 +207,10 @@ class RunsElsewhere:
         Returns what a unit is called in messages.
     warn
         Called with a sentence where the executor breaks.
+    kept
+        What a worker makes once for all its units, and its function gets last: nothing of the user's is in it.
+    started
+        Workers that have begun before; they end with this.
     """
 
     def __init__(
@@ -190,8 +221,11 @@ class RunsElsewhere:
         *,
         name: Callable[[int], str],
         warn: Callable[[str], object],
+        kept: object = None,
+        started: Sequence[Worker] = (),
     ) -> None:
         self._executor, self._content, self._name, self._warn = executor, content, name, warn
+        self._kept, self._started = kept, started
         self._futures: list[Future[Any]] = [Future() for _ in range(count)]
         self._stopped = False
         self.paused = False
@@ -242,8 +276,8 @@ class RunsElsewhere:
     def _work(self) -> None:
         folder = Path(tempfile.mkdtemp(prefix="bknb-runs-"))
         try:
-            given = RunFolder(folder, self._content, self._hold)
-            executor = executor_elsewhere(self._executor, given, self._warn)
+            given = RunFolder(folder, self._content, self._hold, self._kept)
+            executor = executor_elsewhere(self._executor, given, self._warn, self._started)
             try:
                 units = [RunUnit(number) for number in range(len(self._futures))]
                 for unit, answer in executor.run(units, lambda: self._stopped):
@@ -258,6 +292,8 @@ class RunsElsewhere:
             for future in self._futures:
                 if not future.done():
                     future.set_result(None)
+            for worker in self._started:  # also those that no executor took over
+                worker.end()
             shutil.rmtree(folder, ignore_errors=True)
 
     def _settle(self, unit: RunUnit, answer: Any) -> None:

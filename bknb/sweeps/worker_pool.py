@@ -17,6 +17,8 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from importlib import import_module
 from typing import IO, Any, Final, Generic
 
 from .batches import Call, Depot, U
@@ -42,10 +44,15 @@ def _receive(pipe: IO[bytes]) -> bytes | None:
 
 
 def serve() -> None:
-    """Evaluate tasks from standard input until it ends; started by ``WorkerPool`` only."""
+    """Evaluate tasks from standard input until it ends; started by ``Worker`` only.
+
+    The first message has the names of modules that are imported before there is a task.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a key that interrupts is for the process that started this one
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a strategy prints must not end up among the answers
+    for module in pickle.loads(_receive(sys.stdin.buffer) or pickle.dumps(())):  # noqa: S301 -- from the process that started this one
+        import_module(module)
     while (content := _receive(sys.stdin.buffer)) is not None:
         function, given = pickle.loads(content)  # noqa: S301 -- from the process that started this one
         try:
@@ -56,9 +63,9 @@ def serve() -> None:
 
 
 class Worker:
-    """One worker process."""
+    """One worker process; ``modules`` are those that it imports before its first task."""
 
-    def __init__(self) -> None:
+    def __init__(self, *modules: str) -> None:
         here = os.pathsep.join(path for path in sys.path if path)
         self._process = subprocess.Popen(
             [sys.executable, "-c", "from bknb.sweeps.worker_pool import serve; serve()"],
@@ -66,6 +73,9 @@ class Worker:
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": here},
         )
+        assert self._process.stdin is not None  # it is a pipe  # noqa: S101
+        with suppress(OSError):  # it has ended: whoever asks it finds that
+            _send(self._process.stdin, pickle.dumps(modules))
 
     @property
     def pid(self) -> int:
@@ -96,12 +106,12 @@ class Worker:
 
 
 class WorkerPool(Generic[U]):
-    """Works in a number of worker processes, which live until ``close``."""
+    """Works in a number of worker processes, which live until ``close``; some may have been ``started`` before."""
 
-    def __init__(self, depot: Depot[U], workers: int) -> None:
+    def __init__(self, depot: Depot[U], workers: int, started: Sequence[Worker] = ()) -> None:
         self._depot = depot
         self.workers = workers
-        self.processes: list[Worker | None] = [None] * workers
+        self.processes: list[Worker | None] = [*started, *[None] * (workers - len(started))]
 
     def run(self, units: Sequence[U], stopping: Callable[[], bool]) -> Iterator[tuple[U, Any]]:
         """Yield each unit with its answer, until ``stopping()`` is true."""
