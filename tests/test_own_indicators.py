@@ -13,6 +13,7 @@ from test_indicators import START, WALK, source, walk
 import bknb
 
 WHEN = START + 25 * MINUTE  # of the last question
+OPTIONS: dict[str, Any] = {"frame": (START, WHEN + MINUTE), "allow_gaps": True}
 
 
 def answers(given: dict[str, Any], *, exchange: Any = WALK) -> dict[str, Any]:
@@ -26,9 +27,7 @@ def answers(given: dict[str, Any], *, exchange: Any = WALK) -> dict[str, Any]:
             except (bknb.UsageError, bknb.LookaheadError) as error:
                 found[name] = str(error)
 
-    result = bknb.backtest(
-        "X", strategy=get_signal, interval="5m", exchange=exchange, frame=(START, WHEN + MINUTE), allow_gaps=True
-    )
+    result = bknb.backtest("X", strategy=get_signal, interval="5m", exchange=exchange, **OPTIONS)
     assert not result.errors, result.errors
     return found
 
@@ -45,3 +44,41 @@ def test_gaps_between_candles_may_be_what_a_value_is_made_of() -> None:
     found = answers({"since": bknb.indicator(since_gap, "1m", lookback=70)}, exchange=gapped)
     last = int(minutes.timestamp[has & (minutes.timestamp < WHEN)][-1]) // MINUTE
     assert found == {"since": (last - 8) % 60}  # 0 at the first candle behind a gap
+
+
+def test_what_cannot_be_read_as_values_is_told() -> None:
+    def reversed_rows(close: Any) -> Any:
+        return pd.Series(close).rolling(3).mean()[::-1]
+
+    def newest_first(candles: Any) -> Any:
+        closes = pd.Series(candles.close, index=pd.to_datetime(candles.timestamp, unit="ms"))
+        return closes.to_frame("close").sort_index(ascending=False)
+
+    def by_hour(candles: Any) -> Any:
+        hours = pd.Series(candles.timestamp // (60 * MINUTE) % 24)
+        return pd.Series(candles.close).groupby(hours.to_numpy()).apply(lambda each: each.shift(1))
+
+    def one_of_two(high: Any, low: Any) -> Any:
+        return {"up": pd.Series(high), "down": pd.Series(low).sort_values()}
+
+    def waves(close: Any) -> Any:
+        return close * 1j
+
+    def by_price(close: Any, volume: Any) -> Any:
+        return pd.Series(volume, index=close).rolling(2).sum()
+
+    of = (reversed_rows, newest_first, by_hour, one_of_two, waves, by_price)
+    found = answers({f.__name__: bknb.indicator(f, "1m", lookback=3) for f in of})
+    assert type(found.pop("by_price")) is float
+    assert found.pop("waves").endswith("\ngot an array of complex numbers: take .real or np.abs of it")
+    for name, told in found.items():
+        assert told.startswith(f"the indicator {name} must return its values in the order of the candles"), told
+        assert told.endswith("\nput it in order before, as .sort_index() does"), told
+
+
+def test_a_parameter_that_cannot_be_given_is_told_at_once() -> None:
+    def scaled(close: Any, *, by: float) -> Any:
+        return close * by
+
+    with pytest.raises(bknb.UsageError, match=r"scaled takes 'by' by name alone, and an indicator gives none by name"):
+        bknb.indicator(scaled, "1m", lookback=0)

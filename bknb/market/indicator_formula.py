@@ -123,6 +123,12 @@ def arguments_of(function: Callable[..., Any], given: tuple[Any, ...], name: str
             break
         else:
             raise UsageError(f"{name} takes {each.name!r}, and nothing is given for it\ngive it behind the interval")
+    alone = [each.name for each in taken if each.kind is each.KEYWORD_ONLY and each.default is each.empty]
+    if alone:
+        raise UsageError(
+            f"{name} takes {alone[0]!r} by name alone, and an indicator gives none by name\nput it in front of the *, "
+            "or give it a default"
+        )
     behind = {each.name for each in plain[len(found) :]} & by_name
     if behind:
         raise UsageError(f"{name} takes {min(behind)!r} behind parameters that are not given\nput columns first")
@@ -141,7 +147,8 @@ def read_values(answer: Any, rows: int, name: str) -> Made:
     Raises
     ------
     UsageError
-        When it is not one array of ``rows`` values, or several: a tuple, a mapping, a table with columns.
+        When it is not one array of ``rows`` values, or several: a tuple, a mapping, a table with columns; or when its
+        rows are in another order than the candles.
     """
     fields: tuple[str, ...] | None = None
     if isinstance(answer, Mapping):
@@ -154,6 +161,16 @@ def read_values(answer: Any, rows: int, name: str) -> Made:
         fields = getattr(answer, "_fields", tuple(f"_{at}" for at in range(len(parts))))
     else:
         parts = [answer]
+    if any(map(_is_reordered, (answer, *parts))):
+        raise UsageError(
+            f"the indicator {name} must return its values in the order of the candles, the oldest first; got a "
+            f"{type(answer).__name__} whose index is in another order\nput it in order before, as .sort_index() does"
+        )
+    if any(np.iscomplexobj(part) for part in parts):
+        raise UsageError(
+            f"the indicator {name} must return a number for each of its {rows} candles\ngot an array of complex "
+            "numbers: take .real or np.abs of it"
+        )
     try:
         arrays = [np.asarray(part, dtype=np.float64) for part in parts]
     except (TypeError, ValueError):
@@ -169,6 +186,16 @@ def read_values(answer: Any, rows: int, name: str) -> Made:
             f"arrays as a tuple, a dict or a DataFrame\ngot {got}"
         )
     return Made(np.stack(arrays), fields)
+
+
+def _is_reordered(answer: Any) -> bool:
+    """Whether rows that have numbers or times of their own, as those of a series of pandas, are in another order."""
+    index = getattr(answer, "index", None)
+    if not hasattr(index, "is_monotonic_increasing"):
+        return False
+    if index.nlevels > 1:  # of groups; the rows they were made of are behind
+        index = index.get_level_values(-1)
+    return index.dtype.kind in "iuM" and index.is_unique and not index.is_monotonic_increasing
 
 
 def maker_of(names: tuple[str, ...] | None) -> Callable[..., Any] | None:
