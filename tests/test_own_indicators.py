@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,17 @@ import bknb
 
 WHEN = START + 25 * MINUTE  # of the last question
 OPTIONS: dict[str, Any] = {"frame": (START, WHEN + MINUTE), "allow_gaps": True}
+
+
+class Inline(NamedTuple):
+    """A function that is given to ``ctx.indicator``."""
+
+    function: Any
+    parameter: Any
+
+    def last(self, ctx: Any) -> float:
+        value: float = ctx.indicator(self.function, "1m", self.parameter, lookback=0).item(0)
+        return value
 
 
 def answers(given: dict[str, Any], *, exchange: Any = WALK) -> dict[str, Any]:
@@ -82,3 +94,57 @@ def test_a_parameter_that_cannot_be_given_is_told_at_once() -> None:
 
     with pytest.raises(bknb.UsageError, match=r"scaled takes 'by' by name alone, and an indicator gives none by name"):
         bknb.indicator(scaled, "1m", lookback=0)
+
+
+def test_a_function_that_is_written_in_a_strategy_is_one_indicator() -> None:
+    """It is another object at each question; what it holds of the strategy tells one from another."""
+    calls: list[float] = []
+    found: list[tuple[list[float], float]] = []
+
+    def get_signal(ctx: Any) -> None:
+        def scaled(close: Any, by: float = 2.0) -> Any:
+            calls.append(by)
+            return helped(close) * by * weights.sum()
+
+        def helped(close: Any) -> Any:
+            return close + more
+
+        weights, given = np.array([0.5, 0.5]), []
+        for each in (1, 1.5):
+            more = each
+            given.append(ctx.indicator(scaled, "1m", lookback=0)[-1])
+            given.append(ctx.indicator(partial(scaled, by=3.0), "1m", lookback=0)[-1])
+        found.append((given, ctx.candles("1m", 1).close[-1]))
+
+    result = bknb.backtest("X", strategy=get_signal, interval="1m", exchange=WALK, **OPTIONS)
+    assert not result.errors, result.errors
+    for given, close in found:
+        assert given == [(close + 1) * 2, (close + 1) * 3, (close + 1.5) * 2, (close + 1.5) * 3]
+    assert len(found) > 20
+    questions = len(found)
+    assert len(calls) < 4 * 25 < 4 * 2 * questions  # those of the proofs of four indicators
+
+
+def test_an_indicator_reads_no_context() -> None:
+    told = []
+
+    def get_signal(ctx: Any) -> None:
+        with pytest.raises(bknb.UsageError) as error:
+            ctx.indicator(lambda close: close / ctx.price, "1m", lookback=0)
+        told.append(str(error.value))
+
+    result = bknb.backtest("X", strategy=get_signal, interval="5m", exchange=WALK, **OPTIONS)
+    assert not result.errors, result.errors
+    (text,) = {*told}
+    assert text.startswith("the indicator <lambda> reads ctx, so its values would be of the moment of one question")
+
+
+def test_parameters_of_other_kinds_are_other_parameters() -> None:
+    def kind(close: Any, what: Any) -> Any:
+        return close * 0 + [bool, int, float].index(type(what))
+
+    of = (1, 1.0, True)
+    each = {repr(what): bknb.indicator(kind, "1m", what, lookback=0) for what in of}
+    assert answers(each) == {"1": 1, "1.0": 2, "True": 0}
+    inline = {repr(what): Inline(kind, what) for what in of}
+    assert answers(inline) == {"1": 1, "1.0": 2, "True": 0}

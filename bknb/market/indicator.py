@@ -12,6 +12,7 @@ from ..domain.interval import interval_ms
 from ..domain.whole_number import whole_number
 from ..errors import UsageError
 from .calendar_candles import LENGTHS_MS
+from .functions_written_in_strategies import written
 from .indicator_formula import Formula, Parameter, arguments_of
 from .indicator_names import function_of, named, parameters_of
 from .indicator_values_in_run import RunValues
@@ -195,8 +196,11 @@ def indicator_inline(context: Context, what: Any, interval: str, parameters: tup
     """The newest values of an indicator that is named where it is used; see ``Context.indicator``."""
     n, symbol, lookback = given["n"], given["symbol"], given["lookback"]
     known = run_of(context).indicators
-    key = ("inline", what, interval, parameters, lookback)
+    key: Any = what
     try:
+        if not isinstance(what, str):
+            key, what = written(what, context)
+        key = ("inline", key, interval, _with_kinds(parameters), lookback)
         found = known.get(key)
     except TypeError:  # a parameter that cannot be a key
         return indicator(what, interval, *parameters, lookback=lookback)(context, n, symbol=symbol)
@@ -232,12 +236,17 @@ def _formula_of(of: Indicator) -> Formula:
 
 def _key_of(of: Indicator) -> object:
     """What is the same for indicators of the same values."""
-    key = (of.what, of.parameters, of.lookback)
+    key = (of.what, _with_kinds(of.parameters), of.lookback)
     try:
         hash(key)
     except TypeError:
         return of
     return key
+
+
+def _with_kinds(parameters: tuple[Any, ...]) -> tuple[object, ...]:
+    """Parameters, so that 1, 1.0 and True are three."""
+    return parameters, *map(type, parameters)
 
 
 def _name_of(what: Any, parameters: tuple[Any, ...]) -> str:

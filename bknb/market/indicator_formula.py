@@ -190,12 +190,12 @@ def read_values(answer: Any, rows: int, name: str) -> Made:
 
 def _is_reordered(answer: Any) -> bool:
     """Whether rows that have numbers or times of their own, as those of a series of pandas, are in another order."""
-    index = getattr(answer, "index", None)
+    index: Any = getattr(answer, "index", None)
     if not hasattr(index, "is_monotonic_increasing"):
         return False
     if index.nlevels > 1:  # of groups; the rows they were made of are behind
         index = index.get_level_values(-1)
-    return index.dtype.kind in "iuM" and index.is_unique and not index.is_monotonic_increasing
+    return bool(index.dtype.kind in "iuM" and index.is_unique and not index.is_monotonic_increasing)
 
 
 def maker_of(names: tuple[str, ...] | None) -> Callable[..., Any] | None:
