@@ -119,7 +119,7 @@ def checked_signal(
     if in_percent:
         row |= _percents(signal)
         row |= _levels(row, row["price_open"], rules.tick)
-        if signal.entry == "stop" and not at_once:
+        if signal.stop_percent is not None and signal.entry == "stop" and not at_once:
             row["price_stop_loss"] = None  # it lies on the way to the entry, and is there once that has filled
     return OpenSignal(pending_at=when, **row) if at_once else ScheduledSignal(**row)
 
