@@ -265,8 +265,8 @@ class _ManagedMinute:
         self.in_doubt = after is not None and self.adverse <= self.sign * after.price
 
     def _has_moved(self, adds: list[PositionOrder]) -> None:
-        """The stop of adds that filled at the open is in force in the whole candle."""
-        if _own_stops(adds):
+        """A stop that adds at the open have moved is in force in the whole candle."""
+        if _own_stops(adds) or has_percents(self.state.signal, self.run.book):
             self._look_at_stop()
 
     def _reached_adds(self) -> list[tuple[PositionOrder, float]]:
