@@ -12,7 +12,7 @@ from scenarios import MINUTE, ORIGIN, source
 from test_live_account import FUNDING, FailingStore, money_of
 from test_live_parity import JumpingClock
 from test_live_portfolio import UNTIL, backtest, live, told
-from worlds import SETTINGS, signals, walk
+from worlds import SETTINGS, drawn_weights, signals, walk
 
 import bknb
 from bknb.domain.market_clock_protocol import NEVER
@@ -218,3 +218,24 @@ def test_what_was_closed_in_a_turn_that_could_not_be_saved_has_not_been_closed()
     assert watched[0] == watched[1]
     assert len(store.failed) > 3
     assert len(watched[0].closed) == 3
+
+
+@pytest.mark.slow
+def test_what_was_ordered_to_leave_too_late_for_an_open_is_not_replaced_at_it() -> None:
+    """S2 is to leave at the open of minute 30, which is decided too late for it, and is turned round then."""
+    random, candles, until = np.random.default_rng(24), {}, ORIGIN + 35 * MINUTE
+    for at in range(4):
+        rows = walk(240 + at, length=260)
+        rows = jumping(rows, random) if at == 3 else rows
+        rows = [row for row in rows if row[0] < ORIGIN or random.random() >= 0.03]
+        candles[f"S{at}USDT"] = bknb.Candles.from_rows(rows)
+    bknb.weights("turns", symbols=[*candles], interval="1m", get_weights=drawn_weights(24, 30), tolerance=1.0)
+    options = {
+        "strategies": ["turns"], "exchange": bknb.exchanges.FrameSource(candles), "allow_gaps": True,
+        "settings": {"schedule_await_minutes": 7}, "capital": 10_000, **ACCOUNTS[0],
+    }  # fmt: skip
+    result = live(options, SimulatedClock(ORIGIN), until=until)
+    expected = backtest(options, result, until)
+    assert {error.kind for leg in result.legs.values() for error in leg.errors} == {"late"}
+    assert told(result, until) == told(expected, until)
+    assert money_of(result, until) == money_of(expected, until)

@@ -57,6 +57,8 @@ def entered_at_open(leg: LegAccount, ledger: Ledger, bar: BarAtWorst) -> Ledger:
         minute = Minute(opened, price, price, price, price, price)
         if state.close_at is not None or not leg.model.can_fill(minute, state.not_before):
             return ledger
+        if state.ending is not None and leg.name in ledger.positions:
+            return ledger  # what is to leave first was ordered too late for this open
         for signal in waiting_signals(state):  # of several the first takes the place
             entry = leg.model.entry(signal, minute, first=True)
             if isinstance(entry, Entry) and entry.at_open:
