@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
+
+import bknb
 
 HEAVY = {
     "numba",
@@ -143,6 +147,22 @@ def loaded(code: str) -> set[str]:
 
 def ours(names: set[str]) -> set[str]:
     return {name for name in names if name.split(".")[0] == "bknb"}
+
+
+@pytest.mark.slow
+def test_a_process_without_files_has_what_the_lifecycle_loads_when_it_is_needed() -> None:
+    """Modules of the domain that functions import, decisions by hand apart: the sandbox can open none of them later."""
+    needed = {
+        f"bknb.domain.{name}"
+        for path in (Path(bknb.__file__).parent / "domain").glob("*.py")
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.ImportFrom) and node.level == 1
+        for name in ([node.module] if node.module else [alias.name for alias in node.names])
+    }
+    assert len(needed) > 5
+    assert needed - loaded("import bknb.sandbox.child") == {"bknb.domain.manual_steps"}
 
 
 def test_import_pulls_nothing_heavy() -> None:

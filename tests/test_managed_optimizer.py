@@ -160,6 +160,7 @@ GIVEN: dict[str, Any] = {
     "entry": "stop",
     "note": "high",
     "id": "mine",
+    "place": "63000",
     "trailing": bknb.Trailing(percent=1.0),
     "breakeven": bknb.Breakeven(after=2.0),
     "memo": {"a": 1},

@@ -240,6 +240,9 @@ def _read(one: object, *, negative: bool) -> PositionAnswer | Reason:
     fault = plain_numbers(values) or _no_flag(values)
     if isinstance(one, Close) and values["at"] not in ("market", "close"):
         fault = Reason("close_at", f"at of Close must be 'market' or 'close', got {shown(values['at'], 60)}")
+    if isinstance(one, Cancel | Move) and not isinstance(values["id"], str | msgspec.UnsetType | None):
+        text = f"id of {type(one).__name__} must be the text of an order in position.waiting"
+        fault = Reason("order_id", f"{text}, got {shown(values['id'], 60)}")
     if isinstance(one, Move) and fault is None and values["until"] not in (None, msgspec.UNSET):
         from .until_text import moment_text
 

@@ -14,7 +14,16 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import msgspec
 import numpy as np
 
-from ..domain import competing_entries, manage_answers_carried_out, order_of_fills_in_a_managed_minute, valid_and_until  # noqa: F401 -- files cannot be opened afterwards
+from ..domain import (  # noqa: F401 -- files cannot be opened afterwards
+    competing_entries,
+    entry_ladder,
+    manage_answers_carried_out,
+    moved_and_cancelled_entries,
+    order_of_fills_in_a_managed_minute,
+    ordered_list_of_signals,
+    percent_levels,
+    valid_and_until,
+)
 from ..domain.exit_validation import memo_text
 from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.interval import MINUTE, interval_ms
