@@ -192,6 +192,16 @@ def test_the_size_of_a_signal_and_units_are_of_the_whole() -> None:
     assert run(signal, bknb.size.Units(20)).fills["quantity"].tolist() == pytest.approx([2.0, 3.0, 5.0, 10.0])
 
 
+def test_one_part_that_is_moved_keeps_its_share() -> None:
+    one = bknb.Signal(side="long", price_open=[(98.5, 0.5)], price_stop_loss=90.0)
+    moves = strategy(one, manage=lambda when: Move(price_open=97.5) if when.minute == 2 else None, manage_interval="1m")
+    result = bknb.backtest(
+        "BTCUSDT", strategy=moves, exchange=market(), frame=(ORIGIN, ORIGIN + 20 * MINUTE), settings=FREE,
+        capital=10_000, sizing=bknb.size.Units(20),
+    )  # fmt: skip
+    assert result.fills[["price", "quantity"]].to_numpy().tolist() == [[97.5, 10.0], [90.0, 10.0]]
+
+
 def test_risk_counts_all_parts_to_the_stop() -> None:
     for levels in ({"price_stop_loss": 90.0}, {"stop_percent": 7.0}):
         result = run(bknb.Signal(side="long", price_open=PARTS, **levels), bknb.size.Risk(1))

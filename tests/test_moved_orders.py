@@ -223,6 +223,8 @@ def test_a_note_says_where_an_order_was_moved_to_and_the_trade_has_the_id_of_the
         (f"{ID}~2", "moved to 98"),
     ]
     assert records.closed[0].signal.id == f"{ID}~3"
+    near = Row("a price of many digits", long(90, price_open=96.0), {8: LOW}, {4: Move(price_open=97.1234567)})
+    assert [event.note for event in run_of(near, "pessimistic").records.cancelled] == ["moved to 97.1234567"]
 
 
 def test_money_of_a_moved_order_is_that_of_its_price() -> None:

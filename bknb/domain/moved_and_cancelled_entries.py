@@ -16,6 +16,7 @@ from msgspec import UNSET
 from .checked_signal import as_answered, checked_signal, id_when_moved
 from .entry_timeout import timeout_of
 from .exit_validation import is_finite_number
+from .formatting import plain_number
 from .lifecycle_entries import answered, ordered
 from .lifecycle_inputs import Answer, Managed
 from .manage_answers import Cancel, Move, PositionAnswer
@@ -132,7 +133,7 @@ def _moved(
             changes = {name: None, other: None} | changes
     if any(name in changes for name in _DEADLINES):
         changes = dict.fromkeys(_DEADLINES) | changes
-    if order.rungs:  # its first part is moved
+    if order.part is not None:  # its first part is moved
         changes["price_open"] = [(changes["price_open"], order.part), *((one.price, one.share) for one in order.rungs)]
     answer = msgspec.structs.replace(as_answered(order), **changes, id=id_when_moved(order.id))
     signal = read_answer(answer, negative=rules.negative)
@@ -169,7 +170,7 @@ def waiting_managed(state: Waiting | Opening, given: Managed, rules: Rules) -> S
         return Step(state, events)
     ending = state.ending if isinstance(state, Opening) else None
     then = ending or Flat(last_id=state.last_id)
-    notes = {key: f"moved to {order.price_open:g}" for key, order in moved.items()} | judged.cancelled
+    notes = {key: f"moved to {plain_number(order.price_open)}" for key, order in moved.items()} | judged.cancelled
     gone = [order for order in waits if key_of(order) in notes]
     left = tuple(order for order in waits if key_of(order) not in notes)
     for order in gone:
