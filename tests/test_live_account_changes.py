@@ -163,6 +163,21 @@ def rest_of(result: Any) -> list[Any]:
 
 
 @pytest.mark.slow
+def test_changes_that_a_leg_needs_are_kept_before_it_has_begun() -> None:
+    """As where its candles are still loaded after a restart, while the turns of the others are saved."""
+    until = ORIGIN + 100 * MINUTE
+    task = bknb.Live.portfolio(
+        **busy("1h", until), clock=SimulatedClock(ORIGIN), until=until, store=bknb.stores.memory()
+    )
+    task.result(timeout=120)
+    account = task._account
+    assert account is not None
+    needed = account.first_needed
+    account.legs[1].is_ready = False
+    assert account.first_needed == needed < len(account.changes) - 20
+
+
+@pytest.mark.slow
 def test_a_journal_of_changes_of_which_a_part_is_gone_is_refused() -> None:
     until = ORIGIN + 100 * MINUTE
     options, clock = busy("1h", until), SimulatedClock(ORIGIN)

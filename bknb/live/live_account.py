@@ -128,8 +128,7 @@ class LiveAccount(SharedAccount):
     @property
     def first_needed(self) -> int:
         """The number of the first change that a bar under way, or a mark that is not kept, may need."""
-        longest = max(leg.prices.step if leg.is_ready else 0 for leg in self.legs)
-        newest = max((change.since for change in self.changes[max(self._marked - 1, 0) :]), default=0) - longest
+        newest = max((change.since for change in self.changes[max(self._marked - 1, 0) :]), default=0) - self.longest
         at = len(self.changes)
         while at and self.changes[at - 1].since > newest:
             at -= 1
