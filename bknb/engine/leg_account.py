@@ -173,14 +173,18 @@ class LegAccount:
 
     def money_of(self, signal: OpenSignal) -> float:
         """What a position brought after all costs, quote currency; 0 where nothing was bought of it."""
-        held = self.all_positions.get(key_of(signal))
+        key = key_of(signal)
+        held = next((part.positions[key] for part in self._parts if key in part.positions), None)
         return 0.0 if held is None else float(held.columns()["money"])
 
     @property
     def all_positions(self) -> dict[SignalKey, PositionInMoney]:
         """Its positions in money with those of its places, by signal."""
-        parts = (part for part in self.shared.holders.values() if part.leg is self)
-        return {**self.positions, **{key: held for part in parts for key, held in part.positions.items()}}
+        return {key: held for part in self._parts for key, held in part.positions.items()}
+
+    @property
+    def _parts(self) -> list[LegAccount]:
+        return [part for part in self.shared.holders.values() if part is self or part.leg is self]
 
     def _share_paid(self, add: PositionOrder | None, quantity: float) -> float | None:
         """The share of an add that a quantity is, in units of the first size; ``None``: all that was wanted."""
