@@ -15,6 +15,7 @@ from test_indicators import MINUTES, START, WALK, source, walk
 
 import bknb
 from bknb.engine.registration_checks import make_strategy
+from bknb.market.reads_of_context import run_of
 from bknb.provenance.strategy_hash import fingerprint
 
 OTHER = walk(4500, seed=2)
@@ -68,6 +69,17 @@ def test_newest_values_of_one_output_and_of_several() -> None:
         assert five.base is None or five.base.size == 5
 
     seen(get)
+
+
+def test_one_that_is_made_anew_at_each_question_has_the_values_of_the_first() -> None:
+    def get(ctx: Any) -> tuple[list[float], int]:
+        made = bknb.indicator("sma", "1m", 10), bknb.indicator(mean, "1m", lookback=9)
+        return [each.last(ctx) for each in made], len({id(each) for each in run_of(ctx).indicators.values()})
+
+    rows = seen(get)
+    assert [count for _, count in rows] == [2] * len(rows)
+    ten = bknb.indicator("sma", "1m", 10)
+    np.testing.assert_allclose([values for values, _ in rows], seen(lambda ctx: [ten.last(ctx)] * 2), rtol=1e-12)
 
 
 def test_values_of_another_symbol() -> None:

@@ -186,9 +186,12 @@ def values_in_run(of: Indicator, context: Any, symbol: str | None) -> RunValues:
     key: object = of if symbol is None else (of, symbol)
     found: RunValues | None = run.indicators.get(key)
     if found is None:
-        wanted = symbol or of.symbol or _symbol_of(context)
-        formula = _formula_of(of)
-        found = run.indicators[key] = RunValues(run.window, wanted, of.interval, formula, _key_of(of))
+        wanted, same = symbol or of.symbol or _symbol_of(context), _key_of(of)
+        found = run.indicators.get((same, of.interval, wanted))  # of one that was made at another question
+        if found is None:
+            found = RunValues(run.window, wanted, of.interval, _formula_of(of), same)
+            run.indicators[same, of.interval, wanted] = found
+        run.indicators[key] = found
     return found
 
 

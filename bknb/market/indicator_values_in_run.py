@@ -60,8 +60,8 @@ class RunValues:
     """
 
     __slots__ = (
-        *("_blocks", "_covered", "_formula", "_home", "_interval", "_key", "_made", "_proof", "_symbol", "_window"),
-        *("_needs_places", "_still", "first", "make", "now", "places", "values"),
+        *("_blocks", "_covered", "_formula", "_home", "_interval", "_key", "_made", "_proof", "_reach", "_symbol"),
+        *("_needs_places", "_still", "_window", "first", "make", "now", "places", "values"),
     )
 
     def __init__(self, window: Window, symbol: str, interval: str, formula: Formula, key: object) -> None:
@@ -70,6 +70,7 @@ class RunValues:
         self._proof = self._new_proof()
         self._made: BlockValues | None = None
         self._home: Series | MadeCandles | None = None  # whose candles they are of, in a backtest
+        self._reach = 0  # how many of the newest values a live run can be given of those candles
         self._covered = (0, 0)  # from which candle to which values are there
         self.now: dict[int, float] = {}
         self.places: dict[int, int] = {}
@@ -193,8 +194,10 @@ class RunValues:
         if not len(newest):
             return self._of_all(newest), 0
         made = self._made
-        if made is None or not _ends_with(made.candles, newest):
-            made = self._made = self._of_all(self._asked(context, n + self._formula.lookback + self._blocks.candles))
+        if made is None or n > self._reach or not _ends_with(made.candles, newest):
+            self._reach = max(n, self._reach)  # with fewer candles the values before the newest block are others
+            known = self._asked(context, self._reach + self._formula.lookback + self._blocks.candles)
+            made = self._made = self._of_all(known)
         made.cover(max(len(made.candles) - n, 0), len(made.candles), partial(self._asked, context))
         return made, len(made.candles)
 
