@@ -70,6 +70,31 @@ def test_a_leak_that_shows_in_a_later_block_is_refused_there() -> None:
     assert "made of candles that had not closed: at 1970-0" in str(error)
 
 
+@pytest.mark.parametrize("event", ["volume", "rise", "fall", "range"])
+def test_a_leak_at_one_rare_candle_is_refused_in_its_block(event: str) -> None:
+    """It gives the next close where a candle stands out more than all before."""
+    size = {"volume": 1e6, "rise": 0.3, "fall": 0.2, "range": 0.5}[event]
+
+    def next_close(candles: Any) -> Any:
+        close = candles.close
+        moves = np.diff(close, prepend=close[0]) / close
+        sizes = {"volume": candles.volume, "rise": moves, "fall": -moves, "range": (candles.high - candles.low) / close}
+        return np.where(sizes[event] > size, np.append(close[1:], close[-1]), close)
+
+    block = walk(1000, since=0, step=4 * HOUR).block.copy()
+    _, _, high, low, _, volume = block
+    if event == "volume":
+        volume[700] = 1e7
+    elif event == "range":
+        high[700], low[700] = high[700] * 2, low[700] / 2
+    else:
+        block[1:5, 700:] *= 2 if event == "rise" else 0.5
+    each = {"next": bknb.indicator(next_close, "4h", lookback=10)}
+    error = asked(each, exchange=source(bknb.Candles(block)), count=300)["next"]
+    assert type(error) is bknb.LookaheadError
+    assert "at 1970-04-27 20:00 UTC" in str(error)
+
+
 def test_a_refusal_is_raised_again_at_each_question() -> None:
     calls: list[int] = []
 

@@ -1,7 +1,8 @@
 """Whether an indicator may be believed: made of no later candle, the same when called again, its look-back long enough.
 
-A function of the user's shows it at its first block, at several cuts, and at one cut of each later block: values up to
-the cut are compared with the candles behind it as they are, held at the newest one, and shaken.
+A function of the user's shows it at its first block, at several cuts, and at one cut of each later block, also behind
+the candles that stand out more than all before: values up to the cut are compared with the candles behind it as they
+are, held at the newest one, and shaken.
 """
 
 from __future__ import annotations
@@ -43,12 +44,13 @@ class Proof:
         Called with what is to be said of it, once.
     """
 
-    __slots__ = ("_about", "_blocks", "_cut", "_formula", "_told", "_warn")
+    __slots__ = ("_about", "_blocks", "_cut", "_formula", "_largest", "_told", "_warn")
 
     def __init__(self, formula: Formula, blocks: Blocks, about: str, warn: Callable[[str], object]) -> None:
         self._formula, self._blocks, self._about, self._warn = formula, blocks, about, warn
         self._cut: set[int] = set()  # blocks that were looked at
         self._told = False
+        self._largest = np.full(4, -np.inf)  # of the candles that were looked at: volume, rise, fall, range
 
     def look(self, values: BlockValues, known: Floats, made: Made, before: int, ask: Callable[[int], Candles]) -> None:
         """Look at a block: its candles with their look-back, its values, and how many candles are before it.
@@ -79,13 +81,28 @@ class Proof:
             self._same_again(known, made, values.made_of(known))
             self._of_candles(values, known, made, rng)
         cuts = {rows - 1} if first else set()
-        cuts |= {*rng.integers(max(1, rows // 3), rows, size=_CUTS if first else 1).tolist()}
+        cuts |= {
+            *rng.integers(max(1, rows // 3), rows, size=_CUTS if first else 1).tolist(),
+            *self._behind_largest(known),
+        }
         for cut in sorted(cuts):
             held = values.made_of(known[:, :cut])
             self._same_before(known, cut, made, held, "nothing but the newest candle follows")
             shaken = known.copy()
             _shake(shaken[:, cut:], rng)
             self._same_before(known, cut, made, values.made_of(shaken), "those that follow are changed")
+
+    def _behind_largest(self, known: Floats) -> set[int]:
+        """Cuts behind candles that stand out more than all before: a leak at rare events shows there."""
+        _, _, high, low, close, volume = known
+        with np.errstate(divide="ignore", invalid="ignore"):
+            moves = np.diff(close, prepend=close[0]) / np.abs(close)
+            sizes = np.stack([volume, moves, -moves, (high - low) / np.abs(close)])
+        sizes[np.isnan(sizes)] = -np.inf
+        largest = sizes.max(axis=1)
+        cuts = sizes.argmax(axis=1)[largest > self._largest] + 1
+        self._largest = np.maximum(self._largest, largest)
+        return {*cuts[cuts < known.shape[1]].tolist()}
 
     def _same_again(self, known: Floats, made: Made, again: Made) -> None:
         if made.names == again.names and _same(made.values, again.values).all():
