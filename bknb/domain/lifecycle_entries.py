@@ -307,7 +307,7 @@ def entered(
     elif signal.rungs and holding.book is not None:
         from .order_of_fills_in_a_managed_minute import rest_of_entry_minute
 
-        held = msgspec.structs.replace(holding, in_doubt=entry.in_doubt)
+        held = msgspec.structs.replace(holding, in_doubt=_in_doubt(holding, order, minute, entry, rules))
         after = rest_of_entry_minute(held, holding.book, minute, rules, upward=order.entry == "stop")
         return Step(after.state, (opened, *after.events), after.commands)
     elif entry.stopped and signal.price_stop_loss is not None:
@@ -349,11 +349,15 @@ def _held_after_touch(holding: Holding, order: ScheduledSignal, minute: Minute, 
         return holding
     upward = (order.entry == "stop") == (order.position == "long")
     seen = {"highest": max(holding.highest, minute.high)} if upward else {"lowest": min(holding.lowest, minute.low)}
+    return msgspec.structs.replace(holding, in_doubt=_in_doubt(holding, order, minute, entry, rules), **seen)
+
+
+def _in_doubt(holding: Holding, order: ScheduledSignal, minute: Minute, entry: Entry, rules: Rules) -> bool:
+    """Whether the minute in which an entry filled at its level reached its stop, too, which may have been before."""
     stop, sign = holding.signal.price_stop_loss, sign_of(order.position)
-    in_doubt = entry.in_doubt
-    if order.stop_percent is not None and stop is not None:  # it was not there before
-        in_doubt = sign * ((minute.low if sign > 0 else minute.high) - stop) <= 0
-    return msgspec.structs.replace(holding, in_doubt=in_doubt, **seen)
+    if order.stop_percent is None or stop is None or not rules.model.fills_at_open:
+        return entry.in_doubt
+    return sign * ((minute.low if sign > 0 else minute.high) - stop) <= 0  # it was not there before the fill
 
 
 def entering_verdict(state: Entering, given: Verdict, rules: Rules) -> Step:
