@@ -114,6 +114,10 @@ ROWS = [
     Row("a moved add moves nothing else", long(90), {6: DOWN},
         {3: Add(1, price_open=96.0), 5: Move(price_open=97.0, price_stop_loss=95.5)},
         lines=[IN, "rejected add_move @m5", "added 1 at 96 @m6, 2 held", END]),
+    Row("an id is of an order, and moves no levels", long(90), {6: DOWN, 8: (100, 100, 94, 100)},
+        {3: Add(1, price_open=96.0), 5: Move(price_stop_loss=95.5, id=f"{ID}#1")},
+        lines=[IN, "rejected order_id @m5", "added 1 at 96 @m6, 2 held", END]),
+    Row("an id alone moves nothing", long(90), {}, {5: Move(id="other")}, lines=[IN, "rejected order_id @m5", END]),
     Row("a moved add does not count twice", long(80), {6: LOW},
         {3: Add(1, price_open=96.0), 5: Move(price_open=98.0), 7: Add(1)}, settings={"max_adds": 1},
         lines=[IN, "taken back strategy @m5", "added 1 at 98 @m6, 2 held", "rejected add_limit @m7", END]),
@@ -196,6 +200,21 @@ def test_what_is_moved_or_cancelled_of_a_list(name: str, risk: Any) -> None:
     for each in (row, mirrored):
         assert play(each, "pessimistic") == each.lines
         assert play(each, "pessimistic", every_minute=True) == each.lines
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Move(price_stop_loss=95.0, id="a"), "leave id out for them"),
+        ([Add(1, price_open=96.0), Move(price_open=97.0)], "nothing waits; what this answer orders can be moved or "),
+        (Cancel(id="a"), "what this answer orders can be moved or cancelled at the next question"),
+    ],
+)
+def test_what_is_wrong_with_an_id_is_said_with_what_to_do(answer: Any, said: str) -> None:
+    run = run_of(Row("ids", long(90), {}, {5: answer}, lines=[]), "pessimistic")
+    (reason,) = (reason for event in run.records.rejected for reason in event.reasons)
+    assert reason.code == "order_id"
+    assert said in reason.text
 
 
 def test_orders_that_wait_have_ids() -> None:

@@ -37,9 +37,11 @@ def unknown_order(answer: str, wanted: object, waits: Sequence[str]) -> Reason:
     Examples
     --------
     >>> unknown_order("Cancel", "b", ["a"]).text
-    "Cancel: no order that waits has the id 'b'; there is a"
+    "Cancel: no order that waits has the id 'b'; there is a; position.waiting has each with its id"
     """
-    there = f"there is {', '.join(waits)}" if waits else "nothing waits"
+    there = "nothing waits; what this answer orders can be moved or cancelled at the next question"
+    if waits:
+        there = f"there is {', '.join(waits)}; position.waiting has each with its id"
     what = "" if wanted is UNSET else f" has the id {shown(wanted, 80)}"
     return Reason("order_id", f"{answer}: no order that waits{what or ' has a price'}; {there}")
 
@@ -167,13 +169,22 @@ def judge(judged: Judged, answer: PositionAnswer, state: Holding, given: Managed
         case Move() if answer.price_open is not UNSET:
             _judge_moved_add(judged, answer, state, given, rules)
         case Move():
-            book, ends, looser, broken = moved_book(
-                state, judged.levels, answer, when=given.when, close=given.close, rules=rules
-            )
-            reasons.extend(broken)
-            judged.not_taken += looser
-            if not broken:
-                judged.moved, judged.ends = book, judged.ends or ends
+            _judge_moved_levels(judged, answer, state, given, rules)
+
+
+def _judge_moved_levels(judged: Judged, answer: Move, state: Holding, given: Managed, rules: Rules) -> None:
+    if answer.id is not UNSET:
+        text = f"Move(id={shown(answer.id, 80)}) needs price_open, the new price of that order"
+        advice = "levels are those of the whole position: leave id out for them"
+        judged.reasons.append(Reason("order_id", f"{text}; {advice}"))
+        return
+    book, ends, looser, broken = moved_book(
+        state, judged.levels, answer, when=given.when, close=given.close, rules=rules
+    )
+    judged.reasons.extend(broken)
+    judged.not_taken += looser
+    if not broken:
+        judged.moved, judged.ends = book, judged.ends or ends
 
 
 def _judge_signal(judged: Judged, answer: Signal, given: Managed) -> None:
