@@ -329,6 +329,8 @@ def test_while_a_place_is_left_no_other_is_taken_in_its_stead() -> None:
     (63000, "place must be a non-empty text such as '63000', or None; got 63000"),
     (" ", "place must be a non-empty text"),
     ("a\x00", "cannot name a place"),
+    ("a#2", "place='a#2' cannot name a place: # and ~ number the orders of a place in their ids; write another"),
+    ("a~2", "# and ~ number the orders of a place in their ids; write another"),
 ])  # fmt: skip
 def test_a_place_is_a_text(place: Any, said: str) -> None:
     strategy = make_strategy("placed", lambda: [buy(place, 99)], interval="1m", places=3)

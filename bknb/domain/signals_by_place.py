@@ -85,6 +85,8 @@ def _place_fault(place: object) -> Reason | None:
     if not isinstance(place, str) or not place.strip():
         return Reason("place", f"place must be a non-empty text such as '63000', or None; got {shown(place, 60)}")
     fault = text_fault(place)
+    if fault is None and ("#" in place or "~" in place):
+        fault = "# and ~ number the orders of a place in their ids; write another"
     return None if fault is None else Reason("place", f"place={shown(place, 60)} cannot name a place: {fault}")
 
 
