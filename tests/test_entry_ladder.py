@@ -106,6 +106,8 @@ ROWS = [
     # what is wrong
     Row("more than the whole", long(90, price_open=[(98.0, 0.75), (96.0, 0.5)]), {},
         lines=["rejected entry_ladder @m0"]),
+    Row("a part of next to nothing", long(90, price_open=[(98.0, 1e-12), (96.0, 0.5)]), {},
+        lines=["rejected entry_ladder @m0"]),
     Row("no part", long(90, price_open=[]), {}, lines=["rejected entry_ladder @m0"]),
     Row("two at the market", long(90, price_open=[(None, 0.5), (None, 0.5)]), {}, lines=["rejected entry_ladder @m0"]),
     Row("a price that is none", long(90, price_open=[("98", 0.5)]), {}, lines=["rejected entry_ladder @m0"]),

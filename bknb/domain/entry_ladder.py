@@ -40,8 +40,8 @@ def read_entry_ladder(value: object, *, short: bool, stop: bool) -> EntryLadder 
         if price is not None and not is_finite_number(price):
             text = "each price of an entry ladder must be a finite number, or None for the market"
             return Reason("entry_ladder", f"{text}, got {shown(price, 80)}")
-        if not is_positive(share) or share > 1 + DUST:
-            text = "each share of an entry ladder must be above 0 and at most 1, a part of the whole"
+        if not is_positive(share) or not DUST < share <= 1 + DUST:
+            text = f"each share of an entry ladder must be above {DUST:g} and at most 1, a part of the whole"
             return Reason("entry_ladder", f"{text}, got {shown(share, 80)}")
         rungs.append((None if price is None else float(price), float(share)))
     if not rungs:
