@@ -236,12 +236,9 @@ class Sessions:
 
     def open_part(self, missing: Iterable[tuple[int, int]], step: int) -> Ranges:
         """Of missing candles those in which the market is open for at least a minute."""
-        found: list[tuple[int, int]] = []
-        for first, end in missing:
-            slots = np.arange(first, end, step, dtype=np.int64)
-            wanted = slots[self.open_minutes(slots, step) > 0]
-            found.extend((int(slot), int(slot) + step) for slot in wanted)
-        return merged(found)
+        slots = np.concatenate([np.zeros(0, dtype=np.int64), *(np.arange(*span, step) for span in missing)])
+        opens = slots[self.open_minutes(slots, step) > 0]
+        return merged(zip(opens.tolist(), (opens + step).tolist(), strict=True))
 
     def may_ask(self, when: int, warm_minutes: int) -> bool:
         """Whether the market is open at a moment (UTC ms), and was for so many minutes before it."""
