@@ -61,6 +61,9 @@ ROWS = [
         lines=[IN, "closed take_profit 106 @m6 ambiguous"]),
     Row("a stop add behind the target", long(90, 103.0), {6: UP}, {3: BUY},
         lines=[IN, "closed take_profit 103 @m6 ambiguous"]),
+    Row("a gap beyond a stop add and the target", long(90, 106.0), {6: (107, 108, 106, 107)}, {3: BUY},
+        lines=[IN, "added 1 at 107 @m6, 2 held", "closed take_profit 107 @m6"],
+        touch=[IN, "closed take_profit 106 @m6 ambiguous"]),
     Row("a stop add and a level of a ladder in one candle", long(90, [(103.0, 0.5)]), {6: UP}, {3: BUY},
         lines=[IN, "reduced take_profit 0.5 at 103 @m6, 0.5 left", f"{AT} @m6, 1.5 held", END]),
     # a stop of its own

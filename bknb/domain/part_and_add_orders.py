@@ -21,6 +21,14 @@ from .text import shown
 from .trailing_and_breakeven_stops import stop_on_grid, target_on_grid
 from .valid_and_until import read_valid
 
+MOST_SHARE: Final = 1e9  # of the first size; sums of a few of these are floats that still have the first size in them
+
+
+class MovedAdd(Add, frozen=True):
+    """An add in place of one that waits, at another price."""
+
+    order: PositionOrder | None = None
+
 
 def size_before(book: PositionBook, *, gone: Container[int] = ()) -> float:
     """What is held, in units of the first size, once what was ordered before at the market has filled.
@@ -143,15 +151,6 @@ def with_rungs(book: PositionBook, signal: OpenSignal, rules: Rules) -> Position
         for number, rung in enumerate(signal.rungs, book.number)
     )
     return msgspec.structs.replace(book, orders=(*book.orders, *orders), number=book.number + len(orders))
-
-
-MOST_SHARE: Final = 1e9  # of the first size; sums of a few of these are floats that still have the first size in them
-
-
-class MovedAdd(Add, frozen=True):
-    """An add in place of one that waits, at another price."""
-
-    order: PositionOrder | None = None
 
 
 def share_fault(share: object) -> Reason:

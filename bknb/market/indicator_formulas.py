@@ -1,15 +1,4 @@
-"""Formulas of indicators: arrays in, arrays of the same length out, NaN until enough candles are there.
-
-A value at a candle is made of that candle and earlier ones alone. ``bknb.indicator("rsi", "15m", 14)`` gives a strategy
-the newest values of one of them; here each is a plain function, for notebooks and for indicators of your own. Where a
-source starts an average otherwise than another one, these start it as TA-Lib does.
-
-Examples
---------
->>> import bknb
->>> bknb.indicators.sma([1.0, 2.0, 3.0, 4.0], 2).tolist()
-[nan, 1.5, 2.5, 3.5]
-"""
+"""The formulas that ``bknb.indicators`` offers: plain functions, which start each average as TA-Lib does."""
 
 from __future__ import annotations
 
