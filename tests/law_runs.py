@@ -27,6 +27,7 @@ from bknb.sweeps.prepared_candles import prepare
 
 SETTINGS = {"percent_fee": 0.0, "percent_slippage": 0.0}
 LOOKBACK = 40
+SEEN = 4.0  # of t: what breaks the law is beyond it
 Table = NDArray[np.float64]
 
 
@@ -80,6 +81,27 @@ def _plan(market: Path, execution: str, settings: dict[str, Any] | None = None, 
         settings=SETTINGS | (settings or {}),
         allow_gaps=True,
     )
+
+
+def ran(
+    market: Path,
+    get_signal: Callable[[Any], Any],
+    *,
+    walk: type[BacktestRun] = BacktestRun,
+    settings: dict[str, Any] | None = None,
+    **strategy: Any,
+) -> BacktestRun:
+    """The run of a strategy over a path by the event engine, in which nothing failed."""
+    run = walk(_plan(market, "pessimistic", settings, get_signal=get_signal, **strategy), listeners=NOBODY)
+    asyncio.run(run.through())
+    assert not run.records.failures, run.records.failures
+    return run
+
+
+def over_gaps_and_clusters(earned: Callable[[Path], Sample], count: int, minutes: int = 300) -> Sample:
+    """What is earned on so many paths of both kinds."""
+    markets = [market for kind in ("gaps", "clusters") for market in paths(kind, count, minutes)]
+    return total([earned(market) for market in markets])
 
 
 def by_events(

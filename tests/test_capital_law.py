@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from law_runs import paths
+from law_runs import SEEN, paths
 from scenarios import MINUTE
 from tick_paths import Path
 
 import bknb
 
-SEEN = 4.0  # of t: what breaks the law is beyond it
 MINUTES = 120
 FREE = {"percent_fee": 0.0, "percent_slippage": 0.0}
 Sizing = Callable[[bknb.SizeRequest], float]

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
-from law_runs import SETTINGS, Sample, paths, positions
+from law_runs import SEEN, Sample, over_gaps_and_clusters, positions, ran
 from scenarios import MINUTE
 
 import bknb
 from bknb.domain import competing_entries
-from bknb.engine.backtest import BacktestRun
-from bknb.engine.plan import plan_backtest
-from bknb.engine.registration_checks import make_strategy
-from bknb.events.heard import NOBODY
 from bknb.kernels import simulate as kernel
 from bknb.sweeps.evaluate_combination import ends_of
 
 if TYPE_CHECKING:
     from tick_paths import Path
-
-SEEN = 4.0  # of t: what breaks the law is beyond it
 
 # ticks from the last close: entry and distance of the stop, of a long; a short the other way
 LISTS: dict[str, list[tuple[str, int, int | None]]] = {
@@ -52,30 +45,19 @@ def signals(orders: list[tuple[str, int, int | None]], close: float) -> list[bkn
     return found
 
 
-def earned(market: Path, name: str) -> Sample:
+def earned(name: str, market: Path) -> Sample:
     closes = {int(t) + MINUTE: float(close) for t, close in zip(market.times, market.close, strict=True)}
 
     def get_signal(ctx: Any) -> list[bknb.Signal]:
         return signals(LISTS[name], closes[ctx.when_ms])
 
-    plan = plan_backtest(
-        "BTCUSDT",
-        strategy=make_strategy("law", get_signal, interval="1m"),
-        exchange=market.source,
-        frame=market.frame,
-        settings=SETTINGS,
-        allow_gaps=True,
-    )
-    run = BacktestRun(plan, listeners=NOBODY)
-    asyncio.run(run.through())
-    assert not run.records.failures, run.records.failures
+    run = ran(market, get_signal)
     opened = positions(ends_of(run.records))
     return Sample(opened[:, kernel.NET] * 1e4 / 100)
 
 
 def t_of(names: list[str], count: int) -> dict[str, Sample]:
-    markets = [market for kind in ("gaps", "clusters") for market in paths(kind, count, 300)]
-    return {name: Sample(np.concatenate([earned(each, name).values for each in markets])) for name in names}
+    return {name: over_gaps_and_clusters(partial(earned, name), count) for name in names}
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from law_rules import RULES
-from law_runs import Sample, paths, total
+from law_runs import SEEN, Sample, paths, total
 from managed_simulator import Held, ManagedByBars, ManagedWorld
 from page_simulator import MINUTE
 from test_managed_simulator import Run, first_difference, results_of
@@ -24,7 +24,6 @@ from tick_paths import Path
 import bknb
 
 MINUTES = 150
-SEEN = 4.0  # of t: what breaks the law is beyond it
 KINDS = ("gaps", "silent", "plain", "clusters", "holes")
 FEW_RULES = ("with_last", "near_low", "far_above_avg", "at_once_again")
 MORE_RULES = (*FEW_RULES, "against_last", "below_avg", "with_gap", "with_big", "reversion_5", "outbreak")

@@ -7,7 +7,6 @@ t is taken for each rule and kind of orders on its own.
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -15,15 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 from law_rules import Orders, wishes
-from law_runs import SETTINGS
+from law_runs import ran
 from scenarios import MINUTE
 from tick_paths import Path, path
 
 import bknb
 from bknb.engine.backtest import BacktestRun
-from bknb.engine.plan import plan_backtest
-from bknb.engine.registration_checks import make_strategy
-from bknb.events.heard import NOBODY
 
 SESSION = 10 * MINUTE
 LIMIT = 4.0  # standard errors
@@ -76,17 +72,7 @@ def results(market: Path, rule: str, name: str) -> list[float]:
         side, _, target, stop = wanted.row(rows[ctx.when_ms])
         return ORDERS[name]("long" if side > 0 else "short", target, stop) if side else None
 
-    plan = plan_backtest(
-        "BTCUSDT",
-        strategy=make_strategy("law", get_signal, interval="1m"),
-        exchange=market.source,
-        frame=market.frame,
-        settings=SETTINGS,
-        allow_gaps=True,
-    )
-    run = InSessions(plan, listeners=NOBODY)
-    asyncio.run(run.through())
-    assert not run.records.failures, run.records.failures
+    run = ran(market, get_signal, walk=InSessions)
     return [closed.pnl.gross_percentage for closed in run.records.closed]
 
 

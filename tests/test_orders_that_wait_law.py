@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from law_runs import SETTINGS, Sample, paths
+from law_runs import SEEN, Sample, over_gaps_and_clusters, paths, ran
 from scenarios import MINUTE
 
 import bknb
 from bknb.domain.fills_at_stops_and_gaps import Entry, ExecutionModel
 from bknb.domain.order_of_fills_in_a_managed_minute import _ManagedMinute
-from bknb.engine.backtest import BacktestRun
-from bknb.engine.plan import plan_backtest
-from bknb.engine.registration_checks import make_strategy
-from bknb.events.heard import NOBODY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tick_paths import Path
 
-SEEN = 4.0  # of t: what breaks the law is beyond it
-
 
 def played(
-    market: Path, ask: Callable[[float, int], Any], manage: Callable[[Any, float, float], Any], *, of: str = "first"
+    ask: Callable[[float, int], Any], manage: Callable[[Any, float, float], Any], market: Path, *, of: str = "first"
 ) -> Sample:
     """Basis points of the cost of the first fill, or of ``"all"`` entries, of one that is told the last close."""
     closes = {int(t) + MINUTE: float(close) for t, close in zip(market.times, market.close, strict=True)}
@@ -39,27 +33,14 @@ def played(
     def manages(ctx: Any, position: Any) -> Any:
         return manage(position, closes[ctx.when_ms], opens[ctx.when_ms])
 
-    plan = plan_backtest(
-        "BTCUSDT",
-        strategy=make_strategy("law", get_signal, interval="1m", manage=manages, manage_interval="1m"),
-        exchange=market.source,
-        frame=market.frame,
-        settings=SETTINGS | {"price_tick": 1.0},
-        allow_gaps=True,
-    )
-    run = BacktestRun(plan, listeners=NOBODY)
-    asyncio.run(run.through())
-    assert not run.records.failures, run.records.failures
+    settings = {"price_tick": 1.0}
+    run = ran(market, get_signal, settings=settings, manage=manages, manage_interval="1m")
     nets = [(each.pnl.pnl_percentage, each.cost_percentage) for each in run.records.closed]
     return Sample([100 * (all_ if of == "all" and all_ is not None else first) for first, all_ in nets])
 
 
 def earned(rules: dict[str, Any], count: int, minutes: int = 300, *, of: str = "first") -> dict[str, Sample]:
-    markets = [market for kind in ("gaps", "clusters") for market in paths(kind, count, minutes)]
-    return {
-        name: Sample(np.concatenate([played(each, *rule, of=of).values for each in markets]))
-        for name, rule in rules.items()
-    }
+    return {name: over_gaps_and_clusters(partial(played, *rule, of=of), count, minutes) for name, rule in rules.items()}
 
 
 def entering(entry: str, distance: int) -> Callable[[float, int], bknb.Signal]:
@@ -186,7 +167,7 @@ def test_a_stop_add_that_never_meets_the_stop_of_its_candle_would_be_seen(monkey
     for market_ in paths("plain", 12, 300):
         doubts.clear()
         rows = {int(t): row for row, t in enumerate(market_.times)}
-        played(market_, market(24), adding(5, None))
+        played(market(24), adding(5, None), market_)
         for t, sign, level, stop in doubts:
             prints = sign * market_.prints[rows[t]]
             first = np.argmax(prints >= sign * level) < np.argmax(prints <= sign * stop)
