@@ -126,8 +126,16 @@ def blocks(page: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", text(page), flags=re.MULTILINE | re.DOTALL)
 
 
+RUN_BY_TESTS_OF_THEIR_OWN = ("strategies",)
+"""Pages whose blocks are run, and their results looked at, by ``test_strategy_page.py``."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if blocks(page) and page.stem not in RUN_BY_TESTS_OF_THEIR_OWN],
+    ids=lambda page: page.stem,
+)
 def test_the_examples_run_as_printed(page: Path, tmp_path: Path) -> None:
     """A block that begins with the name of a test file is run by pytest; all others of a page run in one process."""
     plain = []

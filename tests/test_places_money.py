@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from grid_loop import Bar, grid
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenarios import MINUTE, ORIGIN, source
+from strategy_loops.grid import grid
+from strategy_loops.market import Bar
 from test_managed_properties import drawn, managing
 from test_places import NAMES, buy, in_places, market
 from worlds import LENGTH, SEEDS, SETTINGS, walk
@@ -56,13 +57,13 @@ def test_a_grid_fills_as_a_plain_loop_says_and_brings_the_same_money(seed: int) 
     result = run(strategy, rows, end=1200)
     expected = grid(
         [Bar(*row) for row in rows], start=ORIGIN, last=ORIGIN + 1200 * MINUTE, slot=15 * MINUTE, step=step,
-        levels=levels, places=places, cash=1000, fee=0.05,
+        levels=levels, places=places, cash=1000, taker=0.05, maker=0.05,
     )  # fmt: skip
     trades = result.trades
     ms = trades[["pending_at", "closed_at"]].astype("datetime64[ms, UTC]").astype(np.int64)
     found = zip(trades["place"], ms["pending_at"], trades["price_open"], ms["closed_at"], trades["price_close"],
                 trades["close_reason"], strict=True)  # fmt: skip
-    assert list(found) == [trade[:-1] for trade in expected]
+    assert list(found) == [(*trade[:3], *trade[4:-1]) for trade in expected]
     assert len(expected) > 20
     assert trades["money"].tolist() == pytest.approx([trade.money for trade in expected])
     balanced(result)

@@ -1,7 +1,6 @@
 """A grid as one plain loop over minutes, written from the page: what fills, when, and what it is in money.
 
-For execution ``pessimistic``, candles that all trade, longs alone, one fee for all fills, no slippage, and more cash
-than the grid can take.
+For execution ``pessimistic``, candles that all trade, longs alone, and more cash than the grid can take.
 """
 
 from __future__ import annotations
@@ -11,23 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-MINUTE = 60_000
-AVERAGE_OF = 5
-
-
-class Bar(NamedTuple):
-    t: int
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
+from .market import MINUTE, Bar, Fill, Terms, Told, average_price
 
 
 class Trade(NamedTuple):
     place: str
     opened: int
     bought: float
+    quantity: float
     closed: int
     sold: float
     reason: str
@@ -44,32 +34,34 @@ class Place:
     since: int
     rests: bool = False
     bought: float | None = None
-
-
-def average(bars: Sequence[Bar]) -> float:
-    """The average price of the last minutes, each at the mean of its high, low and close, weighted by volume."""
-    weights = [bar.volume for bar in bars]
-    typical = [(bar.high + bar.low + bar.close) / 3 for bar in bars]
-    return math.fsum(map(lambda w, p: w * p, weights, typical)) / math.fsum(weights)
+    quantity: float = 0.0
+    paid: float = 0.0
 
 
 def grid(  # noqa: C901 -- one loop, to be read from top to bottom
     bars: Sequence[Bar], *, start: int, last: int, slot: int, step: float, levels: int, places: int, cash: float,
-    fee: float,
+    taker: float, maker: float, slippage: float = 0.0,
 ) -> list[Trade]:  # fmt: skip
     """What a grid trades: at each question a limit order at each of so many levels below the price.
 
-    ``fee`` is in percent of what is bought or sold, ``cash`` what each position costs.
+    ``taker``, ``maker`` and ``slippage`` are in percent of what is bought or sold, ``cash`` what each position costs;
+    what rested, and a target, is a maker, and has no slippage.
     """
     taken: list[Place] = []
     trades: list[Trade] = []
     asked = -1
 
+    def buy(place: Place, t: int, price: float, *, rested: bool) -> None:
+        price_paid, fee = (price, maker) if rested else (price * (1 + slippage / 100), taker)
+        place.bought, place.since, place.quantity = price, t, cash / price_paid
+        place.paid = cash * (1 + fee / 100)
+
     def close(place: Place, t: int, price: float, reason: str) -> None:
         assert place.bought is not None
-        quantity = cash / place.bought
-        money = quantity * (price - place.bought) - quantity * (place.bought + price) * fee / 100
-        trades.append(Trade(place.name, place.since, place.bought, t, price, reason, money))
+        target = reason == "take_profit"
+        got = place.quantity * price * (1 if target else 1 - slippage / 100)
+        money = got * (1 - (maker if target else taker) / 100) - place.paid
+        trades.append(Trade(place.name, place.since, place.bought, place.quantity, t, price, reason, money))
         taken.remove(place)
 
     for i, bar in enumerate(bars):
@@ -77,7 +69,7 @@ def grid(  # noqa: C901 -- one loop, to be read from top to bottom
             continue
         if bar.t < last and bar.t // slot > asked and len(taken) < places:
             asked = bar.t // slot
-            first = math.floor(average(bars[i - AVERAGE_OF : i]) / step) * step
+            first = math.floor(average_price(bars[i - 5 : i]) / step) * step
             for k in range(levels):
                 level = first - k * step
                 name = f"{level:.10g}"
@@ -91,9 +83,10 @@ def grid(  # noqa: C901 -- one loop, to be read from top to bottom
             entered_inside = False
             if place.bought is None:
                 if bar.open < place.level or (bar.open == place.level and not place.rests):
-                    place.bought, place.since = bar.open, bar.t
+                    buy(place, bar.t, bar.open, rested=place.rests)
                 elif bar.low < place.level:
-                    place.bought, place.since, entered_inside = place.level, bar.t, True
+                    buy(place, bar.t, place.level, rested=True)
+                    entered_inside = True
                 place.rests = True
             if place.bought is not None and not entered_inside:
                 if bar.open > place.target:
@@ -101,3 +94,14 @@ def grid(  # noqa: C901 -- one loop, to be read from top to bottom
                 elif bar.high > place.target:
                     close(place, bar.t, place.target, "take_profit")
     return trades
+
+
+def loop(bars: Sequence[Bar], terms: Terms) -> Told:
+    """That of the page, ten levels 500 apart for 500 each: fills in order of time, and money."""
+    trades = grid(
+        bars, start=terms.start, last=terms.end, slot=15 * MINUTE, step=500.0, levels=10, places=20, cash=500,
+        taker=terms.taker, maker=terms.maker, slippage=terms.slippage,
+    )  # fmt: skip
+    fills = [Fill(trade.opened, trade.quantity, trade.bought) for trade in trades]
+    fills += [Fill(trade.closed, -trade.quantity, trade.sold) for trade in trades]
+    return Told(sorted(fills), terms.capital + sum(trade.money for trade in trades))

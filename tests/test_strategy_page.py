@@ -1,0 +1,117 @@
+"""The cells of docs/strategies.md: they run as printed, are as short as they say, and do what a plain loop does."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from strategy_loops import bollinger, ema_cross, grid, safety_orders
+from strategy_loops.market import Bar, Fill, Terms, Told, demo_bars, ms
+
+PAGE = (Path(__file__).parent.parent / "docs" / "strategies.md").read_text(encoding="utf-8")
+WANTED = {1: 3, 2: 19, 3: 7, 4: 8, 5: 6, 6: 6, 7: 9, 8: 5, 9: 4, 10: 6, 11: 3, 12: 16, 13: 4, 14: 6, 15: 7, 16: 5}
+"""How many lines a cell may have, by its number."""
+SECTIONS = {
+    int(number): text for number, text in re.findall(r"^## (\d+)\. (.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+}
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def cell(number: int) -> str:
+    """The first block of a section; the second one runs it."""
+    return BLOCK.findall(SECTIONS[number])[0]
+
+
+def name_of(number: int) -> str:
+    """The variable that the result of a section is kept in."""
+    return re.findall(r"^(\w+) = bknb\.(?:backtest|portfolio)\(", SECTIONS[number], re.MULTILINE)[-1]
+
+
+@pytest.fixture(scope="module")
+def page() -> dict[str, Any]:
+    """What the blocks of the page leave behind, run one after another; a warning is an error."""
+    names: dict[str, Any] = {"__name__": "page"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for block in BLOCK.findall(PAGE):
+            exec(block, names)  # noqa: S102 -- a page of this repository
+    return names
+
+
+def said(result: Any) -> str:
+    """What the page says of a result."""
+    start, end = result.equity.iloc[0], result.equity.iloc[-1]
+    held = result.account["buy_and_hold"]
+    beside = "" if held is None else f"; holding made {held:+.1f} %"
+    return f"{len(result.fills)} fills, {start:,.0f} became {end:,.2f}{beside}."
+
+
+def fills_of(result: Any) -> list[Fill]:
+    """The fills of a result as those of a loop."""
+    table = result.fills
+    signed = table["quantity"].where(table["side"] == "buy", -table["quantity"])
+    times = table["at"].dt.as_unit("ms").astype("int64")
+    return [Fill(*row) for row in zip(times.tolist(), signed.tolist(), table["price"].tolist(), strict=True)]
+
+
+def in_order(fills: Sequence[Fill]) -> list[Fill]:
+    """By time; those of one moment by what was bought or sold, as far as that is the same in both."""
+    return sorted(fills, key=lambda fill: (fill.at, fill.units > 0, round(fill.price, 6), round(fill.units, 9)))
+
+
+def minutes(since: str, until: str) -> list[Bar]:
+    return demo_bars("BTCUSDT", since, until)
+
+
+def hours(since: str, until: str) -> list[Bar]:
+    return demo_bars("BTCUSDT", since, until, 60)
+
+
+def terms(start: str, end: str, capital: float = 10_000, **costs: float) -> Terms:
+    return Terms(ms(start), ms(end), capital, **(costs or {"taker": 0.05, "maker": 0.02, "slippage": 0.02}))
+
+
+LOOPS: dict[int, Callable[[dict[str, Any]], Told]] = {
+    1: lambda page: ema_cross.loop(hours("2023-09-01", "2024-04-02"), terms("2024-01-01", "2024-04-01")),
+    4: lambda page: bollinger.loop(minutes("2023-12-30", "2024-01-23"), terms("2024-01-01", "2024-01-22")),
+    8: lambda page: grid.loop(minutes("2023-12-31", "2024-01-16"), terms("2024-01-01", "2024-01-15")),
+    9: lambda page: safety_orders.loop(minutes("2023-12-31", "2024-02-02"), terms("2024-01-01", "2024-02-01")),
+}
+"""The plain loop of each section, over the bars that its cell had."""
+
+
+@pytest.mark.parametrize("number", SECTIONS)
+def test_a_cell_is_as_short_as_was_wanted(number: int) -> None:
+    lines = [line for line in cell(number).splitlines() if line.strip() and not re.match(r"(import|from) ", line)]
+    assert len(lines) <= WANTED[number]
+    assert max(map(len, lines)) <= 120
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SECTIONS)
+def test_each_cell_fills_and_earns_what_a_plain_loop_says(number: int, page: dict[str, Any]) -> None:
+    result, told = page[name_of(number)], LOOPS[number](page)
+    fills, expected = in_order(fills_of(result)), in_order(told.fills)
+    assert len(fills) > 10
+    assert [fill.at for fill in fills] == [fill.at for fill in expected]
+    for there, here in zip(expected, fills, strict=True):
+        assert tuple(here) == pytest.approx(tuple(there), rel=1e-9)
+    assert result.equity.iloc[-1] == pytest.approx(told.end, rel=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SECTIONS)
+def test_the_page_says_what_each_cell_made(number: int, page: dict[str, Any]) -> None:
+    assert f"* Result: {said(page[name_of(number)])}" in SECTIONS[number].replace("\n  ", " ")
+
+
+@pytest.mark.slow
+def test_no_cell_raises_or_is_told_of_anything_but_its_costs(page: dict[str, Any]) -> None:
+    for number in SECTIONS:
+        result = page[name_of(number)]
+        legs = getattr(result, "legs", {"": result}).values()
+        assert not [error for leg in legs for error in leg.errors], number
