@@ -5,11 +5,21 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from strategy_loops import bollinger, ema_cross, grid, safety_orders
+from strategy_loops import (
+    bollinger,
+    chandelier,
+    ema_cross,
+    grid,
+    safety_orders,
+    time_frames,
+    turtle,
+    volatility_target,
+)
 from strategy_loops.market import Bar, Fill, Terms, Told, demo_bars, ms
 
 PAGE = (Path(__file__).parent.parent / "docs" / "strategies.md").read_text(encoding="utf-8")
@@ -63,23 +73,35 @@ def in_order(fills: Sequence[Fill]) -> list[Fill]:
     return sorted(fills, key=lambda fill: (fill.at, fill.units > 0, round(fill.price, 6), round(fill.units, 9)))
 
 
-def minutes(since: str, until: str) -> list[Bar]:
-    return demo_bars("BTCUSDT", since, until)
+@cache
+def minutes() -> list[Bar]:
+    return demo_bars("BTCUSDT", "2023-12-30", "2024-02-16")
 
 
-def hours(since: str, until: str) -> list[Bar]:
-    return demo_bars("BTCUSDT", since, until, 60)
+@cache
+def quarters() -> list[Bar]:
+    return demo_bars("BTCUSDT", "2022-09-01", "2024-02-16", 15)
+
+
+@cache
+def hours() -> list[Bar]:
+    return demo_bars("BTCUSDT", "2022-05-01", "2025-01-02", 60)
 
 
 def terms(start: str, end: str, capital: float = 10_000, **costs: float) -> Terms:
     return Terms(ms(start), ms(end), capital, **(costs or {"taker": 0.05, "maker": 0.02, "slippage": 0.02}))
 
 
+HALF_A_YEAR = ("2024-01-01", "2024-07-01")
 LOOPS: dict[int, Callable[[dict[str, Any]], Told]] = {
-    1: lambda page: ema_cross.loop(hours("2023-09-01", "2024-04-02"), terms("2024-01-01", "2024-04-01")),
-    4: lambda page: bollinger.loop(minutes("2023-12-30", "2024-01-23"), terms("2024-01-01", "2024-01-22")),
-    8: lambda page: grid.loop(minutes("2023-12-31", "2024-01-16"), terms("2024-01-01", "2024-01-15")),
-    9: lambda page: safety_orders.loop(minutes("2023-12-31", "2024-02-02"), terms("2024-01-01", "2024-02-01")),
+    1: lambda page: ema_cross.loop(hours(), terms("2024-01-01", "2024-04-01")),
+    2: lambda page: turtle.loop(hours(), terms(*HALF_A_YEAR, 100_000)),
+    4: lambda page: bollinger.loop(minutes(), terms("2024-01-01", "2024-01-22")),
+    8: lambda page: grid.loop(minutes(), terms("2024-01-01", "2024-01-15")),
+    9: lambda page: safety_orders.loop(minutes(), terms("2024-01-01", "2024-02-01")),
+    11: lambda page: volatility_target.loop(hours(), terms(*HALF_A_YEAR)),
+    14: lambda page: time_frames.loop(minutes(), quarters(), terms("2024-01-01", "2024-02-15")),
+    16: lambda page: chandelier.loop(hours(), terms("2024-01-01", "2025-01-01")),
 }
 """The plain loop of each section, over the bars that its cell had."""
 

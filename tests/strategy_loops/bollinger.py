@@ -39,7 +39,7 @@ def loop(bars: Sequence[Bar], terms: Terms) -> Told:  # noqa: C901 -- one loop, 
             money = account.worth(before.close)
         left = None
         if sign:
-            left = leave(account, sign, target, stop, bar, looked_at_target=True)
+            left = account.leaves(bar, stop, target)
         for side, limit, its_target, its_stop in orders:
             opened, worst = side * bar.open, side * (bar.low if side > 0 else bar.high)
             at_open = opened < side * limit or (first and opened == side * limit)
@@ -48,7 +48,7 @@ def loop(bars: Sequence[Bar], terms: Terms) -> Told:  # noqa: C901 -- one loop, 
             price = bar.open if at_open else limit
             fill(account, bar.t, side, price, money, rested=not (at_open and first))
             sign, target, stop = side, its_target, its_stop
-            left = leave(account, sign, target, stop, bar, looked_at_target=at_open)
+            left = account.leaves(bar, stop, target, inside=not at_open)
         if sign:
             orders = []
         if left:
@@ -66,19 +66,3 @@ def fill(account: Account, at: int, side: int, price: float, money: float, *, re
         account.make(at, side * money / price, price)
     else:
         account.take(at, side * money / account.paid(price, side), price)
-
-
-def leave(account: Account, sign: int, target: float, stop: float, bar: Bar, *, looked_at_target: bool) -> bool:
-    """Whether a bar ends what is held: at the stop, else at the target, at an open beyond them at that open."""
-    best, worst = (bar.high, bar.low) if sign > 0 else (bar.low, bar.high)
-    if sign * bar.open <= sign * stop and looked_at_target:
-        account.take(bar.t, -account.units, bar.open)
-    elif sign * bar.open > sign * target and looked_at_target:
-        account.make(bar.t, -account.units, bar.open)
-    elif sign * worst <= sign * stop:
-        account.take(bar.t, -account.units, stop)
-    elif sign * best > sign * target and looked_at_target:
-        account.make(bar.t, -account.units, target)
-    else:
-        return False
-    return True

@@ -122,6 +122,25 @@ class Account:
         self.units += units
         self.fills.append(Fill(at, units, price))
 
+    def leaves(self, bar: Bar, stop: float, target: float | None = None, *, inside: bool = False) -> bool:
+        """Whether a bar ends what is held: at the stop, else at the target, at an open beyond them at that open.
+
+        ``inside``: it was opened within the bar by a limit, whose open and better half lie before the fill.
+        """
+        sign = 1 if self.units > 0 else -1
+        best, worst = (bar.high, bar.low) if sign > 0 else (bar.low, bar.high)
+        if not inside and sign * bar.open <= sign * stop:
+            self.take(bar.t, -self.units, bar.open)
+        elif not inside and target is not None and sign * bar.open > sign * target:
+            self.make(bar.t, -self.units, bar.open)
+        elif sign * worst <= sign * stop:
+            self.take(bar.t, -self.units, stop)
+        elif not inside and target is not None and sign * best > sign * target:
+            self.make(bar.t, -self.units, target)
+        else:
+            return False
+        return True
+
     def worth(self, price: float) -> float:
         """Cash, and what is held at a price."""
         return self.cash + self.units * price
