@@ -198,7 +198,7 @@ def test_live_runs_refuse_models_in_words() -> None:
         ({"every": "fortnight"}, "every='fortnight' is no schedule"),
         ({"every": bknb.at.series("news")}, "a model is fitted by the calendar, not when a series is published"),
         ({"every": "mon", "delay": "soon"}, "delay"),
-        ({"every": "mon", "shared": True}, "shared=True is not there yet"),
+        ({"every": "mon", "shared": 1}, "shared of a model must be True or False, got 1"),
     ],
 )
 def test_what_cannot_be_registered_is_refused(options: dict[str, Any], said: str) -> None:

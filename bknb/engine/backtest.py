@@ -107,6 +107,7 @@ class BacktestRun:
         self._turn, self._on_event = turn, on_event  # of a leg of a portfolio; the latter is called after listeners
         self._timed: dict[str, int] = {}  # when each metric was measured last, UTC ms
         self._manages: bool | None = None  # where another process ran it
+        self.model_codes: dict[str, str] = {}  # digests of the code of its models
 
     mode: Final = "backtest"
 
@@ -182,7 +183,7 @@ class BacktestRun:
         if lookup is not None:
             strategy = lookup.looked_up_by(strategy)
         loop, questions = self._make_loop(window, strategy), self.questions(series, window)
-        self._loop = loop
+        self._loop, loop.sources.symbols, loop.sources.model_codes = loop, plan.symbols, self.model_codes
         if self._turn is not None and self._turn.by_score:
             loop.wait_turn = self._turn.signal
         walk = self._make_walk(series, window, loop)

@@ -49,6 +49,7 @@ class Plan(msgspec.Struct, frozen=True):
     account: AccountPlan | None = None  # of this run alone; legs of a portfolio share that of the portfolio
     benchmark: object | None = None  # of this run alone: a symbol, or a series of prices
     series: Mapping[str, Any] | None = None  # the point-in-time series of a sweep; None: those that are registered
+    symbols: tuple[str, ...] = ()  # of all legs of its strategy, in the order of the alphabet; empty: it has one
 
     def labels(self) -> RunLabels:
         """Symbol, strategy, exchange and frame by name, as the events of the run carry them."""

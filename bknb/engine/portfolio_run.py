@@ -104,7 +104,7 @@ class PortfolioRun:
         self.clock = PortfolioClock(longest=longest, on_pause=self._note_pause, by_score=by_score)
         if account is not None and account.cross is not None:
             self.clock.before = account.cross.is_used_up
-        self._listeners = listeners
+        self._listeners, self._model_codes = listeners, dict[str, str]()
         self._files = CandleFiles() if len({plan.symbol for plan in plans}) > 1 else None
         self._windows: dict[tuple[int, str, str], tuple[Window, list[BacktestRun]]] = {}
         self.legs = [self._leg(order, None if codes is None else codes[order]) for order in range(len(plans))]
@@ -119,6 +119,7 @@ class PortfolioRun:
         turn = self.clock.leg(order)
         given: Any = {"turn": turn, "on_event": self.note, "account": account, "listeners": self._listeners(order)}
         run = BacktestRun(plan, window=window, code=code, **given)
+        run.model_codes = self._model_codes
         sharing.append(run)
         return run
 

@@ -32,7 +32,7 @@ from ..domain.signal_events import (
 from ..domain.text import error_text, readable
 
 if TYPE_CHECKING:
-    from ..market.fitted_models import FittedModel
+    from ..market.model_fit import FittedModel
 
 N = TypeVar("N")
 

@@ -84,6 +84,17 @@ class WeightsContext:
         asked: Any = self
         return Context.indicator(asked, *given, **more)
 
+    def model(self, name: str) -> Any:
+        """What a model with ``shared=True`` is now; any other is of one symbol."""
+        from .registry import registry  # few have a model
+
+        if not registry.models.get(name).shared:
+            raise UsageError(
+                f"get_weights is asked about several symbols at once, and the model {name!r} is of one\n"
+                "register it with shared=True: bknb.model(…, shared=True)"
+            )
+        return self._context.model(name)
+
     @property
     def symbol(self) -> str:
         """None: it is asked about several."""

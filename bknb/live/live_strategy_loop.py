@@ -124,7 +124,7 @@ class LiveLoop(StrategyLoop):
         if places is not None and places.closed is None:
             places.closed = []
         seen = RunOfLoop(self, partial(on_loop, asyncio.get_running_loop()))
-        self.sources.run = lambda: seen
+        self.sources.run, self.sources.symbols = lambda: seen, plan.symbols
         for event in keeping.records.ends:
             self._note_closed(event)
 

@@ -43,6 +43,8 @@ class LivePlan(msgspec.Struct, frozen=True):
         The account, where it has a capital of its own.
     notes
         What there is to say of what was given.
+    symbols
+        Those of all legs of its strategy, in the order of the alphabet; empty: it has one.
     """
 
     symbol: str
@@ -60,6 +62,7 @@ class LivePlan(msgspec.Struct, frozen=True):
     base: str = MINUTE
     account: AccountPlan | None = None
     notes: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = ()
 
     @property
     def base_ms(self) -> int:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from ..domain.risk_request_and_verdict import WeightLimits
     from ..domain.schedules import Schedule
     from ..domain.states import StaysFlat
-    from .fitted_models import FittedModel, KeptFits, RunModels
+    from .fitted_models import KeptFits, RunModels
+    from .model_fit import FittedModel
     from .newest_series_rows import ReadSeries
     from .panel import Calendar, Panel
     from .rows_asked import RowsAsked
@@ -47,35 +48,31 @@ class RunSources:
         The candles in memory.
     published
         Reads the point-in-time series; ``None``: there are none.
-    interval_ms : int
-        The length of the candles of the strategy's interval, milliseconds.
-    zone
-        The time zone of times of the day, where it is not the market's.
+    interval_ms, zone
+        Of the strategy: the length of its candles, ms; the zone of times of the day, where it is not the market's.
     alignment
         Compares candles of different symbols, once a strategy has asked for another one.
-    weight_limits
-        Of the account, where the strategy answers with weights.
-    stays_flat
-        The side on which these open nothing now, as in :class:`bknb.domain.states.Flat`.
+    weight_limits, stays_flat
+        Of the account, where the strategy answers with weights; the side on which these open nothing (see ``Flat``).
     memo : str
         What the strategy keeps, as JSON; empty: nothing.
     run
         Returns what the strategy sees of its run; ``None``: that is over.
     ask_model
         Returns what the model of a name is now; ``None``: there are none here.
-    models
-        Those of the run, once the strategy has asked for one.
-    fits
-        What was fitted, in order.
+    models, fits
+        Those of the run, once the strategy has asked for one; what was fitted, in order.
     indicators
         Values of those that the strategy has asked for.
     kept_fits
         Fits of other runs, from which they are taken and to which they are given; ``None``: those of this process.
+    symbols, model_codes
+        Those that share a model, of all legs of the strategy; digests of models by name, as the first leg had them.
     """
 
     __slots__ = (
-        *("alignment", "ask_model", "fits", "indicators", "interval_ms", "kept_fits", "memo", "models", "published"),
-        *("run", "stays_flat", "weight_limits", "window", "zone"),
+        *("alignment", "ask_model", "fits", "indicators", "interval_ms", "kept_fits", "memo", "model_codes", "models"),
+        *("published", "run", "stays_flat", "symbols", "weight_limits", "window", "zone"),
     )
 
     def __init__(self, window: Window, published: ReadSeries | None, interval_ms: int, zone: str | None = None) -> None:
@@ -90,6 +87,8 @@ class RunSources:
         self.fits: list[FittedModel] = []
         self.indicators: dict[object, Any] = {}
         self.kept_fits: KeptFits | None = None
+        self.symbols: tuple[str, ...] = ()
+        self.model_codes: dict[str, str] = {}
 
 
 class Context(msgspec.Struct, frozen=True, gc=False):

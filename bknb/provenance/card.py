@@ -21,6 +21,7 @@ from .account_card import (
 from .candle_fingerprint import CandleRange, SeriesRange
 from .card_differences import Difference, card_differences, setting_text
 from .card_file import FORMAT, MONEY_FORMAT, Read, Reader
+from .card_models import CardModel, model_lines
 from .source_code_and_hash import ASKED_AT, Code
 
 
@@ -135,6 +136,8 @@ class Card(CardOfFormat1, RunCard, frozen=True, kw_only=True):
         Capital, sizing, costs and kind of account, and what came of them; ``None``: it had no capital.
     benchmark : CardBenchmark or None
         What it was set beside.
+    models : tuple of CardModel
+        The fits of models that were used; left out on disk where there was none.
 
     Examples
     --------
@@ -148,6 +151,8 @@ class Card(CardOfFormat1, RunCard, frozen=True, kw_only=True):
     _series: tuple[SeriesRange, ...] | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="series")
     _account: CardAccount | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="account")
     _benchmark: CardBenchmark | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="benchmark")
+
+    _models: tuple[CardModel, ...] | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="models")
 
     @property
     def account(self) -> CardAccount | None:
@@ -163,6 +168,11 @@ class Card(CardOfFormat1, RunCard, frozen=True, kw_only=True):
     def series(self) -> tuple[SeriesRange, ...]:
         """The point-in-time series that were read."""
         return self._series or ()
+
+    @property
+    def models(self) -> tuple[CardModel, ...]:
+        """The fits of models that were used."""
+        return self._models or ()
 
     @property
     def base(self) -> str:
@@ -310,6 +320,7 @@ def card_markdown(card: Card) -> str:
         "",
         *candle_lines(card.data),
         *_series_lines(card),
+        *model_lines(card.models),
         "## Settings",
         "",
         ", ".join(f"{name} {setting_text(value)}" for name, value in card.settings.items()),

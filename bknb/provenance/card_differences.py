@@ -12,6 +12,7 @@ import msgspec
 from ..domain.formatting import utc_text
 from .account_card import CardAccount, CardBenchmark, account_changes, account_outcome_changes, figure_changes
 from .candle_fingerprint import CandleRange, SeriesRange, changes
+from .card_models import model_changes
 from .source_code_and_hash import Code
 from .value_text import NOT_COMPARED
 
@@ -34,7 +35,7 @@ MOVED_DEFAULTS: Final[Mapping[str, tuple[float | None, float | None]]] = {
 }
 """Setting -> its default when cards had format 1, and since."""
 
-Kind = Literal["candles", "series", "code", "value", "setting", "run", "account", "rules", "outcome", "with"]
+Kind = Literal["candles", "series", "models", "code", "value", "setting", "run", "account", "rules", "outcome", "with"]
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +43,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    kind : {"candles", "series", "code", "value", "setting", "run", "account", "rules", "outcome", "with"}
+    kind : {"candles", "series", "models", "code", "value", "setting", "run", "account", "rules", "outcome", "with"}
         ``"account"``: what was given of an account, and a benchmark. ``"rules"``: the same orders filled otherwise
         then, so the outcomes cannot be compared. ``"with"``: versions, their defaults and the platform, which may
         differ without harm.
@@ -65,6 +66,7 @@ def card_differences(old: Card, new: Card) -> list[Difference]:
         *_value_differences(old.code, new.code),
         *data_differences(old.data, new.data),
         *_series_differences(old.series, new.series),
+        *_model_differences(old, new),
         *_results_differences(old, new),
         *money_differences(old, new),
         *_text_differences("with", old.made_with, new.made_with, missing="none"),
@@ -249,6 +251,11 @@ def _series_differences(old: tuple[SeriesRange, ...], new: tuple[SeriesRange, ..
     before, after = ({part.name: part for part in series} for series in (old, new))
     found = _changes_by_name(before, after, _series_change, gone=": not read any more", added=": read now")
     return [Difference(kind="series", text=text) for text in found]
+
+
+def _model_differences(old: Card, new: Card) -> list[Difference]:
+    found = model_changes(old.models, new.models)
+    return [Difference(kind="models", text=text) for text in _some(found, "fits")]
 
 
 def _changes_by_name(

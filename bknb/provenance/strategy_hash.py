@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 
+from ..domain.interval import MINUTE_MS
 from ..engine.registry import registry
 from .source_code_and_hash import CodeOnly, changing_itself, read_code, source_hash, unnamed_hash
 from .source_walk import READER
 
 if TYPE_CHECKING:
     from ..engine.registry import Risk, Strategy
+    from ..market.model_fit import Model
 
 VERSION: Final = READER
 """Version of the hash, in front of every one; those of 0.1.0 have none. Different versions cannot be compared."""
@@ -69,6 +71,7 @@ def _hash_of(strategy: Strategy, hash_of: Callable[..., str]) -> str:
         *(() if strategy.tolerance is None else ("weights", strategy.tolerance, strategy.symbols)),
         *(name for name in ("reenter", "together") if getattr(strategy, name)),
         *((("places", strategy.places),) if strategy.places > 1 else ()),
+        *(("model", *model_text(model)) for model in models_of(strategy).values()),
         *((("cash buffer", strategy.cash_buffer_percent),) if strategy.cash_buffer_percent else ()),
     )
     return f"{VERSION}:{hashlib.sha256(repr(parts).encode()).hexdigest()}"
@@ -129,19 +132,42 @@ def version_of(strategy_hash: str) -> int:
 
 
 def functions_of(strategy: Strategy) -> dict[str, Callable[..., Any] | CodeOnly]:
-    """What a run calls of the user's, by what it is: strategy, ``manage``, callbacks, rules and callbacks of its risk.
+    """What a run calls of the user's, by what it is: strategy, ``manage``, models, rules of its risk, callbacks.
 
     The strategy comes first, and the rules in their order. Of callbacks only the code counts: what they collect from
     run to run decides nothing.
     """
-    found: dict[str, Callable[..., Any] | CodeOnly] = {"strategy": strategy.get_signals or strategy.get_signal}
-    if strategy.manage is not None:
-        found["manage"] = strategy.manage
+    found = _asked(strategy)
+    found |= {f"model {name}": model.fit for name, model in models_of(strategy).items()}
     risk = None if strategy.risk is None else registry.risks.items.get(strategy.risk)
     if risk is not None:
         found |= {f"rule {number}": rule.validate for number, rule in enumerate(risk.validations, start=1)}
         found |= {name: CodeOnly(function) for name, function in sorted(risk.callbacks.items())}
     return found | {name: CodeOnly(function) for name, function in sorted(strategy.callbacks.items())}
+
+
+def _asked(strategy: Strategy) -> dict[str, Callable[..., Any] | CodeOnly]:
+    """The functions of a strategy that are asked for answers."""
+    found: dict[str, Callable[..., Any] | CodeOnly] = {"strategy": strategy.get_signals or strategy.get_signal}
+    if strategy.manage is not None:
+        found["manage"] = strategy.manage
+    return found
+
+
+def models_of(strategy: Strategy) -> dict[str, Model]:
+    """The registered models that a strategy asks for, by name; each, where it computes a name."""
+    registered = registry.models.items
+    if not registered:
+        return {}
+    from .models_asked_for import models_asked_for  # few strategies have one
+
+    return models_asked_for([*_asked(strategy).values(), *filter(callable, strategy.params.values())], registered)
+
+
+def model_text(model: Model) -> tuple[str, ...]:
+    """The name of a model and when it is fitted: ``("forest", "month, in use after 60 minutes")``."""
+    shared = ", one for all symbols" if model.shared else ""
+    return model.name, f"{model.every}, in use after {model.delay_ms / MINUTE_MS:g} minutes{shared}"
 
 
 def params_text(params: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from ..domain.signal import key_of
 from ..errors import UsageError
 from ..provenance.candle_fingerprint import SeriesRange
 from ..provenance.source_code_and_hash import ASKED_AT, Code, read_code
-from ..provenance.strategy_hash import functions_of
+from ..provenance.strategy_hash import functions_of, model_text, models_of
 from ..provenance.value_text import value_text
 from ..version import __version__
 from .result_tables import without_managed_columns
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..live.plan import LivePlan
     from ..provenance.candle_fingerprint import CandleRange
     from ..provenance.card import Card
+    from ..provenance.card_models import CardModel
     from ..provenance.portfolio_card import PortfolioCard
     from .portfolio_result import PortfolioResult
     from .result import Result
@@ -46,6 +47,7 @@ def code_of(plan: Plan | LivePlan) -> Code:
         named[ASKED_AT] = f"{strategy.at}{', late' if strategy.late else ''}"
     if strategy.manage_at is not None:
         named["manage at"] = str(strategy.manage_at)
+    named |= {f"model {name}": when for name, when in map(model_text, models_of(strategy).values())}
     if strategy.places > 1:
         named["places"] = value_text(strategy.places)
     if strategy.tolerance is not None:
@@ -162,6 +164,7 @@ def _card_of(result: Result, data: tuple[CandleRange, ...]) -> Card:
         made_with={**made_with(code.packages), "candles from": record.candles_from},
         outcome=outcome,
         _series=_series_of(record),
+        _models=_models_of(record),
         notes=code.notes,
         rules=execution_model(plan.execution).rules,
     )
@@ -179,6 +182,15 @@ def _series_of(record: RunRecord) -> tuple[SeriesRange, ...] | msgspec.UnsetType
         delay_ms = reader.source.columns.delay_ms
         found.append(SeriesRange(name=name, count=count, first=first, last=last, delay_ms=delay_ms, digest=digest))
     return tuple(found)
+
+
+def _models_of(record: RunRecord) -> tuple[CardModel, ...] | msgspec.UnsetType:
+    """The fits a run used, by model and symbol."""
+    if not record.records.models:
+        return msgspec.UNSET
+    from ..provenance.card_models import card_models  # few runs have any
+
+    return card_models(record.records.models)
 
 
 def made_with(packages: tuple[str, ...] = ()) -> dict[str, str]:

@@ -25,7 +25,7 @@ from ..live.silent_legs import SilentLegs
 from ..live.user_store_errors import with_state_errors
 from .live_task import TASKS as LIVE_RUNS
 from .live_task import LiveTask, check_live_options, check_not_running, plan_live
-from .portfolio_legs import check_once, is_by_score, legs_of, of_symbol
+from .portfolio_legs import check_once, is_by_score, legs_of, of_symbol, with_symbols
 from .portfolio_result import PortfolioResult
 from .result import Result
 from .task import LOOK_SECONDS, Task, left_text
@@ -362,7 +362,7 @@ def plan_live_portfolio(
         from .live_money import with_live_account  # few portfolios have a capital
 
         plans, money = with_live_account(plans, account)
-    return LivePortfolioTask(name, plans, money, by_score=by_score)
+    return LivePortfolioTask(name, with_symbols(plans), money, by_score=by_score)
 
 
 def _live_weights(strategy: Strategy) -> LivePortfolioWeights:

@@ -12,7 +12,7 @@ from ..engine.add_get_and_list_strategies import decorator
 from ..engine.registration_checks import checked_name
 from ..engine.registry import F, registry
 from ..errors import UsageError
-from ..market.fitted_models import Model
+from ..market.model_fit import Model
 from ..market.series_tables import span_ms
 from ..provenance.source_code_and_hash import source_hash
 
@@ -46,7 +46,8 @@ def model(
         How long after such a moment a fit is in use; what a live run would need to fit it. Until then the one before
         is.
     shared
-        One model for all symbols. It is not there yet: ``True`` is refused.
+        One model for all symbols of a portfolio on which the strategy runs: ``ctx.symbols`` in ``fit``, which reads
+        them with ``ctx.get_candles(symbol, …)`` or ``ctx.panel(ctx.symbols, …)``. A run of one symbol has that one.
     strict
         Refuse to replace a model of that name.
 
@@ -88,16 +89,14 @@ def model(
         )
     if delay_ms < 0:
         raise UsageError(f"delay of a model must be a span of at least 0, got {delay!r}")
-    if shared:
-        raise UsageError(
-            f"model {name!r}: shared=True is not there yet, each symbol has a model of its own\n"
-            "leave it out; fit may read other symbols with ctx.get_candles"
-        )
+    if type(shared) is not bool:
+        raise UsageError(f"shared of a model must be True or False, got {shared!r:.60}")
 
     def register(fit: F) -> None:
         if not callable(fit):
             raise UsageError(f"a model is a function fit(ctx), got {type(fit).__name__}")
-        made = Model(name=name, fit=fit, every=schedule, delay_ms=delay_ms, code=partial(source_hash, fit))
+        code = partial(source_hash, fit)
+        made = Model(name=name, fit=fit, every=schedule, delay_ms=delay_ms, code=code, shared=shared)
         registry.models.add(name, made, strict=strict)
 
     return decorator(register)

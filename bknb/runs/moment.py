@@ -110,7 +110,7 @@ class Moment:
         self.when_ms = when
         strategy = record.plan.strategy
         self._sources = RunSources(window, record.published, interval_ms(strategy.interval), strategy.zone)
-        self._sources.ask_model = ask_model
+        self._sources.ask_model, self._sources.symbols = ask_model, record.plan.symbols
         self.context = self._asked_with()
         self.state, self.signal = self._known()
         self.decision = self._decision()

@@ -18,7 +18,7 @@ from ..provenance.strategy_hash import running
 from ..stores.atomic import write_report
 from .optional_account import with_account
 from .optional_benchmark import checked_of_account
-from .portfolio_legs import check_once, is_by_score, legs_of, of_symbol
+from .portfolio_legs import check_once, is_by_score, legs_of, of_symbol, with_symbols
 from .portfolio_result import PortfolioResult
 from .portfolio_task import PortfolioTask
 from .task_list import TaskList
@@ -77,7 +77,9 @@ def plan_portfolio(
             )
         )
     check_once(plans)
-    found, money = with_account(plans, capital=capital, currency=currency, sizing=sizing, account=account, costs=costs)
+    found, money = with_account(
+        with_symbols(plans), capital=capital, currency=currency, sizing=sizing, account=account, costs=costs
+    )
     options: Any = {"by_score": by_score, "executor": executor}
     return PortfolioTask(name, found, money, checked_of_account(benchmark, money), **options)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec.structs import replace
 
 from ..engine.plan import StrategyLike
 from ..engine.portfolio_run import LegPlan, leg_text
@@ -13,7 +15,11 @@ from ..engine.resolve import registered
 from ..errors import UsageError
 
 if TYPE_CHECKING:
+    from ..engine.plan import Plan
     from ..engine.portfolio_weights import PortfolioWeights
+    from ..live.plan import LivePlan
+
+P = TypeVar("P", "Plan", "LivePlan")
 
 
 def legs_of(
@@ -100,6 +106,18 @@ def check_once(plans: Sequence[LegPlan]) -> None:
             f"two legs are {twice[0]}\n"
             "name each symbol and strategy once; register functions of one name under different names"
         )
+
+
+def with_symbols(plans: Sequence[P]) -> list[P]:
+    """The plans of legs, each with the symbols of all legs of its strategy, where it has several."""
+    found: dict[str, set[str]] = {}
+    for plan in plans:
+        found.setdefault(plan.strategy.name, set()).add(plan.symbol)
+    symbols = {name: tuple(sorted(each)) for name, each in found.items()}
+    return [
+        replace(plan, symbols=symbols[plan.strategy.name]) if len(symbols[plan.strategy.name]) > 1 else plan
+        for plan in plans
+    ]
 
 
 def is_by_score(priority: object) -> bool:

@@ -30,9 +30,9 @@ from ..errors import NotEnoughData, UsageError
 from ..events.heard import NOBODY
 from ..market.answer_notes import ignored
 from ..market.feed import Feed
-from ..market.fitted_models import fit_anew
 from ..market.kept_memo import memo_before
 from ..market.loop_thread import LoopThread
+from ..market.model_fit import fit_anew
 from ..market.rows_asked import RowsAsked
 from ..market.strategy_context import Context, RunSources, current, have_run, memo_of
 from ..market.system_clock import SystemClock
@@ -45,7 +45,8 @@ from .run_seen_at_moment import RunAtMoment
 
 if TYPE_CHECKING:
     from ..domain.states import Rules
-    from ..market.fitted_models import KeptFits, Model
+    from ..market.fitted_models import KeptFits
+    from ..market.model_fit import Model
     from ..market.newest_series_rows import ReadSeries
     from ..market.point_in_time_series import Published
 
@@ -247,6 +248,7 @@ class AskedStrategy:
         window = self._window(world if (world.until, world.changed_after, world.since) != (None,) * 3 else AsIs)
         sources = RunSources(window, self._series_in(world), self.slot, self.strategy.zone)
         sources.ask_model, sources.kept_fits = ask_model, self._fits
+        sources.symbols = self.plan.symbols
         context = Context(self.plan.symbol, when, "backtest", window.newest, window.average_price, sources)
         seen = self._seen_by(context)
         token = current.set(context)

@@ -17,7 +17,7 @@ from ..engine.registration_checks import definition, make_strategy
 from ..engine.registry import Exchange, registry
 from ..errors import MissingDependency, UsageError
 from ..provenance.source_code_and_hash import own_modules
-from ..provenance.strategy_hash import functions_of
+from ..provenance.strategy_hash import functions_of, models_of
 from .evaluate_combination import Evaluator, Outcome, needs_source
 from .pickled_code import from_bytes, to_bytes
 from .prepared_candles import Prepared
@@ -157,7 +157,7 @@ def packed_plan(plan: Plan, *, with_source: bool) -> PackedPlan:
     risk = None if strategy.risk is None else registry.risks.get(strategy.risk)
     series = dict(registry.series.items) or None if plan.series is None else plan.series
     bare = replace(plan, series=series, strategy=None, exchange=Exchange(plan.exchange.name, source))  # type: ignore[arg-type]  # put back by unpacked_plan
-    return strategy.name, {**definition(strategy), "callbacks": None}, bare, risk, dict(registry.models.items)
+    return strategy.name, {**definition(strategy), "callbacks": None}, bare, risk, models_of(strategy)
 
 
 def unpacked_plan(content: PackedPlan) -> Plan:

@@ -1,0 +1,215 @@
+"""What ``fit`` of a model is given: the candles known at its moment, which are noted as it reads them."""
+
+from __future__ import annotations
+
+import hashlib
+from copy import copy
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+
+import msgspec
+
+from ..errors import NotEnoughData, UsageError
+from .newest_moment import newest_moment
+from .strategy_context import Context, reads_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime, timedelta
+
+    from ..domain.schedules import Schedule
+    from .candles import Candles
+    from .panel import Calendar, Panel
+    from .series_rows import SeriesRows
+
+_NAMED: Final = 3  # symbols in a text
+
+
+class Read(NamedTuple):
+    """Candles that a fit has read, as it asked for them, and their digest; ``how`` is of a panel, else empty.
+
+    Without an interval it is an average price.
+    """
+
+    symbols: tuple[str, ...]
+    interval: str
+    limit: int
+    when: int
+    digest: str
+    how: Calendar | str = ""
+
+
+class FitContext(Context, frozen=True, gc=False):
+    """The context of a fit: the symbol, the moment of the schedule, and the candles known then."""
+
+    symbols: tuple[str, ...] = ()
+    _reads: list[Read] = msgspec.field(default_factory=list)
+    _others: list[str] = msgspec.field(default_factory=list)  # what it read besides candles
+
+    @property
+    def memo(self) -> dict[str, Any]:
+        """Refused: a fit depends on candles, not on what the strategy has seen of them."""
+        self._refuse("ctx.memo")
+
+    def model(self, name: str) -> Any:
+        """Refused: a fit of a model cannot use another one."""
+        self._refuse(f"ctx.model({name!r})")
+
+    def _seen(self) -> NoReturn:
+        """Refused, whatever of its run is asked for: another run has other trades, and the same fit."""
+        self._refuse("what a run has made (ctx.closed, position, equity, strategy, exchange, frame)")
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise UsageError(
+            f"{what} cannot be read while a model is fitted: a fit depends on its code, symbol, moment and the data "
+            "before it alone\nread it in get_signal, and give the model what it needs there"
+        )
+
+    def candles(
+        self,
+        interval: str,
+        limit: int | None = None,
+        *,
+        since: str | timedelta | datetime | int | None = None,
+        forming: bool = False,
+    ) -> Candles:
+        """The closed candles of the symbol, as of :class:`bknb.Context`."""
+        if since is not None or forming:
+            self._others.append("candles since a moment")
+        return super().candles(interval, limit, since=since, forming=forming)
+
+    def panel(self, symbols: Sequence[str], interval: str, limit: int, how: Calendar = "union") -> Panel:
+        """The newest closed candles of several symbols, as of :class:`bknb.Context`."""
+        panel = super().panel(symbols, interval, limit, how)
+        self._reads.append(Read(panel.symbols, interval, limit, self.when_ms, _panel_digest(panel), how))
+        return panel
+
+    def series(
+        self,
+        name: str,
+        limit: int | None = None,
+        *,
+        since: str | timedelta | datetime | int | None = None,
+        symbol: str | None = None,
+    ) -> SeriesRows:
+        """The newest rows of a point-in-time series, as of :class:`bknb.Context`."""
+        self._others.append(f"the series {name}")
+        return super().series(name, limit, since=since, symbol=symbol)
+
+
+class SharedFitContext:
+    """The context of a fit that all symbols of a run share: its moment, and the candles of any symbol known then.
+
+    Attributes
+    ----------
+    symbols : tuple of str
+        Those of the run, in the order of the alphabet.
+    """
+
+    def __init__(self, context: FitContext) -> None:
+        self._context = context
+        self.symbols = context.symbols
+
+    @property
+    def symbol(self) -> str:
+        """None: it is of several."""
+        self._refuse("ctx.symbol is one", "use ctx.symbols")
+
+    @property
+    def price(self) -> float:
+        """None: it is of several symbols."""
+        self._refuse("ctx.price is that of one", "use ctx.get_average_price(symbol)")
+
+    @property
+    def session(self) -> Any:
+        """None: it is of several symbols."""
+        self._refuse("ctx.session is that of the market of one", "use ctx.at(schedule)")
+
+    def candles(self, *_: Any, **__: Any) -> Any:
+        """None: it is of several symbols."""
+        text = "use ctx.get_candles(symbol, interval, n), or ctx.panel(ctx.symbols, interval, n)"
+        self._refuse("ctx.candles are those of one", text)
+
+    def at(self, time: str | Schedule) -> datetime:
+        """The newest moment by a clock or a schedule, as of :class:`bknb.Context`."""
+        *_, run = reads_of(self._context)
+        sessions = run.window.sessions_of(self.symbols[0])
+        return newest_moment(time, self._context.when_ms, sessions, zone=run.zone)
+
+    def indicator(self, *given: Any, **more: Any) -> Any:
+        """The newest values of an indicator of ``symbol=``; see ``Context.indicator``."""
+        asked: Any = self
+        return Context.indicator(asked, *given, **more)
+
+    def _refuse(self, what: str, instead: str) -> NoReturn:
+        raise UsageError(f"a model with shared=True is fitted for all symbols at once, and {what}\n{instead}")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "_context":  # while it is copied it has no context yet
+            raise AttributeError(name)
+        return getattr(self._context, name)
+
+    def __repr__(self) -> str:
+        return f"SharedFitContext({symbols_text(self.symbols)}, {self._context.when_ms})"
+
+
+def symbols_text(symbols: Sequence[str]) -> str:
+    """The first three of some symbols, and how many more there are.
+
+    Examples
+    --------
+    >>> symbols_text(("A", "B", "C", "D", "E"))
+    'A, B, C and 2 more'
+    """
+    more = f" and {len(symbols) - _NAMED} more" if len(symbols) > _NAMED else ""
+    return f"{', '.join(symbols[:_NAMED])}{more}"
+
+
+def fit_context(context: Context, moment: int, symbols: tuple[str, ...]) -> FitContext:
+    """A context at the moment of a fit (UTC ms) of some symbols, which notes the candles that are read."""
+    reads: list[Read] = []
+    newest, average, sources = reads_of(context)
+    sources = copy(sources)
+    sources.indicators = {}  # of its own, so that the candles they are made of are noted
+
+    def noted(symbol: str, interval: str, limit: int, when: int) -> Candles:
+        candles = newest(symbol, interval, limit, when)
+        reads.append(Read((symbol,), interval, limit, when, _candles_digest(candles)))
+        return candles
+
+    def noted_price(symbol: str, when: int) -> float:
+        price = average(symbol, when)
+        reads.append(Read((symbol,), "", 0, when, repr(price)))
+        return price
+
+    text = symbols_text(symbols)
+    return FitContext(text, moment, context.mode, noted, noted_price, sources, None, symbols, reads)
+
+
+def read_by(context: FitContext) -> tuple[tuple[Read, ...], tuple[str, ...]]:
+    """The candles that were read with a context, and what else, in words."""
+    return tuple(context._reads), tuple(context._others)
+
+
+def digest_of(read: Read, context: Context) -> str:
+    """The digest of what the run of a context has in place of what was read elsewhere; empty: it has too little."""
+    newest, average, sources = reads_of(context)
+    try:
+        if read.how:
+            how: Any = read.how
+            return _panel_digest(sources.window.panel(read.symbols, read.interval, read.limit, how, read.when))
+        if not read.interval:
+            return repr(average(read.symbols[0], read.when))
+        return _candles_digest(newest(read.symbols[0], read.interval, read.limit, read.when))
+    except NotEnoughData:
+        return ""
+
+
+def _candles_digest(candles: Candles) -> str:
+    return hashlib.blake2b(candles.block.tobytes(), digest_size=16).hexdigest()
+
+
+def _panel_digest(panel: Panel) -> str:
+    made = hashlib.blake2b(panel.timestamp.tobytes(), digest_size=16)
+    for column in (panel.open, panel.high, panel.low, panel.close, panel.volume):
+        made.update(column.tobytes())
+    return made.hexdigest()
