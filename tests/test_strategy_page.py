@@ -9,18 +9,22 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from strategy_loops import (
     bollinger,
     chandelier,
     ema_cross,
     grid,
+    news,
+    ranges,
+    rsi_2,
     safety_orders,
     time_frames,
     turtle,
     volatility_target,
 )
-from strategy_loops.market import Bar, Fill, Terms, Told, demo_bars, ms
+from strategy_loops.market import Bar, Fill, Terms, Told, bars_of_table, demo_bars, ms
 
 PAGE = (Path(__file__).parent.parent / "docs" / "strategies.md").read_text(encoding="utf-8")
 WANTED = {1: 3, 2: 19, 3: 7, 4: 8, 5: 6, 6: 6, 7: 9, 8: 5, 9: 4, 10: 6, 11: 3, 12: 16, 13: 4, 14: 6, 15: 7, 16: 5}
@@ -88,6 +92,15 @@ def hours() -> list[Bar]:
     return demo_bars("BTCUSDT", "2022-05-01", "2025-01-02", 60)
 
 
+def by_share(table: pd.DataFrame) -> dict[str, list[Bar]]:
+    return {name: bars_of_table(rows) for name, rows in table.groupby("symbol")}
+
+
+def published(news: pd.DataFrame) -> list[tuple[int, str, float]]:
+    times = news["published_at"].dt.as_unit("ms").astype("int64")
+    return list(zip(times.tolist(), news["symbol"], news["score"].tolist(), strict=True))
+
+
 def terms(start: str, end: str, capital: float = 10_000, **costs: float) -> Terms:
     return Terms(ms(start), ms(end), capital, **(costs or {"taker": 0.05, "maker": 0.02, "slippage": 0.02}))
 
@@ -96,11 +109,19 @@ HALF_A_YEAR = ("2024-01-01", "2024-07-01")
 LOOPS: dict[int, Callable[[dict[str, Any]], Told]] = {
     1: lambda page: ema_cross.loop(hours(), terms("2024-01-01", "2024-04-01")),
     2: lambda page: turtle.loop(hours(), terms(*HALF_A_YEAR, 100_000)),
+    3: lambda page: rsi_2.loop(by_share(page["six"]), terms("2024-01-02", "2024-05-01")),
     4: lambda page: bollinger.loop(minutes(), terms("2024-01-01", "2024-01-22")),
+    5: lambda page: ranges.opening_range(
+        demo_bars("INDEX", "2023-11-13", "2023-12-16"), terms("2023-11-13", "2023-12-16")
+    ),
     8: lambda page: grid.loop(minutes(), terms("2024-01-01", "2024-01-15")),
     9: lambda page: safety_orders.loop(minutes(), terms("2024-01-01", "2024-02-01")),
     11: lambda page: volatility_target.loop(hours(), terms(*HALF_A_YEAR)),
+    13: lambda page: news.loop(
+        by_share(page["fifty"]), published(page["news"]), terms("2024-01-09", "2024-02-10", 100_000)
+    ),
     14: lambda page: time_frames.loop(minutes(), quarters(), terms("2024-01-01", "2024-02-15")),
+    15: lambda page: ranges.london(bars_of_table(page["euro"]), terms("2024-03-05", "2024-04-05", spread=0.00008)),
     16: lambda page: chandelier.loop(hours(), terms("2024-01-01", "2025-01-01")),
 }
 """The plain loop of each section, over the bars that its cell had."""
