@@ -232,6 +232,17 @@ def test_moments_closer_together_than_the_bars_are_refused() -> None:
     assert shown(seen, "UTC") == ["02 08:00", "03 08:00", "04 08:00"]
 
 
+def test_rows_that_become_known_within_one_bar_are_one_question() -> None:
+    index = pd.date_range("2024-01-01", periods=200, freq="h")
+    table = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close", "volume"), 5.0), index=index)
+    times = pd.DatetimeIndex(["2024-01-02 07:05", "2024-01-02 07:40", "2024-01-02 08:00", "2024-01-02 08:01"])
+    bknb.add_series("news", pd.DataFrame({"published_at": times, "score": 1.0}), tz="UTC")
+    source, frame = bknb.exchanges.from_frame(table), ("2024-01-02", "2024-01-05")
+    for at in (bknb.at.series("news"), bknb.at.any(bknb.at.series("news"), "08:00 UTC")):
+        seen, result = asked(source, at=at, frame=frame)
+        assert (shown(seen, "UTC")[:2], result.missed) == (["02 08:00", "02 09:00"], 2)  # counted: the two before 08:00
+
+
 # --- wrong use ----------------------------------------------------------------------------------------------------
 
 WRONG: list[tuple[dict[str, Any], str]] = [

@@ -192,6 +192,19 @@ def test_a_live_run_is_asked_when_rows_of_a_function_become_known_as_a_backtest_
 
 
 @pytest.mark.slow
+def test_rows_that_become_known_within_one_bar_are_one_question_live_as_over_history() -> None:
+    end = ORIGIN + 35 * MINUTE
+    bknb.add_series("scores", asked_of(published(3), []), delay="2m")
+    strategy = bknb.add_strategy("by row", at=bknb.at.series("scores"), get_signal=scored)
+    exchange = source(walk(3))
+    result = live(strategy, exchange, start=ORIGIN, until=end, base="5m")
+    back = bknb.backtest("BTCUSDT", strategy=strategy, exchange=exchange, frame=(ORIGIN, end), base="5m")
+    assert told(result, before=end) == told(back, before=end)
+    assert result.missed == back.missed > 10
+    assert len(back.trades) > 2
+
+
+@pytest.mark.slow
 def test_a_live_run_by_rows_of_a_series_that_starts_again_goes_on_as_one_that_never_stopped() -> None:
     rows = published(5)
     bknb.add_series("scores", asked_of(rows, []), delay="2m")

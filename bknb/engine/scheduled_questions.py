@@ -192,8 +192,9 @@ def scheduled_questions(
 
 
 def _has_distances(schedule: Schedule) -> bool:
-    """Whether moments of a schedule are told apart: one may be listed that is near another, as a bar allows."""
-    return not (isinstance(schedule, AnyOf) and any(isinstance(each, Listed) for each in schedule.of))
+    """Whether moments of a schedule are told apart: what is listed or published may be near another, as it comes."""
+    parts = schedule.of if isinstance(schedule, AnyOf) else (schedule,)
+    return not any(isinstance(each, Listed | SeriesRows) for each in parts)
 
 
 class DueMoments:
