@@ -29,7 +29,7 @@ def attach(package: str, file: str) -> tuple[Callable[[str], object], Callable[[
     >>> import bknb.brokers
     >>> _, _, names = attach("bknb.brokers", bknb.brokers.__file__)
     >>> names
-    ['PaperBroker', 'Trouble', 'paper']
+    ['JoinedBroker', 'PaperBroker', 'Trouble', 'joined', 'paper']
     """
     homes = read_stub(f"{file}i")
     names = sorted(homes)

@@ -30,7 +30,7 @@ from bknb.live.runtime import RUNTIME
 from bknb.live.user_code_in_threads import broker_outside, quantity_outside
 from bknb.market.calls_in_threads import UserCalls, user_calls_of
 from bknb.market.demo import DemoSource
-from bknb.runs import candles_fetched_before_they_closed, run_record
+from bknb.runs import candles_fetched_before_they_closed, weak_source
 from bknb.testing.brokers import FaultyBroker
 
 SOON = {"max_signal_generation_seconds": 1, "get_candles_timeout_seconds": 1, "get_candles_retry_count": 1}
@@ -70,7 +70,7 @@ def test_a_source_that_blocks_behind_one_of_bknb_holds_up_no_loop(front: str, ne
     sources: dict[str, Any] = {
         "recorded": lambda: RecordingSource(blocking, Record(), "mine"),
         "watched": lambda: candles_fetched_before_they_closed.RecordingSource(blocking, ORIGIN, []),
-        "held weakly": lambda: run_record._WeakSource(blocking),
+        "held weakly": lambda: weak_source._WeakSource(blocking),
     }
 
     async def scene() -> None:

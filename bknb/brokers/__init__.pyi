@@ -3,6 +3,12 @@
 from .factories import (
     paper as paper,
 )
+from .joined_brokers import (
+    JoinedBroker as JoinedBroker,
+)
+from .joined_brokers import (
+    joined as joined,
+)
 from .paper_broker import (
     PaperBroker as PaperBroker,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -271,9 +271,18 @@ def _ollama() -> Iterator[Finding]:
     yield _judged("Ollama", bool(models), found, otherwise="note", advice="fetch one: ollama pull NAME")
 
 
-def _clocks() -> Iterator[Finding]:
+def _asked_sources() -> Iterator[tuple[str, object]]:
+    """The sources of registered exchanges by name; of joined ones each of them."""
     for name, exchange in registry.exchanges.items.items():
-        measure: Any = getattr(exchange.source, "clock_skew_ms", None)
+        parts: Mapping[str, object] = getattr(exchange.source, "parts", {})
+        yield from (
+            ((f"{name} ({prefix})", part) for prefix, part in parts.items()) if parts else [(name, exchange.source)]
+        )
+
+
+def _clocks() -> Iterator[Finding]:
+    for name, source in _asked_sources():
+        measure: Any = getattr(source, "clock_skew_ms", None)
         if not callable(measure):
             continue
         try:

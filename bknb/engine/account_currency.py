@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ..domain.text import shown
@@ -16,7 +16,7 @@ _RARER: Final = ("BTC", "ETH", "BNB", "TRY", "BRL", "CHF", "AUD", "CAD", "NZD", 
 _LEAST_LETTERS: Final = 3
 
 
-def account_currency(given: object, symbols: Sequence[str]) -> tuple[str, str]:
+def account_currency(given: object, symbols: Mapping[str, str] | Sequence[str]) -> tuple[str, str]:
     """The currency of an account of these symbols, ``""`` where none is known, and a note where it is not sure.
 
     Parameters
@@ -24,7 +24,7 @@ def account_currency(given: object, symbols: Sequence[str]) -> tuple[str, str]:
     given
         What the user said, or ``None``.
     symbols
-        Of all legs.
+        Of all legs; a mapping from each to how its exchange writes it, where that differs.
 
     Raises
     ------
@@ -36,7 +36,8 @@ def account_currency(given: object, symbols: Sequence[str]) -> tuple[str, str]:
     >>> account_currency(None, ["BTCUSDT"]), account_currency(None, ["AAPL"]), account_currency("USD", ["AAPL"])
     (('USDT', ''), ('', ''), ('USD', ''))
     """
-    quotes = {symbol: quote for symbol in symbols if (quote := quote_of(symbol)) is not None}
+    written = symbols if isinstance(symbols, Mapping) else {symbol: symbol for symbol in symbols}
+    quotes = {symbol: quote for symbol, own in written.items() if (quote := quote_of(own)) is not None}
     if given is None:
         currency = next(iter(quotes.values()), "")
         expected = f"{next(iter(quotes), '')} is quoted in {currency}"

@@ -135,7 +135,7 @@ def plan_account(
 
             others = max((each.account.leverage for each in legs if each.account.mode == "cross"), default=1.0)
             check_account_of_places(plan, leg.account, shared_leverage=others)
-    quote, doubt = account_currency(currency, [plan.symbol for plan in plans])
+    quote, doubt = account_currency(currency, {plan.symbol: _written_at_exchange(plan) for plan in plans})
     all_each = sizing is None and not alone and any(plan.strategy.weights is None for plan in plans)
     notes = (*([doubt] if doubt else []), *([_ALL_EACH] if all_each else []))
     return AccountPlan(capital=float(capital), currency=quote, legs=legs, notes=notes)
@@ -145,6 +145,12 @@ _ALL_EACH: Final = (
     "no sizing was given: each leg asks for all of the equity, and the first one has it; "
     "give sizing=bknb.size.Percent(50), say, or a mapping by symbol"
 )
+
+
+def _written_at_exchange(plan: LegPlan) -> str:
+    """The symbol of a plan as its exchange writes it: of joined ones without the name in front."""
+    written: Callable[[str], str] | None = getattr(plan.exchange.source, "written_at_exchange", None)
+    return plan.symbol if written is None else written(plan.symbol)
 
 
 def _needs_capital(given: Mapping[str, object]) -> None:

@@ -15,6 +15,7 @@ from .registration_checks import (
     checked_least,
     checked_name,
     checked_tick,
+    limits_of_source,
     make_frame,
 )
 from .registry import EXCHANGE_CALLBACKS, RISK_CALLBACKS, AnyFunction, Exchange, F, Frame, Risk, registry
@@ -98,15 +99,15 @@ def add_exchange(
     """
     checked_name("exchange", name)
     chosen = checked_callbacks("exchange", callbacks, EXCHANGE_CALLBACKS)
-    grid = checked_tick(tick)
     given = {"step": step, "least_quantity": least_quantity, "least_value": least_value}
-    takes = {name: checked_least(name, value) for name, value in given.items()}
+    takes = {"tick": checked_tick(tick), **{name: checked_least(name, value) for name, value in given.items()}}
     about: dict[str, Any] = {"format_price": format_price, "format_quantity": format_quantity, "negative": negative}
     about["intervals"] = None if intervals is None else tuple(intervals)
 
     def register(function: AnyFunction | CandleSource) -> Exchange:
         source = as_source(name, function, **about)
-        return registry.exchanges.add(name, Exchange(name, source, chosen, grid, **takes), strict=strict)
+        limits = {**limits_of_source(source), **{key: value for key, value in takes.items() if value is not None}}
+        return registry.exchanges.add(name, Exchange(name, source, chosen, **limits), strict=strict)
 
     if get_candles is not None:
         return register(get_candles)

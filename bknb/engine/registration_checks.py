@@ -71,6 +71,19 @@ def as_source(name: str, get_candles: object, *, negative: bool = False, **forma
     )
 
 
+def limits_of_source(source: CandleSource) -> Mapping[str, Any]:
+    """What a source itself says its markets take, as fields of an ``Exchange``: joined exchanges know it.
+
+    Examples
+    --------
+    >>> from bknb.exchanges import demo
+    >>> limits_of_source(demo())
+    {}
+    """
+    found: Mapping[str, Any] = getattr(source, "market_limits", {})
+    return found
+
+
 def make_strategy(
     name: str,
     get_signal: AnyFunction | None = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import UsageError
 from ..ports import CandleSource
-from .registration_checks import as_moment, as_source, make_frame, make_strategy, rebuilt
+from .registration_checks import as_moment, as_source, limits_of_source, make_frame, make_strategy, rebuilt
 from .registry import AnyFunction, Exchange, Frame, Strategy, registry
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def _exchange(exchange: str | Exchange | CandleSource | AnyFunction) -> Exchange
     if isinstance(exchange, Exchange):
         return exchange
     name = getattr(exchange, "name", None) or getattr(exchange, "__name__", "exchange")
-    return Exchange(str(name), as_source(str(name), exchange))
+    source = as_source(str(name), exchange)
+    return Exchange(str(name), source, **limits_of_source(source))
 
 
 def resolve_strategy(

@@ -51,6 +51,12 @@ from .from_csv_frame_and_parquet import (
 from .from_csv_frame_and_parquet import (
     from_parquet as from_parquet,
 )
+from .joined_exchanges import (
+    JoinedSource as JoinedSource,
+)
+from .joined_exchanges import (
+    joined as joined,
+)
 from .sql import (
     from_query as from_query,
 )

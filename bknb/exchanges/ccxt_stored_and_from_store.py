@@ -14,6 +14,7 @@ from ..history.candle_store_source import CandleStoreSource
 from ..market.runs_refused_for_negative_prices import check_above_zero
 from ..market.system_clock import SystemClock
 from ..ports import CandleSource
+from .joined_exchanges import JoinedSource
 
 if TYPE_CHECKING:
     from .ccxt_source import CcxtSource
@@ -113,6 +114,10 @@ def stored(source: CandleSource, *, folder: str | Path = DEFAULT_FOLDER, settle_
     given: object = source
     if not isinstance(given, CandleSource):
         raise UsageError(f"stored needs a source such as bknb.exchanges.ccxt('binance'), got {given!r:.80}")
+    if isinstance(source, JoinedSource):
+        parts = ", ".join(f"{prefix}=stored(…)" for prefix in source.prefixes)
+        raise UsageError(f"{source.name!r} is several exchanges, and a candle store keeps those of one\n"
+                         f"put a store around each, joined({parts}), and download from each by itself")  # fmt: skip
     if is_adjusted(source):
         raise UsageError(
             f"{source.name!r} is adjusted for splits and dividends: the next one would change all its candles, and a "

@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import Opening, State, waiting_signals
 from ..domain.signal_events import Event
 from ..engine.records import Records
-from ..errors import BrokerError, StateError
+from ..engine.registry import Exchange
+from ..errors import BrokerError, StateError, UsageError
 from ..market.bar_slots import slot_of
-from ..ports import StateStore
+from ..ports import Broker, PaperMarket, StateStore
 from .failures_and_retries import Failures
 from .orders_sent_to_broker import OrderDesk
 from .plan import LivePlan
 from .run_progress import Reached
 from .sleeping import sleep_until
 from .user_code_in_threads import broker_outside, quantity_outside
+
+
+def check_joined_broker(broker: Broker, exchange: Exchange, symbol: str) -> None:
+    """Raise ``UsageError`` where joined exchanges have a broker of one alone, or one exchange has joined brokers.
+
+    A broker that fills orders by candles knows no symbols: it may be one for all.
+    """
+    prefixes: tuple[str, ...] = getattr(exchange.source, "prefixes", ())
+    of_symbol = _broker_of_symbol(broker)
+    if of_symbol is not None and prefixes:
+        of_symbol(symbol)
+    elif of_symbol is not None:
+        raise UsageError(
+            f"broker {broker.name!r} is for joined exchanges, and {exchange.name!r} is one exchange\n"
+            "give the broker of that exchange itself"
+        )
+    elif prefixes and not isinstance(broker, PaperMarket):
+        name = getattr(broker, "name", type(broker).__name__)
+        raise UsageError(
+            f"exchange {exchange.name!r} is several, and broker {name!r} does not know symbols such as {symbol!r}\n"
+            f"give a broker for each: bknb.brokers.joined({', '.join(f'{prefix}=…' for prefix in prefixes)})"
+        )
+
+
+def _broker_of_symbol(broker: Broker) -> Callable[[str], Broker] | None:
+    """Which of joined brokers a symbol has; ``None`` for a broker of one exchange."""
+    found: Callable[[str], Broker] | None = getattr(broker, "broker_of_symbol", None)
+    return found
 
 
 class Account:
@@ -46,8 +77,9 @@ class Account:
         """Open the account, at the start of a run; ``None`` without a broker."""
         plan = self._plan
         if plan.broker is not None:
+            of_symbol = _broker_of_symbol(plan.broker)
             self.desk = OrderDesk(
-                broker=broker_outside(plan.broker),
+                broker=broker_outside(plan.broker if of_symbol is None else of_symbol(plan.symbol)),
                 store=self._store,
                 strategy=plan.strategy.name,
                 symbol=plan.symbol,

@@ -135,10 +135,17 @@ async def answered(answer: Awaitable[_Answer], seconds: float) -> _Answer:
 
 
 def broker_outside(broker: Broker) -> Broker:
-    """The broker with its calls made outside; one of bknb, or with its market, stays as it is."""
-    if ships_with_bknb(broker) or _has_market_of_bknb(broker) or not isinstance(broker, Broker):
+    """The broker with its calls made outside; one of bknb, or with its market, stays as it is.
+
+    One of several joined brokers (``joined_part``) counts as what it hands its calls on to.
+    """
+    own: Broker = getattr(broker, "joined_part", broker)
+    if ships_with_bknb(own) or _has_market_of_bknb(own) or not isinstance(broker, Broker):
         return broker
-    return MarketOutside(broker, market=broker) if isinstance(broker, PaperMarket) else _BrokerOutside(broker)
+    calls = user_calls_of(own, f"broker-{own.name}")
+    if isinstance(broker, PaperMarket):
+        return MarketOutside(broker, calls, market=broker)
+    return _BrokerOutside(broker, calls)
 
 
 def _has_market_of_bknb(broker: Broker) -> bool:
@@ -148,10 +155,9 @@ def _has_market_of_bknb(broker: Broker) -> bool:
 
 
 class _BrokerOutside:
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, calls: UserCalls) -> None:
         self.name = broker.name
-        self._broker = broker
-        self._calls: UserCalls = user_calls_of(broker, f"broker-{broker.name}")
+        self._broker, self._calls = broker, calls
 
     async def place(self, order: Order) -> Report:
         return await self._calls.on_loop(lambda: self._broker.place(order))
@@ -169,8 +175,8 @@ class _BrokerOutside:
 class MarketOutside(_BrokerOutside):
     """A broker with a market of its own that is called outside, like its orders on its own loop."""
 
-    def __init__(self, broker: Broker, *, market: PaperMarket) -> None:
-        super().__init__(broker)
+    def __init__(self, broker: Broker, calls: UserCalls, *, market: PaperMarket) -> None:
+        super().__init__(broker, calls)
         self._market = market
 
     async def see(self, symbol: str, minute: Minute) -> None:

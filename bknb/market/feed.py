@@ -28,7 +28,7 @@ from .source_hours import bar_grid_of, sessions_of
 from .stretched_bars import FEWEST, doubts_of_length
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Container, Mapping
 
     from numpy.typing import NDArray
 
@@ -132,7 +132,7 @@ class Feed:
         self._unanswered: set[tuple[str, str]] = set()  # series of which it was not answered where there are candles
         self._whole_only: set[tuple[str, str]] = set()  # series that are asked for whole where older ones are wanted
         self._notes: tuple[str, ...] = tuple(getattr(source, "warnings", ()))
-        self._symbols_of_note: Mapping[str, frozenset[str]] = getattr(source, "symbols_of_warning", {})
+        self._symbols_of_note: Mapping[str, Container[str]] = getattr(source, "symbols_of_warning", {})
         self._take_notes: Callable[[], list[str]] | None = getattr(source, "take_notes", None)
         self.told = Told(self.warn)
 

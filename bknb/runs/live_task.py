@@ -31,6 +31,7 @@ from ..engine.resolve import resolve_exchange, resolve_strategy
 from ..errors import UsageError
 from ..events import messages, subjects
 from ..events.listen import drain
+from ..live.broker_account import check_joined_broker
 from ..live.ending import LISTENER_SECONDS
 from ..live.order_quantity import Quantity
 from ..live.plan import LivePlan
@@ -250,6 +251,8 @@ def plan_live(
         raise UsageError("with a capital the sizing says how much is traded: give sizing=, and no quantity")
     if not in_money and (broker is None) != (quantity is None):
         raise UsageError("a broker needs a quantity, and a quantity a broker: give both, or neither")
+    if broker is not None:
+        check_joined_broker(broker, resolved, checked_symbol(symbol))
     if broker is not None and late_minutes is None:
         late_minutes = interval_ms(bars) // MINUTE_MS  # an order at an old price would not be filled
     plan = LivePlan(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from ..domain.formatting import plain_number
 from ..domain.lifecycle import Rules
 from ..domain.signal_events import Mode
 from ..engine.backtest import BacktestRun
@@ -18,15 +16,11 @@ from ..engine.plan import Plan
 from ..engine.records import Records
 from ..engine.registry import Exchange
 from ..engine.resolve import RunSeries
-from ..errors import BknbError, DataError
-from ..market.calls_in_threads import candles_from
+from ..errors import DataError
 from ..market.candles import Candles
 from ..market.candles_of_one_symbol import Series
 from ..market.feed import Feed
 from ..market.fetch_loop import fetch_now
-from ..market.measured_bar_length import base_of
-from ..market.source_hours import bar_grid_of, sessions_of
-from ..market.sources import SessionSource
 from ..market.system_clock import SystemClock
 from ..market.window import Window
 from ..ports import CandleSource
@@ -37,8 +31,6 @@ if TYPE_CHECKING:
     from ..engine.position_in_money import PositionInMoney
     from ..live.plan import LivePlan
     from ..live.run import LiveRun
-    from ..market.sessions import Sessions
-    from ..market.shifted_bar_grid import BarGrid
     from ..metrics.benchmark_figures import Benchmark
     from ..research.tries_ledger import Tries
     from .account_result import RunAccount
@@ -90,6 +82,14 @@ class RunCandles:
             return self.window.minutes(self.symbol).candles
         known = next((each for (symbol, _), each in self.series.items() if symbol == self.symbol), None)
         return Candles.empty() if known is None else known.candles
+
+
+def _held(source: CandleSource) -> object:
+    if not hasattr(source, "held") and not hasattr(source, "parts"):
+        return source
+    from .weak_source import held
+
+    return held(source)
 
 
 class _Part(NamedTuple):
@@ -145,81 +145,13 @@ class _Reload(msgspec.Struct, frozen=True):
         return Loaded(window, series)
 
 
-class _WeakSource:
-    """A source with a weak reference to candles in memory; those of a file are read again when they are gone."""
-
-    def __init__(self, source: CandleSource) -> None:
-        self.name = source.name
-        self.intervals = source.intervals
-        self.page_limit = source.page_limit
-        self.sessions = sessions_of(source)
-        self.symbol_sessions: Mapping[str, Sessions | None] = getattr(source, "symbol_sessions", {})
-        self.base_interval = base_of(source)
-        self.negative = bool(getattr(source, "negative", False))
-        self._reopen: Callable[[], CandleSource] | None = getattr(source, "reopen", None)
-        self._source = weakref.ref(source)
-
-    def bar_grid(self, symbol: str) -> BarGrid | None:
-        """Where the bars of a symbol open that do not open at multiples of their length."""
-        return bar_grid_of(self.held(), symbol)
-
-    def held(self) -> CandleSource:
-        """Return the source, which lives as long as it is held; from its file once it was garbage collected.
-
-        Raises
-        ------
-        DataError
-            When it came from no file, or the file cannot be read any more.
-        """
-        source = self._source()
-        if source is not None:
-            return source
-        reason = "which is no longer in memory"
-        if self._reopen is not None:
-            try:
-                source = self._reopen()
-            except BknbError as error:
-                reason = f"which can no longer be read: {str(error).splitlines()[0]}"
-            else:
-                self._source = weakref.ref(source)
-                return source
-        raise DataError(
-            f"the candles of this run were in {self.name!r}, {reason}\n"
-            "run it again; the candles of a result stay in memory as long as you hold the result"
-        )
-
-    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
-        """Return the candles of the source; raises ``DataError`` as :meth:`held`."""
-        return await candles_from(self.held(), symbol, interval, since, limit)
-
-    def format_price(self, symbol: str, price: float) -> str:
-        """Return a price as the source writes it."""
-        source = self._source()
-        return plain_number(price) if source is None else source.format_price(symbol, price)
-
-    def format_quantity(self, symbol: str, quantity: float) -> str:
-        """Return a quantity as the source writes it."""
-        source = self._source()
-        return plain_number(quantity) if source is None else source.format_quantity(symbol, quantity)
-
-
 def with_weak_source(exchange: Exchange) -> Exchange:
     """Return the same exchange; a source that holds candles in memory is referenced weakly."""
-    return replace(exchange, source=_weakened(exchange.source))
+    if not getattr(exchange.source, "in_memory", False) and not hasattr(exchange.source, "with_parts"):
+        return exchange
+    from .weak_source import weakened  # few sources are
 
-
-def _weakened(source: CandleSource) -> CandleSource:
-    if not getattr(source, "in_memory", False):
-        return source
-    if isinstance(source, SessionSource):  # made anew: who holds the source in it keeps the candles
-        return SessionSource(_weakened(source.source), source.sessions)
-    return _WeakSource(source)
-
-
-def _held(source: CandleSource) -> CandleSource:
-    """Return what is referenced weakly in a source, or the source itself."""
-    inner = source.source if isinstance(source, SessionSource) else source
-    return inner.held() if isinstance(inner, _WeakSource) else inner
+    return replace(exchange, source=weakened(exchange.source))
 
 
 class RunRecord(msgspec.Struct, frozen=True):

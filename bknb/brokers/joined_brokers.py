@@ -1,0 +1,158 @@
+"""Several brokers as one: an order goes to that of its exchange, whose name stands in front of its symbol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+
+from ..errors import UsageError
+from .paper_broker import CALLS
+
+if TYPE_CHECKING:
+    from ..domain.broker_orders_and_ids import Order, Report
+    from ..domain.fills_at_stops_and_gaps import Minute
+
+_Broker: TypeAlias = Any
+"""What :class:`bknb.ports.Broker` describes, with ``saw`` where it is a :class:`bknb.ports.PaperMarket`, too."""
+
+
+def joined(**brokers: _Broker) -> JoinedBroker:
+    """Several brokers as one, for live runs over ``bknb.exchanges.joined``.
+
+    An order on ``"spot:BTCUSDT"`` is sent to the broker called ``spot``, as one on ``BTCUSDT``.
+
+    Parameters
+    ----------
+    brokers
+        By the names that the exchanges are joined with.
+
+    Raises
+    ------
+    UsageError
+        There is none, or one of them is no broker.
+
+    Examples
+    --------
+    >>> import bknb.brokers
+    >>> bknb.brokers.joined(spot=bknb.brokers.paper(), perp=bknb.brokers.paper()).name
+    'spot=paper, perp=paper'
+    """
+    if not brokers:
+        raise UsageError("joined needs brokers by name, such as joined(spot=bknb.brokers.paper(), perp=…)")
+    for name, broker in brokers.items():
+        if not all(callable(getattr(broker, call, None)) for call in CALLS):
+            raise UsageError(f"{name}= must be a broker such as bknb.brokers.paper(), got {broker!r:.80}")
+    return JoinedBroker(brokers)
+
+
+class JoinedBroker:
+    """Several brokers as one; see :func:`joined`, and :class:`bknb.ports.Broker` for what it promises.
+
+    Attributes
+    ----------
+    prefixes : tuple of str
+        The names that stand in front of the symbols.
+
+    Examples
+    --------
+    >>> import bknb.brokers
+    >>> bknb.brokers.joined(spot=bknb.brokers.paper(), perp=bknb.brokers.paper()).prefixes
+    ('spot', 'perp')
+    """
+
+    def __init__(self, brokers: Mapping[str, _Broker]) -> None:
+        self._parts = dict(brokers)
+        self.prefixes = tuple(self._parts)
+        self.name = ", ".join(f"{prefix}={broker.name}" for prefix, broker in self._parts.items())
+
+    def __repr__(self) -> str:
+        return f"JoinedBroker({', '.join(f'{prefix}={broker!r}' for prefix, broker in self._parts.items())})"
+
+    def broker_of_symbol(self, symbol: str) -> BrokerOfSymbol:
+        """The broker of a symbol, which takes the symbol with the name of its exchange in front.
+
+        Raises
+        ------
+        UsageError
+            It has no name of one of the brokers in front.
+        """
+        prefix = symbol.partition(":")[0]
+        part = self._parts.get(prefix)
+        if part is None or prefix == symbol:
+            has = " and ".join(f"'{each}:…'" for each in self.prefixes)
+            raise UsageError(
+                f"the joined brokers have none for {symbol!r}: they are for {has}\n"
+                "give bknb.brokers.joined a broker for each name of bknb.exchanges.joined"
+            )
+        return (PaperBrokerOfSymbol if hasattr(part, "saw") else BrokerOfSymbol)(part, prefix)
+
+    async def place(self, order: Order) -> Report:
+        """Send one order to the broker of its symbol; see :meth:`bknb.ports.Broker.place`."""
+        return await self.broker_of_symbol(order.symbol).place(order)
+
+    async def cancel(self, client_id: str, symbol: str) -> Report:
+        """Cancel an order; see :meth:`bknb.ports.Broker.cancel`."""
+        return await self.broker_of_symbol(symbol).cancel(client_id, symbol)
+
+    async def report(self, client_id: str, symbol: str) -> Report | None:
+        """The state of an order; see :meth:`bknb.ports.Broker.report`."""
+        return await self.broker_of_symbol(symbol).report(client_id, symbol)
+
+    async def open_orders(self, symbol: str) -> list[Report]:
+        """The open orders on a symbol; see :meth:`bknb.ports.Broker.open_orders`."""
+        return await self.broker_of_symbol(symbol).open_orders(symbol)
+
+    def saw(self, symbol: str, minute: Minute) -> None:
+        """Pass a candle on to a broker that fills orders by candles; see :class:`bknb.ports.PaperMarket`."""
+        broker = self.broker_of_symbol(symbol)
+        if isinstance(broker, PaperBrokerOfSymbol):
+            broker.saw(symbol, minute)
+
+
+class BrokerOfSymbol:
+    """One of several joined brokers, which takes and reports symbols with the name of its exchange in front.
+
+    Attributes
+    ----------
+    joined_part
+        The broker itself, which knows its symbols without that name.
+    """
+
+    def __init__(self, part: _Broker, prefix: str) -> None:
+        self.joined_part = part
+        self.name = f"{prefix}={part.name}"
+        self._prefix = prefix
+
+    def _own(self, symbol: str) -> str:
+        return symbol.removeprefix(f"{self._prefix}:")
+
+    def _full(self, report: Report) -> Report:
+        return msgspec.structs.replace(report, symbol=f"{self._prefix}:{report.symbol}")
+
+    async def place(self, order: Order) -> Report:
+        """Send one order; see :meth:`bknb.ports.Broker.place`."""
+        own = msgspec.structs.replace(order, symbol=self._own(order.symbol))
+        return self._full(await self.joined_part.place(own))
+
+    async def cancel(self, client_id: str, symbol: str) -> Report:
+        """Cancel an order; see :meth:`bknb.ports.Broker.cancel`."""
+        return self._full(await self.joined_part.cancel(client_id, self._own(symbol)))
+
+    async def report(self, client_id: str, symbol: str) -> Report | None:
+        """The state of an order; see :meth:`bknb.ports.Broker.report`."""
+        found = await self.joined_part.report(client_id, self._own(symbol))
+        return None if found is None else self._full(found)
+
+    async def open_orders(self, symbol: str) -> list[Report]:
+        """The open orders on a symbol; see :meth:`bknb.ports.Broker.open_orders`."""
+        return [self._full(report) for report in await self.joined_part.open_orders(self._own(symbol))]
+
+
+class PaperBrokerOfSymbol(BrokerOfSymbol):
+    """The same of a broker that fills orders by the prices of candles."""
+
+    def saw(self, symbol: str, minute: Minute) -> None:
+        """The market traded as this candle says; see :class:`bknb.ports.PaperMarket`."""
+        self.joined_part.saw(self._own(symbol), minute)
