@@ -14,9 +14,12 @@ import pytest
 from strategy_loops import (
     bollinger,
     chandelier,
+    dual_momentum,
     ema_cross,
+    forest,
     grid,
     news,
+    pair,
     ranges,
     rsi_2,
     safety_orders,
@@ -114,9 +117,18 @@ LOOPS: dict[int, Callable[[dict[str, Any]], Told]] = {
     5: lambda page: ranges.opening_range(
         demo_bars("INDEX", "2023-11-13", "2023-12-16"), terms("2023-11-13", "2023-12-16")
     ),
+    6: lambda page: dual_momentum.loop(
+        by_share(page["ten"]), terms("2023-02-01", "2024-12-31", 100_000, taker=0.02, slippage=0.02)
+    ),
+    7: lambda page: pair.loop(
+        *by_share(page["two"]).values(), terms("2023-01-02", "2025-01-01", 100_000, taker=0.02, slippage=0.02)
+    ),
     8: lambda page: grid.loop(minutes(), terms("2024-01-01", "2024-01-15")),
     9: lambda page: safety_orders.loop(minutes(), terms("2024-01-01", "2024-02-01")),
     11: lambda page: volatility_target.loop(hours(), terms(*HALF_A_YEAR)),
+    12: lambda page: forest.loop(
+        hours(), lambda: page["Forest"](50), terms("2024-02-05", "2024-05-05", taker=0.05, slippage=0.02)
+    ),
     13: lambda page: news.loop(
         by_share(page["fifty"]), published(page["news"]), terms("2024-01-09", "2024-02-10", 100_000)
     ),

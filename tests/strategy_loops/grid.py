@@ -98,6 +98,7 @@ def grid(  # noqa: C901 -- one loop, to be read from top to bottom
 
 def loop(bars: Sequence[Bar], terms: Terms) -> Told:
     """That of the page, ten levels 500 apart for 500 each: fills in order of time, and money."""
+    assert terms.maker is not None
     trades = grid(
         bars, start=terms.start, last=terms.end, slot=15 * MINUTE, step=500.0, levels=10, places=20, cash=500,
         taker=terms.taker, maker=terms.maker, slippage=terms.slippage,

@@ -85,13 +85,16 @@ def joined(t: int, bars: Sequence[Bar]) -> Bar:
 
 @dataclass(frozen=True)
 class Terms:
-    """What a run is given: its frame (UTC ms), its capital, and costs of each side in percent, the spread in prices."""
+    """What a run is given: its frame (UTC ms), its capital, costs of each side in percent, and the spread in prices.
+
+    Without a fee of makers what rested costs what all others cost.
+    """
 
     start: int
     end: int
     capital: float
     taker: float = 0.0
-    maker: float = 0.0
+    maker: float | None = None
     slippage: float = 0.0
     spread: float = 0.0
 
@@ -114,8 +117,11 @@ class Account:
         self._book(at, units, price, self.paid(price, 1 if units > 0 else -1), self.terms.taker)
 
     def make(self, at: int, units: float, price: float) -> None:
-        """Buy or sell by an order that rested: the fee of makers, no slippage."""
-        self._book(at, units, price, price, self.terms.maker)
+        """Buy or sell by an order that rested: the fee of makers and no slippage."""
+        if self.terms.maker is None:
+            self.take(at, units, price)
+        else:
+            self._book(at, units, price, price, self.terms.maker)
 
     def _book(self, at: int, units: float, price: float, paid: float, fee: float) -> None:
         self.cash -= units * paid + abs(units) * paid * fee / 100
