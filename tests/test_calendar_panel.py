@@ -157,15 +157,33 @@ def test_the_look_ahead_check_sees_what_is_asked_of_session_days(*, peeks: bool)
     assert report.ok is not peeks, report
 
 
-@pytest.mark.parametrize("interval", ["1w", "1M"])
-def test_weeks_and_months_are_refused_in_words_where_they_are_no_candles_of_a_strategy(interval: str) -> None:
+@pytest.mark.parametrize(
+    ("interval", "told"),
+    [
+        ("1M", ["1M has no one length"] * 4),
+        (
+            "1w",
+            ["for up to '3d'", "leave interval= out, or interval='1d'", "at='mon' asks once a week", "manage_at='mon'"],
+        ),
+    ],
+)
+def test_weeks_and_months_are_refused_in_words_where_they_are_no_candles_of_a_strategy(
+    interval: str, told: list[str]
+) -> None:
     frame = ("2024-01-01", "2024-02-01")
+    run = {"exchange": "demo", "frame": frame}
     calls: list[Any] = [
-        lambda: bknb.add_strategy("a", interval="1d", get_signal=len, manage=len, manage_interval=interval),
         lambda: bknb.add_frame("a", interval=interval, start=frame[0], end=frame[1]),
-        lambda: bknb.download("BTCUSDT", exchange="demo", interval=interval, frame=frame),
-        lambda: bknb.backtest("BTCUSDT", strategy=len, base=interval, exchange="demo", frame=frame),
+        lambda: bknb.download("BTCUSDT", interval=interval, **run),
+        lambda: bknb.backtest("BTCUSDT", strategy=len, base=interval, **run),
+        lambda: bknb.backtest(
+            "BTCUSDT",
+            strategy=bknb.add_strategy(
+                "a", interval="1d", get_signal=lambda: None, manage=lambda: None, manage_interval=interval
+            ),
+            **run,
+        ),
     ]
-    for call in calls:
-        with pytest.raises(bknb.UsageError, match=f"{interval} has no one length"):
+    for call, words in zip(calls, told, strict=True):
+        with pytest.raises(bknb.UsageError, match=words):
             call()

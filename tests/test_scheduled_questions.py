@@ -260,7 +260,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("interval", "way_out"), [("1w", "at='mon'"), ("1M", "at='month'")])
 def test_weeks_and_months_are_no_intervals_of_a_strategy(interval: str, way_out: str) -> None:
     with pytest.raises(bknb.UsageError, match=f"{interval} is an interval of candles.*\n.*{way_out}"):
-        bknb.add_strategy("wrong", interval=interval, get_signal=lambda: None)
+        bknb.backtest(
+            "BTCUSDT",
+            strategy=bknb.add_strategy("wrong", interval=interval, get_signal=lambda: None),
+            exchange="demo",
+            frame=("2024-01-01", "2024-02-01"),
+        )
 
 
 @pytest.mark.parametrize(("options", "fault"), WRONG)

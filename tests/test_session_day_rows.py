@@ -75,7 +75,12 @@ def test_a_row_is_acted_on_when_the_next_session_opens() -> None:
 @pytest.mark.parametrize(("interval", "at"), [("1w", "mon"), ("1M", "month")])
 def test_rows_of_weeks_are_refused_with_the_way_out(interval: str, at: str) -> None:
     with pytest.raises(bknb.UsageError, match=f"give a get_signal with at='{at}'.*or rows of days: interval='1d'"):
-        bknb.add_strategy("weeks", interval=interval, get_signals=wished)
+        bknb.backtest(
+            "BTCUSDT",
+            strategy=bknb.add_strategy("weeks", interval=interval, get_signals=wished),
+            exchange="demo",
+            frame=("2024-01-01", "2024-02-01"),
+        )
 
 
 @pytest.mark.slow

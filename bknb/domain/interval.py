@@ -6,12 +6,15 @@ from typing import Final, Literal, TypeAlias
 
 from ..errors import UsageError
 
-Interval: TypeAlias = Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d"]
+Interval: TypeAlias = Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w"]
 
 MINUTE: Final = "1m"
 MINUTE_MS: Final = 60_000
 DAY_MINUTES: Final = 1440
 DAY_MS: Final = DAY_MINUTES * MINUTE_MS
+WEEK: Final = "1w"
+"""Its slots begin on Monday at 00:00 UTC, or on another day of the week that bars have; only where bars are as long."""
+WEEK_MS: Final = 7 * DAY_MS
 EPOCH_DAY: Final = 719_163
 """The ordinal of 1 January 1970, as ``date.toordinal`` counts."""
 
@@ -29,6 +32,7 @@ INTERVAL_MS: Final[dict[str, int]] = {
     "12h": 720 * MINUTE_MS,
     "1d": DAY_MS,
     "3d": 3 * DAY_MS,
+    WEEK: WEEK_MS,
 }
 
 
@@ -49,10 +53,10 @@ def interval_ms(interval: str) -> int:
         return INTERVAL_MS[interval]
     except (KeyError, TypeError):
         known = " ".join(INTERVAL_MS)
-        if interval in ("1w", "1M"):
+        if interval == "1M":
             raise UsageError(
-                f"{interval} has no one length: candles of weeks and months are made of shorter ones where a strategy "
-                f"asks, as in ctx.candles({interval!r}, 12)\nexpected here one of {known}"
+                f"1M has no one length: candles of months are made of shorter ones where a strategy asks, as in "
+                f"ctx.candles('1M', 12)\nexpected here one of {known}"
             ) from None
         raise UsageError(f"unknown interval {interval!r}; expected one of {known}") from None
 

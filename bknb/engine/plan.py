@@ -11,7 +11,7 @@ import msgspec
 from ..config import Settings, changed, get_config
 from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.formatting import utc_text
-from ..domain.interval import MINUTE, ceil_to, interval_ms
+from ..domain.interval import MINUTE, WEEK, ceil_to, interval_ms
 from ..domain.text import text_fault
 from ..errors import UsageError
 from ..events.messages import RunLabels
@@ -23,6 +23,7 @@ from ..market.window import Window
 from ..ports import CandleSource
 from .registry import Exchange, Frame, Strategy, registry
 from .resolve import resolve_exchange, resolve_frame, resolve_strategy
+from .strategy_checks import over_bars_of
 
 if TYPE_CHECKING:
     from ..domain.schedules import Schedule
@@ -133,6 +134,7 @@ def plan_backtest(
     given = [name for name, value in call if value is not None]
     model = execution_model(execution or chosen.execution).name
     asked = resolve_frame(frame)
+    chosen = over_bars_of(base, chosen)
     if base != MINUTE:
         check_on_base(base, chosen, model, resolved.name)
     if chosen.weights is not None:
@@ -159,6 +161,11 @@ def chosen_base(given: str | None, exchange: Exchange) -> str:
     finest = base_of(exchange.source)
     if given is None or given == finest:
         return finest
+    if given == WEEK:
+        raise UsageError(
+            f"base={given!r}: {exchange.name!r} has {finest} bars, which tell more than weeks made of them\n"
+            "leave base= out, or base='1d'; at='mon' asks once a week, and ctx.candles('1w', 12) are its weeks"
+        )
     try:
         check_made_of(given, finest, (finest,), exchange.name)
     except UsageError as error:

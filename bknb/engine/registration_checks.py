@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..config import tick_problems
 from ..domain.fills_at_stops_and_gaps import execution_model
 from ..domain.formatting import minute_text, with_article
-from ..domain.interval import MINUTE_MS, floor_to, interval_ms
+from ..domain.interval import MINUTE_MS, WEEK_MS, floor_to, interval_ms
 from ..domain.text import text_fault
 from ..domain.whole_number import checked_number, whole_number
 from ..errors import UnknownName, UsageError
@@ -261,7 +261,8 @@ def as_moment(value: object, what: str = "a moment") -> int:
 
 def make_frame(name: str | None, start: object, end: object, interval: str = "1m") -> Frame:
     """A checked frame that is not registered (yet); the start is floored to a minute."""
-    interval_ms(interval)
+    if interval_ms(interval) >= WEEK_MS:
+        raise UsageError("interval of a frame is for up to '3d'; over weekly bars its moments are theirs: leave it out")
     first = floor_to(as_moment(start, "start"), MINUTE_MS)
     last = as_moment(end, "end")
     if last < first:

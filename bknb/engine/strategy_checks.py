@@ -7,15 +7,18 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
-from ..domain.interval import interval_ms
+from msgspec.structs import replace
+
+from ..domain.interval import WEEK, interval_ms
 from ..domain.whole_number import whole_number
 from ..errors import UsageError
 from .call_by_name import Manage, managing_by_name, params_given
-from .registry import AnyFunction
+from .registry import AnyFunction, Strategy
 
 if TYPE_CHECKING:
     from ..domain.schedules import Schedule
 
+_OF_SCHEDULES: Final = "1d"  # the interval of a strategy that has a schedule and says none
 _OFFERED: Final = ("ctx", "symbol", "when", "price")  # what bknb hands in itself, beside candles and the position
 
 
@@ -33,21 +36,54 @@ def checked_interval(name: str, interval: str | None, at: object, what: str = "g
                 f"strategy {name!r} has neither interval nor at\n"
                 "say how often it is asked: interval='15m', or at='session_open+30m'"
             )
-        return "1d"
-    if interval in ("1w", "1M"):
-        day = "mon" if interval == "1w" else "month"
-        way_out = f"say when it is asked: at={day!r}"
-        if what == "get_signals":
-            way_out = (
-                f"give a get_signal with at={day!r}, which looks at ctx.candles({interval!r}, 50), "
-                "or rows of days: interval='1d'"
-            )
-        raise UsageError(
-            f"strategy {name!r}: {interval} is an interval of candles, whose weeks and months begin with a session\n"
-            f"{way_out}"
-        )
+        return _OF_SCHEDULES
+    if interval == "1M":
+        raise _of_calendar(name, interval, what)
     interval_ms(interval)
     return interval
+
+
+def over_bars_of(base: str, strategy: Strategy) -> Strategy:
+    """The strategy as it is asked over base bars: one with a schedule counts weekly bars where it would count days.
+
+    Raises
+    ------
+    UsageError
+        It is asked by the week, and the base bars are shorter.
+
+    Examples
+    --------
+    >>> from bknb.engine.registration_checks import make_strategy
+    >>> over_bars_of("1w", make_strategy("weekly", lambda ctx: None, at="mon")).interval
+    '1w'
+    """
+    if base == WEEK:
+        by_schedule = strategy.at is not None and strategy.interval == _OF_SCHEDULES
+        return replace(strategy, interval=WEEK) if by_schedule else strategy
+    if WEEK not in (strategy.interval, strategy.manage_interval):
+        return strategy
+    if strategy.interval != WEEK:
+        raise UsageError(
+            f"strategy {strategy.name!r}: manage_interval {WEEK} is for weekly bars, and the run has {base} bars\n"
+            "say when manage is asked: manage_at='mon'"
+        )
+    raise _of_calendar(strategy.name, WEEK, "get_signal" if strategy.get_signals is None else "get_signals")
+
+
+def _of_calendar(name: str, interval: str, what: str) -> UsageError:
+    """That weeks over shorter bars, and months, are no interval of a strategy."""
+    day = "mon" if interval == WEEK else "month"
+    way_out = f"say when it is asked: at={day!r}"
+    if what == "get_signals":
+        way_out = (
+            f"give a get_signal with at={day!r}, which looks at ctx.candles({interval!r}, 50), "
+            "or rows of days: interval='1d'"
+        )
+    over = ", but over bars that are as long" if interval == WEEK else ""
+    return UsageError(
+        f"strategy {name!r}: {interval} is an interval of candles, whose weeks and months begin with a session{over}\n"
+        f"{way_out}"
+    )
 
 
 def checked_schedules(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..domain.formatting import plain_number
-from ..domain.interval import DAY_MS, MINUTE, MINUTE_MS, interval_ms
+from ..domain.interval import DAY_MS, MINUTE, MINUTE_MS, WEEK, interval_ms
 from ..errors import UnknownName, UsageError
 from ..market.candles import Candles
 from ..market.measured_bar_length import Spacing
@@ -99,10 +99,23 @@ class FrameSource:
             self.sessions = kinds.pop() if len(kinds) == 1 else self.sessions
             self.symbol_sessions = {symbol: each for symbol, each in days.items() if symbol is not None}
             self.notes = notes + told
+        elif bars.interval == WEEK:
+            self._learn_closed_weeks(bars)
         elif interval_ms(bars.interval) > MINUTE_MS and self.sessions is None:
             told = self._learn_hours(bars)
             self.told_of_hours = tuple(told)
             self.notes = notes + told
+
+    def _learn_closed_weeks(self, bars: Bars) -> None:
+        """Of the declared trading hours keep which weeks have none: a bar is a whole week whatever its hours are."""
+        declared, self.sessions = self.sessions, None
+        if declared is None:
+            return
+        from ..market.weeks_of_bars import closed_weeks  # few tables hold weeks
+
+        found = {symbol: closed_weeks(part.timestamp, declared) for symbol, part in bars.candles.items()}
+        self.sessions = found.get(None)
+        self.symbol_sessions = {symbol: each for symbol, each in found.items() if symbol is not None}
 
     def _learn_hours(self, bars: Bars) -> TableNotes:
         """Take the trading hours of each symbol as its bars show them, where they do; what is told of it."""

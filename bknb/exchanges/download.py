@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from ..domain.formatting import utc_text
-from ..domain.interval import MINUTE, MINUTE_MS, ceil_to, floor_to, interval_ms
+from ..domain.interval import MINUTE, MINUTE_MS, WEEK, floor_to, interval_ms
 from ..domain.ranges import Range, Ranges, length, merged
 from ..engine.plan import checked_symbol
 from ..engine.registration_checks import as_moment
@@ -24,6 +24,7 @@ from ..frontend import frontend
 from ..history.cached_source import StoredSource
 from ..history.candle_store import DEFAULT_FOLDER, CandleStore
 from ..history.partition import SeriesName, periods
+from ..market.bar_slots import slot_from, slot_of
 from ..market.content_hash_of_candles import content_hash
 from ..market.fetch_loop import submit
 from ..market.measured_bar_length import base_of
@@ -129,9 +130,16 @@ def download(
                 f"is missing in them\na store on disk keeps bars that open at multiples of {base} in UTC, or minutes"
             )
     interval = base if interval is None else interval
+    if interval == WEEK != base:
+        raise UsageError(
+            f"weeks are not downloaded of a source with {base} bars: they are made of those, ctx.candles('1w', 12)\n"
+            "leave interval= out, or interval='1d'"
+        )
     step = interval_ms(interval)
+    grid = bar_grid_of(source.source, names[0]) if interval == WEEK else None
     after = 2 * step if interval == base != MINUTE else _AFTER_MS
     first, last = as_range(start, end, frame, step)
+    first = slot_of(first, step, grid)
     if again not in (True, False, "all", "absent"):
         raise UsageError(f"again must be 'all' (or True), 'absent' or False, got {again!r}")
     if at_once < 1 or warmup_minutes < 0:
@@ -141,11 +149,11 @@ def download(
         symbols=names,
         interval=interval,
         start=first,
-        end=ceil_to(last, step),
+        end=slot_from(last, step, grid),
         again=True if again == "all" else again,
         at_once=at_once,
-        since=floor_to(first - warmup_minutes * MINUTE_MS, step),
-        until=ceil_to(last + after, step),
+        since=slot_of(first - warmup_minutes * MINUTE_MS, step, grid),
+        until=slot_from(last + after, step, grid),
     )
     _wait(work, label=f"download {', '.join(names)} {interval} from {source.name}", progress=progress)
     return work.report()

@@ -32,7 +32,7 @@ def from_frame(
     columns: Mapping[str, Any] | None = None,
     tz: str | None = None,
     time_format: str | None = None,
-    stamp: str = "open",
+    stamp: str | None = None,
     adjust: pd.DataFrame | str | None = None,
     negative: bool = False,
 ) -> FrameSource:
@@ -65,7 +65,8 @@ def from_frame(
     time_format
         The form of times that are text, as ``strptime`` writes it; ``None``: recognised.
     stamp
-        ``"open"``, or ``"close"`` for candles that bear the time of their close.
+        ``"close"`` for candles that bear the time of their close, ``"open"`` for those that bear that of their open;
+        ``None``: the open, and weekly bars bear a Monday.
     adjust
         A table of splits and dividends, for prices as they were traded: dates as the index or a column ``date``, with
         the zone ``tz``; a column ``splits`` (shares for each one before: 4 is four for one), ``dividends`` (per share
@@ -121,7 +122,7 @@ def from_csv(
     columns: Mapping[str, Any] | Sequence[str | None] | None = None,
     tz: str | None = None,
     time_format: str | None = None,
-    stamp: str = "open",
+    stamp: str | None = None,
     separator: str | None = None,
     decimal: str | None = None,
     thousands: str | None = None,
@@ -200,7 +201,7 @@ def from_parquet(
     columns: Mapping[str, Any] | None = None,
     tz: str | None = None,
     time_format: str | None = None,
-    stamp: str = "open",
+    stamp: str | None = None,
     adjust: pd.DataFrame | str | None = None,
     negative: bool = False,
 ) -> FrameSource:

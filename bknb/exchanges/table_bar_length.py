@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from itertools import combinations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from ..domain.formatting import utc_text
-from ..domain.interval import DAY_MS, INTERVAL_MS, MINUTE, MINUTE_MS
+from ..domain.interval import DAY_MS, EPOCH_DAY, INTERVAL_MS, MINUTE, MINUTE_MS, WEEK, WEEK_MS
 from ..errors import DataError, UsageError
 from ..market.candle_rows import in_order
 from ..market.candles import COLUMNS, Candles
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 _USUAL: Final = 0.25  # of distances are alike in bars whose sessions have breaks
 _TRIED: Final = 4  # distances that may be the length of such bars
-_WEEKS: Final = (
-    "take daily bars: weeks and months are made of them, ctx.candles('1w', 12); at='mon' or 'month' asks once in each"
+_MONTHS: Final = (
+    "take daily bars: months are made of them, ctx.candles('1M', 12), and at='month' asks once in each; or weekly ones"
 )
 _ADVICE: Final = "bknb makes longer candles of shorter ones, and never shorter ones of longer ones"
 
@@ -94,6 +95,8 @@ def bars_of(
         _check_length(longer.get(symbol, longer[first]), where[symbol])
     if interval == "1d":
         ordered = _of_days(ordered, name, where, longer[first], sessions, notes)
+    if interval == WEEK:
+        return _weekly(ordered, where, notes)
     grids: dict[str | None, BarGrid] = {}
     for symbol, part in ordered.items():
         found = longer.get(symbol, longer[first])
@@ -166,7 +169,7 @@ def _check_length(spacing: Spacing, where: str) -> None:
     measure = f"got candles spaced {spacing.interval}\nmeasured: {spacing}"
     apart = not spacing.equal and spacing.step >= DAY_MS  # quarters, years, weeks with holidays: no two are neighbours
     if spacing.interval not in INTERVAL_MS or apart:
-        advice = _WEEKS if apart or spacing.step > DAY_MS else _ADVICE
+        advice = _MONTHS if apart or spacing.step > DAY_MS else _ADVICE
         raise DataError(f"{where}: bars of {' '.join(INTERVAL_MS)} are needed, {measure}\n{advice}")
     if spacing.closer:
         raise DataError(f"{where}: bars of one length are needed, {measure}\nleave out the rows that belong to no bar")
@@ -209,6 +212,30 @@ def _of_days(
         notes.add(moved_note(each, name, sessions), symbol)
     labels = {symbol: found for symbol, found in days.items() if found is not None}
     return {symbol: _relabelled(part, labels[symbol]) for symbol, part in series.items()}
+
+
+def _weekly(series: dict[str | None, Candles], where: Mapping[str | None, str], notes: TableNotes) -> Bars:
+    """Weekly bars with the day on which each begins: they may be seen beside each other, so all with one day."""
+    from ..market.weekly_bar_grid import week_grid  # few tables hold weeks
+    from ..market.weeks_of_bars import weeks_of
+
+    begins: dict[int, str] = {}
+    for symbol, part in series.items():
+        if not len(part):
+            continue
+        opens, _, told = weeks_of(part.timestamp, "open", where[symbol])
+        notes.add(told, symbol)
+        series[symbol] = part if (opens == part.timestamp).all() else _relabelled(part, opens)
+        begins.setdefault(int(opens[0]) % WEEK_MS, where[symbol])
+    if len(begins) > 1:
+        (first, one), (second, other), *_ = begins.items()
+        days = [f"{date.fromordinal(each // DAY_MS + EPOCH_DAY):%A}" for each in (first, second)]
+        raise UsageError(
+            f"{one} has weeks that begin on {days[0]}, and {other} weeks that begin on {days[1]}\n"
+            "one would be known before it is over: make a source of each"
+        )
+    grid = week_grid(next(iter(begins)))
+    return Bars(series, WEEK, dict.fromkeys(series, grid))
 
 
 def _differing(times: Mapping[str | None, NDArray[np.int64]], where: Mapping[str | None, str]) -> UsageError:

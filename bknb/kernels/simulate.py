@@ -482,7 +482,8 @@ def _wait(market: Any, rules: Any, side: int, kind: int, level: float, stop: flo
 
 def _at_bar(market: Any, moment: int) -> Any:
     """The first moment at or after one at which a bar ends, when that is known."""
-    return -(-moment // market.step) * market.step
+    begin = market.times[0]  # bars need not open at multiples of their length: weeks do on Monday
+    return begin - (begin - moment) // market.step * market.step
 
 
 def _deadline(market: Any, opened: int, minutes: float) -> Any:

@@ -14,9 +14,9 @@ import numpy as np
 
 from ..domain.calendar_protocol import ALWAYS_OPEN, SessionDay
 from ..domain.formatting import minute_text
-from ..domain.interval import DAY_MS, MINUTE_MS, ceil_to, floor_to
+from ..domain.interval import DAY_MS, MINUTE_MS, WEEK, ceil_to, floor_to
 from ..domain.ranges import Range, Ranges
-from ..errors import NotEnoughData
+from ..errors import NotEnoughData, UsageError
 from .candles import Candles
 from .fetch_loop import fetch_now
 from .session_days import WholeDays
@@ -189,6 +189,20 @@ def _joined(bars: Candles) -> tuple[float, float, float, float, float]:
     """The prices and the volume of a candle made of some bars."""
     volume = float(np.add.accumulate(bars.volume)[-1])
     return float(bars.open[0]), float(bars.high.max()), float(bars.low.min()), float(bars.close[-1]), volume
+
+
+def check_days(base: str, source: str) -> None:
+    """Raise ``UsageError`` where base bars are longer than the days of which weeks and months are made.
+
+    Examples
+    --------
+    >>> check_days("1d", "mine")
+    """
+    if base == WEEK:
+        raise UsageError(
+            f"candles of months cannot be made of the {base} bars of {source!r}: most months begin and end within a "
+            "week\ntake daily bars, or look at weeks: ctx.candles('1w', 52)"
+        )
 
 
 class CalendarCandles:

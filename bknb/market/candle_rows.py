@@ -15,7 +15,7 @@ from .candles import Candles
 from .candles_repaired_or_refused import describe
 from .column_names import ColumnNames
 from .daylight_saving import checked_zone, to_utc
-from .measured_bar_length import Spacing, measured
+from .measured_bar_length import Spacing, are_weekly, measured
 from .swapped_columns_wicks_and_years import WICK, far_wicks, swapped_in, years_notes
 from .time_units import Times
 
@@ -57,7 +57,7 @@ class Reading:
     place: Place
     tz: str | None = None
     time_format: str | None = None
-    stamp: str = "open"
+    stamp: str | None = None
     columns: Mapping[str, Any] | None = None
     decimal: str = "."
     thousands: str | None = None
@@ -66,7 +66,7 @@ class Reading:
     is_checked_later: bool = False
 
     def __post_init__(self) -> None:
-        if self.stamp not in ("open", "close"):
+        if self.stamp not in (None, "open", "close"):
             raise UsageError(
                 f"stamp must be 'open' or 'close', the moment a candle bears the time of; got {self.stamp!r}"
             )
@@ -119,7 +119,13 @@ class Rows:
         if self.reading.is_checked_later:
             return Candles.from_columns(timestamp=ms, **{name: column[at] for name, column in self.values.items()})
         given = ms
-        if self.reading.stamp == "close":
+        if are_weekly(ms):
+            from .weeks_of_bars import weeks_of  # few tables hold weeks
+
+            ms, running, told = weeks_of(ms, self.reading.stamp, where)
+            self.notes.extend(told)
+            at, ms, given = at[~running], ms[~running], given[~running]
+        elif self.reading.stamp == "close":
             ms = _opened(ms, where, self.notes)
         running = _running(ms)
         if running.any():
@@ -171,7 +177,7 @@ class Rows:
         if spacing is not None and spacing.step < MINUTE_MS:
             return  # told as what they are
         if bool((off == off[0]).all()):
-            closes = self.reading.stamp == "open" and int(off[0]) in _CLOSES
+            closes = self.reading.stamp != "close" and int(off[0]) in _CLOSES
             advice = 'candles that bear the time of their close: stamp="close"; otherwise correct the times'
             raise UsageError(
                 f"{where}: every time is {off[0] / 1000:g} s past a full minute, the first {utc_text(int(given[0]))}\n"
@@ -233,7 +239,7 @@ def _opened(ms: NDArray[np.int64], where: str, notes: list[str]) -> NDArray[np.i
         return ms - step
     if step > DAY_MS:
         raise UsageError(
-            f'{where}: stamp="close" is for candles of up to a day, and these are {step // DAY_MS} d long\n'
+            f'{where}: stamp="close" is for candles of up to a day or a week, and these are {step // DAY_MS} d long\n'
             "give the day on which a candle opens"
         )
     return _days_closed(ms, where, notes)

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from ..domain.formatting import utc_text
-from ..domain.interval import DAY_MS, INTERVAL_MS, MINUTE, MINUTE_MS, interval_ms
+from ..domain.interval import DAY_MS, INTERVAL_MS, MINUTE, MINUTE_MS, WEEK, WEEK_MS, interval_ms
 from ..errors import DataError, UsageError
 from .source_hours import bar_grid_of
 
@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _HOUR_MS: Final = 60 * MINUTE_MS
-_WEEK_MS: Final = 7 * DAY_MS
 _MONTH_MS: Final = (28 * DAY_MS, 31 * DAY_MS)
 _STRAY: Final = 0.1  # of distances may be no whole numbers of bars, and in few bars two: those beside a stray row
+_FEWEST: Final = 3  # rows that show that they are a week apart
+_USUAL: Final = 0.6  # of neighbours are seven days apart to the day where holidays move some rows
+_NEAR: Final = 4  # days that rows of different weeks are apart at least
+_FEW_CLOSER: Final = 0.25  # of neighbours may be closer: rows that belong to no week
 SURE: Final = math.log(1_000.0)  # what is less likely than one in so many is not taken for chance
 _SURE_OF_GROWING: Final = math.log(20_000.0)  # it is asked again and again
 
@@ -42,7 +45,7 @@ def length_name(step: int) -> str:
     >>> [length_name(step) for step in (60_000, 3_600_000, 420_000, 1_000, 604_800_000, 250)]
     ['1m', '1h', '7m', '1s', '1w', '250 ms']
     """
-    for name, length in (*INTERVAL_MS.items(), ("1w", _WEEK_MS)):
+    for name, length in INTERVAL_MS.items():
         if length == step:
             return name
     if _MONTH_MS[0] <= step <= _MONTH_MS[1] and step % DAY_MS == 0:
@@ -207,7 +210,9 @@ def check_made_of(interval: str, base: str, known: Sequence[str], exchange: str)
         )
     step, base_ms = interval_ms(interval), interval_ms(base)
     if step % base_ms:
-        possible = " ".join(name for name, length in INTERVAL_MS.items() if length % base_ms == 0)
+        possible = " ".join(
+            name for name, length in INTERVAL_MS.items() if length % base_ms == 0 and (name != WEEK or base == WEEK)
+        )
         raise UsageError(
             f"{interval} candles cannot be made of the {base} bars of {exchange!r}\n"
             f"ask for {possible}, or take finer data"
@@ -222,7 +227,7 @@ def check_hours_known(source: object, symbol: str, exchange: str, what: str) -> 
     >>> check_hours_known(object(), "AAPL", "mine", "a live run")
     """
     grid = bar_grid_of(source, symbol)
-    if grid is not None and not grid.in_sessions:
+    if grid is not None and not (grid.in_sessions or grid.goes_on):
         base = base_of(source)
         raise UsageError(
             f"{what} needs bars that open at multiples of {base} in UTC or count from the open of a session, and those "
@@ -275,6 +280,28 @@ def check_length(
     return spacing
 
 
+def are_weekly(times: NDArray[np.int64]) -> bool:
+    """Whether rows lie a week apart, also where holidays move the day of some, or weeks are missing.
+
+    Parameters
+    ----------
+    times : ndarray of int64, shape (n,)
+        What rows bear, UTC ms, in any order.
+
+    Examples
+    --------
+    >>> days = np.array([0, 7, 14, 22, 28, 35])  # the fourth begins a day later
+    >>> are_weekly(days * 86_400_000), are_weekly(np.arange(9) * 86_400_000)
+    (True, False)
+    """
+    if len(times) < _FEWEST or int(times.max()) - int(times.min()) < _NEAR * DAY_MS * (len(times) - 1) // 2:
+        return False
+    apart: NDArray[np.float64] = np.round(np.diff(np.unique(times)).astype(np.float64) / DAY_MS)
+    if len(apart) + 1 < _FEWEST or np.median(apart) * DAY_MS != WEEK_MS:
+        return False
+    return bool((apart * DAY_MS == WEEK_MS).mean() >= _USUAL and (apart >= _NEAR).mean() >= 1 - _FEW_CLOSER)
+
+
 def _length(lengths: NDArray[np.int64], counts: NDArray[np.int64]) -> int:
     """The length of bars that lie so far apart, so often."""
     count = int(counts.sum())
@@ -282,7 +309,7 @@ def _length(lengths: NDArray[np.int64], counts: NDArray[np.int64]) -> int:
     least, most = _bounds(commonest)
     if least != most and int(counts[(lengths >= least) & (lengths <= most)].sum()) * 2 > count:
         commonest = round(commonest / DAY_MS) * DAY_MS
-        if commonest not in (DAY_MS, _WEEK_MS):
+        if commonest not in (DAY_MS, WEEK_MS):
             return commonest
         days = np.round(lengths / DAY_MS).astype(np.int64) * DAY_MS  # the clocks may have changed between two
         lengths = np.where((np.abs(lengths - days) <= _HOUR_MS) & (days > 0), days, lengths)
@@ -299,7 +326,7 @@ def _length(lengths: NDArray[np.int64], counts: NDArray[np.int64]) -> int:
 
 def _bounds(step: int) -> tuple[int, int]:
     """The shortest and the longest distance that counts as one bar of this length."""
-    for length in (DAY_MS, _WEEK_MS):
+    for length in (DAY_MS, WEEK_MS):
         if abs(step - length) <= _HOUR_MS:
             return length - _HOUR_MS, length + _HOUR_MS
     if _MONTH_MS[0] - _HOUR_MS <= step <= _MONTH_MS[1] + _HOUR_MS:

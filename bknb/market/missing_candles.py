@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..domain.formatting import utc_text
-from ..domain.interval import DAY_MS, MINUTE_MS
+from ..domain.interval import DAY_MS, MINUTE_MS, WEEK
 from ..errors import GapError
 from .measured_bar_length import check_length
 
@@ -93,6 +93,8 @@ def check_gaps(
     days = ""
     if asked.step == DAY_MS and sessions is not None:
         days = "days on which the market was closed are told where the bars are read: sessions=\n"
+    elif asked.interval == WEEK:
+        days = "weeks in which the market was closed are told where the bars are read: sessions='XSHG', …\n"
     elif MINUTE_MS < asked.step < DAY_MS and sessions is None and len(missing) >= _NIGHTS:
         days = (
             "where the market is closed then, say when it is open: sessions='us-equities', 'XLON', …, "

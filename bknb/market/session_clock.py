@@ -22,6 +22,7 @@ from ..domain.schedule_text import as_schedule
 from ..domain.schedules import reads_series
 from ..domain.time_of_day import local_moment, time_of_day, zone_of
 from ..errors import DataError, UsageError
+from .bar_slots import bar_close, slot_of
 from .session_days import WholeDays
 from .sessions import Sessions
 
@@ -186,6 +187,8 @@ class SessionClock:
     def _closed_on_grid(self, grid: BarGrid, opened: int, count: int) -> int:
         for reach in LOOKED_THROUGH_MS:
             closes = grid.closes_between(opened, opened + 2 * count * self._interval + reach, self._interval)
+            if self._sessions is not None and not grid.in_sessions:  # weeks, some of which may be closed
+                closes = closes[self._sessions.open_minutes(closes - self._interval, self._interval) > 0]
             if len(closes) >= count:
                 return int(closes[count - 1])
         return NEVER
@@ -210,12 +213,13 @@ class SessionClock:
 
     def _first_asked(self, begins: int) -> int:
         """The first moment from ``begins`` (UTC ms) on at which a bar closes and the strategy can be asked."""
+        step, grid = self._step, self._grid
         for calendar in self._calendars():
             assert isinstance(calendar, Sessions)  # a market that never closes is not asked  # noqa: S101
             for reach in LOOKED_THROUGH_MS:
                 if self._has_whole_days:  # a day ends where its market is closed
                     days = WholeDays(calendar).session_days(begins - self._step, begins + reach)
-                    found: Iterator[int] = (day.open // self._step * self._step + self._step for day in days)
+                    found: Iterator[int] = (bar_close(slot_of(day.open, step, grid), step, grid) for day in days)
                 else:
                     found = self._open_closes(calendar, begins, reach)
                 if (moment := next((each for each in found if each >= begins), None)) is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..domain.interval import WEEK
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -28,10 +30,28 @@ def sessions_of(source: object, symbol: str | None = None) -> Sessions | None:
 def bar_grid_of(source: object, symbol: str) -> BarGrid | None:
     """Return where the bars of a symbol open that do not open at multiples of their length; ``None``: they do.
 
+    Weekly bars of a source that does not say so open on Monday at 00:00 UTC.
+
     Examples
     --------
     >>> bar_grid_of(object(), "AAPL") is None
     True
     """
     grid_of: Callable[[str], BarGrid | None] | None = getattr(source, "bar_grid", None)
-    return None if grid_of is None else grid_of(symbol)
+    grid = None if grid_of is None else grid_of(symbol)
+    if grid is None and has_weekly_bars(source):
+        from .weekly_bar_grid import week_grid  # few sources have weeks
+
+        return week_grid()
+    return grid
+
+
+def has_weekly_bars(source: object) -> bool:
+    """Whether the base bars of a source are weeks: what it has besides is made of them.
+
+    Examples
+    --------
+    >>> has_weekly_bars(object())
+    False
+    """
+    return getattr(source, "base_interval", None) == WEEK or tuple(getattr(source, "intervals", None) or ()) == (WEEK,)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..domain.formatting import plain_number
-from ..domain.interval import DAY_MS, INTERVAL_MS, MINUTE_MS, interval_ms
+from ..domain.interval import DAY_MS, INTERVAL_MS, MINUTE_MS, WEEK, interval_ms
 from ..errors import BadCandle, UsageError
 from ..ports import CandleSource
 from .answer_notes import note
@@ -197,8 +197,11 @@ class SessionSource:
 
     def __init__(self, source: CandleSource, sessions: Sessions, *, from_open: bool = False) -> None:
         if interval_ms(base_of(source)) >= DAY_MS:
+            days, found = (
+                ("weekly", "weeks in which it trades") if base_of(source) == WEEK else ("daily", "trading days")
+            )
             raise UsageError(
-                f"{source.name!r} has daily bars, and its trading days are looked for in them\n"
+                f"{source.name!r} has {days} bars, and its {found} are looked for in them\n"
                 "give the sessions where the bars are read: from_frame(..., sessions=)"
             )
         if from_open and hasattr(source, "fill"):

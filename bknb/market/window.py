@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..domain.formatting import minute_text
-from ..domain.interval import DAY_MINUTES, DAY_MS, MINUTE_MS, interval_ms
+from ..domain.interval import DAY_MINUTES, DAY_MS, MINUTE_MS, WEEK, interval_ms
 from ..errors import DataError, NotEnoughData, UsageError
 from .bar_slots import bar_before, bar_close, slot_of
 from .candle_listener import CandleListener
@@ -526,12 +526,14 @@ class Window:
         """Whether candles of an interval begin and end by the calendar of the market, not by the clock."""
         if interval == "1d":
             return self.base_ms < DAY_MS and self.sessions_of(symbol) is not None
-        return interval in ("1w", "1M")
+        return interval == "1M" or (interval == WEEK and self.base != WEEK)
 
     def calendar_candles(self) -> CalendarCandles:
         """Its candles of days, weeks and months by the calendar of the market."""
         if self._by_calendar is None:
-            from .calendar_candles import CalendarCandles  # few strategies look at them
+            from .calendar_candles import CalendarCandles, check_days  # few strategies look at them
+
+            check_days(self.base, self.source.name)
 
             self._by_calendar = CalendarCandles(
                 self, allow_gaps=self._feed.allow_gaps, waits=self._growing and self._patience_ms > 0

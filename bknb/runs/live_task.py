@@ -28,6 +28,7 @@ from ..engine.plan import (
 from ..engine.registration_checks import as_moment
 from ..engine.registry import registry
 from ..engine.resolve import resolve_exchange, resolve_strategy
+from ..engine.strategy_checks import over_bars_of
 from ..errors import UsageError
 from ..events import messages, subjects
 from ..events.listen import drain
@@ -238,6 +239,7 @@ def plan_live(
             "try it over history with bknb.backtest; live, give it places=1"
         )
     model = execution_model(execution or picked.execution).name
+    picked = over_bars_of(bars, picked)
     if bars != MINUTE:
         check_on_base(bars, picked, model, resolved.name)
     if picked.risk is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..domain.interval import DAY_MS, interval_ms
+from ..domain.interval import DAY_MS, WEEK, interval_ms
 from ..domain.signal import key_of
 from ..domain.signal_events import Added, Reduced
 from ..errors import DataError
@@ -115,7 +115,7 @@ def terms_of(run: RunRecord | BacktestRun | LiveRun) -> Terms:
         end=run.last if reached is None else min(run.last, reached),
         slippage=settings.percent_slippage,
         fee=settings.percent_fee,
-        sessions=sessions_of(run.plan.exchange.source, run.plan.symbol) is not None,
+        sessions=sessions_of(run.plan.exchange.source, run.plan.symbol) is not None and run.plan.base != WEEK,
         bar_ms=interval_ms(run.plan.base),
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..domain.formatting import with_article
+from ..domain.interval import WEEK
 from ..engine.registration_checks import with_params
 from ..errors import UnknownName, UsageError
 from ..kernels import simulate as kernel
@@ -260,7 +261,8 @@ class SweepResult:
             columns = [self._run.outcomes[number, symbol].daily for number in numbers]
             matrix += np.array(columns).reshape(len(numbers), days).T
         matrix /= max(len(self.symbols), 1)
-        if any(sessions_of(plan.exchange.source, plan.symbol) is not None for plan in self._run.plan.plans):
+        plans = [plan for plan in self._run.plan.plans if plan.base != WEEK]  # every day of a week is one of its year
+        if any(sessions_of(plan.exchange.source, plan.symbol) is not None for plan in plans):
             opened = np.unique(np.concatenate(self._run.open_days))
             matrix, days_held = on_open_days(matrix, first, opened), days_held[np.isin(days_held, opened)]
         index = pd.to_datetime(days_held, unit="D", utc=True).rename("day")

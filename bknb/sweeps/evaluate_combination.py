@@ -17,7 +17,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from ..domain.fills_at_stops_and_gaps import execution_model
-from ..domain.interval import MINUTE_MS
+from ..domain.interval import MINUTE_MS, WEEK
 from ..domain.least_samples import GATES
 from ..domain.profit_of_partial_closes import closed_points
 from ..domain.text import error_text
@@ -257,10 +257,10 @@ def needs_source(plan: Plan, prepared: Prepared) -> bool:
 
 
 def _is_compiled(plan: Plan) -> bool:
-    """Whether the compiled loop can run a plan: its bars open at multiples of their length, its prices are above 0."""
+    """Whether the compiled loop can run a plan: bars on the grid of UTC, or weeks, with prices above 0."""
     source = plan.exchange.source
-    is_usual = bar_grid_of(source, plan.symbol) is None and not getattr(source, "negative", False)
-    return goes_compiled(plan.strategy) and is_usual
+    is_usual = bar_grid_of(source, plan.symbol) is None or plan.base == WEEK  # one moment in each seven days
+    return goes_compiled(plan.strategy) and is_usual and not getattr(source, "negative", False)
 
 
 def ends_of(records: Records) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..domain.fills_at_stops_and_gaps import execution_model
-from ..domain.interval import MINUTE, MINUTE_MS, interval_ms
+from ..domain.interval import DAY_MS, MINUTE, MINUTE_MS, WEEK, interval_ms
 from ..domain.tick_grid import tick_ratio
 from ..engine.plan import Plan
 from ..kernels import simulate as kernel
@@ -18,12 +18,12 @@ CLOSE_CODES: Final = {text: code for code, text in kernel.REASONS.items() if cod
 
 
 def grid_of(plan: Plan, prepared: Prepared) -> kernel.Grid:
-    """When the strategy of a plan can be asked."""
+    """When the strategy of a plan can be asked; of weekly bars a slot of a day has one moment."""
     return kernel.Grid(
         plan.frame.start,
         interval_ms(plan.frame.interval),
         plan.frame.last,
-        interval_ms(plan.strategy.interval),
+        DAY_MS if plan.base == WEEK else interval_ms(plan.strategy.interval),
         plan.settings.avg_price_candles_count if plan.base == MINUTE else 1,
         *map(fixed, prepared.days),
     )

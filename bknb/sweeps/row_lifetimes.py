@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from ..domain.fills_at_stops_and_gaps import execution_model
-from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms
+from ..domain.interval import DAY_MS, MINUTE_MS, WEEK, interval_ms
 from ..domain.market_clock_protocol import NEVER
 from ..domain.states import Rules
 from ..domain.until_text import MINUTES, instant_of, moment_text
@@ -122,10 +122,11 @@ class RowLifetimes:
     def of(self, rows: SignalRows) -> Lifetimes | None:
         """The deadlines of the rows of a combination; ``None`` where only the event engine knows them.
 
-        That are single moments, what is rejected or may be, average prices as fills, and very many different ones.
+        That are single moments, what is rejected or may be, average prices as fills, very many different ones, and any
+        over weekly bars.
         """
         timed = rows.timed
-        if timed is None or not self._rules.model.fills_at_open:
+        if timed is None or not self._rules.model.fills_at_open or self._plan.base == WEEK:
             return None
         wanted = np.flatnonzero((rows.position == 1) | (rows.position == -1))
         lasts, kinds = np.full(len(rows), -1, dtype=np.int64), dict[tuple[str, int], int]()
